@@ -1,0 +1,1 @@
+"""The face that speaks the hosted Stable Diffusion API v3."""

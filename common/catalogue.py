@@ -1,0 +1,106 @@
+"""The models file: which models this installation serves, and for which endpoints."""
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.domain.errors import ConfigurationError
+from common.domain.generation import Endpoint
+from common.settings import ModelSettings
+
+RANDOM = "random:"
+
+
+class ModelEntry(BaseModel):
+    """One model; the keys are explained at the top of deploy/models.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    source: str = Field(min_length=1)
+    revision: str | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] = "float16"
+    scheduler: str | None = None
+    safety_checker: bool = False
+    endpoints: tuple[Endpoint, ...] = Field(min_length=1)
+    licence: str
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether this is a stand-in that draws noise."""
+        return self.source.startswith(RANDOM)
+
+    @property
+    def queue(self) -> str:
+        """The queue its jobs wait in."""
+        return self.name
+
+
+class Catalogue:
+    """The models served, in the order of the file."""
+
+    def __init__(self, entries: tuple[ModelEntry, ...]) -> None:
+        """Keep `entries`; their names must be unique."""
+        self.entries = entries
+        self._by_name = {entry.name: entry for entry in entries}
+
+    def get(self, name: str) -> ModelEntry | None:
+        """Give the model of that name, None if it is not served."""
+        return self._by_name.get(name)
+
+    def default_for(self, endpoint: Endpoint) -> ModelEntry | None:
+        """Give the first model that serves `endpoint`, None if none does."""
+        return next((entry for entry in self.entries if endpoint in entry.endpoints), None)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Every queue, in the order of the models."""
+        return tuple(entry.queue for entry in self.entries)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    models: tuple[ModelEntry, ...]
+
+
+def load_catalogue(settings: ModelSettings) -> Catalogue:
+    """Read the models file and keep the models named by `settings.serve` (empty: all).
+
+    A relative folder in `source` is taken relative to the file.
+
+    Raises:
+        ConfigurationError: the file is missing or malformed, or names an unknown model.
+    """
+    path = settings.file or Path(str(files("deploy") / "models.toml"))
+    parsed = _read(path)
+    names = [entry.name for entry in parsed.models]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigurationError(f"{path}: models named twice: {', '.join(sorted(twice))}")
+    if unknown := set(settings.serve) - set(names):
+        raise ConfigurationError(
+            f"INFILL_MODELS_SERVE names {', '.join(sorted(unknown))}, but {path} has only: "
+            + ", ".join(names)
+        )
+    wanted = set(settings.serve or names)
+    return Catalogue(
+        tuple(_anchored(entry, path.parent) for entry in parsed.models if entry.name in wanted)
+    )
+
+
+def _read(path: Path) -> _File:
+    try:
+        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the models file {path}: {error}") from error
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise ConfigurationError(f"the models file {path} is not right: {error}") from error
+
+
+def _anchored(entry: ModelEntry, folder: Path) -> ModelEntry:
+    if not entry.source.startswith("."):
+        return entry
+    return entry.model_copy(update={"source": str((folder / entry.source).resolve())})

@@ -1,0 +1,14 @@
+"""The one place that reads the clock."""
+
+import time
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """Give the present time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def monotonic() -> float:
+    """Give seconds for measuring durations; the zero point means nothing."""
+    return time.monotonic()

@@ -1,0 +1,1 @@
+"""The rules of jobs and deliveries: pure, standard library only."""

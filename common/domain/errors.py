@@ -1,0 +1,111 @@
+"""Every error the product raises on purpose.
+
+InfillError
+├── PermanentError              the same job would fail the same way again
+│   ├── AddressNotAllowedError    an outgoing address is refused by the guard
+│   ├── FetchRejectedError        the far side answered, and the answer cannot be used
+│   ├── InvalidImageError         the bytes are not an image we accept
+│   └── UnsupportedRequestError   the chosen model cannot do what was asked
+├── TransientError              trying again may help
+│   ├── FetchFailedError          DNS, connection, time-out or a 5xx answer
+│   ├── StorageUnavailableError   the object store did not take or give an object
+│   └── GenerationError           the engine failed on this job
+├── ClaimLostError              somebody else owns the job now: drop the work, quietly
+├── GenerationStoppedError      the generation was told to stop (cancel, shutdown)
+└── ConfigurationError          the operator has to change something
+
+`message` is written for the tenant and says what would be right; `detail` is for the
+operator's log only and may hold what a tenant must not see (addresses, inner errors).
+"""
+
+from typing import ClassVar
+
+
+class InfillError(Exception):
+    """Root of the tree; `code` is stable and machine-readable."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class PermanentError(InfillError):
+    """The same job would fail the same way again; it is not retried."""
+
+    code = "permanent_error"
+
+
+class AddressNotAllowedError(PermanentError):
+    """The guard refused an outgoing address."""
+
+    code = "address_not_allowed"
+
+
+class FetchRejectedError(PermanentError):
+    """The far side answered with something that cannot be used: 4xx, too large, too many hops."""
+
+    code = "fetch_rejected"
+
+
+class InvalidImageError(PermanentError):
+    """The bytes are not an image we accept; the message names the field and the reason."""
+
+    code = "invalid_image"
+
+
+class UnsupportedRequestError(PermanentError):
+    """The chosen model cannot do what was asked."""
+
+    code = "unsupported_request"
+
+
+class TransientError(InfillError):
+    """Trying again later may help; the job is retried within its attempts."""
+
+    code = "transient_error"
+
+
+class FetchFailedError(TransientError):
+    """No usable answer came: DNS trouble, refused connection, time-out, 5xx.
+
+    `reason` is one word for metrics and the delivery log, such as `timeout` or `dns`.
+    """
+
+    code = "fetch_failed"
+
+    def __init__(self, message: str, *, reason: str, detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.reason = reason
+
+
+class StorageUnavailableError(TransientError):
+    """The object store did not take or give an object."""
+
+    code = "storage_unavailable"
+
+
+class GenerationError(TransientError):
+    """The engine failed on this job: out of memory, not-a-number pixels, an inner error."""
+
+    code = "generation_failed"
+
+
+class ClaimLostError(InfillError):
+    """The fence refused a write: another attempt owns the job, or it has ended."""
+
+    code = "claim_lost"
+
+
+class GenerationStoppedError(InfillError):
+    """The generation was told to stop between two steps."""
+
+    code = "generation_stopped"
+
+
+class ConfigurationError(InfillError):
+    """A setting or a file of the operator's is wrong; the message says which and how to mend it."""
+
+    code = "configuration_error"

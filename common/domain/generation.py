@@ -1,0 +1,59 @@
+"""What is to be drawn: the request both the gateway and the engine understand."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+SEED_LIMIT = 2**32
+PIXELS_PER_MEGAPIXEL = 1_000_000
+
+
+class Endpoint(StrEnum):
+    """The three ways to ask for images."""
+
+    INPAINT = "inpaint"
+    IMG2IMG = "img2img"
+    TEXT2IMG = "text2img"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One request, fully resolved: nothing is left to default or to chance.
+
+    `width` and `height` are pixels, `seed` is the first image's seed (image `i` uses
+    `seed + i`, wrapping at 2³²), `scheduler` None means the model's own.
+    """
+
+    endpoint: Endpoint
+    model: str
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    samples: int
+    inference_steps: int
+    guidance_scale: float
+    strength: float
+    seed: int
+    safety_checker: bool = False
+    scheduler: str | None = None
+
+    @property
+    def seeds(self) -> list[int]:
+        """One seed per image."""
+        return [(self.seed + index) % SEED_LIMIT for index in range(self.samples)]
+
+    @property
+    def cost(self) -> float:
+        """Work in megapixel-steps: width × height / 10⁶ × steps × samples."""
+        megapixels = self.width * self.height / PIXELS_PER_MEGAPIXEL
+        return megapixels * self.inference_steps * self.samples
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the form stored with the job."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        """Read the form stored with the job."""
+        return cls(**{**stored, "endpoint": Endpoint(stored["endpoint"])})

@@ -1,0 +1,44 @@
+"""The life of a job, in one screen."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class JobState(StrEnum):
+    """Where a job is; each comment says who moves it on."""
+
+    QUEUED = "queued"  # accepted, or waiting for another attempt; a worker's claim moves it on
+    RUNNING = "running"  # claimed under a lease; its worker ends it, the sweeper takes it back
+    SUCCEEDED = "succeeded"  # final; set by the worker in the transaction that stores the result
+    FAILED = "failed"  # final; set by the worker, or by the sweeper when attempts are used up
+    CANCELED = "canceled"  # final; set by whoever cancels
+
+
+TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELED}),
+    JobState.RUNNING: frozenset(
+        {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}
+    ),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELED: frozenset(),
+}
+
+FINAL_STATES: Final = frozenset(state for state, following in TRANSITIONS.items() if not following)
+
+
+def sources(target: JobState) -> frozenset[JobState]:
+    """Give the states a job may come from to reach `target`."""
+    return frozenset(state for state, following in TRANSITIONS.items() if target in following)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on one job: valid while the row still carries this attempt, running.
+
+    `attempt` is the fence: it rises with every claim and never falls.
+    """
+
+    job_id: int
+    attempt: int

@@ -1,0 +1,1 @@
+"""The guard every outgoing request to a tenant's address passes."""

@@ -1,0 +1,1 @@
+"""One verb per transition; the only SQL in the product."""

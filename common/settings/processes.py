@@ -1,0 +1,84 @@
+"""What each process needs to know of itself."""
+
+from pathlib import Path
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, SecretStr
+
+from common.settings.section import Section, prefixed
+
+
+class GatewaySettings(Section):
+    """The HTTP face."""
+
+    public_url: str = Field(
+        default="http://127.0.0.1:8000",
+        description="Address callers reach the gateway under; `fetch_result` starts with it.",
+    )
+    sync_wait_seconds: NonNegativeFloat = Field(
+        default=20.0,
+        description="How long a POST waits for its job before it answers `processing`; "
+        "many clients read `output[0]` straight away.",
+    )
+    max_body_bytes: PositiveInt = Field(
+        default=56_000_000,
+        description="Largest request body; two images of 20 MB as base64 fit.",
+    )
+    api_key_pepper: SecretStr = Field(
+        default=SecretStr("change-me"),
+        description="Secret mixed into the stored digests of API keys; changing it voids all keys.",
+    )
+    admin_key: SecretStr | None = Field(
+        default=None, description="Key of the admin routes; empty closes them."
+    )
+    auth_cache_seconds: NonNegativeFloat = Field(
+        default=10.0, description="How long a looked-up API key is trusted; a revoked one lives so."
+    )
+
+
+class WorkerSettings(Section):
+    """A GPU worker."""
+
+    model_config = prefixed("INFILL_WORKER_")
+
+    concurrency: PositiveInt = Field(
+        default=3,
+        description="Claims held at once: one generates while others download or upload.",
+    )
+    device: str | None = Field(
+        default=None, description="Torch device; empty means CUDA where there is one, else CPU."
+    )
+    shutdown_seconds: NonNegativeFloat = Field(
+        default=20.0,
+        description="On SIGTERM, how long running jobs may take to finish; "
+        "the rest are given back at no cost of attempt.",
+    )
+
+
+class ModelSettings(Section):
+    """The models this installation serves."""
+
+    model_config = prefixed("INFILL_MODELS_")
+
+    file: Path | None = Field(
+        default=None, description="The models file; empty means the one shipped with Infill."
+    )
+    directory: Path = Field(
+        default=Path.home() / ".cache" / "infill" / "models",
+        description="Where models built on this machine are kept.",
+    )
+    serve: tuple[str, ...] = Field(
+        default=(), description="Names of the models to serve, as JSON; empty means all."
+    )
+
+
+class TelemetrySettings(Section):
+    """Logs and numbers."""
+
+    log_level: str = Field(default="INFO", description="Least severe level that is logged.")
+    status_host: str = Field(
+        default="127.0.0.1",
+        description="Address on which worker and dispatcher answer /healthz, /readyz and /metrics.",
+    )
+    status_port: NonNegativeInt = Field(
+        default=0, description="Port for the same; 0 switches it off."
+    )

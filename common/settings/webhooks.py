@@ -1,0 +1,62 @@
+"""When and how webhooks are sent."""
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+
+from common.settings.section import Section, prefixed
+
+MINUTE = 60.0
+HOUR = 3600.0
+
+
+class WebhookSettings(Section):
+    """The delivery schedule and its limits."""
+
+    model_config = prefixed("INFILL_WEBHOOK_")
+
+    schedule_seconds: tuple[PositiveFloat, ...] = Field(
+        default=(
+            5.0,
+            5 * MINUTE,
+            30 * MINUTE,
+            2 * HOUR,
+            5 * HOUR,
+            10 * HOUR,
+            14 * HOUR,
+            20 * HOUR,
+            24 * HOUR,
+        ),
+        description="Waits after each failed attempt, as JSON; the last failure ends it. "
+        "Together 75 hours: a weekend's outage at the receiver loses nothing.",
+    )
+    jitter: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="Each wait is stretched or shrunk by up to this part, "
+        "so that a recovering receiver is not hit at once.",
+    )
+    retry_after_limit_seconds: PositiveFloat = Field(
+        default=10 * HOUR, description="Longest wait a receiver can ask for with Retry-After."
+    )
+    timeout_seconds: PositiveFloat = Field(
+        default=15.0,
+        description="Whole time of one attempt: DNS, connect, TLS, send, headers and body.",
+    )
+    answer_bytes: PositiveInt = Field(
+        default=4096, description="How much of the receiver's answer is read and kept."
+    )
+    concurrency: PositiveInt = Field(
+        default=200, description="Attempts one dispatcher has under way at once."
+    )
+    lease_seconds: PositiveFloat = Field(
+        default=60.0,
+        description="A delivery claimed for this long is taken back; four times the time-out.",
+    )
+    poll_seconds: PositiveFloat = Field(
+        default=1.0, description="How often a dispatcher looks without having been rung."
+    )
+    signing_key: SecretStr | None = Field(
+        default=None,
+        description="ed25519 key `whsk_…` for v1a signatures; empty sends v1 alone. "
+        "`infill keys webhook` makes one.",
+    )

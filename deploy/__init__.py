@@ -1,0 +1,1 @@
+"""How Infill is run: the command line, the local stack, the containers."""

@@ -1,0 +1,1 @@
+"""Pixels only: a request and pictures in, pictures out."""

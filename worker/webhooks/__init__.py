@@ -1,0 +1,1 @@
+"""Signed, persistent delivery of results."""
