@@ -1,0 +1,71 @@
+"""Postgres: one pool per process, one way to open a transaction."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from common.settings import DatabaseSettings
+
+SECONDS_TO_MILLISECONDS = 1000
+
+
+def _to_json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+class Database:
+    """The pool. A connection is held for a statement or a transaction, never across other work."""
+
+    def __init__(self, settings: DatabaseSettings, *, application: str) -> None:
+        """Describe the pool; nothing is connected before it is needed.
+
+        `application` is the name Postgres shows for our connections.
+        """
+        url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
+        timeout_ms = int(settings.statement_timeout_seconds * SECONDS_TO_MILLISECONDS)
+        self.engine = create_async_engine(
+            url,
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_timeout=settings.connect_timeout_seconds,
+            # A dead server is noticed by the statement that fails, which empties the pool;
+            # a ping before each statement would cost every request a round trip.
+            pool_pre_ping=False,
+            json_serializer=_to_json,
+            json_deserializer=orjson.loads,
+            connect_args={
+                "timeout": settings.connect_timeout_seconds,
+                # The server ends a slow statement; this ends the wait for a server gone silent.
+                "command_timeout": settings.statement_timeout_seconds * 2,
+                "server_settings": {
+                    "application_name": application,
+                    "statement_timeout": str(timeout_ms),
+                    # Our statements are small: compiling them takes longer than running them.
+                    "jit": "off",
+                },
+            },
+        )
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        """Open a transaction; it commits when the block ends and rolls back when it raises."""
+        async with self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncGenerator[AsyncConnection]:
+        """Open a connection on which each statement is its own transaction.
+
+        Most of our facts are one statement; BEGIN and COMMIT would triple its round trips.
+        """
+        async with self._autocommit.connect() as connection:
+            yield connection
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
