@@ -1,0 +1,89 @@
+"""The doorbell: a ring says "look", and nothing else.
+
+Workers are rung through Celery. A ring is one message in the list Celery's Redis transport
+reads, written here without Celery's producer: that costs the gateway a tenth, and lets one
+script bound the list. All rings of a queue mean the same, so more than `ring_limit` of them
+would only fill Redis. Dispatchers read their list themselves.
+"""
+
+import base64
+import json
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from common.settings import RedisSettings
+
+TASK_NAME: Final = "infill.look"
+DISPATCHER_LIST: Final = "infill:deliveries"
+
+_RING = """
+if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('LPUSH', KEYS[1], ARGV[1])
+return 1
+"""
+
+log = structlog.get_logger(__name__)
+
+
+class Doorbell:
+    """Rings workers and dispatchers; never raises, because a lost ring is only late work."""
+
+    def __init__(self, redis: "Redis", settings: RedisSettings) -> None:
+        self._script = redis.register_script(_RING)
+        self._redis = redis
+        self._limit = settings.ring_limit
+
+    async def ring_worker(self, queue: str) -> bool:
+        """Wake one thread of a worker that serves `queue`; False if Redis did not take it."""
+        return await self._ring(queue, celery_message(queue, uuid4().hex))
+
+    async def ring_dispatcher(self) -> bool:
+        """Wake one dispatcher; False if Redis did not take it."""
+        return await self._ring(DISPATCHER_LIST, b"look")
+
+    async def heard_by_dispatcher(self, seconds: float) -> bool:
+        """Wait up to `seconds` for a ring to a dispatcher and take all that are there.
+
+        Raises:
+            redis.exceptions.RedisError: Redis is away.
+        """
+        if await self._redis.blpop([DISPATCHER_LIST], timeout=seconds) is None:
+            return False
+        await self._redis.delete(DISPATCHER_LIST)
+        return True
+
+    async def _ring(self, name: str, message: bytes) -> bool:
+        try:
+            await self._script(keys=[name], args=[message, self._limit])
+        except (RedisError, OSError) as error:
+            log.warning("ring_lost", queue=name, error=type(error).__name__)
+            return False
+        return True
+
+
+def celery_message(queue: str, identity: str) -> bytes:
+    """Write one ring in Celery's task protocol 2 within kombu's Redis envelope.
+
+    `identity` must be unique among the messages under way.
+    """
+    headers = {"lang": "py", "task": TASK_NAME, "id": identity, "root_id": identity, "retries": 0}
+    properties = {
+        "correlation_id": identity,
+        "delivery_mode": 1,
+        "delivery_info": {"exchange": "", "routing_key": queue},
+        "priority": 0,
+        "body_encoding": "base64",
+        "delivery_tag": identity,
+    }
+    envelope = {
+        "body": base64.b64encode(json.dumps([[queue], {}, {}]).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": headers,
+        "properties": properties,
+    }
+    return json.dumps(envelope).encode()

@@ -1,0 +1,72 @@
+"""The bodies the hosted Stable Diffusion API v3 gives for a job that has ended.
+
+The gateway answers with them and the webhook carries them, so they stand here, once.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from common.domain.generation import Endpoint
+from common.domain.record import JobRecord, JobResult
+
+OUTPUT_DIRECTORY = "out"  # what the hosted service shows; it means nothing
+
+
+def success_body(
+    job: JobRecord,
+    result: JobResult,
+    *,
+    output: Sequence[str],
+    inputs: Mapping[str, str],
+    webhook_status: str,
+) -> dict[str, Any]:
+    """Tell of a job that succeeded.
+
+    `output` holds one address per image, or its PNG as base64 where the caller asked for that.
+    `inputs` are the addresses of the input pictures by field name.
+    """
+    return {
+        "status": "success",
+        "generationTime": result.generation_seconds,
+        "id": job.id,
+        "output": list(output),
+        "proxy_links": list(output),
+        "nsfw_content_detected": any(result.nsfw),
+        "webhook_status": webhook_status,
+        "meta": meta(job, inputs),
+    }
+
+
+def failed_body(job_id: int, message: str) -> dict[str, Any]:
+    """Tell of a job that failed; `messege` is how the hosted service spells it."""
+    return {
+        "status": "failed",
+        "id": job_id,
+        "message": message,
+        "messege": message,
+        "output": [],
+    }
+
+
+def meta(job: JobRecord, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Tell what was drawn, every value in its real type."""
+    request = job.request
+    yes_or_no = "yes" if request.safety_checker else "no"
+    told: dict[str, Any] = {
+        "H": request.height,
+        "W": request.width,
+        "file_prefix": str(job.file_prefix),
+        "guidance_scale": request.guidance_scale,
+        **inputs,
+        "n_samples": request.samples,
+        "negative_prompt": request.negative_prompt,
+        "outdir": OUTPUT_DIRECTORY,
+        "prompt": request.prompt,
+        # Their img2img page spells this one differently; clients read what they know.
+        "safety_checker" if request.endpoint is Endpoint.IMG2IMG else "safetychecker": yes_or_no,
+        "seed": request.seed,
+        "steps": request.inference_steps,
+    }
+    if request.endpoint is not Endpoint.TEXT2IMG:
+        told["strength"] = request.strength
+    return told

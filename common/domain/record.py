@@ -1,0 +1,98 @@
+"""What is known of a job: what came in, and what came of it."""
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from common.domain.generation import GenerationRequest
+from common.domain.job import Claim, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class InputImage:
+    """Where an input picture is: at a URL of the caller's, or an object we uploaded for them."""
+
+    url: str | None = None
+    object_key: str | None = None
+
+    def to_json(self) -> dict[str, str]:
+        """Give the form stored with the job."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What a succeeded job left: one object and one safety flag per image.
+
+    `generation_seconds` is measured around the engine alone. `timeline` holds unix times in
+    seconds: `claimed`, `fetched`, `generation_started`, `generated`, `uploaded`.
+    """
+
+    object_keys: tuple[str, ...]
+    nsfw: tuple[bool, ...]
+    generation_seconds: float
+    timeline: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the form stored with the job."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        """Read the form stored with the job."""
+        return cls(
+            object_keys=tuple(stored["object_keys"]),
+            nsfw=tuple(stored["nsfw"]),
+            generation_seconds=stored["generation_seconds"],
+            timeline=stored["timeline"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job about to be recorded.
+
+    `request_digest` is the SHA-256 of the body as it came, so that a repeated
+    `idempotency_key` can be told from one used for something else.
+    """
+
+    tenant_id: int
+    file_prefix: UUID
+    queue: str
+    request: GenerationRequest
+    inputs: dict[str, InputImage]
+    base64: bool
+    max_attempts: int
+    webhook_url: str | None = None
+    track_id: str | float | None = None
+    idempotency_key: str | None = None
+    request_digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as its row tells it."""
+
+    id: int
+    tenant_id: int
+    file_prefix: UUID
+    queue: str
+    state: JobState
+    attempt: int
+    request: GenerationRequest
+    inputs: dict[str, InputImage]
+    base64: bool
+    webhook_url: str | None
+    track_id: str | float | None
+    result: JobResult | None
+    error_code: str | None
+    error_message: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def claim(self) -> Claim:
+        """The claim this record was read under."""
+        return Claim(self.id, self.attempt)

@@ -1,0 +1,110 @@
+"""Taking jobs, keeping them, and giving them back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Update, func, literal, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.domain.job import Claim, JobState, sources
+from common.domain.record import JobRecord
+from common.models import Job
+from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of, job_record
+
+# The size is part of the statement's text: with a bound LIMIT Postgres settles on a generic plan.
+ONE = literal(1, literal_execute=True)
+
+
+async def claim_job(
+    connection: AsyncConnection, *, queue: str, worker: str, lease_seconds: float
+) -> tuple[JobRecord, int] | None:
+    """Take the best waiting job of `queue`, with its `max_attempts`; None if there is none.
+
+    Rows another claimer is just taking are skipped, so claimers never wait for each other.
+    The new attempt number is the fence for every later write.
+    """
+    best = (
+        select(Job.id)
+        .where(
+            Job.queue == queue,
+            is_one_of(Job.state, sources(JobState.RUNNING)),
+            Job.available_at <= func.now(),
+        )
+        .order_by(Job.priority.desc(), Job.id)
+        .limit(ONE)
+        .with_for_update(skip_locked=True)
+        .cte("best")
+    )
+    statement = (
+        update(Job)
+        .where(Job.id == best.c.id)
+        .values(
+            state=JobState.RUNNING,
+            attempt=Job.attempt + 1,
+            claimed_by=worker,
+            lease_expires_at=from_now(lease_seconds),
+            started_at=func.now(),
+        )
+        .returning(*JOB_COLUMNS, Job.max_attempts)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else (job_record(row), row.max_attempts)
+
+
+async def renew_claims(
+    connection: AsyncConnection, claims: Sequence[Claim], lease_seconds: float
+) -> set[Claim]:
+    """Extend the leases of one process's claims in one statement; give those that still hold.
+
+    A claim that is missing from the answer is lost: canceled, taken back, or ended.
+    """
+    held = tuple_(Job.id, Job.attempt).in_([(claim.job_id, claim.attempt) for claim in claims])
+    statement = (
+        update(Job)
+        .where(held, is_one_of(Job.state, {JobState.RUNNING}))
+        .values(lease_expires_at=from_now(lease_seconds))
+        .returning(Job.id, Job.attempt)
+    )
+    return {Claim(*row) for row in await connection.execute(statement)}
+
+
+async def release_claim(connection: AsyncConnection, claim: Claim) -> bool:
+    """Give a job back untouched, at no cost of attempt; False if the claim was lost.
+
+    The attempt number stays, because a fence never falls; the allowance rises instead.
+    """
+    return await _requeue(
+        connection,
+        claim,
+        max_attempts=Job.max_attempts + 1,
+        available_at=func.now(),
+        started_at=None,
+    )
+
+
+async def retry_later(
+    connection: AsyncConnection, claim: Claim, *, seconds: float, code: str, message: str
+) -> bool:
+    """Queue a job again after a failed attempt; False if the claim was lost."""
+    return await _requeue(
+        connection,
+        claim,
+        available_at=from_now(seconds),
+        error_code=code,
+        error_message=message,
+    )
+
+
+def fenced(claim: Claim, target: JobState) -> tuple[ColumnElement[bool], ...]:
+    """Give the conditions under which `claim` may move its job to `target`."""
+    states = sources(target) & {JobState.RUNNING}
+    return (Job.id == claim.job_id, Job.attempt == claim.attempt, is_one_of(Job.state, states))
+
+
+async def _requeue(connection: AsyncConnection, claim: Claim, **values: Any) -> bool:
+    statement: Update = (
+        update(Job)
+        .where(*fenced(claim, JobState.QUEUED))
+        .values(state=JobState.QUEUED, claimed_by=None, lease_expires_at=None, **values)
+    )
+    return (await connection.execute(statement)).rowcount == 1

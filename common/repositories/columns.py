@@ -1,0 +1,58 @@
+"""How rows become records, and the two idioms every statement here needs."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Interval, Row, String, func, literal
+from sqlalchemy.sql.elements import KeyedColumnElement
+
+from common.domain.generation import GenerationRequest
+from common.domain.record import InputImage, JobRecord, JobResult
+from common.models import Job
+
+JOB_COLUMNS: tuple[Any, ...] = (
+    Job.id,
+    Job.tenant_id,
+    Job.file_prefix,
+    Job.queue,
+    Job.state,
+    Job.attempt,
+    Job.request,
+    Job.inputs,
+    Job.base64,
+    Job.webhook_url,
+    Job.track_id,
+    Job.result,
+    Job.error_code,
+    Job.error_message,
+    Job.created_at,
+    Job.started_at,
+    Job.finished_at,
+)
+
+
+def job_record(row: Row[*tuple[Any, ...]]) -> JobRecord:
+    """Make a record of a row whose first columns are `JOB_COLUMNS`."""
+    fields = {column.key: row[index] for index, column in enumerate(JOB_COLUMNS)}
+    fields["request"] = GenerationRequest.from_json(fields["request"])
+    fields["inputs"] = {name: InputImage(**stored) for name, stored in fields["inputs"].items()}
+    if fields["result"] is not None:
+        fields["result"] = JobResult.from_json(fields["result"])
+    return JobRecord(**fields)
+
+
+def is_one_of(column: KeyedColumnElement[Any] | Any, states: Iterable[str]) -> ColumnElement[bool]:
+    """Compare with states written into the statement's text.
+
+    A bound parameter would hide the state from the planner, and a partial index
+    (`WHERE state = …`) is only used where the planner sees the state.
+    """
+    spelled = [literal(str(state), String(), literal_execute=True) for state in sorted(states)]
+    if len(spelled) == 1:
+        return column == spelled[0]
+    return column.in_(spelled)
+
+
+def from_now(seconds: float) -> ColumnElement[Any]:
+    """Give the database's time in `seconds`: one clock for all, however the machines' differ."""
+    return func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds, type_=Interval())

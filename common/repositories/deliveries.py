@@ -1,0 +1,175 @@
+"""Taking webhook deliveries and recording what came of each attempt."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Insert, func, insert, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.domain.delivery import DeliveryClaim, DeliveryState, Event, sources
+from common.domain.record import JobRecord
+from common.models import Delivery, DeliveryAttempt, Job, WebhookSecret
+from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of, job_record
+
+
+@dataclass(frozen=True, slots=True)
+class DueDelivery:
+    """A claimed delivery with all that is needed to send it.
+
+    `secrets` are the tenant's live ones, newest first. `failures` is the place in the schedule.
+    """
+
+    claim: DeliveryClaim
+    event: Event
+    url: str
+    failures: int
+    job: JobRecord
+    secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLog:
+    """What the log keeps of one attempt; `error` is one word, None where an answer came."""
+
+    started_at: datetime
+    duration: timedelta
+    status_code: int | None
+    error: str | None
+    answer: str
+
+
+async def claim_deliveries(
+    connection: AsyncConnection, *, dispatcher: str, limit: int, lease_seconds: float
+) -> list[DueDelivery]:
+    """Take up to `limit` deliveries that are due, the longest due first."""
+    due = (
+        select(Delivery.id)
+        .where(
+            is_one_of(Delivery.state, sources(DeliveryState.SENDING)),
+            Delivery.available_at <= func.now(),
+        )
+        .order_by(Delivery.available_at)
+        .limit(literal(limit, literal_execute=True))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    claimed = (
+        update(Delivery)
+        .where(Delivery.id == due.c.id)
+        .values(
+            state=DeliveryState.SENDING,
+            attempt=Delivery.attempt + 1,
+            claimed_by=dispatcher,
+            lease_expires_at=from_now(lease_seconds),
+        )
+        .returning(
+            Delivery.id,
+            Delivery.attempt,
+            Delivery.event,
+            Delivery.url,
+            Delivery.failures,
+            Delivery.job_id,
+        )
+        .cte("claimed")
+    )
+    live_secrets = (
+        select(func.array_agg(aggregate_order_by(WebhookSecret.secret, WebhookSecret.id.desc())))
+        .where(
+            WebhookSecret.tenant_id == Job.tenant_id,
+            or_(WebhookSecret.expires_at.is_(None), WebhookSecret.expires_at > func.now()),
+        )
+        .correlate(Job)
+        .scalar_subquery()
+    )
+    rows = await connection.execute(
+        select(*JOB_COLUMNS, claimed, live_secrets.label("secrets")).join_from(
+            claimed, Job, Job.id == claimed.c.job_id
+        )
+    )
+    return [
+        DueDelivery(
+            claim=DeliveryClaim(row[claimed.c.id], row[claimed.c.attempt]),
+            event=Event(row.event),
+            url=row.url,
+            failures=row.failures,
+            job=job_record(row),
+            secrets=tuple(row.secrets or ()),
+        )
+        for row in rows
+    ]
+
+
+async def end_delivery(
+    connection: AsyncConnection, claim: DeliveryClaim, state: DeliveryState, log: AttemptLog
+) -> bool:
+    """Record the attempt that ended a delivery; False if the claim was lost."""
+    return await _record(connection, claim, state, log, next_at=None, finished_at=func.now())
+
+
+async def retry_delivery(
+    connection: AsyncConnection, claim: DeliveryClaim, at: datetime, log: AttemptLog
+) -> bool:
+    """Record a failed attempt and plan the next one; False if the claim was lost."""
+    return await _record(connection, claim, DeliveryState.PENDING, log, next_at=at, available_at=at)
+
+
+async def _record(
+    connection: AsyncConnection,
+    claim: DeliveryClaim,
+    state: DeliveryState,
+    log: AttemptLog,
+    *,
+    next_at: datetime | None,
+    **values: Any,
+) -> bool:
+    failed = 0 if state is DeliveryState.DELIVERED else 1
+    moved = (
+        update(Delivery)
+        .where(
+            Delivery.id == claim.delivery_id,
+            Delivery.attempt == claim.attempt,
+            is_one_of(Delivery.state, sources(state)),
+        )
+        .values(
+            state=state,
+            failures=Delivery.failures + failed,
+            claimed_by=None,
+            lease_expires_at=None,
+            **values,
+        )
+        .returning(Delivery.id, Delivery.attempt)
+        .cte("moved")
+    )
+    logged: Insert = insert(DeliveryAttempt).from_select(
+        [
+            "delivery_id",
+            "attempt",
+            "started_at",
+            "duration_ms",
+            "status_code",
+            "error",
+            "answer",
+            "next_attempt_at",
+        ],
+        select(
+            moved.c.id,
+            moved.c.attempt,
+            literal(log.started_at, DeliveryAttempt.started_at.type),
+            literal(round(log.duration / timedelta(milliseconds=1))),
+            literal(log.status_code, DeliveryAttempt.status_code.type),
+            literal(log.error, DeliveryAttempt.error.type),
+            literal(log.answer),
+            literal(next_at, DeliveryAttempt.next_attempt_at.type),
+        ),
+    )
+    return (await connection.execute(logged)).rowcount == 1
+
+
+async def next_due(connection: AsyncConnection) -> datetime | None:
+    """Give the time of the earliest pending delivery, None if there is none."""
+    statement = select(func.min(Delivery.available_at)).where(
+        is_one_of(Delivery.state, {DeliveryState.PENDING})
+    )
+    return (await connection.execute(statement)).scalar()

@@ -1,0 +1,51 @@
+"""Reading jobs back; always as one tenant's."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.domain.delivery import DeliveryState
+from common.domain.job import FINAL_STATES
+from common.domain.record import JobRecord
+from common.models import Delivery, Job
+from common.repositories.columns import JOB_COLUMNS, is_one_of, job_record
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as its owner sees it: with where its webhook stands, None before it has ended."""
+
+    job: JobRecord
+    delivery: DeliveryState | None
+    delivery_failures: int
+
+
+async def read_job(connection: AsyncConnection, *, tenant_id: int, job_id: int) -> JobView | None:
+    """Read a job of that tenant; somebody else's is as absent as one that never was."""
+    statement = (
+        select(*JOB_COLUMNS, Delivery.state, Delivery.failures)
+        .outerjoin(Delivery, Delivery.job_id == Job.id)
+        .where(Job.id == job_id, Job.tenant_id == tenant_id)
+    )
+    row = (await connection.execute(statement)).first()
+    return None if row is None else _view(row)
+
+
+async def find_ended(connection: AsyncConnection, prefixes: Collection[UUID]) -> set[UUID]:
+    """Give those of these jobs that have ended: the fallback of callers waiting without Redis."""
+    statement = select(Job.file_prefix).where(
+        Job.file_prefix.in_(prefixes), is_one_of(Job.state, FINAL_STATES)
+    )
+    return set((await connection.execute(statement)).scalars())
+
+
+def _view(row: Row[*tuple[object, ...]]) -> JobView:
+    state, failures = row[-2], row[-1]
+    return JobView(
+        job=job_record(row),
+        delivery=None if state is None else DeliveryState(str(state)),
+        delivery_failures=int(str(failures or 0)),
+    )

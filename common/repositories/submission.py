@@ -1,0 +1,71 @@
+"""Recording a new job."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.domain.record import JobRecord, NewJob
+from common.models import Job
+from common.repositories.columns import JOB_COLUMNS, job_record
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The job is in the books under this id."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The same request came before under the same idempotency key; this is its job."""
+
+    job: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTaken:
+    """The idempotency key was used before for another request."""
+
+    job_id: int
+
+
+async def record_job(connection: AsyncConnection, new: NewJob) -> Recorded | Repeated | KeyTaken:
+    """Insert a queued job, or find the one its idempotency key already made."""
+    plain = insert(Job).values(
+        tenant_id=new.tenant_id,
+        file_prefix=new.file_prefix,
+        queue=new.queue,
+        max_attempts=new.max_attempts,
+        request=new.request.to_json(),
+        inputs={name: image.to_json() for name, image in new.inputs.items()},
+        base64=new.base64,
+        cost=new.request.cost,
+        webhook_url=new.webhook_url,
+        track_id=new.track_id,
+        idempotency_key=new.idempotency_key,
+        request_digest=new.request_digest,
+    )
+    if new.idempotency_key is None:
+        return Recorded((await connection.execute(plain.returning(Job.id))).scalar_one())
+    guarded = plain.on_conflict_do_nothing(
+        index_elements=[Job.tenant_id, Job.idempotency_key],
+        index_where=Job.idempotency_key.is_not(None),
+    )
+    job_id = (await connection.execute(guarded.returning(Job.id))).scalar()
+    return await _earlier(connection, new) if job_id is None else Recorded(job_id)
+
+
+async def _earlier(connection: AsyncConnection, new: NewJob) -> Repeated | KeyTaken:
+    row = (
+        await connection.execute(
+            select(*JOB_COLUMNS, Job.request_digest).where(
+                Job.tenant_id == new.tenant_id, Job.idempotency_key == new.idempotency_key
+            )
+        )
+    ).one()
+    if row.request_digest != new.request_digest:
+        return KeyTaken(row.id)
+    return Repeated(job_record(row))

@@ -1,0 +1,116 @@
+"""Finding what fell through: dead workers' jobs, dead dispatchers' deliveries, unheard rings."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Text, cast, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.domain.delivery import DeliveryState
+from common.domain.job import JobState
+from common.models import Delivery, Job, Worker
+from common.repositories.columns import from_now, is_one_of
+
+# Whoever holds this lock sweeps; the lock goes with its connection, so a dead sweeper frees it.
+SWEEPER_LOCK = 0x737765657065  # "sweepe"
+
+
+async def take_sweeper_lock(connection: AsyncConnection) -> bool:
+    """Become the sweeper for as long as this connection lives; False if somebody else is."""
+    taken = await connection.execute(
+        text("SELECT pg_try_advisory_lock(:key)"), {"key": SWEEPER_LOCK}
+    )
+    return bool(taken.scalar_one())
+
+
+async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:
+    """Queue again the jobs whose lease ran out and that have attempts left; give their number."""
+    expired = (
+        select(Job.id)
+        .where(
+            is_one_of(Job.state, {JobState.RUNNING}),
+            Job.lease_expires_at < func.now(),
+            Job.attempt < Job.max_attempts,
+        )
+        .order_by(Job.lease_expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("expired")
+    )
+    statement = (
+        update(Job)
+        .where(Job.id == expired.c.id)
+        .values(
+            state=JobState.QUEUED,
+            claimed_by=None,
+            lease_expires_at=None,
+            available_at=func.now(),
+            error_code="worker_lost",
+            error_message="the worker stopped answering",
+        )
+    )
+    return (await connection.execute(statement)).rowcount
+
+
+async def requeue_expired_deliveries(connection: AsyncConnection, *, limit: int) -> int:
+    """Make deliveries pending again whose dispatcher died while sending; give their number.
+
+    The receiver may or may not have had the request: it is sent again, under the same id.
+    """
+    expired = (
+        select(Delivery.id)
+        .where(
+            is_one_of(Delivery.state, {DeliveryState.SENDING}),
+            Delivery.lease_expires_at < func.now(),
+        )
+        .order_by(Delivery.lease_expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("expired")
+    )
+    statement = (
+        update(Delivery)
+        .where(Delivery.id == expired.c.id)
+        .values(
+            state=DeliveryState.PENDING,
+            claimed_by=None,
+            lease_expires_at=None,
+            available_at=func.now(),
+        )
+    )
+    return (await connection.execute(statement)).rowcount
+
+
+async def count_waiting(
+    connection: AsyncConnection, queues: Sequence[str], *, at_most: int
+) -> dict[str, int]:
+    """Give for each queue how many jobs could be claimed now, counted no further than `at_most`."""
+    queue = func.unnest(cast(queues, ARRAY(Text))).column_valued("queue")
+    waiting = (
+        select(Job.id)
+        .where(
+            Job.queue == queue,
+            is_one_of(Job.state, {JobState.QUEUED}),
+            Job.available_at <= func.now(),
+        )
+        .limit(at_most)
+        .correlate(queue)
+        .subquery("waiting")
+    )
+    number = select(func.count()).select_from(waiting).scalar_subquery()
+    rows = await connection.execute(select(queue, number))
+    return {name: count for name, count in rows if count}
+
+
+async def forget_silent_workers(connection: AsyncConnection, *, seconds: float) -> None:
+    """Delete the workers that have said nothing for `seconds`."""
+    await connection.execute(delete(Worker).where(Worker.seen_at < from_now(-seconds)))
+
+
+async def count_jobs(connection: AsyncConnection) -> dict[JobState, int]:
+    """Give the number of unfinished jobs by state; the finished ones are counters' business."""
+    unfinished = [JobState.QUEUED, JobState.RUNNING]
+    rows = await connection.execute(
+        select(Job.state, func.count()).where(is_one_of(Job.state, unfinished)).group_by(Job.state)
+    )
+    return dict.fromkeys(unfinished, 0) | {row[0]: row[1] for row in rows}

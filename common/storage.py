@@ -1,0 +1,125 @@
+"""The object store: boto3 against any S3-compatible endpoint.
+
+boto3 blocks, so every transfer runs in a thread of this module's own pool; making a link
+needs no network and runs where it is called.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.domain.errors import StorageUnavailableError
+from common.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+T = TypeVar("T")
+
+TRANSFERS_AT_ONCE: Final = 8
+PNG: Final = "image/png"
+
+
+class Storage:
+    """One bucket."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._settings = settings
+        self._bucket = settings.bucket
+        self._threads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, thread_name_prefix="storage")
+        self._client: S3Client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=settings.endpoint_url,
+            region_name=settings.region,
+            aws_access_key_id=settings.access_key_id,
+            aws_secret_access_key=settings.secret_access_key.get_secret_value(),
+            config=Config(
+                signature_version="s3v4",
+                # Names of buckets in the path: what R2, MinIO and the local store all speak.
+                s3={"addressing_style": "path"},
+                connect_timeout=settings.timeout_seconds,
+                read_timeout=settings.timeout_seconds,
+                retries={"mode": "standard", "total_max_attempts": 3},
+                max_pool_connections=TRANSFERS_AT_ONCE,
+                # Newer checksum trailers are not understood by every S3-compatible store.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    async def put(self, key: str, data: bytes, *, content_type: str = PNG) -> None:
+        """Store an object under a key that is never written twice.
+
+        Raises:
+            StorageUnavailableError: the store did not take it, after three tries.
+        """
+        await self._run(
+            partial(
+                self._client.put_object,
+                Bucket=self._bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                CacheControl=self._settings.cache_control,
+            )
+        )
+
+    async def get(self, key: str) -> bytes:
+        """Read an object whole.
+
+        Raises:
+            StorageUnavailableError: the store did not give it, after three tries.
+        """
+        return await self._run(lambda: self._read(key))
+
+    async def check(self) -> None:
+        """Ask the store whether the bucket is there and ours.
+
+        Raises:
+            StorageUnavailableError: it is not.
+        """
+        await self._run(partial(self._client.head_bucket, Bucket=self._bucket))
+
+    async def create_bucket(self) -> None:
+        """Create the bucket; one that is ours already is left alone.
+
+        Raises:
+            StorageUnavailableError: the store refused.
+        """
+        try:
+            await self.check()
+        except StorageUnavailableError:
+            await self._run(partial(self._client.create_bucket, Bucket=self._bucket))
+
+    def link(self, key: str) -> str:
+        """Give an address to read the object from: public, or signed for a limited time."""
+        if self._settings.public_base_url is not None:
+            return f"{self._settings.public_base_url.rstrip('/')}/{quote(key)}"
+        return self._client.generate_presigned_url(
+            "get_object",
+            Params={"Bucket": self._bucket, "Key": key},
+            ExpiresIn=self._settings.presigned_seconds,
+        )
+
+    def close(self) -> None:
+        """Wait for transfers under way and release the threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._client.close()
+
+    def _read(self, key: str) -> bytes:
+        return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except (BotoCoreError, ClientError) as error:
+            raise StorageUnavailableError(
+                "the image store is not available", detail=str(error)
+            ) from error
