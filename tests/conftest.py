@@ -1,0 +1,121 @@
+"""Real servers for tests: started once per test process, from the wheels."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import boto3
+import pytest
+from redis.asyncio import Redis
+from types_boto3_s3 import S3Client
+
+from common.domain.errors import ConfigurationError
+from common.settings import StorageSettings
+from deploy.local.binaries import postgres_programs, rclone, redis_server
+from deploy.local.ports import free_ports
+from deploy.local.postgres import PostgresServer
+from deploy.local.processes import Supervisor
+from deploy.local.redis import RedisServer
+from deploy.local.s3 import S3Server
+
+TEMPLATE = "template_migrated"
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The three servers, all running."""
+
+    postgres: PostgresServer
+    redis: RedisServer
+    s3: S3Server
+
+
+async def migrate(url: str) -> None:
+    from deploy.migrate import upgrade  # noqa: PLC0415 - only tests with a database need it
+
+    await upgrade(url)
+
+
+def require_server_wheels() -> None:
+    """A missing part is a gap at a desk, and an error where the result counts."""
+    try:
+        for find in (postgres_programs, redis_server, rclone):
+            find()
+    except ConfigurationError as error:
+        if os.environ.get("CI"):  # noqa: TID251 - not a setting of ours
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+async def servers() -> AsyncIterator[Servers]:
+    """Start Postgres, Redis and S3 on free ports; their data go when the tests end."""
+    require_server_wheels()
+    with tempfile.TemporaryDirectory(prefix="infill-tests-") as folder:
+        home = Path(folder)
+        postgres_port, redis_port, s3_port = free_ports(3)
+        running = Servers(
+            PostgresServer(home, postgres_port, uuid4().hex, durable=False),
+            RedisServer(home, redis_port),
+            S3Server(home, s3_port, "test-key", uuid4().hex),
+        )
+        async with Supervisor(home / "logs") as supervisor:
+            for server in (running.postgres, running.redis, running.s3):
+                await server.prepare()
+                await supervisor.start(server.child())
+            yield running
+
+
+@pytest.fixture(scope="session")
+async def template_database(servers: Servers) -> str:
+    """Migrate one database, for all others to be copied from."""
+    await servers.postgres.ensure_database(TEMPLATE)
+    await migrate(servers.postgres.url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+async def database_url(servers: Servers, template_database: str) -> AsyncIterator[str]:
+    """Give the address of a fresh, migrated database."""
+    name = f"test_{uuid4().hex}"
+    admin = await asyncpg.connect(servers.postgres.url("postgres"))
+    try:
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+        yield servers.postgres.url(name)
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+async def redis_url(servers: Servers) -> str:
+    """Give the address of an empty Redis."""
+    async with Redis.from_url(servers.redis.url()) as client:
+        await client.flushall()
+    return servers.redis.url()
+
+
+@pytest.fixture(scope="session")
+def s3_client(servers: Servers) -> S3Client:
+    """Give a plain client, to look at the store past our own code."""
+    settings = servers.s3.settings()
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        region_name=settings.region,
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=settings.secret_access_key.get_secret_value(),
+    )
+
+
+@pytest.fixture
+async def bucket(servers: Servers, s3_client: S3Client) -> StorageSettings:
+    """Give the settings of a fresh, empty bucket."""
+    name = f"test-{uuid4().hex}"
+    await asyncio.to_thread(s3_client.create_bucket, Bucket=name)
+    return servers.s3.settings(name)
