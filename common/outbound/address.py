@@ -1,0 +1,66 @@
+"""Which IP addresses may be reached; pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final, TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
+# The only IPv6 block handed out for global unicast (RFC 4291). Everything outside it is refused:
+# mapped and compatible IPv4, NAT64, unique local, link local, site local, multicast.
+GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
+
+# Exceptions the standard library's is_global calls public, in some or all Python versions.
+NOT_PUBLIC: Final[tuple[Network, ...]] = (
+    IPv4Network("192.0.0.0/24"),  # protocol assignments (RFC 6890)
+    IPv4Network("192.31.196.0/24"),  # AS112 sink (RFC 7535)
+    IPv4Network("192.52.193.0/24"),  # automatic multicast tunnelling (RFC 7450)
+    IPv4Network("192.88.99.0/24"),  # 6to4 relays, withdrawn (RFC 7526)
+    IPv4Network("192.175.48.0/24"),  # AS112 sink (RFC 7534)
+    IPv4Network("168.63.129.16/32"),  # Azure's host agent, inside every machine there
+    IPv6Network("2001::/23"),  # protocol assignments, Teredo among them: embeds IPv4
+    IPv6Network("2001:db8::/32"),  # documentation
+    IPv6Network("2002::/16"),  # 6to4: embeds IPv4
+    IPv6Network("3fff::/20"),  # documentation (RFC 9637)
+    IPv6Network("2620:4f:8000::/48"),  # AS112 sink (RFC 7534)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRules:
+    """The operator's networks on top of what is public: a denial wins over an opening."""
+
+    opened: tuple[Network, ...] = ()
+    denied: tuple[Network, ...] = ()
+
+    def allows(self, address: Address) -> bool:
+        """Say whether a connection to `address` may be made."""
+        if _is_alias(address) or _in_any(address, self.denied):
+            return False
+        return self.opens(address) or is_public(address)
+
+    def opens(self, address: Address) -> bool:
+        """Say whether the operator named a network that holds `address`."""
+        return _in_any(address, self.opened)
+
+
+def is_public(address: Address) -> bool:
+    """Say whether `address` is an ordinary host of the public Internet."""
+    if _in_any(address, NOT_PUBLIC):
+        return False
+    if isinstance(address, IPv6Address):
+        return address in GLOBAL_UNICAST
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def _is_alias(address: Address) -> bool:
+    """Say whether `address` is another spelling, one that would slip past a list of networks."""
+    if isinstance(address, IPv4Address):
+        return False
+    return address.ipv4_mapped is not None or address.scope_id is not None
+
+
+def _in_any(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)

@@ -1,0 +1,95 @@
+"""Connecting to a judged address: the only place that opens an outgoing connection."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Final
+
+from common.outbound.address import Address, AddressRules
+from common.outbound.resolver import Resolver
+from common.outbound.stream import CappedStream
+from common.outbound.trouble import ExchangeError, Reason
+from common.outbound.url import Target, refusal
+
+MAX_HEAD: Final = 16_384  # bytes of status line and headers, interim answers included
+MAX_ATTEMPTS: Final = 4  # addresses tried; a hostile name can have hundreds
+ATTEMPT_SECONDS: Final = 3.0  # for each but the last, so that one dead address leaves time
+
+
+def is_this_machine(address: Address) -> bool:
+    """Say whether packets to `address` would stay on this machine; sends nothing."""
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+            return bool(probe.getsockname()[0] == str(address))
+    except OSError:  # no route there, or none for the whole family
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """Resolves once, judges every answer, connects to a judged address.
+
+    The name goes on in SNI and the Host header only; nothing looks it up a second time.
+    """
+
+    addresses: AddressRules
+    resolver: Resolver
+    dns_timeout_seconds: float
+    tls: Callable[[], ssl.SSLContext]
+
+    async def connect(self, target: Target) -> CappedStream:
+        """Open a connection, through TLS for https.
+
+        Raises:
+            AddressNotAllowedError: any of the name's addresses is not allowed.
+            ExchangeError: the name does not resolve, or no address could be connected to.
+        """
+        addresses = await self._resolve(target)
+        for address in addresses:
+            self._judge(address)
+        *first, last = addresses[:MAX_ATTEMPTS]
+        for address in first:
+            try:
+                async with asyncio.timeout(ATTEMPT_SECONDS):
+                    return await self._dial(target, address)
+            except OSError:  # refused, unreachable or too slow
+                continue
+        try:
+            return await self._dial(target, last)
+        except OSError as error:
+            raise ExchangeError(Reason.CONNECT, str(error)) from error
+
+    async def _resolve(self, target: Target) -> list[Address]:
+        if target.literal is not None:
+            return [target.literal]
+        try:
+            async with asyncio.timeout(self.dns_timeout_seconds):
+                answers = await self.resolver(target.host, target.port)
+        except OSError as error:  # a time-out too
+            raise ExchangeError(Reason.DNS, str(error) or "no answer in time") from error
+        if not answers:
+            raise ExchangeError(Reason.DNS, "no addresses")
+        return list(dict.fromkeys(answers))
+
+    def _judge(self, address: Address) -> None:
+        rules = self.addresses
+        if not rules.allows(address) or (not rules.opens(address) and is_this_machine(address)):
+            raise refusal(f"resolves to {address}")
+
+    async def _dial(self, target: Target, address: Address) -> CappedStream:
+        encrypted = target.scheme == "https"
+        try:
+            reader, writer = await asyncio.open_connection(
+                str(address),
+                target.port,
+                ssl=self.tls() if encrypted else None,
+                server_hostname=target.host if encrypted else None,
+            )
+        except ssl.SSLError as error:
+            raise ExchangeError(Reason.TLS, str(error)) from error
+        return CappedStream(reader, writer, allowance=MAX_HEAD)

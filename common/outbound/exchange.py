@@ -1,0 +1,95 @@
+"""One request and its answer on a connection of its own."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from httpcore2 import URL, AsyncHTTP11Connection, RemoteProtocolError, Request, Response
+
+from common.outbound.connector import Connector
+from common.outbound.stream import CappedStream
+from common.outbound.trouble import ExchangeError, Reason
+from common.outbound.url import Target
+
+# Bytes on the wire per byte of body, for chunked framing; servers send chunks of kilobytes.
+FRAMING: Final = 2
+
+# What a peer's misbehaviour looks like from here.
+BROKEN: Final = (RemoteProtocolError, ExchangeError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer whose head has arrived; header names are lower-case, repeated ones joined."""
+
+    status: int
+    headers: Mapping[str, str]
+    response: Response
+    stream: CappedStream
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether the body came compressed although we asked for it plain."""
+        return self.headers.get("content-encoding", "identity").lower() != "identity"
+
+    @property
+    def declared_bytes(self) -> int:
+        """Length of the body as declared, 0 if it is not."""
+        return int(self.headers.get("content-length", 0))
+
+    async def read(self, limit: int, *, may_be_cut: bool = False) -> bytes:
+        """Read the body, no more than `limit` bytes of it.
+
+        `may_be_cut` takes what has come when the connection breaks before the body's end.
+        """
+        self.stream.allowance += FRAMING * limit
+        body = bytearray()
+        try:
+            async with aclosing(self.response.aiter_stream()) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) >= limit:
+                        break
+        except BROKEN:
+            if not may_be_cut:
+                raise
+        return bytes(body[:limit])
+
+
+@asynccontextmanager
+async def exchange(
+    connector: Connector, target: Target, method: str, headers: Mapping[str, str], body: bytes = b""
+) -> AsyncIterator[Reply]:
+    """Send a request and give the answer once its head is there; the connection is dropped after.
+
+    Raises:
+        AddressNotAllowedError: the name resolves to an address that is not allowed.
+        ExchangeError: there was no answer, or not a proper one.
+    """
+    stream = await connector.connect(target)
+    url = URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
+    lines = {
+        "host": target.authority,
+        "connection": "close",
+        "accept-encoding": "identity",
+        **headers,
+    }
+    try:
+        connection = AsyncHTTP11Connection(url.origin, stream)
+        request = Request(method, url, headers=list(lines.items()), content=body)
+        response = await connection.handle_async_request(request)
+        yield Reply(response.status, _joined(response.headers), response, stream)
+    except (RemoteProtocolError, OSError) as error:
+        raise ExchangeError(Reason.PROTOCOL, str(error)) from error
+    finally:
+        await stream.aclose()
+
+
+def _joined(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name = raw_name.decode("ascii").lower()
+        value = raw_value.decode("utf-8", "replace")
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined

@@ -1,0 +1,168 @@
+"""The two things done with a tenant's address: fetch an image, post a webhook."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Final
+
+from httpcore2 import default_ssl_context
+
+from common.clock import monotonic
+from common.domain.errors import FetchFailedError, FetchRejectedError
+from common.outbound.connector import Connector
+from common.outbound.exchange import Reply, exchange
+from common.outbound.resolver import Resolver, ThreadedResolver
+from common.outbound.rules import Rules
+from common.outbound.trouble import ExchangeError, Reason
+from common.outbound.url import Target, follow, parse
+from common.settings import OutboundSettings
+
+MAX_REDIRECTS: Final = 3
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+IMAGE_HEADERS: Final = {"user-agent": f"Infill/{version('infill')}", "accept": "image/*"}
+
+FETCH: Final = "could not fetch the image"
+POST: Final = "could not deliver the webhook"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a webhook's receiver said; header names are lower-case.
+
+    `excerpt` is the start of the body, empty when that came compressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    excerpt: bytes
+    duration_seconds: float
+
+
+class Guard:
+    """Stands on every request to an address a tenant gave; belongs to one event loop.
+
+    Each exchange has a connection of its own: none is shared between tenants, no proxy or
+    credential is taken from the environment, nothing is retried.
+    """
+
+    def __init__(
+        self,
+        settings: OutboundSettings,
+        *,
+        resolver: Resolver | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._settings = settings
+        self._rules = Rules.from_settings(settings)
+        self._system_resolver = ThreadedResolver()
+        self._given_tls = tls
+        self._connector = Connector(
+            addresses=self._rules.addresses,
+            resolver=resolver or self._system_resolver,
+            dns_timeout_seconds=settings.dns_timeout_seconds,
+            tls=lambda: self._tls,
+        )
+
+    def check(self, url: str, *, webhook: bool = False) -> Target:
+        """Judge a URL as far as that goes without DNS; does no input or output.
+
+        Raises:
+            AddressNotAllowedError: the address is not allowed.
+        """
+        target = parse(url)
+        self._rules.judge(target, webhook=webhook)
+        return target
+
+    async def fetch(self, url: str) -> bytes:
+        """Download an image file, following a few redirects, each judged like the first URL.
+
+        Raises:
+            AddressNotAllowedError: the address, or one it redirects to, is not allowed.
+            FetchRejectedError: an answer came that cannot be used: 4xx, too large, compressed.
+            FetchFailedError: no answer came, or a 5xx one; `reason` is one word.
+        """
+        target = self.check(url)
+        async with _deadline(self._settings.image_timeout_seconds, FETCH):
+            for _ in range(MAX_REDIRECTS + 1):
+                async with exchange(self._connector, target, "GET", IMAGE_HEADERS) as reply:
+                    location = reply.headers.get("location")
+                    if reply.status not in REDIRECTS or location is None:
+                        return await self._image(reply)
+                    target = follow(target, location)
+                    self._rules.judge(target, webhook=False)
+        raise FetchRejectedError(f"{FETCH}: too many redirects")
+
+    async def post(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_seconds: float,
+        answer_bytes: int,
+    ) -> Answer:
+        """Send a webhook and give the receiver's answer, whatever its status.
+
+        `timeout_seconds` covers everything from DNS to the end of the answer, of whose body
+        `answer_bytes` are read at most. Redirects are answers like any other.
+
+        Raises:
+            AddressNotAllowedError: the address is not allowed.
+            FetchFailedError: no answer came in time; `reason` is one word.
+        """
+        target = self.check(url, webhook=True)
+        begun = monotonic()
+        sent = {"content-length": str(len(body)), **headers}
+        async with (
+            _deadline(timeout_seconds, POST),
+            exchange(self._connector, target, "POST", sent, body) as reply,
+        ):
+            # A broken body does not unsay the status: the receiver has had the webhook.
+            excerpt = b"" if reply.is_encoded else await reply.read(answer_bytes, may_be_cut=True)
+            return Answer(reply.status, reply.headers, excerpt, monotonic() - begun)
+
+    async def aclose(self) -> None:
+        """Let go of the threads that look names up."""
+        await self._system_resolver.aclose()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """One context for all connections: loading the certificates takes milliseconds."""
+        context = self._given_tls or default_ssl_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    async def _image(self, reply: Reply) -> bytes:
+        if reply.status in range(500, 600):
+            raise FetchFailedError(f"{FETCH}: HTTP {reply.status}", reason=Reason.HTTP_5XX)
+        if reply.status not in range(200, 300):
+            raise FetchRejectedError(f"{FETCH}: HTTP {reply.status}")
+        if reply.is_encoded:
+            raise FetchRejectedError(f"{FETCH}: the answer is compressed")
+        limit = self._settings.image_max_bytes
+        if reply.declared_bytes <= limit:
+            image = await reply.read(limit + 1)
+            if len(image) <= limit:
+                return image
+        raise FetchRejectedError(f"{FETCH}: too large, at most {limit} bytes are taken")
+
+
+@asynccontextmanager
+async def _deadline(seconds: float, failure: str) -> AsyncIterator[None]:
+    """Bound everything inside by one deadline, and tell the tenant of trouble in one way.
+
+    Beside a time-out all trouble reads the same: nothing says whether a port was open.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise FetchFailedError(f"{failure}: timed out", reason=Reason.TIMEOUT) from error
+    except ExchangeError as error:
+        raise FetchFailedError(
+            f"{failure}: the host gave no usable answer", reason=error.reason, detail=error.detail
+        ) from error

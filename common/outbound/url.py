@@ -1,0 +1,107 @@
+"""A URL, read once and strictly; pure."""
+
+import re
+import string
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urljoin
+
+from common.domain.errors import AddressNotAllowedError
+from common.outbound.address import Address
+from common.outbound.host import read_host
+
+MAX_URL: Final = 2048
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+# Parsers disagree about these, and each disagreement is a way to smuggle a host.
+_FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f\\]")
+_URL: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<authority>[^/?#]+)(?P<path>[^#]*)(?:#.*)?",
+    re.ASCII | re.IGNORECASE,
+)
+_AUTHORITY: Final = re.compile(
+    r"(?P<host>\[[0-9a-f:.]+\]|[^\[\]:@%]+)(?::(?P<port>[1-9][0-9]{0,4}))?",
+    re.ASCII | re.IGNORECASE,
+)
+_PRINTABLE: Final = string.ascii_letters + string.digits + string.punctuation
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: a URL in its parts.
+
+    `host` is a name in ASCII form or an address in its shortest spelling, then `literal` holds
+    the same; `path` is path and query as they go on the wire.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: bytes
+    literal: Address | None = None
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what limits and breakers key on."""
+        return f"{self.scheme}://{self.authority}"
+
+
+def refusal(why: str) -> AddressNotAllowedError:
+    """Make the one opaque error; `why` is for the operator alone."""
+    return AddressNotAllowedError("the address is not allowed", detail=why)
+
+
+def parse(url: str) -> Target:
+    """Read a URL; whatever two parsers could read differently is refused.
+
+    Raises:
+        AddressNotAllowedError: not an http or https URL with a proper host and port.
+    """
+    if len(url) > MAX_URL:
+        raise refusal("longer than 2048 characters")
+    if _FORBIDDEN.search(url):
+        raise refusal("white space, a control character or a backslash")
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise refusal("not an http or https URL")
+    place = _AUTHORITY.fullmatch(parts["authority"])
+    if place is None:
+        raise refusal("not a plain host and port")
+    try:
+        host, literal = read_host(place["host"])
+        path = quote(parts["path"], safe=_PRINTABLE).encode("ascii")
+    except ValueError as error:
+        raise refusal(str(error)) from error
+    scheme = parts["scheme"].lower()
+    return Target(
+        scheme=scheme,
+        host=host,
+        port=int(place["port"] or DEFAULT_PORTS[scheme]),
+        path=path if path.startswith(b"/") else b"/" + path,
+        literal=literal,
+    )
+
+
+def follow(target: Target, location: str) -> Target:
+    """Read where a redirect from `target` leads; nothing of it is trusted.
+
+    Raises:
+        AddressNotAllowedError: not a proper URL, or a step down from https to http.
+    """
+    # Checked before joining too: the standard library's join drops tabs and line ends silently.
+    if _FORBIDDEN.search(location):
+        raise refusal("white space, a control character or a backslash in a redirect")
+    try:
+        url = urljoin(target.origin + target.path.decode("ascii"), location)
+    except ValueError as error:
+        raise refusal(str(error)) from error
+    following = parse(url)
+    if (target.scheme, following.scheme) == ("https", "http"):
+        raise refusal("a redirect from https to http")
+    return following
