@@ -25,8 +25,10 @@ def new_key() -> str:
 
 def is_well_formed(key: str) -> bool:
     """Tell whether `key` could be one of ours: length, prefix and checksum."""
+    if len(key) != LENGTH or not key.isascii() or not key.startswith(PREFIX):
+        return False
     body, checksum = key[:-CHECKSUM_LENGTH], key[-CHECKSUM_LENGTH:]
-    return len(key) == LENGTH and key.startswith(PREFIX) and checksum == _checksum(body)
+    return checksum == _checksum(body)
 
 
 def digest(key: str, pepper: str) -> bytes:

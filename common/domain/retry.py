@@ -6,13 +6,16 @@ from datetime import datetime, timedelta
 from common.domain.errors import InfillError, PermanentError
 
 LONGEST_WAIT = timedelta(minutes=10)
+MOST_DOUBLINGS = 20  # beyond, any wait worth the name is at LONGEST_WAIT
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again, not before `at`."""
+    """Try again, not before `at`; until then this is what went wrong."""
 
     at: datetime
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +42,5 @@ def decide(
     if attempt >= max_attempts:
         times = "time" if attempt == 1 else "times"
         return GiveUp(code, f"{message} (tried {attempt} {times})")
-    return Retry(now + min(wait * 2 ** (attempt - 1), LONGEST_WAIT))
+    doubled = wait * 2 ** min(attempt - 1, MOST_DOUBLINGS)
+    return Retry(now + min(doubled, LONGEST_WAIT), code, message)

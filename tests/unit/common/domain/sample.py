@@ -1,0 +1,51 @@
+"""A job to try things on."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from common.domain.generation import Endpoint, GenerationRequest
+from common.domain.job import JobState
+from common.domain.record import InputImage, JobRecord
+
+FILE_PREFIX = UUID("6f2a1c1e-8a0b-4d0e-9b7e-0d3c5a1f2b44")
+
+REQUEST = GenerationRequest(
+    endpoint=Endpoint.INPAINT,
+    model="sd15-inpainting",
+    prompt="a cat on a bench",
+    negative_prompt="blurry",
+    width=512,
+    height=384,
+    samples=2,
+    inference_steps=30,
+    guidance_scale=7.5,
+    strength=0.7,
+    seed=3_163_825_381,
+)
+
+JOB = JobRecord(
+    id=7,
+    tenant_id=4,
+    file_prefix=FILE_PREFIX,
+    queue="sd15-inpainting",
+    state=JobState.RUNNING,
+    attempt=1,
+    request=REQUEST,
+    inputs={"init_image": InputImage(url="https://pictures.test/bench.png")},
+    base64=False,
+    webhook_url="https://caller.test/hook",
+    track_id="order-9",
+    result=None,
+    error_code=None,
+    error_message=None,
+    created_at=datetime(2026, 5, 4, tzinfo=UTC),
+    started_at=None,
+    finished_at=None,
+)
+
+
+def job_record(**changes: Any) -> JobRecord:
+    """Give the sample job with some fields changed."""
+    return replace(JOB, **changes)

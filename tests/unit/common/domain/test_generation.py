@@ -1,0 +1,63 @@
+"""The request to draw: stored and read back, its seeds and its cost."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.domain.generation import SEED_LIMIT, Endpoint, GenerationRequest
+
+REQUESTS = st.builds(
+    GenerationRequest,
+    endpoint=st.sampled_from(Endpoint),
+    width=st.integers(8, 128).map(lambda eighths: eighths * 8),
+    height=st.integers(8, 128).map(lambda eighths: eighths * 8),
+    samples=st.integers(1, 4),
+    inference_steps=st.integers(1, 51),
+    guidance_scale=st.floats(1, 20),
+    strength=st.floats(0.01, 1),
+    seed=st.integers(0, SEED_LIMIT - 1),
+)
+
+
+@given(REQUESTS)
+def test_what_is_stored_reads_back_the_same(request: GenerationRequest) -> None:
+    stored = json.loads(json.dumps(request.to_json()))
+    assert GenerationRequest.from_json(stored) == request
+    assert isinstance(GenerationRequest.from_json(stored).endpoint, Endpoint)
+
+
+@given(REQUESTS)
+def test_each_image_has_a_seed_of_32_bits(request: GenerationRequest) -> None:
+    assert request.seeds[0] == request.seed
+    assert len(set(request.seeds)) == request.samples
+    assert all(0 <= seed < SEED_LIMIT for seed in request.seeds)
+
+
+def make(**changes: object) -> GenerationRequest:
+    fields: dict[str, object] = {
+        "endpoint": "inpaint",
+        "model": "sd15-inpainting",
+        "prompt": "a bench",
+        "negative_prompt": "",
+        "width": 512,
+        "height": 512,
+        "samples": 1,
+        "inference_steps": 20,
+        "guidance_scale": 7.5,
+        "strength": 0.7,
+        "seed": 1,
+    }
+    return GenerationRequest.from_json(fields | changes)
+
+
+def test_seeds_wrap() -> None:
+    assert make(seed=SEED_LIMIT - 2, samples=4).seeds == [SEED_LIMIT - 2, SEED_LIMIT - 1, 0, 1]
+
+
+def test_cost_counts_megapixel_steps() -> None:
+    assert make(width=1000, height=1000, inference_steps=1).cost == 1.0
+    assert make(width=512, height=256, inference_steps=30, samples=3).cost == pytest.approx(
+        11.79648
+    )

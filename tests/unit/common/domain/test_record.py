@@ -1,0 +1,55 @@
+"""What is stored of a job reads back the same."""
+
+import json
+from uuid import UUID
+
+import pytest
+
+from common.domain.job import Claim
+from common.domain.objects import input_key, result_key
+from common.domain.record import InputImage, JobResult
+from tests.unit.common.domain.sample import FILE_PREFIX, job_record
+
+
+@pytest.mark.parametrize(
+    ("image", "stored"),
+    [
+        (InputImage(url="https://pictures.test/a.png"), {"url": "https://pictures.test/a.png"}),
+        (InputImage(object_key="1/inputs/x"), {"object_key": "1/inputs/x"}),
+    ],
+)
+def test_an_input_image_is_stored_without_its_empty_half(
+    image: InputImage, stored: dict[str, str]
+) -> None:
+    assert image.to_json() == stored
+    assert InputImage(**stored) == image
+
+
+def test_a_result_reads_back_the_same() -> None:
+    result = JobResult(
+        object_keys=("1/generations/a.png", "1/generations/b.png"),
+        nsfw=(False, True),
+        generation_seconds=1.91,
+        timeline={"claimed": 1.5, "uploaded": 4.25},
+    )
+    assert JobResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_a_record_knows_its_claim() -> None:
+    assert job_record(attempt=3).claim == Claim(7, 3)
+
+
+def test_two_attempts_never_write_the_same_object() -> None:
+    keys = {
+        result_key(tenant, prefix, attempt, index)
+        for tenant in (1, 2)
+        for prefix in (FILE_PREFIX, UUID(int=1))
+        for attempt in (1, 11)
+        for index in (0, 1)
+    }
+    assert len(keys) == 16
+
+
+def test_keys_are_sorted_by_tenant() -> None:
+    assert result_key(4, FILE_PREFIX, 2, 0) == f"4/generations/{FILE_PREFIX}-2-0.png"
+    assert input_key(4, FILE_PREFIX, "mask_image") == f"4/inputs/{FILE_PREFIX}-mask_image"

@@ -1,0 +1,68 @@
+"""What follows a failed attempt."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.domain.errors import (
+    FetchFailedError,
+    GenerationError,
+    InvalidImageError,
+    StorageUnavailableError,
+)
+from common.domain.retry import LONGEST_WAIT, GiveUp, Retry, decide
+
+NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+TWO_SECONDS = timedelta(seconds=2)
+
+BAD_MASK = InvalidImageError("mask_image is not a picture: send PNG, JPEG or WebP")
+STORE_AWAY = StorageUnavailableError("the image store is not available", detail="10.0.0.7 refused")
+ENGINE = GenerationError("the model ran out of memory: ask for a smaller picture")
+STRANGE = ValueError("/home/infill/secret/path")
+
+
+def again(seconds: float, code: str, message: str) -> Retry:
+    return Retry(NOW + timedelta(seconds=seconds), code, message)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "max_attempts", "expected"),
+    [
+        (BAD_MASK, 1, 3, GiveUp("invalid_image", BAD_MASK.message)),
+        (BAD_MASK, 3, 3, GiveUp("invalid_image", BAD_MASK.message)),
+        (STORE_AWAY, 1, 3, again(2, "storage_unavailable", STORE_AWAY.message)),
+        (STORE_AWAY, 2, 3, again(4, "storage_unavailable", STORE_AWAY.message)),
+        (STORE_AWAY, 3, 3, GiveUp("storage_unavailable", f"{STORE_AWAY.message} (tried 3 times)")),
+        (STORE_AWAY, 4, 3, GiveUp("storage_unavailable", f"{STORE_AWAY.message} (tried 4 times)")),
+        (ENGINE, 1, 1, GiveUp("generation_failed", f"{ENGINE.message} (tried 1 time)")),
+        (
+            FetchFailedError("init_image did not come", reason="timeout"),
+            1,
+            2,
+            again(2, "fetch_failed", "init_image did not come"),
+        ),
+        (STRANGE, 1, 2, again(2, "internal_error", "internal error")),
+        (STRANGE, 2, 2, GiveUp("internal_error", "internal error (tried 2 times)")),
+        (ENGINE, 9, 99, again(512, "generation_failed", ENGINE.message)),
+        (ENGINE, 10, 99, again(600, "generation_failed", ENGINE.message)),
+    ],
+)
+def test_decisions(
+    error: Exception, attempt: int, max_attempts: int, expected: Retry | GiveUp
+) -> None:
+    decision = decide(error, attempt=attempt, max_attempts=max_attempts, now=NOW, wait=TWO_SECONDS)
+    assert decision == expected
+
+
+@given(attempt=st.integers(1, 32_766), wait=st.timedeltas(timedelta(milliseconds=1), LONGEST_WAIT))
+def test_the_wait_grows_within_its_limit(attempt: int, wait: timedelta) -> None:
+    waits = [
+        decision.at - NOW
+        for made in (attempt, attempt + 1)
+        if isinstance(
+            decision := decide(ENGINE, attempt=made, max_attempts=32_768, now=NOW, wait=wait), Retry
+        )
+    ]
+    assert wait <= waits[0] <= waits[1] <= LONGEST_WAIT

@@ -1,0 +1,48 @@
+"""Every pair of states, for jobs and for deliveries."""
+
+from itertools import product
+
+import pytest
+
+from common.domain import delivery, job
+from common.domain.delivery import DeliveryState
+from common.domain.job import FINAL_STATES, JobState
+
+JOB_MOVES = {
+    (JobState.QUEUED, JobState.RUNNING),
+    (JobState.QUEUED, JobState.CANCELED),
+    (JobState.RUNNING, JobState.QUEUED),
+    (JobState.RUNNING, JobState.SUCCEEDED),
+    (JobState.RUNNING, JobState.FAILED),
+    (JobState.RUNNING, JobState.CANCELED),
+}
+DELIVERY_MOVES = {
+    (DeliveryState.PENDING, DeliveryState.SENDING),
+    (DeliveryState.SENDING, DeliveryState.PENDING),
+    (DeliveryState.SENDING, DeliveryState.DELIVERED),
+    (DeliveryState.SENDING, DeliveryState.EXHAUSTED),
+    (DeliveryState.SENDING, DeliveryState.DISCARDED),
+}
+
+
+@pytest.mark.parametrize(("source", "target"), [*product(JobState, JobState)])
+def test_a_job_moves_only_so(source: JobState, target: JobState) -> None:
+    allowed = (source, target) in JOB_MOVES
+    assert (target in job.TRANSITIONS[source]) == allowed
+    assert (source in job.sources(target)) == allowed
+
+
+@pytest.mark.parametrize(("source", "target"), [*product(DeliveryState, DeliveryState)])
+def test_a_delivery_moves_only_so(source: DeliveryState, target: DeliveryState) -> None:
+    allowed = (source, target) in DELIVERY_MOVES
+    assert (target in delivery.TRANSITIONS[source]) == allowed
+    assert (source in delivery.sources(target)) == allowed
+
+
+def test_every_state_has_its_line() -> None:
+    assert set(job.TRANSITIONS) == set(JobState)
+    assert set(delivery.TRANSITIONS) == set(DeliveryState)
+
+
+def test_a_job_ends_in_one_of_three_ways() -> None:
+    assert set(FINAL_STATES) == {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}
