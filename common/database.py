@@ -6,11 +6,27 @@ from typing import Any
 
 import orjson
 from sqlalchemy import make_url
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from common.settings import DatabaseSettings
 
 SECONDS_TO_MILLISECONDS = 1000
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Tell whether `error` means that Postgres is away or too busy, not that we asked wrongly."""
+    asked_wrongly = IntegrityError | ProgrammingError | DataError | NotSupportedError
+    if isinstance(error, DBAPIError):
+        return not isinstance(error, asked_wrongly)
+    return isinstance(error, OSError | PoolTimeoutError)  # the built-in TimeoutError is an OSError
 
 
 def _to_json(value: Any) -> str:

@@ -44,6 +44,10 @@ class WorkerSettings(Section):
         default=3,
         description="Claims held at once: one generates while others download or upload.",
     )
+    engine: str = Field(
+        default="worker.generation.factory:create_engine",
+        description="What draws: `module:function` that makes an engine of settings and catalogue.",
+    )
     device: str | None = Field(
         default=None, description="Torch device; empty means CUDA where there is one, else CPU."
     )

@@ -1,0 +1,34 @@
+"""The numbers every process shows under /metrics.
+
+Labels take a handful of values each, all of them ours: a tenant's words never become a label.
+"""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# Seconds; from a lookup in the same rack to a queue that has been full for an hour.
+_WIDE: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+# Seconds; one exchange over the network is cut off after 15.
+_EXCHANGE: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
+
+JOBS: Final = Gauge(
+    "infill_jobs", "Unfinished jobs by state; only the process that sweeps shows it.", ["state"]
+)
+# Not `infill_jobs_total`: a counter and a gauge may not share the name before the suffix.
+JOBS_ENDED: Final = Counter("infill_jobs_ended", "Jobs that ended, by final state.", ["outcome"])
+QUEUE_WAIT_SECONDS: Final = Histogram(
+    "infill_queue_wait_seconds", "From a job's acceptance to its claim.", buckets=_WIDE
+)
+STAGE_SECONDS: Final = Histogram(
+    "infill_stage_seconds", "Time a job spends in one stage of its work.", ["stage"], buckets=_WIDE
+)
+DELIVERIES: Final = Counter(
+    "infill_deliveries",
+    "Attempts to deliver a webhook by what followed: delivered, retry, exhausted, discarded, "
+    "or lost where another dispatcher had taken over.",
+    ["outcome"],
+)
+DELIVERY_SECONDS: Final = Histogram(
+    "infill_delivery_seconds", "Time of one attempt to deliver a webhook.", buckets=_EXCHANGE
+)

@@ -1,0 +1,112 @@
+"""What is done with a claimed job: fetch, generate, upload. No database here."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from PIL.Image import Image
+
+from common.clock import utc_now
+from common.domain.errors import InfillError
+from common.domain.objects import result_key
+from common.domain.record import InputImage, JobRecord
+from common.metrics import STAGE_SECONDS
+from common.outbound import Guard
+from common.storage import Storage
+from worker.generation.encode import encode_png
+from worker.generation.engine import Engine
+from worker.generation.pixels import Pixels, read_pixels
+
+# Decoding and encoding release the interpreter's lock: two threads keep the engine fed.
+CODEC_THREADS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What the engine gave, and when (unix seconds) it started and ended."""
+
+    images: tuple[Image, ...]
+    nsfw: tuple[bool, ...]
+    seconds: float
+    started_at: float
+    ended_at: float
+
+
+class Stages:
+    """The engine has one thread of its own; everything around it overlaps other jobs."""
+
+    def __init__(self, guard: Guard, storage: Storage, engine: Engine) -> None:
+        self._guard = guard
+        self._storage = storage
+        self._engine = engine
+        self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._codec_threads = ThreadPoolExecutor(CODEC_THREADS, thread_name_prefix="codec")
+
+    async def fetch(self, job: JobRecord) -> Pixels:
+        """Get and decode the input pictures, all at once.
+
+        Raises:
+            AddressNotAllowedError, FetchRejectedError, FetchFailedError: a picture could not be
+                fetched; the message begins with the field.
+            InvalidImageError: the bytes are not an image we accept.
+        """
+        with STAGE_SECONDS.labels(stage="fetch").time():
+            loads = [self._load(field, image) for field, image in job.inputs.items()]
+            data = dict(zip(job.inputs, await asyncio.gather(*loads), strict=True))
+            return await asyncio.get_running_loop().run_in_executor(
+                self._codec_threads, partial(read_pixels, job.request, **data)
+            )
+
+    async def generate(
+        self, job: JobRecord, pixels: Pixels, should_stop: Callable[[], bool]
+    ) -> Drawn:
+        """Draw, when the engine gets to it.
+
+        Raises:
+            UnsupportedRequestError, GenerationError, GenerationStoppedError: see `Engine`.
+        """
+        return await asyncio.get_running_loop().run_in_executor(
+            self._engine_thread, partial(self._draw, job, pixels, should_stop)
+        )
+
+    async def upload(self, job: JobRecord, drawn: Drawn) -> tuple[str, ...]:
+        """Store the images and give their object keys.
+
+        Raises:
+            StorageUnavailableError: the store did not take one of them.
+        """
+        with STAGE_SECONDS.labels(stage="upload").time():
+            stores = [
+                self._store(result_key(job.tenant_id, job.file_prefix, job.attempt, index), image)
+                for index, image in enumerate(drawn.images)
+            ]
+            return tuple(await asyncio.gather(*stores))
+
+    def close(self) -> None:
+        """Release the threads; a generation under way has been told to stop."""
+        self._engine_thread.shutdown()
+        self._codec_threads.shutdown()
+
+    async def _load(self, field: str, image: InputImage) -> bytes:
+        if image.object_key is not None:
+            return await self._storage.get(image.object_key)
+        try:
+            return await self._guard.fetch(image.url or "")
+        except InfillError as error:
+            error.message = f"{field}: {error.message}"
+            raise
+
+    def _draw(self, job: JobRecord, pixels: Pixels, should_stop: Callable[[], bool]) -> Drawn:
+        started_at = utc_now().timestamp()
+        with STAGE_SECONDS.labels(stage="generate").time():
+            made = self._engine.generate(job.request, pixels, should_stop=should_stop)
+        return Drawn(made.images, made.nsfw, made.seconds, started_at, utc_now().timestamp())
+
+    async def _store(self, key: str, image: Image) -> str:
+        loop = asyncio.get_running_loop()
+        data = await loop.run_in_executor(self._codec_threads, encode_png, image)
+        await self._storage.put(key, data)
+        return key
