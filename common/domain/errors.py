@@ -5,7 +5,10 @@ InfillError
 │   ├── AddressNotAllowedError    an outgoing address is refused by the guard
 │   ├── FetchRejectedError        the far side answered, and the answer cannot be used
 │   ├── InvalidImageError         the bytes are not an image we accept
-│   └── UnsupportedRequestError   the chosen model cannot do what was asked
+│   ├── UnsupportedRequestError   the chosen model cannot do what was asked
+│   ├── InvalidNameError          a tenant or a key cannot be called that
+│   ├── NotFoundError             there is nothing of that name or number
+│   └── ConflictError             what is there already stands in the way
 ├── TransientError              trying again may help
 │   ├── FetchFailedError          DNS, connection, time-out or a 5xx answer
 │   ├── StorageUnavailableError   the object store did not take or give an object
@@ -60,6 +63,24 @@ class UnsupportedRequestError(PermanentError):
     """The chosen model cannot do what was asked."""
 
     code = "unsupported_request"
+
+
+class InvalidNameError(PermanentError):
+    """A tenant or a key cannot be called that."""
+
+    code = "invalid_name"
+
+
+class NotFoundError(PermanentError):
+    """There is nothing of that name or number."""
+
+    code = "not_found"
+
+
+class ConflictError(PermanentError):
+    """What is there already stands in the way."""
+
+    code = "conflict"
 
 
 class TransientError(InfillError):

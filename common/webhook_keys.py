@@ -1,0 +1,63 @@
+"""Keys and secrets webhooks are signed with, in the spelling of Standard Webhooks 1.0.0."""
+
+import base64
+import binascii
+import hashlib
+import secrets
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.domain.errors import ConfigurationError
+
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how secrets start, not one of them
+SIGNING_PREFIX: Final = "whsk_"
+PUBLIC_PREFIX: Final = "whpk_"
+
+SECRET_BYTES: Final = 32  # the specification asks for 24 to 64
+SEED_BYTES: Final = 32
+SEED_AND_PUBLIC_BYTES: Final = 64  # how libsodium writes a private key
+KEY_ID_LENGTH: Final = 16
+
+
+def new_secret() -> str:
+    """Draw the shared secret of a tenant's `v1` signatures."""
+    return SECRET_PREFIX + _spell(secrets.token_bytes(SECRET_BYTES))
+
+
+def new_signing_key() -> str:
+    """Draw the private key of this installation's `v1a` signatures."""
+    return SIGNING_PREFIX + _spell(Ed25519PrivateKey.generate().private_bytes_raw())
+
+
+def load_signing_key(text: str) -> Ed25519PrivateKey:
+    """Read a private key: `whsk_` and the base64 of its 32 bytes, or of those and the public 32.
+
+    Raises:
+        ConfigurationError: it is neither; the key itself is never part of the message.
+    """
+    try:
+        raw = base64.b64decode(text.removeprefix(SIGNING_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if not text.startswith(SIGNING_PREFIX) or len(raw) not in {SEED_BYTES, SEED_AND_PUBLIC_BYTES}:
+        raise ConfigurationError(
+            f"INFILL_WEBHOOK_SIGNING_KEY is not `{SIGNING_PREFIX}` and the base64 of an ed25519 "
+            "private key; `infill keys webhook` makes one"
+        )
+    return Ed25519PrivateKey.from_private_bytes(raw[:SEED_BYTES])
+
+
+def public_key(signing_key: Ed25519PrivateKey) -> str:
+    """Give what receivers verify `v1a` signatures with."""
+    return PUBLIC_PREFIX + _spell(signing_key.public_key().public_bytes_raw())
+
+
+def key_id(signing_key: Ed25519PrivateKey) -> str:
+    """Name a key by its public half, so that the name changes exactly when the key does."""
+    raw = signing_key.public_key().public_bytes_raw()
+    return hashlib.sha256(raw).hexdigest()[:KEY_ID_LENGTH]
+
+
+def _spell(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
