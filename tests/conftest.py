@@ -11,6 +11,7 @@ from uuid import uuid4
 import asyncpg
 import boto3
 import pytest
+from botocore.config import Config
 from redis.asyncio import Redis
 from types_boto3_s3 import S3Client
 
@@ -110,6 +111,7 @@ def s3_client(servers: Servers) -> S3Client:
         region_name=settings.region,
         aws_access_key_id=settings.access_key_id,
         aws_secret_access_key=settings.secret_access_key.get_secret_value(),
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
     )
 
 

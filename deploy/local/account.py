@@ -11,16 +11,26 @@ from deploy.local.child import Account
 UNPRIVILEGED = "nobody"
 
 
-def account_for(*paths: Path) -> Account | None:
-    """Choose the account for a program that must not be root and has to reach all of `paths`.
+def account_for(data: Path, programs: Path) -> Account | None:
+    """Choose the account that runs `programs` on `data`; None means our own, if that is not root.
 
-    None means our own, which will do for everyone but root.
+    Data that are there already stay with the account that made them.
 
     Raises:
         ConfigurationError: we are root, and this machine has no other account to run as.
     """
     if os.geteuid() != 0:
         return None
+    uid, gid = _owner(data) if data.exists() else _unprivileged()
+    return Account(uid, gid, passage=not (open_to_all(data) and open_to_all(programs)))
+
+
+def _owner(data: Path) -> tuple[int, int]:
+    status = data.stat()
+    return status.st_uid, status.st_gid
+
+
+def _unprivileged() -> tuple[int, int]:
     try:
         entry = pwd.getpwnam(UNPRIVILEGED)
     except KeyError as error:
@@ -28,7 +38,7 @@ def account_for(*paths: Path) -> Account | None:
             f"Postgres refuses to run as root and there is no account `{UNPRIVILEGED}` "
             "on this machine: start as an ordinary user"
         ) from error
-    return Account(entry.pw_uid, entry.pw_gid, passage=not all(map(open_to_all, paths)))
+    return entry.pw_uid, entry.pw_gid
 
 
 def open_to_all(path: Path) -> bool:

@@ -56,10 +56,16 @@ def require_version(data: Path) -> None:
     """Make sure that our Postgres can read `data`.
 
     Raises:
-        ConfigurationError: it was made by another major version, or is not a cluster.
+        ConfigurationError: another major version or another account made it, or it is no cluster.
     """
-    mark = data / "PG_VERSION"
-    found = mark.read_text().strip() if mark.exists() else "no"
+    try:
+        found = (data / "PG_VERSION").read_text().strip()
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{data} belongs to another account: start as that one or as root"
+        ) from error
+    except FileNotFoundError:
+        found = "unknown"
     if found != str(POSTGRES_MAJOR):
         raise ConfigurationError(
             f"{data} holds data of Postgres version {found}, this release runs version "
@@ -84,7 +90,12 @@ async def release_cluster(data: Path) -> None:
         owner = _lock_owner(lock)
         return owner is None or not _serves(owner, data)
 
-    await until_ready(released, f"the Postgres that already runs on {data}", RELEASE_SECONDS)
+    try:
+        await until_ready(released, "the end of it", RELEASE_SECONDS)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"Postgres, process {_lock_owner(lock)}, is still running on {data}: stop it first"
+        ) from error
     owner = _lock_owner(lock)
     if owner is not None and _command_line(owner):
         lock.unlink()

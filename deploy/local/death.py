@@ -17,20 +17,25 @@ class Death:
     exit_code: int
     log: Path
 
-    def __str__(self) -> str:
-        """Tell the operator who ended how, and its last words."""
+    @property
+    def summary(self) -> str:
+        """Tell who ended how."""
         if self.exit_code < 0:
             how = f"was ended by {Signals(-self.exit_code).name}"
         else:
             how = f"ended with exit code {self.exit_code}"
-        tail = log_tail(self.log) or "(nothing)"
-        return f"{self.name} {how}. The end of its log, {self.log}:\n{tail}"
+        return f"{self.name} {how}"
+
+    def __str__(self) -> str:
+        """Tell the operator who ended how, and its last words."""
+        return f"{self.summary}. {last_words(self.log)}"
 
 
-def log_tail(log: Path) -> str:
-    """Read the last lines of a log, at most fifteen."""
+def last_words(log: Path) -> str:
+    """Quote the end of a log, at most fifteen lines."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL_BYTES))
         lines = file.read().decode(errors="replace").splitlines()
-    return "\n".join(lines[-TAIL_LINES:])
+    tail = "\n".join(lines[-TAIL_LINES:]) or "(nothing)"
+    return f"The end of its log, {log}:\n{tail}"

@@ -6,6 +6,7 @@ from signal import Signals
 
 import asyncpg
 
+from common.domain.errors import ConfigurationError
 from deploy.local.account import account_for
 from deploy.local.binaries import postgres_programs
 from deploy.local.child import Child
@@ -58,6 +59,7 @@ class PostgresServer:
         Raises:
             ConfigurationError: the data cannot be used, or the port is taken.
         """
+        self.home.mkdir(parents=True, exist_ok=True)
         account = account_for(self.data, postgres_programs())
         if self.data.exists():
             require_version(self.data)
@@ -84,12 +86,17 @@ class PostgresServer:
         """Tell whether it takes statements.
 
         Raises:
-            asyncpg.InvalidPasswordError: the data were made with another password.
+            ConfigurationError: the data were made with another password.
         """
         try:
             connection = await asyncpg.connect(self.url("postgres"), timeout=CONNECT_SECONDS)
         except (OSError, TimeoutError, asyncpg.CannotConnectNowError):
             return False
+        except asyncpg.InvalidPasswordError as error:
+            raise ConfigurationError(
+                f"the data in {self.data} were made with another password: "
+                "give that one, or move the folder away to start afresh"
+            ) from error
         await connection.close()
         return True
 

@@ -15,7 +15,7 @@ import structlog
 from common.clock import monotonic
 from common.domain.errors import ConfigurationError
 from deploy.local.child import Child
-from deploy.local.death import Death
+from deploy.local.death import Death, last_words
 from deploy.local.readiness import until_ready
 from deploy.local.spawn import spawn
 
@@ -60,16 +60,13 @@ class Supervisor:
         started = monotonic()
         with self._open_log(child.name) as output:
             process = await spawn(child, output)
-            death = asyncio.create_task(_death(child, process, Path(output.name)))
+        death = asyncio.create_task(_death(child, process, Path(output.name)))
         self._running.append(_Running(child, process, death))
-        ready = asyncio.create_task(until_ready(child.ready, child.name, child.ready_seconds))
         try:
-            await asyncio.wait((ready, death), return_when=asyncio.FIRST_COMPLETED)
-            if death.done():
-                raise ConfigurationError(f"could not start: {death.result()}")
-            await ready
-        finally:
-            ready.cancel()
+            await _ready_or_dead(child, death)
+        except ConfigurationError as error:
+            words = last_words(Path(output.name))
+            raise ConfigurationError(f"could not start: {error}. {words}") from error
         took_ms = round((monotonic() - started) * 1000)
         log.info("child_started", child=child.name, pid=process.pid, took_ms=took_ms)
         return process.pid
@@ -98,6 +95,19 @@ class Supervisor:
         if path.exists():
             path.replace(path.with_suffix(".log.1"))
         return path.open("ab")
+
+
+async def _ready_or_dead(child: Child, death: asyncio.Task[Death]) -> None:
+    ready = asyncio.create_task(until_ready(child.ready, child.name, child.ready_seconds))
+    try:
+        await asyncio.wait((ready, death), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ready.cancel()
+        (failure,) = await asyncio.gather(ready, return_exceptions=True)
+    if death.done():
+        raise ConfigurationError(death.result().summary)
+    if failure is not None:
+        raise failure
 
 
 async def _death(child: Child, process: Process, output: Path) -> Death:

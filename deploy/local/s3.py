@@ -57,7 +57,6 @@ class S3Server:
                 *(str(rclone()), "serve", "s3", str(self._directory)),
                 f"--addr={LOOPBACK}:{self.port}",
                 "--config=",  # the operator's own rclone settings are not ours to use
-                "--etag-hash=",  # else each answer about an object reads all of it for its MD5
             ),
             environment={"RCLONE_AUTH_KEY": f'"{self.access_key_id},{self.secret_access_key}"'},
             ready=self.answers,

@@ -1,0 +1,42 @@
+"""Ending in order when the operator says so."""
+
+import asyncio
+from collections.abc import Coroutine
+from signal import Signals
+from typing import Any, TypeVar
+
+import structlog
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+INTERRUPTS = (Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP)
+
+
+async def until_interrupted(work: Coroutine[Any, Any, T]) -> T | None:
+    """Run `work`; at Ctrl-C, SIGTERM or a hang-up cancel it, let it clean up, and give None.
+
+    Further signals while it cleans up change nothing: cleaning up has deadlines of its own.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    interrupted = asyncio.Event()
+
+    def interrupt(signal: Signals) -> None:
+        if not interrupted.is_set():
+            log.info("interrupted", signal=signal.name)
+            interrupted.set()
+            task.cancel()
+
+    for signal in INTERRUPTS:
+        loop.add_signal_handler(signal, interrupt, signal)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not interrupted.is_set():
+            raise
+        return None
+    finally:
+        for signal in INTERRUPTS:
+            loop.remove_signal_handler(signal)

@@ -1,0 +1,129 @@
+"""Postgres from its wheel: keeps its data, gets over rough ends, says what is wrong."""
+
+import os
+import signal
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from common.domain.errors import ConfigurationError
+from deploy.local.account import account_for
+from deploy.local.binaries import postgres_programs
+from deploy.local.cluster import create_cluster, release_cluster
+from deploy.local.ports import LOOPBACK
+from deploy.local.postgres import PostgresServer
+from deploy.local.processes import Supervisor
+from tests.conftest import Servers
+from tests.integration.local import parts
+
+
+async def note(server: PostgresServer, statement: str) -> object:
+    connection = await asyncpg.connect(server.url())
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+async def test_data_outlive_a_restart(tmp_path: Path) -> None:
+    server = parts.postgres(tmp_path)
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        await parts.start(supervisor, server)
+        await server.ensure_database()
+        await note(server, "CREATE TABLE kept AS SELECT 7 AS number")
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        await parts.start(supervisor, server)
+        await server.ensure_database()
+        assert await note(server, "SELECT number FROM kept") == 7
+    assert "not properly shut down" not in (tmp_path / "logs" / "postgres.log").read_text()
+
+
+async def test_data_outlive_a_kill(tmp_path: Path) -> None:
+    server = replace(parts.postgres(tmp_path), durable=True)
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        pid = await parts.start(supervisor, server)
+        await server.ensure_database()
+        await note(server, "CREATE TABLE kept AS SELECT 7 AS number")
+        with parts.watched(parts.descendants(pid)) as backends:
+            os.kill(pid, signal.SIGKILL)
+            death = await supervisor.wait_for_death()
+            assert await parts.all_ended(backends)
+        assert death.summary == "postgres was ended by SIGKILL"
+    assert (server.data / "postmaster.pid").exists()
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        await parts.start(supervisor, server)
+        assert await note(server, "SELECT number FROM kept") == 7
+
+
+async def test_a_stale_lock_naming_a_living_program_does_not_matter(tmp_path: Path) -> None:
+    server = parts.postgres(tmp_path)
+    await server.prepare()
+    (server.data / "postmaster.pid").write_text(f"{os.getpid()}\n{server.data}\n")
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        await parts.start(supervisor, server)
+        assert await server.answers()
+
+
+async def test_a_lock_that_cannot_be_read_is_left_to_postgres(tmp_path: Path) -> None:
+    lock = tmp_path / "postmaster.pid"
+    lock.touch()
+    await release_cluster(tmp_path)
+    assert lock.exists()
+
+
+async def test_a_running_server_is_not_started_twice(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.cluster.RELEASE_SECONDS", 0.1)
+    with pytest.raises(ConfigurationError, match="still running"):
+        await servers.postgres.prepare()
+    assert await servers.postgres.answers()
+
+
+async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    server = parts.postgres(tmp_path)
+    refused = pytest.raises(ConfigurationError, match=f"Postgres cannot listen on .*:{server.port}")
+    with socket.create_server((LOOPBACK, server.port)), refused:
+        await server.prepare()
+
+
+async def test_another_password_is_refused_clearly(servers: Servers) -> None:
+    mistaken = replace(servers.postgres, password="wrong")
+    with pytest.raises(ConfigurationError, match="made with another password"):
+        await mistaken.answers()
+
+
+@pytest.mark.parametrize(("mark", "found"), [("17\n", "17"), (None, "unknown")])
+async def test_data_of_another_version_are_refused(
+    tmp_path: Path, mark: str | None, found: str
+) -> None:
+    server = parts.postgres(tmp_path)
+    server.data.mkdir()
+    if mark:
+        (server.data / "PG_VERSION").write_text(mark)
+    with pytest.raises(ConfigurationError, match=f"Postgres version {found}, .* runs version 18"):
+        await server.prepare()
+
+
+async def test_a_draft_cut_off_is_made_anew(tmp_path: Path) -> None:
+    server = parts.postgres(tmp_path / "new" / "home")
+    draft = server.home / "postgres.new"
+    (draft / "base").mkdir(parents=True)
+    await server.prepare()
+    assert (server.data / "PG_VERSION").exists()
+    assert not draft.exists()
+
+
+async def test_a_failing_layout_tells_what_was_said(tmp_path: Path) -> None:
+    data = tmp_path / "postgres"
+    account = account_for(data, postgres_programs())
+    with pytest.raises(ConfigurationError, match=r"could not lay out .*superuser name"):
+        await create_cluster(data, "pg_reserved", "password", account)
+    assert not data.exists()
+
+
+async def test_it_is_not_there_before_it_is_started(tmp_path: Path) -> None:
+    assert not await parts.postgres(tmp_path).answers()

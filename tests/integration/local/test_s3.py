@@ -1,0 +1,66 @@
+"""The S3 server from its wheel, through the product's own client and through plain HTTP."""
+
+import asyncio
+import socket
+from http.client import HTTPMessage
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from common.domain.errors import ConfigurationError
+from common.settings import StorageSettings
+from common.storage import Storage
+from deploy.local.ports import LOOPBACK
+from deploy.local.processes import Supervisor
+from tests.integration.local import parts
+
+
+async def read(url: str) -> tuple[bytes, HTTPMessage]:
+    def fetch() -> tuple[bytes, HTTPMessage]:
+        with urlopen(url) as answer:  # noqa: S310 - our own link
+            return answer.read(), answer.headers
+
+    return await asyncio.to_thread(fetch)
+
+
+async def test_a_link_gives_the_object_with_its_headers(bucket: StorageSettings) -> None:
+    storage = Storage(bucket)
+    await storage.put("a/picture.png", b"pixels")
+    body, headers = await read(storage.link("a/picture.png"))
+    assert body == b"pixels"
+    assert headers["Content-Type"] == "image/png"
+    assert headers["Cache-Control"] == bucket.cache_control
+
+
+async def test_a_link_that_was_changed_gives_nothing(bucket: StorageSettings) -> None:
+    storage = Storage(bucket)
+    await storage.put("a/picture.png", b"pixels")
+    await storage.put("b/picture.png", b"secret")
+    link = storage.link("a/picture.png")
+    for hostile in (link.replace("/a/", "/b/"), link.partition("?")[0]):
+        with pytest.raises(HTTPError, match=r"HTTP Error 40[03]") as refused:
+            await read(hostile)
+        refused.value.close()
+
+
+async def test_objects_outlive_a_restart(tmp_path: Path) -> None:
+    server = parts.s3(tmp_path)
+    storage = Storage(server.settings())
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        await parts.start(supervisor, server)
+        await storage.put("a/picture.png", b"pixels")
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        await parts.start(supervisor, server)
+        body, headers = await read(storage.link("a/picture.png"))
+        assert body == b"pixels"
+        assert headers["Content-Type"] == "image/png"
+    assert not await server.answers()
+
+
+async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    server = parts.s3(tmp_path)
+    refused = pytest.raises(ConfigurationError, match=f"S3 cannot listen on .*:{server.port}")
+    with socket.create_server((LOOPBACK, server.port)), refused:
+        await server.prepare()
