@@ -1,0 +1,65 @@
+"""Every pixel format a file may hold, brought to one: RGB in sRGB, or L for a mask."""
+
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageCms
+
+_SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Give `image` as RGB in sRGB, 8 bits, laid over white.
+
+    White, because that is what a transparent picture is shown on nearly everywhere: the caller
+    gets what they saw.
+    """
+    plain = _in_srgb(_eight_bit(image), image.info.get("icc_profile"))
+    return _laid_over(plain, "white").convert("RGB")
+
+
+def to_mask(image: Image.Image) -> Image.Image:
+    """Give `image` as L, 8 bits, laid over black.
+
+    Black, because a mask is often painted as white strokes on a transparent layer: what was not
+    painted is kept. A mask's greys are amounts, not colours, so its profile is not applied.
+    """
+    return _laid_over(_eight_bit(image), "black").convert("L")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Give `image` in one of L, RGB, RGBA or CMYK."""
+    if image.mode in _SIXTEEN_BIT_MODES:
+        # Pillow's own conversion clips at 255, which turns nearly all of the picture white.
+        levels = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+    if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
+        return image.convert("RGBA")
+    if image.mode in ("L", "RGB", "RGBA", "CMYK"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Apply the embedded profile; one that is broken or does not fit the pixels is ignored."""
+    if not profile:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if ImageCms.getProfileDescription(source).startswith("sRGB"):
+            return image  # converting sRGB to itself would still move pixels by rounding
+        converted = ImageCms.profileToProfile(
+            image,
+            source,
+            ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+            outputMode="RGBA" if image.mode == "RGBA" else "RGB",
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image
+    return image if converted is None else converted
+
+
+def _laid_over(image: Image.Image, backdrop: str) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, backdrop), image)

@@ -1,0 +1,22 @@
+"""A vocabulary of bytes: a CLIP tokenizer that takes any text and needs no download."""
+
+from typing import Final
+
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTokenizer
+
+START: Final = "<|startoftext|>"
+END: Final = "<|endoftext|>"
+MAX_TOKENS: Final = 77  # as in Stable Diffusion
+
+
+def byte_vocabulary() -> dict[str, int]:
+    """Give every byte an id, another for where it ends a word, then start and end."""
+    alphabet = sorted(ByteLevel.alphabet())
+    tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet), START, END]
+    return {token: index for index, token in enumerate(tokens)}
+
+
+def byte_tokenizer() -> CLIPTokenizer:
+    """Build the tokenizer; longer texts are cut at `MAX_TOKENS`."""
+    return CLIPTokenizer(vocab=byte_vocabulary(), merges=[], model_max_length=MAX_TOKENS)
