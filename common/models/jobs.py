@@ -74,6 +74,8 @@ class Job(Table):
             text("finished_at DESC"),
             postgresql_where=text("state = 'succeeded'"),
         ),
+        # Object keys carry the prefix, and callers waiting without Redis ask by it.
+        Index("uq_jobs_file_prefix", "file_prefix", unique=True),
         Index(
             "uq_jobs_idempotency_key",
             "tenant_id",

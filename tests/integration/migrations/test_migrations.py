@@ -1,0 +1,131 @@
+"""The migrations and the models say the same, on the way up and on the way down."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from pydantic import SecretStr
+from sqlalchemy import Connection
+
+from common.database import Database
+from common.domain.delivery import DeliveryState
+from common.domain.job import JobState
+from common.models import Table
+from common.settings import DatabaseSettings
+from deploy.migrate import downgrade, upgrade
+from tests.conftest import Servers
+
+OURS = """
+SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = 'public' AND relname NOT LIKE 'alembic_version%'
+"""
+CONSTRAINTS = """
+SELECT conname || ' ' || conrelid::regclass || ' ' || pg_get_constraintdef(oid)
+FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+ORDER BY 1
+"""
+INDEXES = """
+SELECT indexdef FROM pg_indexes
+WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1
+"""
+COLUMNS = """
+SELECT concat_ws(' ', table_name, column_name, data_type, character_maximum_length, is_nullable,
+    column_default, identity_generation)
+FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY 1
+"""
+
+
+@pytest.fixture
+async def empty_database_url(servers: Servers) -> AsyncIterator[str]:
+    name = f"empty_{uuid4().hex}"
+    await servers.postgres.ensure_database(name)
+    yield servers.postgres.url(name)
+    admin = await asyncpg.connect(servers.postgres.url("postgres"))
+    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await admin.close()
+
+
+async def fetch(url: str, query: str) -> list[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [str(row[0]) for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
+
+
+def differences(connection: Connection) -> list[Any]:
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
+    return list(compare_metadata(context, Table.metadata))
+
+
+async def test_the_migrated_tables_are_the_models(database_url: str) -> None:
+    database = Database(DatabaseSettings(url=SecretStr(database_url)), application="test")
+    async with database.transaction() as connection:
+        assert await connection.run_sync(differences) == []
+    await database.aclose()
+
+
+@pytest.mark.parametrize(("table", "states"), [("jobs", JobState), ("deliveries", DeliveryState)])
+async def test_the_database_allows_exactly_the_states_of_the_code(
+    database_url: str, table: str, states: type[StrEnum]
+) -> None:
+    (definition,) = await fetch(
+        database_url,
+        f"SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'ck_{table}_state'",  # noqa: S608 - a name of ours
+    )
+    assert set(re.findall(r"'(\w+)'", definition)) == {state.value for state in states}
+
+
+async def test_migrations_lay_out_what_the_models_would(
+    database_url: str, empty_database_url: str
+) -> None:
+    """Alembic compares no CHECK and no included column; Postgres's own words do."""
+    database = Database(DatabaseSettings(url=SecretStr(empty_database_url)), application="test")
+    async with database.transaction() as connection:
+        await connection.run_sync(Table.metadata.create_all)
+    await database.aclose()
+    for query in (CONSTRAINTS, INDEXES, COLUMNS):
+        migrated = await fetch(database_url, query)
+        assert migrated == await fetch(empty_database_url, query)
+        assert len(migrated) > 10
+
+
+async def test_down_leaves_nothing_and_up_works_again(empty_database_url: str) -> None:
+    await upgrade(empty_database_url)
+    before = await fetch(empty_database_url, OURS)
+    await downgrade(empty_database_url, "base")
+    assert await fetch(empty_database_url, OURS) == []
+    assert await fetch(empty_database_url, "SELECT version_num FROM alembic_version") == []
+    await upgrade(empty_database_url)
+    assert sorted(await fetch(empty_database_url, OURS)) == sorted(before)
+
+
+async def test_each_step_goes_down_alone(empty_database_url: str) -> None:
+    for revision in ("0001", "0002", "0003"):
+        await upgrade(empty_database_url, revision)
+        before = sorted(await fetch(empty_database_url, OURS))
+        await upgrade(empty_database_url)
+        await downgrade(empty_database_url, revision)
+        assert sorted(await fetch(empty_database_url, OURS)) == before
+
+
+async def test_two_who_migrate_at_once_do_not_clash(empty_database_url: str) -> None:
+    await asyncio.gather(*(upgrade(empty_database_url) for _ in range(3)))
+    assert await fetch(empty_database_url, "SELECT version_num FROM alembic_version") == ["0003"]
+
+
+async def test_migrating_again_changes_nothing(database_url: str) -> None:
+    before = await fetch(database_url, "SELECT oid FROM pg_class ORDER BY oid")
+    await upgrade(database_url)
+    assert await fetch(database_url, "SELECT oid FROM pg_class ORDER BY oid") == before
