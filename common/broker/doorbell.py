@@ -20,6 +20,9 @@ from common.settings import RedisSettings
 TASK_NAME: Final = "infill.look"
 DISPATCHER_LIST: Final = "infill:deliveries"
 
+# How long one blocking command may wait, as a part of the time after which Redis counts as away.
+_PATIENCE: Final = 0.5
+
 _RING = """
 if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
 redis.call('LPUSH', KEYS[1], ARGV[1])
@@ -36,10 +39,21 @@ class Doorbell:
         self._script = redis.register_script(_RING)
         self._redis = redis
         self._limit = settings.ring_limit
+        self._longest_wait = settings.timeout_seconds * _PATIENCE
 
     async def ring_worker(self, queue: str) -> bool:
         """Wake one thread of a worker that serves `queue`; False if Redis did not take it."""
         return await self._ring(queue, celery_message(queue, uuid4().hex))
+
+    async def ring_worker_up_to(self, queue: str, number: int) -> None:
+        """Add rings until `number` of them lie unheard; for jobs whose rings may be lost."""
+        try:
+            missing = min(number, self._limit) - await self._redis.llen(queue)
+            if missing > 0:
+                rings = [celery_message(queue, uuid4().hex) for _ in range(missing)]
+                await self._redis.lpush(queue, *rings)
+        except (RedisError, OSError) as error:
+            log.warning("ring_lost", queue=queue, error=type(error).__name__)
 
     async def ring_dispatcher(self) -> bool:
         """Wake one dispatcher; False if Redis did not take it."""
@@ -48,10 +62,13 @@ class Doorbell:
     async def heard_by_dispatcher(self, seconds: float) -> bool:
         """Wait up to `seconds` for a ring to a dispatcher and take all that are there.
 
+        The wait may be cut short: a longer one would look like Redis being away.
+
         Raises:
             redis.exceptions.RedisError: Redis is away.
         """
-        if await self._redis.blpop([DISPATCHER_LIST], timeout=seconds) is None:
+        patience = min(seconds, self._longest_wait)
+        if await self._redis.blpop([DISPATCHER_LIST], timeout=patience) is None:
             return False
         await self._redis.delete(DISPATCHER_LIST)
         return True

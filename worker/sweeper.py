@@ -1,0 +1,126 @@
+"""The sweeper: finds what fell through, one process at a time.
+
+Whoever holds the lock sweeps, and sweeps on the very connection that holds it: when that
+connection dies the lock is free, and nothing more can be swept over it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.broker.doorbell import Doorbell
+from common.database import Database
+from common.domain.job import JobState
+from common.metrics import JOBS, JOBS_ENDED
+from common.repositories.outcomes import Ended, fail_abandoned
+from common.repositories.sweeping import (
+    count_jobs,
+    count_waiting,
+    forget_silent_workers,
+    requeue_expired,
+    requeue_expired_deliveries,
+    take_sweeper_lock,
+)
+from common.settings import JobSettings
+from worker.announcer import Announcer
+from worker.presence import Presence
+from worker.rest import rest
+
+BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
+# Per queue and sweep: one heard ring makes a thread work until nothing waits, and unheard ones
+# are made up for by the next sweep.
+RINGS: Final = 100
+
+log = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Sweeps every `sweep_seconds` while it holds the lock, else competes for it as often."""
+
+    def __init__(
+        self,
+        database: Database,
+        doorbell: Doorbell,
+        announcer: Announcer,
+        settings: JobSettings,
+        *,
+        queues: Sequence[str],
+    ) -> None:
+        self._database = database
+        self._doorbell = doorbell
+        self._announcer = announcer
+        self._settings = settings
+        self._queues = queues
+        self._postgres = Presence("postgres, for the sweeper")
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Sweep or compete until `stopping` is set."""
+        while not stopping.is_set():
+            try:
+                await self._sweep_if_chosen(stopping)
+            except Exception as error:  # noqa: BLE001 whatever the trouble, sweeping goes on
+                self._postgres.missed(error)
+            await rest(stopping, self._settings.sweep_seconds)
+
+    async def _sweep_if_chosen(self, stopping: asyncio.Event) -> None:
+        async with self._database.statement() as connection:
+            chosen = await take_sweeper_lock(connection)
+            self._postgres.found()
+            if not chosen:
+                return
+            log.info("sweeping_begins")
+            try:
+                while not stopping.is_set():
+                    await self.sweep(connection)
+                    await rest(stopping, self._settings.sweep_seconds)
+            finally:
+                # Back in the pool the connection would keep the lock.
+                await connection.invalidate()
+                JOBS.clear()
+                log.info("sweeping_ends")
+
+    async def sweep(self, connection: AsyncConnection) -> None:
+        """Do every duty once; what is put back first is rung for last."""
+        await self._take_jobs_back(connection)
+        await self._take_deliveries_back(connection)
+        await forget_silent_workers(connection, seconds=self._settings.lease_seconds)
+        waiting = await count_waiting(connection, self._queues, at_most=RINGS)
+        for queue, number in waiting.items():
+            await self._doorbell.ring_worker_up_to(queue, number)
+        for state, number in (await count_jobs(connection)).items():
+            JOBS.labels(state=state.value).set(number)
+
+    async def _take_jobs_back(self, connection: AsyncConnection) -> None:
+        if requeued := await _in_batches(lambda: requeue_expired(connection, limit=BATCH)):
+            log.warning("expired_jobs_requeued", jobs=requeued)
+        await _in_batches(lambda: self._fail_abandoned(connection))
+
+    async def _fail_abandoned(self, connection: AsyncConnection) -> int:
+        failed = await fail_abandoned(connection, limit=BATCH)
+        for job in failed:
+            await self._tell(job)
+        return len(failed)
+
+    async def _tell(self, job: Ended) -> None:
+        log.warning("abandoned_job_failed", job_id=job.job_id)
+        JOBS_ENDED.labels(outcome=JobState.FAILED.value).inc()
+        await self._announcer.ended(job)
+
+    async def _take_deliveries_back(self, connection: AsyncConnection) -> None:
+        moved = await _in_batches(lambda: requeue_expired_deliveries(connection, limit=BATCH))
+        if moved:
+            log.warning("expired_deliveries_requeued", deliveries=moved)
+            await self._doorbell.ring_dispatcher()
+
+
+async def _in_batches(step: Callable[[], Awaitable[int]]) -> int:
+    """Repeat `step` until it moves less than a full batch; give how many rows it moved."""
+    moved = 0
+    while True:
+        batch = await step()
+        moved += batch
+        if batch < BATCH:
+            return moved

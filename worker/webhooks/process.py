@@ -1,0 +1,73 @@
+"""The dispatcher process: what it is made of, and how it ends."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from common.broker.connection import connect
+from common.broker.doorbell import Doorbell
+from common.catalogue import load_catalogue
+from common.database import Database
+from common.outbound import Guard
+from common.settings import Settings
+from common.storage import Storage
+from common.webhook_keys import load_signing_key
+from worker.announcer import Announcer
+from worker.status import StatusServer
+from worker.sweeper import Sweeper
+from worker.webhooks.dispatcher import Dispatcher
+from worker.webhooks.sender import Sender
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Send webhooks and sweep until SIGTERM or SIGINT; attempts under way are finished.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with _parts(settings) as (dispatcher, sweeper), asyncio.TaskGroup() as tasks:
+        log.info("dispatcher_ready")
+        tasks.create_task(dispatcher.run(stopping))
+        tasks.create_task(sweeper.run(stopping))
+    log.info("dispatcher_stopped")
+
+
+@asynccontextmanager
+async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper]]:
+    key = settings.webhooks.signing_key
+    signing_key = None if key is None else load_signing_key(key.get_secret_value())
+    queues = load_catalogue(settings.models).queues
+    database = Database(settings.database, application="infill-dispatcher")
+    redis = connect(settings.redis)
+    storage = Storage(settings.storage)
+    guard = Guard(settings.outbound)
+    doorbell = Doorbell(redis, settings.redis)
+    dispatcher = Dispatcher(
+        database,
+        doorbell,
+        Sender(guard, storage, settings.webhooks, signing_key),
+        settings.webhooks,
+        name=f"{socket.gethostname()}-{os.getpid()}",
+    )
+    announcer = Announcer(redis, doorbell)
+    sweeper = Sweeper(database, doorbell, announcer, settings.jobs, queues=queues)
+    status = StatusServer(settings.telemetry, ready=dispatcher.check)
+    await status.start()
+    try:
+        yield dispatcher, sweeper
+    finally:
+        await status.stop()
+        storage.close()
+        await guard.aclose()
+        await redis.aclose()
+        await database.aclose()

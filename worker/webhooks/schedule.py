@@ -1,0 +1,113 @@
+"""What follows an attempt to deliver a webhook; pure, clock and chance are given."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final, TypeAlias
+
+from common.settings import WebhookSettings
+
+# Answers that say "not now": with these the receiver may ask for a longer wait.
+BUSY: Final = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The receiver answered; `retry_after` is that header as it came."""
+
+    status: int
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No answer came, or the request could not be made; `reason` is one word."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The guard let nothing out to that address."""
+
+
+Outcome: TypeAlias = Answered | Unanswered | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The receiver has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again, not before `at`."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The schedule has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """Trying again is no use, or not wanted."""
+
+
+Decision: TypeAlias = Delivered | Retry | Exhausted | Discarded
+
+
+def plan(
+    outcome: Outcome,
+    failures: int,
+    now: datetime,
+    jitter_draw: float,
+    settings: WebhookSettings,
+) -> Decision:
+    """Decide what follows an attempt that came after `failures` failed ones.
+
+    Success is 2xx only; a redirect is a failure like any other. 410 says the receiver wants no
+    more. A refused address is discarded too: it was judged when the job came, so by now its
+    owner has pointed it at a place we never go. `jitter_draw` is a number drawn from 0 to 1.
+    """
+    if isinstance(outcome, Refused):
+        return Discarded()
+    if isinstance(outcome, Answered):
+        if HTTPStatus.OK <= outcome.status < HTTPStatus.MULTIPLE_CHOICES:
+            return Delivered()
+        if outcome.status == HTTPStatus.GONE:
+            return Discarded()
+    if failures >= len(settings.schedule_seconds):
+        return Exhausted()
+    stretch = 1 + settings.jitter * (2 * jitter_draw - 1)
+    scheduled = settings.schedule_seconds[failures] * stretch
+    return Retry(now + timedelta(seconds=max(scheduled, _asked(outcome, now, settings))))
+
+
+def _asked(outcome: Answered | Unanswered, now: datetime, settings: WebhookSettings) -> float:
+    """Give the wait the receiver asked for, in seconds; 0 if it asked for none we can grant."""
+    if isinstance(outcome, Unanswered) or outcome.status not in BUSY or not outcome.retry_after:
+        return 0
+    return min(_seconds(outcome.retry_after.strip(), now), settings.retry_after_limit_seconds)
+
+
+def _seconds(retry_after: str, now: datetime) -> float:
+    """Read seconds or an HTTP date (RFC 9110, 10.2.3); anything else asks for nothing."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after)
+    try:
+        at = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return 0
+    # `-0000` gives a naive time that is meant as UTC.
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()

@@ -1,0 +1,125 @@
+"""One attempt to deliver a webhook: build, sign, post, decide. No database here."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Final
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.clock import monotonic, utc_now
+from common.domain.errors import (
+    AddressNotAllowedError,
+    FetchFailedError,
+    StorageUnavailableError,
+)
+from common.outbound import Answer, Guard
+from common.repositories.deliveries import AttemptLog, DueDelivery
+from common.settings import WebhookSettings
+from common.storage import Storage
+from worker.webhooks.payload import payload
+from worker.webhooks.schedule import Answered, Decision, Outcome, Refused, Unanswered, plan
+from worker.webhooks.signing import signed_headers
+
+FIXED_HEADERS: Final = {
+    "content-type": "application/json",
+    "user-agent": f"Infill/{version('infill')}",
+}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of one attempt and what follows from it."""
+
+    decision: Decision
+    log: AttemptLog
+
+
+class Sender:
+    """Sends webhooks through the guard; `key` adds `v1a` signatures."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        storage: Storage,
+        settings: WebhookSettings,
+        key: Ed25519PrivateKey | None,
+    ) -> None:
+        self._guard = guard
+        self._storage = storage
+        self._settings = settings
+        self._key = key
+
+    async def attempt(self, due: DueDelivery) -> Attempt:
+        """Send once; every kind of trouble becomes part of the answer, none is raised."""
+        started_at, begun = utc_now(), monotonic()
+        outcome, excerpt = await self._outcome(due)
+        duration = timedelta(seconds=monotonic() - begun)
+        jitter_draw = random.random()  # noqa: S311 - spreads load, guards nothing
+        decision = plan(outcome, due.failures, utc_now(), jitter_draw, self._settings)
+        return Attempt(
+            decision,
+            AttemptLog(
+                started_at=started_at,
+                duration=duration,
+                status_code=outcome.status if isinstance(outcome, Answered) else None,
+                error=_error(outcome),
+                answer=_as_text(excerpt),
+            ),
+        )
+
+    async def _outcome(self, due: DueDelivery) -> tuple[Outcome, bytes]:
+        try:
+            answer = await self._post(due, await self._body(due))
+        except AddressNotAllowedError:
+            return Refused(), b""
+        except FetchFailedError as error:
+            return Unanswered(str(error.reason)), b""
+        except StorageUnavailableError as error:
+            log.warning("delivery_not_built", error=error.code, detail=error.detail)
+            return Unanswered(error.code), b""
+        except Exception:
+            # A fault of ours. It takes its turn in the schedule, so that it is neither lost
+            # before it is mended nor tried without end.
+            log.exception("delivery_attempt_crashed")
+            return Unanswered("internal_error"), b""
+        return Answered(answer.status, answer.headers.get("retry-after")), answer.excerpt
+
+    async def _body(self, due: DueDelivery) -> bytes:
+        try:
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                return await payload(due, self._storage)
+        except TimeoutError as error:
+            raise StorageUnavailableError("the image store is too slow") from error
+
+    async def _post(self, due: DueDelivery, body: bytes) -> Answer:
+        signed = signed_headers(
+            due.claim.delivery_id, utc_now(), body, secrets=due.secrets, key=self._key
+        )
+        return await self._guard.post(
+            due.url,
+            headers=FIXED_HEADERS | signed,
+            body=body,
+            timeout_seconds=self._settings.timeout_seconds,
+            answer_bytes=self._settings.answer_bytes,
+        )
+
+
+def _error(outcome: Outcome) -> str | None:
+    match outcome:
+        case Answered():
+            return None
+        case Unanswered(reason):
+            return reason
+        case Refused():
+            return AddressNotAllowedError.code
+
+
+def _as_text(excerpt: bytes) -> str:
+    """Make text of what the receiver said; Postgres keeps any character but NUL."""
+    return excerpt.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
