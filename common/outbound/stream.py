@@ -1,7 +1,6 @@
 """A connection that gives no more bytes than the exchange allows."""
 
 import asyncio
-from typing import Any
 
 from httpcore2 import AsyncNetworkStream, WriteError
 
@@ -54,7 +53,3 @@ class CappedStream(AsyncNetworkStream):
         An orderly close would wait for a peer that never reads, or never ends its TLS session.
         """
         self._writer.transport.abort()
-
-    def get_extra_info(self, info: str) -> Any:
-        """Give a fact about the connection."""
-        return self._writer.get_extra_info(info)

@@ -1,0 +1,61 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from common.outbound import Guard
+from common.settings import OutboundSettings
+from tests.integration.outbound.certificates import Authority
+from tests.integration.outbound.peers import Names, Peer, listening, silence
+
+MAX_BYTES = 1000
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def names() -> Names:
+    return Names()
+
+
+@pytest.fixture
+def settings() -> OutboundSettings:
+    """Open two addresses of loopback; all else, 127.0.0.2 too, stays shut."""
+    return OutboundSettings.model_validate(
+        {
+            "allowed_ports": [0],
+            "allowed_networks": ["127.0.0.1/32", "127.0.0.3/32"],
+            "image_max_bytes": MAX_BYTES,
+            "image_timeout_seconds": 10,
+        }
+    )
+
+
+@pytest.fixture
+async def guard(
+    settings: OutboundSettings, names: Names, authority: Authority
+) -> AsyncIterator[Guard]:
+    guard = Guard(settings, resolver=names, tls=authority.client())
+    yield guard
+    await guard.aclose()
+
+
+@pytest.fixture
+async def hasty(
+    settings: OutboundSettings, names: Names, authority: Authority
+) -> AsyncIterator[Guard]:
+    """A guard that gives an image a third of a second."""
+    quick = settings.model_copy(update={"image_timeout_seconds": 0.3})
+    guard = Guard(quick, resolver=names, tls=authority.client())
+    yield guard
+    await guard.aclose()
+
+
+@pytest.fixture
+async def forbidden() -> AsyncIterator[Peer]:
+    """A listener nobody may reach: checked when the test is over."""
+    async with listening(silence, host="127.0.0.2") as peer:
+        yield peer
+        assert peer.connections == 0

@@ -1,0 +1,188 @@
+"""What is refused at connect, asserted at the listener that must hear nothing."""
+
+import asyncio
+import socket
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+import pytest
+
+from common.domain.errors import AddressNotAllowedError, FetchFailedError
+from common.outbound import Guard, connector
+from common.outbound.address import Address
+from common.settings import OutboundSettings
+from tests.integration.outbound.certificates import Authority
+from tests.integration.outbound.peers import OK, Names, Peer, listening, says, silence
+
+NAME = "images.example"
+
+
+async def assert_refused(guard: Guard, url: str) -> None:
+    with pytest.raises(AddressNotAllowedError) as caught:
+        await guard.fetch(url)
+    assert caught.value.message == "the address is not allowed"
+    with pytest.raises(AddressNotAllowedError):
+        await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, answer_bytes=10)
+
+
+async def test_a_name_for_a_forbidden_address(guard: Guard, names: Names, forbidden: Peer) -> None:
+    names.add(NAME, ["127.0.0.2"])
+    await assert_refused(guard, forbidden.url(host=NAME))
+
+
+async def test_a_forbidden_address_itself(guard: Guard, forbidden: Peer) -> None:
+    await assert_refused(guard, forbidden.url())
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        (["127.0.0.1", "127.0.0.2"], "allowed first"),
+        (["127.0.0.2", "127.0.0.1"], "allowed last"),
+        (["127.0.0.1", "10.0.0.1"], "private beside allowed"),
+        (["127.0.0.1", "fd00:ec2::254"], "unique local beside allowed"),
+        (["127.0.0.1", "::1"], "loopback of the other family"),
+        (["127.0.0.1", "::ffff:127.0.0.1"], "mapped"),
+        (["127.0.0.1", "fe80::1%lo"], "zone"),
+        (["127.0.0.1", "0.0.0.0"], "unspecified"),
+        (["127.0.0.1", "169.254.169.254"], "metadata"),
+        (["127.0.0.1"] * 9 + ["10.0.0.1"], "forbidden far down the list"),
+        (["127.0.0.1", "127.0.0.3"] + [f"10.0.0.{last}" for last in range(9)], "many"),
+    ],
+)
+async def test_one_forbidden_answer_spoils_all(
+    guard: Guard, names: Names, forbidden: Peer, answers: list[str], why: str
+) -> None:
+    names.add(NAME, answers)
+    async with listening(silence, port=forbidden.port) as allowed:
+        await assert_refused(guard, allowed.url(host=NAME))
+        assert allowed.connections == 0, why
+
+
+async def test_a_name_that_changes_is_looked_up_once(
+    guard: Guard, names: Names, forbidden: Peer
+) -> None:
+    names.add(NAME, ["127.0.0.1"], ["127.0.0.2"])
+    async with listening(says(OK), port=forbidden.port) as allowed:
+        assert await guard.fetch(allowed.url(host=NAME)) == b"ok"
+        assert names.asked == [NAME]
+        await assert_refused(guard, allowed.url(host=NAME))
+        assert allowed.connections == 1
+
+
+async def test_our_own_public_address(
+    guard: Guard, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A public address of this machine is not to be had on every machine that runs the tests.
+    monkeypatch.setattr(connector, "is_this_machine", lambda address: str(address) == "8.8.8.8")
+    names.add(NAME, ["8.8.8.8"])
+    await assert_refused(guard, f"http://{NAME}/")
+    await assert_refused(guard, "http://8.8.8.8/")
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        (IPv4Address("127.0.0.1"), True),
+        (IPv4Address("127.0.0.2"), False),  # answers, but packets to it leave from 127.0.0.1
+        (IPv4Address("255.255.255.255"), False),  # no socket may connect there
+        (IPv6Address("ff02::1"), False),
+    ],
+)
+def test_is_this_machine(address: Address, *, own: bool) -> None:
+    assert connector.is_this_machine(address) is own
+
+
+async def test_the_name_goes_on_in_the_host_header(guard: Guard, names: Names) -> None:
+    names.add(NAME, ["127.0.0.1"])
+    async with listening(says(OK)) as peer:
+        await guard.fetch(peer.url("/a?b=c#d", host=f"{NAME.upper()}."))
+        assert peer.received.startswith(b"GET /a?b=c HTTP/1.1\r\n")
+        assert f"\r\nhost: {NAME}:{peer.port}\r\n".encode() in peer.received
+        assert b"\r\naccept-encoding: identity\r\n" in peer.received
+        assert b"\r\nconnection: close\r\n" in peer.received
+
+
+async def test_the_next_address_is_tried(guard: Guard, names: Names) -> None:
+    async with listening(says(OK)) as peer:
+        names.add(NAME, ["127.0.0.3", "127.0.0.1"])  # nobody listens on the first
+        assert await guard.fetch(peer.url(host=NAME)) == b"ok"
+
+
+async def test_a_dead_address_leaves_time_for_the_next(
+    guard: Guard, names: Names, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connector, "ATTEMPT_SECONDS", 0.1)
+    names.add(NAME, ["127.0.0.3", "127.0.0.1"])
+    tls = authority.server(NAME)
+    async with (
+        listening(says(OK), tls=tls) as peer,
+        listening(silence, host="127.0.0.3", port=peer.port) as dead,
+    ):
+        assert await guard.fetch(peer.url(host=NAME, scheme="https")) == b"ok"
+        assert dead.connections == 1
+        await asyncio.wait_for(dead.left.wait(), 5)
+
+
+async def test_nobody_listens(guard: Guard, names: Names) -> None:
+    async with listening(silence) as gone:
+        pass
+    names.add(NAME, ["127.0.0.1"])
+    with pytest.raises(FetchFailedError) as caught:
+        await guard.fetch(gone.url(host=NAME))
+    assert caught.value.reason == "connect"
+    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+    assert str(gone.port) in caught.value.detail
+
+
+class Broken:
+    """A name service that fails in a given way."""
+
+    def __init__(self, failure: OSError | None) -> None:
+        self.failure = failure
+
+    async def __call__(self, _host: str, _port: int) -> list[Address]:
+        if self.failure:
+            raise self.failure
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "resolver",
+    [
+        Broken(socket.gaierror(-2, "Name or service not known")),
+        Broken(TimeoutError()),
+        Broken(None),
+    ],
+    ids=["unknown", "time-out", "hung"],
+)
+async def test_dns_trouble(settings: OutboundSettings, resolver: Broken) -> None:
+    guard = Guard(settings.model_copy(update={"dns_timeout_seconds": 0.1}), resolver=resolver)
+    with pytest.raises(FetchFailedError) as caught:
+        await guard.fetch("http://images.example/")
+    assert caught.value.reason == "dns"
+    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+    assert caught.value.detail
+
+
+async def test_a_name_without_addresses(guard: Guard, names: Names) -> None:
+    names.add(NAME, [])
+    with pytest.raises(FetchFailedError) as caught:
+        await guard.fetch(f"http://{NAME}/")
+    assert caught.value.reason == "dns"
+
+
+async def test_nothing_is_taken_from_the_environment(
+    guard: Guard, names: Names, forbidden: Peer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, forbidden.url())
+    netrc = tmp_path / ".netrc"
+    netrc.write_text(f"machine {NAME} login a password b\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(netrc))
+    names.add(NAME, ["127.0.0.1"])
+    async with listening(says(OK)) as peer:
+        assert await guard.fetch(peer.url(host=NAME)) == b"ok"
+        assert b"authorization" not in peer.received.lower()

@@ -1,0 +1,102 @@
+"""The system's resolver in threads: a hung name costs nobody else anything."""
+
+import asyncio
+import socket
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Address
+
+import pytest
+
+from common.outbound.address import Address
+from common.outbound.resolver import THREADS_PER_SITE, ThreadedResolver
+
+FOUND: list[Address] = [IPv4Address("192.0.2.1")]
+
+
+class DeadNames:
+    """Look-ups under `dead.example` hang until released; all others answer at once."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        self.asked: Counter[str] = Counter()
+        self.all_lanes_taken = threading.Event()
+
+    def __call__(self, host: str, port: int) -> list[Address]:
+        del port
+        self.asked[host] += 1
+        if host.endswith("dead.example"):
+            if self.asked.total() >= THREADS_PER_SITE:
+                self.all_lanes_taken.set()
+            self.released.wait(30)
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        return FOUND
+
+
+@pytest.fixture
+async def names() -> AsyncIterator[DeadNames]:
+    names = DeadNames()
+    yield names
+    names.released.set()
+
+
+@pytest.fixture
+async def resolver(names: DeadNames) -> AsyncIterator[ThreadedResolver]:
+    resolver = ThreadedResolver(names)
+    yield resolver
+    await resolver.aclose()
+
+
+async def test_the_system_is_asked() -> None:
+    resolver = ThreadedResolver()
+    assert IPv4Address("127.0.0.1") in await resolver("localhost", 80)
+    with pytest.raises(OSError, match=r"\[Errno -"):
+        await resolver("a." * 200, 80)
+    await resolver.aclose()
+
+
+async def test_a_name_is_looked_up_once_for_all_who_wait(
+    resolver: ThreadedResolver, names: DeadNames
+) -> None:
+    waiting = [asyncio.create_task(resolver("dead.example", 80)) for _ in range(200)]
+    await asyncio.sleep(0)
+    names.released.set()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {socket.gaierror}
+    assert names.asked["dead.example"] == 1
+
+
+async def test_a_hung_site_leaves_threads_for_others(
+    resolver: ThreadedResolver, names: DeadNames
+) -> None:
+    hung = [asyncio.create_task(resolver(f"{n}.dead.example", 80)) for n in range(200)]
+    await asyncio.to_thread(names.all_lanes_taken.wait, 10)
+    assert await asyncio.wait_for(resolver("images.example", 80), 10) == FOUND
+    assert names.asked.total() == THREADS_PER_SITE + 1
+    for task in hung:
+        task.cancel()
+    await asyncio.gather(*hung, return_exceptions=True)
+
+
+async def test_a_caller_who_gives_up_leaves_the_look_up_to_others(
+    resolver: ThreadedResolver, names: DeadNames
+) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await resolver("dead.example", 80)
+    again = asyncio.create_task(resolver("dead.example", 80))
+    await asyncio.sleep(0)
+    names.released.set()
+    with pytest.raises(socket.gaierror):
+        await again
+    assert names.asked["dead.example"] == 1
+
+
+async def test_closing_ends_the_waiting(names: DeadNames) -> None:
+    resolver = ThreadedResolver(names)
+    waiting = asyncio.create_task(resolver("dead.example", 80))
+    await asyncio.sleep(0)
+    await resolver.aclose()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

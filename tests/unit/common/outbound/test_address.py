@@ -1,0 +1,123 @@
+"""Which addresses are public, against a second list written from the registries."""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from common.outbound.address import Address, AddressRules, Network, is_public
+
+# IANA's special-purpose registries, less the anycast entries nobody serves images from.
+SPECIAL_IPV4 = [
+    IPv4Network(block)
+    for block in [
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.31.196.0/24",
+        "192.52.193.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "192.175.48.0/24",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "168.63.129.16/32",
+    ]
+]
+SPECIAL_IPV6 = [
+    IPv6Network(block)
+    for block in [
+        "::/3",
+        "4000::/2",
+        "8000::/1",
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "2620:4f:8000::/48",
+        "3fff::/20",
+    ]
+]
+
+
+def edges(blocks: list[IPv4Network] | list[IPv6Network]) -> list[Address]:
+    """The first and last address of each block, and their neighbours outside."""
+    numbers = {
+        ip_address(number) if block.version == 4 else IPv6Address(number)
+        for block in blocks
+        for number in (
+            int(block[0]) - 1,
+            int(block[0]),
+            int(block[-1]),
+            int(block[-1]) + 1,
+        )
+        if 0 <= number < 2**block.max_prefixlen
+    }
+    return sorted(numbers, key=int)
+
+
+@pytest.mark.parametrize("address", edges(SPECIAL_IPV4) + edges(SPECIAL_IPV6), ids=str)
+def test_blocks_end_where_the_registries_say(address: Address) -> None:
+    special: list[Network] = [*SPECIAL_IPV4, *SPECIAL_IPV6]
+    assert is_public(address) is not any(address in block for block in special)
+
+
+@given(st.ip_addresses(v=4))
+@example(IPv4Address("192.0.0.192"))
+@example(IPv4Address("224.0.0.1"))
+def test_any_ipv4_address(address: IPv4Address) -> None:
+    assert is_public(address) is not any(address in block for block in SPECIAL_IPV4)
+
+
+@given(st.ip_addresses(v=6))
+@example(IPv6Address("fec0::1"))
+@example(IPv6Address("2606:4700::1"))
+def test_any_ipv6_address(address: IPv6Address) -> None:
+    assert is_public(address) is not any(address in block for block in SPECIAL_IPV6)
+
+
+@given(st.ip_addresses(v=4))
+@example(IPv4Address("127.0.0.1"))
+@example(IPv4Address("8.8.8.8"))
+def test_no_ipv6_spelling_of_an_ipv4_address_is_public(address: IPv4Address) -> None:
+    number = int(address)
+    spellings = [
+        IPv6Address(number),  # compatible
+        IPv6Address(0xFFFF << 32 | number),  # mapped
+        IPv6Address(0xFFFF << 48 | number),  # translated
+        IPv6Address(0x64FF9B << 96 | number),  # NAT64
+        IPv6Address(0x64FF9B0001 << 80 | number),  # local NAT64
+        IPv6Address(0x2002 << 112 | number << 80),  # 6to4
+        IPv6Address(0x20010000 << 96 | number << 64),  # Teredo, the server
+        IPv6Address(0x20010000 << 96 | (number ^ 0xFFFFFFFF)),  # Teredo, the client
+        IPv6Address(0xFE80 << 112 | 0x5EFE << 32 | number),  # ISATAP
+    ]
+    assert [spelling for spelling in spellings if is_public(spelling)] == []
+
+
+@given(st.ip_addresses())
+def test_a_denial_wins_over_an_opening(address: Address) -> None:
+    everything = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+    assert not AddressRules(opened=everything, denied=everything).allows(address)
+
+
+@given(st.ip_addresses(v=4))
+def test_an_opening_opens_all_it_names_and_no_more(address: IPv4Address) -> None:
+    rules = AddressRules(opened=(IPv4Network("127.0.0.0/8"),))
+    named = address in IPv4Network("127.0.0.0/8")
+    assert rules.opens(address) is named
+    assert rules.allows(address) is (named or is_public(address))
+
+
+@pytest.mark.parametrize("text", ["::ffff:127.0.0.1", "2606:4700::1%eth0", "fe80::1%1"])
+def test_other_spellings_stay_shut_although_all_is_open(text: str) -> None:
+    everything = AddressRules(opened=(IPv4Network("0.0.0.0/0"), IPv6Network("::/0")))
+    assert not everything.allows(ip_address(text))
