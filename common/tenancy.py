@@ -82,6 +82,13 @@ async def issue_key(database: Database, tenant: str, name: str, pepper: str) -> 
     return IssuedKey(key_id, key)
 
 
+async def is_live_key(database: Database, key: str, pepper: str) -> bool:
+    """Tell whether `key` opens the gateway."""
+    async with database.statement() as connection:
+        digest = api_key.digest(key, pepper)
+        return await tenants.find_key_owner(connection, digest) is not None
+
+
 async def list_keys(database: Database, tenant: str) -> list[ApiKeyRecord]:
     """Give a tenant's keys, oldest first, the revoked ones too.
 

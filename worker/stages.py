@@ -57,7 +57,13 @@ class Stages:
             loads = [self._load(field, image) for field, image in job.inputs.items()]
             data = dict(zip(job.inputs, await asyncio.gather(*loads), strict=True))
             return await asyncio.get_running_loop().run_in_executor(
-                self._codec_threads, partial(read_pixels, job.request, **data)
+                self._codec_threads,
+                partial(
+                    read_pixels,
+                    job.request,
+                    init_image=data.get("init_image"),
+                    mask_image=data.get("mask_image"),
+                ),
             )
 
     async def generate(

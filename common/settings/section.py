@@ -1,5 +1,7 @@
 """How settings are read: from the environment, once, each section by the part that needs it."""
 
+import os
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
@@ -36,3 +38,13 @@ class Section(BaseSettings):
 def prefixed(prefix: str) -> SettingsConfigDict:
     """Give the model configuration of a section whose variables start with `prefix`."""
     return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+def is_given(variable: str) -> bool:
+    """Tell whether the operator set this variable to something."""
+    return bool(os.environ.get(variable))  # noqa: TID251 this is the place that may
+
+
+def export(environment: Mapping[str, str]) -> None:
+    """Set variables for this process and its children; for a program that starts the others."""
+    os.environ.update(environment)  # noqa: TID251 this is the place that may

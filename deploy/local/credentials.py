@@ -1,0 +1,67 @@
+"""What a caller on this machine needs to know, in DIR/credentials.json."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from common.database import Database
+from common.domain.errors import ConflictError
+from common.settings import Settings
+from common.tenancy import create_tenant, is_live_key, issue_key, rotate_webhook_secret
+from deploy.local.keyring import write_private
+
+TENANT = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where the gateway is, and what opens it."""
+
+    base_url: str
+    api_key: str
+    webhook_secret: str
+    admin_key: str
+
+
+async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
+    """Give the credentials of tenant `local`; what an earlier start gave out stays good."""
+    path = home / "tenant.json"
+    database = Database(settings.database, application="infill-up")
+    pepper = settings.gateway.api_key_pepper.get_secret_value()
+    try:
+        issued = json.loads(path.read_text()) if path.exists() else None
+        # Another database, by URL, does not know the key of the one before.
+        if issued is None or not await is_live_key(database, issued["api_key"], pepper):
+            issued = await _issue(database, pepper)
+            write_private(path, issued)
+    finally:
+        await database.aclose()
+    admin_key = settings.gateway.admin_key
+    return Credentials(
+        base_url=settings.gateway.public_url,
+        api_key=issued["api_key"],
+        webhook_secret=issued["webhook_secret"],
+        admin_key=admin_key.get_secret_value() if admin_key else "",
+    )
+
+
+@contextmanager
+def published(credentials: Credentials, home: Path) -> Iterator[Path]:
+    """Keep credentials.json in place: its being there says that the gateway answers."""
+    path = home / "credentials.json"
+    write_private(path, asdict(credentials))
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def _issue(database: Database, pepper: str) -> dict[str, str]:
+    try:
+        secret = (await create_tenant(database, TENANT)).webhook_secret
+    except ConflictError:  # made by a start that was cut off before it wrote the file
+        secret = await rotate_webhook_secret(database, TENANT)
+    key = await issue_key(database, TENANT, "local", pepper)
+    return {"api_key": key.key, "webhook_secret": secret}

@@ -1,0 +1,64 @@
+"""The secrets of one installation on one machine: drawn once, kept in its folder."""
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from common.domain.errors import ConfigurationError
+from common.webhook_keys import new_signing_key
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """Everything the parts have to share and nobody else should know."""
+
+    postgres_password: str
+    s3_access_key_id: str
+    s3_secret_access_key: str
+    api_key_pepper: str
+    admin_key: str
+    webhook_signing_key: str
+
+
+def open_keyring(home: Path) -> Keyring:
+    """Read the secrets of `home`, or draw them the first time.
+
+    Raises:
+        ConfigurationError: the file cannot be read as ours.
+    """
+    path = home / "secrets.json"
+    if not path.exists():
+        write_private(path, asdict(_draw()))
+    try:
+        return Keyring(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"{path} is not a file of ours any more ({error}): put it back, or choose another "
+            "folder with --home; without it the data beside it cannot be opened"
+        ) from error
+
+
+def write_private(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON that only its owner may read; whole or not at all."""
+    draft = path.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _draw() -> Keyring:
+    return Keyring(
+        postgres_password=secrets.token_urlsafe(24),
+        s3_access_key_id="infill",
+        s3_secret_access_key=secrets.token_urlsafe(24),
+        api_key_pepper=secrets.token_urlsafe(32),
+        admin_key=f"adm_{secrets.token_urlsafe(32)}",
+        webhook_signing_key=new_signing_key(),
+    )

@@ -1,0 +1,92 @@
+"""The whole system on one machine: the stores, and our processes as production runs them."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.settings import Settings
+from common.settings.section import export, is_given
+from deploy.local.child import Child
+from deploy.local.credentials import Credentials, ensure_credentials
+from deploy.local.http_check import answers_ok
+from deploy.local.keyring import Keyring, open_keyring
+from deploy.local.ports import LOOPBACK, free_ports, require_free
+from deploy.local.processes import Supervisor
+from deploy.local.servers import Report, prepare_stores, start_servers
+
+# Loading a model can take minutes where it is fetched from a hub first.
+MODEL_SECONDS = 1800.0
+STAND_INS = ("standin-inpainting", "standin")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack that is up."""
+
+    credentials: Credentials
+    settings: Settings
+
+
+async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Report) -> Stack:
+    """Start everything, in the order of need; `report` is told before each step.
+
+    What the operator set in the environment stays as it is.
+
+    Raises:
+        ConfigurationError: a part could not start; says which, why, and how its log ends.
+    """
+    require_free(port, "the gateway")
+    keyring = open_keyring(home)
+    export(_own_settings(home, port, keyring))
+    export(await start_servers(home, keyring, supervisor, report))
+    settings = Settings()
+    await prepare_stores(settings, report)
+    credentials = await ensure_credentials(home, settings)
+    for child in _processes(port):
+        report(f"starting the {child.name}")
+        await supervisor.start(child)
+    return Stack(credentials, settings)
+
+
+def _own_settings(home: Path, port: int, keyring: Keyring) -> dict[str, str]:
+    defaults: dict[str, Any] = {
+        "INFILL_PUBLIC_URL": f"http://{LOOPBACK}:{port}",
+        "INFILL_API_KEY_PEPPER": keyring.api_key_pepper,
+        "INFILL_ADMIN_KEY": keyring.admin_key,
+        "INFILL_WEBHOOK_SIGNING_KEY": keyring.webhook_signing_key,
+        "INFILL_MODELS_DIRECTORY": str(home / "models"),
+        "INFILL_MODELS_SERVE": json.dumps(STAND_INS),
+        # So that pictures and webhooks on this machine can be tried out.
+        "INFILL_OUTBOUND_ALLOWED_NETWORKS": json.dumps([f"{LOOPBACK}/32"]),
+        "INFILL_OUTBOUND_ALLOWED_PORTS": json.dumps([0]),
+    }
+    return {name: value for name, value in defaults.items() if not is_given(name)}
+
+
+def _processes(port: int) -> list[Child]:
+    worker_port, dispatcher_port = free_ports(2)
+    return [
+        _ours("worker", status_port=worker_port),
+        _ours("dispatcher", status_port=dispatcher_port),
+        Child(
+            name="gateway",
+            command=_command("gateway", "--host", LOOPBACK, "--port", str(port)),
+            ready=lambda: answers_ok(port),
+        ),
+    ]
+
+
+def _ours(name: str, *, status_port: int) -> Child:
+    return Child(
+        name=name,
+        command=_command(name),
+        environment={"INFILL_STATUS_PORT": str(status_port)},
+        ready=lambda: answers_ok(status_port),
+        ready_seconds=MODEL_SECONDS,
+    )
+
+
+def _command(name: str, *options: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "deploy.cli", name, *options)
