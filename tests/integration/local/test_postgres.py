@@ -3,6 +3,9 @@
 import os
 import signal
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +13,14 @@ import asyncpg
 import pytest
 
 from common.domain.errors import ConfigurationError
-from deploy.local.account import account_for
-from deploy.local.binaries import postgres_programs
 from deploy.local.cluster import create_cluster, release_cluster
 from deploy.local.ports import LOOPBACK
 from deploy.local.postgres import PostgresServer
 from deploy.local.processes import Supervisor
 from tests.conftest import Servers
 from tests.integration.local import parts
+
+PASSAGE = 1 << 1  # CAP_DAC_OVERRIDE
 
 
 async def note(server: PostgresServer, statement: str) -> object:
@@ -108,6 +111,44 @@ async def test_data_of_another_version_are_refused(
         await server.prepare()
 
 
+async def test_data_of_another_account_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = parts.postgres(tmp_path)
+    server.data.mkdir()
+
+    def refuse(_: Path) -> str:
+        raise PermissionError
+
+    # Root, as whom these tests may run, is refused nothing.
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ConfigurationError, match="belongs to another account"):
+        await server.prepare()
+
+
+@pytest.mark.parametrize(("mode", "rights"), [(0o755, 0), (0o700, PASSAGE)])
+async def test_it_has_no_more_rights_than_it_needs(mode: int, rights: int) -> None:
+    with home_below(mode) as home:
+        async with Supervisor(home / "logs") as supervisor:
+            status = status_of(await parts.start(supervisor, parts.postgres(home)))
+    expected = rights if os.geteuid() == 0 else 0
+    assert "0" not in status["Uid"].split()
+    assert (int(status["CapEff"], 16), int(status["CapPrm"], 16)) == (expected, expected)
+
+
+@contextmanager
+def home_below(mode: int) -> Iterator[Path]:
+    """Give a home that only the folder above it closes; those above `tmp_path` always do."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(mode)
+        yield Path(folder) / "home"
+
+
+def status_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines)
+
+
 async def test_a_draft_cut_off_is_made_anew(tmp_path: Path) -> None:
     server = parts.postgres(tmp_path / "new" / "home")
     draft = server.home / "postgres.new"
@@ -119,9 +160,9 @@ async def test_a_draft_cut_off_is_made_anew(tmp_path: Path) -> None:
 
 async def test_a_failing_layout_tells_what_was_said(tmp_path: Path) -> None:
     data = tmp_path / "postgres"
-    account = account_for(data, postgres_programs())
-    with pytest.raises(ConfigurationError, match=r"could not lay out .*superuser name"):
-        await create_cluster(data, "pg_reserved", "password", account)
+    # A name that initdb refuses; to root, who is not to be here at all, it says so first.
+    with pytest.raises(ConfigurationError, match=r"could not lay out .* initdb: error: "):
+        await create_cluster(data, "pg_reserved", "password", None)
     assert not data.exists()
 
 

@@ -25,8 +25,8 @@ async def test_an_interrupt_lets_the_work_clean_up(how: signal.Signals) -> None:
             await asyncio.Event().wait()
             return 7
         finally:
-            os.kill(os.getpid(), how)  # an impatient second one changes nothing
-            await value()
+            # An impatient second one changes nothing.
+            await asyncio.to_thread(os.kill, os.getpid(), how)
             cleaned.set()
 
     assert await until_interrupted(work()) is None
