@@ -1,0 +1,98 @@
+"""Why the gateway turns a request away; each carries the answer its caller gets.
+
+RefusalError                HTTP 200 with `status` error, as v3 clients expect
+├── InvalidKeyError           no API key, or none of ours
+├── InvalidFieldsError        one sentence or more for every bad field
+├── MalformedBodyError        the body cannot be read: broken JSON, broken multipart
+├── BodyTooLargeError         413
+└── UnsupportedCarrierError   415
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from common.domain.errors import InfillError
+
+FieldErrors = Mapping[str, Sequence[str]]
+
+
+def error_body(message: Any, **extra: Any) -> dict[str, Any]:
+    """Give the body of every error; `messege` is how the hosted service spells it."""
+    return {"status": "error", "message": message, "messege": message, **extra}
+
+
+class RefusalError(InfillError):
+    """Root of the tree: the request is turned away, and nothing was recorded."""
+
+    code = "refused"
+    http_status: ClassVar[int] = 200
+
+    def __init__(self, message: str, *, tip: str | None = None) -> None:
+        super().__init__(message)
+        self.tip = tip
+
+    def body(self) -> dict[str, Any]:
+        """Give what the caller is answered."""
+        return error_body(self.message, **({} if self.tip is None else {"tip": self.tip}))
+
+
+class InvalidKeyError(RefusalError):
+    """No API key came, or none that works here."""
+
+    code = "invalid_key"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Invalid Api Key",
+            tip="Send your API key as the field `key`, as the header `key`, "
+            "or as `Authorization: Bearer …`. Keys start with `inf_`.",
+        )
+
+
+class InvalidFieldsError(RefusalError):
+    """Some fields are not right; all of them are named at once."""
+
+    code = "invalid_fields"
+
+    def __init__(self, fields: FieldErrors) -> None:
+        super().__init__(" ".join(sentence for told in fields.values() for sentence in told))
+        self.fields = fields
+
+    def body(self) -> dict[str, Any]:
+        """Give one list of sentences per field."""
+        return error_body(self.fields)
+
+
+class MalformedBodyError(RefusalError):
+    """The body cannot be read; the tip says where and why."""
+
+    code = "malformed_body"
+
+    def __init__(self, tip: str) -> None:
+        super().__init__("Invalid API Request", tip=tip)
+
+
+class BodyTooLargeError(RefusalError):
+    """The body is larger than we take."""
+
+    code = "body_too_large"
+    http_status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The request body is larger than {limit} bytes.",
+            tip="Send large images as URLs in place of base64.",
+        )
+
+
+class UnsupportedCarrierError(RefusalError):
+    """The content type is none of the three we read."""
+
+    code = "unsupported_media_type"
+    http_status = 415
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This content type is not supported.",
+            tip="Send application/json, application/x-www-form-urlencoded or multipart/form-data.",
+        )

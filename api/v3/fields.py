@@ -1,0 +1,185 @@
+"""The kinds of fields the v3 bodies are made of; a description completes "The … must be".
+
+Callers read the description in the error, and in the interactive documentation.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from common.catalogue import ModelEntry
+from common.domain.errors import AddressNotAllowedError
+from common.domain.generation import SEED_LIMIT
+from common.outbound import Guard
+
+REFUSED: Final = "refused"  # the type of errors that bring their whole sentence along
+MAX_TEXT: Final = 2000
+MAX_TRACK_ID: Final = 1000
+# Beyond 64 bits the JSON parser would round a number, and it has to come back unchanged.
+TRACK_ID_LIMIT: Final = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What fields are judged by beside themselves: the guard, the caps, the chosen model."""
+
+    guard: Guard
+    image_max_bytes: int
+    model: ModelEntry
+
+
+def refuse(sentence: str) -> PydanticCustomError:
+    """Make the error of a field that tells its caller `sentence`."""
+    # The sentence goes in as a value: braces in it would be read as places to fill.
+    return PydanticCustomError(REFUSED, "{sentence}", {"sentence": sentence})
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted")  # noqa: TRY004 - pydantic reports ValueErrors only
+    return value
+
+
+def _no_nul(value: str) -> str:
+    # Postgres has no room for this character, in text and in JSON alike.
+    if "\x00" in value:
+        raise ValueError("NUL")
+    return value
+
+
+def _track_id(value: Any) -> str | float:
+    if isinstance(value, str) and len(value) <= MAX_TRACK_ID:
+        value.encode()  # half a surrogate pair raises, as a ValueError
+        return _no_nul(value)
+    if isinstance(_no_bool(value), int | float) and abs(value) < TRACK_ID_LIMIT:
+        return value  # type: ignore[no-any-return] # it is one of the two
+    raise ValueError("not a track id")
+
+
+def _webhook(value: str, info: ValidationInfo) -> str:
+    _check_address(value, info, webhook=True)
+    return value
+
+
+def _picture(value: Any, info: ValidationInfo) -> str | bytes:
+    if isinstance(value, str) and "://" in value[:16]:
+        _check_address(value, info, webhook=False)
+        return value
+    picture = value if isinstance(value, bytes) else _decoded(value)
+    limit = _admission(info).image_max_bytes
+    if len(picture) > limit:
+        raise refuse(f"The {info.field_name} field is too large: at most {limit} bytes are taken.")
+    return picture
+
+
+def _decoded(value: Any) -> bytes:
+    """Decode base64 strictly, a data: URI's or bare; only line ends within it are let pass."""
+    if not isinstance(value, str):
+        raise ValueError("not a picture")  # noqa: TRY004 - pydantic reports ValueErrors only
+    if value.startswith("data:"):
+        head, comma, value = value.partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise ValueError("not a base64 data URI")
+    try:
+        picture = base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64") from error
+    if not picture:
+        raise ValueError("no bytes")
+    return picture
+
+
+def _check_address(url: str, info: ValidationInfo, *, webhook: bool) -> None:
+    try:
+        _admission(info).guard.check(url, webhook=webhook)
+    except AddressNotAllowedError as error:
+        raise refuse(
+            f"The {info.field_name} field must be a public http or https URL: {error.message}."
+        ) from error
+
+
+def _safety(wanted: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a validator's signature
+    model = _admission(info).model
+    if wanted and not model.safety_checker:
+        raise refuse(
+            f"The {info.field_name} field must be no: the model {model.name} has no safety checker."
+        )
+    return wanted
+
+
+def _unsupported(value: bool | str, info: ValidationInfo) -> bool | str:  # noqa: FBT001 - the same
+    if value:
+        off = "no" if value is True else "left out"
+        raise refuse(
+            f"The {info.field_name} field must be {off}: "
+            f"the model {_admission(info).model.name} does not support it."
+        )
+    return value
+
+
+def _admission(info: ValidationInfo) -> Admission:
+    return cast("Admission", info.context)
+
+
+NoBool: Final = BeforeValidator(_no_bool)
+
+Text = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_TEXT,
+        description=f"text of 1 to {MAX_TEXT} characters, none of them NUL",
+    ),
+    AfterValidator(_no_nul),
+]
+Side = Annotated[
+    int,
+    NoBool,
+    Field(ge=64, le=1024, multiple_of=8, description="a multiple of 8 from 64 to 1024"),
+]
+Samples = Annotated[int, NoBool, Field(ge=1, le=4, description="a whole number from 1 to 4")]
+Steps = Annotated[int, NoBool, Field(ge=1, le=51, description="a whole number from 1 to 51")]
+Guidance = Annotated[
+    float, NoBool, Field(ge=1, le=20, allow_inf_nan=False, description="a number from 1 to 20")
+]
+Strength = Annotated[
+    float,
+    NoBool,
+    Field(gt=0, le=1, allow_inf_nan=False, description="a number above 0 and up to 1"),
+]
+YesNo = Annotated[bool, Field(description="yes or no")]
+Safety = Annotated[YesNo, AfterValidator(_safety)]
+UnsupportedSwitch = Annotated[YesNo, AfterValidator(_unsupported)]
+Picture = Annotated[
+    str | bytes,
+    PlainValidator(_picture, json_schema_input_type=str),
+    Field(description="an http or https URL, base64 or a data: URI with base64"),
+]
+
+# Null comes as no field at all, so the validators of these never meet it.
+OptionalText = Annotated[
+    Text | None,
+    Field(description=f"null or text of 1 to {MAX_TEXT} characters, none of them NUL"),
+]
+OptionalSeed = Annotated[
+    Annotated[int, NoBool, Field(ge=0, lt=SEED_LIMIT)] | None,
+    Field(description=f"null or a whole number from 0 to {SEED_LIMIT - 1}"),
+]
+OptionalWebhook = Annotated[
+    Annotated[str, AfterValidator(_webhook)] | None,
+    Field(description="null or a public http or https URL"),
+]
+OptionalTrackId = Annotated[
+    Annotated[str | float, PlainValidator(_track_id, json_schema_input_type=str | float)] | None,
+    Field(
+        description=f"null, text of at most {MAX_TRACK_ID} characters without NUL, "
+        "or a number of at most 63 bits"
+    ),
+]
+UnsupportedName = Annotated[
+    Annotated[str, AfterValidator(_unsupported)] | None, Field(description="null or left out")
+]
