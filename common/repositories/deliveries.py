@@ -71,6 +71,7 @@ async def claim_deliveries(
             Delivery.url,
             Delivery.failures,
             Delivery.job_id,
+            Delivery.available_at,
         )
         .cte("claimed")
     )
@@ -84,13 +85,21 @@ async def claim_deliveries(
         .scalar_subquery()
     )
     rows = await connection.execute(
-        select(*JOB_COLUMNS, claimed, live_secrets.label("secrets")).join_from(
-            claimed, Job, Job.id == claimed.c.job_id
+        select(
+            *JOB_COLUMNS,
+            claimed.c.id.label("delivery_id"),
+            claimed.c.attempt.label("delivery_attempt"),
+            claimed.c.event,
+            claimed.c.url,
+            claimed.c.failures,
+            live_secrets.label("secrets"),
         )
+        .join_from(claimed, Job, Job.id == claimed.c.job_id)
+        .order_by(claimed.c.available_at)
     )
     return [
         DueDelivery(
-            claim=DeliveryClaim(row[claimed.c.id], row[claimed.c.attempt]),
+            claim=DeliveryClaim(row.delivery_id, row.delivery_attempt),
             event=Event(row.event),
             url=row.url,
             failures=row.failures,
@@ -160,7 +169,8 @@ async def _record(
             literal(round(log.duration / timedelta(milliseconds=1))),
             literal(log.status_code, DeliveryAttempt.status_code.type),
             literal(log.error, DeliveryAttempt.error.type),
-            literal(log.answer),
+            # Postgres keeps no NUL in a text; a receiver may well send one.
+            literal(log.answer.replace("\0", "\N{REPLACEMENT CHARACTER}")),
             literal(next_at, DeliveryAttempt.next_attempt_at.type),
         ),
     )

@@ -21,13 +21,16 @@ class QueueLoad:
 
     `waiting` counts queued jobs; `work_ahead` is queued and running work in megapixel-steps;
     `workers` have lately said they serve the queue; `seconds_per_unit` is the measured time
-    for one megapixel-step, None before anything was measured.
+    for one megapixel-step, None before anything was measured. `first_waiting` and
+    `last_waiting` are the lowest and highest id among the queued jobs, None where none waits.
     """
 
     waiting: int
     work_ahead: float
     workers: int
     seconds_per_unit: float | None
+    first_waiting: int | None = None
+    last_waiting: int | None = None
 
 
 async def say_alive(connection: AsyncConnection, name: str, queues: Sequence[str]) -> None:
@@ -51,7 +54,12 @@ async def measure_load(
 ) -> QueueLoad:
     """Measure one queue; a worker silent for longer than `silent_seconds` does not count."""
     waiting = (
-        select(func.count(), func.coalesce(func.sum(Job.cost), 0.0))
+        select(
+            func.count(),
+            func.coalesce(func.sum(Job.cost), 0.0),
+            func.min(Job.id),
+            func.max(Job.id),
+        )
         .where(Job.queue == queue, is_one_of(Job.state, {JobState.QUEUED}))
         .cte("waiting")
     )
@@ -78,7 +86,9 @@ async def measure_load(
     row = (await connection.execute(select(waiting, running, workers, speed))).one()
     return QueueLoad(
         waiting=row[0],
-        work_ahead=float(row[1]) + float(row[2]),
-        workers=row[3],
-        seconds_per_unit=row[4],
+        work_ahead=float(row[1]) + float(row[4]),
+        workers=row[5],
+        seconds_per_unit=row[6],
+        first_waiting=row[2],
+        last_waiting=row[3],
     )

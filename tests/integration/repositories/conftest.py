@@ -1,0 +1,38 @@
+"""A migrated database with two tenants in it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from common.database import Database
+from common.repositories.tenants import create_tenant
+from common.settings import DatabaseSettings
+from tests.integration.repositories.books import Books
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    settings = DatabaseSettings(url=SecretStr(database_url), pool_size=20)
+    opened = Database(settings, application="test")
+    yield opened
+    await opened.aclose()
+
+
+async def make_tenant(database: Database, name: str) -> Books:
+    async with database.statement() as connection:
+        tenant_id = await create_tenant(connection, name)
+    assert tenant_id is not None
+    return Books(database, tenant_id)
+
+
+@pytest.fixture
+async def books(database: Database) -> Books:
+    """What we do with the rows of one tenant."""
+    return await make_tenant(database, "alice")
+
+
+@pytest.fixture
+async def other_books(database: Database) -> Books:
+    """The same for another tenant."""
+    return await make_tenant(database, "bob")

@@ -1,0 +1,92 @@
+"""Taking jobs: the best one, and once."""
+
+import asyncio
+from collections import Counter
+
+from common.clock import utc_now
+from common.domain.job import JobState
+from common.domain.record import InputImage
+from common.models import Job
+from common.repositories.claims import claim_job
+from tests.integration.repositories.books import (
+    FAR_AHEAD,
+    HOOK,
+    LEASE_SECONDS,
+    LONG_AGO,
+    QUEUE,
+    REQUEST,
+    Books,
+)
+
+
+async def claim_all(books: Books, worker: str) -> list[int]:
+    """Claim until nothing is left."""
+    taken = []
+    async with books.database.statement() as connection:
+        while claimed := await claim_job(
+            connection, queue=QUEUE, worker=worker, lease_seconds=LEASE_SECONDS
+        ):
+            taken.append(claimed[0].id)
+    return taken
+
+
+async def test_a_claim_takes_the_job_under_a_lease(books: Books) -> None:
+    job_id = await books.queued()
+    async with books.database.statement() as connection:
+        claimed = await claim_job(connection, queue=QUEUE, worker="w7", lease_seconds=90.5)
+    assert claimed is not None
+    job, max_attempts = claimed
+    assert (job.id, job.tenant_id, job.state, job.attempt, max_attempts) == (
+        job_id,
+        books.tenant_id,
+        JobState.RUNNING,
+        1,
+        3,
+    )
+    assert (job.request, job.webhook_url, job.track_id) == (REQUEST, HOOK, "order-9")
+    assert job.inputs == {"init_image": InputImage(url="https://p.test/a.png")}
+    assert job.result is None
+    row = await books.job(job_id)
+    assert row["claimed_by"] == "w7"
+    assert (row["lease_expires_at"] - row["started_at"]).total_seconds() == 90.5
+    assert abs((row["started_at"] - utc_now()).total_seconds()) < 30
+
+
+async def test_an_empty_queue_gives_nothing(books: Books) -> None:
+    assert await claim_all(books, "w1") == []
+
+
+async def test_priority_first_then_age(books: Books) -> None:
+    low = await books.queued(columns={"priority": -1})
+    first, second = await books.queued(), await books.queued()
+    high = await books.queued(columns={"priority": 5})
+    assert await claim_all(books, "w1") == [high, first, second, low]
+
+
+async def test_a_job_waits_for_its_time(books: Books) -> None:
+    await books.queued(columns={"available_at": FAR_AHEAD})
+    due = await books.queued(columns={"available_at": LONG_AGO})
+    assert await claim_all(books, "w1") == [due]
+
+
+async def test_a_claimer_takes_its_own_queue_only(books: Books) -> None:
+    await books.queued(queue="sdxl-inpainting")
+    assert await claim_all(books, "w1") == []
+    assert (await books.claim("sdxl-inpainting")).queue == "sdxl-inpainting"
+
+
+async def test_a_claimer_passes_over_what_another_is_just_taking(books: Books) -> None:
+    first, second = await books.queued(), await books.queued()
+    async with books.database.transaction() as connection:
+        held = await claim_job(connection, queue=QUEUE, worker="w1", lease_seconds=60)
+        assert held is not None
+        assert held[0].id == first
+        assert await claim_all(books, "w2") == [second]
+
+
+async def test_sixteen_claimers_take_each_job_once(books: Books) -> None:
+    jobs = [await books.queued() for _ in range(200)]
+    taken = await asyncio.gather(*(claim_all(books, f"w{n}") for n in range(16)))
+    counts = Counter(job_id for mine in taken for job_id in mine)
+    assert counts == Counter(jobs)
+    assert {row["attempt"] for row in await books.rows(Job)} == {1}

@@ -1,0 +1,71 @@
+"""Statements that run often read through their index, never through the whole table."""
+
+from uuid import uuid4
+
+import pytest
+
+from common.domain.job import Claim
+from common.repositories.claims import claim_job, renew_claims
+from common.repositories.deliveries import claim_deliveries, next_due
+from common.repositories.outcomes import fail_abandoned
+from common.repositories.readings import find_ended, read_job
+from common.repositories.sweeping import (
+    count_jobs,
+    count_waiting,
+    requeue_expired,
+    requeue_expired_deliveries,
+)
+from common.repositories.workers import measure_load
+from tests.integration.repositories.books import Books
+from tests.integration.repositories.plans import Call, fill, plans
+
+CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("call", "index"),
+    [
+        pytest.param(
+            lambda c: claim_job(c, queue="queue-0", worker="w", lease_seconds=60.0),
+            "ix_jobs_queued",
+            id="claim_job",
+        ),
+        pytest.param(
+            lambda c: renew_claims(c, CLAIMS, 60.0), "Index Scan using", id="renew_claims"
+        ),
+        pytest.param(count_jobs, "ix_jobs_queued", id="count_jobs"),
+        pytest.param(
+            lambda c: count_waiting(c, ["queue-0", "queue-1"], at_most=5),
+            "ix_jobs_queued",
+            id="count_waiting",
+        ),
+        pytest.param(lambda c: requeue_expired(c, limit=10), "ix_jobs_lease", id="requeue"),
+        pytest.param(lambda c: fail_abandoned(c, limit=10), "ix_jobs_lease", id="abandoned"),
+        pytest.param(
+            lambda c: measure_load(c, "queue-0", silent_seconds=60.0),
+            "ix_jobs_succeeded",
+            id="measure_load",
+        ),
+        pytest.param(
+            lambda c: find_ended(c, [uuid4(), uuid4()]), "uq_jobs_file_prefix", id="find_ended"
+        ),
+        pytest.param(lambda c: read_job(c, tenant_id=1, job_id=5), "pk_jobs", id="read_job"),
+        pytest.param(
+            lambda c: claim_deliveries(c, dispatcher="d", limit=10, lease_seconds=60.0),
+            "ix_deliveries_due",
+            id="claim_deliveries",
+        ),
+        pytest.param(
+            lambda c: requeue_expired_deliveries(c, limit=10),
+            "ix_deliveries_lease",
+            id="requeue_deliveries",
+        ),
+        pytest.param(next_due, "ix_deliveries_due", id="next_due"),
+    ],
+)
+async def test_the_index_is_used(books: Books, database_url: str, call: Call, index: str) -> None:
+    await fill(books)
+    for plan in await plans(books.database, database_url, call):
+        assert index in plan
+        assert "Seq Scan on jobs" not in plan
+        assert "Seq Scan on deliveries" not in plan
