@@ -1,8 +1,9 @@
 """A connection that gives no more bytes than the exchange allows."""
 
 import asyncio
+from contextlib import suppress
 
-from httpcore2 import AsyncNetworkStream, WriteError
+from httpcore2 import AsyncNetworkStream
 
 from common.outbound.trouble import ExchangeError, Reason
 
@@ -20,14 +21,18 @@ class CappedStream(AsyncNetworkStream):
         self.allowance = allowance
         self._reader = reader
         self._writer = writer
+        self._unsent = bytearray()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 the base class's signature
-        """Read at most `max_bytes`, empty at the end.
+        """Send what was written, then read at most `max_bytes`, empty at the end.
 
         Raises:
             ExchangeError: the allowance is used up.
+            OSError: the connection broke.
         """
         del timeout  # one deadline covers the whole exchange
+        if self._unsent:
+            await self._send()
         if self.allowance <= 0:
             raise ExchangeError(Reason.PROTOCOL, "more bytes on the wire than allowed")
         data = await self._reader.read(min(max_bytes, self.allowance))
@@ -35,17 +40,9 @@ class CappedStream(AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 the base class's signature
-        """Send `buffer`.
-
-        Raises:
-            WriteError: the peer has gone; its answer may have come before that.
-        """
+        """Keep `buffer` for the next read: head and body of a request leave in one packet."""
         del timeout
-        try:
-            self._writer.write(buffer)
-            await self._writer.drain()
-        except OSError as error:
-            raise WriteError(str(error)) from error
+        self._unsent += buffer
 
     async def aclose(self) -> None:
         """Drop the connection at once, whatever is still to be sent.
@@ -53,3 +50,10 @@ class CappedStream(AsyncNetworkStream):
         An orderly close would wait for a peer that never reads, or never ends its TLS session.
         """
         self._writer.transport.abort()
+
+    async def _send(self) -> None:
+        unsent, self._unsent = self._unsent, bytearray()
+        # A peer may answer and hang up before it has read all; its answer still counts.
+        with suppress(OSError):
+            self._writer.write(unsent)
+            await self._writer.drain()
