@@ -4,9 +4,13 @@ Named one by one: diffusers' automatic choice imports every pipeline it has, whi
 worker seconds at start.
 """
 
+import json
+import warnings
+from pathlib import Path
 from typing import Any, Final
 
 from diffusers.utils import logging as diffusers_logging
+from huggingface_hub import hf_hub_download
 from huggingface_hub.utils import disable_progress_bars
 from transformers.utils import logging as transformers_logging
 
@@ -17,6 +21,8 @@ transformers_logging.disable_progress_bar()
 diffusers_logging.set_verbosity_error()
 diffusers_logging.disable_progress_bar()
 disable_progress_bars()
+# diffusers passes an argument that the hub's client has retired; it changes nothing.
+warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument")
 
 from diffusers import (  # noqa: E402 - must follow the lines above
     StableDiffusionImg2ImgPipeline,
@@ -49,8 +55,10 @@ def pipeline_named_in(source: str, revision: str | None) -> str:
     Raises:
         OSError: there is nothing there that diffusers has saved, or the hub cannot be reached.
     """
-    config = StableDiffusionPipeline.load_config(source, revision=revision)
-    return str(config["_class_name"])
+    index = Path(source, "model_index.json")
+    if not Path(source).is_absolute():
+        index = Path(hf_hub_download(source, index.name, revision=revision))
+    return str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
 
 
 def family_of(class_name: str) -> Family | None:

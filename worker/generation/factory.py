@@ -1,0 +1,17 @@
+"""The engine a worker uses unless told otherwise (`INFILL_WORKER_ENGINE`)."""
+
+from common.catalogue import Catalogue
+from common.settings import Settings
+from worker.generation.diffusion import DiffusersEngine
+from worker.generation.engine import Engine
+
+
+def create_engine(settings: Settings, catalogue: Catalogue) -> Engine:
+    """Make the diffusers engine and load every model served, so that the first job finds it warm.
+
+    Raises:
+        ConfigurationError: a model cannot be loaded, or torch knows no such device.
+    """
+    engine = DiffusersEngine(catalogue.entries, settings.models.directory, settings.worker.device)
+    engine.load()
+    return engine
