@@ -98,9 +98,7 @@ async def fail_abandoned(connection: AsyncConnection, *, limit: int) -> list[End
         JobState.FAILED,
         Job.id == abandoned.c.id,
         error_code="worker_lost",
-        error_message="the worker stopped answering (tried "
-        + cast(Job.attempt, String())
-        + " times)",
+        error_message="the worker stopped answering (attempt " + cast(Job.attempt, String()) + ")",
     )
     return await _tell(connection, ended, Event.FAILED)
 
