@@ -1,0 +1,58 @@
+"""What the sweeper counts, forgets and holds."""
+
+from sqlalchemy import update
+
+from common.domain.job import JobState
+from common.models import Worker
+from common.repositories.sweeping import (
+    count_jobs,
+    count_waiting,
+    forget_silent_workers,
+    take_sweeper_lock,
+)
+from common.repositories.workers import say_alive
+from tests.integration.repositories.books import FAR_AHEAD, LONG_AGO, Books
+
+
+async def test_one_sweeps_at_a_time(books: Books) -> None:
+    engine = books.database.engine
+    async with engine.connect() as second:
+        async with engine.connect() as first:
+            assert await take_sweeper_lock(first)
+            assert await take_sweeper_lock(first)
+            assert not await take_sweeper_lock(second)
+            await first.commit()
+            assert not await take_sweeper_lock(second), "a commit is not the end of a connection"
+            await first.invalidate()  # as when the sweeper dies: the connection is gone
+        assert await take_sweeper_lock(second)
+
+
+async def test_waiting_jobs_are_counted_by_queue_up_to_a_limit(books: Books) -> None:
+    for queue, number in (("a", 5), ("b", 2), ("elsewhere", 1)):
+        for _ in range(number):
+            await books.queued(queue=queue)
+    await books.queued(queue="b", columns={"available_at": FAR_AHEAD})
+    await books.queued(queue="c", columns={"available_at": FAR_AHEAD})
+    await books.claim("b")
+    async with books.database.statement() as connection:
+        assert await count_waiting(connection, ["a", "b", "c", "d"], at_most=3) == {"a": 3, "b": 1}
+        assert await count_waiting(connection, [], at_most=3) == {}
+
+
+async def test_unfinished_jobs_are_counted_by_state(books: Books) -> None:
+    async with books.database.statement() as connection:
+        assert await count_jobs(connection) == {JobState.QUEUED: 0, JobState.RUNNING: 0}
+        for state in [*JobState, JobState.QUEUED]:
+            await books.job_in(state)
+        assert await count_jobs(connection) == {JobState.QUEUED: 2, JobState.RUNNING: 1}
+
+
+async def test_silent_workers_are_forgotten(books: Books) -> None:
+    async with books.database.statement() as connection:
+        for name in ("silent", "alive"):
+            await say_alive(connection, name, ["a"])
+        await connection.execute(
+            update(Worker).where(Worker.name == "silent").values(seen_at=LONG_AGO)
+        )
+        await forget_silent_workers(connection, seconds=60.0)
+    assert [row["name"] for row in await books.rows(Worker)] == ["alive"]
