@@ -111,9 +111,8 @@ class Dispatcher:
             delivery_id=str(due.claim.delivery_id),
             attempt=due.claim.attempt,
         ):
-            attempt = await self._sender.attempt(due)
             try:
-                await self._recorder.record(due, attempt)
+                await self._recorder.record(due, await self._sender.attempt(due))
             except Exception as error:  # noqa: BLE001 the lease runs out and it is sent again
                 log.error("delivery_not_recorded", error=type(error).__name__)  # noqa: TRY400 - a trace would hold the row's values
 

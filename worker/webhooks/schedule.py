@@ -107,7 +107,7 @@ def _seconds(retry_after: str, now: datetime) -> float:
         return float(retry_after)
     try:
         at = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
     # `-0000` gives a naive time that is meant as UTC.
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()

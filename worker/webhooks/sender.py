@@ -69,7 +69,7 @@ class Sender:
                 duration=duration,
                 status_code=outcome.status if isinstance(outcome, Answered) else None,
                 error=_error(outcome),
-                answer=_as_text(excerpt),
+                answer=excerpt.decode("utf-8", "replace"),
             ),
         )
 
@@ -118,8 +118,3 @@ def _error(outcome: Outcome) -> str | None:
             return reason
         case Refused():
             return AddressNotAllowedError.code
-
-
-def _as_text(excerpt: bytes) -> str:
-    """Make text of what the receiver said; Postgres keeps any character but NUL."""
-    return excerpt.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")

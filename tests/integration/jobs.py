@@ -1,0 +1,123 @@
+"""Jobs in the states tests need, made through the same doors the product uses."""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+from common.database import Database
+from common.domain.generation import Endpoint, GenerationRequest
+from common.domain.job import Claim
+from common.domain.record import InputImage, JobResult, NewJob
+from common.repositories.claims import claim_job
+from common.repositories.outcomes import Ended, fail, succeed
+from common.repositories.submission import Recorded, record_job
+from common.repositories.tenants import add_webhook_secret, create_tenant
+from common.webhook_keys import new_secret
+
+QUEUE = "test-model"
+WORKER = "test-worker"
+
+REQUEST = GenerationRequest(
+    endpoint=Endpoint.INPAINT,
+    model=QUEUE,
+    prompt="a cat on a bench",
+    negative_prompt="",
+    width=64,
+    height=64,
+    samples=1,
+    inference_steps=2,
+    guidance_scale=7.5,
+    strength=0.7,
+    seed=7,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A tenant with one webhook secret."""
+
+    id: int
+    secret: str
+
+
+async def new_owner(database: Database) -> Owner:
+    """Create a tenant."""
+    secret = new_secret()
+    async with database.transaction() as connection:
+        tenant_id = await create_tenant(connection, f"tenant-{uuid4().hex}")
+        assert tenant_id is not None
+        await add_webhook_secret(connection, tenant_id=tenant_id, secret=secret, overlap_seconds=60)
+    return Owner(tenant_id, secret)
+
+
+async def queued_job(
+    database: Database,
+    owner: Owner,
+    *,
+    webhook_url: str | None = None,
+    track_id: str | float | None = None,
+    base64: bool = False,
+    max_attempts: int = 3,
+) -> int:
+    """Record a job and give its id."""
+    new = NewJob(
+        tenant_id=owner.id,
+        file_prefix=uuid4(),
+        queue=QUEUE,
+        request=REQUEST,
+        inputs={
+            "init_image": InputImage(url="https://example.com/init.png"),
+            "mask_image": InputImage(object_key="inputs/mask"),
+        },
+        base64=base64,
+        max_attempts=max_attempts,
+        webhook_url=webhook_url,
+        track_id=track_id,
+    )
+    async with database.statement() as connection:
+        recorded = await record_job(connection, new)
+    assert isinstance(recorded, Recorded)
+    return recorded.job_id
+
+
+async def claimed(database: Database, *, lease_seconds: float = 60) -> Claim:
+    """Claim the next job, which must be there."""
+    async with database.statement() as connection:
+        taken = await claim_job(connection, queue=QUEUE, worker=WORKER, lease_seconds=lease_seconds)
+    assert taken is not None
+    return taken[0].claim
+
+
+async def succeeded(
+    database: Database,
+    owner: Owner,
+    webhook_url: str | None,
+    *,
+    object_keys: tuple[str, ...] = ("results/0.png",),
+    track_id: str | float | None = None,
+    base64: bool = False,
+) -> Ended:
+    """Record a job and end it well."""
+    await queued_job(database, owner, webhook_url=webhook_url, track_id=track_id, base64=base64)
+    claim = await claimed(database)
+    result = JobResult(object_keys, tuple(False for _ in object_keys), 1.5)
+    async with database.statement() as connection:
+        ended = await succeed(connection, claim, result)
+    assert ended is not None
+    return ended
+
+
+async def failed(
+    database: Database,
+    owner: Owner,
+    webhook_url: str,
+    message: str,
+    *,
+    track_id: str | float | None = None,
+) -> Ended:
+    """Record a job and end it badly."""
+    await queued_job(database, owner, webhook_url=webhook_url, track_id=track_id)
+    claim = await claimed(database)
+    async with database.statement() as connection:
+        ended = await fail(connection, claim, code="invalid_image", message=message)
+    assert ended is not None
+    return ended

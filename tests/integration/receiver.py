@@ -1,0 +1,122 @@
+"""A webhook receiver on loopback that does as it is told and remembers what it got."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+DEADLINE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request; header names are lower-case."""
+
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(slots=True)
+class Reply:
+    """What to answer. With `hold`, only once that is set; with `drip`, byte by byte, for ever."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b"ok"
+    hold: asyncio.Event | None = None
+    drip: bool = False
+
+    def head(self) -> bytes:
+        length = 1_000_000 if self.drip else len(self.body)
+        lines = {"content-length": str(length), "connection": "close", **self.headers}
+        written = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        return f"HTTP/1.1 {self.status} Told\r\n{written}\r\n".encode()
+
+
+class Receiver:
+    """Gives the replies it was handed, in turn, and 200 when there are none left."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/hook"
+        self.replies: deque[Reply] = deque()
+        self.requests: list[Received] = []
+        self.dropped = 0  # connections the sender gave up while it was being answered
+        self._changed = asyncio.Condition()
+
+    async def request(self, number: int = 1) -> Received:
+        """Give the first, second … request, waiting for it."""
+        await self.until(lambda: len(self.requests) >= number)
+        return self.requests[number - 1]
+
+    async def until(self, so: Any) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
+            await self._changed.wait_for(so)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            received = await _read(reader)
+            reply = self.replies.popleft() if self.replies else Reply()
+            await self._note(received)
+            await _answer(reply, reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            self.dropped += 1
+            async with self._changed:
+                self._changed.notify_all()
+        finally:
+            writer.close()
+
+    async def _note(self, received: Received) -> None:
+        async with self._changed:
+            self.requests.append(received)
+            self._changed.notify_all()
+
+
+async def _read(reader: asyncio.StreamReader) -> Received:
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    body = await reader.readexactly(int(headers["content-length"]))
+    return Received(first.split(" ")[1], headers, body)
+
+
+async def _answer(reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if reply.hold is not None:
+        await reply.hold.wait()
+    writer.write(reply.head())
+    while reply.drip:
+        writer.write(b".")
+        await writer.drain()
+        # The pause between two drips ends early when the sender hangs up.
+        if await _gone(reader, 0.02):
+            raise ConnectionResetError
+    writer.write(reply.body)
+    await writer.drain()
+
+
+async def _gone(reader: asyncio.StreamReader, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await reader.read(1) == b""
+    except TimeoutError:
+        return False
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    """Listen on a free port while the block lasts."""
+    holder: list[Receiver] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await holder[0].serve(reader, writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    holder.append(Receiver(server.sockets[0].getsockname()[1]))
+    async with server:
+        yield holder[0]
