@@ -5,8 +5,9 @@ import gzip
 
 import pytest
 
-from common.domain.errors import FetchFailedError
+from common.domain.errors import AddressNotAllowedError, FetchFailedError
 from common.outbound import Answer, Guard
+from common.settings import OutboundSettings
 from tests.integration.outbound.peers import (
     OK,
     Names,
@@ -94,6 +95,14 @@ async def test_redirects_are_not_followed(guard: Guard, forbidden: Peer) -> None
         answer = await post(guard, peer.url())
     assert answer.status == 302
     assert answer.headers["location"] == forbidden.url()
+
+
+async def test_https_only(settings: OutboundSettings) -> None:
+    guard = Guard(settings.model_copy(update={"webhooks_https_only": True}))
+    async with listening(silence) as peer:
+        with pytest.raises(AddressNotAllowedError):
+            await post(guard, peer.url())
+        assert peer.connections == 0
 
 
 async def test_headers_of_the_answer_are_lower_case(guard: Guard) -> None:
