@@ -1,0 +1,66 @@
+"""One log line and two numbers for every request; and an answer for those that crashed."""
+
+from typing import Final
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.answer import TRACE, Trace, json_answer
+from api.metrics import REQUEST_SECONDS, REQUESTS
+from api.refusals import error_body
+from common.clock import monotonic
+
+SERVER_ERROR: Final = 500
+# Asked every few seconds by machines; said only where somebody wants every detail.
+PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+
+log = structlog.get_logger(__name__)
+
+
+class AccessLog:
+    """A plain ASGI middleware: Starlette's convenient base class costs a task per request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and tell how it went."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = monotonic()
+        trace = scope[TRACE] = Trace()
+        status = 0
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception:
+            log.exception("request_crashed", path=scope["path"])
+            if status:
+                raise  # half an answer is out; the server closes the connection
+            crashed = error_body("internal error", tip="It has been logged; try again later.")
+            await json_answer(crashed, status=SERVER_ERROR)(scope, receive, watch)
+        finally:
+            _tell(scope, trace.outcome or str(status), status, monotonic() - begun)
+
+
+def _tell(scope: Scope, outcome: str, status: int, seconds: float) -> None:
+    # Labels are our own routes: a caller's made-up path never becomes one.
+    route = getattr(scope.get("route"), "path", "unknown")
+    REQUESTS.labels(route, outcome).inc()
+    REQUEST_SECONDS.labels(route).observe(seconds)
+    tell = log.debug if route in PROBES else log.info
+    tell(
+        "request_answered",
+        method=scope["method"],
+        route=route,
+        status=status,
+        outcome=outcome,
+        milliseconds=round(seconds * 1000, 1),
+    )

@@ -1,0 +1,1 @@
+"""The operator's face: tenants and their keys."""

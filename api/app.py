@@ -1,0 +1,84 @@
+"""The gateway: `uvicorn api.app:create_app --factory`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import structlog
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from api import health, webhook_keys
+from api.access import AccessLog
+from api.admin import routes as admin
+from api.errors import add_error_handlers
+from api.services import open_services
+from api.v3 import routes as v3
+from common.catalogue import Catalogue, load_catalogue
+from common.domain.errors import ConfigurationError
+from common.logging import configure_logging
+from common.outbound import Guard
+from common.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the gateway.
+
+    Without `settings` this is the start of a process: they are read from the environment, logs
+    are configured, and a bad setting ends the process with a sentence in place of a traceback.
+    """
+    if settings is not None:
+        return _build(settings, _checked(settings))
+    settings = Settings()
+    try:
+        configure_logging(settings.telemetry, process="gateway")
+        catalogue = _checked(settings)
+    except ConfigurationError as error:
+        raise SystemExit(f"infill gateway: {error.message}") from None
+    return _build(settings, catalogue)
+
+
+def _checked(settings: Settings) -> Catalogue:
+    """Read every section the gateway needs, so that a bad one is told of at the start.
+
+    Raises:
+        ConfigurationError: a setting, the models file or the signing key is wrong.
+    """
+    _ = (settings.database, settings.redis, settings.storage, settings.gateway, settings.jobs)
+    webhook_keys.published_keys(settings.webhooks)
+    Guard(settings.outbound)
+    return load_catalogue(settings.models)
+
+
+def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings, catalogue) as services:
+            app.state.services = services
+            log.info("gateway_started", models=[entry.name for entry in catalogue.entries])
+            yield
+        log.info("gateway_stopped")
+
+    app = FastAPI(
+        title="Infill",
+        version=version("infill"),
+        summary="Self-hosted diffusion inpainting that speaks the Stable Diffusion API v3.",
+        lifespan=lifespan,
+        # A redirect would name the host we were asked under, which behind a proxy is not ours.
+        redirect_slashes=False,
+    )
+    for part in (v3, health, webhook_keys, admin):
+        # Not `include_router`: it would match every request twice, prefix first.
+        app.router.routes.extend(part.router.routes)
+    app.add_middleware(AccessLog)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["Retry-After"],
+    )
+    add_error_handlers(app)
+    return app

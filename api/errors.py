@@ -1,0 +1,92 @@
+"""Which answer an error gets: the only place that maps our errors to HTTP."""
+
+from typing import Any, Final
+
+import structlog
+from asyncpg import InterfaceError as DriverError
+from asyncpg import PostgresError
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy import exc
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answer import json_answer, note_outcome
+from api.refusals import RefusalError, error_body
+from common.domain.errors import (
+    ConflictError,
+    InvalidNameError,
+    NotFoundError,
+    StorageUnavailableError,
+    UnsupportedRequestError,
+)
+
+UNAVAILABLE: Final = 503
+RETRY_AFTER: Final = {"retry-after": "2"}
+TRY_AGAIN: Final = "Nothing was recorded that you were not told of; try again in a few seconds."
+
+# Errors written for callers, by the status they get; 200 is what v3 clients expect.
+STATUS_OF_OURS: Final = {
+    UnsupportedRequestError: 200,
+    InvalidNameError: 422,
+    NotFoundError: 404,
+    ConflictError: 409,
+}
+# Trouble on the way to Postgres; whatever else SQLAlchemy raises is a mistake of ours.
+UNREACHABLE: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
+
+log = structlog.get_logger(__name__)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Give every error of ours, and of what we stand on, its answer."""
+    app.add_exception_handler(RefusalError, _refused)
+    for ours in STATUS_OF_OURS:
+        app.add_exception_handler(ours, _told)
+    app.add_exception_handler(StorageUnavailableError, _storage_away)
+    for trouble in (exc.SQLAlchemyError, PostgresError, DriverError, OSError):
+        app.add_exception_handler(trouble, _database_away)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _unreadable)
+
+
+async def _refused(request: Request, error: Any) -> Response:
+    note_outcome(request, error.code)
+    return json_answer(error.body(), status=error.http_status)
+
+
+async def _told(request: Request, error: Any) -> Response:
+    note_outcome(request, error.code)
+    return json_answer(error_body(error.message), status=STATUS_OF_OURS[type(error)])
+
+
+async def _storage_away(request: Request, error: Any) -> Response:
+    log.error("storage_unavailable", detail=error.detail)
+    note_outcome(request, error.code)
+    body = error_body("The image store cannot be reached for the moment.", tip=TRY_AGAIN)
+    return json_answer(body, status=UNAVAILABLE, headers=RETRY_AFTER)
+
+
+async def _database_away(request: Request, error: Any) -> Response:
+    if isinstance(error, exc.SQLAlchemyError) and not _is_unreachable(error):
+        raise error
+    log.error("database_unavailable", error=type(error).__name__)
+    note_outcome(request, "database_unavailable")
+    body = error_body("The database cannot be reached for the moment.", tip=TRY_AGAIN)
+    return json_answer(body, status=UNAVAILABLE, headers=RETRY_AFTER)
+
+
+def _is_unreachable(error: exc.SQLAlchemyError) -> bool:
+    lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, UNREACHABLE)
+
+
+async def _of_http(_request: Request, error: Any) -> Response:
+    return json_answer(error_body(error.detail), status=error.status_code, headers=error.headers)
+
+
+async def _unreadable(request: Request, error: Any) -> Response:
+    note_outcome(request, "invalid_fields")
+    fields = {".".join(map(str, told["loc"][1:])): [told["msg"]] for told in error.errors()}
+    return json_answer(error_body(fields), status=422)

@@ -1,0 +1,58 @@
+"""Whether the process lives, whether it can serve, and its numbers."""
+
+import asyncio
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.answer import json_answer
+from api.services import Services
+
+PROBE_SECONDS: Final = 2.0
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """Tell that the process is alive."""
+    return json_answer({"status": "ok"})
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> Response:
+    """Tell whether requests can be served: without Postgres no, without Redis yes but later."""
+    services: Services = request.app.state.services
+    database, redis = await asyncio.gather(_database(services), _redis(services))
+    parts = {"database": database, "redis": redis}
+    if database != "ok":
+        return json_answer({"status": "unavailable", **parts}, status=503)
+    return json_answer({"status": "ok" if redis == "ok" else "degraded", **parts})
+
+
+@router.get("/metrics")
+async def metrics() -> Response:
+    """Give the numbers as Prometheus reads them."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _database(services: Services) -> str:
+    try:
+        async with asyncio.timeout(PROBE_SECONDS), services.database.statement() as connection:
+            await connection.execute(text("SELECT 1"))
+    except (SQLAlchemyError, OSError):
+        return "away"
+    return "ok"
+
+
+async def _redis(services: Services) -> str:
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await services.redis.ping()
+    except (RedisError, OSError):
+        return "away"
+    return "ok"

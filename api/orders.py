@@ -1,0 +1,23 @@
+"""What a caller ordered, whichever face of the API it came through."""
+
+from dataclasses import dataclass
+
+from common.domain.generation import GenerationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request that has been found right.
+
+    `pictures` holds, by field name, a URL to fetch or the bytes that came along.
+    `request_digest` goes with `idempotency_key`: the SHA-256 of what was asked.
+    """
+
+    request: GenerationRequest
+    queue: str
+    pictures: dict[str, str | bytes]
+    base64: bool
+    webhook_url: str | None = None
+    track_id: str | float | None = None
+    idempotency_key: str | None = None
+    request_digest: bytes | None = None

@@ -1,0 +1,88 @@
+"""What a gateway process holds open, from its start to its end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from api.auth import KeyRing
+from api.estimate import Estimates
+from common.broker.completion import CompletionListener
+from common.broker.connection import connect
+from common.broker.doorbell import Doorbell
+from common.catalogue import Catalogue
+from common.database import Database
+from common.outbound import Guard
+from common.repositories.readings import find_ended
+from common.settings import Settings
+from common.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each, shared by all requests."""
+
+    settings: Settings
+    catalogue: Catalogue
+    database: Database
+    redis: "Redis"
+    doorbell: Doorbell
+    listener: CompletionListener
+    storage: Storage
+    guard: Guard
+    keys: KeyRing
+    estimates: Estimates
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Services]:
+    """Open everything, and close it in the reverse order.
+
+    Nothing is connected to here, so a gateway starts, and says it is not ready, while
+    Postgres, Redis or the store are away.
+    """
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database, application="infill-gateway")
+        stack.push_async_callback(database.aclose)
+        redis = connect(settings.redis)
+        stack.push_async_callback(redis.aclose)
+        storage = Storage(settings.storage)
+        stack.push_async_callback(asyncio.to_thread, storage.close)
+        guard = Guard(settings.outbound)
+        stack.push_async_callback(guard.aclose)
+        listener = CompletionListener(redis, _asking(database))
+        await stack.enter_async_context(_running(listener))
+        yield Services(
+            settings=settings,
+            catalogue=catalogue,
+            database=database,
+            redis=redis,
+            doorbell=Doorbell(redis, settings.redis),
+            listener=listener,
+            storage=storage,
+            guard=guard,
+            keys=KeyRing(database, settings.gateway),
+            estimates=Estimates(database, silent_seconds=settings.jobs.lease_seconds),
+        )
+
+
+@asynccontextmanager
+async def _running(listener: CompletionListener) -> AsyncIterator[None]:
+    task = asyncio.create_task(listener.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _asking(database: Database) -> Callable[[Collection[UUID]], Awaitable[set[UUID]]]:
+    async def ask_rows(prefixes: Collection[UUID]) -> set[UUID]:
+        async with database.statement() as connection:
+            return await find_ended(connection, prefixes)
+
+    return ask_rows

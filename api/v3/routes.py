@@ -1,0 +1,116 @@
+"""The five routes of v3."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from structlog.contextvars import bind_contextvars
+
+from api.answer import json_answer, note_outcome
+from api.auth import sent_key
+from api.carriers import Fields, read_fields
+from api.services import Services
+from api.submit import submit
+from api.v3.documentation import described
+from api.v3.fields import Admission
+from api.v3.orders import digest_of, idempotency_key, to_order
+from api.v3.presenter import not_found_body, present
+from api.v3.requests import DrawBody, ImageToImageBody, InpaintBody, TextToImageBody, read_body
+from api.wait import hanging_up
+from common.catalogue import ModelEntry
+from common.domain.errors import UnsupportedRequestError
+from common.repositories.readings import read_job
+
+LARGEST_ID: Final = 2**63 - 1
+
+router = APIRouter(prefix="/api/v3", tags=["Stable Diffusion API v3"])
+
+
+@router.post("/inpaint", **described("inpaint"))
+async def inpaint(request: Request) -> Response:
+    """Repaint the white part of a mask."""
+    return await _draw(request, InpaintBody)
+
+
+@router.post("/img2img", **described("img2img"))
+async def img2img(request: Request) -> Response:
+    """Draw over a picture."""
+    return await _draw(request, ImageToImageBody)
+
+
+@router.post("/text2img", **described("text2img"))
+async def text2img(request: Request) -> Response:
+    """Draw from words alone."""
+    return await _draw(request, TextToImageBody)
+
+
+@router.post("/fetch/{job_id}", **described("fetch"))
+async def fetch(request: Request, job_id: str) -> Response:
+    """Read how a job stands; extra fields, such as the whole first request, are ignored."""
+    services: Services = request.app.state.services
+    tenant_id, _ = await _enter(request, services)
+    number = _number(job_id)
+    if number is not None:
+        async with services.database.statement() as connection:
+            view = await read_job(connection, tenant_id=tenant_id, job_id=number)
+        if view is not None:
+            bind_contextvars(job_id=number)
+            return _tell(request, await present(services, view))
+    return _tell(request, not_found_body())
+
+
+@router.post("/system_load", **described("system_load"))
+async def system_load(request: Request) -> Response:
+    """Tell how many jobs wait, and how many seconds until a new one would start."""
+    services: Services = request.app.state.services
+    await _enter(request, services)
+    loads = [await services.estimates.waiting(queue) for queue in services.catalogue.queues]
+    body = {
+        "queue_num": sum(waiting for waiting, _ in loads),
+        # Whichever model is asked for, the wait is not longer.
+        "queue_time": max((seconds for _, seconds in loads), default=0),
+        "status": "ok",
+    }
+    return _tell(request, body)
+
+
+async def _draw(request: Request, kind: type[DrawBody]) -> Response:
+    services: Services = request.app.state.services
+    tenant_id, fields = await _enter(request, services)
+    model = _model(services, kind)
+    limit = services.settings.outbound.image_max_bytes
+    body = read_body(kind, fields, Admission(services.guard, limit, model))
+    key = idempotency_key(request)
+    digest = None if key is None else digest_of(kind.endpoint, fields)
+    order = to_order(body, model, key, digest)
+    view = await submit(services, tenant_id, order, hanging_up(request))
+    return _tell(request, await present(services, view))
+
+
+async def _enter(request: Request, services: Services) -> tuple[int, Fields]:
+    fields = await read_fields(request, services.settings.gateway.max_body_bytes)
+    tenant_id = await services.keys.find_tenant(sent_key(request, fields))
+    bind_contextvars(tenant_id=tenant_id)
+    return tenant_id, fields
+
+
+def _model(services: Services, kind: type[DrawBody]) -> ModelEntry:
+    model = services.catalogue.default_for(kind.endpoint)
+    if model is None:
+        served = [entry.name for entry in services.catalogue.entries]
+        raise UnsupportedRequestError(
+            f"No model here serves {kind.endpoint}; there are: {', '.join(served)}."
+        )
+    return model
+
+
+def _number(text: str) -> int | None:
+    """Read a job id; None for anything that cannot be one."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(LARGEST_ID)):
+        return None
+    number = int(text)
+    return number if number <= LARGEST_ID else None
+
+
+def _tell(request: Request, body: dict[str, object]) -> Response:
+    note_outcome(request, str(body["status"]))
+    return json_answer(body)

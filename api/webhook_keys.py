@@ -1,0 +1,29 @@
+"""The public keys receivers verify our webhooks with."""
+
+from fastapi import APIRouter, Request, Response
+
+from api.answer import json_answer
+from api.services import Services
+from common.settings import WebhookSettings
+from common.webhook_keys import key_id, load_signing_key, public_key
+
+router = APIRouter(tags=["webhooks"])
+
+
+def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
+    """Give the public half of the signing key; nothing where webhooks are signed with v1 alone.
+
+    Raises:
+        ConfigurationError: the signing key cannot be read.
+    """
+    if settings.signing_key is None:
+        return []
+    key = load_signing_key(settings.signing_key.get_secret_value())
+    return [{"kid": key_id(key), "alg": "ed25519", "public_key": public_key(key)}]
+
+
+@router.get("/.well-known/infill-webhook-keys")
+async def webhook_keys(request: Request) -> Response:
+    """Give the keys `v1a` signatures are verified with."""
+    services: Services = request.app.state.services
+    return json_answer({"keys": published_keys(services.settings.webhooks)})
