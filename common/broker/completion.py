@@ -67,10 +67,8 @@ class CompletionListener:
             await subscription.subscribe(CHANNEL)
             while True:
                 message = await subscription.get_message(timeout=None)
-                if message is None:
-                    continue
-                if message["type"] == "message":
-                    self._wake({UUID(bytes=message["data"])})
+                if message is not None and message["type"] == "message":
+                    self._wake(_prefixes(message["data"]))
                 else:
                     # (Re)subscribed: what was announced before this moment was not heard.
                     await self._ask_rows()
@@ -87,3 +85,12 @@ class CompletionListener:
         for file_prefix in ended:
             for event in self._waiting.get(file_prefix, ()):
                 event.set()
+
+
+def _prefixes(data: bytes) -> set[UUID]:
+    """Read a signal; one that is none of ours must not end the listening for all."""
+    try:
+        return {UUID(bytes=data)}
+    except ValueError:
+        log.warning("completion_signal_not_understood", size=len(data))
+        return set()

@@ -22,6 +22,8 @@ DISPATCHER_LIST: Final = "infill:deliveries"
 
 # How long one blocking command may wait, as a part of the time after which Redis counts as away.
 _PATIENCE: Final = 0.5
+# Redis takes no wait at all, 0, for a wait without end, and rounds to milliseconds.
+_SHORTEST_WAIT_SECONDS: Final = 0.01
 
 _RING = """
 if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
@@ -67,7 +69,7 @@ class Doorbell:
         Raises:
             redis.exceptions.RedisError: Redis is away.
         """
-        patience = min(seconds, self._longest_wait)
+        patience = max(min(seconds, self._longest_wait), _SHORTEST_WAIT_SECONDS)
         if await self._redis.blpop([DISPATCHER_LIST], timeout=patience) is None:
             return False
         await self._redis.delete(DISPATCHER_LIST)
