@@ -15,7 +15,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common.clock import utc_now
 from common.domain.errors import StorageUnavailableError
+from common.presigning import Presigner
 from common.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -52,6 +54,13 @@ class Storage:
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
+        )
+        self._presigner = Presigner(
+            endpoint_url=self._client.meta.endpoint_url,
+            bucket=settings.bucket,
+            region=settings.region,
+            access_key_id=settings.access_key_id,
+            secret=settings.secret_access_key.get_secret_value(),
         )
 
     async def put(self, key: str, data: bytes, *, content_type: str = PNG) -> None:
@@ -102,11 +111,7 @@ class Storage:
         """Give an address to read the object from: public, or signed for a limited time."""
         if self._settings.public_base_url is not None:
             return f"{self._settings.public_base_url.rstrip('/')}/{quote(key)}"
-        return self._client.generate_presigned_url(
-            "get_object",
-            Params={"Bucket": self._bucket, "Key": key},
-            ExpiresIn=self._settings.presigned_seconds,
-        )
+        return self._presigner.link(key, seconds=self._settings.presigned_seconds, now=utc_now())
 
     def close(self) -> None:
         """Wait for transfers under way and release the threads."""
