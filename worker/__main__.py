@@ -8,11 +8,11 @@ from typing import Any
 
 import structlog
 from celery import signals
-from common.logging import configure_logging
 
 from common.broker.doorbell import TASK_NAME
 from common.catalogue import load_catalogue
 from common.domain.errors import ConfigurationError
+from common.logging import configure_logging
 from common.settings import Settings
 from worker.app import create_app
 from worker.runtime import Runtime
@@ -53,20 +53,18 @@ def run(settings: Settings) -> None:
     runtime.start()
     log.info("worker_ready", worker=worker, queues=list(catalogue.queues))
     try:
-        app.worker_main(
-            [
-                "worker",
-                "--pool=threads",
-                f"--concurrency={settings.worker.concurrency}",
-                f"--queues={','.join(catalogue.queues)}",
-                f"--hostname={worker}",
-                "--loglevel=WARNING",
-                "--without-gossip",
-                "--without-mingle",
-                "--without-heartbeat",
-                "--quiet",
-            ]
-        )
+        app.Worker(
+            pool="threads",
+            concurrency=settings.worker.concurrency,
+            queues=list(catalogue.queues),
+            hostname=worker,
+            loglevel="WARNING",
+            quiet=True,
+            # Workers need not know of each other: the rows are all they share.
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        ).start()
     finally:
         runtime.close()
 

@@ -103,7 +103,9 @@ class Runner:
             "generated": drawn.ended_at,
             "uploaded": utc_now().timestamp(),
         }
-        await self._finish(job, JobResult(object_keys, drawn.nsfw, drawn.seconds, timeline))
+        generated = drawn.generated
+        result = JobResult(object_keys, generated.nsfw, generated.seconds, timeline)
+        await self._finish(job, result)
 
     async def _finish(self, job: JobRecord, result: JobResult) -> None:
         ended = await keep_trying(

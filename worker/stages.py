@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from PIL.Image import Image
-
 from common.clock import utc_now
 from common.domain.errors import InfillError
 from common.domain.objects import result_key
@@ -17,7 +15,7 @@ from common.metrics import STAGE_SECONDS
 from common.outbound import Guard
 from common.storage import Storage
 from worker.generation.encode import encode_png
-from worker.generation.engine import Engine
+from worker.generation.engine import Engine, Generated
 from worker.generation.pixels import Pixels, read_pixels
 
 # Decoding and encoding release the interpreter's lock: two threads keep the engine fed.
@@ -28,9 +26,7 @@ CODEC_THREADS: Final = 2
 class Drawn:
     """What the engine gave, and when (unix seconds) it started and ended."""
 
-    images: tuple[Image, ...]
-    nsfw: tuple[bool, ...]
-    seconds: float
+    generated: Generated
     started_at: float
     ended_at: float
 
@@ -86,8 +82,11 @@ class Stages:
         """
         with STAGE_SECONDS.labels(stage="upload").time():
             stores = [
-                self._store(result_key(job.tenant_id, job.file_prefix, job.attempt, index), image)
-                for index, image in enumerate(drawn.images)
+                self._store(
+                    result_key(job.tenant_id, job.file_prefix, job.attempt, index),
+                    partial(encode_png, image),
+                )
+                for index, image in enumerate(drawn.generated.images)
             ]
             return tuple(await asyncio.gather(*stores))
 
@@ -108,11 +107,10 @@ class Stages:
     def _draw(self, job: JobRecord, pixels: Pixels, should_stop: Callable[[], bool]) -> Drawn:
         started_at = utc_now().timestamp()
         with STAGE_SECONDS.labels(stage="generate").time():
-            made = self._engine.generate(job.request, pixels, should_stop=should_stop)
-        return Drawn(made.images, made.nsfw, made.seconds, started_at, utc_now().timestamp())
+            generated = self._engine.generate(job.request, pixels, should_stop=should_stop)
+        return Drawn(generated, started_at, utc_now().timestamp())
 
-    async def _store(self, key: str, image: Image) -> str:
-        loop = asyncio.get_running_loop()
-        data = await loop.run_in_executor(self._codec_threads, encode_png, image)
+    async def _store(self, key: str, encode: Callable[[], bytes]) -> str:
+        data = await asyncio.get_running_loop().run_in_executor(self._codec_threads, encode)
         await self._storage.put(key, data)
         return key
