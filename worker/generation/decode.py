@@ -37,8 +37,10 @@ _UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Pillow merely warns between its limit and twice that. Set once, here: the context manager
-# for warnings is not safe between threads.
+# What Pillow thinks of a stranger's file is no news for our log, but for one thing: between its
+# limit of pixels and twice that it merely warns. Set once, here: the context manager for warnings
+# is not safe between threads.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
