@@ -96,8 +96,14 @@ def _read(path: Path) -> _File:
         return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigurationError(f"cannot read the models file {path}: {error}") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigurationError(f"the models file {path} is not right: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise ConfigurationError(f"the models file {path} is not right: {wrong}") from error
+    except ValueError as error:  # no UTF-8, no TOML
+        raise ConfigurationError(f"the models file {path} cannot be read: {error}") from error
 
 
 def _anchored(entry: ModelEntry, folder: Path) -> ModelEntry:

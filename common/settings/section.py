@@ -1,11 +1,14 @@
 """How settings are read: from the environment, once, each section by the part that needs it."""
 
 import os
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from common.domain.errors import ConfigurationError
 
@@ -26,13 +29,28 @@ class Section(BaseSettings):
         try:
             super().__init__(**given)
         except ValidationError as error:
-            prefix = self.model_config.get("env_prefix", "")
-            lines = [
-                f"{prefix}{'.'.join(str(part) for part in problem['loc'])}".upper()
-                + f": {problem['msg']} (given: {problem['input']!r})"
-                for problem in error.errors()
-            ]
+            lines = [self._told(problem) for problem in error.errors()]
             raise ConfigurationError("bad settings: " + "; ".join(lines)) from error
+        except SettingsError as error:
+            field = re.findall(r'"(\w+)"', str(error))[0]
+            raise ConfigurationError(
+                f"bad settings: {self._variable(field)}: not JSON: {error.__cause__}"
+            ) from error
+
+    @classmethod
+    def _told(cls, problem: ErrorDetails) -> str:
+        first, *rest = problem["loc"] or ("*",)  # none where fields do not fit together
+        # Beside places in a list, pydantic names the validators it tried: nobody's business.
+        places = "".join(f"[{part}]" for part in rest if isinstance(part, int))
+        said = f"{cls._variable(str(first))}{places}: {problem['msg']}"
+        field = cls.model_fields.get(str(first))
+        if field is None or SecretStr in {field.annotation, *get_args(field.annotation)}:
+            return said
+        return f"{said} (given: {problem['input']!r})"
+
+    @classmethod
+    def _variable(cls, field: str) -> str:
+        return f"{cls.model_config.get('env_prefix', '')}{field}".upper()
 
 
 def prefixed(prefix: str) -> SettingsConfigDict:

@@ -1,0 +1,107 @@
+"""The models file: what is read, and how a mistake in it is told."""
+
+from pathlib import Path
+
+import pytest
+
+from common.catalogue import load_catalogue
+from common.domain.errors import ConfigurationError
+from common.domain.generation import Endpoint
+from common.settings import ModelSettings
+
+TWO = """
+[[models]]
+name = "painter"
+source = "./weights/painter"
+endpoints = ["inpaint", "img2img"]
+licence = "MIT"
+
+[[models]]
+name = "writer"
+source = "random:base"
+dtype = "float32"
+endpoints = ["text2img", "img2img"]
+licence = "MIT"
+"""
+
+
+def settings(tmp_path: Path, content: str | bytes = TWO, *serve: str) -> ModelSettings:
+    file = tmp_path / "models.toml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return ModelSettings(file=file, serve=serve)
+
+
+def message(given: ModelSettings) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_catalogue(given)
+    return caught.value.message
+
+
+def test_the_file_that_is_shipped_serves_every_endpoint() -> None:
+    catalogue = load_catalogue(ModelSettings())
+    assert all(catalogue.default_for(endpoint) for endpoint in Endpoint)
+    assert len(set(catalogue.queues)) == len(catalogue.entries)
+
+
+def test_models_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    catalogue = load_catalogue(settings(tmp_path))
+    assert catalogue.queues == ("painter", "writer")
+    assert [entry.dtype for entry in catalogue.entries] == ["float16", "float32"]
+    assert [entry.has_random_weights for entry in catalogue.entries] == [False, True]
+
+
+def test_the_first_to_list_an_endpoint_is_its_default(tmp_path: Path) -> None:
+    catalogue = load_catalogue(settings(tmp_path))
+    painter, writer = catalogue.entries
+    assert catalogue.default_for(Endpoint.IMG2IMG) is painter
+    assert catalogue.default_for(Endpoint.TEXT2IMG) is writer
+    assert catalogue.get("writer") is writer
+    assert catalogue.get("nobody") is None
+
+
+def test_some_are_served(tmp_path: Path) -> None:
+    catalogue = load_catalogue(settings(tmp_path, TWO, "writer"))
+    assert catalogue.queues == ("writer",)
+    assert catalogue.default_for(Endpoint.INPAINT) is None
+    assert catalogue.get("painter") is None
+
+
+def test_a_relative_folder_starts_at_the_file(tmp_path: Path) -> None:
+    painter, writer = load_catalogue(settings(tmp_path)).entries
+    assert painter.source == str(tmp_path.resolve() / "weights" / "painter")
+    assert writer.source == "random:base"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere.toml"
+    assert str(file) in message(ModelSettings(file=file))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[[models]\nname", "line 1"),
+        (b"\xff\xfe", "utf-8"),
+        (TWO.replace("licence", "license", 1), "models.0.license: Extra inputs"),
+        (TWO.replace('licence = "MIT"', "", 1), "models.0.licence: Field required"),
+        (TWO.replace('"img2img"', '"upscale"', 1), "models.0.endpoints.1: Input should be"),
+        (TWO.replace('["text2img", "img2img"]', "[]"), "models.1.endpoints"),
+        (TWO.replace('"float32"', '"int4"'), "models.1.dtype: Input should be 'float32'"),
+        (TWO.replace('"painter"', '"Big Painter"'), "models.0.name: String should match"),
+        (TWO.replace('"painter"', '"../x"'), "models.0.name: String should match"),
+        (TWO + "\n[defaults]\nsteps = 3", "defaults: Extra inputs"),
+        ("", "models: Field required"),
+        (TWO.replace('"painter"', '"writer"'), "named twice: writer"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(tmp_path: Path, content: str | bytes, said: str) -> None:
+    told = message(settings(tmp_path, content))
+    assert said in told
+    assert str(tmp_path / "models.toml") in told
+    assert "https://" not in told
+
+
+def test_a_name_to_serve_must_be_in_the_file(tmp_path: Path) -> None:
+    told = message(settings(tmp_path, TWO, "writer", "nobody"))
+    assert "INFILL_MODELS_SERVE names nobody" in told
+    assert "painter, writer" in told

@@ -1,0 +1,137 @@
+"""Settings come from the environment, and a wrong one is named."""
+
+from typing import Any
+
+import pytest
+
+from common.domain.errors import ConfigurationError
+from common.settings import (
+    DatabaseSettings,
+    GatewaySettings,
+    JobSettings,
+    OutboundSettings,
+    Section,
+    Settings,
+    StorageSettings,
+    WebhookSettings,
+)
+from common.settings.section import export, is_given
+
+SECRET = "hunter2hunter2"
+
+
+def test_all_sections_have_defaults_that_hold() -> None:
+    settings = Settings()
+    assert settings.database.pool_size == 10
+    assert settings.redis.ring_limit == 1000
+    assert settings.storage.bucket == "infill"
+    assert settings.outbound.allowed_ports == frozenset()
+    assert settings.jobs.heartbeat_seconds < settings.jobs.lease_seconds
+    assert settings.webhooks.timeout_seconds < settings.webhooks.lease_seconds
+    assert settings.gateway.sync_wait_seconds == 20
+    assert settings.worker.concurrency == 3
+    assert settings.models.serve == ()
+    assert settings.telemetry.log_level == "INFO"
+
+
+def test_a_section_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    first = settings.jobs
+    monkeypatch.setenv("INFILL_JOB_MAX_ATTEMPTS", "9")
+    assert settings.jobs is first
+    assert Settings().jobs.max_attempts == 9
+
+
+def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFILL_S3_BUCKET", "pictures")
+    monkeypatch.setenv("INFILL_SYNC_WAIT_SECONDS", "0")
+    monkeypatch.setenv("INFILL_WEBHOOK_SCHEDULE_SECONDS", "[1, 2.5]")
+    monkeypatch.setenv("INFILL_OUTBOUND_ALLOWED_NETWORKS", '["127.0.0.0/8", "::1/128"]')
+    monkeypatch.setenv("INFILL_JOB_LEASE_SECONDS", "")  # empty is as unset
+    assert StorageSettings().bucket == "pictures"
+    assert GatewaySettings().sync_wait_seconds == 0
+    assert WebhookSettings().schedule_seconds == (1.0, 2.5)
+    assert [str(net) for net in OutboundSettings().allowed_networks] == ["127.0.0.0/8", "::1/128"]
+    assert JobSettings().lease_seconds == 60
+
+
+@pytest.mark.parametrize(
+    ("section", "variable", "value", "said"),
+    [
+        (JobSettings, "INFILL_JOB_MAX_ATTEMPTS", "many", "valid integer"),
+        (JobSettings, "INFILL_JOB_LEASE_SECONDS", "-1", "greater than 0"),
+        (DatabaseSettings, "INFILL_DATABASE_POOL_SIZE", "0", "greater than 0"),
+        (StorageSettings, "INFILL_S3_PRESIGNED_SECONDS", "604801", "less than or equal to 604800"),
+        (WebhookSettings, "INFILL_WEBHOOK_JITTER", "1", "less than 1"),
+        (WebhookSettings, "INFILL_WEBHOOK_SCHEDULE_SECONDS", "[5, -1]", "greater than 0"),
+        (WebhookSettings, "INFILL_WEBHOOK_SCHEDULE_SECONDS", "5,300", "not JSON"),
+        (
+            OutboundSettings,
+            "INFILL_OUTBOUND_ALLOWED_NETWORKS",
+            '["127.0.0.1/8"]',
+            "valid IPv4 network",
+        ),
+    ],
+)
+def test_a_bad_value_is_named(
+    monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        section()
+    assert variable in caught.value.message
+    assert said in caught.value.message
+
+
+def test_the_value_given_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFILL_JOB_MAX_ATTEMPTS", "many")
+    with pytest.raises(ConfigurationError, match=r"\(given: 'many'\)"):
+        JobSettings()
+
+
+def test_every_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFILL_JOB_MAX_ATTEMPTS", "0")
+    monkeypatch.setenv("INFILL_JOB_SWEEP_SECONDS", "soon")
+    with pytest.raises(ConfigurationError, match=r"MAX_ATTEMPTS.*; INFILL_JOB_SWEEP_SECONDS"):
+        JobSettings()
+
+
+@pytest.mark.parametrize(
+    ("section", "variable"),
+    [
+        (DatabaseSettings, "INFILL_DATABASE_URL"),
+        (StorageSettings, "INFILL_S3_SECRET_ACCESS_KEY"),
+        (GatewaySettings, "INFILL_API_KEY_PEPPER"),
+        (GatewaySettings, "INFILL_ADMIN_KEY"),
+        (WebhookSettings, "INFILL_WEBHOOK_SIGNING_KEY"),
+    ],
+)
+def test_secrets_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str
+) -> None:
+    monkeypatch.setenv(variable, SECRET)
+    assert SECRET not in repr(section()) + str(section())
+    assert SECRET in str([getattr(v, "get_secret_value", str)() for _, v in section()])
+
+
+@pytest.mark.parametrize("field", ["api_key_pepper", "admin_key"])
+def test_a_bad_secret_is_not_shown_either(field: str) -> None:
+    given: dict[str, Any] = {field: [SECRET]}
+    with pytest.raises(ConfigurationError, match=f"INFILL_{field.upper()}") as caught:
+        GatewaySettings(**given)
+    assert SECRET not in caught.value.message
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ConfigurationError, match="INFILL_JOB_MAX_ATTEMPTS"):
+        JobSettings(max_attempts=0)
+    with pytest.raises(ValueError, match="frozen"):
+        JobSettings().max_attempts = 5  # type: ignore[misc] # what is tried here
+
+
+def test_a_program_hands_settings_on_to_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFILL_S3_BUCKET", "")
+    assert not is_given("INFILL_S3_BUCKET")
+    export({"INFILL_S3_BUCKET": "pictures"})
+    assert is_given("INFILL_S3_BUCKET")
+    assert StorageSettings().bucket == "pictures"
