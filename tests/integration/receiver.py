@@ -112,11 +112,17 @@ async def _gone(reader: asyncio.StreamReader, seconds: float) -> bool:
 async def receiving() -> AsyncIterator[Receiver]:
     """Listen on a free port while the block lasts."""
     holder: list[Receiver] = []
+    serving: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await holder[0].serve(reader, writer)
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(holder[0].serve(reader, writer))
+        serving.add(task)
+        task.add_done_callback(serving.discard)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     holder.append(Receiver(server.sockets[0].getsockname()[1]))
     async with server:
         yield holder[0]
+        for task in serving:  # those that hold their answer back for ever
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)

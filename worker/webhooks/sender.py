@@ -111,10 +111,6 @@ class Sender:
 
 
 def _error(outcome: Outcome) -> str | None:
-    match outcome:
-        case Answered():
-            return None
-        case Unanswered(reason):
-            return reason
-        case Refused():
-            return AddressNotAllowedError.code
+    if isinstance(outcome, Answered):
+        return None
+    return outcome.reason if isinstance(outcome, Unanswered) else AddressNotAllowedError.code

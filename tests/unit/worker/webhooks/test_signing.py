@@ -62,5 +62,5 @@ def test_without_secret_and_key_there_is_no_signature() -> None:
 
 @pytest.mark.parametrize("secret", ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_???", "whsec_abc"])
 def test_a_malformed_secret_is_refused(secret: str) -> None:
-    with pytest.raises(ValueError, match="whsec_|base64|padding"):
+    with pytest.raises(ValueError, match=r"whsec_|base64|padding"):
         signed_headers(ID, utc_now(), BODY, secrets=[secret])
