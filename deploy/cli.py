@@ -1,9 +1,11 @@
 """The `infill` command."""
 
+import logging
 import sys
 from pathlib import Path
 
 import click
+import structlog
 
 from common.domain.errors import InfillError
 from deploy.processes import dispatcher, gateway, migrate, worker
@@ -47,6 +49,8 @@ for command in (gateway, worker, dispatcher, migrate, tenants, keys):
 
 def main() -> None:
     """Run the command; an error of ours is told in its own words, without a traceback."""
+    # For the commands of an operator; the processes configure their own logs.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     try:
         infill()
     except InfillError as error:

@@ -25,7 +25,7 @@ from deploy.local.processes import Supervisor
 from deploy.local.stack import Stack, start_stack
 from deploy.local.up import RANDOM_WEIGHTS
 
-STEPS = 11  # how often `report` is called: three servers, migration, three processes, four below
+STEPS = 9  # how often `report` is called: three servers, migration, processes, four below
 ANSWER_SECONDS = 120.0
 TRACK_ID = "demo-1"
 

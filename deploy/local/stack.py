@@ -1,5 +1,6 @@
 """The whole system on one machine: the stores, and our processes as production runs them."""
 
+import asyncio
 import json
 import sys
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from deploy.local.child import Child
 from deploy.local.credentials import Credentials, ensure_credentials
 from deploy.local.http_check import answers_ok
 from deploy.local.keyring import Keyring, open_keyring
-from deploy.local.ports import LOOPBACK, free_ports, require_free
+from deploy.local.ports import LOOPBACK, free_port, require_free
 from deploy.local.processes import Supervisor
 from deploy.local.servers import Report, prepare_stores, start_servers
 
 # Loading a model can take minutes where it is fetched from a hub first.
 MODEL_SECONDS = 1800.0
+START_SECONDS = 60.0
 STAND_INS = ("standin-inpainting", "standin")
 
 
@@ -44,9 +46,8 @@ async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Rep
     settings = Settings()
     await prepare_stores(settings, report)
     credentials = await ensure_credentials(home, settings)
-    for child in _processes(port):
-        report(f"starting the {child.name}")
-        await supervisor.start(child)
+    report("starting the gateway, the worker and the dispatcher")
+    await _start_together(supervisor, worker_process(), dispatcher_process(), gateway_process(port))
     return Stack(credentials, settings)
 
 
@@ -65,26 +66,42 @@ def _own_settings(home: Path, port: int, keyring: Keyring) -> dict[str, str]:
     return {name: value for name, value in defaults.items() if not is_given(name)}
 
 
-def _processes(port: int) -> list[Child]:
-    worker_port, dispatcher_port = free_ports(2)
-    return [
-        _ours("worker", status_port=worker_port),
-        _ours("dispatcher", status_port=dispatcher_port),
-        Child(
-            name="gateway",
-            command=_command("gateway", "--host", LOOPBACK, "--port", str(port)),
-            ready=lambda: answers_ok(port),
-        ),
-    ]
+def gateway_process(port: int) -> Child:
+    """Describe a gateway that listens on `port`."""
+    return Child(
+        name="gateway",
+        command=_command("gateway", "--host", LOOPBACK, "--port", str(port)),
+        ready=lambda: answers_ok(port),
+    )
 
 
-def _ours(name: str, *, status_port: int) -> Child:
+def worker_process() -> Child:
+    """Describe a worker; it is ready when its models are loaded."""
+    return _watched("worker", MODEL_SECONDS)
+
+
+def dispatcher_process() -> Child:
+    """Describe a dispatcher."""
+    return _watched("dispatcher", START_SECONDS)
+
+
+async def _start_together(supervisor: Supervisor, *children: Child) -> None:
+    try:
+        async with asyncio.TaskGroup() as starting:
+            for child in children:
+                starting.create_task(supervisor.start(child))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None  # the others were only canceled for it
+
+
+def _watched(name: str, ready_seconds: float) -> Child:
+    status_port = free_port()
     return Child(
         name=name,
         command=_command(name),
         environment={"INFILL_STATUS_PORT": str(status_port)},
         ready=lambda: answers_ok(status_port),
-        ready_seconds=MODEL_SECONDS,
+        ready_seconds=ready_seconds,
     )
 
 
