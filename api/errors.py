@@ -3,17 +3,17 @@
 from typing import Any, Final
 
 import structlog
-from asyncpg import InterfaceError as DriverError
-from asyncpg import PostgresError
+from asyncpg import InterfaceError, PostgresError
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy import exc
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answer import json_answer, note_outcome
 from api.refusals import RefusalError, error_body
+from common.database import is_unavailable
 from common.domain.errors import (
     ConflictError,
     InvalidNameError,
@@ -33,8 +33,6 @@ STATUS_OF_OURS: Final = {
     NotFoundError: 404,
     ConflictError: 409,
 }
-# Trouble on the way to Postgres; whatever else SQLAlchemy raises is a mistake of ours.
-UNREACHABLE: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +43,7 @@ def add_error_handlers(app: FastAPI) -> None:
     for ours in STATUS_OF_OURS:
         app.add_exception_handler(ours, _told)
     app.add_exception_handler(StorageUnavailableError, _storage_away)
-    for trouble in (exc.SQLAlchemyError, PostgresError, DriverError, OSError):
+    for trouble in (SQLAlchemyError, PostgresError, InterfaceError, OSError):
         app.add_exception_handler(trouble, _database_away)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _unreadable)
@@ -69,17 +67,12 @@ async def _storage_away(request: Request, error: Any) -> Response:
 
 
 async def _database_away(request: Request, error: Any) -> Response:
-    if isinstance(error, exc.SQLAlchemyError) and not _is_unreachable(error):
-        raise error
+    if not is_unavailable(error):
+        raise error  # a mistake of ours
     log.error("database_unavailable", error=type(error).__name__)
     note_outcome(request, "database_unavailable")
     body = error_body("The database cannot be reached for the moment.", tip=TRY_AGAIN)
     return json_answer(body, status=UNAVAILABLE, headers=RETRY_AFTER)
-
-
-def _is_unreachable(error: exc.SQLAlchemyError) -> bool:
-    lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
-    return lost or isinstance(error, UNREACHABLE)
 
 
 async def _of_http(_request: Request, error: Any) -> Response:

@@ -48,7 +48,7 @@ async def submit(services: Services, tenant_id: int, order: Order, hung_up: Hung
 
 
 async def _record(services: Services, new: NewJob) -> Recorded | Repeated:
-    async with services.database.statement() as connection:
+    async with services.database.direct() as connection:
         outcome = await record_job(connection, new)
     if isinstance(outcome, KeyTaken):
         told = (

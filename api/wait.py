@@ -56,6 +56,6 @@ async def _is_gone_first(ended: asyncio.Event, hung_up: HungUp, seconds: float) 
 
 
 async def _read(services: Services, view: JobView) -> JobView:
-    async with services.database.statement() as connection:
+    async with services.database.direct() as connection:
         found = await read_job(connection, tenant_id=view.job.tenant_id, job_id=view.job.id)
     return found or view

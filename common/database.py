@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-from sqlalchemy import make_url
+from asyncpg import InterfaceError, PostgresError
+from asyncpg.exceptions import IntegrityConstraintViolationError, SyntaxOrAccessError
+from sqlalchemy import PoolProxiedConnection, make_url
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -15,7 +17,9 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
+from common.direct import DirectConnection, DirectStatements
 from common.settings import DatabaseSettings
 
 SECONDS_TO_MILLISECONDS = 1000
@@ -26,11 +30,19 @@ def is_unavailable(error: Exception) -> bool:
     asked_wrongly = IntegrityError | ProgrammingError | DataError | NotSupportedError
     if isinstance(error, DBAPIError):
         return not isinstance(error, asked_wrongly)
-    return isinstance(error, OSError | PoolTimeoutError)  # the built-in TimeoutError is an OSError
+    # Straight from the driver: where a direct statement ran, or no connection came about.
+    if isinstance(error, PostgresError):
+        return not isinstance(error, SyntaxOrAccessError | IntegrityConstraintViolationError)
+    # The built-in TimeoutError is an OSError.
+    return isinstance(error, OSError | PoolTimeoutError | InterfaceError)
 
 
 def _to_json(value: Any) -> str:
     return orjson.dumps(value).decode()
+
+
+def _driver(checkout: PoolProxiedConnection) -> Any:
+    return checkout.driver_connection  # asyncpg ships no types
 
 
 class Database:
@@ -65,6 +77,7 @@ class Database:
                 },
             },
         )
+        self._direct = DirectStatements(self.engine.dialect)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
@@ -81,6 +94,22 @@ class Database:
         """
         async with self._autocommit.connect() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def direct(self) -> AsyncGenerator[DirectConnection]:
+        """Open a connection for statements that are constants, each its own transaction.
+
+        A connection Postgres has closed in the meantime, as after its restart, is not given out.
+        """
+        checkout = await self.engine.raw_connection()
+        while _driver(checkout).is_closed():
+            await greenlet_spawn(checkout.invalidate)
+            checkout = await self.engine.raw_connection()
+        try:
+            yield DirectConnection(_driver(checkout), self._direct)
+        finally:
+            lost = _driver(checkout).is_closed()
+            await greenlet_spawn(checkout.invalidate if lost else checkout.close)
 
     async def aclose(self) -> None:
         """Close every connection."""

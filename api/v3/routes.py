@@ -50,7 +50,7 @@ async def fetch(request: Request, job_id: str) -> Response:
     tenant_id, _ = await _enter(request, services)
     number = _number(job_id)
     if number is not None:
-        async with services.database.statement() as connection:
+        async with services.database.direct() as connection:
             view = await read_job(connection, tenant_id=tenant_id, job_id=number)
         if view is not None:
             bind_contextvars(job_id=number)

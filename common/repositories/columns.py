@@ -1,9 +1,9 @@
 """How rows become records, and the two idioms every statement here needs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Interval, Row, String, func, literal
+from sqlalchemy import ColumnElement, Interval, String, func, literal
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from common.domain.generation import GenerationRequest
@@ -31,7 +31,7 @@ JOB_COLUMNS: tuple[Any, ...] = (
 )
 
 
-def job_record(row: Row[*tuple[Any, ...]]) -> JobRecord:
+def job_record(row: Sequence[Any]) -> JobRecord:
     """Make a record of a row whose first columns are `JOB_COLUMNS`."""
     fields = {column.key: row[index] for index, column in enumerate(JOB_COLUMNS)}
     fields["request"] = GenerationRequest.from_json(fields["request"])

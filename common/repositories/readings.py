@@ -1,13 +1,14 @@
 """Reading jobs back; always as one tenant's."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.direct import Executor
 from common.domain.delivery import DeliveryState
 from common.domain.job import FINAL_STATES
 from common.domain.record import JobRecord
@@ -32,7 +33,7 @@ class JobView:
     delivery_failures: int
 
 
-async def read_job(connection: AsyncConnection, *, tenant_id: int, job_id: int) -> JobView | None:
+async def read_job(connection: Executor, *, tenant_id: int, job_id: int) -> JobView | None:
     """Read a job of that tenant; somebody else's is as absent as one that never was."""
     row = (await connection.execute(_VIEW, {"job_id": job_id, "tenant_id": tenant_id})).first()
     return None if row is None else _view(row)
@@ -46,7 +47,7 @@ async def find_ended(connection: AsyncConnection, prefixes: Collection[UUID]) ->
     return set((await connection.execute(statement)).scalars())
 
 
-def _view(row: Row[*tuple[object, ...]]) -> JobView:
+def _view(row: Sequence[Any]) -> JobView:
     state, failures = row[-2], row[-1]
     return JobView(
         job=job_record(row),

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.direct import Executor
 from common.domain.record import JobRecord, NewJob
 from common.models import Job
 from common.repositories.columns import JOB_COLUMNS, job_record
@@ -20,6 +20,10 @@ _GUARDED: Final = (
         index_where=Job.idempotency_key.is_not(None),
     )
     .returning(Job.id)
+)
+
+_EARLIER: Final = select(*JOB_COLUMNS, Job.request_digest).where(
+    Job.tenant_id == bindparam("tenant_id"), Job.idempotency_key == bindparam("idempotency_key")
 )
 
 
@@ -44,7 +48,7 @@ class KeyTaken:
     job_id: int
 
 
-async def record_job(connection: AsyncConnection, new: NewJob) -> Recorded | Repeated | KeyTaken:
+async def record_job(connection: Executor, new: NewJob) -> Recorded | Repeated | KeyTaken:
     """Insert a queued job, or find the one its idempotency key already made."""
     row = {
         "tenant_id": new.tenant_id,
@@ -61,19 +65,13 @@ async def record_job(connection: AsyncConnection, new: NewJob) -> Recorded | Rep
         "request_digest": new.request_digest,
     }
     if new.idempotency_key is None:
-        return Recorded((await connection.execute(_PLAIN, row)).scalar_one())
+        return Recorded((await connection.execute(_PLAIN, row)).scalar())
     job_id = (await connection.execute(_GUARDED, row)).scalar()
     return await _earlier(connection, new) if job_id is None else Recorded(job_id)
 
 
-async def _earlier(connection: AsyncConnection, new: NewJob) -> Repeated | KeyTaken:
-    row = (
-        await connection.execute(
-            select(*JOB_COLUMNS, Job.request_digest).where(
-                Job.tenant_id == new.tenant_id, Job.idempotency_key == new.idempotency_key
-            )
-        )
-    ).one()
-    if row.request_digest != new.request_digest:
-        return KeyTaken(row.id)
-    return Repeated(job_record(row))
+async def _earlier(connection: Executor, new: NewJob) -> Repeated | KeyTaken:
+    theirs = {"tenant_id": new.tenant_id, "idempotency_key": new.idempotency_key}
+    row = (await connection.execute(_EARLIER, theirs)).first()
+    job = job_record(row)
+    return Repeated(job) if row[-1] == new.request_digest else KeyTaken(job.id)
