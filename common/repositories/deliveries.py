@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Insert, func, insert, literal, or_, select, update
+from sqlalchemy import Insert, Select, bindparam, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,6 +45,22 @@ async def claim_deliveries(
     connection: AsyncConnection, *, dispatcher: str, limit: int, lease_seconds: float
 ) -> list[DueDelivery]:
     """Take up to `limit` deliveries that are due, the longest due first."""
+    rows = await connection.execute(_claiming(dispatcher, limit, lease_seconds))
+    return [
+        DueDelivery(
+            claim=DeliveryClaim(row.delivery_id, row.delivery_attempt),
+            event=Event(row.event),
+            url=row.url,
+            failures=row.failures,
+            job=job_record(row),
+            secrets=tuple(row.secrets or ()),
+        )
+        for row in rows
+    ]
+
+
+@cache  # putting it together takes longer than running it, and every dispatcher polls
+def _claiming(dispatcher: str, limit: int, lease_seconds: float) -> Select[Any]:
     due = (
         select(Delivery.id)
         .where(
@@ -84,7 +101,7 @@ async def claim_deliveries(
         .correlate(Job)
         .scalar_subquery()
     )
-    rows = await connection.execute(
+    return (
         select(
             *JOB_COLUMNS,
             claimed.c.id.label("delivery_id"),
@@ -97,31 +114,20 @@ async def claim_deliveries(
         .join_from(claimed, Job, Job.id == claimed.c.job_id)
         .order_by(claimed.c.available_at)
     )
-    return [
-        DueDelivery(
-            claim=DeliveryClaim(row.delivery_id, row.delivery_attempt),
-            event=Event(row.event),
-            url=row.url,
-            failures=row.failures,
-            job=job_record(row),
-            secrets=tuple(row.secrets or ()),
-        )
-        for row in rows
-    ]
 
 
 async def end_delivery(
     connection: AsyncConnection, claim: DeliveryClaim, state: DeliveryState, log: AttemptLog
 ) -> bool:
     """Record the attempt that ended a delivery; False if the claim was lost."""
-    return await _record(connection, claim, state, log, next_at=None, finished_at=func.now())
+    return await _record(connection, claim, state, log, next_at=None)
 
 
 async def retry_delivery(
     connection: AsyncConnection, claim: DeliveryClaim, at: datetime, log: AttemptLog
 ) -> bool:
     """Record a failed attempt and plan the next one; False if the claim was lost."""
-    return await _record(connection, claim, DeliveryState.PENDING, log, next_at=at, available_at=at)
+    return await _record(connection, claim, DeliveryState.PENDING, log, next_at=at)
 
 
 async def _record(
@@ -131,50 +137,55 @@ async def _record(
     log: AttemptLog,
     *,
     next_at: datetime | None,
-    **values: Any,
 ) -> bool:
-    failed = 0 if state is DeliveryState.DELIVERED else 1
+    known = {
+        "claimed_id": claim.delivery_id,
+        "fence": claim.attempt,
+        "begun": log.started_at,
+        "took_ms": round(log.duration / timedelta(milliseconds=1)),
+        "answered": log.status_code,
+        "trouble": log.error,
+        # Postgres keeps no NUL in a text; a receiver may well send one.
+        "said": log.answer.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        "next_at": next_at,
+    }
+    return (await connection.execute(_recording(state), known)).rowcount == 1
+
+
+@cache
+def _recording(state: DeliveryState) -> Insert:
+    next_at = bindparam("next_at", type_=DeliveryAttempt.next_attempt_at.type)
+    when = "available_at" if state is DeliveryState.PENDING else "finished_at"
     moved = (
         update(Delivery)
         .where(
-            Delivery.id == claim.delivery_id,
-            Delivery.attempt == claim.attempt,
+            Delivery.id == bindparam("claimed_id"),
+            Delivery.attempt == bindparam("fence"),
             is_one_of(Delivery.state, sources(state)),
         )
         .values(
-            state=state,
-            failures=Delivery.failures + failed,
-            claimed_by=None,
-            lease_expires_at=None,
-            **values,
+            {
+                "state": state,
+                "failures": Delivery.failures + (0 if state is DeliveryState.DELIVERED else 1),
+                "claimed_by": None,
+                "lease_expires_at": None,
+                when: next_at if state is DeliveryState.PENDING else func.now(),
+            }
         )
         .returning(Delivery.id, Delivery.attempt)
         .cte("moved")
     )
-    logged: Insert = insert(DeliveryAttempt).from_select(
-        [
-            "delivery_id",
-            "attempt",
-            "started_at",
-            "duration_ms",
-            "status_code",
-            "error",
-            "answer",
-            "next_attempt_at",
-        ],
-        select(
-            moved.c.id,
-            moved.c.attempt,
-            literal(log.started_at, DeliveryAttempt.started_at.type),
-            literal(round(log.duration / timedelta(milliseconds=1))),
-            literal(log.status_code, DeliveryAttempt.status_code.type),
-            literal(log.error, DeliveryAttempt.error.type),
-            # Postgres keeps no NUL in a text; a receiver may well send one.
-            literal(log.answer.replace("\0", "\N{REPLACEMENT CHARACTER}")),
-            literal(next_at, DeliveryAttempt.next_attempt_at.type),
-        ),
-    )
-    return (await connection.execute(logged)).rowcount == 1
+    logged = {
+        DeliveryAttempt.delivery_id: moved.c.id,
+        DeliveryAttempt.attempt: moved.c.attempt,
+        DeliveryAttempt.started_at: bindparam("begun", type_=DeliveryAttempt.started_at.type),
+        DeliveryAttempt.duration_ms: bindparam("took_ms", type_=DeliveryAttempt.duration_ms.type),
+        DeliveryAttempt.status_code: bindparam("answered", type_=DeliveryAttempt.status_code.type),
+        DeliveryAttempt.error: bindparam("trouble", type_=DeliveryAttempt.error.type),
+        DeliveryAttempt.answer: bindparam("said", type_=DeliveryAttempt.answer.type),
+        DeliveryAttempt.next_attempt_at: next_at,
+    }
+    return insert(DeliveryAttempt).from_select(list(logged), select(*logged.values()))
 
 
 async def next_due(connection: AsyncConnection) -> datetime | None:
