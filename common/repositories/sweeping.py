@@ -1,8 +1,10 @@
 """Finding what fell through: dead workers' jobs, dead dispatchers' deliveries, unheard rings."""
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import Text, cast, delete, func, select, text, true, update
+from sqlalchemy import Select, Text, Update, cast, delete, func, select, text, true, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +15,16 @@ from common.repositories.columns import from_now, is_one_of
 
 # Whoever holds this lock sweeps; the lock goes with its connection, so a dead sweeper frees it.
 SWEEPER_LOCK = 0x737765657065  # "sweepe"
+
+_UNFINISHED: Final = (JobState.QUEUED, JobState.RUNNING)
+
+# One count per state: each has an index of its own, `IN` both would read the whole table.
+_COUNTS: Final = select(
+    *(
+        select(func.count()).where(is_one_of(Job.state, {state})).scalar_subquery()
+        for state in _UNFINISHED
+    )
+)
 
 
 async def take_sweeper_lock(connection: AsyncConnection) -> bool:
@@ -25,6 +37,12 @@ async def take_sweeper_lock(connection: AsyncConnection) -> bool:
 
 async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:
     """Queue again the jobs whose lease ran out and that have attempts left; give their number."""
+    return (await connection.execute(_requeueing(limit))).rowcount
+
+
+# Statements of every sweep are put together once: that takes longer than running them.
+@cache
+def _requeueing(limit: int) -> Update:
     expired = (
         select(Job.id)
         .where(
@@ -37,7 +55,7 @@ async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:
         .with_for_update(skip_locked=True)
         .cte("expired")
     )
-    statement = (
+    return (
         update(Job)
         .where(Job.id == expired.c.id)
         .values(
@@ -49,7 +67,6 @@ async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:
             error_message="the worker stopped answering",
         )
     )
-    return (await connection.execute(statement)).rowcount
 
 
 async def requeue_expired_deliveries(connection: AsyncConnection, *, limit: int) -> int:
@@ -57,6 +74,11 @@ async def requeue_expired_deliveries(connection: AsyncConnection, *, limit: int)
 
     The receiver may or may not have had the request: it is sent again, under the same id.
     """
+    return (await connection.execute(_requeueing_deliveries(limit))).rowcount
+
+
+@cache
+def _requeueing_deliveries(limit: int) -> Update:
     expired = (
         select(Delivery.id)
         .where(
@@ -68,7 +90,7 @@ async def requeue_expired_deliveries(connection: AsyncConnection, *, limit: int)
         .with_for_update(skip_locked=True)
         .cte("expired")
     )
-    statement = (
+    return (
         update(Delivery)
         .where(Delivery.id == expired.c.id)
         .values(
@@ -78,14 +100,19 @@ async def requeue_expired_deliveries(connection: AsyncConnection, *, limit: int)
             available_at=func.now(),
         )
     )
-    return (await connection.execute(statement)).rowcount
 
 
 async def count_waiting(
     connection: AsyncConnection, queues: Sequence[str], *, at_most: int
 ) -> dict[str, int]:
     """Give how many jobs could be claimed now in each queue that has any, up to `at_most`."""
-    asked = func.unnest(cast(queues, ARRAY(Text))).table_valued("queue").render_derived()
+    rows = await connection.execute(_waiting(tuple(queues), at_most))
+    return {row[0]: row[1] for row in rows}
+
+
+@cache
+def _waiting(queues: tuple[str, ...], at_most: int) -> Select[Any]:
+    asked = func.unnest(cast(list(queues), ARRAY(Text))).table_valued("queue").render_derived()
     waiting = (
         select(Job.id)
         .where(
@@ -99,12 +126,11 @@ async def count_waiting(
         .limit(at_most)
         .lateral("waiting")
     )
-    rows = await connection.execute(
+    return (
         select(asked.c.queue, func.count())
         .join_from(asked, waiting, true())
         .group_by(asked.c.queue)
     )
-    return {row[0]: row[1] for row in rows}
 
 
 async def forget_silent_workers(connection: AsyncConnection, *, seconds: float) -> None:
@@ -114,11 +140,5 @@ async def forget_silent_workers(connection: AsyncConnection, *, seconds: float) 
 
 async def count_jobs(connection: AsyncConnection) -> dict[JobState, int]:
     """Give the number of unfinished jobs by state; the finished ones are counters' business."""
-    unfinished = (JobState.QUEUED, JobState.RUNNING)
-    # One count per state: each has an index of its own, `IN` both would read the whole table.
-    numbers = [
-        select(func.count()).where(is_one_of(Job.state, {state})).scalar_subquery()
-        for state in unfinished
-    ]
-    row = (await connection.execute(select(*numbers))).one()
-    return dict(zip(unfinished, row, strict=True))
+    row = (await connection.execute(_COUNTS)).one()
+    return dict(zip(_UNFINISHED, row, strict=True))
