@@ -8,7 +8,7 @@ import click
 import structlog
 
 from common.domain.errors import InfillError
-from deploy.processes import dispatcher, gateway, migrate, worker
+from deploy.processes import bucket, dispatcher, gateway, migrate, worker
 from deploy.tenancy import keys, tenants
 
 
@@ -43,7 +43,7 @@ def demo(pictures: Path) -> None:
     show(pictures)
 
 
-for command in (gateway, worker, dispatcher, migrate, tenants, keys):
+for command in (gateway, worker, dispatcher, migrate, bucket, tenants, keys):
     infill.add_command(command)
 
 

@@ -5,8 +5,10 @@ import asyncio
 import click
 import uvicorn
 
-from common.settings import Settings
+from common.settings import Settings, StorageSettings
+from common.storage import Storage
 from deploy.migrate import upgrade
+from deploy.reach import reaching_postgres
 
 # Idle connections of a load balancer are kept longer than it keeps them itself (usually 60 s).
 KEEP_ALIVE_SECONDS = 75
@@ -55,5 +57,22 @@ def dispatcher() -> None:
 @click.command()
 def migrate() -> None:
     """Bring the database to this release's version."""
-    asyncio.run(upgrade(Settings().database.url.get_secret_value()))
+    with reaching_postgres():
+        asyncio.run(upgrade(Settings().database.url.get_secret_value()))
     click.echo("the database is up to date")
+
+
+@click.command()
+def bucket() -> None:
+    """Make the bucket, if it is missing."""
+    settings = Settings().storage
+    asyncio.run(_make_bucket(settings))
+    click.echo(f"the bucket {settings.bucket} is there")
+
+
+async def _make_bucket(settings: StorageSettings) -> None:
+    storage = Storage(settings)
+    try:
+        await storage.create_bucket()
+    finally:
+        storage.close()

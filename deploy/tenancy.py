@@ -10,6 +10,7 @@ from common import tenancy
 from common.database import Database
 from common.settings import Settings
 from common.webhook_keys import new_signing_key
+from deploy.reach import reaching_postgres
 
 T = TypeVar("T")
 
@@ -22,7 +23,8 @@ def _run(use_case: Callable[[Database], Awaitable[T]]) -> T:
         finally:
             await database.aclose()
 
-    return asyncio.run(with_database())
+    with reaching_postgres():
+        return asyncio.run(with_database())
 
 
 @click.group()

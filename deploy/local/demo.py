@@ -66,7 +66,7 @@ def demo(pictures: Path) -> None:
 
 
 async def _main_job(home: Path, report: Any) -> Shown:
-    async with Supervisor(home / "logs") as supervisor, neighbour() as beside:
+    async with Supervisor(home / "logs") as supervisor, neighbour(SAMPLES) as beside:
         stack = await start_stack(home, free_port(), supervisor, report)
         async with httpx2.AsyncClient(
             base_url=stack.credentials.base_url, timeout=ANSWER_SECONDS, trust_env=False
@@ -75,7 +75,7 @@ async def _main_job(home: Path, report: Any) -> Shown:
             answer = await _post(client, "/api/v3/inpaint", example_request(stack, beside))
             report("waiting for the webhook")
             async with asyncio.timeout(ANSWER_SECONDS):
-                call = await beside.called
+                call = await beside.calls.get()
             report("verifying its signature")
             Webhook(stack.credentials.webhook_secret).verify(call.body, call.headers)
             _require(json.loads(call.body)["track_id"] == TRACK_ID, "the webhook's track_id")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -18,7 +19,7 @@ from common.clock import utc_now
 from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.readiness import until_ready
 
-SAMPLES = files("deploy.local") / "samples"
+SAMPLES = Path(str(files("deploy.local"))) / "samples"
 START_SECONDS = 10.0
 
 
@@ -32,35 +33,33 @@ class Call:
 
 
 class Neighbour:
-    """Serves the sample pictures and keeps the first webhook that comes in."""
+    """Serves pictures, and queues the webhooks that come in."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pictures: Path) -> None:
         self.base_url = f"http://{LOOPBACK}:{port}"
-        self.called: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        self.calls: asyncio.Queue[Call] = asyncio.Queue()
+        self._pictures = pictures
+        self._loop = asyncio.get_running_loop()
 
     async def picture(self, request: Request) -> Response:
-        """Answer with one of the sample pictures."""
-        return FileResponse(str(SAMPLES / request.path_params["name"]))
+        """Answer with one of the pictures."""
+        return FileResponse(self._pictures / request.path_params["name"])
 
     async def webhook(self, request: Request) -> Response:
         """Take a webhook and say thanks."""
         call = Call(utc_now(), dict(request.headers), await request.body())
-        self.called.get_loop().call_soon_threadsafe(self._keep, call)
+        self._loop.call_soon_threadsafe(self.calls.put_nowait, call)
         return Response(status_code=204)
-
-    def _keep(self, call: Call) -> None:
-        if not self.called.done():
-            self.called.set_result(call)
 
 
 @asynccontextmanager
-async def neighbour() -> AsyncIterator[Neighbour]:
-    """Serve on a free port of loopback while the block runs.
+async def neighbour(pictures: Path) -> AsyncIterator[Neighbour]:
+    """Serve the folder `pictures` on a free port of loopback while the block runs.
 
     In a thread: there the server leaves the process's signals to us.
     """
     port = free_port()
-    served = Neighbour(port)
+    served = Neighbour(port, pictures)
     app = Starlette(
         routes=[
             Route("/{name}", served.picture),

@@ -71,6 +71,11 @@ class Supervisor:
         log.info("child_started", child=child.name, pid=process.pid, took_ms=took_ms)
         return process.pid
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids of the children started, by name."""
+        return {running.child.name: running.process.pid for running in self._running}
+
     async def wait_for_death(self) -> Death:
         """Wait until one of the children ends by itself; tells at once.
 

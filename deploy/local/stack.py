@@ -41,7 +41,7 @@ async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Rep
     """
     require_free(port, "the gateway")
     keyring = open_keyring(home)
-    export(_own_settings(home, port, keyring))
+    export(own_settings(home, port, keyring))
     export(await start_servers(home, keyring, supervisor, report))
     settings = Settings()
     await prepare_stores(settings, report)
@@ -51,7 +51,8 @@ async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Rep
     return Stack(credentials, settings)
 
 
-def _own_settings(home: Path, port: int, keyring: Keyring) -> dict[str, str]:
+def own_settings(home: Path, port: int, keyring: Keyring) -> dict[str, str]:
+    """Give the settings of a stack on one machine, less those the operator made."""
     defaults: dict[str, Any] = {
         "INFILL_PUBLIC_URL": f"http://{LOOPBACK}:{port}",
         "INFILL_API_KEY_PEPPER": keyring.api_key_pepper,

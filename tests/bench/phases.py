@@ -1,0 +1,35 @@
+"""What is measured together, on one stack."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from deploy.local.stack import dispatcher_process, worker_process
+from tests.bench.accepting import measure_accepting
+from tests.bench.figures import Figure
+from tests.bench.idling import measure_idling
+from tests.bench.journeys import measure_journeys
+from tests.bench.rig import open_rig
+
+
+async def _requests(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        gateway, bare = await rig.start_gateway(), await rig.start_baseline()
+        return await measure_accepting(rig, gateway, bare)
+
+
+async def _jobs(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        gateway = await rig.start_gateway()
+        await rig.supervisor.start(worker_process())
+        await rig.supervisor.start(dispatcher_process())
+        return await measure_journeys(rig, gateway) + await measure_idling(rig)
+
+
+def run_phase(phase: str) -> list[Figure]:
+    """Measure on a stack of its own; called in a process of its own, whose settings it makes."""
+    with tempfile.TemporaryDirectory(prefix="infill-bench-") as home:
+        return asyncio.run(PHASES[phase](Path(home)))
+
+
+PHASES = {"requests": _requests, "jobs, and idling": _jobs}

@@ -1,0 +1,124 @@
+"""What the benchmarks run against: real servers and our processes, each started when needed."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.database import Database
+from common.settings import Settings
+from common.settings.section import export
+from common.tenancy import create_tenant, issue_key
+from deploy.local.child import Child
+from deploy.local.http_check import answers_ok
+from deploy.local.keyring import open_keyring
+from deploy.local.neighbour import Neighbour, neighbour
+from deploy.local.ports import LOOPBACK, free_port
+from deploy.local.processes import Supervisor
+from deploy.local.servers import prepare_stores, start_servers
+from deploy.local.stack import gateway_process, own_settings
+
+SMALL = 64
+PICTURES = Path(__file__).parent
+
+
+@dataclass
+class Rig:
+    """A stack without our processes; `start` adds them."""
+
+    supervisor: Supervisor
+    settings: Settings
+    database: Database
+    beside: Neighbour
+    tenant_id: int
+    api_key: str
+
+    async def start_gateway(self) -> int:
+        port = free_port()
+        await self.supervisor.start(gateway_process(port))
+        return port
+
+    async def start_baseline(self) -> int:
+        port = free_port()
+        command = (
+            *(sys.executable, "-m", "uvicorn", "tests.bench.baseline:app", "--no-access-log"),
+            *("--loop", "uvloop", "--http", "httptools", "--log-level", "warning"),
+            *("--host", LOOPBACK, "--port", str(port)),
+        )
+        environment = {
+            "BARE_DATABASE_URL": self.settings.database.url.get_secret_value(),
+            "BARE_REDIS_URL": self.settings.redis.url.get_secret_value(),
+        }
+        ready = Child(
+            name="baseline",
+            command=command,
+            environment=environment,
+            ready=lambda: answers_ok(port, "/openapi.json"),
+        )
+        await self.supervisor.start(ready)
+        return port
+
+    def request(self, **fields: Any) -> dict[str, Any]:
+        """Give a valid inpainting request with small pictures served beside us."""
+        return {
+            "key": self.api_key,
+            "prompt": "a cat sitting on a bench",
+            "negative_prompt": "blurry",
+            "init_image": f"{self.beside.base_url}/bench_small.png",
+            "mask_image": f"{self.beside.base_url}/bench_small_mask.png",
+            "width": SMALL,
+            "height": SMALL,
+            "samples": 1,
+            "num_inference_steps": 30,
+            "guidance_scale": 7.5,
+            "strength": 0.7,
+            "seed": 7,
+            **fields,
+        }
+
+
+@asynccontextmanager
+async def open_rig(home: Path) -> AsyncIterator[Rig]:
+    """Start Postgres, Redis, S3 and the picture server; all end with the block."""
+    async with Supervisor(home / "logs") as supervisor, neighbour(PICTURES) as beside:
+        keyring = open_keyring(home)
+        export(own_settings(home, free_port(), keyring))
+        export(
+            {
+                "INFILL_SYNC_WAIT_SECONDS": "0",
+                "INFILL_WORKER_ENGINE": "tests.bench.instant:create_engine",
+                "INFILL_LOG_LEVEL": "WARNING",
+            }
+        )
+        export(await start_servers(home, keyring, supervisor, lambda _: None))
+        settings = Settings()
+        await prepare_stores(settings, lambda _: None)
+        database = Database(settings.database, application="infill-bench")
+        tenant = await create_tenant(database, "bench")
+        pepper = settings.gateway.api_key_pepper.get_secret_value()
+        key = (await issue_key(database, "bench", "bench", pepper)).key
+        try:
+            yield Rig(supervisor, settings, database, beside, tenant.id, key)
+        finally:
+            await database.aclose()
+
+
+async def load(
+    port: int, path: str, body: dict[str, Any], *, connections: int, requests: int
+) -> dict[str, float]:
+    """Run the load generator in a process of its own; give its figures."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench.load"),
+        *(str(port), path, str(connections), str(requests)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate(json.dumps(body).encode())
+    if process.returncode:
+        raise RuntimeError(f"the load generator failed on {path}")
+    figures: dict[str, float] = json.loads(output)
+    return figures
