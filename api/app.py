@@ -69,9 +69,11 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
         # A redirect would name the host we were asked under, which behind a proxy is not ours.
         redirect_slashes=False,
     )
-    for part in (v3, health, webhook_keys, admin):
-        # Not `include_router`: it would match every request twice, prefix first.
-        app.router.routes.extend(part.router.routes)
+    # Not `include_router`: it would match every request twice, prefix first. And before the
+    # documentation's own routes, because each request is held against one after the other.
+    app.router.routes[:0] = [
+        route for part in (v3, health, webhook_keys, admin) for route in part.router.routes
+    ]
     app.add_middleware(AccessLog)
     app.add_middleware(
         CORSMiddleware,

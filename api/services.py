@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from api.auth import KeyRing
 from api.estimate import Estimates
+from api.ringing import Ringer
 from common.broker.completion import CompletionListener
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
@@ -29,7 +30,7 @@ class Services:
     catalogue: Catalogue
     database: Database
     redis: "Redis"
-    doorbell: Doorbell
+    ringer: Ringer
     listener: CompletionListener
     storage: Storage
     guard: Guard
@@ -53,6 +54,8 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
         stack.push_async_callback(asyncio.to_thread, storage.close)
         guard = Guard(settings.outbound)
         stack.push_async_callback(guard.aclose)
+        ringer = Ringer(Doorbell(redis, settings.redis))
+        stack.push_async_callback(ringer.aclose)
         listener = CompletionListener(redis, _asking(database))
         await stack.enter_async_context(_running(listener))
         yield Services(
@@ -60,7 +63,7 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             catalogue=catalogue,
             database=database,
             redis=redis,
-            doorbell=Doorbell(redis, settings.redis),
+            ringer=ringer,
             listener=listener,
             storage=storage,
             guard=guard,

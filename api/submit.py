@@ -40,7 +40,7 @@ async def submit(services: Services, tenant_id: int, order: Order, hung_up: Hung
             return await follow_job(services, outcome.job, hung_up)
         job = _queued(new, outcome.job_id)
         bind_contextvars(job_id=job.id)
-        await services.doorbell.ring_worker(job.queue)
+        services.ringer.ring(job.queue)
         services.estimates.note_accepted(job)
         SUBMIT_SECONDS.observe(monotonic() - begun)
         view = JobView(job=job, delivery=None, delivery_failures=0)

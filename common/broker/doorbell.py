@@ -26,9 +26,8 @@ _PATIENCE: Final = 0.5
 _SHORTEST_WAIT_SECONDS: Final = 0.01
 
 _RING = """
-if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
-redis.call('LPUSH', KEYS[1], ARGV[1])
-return 1
+local room = tonumber(ARGV[1]) - redis.call('LLEN', KEYS[1])
+for index = 2, math.min(#ARGV, room + 1) do redis.call('LPUSH', KEYS[1], ARGV[index]) end
 """
 
 log = structlog.get_logger(__name__)
@@ -43,9 +42,10 @@ class Doorbell:
         self._limit = settings.ring_limit
         self._longest_wait = settings.timeout_seconds * _PATIENCE
 
-    async def ring_worker(self, queue: str) -> bool:
-        """Wake one thread of a worker that serves `queue`; False if Redis did not take it."""
-        return await self._ring(queue, celery_message(queue, uuid4().hex))
+    async def ring_worker(self, queue: str, times: int = 1) -> bool:
+        """Wake that many threads of workers that serve `queue`; False if Redis did not take it."""
+        messages = [celery_message(queue, uuid4().hex) for _ in range(min(times, self._limit))]
+        return await self._ring(queue, *messages)
 
     async def ring_worker_up_to(self, queue: str, number: int) -> None:
         """Add rings until `number` of them lie unheard; for jobs whose rings may be lost."""
@@ -75,9 +75,9 @@ class Doorbell:
         await self._redis.delete(DISPATCHER_LIST)
         return True
 
-    async def _ring(self, name: str, message: bytes) -> bool:
+    async def _ring(self, name: str, *messages: bytes) -> bool:
         try:
-            await self._script(keys=[name], args=[message, self._limit])
+            await self._script(keys=[name], args=[self._limit, *messages])
         except (RedisError, OSError) as error:
             log.warning("ring_lost", queue=name, error=type(error).__name__)
             return False
