@@ -56,7 +56,7 @@ class Storage:
             ),
         )
         self._presigner = Presigner(
-            endpoint_url=self._client.meta.endpoint_url,
+            endpoint_url=settings.presigned_endpoint_url or self._client.meta.endpoint_url,
             bucket=settings.bucket,
             region=settings.region,
             access_key_id=settings.access_key_id,

@@ -54,7 +54,8 @@ def main() -> None:
     try:
         infill()
     except InfillError as error:
-        click.echo(f"infill: {error.message}", err=True)
+        detail = f" ({error.detail})" if error.detail else ""  # for operators: so are we
+        click.echo(f"infill: {error.message}{detail}", err=True)
         sys.exit(1)
 
 

@@ -64,6 +64,11 @@ class StorageSettings(Section):
         description="Base address under which objects are public (a CDN, r2.dev); "
         "empty means presigned links.",
     )
+    presigned_endpoint_url: str | None = Field(
+        default=None,
+        description="Endpoint callers reach the store under, where it is another than ours, "
+        "as in a container network; presigned links are signed for it.",
+    )
     presigned_seconds: PositiveInt = Field(
         default=86_400,
         le=604_800,
