@@ -35,6 +35,10 @@ class Rows:
         """Give the first row, None if there is none."""
         return self.rows[0] if self.rows else None
 
+    def all(self) -> Sequence[Row]:
+        """Give all rows."""
+        return self.rows
+
     def scalar(self) -> Any:
         """Give the first column of the first row, None if there is none."""
         return self.rows[0][0] if self.rows else None
@@ -63,7 +67,12 @@ class DirectStatements:
         return known
 
     def _compile(self, statement: Any, names: Sequence[str]) -> _Prepared:
-        compiled: SQLCompiler = statement.compile(dialect=self._dialect, column_keys=list(names))
+        compiled: SQLCompiler = statement.compile(
+            dialect=self._dialect,
+            column_keys=list(names),
+            # What must stand in the text stands in it for good: states, limits.
+            compile_kwargs={"render_postcompile": True},
+        )
         order = compiled.positiontup or []
         return _Prepared(
             text=str(compiled),

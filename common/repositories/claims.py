@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, func, literal, select, tuple_, update
+from sqlalchemy import Double, Update, bindparam, func, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.direct import Executor
 from common.domain.job import Claim, JobState, sources
 from common.domain.record import JobRecord
 from common.models import Job
@@ -15,40 +16,44 @@ from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of, job_re
 ONE = literal(1, literal_execute=True)
 
 
+_BEST = (
+    select(Job.id)
+    .where(
+        Job.queue == bindparam("in_queue"),
+        is_one_of(Job.state, sources(JobState.RUNNING)),
+        Job.available_at <= func.now(),
+    )
+    .order_by(Job.priority.desc(), Job.id)
+    .limit(ONE)
+    .with_for_update(skip_locked=True)
+    .cte("best")
+)
+# Put together once: that takes longer than running it.
+_CLAIM = (
+    update(Job)
+    .where(Job.id == _BEST.c.id)
+    .values(
+        state=JobState.RUNNING,
+        attempt=Job.attempt + 1,
+        claimed_by=bindparam("by_worker"),
+        lease_expires_at=from_now(bindparam("lease_seconds", type_=Double())),
+        started_at=func.now(),
+    )
+    .returning(*JOB_COLUMNS, Job.max_attempts)
+)
+
+
 async def claim_job(
-    connection: AsyncConnection, *, queue: str, worker: str, lease_seconds: float
+    connection: Executor, *, queue: str, worker: str, lease_seconds: float
 ) -> tuple[JobRecord, int] | None:
     """Take the best waiting job of `queue`, with its `max_attempts`; None if there is none.
 
     Rows another claimer is just taking are skipped, so claimers never wait for each other.
     The new attempt number is the fence for every later write.
     """
-    best = (
-        select(Job.id)
-        .where(
-            Job.queue == queue,
-            is_one_of(Job.state, sources(JobState.RUNNING)),
-            Job.available_at <= func.now(),
-        )
-        .order_by(Job.priority.desc(), Job.id)
-        .limit(ONE)
-        .with_for_update(skip_locked=True)
-        .cte("best")
-    )
-    statement = (
-        update(Job)
-        .where(Job.id == best.c.id)
-        .values(
-            state=JobState.RUNNING,
-            attempt=Job.attempt + 1,
-            claimed_by=worker,
-            lease_expires_at=from_now(lease_seconds),
-            started_at=func.now(),
-        )
-        .returning(*JOB_COLUMNS, Job.max_attempts)
-    )
-    row = (await connection.execute(statement)).one_or_none()
-    return None if row is None else (job_record(row), row.max_attempts)
+    values = {"in_queue": queue, "by_worker": worker, "lease_seconds": lease_seconds}
+    row = (await connection.execute(_CLAIM, values)).first()
+    return None if row is None else (job_record(row), row[-1])
 
 
 async def renew_claims(
@@ -95,16 +100,14 @@ async def retry_later(
     )
 
 
-def fenced(claim: Claim, target: JobState) -> tuple[ColumnElement[bool], ...]:
-    """Give the conditions under which `claim` may move its job to `target`."""
-    states = sources(target) & {JobState.RUNNING}
-    return (Job.id == claim.job_id, Job.attempt == claim.attempt, is_one_of(Job.state, states))
-
-
 async def _requeue(connection: AsyncConnection, claim: Claim, **values: Any) -> bool:
     statement: Update = (
         update(Job)
-        .where(*fenced(claim, JobState.QUEUED))
+        .where(
+            Job.id == claim.job_id,
+            Job.attempt == claim.attempt,
+            is_one_of(Job.state, {JobState.RUNNING}),
+        )
         .values(state=JobState.QUEUED, claimed_by=None, lease_expires_at=None, **values)
     )
     return (await connection.execute(statement)).rowcount == 1

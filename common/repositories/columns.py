@@ -53,6 +53,6 @@ def is_one_of(column: KeyedColumnElement[Any] | Any, states: Iterable[str]) -> C
     return column.in_(spelled)
 
 
-def from_now(seconds: float) -> ColumnElement[Any]:
+def from_now(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:
     """Give the database's time in `seconds`: one clock for all, however the machines' differ."""
     return func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds, type_=Interval())

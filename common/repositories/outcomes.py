@@ -8,14 +8,28 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, String, cast, func, insert, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Executable,
+    Select,
+    SmallInteger,
+    String,
+    bindparam,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
+from common.direct import Executor
 from common.domain.delivery import Event
 from common.domain.job import Claim, JobState, sources
 from common.domain.record import JobResult
 from common.models import Delivery, Job, UsageEntry
-from common.repositories.claims import fenced
 from common.repositories.columns import is_one_of
 
 SECONDS_TO_MILLISECONDS = 1000
@@ -30,77 +44,44 @@ class Ended:
     delivery_id: UUID | None
 
 
-async def succeed(connection: AsyncConnection, claim: Claim, result: JobResult) -> Ended | None:
+async def succeed(connection: Executor, claim: Claim, result: JobResult) -> Ended | None:
     """Store the result, the usage and the delivery; None if the claim was lost."""
-    ended = _end(
-        JobState.SUCCEEDED,
-        *fenced(claim, JobState.SUCCEEDED),
-        result=result.to_json(),
-        error_code=None,  # of an attempt before this one
-        error_message=None,
-    )
-    milliseconds = round(result.generation_seconds * SECONDS_TO_MILLISECONDS)
-    charged = insert(UsageEntry).from_select(
-        ["job_id", "tenant_id", "model", "images", "megapixel_steps", "gpu_milliseconds"],
-        select(
-            ended.c.id,
-            ended.c.tenant_id,
-            ended.c.request["model"].astext,
-            literal(len(result.object_keys)),
-            ended.c.cost,
-            literal(milliseconds),
-        ),
-    )
-    endings = await _tell(connection, ended, Event.SUCCEEDED, charged.cte("charged"))
-    return endings[0] if endings else None
+    values = _of(claim) | {
+        "to_result": result.to_json(),
+        "charged_images": len(result.object_keys),
+        "charged_milliseconds": round(result.generation_seconds * SECONDS_TO_MILLISECONDS),
+    }
+    return await _one(connection, _SUCCEED, values)
 
 
-async def fail(
-    connection: AsyncConnection, claim: Claim, *, code: str, message: str
-) -> Ended | None:
+async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -> Ended | None:
     """Store the reason and the delivery; None if the claim was lost."""
-    ended = _end(
-        JobState.FAILED, *fenced(claim, JobState.FAILED), error_code=code, error_message=message
+    return await _one(
+        connection, _FAIL, _of(claim) | {"to_error_code": code, "to_error_message": message}
     )
-    endings = await _tell(connection, ended, Event.FAILED)
-    return endings[0] if endings else None
 
 
-async def cancel(connection: AsyncConnection, *, tenant_id: int, job_id: int) -> Ended | None:
+async def cancel(connection: Executor, *, tenant_id: int, job_id: int) -> Ended | None:
     """End a job at its owner's wish; None if it is not theirs or has ended already."""
-    ended = _end(
-        JobState.CANCELED,
-        Job.id == job_id,
-        Job.tenant_id == tenant_id,
-        is_one_of(Job.state, sources(JobState.CANCELED)),
-        error_code="canceled",
-        error_message="canceled by its owner",
-    )
-    endings = await _tell(connection, ended, Event.CANCELED)
-    return endings[0] if endings else None
+    return await _one(connection, _CANCEL, {"of_job": job_id, "of_tenant": tenant_id})
 
 
-async def fail_abandoned(connection: AsyncConnection, *, limit: int) -> list[Ended]:
+async def fail_abandoned(connection: Executor, *, limit: int) -> list[Ended]:
     """Fail jobs whose last allowed attempt lost its lease: their workers died each time."""
-    abandoned = (
-        select(Job.id)
-        .where(
-            is_one_of(Job.state, {JobState.RUNNING}),
-            Job.lease_expires_at < func.now(),
-            Job.attempt >= Job.max_attempts,
-        )
-        .order_by(Job.lease_expires_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("abandoned")
-    )
-    ended = _end(
-        JobState.FAILED,
-        Job.id == abandoned.c.id,
-        error_code="worker_lost",
-        error_message="the worker stopped answering (attempt " + cast(Job.attempt, String()) + ")",
-    )
-    return await _tell(connection, ended, Event.FAILED)
+    rows = await connection.execute(_FAIL_ABANDONED, {"at_most": limit})
+    return [Ended(*row) for row in rows.all()]
+
+
+async def _one(connection: Executor, statement: Executable, values: dict[str, Any]) -> Ended | None:
+    row = (await connection.execute(statement, values)).first()
+    return None if row is None else Ended(*row)
+
+
+def _of(claim: Claim) -> dict[str, Any]:
+    return {"of_job": claim.job_id, "of_attempt": claim.attempt}
+
+
+# The statements, put together once: that takes longer than running them.
 
 
 def _end(target: JobState, *conditions: ColumnElement[bool], **values: Any) -> CTE:
@@ -119,7 +100,7 @@ def _end(target: JobState, *conditions: ColumnElement[bool], **values: Any) -> C
     )
 
 
-async def _tell(connection: AsyncConnection, ended: CTE, event: Event, *others: CTE) -> list[Ended]:
+def _tell(ended: CTE, event: Event, *others: CTE) -> Select[Any]:
     outbox = (
         insert(Delivery)
         .from_select(
@@ -131,9 +112,82 @@ async def _tell(connection: AsyncConnection, ended: CTE, event: Event, *others: 
         .returning(Delivery.id, Delivery.job_id)
         .cte("outbox")
     )
-    statement = (
+    return (
         select(ended.c.id, ended.c.file_prefix, outbox.c.id)
         .select_from(ended.outerjoin(outbox, outbox.c.job_id == ended.c.id))
         .add_cte(*others)
     )
-    return [Ended(*row) for row in await connection.execute(statement)]
+
+
+def _charge(ended: CTE) -> CTE:
+    return (
+        insert(UsageEntry)
+        .from_select(
+            ["job_id", "tenant_id", "model", "images", "megapixel_steps", "gpu_milliseconds"],
+            select(
+                ended.c.id,
+                ended.c.tenant_id,
+                ended.c.request["model"].astext,
+                bindparam("charged_images", type_=SmallInteger()),
+                ended.c.cost,
+                bindparam("charged_milliseconds", type_=BigInteger()),
+            ),
+        )
+        .cte("charged")
+    )
+
+
+_FENCE = (
+    Job.id == bindparam("of_job"),
+    Job.attempt == bindparam("of_attempt"),
+    is_one_of(Job.state, {JobState.RUNNING}),
+)
+_SUCCEEDED = _end(
+    JobState.SUCCEEDED,
+    *_FENCE,
+    result=bindparam("to_result"),
+    error_code=None,  # of an attempt before this one
+    error_message=None,
+)
+_SUCCEED = _tell(_SUCCEEDED, Event.SUCCEEDED, _charge(_SUCCEEDED))
+_FAIL = _tell(
+    _end(
+        JobState.FAILED,
+        *_FENCE,
+        error_code=bindparam("to_error_code"),
+        error_message=bindparam("to_error_message"),
+    ),
+    Event.FAILED,
+)
+_CANCEL = _tell(
+    _end(
+        JobState.CANCELED,
+        Job.id == bindparam("of_job"),
+        Job.tenant_id == bindparam("of_tenant"),
+        is_one_of(Job.state, sources(JobState.CANCELED)),
+        error_code="canceled",
+        error_message="canceled by its owner",
+    ),
+    Event.CANCELED,
+)
+_ABANDONED = (
+    select(Job.id)
+    .where(
+        is_one_of(Job.state, {JobState.RUNNING}),
+        Job.lease_expires_at < func.now(),
+        Job.attempt >= Job.max_attempts,
+    )
+    .order_by(Job.lease_expires_at)
+    .limit(bindparam("at_most", type_=BigInteger()))
+    .with_for_update(skip_locked=True)
+    .cte("abandoned")
+)
+_FAIL_ABANDONED = _tell(
+    _end(
+        JobState.FAILED,
+        Job.id == _ABANDONED.c.id,
+        error_code="worker_lost",
+        error_message="the worker stopped answering (attempt " + cast(Job.attempt, String()) + ")",
+    ),
+    Event.FAILED,
+)
