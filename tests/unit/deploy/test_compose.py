@@ -1,0 +1,213 @@
+"""docker-compose.yml, the images and deploy/env.example, as far as that goes without Docker."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from common.settings import Settings
+from deploy.processes import GRACE_SECONDS
+from deploy.settings_table import variables
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = ROOT / "docker-compose.yml"
+EXAMPLE = ROOT / "deploy/env.example"
+ONE_SHOTS = {"migrate", "bucket"}
+OURS = {"gateway", "worker", "dispatcher", *ONE_SHOTS}
+SLIM = ("gateway", "dispatcher")
+
+_USED = re.compile(r"\$\{([A-Z_0-9]+)(:[?-])?([^}]*)\}")
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
+    return parsed
+
+
+def service(compose: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = compose["services"][name]
+    return found
+
+
+def dockerfile(name: str) -> str:
+    return (ROOT / f"deploy/docker/{name}.Dockerfile").read_text(encoding="utf-8")
+
+
+def example() -> dict[str, str]:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    return {name: value.strip("'") for name, value in pairs}
+
+
+def used() -> dict[str, tuple[str, str]]:
+    """Variables Compose fills in: whether they are required, and their default or message."""
+    found = _USED.findall(COMPOSE.read_text(encoding="utf-8"))
+    return {name: (operator, text) for name, operator, text in found}
+
+
+def test_everything_the_system_is_made_of_is_there(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == OURS | {"postgres", "redis", "objects"}
+
+
+def test_what_runs_on_restarts_and_tells_its_health(compose: dict[str, Any]) -> None:
+    for name, described in compose["services"].items():
+        if name in ONE_SHOTS:
+            assert described["restart"] == "no"
+            assert "healthcheck" not in described
+        else:
+            assert described["restart"] == "unless-stopped", name
+            assert described["healthcheck"]["test"], name
+            assert described["stop_grace_period"], name
+
+
+def test_every_variable_of_ours_is_a_setting(compose: dict[str, Any]) -> None:
+    named = {name for name in (*used(), *example()) if name.startswith("INFILL_")}
+    for described in compose["services"].values():
+        named |= {key for key in described.get("environment", {}) if key.startswith("INFILL_")}
+    images = "".join(map(dockerfile, (*SLIM, "worker")))
+    named |= set(re.findall(r"INFILL_[A-Z_0-9]+", images))
+    assert named <= variables().keys()
+
+
+def test_the_example_names_exactly_what_compose_asks_for() -> None:
+    assert example().keys() == used().keys()
+
+
+def test_what_is_required_has_no_value_that_everybody_knows() -> None:
+    required = {name for name, (operator, _) in used().items() if operator == ":?"}
+    assert {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "INFILL_API_KEY_PEPPER"} <= required
+    assert "INFILL_S3_SECRET_ACCESS_KEY" in required
+    given = {name for name in required if example()[name]}
+    assert given == {"INFILL_MODELS_SERVE"}
+
+
+def test_what_is_optional_is_the_same_in_the_example() -> None:
+    for name, (operator, default) in used().items():
+        if operator == ":-":
+            assert example()[name] == default, name
+
+
+def test_the_models_of_the_example_are_in_the_models_file() -> None:
+    served = json.loads(example()["INFILL_MODELS_SERVE"])
+    models = (ROOT / "deploy/models.toml").read_text(encoding="utf-8")
+    assert served
+    assert all(f'name = "{name}"' in models for name in served)
+
+
+def test_our_processes_agree_on_what_they_share(compose: dict[str, Any]) -> None:
+    shared = compose["x-shared"]
+    for name in OURS:
+        assert shared.items() <= service(compose, name)["environment"].items(), name
+
+
+def test_health_is_asked_where_the_process_answers(compose: dict[str, Any]) -> None:
+    for name in ("worker", "dispatcher"):
+        described = service(compose, name)
+        port = described["environment"]["INFILL_STATUS_PORT"]
+        assert f"http://127.0.0.1:{port}/readyz" in described["healthcheck"]["test"][-1]
+        assert f"EXPOSE {port}" in dockerfile(name)
+    assert "http://127.0.0.1:8000/readyz" in service(compose, "gateway")["healthcheck"]["test"][-1]
+    assert service(compose, "gateway")["ports"][0].endswith(":8000")
+
+
+def test_there_is_time_to_end_in_order(compose: dict[str, Any]) -> None:
+    settings = Settings()
+
+    def grace(name: str) -> int:
+        return int(service(compose, name)["stop_grace_period"].removesuffix("s"))
+
+    assert grace("gateway") > settings.gateway.sync_wait_seconds + GRACE_SECONDS
+    assert grace("worker") > settings.worker.shutdown_seconds
+    assert grace("dispatcher") > 2 * settings.webhooks.timeout_seconds
+
+
+def test_processes_wait_for_the_one_shots(compose: dict[str, Any]) -> None:
+    done = {"condition": "service_completed_successfully"}
+    for name in ("gateway", "worker", "dispatcher"):
+        assert service(compose, name)["depends_on"]["migrate"] == done
+    for name in ("gateway", "worker"):
+        assert service(compose, name)["depends_on"]["bucket"] == done
+
+
+def test_one_gpu_is_reserved_for_the_worker(compose: dict[str, Any]) -> None:
+    (device,) = service(compose, "worker")["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+    assert dockerfile("worker").count("FROM nvidia/cuda:") == 2
+
+
+def test_redis_forgets_nothing_by_itself(compose: dict[str, Any]) -> None:
+    assert "--maxmemory-policy noeviction" in service(compose, "redis")["command"][-1]
+
+
+def test_postgres_and_redis_are_on_the_inner_network_alone(compose: dict[str, Any]) -> None:
+    assert compose["networks"]["stores"] == {"internal": True}
+    for name in ("postgres", "redis"):
+        assert service(compose, name)["networks"] == ["stores"]
+        assert "ports" not in service(compose, name)
+
+
+def test_data_stay_in_named_volumes(compose: dict[str, Any]) -> None:
+    mounted = {
+        volume.split(":")[0]
+        for described in compose["services"].values()
+        for volume in described.get("volumes", [])
+        if not volume.startswith((".", "$"))
+    }
+    assert mounted == set(compose["volumes"]) == {"postgres", "objects", "models"}
+
+
+@pytest.mark.parametrize("name", SLIM)
+def test_gateway_and_dispatcher_install_no_torch(name: str) -> None:
+    assert re.findall(r"requirements/(\w+)\.txt", dockerfile(name)) == ["base"]
+    installed = re.findall(r"pip install (.+)", dockerfile(name))
+    assert installed == ["-r base.txt", "--no-deps ."]
+    base = (ROOT / "deploy/requirements/base.txt").read_text(encoding="utf-8")
+    assert re.search(r"^(torch|diffusers|transformers|pillow|numpy)==", base, re.MULTILINE) is None
+
+
+@pytest.mark.parametrize("name", [*SLIM, "worker", "objects"])
+def test_no_image_runs_as_root(name: str) -> None:
+    (user,) = re.findall(r"^USER (\d+)", dockerfile(name), re.MULTILINE)
+    assert int(user) > 0
+
+
+@pytest.mark.parametrize("name", [*SLIM, "worker"])
+def test_an_image_starts_its_process(name: str) -> None:
+    assert dockerfile(name).rstrip().endswith(f'CMD ["infill", "{name}"]')
+
+
+def test_images_are_built_from_what_the_context_lets_through() -> None:
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8")
+    let_through = set(re.findall(r"^!(.+)$", ignored, re.MULTILINE))
+    for name in (*SLIM, "worker"):
+        for sources in re.findall(r"^COPY (?!--)(.+)$", dockerfile(name), re.MULTILINE):
+            for source in sources.split()[:-1]:
+                assert (ROOT / source).exists()
+                assert source.split("/")[0] in let_through
+
+
+def why_not_checked() -> str | None:
+    """Say why Compose cannot be asked, None if it can."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return "no docker client"
+    asked = subprocess.run([docker, "compose", "version"], capture_output=True, check=False)
+    return None if asked.returncode == 0 else "the docker client has no compose plugin"
+
+
+def test_compose_takes_it_as_it_is(tmp_path: Path) -> None:
+    if reason := why_not_checked():
+        pytest.skip(reason)
+    filled = {name: value or "x" for name, value in example().items()}
+    environment = tmp_path / "env"
+    environment.write_text("".join(f"{name}='{value}'\n" for name, value in filled.items()))
+    compose = [shutil.which("docker") or "", "compose", "--env-file", str(environment)]
+    command = [*compose, "-f", str(COMPOSE), "config", "-q"]
+    checked = subprocess.run(command, capture_output=True, check=False)
+    assert checked.returncode == 0, checked.stderr.decode()
