@@ -1,20 +1,20 @@
 """A GPU worker process: `python -m worker`."""
 
+import gc
 import os
+import signal
 import socket
 import sys
 from pkgutil import resolve_name
-from typing import Any
 
 import structlog
-from celery import signals
 
-from common.broker.doorbell import TASK_NAME
-from common.catalogue import load_catalogue
+from common.catalogue import Catalogue, load_catalogue
 from common.domain.errors import ConfigurationError
 from common.logging import configure_logging
 from common.settings import Settings
-from worker.app import create_app
+from worker.app import create_app, create_listener, stop_listening
+from worker.generation.engine import Engine
 from worker.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -23,50 +23,59 @@ log = structlog.get_logger(__name__)
 def main() -> None:
     """Load the models, then wait for rings until SIGTERM."""
     settings = Settings()
-    configure_logging(settings.telemetry, process="worker")
     try:
-        run(settings)
+        configure_logging(settings.telemetry, process="worker")
+        code = run(settings)
     except ConfigurationError as error:
         sys.exit(f"infill worker: {error.message}")
+    sys.exit(code)
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM.
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT and give the exit code.
 
     Raises:
         ConfigurationError: a setting is wrong, or a model cannot be loaded.
     """
     catalogue = load_catalogue(settings.models)
-    engine = resolve_name(settings.worker.engine)(settings, catalogue)
+    engine = _create_engine(settings, catalogue)
     worker = f"{socket.gethostname()}-{os.getpid()}"
-    runtime = Runtime(settings, engine, worker=worker)
     app = create_app(settings)
+    runtime = Runtime(settings, engine, worker=worker, queues=catalogue.queues)
 
-    @app.task(name=TASK_NAME)
-    def look(queue: str) -> None:
-        runtime.look(queue)
+    def leave(*_signal: object) -> None:
+        runtime.leave()
+        stop_listening()
 
-    def leave(**_: Any) -> None:
-        runtime.stop_claiming()
+    with runtime:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, leave)
+        # All that has been loaded stays: walking through torch's half a million objects once
+        # more takes the collector seconds, which a worker told to leave does not have.
+        gc.freeze()
+        listener = create_listener(
+            app,
+            runtime.look,
+            name=worker,
+            queues=catalogue.queues,
+            threads=settings.worker.concurrency,
+        )
+        log.info("worker_ready", worker=worker, queues=list(catalogue.queues))
+        listener.start()
+    log.info("worker_stopped", worker=worker)
+    return listener.exitcode or os.EX_OK
 
-    signals.worker_shutting_down.connect(leave, weak=False)
-    runtime.start()
-    log.info("worker_ready", worker=worker, queues=list(catalogue.queues))
+
+def _create_engine(settings: Settings, catalogue: Catalogue) -> Engine:
+    name = settings.worker.engine
     try:
-        app.Worker(
-            pool="threads",
-            concurrency=settings.worker.concurrency,
-            queues=list(catalogue.queues),
-            hostname=worker,
-            loglevel="WARNING",
-            quiet=True,
-            # Workers need not know of each other: the rows are all they share.
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-        ).start()
-    finally:
-        runtime.close()
+        create = resolve_name(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"INFILL_WORKER_ENGINE: {name!r} is no `module:function` that can be imported: {error}"
+        ) from error
+    engine: Engine = create(settings, catalogue)
+    return engine
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 
 import structlog
 
-from common.database import Database
+from common.database import Database, is_unavailable
 from common.domain.job import Claim
+from common.domain.record import JobRecord
 from common.repositories.claims import renew_claims
 from common.repositories.workers import say_alive
 from common.settings import JobSettings
+from worker.presence import Presence
 
 log = structlog.get_logger(__name__)
 
@@ -21,8 +23,8 @@ class Lease:
     Read from the generation's thread, written from the loop's: a plain attribute is enough.
     """
 
-    def __init__(self, claim: Claim) -> None:
-        self.claim = claim
+    def __init__(self, job: JobRecord) -> None:
+        self.job = job
         self.lost = False
 
 
@@ -40,6 +42,7 @@ class Heartbeat:
         self._settings = settings
         self.worker = worker
         self.queues = queues
+        self.postgres = Presence("postgres")
         self._leases: dict[Claim, Lease] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -50,15 +53,15 @@ class Heartbeat:
         return len(self._leases)
 
     @contextmanager
-    def hold(self, claim: Claim) -> Iterator[Lease]:
-        """Keep a claim alive for as long as the block lasts."""
-        lease = Lease(claim)
-        self._leases[claim] = lease
+    def hold(self, job: JobRecord) -> Iterator[Lease]:
+        """Keep the claim of `job` alive for as long as the block lasts."""
+        lease = Lease(job)
+        self._leases[job.claim] = lease
         self._idle.clear()
         try:
             yield lease
         finally:
-            del self._leases[claim]
+            del self._leases[job.claim]
             if not self._leases:
                 self._idle.set()
 
@@ -72,17 +75,28 @@ class Heartbeat:
             await asyncio.sleep(self._settings.heartbeat_seconds)
             try:
                 await self.beat()
-            except Exception:
-                log.exception("heartbeat_failed")
+            except Exception as error:
+                if not is_unavailable(error):
+                    log.exception("heartbeat_failed")
+                else:
+                    self.postgres.missed(error)
 
     async def beat(self) -> None:
         """Renew everything now, and mark what was lost."""
         leases = dict(self._leases)
         async with self._database.statement() as connection:
             await say_alive(connection, self.worker, self.queues)
+            self.postgres.found()
             if not leases:
                 return
             held = await renew_claims(connection, list(leases), self._settings.lease_seconds)
-        for claim in leases.keys() - held:
-            leases[claim].lost = True
-            log.warning("claim_lost", job_id=claim.job_id, attempt=claim.attempt)
+        # Those that were let go meanwhile have ended by our own hand.
+        for claim in (leases.keys() & self._leases.keys()) - held:
+            lease = leases[claim]
+            lease.lost = True
+            log.warning(
+                "claim_lost",
+                job_id=claim.job_id,
+                attempt=claim.attempt,
+                tenant_id=lease.job.tenant_id,
+            )

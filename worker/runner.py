@@ -1,5 +1,6 @@
 """One job from claim to finish; read `_work` from top to bottom."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -8,13 +9,14 @@ from structlog.contextvars import bound_contextvars
 
 from common.clock import utc_now
 from common.database import Database
-from common.domain.errors import ClaimLostError
+from common.domain.errors import ClaimLostError, GenerationStoppedError
 from common.domain.record import JobRecord, JobResult
 from common.metrics import JOBS_ENDED, QUEUE_WAIT_SECONDS
 from common.repositories.claims import claim_job
 from common.repositories.outcomes import succeed
 from common.settings import JobSettings
 from worker.announcer import Announcer
+from worker.generation.pixels import Pixels
 from worker.heartbeat import Heartbeat, Lease
 from worker.patience import keep_trying
 from worker.settlement import Settlement
@@ -42,14 +44,17 @@ class Runner:
         self._settlement = Settlement(database, announcer, settings)
         self._stopping = False
         self._giving_back = False
+        self._fetches: set[asyncio.Timeout] = set()
 
     def stop_claiming(self) -> None:
         """Take no further job; the ones under way go on."""
         self._stopping = True
 
     def give_back(self) -> None:
-        """Stop the jobs under way at their next step and queue them again, at no cost."""
+        """Stop the jobs that have no images yet and queue them again, at no cost."""
         self._giving_back = True
+        for fetch in self._fetches:
+            fetch.reschedule(0)
 
     async def look(self, queue: str) -> int:
         """Work while there is work, beginning with `queue`; give the number of jobs run.
@@ -78,7 +83,7 @@ class Runner:
         job, max_attempts = claimed
         with (
             bound_contextvars(job_id=job.id, attempt=job.attempt, tenant_id=job.tenant_id),
-            self._heartbeat.hold(job.claim) as lease,
+            self._heartbeat.hold(job) as lease,
         ):
             if job.attempt == 1:
                 QUEUE_WAIT_SECONDS.observe((utc_now() - job.created_at).total_seconds())
@@ -92,7 +97,7 @@ class Runner:
 
     async def _work(self, job: JobRecord, lease: Lease) -> None:
         claimed_at = utc_now().timestamp()
-        pixels = await self._stages.fetch(job)
+        pixels = await self._fetch(job)
         fetched_at = utc_now().timestamp()
         drawn = await self._stages.generate(job, pixels, self._should_stop(lease))
         object_keys = await self._stages.upload(job, drawn)
@@ -106,6 +111,20 @@ class Runner:
         generated = drawn.generated
         result = JobResult(object_keys, generated.nsfw, generated.seconds, timeline)
         await self._finish(job, result)
+
+    async def _fetch(self, job: JobRecord) -> Pixels:
+        """Fetch, unless we have to leave: a slow source may take longer than there is time."""
+        limit = asyncio.timeout(0 if self._giving_back else None)
+        self._fetches.add(limit)
+        try:
+            async with limit:
+                return await self._stages.fetch(job)
+        except TimeoutError as error:
+            if limit.expired():
+                raise GenerationStoppedError("the worker is leaving") from error
+            raise
+        finally:
+            self._fetches.discard(limit)
 
     async def _finish(self, job: JobRecord, result: JobResult) -> None:
         ended = await keep_trying(

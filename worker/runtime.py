@@ -3,16 +3,15 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
-from common.catalogue import load_catalogue
-from common.database import Database
+from common.database import Database, is_unavailable
 from common.outbound import Guard
 from common.repositories.workers import say_goodbye
 from common.settings import Settings
@@ -20,109 +19,136 @@ from common.storage import Storage
 from worker.announcer import Announcer
 from worker.generation.engine import Engine
 from worker.heartbeat import Heartbeat
+from worker.rest import rest
 from worker.runner import Runner
 from worker.stages import Stages
 from worker.status import StatusServer
 
 T = TypeVar("T")
 
-START_SECONDS: Final = 60.0
-
 log = structlog.get_logger(__name__)
 
 
 class Runtime:
-    """Everything is async and lives on one loop; Celery's threads only hand over and wait."""
+    """Everything is async and lives on one loop; Celery's threads only hand over and wait.
 
-    def __init__(self, settings: Settings, engine: Engine, *, worker: str) -> None:
-        self._settings = settings
-        self._engine = engine
-        self._worker = worker
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
-        self._background: list[asyncio.Task[None]] = []
+    The loop runs while the `with` block lasts; the block's end waits for the claims under way.
+    """
 
-    def start(self) -> None:
-        """Start the loop and what runs on it.
+    def __init__(
+        self, settings: Settings, engine: Engine, *, worker: str, queues: Sequence[str]
+    ) -> None:
+        """Put the parts together; nothing is connected yet.
 
         Raises:
             ConfigurationError: a setting is wrong.
         """
-        self._thread.start()
-        self._submit(self._start()).result(START_SECONDS)
-
-    def look(self, queue: str) -> int:
-        """Work while there is work; called from Celery's threads."""
-        return self._submit(self._runner.look(queue)).result()
-
-    def stop_claiming(self) -> None:
-        """Begin to leave: claim nothing more, and give back what is not done in time.
-
-        Called from a signal handler: it only schedules.
-        """
-        self._loop.call_soon_threadsafe(self._leave)
-
-    def close(self) -> None:
-        """Stop what runs on the loop, then the loop."""
-        self._submit(self._close()).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _start(self) -> None:
-        settings = self._settings
-        self._database = Database(settings.database, application=f"infill-worker {self._worker}")
+        self._settings = settings
+        self._database = Database(settings.database, application=f"infill-worker {worker}")
         self._redis = connect(settings.redis)
         self._guard = Guard(settings.outbound)
         self._storage = Storage(settings.storage)
-        self._stages = Stages(self._guard, self._storage, self._engine)
+        self._stages = Stages(self._guard, self._storage, engine)
         self._heartbeat = Heartbeat(
-            self._database,
-            settings.jobs,
-            worker=self._worker,
-            queues=load_catalogue(settings.models).queues,
+            self._database, settings.jobs, worker=worker, queues=tuple(queues)
         )
-        announcer = Announcer(self._redis, Doorbell(self._redis, settings.redis))
+        self._announcer = Announcer(self._redis, Doorbell(self._redis, settings.redis))
         self._runner = Runner(
-            self._database, self._stages, announcer, self._heartbeat, settings.jobs
+            self._database, self._stages, self._announcer, self._heartbeat, settings.jobs
         )
         self._status = StatusServer(settings.telemetry, ready=self._ready)
+        self._leaving = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start.
+
+        Raises:
+            ConfigurationError: the status port cannot be had.
+        """
+        self._thread.start()
+        try:
+            self._submit(self._start()).result()
+        except BaseException:
+            self._end_loop()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leave, wait for the claims under way, and stop."""
+        self._submit(self._stop()).result()
+        self._end_loop()
+
+    def look(self, queue: str) -> None:
+        """Work while there is work; called from Celery's threads."""
+        self._submit(self._look(queue)).result()
+
+    def leave(self) -> None:
+        """Claim nothing more, and give back what is not done in time; the second time, at once.
+
+        Called from a signal handler, at any time: it only schedules.
+        """
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._leave)
+
+    async def _start(self) -> None:
         await self._status.start()
-        for endless in (self._heartbeat.run(), self._look_unrung()):
-            self._background.append(asyncio.create_task(endless))
+        self._beating = asyncio.create_task(self._heartbeat.run())
+        self._looking = asyncio.create_task(self._look_unrung())
 
     async def _look_unrung(self) -> None:
         """Look by ourselves now and then: work goes on while Redis is away, or its rings lost."""
-        while True:
+        while not self._leaving.is_set():
             if self._heartbeat.held == 0:
-                try:
-                    await self._runner.look(self._heartbeat.queues[0])
-                except Exception as error:  # noqa: BLE001 Postgres is away: the next look may find it
-                    log.warning("look_failed", error=type(error).__name__)
-            await asyncio.sleep(self._settings.jobs.sweep_seconds)
+                await self._look(self._heartbeat.queues[0])
+            await rest(self._leaving, self._settings.jobs.sweep_seconds)
+
+    async def _look(self, queue: str) -> None:
+        try:
+            await self._runner.look(queue)
+        except Exception as error:
+            if not is_unavailable(error):
+                log.exception("look_failed", queue=queue)
+            else:  # the next look, soon, may find it back
+                self._heartbeat.postgres.missed(error)
 
     async def _ready(self) -> None:
         async with asyncio.timeout(self._settings.database.connect_timeout_seconds):
             await self._heartbeat.beat()
 
     def _leave(self) -> None:
+        if self._leaving.is_set():
+            self._runner.give_back()
+            return
+        log.info("worker_leaving", claims=self._heartbeat.held)
+        self._leaving.set()
         self._runner.stop_claiming()
         self._loop.call_later(self._settings.worker.shutdown_seconds, self._runner.give_back)
 
-    async def _close(self) -> None:
+    async def _stop(self) -> None:
+        if not self._leaving.is_set():
+            self._leave()
+        await self._looking
         await self._heartbeat.idle()
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        self._beating.cancel()
+        await asyncio.gather(self._beating, return_exceptions=True)
         with contextlib.suppress(Exception):  # Postgres is away: our silence will say it
             async with self._database.statement() as connection:
-                await say_goodbye(connection, self._worker)
+                await say_goodbye(connection, self._heartbeat.worker)
+        # What rang while we were leaving was heard here, for nothing.
+        await asyncio.gather(*(self._announcer.waiting(queue) for queue in self._heartbeat.queues))
         await self._status.stop()
         self._stages.close()
         self._storage.close()
         await self._guard.aclose()
         await self._redis.aclose()
         await self._database.aclose()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)

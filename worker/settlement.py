@@ -63,7 +63,8 @@ class Settlement:
                 again = partial(
                     retry_later, claim=job.claim, seconds=seconds, code=code, message=message
                 )
-                await self._write(again)
+                if await self._write(again):
+                    log.info("job_retried_later", code=code, seconds=seconds)
             case GiveUp(code, message):
                 await self._fail(job, code, message)
 

@@ -1,14 +1,15 @@
 """What is done with a claimed job: fetch, generate, upload. No database here."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from common.clock import utc_now
-from common.domain.errors import InfillError
+from common.domain.errors import GenerationStoppedError, InfillError
 from common.domain.objects import result_key
 from common.domain.record import InputImage, JobRecord
 from common.metrics import STAGE_SECONDS
@@ -17,6 +18,8 @@ from common.storage import Storage
 from worker.generation.encode import encode_png
 from worker.generation.engine import Engine, Generated
 from worker.generation.pixels import Pixels, read_pixels
+
+T = TypeVar("T")
 
 # Decoding and encoding release the interpreter's lock: two threads keep the engine fed.
 CODEC_THREADS: Final = 2
@@ -51,8 +54,8 @@ class Stages:
         """
         with STAGE_SECONDS.labels(stage="fetch").time():
             loads = [self._load(field, image) for field, image in job.inputs.items()]
-            data = dict(zip(job.inputs, await asyncio.gather(*loads), strict=True))
-            return await asyncio.get_running_loop().run_in_executor(
+            data = dict(zip(job.inputs, await _together(loads), strict=True))
+            return await _in_thread(
                 self._codec_threads,
                 partial(
                     read_pixels,
@@ -70,9 +73,7 @@ class Stages:
         Raises:
             UnsupportedRequestError, GenerationError, GenerationStoppedError: see `Engine`.
         """
-        return await asyncio.get_running_loop().run_in_executor(
-            self._engine_thread, partial(self._draw, job, pixels, should_stop)
-        )
+        return await _in_thread(self._engine_thread, partial(self._draw, job, pixels, should_stop))
 
     async def upload(self, job: JobRecord, drawn: Drawn) -> tuple[str, ...]:
         """Store the images and give their object keys.
@@ -88,10 +89,10 @@ class Stages:
                 )
                 for index, image in enumerate(drawn.generated.images)
             ]
-            return tuple(await asyncio.gather(*stores))
+            return tuple(await _together(stores))
 
     def close(self) -> None:
-        """Release the threads; a generation under way has been told to stop."""
+        """Release the threads; nothing is under way in them any more."""
         self._engine_thread.shutdown()
         self._codec_threads.shutdown()
 
@@ -105,12 +106,30 @@ class Stages:
             raise
 
     def _draw(self, job: JobRecord, pixels: Pixels, should_stop: Callable[[], bool]) -> Drawn:
+        if should_stop():  # while it waited for the engine
+            raise GenerationStoppedError("told to stop before the first step")
         started_at = utc_now().timestamp()
         with STAGE_SECONDS.labels(stage="generate").time():
             generated = self._engine.generate(job.request, pixels, should_stop=should_stop)
         return Drawn(generated, started_at, utc_now().timestamp())
 
     async def _store(self, key: str, encode: Callable[[], bytes]) -> str:
-        data = await asyncio.get_running_loop().run_in_executor(self._codec_threads, encode)
-        await self._storage.put(key, data)
+        await self._storage.put(key, await _in_thread(self._codec_threads, encode))
         return key
+
+
+async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Run `work` in one of `threads`, its log lines bound to the same job."""
+    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all; at the first trouble drop the others and raise that alone."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except ExceptionGroup as troubles:
+        trouble = troubles.exceptions[0]
+    else:
+        return [task.result() for task in tasks]
+    raise trouble

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from common.domain.errors import ConfigurationError
 from common.settings import TelemetrySettings
 
 REQUEST_SECONDS: Final = 5.0
@@ -35,12 +36,17 @@ class StatusServer:
         """Listen, unless the port is 0.
 
         Raises:
-            OSError: the port is taken or not ours to use.
+            ConfigurationError: the port is taken or not ours to use.
         """
-        if self._settings.status_port:
-            self._server = await asyncio.start_server(
-                self._serve, self._settings.status_host, self._settings.status_port, limit=MAX_HEAD
-            )
+        host, port = self._settings.status_host, self._settings.status_port
+        if not port:
+            return
+        try:
+            self._server = await asyncio.start_server(self._serve, host, port, limit=MAX_HEAD)
+        except (OSError, OverflowError) as error:
+            raise ConfigurationError(
+                f"INFILL_STATUS_HOST, INFILL_STATUS_PORT: cannot listen on {host}:{port}: {error}"
+            ) from error
 
     async def stop(self) -> None:
         """Listen no longer."""

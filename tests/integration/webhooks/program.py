@@ -1,4 +1,4 @@
-"""The dispatcher as it is run: `python -m worker.webhooks`, in a process of its own."""
+"""A dispatcher or a worker as it is run: in a process of its own."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def environment(database_url: str, redis_url: str, bucket: StorageSettings) -> d
 
 @dataclass(slots=True)
 class Program:
-    """A running dispatcher and what it has said."""
+    """A running process and what it has said."""
 
     process: Process
     lines: list[dict[str, Any]]
@@ -53,12 +53,14 @@ class Program:
 
 
 @asynccontextmanager
-async def running(settings: dict[str, str]) -> AsyncIterator[Program]:
+async def running(
+    settings: dict[str, str], module: str = "worker.webhooks"
+) -> AsyncIterator[Program]:
     """Run it while the block lasts."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "worker.webhooks",
+        module,
         env=os.environ | settings,  # noqa: TID251 - what Python itself needs to start
         stdout=PIPE,
     )

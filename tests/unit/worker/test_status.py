@@ -4,6 +4,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from common.domain.errors import ConfigurationError
+from common.metrics import DELIVERY_SECONDS
 from common.settings import TelemetrySettings
 from deploy.local.ports import free_port
 from worker.status import MAX_HEAD, StatusServer
@@ -65,7 +67,7 @@ async def test_metrics_are_in_the_collectors_format() -> None:
     async with serving() as port:
         answer = await ask(port, "GET /metrics HTTP/1.1\r\n\r\n")
     assert "Content-Type: text/plain; version=" in answer
-    assert "# TYPE infill_delivery_seconds histogram" in answer
+    assert f"# TYPE {DELIVERY_SECONDS.describe()[0].name} histogram" in answer
 
 
 async def test_health_does_not_depend_on_readiness() -> None:
@@ -88,3 +90,14 @@ async def test_port_0_switches_it_off() -> None:
     server = StatusServer(TelemetrySettings(status_port=0), ready=always)
     await server.start()
     await server.stop()
+
+
+@pytest.mark.parametrize("port", [None, 70_000])
+async def test_a_port_that_cannot_be_had_is_named(port: int | None) -> None:
+    async with serving() as taken:
+        wanted = port or taken
+        server = StatusServer(TelemetrySettings(status_port=wanted), ready=always)
+        with pytest.raises(
+            ConfigurationError, match=rf"INFILL_STATUS_PORT: .*127\.0\.0\.1:{wanted}"
+        ):
+            await server.start()

@@ -1,0 +1,101 @@
+"""Running a worker's parts inside the test, and reading what they wrote."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redis.asyncio import Redis
+
+from common.broker.doorbell import Doorbell
+from common.database import Database
+from common.domain.record import InputImage
+from common.models import Delivery, UsageEntry
+from common.outbound import Guard
+from common.settings import JobSettings, RedisSettings
+from common.storage import Storage
+from tests.integration.repositories.books import LONG_AGO, REQUEST, Books
+from tests.integration.webhooks.conftest import LOOPBACK_OPEN
+from tests.integration.worker.engine import StudioEngine
+from tests.integration.worker.gallery import Gallery
+from tests.integration.worker.studio import Studio
+from worker.announcer import Announcer
+from worker.generation.engine import Engine
+from worker.heartbeat import Heartbeat
+from worker.runner import Runner
+from worker.stages import Stages
+
+QUEUES = ("one", "two")
+PROMPT = "a cat nobody may read of"
+HOOK = "https://caller.test/hook?token=hush"
+SETTINGS = JobSettings(retry_seconds=100)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One worker's."""
+
+    runner: Runner
+    heartbeat: Heartbeat
+    stages: Stages
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a worker is made of, and the rows it works on; any part can be exchanged."""
+
+    database: Database
+    redis: Redis
+    storage: Storage
+    books: Books
+    gallery: Gallery
+    studio: Studio
+    jobs: JobSettings = SETTINGS
+    image_timeout_seconds: float = 20.0
+
+    def having(self, **changes: Any) -> "Workshop":
+        return replace(self, **changes)
+
+    @asynccontextmanager
+    async def worker(self, name: str = "w1", engine: Engine | None = None) -> AsyncIterator[Parts]:
+        """Put a worker together; its heart beats when told to."""
+        rules = LOOPBACK_OPEN.model_copy(
+            update={"image_timeout_seconds": self.image_timeout_seconds}
+        )
+        guard = Guard(rules)
+        stages = Stages(guard, self.storage, engine or StudioEngine(self.studio.folder))
+        heartbeat = Heartbeat(self.database, self.jobs, worker=name, queues=QUEUES)
+        announcer = Announcer(self.redis, Doorbell(self.redis, RedisSettings()))
+        runner = Runner(self.database, stages, announcer, heartbeat, self.jobs)
+        try:
+            yield Parts(runner, heartbeat, stages)
+        finally:
+            stages.close()
+            await guard.aclose()
+
+    def pictures(self, init: str = "init.png", mask: str = "mask.png") -> dict[str, InputImage]:
+        """Name two pictures of the gallery as inputs."""
+        return {
+            "init_image": InputImage(url=self.gallery.url(init)),
+            "mask_image": InputImage(url=self.gallery.url(mask)),
+        }
+
+    async def queued(self, **changes: Any) -> int:
+        """Record an inpaint job of two small images; fields of its request may be changed too."""
+        request = REQUEST
+        asked: dict[str, Any] = {"width": 64, "height": 64, "prompt": PROMPT, "model": QUEUES[0]}
+        asked |= changes.pop("asked", {})
+        fields = {"inputs": self.pictures(), "queue": asked["model"], "webhook_url": HOOK}
+        return await self.books.queued(**fields | {"request": replace(request, **asked)} | changes)
+
+    async def age_lease(self, job_id: int) -> None:
+        """Make its worker look dead."""
+        await self.books.set_job(job_id, lease_expires_at=LONG_AGO)
+
+    async def traces(self, job_id: int) -> tuple[int, int]:
+        """Count the job's deliveries and its usage entries."""
+        deliveries, usage = await self.books.rows(Delivery), await self.books.rows(UsageEntry)
+        return (
+            sum(row["job_id"] == job_id for row in deliveries),
+            sum(row["job_id"] == job_id for row in usage),
+        )
