@@ -1,0 +1,141 @@
+"""Gateways for tests: the real application over real stores, and what workers do to its jobs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient
+from pydantic import SecretStr
+
+from api.app import create_app
+from api.services import Services
+from common import tenancy
+from common.broker.completion import announce_ended
+from common.domain.job import Claim
+from common.domain.objects import result_key
+from common.domain.record import JobRecord, JobResult
+from common.repositories.claims import claim_job
+from common.repositories.outcomes import Ended, fail, succeed
+from common.settings import (
+    DatabaseSettings,
+    GatewaySettings,
+    ModelSettings,
+    OutboundSettings,
+    RedisSettings,
+    Settings,
+    StorageSettings,
+    WebhookSettings,
+)
+
+PEPPER = "pepper-of-tests"
+QUEUE = "standin-inpainting"
+URL = "https://example.com/a.png"
+BODY: dict[str, Any] = {"prompt": "a cat on a bench", "init_image": URL, "mask_image": URL}
+PUBLIC = "https://infill.example.com"
+PIXELS = b"\x89PNG drawn"
+
+
+def make_settings(
+    database_url: str, redis_url: str, bucket: StorageSettings, **gateway: Any
+) -> Settings:
+    """Give settings of one gateway; `gateway` changes its own section."""
+    settings = Settings()
+    settings.database = DatabaseSettings(
+        url=SecretStr(database_url), pool_size=4, connect_timeout_seconds=1.0
+    )
+    settings.redis = RedisSettings(url=SecretStr(redis_url), timeout_seconds=0.5)
+    settings.storage = bucket
+    settings.outbound = OutboundSettings(image_max_bytes=1000)
+    settings.webhooks = WebhookSettings()
+    settings.models = ModelSettings(serve=("standin-inpainting", "standin"))
+    given = {"sync_wait_seconds": 0.0, "max_body_bytes": 10_000, "public_url": PUBLIC + "/"}
+    settings.gateway = GatewaySettings(**{**given, "api_key_pepper": PEPPER, **gateway})
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One gateway, a client of it, and a tenant's key."""
+
+    app: FastAPI
+    services: Services
+    client: AsyncClient
+    key: str
+
+    async def post(self, path: str, fields: dict[str, Any] | None = None, **headers: str) -> Any:
+        """POST JSON to a v3 route with the tenant's key and give the body of the answer."""
+        answer = await self.client.post(
+            f"/api/v3/{path}", json={"key": self.key, **(fields or {})}, headers=headers
+        )
+        assert answer.status_code == 200
+        return answer.json()
+
+    async def claim(self, queue: str = QUEUE) -> JobRecord:
+        """Take a job as a worker does."""
+        async with self.services.database.transaction() as connection:
+            taken = await claim_job(connection, queues=[queue], worker="w", lease_seconds=60)
+        assert taken is not None
+        return taken[0]
+
+    async def draw(self, job: JobRecord, *, seconds: float = 1.5) -> None:
+        """End a job as a worker does that has drawn it."""
+        keys = tuple(
+            result_key(job.tenant_id, job.file_prefix, job.attempt, index)
+            for index in range(job.request.samples)
+        )
+        for key in keys:
+            await self.services.storage.put(key, PIXELS)
+        result = JobResult(keys, (False,) * len(keys), seconds, {"claimed": 1.0})
+        async with self.services.database.transaction() as connection:
+            ended = await succeed(connection, job.claim, result)
+        await self._announce(ended)
+
+    async def give_up(self, claim: Claim, message: str) -> None:
+        """End a job as a worker does that cannot draw it."""
+        async with self.services.database.transaction() as connection:
+            ended = await fail(connection, claim, code="fetch_rejected", message=message)
+        await self._announce(ended)
+
+    async def _announce(self, ended: Ended | None) -> None:
+        assert ended is not None
+        await announce_ended(self.services.redis, ended.file_prefix)
+
+    async def count_jobs(self) -> int:
+        """Count all jobs."""
+        async with self.services.database.statement() as connection:
+            result = await connection.exec_driver_sql("SELECT count(*) FROM jobs")
+            return int(result.scalar_one())
+
+    async def read_column(self, column: str, job_id: int) -> Any:
+        """Read one column of a job's row."""
+        async with self.services.database.statement() as connection:
+            result = await connection.exec_driver_sql(
+                f"SELECT {column} FROM jobs WHERE id = $1",  # noqa: S608 - a name from a test
+                (job_id,),
+            )
+            return result.scalar_one()
+
+
+async def new_key(services: Services, tenant: str) -> str:
+    """Make a tenant and give its API key."""
+    await tenancy.create_tenant(services.database, tenant)
+    return (await tenancy.issue_key(services.database, tenant, "first", PEPPER)).key
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """Start a gateway, without a socket, with one tenant."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        services: Services = app.state.services
+        transport = ASGITransport(app=app)
+        async with AsyncClient(transport=transport, base_url="http://gateway") as client:
+            yield Gateway(app, services, client, await new_key(services, "alice"))
+
+
+def prefix_of(answer: Any) -> UUID:
+    """Give the file prefix an answer tells."""
+    return UUID(answer["meta"]["file_prefix"])

@@ -1,0 +1,104 @@
+import pytest
+
+from common.domain.delivery import DeliveryState
+from common.repositories.workers import say_alive
+from tests.integration.api.gateways import BODY, QUEUE, URL, Gateway, new_key
+
+NOT_FOUND = {
+    "status": "failed",
+    "id": 0,
+    "message": "Request not found",
+    "messege": "Request not found",
+    "output": [],
+}
+
+
+@pytest.mark.parametrize(
+    "job_id", ["999999", "0", "-1", "abc", "1.5", "٣", "9" * 30, str(2**63), "1;drop"]
+)
+async def test_what_is_no_job_of_theirs(gateway: Gateway, job_id: str) -> None:
+    assert await gateway.post(f"fetch/{job_id}") == NOT_FOUND
+
+
+async def test_another_tenants_job_is_as_absent(gateway: Gateway) -> None:
+    job = await gateway.post("inpaint", BODY)
+    stranger = await new_key(gateway.services, "bob")
+    assert await gateway.post(f"fetch/{job['id']}", {"key": stranger}) == NOT_FOUND
+    # Clients send the whole first request again.
+    assert (await gateway.post(f"fetch/{job['id']}", BODY))["id"] == job["id"]
+
+
+async def test_a_job_from_queued_to_succeeded(gateway: Gateway) -> None:
+    asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
+    path = f"fetch/{asked['id']}"
+    assert (await gateway.post(path))["future_links"][0].count("-1-0.png") == 1
+    job = await gateway.claim()
+    running = await gateway.post(path)
+    assert (running["status"], running["webhook_status"]) == ("processing", "pending")
+    assert running["future_links"][0].count("-1-0.png") == 1
+    await gateway.draw(job)
+    done = await gateway.post(path)
+    assert (done["status"], done["webhook_status"]) == ("success", "pending")
+    assert done["meta"] == asked["meta"]
+
+
+@pytest.mark.parametrize(
+    ("state", "failures", "told"),
+    [
+        (DeliveryState.PENDING, 0, "pending"),
+        (DeliveryState.PENDING, 2, "retrying"),
+        (DeliveryState.DELIVERED, 2, "delivered"),
+        (DeliveryState.EXHAUSTED, 9, "exhausted"),
+        (DeliveryState.DISCARDED, 1, "exhausted"),
+    ],
+)
+async def test_where_the_webhook_stands(
+    gateway: Gateway, state: DeliveryState, failures: int, told: str
+) -> None:
+    asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
+    await gateway.draw(await gateway.claim())
+    async with gateway.services.database.statement() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE deliveries SET state = $1, failures = $2", (state.value, failures)
+        )
+    assert (await gateway.post(f"fetch/{asked['id']}"))["webhook_status"] == told
+
+
+async def test_a_canceled_job_has_failed(gateway: Gateway) -> None:
+    asked = await gateway.post("inpaint", BODY)
+    async with gateway.services.database.statement() as connection:
+        await connection.exec_driver_sql("UPDATE jobs SET state = 'canceled'")
+    answer = await gateway.post(f"fetch/{asked['id']}")
+    assert (answer["status"], answer["message"]) == ("failed", "the job failed")
+
+
+async def test_the_load_of_an_idle_installation(gateway: Gateway) -> None:
+    assert await gateway.post("system_load") == {"queue_num": 0, "queue_time": 0, "status": "ok"}
+
+
+async def test_the_load_follows_what_is_accepted(gateway: Gateway) -> None:
+    await gateway.post("system_load")  # measured here; what is accepted afterwards is added
+    for _ in range(3):
+        await gateway.post("inpaint", BODY)
+    await gateway.post("text2img", {"prompt": "a lake"})
+    load = await gateway.post("system_load")
+    # 3 jobs of 5.5 units, half a second each while nothing has been measured.
+    assert load == {"queue_num": 4, "queue_time": 9, "status": "ok"}
+
+
+async def test_estimates_come_from_measured_speed_and_place(gateway: Gateway) -> None:
+    async with gateway.services.database.statement() as connection:
+        await say_alive(connection, "worker-1", [QUEUE])
+    first = await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})
+    assert first["tip"].startswith("Nothing has been measured yet")
+    await gateway.draw(await gateway.claim(), seconds=21.0)  # a second for each unit
+    gateway.services.estimates._measured.clear()  # as if two seconds had passed
+    jobs = [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})] * 1
+    jobs += [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})]
+    assert [job["eta"] for job in jobs] == [21, 42]
+    assert jobs[0]["tip"].startswith("Your job is on its way")
+    gateway.services.estimates._measured.clear()
+    again = [(await gateway.post(f"fetch/{job['id']}"))["eta"] for job in jobs]
+    assert again == [21, 42]
+    await gateway.claim()
+    assert (await gateway.post(f"fetch/{jobs[0]['id']}"))["eta"] in {20, 21}

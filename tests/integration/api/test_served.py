@@ -1,0 +1,113 @@
+"""Through a socket: what only a real server shows."""
+
+import asyncio
+import socket
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import SecretStr
+
+from common.settings import Settings, StorageSettings, WebhookSettings
+from common.webhook_keys import load_signing_key, new_signing_key
+from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
+
+
+@asynccontextmanager
+async def served(gateway: Gateway) -> AsyncIterator[int]:
+    """Serve an opened gateway on a free port of loopback, and give the port."""
+    config = uvicorn.Config(
+        gateway.app, lifespan="off", log_config=None, access_log=False, loop="none"
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        task = asyncio.create_task(server._serve([listening]))  # `serve` would take the signals
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def exchange(port: int, *pieces: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.writelines(pieces)
+    answer = await reader.read(65536)
+    writer.close()
+    return answer
+
+
+async def test_a_chunked_body_too_large_is_cut_off(gateway: Gateway) -> None:
+    head = (
+        b"POST /api/v3/inpaint HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"transfer-encoding: chunked\r\n\r\n"
+    )
+    chunk = b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
+    async with served(gateway) as port:
+        answer = await exchange(port, head, chunk, chunk, chunk)
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b'"status":"error"' in answer
+
+
+async def test_a_caller_who_hangs_up_is_not_waited_for(
+    database_url: str, redis_url: str, bucket: StorageSettings
+) -> None:
+    settings = make_settings(database_url, redis_url, bucket, sync_wait_seconds=60)
+    async with open_gateway(settings) as gateway, served(gateway) as port:
+        payload = gateway.client.build_request(
+            "POST", "/", json={"key": gateway.key, **BODY}
+        ).content
+        head = (
+            "POST /api/v3/inpaint HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(payload)}\r\n\r\n"
+        )
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head.encode() + payload)
+        listening = gateway.services.listener._waiting  # to know that the caller waits
+        async with asyncio.timeout(10):
+            while not await gateway.count_jobs():
+                pass
+            assert listening
+            writer.close()
+            while listening:
+                await gateway.count_jobs()
+
+
+async def test_health_numbers_and_documentation(gateway: Gateway) -> None:
+    await gateway.post("inpaint", BODY)
+    await gateway.post("inpaint", {})
+    ready = await gateway.client.get("/readyz")
+    assert ready.json() == {"status": "ok", "database": "ok", "redis": "ok"}
+    numbers = (await gateway.client.get("/metrics")).text
+    route = 'route="/api/v3/inpaint"'
+    for outcome in ("processing", "invalid_fields"):
+        assert f'infill_requests_total{{outcome="{outcome}",{route}}}' in numbers
+    assert "infill_submit_seconds_count" in numbers
+    documentation = (await gateway.client.get("/openapi.json")).json()
+    described = documentation["paths"]["/api/v3/inpaint"]["post"]["requestBody"]["content"]
+    assert len(described) == 3
+    assert (await gateway.client.get("/docs")).status_code == 200
+
+
+async def test_a_made_up_path_never_becomes_a_label(gateway: Gateway) -> None:
+    await gateway.client.get("/some-made-up-path")
+    assert "some-made-up-path" not in (await gateway.client.get("/metrics")).text
+
+
+async def test_public_keys_for_receivers(settings: Settings) -> None:
+    signing_key = new_signing_key()
+    settings.webhooks = WebhookSettings(signing_key=SecretStr(signing_key))
+    async with open_gateway(settings) as gateway:
+        (key,) = (await gateway.client.get("/.well-known/infill-webhook-keys")).json()["keys"]
+    assert key["alg"] == "ed25519"
+    assert key["public_key"].startswith("whpk_")
+    public = b64decode(key["public_key"].removeprefix("whpk_"))
+    private = load_signing_key(signing_key)
+    Ed25519PublicKey.from_public_bytes(public).verify(private.sign(b"said"), b"said")
+
+
+async def test_no_public_keys_without_a_signing_key(gateway: Gateway) -> None:
+    answer = await gateway.client.get("/.well-known/infill-webhook-keys")
+    assert answer.json() == {"keys": []}

@@ -1,0 +1,48 @@
+"""How a gateway process starts."""
+
+import pytest
+from fastapi import FastAPI
+
+from api import app as module
+from common.settings import Settings
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The processes logs were configured for, in place of configuring this one's."""
+    names: list[str] = []
+    monkeypatch.setattr(module, "configure_logging", lambda _, process: names.append(process))
+    return names
+
+
+def test_a_process_starts_from_its_environment(configured: list[str]) -> None:
+    assert isinstance(module.create_app(), FastAPI)
+    assert configured == ["gateway"]
+
+
+def test_settings_given_leave_the_logs_alone(configured: list[str]) -> None:
+    assert isinstance(module.create_app(Settings()), FastAPI)
+    assert not configured
+
+
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("INFILL_DATABASE_POOL_SIZE", "none", "INFILL_DATABASE_POOL_SIZE"),
+        ("INFILL_SYNC_WAIT_SECONDS", "-1", "INFILL_SYNC_WAIT_SECONDS"),
+        ("INFILL_MODELS_FILE", "/nowhere/models.toml", "cannot read the models file"),
+        ("INFILL_WEBHOOK_SIGNING_KEY", "secret-words", "INFILL_WEBHOOK_SIGNING_KEY"),
+        ("INFILL_OUTBOUND_DENIED_HOSTS", '["é\\u0000"]', "INFILL_OUTBOUND_DENIED_HOSTS"),
+    ],
+)
+def test_a_bad_setting_ends_it_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as caught:
+        module.create_app()
+    assert str(caught.value).startswith("infill gateway: ")
+    assert told in str(caught.value)
+    assert "secret-words" not in str(caught.value)
+    assert caught.value.__suppress_context__

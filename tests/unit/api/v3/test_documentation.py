@@ -1,0 +1,43 @@
+"""The examples callers copy have to work."""
+
+import json
+
+import pytest
+
+from api.v3.documentation import ANSWERS, BODIES, REQUESTS, described
+from api.v3.fields import Admission
+from api.v3.requests import read_body
+from common.outbound import Guard
+from common.settings import OutboundSettings
+from tests.unit.api.v3.test_requests import model
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_the_example_requests_are_right(name: str) -> None:
+    admission = Admission(Guard(OutboundSettings()), 100, model())
+    assert read_body(BODIES[name], REQUESTS[name], admission).width == 512
+    assert set(REQUESTS[name]) - {"key"} <= {
+        field.alias or key for key, field in BODIES[name].model_fields.items()
+    }
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_every_route_shows_three_carriers_and_all_answers(name: str) -> None:
+    told = described(name)
+    carriers = told["openapi_extra"]["requestBody"]["content"]
+    assert set(carriers) == {
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    }
+    assert all("key" in carrier["schema"]["properties"] for carrier in carriers.values())
+    assert told["responses"][200]["content"]["application/json"]["examples"].keys() == (
+        ANSWERS[name].keys()
+    )
+    assert json.dumps(told)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_answers_of_every_kind_are_shown(name: str) -> None:
+    statuses = {answer["status"] for answer in ANSWERS[name].values()}
+    assert statuses == {"success", "processing", "failed", "error"}

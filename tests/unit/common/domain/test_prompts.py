@@ -1,0 +1,45 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.domain.prompts import ANYTHING, SUBJECTS, enhance, find_subject
+
+
+@pytest.mark.parametrize(
+    ("prompt", "index"),
+    [
+        ("an oil painting of a cat", 0),
+        ("portrait of an old woman", 1),
+        ("two Cats sitting on a bench", 2),
+        ("a kitchen", 3),
+        ("misty MOUNTAINS above a lake", 4),
+        ("a slice of chocolate cake", 5),
+        ("a red car", 6),
+    ],
+)
+def test_what_a_prompt_is_about(prompt: str, index: int) -> None:
+    assert find_subject(prompt) is SUBJECTS[index]
+
+
+@pytest.mark.parametrize("prompt", ["", "xyzzy", "кот на скамейке", "猫"])
+def test_what_is_not_understood_gets_a_general_style(prompt: str) -> None:
+    assert find_subject(prompt) is ANYTHING
+
+
+@pytest.mark.parametrize("subject", [*SUBJECTS, ANYTHING])
+def test_every_choice_of_a_subject_is_drawn_by_some_seed(subject: object) -> None:
+    prompt = " ".join(sorted(getattr(subject, "words", ())))
+    drawn = " ".join(enhance(prompt, seed) for seed in range(60))
+    for part in ("looks", "lights", "finishes"):
+        assert all(choice in drawn for choice in getattr(subject, part))
+
+
+@given(st.text(max_size=200), st.integers(0, 2**32 - 1))
+def test_a_style_is_appended_and_the_same_for_the_same_seed(prompt: str, seed: int) -> None:
+    enhanced = enhance(prompt, seed)
+    assert enhanced.startswith(prompt.rstrip(" ,.;") + ", ")
+    assert enhanced == enhance(prompt, seed)
+
+
+def test_an_end_of_sentence_is_not_doubled() -> None:
+    assert enhance("A cat.", 1).startswith("A cat, ")
