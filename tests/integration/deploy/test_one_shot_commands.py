@@ -1,0 +1,90 @@
+"""`infill migrate` and `infill bucket`: harmless to repeat, and clear when a part is away."""
+
+import asyncio
+import sys
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from click.testing import CliRunner
+from types_boto3_s3 import S3Client
+
+from common.domain.errors import ConfigurationError, StorageUnavailableError
+from common.settings import StorageSettings
+from deploy.cli import infill
+from deploy.local.ports import LOOPBACK, free_port
+from tests.conftest import Servers
+
+
+async def run(*arguments: str) -> str:
+    """Run a command beside this loop: it opens one of its own."""
+
+    def invoke() -> str:
+        return CliRunner().invoke(infill, arguments, catch_exceptions=False).output
+
+    return await asyncio.to_thread(invoke)
+
+
+@pytest.fixture
+async def empty_database_url(servers: Servers) -> str:
+    name = f"empty_{uuid4().hex}"
+    await servers.postgres.ensure_database(name)
+    return servers.postgres.url(name)
+
+
+def name_store(monkeypatch: pytest.MonkeyPatch, settings: StorageSettings) -> None:
+    assert settings.endpoint_url is not None
+    monkeypatch.setenv("INFILL_S3_ENDPOINT_URL", settings.endpoint_url)
+    monkeypatch.setenv("INFILL_S3_ACCESS_KEY_ID", settings.access_key_id)
+    secret = settings.secret_access_key.get_secret_value()
+    monkeypatch.setenv("INFILL_S3_SECRET_ACCESS_KEY", secret)
+    monkeypatch.setenv("INFILL_S3_BUCKET", settings.bucket)
+
+
+async def test_an_empty_database_is_brought_up_to_date(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFILL_DATABASE_URL", empty_database_url)
+    assert await run("migrate") == "the database is up to date\n"
+    assert await run("migrate") == "the database is up to date\n"
+    connection = await asyncpg.connect(empty_database_url)
+    assert await connection.fetchval("SELECT count(*) FROM jobs") == 0
+    await connection.close()
+
+
+async def test_two_at_once_do_no_harm(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFILL_DATABASE_URL", empty_database_url)
+    command = (sys.executable, "-m", "deploy.cli", "migrate")
+    both = [await asyncio.create_subprocess_exec(*command) for _ in range(2)]
+    assert [await process.wait() for process in both] == [0, 0]
+
+
+async def test_migrating_without_postgres_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFILL_DATABASE_URL", f"postgresql://x@{LOOPBACK}:{free_port()}/x")
+    with pytest.raises(ConfigurationError, match="Postgres cannot be reached"):
+        await run("migrate")
+
+
+async def test_the_bucket_is_made_and_left_alone(
+    servers: Servers, s3_client: S3Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"made-{uuid4().hex}"
+    name_store(monkeypatch, servers.s3.settings(name))
+    assert await run("bucket") == f"the bucket {name} is there\n"
+    await asyncio.to_thread(s3_client.put_object, Bucket=name, Key="kept", Body=b"x")
+    assert await run("bucket") == f"the bucket {name} is there\n"
+    listed = await asyncio.to_thread(s3_client.list_objects_v2, Bucket=name)
+    assert [entry["Key"] for entry in listed["Contents"]] == ["kept"]
+
+
+async def test_a_store_that_refuses_is_told(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = servers.s3.settings(f"never-{uuid4().hex}")
+    name_store(monkeypatch, settings)
+    monkeypatch.setenv("INFILL_S3_SECRET_ACCESS_KEY", "another")
+    with pytest.raises(StorageUnavailableError) as told:
+        await run("bucket")
+    assert "CreateBucket" in told.value.detail

@@ -1,0 +1,54 @@
+"""The commands production runs start while every store is away, say so, and end when told."""
+
+import os
+from pathlib import Path
+from signal import Signals
+
+import pytest
+
+from deploy.local.child import Child
+from deploy.local.http_check import answers_ok
+from deploy.local.ports import LOOPBACK, free_port
+from deploy.local.processes import Supervisor
+from deploy.local.stack import dispatcher_process, gateway_process
+
+
+@pytest.fixture(autouse=True)
+def stores_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = free_port()
+    monkeypatch.setenv("INFILL_DATABASE_URL", f"postgresql://x@{LOOPBACK}:{nobody}/x")
+    monkeypatch.setenv("INFILL_REDIS_URL", f"redis://{LOOPBACK}:{nobody}/0")
+    monkeypatch.setenv("INFILL_S3_ENDPOINT_URL", f"http://{LOOPBACK}:{nobody}")
+
+
+async def ends_well(folder: Path, child: Child, port: int) -> None:
+    async with Supervisor(folder) as supervisor:
+        pid = await supervisor.start(child)
+        assert await answers_ok(port, "/healthz")
+        assert not await answers_ok(port, "/readyz")
+        os.kill(pid, Signals.SIGTERM)
+        death = await supervisor.wait_for_death()
+    # uvicorn sends itself the signal once more when everything is closed.
+    assert death.exit_code in {0, -Signals.SIGTERM}
+    assert f'"event":"{child.name}_stopped"' in str(death)
+
+
+def alive(child: Child, port: int) -> Child:
+    """Wait for the process to live, not to be ready: it cannot be."""
+    return Child(
+        name=child.name,
+        command=child.command,
+        environment=child.environment,
+        ready=lambda: answers_ok(port, "/healthz"),
+    )
+
+
+async def test_a_gateway(tmp_path: Path) -> None:
+    port = free_port()
+    await ends_well(tmp_path, alive(gateway_process(port), port), port)
+
+
+async def test_a_dispatcher(tmp_path: Path) -> None:
+    child = dispatcher_process()
+    port = int(child.environment["INFILL_STATUS_PORT"])
+    await ends_well(tmp_path, alive(child, port), port)
