@@ -8,6 +8,7 @@ import orjson
 from asyncpg import InterfaceError, PostgresError
 from asyncpg.exceptions import IntegrityConstraintViolationError, SyntaxOrAccessError
 from sqlalchemy import PoolProxiedConnection, make_url
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -23,6 +24,8 @@ from common.direct import DirectConnection, DirectStatements
 from common.settings import DatabaseSettings
 
 SECONDS_TO_MILLISECONDS = 1000
+
+DriverError = AsyncAdapt_asyncpg_dbapi.Error
 
 
 def is_unavailable(error: Exception) -> bool:
@@ -101,15 +104,21 @@ class Database:
 
         A connection Postgres has closed in the meantime, as after its restart, is not given out.
         """
-        checkout = await self.engine.raw_connection()
+        checkout = await self._check_out()
         while _driver(checkout).is_closed():
             await greenlet_spawn(checkout.invalidate)
-            checkout = await self.engine.raw_connection()
+            checkout = await self._check_out()
         try:
             yield DirectConnection(_driver(checkout), self._direct)
         finally:
             lost = _driver(checkout).is_closed()
             await greenlet_spawn(checkout.invalidate if lost else checkout.close)
+
+    async def _check_out(self) -> PoolProxiedConnection:
+        try:
+            return await self.engine.raw_connection()
+        except DriverError as error:  # below the layer that makes SQLAlchemy's own errors of them
+            raise ConnectionError("no connection to Postgres") from error
 
     async def aclose(self) -> None:
         """Close every connection."""

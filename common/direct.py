@@ -48,6 +48,7 @@ class Rows:
 class _Prepared:
     text: str
     names: Sequence[str]
+    constants: Mapping[str, Any]
     binders: Sequence[Convert]
     readers: Sequence[Convert]
 
@@ -67,16 +68,12 @@ class DirectStatements:
         return known
 
     def _compile(self, statement: Any, names: Sequence[str]) -> _Prepared:
-        compiled: SQLCompiler = statement.compile(
-            dialect=self._dialect,
-            column_keys=list(names),
-            # What must stand in the text stands in it for good: states, limits.
-            compile_kwargs={"render_postcompile": True},
-        )
+        compiled: SQLCompiler = statement.compile(dialect=self._dialect, column_keys=list(names))
         order = compiled.positiontup or []
         return _Prepared(
             text=str(compiled),
             names=order,
+            constants={name: compiled.binds[name].effective_value for name in order},
             binders=[
                 self._implementation(compiled.binds[name].type).bind_processor(self._dialect)
                 for name in order
@@ -101,8 +98,9 @@ class DirectConnection:
     async def execute(self, statement: Any, parameters: Mapping[str, Any], /) -> Rows:
         """Run a statement that is a module's constant, with values for all its parameters."""
         prepared = self._statements.prepare(statement, list(parameters))
+        given = {**prepared.constants, **parameters}
         values = [
-            parameters[name] if bind is None else bind(parameters[name])
+            given[name] if bind is None else bind(given[name])
             for name, bind in zip(prepared.names, prepared.binders, strict=True)
         ]
         found = await self._driver.fetch(prepared.text, *values)

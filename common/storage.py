@@ -14,6 +14,7 @@ from urllib.parse import quote
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.handlers import add_expect_header
 
 from common.clock import utc_now
 from common.domain.errors import StorageUnavailableError
@@ -55,6 +56,9 @@ class Storage:
                 response_checksum_validation="when_required",
             ),
         )
+        # boto3 asks the store for leave before each upload (Expect: 100-continue): a second round
+        # trip for objects that are small and that no store of ours refuses.
+        self._client.meta.events.unregister("before-call.s3", add_expect_header)
         self._presigner = Presigner(
             endpoint_url=settings.presigned_endpoint_url or self._client.meta.endpoint_url,
             bucket=settings.bucket,

@@ -1,7 +1,7 @@
 """One job from claim to finish; read `_work` from top to bottom."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -63,23 +63,26 @@ class Runner:
         """
         queues = self._heartbeat.queues
         turn = queues.index(queue) if queue in queues else 0
-        ran = missed = 0
-        while missed < len(queues) and not self._stopping:
-            found = await self._run_next(queues[turn])
-            ran, missed = (ran + 1, 0) if found else (ran, missed + 1)
-            turn = (turn + 1) % len(queues)
+        ran = 0
+        while not self._stopping:
+            found = await self._run_next([*queues[turn:], *queues[:turn]])
+            if found is None:
+                break
+            turn = (queues.index(found) + 1) % len(queues)
+            ran += 1
         return ran
 
-    async def _run_next(self, queue: str) -> bool:
-        async with self._database.statement() as connection:
+    async def _run_next(self, queues: Sequence[str]) -> str | None:
+        """Run one job; give the queue it came from, None if there was none."""
+        async with self._database.direct() as connection:
             claimed = await claim_job(
                 connection,
-                queue=queue,
+                queues=queues,
                 worker=self._heartbeat.worker,
                 lease_seconds=self._settings.lease_seconds,
             )
         if claimed is None:
-            return False
+            return None
         job, max_attempts = claimed
         with (
             bound_contextvars(job_id=job.id, attempt=job.attempt, tenant_id=job.tenant_id),
@@ -87,13 +90,13 @@ class Runner:
         ):
             if job.attempt == 1:
                 QUEUE_WAIT_SECONDS.observe((utc_now() - job.created_at).total_seconds())
-            log.info("job_claimed", queue=queue)
+            log.info("job_claimed", queue=job.queue)
             try:
                 await self._work(job, lease)
             except Exception as error:  # noqa: BLE001 whatever happened, the row has to say so
                 lost = ClaimLostError("taken back") if lease.lost else error
                 await self._settlement.settle(job, max_attempts, lost)
-        return True
+        return job.queue
 
     async def _work(self, job: JobRecord, lease: Lease) -> None:
         claimed_at = utc_now().timestamp()

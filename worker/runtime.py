@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 import structlog
+import uvloop
 
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
@@ -58,7 +59,7 @@ class Runtime:
         )
         self._status = StatusServer(settings.telemetry, ready=self._ready)
         self._leaving = asyncio.Event()
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
 
     def __enter__(self) -> Self:

@@ -3,7 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Double, Update, bindparam, func, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Text,
+    Update,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.direct import Executor
@@ -13,21 +26,26 @@ from common.models import Job
 from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of, job_record
 
 # The size is part of the statement's text: with a bound LIMIT Postgres settles on a generic plan.
-ONE = literal(1, literal_execute=True)
+ONE: ColumnElement[int] = literal_column("1")
 
 
-_BEST = (
+_ASKED = (
+    func.unnest(bindparam("of_queues", type_=ARRAY(Text))).table_valued("queue").render_derived()
+)
+# Evaluated queue by queue, no further than to the first job found: the outer limit stops it.
+_BEST_OF_QUEUE = (
     select(Job.id)
     .where(
-        Job.queue == bindparam("in_queue"),
+        Job.queue == _ASKED.c.queue,
         is_one_of(Job.state, sources(JobState.RUNNING)),
         Job.available_at <= func.now(),
     )
     .order_by(Job.priority.desc(), Job.id)
     .limit(ONE)
     .with_for_update(skip_locked=True)
-    .cte("best")
+    .lateral("best_of_queue")
 )
+_BEST = select(_BEST_OF_QUEUE.c.id).join_from(_ASKED, _BEST_OF_QUEUE, true()).limit(ONE).cte("best")
 # Put together once: that takes longer than running it.
 _CLAIM = (
     update(Job)
@@ -44,14 +62,16 @@ _CLAIM = (
 
 
 async def claim_job(
-    connection: Executor, *, queue: str, worker: str, lease_seconds: float
+    connection: Executor, *, queues: Sequence[str], worker: str, lease_seconds: float
 ) -> tuple[JobRecord, int] | None:
-    """Take the best waiting job of `queue`, with its `max_attempts`; None if there is none.
+    """Take the best job of the first of `queues` that has one, with its `max_attempts`.
+
+    None if no job waits in any of them.
 
     Rows another claimer is just taking are skipped, so claimers never wait for each other.
     The new attempt number is the fence for every later write.
     """
-    values = {"in_queue": queue, "by_worker": worker, "lease_seconds": lease_seconds}
+    values = {"of_queues": list(queues), "by_worker": worker, "lease_seconds": lease_seconds}
     row = (await connection.execute(_CLAIM, values)).first()
     return None if row is None else (job_record(row), row[-1])
 

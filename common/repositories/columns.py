@@ -1,9 +1,10 @@
 """How rows become records, and the two idioms every statement here needs."""
 
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Interval, String, func, literal
+from sqlalchemy import ColumnElement, Interval, String, func, literal_column
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from common.domain.generation import GenerationRequest
@@ -41,13 +42,15 @@ def job_record(row: Sequence[Any]) -> JobRecord:
     return JobRecord(**fields)
 
 
-def is_one_of(column: KeyedColumnElement[Any] | Any, states: Iterable[str]) -> ColumnElement[bool]:
+def is_one_of(
+    column: KeyedColumnElement[Any] | Any, states: Iterable[StrEnum]
+) -> ColumnElement[bool]:
     """Compare with states written into the statement's text.
 
     A bound parameter would hide the state from the planner, and a partial index
     (`WHERE state = …`) is only used where the planner sees the state.
     """
-    spelled = [literal(str(state), String(), literal_execute=True) for state in sorted(states)]
+    spelled = [literal_column(f"'{state.value}'", String()) for state in sorted(states)]
     if len(spelled) == 1:
         return column == spelled[0]
     return column.in_(spelled)

@@ -46,7 +46,7 @@ async def _succeeded_job(rig: Rig) -> int:
     """End one of the jobs just accepted, as a worker would."""
     async with rig.database.statement() as connection:
         claimed = await claim_job(
-            connection, queue="standin-inpainting", worker="bench", lease_seconds=60
+            connection, queues=["standin-inpainting"], worker="bench", lease_seconds=60
         )
         assert claimed is not None
         job, _ = claimed

@@ -1,7 +1,7 @@
 """CPU time of processes with all their children, from /proc; seconds."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -14,6 +14,11 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     """
     parents = _parents()
     return sum(_used(pid) for pid in _with_descendants(set(pids), parents)) / TICKS
+
+
+def cpu_by_name(pids: Mapping[str, int]) -> dict[str, float]:
+    """Give the same for each of the named processes."""
+    return {name: cpu_seconds([pid]) for name, pid in pids.items()}
 
 
 def _with_descendants(wanted: set[int], parents: dict[int, int]) -> set[int]:

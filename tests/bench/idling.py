@@ -3,7 +3,7 @@
 import asyncio
 
 from common.clock import monotonic
-from tests.bench.cpu import cpu_seconds
+from tests.bench.cpu import cpu_by_name
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig
 
@@ -16,13 +16,12 @@ async def measure_idling(rig: Rig) -> list[Figure]:
     """Watch the CPU time of every process while nothing is sent."""
     await asyncio.sleep(SETTLE_SECONDS)
     pids = rig.supervisor.pids
-    before = {name: cpu_seconds([pid]) for name, pid in pids.items()}
+    before = cpu_by_name(pids)
     begun = monotonic()
     await asyncio.sleep(WATCH_SECONDS)
     seconds = monotonic() - begun
-    shares = {
-        name: (cpu_seconds([pid]) - before[name]) / seconds * PERCENT for name, pid in pids.items()
-    }
+    after = cpu_by_name(pids)
+    shares = {name: (after[name] - used) / seconds * PERCENT for name, used in before.items()}
     parts = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
     return [
         Figure(

@@ -82,7 +82,9 @@ async def queued_job(
 async def claimed(database: Database, *, lease_seconds: float = 60) -> Claim:
     """Claim the next job, which must be there."""
     async with database.statement() as connection:
-        taken = await claim_job(connection, queue=QUEUE, worker=WORKER, lease_seconds=lease_seconds)
+        taken = await claim_job(
+            connection, queues=[QUEUE], worker=WORKER, lease_seconds=lease_seconds
+        )
     assert taken is not None
     return taken[0].claim
 

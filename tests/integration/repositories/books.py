@@ -86,7 +86,7 @@ class Books:
         """Claim the best job, which there must be."""
         async with self.database.statement() as connection:
             claimed = await claim_job(
-                connection, queue=queue, worker="w1", lease_seconds=LEASE_SECONDS
+                connection, queues=[queue], worker="w1", lease_seconds=LEASE_SECONDS
             )
         assert claimed is not None
         return claimed[0]

@@ -24,7 +24,7 @@ async def claim_all(books: Books, worker: str) -> list[int]:
     taken = []
     async with books.database.statement() as connection:
         while claimed := await claim_job(
-            connection, queue=QUEUE, worker=worker, lease_seconds=LEASE_SECONDS
+            connection, queues=[QUEUE], worker=worker, lease_seconds=LEASE_SECONDS
         ):
             taken.append(claimed[0].id)
     return taken
@@ -33,7 +33,7 @@ async def claim_all(books: Books, worker: str) -> list[int]:
 async def test_a_claim_takes_the_job_under_a_lease(books: Books) -> None:
     job_id = await books.queued()
     async with books.database.statement() as connection:
-        claimed = await claim_job(connection, queue=QUEUE, worker="w7", lease_seconds=90.5)
+        claimed = await claim_job(connection, queues=[QUEUE], worker="w7", lease_seconds=90.5)
     assert claimed is not None
     job, max_attempts = claimed
     assert (job.id, job.tenant_id, job.state, job.attempt, max_attempts) == (
@@ -78,7 +78,7 @@ async def test_a_claimer_takes_its_own_queue_only(books: Books) -> None:
 async def test_a_claimer_passes_over_what_another_is_just_taking(books: Books) -> None:
     first, second = await books.queued(), await books.queued()
     async with books.database.transaction() as connection:
-        held = await claim_job(connection, queue=QUEUE, worker="w1", lease_seconds=60)
+        held = await claim_job(connection, queues=[QUEUE], worker="w1", lease_seconds=60)
         assert held is not None
         assert held[0].id == first
         assert await claim_all(books, "w2") == [second]

@@ -26,7 +26,7 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
     ("call", "index"),
     [
         pytest.param(
-            lambda c: claim_job(c, queue="queue-0", worker="w", lease_seconds=60.0),
+            lambda c: claim_job(c, queues=["queue-0"], worker="w", lease_seconds=60.0),
             "ix_jobs_queued",
             id="claim_job",
         ),
