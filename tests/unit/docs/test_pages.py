@@ -1,0 +1,61 @@
+"""The pages name what there is: links lead somewhere, tables hold every metric and every field."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+import api.metrics
+import common.metrics
+from api.v3.documentation import BODIES
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    for link in links:
+        target, _, anchor = link.partition("#")
+        if "://" in target:
+            continue
+        linked = page.parent / target if target else page
+        assert linked.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, link
+
+
+def test_every_decision_is_listed() -> None:
+    listed = set(re.findall(r"\((\d{4}-[^)]+)\)", text("docs/decisions/README.md")))
+    assert listed == {path.name for path in ROOT.glob("docs/decisions/0*.md")}
+
+
+def exposed_name(metric: MetricWrapperBase) -> str:
+    (family,) = metric.describe()
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def test_operators_find_every_metric() -> None:
+    defined = {
+        exposed_name(value)
+        for module in (api.metrics, common.metrics)
+        for value in vars(module).values()
+        if isinstance(value, MetricWrapperBase)
+    }
+    told = set(re.findall(r"^\| `(infill_\w+)", text("docs/operations.md"), re.MULTILINE))
+    assert told == defined
+
+
+def test_callers_find_every_field() -> None:
+    fields = {
+        field.alias or name for body in BODIES.values() for name, field in body.model_fields.items()
+    }
+    page = text("docs/api.md")
+    assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
