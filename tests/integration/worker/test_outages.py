@@ -1,0 +1,168 @@
+"""Redis or Postgres away for a while: jobs still end, once, and nobody has to step in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
+
+from common.broker.connection import connect
+from common.broker.doorbell import Doorbell
+from common.database import Database
+from common.settings import DatabaseSettings, JobSettings, RedisSettings
+from deploy.local.child import Server
+from deploy.local.processes import Supervisor
+from deploy.migrate import upgrade
+from tests.conftest import Servers, require_server_wheels
+from tests.integration.local import parts
+from tests.integration.repositories.conftest import make_tenant
+from tests.integration.webhooks.program import running
+from tests.integration.worker.test_process import ended_well, working
+from tests.integration.worker.workshop import QUEUES, Workshop
+
+NOWHERE = "postgresql://infill@127.0.0.1:1/infill"
+# Only a ring makes a worker look within the test.
+SELDOM = {"INFILL_JOB_SWEEP_SECONDS": "3600"}
+
+
+@asynccontextmanager
+async def serving(server: Server, home: Path) -> AsyncIterator[None]:
+    async with Supervisor(home / "logs") as supervisor:
+        await parts.start(supervisor, server)
+        yield
+
+
+async def listening(redis: Redis) -> None:
+    """Wait until a worker waits for rings."""
+    async with asyncio.timeout(60):
+        while True:
+            clients = await redis.client_list()
+            if any(client["cmd"] == "brpop" for client in clients):
+                return
+
+
+async def test_redis_may_be_away_at_the_start_and_come_and_go(
+    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    require_server_wheels()
+    server = parts.redis(tmp_path)
+    redis = connect(RedisSettings(url=SecretStr(server.url())))
+    workshop = workshop.having(redis=redis)
+    async with working(environment | {"INFILL_REDIS_URL": server.url()}) as program:
+        first = await workshop.queued()
+        await program.said("job_succeeded")
+        for _ in range(2):
+            async with serving(server, tmp_path):
+                await listening(redis)
+                await workshop.queued()
+                await program.said("job_succeeded")
+            await workshop.queued()
+            await program.said("job_succeeded")
+        program.process.terminate()
+        await ended_well(program, workshop)
+    await redis.aclose()
+    assert (await workshop.books.job(first))["state"] == "succeeded"
+    assert "Traceback" not in str(program.lines)
+
+
+async def test_rings_are_heard_again_after_a_restart_of_redis(
+    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    require_server_wheels()
+    server = parts.redis(tmp_path)
+    redis = connect(RedisSettings(url=SecretStr(server.url())))
+    doorbell = Doorbell(redis, RedisSettings())
+    settings = environment | SELDOM | {"INFILL_REDIS_URL": server.url()}
+    async with working(settings) as program:
+        for _ in range(2):
+            async with serving(server, tmp_path):
+                await listening(redis)
+                for queue in QUEUES:
+                    job_id = await workshop.queued(asked={"model": queue})
+                    assert await doorbell.ring_worker(queue)
+                    assert (await program.said("job_succeeded"))["job_id"] == job_id
+    await redis.aclose()
+
+
+async def test_postgres_may_restart_under_a_generation(
+    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    require_server_wheels()
+    server = parts.postgres(tmp_path)
+    database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
+    hold = workshop.studio.hold_next()
+    settings = environment | {
+        "INFILL_DATABASE_URL": server.url(),
+        "INFILL_JOB_HEARTBEAT_SECONDS": "0.1",
+    }
+    async with serving(server, tmp_path):
+        await server.ensure_database()
+        await upgrade(server.url())
+        there = workshop.having(database=database, books=await make_tenant(database, "alice"))
+        job_id = await there.queued()
+        await database.aclose()
+    async with running(settings, "worker") as program:
+        await program.said("part_went_away")
+        async with serving(server, tmp_path):
+            await there.studio.order()
+        hold.set()
+        await program.said("outcome_write_delayed")
+        async with serving(server, tmp_path):
+            await program.said("job_succeeded")
+            job = await there.books.job(job_id)
+            assert (job["state"], job["attempt"]) == ("succeeded", 1)
+            assert await there.traces(job_id) == (1, 1)
+            # It works on: the next job too is found and done.
+            await there.queued()
+            await program.said("job_succeeded")
+            program.process.terminate()
+            await ended_well(program, there)
+            await database.aclose()
+    assert len(there.studio.orders) == 2
+    assert "Traceback" not in str(program.lines)
+
+
+async def test_a_worker_leaves_although_postgres_is_away(environment: dict[str, str]) -> None:
+    async with running(environment | {"INFILL_DATABASE_URL": NOWHERE}, "worker") as program:
+        await program.said("part_went_away")
+        await program.said("worker_ready")
+        program.process.terminate()
+        await program.said("worker_stopped")
+        assert await program.exit_code() == 0
+
+
+@asynccontextmanager
+async def closed(servers: Servers, name: str) -> AsyncIterator[None]:
+    """Let nobody into a database while the block lasts."""
+    admin = await asyncpg.connect(servers.postgres.url("postgres"))
+    await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+    )
+    yield
+    await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    await admin.close()
+
+
+async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
+    workshop: Workshop, servers: Servers, database_url: str
+) -> None:
+    hold = workshop.studio.hold_next()
+    job_id = await workshop.queued()
+    workshop = workshop.having(jobs=JobSettings(lease_seconds=0.1))
+    async with workshop.worker() as worker:
+        looking = asyncio.create_task(worker.runner.look("one"))
+        await workshop.studio.order()
+        async with closed(servers, database_url.rpartition("/")[2]):
+            hold.set()
+            with capture_logs() as lines, pytest.raises(DBAPIError):
+                await looking
+        assert worker.heartbeat.held == 0
+    assert {line["event"] for line in lines} >= {"outcome_write_delayed"}
+    assert (await workshop.books.job(job_id))["state"] == "running"
