@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import orjson
-from asyncpg import InterfaceError, PostgresError
+from asyncpg import Connection, InterfaceError, PostgresError
 from asyncpg.exceptions import IntegrityConstraintViolationError, SyntaxOrAccessError
-from sqlalchemy import PoolProxiedConnection, make_url
-from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+from sqlalchemy import make_url
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -18,14 +18,12 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.util import greenlet_spawn
 
 from common.direct import DirectConnection, DirectStatements
+from common.direct_pool import DirectPool
 from common.settings import DatabaseSettings
 
 SECONDS_TO_MILLISECONDS = 1000
-
-DriverError = AsyncAdapt_asyncpg_dbapi.Error
 
 
 def is_unavailable(error: Exception) -> bool:
@@ -44,10 +42,6 @@ def _to_json(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _driver(checkout: PoolProxiedConnection) -> Any:
-    return checkout.driver_connection  # asyncpg ships no types
-
-
 class Database:
     """The pool. A connection is held for a statement or a transaction, never across other work."""
 
@@ -58,6 +52,17 @@ class Database:
         """
         url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
         timeout_ms = int(settings.statement_timeout_seconds * SECONDS_TO_MILLISECONDS)
+        self._connect_args: dict[str, Any] = {
+            "timeout": settings.connect_timeout_seconds,
+            # The server ends a slow statement; this ends the wait for a server gone silent.
+            "command_timeout": settings.statement_timeout_seconds * 2,
+            "server_settings": {
+                "application_name": application,
+                "statement_timeout": str(timeout_ms),
+                # Our statements are small: compiling them takes longer than running them.
+                "jit": "off",
+            },
+        }
         self.engine = create_async_engine(
             url,
             pool_size=settings.pool_size,
@@ -68,17 +73,12 @@ class Database:
             pool_pre_ping=False,
             json_serializer=_to_json,
             json_deserializer=orjson.loads,
-            connect_args={
-                "timeout": settings.connect_timeout_seconds,
-                # The server ends a slow statement; this ends the wait for a server gone silent.
-                "command_timeout": settings.statement_timeout_seconds * 2,
-                "server_settings": {
-                    "application_name": application,
-                    "statement_timeout": str(timeout_ms),
-                    # Our statements are small: compiling them takes longer than running them.
-                    "jit": "off",
-                },
-            },
+            connect_args=self._connect_args,
+        )
+        self._direct_pool = DirectPool(
+            self._connect_directly,
+            size=settings.pool_size,
+            timeout_seconds=settings.connect_timeout_seconds,
         )
         self._direct = DirectStatements(self.engine.dialect)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -100,26 +100,22 @@ class Database:
 
     @asynccontextmanager
     async def direct(self) -> AsyncGenerator[DirectConnection]:
-        """Open a connection for statements that are constants, each its own transaction.
+        """Open a connection for statements that are constants, each its own transaction."""
+        async with self._direct_pool.connection() as driver:
+            yield DirectConnection(driver, self._direct)
 
-        A connection Postgres has closed in the meantime, as after its restart, is not given out.
-        """
-        checkout = await self._check_out()
-        while _driver(checkout).is_closed():
-            await greenlet_spawn(checkout.invalidate)
-            checkout = await self._check_out()
+    async def _connect_directly(self) -> "Connection[Any]":
+        _, options = self.engine.dialect.create_connect_args(self.engine.url)
         try:
-            yield DirectConnection(_driver(checkout), self._direct)
-        finally:
-            lost = _driver(checkout).is_closed()
-            await greenlet_spawn(checkout.invalidate if lost else checkout.close)
-
-    async def _check_out(self) -> PoolProxiedConnection:
-        try:
-            return await self.engine.raw_connection()
-        except DriverError as error:  # below the layer that makes SQLAlchemy's own errors of them
+            driver = await asyncpg.connect(**options, **self._connect_args)
+            await driver.set_type_codec(
+                "jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads
+            )
+        except (PostgresError, InterfaceError) as error:
             raise ConnectionError("no connection to Postgres") from error
+        return driver
 
     async def aclose(self) -> None:
         """Close every connection."""
+        await self._direct_pool.aclose()
         await self.engine.dispose()

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.clock import monotonic
 from common.database import Database, is_unavailable
+from common.direct import Executor
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 async def keep_trying(
-    database: Database, write: Callable[[AsyncConnection], Awaitable[T]], *, seconds: float
+    database: Database, write: Callable[[Executor], Awaitable[T]], *, seconds: float
 ) -> T:
     """Run one fenced statement; while Postgres is away, again and again for up to `seconds`.
 
@@ -30,7 +30,7 @@ async def keep_trying(
     deadline = monotonic() + seconds
     while True:
         try:
-            async with database.statement() as connection:
+            async with database.direct() as connection:
                 return await write(connection)
         except Exception as error:
             if not is_unavailable(error) or monotonic() >= deadline:

@@ -6,10 +6,10 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.clock import utc_now
 from common.database import Database
+from common.direct import Executor
 from common.domain.errors import ClaimLostError, GenerationStoppedError, InfillError
 from common.domain.record import JobRecord
 from common.domain.retry import GiveUp, Retry, decide
@@ -75,5 +75,5 @@ class Settlement:
             log.info("job_failed", code=code)
             await self._announcer.ended(ended)
 
-    async def _write(self, write: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def _write(self, write: Callable[[Executor], Awaitable[T]]) -> T:
         return await keep_trying(self._database, write, seconds=self._settings.lease_seconds)

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Double,
+    Executable,
     Text,
-    Update,
     bindparam,
     func,
     literal_column,
@@ -93,41 +93,42 @@ async def renew_claims(
     return {Claim(*row) for row in await connection.execute(statement)}
 
 
-async def release_claim(connection: AsyncConnection, claim: Claim) -> bool:
+async def release_claim(connection: Executor, claim: Claim) -> bool:
     """Give a job back untouched, at no cost of attempt; False if the claim was lost.
 
     The attempt number stays, because a fence never falls; the allowance rises instead.
     """
-    return await _requeue(
-        connection,
-        claim,
-        max_attempts=Job.max_attempts + 1,
-        available_at=func.now(),
-        started_at=None,
-    )
+    return (await connection.execute(_RELEASE, _of(claim))).first() is not None
 
 
 async def retry_later(
-    connection: AsyncConnection, claim: Claim, *, seconds: float, code: str, message: str
+    connection: Executor, claim: Claim, *, seconds: float, code: str, message: str
 ) -> bool:
     """Queue a job again after a failed attempt; False if the claim was lost."""
-    return await _requeue(
-        connection,
-        claim,
-        available_at=from_now(seconds),
-        error_code=code,
-        error_message=message,
-    )
+    values = _of(claim) | {"in_seconds": seconds, "told_code": code, "told_message": message}
+    return (await connection.execute(_RETRY_LATER, values)).first() is not None
 
 
-async def _requeue(connection: AsyncConnection, claim: Claim, **values: Any) -> bool:
-    statement: Update = (
+def _of(claim: Claim) -> dict[str, Any]:
+    return {"of_job": claim.job_id, "of_attempt": claim.attempt}
+
+
+def _requeue(**values: Any) -> Executable:
+    return (
         update(Job)
         .where(
-            Job.id == claim.job_id,
-            Job.attempt == claim.attempt,
+            Job.id == bindparam("of_job"),
+            Job.attempt == bindparam("of_attempt"),
             is_one_of(Job.state, {JobState.RUNNING}),
         )
         .values(state=JobState.QUEUED, claimed_by=None, lease_expires_at=None, **values)
+        .returning(Job.id)
     )
-    return (await connection.execute(statement)).rowcount == 1
+
+
+_RELEASE = _requeue(max_attempts=Job.max_attempts + 1, available_at=func.now(), started_at=None)
+_RETRY_LATER = _requeue(
+    available_at=from_now(bindparam("in_seconds", type_=Double())),
+    error_code=bindparam("told_code"),
+    error_message=bindparam("told_message"),
+)

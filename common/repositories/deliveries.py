@@ -4,11 +4,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Insert, Select, bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Double,
+    Executable,
+    Select,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.direct import Executor
 from common.domain.delivery import DeliveryClaim, DeliveryState, Event, sources
 from common.domain.record import JobRecord
 from common.models import Delivery, DeliveryAttempt, Job, WebhookSecret
@@ -42,25 +55,32 @@ class AttemptLog:
 
 
 async def claim_deliveries(
-    connection: AsyncConnection, *, dispatcher: str, limit: int, lease_seconds: float
+    connection: Executor, *, dispatcher: str, limit: int, lease_seconds: float
 ) -> list[DueDelivery]:
     """Take up to `limit` deliveries that are due, the longest due first."""
-    rows = await connection.execute(_claiming(dispatcher, limit, lease_seconds))
-    return [
-        DueDelivery(
-            claim=DeliveryClaim(row.delivery_id, row.delivery_attempt),
-            event=Event(row.event),
-            url=row.url,
-            failures=row.failures,
-            job=job_record(row),
-            secrets=tuple(row.secrets or ()),
-        )
-        for row in rows
-    ]
+    values = {"by_dispatcher": dispatcher, "lease_seconds": lease_seconds}
+    rows = (await connection.execute(_claiming(limit), values)).all()
+    return [_due(job_record(row[len(_CLAIMED) :]), *row[: len(_CLAIMED)]) for row in rows]
+
+
+def _due(
+    job: JobRecord,
+    delivery_id: UUID,
+    attempt: int,
+    event: str,
+    url: str,
+    failures: int,
+    secrets: list[str] | None,
+) -> DueDelivery:
+    claim = DeliveryClaim(delivery_id, attempt)
+    return DueDelivery(claim, Event(event), url, failures, job, tuple(secrets or ()))
+
+
+_CLAIMED = ("id", "attempt", "event", "url", "failures", "secrets")
 
 
 @cache  # putting it together takes longer than running it, and every dispatcher polls
-def _claiming(dispatcher: str, limit: int, lease_seconds: float) -> Select[Any]:
+def _claiming(limit: int) -> Select[Any]:
     due = (
         select(Delivery.id)
         .where(
@@ -68,7 +88,7 @@ def _claiming(dispatcher: str, limit: int, lease_seconds: float) -> Select[Any]:
             Delivery.available_at <= func.now(),
         )
         .order_by(Delivery.available_at)
-        .limit(literal(limit, literal_execute=True))
+        .limit(literal_column(str(int(limit)), BigInteger()))
         .with_for_update(skip_locked=True)
         .cte("due")
     )
@@ -78,8 +98,8 @@ def _claiming(dispatcher: str, limit: int, lease_seconds: float) -> Select[Any]:
         .values(
             state=DeliveryState.SENDING,
             attempt=Delivery.attempt + 1,
-            claimed_by=dispatcher,
-            lease_expires_at=from_now(lease_seconds),
+            claimed_by=bindparam("by_dispatcher"),
+            lease_expires_at=from_now(bindparam("lease_seconds", type_=Double())),
         )
         .returning(
             Delivery.id,
@@ -103,13 +123,9 @@ def _claiming(dispatcher: str, limit: int, lease_seconds: float) -> Select[Any]:
     )
     return (
         select(
+            *(claimed.c[name] for name in _CLAIMED[:-1]),
+            live_secrets.label(_CLAIMED[-1]),
             *JOB_COLUMNS,
-            claimed.c.id.label("delivery_id"),
-            claimed.c.attempt.label("delivery_attempt"),
-            claimed.c.event,
-            claimed.c.url,
-            claimed.c.failures,
-            live_secrets.label("secrets"),
         )
         .join_from(claimed, Job, Job.id == claimed.c.job_id)
         .order_by(claimed.c.available_at)
@@ -117,21 +133,21 @@ def _claiming(dispatcher: str, limit: int, lease_seconds: float) -> Select[Any]:
 
 
 async def end_delivery(
-    connection: AsyncConnection, claim: DeliveryClaim, state: DeliveryState, log: AttemptLog
+    connection: Executor, claim: DeliveryClaim, state: DeliveryState, log: AttemptLog
 ) -> bool:
     """Record the attempt that ended a delivery; False if the claim was lost."""
     return await _record(connection, claim, state, log, next_at=None)
 
 
 async def retry_delivery(
-    connection: AsyncConnection, claim: DeliveryClaim, at: datetime, log: AttemptLog
+    connection: Executor, claim: DeliveryClaim, at: datetime, log: AttemptLog
 ) -> bool:
     """Record a failed attempt and plan the next one; False if the claim was lost."""
     return await _record(connection, claim, DeliveryState.PENDING, log, next_at=at)
 
 
 async def _record(
-    connection: AsyncConnection,
+    connection: Executor,
     claim: DeliveryClaim,
     state: DeliveryState,
     log: AttemptLog,
@@ -149,11 +165,11 @@ async def _record(
         "said": log.answer.replace("\0", "\N{REPLACEMENT CHARACTER}"),
         "next_at": next_at,
     }
-    return (await connection.execute(_recording(state), known)).rowcount == 1
+    return (await connection.execute(_recording(state), known)).first() is not None
 
 
 @cache
-def _recording(state: DeliveryState) -> Insert:
+def _recording(state: DeliveryState) -> Executable:
     next_at = bindparam("next_at", type_=DeliveryAttempt.next_attempt_at.type)
     when = "available_at" if state is DeliveryState.PENDING else "finished_at"
     moved = (
@@ -185,12 +201,5 @@ def _recording(state: DeliveryState) -> Insert:
         DeliveryAttempt.answer: bindparam("said", type_=DeliveryAttempt.answer.type),
         DeliveryAttempt.next_attempt_at: next_at,
     }
-    return insert(DeliveryAttempt).from_select(list(logged), select(*logged.values()))
-
-
-async def next_due(connection: AsyncConnection) -> datetime | None:
-    """Give the time of the earliest pending delivery, None if there is none."""
-    statement = select(func.min(Delivery.available_at)).where(
-        is_one_of(Delivery.state, {DeliveryState.PENDING})
-    )
-    return (await connection.execute(statement)).scalar()
+    chosen = insert(DeliveryAttempt).from_select(list(logged), select(*logged.values()))
+    return chosen.returning(DeliveryAttempt.id)

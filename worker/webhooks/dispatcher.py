@@ -96,7 +96,7 @@ class Dispatcher:
         return True
 
     async def _claim(self, limit: int) -> list[DueDelivery]:
-        async with self._database.statement() as connection:
+        async with self._database.direct() as connection:
             return await claim_deliveries(
                 connection,
                 dispatcher=self._name,

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Final
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.database import Database
+from common.direct import Executor
 from common.domain.delivery import DeliveryState
 from common.metrics import DELIVERIES, DELIVERY_SECONDS
 from common.repositories.deliveries import DueDelivery, end_delivery, retry_delivery
@@ -55,7 +55,7 @@ class Recorder:
 
 def _statement(
     due: DueDelivery, attempt: Attempt
-) -> tuple[Callable[[AsyncConnection], Awaitable[bool]], str]:
+) -> tuple[Callable[[Executor], Awaitable[bool]], str]:
     decision = attempt.decision
     if isinstance(decision, Retry):
         again = partial(retry_delivery, claim=due.claim, at=decision.at, log=attempt.log)

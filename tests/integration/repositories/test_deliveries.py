@@ -12,7 +12,6 @@ from common.models import DeliveryAttempt
 from common.repositories.deliveries import (
     claim_deliveries,
     end_delivery,
-    next_due,
     retry_delivery,
 )
 from common.repositories.sweeping import requeue_expired_deliveries
@@ -181,13 +180,3 @@ async def test_a_dead_dispatchers_deliveries_are_pending_again(books: Books) -> 
     row = await books.delivery(dead[0].delivery_id)
     assert (row["state"], row["attempt"], row["failures"]) == (PENDING, dead[0].attempt, 0)
     assert {due.claim.attempt for due in await books.claim_due()} == {dead[0].attempt + 1}
-
-
-async def test_the_next_due_time(books: Books) -> None:
-    async with books.database.statement() as connection:
-        assert await next_due(connection) is None
-        await books.delivery_in(SENDING, available_at=LONG_AGO)
-        await books.delivery_in(PENDING, available_at=FAR_AHEAD)
-        assert await next_due(connection) == FAR_AHEAD
-        await books.delivery_in(PENDING, available_at=LONG_AGO)
-        assert await next_due(connection) == LONG_AGO

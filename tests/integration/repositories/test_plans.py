@@ -6,7 +6,7 @@ import pytest
 
 from common.domain.job import Claim
 from common.repositories.claims import claim_job, renew_claims
-from common.repositories.deliveries import claim_deliveries, next_due
+from common.repositories.deliveries import claim_deliveries
 from common.repositories.outcomes import fail_abandoned
 from common.repositories.readings import find_ended, read_job
 from common.repositories.sweeping import (
@@ -60,7 +60,6 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
             "ix_deliveries_lease",
             id="requeue_deliveries",
         ),
-        pytest.param(next_due, "ix_deliveries_due", id="next_due"),
     ],
 )
 async def test_the_index_is_used(books: Books, database_url: str, call: Call, index: str) -> None:

@@ -1,0 +1,57 @@
+"""Connections for direct statements, apart from SQLAlchemy's: lending one is a list's pop."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from asyncpg import Connection
+
+
+class DirectPool:
+    """At most `size` connections, the latest used first; belongs to one event loop.
+
+    A connection Postgres has closed in the meantime, as after its restart, is not handed out.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable["Connection[Any]"]],
+        *,
+        size: int,
+        timeout_seconds: float,
+    ) -> None:
+        self._connect = connect
+        self._free = asyncio.Semaphore(size)
+        self._timeout_seconds = timeout_seconds
+        self._idle: list[Connection[Any]] = []
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator["Connection[Any]"]:
+        """Lend a connection.
+
+        Raises:
+            TimeoutError: none became free, or none was made, in time.
+        """
+        async with asyncio.timeout(self._timeout_seconds):
+            await self._free.acquire()
+        try:
+            driver = self._take() or await self._connect()
+            try:
+                yield driver
+            finally:
+                self._idle.append(driver)
+        finally:
+            self._free.release()
+
+    async def aclose(self) -> None:
+        """Close the connections that are not lent."""
+        while driver := self._take():
+            await driver.close()
+
+    def _take(self) -> "Connection[Any] | None":
+        while self._idle:
+            driver = self._idle.pop()
+            if not driver.is_closed():
+                return driver
+        return None
