@@ -1,0 +1,116 @@
+"""`infill up` and `infill demo` as a user runs them: whole programs, watched from outside."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Loading torch takes most of it, on a busy machine.
+START_SECONDS = 120.0
+END_SECONDS = 60.0
+
+
+@dataclass
+class Installation:
+    """A running `infill up`; `said` holds its output up to the moment it was ready."""
+
+    process: Process
+    home: Path
+    port: int
+    said: list[str]
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        read: dict[str, str] = json.loads((self.home / "credentials.json").read_text())
+        return read
+
+    async def until_it_says(self, words: str) -> None:
+        """Read its output up to a line with these words."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(START_SECONDS):
+            while line := await self.process.stdout.readline():
+                self.said.append(line.decode())
+                if words in self.said[-1]:
+                    return
+        raise AssertionError(f"it ended without saying {words!r}: {''.join(self.said)}")
+
+    async def end(self) -> int:
+        """Read on to the end of its output, and give its exit code."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(END_SECONDS):
+            self.said.append((await self.process.stdout.read()).decode())
+            return await self.process.wait()
+
+
+async def infill(*arguments: str, environment: Mapping[str, str] | None = None) -> Process:
+    """Start the command; its output, errors too, can be read."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "deploy.cli", *arguments),
+        stdout=PIPE,
+        stderr=STDOUT,
+        env={**os.environ, **(environment or {})},  # noqa: TID251 - what Python needs to start
+    )
+
+
+@asynccontextmanager
+async def up(
+    home: Path, port: int, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Installation]:
+    """Run `infill up` until it is ready, for as long as the block lasts."""
+    arguments = ("up", "--home", str(home), "--port", str(port))
+    process = await infill(*arguments, environment=environment)
+    try:
+        running = Installation(process, home, port, [])
+        await running.until_it_says("Stop with Ctrl-C")
+        yield running
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            async with asyncio.timeout(END_SECONDS):
+                await process.communicate()
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Give the processes below `pid` with their command lines."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (stat := _read(entry / "stat")):
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found: set[int] = set()
+    while more := {child for child, parent in parents.items() if parent in {pid, *found}} - found:
+        found |= more
+    return {child: _read(Path(f"/proc/{child}/cmdline")).replace("\0", " ") for child in found}
+
+
+def alive(pids: Mapping[int, str]) -> dict[int, str]:
+    """Give those of these processes that still run the same command."""
+    return {
+        pid: command
+        for pid, command in pids.items()
+        if _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ") == command
+    }
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    """Give a small request, quick to draw."""
+    return {
+        "prompt": "a cat sitting on a bench",
+        "width": 64,
+        "height": 64,
+        "num_inference_steps": 2,
+        "seed": 7,
+        **fields,
+    }
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,65 @@
+"""`make demo`, as the README promises it."""
+
+import asyncio
+import re
+from pathlib import Path
+
+from PIL import Image, ImageChops
+
+from deploy.local.readiness import until_ready
+from tests.system.installation import END_SECONDS, START_SECONDS, alive, descendants, infill
+
+MOMENTS = ("accepted", "started", "generated", "uploaded", "webhook received")
+
+
+async def run_demo(pictures: Path) -> str:
+    process = await infill("demo", "--pictures", str(pictures))
+    async with asyncio.timeout(START_SECONDS + END_SECONDS):
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_it_shows_the_main_job_and_works_a_second_time(tmp_path: Path) -> None:
+    before = set(Path("/tmp").glob("infill-demo-*"))
+    told = await run_demo(tmp_path / "first")
+    times = [re.search(rf"{moment}\s+(\d+\.\d) ms", told) for moment in MOMENTS]
+    milliseconds = [float(found[1]) for found in times if found]
+    assert len(milliseconds) == len(MOMENTS), told
+    assert milliseconds == sorted(milliseconds)
+    assert ": verified" in told
+    assert "RANDOM weights" in told
+    for name in ("before", "mask", "after"):
+        assert str(tmp_path / "first" / f"{name}.png") in told
+    assert_only_the_mask_changed(tmp_path / "first")
+
+    await run_demo(tmp_path / "second")
+    assert_only_the_mask_changed(tmp_path / "second")
+    assert set(Path("/tmp").glob("infill-demo-*")) == before
+
+
+def assert_only_the_mask_changed(pictures: Path) -> None:
+    opened = (Image.open(pictures / f"{name}.png") for name in ("before", "mask", "after"))
+    before, mask, after = (next(opened).convert(mode) for mode in ("RGB", "L", "RGB"))
+    changed = (
+        ImageChops.difference(before, after).convert("L").point(lambda level: 255 * (level > 0))
+    )
+    assert changed.getbbox() is not None
+    kept = mask.point(lambda level: 255 * (level == 0))
+    assert ImageChops.multiply(changed, kept).getbbox() is None
+
+
+async def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:
+    process = await infill("demo", "--pictures", str(tmp_path))
+
+    async def has_children() -> bool:
+        return any("postgres" in command for command in descendants(process.pid).values())
+
+    await until_ready(has_children, "the demo's Postgres", START_SECONDS)
+    children = descendants(process.pid)
+    process.terminate()
+    async with asyncio.timeout(END_SECONDS):
+        output, _ = await process.communicate()
+    assert process.returncode == 1
+    assert "interrupted; everything has been stopped" in output.decode()
+    assert alive(children) == {}
