@@ -1,8 +1,11 @@
 """Choosing TCP ports on loopback."""
 
+import json
 import secrets
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from common.domain.errors import ConfigurationError
 
@@ -34,6 +37,22 @@ def free_ports(count: int) -> tuple[int, ...]:
     )
 
 
+def kept_ports(home: Path, names: Sequence[str]) -> dict[str, int]:
+    """Choose a port for each name, the same as last time where it is still free.
+
+    A link to a picture names the S3 server's port: it outlives a restart with it.
+    """
+    path = home / "ports.json"
+    before: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+    fresh = (port for port in free_ports(2 * len(names)) if port not in before.values())
+    ports = {
+        name: port if (port := before.get(name)) and _is_free(port) else next(fresh)
+        for name in names
+    }
+    path.write_text(json.dumps(ports) + "\n")
+    return ports
+
+
 def free_port() -> int:
     """Choose one port on which nothing listens now."""
     return free_ports(1)[0]
@@ -45,14 +64,18 @@ def require_free(port: int, name: str) -> None:
     Raises:
         ConfigurationError: it cannot; says which port and for whom.
     """
+    if not _is_free(port):
+        raise ConfigurationError(
+            f"{name} cannot listen on {LOOPBACK}:{port}: the port is taken by another program "
+            "or not ours to use; stop that program or choose another port"
+        )
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as listener:
         # As servers do: connections of an earlier run that are still fading do not count.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if not _can_bind(listener, port):
-            raise ConfigurationError(
-                f"{name} cannot listen on {LOOPBACK}:{port}: the port is taken by another program "
-                "or not ours to use; stop that program or choose another port"
-            )
+        return _can_bind(listener, port)
 
 
 def _can_bind(listener: socket.socket, port: int) -> bool:

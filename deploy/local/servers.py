@@ -8,7 +8,7 @@ from common.settings.section import is_given
 from common.storage import Storage
 from deploy.local.child import Server
 from deploy.local.keyring import Keyring
-from deploy.local.ports import free_ports
+from deploy.local.ports import kept_ports
 from deploy.local.postgres import PostgresServer
 from deploy.local.processes import Supervisor
 from deploy.local.redis import RedisServer
@@ -26,22 +26,22 @@ async def start_servers(
     Raises:
         ConfigurationError: one of them could not start; says what its log ends with.
     """
-    postgres_port, redis_port, s3_port = free_ports(3)
+    ports = kept_ports(home, ("postgres", "redis", "s3"))
     environment: dict[str, str] = {}
     if not is_given("INFILL_DATABASE_URL"):
         report("starting PostgreSQL")
-        postgres = PostgresServer(home, postgres_port, keyring.postgres_password)
+        postgres = PostgresServer(home, ports["postgres"], keyring.postgres_password)
         await _start(postgres, supervisor)
         await postgres.ensure_database()
         environment["INFILL_DATABASE_URL"] = postgres.url()
     if not is_given("INFILL_REDIS_URL"):
         report("starting Redis")
-        redis = RedisServer(home, redis_port)
+        redis = RedisServer(home, ports["redis"])
         await _start(redis, supervisor)
         environment["INFILL_REDIS_URL"] = redis.url()
     if not is_given("INFILL_S3_ENDPOINT_URL"):
         report("starting the S3 server")
-        s3 = S3Server(home, s3_port, keyring.s3_access_key_id, keyring.s3_secret_access_key)
+        s3 = S3Server(home, ports["s3"], keyring.s3_access_key_id, keyring.s3_secret_access_key)
         await _start(s3, supervisor)
         environment |= {
             "INFILL_S3_ENDPOINT_URL": s3.endpoint_url,

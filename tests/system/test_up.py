@@ -34,6 +34,15 @@ async def post(running: Installation, path: str, **fields: object) -> dict[str, 
     return told
 
 
+async def picture(answer: dict[str, object]) -> bytes:
+    output = answer["output"]
+    assert isinstance(output, list)
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        fetched = (await client.get(output[0])).raise_for_status()
+    assert fetched.headers["content-type"] == "image/png"
+    return fetched.content
+
+
 async def test_it_runs_every_part_and_says_how_to_reach_it(installation: Installation) -> None:
     commands = " ".join(descendants(installation.process.pid).values())
     assert [part for part in PARTS if part not in commands] == []
@@ -52,12 +61,7 @@ async def test_the_printed_curl_line_works_as_it_is(installation: Installation) 
 async def test_a_picture_can_be_fetched_by_its_link(installation: Installation) -> None:
     answer = await post(installation, "text2img", **body())
     assert answer["status"] == "success"
-    output = answer["output"]
-    assert isinstance(output, list)
-    async with httpx2.AsyncClient(trust_env=False) as client:
-        picture = await client.get(output[0])
-    assert picture.content.startswith(b"\x89PNG")
-    assert picture.headers["content-type"] == "image/png"
+    assert (await picture(answer)).startswith(b"\x89PNG")
 
 
 async def test_a_wrong_request_is_told_what_is_wrong(installation: Installation) -> None:
@@ -91,6 +95,7 @@ async def test_data_stay_and_parts_can_be_given_by_url(tmp_path: Path, redis_url
         assert second.credentials == before
         again = await post(second, f"fetch/{job['id']}")
         assert again["status"] == "success"
+        assert await picture(job) == await picture(again)  # links of before still work
         assert (await post(second, "text2img", **body()))["status"] == "success"
 
         children = descendants(second.process.pid)

@@ -1,4 +1,5 @@
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +20,21 @@ def test_a_range_that_is_all_taken_is_an_error(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(ports, "PORTS", 1)
         with pytest.raises(ConfigurationError, match="no 1 free ports between"):
             ports.free_port()
+
+
+def test_kept_ports_stay_while_they_are_free(tmp_path: Path) -> None:
+    first = ports.kept_ports(tmp_path, ("postgres", "s3"))
+    assert len(set(first.values())) == 2
+    assert ports.kept_ports(tmp_path, ("postgres", "s3")) == first
+    with socket.create_server((ports.LOOPBACK, first["s3"])):
+        moved = ports.kept_ports(tmp_path, ("postgres", "s3"))
+    assert moved["postgres"] == first["postgres"]
+    assert moved["s3"] != first["s3"]
+    assert ports.kept_ports(tmp_path, ("postgres", "s3")) == moved
+
+
+def test_a_new_name_gets_a_port_beside_the_kept_ones(tmp_path: Path) -> None:
+    first = ports.kept_ports(tmp_path, ("s3",))
+    both = ports.kept_ports(tmp_path, ("redis", "s3"))
+    assert both["s3"] == first["s3"]
+    assert both["redis"] != both["s3"]
