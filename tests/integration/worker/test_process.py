@@ -89,7 +89,7 @@ async def test_a_job_that_takes_too_long_is_given_back_at_no_cost(
         program.process.terminate()
         await program.said("job_given_back")
         await ended_well(program, workshop)
-    assert order.stopped
+    await workshop.studio.until(lambda: order.stopped)
     await was_given_back(workshop, redis, job_id)
     async with workshop.worker("another") as other:
         await other.runner.look("one")
@@ -143,7 +143,7 @@ async def test_a_job_survives_its_worker(
     async with workshop.database.statement() as connection:
         await sweeper.sweep(connection)
     assert await redis.llen("one") == 1
-    async with working(environment) as program:
+    async with running(environment, "worker") as program:
         await program.said("job_succeeded")
     second = await workshop.studio.order(2)
     assert first.process != second.process
