@@ -1,4 +1,4 @@
-"""One job at a time through the whole stack: how long it waits, and what it costs."""
+"""Jobs through the whole stack: how long one waits when alone."""
 
 import json
 from itertools import pairwise
@@ -6,7 +6,6 @@ from itertools import pairwise
 import httpx2
 
 from common.repositories.readings import read_job
-from tests.bench.cpu import cpu_by_name
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig import Rig
 
@@ -17,45 +16,28 @@ MILLISECONDS = 1000
 
 async def measure_journeys(rig: Rig, gateway: int) -> list[Figure]:
     """Send jobs one after another, each when the webhook of the one before has come."""
-    webhook = f"{rig.beside.base_url}/webhook"
     starts: list[float] = []
     arrivals: list[float] = []
     async with httpx2.AsyncClient(trust_env=False) as client:
-        for _ in range(WARM_UP):
-            await _journey(rig, client, gateway, webhook)
-        before = cpu_by_name(rig.supervisor.pids)
-        for _ in range(JOBS):
-            waited, told = await _journey(rig, client, gateway, webhook)
-            starts.append(waited)
-            arrivals.append(told)
-        after = cpu_by_name(rig.supervisor.pids)
-    spent = {name: (after[name] - used) / JOBS * MILLISECONDS for name, used in before.items()}
+        for number in range(WARM_UP + JOBS):
+            waited, told = await _journey(rig, client, gateway)
+            if number >= WARM_UP:
+                starts.append(waited)
+                arrivals.append(told)
     return [
         _latency("accepted to generation starts, p50", starts, 15),
         _latency("finish committed to webhook arrives, p50", arrivals, 20),
-        Figure(
-            name="CPU of one job outside generation",
-            value=sum(spent.values()),
-            unit="ms",
-            target=10,
-            at_least=False,
-            note=f"{JOBS} jobs of 64 × 64 pixels, the engine gives back its input: "
-            + ", ".join(f"{name} {used:.2f}" for name, used in spent.items()),
-        ),
     ]
 
 
-async def _journey(
-    rig: Rig, client: httpx2.AsyncClient, gateway: int, webhook: str
-) -> tuple[float, float]:
+async def _journey(rig: Rig, client: httpx2.AsyncClient, gateway: int) -> tuple[float, float]:
     """Give the milliseconds from accepted to started, and from committed to told."""
-    url = f"http://127.0.0.1:{gateway}/api/v3/inpaint"
-    answer = (await client.post(url, json=rig.request(webhook=webhook))).json()
+    job_id = await rig.send_job(client, gateway)
     call = await rig.beside.calls.get()
     told = json.loads(call.body)
-    assert told["status"] == "success" and told["id"] == answer["id"], told  # noqa: PT018 - one fact
+    assert told["status"] == "success" and told["id"] == job_id, told  # noqa: PT018 - one fact
     async with rig.database.statement() as connection:
-        view = await read_job(connection, tenant_id=rig.tenant_id, job_id=answer["id"])
+        view = await read_job(connection, tenant_id=rig.tenant_id, job_id=job_id)
     assert view is not None
     job = view.job
     assert job.result is not None

@@ -1,11 +1,15 @@
 """What is measured together, on one stack."""
 
 import asyncio
+import logging
 import tempfile
 from pathlib import Path
 
+import structlog
+
 from deploy.local.stack import dispatcher_process, worker_process
 from tests.bench.accepting import measure_accepting
+from tests.bench.costing import measure_costs
 from tests.bench.figures import Figure
 from tests.bench.idling import measure_idling
 from tests.bench.journeys import measure_journeys
@@ -26,10 +30,20 @@ async def _jobs(home: Path) -> list[Figure]:
         return await measure_journeys(rig, gateway) + await measure_idling(rig)
 
 
+async def _costs(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        gateway, bare = await rig.start_gateway(), await rig.start_baseline()
+        await rig.supervisor.start(worker_process())
+        await rig.supervisor.start(dispatcher_process())
+        return await measure_costs(rig, gateway, bare)
+
+
 def run_phase(phase: str) -> list[Figure]:
     """Measure on a stack of its own; called in a process of its own, whose settings it makes."""
+    # What starts and stops is of no interest here.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory(prefix="infill-bench-") as home:
         return asyncio.run(PHASES[phase](Path(home)))
 
 
-PHASES = {"requests": _requests, "jobs, and idling": _jobs}
+PHASES = {"requests": _requests, "jobs": _jobs, "costs": _costs}

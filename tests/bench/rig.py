@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from common.database import Database
 from common.settings import Settings
 from common.settings.section import export
@@ -79,6 +81,15 @@ class Rig:
             "seed": 7,
             **fields,
         }
+
+    async def send_job(self, client: httpx2.AsyncClient, gateway: int) -> int:
+        """Post a job with a webhook and give its id."""
+        url = f"http://{LOOPBACK}:{gateway}/api/v3/inpaint"
+        request = self.request(webhook=f"{self.beside.base_url}/webhook")
+        answer = (await client.post(url, json=request)).json()
+        assert answer["status"] == "processing", answer
+        job_id: int = answer["id"]
+        return job_id
 
 
 @asynccontextmanager
