@@ -22,10 +22,11 @@ def create_app(settings: Settings) -> Celery:
     app = Celery("infill", broker=settings.redis.url.get_secret_value(), set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
-        worker_prefetch_multiplier=1,
+        # A ring that no thread here is free to hear is left to other workers.
+        worker_disable_prefetch=True,
         worker_enable_remote_control=False,
-        # There is nothing to take back when Redis comes back: a ring is acknowledged when heard.
-        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Unset, this warns: it is to become the default. It concerns late acknowledgement alone.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_enable_prefetch_count_reduction=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import asyncpg
 from pydantic import SecretStr
-from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from common.broker.connection import connect
@@ -21,12 +20,11 @@ from tests.conftest import Servers, require_server_wheels
 from tests.integration.local import parts
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.webhooks.program import running
+from tests.integration.worker.test_listening import SELDOM, until_listening
 from tests.integration.worker.test_process import ended_well, working
 from tests.integration.worker.workshop import QUEUES, Workshop
 
 NOWHERE = "postgresql://infill@127.0.0.1:1/infill"
-# Only a ring makes a worker look within the test.
-SELDOM = {"INFILL_JOB_SWEEP_SECONDS": "3600"}
 
 
 @asynccontextmanager
@@ -34,15 +32,6 @@ async def serving(server: Server, home: Path) -> AsyncIterator[None]:
     async with Supervisor(home / "logs") as supervisor:
         await parts.start(supervisor, server)
         yield
-
-
-async def listening(redis: Redis) -> None:
-    """Wait until a worker waits for rings."""
-    async with asyncio.timeout(60):
-        while True:
-            clients = await redis.client_list()
-            if any(client["cmd"] == "brpop" for client in clients):
-                return
 
 
 async def test_redis_may_be_away_at_the_start_and_come_and_go(
@@ -57,7 +46,7 @@ async def test_redis_may_be_away_at_the_start_and_come_and_go(
         await program.said("job_succeeded")
         for _ in range(2):
             async with serving(server, tmp_path):
-                await listening(redis)
+                await until_listening(redis)
                 await workshop.queued()
                 await program.said("job_succeeded")
             await workshop.queued()
@@ -80,7 +69,7 @@ async def test_rings_are_heard_again_after_a_restart_of_redis(
     async with working(settings) as program:
         for _ in range(2):
             async with serving(server, tmp_path):
-                await listening(redis)
+                await until_listening(redis)
                 for queue in QUEUES:
                     job_id = await workshop.queued(asked={"model": queue})
                     assert await doorbell.ring_worker(queue)
