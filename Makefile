@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements/dev.txt
 export PYTHONUTF8 := 1
 
-.PHONY: help setup demo run test lint types contracts tests bench lock clean
+.PHONY: help setup demo run test lint types contracts tests coverage bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -39,8 +39,13 @@ types: setup
 contracts: setup
 	$(BIN)/lint-imports
 
+# One process per core, each with servers of its own; the tests of a file stay together.
 tests: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+
+coverage: setup ## the tests again, counting the lines and branches they reach
+	$(BIN)/coverage erase
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term --cov-fail-under=95
 
 bench: setup ## speeds, each beside a baseline of the same run
 	$(BIN)/python -m tests.bench
@@ -52,7 +57,7 @@ lock: setup ## renew the pinned requirements
 	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $$extras \
 	    -o deploy/requirements/$$name.txt pyproject.toml || exit 1; \
 	done
-	sed -i 's/^torch==\([0-9.]*\)+.*/torch==\1/' deploy/requirements/*.txt
+	sed -i -e 's/^torch==\([0-9.]*\)+.*/torch==\1/' -e '/^# The following/d' deploy/requirements/*.txt
 
 clean: ## remove what was built here, the environment included
 	rm -rf $(VENV) .infill .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info

@@ -16,7 +16,8 @@ class DatabaseSettings(Section):
     )
     pool_size: PositiveInt = Field(
         default=10,
-        description="Connections one process keeps; a gateway uses one per request in flight.",
+        description="Connections one process keeps for its hot statements, and as many again at "
+        "most for all others; a gateway uses one per statement under way.",
     )
     connect_timeout_seconds: PositiveFloat = Field(
         default=5.0, description="How long to wait for a new connection or a free one."

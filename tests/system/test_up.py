@@ -5,22 +5,14 @@ import os
 import re
 import signal
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from deploy.local.ports import free_port
 from tests.system.installation import Installation, alive, body, descendants, infill, up
 
 PARTS = ("postgres", "redis-server", "serve s3", "deploy.cli gateway", "worker", "dispatcher")
-
-
-@pytest.fixture(scope="module")
-async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
-    async with up(tmp_path_factory.mktemp("up") / "home", free_port()) as running:
-        yield running
 
 
 async def post(running: Installation, path: str, **fields: object) -> dict[str, object]:

@@ -1,0 +1,121 @@
+"""What the README shows is run as it stands there, against a real installation."""
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from deploy.local.ports import LOOPBACK, free_port
+from deploy.local.readiness import until_ready
+from tests.system.installation import Installation
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SECONDS = 60.0
+
+
+def snippet(language: str, holding: str) -> str:
+    """Give the one snippet in that language that holds these words."""
+    found = [
+        text
+        for spoken, text in FENCE.findall((ROOT / "README.md").read_text())
+        if spoken == language and holding in text
+    ]
+    assert len(found) == 1, f"{len(found)} {language} snippets hold {holding!r}"
+    return str(found[0])
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, installation: Installation) -> Path:
+    """Give a folder that looks like the repository to a snippet: samples, home, environment."""
+    shutil.copytree(ROOT / "deploy/local/samples", tmp_path / "deploy/local/samples")
+    (tmp_path / ".infill").symlink_to(installation.home)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
+    return tmp_path
+
+
+def environment(installation: Installation, **more: str) -> dict[str, str]:
+    given = installation.credentials
+    return {
+        **os.environ,  # noqa: TID251 - what Python needs to start
+        "INFILL_URL": given["base_url"],
+        "INFILL_KEY": given["api_key"],
+        "WEBHOOK_SECRET": given["webhook_secret"],
+        **more,
+    }
+
+
+async def start(*command: str, folder: Path, settings: dict[str, str]) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=settings, stdout=PIPE, stderr=STDOUT
+    )
+
+
+async def output_of(process: Process) -> str:
+    async with asyncio.timeout(SECONDS):
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_the_exports_and_the_curl_request(
+    installation: Installation, workplace: Path
+) -> None:
+    script = snippet("sh", "export INFILL_URL") + snippet("sh", "curl -s")
+    settings = environment(installation)
+    del settings["INFILL_URL"], settings["INFILL_KEY"]
+    told = await output_of(await start("bash", "-c", script, folder=workplace, settings=settings))
+    assert '"status":"success"' in told.replace(" ", "")
+
+
+async def test_the_python_request(installation: Installation, workplace: Path) -> None:
+    program = (sys.executable, "-c", snippet("python", "/api/v3/inpaint"))
+    settings = environment(installation)
+    told = await output_of(await start(*program, folder=workplace, settings=settings))
+    assert re.match(r"job \d+, seed 7, \d+\.\d\d s", told)
+    assert (workplace / "bench-with-cat.png").read_bytes().startswith(b"\x89PNG")
+
+
+async def test_the_webhook_receiver(installation: Installation, workplace: Path) -> None:
+    port = free_port()
+    settings = environment(installation, PORT=str(port))
+    program = (sys.executable, "-c", snippet("python", "webhook.verify"))
+    receiver = await start(*program, folder=workplace, settings=settings)
+    assert receiver.stdout is not None
+
+    async def listens() -> bool:
+        try:
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    try:
+        await until_ready(listens, "the receiver", SECONDS)
+        url = f"http://{LOOPBACK}:{port}"
+        async with httpx2.AsyncClient(trust_env=False, timeout=SECONDS) as client:
+            forged = await client.post(f"{url}/", content=b"{}")
+            assert forged.status_code == 400
+            body = {
+                "key": settings["INFILL_KEY"],
+                "prompt": "a cat",
+                "width": 64,
+                "height": 64,
+                "webhook": f"{url}/",
+                "track_id": "order-17",
+            }
+            await client.post(f"{settings['INFILL_URL']}/api/v3/text2img", json=body)
+        async with asyncio.timeout(SECONDS):
+            while b"order-17 success" not in (line := await receiver.stdout.readline()):
+                assert line, "the receiver ended"
+    finally:
+        receiver.kill()
+        await receiver.communicate()
