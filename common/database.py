@@ -71,6 +71,8 @@ class Database:
             # A dead server is noticed by the statement that fails, which empties the pool;
             # a ping before each statement would cost every request a round trip.
             pool_pre_ping=False,
+            # A statement's values are tenants' words; its error's text goes into the log.
+            hide_parameters=True,
             json_serializer=_to_json,
             json_deserializer=orjson.loads,
             connect_args=self._connect_args,

@@ -117,6 +117,14 @@ async def test_a_wrong_statement_is_not_an_absent_postgres(database: Database) -
     assert not is_unavailable(ValueError())
 
 
+async def test_an_errors_text_tells_no_values(database: Database) -> None:
+    with pytest.raises(ProgrammingError) as raised:
+        async with database.statement() as connection:
+            await connection.execute(text("SELECT :prompt FROM nowhere"), {"prompt": "hush"})
+    assert "nowhere" in str(raised.value)
+    assert "hush" not in str(raised.value)
+
+
 async def test_after_a_restart_of_postgres_the_next_but_one_statement_works(
     tmp_path: Path,
 ) -> None:
