@@ -64,7 +64,7 @@ class Catalogue:
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    models: tuple[ModelEntry, ...]
+    models: tuple[ModelEntry, ...] = Field(min_length=1)
 
 
 def load_catalogue(settings: ModelSettings) -> Catalogue:

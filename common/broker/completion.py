@@ -58,6 +58,8 @@ class CompletionListener:
             try:
                 await self._listen()
             except (RedisError, OSError) as error:
+                if _is_canceled():
+                    raise asyncio.CancelledError from error
                 log.warning("completion_listener_disconnected", error=type(error).__name__)
             await self._ask_rows()
             await asyncio.sleep(FALLBACK_SECONDS)
@@ -85,6 +87,12 @@ class CompletionListener:
         for file_prefix in ended:
             for event in self._waiting.get(file_prefix, ()):
                 event.set()
+
+
+def _is_canceled() -> bool:
+    """Tell whether this task was canceled; met by a time-out of the client, that is not raised."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _prefixes(data: bytes) -> set[UUID]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from common.domain.errors import InfillError, PermanentError
+from common.domain.errors import InfillError, PermanentError, TransientError
 
 LONGEST_WAIT = timedelta(minutes=10)
 MOST_DOUBLINGS = 20  # beyond, any wait worth the name is at LONGEST_WAIT
@@ -32,11 +32,12 @@ def decide(
     """Decide what follows a failed attempt.
 
     A permanent error ends the job at once. Any other is tried again after `wait`, doubled for
-    each attempt already made, at most `LONGEST_WAIT`, until the attempts are used up. An error
-    outside our tree says nothing to the tenant: what it holds was not written for them.
+    each attempt already made, at most `LONGEST_WAIT`, until the attempts are used up. Any other
+    error says nothing to the tenant: what it holds was not written for them.
     """
-    code = error.code if isinstance(error, InfillError) else InfillError.code
-    message = error.message if isinstance(error, InfillError) else "internal error"
+    code, message = InfillError.code, "internal error"
+    if isinstance(error, PermanentError | TransientError):
+        code, message = error.code, error.message
     if isinstance(error, PermanentError):
         return GiveUp(code, message)
     if attempt >= max_attempts:

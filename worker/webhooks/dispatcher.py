@@ -121,18 +121,19 @@ class Dispatcher:
             # Rings are left for dispatchers that have room.
             await asyncio.wait({stop, *self._under_way}, return_when=asyncio.FIRST_COMPLETED)
             return
-        rung = asyncio.create_task(self._until_rung())
+        rung = asyncio.create_task(self._until_rung(stop))
         await asyncio.wait({stop, rung}, return_when=asyncio.FIRST_COMPLETED)
         rung.cancel()
         with suppress(asyncio.CancelledError):
             await rung
 
-    async def _until_rung(self) -> None:
+    async def _until_rung(self, stop: asyncio.Task[bool]) -> None:
         try:
             await self._doorbell.heard_by_dispatcher(self._settings.poll_seconds)
         except (RedisError, OSError) as error:
             self._redis.missed(error)
-            await asyncio.sleep(self._settings.poll_seconds)
+            # Not a mere sleep: a cancellation that met the time-out of the Redis client is lost.
+            await asyncio.wait({stop}, timeout=self._settings.poll_seconds)
         else:
             self._redis.found()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -89,14 +89,13 @@ async def test_the_signal_wakes_all_who_wait_for_a_job_and_nobody_else(
 
 
 async def test_many_wait_over_one_subscription(redis: Redis, rows: Rows) -> None:
-    async def wait_for(listener: CompletionListener, prefix: UUID) -> None:
-        with listener.expect(prefix) as event:
-            await announce_ended(redis, prefix)
-            await within_deadline(event)
-
-    async with listening(redis, rows) as listener:
+    prefixes = [uuid4() for _ in range(300)]
+    async with listening(redis, rows) as listener, AsyncExitStack() as expected:
         await subscribed(redis)
-        await asyncio.gather(*(wait_for(listener, uuid4()) for _ in range(300)))
+        events = [expected.enter_context(listener.expect(prefix)) for prefix in prefixes]
+        for prefix in prefixes:
+            await announce_ended(redis, prefix)
+        await asyncio.gather(*(within_deadline(event) for event in events))
         assert await redis.pubsub_numsub(CHANNEL) == [(CHANNEL.encode(), 1)]
 
 
@@ -133,9 +132,7 @@ async def test_what_is_not_a_signal_does_no_harm(redis: Redis, rows: Rows) -> No
     assert [entry["event"] for entry in logs] == ["completion_signal_not_understood"]
 
 
-async def test_an_idle_listener_sleeps(
-    redis: Redis, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idle_listener_sleeps(redis: Redis, rows: Rows) -> None:
     """A silence longer than the time-out of Redis is neither an error nor a reason to look."""
     reads = 0
     get_message = PubSub.get_message
@@ -200,7 +197,7 @@ async def test_a_restart_of_redis_costs_nobody_the_answer(rows: Rows, tmp_path: 
 
 
 async def test_what_was_missed_while_the_connection_was_down_is_found_on_return(
-    redis: Redis, rows: Rows
+    redis: Redis, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = uuid4()
     async with listening(redis, rows) as listener:
@@ -211,3 +208,24 @@ async def test_what_was_missed_while_the_connection_was_down_is_found_on_return(
             await redis.client_kill_filter(_type="pubsub")
             await within_deadline(event)
         await subscribed(redis)
+
+
+async def test_a_cancellation_the_client_swallows_ends_the_listening(
+    redis: Redis, rows: Rows
+) -> None:
+    """The client may answer a cancellation that meets its own time-out with the time-out."""
+    listens = asyncio.Event()
+
+    class Swallowing(CompletionListener):
+        async def _listen(self) -> None:
+            listens.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise TimeoutError from None
+
+    task = asyncio.create_task(Swallowing(redis, rows.find_ended).run())
+    await within_deadline(listens)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, DEADLINE_SECONDS)

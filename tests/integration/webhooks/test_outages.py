@@ -93,6 +93,7 @@ async def test_postgres_may_restart_under_a_delivery(
     await noticed.wait()
     hold.set()
     async with running(server, tmp_path):
+        await database.engine.dispose()  # the connections of this test's own making broke too
         await succeeded(database, owner, receiver.url)
         await receiver.request(2)
         stopping.set()
