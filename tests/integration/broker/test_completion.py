@@ -132,7 +132,9 @@ async def test_what_is_not_a_signal_does_no_harm(redis: Redis, rows: Rows) -> No
     assert [entry["event"] for entry in logs] == ["completion_signal_not_understood"]
 
 
-async def test_an_idle_listener_sleeps(redis: Redis, rows: Rows) -> None:
+async def test_an_idle_listener_sleeps(
+    redis: Redis, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A silence longer than the time-out of Redis is neither an error nor a reason to look."""
     reads = 0
     get_message = PubSub.get_message
