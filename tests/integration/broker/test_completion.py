@@ -199,7 +199,7 @@ async def test_a_restart_of_redis_costs_nobody_the_answer(rows: Rows, tmp_path: 
 
 
 async def test_what_was_missed_while_the_connection_was_down_is_found_on_return(
-    redis: Redis, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, rows: Rows
 ) -> None:
     prefix = uuid4()
     async with listening(redis, rows) as listener:
