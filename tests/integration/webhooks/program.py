@@ -47,6 +47,17 @@ class Program:
                     return self.lines[-1]
         raise AssertionError(f"it ended without saying {event}: {self.lines}")
 
+    async def said_each(self, *events: str) -> None:
+        """Read its log until each of these events has been told, in whatever order."""
+        missing = set(events) - {line["event"] for line in self.lines}
+        while missing:
+            assert self.process.stdout is not None
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                line = await self.process.stdout.readline()
+            assert line, f"it ended without saying {missing}: {self.lines}"
+            self.lines.append(json.loads(line))
+            missing.discard(self.lines[-1]["event"])
+
     async def exit_code(self) -> int:
         async with asyncio.timeout(DEADLINE_SECONDS):
             return await self.process.wait()
