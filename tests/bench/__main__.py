@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench.figures import Figure, table, write_json
+from tests.bench.figures import Figure, as_json, table
 from tests.bench.phases import PHASES, run_phase
 
 JSON_PATH = Path(".infill/bench.json")
@@ -21,8 +21,10 @@ def main() -> None:
             console.print(f"measuring {phase} …")
             figures += processes.submit(run_phase, phase).result()
     console.print(table(figures), markup=False)
-    write_json(figures, JSON_PATH)
-    console.print(f"\nas JSON: {JSON_PATH}")
+    JSON_PATH.parent.mkdir(exist_ok=True)
+    JSON_PATH.write_text(as_json(figures))
+    console.print(f"\nas JSON, also in {JSON_PATH}:")
+    console.print(as_json(figures), markup=False)
     sys.exit(not all(figure.reached for figure in figures))
 
 

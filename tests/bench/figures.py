@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import quantiles
 
 
@@ -60,7 +59,6 @@ def table(figures: list[Figure]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *notes])
 
 
-def write_json(figures: list[Figure], path: Path) -> None:
+def as_json(figures: list[Figure]) -> str:
     told = [asdict(f) | {"ratio": f.ratio, "reached": f.reached} for f in figures]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told, indent=2) + "\n")
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
