@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import orjson
 from asyncpg import Connection, InterfaceError, PostgresError
+from asyncpg import DataError as DriverDataError
 from asyncpg.exceptions import IntegrityConstraintViolationError, SyntaxOrAccessError
 from sqlalchemy import make_url
 from sqlalchemy.exc import (
@@ -28,12 +29,15 @@ SECONDS_TO_MILLISECONDS = 1000
 
 def is_unavailable(error: Exception) -> bool:
     """Tell whether `error` means that Postgres is away or too busy, not that we asked wrongly."""
-    asked_wrongly = IntegrityError | ProgrammingError | DataError | NotSupportedError
     if isinstance(error, DBAPIError):
-        return not isinstance(error, asked_wrongly)
+        return not isinstance(
+            error, IntegrityError | ProgrammingError | DataError | NotSupportedError
+        )
     # Straight from the driver: where a direct statement ran, or no connection came about.
     if isinstance(error, PostgresError):
-        return not isinstance(error, SyntaxOrAccessError | IntegrityConstraintViolationError)
+        return not isinstance(
+            error, IntegrityConstraintViolationError | SyntaxOrAccessError | DriverDataError
+        )
     # The built-in TimeoutError is an OSError.
     return isinstance(error, OSError | PoolTimeoutError | InterfaceError)
 

@@ -11,7 +11,8 @@ from asyncpg import Connection
 class DirectPool:
     """At most `size` connections, the latest used first; belongs to one event loop.
 
-    A connection Postgres has closed in the meantime, as after its restart, is not handed out.
+    A connection Postgres has closed in the meantime, as after its restart, is not handed out;
+    neither is one whose borrower gave up waiting for an answer.
     """
 
     def __init__(
@@ -39,15 +40,20 @@ class DirectPool:
             driver = self._take() or await self._connect()
             try:
                 yield driver
+            except (TimeoutError, asyncio.CancelledError):
+                # Its statement is still under way, or its server silent: nobody is to wait for it.
+                driver.terminate()
+                raise
             finally:
                 self._idle.append(driver)
         finally:
             self._free.release()
 
     async def aclose(self) -> None:
-        """Close the connections that are not lent."""
-        while driver := self._take():
-            await driver.close()
+        """Close the connections that are not lent, whether or not Postgres answers."""
+        unlent = iter(self._take, None)
+        closing = (driver.close(timeout=self._timeout_seconds) for driver in unlent if driver)
+        await asyncio.gather(*closing, return_exceptions=True)
 
     def _take(self) -> "Connection[Any] | None":
         while self._idle:

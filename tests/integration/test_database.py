@@ -1,13 +1,16 @@
 """The pool: its limits, and a Postgres that goes and comes back."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import SmallInteger, bindparam, cast, func, literal, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -145,3 +148,114 @@ async def test_after_a_restart_of_postgres_the_next_but_one_statement_works(
         for _ in range(3):
             assert await one(database) == 1
         await database.aclose()
+
+
+class Relay:
+    """A way to Postgres on which the connections made so far can fall silent, unbroken."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._upstream = (host, port)
+        self._lines: list[asyncio.StreamWriter] = []
+        self._silent = 0
+
+    def silence(self) -> None:
+        """Let nothing more through for those who are connected now; others are not concerned."""
+        self._silent = len(self._lines)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(*self._upstream)
+        line = len(self._lines)
+        self._lines += [writer, up_writer]
+        await asyncio.gather(
+            self._pass(reader, up_writer, line), self._pass(up_reader, writer, line)
+        )
+
+    async def _pass(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, line: int
+    ) -> None:
+        with suppress(OSError):
+            while data := await source.read(65_536):
+                if line >= self._silent:
+                    sink.write(data)
+        sink.close()
+
+    def close(self) -> None:
+        for writer in self._lines:
+            writer.close()
+
+
+@pytest.fixture
+async def relay(database_url: str) -> AsyncIterator[tuple[Relay, str]]:
+    url = make_url(database_url)
+    assert url.host is not None
+    assert url.port is not None
+    relay = Relay(url.host, url.port)
+    server = await asyncio.start_server(relay.serve, LOOPBACK, 0)
+    port = server.sockets[0].getsockname()[1]
+    yield relay, url.set(host=LOOPBACK, port=port).render_as_string(hide_password=False)
+    server.close()
+    relay.close()
+
+
+ONE: Final = select(literal(1).label("one"))
+SLOW: Final = select(func.pg_sleep(literal(60)))
+SMALL: Final = select(bindparam("number", type_=SmallInteger()).label("small"))
+OVERFLOWING: Final = select(cast(literal(70_000), SmallInteger()).label("small"))
+
+
+async def directly(database: Database) -> object:
+    async with database.direct() as connection:
+        return (await connection.execute(ONE, {})).scalar()
+
+
+async def in_a_transaction(database: Database) -> object:
+    async with database.transaction() as connection:
+        return (await connection.execute(text("SELECT 1"))).scalar_one()
+
+
+@pytest.mark.parametrize("ask", [one, directly, in_a_transaction])
+async def test_a_connection_gone_silent_is_used_once_more_and_never_again(
+    relay: tuple[Relay, str], ask: Callable[[Database], Awaitable[object]]
+) -> None:
+    way, url = relay
+    database = small(url, connect_seconds=5)
+    assert await ask(database) == 1
+    way.silence()
+    with pytest.raises(TimeoutError) as caught:
+        await ask(database)
+    assert is_unavailable(caught.value)
+    assert await ask(database) == 1
+    await database.aclose()
+
+
+async def test_a_caller_who_gives_up_takes_a_direct_connection_along(database_url: str) -> None:
+    database = small(database_url, statement_seconds=60, connect_seconds=5)
+
+    async def slow() -> None:
+        async with database.direct() as connection:
+            await connection.execute(SLOW, {})
+
+    assert await directly(database) == 1
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(slow(), 0.1)
+    assert await directly(database) == 1
+    await database.aclose()
+
+
+async def test_closing_does_not_depend_on_an_answer(relay: tuple[Relay, str]) -> None:
+    way, url = relay
+    database = small(url)
+    assert await directly(database) == 1
+    way.silence()
+    await database.aclose()
+
+
+async def test_a_value_out_of_range_is_not_an_absent_postgres(database: Database) -> None:
+    with pytest.raises(asyncpg.DataError) as too_large:
+        async with database.direct() as connection:
+            await connection.execute(SMALL, {"number": 70_000})
+    assert not is_unavailable(too_large.value)
+    with pytest.raises(asyncpg.DataError) as overflown:
+        async with database.direct() as connection:
+            await connection.execute(OVERFLOWING, {})
+    assert not is_unavailable(overflown.value)
