@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import click
 
@@ -11,6 +11,8 @@ from common.database import Database
 from common.settings import Settings
 from common.webhook_keys import new_signing_key
 from deploy.reach import reaching_postgres
+
+LARGEST_ID: Final = 2**63 - 1  # of Postgres' bigint
 
 T = TypeVar("T")
 
@@ -82,7 +84,7 @@ def list_keys(tenant: str) -> None:
 
 @keys.command("revoke")
 @click.argument("tenant")
-@click.argument("key_id", type=int)
+@click.argument("key_id", type=click.IntRange(1, LARGEST_ID))
 def revoke_key(tenant: str, key_id: int) -> None:
     """Revoke TENANT's API key KEY_ID."""
     _run(lambda database: tenancy.revoke_key(database, tenant, key_id))

@@ -8,7 +8,14 @@ import binascii
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationInfo,
+)
 from pydantic_core import PydanticCustomError
 
 from common.catalogue import ModelEntry
@@ -80,9 +87,9 @@ def _decoded(value: Any) -> bytes:
     """Decode base64 strictly, a data: URI's or bare; only line ends within it are let pass."""
     if not isinstance(value, str):
         raise ValueError("not a picture")  # noqa: TRY004 - pydantic reports ValueErrors only
-    if value.startswith("data:"):
+    if value[:5].lower() == "data:":
         head, comma, value = value.partition(",")
-        if not comma or not head.endswith(";base64"):
+        if not comma or not head.lower().endswith(";base64"):
             raise ValueError("not a base64 data URI")
     try:
         picture = base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
@@ -170,7 +177,8 @@ OptionalSeed = Annotated[
     Field(description=f"null or a whole number from 0 to {SEED_LIMIT - 1}"),
 ]
 OptionalWebhook = Annotated[
-    Annotated[str, AfterValidator(_webhook)] | None,
+    # A line end around an address is refused like one within it.
+    Annotated[str, StringConstraints(strip_whitespace=False), AfterValidator(_webhook)] | None,
     Field(description="null or a public http or https URL"),
 ]
 OptionalTrackId = Annotated[

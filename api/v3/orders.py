@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from api.orders import Order
-from api.refusals import InvalidFieldsError
+from api.refusals import InvalidFieldsError, MalformedBodyError
 from api.v3.requests import DrawBody
 from common.catalogue import ModelEntry
 from common.domain.generation import SEED_LIMIT, GenerationRequest
@@ -64,9 +64,17 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def digest_of(endpoint: str, fields: dict[str, Any]) -> bytes:
-    """Give the SHA-256 of what was asked, the API key aside; the order of fields is no matter."""
+    """Give the SHA-256 of what was asked, the API key aside; the order of fields is no matter.
+
+    Raises:
+        MalformedBodyError: a field holds more levels than can be spelled out.
+    """
     asked = {name: value for name, value in fields.items() if name != "key"}
-    spelled = json.dumps([endpoint, asked], sort_keys=True, default=_of_file)
+    try:
+        spelled = json.dumps([endpoint, asked], sort_keys=True, default=_of_file)
+    except RecursionError as error:
+        # The parser takes deeper ones; fields we do not know get here unread.
+        raise MalformedBodyError("The JSON is nested too deeply.") from error
     return hashlib.sha256(spelled.encode()).digest()
 
 

@@ -44,6 +44,14 @@ def test_a_command_that_does_its_work_ends_with_0(monkeypatch: pytest.MonkeyPatc
     assert run(monkeypatch, "keys", "webhook") == 0
 
 
+@pytest.mark.parametrize("key_id", ["0", str(2**63), "abc"])
+def test_a_key_id_is_one_postgres_can_hold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key_id: str
+) -> None:
+    assert run(monkeypatch, "keys", "revoke", "acme", key_id) == 2
+    assert "Invalid value for 'KEY_ID'" in capsys.readouterr().err
+
+
 def test_an_error_is_told_in_its_own_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

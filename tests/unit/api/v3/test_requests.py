@@ -73,7 +73,7 @@ BAD: list[tuple[str, str, list[object]]] = [
     (
         "webhook",
         ADDRESS,
-        ["ftp://example.com/", "http://127.0.0.1/", "hook", "http://x.localhost/"],
+        ["ftp://example.com/", "http://127.0.0.1/", "hook", "http://x.localhost/", f"{URL}\n"],
     ),
     ("webhook", "null or a public http or https URL", [5]),
     ("init_image", ADDRESS, ["http://localhost/", "file:///etc/passwd", "https://u@example.com/a"]),
@@ -169,7 +169,14 @@ def test_a_track_id_stays_what_it_was(track_id: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [SENT, f"data:image/png;base64,{SENT}", f"{SENT[:4]}\r\n{SENT[4:]}\n", PIXELS]
+    "sent",
+    [
+        SENT,
+        f"data:image/png;base64,{SENT}",
+        f"DATA:image/PNG;Base64,{SENT}",
+        f"{SENT[:4]}\r\n{SENT[4:]}\n",
+        PIXELS,
+    ],
 )
 def test_pictures_may_come_along(sent: object) -> None:
     body = read({"prompt": "a cat", "init_image": sent}, ImageToImageBody)
