@@ -143,20 +143,21 @@ Text = Annotated[
     ),
     AfterValidator(_no_nul),
 ]
+# Limits come first: after a validator, the JSON schema would not have them.
 Side = Annotated[
     int,
-    NoBool,
     Field(ge=64, le=1024, multiple_of=8, description="a multiple of 8 from 64 to 1024"),
+    NoBool,
 ]
-Samples = Annotated[int, NoBool, Field(ge=1, le=4, description="a whole number from 1 to 4")]
-Steps = Annotated[int, NoBool, Field(ge=1, le=51, description="a whole number from 1 to 51")]
+Samples = Annotated[int, Field(ge=1, le=4, description="a whole number from 1 to 4"), NoBool]
+Steps = Annotated[int, Field(ge=1, le=51, description="a whole number from 1 to 51"), NoBool]
 Guidance = Annotated[
-    float, NoBool, Field(ge=1, le=20, allow_inf_nan=False, description="a number from 1 to 20")
+    float, Field(ge=1, le=20, allow_inf_nan=False, description="a number from 1 to 20"), NoBool
 ]
 Strength = Annotated[
     float,
-    NoBool,
     Field(gt=0, le=1, allow_inf_nan=False, description="a number above 0 and up to 1"),
+    NoBool,
 ]
 YesNo = Annotated[bool, Field(description="yes or no")]
 Safety = Annotated[YesNo, AfterValidator(_safety)]
@@ -173,7 +174,7 @@ OptionalText = Annotated[
     Field(description=f"null or text of 1 to {MAX_TEXT} characters, none of them NUL"),
 ]
 OptionalSeed = Annotated[
-    Annotated[int, NoBool, Field(ge=0, lt=SEED_LIMIT)] | None,
+    Annotated[int, Field(ge=0, lt=SEED_LIMIT), NoBool] | None,
     Field(description=f"null or a whole number from 0 to {SEED_LIMIT - 1}"),
 ]
 OptionalWebhook = Annotated[

@@ -37,6 +37,26 @@ def test_every_route_shows_three_carriers_and_all_answers(name: str) -> None:
     assert json.dumps(told)
 
 
+def test_the_schema_tells_the_limits() -> None:
+    told = described("inpaint")["openapi_extra"]["requestBody"]["content"]
+    fields = told["application/json"]["schema"]["properties"]
+    limits = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
+    kept = {
+        name: {limit: field[limit] for limit in limits if limit in field}
+        for name, field in fields.items()
+    }
+    assert kept["width"] == {"minimum": 64, "maximum": 1024, "multipleOf": 8}
+    assert kept["samples"] == {"minimum": 1, "maximum": 4}
+    assert kept["num_inference_steps"] == {"minimum": 1, "maximum": 51}
+    assert kept["guidance_scale"] == {"minimum": 1, "maximum": 20}
+    assert kept["strength"] == {"exclusiveMinimum": 0, "maximum": 1}
+    assert fields["seed"]["anyOf"][0] == {
+        "type": "integer",
+        "minimum": 0,
+        "exclusiveMaximum": 2**32,
+    }
+
+
 @pytest.mark.parametrize("name", BODIES)
 def test_answers_of_every_kind_are_shown(name: str) -> None:
     statuses = {answer["status"] for answer in ANSWERS[name].values()}
