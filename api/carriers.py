@@ -5,6 +5,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -34,7 +35,7 @@ async def read_fields(request: Request, max_bytes: int) -> Fields:
         return _json(body)
     if kind == "application/x-www-form-urlencoded":
         # curl -d '{…}' says it sends a form; no form field's name starts with a brace.
-        return _json(body) if body.startswith(b"{") else _form(body)
+        return _json(body) if body.lstrip().startswith(b"{") else _form(body)
     if kind == "multipart/form-data":
         return await _multipart(request, body)
     raise UnsupportedCarrierError
@@ -98,10 +99,18 @@ async def _multipart(request: Request, body: bytes) -> Fields:
         form = await parser.parse()
     except MultiPartException as error:
         raise MalformedBodyError(f"The multipart body cannot be read: {error.message}") from error
+    if body and not _is_closed(request.headers["content-type"], body):
+        # The parser leaves out the part that was cut off, and says nothing.
+        raise MalformedBodyError("The multipart body ends early: it has no closing boundary.")
     try:
         return {name: await _part(value) for name, value in form.multi_items()}
     finally:
         await form.close()
+
+
+def _is_closed(content_type: str, body: bytes) -> bool:
+    boundary = parse_options_header(content_type)[1][b"boundary"]
+    return body.rfind(b"--" + boundary + b"--") >= 0
 
 
 async def _part(value: UploadFile | str) -> bytes | str:

@@ -48,8 +48,9 @@ async def test_form() -> None:
     }
 
 
-async def test_json_sent_as_a_form_as_curl_does() -> None:
-    assert await read(b'{"a": "b&c=d"}', FORM) == {"a": "b&c=d"}
+@pytest.mark.parametrize("before", [b"", b"\n  "])
+async def test_json_sent_as_a_form_as_curl_does(before: bytes) -> None:
+    assert await read(before + b'{"a": "b&c=d"}', FORM) == {"a": "b&c=d"}
 
 
 async def test_multipart_gives_text_and_files() -> None:
@@ -58,6 +59,10 @@ async def test_multipart_gives_text_and_files() -> None:
         b'Content-Disposition: form-data; name="init_image"; filename="a.png"\r\n\r\n\x89PNG\xff',
     )
     assert await read(body, MULTIPART) == {"prompt": "a cät", "init_image": b"\x89PNG\xff"}
+
+
+async def test_an_empty_multipart_body_means_no_fields() -> None:
+    assert await read(b"", MULTIPART) == {}
 
 
 @pytest.mark.parametrize(
@@ -74,6 +79,11 @@ async def test_multipart_gives_text_and_files() -> None:
             "The multipart body cannot be read: Missing boundary in multipart.",
         ),
         (b"x", MULTIPART, "The multipart body cannot be read: Invalid multipart data."),
+        (
+            multipart(b'Content-Disposition: form-data; name="a"\r\n\r\n1')[:-4],
+            MULTIPART,
+            "The multipart body ends early: it has no closing boundary.",
+        ),
     ],
 )
 async def test_what_cannot_be_read_says_why(body: bytes, content_type: str, tip: str) -> None:
