@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from common.domain.errors import ConfigurationError
 
@@ -16,10 +17,9 @@ def held(home: Path) -> Iterator[None]:
     The kernel lets go of it when we end, however we end, so nothing stale is left behind.
 
     Raises:
-        ConfigurationError: another process holds it; says which.
+        ConfigurationError: it cannot be written to, or another process holds it; says which.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("a+") as lock:
+    with _open_lock(home) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -32,3 +32,13 @@ def held(home: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+def _open_lock(home: Path) -> TextIO:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return (home / "lock").open("a+")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{home} cannot be written to ({error.strerror}): choose another folder with --home"
+        ) from error

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from common.domain.errors import ConfigurationError
+from deploy.local.keyring import write_private
 
 LOOPBACK = "127.0.0.1"
 # Below the range the kernel draws from for outgoing connections (32768 and up on Linux), so that
@@ -49,7 +50,7 @@ def kept_ports(home: Path, names: Sequence[str]) -> dict[str, int]:
         name: port if (port := before.get(name)) and _is_free(port) else next(fresh)
         for name in names
     }
-    path.write_text(json.dumps(ports) + "\n")
+    write_private(path, ports)
     return ports
 
 

@@ -125,7 +125,8 @@ async def _stop(running: _Running) -> None:
     child, process = running.child, running.process
     if running.death.done():
         return
-    process.send_signal(child.stop_signal)
+    with suppress(ProcessLookupError):  # it has just ended and we were not told yet
+        process.send_signal(child.stop_signal)
     await asyncio.wait((running.death,), timeout=child.stop_seconds)
     if not running.death.done():
         log.warning("child_killed", child=child.name, waited_seconds=child.stop_seconds)

@@ -125,3 +125,17 @@ async def test_the_environment_is_ours_and_more(tmp_path: Path) -> None:
 async def test_nobody_to_wait_for_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"[Ss]et of .* is empty"):
         await Supervisor(tmp_path).wait_for_death()
+
+
+async def test_an_end_not_yet_told_does_not_keep_the_others_running(tmp_path: Path) -> None:
+    """Between a child's end and its being told a signal finds nobody."""
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        steady = await supervisor.start(parts.python("steady", WAIT))
+        await supervisor.start(parts.python("brief", "pass"))
+        last = supervisor._running[-1]
+        await last.death
+        late = asyncio.create_task(asyncio.wait_for(asyncio.shield(last.death), 10))
+        supervisor._running[-1] = replace(last, death=late)
+        await supervisor.stop_all()
+    with pytest.raises(ProcessLookupError):
+        os.kill(steady, 0)

@@ -38,3 +38,12 @@ def test_a_new_name_gets_a_port_beside_the_kept_ones(tmp_path: Path) -> None:
     both = ports.kept_ports(tmp_path, ("redis", "s3"))
     assert both["s3"] == first["s3"]
     assert both["redis"] != both["s3"]
+
+
+def test_ports_that_cannot_be_written_down_leave_the_old_ones(tmp_path: Path) -> None:
+    first = ports.kept_ports(tmp_path, ("s3",))
+    (tmp_path / "ports.new").mkdir()  # as good as a full disk: the draft cannot be written
+    with pytest.raises(OSError, match=r"ports\.new"):
+        ports.kept_ports(tmp_path, ("redis", "s3"))
+    (tmp_path / "ports.new").rmdir()
+    assert ports.kept_ports(tmp_path, ("s3",)) == first
