@@ -136,14 +136,17 @@ async def end_delivery(
     connection: Executor, claim: DeliveryClaim, state: DeliveryState, log: AttemptLog
 ) -> bool:
     """Record the attempt that ended a delivery; False if the claim was lost."""
-    return await _record(connection, claim, state, log, next_at=None)
+    return await _record(connection, claim, state, log, wait_seconds=None)
 
 
 async def retry_delivery(
-    connection: Executor, claim: DeliveryClaim, at: datetime, log: AttemptLog
+    connection: Executor, claim: DeliveryClaim, log: AttemptLog, *, seconds: float
 ) -> bool:
-    """Record a failed attempt and plan the next one; False if the claim was lost."""
-    return await _record(connection, claim, DeliveryState.PENDING, log, next_at=at)
+    """Record a failed attempt and plan the next one; False if the claim was lost.
+
+    `seconds` count from now by the database's clock, which is also what they are waited by.
+    """
+    return await _record(connection, claim, DeliveryState.PENDING, log, wait_seconds=seconds)
 
 
 async def _record(
@@ -152,7 +155,7 @@ async def _record(
     state: DeliveryState,
     log: AttemptLog,
     *,
-    next_at: datetime | None,
+    wait_seconds: float | None,
 ) -> bool:
     known = {
         "claimed_id": claim.delivery_id,
@@ -163,14 +166,14 @@ async def _record(
         "trouble": log.error,
         # Postgres keeps no NUL in a text; a receiver may well send one.
         "said": log.answer.replace("\0", "\N{REPLACEMENT CHARACTER}"),
-        "next_at": next_at,
+        "wait_seconds": wait_seconds,
     }
     return (await connection.execute(_recording(state), known)).first() is not None
 
 
 @cache
 def _recording(state: DeliveryState) -> Executable:
-    next_at = bindparam("next_at", type_=DeliveryAttempt.next_attempt_at.type)
+    next_at = from_now(bindparam("wait_seconds", type_=Double()))  # no wait: NULL, no next time
     when = "available_at" if state is DeliveryState.PENDING else "finished_at"
     moved = (
         update(Delivery)

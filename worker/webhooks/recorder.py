@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from common.clock import utc_now
 from common.database import Database
 from common.direct import Executor
 from common.domain.delivery import DeliveryState
@@ -58,7 +59,8 @@ def _statement(
 ) -> tuple[Callable[[Executor], Awaitable[bool]], str]:
     decision = attempt.decision
     if isinstance(decision, Retry):
-        again = partial(retry_delivery, claim=due.claim, at=decision.at, log=attempt.log)
+        seconds = (decision.at - utc_now()).total_seconds()
+        again = partial(retry_delivery, claim=due.claim, log=attempt.log, seconds=seconds)
         return again, "retry"
     state = FINAL[type(decision)]
     return partial(end_delivery, claim=due.claim, state=state, log=attempt.log), state.value

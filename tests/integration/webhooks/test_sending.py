@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+from datetime import datetime, timedelta
 
 import pytest
 from standardwebhooks import Webhook
 
+from common.clock import utc_now
 from common.domain.delivery import DeliveryState
 from common.outbound import Guard
 from common.repositories.sweeping import requeue_expired_deliveries
@@ -16,6 +18,7 @@ from deploy.local.ports import free_port
 from tests.integration.jobs import Owner, failed, new_owner, succeeded
 from tests.integration.receiver import Receiver, Reply
 from tests.integration.webhooks.desk import Desk
+from worker.webhooks import recorder, sender
 
 DELIVERED, PENDING = DeliveryState.DELIVERED, DeliveryState.PENDING
 
@@ -100,6 +103,25 @@ async def test_a_failed_attempt_is_repeated_under_the_same_id(
         (2, 200, None, "ok"),
     ]
     assert (await desk.attempts(ended.delivery_id))[0].next_attempt_at is not None
+
+
+async def test_a_clock_that_is_slow_shortens_no_wait(
+    desk: Desk, owner: Owner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a machine hours behind would run through the whole schedule within seconds."""
+
+    def an_hour_ago() -> datetime:
+        return utc_now() - timedelta(hours=1)
+
+    for module in (sender, recorder):
+        monkeypatch.setattr(module, "utc_now", an_hour_ago, raising=False)
+    receiver.replies.append(Reply(500))
+    ended = await succeeded(desk.database, owner, receiver.url)
+    async with desk.dispatching():
+        await desk.logged(ended.delivery_id)
+    row = await desk.row(ended.delivery_id)
+    assert (row.state, row.failures) == (PENDING, 1)
+    assert 0 < row.due_in < 6
 
 
 async def test_a_redirect_is_a_failure_and_not_followed(
