@@ -52,6 +52,8 @@ class Runner:
 
     def give_back(self) -> None:
         """Stop the jobs that have no images yet and queue them again, at no cost."""
+        if self._giving_back:
+            return
         self._giving_back = True
         for fetch in self._fetches:
             fetch.reschedule(0)

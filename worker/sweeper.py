@@ -100,8 +100,8 @@ class Sweeper:
 
     async def _fail_abandoned(self, connection: AsyncConnection) -> int:
         failed = await fail_abandoned(connection, limit=BATCH)
-        for job in failed:
-            await self._tell(job)
+        # Together: a Redis that hangs is waited for once, not once for every job.
+        await asyncio.gather(*(self._tell(job) for job in failed))
         return len(failed)
 
     async def _tell(self, job: Ended) -> None:

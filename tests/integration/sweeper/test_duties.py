@@ -1,20 +1,26 @@
 """Every duty of one sweep. Nothing waits: rows are aged."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import pytest
 from prometheus_client import REGISTRY
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from common.broker.completion import CHANNEL
-from common.broker.doorbell import DISPATCHER_LIST
+from common.broker.connection import connect
+from common.broker.doorbell import DISPATCHER_LIST, Doorbell
 from common.database import Database
 from common.repositories.workers import say_alive
+from common.settings import JobSettings, RedisSettings
+from deploy.local.ports import LOOPBACK
 from tests.integration.jobs import QUEUE, Owner, claimed, queued_job, succeeded
 from worker import sweeper as sweeping
+from worker.announcer import Announcer
 from worker.sweeper import Sweeper
 
 Sweep: TypeAlias = Callable[[], Awaitable[None]]
@@ -176,3 +182,44 @@ async def test_redis_away_stops_no_duty(
     await sweep()
     assert await rows(database, "SELECT state FROM jobs") == [("queued",)]
     assert REGISTRY.get_sample_value("infill_jobs", {"state": "queued"}) == 1
+
+
+async def test_a_hung_redis_is_waited_for_once_not_once_for_every_job(
+    database: Database, owner: Owner
+) -> None:
+    """Else five hundred abandoned jobs would keep a sweeper from all else for half an hour."""
+    asked, hung = asyncio.Queue[None](), asyncio.Event()
+
+    async def say_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.put_nowait(None)
+        await hung.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, LOOPBACK, 0)
+    settings = RedisSettings(
+        url=SecretStr(f"redis://{LOOPBACK}:{server.sockets[0].getsockname()[1]}/0"),
+        timeout_seconds=30,
+    )
+    client = connect(settings)
+    doorbell = Doorbell(client, settings)
+    announcer = Announcer(client, doorbell)
+    sweeper = Sweeper(database, doorbell, announcer, JobSettings(), queues=(QUEUE,))
+    for _ in range(3):
+        await queued_job(database, owner, webhook_url=HOOK, max_attempts=1)
+        await expired_claim(database)
+
+    async def sweep() -> None:
+        async with database.statement() as connection:
+            await sweeper.sweep(connection)
+
+    under_way = asyncio.create_task(sweep())
+    try:
+        async with asyncio.timeout(10):
+            for _ in range(3):
+                await asked.get()
+    finally:
+        hung.set()
+        server.close()
+        await under_way
+        await client.aclose()
+    assert await rows(database, "SELECT DISTINCT state FROM jobs") == [("failed",)]

@@ -118,6 +118,24 @@ async def test_what_is_fetched_while_leaving_is_given_back_at_once(workshop: Wor
     assert (await workshop.books.job(job_id))["state"] == "queued"
 
 
+async def test_told_twice_to_give_back_it_gives_back_once(workshop: Workshop) -> None:
+    """A second signal may come while a fetch that was told to end is still cleaning up."""
+    async with workshop.worker() as worker:
+        workshop.gallery.hold("init.png")
+        job_id = await workshop.queued()
+        looking = asyncio.create_task(worker.runner.look("one"))
+        async with asyncio.timeout(20):
+            while not worker.heartbeat.held:  # noqa: ASYNC110 - a claim sets no event
+                await asyncio.sleep(0)
+        worker.runner.stop_claiming()
+        worker.runner.give_back()
+        await asyncio.sleep(0)  # the fetch's time is up, and it has not heard yet
+        worker.runner.give_back()
+        await looking
+    job = await workshop.books.job(job_id)
+    assert (job["state"], job["max_attempts"]) == ("queued", 4)
+
+
 async def test_postgres_may_go_and_come_back(
     settings: Settings, workshop: Workshop, servers: Servers, database_url: str
 ) -> None:
