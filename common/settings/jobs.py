@@ -1,6 +1,8 @@
 """How long jobs are held, how often they are tried."""
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from typing import Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from common.settings.section import Section, prefixed
 
@@ -11,7 +13,9 @@ class JobSettings(Section):
     model_config = prefixed("INFILL_JOB_")
 
     max_attempts: PositiveInt = Field(
-        default=3, description="Attempts a job gets; a claim given back at shutdown costs none."
+        default=3,
+        le=1000,  # each give-back adds one, and the column ends at 32,767
+        description="Attempts a job gets; a claim given back at shutdown costs none.",
     )
     lease_seconds: PositiveFloat = Field(
         default=60.0,
@@ -26,3 +30,12 @@ class JobSettings(Section):
     sweep_seconds: PositiveFloat = Field(
         default=5.0, description="How often the sweeper looks for lost leases and lost rings."
     )
+
+    @model_validator(mode="after")
+    def _lease_outlives_a_missed_beat(self) -> Self:
+        if self.lease_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError(
+                "INFILL_JOB_LEASE_SECONDS must be at least twice INFILL_JOB_HEARTBEAT_SECONDS: "
+                "else live claims are taken back"
+            )
+        return self

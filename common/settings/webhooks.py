@@ -1,6 +1,8 @@
 """When and how webhooks are sent."""
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+from typing import Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
 from common.settings.section import Section, prefixed
 
@@ -60,3 +62,13 @@ class WebhookSettings(Section):
         description="ed25519 key `whsk_…` for v1a signatures; empty sends v1 alone. "
         "`infill keys webhook` makes one.",
     )
+
+    @model_validator(mode="after")
+    def _lease_outlives_an_attempt(self) -> Self:
+        """Building the body may take as long as the exchange."""
+        if self.lease_seconds < 2 * self.timeout_seconds:
+            raise ValueError(
+                "INFILL_WEBHOOK_LEASE_SECONDS must be at least twice "
+                "INFILL_WEBHOOK_TIMEOUT_SECONDS: else a slow receiver is sent the same for ever"
+            )
+        return self

@@ -145,7 +145,7 @@ async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
 ) -> None:
     hold = workshop.studio.hold_next()
     job_id = await workshop.queued()
-    workshop = workshop.having(jobs=JobSettings(lease_seconds=0.1))
+    workshop = workshop.having(jobs=JobSettings(lease_seconds=0.1, heartbeat_seconds=0.05))
     async with workshop.worker() as worker:
         looking = asyncio.create_task(worker.runner.look("one"))
         await workshop.studio.order()

@@ -60,6 +60,7 @@ def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (JobSettings, "INFILL_JOB_MAX_ATTEMPTS", "many", "valid integer"),
         (JobSettings, "INFILL_JOB_LEASE_SECONDS", "-1", "greater than 0"),
+        (JobSettings, "INFILL_JOB_MAX_ATTEMPTS", "40000", "less than or equal to 1000"),
         (DatabaseSettings, "INFILL_DATABASE_POOL_SIZE", "0", "greater than 0"),
         (StorageSettings, "INFILL_S3_PRESIGNED_SECONDS", "604801", "less than or equal to 604800"),
         (WebhookSettings, "INFILL_WEBHOOK_JITTER", "1", "less than 1"),
@@ -135,3 +136,19 @@ def test_a_program_hands_settings_on_to_its_children(monkeypatch: pytest.MonkeyP
     export({"INFILL_S3_BUCKET": "pictures"})
     assert is_given("INFILL_S3_BUCKET")
     assert StorageSettings().bucket == "pictures"
+
+
+@pytest.mark.parametrize(
+    ("section", "variable"),
+    [
+        (JobSettings, "INFILL_JOB_HEARTBEAT_SECONDS"),
+        (WebhookSettings, "INFILL_WEBHOOK_TIMEOUT_SECONDS"),
+    ],
+)
+def test_a_lease_too_short_for_its_work_is_refused(
+    monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str
+) -> None:
+    """Else work under way is taken back and done again, without end."""
+    monkeypatch.setenv(variable, "31")
+    with pytest.raises(ConfigurationError, match=f"at least twice {variable}: "):
+        section()
