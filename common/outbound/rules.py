@@ -54,15 +54,19 @@ class Rules:
         """
         if webhook and self.webhooks_https_only and target.scheme != "https":
             raise refusal("webhooks are https only")
-        if not self._allows_port(target.port):
+        if not self._allows_port(target):
             raise refusal(f"port {target.port}")
         if self._denies_name(target.host):
             raise refusal("a name of the inside")
         if target.literal is not None and not self.addresses.allows(target.literal):
             raise refusal(f"address {target.literal}")
 
-    def _allows_port(self, port: int) -> bool:
-        return port <= MAX_PORT and (port in self.ports or ANY_PORT in self.ports)
+    def _allows_port(self, target: Target) -> bool:
+        if target.port > MAX_PORT:
+            return False
+        # Who opens a network by name opens the services in it; public hosts keep to the list.
+        opened = target.literal is not None and self.addresses.opens(target.literal)
+        return opened or target.port in self.ports or ANY_PORT in self.ports
 
     def _denies_name(self, name: str) -> bool:
         return any(name == denied or name.endswith(f".{denied}") for denied in self.denied_names)

@@ -19,8 +19,8 @@ class OutboundSettings(Section):
     )
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
-        description="Networks allowed although private, as JSON of CIDRs. "
-        "The local stack opens loopback for itself.",
+        description="Networks allowed although private, as JSON of CIDRs; addresses in them may be "
+        "called at any port. The local stack opens loopback for itself.",
     )
     denied_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(), description="Networks refused although public (your own), as JSON of CIDRs."

@@ -62,7 +62,6 @@ def own_settings(home: Path, port: int, keyring: Keyring) -> dict[str, str]:
         "INFILL_MODELS_SERVE": json.dumps(STAND_INS),
         # So that pictures and webhooks on this machine can be tried out.
         "INFILL_OUTBOUND_ALLOWED_NETWORKS": json.dumps([f"{LOOPBACK}/32"]),
-        "INFILL_OUTBOUND_ALLOWED_PORTS": json.dumps([0]),
     }
     return {name: value for name, value in defaults.items() if not is_given(name)}
 
