@@ -79,6 +79,17 @@ def _due(
 _CLAIMED = ("id", "attempt", "event", "url", "failures", "secrets")
 
 
+_LIVE_SECRETS = (
+    select(func.array_agg(aggregate_order_by(WebhookSecret.secret, WebhookSecret.id.desc())))
+    .where(
+        WebhookSecret.tenant_id == Job.tenant_id,
+        or_(WebhookSecret.expires_at.is_(None), WebhookSecret.expires_at > func.now()),
+    )
+    .correlate(Job)
+    .scalar_subquery()
+)
+
+
 @cache  # putting it together takes longer than running it, and every dispatcher polls
 def _claiming(limit: int) -> Select[Any]:
     due = (
@@ -112,19 +123,10 @@ def _claiming(limit: int) -> Select[Any]:
         )
         .cte("claimed")
     )
-    live_secrets = (
-        select(func.array_agg(aggregate_order_by(WebhookSecret.secret, WebhookSecret.id.desc())))
-        .where(
-            WebhookSecret.tenant_id == Job.tenant_id,
-            or_(WebhookSecret.expires_at.is_(None), WebhookSecret.expires_at > func.now()),
-        )
-        .correlate(Job)
-        .scalar_subquery()
-    )
     return (
         select(
             *(claimed.c[name] for name in _CLAIMED[:-1]),
-            live_secrets.label(_CLAIMED[-1]),
+            _LIVE_SECRETS.label(_CLAIMED[-1]),
             *JOB_COLUMNS,
         )
         .join_from(claimed, Job, Job.id == claimed.c.job_id)
