@@ -34,8 +34,7 @@ class DirectPool:
         Raises:
             TimeoutError: none became free, or none was made, in time.
         """
-        async with asyncio.timeout(self._timeout_seconds):
-            await self._free.acquire()
+        await self._acquire()
         try:
             driver = self._take() or await self._connect()
             try:
@@ -54,6 +53,13 @@ class DirectPool:
         unlent = iter(self._take, None)
         closing = (driver.close(timeout=self._timeout_seconds) for driver in unlent if driver)
         await asyncio.gather(*closing, return_exceptions=True)
+
+    async def _acquire(self) -> None:
+        if self._free.locked():
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._free.acquire()
+        else:
+            await self._free.acquire()  # at once: a timer for it would cost more than it
 
     def _take(self) -> "Connection[Any] | None":
         while self._idle:

@@ -28,7 +28,7 @@ class Presigner:
         self._region = region
         self._access_key_id = access_key_id
         self._secret = secret
-        self._day = ""
+        self._day = self._scope = self._credential = ""
         self._signing_key = b""
 
     def link(self, key: str, *, seconds: int, now: datetime) -> str:
@@ -38,24 +38,26 @@ class Presigner:
         """
         stamp = f"{now:%Y%m%dT%H%M%SZ}"
         day = stamp[:8]
-        scope = f"{day}/{self._region}/{SERVICE}/{TERMINATOR}"
+        if day != self._day:
+            self._begin(day)
         path = f"{self._folder}/{quote(key, safe='/-_.~')}"
         # In the order of their names, as the signature wants them.
         query = (
             f"X-Amz-Algorithm={ALGORITHM}"
-            f"&X-Amz-Credential={quote(f'{self._access_key_id}/{scope}', safe='-_.~')}"
+            f"&X-Amz-Credential={self._credential}"
             f"&X-Amz-Date={stamp}&X-Amz-Expires={seconds}&X-Amz-SignedHeaders=host"
         )
         canonical = f"GET\n{path}\n{query}\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
-        to_sign = f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}"
-        signature = hmac.digest(self._key_of(day), to_sign.encode(), "sha256").hex()
+        to_sign = f"{ALGORITHM}\n{stamp}\n{self._scope}\n{digest}"
+        signature = hmac.digest(self._signing_key, to_sign.encode(), "sha256").hex()
         return f"{self._origin}{path}?{query}&X-Amz-Signature={signature}"
 
-    def _key_of(self, day: str) -> bytes:
-        if day != self._day:
-            key = f"AWS4{self._secret}".encode()
-            for part in (day, self._region, SERVICE, TERMINATOR):
-                key = hmac.digest(key, part.encode(), "sha256")
-            self._day, self._signing_key = day, key
-        return self._signing_key
+    def _begin(self, day: str) -> None:
+        """Make what all links of a day share."""
+        key = f"AWS4{self._secret}".encode()
+        for part in (day, self._region, SERVICE, TERMINATOR):
+            key = hmac.digest(key, part.encode(), "sha256")
+        self._day, self._signing_key = day, key
+        self._scope = f"{day}/{self._region}/{SERVICE}/{TERMINATOR}"
+        self._credential = quote(f"{self._access_key_id}/{self._scope}", safe="-_.~")
