@@ -1,10 +1,24 @@
 """Finding what fell through: dead workers' jobs, dead dispatchers' deliveries, unheard rings."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Select, Text, Update, cast, delete, func, select, text, true, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Select,
+    Text,
+    Update,
+    cast,
+    delete,
+    func,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,18 +57,7 @@ async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:
 # Statements of every sweep are put together once: that takes longer than running them.
 @cache
 def _requeueing(limit: int) -> Update:
-    expired = (
-        select(Job.id)
-        .where(
-            is_one_of(Job.state, {JobState.RUNNING}),
-            Job.lease_expires_at < func.now(),
-            Job.attempt < Job.max_attempts,
-        )
-        .order_by(Job.lease_expires_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("expired")
-    )
+    expired = _expired(Job, JobState.RUNNING, limit, Job.attempt < Job.max_attempts)
     return (
         update(Job)
         .where(Job.id == expired.c.id)
@@ -79,17 +82,7 @@ async def requeue_expired_deliveries(connection: AsyncConnection, *, limit: int)
 
 @cache
 def _requeueing_deliveries(limit: int) -> Update:
-    expired = (
-        select(Delivery.id)
-        .where(
-            is_one_of(Delivery.state, {DeliveryState.SENDING}),
-            Delivery.lease_expires_at < func.now(),
-        )
-        .order_by(Delivery.lease_expires_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("expired")
-    )
+    expired = _expired(Delivery, DeliveryState.SENDING, limit)
     return (
         update(Delivery)
         .where(Delivery.id == expired.c.id)
@@ -99,6 +92,20 @@ def _requeueing_deliveries(limit: int) -> Update:
             lease_expires_at=None,
             available_at=func.now(),
         )
+    )
+
+
+def _expired(
+    table: type[Job | Delivery], state: StrEnum, limit: int, *also: ColumnElement[bool]
+) -> CTE:
+    """Choose the rows in `state` whose lease ran out, the longest lost first."""
+    return (
+        select(table.id)
+        .where(is_one_of(table.state, {state}), table.lease_expires_at < func.now(), *also)
+        .order_by(table.lease_expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("expired")
     )
 
 
