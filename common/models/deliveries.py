@@ -42,6 +42,12 @@ class Delivery(Table):
         Index(
             "ix_deliveries_lease", "lease_expires_at", postgresql_where=text("state = 'sending'")
         ),
+        # Retention.
+        Index(
+            "ix_deliveries_finished",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
     )
 
 

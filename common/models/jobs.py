@@ -47,6 +47,7 @@ class Job(Table):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    objects_deleted_at: Mapped[datetime | None]  # its pictures are gone; the row may stay longer
 
     __table_args__ = (
         CheckConstraint(
@@ -66,6 +67,19 @@ class Job(Table):
             "ix_jobs_lease",
             "lease_expires_at",
             postgresql_where=text("state = 'running'"),
+        ),
+        # Who has waited too long.
+        Index("ix_jobs_waiting", "created_at", postgresql_where=text("state = 'queued'")),
+        # Retention: first the pictures go, then the row; an ended job is in one of the two.
+        Index(
+            "ix_jobs_with_objects",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL AND objects_deleted_at IS NULL"),
+        ),
+        Index(
+            "ix_jobs_without_objects",
+            "finished_at",
+            postgresql_where=text("objects_deleted_at IS NOT NULL"),
         ),
         # The measured speed of a queue comes from its latest successes.
         Index(

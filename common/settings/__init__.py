@@ -10,6 +10,7 @@ from common.settings.processes import (
     TelemetrySettings,
     WorkerSettings,
 )
+from common.settings.retention import RetentionSettings
 from common.settings.section import Section
 from common.settings.stores import DatabaseSettings, RedisSettings, StorageSettings
 from common.settings.webhooks import WebhookSettings
@@ -21,6 +22,7 @@ __all__ = [
     "ModelSettings",
     "OutboundSettings",
     "RedisSettings",
+    "RetentionSettings",
     "Section",
     "Settings",
     "StorageSettings",
@@ -57,6 +59,11 @@ class Settings:
     def jobs(self) -> JobSettings:
         """Leases and attempts."""
         return JobSettings()
+
+    @cached_property
+    def retention(self) -> RetentionSettings:
+        """How long things are kept."""
+        return RetentionSettings()
 
     @cached_property
     def webhooks(self) -> WebhookSettings:

@@ -28,7 +28,18 @@ class JobSettings(Section):
         default=2.0, description="Wait before the second attempt; doubles with each further one."
     )
     sweep_seconds: PositiveFloat = Field(
-        default=5.0, description="How often the sweeper looks for lost leases and lost rings."
+        default=2.0,
+        description="How often the sweeper looks for lost leases and lost rings, "
+        "and a worker for work that nobody rang for.",
+    )
+    max_run_seconds: PositiveFloat = Field(
+        default=900.0,
+        description="Longest time one attempt may take, from its claim to its end; "
+        "past it the job has failed.",
+    )
+    max_queue_seconds: PositiveFloat = Field(
+        default=86_400.0,
+        description="A job still waiting this long after it was accepted has failed.",
     )
 
     @model_validator(mode="after")

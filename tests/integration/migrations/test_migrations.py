@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -122,7 +123,8 @@ async def test_each_step_goes_down_alone(empty_database_url: str) -> None:
 
 async def test_two_who_migrate_at_once_do_not_clash(empty_database_url: str) -> None:
     await asyncio.gather(*(upgrade(empty_database_url) for _ in range(3)))
-    assert await fetch(empty_database_url, "SELECT version_num FROM alembic_version") == ["0003"]
+    newest = max(Path("migrations/versions").glob("0*.py")).name[:4]
+    assert await fetch(empty_database_url, "SELECT version_num FROM alembic_version") == [newest]
 
 
 async def test_migrating_again_changes_nothing(database_url: str) -> None:

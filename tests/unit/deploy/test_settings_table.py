@@ -28,7 +28,7 @@ def test_every_setting_says_what_it_means() -> None:
 
 
 def test_all_sections_are_found() -> None:
-    assert len(list(sections())) == 10
+    assert len(list(sections())) == 11
     assert {"INFILL_DATABASE_URL", "INFILL_PUBLIC_URL", "INFILL_STATUS_PORT"} <= variables().keys()
 
 

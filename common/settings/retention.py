@@ -1,0 +1,53 @@
+"""How long things are kept."""
+
+from typing import Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+
+from common.settings.section import Section, prefixed
+
+DAY = 86_400.0
+
+
+class RetentionSettings(Section):
+    """What is deleted, and when; 0 keeps a thing for ever."""
+
+    model_config = prefixed("INFILL_RETENTION_")
+
+    object_seconds: NonNegativeFloat = Field(
+        default=30 * DAY,
+        description="How long the pictures of an ended job are kept, its inputs too; "
+        "0 keeps them for ever.",
+    )
+    job_seconds: NonNegativeFloat = Field(
+        default=90 * DAY,
+        description="How long an ended job can be fetched; its deliveries go with it. "
+        "Usage is kept. 0 keeps jobs for ever.",
+    )
+    delivery_seconds: NonNegativeFloat = Field(
+        default=30 * DAY,
+        description="How long an ended delivery is kept; 0 keeps it as long as its job.",
+    )
+    attempt_seconds: NonNegativeFloat = Field(
+        default=14 * DAY,
+        description="How long the log of single attempts to deliver is kept; "
+        "0 keeps it as long as the delivery.",
+    )
+    orphan_seconds: NonNegativeFloat = Field(
+        default=DAY,
+        description="Objects this old that no job names are deleted: those of failed and "
+        "superseded attempts, and of requests that were never recorded. 0 keeps them for ever.",
+    )
+    interval_seconds: PositiveFloat = Field(
+        default=60.0, description="How often it is looked for what may go."
+    )
+
+    @model_validator(mode="after")
+    def _pictures_go_before_their_job(self) -> Self:
+        """Without its row nobody would know them any more."""
+        if self.job_seconds and not 0 < self.object_seconds <= self.job_seconds:
+            raise ValueError(
+                "INFILL_RETENTION_OBJECT_SECONDS must not be longer than "
+                "INFILL_RETENTION_JOB_SECONDS: the pictures of a job go before its row"
+            )
+        return self
