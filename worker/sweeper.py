@@ -1,8 +1,4 @@
-"""The sweeper: finds what fell through, one process at a time.
-
-Whoever holds the lock sweeps, and sweeps on the very connection that holds it: when that
-connection dies the lock is free, and nothing more can be swept over it.
-"""
+"""The sweeper: finds what fell through, one process at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,6 +11,7 @@ from common.broker.doorbell import Doorbell
 from common.database import Database
 from common.domain.job import JobState
 from common.metrics import JOBS, JOBS_ENDED
+from common.repositories.locks import Lock
 from common.repositories.outcomes import Ended, fail_abandoned
 from common.repositories.sweeping import (
     count_jobs,
@@ -22,10 +19,10 @@ from common.repositories.sweeping import (
     forget_silent_workers,
     requeue_expired,
     requeue_expired_deliveries,
-    take_sweeper_lock,
 )
 from common.settings import JobSettings
 from worker.announcer import Announcer
+from worker.duty import holding
 from worker.presence import Presence
 from worker.rest import rest
 
@@ -66,10 +63,9 @@ class Sweeper:
             await rest(stopping, self._settings.sweep_seconds)
 
     async def _sweep_if_chosen(self, stopping: asyncio.Event) -> None:
-        async with self._database.statement() as connection:
-            chosen = await take_sweeper_lock(connection)
+        async with holding(self._database, Lock.SWEEPER) as connection:
             self._postgres.found()
-            if not chosen:
+            if connection is None:
                 return
             log.info("sweeping_begins")
             try:
@@ -77,8 +73,6 @@ class Sweeper:
                     await self.sweep(connection)
                     await rest(stopping, self._settings.sweep_seconds)
             finally:
-                # Back in the pool the connection would keep the lock.
-                await connection.invalidate()
                 JOBS.clear()
                 log.info("sweeping_ends")
 

@@ -91,6 +91,7 @@ class JobRecord:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    objects_deleted_at: datetime | None = None  # its pictures are gone
 
     @property
     def claim(self) -> Claim:

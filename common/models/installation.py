@@ -19,4 +19,6 @@ class Installation(Table):
     __tablename__ = "installations"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    # How far the walk through the bucket has come, an object key; NULL at its beginning.
+    walked_to: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -29,6 +29,7 @@ JOB_COLUMNS: tuple[Any, ...] = (
     Job.created_at,
     Job.started_at,
     Job.finished_at,
+    Job.objects_deleted_at,
 )
 
 

@@ -15,7 +15,6 @@ from sqlalchemy import (
     delete,
     func,
     select,
-    text,
     true,
     update,
 )
@@ -27,9 +26,6 @@ from common.domain.job import JobState
 from common.models import Delivery, Job, Worker
 from common.repositories.columns import from_now, is_one_of
 
-# Whoever holds this lock sweeps; the lock goes with its connection, so a dead sweeper frees it.
-SWEEPER_LOCK = 0x737765657065  # "sweepe"
-
 _UNFINISHED: Final = (JobState.QUEUED, JobState.RUNNING)
 
 # One count per state: each has an index of its own, `IN` both would read the whole table.
@@ -39,14 +35,6 @@ _COUNTS: Final = select(
         for state in _UNFINISHED
     )
 )
-
-
-async def take_sweeper_lock(connection: AsyncConnection) -> bool:
-    """Become the sweeper for as long as this connection lives; False if somebody else is."""
-    taken = await connection.execute(
-        text("SELECT pg_try_advisory_lock(:key)"), {"key": SWEEPER_LOCK}
-    )
-    return bool(taken.scalar_one())
 
 
 async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:

@@ -16,6 +16,7 @@ def upgrade() -> None:
     installations = op.create_table(
         "installations",
         sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
+        sa.Column("walked_to", sa.Text(), nullable=True),
         moment_now("created_at"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_installations")),
     )

@@ -1,4 +1,4 @@
-"""What the sweeper counts, forgets and holds."""
+"""What the sweeper counts and forgets."""
 
 from sqlalchemy import update
 
@@ -8,23 +8,9 @@ from common.repositories.sweeping import (
     count_jobs,
     count_waiting,
     forget_silent_workers,
-    take_sweeper_lock,
 )
 from common.repositories.workers import say_alive
 from tests.integration.repositories.books import FAR_AHEAD, LONG_AGO, Books
-
-
-async def test_one_sweeps_at_a_time(books: Books) -> None:
-    engine = books.database.engine
-    async with engine.connect() as second:
-        async with engine.connect() as first:
-            assert await take_sweeper_lock(first)
-            assert await take_sweeper_lock(first)
-            assert not await take_sweeper_lock(second)
-            await first.commit()
-            assert not await take_sweeper_lock(second), "a commit is not the end of a connection"
-            await first.invalidate()  # as when the sweeper dies: the connection is gone
-        assert await take_sweeper_lock(second)
 
 
 async def test_waiting_jobs_are_counted_by_queue_up_to_a_limit(books: Books) -> None:

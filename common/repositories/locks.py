@@ -1,0 +1,22 @@
+"""Duties that one process at a time does: whoever holds the lock of a duty does it."""
+
+from enum import IntEnum
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Lock(IntEnum):
+    """The keys of our advisory locks; no two may be the same, in any version that still runs."""
+
+    SWEEPER = 0x737765657065  # "sweepe"
+    RETENTION = 0x726574656E74  # "retent"
+
+
+async def take_lock(connection: AsyncConnection, lock: Lock) -> bool:
+    """Hold a lock for as long as this connection lives; False if somebody else does.
+
+    It goes with its connection, so that whoever dies frees it.
+    """
+    taken = await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": lock.value})
+    return bool(taken.scalar_one())
