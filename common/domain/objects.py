@@ -57,10 +57,12 @@ def is_orphan(key: str, job: JobObjects | None) -> bool:
     return job is None or (job.ended and key not in job.named)
 
 
-def attempted_keys(tenant_id: int, file_prefix: UUID, *, attempts: int, samples: int) -> set[str]:
+def attempted_keys(
+    tenant_id: int, file_prefix: UUID, *, attempts: int, samples: int
+) -> frozenset[str]:
     """Name every image that some attempt of a job may have left."""
-    return {
+    return frozenset(
         result_key(tenant_id, file_prefix, attempt, index)
         for attempt in range(1, attempts + 1)
         for index in range(samples)
-    }
+    )

@@ -30,14 +30,19 @@ SELECT id, tenant_id, 'job.failed', 'https://caller.test', s,
 FROM jobs, LATERAL (SELECT CASE WHEN id % 100 = 0 THEN 'sending' WHEN id % 10 = 0 THEN 'pending'
         ELSE 'delivered' END) AS states(s)
 """
+FILL_ATTEMPTS = """
+INSERT INTO delivery_attempts (delivery_id, attempt, started_at, duration_ms, answer)
+SELECT id, 1, now(), 5, '' FROM deliveries
+"""
 
 
 async def fill(books: Books) -> None:
-    """Write 6,000 jobs, most of them ended, and a delivery for each."""
+    """Write 6,000 jobs, most of them ended, and for each a delivery with an attempt."""
     values = {"tenant_id": books.tenant_id, "request": json.dumps(REQUEST.to_json())}
     async with books.database.transaction() as connection:
         await connection.execute(text(FILL), values)
         await connection.execute(text(FILL_DELIVERIES))
+        await connection.execute(text(FILL_ATTEMPTS))
         await connection.execute(text("ANALYZE"))
 
 
@@ -85,7 +90,8 @@ async def spelled(database: Database, call: Call) -> tuple[str, Sequence[object]
 def literal(value: object) -> str:
     """Spell a parameter as SQL."""
     if isinstance(value, list | tuple):
-        return f"ARRAY[{', '.join(map(literal, value))}]"
+        # Without a type of its own: it takes that of the parameter.
+        return "'{" + ", ".join(map(str, value)) + "}'"
     if value is None:
         return "NULL"
     return str(value) if isinstance(value, int | float) else f"'{value}'"

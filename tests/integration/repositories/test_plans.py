@@ -9,6 +9,14 @@ from common.repositories.claims import claim_job, renew_claims
 from common.repositories.deliveries import claim_deliveries
 from common.repositories.outcomes import fail_abandoned
 from common.repositories.readings import find_ended, read_job
+from common.repositories.retention import (
+    choose_old_pictures,
+    delete_old_attempts,
+    delete_old_deliveries,
+    delete_old_jobs,
+    find_owners,
+    mark_pictures_deleted,
+)
 from common.repositories.sweeping import (
     count_jobs,
     count_waiting,
@@ -60,6 +68,32 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
             "ix_deliveries_lease",
             id="requeue_deliveries",
         ),
+        pytest.param(
+            lambda c: choose_old_pictures(c, seconds=9.0, limit=10),
+            "ix_jobs_with_objects",
+            id="choose_old_pictures",
+        ),
+        pytest.param(
+            lambda c: mark_pictures_deleted(c, [1, 2, 3]), "pk_jobs", id="mark_pictures_deleted"
+        ),
+        pytest.param(
+            lambda c: delete_old_jobs(c, seconds=9.0, limit=10),
+            "ix_jobs_without_objects",
+            id="delete_old_jobs",
+        ),
+        pytest.param(
+            lambda c: delete_old_deliveries(c, seconds=9.0, limit=10),
+            "ix_deliveries_finished",
+            id="delete_old_deliveries",
+        ),
+        pytest.param(
+            lambda c: delete_old_attempts(c, seconds=9.0, limit=10),
+            "pk_delivery_attempts",
+            id="delete_old_attempts",
+        ),
+        pytest.param(
+            lambda c: find_owners(c, [uuid4(), uuid4()]), "uq_jobs_file_prefix", id="find_owners"
+        ),
     ],
 )
 async def test_the_index_is_used(books: Books, database_url: str, call: Call, index: str) -> None:
@@ -67,4 +101,4 @@ async def test_the_index_is_used(books: Books, database_url: str, call: Call, in
     for plan in await plans(books.database, database_url, call):
         assert index in plan
         assert "Seq Scan on jobs" not in plan
-        assert "Seq Scan on deliveries" not in plan
+        assert "Seq Scan on deliver" not in plan
