@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from pkgutil import resolve_name
+from typing import NoReturn
 
 import structlog
 
@@ -25,14 +26,13 @@ def main() -> None:
     settings = Settings()
     try:
         configure_logging(settings.telemetry, process="worker")
-        code = run(settings)
+        run(settings)
     except ConfigurationError as error:
         sys.exit(f"infill worker: {error.message}")
-    sys.exit(code)
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT and give the exit code.
+def run(settings: Settings) -> NoReturn:
+    """Serve until SIGTERM or SIGINT, or until the engine is stuck, and end the process.
 
     Raises:
         ConfigurationError: a setting is wrong, or a model cannot be loaded.
@@ -41,7 +41,9 @@ def run(settings: Settings) -> int:
     engine = _create_engine(settings, catalogue)
     worker = f"{socket.gethostname()}-{os.getpid()}"
     app = create_app(settings)
-    runtime = Runtime(settings, engine, worker=worker, queues=catalogue.queues)
+    runtime = Runtime(
+        settings, engine, worker=worker, queues=catalogue.queues, stop_listening=stop_listening
+    )
 
     def leave(*_signal: object) -> None:
         runtime.leave()
@@ -63,7 +65,17 @@ def run(settings: Settings) -> int:
         log.info("worker_ready", worker=worker, queues=list(catalogue.queues))
         listener.start()
     log.info("worker_stopped", worker=worker)
-    return listener.exitcode or os.EX_OK
+    code = os.EX_SOFTWARE if runtime.engine_stuck else listener.exitcode or os.EX_OK
+    if runtime.threads_stuck:
+        _end_without_threads(code)
+    sys.exit(code)
+
+
+def _end_without_threads(code: int) -> NoReturn:
+    """End now: the interpreter would wait for its threads, and one of them never ends."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _create_engine(settings: Settings, catalogue: Catalogue) -> Engine:

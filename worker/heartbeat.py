@@ -3,29 +3,23 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import structlog
 
 from common.database import Database, is_unavailable
+from common.domain.errors import ClaimLostError
 from common.domain.job import Claim
-from common.domain.record import JobRecord
 from common.repositories.claims import renew_claims
 from common.repositories.workers import say_alive
 from common.settings import JobSettings
+from worker.attempt import Attempt
 from worker.presence import Presence
 
+# After a beat that Postgres did not take: leases are to be renewed as soon as it is back.
+MISSED_BEAT_SECONDS: Final = 1.0
+
 log = structlog.get_logger(__name__)
-
-
-class Lease:
-    """One held claim; `lost` turns true when somebody else has the say over the job.
-
-    Read from the generation's thread, written from the loop's: a plain attribute is enough.
-    """
-
-    def __init__(self, job: JobRecord) -> None:
-        self.job = job
-        self.lost = False
 
 
 class Heartbeat:
@@ -43,26 +37,26 @@ class Heartbeat:
         self.worker = worker
         self.queues = queues
         self.postgres = Presence("postgres")
-        self._leases: dict[Claim, Lease] = {}
+        self._held: dict[Claim, Attempt] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def held(self) -> int:
         """How many claims are under way."""
-        return len(self._leases)
+        return len(self._held)
 
     @contextmanager
-    def hold(self, job: JobRecord) -> Iterator[Lease]:
-        """Keep the claim of `job` alive for as long as the block lasts."""
-        lease = Lease(job)
-        self._leases[job.claim] = lease
+    def hold(self, attempt: Attempt) -> Iterator[None]:
+        """Keep its claim alive while the block lasts; tell it to stop when the claim is lost."""
+        claim = attempt.job.claim
+        self._held[claim] = attempt
         self._idle.clear()
         try:
-            yield lease
+            yield
         finally:
-            del self._leases[job.claim]
-            if not self._leases:
+            del self._held[claim]
+            if not self._held:
                 self._idle.set()
 
     async def idle(self) -> None:
@@ -71,8 +65,11 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Beat until canceled."""
+        seconds = self._settings.heartbeat_seconds
         while True:
-            await asyncio.sleep(self._settings.heartbeat_seconds)
+            await asyncio.sleep(
+                seconds if self.postgres.there else min(seconds, MISSED_BEAT_SECONDS)
+            )
             try:
                 await self.beat()
             except Exception as error:
@@ -83,20 +80,19 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Renew everything now, and mark what was lost."""
-        leases = dict(self._leases)
+        held = dict(self._held)
         async with self._database.statement() as connection:
             await say_alive(connection, self.worker, self.queues)
             self.postgres.found()
-            if not leases:
+            if not held:
                 return
-            held = await renew_claims(connection, list(leases), self._settings.lease_seconds)
+            renewed = await renew_claims(connection, list(held), self._settings.lease_seconds)
         # Those that were let go meanwhile have ended by our own hand.
-        for claim in (leases.keys() & self._leases.keys()) - held:
-            lease = leases[claim]
-            lease.lost = True
+        for claim in (held.keys() & self._held.keys()) - renewed:
+            held[claim].stop(ClaimLostError("somebody else has the say over this job now"))
             log.warning(
                 "claim_lost",
                 job_id=claim.job_id,
                 attempt=claim.attempt,
-                tenant_id=lease.job.tenant_id,
+                tenant_id=held[claim].job.tenant_id,
             )

@@ -1,32 +1,40 @@
 """One job from claim to finish; read `_work` from top to bottom."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from common.clock import utc_now
 from common.database import Database
-from common.domain.errors import ClaimLostError, GenerationStoppedError
+from common.domain.errors import ClaimLostError, UnreadableJobError
 from common.domain.record import JobRecord, JobResult
 from common.metrics import JOBS_ENDED, QUEUE_WAIT_SECONDS
-from common.repositories.claims import claim_job
+from common.repositories.claims import claim_job, release_claim
 from common.repositories.outcomes import succeed
-from common.settings import JobSettings
+from common.settings import JobSettings, WorkerSettings
 from worker.announcer import Announcer
+from worker.attempt import Attempt
+from worker.engine_thread import Drawn
 from worker.generation.pixels import Pixels
-from worker.heartbeat import Heartbeat, Lease
+from worker.heartbeat import Heartbeat
 from worker.patience import keep_trying
+from worker.quarantine import Claimed, Quarantine, is_suspect
 from worker.settlement import Settlement
 from worker.stages import Stages
+
+# For which a job that a newer release recorded is left to that release's workers.
+UNREADABLE_SECONDS: Final = 10.0
 
 log = structlog.get_logger(__name__)
 
 
 class Runner:
-    """Claims jobs and works on them until their end."""
+    """Claims jobs and works on them until their end; holds `concurrency` of them at most."""
 
     def __init__(
         self,
@@ -35,16 +43,21 @@ class Runner:
         announcer: Announcer,
         heartbeat: Heartbeat,
         settings: JobSettings,
+        worker_settings: WorkerSettings,
     ) -> None:
+        self.free_places = worker_settings.concurrency
         self._database = database
         self._stages = stages
         self._announcer = announcer
         self._heartbeat = heartbeat
         self._settings = settings
+        self._grace_seconds = worker_settings.stuck_seconds
         self._settlement = Settlement(database, announcer, settings)
+        self._places = asyncio.Semaphore(worker_settings.concurrency)
+        self._quarantine = Quarantine()
         self._stopping = False
         self._giving_back = False
-        self._fetches: set[asyncio.Timeout] = set()
+        self._under_way: set[Attempt] = set()
 
     def stop_claiming(self) -> None:
         """Take no further job; the ones under way go on."""
@@ -55,13 +68,14 @@ class Runner:
         if self._giving_back:
             return
         self._giving_back = True
-        for fetch in self._fetches:
-            fetch.reschedule(0)
+        for attempt in self._under_way:
+            attempt.leave(grace_seconds=self._grace_seconds)
 
     async def look(self, queue: str) -> int:
         """Work while there is work, beginning with `queue`; give the number of jobs run.
 
         After each job the queues take turns, so that a full one does not starve the others.
+        Nothing is claimed before there is a place for it.
         """
         queues = self._heartbeat.queues
         turn = queues.index(queue) if queue in queues else 0
@@ -76,36 +90,66 @@ class Runner:
 
     async def _run_next(self, queues: Sequence[str]) -> str | None:
         """Run one job; give the queue it came from, None if there was none."""
-        async with self._database.direct() as connection:
-            claimed = await claim_job(
-                connection,
-                queues=queues,
-                worker=self._heartbeat.worker,
-                lease_seconds=self._settings.lease_seconds,
-            )
-        if claimed is None:
+        async with self._place(), self._quarantine.admit(partial(self._claim, queues)) as claimed:
+            if claimed is None:
+                return None
+            await self._run(*claimed)
+            return claimed[0].queue
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        async with self._places:
+            self.free_places -= 1
+            try:
+                yield
+            finally:
+                self.free_places += 1
+
+    async def _claim(self, queues: Sequence[str]) -> Claimed | None:
+        if self._stopping:  # while it waited for a place
             return None
-        job, max_attempts = claimed
+        try:
+            async with self._database.direct() as connection:
+                return await claim_job(
+                    connection,
+                    queues=queues,
+                    worker=self._heartbeat.worker,
+                    lease_seconds=self._settings.lease_seconds,
+                )
+        except UnreadableJobError as error:
+            log.warning("job_not_understood", job_id=error.claim.job_id, detail=error.detail)
+            again = partial(release_claim, claim=error.claim, seconds=UNREADABLE_SECONDS)
+            await keep_trying(self._database, again, seconds=self._settings.lease_seconds)
+            return None
+
+    async def _run(self, job: JobRecord, max_attempts: int) -> None:
+        attempt = Attempt(job, max_run_seconds=self._settings.max_run_seconds)
         with (
             bound_contextvars(job_id=job.id, attempt=job.attempt, tenant_id=job.tenant_id),
-            self._heartbeat.hold(job) as lease,
+            self._heartbeat.hold(attempt),
         ):
             if job.attempt == 1:
                 QUEUE_WAIT_SECONDS.observe((utc_now() - job.created_at).total_seconds())
-            log.info("job_claimed", queue=job.queue)
+            log.info("job_claimed", queue=job.queue, alone=is_suspect(job))
+            self._under_way.add(attempt)
+            if self._giving_back:
+                attempt.leave(grace_seconds=self._grace_seconds)
             try:
-                await self._work(job, lease)
+                await self._work(attempt)
             except Exception as error:  # noqa: BLE001 whatever happened, the row has to say so
-                lost = ClaimLostError("taken back") if lease.lost else error
-                await self._settlement.settle(job, max_attempts, lost)
-        return job.queue
+                await self._settlement.settle(job, max_attempts, attempt.reason or error)
+            finally:
+                self._under_way.discard(attempt)
 
-    async def _work(self, job: JobRecord, lease: Lease) -> None:
+    async def _work(self, attempt: Attempt) -> None:
         claimed_at = utc_now().timestamp()
-        pixels = await self._fetch(job)
+        if is_suspect(attempt.job):
+            async with attempt.interruptible():
+                await self._quarantine.alone()
+        pixels = await self._fetch(attempt)
         fetched_at = utc_now().timestamp()
-        drawn = await self._stages.generate(job, pixels, self._should_stop(lease))
-        object_keys = await self._stages.upload(job, drawn)
+        drawn = await self._stages.generate(attempt, pixels)
+        object_keys = await self._upload(attempt, drawn)
         timeline = {
             "claimed": claimed_at,
             "fetched": fetched_at,
@@ -115,21 +159,17 @@ class Runner:
         }
         generated = drawn.generated
         result = JobResult(object_keys, generated.nsfw, generated.seconds, timeline)
-        await self._finish(job, result)
+        await self._finish(attempt.job, result)
 
-    async def _fetch(self, job: JobRecord) -> Pixels:
-        """Fetch, unless we have to leave: a slow source may take longer than there is time."""
-        limit = asyncio.timeout(0 if self._giving_back else None)
-        self._fetches.add(limit)
-        try:
-            async with limit:
-                return await self._stages.fetch(job)
-        except TimeoutError as error:
-            if limit.expired():
-                raise GenerationStoppedError("the worker is leaving") from error
-            raise
-        finally:
-            self._fetches.discard(limit)
+    async def _fetch(self, attempt: Attempt) -> Pixels:
+        with attempt.at_work():
+            async with attempt.interruptible():
+                return await self._stages.fetch(attempt.job)
+
+    async def _upload(self, attempt: Attempt, drawn: Drawn) -> tuple[str, ...]:
+        with attempt.at_work():
+            async with attempt.interruptible():
+                return await self._stages.upload(attempt.job, drawn)
 
     async def _finish(self, job: JobRecord, result: JobResult) -> None:
         ended = await keep_trying(
@@ -138,10 +178,9 @@ class Runner:
             seconds=self._settings.lease_seconds,
         )
         if ended is None:
-            raise ClaimLostError("somebody else finished this job")
+            raise ClaimLostError(
+                "somebody else has ended this job, or our own write did whose answer was lost"
+            )
         JOBS_ENDED.labels(outcome="succeeded").inc()
         log.info("job_succeeded", generation_seconds=round(result.generation_seconds, 3))
         await self._announcer.ended(ended)
-
-    def _should_stop(self, lease: Lease) -> Callable[[], bool]:
-        return lambda: lease.lost or self._giving_back

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from typing import Any, Self, TypeVar
+from itertools import cycle
+from typing import Any, Final, Self, TypeVar
 
 import structlog
 import uvloop
@@ -18,6 +19,7 @@ from common.repositories.workers import say_goodbye
 from common.settings import Settings
 from common.storage import Storage
 from worker.announcer import Announcer
+from worker.engine_thread import EngineThread
 from worker.generation.engine import Engine
 from worker.heartbeat import Heartbeat
 from worker.rest import rest
@@ -27,6 +29,9 @@ from worker.status import StatusServer
 
 T = TypeVar("T")
 
+# For transfers that were broken off to end by themselves, before the process ends without them.
+CLOSING_SECONDS: Final = 5.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -34,12 +39,22 @@ class Runtime:
     """Everything is async and lives on one loop; Celery's threads only hand over and wait.
 
     The loop runs while the `with` block lasts; the block's end waits for the claims under way.
+    `engine_stuck` says that the process is of no use any more, `threads_stuck` that some thread
+    of it would not let it end; both are for whoever ends it.
     """
 
     def __init__(
-        self, settings: Settings, engine: Engine, *, worker: str, queues: Sequence[str]
+        self,
+        settings: Settings,
+        engine: Engine,
+        *,
+        worker: str,
+        queues: Sequence[str],
+        stop_listening: Callable[[], object] = lambda: None,
     ) -> None:
         """Put the parts together; nothing is connected yet.
+
+        `stop_listening` is called, from the loop's thread, when the engine is stuck.
 
         Raises:
             ConfigurationError: a setting is wrong.
@@ -49,16 +64,24 @@ class Runtime:
         self._redis = connect(settings.redis)
         self._guard = Guard(settings.outbound)
         self._storage = Storage(settings.storage)
-        self._stages = Stages(self._guard, self._storage, engine)
+        self._engine = EngineThread(engine, stuck_seconds=settings.worker.stuck_seconds)
+        self._stages = Stages(self._guard, self._storage, self._engine)
         self._heartbeat = Heartbeat(
             self._database, settings.jobs, worker=worker, queues=tuple(queues)
         )
         self._announcer = Announcer(self._redis, Doorbell(self._redis, settings.redis))
         self._runner = Runner(
-            self._database, self._stages, self._announcer, self._heartbeat, settings.jobs
+            self._database,
+            self._stages,
+            self._announcer,
+            self._heartbeat,
+            settings.jobs,
+            settings.worker,
         )
         self._status = StatusServer(settings.telemetry, ready=self._ready)
+        self._stop_listening = stop_listening
         self._leaving = asyncio.Event()
+        self.threads_stuck = False
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
 
@@ -81,6 +104,11 @@ class Runtime:
         self._submit(self._stop()).result()
         self._end_loop()
 
+    @property
+    def engine_stuck(self) -> bool:
+        """Whether the engine was told to stop and did not."""
+        return self._engine.stuck.is_set()
+
     def look(self, queue: str) -> None:
         """Work while there is work; called from Celery's threads."""
         self._submit(self._look(queue)).result()
@@ -97,13 +125,23 @@ class Runtime:
         await self._status.start()
         self._beating = asyncio.create_task(self._heartbeat.run())
         self._looking = asyncio.create_task(self._look_unrung())
+        self._watching = asyncio.create_task(self._leave_when_stuck())
 
     async def _look_unrung(self) -> None:
         """Look by ourselves now and then: work goes on while Redis is away, or its rings lost."""
-        while not self._leaving.is_set():
-            if self._heartbeat.held == 0:
-                await self._look(self._heartbeat.queues[0])
-            await rest(self._leaving, self._settings.jobs.sweep_seconds)
+        async with asyncio.TaskGroup() as looks:
+            while not self._leaving.is_set():
+                # Whatever it finds, each free place works on for as long as there is work.
+                places = range(self._runner.free_places)
+                for _, queue in zip(places, cycle(self._heartbeat.queues), strict=False):
+                    looks.create_task(self._look(queue))
+                await rest(self._leaving, self._settings.jobs.sweep_seconds)
+
+    async def _leave_when_stuck(self) -> None:
+        await self._engine.stuck.wait()
+        self._leave()
+        self._runner.give_back()
+        self._stop_listening()
 
     async def _look(self, queue: str) -> None:
         try:
@@ -132,19 +170,30 @@ class Runtime:
             self._leave()
         await self._looking
         await self._heartbeat.idle()
-        self._beating.cancel()
-        await asyncio.gather(self._beating, return_exceptions=True)
+        for task in (self._beating, self._watching):
+            task.cancel()
+        await asyncio.gather(self._beating, self._watching, return_exceptions=True)
         with contextlib.suppress(Exception):  # Postgres is away: our silence will say it
             async with self._database.statement() as connection:
                 await say_goodbye(connection, self._heartbeat.worker)
         # What rang while we were leaving was heard here, for nothing.
         await asyncio.gather(*(self._announcer.waiting(queue) for queue in self._heartbeat.queues))
         await self._status.stop()
-        self._stages.close()
-        self._storage.close()
         await self._guard.aclose()
         await self._redis.aclose()
         await self._database.aclose()
+        await self._release_threads()
+
+    async def _release_threads(self) -> None:
+        """Wait for the threads, no longer than makes sense: a store may hang for minutes."""
+        self.threads_stuck = self.engine_stuck
+        try:
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await asyncio.to_thread(self._stages.close)
+                await asyncio.to_thread(self._storage.close)
+        except TimeoutError:
+            log.warning("threads_left_behind")
+            self.threads_stuck = True
 
     def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -36,7 +36,7 @@ class Settlement:
     async def settle(self, job: JobRecord, max_attempts: int, error: Exception) -> None:
         """Drop, give back, retry or fail the job, as `error` demands."""
         if isinstance(error, ClaimLostError):
-            log.info("result_dropped", reason="claim lost")
+            log.info("result_dropped", reason=error.message)
         elif isinstance(error, GenerationStoppedError):
             await self._give_back(job)
         else:

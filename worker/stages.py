@@ -3,21 +3,20 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from common.clock import utc_now
-from common.domain.errors import GenerationStoppedError, InfillError
+from common.domain.errors import InfillError
 from common.domain.objects import result_key
 from common.domain.record import InputImage, JobRecord
 from common.metrics import STAGE_SECONDS
 from common.outbound import Guard
 from common.storage import Storage
+from worker.attempt import Attempt
+from worker.engine_thread import Drawn, EngineThread
 from worker.generation.encode import encode_png
-from worker.generation.engine import Engine, Generated
 from worker.generation.pixels import Pixels, read_pixels
+from worker.threads import in_thread
 
 T = TypeVar("T")
 
@@ -25,23 +24,13 @@ T = TypeVar("T")
 CODEC_THREADS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """What the engine gave, and when (unix seconds) it started and ended."""
-
-    generated: Generated
-    started_at: float
-    ended_at: float
-
-
 class Stages:
     """The engine has one thread of its own; everything around it overlaps other jobs."""
 
-    def __init__(self, guard: Guard, storage: Storage, engine: Engine) -> None:
+    def __init__(self, guard: Guard, storage: Storage, engine: EngineThread) -> None:
         self._guard = guard
         self._storage = storage
         self._engine = engine
-        self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._codec_threads = ThreadPoolExecutor(CODEC_THREADS, thread_name_prefix="codec")
 
     async def fetch(self, job: JobRecord) -> Pixels:
@@ -55,7 +44,7 @@ class Stages:
         with STAGE_SECONDS.labels(stage="fetch").time():
             loads = [self._load(field, image) for field, image in job.inputs.items()]
             data = dict(zip(job.inputs, await _together(loads), strict=True))
-            return await _in_thread(
+            return await in_thread(
                 self._codec_threads,
                 partial(
                     read_pixels,
@@ -65,15 +54,13 @@ class Stages:
                 ),
             )
 
-    async def generate(
-        self, job: JobRecord, pixels: Pixels, should_stop: Callable[[], bool]
-    ) -> Drawn:
+    async def generate(self, attempt: Attempt, pixels: Pixels) -> Drawn:
         """Draw, when the engine gets to it.
 
         Raises:
-            UnsupportedRequestError, GenerationError, GenerationStoppedError: see `Engine`.
+            InfillError: see `EngineThread.draw`.
         """
-        return await _in_thread(self._engine_thread, partial(self._draw, job, pixels, should_stop))
+        return await self._engine.draw(attempt, pixels)
 
     async def upload(self, job: JobRecord, drawn: Drawn) -> tuple[str, ...]:
         """Store the images and give their object keys.
@@ -92,8 +79,8 @@ class Stages:
             return tuple(await _together(stores))
 
     def close(self) -> None:
-        """Release the threads; nothing is under way in them any more."""
-        self._engine_thread.shutdown()
+        """Wait for what is under way in the threads, and release them."""
+        self._engine.close()
         self._codec_threads.shutdown()
 
     async def _load(self, field: str, image: InputImage) -> bytes:
@@ -105,22 +92,9 @@ class Stages:
             error.message = f"{field}: {error.message}"
             raise
 
-    def _draw(self, job: JobRecord, pixels: Pixels, should_stop: Callable[[], bool]) -> Drawn:
-        if should_stop():  # while it waited for the engine
-            raise GenerationStoppedError("told to stop before the first step")
-        started_at = utc_now().timestamp()
-        with STAGE_SECONDS.labels(stage="generate").time():
-            generated = self._engine.generate(job.request, pixels, should_stop=should_stop)
-        return Drawn(generated, started_at, utc_now().timestamp())
-
     async def _store(self, key: str, encode: Callable[[], bytes]) -> str:
-        await self._storage.put(key, await _in_thread(self._codec_threads, encode))
+        await self._storage.put(key, await in_thread(self._codec_threads, encode))
         return key
-
-
-async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    """Run `work` in one of `threads`, its log lines bound to the same job."""
-    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)
 
 
 async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -8,21 +8,24 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.broker.doorbell import Doorbell
+from common.clock import monotonic
 from common.database import Database
 from common.domain.job import JobState
 from common.metrics import JOBS, JOBS_ENDED
 from common.repositories.locks import Lock
-from common.repositories.outcomes import Ended, fail_abandoned
+from common.repositories.outcomes import Ended, fail_abandoned, fail_overdue
 from common.repositories.sweeping import (
     count_jobs,
     count_waiting,
     forget_silent_workers,
     requeue_expired,
     requeue_expired_deliveries,
+    seconds_up,
 )
 from common.settings import JobSettings
 from worker.announcer import Announcer
 from worker.duty import holding
+from worker.grace import Grace
 from worker.presence import Presence
 from worker.rest import rest
 
@@ -45,13 +48,17 @@ class Sweeper:
         settings: JobSettings,
         *,
         queues: Sequence[str],
+        grace_seconds: float | None = None,
     ) -> None:
+        """Put it together; `grace_seconds` None is a lease: see `Grace`."""
         self._database = database
         self._doorbell = doorbell
         self._announcer = announcer
         self._settings = settings
         self._queues = queues
         self._postgres = Presence("postgres, for the sweeper")
+        seconds = settings.lease_seconds if grace_seconds is None else grace_seconds
+        self._grace = Grace(seconds, now=monotonic())
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Sweep or compete until `stopping` is set."""
@@ -65,6 +72,7 @@ class Sweeper:
     async def _sweep_if_chosen(self, stopping: asyncio.Event) -> None:
         async with holding(self._database, Lock.SWEEPER) as connection:
             self._postgres.found()
+            self._grace.answered(monotonic())
             if connection is None:
                 return
             log.info("sweeping_begins")
@@ -78,8 +86,12 @@ class Sweeper:
 
     async def sweep(self, connection: AsyncConnection) -> None:
         """Do every duty once; what is put back first is rung for last."""
-        await self._take_jobs_back(connection)
-        await self._take_deliveries_back(connection)
+        up_seconds = await seconds_up(connection)
+        self._grace.answered(monotonic())
+        if self._grace.is_over(monotonic(), up_seconds=up_seconds):
+            await self._take_jobs_back(connection)
+            await self._take_deliveries_back(connection)
+        await self._fail_overdue(connection)
         await forget_silent_workers(connection, seconds=self._settings.lease_seconds)
         waiting = await count_waiting(connection, self._queues, at_most=RINGS)
         for queue, number in waiting.items():
@@ -90,16 +102,26 @@ class Sweeper:
     async def _take_jobs_back(self, connection: AsyncConnection) -> None:
         if requeued := await _in_batches(lambda: requeue_expired(connection, limit=BATCH)):
             log.warning("expired_jobs_requeued", jobs=requeued)
-        await _in_batches(lambda: self._fail_abandoned(connection))
+        await self._fail("abandoned_job_failed", lambda: fail_abandoned(connection, limit=BATCH))
 
-    async def _fail_abandoned(self, connection: AsyncConnection) -> int:
-        failed = await fail_abandoned(connection, limit=BATCH)
-        # Together: a Redis that hangs is waited for once, not once for every job.
-        await asyncio.gather(*(self._tell(job) for job in failed))
-        return len(failed)
+    async def _fail_overdue(self, connection: AsyncConnection) -> None:
+        seconds = self._settings.max_queue_seconds
+        await self._fail(
+            "overdue_job_failed",
+            lambda: fail_overdue(connection, max_queue_seconds=seconds, limit=BATCH),
+        )
 
-    async def _tell(self, job: Ended) -> None:
-        log.warning("abandoned_job_failed", job_id=job.job_id)
+    async def _fail(self, event: str, fail: Callable[[], Awaitable[list[Ended]]]) -> None:
+        async def batch() -> int:
+            failed = await fail()
+            # Together: a Redis that hangs is waited for once, not once for every job.
+            await asyncio.gather(*(self._tell(event, job) for job in failed))
+            return len(failed)
+
+        await _in_batches(batch)
+
+    async def _tell(self, event: str, job: Ended) -> None:
+        log.warning(event, job_id=job.job_id)
         JOBS_ENDED.labels(outcome=JobState.FAILED.value).inc()
         await self._announcer.ended(job)
 

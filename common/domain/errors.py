@@ -6,6 +6,7 @@ InfillError
 │   ├── FetchRejectedError        the far side answered, and the answer cannot be used
 │   ├── InvalidImageError         the bytes are not an image we accept
 │   ├── UnsupportedRequestError   the chosen model cannot do what was asked
+│   ├── RunTimeExceededError      the attempt took longer than a job may
 │   ├── InvalidNameError          a tenant or a key cannot be called that
 │   ├── NotFoundError             there is nothing of that name or number
 │   └── ConflictError             what is there already stands in the way
@@ -15,6 +16,7 @@ InfillError
 │   └── GenerationError           the engine failed on this job
 ├── ClaimLostError              somebody else owns the job now: drop the work, quietly
 ├── GenerationStoppedError      the generation was told to stop (cancel, shutdown)
+├── UnreadableJobError          the job was recorded by another release, in terms not ours
 └── ConfigurationError          the operator has to change something
 
 `message` is written for the tenant and says what would be right; `detail` is for the
@@ -22,6 +24,8 @@ operator's log only and may hold what a tenant must not see (addresses, inner er
 """
 
 from typing import ClassVar
+
+from common.domain.job import Claim
 
 
 class InfillError(Exception):
@@ -63,6 +67,15 @@ class UnsupportedRequestError(PermanentError):
     """The chosen model cannot do what was asked."""
 
     code = "unsupported_request"
+
+
+class RunTimeExceededError(PermanentError):
+    """The attempt took longer than a job may run: another would take as long."""
+
+    code = "run_time_exceeded"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the job ran longer than the limit of {seconds:g} seconds")
 
 
 class InvalidNameError(PermanentError):
@@ -124,6 +137,16 @@ class GenerationStoppedError(InfillError):
     """The generation was told to stop between two steps."""
 
     code = "generation_stopped"
+
+
+class UnreadableJobError(InfillError):
+    """The job's row speaks of what this release does not know; a newer one wrote it."""
+
+    code = "unreadable_job"
+
+    def __init__(self, claim: Claim, *, detail: str) -> None:
+        super().__init__("the job was recorded by another release", detail=detail)
+        self.claim = claim
 
 
 class ConfigurationError(InfillError):

@@ -4,19 +4,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+# Why a lost lease ended an attempt: the code in the job's row, and what makes it a suspect.
+WORKER_LOST: Final = "worker_lost"
+
 
 class JobState(StrEnum):
     """Where a job is; each comment says who moves it on."""
 
-    QUEUED = "queued"  # accepted, or waiting for another attempt; a worker's claim moves it on
+    QUEUED = (
+        "queued"  # waits; a worker's claim moves it on, the sweeper ends it when it waited too long
+    )
     RUNNING = "running"  # claimed under a lease; its worker ends it, the sweeper takes it back
     SUCCEEDED = "succeeded"  # final; set by the worker in the transaction that stores the result
-    FAILED = "failed"  # final; set by the worker, or by the sweeper when attempts are used up
+    FAILED = (
+        "failed"  # final; set by the worker, or by the sweeper when attempts or time are used up
+    )
     CANCELED = "canceled"  # final; set by whoever cancels
 
 
 TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELED}),
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELED}),
     JobState.RUNNING: frozenset(
         {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}
     ),

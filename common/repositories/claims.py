@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.direct import Executor
+from common.domain.errors import UnreadableJobError
 from common.domain.job import Claim, JobState, sources
 from common.domain.record import JobRecord
 from common.models import Job
@@ -70,10 +71,19 @@ async def claim_job(
 
     Rows another claimer is just taking are skipped, so claimers never wait for each other.
     The new attempt number is the fence for every later write.
+
+    Raises:
+        UnreadableJobError: a job was taken that a newer release recorded; give its claim back.
     """
     values = {"of_queues": list(queues), "by_worker": worker, "lease_seconds": lease_seconds}
     row = (await connection.execute(_CLAIM, values)).first()
-    return None if row is None else (job_record(row), row[-1])
+    if row is None:
+        return None
+    try:
+        return job_record(row), row[-1]
+    except (TypeError, ValueError, KeyError) as error:
+        claim = Claim(*(row[JOB_COLUMNS.index(column)] for column in (Job.id, Job.attempt)))
+        raise UnreadableJobError(claim, detail=str(error)) from error
 
 
 async def renew_claims(
@@ -93,12 +103,14 @@ async def renew_claims(
     return {Claim(*row) for row in await connection.execute(statement)}
 
 
-async def release_claim(connection: Executor, claim: Claim) -> bool:
-    """Give a job back untouched, at no cost of attempt; False if the claim was lost.
+async def release_claim(connection: Executor, claim: Claim, *, seconds: float = 0.0) -> bool:
+    """Give a job back untouched, for `seconds` from now; False if the claim was lost.
 
-    The attempt number stays, because a fence never falls; the allowance rises instead.
+    It costs no attempt: the number stays, because a fence never falls; the allowance rises
+    instead. What an earlier attempt left in the row stays too, so a suspect remains one.
     """
-    return (await connection.execute(_RELEASE, _of(claim))).first() is not None
+    values = _of(claim) | {"in_seconds": seconds}
+    return (await connection.execute(_RELEASE, values)).first() is not None
 
 
 async def retry_later(
@@ -126,7 +138,11 @@ def _requeue(**values: Any) -> Executable:
     )
 
 
-_RELEASE = _requeue(max_attempts=Job.max_attempts + 1, available_at=func.now(), started_at=None)
+_RELEASE = _requeue(
+    max_attempts=Job.max_attempts + 1,
+    available_at=from_now(bindparam("in_seconds", type_=Double())),
+    started_at=None,
+)
 _RETRY_LATER = _requeue(
     available_at=from_now(bindparam("in_seconds", type_=Double())),
     error_code=bindparam("told_code"),

@@ -12,6 +12,7 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
+    Double,
     Executable,
     Select,
     SmallInteger,
@@ -24,13 +25,14 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.orm import InstrumentedAttribute
 
 from common.direct import Executor
 from common.domain.delivery import Event
-from common.domain.job import Claim, JobState, sources
+from common.domain.job import WORKER_LOST, Claim, JobState, sources
 from common.domain.record import JobResult
 from common.models import Delivery, Job, UsageEntry
-from common.repositories.columns import is_one_of
+from common.repositories.columns import from_now, is_one_of
 
 SECONDS_TO_MILLISECONDS = 1000
 
@@ -69,6 +71,16 @@ async def cancel(connection: Executor, *, tenant_id: int, job_id: int) -> Ended 
 async def fail_abandoned(connection: Executor, *, limit: int) -> list[Ended]:
     """Fail jobs whose last allowed attempt lost its lease: their workers died each time."""
     rows = await connection.execute(_FAIL_ABANDONED, {"at_most": limit})
+    return [Ended(*row) for row in rows.all()]
+
+
+async def fail_overdue(
+    connection: Executor, *, max_queue_seconds: float, limit: int
+) -> list[Ended]:
+    """Fail jobs that still wait, or wait again, so long after they were accepted."""
+    message = f"the job waited longer than the limit of {max_queue_seconds:g} seconds"
+    values = {"waited_seconds": -max_queue_seconds, "at_most": limit, "to_error_message": message}
+    rows = await connection.execute(_FAIL_OVERDUE, values)
     return [Ended(*row) for row in rows.all()]
 
 
@@ -170,24 +182,46 @@ _CANCEL = _tell(
     ),
     Event.CANCELED,
 )
-_ABANDONED = (
-    select(Job.id)
-    .where(
-        is_one_of(Job.state, {JobState.RUNNING}),
-        Job.lease_expires_at < func.now(),
-        Job.attempt >= Job.max_attempts,
+
+
+def _first(column: InstrumentedAttribute[Any], *conditions: ColumnElement[bool]) -> CTE:
+    """Choose up to `at_most` jobs, those with the least of `column` first."""
+    return (
+        select(Job.id)
+        .where(*conditions)
+        .order_by(column)
+        .limit(bindparam("at_most", type_=BigInteger()))
+        .with_for_update(skip_locked=True)
+        .cte("first")
     )
-    .order_by(Job.lease_expires_at)
-    .limit(bindparam("at_most", type_=BigInteger()))
-    .with_for_update(skip_locked=True)
-    .cte("abandoned")
+
+
+_ABANDONED = _first(
+    Job.lease_expires_at,
+    is_one_of(Job.state, {JobState.RUNNING}),
+    Job.lease_expires_at < func.now(),
+    Job.attempt >= Job.max_attempts,
 )
 _FAIL_ABANDONED = _tell(
     _end(
         JobState.FAILED,
         Job.id == _ABANDONED.c.id,
-        error_code="worker_lost",
+        error_code=WORKER_LOST,
         error_message="the worker stopped answering (attempt " + cast(Job.attempt, String()) + ")",
+    ),
+    Event.FAILED,
+)
+_OVERDUE = _first(
+    Job.created_at,
+    is_one_of(Job.state, {JobState.QUEUED}),
+    Job.created_at < from_now(bindparam("waited_seconds", type_=Double())),
+)
+_FAIL_OVERDUE = _tell(
+    _end(
+        JobState.FAILED,
+        Job.id == _OVERDUE.c.id,
+        error_code="queue_time_exceeded",
+        error_message=bindparam("to_error_message"),
     ),
     Event.FAILED,
 )

@@ -34,8 +34,8 @@ class JobSettings(Section):
     )
     max_run_seconds: PositiveFloat = Field(
         default=900.0,
-        description="Longest time one attempt may take, from its claim to its end; "
-        "past it the job has failed.",
+        description="Longest time one attempt may take to fetch, draw and upload; past it the job "
+        "has failed. Waiting for its turn behind other jobs of its worker does not count.",
     )
     max_queue_seconds: PositiveFloat = Field(
         default=86_400.0,

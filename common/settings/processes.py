@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, SecretStr
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
 
 from common.settings.section import Section, prefixed
 
@@ -43,6 +43,12 @@ class WorkerSettings(Section):
     concurrency: PositiveInt = Field(
         default=3,
         description="Claims held at once: one generates while others download or upload.",
+    )
+    stuck_seconds: PositiveFloat = Field(
+        default=30.0,
+        description="How long a drawing told to stop, or an upload at shutdown, may take to end: "
+        "more than the longest step or decoding. Past it the engine counts as stuck, and the "
+        "worker gives its other claims back and exits with 70, to be started anew.",
     )
     engine: str = Field(
         default="worker.generation.factory:create_engine",

@@ -39,4 +39,6 @@ def sweeper(database: Database, redis: Redis) -> Sweeper:
     doorbell = Doorbell(redis, RedisSettings())
     announcer = Announcer(redis, doorbell)
     settings = JobSettings(sweep_seconds=0.02)
-    return Sweeper(database, doorbell, announcer, settings, queues=(QUEUE, "other"))
+    return Sweeper(
+        database, doorbell, announcer, settings, queues=(QUEUE, "other"), grace_seconds=0
+    )

@@ -203,7 +203,9 @@ async def test_a_hung_redis_is_waited_for_once_not_once_for_every_job(
     client = connect(settings)
     doorbell = Doorbell(client, settings)
     announcer = Announcer(client, doorbell)
-    sweeper = Sweeper(database, doorbell, announcer, JobSettings(), queues=(QUEUE,))
+    sweeper = Sweeper(
+        database, doorbell, announcer, JobSettings(), queues=(QUEUE,), grace_seconds=0
+    )
     for _ in range(3):
         await queued_job(database, owner, webhook_url=HOOK, max_attempts=1)
         await expired_claim(database)

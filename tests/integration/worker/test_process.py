@@ -138,7 +138,12 @@ async def test_a_job_survives_its_worker(
     await workshop.age_lease(job_id)
     doorbell = Doorbell(redis, RedisSettings())
     sweeper = Sweeper(
-        workshop.database, doorbell, Announcer(redis, doorbell), workshop.jobs, queues=QUEUES
+        workshop.database,
+        doorbell,
+        Announcer(redis, doorbell),
+        workshop.jobs,
+        queues=QUEUES,
+        grace_seconds=0,
     )
     async with workshop.database.statement() as connection:
         await sweeper.sweep(connection)

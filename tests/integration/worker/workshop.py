@@ -12,7 +12,7 @@ from common.database import Database
 from common.domain.record import InputImage
 from common.models import Delivery, UsageEntry
 from common.outbound import Guard
-from common.settings import JobSettings, RedisSettings
+from common.settings import JobSettings, RedisSettings, WorkerSettings
 from common.storage import Storage
 from tests.integration.repositories.books import LONG_AGO, REQUEST, Books
 from tests.integration.webhooks.conftest import LOOPBACK_OPEN
@@ -20,6 +20,7 @@ from tests.integration.worker.engine import StudioEngine
 from tests.integration.worker.gallery import Gallery
 from tests.integration.worker.studio import Studio
 from worker.announcer import Announcer
+from worker.engine_thread import EngineThread
 from worker.generation.engine import Engine
 from worker.heartbeat import Heartbeat
 from worker.runner import Runner
@@ -29,6 +30,7 @@ QUEUES = ("one", "two")
 PROMPT = "a cat nobody may read of"
 HOOK = "https://caller.test/hook?token=hush"
 SETTINGS = JobSettings(retry_seconds=100)
+PLACES = WorkerSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Workshop:
     gallery: Gallery
     studio: Studio
     jobs: JobSettings = SETTINGS
+    places: WorkerSettings = PLACES
     image_timeout_seconds: float = 20.0
 
     def having(self, **changes: Any) -> "Workshop":
@@ -63,10 +66,13 @@ class Workshop:
             update={"image_timeout_seconds": self.image_timeout_seconds}
         )
         guard = Guard(rules)
-        stages = Stages(guard, self.storage, engine or StudioEngine(self.studio.folder))
+        engine_thread = EngineThread(
+            engine or StudioEngine(self.studio.folder), stuck_seconds=self.places.stuck_seconds
+        )
+        stages = Stages(guard, self.storage, engine_thread)
         heartbeat = Heartbeat(self.database, self.jobs, worker=name, queues=QUEUES)
         announcer = Announcer(self.redis, Doorbell(self.redis, RedisSettings()))
-        runner = Runner(self.database, stages, announcer, heartbeat, self.jobs)
+        runner = Runner(self.database, stages, announcer, heartbeat, self.jobs, self.places)
         try:
             yield Parts(runner, heartbeat, stages)
         finally:

@@ -10,6 +10,7 @@ from common.domain.job import FINAL_STATES, JobState
 
 JOB_MOVES = {
     (JobState.QUEUED, JobState.RUNNING),
+    (JobState.QUEUED, JobState.FAILED),
     (JobState.QUEUED, JobState.CANCELED),
     (JobState.RUNNING, JobState.QUEUED),
     (JobState.RUNNING, JobState.SUCCEEDED),
