@@ -1,45 +1,29 @@
 """Postgres: one pool per process, one way to open a transaction."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import Any
 
 import asyncpg
 import orjson
 from asyncpg import Connection, InterfaceError, PostgresError
-from asyncpg import DataError as DriverDataError
-from asyncpg.exceptions import IntegrityConstraintViolationError, SyntaxOrAccessError
-from sqlalchemy import make_url
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from common.direct import DirectConnection, DirectStatements
 from common.direct_pool import DirectPool
+from common.postgres_watch import PostgresWatch, is_unavailable
 from common.settings import DatabaseSettings
 
+__all__ = ["Database", "is_unavailable"]
+
 SECONDS_TO_MILLISECONDS = 1000
-
-
-def is_unavailable(error: Exception) -> bool:
-    """Tell whether `error` means that Postgres is away or too busy, not that we asked wrongly."""
-    if isinstance(error, DBAPIError):
-        return not isinstance(
-            error, IntegrityError | ProgrammingError | DataError | NotSupportedError
-        )
-    # Straight from the driver: where a direct statement ran, or no connection came about.
-    if isinstance(error, PostgresError):
-        return not isinstance(
-            error, IntegrityConstraintViolationError | SyntaxOrAccessError | DriverDataError
-        )
-    # The built-in TimeoutError is an OSError.
-    return isinstance(error, OSError | PoolTimeoutError | InterfaceError)
+# The longest a server that is there takes to let a new connection in and to say one thing.
+LONGEST_PATIENCE_SECONDS = 2.0
+# What a server says to a write that is not, or no longer, the primary.
+READ_ONLY = "25006"
 
 
 def _to_json(value: Any) -> str:
@@ -67,53 +51,84 @@ class Database:
                 "jit": "off",
             },
         }
+        self._watch = PostgresWatch(
+            self._connect,
+            patience_seconds=min(settings.connect_timeout_seconds, LONGEST_PATIENCE_SECONDS),
+        )
         self.engine = create_async_engine(
             url,
+            async_creator=self._watch.connect,
             pool_size=settings.pool_size,
             max_overflow=0,
             pool_timeout=settings.connect_timeout_seconds,
-            # A dead server is noticed by the statement that fails, which empties the pool;
-            # a ping before each statement would cost every request a round trip.
+            # A ping before each statement would cost every request a round trip; a connection
+            # that Postgres has closed is known without one.
             pool_pre_ping=False,
             # A statement's values are tenants' words; its error's text goes into the log.
             hide_parameters=True,
             json_serializer=_to_json,
             json_deserializer=orjson.loads,
-            connect_args=self._connect_args,
         )
+        event.listen(self.engine.sync_engine, "checkout", _pass_over_closed)
+        event.listen(self.engine.sync_engine, "handle_error", _leave_read_only)
         self._direct_pool = DirectPool(
             self._connect_directly,
+            self._watch.waiting,
             size=settings.pool_size,
             timeout_seconds=settings.connect_timeout_seconds,
         )
         self._direct = DirectStatements(self.engine.dialect)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
+    def require(self) -> None:
+        """Make sure, before costly work, that Postgres is not known to be away; costs nothing.
+
+        Raises:
+            PostgresAwayError: it is.
+        """
+        self._watch.require()
+
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
         """Open a transaction; it commits when the block ends and rolls back when it raises."""
-        async with self.engine.begin() as connection:
-            yield connection
+        with self._watch:
+            async with self._lend(self.engine.begin()) as connection:
+                yield connection
 
     @asynccontextmanager
-    async def statement(self) -> AsyncGenerator[AsyncConnection]:
+    async def statement(self, *, keeping: bool = False) -> AsyncGenerator[AsyncConnection]:
         """Open a connection on which each statement is its own transaction.
 
         Most of our facts are one statement; BEGIN and COMMIT would triple its round trips.
+        `keeping` says that it is held for long and mostly idle: its silence is no sign.
         """
-        async with self._autocommit.connect() as connection:
-            yield connection
+        with nullcontext() if keeping else self._watch:
+            async with self._lend(self._autocommit.connect()) as connection:
+                yield connection
 
     @asynccontextmanager
     async def direct(self) -> AsyncGenerator[DirectConnection]:
         """Open a connection for statements that are constants, each its own transaction."""
-        async with self._direct_pool.connection() as driver:
-            yield DirectConnection(driver, self._direct)
+        with self._watch:
+            async with self._direct_pool.connection() as driver:
+                yield DirectConnection(driver, self._direct)
+
+    @asynccontextmanager
+    async def _lend(
+        self, opening: AbstractAsyncContextManager[AsyncConnection]
+    ) -> AsyncGenerator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            async with self._watch.waiting():
+                connection = await stack.enter_async_context(opening)
+            yield connection
+
+    async def _connect(self) -> "Connection[Any]":
+        _, options = self.engine.dialect.create_connect_args(self.engine.url)
+        return await asyncpg.connect(**options, **self._connect_args)
 
     async def _connect_directly(self) -> "Connection[Any]":
-        _, options = self.engine.dialect.create_connect_args(self.engine.url)
         try:
-            driver = await asyncpg.connect(**options, **self._connect_args)
+            driver = await self._watch.connect()
             await driver.set_type_codec(
                 "jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads
             )
@@ -122,6 +137,19 @@ class Database:
         return driver
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection, whether or not Postgres answers."""
+        await self._watch.aclose()
         await self._direct_pool.aclose()
         await self.engine.dispose()
+
+
+def _pass_over_closed(connection: Any, _record: object, _lent: object) -> None:
+    """Let the pool replace a connection that has been closed while nobody used it."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _leave_read_only(context: ExceptionContext) -> None:
+    """Let go of a server that has become somebody's standby: the address leads elsewhere now."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True

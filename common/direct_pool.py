@@ -2,27 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from asyncpg import Connection
+from asyncpg import Connection, ReadOnlySQLTransactionError
 
 
 class DirectPool:
     """At most `size` connections, the latest used first; belongs to one event loop.
 
     A connection Postgres has closed in the meantime, as after its restart, is not handed out;
-    neither is one whose borrower gave up waiting for an answer.
+    neither is one whose borrower gave up waiting for an answer. `waiting(seconds)` stands around
+    every wait for a connection, and may end it early.
     """
 
     def __init__(
         self,
         connect: Callable[[], Awaitable["Connection[Any]"]],
+        waiting: Callable[[float], AbstractAsyncContextManager[None]],
         *,
         size: int,
         timeout_seconds: float,
     ) -> None:
         self._connect = connect
+        self._waiting = waiting
         self._free = asyncio.Semaphore(size)
         self._timeout_seconds = timeout_seconds
         self._idle: list[Connection[Any]] = []
@@ -36,11 +39,12 @@ class DirectPool:
         """
         await self._acquire()
         try:
-            driver = self._take() or await self._connect()
+            driver = self._take() or await self._open()
             try:
                 yield driver
-            except (TimeoutError, asyncio.CancelledError):
-                # Its statement is still under way, or its server silent: nobody is to wait for it.
+            except (TimeoutError, asyncio.CancelledError, ReadOnlySQLTransactionError):
+                # Its statement is still under way, or its server silent: nobody is to wait for
+                # it. Or its server is a standby now: the address leads to another.
                 driver.terminate()
                 raise
             finally:
@@ -56,10 +60,14 @@ class DirectPool:
 
     async def _acquire(self) -> None:
         if self._free.locked():
-            async with asyncio.timeout(self._timeout_seconds):
+            async with self._waiting(self._timeout_seconds):
                 await self._free.acquire()
         else:
             await self._free.acquire()  # at once: a timer for it would cost more than it
+
+    async def _open(self) -> "Connection[Any]":
+        async with self._waiting(self._timeout_seconds):
+            return await self._connect()
 
     def _take(self) -> "Connection[Any] | None":
         while self._idle:

@@ -36,13 +36,15 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with suppress(OSError):
-            await self._flowing.wait()
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._pass(reader, back))
-                both.create_task(self._pass(there, writer))
-        writer.close()
+        try:
+            with suppress(OSError):
+                await self._flowing.wait()
+                there, back = await asyncio.open_connection("127.0.0.1", self._target)
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._pass(reader, back))
+                    both.create_task(self._pass(there, writer))
+        finally:
+            writer.close()
 
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         self._writers.add(sink)

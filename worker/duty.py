@@ -16,7 +16,7 @@ async def holding(database: Database, lock: Lock) -> AsyncIterator[AsyncConnecti
     The duty is done over this very connection: when it dies the lock is free, and nothing more
     can be done over it.
     """
-    async with database.statement() as connection:
+    async with database.statement(keeping=True) as connection:
         if not await take_lock(connection, lock):
             yield None
             return

@@ -128,7 +128,7 @@ async def test_an_errors_text_tells_no_values(database: Database) -> None:
     assert "hush" not in str(raised.value)
 
 
-async def test_after_a_restart_of_postgres_the_next_but_one_statement_works(
+async def test_after_a_restart_of_postgres_the_next_statement_works(
     tmp_path: Path,
 ) -> None:
     server = PostgresServer(tmp_path, free_port(), uuid4().hex, durable=False)
@@ -142,9 +142,6 @@ async def test_after_a_restart_of_postgres_the_next_but_one_statement_works(
 
         await supervisor.stop_all()
         await supervisor.start(server.child())
-        with pytest.raises(DBAPIError) as caught:
-            await one(database)
-        assert is_unavailable(caught.value)
         for _ in range(3):
             assert await one(database) == 1
         await database.aclose()

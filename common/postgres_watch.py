@@ -1,0 +1,222 @@
+"""Watching whether Postgres is there, so that while it is away everybody is told at once.
+
+Only one thing counts as proof: a fresh connection that gets no answer, while nobody else gets one
+either. A statement that is slow, or a pool that is full, is never taken for an absence.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Final
+from weakref import WeakSet
+
+import structlog
+from asyncpg import Connection, InterfaceError, PostgresError
+from asyncpg import DataError as DriverDataError
+from asyncpg.exceptions import (
+    AdminShutdownError,
+    CannotConnectNowError,
+    CrashShutdownError,
+    IntegrityConstraintViolationError,
+    PostgresConnectionError,
+    SyntaxOrAccessError,
+)
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+# Somebody asks and nobody is answered for so long: then we ask ourselves.
+QUIET_SECONDS: Final = 0.5
+# Between two of our questions while Postgres is away.
+PAUSE_SECONDS: Final = 0.5
+
+# What a server says that goes down or comes up; all else it says is an answer.
+LEAVING: Final = (
+    AdminShutdownError,
+    CannotConnectNowError,
+    CrashShutdownError,
+    PostgresConnectionError,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class PostgresAwayError(ConnectionError):
+    """Postgres does not answer at present; nothing was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("Postgres is away")
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Tell whether `error` means that Postgres is away or too busy, not that we asked wrongly."""
+    if isinstance(error, DBAPIError):
+        return not isinstance(
+            error, IntegrityError | ProgrammingError | DataError | NotSupportedError
+        )
+    # Straight from the driver: where a direct statement ran, or no connection came about.
+    if isinstance(error, PostgresError):
+        return not isinstance(
+            error, IntegrityConstraintViolationError | SyntaxOrAccessError | DriverDataError
+        )
+    # The built-in TimeoutError is an OSError.
+    return isinstance(error, OSError | PoolTimeoutError | InterfaceError)
+
+
+class PostgresWatch:
+    """Lets callers through while Postgres is there; belongs to one event loop.
+
+    A caller's trouble, or a silence, makes us ask over a connection of our own. If that is not
+    answered within `patience_seconds`, every connection is broken off, whoever waits is let go,
+    and nobody is let in until a question of ours has been answered.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable["Connection[Any]"]], *, patience_seconds: float
+    ) -> None:
+        self._connect = connect
+        self._patience_seconds = patience_seconds
+        self._away = False
+        self._connections: WeakSet[Connection[Any]] = WeakSet()
+        self._waits: set[asyncio.Timeout] = set()
+        self._under_way = 0
+        self._answered = 0
+        self._next_look: asyncio.TimerHandle | None = None
+        self._judging: asyncio.Task[None] | None = None
+
+    def require(self) -> None:
+        """Make sure that Postgres is not known to be away; costs nothing.
+
+        Raises:
+            PostgresAwayError: it is.
+        """
+        if self._away:
+            raise PostgresAwayError
+
+    def __enter__(self) -> None:
+        """Begin to ask Postgres something.
+
+        Raises:
+            PostgresAwayError: it is away.
+        """
+        if self._away:
+            raise PostgresAwayError
+        self._under_way += 1
+        if self._next_look is None:
+            self._look_later()
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._under_way -= 1
+        if error is None:
+            self._answered += 1
+        elif isinstance(error, Exception) and is_unavailable(error):
+            self._judge()
+
+    async def connect(self) -> "Connection[Any]":
+        """Open a connection that is broken off when Postgres goes away."""
+        connection = await self._connect()
+        self._connections.add(connection)
+        return connection
+
+    @asynccontextmanager
+    async def waiting(self, seconds: float | None = None) -> AsyncGenerator[None]:
+        """Wait for a connection in this block, for so long at most; an absence ends it too.
+
+        Raises:
+            PostgresAwayError: Postgres went away meanwhile.
+            TimeoutError: the time is up.
+        """
+        try:
+            async with asyncio.timeout(seconds) as wait:
+                self._waits.add(wait)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(wait)
+        except TimeoutError:
+            self.require()
+            raise
+
+    async def aclose(self) -> None:
+        """Stop watching; break the connections off if closing them would get no answer."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        if self._judging is not None:
+            self._judging.cancel()
+            await asyncio.gather(self._judging, return_exceptions=True)
+        if not all(one.is_closed() for one in self._connections) and not await self._answers():
+            self._break_off()
+
+    def _break_off(self) -> None:
+        for connection in list(self._connections):
+            connection.terminate()
+
+    def _look_later(self) -> None:
+        self._next_look = asyncio.get_running_loop().call_later(
+            QUIET_SECONDS, self._look, self._under_way, self._answered
+        )
+
+    def _look(self, under_way: int, answered: int) -> None:
+        """Look whether anybody has been answered since the look before."""
+        self._next_look = None
+        if not self._under_way:
+            return
+        if under_way and answered == self._answered:
+            self._judge()
+        self._look_later()
+
+    def _judge(self) -> None:
+        if self._judging is None:
+            self._judging = asyncio.create_task(self._ask_until_answered())
+
+    async def _ask_until_answered(self) -> None:
+        answered = self._answered
+        try:
+            while not await self._answers():
+                if self._answered != answered:
+                    return  # somebody was: this process was slow, not Postgres
+                self._let_go()
+                await asyncio.sleep(PAUSE_SECONDS)
+            if self._away:
+                log.info("postgres_came_back")
+        finally:
+            self._away = False
+            self._judging = None
+
+    def _let_go(self) -> None:
+        if self._away:
+            return
+        self._away = True
+        log.warning("postgres_went_away", under_way=self._under_way)
+        self._break_off()
+        now = asyncio.get_running_loop().time()
+        for wait in self._waits:
+            if not wait.expired():
+                wait.reschedule(now)
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                connection = await self._connect()
+                try:
+                    await connection.fetchval("SELECT 1")
+                    await connection.close()
+                finally:
+                    connection.terminate()
+        except PostgresError as error:
+            return not isinstance(error, LEAVING)
+        except Exception:  # noqa: BLE001 whatever the trouble, it is asked again
+            return False
+        return True
