@@ -1,0 +1,116 @@
+"""Processes that are started again whenever they end, as an orchestrator would."""
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import Process
+from contextlib import suppress
+from pathlib import Path
+
+from common.clock import monotonic
+from deploy.local.child import Child
+from deploy.local.readiness import until_ready
+from deploy.local.spawn import spawn
+from tests.chaos.journal import Journal
+
+READY_SECONDS = 60.0
+
+
+class Member:
+    """One place in the fleet; who fills it changes."""
+
+    def __init__(self, child: Child, journal: Journal, logs: Path) -> None:
+        self.child = child
+        self.pids: list[int] = []  # all that ever filled it
+        self._journal = journal
+        self._log = logs / f"{child.name}.log"
+        self._wanted = False
+        self._process: Process | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.child.name
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def up(self) -> float:
+        """Start it, wait until it is ready, and give the moment at which it was."""
+        self._wanted = True
+        await self._start()
+        self._keeping = asyncio.create_task(self._keep())
+        return await self.ready()
+
+    async def ready(self) -> float:
+        await until_ready(self.child.ready, self.name, READY_SECONDS)
+        return monotonic()
+
+    async def down(self) -> None:
+        """Kill it, and what it started, and leave its place empty."""
+        self._wanted = False
+        self._journal.note("killed", place=self.name, victim=self.pid)
+        self._signal_group(signal.SIGKILL)
+        await self._gone()
+
+    async def leave(self) -> None:
+        """Ask it to leave, wait until it has, and leave its place empty."""
+        self._wanted = False
+        self._journal.note("asked_to_leave", name=self.name, victim=self.pid)
+        self._signal(self.child.stop_signal)
+        await self._gone()
+
+    def kill(self) -> None:
+        """Kill it; it is started again."""
+        self._journal.note("killed", place=self.name, victim=self.pid)
+        self._signal(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        self._journal.note("frozen", victim=self.pid)
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._journal.note("thawed", victim=self.pid)
+        self._signal(signal.SIGCONT)
+
+    async def end(self) -> None:
+        """Be done with it, whatever state it is in."""
+        self._wanted = False
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._signal(signal.SIGCONT)
+        self._signal(self.child.stop_signal)
+        try:
+            async with asyncio.timeout(self.child.stop_seconds):
+                await self._gone()
+        except TimeoutError:
+            self._signal_group(signal.SIGKILL)
+            await self._gone()
+
+    async def _start(self) -> None:
+        with self._log.open("ab") as output:
+            self._process = await spawn(self.child, output)
+        self.pids.append(self.pid)
+        self._journal.note("started", name=self.name, child=self.pid)
+
+    async def _keep(self) -> None:
+        while self._process is not None:
+            code = await self._process.wait()
+            self._journal.note("ended", name=self.name, child=self.pid, code=code)
+            if not self._wanted:
+                return
+            await self._start()
+
+    async def _gone(self) -> None:
+        if self._keeping is not None:
+            await asyncio.shield(self._keeping)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(self.pid, number)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)

@@ -1,0 +1,16 @@
+"""A process of ours as the harness runs it: the ordinary command, hooked into.
+
+`python -m tests.chaos.inside worker|dispatcher|gateway …`
+"""
+
+import sys
+
+from deploy.cli import main
+from tests.chaos.inside import breaking, dispatcher, gateway, worker
+from tests.chaos.inside.surroundings import BROKEN
+
+if __name__ == "__main__":
+    {"worker": worker, "dispatcher": dispatcher, "gateway": gateway}[sys.argv[1]].install()
+    if BROKEN:
+        breaking.BREAKS[BROKEN]()
+    main()

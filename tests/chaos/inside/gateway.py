@@ -1,0 +1,24 @@
+"""Hooks into a gateway."""
+
+from uuid import UUID
+
+import api.submit
+import common.broker.completion
+from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put, watch
+
+
+def install() -> None:
+    watch(api.submit, "record_job", "gateway")
+    hook(
+        api.submit,
+        "record_job",
+        before=lambda *_: WOUNDS.strike("gateway.before_commit"),
+        after=lambda _: WOUNDS.strike("gateway.after_commit"),
+    )
+    read = common.broker.completion._prefixes
+
+    def heard(data: bytes) -> set[UUID]:
+        JOURNAL.note("signal_heard")
+        return read(data)
+
+    put(common.broker.completion, "_prefixes", heard)

@@ -1,0 +1,63 @@
+"""Hooks into a worker: what it claims and what becomes of it, and where it can be struck."""
+
+from typing import Any
+
+import worker.runner
+import worker.settlement
+from common.outbound import Guard
+from common.storage import Storage
+from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put, watch
+from worker.runtime import Runtime
+from worker.stages import Stages
+
+
+def install() -> None:
+    watch(worker.runner, "claim_job", "worker")
+    hook(worker.runner, "claim_job", after=_claimed)
+    hook(Guard, "fetch", before=_strike("worker.fetching"))
+    hook(Storage, "put", before=_strike("worker.uploading"))
+    watch(Storage, "put", "s3")
+    hook(Stages, "upload", after=_strike("worker.uploaded"))
+    hook(worker.runner, "succeed", after=_committed)
+    for name in ("release_claim", "retry_later", "fail"):
+        _note_end(name)
+    _note_rings()
+
+
+def _claimed(claimed: Any) -> None:
+    if claimed is not None:
+        job = claimed[0]
+        JOURNAL.note("claimed", job=job.id, attempt=job.attempt)
+        WOUNDS.strike("worker.claimed")
+
+
+def _committed(ended: Any) -> None:
+    if ended is not None:
+        JOURNAL.note("committed", job=ended.job_id)
+        WOUNDS.strike("worker.committed")
+
+
+def _note_end(name: str) -> None:
+    original = getattr(worker.settlement, name)
+
+    async def noted(connection: Any, claim: Any, **named: Any) -> Any:
+        done = await original(connection, claim, **named)
+        if done:
+            JOURNAL.note("let_go", how=name, job=claim.job_id, attempt=claim.attempt)
+        return done
+
+    put(worker.settlement, name, noted)
+
+
+def _note_rings() -> None:
+    original = Runtime.look
+
+    def look(self: Runtime, queue: str) -> None:
+        JOURNAL.note("ring_heard")
+        original(self, queue)
+
+    put(Runtime, "look", look)
+
+
+def _strike(place: str) -> Any:
+    return lambda *_args, **_named: WOUNDS.strike(place)

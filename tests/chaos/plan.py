@@ -1,0 +1,115 @@
+"""What a run does: how much, for how long, and which faults in which order, from one seed."""
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+STRIKES: Final = (
+    "worker.claimed",
+    "worker.fetching",
+    "worker.generating",
+    "worker.uploading",
+    "worker.uploaded",
+    "worker.committed",
+    "dispatcher.before",
+    "dispatcher.after",
+    "gateway.before_commit",
+    "gateway.after_commit",
+)
+OTHERS: Final = (
+    "dispatcher.during",
+    "worker.frozen",
+    "worker.cut_off",
+    "redis.restart",
+    "redis.away",
+    "postgres.restart",
+    "postgres.away",
+    "s3.away",
+    "s3.busy",
+    "rolling.restart",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run; `away_seconds` is how long a store stays away."""
+
+    seed: int
+    jobs: int
+    seconds: float
+    faults: tuple[str, ...]
+    poison: int
+    long: int
+    lease_seconds: float
+    max_attempts: int
+    away_seconds: float
+    orphan_seconds: float
+    gap_seconds: float
+    strict: bool = False  # whether a recovery that takes longer than promised is a violation
+    tenants: int = 5
+
+    @property
+    def long_seconds(self) -> float:
+        """Longer than a lease: such a job lives by the heartbeat."""
+        return self.lease_seconds * 1.5
+
+
+def full(seed: int) -> Plan:
+    """Give the run of about ten minutes."""
+    often = 3
+    faults = [*STRIKES * often, *("dispatcher.during", "worker.frozen") * often, *OTHERS[2:]]
+    faults += ["worker.cut_off", "redis.restart", "postgres.restart", "worker.uploaded"]
+    return Plan(
+        seed=seed,
+        jobs=3_200,
+        seconds=400.0,
+        faults=_shuffled(seed, faults),
+        poison=2,
+        long=8,
+        lease_seconds=10.0,
+        max_attempts=6,
+        away_seconds=15.0,
+        orphan_seconds=60.0,
+        gap_seconds=2.0,
+        strict=True,
+    )
+
+
+def short(seed: int) -> Plan:
+    """Give the run of about a minute: each kind of fault once."""
+    return Plan(
+        seed=seed,
+        jobs=250,
+        seconds=40.0,
+        faults=_shuffled(seed, [*STRIKES, *OTHERS]),
+        poison=1,
+        long=2,
+        lease_seconds=3.0,
+        max_attempts=4,
+        away_seconds=2.0,
+        orphan_seconds=8.0,
+        gap_seconds=0.1,
+    )
+
+
+def only(seed: int, *faults: str) -> Plan:
+    """Give a run of a few seconds with these faults, to see a broken protection found out."""
+    return Plan(
+        seed=seed,
+        jobs=24,
+        seconds=2.0,
+        faults=faults,
+        poison=0,
+        long=2,
+        lease_seconds=3.0,
+        max_attempts=4,
+        away_seconds=2.0,
+        orphan_seconds=8.0,
+        gap_seconds=0.0,
+    )
+
+
+def _shuffled(seed: int, faults: list[str]) -> tuple[str, ...]:
+    chance = random.Random(seed)
+    chance.shuffle(faults)
+    return tuple(faults)

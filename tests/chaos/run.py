@@ -1,0 +1,88 @@
+"""One run: load and faults together, then quiet, then the questions."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from common.clock import monotonic
+from common.domain.errors import ConfigurationError
+from deploy.local.readiness import until_ready
+from tests.chaos.books import list_bucket, read_books, unsettled
+from tests.chaos.clients import Clients
+from tests.chaos.faults import NotInjectedError, inject
+from tests.chaos.oracle import judge
+from tests.chaos.orders import draw_orders
+from tests.chaos.plan import Plan
+from tests.chaos.recovery import recoveries
+from tests.chaos.report import Outcome, outcome
+from tests.chaos.world import World, open_world
+
+SETTLE_SECONDS = 180.0
+ALIVE_SECONDS = 60.0
+
+Say = Callable[[str], None]
+
+
+async def run(plan: Plan, home: Path, say: Say, broken: str = "") -> Outcome:
+    """Do what the plan says to a world of its own, kept in the folder `home`."""
+    say("starting the installation …")
+    async with open_world(plan, home, broken) as world:
+        begun = monotonic()
+        clients = Clients(world)
+        violations = await _suffer(world, clients, say)
+        say("settling …")
+        violations += await _settle(world)
+        books = await read_books(world)
+    told, receiver = clients.told, world.receiver
+    violations += judge(books, clients.sent, told, receiver.calls, receiver.unverified)
+    took = monotonic() - begun
+    return outcome(plan, took, books, told, receiver, recoveries(books, plan, told), violations)
+
+
+async def _suffer(world: World, clients: Clients, say: Say) -> list[str]:
+    """Let the callers call and the faults happen; the last order goes to a whole system."""
+    violations: list[str] = []
+    orders = draw_orders(world.plan)
+    over = asyncio.Event()
+
+    def enough() -> bool:
+        return over.is_set() and len(clients.sent) >= world.plan.jobs
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(clients.keep_sending(orders, enough))
+        for number, kind in enumerate(world.plan.faults, 1):
+            await asyncio.sleep(world.plan.gap_seconds * world.chance.uniform(0.5, 1.5))
+            say(f"fault {number}, {kind}; {clients.accepted} orders accepted")
+            try:
+                await inject(world, kind)
+            except NotInjectedError as error:
+                violations.append(f"fault not injected: {error}")
+        over.set()
+        say("no more faults")
+    return violations
+
+
+async def _settle(world: World) -> list[str]:
+    """Wait until everything has ended and what nobody owns is swept."""
+
+    async def quiet() -> bool:
+        return await unsettled(world) == 0
+
+    async def swept() -> bool:
+        if world.plan.orphan_seconds == 0:
+            return True
+        books = await read_books(world)
+        return not await asyncio.to_thread(list_bucket) - books.named
+
+    return [
+        *await _within(quiet, "jobs or deliveries have not ended", SETTLE_SECONDS),
+        *await _within(swept, "orphans are not swept", SETTLE_SECONDS),
+    ]
+
+
+async def _within(check: Callable[[], Awaitable[bool]], failure: str, seconds: float) -> list[str]:
+    try:
+        await until_ready(check, failure, seconds)
+    except ConfigurationError:
+        return [f"{failure} after {seconds:.0f} s"]
+    return []
