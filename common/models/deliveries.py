@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, SmallIntege
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.domain.delivery import DeliveryState
-from common.models.schema import Table, state_type
+from common.models.schema import VACUUMED_OFTEN, Table, state_type
 
 
 class Delivery(Table):
@@ -48,6 +48,7 @@ class Delivery(Table):
             "finished_at",
             postgresql_where=text("finished_at IS NOT NULL"),
         ),
+        {"postgresql_with": VACUUMED_OFTEN},
     )
 
 

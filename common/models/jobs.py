@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.domain.job import JobState
-from common.models.schema import Table, state_type
+from common.models.schema import VACUUMED_OFTEN, Table, state_type
 
 
 class Job(Table):
@@ -55,12 +55,14 @@ class Job(Table):
         ),
         CheckConstraint("(state = 'succeeded') = (result IS NOT NULL)", name="result_if_succeeded"),
         # What a claim reads, in the order it takes: one queue's waiting jobs and nothing else.
+        # `available_at` is a key, so that those whose time has not come cost no look at their rows.
         Index(
             "ix_jobs_queued",
             "queue",
             text("priority DESC"),
             "id",
-            postgresql_include=["available_at", "cost"],
+            "available_at",
+            postgresql_include=["cost"],
             postgresql_where=text("state = 'queued'"),
         ),
         Index(
@@ -97,6 +99,7 @@ class Job(Table):
             unique=True,
             postgresql_where=text("idempotency_key IS NOT NULL"),
         ),
+        {"postgresql_with": VACUUMED_OFTEN},
     )
 
 

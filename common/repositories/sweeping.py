@@ -14,6 +14,7 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    literal_column,
     select,
     true,
     update,
@@ -153,11 +154,12 @@ async def count_jobs(
 def _counting(at_most: int) -> Select[Any]:
     # In an index's order: else the planner may read through the table, in the hope of meeting
     # so many soon.
+    literally: ColumnElement[int] = literal_column(str(at_most))  # bound, the planner guesses
     counted = [
         select(Job.id)
         .where(is_one_of(Job.state, {state}))
         .order_by(*order)
-        .limit(at_most)
+        .limit(literally)
         .subquery(state.value)
         for state, order in _UNFINISHED.items()
     ]
