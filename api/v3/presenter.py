@@ -1,17 +1,15 @@
 """The bodies of v3 answers."""
 
-import asyncio
-import base64
 from typing import Any
 
 from api.services import Services
 from common.domain.answers import failed_body, meta, success_body
 from common.domain.delivery import DeliveryState
-from common.domain.job import JobState
+from common.domain.job import FINAL_STATES, JobState
 from common.domain.objects import result_key
-from common.domain.record import InputImage, JobRecord, JobResult
+from common.domain.record import JobRecord
+from common.pictures import inputs_of, output_of
 from common.repositories.readings import JobView
-from common.storage import Storage
 
 # The hosted service's sentence; some clients look for it.
 FETCH_LATER = "Try to fetch request after seconds estimated"
@@ -29,8 +27,8 @@ async def present(services: Services, view: JobView) -> dict[str, Any]:
         return success_body(
             job,
             job.result,
-            output=await _output(services.storage, job, job.result),
-            inputs=_inputs(services.storage, job),
+            output=await output_of(job, job.result, services.storage),
+            inputs=inputs_of(job, services.storage),
             webhook_status=webhook_status(view),
         )
     if job.state in {JobState.FAILED, JobState.CANCELED}:
@@ -44,12 +42,12 @@ def not_found_body() -> dict[str, Any]:
 
 
 def webhook_status(view: JobView) -> str:
-    """Tell where the webhook stands; empty where none was asked for."""
+    """Tell where the webhook stands; empty where none was asked for, or it is long past."""
     if view.job.webhook_url is None:
         return ""
     match view.delivery:
-        case None:
-            return "pending"  # the job has not ended
+        case None:  # not written before the job ends, deleted some time after it was sent
+            return "" if view.job.state in FINAL_STATES else "pending"
         case DeliveryState.DELIVERED:
             return "delivered"
         case DeliveryState.EXHAUSTED | DeliveryState.DISCARDED:
@@ -73,7 +71,7 @@ async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
         "output": [],
         "future_links": [services.storage.link(key) for key in _future_keys(job)],
         "webhook_status": webhook_status(view),
-        "meta": meta(job, _inputs(services.storage, job)),
+        "meta": meta(job, inputs_of(job, services.storage)),
     }
 
 
@@ -84,18 +82,3 @@ def _future_keys(job: JobRecord) -> list[str]:
         result_key(job.tenant_id, job.file_prefix, attempt, index)
         for index in range(job.request.samples)
     ]
-
-
-def _inputs(storage: Storage, job: JobRecord) -> dict[str, str]:
-    return {name: _address(storage, image) for name, image in job.inputs.items()}
-
-
-def _address(storage: Storage, image: InputImage) -> str:
-    return storage.link(image.object_key) if image.object_key is not None else image.url or ""
-
-
-async def _output(storage: Storage, job: JobRecord, result: JobResult) -> list[str]:
-    if not job.base64:
-        return [storage.link(key) for key in result.object_keys]
-    images = await asyncio.gather(*(storage.get(key) for key in result.object_keys))
-    return [base64.b64encode(image).decode() for image in images]

@@ -22,10 +22,11 @@ def success_body(
 ) -> dict[str, Any]:
     """Tell of a job that succeeded.
 
-    `output` holds one address per image, or its PNG as base64 where the caller asked for that.
+    `output` holds one address per image, or its PNG as base64 where the caller asked for that; it
+    is empty, and a message says why, once the pictures have been deleted.
     `inputs` are the addresses of the input pictures by field name.
     """
-    return {
+    body = {
         "status": "success",
         "generationTime": result.generation_seconds,
         "id": job.id,
@@ -35,6 +36,10 @@ def success_body(
         "webhook_status": webhook_status,
         "meta": meta(job, inputs),
     }
+    if job.objects_deleted_at is not None:
+        told = f"The pictures of this job were deleted on {job.objects_deleted_at:%Y-%m-%d}."
+        body |= {"message": told, "messege": told}
+    return body
 
 
 def failed_body(job_id: int, message: str) -> dict[str, Any]:

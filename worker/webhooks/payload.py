@@ -1,14 +1,13 @@
 """The body of a webhook: the v3 answer for the ended job, with its `track_id`."""
 
-import asyncio
-import base64
 from typing import Any
 
 import orjson
 
 from common.domain.answers import failed_body, success_body
 from common.domain.delivery import Event
-from common.domain.record import InputImage, JobRecord, JobResult
+from common.domain.record import JobRecord, JobResult
+from common.pictures import inputs_of, output_of
 from common.repositories.deliveries import DueDelivery
 from common.storage import Storage
 
@@ -35,18 +34,7 @@ async def _success(
     return success_body(
         job,
         result,
-        output=await _output(job, result, storage),
-        inputs={name: _address(image, storage) for name, image in job.inputs.items()},
+        output=await output_of(job, result, storage),
+        inputs=inputs_of(job, storage),
         webhook_status="retrying" if repeated else "pending",
     )
-
-
-async def _output(job: JobRecord, result: JobResult, storage: Storage) -> list[str]:
-    if not job.base64:
-        return [storage.link(key) for key in result.object_keys]
-    images = await asyncio.gather(*(storage.get(key) for key in result.object_keys))
-    return [base64.b64encode(image).decode() for image in images]
-
-
-def _address(image: InputImage, storage: Storage) -> str:
-    return storage.link(image.object_key) if image.object_key is not None else image.url or ""

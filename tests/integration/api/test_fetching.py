@@ -1,8 +1,11 @@
+from base64 import b64encode
+
 import pytest
 
 from common.domain.delivery import DeliveryState
+from common.domain.objects import result_key
 from common.repositories.workers import say_alive
-from tests.integration.api.gateways import BODY, QUEUE, URL, Gateway, new_key
+from tests.integration.api.gateways import BODY, PIXELS, QUEUE, URL, Gateway, new_key
 
 NOT_FOUND = {
     "status": "failed",
@@ -70,6 +73,48 @@ async def test_a_canceled_job_has_failed(gateway: Gateway) -> None:
         await connection.exec_driver_sql("UPDATE jobs SET state = 'canceled'")
     answer = await gateway.post(f"fetch/{asked['id']}")
     assert (answer["status"], answer["message"]) == ("failed", "the job failed")
+
+
+@pytest.mark.parametrize("as_base64", ["no", "yes"])
+async def test_pictures_that_were_deleted_are_not_linked_to(
+    gateway: Gateway, as_base64: str
+) -> None:
+    """The job is what it was; only what is gone is left out, without asking the store."""
+    fields = {**BODY, "mask_image": b64encode(PIXELS).decode(), "base64": as_base64}
+    asked = await gateway.post("inpaint", fields)
+    job = await gateway.claim()
+    await gateway.draw(job)
+    for image in job.inputs.values():
+        if image.object_key is not None:
+            await gateway.services.storage.delete([image.object_key])
+    await gateway.services.storage.delete(
+        [result_key(job.tenant_id, job.file_prefix, job.attempt, 0)]
+    )
+    async with gateway.services.database.statement() as connection:
+        await connection.exec_driver_sql("UPDATE jobs SET objects_deleted_at = '2026-06-03 12:00Z'")
+    answer = await gateway.post(f"fetch/{asked['id']}")
+    told = "The pictures of this job were deleted on 2026-06-03."
+    assert (answer["status"], answer["output"], answer["proxy_links"]) == ("success", [], [])
+    assert (answer["message"], answer["messege"]) == (told, told)
+    assert answer["meta"] == asked["meta"] | {"init_image": URL, "mask_image": ""}
+
+
+async def test_where_a_webhook_stands_that_is_long_past(gateway: Gateway) -> None:
+    asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
+    await gateway.draw(await gateway.claim())
+    async with gateway.services.database.statement() as connection:
+        await connection.exec_driver_sql("DELETE FROM deliveries")
+    assert (await gateway.post(f"fetch/{asked['id']}"))["webhook_status"] == ""
+
+
+async def test_a_repeated_request_whose_job_was_deleted_makes_a_new_one(gateway: Gateway) -> None:
+    key = {"Idempotency-Key": "order-9"}
+    first = await gateway.post("inpaint", BODY, **key)
+    assert (await gateway.post("inpaint", BODY, **key))["id"] == first["id"]
+    async with gateway.services.database.statement() as connection:
+        await connection.exec_driver_sql("DELETE FROM jobs")
+    assert (await gateway.post("inpaint", BODY, **key))["id"] != first["id"]
+    assert await gateway.post(f"fetch/{first['id']}") == NOT_FOUND
 
 
 async def test_the_load_of_an_idle_installation(gateway: Gateway) -> None:

@@ -64,6 +64,19 @@ async def test_images_themselves_are_sent_where_they_were_asked_for(
     assert [base64.b64decode(image) for image in output] == [PICTURE + b"\0", PICTURE + b"\1"]
 
 
+@pytest.mark.parametrize("as_base64", [False, True])
+async def test_a_late_webhook_leads_to_no_picture_that_was_deleted(
+    desk: Desk, owner: Owner, receiver: Receiver, *, as_base64: bool
+) -> None:
+    await succeeded(desk.database, owner, receiver.url, object_keys=(KEY,), base64=as_base64)
+    async with desk.database.statement() as connection:
+        await connection.execute(text("UPDATE jobs SET objects_deleted_at = '2026-06-03 12:00Z'"))
+    async with desk.dispatching():
+        body = (await receiver.request()).json
+    assert (body["status"], body["output"], body["meta"]["mask_image"]) == ("success", [], "")
+    assert body["message"] == "The pictures of this job were deleted on 2026-06-03."
+
+
 async def test_an_image_that_cannot_be_had_is_a_failed_attempt(
     desk: Desk, owner: Owner, receiver: Receiver
 ) -> None:
