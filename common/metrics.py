@@ -32,3 +32,9 @@ DELIVERIES: Final = Counter(
 DELIVERY_SECONDS: Final = Histogram(
     "infill_delivery_seconds", "Time of one attempt to deliver a webhook.", buckets=_EXCHANGE
 )
+RETENTION_DELETED: Final = Counter(
+    "infill_retention_deleted",
+    "What was deleted because of its age: jobs' pictures (counted by job), jobs, deliveries, "
+    "attempts to deliver, and orphans (objects that no job names).",
+    ["kind"],
+)

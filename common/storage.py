@@ -5,9 +5,12 @@ needs no network and runs where it is called.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
@@ -23,11 +26,32 @@ from common.settings import StorageSettings
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ListObjectsV2RequestTypeDef
 
 T = TypeVar("T")
 
 TRANSFERS_AT_ONCE: Final = 8
+DELETIONS_AT_ONCE: Final = 4  # so that whoever reads or writes meanwhile finds a free thread
 PNG: Final = "image/png"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as the store lists it; `modified_at` is by the store's clock."""
+
+    key: str
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the objects of a bucket, in the order of their keys.
+
+    The next page follows `next_after`, None where this was the last.
+    """
+
+    objects: tuple[StoredObject, ...]
+    next_after: str | None
 
 
 class Storage:
@@ -92,6 +116,35 @@ class Storage:
         """
         return await self._run(lambda: self._read(key))
 
+    async def find(self, key: str) -> bytes | None:
+        """Read an object whole; None where there is none.
+
+        Raises:
+            StorageUnavailableError: the store did not say, after three tries.
+        """
+        return await self._run(lambda: self._read_if_there(key))
+
+    async def delete(self, keys: Collection[str]) -> None:
+        """Delete objects; one that is not there is as good as deleted.
+
+        One request each: the request that deletes many wants a checksum in a header, and stores
+        disagree with boto3 about which (it sends CRC32 since 1.36, several take Content-MD5 alone).
+
+        Raises:
+            StorageUnavailableError: the store refused one; others may be gone.
+        """
+        waiting = iter(keys)
+        while batch := list(islice(waiting, DELETIONS_AT_ONCE)):
+            await asyncio.gather(*(self._run(partial(self._remove, key)) for key in batch))
+
+    async def list_page(self, after: str | None) -> Page:
+        """Give the objects whose keys follow `after`, up to a thousand; None begins with the first.
+
+        Raises:
+            StorageUnavailableError: the store did not say, after three tries.
+        """
+        return await self._run(lambda: self._list(after))
+
     async def check(self) -> None:
         """Ask the store whether the bucket is there and ours.
 
@@ -124,6 +177,25 @@ class Storage:
 
     def _read(self, key: str) -> bytes:
         return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+
+    def _read_if_there(self, key: str) -> bytes | None:
+        try:
+            return self._read(key)
+        except self._client.exceptions.NoSuchKey:
+            return None
+
+    def _remove(self, key: str) -> None:
+        self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def _list(self, after: str | None) -> Page:
+        asked: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket}
+        if after is not None:
+            # Not the store's own token: a walk goes on hours later, in another process.
+            asked["StartAfter"] = after
+        answer = self._client.list_objects_v2(**asked)
+        found = answer.get("Contents", [])
+        objects = tuple(StoredObject(entry["Key"], entry["LastModified"]) for entry in found)
+        return Page(objects, objects[-1].key if objects and answer["IsTruncated"] else None)
 
     async def _run(self, call: Callable[[], T]) -> T:
         try:

@@ -2,6 +2,8 @@
 
 import structlog
 
+from common.domain.errors import InfillError
+
 log = structlog.get_logger(__name__)
 
 
@@ -23,4 +25,6 @@ class Presence:
         if self.there:
             self.there = False
             cause = getattr(error, "orig", None) or error
-            log.warning("part_went_away", part=self._part, error=type(cause).__name__)
+            # What our own errors say to the operator is meant for the log.
+            told = {"detail": error.detail} if isinstance(error, InfillError) else {}
+            log.warning("part_went_away", part=self._part, error=type(cause).__name__, **told)

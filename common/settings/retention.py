@@ -2,11 +2,12 @@
 
 from typing import Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator, model_validator
 
 from common.settings.section import Section, prefixed
 
-DAY = 86_400.0
+HOUR = 3_600.0
+DAY = 24 * HOUR
 
 
 class RetentionSettings(Section):
@@ -36,11 +37,24 @@ class RetentionSettings(Section):
     orphan_seconds: NonNegativeFloat = Field(
         default=DAY,
         description="Objects this old that no job names are deleted: those of failed and "
-        "superseded attempts, and of requests that were never recorded. 0 keeps them for ever.",
+        "superseded attempts, and of requests that were never recorded. An hour at least; "
+        "0 keeps them for ever.",
     )
     interval_seconds: PositiveFloat = Field(
         default=60.0, description="How often it is looked for what may go."
     )
+
+    @field_validator("orphan_seconds")
+    @classmethod
+    def _longer_than_a_request(cls, seconds: float) -> float:
+        """A request's pictures are stored minutes before its job is recorded, at the most.
+
+        The store's clock says how old they are; it differs from ours by a quarter of an hour at
+        most, else it would refuse our signatures.
+        """
+        if 0 < seconds < HOUR:
+            raise ValueError("must be an hour (3600) at least: younger objects may be in use; or 0")
+        return seconds
 
     @model_validator(mode="after")
     def _pictures_go_before_their_job(self) -> Self:

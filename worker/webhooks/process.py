@@ -18,6 +18,7 @@ from common.settings import Settings
 from common.storage import Storage
 from common.webhook_keys import load_signing_key
 from worker.announcer import Announcer
+from worker.retention import Retention
 from worker.status import StatusServer
 from worker.sweeper import Sweeper
 from worker.webhooks.dispatcher import Dispatcher
@@ -27,7 +28,9 @@ log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings) -> None:
-    """Send webhooks and sweep until SIGTERM or SIGINT; attempts under way are finished.
+    """Send webhooks, sweep and delete what is old until SIGTERM or SIGINT.
+
+    Attempts under way are finished.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -35,15 +38,15 @@ async def serve(settings: Settings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with _parts(settings) as (dispatcher, sweeper), asyncio.TaskGroup() as tasks:
+    async with _parts(settings) as parts, asyncio.TaskGroup() as tasks:
         log.info("dispatcher_ready")
-        tasks.create_task(dispatcher.run(stopping))
-        tasks.create_task(sweeper.run(stopping))
+        for part in parts:
+            tasks.create_task(part.run(stopping))
     log.info("dispatcher_stopped")
 
 
 @asynccontextmanager
-async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper]]:
+async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper, Retention]]:
     key = settings.webhooks.signing_key
     signing_key = None if key is None else load_signing_key(key.get_secret_value())
     queues = load_catalogue(settings.models).queues
@@ -61,10 +64,11 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper]
     )
     announcer = Announcer(redis, doorbell)
     sweeper = Sweeper(database, doorbell, announcer, settings.jobs, queues=queues)
+    retention = Retention(database, storage, settings.retention)
     status = StatusServer(settings.telemetry, ready=dispatcher.check)
     await status.start()
     try:
-        yield dispatcher, sweeper
+        yield dispatcher, sweeper, retention
     finally:
         await status.stop()
         storage.close()

@@ -7,6 +7,7 @@ import sys
 import urllib.request
 
 import pytest
+from sqlalchemy import text
 from standardwebhooks import Webhook
 
 from common.domain.delivery import DeliveryState
@@ -17,6 +18,8 @@ from tests.integration.jobs import Owner, succeeded
 from tests.integration.receiver import Receiver, Reply
 from tests.integration.webhooks.desk import Desk
 from tests.integration.webhooks.program import environment, running
+
+KEY = "1/generations/a-1-0.png"
 
 
 @pytest.fixture
@@ -90,6 +93,32 @@ async def test_it_sweeps_and_shows_its_state(
             "metrics": 'infill_deliveries_total{outcome="delivered"} 1.0',
         }.items():
             assert expected in await asyncio.to_thread(get, f"http://127.0.0.1:{port}/{page}")
+
+
+async def test_it_deletes_what_is_old(
+    desk: Desk, owner: Owner, receiver: Receiver, settings: dict[str, str]
+) -> None:
+    ended = await succeeded(desk.database, owner, None, object_keys=(KEY,))
+    await desk.storage.put(KEY, b"pixels")
+    async with desk.database.statement() as connection:
+        await connection.execute(text("UPDATE jobs SET finished_at = finished_at - interval '1d'"))
+    kept = {
+        "INFILL_RETENTION_OBJECT_SECONDS": "7200",
+        "INFILL_RETENTION_JOB_SECONDS": "7200",
+        "INFILL_RETENTION_INTERVAL_SECONDS": "0.05",
+    }
+    async with running(settings | kept) as program:
+        assert (await program.said("retention_deleted"))["kind"] == "pictures"
+        assert (await program.said("retention_deleted"))["kind"] == "job"
+        # Beside the rest of what it does.
+        await succeeded(desk.database, owner, receiver.url)
+        await receiver.request()
+        program.process.terminate()
+        assert await program.exit_code() == 0
+    assert await desk.storage.find(KEY) is None
+    async with desk.database.statement() as connection:
+        left = await connection.execute(text("SELECT id FROM jobs"))
+        assert ended.job_id not in left.scalars()
 
 
 def get(url: str) -> str:

@@ -1,6 +1,7 @@
 from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
+from common.domain.errors import StorageUnavailableError
 from worker.presence import Presence
 
 
@@ -26,3 +27,9 @@ def test_the_drivers_error_is_named_and_no_text_is_told() -> None:
         Presence("postgres").missed(error)
     assert lines[0]["error"] == "ConnectionResetError"
     assert "whsec_x" not in str(lines)
+
+
+def test_what_our_own_errors_tell_the_operator_is_told() -> None:
+    with capture_logs() as lines:
+        Presence("store").missed(StorageUnavailableError("not available", detail="AccessDenied"))
+    assert (lines[0]["error"], lines[0]["detail"]) == ("StorageUnavailableError", "AccessDenied")

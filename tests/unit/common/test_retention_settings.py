@@ -1,0 +1,35 @@
+"""What may be kept for how long."""
+
+from typing import Any
+
+import pytest
+
+from common.domain.errors import ConfigurationError
+from common.settings import RetentionSettings
+
+FOR_EVER: dict[str, Any] = {
+    f"{kind}_seconds": 0 for kind in ("object", "job", "delivery", "attempt", "orphan")
+}
+
+
+def test_the_defaults_fit_together() -> None:
+    kept = RetentionSettings()
+    assert kept.orphan_seconds < kept.object_seconds < kept.job_seconds
+    assert kept.attempt_seconds < kept.delivery_seconds < kept.job_seconds
+
+
+def test_everything_may_be_kept_for_ever() -> None:
+    assert RetentionSettings(**FOR_EVER).job_seconds == 0
+    assert RetentionSettings(job_seconds=0).object_seconds > 0
+
+
+@pytest.mark.parametrize("objects", [0, 7201])
+def test_pictures_may_not_outlive_their_job(objects: float) -> None:
+    with pytest.raises(ConfigurationError, match="INFILL_RETENTION_OBJECT_SECONDS"):
+        RetentionSettings(object_seconds=objects, job_seconds=7200)
+
+
+def test_young_objects_are_no_orphans() -> None:
+    with pytest.raises(ConfigurationError, match=r"INFILL_RETENTION_ORPHAN_SECONDS.*an hour"):
+        RetentionSettings(orphan_seconds=3599)
+    assert RetentionSettings(orphan_seconds=3600).orphan_seconds == 3600
