@@ -1,5 +1,6 @@
 """Statements that run often read through their index, never through the whole table."""
 
+import re
 from uuid import uuid4
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from common.domain.job import Claim
 from common.repositories.claims import claim_job, renew_claims
 from common.repositories.deliveries import claim_deliveries
-from common.repositories.outcomes import fail_abandoned
+from common.repositories.outcomes import fail_abandoned, fail_overdue
 from common.repositories.readings import find_ended, read_job
 from common.repositories.retention import (
     choose_old_pictures,
@@ -41,7 +42,7 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
         pytest.param(
             lambda c: renew_claims(c, CLAIMS, 60.0), "Index Scan using", id="renew_claims"
         ),
-        pytest.param(count_jobs, "ix_jobs_queued", id="count_jobs"),
+        pytest.param(lambda c: count_jobs(c, at_most=5), "ix_jobs_queued", id="count_jobs"),
         pytest.param(
             lambda c: count_waiting(c, ["queue-0", "queue-1"], at_most=5),
             "ix_jobs_queued",
@@ -49,6 +50,11 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
         ),
         pytest.param(lambda c: requeue_expired(c, limit=10), "ix_jobs_lease", id="requeue"),
         pytest.param(lambda c: fail_abandoned(c, limit=10), "ix_jobs_lease", id="abandoned"),
+        pytest.param(
+            lambda c: fail_overdue(c, max_queue_seconds=3600.0, limit=10),
+            "ix_jobs_waiting",
+            id="overdue",
+        ),
         pytest.param(
             lambda c: measure_load(c, "queue-0", silent_seconds=60.0),
             "ix_jobs_succeeded",
@@ -102,3 +108,15 @@ async def test_the_index_is_used(books: Books, database_url: str, call: Call, in
         assert index in plan
         assert "Seq Scan on jobs" not in plan
         assert "Seq Scan on deliver" not in plan
+
+
+async def test_a_job_whose_time_has_not_come_costs_no_look_at_its_row(
+    books: Books, database_url: str
+) -> None:
+    await fill(books)
+    for plan in await plans(
+        books.database,
+        database_url,
+        lambda c: claim_job(c, queues=["queue-0"], worker="w", lease_seconds=60.0),
+    ):
+        assert re.search(r"ix_jobs_queued .*\n +Index Cond: .*available_at <= now\(\)", plan)

@@ -8,6 +8,7 @@ from common.repositories.sweeping import (
     count_jobs,
     count_waiting,
     forget_silent_workers,
+    seconds_up,
 )
 from common.repositories.workers import say_alive
 from tests.integration.repositories.books import FAR_AHEAD, LONG_AGO, Books
@@ -27,10 +28,12 @@ async def test_waiting_jobs_are_counted_by_queue_up_to_a_limit(books: Books) -> 
 
 async def test_unfinished_jobs_are_counted_by_state(books: Books) -> None:
     async with books.database.statement() as connection:
-        assert await count_jobs(connection) == {JobState.QUEUED: 0, JobState.RUNNING: 0}
+        counted = await count_jobs(connection)
+        assert counted == {JobState.QUEUED: 0, JobState.RUNNING: 0}
         for state in [*JobState, JobState.QUEUED]:
             await books.job_in(state)
         assert await count_jobs(connection) == {JobState.QUEUED: 2, JobState.RUNNING: 1}
+        assert await count_jobs(connection, at_most=1) == dict.fromkeys(counted, 1)
 
 
 async def test_silent_workers_are_forgotten(books: Books) -> None:
@@ -42,3 +45,9 @@ async def test_silent_workers_are_forgotten(books: Books) -> None:
         )
         await forget_silent_workers(connection, seconds=60.0)
     assert [row["name"] for row in await books.rows(Worker)] == ["alive"]
+
+
+async def test_a_running_postgres_has_been_up_for_a_while(books: Books) -> None:
+    async with books.database.statement() as connection:
+        before = await seconds_up(connection)
+        assert 0 < before <= await seconds_up(connection)

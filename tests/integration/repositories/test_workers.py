@@ -36,6 +36,18 @@ async def test_what_lies_ahead_is_waiting_and_running_work(books: Books) -> None
     assert await load(books, "elsewhere") == QueueLoad(1, 10.0, 0, None, elsewhere, elsewhere)
 
 
+async def test_a_long_queue_is_estimated_from_its_ends(books: Books) -> None:
+    mine = []
+    for _ in range(10):
+        mine.append((await books.job_in(JobState.QUEUED, cost=2.0)).job_id)
+        await books.queued(queue="elsewhere")
+    ends = (mine[0], mine[-1])
+    async with books.database.statement() as connection:
+        for ends_read in (3, 4, 5, 6, 20):  # nothing, little or all of it is read twice
+            measured = await measure_load(connection, QUEUE, silent_seconds=60, ends_read=ends_read)
+            assert measured == QueueLoad(10, 20.0, 0, None, *ends)
+
+
 async def test_speed_comes_from_the_latest_successes(books: Books) -> None:
     for number in range(SPEED_SAMPLE + 2):
         # The two oldest took an age; they no longer count.
