@@ -4,17 +4,49 @@ Results, retries and late acknowledgement stay off: the job's row owns outcome, 
 backoff. A message that is lost, or delivered twice, changes nothing.
 """
 
+import socket
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from celery import Celery
 from celery.worker import WorkController, state
+from celery.worker.consumer import Consumer
+from kombu import Connection
 
 from common.broker.doorbell import TASK_NAME
 from common.settings import RedisSettings, Settings
+from worker.presence import Presence
 
 # kombu asks Redis for the next ring with a wait this long; an answer takes so long at most.
 _LISTENING_SECONDS: Final = 1.0
+# Between two tries to reach Redis; left to itself, Celery would soon pause for half a minute.
+_PAUSE_SECONDS: Final = 1
+# The kernel finds out that the other end is gone without a word, as after a power cut: it asks
+# after so many seconds of silence, so often.
+_KEEPALIVE: Final = {
+    socket.TCP_KEEPIDLE: 2,
+    socket.TCP_KEEPINTVL: 1,
+    socket.TCP_KEEPCNT: 3,
+}
+
+
+class Listener(Consumer):
+    """Celery's consumer, which tries once a second to reach a Redis that is away."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._redis = Presence("redis")
+        super().__init__(*args, **options)
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Wait until Redis is there, or this process is told to stop."""
+        connected = conn.ensure_connection(
+            lambda error, _pause: self._redis.missed(error),
+            interval_start=_PAUSE_SECONDS,
+            interval_max=_PAUSE_SECONDS,
+            callback=state.maybe_shutdown,
+        )
+        self._redis.found()
+        return connected
 
 
 def create_app(settings: Settings) -> Celery:
@@ -29,7 +61,7 @@ def create_app(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_enable_prefetch_count_reduction=False,
         broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
+        worker_consumer=Listener,
         broker_transport_options=_transport(settings.redis),
         # Unset, Celery would bind every ring to an exchange of this name first.
         task_default_queue="infill",
@@ -76,4 +108,5 @@ def _transport(redis: RedisSettings) -> dict[str, object]:
         "socket_connect_timeout": redis.timeout_seconds,
         "socket_timeout": _LISTENING_SECONDS + redis.timeout_seconds,
         "socket_keepalive": True,
+        "socket_keepalive_options": _KEEPALIVE,
     }
