@@ -13,7 +13,9 @@ _WIDE: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 _EXCHANGE: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
 
 JOBS: Final = Gauge(
-    "infill_jobs", "Unfinished jobs by state; only the process that sweeps shows it.", ["state"]
+    "infill_jobs",
+    "Unfinished jobs by state, up to 100,000 of each; only the process that sweeps shows it.",
+    ["state"],
 )
 # Not `infill_jobs_total`: a counter and a gauge may not share the name before the suffix.
 JOBS_ENDED: Final = Counter("infill_jobs_ended", "Jobs that ended, by final state.", ["outcome"])
