@@ -2,9 +2,13 @@
 
 import asyncio
 from collections import Counter
+from typing import Any
+
+import pytest
 
 from common.clock import utc_now
-from common.domain.job import JobState
+from common.domain.errors import UnreadableJobError
+from common.domain.job import Claim, JobState
 from common.domain.record import InputImage
 from common.models import Job
 from common.repositories.claims import claim_job
@@ -50,6 +54,25 @@ async def test_a_claim_takes_the_job_under_a_lease(books: Books) -> None:
     assert row["claimed_by"] == "w7"
     assert (row["lease_expires_at"] - row["started_at"]).total_seconds() == 90.5
     assert abs((row["started_at"] - utc_now()).total_seconds()) < 30
+
+
+@pytest.mark.parametrize(
+    ("columns", "detail"),
+    [
+        ({"request": {**REQUEST.to_json(), "tiling": True}}, "tiling"),
+        ({"request": {**REQUEST.to_json(), "endpoint": "outpaint"}}, "outpaint"),
+        ({"inputs": {"init_image": {"volume": "x"}}}, "volume"),
+    ],
+)
+async def test_what_a_newer_release_recorded_is_told_apart(
+    books: Books, columns: dict[str, Any], detail: str
+) -> None:
+    job_id = await books.queued(columns=columns)
+    async with books.database.statement() as connection:
+        with pytest.raises(UnreadableJobError) as raised:
+            await claim_job(connection, queues=[QUEUE], worker="w1", lease_seconds=60)
+    assert raised.value.claim == Claim(job_id, 1)
+    assert detail in raised.value.detail
 
 
 async def test_an_empty_queue_gives_nothing(books: Books) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import Claim, JobState
 from common.repositories.claims import release_claim, renew_claims, retry_later
-from common.repositories.outcomes import cancel, fail, fail_abandoned, succeed
+from common.repositories.outcomes import cancel, fail, fail_abandoned, fail_overdue, succeed
 from common.repositories.sweeping import requeue_expired
 from tests.integration.repositories.books import LONG_AGO, QUEUE, RESULT, Books
 
@@ -86,6 +86,19 @@ async def test_the_sweeper_touches_running_jobs_only(books: Books, state: JobSta
         assert (await books.job(used_up.job_id))["state"] is JobState.FAILED
     else:
         assert (requeued, failed) == (0, [])
+        assert await books.everything() == before
+
+
+@pytest.mark.parametrize("state", JobState)
+async def test_only_waiting_jobs_wait_too_long(books: Books, state: JobState) -> None:
+    claim = await books.job_in(state, created_at=LONG_AGO)
+    before = await books.everything()
+    async with books.database.statement() as connection:
+        failed = await fail_overdue(connection, max_queue_seconds=1.0, limit=10)
+    if state is JobState.QUEUED:
+        assert [ended.job_id for ended in failed] == [claim.job_id]
+    else:
+        assert failed == []
         assert await books.everything() == before
 
 

@@ -55,6 +55,18 @@ async def test_a_job_given_back_has_as_many_attempts_left_as_before(books: Books
         assert (row["claimed_by"], row["started_at"], row["error_code"]) == (None, None, None)
 
 
+async def test_given_back_for_later_it_waits_until_then_and_stays_what_it_was(
+    books: Books,
+) -> None:
+    job_id = await books.queued(columns={"error_code": "worker_lost"})
+    claim = (await books.claim()).claim
+    async with books.database.statement() as connection:
+        assert await release_claim(connection, claim, seconds=3600)
+    row = await books.job(job_id)
+    assert row["available_at"] - row["created_at"] > timedelta(seconds=3600)
+    assert (row["error_code"], row["max_attempts"]) == ("worker_lost", 4)
+
+
 async def test_a_job_to_retry_waits_and_says_why(books: Books) -> None:
     job_id = await books.queued()
     claim = (await books.claim()).claim

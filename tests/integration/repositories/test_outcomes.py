@@ -10,8 +10,8 @@ from common.domain.delivery import DeliveryState
 from common.domain.job import Claim, JobState
 from common.domain.record import JobResult
 from common.models import Delivery, UsageEntry
-from common.repositories.outcomes import Ended, cancel, fail, fail_abandoned, succeed
-from tests.integration.repositories.books import HOOK, LONG_AGO, RESULT, Books
+from common.repositories.outcomes import Ended, cancel, fail, fail_abandoned, fail_overdue, succeed
+from tests.integration.repositories.books import FAR_AHEAD, HOOK, LONG_AGO, RESULT, Books
 
 
 async def end_well(books: Books, claim: Claim, result: JobResult = RESULT) -> Ended | None:
@@ -152,3 +152,26 @@ async def test_jobs_abandoned_on_their_last_attempt_have_failed(books: Books) ->
     job = await books.job(first.job_id)
     assert (job["state"], job["error_code"]) == (JobState.FAILED, "worker_lost")
     assert job["error_message"] == "the worker stopped answering (attempt 2)"
+
+
+async def test_jobs_that_waited_too_long_have_failed_the_oldest_first(books: Books) -> None:
+    later = LONG_AGO + timedelta(seconds=1)
+    second = await books.queued(columns={"created_at": later})
+    silent = await books.queued(columns={"created_at": later}, webhook_url=None)
+    again = {"created_at": LONG_AGO, "attempt": 1, "available_at": FAR_AHEAD}
+    first = await books.queued(columns=again)
+    young = await books.queued()
+    async with books.database.statement() as connection:
+        (ended,) = await fail_overdue(connection, max_queue_seconds=3600.0, limit=1)
+        rest = await fail_overdue(connection, max_queue_seconds=3600.0, limit=10)
+        assert await fail_overdue(connection, max_queue_seconds=3600.0, limit=10) == []
+    assert ended.job_id == first
+    assert {other.job_id for other in rest} == {second, silent}
+    assert (await books.job(young))["state"] == JobState.QUEUED
+    deliveries = await books.rows(Delivery)
+    told = {(row["job_id"], row["event"]) for row in deliveries}
+    assert told == {(first, "job.failed"), (second, "job.failed")}
+    job = await books.job(first)
+    assert (job["state"], job["error_code"]) == (JobState.FAILED, "queue_time_exceeded")
+    assert job["error_message"] == "the job waited longer than the limit of 3600 seconds"
+    assert job["finished_at"] is not None

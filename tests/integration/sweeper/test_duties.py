@@ -94,6 +94,25 @@ async def test_a_job_out_of_attempts_fails_and_everyone_is_told(
     assert after == before + 1
 
 
+async def test_a_job_that_waited_too_long_fails_and_everyone_is_told(
+    database: Database, redis: Redis, owner: Owner, sweep: Sweep, announced: Any
+) -> None:
+    job_id = await queued_job(database, owner, webhook_url=HOOK)
+    async with database.statement() as connection:
+        await connection.execute(text("UPDATE jobs SET created_at = now() - interval '25 hours'"))
+    await queued_job(database, owner)
+    before = REGISTRY.get_sample_value("infill_jobs_ended_total", {"outcome": "failed"}) or 0
+    await sweep()
+    query = "SELECT id, error_code, file_prefix FROM jobs WHERE state = 'failed'"
+    ((found, code, prefix),) = await rows(database, query)
+    assert (found, code) == (job_id, "queue_time_exceeded")
+    assert (await announced.get_message(timeout=10))["data"] == UUID(str(prefix)).bytes
+    assert await redis.llen(DISPATCHER_LIST) == 1
+    assert await redis.llen(QUEUE) == 1
+    after = REGISTRY.get_sample_value("infill_jobs_ended_total", {"outcome": "failed"})
+    assert after == before + 1
+
+
 async def test_a_dead_dispatchers_delivery_waits_again_and_is_rung_for(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:

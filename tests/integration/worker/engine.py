@@ -5,6 +5,7 @@ It may run in the test's process or in a worker's: they talk over a socket in a 
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,8 @@ from worker.generation.pixels import Pixels
 COLOUR = (200, 30, 60)
 STEP_SECONDS = 0.02
 SOCKET = "studio"
+POISON = "what kills whoever draws it"
+WEDGE = "what hangs in the driver"
 ERRORS: dict[str, Exception] = {
     "refuse": UnsupportedRequestError("the model one cannot do that"),
     "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
@@ -69,7 +72,9 @@ class StudioEngine:
             studio.connect(self._address)
             studio.sendall(json.dumps(order).encode() + b"\n")
             studio.settimeout(STEP_SECONDS)
-            while not should_stop():
+            if request.prompt == POISON:
+                os.kill(os.getpid(), signal.SIGKILL)
+            while request.prompt == WEDGE or not should_stop():
                 with suppress(TimeoutError):
                     return studio.recv(100).decode()
         raise GenerationStoppedError("told to stop")

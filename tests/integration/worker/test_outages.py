@@ -1,6 +1,7 @@
 """Redis or Postgres away for a while: jobs still end, once, and nobody has to step in."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,11 +19,14 @@ from deploy.local.processes import Supervisor
 from deploy.migrate import upgrade
 from tests.conftest import Servers, require_server_wheels
 from tests.integration.local import parts
+from tests.integration.repositories.books import LONG_AGO
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.webhooks.program import running
 from tests.integration.worker.test_listening import SELDOM, until_listening
 from tests.integration.worker.test_process import ended_well, working
 from tests.integration.worker.workshop import QUEUES, Workshop
+from worker.announcer import Announcer
+from worker.sweeper import Sweeper
 
 NOWHERE = "postgresql://infill@127.0.0.1:1/infill"
 
@@ -116,6 +120,51 @@ async def test_postgres_may_restart_under_a_generation(
             await database.aclose()
     assert len(there.studio.orders) == 2
     assert "Traceback" not in str(program.lines)
+
+
+async def test_leases_that_ran_out_while_postgres_was_away_are_not_believed_at_once(
+    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    require_server_wheels()
+    server = parts.postgres(tmp_path)
+    database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
+    hold = workshop.studio.hold_next()
+    settings = environment | {
+        "INFILL_DATABASE_URL": server.url(),
+        "INFILL_JOB_HEARTBEAT_SECONDS": "0.1",
+    }
+    async with running(settings, "worker") as program:
+        async with serving(server, tmp_path):
+            await server.ensure_database()
+            await upgrade(server.url())
+            there = workshop.having(database=database, books=await make_tenant(database, "alice"))
+            job_id = await there.queued()
+            await there.studio.order()
+            await database.aclose()
+        program.process.send_signal(signal.SIGSTOP)  # so that only our rows age
+        async with serving(server, tmp_path):
+            await there.age_lease(job_id)
+            await sweep(there)
+            job = await there.books.job(job_id)
+            assert (job["state"], job["lease_expires_at"]) == ("running", LONG_AGO)
+            program.process.send_signal(signal.SIGCONT)
+            async with asyncio.timeout(30):
+                while (await there.books.job(job_id))["lease_expires_at"] == LONG_AGO:
+                    pass  # each look waits for Postgres
+            await there.sweep()  # all leases count now, and this one has been renewed
+            hold.set()
+            await program.said("job_succeeded")
+            assert (await there.books.job(job_id))["attempt"] == 1
+            await database.aclose()
+
+
+async def sweep(workshop: Workshop) -> None:
+    """Do what a sweeper does that has just begun."""
+    doorbell = Doorbell(workshop.redis, RedisSettings())
+    announcer = Announcer(workshop.redis, doorbell)
+    sweeper = Sweeper(workshop.database, doorbell, announcer, workshop.jobs, queues=QUEUES)
+    async with workshop.database.statement() as connection:
+        await sweeper.sweep(connection)
 
 
 async def test_a_worker_leaves_although_postgres_is_away(environment: dict[str, str]) -> None:

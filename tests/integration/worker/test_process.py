@@ -8,13 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-from common.broker.doorbell import Doorbell
 from common.models import Worker
-from common.settings import RedisSettings
 from tests.integration.webhooks.program import Program, running
-from tests.integration.worker.workshop import PROMPT, QUEUES, Workshop
-from worker.announcer import Announcer
-from worker.sweeper import Sweeper
+from tests.integration.worker.workshop import PROMPT, Workshop
 
 LONG, SHORT = "600", "0.05"
 
@@ -136,17 +132,7 @@ async def test_a_job_survives_its_worker(
         assert await program.exit_code() == -signal.SIGKILL
     assert (await workshop.books.job(job_id))["state"] == "running"
     await workshop.age_lease(job_id)
-    doorbell = Doorbell(redis, RedisSettings())
-    sweeper = Sweeper(
-        workshop.database,
-        doorbell,
-        Announcer(redis, doorbell),
-        workshop.jobs,
-        queues=QUEUES,
-        grace_seconds=0,
-    )
-    async with workshop.database.statement() as connection:
-        await sweeper.sweep(connection)
+    await workshop.sweep()
     assert await redis.llen("one") == 1
     async with running(environment, "worker") as program:
         await program.said("job_succeeded")

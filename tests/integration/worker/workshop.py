@@ -9,12 +9,13 @@ from redis.asyncio import Redis
 
 from common.broker.doorbell import Doorbell
 from common.database import Database
+from common.domain.generation import Endpoint
 from common.domain.record import InputImage
-from common.models import Delivery, UsageEntry
+from common.models import Delivery, Job, UsageEntry
 from common.outbound import Guard
 from common.settings import JobSettings, RedisSettings, WorkerSettings
 from common.storage import Storage
-from tests.integration.repositories.books import LONG_AGO, REQUEST, Books
+from tests.integration.repositories.books import LONG_AGO, REQUEST, Books, Row
 from tests.integration.webhooks.conftest import LOOPBACK_OPEN
 from tests.integration.worker.engine import StudioEngine
 from tests.integration.worker.gallery import Gallery
@@ -25,6 +26,7 @@ from worker.generation.engine import Engine
 from worker.heartbeat import Heartbeat
 from worker.runner import Runner
 from worker.stages import Stages
+from worker.sweeper import Sweeper
 
 QUEUES = ("one", "two")
 PROMPT = "a cat nobody may read of"
@@ -93,6 +95,28 @@ class Workshop:
         asked |= changes.pop("asked", {})
         fields = {"inputs": self.pictures(), "queue": asked["model"], "webhook_url": HOOK}
         return await self.books.queued(**fields | {"request": replace(request, **asked)} | changes)
+
+    async def drawing(self, **asked: Any) -> int:
+        """Record a job that needs no picture."""
+        return await self.queued(inputs={}, asked={"endpoint": Endpoint.TEXT2IMG, **asked})
+
+    async def in_state(self, state: str) -> list[Row]:
+        """Give the jobs that are in a state now."""
+        return [row for row in await self.books.rows(Job) if row["state"] == state]
+
+    async def sweep(self) -> None:
+        """Do what a sweeper does, believing every lease."""
+        doorbell = Doorbell(self.redis, RedisSettings())
+        sweeper = Sweeper(
+            self.database,
+            doorbell,
+            Announcer(self.redis, doorbell),
+            self.jobs,
+            queues=QUEUES,
+            grace_seconds=0,
+        )
+        async with self.database.statement() as connection:
+            await sweeper.sweep(connection)
 
     async def age_lease(self, job_id: int) -> None:
         """Make its worker look dead."""

@@ -1,0 +1,96 @@
+"""What tells an attempt to stop, and when."""
+
+import asyncio
+
+import pytest
+
+from common.domain.errors import (
+    ClaimLostError,
+    GenerationStoppedError,
+    InfillError,
+    RunTimeExceededError,
+)
+from tests.unit.common.domain.sample import job_record
+from worker.attempt import Attempt
+
+DEADLINE_SECONDS = 20
+HOUR = 3600.0
+
+
+def attempt(max_run_seconds: float = HOUR) -> Attempt:
+    return Attempt(job_record(), max_run_seconds=max_run_seconds)
+
+
+async def hang(under_way: Attempt, began: asyncio.Event) -> None:
+    async with under_way.interruptible():
+        began.set()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("reason", [ClaimLostError("taken"), RunTimeExceededError(5)])
+async def test_told_to_stop_a_block_is_broken_off_with_the_first_reason(
+    reason: InfillError,
+) -> None:
+    under_way, began = attempt(), asyncio.Event()
+    hanging = asyncio.create_task(hang(under_way, began))
+    await began.wait()
+    assert not under_way.should_stop()
+    under_way.stop(reason)
+    under_way.stop(GenerationStoppedError("later"))
+    with pytest.raises(type(reason)) as raised:
+        await asyncio.wait_for(hanging, DEADLINE_SECONDS)
+    assert raised.value is reason
+    assert under_way.reason is reason
+    assert under_way.should_stop()
+
+
+async def test_a_block_entered_after_that_is_broken_off_too() -> None:
+    under_way = attempt()
+    under_way.stop(ClaimLostError("taken"))
+    with pytest.raises(ClaimLostError):
+        await asyncio.wait_for(hang(under_way, asyncio.Event()), DEADLINE_SECONDS)
+
+
+async def test_its_time_runs_at_work_and_tells_the_limit() -> None:
+    under_way = attempt(0.01)
+    with under_way.at_work():
+        await asyncio.wait_for(under_way.told_to_stop(), DEADLINE_SECONDS)
+    assert isinstance(under_way.reason, RunTimeExceededError)
+    assert under_way.reason.message == "the job ran longer than the limit of 0.01 seconds"
+
+
+async def test_used_up_in_pieces_it_is_used_up() -> None:
+    under_way = attempt(0.01)
+    for _ in range(3):
+        with under_way.at_work():
+            await asyncio.sleep(0.005)
+    with under_way.at_work():
+        await asyncio.wait_for(under_way.told_to_stop(), DEADLINE_SECONDS)
+
+
+async def test_its_time_stands_still_while_it_waits() -> None:
+    under_way = attempt(0.01)
+    with under_way.at_work():
+        pass
+    async with under_way.interruptible():
+        await asyncio.sleep(0.05)
+    assert under_way.reason is None
+
+
+async def test_a_time_out_of_the_blocks_own_is_none_of_ours() -> None:
+    under_way = attempt()
+    with pytest.raises(TimeoutError):
+        async with under_way.interruptible():
+            raise TimeoutError
+    assert under_way.reason is None
+
+
+async def test_who_leaves_with_images_may_store_them_first() -> None:
+    without, with_images = attempt(), attempt()
+    with_images.has_images = True
+    for under_way in (without, with_images):
+        under_way.leave(grace_seconds=HOUR)
+    assert isinstance(without.reason, GenerationStoppedError)
+    assert with_images.reason is None
+    with_images.leave(grace_seconds=0)
+    await asyncio.wait_for(with_images.told_to_stop(), DEADLINE_SECONDS)

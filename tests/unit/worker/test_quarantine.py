@@ -1,0 +1,100 @@
+"""Who is let in beside whom."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from common.domain.job import WORKER_LOST
+from common.domain.record import JobRecord
+from tests.unit.common.domain.sample import job_record
+from worker.quarantine import Claimed, Quarantine, is_suspect
+
+ORDINARY, SUSPECT = job_record(), job_record(error_code=WORKER_LOST)
+
+
+@pytest.mark.parametrize(
+    ("code", "suspect"), [(None, False), ("generation_failed", False), (WORKER_LOST, True)]
+)
+def test_a_suspect_is_who_lost_its_worker_last(code: str | None, *, suspect: bool) -> None:
+    assert is_suspect(job_record(error_code=code)) is suspect
+
+
+class House:
+    """Counts who is in, and lets each go when told."""
+
+    def __init__(self) -> None:
+        self.quarantine = Quarantine()
+        self.claims = 0
+
+    async def claim(self, job: JobRecord | None) -> Claimed | None:
+        self.claims += 1
+        await asyncio.sleep(0)
+        return None if job is None else (job, 3)
+
+    @asynccontextmanager
+    async def guest(self, job: JobRecord | None) -> AsyncIterator[asyncio.Event]:
+        """Keep somebody in while the block lasts, who leaves early when the event is set."""
+        leave = asyncio.Event()
+
+        async def stay() -> None:
+            async with self.quarantine.admit(lambda: self.claim(job)):
+                await leave.wait()
+
+        staying = asyncio.create_task(stay())
+        await settled()
+        try:
+            yield leave
+        finally:
+            leave.set()
+            await staying
+
+
+async def settled() -> None:
+    """Let every task go as far as it can: nothing here waits for anything but each other."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_ordinary_jobs_come_one_after_the_other_and_stay_together() -> None:
+    house = House()
+    async with house.guest(ORDINARY), house.guest(ORDINARY), house.guest(None):
+        assert house.claims == 3
+
+
+async def test_nothing_is_claimed_beside_a_suspect() -> None:
+    house = House()
+    async with house.guest(SUSPECT) as leave, house.guest(ORDINARY):
+        assert house.claims == 1
+        leave.set()
+        await settled()
+        assert house.claims == 2
+
+
+async def test_a_suspect_waits_for_those_who_were_there_before() -> None:
+    house = House()
+    async with (
+        house.guest(ORDINARY) as first,
+        house.guest(ORDINARY) as second,
+        house.guest(SUSPECT),
+    ):
+        alone = asyncio.create_task(house.quarantine.alone())
+        for leave in (first, second):
+            await settled()
+            assert not alone.done()
+            leave.set()
+        await asyncio.wait_for(alone, 20)
+
+
+async def test_a_claim_that_failed_leaves_the_gate_open() -> None:
+    house = House()
+
+    async def fail() -> Claimed | None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        async with house.quarantine.admit(fail):
+            pass
+    async with house.guest(ORDINARY):
+        assert house.claims == 1
