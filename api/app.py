@@ -1,4 +1,4 @@
-"""The gateway: `uvicorn api.app:create_app --factory`."""
+"""The gateway as an application; `api.serving` runs it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.clock import monotonic, utc_now
-from common.database import Database
+from common.database import Database, is_unavailable
 from common.domain.job import JobState
 from common.domain.record import JobRecord
 from common.repositories.workers import QueueLoad, measure_load
@@ -15,6 +15,7 @@ from common.repositories.workers import QueueLoad, measure_load
 FRESH_SECONDS: Final = 2.0
 # Before a queue has finished its first job: a data-centre GPU at 512×512, with some to spare.
 ASSUMED_SECONDS_PER_UNIT: Final = 0.5
+NOT_MEASURED: Final = QueueLoad(waiting=0, work_ahead=0.0, workers=1, seconds_per_unit=None)
 
 
 @dataclass(slots=True)
@@ -50,8 +51,14 @@ class Estimates:
             measured.added_jobs += 1
 
     async def of_job(self, job: JobRecord) -> Estimate:
-        """Estimate when a queued or running job will have ended."""
-        measured = await self._measure(job.queue)
+        """Estimate when a queued or running job will have ended; without Postgres, roughly."""
+        try:
+            measured = await self._measure(job.queue)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            # The job is in the books, and its caller is to be told so.
+            measured = self._measured.get(job.queue) or _Measured(NOT_MEASURED, until=0.0)
         pace = _pace(measured.load)
         own = job.request.cost * pace
         if job.state is JobState.RUNNING and job.started_at is not None:
@@ -72,13 +79,14 @@ class Estimates:
         async with self._measuring.setdefault(queue, asyncio.Lock()):
             known = self._measured.get(queue)
             if known is None or known.until <= monotonic():
-                async with self._database.statement() as connection:
-                    load = await measure_load(
-                        connection, queue, silent_seconds=self._silent_seconds
-                    )
-                known = _Measured(load, monotonic() + FRESH_SECONDS)
+                known = await self._measure_anew(queue)
                 self._measured[queue] = known
             return known
+
+    async def _measure_anew(self, queue: str) -> _Measured:
+        async with self._database.statement() as connection:
+            load = await measure_load(connection, queue, silent_seconds=self._silent_seconds)
+        return _Measured(load, monotonic() + FRESH_SECONDS)
 
 
 def _ahead(measured: _Measured, job: JobRecord) -> float:

@@ -6,13 +6,14 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import literal, select
 
 from api.answer import json_answer
 from api.services import Services
+from common.database import is_unavailable
 
 PROBE_SECONDS: Final = 2.0
+QUESTION: Final = select(literal(1).label("one"))
 
 router = APIRouter(tags=["health"])
 
@@ -42,9 +43,11 @@ async def metrics() -> Response:
 
 async def _database(services: Services) -> str:
     try:
-        async with asyncio.timeout(PROBE_SECONDS), services.database.statement() as connection:
-            await connection.execute(text("SELECT 1"))
-    except (SQLAlchemyError, OSError):
+        async with asyncio.timeout(PROBE_SECONDS), services.database.direct() as connection:
+            await connection.execute(QUESTION, {})
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
         return "away"
     return "ok"
 

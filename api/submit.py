@@ -27,9 +27,11 @@ async def submit(services: Services, tenant_id: int, order: Order, hung_up: Hung
 
     Raises:
         InvalidFieldsError: the idempotency key was used for another request.
+        PostgresAwayError: Postgres is known to be away; nothing was stored.
         StorageUnavailableError: a picture could not be stored; nothing was recorded.
     """
     begun = monotonic()
+    services.database.require()  # before 40 MB of pictures go to the store for nothing
     file_prefix = uuid4()
     inputs = await _store_pictures(services, tenant_id, file_prefix, order)
     new = _new_job(services, tenant_id, file_prefix, order, inputs)

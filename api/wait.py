@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
 from starlette.requests import Request
 
 from api.services import Services
+from common.database import is_unavailable
 from common.domain.job import FINAL_STATES
 from common.domain.record import JobRecord
 from common.repositories.readings import JobView, read_job
 
 # Returns when the caller is gone.
 HungUp = Callable[[], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
 
 
 def hanging_up(request: Request) -> HungUp:
@@ -56,6 +60,13 @@ async def _is_gone_first(ended: asyncio.Event, hung_up: HungUp, seconds: float) 
 
 
 async def _read(services: Services, view: JobView) -> JobView:
-    async with services.database.direct() as connection:
-        found = await read_job(connection, tenant_id=view.job.tenant_id, job_id=view.job.id)
+    """Read the job again; while Postgres is away, tell what was known: it has been accepted."""
+    try:
+        async with services.database.direct() as connection:
+            found = await read_job(connection, tenant_id=view.job.tenant_id, job_id=view.job.id)
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        log.warning("job_not_read_again", error=type(error).__name__)
+        return view
     return found or view

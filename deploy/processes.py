@@ -3,17 +3,11 @@
 import asyncio
 
 import click
-import uvicorn
 
 from common.settings import Settings, StorageSettings
 from common.storage import Storage
 from deploy.migrate import upgrade
 from deploy.reach import reaching_postgres
-
-# Idle connections of a load balancer are kept longer than it keeps them itself (usually 60 s).
-KEEP_ALIVE_SECONDS = 75
-# What a request may still take after SIGTERM: the longest wait for a job, and a little.
-GRACE_SECONDS = 10
 
 
 @click.command()
@@ -21,21 +15,10 @@ GRACE_SECONDS = 10
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 def gateway(host: str, port: int) -> None:
     """Run a gateway."""
-    settings = Settings()
-    uvicorn.run(
-        "api.app:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(settings.gateway.sync_wait_seconds + GRACE_SECONDS),
-    )
+    from api.app import create_app  # noqa: PLC0415 the other commands need none of it
+    from api.serving import serve  # noqa: PLC0415 the same
+
+    serve(create_app(), host=host, port=port)
 
 
 @click.command()

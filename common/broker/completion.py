@@ -4,16 +4,19 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 CHANNEL: Final = "infill:ended"
 # How soon a caller is answered from the rows while Redis is away, and how soon we try it again.
 FALLBACK_SECONDS: Final = 0.5
+# After so long a silence Redis is asked to say something; after as long again it counts as away.
+QUIET_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -39,11 +42,14 @@ class CompletionListener:
         self._redis = redis
         self._find_ended = find_ended
         self._waiting: dict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._letting_go = False
 
     @contextmanager
     def expect(self, file_prefix: UUID) -> Iterator[asyncio.Event]:
         """Give the event that is set when this job ends; enter before the job is recorded."""
         event = asyncio.Event()
+        if self._letting_go:
+            event.set()
         self._waiting[file_prefix].add(event)
         try:
             yield event
@@ -51,6 +57,11 @@ class CompletionListener:
             self._waiting[file_prefix].discard(event)
             if not self._waiting[file_prefix]:
                 del self._waiting[file_prefix]
+
+    def let_go(self) -> None:
+        """Wake everybody, now and from now on: this process is ending."""
+        self._letting_go = True
+        self._wake(set(self._waiting))
 
     async def run(self) -> None:
         """Listen until canceled."""
@@ -68,10 +79,10 @@ class CompletionListener:
         async with self._redis.pubsub(ignore_subscribe_messages=False) as subscription:
             await subscription.subscribe(CHANNEL)
             while True:
-                message = await subscription.get_message(timeout=None)
-                if message is not None and message["type"] == "message":
+                message = await _next_message(subscription)
+                if message["type"] == "message":
                     self._wake(_prefixes(message["data"]))
-                else:
+                elif message["type"] == "subscribe":
                     # (Re)subscribed: what was announced before this moment was not heard.
                     await self._ask_rows()
 
@@ -87,6 +98,22 @@ class CompletionListener:
         for file_prefix in ended:
             for event in self._waiting.get(file_prefix, ()):
                 event.set()
+
+
+async def _next_message(subscription: PubSub) -> dict[str, Any]:
+    """Wait for the next message; a line gone dead without a word is found out.
+
+    Raises:
+        TimeoutError: Redis does not answer.
+    """
+    message = await subscription.get_message(timeout=QUIET_SECONDS)
+    if message is None and not _is_canceled():
+        await subscription.ping()
+        message = await subscription.get_message(timeout=QUIET_SECONDS)
+    if message is None:
+        raise TimeoutError
+    answered: dict[str, Any] = message
+    return answered
 
 
 def _is_canceled() -> bool:

@@ -19,7 +19,9 @@ from worker.webhooks.sender import Sender
 
 # Between two tries to reach Postgres: the first at once, then doubling.
 FIRST_PAUSE_SECONDS: Final = 0.1
-LONGEST_PAUSE_SECONDS: Final = 5.0
+LONGEST_PAUSE_SECONDS: Final = 1.0
+# How long an ending process waits for Postgres to take the outcome of a finished attempt.
+LAST_PATIENCE_SECONDS: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +74,7 @@ class Dispatcher:
                     self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
         finally:
             stop.cancel()
+            self._recorder.hurry(LAST_PATIENCE_SECONDS)
             if self._under_way:
                 log.info("finishing_deliveries", under_way=len(self._under_way))
                 await asyncio.wait(self._under_way)

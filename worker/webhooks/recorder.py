@@ -1,5 +1,6 @@
 """Writing down what came of an attempt to deliver."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
@@ -32,16 +33,31 @@ class Recorder:
 
     def __init__(self, database: Database, settings: WebhookSettings) -> None:
         self._database = database
-        self._settings = settings
+        self._patience_seconds = settings.lease_seconds
+        self._under_way: set[asyncio.Timeout] = set()
+
+    def hurry(self, seconds: float) -> None:
+        """From now on wait for Postgres so long at most; the lease makes good what is lost."""
+        self._patience_seconds = min(self._patience_seconds, seconds)
+        end = asyncio.get_running_loop().time() + self._patience_seconds
+        for limit in self._under_way:
+            if not limit.expired():
+                limit.reschedule(min(end, limit.when() or end))
 
     async def record(self, due: DueDelivery, attempt: Attempt) -> None:
         """Store the attempt, or drop it where another dispatcher has taken the delivery over.
 
         Raises:
-            Exception: Postgres stayed away for a whole lease; the delivery will be sent again.
+            Exception: Postgres stayed away for a whole lease, or for too long for a process that
+                ends; the delivery will be sent again.
         """
         write, outcome = _statement(due, attempt)
-        held = await keep_trying(self._database, write, seconds=self._settings.lease_seconds)
+        async with asyncio.timeout(self._patience_seconds) as limit:
+            self._under_way.add(limit)
+            try:
+                held = await keep_trying(self._database, write, seconds=self._patience_seconds)
+            finally:
+                self._under_way.discard(limit)
         DELIVERIES.labels(outcome=outcome if held else LOST).inc()
         DELIVERY_SECONDS.observe(attempt.log.duration.total_seconds())
         log.info(

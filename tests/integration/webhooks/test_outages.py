@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from common.broker.connection import connect
 from common.database import Database
@@ -39,6 +40,15 @@ async def until_noticed(dispatcher: Dispatcher) -> None:
                 await dispatcher.check()
             except ConnectionError:
                 return
+            await asyncio.sleep(0)
+
+
+async def until_back(database: Database) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(OSError):
+                async with database.statement():
+                    return
             await asyncio.sleep(0)
 
 
@@ -93,7 +103,7 @@ async def test_postgres_may_restart_under_a_delivery(
     await noticed.wait()
     hold.set()
     async with running(server, tmp_path):
-        await database.engine.dispose()  # the connections of this test's own making broke too
+        await until_back(database)
         await succeeded(database, owner, receiver.url)
         await receiver.request(2)
         stopping.set()
@@ -119,3 +129,32 @@ async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
         await connection.exec_driver_sql("ALTER TABLE hidden RENAME TO delivery_attempts")
     assert (await desk.row(ended.delivery_id)).state is DeliveryState.SENDING
     assert await desk.attempts(ended.delivery_id) == []
+
+
+async def test_told_to_stop_while_postgres_is_away_it_does_not_wait_a_whole_lease(
+    desk: Desk, receiver: Receiver, tmp_path: Path
+) -> None:
+    """The lease is what sends it again; until then other processes wait for this one's end."""
+    require_server_wheels()
+    server = PostgresServer(tmp_path, free_port(), "secret", durable=False)
+    database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
+    hold = asyncio.Event()
+    receiver.replies.append(Reply(hold=hold))
+    async with running(server, tmp_path):
+        await server.ensure_database()
+        await upgrade(server.url())
+        ended = await succeeded(database, await new_owner(database), receiver.url)
+        away = desk.having(database=database).configured(lease_seconds=1000.0)
+        dispatching = away.dispatching()
+        await dispatching.__aenter__()
+        await receiver.request()
+    with capture_logs() as lines:
+        stopped = asyncio.create_task(dispatching.__aexit__(None, None, None))
+        hold.set()
+        async with asyncio.timeout(60):
+            await stopped
+    assert {line["event"] for line in lines} >= {"outcome_write_delayed", "delivery_not_recorded"}
+    async with running(server, tmp_path):
+        await until_back(database)
+        assert (await away.row(ended.delivery_id)).state is DeliveryState.SENDING
+        await database.aclose()

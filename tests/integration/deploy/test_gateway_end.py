@@ -1,0 +1,134 @@
+"""A gateway told to end while it is under load: every request sent is answered whole."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import make_url, text
+
+from common import tenancy
+from common.database import Database
+from common.settings import DatabaseSettings, StorageSettings
+from deploy.local.death import Death
+from deploy.local.ports import LOOPBACK, free_port
+from deploy.local.processes import Supervisor
+from deploy.local.stack import gateway_process
+from tests.integration.api.gateways import BODY, PEPPER
+
+CALLERS = 8
+DEADLINE_SECONDS = 60
+
+
+@dataclass
+class Caller:
+    """Sends one request after the other over a connection kept alive, till told to stop."""
+
+    port: int
+    payload: bytes
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    lost: int = 0
+
+    async def run(self) -> None:
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+            except ConnectionRefusedError:
+                return
+            try:
+                while await self._exchange(reader, writer):
+                    pass
+            finally:
+                writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Send one and read its answer; False when the server wants no more over this line."""
+        writer.write(self.payload)
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
+            self.answers.append(json.loads(await reader.readexactly(length)))
+        except (OSError, asyncio.IncompleteReadError):
+            self.lost += 1
+            return False
+        return b"connection: close" not in head
+
+
+def request(path: str, fields: dict[str, Any]) -> bytes:
+    body = json.dumps(fields).encode()
+    head = (
+        f"POST /api/v3/{path} HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseSettings(url=SecretStr(database_url)), application="tests")
+    yield database
+    await database.aclose()
+
+
+@pytest.fixture
+async def key(database: Database) -> str:
+    await tenancy.create_tenant(database, "alice")
+    return (await tenancy.issue_key(database, "alice", "first", PEPPER)).key
+
+
+@pytest.fixture(autouse=True)
+def environment(
+    database_url: str, redis_url: str, bucket: StorageSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert make_url(database_url).port
+    for name, value in {
+        "INFILL_DATABASE_URL": database_url,
+        "INFILL_REDIS_URL": redis_url,
+        "INFILL_S3_ENDPOINT_URL": str(bucket.endpoint_url),
+        "INFILL_S3_BUCKET": bucket.bucket,
+        "INFILL_API_KEY_PEPPER": PEPPER,
+        "INFILL_MODELS_SERVE": '["standin-inpainting", "standin"]',
+        # Longer than anything here may take: nobody is answered because the time was up.
+        "INFILL_SYNC_WAIT_SECONDS": "1000",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+async def count_jobs(database: Database) -> int:
+    async with database.statement() as connection:
+        return int((await connection.execute(text("SELECT count(*) FROM jobs"))).scalar_one())
+
+
+async def stopped(supervisor: Supervisor, pid: int) -> Death:
+    os.kill(pid, Signals.SIGTERM)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        return await supervisor.wait_for_death()
+
+
+async def test_every_request_sent_is_answered_whole(
+    tmp_path: Path, database: Database, key: str
+) -> None:
+    port = free_port()
+    waiting = [Caller(port, request("inpaint", {"key": key, **BODY})) for _ in range(CALLERS)]
+    busy = [Caller(port, request("fetch/1", {"key": key})) for _ in range(CALLERS)]
+    async with Supervisor(tmp_path) as supervisor:
+        pid = await supervisor.start(gateway_process(port))
+        tasks = [asyncio.create_task(caller.run()) for caller in (*waiting, *busy)]
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await count_jobs(database) < CALLERS or not all(each.answers for each in busy):
+                pass  # each look waits for Postgres
+        death = await stopped(supervisor, pid)
+        await asyncio.gather(*tasks)
+    assert death.exit_code in {0, -Signals.SIGTERM}
+    assert [caller.lost for caller in (*waiting, *busy)] == [0] * 2 * CALLERS
+    # Those who waited for their jobs have an answer each: it is under way, fetch it later.
+    told = [answer for caller in waiting for answer in caller.answers]
+    assert len(told) == await count_jobs(database)
+    assert {answer["status"] for answer in told} == {"processing"}
+    assert len({answer["id"] for answer in told}) == len(told)
