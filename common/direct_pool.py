@@ -5,14 +5,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from asyncpg import Connection, ReadOnlySQLTransactionError
+from asyncpg import Connection, PostgresError, ReadOnlySQLTransactionError
 
 
 class DirectPool:
     """At most `size` connections, the latest used first; belongs to one event loop.
 
     A connection Postgres has closed in the meantime, as after its restart, is not handed out;
-    neither is one whose borrower gave up waiting for an answer. `waiting(seconds)` stands around
+    neither is one that was lent when something other than an ordinary error came. `waiting(seconds)` stands around
     every wait for a connection, and may end it early.
     """
 
@@ -42,10 +42,9 @@ class DirectPool:
             driver = self._take() or await self._open()
             try:
                 yield driver
-            except (TimeoutError, asyncio.CancelledError, ReadOnlySQLTransactionError):
-                # Its statement is still under way, or its server silent: nobody is to wait for
-                # it. Or its server is a standby now: the address leads to another.
-                driver.terminate()
+            except BaseException as error:
+                if not _leaves_it_whole(error):
+                    driver.terminate()
                 raise
             finally:
                 self._idle.append(driver)
@@ -75,3 +74,13 @@ class DirectPool:
             if not driver.is_closed():
                 return driver
         return None
+
+
+def _leaves_it_whole(error: BaseException) -> bool:
+    """Tell whether a connection is good for more after `error`.
+
+    It is not when its statement is still under way, its server silent, or the driver confused by
+    a server that died meanwhile. Nor when its server is a standby now: the address leads to
+    another.
+    """
+    return isinstance(error, PostgresError) and not isinstance(error, ReadOnlySQLTransactionError)

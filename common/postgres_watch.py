@@ -12,7 +12,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 import structlog
-from asyncpg import Connection, InterfaceError, PostgresError
+from asyncpg import Connection, InterfaceError, InternalClientError, PostgresError
 from asyncpg import DataError as DriverDataError
 from asyncpg.exceptions import (
     AdminShutdownError,
@@ -65,8 +65,9 @@ def is_unavailable(error: Exception) -> bool:
         return not isinstance(
             error, IntegrityConstraintViolationError | SyntaxOrAccessError | DriverDataError
         )
-    # The built-in TimeoutError is an OSError.
-    return isinstance(error, OSError | PoolTimeoutError | InterfaceError)
+    # The built-in TimeoutError is an OSError. An internal error is the driver's way to say that it
+    # was told of the server's end while nobody asked anything.
+    return isinstance(error, OSError | PoolTimeoutError | InterfaceError | InternalClientError)
 
 
 class PostgresWatch:

@@ -159,6 +159,11 @@ class Relay:
         """Let nothing more through for those who are connected now; others are not concerned."""
         self._silent = len(self._lines)
 
+    def say(self, message: bytes) -> None:
+        """Let the clients hear something the server did not say."""
+        for writer in self._lines[::2]:
+            writer.write(message)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
         line = len(self._lines)
@@ -219,6 +224,30 @@ async def test_a_connection_gone_silent_is_used_once_more_and_never_again(
     assert await ask(database) == 1
     way.silence()
     with pytest.raises(TimeoutError) as caught:
+        await ask(database)
+    assert is_unavailable(caught.value)
+    assert await ask(database) == 1
+    await database.aclose()
+
+
+def fatal_error() -> bytes:
+    """Spell the last message of a backend whose server has died."""
+    fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+    return b"E" + (len(fields) + 4).to_bytes(4) + fields
+
+
+@pytest.mark.parametrize("ask", [one, directly, in_a_transaction])
+async def test_a_connection_that_was_told_of_the_end_is_not_used_again(
+    relay: tuple[Relay, str], ask: Callable[[Database], Awaitable[object]]
+) -> None:
+    """Its server has said that it ends, and the connection is not broken off yet."""
+    way, url = relay
+    database = small(url, connect_seconds=5)
+    assert await ask(database) == 1
+    way.say(fatal_error())
+    other = await asyncpg.connect(url)  # what was said before is heard by then
+    await other.close()
+    with pytest.raises(Exception, match="another operation") as caught:
         await ask(database)
     assert is_unavailable(caught.value)
     assert await ask(database) == 1

@@ -19,7 +19,6 @@ from worker.heartbeat import Heartbeat
 
 def without_fence() -> None:
     """Let whoever once held a job believe so for ever, and end it whatever others do."""
-    renew = worker.heartbeat.renew_claims
 
     async def all_hold(connection: Any, claims: Sequence[Claim], seconds: float) -> set[Claim]:
         await renew_claims(connection, claims, seconds)
