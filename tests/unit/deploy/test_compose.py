@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from api.serving import GRACE_SECONDS, LINGER_SECONDS
 from common.settings import Settings
-from deploy.processes import GRACE_SECONDS
 from deploy.settings_table import variables
+from worker.webhooks.dispatcher import LAST_PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -122,9 +123,10 @@ def test_there_is_time_to_end_in_order(compose: dict[str, Any]) -> None:
     def grace(name: str) -> int:
         return int(service(compose, name)["stop_grace_period"].removesuffix("s"))
 
-    assert grace("gateway") > settings.gateway.sync_wait_seconds + GRACE_SECONDS
+    assert grace("gateway") > LINGER_SECONDS + GRACE_SECONDS
     assert grace("worker") > settings.worker.shutdown_seconds
-    assert grace("dispatcher") > 2 * settings.webhooks.timeout_seconds
+    last = 2 * settings.webhooks.timeout_seconds + LAST_PATIENCE_SECONDS
+    assert grace("dispatcher") > last
 
 
 def test_processes_wait_for_the_one_shots(compose: dict[str, Any]) -> None:
