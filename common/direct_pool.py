@@ -12,8 +12,8 @@ class DirectPool:
     """At most `size` connections, the latest used first; belongs to one event loop.
 
     A connection Postgres has closed in the meantime, as after its restart, is not handed out;
-    neither is one that was lent when something other than an ordinary error came. `waiting(seconds)` stands around
-    every wait for a connection, and may end it early.
+    neither is one whose borrower met anything but an ordinary error of Postgres. `waiting(seconds)`
+    stands around every wait for a connection, and may end it early.
     """
 
     def __init__(

@@ -9,7 +9,16 @@ from tests.chaos.clients import Told
 from tests.chaos.plan import Plan
 
 SLACK_SECONDS = 5.0
-STORES = ("postgres", "redis", "s3")
+# What each process notes when a store serves it.
+SIGNS = {
+    "postgres": {
+        "a job is accepted": "recorded",
+        "a worker looks": "looked",
+        "a dispatcher looks": "deliveries_looked",
+    },
+    "redis": {"a ring is heard": "ring_heard", "a caller is woken": "signal_heard"},
+    "s3": {"a picture is stored": "stored"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +39,13 @@ def recoveries(books: Books, plan: Plan, told: Told) -> list[Recovery]:
     """Give every kind that occurred."""
     measured: dict[str, list[float]] = defaultdict(list)
     measured["a lost worker's job runs again"] = _jobs_again(books)
-    for store in STORES:
+    for store in SIGNS:
         for part, seconds in _parts_again(books, store):
             measured[f"{store} back: {part}"].append(seconds)
     measured["postgres away: a caller gets its 503"] = _refusals(books, told)
     promises = {
         "a lost worker's job runs again": plan.lease_seconds + SLACK_SECONDS,
-        "redis back: rings are heard": SLACK_SECONDS,
-        "redis back: callers are woken": SLACK_SECONDS,
+        **{f"redis back: {part}": SLACK_SECONDS for part in SIGNS["redis"]},
     }
     return [
         Recovery(kind, len(seconds), max(seconds), promises.get(kind))
@@ -50,9 +58,7 @@ def _jobs_again(books: Books) -> list[float]:
     """From the loss of a claim's worker to the job's next claim, where no store was away."""
     losses = [entry for entry in books.entries if entry.event in {"killed", "frozen"}]
     away = [
-        span
-        for store in STORES
-        for span in spans(books, "store_away", "store_back", "store", store)
+        span for store in SIGNS for span in spans(books, "store_away", "store_back", "store", store)
     ]
     held: dict[int, list[Claim]] = defaultdict(list)
     for claim in read_claims(books):
@@ -70,25 +76,16 @@ def _jobs_again(books: Books) -> list[float]:
 
 
 def _parts_again(books: Books, store: str) -> list[tuple[str, float]]:
-    """From the store's return to the first sign of each part."""
+    """From the store's return to the first sign of each part, in each process that lived on."""
+    began = {e.facts["child"]: e.at for e in books.entries if e.event == "started"}
     found = []
-    for _, back in spans(books, "store_away", "store_back", "store", store):
-        later = sorted((e for e in books.entries if e.at >= back), key=lambda e: e.at)
-        if store == "redis":
-            signs = {"rings are heard": "ring_heard", "callers are woken": "signal_heard"}
-            for part, event in signs.items():
-                first = next((e.at for e in later if e.event == event), None)
-                if first is not None:
-                    found.append((part, first - back))
-            continue
-        parts = {"s3": {"s3"}, "postgres": {"gateway", "worker", "dispatcher"}}[store]
-        seen: dict[tuple[str, int], float] = {}
-        for entry in later:
-            if entry.event == "recovered" and entry.facts["part"] in parts:
-                seen.setdefault((entry.facts["part"], entry.pid), entry.at - back)
-            if entry.event == "fault_begins":
-                break
-        found += [(part, seconds) for (part, _), seconds in seen.items()]
+    for away, back in spans(books, "store_away", "store_back", "store", store):
+        for part, sign in SIGNS[store].items():
+            first: dict[int, float] = {}
+            for entry in books.entries:
+                if entry.event == sign and entry.at >= back and began[entry.pid] < away:
+                    first.setdefault(entry.pid, entry.at - back)
+            found += [(part, seconds) for seconds in first.values()]
     return found
 
 

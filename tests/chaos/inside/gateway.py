@@ -4,16 +4,20 @@ from uuid import UUID
 
 import api.submit
 import common.broker.completion
-from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put, watch
+from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put
+
+
+def _recorded(_: object) -> None:
+    JOURNAL.note("recorded")
+    WOUNDS.strike("gateway.after_commit")
 
 
 def install() -> None:
-    watch(api.submit, "record_job", "gateway")
     hook(
         api.submit,
         "record_job",
         before=lambda *_: WOUNDS.strike("gateway.before_commit"),
-        after=lambda _: WOUNDS.strike("gateway.after_commit"),
+        after=_recorded,
     )
     read = common.broker.completion._prefixes
 

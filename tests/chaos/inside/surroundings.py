@@ -43,24 +43,3 @@ def hook(owner: Any, name: str, *, before: Before = nothing, after: After = noth
         return result
 
     put(owner, name, hooked)
-
-
-def watch(owner: Any, name: str, part: str) -> None:
-    """Note when a function succeeds again that failed before: its part is back."""
-    original = getattr(owner, name)
-    failing = False
-
-    @functools.wraps(original)
-    async def watched(*args: Any, **named: Any) -> Any:
-        nonlocal failing
-        try:
-            result = await original(*args, **named)
-        except Exception:
-            failing = True
-            raise
-        if failing:
-            failing = False
-            JOURNAL.note("recovered", part=part)
-        return result
-
-    put(owner, name, watched)

@@ -6,17 +6,16 @@ import worker.runner
 import worker.settlement
 from common.outbound import Guard
 from common.storage import Storage
-from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put, watch
+from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put
 from worker.runtime import Runtime
 from worker.stages import Stages
 
 
 def install() -> None:
-    watch(worker.runner, "claim_job", "worker")
     hook(worker.runner, "claim_job", after=_claimed)
     hook(Guard, "fetch", before=_strike("worker.fetching"))
-    hook(Storage, "put", before=_strike("worker.uploading"))
-    watch(Storage, "put", "s3")
+    stored = _note("stored")
+    hook(Storage, "put", before=_strike("worker.uploading"), after=stored)
     hook(Stages, "upload", after=_strike("worker.uploaded"))
     hook(worker.runner, "succeed", after=_committed)
     for name in ("release_claim", "retry_later", "fail"):
@@ -25,6 +24,7 @@ def install() -> None:
 
 
 def _claimed(claimed: Any) -> None:
+    JOURNAL.note("looked")
     if claimed is not None:
         job = claimed[0]
         JOURNAL.note("claimed", job=job.id, attempt=job.attempt)
@@ -57,6 +57,10 @@ def _note_rings() -> None:
         original(self, queue)
 
     put(Runtime, "look", look)
+
+
+def _note(event: str) -> Any:
+    return lambda _: JOURNAL.note(event)
 
 
 def _strike(place: str) -> Any:
