@@ -124,7 +124,7 @@ def test_there_is_time_to_end_in_order(compose: dict[str, Any]) -> None:
         return int(service(compose, name)["stop_grace_period"].removesuffix("s"))
 
     assert grace("gateway") > LINGER_SECONDS + GRACE_SECONDS
-    assert grace("worker") > settings.worker.shutdown_seconds
+    assert grace("worker") > settings.worker.shutdown_seconds + settings.worker.stuck_seconds
     last = 2 * settings.webhooks.timeout_seconds + LAST_PATIENCE_SECONDS
     assert grace("dispatcher") > last
 
