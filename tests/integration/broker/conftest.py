@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from common.broker.connection import connect
 from common.settings import RedisSettings
+from tests.integration.broker.listening import Rows
 
 
 @pytest.fixture
@@ -20,3 +21,8 @@ def redis_settings(redis_url: str) -> RedisSettings:
 async def redis(redis_settings: RedisSettings) -> AsyncIterator[Redis]:
     async with connect(redis_settings) as client:
         yield client
+
+
+@pytest.fixture
+def rows() -> Rows:
+    return Rows()
