@@ -48,17 +48,16 @@ class Sweeper:
         settings: JobSettings,
         *,
         queues: Sequence[str],
-        grace_seconds: float | None = None,
+        grace: Grace | None = None,
     ) -> None:
-        """Put it together; `grace_seconds` None is a lease: see `Grace`."""
+        """Put it together; without a `grace` it is the one the leases need."""
         self._database = database
         self._doorbell = doorbell
         self._announcer = announcer
         self._settings = settings
         self._queues = queues
         self._postgres = Presence("postgres, for the sweeper")
-        seconds = settings.lease_seconds if grace_seconds is None else grace_seconds
-        self._grace = Grace(seconds, now=monotonic())
+        self._grace = grace or Grace.of(settings, now=monotonic())
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Sweep or compete until `stopping` is set."""

@@ -43,7 +43,6 @@ class Plan:
     lease_seconds: float
     max_attempts: int
     away_seconds: float
-    orphan_seconds: float
     gap_seconds: float
     strict: bool = False  # whether a recovery that takes longer than promised is a violation
     tenants: int = 5
@@ -69,7 +68,6 @@ def full(seed: int) -> Plan:
         lease_seconds=10.0,
         max_attempts=6,
         away_seconds=15.0,
-        orphan_seconds=60.0,
         gap_seconds=2.0,
         strict=True,
     )
@@ -87,7 +85,6 @@ def short(seed: int) -> Plan:
         lease_seconds=3.0,
         max_attempts=4,
         away_seconds=2.0,
-        orphan_seconds=8.0,
         gap_seconds=0.1,
     )
 
@@ -104,7 +101,6 @@ def only(seed: int, *faults: str) -> Plan:
         lease_seconds=3.0,
         max_attempts=4,
         away_seconds=2.0,
-        orphan_seconds=8.0,
         gap_seconds=0.0,
     )
 

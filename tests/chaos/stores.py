@@ -40,6 +40,7 @@ class Stores:
     redis: Member
     s3: Member
     s3_port: int
+    s3_folder: Path
     settings: Settings
 
 
@@ -69,7 +70,7 @@ async def open_stores(plan: Plan, home: Path, journal: Journal) -> AsyncIterator
         settings = Settings()
         await prepare_stores(settings, lambda _: None)
         first, second, third = members
-        yield Stores(postgres, first, second, third, s3.port, settings)
+        yield Stores(postgres, first, second, third, s3.port, home / "s3", settings)
     finally:
         for member in members:
             await member.end()
@@ -80,5 +81,4 @@ def _of(plan: Plan) -> dict[str, str]:
         "INFILL_JOB_MAX_ATTEMPTS": str(plan.max_attempts),
         "INFILL_JOB_LEASE_SECONDS": str(plan.lease_seconds),
         "INFILL_JOB_HEARTBEAT_SECONDS": str(plan.lease_seconds / 4),
-        "INFILL_RETENTION_ORPHAN_SECONDS": str(plan.orphan_seconds),
     }

@@ -12,9 +12,12 @@ from common.repositories.outcomes import Ended, fail, succeed
 from common.repositories.submission import Recorded, record_job
 from common.repositories.tenants import add_webhook_secret, create_tenant
 from common.webhook_keys import new_secret
+from worker.grace import Grace
 
 QUEUE = "test-model"
 WORKER = "test-worker"
+# Believes every lease at once.
+NO_GRACE = Grace(0, harmless_seconds=0, now=0)
 
 REQUEST = GenerationRequest(
     endpoint=Endpoint.INPAINT,

@@ -10,7 +10,7 @@ from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.database import Database
 from common.settings import DatabaseSettings, JobSettings, RedisSettings
-from tests.integration.jobs import QUEUE, Owner, new_owner
+from tests.integration.jobs import NO_GRACE, QUEUE, Owner, new_owner
 from worker.announcer import Announcer
 from worker.sweeper import Sweeper
 
@@ -39,6 +39,4 @@ def sweeper(database: Database, redis: Redis) -> Sweeper:
     doorbell = Doorbell(redis, RedisSettings())
     announcer = Announcer(redis, doorbell)
     settings = JobSettings(sweep_seconds=0.02)
-    return Sweeper(
-        database, doorbell, announcer, settings, queues=(QUEUE, "other"), grace_seconds=0
-    )
+    return Sweeper(database, doorbell, announcer, settings, queues=(QUEUE, "other"), grace=NO_GRACE)

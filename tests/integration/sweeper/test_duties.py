@@ -18,7 +18,7 @@ from common.database import Database
 from common.repositories.workers import say_alive
 from common.settings import JobSettings, RedisSettings
 from deploy.local.ports import LOOPBACK
-from tests.integration.jobs import QUEUE, Owner, claimed, queued_job, succeeded
+from tests.integration.jobs import NO_GRACE, QUEUE, Owner, claimed, queued_job, succeeded
 from worker import sweeper as sweeping
 from worker.announcer import Announcer
 from worker.sweeper import Sweeper
@@ -222,9 +222,7 @@ async def test_a_hung_redis_is_waited_for_once_not_once_for_every_job(
     client = connect(settings)
     doorbell = Doorbell(client, settings)
     announcer = Announcer(client, doorbell)
-    sweeper = Sweeper(
-        database, doorbell, announcer, JobSettings(), queues=(QUEUE,), grace_seconds=0
-    )
+    sweeper = Sweeper(database, doorbell, announcer, JobSettings(), queues=(QUEUE,), grace=NO_GRACE)
     for _ in range(3):
         await queued_job(database, owner, webhook_url=HOOK, max_attempts=1)
         await expired_claim(database)

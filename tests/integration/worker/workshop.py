@@ -15,6 +15,7 @@ from common.models import Delivery, Job, UsageEntry
 from common.outbound import Guard
 from common.settings import JobSettings, RedisSettings, WorkerSettings
 from common.storage import Storage
+from tests.integration.jobs import NO_GRACE
 from tests.integration.repositories.books import LONG_AGO, REQUEST, Books, Row
 from tests.integration.webhooks.conftest import LOOPBACK_OPEN
 from tests.integration.worker.engine import StudioEngine
@@ -113,7 +114,7 @@ class Workshop:
             Announcer(self.redis, doorbell),
             self.jobs,
             queues=QUEUES,
-            grace_seconds=0,
+            grace=NO_GRACE,
         )
         async with self.database.statement() as connection:
             await sweeper.sweep(connection)
