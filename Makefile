@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements/dev.txt
 export PYTHONUTF8 := 1
 
-.PHONY: help setup demo run test lint types contracts tests coverage bench lock clean
+.PHONY: help setup demo run test lint types contracts tests coverage bench chaos lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ coverage: setup ## the tests again, counting the lines and branches they reach
 
 bench: setup ## speeds, each beside a baseline of the same run
 	$(BIN)/python -m tests.bench
+
+chaos: setup ## kill and cut off everything under load, and show that nothing was lost (10 minutes)
+	$(BIN)/python -m tests.chaos
 
 lock: setup ## renew the pinned requirements
 	for set in "base" "worker --extra=worker" "dev --extra=worker --extra=local --extra=dev"; do \

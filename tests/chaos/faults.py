@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import zip_longest
 
+from common.clock import monotonic
 from common.domain.errors import ConfigurationError
 from deploy.local.readiness import until_ready
 from tests.chaos.fleet import Member
@@ -72,16 +73,27 @@ async def _dispatcher_during(world: World) -> None:
 
 
 async def _worker_frozen(world: World) -> None:
-    """Stop a worker that is drawing until long after its lease, then let it go on."""
-    member = await _one_that_draws(world)
+    """Stop a worker that is drawing past its lease, and let it go on beside its successor."""
+    member, token = await _one_that_draws(world)
+    frozen_at = monotonic()
     member.freeze()
-    await asyncio.sleep(world.plan.lease_seconds + 3)
-    member.thaw()
+
+    async def drawn_again() -> bool:
+        later = (e for e in world.journal.entries("generating") if e.at > frozen_at)
+        return any(e.facts["token"] == token and e.pid != member.pid for e in later)
+
+    try:
+        await until_ready(drawn_again, "a successor", STRUCK_SECONDS)
+    except ConfigurationError as error:
+        raise NotInjectedError("nobody took over from the frozen worker") from error
+    finally:
+        member.thaw()
 
 
 async def _worker_cut_off(world: World) -> None:
     """Stall the network between a worker and Postgres until long after its lease."""
-    number = world.workers.index(await _one_that_draws(world))
+    member, _ = await _one_that_draws(world)
+    number = world.workers.index(member)
     pid, line = world.workers[number].pid, world.lines[number]
     world.journal.note("frozen", victim=pid)
     line.stall()
@@ -90,20 +102,24 @@ async def _worker_cut_off(world: World) -> None:
     world.journal.note("thawed", victim=pid)
 
 
-async def _one_that_draws(world: World) -> Member:
+async def _one_that_draws(world: World) -> tuple[Member, str]:
+    """Find a worker that is drawing now, well on its way if it can be; give the order's token."""
     seen = len(world.journal.entries("generating"))
-    found: list[Member] = []
+    well_on = 1.0 if world.plan.long == world.plan.jobs else 0.0
+    found: list[tuple[Member, str]] = []
 
     async def drawing() -> bool:
-        pids = {entry.pid for entry in world.journal.entries("generating")[seen:]}
-        found.extend(member for member in world.workers if member.pid in pids)
+        for entry in world.journal.entries("generating")[seen:]:
+            if entry.at <= monotonic() - well_on:
+                alive = (member for member in world.workers if member.pid == entry.pid)
+                found.extend((member, entry.facts["token"]) for member in alive)
         return bool(found)
 
     try:
         await until_ready(drawing, "a worker that draws", STRUCK_SECONDS)
     except ConfigurationError as error:
         raise NotInjectedError("nobody draws") from error
-    return found[0]
+    return found[-1]
 
 
 @asynccontextmanager

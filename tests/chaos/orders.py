@@ -52,10 +52,12 @@ class Order:
 def draw_orders(plan: Plan) -> Iterator[Order]:
     """Draw without end: most are short, some long, a few kill whoever works on them.
 
-    The special ones are among the first half of the plan's orders.
+    The special ones are among the first of the plan's orders, but for the very first.
     """
     chance = random.Random(plan.seed)
-    places = chance.sample(range(plan.jobs // 10, plan.jobs // 2), plan.poison + plan.long)
+    special = plan.poison + plan.long
+    first = plan.jobs // 10
+    places = chance.sample(range(first, first + max(special, plan.jobs // 3)), special)
     for number in count():
         order = _draw(chance, number, plan.tenants)
         if number in places[: plan.poison]:

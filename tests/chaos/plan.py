@@ -90,16 +90,20 @@ def short(seed: int) -> Plan:
 
 
 def only(seed: int, *faults: str) -> Plan:
-    """Give a run of a few seconds with these faults, to see a broken protection found out."""
+    """Give a run of a few seconds with these faults, to see a broken protection found out.
+
+    All its jobs are long: they live by the heartbeat, and a successor is still at work when a
+    frozen worker goes on.
+    """
     return Plan(
         seed=seed,
-        jobs=24,
-        seconds=2.0,
+        jobs=6,
+        seconds=1.0,
         faults=faults,
         poison=0,
-        long=2,
+        long=6,
         lease_seconds=3.0,
-        max_attempts=4,
+        max_attempts=2,
         away_seconds=2.0,
         gap_seconds=0.0,
     )
