@@ -6,7 +6,6 @@ the next moment are whole. Times are of the machine's monotonic clock, which all
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._entries: list[Entry] = []
+        self._read = 0  # bytes
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def note(self, event: str, **facts: Any) -> None:
@@ -37,11 +38,16 @@ class Journal:
 
     def entries(self, *events: str) -> list[Entry]:
         """Give what was noted so far, of these events or of all."""
+        self._read_on()
         wanted = set(events)
-        return [entry for entry in self._read() if not wanted or entry.event in wanted]
+        return [entry for entry in self._entries if not wanted or entry.event in wanted]
 
-    def _read(self) -> Iterator[Entry]:
-        with self._path.open() as lines:
-            for line in lines:
-                if line.endswith("\n"):  # else it is being written
-                    yield Entry(**json.loads(line))
+    def _read_on(self) -> None:
+        """Read what has come since the last time, a line that is being written excepted."""
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._entries.append(Entry(**json.loads(line)))
+                self._read += len(line)

@@ -68,7 +68,7 @@ def full(seed: int) -> Plan:
         lease_seconds=10.0,
         max_attempts=6,
         away_seconds=15.0,
-        gap_seconds=2.0,
+        gap_seconds=4.5,
         strict=True,
     )
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from common.clock import monotonic
@@ -70,12 +71,13 @@ async def _settle(world: World) -> list[str]:
         return await unsettled(world) == 0
 
     async def swept() -> bool:
+        for path in world.stores.s3_folder.rglob("*"):
+            with suppress(FileNotFoundError):  # swept
+                os.utime(path, (0, 0))
         books = await read_books(world)
         return not await asyncio.to_thread(list_bucket) - books.named
 
     unquiet = await _within(quiet, "jobs or deliveries have not ended", SETTLE_SECONDS)
-    for path in world.stores.s3_folder.rglob("*"):
-        os.utime(path, (0, 0))
     return unquiet + await _within(swept, "orphans are not swept", SWEPT_SECONDS)
 
 

@@ -10,7 +10,7 @@ from tests.chaos.inside import breaking, dispatcher, gateway, worker
 from tests.chaos.inside.surroundings import BROKEN
 
 if __name__ == "__main__":
-    {"worker": worker, "dispatcher": dispatcher, "gateway": gateway}[sys.argv[1]].install()
-    if BROKEN:
+    if BROKEN:  # first: what is broken is hooked into too
         breaking.BREAKS[BROKEN]()
+    {"worker": worker, "dispatcher": dispatcher, "gateway": gateway}[sys.argv[1]].install()
     main()
