@@ -29,7 +29,7 @@ from worker.orphans import OrphanWalk
 from worker.presence import Presence
 from worker.rest import rest
 
-ROWS: Final = 200  # that one statement deletes, with all that hangs on them: some ten milliseconds
+ROWS: Final = 200  # that one statement deletes, with all that hangs on them: tens of milliseconds
 JOBS: Final = 50  # whose pictures go together: some hundred requests to the store
 # Of each kind in a round, so that a backlog of one kind keeps no other waiting.
 BATCHES: Final = 50
