@@ -9,7 +9,8 @@ from tests.chaos.clients import Told
 from tests.chaos.orders import Order
 from tests.chaos.receiver import Call
 
-SIGKILL, SIGTERM = -9, -15
+# Of those asked to leave: in order, by the signal, or as a shell would say that.
+LEFT = {0, -15, 128 + 15}
 EVENTS = {"succeeded": "job.succeeded", "failed": "job.failed", "canceled": "job.canceled"}
 STATUSES = {"succeeded": "success", "failed": "failed", "canceled": "failed"}
 # What a job may have failed of, all attempts used up; anything else is a fault of ours.
@@ -156,5 +157,5 @@ def _ends_of_processes(books: Books) -> Iterator[str]:
         if entry.event != "ended" or entry.facts["child"] in killed:
             continue
         child, code = entry.facts["child"], entry.facts["code"]
-        if child not in asked or code not in {0, SIGTERM}:
+        if child not in asked or code not in LEFT:
             yield f"{entry.facts['name']} (process {child}) ended by itself with {code}"
