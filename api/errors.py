@@ -3,17 +3,15 @@
 from typing import Any, Final
 
 import structlog
-from asyncpg import InterfaceError, InternalClientError, PostgresError
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answer import json_answer, note_outcome
 from api.refusals import RefusalError, error_body
-from common.database import is_unavailable
+from common.database import DATABASE_ERRORS, is_unavailable
 from common.domain.errors import (
     ConflictError,
     InvalidNameError,
@@ -25,15 +23,6 @@ from common.domain.errors import (
 UNAVAILABLE: Final = 503
 RETRY_AFTER: Final = {"retry-after": "2"}
 TRY_AGAIN: Final = "Nothing was recorded that you were not told of; try again in a few seconds."
-
-# Whatever the way to Postgres raises; `is_unavailable` tells which of it is our own mistake.
-DATABASE_TROUBLES: Final = (
-    SQLAlchemyError,
-    PostgresError,
-    InterfaceError,
-    InternalClientError,
-    OSError,
-)
 
 # Errors written for callers, by the status they get; 200 is what v3 clients expect.
 STATUS_OF_OURS: Final = {
@@ -52,7 +41,7 @@ def add_error_handlers(app: FastAPI) -> None:
     for ours in STATUS_OF_OURS:
         app.add_exception_handler(ours, _told)
     app.add_exception_handler(StorageUnavailableError, _storage_away)
-    for trouble in DATABASE_TROUBLES:
+    for trouble in DATABASE_ERRORS:
         app.add_exception_handler(trouble, _database_away)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _unreadable)

@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from common.direct import DirectConnection, DirectStatements
 from common.direct_pool import DirectPool
-from common.postgres_watch import PostgresWatch, is_unavailable
+from common.postgres_watch import DATABASE_ERRORS, PostgresWatch, is_unavailable
 from common.settings import DatabaseSettings
 
-__all__ = ["Database", "is_unavailable"]
+__all__ = ["DATABASE_ERRORS", "Database", "is_unavailable"]
 
 SECONDS_TO_MILLISECONDS = 1000
 # The longest a server that is there takes to let a new connection in and to say one thing.

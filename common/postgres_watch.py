@@ -28,6 +28,7 @@ from sqlalchemy.exc import (
     IntegrityError,
     NotSupportedError,
     ProgrammingError,
+    SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -42,6 +43,15 @@ LEAVING: Final = (
     CannotConnectNowError,
     CrashShutdownError,
     PostgresConnectionError,
+)
+
+# All that the ways to Postgres raise; `is_unavailable` tells which of it is not our own mistake.
+DATABASE_ERRORS: Final = (
+    SQLAlchemyError,
+    PostgresError,
+    InterfaceError,
+    InternalClientError,
+    OSError,
 )
 
 log = structlog.get_logger(__name__)

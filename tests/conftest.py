@@ -13,6 +13,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from redis.asyncio import Redis
+from sqlalchemy import make_url
 from types_boto3_s3 import S3Client
 
 from common.domain.errors import ConfigurationError
@@ -23,6 +24,7 @@ from deploy.local.postgres import PostgresServer
 from deploy.local.processes import Supervisor
 from deploy.local.redis import RedisServer
 from deploy.local.s3 import S3Server
+from tests.tcp_proxy import Proxy, proxy
 
 TEMPLATE = "template_migrated"
 
@@ -91,6 +93,15 @@ async def database_url(servers: Servers, template_database: str) -> AsyncIterato
         await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     finally:
         await admin.close()
+
+
+@pytest.fixture
+async def line(database_url: str) -> AsyncIterator[Proxy]:
+    """Give a way to the server of that database that can stall."""
+    port = make_url(database_url).port
+    assert port is not None
+    async with proxy(port) as line:
+        yield line
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.connections import port_of, serving
+
 CHUNK_BYTES = 65_536
 
 
@@ -63,19 +65,6 @@ class Proxy:
 async def proxy(target: int) -> AsyncIterator[Proxy]:
     """Stand before the server on port `target` of loopback while the block lasts."""
     line = Proxy(target)
-    serving: set[asyncio.Task[None]] = set()
-
-    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(line.serve(reader, writer))
-        serving.add(task)
-        task.add_done_callback(serving.discard)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    line.port = server.sockets[0].getsockname()[1]
-    try:
+    async with serving(line.serve) as server:
+        line.port = port_of(server)
         yield line
-    finally:
-        server.close()
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)

@@ -21,7 +21,6 @@ class Member:
 
     def __init__(self, child: Child, journal: Journal, logs: Path) -> None:
         self.child = child
-        self.pids: list[int] = []  # all that ever filled it
         self._journal = journal
         self._log = logs / f"{child.name}.log"
         self._wanted = False
@@ -92,7 +91,6 @@ class Member:
     async def _start(self) -> None:
         with self._log.open("ab") as output:
             self._process = await spawn(self.child, output)
-        self.pids.append(self.pid)
         self._journal.note("started", name=self.name, child=self.pid)
 
     async def _keep(self) -> None:

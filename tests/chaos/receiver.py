@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from tests.connections import port_of, serving
+
 MISBEHAVED = 0.2
 SLOW_SECONDS = 1.5
 HANGING_SECONDS = 30.0
@@ -28,8 +30,8 @@ class Call:
 class Receiver:
     """Answers, and keeps what came."""
 
-    def __init__(self, port: int, seed: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/hook"
+    def __init__(self, seed: int) -> None:
+        self.url = ""  # known once somebody listens
         self.calls: list[Call] = []
         self.unverified = 0
         self.misbehaved = 0
@@ -97,18 +99,7 @@ async def _read(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes]:
 @asynccontextmanager
 async def receiving(seed: int) -> AsyncIterator[Receiver]:
     """Listen on a free port while the block lasts."""
-    serving: set[asyncio.Task[None]] = set()
-    holder: list[Receiver] = []
-
-    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(holder[0].serve(reader, writer))
-        serving.add(task)
-        task.add_done_callback(serving.discard)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    holder.append(Receiver(server.sockets[0].getsockname()[1], seed))
-    async with server:
-        yield holder[0]
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
+    receiver = Receiver(seed)
+    async with serving(receiver.serve) as server:
+        receiver.url = f"http://127.0.0.1:{port_of(server)}/hook"
+        yield receiver

@@ -15,8 +15,6 @@ from tests.chaos.recovery import Recovery
 class Outcome:
     """What a run showed."""
 
-    plan: Plan
-    seconds: float
     lines: list[tuple[str, str]]
     violations: list[str]
 
@@ -48,7 +46,7 @@ def outcome(
     if plan.strict:
         late = [f"{r.kind}: {r.longest:.2f} s" for r in recovered if not r.kept]
         violations = [*violations, *(f"slower than promised: {told}" for told in late)]
-    return Outcome(plan, seconds, lines, violations)
+    return Outcome(lines, violations)
 
 
 def _faults(books: Books) -> list[tuple[str, str]]:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.connections import port_of, serving
+
 DEADLINE_SECONDS = 20.0
 
 
@@ -44,8 +46,8 @@ class Reply:
 class Receiver:
     """Gives the replies it was handed, in turn, and 200 when there are none left."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/hook"
+    def __init__(self) -> None:
+        self.url = ""  # known once somebody listens
         self.replies: deque[Reply] = deque()
         self.requests: list[Received] = []
         self.dropped = 0  # connections the sender gave up while it was being answered
@@ -111,18 +113,7 @@ async def _gone(reader: asyncio.StreamReader, seconds: float) -> bool:
 @asynccontextmanager
 async def receiving() -> AsyncIterator[Receiver]:
     """Listen on a free port while the block lasts."""
-    holder: list[Receiver] = []
-    serving: set[asyncio.Task[None]] = set()
-
-    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(holder[0].serve(reader, writer))
-        serving.add(task)
-        task.add_done_callback(serving.discard)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    holder.append(Receiver(server.sockets[0].getsockname()[1]))
-    async with server:
-        yield holder[0]
-        for task in serving:  # those that hold their answer back for ever
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
+    receiver = Receiver()
+    async with serving(receiver.serve) as server:
+        receiver.url = f"http://127.0.0.1:{port_of(server)}/hook"
+        yield receiver

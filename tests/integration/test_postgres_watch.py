@@ -19,7 +19,7 @@ from deploy.local.ports import free_port
 from deploy.local.postgres import PostgresServer
 from deploy.local.processes import Supervisor
 from tests.integration.freezing import frozen
-from tests.tcp_proxy import Proxy, proxy
+from tests.tcp_proxy import Proxy
 
 DEADLINE_SECONDS: Final = 60
 POOL_SIZE: Final = 2
@@ -61,14 +61,6 @@ async def in_a_transaction(database: Database) -> object:
 async def slowly(database: Database) -> object:
     async with database.direct() as connection:
         return await connection.execute(SLOW, {})
-
-
-@pytest.fixture
-async def line(database_url: str) -> AsyncIterator[Proxy]:
-    port = make_url(database_url).port
-    assert port is not None
-    async with proxy(port) as line:
-        yield line
 
 
 @pytest.fixture

@@ -24,14 +24,6 @@ MANY = 60
 
 
 @pytest.fixture
-async def line(database_url: str) -> AsyncIterator[Proxy]:
-    port = make_url(database_url).port
-    assert port is not None
-    async with proxy(port) as line:
-        yield line
-
-
-@pytest.fixture
 def opening(
     database_url: str, redis_url: str, bucket: StorageSettings, line: Proxy
 ) -> Callable[..., Settings]:

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.connections import serving
 from tests.integration.worker.engine import SOCKET
 
 DEADLINE_SECONDS = 30.0
@@ -91,15 +93,5 @@ async def _left(reader: asyncio.StreamReader, hold: asyncio.Event) -> bool:
 async def open_studio(folder: Path) -> AsyncIterator[Studio]:
     """Answer the engines that look for a studio in `folder` while the block lasts."""
     studio = Studio(folder)
-    serving: set[asyncio.Task[None]] = set()
-
-    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(studio.serve(reader, writer))
-        serving.add(task)
-        task.add_done_callback(serving.discard)
-
-    async with await asyncio.start_unix_server(serve, folder / SOCKET):
+    async with serving(studio.serve, partial(asyncio.start_unix_server, path=folder / SOCKET)):
         yield studio
-        for task in serving:  # those that are held
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
