@@ -8,6 +8,7 @@ InfillError
 │   ├── UnsupportedRequestError   the chosen model cannot do what was asked
 │   ├── RunTimeExceededError      the attempt took longer than a job may
 │   ├── InvalidNameError          a tenant or a key cannot be called that
+│   ├── InvalidLimitsError        a plan or a tenant cannot have these limits
 │   ├── NotFoundError             there is nothing of that name or number
 │   └── ConflictError             what is there already stands in the way
 ├── TransientError              trying again may help
@@ -23,6 +24,7 @@ InfillError
 operator's log only and may hold what a tenant must not see (addresses, inner errors).
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from common.domain.job import Claim
@@ -82,6 +84,16 @@ class InvalidNameError(PermanentError):
     """A tenant or a key cannot be called that."""
 
     code = "invalid_name"
+
+
+class InvalidLimitsError(PermanentError):
+    """A plan or a tenant cannot have these limits; `problems` says of each what would be right."""
+
+    code = "invalid_limits"
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name} {problem}" for name, problem in problems.items()))
+        self.problems = dict(problems)
 
 
 class NotFoundError(PermanentError):

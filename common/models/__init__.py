@@ -2,18 +2,28 @@
 
 from common.models.deliveries import Delivery, DeliveryAttempt
 from common.models.installation import Installation
-from common.models.jobs import Job, UsageEntry, Worker
+from common.models.jobs import Job, Worker
+from common.models.operators import AdminKey, AuditEntry
 from common.models.schema import Table
-from common.models.tenants import ApiKey, Tenant, WebhookSecret
+from common.models.shares import TenantQueue, TenantShare
+from common.models.tenants import ApiKey, Plan, Tenant, WebhookSecret
+from common.models.usage import DailyUsage, UnfoldedUsage, UsageEntry
 
 __all__ = [
+    "AdminKey",
     "ApiKey",
+    "AuditEntry",
+    "DailyUsage",
     "Delivery",
     "DeliveryAttempt",
     "Installation",
     "Job",
+    "Plan",
     "Table",
     "Tenant",
+    "TenantQueue",
+    "TenantShare",
+    "UnfoldedUsage",
     "UsageEntry",
     "WebhookSecret",
     "Worker",

@@ -1,4 +1,4 @@
-"""Jobs, what they cost, and who works on them."""
+"""Jobs, and who works on them."""
 
 from datetime import datetime
 from typing import Any
@@ -54,10 +54,11 @@ class Job(Table):
             "(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease_while_running"
         ),
         CheckConstraint("(state = 'succeeded') = (result IS NOT NULL)", name="result_if_succeeded"),
-        # What a claim reads, in the order it takes: one queue's waiting jobs and nothing else.
+        # What a claim reads, in the order it takes: one tenant's waiting jobs in one queue.
         # `available_at` is a key, so that those whose time has not come cost no look at their rows.
         Index(
             "ix_jobs_queued",
+            "tenant_id",
             "queue",
             text("priority DESC"),
             "id",
@@ -68,6 +69,7 @@ class Job(Table):
         Index(
             "ix_jobs_lease",
             "lease_expires_at",
+            postgresql_include=["tenant_id", "queue", "cost"],
             postgresql_where=text("state = 'running'"),
         ),
         # Who has waited too long.
@@ -101,25 +103,6 @@ class Job(Table):
         ),
         {"postgresql_with": VACUUMED_OFTEN},
     )
-
-
-class UsageEntry(Table):
-    """What a succeeded job cost; written with its result, never changed.
-
-    It outlives the job, so it carries no foreign key to it.
-    """
-
-    __tablename__ = "usage_entries"
-
-    job_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
-    model: Mapped[str]
-    images: Mapped[int] = mapped_column(SmallInteger)
-    megapixel_steps: Mapped[float]
-    gpu_milliseconds: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-    __table_args__ = (Index(None, "tenant_id", "created_at"),)
 
 
 class Worker(Table):

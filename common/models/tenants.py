@@ -1,22 +1,41 @@
-"""Who owns what: tenants, their API keys and their webhook secrets."""
+"""Who owns what: plans, tenants, their API keys and their webhook secrets."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, Identity, LargeBinary, func
+from sqlalchemy import ForeignKey, Identity, LargeBinary, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.models.schema import Table
 
 
+class Plan(Table):
+    """What a kind of tenant may use: see `common.domain.limits.Limits`."""
+
+    __tablename__ = "plans"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    limits: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class Tenant(Table):
-    """One customer; every other row belongs to one."""
+    """One customer; every other row belongs to one.
+
+    `limits` are what was agreed with this tenant: they have the say over the plan's. A tenant that
+    is being deleted (`deleting_at`) is disabled until nothing of it is left, its row included.
+    """
 
     __tablename__ = "tenants"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    plan_id: Mapped[int] = mapped_column(ForeignKey("plans.id"), index=True)
+    limits: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     disabled_at: Mapped[datetime | None]
+    deleting_at: Mapped[datetime | None]
 
 
 class ApiKey(Table):
@@ -30,6 +49,7 @@ class ApiKey(Table):
     digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     last_four: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_used_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
 

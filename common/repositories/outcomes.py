@@ -31,7 +31,7 @@ from common.direct import Executor
 from common.domain.delivery import Event
 from common.domain.job import WORKER_LOST, Claim, JobState, sources
 from common.domain.record import JobResult
-from common.models import Delivery, Job, UsageEntry
+from common.models import Delivery, Job, UnfoldedUsage, UsageEntry
 from common.repositories.columns import from_now, is_one_of
 
 SECONDS_TO_MILLISECONDS = 1000
@@ -131,8 +131,8 @@ def _tell(ended: CTE, event: Event, *others: CTE) -> Select[Any]:
     )
 
 
-def _charge(ended: CTE) -> CTE:
-    return (
+def _charge(ended: CTE) -> tuple[CTE, CTE]:
+    charged = (
         insert(UsageEntry)
         .from_select(
             ["job_id", "tenant_id", "model", "images", "megapixel_steps", "gpu_milliseconds"],
@@ -141,12 +141,19 @@ def _charge(ended: CTE) -> CTE:
                 ended.c.tenant_id,
                 ended.c.request["model"].astext,
                 bindparam("charged_images", type_=SmallInteger()),
-                ended.c.cost,
+                cast(ended.c.cost, UsageEntry.megapixel_steps.type),
                 bindparam("charged_milliseconds", type_=BigInteger()),
             ),
         )
+        .returning(UsageEntry.job_id, UsageEntry.tenant_id)
         .cte("charged")
     )
+    unfolded = (
+        insert(UnfoldedUsage)
+        .from_select(["job_id", "tenant_id"], select(charged.c.job_id, charged.c.tenant_id))
+        .cte("unfolded")
+    )
+    return charged, unfolded
 
 
 _FENCE = (
@@ -161,7 +168,7 @@ _SUCCEEDED = _end(
     error_code=None,  # of an attempt before this one
     error_message=None,
 )
-_SUCCEED = _tell(_SUCCEEDED, Event.SUCCEEDED, _charge(_SUCCEEDED))
+_SUCCEED = _tell(_SUCCEEDED, Event.SUCCEEDED, *_charge(_SUCCEEDED))
 _FAIL = _tell(
     _end(
         JobState.FAILED,

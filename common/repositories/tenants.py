@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import func, insert, literal, or_, select, true, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.models import ApiKey, Tenant, WebhookSecret
+from common.models import ApiKey, Plan, Tenant, TenantShare, WebhookSecret
 from common.repositories.columns import from_now
+
+# The plan there is in every installation: no limits, until an operator sets some.
+DEFAULT_PLAN: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +37,32 @@ class ApiKeyRecord:
     revoked_at: datetime | None
 
 
-async def create_tenant(connection: AsyncConnection, name: str) -> int | None:
-    """Create a tenant and give its id; None if the name is taken."""
-    statement = (
+async def create_tenant(
+    connection: AsyncConnection, name: str, *, plan: str = DEFAULT_PLAN
+) -> int | None:
+    """Create a tenant on a plan, with its share; give its id, None if the name is taken."""
+    theirs = select(Plan.id, Plan.limits).where(Plan.name == plan).cte("theirs")
+    made = (
         postgresql.insert(Tenant)
-        .values(name=name)
+        .from_select(["name", "plan_id"], select(literal(name), theirs.c.id))
         .on_conflict_do_nothing(index_elements=[Tenant.name])
         .returning(Tenant.id)
+        .cte("made")
     )
-    return (await connection.execute(statement)).scalar()
+    share = (
+        insert(TenantShare)
+        .from_select(
+            ["tenant_id", "weight", "max_running", "max_running_per_queue"],
+            select(
+                made.c.id,
+                func.coalesce(theirs.c.limits["weight"].as_float(), 1.0),
+                theirs.c.limits["max_running"].as_integer(),
+                theirs.c.limits["max_running_per_queue"].as_integer(),
+            ).join_from(made, theirs, true()),
+        )
+        .returning(TenantShare.tenant_id)
+    )
+    return (await connection.execute(share)).scalar()
 
 
 async def find_tenant(connection: AsyncConnection, name: str) -> int | None:

@@ -1,0 +1,113 @@
+"""What a tenant may use: its plan's limits, and what was agreed with this tenant beside them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Self
+
+from common.domain.errors import InvalidLimitsError
+
+# Postgres's integer: what the counters that are held against these limits can reach.
+LARGEST: Final = 2**31 - 1
+# A tenant with a quota has no more waiting jobs than can be added up for each of its requests.
+MOST_QUEUED_UNDER_QUOTA: Final = 100_000
+# Fair shares apart by more than this leave the smaller tenant with nothing one could notice.
+LIGHTEST: Final = 0.001
+HEAVIEST: Final = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one tenant may use; None is no limit.
+
+    `weight` is its share of the GPUs beside other tenants with work: one of weight 2 gets twice
+    what one of weight 1 gets. `max_running` counts its jobs at work in all queues,
+    `max_running_per_queue` those in any one. `max_pixels` is width × height of one image.
+    `models` are the names it may use. A credit is a megapixel-step (`GenerationRequest.cost`),
+    a month one of the calendar, in UTC.
+    """
+
+    weight: float = 1.0
+    requests_per_minute: int | None = None
+    max_queued: int | None = None
+    max_running: int | None = None
+    max_running_per_queue: int | None = None
+    max_pixels: int | None = None
+    max_inference_steps: int | None = None
+    models: tuple[str, ...] | None = None
+    monthly_credits: float | None = None
+
+    @classmethod
+    def from_json(cls, *stored: Mapping[str, Any]) -> Self:
+        """Read what is stored; the later of `stored` has the say where both speak.
+
+        Raises:
+            InvalidLimitsError: names every entry that is unknown or cannot be, and what could.
+        """
+        merged = {name: value for part in stored for name, value in part.items()}
+        _check(merged)
+        if merged.get("models") is not None:
+            merged["models"] = tuple(merged["models"])
+        limits = cls(**merged)
+        limits._check_quota()
+        return limits
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the form to store: only what differs from no limit at all."""
+        unlimited = Limits()
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if value != getattr(unlimited, name)
+        }
+
+    def _check_quota(self) -> None:
+        queued = self.max_queued
+        if self.monthly_credits is not None and (
+            queued is None or queued > MOST_QUEUED_UNDER_QUOTA
+        ):
+            raise InvalidLimitsError(
+                {
+                    "monthly_credits": "needs a max_queued of at most "
+                    f"{MOST_QUEUED_UNDER_QUOTA}: what waits is counted in at every request"
+                }
+            )
+
+
+NAMES: Final = frozenset(field.name for field in fields(Limits))
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    wrong = {}
+    for name, value in given.items():
+        if name not in NAMES:
+            wrong[name] = f"is no limit; there are: {', '.join(sorted(NAMES))}"
+        elif problem := _problem(name, value):
+            wrong[name] = problem
+    if wrong:
+        raise InvalidLimitsError(wrong)
+
+
+def _problem(name: str, value: Any) -> str | None:
+    match name:
+        case "weight":
+            good = _is_number(value) and LIGHTEST <= value <= HEAVIEST
+            return None if good else f"must be a number from {LIGHTEST} to {HEAVIEST:g}"
+        case "monthly_credits":
+            good = value is None or (_is_number(value) and value >= 0)
+            return None if good else "must be null or a number, 0 or more"
+        case "models":
+            good = value is None or _are_names(value)
+            return None if good else "must be null or a list of the names of models"
+        case _:
+            lowest = 0 if name == "max_queued" else 1
+            good = value is None or (type(value) is int and lowest <= value <= LARGEST)
+            return None if good else f"must be null or a whole number from {lowest} to {LARGEST}"
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in {int, float} and math.isfinite(value)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
