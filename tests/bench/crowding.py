@@ -33,7 +33,7 @@ FROM generate_series(1, $2::bigint) AS n, unnest($1::bigint[]) AS tenant
 """
 QUEUES: Final = """
 INSERT INTO tenant_queues (tenant_id, queue, has_ready, backlog)
-SELECT tenant_id, queue, true, sum(cost) FROM jobs GROUP BY tenant_id, queue
+SELECT tenant_id, queue, true, sum(cost) FROM jobs WHERE state = 'queued' GROUP BY tenant_id, queue
 """
 
 
@@ -41,7 +41,7 @@ async def crowd(url: str, *, jobs: int, tenants: int) -> int:
     """Let three quarters of the jobs be one tenant's, and the others share the rest; give it."""
     keeper = await asyncpg.connect(url)
     try:
-        hog, *others = await _tenants(keeper, {f"tenant-{n}": 1.0 for n in range(tenants)})
+        hog, *others = await make_tenants(keeper, {f"tenant-{n}": 1.0 for n in range(tenants)})
         of_hog = round(jobs * HOG_PART)
         await _fill(keeper, [hog], of_hog)
         await _fill(keeper, others, (jobs - of_hog) // len(others))
@@ -55,7 +55,7 @@ async def weigh(url: str, *, jobs: int) -> dict[int, float]:
     """Give each of three tenants so many jobs; give their weights."""
     keeper = await asyncpg.connect(url)
     try:
-        tenants = await _tenants(keeper, WEIGHTS)
+        tenants = await make_tenants(keeper, WEIGHTS)
         await _fill(keeper, tenants, jobs)
         await _settle(keeper)
         found = await keeper.fetch("SELECT tenant_id, weight FROM tenant_shares")
@@ -68,12 +68,13 @@ async def newcomers(url: str, number: int) -> list[int]:
     """Make tenants that have asked for nothing yet."""
     keeper = await asyncpg.connect(url)
     try:
-        return await _tenants(keeper, {f"newcomer-{n}": 1.0 for n in range(number)})
+        return await make_tenants(keeper, {f"newcomer-{n}": 1.0 for n in range(number)})
     finally:
         await keeper.close()
 
 
-async def _tenants(keeper: asyncpg.Connection, weights: Mapping[str, float]) -> list[int]:
+async def make_tenants(keeper: asyncpg.Connection, weights: Mapping[str, float]) -> list[int]:
+    """Make tenants of these names and weights; give their ids in rising order."""
     rows = await keeper.fetch(TENANTS, list(weights), list(weights.values()))
     return sorted(row["tenant_id"] for row in rows)
 
