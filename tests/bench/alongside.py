@@ -17,7 +17,7 @@ from common.repositories.readings import read_job
 from common.repositories.submission import record_job
 from common.repositories.sweeping import (
     count_jobs,
-    count_waiting,
+    count_servable,
     requeue_expired,
     requeue_expired_deliveries,
 )
@@ -104,6 +104,6 @@ class Alongside:
                 await requeue_expired(connection, limit=BATCH)
                 await fail_abandoned(connection, limit=BATCH)
                 await requeue_expired_deliveries(connection, limit=BATCH)
-                await count_waiting(connection, [QUEUE], at_most=100)
+                await count_servable(connection, [QUEUE], at_most=100)
                 await count_jobs(connection)
             await asyncio.sleep(SWEEP_PAUSE_SECONDS)
