@@ -178,15 +178,6 @@ async def test_an_entry_whose_transaction_was_slow_is_not_passed_over(books: Boo
     assert line.jobs == 2
 
 
-async def _somebody_waits(books: Books) -> bool:
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    async with books.database.statement() as connection:
-        return bool((await connection.execute(text(waiting))).scalar())
-
-
 async def test_two_who_fold_at_once_share_the_work(books: Books) -> None:
     for _ in range(6):
         await use(books)
@@ -194,7 +185,7 @@ async def test_two_who_fold_at_once_share_the_work(books: Books) -> None:
         assert await fold_usage(connection, limit=3) == 3
         other = asyncio.create_task(fold(books))
         # Held up by the total both add to, which only the server knows.
-        await until_ready(lambda: _somebody_waits(books), "nobody waits", 10)
+        await until_ready(books.somebody_waits, "who folds beside us", 10)
     assert await other == 3
     (row,) = await books.rows(DailyUsage)
     assert row["jobs"] == 6

@@ -20,6 +20,7 @@ from common.repositories.retention import find_place
 from common.settings import StorageSettings
 from common.storage import Storage
 from deploy.local.ports import LOOPBACK, free_port
+from deploy.local.readiness import until_ready
 from tests.integration.repositories.books import LONG_AGO, RESULT, Books
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.retention.leaving import (
@@ -223,10 +224,7 @@ async def test_a_job_being_recorded_while_its_tenant_goes_goes_along(
     async with shelf.database.transaction() as connection:
         await connection.execute(insertion)
         going = asyncio.create_task(shelf.go_round(retention))
-        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        async with asyncio.timeout(20), shelf.database.statement() as watching:
-            while not (await watching.execute(waiting)).scalar():
-                assert not going.done()
+        await until_ready(shelf.books.somebody_waits, "the deletion", 20)
     await going
     assert not await is_there(shelf.books)
     assert await shelf.job_ids() == []
