@@ -17,7 +17,7 @@ from common.domain.objects import MARKER_KEY
 from common.models import AuditEntry, Delivery, Job
 from common.repositories.outcomes import succeed
 from common.repositories.retention import find_place
-from common.settings import StorageSettings
+from common.settings import GatewaySettings, StorageSettings
 from common.storage import Storage
 from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.readiness import until_ready
@@ -120,7 +120,7 @@ async def test_nothing_is_touched_before_the_gateways_have_forgotten(
 ) -> None:
     job = await shelf.job(JobState.QUEUED)
     shelf.put(job.mask)
-    await leave(shelf.books, seconds_ago=erasure.FORGOTTEN_SECONDS - 20)
+    await leave(shelf.books, seconds_ago=GatewaySettings().auth_cache_seconds + 10)
     before = await everything(shelf.database)
     await shelf.go_round(retention)
     assert await everything(shelf.database) == before
