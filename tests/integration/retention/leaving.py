@@ -3,18 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select, text, update
 
 from common.database import Database
 from common.domain.delivery import DeliveryState
 from common.domain.job import JobState
-from common.models import AuditEntry, Installation, Table, Tenant, TenantShare
+from common.domain.objects import MARKER_KEY
+from common.models import AuditEntry, Installation, Job, Table, Tenant, TenantShare
 from common.repositories.outcomes import succeed
+from common.repositories.retention import find_place
 from common.repositories.tenants import add_api_key, add_webhook_secret
 from common.repositories.usage import fold_usage
 from tests.integration.repositories.books import LONG_AGO, RESULT, Books
+from tests.integration.repositories.conftest import make_tenant
 from tests.integration.repositories.test_retention import log_attempts
+from tests.integration.retention.shelf import Shelf
+from worker.retention import Retention
 
+FOR_EVER: dict[str, Any] = {
+    f"{kind}_seconds": 0 for kind in ("object", "job", "delivery", "attempt", "orphan")
+}
 Rows = Mapping[str, list[Any]]
 
 # What is of the installation, and what is kept of those who have gone.
@@ -82,3 +91,28 @@ async def is_there(books: Books) -> bool:
     async with books.database.statement() as connection:
         query = text("SELECT count(*) FROM tenants WHERE id = :id")
         return bool((await connection.execute(query, {"id": books.tenant_id})).scalar())
+
+
+async def states(books: Books) -> list[str]:
+    return [row["state"] for row in await books.rows(Job)]
+
+
+@pytest.fixture
+async def bob(database: Database) -> Books:
+    """Give a tenant nothing happens to."""
+    return await make_tenant(database, "bob")
+
+
+@pytest.fixture
+def retention(shelf: Shelf) -> Retention:
+    """Keep everything for ever: what goes, goes with its tenant."""
+    return shelf.retention(**FOR_EVER)
+
+
+@pytest.fixture(autouse=True)
+async def bucket_is_ours(shelf: Shelf) -> None:
+    """Let a dispatcher have been here before, so that the bucket has a name."""
+    async with shelf.database.statement() as connection:
+        place = await find_place(connection)
+    name = str(place.installation_id).encode()
+    shelf.s3.put_object(Bucket=shelf.bucket, Key=MARKER_KEY, Body=name)
