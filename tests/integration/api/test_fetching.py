@@ -137,12 +137,12 @@ async def test_estimates_come_from_measured_speed_and_place(gateway: Gateway) ->
     first = await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})
     assert first["tip"].startswith("Nothing has been measured yet")
     await gateway.draw(await gateway.claim(), seconds=21.0)  # a second for each unit
-    gateway.services.estimates._measured.clear()  # as if two seconds had passed
+    gateway.services.estimates.forget()  # as if two seconds had passed
     jobs = [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})] * 1
     jobs += [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})]
     assert [job["eta"] for job in jobs] == [21, 42]
     assert jobs[0]["tip"].startswith("Your job is on its way")
-    gateway.services.estimates._measured.clear()
+    gateway.services.estimates.forget()
     again = [(await gateway.post(f"fetch/{job['id']}"))["eta"] for job in jobs]
     assert again == [21, 42]
     await gateway.claim()
