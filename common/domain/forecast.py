@@ -33,14 +33,14 @@ class AtWork:
 class QueueReading:
     """What was read of a queue across its tenants: numbers alone, nobody's name.
 
-    `contenders` come by least virtual time, and may be the first of `ready_tenants` only.
+    `contenders` come by least virtual time; `unread_tenants` more are behind the last of them.
     `virtual_time` is the queue's own, `last_job_id` the latest recorded anywhere, `running` what
     each worker has of this queue. `engine_share` is the part of their time that the engines have
     for this queue, where their workers serve others too.
     """
 
     contenders: Sequence[Contender] = ()
-    ready_tenants: int = 0
+    unread_tenants: int = 0
     virtual_time: float = 0.0
     last_job_id: int = 0
     running: Sequence[AtWork] = ()
@@ -94,7 +94,7 @@ class Forecast:
         busy = max(1, len(reading.running))
         self._running = sum((each.load for each in reading.running), Load())
         self._claims_each = max(1.0, self._running.jobs / busy)  # held by each worker at work
-        unread = alike(reading.contenders, reading.ready_tenants - len(reading.contenders))
+        unread = alike(reading.contenders, reading.unread_tenants)
         self._contention = Contention(
             [*reading.contenders, *unread],
             virtual_time=reading.virtual_time,
@@ -159,8 +159,7 @@ class Forecast:
         first, reading = own.line.first_id, self._reading
         if first is None or first > reading.last_job_id or not reading.contenders:
             return None  # all it has came later
-        all_read = reading.ready_tenants <= len(reading.contenders)
-        if all_read or own.virtual_time <= reading.contenders[-1].virtual_time:
+        if not reading.unread_tenants or own.virtual_time <= reading.contenders[-1].virtual_time:
             return own.as_contender()
         return None
 

@@ -38,9 +38,11 @@ async def read_queue(connection: Executor, queue: str, *, silent_seconds: float)
     """Read one queue; a worker silent for longer than `silent_seconds` does not count."""
     values = {"of_queue": queue, "silent_seconds": -silent_seconds}
     row = (await connection.execute(_TOTALS, values)).first()
+    contenders, looked_at = await read_contenders(connection, queue)
     return QueueReading(
-        contenders=await read_contenders(connection, queue),
-        ready_tenants=row[0],
+        contenders=contenders,
+        # Some are known as ready that have nothing more: as many in proportion as among those read.
+        unread_tenants=round((row[0] - looked_at) * len(contenders) / max(1, looked_at)),
         virtual_time=row[1],
         last_job_id=row[2],
         running=await read_running(connection, queue),
@@ -50,13 +52,13 @@ async def read_queue(connection: Executor, queue: str, *, silent_seconds: float)
     )
 
 
-async def read_contenders(connection: Executor, queue: str) -> list[Contender]:
-    """Give the tenants with waiting work, the least served first, at most `CONTENDERS_READ`."""
+async def read_contenders(connection: Executor, queue: str) -> tuple[list[Contender], int]:
+    """Give the tenants with waiting work, the least served first, and how many were looked at."""
     rows = (await connection.execute(_CONTENDERS, {"of_queue": queue})).all()
     read = (
         contender(row[0], row[1], row[2], Load(row[4], row[5]), most_running=row[3]) for row in rows
     )
-    return [each for each in read if each is not None]
+    return [each for each in read if each is not None], len(rows)
 
 
 async def read_running(connection: Executor, queue: str) -> list[AtWork]:

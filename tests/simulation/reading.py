@@ -25,7 +25,6 @@ def read_queue(world: World) -> QueueReading:
     ]
     return QueueReading(
         contenders=[each for each in contenders if each is not None],
-        ready_tenants=len(ready),
         virtual_time=world.virtual_time,
         last_job_id=world.last_id,
         running=[

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.simulation.world import Account, Order, World
+from tests.simulation.world import LATEST_SUCCESSES, Account, Order, World
 
 SECONDS_PER_UNIT = 0.8
 SECONDS_PER_JOB = 1.5
@@ -24,9 +24,11 @@ class Scene:
     places: int = 1
 
     def world(self, seed: int) -> World:
-        """Give its beginning."""
+        """Give its beginning: some jobs have been drawn before, so the speed is known."""
         world = World(self.accounts(), workers=self.workers, places=self.places)
-        world.expect(self.orders(random.Random(seed)))
+        draw = random.Random(seed)
+        world.ended = [order(draw, 0.0, 0) for _ in range(LATEST_SUCCESSES)]
+        world.expect(self.orders(draw))
         return world
 
 
@@ -63,9 +65,7 @@ def _shared_orders(draw: random.Random) -> list[Order]:
     orders += list(batches(draw, 3, every=150, jobs=16, first=40))
     orders += list(batches(draw, 4, every=200, jobs=30, first=60))
     orders += list(batches(draw, 5, every=90, jobs=6, first=30))
-    orders += [
-        order(draw, draw.uniform(10, LASTS_SECONDS), 2, priority=5) for _ in range(30)
-    ]
+    orders += [order(draw, draw.uniform(10, LASTS_SECONDS), 2, priority=5) for _ in range(30)]
     orders += [order(draw, draw.uniform(10, LASTS_SECONDS), tenant) for tenant in range(100, 140)]
     return orders
 
