@@ -8,7 +8,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Double,
-    Float,
     Integer,
     Text,
     and_,
@@ -18,7 +17,8 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.types import NullType
 
 from common.direct import Executor
 from common.domain.forecast import AtWork, OwnReading
@@ -137,21 +137,15 @@ def _own_running() -> CTE:
     )
 
 
-def _all(column: Any, kind: Any, *order: Any) -> ColumnElement[Any]:
-    """Gather a column into an array; NULL where there are no rows."""
+def _all(column: Any, *order: Any) -> ColumnElement[Any]:
+    """Gather a column into an array, the list the driver gives; NULL where there are no rows."""
     gathered = aggregate_order_by(column, *order) if order else column
-    return select(func.array_agg(gathered, type_=ARRAY(kind))).scalar_subquery()
+    return select(func.array_agg(gathered, type_=NullType())).scalar_subquery()
 
 
 def _own_place() -> Any:
     stretches, running = _stretches(_waiting()), _own_running()
-    columns = (
-        (stretches.c.priority, Integer),
-        (stretches.c.first_id, BigInteger),
-        (stretches.c.last_id, BigInteger),
-        (stretches.c.jobs, BigInteger),
-        (stretches.c.work, Float),
-    )
+    columns = [stretches.c[name] for name in ("priority", "first_id", "last_id", "jobs", "work")]
     end_of_line = (
         select(Job.id)
         .where(*_WAITING)
@@ -169,10 +163,10 @@ def _own_place() -> Any:
             func.coalesce(TenantQueue.backlog, nothing),
             func.coalesce(TenantQueue.has_ready, literal_column("false")),
             MOST_RUNNING,
-            *(_all(column, kind, stretches.c.place) for column, kind in columns),
+            *(_all(column, stretches.c.place) for column in columns),
             end_of_line,
-            case((limited, _all(running.c.cost, Float))),
-            case((limited, _all(running.c.seconds, Float))),
+            case((limited, _all(running.c.cost))),
+            case((limited, _all(running.c.seconds))),
         )
         .select_from(asked)
         .outerjoin(TenantShare, TenantShare.tenant_id == asked.c.tenant_id)

@@ -2,7 +2,7 @@
 
 from statistics import quantiles
 
-from tests.simulation.asking import Answer, ask_all, estimate, whole_queue
+from tests.simulation.asking import Answer, ask_all, estimate, share_close, whole_queue
 from tests.simulation.scenarios import SCENES
 
 SEED = 1
@@ -10,8 +10,8 @@ SEED = 1
 
 def line(name: str, answers: list[Answer]) -> str:
     """Tell the shares within 30 %, and how eta and truth are to each other."""
-    stood = sum(each.is_close(each.as_things_stood) for each in answers) / len(answers)
-    ended = sum(each.is_close(each.in_the_end) for each in answers) / len(answers)
+    stood = share_close([(each.eta, each.as_things_stood) for each in answers])
+    ended = share_close([(each.eta, each.in_the_end) for each in answers])
     ratios = quantiles((each.eta / each.as_things_stood for each in answers), n=20)
     low, middle, high = ratios[0], ratios[9], ratios[18]
     return (

@@ -23,9 +23,15 @@ class Answer:
     as_things_stood: float
     in_the_end: float
 
-    def is_close(self, truth: float) -> bool:
-        """Whether it is within 30 %, or cannot be told from it in whole seconds."""
-        return abs(self.eta - truth) <= max(TOLERANCE * truth, ROUNDING_SECONDS)
+
+def is_close(eta: int, truth: float) -> bool:
+    """Whether it is within 30 %, or cannot be told from it in whole seconds."""
+    return abs(eta - truth) <= max(TOLERANCE * truth, ROUNDING_SECONDS)
+
+
+def share_close(told: list[tuple[int, float]]) -> float:
+    """Give the share of etas that are close to their truths."""
+    return sum(is_close(eta, truth) for eta, truth in told) / len(told)
 
 
 def estimate(world: World, order: Order) -> float:

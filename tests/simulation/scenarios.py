@@ -100,3 +100,21 @@ SCENES = (
     Scene("sixty tenants at once", _crowd_accounts, _crowd_orders, workers=6),
     Scene("calm", lambda: [Account(tenant) for tenant in range(12)], _calm_orders),
 )
+
+
+def few_accounts() -> list[Account]:
+    """Give six tenants with different weights and limits."""
+    weights, limits = (1.0, 1.0, 2.0, 4.0, 1.0, 1.0), {1: 1, 4: 2}
+    return [Account(tenant, weight, limits.get(tenant)) for tenant, weight in enumerate(weights)]
+
+
+def few_orders(draw: random.Random) -> list[Order]:
+    """Give a hog's burst, batches of the others, one of higher priority, within two minutes."""
+    jobs = {0: 60, 1: 8, 2: 14, 3: 20, 4: 10, 5: 4}
+    begin = {0: 0.0, 1: 6.0, 2: 15.0, 3: 40.0, 4: 60.0, 5: 90.0}
+    orders = [
+        order(draw, begin[tenant] + number * 0.1, tenant)
+        for tenant, many in jobs.items()
+        for number in range(many)
+    ]
+    return [*orders, order(draw, 100.0, 0, priority=5), order(draw, 101.0, 2, priority=3)]
