@@ -149,3 +149,10 @@ def test_those_held_back_with_little_left_are_soon_through() -> None:
     forecast = Forecast(reading(held, virtual_time=5000.0, engines=2))
     assert forecast.until_start(own(), Load(20, 200)) == pytest.approx(110, rel=0.05)
     assert forecast.until_start(own(), Load()) == pytest.approx(0.0, abs=10)
+
+
+def test_jobs_whose_time_has_not_come_are_not_counted_among_the_contenders() -> None:
+    hog = Contender(0.0, 1.0, Load(100, 1000))
+    later = own(4, has_ready=False)
+    assert later.as_contender() is None
+    assert Forecast(reading(hog)).until_start(later, Load(4, 40)) == pytest.approx(85.0)
