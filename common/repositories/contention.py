@@ -69,7 +69,7 @@ async def read_totals(connection: Executor, queue: str, *, silent_seconds: float
     """Count a queue's tenants and engines, and sum up its latest successes."""
     values = {"of_queue": queue, "silent_seconds": -silent_seconds}
     row = (await connection.execute(_TOTALS, values)).first()
-    return Totals(*row[:5], samples=Samples(*row[5:]))
+    return Totals(row[0], row[1], row[2], row[3], row[4], Samples(*row[5:]))
 
 
 async def read_contenders(connection: Executor, queue: str) -> tuple[list[Contender], int]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from common.domain.forecast import AtWork, OwnReading
+from common.domain.forecast import OwnReading
 from common.domain.job import JobState
 from common.domain.pace import Load
 from common.repositories import own_places
@@ -105,7 +105,8 @@ async def test_running_jobs_are_told_where_there_is_a_limit(
     assert (await look(books)).running == []
     await set_share(books, max_running_per_queue=2)
     (running,) = (await look(books)).running
-    assert running == AtWork(Load(1, 5.0), pytest.approx(30, abs=5))
+    assert running.load == Load(1, 5.0)
+    assert running.seconds == pytest.approx(30, abs=5)
 
 
 def test_the_limits_of_the_reading_are_in_the_statement() -> None:
