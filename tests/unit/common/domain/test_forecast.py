@@ -156,3 +156,10 @@ def test_jobs_whose_time_has_not_come_are_not_counted_among_the_contenders() -> 
     later = own(4, has_ready=False)
     assert later.as_contender() is None
     assert Forecast(reading(hog)).until_start(later, Load(4, 40)) == pytest.approx(85.0)
+
+
+def test_what_has_passed_since_the_reading_is_over() -> None:
+    forecast = Forecast(reading(running=[AtWork(JOB, 4.0)]))
+    assert forecast.until_start(own(), Load(), passed=2.0) == 4.0
+    assert forecast.until_start(own(), Load(), passed=8.0) == 0.0
+    assert forecast.until_end(own(), Load(), JOB, passed=8.0) == 10.0
