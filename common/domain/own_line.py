@@ -34,7 +34,8 @@ class OwnLine:
 
     The first of them are known one by one, then in `stretches` that grow with the distance; of a
     long line the end, up to `whole`, is known by its amount alone. `greatest_id` is that of any
-    waiting job. Jobs accepted after the reading are added one by one.
+    waiting job, `first_id` the least of those that were read, None if there are none. Jobs
+    accepted after the reading are added one by one.
     """
 
     def __init__(
@@ -47,17 +48,13 @@ class OwnLine:
             self._before.append(self._before[-1] + each.load)
         self._read = self._before[-1] if whole is None else whole
         self._greatest_id = greatest_id
+        self.first_id = min((each.first_id for each in stretches), default=None)
         self._added: dict[int, Stretch] = {}
 
     @property
     def whole(self) -> Load:
         """Give all that waits."""
         return sum((each.load for each in self._added.values()), self._read)
-
-    @property
-    def first_id(self) -> int | None:
-        """Give the least id among the jobs that were read, None if there are none."""
-        return min((each.first_id for each in self._stretches), default=None)
 
     @property
     def next_jobs(self) -> Load:

@@ -24,12 +24,13 @@ def line(name: str, answers: list[Answer]) -> str:
 
 def main() -> None:
     """Print a table."""
-    Console().print(
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(
         f"{'scene':<42}{'jobs':>6}{'stood':>10}{'ended':>10}{'p5':>8}{'p50':>6}{'p95':>6}"
     )
     for scene in SCENES:
         for name, how in ((scene.name, estimate), ("  by everyone's queue", whole_queue)):
-            Console().print(line(name, ask_all(scene.world(SEED), how)), markup=False)
+            console.print(line(name, ask_all(scene.world(SEED), how)), markup=False)
 
 
 main()
