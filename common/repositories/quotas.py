@@ -2,7 +2,8 @@
 
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Double, bindparam, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Double, bindparam, func, literal_column, select, type_coerce
+from sqlalchemy.types import NULLTYPE
 
 from common.direct import Executor
 from common.domain.job import JobState
@@ -37,6 +38,9 @@ _NOTHING: Final[ColumnElement[float]] = literal_column("0", Double())
 _WAITING: Final = (
     select(Job.cost)
     .where(_OF_TENANT, is_one_of(Job.state, {JobState.QUEUED}))
+    # The order of their index. Without one, a plan for any tenant and any limit may walk through
+    # everybody's waiting jobs in search of this one's.
+    .order_by(Job.queue, Job.priority.desc(), Job.id)
     .limit(bindparam("most", type_=BigInteger()))
     .subquery()
 )
@@ -47,7 +51,8 @@ _RUNNING_COST: Final = (
     .scalar_subquery()
 )
 _UNFINISHED: Final = select(
-    func.count().label("queued"), (_WAITING_COST + _RUNNING_COST).label("cost")
+    func.count().label("queued"),
+    type_coerce(_WAITING_COST + _RUNNING_COST, NULLTYPE).label("cost"),
 ).select_from(_WAITING)
 _RECORDED: Final = select(Job.id).where(
     _OF_TENANT, Job.idempotency_key == bindparam("key", type_=Job.idempotency_key.type)
