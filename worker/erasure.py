@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.domain.job import JobState
 from common.domain.objects import tenant_prefix
 from common.metrics import JOBS_ENDED
+from common.presence import Presence
 from common.repositories.erasure import (
     cancel_queued,
     delete_drained_tenant,
@@ -27,7 +28,6 @@ from common.repositories.erasure import (
 from common.repositories.retention import find_place
 from common.storage import Storage
 from worker.ownership import Ownership
-from worker.presence import Presence
 
 # By then every gateway has forgotten a disabled tenant's keys (`INFILL_AUTH_CACHE_SECONDS`), and
 # recorded what it had let in.

@@ -12,6 +12,7 @@ from common.clock import monotonic
 from common.database import Database
 from common.domain.job import JobState
 from common.metrics import JOBS, JOBS_ENDED
+from common.presence import Presence
 from common.repositories.locks import Lock
 from common.repositories.outcomes import Ended, fail_abandoned, fail_overdue
 from common.repositories.recounting import recount_backlogs, recount_running, wake_ready
@@ -28,7 +29,6 @@ from worker.announcer import Announcer
 from worker.duty import holding
 from worker.folding import fold_backlog
 from worker.grace import Grace
-from worker.presence import Presence
 from worker.rest import rest
 
 BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
