@@ -49,7 +49,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def _refused(request: Request, error: Any) -> Response:
     note_outcome(request, error.code)
-    return json_answer(error.body(), status=error.http_status)
+    return json_answer(error.body(), status=error.http_status, headers=error.headers)
 
 
 async def _told(request: Request, error: Any) -> Response:

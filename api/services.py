@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 
 from api.auth import KeyRing
 from api.estimate import Estimates
+from api.limits.quotas import Quotas
+from api.limits.rates import Rates
 from api.ringing import Ringer
 from common.broker.completion import CompletionListener
 from common.broker.connection import connect
@@ -35,6 +37,8 @@ class Services:
     storage: Storage
     guard: Guard
     keys: KeyRing
+    rates: Rates
+    quotas: Quotas
     estimates: Estimates
 
 
@@ -57,6 +61,7 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
         ringer = Ringer(Doorbell(redis, settings.redis))
         stack.push_async_callback(ringer.aclose)
         listener = CompletionListener(redis, _asking(database))
+        estimates = Estimates(database, silent_seconds=settings.jobs.lease_seconds)
         await stack.enter_async_context(_running(listener))
         yield Services(
             settings=settings,
@@ -68,7 +73,9 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             storage=storage,
             guard=guard,
             keys=KeyRing(database, settings.gateway),
-            estimates=Estimates(database, silent_seconds=settings.jobs.lease_seconds),
+            rates=Rates(redis),
+            quotas=Quotas(database, estimates),
+            estimates=estimates,
         )
 
 

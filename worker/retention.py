@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.database import Database
 from common.domain.errors import StorageUnavailableError
 from common.metrics import RETENTION_DELETED
+from common.presence import Presence
 from common.repositories.locks import Lock
 from common.repositories.retention import (
     choose_old_pictures,
@@ -26,7 +27,6 @@ from common.settings import RetentionSettings
 from common.storage import Storage
 from worker.duty import holding
 from worker.orphans import OrphanWalk
-from worker.presence import Presence
 from worker.rest import rest
 
 ROWS: Final = 200  # that one statement deletes, with all that hangs on them: tens of milliseconds

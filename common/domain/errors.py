@@ -9,6 +9,7 @@ InfillError
 │   ├── RunTimeExceededError      the attempt took longer than a job may
 │   ├── InvalidNameError          a tenant or a key cannot be called that
 │   ├── InvalidLimitsError        a plan or a tenant cannot have these limits
+│   ├── InvalidPeriodError        a report cannot be made of these days
 │   ├── NotFoundError             there is nothing of that name or number
 │   └── ConflictError             what is there already stands in the way
 ├── TransientError              trying again may help
@@ -91,6 +92,12 @@ class InvalidLimitsError(PermanentError):
     def __init__(self, problems: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{name} {problem}" for name, problem in problems.items()))
         self.problems = dict(problems)
+
+
+class InvalidPeriodError(PermanentError):
+    """A report cannot be made of these days: the last is before the first."""
+
+    code = "invalid_period"
 
 
 class NotFoundError(PermanentError):

@@ -53,6 +53,7 @@ class JobResult:
 class NewJob:
     """A job about to be recorded.
 
+    `priority` is its place among its tenant's own jobs: the higher is taken first.
     `request_digest` is the SHA-256 of the body as it came, so that a repeated
     `idempotency_key` can be told from one used for something else.
     """
@@ -64,6 +65,7 @@ class NewJob:
     inputs: dict[str, InputImage]
     base64: bool
     max_attempts: int
+    priority: int = 0
     webhook_url: str | None = None
     track_id: str | float | None = None
     idempotency_key: str | None = None

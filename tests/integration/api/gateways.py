@@ -1,5 +1,6 @@
 """Gateways for tests: the real application over real stores, and what workers do to its jobs."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from api.app import create_app
 from api.services import Services
 from common import tenancy
 from common.broker.completion import announce_ended
+from common.clock import monotonic
 from common.domain.job import Claim
 from common.domain.objects import result_key
 from common.domain.record import JobRecord, JobResult
@@ -110,6 +112,24 @@ class Gateway:
         async with self.services.database.statement() as connection:
             result = await connection.exec_driver_sql("SELECT count(*) FROM jobs")
             return int(result.scalar_one())
+
+    async def run(self, sql: str, *values: object) -> None:
+        """Change rows by hand."""
+        async with self.services.database.statement() as connection:
+            await connection.exec_driver_sql(sql, values)
+
+    async def set_limits(self, **limits: object) -> None:
+        """Agree limits with the tenant; the gateway hears of them at the next look-up."""
+        spelled = json.dumps(limits)
+        await self.run("UPDATE tenants SET limits = CAST($1::text AS jsonb)", spelled)
+        self.age_keys()
+
+    def age_keys(self) -> None:
+        """Let the time pass for which looked-up keys are trusted."""
+        keys = self.services.keys
+        for kept in (keys._callers, keys._unknown):
+            for fingerprint, (_, found) in list(kept.items()):
+                kept[fingerprint] = (monotonic() - 1, found)  # type: ignore[assignment] # as it was
 
     async def read_column(self, column: str, job_id: int) -> Any:
         """Read one column of a job's row."""

@@ -94,4 +94,6 @@ def literal(value: object) -> str:
         return "'{" + ", ".join(map(str, value)) + "}'"
     if value is None:
         return "NULL"
+    if isinstance(value, bytes):
+        return f"'\\x{value.hex()}'"
     return str(value) if isinstance(value, int | float) else f"'{value}'"

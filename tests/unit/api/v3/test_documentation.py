@@ -9,12 +9,12 @@ from api.v3.fields import Admission
 from api.v3.requests import read_body
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.unit.api.v3.test_requests import model
+from tests.unit.api.v3.test_requests import UNLIMITED, model
 
 
 @pytest.mark.parametrize("name", BODIES)
 def test_the_example_requests_are_right(name: str) -> None:
-    admission = Admission(Guard(OutboundSettings()), 100, model())
+    admission = Admission(Guard(OutboundSettings()), 100, model(), UNLIMITED)
     assert read_body(BODIES[name], REQUESTS[name], admission).width == 512
     assert set(REQUESTS[name]) - {"key"} <= {
         field.alias or key for key, field in BODIES[name].model_fields.items()
@@ -47,6 +47,8 @@ def test_the_schema_tells_the_limits() -> None:
     }
     assert kept["width"] == {"minimum": 64, "maximum": 1024, "multipleOf": 8}
     assert kept["samples"] == {"minimum": 1, "maximum": 4}
+    assert kept["height"] == kept["width"]
+    assert kept["priority"] == {"minimum": -100, "maximum": 100}
     assert kept["num_inference_steps"] == {"minimum": 1, "maximum": 51}
     assert kept["guidance_scale"] == {"minimum": 1, "maximum": 20}
     assert kept["strength"] == {"exclusiveMinimum": 0, "maximum": 1}

@@ -14,6 +14,7 @@ from api.v3.requests import (
 )
 from common.catalogue import ModelEntry
 from common.domain.generation import Endpoint
+from common.domain.limits import Limits
 from common.outbound import Guard
 from common.settings import OutboundSettings
 
@@ -21,6 +22,7 @@ URL = "https://example.com/a.png"
 PIXELS = b"\x89PNG pixels"
 SENT = base64.b64encode(PIXELS).decode()
 GOOD: dict[str, Any] = {"prompt": "a cat", "init_image": URL, "mask_image": URL}
+UNLIMITED = Limits()
 
 SIDE = "a multiple of 8 from 64 to 1024"
 TEXT = "text of 1 to 2000 characters, none of them NUL"
@@ -42,15 +44,21 @@ def model(*, safety_checker: bool = False) -> ModelEntry:
 
 
 def read(
-    fields: dict[str, Any], kind: type[DrawBody] = InpaintBody, *, safety_checker: bool = False
+    fields: dict[str, Any],
+    kind: type[DrawBody] = InpaintBody,
+    *,
+    safety_checker: bool = False,
+    limits: Limits = UNLIMITED,
 ) -> DrawBody:
-    admission = Admission(Guard(OutboundSettings()), 100, model(safety_checker=safety_checker))
-    return read_body(kind, fields, admission)
+    entry = model(safety_checker=safety_checker)
+    return read_body(kind, fields, Admission(Guard(OutboundSettings()), 100, entry, limits))
 
 
-def errors(fields: dict[str, Any], kind: type[DrawBody] = InpaintBody) -> Any:
+def errors(
+    fields: dict[str, Any], kind: type[DrawBody] = InpaintBody, *, limits: Limits = UNLIMITED
+) -> Any:
     with pytest.raises(InvalidFieldsError) as caught:
-        read(fields, kind)
+        read(fields, kind, limits=limits)
     body = caught.value.body()
     assert body["status"] == "error"
     assert body["messege"] == body["message"]
