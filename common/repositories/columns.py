@@ -30,6 +30,7 @@ JOB_COLUMNS: tuple[Any, ...] = (
     Job.started_at,
     Job.finished_at,
     Job.objects_deleted_at,
+    Job.priority,
 )
 
 
