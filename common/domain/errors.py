@@ -7,8 +7,9 @@ InfillError
 │   ├── InvalidImageError         the bytes are not an image we accept
 │   ├── UnsupportedRequestError   the chosen model cannot do what was asked
 │   ├── RunTimeExceededError      the attempt took longer than a job may
-│   ├── InvalidNameError          a tenant or a key cannot be called that
+│   ├── InvalidNameError          a tenant, a plan or a key cannot be called that
 │   ├── InvalidLimitsError        a plan or a tenant cannot have these limits
+│   ├── InvalidValueError         one value of an operator's cannot be
 │   ├── NotFoundError             there is nothing of that name or number
 │   └── ConflictError             what is there already stands in the way
 ├── TransientError              trying again may help
@@ -81,7 +82,7 @@ class RunTimeExceededError(PermanentError):
 
 
 class InvalidNameError(PermanentError):
-    """A tenant or a key cannot be called that."""
+    """A tenant, a plan or a key cannot be called that."""
 
     code = "invalid_name"
 
@@ -94,6 +95,17 @@ class InvalidLimitsError(PermanentError):
     def __init__(self, problems: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{name} {problem}" for name, problem in problems.items()))
         self.problems = dict(problems)
+
+
+class InvalidValueError(PermanentError):
+    """One value of an operator's cannot be; `problem` says what would be right of `field`."""
+
+    code = "invalid_value"
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+        self.problem = problem
 
 
 class NotFoundError(PermanentError):

@@ -110,4 +110,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _are_names(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
+    return isinstance(value, list | tuple) and all(
+        isinstance(name, str) and name.isprintable() and name for name in value
+    )

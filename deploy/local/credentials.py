@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from common.tenancy import create_tenant, is_live_key, issue_key, rotate_webhook_secret
+
 from common.database import Database
 from common.domain.errors import ConflictError
 from common.settings import Settings
-from common.tenancy import create_tenant, is_live_key, issue_key, rotate_webhook_secret
 from deploy.local.keyring import write_private
 
 TENANT = "local"

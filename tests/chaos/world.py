@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from common.tenancy import create_tenant, issue_key
 
 from common.database import Database
 from common.settings import Settings
 from common.settings.section import export
-from common.tenancy import create_tenant, issue_key
 from deploy.local.child import Child
 from deploy.local.neighbour import neighbour
 from deploy.local.ports import LOOPBACK, free_ports
