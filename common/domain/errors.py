@@ -9,6 +9,7 @@ InfillError
 │   ├── RunTimeExceededError      the attempt took longer than a job may
 │   ├── InvalidNameError          a tenant, a plan or a key cannot be called that
 │   ├── InvalidLimitsError        a plan or a tenant cannot have these limits
+│   ├── InvalidPeriodError        a report cannot be made of these days
 │   ├── InvalidValueError         one value of an operator's cannot be
 │   ├── NotFoundError             there is nothing of that name or number
 │   └── ConflictError             what is there already stands in the way
@@ -97,6 +98,10 @@ class InvalidLimitsError(PermanentError):
         self.problems = dict(problems)
 
 
+class InvalidPeriodError(PermanentError):
+    """A report cannot be made of these days: the last is before the first."""
+
+    code = "invalid_period"
 class InvalidValueError(PermanentError):
     """One value of an operator's cannot be; `problem` says what would be right of `field`."""
 

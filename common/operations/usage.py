@@ -1,0 +1,65 @@
+"""What was used: the report an operator charges by, and its form as a table."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import astuple, fields
+from datetime import date
+from decimal import Decimal
+from io import StringIO
+from typing import Any, Final
+
+from common.database import Database
+from common.domain.errors import InvalidPeriodError, NotFoundError
+from common.repositories.tenants import find_tenant
+from common.repositories.usage import UsageLine, read_usage
+
+__all__ = ["UsageLine", "as_csv", "report_usage"]
+
+# What makes a spreadsheet compute a cell instead of showing it, full-width forms included.
+FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+async def report_usage(
+    database: Database, *, tenant: str | None, since: date, until: date
+) -> list[UsageLine]:
+    """Give what was used from `since` to `until`, both included, per tenant, day and model.
+
+    Days are in UTC. None for `tenant` is all of them. A job counts from the moment it has
+    succeeded, whether or not it is in the daily totals yet.
+
+    Raises:
+        InvalidPeriodError: `until` is before `since`.
+        NotFoundError: there is no such tenant.
+    """
+    if since > until:
+        raise InvalidPeriodError(
+            f"the period ends on {until}, before it begins on {since}; "
+            "until has to be the same day as since or a later one"
+        )
+    async with database.statement() as connection:
+        tenant_id = None
+        if tenant is not None:
+            tenant_id = await find_tenant(connection, tenant)
+            if tenant_id is None:
+                raise NotFoundError(f"there is no tenant called {tenant}")
+        return await read_usage(connection, tenant_id, since, until)
+
+
+def as_csv(lines: Iterable[UsageLine]) -> str:
+    """Write the lines as comma-separated values after RFC 4180, with a line of names above.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
+    table = StringIO()
+    writer = csv.writer(table)
+    writer.writerow(field.name for field in fields(UsageLine))
+    writer.writerows([_cell(value) for value in astuple(line)] for line in lines)
+    return table.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # never as a power of ten
+    if isinstance(value, str) and value.lstrip().startswith(FORMULA_SIGNS):
+        return f"'{value}"
+    return str(value)

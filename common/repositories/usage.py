@@ -1,0 +1,183 @@
+"""Adding the usage ledger up, and reading it: the daily totals and what is not in them yet.
+
+Every reading is one statement, so it sees a moment: an entry is in the totals or among those that
+are marked as not folded, and never in both.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Date,
+    Select,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal,
+    literal_column,
+    select,
+    type_coerce,
+    union_all,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import NULLTYPE
+
+from common.direct import Executor
+from common.models import DailyUsage, Tenant, UnfoldedUsage, UsageEntry
+from common.models.usage import MEGAPIXEL_STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLine:
+    """What one tenant used of one model on one day, a day in UTC."""
+
+    tenant: str
+    day: date
+    model: str
+    jobs: int
+    images: int
+    megapixel_steps: Decimal
+    gpu_milliseconds: int
+
+
+async def fold_usage(connection: AsyncConnection, *, limit: int) -> int:
+    """Add up to `limit` entries to the daily totals, and give how many there were.
+
+    Mark and total change in one statement: whoever dies in it has folded nothing, and no entry
+    is added twice.
+    """
+    return int((await connection.execute(_folding(limit))).scalar_one())
+
+
+async def read_usage(
+    connection: AsyncConnection, tenant_id: int | None, since: date, until: date
+) -> list[UsageLine]:
+    """Give what was used from `since` to `until`, both included; of all tenants, if None is named.
+
+    Sorted by tenant, day and model.
+    """
+    values: dict[str, Any] = {"since": since, "until": until}
+    if tenant_id is not None:
+        values["of_tenant"] = tenant_id
+    rows = await connection.execute(_reading(one=tenant_id is not None), values)
+    return [UsageLine(*row) for row in rows]
+
+
+async def month_credits(connection: Executor, tenant_id: int) -> Decimal:
+    """Give the megapixel-steps a tenant has used in this month of the calendar, in UTC."""
+    used: Decimal = (await connection.execute(_MONTH, {"of_tenant": tenant_id})).scalar()
+    return used
+
+
+# The statements, put together once: that takes longer than running them.
+
+_AMOUNTS: Final = ("jobs", "images", "megapixel_steps", "gpu_milliseconds")
+_DAY: Final = cast(func.timezone("UTC", UsageEntry.created_at), Date)
+_MONTH_BEGINS: Final = func.date_trunc("month", func.now(), "UTC")
+_OF_TENANT: Final = bindparam("of_tenant", type_=BigInteger())
+
+
+@cache
+def _folding(limit: int) -> Select[Any]:
+    # Two who fold at once, as while a lock changes hands, step around each other.
+    first = (
+        select(UnfoldedUsage.job_id)
+        .order_by(UnfoldedUsage.job_id)
+        .limit(literal_column(str(int(limit)), BigInteger()))  # bound, the planner guesses
+        .with_for_update(skip_locked=True)
+        .cte("first")
+    )
+    taken = (
+        delete(UnfoldedUsage)
+        .where(UnfoldedUsage.job_id == first.c.job_id)
+        .returning(UnfoldedUsage.job_id)
+        .cte("taken")
+    )
+    key = (UsageEntry.tenant_id, _DAY, UsageEntry.model)
+    summed = (
+        select(
+            *key,
+            func.count(),
+            func.sum(UsageEntry.images),
+            func.sum(UsageEntry.megapixel_steps),
+            func.sum(UsageEntry.gpu_milliseconds),
+        )
+        .join_from(taken, UsageEntry, UsageEntry.job_id == taken.c.job_id)
+        .group_by(*key)
+        .order_by(*key)  # so that two who add to the same totals wait, and do not deadlock
+    )
+    columns = ["tenant_id", "day", "model", *_AMOUNTS]
+    adding = postgresql.insert(DailyUsage).from_select(columns, summed)
+    added = adding.on_conflict_do_update(
+        index_elements=[DailyUsage.tenant_id, DailyUsage.day, DailyUsage.model],
+        set_={name: DailyUsage.__table__.c[name] + adding.excluded[name] for name in _AMOUNTS},
+    ).cte("added")
+    return select(func.count()).select_from(taken).add_cte(added)
+
+
+@cache
+def _reading(*, one: bool) -> Select[Any]:
+    between = bindparam("since", type_=Date()), bindparam("until", type_=Date())
+    folded = select(
+        DailyUsage.tenant_id,
+        DailyUsage.day.label("day"),
+        DailyUsage.model,
+        *(DailyUsage.__table__.c[name] for name in _AMOUNTS),
+    ).where(DailyUsage.day.between(*between))
+    unfolded = (
+        select(
+            UsageEntry.tenant_id,
+            _DAY,
+            UsageEntry.model,
+            literal(1, BigInteger()),
+            UsageEntry.images,
+            UsageEntry.megapixel_steps,
+            UsageEntry.gpu_milliseconds,
+        )
+        .join_from(UnfoldedUsage, UsageEntry, UsageEntry.job_id == UnfoldedUsage.job_id)
+        .where(_DAY.between(*between))
+    )
+    if one:
+        folded = folded.where(DailyUsage.tenant_id == _OF_TENANT)
+        unfolded = unfolded.where(UnfoldedUsage.tenant_id == _OF_TENANT)
+    used = union_all(folded, unfolded).subquery("used")
+    # By their bytes, whatever the database's language.
+    order = (Tenant.name.collate("C"), used.c.day, used.c.model.collate("C"))
+    return (
+        select(
+            Tenant.name,
+            used.c.day,
+            used.c.model,
+            *(cast(func.sum(used.c[name]), used.c[name].type) for name in _AMOUNTS),
+        )
+        .join_from(used, Tenant, Tenant.id == used.c.tenant_id)
+        .group_by(Tenant.name, used.c.day, used.c.model)
+        .order_by(*order)
+    )
+
+
+def _sum_of(statement: Select[Decimal]) -> ColumnElement[Decimal]:
+    return func.coalesce(statement.scalar_subquery(), cast(0, MEGAPIXEL_STEPS))
+
+
+_FOLDED_THIS_MONTH: Final = select(func.sum(DailyUsage.megapixel_steps)).where(
+    DailyUsage.tenant_id == _OF_TENANT,
+    DailyUsage.day >= cast(func.timezone("UTC", _MONTH_BEGINS), Date),
+)
+_UNFOLDED_THIS_MONTH: Final = (
+    select(func.sum(UsageEntry.megapixel_steps))
+    .join_from(UnfoldedUsage, UsageEntry, UsageEntry.job_id == UnfoldedUsage.job_id)
+    .where(UnfoldedUsage.tenant_id == _OF_TENANT, UsageEntry.created_at >= _MONTH_BEGINS)
+)
+# Without a type: the driver gives a Decimal, and on a direct connection SQLAlchemy's reader of
+# numbers does not know what it is given.
+_MONTH: Final = select(
+    type_coerce(_sum_of(_FOLDED_THIS_MONTH) + _sum_of(_UNFOLDED_THIS_MONTH), NULLTYPE)
+)
