@@ -102,6 +102,8 @@ class InvalidPeriodError(PermanentError):
     """A report cannot be made of these days: the last is before the first."""
 
     code = "invalid_period"
+
+
 class InvalidValueError(PermanentError):
     """One value of an operator's cannot be; `problem` says what would be right of `field`."""
 

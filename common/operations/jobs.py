@@ -1,5 +1,6 @@
 """Jobs: where they stand, and what an operator may do to them."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from common.database import Database
@@ -16,6 +17,14 @@ from common.repositories.outcomes import Ended, cancel
 # Postgres's smallint.
 LOWEST_PRIORITY: Final = -(2**15)
 HIGHEST_PRIORITY: Final = 2**15 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """A job just canceled, and what has to be announced of it."""
+
+    job: JobSummary
+    ended: Ended
 
 
 async def list_jobs(
@@ -58,8 +67,8 @@ async def show_job(database: Database, job_id: int) -> JobSummary:
     return job
 
 
-async def cancel_job(database: Database, operator: Operator, job_id: int) -> Ended:
-    """End a job that has not ended; announce it (`Announcer.ended`) afterwards.
+async def cancel_job(database: Database, operator: Operator, job_id: int) -> Canceled:
+    """End a job that has not ended; announce `ended` afterwards (`common.announcer`).
 
     Raises:
         NotFoundError: there is no such job.
@@ -71,8 +80,8 @@ async def cancel_job(database: Database, operator: Operator, job_id: int) -> End
         ended = await cancel(change.connection, tenant_id=tenant_id, job_id=job_id)
         if ended is None:
             raise ConflictError(f"job {job_id} has ended already")
-        change.details = {"state": job.state}
-    return ended
+        change.details = {"before": job.state}
+    return Canceled(await show_job(database, job_id), ended)
 
 
 async def set_job_priority(

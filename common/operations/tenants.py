@@ -1,7 +1,7 @@
 """Tenants: who may use this installation, and how much of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,10 +32,9 @@ class NewTenant:
 
 
 @dataclass(frozen=True, slots=True)
-class TenantView:
+class TenantView(TenantRecord):
     """A tenant, with what plan and own limits come to: `effective_limits` are what holds."""
 
-    tenant: TenantRecord
     effective_limits: Limits
 
 
@@ -131,4 +130,5 @@ async def set_tenant_limits(
 async def _view(connection: AsyncConnection, tenant_id: int) -> TenantView:
     tenant = await tenants.read_tenant(connection, tenant_id)
     plan = await plan_of(connection, tenant.plan)
-    return TenantView(tenant, Limits.from_json(plan.limits, tenant.limits))
+    limits = Limits.from_json(plan.limits, tenant.limits)
+    return TenantView(**asdict(tenant), effective_limits=limits)

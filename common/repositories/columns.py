@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from sqlalchemy import ColumnElement, Interval, Select, String, func, literal_column
 from sqlalchemy.orm import InstrumentedAttribute
@@ -11,6 +11,8 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 from common.domain.generation import GenerationRequest
 from common.domain.record import InputImage, JobRecord, JobResult
 from common.models import Job
+
+Ts = TypeVarTuple("Ts")
 
 JOB_COLUMNS: tuple[Any, ...] = (
     Job.id,
@@ -64,13 +66,13 @@ def from_now(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:
 
 
 def following(
-    statement: Select[Any],
+    statement: Select[*Ts],
     key: InstrumentedAttribute[int],
     after: int | None,
     limit: int,
     *,
     newest_first: bool = False,
-) -> Select[Any]:
+) -> Select[*Ts]:
     """Choose one page of a list in the order of `key`: the rows that come after `after`."""
     if after is not None:
         statement = statement.where(key < after if newest_first else key > after)

@@ -109,8 +109,8 @@ async def _end_of_look(connection: AsyncConnection, after: int | None) -> int:
     return end or 0
 
 
-def _all(chosen: JobFilter) -> Select[Any]:
-    statement = select(*_JOB)
+def _all(chosen: JobFilter) -> Select[*tuple[Any, ...]]:
+    statement: Select[*tuple[Any, ...]] = select(*_JOB)
     if chosen.tenant_id is not None:
         statement = statement.where(Job.tenant_id == chosen.tenant_id)
     if chosen.queue is not None:
@@ -120,7 +120,7 @@ def _all(chosen: JobFilter) -> Select[Any]:
     return statement
 
 
-async def _read(connection: AsyncConnection, jobs: Select[Any]) -> list[JobSummary]:
+async def _read(connection: AsyncConnection, jobs: Select[*tuple[Any, ...]]) -> list[JobSummary]:
     chosen = jobs.subquery("chosen")
     columns = [Tenant.name if column is Job.tenant_id else chosen.c[column.key] for column in _JOB]
     named = (

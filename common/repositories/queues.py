@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -59,7 +59,7 @@ async def read_queues(connection: AsyncConnection, *, silent_seconds: float) -> 
     ]
 
 
-async def _counts(connection: AsyncConnection, counting: Select[Any]) -> Mapping[str, int]:
+async def _counts(connection: AsyncConnection, counting: Select[str, int]) -> Mapping[str, int]:
     return {row[0]: row[1] for row in await connection.execute(counting)}
 
 
@@ -75,12 +75,12 @@ _READY: Final = (
 )
 
 
-def _workers(silent_seconds: float) -> Select[Any]:
+def _workers(silent_seconds: float) -> Select[str, int]:
     alive = _SERVED.c.seen_at > from_now(-silent_seconds)
     return select(_SERVED.c.queue, func.count()).where(alive).group_by(_SERVED.c.queue)
 
 
-def _waiting(queue: str) -> Select[Any]:
+def _waiting(queue: str) -> Select[int]:
     most: ColumnElement[int] = literal_column(str(MOST_COUNTED))  # bound, the planner guesses
     # Tenant by tenant: what waits is indexed so, for the claims. In the index's order, else the
     # planner may read through the table.

@@ -12,11 +12,12 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.services import Services
-from common import tenancy
 from common.broker.completion import announce_ended
 from common.domain.job import Claim
 from common.domain.objects import result_key
 from common.domain.record import JobRecord, JobResult
+from common.operations.api_keys import issue_key
+from common.operations.tenants import create_tenant
 from common.repositories.claims import claim_job
 from common.repositories.outcomes import Ended, fail, succeed
 from common.settings import (
@@ -29,8 +30,8 @@ from common.settings import (
     StorageSettings,
     WebhookSettings,
 )
+from tests.integration.operators import OPERATOR, PEPPER
 
-PEPPER = "pepper-of-tests"
 QUEUE = "standin-inpainting"
 URL = "https://example.com/a.png"
 BODY: dict[str, Any] = {"prompt": "a cat on a bench", "init_image": URL, "mask_image": URL}
@@ -121,8 +122,9 @@ class Gateway:
 
 async def new_key(services: Services, tenant: str) -> str:
     """Make a tenant and give its API key."""
-    await tenancy.create_tenant(services.database, tenant)
-    return (await tenancy.issue_key(services.database, tenant, "first", PEPPER)).key
+    await create_tenant(services.operators, OPERATOR, tenant)
+    issued = await issue_key(services.operators, OPERATOR, tenant, "first", pepper=PEPPER)
+    return issued.key
 
 
 @asynccontextmanager

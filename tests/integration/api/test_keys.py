@@ -1,9 +1,10 @@
 import pytest
 
-from common import tenancy
 from common.clock import monotonic
+from common.operations.api_keys import issue_key, revoke_key
 from common.settings import Settings
 from tests.integration.api.gateways import BODY, Gateway, open_gateway
+from tests.integration.operators import OPERATOR, PEPPER
 
 
 async def status(gateway: Gateway) -> str:
@@ -12,7 +13,7 @@ async def status(gateway: Gateway) -> str:
 
 async def test_a_key_is_trusted_for_a_while_after_it_was_looked_up(gateway: Gateway) -> None:
     assert await status(gateway) == "processing"
-    await tenancy.revoke_key(gateway.services.database, "alice", 1)
+    await revoke_key(gateway.services.operators, OPERATOR, "alice", 1)
     assert await status(gateway) == "processing"
     for known, (_, tenant_id) in gateway.services.keys._owners.items():
         # Age what is remembered, not the clock.
@@ -22,7 +23,7 @@ async def test_a_key_is_trusted_for_a_while_after_it_was_looked_up(gateway: Gate
 
 
 async def test_an_unknown_key_is_remembered_too(gateway: Gateway) -> None:
-    await tenancy.revoke_key(gateway.services.database, "alice", 1)
+    await revoke_key(gateway.services.operators, OPERATOR, "alice", 1)
     assert await status(gateway) == "error"
     assert len(gateway.services.keys._unknown) == 1
     assert await status(gateway) == "error"
@@ -32,7 +33,7 @@ async def test_no_trust_at_all_by_setting(settings: Settings) -> None:
     settings.gateway = settings.gateway.model_copy(update={"auth_cache_seconds": 0.0})
     async with open_gateway(settings) as gateway:
         assert await status(gateway) == "processing"
-        await tenancy.revoke_key(gateway.services.database, "alice", 1)
+        await revoke_key(gateway.services.operators, OPERATOR, "alice", 1)
         assert await status(gateway) == "error"
 
 
@@ -40,9 +41,8 @@ async def test_what_is_remembered_is_bounded(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.auth.REMEMBERED_KEYS", 2)
-    database = gateway.services.database
-    pepper = gateway.services.settings.gateway.api_key_pepper.get_secret_value()
+    database = gateway.services.operators
     for name in ("a", "b", "c"):
-        issued = await tenancy.issue_key(database, "alice", name, pepper)
+        issued = await issue_key(database, OPERATOR, "alice", name, pepper=PEPPER)
         await gateway.post("system_load", {"key": issued.key})
     assert len(gateway.services.keys._owners) == 2
