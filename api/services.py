@@ -8,6 +8,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from api.admin.key_ring import AdminKeyRing
 from api.auth import KeyRing
 from api.estimate import Estimates
 from api.limits.quotas import Quotas
@@ -31,12 +32,14 @@ class Services:
     settings: Settings
     catalogue: Catalogue
     database: Database
+    operators: Database
     redis: "Redis"
     ringer: Ringer
     listener: CompletionListener
     storage: Storage
     guard: Guard
     keys: KeyRing
+    admin_keys: AdminKeyRing
     rates: Rates
     quotas: Quotas
     estimates: Estimates
@@ -52,6 +55,9 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
     async with AsyncExitStack() as stack:
         database = Database(settings.database, application="infill-gateway")
         stack.push_async_callback(database.aclose)
+        # Of its own, because what operators do is bound to no tenant.
+        operators = Database(settings.database, application="infill-gateway-admin")
+        stack.push_async_callback(operators.aclose)
         redis = connect(settings.redis)
         stack.push_async_callback(redis.aclose)
         storage = Storage(settings.storage)
@@ -67,12 +73,14 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             settings=settings,
             catalogue=catalogue,
             database=database,
+            operators=operators,
             redis=redis,
             ringer=ringer,
             listener=listener,
             storage=storage,
             guard=guard,
             keys=KeyRing(database, settings.gateway),
+            admin_keys=AdminKeyRing(operators, settings.gateway),
             rates=Rates(redis),
             quotas=Quotas(database, estimates),
             estimates=estimates,

@@ -108,7 +108,7 @@ class Quotas:
 
     async def _seconds_to_a_start(self, queue: str) -> int:
         """Estimate when one of the waiting jobs will be started: they are, one after the other."""
-        waiting, seconds = await self._estimates.waiting(queue)
+        waiting, seconds = await self._estimates.waiting(tenant_id, queue)
         return max(1, math.ceil(seconds / max(1, waiting)))
 
 
