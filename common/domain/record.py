@@ -18,7 +18,8 @@ class InputImage:
 
     def to_json(self) -> dict[str, str]:
         """Give the form stored with the job."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        stored = {"url": self.url, "object_key": self.object_key}
+        return {name: value for name, value in stored.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

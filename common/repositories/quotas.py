@@ -2,7 +2,16 @@
 
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Double, bindparam, func, literal_column, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Double,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+)
 from sqlalchemy.types import NULLTYPE
 
 from common.direct import Executor

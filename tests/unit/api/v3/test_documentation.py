@@ -63,3 +63,9 @@ def test_the_schema_tells_the_limits() -> None:
 def test_answers_of_every_kind_are_shown(name: str) -> None:
     statuses = {answer["status"] for answer in ANSWERS[name].values()}
     assert statuses == {"success", "processing", "failed", "error"}
+
+
+def test_headers_of_limits_are_told_where_jobs_are_made() -> None:
+    for name in REQUESTS:
+        headers = described(name)["responses"][200]["headers"]
+        assert ("RateLimit" in headers) == (name in BODIES)

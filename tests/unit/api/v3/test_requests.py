@@ -72,6 +72,7 @@ BAD: list[tuple[str, str, list[object]]] = [
     ("height", SIDE, ["0"]),
     ("samples", "a whole number from 1 to 4", [0, 5, "two", False]),
     ("num_inference_steps", "a whole number from 1 to 51", [0, 52, "1.5", "9" * 5000]),
+    ("priority", "a whole number from -100 to 100", [-101, 101, "high", 0.5, True]),
     ("guidance_scale", "a number from 1 to 20", [0.9, 21, "nan", True]),
     ("strength", "a number above 0 and up to 1", [0, 1.01, "-1", "inf", "strong"]),
     ("base64", "yes or no", ["maybe", 2, [], "ja"]),
@@ -131,6 +132,38 @@ def test_what_the_model_cannot_do_is_refused_when_switched_on(
     assert told == {field: [f"The {field} field must be {must_be}."]}
     off = None if field == "embeddings_model" else "no"
     assert read({"prompt": "a cat", field: off}, TextToImageBody).prompt == "a cat"
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"width": 256, "height": 256}, set()),
+        ({"width": 1024, "height": 64}, set()),
+        ({"width": 264, "height": 256}, {"height"}),
+        ({}, {"height"}),  # the default is too large as well
+        ({"height": 128}, set()),
+        ({"height": 136}, {"height"}),
+        ({"width": 5}, {"width"}),
+        ({"width": 1024, "height": 5}, {"height"}),
+    ],
+)
+def test_width_and_height_are_held_together_against_the_plan(
+    fields: dict[str, int], wrong: set[str]
+) -> None:
+    limits = Limits(max_pixels=256 * 256)
+    if wrong:
+        assert set(errors({**GOOD, **fields}, limits=limits)) == wrong
+    else:
+        assert read({**GOOD, **fields}, limits=limits).width == fields.get("width", 512)
+
+
+@pytest.mark.parametrize("steps", [None, 21, "16"])
+def test_steps_are_held_against_the_plan_where_they_are_left_out_too(steps: object) -> None:
+    limits = Limits(max_inference_steps=15)
+    told = errors({**GOOD, "num_inference_steps": steps}, limits=limits)
+    must_be = "a whole number from 1 to 15 on your plan"
+    assert told == {"num_inference_steps": [f"The num_inference_steps field must be {must_be}."]}
+    assert read({**GOOD, "num_inference_steps": 15}, limits=limits).num_inference_steps == 15
 
 
 def test_a_model_with_a_checker_checks() -> None:
