@@ -72,8 +72,8 @@ class Estimates:
         """Give how many of a tenant's jobs wait, and the seconds until a new one would start."""
         outlook = await self._look(tenant_id, queue)
         whole = outlook.own.line.whole
-        seconds = outlook.forecast.until_start(outlook.own, whole) - outlook.age_seconds
-        return round(whole.jobs), max(0, math.ceil(seconds))
+        seconds = outlook.forecast.until_start(outlook.own, whole, passed=outlook.age_seconds)
+        return round(whole.jobs), math.ceil(seconds)
 
     async def _look(self, tenant_id: int, queue: str) -> _Outlook:
         kept = await self._queues.get(queue)
@@ -102,10 +102,7 @@ def _until_end(outlook: _Outlook, job: JobRecord) -> float:
         passed = (utc_now() - job.started_at).total_seconds()
         return outlook.forecast.until_drawn(_load(job), passed)
     before = outlook.own.line.before(job.priority, job.id)
-    start = outlook.forecast.until_start(outlook.own, before)
-    # The reading is of a moment ago: so much of the wait is over.
-    ended = outlook.forecast.until_end(outlook.own, before, _load(job))
-    return ended - min(start, outlook.age_seconds)
+    return outlook.forecast.until_end(outlook.own, before, _load(job), passed=outlook.age_seconds)
 
 
 def _load(job: JobRecord) -> Load:

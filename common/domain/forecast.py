@@ -102,15 +102,19 @@ class Forecast:
             engine_share=1 / self._claims_each,
         )
 
-    def until_start(self, own: OwnReading, before: Load) -> float:
-        """Give the seconds until a job starts that has `before` of its own tenant's before it."""
-        return max(self._until_due(own, before), self._until_room(own, before))
+    def until_start(self, own: OwnReading, before: Load, *, passed: float = 0.0) -> float:
+        """Give the seconds until a job starts that has `before` of its own tenant's before it.
 
-    def until_end(self, own: OwnReading, before: Load, job: Load) -> float:
+        Of the wait, `passed` seconds since the reading are over.
+        """
+        wait = max(self._until_due(own, before), self._until_room(own, before))
+        return max(0.0, wait - passed)
+
+    def until_end(self, own: OwnReading, before: Load, job: Load, *, passed: float = 0.0) -> float:
         """Give the seconds until that job has ended."""
         drawing = self._pace.seconds(job) / self._reading.engine_share
-        by_limit = self._until_room(own, before)
-        ended = self._until_due(own, before) + drawing
+        by_limit = max(0.0, self._until_room(own, before) - passed)
+        ended = max(0.0, self._until_due(own, before) - passed) + drawing
         return max(ended, by_limit + drawing * self._claims_each) if by_limit else ended
 
     def until_drawn(self, job: Load, seconds: float) -> float:

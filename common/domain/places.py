@@ -22,9 +22,11 @@ class Places:
         """Give the seconds until a place is free and `work` seconds of jobs have been taken.
 
         Jobs are not poured out like water: when the last of the places is taken, the others are in
-        the midst of theirs, half a `typical` job each. Equal jobs whose ends are spread evenly come
-        out exactly.
+        the midst of theirs, half a `typical` job each. So equal jobs whose ends are spread
+        evenly come out right.
         """
+        if work < self._idle * typical:
+            return 0.0  # fewer jobs than idle places
         taken = bisect_left(self._to_level, work)
         taken = taken if self._idle else max(1, taken)
         places = self._idle + taken

@@ -1,5 +1,6 @@
 """What goes on in a queue across its tenants, as numbers: no answer here says whose they are."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -34,22 +35,41 @@ SPEED_SAMPLE: Final = 50
 CONTENDERS_READ: Final = 1_000
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What one look at a queue tells; see `QueueReading`. `ready_tenants` may have no work left."""
+
+    ready_tenants: int
+    virtual_time: float
+    last_job_id: int
+    engines: int
+    engine_share: float
+    samples: Samples
+
+
 async def read_queue(connection: Executor, queue: str, *, silent_seconds: float) -> QueueReading:
     """Read one queue; a worker silent for longer than `silent_seconds` does not count."""
-    values = {"of_queue": queue, "silent_seconds": -silent_seconds}
-    row = (await connection.execute(_TOTALS, values)).first()
+    totals = await read_totals(connection, queue, silent_seconds=silent_seconds)
     contenders, looked_at = await read_contenders(connection, queue)
+    unread = max(0, totals.ready_tenants - looked_at)
     return QueueReading(
         contenders=contenders,
-        # Some are known as ready that have nothing more: as many in proportion as among those read.
-        unread_tenants=round((row[0] - looked_at) * len(contenders) / max(1, looked_at)),
-        virtual_time=row[1],
-        last_job_id=row[2],
+        # Of those known as ready, as many have nothing left as among those that were read.
+        unread_tenants=round(unread * len(contenders) / max(1, looked_at)),
+        virtual_time=totals.virtual_time,
+        last_job_id=totals.last_job_id,
         running=await read_running(connection, queue),
-        engines=row[3],
-        engine_share=row[4],
-        samples=Samples(*row[5:]),
+        engines=totals.engines,
+        engine_share=totals.engine_share,
+        samples=totals.samples,
     )
+
+
+async def read_totals(connection: Executor, queue: str, *, silent_seconds: float) -> Totals:
+    """Count a queue's tenants and engines, and sum up its latest successes."""
+    values = {"of_queue": queue, "silent_seconds": -silent_seconds}
+    row = (await connection.execute(_TOTALS, values)).first()
+    return Totals(row[0], row[1], row[2], row[3], row[4], Samples(*row[5:]))
 
 
 async def read_contenders(connection: Executor, queue: str) -> tuple[list[Contender], int]:

@@ -2,6 +2,8 @@
 
 from statistics import quantiles
 
+from rich.console import Console
+
 from tests.simulation.asking import Answer, ask_all, estimate, share_close, whole_queue
 from tests.simulation.scenarios import SCENES
 
@@ -22,10 +24,12 @@ def line(name: str, answers: list[Answer]) -> str:
 
 def main() -> None:
     """Print a table."""
-    print(f"{'scene':<42}{'jobs':>6}{'stood':>10}{'ended':>10}{'p5':>8}{'p50':>6}{'p95':>6}")
+    Console().print(
+        f"{'scene':<42}{'jobs':>6}{'stood':>10}{'ended':>10}{'p5':>8}{'p50':>6}{'p95':>6}"
+    )
     for scene in SCENES:
-        print(line(scene.name, ask_all(scene.world(SEED), estimate)))
-        print(line("  by the length of everyone's queue", ask_all(scene.world(SEED), whole_queue)))
+        for name, how in ((scene.name, estimate), ("  by everyone's queue", whole_queue)):
+            Console().print(line(name, ask_all(scene.world(SEED), how)), markup=False)
 
 
 main()

@@ -93,8 +93,8 @@ class Stage:
 
     async def _submit(self, order: Order) -> None:
         books = Books(self._database, self._tenants[order.tenant])
-        size = {"width": round(order.cost * 100), "height": 10_000}
-        request = replace(REQUEST, **size, inference_steps=1, samples=1)
+        width = round(order.cost * 100)
+        request = replace(REQUEST, width=width, height=10_000, inference_steps=1, samples=1)
         order.job_id = await books.queued(request=request, columns={"priority": order.priority})
         self.orders[order.job_id] = order
 

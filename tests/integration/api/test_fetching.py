@@ -1,9 +1,13 @@
 from base64 import b64encode
+from typing import Any
 
 import pytest
 
+from api import estimate
 from common.domain.delivery import DeliveryState
+from common.domain.forecast import OwnReading
 from common.domain.objects import result_key
+from common.repositories.own_places import read_own_place
 from common.repositories.workers import say_alive
 from tests.integration.api.gateways import BODY, PIXELS, QUEUE, URL, Gateway, new_key
 
@@ -153,3 +157,52 @@ async def test_estimates_come_from_measured_speed_and_place(gateway: Gateway) ->
     assert again == [21, 42]
     await gateway.claim()
     assert (await gateway.post(f"fetch/{jobs[0]['id']}"))["eta"] in {20, 21}
+
+
+async def test_load_and_estimates_are_the_tenants_own(gateway: Gateway) -> None:
+    hog = {"key": await new_key(gateway.services, "hog")}
+    megapixel = {**BODY, "width": 1000, "height": 1000}
+    for _ in range(20):
+        last = await gateway.post("inpaint", {**megapixel, **hog})
+    load = await gateway.post("system_load", hog)
+    assert (load["queue_num"], load["queue_time"]) == (20, 210)  # 21 units, half a second each
+    assert last["eta"] == 210
+    # Nobody else waits for them, nor learns of them.
+    assert await gateway.post("system_load") == {"queue_num": 0, "queue_time": 0, "status": "ok"}
+    first = await gateway.post("inpaint", megapixel)
+    assert first["eta"] == 11
+    # A second job of the same tenant lets one of the hog's pass; the hog's wait for both.
+    forget(gateway)
+    second = await gateway.post("inpaint", megapixel)
+    assert second["eta"] == 32
+    forget(gateway)
+    assert (await gateway.post(f"fetch/{last['id']}", hog))["eta"] == pytest.approx(231, abs=1)
+
+
+async def test_a_job_of_higher_priority_is_told_to_start_earlier(gateway: Gateway) -> None:
+    jobs = [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000}) for _ in "ab"]
+    async with gateway.services.database.statement() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE jobs SET priority = 1 WHERE id = $1", (jobs[1]["id"],)
+        )
+    forget(gateway)
+    etas = [(await gateway.post(f"fetch/{job['id']}"))["eta"] for job in jobs]
+    assert etas == [21, 11]
+
+
+async def test_polls_of_one_tenant_share_one_reading(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await gateway.post("inpaint", BODY)
+    readings: list[object] = []
+
+    async def counted(*given: Any, **named: Any) -> OwnReading:
+        readings.append(named)
+        return await read_own_place(*given, **named)
+
+    monkeypatch.setattr(estimate, "read_own_place", counted)
+    monkeypatch.setattr(gateway.services.estimates._places, "_fresh_seconds", 60.0)
+    forget(gateway)
+    for _ in range(5):
+        assert (await gateway.post(f"fetch/{job['id']}"))["status"] == "processing"
+    assert len(readings) == 1
