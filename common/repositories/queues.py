@@ -8,7 +8,6 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     func,
-    literal,
     literal_column,
     select,
     true,
@@ -64,7 +63,7 @@ async def _counts(connection: AsyncConnection, counting: Select[str, int]) -> Ma
 
 
 _SERVED: Final = select(func.unnest(Worker.queues).label("queue"), Worker.seen_at).subquery()
-_NAMES: Final = union(select(TenantQueue.queue), select(_SERVED.c.queue)).order_by(literal(1))
+_NAMES: Final = union(select(TenantQueue.queue), select(_SERVED.c.queue)).order_by("queue")
 _RUNNING: Final = (
     select(Job.queue, func.count())
     .where(is_one_of(Job.state, {JobState.RUNNING}))
