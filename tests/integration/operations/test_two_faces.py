@@ -53,7 +53,7 @@ def routes() -> dict[str, Any]:
         f"{method} {route.path}": route.endpoint
         for route in router.routes
         if isinstance(route, APIRoute)
-        for method in route.methods
+        for method in route.methods or ()
     }
 
 
