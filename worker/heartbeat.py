@@ -10,7 +10,7 @@ import structlog
 from common.database import Database, is_unavailable
 from common.domain.errors import ClaimLostError
 from common.domain.job import Claim
-from common.repositories.claims import renew_claims
+from common.repositories.leases import renew_claims
 from common.repositories.workers import say_alive
 from common.settings import JobSettings
 from worker.attempt import Attempt

@@ -1,14 +1,14 @@
 """Keeping what may have killed a worker away from the jobs it could take along."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from common.domain.job import WORKER_LOST
 from common.domain.record import JobRecord
 
-Claimed: TypeAlias = tuple[JobRecord, int]
+# A job, and the attempts it has.
+Admitted: TypeAlias = tuple[JobRecord, int]
 
 
 def is_suspect(job: JobRecord) -> bool:
@@ -19,7 +19,8 @@ def is_suspect(job: JobRecord) -> bool:
 class Quarantine:
     """One worker's claims, made one at a time; behind a suspect the gate stays shut.
 
-    So a worker holds one suspect at most, and nothing is claimed beside it.
+    A claim gives ordinary jobs, or one suspect. So a worker holds one suspect at most, and nothing
+    is claimed beside it.
     """
 
     def __init__(self) -> None:
@@ -28,24 +29,29 @@ class Quarantine:
         self._cleared = asyncio.Event()
         self._cleared.set()
 
-    @asynccontextmanager
-    async def admit(
-        self, claim: Callable[[], Awaitable[Claimed | None]]
-    ) -> AsyncIterator[Claimed | None]:
-        """Make a claim; with a suspect the gate opens again at the block's end, else at once."""
-        async with self._gate:
-            claimed = await claim()
-            if claimed is not None and is_suspect(claimed[0]):
-                yield claimed
-                return
-            self._ordinary += 1
-            self._cleared.clear()
+    async def admit(self, claim: Callable[[], Awaitable[list[Admitted]]]) -> list[Admitted]:
+        """Make a claim; each job it gives has to be told of when it has ended."""
+        await self._gate.acquire()
+        suspect = False
         try:
-            yield claimed
+            admitted = await claim()
+            suspect = any(is_suspect(job) for job, _ in admitted)
         finally:
-            self._ordinary -= 1
-            if not self._ordinary:
-                self._cleared.set()
+            if not suspect:
+                self._gate.release()
+        if admitted and not suspect:
+            self._ordinary += len(admitted)
+            self._cleared.clear()
+        return admitted
+
+    def ended(self, job: JobRecord) -> None:
+        """Take note that an admitted job has ended; after a suspect the gate opens again."""
+        if is_suspect(job):
+            self._gate.release()
+            return
+        self._ordinary -= 1
+        if not self._ordinary:
+            self._cleared.set()
 
     async def alone(self) -> None:
         """Wait until the jobs that are no suspects have ended."""

@@ -1,8 +1,7 @@
 """One job from claim to finish; read `_work` from top to bottom."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -12,10 +11,11 @@ from structlog.contextvars import bound_contextvars
 from common.announcer import Announcer
 from common.clock import utc_now
 from common.database import Database
-from common.domain.errors import ClaimLostError, UnreadableJobError
+from common.domain.errors import ClaimLostError
 from common.domain.record import JobRecord, JobResult
 from common.metrics import JOBS_ENDED, QUEUE_WAIT_SECONDS
-from common.repositories.claims import claim_job, release_claim
+from common.repositories.claims import claim_jobs
+from common.repositories.leases import release_claim
 from common.repositories.outcomes import succeed
 from common.settings import JobSettings, WorkerSettings
 from worker.attempt import Attempt
@@ -23,7 +23,7 @@ from worker.engine_thread import Drawn
 from worker.generation.pixels import Pixels
 from worker.heartbeat import Heartbeat
 from worker.patience import keep_trying
-from worker.quarantine import Claimed, Quarantine, is_suspect
+from worker.quarantine import Admitted, Quarantine, is_suspect
 from worker.settlement import Settlement
 from worker.stages import Stages
 
@@ -74,53 +74,70 @@ class Runner:
     async def look(self, queue: str) -> int:
         """Work while there is work, beginning with `queue`; give the number of jobs run.
 
-        After each job the queues take turns, so that a full one does not starve the others.
-        Nothing is claimed before there is a place for it.
+        Whenever places are free, as many jobs are claimed at once. After each claim the queues
+        take turns, so that a full one does not starve the others.
         """
         queues = self._heartbeat.queues
         turn = queues.index(queue) if queue in queues else 0
-        ran = 0
-        while not self._stopping:
-            found = await self._run_next([*queues[turn:], *queues[:turn]])
-            if found is None:
-                break
-            turn = (queues.index(found) + 1) % len(queues)
-            ran += 1
-        return ran
-
-    async def _run_next(self, queues: Sequence[str]) -> str | None:
-        """Run one job; give the queue it came from, None if there was none."""
-        async with self._place(), self._quarantine.admit(partial(self._claim, queues)) as claimed:
-            if claimed is None:
-                return None
-            await self._run(*claimed)
-            return claimed[0].queue
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        async with self._places:
-            self.free_places -= 1
-            try:
-                yield
-            finally:
-                self.free_places += 1
-
-    async def _claim(self, queues: Sequence[str]) -> Claimed | None:
-        if self._stopping:  # while it waited for a place
-            return None
+        running: list[asyncio.Task[None]] = []
         try:
-            async with self._database.direct() as connection:
-                return await claim_job(
-                    connection,
-                    queues=queues,
-                    worker=self._heartbeat.worker,
-                    lease_seconds=self._settings.lease_seconds,
-                )
-        except UnreadableJobError as error:
-            log.warning("job_not_understood", job_id=error.claim.job_id, detail=error.detail)
-            again = partial(release_claim, claim=error.claim, seconds=UNREADABLE_SECONDS)
+            while not self._stopping:
+                admitted = await self._admit([*queues[turn:], *queues[:turn]])
+                if not admitted:
+                    break
+                turn = (queues.index(admitted[0][0].queue) + 1) % len(queues)
+                running += [asyncio.create_task(self._run_admitted(*one)) for one in admitted]
+        finally:
+            await asyncio.gather(*running)
+        return len(running)
+
+    async def _admit(self, queues: Sequence[str]) -> list[Admitted]:
+        """Claim jobs for the places that are free, when there is one; each job keeps its place."""
+        places = await self._take_places()
+        admitted: list[Admitted] = []
+        try:
+            admitted = await self._quarantine.admit(partial(self._claim, queues, places))
+        finally:
+            self._leave_places(places - len(admitted))
+        return admitted
+
+    async def _take_places(self) -> int:
+        await self._places.acquire()
+        taken = 1
+        while not self._places.locked():
+            await self._places.acquire()
+            taken += 1
+        self.free_places -= taken
+        return taken
+
+    def _leave_places(self, number: int) -> None:
+        self.free_places += number
+        for _ in range(number):
+            self._places.release()
+
+    async def _claim(self, queues: Sequence[str], limit: int) -> list[Admitted]:
+        if self._stopping:  # while it waited for a place
+            return []
+        async with self._database.direct() as connection:
+            claimed = await claim_jobs(
+                connection,
+                queues=queues,
+                worker=self._heartbeat.worker,
+                lease_seconds=self._settings.lease_seconds,
+                limit=limit,
+            )
+        for claim, detail in claimed.unreadable:
+            log.warning("job_not_understood", job_id=claim.job_id, detail=detail)
+            again = partial(release_claim, claim=claim, seconds=UNREADABLE_SECONDS)
             await keep_trying(self._database, again, seconds=self._settings.lease_seconds)
-            return None
+        return claimed.jobs
+
+    async def _run_admitted(self, job: JobRecord, max_attempts: int) -> None:
+        try:
+            await self._run(job, max_attempts)
+        finally:
+            self._quarantine.ended(job)
+            self._leave_places(1)
 
     async def _run(self, job: JobRecord, max_attempts: int) -> None:
         attempt = Attempt(job, max_run_seconds=self._settings.max_run_seconds)

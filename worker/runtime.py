@@ -129,12 +129,11 @@ class Runtime:
 
     async def _look_unrung(self) -> None:
         """Look by ourselves now and then: work goes on while Redis is away, or its rings lost."""
+        turns = cycle(self._heartbeat.queues)
         async with asyncio.TaskGroup() as looks:
             while not self._leaving.is_set():
-                # Whatever it finds, each free place works on for as long as there is work.
-                places = range(self._runner.free_places)
-                for _, queue in zip(places, cycle(self._heartbeat.queues), strict=False):
-                    looks.create_task(self._look(queue))
+                if self._runner.free_places:
+                    looks.create_task(self._look(next(turns)))
                 await rest(self._leaving, self._settings.jobs.sweep_seconds)
 
     async def _leave_when_stuck(self) -> None:

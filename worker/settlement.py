@@ -15,7 +15,7 @@ from common.domain.errors import ClaimLostError, GenerationStoppedError, InfillE
 from common.domain.record import JobRecord
 from common.domain.retry import GiveUp, Retry, decide
 from common.metrics import JOBS_ENDED
-from common.repositories.claims import release_claim, retry_later
+from common.repositories.leases import release_claim, retry_later
 from common.repositories.outcomes import fail
 from common.settings import JobSettings
 from worker.patience import keep_trying

@@ -15,9 +15,10 @@ from common.domain.job import JobState
 from common.metrics import JOBS, JOBS_ENDED
 from common.repositories.locks import Lock
 from common.repositories.outcomes import Ended, fail_abandoned, fail_overdue
+from common.repositories.recounting import recount_backlogs, recount_running, wake_ready
 from common.repositories.sweeping import (
     count_jobs,
-    count_waiting,
+    count_servable,
     forget_silent_workers,
     requeue_expired,
     requeue_expired_deliveries,
@@ -33,6 +34,10 @@ BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
 # Per queue and sweep: one heard ring makes a thread work until nothing waits, and unheard ones
 # are made up for by the next sweep.
 RINGS: Final = 100
+
+# After adding up all that waits comes a rest of so many times what it took: a million waiting jobs
+# take most of a second, and the sums are for estimates alone.
+RESTS_PER_RECOUNT: Final = 30
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +63,7 @@ class Sweeper:
         self._queues = queues
         self._postgres = Presence("postgres, for the sweeper")
         self._grace = grace or Grace.of(settings, now=monotonic())
+        self._next_backlogs = 0.0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Sweep or compete until `stopping` is set."""
@@ -91,12 +97,23 @@ class Sweeper:
             await self._take_jobs_back(connection)
             await self._take_deliveries_back(connection)
         await self._fail_overdue(connection)
+        await self._recount(connection)
         await forget_silent_workers(connection, seconds=self._settings.lease_seconds)
-        waiting = await count_waiting(connection, self._queues, at_most=RINGS)
-        for queue, number in waiting.items():
+        servable = await count_servable(connection, self._queues, at_most=RINGS)
+        for queue, number in servable.items():
             await self._doorbell.ring_worker_up_to(queue, number)
         for state, number in (await count_jobs(connection)).items():
             JOBS.labels(state=state.value).set(number)
+
+    async def _recount(self, connection: AsyncConnection) -> None:
+        """Derive the books of fair claiming anew: what was just taken back, and what got lost."""
+        await recount_running(connection)
+        await wake_ready(connection)
+        begun = monotonic()
+        if begun >= self._next_backlogs:
+            await recount_backlogs(connection)
+            ended = monotonic()
+            self._next_backlogs = ended + (ended - begun) * RESTS_PER_RECOUNT
 
     async def _take_jobs_back(self, connection: AsyncConnection) -> None:
         if requeued := await _in_batches(lambda: requeue_expired(connection, limit=BATCH)):

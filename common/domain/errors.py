@@ -19,7 +19,6 @@ InfillError
 │   └── GenerationError           the engine failed on this job
 ├── ClaimLostError              somebody else owns the job now: drop the work, quietly
 ├── GenerationStoppedError      the generation was told to stop (cancel, shutdown)
-├── UnreadableJobError          the job was recorded by another release, in terms not ours
 └── ConfigurationError          the operator has to change something
 
 `message` is written for the tenant and says what would be right; `detail` is for the
@@ -28,8 +27,6 @@ operator's log only and may hold what a tenant must not see (addresses, inner er
 
 from collections.abc import Mapping
 from typing import ClassVar
-
-from common.domain.job import Claim
 
 
 class InfillError(Exception):
@@ -168,16 +165,6 @@ class GenerationStoppedError(InfillError):
     """The generation was told to stop between two steps."""
 
     code = "generation_stopped"
-
-
-class UnreadableJobError(InfillError):
-    """The job's row speaks of what this release does not know; a newer one wrote it."""
-
-    code = "unreadable_job"
-
-    def __init__(self, claim: Claim, *, detail: str) -> None:
-        super().__init__("the job was recorded by another release", detail=detail)
-        self.claim = claim
 
 
 class ConfigurationError(InfillError):

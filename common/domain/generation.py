@@ -46,8 +46,9 @@ class GenerationRequest:
     @property
     def cost(self) -> float:
         """Work in megapixel-steps: width × height / 10⁶ × steps × samples."""
-        megapixels = self.width * self.height / PIXELS_PER_MEGAPIXEL
-        return megapixels * self.inference_steps * self.samples
+        # Divided last: whole numbers until then, so that the sums of a ledger come out even.
+        pixel_steps = self.width * self.height * self.inference_steps * self.samples
+        return pixel_steps / PIXELS_PER_MEGAPIXEL
 
     def to_json(self) -> dict[str, Any]:
         """Give the form stored with the job."""

@@ -1,150 +1,315 @@
-"""Taking jobs, keeping them, and giving them back."""
+"""Taking jobs, fairly between tenants."""
 
+import asyncio
+import random
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Double,
     Executable,
+    Integer,
+    Subquery,
     Text,
+    and_,
     bindparam,
+    exists,
+    false,
     func,
     literal_column,
+    or_,
     select,
     true,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.direct import Executor
-from common.domain.errors import UnreadableJobError
-from common.domain.job import Claim, JobState, sources
+from common.domain.job import WORKER_LOST, Claim, JobState, sources
 from common.domain.record import JobRecord
-from common.models import Job
+from common.models import Job, TenantQueue, TenantShare
 from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of, job_record
+from common.repositories.shares import ROOM, SERVABLE, is_ready
 
-# The size is part of the statement's text: with a bound LIMIT Postgres settles on a generic plan.
-ONE: ColumnElement[int] = literal_column("1")
-
-
-_ASKED = (
-    func.unnest(bindparam("of_queues", type_=ARRAY(Text))).table_valued("queue").render_derived()
-)
-# Evaluated queue by queue, no further than to the first job found: the outer limit stops it.
-_BEST_OF_QUEUE = (
-    select(Job.id)
-    .where(
-        Job.queue == _ASKED.c.queue,
-        is_one_of(Job.state, sources(JobState.RUNNING)),
-        Job.available_at <= func.now(),
-    )
-    .order_by(Job.priority.desc(), Job.id)
-    .limit(ONE)
-    .with_for_update(skip_locked=True)
-    .lateral("best_of_queue")
-)
-_BEST = select(_BEST_OF_QUEUE.c.id).join_from(_ASKED, _BEST_OF_QUEUE, true()).limit(ONE).cte("best")
-# Put together once: that takes longer than running it.
-_CLAIM = (
-    update(Job)
-    .where(Job.id == _BEST.c.id)
-    .values(
-        state=JobState.RUNNING,
-        attempt=Job.attempt + 1,
-        claimed_by=bindparam("by_worker"),
-        lease_expires_at=from_now(bindparam("lease_seconds", type_=Double())),
-        started_at=func.now(),
-    )
-    .returning(*JOB_COLUMNS, Job.max_attempts)
-)
+# All tenants that have work are just being served by others: they hold them for milliseconds.
+MOST_TRIES: Final = 50
+LONGEST_PAUSE_SECONDS: Final = 0.008
 
 
-async def claim_job(
-    connection: Executor, *, queues: Sequence[str], worker: str, lease_seconds: float
-) -> tuple[JobRecord, int] | None:
-    """Take the best job of the first of `queues` that has one, with its `max_attempts`.
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The jobs one claim took, each with its `max_attempts`, in the order they are due.
 
-    None if no job waits in any of them.
+    `unreadable` are those that a newer release recorded: give their claims back.
+    """
 
-    Rows another claimer is just taking are skipped, so claimers never wait for each other.
-    The new attempt number is the fence for every later write.
+    jobs: list[tuple[JobRecord, int]] = field(default_factory=list)
+    unreadable: list[tuple[Claim, str]] = field(default_factory=list)
 
-    Raises:
-        UnreadableJobError: a job was taken that a newer release recorded; give its claim back.
+    def __bool__(self) -> bool:
+        """Whether anything was taken."""
+        return bool(self.jobs or self.unreadable)
+
+
+async def claim_jobs(
+    connection: Executor, *, queues: Sequence[str], worker: str, lease_seconds: float, limit: int
+) -> Claimed:
+    """Take up to `limit` jobs of the first of `queues` that has any to be taken.
+
+    They are those due next by start-time fair queueing: of the tenant with the least service
+    received for its weight, and of each tenant the highest priority first, then the oldest. A
+    tenant at its limit of running jobs is passed over; so is one that another claimer is just
+    serving, so claimers seldom wait for each other. A suspect is taken alone. The new attempt
+    number of each job is the fence for every later write.
     """
     values = {"of_queues": list(queues), "by_worker": worker, "lease_seconds": lease_seconds}
-    row = (await connection.execute(_CLAIM, values)).first()
-    if row is None:
-        return None
-    try:
-        return job_record(row), row[-1]
-    except (TypeError, ValueError, KeyError) as error:
-        claim = Claim(*(row[JOB_COLUMNS.index(column)] for column in (Job.id, Job.attempt)))
-        raise UnreadableJobError(claim, detail=str(error)) from error
+    for _ in range(MOST_TRIES):
+        rows = (await connection.execute(_claiming(limit), values)).all()
+        if not rows:
+            return Claimed()
+        if rows[0][0] is None:
+            pause = random.uniform(0, LONGEST_PAUSE_SECONDS)  # noqa: S311 guards nothing
+            await asyncio.sleep(pause)
+            continue
+        await _look_again(connection, rows)
+        if claimed := _claimed([row[3:] for row in rows if row[3] is not None]):
+            return claimed
+    return Claimed()
 
 
-async def renew_claims(
-    connection: AsyncConnection, claims: Sequence[Claim], lease_seconds: float
-) -> set[Claim]:
-    """Extend the leases of one process's claims in one statement; give those that still hold.
+async def _look_again(connection: Executor, rows: Sequence[Sequence[Any]]) -> None:
+    """Look anew at tenants that were seen to have nothing more: a submit may have crossed us."""
+    emptied = {(row[0], row[1]) for row in rows if not row[2]}
+    for tenant_id, queue in emptied:
+        await connection.execute(_LOOK_AGAIN, {"of_tenant": tenant_id, "of_queue": queue})
 
-    A claim that is missing from the answer is lost: canceled, taken back, or ended.
-    """
-    held = tuple_(Job.id, Job.attempt).in_([(claim.job_id, claim.attempt) for claim in claims])
-    statement = (
-        update(Job)
-        .where(held, is_one_of(Job.state, {JobState.RUNNING}))
-        .values(lease_expires_at=from_now(lease_seconds))
-        .returning(Job.id, Job.attempt)
+
+def _claimed(rows: Sequence[Sequence[Any]]) -> Claimed:
+    claimed = Claimed()
+    for row in rows:
+        try:
+            claimed.jobs.append((job_record(row), row[-1]))
+        except (TypeError, ValueError, KeyError) as error:
+            claim = Claim(*(row[JOB_COLUMNS.index(column)] for column in (Job.id, Job.attempt)))
+            claimed.unreadable.append((claim, str(error)))
+    return claimed
+
+
+_ONE: Final[ColumnElement[int]] = literal_column("1", Integer())
+
+# The statement, put together once for each size: that takes longer than running it. The size is
+# part of its text: with a bound LIMIT Postgres settles on a generic plan, a hundred times slower.
+
+
+@cache
+def _claiming(limit: int) -> Executable:
+    size: ColumnElement[int] = literal_column(str(int(limit)), Integer())
+    queue = _first_queue()
+    tenants = _tenants(queue, size)
+    ready = _ready(queue, tenants, size)
+    claimed = _taken(_due(ready, size))
+    served = _served(queue, _summed_up(tenants, ready, claimed), size)
+    counted = (
+        update(TenantShare)
+        .where(TenantShare.tenant_id == served.c.tenant_id)
+        .values(running=TenantShare.running + served.c.taken)
+        .cte("counted")
     )
-    return {Claim(*row) for row in await connection.execute(statement)}
+    return (
+        select(
+            served.c.tenant_id,
+            queue.c.queue,
+            served.c.has_ready,
+            *(claimed.c[column.key] for column in JOB_COLUMNS),
+            claimed.c.max_attempts,
+        )
+        .select_from(
+            queue.outerjoin(served, true())
+            .outerjoin(claimed, claimed.c.tenant_id == served.c.tenant_id)
+            .outerjoin(ready, ready.c.id == claimed.c.id)
+        )
+        .order_by(ready.c.tag, ready.c.id)
+        .add_cte(counted)
+    )
 
 
-async def release_claim(connection: Executor, claim: Claim, *, seconds: float = 0.0) -> bool:
-    """Give a job back untouched, for `seconds` from now; False if the claim was lost.
+def _first_queue() -> CTE:
+    """Choose the first of the queues asked for in which some tenant can be served.
 
-    It costs no attempt: the number stays, because a fence never falls; the allowance rises
-    instead. What an earlier attempt left in the row stays too, so a suspect remains one.
+    `least` is the least service that such a tenant of it has received, whoever is serving it.
     """
-    values = _of(claim) | {"in_seconds": seconds}
-    return (await connection.execute(_RELEASE, values)).first() is not None
+    asked = (
+        func.unnest(bindparam("of_queues", type_=ARRAY(Text)))
+        .table_valued("queue", with_ordinality="turn")
+        .render_derived()
+    )
+    least = (
+        select(TenantQueue.virtual_time)
+        .where(TenantQueue.queue == asked.c.queue, *SERVABLE)
+        .order_by(TenantQueue.virtual_time)
+        .limit(_ONE)
+        .lateral("least")
+    )
+    return (
+        select(asked.c.queue, least.c.virtual_time.label("least"))
+        .select_from(asked.join(least, true()))
+        .order_by(asked.c.turn)
+        .limit(_ONE)
+        .cte("first")
+    )
 
 
-async def retry_later(
-    connection: Executor, claim: Claim, *, seconds: float, code: str, message: str
-) -> bool:
-    """Queue a job again after a failed attempt; False if the claim was lost."""
-    values = _of(claim) | {"in_seconds": seconds, "told_code": code, "told_message": message}
-    return (await connection.execute(_RETRY_LATER, values)).first() is not None
+def _tenants(queue: CTE, size: ColumnElement[int]) -> CTE:
+    """Lock the tenants to be served next, the least served first."""
+    return (
+        select(
+            TenantQueue.tenant_id,
+            TenantQueue.queue,
+            TenantQueue.virtual_time,
+            TenantShare.weight,
+            ROOM.label("room"),
+        )
+        .where(TenantQueue.queue == select(queue.c.queue).scalar_subquery(), *SERVABLE)
+        .order_by(TenantQueue.virtual_time, TenantQueue.start_tag)
+        .limit(size)
+        .with_for_update(skip_locked=True)
+        .cte("tenants")
+    )
 
 
-def _of(claim: Claim) -> dict[str, Any]:
-    return {"of_job": claim.job_id, "of_attempt": claim.attempt}
+def _ready(queue: CTE, tenants: CTE, size: ColumnElement[int]) -> CTE:
+    """Find their next jobs; `tag` is the service its tenant has received when a job is taken.
+
+    Passing over the tenants that others are serving must not put those further behind: nobody is
+    served who is ahead of the least served by more than the job to be taken.
+    """
+    best = (
+        select(Job.id, Job.cost, Job.priority)
+        .where(*is_ready(tenants.c.tenant_id, tenants.c.queue))
+        .order_by(Job.priority.desc(), Job.id)
+        .limit(size)
+        .lateral("best")
+    )
+    in_turn: dict[str, Any] = {
+        "partition_by": tenants.c.tenant_id,
+        "order_by": (best.c.priority.desc(), best.c.id),
+    }
+    after = tenants.c.virtual_time + func.sum(best.c.cost).over(**in_turn) / tenants.c.weight
+    tag = after - best.c.cost / tenants.c.weight
+    has_room = func.row_number().over(**in_turn) <= tenants.c.room
+    is_in_turn = tag <= queue.c.least + best.c.cost / tenants.c.weight
+    return (
+        select(
+            best.c.id,
+            tenants.c.tenant_id,
+            and_(has_room, is_in_turn).label("may_be_taken"),
+            tag.label("tag"),
+        )
+        .select_from(queue.join(tenants, true()).join(best, true()))
+        .cte("ready")
+    )
 
 
-def _requeue(**values: Any) -> Executable:
+def _due(ready: CTE, size: ColumnElement[int]) -> Subquery:
+    """Choose those due next; a suspect comes alone, and none comes behind one."""
+    next_due = (
+        select(ready.c.id, ready.c.tag)
+        .where(ready.c.may_be_taken)
+        .order_by(ready.c.tag, ready.c.id)
+        .limit(size)
+        .subquery("next_due")
+    )
+    in_turn: dict[str, Any] = {"order_by": (next_due.c.tag, next_due.c.id)}
+    suspects = func.coalesce(Job.error_code == WORKER_LOST, false())
+    judged = (
+        select(
+            next_due.c.id,
+            func.row_number().over(**in_turn).label("turn"),
+            func.bool_or(suspects).over(**in_turn).label("behind_a_suspect"),
+        )
+        .join(Job, Job.id == next_due.c.id)
+        .subquery("judged")
+    )
+    return (
+        select(judged.c.id)
+        .where(or_(~judged.c.behind_a_suspect, judged.c.turn == _ONE))
+        .subquery("due")
+    )
+
+
+def _taken(due: Subquery) -> CTE:
+    # No other claimer can be at these: their tenants are locked. An owner who cancels may be.
     return (
         update(Job)
-        .where(
-            Job.id == bindparam("of_job"),
-            Job.attempt == bindparam("of_attempt"),
-            is_one_of(Job.state, {JobState.RUNNING}),
+        .where(Job.id == due.c.id, is_one_of(Job.state, sources(JobState.RUNNING)))
+        .values(
+            state=JobState.RUNNING,
+            attempt=Job.attempt + 1,
+            claimed_by=bindparam("by_worker"),
+            lease_expires_at=from_now(bindparam("lease_seconds", type_=Double())),
+            started_at=func.now(),
         )
-        .values(state=JobState.QUEUED, claimed_by=None, lease_expires_at=None, **values)
-        .returning(Job.id)
+        .returning(*JOB_COLUMNS, Job.max_attempts, Job.cost)
+        .cte("claimed")
     )
 
 
-_RELEASE = _requeue(
-    max_attempts=Job.max_attempts + 1,
-    available_at=from_now(bindparam("in_seconds", type_=Double())),
-    started_at=None,
-)
-_RETRY_LATER = _requeue(
-    available_at=from_now(bindparam("in_seconds", type_=Double())),
-    error_code=bindparam("told_code"),
-    error_message=bindparam("told_message"),
+def _summed_up(tenants: CTE, ready: CTE, claimed: CTE) -> Subquery:
+    return (
+        select(
+            tenants.c.tenant_id,
+            tenants.c.weight,
+            func.count(ready.c.id).label("found"),
+            func.count(claimed.c.id).label("taken"),
+            func.coalesce(func.sum(claimed.c.cost), literal_column("0", Double())).label("cost"),
+            func.max(ready.c.tag).filter(claimed.c.id.is_not(None)).label("tag"),
+        )
+        .select_from(
+            tenants.outerjoin(ready, ready.c.tenant_id == tenants.c.tenant_id).outerjoin(
+                claimed, claimed.c.id == ready.c.id
+            )
+        )
+        .group_by(tenants.c.tenant_id, tenants.c.weight)
+        .subquery("summed_up")
+    )
+
+
+def _served(queue: CTE, tenant: Subquery, size: ColumnElement[int]) -> CTE:
+    """Write down the service of those that were served; and who turned out to have nothing."""
+    has_more = or_(tenant.c.found >= size, tenant.c.found > tenant.c.taken)
+    return (
+        update(TenantQueue)
+        .where(
+            TenantQueue.tenant_id == tenant.c.tenant_id,
+            TenantQueue.queue == queue.c.queue,
+            or_(tenant.c.taken > 0, tenant.c.found == 0),
+        )
+        .values(
+            running=TenantQueue.running + tenant.c.taken,
+            virtual_time=TenantQueue.virtual_time + tenant.c.cost / tenant.c.weight,
+            start_tag=func.coalesce(tenant.c.tag, TenantQueue.start_tag),
+            has_ready=has_more,
+            backlog=func.greatest(
+                TenantQueue.backlog - tenant.c.cost, literal_column("0", Double())
+            ),
+        )
+        .returning(TenantQueue.tenant_id, TenantQueue.has_ready, tenant.c.taken)
+        .cte("served")
+    )
+
+
+_LOOK_AGAIN: Final = (
+    update(TenantQueue)
+    .where(
+        TenantQueue.tenant_id == bindparam("of_tenant"),
+        TenantQueue.queue == bindparam("of_queue"),
+        ~TenantQueue.has_ready,
+        exists().where(*is_ready(TenantQueue.tenant_id, TenantQueue.queue)),
+    )
+    .values(has_ready=True)
+    .returning(TenantQueue.tenant_id)
 )

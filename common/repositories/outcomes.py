@@ -33,6 +33,7 @@ from common.domain.job import WORKER_LOST, Claim, JobState, sources
 from common.domain.record import JobResult
 from common.models import Delivery, Job, UnfoldedUsage, UsageEntry
 from common.repositories.columns import from_now, is_one_of
+from common.repositories.shares import freed
 
 SECONDS_TO_MILLISECONDS = 1000
 
@@ -63,13 +64,19 @@ async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -
     )
 
 
-async def cancel(connection: Executor, *, tenant_id: int, job_id: int) -> Ended | None:
-    """End a job at its owner's wish; None if it is not theirs or has ended already."""
-    return await _one(connection, _CANCEL, {"of_job": job_id, "of_tenant": tenant_id})
+async def cancel(
+    connection: Executor, *, tenant_id: int, job_id: int, message: str = "canceled by its owner"
+) -> Ended | None:
+    """End a job that is not wanted; None if it is not this tenant's or has ended already."""
+    values = {"of_job": job_id, "of_tenant": tenant_id, "to_error_message": message}
+    return await _one(connection, _CANCEL, values)
 
 
 async def fail_abandoned(connection: Executor, *, limit: int) -> list[Ended]:
-    """Fail jobs whose last allowed attempt lost its lease: their workers died each time."""
+    """Fail jobs whose last allowed attempt lost its lease: their workers died each time.
+
+    The counters of running jobs are left to a recount.
+    """
     rows = await connection.execute(_FAIL_ABANDONED, {"at_most": limit})
     return [Ended(*row) for row in rows.all()]
 
@@ -107,7 +114,15 @@ def _end(target: JobState, *conditions: ColumnElement[bool], **values: Any) -> C
             finished_at=func.now(),
             **values,
         )
-        .returning(Job.id, Job.tenant_id, Job.file_prefix, Job.request, Job.cost, Job.webhook_url)
+        .returning(
+            Job.id,
+            Job.tenant_id,
+            Job.queue,
+            Job.file_prefix,
+            Job.request,
+            Job.cost,
+            Job.webhook_url,
+        )
         .cte("ended")
     )
 
@@ -168,27 +183,38 @@ _SUCCEEDED = _end(
     error_code=None,  # of an attempt before this one
     error_message=None,
 )
-_SUCCEED = _tell(_SUCCEEDED, Event.SUCCEEDED, *_charge(_SUCCEEDED))
-_FAIL = _tell(
-    _end(
-        JobState.FAILED,
-        *_FENCE,
-        error_code=bindparam("to_error_code"),
-        error_message=bindparam("to_error_message"),
-    ),
-    Event.FAILED,
+_SUCCEED = _tell(_SUCCEEDED, Event.SUCCEEDED, *_charge(_SUCCEEDED), *freed(_SUCCEEDED))
+_FAILED = _end(
+    JobState.FAILED,
+    *_FENCE,
+    error_code=bindparam("to_error_code"),
+    error_message=bindparam("to_error_message"),
 )
-_CANCEL = _tell(
-    _end(
-        JobState.CANCELED,
+_FAIL = _tell(_FAILED, Event.FAILED, *freed(_FAILED))
+# Locked before it is changed: what it was is known from this.
+_THEIRS = (
+    select(Job.id, Job.state)
+    .where(
         Job.id == bindparam("of_job"),
         Job.tenant_id == bindparam("of_tenant"),
         is_one_of(Job.state, sources(JobState.CANCELED)),
-        error_code="canceled",
-        error_message="canceled by its owner",
-    ),
-    Event.CANCELED,
+    )
+    .with_for_update()
+    .cte("theirs")
 )
+_CANCELED = _end(
+    JobState.CANCELED,
+    Job.id == _THEIRS.c.id,
+    error_code="canceled",
+    error_message=bindparam("to_error_message"),
+)
+_WAS_RUNNING = (
+    select(_CANCELED.c.tenant_id, _CANCELED.c.queue)
+    .join(_THEIRS, _THEIRS.c.id == _CANCELED.c.id)
+    .where(is_one_of(_THEIRS.c.state, {JobState.RUNNING}))
+    .cte("was_running")
+)
+_CANCEL = _tell(_CANCELED, Event.CANCELED, *freed(_WAS_RUNNING))
 
 
 def _first(column: InstrumentedAttribute[Any], *conditions: ColumnElement[bool]) -> CTE:

@@ -3,23 +3,46 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Executable, bindparam, select
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from common.direct import Executor
 from common.domain.record import JobRecord, NewJob
 from common.models import Job
 from common.repositories.columns import JOB_COLUMNS, job_record
+from common.repositories.shares import woken
+
+_GIVEN: Final = (
+    "tenant_id",
+    "file_prefix",
+    "queue",
+    "max_attempts",
+    "request",
+    "inputs",
+    "base64",
+    "cost",
+    "webhook_url",
+    "track_id",
+    "idempotency_key",
+    "request_digest",
+)
+
 
 # Built once, and given their values when executed: building one anew takes longer than running it.
-_PLAIN: Final = insert(Job).returning(Job.id)
-_GUARDED: Final = (
-    insert(Job)
-    .on_conflict_do_nothing(
+def _recording(inserting: Insert) -> Executable:
+    recorded = inserting.returning(Job.id, Job.tenant_id, Job.queue).cte("recorded")
+    return select(recorded.c.id).add_cte(woken(recorded))
+
+
+_INSERT: Final = insert(Job).values(
+    {name: bindparam(name, type_=Job.__table__.c[name].type) for name in _GIVEN}
+)
+_PLAIN: Final = _recording(_INSERT)
+_GUARDED: Final = _recording(
+    _INSERT.on_conflict_do_nothing(
         index_elements=[Job.tenant_id, Job.idempotency_key],
         index_where=Job.idempotency_key.is_not(None),
     )
-    .returning(Job.id)
 )
 
 _EARLIER: Final = select(*JOB_COLUMNS, Job.request_digest).where(

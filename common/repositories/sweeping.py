@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
     Select,
     Text,
@@ -24,13 +25,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.delivery import DeliveryState
 from common.domain.job import WORKER_LOST, JobState
-from common.models import Delivery, Job, Worker
+from common.models import Delivery, Job, TenantQueue, TenantShare, Worker
 from common.repositories.columns import from_now, is_one_of
+from common.repositories.shares import ROOM, SERVABLE, is_ready
 
 _UP: Final = select(func.extract("epoch", func.now() - func.pg_postmaster_start_time()))
 # The states that are counted, each in the order of an index of its own.
 _UNFINISHED: Final[dict[JobState, tuple[ColumnElement[Any], ...]]] = {
-    JobState.QUEUED: (Job.queue.expression, Job.priority.desc(), Job.id.expression),
+    JobState.QUEUED: (Job.created_at.expression,),
     JobState.RUNNING: (Job.lease_expires_at.expression,),
 }
 
@@ -44,7 +46,10 @@ async def seconds_up(connection: AsyncConnection) -> float:
 
 
 async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:
-    """Queue again the jobs whose lease ran out and that have attempts left; give their number."""
+    """Queue again the jobs whose lease ran out and that have attempts left; give their number.
+
+    The counters of running jobs are left to a recount.
+    """
     return (await connection.execute(_requeueing(limit))).rowcount
 
 
@@ -103,33 +108,38 @@ def _expired(
     )
 
 
-async def count_waiting(
+async def count_servable(
     connection: AsyncConnection, queues: Sequence[str], *, at_most: int
 ) -> dict[str, int]:
     """Give how many jobs could be claimed now in each queue that has any, up to `at_most`."""
-    rows = await connection.execute(_waiting(tuple(queues), at_most))
+    rows = await connection.execute(_servable(tuple(queues), at_most))
     return {row[0]: row[1] for row in rows}
 
 
 @cache
-def _waiting(queues: tuple[str, ...], at_most: int) -> Select[Any]:
+def _servable(queues: tuple[str, ...], at_most: int) -> Select[Any]:
     asked = func.unnest(cast(list(queues), ARRAY(Text))).table_valued("queue").render_derived()
-    waiting = (
+    size: ColumnElement[int] = literal_column(str(int(at_most)), BigInteger())
+    # A tenant's jobs are counted no further than it has room.
+    theirs = (
         select(Job.id)
-        .where(
-            Job.queue == asked.c.queue,
-            is_one_of(Job.state, {JobState.QUEUED}),
-            Job.available_at <= func.now(),
-        )
-        # In the index's order: else a small limit lets the planner read through the table,
-        # in the hope of meeting waiting jobs soon.
+        .where(*is_ready(TenantQueue.tenant_id, TenantQueue.queue))
         .order_by(Job.priority.desc(), Job.id)
-        .limit(at_most)
-        .lateral("waiting")
+        .limit(func.least(ROOM, size))
+        .lateral("theirs")
+    )
+    servable = (
+        select(theirs.c.id)
+        .select_from(TenantQueue)
+        .join(TenantShare, TenantShare.tenant_id == TenantQueue.tenant_id)
+        .join(theirs, true())
+        .where(TenantQueue.queue == asked.c.queue, *SERVABLE)
+        .limit(size)
+        .lateral("servable")
     )
     return (
         select(asked.c.queue, func.count())
-        .join_from(asked, waiting, true())
+        .join_from(asked, servable, true())
         .group_by(asked.c.queue)
     )
 

@@ -116,7 +116,7 @@ def _make_shares() -> None:
     op.create_index(
         "ix_tenant_queues_ready",
         "tenant_queues",
-        ["queue", "virtual_time"],
+        ["queue", "virtual_time", "start_tag"],
         postgresql_where=sa.text("has_ready"),
     )
     op.create_index("ix_tenant_queues_start_tag", "tenant_queues", ["queue", "start_tag"])

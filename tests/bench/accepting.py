@@ -4,7 +4,7 @@ from statistics import median
 from typing import Any
 
 from common.domain.record import JobResult
-from common.repositories.claims import claim_job
+from common.repositories.claims import claim_jobs
 from common.repositories.outcomes import succeed
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig, load
@@ -45,11 +45,10 @@ async def _compare(
 async def _succeeded_job(rig: Rig) -> int:
     """End one of the jobs just accepted, as a worker would."""
     async with rig.database.statement() as connection:
-        claimed = await claim_job(
-            connection, queues=["standin-inpainting"], worker="bench", lease_seconds=60
+        claimed = await claim_jobs(
+            connection, queues=["standin-inpainting"], worker="bench", lease_seconds=60, limit=1
         )
-        assert claimed is not None
-        job, _ = claimed
+        ((job, _),) = claimed.jobs
         result = JobResult((f"{job.tenant_id}/generations/{job.file_prefix}-1-0.png",), (False,), 1)
         await succeed(connection, job.claim, result)
     return job.id

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from common.clock import monotonic
 from common.database import Database
 from common.domain.record import JobRecord, JobResult
-from common.repositories.claims import claim_job
+from common.repositories.claims import claim_jobs
 from common.repositories.outcomes import succeed
 from common.settings import DatabaseSettings
 from tests.bench.filling import QUEUE
@@ -46,12 +46,12 @@ async def _claimer(database: Database, times: Times, jobs: int) -> None:
     async with database.direct() as connection:
         for number in range(WARM_UP + jobs):
             begun = monotonic()
-            claimed = await claim_job(
-                connection, queues=[QUEUE], worker="bench", lease_seconds=LEASE_SECONDS
+            claimed = await claim_jobs(
+                connection, queues=[QUEUE], worker="bench", lease_seconds=LEASE_SECONDS, limit=1
             )
             taken = monotonic()
-            assert claimed is not None, "the backlog was too small"
-            job, _ = claimed
+            assert claimed, "the backlog was too small"
+            ((job, _),) = claimed.jobs
             finishing = monotonic()
             await succeed(connection, job.claim, _result(job))
             if number >= WARM_UP:

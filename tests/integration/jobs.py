@@ -7,7 +7,7 @@ from common.database import Database
 from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.job import Claim
 from common.domain.record import InputImage, JobResult, NewJob
-from common.repositories.claims import claim_job
+from common.repositories.claims import claim_jobs
 from common.repositories.outcomes import Ended, fail, succeed
 from common.repositories.submission import Recorded, record_job
 from common.repositories.tenants import add_webhook_secret, create_tenant
@@ -85,11 +85,11 @@ async def queued_job(
 async def claimed(database: Database, *, lease_seconds: float = 60) -> Claim:
     """Claim the next job, which must be there."""
     async with database.statement() as connection:
-        taken = await claim_job(
-            connection, queues=[QUEUE], worker=WORKER, lease_seconds=lease_seconds
+        taken = await claim_jobs(
+            connection, queues=[QUEUE], worker=WORKER, lease_seconds=lease_seconds, limit=1
         )
-    assert taken is not None
-    return taken[0].claim
+    ((job, _),) = taken.jobs
+    return job.claim
 
 
 async def succeeded(

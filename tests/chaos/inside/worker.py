@@ -12,7 +12,7 @@ from worker.stages import Stages
 
 
 def install() -> None:
-    hook(worker.runner, "claim_job", after=_claimed)
+    hook(worker.runner, "claim_jobs", after=_claimed)
     hook(Guard, "fetch", before=_strike("worker.fetching"))
     stored = _note("stored")
     hook(Storage, "put", before=_strike("worker.uploading"), after=stored)
@@ -25,9 +25,9 @@ def install() -> None:
 
 def _claimed(claimed: Any) -> None:
     JOURNAL.note("looked")
-    if claimed is not None:
-        job = claimed[0]
+    for job, _ in claimed.jobs:
         JOURNAL.note("claimed", job=job.id, attempt=job.attempt)
+    if claimed.jobs:
         WOUNDS.strike("worker.claimed")
 
 

@@ -18,7 +18,7 @@ from common.domain.objects import result_key
 from common.domain.record import JobRecord, JobResult
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
-from common.repositories.claims import claim_job
+from common.repositories.claims import claim_jobs
 from common.repositories.outcomes import Ended, fail, succeed
 from common.settings import (
     DatabaseSettings,
@@ -77,9 +77,11 @@ class Gateway:
     async def claim(self, queue: str = QUEUE) -> JobRecord:
         """Take a job as a worker does."""
         async with self.services.database.transaction() as connection:
-            taken = await claim_job(connection, queues=[queue], worker="w", lease_seconds=60)
-        assert taken is not None
-        return taken[0]
+            taken = await claim_jobs(
+                connection, queues=[queue], worker="w", lease_seconds=60, limit=1
+            )
+        ((job, _),) = taken.jobs
+        return job
 
     async def draw(self, job: JobRecord, *, seconds: float = 1.5) -> None:
         """End a job as a worker does that has drawn it."""

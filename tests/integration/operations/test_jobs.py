@@ -5,7 +5,7 @@ import pytest
 from common.database import Database
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from common.domain.job import JobState
-from common.models import Delivery, Job
+from common.models import Delivery, Job, TenantShare
 from common.operations.jobs import cancel_job, list_jobs, set_job_priority, show_job
 from common.operations.paging import Page
 from common.operations.queues import list_queues
@@ -92,6 +92,8 @@ async def test_a_canceled_job_has_ended_and_its_webhook_is_to_be_sent(
     (row,) = await rows(database, Job)
     (delivery,) = await rows(database, Delivery)
     assert canceled.ended.file_prefix == row["file_prefix"]
+    assert row["error_message"] == "canceled by the operator of the service"
+    assert [share["running"] for share in await rows(database, TenantShare)] == [0, 0]
     assert (canceled.ended.delivery_id, delivery["event"]) == (delivery["id"], "job.canceled")
     with pytest.raises(ConflictError, match=f"job {job_id} has ended already"):
         await cancel_job(database, OPERATOR, job_id)

@@ -14,8 +14,9 @@ from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.job import Claim, JobState
 from common.domain.record import InputImage, JobRecord, JobResult, NewJob
 from common.models import Delivery, DeliveryAttempt, Job, Table, UsageEntry
-from common.repositories.claims import claim_job
+from common.repositories.claims import claim_jobs
 from common.repositories.deliveries import AttemptLog, DueDelivery, claim_deliveries
+from common.repositories.recounting import recount_running, wake_ready
 from common.repositories.submission import KeyTaken, Recorded, Repeated, record_job
 
 QUEUE = "sd15-inpainting"
@@ -85,11 +86,11 @@ class Books:
     async def claim(self, queue: str = QUEUE) -> JobRecord:
         """Claim the best job, which there must be."""
         async with self.database.statement() as connection:
-            claimed = await claim_job(
-                connection, queues=[queue], worker="w1", lease_seconds=LEASE_SECONDS
+            claimed = await claim_jobs(
+                connection, queues=[queue], worker="w1", lease_seconds=LEASE_SECONDS, limit=1
             )
-        assert claimed is not None
-        return claimed[0]
+        ((job, _),) = claimed.jobs
+        return job
 
     async def job_in(self, state: JobState, **columns: Any) -> Claim:
         """Make a job whose row is in `state` under attempt 2."""
@@ -130,8 +131,11 @@ class Books:
             )
 
     async def set_job(self, job_id: int, **columns: Any) -> None:
+        """Change a job by hand; the books of fair claiming follow, as after a sweep."""
         async with self.database.statement() as connection:
             await connection.execute(update(Job).where(Job.id == job_id).values(**columns))
+            await recount_running(connection)
+            await wake_ready(connection)
 
     async def set_delivery(self, delivery_id: UUID, **columns: Any) -> None:
         statement = update(Delivery).where(Delivery.id == delivery_id).values(**columns)

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from common.clock import utc_now
-from common.domain.errors import UnreadableJobError
 from common.domain.job import Claim, JobState
 from common.domain.record import InputImage
 from common.models import Job
-from common.repositories.claims import claim_job
+from common.repositories.claims import claim_jobs
 from tests.integration.repositories.books import (
     FAR_AHEAD,
     HOOK,
@@ -25,21 +24,22 @@ from tests.integration.repositories.books import (
 
 async def claim_all(books: Books, worker: str) -> list[int]:
     """Claim until nothing is left."""
-    taken = []
+    taken: list[int] = []
     async with books.database.statement() as connection:
-        while claimed := await claim_job(
-            connection, queues=[QUEUE], worker=worker, lease_seconds=LEASE_SECONDS
+        while claimed := await claim_jobs(
+            connection, queues=[QUEUE], worker=worker, lease_seconds=LEASE_SECONDS, limit=1
         ):
-            taken.append(claimed[0].id)
+            taken += [job.id for job, _ in claimed.jobs]
     return taken
 
 
 async def test_a_claim_takes_the_job_under_a_lease(books: Books) -> None:
     job_id = await books.queued()
     async with books.database.statement() as connection:
-        claimed = await claim_job(connection, queues=[QUEUE], worker="w7", lease_seconds=90.5)
-    assert claimed is not None
-    job, max_attempts = claimed
+        claimed = await claim_jobs(
+            connection, queues=[QUEUE], worker="w7", lease_seconds=90.5, limit=1
+        )
+    ((job, max_attempts),) = claimed.jobs
     assert (job.id, job.tenant_id, job.state, job.attempt, max_attempts) == (
         job_id,
         books.tenant_id,
@@ -67,12 +67,15 @@ async def test_a_claim_takes_the_job_under_a_lease(books: Books) -> None:
 async def test_what_a_newer_release_recorded_is_told_apart(
     books: Books, columns: dict[str, Any], detail: str
 ) -> None:
-    job_id = await books.queued(columns=columns)
+    job_id, readable = await books.queued(columns=columns), await books.queued()
     async with books.database.statement() as connection:
-        with pytest.raises(UnreadableJobError) as raised:
-            await claim_job(connection, queues=[QUEUE], worker="w1", lease_seconds=60)
-    assert raised.value.claim == Claim(job_id, 1)
-    assert detail in raised.value.detail
+        claimed = await claim_jobs(
+            connection, queues=[QUEUE], worker="w1", lease_seconds=60, limit=2
+        )
+    assert [job.id for job, _ in claimed.jobs] == [readable]
+    ((claim, told),) = claimed.unreadable
+    assert claim == Claim(job_id, 1)
+    assert detail in told
 
 
 async def test_an_empty_queue_gives_nothing(books: Books) -> None:
@@ -98,13 +101,15 @@ async def test_a_claimer_takes_its_own_queue_only(books: Books) -> None:
     assert (await books.claim("sdxl-inpainting")).queue == "sdxl-inpainting"
 
 
-async def test_a_claimer_passes_over_what_another_is_just_taking(books: Books) -> None:
-    first, second = await books.queued(), await books.queued()
+async def test_a_claimer_passes_over_a_tenant_another_is_just_serving(
+    books: Books, other_books: Books
+) -> None:
+    first, theirs = await books.queued(), await other_books.queued()
+    await books.queued()
     async with books.database.transaction() as connection:
-        held = await claim_job(connection, queues=[QUEUE], worker="w1", lease_seconds=60)
-        assert held is not None
-        assert held[0].id == first
-        assert await claim_all(books, "w2") == [second]
+        held = await claim_jobs(connection, queues=[QUEUE], worker="w1", lease_seconds=60, limit=1)
+        assert [job.id for job, _ in held.jobs] == [first]
+        assert await claim_all(books, "w2") == [theirs]
 
 
 async def test_sixteen_claimers_take_each_job_once(books: Books) -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from common.domain.job import Claim, JobState
-from common.repositories.claims import release_claim, renew_claims, retry_later
+from common.repositories.leases import release_claim, renew_claims, retry_later
 from common.repositories.outcomes import cancel
 from common.repositories.sweeping import requeue_expired
 from tests.integration.repositories.books import FAR_AHEAD, LONG_AGO, Books

@@ -6,8 +6,9 @@ from uuid import uuid4
 import pytest
 
 from common.domain.job import Claim
-from common.repositories.claims import claim_job, renew_claims
+from common.repositories.claims import claim_jobs
 from common.repositories.deliveries import claim_deliveries
+from common.repositories.leases import renew_claims
 from common.repositories.outcomes import fail_abandoned, fail_overdue
 from common.repositories.readings import find_ended, read_job
 from common.repositories.retention import (
@@ -20,7 +21,7 @@ from common.repositories.retention import (
 )
 from common.repositories.sweeping import (
     count_jobs,
-    count_waiting,
+    count_servable,
     requeue_expired,
     requeue_expired_deliveries,
 )
@@ -35,18 +36,18 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
     ("call", "index"),
     [
         pytest.param(
-            lambda c: claim_job(c, queues=["queue-0"], worker="w", lease_seconds=60.0),
+            lambda c: claim_jobs(c, queues=["queue-0"], worker="w", lease_seconds=60.0, limit=3),
             "ix_jobs_queued",
-            id="claim_job",
+            id="claim_jobs",
         ),
         pytest.param(
             lambda c: renew_claims(c, CLAIMS, 60.0), "Index Scan using", id="renew_claims"
         ),
-        pytest.param(lambda c: count_jobs(c, at_most=5), "ix_jobs_queued", id="count_jobs"),
+        pytest.param(lambda c: count_jobs(c, at_most=5), "ix_jobs_waiting", id="count_jobs"),
         pytest.param(
-            lambda c: count_waiting(c, ["queue-0", "queue-1"], at_most=5),
+            lambda c: count_servable(c, ["queue-0", "queue-1"], at_most=5),
             "ix_jobs_queued",
-            id="count_waiting",
+            id="count_servable",
         ),
         pytest.param(lambda c: requeue_expired(c, limit=10), "ix_jobs_lease", id="requeue"),
         pytest.param(lambda c: fail_abandoned(c, limit=10), "ix_jobs_lease", id="abandoned"),
@@ -117,6 +118,6 @@ async def test_a_job_whose_time_has_not_come_costs_no_look_at_its_row(
     for plan in await plans(
         books.database,
         database_url,
-        lambda c: claim_job(c, queues=["queue-0"], worker="w", lease_seconds=60.0),
+        lambda c: claim_jobs(c, queues=["queue-0"], worker="w", lease_seconds=60.0, limit=3),
     ):
         assert re.search(r"ix_jobs_queued .*\n +Index Cond: .*available_at <= now\(\)", plan)

@@ -6,7 +6,7 @@ from common.domain.job import JobState
 from common.models import Worker
 from common.repositories.sweeping import (
     count_jobs,
-    count_waiting,
+    count_servable,
     forget_silent_workers,
     seconds_up,
 )
@@ -22,8 +22,8 @@ async def test_waiting_jobs_are_counted_by_queue_up_to_a_limit(books: Books) -> 
     await books.queued(queue="c", columns={"available_at": FAR_AHEAD})
     await books.claim("b")
     async with books.database.statement() as connection:
-        assert await count_waiting(connection, ["a", "b", "c", "d"], at_most=3) == {"a": 3, "b": 1}
-        assert await count_waiting(connection, [], at_most=3) == {}
+        assert await count_servable(connection, ["a", "b", "c", "d"], at_most=3) == {"a": 3, "b": 1}
+        assert await count_servable(connection, [], at_most=3) == {}
 
 
 async def test_unfinished_jobs_are_counted_by_state(books: Books) -> None:

@@ -9,7 +9,7 @@ import pytest
 from common.domain.job import WORKER_LOST
 from common.domain.record import JobRecord
 from tests.unit.common.domain.sample import job_record
-from worker.quarantine import Claimed, Quarantine, is_suspect
+from worker.quarantine import Admitted, Quarantine, is_suspect
 
 ORDINARY, SUSPECT = job_record(), job_record(error_code=WORKER_LOST)
 
@@ -28,19 +28,21 @@ class House:
         self.quarantine = Quarantine()
         self.claims = 0
 
-    async def claim(self, job: JobRecord | None) -> Claimed | None:
+    async def claim(self, *jobs: JobRecord) -> list[Admitted]:
         self.claims += 1
         await asyncio.sleep(0)
-        return None if job is None else (job, 3)
+        return [(job, 3) for job in jobs]
 
     @asynccontextmanager
-    async def guest(self, job: JobRecord | None) -> AsyncIterator[asyncio.Event]:
+    async def guest(self, *jobs: JobRecord) -> AsyncIterator[asyncio.Event]:
         """Keep somebody in while the block lasts, who leaves early when the event is set."""
         leave = asyncio.Event()
 
         async def stay() -> None:
-            async with self.quarantine.admit(lambda: self.claim(job)):
-                await leave.wait()
+            admitted = await self.quarantine.admit(lambda: self.claim(*jobs))
+            await leave.wait()
+            for job, _ in admitted:
+                self.quarantine.ended(job)
 
         staying = asyncio.create_task(stay())
         await settled()
@@ -59,7 +61,7 @@ async def settled() -> None:
 
 async def test_ordinary_jobs_come_one_after_the_other_and_stay_together() -> None:
     house = House()
-    async with house.guest(ORDINARY), house.guest(ORDINARY), house.guest(None):
+    async with house.guest(ORDINARY), house.guest(ORDINARY, ORDINARY), house.guest():
         assert house.claims == 3
 
 
@@ -75,7 +77,7 @@ async def test_nothing_is_claimed_beside_a_suspect() -> None:
 async def test_a_suspect_waits_for_those_who_were_there_before() -> None:
     house = House()
     async with (
-        house.guest(ORDINARY) as first,
+        house.guest(ORDINARY, ORDINARY) as first,
         house.guest(ORDINARY) as second,
         house.guest(SUSPECT),
     ):
@@ -90,11 +92,10 @@ async def test_a_suspect_waits_for_those_who_were_there_before() -> None:
 async def test_a_claim_that_failed_leaves_the_gate_open() -> None:
     house = House()
 
-    async def fail() -> Claimed | None:
+    async def fail() -> list[Admitted]:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        async with house.quarantine.admit(fail):
-            pass
+        await house.quarantine.admit(fail)
     async with house.guest(ORDINARY):
         assert house.claims == 1
