@@ -79,8 +79,8 @@ def _workers(silent_seconds: float) -> Select[str, int]:
     return select(_SERVED.c.queue, func.count()).where(alive).group_by(_SERVED.c.queue)
 
 
-def _waiting(queue: str) -> Select[int]:
-    most: ColumnElement[int] = literal_column(str(MOST_COUNTED))  # bound, the planner guesses
+def _waiting(queue: str, at_most: int = MOST_COUNTED) -> Select[int]:
+    most: ColumnElement[int] = literal_column(str(at_most))  # bound, the planner guesses
     # Tenant by tenant: what waits is indexed so, for the claims. In the index's order, else the
     # planner may read through the table.
     theirs = (
