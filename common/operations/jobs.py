@@ -17,6 +17,8 @@ from common.repositories.outcomes import Ended, cancel
 # Postgres's smallint.
 LOWEST_PRIORITY: Final = -(2**15)
 HIGHEST_PRIORITY: Final = 2**15 - 1
+# What its owner is told.
+CANCELED_BY_US: Final = "canceled by the operator of the service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ async def cancel_job(database: Database, operator: Operator, job_id: int) -> Can
     async with changing(database, operator, "job.cancel") as change:
         job = await _found(change, job_id)
         tenant_id = await tenant_of(change.connection, job.tenant)
-        ended = await cancel(change.connection, tenant_id=tenant_id, job_id=job_id)
+        ended = await cancel(
+            change.connection, tenant_id=tenant_id, job_id=job_id, message=CANCELED_BY_US
+        )
         if ended is None:
             raise ConflictError(f"job {job_id} has ended already")
         change.details = {"before": job.state}

@@ -4,9 +4,9 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Double, Integer, cast, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import aliased
 
 from common.models import Plan, Tenant, TenantQueue, TenantShare
+from common.repositories.shares import virtual_time_of
 
 # Where both speak the tenant's own limit has the say, a null of its own too: as `Limits` reads it.
 _LIMITS: Final[ColumnElement[Any]] = Plan.limits.op("||")(Tenant.limits)
@@ -48,8 +48,6 @@ async def grant_shares(
 
 
 async def _lift(connection: AsyncConnection, chosen: ColumnElement[bool]) -> None:
-    others = aliased(TenantQueue)
-    latest = select(func.max(others.start_tag)).where(others.queue == TenantQueue.queue)
     # In one order, and before the shares: so that nobody who locks as we do waits in a ring.
     locked = (
         select(TenantQueue.tenant_id, TenantQueue.queue)
@@ -62,7 +60,9 @@ async def _lift(connection: AsyncConnection, chosen: ColumnElement[bool]) -> Non
     await connection.execute(
         update(TenantQueue)
         .where(TenantQueue.tenant_id == locked.c.tenant_id, TenantQueue.queue == locked.c.queue)
-        .values(virtual_time=func.greatest(TenantQueue.virtual_time, latest.scalar_subquery()))
+        .values(
+            virtual_time=func.greatest(TenantQueue.virtual_time, virtual_time_of(TenantQueue.queue))
+        )
     )
 
 

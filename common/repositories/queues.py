@@ -8,7 +8,6 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     func,
-    literal,
     literal_column,
     select,
     true,
@@ -64,7 +63,7 @@ async def _counts(connection: AsyncConnection, counting: Select[str, int]) -> Ma
 
 
 _SERVED: Final = select(func.unnest(Worker.queues).label("queue"), Worker.seen_at).subquery()
-_NAMES: Final = union(select(TenantQueue.queue), select(_SERVED.c.queue)).order_by(literal(1))
+_NAMES: Final = union(select(TenantQueue.queue), select(_SERVED.c.queue)).order_by("queue")
 _RUNNING: Final = (
     select(Job.queue, func.count())
     .where(is_one_of(Job.state, {JobState.RUNNING}))
@@ -80,8 +79,8 @@ def _workers(silent_seconds: float) -> Select[str, int]:
     return select(_SERVED.c.queue, func.count()).where(alive).group_by(_SERVED.c.queue)
 
 
-def _waiting(queue: str) -> Select[int]:
-    most: ColumnElement[int] = literal_column(str(MOST_COUNTED))  # bound, the planner guesses
+def _waiting(queue: str, at_most: int = MOST_COUNTED) -> Select[int]:
+    most: ColumnElement[int] = literal_column(str(at_most))  # bound, the planner guesses
     # Tenant by tenant: what waits is indexed so, for the claims. In the index's order, else the
     # planner may read through the table.
     theirs = (

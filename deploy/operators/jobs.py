@@ -69,7 +69,8 @@ def cancel(job_id: int, *, as_json: bool) -> None:
     show_record(run(lambda database: _cancel(database, job_id)), as_json=as_json)
 
 
-@group.command("set-priority")
+# A priority below zero is no option.
+@group.command("set-priority", context_settings={"ignore_unknown_options": True})
 @click.argument("job_id", type=ID)
 @click.argument("priority", type=int)
 @json_option

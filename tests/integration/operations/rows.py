@@ -96,6 +96,9 @@ async def add_job(
             await connection.execute(
                 update(Job).where(Job.id == job_id).values(**_columns_of(state))
             )
+        if state is JobState.RUNNING:
+            one_more = update(TenantShare).values(running=TenantShare.running + 1)
+            await connection.execute(one_more.where(TenantShare.tenant_id == owner))
     counted = {"running": 1} if state is JobState.RUNNING else {"has_ready": True}
     await served(database, tenant, queue, **counted)
     return job_id
