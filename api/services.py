@@ -18,7 +18,7 @@ from common.broker.completion import CompletionListener
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.catalogue import Catalogue
-from common.database import Database
+from common.database import GATEWAY_ROLE, Database
 from common.outbound import Guard
 from common.repositories.readings import find_ended
 from common.settings import Settings
@@ -53,7 +53,7 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
     Postgres, Redis or the store are away.
     """
     async with AsyncExitStack() as stack:
-        database = Database(settings.database, application="infill-gateway")
+        database = Database(settings.database, application="infill-gateway", role=GATEWAY_ROLE)
         stack.push_async_callback(database.aclose)
         # Of its own, because what operators do is bound to no tenant.
         operators = Database(settings.database, application="infill-gateway-admin")
@@ -100,7 +100,7 @@ async def _running(listener: CompletionListener) -> AsyncIterator[None]:
 
 def _asking(database: Database) -> Callable[[Collection[UUID]], Awaitable[set[UUID]]]:
     async def ask_rows(prefixes: Collection[UUID]) -> set[UUID]:
-        async with database.statement() as connection:
+        async with database.direct() as connection:
             return await find_ended(connection, prefixes)
 
     return ask_rows
