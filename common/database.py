@@ -6,7 +6,9 @@ from typing import Any
 
 import asyncpg
 import orjson
+import structlog
 from asyncpg import Connection, InterfaceError, PostgresError
+from asyncpg.exceptions import InsufficientPrivilegeError, InvalidParameterValueError
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
@@ -27,6 +29,12 @@ SECONDS_TO_MILLISECONDS = 1000
 LONGEST_PATIENCE_SECONDS = 2.0
 # What a server says to a write that is not, or no longer, the primary.
 READ_ONLY = "25006"
+
+# What Postgres says where there is no such role, or the account may not take it on.
+ROLE_REFUSED = (InvalidParameterValueError, InsufficientPrivilegeError)
+ROLE_HINT = "run `infill migrate`, and GRANT infill_gateway TO the account that logs in"
+
+log = structlog.get_logger(__name__)
 
 
 def _to_json(value: Any) -> str:
@@ -134,7 +142,12 @@ class Database:
 
     async def _connect(self) -> "Connection[Any]":
         _, options = self.engine.dialect.create_connect_args(self.engine.url)
-        return await asyncpg.connect(**options, **self._connect_args)
+        try:
+            return await asyncpg.connect(**options, **self._connect_args)
+        except ROLE_REFUSED as error:
+            # To callers it reads as an absence; an operator has to know what to do.
+            log.error("database_role_refused", error=str(error), hint=ROLE_HINT)  # noqa: TRY400
+            raise
 
     async def _connect_directly(self) -> "Connection[Any]":
         try:
