@@ -93,7 +93,7 @@ class Estimates:
 
     async def _read_place(self, key: tuple[int, str]) -> OwnReading:
         tenant_id, queue = key
-        async with self._database.direct() as connection:
+        async with self._database.direct(tenant_id) as connection:
             return await read_own_place(connection, tenant_id=tenant_id, queue=queue)
 
 

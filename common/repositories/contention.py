@@ -1,38 +1,30 @@
-"""What goes on in a queue across its tenants, as numbers: no answer here says whose they are."""
+"""What goes on in a queue across its tenants, as numbers: no answer here says whose they are.
+
+The gateway's role sees one tenant's rows alone. So these are functions of the database, which have
+its owner's rights: `migrations.gateway_functions`.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
-    CTE,
-    ColumnElement,
+    BigInteger,
+    BindParameter,
     Double,
-    Float,
     Integer,
+    Select,
     Text,
-    any_,
     bindparam,
-    cast,
-    exists,
     func,
-    literal_column,
     select,
-    true,
 )
+from sqlalchemy.sql import column
+from sqlalchemy.types import TypeEngine
 
 from common.direct import Executor
-from common.domain.fair_order import JOBS_LOOKED_AT, Contender, contender
+from common.domain.fair_order import Contender, contender
 from common.domain.forecast import AtWork, QueueReading
-from common.domain.job import JobState
 from common.domain.pace import Load, Samples
-from common.models import Job, TenantQueue, TenantShare, Worker
-from common.repositories.columns import from_now, is_one_of
-from common.repositories.shares import is_ready
-
-# Enough to even out one odd job, few enough to follow a change of hardware within minutes.
-SPEED_SAMPLE: Final = 50
-# Contenders read one by one; those behind them are counted, and taken to be like these.
-CONTENDERS_READ: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +59,7 @@ async def read_queue(connection: Executor, queue: str, *, silent_seconds: float)
 
 async def read_totals(connection: Executor, queue: str, *, silent_seconds: float) -> Totals:
     """Count a queue's tenants and engines, and sum up its latest successes."""
-    values = {"of_queue": queue, "silent_seconds": -silent_seconds}
+    values = {"of_queue": queue, "silent_seconds": silent_seconds}
     row = (await connection.execute(_TOTALS, values)).first()
     return Totals(row[0], row[1], row[2], row[3], row[4], Samples(*row[5:]))
 
@@ -89,139 +81,37 @@ async def read_running(connection: Executor, queue: str) -> list[AtWork]:
 
 # The statements, put together once: that takes longer than running them.
 
-# In a queue, how many of a tenant's jobs may be at work beside those in other queues.
-MOST_RUNNING: Final[ColumnElement[int]] = func.least(
-    TenantShare.max_running_per_queue,
-    TenantShare.max_running - (TenantShare.running - func.coalesce(TenantQueue.running, 0)),
-)
-_NOTHING: Final[ColumnElement[float]] = literal_column("0", Double())
 _OF_QUEUE: Final = bindparam("of_queue", type_=Text())
-_READY: Final = (
-    TenantShare.tenant_id == TenantQueue.tenant_id,
-    TenantQueue.has_ready,
-    ~TenantShare.closed,
+_SILENT: Final[BindParameter[float]] = bindparam("silent_seconds", type_=Double())
+
+
+def _asking(function: Any, **columns: type[TypeEngine[Any]]) -> Select[Any]:
+    answer = function.table_valued(*(column(name, kind()) for name, kind in columns.items()))
+    return select(*answer.c)
+
+
+_TOTALS: Final = _asking(
+    func.infill_queue_totals(_OF_QUEUE, _SILENT),
+    ready_tenants=BigInteger,
+    virtual_time=Double,
+    last_job_id=BigInteger,
+    engines=BigInteger,
+    engine_share=Double,
+    samples=BigInteger,
+    cost=Double,
+    seconds=Double,
+    cost_squared=Double,
+    cost_by_seconds=Double,
 )
-
-
-def seconds_since(moment: Any) -> ColumnElement[float]:
-    """Give how long ago something was, by the database's clock; 0 where it never was."""
-    passed = func.extract("epoch", func.now() - moment)
-    return func.coalesce(cast(passed, Double()), _NOTHING)
-
-
-def _contenders() -> Any:
-    # Written into the text: bound, the planner guesses.
-    most: ColumnElement[int] = literal_column(str(CONTENDERS_READ), Integer())
-    looked_at: ColumnElement[int] = literal_column(str(JOBS_LOOKED_AT), Integer())
-    least_served = (
-        select(
-            TenantQueue.tenant_id,
-            TenantQueue.queue,
-            TenantQueue.virtual_time,
-            TenantShare.weight,
-            TenantQueue.backlog,
-            MOST_RUNNING.label("most_running"),
-        )
-        .where(TenantQueue.queue == _OF_QUEUE, *_READY)
-        .order_by(TenantQueue.virtual_time)
-        .limit(most)
-        .cte("least_served")
-    )
-    their_next = (
-        select(Job.cost)
-        .where(*is_ready(least_served.c.tenant_id, least_served.c.queue))
-        .order_by(Job.priority.desc(), Job.id)
-        .limit(looked_at)
-        .correlate(least_served)
-        .subquery("their_next")
-    )
-    summed_up = (
-        select(
-            func.count().label("jobs"),
-            func.coalesce(func.sum(their_next.c.cost), _NOTHING).label("work"),
-        )
-        .select_from(their_next)
-        .lateral("summed_up")
-    )
-    return (
-        select(
-            least_served.c.virtual_time,
-            least_served.c.weight,
-            least_served.c.backlog,
-            least_served.c.most_running,
-            summed_up.c.jobs,
-            summed_up.c.work,
-        )
-        .select_from(least_served.join(summed_up, true()))
-        .order_by(least_served.c.virtual_time)
-    )
-
-
-def _totals() -> Any:
-    ready_tenants = (
-        select(func.count()).where(TenantQueue.queue == _OF_QUEUE, *_READY).scalar_subquery()
-    )
-    virtual_time = (
-        select(func.coalesce(func.max(TenantQueue.start_tag), _NOTHING))
-        .where(TenantQueue.queue == _OF_QUEUE)
-        .scalar_subquery()
-    )
-    last_job = select(func.coalesce(func.max(Job.id), 0)).scalar_subquery()
-    workers, samples = _workers(), _samples()
-    return select(
-        ready_tenants, virtual_time, last_job, workers.c.engines, workers.c.share, *samples.c
-    ).select_from(workers.join(samples, true()))
-
-
-def _workers() -> CTE:
-    """Count the engines, and the part of their time that other queues with work leave."""
-    other = func.unnest(Worker.queues).table_valued("queue").render_derived("other")
-    with_work = exists().where(TenantQueue.queue == other.c.queue, *_READY)
-    others = (
-        select(func.count())
-        .select_from(other)
-        .where(other.c.queue != _OF_QUEUE, with_work)
-        .scalar_subquery()
-    )
-    share = func.avg(literal_column("1", Double()) / cast(1 + others, Double()))
-    return (
-        select(
-            func.count().label("engines"),
-            func.coalesce(share, literal_column("1", Double())).label("share"),
-        )
-        .where(
-            cast(_OF_QUEUE, Text) == any_(Worker.queues),
-            Worker.seen_at > from_now(bindparam("silent_seconds", type_=Double())),
-        )
-        .cte("of_workers")
-    )
-
-
-def _samples() -> CTE:
-    sample: ColumnElement[int] = literal_column(str(SPEED_SAMPLE), Integer())
-    latest = (
-        select(Job.cost, cast(Job.result["generation_seconds"].astext, Float).label("seconds"))
-        .where(Job.queue == _OF_QUEUE, is_one_of(Job.state, {JobState.SUCCEEDED}))
-        .order_by(Job.finished_at.desc())
-        .limit(sample)
-        .subquery("latest")
-    )
-    sums = {
-        "cost": latest.c.cost,
-        "seconds": latest.c.seconds,
-        "cost_squared": latest.c.cost * latest.c.cost,
-        "cost_by_seconds": latest.c.cost * latest.c.seconds,
-    }
-    return select(
-        func.count().label("count"),
-        *(func.coalesce(func.sum(each), _NOTHING).label(name) for name, each in sums.items()),
-    ).cte("samples")
-
-
-_CONTENDERS: Final = _contenders()
-_TOTALS: Final = _totals()
-_RUNNING: Final = (
-    select(func.count(), func.sum(Job.cost), seconds_since(func.max(Job.started_at)))
-    .where(Job.queue == _OF_QUEUE, is_one_of(Job.state, {JobState.RUNNING}))
-    .group_by(Job.claimed_by)
+_CONTENDERS: Final = _asking(
+    func.infill_queue_contenders(_OF_QUEUE),
+    virtual_time=Double,
+    weight=Double,
+    backlog=Double,
+    most_running=Integer,
+    jobs=BigInteger,
+    work=Double,
+)
+_RUNNING: Final = _asking(
+    func.infill_queue_running(_OF_QUEUE), jobs=BigInteger, work=Double, seconds=Double
 )

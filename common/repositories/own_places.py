@@ -13,6 +13,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    cast,
     func,
     literal_column,
     select,
@@ -27,7 +28,6 @@ from common.domain.own_line import OwnLine, Stretch
 from common.domain.pace import Load
 from common.models import Job, TenantQueue, TenantShare
 from common.repositories.columns import is_one_of
-from common.repositories.contention import MOST_RUNNING, seconds_since
 
 # Waiting jobs read; the end of a longer line is known by the backlog, as the sweeper counted it.
 JOBS_READ: Final = 5_000
@@ -75,6 +75,11 @@ def _line(row: Sequence[Any], backlog: float) -> OwnLine:
 
 # The statement, put together once: that takes longer than running it.
 
+# In a queue, how many of a tenant's jobs may be at work beside those in other queues.
+_MOST_RUNNING: Final[ColumnElement[int]] = func.least(
+    TenantShare.max_running_per_queue,
+    TenantShare.max_running - (TenantShare.running - func.coalesce(TenantQueue.running, 0)),
+)
 _OF_TENANT: Final = bindparam("of_tenant", type_=BigInteger())
 _OF_QUEUE: Final = bindparam("of_queue", type_=Text())
 _WAITING: Final = (
@@ -124,9 +129,15 @@ def _stretches(waiting: CTE) -> CTE:
     )
 
 
+def _seconds_since(moment: Any) -> ColumnElement[float]:
+    """Give how long ago something was, by the database's clock; 0 where it never was."""
+    passed = func.extract("epoch", func.now() - moment)
+    return func.coalesce(cast(passed, Double()), literal_column("0", Double()))
+
+
 def _own_running() -> CTE:
     return (
-        select(Job.cost, seconds_since(Job.started_at).label("seconds"))
+        select(Job.cost, _seconds_since(Job.started_at).label("seconds"))
         .where(
             Job.tenant_id == _OF_TENANT,
             Job.queue == _OF_QUEUE,
@@ -162,7 +173,7 @@ def _own_place() -> Any:
             func.coalesce(TenantQueue.virtual_time, nothing),
             func.coalesce(TenantQueue.backlog, nothing),
             func.coalesce(TenantQueue.has_ready, literal_column("false")),
-            MOST_RUNNING,
+            _MOST_RUNNING,
             *(_all(column, stretches.c.place) for column in columns),
             end_of_line,
             case((limited, _all(running.c.cost))),

@@ -64,7 +64,7 @@ async def test_where_the_webhook_stands(
 ) -> None:
     asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
     await gateway.draw(await gateway.claim())
-    async with gateway.services.database.statement() as connection:
+    async with gateway.services.operators.statement() as connection:
         await connection.exec_driver_sql(
             "UPDATE deliveries SET state = $1, failures = $2", (state.value, failures)
         )
@@ -73,7 +73,7 @@ async def test_where_the_webhook_stands(
 
 async def test_a_canceled_job_has_failed(gateway: Gateway) -> None:
     asked = await gateway.post("inpaint", BODY)
-    async with gateway.services.database.statement() as connection:
+    async with gateway.services.operators.statement() as connection:
         await connection.exec_driver_sql("UPDATE jobs SET state = 'canceled'")
     answer = await gateway.post(f"fetch/{asked['id']}")
     assert (answer["status"], answer["message"]) == ("failed", "the job failed")
@@ -94,7 +94,7 @@ async def test_pictures_that_were_deleted_are_not_linked_to(
     await gateway.services.storage.delete(
         [result_key(job.tenant_id, job.file_prefix, job.attempt, 0)]
     )
-    async with gateway.services.database.statement() as connection:
+    async with gateway.services.operators.statement() as connection:
         await connection.exec_driver_sql("UPDATE jobs SET objects_deleted_at = '2026-06-03 12:00Z'")
     answer = await gateway.post(f"fetch/{asked['id']}")
     told = "The pictures of this job were deleted on 2026-06-03."
@@ -106,7 +106,7 @@ async def test_pictures_that_were_deleted_are_not_linked_to(
 async def test_where_a_webhook_stands_that_is_long_past(gateway: Gateway) -> None:
     asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
     await gateway.draw(await gateway.claim())
-    async with gateway.services.database.statement() as connection:
+    async with gateway.services.operators.statement() as connection:
         await connection.exec_driver_sql("DELETE FROM deliveries")
     assert (await gateway.post(f"fetch/{asked['id']}"))["webhook_status"] == ""
 
@@ -115,7 +115,7 @@ async def test_a_repeated_request_whose_job_was_deleted_makes_a_new_one(gateway:
     key = {"Idempotency-Key": "order-9"}
     first = await gateway.post("inpaint", BODY, **key)
     assert (await gateway.post("inpaint", BODY, **key))["id"] == first["id"]
-    async with gateway.services.database.statement() as connection:
+    async with gateway.services.operators.statement() as connection:
         await connection.exec_driver_sql("DELETE FROM jobs")
     assert (await gateway.post("inpaint", BODY, **key))["id"] != first["id"]
     assert await gateway.post(f"fetch/{first['id']}") == NOT_FOUND
@@ -142,7 +142,7 @@ def forget(gateway: Gateway) -> None:
 
 
 async def test_estimates_come_from_measured_speed_and_place(gateway: Gateway) -> None:
-    async with gateway.services.database.statement() as connection:
+    async with gateway.services.operators.statement() as connection:
         await say_alive(connection, "worker-1", [QUEUE])
     first = await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})
     assert first["tip"].startswith("Nothing has been measured yet")
@@ -181,7 +181,7 @@ async def test_load_and_estimates_are_the_tenants_own(gateway: Gateway) -> None:
 
 async def test_a_job_of_higher_priority_is_told_to_start_earlier(gateway: Gateway) -> None:
     jobs = [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000}) for _ in "ab"]
-    async with gateway.services.database.statement() as connection:
+    async with gateway.services.operators.statement() as connection:
         await connection.exec_driver_sql(
             "UPDATE jobs SET priority = 1 WHERE id = $1", (jobs[1]["id"],)
         )

@@ -11,10 +11,15 @@ from common.domain.forecast import AtWork, QueueReading
 from common.domain.job import JobState
 from common.domain.pace import Load, Pace, Samples
 from common.models import TenantQueue, TenantShare, Worker
-from common.repositories import contention
-from common.repositories.contention import SPEED_SAMPLE, read_queue
+from common.repositories.contention import read_queue
 from common.repositories.workers import say_alive, say_goodbye
+from migrations.gateway_functions import definition
 from tests.integration.repositories.books import FAR_AHEAD, LONG_AGO, QUEUE, RESULT, Books
+
+# Fewer at a time than in earnest.
+READ_ONE = definition("infill_queue_contenders(queue text)").replace("CREATE", "CREATE OR REPLACE")
+READ_ONE = READ_ONE.replace("LIMIT 1000", "LIMIT 1")
+SPEED_SAMPLE = 50
 
 
 async def look(books: Books, queue: str = QUEUE) -> QueueReading:
@@ -92,11 +97,9 @@ async def test_the_narrower_limit_counts(
     assert read.most_running == most
 
 
-async def test_tenants_beyond_those_read_are_counted(
-    books: Books, other_books: Books, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(contention, "CONTENDERS_READ", 1)
-    monkeypatch.setattr(contention, "_CONTENDERS", contention._contenders())
+async def test_tenants_beyond_those_read_are_counted(books: Books, other_books: Books) -> None:
+    async with books.database.statement() as connection:
+        await connection.exec_driver_sql(READ_ONE)
     await books.queued()
     await other_books.queued()
     await set_queue(books, virtual_time=3.0)
