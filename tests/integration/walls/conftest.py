@@ -61,7 +61,7 @@ async def _settle(database: Database, name: str) -> Books:
 
 def _rows(name: str, job_id: int, delivery_id: UUID) -> list[tuple[type[Table], dict[str, object]]]:
     attempt = {"delivery_id": delivery_id, "attempt": 1, "started_at": NOON, "duration_ms": 1}
-    key = {"name": "k", "digest": name.encode(), "last_four": "wxyz"}
+    key: dict[str, object] = {"name": "k", "digest": name.encode(), "last_four": "wxyz"}
     return [
         (DeliveryAttempt, {**attempt, "answer": ""}),
         (ApiKey, key),

@@ -45,7 +45,7 @@ async def owner(database_url: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def looking(owner: Connection, database_url: str, bob: Books) -> AsyncIterator[Connection]:
-    """A connection of the gateway's role that speaks for bob, and has every right but the policies."""
+    """A connection of the gateway's role that speaks for bob, may what the policies let it."""
     await owner.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {GATEWAY_ROLE}")
     connection = await asyncpg.connect(database_url, server_settings={"role": GATEWAY_ROLE})
     await connection.execute(SPEAK_FOR, str(bob.tenant_id))
