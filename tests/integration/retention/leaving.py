@@ -14,8 +14,8 @@ from common.models import AuditEntry, Installation, Job, Table, Tenant, TenantSh
 from common.repositories.api_keys import add_api_key
 from common.repositories.outcomes import succeed
 from common.repositories.retention import find_place
+from common.repositories.tenants import add_webhook_secret
 from common.repositories.usage import fold_usage
-from common.repositories.webhook_secrets import add_webhook_secret
 from tests.integration.repositories.books import LONG_AGO, RESULT, Books
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.repositories.test_retention import log_attempts
