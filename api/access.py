@@ -3,8 +3,10 @@
 from typing import Final
 
 import structlog
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.admin.problems import is_admin, problem_answer
 from api.answer import TRACE, Trace, json_answer
 from api.metrics import REQUEST_SECONDS, REQUESTS
 from api.refusals import error_body
@@ -44,10 +46,16 @@ class AccessLog:
             log.exception("request_crashed", path=scope["path"])
             if status:
                 raise  # half an answer is out; the server closes the connection
-            crashed = error_body("internal error", tip="It has been logged; try again later.")
-            await json_answer(crashed, status=SERVER_ERROR)(scope, receive, watch)
+            await _crashed(scope["path"])(scope, receive, watch)
         finally:
             _tell(scope, trace.outcome or str(status), status, monotonic() - begun)
+
+
+def _crashed(path: str) -> Response:
+    tip = "It has been logged; try again later."
+    if is_admin(path):
+        return problem_answer(path, SERVER_ERROR, "internal_error", tip)
+    return json_answer(error_body("internal error", tip=tip), status=SERVER_ERROR)
 
 
 def _tell(scope: Scope, outcome: str, status: int, seconds: float) -> None:

@@ -44,9 +44,10 @@ def _checked(settings: Settings) -> Catalogue:
     """Read every section the gateway needs, so that a bad one is told of at the start.
 
     Raises:
-        ConfigurationError: a setting, the models file or the signing key is wrong.
+        ConfigurationError: a setting is wrong or missing, the models file or the signing key wrong.
     """
     _ = (settings.database, settings.redis, settings.storage, settings.gateway, settings.jobs)
+    settings.gateway.required_pepper()
     webhook_keys.published_keys(settings.webhooks)
     Guard(settings.outbound)
     return load_catalogue(settings.models)

@@ -38,7 +38,7 @@ class KeyRing:
 
     def __init__(self, database: Database, settings: GatewaySettings) -> None:
         self._database = database
-        self._pepper = settings.api_key_pepper.get_secret_value()
+        self._pepper = settings.required_pepper()
         self._seconds = settings.auth_cache_seconds
         self._callers: dict[bytes, tuple[float, Caller]] = {}
         self._unknown: dict[bytes, tuple[float, None]] = {}

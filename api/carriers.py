@@ -30,7 +30,7 @@ async def read_fields(request: Request, max_bytes: int) -> Fields:
     """
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
-    body = await _read(request, max_bytes)
+    body = await read_body(request, max_bytes)
     if kind == "application/json" or not kind:
         return _json(body)
     if kind == "application/x-www-form-urlencoded":
@@ -41,7 +41,13 @@ async def read_fields(request: Request, max_bytes: int) -> Fields:
     raise UnsupportedCarrierError
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Read the whole body.
+
+    Raises:
+        BodyTooLargeError: it says it is, or is, larger than `max_bytes`.
+        MalformedBodyError: it ended early.
+    """
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise BodyTooLargeError(max_bytes)

@@ -9,42 +9,39 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.admin import errors as admin
+from api.admin.problems import is_admin
 from api.answer import json_answer, note_outcome
 from api.refusals import RefusalError, error_body
 from common.database import DATABASE_ERRORS, is_unavailable
-from common.domain.errors import (
-    ConflictError,
-    InvalidNameError,
-    NotFoundError,
-    StorageUnavailableError,
-    UnsupportedRequestError,
-)
+from common.domain.errors import StorageUnavailableError, UnsupportedRequestError
 
 UNAVAILABLE: Final = 503
 RETRY_AFTER: Final = {"retry-after": "2"}
 TRY_AGAIN: Final = "Nothing was recorded that you were not told of; try again in a few seconds."
-
-# Errors written for callers, by the status they get; 200 is what v3 clients expect.
-STATUS_OF_OURS: Final = {
-    UnsupportedRequestError: 200,
-    InvalidNameError: 422,
-    NotFoundError: 404,
-    ConflictError: 409,
-}
 
 log = structlog.get_logger(__name__)
 
 
 def add_error_handlers(app: FastAPI) -> None:
     """Give every error of ours, and of what we stand on, its answer."""
-    app.add_exception_handler(RefusalError, _refused)
-    for ours in STATUS_OF_OURS:
-        app.add_exception_handler(ours, _told)
+    app.add_exception_handler(RefusalError, _by_face(_refused, admin.of_refusal))
+    app.add_exception_handler(UnsupportedRequestError, _unsupported)
     app.add_exception_handler(StorageUnavailableError, _storage_away)
     for trouble in DATABASE_ERRORS:
         app.add_exception_handler(trouble, _database_away)
-    app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(RequestValidationError, _unreadable)
+    app.add_exception_handler(HTTPException, _by_face(_of_http, admin.of_http))
+    app.add_exception_handler(RequestValidationError, _by_face(_unreadable, admin.of_parameters))
+    for kind, answer in admin.OF_USE_CASES.items():
+        app.add_exception_handler(kind, answer)
+
+
+def _by_face(callers: admin.Answer, operators: admin.Answer) -> admin.Answer:
+    async def answer(request: Request, error: Any) -> Response:
+        told = operators if is_admin(request.url.path) else callers
+        return await told(request, error)
+
+    return answer
 
 
 async def _refused(request: Request, error: Any) -> Response:
@@ -52,9 +49,9 @@ async def _refused(request: Request, error: Any) -> Response:
     return json_answer(error.body(), status=error.http_status, headers=error.headers)
 
 
-async def _told(request: Request, error: Any) -> Response:
+async def _unsupported(request: Request, error: Any) -> Response:
     note_outcome(request, error.code)
-    return json_answer(error_body(error.message), status=STATUS_OF_OURS[type(error)])
+    return json_answer(error_body(error.message))
 
 
 async def _storage_away(request: Request, error: Any) -> Response:
@@ -68,6 +65,8 @@ async def _database_away(request: Request, error: Any) -> Response:
     if not is_unavailable(error):
         raise error  # a mistake of ours
     log.error("database_unavailable", error=type(error).__name__)
+    if is_admin(request.url.path):
+        return await admin.of_absence(request, RETRY_AFTER)
     note_outcome(request, "database_unavailable")
     body = error_body("The database cannot be reached for the moment.", tip=TRY_AGAIN)
     return json_answer(body, status=UNAVAILABLE, headers=RETRY_AFTER)

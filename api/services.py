@@ -8,6 +8,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from api.admin.key_ring import AdminKeyRing
 from api.auth import KeyRing
 from api.estimate import Estimates
 from api.limits.quotas import Quotas
@@ -17,7 +18,7 @@ from common.broker.completion import CompletionListener
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.catalogue import Catalogue
-from common.database import Database
+from common.database import GATEWAY_ROLE, Database
 from common.outbound import Guard
 from common.repositories.readings import find_ended
 from common.settings import Settings
@@ -31,12 +32,14 @@ class Services:
     settings: Settings
     catalogue: Catalogue
     database: Database
+    operators: Database
     redis: "Redis"
     ringer: Ringer
     listener: CompletionListener
     storage: Storage
     guard: Guard
     keys: KeyRing
+    admin_keys: AdminKeyRing
     rates: Rates
     quotas: Quotas
     estimates: Estimates
@@ -50,8 +53,11 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
     Postgres, Redis or the store are away.
     """
     async with AsyncExitStack() as stack:
-        database = Database(settings.database, application="infill-gateway")
+        database = Database(settings.database, application="infill-gateway", role=GATEWAY_ROLE)
         stack.push_async_callback(database.aclose)
+        # Of its own, because what operators do is bound to no tenant.
+        operators = Database(settings.database, application="infill-gateway-admin")
+        stack.push_async_callback(operators.aclose)
         redis = connect(settings.redis)
         stack.push_async_callback(redis.aclose)
         storage = Storage(settings.storage)
@@ -67,12 +73,14 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             settings=settings,
             catalogue=catalogue,
             database=database,
+            operators=operators,
             redis=redis,
             ringer=ringer,
             listener=listener,
             storage=storage,
             guard=guard,
             keys=KeyRing(database, settings.gateway),
+            admin_keys=AdminKeyRing(operators, settings.gateway),
             rates=Rates(redis),
             quotas=Quotas(database, estimates),
             estimates=estimates,
@@ -92,7 +100,7 @@ async def _running(listener: CompletionListener) -> AsyncIterator[None]:
 
 def _asking(database: Database) -> Callable[[Collection[UUID]], Awaitable[set[UUID]]]:
     async def ask_rows(prefixes: Collection[UUID]) -> set[UUID]:
-        async with database.statement() as connection:
+        async with database.direct() as connection:
             return await find_ended(connection, prefixes)
 
     return ask_rows

@@ -55,7 +55,7 @@ async def submit(services: Services, caller: Caller, order: Order, hung_up: Hung
 
 
 async def _record(services: Services, new: NewJob) -> Recorded | Repeated:
-    async with services.database.direct() as connection:
+    async with services.database.direct(new.tenant_id) as connection:
         outcome = await record_job(connection, new)
     if isinstance(outcome, KeyTaken):
         told = (

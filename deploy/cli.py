@@ -8,8 +8,8 @@ import click
 import structlog
 
 from common.domain.errors import InfillError
+from deploy.operators.commands import COMMANDS
 from deploy.processes import bucket, dispatcher, gateway, migrate, worker
-from deploy.tenancy import keys, tenants
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -43,7 +43,7 @@ def demo(pictures: Path) -> None:
     show(pictures)
 
 
-for command in (gateway, worker, dispatcher, migrate, bucket, tenants, keys):
+for command in (gateway, worker, dispatcher, migrate, bucket, *COMMANDS):
     infill.add_command(command)
 
 

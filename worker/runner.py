@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from common.announcer import Announcer
 from common.clock import utc_now
 from common.database import Database
 from common.domain.errors import ClaimLostError
@@ -17,7 +18,6 @@ from common.repositories.claims import claim_jobs
 from common.repositories.leases import release_claim
 from common.repositories.outcomes import succeed
 from common.settings import JobSettings, WorkerSettings
-from worker.announcer import Announcer
 from worker.attempt import Attempt
 from worker.engine_thread import Drawn
 from worker.generation.pixels import Pixels

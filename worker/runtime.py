@@ -11,6 +11,7 @@ from typing import Any, Final, Self, TypeVar
 import structlog
 import uvloop
 
+from common.announcer import Announcer
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.database import Database, is_unavailable
@@ -18,7 +19,6 @@ from common.outbound import Guard
 from common.repositories.workers import say_goodbye
 from common.settings import Settings
 from common.storage import Storage
-from worker.announcer import Announcer
 from worker.engine_thread import EngineThread
 from worker.generation.engine import Engine
 from worker.heartbeat import Heartbeat

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import structlog
 
+from common.announcer import Announcer
 from common.clock import utc_now
 from common.database import Database
 from common.direct import Executor
@@ -17,7 +18,6 @@ from common.metrics import JOBS_ENDED
 from common.repositories.leases import release_claim, retry_later
 from common.repositories.outcomes import fail
 from common.settings import JobSettings
-from worker.announcer import Announcer
 from worker.patience import keep_trying
 
 T = TypeVar("T")

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.announcer import Announcer
 from common.broker.doorbell import Doorbell
 from common.clock import monotonic
 from common.database import Database
@@ -25,7 +26,6 @@ from common.repositories.sweeping import (
     seconds_up,
 )
 from common.settings import JobSettings
-from worker.announcer import Announcer
 from worker.duty import holding
 from worker.folding import fold_backlog
 from worker.grace import Grace

@@ -1,1 +1,1 @@
-"""The operator's face: tenants and their keys."""
+"""The operator's face over HTTP: every use-case of `common.operations`."""

@@ -64,7 +64,7 @@ class Quotas:
                 return account.hold(job)
         if await self._is_repetition(caller, order):
             return ENDLESS  # it makes no job
-        raise await self._refusal(limits, order, account.load)
+        raise await self._refusal(caller, order, account.load)
 
     def _open(self, key: _Key) -> Account:
         if len(self._accounts) >= ACCOUNTS:
@@ -73,7 +73,7 @@ class Quotas:
         return account
 
     async def _read(self, key: _Key) -> Load:
-        async with self._database.direct() as connection:
+        async with self._database.direct(key.tenant_id) as connection:
             # In this order: a job that ends in between is counted twice, and not left out.
             unfinished = await count_unfinished(connection, key.tenant_id, most=key.max_queued)
             if key.monthly_credits is None:
@@ -84,13 +84,14 @@ class Quotas:
     async def _is_repetition(self, caller: Caller, order: Order) -> bool:
         if order.idempotency_key is None:
             return False
-        async with self._database.direct() as connection:
+        async with self._database.direct(caller.tenant_id) as connection:
             return await is_repetition(connection, caller.tenant_id, order.idempotency_key)
 
-    async def _refusal(self, limits: Limits, order: Order, load: Load) -> OverLimitError:
+    async def _refusal(self, caller: Caller, order: Order, load: Load) -> OverLimitError:
+        limits = caller.limits
         quota = limits.max_queued or 0
         if load.jobs >= quota:
-            seconds = await self._seconds_to_a_start(order.queue)
+            seconds = await self._seconds_to_a_start(caller.tenant_id, order.queue)
             return QueueFullError(Standing("queued", quota, 0, seconds, unit="jobs"))
         allowed = limits.monthly_credits or 0.0
         left = max(0, _millionths(allowed) - load.credits)
@@ -106,9 +107,9 @@ class Quotas:
             standing, cost=cost, left=_spelled(left), quota=_spelled(_millionths(allowed))
         )
 
-    async def _seconds_to_a_start(self, queue: str) -> int:
+    async def _seconds_to_a_start(self, tenant_id: int, queue: str) -> int:
         """Estimate when one of the waiting jobs will be started: they are, one after the other."""
-        waiting, seconds = await self._estimates.waiting(queue)
+        waiting, seconds = await self._estimates.waiting(tenant_id, queue)
         return max(1, math.ceil(seconds / max(1, waiting)))
 
 

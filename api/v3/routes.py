@@ -51,7 +51,7 @@ async def fetch(request: Request, job_id: str) -> Response:
     caller, _ = await _enter(request, services)
     number = _number(job_id)
     if number is not None:
-        async with services.database.direct() as connection:
+        async with services.database.direct(caller.tenant_id) as connection:
             view = await read_job(connection, tenant_id=caller.tenant_id, job_id=number)
         if view is not None:
             bind_contextvars(job_id=number)
@@ -61,10 +61,11 @@ async def fetch(request: Request, job_id: str) -> Response:
 
 @router.post("/system_load", **described("system_load"))
 async def system_load(request: Request) -> Response:
-    """Tell how many jobs wait, and how many seconds until a new one would start."""
+    """Tell how many of the caller's jobs wait, and the seconds until a new one would start."""
     services: Services = request.app.state.services
-    await _enter(request, services)
-    loads = [await services.estimates.waiting(queue) for queue in services.catalogue.queues]
+    caller, _ = await _enter(request, services)
+    queues = services.catalogue.queues
+    loads = [await services.estimates.waiting(caller.tenant_id, queue) for queue in queues]
     body = {
         "queue_num": sum(waiting for waiting, _ in loads),
         # Whichever model is asked for, the wait is not longer.

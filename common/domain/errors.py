@@ -7,9 +7,10 @@ InfillError
 │   ├── InvalidImageError         the bytes are not an image we accept
 │   ├── UnsupportedRequestError   the chosen model cannot do what was asked
 │   ├── RunTimeExceededError      the attempt took longer than a job may
-│   ├── InvalidNameError          a tenant or a key cannot be called that
+│   ├── InvalidNameError          a tenant, a plan or a key cannot be called that
 │   ├── InvalidLimitsError        a plan or a tenant cannot have these limits
 │   ├── InvalidPeriodError        a report cannot be made of these days
+│   ├── InvalidValueError         one value of an operator's cannot be
 │   ├── NotFoundError             there is nothing of that name or number
 │   └── ConflictError             what is there already stands in the way
 ├── TransientError              trying again may help
@@ -79,7 +80,7 @@ class RunTimeExceededError(PermanentError):
 
 
 class InvalidNameError(PermanentError):
-    """A tenant or a key cannot be called that."""
+    """A tenant, a plan or a key cannot be called that."""
 
     code = "invalid_name"
 
@@ -98,6 +99,17 @@ class InvalidPeriodError(PermanentError):
     """A report cannot be made of these days: the last is before the first."""
 
     code = "invalid_period"
+
+
+class InvalidValueError(PermanentError):
+    """One value of an operator's cannot be; `problem` says what would be right of `field`."""
+
+    code = "invalid_value"
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+        self.problem = problem
 
 
 class NotFoundError(PermanentError):

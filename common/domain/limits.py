@@ -14,6 +14,8 @@ MOST_QUEUED_UNDER_QUOTA: Final = 100_000
 # Fair shares apart by more than this leave the smaller tenant with nothing one could notice.
 LIGHTEST: Final = 0.001
 HEAVIEST: Final = 1000.0
+# More than a thousand GPUs do in a thousand years, and exact in a float to the third digit.
+MOST_CREDITS: Final = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,8 @@ def _problem(name: str, value: Any) -> str | None:
             good = _is_number(value) and LIGHTEST <= value <= HEAVIEST
             return None if good else f"must be a number from {LIGHTEST} to {HEAVIEST:g}"
         case "monthly_credits":
-            good = value is None or (_is_number(value) and value >= 0)
-            return None if good else "must be null or a number, 0 or more"
+            good = value is None or (_is_number(value) and 0 <= value <= MOST_CREDITS)
+            return None if good else f"must be null or a number from 0 to {MOST_CREDITS:.0f}"
         case "models":
             good = value is None or _are_names(value)
             return None if good else "must be null or a list of the names of models"
@@ -106,8 +108,10 @@ def _problem(name: str, value: Any) -> str | None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in {int, float} and math.isfinite(value)
+    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def _are_names(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
+    return isinstance(value, list | tuple) and all(
+        isinstance(name, str) and name.isprintable() and name for name in value
+    )

@@ -95,6 +95,7 @@ class JobRecord:
     started_at: datetime | None
     finished_at: datetime | None
     objects_deleted_at: datetime | None = None  # its pictures are gone
+    priority: int = 0  # among its tenant's own jobs; the higher is taken first
 
     @property
     def claim(self) -> Claim:

@@ -38,10 +38,11 @@ class TenantShare(Table):
 class TenantQueue(Table):
     """One tenant in one queue, by start-time fair queueing (Goyal, Vin and Cheng, 1996).
 
-    `virtual_time` is the service received, in megapixel-steps divided by the weight; the least is
-    served next. `start_tag` is what it was before the latest claim: the greatest of a queue is the
-    queue's own virtual time, to which a tenant is lifted that comes back. `has_ready` says that
-    jobs may wait whose time has come. `backlog` is their work in megapixel-steps, as last counted.
+    `virtual_time` is the service received, in megapixel-steps divided by the weight: the least is
+    served next, of equals the one served longest ago. `start_tag` is what it was before the latest
+    claim: the greatest of a queue is the queue's own virtual time, to which a tenant is lifted
+    that comes back. `has_ready` says that jobs may wait whose time has come. `backlog` is the work
+    that waits, in megapixel-steps, as last counted.
     """
 
     __tablename__ = "tenant_queues"
@@ -61,6 +62,7 @@ class TenantQueue(Table):
             "ix_tenant_queues_ready",
             "queue",
             "virtual_time",
+            "start_tag",
             postgresql_where=text("has_ready"),
         ),
         Index("ix_tenant_queues_start_tag", "queue", "start_tag"),

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     Subquery,
     Text,
+    and_,
     bindparam,
     exists,
     false,
@@ -109,7 +110,7 @@ def _claiming(limit: int) -> Executable:
     size: ColumnElement[int] = literal_column(str(int(limit)), Integer())
     queue = _first_queue()
     tenants = _tenants(queue, size)
-    ready = _ready(tenants, size)
+    ready = _ready(queue, tenants, size)
     claimed = _taken(_due(ready, size))
     served = _served(queue, _summed_up(tenants, ready, claimed), size)
     counted = (
@@ -137,14 +138,29 @@ def _claiming(limit: int) -> Executable:
 
 
 def _first_queue() -> CTE:
-    """Choose the first of the queues asked for in which some tenant can be served."""
+    """Choose the first of the queues asked for in which some tenant can be served.
+
+    `least` is the least service that such a tenant of it has received, whoever is serving it.
+    """
     asked = (
         func.unnest(bindparam("of_queues", type_=ARRAY(Text)))
         .table_valued("queue", with_ordinality="turn")
         .render_derived()
     )
-    servable = exists().where(TenantQueue.queue == asked.c.queue, *SERVABLE)
-    return select(asked.c.queue).where(servable).order_by(asked.c.turn).limit(_ONE).cte("first")
+    least = (
+        select(TenantQueue.virtual_time)
+        .where(TenantQueue.queue == asked.c.queue, *SERVABLE)
+        .order_by(TenantQueue.virtual_time)
+        .limit(_ONE)
+        .lateral("least")
+    )
+    return (
+        select(asked.c.queue, least.c.virtual_time.label("least"))
+        .select_from(asked.join(least, true()))
+        .order_by(asked.c.turn)
+        .limit(_ONE)
+        .cte("first")
+    )
 
 
 def _tenants(queue: CTE, size: ColumnElement[int]) -> CTE:
@@ -158,15 +174,19 @@ def _tenants(queue: CTE, size: ColumnElement[int]) -> CTE:
             ROOM.label("room"),
         )
         .where(TenantQueue.queue == select(queue.c.queue).scalar_subquery(), *SERVABLE)
-        .order_by(TenantQueue.virtual_time)
+        .order_by(TenantQueue.virtual_time, TenantQueue.start_tag)
         .limit(size)
         .with_for_update(skip_locked=True)
         .cte("tenants")
     )
 
 
-def _ready(tenants: CTE, size: ColumnElement[int]) -> CTE:
-    """Find their next jobs; `tag` is the service its tenant has received when a job is taken."""
+def _ready(queue: CTE, tenants: CTE, size: ColumnElement[int]) -> CTE:
+    """Find their next jobs; `tag` is the service its tenant has received when a job is taken.
+
+    Passing over the tenants that others are serving must not put those further behind: nobody is
+    served who is ahead of the least served by more than the job to be taken.
+    """
     best = (
         select(Job.id, Job.cost, Job.priority)
         .where(*is_ready(tenants.c.tenant_id, tenants.c.queue))
@@ -178,15 +198,18 @@ def _ready(tenants: CTE, size: ColumnElement[int]) -> CTE:
         "partition_by": tenants.c.tenant_id,
         "order_by": (best.c.priority.desc(), best.c.id),
     }
-    before = func.sum(best.c.cost).over(**in_turn) - best.c.cost
+    after = tenants.c.virtual_time + func.sum(best.c.cost).over(**in_turn) / tenants.c.weight
+    tag = after - best.c.cost / tenants.c.weight
+    has_room = func.row_number().over(**in_turn) <= tenants.c.room
+    is_in_turn = tag <= queue.c.least + best.c.cost / tenants.c.weight
     return (
         select(
             best.c.id,
             tenants.c.tenant_id,
-            (func.row_number().over(**in_turn) <= tenants.c.room).label("has_room"),
-            (tenants.c.virtual_time + before / tenants.c.weight).label("tag"),
+            and_(has_room, is_in_turn).label("may_be_taken"),
+            tag.label("tag"),
         )
-        .select_from(tenants.join(best, true()))
+        .select_from(queue.join(tenants, true()).join(best, true()))
         .cte("ready")
     )
 
@@ -195,7 +218,7 @@ def _due(ready: CTE, size: ColumnElement[int]) -> Subquery:
     """Choose those due next; a suspect comes alone, and none comes behind one."""
     next_due = (
         select(ready.c.id, ready.c.tag)
-        .where(ready.c.has_room)
+        .where(ready.c.may_be_taken)
         .order_by(ready.c.tag, ready.c.id)
         .limit(size)
         .subquery("next_due")

@@ -1,15 +1,18 @@
-"""How rows become records, and the two idioms every statement here needs."""
+"""How rows become records, and the idioms the statements here share."""
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Interval, String, func, literal_column
+from sqlalchemy import ColumnElement, Interval, Select, String, func, literal_column
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from common.domain.generation import GenerationRequest
 from common.domain.record import InputImage, JobRecord, JobResult
 from common.models import Job
+
+Ts = TypeVarTuple("Ts")
 
 JOB_COLUMNS: tuple[Any, ...] = (
     Job.id,
@@ -30,6 +33,7 @@ JOB_COLUMNS: tuple[Any, ...] = (
     Job.started_at,
     Job.finished_at,
     Job.objects_deleted_at,
+    Job.priority,
 )
 
 
@@ -60,3 +64,17 @@ def is_one_of(
 def from_now(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:
     """Give the database's time in `seconds`: one clock for all, however the machines' differ."""
     return func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds, type_=Interval())
+
+
+def following(
+    statement: Select[*Ts],
+    key: InstrumentedAttribute[int],
+    after: int | None,
+    limit: int,
+    *,
+    newest_first: bool = False,
+) -> Select[*Ts]:
+    """Choose one page of a list in the order of `key`: the rows that come after `after`."""
+    if after is not None:
+        statement = statement.where(key < after if newest_first else key > after)
+    return statement.order_by(key.desc() if newest_first else key).limit(limit)

@@ -1,4 +1,4 @@
-"""Duties that one process at a time does: whoever holds the lock of a duty does it."""
+"""Advisory locks: duties that one process at a time does, and changes made one after the other."""
 
 from enum import IntEnum
 
@@ -11,6 +11,7 @@ class Lock(IntEnum):
 
     SWEEPER = 0x737765657065  # "sweepe"
     RETENTION = 0x726574656E74  # "retent"
+    OPERATORS = 0x6F7065726174  # "operat"
 
 
 async def take_lock(connection: AsyncConnection, lock: Lock) -> bool:
@@ -20,3 +21,8 @@ async def take_lock(connection: AsyncConnection, lock: Lock) -> bool:
     """
     taken = await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": lock.value})
     return bool(taken.scalar_one())
+
+
+async def wait_for_lock(connection: AsyncConnection, lock: Lock) -> None:
+    """Hold a lock until the end of this transaction, after whoever holds it now."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock.value})

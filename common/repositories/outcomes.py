@@ -64,9 +64,12 @@ async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -
     )
 
 
-async def cancel(connection: Executor, *, tenant_id: int, job_id: int) -> Ended | None:
-    """End a job at its owner's wish; None if it is not theirs or has ended already."""
-    return await _one(connection, _CANCEL, {"of_job": job_id, "of_tenant": tenant_id})
+async def cancel(
+    connection: Executor, *, tenant_id: int, job_id: int, message: str = "canceled by its owner"
+) -> Ended | None:
+    """End a job that is not wanted; None if it is not this tenant's or has ended already."""
+    values = {"of_job": job_id, "of_tenant": tenant_id, "to_error_message": message}
+    return await _one(connection, _CANCEL, values)
 
 
 async def fail_abandoned(connection: Executor, *, limit: int) -> list[Ended]:
@@ -203,7 +206,7 @@ _CANCELED = _end(
     JobState.CANCELED,
     Job.id == _THEIRS.c.id,
     error_code="canceled",
-    error_message="canceled by its owner",
+    error_message=bindparam("to_error_message"),
 )
 _WAS_RUNNING = (
     select(_CANCELED.c.tenant_id, _CANCELED.c.queue)

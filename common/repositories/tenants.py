@@ -1,40 +1,43 @@
-"""Tenants, their API keys and their webhook secrets."""
+"""Tenants, and whose a key or a secret is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import func, insert, literal, or_, select, true, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.domain.names import is_name
 from common.models import ApiKey, Plan, Tenant, TenantShare, WebhookSecret
-from common.repositories.columns import from_now
+from common.repositories.columns import following, from_now
 
 # The plan there is in every installation: no limits, until an operator sets some.
 DEFAULT_PLAN: Final = "default"
 
+_TENANTS: Final = select(
+    Tenant.id,
+    Tenant.name,
+    Plan.name,
+    Tenant.limits,
+    Tenant.created_at,
+    Tenant.disabled_at,
+    Tenant.deleting_at,
+).join(Plan, Plan.id == Tenant.plan_id)
+
 
 @dataclass(frozen=True, slots=True)
 class TenantRecord:
-    """A tenant as an operator sees it."""
+    """A tenant as an operator sees it; `limits` are its own, and have the say over its plan's."""
 
     id: int
     name: str
+    plan: str
+    limits: dict[str, Any]
     created_at: datetime
     disabled_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKeyRecord:
-    """An API key as an operator sees it; the key itself is not known to us."""
-
-    id: int
-    name: str
-    last_four: str
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
+    deleting_at: datetime | None
 
 
 async def create_tenant(
@@ -67,14 +70,52 @@ async def create_tenant(
 
 async def find_tenant(connection: AsyncConnection, name: str) -> int | None:
     """Give the id of the tenant of that name, None if there is none."""
+    if not is_name(name):  # some such texts Postgres does not even take
+        return None
     return (await connection.execute(select(Tenant.id).where(Tenant.name == name))).scalar()
 
 
-async def list_tenants(connection: AsyncConnection) -> list[TenantRecord]:
-    """Give all tenants, oldest first."""
-    statement = select(Tenant.id, Tenant.name, Tenant.created_at, Tenant.disabled_at)
-    rows = await connection.execute(statement.order_by(Tenant.id))
+async def read_tenant(connection: AsyncConnection, tenant_id: int) -> TenantRecord:
+    """Give a tenant that is there."""
+    return TenantRecord(*(await connection.execute(_TENANTS.where(Tenant.id == tenant_id))).one())
+
+
+async def list_tenants(
+    connection: AsyncConnection, *, after: int | None, limit: int
+) -> list[TenantRecord]:
+    """Give up to `limit` tenants, oldest first, those after the id `after`."""
+    rows = await connection.execute(following(_TENANTS, Tenant.id, after, limit))
     return [TenantRecord(*row) for row in rows]
+
+
+async def list_limited_tenants(connection: AsyncConnection, plan_id: int) -> list[TenantRecord]:
+    """Give the tenants on a plan that have limits of their own."""
+    statement = _TENANTS.where(Tenant.plan_id == plan_id, Tenant.limits != {})
+    return [TenantRecord(*row) for row in await connection.execute(statement)]
+
+
+async def set_tenant_plan(connection: AsyncConnection, tenant_id: int, plan_id: int) -> None:
+    """Put a tenant on a plan; its share is another statement's business."""
+    await connection.execute(update(Tenant).where(Tenant.id == tenant_id).values(plan_id=plan_id))
+
+
+async def set_tenant_limits(
+    connection: AsyncConnection, tenant_id: int, limits: Mapping[str, Any]
+) -> None:
+    """Give a tenant limits of its own; its share is another statement's business."""
+    await connection.execute(
+        update(Tenant).where(Tenant.id == tenant_id).values(limits=dict(limits))
+    )
+
+
+async def mark_deleting(connection: AsyncConnection, tenant_id: int) -> None:
+    """Disable a tenant for good: a dispatcher drains and erases it."""
+    disabled_at = func.coalesce(Tenant.disabled_at, func.now())
+    await connection.execute(
+        update(Tenant)
+        .where(Tenant.id == tenant_id)
+        .values(disabled_at=disabled_at, deleting_at=func.now())
+    )
 
 
 async def disable_tenant(connection: AsyncConnection, name: str, *, disabled: bool) -> bool:
@@ -83,41 +124,6 @@ async def disable_tenant(connection: AsyncConnection, name: str, *, disabled: bo
         update(Tenant)
         .where(Tenant.name == name)
         .values(disabled_at=func.now() if disabled else None)
-    )
-    return (await connection.execute(statement)).rowcount == 1
-
-
-async def add_api_key(
-    connection: AsyncConnection, *, tenant_id: int, name: str, digest: bytes, last_four: str
-) -> int:
-    """Store a key's digest and give the key's id."""
-    statement = (
-        insert(ApiKey)
-        .values(tenant_id=tenant_id, name=name, digest=digest, last_four=last_four)
-        .returning(ApiKey.id)
-    )
-    return (await connection.execute(statement)).scalar_one()
-
-
-async def list_api_keys(connection: AsyncConnection, tenant_id: int) -> list[ApiKeyRecord]:
-    """Give a tenant's keys, oldest first, the revoked ones too."""
-    statement = select(
-        ApiKey.id,
-        ApiKey.name,
-        ApiKey.last_four,
-        ApiKey.created_at,
-        ApiKey.expires_at,
-        ApiKey.revoked_at,
-    ).where(ApiKey.tenant_id == tenant_id)
-    return [ApiKeyRecord(*row) for row in await connection.execute(statement.order_by(ApiKey.id))]
-
-
-async def revoke_api_key(connection: AsyncConnection, *, tenant_id: int, key_id: int) -> bool:
-    """Revoke a key; False if the tenant has no such key that still works."""
-    statement = (
-        update(ApiKey)
-        .where(ApiKey.id == key_id, ApiKey.tenant_id == tenant_id, ApiKey.revoked_at.is_(None))
-        .values(revoked_at=func.now())
     )
     return (await connection.execute(statement)).rowcount == 1
 
@@ -139,11 +145,12 @@ async def find_key_owner(connection: AsyncConnection, digest: bytes) -> int | No
 
 async def add_webhook_secret(
     connection: AsyncConnection, *, tenant_id: int, secret: str, overlap_seconds: float
-) -> None:
-    """Give a tenant a new signing secret; the ones before it live on for `overlap_seconds`."""
+) -> int:
+    """Give a tenant a new signing secret, and its id; the old live on for `overlap_seconds`."""
     await connection.execute(
         update(WebhookSecret)
         .where(WebhookSecret.tenant_id == tenant_id, WebhookSecret.expires_at.is_(None))
         .values(expires_at=from_now(overlap_seconds))
     )
-    await connection.execute(insert(WebhookSecret).values(tenant_id=tenant_id, secret=secret))
+    new = insert(WebhookSecret).values(tenant_id=tenant_id, secret=secret)
+    return (await connection.execute(new.returning(WebhookSecret.id))).scalar_one()

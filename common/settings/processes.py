@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
 
+from common.domain.errors import ConfigurationError
 from common.settings.section import Section, prefixed
 
 
@@ -23,16 +24,32 @@ class GatewaySettings(Section):
         default=56_000_000,
         description="Largest request body; two images of 20 MB as base64 fit.",
     )
-    api_key_pepper: SecretStr = Field(
-        default=SecretStr("change-me"),
-        description="Secret mixed into the stored digests of API keys; changing it voids all keys.",
+    api_key_pepper: SecretStr | None = Field(
+        default=None,
+        description="Secret mixed into the stored digests of API and admin keys; required by "
+        "gateways and by what makes keys. Changing it voids all keys.",
     )
     admin_key: SecretStr | None = Field(
-        default=None, description="Key of the admin routes; empty closes them."
+        default=None,
+        description="First key of the admin routes, beside those made with "
+        "`infill admin-keys create`; empty closes the routes.",
     )
     auth_cache_seconds: NonNegativeFloat = Field(
         default=10.0, description="How long a looked-up API key is trusted; a revoked one lives so."
     )
+
+    def required_pepper(self) -> str:
+        """Give the pepper; there is no default, since one the world knows protects nothing.
+
+        Raises:
+            ConfigurationError: it is not set.
+        """
+        if self.api_key_pepper is None:
+            raise ConfigurationError(
+                "INFILL_API_KEY_PEPPER is not set: give it a long random text, "
+                "`openssl rand -hex 32` makes one, and keep it, since another voids all keys"
+            )
+        return self.api_key_pepper.get_secret_value()
 
 
 class WorkerSettings(Section):

@@ -7,10 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.database import Database
+from common.domain.api_key import digest
 from common.domain.errors import ConflictError
+from common.operations.api_keys import issue_key
+from common.operations.tenants import create_tenant
+from common.operations.webhook_secrets import rotate_webhook_secret
+from common.repositories.tenants import find_key_owner
 from common.settings import Settings
-from common.tenancy import create_tenant, is_live_key, issue_key, rotate_webhook_secret
 from deploy.local.keyring import write_private
+from deploy.operators.running import operator
 
 TENANT = "local"
 
@@ -29,11 +34,11 @@ async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
     """Give the credentials of tenant `local`; what an earlier start gave out stays good."""
     path = home / "tenant.json"
     database = Database(settings.database, application="infill-up")
-    pepper = settings.gateway.api_key_pepper.get_secret_value()
+    pepper = settings.gateway.required_pepper()
     try:
         issued = json.loads(path.read_text()) if path.exists() else None
         # Another database, by URL, does not know the key of the one before.
-        if issued is None or not await is_live_key(database, issued["api_key"], pepper):
+        if issued is None or not await _is_live(database, issued["api_key"], pepper):
             issued = await _issue(database, pepper)
             write_private(path, issued)
     finally:
@@ -58,10 +63,16 @@ def published(credentials: Credentials, home: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
+async def _is_live(database: Database, key: str, pepper: str) -> bool:
+    async with database.statement() as connection:
+        return await find_key_owner(connection, digest(key, pepper)) is not None
+
+
 async def _issue(database: Database, pepper: str) -> dict[str, str]:
+    me = operator()
     try:
-        secret = (await create_tenant(database, TENANT)).webhook_secret
+        secret = (await create_tenant(database, me, TENANT)).webhook_secret
     except ConflictError:  # made by a start that was cut off before it wrote the file
-        secret = await rotate_webhook_secret(database, TENANT)
-    key = await issue_key(database, TENANT, "local", pepper)
+        secret = (await rotate_webhook_secret(database, me, TENANT)).webhook_secret
+    key = await issue_key(database, me, TENANT, "local", pepper=pepper)
     return {"api_key": key.key, "webhook_secret": secret}

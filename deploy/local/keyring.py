@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from common.domain.api_key import KeyKind, new_key
 from common.domain.errors import ConfigurationError
 from common.webhook_keys import new_signing_key
 
@@ -59,6 +60,6 @@ def _draw() -> Keyring:
         s3_access_key_id="infill",
         s3_secret_access_key=secrets.token_urlsafe(24),
         api_key_pepper=secrets.token_urlsafe(32),
-        admin_key=f"adm_{secrets.token_urlsafe(32)}",
+        admin_key=new_key(KeyKind.ADMIN),
         webhook_signing_key=new_signing_key(),
     )

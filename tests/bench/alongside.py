@@ -14,6 +14,7 @@ from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.record import InputImage, NewJob
 from common.repositories.outcomes import fail_abandoned
 from common.repositories.readings import read_job
+from common.repositories.recounting import recount_running, wake_ready
 from common.repositories.submission import record_job
 from common.repositories.sweeping import (
     count_jobs,
@@ -104,6 +105,8 @@ class Alongside:
                 await requeue_expired(connection, limit=BATCH)
                 await fail_abandoned(connection, limit=BATCH)
                 await requeue_expired_deliveries(connection, limit=BATCH)
+                await recount_running(connection)
+                await wake_ready(connection)
                 await count_servable(connection, [QUEUE], at_most=100)
                 await count_jobs(connection)
             await asyncio.sleep(SWEEP_PAUSE_SECONDS)

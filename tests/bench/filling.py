@@ -6,6 +6,8 @@ from typing import Final
 
 import asyncpg
 
+from tests.bench.crowding import QUEUES, make_tenants
+
 QUEUE: Final = "scale-inpainting"
 CHUNK: Final = 25_000  # jobs one statement writes
 WRITERS: Final = 2
@@ -81,16 +83,12 @@ async def fill(url: str, *, ended: int, waiting: int) -> list[int]:
     """
     keeper = await asyncpg.connect(url)
     try:
-        await keeper.execute(
-            "INSERT INTO tenants (name) SELECT 'scale-' || n FROM generate_series(1, $1::int) AS n",
-            TENANTS,
-        )
-        found = await keeper.fetch("SELECT id FROM tenants WHERE name LIKE 'scale-%' ORDER BY id")
-        tenants = [row["id"] for row in found]
+        tenants = await make_tenants(keeper, {f"scale-{n}": 1.0 for n in range(TENANTS)})
         starts = iter(range(1, ended + 1, CHUNK))
         await asyncio.gather(*(_write(url, starts, ended, tenants) for _ in range(WRITERS)))
         await keeper.execute("SELECT setval(pg_get_serial_sequence('jobs', 'id'), $1)", ended)
         await keeper.execute(WAITING, waiting, min(ended, CHUNK))
+        await keeper.execute(QUEUES)
         await keeper.execute("VACUUM (ANALYZE)")
         await keeper.execute("CHECKPOINT")
     finally:

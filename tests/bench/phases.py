@@ -15,6 +15,7 @@ from tests.bench.idling import measure_idling
 from tests.bench.journeys import measure_journeys
 from tests.bench.rig import open_rig
 from tests.bench.scaling import measure_scale
+from tests.bench.sharing import measure_sharing
 
 
 async def _requests(home: Path) -> list[Figure]:
@@ -44,6 +45,11 @@ async def _scale(home: Path) -> list[Figure]:
         return await measure_scale(rig)
 
 
+async def _sharing(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_sharing(rig)
+
+
 def run_phase(phase: str) -> list[Figure]:
     """Measure on a stack of its own; called in a process of its own, whose settings it makes."""
     # What starts and stops is of no interest here.
@@ -52,4 +58,10 @@ def run_phase(phase: str) -> list[Figure]:
         return asyncio.run(PHASES[phase](Path(home)))
 
 
-PHASES = {"requests": _requests, "jobs": _jobs, "costs": _costs, "scale": _scale}
+PHASES = {
+    "requests": _requests,
+    "jobs": _jobs,
+    "costs": _costs,
+    "scale": _scale,
+    "sharing": _sharing,
+}

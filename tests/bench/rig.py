@@ -12,9 +12,10 @@ from typing import Any
 import httpx2
 
 from common.database import Database
+from common.operations.api_keys import issue_key
+from common.operations.tenants import create_tenant
 from common.settings import Settings
 from common.settings.section import export
-from common.tenancy import create_tenant, issue_key
 from deploy.local.child import Child
 from deploy.local.http_check import answers_ok
 from deploy.local.keyring import open_keyring
@@ -23,6 +24,7 @@ from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.processes import Supervisor
 from deploy.local.servers import prepare_stores, start_servers
 from deploy.local.stack import gateway_process, own_settings
+from deploy.operators.running import operator
 
 SMALL = 64
 PICTURES = Path(__file__).parent
@@ -109,11 +111,11 @@ async def open_rig(home: Path) -> AsyncIterator[Rig]:
         settings = Settings()
         await prepare_stores(settings, lambda _: None)
         database = Database(settings.database, application="infill-bench")
-        tenant = await create_tenant(database, "bench")
-        pepper = settings.gateway.api_key_pepper.get_secret_value()
-        key = (await issue_key(database, "bench", "bench", pepper)).key
+        tenant = await create_tenant(database, operator(), "bench")
+        pepper = settings.gateway.required_pepper()
+        issued = await issue_key(database, operator(), "bench", "bench", pepper=pepper)
         try:
-            yield Rig(supervisor, settings, database, beside, tenant.id, key)
+            yield Rig(supervisor, settings, database, beside, tenant.id, issued.key)
         finally:
             await database.aclose()
 

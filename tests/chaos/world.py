@@ -12,9 +12,11 @@ from typing import Any
 import asyncpg
 
 from common.database import Database
+from common.operations.api_keys import issue_key
+from common.operations.operator import Operator
+from common.operations.tenants import create_tenant
 from common.settings import Settings
 from common.settings.section import export
-from common.tenancy import create_tenant, issue_key
 from deploy.local.child import Child
 from deploy.local.neighbour import neighbour
 from deploy.local.ports import LOOPBACK, free_ports
@@ -135,10 +137,16 @@ def _hooked(child: Child, number: int) -> Child:
 
 async def _make_tenants(settings: Settings, number: int) -> list[Tenant]:
     database = Database(settings.database, application="infill-chaos")
-    pepper = settings.gateway.api_key_pepper.get_secret_value()
+    pepper = settings.gateway.required_pepper()
+    harness = Operator("chaos")
     try:
-        made = [await create_tenant(database, f"tenant-{index}") for index in range(number)]
-        keys = [(await issue_key(database, new.name, "chaos", pepper)).key for new in made]
+        made = [
+            await create_tenant(database, harness, f"tenant-{index}") for index in range(number)
+        ]
+        keys = [
+            (await issue_key(database, harness, new.name, "chaos", pepper=pepper)).key
+            for new in made
+        ]
     finally:
         await database.aclose()
     return [Tenant(key, new.webhook_secret) for key, new in zip(keys, made, strict=True)]

@@ -46,7 +46,7 @@ async def one(database: Database) -> object:
 
 
 async def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
-    insert = text("INSERT INTO tenants (name) VALUES ('alice')")
+    insert = text("INSERT INTO workers (name, queues) VALUES ('alice', '{}')")
 
     async def insert_and_raise() -> None:
         async with database.transaction() as connection:
@@ -56,10 +56,10 @@ async def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
     with pytest.raises(KeyError):
         await insert_and_raise()
     async with database.statement() as connection:
-        assert (await connection.execute(text("SELECT count(*) FROM tenants"))).scalar_one() == 0
+        assert (await connection.execute(text("SELECT count(*) FROM workers"))).scalar_one() == 0
         await connection.execute(insert)
     async with database.transaction() as connection:
-        assert (await connection.execute(text("SELECT count(*) FROM tenants"))).scalar_one() == 1
+        assert (await connection.execute(text("SELECT count(*) FROM workers"))).scalar_one() == 1
 
 
 async def test_postgres_knows_us_and_our_limits(database: Database) -> None:
@@ -114,7 +114,7 @@ async def test_a_wrong_statement_is_not_an_absent_postgres(database: Database) -
         with pytest.raises(ProgrammingError) as wrong:
             await connection.execute(text("SELECT * FROM nowhere"))
         with pytest.raises(IntegrityError) as refused:
-            await connection.execute(text("INSERT INTO tenants (name) VALUES (NULL)"))
+            await connection.execute(text("INSERT INTO workers (name, queues) VALUES (NULL, '{}')"))
     assert not is_unavailable(wrong.value)
     assert not is_unavailable(refused.value)
     assert not is_unavailable(ValueError())

@@ -27,7 +27,7 @@ MANY: Final = 10 * POOL_SIZE
 
 ONE: Final = select(literal(1).label("one"))
 SLOW: Final = select(func.pg_sleep(literal(60)))
-NEW_TENANT: Final = text("INSERT INTO tenants (name) VALUES ('alice')")
+NEW_ROW: Final = text("INSERT INTO workers (name, queues) VALUES ('alice', '{}')")
 
 Ask = Callable[[Database], Awaitable[object]]
 
@@ -195,10 +195,10 @@ async def test_a_server_that_has_become_read_only_is_left(database: Database) ->
         await connection.execute(text("SET default_transaction_read_only = on"))
     with pytest.raises(DBAPIError) as refused:
         async with database.statement() as connection:
-            await connection.execute(NEW_TENANT)
+            await connection.execute(NEW_ROW)
     assert is_unavailable(refused.value)
     async with database.statement() as connection:
-        await connection.execute(NEW_TENANT)
+        await connection.execute(NEW_ROW)
 
     async with database.direct() as direct:
         await direct.execute(select(func.set_config(*READ_ONLY).label("set")), {})

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from common.announcer import Announcer
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.catalogue import load_catalogue
@@ -17,7 +18,6 @@ from common.outbound import Guard
 from common.settings import Settings
 from common.storage import Storage
 from common.webhook_keys import load_signing_key
-from worker.announcer import Announcer
 from worker.retention import Retention
 from worker.status import StatusServer
 from worker.sweeper import Sweeper

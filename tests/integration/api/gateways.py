@@ -13,12 +13,13 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.services import Services
-from common import tenancy
 from common.broker.completion import announce_ended
 from common.clock import monotonic
 from common.domain.job import Claim
 from common.domain.objects import result_key
 from common.domain.record import JobRecord, JobResult
+from common.operations.api_keys import issue_key
+from common.operations.tenants import create_tenant
 from common.repositories.claims import claim_jobs
 from common.repositories.outcomes import Ended, fail, succeed
 from common.settings import (
@@ -31,8 +32,8 @@ from common.settings import (
     StorageSettings,
     WebhookSettings,
 )
+from tests.integration.operators import OPERATOR, PEPPER
 
-PEPPER = "pepper-of-tests"
 QUEUE = "standin-inpainting"
 URL = "https://example.com/a.png"
 BODY: dict[str, Any] = {"prompt": "a cat on a bench", "init_image": URL, "mask_image": URL}
@@ -77,7 +78,7 @@ class Gateway:
 
     async def claim(self, queue: str = QUEUE) -> JobRecord:
         """Take a job as a worker does."""
-        async with self.services.database.transaction() as connection:
+        async with self.services.operators.transaction() as connection:
             taken = await claim_jobs(
                 connection, queues=[queue], worker="w", lease_seconds=60, limit=1
             )
@@ -93,13 +94,13 @@ class Gateway:
         for key in keys:
             await self.services.storage.put(key, PIXELS)
         result = JobResult(keys, (False,) * len(keys), seconds, {"claimed": 1.0})
-        async with self.services.database.transaction() as connection:
+        async with self.services.operators.transaction() as connection:
             ended = await succeed(connection, job.claim, result)
         await self._announce(ended)
 
     async def give_up(self, claim: Claim, message: str) -> None:
         """End a job as a worker does that cannot draw it."""
-        async with self.services.database.transaction() as connection:
+        async with self.services.operators.transaction() as connection:
             ended = await fail(connection, claim, code="fetch_rejected", message=message)
         await self._announce(ended)
 
@@ -109,13 +110,13 @@ class Gateway:
 
     async def count_jobs(self) -> int:
         """Count all jobs."""
-        async with self.services.database.statement() as connection:
+        async with self.services.operators.statement() as connection:
             result = await connection.exec_driver_sql("SELECT count(*) FROM jobs")
             return int(result.scalar_one())
 
     async def run(self, sql: str, *values: object) -> None:
         """Change rows by hand."""
-        async with self.services.database.statement() as connection:
+        async with self.services.operators.statement() as connection:
             await connection.exec_driver_sql(sql, values)
 
     async def set_limits(self, **limits: object) -> None:
@@ -133,7 +134,7 @@ class Gateway:
 
     async def read_column(self, column: str, job_id: int) -> Any:
         """Read one column of a job's row."""
-        async with self.services.database.statement() as connection:
+        async with self.services.operators.statement() as connection:
             result = await connection.exec_driver_sql(
                 f"SELECT {column} FROM jobs WHERE id = $1",  # noqa: S608 - a name from a test
                 (job_id,),
@@ -143,8 +144,9 @@ class Gateway:
 
 async def new_key(services: Services, tenant: str) -> str:
     """Make a tenant and give its API key."""
-    await tenancy.create_tenant(services.database, tenant)
-    return (await tenancy.issue_key(services.database, tenant, "first", PEPPER)).key
+    await create_tenant(services.operators, OPERATOR, tenant)
+    issued = await issue_key(services.operators, OPERATOR, tenant, "first", pepper=PEPPER)
+    return issued.key
 
 
 @asynccontextmanager

@@ -10,7 +10,8 @@ from common.database import Database
 from common.domain import api_key
 from common.domain.limits import Limits
 from common.settings import Settings
-from tests.integration.api.gateways import BODY, PEPPER, Gateway, open_gateway
+from tests.integration.api.gateways import BODY, Gateway, open_gateway
+from tests.integration.operators import PEPPER
 
 REVOKE = "UPDATE api_keys SET revoked_at = now()"
 

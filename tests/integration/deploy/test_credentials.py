@@ -8,12 +8,15 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from common import tenancy
 from common.database import Database
+from common.operations.api_keys import list_keys, revoke_key
+from common.operations.tenants import create_tenant
 from common.settings import DatabaseSettings, Settings
 from deploy.local.credentials import TENANT, Credentials, ensure_credentials, published
 from deploy.migrate import upgrade
 from tests.conftest import Servers
+from tests.integration import operators
+from tests.integration.operators import EVERYTHING, OPERATOR
 
 PEPPER = "of the tests"
 ADMIN = "adm_of_the_tests"
@@ -31,7 +34,7 @@ def settings(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
 async def is_live(database_url: str, key: str) -> bool:
     database = Database(DatabaseSettings(url=SecretStr(database_url)), application="test")
     try:
-        return await tenancy.is_live_key(database, key, PEPPER)
+        return await operators.is_live(database, key, PEPPER)
     finally:
         await database.aclose()
 
@@ -78,7 +81,7 @@ async def test_a_start_cut_off_before_it_wrote_them_is_made_good(
     tmp_path: Path, settings: Settings, database_url: str
 ) -> None:
     database = Database(settings.database, application="test")
-    made = await tenancy.create_tenant(database, TENANT)
+    made = await create_tenant(database, OPERATOR, TENANT)
     await database.aclose()
     given = await ensure_credentials(tmp_path, settings)
     assert given.webhook_secret != made.webhook_secret
@@ -90,8 +93,8 @@ async def test_a_revoked_key_is_replaced(
 ) -> None:
     before = await ensure_credentials(tmp_path, settings)
     database = Database(settings.database, application="test")
-    (key,) = await tenancy.list_keys(database, TENANT)
-    await tenancy.revoke_key(database, TENANT, key.id)
+    (key,) = (await list_keys(database, TENANT, EVERYTHING)).items
+    await revoke_key(database, OPERATOR, TENANT, key.id)
     await database.aclose()
     after = await ensure_credentials(tmp_path, settings)
     assert await is_live(database_url, after.api_key)

@@ -13,14 +13,16 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url, text
 
-from common import tenancy
 from common.database import Database
+from common.operations.api_keys import issue_key
+from common.operations.tenants import create_tenant
 from common.settings import DatabaseSettings, StorageSettings
 from deploy.local.death import Death
 from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.processes import Supervisor
 from deploy.local.stack import gateway_process
-from tests.integration.api.gateways import BODY, PEPPER
+from tests.integration.api.gateways import BODY
+from tests.integration.operators import OPERATOR, PEPPER
 
 CALLERS = 8
 DEADLINE_SECONDS = 60
@@ -78,8 +80,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def key(database: Database) -> str:
-    await tenancy.create_tenant(database, "alice")
-    return (await tenancy.issue_key(database, "alice", "first", PEPPER)).key
+    await create_tenant(database, OPERATOR, "alice")
+    return (await issue_key(database, OPERATOR, "alice", "first", pepper=PEPPER)).key
 
 
 @pytest.fixture(autouse=True)

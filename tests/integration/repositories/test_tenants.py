@@ -7,16 +7,14 @@ from sqlalchemy import update
 from common.clock import utc_now
 from common.database import Database
 from common.models import ApiKey, WebhookSecret
+from common.repositories.api_keys import add_api_key, list_api_keys, revoke_api_key
 from common.repositories.tenants import (
-    add_api_key,
     add_webhook_secret,
     create_tenant,
     disable_tenant,
     find_key_owner,
     find_tenant,
-    list_api_keys,
     list_tenants,
-    revoke_api_key,
 )
 from tests.integration.repositories.books import FAR_AHEAD, LONG_AGO, Books
 
@@ -25,9 +23,10 @@ DIGEST, OTHER_DIGEST = b"a" * 32, b"b" * 32
 
 async def add_key(books: Books, digest: bytes = DIGEST) -> int:
     async with books.database.statement() as connection:
-        return await add_api_key(
+        made = await add_api_key(
             connection, tenant_id=books.tenant_id, name="laptop", digest=digest, last_four="wxyz"
         )
+    return made.id
 
 
 async def owner(books: Books, digest: bytes = DIGEST) -> int | None:
@@ -47,7 +46,7 @@ async def test_a_tenants_name_is_its_own(database: Database) -> None:
         second = await create_tenant(connection, "Alice")
         assert await find_tenant(connection, "alice") == first
         assert await find_tenant(connection, "bob") is None
-        tenants = await list_tenants(connection)
+        tenants = await list_tenants(connection, after=None, limit=9)
     assert [(tenant.id, tenant.name) for tenant in tenants] == [(first, "alice"), (second, "Alice")]
     assert [tenant.disabled_at for tenant in tenants] == [None, None]
 
@@ -91,8 +90,9 @@ async def test_keys_are_listed_by_tenant(books: Books, other_books: Books) -> No
     first, second = await add_key(books), await add_key(books, OTHER_DIGEST)
     async with books.database.statement() as connection:
         await revoke_api_key(connection, tenant_id=books.tenant_id, key_id=first)
-        keys = await list_api_keys(connection, books.tenant_id)
-        assert await list_api_keys(connection, other_books.tenant_id) == []
+        keys = await list_api_keys(connection, books.tenant_id, after=None, limit=9)
+        theirs = await list_api_keys(connection, other_books.tenant_id, after=None, limit=9)
+    assert theirs == []
     assert [(key.id, key.name, key.last_four) for key in keys] == [
         (first, "laptop", "wxyz"),
         (second, "laptop", "wxyz"),

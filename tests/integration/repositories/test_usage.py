@@ -167,24 +167,16 @@ async def test_the_month_begins_on_its_first_day(books: Books) -> None:
     assert await month(books) == 2 * COST
 
 
-async def test_an_entry_whose_transaction_was_slow_is_not_passed_over(books: Books) -> None:
+async def test_an_entry_whose_transaction_was_slow_is_not_passed_over(
+    books: Books, other_books: Books
+) -> None:
     slow = await books.job_in(JobState.RUNNING)
     async with books.database.transaction() as connection:
         await succeed(connection, slow, RESULT)
-        await use(books)
+        await use(other_books)
         assert await fold(books) == 1
     assert await fold(books) == 1
-    (line,) = await read(books)
-    assert line.jobs == 2
-
-
-async def _somebody_waits(books: Books) -> bool:
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    async with books.database.statement() as connection:
-        return bool((await connection.execute(text(waiting))).scalar())
+    assert [line.jobs for line in await read(books, of_all=True)] == [1, 1]
 
 
 async def test_two_who_fold_at_once_share_the_work(books: Books) -> None:
@@ -192,9 +184,9 @@ async def test_two_who_fold_at_once_share_the_work(books: Books) -> None:
         await use(books)
     async with books.database.transaction() as connection:
         assert await fold_usage(connection, limit=3) == 3
-        other = asyncio.create_task(fold(books))
+        other = asyncio.create_task(fold(books, limit=3))
         # Held up by the total both add to, which only the server knows.
-        await until_ready(lambda: _somebody_waits(books), "nobody waits", 10)
+        await until_ready(books.somebody_waits, "who folds beside us", 10)
     assert await other == 3
     (row,) = await books.rows(DailyUsage)
     assert row["jobs"] == 6

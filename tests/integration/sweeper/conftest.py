@@ -6,12 +6,12 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from common.announcer import Announcer
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.database import Database
 from common.settings import DatabaseSettings, JobSettings, RedisSettings
 from tests.integration.jobs import NO_GRACE, QUEUE, Owner, new_owner
-from worker.announcer import Announcer
 from worker.sweeper import Sweeper
 
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import text
 
+from common.announcer import Announcer
 from common.broker.completion import CHANNEL
 from common.broker.connection import connect
 from common.broker.doorbell import DISPATCHER_LIST, Doorbell
@@ -20,7 +21,6 @@ from common.settings import JobSettings, RedisSettings
 from deploy.local.ports import LOOPBACK
 from tests.integration.jobs import NO_GRACE, QUEUE, Owner, claimed, queued_job, succeeded
 from worker import sweeper as sweeping
-from worker.announcer import Announcer
 from worker.sweeper import Sweeper
 
 Sweep: TypeAlias = Callable[[], Awaitable[None]]

@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.announcer import Announcer
 from common.broker.doorbell import Doorbell
 from common.database import Database
 from common.settings import JobSettings, RedisSettings
-from worker.announcer import Announcer
 from worker.sweeper import Sweeper
 
 HOLDER = """

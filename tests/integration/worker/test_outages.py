@@ -10,6 +10,7 @@ import asyncpg
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from common.announcer import Announcer
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.database import Database, is_unavailable
@@ -25,7 +26,6 @@ from tests.integration.webhooks.program import running
 from tests.integration.worker.test_listening import SELDOM, until_listening
 from tests.integration.worker.test_process import ended_well, working
 from tests.integration.worker.workshop import QUEUES, Workshop
-from worker.announcer import Announcer
 from worker.sweeper import Sweeper
 
 NOWHERE = "postgresql://infill@127.0.0.1:1/infill"

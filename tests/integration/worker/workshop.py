@@ -7,6 +7,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from common.announcer import Announcer
 from common.broker.doorbell import Doorbell
 from common.database import Database
 from common.domain.generation import Endpoint
@@ -21,7 +22,6 @@ from tests.integration.webhooks.conftest import LOOPBACK_OPEN
 from tests.integration.worker.engine import StudioEngine
 from tests.integration.worker.gallery import Gallery
 from tests.integration.worker.studio import Studio
-from worker.announcer import Announcer
 from worker.engine_thread import EngineThread
 from worker.generation.engine import Engine
 from worker.heartbeat import Heartbeat

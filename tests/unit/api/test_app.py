@@ -7,6 +7,11 @@ from api import app as module
 from common.settings import Settings
 
 
+@pytest.fixture(autouse=True)
+def pepper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFILL_API_KEY_PEPPER", "of the tests")
+
+
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The processes logs were configured for, in place of configuring this one's."""
@@ -23,6 +28,13 @@ def test_a_process_starts_from_its_environment(configured: list[str]) -> None:
 def test_settings_given_leave_the_logs_alone(configured: list[str]) -> None:
     assert isinstance(module.create_app(Settings()), FastAPI)
     assert not configured
+
+
+@pytest.mark.usefixtures("configured")
+def test_without_a_pepper_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFILL_API_KEY_PEPPER", "")
+    with pytest.raises(SystemExit, match="INFILL_API_KEY_PEPPER is not set: give it a long"):
+        module.create_app()
 
 
 @pytest.mark.usefixtures("configured")

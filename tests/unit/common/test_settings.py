@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from common.domain.errors import ConfigurationError
 from common.settings import (
@@ -121,6 +122,12 @@ def test_a_bad_secret_is_not_shown_either(field: str) -> None:
     with pytest.raises(ConfigurationError, match=f"INFILL_{field.upper()}") as caught:
         GatewaySettings(**given)
     assert SECRET not in caught.value.message
+
+
+def test_a_pepper_has_no_default() -> None:
+    with pytest.raises(ConfigurationError, match="INFILL_API_KEY_PEPPER is not set"):
+        GatewaySettings().required_pepper()
+    assert GatewaySettings(api_key_pepper=SecretStr(SECRET)).required_pepper() == SECRET
 
 
 def test_settings_do_not_change() -> None:

@@ -1,15 +1,24 @@
 """The pages name what there is: links lead somewhere, tables hold every metric and every field."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from fastapi.routing import APIRoute
 from prometheus_client.metrics import MetricWrapperBase
 
 import api.metrics
 import common.metrics
+from api.admin.problems import PREFIX
+from api.admin.routes import router
 from api.v3.documentation import BODIES
+from common.domain.limits import NAMES
+from deploy.cli import infill
+from deploy.operators.commands import COMMANDS
 
+OF_OPERATORS = {command.name for command in COMMANDS}
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -37,6 +46,15 @@ def test_every_decision_is_listed() -> None:
     assert listed == {path.name for path in ROOT.glob("docs/decisions/0*.md")}
 
 
+def commands(command: click.Command, *path: str) -> Iterator[str]:
+    """Give the words of every command below this one."""
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from commands(inner, *path, name)
+    else:
+        yield " ".join(path)
+
+
 def exposed_name(metric: MetricWrapperBase) -> str:
     (family,) = metric.describe()
     return f"{family.name}_total" if family.type == "counter" else family.name
@@ -51,6 +69,25 @@ def test_operators_find_every_metric() -> None:
     }
     told = set(re.findall(r"^\| `(infill_\w+)", text("docs/operations.md"), re.MULTILINE))
     assert told == defined
+
+
+def test_operators_find_every_command_and_route() -> None:
+    page = text("docs/administration.md")
+    told = set(re.findall(r"`infill ([a-z-]+(?: [a-z-]+)?)` \|", page))
+    listed = {name for name in commands(infill) if name.split()[0] in OF_OPERATORS}
+    assert told == listed - {"keys webhook", "tenants rotate-secret"}
+    shown = set(re.findall(r"`([A-Z]+ /\S+)` \|$", page, re.MULTILINE))
+    assert shown == {
+        f"{method} {route.path.removeprefix(PREFIX)}"
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+
+
+def test_operators_find_every_limit() -> None:
+    page = text("docs/administration.md")
+    assert [name for name in sorted(NAMES) if f"| `{name}` |" not in page] == []
 
 
 def test_callers_find_every_field() -> None:

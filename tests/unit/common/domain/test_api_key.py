@@ -5,7 +5,16 @@ import string
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from common.domain.api_key import ALPHABET, LENGTH, PREFIX, digest, is_well_formed, new_key
+from common.domain.api_key import (
+    ALPHABET,
+    LENGTH,
+    PREFIX,
+    KeyKind,
+    digest,
+    is_well_formed,
+    last_four,
+    new_key,
+)
 
 # Lone surrogates too: a JSON body can hold them.
 ANY_TEXT = st.text(st.characters(), max_size=60)
@@ -55,3 +64,16 @@ def test_the_digest_depends_on_key_and_pepper() -> None:
     assert digest(key, "pepper") == digest(key, "pepper")
     assert len({digest(key, "pepper"), digest(key, "salt"), digest(other, "pepper")}) == 3
     assert len(digest(key, "pepper")) == 32
+
+
+def test_a_key_of_one_kind_is_none_of_the_other() -> None:
+    api, admin = new_key(), new_key(KeyKind.ADMIN)
+    assert admin.startswith("adm_")
+    assert is_well_formed(admin, KeyKind.ADMIN)
+    assert not is_well_formed(admin)
+    assert not is_well_formed(api, KeyKind.ADMIN)
+    assert not is_well_formed("adm_" + api.removeprefix("inf_"), KeyKind.ADMIN)
+
+
+def test_its_owner_knows_a_key_by_its_end() -> None:
+    assert last_four("inf_0123456789") == "6789"

@@ -1,0 +1,92 @@
+"""API keys and admin keys over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import AwareDatetime, Field
+
+from api.admin.answer import told
+from api.admin.documentation import described
+from api.admin.documents import Document, document
+from api.admin.entrance import Open
+from api.admin.parameters import Id, Paged
+from api.admin.problems import PREFIX
+from common.operations import admin_keys, api_keys
+from common.operations.paging import Listed
+from common.repositories.admin_keys import AdminKeyRecord
+from common.repositories.api_keys import ApiKeyRecord
+
+router = APIRouter(prefix=PREFIX, tags=["admin: keys"])
+
+
+class NewKey(Document):
+    """A key to be made; without an expiry it works until it is revoked."""
+
+    name: str
+    expires_at: AwareDatetime | None = Field(None, examples=["2027-01-31T00:00:00Z"])
+
+
+Wanted = Annotated[NewKey, Depends(document(NewKey))]
+
+
+@router.get("/tenants/{tenant}/keys", response_model=Listed[ApiKeyRecord], **described())
+async def list_keys(admitted: Open, tenant: str, asked: Paged) -> Response:
+    """List a tenant's API keys, the revoked ones too."""
+    return told(await api_keys.list_keys(admitted.database, tenant, asked.page))
+
+
+@router.post(
+    "/tenants/{tenant}/keys",
+    status_code=201,
+    response_model=api_keys.IssuedKey,
+    **described(body=NewKey),
+)
+async def issue_key(admitted: Open, tenant: str, new: Wanted) -> Response:
+    """Make an API key; the key is shown in this answer alone."""
+    issued = await api_keys.issue_key(
+        admitted.database,
+        admitted.operator,
+        tenant,
+        new.name,
+        pepper=admitted.services.settings.gateway.required_pepper(),
+        expires_at=new.expires_at,
+    )
+    return told(issued, status=201)
+
+
+@router.delete("/tenants/{tenant}/keys/{key_id}", response_model=ApiKeyRecord, **described())
+async def revoke_key(admitted: Open, tenant: str, key_id: Id) -> Response:
+    """Revoke an API key; gateways trust it for a few seconds more."""
+    revoked = await api_keys.revoke_key(admitted.database, admitted.operator, tenant, key_id)
+    return told(revoked)
+
+
+@router.get("/admin-keys", response_model=Listed[AdminKeyRecord], **described())
+async def list_admin_keys(admitted: Open, asked: Paged) -> Response:
+    """List the admin keys, the revoked ones too."""
+    return told(await admin_keys.list_admin_keys(admitted.database, asked.page))
+
+
+@router.post(
+    "/admin-keys",
+    status_code=201,
+    response_model=api_keys.IssuedKey,
+    **described(409, body=NewKey),
+)
+async def issue_admin_key(admitted: Open, new: Wanted) -> Response:
+    """Make an admin key; the key is shown in this answer alone."""
+    issued = await admin_keys.issue_admin_key(
+        admitted.database,
+        admitted.operator,
+        new.name,
+        pepper=admitted.services.settings.gateway.required_pepper(),
+        expires_at=new.expires_at,
+    )
+    return told(issued, status=201)
+
+
+@router.delete("/admin-keys/{key_id}", response_model=AdminKeyRecord, **described())
+async def revoke_admin_key(admitted: Open, key_id: Id) -> Response:
+    """Revoke an admin key; gateways trust it for a few seconds more."""
+    revoked = await admin_keys.revoke_admin_key(admitted.database, admitted.operator, key_id)
+    return told(revoked)

@@ -1,0 +1,52 @@
+"""Usage over HTTP, as JSON and CSV."""
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.admin.answer import told
+from api.admin.documentation import described
+from api.admin.entrance import Open
+from api.admin.parameters import Parameters
+from api.admin.problems import PREFIX
+from common.operations import usage
+from common.operations.paging import Listed
+
+CSV: Final = "text/csv"
+
+router = APIRouter(prefix=f"{PREFIX}/usage", tags=["admin: usage"])
+
+
+class Format(StrEnum):
+    """How the report is written."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+class UsageParameters(Parameters):
+    """Which usage is wanted; both days are included, in UTC."""
+
+    since: date
+    until: date
+    tenant: str | None = None
+    format: Format | None = None
+
+
+@router.get("", response_model=Listed[usage.UsageLine], **described(answers=CSV))
+async def report_usage(
+    request: Request, admitted: Open, asked: Annotated[UsageParameters, Query()]
+) -> Response:
+    """Report usage per tenant, day and model, as JSON or (`format=csv`, `Accept`) as CSV."""
+    lines = await usage.report_usage(
+        admitted.database, tenant=asked.tenant, since=asked.since, until=asked.until
+    )
+    if (asked.format or _accepted(request)) is Format.CSV:
+        return Response(usage.as_csv(lines), media_type=CSV)
+    return told(Listed(lines))
+
+
+def _accepted(request: Request) -> Format:
+    return Format.CSV if CSV in request.headers.get("accept", "") else Format.JSON

@@ -1,0 +1,61 @@
+"""Webhook secrets over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import Field
+
+from api.admin.answer import told
+from api.admin.documentation import described
+from api.admin.documents import Document, document
+from api.admin.entrance import Open
+from api.admin.parameters import Id, Paged
+from api.admin.problems import PREFIX
+from common.operations import webhook_secrets
+from common.operations.paging import Listed
+from common.repositories.webhook_secrets import WebhookSecretRecord
+
+router = APIRouter(
+    prefix=f"{PREFIX}/tenants/{{tenant}}/webhook-secrets", tags=["admin: webhook secrets"]
+)
+
+
+class Rotation(Document):
+    """How long the secret before the new one signs along."""
+
+    overlap_seconds: float = Field(webhook_secrets.SECRET_OVERLAP_SECONDS)
+
+
+@router.get("", response_model=Listed[WebhookSecretRecord], **described())
+async def list_webhook_secrets(admitted: Open, tenant: str, asked: Paged) -> Response:
+    """List a tenant's webhook secrets, without the secrets themselves."""
+    listed = await webhook_secrets.list_webhook_secrets(admitted.database, tenant, asked.page)
+    return told(listed)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=webhook_secrets.NewSecret,
+    **described(body=Rotation),
+)
+async def rotate_webhook_secret(
+    admitted: Open, tenant: str, rotation: Annotated[Rotation, Depends(document(Rotation))]
+) -> Response:
+    """Make a new webhook secret, shown in this answer alone; the one before it signs along."""
+    made = await webhook_secrets.rotate_webhook_secret(
+        admitted.database,
+        admitted.operator,
+        tenant,
+        overlap_seconds=rotation.overlap_seconds,
+    )
+    return told(made, status=201)
+
+
+@router.delete("/{secret_id}", response_model=WebhookSecretRecord, **described(409))
+async def expire_webhook_secret(admitted: Open, tenant: str, secret_id: Id) -> Response:
+    """Let an older webhook secret sign no more, before its overlap is over."""
+    expired = await webhook_secrets.expire_webhook_secret(
+        admitted.database, admitted.operator, tenant, secret_id
+    )
+    return told(expired)

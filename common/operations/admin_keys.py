@@ -1,0 +1,78 @@
+"""Admin keys: what opens the admin API, each in the name of one operator."""
+
+from datetime import datetime
+from typing import Final
+
+from common.database import Database
+from common.domain import api_key
+from common.domain.errors import ConflictError, NotFoundError
+from common.domain.names import check_name
+from common.operations.api_keys import IssuedKey
+from common.operations.changes import changing
+from common.operations.expiry import check_expiry
+from common.operations.operator import Operator
+from common.operations.paging import Listed, Page, place_of
+from common.repositories import admin_keys
+from common.repositories.admin_keys import AdminKeyRecord
+
+# The audit's name for the key in the settings; no other may be called so.
+SETTING: Final = "INFILL_ADMIN_KEY"
+
+
+async def issue_admin_key(
+    database: Database,
+    operator: Operator,
+    name: str,
+    *,
+    pepper: str,
+    expires_at: datetime | None = None,
+) -> IssuedKey:
+    """Make an admin key; the audit tells by its name who used it.
+
+    Raises:
+        InvalidNameError: the name cannot be used.
+        InvalidValueError: the expiry cannot be.
+        ConflictError: another live key is called so.
+    """
+    check_name(name)
+    check_expiry(expires_at)
+    key = api_key.new_key(api_key.KeyKind.ADMIN)
+    async with changing(database, operator, "admin_key.issue") as change:
+        if name == SETTING or await admin_keys.is_admin_key_name_taken(change.connection, name):
+            raise ConflictError(f"there is a live admin key called {name} already")
+        made = await admin_keys.add_admin_key(
+            change.connection,
+            name=name,
+            digest=api_key.digest(key, pepper),
+            last_four=api_key.last_four(key),
+            expires_at=expires_at,
+        )
+        change.subject = str(made.id)
+        change.details = {"name": name, "expires_at": expires_at}
+    return IssuedKey(made.id, name, made.last_four, expires_at, key)
+
+
+async def list_admin_keys(database: Database, page: Page) -> Listed[AdminKeyRecord]:
+    """Give the admin keys, oldest first, the revoked ones too.
+
+    Raises:
+        InvalidValueError: there is no such page.
+    """
+    place = place_of(page, "admin-keys")
+    async with database.statement() as connection:
+        rows = await admin_keys.list_admin_keys(connection, after=place.after, limit=place.fetch)
+    return place.listed(rows)
+
+
+async def revoke_admin_key(database: Database, operator: Operator, key_id: int) -> AdminKeyRecord:
+    """Revoke an admin key; gateways that know it trust it for a few seconds more.
+
+    Raises:
+        NotFoundError: there is no such key that is not revoked.
+    """
+    async with changing(database, operator, "admin_key.revoke") as change:
+        revoked = await admin_keys.revoke_admin_key(change.connection, key_id)
+        if revoked is None:
+            raise NotFoundError(f"there is no live admin key with the id {key_id}")
+        change.subject, change.details = str(key_id), {"name": revoked.name}
+    return revoked

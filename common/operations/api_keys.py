@@ -1,0 +1,97 @@
+"""API keys: what opens the API for a tenant."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from common.database import Database
+from common.domain import api_key
+from common.domain.errors import NotFoundError
+from common.domain.names import check_name
+from common.operations.changes import changing
+from common.operations.expiry import check_expiry
+from common.operations.finding import tenant_of
+from common.operations.operator import Operator
+from common.operations.paging import Listed, Page, place_of
+from common.repositories import api_keys
+from common.repositories.api_keys import ApiKeyRecord
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key just made; `key` is shown here once and never again."""
+
+    id: int
+    name: str
+    last_four: str
+    expires_at: datetime | None
+    key: str
+
+
+async def issue_key(
+    database: Database,
+    operator: Operator,
+    tenant: str,
+    name: str,
+    *,
+    pepper: str,
+    expires_at: datetime | None = None,
+) -> IssuedKey:
+    """Make an API key called `name` for a tenant; `pepper` goes into its stored digest.
+
+    Raises:
+        InvalidNameError: the name cannot be used.
+        InvalidValueError: the expiry cannot be.
+        NotFoundError: there is no such tenant.
+    """
+    check_name(name)
+    check_expiry(expires_at)
+    key = api_key.new_key()
+    async with changing(database, operator, "key.issue", tenant=tenant) as change:
+        made = await api_keys.add_api_key(
+            change.connection,
+            tenant_id=await tenant_of(change.connection, tenant),
+            name=name,
+            digest=api_key.digest(key, pepper),
+            last_four=api_key.last_four(key),
+            expires_at=expires_at,
+        )
+        change.subject = str(made.id)
+        change.details = {"name": name, "expires_at": expires_at}
+    return IssuedKey(made.id, name, made.last_four, expires_at, key)
+
+
+async def list_keys(database: Database, tenant: str, page: Page) -> Listed[ApiKeyRecord]:
+    """Give a tenant's keys, oldest first, the revoked ones too.
+
+    Raises:
+        NotFoundError: there is no such tenant.
+        InvalidValueError: there is no such page.
+    """
+    place = place_of(page, "keys")
+    async with database.statement() as connection:
+        rows = await api_keys.list_api_keys(
+            connection,
+            await tenant_of(connection, tenant),
+            after=place.after,
+            limit=place.fetch,
+        )
+    return place.listed(rows)
+
+
+async def revoke_key(
+    database: Database, operator: Operator, tenant: str, key_id: int
+) -> ApiKeyRecord:
+    """Revoke an API key; gateways that know it trust it for a few seconds more.
+
+    Raises:
+        NotFoundError: there is no such tenant, or it has no such key that is not revoked.
+    """
+    async with changing(database, operator, "key.revoke", tenant=tenant) as change:
+        tenant_id = await tenant_of(change.connection, tenant)
+        revoked = await api_keys.revoke_api_key(
+            change.connection, tenant_id=tenant_id, key_id=key_id
+        )
+        if revoked is None:
+            raise NotFoundError(f"{tenant} has no live key with the id {key_id}")
+        change.subject, change.details = str(key_id), {"name": revoked.name}
+    return revoked

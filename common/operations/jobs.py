@@ -1,0 +1,123 @@
+"""Jobs: where they stand, and what an operator may do to them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from common.database import Database
+from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
+from common.domain.job import JobState
+from common.operations.changes import Change, changing
+from common.operations.finding import tenant_of
+from common.operations.operator import Operator
+from common.operations.paging import Listed, Page, place_of
+from common.repositories import job_overview
+from common.repositories.job_overview import JobFilter, JobSummary
+from common.repositories.outcomes import Ended, cancel
+
+# Postgres's smallint.
+LOWEST_PRIORITY: Final = -(2**15)
+HIGHEST_PRIORITY: Final = 2**15 - 1
+# What its owner is told.
+CANCELED_BY_US: Final = "canceled by the operator of the service"
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """A job just canceled, and what has to be announced of it."""
+
+    job: JobSummary
+    ended: Ended
+
+
+async def list_jobs(
+    database: Database,
+    page: Page,
+    *,
+    tenant: str | None = None,
+    state: JobState | None = None,
+    queue: str | None = None,
+) -> Listed[JobSummary]:
+    """Give jobs, latest first; of very many, a page may be short while there is a next one.
+
+    Raises:
+        NotFoundError: there is no such tenant.
+        InvalidValueError: there is no such page.
+    """
+    place = place_of(page, "jobs")
+    async with database.statement() as connection:
+        tenant_id = None if tenant is None else await tenant_of(connection, tenant)
+        found = await job_overview.list_jobs(
+            connection,
+            JobFilter(tenant_id, state, queue),
+            after=place.after,
+            limit=place.limit,
+        )
+    reached = found.reached
+    return Listed(found.jobs, None if reached is None else place.cursor_to(reached))
+
+
+async def show_job(database: Database, job_id: int) -> JobSummary:
+    """Give one job.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    async with database.statement() as connection:
+        job = await job_overview.find_job(connection, job_id)
+    if job is None:
+        raise _no_job(job_id)
+    return job
+
+
+async def cancel_job(database: Database, operator: Operator, job_id: int) -> Canceled:
+    """End a job that has not ended; announce `ended` afterwards (`common.announcer`).
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has ended already.
+    """
+    async with changing(database, operator, "job.cancel") as change:
+        job = await _found(change, job_id)
+        tenant_id = await tenant_of(change.connection, job.tenant)
+        ended = await cancel(
+            change.connection, tenant_id=tenant_id, job_id=job_id, message=CANCELED_BY_US
+        )
+        if ended is None:
+            raise ConflictError(f"job {job_id} has ended already")
+        change.details = {"before": job.state}
+    return Canceled(await show_job(database, job_id), ended)
+
+
+async def set_job_priority(
+    database: Database, operator: Operator, job_id: int, priority: int
+) -> JobSummary:
+    """Let a queued job be taken before or after its tenant's others; the highest goes first.
+
+    Raises:
+        InvalidValueError: the priority cannot be.
+        NotFoundError: there is no such job.
+        ConflictError: it waits no more.
+    """
+    if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
+        raise InvalidValueError(
+            "priority", f"must be a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}"
+        )
+    async with changing(database, operator, "job.set_priority") as change:
+        job = await _found(change, job_id)
+        if not await job_overview.set_priority(change.connection, job_id, priority):
+            raise ConflictError(f"job {job_id} is not queued: only waiting jobs have an order")
+        change.details = {"priority": priority, "before": job.priority}
+    return await show_job(database, job_id)
+
+
+async def _found(change: Change, job_id: int) -> JobSummary:
+    """Find the job to change, and note in the audit whose it is."""
+    job = await job_overview.find_job(change.connection, job_id)
+    if job is None:
+        raise _no_job(job_id)
+    change.tenant, change.subject = job.tenant, str(job_id)
+    return job
+
+
+def _no_job(job_id: int) -> NotFoundError:
+    return NotFoundError(f"there is no job with the id {job_id}")

@@ -1,0 +1,111 @@
+"""Plans: what kinds of tenants may use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.database import Database
+from common.domain.errors import ConflictError, InvalidLimitsError
+from common.domain.limits import Limits
+from common.domain.names import check_name
+from common.operations.changes import changing
+from common.operations.finding import plan_of
+from common.operations.operator import Operator
+from common.operations.paging import Listed, Page, place_of
+from common.repositories import plans
+from common.repositories.granting import grant_shares
+from common.repositories.plans import PlanRecord
+from common.repositories.tenants import DEFAULT_PLAN, list_limited_tenants
+
+
+async def create_plan(
+    database: Database, operator: Operator, name: str, limits: Mapping[str, Any]
+) -> PlanRecord:
+    """Create a plan.
+
+    Raises:
+        InvalidNameError: the name cannot be used.
+        InvalidLimitsError: names every limit that cannot be.
+        ConflictError: the name is taken.
+    """
+    check_name(name)
+    checked = Limits.from_json(limits).to_json()
+    async with changing(database, operator, "plan.create") as change:
+        if not await plans.create_plan(change.connection, name, checked):
+            raise ConflictError(f"there is a plan called {name} already")
+        change.subject, change.details = name, {"limits": checked}
+        return await plan_of(change.connection, name)
+
+
+async def list_plans(database: Database, page: Page) -> Listed[PlanRecord]:
+    """Give plans, oldest first.
+
+    Raises:
+        InvalidValueError: there is no such page.
+    """
+    place = place_of(page, "plans")
+    async with database.statement() as connection:
+        rows = await plans.list_plans(connection, after=place.after, limit=place.fetch)
+    return place.listed(rows)
+
+
+async def show_plan(database: Database, name: str) -> PlanRecord:
+    """Give one plan.
+
+    Raises:
+        NotFoundError: there is no such plan.
+    """
+    async with database.statement() as connection:
+        return await plan_of(connection, name)
+
+
+async def set_plan_limits(
+    database: Database, operator: Operator, name: str, limits: Mapping[str, Any]
+) -> PlanRecord:
+    """Give a plan other limits, in place of those it had; they hold at once for its tenants.
+
+    Raises:
+        NotFoundError: there is no such plan.
+        InvalidLimitsError: names every limit that cannot be.
+        ConflictError: some tenant's own limits do not go with them.
+    """
+    checked = Limits.from_json(limits).to_json()
+    async with changing(database, operator, "plan.set_limits") as change:
+        before = await plan_of(change.connection, name)
+        await _check_tenants(change.connection, before.id, checked)
+        await plans.set_plan_limits(change.connection, before.id, checked)
+        await grant_shares(change.connection, plan_id=before.id)
+        change.subject = name
+        change.details = {"limits": checked, "before": before.limits}
+        return await plan_of(change.connection, name)
+
+
+async def delete_plan(database: Database, operator: Operator, name: str) -> None:
+    """Delete a plan that no tenant is on.
+
+    Raises:
+        NotFoundError: there is no such plan.
+        ConflictError: tenants are on it, or new ones would be.
+    """
+    async with changing(database, operator, "plan.delete") as change:
+        plan = await plan_of(change.connection, name)
+        if name == DEFAULT_PLAN:
+            raise ConflictError(f"the plan {name} stays: new tenants are on it")
+        if not await plans.delete_plan(change.connection, plan.id):
+            raise ConflictError(
+                f"the plan {name} has tenants ({plan.tenants}): put them on another one first"
+            )
+        change.subject, change.details = name, {"before": plan.limits}
+
+
+async def _check_tenants(
+    connection: AsyncConnection, plan_id: int, limits: Mapping[str, Any]
+) -> None:
+    for tenant in await list_limited_tenants(connection, plan_id):
+        try:
+            Limits.from_json(limits, tenant.limits)
+        except InvalidLimitsError as error:
+            raise ConflictError(
+                f"these limits do not go with those of the tenant {tenant.name}: {error.message}"
+            ) from error

@@ -1,0 +1,17 @@
+"""How use-cases' answers are written as JSON: the same on both faces."""
+
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+
+def as_json(answer: Any, *, indented: bool = False) -> bytes:
+    """Write an answer; decimals become text, because a float would not hold them exactly."""
+    return orjson.dumps(answer, default=_spell, option=orjson.OPT_INDENT_2 if indented else None)
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # never as a power of ten
+    raise TypeError

@@ -1,0 +1,134 @@
+"""Tenants: who may use this installation, and how much of it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.database import Database
+from common.domain.errors import ConflictError
+from common.domain.limits import Limits
+from common.domain.names import check_name
+from common.operations.changes import changing
+from common.operations.finding import plan_of, tenant_of
+from common.operations.operator import Operator
+from common.operations.paging import Listed, Page, place_of
+from common.operations.webhook_secrets import SECRET_OVERLAP_SECONDS
+from common.repositories import tenants
+from common.repositories.granting import grant_shares
+from common.repositories.tenants import DEFAULT_PLAN, TenantRecord
+from common.webhook_keys import new_secret
+
+
+@dataclass(frozen=True, slots=True)
+class NewTenant:
+    """A tenant just made; its webhook secret is shown here once."""
+
+    id: int
+    name: str
+    plan: str
+    webhook_secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class TenantView(TenantRecord):
+    """A tenant, with what plan and own limits come to: `effective_limits` are what holds."""
+
+    effective_limits: Limits
+
+
+async def create_tenant(
+    database: Database, operator: Operator, name: str, *, plan: str = DEFAULT_PLAN
+) -> NewTenant:
+    """Create a tenant on a plan, with its first webhook secret.
+
+    Raises:
+        InvalidNameError: the name cannot be used.
+        NotFoundError: there is no such plan.
+        ConflictError: the name is taken.
+    """
+    check_name(name)
+    secret = new_secret()
+    async with changing(database, operator, "tenant.create", tenant=name) as change:
+        chosen = await plan_of(change.connection, plan)
+        tenant_id = await tenants.create_tenant(change.connection, name, plan=chosen.name)
+        if tenant_id is None:
+            raise ConflictError(f"there is a tenant called {name} already")
+        await tenants.add_webhook_secret(
+            change.connection,
+            tenant_id=tenant_id,
+            secret=secret,
+            overlap_seconds=SECRET_OVERLAP_SECONDS,
+        )
+        change.details = {"plan": plan}
+    return NewTenant(tenant_id, name, plan, secret)
+
+
+async def list_tenants(database: Database, page: Page) -> Listed[TenantRecord]:
+    """Give tenants, oldest first.
+
+    Raises:
+        InvalidValueError: there is no such page.
+    """
+    place = place_of(page, "tenants")
+    async with database.statement() as connection:
+        rows = await tenants.list_tenants(connection, after=place.after, limit=place.fetch)
+    return place.listed(rows)
+
+
+async def show_tenant(database: Database, name: str) -> TenantView:
+    """Give one tenant, with the limits that hold for it.
+
+    Raises:
+        NotFoundError: there is no such tenant.
+    """
+    async with database.statement() as connection:
+        return await _view(connection, await tenant_of(connection, name))
+
+
+async def set_tenant_plan(
+    database: Database, operator: Operator, name: str, plan: str
+) -> TenantView:
+    """Put a tenant on another plan.
+
+    Raises:
+        NotFoundError: there is no such tenant, or no such plan.
+        InvalidLimitsError: the tenant's own limits do not go with the plan's.
+    """
+    async with changing(database, operator, "tenant.set_plan", tenant=name) as change:
+        tenant_id = await tenant_of(change.connection, name)
+        chosen = await plan_of(change.connection, plan)
+        before = await tenants.read_tenant(change.connection, tenant_id)
+        Limits.from_json(chosen.limits, before.limits)
+        await tenants.set_tenant_plan(change.connection, tenant_id, chosen.id)
+        await grant_shares(change.connection, tenant_id=tenant_id)
+        change.details = {"plan": plan, "before": before.plan}
+        return await _view(change.connection, tenant_id)
+
+
+async def set_tenant_limits(
+    database: Database, operator: Operator, name: str, limits: Mapping[str, Any]
+) -> TenantView:
+    """Give a tenant limits of its own, in place of those it had; they go before its plan's.
+
+    Raises:
+        NotFoundError: there is no such tenant.
+        InvalidLimitsError: names every limit that cannot be.
+    """
+    async with changing(database, operator, "tenant.set_limits", tenant=name) as change:
+        tenant_id = await tenant_of(change.connection, name)
+        before = await tenants.read_tenant(change.connection, tenant_id)
+        plan = await plan_of(change.connection, before.plan)
+        Limits.from_json(plan.limits, limits)
+        await tenants.set_tenant_limits(change.connection, tenant_id, limits)
+        await grant_shares(change.connection, tenant_id=tenant_id)
+        change.details = {"limits": dict(limits), "before": before.limits}
+        return await _view(change.connection, tenant_id)
+
+
+async def _view(connection: AsyncConnection, tenant_id: int) -> TenantView:
+    tenant = await tenants.read_tenant(connection, tenant_id)
+    plan = await plan_of(connection, tenant.plan)
+    limits = Limits.from_json(plan.limits, tenant.limits)
+    return TenantView(**asdict(tenant), effective_limits=limits)

@@ -1,0 +1,102 @@
+"""Webhook secrets: rotated with an overlap, or ended at once."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from common.database import Database
+from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
+from common.operations.changes import changing
+from common.operations.finding import tenant_of
+from common.operations.operator import Operator
+from common.operations.paging import Listed, Page, place_of
+from common.repositories import webhook_secrets
+from common.repositories.tenants import add_webhook_secret
+from common.repositories.webhook_secrets import WebhookSecretRecord
+from common.webhook_keys import new_secret
+
+# Receivers learn of a new secret by hand: a day in which both are good.
+SECRET_OVERLAP_SECONDS: Final = 86_400.0
+LONGEST_OVERLAP_SECONDS: Final = 30 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """A webhook secret just made; it is shown here once."""
+
+    id: int
+    webhook_secret: str
+
+
+async def rotate_webhook_secret(
+    database: Database,
+    operator: Operator,
+    tenant: str,
+    *,
+    overlap_seconds: float = SECRET_OVERLAP_SECONDS,
+) -> NewSecret:
+    """Give a tenant a new webhook secret; the one before it signs along for the overlap.
+
+    Raises:
+        InvalidValueError: the overlap cannot be.
+        NotFoundError: there is no such tenant.
+    """
+    if not 0 <= overlap_seconds <= LONGEST_OVERLAP_SECONDS:
+        raise InvalidValueError(
+            "overlap_seconds", f"must be a number from 0 to {LONGEST_OVERLAP_SECONDS:.0f}"
+        )
+    secret = new_secret()
+    async with changing(database, operator, "webhook_secret.rotate", tenant=tenant) as change:
+        secret_id = await add_webhook_secret(
+            change.connection,
+            tenant_id=await tenant_of(change.connection, tenant),
+            secret=secret,
+            overlap_seconds=overlap_seconds,
+        )
+        change.subject = str(secret_id)
+        change.details = {"overlap_seconds": overlap_seconds}
+    return NewSecret(secret_id, secret)
+
+
+async def list_webhook_secrets(
+    database: Database, tenant: str, page: Page
+) -> Listed[WebhookSecretRecord]:
+    """Give a tenant's webhook secrets, oldest first, without the secrets themselves.
+
+    Raises:
+        NotFoundError: there is no such tenant.
+        InvalidValueError: there is no such page.
+    """
+    place = place_of(page, "webhook-secrets")
+    async with database.statement() as connection:
+        rows = await webhook_secrets.list_webhook_secrets(
+            connection,
+            await tenant_of(connection, tenant),
+            after=place.after,
+            limit=place.fetch,
+        )
+    return place.listed(rows)
+
+
+async def expire_webhook_secret(
+    database: Database, operator: Operator, tenant: str, secret_id: int
+) -> WebhookSecretRecord:
+    """Let an older webhook secret sign no more, before its overlap is over.
+
+    Raises:
+        NotFoundError: there is no such tenant, or it has no such secret that still signs.
+        ConflictError: it is the current one.
+    """
+    async with changing(database, operator, "webhook_secret.expire", tenant=tenant) as change:
+        found = await webhook_secrets.find_live_webhook_secret(
+            change.connection,
+            tenant_id=await tenant_of(change.connection, tenant),
+            secret_id=secret_id,
+        )
+        if found is None:
+            raise NotFoundError(f"{tenant} has no live webhook secret with the id {secret_id}")
+        if found.expires_at is None:
+            raise ConflictError(
+                f"the webhook secret {secret_id} is the one {tenant} has: rotate it first"
+            )
+        change.subject = str(secret_id)
+        return await webhook_secrets.expire_webhook_secret(change.connection, secret_id)

@@ -1,0 +1,1 @@
+"""The operator's face at the command line: every use-case of `common.operations`."""

@@ -1,0 +1,82 @@
+"""Options that several commands take."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, Final
+
+import click
+import orjson
+
+from common.operations.paging import DEFAULT_LIMIT, LARGEST_ID, LARGEST_LIMIT, Page
+
+ID: Final = click.IntRange(1, LARGEST_ID)
+
+Command = Callable[..., None]
+
+
+def paged(command: Command) -> Command:
+    """Let a command take --limit and --cursor; it is given them as `page`."""
+
+    @click.option(
+        "--limit",
+        type=click.IntRange(1, LARGEST_LIMIT),
+        default=DEFAULT_LIMIT,
+        show_default=True,
+        help="How many to list at most.",
+    )
+    @click.option("--cursor", help="Where the page before ended, as it said.")
+    @wraps(command)
+    def with_page(limit: int, cursor: str | None, **given: Any) -> None:
+        command(page=Page(limit, cursor), **given)
+
+    return with_page
+
+
+def limited(command: Command) -> Command:
+    """Let a command take limits, each as --set NAME=JSON; it is given them as `limits`."""
+
+    @click.option(
+        "--set",
+        "entries",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A limit, its value as JSON: max_running=4, models='[\"sd15\"]', max_queued=null.",
+    )
+    @wraps(command)
+    def with_limits(entries: Sequence[str], **given: Any) -> None:
+        command(limits=_limits(entries), **given)
+
+    return with_limits
+
+
+def expiring(command: Command) -> Command:
+    """Let a command take --expires-at; it is given it in UTC."""
+
+    @click.option(
+        "--expires-at",
+        type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+        help="When it stops working, in UTC; without, it works until it is revoked.",
+    )
+    @wraps(command)
+    def with_expiry(expires_at: datetime | None, **given: Any) -> None:
+        aware = None if expires_at is None else expires_at.replace(tzinfo=UTC)
+        command(expires_at=aware, **given)
+
+    return with_expiry
+
+
+def _limits(entries: Sequence[str]) -> Mapping[str, Any]:
+    limits = {}
+    for entry in entries:
+        name, separator, value = entry.partition("=")
+        try:
+            limits[name] = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            separator = ""
+        if not separator:
+            raise click.BadParameter(
+                f"{entry!r} is not NAME=VALUE with a value in JSON, as max_running=4 is",
+                param_hint="--set",
+            )
+    return limits

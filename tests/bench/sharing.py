@@ -1,0 +1,219 @@
+"""Whether many tenants share fairly, and fast, when one of them has most of what waits."""
+
+import asyncio
+from collections import Counter
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from statistics import median
+from typing import Final
+from uuid import uuid4
+
+import asyncpg
+from pydantic import SecretStr
+from sqlalchemy import func, make_url, select
+
+from common.clock import monotonic
+from common.database import Database
+from common.domain.generation import Endpoint, GenerationRequest
+from common.domain.record import NewJob
+from common.models import TenantShare
+from common.repositories.claims import claim_jobs
+from common.repositories.submission import record_job
+from common.settings import DatabaseSettings
+from deploy.migrate import upgrade
+from tests.bench.crowding import HOG_PART, QUEUE, crowd, newcomers, weigh
+from tests.bench.figures import Figure, percentile
+from tests.bench.rig import Rig
+
+JOBS: Final = 2_000_000
+TENANTS: Final = 10_000
+CLAIMERS: Final = 8
+# One process's Python would be the slowest part: half of the claimers run in each of two.
+PROCESSES: Final = 2
+AT_ONCE: Final = 10  # jobs a claim takes, as a worker with so many free places
+WARM_UP: Final = 10  # claims per connection: Postgres settles on a plan at the sixth
+CLAIMS: Final = 2_500  # per claimer
+CLAIMED_TARGET: Final = 5_000
+WEIGHED_JOBS: Final = 10_000
+NEWCOMERS: Final = 20
+JOBS_BETWEEN: Final = 3_000  # taken between one newcomer and the next
+SERVED: Final = select(func.sum(TenantShare.running))
+MILLISECONDS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What one process's claimers took: whose jobs, in which order, and how long each claim took.
+
+    `claimed` holds, for each job, the moments its claim was answered and begun, and its tenant.
+    """
+
+    claimed: list[tuple[float, float, int]]
+    times: list[float]
+
+
+def claim(url: str, claimers: int, claims: int, at_once: int) -> Claims:
+    """Let each of the claimers claim so often; called in a process of its own."""
+    return asyncio.run(_claim(url, claimers, claims, at_once))
+
+
+async def _claim(url: str, claimers: int, claims: int, at_once: int) -> Claims:
+    database = Database(DatabaseSettings(url=SecretStr(url)), application="infill-bench")
+    took = Claims([], [])
+    try:
+        await asyncio.gather(*(_claimer(database, took, claims, at_once) for _ in range(claimers)))
+    finally:
+        await database.aclose()
+    return took
+
+
+async def _claimer(database: Database, took: Claims, claims: int, at_once: int) -> None:
+    async with database.direct() as connection:
+        for number in range(WARM_UP + claims):
+            begun = monotonic()
+            claimed = await claim_jobs(
+                connection, queues=[QUEUE], worker="bench", lease_seconds=3600, limit=at_once
+            )
+            ended = monotonic()
+            took.claimed.extend((ended, begun, job.tenant_id) for job, _ in claimed.jobs)
+            if number >= WARM_UP:
+                took.times.append((ended - begun) * MILLISECONDS)
+
+
+async def measure_sharing(rig: Rig) -> list[Figure]:
+    """Fill a database with a crowd and a hog, claim as fast as can be, and see who was served."""
+    crowded, weighed = await _database(rig, "crowded"), await _database(rig, "weighed")
+    begun = monotonic()
+    hog = await crowd(crowded, jobs=JOBS, tenants=TENANTS)
+    filled = monotonic() - begun
+    weights = await weigh(weighed, jobs=WEIGHED_JOBS)
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as processes:
+        came, taken = await asyncio.gather(
+            _send_newcomers(crowded), _together(processes, crowded, CLAIMS, AT_ONCE)
+        )
+        shared = await _together(processes, weighed, WEIGHED_JOBS // CLAIMERS, 1)
+    return [
+        *_speed(taken, filled),
+        _hog(taken, hog),
+        _newcomers(taken, came),
+        *_weights(shared, weights),
+    ]
+
+
+async def _database(rig: Rig, name: str) -> str:
+    address = make_url(rig.settings.database.url.get_secret_value())
+    keeper = await asyncpg.connect(address.render_as_string(hide_password=False))
+    try:
+        await keeper.execute(f"CREATE DATABASE {name}")
+    finally:
+        await keeper.close()
+    url = address.set(database=name).render_as_string(hide_password=False)
+    await upgrade(url)
+    return url
+
+
+async def _together(processes: Executor, url: str, claims: int, at_once: int) -> Claims:
+    """Let all claimers claim at the same time; give what they took, in the order of time."""
+    work = partial(claim, url, CLAIMERS // PROCESSES, claims, at_once)
+    loop = asyncio.get_running_loop()
+    parts = await asyncio.gather(*(loop.run_in_executor(processes, work) for _ in range(PROCESSES)))
+    return Claims(
+        sorted(one for part in parts for one in part.claimed),
+        [time for part in parts for time in part.times],
+    )
+
+
+async def _send_newcomers(url: str) -> dict[int, float]:
+    """While they claim, let tenants ask for something for the first time; give when each did."""
+    tenants = await newcomers(url, NEWCOMERS)
+    database = Database(DatabaseSettings(url=SecretStr(url)), application="infill-bench")
+    came = {}
+    try:
+        async with database.direct() as connection:
+            for number, tenant_id in enumerate(tenants, 1):
+                await _until_served(database, (NEWCOMERS + number) * JOBS_BETWEEN)
+                await record_job(connection, _first_job(tenant_id))
+                came[tenant_id] = monotonic()
+    finally:
+        await database.aclose()
+    return came
+
+
+async def _until_served(database: Database, jobs: int) -> None:
+    """Wait until so many jobs have been taken."""
+    async with database.statement() as connection:
+        while (await connection.execute(SERVED)).scalar_one() < jobs:  # noqa: ASYNC110 other processes' work has no event here
+            await asyncio.sleep(0.05)
+
+
+def _first_job(tenant_id: int) -> NewJob:
+    request = GenerationRequest(
+        Endpoint.TEXT2IMG, QUEUE, "a cat", "", 512, 512, 1, 30, 7.5, strength=1.0, seed=1
+    )
+    return NewJob(tenant_id, uuid4(), QUEUE, request, {}, base64=False, max_attempts=3)
+
+
+def _speed(taken: Claims, fill_seconds: float) -> list[Figure]:
+    moments = [ended for ended, _, _ in taken.claimed]
+    note = (
+        f"{CLAIMERS} claimers in {PROCESSES} processes, {AT_ONCE} jobs a claim, of {JOBS:,} "
+        f"waiting jobs of {TENANTS:,} tenants, filled in {fill_seconds:.0f} s"
+    )
+    rate = (len(moments) - AT_ONCE) / (moments[-1] - moments[0])
+    slow = percentile(taken.times, 99)
+    half = percentile(taken.times, 50)
+    return [
+        Figure("jobs claimed", rate, "/s", CLAIMED_TARGET, at_least=True, note=note),
+        Figure("claim, p99", slow, "ms", 25, at_least=False, note=f"p50 {half:.2f} ms"),
+    ]
+
+
+def _hog(taken: Claims, hog: int) -> Figure:
+    served = Counter(tenant for _, _, tenant in taken.claimed)
+    share = served.total() / TENANTS
+    return Figure(
+        "hog's service beside its fair share, off by",
+        abs(served[hog] / share - 1) * 100,
+        "%",
+        10,
+        at_least=False,
+        note=f"{served[hog]} of {served.total():,} jobs; its fair share are {share:.1f}; "
+        f"it has {HOG_PART:.0%} of all that wait",
+    )
+
+
+def _newcomers(taken: Claims, came: dict[int, float]) -> Figure:
+    claimed = {tenant: one for *one, tenant in taken.claimed if tenant in came}
+    waits = [claimed[tenant][0] - moment for tenant, moment in came.items()]
+    # By claims that began when it was there, before the one that took it.
+    before = [
+        sum(moment < begun < claimed[tenant][1] for _, begun, _ in taken.claimed)
+        for tenant, moment in came.items()
+    ]
+    return Figure(
+        "jobs claimed between a new tenant's first and its claim",
+        max(before),
+        "",
+        CLAIMERS * AT_ONCE,
+        at_least=False,
+        note=f"the most of {NEWCOMERS} new tenants (median {median(before):g}); one for each free "
+        f"place are {CLAIMERS * AT_ONCE}; longest wait {max(waits) * MILLISECONDS:.1f} ms",
+    )
+
+
+def _weights(shared: Claims, weights: dict[int, float]) -> list[Figure]:
+    served = Counter(tenant for _, _, tenant in shared.claimed)
+    part = served.total() / sum(weights.values())
+    return [
+        Figure(
+            f"service of weight {weight:g}, off by",
+            abs(served[tenant] / (part * weight) - 1) * 100,
+            "%",
+            5,
+            at_least=False,
+            note=f"{served[tenant]:,} of {served.total():,} claims",
+        )
+        for tenant, weight in weights.items()
+    ]

@@ -1,0 +1,15 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from common.settings import Settings
+from tests.integration.api.admin.operating import KEY, Operated
+from tests.integration.api.gateways import open_gateway
+
+
+@pytest.fixture
+async def operated(settings: Settings) -> AsyncIterator[Operated]:
+    settings.gateway = settings.gateway.model_copy(update={"admin_key": SecretStr(KEY)})
+    async with open_gateway(settings) as gateway:
+        yield Operated(gateway)

@@ -1,0 +1,41 @@
+"""A gateway with an admin API, and an operator at it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.integration.api.gateways import Gateway
+
+KEY = "operator's key"
+OPEN = {"authorization": f"Bearer {KEY}"}
+PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """One gateway, and what its operator asks of it."""
+
+    gateway: Gateway
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, Any]:
+        """Ask as an operator; give the status and the body, None where there is none."""
+        given = {**OPEN, **headers}
+        content = {"json": body} if body is not None else {}
+        answer = await self.gateway.client.request(
+            method, f"/admin/v1/{path}", headers=given, **content
+        )
+        if answer.status_code >= 400:
+            told = answer.json()
+            assert answer.headers["content-type"] == PROBLEM
+            assert told["status"] == answer.status_code
+            assert told["type"].startswith("urn:infill:problem:")
+            assert told["title"]
+            assert told["detail"]
+        return answer.status_code, answer.json() if answer.content else None
+
+    async def get(self, path: str, **headers: str) -> Any:
+        """Read what has to be there."""
+        code, body = await self.ask("GET", path, **headers)
+        assert code == 200, body
+        return body

@@ -1,0 +1,214 @@
+"""Bad input to the admin API: a clear 4xx, as a problem that names every field."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from httpx2 import ASGITransport, AsyncClient
+from pydantic import SecretStr
+
+from api.app import create_app
+from common.settings import DatabaseSettings, Settings
+from deploy.local.ports import LOOPBACK, free_port
+from tests.integration.api.admin.operating import KEY, OPEN, PROBLEM, Operated
+from tests.integration.operations.rows import add_job
+
+HUGE = "9" * 30
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code", "detail"),
+    [
+        ("POST", "tenants", {"name": "alice"}, 409, "there is a tenant called alice already"),
+        ("POST", "tenants", {"name": "b", "plan": "x"}, 404, "there is no plan called x"),
+        ("GET", "tenants/bob", None, 404, "there is no tenant called bob"),
+        ("GET", "tenants/%00", None, 404, "there is no tenant called \x00"),
+        ("GET", "tenants/bob/keys", None, 404, "there is no tenant called bob"),
+        ("POST", "tenants/bob/keys", {"name": "x"}, 404, "there is no tenant called bob"),
+        ("POST", "tenants/alice/enable", None, 409, "alice is not disabled"),
+        ("DELETE", "plans/default", None, 409, "the plan default stays: new tenants are on it"),
+        ("GET", "jobs/77", None, 404, "there is no job with the id 77"),
+        ("GET", "nothing", None, 404, "There is nothing at this address."),
+        ("GET", "", None, 404, "There is nothing at this address."),
+        ("GET", "../v1", None, 404, "There is nothing at this address."),
+        ("DELETE", "tenants", None, 405, "This address takes GET, POST."),
+        ("POST", "tenants/alice", {}, 405, "This address takes DELETE, GET."),
+    ],
+)
+async def test_what_cannot_be_done_says_why(
+    operated: Operated, method: str, path: str, body: Any, code: int, detail: str
+) -> None:
+    told = await operated.ask(method, path, body)
+    assert (told[0], told[1]["detail"]) == (code, detail)
+    assert told[1]["instance"].startswith("/admin/v1")
+
+
+def field(pointer: str, detail: str) -> dict[str, str]:
+    return {"pointer": f"#/{pointer}", "detail": detail}
+
+
+def parameter(name: str, detail: str) -> dict[str, str]:
+    return {"parameter": name, "detail": detail}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "errors"),
+    [
+        ("POST", "tenants", {}, [field("name", "is required")]),
+        (
+            *("POST", "tenants"),
+            {"name": 5, "nmae": "x"},
+            [
+                field("name", "Input should be a valid string"),
+                field("nmae", "is no field here; there are: name, plan"),
+            ],
+        ),
+        (
+            *("PUT", "tenants/alice/limits"),
+            {"limits": {"max_runing": 3, "weight": 0, "a/b~ü": 1}},
+            None,
+        ),
+        ("PUT", "tenants/alice/limits", {"limits": [1]}, None),
+        ("PUT", "tenants/alice/limits", {"max_running": 3}, None),
+        (
+            *("POST", "tenants/alice/webhook-secrets", {"overlap_seconds": -1}),
+            [field("overlap_seconds", "must be a number from 0 to 2592000")],
+        ),
+        (
+            *("POST", "tenants/alice/keys", {"name": "x", "expires_at": "2001-01-01T00:00:00Z"}),
+            [field("expires_at", "must be in the future")],
+        ),
+        ("POST", "tenants/alice/keys", {"name": "x", "expires_at": "2999-01-01T00:00:00"}, None),
+        ("POST", "tenants/alice/keys", {"name": "x", "expires_at": 4102444800}, None),
+        ("PUT", "jobs/1/priority", {"priority": 1.5}, None),
+        ("PUT", "jobs/1/priority", {"priority": "5"}, None),
+        ("PUT", "jobs/1/priority", {"priority": 10**40}, None),
+        (
+            *("GET", "tenants?limit=0", None),
+            [parameter("limit", "Input should be greater than or equal to 1")],
+        ),
+        (
+            *("GET", "tenants?limt=5", None),
+            [parameter("limt", "is no parameter of this address")],
+        ),
+        (
+            *("GET", "tenants?cursor=x", None),
+            [
+                parameter(
+                    "cursor", "must be the next_cursor of an earlier page of this list, unchanged"
+                )
+            ],
+        ),
+        ("GET", "jobs?state=done", None, None),
+        ("GET", "jobs?queue=%00", None, None),
+        ("GET", "audit?tenant=%00", None, None),
+        ("GET", f"jobs/{HUGE}", None, None),
+        ("GET", "jobs/x", None, None),
+        ("DELETE", "tenants/alice/keys/x", None, None),
+        ("DELETE", f"tenants/alice/keys/{2**63}", None, None),
+        ("GET", "usage?since=2026-01-01", None, [parameter("until", "Field required")]),
+        ("GET", "usage?since=2026-02-01&until=2026-01-01", None, None),
+        ("GET", "usage?since=yesterday&until=2026-01-01", None, None),
+        ("GET", "usage?since=2026-01-01&until=2026-01-01&format=xml", None, None),
+    ],
+)
+async def test_every_bad_field_is_named(
+    operated: Operated, method: str, path: str, body: Any, errors: list[dict[str, str]] | None
+) -> None:
+    code, told = await operated.ask(method, path, body)
+    assert code == 422
+    assert told["errors"] == errors if errors is not None else told["errors"]
+    assert all(entry["detail"] for entry in told["errors"])
+
+
+async def test_a_bad_name_is_told_of_its_field(operated: Operated) -> None:
+    for name in ("a b", "", "\x00", "\u00e9"):
+        for path in ("tenants", "plans", "admin-keys", "tenants/alice/keys"):
+            code, told = await operated.ask("POST", path, {"name": name})
+            assert (code, told["errors"][0]["pointer"]) == (422, "#/name")
+            assert "1 to 64 letters" in told["detail"]
+
+
+async def test_the_places_of_limits_are_json_pointers(operated: Operated) -> None:
+    _, told = await operated.ask(
+        "PUT", "tenants/alice/limits", {"limits": {"max_runing": 3, "a/b~ü": 1}}
+    )
+    assert [entry["pointer"] for entry in told["errors"]] == [
+        "#/limits/max_runing",
+        "#/limits/a~1b~0%C3%BC",
+    ]
+    assert "there are: max_inference_steps, max_pixels" in told["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "code"),
+    [
+        (b"{", "application/json", 400),
+        (b'{"name": "\xff"}', "application/json", 400),
+        (b'{"name": "\\ud800"}', "application/json", 400),
+        (b"[" * 50_000, "application/json", 400),
+        (b"[]", "application/json", 422),
+        (b"null", "application/json", 422),
+        (b'"name"', "application/json", 422),
+        (b'{"name": "x"}', "text/plain", 415),
+        (b"name=x", "application/x-www-form-urlencoded", 415),
+        (b'{"name": "' + b"x" * 100_000 + b'"}', "application/json", 413),
+    ],
+)
+async def test_bodies_that_cannot_be_read(
+    operated: Operated, content: bytes, content_type: str, code: int
+) -> None:
+    answer = await operated.gateway.client.post(
+        "/admin/v1/tenants", content=content, headers={**OPEN, "content-type": content_type}
+    )
+    assert (answer.status_code, answer.json()["status"]) == (code, code)
+    assert answer.headers["content-type"] == PROBLEM
+    assert (await operated.get("tenants"))["items"][1:] == []
+
+
+async def test_an_address_with_a_slash_too_many_is_none(operated: Operated) -> None:
+    assert (await operated.ask("GET", "tenants/"))[0] == 404
+
+
+async def test_v3_speaks_as_ever(operated: Operated) -> None:
+    answer = await operated.gateway.client.get("/admin/v2/x")
+    assert (answer.status_code, answer.json()["status"]) == (404, "error")
+    answer = await operated.gateway.client.get("/api/v3/inpaint")
+    assert (answer.status_code, answer.json()["status"]) == (405, "error")
+
+
+async def test_without_postgres_it_is_said_at_once(settings: Settings) -> None:
+    settings.database = DatabaseSettings(
+        url=SecretStr(f"postgresql://x@{LOOPBACK}:{free_port()}/x"), connect_timeout_seconds=1
+    )
+    settings.gateway = settings.gateway.model_copy(update={"admin_key": SecretStr(KEY)})
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = ASGITransport(app=app)
+        async with AsyncClient(transport=transport, base_url="http://gateway") as client:
+            answer = await client.get("/admin/v1/tenants", headers=OPEN)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert answer.headers["content-type"] == PROBLEM
+    assert answer.json()["type"] == "urn:infill:problem:database_unavailable"
+
+
+async def test_a_crash_is_told_as_a_problem_too(
+    operated: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(*_: object, **__: object) -> None:
+        raise RuntimeError("inner words")
+
+    monkeypatch.setattr("common.operations.tenants.tenants.list_tenants", crash)
+    code, told = await operated.ask("GET", "tenants")
+    assert (code, told["type"]) == (500, "urn:infill:problem:internal_error")
+    assert "inner words" not in str(told)
+
+
+async def test_changes_wait_for_each_other(operated: Operated) -> None:
+    """Of sixteen who make the same at once, one does; the others are told that it is there."""
+    asked = [operated.ask("POST", "plans", {"name": "pro"}) for _ in range(16)]
+    codes = sorted(code for code, _ in await asyncio.gather(*asked))
+    assert codes == [201] + [409] * 15
+    job_id = await add_job(operated.gateway.services.operators, "alice")
+    canceled = [operated.ask("POST", f"jobs/{job_id}/cancel") for _ in range(8)]
+    assert sorted(code for code, _ in await asyncio.gather(*canceled)) == [200] + [409] * 7

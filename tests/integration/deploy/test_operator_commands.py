@@ -1,0 +1,257 @@
+"""Everything operators do, at the command line, against a real database."""
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from pydantic import SecretStr
+
+from common.database import Database
+from common.domain.api_key import KeyKind, is_well_formed
+from common.domain.errors import (
+    ConfigurationError,
+    ConflictError,
+    InvalidLimitsError,
+    InvalidNameError,
+    NotFoundError,
+)
+from common.settings import DatabaseSettings
+from common.webhook_keys import load_signing_key
+from deploy.cli import infill
+from deploy.operators import running
+from tests.integration.operations.rows import add_job
+from tests.integration.operators import PEPPER, is_live
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+    monkeypatch.setenv("INFILL_DATABASE_URL", database_url)
+    monkeypatch.setenv("INFILL_API_KEY_PEPPER", PEPPER)
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(infill, arguments, catch_exceptions=False)
+
+
+def run(*arguments: str) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def told(*arguments: str) -> Any:
+    """Run a command and read its JSON."""
+    return json.loads(run(*arguments, "--json"))
+
+
+def names(listed: Any) -> list[str]:
+    return [item["name"] for item in listed["items"]]
+
+
+async def beside(database_url: str, ask: Any) -> Any:
+    """Do something to the same database; the commands open a loop of their own."""
+    database = Database(DatabaseSettings(url=SecretStr(database_url)), application="test")
+    try:
+        return await ask(database)
+    finally:
+        await database.aclose()
+
+
+def test_a_tenant_is_made_and_its_secret_shown() -> None:
+    assert re.fullmatch(
+        r"tenant acme \(id 1\)\nwebhook secret: whsec_[A-Za-z0-9+/]{43}=\n",
+        run("tenants", "create", "acme"),
+    )
+    made = told("tenants", "create", "beta")
+    assert (made["id"], made["plan"], made["webhook_secret"][:6]) == (2, "default", "whsec_")
+
+
+def test_tenants_are_listed_and_no_secret_with_them() -> None:
+    run("tenants", "create", "acme")
+    run("tenants", "create", "a-longer-name")
+    title, *lines = run("tenants", "list").splitlines()
+    assert title.split()[:3] == ["id", "name", "plan"]
+    assert [line.split()[:3] for line in lines] == [
+        ["1", "acme", "default"],
+        ["2", "a-longer-name", "default"],
+    ]
+    assert lines[0].index("default") == lines[1].index("default")
+    assert "whsec_" not in run("tenants", "list", "--json")
+
+
+def test_a_list_goes_on_where_it_says() -> None:
+    for name in ("a", "b", "c"):
+        run("tenants", "create", name)
+    first = invoke("tenants", "list", "--limit", "2")
+    more = re.fullmatch(r"there are more: --cursor (\S+)\n", first.stderr)
+    assert more is not None
+    assert names(told("tenants", "list", "--cursor", more[1])) == ["c"]
+    assert invoke("tenants", "list", "--limit", "0").exit_code == 2
+
+
+def test_a_name_is_taken_once_and_has_a_form() -> None:
+    run("tenants", "create", "acme")
+    with pytest.raises(ConflictError, match="there is a tenant called acme already"):
+        run("tenants", "create", "acme")
+    with pytest.raises(InvalidNameError):
+        run("tenants", "create", "no spaces")
+
+
+def test_a_tenant_gets_a_plan_and_limits_of_its_own() -> None:
+    made = told("plans", "create", "pro", "--set", "max_running=4", "--set", 'models=["sd15"]')
+    assert made["limits"] == {"max_running": 4, "models": ["sd15"]}
+    run("tenants", "create", "acme")
+    assert "plan: pro\n" in run("tenants", "set-plan", "acme", "pro")
+    changed = told("tenants", "set-limits", "acme", "--set", "max_running=null")
+    assert changed["limits"] == {"max_running": None}
+    assert told("tenants", "show", "acme")["effective_limits"]["models"] == ["sd15"]
+    assert told("plans", "set-limits", "pro")["limits"] == {}
+    assert told("plans", "show", "pro")["tenants"] == 1
+    run("tenants", "set-plan", "acme", "default")
+    assert run("plans", "delete", "pro") == "deleted\n"
+    assert names(told("plans", "list")) == ["default"]
+
+
+@pytest.mark.parametrize("entry", ["max_running", "max_running=", "max_running=four", "=4="])
+def test_a_limit_is_name_and_json(entry: str) -> None:
+    result = invoke("plans", "create", "pro", "--set", entry)
+    assert result.exit_code == 2
+    assert "is not NAME=VALUE with a value in JSON, as max_running=4 is" in result.stderr
+
+
+def test_a_limit_that_cannot_be_is_told() -> None:
+    with pytest.raises(InvalidLimitsError, match="max_runing is no limit; there are: max_"):
+        run("plans", "create", "pro", "--set", "max_runing=4")
+
+
+def test_a_tenant_is_disabled_enabled_and_deleted() -> None:
+    run("tenants", "create", "acme")
+    assert told("tenants", "disable", "acme")["disabled_at"] is not None
+    assert "disabled at: -\n" in run("tenants", "enable", "acme")
+    asked = CliRunner().invoke(infill, ["tenants", "delete", "acme"], input="n\n")
+    assert asked.exit_code == 1
+    assert told("tenants", "show", "acme")["deleting_at"] is None
+    assert told("tenants", "delete", "acme", "--yes")["deleting_at"] is not None
+
+
+def test_webhook_secrets_are_rotated_and_ended() -> None:
+    first = run("tenants", "create", "acme").rsplit(maxsplit=1)[-1]
+    rotated = run("tenants", "rotate-secret", "acme")
+    assert rotated.startswith("webhook secret: whsec_")
+    assert rotated.split()[-1] != first
+    again = told("secrets", "rotate", "acme", "--overlap-seconds", "60")
+    assert again["webhook_secret"].startswith("whsec_")
+    assert "whsec_" not in run("secrets", "list", "acme")
+    ids = [item["id"] for item in told("secrets", "list", "acme")["items"]]
+    assert told("secrets", "expire", "acme", str(ids[0]))["id"] == ids[0]
+    with pytest.raises(ConflictError, match="rotate it first"):
+        run("secrets", "expire", "acme", str(ids[-1]))
+
+
+async def test_a_key_opens_the_gateway_until_it_is_revoked(database_url: str) -> None:
+    async def live(key: str) -> bool:
+        found: bool = await beside(database_url, lambda database: is_live(database, key))
+        return found
+
+    await asyncio.to_thread(run, "tenants", "create", "acme")
+    shown = await asyncio.to_thread(run, "keys", "create", "acme", "--name", "laptop")
+    key = shown.rsplit(maxsplit=1)[-1]
+    assert shown == f"API key 1: {key}\n"
+    assert is_well_formed(key)
+    assert await live(key)
+    listed = (await asyncio.to_thread(run, "keys", "list", "acme")).splitlines()
+    assert listed[1].split()[:3] == ["1", "laptop", key[-4:]]
+    revoked = await asyncio.to_thread(told, "keys", "revoke", "acme", "1")
+    assert revoked["revoked_at"] is not None
+    assert not await live(key)
+
+
+def test_a_key_ends_when_it_is_said_in_utc() -> None:
+    run("tenants", "create", "acme")
+    made = told("keys", "create", "acme", "--expires-at", "2999-01-31")
+    assert made["expires_at"] == "2999-01-31T00:00:00+00:00"
+    assert made["key"].startswith("inf_")
+
+
+def test_an_admin_key_is_made_listed_and_revoked() -> None:
+    shown = run("admin-keys", "create", "ops")
+    assert is_well_formed(shown.split()[-1], KeyKind.ADMIN)
+    made = told("admin-keys", "create", "more", "--expires-at", "2999-01-31T12:00:00")
+    assert made["key"][-4:] == made["last_four"]
+    assert names(told("admin-keys", "list")) == ["ops", "more"]
+    assert "revoked at: 2" in run("admin-keys", "revoke", "1")
+
+
+@pytest.mark.parametrize("arguments", [("keys", "create", "acme"), ("admin-keys", "create", "x")])
+def test_no_key_is_made_without_a_pepper(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("INFILL_API_KEY_PEPPER", "")
+    with pytest.raises(ConfigurationError, match="INFILL_API_KEY_PEPPER is not set"):
+        run(*arguments)
+
+
+async def test_jobs_and_queues_are_seen_and_changed(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFILL_REDIS_URL", redis_url)
+    await asyncio.to_thread(run, "tenants", "create", "acme")
+    job_id = str(await beside(database_url, lambda database: add_job(database, "acme")))
+
+    def operate() -> None:
+        assert run("jobs", "list", "--tenant", "acme", "--state", "queued").count("acme") == 1
+        assert told("jobs", "list", "--queue", "none")["items"] == []
+        assert told("jobs", "set-priority", job_id, "-5")["priority"] == -5
+        assert "priority: -5\n" in run("jobs", "show", job_id)
+        (queue,) = told("queues")["items"]
+        assert (queue["waiting"], queue["workers"]) == (1, 0)
+        assert "ready tenants" in run("queues")
+        assert told("jobs", "cancel", job_id)["state"] == "canceled"
+
+    await asyncio.to_thread(operate)
+
+
+def test_usage_is_of_this_month_unless_said() -> None:
+    assert told("usage") == {"items": [], "next_cursor": None}
+    titles = ("tenant", "day", "model", "jobs", "images")
+    assert run("usage").split()[: len(titles)] == list(titles)
+    report = run("usage", "--csv", "--since", "2026-01-01", "--until", "2026-01-31")
+    assert report == "tenant,day,model,jobs,images,megapixel_steps,gpu_milliseconds\n"
+    with pytest.raises(NotFoundError, match="there is no tenant called nobody"):
+        run("usage", "--tenant", "nobody")
+
+
+def test_the_audit_names_the_account() -> None:
+    run("tenants", "create", "acme")
+    (entry,) = told("audit", "--tenant", "acme")["items"]
+    assert entry["actor"] == running.operator().name
+    assert entry["actor"].startswith("cli:")
+    assert "tenant.create" in run("audit")
+
+
+def test_an_account_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.operators.running.os.getuid", lambda: 2**31 - 7)
+    assert running.operator().name == f"cli:uid-{2**31 - 7}"
+
+
+def test_what_is_not_there_is_told() -> None:
+    for arguments in (
+        ("keys", "create", "nobody"),
+        ("keys", "list", "nobody"),
+        ("keys", "revoke", "nobody", "1"),
+        ("tenants", "rotate-secret", "nobody"),
+        ("tenants", "show", "nobody"),
+    ):
+        with pytest.raises(NotFoundError, match="there is no tenant called nobody"):
+            run(*arguments)
+    run("tenants", "create", "acme")
+    with pytest.raises(NotFoundError, match="acme has no live key with the id 7"):
+        run("keys", "revoke", "acme", "7")
+
+
+def test_a_signing_key_is_drawn_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFILL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    load_signing_key(run("keys", "webhook").strip())

@@ -1,0 +1,170 @@
+"""API keys, admin keys and webhook secrets: shown once, several at a time, ended at will."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from common.clock import utc_now
+from common.database import Database
+from common.domain.api_key import KeyKind, digest, is_well_formed
+from common.domain.errors import (
+    ConflictError,
+    InvalidNameError,
+    InvalidValueError,
+    NotFoundError,
+)
+from common.models import AdminKey, ApiKey, WebhookSecret
+from common.operations.admin_keys import issue_admin_key, list_admin_keys, revoke_admin_key
+from common.operations.api_keys import issue_key, list_keys, revoke_key
+from common.operations.tenants import create_tenant
+from common.operations.webhook_secrets import (
+    expire_webhook_secret,
+    list_webhook_secrets,
+    rotate_webhook_secret,
+)
+from common.repositories.admin_keys import use_admin_key
+from tests.integration.operations.rows import rows
+from tests.integration.operators import EVERYTHING, OPERATOR, PEPPER, is_live
+
+SOON = datetime(2999, 1, 31, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+async def tenants(database: Database) -> None:
+    for name in ("acme", "other"):
+        await create_tenant(database, OPERATOR, name)
+
+
+async def test_a_key_works_until_it_is_revoked(database: Database) -> None:
+    first = await issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER)
+    second = await issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER, expires_at=SOON)
+    assert is_well_formed(first.key)
+    assert await is_live(database, first.key)
+    assert not await is_live(database, first.key, "another pepper")
+    revoked = await revoke_key(database, OPERATOR, "acme", first.id)
+    assert revoked.revoked_at is not None
+    assert not await is_live(database, first.key)
+    assert await is_live(database, second.key)
+    with pytest.raises(NotFoundError, match="acme has no live key with the id"):
+        await revoke_key(database, OPERATOR, "acme", first.id)
+
+
+async def test_of_a_key_its_digest_and_end_are_kept(database: Database) -> None:
+    issued = await issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER, expires_at=SOON)
+    (row,) = await rows(database, ApiKey)
+    assert row["digest"] == digest(issued.key, PEPPER)
+    assert issued.key not in str(dict(row))
+    (listed,) = (await list_keys(database, "acme", EVERYTHING)).items
+    assert (listed.name, listed.last_four, listed.expires_at) == ("web", issued.key[-4:], SOON)
+    assert listed.last_used_at is None
+    assert (await list_keys(database, "other", EVERYTHING)).items == []
+
+
+async def test_a_tenants_key_is_no_other_tenants_to_revoke(database: Database) -> None:
+    issued = await issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER)
+    with pytest.raises(NotFoundError, match="other has no live key"):
+        await revoke_key(database, OPERATOR, "other", issued.id)
+    assert await is_live(database, issued.key)
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "told"),
+    [
+        (utc_now() - timedelta(seconds=1), "must be in the future"),
+        (datetime(2999, 1, 1), "must have a time zone"),  # noqa: DTZ001 that is what is refused
+    ],
+)
+async def test_an_expiry_that_cannot_be(
+    database: Database, expires_at: datetime, told: str
+) -> None:
+    for asked in (
+        issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER, expires_at=expires_at),
+        issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER, expires_at=expires_at),
+    ):
+        with pytest.raises(InvalidValueError, match=told) as caught:
+            await asked
+        assert caught.value.field == "expires_at"
+
+
+async def test_a_key_needs_a_name(database: Database) -> None:
+    with pytest.raises(InvalidNameError):
+        await issue_key(database, OPERATOR, "acme", "", pepper=PEPPER)
+    with pytest.raises(InvalidNameError):
+        await issue_admin_key(database, OPERATOR, "a b", pepper=PEPPER)
+
+
+async def used(database: Database, key: str) -> str | None:
+    async with database.statement() as connection:
+        return await use_admin_key(connection, digest(key, PEPPER))
+
+
+async def test_an_admin_key_works_until_it_is_revoked(database: Database) -> None:
+    issued = await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER, expires_at=SOON)
+    assert is_well_formed(issued.key, KeyKind.ADMIN)
+    assert not is_well_formed(issued.key)
+    (row,) = await rows(database, AdminKey)
+    assert issued.key not in str(dict(row))
+    (listed,) = (await list_admin_keys(database, EVERYTHING)).items
+    assert (listed.name, listed.last_used_at) == ("ops", None)
+    assert await used(database, issued.key) == "ops"
+    (listed,) = (await list_admin_keys(database, EVERYTHING)).items
+    assert listed.last_used_at is not None
+    assert (await revoke_admin_key(database, OPERATOR, issued.id)).revoked_at is not None
+    assert await used(database, issued.key) is None
+    with pytest.raises(NotFoundError, match="there is no live admin key with the id"):
+        await revoke_admin_key(database, OPERATOR, issued.id)
+
+
+async def test_two_live_admin_keys_are_never_called_the_same(database: Database) -> None:
+    """Else the audit would not tell whose it was."""
+    issued = await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER)
+    for name in ("ops", "INFILL_ADMIN_KEY"):
+        with pytest.raises(ConflictError, match=f"there is a live admin key called {name}"):
+            await issue_admin_key(database, OPERATOR, name, pepper=PEPPER)
+    await revoke_admin_key(database, OPERATOR, issued.id)
+    await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER)
+
+
+async def test_an_old_secret_lives_on_for_the_overlap(database: Database) -> None:
+    rotated = await rotate_webhook_secret(database, OPERATOR, "acme", overlap_seconds=60)
+    first, second = (await list_webhook_secrets(database, "acme", EVERYTHING)).items
+    assert first.expires_at is not None
+    assert timedelta(0) < first.expires_at - utc_now() <= timedelta(seconds=60)
+    assert (second.id, second.expires_at) == (rotated.id, None)
+    kept = {row["id"]: row["secret"] for row in await rows(database, WebhookSecret)}
+    assert kept[rotated.id] == rotated.webhook_secret
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 30 * 86_400 + 1.0, float("nan"), float("inf")])
+async def test_an_overlap_that_cannot_be(database: Database, seconds: float) -> None:
+    with pytest.raises(InvalidValueError, match="overlap_seconds must be a number from 0"):
+        await rotate_webhook_secret(database, OPERATOR, "acme", overlap_seconds=seconds)
+
+
+async def test_an_old_secret_can_be_ended_at_once_and_the_current_one_cannot(
+    database: Database,
+) -> None:
+    await rotate_webhook_secret(database, OPERATOR, "acme")
+    first, second = (await list_webhook_secrets(database, "acme", EVERYTHING)).items
+    with pytest.raises(ConflictError, match=f"the webhook secret {second.id} is the one acme has"):
+        await expire_webhook_secret(database, OPERATOR, "acme", second.id)
+    with pytest.raises(NotFoundError, match="other has no live webhook secret"):
+        await expire_webhook_secret(database, OPERATOR, "other", first.id)
+    expired = await expire_webhook_secret(database, OPERATOR, "acme", first.id)
+    assert expired.expires_at is not None
+    assert expired.expires_at <= utc_now()
+    with pytest.raises(NotFoundError, match="acme has no live webhook secret"):
+        await expire_webhook_secret(database, OPERATOR, "acme", first.id)
+
+
+async def test_nobody_of_that_name(database: Database) -> None:
+    for asked in (
+        issue_key(database, OPERATOR, "nobody", "web", pepper=PEPPER),
+        list_keys(database, "nobody", EVERYTHING),
+        revoke_key(database, OPERATOR, "nobody", 1),
+        rotate_webhook_secret(database, OPERATOR, "nobody"),
+        list_webhook_secrets(database, "nobody", EVERYTHING),
+        expire_webhook_secret(database, OPERATOR, "nobody", 1),
+    ):
+        with pytest.raises(NotFoundError, match="there is no tenant called nobody"):
+            await asked

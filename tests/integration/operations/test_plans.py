@@ -1,0 +1,91 @@
+"""Plans: made, changed for all their tenants at once, deleted when nobody is on them."""
+
+import pytest
+
+from common.database import Database
+from common.domain.errors import (
+    ConflictError,
+    InvalidLimitsError,
+    InvalidNameError,
+    NotFoundError,
+)
+from common.operations.plans import (
+    create_plan,
+    delete_plan,
+    list_plans,
+    set_plan_limits,
+    show_plan,
+)
+from common.operations.tenants import create_tenant, set_tenant_limits, set_tenant_plan
+from tests.integration.operations.rows import served, share, virtual_time
+from tests.integration.operators import EVERYTHING, OPERATOR
+
+
+async def test_a_plan_from_its_making_to_its_end(database: Database) -> None:
+    made = await create_plan(database, OPERATOR, "pro", {"max_running": 4, "weight": 1})
+    assert made.limits == {"max_running": 4}  # a weight of 1 is what there is without it
+    assert await show_plan(database, "pro") == made
+    assert [plan.name for plan in (await list_plans(database, EVERYTHING)).items] == [
+        "default",
+        "pro",
+    ]
+    await delete_plan(database, OPERATOR, "pro")
+    with pytest.raises(NotFoundError, match="there is no plan called pro"):
+        await show_plan(database, "pro")
+
+
+async def test_a_plan_cannot_be_made(database: Database) -> None:
+    with pytest.raises(InvalidNameError):
+        await create_plan(database, OPERATOR, "no spaces", {})
+    with pytest.raises(InvalidLimitsError, match="max_running must be null or a whole number"):
+        await create_plan(database, OPERATOR, "pro", {"max_running": "4"})
+    with pytest.raises(ConflictError, match="there is a plan called default already"):
+        await create_plan(database, OPERATOR, "default", {})
+
+
+async def test_other_limits_hold_at_once_for_its_tenants_alone(database: Database) -> None:
+    await create_plan(database, OPERATOR, "pro", {"max_running": 4})
+    for name, plan in (("acme", "pro"), ("beta", "pro"), ("other", "default")):
+        await create_tenant(database, OPERATOR, name, plan=plan)
+        await served(database, name, virtual_time=1.0, start_tag=1.0)
+    await served(database, "other", virtual_time=90.0, start_tag=80.0)
+    await set_tenant_limits(database, OPERATOR, "beta", {"max_running": 2})
+    changed = await set_plan_limits(database, OPERATOR, "pro", {"max_running": 6, "weight": 3})
+    assert (changed.limits, changed.tenants) == ({"max_running": 6, "weight": 3}, 2)
+    shares = {name: await share(database, name) for name in ("acme", "beta", "other")}
+    assert [found.max_running for found in shares.values()] == [6, 2, None]
+    assert [found.weight for found in shares.values()] == [3.0, 3.0, 1.0]
+    assert await virtual_time(database, "acme") == 80.0
+    assert await virtual_time(database, "other") == 90.0
+
+
+async def test_limits_that_do_not_go_with_a_tenants_own_are_refused(database: Database) -> None:
+    await create_plan(database, OPERATOR, "pro", {"max_queued": 10})
+    await create_tenant(database, OPERATOR, "acme", plan="pro")
+    await set_tenant_limits(database, OPERATOR, "acme", {"monthly_credits": 5})
+    with pytest.raises(ConflictError, match="do not go with those of the tenant acme: monthly"):
+        await set_plan_limits(database, OPERATOR, "pro", {})
+    assert (await show_plan(database, "pro")).limits == {"max_queued": 10}
+    await set_plan_limits(database, OPERATOR, "pro", {"max_queued": 20})
+
+
+async def test_a_plan_in_use_stays(database: Database) -> None:
+    await create_plan(database, OPERATOR, "pro", {})
+    await create_tenant(database, OPERATOR, "acme", plan="pro")
+    with pytest.raises(ConflictError, match=r"the plan pro has tenants \(1\)"):
+        await delete_plan(database, OPERATOR, "pro")
+    await set_tenant_plan(database, OPERATOR, "acme", "default")
+    await delete_plan(database, OPERATOR, "pro")
+    with pytest.raises(ConflictError, match="the plan default stays"):
+        await delete_plan(database, OPERATOR, "default")
+
+
+async def test_no_plan_of_that_name(database: Database) -> None:
+    for asked in (
+        show_plan(database, "gold"),
+        show_plan(database, "\x00"),
+        set_plan_limits(database, OPERATOR, "gold", {}),
+        delete_plan(database, OPERATOR, "gold"),
+    ):
+        with pytest.raises(NotFoundError, match="there is no plan called"):
+            await asked

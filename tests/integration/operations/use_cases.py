@@ -1,0 +1,41 @@
+"""Which functions are use-cases: read from the code, so that a new one is not forgotten."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any
+
+import common.operations
+from common.database import Database
+from common.operations.operator import Operator
+
+UseCase = Callable[..., Any]
+
+
+def modules() -> list[ModuleType]:
+    """Give the modules of `common.operations`."""
+    return [
+        importlib.import_module(found.name)
+        for found in pkgutil.iter_modules(common.operations.__path__, "common.operations.")
+    ]
+
+
+def use_cases() -> set[UseCase]:
+    """Give every public coroutine that works on the database, by the type of its argument."""
+    return {
+        member
+        for module in modules()
+        for name, member in vars(module).items()
+        if isinstance(member, FunctionType)
+        and member.__module__ == module.__name__
+        and not name.startswith("_")
+        and inspect.iscoroutinefunction(member)
+        and Database in member.__annotations__.values()
+    }
+
+
+def changing_use_cases() -> set[UseCase]:
+    """Give those that change something: they take the operator in whose name they do it."""
+    return {found for found in use_cases() if Operator in found.__annotations__.values()}
