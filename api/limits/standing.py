@@ -1,6 +1,6 @@
 """How a tenant stands to one limit, as the headers tell it.
 
-They are those of draft-ietf-httpapi-ratelimit-headers, in its form since revision 08: lists of
+They are those of draft-ietf-httpapi-ratelimit-headers, in the form of its revision 10: lists of
 structured fields (RFC 9651), one item per policy.
 """
 
