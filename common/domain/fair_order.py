@@ -55,9 +55,9 @@ class Contender:
 
     def seconds_before(self, tag: float, pace: Pace) -> float:
         """Give the seconds of work it gets before `tag`; the sum of its bends, directly."""
-        steps = (tag - self.virtual_time) / self.virtual_step
-        if steps <= 0:
+        if tag <= self.virtual_time:
             return 0.0
+        steps = (tag - self.virtual_time) / self.virtual_step
         jobs = min(self.waiting.jobs, 1.0 if steps <= 1 else steps + HALF)
         return self.many * jobs * pace.seconds(self.waiting) / self.waiting.jobs
 

@@ -242,10 +242,18 @@ def _due(ready: CTE, size: ColumnElement[int]) -> Subquery:
 
 
 def _taken(due: Subquery) -> CTE:
-    # No other claimer can be at these: their tenants are locked. An owner who cancels may be.
+    # No other claimer can be at these, for their tenants are locked. Whoever else is holds the job
+    # and may wait for its tenant, as one who just gives it back: so it is not waited for.
+    locked = (
+        select(Job.id)
+        .join(due, due.c.id == Job.id)
+        .where(is_one_of(Job.state, sources(JobState.RUNNING)))
+        .with_for_update(skip_locked=True, key_share=True, of=Job)
+        .cte("locked")
+    )
     return (
         update(Job)
-        .where(Job.id == due.c.id, is_one_of(Job.state, sources(JobState.RUNNING)))
+        .where(Job.id == locked.c.id)
         .values(
             state=JobState.RUNNING,
             attempt=Job.attempt + 1,

@@ -41,9 +41,9 @@ class Lookups:
         self.number = 0
         direct = database.direct
 
-        def counted() -> Any:
+        def counted(tenant_id: int | None = None) -> Any:
             self.number += 1
-            return direct()
+            return direct(tenant_id)
 
         monkeypatch.setattr(database, "direct", counted)
 
