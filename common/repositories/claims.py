@@ -198,8 +198,10 @@ def _ready(queue: CTE, tenants: CTE, size: ColumnElement[int]) -> CTE:
         "partition_by": tenants.c.tenant_id,
         "order_by": (best.c.priority.desc(), best.c.id),
     }
-    after = tenants.c.virtual_time + func.sum(best.c.cost).over(**in_turn) / tenants.c.weight
-    tag = after - best.c.cost / tenants.c.weight
+    # Nothing is before the first, exactly: its tag, and so the queue's own virtual time, must not
+    # differ from its tenant's by a rounding. Else a newcomer stands behind a whole round of equals.
+    before = func.sum(best.c.cost).over(**in_turn) - best.c.cost
+    tag = tenants.c.virtual_time + before / tenants.c.weight
     has_room = func.row_number().over(**in_turn) <= tenants.c.room
     is_in_turn = tag <= queue.c.least + best.c.cost / tenants.c.weight
     return (

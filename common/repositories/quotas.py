@@ -47,9 +47,9 @@ _NOTHING: Final[ColumnElement[float]] = literal_column("0", Double())
 _WAITING: Final = (
     select(Job.cost)
     .where(_OF_TENANT, is_one_of(Job.state, {JobState.QUEUED}))
-    # The order of their index, from its first column on. Without one, a plan for any tenant and any
-    # limit may walk through everybody's waiting jobs, or all that this one ever had.
-    .order_by(Job.tenant_id, Job.queue, Job.priority.desc(), Job.id)
+    # The order of their index. Without one, a plan for any tenant and any limit may walk through
+    # everybody's waiting jobs in search of this one's.
+    .order_by(Job.queue, Job.priority.desc(), Job.id)
     .limit(bindparam("most", type_=BigInteger()))
     .subquery()
 )
