@@ -85,10 +85,10 @@ class Neighbours:
             headers["idempotency-key"] = things.idempotency_key
         elif path.startswith("/admin/"):
             body = {"name": "x", "plan": "default", "priority": 1}
-        sent = {} if method in {"GET", "DELETE"} else {"json": body}
+        sent = None if method in {"GET", "DELETE"} else body
         self.statements.clear()
         return await self.gateway.client.request(
-            method, path.format(**given["path"]), params=given["query"], headers=headers, **sent
+            method, path.format(**given["path"]), params=given["query"], headers=headers, json=sent
         )
 
 
