@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from sqlalchemy import make_url
 
 from common.database import Database
 from common.operations.api_keys import issue_key
@@ -24,6 +25,7 @@ from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.processes import Supervisor
 from deploy.local.servers import prepare_stores, start_servers
 from deploy.local.stack import gateway_process, own_settings
+from deploy.migrate import upgrade
 from deploy.operators.running import operator
 
 SMALL = 64
@@ -76,6 +78,15 @@ class Rig:
         )
         await self.supervisor.start(ready)
         return port
+
+    async def new_database(self, name: str) -> str:
+        """Make and migrate one more database on the same server; give its address."""
+        address = make_url(self.settings.database.url.get_secret_value())
+        async with self.database.statement() as connection:
+            await connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        url = address.set(database=name).render_as_string(hide_password=False)
+        await upgrade(url)
+        return url
 
     def request(self, **fields: Any) -> dict[str, Any]:
         """Give a valid inpainting request with small pictures served beside us."""

@@ -10,12 +10,10 @@ from typing import Final
 
 import asyncpg
 from pydantic import SecretStr
-from sqlalchemy import make_url
 
 from common.clock import monotonic
 from common.database import Database
 from common.settings import DatabaseSettings
-from deploy.migrate import upgrade
 from tests.bench.alongside import Alongside
 from tests.bench.claiming import claim_and_finish
 from tests.bench.figures import Figure, percentile
@@ -101,14 +99,7 @@ async def measure_scale(rig: Rig) -> list[Figure]:
 
 
 async def _filled(rig: Rig, name: str, ended: int) -> Filled:
-    address = make_url(rig.settings.database.url.get_secret_value())
-    keeper = await asyncpg.connect(address.render_as_string(hide_password=False))
-    try:
-        await keeper.execute(f"CREATE DATABASE {name}")
-    finally:
-        await keeper.close()
-    url = address.set(database=name).render_as_string(hide_password=False)
-    await upgrade(url)
+    url = await rig.new_database(name)
     begun = monotonic()
     tenants = await fill(url, ended=ended, waiting=WAITING)
     seconds = monotonic() - begun

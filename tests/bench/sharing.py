@@ -10,9 +10,8 @@ from statistics import median
 from typing import Final
 from uuid import uuid4
 
-import asyncpg
 from pydantic import SecretStr
-from sqlalchemy import func, make_url, select
+from sqlalchemy import func, select
 
 from common.clock import monotonic
 from common.database import Database
@@ -22,7 +21,6 @@ from common.models import TenantShare
 from common.repositories.claims import claim_jobs
 from common.repositories.submission import record_job
 from common.settings import DatabaseSettings
-from deploy.migrate import upgrade
 from tests.bench.crowding import HOG_PART, QUEUE, crowd, newcomers, weigh
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig import Rig
@@ -84,7 +82,7 @@ async def _claimer(database: Database, took: Claims, claims: int, at_once: int) 
 
 async def measure_sharing(rig: Rig) -> list[Figure]:
     """Fill a database with a crowd and a hog, claim as fast as can be, and see who was served."""
-    crowded, weighed = await _database(rig, "crowded"), await _database(rig, "weighed")
+    crowded, weighed = await rig.new_database("crowded"), await rig.new_database("weighed")
     begun = monotonic()
     hog = await crowd(crowded, jobs=JOBS, tenants=TENANTS)
     filled = monotonic() - begun
@@ -100,18 +98,6 @@ async def measure_sharing(rig: Rig) -> list[Figure]:
         _newcomers(taken, came),
         *_weights(shared, weights),
     ]
-
-
-async def _database(rig: Rig, name: str) -> str:
-    address = make_url(rig.settings.database.url.get_secret_value())
-    keeper = await asyncpg.connect(address.render_as_string(hide_password=False))
-    try:
-        await keeper.execute(f"CREATE DATABASE {name}")
-    finally:
-        await keeper.close()
-    url = address.set(database=name).render_as_string(hide_password=False)
-    await upgrade(url)
-    return url
 
 
 async def _together(processes: Executor, url: str, claims: int, at_once: int) -> Claims:

@@ -1,0 +1,247 @@
+"""The statement of a fair claim, from the queue to the jobs of the tenants due next."""
+
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Double,
+    Executable,
+    Integer,
+    Subquery,
+    Text,
+    and_,
+    bindparam,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from common.domain.job import WORKER_LOST, JobState, sources
+from common.models import Job, TenantQueue, TenantShare
+from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of
+from common.repositories.shares import ROOM, SERVABLE, is_ready
+
+_ONE: Final[ColumnElement[int]] = literal_column("1", Integer())
+
+# The statement, put together once for each size: that takes longer than running it. The size is
+# part of its text: with a bound LIMIT Postgres settles on a generic plan, a hundred times slower.
+
+
+@cache
+def fair_claim(limit: int) -> Executable:
+    """Give the statement that takes up to `limit` jobs; see `claims.claim_jobs`.
+
+    It gives a row for each job taken, in the order they are due, and one for each tenant without
+    any: `tenant_id`, `queue`, whether the tenant has more, `JOB_COLUMNS` and `max_attempts`. One row
+    without a tenant says that others are just serving all whose turn it is.
+    """
+    size: ColumnElement[int] = literal_column(str(int(limit)), Integer())
+    queue = _first_queue()
+    tenants = _tenants(queue, size)
+    ready = _ready(queue, tenants, size)
+    claimed = _taken(_due(ready, size))
+    served = _served(queue, _summed_up(tenants, ready, claimed), size)
+    counted = (
+        update(TenantShare)
+        .where(TenantShare.tenant_id == served.c.tenant_id)
+        .values(running=TenantShare.running + served.c.taken)
+        .cte("counted")
+    )
+    return (
+        select(
+            served.c.tenant_id,
+            queue.c.queue,
+            served.c.has_ready,
+            *(claimed.c[column.key] for column in JOB_COLUMNS),
+            claimed.c.max_attempts,
+        )
+        .select_from(
+            queue.outerjoin(served, true())
+            .outerjoin(claimed, claimed.c.tenant_id == served.c.tenant_id)
+            .outerjoin(ready, ready.c.id == claimed.c.id)
+        )
+        .order_by(ready.c.tag, ready.c.id)
+        .add_cte(counted)
+    )
+
+
+def _first_queue() -> CTE:
+    """Choose the first of the queues asked for in which some tenant can be served.
+
+    `least` is the least service that such a tenant of it has received, whoever is serving it.
+    """
+    asked = (
+        func.unnest(bindparam("of_queues", type_=ARRAY(Text)))
+        .table_valued("queue", with_ordinality="turn")
+        .render_derived()
+    )
+    least = (
+        select(TenantQueue.virtual_time)
+        .where(TenantQueue.queue == asked.c.queue, *SERVABLE)
+        .order_by(TenantQueue.virtual_time)
+        .limit(_ONE)
+        .lateral("least")
+    )
+    return (
+        select(asked.c.queue, least.c.virtual_time.label("least"))
+        .select_from(asked.join(least, true()))
+        .order_by(asked.c.turn)
+        .limit(_ONE)
+        .cte("first")
+    )
+
+
+def _tenants(queue: CTE, size: ColumnElement[int]) -> CTE:
+    """Lock the tenants to be served next, the least served first."""
+    return (
+        select(
+            TenantQueue.tenant_id,
+            TenantQueue.queue,
+            TenantQueue.virtual_time,
+            TenantShare.weight,
+            ROOM.label("room"),
+        )
+        .where(TenantQueue.queue == select(queue.c.queue).scalar_subquery(), *SERVABLE)
+        .order_by(TenantQueue.virtual_time, TenantQueue.start_tag)
+        .limit(size)
+        .with_for_update(skip_locked=True)
+        .cte("tenants")
+    )
+
+
+def _ready(queue: CTE, tenants: CTE, size: ColumnElement[int]) -> CTE:
+    """Find their next jobs; `tag` is the service its tenant has received when a job is taken.
+
+    Passing over the tenants that others are serving must not put those further behind: nobody is
+    served who is ahead of the least served by more than the job to be taken.
+    """
+    best = (
+        select(Job.id, Job.cost, Job.priority)
+        .where(*is_ready(tenants.c.tenant_id, tenants.c.queue))
+        .order_by(Job.priority.desc(), Job.id)
+        .limit(size)
+        .lateral("best")
+    )
+    in_turn: dict[str, Any] = {
+        "partition_by": tenants.c.tenant_id,
+        "order_by": (best.c.priority.desc(), best.c.id),
+    }
+    # Nothing is before the first, exactly: its tag, and so the queue's own virtual time, must not
+    # differ from its tenant's by a rounding. Else a newcomer stands behind a whole round of equals.
+    before = func.sum(best.c.cost).over(**in_turn) - best.c.cost
+    tag = tenants.c.virtual_time + before / tenants.c.weight
+    has_room = func.row_number().over(**in_turn) <= tenants.c.room
+    is_in_turn = tag <= queue.c.least + best.c.cost / tenants.c.weight
+    return (
+        select(
+            best.c.id,
+            tenants.c.tenant_id,
+            and_(has_room, is_in_turn).label("may_be_taken"),
+            tag.label("tag"),
+        )
+        .select_from(queue.join(tenants, true()).join(best, true()))
+        .cte("ready")
+    )
+
+
+def _due(ready: CTE, size: ColumnElement[int]) -> Subquery:
+    """Choose those due next; a suspect comes alone, and none comes behind one."""
+    next_due = (
+        select(ready.c.id, ready.c.tag)
+        .where(ready.c.may_be_taken)
+        .order_by(ready.c.tag, ready.c.id)
+        .limit(size)
+        .subquery("next_due")
+    )
+    in_turn: dict[str, Any] = {"order_by": (next_due.c.tag, next_due.c.id)}
+    suspects = func.coalesce(Job.error_code == WORKER_LOST, false())
+    judged = (
+        select(
+            next_due.c.id,
+            func.row_number().over(**in_turn).label("turn"),
+            func.bool_or(suspects).over(**in_turn).label("behind_a_suspect"),
+        )
+        .join(Job, Job.id == next_due.c.id)
+        .subquery("judged")
+    )
+    return (
+        select(judged.c.id)
+        .where(or_(~judged.c.behind_a_suspect, judged.c.turn == _ONE))
+        .subquery("due")
+    )
+
+
+def _taken(due: Subquery) -> CTE:
+    # No other claimer can be at these, for their tenants are locked. Whoever else is holds the job
+    # and may wait for its tenant, as one who just gives it back: so it is not waited for.
+    locked = (
+        select(Job.id)
+        .join(due, due.c.id == Job.id)
+        .where(is_one_of(Job.state, sources(JobState.RUNNING)))
+        .with_for_update(skip_locked=True, key_share=True, of=Job)
+        .cte("locked")
+    )
+    return (
+        update(Job)
+        .where(Job.id == locked.c.id)
+        .values(
+            state=JobState.RUNNING,
+            attempt=Job.attempt + 1,
+            claimed_by=bindparam("by_worker"),
+            lease_expires_at=from_now(bindparam("lease_seconds", type_=Double())),
+            started_at=func.now(),
+        )
+        .returning(*JOB_COLUMNS, Job.max_attempts, Job.cost)
+        .cte("claimed")
+    )
+
+
+def _summed_up(tenants: CTE, ready: CTE, claimed: CTE) -> Subquery:
+    return (
+        select(
+            tenants.c.tenant_id,
+            tenants.c.weight,
+            func.count(ready.c.id).label("found"),
+            func.count(claimed.c.id).label("taken"),
+            func.coalesce(func.sum(claimed.c.cost), literal_column("0", Double())).label("cost"),
+            func.max(ready.c.tag).filter(claimed.c.id.is_not(None)).label("tag"),
+        )
+        .select_from(
+            tenants.outerjoin(ready, ready.c.tenant_id == tenants.c.tenant_id).outerjoin(
+                claimed, claimed.c.id == ready.c.id
+            )
+        )
+        .group_by(tenants.c.tenant_id, tenants.c.weight)
+        .subquery("summed_up")
+    )
+
+
+def _served(queue: CTE, tenant: Subquery, size: ColumnElement[int]) -> CTE:
+    """Write down the service of those that were served; and who turned out to have nothing."""
+    has_more = or_(tenant.c.found >= size, tenant.c.found > tenant.c.taken)
+    return (
+        update(TenantQueue)
+        .where(
+            TenantQueue.tenant_id == tenant.c.tenant_id,
+            TenantQueue.queue == queue.c.queue,
+            or_(tenant.c.taken > 0, tenant.c.found == 0),
+        )
+        .values(
+            running=TenantQueue.running + tenant.c.taken,
+            virtual_time=TenantQueue.virtual_time + tenant.c.cost / tenant.c.weight,
+            start_tag=func.coalesce(tenant.c.tag, TenantQueue.start_tag),
+            has_ready=has_more,
+            backlog=func.greatest(
+                TenantQueue.backlog - tenant.c.cost, literal_column("0", Double())
+            ),
+        )
+        .returning(TenantQueue.tenant_id, TenantQueue.has_ready, tenant.c.taken)
+        .cte("served")
+    )
