@@ -39,7 +39,7 @@ def fair_claim(limit: int) -> Executable:
     """Give the statement that takes up to `limit` jobs; see `claims.claim_jobs`.
 
     It gives a row for each job taken, in the order they are due, and one for each tenant without
-    any: `tenant_id`, `queue`, whether the tenant has more, `JOB_COLUMNS` and `max_attempts`. One row
+    any: `tenant_id`, `queue`, whether the tenant has more, `JOB_COLUMNS`, `max_attempts`. One row
     without a tenant says that others are just serving all whose turn it is.
     """
     size: ColumnElement[int] = literal_column(str(int(limit)), Integer())
