@@ -19,6 +19,7 @@ def stores_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", f"postgresql://x@{LOOPBACK}:{nobody}/x")
     monkeypatch.setenv("INFILL_REDIS_URL", f"redis://{LOOPBACK}:{nobody}/0")
     monkeypatch.setenv("INFILL_S3_ENDPOINT_URL", f"http://{LOOPBACK}:{nobody}")
+    monkeypatch.setenv("INFILL_API_KEY_PEPPER", "of the tests")
 
 
 async def ends_well(folder: Path, child: Child, port: int) -> None:
