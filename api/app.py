@@ -81,7 +81,7 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
         allow_origins=["*"],
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["Retry-After"],
+        expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
     )
     add_error_handlers(app)
     return app

@@ -1,5 +1,7 @@
-"""Whose request it is: from an API key to its tenant."""
+"""Whose request it is: from an API key to its tenant, and to what that tenant may use."""
 
+import asyncio
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -8,29 +10,42 @@ from api.refusals import InvalidKeyError
 from common.clock import monotonic
 from common.database import Database
 from common.domain.api_key import digest, is_well_formed
-from common.repositories.tenants import find_key_owner
+from common.domain.errors import ConfigurationError, InvalidLimitsError
+from common.domain.limits import Limits
+from common.repositories.keys import KeyOwner, look_up_key
 from common.settings import GatewaySettings
 
 REMEMBERED_KEYS: Final = 10_000
 BEARER: Final = "bearer "
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The tenant a request comes from, with the limits of its plan and its own taken together."""
+
+    tenant_id: int
+    limits: Limits
+
+
 class KeyRing:
     """Looks API keys up, and trusts what it found for a few seconds.
 
-    Keys that work and keys that do not are remembered apart: a flood of invented ones cannot
-    push out the ones in use. Junk is told by its checksum and never reaches the database.
+    So a revoked key, a disabled tenant and changed limits are noticed that much later, and an
+    expired key at once. Keys that work and keys that do not are remembered apart: a flood of
+    invented ones cannot push out the ones in use. Junk is told by its checksum and never reaches
+    the database.
     """
 
     def __init__(self, database: Database, settings: GatewaySettings) -> None:
         self._database = database
         self._pepper = settings.required_pepper()
         self._seconds = settings.auth_cache_seconds
-        self._owners: dict[bytes, tuple[float, int]] = {}
+        self._callers: dict[bytes, tuple[float, Caller]] = {}
         self._unknown: dict[bytes, tuple[float, None]] = {}
+        self._looking: dict[bytes, asyncio.Task[Caller | None]] = {}
 
-    async def find_tenant(self, key: str | None) -> int:
-        """Give the id of the tenant that owns `key`.
+    async def find_caller(self, key: str | None) -> Caller:
+        """Give the tenant that owns `key`.
 
         Raises:
             InvalidKeyError: there is no key, or none that works.
@@ -38,29 +53,55 @@ class KeyRing:
         if key is None or not is_well_formed(key):
             raise InvalidKeyError
         fingerprint = digest(key, self._pepper)
-        known = self._owners.get(fingerprint) or self._unknown.get(fingerprint)
+        known = self._callers.get(fingerprint) or self._unknown.get(fingerprint)
         if known is not None and known[0] > monotonic():
-            tenant_id = known[1]
+            caller = known[1]
         else:
-            tenant_id = await self._look_up(fingerprint)
-        if tenant_id is None:
+            caller = await self._look_up_once(fingerprint)
+        if caller is None:
             raise InvalidKeyError
-        return tenant_id
+        return caller
 
-    async def _look_up(self, fingerprint: bytes) -> int | None:
-        async with self._database.statement() as connection:
-            tenant_id = await find_key_owner(connection, fingerprint)
-        until = monotonic() + self._seconds
-        self._owners.pop(fingerprint, None)
+    async def _look_up_once(self, fingerprint: bytes) -> Caller | None:
+        """Look a key up; requests that come meanwhile with the same key share the answer."""
+        looking = self._looking.get(fingerprint)
+        if looking is None:
+            looking = asyncio.create_task(self._look_up(fingerprint))
+            self._looking[fingerprint] = looking
+            looking.add_done_callback(lambda _: self._looking.pop(fingerprint))
+        return await asyncio.shield(looking)  # one who hangs up takes it from nobody else
+
+    async def _look_up(self, fingerprint: bytes) -> Caller | None:
+        begun = monotonic()
+        async with self._database.direct() as connection:
+            owner = await look_up_key(connection, fingerprint)
+        self._callers.pop(fingerprint, None)
         self._unknown.pop(fingerprint, None)
-        if tenant_id is None:
-            _remember(self._unknown, fingerprint, (until, None))
-        else:
-            _remember(self._owners, fingerprint, (until, tenant_id))
-        return tenant_id
+        if owner is None:
+            _remember(self._unknown, fingerprint, (begun + self._seconds, None))
+            return None
+        caller = Caller(owner.tenant_id, _limits(owner))
+        _remember(self._callers, fingerprint, (begun + self._trusted_seconds(owner), caller))
+        return caller
+
+    def _trusted_seconds(self, owner: KeyOwner) -> float:
+        left = owner.seconds_left
+        return self._seconds if left is None else min(self._seconds, left)
 
 
-def _remember(kept: dict[bytes, Any], fingerprint: bytes, entry: tuple[float, int | None]) -> None:
+def _limits(owner: KeyOwner) -> Limits:
+    try:
+        return Limits.from_json(owner.plan_limits, owner.tenant_limits)
+    except InvalidLimitsError as error:
+        # To guess would charge somebody or shut somebody out; and it is not the caller's business.
+        raise ConfigurationError(
+            f"the limits of tenant {owner.tenant_id} and its plan cannot be read: {error.message}"
+        ) from error
+
+
+def _remember(
+    kept: dict[bytes, Any], fingerprint: bytes, entry: tuple[float, Caller | None]
+) -> None:
     if len(kept) >= REMEMBERED_KEYS:
         del kept[next(iter(kept))]  # dicts keep their order: this is the oldest
     kept[fingerprint] = entry

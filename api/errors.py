@@ -46,7 +46,7 @@ def _by_face(callers: admin.Answer, operators: admin.Answer) -> admin.Answer:
 
 async def _refused(request: Request, error: Any) -> Response:
     note_outcome(request, error.code)
-    return json_answer(error.body(), status=error.http_status)
+    return json_answer(error.body(), status=error.http_status, headers=error.headers)
 
 
 async def _unsupported(request: Request, error: Any) -> Response:

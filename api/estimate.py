@@ -1,29 +1,27 @@
-"""How long a caller will wait: from what lies ahead, who is at work, and how fast it goes."""
+"""How long a caller will wait: its own place under fair claiming, and the speed of the model."""
 
-import asyncio
 import math
 from dataclasses import dataclass
 from typing import Final
 
-from common.clock import monotonic, utc_now
+from api.freshness import Readings
+from common.clock import utc_now
 from common.database import Database, is_unavailable
+from common.domain.forecast import Forecast, OwnReading, QueueReading
 from common.domain.job import JobState
+from common.domain.own_line import OwnLine
+from common.domain.pace import Load
 from common.domain.record import JobRecord
-from common.repositories.workers import QueueLoad, measure_load
+from common.repositories.contention import read_queue
+from common.repositories.own_places import read_own_place
 
-# One measurement serves all callers for so long; what this process accepts meanwhile is added.
+# One reading of a queue serves all callers for so long, and one of its own place each tenant;
+# what this process accepts meanwhile is added.
 FRESH_SECONDS: Final = 2.0
-# Before a queue has finished its first job: a data-centre GPU at 512×512, with some to spare.
-ASSUMED_SECONDS_PER_UNIT: Final = 0.5
-NOT_MEASURED: Final = QueueLoad(waiting=0, work_ahead=0.0, workers=1, seconds_per_unit=None)
-
-
-@dataclass(slots=True)
-class _Measured:
-    load: QueueLoad
-    until: float
-    added_work: float = 0.0
-    added_jobs: int = 0
+# Tenants whose places are kept; a long line takes some 50 kB.
+PLACES_KEPT: Final = 1_000
+# There is one for each model.
+QUEUES_KEPT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,84 +32,86 @@ class Estimate:
     tip: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Outlook:
+    """What is known of a queue, since when, and of one tenant's place in it."""
+
+    forecast: Forecast
+    age_seconds: float
+    own: OwnReading
+
+
 class Estimates:
-    """Measures each queue at most every two seconds, whatever the number of requests."""
+    """Reads each queue, and each tenant's place, at most every two seconds for all requests."""
 
     def __init__(self, database: Database, *, silent_seconds: float) -> None:
         self._database = database
         self._silent_seconds = silent_seconds
-        self._measured: dict[str, _Measured] = {}
-        self._measuring: dict[str, asyncio.Lock] = {}
+        self._queues = Readings(self._read_queue, fresh_seconds=FRESH_SECONDS, most=QUEUES_KEPT)
+        self._places = Readings(self._read_place, fresh_seconds=FRESH_SECONDS, most=PLACES_KEPT)
 
     def note_accepted(self, job: JobRecord) -> None:
-        """Count a job this process has just recorded, until the next measurement sees it."""
-        measured = self._measured.get(job.queue)
-        if measured is not None:
-            measured.added_work += job.request.cost
-            measured.added_jobs += 1
+        """Count a job this process has just recorded, until the next reading sees it."""
+        own = self._places.known((job.tenant_id, job.queue))
+        if own is not None:
+            own.line.add(job.priority, job.id, _load(job))
 
     async def of_job(self, job: JobRecord) -> Estimate:
         """Estimate when a queued or running job will have ended; without Postgres, roughly."""
         try:
-            measured = await self._measure(job.queue)
+            outlook = await self._look(job.tenant_id, job.queue)
         except Exception as error:
             if not is_unavailable(error):
                 raise
             # The job is in the books, and its caller is to be told so.
-            measured = self._measured.get(job.queue) or _Measured(NOT_MEASURED, until=0.0)
-        pace = _pace(measured.load)
-        own = job.request.cost * pace
-        if job.state is JobState.RUNNING and job.started_at is not None:
-            seconds = own - (utc_now() - job.started_at).total_seconds()
-        else:
-            seconds = _ahead(measured, job) * pace / _workers(measured.load) + own
-        return Estimate(max(1, math.ceil(seconds)), _tip(measured.load))
+            outlook = self._remember(job.tenant_id, job.queue)
+        seconds = _until_end(outlook, job)
+        return Estimate(max(1, math.ceil(seconds)), _tip(outlook.forecast))
 
-    async def waiting(self, queue: str) -> tuple[int, int]:
-        """Give how many jobs wait in a queue, and the seconds until a new one would start."""
-        measured = await self._measure(queue)
-        work = measured.load.work_ahead + measured.added_work
-        seconds = work * _pace(measured.load) / _workers(measured.load)
-        return measured.load.waiting + measured.added_jobs, math.ceil(seconds)
+    async def waiting(self, tenant_id: int, queue: str) -> tuple[int, int]:
+        """Give how many of a tenant's jobs wait, and the seconds until a new one would start."""
+        outlook = await self._look(tenant_id, queue)
+        whole = outlook.own.line.whole
+        seconds = outlook.forecast.until_start(outlook.own, whole, passed=outlook.age_seconds)
+        return round(whole.jobs), math.ceil(seconds)
 
-    async def _measure(self, queue: str) -> _Measured:
-        # Callers who come while the queue is being measured share the result.
-        async with self._measuring.setdefault(queue, asyncio.Lock()):
-            known = self._measured.get(queue)
-            if known is None or known.until <= monotonic():
-                known = await self._measure_anew(queue)
-                self._measured[queue] = known
-            return known
+    async def _look(self, tenant_id: int, queue: str) -> _Outlook:
+        kept = await self._queues.get(queue)
+        own = await self._places.get((tenant_id, queue))
+        return _Outlook(kept.value, kept.age_seconds, own.value)
 
-    async def _measure_anew(self, queue: str) -> _Measured:
-        async with self._database.statement() as connection:
-            load = await measure_load(connection, queue, silent_seconds=self._silent_seconds)
-        return _Measured(load, monotonic() + FRESH_SECONDS)
+    def _remember(self, tenant_id: int, queue: str) -> _Outlook:
+        forecast = self._queues.known(queue) or Forecast(QueueReading())
+        own = self._places.known((tenant_id, queue)) or OwnReading(OwnLine())
+        return _Outlook(forecast, 0.0, own)
 
+    async def _read_queue(self, queue: str) -> Forecast:
+        async with self._database.direct() as connection:
+            return Forecast(
+                await read_queue(connection, queue, silent_seconds=self._silent_seconds)
+            )
 
-def _ahead(measured: _Measured, job: JobRecord) -> float:
-    """Give the work before `job`: all of it for a new one, its share for one within the queue.
-
-    Jobs are taken in the order of their ids, so the place between the first and the last
-    waiting id stands for the place in the queue; counting would cost a scan for each poll.
-    """
-    first, last = measured.load.first_waiting, measured.load.last_waiting
-    if first is None or last is None or job.id > last:
-        return measured.load.work_ahead + max(0.0, measured.added_work - job.request.cost)
-    return measured.load.work_ahead * max(0, job.id - first) / (last - first + 1)
+    async def _read_place(self, key: tuple[int, str]) -> OwnReading:
+        tenant_id, queue = key
+        async with self._database.direct(tenant_id) as connection:
+            return await read_own_place(connection, tenant_id=tenant_id, queue=queue)
 
 
-def _pace(load: QueueLoad) -> float:
-    return ASSUMED_SECONDS_PER_UNIT if load.seconds_per_unit is None else load.seconds_per_unit
+def _until_end(outlook: _Outlook, job: JobRecord) -> float:
+    if job.state is JobState.RUNNING and job.started_at is not None:
+        passed = (utc_now() - job.started_at).total_seconds()
+        return outlook.forecast.until_drawn(_load(job), passed)
+    before = outlook.own.line.before(job.priority, job.id)
+    return outlook.forecast.until_end(outlook.own, before, _load(job), passed=outlook.age_seconds)
 
 
-def _workers(load: QueueLoad) -> int:
-    return max(1, load.workers)
+def _load(job: JobRecord) -> Load:
+    return Load(1, job.request.cost)
 
 
-def _tip(load: QueueLoad) -> str:
-    if not load.workers:
+def _tip(forecast: Forecast) -> str:
+    if not forecast.has_workers:
         return "No worker is at work for this model; the job waits until one is."
-    if load.seconds_per_unit is None:
+    if not forecast.is_measured:
         return "Nothing has been measured yet for this model, so the estimate is a general one."
     return "Your job is on its way; fetch it after the seconds estimated, or wait for the webhook."

@@ -3,6 +3,10 @@
 RefusalError                HTTP 200 with `status` error, as v3 clients expect
 ├── InvalidKeyError           no API key, or none of ours
 ├── InvalidFieldsError        one sentence or more for every bad field
+├── OverLimitError            the tenant's plan allows no more for now; says when it will
+│   ├── RateExceededError       requests per minute
+│   ├── QueueFullError          jobs that wait
+│   └── CreditsSpentError       credits of the month
 ├── MalformedBodyError        the body cannot be read: broken JSON, broken multipart
 ├── BodyTooLargeError         413
 └── UnsupportedCarrierError   415
@@ -11,6 +15,7 @@ RefusalError                HTTP 200 with `status` error, as v3 clients expect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from api.limits.standing import Standing
 from common.domain.errors import InfillError
 
 FieldErrors = Mapping[str, Sequence[str]]
@@ -34,6 +39,11 @@ class RefusalError(InfillError):
     def body(self) -> dict[str, Any]:
         """Give what the caller is answered."""
         return error_body(self.message, **({} if self.tip is None else {"tip": self.tip}))
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What goes along with the answer."""
+        return {}
 
 
 class InvalidKeyError(RefusalError):
@@ -61,6 +71,68 @@ class InvalidFieldsError(RefusalError):
     def body(self) -> dict[str, Any]:
         """Give one list of sentences per field."""
         return error_body(self.fields)
+
+
+class OverLimitError(RefusalError):
+    """The tenant's plan allows no more for now: `standing` says of which, and until when."""
+
+    code = "over_limit"
+
+    def __init__(self, message: str, *, tips: str, standing: Standing) -> None:
+        super().__init__(message)
+        self.tips = tips
+        self.standing = standing
+
+    def body(self) -> dict[str, Any]:
+        """Give what the hosted service says; it spells `tips` here."""
+        return error_body(self.message, tips=self.tips)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """When to come again, in the two ways there are to say it."""
+        return {"retry-after": str(self.standing.seconds), **self.standing.headers}
+
+
+class RateExceededError(OverLimitError):
+    """More requests in a minute than the plan allows."""
+
+    code = "rate_exceeded"
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__(
+            "Rate limit exceeded",
+            tips=f"Your plan allows {standing.quota} requests per minute. "
+            f"Try again in {standing.seconds} s.",
+            standing=standing,
+        )
+
+
+class QueueFullError(OverLimitError):
+    """More waiting jobs than the plan allows."""
+
+    code = "queue_full"
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__(
+            f"Rate limit exceeded. Maximum {standing.quota} queued requests allowed.",
+            tips="Wait until one of your jobs has been started: "
+            f"that takes about {standing.seconds} s.",
+            standing=standing,
+        )
+
+
+class CreditsSpentError(OverLimitError):
+    """The job would cost more credits than are left of the month's; all in megapixel-steps."""
+
+    code = "credits_spent"
+
+    def __init__(self, standing: Standing, *, cost: str, left: str, quota: str) -> None:
+        super().__init__(
+            f"Rate limit exceeded. Maximum {quota} credits a month allowed.",
+            tips=f"This job costs {cost} credits, and {left} are left, waiting and running jobs "
+            "counted in. Ask for fewer pixels, steps or samples, or wait for the next month (UTC).",
+            standing=standing,
+        )
 
 
 class MalformedBodyError(RefusalError):

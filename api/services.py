@@ -11,12 +11,14 @@ from redis.asyncio import Redis
 from api.admin.key_ring import AdminKeyRing
 from api.auth import KeyRing
 from api.estimate import Estimates
+from api.limits.quotas import Quotas
+from api.limits.rates import Rates
 from api.ringing import Ringer
 from common.broker.completion import CompletionListener
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.catalogue import Catalogue
-from common.database import Database
+from common.database import GATEWAY_ROLE, Database
 from common.outbound import Guard
 from common.repositories.readings import find_ended
 from common.settings import Settings
@@ -38,6 +40,8 @@ class Services:
     guard: Guard
     keys: KeyRing
     admin_keys: AdminKeyRing
+    rates: Rates
+    quotas: Quotas
     estimates: Estimates
 
 
@@ -49,7 +53,7 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
     Postgres, Redis or the store are away.
     """
     async with AsyncExitStack() as stack:
-        database = Database(settings.database, application="infill-gateway")
+        database = Database(settings.database, application="infill-gateway", role=GATEWAY_ROLE)
         stack.push_async_callback(database.aclose)
         # Of its own, because what operators do is bound to no tenant.
         operators = Database(settings.database, application="infill-gateway-admin")
@@ -63,6 +67,7 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
         ringer = Ringer(Doorbell(redis, settings.redis))
         stack.push_async_callback(ringer.aclose)
         listener = CompletionListener(redis, _asking(database))
+        estimates = Estimates(database, silent_seconds=settings.jobs.lease_seconds)
         await stack.enter_async_context(_running(listener))
         yield Services(
             settings=settings,
@@ -76,7 +81,9 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             guard=guard,
             keys=KeyRing(database, settings.gateway),
             admin_keys=AdminKeyRing(operators, settings.gateway),
-            estimates=Estimates(database, silent_seconds=settings.jobs.lease_seconds),
+            rates=Rates(redis),
+            quotas=Quotas(database, estimates),
+            estimates=estimates,
         )
 
 
@@ -93,7 +100,7 @@ async def _running(listener: CompletionListener) -> AsyncIterator[None]:
 
 def _asking(database: Database) -> Callable[[Collection[UUID]], Awaitable[set[UUID]]]:
     async def ask_rows(prefixes: Collection[UUID]) -> set[UUID]:
-        async with database.statement() as connection:
+        async with database.direct() as connection:
             return await find_ended(connection, prefixes)
 
     return ask_rows

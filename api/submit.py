@@ -4,6 +4,7 @@ from uuid import UUID, uuid4
 
 from structlog.contextvars import bind_contextvars
 
+from api.auth import Caller
 from api.metrics import SUBMIT_SECONDS
 from api.orders import Order
 from api.refusals import InvalidFieldsError
@@ -20,12 +21,13 @@ from common.repositories.submission import KeyTaken, Recorded, Repeated, record_
 UNKNOWN_CONTENT = "application/octet-stream"
 
 
-async def submit(services: Services, tenant_id: int, order: Order, hung_up: HungUp) -> JobView:
+async def submit(services: Services, caller: Caller, order: Order, hung_up: HungUp) -> JobView:
     """Record the job and wait for its end as long as callers are made to wait.
 
     An order repeated under its idempotency key waits for the job it made the first time.
 
     Raises:
+        OverLimitError: the tenant's plan has no room for the job.
         InvalidFieldsError: the idempotency key was used for another request.
         PostgresAwayError: Postgres is known to be away; nothing was stored.
         StorageUnavailableError: a picture could not be stored; nothing was recorded.
@@ -33,10 +35,13 @@ async def submit(services: Services, tenant_id: int, order: Order, hung_up: Hung
     begun = monotonic()
     services.database.require()  # before 40 MB of pictures go to the store for nothing
     file_prefix = uuid4()
-    inputs = await _store_pictures(services, tenant_id, file_prefix, order)
-    new = _new_job(services, tenant_id, file_prefix, order, inputs)
     with services.listener.expect(file_prefix) as ended:
-        outcome = await _record(services, new)
+        with await services.quotas.admit(caller, order) as room:
+            inputs = await _store_pictures(services, caller.tenant_id, file_prefix, order)
+            new = _new_job(services, caller.tenant_id, file_prefix, order, inputs)
+            outcome = await _record(services, new)
+            if isinstance(outcome, Recorded):
+                room.take()
         if isinstance(outcome, Repeated):
             bind_contextvars(job_id=outcome.job.id)
             return await follow_job(services, outcome.job, hung_up)
@@ -50,7 +55,7 @@ async def submit(services: Services, tenant_id: int, order: Order, hung_up: Hung
 
 
 async def _record(services: Services, new: NewJob) -> Recorded | Repeated:
-    async with services.database.direct() as connection:
+    async with services.database.direct(new.tenant_id) as connection:
         outcome = await record_job(connection, new)
     if isinstance(outcome, KeyTaken):
         told = (
@@ -86,6 +91,7 @@ def _new_job(
         tenant_id=tenant_id,
         file_prefix=file_prefix,
         queue=order.queue,
+        priority=order.priority,
         request=order.request,
         inputs=inputs,
         base64=order.base64,

@@ -62,7 +62,7 @@ async def _is_gone_first(ended: asyncio.Event, hung_up: HungUp, seconds: float) 
 async def _read(services: Services, view: JobView) -> JobView:
     """Read the job again; while Postgres is away, tell what was known: it has been accepted."""
     try:
-        async with services.database.direct() as connection:
+        async with services.database.direct(view.job.tenant_id) as connection:
             found = await read_job(connection, tenant_id=view.job.tenant_id, job_id=view.job.id)
     except Exception as error:
         if not is_unavailable(error):

@@ -1,6 +1,7 @@
 """The models file: which models this installation serves, and for which endpoints."""
 
 import tomllib
+from collections.abc import Container
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -51,9 +52,18 @@ class Catalogue:
         """Give the model of that name, None if it is not served."""
         return self._by_name.get(name)
 
-    def default_for(self, endpoint: Endpoint) -> ModelEntry | None:
-        """Give the first model that serves `endpoint`, None if none does."""
-        return next((entry for entry in self.entries if endpoint in entry.endpoints), None)
+    def default_for(
+        self, endpoint: Endpoint, names: Container[str] | None = None
+    ) -> ModelEntry | None:
+        """Give the first model that serves `endpoint`, of those named; None if none does."""
+        return next(
+            (
+                entry
+                for entry in self.entries
+                if endpoint in entry.endpoints and (names is None or entry.name in names)
+            ),
+            None,
+        )
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import asyncpg
 import orjson
+import structlog
 from asyncpg import Connection, InterfaceError, PostgresError
+from asyncpg.exceptions import InsufficientPrivilegeError, InvalidParameterValueError
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
@@ -17,13 +19,22 @@ from common.direct_pool import DirectPool
 from common.postgres_watch import DATABASE_ERRORS, PostgresWatch, is_unavailable
 from common.settings import DatabaseSettings
 
-__all__ = ["DATABASE_ERRORS", "Database", "is_unavailable"]
+__all__ = ["DATABASE_ERRORS", "GATEWAY_ROLE", "Database", "is_unavailable"]
+
+# Sees one tenant's rows at a time, and asks across tenants through functions only.
+GATEWAY_ROLE = "infill_gateway"
 
 SECONDS_TO_MILLISECONDS = 1000
 # The longest a server that is there takes to let a new connection in and to say one thing.
 LONGEST_PATIENCE_SECONDS = 2.0
 # What a server says to a write that is not, or no longer, the primary.
 READ_ONLY = "25006"
+
+# What Postgres says where there is no such role, or the account may not take it on.
+ROLE_REFUSED = (InvalidParameterValueError, InsufficientPrivilegeError)
+ROLE_HINT = "run `infill migrate`, and GRANT infill_gateway TO the account that logs in"
+
+log = structlog.get_logger(__name__)
 
 
 def _to_json(value: Any) -> str:
@@ -33,10 +44,13 @@ def _to_json(value: Any) -> str:
 class Database:
     """The pool. A connection is held for a statement or a transaction, never across other work."""
 
-    def __init__(self, settings: DatabaseSettings, *, application: str) -> None:
+    def __init__(
+        self, settings: DatabaseSettings, *, application: str, role: str | None = None
+    ) -> None:
         """Describe the pool; nothing is connected before it is needed.
 
-        `application` is the name Postgres shows for our connections.
+        `application` is the name Postgres shows for our connections. `role` is whose rights they
+        have, in place of those of the account that logs in.
         """
         url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
         timeout_ms = int(settings.statement_timeout_seconds * SECONDS_TO_MILLISECONDS)
@@ -49,6 +63,7 @@ class Database:
                 "statement_timeout": str(timeout_ms),
                 # Our statements are small: compiling them takes longer than running them.
                 "jit": "off",
+                **({} if role is None else {"role": role}),
             },
         }
         self._watch = PostgresWatch(
@@ -107,10 +122,13 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def direct(self) -> AsyncGenerator[DirectConnection]:
-        """Open a connection for statements that are constants, each its own transaction."""
+    async def direct(self, tenant_id: int | None = None) -> AsyncGenerator[DirectConnection]:
+        """Open a connection for statements that are constants, each its own transaction.
+
+        Where the role is the gateway's, it shows the rows of this tenant alone, or nobody's.
+        """
         with self._watch:
-            async with self._direct_pool.connection() as driver:
+            async with self._direct_pool.connection(tenant_id) as driver:
                 yield DirectConnection(driver, self._direct)
 
     @asynccontextmanager
@@ -124,7 +142,12 @@ class Database:
 
     async def _connect(self) -> "Connection[Any]":
         _, options = self.engine.dialect.create_connect_args(self.engine.url)
-        return await asyncpg.connect(**options, **self._connect_args)
+        try:
+            return await asyncpg.connect(**options, **self._connect_args)
+        except ROLE_REFUSED as error:
+            # To callers it reads as an absence; an operator has to know what to do.
+            log.error("database_role_refused", error=str(error), hint=ROLE_HINT)  # noqa: TRY400
+            raise
 
     async def _connect_directly(self) -> "Connection[Any]":
         try:

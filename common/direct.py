@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from asyncpg import Connection
-from sqlalchemy import Dialect, Executable
+from sqlalchemy import Dialect, Executable, Float
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
@@ -78,11 +78,13 @@ class DirectStatements:
                 self._implementation(compiled.binds[name].type).bind_processor(self._dialect)
                 for name in order
             ],
-            readers=[
-                self._implementation(column.type).result_processor(self._dialect, None)
-                for column in statement.exported_columns
-            ],
+            readers=[self._reader(column.type) for column in statement.exported_columns],
         )
+
+    def _reader(self, kind: TypeEngine[Any]) -> Convert:
+        if isinstance(kind, Float):
+            return None  # as the driver gives it; SQLAlchemy's would ask for the column's type code
+        return self._implementation(kind).result_processor(self._dialect, None)
 
     def _implementation(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
         return kind.dialect_impl(self._dialect)

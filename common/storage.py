@@ -137,13 +137,15 @@ class Storage:
         while batch := list(islice(waiting, DELETIONS_AT_ONCE)):
             await asyncio.gather(*(self._run(partial(self._remove, key)) for key in batch))
 
-    async def list_page(self, after: str | None) -> Page:
+    async def list_page(self, after: str | None, *, prefix: str = "") -> Page:
         """Give the objects whose keys follow `after`, up to a thousand; None begins with the first.
+
+        Only those whose keys begin with `prefix`.
 
         Raises:
             StorageUnavailableError: the store did not say, after three tries.
         """
-        return await self._run(lambda: self._list(after))
+        return await self._run(lambda: self._list(after, prefix))
 
     async def check(self) -> None:
         """Ask the store whether the bucket is there and ours.
@@ -187,8 +189,8 @@ class Storage:
     def _remove(self, key: str) -> None:
         self._client.delete_object(Bucket=self._bucket, Key=key)
 
-    def _list(self, after: str | None) -> Page:
-        asked: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket}
+    def _list(self, after: str | None, prefix: str) -> Page:
+        asked: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket, "Prefix": prefix}
         if after is not None:
             # Not the store's own token: a walk goes on hours later, in another process.
             asked["StartAfter"] = after

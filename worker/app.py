@@ -14,8 +14,8 @@ from celery.worker.consumer import Consumer
 from kombu import Connection
 
 from common.broker.doorbell import TASK_NAME
+from common.presence import Presence
 from common.settings import RedisSettings, Settings
-from worker.presence import Presence
 
 # kombu asks Redis for the next ring with a wait this long; an answer takes so long at most.
 _LISTENING_SECONDS: Final = 1.0

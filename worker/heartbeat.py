@@ -10,11 +10,11 @@ import structlog
 from common.database import Database, is_unavailable
 from common.domain.errors import ClaimLostError
 from common.domain.job import Claim
+from common.presence import Presence
 from common.repositories.leases import renew_claims
 from common.repositories.workers import say_alive
 from common.settings import JobSettings
 from worker.attempt import Attempt
-from worker.presence import Presence
 
 # After a beat that Postgres did not take: leases are to be renewed as soon as it is back.
 MISSED_BEAT_SECONDS: Final = 1.0

@@ -6,31 +6,27 @@ recorded. No row knows them, so every object is looked at, a few pages at a time
 
 from datetime import timedelta
 from typing import Final
-from uuid import UUID
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.clock import utc_now
-from common.domain.objects import MARKER_KEY, file_prefix_of, is_orphan
+from common.domain.objects import file_prefix_of, is_orphan
 from common.repositories.retention import find_owners, find_place, note_place
 from common.storage import Page, Storage
+from worker.ownership import Ownership
 
 # Pages of 1,000 objects in each round: at a round a minute 2 million objects take 17 hours, and
 # the store is asked twice a minute.
 PAGES: Final = 2
-TEXT: Final = "text/plain"
-
-log = structlog.get_logger(__name__)
 
 
 class OrphanWalk:
     """Goes on where the walk before it stopped, whichever process that was."""
 
-    def __init__(self, storage: Storage, *, orphan_seconds: float) -> None:
+    def __init__(self, storage: Storage, ownership: Ownership, *, orphan_seconds: float) -> None:
         self._storage = storage
+        self._ownership = ownership
         self._age = timedelta(seconds=orphan_seconds)
-        self._warned = False
 
     async def go_on(self, connection: AsyncConnection) -> int:
         """Look at the next pages; give the number of orphans that were deleted.
@@ -39,7 +35,7 @@ class OrphanWalk:
             StorageUnavailableError: the store did not answer, or refused.
         """
         place = await find_place(connection)
-        if not await self._is_ours(place.installation_id):
+        if not await self._ownership.is_ours(place.installation_id):
             return 0
         after, deleted = place.walked_to, 0
         for _ in range(PAGES):
@@ -65,23 +61,3 @@ class OrphanWalk:
         orphans = [key for key, prefix in old.items() if is_orphan(key, owners.get(prefix))]
         await self._storage.delete(orphans)
         return len(orphans)
-
-    async def _is_ours(self, installation_id: UUID) -> bool:
-        """Tell whether the bucket carries our name; one without a name gets it.
-
-        Who has just written the name walks in the next round: two who write at once then see
-        who was last.
-        """
-        marker = await self._storage.find(MARKER_KEY)
-        ours = str(installation_id)
-        if marker is None:
-            await self._storage.put(MARKER_KEY, ours.encode(), content_type=TEXT)
-            return False
-        theirs = marker.decode(errors="replace").strip()
-        if theirs == ours:
-            self._warned = False
-            return True
-        if not self._warned:
-            self._warned = True
-            log.error("bucket_of_another_installation", ours=ours, theirs=theirs, marker=MARKER_KEY)
-        return False

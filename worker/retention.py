@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.database import Database
 from common.domain.errors import StorageUnavailableError
 from common.metrics import RETENTION_DELETED
+from common.presence import Presence
 from common.repositories.locks import Lock
 from common.repositories.retention import (
     choose_old_pictures,
@@ -25,8 +26,9 @@ from common.repositories.retention import (
 from common.settings import RetentionSettings
 from common.storage import Storage
 from worker.duty import holding
+from worker.erasure import Erasure
 from worker.orphans import OrphanWalk
-from worker.presence import Presence
+from worker.ownership import Ownership
 from worker.rest import rest
 
 ROWS: Final = 200  # that one statement deletes, with all that hangs on them: tens of milliseconds
@@ -46,9 +48,11 @@ class Retention:
         self._database = database
         self._storage = storage
         self._settings = settings
-        self._walk = OrphanWalk(storage, orphan_seconds=settings.orphan_seconds)
         self._postgres = Presence("postgres, for retention")
         self._store = Presence("the image store, for retention")
+        ownership = Ownership(storage)
+        self._erasure = Erasure(storage, ownership, self._store)
+        self._walk = OrphanWalk(storage, ownership, orphan_seconds=settings.orphan_seconds)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Delete or compete until `stopping` is set."""
@@ -73,7 +77,8 @@ class Retention:
         """Do everything once; stops between two batches when told to.
 
         Pictures come before rows, for only the rows know their names. Without the store the rows
-        go on: those whose pictures are gone, deliveries and attempts.
+        go on: those whose pictures are gone, deliveries and attempts. Tenants that are being
+        deleted go whatever the settings say.
         """
         kept = self._settings
         await self._with_store(self._delete_pictures, connection, stopping)
@@ -85,6 +90,7 @@ class Retention:
             if seconds:
                 step = partial(verb, connection, seconds=seconds, limit=ROWS)
                 await _in_batches(kind, step, ROWS, stopping)
+        await self._with_store(self._erasure.go_on, connection, stopping)
         await self._with_store(self._delete_orphans, connection, stopping)
 
     async def _with_store(

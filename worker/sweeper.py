@@ -13,6 +13,7 @@ from common.clock import monotonic
 from common.database import Database
 from common.domain.job import JobState
 from common.metrics import JOBS, JOBS_ENDED
+from common.presence import Presence
 from common.repositories.locks import Lock
 from common.repositories.outcomes import Ended, fail_abandoned, fail_overdue
 from common.repositories.recounting import recount_backlogs, recount_running, wake_ready
@@ -26,8 +27,8 @@ from common.repositories.sweeping import (
 )
 from common.settings import JobSettings
 from worker.duty import holding
+from worker.folding import fold_backlog
 from worker.grace import Grace
-from worker.presence import Presence
 from worker.rest import rest
 
 BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
@@ -104,6 +105,7 @@ class Sweeper:
             await self._doorbell.ring_worker_up_to(queue, number)
         for state, number in (await count_jobs(connection)).items():
             JOBS.labels(state=state.value).set(number)
+        await fold_backlog(connection)
 
     async def _recount(self, connection: AsyncConnection) -> None:
         """Derive the books of fair claiming anew: what was just taken back, and what got lost."""

@@ -27,6 +27,7 @@ _DRAWING: Final[dict[str, Any]] = {
     "seed": None,
     "webhook": None,
     "track_id": None,
+    "priority": 0,
 }
 REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "inpaint": {
@@ -115,10 +116,28 @@ _BAD_FIELDS: Final = {
         "Invalid API Request", tip="There is a trailing comma at line 18, column 19: …"
     ),
 }
+_OVER_LIMITS: Final = {
+    "too many requests": _error(
+        "Rate limit exceeded", tips="Your plan allows 60 requests per minute. Try again in 1 s."
+    ),
+    "too many waiting jobs": _error(
+        "Rate limit exceeded. Maximum 50 queued requests allowed.",
+        tips="Wait until one of your jobs has been started: that takes about 4 s.",
+    ),
+    "credits spent": _error(
+        "Rate limit exceeded. Maximum 5000 credits a month allowed.",
+        tips="This job costs 5.505024 credits, and 3.2 are left, waiting and running jobs …",
+    ),
+}
 ANSWERS: Final[dict[str, dict[str, Any]]] = {
-    **{name: {**_JOB_ANSWERS, **_BAD_FIELDS, **_BAD_KEY} for name in BODIES},
+    **{name: {**_JOB_ANSWERS, **_BAD_FIELDS, **_OVER_LIMITS, **_BAD_KEY} for name in BODIES},
     "fetch": {**_JOB_ANSWERS, "not found": _failed(0, "Request not found"), **_BAD_KEY},
     "system_load": {"load": {"queue_num": 3, "queue_time": 6, "status": "ok"}, **_BAD_KEY},
+}
+_HEADERS: Final = {
+    "Retry-After": "Seconds until it is worth trying again; where a limit refused the request.",
+    "RateLimit-Policy": 'What is allowed, such as `"requests";q=60;w=60`: 60 in 60 seconds.',
+    "RateLimit": 'What is left of it, such as `"requests";r=12;t=1`: 12, and more in a second.',
 }
 _CODES: Final = {
     413: "The body is too large.",
@@ -133,6 +152,16 @@ def _schema(name: str) -> dict[str, Any]:
         schema = BODIES[name].model_json_schema()
     key = {"type": "string", "description": "API key"}
     return {**schema, "properties": {"key": key, **schema.get("properties", {})}}
+
+
+def _headers(name: str) -> dict[str, Any]:
+    """Describe the headers of limits, which are for requests that make a job."""
+    if name not in BODIES:
+        return {}
+    return {
+        header: {"description": text, "schema": {"type": "string"}}
+        for header, text in _HEADERS.items()
+    }
 
 
 def described(name: str) -> dict[str, Any]:
@@ -153,6 +182,7 @@ def described(name: str) -> dict[str, Any]:
         "responses": {
             200: {
                 "description": "Read `status` for what came of it.",
+                "headers": _headers(name),
                 "content": {"application/json": {"examples": answers}},
             },
             **{code: {"description": text} for code, text in _CODES.items()},

@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from common.catalogue import ModelEntry
 from common.domain.errors import AddressNotAllowedError
 from common.domain.generation import SEED_LIMIT
+from common.domain.limits import Limits
 from common.outbound import Guard
 
 REFUSED: Final = "refused"  # the type of errors that bring their whole sentence along
@@ -32,11 +33,12 @@ TRACK_ID_LIMIT: Final = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What fields are judged by beside themselves: the guard, the caps, the chosen model."""
+    """What fields are judged by beside themselves: guard, caps, the model, the tenant's limits."""
 
     guard: Guard
     image_max_bytes: int
     model: ModelEntry
+    limits: Limits
 
 
 def refuse(sentence: str) -> PydanticCustomError:
@@ -118,6 +120,26 @@ def _safety(wanted: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a val
     return wanted
 
 
+def _height(value: int, info: ValidationInfo) -> int:
+    width = info.data.get("width")  # missing where it is wrong by itself
+    most = _admission(info).limits.max_pixels
+    if most is not None and width is not None and width * value > most:
+        raise refuse(
+            f"The width and height fields must make at most {most} pixels on your plan: "
+            f"{width} × {value} are {width * value}."
+        )
+    return value
+
+
+def _steps(value: int, info: ValidationInfo) -> int:
+    most = _admission(info).limits.max_inference_steps
+    if most is not None and value > most:
+        raise refuse(
+            f"The {info.field_name} field must be a whole number from 1 to {most} on your plan."
+        )
+    return value
+
+
 def _unsupported(value: bool | str, info: ValidationInfo) -> bool | str:  # noqa: FBT001 - the same
     if value:
         off = "no" if value is True else "left out"
@@ -149,8 +171,16 @@ Side = Annotated[
     Field(ge=64, le=1024, multiple_of=8, description="a multiple of 8 from 64 to 1024"),
     NoBool,
 ]
+# Judged together with the width, which comes before it.
+Height = Annotated[Side, AfterValidator(_height)]
 Samples = Annotated[int, Field(ge=1, le=4, description="a whole number from 1 to 4"), NoBool]
-Steps = Annotated[int, Field(ge=1, le=51, description="a whole number from 1 to 51"), NoBool]
+Steps = Annotated[
+    Annotated[int, Field(ge=1, le=51, description="a whole number from 1 to 51"), NoBool],
+    AfterValidator(_steps),
+]
+Priority = Annotated[
+    int, Field(ge=-100, le=100, description="a whole number from -100 to 100"), NoBool
+]
 Guidance = Annotated[
     float, Field(ge=1, le=20, allow_inf_nan=False, description="a number from 1 to 20"), NoBool
 ]

@@ -38,6 +38,7 @@ def to_order(body: DrawBody, model: ModelEntry, key: str | None, digest: bytes |
         queue=model.queue,
         pictures=body.pictures,
         base64=body.base64_,
+        priority=body.priority,
         webhook_url=body.webhook,
         track_id=body.track_id,
         idempotency_key=key,

@@ -9,11 +9,13 @@ from api.v3.fields import (
     REFUSED,
     Admission,
     Guidance,
+    Height,
     OptionalSeed,
     OptionalText,
     OptionalTrackId,
     OptionalWebhook,
     Picture,
+    Priority,
     Safety,
     Samples,
     Side,
@@ -41,9 +43,10 @@ class DrawBody(BaseModel):
     prompt: Text
     negative_prompt: OptionalText = None
     width: Side = 512
-    height: Side = 512
+    # Defaults, too, are held against the tenant's limits.
+    height: Height = Field(default=512, validate_default=True)
     samples: Samples = 1
-    num_inference_steps: Steps = 21
+    num_inference_steps: Steps = Field(default=21, validate_default=True)
     safety_checker: Safety = False
     enhance_prompt: YesNo = True
     guidance_scale: Guidance = 7.5
@@ -51,6 +54,7 @@ class DrawBody(BaseModel):
     seed: OptionalSeed = None
     webhook: OptionalWebhook = None
     track_id: OptionalTrackId = None
+    priority: Priority = 0
 
     @property
     def strength_used(self) -> float:

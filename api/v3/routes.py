@@ -1,12 +1,13 @@
 """The five routes of v3."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from structlog.contextvars import bind_contextvars
 
 from api.answer import json_answer, note_outcome
-from api.auth import sent_key
+from api.auth import Caller, sent_key
 from api.carriers import Fields, read_fields
 from api.services import Services
 from api.submit import submit
@@ -47,11 +48,11 @@ async def text2img(request: Request) -> Response:
 async def fetch(request: Request, job_id: str) -> Response:
     """Read how a job stands; extra fields, such as the whole first request, are ignored."""
     services: Services = request.app.state.services
-    tenant_id, _ = await _enter(request, services)
+    caller, _ = await _enter(request, services)
     number = _number(job_id)
     if number is not None:
-        async with services.database.direct() as connection:
-            view = await read_job(connection, tenant_id=tenant_id, job_id=number)
+        async with services.database.direct(caller.tenant_id) as connection:
+            view = await read_job(connection, tenant_id=caller.tenant_id, job_id=number)
         if view is not None:
             bind_contextvars(job_id=number)
             return _tell(request, await present(services, view))
@@ -60,10 +61,11 @@ async def fetch(request: Request, job_id: str) -> Response:
 
 @router.post("/system_load", **described("system_load"))
 async def system_load(request: Request) -> Response:
-    """Tell how many jobs wait, and how many seconds until a new one would start."""
+    """Tell how many of the caller's jobs wait, and the seconds until a new one would start."""
     services: Services = request.app.state.services
-    await _enter(request, services)
-    loads = [await services.estimates.waiting(queue) for queue in services.catalogue.queues]
+    caller, _ = await _enter(request, services)
+    queues = services.catalogue.queues
+    loads = [await services.estimates.waiting(caller.tenant_id, queue) for queue in queues]
     body = {
         "queue_num": sum(waiting for waiting, _ in loads),
         # Whichever model is asked for, the wait is not longer.
@@ -75,30 +77,35 @@ async def system_load(request: Request) -> Response:
 
 async def _draw(request: Request, kind: type[DrawBody]) -> Response:
     services: Services = request.app.state.services
-    tenant_id, fields = await _enter(request, services)
-    model = _model(services, kind)
+    caller, fields = await _enter(request, services)
+    standing = await services.rates.admit(caller)
+    model = _model(services, caller, kind)
     limit = services.settings.outbound.image_max_bytes
-    body = read_body(kind, fields, Admission(services.guard, limit, model))
+    body = read_body(kind, fields, Admission(services.guard, limit, model, caller.limits))
     key = idempotency_key(request)
     digest = None if key is None else digest_of(kind.endpoint, fields)
     order = to_order(body, model, key, digest)
-    view = await submit(services, tenant_id, order, hanging_up(request))
-    return _tell(request, await present(services, view))
+    view = await submit(services, caller, order, hanging_up(request))
+    headers = None if standing is None else standing.headers
+    return _tell(request, await present(services, view), headers)
 
 
-async def _enter(request: Request, services: Services) -> tuple[int, Fields]:
+async def _enter(request: Request, services: Services) -> tuple[Caller, Fields]:
     fields = await read_fields(request, services.settings.gateway.max_body_bytes)
-    tenant_id = await services.keys.find_tenant(sent_key(request, fields))
-    bind_contextvars(tenant_id=tenant_id)
-    return tenant_id, fields
+    caller = await services.keys.find_caller(sent_key(request, fields))
+    bind_contextvars(tenant_id=caller.tenant_id)
+    return caller, fields
 
 
-def _model(services: Services, kind: type[DrawBody]) -> ModelEntry:
-    model = services.catalogue.default_for(kind.endpoint)
+def _model(services: Services, caller: Caller, kind: type[DrawBody]) -> ModelEntry:
+    allowed = caller.limits.models
+    model = services.catalogue.default_for(kind.endpoint, allowed)
     if model is None:
-        served = [entry.name for entry in services.catalogue.entries]
+        entries = services.catalogue.entries
+        served = [entry.name for entry in entries if allowed is None or entry.name in allowed]
+        where = "here" if allowed is None else "on your plan"
         raise UnsupportedRequestError(
-            f"No model here serves {kind.endpoint}; there are: {', '.join(served)}."
+            f"No model {where} serves {kind.endpoint}; there are: {', '.join(served) or 'none'}."
         )
     return model
 
@@ -111,6 +118,8 @@ def _number(text: str) -> int | None:
     return number if number <= LARGEST_ID else None
 
 
-def _tell(request: Request, body: dict[str, object]) -> Response:
+def _tell(
+    request: Request, body: dict[str, object], headers: Mapping[str, str] | None = None
+) -> Response:
     note_outcome(request, str(body["status"]))
-    return json_answer(body)
+    return json_answer(body, headers=headers)

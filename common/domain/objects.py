@@ -16,18 +16,23 @@ _INPUT: Final = f"{_NUMBER}/inputs/{_PREFIX}-[a-z_]+"
 _OURS: Final = (re.compile(_RESULT), re.compile(_INPUT))
 
 
+def tenant_prefix(tenant_id: int) -> str:
+    """Give what the names of all objects of a tenant begin with, and of nobody else's."""
+    return f"{tenant_id}/"
+
+
 def result_key(tenant_id: int, file_prefix: UUID, attempt: int, index: int) -> str:
     """Name image `index` of one attempt.
 
     The attempt is part of the name: two attempts of one job never write the same object, so
     a repeated upload is harmless and a worker given up for dead cannot spoil its successor's.
     """
-    return f"{tenant_id}/generations/{file_prefix}-{attempt}-{index}.png"
+    return f"{tenant_prefix(tenant_id)}generations/{file_prefix}-{attempt}-{index}.png"
 
 
 def input_key(tenant_id: int, file_prefix: UUID, field: str) -> str:
     """Name a picture the caller sent in the request itself; `field` is `init_image` or the like."""
-    return f"{tenant_id}/inputs/{file_prefix}-{field}"
+    return f"{tenant_prefix(tenant_id)}inputs/{file_prefix}-{field}"
 
 
 def file_prefix_of(key: str) -> UUID | None:

@@ -18,7 +18,8 @@ class InputImage:
 
     def to_json(self) -> dict[str, str]:
         """Give the form stored with the job."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        stored = {"url": self.url, "object_key": self.object_key}
+        return {name: value for name, value in stored.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class JobResult:
 class NewJob:
     """A job about to be recorded.
 
+    `priority` is its place among its tenant's own jobs: the higher is taken first.
     `request_digest` is the SHA-256 of the body as it came, so that a repeated
     `idempotency_key` can be told from one used for something else.
     """
@@ -64,6 +66,7 @@ class NewJob:
     inputs: dict[str, InputImage]
     base64: bool
     max_attempts: int
+    priority: int = 0
     webhook_url: str | None = None
     track_id: str | float | None = None
     idempotency_key: str | None = None
@@ -92,6 +95,7 @@ class JobRecord:
     started_at: datetime | None
     finished_at: datetime | None
     objects_deleted_at: datetime | None = None  # its pictures are gone
+    priority: int = 0  # among its tenant's own jobs; the higher is taken first
 
     @property
     def claim(self) -> Claim:

@@ -37,6 +37,7 @@ class Delivery(Table):
         CheckConstraint(
             "(state = 'sending') = (lease_expires_at IS NOT NULL)", name="lease_while_sending"
         ),
+        Index(None, "tenant_id"),  # deleting a tenant
         Index("uq_deliveries_job_id_event", "job_id", "event", unique=True),
         Index("ix_deliveries_due", "available_at", postgresql_where=text("state = 'pending'")),
         Index(

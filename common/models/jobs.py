@@ -92,6 +92,8 @@ class Job(Table):
             text("finished_at DESC"),
             postgresql_where=text("state = 'succeeded'"),
         ),
+        # Deleting a tenant, which looks for its jobs twice: we in batches, Postgres to the end.
+        Index(None, "tenant_id"),
         # Object keys carry the prefix, and callers waiting without Redis ask by it.
         Index("uq_jobs_file_prefix", "file_prefix", unique=True),
         Index(

@@ -198,8 +198,10 @@ def _ready(queue: CTE, tenants: CTE, size: ColumnElement[int]) -> CTE:
         "partition_by": tenants.c.tenant_id,
         "order_by": (best.c.priority.desc(), best.c.id),
     }
-    after = tenants.c.virtual_time + func.sum(best.c.cost).over(**in_turn) / tenants.c.weight
-    tag = after - best.c.cost / tenants.c.weight
+    # Nothing is before the first, exactly: its tag, and so the queue's own virtual time, must not
+    # differ from its tenant's by a rounding. Else a newcomer stands behind a whole round of equals.
+    before = func.sum(best.c.cost).over(**in_turn) - best.c.cost
+    tag = tenants.c.virtual_time + before / tenants.c.weight
     has_room = func.row_number().over(**in_turn) <= tenants.c.room
     is_in_turn = tag <= queue.c.least + best.c.cost / tenants.c.weight
     return (
@@ -242,10 +244,18 @@ def _due(ready: CTE, size: ColumnElement[int]) -> Subquery:
 
 
 def _taken(due: Subquery) -> CTE:
-    # No other claimer can be at these: their tenants are locked. An owner who cancels may be.
+    # No other claimer can be at these, for their tenants are locked. Whoever else is holds the job
+    # and may wait for its tenant, as one who just gives it back: so it is not waited for.
+    locked = (
+        select(Job.id)
+        .join(due, due.c.id == Job.id)
+        .where(is_one_of(Job.state, sources(JobState.RUNNING)))
+        .with_for_update(skip_locked=True, key_share=True, of=Job)
+        .cte("locked")
+    )
     return (
         update(Job)
-        .where(Job.id == due.c.id, is_one_of(Job.state, sources(JobState.RUNNING)))
+        .where(Job.id == locked.c.id)
         .values(
             state=JobState.RUNNING,
             attempt=Job.attempt + 1,

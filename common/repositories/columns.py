@@ -33,6 +33,7 @@ JOB_COLUMNS: tuple[Any, ...] = (
     Job.started_at,
     Job.finished_at,
     Job.objects_deleted_at,
+    Job.priority,
 )
 
 

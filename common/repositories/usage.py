@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Date,
+    FromClause,
     Select,
     bindparam,
     cast,
@@ -22,11 +23,13 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    true,
     type_coerce,
     union_all,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import NULLTYPE
 
 from common.direct import Executor
@@ -79,9 +82,35 @@ async def month_credits(connection: Executor, tenant_id: int) -> Decimal:
 # The statements, put together once: that takes longer than running them.
 
 _AMOUNTS: Final = ("jobs", "images", "megapixel_steps", "gpu_milliseconds")
-_DAY: Final = cast(func.timezone("UTC", UsageEntry.created_at), Date)
 _MONTH_BEGINS: Final = func.date_trunc("month", func.now(), "UTC")
 _OF_TENANT: Final = bindparam("of_tenant", type_=BigInteger())
+
+
+def _spelled(number: int) -> ColumnElement[int]:
+    return literal_column(str(int(number)), BigInteger())  # bound, the planner guesses
+
+
+def _entry(marked: ColumnElement[int] | InstrumentedAttribute[int]) -> FromClause:
+    """Look a marked entry up in the ledger.
+
+    One by one, which the limit forces: the ledger grows for ever, and a planner that thinks the
+    marks many would read through it.
+    """
+    return (
+        select(
+            UsageEntry.tenant_id,
+            cast(func.timezone("UTC", UsageEntry.created_at), Date).label("day"),
+            UsageEntry.model,
+            literal(1, BigInteger()).label("jobs"),
+            UsageEntry.images,
+            UsageEntry.megapixel_steps,
+            UsageEntry.gpu_milliseconds,
+            UsageEntry.created_at,
+        )
+        .where(UsageEntry.job_id == marked)
+        .limit(_spelled(1))
+        .lateral("entry")
+    )
 
 
 @cache
@@ -90,7 +119,7 @@ def _folding(limit: int) -> Select[Any]:
     first = (
         select(UnfoldedUsage.job_id)
         .order_by(UnfoldedUsage.job_id)
-        .limit(literal_column(str(int(limit)), BigInteger()))  # bound, the planner guesses
+        .limit(_spelled(limit))
         .with_for_update(skip_locked=True)
         .cte("first")
     )
@@ -100,21 +129,17 @@ def _folding(limit: int) -> Select[Any]:
         .returning(UnfoldedUsage.job_id)
         .cte("taken")
     )
-    key = (UsageEntry.tenant_id, _DAY, UsageEntry.model)
+    entry = _entry(taken.c.job_id)
+    key = (entry.c.tenant_id, entry.c.day, entry.c.model)
     summed = (
-        select(
-            *key,
-            func.count(),
-            func.sum(UsageEntry.images),
-            func.sum(UsageEntry.megapixel_steps),
-            func.sum(UsageEntry.gpu_milliseconds),
-        )
-        .join_from(taken, UsageEntry, UsageEntry.job_id == taken.c.job_id)
+        select(*key, *(func.sum(entry.c[name]) for name in _AMOUNTS))
+        .join_from(taken, entry, true())
         .group_by(*key)
         .order_by(*key)  # so that two who add to the same totals wait, and do not deadlock
     )
-    columns = ["tenant_id", "day", "model", *_AMOUNTS]
-    adding = postgresql.insert(DailyUsage).from_select(columns, summed)
+    adding = postgresql.insert(DailyUsage).from_select(
+        ["tenant_id", "day", "model", *_AMOUNTS], summed
+    )
     added = adding.on_conflict_do_update(
         index_elements=[DailyUsage.tenant_id, DailyUsage.day, DailyUsage.model],
         set_={name: DailyUsage.__table__.c[name] + adding.excluded[name] for name in _AMOUNTS},
@@ -124,26 +149,17 @@ def _folding(limit: int) -> Select[Any]:
 
 @cache
 def _reading(*, one: bool) -> Select[Any]:
-    between = bindparam("since", type_=Date()), bindparam("until", type_=Date())
-    folded = select(
-        DailyUsage.tenant_id,
-        DailyUsage.day.label("day"),
-        DailyUsage.model,
-        *(DailyUsage.__table__.c[name] for name in _AMOUNTS),
-    ).where(DailyUsage.day.between(*between))
+    period = bindparam("since", type_=Date()), bindparam("until", type_=Date())
+    entry = _entry(UnfoldedUsage.job_id)
     unfolded = (
-        select(
-            UsageEntry.tenant_id,
-            _DAY,
-            UsageEntry.model,
-            literal(1, BigInteger()),
-            UsageEntry.images,
-            UsageEntry.megapixel_steps,
-            UsageEntry.gpu_milliseconds,
-        )
-        .join_from(UnfoldedUsage, UsageEntry, UsageEntry.job_id == UnfoldedUsage.job_id)
-        .where(_DAY.between(*between))
+        select(entry.c.tenant_id, entry.c.day, entry.c.model, *(entry.c[n] for n in _AMOUNTS))
+        .join_from(UnfoldedUsage, entry, true())
+        .where(entry.c.day.between(*period))
     )
+    columns = DailyUsage.__table__.c
+    folded = select(
+        columns.tenant_id, columns.day, columns.model, *(columns[name] for name in _AMOUNTS)
+    ).where(columns.day.between(*period))
     if one:
         folded = folded.where(DailyUsage.tenant_id == _OF_TENANT)
         unfolded = unfolded.where(UnfoldedUsage.tenant_id == _OF_TENANT)
@@ -171,10 +187,11 @@ _FOLDED_THIS_MONTH: Final = select(func.sum(DailyUsage.megapixel_steps)).where(
     DailyUsage.tenant_id == _OF_TENANT,
     DailyUsage.day >= cast(func.timezone("UTC", _MONTH_BEGINS), Date),
 )
+_MARKED: Final = _entry(UnfoldedUsage.job_id)
 _UNFOLDED_THIS_MONTH: Final = (
-    select(func.sum(UsageEntry.megapixel_steps))
-    .join_from(UnfoldedUsage, UsageEntry, UsageEntry.job_id == UnfoldedUsage.job_id)
-    .where(UnfoldedUsage.tenant_id == _OF_TENANT, UsageEntry.created_at >= _MONTH_BEGINS)
+    select(func.sum(_MARKED.c.megapixel_steps))
+    .join_from(UnfoldedUsage, _MARKED, true())
+    .where(UnfoldedUsage.tenant_id == _OF_TENANT, _MARKED.c.created_at >= _MONTH_BEGINS)
 )
 # Without a type: the driver gives a Decimal, and on a direct connection SQLAlchemy's reader of
 # numbers does not know what it is given.

@@ -28,6 +28,8 @@ FROM (SELECT tenant_id, sum(running) AS running FROM tenant_queues GROUP BY tena
 WHERE counted.tenant_id = tenant_shares.tenant_id
 """
 UNFOLDED = "INSERT INTO unfolded_usage SELECT job_id, tenant_id FROM usage_entries"
+# Whose rows a deleted tenant's are looked for in.
+OF_TENANTS = ("jobs", "deliveries")
 CHANGED_ALL_THE_TIME = {
     "fillfactor": "50",
     "autovacuum_vacuum_scale_factor": "0",
@@ -48,12 +50,16 @@ def upgrade() -> None:
     _make_operators()
     op.add_column("api_keys", moment("last_used_at"))
     _index_jobs(["tenant_id", "queue"], ["tenant_id", "queue", "cost"])
+    for table in OF_TENANTS:
+        op.create_index(op.f(f"ix_{table}_tenant_id"), table, ["tenant_id"])
     for statement in (SHARES, QUEUES, RUNNING, UNFOLDED):
         op.execute(statement)
 
 
 def downgrade() -> None:
     """Go back down; a table's indexes go with it."""
+    for table in OF_TENANTS:
+        op.drop_index(op.f(f"ix_{table}_tenant_id"), table)
     _index_jobs(["queue"], [])
     op.drop_column("api_keys", "last_used_at")
     for table in (

@@ -13,7 +13,7 @@ import httpx2
 
 from common.database import Database
 from common.operations.api_keys import issue_key
-from common.operations.tenants import create_tenant
+from common.operations.tenants import create_tenant, set_tenant_limits
 from common.settings import Settings
 from common.settings.section import export
 from deploy.local.child import Child
@@ -28,6 +28,17 @@ from deploy.operators.running import operator
 
 SMALL = 64
 PICTURES = Path(__file__).parent
+# One of every kind, each wider than any load here: what they cost is part of what is measured.
+LIMITS: dict[str, Any] = {
+    "requests_per_minute": 10_000_000,
+    "max_queued": 100_000,
+    "max_running": 10_000,
+    "max_running_per_queue": 10_000,
+    "max_pixels": 1024 * 1024,
+    "max_inference_steps": 51,
+    "models": ["standin-inpainting", "standin"],
+    "monthly_credits": 1e9,
+}
 
 
 @dataclass
@@ -113,6 +124,7 @@ async def open_rig(home: Path) -> AsyncIterator[Rig]:
         database = Database(settings.database, application="infill-bench")
         tenant = await create_tenant(database, operator(), "bench")
         pepper = settings.gateway.required_pepper()
+        await set_tenant_limits(database, operator(), "bench", LIMITS)
         issued = await issue_key(database, operator(), "bench", "bench", pepper=pepper)
         try:
             yield Rig(supervisor, settings, database, beside, tenant.id, issued.key)

@@ -9,6 +9,7 @@ import boto3
 from botocore.config import Config
 
 from common.settings import Settings
+from tests.chaos.accounts import Accounts, read_accounts
 from tests.chaos.journal import Entry
 from tests.chaos.world import World
 
@@ -30,7 +31,7 @@ class Books:
     """Everything there is to judge by."""
 
     jobs: dict[int, Row]
-    usage: list[int]
+    accounts: Accounts
     deliveries: list[Row]
     objects: set[str]
     entries: list[Entry] = field(repr=False)
@@ -55,11 +56,10 @@ async def unsettled(world: World) -> int:
 
 async def read_books(world: World) -> Books:
     jobs = [_job(dict(row)) for row in await world.ask(JOBS)]
-    usage = await world.ask("SELECT job_id FROM usage_entries")
     deliveries = await world.ask("SELECT id::text, job_id, event, state FROM deliveries")
     return Books(
         jobs={job["id"]: job for job in jobs},
-        usage=[row[0] for row in usage],
+        accounts=await read_accounts(world.ask),
         deliveries=[dict(row) for row in deliveries],
         objects=await asyncio.to_thread(list_bucket),
         entries=world.journal.entries(),

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from tests.chaos.accounts import differences
 from tests.chaos.books import FINAL, Books, Row, named_by
 from tests.chaos.claims import lost_to_poison, read_claims, unexplained
 from tests.chaos.clients import Told
@@ -25,7 +26,8 @@ def judge(
     return [
         *_acceptance(books, by_token, told),
         *_endings(books, by_token),
-        *_charges(books),
+        *_results(books),
+        *differences(books.accounts),
         *_objects(books),
         *_webhooks(books, calls),
         *_commits(books),
@@ -63,16 +65,10 @@ def _endings(books: Books, orders: dict[str, Order]) -> Iterator[str]:
             yield f"job {job['id']} failed of {job['error_code']} in attempt {job['attempt']}"
 
 
-def _charges(books: Books) -> Iterator[str]:
-    """A result, a charge: one each, or neither."""
-    charged = Counter(books.usage)
+def _results(books: Books) -> Iterator[str]:
     for job in books.jobs.values():
-        succeeded = job["state"] == "succeeded"
-        if succeeded != bool(job["result"]):
+        if (job["state"] == "succeeded") != bool(job["result"]):
             yield f"job {job['id']} is {job['state']}, with result: {bool(job['result'])}"
-        if charged.pop(job["id"], 0) != succeeded:
-            yield f"job {job['id']} is {job['state']} and not charged accordingly"
-    yield from (f"a charge for job {job_id}, which is unknown" for job_id in charged)
 
 
 def _objects(books: Books) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from common.clock import monotonic
 from common.domain.errors import ConfigurationError
 from deploy.local.readiness import until_ready
+from tests.chaos.accounts import differences, read_accounts
 from tests.chaos.books import list_bucket, read_books, unsettled
 from tests.chaos.clients import Clients
 from tests.chaos.faults import NotInjectedError, inject
@@ -65,16 +66,21 @@ async def _suffer(world: World, clients: Clients, say: Say) -> list[str]:
 
 
 async def _settle(world: World) -> list[str]:
-    """Wait until everything has ended; then make every object old, and wait for the sweep."""
+    """Wait until everything has ended and was swept; then make every object old, and wait again."""
 
     async def quiet() -> bool:
         return await unsettled(world) == 0
+
+    async def accounted() -> bool:
+        accounts = await read_accounts(world.ask)
+        return not accounts.marks and not differences(accounts)
 
     async def swept() -> bool:
         books = await read_books(world)
         return not await asyncio.to_thread(list_bucket) - books.named
 
     unquiet = await _within(quiet, "jobs or deliveries have not ended", SETTLE_SECONDS)
+    unquiet += await _within(accounted, "the sweeper has not settled the accounts", SWEPT_SECONDS)
     unswept: list[str] = []
     for _ in range(AGEINGS):  # again for what a worker given up for dead stored meanwhile
         await _age_objects(world)

@@ -157,6 +157,14 @@ async def test_a_bucket_is_walked_page_by_page(
     storage.close()
 
 
+async def test_what_does_not_begin_with_the_prefix_is_passed_over(storage: Storage) -> None:
+    for key in ("1/a", "1/b/c", "10/a", "11", "x/1/a"):
+        await storage.put(key, PIXELS)
+    for after, keys in ((None, ["1/a", "1/b/c"]), ("1/a", ["1/b/c"]), ("1/b/c", [])):
+        page = await storage.list_page(after, prefix="1/")
+        assert [found.key for found in page.objects] == keys
+
+
 def two_at_a_time(params: dict[str, Any], **_: Any) -> None:
     params["MaxKeys"] = 2
 

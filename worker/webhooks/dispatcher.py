@@ -10,9 +10,9 @@ from structlog.contextvars import bound_contextvars
 
 from common.broker.doorbell import Doorbell
 from common.database import Database
+from common.presence import Presence
 from common.repositories.deliveries import DueDelivery, claim_deliveries
 from common.settings import WebhookSettings
-from worker.presence import Presence
 from worker.rest import rest
 from worker.webhooks.recorder import Recorder
 from worker.webhooks.sender import Sender

@@ -1,5 +1,6 @@
 """Gateways for tests: the real application over real stores, and what workers do to its jobs."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from api.app import create_app
 from api.services import Services
 from common.broker.completion import announce_ended
+from common.clock import monotonic
 from common.domain.job import Claim
 from common.domain.objects import result_key
 from common.domain.record import JobRecord, JobResult
@@ -76,7 +78,7 @@ class Gateway:
 
     async def claim(self, queue: str = QUEUE) -> JobRecord:
         """Take a job as a worker does."""
-        async with self.services.database.transaction() as connection:
+        async with self.services.operators.transaction() as connection:
             taken = await claim_jobs(
                 connection, queues=[queue], worker="w", lease_seconds=60, limit=1
             )
@@ -92,13 +94,13 @@ class Gateway:
         for key in keys:
             await self.services.storage.put(key, PIXELS)
         result = JobResult(keys, (False,) * len(keys), seconds, {"claimed": 1.0})
-        async with self.services.database.transaction() as connection:
+        async with self.services.operators.transaction() as connection:
             ended = await succeed(connection, job.claim, result)
         await self._announce(ended)
 
     async def give_up(self, claim: Claim, message: str) -> None:
         """End a job as a worker does that cannot draw it."""
-        async with self.services.database.transaction() as connection:
+        async with self.services.operators.transaction() as connection:
             ended = await fail(connection, claim, code="fetch_rejected", message=message)
         await self._announce(ended)
 
@@ -108,13 +110,31 @@ class Gateway:
 
     async def count_jobs(self) -> int:
         """Count all jobs."""
-        async with self.services.database.statement() as connection:
+        async with self.services.operators.statement() as connection:
             result = await connection.exec_driver_sql("SELECT count(*) FROM jobs")
             return int(result.scalar_one())
 
+    async def run(self, sql: str, *values: object) -> None:
+        """Change rows by hand."""
+        async with self.services.operators.statement() as connection:
+            await connection.exec_driver_sql(sql, values)
+
+    async def set_limits(self, **limits: object) -> None:
+        """Agree limits with the tenant; the gateway hears of them at the next look-up."""
+        spelled = json.dumps(limits)
+        await self.run("UPDATE tenants SET limits = CAST($1::text AS jsonb)", spelled)
+        self.age_keys()
+
+    def age_keys(self) -> None:
+        """Let the time pass for which looked-up keys are trusted."""
+        keys = self.services.keys
+        for kept in (keys._callers, keys._unknown):
+            for fingerprint, (_, found) in list(kept.items()):
+                kept[fingerprint] = (monotonic() - 1, found)  # type: ignore[assignment] # as it was
+
     async def read_column(self, column: str, job_id: int) -> Any:
         """Read one column of a job's row."""
-        async with self.services.database.statement() as connection:
+        async with self.services.operators.statement() as connection:
             result = await connection.exec_driver_sql(
                 f"SELECT {column} FROM jobs WHERE id = $1",  # noqa: S608 - a name from a test
                 (job_id,),

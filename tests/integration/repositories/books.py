@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import insert, inspect, select, update
+from sqlalchemy import insert, inspect, select, text, update
 
 from common.database import Database
 from common.domain.delivery import DeliveryClaim, DeliveryState
@@ -153,6 +153,15 @@ class Books:
         statement = select(table.__table__).order_by(*inspect(table).primary_key)
         async with self.database.statement() as connection:
             return [dict(row) for row in (await connection.execute(statement)).mappings()]
+
+    async def somebody_waits(self) -> bool:
+        """Tell whether a statement is held up by somebody else's lock, which the server knows."""
+        query = text(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        async with self.database.statement() as connection:
+            return bool((await connection.execute(query)).scalar())
 
     async def everything(self) -> list[list[Row]]:
         """Give all rows a transition could touch, to compare before and after."""

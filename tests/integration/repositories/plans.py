@@ -1,7 +1,9 @@
 """How Postgres would run a statement of ours, once there are rows enough to matter."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import asyncpg
 from sqlalchemy import event, text
@@ -10,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.database import Database
 from tests.integration.repositories.books import REQUEST, Books
 
+FUNCTION = re.compile(r"infill_(?!virtual_time)\w+")
 Call = Callable[[AsyncConnection], Awaitable[object]]
 
 FILL = """
@@ -55,7 +58,8 @@ async def plans(database: Database, url: str, call: Call) -> list[str]:
     values = f"({', '.join(map(literal, parameters))})" if parameters else ""
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(f"PREPARE ours AS {statement}")
+        types, statement = await within(connection, statement)
+        await connection.execute(f"PREPARE ours{types} AS {statement}")
         found = []
         for mode in ("force_custom_plan", "force_generic_plan"):
             await connection.execute(f"SET plan_cache_mode = {mode}")
@@ -64,6 +68,18 @@ async def plans(database: Database, url: str, call: Call) -> list[str]:
         return found
     finally:
         await connection.close()
+
+
+async def within(connection: "asyncpg.Connection[Any]", statement: str) -> tuple[str, str]:
+    """Give what a function of ours runs, where one is called, with the types of its parameters."""
+    called = FUNCTION.search(statement)
+    if called is None:
+        return "", statement
+    row = await connection.fetchrow(
+        "SELECT oidvectortypes(proargtypes), prosrc FROM pg_proc WHERE proname = $1", called[0]
+    )
+    assert row is not None
+    return f"({row[0]})", row[1]
 
 
 async def spelled(database: Database, call: Call) -> tuple[str, Sequence[object]]:
@@ -94,4 +110,6 @@ def literal(value: object) -> str:
         return "'{" + ", ".join(map(str, value)) + "}'"
     if value is None:
         return "NULL"
+    if isinstance(value, bytes):
+        return f"'\\x{value.hex()}'"
     return str(value) if isinstance(value, int | float) else f"'{value}'"

@@ -7,9 +7,11 @@ import pytest
 
 from common.domain.job import Claim
 from common.repositories.claims import claim_jobs
+from common.repositories.contention import read_contenders, read_running, read_totals
 from common.repositories.deliveries import claim_deliveries
 from common.repositories.leases import renew_claims
 from common.repositories.outcomes import fail_abandoned, fail_overdue
+from common.repositories.own_places import read_own_place
 from common.repositories.readings import find_ended, read_job
 from common.repositories.retention import (
     choose_old_pictures,
@@ -25,7 +27,6 @@ from common.repositories.sweeping import (
     requeue_expired,
     requeue_expired_deliveries,
 )
-from common.repositories.workers import measure_load
 from tests.integration.repositories.books import Books
 from tests.integration.repositories.plans import Call, fill, plans
 
@@ -57,9 +58,18 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
             id="overdue",
         ),
         pytest.param(
-            lambda c: measure_load(c, "queue-0", silent_seconds=60.0),
+            lambda c: read_totals(c, "queue-0", silent_seconds=60.0),
             "ix_jobs_succeeded",
-            id="measure_load",
+            id="read_totals",
+        ),
+        pytest.param(
+            lambda c: read_contenders(c, "queue-0"), "ix_jobs_queued", id="read_contenders"
+        ),
+        pytest.param(lambda c: read_running(c, "queue-0"), "ix_jobs_lease", id="read_running"),
+        pytest.param(
+            lambda c: read_own_place(c, tenant_id=1, queue="queue-0"),
+            "ix_jobs_queued",
+            id="read_own_place",
         ),
         pytest.param(
             lambda c: find_ended(c, [uuid4(), uuid4()]), "uq_jobs_file_prefix", id="find_ended"

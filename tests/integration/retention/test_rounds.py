@@ -148,7 +148,8 @@ async def test_rows_do_not_wait_for_the_store(shelf: Shelf, bucket: StorageSetti
         assert await shelf.job_ids() == [with_pictures.job_id, with_pictures.job_id + 2]
         assert await shelf.books.rows(Delivery) == []
         assert shelf.keys == {with_pictures.drawn()}
-        retention._storage = retention._walk._storage = shelf.storage  # the store is back
+        for part in (retention, retention._walk, retention._walk._ownership):
+            part._storage = shelf.storage  # the store is back
         await shelf.go_round(retention)
     assert shelf.keys == {MARKER_KEY}
     assert await shelf.job_ids() == [with_pictures.job_id + 2]

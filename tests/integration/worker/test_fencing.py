@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from common.clock import utc_now
 from common.repositories.outcomes import cancel
+from common.repositories.recounting import wake_ready
 from common.repositories.sweeping import requeue_expired
 from tests.integration.worker.studio import Answer
 from tests.integration.worker.workshop import Workshop
@@ -23,6 +24,7 @@ async def taken_back(workshop: Workshop, job_id: int) -> None:
     await workshop.age_lease(job_id)
     async with workshop.database.statement() as connection:
         assert await requeue_expired(connection, limit=10) == 1
+        await wake_ready(connection)
 
 
 async def taken_over(workshop: Workshop, job_id: int) -> None:

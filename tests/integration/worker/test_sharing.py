@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from common.domain.generation import Endpoint
+from common.settings import WorkerSettings
 from tests.integration.worker.workshop import Workshop
 
 
@@ -17,11 +18,28 @@ from tests.integration.worker.workshop import Workshop
     ],
 )
 async def test_queues_take_turns(workshop: Workshop, rung: str, expected: list[str]) -> None:
+    workshop = workshop.having(places=WorkerSettings(concurrency=1))
     for queue in ("one",) * 4 + ("two",) * 2:
         await workshop.queued(inputs={}, asked={"model": queue, "endpoint": Endpoint.TEXT2IMG})
     async with workshop.worker() as worker:
         assert await worker.runner.look(rung) == 6
     assert [order.model for order in workshop.studio.orders] == expected
+
+
+async def test_a_look_claims_as_many_as_there_are_places(workshop: Workshop) -> None:
+    holds = [workshop.studio.hold_next() for _ in range(4)]
+    for _ in holds:
+        await workshop.drawing()
+    async with workshop.worker() as worker:
+        looking = asyncio.create_task(worker.runner.look("one"))
+        await workshop.studio.order()
+        assert (worker.heartbeat.held, worker.runner.free_places) == (3, 0)
+        assert len(await workshop.in_state("queued")) == 1
+        for number, hold in enumerate(holds, start=1):
+            await workshop.studio.order(number)
+            hold.set()
+        assert await looking == 4
+        assert worker.runner.free_places == 3
 
 
 async def test_who_leaves_claims_nothing(workshop: Workshop) -> None:

@@ -55,6 +55,8 @@ def test_the_first_to_list_an_endpoint_is_its_default(tmp_path: Path) -> None:
     painter, writer = catalogue.entries
     assert catalogue.default_for(Endpoint.IMG2IMG) is painter
     assert catalogue.default_for(Endpoint.TEXT2IMG) is writer
+    assert catalogue.default_for(Endpoint.INPAINT, {"writer"}) is None
+    assert catalogue.default_for(Endpoint.IMG2IMG, {"writer", "gone"}) is writer
     assert catalogue.get("writer") is writer
     assert catalogue.get("nobody") is None
 

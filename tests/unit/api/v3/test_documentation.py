@@ -9,12 +9,12 @@ from api.v3.fields import Admission
 from api.v3.requests import read_body
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.unit.api.v3.test_requests import model
+from tests.unit.api.v3.test_requests import UNLIMITED, model
 
 
 @pytest.mark.parametrize("name", BODIES)
 def test_the_example_requests_are_right(name: str) -> None:
-    admission = Admission(Guard(OutboundSettings()), 100, model())
+    admission = Admission(Guard(OutboundSettings()), 100, model(), UNLIMITED)
     assert read_body(BODIES[name], REQUESTS[name], admission).width == 512
     assert set(REQUESTS[name]) - {"key"} <= {
         field.alias or key for key, field in BODIES[name].model_fields.items()
@@ -47,6 +47,8 @@ def test_the_schema_tells_the_limits() -> None:
     }
     assert kept["width"] == {"minimum": 64, "maximum": 1024, "multipleOf": 8}
     assert kept["samples"] == {"minimum": 1, "maximum": 4}
+    assert kept["height"] == kept["width"]
+    assert kept["priority"] == {"minimum": -100, "maximum": 100}
     assert kept["num_inference_steps"] == {"minimum": 1, "maximum": 51}
     assert kept["guidance_scale"] == {"minimum": 1, "maximum": 20}
     assert kept["strength"] == {"exclusiveMinimum": 0, "maximum": 1}
@@ -61,3 +63,9 @@ def test_the_schema_tells_the_limits() -> None:
 def test_answers_of_every_kind_are_shown(name: str) -> None:
     statuses = {answer["status"] for answer in ANSWERS[name].values()}
     assert statuses == {"success", "processing", "failed", "error"}
+
+
+def test_headers_of_limits_are_told_where_jobs_are_made() -> None:
+    for name in REQUESTS:
+        headers = described(name)["responses"][200]["headers"]
+        assert ("RateLimit" in headers) == (name in BODIES)

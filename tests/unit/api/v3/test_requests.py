@@ -14,6 +14,7 @@ from api.v3.requests import (
 )
 from common.catalogue import ModelEntry
 from common.domain.generation import Endpoint
+from common.domain.limits import Limits
 from common.outbound import Guard
 from common.settings import OutboundSettings
 
@@ -21,6 +22,7 @@ URL = "https://example.com/a.png"
 PIXELS = b"\x89PNG pixels"
 SENT = base64.b64encode(PIXELS).decode()
 GOOD: dict[str, Any] = {"prompt": "a cat", "init_image": URL, "mask_image": URL}
+UNLIMITED = Limits()
 
 SIDE = "a multiple of 8 from 64 to 1024"
 TEXT = "text of 1 to 2000 characters, none of them NUL"
@@ -42,15 +44,21 @@ def model(*, safety_checker: bool = False) -> ModelEntry:
 
 
 def read(
-    fields: dict[str, Any], kind: type[DrawBody] = InpaintBody, *, safety_checker: bool = False
+    fields: dict[str, Any],
+    kind: type[DrawBody] = InpaintBody,
+    *,
+    safety_checker: bool = False,
+    limits: Limits = UNLIMITED,
 ) -> DrawBody:
-    admission = Admission(Guard(OutboundSettings()), 100, model(safety_checker=safety_checker))
-    return read_body(kind, fields, admission)
+    entry = model(safety_checker=safety_checker)
+    return read_body(kind, fields, Admission(Guard(OutboundSettings()), 100, entry, limits))
 
 
-def errors(fields: dict[str, Any], kind: type[DrawBody] = InpaintBody) -> Any:
+def errors(
+    fields: dict[str, Any], kind: type[DrawBody] = InpaintBody, *, limits: Limits = UNLIMITED
+) -> Any:
     with pytest.raises(InvalidFieldsError) as caught:
-        read(fields, kind)
+        read(fields, kind, limits=limits)
     body = caught.value.body()
     assert body["status"] == "error"
     assert body["messege"] == body["message"]
@@ -64,6 +72,7 @@ BAD: list[tuple[str, str, list[object]]] = [
     ("height", SIDE, ["0"]),
     ("samples", "a whole number from 1 to 4", [0, 5, "two", False]),
     ("num_inference_steps", "a whole number from 1 to 51", [0, 52, "1.5", "9" * 5000]),
+    ("priority", "a whole number from -100 to 100", [-101, 101, "high", 0.5, True]),
     ("guidance_scale", "a number from 1 to 20", [0.9, 21, "nan", True]),
     ("strength", "a number above 0 and up to 1", [0, 1.01, "-1", "inf", "strong"]),
     ("base64", "yes or no", ["maybe", 2, [], "ja"]),
@@ -123,6 +132,38 @@ def test_what_the_model_cannot_do_is_refused_when_switched_on(
     assert told == {field: [f"The {field} field must be {must_be}."]}
     off = None if field == "embeddings_model" else "no"
     assert read({"prompt": "a cat", field: off}, TextToImageBody).prompt == "a cat"
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"width": 256, "height": 256}, set()),
+        ({"width": 1024, "height": 64}, set()),
+        ({"width": 264, "height": 256}, {"height"}),
+        ({}, {"height"}),  # the default is too large as well
+        ({"height": 128}, set()),
+        ({"height": 136}, {"height"}),
+        ({"width": 5}, {"width"}),
+        ({"width": 1024, "height": 5}, {"height"}),
+    ],
+)
+def test_width_and_height_are_held_together_against_the_plan(
+    fields: dict[str, int], wrong: set[str]
+) -> None:
+    limits = Limits(max_pixels=256 * 256)
+    if wrong:
+        assert set(errors({**GOOD, **fields}, limits=limits)) == wrong
+    else:
+        assert read({**GOOD, **fields}, limits=limits).width == fields.get("width", 512)
+
+
+@pytest.mark.parametrize("steps", [None, 21, "16"])
+def test_steps_are_held_against_the_plan_where_they_are_left_out_too(steps: object) -> None:
+    limits = Limits(max_inference_steps=15)
+    told = errors({**GOOD, "num_inference_steps": steps}, limits=limits)
+    must_be = "a whole number from 1 to 15 on your plan"
+    assert told == {"num_inference_steps": [f"The num_inference_steps field must be {must_be}."]}
+    assert read({**GOOD, "num_inference_steps": 15}, limits=limits).num_inference_steps == 15
 
 
 def test_a_model_with_a_checker_checks() -> None:

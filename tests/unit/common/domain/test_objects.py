@@ -14,6 +14,7 @@ from common.domain.objects import (
     input_key,
     is_orphan,
     result_key,
+    tenant_prefix,
 )
 from tests.unit.common.domain.sample import FILE_PREFIX
 
@@ -29,6 +30,13 @@ def test_a_result_names_its_job(tenant: int, prefix: UUID, attempt: int, index: 
 @given(NUMBERS, st.uuids(), st.sampled_from(["init_image", "mask_image"]))
 def test_an_input_names_its_job(tenant: int, prefix: UUID, field: str) -> None:
     assert file_prefix_of(input_key(tenant, prefix, field)) == prefix
+
+
+@given(NUMBERS, NUMBERS, st.uuids())
+def test_a_prefix_is_of_one_tenant(one: int, other: int, prefix: UUID) -> None:
+    for key in (result_key(one, prefix, 1, 0), input_key(one, prefix, "init_image")):
+        assert key.startswith(tenant_prefix(one))
+        assert one == other or not key.startswith(tenant_prefix(other))
 
 
 @given(st.text())

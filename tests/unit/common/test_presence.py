@@ -2,7 +2,7 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from common.domain.errors import StorageUnavailableError
-from worker.presence import Presence
+from common.presence import Presence
 
 
 def test_only_changes_are_told() -> None:

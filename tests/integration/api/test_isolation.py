@@ -1,0 +1,211 @@
+"""No route tells a tenant anything of another: every route of the OpenAPI document is asked.
+
+Bob asks with what is alice's, and with what never was: he gets the same answer for both, and the
+gateway does the same work for both. How long it takes is a matter of the machine; what is asked of
+Postgres is not.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import pytest
+from httpx2 import Response
+from pydantic import SecretStr
+
+from api.app import create_app
+from api.estimate import Estimates
+from common.direct import DirectConnection
+from common.domain.api_key import KeyKind
+from common.domain.api_key import new_key as draw_key
+from common.settings import Settings
+from tests.integration.api.gateways import BODY, URL, Gateway, new_key, open_gateway
+
+ADMIN_KEY = "operator's key"
+DRAWING = {
+    "inpaint": BODY,
+    "img2img": {"prompt": "a cat", "init_image": URL},
+    "text2img": {"prompt": "a cat"},
+}
+# What honestly differs from one answer to the next: what was asked for, and what was just made.
+MASKED = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|\"(?:id|seed|eta|instance)\":\s*(?:\"[^\"]*\"|\d+)"
+    r"|fetch/\d+|X-Amz-[A-Za-z]+=[^&\"]*"
+)
+
+
+def routes() -> list[tuple[str, str]]:
+    """Give every method and path of the document."""
+    settings = Settings()
+    settings.gateway = settings.gateway.model_copy(update={"api_key_pepper": SecretStr("x")})
+    paths = create_app(settings).openapi()["paths"]
+    return sorted((method.upper(), path) for path, methods in paths.items() for method in methods)
+
+
+ROUTES = routes()
+
+
+@dataclass(slots=True)
+class Things:
+    """Values for every parameter there is; a route with another one fails for want of a value."""
+
+    parameters: dict[str, str]
+    idempotency_key: str
+
+
+@dataclass(slots=True)
+class Neighbours:
+    """Alice, who has something of everything, and bob, who asks."""
+
+    gateway: Gateway
+    bob: str
+    alices: Things
+    nobodys: Things
+    statements: list[str] = field(default_factory=list)
+
+    async def ask(self, method: str, path: str, things: Things, key: str) -> Response:
+        """Ask a route with these values in all its parameters, and forget what was asked before."""
+        described = self.gateway.app.openapi()["paths"][path][method.lower()]
+        given = {
+            place: {
+                parameter["name"]: things.parameters[parameter["name"]]
+                for parameter in described.get("parameters", ())
+                if parameter["in"] == place
+            }
+            for place in ("path", "query")
+        }
+        body: dict[str, Any] = {"key": key}
+        headers = {"authorization": f"Bearer {key}"}
+        if path.startswith("/api/v3/") and (drawing := DRAWING.get(path.rpartition("/")[2])):
+            body |= {**drawing, "seed": 7}  # a drawn one changes how the prompt is enhanced
+            headers["idempotency-key"] = things.idempotency_key
+        elif path.startswith("/admin/"):
+            body = {"name": "x", "plan": "default", "priority": 1}
+        sent = None if method in {"GET", "DELETE"} else body
+        self.statements.clear()
+        return await self.gateway.client.request(
+            method, path.format(**given["path"]), params=given["query"], headers=headers, json=sent
+        )
+
+
+@pytest.fixture
+async def neighbours(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Neighbours]:
+    monkeypatch.setattr("api.estimate.FRESH_SECONDS", 3600.0)  # read once, then the same for all
+    settings.gateway = settings.gateway.model_copy(update={"admin_key": SecretStr(ADMIN_KEY)})
+    async with open_gateway(settings) as gateway:
+        bob = await new_key(gateway.services, "bob")
+        neighbours = Neighbours(gateway, bob, *await have_things(gateway))
+        execute = DirectConnection.execute
+
+        async def heard(self: DirectConnection, statement: Any, parameters: Any) -> Any:
+            neighbours.statements.append(str(statement))
+            return await execute(self, statement, parameters)
+
+        monkeypatch.setattr(DirectConnection, "execute", heard)
+        yield neighbours
+
+
+async def have_things(gateway: Gateway) -> tuple[Things, Things]:
+    """Let alice draw, and give the names of all that is hers; and names of nothing."""
+    first = await gateway.post("inpaint", BODY, **{"Idempotency-Key": "alices-key"})
+    await gateway.draw(await gateway.claim())
+    admin = {"authorization": f"Bearer {ADMIN_KEY}"}
+
+    async def listed(path: str) -> Any:
+        return (await gateway.client.get(f"/admin/v1/{path}", headers=admin)).json()
+
+    (key,) = (await listed("tenants/alice/keys?limit=1"))["items"]
+    (secret,) = (await listed("tenants/alice/webhook-secrets?limit=1"))["items"]
+    cursor = (await listed("tenants?limit=1"))["next_cursor"]
+    free = {"limit": "1", "since": "2026-01-01", "until": "2026-01-31", "format": "json"}
+    free |= {"state": "succeeded", "queue": "standin-inpainting"}
+    of_alice = {"job_id": first["id"], "tenant": "alice", "plan": "default", "cursor": cursor}
+    of_alice |= {"key_id": key["id"], "secret_id": secret["id"]}
+    of_nobody = dict.fromkeys(of_alice, "987654") | {"tenant": "nobody", "plan": "none"}
+    of_alice = {name: str(value) for name, value in of_alice.items()}
+    return (
+        Things({**free, **of_alice}, "alices-key"),
+        Things({**free, **of_nobody}, "nobodys-key"),
+    )
+
+
+def masked(answer: Response) -> tuple[int, str, dict[str, str]]:
+    headers = {
+        name: value
+        for name, value in answer.headers.items()
+        if name not in {"content-length", "date"}
+    }
+    return answer.status_code, MASKED.sub("…", answer.text), headers
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES, ids=" ".join)
+async def test_alices_is_as_absent_as_what_never_was(
+    neighbours: Neighbours, method: str, path: str
+) -> None:
+    if path == "/metrics":
+        return  # numbers of the process: no parameter, and tested to name nobody
+    warm = Things(neighbours.nobodys.parameters, "warming-up")
+    await neighbours.ask(method, path, warm, neighbours.bob)
+    absent = masked(await neighbours.ask(method, path, neighbours.nobodys, neighbours.bob))
+    work = list(neighbours.statements)
+    alices = masked(await neighbours.ask(method, path, neighbours.alices, neighbours.bob))
+    assert alices == absent
+    assert neighbours.statements == work
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [one for one in ROUTES if one[1].startswith("/admin/")], ids=" ".join
+)
+async def test_a_tenants_key_opens_no_more_than_junk(
+    neighbours: Neighbours, method: str, path: str
+) -> None:
+    answers = []
+    for key in (neighbours.bob, neighbours.gateway.key, draw_key(KeyKind.API), "junk"):
+        answers.append(masked(await neighbours.ask(method, path, neighbours.alices, key)))
+        assert neighbours.statements == []
+    assert answers[0][0] == 401
+    assert all(answer == answers[0] for answer in answers)
+
+
+async def test_an_idempotency_key_of_hers_makes_him_a_job_of_his_own(
+    neighbours: Neighbours,
+) -> None:
+    hers = neighbours.alices.parameters["job_id"]
+    answer = await neighbours.ask("POST", "/api/v3/inpaint", neighbours.alices, neighbours.bob)
+    his = answer.json()
+    assert his["status"] == "processing"
+    assert str(his["id"]) != hers
+
+
+async def test_bob_sees_his_own_load_alone(neighbours: Neighbours) -> None:
+    for _ in range(3):
+        await neighbours.gateway.post("inpaint", BODY)
+    services = neighbours.gateway.services
+    services.estimates.__init__(services.database, silent_seconds=60)  # type: ignore[misc] # nothing read yet
+    assert isinstance(services.estimates, Estimates)
+    loads = [
+        await neighbours.gateway.post("system_load", {"key": key})
+        for key in (neighbours.gateway.key, neighbours.bob)
+    ]
+    assert [load["queue_num"] for load in loads] == [3, 0]
+
+
+async def test_every_object_of_a_tenant_lies_under_its_number(neighbours: Neighbours) -> None:
+    gateway = neighbours.gateway
+    picture = "iVBORw0KGgo="
+    answer = await gateway.post("inpaint", {**BODY, "init_image": picture, "seed": 1})
+    (tenant_id,) = {await gateway.read_column("tenant_id", answer["id"])}
+    links = [*answer["future_links"], answer["meta"]["init_image"]]
+    assert len(links) == 2
+    for link in links:
+        assert f"/{tenant_id}/" in link
+        assert UUID(re.findall(r"[0-9a-f-]{36}", link)[0])
+    done = await gateway.post(f"fetch/{neighbours.alices.parameters['job_id']}")
+    assert all(f"/{tenant_id}/generations/" in link for link in done["output"])
+    assert json.dumps(done).count(f"/{tenant_id}/") >= 1

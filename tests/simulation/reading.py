@@ -1,0 +1,78 @@
+"""What the statements would read of a simulated queue."""
+
+from common.domain.fair_order import JOBS_LOOKED_AT, contender
+from common.domain.forecast import AtWork, OwnReading, QueueReading
+from common.domain.own_line import OwnLine, Stretch
+from common.domain.pace import Load, Samples
+from tests.simulation.world import Account, Order, World
+
+
+def read_queue(world: World) -> QueueReading:
+    """As `common.repositories.contention.read_queue`."""
+    ready = sorted(
+        (account for account in world.accounts.values() if account.has_ready),
+        key=lambda account: account.virtual_time,
+    )
+    contenders = [
+        contender(
+            account.virtual_time,
+            account.weight,
+            account.backlog,
+            _load(account.in_turn[:JOBS_LOOKED_AT]),
+            most_running=account.max_running,
+        )
+        for account in ready
+    ]
+    return QueueReading(
+        contenders=[each for each in contenders if each is not None],
+        virtual_time=world.virtual_time,
+        last_job_id=world.last_id,
+        running=[
+            AtWork(_load(drawer.claims), world.now - max(map(_claimed_at, drawer.claims)))
+            for drawer in world.drawers
+            if drawer.claims
+        ],
+        engines=len(world.drawers),
+        samples=_samples(world.ended),
+    )
+
+
+def read_own_place(world: World, account: Account) -> OwnReading:
+    """As `common.repositories.own_places.read_own_place`."""
+    line = [
+        Stretch(order.priority, order.job_id, order.job_id, Load(1, order.cost))
+        for order in account.in_turn
+    ]
+    running = [
+        AtWork(Load(1, order.cost), world.now - _claimed_at(order))
+        for drawer in world.drawers
+        for order in drawer.claims
+        if order.tenant == account.tenant
+    ]
+    return OwnReading(
+        line=OwnLine(line, greatest_id=world.last_id),
+        has_ready=account.has_ready,
+        virtual_time=account.virtual_time,
+        weight=account.weight,
+        backlog=account.backlog,
+        most_running=account.max_running,
+        running=running if account.max_running is not None else (),
+    )
+
+
+def _claimed_at(order: Order) -> float:
+    return order.claimed_at or 0.0
+
+
+def _load(orders: list[Order]) -> Load:
+    return Load(len(orders), sum(order.cost for order in orders))
+
+
+def _samples(ended: list[Order]) -> Samples:
+    return Samples(
+        len(ended),
+        sum(each.cost for each in ended),
+        sum(each.seconds for each in ended),
+        sum(each.cost**2 for each in ended),
+        sum(each.cost * each.seconds for each in ended),
+    )

@@ -1,0 +1,165 @@
+"""A queue of several tenants and its engines: fair claiming, event by event, in its own time.
+
+The rules are those of `common.repositories.claims`, written down a second time and plainly.
+"""
+
+import heapq
+import pickle
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+SWEEP_SECONDS = 2.0
+LATEST_SUCCESSES = 50
+
+
+@dataclass(slots=True)
+class Order:
+    """One job: who sends it when, what it costs, and how long an engine draws it."""
+
+    at: float
+    tenant: int
+    cost: float
+    seconds: float
+    priority: int = 0
+    job_id: int = 0
+    claimed_at: float | None = None
+    ended_at: float | None = None
+
+
+@dataclass(slots=True)
+class Account:
+    """One tenant in the queue; `backlog` is what the sweeper counted, less what was claimed."""
+
+    tenant: int
+    weight: float = 1.0
+    max_running: int | None = None
+    virtual_time: float = 0.0
+    start_tag: float = 0.0
+    has_ready: bool = False
+    running: int = 0
+    backlog: float = 0.0
+    waiting: list[tuple[int, int, Order]] = field(default_factory=list)
+
+    @property
+    def can_be_served(self) -> bool:
+        return self.has_ready and (self.max_running is None or self.running < self.max_running)
+
+    @property
+    def in_turn(self) -> list[Order]:
+        """The waiting jobs in the order they are taken."""
+        return [order for _, _, order in sorted(self.waiting, key=lambda entry: entry[:2])]
+
+
+@dataclass(slots=True)
+class Drawer:
+    """A worker: draws one job at a time, and holds claims on the next."""
+
+    places: int
+    claims: list[Order] = field(default_factory=list)
+
+
+class World:
+    """The state of everything at `now`."""
+
+    def __init__(self, accounts: list[Account], *, workers: int, places: int) -> None:
+        self.now = 0.0
+        self.accounts = {account.tenant: account for account in accounts}
+        self.drawers = [Drawer(places) for _ in range(workers)]
+        self.ended: list[Order] = []
+        self.last_id = 0
+        self.expected = 0
+        self._events: list[tuple[float, int, str, Any]] = []
+        self._ids = count(1)
+        self._at(SWEEP_SECONDS, "sweep", None)
+
+    @property
+    def virtual_time(self) -> float:
+        return max(account.start_tag for account in self.accounts.values())
+
+    def expect(self, orders: list[Order]) -> None:
+        """Let these arrive at their times."""
+        self.expected += len(orders)
+        for order in orders:
+            self._at(order.at, "arrival", order)
+
+    def find(self, job_id: int) -> Order:
+        """Give an unfinished job."""
+        claimed = [order for drawer in self.drawers for order in drawer.claims]
+        waiting = [order for account in self.accounts.values() for order in account.in_turn]
+        return next(order for order in [*claimed, *waiting] if order.job_id == job_id)
+
+    def without_future(self) -> "World":
+        """Give a copy in which nothing more arrives."""
+        copy: World = pickle.loads(pickle.dumps(self))  # noqa: S301 - our own, and fast
+        copy._events = [event for event in copy._events if event[2] != "arrival"]
+        heapq.heapify(copy._events)
+        return copy
+
+    def step(self) -> Order | None:
+        """Do what happens next; give the job that has just arrived, if one has."""
+        self.now, _, kind, about = heapq.heappop(self._events)
+        if kind == "arrival":
+            self._submit(about)
+        elif kind == "drawn":
+            self._end(self.drawers[about])
+        else:
+            self._sweep()
+        self._claim_all()
+        return about if kind == "arrival" else None
+
+    def _at(self, when: float, kind: str, about: Any) -> None:
+        heapq.heappush(self._events, (when, next(self._ids), kind, about))
+
+    def _submit(self, order: Order) -> None:
+        account = self.accounts[order.tenant]
+        self.last_id += 1
+        order.job_id = self.last_id
+        if not account.has_ready:
+            account.has_ready = True
+            account.virtual_time = max(account.virtual_time, self.virtual_time)
+        heapq.heappush(account.waiting, (-order.priority, order.job_id, order))
+
+    def _end(self, drawer: Drawer) -> None:
+        order = drawer.claims.pop(0)
+        order.ended_at = self.now
+        self.accounts[order.tenant].running -= 1
+        self.ended = [*self.ended[1 - LATEST_SUCCESSES :], order]
+        self._draw(drawer)
+
+    def _draw(self, drawer: Drawer) -> None:
+        if drawer.claims:
+            self._at(self.now + drawer.claims[0].seconds, "drawn", self.drawers.index(drawer))
+
+    def _sweep(self) -> None:
+        for account in self.accounts.values():
+            account.backlog = sum(order.cost for _, _, order in account.waiting)
+        self._at(self.now + SWEEP_SECONDS, "sweep", None)
+
+    def _claim_all(self) -> None:
+        while True:
+            drawer = min(self.drawers, key=lambda each: len(each.claims))
+            if len(drawer.claims) == drawer.places or (order := self._claim()) is None:
+                return
+            drawer.claims.append(order)
+            if len(drawer.claims) == 1:
+                self._draw(drawer)
+
+    def _claim(self) -> Order | None:
+        while True:
+            servable = [each for each in self.accounts.values() if each.can_be_served]
+            if not servable:
+                return None
+            account = min(servable, key=lambda each: (each.virtual_time, each.tenant))
+            if account.waiting:
+                return self._take(account)
+            account.has_ready = False
+
+    def _take(self, account: Account) -> Order:
+        order = heapq.heappop(account.waiting)[2]
+        order.claimed_at = self.now
+        account.start_tag = account.virtual_time
+        account.virtual_time += order.cost / account.weight
+        account.running += 1
+        account.backlog = max(0.0, account.backlog - order.cost)
+        return order
