@@ -1,11 +1,13 @@
 """Every change leaves one row in the audit: who, what, when; never a secret."""
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import pytest
+from sqlalchemy import text
 
 from common.clock import utc_now
 from common.database import Database
@@ -21,6 +23,7 @@ from common.operations import (
     tenants,
     webhook_secrets,
 )
+from common.operations.changes import changing
 from common.operations.operator import Operator
 from tests.integration.operations.rows import add_job, rows
 from tests.integration.operations.use_cases import UseCase, changing_use_cases
@@ -201,3 +204,22 @@ async def test_a_job_is_noted_under_its_tenant(installation: Installation) -> No
     (entry,) = (await audit.list_audit(installation.database, EVERYTHING)).items[:1]
     assert (entry.tenant, entry.subject) == ("acme", str(installation.job))
     assert entry.details == {"before": "queued"}
+
+
+async def someone_waits(database: Database) -> bool:
+    async with database.statement() as connection:
+        asked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        return bool((await connection.execute(text(asked))).scalar_one())
+
+
+async def test_a_change_waits_for_the_one_before(installation: Installation) -> None:
+    database = installation.database
+    async with asyncio.timeout(60):
+        async with changing(database, ME, "first") as first:
+            second = asyncio.create_task(tenants.create_tenant(database, ME, "new"))
+            while not await someone_waits(database):
+                assert not second.done()
+            first.subject = "before it"
+        await second
+    entries = (await audit.list_audit(database, EVERYTHING)).items[:2]
+    assert [entry.action for entry in entries] == ["tenant.create", "first"]
