@@ -123,4 +123,5 @@ def _queued(new: NewJob, job_id: int) -> JobRecord:
         created_at=utc_now(),
         started_at=None,
         finished_at=None,
+        priority=new.priority,
     )

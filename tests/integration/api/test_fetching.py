@@ -190,6 +190,15 @@ async def test_a_job_of_higher_priority_is_told_to_start_earlier(gateway: Gatewa
     assert etas == [21, 11]
 
 
+async def test_a_priority_counts_in_the_first_answer_already(gateway: Gateway) -> None:
+    body = {**BODY, "width": 1000, "height": 1000}
+    await gateway.post("inpaint", body)
+    forget(gateway)
+    urgent = await gateway.post("inpaint", {**body, "priority": 5})
+    forget(gateway)
+    assert urgent["eta"] == (await gateway.post(f"fetch/{urgent['id']}"))["eta"] == 11
+
+
 async def test_polls_of_one_tenant_share_one_reading(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
