@@ -7,6 +7,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from api.refusals import InvalidKeyError
+from api.remembering import remember
 from common.clock import monotonic
 from common.database import Database
 from common.domain.api_key import digest, is_well_formed
@@ -78,10 +79,13 @@ class KeyRing:
         self._callers.pop(fingerprint, None)
         self._unknown.pop(fingerprint, None)
         if owner is None:
-            _remember(self._unknown, fingerprint, (begun + self._seconds, None))
+            remember(
+                self._unknown, fingerprint, (begun + self._seconds, None), most=REMEMBERED_KEYS
+            )
             return None
         caller = Caller(owner.tenant_id, _limits(owner))
-        _remember(self._callers, fingerprint, (begun + self._trusted_seconds(owner), caller))
+        until = begun + self._trusted_seconds(owner)
+        remember(self._callers, fingerprint, (until, caller), most=REMEMBERED_KEYS)
         return caller
 
     def _trusted_seconds(self, owner: KeyOwner) -> float:
@@ -97,14 +101,6 @@ def _limits(owner: KeyOwner) -> Limits:
         raise ConfigurationError(
             f"the limits of tenant {owner.tenant_id} and its plan cannot be read: {error.message}"
         ) from error
-
-
-def _remember(
-    kept: dict[bytes, Any], fingerprint: bytes, entry: tuple[float, Caller | None]
-) -> None:
-    if len(kept) >= REMEMBERED_KEYS:
-        del kept[next(iter(kept))]  # dicts keep their order: this is the oldest
-    kept[fingerprint] = entry
 
 
 def sent_key(request: Request, fields: dict[str, Any]) -> str | None:

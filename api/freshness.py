@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from api.remembering import remember
 from common.clock import monotonic
 
 Key = TypeVar("Key")
@@ -59,7 +60,6 @@ class Readings(Generic[Key, Value]):
     def _shelf(self, key: Key) -> _Shelf[Value]:
         shelf = self._shelves.get(key)
         if shelf is None:
-            if len(self._shelves) >= self._most:
-                del self._shelves[next(iter(self._shelves))]
-            shelf = self._shelves[key] = _Shelf()
+            shelf = _Shelf()
+            remember(self._shelves, key, shelf, most=self._most)
         return shelf

@@ -3,6 +3,7 @@
 import hmac
 from typing import Final
 
+from api.remembering import remember
 from common.clock import monotonic
 from common.database import Database
 from common.domain.api_key import KeyKind, digest, is_well_formed
@@ -48,7 +49,6 @@ class AdminKeyRing:
             name = await use_admin_key(connection, fingerprint)
         self._live.pop(fingerprint, None)
         if name is not None:
-            if len(self._live) >= REMEMBERED_KEYS:
-                del self._live[next(iter(self._live))]  # the oldest
-            self._live[fingerprint] = (monotonic() + self._seconds, name)
+            until = monotonic() + self._seconds
+            remember(self._live, fingerprint, (until, name), most=REMEMBERED_KEYS)
         return name

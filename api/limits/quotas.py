@@ -12,6 +12,7 @@ from api.limits.account import ENDLESS, Account, Load, Room
 from api.limits.standing import Standing
 from api.orders import Order
 from api.refusals import CreditsSpentError, OverLimitError, QueueFullError
+from api.remembering import remember
 from common.clock import utc_now
 from common.database import Database
 from common.domain.limits import Limits
@@ -67,9 +68,8 @@ class Quotas:
         raise await self._refusal(caller, order, account.load)
 
     def _open(self, key: _Key) -> Account:
-        if len(self._accounts) >= ACCOUNTS:
-            del self._accounts[next(iter(self._accounts))]  # the oldest
-        account = self._accounts[key] = Account()
+        account = Account()
+        remember(self._accounts, key, account, most=ACCOUNTS)
         return account
 
     async def _read(self, key: _Key) -> Load:
