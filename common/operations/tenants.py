@@ -55,6 +55,7 @@ async def create_tenant(
         tenant_id = await tenants.create_tenant(change.connection, name, plan=chosen.name)
         if tenant_id is None:
             raise ConflictError(f"there is a tenant called {name} already")
+        await grant_shares(change.connection, tenant_id=tenant_id)
         await tenants.add_webhook_secret(
             change.connection,
             tenant_id=tenant_id,

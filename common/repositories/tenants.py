@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import func, insert, literal, or_, select, true, update
+from sqlalchemy import func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,29 +43,19 @@ class TenantRecord:
 async def create_tenant(
     connection: AsyncConnection, name: str, *, plan: str = DEFAULT_PLAN
 ) -> int | None:
-    """Create a tenant on a plan, with its share; give its id, None if the name is taken."""
-    theirs = select(Plan.id, Plan.limits).where(Plan.name == plan).cte("theirs")
+    """Create a tenant on a plan, with an unlimited share; give its id, None if the name is taken.
+
+    What the plan says of the share is another statement's business.
+    """
     made = (
         postgresql.insert(Tenant)
-        .from_select(["name", "plan_id"], select(literal(name), theirs.c.id))
+        .from_select(["name", "plan_id"], select(literal(name), Plan.id).where(Plan.name == plan))
         .on_conflict_do_nothing(index_elements=[Tenant.name])
         .returning(Tenant.id)
         .cte("made")
     )
-    share = (
-        insert(TenantShare)
-        .from_select(
-            ["tenant_id", "weight", "max_running", "max_running_per_queue"],
-            select(
-                made.c.id,
-                func.coalesce(theirs.c.limits["weight"].as_float(), 1.0),
-                theirs.c.limits["max_running"].as_integer(),
-                theirs.c.limits["max_running_per_queue"].as_integer(),
-            ).join_from(made, theirs, true()),
-        )
-        .returning(TenantShare.tenant_id)
-    )
-    return (await connection.execute(share)).scalar()
+    share = insert(TenantShare).from_select(["tenant_id"], select(made.c.id))
+    return (await connection.execute(share.returning(TenantShare.tenant_id))).scalar()
 
 
 async def find_tenant(connection: AsyncConnection, name: str) -> int | None:
