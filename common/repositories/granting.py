@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Double, Integer, cast, func, select, updat
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.models import Plan, Tenant, TenantQueue, TenantShare
-from common.repositories.shares import virtual_time_of
+from common.repositories.shares import LIFTED
 
 # Where both speak the tenant's own limit has the say, a null of its own too: as `Limits` reads it.
 _LIMITS: Final[ColumnElement[Any]] = Plan.limits.op("||")(Tenant.limits)
@@ -60,9 +60,7 @@ async def _lift(connection: AsyncConnection, chosen: ColumnElement[bool]) -> Non
     await connection.execute(
         update(TenantQueue)
         .where(TenantQueue.tenant_id == locked.c.tenant_id, TenantQueue.queue == locked.c.queue)
-        .values(
-            virtual_time=func.greatest(TenantQueue.virtual_time, virtual_time_of(TenantQueue.queue))
-        )
+        .values(virtual_time=LIFTED)
     )
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.domain.job import JobState
 from common.models import Job, TenantQueue, TenantShare
 from common.repositories.columns import is_one_of
-from common.repositories.shares import is_ready, virtual_time_of
+from common.repositories.shares import LIFTED, is_ready
 
 
 async def recount_running(connection: AsyncConnection) -> int:
@@ -140,6 +140,6 @@ _WAKE: Final = (
     )
     .values(
         has_ready=True,
-        virtual_time=func.greatest(TenantQueue.virtual_time, virtual_time_of(TenantQueue.queue)),
+        virtual_time=LIFTED,
     )
 )

@@ -62,6 +62,12 @@ def virtual_time_of(queue: Any) -> ColumnElement[float]:
     return func.infill_virtual_time(queue, type_=Double())
 
 
+# What a tenant's virtual time is when it comes back: nothing has been saved up meanwhile.
+LIFTED: Final[ColumnElement[float]] = func.greatest(
+    TenantQueue.virtual_time, virtual_time_of(TenantQueue.queue)
+)
+
+
 def woken(recorded: CTE) -> CTE:
     """Note, in the statement that records a job (`tenant_id`, `queue`), that its tenant has work.
 
