@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Interval, Select, String, func, literal_column
+from sqlalchemy import BigInteger, ColumnElement, Interval, Select, String, func, literal_column
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import KeyedColumnElement
 
@@ -78,3 +78,8 @@ def following(
     if after is not None:
         statement = statement.where(key < after if newest_first else key > after)
     return statement.order_by(key.desc() if newest_first else key).limit(limit)
+
+
+def spelled(limit: int) -> ColumnElement[int]:
+    """Write a limit into the statement's text: bound, it would get a generic plan."""
+    return literal_column(str(int(limit)), BigInteger())

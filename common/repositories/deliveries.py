@@ -7,14 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
     Double,
     Executable,
     Select,
     bindparam,
     func,
     insert,
-    literal_column,
     or_,
     select,
     update,
@@ -25,7 +23,7 @@ from common.direct import Executor
 from common.domain.delivery import DeliveryClaim, DeliveryState, Event, sources
 from common.domain.record import JobRecord
 from common.models import Delivery, DeliveryAttempt, Job, WebhookSecret
-from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of, job_record
+from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of, job_record, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ def _claiming(limit: int) -> Select[Any]:
             Delivery.available_at <= func.now(),
         )
         .order_by(Delivery.available_at)
-        .limit(literal_column(str(int(limit)), BigInteger()))
+        .limit(spelled(limit))
         .with_for_update(skip_locked=True)
         .cte("due")
     )

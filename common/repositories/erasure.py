@@ -16,7 +16,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    literal_column,
     select,
     update,
 )
@@ -24,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import FINAL_STATES, JobState
 from common.models import Job, Tenant, UsageEntry
-from common.repositories.columns import from_now, is_one_of
+from common.repositories.columns import from_now, is_one_of, spelled
 
 
 async def find_leaving(connection: AsyncConnection, *, seconds: float) -> list[int]:
@@ -81,9 +80,7 @@ _RUNS: Final = (
     .where(Job.tenant_id == _OF_TENANT, is_one_of(Job.state, {JobState.RUNNING}))
     .order_by(Job.lease_expires_at)
 )
-_UNFINISHED: Final = select(
-    *(jobs.limit(literal_column("1", BigInteger())).scalar_subquery() for jobs in (_WAITS, _RUNS))
-)
+_UNFINISHED: Final = select(*(jobs.limit(spelled(1)).scalar_subquery() for jobs in (_WAITS, _RUNS)))
 _DELETE_TENANT: Final = delete(Tenant).where(
     Tenant.id == _OF_TENANT,
     Tenant.deleting_at.is_not(None),
@@ -93,7 +90,7 @@ _DELETE_TENANT: Final = delete(Tenant).where(
 
 @cache
 def _canceling(limit: int) -> Update:
-    waiting = _WAITS.limit(_spelled(limit)).with_for_update(skip_locked=True).cte("waiting")
+    waiting = _WAITS.limit(spelled(limit)).with_for_update(skip_locked=True).cte("waiting")
     return (
         update(Job)
         .where(Job.id == waiting.c.id)
@@ -119,8 +116,4 @@ def _deleting_usage(limit: int) -> Delete:
 
 
 def _some(column: Any, limit: int, *conditions: ColumnElement[bool]) -> Any:
-    return select(column).where(*conditions).limit(_spelled(limit)).cte("some")
-
-
-def _spelled(limit: int) -> ColumnElement[int]:
-    return literal_column(str(int(limit)), BigInteger())  # bound, the planner guesses
+    return select(column).where(*conditions).limit(spelled(limit)).cte("some")

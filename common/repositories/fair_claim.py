@@ -8,7 +8,6 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     Executable,
-    Integer,
     Subquery,
     Text,
     and_,
@@ -25,10 +24,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from common.domain.job import WORKER_LOST, JobState, sources
 from common.models import Job, TenantQueue, TenantShare
-from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of
+from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of, spelled
 from common.repositories.shares import ROOM, SERVABLE, is_ready
 
-_ONE: Final[ColumnElement[int]] = literal_column("1", Integer())
+_ONE: Final = spelled(1)
 
 # The statement, put together once for each size: that takes longer than running it. The size is
 # part of its text: with a bound LIMIT Postgres settles on a generic plan, a hundred times slower.
@@ -42,7 +41,7 @@ def fair_claim(limit: int) -> Executable:
     any: `tenant_id`, `queue`, whether the tenant has more, `JOB_COLUMNS`, `max_attempts`. One row
     without a tenant says that others are just serving all whose turn it is.
     """
-    size: ColumnElement[int] = literal_column(str(int(limit)), Integer())
+    size = spelled(limit)
     queue = _first_queue()
     tenants = _tenants(queue, size)
     ready = _ready(queue, tenants, size)

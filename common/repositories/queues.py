@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import (
-    ColumnElement,
     Select,
     func,
-    literal_column,
     select,
     true,
     union,
@@ -17,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import JobState
 from common.models import Job, TenantQueue, Worker
-from common.repositories.columns import from_now, is_one_of
+from common.repositories.columns import from_now, is_one_of, spelled
 
 # Counting a million waiting jobs takes a second, and nobody needs to know them to the last one.
 MOST_COUNTED: Final = 10_000
@@ -80,7 +78,7 @@ def _workers(silent_seconds: float) -> Select[str, int]:
 
 
 def _waiting(queue: str, at_most: int = MOST_COUNTED) -> Select[int]:
-    most: ColumnElement[int] = literal_column(str(at_most))  # bound, the planner guesses
+    most = spelled(at_most)
     # Tenant by tenant: what waits is indexed so, for the claims. In the index's order, else the
     # planner may read through the table.
     theirs = (

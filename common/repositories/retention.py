@@ -9,7 +9,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
     Delete,
     Double,
     Select,
@@ -19,7 +18,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    literal_column,
     select,
     update,
 )
@@ -31,7 +29,7 @@ from common.domain.job import FINAL_STATES, JobState
 from common.domain.objects import JobObjects, attempted_keys
 from common.domain.record import InputImage
 from common.models import Delivery, DeliveryAttempt, Installation, Job
-from common.repositories.columns import from_now, is_one_of
+from common.repositories.columns import from_now, is_one_of, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,7 @@ def _choosing_pictures(limit: int) -> Select[Any]:
         select(Job.id, Job.tenant_id, Job.file_prefix, Job.attempt, samples, *_NAMING)
         .where(Job.finished_at <= _AGO, Job.objects_deleted_at.is_(None))
         .order_by(Job.finished_at)
-        .limit(_spelled(limit))
+        .limit(spelled(limit))
     )
 
 
@@ -160,7 +158,7 @@ def _deleting_jobs(limit: int) -> Delete:
         select(Job.id)
         .where(Job.finished_at <= _AGO, Job.objects_deleted_at.is_not(None), ~unsent)
         .order_by(Job.finished_at)
-        .limit(_spelled(limit))
+        .limit(spelled(limit))
         .with_for_update(skip_locked=True)
         .cte("old")
     )
@@ -173,7 +171,7 @@ def _deleting_deliveries(limit: int) -> Delete:
         select(Delivery.id)
         .where(Delivery.finished_at <= _AGO)
         .order_by(Delivery.finished_at)
-        .limit(_spelled(limit))
+        .limit(spelled(limit))
         .with_for_update(skip_locked=True)
         .cte("old")
     )
@@ -185,14 +183,9 @@ def _deleting_attempts(limit: int) -> Delete:
     oldest = (
         select(DeliveryAttempt.id, DeliveryAttempt.started_at)
         .order_by(DeliveryAttempt.id)
-        .limit(_spelled(limit))
+        .limit(spelled(limit))
         .cte("oldest")
     )
     return delete(DeliveryAttempt).where(
         DeliveryAttempt.id == oldest.c.id, oldest.c.started_at <= _AGO
     )
-
-
-def _spelled(limit: int) -> ColumnElement[int]:
-    """Write the limit into the statement's text: bound, it would get a generic plan."""
-    return literal_column(str(int(limit)), BigInteger())

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
-    BigInteger,
     ColumnElement,
     Select,
     Text,
@@ -15,7 +14,6 @@ from sqlalchemy import (
     cast,
     delete,
     func,
-    literal_column,
     select,
     true,
     update,
@@ -26,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.domain.delivery import DeliveryState
 from common.domain.job import WORKER_LOST, JobState
 from common.models import Delivery, Job, TenantQueue, TenantShare, Worker
-from common.repositories.columns import from_now, is_one_of
+from common.repositories.columns import from_now, is_one_of, spelled
 from common.repositories.shares import ROOM, SERVABLE, is_ready
 
 _UP: Final = select(func.extract("epoch", func.now() - func.pg_postmaster_start_time()))
@@ -119,7 +117,7 @@ async def count_servable(
 @cache
 def _servable(queues: tuple[str, ...], at_most: int) -> Select[Any]:
     asked = func.unnest(cast(list(queues), ARRAY(Text))).table_valued("queue").render_derived()
-    size: ColumnElement[int] = literal_column(str(int(at_most)), BigInteger())
+    size = spelled(at_most)
     # A tenant's jobs are counted no further than it has room.
     theirs = (
         select(Job.id)
@@ -164,12 +162,11 @@ async def count_jobs(
 def _counting(at_most: int) -> Select[Any]:
     # In an index's order: else the planner may read through the table, in the hope of meeting
     # so many soon.
-    literally: ColumnElement[int] = literal_column(str(at_most))  # bound, the planner guesses
     counted = [
         select(Job.id)
         .where(is_one_of(Job.state, {state}))
         .order_by(*order)
-        .limit(literally)
+        .limit(spelled(at_most))
         .subquery(state.value)
         for state, order in _UNFINISHED.items()
     ]

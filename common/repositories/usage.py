@@ -21,7 +21,6 @@ from sqlalchemy import (
     delete,
     func,
     literal,
-    literal_column,
     select,
     true,
     type_coerce,
@@ -35,6 +34,7 @@ from sqlalchemy.types import NULLTYPE
 from common.direct import Executor
 from common.models import DailyUsage, Tenant, UnfoldedUsage, UsageEntry
 from common.models.usage import MEGAPIXEL_STEPS
+from common.repositories.columns import spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,6 @@ _MONTH_BEGINS: Final = func.date_trunc("month", func.now(), "UTC")
 _OF_TENANT: Final = bindparam("of_tenant", type_=BigInteger())
 
 
-def _spelled(number: int) -> ColumnElement[int]:
-    return literal_column(str(int(number)), BigInteger())  # bound, the planner guesses
-
-
 def _entry(marked: ColumnElement[int] | InstrumentedAttribute[int]) -> FromClause:
     """Look a marked entry up in the ledger.
 
@@ -108,7 +104,7 @@ def _entry(marked: ColumnElement[int] | InstrumentedAttribute[int]) -> FromClaus
             UsageEntry.created_at,
         )
         .where(UsageEntry.job_id == marked)
-        .limit(_spelled(1))
+        .limit(spelled(1))
         .lateral("entry")
     )
 
@@ -119,7 +115,7 @@ def _folding(limit: int) -> Select[Any]:
     first = (
         select(UnfoldedUsage.job_id)
         .order_by(UnfoldedUsage.job_id)
-        .limit(_spelled(limit))
+        .limit(spelled(limit))
         .with_for_update(skip_locked=True)
         .cte("first")
     )
