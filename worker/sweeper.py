@@ -25,6 +25,7 @@ from common.repositories.sweeping import (
     requeue_expired_deliveries,
     seconds_up,
 )
+from common.repositories.vacuuming import vacuum_queues
 from common.settings import JobSettings
 from worker.duty import holding
 from worker.folding import fold_backlog
@@ -106,6 +107,7 @@ class Sweeper:
         for state, number in (await count_jobs(connection)).items():
             JOBS.labels(state=state.value).set(number)
         await fold_backlog(connection)
+        await vacuum_queues(connection)
 
     async def _recount(self, connection: AsyncConnection) -> None:
         """Derive the books of fair claiming anew: what was just taken back, and what got lost."""
