@@ -38,10 +38,10 @@ class Claims:
 class _Notes:
     """The same while it is taken down: numbers alone, for the garbage collector not to look at."""
 
-    ended: array[float] = field(default_factory=lambda: array("d"))
-    begun: array[float] = field(default_factory=lambda: array("d"))
-    tenants: array[int] = field(default_factory=lambda: array("q"))
-    times: array[float] = field(default_factory=lambda: array("d"))
+    ended: "array[float]" = field(default_factory=lambda: array("d"))
+    begun: "array[float]" = field(default_factory=lambda: array("d"))
+    tenants: "array[int]" = field(default_factory=lambda: array("q"))
+    times: "array[float]" = field(default_factory=lambda: array("d"))
 
     def claims(self) -> Claims:
         claimed = zip(self.ended, self.begun, self.tenants, strict=True)
