@@ -31,6 +31,7 @@ from common.direct import Executor
 from common.domain.delivery import Event
 from common.domain.job import WORKER_LOST, Claim, JobState, sources
 from common.domain.record import JobResult
+from common.domain.wording import counted
 from common.models import Delivery, Job, UnfoldedUsage, UsageEntry
 from common.repositories.columns import from_now, is_one_of
 from common.repositories.shares import freed
@@ -85,7 +86,8 @@ async def fail_overdue(
     connection: Executor, *, max_queue_seconds: float, limit: int
 ) -> list[Ended]:
     """Fail jobs that still wait, or wait again, so long after they were accepted."""
-    message = f"the job waited longer than the limit of {max_queue_seconds:g} seconds"
+    limit_told = counted(f"{max_queue_seconds:g}", "second")
+    message = f"the job waited longer than the limit of {limit_told}"
     values = {"waited_seconds": -max_queue_seconds, "at_most": limit, "to_error_message": message}
     rows = await connection.execute(_FAIL_OVERDUE, values)
     return [Ended(*row) for row in rows.all()]
