@@ -5,7 +5,7 @@ from typing import Final
 
 from common.database import Database
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
-from common.domain.job import JobState
+from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
 from common.operations.changes import Change, changing
 from common.operations.finding import tenant_of
 from common.operations.operator import Operator
@@ -14,9 +14,6 @@ from common.repositories import job_overview
 from common.repositories.job_overview import JobFilter, JobSummary
 from common.repositories.outcomes import Ended, cancel
 
-# Postgres's smallint.
-LOWEST_PRIORITY: Final = -(2**15)
-HIGHEST_PRIORITY: Final = 2**15 - 1
 # What its owner is told.
 CANCELED_BY_US: Final = "canceled by the operator of the service"
 
