@@ -11,8 +11,9 @@ from common.operations.finding import tenant_of
 from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, place_of
 from common.repositories import job_overview
+from common.repositories.endings import Ended
 from common.repositories.job_overview import JobFilter, JobSummary
-from common.repositories.outcomes import Ended, cancel
+from common.repositories.outcomes import cancel
 
 # What its owner is told.
 CANCELED_BY_US: Final = "canceled by the operator of the service"
