@@ -14,8 +14,9 @@ from common.database import Database
 from common.domain.job import JobState
 from common.metrics import JOBS, JOBS_ENDED
 from common.presence import Presence
+from common.repositories.endings import Ended
+from common.repositories.giving_up import fail_abandoned, fail_overdue
 from common.repositories.locks import Lock
-from common.repositories.outcomes import Ended, fail_abandoned, fail_overdue
 from common.repositories.recounting import recount_backlogs, recount_running, wake_ready
 from common.repositories.sweeping import (
     count_jobs,

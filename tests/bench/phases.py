@@ -12,6 +12,7 @@ from tests.bench.accepting import measure_accepting
 from tests.bench.costing import measure_costs
 from tests.bench.figures import Figure
 from tests.bench.idling import measure_idling
+from tests.bench.isolation import measure_isolation
 from tests.bench.journeys import measure_journeys
 from tests.bench.rig import open_rig
 from tests.bench.scaling import measure_scale
@@ -50,6 +51,11 @@ async def _sharing(home: Path) -> list[Figure]:
         return await measure_sharing(rig)
 
 
+async def _isolation(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_isolation(rig, await rig.start_gateway())
+
+
 def run_phase(phase: str) -> list[Figure]:
     """Measure on a stack of its own; called in a process of its own, whose settings it makes."""
     # What starts and stops is of no interest here.
@@ -64,4 +70,5 @@ PHASES = {
     "costs": _costs,
     "scale": _scale,
     "sharing": _sharing,
+    "isolation": _isolation,
 }
