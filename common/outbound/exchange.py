@@ -20,6 +20,9 @@ FRAMING: Final = 2
 FREE_PIECES: Final = 4096
 MEAN_PIECE: Final = 256
 
+# The parser takes any number; what follows a later one is another protocol.
+VERSIONS: Final = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
+
 # What a peer's misbehaviour looks like from here.
 BROKEN: Final = (RemoteProtocolError, ExchangeError, OSError)
 
@@ -88,6 +91,8 @@ async def exchange(
         connection = AsyncHTTP11Connection(url.origin, stream)
         request = Request(method, url, headers=list(lines.items()), content=body)
         response = await connection.handle_async_request(request)
+        if response.extensions["http_version"] not in VERSIONS:
+            raise ExchangeError(Reason.PROTOCOL, "another version of HTTP")
         yield Reply(response.status, _joined(response.headers), response, stream)
     except (RemoteProtocolError, OSError) as error:
         raise ExchangeError(Reason.PROTOCOL, str(error)) from error

@@ -9,8 +9,8 @@ import pytest
 from common.domain.errors import AddressNotAllowedError, FetchFailedError
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.integration.outbound.certificates import Authority
-from tests.integration.outbound.peers import OK, Names, blurts, listening, says, silence
+from tests.hostile.certificates import Authority
+from tests.hostile.peers import OK, Names, blurts, listening, says, silence
 
 NAME = "images.example"
 
