@@ -30,8 +30,7 @@ from tests.hostile.dns_wire import (
 
 GOOD: Final = "A 127.0.0.1"
 
-# Demanded by the specification of the guard. Two more of it need settings: a name whose answer
-# changes (CHANGING below), and our own hosts.
+# Demanded by the specification of the guard; so is LISTED_CHANGING.
 LISTED: Final[list[tuple[str, Script]]] = [
     ("a private address", records("A 127.0.0.2")),
     ("a private beside a public address", records(GOOD, "A 127.0.0.2")),
@@ -116,8 +115,10 @@ NO_ANSWER: Final[list[tuple[str, Script]]] = [
 ]
 
 # (what, first answer, later answers): the first look-up may be used, the second must be refused.
-CHANGING: Final[list[tuple[str, Script, Script]]] = [
+LISTED_CHANGING: Final[list[tuple[str, Script, Script]]] = [
     ("public, then private", records(GOOD), records("A 127.0.0.2")),
+]
+CHANGING: Final[list[tuple[str, Script, Script]]] = [
     ("public, then private, not to be kept", records(GOOD, ttl=0), records("A 127.0.0.2", ttl=0)),
     ("public, then both", records(GOOD), records(GOOD, "A 127.0.0.2")),
     ("public, then an inside AAAA", records(GOOD), records(GOOD, "AAAA fd00::1")),

@@ -71,7 +71,7 @@ async def test_no_answer_and_no_connection(
     assert server.asked
 
 
-@pytest.mark.parametrize(("why", "first", "later"), names.CHANGING)
+@pytest.mark.parametrize(("why", "first", "later"), names.LISTED_CHANGING + names.CHANGING)
 async def test_a_name_that_changes_is_looked_up_once_for_each_request(
     asking: Guard, server: NameServer, forbidden: Peer, why: str, first: Script, later: Script
 ) -> None:
