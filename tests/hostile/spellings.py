@@ -148,6 +148,7 @@ OURS: Final = [
     ("http://example.com/" + "a" * 2048, "URL too long"),
     ("http://example.com/#" + "a" * 2048, "URL too long in its fragment"),
     ("http://example.com/" + "a" * 1_000_000, "URL of a megabyte"),
+    ("http://example.com/" + "\u4f60" * 300, "URL too long once encoded"),
     (" http://example.com/", "space before"),
     ("http://example.com/ ", "space after"),
     ("http://exam ple.com/", "space in the host"),
