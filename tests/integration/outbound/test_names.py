@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import dns.flags
 import pytest
 
 from common.domain.errors import AddressNotAllowedError, FetchFailedError
@@ -9,7 +10,7 @@ from common.outbound import Guard
 from common.settings import OutboundSettings
 from common.settings.outbound import read_nameserver
 from tests.hostile import names
-from tests.hostile.dns_server import NameServer, Script, answering
+from tests.hostile.dns_server import NameServer, Script, answering, records
 from tests.hostile.peers import OK, Peer, listening, says, silence
 
 NAME = "images.example"
@@ -99,3 +100,15 @@ async def test_no_other_name_is_asked_for(asking: Guard, server: NameServer) -> 
         with pytest.raises(FetchFailedError):
             await asking.fetch(allowed.url(host="gone.example"))
     assert {name for name, _ in server.asked} == {NAME, "gone.example"}
+
+
+async def test_what_does_not_fit_is_not_asked_for_over_tcp(
+    asking: Guard, server: NameServer
+) -> None:
+    """There a hostile zone has 64 kB, whose parsing would hold the event loop."""
+    server.add(NAME, records(names.GOOD, flags=dns.flags.TC))
+    async with listening(silence, port=server.port) as over_tcp:
+        with pytest.raises(FetchFailedError) as caught:
+            await asking.fetch(f"http://{NAME}/")
+        assert over_tcp.connections == 0
+    assert caught.value.reason == "dns"
