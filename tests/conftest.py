@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import asyncpg
 import boto3
+import hypothesis
 import pytest
 from botocore.config import Config
 from redis.asyncio import Redis
@@ -28,6 +29,10 @@ from deploy.local.s3 import S3Server
 from tests.tcp_proxy import Proxy, proxy
 
 TEMPLATE = "template_migrated"
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,7 @@ class NameserverResolver:
 
     async def _ask(self, host: str, family: str) -> list[Address]:
         try:
-            answer = await self._stub.resolve(
-                f"{host}.", family, search=False, raise_on_no_answer=False
-            )
+            answer = await self._stub.resolve(f"{host}.", family, raise_on_no_answer=False)
         except NXDOMAIN:
             return []
         return [ip_address(record.address) for record in answer.rrset or ()]

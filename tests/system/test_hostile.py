@@ -47,8 +47,8 @@ async def forbidden() -> AsyncIterator[Peer]:
         yield peer
 
 
-def order(url: str, **fields: Any) -> dict[str, Any]:
-    return {"init_image": url, "mask_image": url, "webhook": url, **fields}
+def order(url: str) -> dict[str, str]:
+    return {"init_image": url, "mask_image": url, "webhook": url}
 
 
 def named(world: Surrounded, number: int, *scripts: Answer) -> str:
@@ -127,11 +127,10 @@ async def test_redirects(world: Surrounded, forbidden: Peer) -> None:
     assert silent == []
 
 
+SLOW = [*answers.LISTED_SLOW, *answers.SLOW[::4]]
 CUT_OFF: list[tuple[str, Script, str]] = [
-    *((what, script, "fetch_failed") for what, script in answers.LISTED_SLOW),
     *((what, script, "fetch_failed") for what, script in answers.LISTED_BROKEN),
     *((what, script, "fetch_failed") for what, script in answers.BROKEN[::4]),
-    *((what, script, "fetch_failed") for what, script in answers.SLOW[::4]),
     *((what, script, "fetch_failed") for what, script in answers.CRUMBS),
     ("endless body", answers.TOO_MUCH[0][1], "fetch_rejected"),
     ("a bomb", says(answers.LISTED_REJECTED[0][0]), "fetch_rejected"),
@@ -144,6 +143,19 @@ async def test_cut_off(world: Surrounded) -> None:
         ends = await world.outcomes([order(peer.url()) for peer in peers])
     for end, (what, _, code) in zip(ends, CUT_OFF, strict=True):
         assert (end.state, end.code) == ("failed", code), what
+
+
+async def test_cut_off_by_the_one_deadline(world: Surrounded) -> None:
+    async with AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(listening(script)) for _, script in SLOW]
+        patient = await stack.enter_async_context(listening(says(OK)))
+        ends = await world.outcomes(
+            [order(peer.url()) | {"webhook": patient.url()} for peer in peers]
+        )
+    for end, (what, _) in zip(ends, SLOW, strict=True):
+        assert (end.state, end.code) == ("failed", "fetch_failed"), what
+        assert "timed out" in str(end.message), what
+        assert (end.delivery, end.attempts) == ("delivered", ["200"]), what
 
 
 async def test_servers_that_are_not_trusted(world: Surrounded, tmp_path: Any) -> None:
