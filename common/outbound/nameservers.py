@@ -69,7 +69,7 @@ class NameserverResolver:
         return [address for answer in asked for address in answer.result()]
 
     async def aclose(self) -> None:
-        """Hold nothing back: there is nothing to let go of."""
+        """Do nothing: a look-up holds nothing once its caller has gone."""
 
     async def _ask(self, host: str, family: str) -> list[Address]:
         try:
