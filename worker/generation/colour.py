@@ -1,11 +1,12 @@
 """Every pixel format a file may hold, brought to one: RGB in sRGB, or L for a mask."""
 
+from functools import cache
 from io import BytesIO
+from typing import Final
 
-import numpy as np
 from PIL import Image, ImageCms
 
-_SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_SIXTEEN_BIT_MODES: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -31,13 +32,17 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     """Give `image` in one of L, RGB, RGBA or CMYK."""
     if image.mode in _SIXTEEN_BIT_MODES:
         # Pillow's own conversion clips at 255, which turns nearly all of the picture white.
-        levels = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+        return image.convert("I").point(_eight_of_sixteen(), "L")
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
         return image.convert("RGBA")
     if image.mode in ("L", "RGB", "RGBA", "CMYK"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+@cache
+def _eight_of_sixteen() -> list[int]:
+    return [(level + 128) // 257 for level in range(1 << 16)]
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
