@@ -16,7 +16,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     gets what they saw.
     """
     plain = _in_srgb(_eight_bit(image), image.info.get("icc_profile"))
-    return _laid_over(plain, "white").convert("RGB")
+    return _in_mode("RGB", _laid_over(plain, "white"))
 
 
 def to_mask(image: Image.Image) -> Image.Image:
@@ -25,7 +25,11 @@ def to_mask(image: Image.Image) -> Image.Image:
     Black, because a mask is often painted as white strokes on a transparent layer: what was not
     painted is kept. A mask's greys are amounts, not colours, so its profile is not applied.
     """
-    return _laid_over(_eight_bit(image), "black").convert("L")
+    return _in_mode("L", _laid_over(_eight_bit(image), "black"))
+
+
+def _in_mode(mode: str, image: Image.Image) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

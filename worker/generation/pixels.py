@@ -63,11 +63,15 @@ def read_picture(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BY
     """
     if field == MASK_IMAGE:
         mask = decode_mask(data, field, max_bytes=max_bytes)
-        return mask.resize(size, Image.Resampling.BILINEAR).point(_LEVELS)
+        return _stretched(mask, size, Image.Resampling.BILINEAR).point(_LEVELS)
     init = decode_image(data, field, max_bytes=max_bytes)
-    return init.resize(size, Image.Resampling.LANCZOS)
+    return _stretched(init, size, Image.Resampling.LANCZOS)
 
 
 def missing_picture(field: str) -> InvalidImageError:
     """Make the error of a picture that is worked on and did not come."""
     return InvalidImageError(f"{field}: an image is needed")
+
+
+def _stretched(image: Image.Image, size: Size, way: Image.Resampling) -> Image.Image:
+    return image if image.size == size else image.resize(size, way)

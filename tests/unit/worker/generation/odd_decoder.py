@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -12,34 +13,37 @@ from worker.generation.decoders.process import main
 from worker.generation.pixels import Size, read_picture
 
 NAME = __name__
+DEED_BYTES = 8
+
+
+def stumble() -> None:
+    raise ZeroDivisionError("inner matter")
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+DEEDS: dict[bytes, Callable[[], object]] = {
+    b"SEGFAULT": lambda: ctypes.string_at(0),
+    b"ABORTING": os.abort,
+    b"KILLED  ": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    b"STUMBLES": stumble,
+    b"SPINNING": spin,
+    b"SLEEPING": signal.pause,
+    b"HOARDING": lambda: bytearray(1 << 40),
+    b"OPENING ": lambda: Path("/etc/passwd").read_bytes(),
+    b"CALLING ": socket.socket,
+    b"FORKING ": os.fork,
+}
+ANOTHER = b"ANOTHER "  # gives another picture than was asked for
 
 
 def read(data: bytes, field: str, size: Size) -> Image.Image:
-    match data[-8:]:
-        case b"SEGFAULT":
-            ctypes.string_at(0)
-        case b"ABORTING":
-            os.abort()
-        case b"KILLED  ":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case b"STUMBLES":
-            raise ZeroDivisionError("inner matter")
-        case b"SPINNING":
-            while True:
-                pass
-        case b"SLEEPING":
-            signal.pause()
-        case b"HOARDING":
-            return Image.frombytes("L", (1, 1), bytearray(1 << 40))
-        case b"ANOTHER ":
-            return Image.new("L", (1, 1))
-        case b"OPENING ":
-            Path("/etc/passwd").read_bytes()
-        case b"CALLING ":
-            socket.socket()
-        case b"FORKING ":
-            os.fork()
-    return read_picture(data, field, size)
+    deed = data[-DEED_BYTES:]
+    DEEDS.get(deed, bool)()
+    return Image.new("L", (1, 1)) if deed == ANOTHER else read_picture(data, field, size)
 
 
 if __name__ == "__main__":
