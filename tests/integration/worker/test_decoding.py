@@ -127,6 +127,18 @@ async def test_a_picture_is_decoded_while_the_other_is_still_on_its_way(
     assert (row["state"], row["error_code"]) == ("failed", "invalid_image")
 
 
+async def test_what_the_server_calls_a_picture_counts_for_nothing(workshop: Workshop) -> None:
+    pages = workshop.gallery.pages
+    pages["/page.html"] = pages["/init.png"].replace(b"image/png", b"text/html")
+    taken = await workshop.queued(inputs=workshop.pictures(init="page.html"))
+    refused = await workshop.queued(inputs=workshop.pictures(init="text.png"))
+    async with workshop.worker() as worker:
+        await worker.runner.look("one")
+    assert (await workshop.books.job(taken))["state"] == "succeeded"
+    row = await workshop.books.job(refused)
+    assert row["error_message"] == "init_image: not a PNG, JPEG or WebP image"
+
+
 async def test_a_picture_that_did_not_come_is_named(workshop: Workshop) -> None:
     inputs = workshop.pictures()
     del inputs["mask_image"]

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +16,8 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from common.domain.errors import DecodingFailedError, InfillError, InvalidImageError
+from tests.unit.worker.generation import odd_decoder
+from tests.unit.worker.generation.mutations import PNG, joined
 from tests.unit.worker.generation.pictures import disc, encoded, noise, same
 from tests.unit.worker.generation.test_colour import swapped_profile
 from tests.unit.worker.generation.test_decode import REFUSED
@@ -21,10 +25,8 @@ from worker.generation.decoders.decoder import Bounds
 from worker.generation.decoders.pool import Decoders
 from worker.generation.pixels import read_picture
 
-ODD = "tests.unit.worker.generation.odd_decoder"
 SIZE = (64, 64)
 INIT = encoded(noise())
-QUICK = Bounds(cpu_seconds=1, patience_seconds=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def decoders() -> Iterator[Decoders]:
 @pytest.fixture(scope="module")
 def odd() -> Iterator[Decoders]:
     """One that dies on demand."""
-    yield from opened(Decoders(1, program=ODD))
+    yield from opened(Decoders(1, program=odd_decoder.NAME))
 
 
 def opened(decoders: Decoders) -> Iterator[Decoders]:
@@ -156,16 +158,19 @@ def test_one_that_died_between_two_pictures_costs_nobody_anything(odd: Decoders)
 
 
 def test_one_that_hangs_is_ended() -> None:
-    for odd in opened(Decoders(1, QUICK, ODD)):
-        lives(odd)
+    for odd in opened(Decoders(1, Bounds(patience_seconds=0.5), odd_decoder.NAME)):
+        odd.start()
+        (pid,) = odd.pids
         with pytest.raises(DecodingFailedError) as failed:
             odd.read(INIT + b"SLEEPING", "mask_image", SIZE)
         assert failed.value.message == "mask_image: the image was not decoded within 0.5 s"
-        lives(odd)
+        assert not Path(f"/proc/{pid}").exists()
+        odd.start()
+        assert odd.pids not in ([], [pid])
 
 
 def test_a_picture_that_takes_too_much_cpu_is_refused() -> None:
-    for odd in opened(Decoders(1, Bounds(cpu_seconds=1), ODD)):
+    for odd in opened(Decoders(1, Bounds(cpu_seconds=1), odd_decoder.NAME)):
         before = lost("cpu")
         with pytest.raises(InvalidImageError) as refused:
             odd.read(INIT + b"SPINNING", "init_image", SIZE)
@@ -187,6 +192,19 @@ def test_a_picture_that_needs_too_much_memory_is_refused(kind: str) -> None:
         if decoders.pids == [pid]:
             assert peak_megabytes(pid) < 100
         lives(decoders)
+
+
+def test_a_bomb_is_judged_by_its_header(decoders: Decoders) -> None:
+    """A small file that Pillow would let pass, with a warning, and that would fill 89 MB."""
+    side = 9_459
+    rows = zlib.compress(bytes(side * (side + 1)), 1)
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    bomb = joined(PNG, [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")])
+    assert len(bomb) < 500_000
+    with pytest.raises(InvalidImageError) as refused:
+        decoders.read(bomb, "init_image", SIZE)
+    assert refused.value.message == "init_image: 89.5 megapixels, at most 25 are taken"
+    assert max(map(peak_megabytes, decoders.pids)) < 60
 
 
 def test_memory_asked_for_at_once_is_refused(odd: Decoders) -> None:
@@ -228,7 +246,7 @@ def test_the_first_picture_finds_them_started() -> None:
 
 
 def test_closing_ends_them_and_what_they_do() -> None:
-    decoders = Decoders(1, program=ODD)
+    decoders = Decoders(1, program=odd_decoder.NAME)
     lives(decoders)
     (pid,) = decoders.pids
     with ThreadPoolExecutor(1) as threads:
