@@ -62,7 +62,8 @@ class Decoder:
             numbers = (descriptor, bounds.memory_bytes, bounds.cpu_seconds)
             # Not a fork: this process may have a GPU open, and all of its memory would be there.
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", program, *map(str, numbers)],
+                # -P: nothing is imported from whatever folder the worker was started in.
+                [sys.executable, "-P", "-m", program, *map(str, numbers)],
                 env=_ENVIRONMENT,
                 pass_fds=(descriptor,),
                 stdin=subprocess.DEVNULL,
@@ -111,7 +112,7 @@ class Decoder:
 
     def _lost(self, field: str, error: Exception) -> InfillError:
         """End what is left of it, and say what became of the picture."""
-        if isinstance(error, EOFError):  # it is about to end by itself, and how will tell us why
+        if isinstance(error, EOFError | ConnectionError):  # it is about to end: how will tell us why
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(LAST_SECONDS)
         self.close()
