@@ -112,7 +112,7 @@ class Decoder:
 
     def _lost(self, field: str, error: Exception) -> InfillError:
         """End what is left of it, and say what became of the picture."""
-        if isinstance(error, EOFError | ConnectionError):  # it is about to end: how will tell us why
+        if isinstance(error, EOFError | ConnectionError):  # how it ends will tell us why
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(LAST_SECONDS)
         self.close()
