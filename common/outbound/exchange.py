@@ -44,20 +44,18 @@ class Reply:
         `may_be_cut` takes what has come when the connection breaks before the body's end.
         """
         self.stream.allowance += FRAMING * limit
-        parts: list[bytes] = []  # joined once: a picture is copied as seldom as can be
-        came = 0
+        body = bytearray()
         try:
             async with aclosing(self.response.aiter_stream()) as chunks:
                 async for chunk in chunks:
-                    parts.append(chunk)
-                    came += len(chunk)
-                    if came >= limit:
-                        parts[-1] = chunk[: len(chunk) - (came - limit)]
+                    body += chunk
+                    if len(body) >= limit:
                         break
         except BROKEN:
             if not may_be_cut:
                 raise
-        return b"".join(parts)
+        del body[limit:]  # a picture is copied as seldom as can be
+        return bytes(body)
 
 
 @asynccontextmanager
