@@ -25,6 +25,12 @@ QUEUE_WAIT_SECONDS: Final = Histogram(
 STAGE_SECONDS: Final = Histogram(
     "infill_stage_seconds", "Time a job spends in one stage of its work.", ["stage"], buckets=_WIDE
 )
+DECODERS_LOST: Final = Counter(
+    "infill_decoders_lost",
+    "Decoding processes that a worker had to replace, by why: crashed, hung, or over the limit of "
+    "CPU time.",
+    ["reason"],
+)
 DELIVERIES: Final = Counter(
     "infill_deliveries",
     "Attempts to deliver a webhook by what followed: delivered, retry, exhausted, discarded, "

@@ -20,6 +20,7 @@ from common.repositories.workers import say_goodbye
 from common.settings import Settings
 from common.storage import Storage
 from worker.engine_thread import EngineThread
+from worker.generation.decoders.pool import Decoders
 from worker.generation.engine import Engine
 from worker.heartbeat import Heartbeat
 from worker.rest import rest
@@ -65,7 +66,7 @@ class Runtime:
         self._guard = Guard(settings.outbound)
         self._storage = Storage(settings.storage)
         self._engine = EngineThread(engine, stuck_seconds=settings.worker.stuck_seconds)
-        self._stages = Stages(self._guard, self._storage, self._engine)
+        self._stages = Stages(self._guard, self._storage, self._engine, Decoders())
         self._heartbeat = Heartbeat(
             self._database, settings.jobs, worker=worker, queues=tuple(queues)
         )
@@ -123,6 +124,7 @@ class Runtime:
 
     async def _start(self) -> None:
         await self._status.start()
+        self._stages.start()
         self._beating = asyncio.create_task(self._heartbeat.run())
         self._looking = asyncio.create_task(self._look_unrung())
         self._watching = asyncio.create_task(self._leave_when_stuck())

@@ -14,24 +14,34 @@ from common.outbound import Guard
 from common.storage import Storage
 from worker.attempt import Attempt
 from worker.engine_thread import Drawn, EngineThread
+from worker.generation.decoders.pool import Decoders
 from worker.generation.encode import encode_png
-from worker.generation.pixels import Pixels, read_pixels
+from worker.generation.pixels import Picture, Pixels, Size, fields_of, missing_picture
 from worker.threads import in_thread
 
 T = TypeVar("T")
 
-# Decoding and encoding release the interpreter's lock: two threads keep the engine fed.
-CODEC_THREADS: Final = 2
+# Encoding releases the interpreter's lock: two threads keep up with the engine.
+ENCODE_THREADS: Final = 2
 
 
 class Stages:
     """The engine has one thread of its own; everything around it overlaps other jobs."""
 
-    def __init__(self, guard: Guard, storage: Storage, engine: EngineThread) -> None:
+    def __init__(
+        self, guard: Guard, storage: Storage, engine: EngineThread, decoders: Decoders
+    ) -> None:
         self._guard = guard
         self._storage = storage
         self._engine = engine
-        self._codec_threads = ThreadPoolExecutor(CODEC_THREADS, thread_name_prefix="codec")
+        self._decoders = decoders
+        # Apart, so that a picture a decoder works at for long keeps no other job from its end.
+        self._decode_threads = ThreadPoolExecutor(decoders.number, thread_name_prefix="decode")
+        self._encode_threads = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode")
+
+    def start(self) -> None:
+        """Start what the first job is to find ready."""
+        self._decoders.start()
 
     async def fetch(self, job: JobRecord) -> Pixels:
         """Get and decode the input pictures, all at once.
@@ -39,20 +49,14 @@ class Stages:
         Raises:
             AddressNotAllowedError, FetchRejectedError, FetchFailedError: a picture could not be
                 fetched; the message begins with the field.
-            InvalidImageError: the bytes are not an image we accept.
+            InvalidImageError: the bytes are not an image we accept, or none came.
+            DecodingFailedError: what decodes pictures died of one, or hung.
         """
         with STAGE_SECONDS.labels(stage="fetch").time():
-            loads = [self._load(field, image) for field, image in job.inputs.items()]
-            data = dict(zip(job.inputs, await _together(loads), strict=True))
-            return await in_thread(
-                self._codec_threads,
-                partial(
-                    read_pixels,
-                    job.request,
-                    init_image=data.get("init_image"),
-                    mask_image=data.get("mask_image"),
-                ),
-            )
+            fields = fields_of(job.request.endpoint)
+            size = (job.request.width, job.request.height)
+            reads = [self._read(field, job.inputs.get(field), size) for field in fields]
+            return Pixels.of(dict(zip(fields, await _together(reads), strict=True)))
 
     async def generate(self, attempt: Attempt, pixels: Pixels) -> Drawn:
         """Draw, when the engine gets to it.
@@ -81,7 +85,18 @@ class Stages:
     def close(self) -> None:
         """Wait for what is under way in the threads, and release them."""
         self._engine.close()
-        self._codec_threads.shutdown()
+        self._decode_threads.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close()
+        self._decode_threads.shutdown()
+        self._encode_threads.shutdown()
+
+    async def _read(self, field: str, image: InputImage | None, size: Size) -> Picture:
+        if image is None:
+            raise missing_picture(field)
+        data = await self._load(field, image)
+        return await in_thread(
+            self._decode_threads, partial(self._decoders.read, data, field, size)
+        )
 
     async def _load(self, field: str, image: InputImage) -> bytes:
         if image.object_key is not None:
@@ -93,7 +108,7 @@ class Stages:
             raise
 
     async def _store(self, key: str, encode: Callable[[], bytes]) -> str:
-        await self._storage.put(key, await in_thread(self._codec_threads, encode))
+        await self._storage.put(key, await in_thread(self._encode_threads, encode))
         return key
 
 

@@ -16,6 +16,7 @@ InfillError
 ├── TransientError              trying again may help
 │   ├── FetchFailedError          DNS, connection, time-out or a 5xx answer
 │   ├── StorageUnavailableError   the object store did not take or give an object
+│   ├── DecodingFailedError       what decodes pictures died or hung over one
 │   └── GenerationError           the engine failed on this job
 ├── ClaimLostError              somebody else owns the job now: drop the work, quietly
 ├── GenerationStoppedError      the generation was told to stop (cancel, shutdown)
@@ -151,6 +152,15 @@ class StorageUnavailableError(TransientError):
     """The object store did not take or give an object."""
 
     code = "storage_unavailable"
+
+
+class DecodingFailedError(TransientError):
+    """The process that decoded a picture died or did not answer; the message names the field.
+
+    Often the picture's doing, but not always: a machine out of memory kills too.
+    """
+
+    code = "decoding_failed"
 
 
 class GenerationError(TransientError):

@@ -21,6 +21,11 @@ def cpu_by_name(pids: Mapping[str, int]) -> dict[str, float]:
     return {name: cpu_seconds([pid]) for name, pid in pids.items()}
 
 
+def children_of(pid: int) -> set[int]:
+    """Give the processes this one has started."""
+    return {child for child, parent in _parents().items() if parent == pid}
+
+
 def _with_descendants(wanted: set[int], parents: dict[int, int]) -> set[int]:
     while more := {pid for pid, parent in parents.items() if parent in wanted} - wanted:
         wanted = wanted | more

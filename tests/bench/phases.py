@@ -10,6 +10,7 @@ import structlog
 from deploy.local.stack import dispatcher_process, worker_process
 from tests.bench.accepting import measure_accepting
 from tests.bench.costing import measure_costs
+from tests.bench.decoding import measure_decoding
 from tests.bench.figures import Figure
 from tests.bench.idling import measure_idling
 from tests.bench.isolation import measure_isolation
@@ -41,6 +42,10 @@ async def _costs(home: Path) -> list[Figure]:
         return await measure_costs(rig, gateway, bare)
 
 
+async def _pictures(home: Path) -> list[Figure]:
+    return await measure_decoding(home)
+
+
 async def _scale(home: Path) -> list[Figure]:
     async with open_rig(home) as rig:
         return await measure_scale(rig)
@@ -68,6 +73,7 @@ PHASES = {
     "requests": _requests,
     "jobs": _jobs,
     "costs": _costs,
+    "pictures": _pictures,
     "scale": _scale,
     "sharing": _sharing,
     "isolation": _isolation,

@@ -1,11 +1,12 @@
 """Every pixel format a file may hold, brought to one: RGB in sRGB, or L for a mask."""
 
+from functools import cache
 from io import BytesIO
+from typing import Final
 
-import numpy as np
 from PIL import Image, ImageCms
 
-_SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_SIXTEEN_BIT_MODES: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -15,7 +16,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     gets what they saw.
     """
     plain = _in_srgb(_eight_bit(image), image.info.get("icc_profile"))
-    return _laid_over(plain, "white").convert("RGB")
+    return _in_mode("RGB", _laid_over(plain, "white"))
 
 
 def to_mask(image: Image.Image) -> Image.Image:
@@ -24,20 +25,28 @@ def to_mask(image: Image.Image) -> Image.Image:
     Black, because a mask is often painted as white strokes on a transparent layer: what was not
     painted is kept. A mask's greys are amounts, not colours, so its profile is not applied.
     """
-    return _laid_over(_eight_bit(image), "black").convert("L")
+    return _in_mode("L", _laid_over(_eight_bit(image), "black"))
+
+
+def _in_mode(mode: str, image: Image.Image) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Give `image` in one of L, RGB, RGBA or CMYK."""
     if image.mode in _SIXTEEN_BIT_MODES:
         # Pillow's own conversion clips at 255, which turns nearly all of the picture white.
-        levels = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+        return image.convert("I").point(_eight_of_sixteen(), "L")
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
         return image.convert("RGBA")
     if image.mode in ("L", "RGB", "RGBA", "CMYK"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+@cache
+def _eight_of_sixteen() -> list[int]:
+    return [(level + 128) // 257 for level in range(1 << 16)]
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -6,6 +6,7 @@ pixel is decoded, since decoding is where memory and time go.
 
 import re
 import warnings
+from collections.abc import Callable
 from io import BytesIO
 from typing import Final
 
@@ -50,7 +51,7 @@ def decode_image(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Imag
     Raises:
         InvalidImageError: names `field`, what is wrong and what would be taken.
     """
-    return to_rgb(_decode(data, field, max_bytes))
+    return _decode(data, field, max_bytes, to_rgb)
 
 
 def decode_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
@@ -59,24 +60,28 @@ def decode_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image
     Raises:
         InvalidImageError: names `field`, what is wrong and what would be taken.
     """
-    return to_mask(_decode(data, field, max_bytes))
+    return _decode(data, field, max_bytes, to_mask)
 
 
-def _decode(data: bytes, field: str, max_bytes: int) -> Image.Image:
+def _decode(
+    data: bytes, field: str, max_bytes: int, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
     _check_bytes(data, field, max_bytes)
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS)
         _check_header(image, field)
         image.load()
+        return convert(_turned_upright(image))
     except InvalidImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidImageError(f"{field}: more than {MAX_MEGAPIXELS} megapixels") from error
+    except MemoryError as error:
+        raise InvalidImageError(f"{field}: the image takes too much memory to decode") from error
     except Exception as error:  # codecs raise whatever hostile bytes lead them to
         raise InvalidImageError(
             f"{field}: the image is damaged or cut off", detail=repr(error)
         ) from error
-    return _turned_upright(image)
 
 
 def _check_bytes(data: bytes, field: str, max_bytes: int) -> None:

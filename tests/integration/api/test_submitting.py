@@ -8,6 +8,7 @@ from common.domain.generation import SEED_LIMIT
 from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance
 from common.settings import ModelSettings, Settings
 from tests.integration.api.gateways import BODY, PUBLIC, QUEUE, URL, Gateway, open_gateway
+from tests.unit.worker.generation.test_decode import png_header
 
 PICTURE = b"\x89PNG sent"
 
@@ -114,6 +115,15 @@ async def test_pictures_as_base64(gateway: Gateway, prefix: str) -> None:
     key = (await gateway.claim()).inputs["mask_image"].object_key
     assert key is not None
     assert await gateway.services.storage.get(key) == PICTURE
+
+
+async def test_a_bomb_is_stored_as_it_came(gateway: Gateway) -> None:
+    """What would burst is looked into by workers' decoders, and nobody else."""
+    bomb = png_header(65_000, 65_000)
+    await gateway.post("inpaint", {**BODY, "mask_image": base64.b64encode(bomb).decode()})
+    key = (await gateway.claim()).inputs["mask_image"].object_key
+    assert key is not None
+    assert await gateway.services.storage.get(key) == bomb
 
 
 @pytest.mark.parametrize("place", ["body", "header", "bearer"])

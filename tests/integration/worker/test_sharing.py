@@ -6,6 +6,7 @@ import pytest
 
 from common.domain.generation import Endpoint
 from common.settings import WorkerSettings
+from tests.integration.worker.test_suspects import until
 from tests.integration.worker.workshop import Workshop
 
 
@@ -33,7 +34,8 @@ async def test_a_look_claims_as_many_as_there_are_places(workshop: Workshop) -> 
     async with workshop.worker() as worker:
         looking = asyncio.create_task(worker.runner.look("one"))
         await workshop.studio.order()
-        assert (worker.heartbeat.held, worker.runner.free_places) == (3, 0)
+        await until(lambda: worker.heartbeat.held == 3)
+        assert worker.runner.free_places == 0
         assert len(await workshop.in_state("queued")) == 1
         for number, hold in enumerate(holds, start=1):
             await workshop.studio.order(number)

@@ -3,7 +3,9 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 
+from common.clock import utc_now
 from common.domain.job import WORKER_LOST
 from tests.integration.webhooks.program import running
 from tests.integration.worker.engine import POISON
@@ -35,12 +37,12 @@ async def test_beside_a_suspect_nothing_is_claimed(workshop: Workshop) -> None:
 
 async def test_a_suspect_waits_until_the_others_have_ended(workshop: Workshop) -> None:
     hold = workshop.gallery.hold("init.png")
+    suspect = await a_later_suspect(workshop)
     await workshop.queued()
     async with workshop.worker() as worker:
         first = asyncio.create_task(worker.runner.look("one"))
         await workshop.gallery.asked_for("init.png")
-        suspect = await workshop.drawing()
-        await workshop.books.set_job(suspect, **SUSPECT)
+        await workshop.books.set_job(suspect, available_at=utc_now())
         second = asyncio.create_task(worker.runner.look("one"))
         await until(lambda: worker.heartbeat.held == 2)
         # The engine is free, and yet it is not drawn: it would be by now.
@@ -57,12 +59,12 @@ async def test_waiting_it_is_given_back_at_no_cost_and_remains_a_suspect(
     workshop: Workshop,
 ) -> None:
     workshop.studio.hold_next()
+    suspect = await a_later_suspect(workshop)
     await workshop.drawing()
     async with workshop.worker() as worker:
         first = asyncio.create_task(worker.runner.look("one"))
         await workshop.studio.order()
-        suspect = await workshop.drawing()
-        await workshop.books.set_job(suspect, **SUSPECT)
+        await workshop.books.set_job(suspect, available_at=utc_now())
         second = asyncio.create_task(worker.runner.look("one"))
         await until(lambda: worker.heartbeat.held == 2)
         worker.runner.stop_claiming()
@@ -71,6 +73,14 @@ async def test_waiting_it_is_given_back_at_no_cost_and_remains_a_suspect(
     row = await workshop.books.job(suspect)
     assert (row["state"], row["attempt"], row["max_attempts"]) == ("queued", 1, 4)
     assert row["error_code"] == WORKER_LOST
+
+
+async def a_later_suspect(workshop: Workshop) -> int:
+    """Record one that is not due yet, so that no look takes it before it is known for a suspect."""
+    job_id = await workshop.drawing()
+    later = utc_now() + timedelta(hours=1)
+    await workshop.books.set_job(job_id, **SUSPECT, available_at=later)
+    return job_id
 
 
 async def until(so: Callable[[], bool]) -> None:

@@ -23,6 +23,8 @@ from tests.integration.worker.engine import StudioEngine
 from tests.integration.worker.gallery import Gallery
 from tests.integration.worker.studio import Studio
 from worker.engine_thread import EngineThread
+from worker.generation.decoders.decoder import PROGRAM
+from worker.generation.decoders.pool import Decoders
 from worker.generation.engine import Engine
 from worker.heartbeat import Heartbeat
 from worker.runner import Runner
@@ -43,6 +45,7 @@ class Parts:
     runner: Runner
     heartbeat: Heartbeat
     stages: Stages
+    decoders: Decoders
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Workshop:
     jobs: JobSettings = SETTINGS
     places: WorkerSettings = PLACES
     image_timeout_seconds: float = 20.0
+    decoder: str = PROGRAM
 
     def having(self, **changes: Any) -> "Workshop":
         return replace(self, **changes)
@@ -72,12 +76,13 @@ class Workshop:
         engine_thread = EngineThread(
             engine or StudioEngine(self.studio.folder), stuck_seconds=self.places.stuck_seconds
         )
-        stages = Stages(guard, self.storage, engine_thread)
+        decoders = Decoders(program=self.decoder)
+        stages = Stages(guard, self.storage, engine_thread, decoders)
         heartbeat = Heartbeat(self.database, self.jobs, worker=name, queues=QUEUES)
         announcer = Announcer(self.redis, Doorbell(self.redis, RedisSettings()))
         runner = Runner(self.database, stages, announcer, heartbeat, self.jobs, self.places)
         try:
-            yield Parts(runner, heartbeat, stages)
+            yield Parts(runner, heartbeat, stages, decoders)
         finally:
             stages.close()
             await guard.aclose()

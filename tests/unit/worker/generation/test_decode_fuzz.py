@@ -1,83 +1,99 @@
-"""Whatever the bytes, an image or an InvalidImageError comes out, nothing else."""
+"""Whatever the bytes: pixels as promised or an InvalidImageError, and a decoder that lives on.
 
-import struct
-import zlib
-from typing import Any
+For as long as one likes: `python -m tests.unit.worker.generation.fuzz 300`.
+"""
 
-from hypothesis import given
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from common.domain.errors import InvalidImageError
-from tests.unit.worker.generation.pictures import encoded, noise
-from tests.unit.worker.generation.test_colour import srgb_profile
-from worker.generation.decode import decode_image, decode_mask
+from tests.unit.worker.generation.mutations import KINDS, PARTS, SEEDS, joined
+from tests.unit.worker.generation.test_decoders import peak_megabytes
+from worker.generation.decoders.decoder import Bounds
+from worker.generation.decoders.pool import Decoders
+from worker.generation.pixels import MODES, read_picture
 
-EXIF = Image.Exif()
-EXIF[0x0112] = 6
-RICH: dict[str, Any] = {"icc_profile": srgb_profile(), "exif": EXIF}
-SMALL = noise((12, 10))
-SEEDS = [
-    encoded(SMALL, **RICH),
-    encoded(SMALL.convert("P"), transparency=3),
-    encoded(SMALL.convert("I;16")),
-    encoded(SMALL, "JPEG", **RICH),
-    encoded(SMALL.convert("CMYK"), "JPEG", progressive=True),
-    encoded(SMALL.convert("RGBA"), "WEBP", lossless=True, **RICH),
-    encoded(SMALL, "WEBP"),
-]
+EXAMPLES = 250
+SIZE = (24, 16)
 
 
-def survives(data: bytes) -> None:
-    for decode, mode in ((decode_image, "RGB"), (decode_mask, "L")):
-        try:
-            image = decode(data, "field")
-        except InvalidImageError:
-            continue
-        assert image.mode == mode
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    with watched_decoders() as decoders:
+        yield decoders
 
 
-@st.composite
-def damaged(draw: st.DrawFn) -> bytes:
-    data = bytearray(draw(st.sampled_from(SEEDS)))
-    for _ in range(draw(st.integers(0, 6))):
-        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
-    start, length = draw(st.integers(0, len(data))), draw(st.integers(0, 40))
-    data[start : start + length] = draw(st.binary(max_size=40))
-    return bytes(data[: draw(st.integers(len(data) // 2, len(data)))])
+@contextmanager
+def watched_decoders() -> Iterator[Decoders]:
+    """Lend decoders, and look at the end that the same ones are there and how large they grew."""
+    decoders = Decoders(1)
+    try:
+        decoders.start()
+        pids = decoders.pids
+        yield decoders
+        assert decoders.pids == pids
+        own_megabytes = 40  # the interpreter and Pillow
+        most = Bounds().memory_bytes / 1e6 + own_megabytes
+        assert max(peak_megabytes(pid) for pid in pids) < most
+    finally:
+        decoders.close()
 
 
-@st.composite
-def png_of_odd_chunks(draw: st.DrawFn) -> bytes:
-    """Chunks with right checksums, which random damage hardly ever makes."""
-    data = b"\x89PNG\r\n\x1a\n"
-    header = struct.pack(
-        ">IIBBBBB", *(draw(st.integers(0, 40)) for _ in range(3)), *draw(st.tuples(*[KIND] * 4))
+def survives(decoders: Decoders, data: bytes, field: str) -> bool:
+    """Decode, and tell whether it was taken; a decoder that dies of it raises another error."""
+    try:
+        image = decoders.read(data, field, SIZE)
+    except InvalidImageError as error:
+        told, _, reason = error.message.partition(": ")
+        assert (told, bool(reason)) == (field, True)
+        return False
+    assert (image.mode, image.size) == (MODES[field], SIZE)
+    return True
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_the_bytes(decoders: Decoders, kind: str) -> None:
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(KINDS[kind], st.sampled_from(sorted(MODES)))
+    def survive(data: bytes, field: str) -> None:
+        survives(decoders, data, field)
+
+    survive()
+
+
+def fuzz(decoders: Decoders, kind: str, *, number: int, examples: int) -> dict[bool, int]:
+    """Try other examples for every `number`; count those refused and those taken."""
+    count = {False: 0, True: 0}
+
+    @seed(number)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
     )
-    names = st.sampled_from(
-        [b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"acTL", b"fcTL", b"IDAT", b"zTXt"]
-    )
-    body = st.binary(max_size=60) | st.binary(max_size=200).map(zlib.compress)
-    chunks = [(b"IHDR", header), *draw(st.lists(st.tuples(names, body), max_size=6))]
-    for name, content in [*chunks, (b"IEND", b"")]:
-        checksum = zlib.crc32(name + content)
-        data += struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
-    return data
+    @given(KINDS[kind], st.sampled_from(sorted(MODES)))
+    def survive(data: bytes, field: str) -> None:
+        count[survives(decoders, data, field)] += 1
+
+    survive()
+    return count
 
 
-KIND = st.integers(0, 6)
-
-
-@given(damaged())
-def test_damaged_files(data: bytes) -> None:
-    survives(data)
-
-
-@given(png_of_odd_chunks())
-def test_odd_chunks(data: bytes) -> None:
-    survives(data)
-
-
-@given(st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x20\0\0\0WEBP"]), st.binary())
-def test_noise_after_a_signature(signature: bytes, rest: bytes) -> None:
-    survives(signature + rest)
+def test_the_examples_are_worth_something(decoders: Decoders) -> None:
+    """Seeds are taken unless they move, also put together anew; mutants are often taken, too."""
+    for data, (signature, parts) in zip(SEEDS, PARTS, strict=True):
+        again = joined(signature, parts)
+        for field in MODES:
+            taken = survives(decoders, data, field)
+            assert survives(decoders, again, field) == taken
+            if taken:
+                assert read_picture(again, field, SIZE) == read_picture(data, field, SIZE)
+    for kind in ("damaged files", "rebuilt files"):
+        count = fuzz(decoders, kind, number=1, examples=100)
+        assert min(count.values()) > 10, kind

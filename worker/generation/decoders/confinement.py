@@ -1,0 +1,43 @@
+"""What a decoder takes from itself before it sees a stranger's bytes."""
+
+import resource
+import signal
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
+from time import process_time
+from typing import Final
+
+_LIKELIEST_VICTIM: Final = "1000"
+
+
+def confine(memory_bytes: int) -> None:
+    """Give up all that decoding does not need; nothing can be imported afterwards.
+
+    `memory_bytes` is what may be had beyond what is in use now. Where the machine or the container
+    itself runs out of memory, the kernel is told to end this process before any other.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A terminal sends them to all its processes; the worker ends us, when it is through.
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(OSError):  # where /proc cannot be written, the kernel picks its victim itself
+        Path("/proc/self/oom_score_adj").write_text(_LIKELIEST_VICTIM)
+    _limit(resource.RLIMIT_AS, _memory_in_use() + memory_bytes)
+    _limit(resource.RLIMIT_CORE, 0)  # a core dump would hold a tenant's picture
+    _limit(resource.RLIMIT_NPROC, 0)
+    _limit(resource.RLIMIT_NOFILE, 0)  # no file and no socket beside those that are open
+
+
+def allow_cpu(seconds: int) -> None:
+    """Let the kernel end this process with SIGXCPU after so much more CPU time."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(process_time()) + seconds, hard))
+
+
+def _limit(kind: int, most: int) -> None:
+    resource.setrlimit(kind, (most, most))
+
+
+def _memory_in_use() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
