@@ -138,6 +138,7 @@ async def test_an_end_is_recorded_once(books: Books, end: DeliveryState) -> None
         "error": None,
         "answer": "busy",
         "next_attempt_at": None,
+        "ended_by": None,
     }
 
 
