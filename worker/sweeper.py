@@ -12,7 +12,7 @@ from common.broker.doorbell import Doorbell
 from common.clock import monotonic
 from common.database import Database
 from common.domain.job import JobState
-from common.metrics import JOBS, JOBS_ENDED
+from common.metrics import BREAKERS_OPEN, JOBS, JOBS_ENDED
 from common.presence import Presence
 from common.repositories.locks import Lock
 from common.repositories.outcomes import Ended, fail_abandoned, fail_overdue
@@ -25,10 +25,11 @@ from common.repositories.sweeping import (
     requeue_expired_deliveries,
     seconds_up,
 )
-from common.settings import JobSettings
+from common.settings import JobSettings, WebhookSettings
 from worker.duty import holding
 from worker.folding import fold_backlog
 from worker.grace import Grace
+from worker.lines import keep_lines
 from worker.rest import rest
 
 BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
@@ -52,6 +53,7 @@ class Sweeper:
         doorbell: Doorbell,
         announcer: Announcer,
         settings: JobSettings,
+        webhooks: WebhookSettings,
         *,
         queues: Sequence[str],
         grace: Grace | None = None,
@@ -61,6 +63,7 @@ class Sweeper:
         self._doorbell = doorbell
         self._announcer = announcer
         self._settings = settings
+        self._webhooks = webhooks
         self._queues = queues
         self._postgres = Presence("postgres, for the sweeper")
         self._grace = grace or Grace.of(settings, now=monotonic())
@@ -88,6 +91,7 @@ class Sweeper:
                     await rest(stopping, self._settings.sweep_seconds)
             finally:
                 JOBS.clear()
+                BREAKERS_OPEN.set(0)
                 log.info("sweeping_ends")
 
     async def sweep(self, connection: AsyncConnection) -> None:
@@ -97,6 +101,8 @@ class Sweeper:
         if self._grace.is_over(monotonic(), up_seconds=up_seconds):
             await self._take_jobs_back(connection)
             await self._take_deliveries_back(connection)
+        if await keep_lines(connection, per_origin=self._webhooks.origin_concurrency):
+            await self._doorbell.ring_dispatcher()
         await self._fail_overdue(connection)
         await self._recount(connection)
         await forget_silent_workers(connection, seconds=self._settings.lease_seconds)

@@ -63,7 +63,9 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper,
         name=f"{socket.gethostname()}-{os.getpid()}",
     )
     announcer = Announcer(redis, doorbell)
-    sweeper = Sweeper(database, doorbell, announcer, settings.jobs, queues=queues)
+    sweeper = Sweeper(
+        database, doorbell, announcer, settings.jobs, settings.webhooks, queues=queues
+    )
     retention = Retention(database, storage, settings.retention)
     status = StatusServer(settings.telemetry, ready=dispatcher.check)
     await status.start()

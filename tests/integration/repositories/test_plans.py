@@ -76,9 +76,18 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
         ),
         pytest.param(lambda c: read_job(c, tenant_id=1, job_id=5), "pk_jobs", id="read_job"),
         pytest.param(
-            lambda c: claim_deliveries(c, dispatcher="d", limit=10, lease_seconds=60.0),
-            "ix_deliveries_due",
+            lambda c: claim_deliveries(
+                c, dispatcher="d", limit=10, lease_seconds=60.0, per_origin=50, retries=False
+            ),
+            "ix_deliveries_first",
             id="claim_deliveries",
+        ),
+        pytest.param(
+            lambda c: claim_deliveries(
+                c, dispatcher="d", limit=10, lease_seconds=60.0, per_origin=50, retries=True
+            ),
+            "ix_deliveries_retry",
+            id="claim_retries",
         ),
         pytest.param(
             lambda c: requeue_expired_deliveries(c, limit=10),

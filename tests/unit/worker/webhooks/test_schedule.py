@@ -41,9 +41,16 @@ def test_anything_else_is_tried_again(status: int) -> None:
     assert wait(Answered(status)) == 5
 
 
-@pytest.mark.parametrize("outcome", [Answered(410), Refused()])
-def test_what_is_not_wanted_or_not_allowed_is_discarded(outcome: Outcome) -> None:
-    assert plan(outcome, 0, NOW, EVEN, SETTINGS) == Discarded()
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        (Answered(410), "gone"),
+        (Answered(500, is_unwanted=True), "abort_message"),
+        (Refused(), "address_not_allowed"),
+    ],
+)
+def test_what_is_not_wanted_or_not_allowed_is_discarded(outcome: Outcome, why: str) -> None:
+    assert plan(outcome, 0, NOW, EVEN, SETTINGS) == Discarded(why)
 
 
 def test_the_waits_follow_the_schedule_to_its_end() -> None:
