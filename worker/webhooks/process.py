@@ -21,6 +21,7 @@ from common.webhook_keys import load_signing_key
 from worker.retention import Retention
 from worker.status import StatusServer
 from worker.sweeper import Sweeper
+from worker.webhooks.descriptors import make_room
 from worker.webhooks.dispatcher import Dispatcher
 from worker.webhooks.sender import Sender
 
@@ -55,11 +56,12 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper,
     storage = Storage(settings.storage)
     guard = Guard(settings.outbound)
     doorbell = Doorbell(redis, settings.redis)
+    room = make_room(settings.webhooks.concurrency)
     dispatcher = Dispatcher(
         database,
         doorbell,
         Sender(guard, storage, settings.webhooks, signing_key),
-        settings.webhooks,
+        settings.webhooks.model_copy(update={"concurrency": room}),
         name=f"{socket.gethostname()}-{os.getpid()}",
     )
     announcer = Announcer(redis, doorbell)
