@@ -1,6 +1,7 @@
 """The dispatcher process: what it is made of, and how it ends."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -40,6 +41,10 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with _parts(settings) as parts, asyncio.TaskGroup() as tasks:
+        # What is there now stays: the collector need not go through it again and again, which
+        # holds everything up for a fifth of a second.
+        gc.collect()
+        gc.freeze()
         log.info("dispatcher_ready")
         for part in parts:
             tasks.create_task(part.run(stopping))
