@@ -53,13 +53,18 @@ async def _sharing(home: Path) -> list[Figure]:
 
 
 async def _deliveries(home: Path) -> list[Figure]:
-    figures = []
-    for number, measure in enumerate((measure_delivering, measure_hanging, measure_backlog)):
-        own = home / str(number)
-        own.mkdir()
-        async with open_rig(own) as rig:
-            figures += await measure(rig, own)
-    return figures
+    async with open_rig(home) as rig:
+        return await measure_delivering(rig, home)
+
+
+async def _hanging(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_hanging(rig, home)
+
+
+async def _backlog(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_backlog(rig, home)
 
 
 def run_phase(phase: str) -> list[Figure]:
@@ -77,4 +82,6 @@ PHASES = {
     "scale": _scale,
     "sharing": _sharing,
     "deliveries": _deliveries,
+    "hanging": _hanging,
+    "backlog": _backlog,
 }
