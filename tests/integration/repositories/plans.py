@@ -37,7 +37,8 @@ FROM jobs, LATERAL (SELECT CASE WHEN id % 100 = 0 THEN 'sending' WHEN id % 10 = 
 FILL_LINES = """
 WITH others AS (
     INSERT INTO tenants (name, plan_id)
-    SELECT 'other-' || n, (SELECT min(id) FROM plans) FROM generate_series(1, 3000) AS n RETURNING id
+    SELECT 'other-' || n, (SELECT min(id) FROM plans) FROM generate_series(1, 3000) AS n
+    RETURNING id
 ), turns AS (
     INSERT INTO delivery_turns (tenant_id, retries, has_due)
     SELECT id, retries, id % 100 = 0 FROM others, (VALUES (false), (true)) AS kinds (retries)
