@@ -143,7 +143,7 @@ async def test_what_a_claim_takes_is_found_by_id_however_little_was_there_when_l
         ),
     ):
         locked = plan.split("CTE locked")[1].split("CTE claimed")[0]
-        assert "pk_deliveries" in locked
+        assert "on deliveries" in locked
         assert "ix_deliveries" not in locked
 
 
