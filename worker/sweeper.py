@@ -14,8 +14,9 @@ from common.database import Database
 from common.domain.job import JobState
 from common.metrics import BREAKERS_OPEN, JOBS, JOBS_ENDED
 from common.presence import Presence
+from common.repositories.endings import Ended
+from common.repositories.giving_up import fail_abandoned, fail_overdue
 from common.repositories.locks import Lock
-from common.repositories.outcomes import Ended, fail_abandoned, fail_overdue
 from common.repositories.recounting import recount_backlogs, recount_running, wake_ready
 from common.repositories.sweeping import (
     count_jobs,
@@ -25,6 +26,7 @@ from common.repositories.sweeping import (
     requeue_expired_deliveries,
     seconds_up,
 )
+from common.repositories.vacuuming import vacuum_queues
 from common.settings import JobSettings, WebhookSettings
 from worker.duty import holding
 from worker.folding import fold_backlog
@@ -114,6 +116,7 @@ class Sweeper:
         for state, number in (await count_jobs(connection)).items():
             JOBS.labels(state=state.value).set(number)
         await fold_backlog(connection)
+        await vacuum_queues(connection)
 
     async def _keep_lines(self, connection: AsyncConnection) -> None:
         begun = monotonic()

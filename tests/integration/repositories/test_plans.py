@@ -9,8 +9,8 @@ from common.domain.job import Claim
 from common.repositories.claims import claim_jobs
 from common.repositories.contention import read_contenders, read_running, read_totals
 from common.repositories.deliveries import claim_deliveries
+from common.repositories.giving_up import fail_abandoned, fail_overdue
 from common.repositories.leases import renew_claims
-from common.repositories.outcomes import fail_abandoned, fail_overdue
 from common.repositories.own_places import read_own_place
 from common.repositories.readings import find_ended, read_job
 from common.repositories.retention import (
