@@ -40,6 +40,18 @@ DELIVERIES: Final = Counter(
 DELIVERY_SECONDS: Final = Histogram(
     "infill_delivery_seconds", "Time of one attempt to deliver a webhook.", buckets=_EXCHANGE
 )
+DELIVERIES_SENDING: Final = Gauge(
+    "infill_deliveries_sending", "Attempts to deliver a webhook that this dispatcher has under way."
+)
+BREAKERS_OPENED: Final = Counter(
+    "infill_webhook_breakers_opened",
+    "How often an origin that only failed was left in peace for a while.",
+)
+BREAKERS_OPEN: Final = Gauge(
+    "infill_webhook_breakers_open",
+    "Origins of tenants that are left in peace or being tried again, up to 100,000; only the "
+    "process that sweeps shows it.",
+)
 RETENTION_DELETED: Final = Counter(
     "infill_retention_deleted",
     "What was deleted because of its age: jobs' pictures (counted by job), jobs, deliveries, "

@@ -3,6 +3,7 @@
 from common.models.deliveries import Delivery, DeliveryAttempt
 from common.models.installation import Installation
 from common.models.jobs import Job, Worker
+from common.models.lines import DeliveryLine, DeliveryTurn
 from common.models.operators import AdminKey, AuditEntry
 from common.models.schema import Table
 from common.models.shares import TenantQueue, TenantShare
@@ -16,6 +17,8 @@ __all__ = [
     "DailyUsage",
     "Delivery",
     "DeliveryAttempt",
+    "DeliveryLine",
+    "DeliveryTurn",
     "Installation",
     "Job",
     "Plan",

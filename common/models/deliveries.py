@@ -11,7 +11,10 @@ from common.models.schema import VACUUMED_OFTEN, Table, state_type
 
 
 class Delivery(Table):
-    """One event for one receiver; `id` is the `webhook-id` the receiver tells repeats by."""
+    """One event for one receiver; `id` is the `webhook-id` the receiver tells repeats by.
+
+    `origin` is named by the database, of the URL; what ended before there were lines has none.
+    """
 
     __tablename__ = "deliveries"
 
@@ -20,6 +23,7 @@ class Delivery(Table):
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
     event: Mapped[str]
     url: Mapped[str]
+    origin: Mapped[str | None]
     state: Mapped[DeliveryState] = mapped_column(
         state_type(DeliveryState), server_default=DeliveryState.PENDING.value
     )
@@ -39,9 +43,26 @@ class Delivery(Table):
         ),
         Index(None, "tenant_id"),  # deleting a tenant
         Index("uq_deliveries_job_id_event", "job_id", "event", unique=True),
-        Index("ix_deliveries_due", "available_at", postgresql_where=text("state = 'pending'")),
+        # One line's, first attempts and retries apart.
         Index(
-            "ix_deliveries_lease", "lease_expires_at", postgresql_where=text("state = 'sending'")
+            "ix_deliveries_first",
+            "tenant_id",
+            "origin",
+            "available_at",
+            postgresql_where=text("state = 'pending' AND attempt = 0"),
+        ),
+        Index(
+            "ix_deliveries_retry",
+            "tenant_id",
+            "origin",
+            "available_at",
+            postgresql_where=text("state = 'pending' AND attempt > 0"),
+        ),
+        Index(
+            "ix_deliveries_lease",
+            "lease_expires_at",
+            postgresql_include=["tenant_id", "origin"],
+            postgresql_where=text("state = 'sending'"),
         ),
         # Retention.
         Index(
@@ -54,7 +75,11 @@ class Delivery(Table):
 
 
 class DeliveryAttempt(Table):
-    """What came of one attempt to deliver."""
+    """What came of one attempt to deliver.
+
+    `ended_by` is one word for what ended the delivery with it: `gone`, `abort_message`,
+    `address_not_allowed` or `schedule`; NULL where it was delivered, or goes on.
+    """
 
     __tablename__ = "delivery_attempts"
 
@@ -69,3 +94,4 @@ class DeliveryAttempt(Table):
     error: Mapped[str | None]
     answer: Mapped[str]
     next_attempt_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]

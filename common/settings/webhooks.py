@@ -48,7 +48,42 @@ class WebhookSettings(Section):
         default=4096, description="How much of the receiver's answer is read and kept."
     )
     concurrency: PositiveInt = Field(
-        default=200, description="Attempts one dispatcher has under way at once."
+        default=6000,
+        description="Attempts one dispatcher has under way at once: a receiver that hangs holds "
+        "one for 15 seconds. Each takes a file descriptor and about 30 kB.",
+    )
+    reserved_part: float = Field(
+        default=0.25,
+        ge=0,
+        lt=1,
+        description="Part of these that only first attempts may take, so that retries, which are "
+        "many after an outage, hold up no fresh result.",
+    )
+    origin_concurrency: PositiveInt = Field(
+        default=50,
+        description="Attempts to one origin (scheme, host and port) of one tenant under way at "
+        "once, over all dispatchers: enough for 500 a second where an answer takes 0.1 s, and "
+        "little for a server to bear.",
+    )
+    breaker_window_seconds: PositiveFloat = Field(
+        default=5 * MINUTE,
+        description="Attempts to an origin are counted for so long, then from nothing: an hour of "
+        "successes must not hide that it is down now.",
+    )
+    breaker_requests: PositiveInt = Field(
+        default=10, description="With fewer attempts counted, an origin is not judged."
+    )
+    breaker_failed_part: float = Field(
+        default=0.7,
+        gt=0,
+        le=1,
+        description="An origin with so large a part failed is left in peace for a while; what is "
+        "due for it waits, and loses no place in its schedule.",
+    )
+    breaker_open_seconds: PositiveFloat = Field(
+        default=30.0,
+        description="How long it is left in peace. Then one attempt is made: a success ends the "
+        "peace, a failure begins it anew.",
     )
     lease_seconds: PositiveFloat = Field(
         default=60.0,

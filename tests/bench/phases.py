@@ -9,8 +9,10 @@ import structlog
 
 from deploy.local.stack import dispatcher_process, worker_process
 from tests.bench.accepting import measure_accepting
+from tests.bench.backlog import measure_backlog
 from tests.bench.costing import measure_costs
 from tests.bench.decoding import measure_decoding
+from tests.bench.delivering import measure_delivering, measure_hanging
 from tests.bench.figures import Figure
 from tests.bench.idling import measure_idling
 from tests.bench.isolation import measure_isolation
@@ -56,6 +58,21 @@ async def _sharing(home: Path) -> list[Figure]:
         return await measure_sharing(rig)
 
 
+async def _deliveries(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_delivering(rig, home)
+
+
+async def _hanging(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_hanging(rig, home)
+
+
+async def _backlog(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_backlog(rig, home)
+
+
 async def _isolation(home: Path) -> list[Figure]:
     async with open_rig(home) as rig:
         return await measure_isolation(rig, await rig.start_gateway())
@@ -76,5 +93,8 @@ PHASES = {
     "pictures": _pictures,
     "scale": _scale,
     "sharing": _sharing,
+    "deliveries": _deliveries,
+    "hanging": _hanging,
+    "backlog": _backlog,
     "isolation": _isolation,
 }

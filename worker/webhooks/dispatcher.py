@@ -1,19 +1,24 @@
-"""The dispatcher's loop: look for due deliveries when rung or when time is up, and send them."""
+"""The dispatcher's loop: look for due deliveries when there is a reason to, and send them."""
 
 import asyncio
-from contextlib import suppress
+import math
+import random
+from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from common.broker.doorbell import Doorbell
 from common.database import Database
+from common.metrics import DELIVERIES_SENDING
 from common.presence import Presence
-from common.repositories.deliveries import DueDelivery, claim_deliveries
+from common.repositories.deliveries import DueDeliveries, DueDelivery, claim_deliveries
+from common.repositories.lines import look_again, wake_turns
 from common.settings import WebhookSettings
 from worker.rest import rest
+from worker.webhooks.looking import Looking
 from worker.webhooks.recorder import Recorder
 from worker.webhooks.sender import Sender
 
@@ -22,15 +27,32 @@ FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 1.0
 # How long an ending process waits for Postgres to take the outcome of a finished attempt.
 LAST_PATIENCE_SECONDS: Final = 5.0
+# Few enough that a backlog is started no faster than it can be sent: a claim's answer waits for
+# its turn on the event loop behind the attempts of the claims before it.
+LARGEST_BATCH: Final = 32
+# After an outage thousands are due at once: a fresh result stands behind fewer of them.
+LARGEST_RETRY_BATCH: Final = 8
+# All that have something due are just being served or recorded by others, for milliseconds.
+MOST_TRIES: Final = 50
+LONGEST_WAIT_SECONDS: Final = 0.008
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """How many attempts a batch began, whether there may be more, and whether no slot was free."""
+
+    taken: int = 0
+    has_more: bool = False
+    has_no_place: bool = False
 
 
 class Dispatcher:
     """Keeps up to `concurrency` attempts under way; each is a task that fails alone.
 
-    A ring says that something is due. Without rings the rows are asked every `poll_seconds`:
-    that finds what was rung for while Redis was away, and what has become due again.
+    Retries leave a part of them to first attempts. And no tenant gets as many as are left free: one
+    whose receivers hang holds half of them at most, two hold a third each, and so on.
     """
 
     def __init__(
@@ -43,14 +65,17 @@ class Dispatcher:
         name: str,
     ) -> None:
         self._database = database
-        self._doorbell = doorbell
         self._sender = sender
-        self._recorder = Recorder(database, settings)
         self._settings = settings
         self._name = name
+        self._reserved = math.floor(settings.concurrency * settings.reserved_part)
+        self._looking = Looking(doorbell, settings.poll_seconds)
+        self._recorder = Recorder(database, settings, self._looking.want)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._of_tenants: Counter[int] = Counter()
+        self._passed_over = False
+        self._has_more = False
         self._postgres = Presence("postgres")
-        self._redis = Presence("redis")
         self._pause_seconds = FIRST_PAUSE_SECONDS
 
     async def check(self) -> None:
@@ -65,10 +90,11 @@ class Dispatcher:
     async def run(self, stopping: asyncio.Event) -> None:
         """Send what is due until `stopping` is set, then finish the attempts under way."""
         stop = asyncio.create_task(stopping.wait())
+        listening = asyncio.create_task(self._looking.listen(stop))
         try:
             while not stopping.is_set():
                 if await self._start_due():
-                    await self._until_worth_a_look(stop)
+                    await self._looking.until_worth_it(stop, has_room=self._free_slots() > 0)
                 else:
                     await rest(stopping, self._pause_seconds)
                     self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
@@ -78,34 +104,90 @@ class Dispatcher:
             if self._under_way:
                 log.info("finishing_deliveries", under_way=len(self._under_way))
                 await asyncio.wait(self._under_way)
+            await self._recorder.aclose()
+            await asyncio.wait({listening})
 
     async def _start_due(self) -> bool:
         """Start what is due, as far as there are free slots; False if Postgres is away."""
-        while free := self._free_slots():
-            batch = largest_batch(free)
-            try:
-                claimed = await self._claim(batch)
-            except Exception as error:  # noqa: BLE001 whatever the trouble, the loop goes on
-                self._postgres.missed(error)
-                return False
-            self._postgres.found()
-            self._pause_seconds = FIRST_PAUSE_SECONDS
-            for due in claimed:
-                task = asyncio.create_task(self._deliver(due))
-                self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
-            if len(claimed) < batch:
-                break
+        self._looking.begin()
+        try:
+            await self._look_up()
+            self._has_more = await self._start()
+        except Exception as error:  # noqa: BLE001 whatever the trouble, the loop goes on
+            self._postgres.missed(error)
+            return False
         return True
 
-    async def _claim(self, limit: int) -> list[DueDelivery]:
+    async def _look_up(self) -> None:
+        """See to what becomes due unheard."""
+        if self._looking.is_time_to_poll():
+            async with self._database.direct() as connection:
+                await wake_turns(connection)
+        if crossed := self._looking.crossed():
+            async with self._database.direct() as connection:
+                await look_again(connection, crossed)
+
+    async def _start(self) -> bool:
+        """Start batches of first attempts and of retries in turn; say whether there may be more.
+
+        However many retries are due, first attempts wait for the start of one batch of them.
+        """
+        tries = 0
+        while tries < MOST_TRIES:
+            self._passed_over = False
+            first = await self._start_batch(self._free_slots(), retries=False)
+            retry = await self._start_batch(self._free_slots() - self._reserved, retries=True)
+            if not (first.has_more or retry.has_more):
+                return self._passed_over or first.has_no_place or retry.has_no_place
+            if not (first.taken or retry.taken):
+                tries += 1
+                await asyncio.sleep(random.uniform(0, LONGEST_WAIT_SECONDS))  # noqa: S311 guards nothing
+        return True
+
+    async def _start_batch(self, free: int, *, retries: bool) -> Started:
+        if free <= 0:
+            return Started(has_no_place=True)
+        most = LARGEST_RETRY_BATCH if retries else LARGEST_BATCH
+        due = await self._claim(min(largest_batch(free), most), retries=retries)
+        self._postgres.found()
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._looking.emptied(due.emptied)
+        for delivery in due.taken:
+            self._deliver_soon(delivery)
+        return Started(taken=len(due.taken), has_more=due.has_more)
+
+    async def _claim(self, limit: int, *, retries: bool) -> DueDeliveries:
+        most = max(self._free_slots(), LARGEST_BATCH)
+        passing_over = [id_ for id_, number in self._of_tenants.items() if number >= most]
+        self._passed_over |= bool(passing_over)
         async with self._database.direct() as connection:
             return await claim_deliveries(
                 connection,
                 dispatcher=self._name,
                 limit=limit,
                 lease_seconds=self._settings.lease_seconds,
+                per_origin=self._settings.origin_concurrency,
+                retries=retries,
+                passing_over=passing_over,
             )
+
+    def _deliver_soon(self, due: DueDelivery) -> None:
+        tenant_id = due.job.tenant_id
+        self._of_tenants[tenant_id] += 1
+        task = asyncio.create_task(self._deliver(due))
+        self._under_way.add(task)
+        DELIVERIES_SENDING.set(len(self._under_way))
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._under_way.discard(task)
+            DELIVERIES_SENDING.set(len(self._under_way))
+            self._of_tenants[tenant_id] -= 1
+            if not self._of_tenants[tenant_id]:
+                del self._of_tenants[tenant_id]
+            if self._has_more:
+                self._looking.want()
+
+        task.add_done_callback(ended)
 
     async def _deliver(self, due: DueDelivery) -> None:
         with bound_contextvars(
@@ -118,27 +200,6 @@ class Dispatcher:
                 await self._recorder.record(due, await self._sender.attempt(due))
             except Exception as error:  # noqa: BLE001 the lease runs out and it is sent again
                 log.error("delivery_not_recorded", error=type(error).__name__)  # noqa: TRY400 - a trace would hold the row's values
-
-    async def _until_worth_a_look(self, stop: asyncio.Task[bool]) -> None:
-        if self._free_slots() == 0:
-            # Rings are left for dispatchers that have room.
-            await asyncio.wait({stop, *self._under_way}, return_when=asyncio.FIRST_COMPLETED)
-            return
-        rung = asyncio.create_task(self._until_rung(stop))
-        await asyncio.wait({stop, rung}, return_when=asyncio.FIRST_COMPLETED)
-        rung.cancel()
-        with suppress(asyncio.CancelledError):
-            await rung
-
-    async def _until_rung(self, stop: asyncio.Task[bool]) -> None:
-        try:
-            await self._doorbell.heard_by_dispatcher(self._settings.poll_seconds)
-        except (RedisError, OSError) as error:
-            self._redis.missed(error)
-            # Not a mere sleep: a cancellation that met the time-out of the Redis client is lost.
-            await asyncio.wait({stop}, timeout=self._settings.poll_seconds)
-        else:
-            self._redis.found()
 
     def _free_slots(self) -> int:
         return self._settings.concurrency - len(self._under_way)

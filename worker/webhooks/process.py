@@ -1,11 +1,13 @@
 """The dispatcher process: what it is made of, and how it ends."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import structlog
 
@@ -21,8 +23,12 @@ from common.webhook_keys import load_signing_key
 from worker.retention import Retention
 from worker.status import StatusServer
 from worker.sweeper import Sweeper
+from worker.webhooks.descriptors import make_room
 from worker.webhooks.dispatcher import Dispatcher
 from worker.webhooks.sender import Sender
+
+# Of the middle collections one in so many goes through everything; Python's own is one in ten.
+SELDOM: Final = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -39,10 +45,23 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with _parts(settings) as parts, asyncio.TaskGroup() as tasks:
+        _collect_seldom()
         log.info("dispatcher_ready")
         for part in parts:
             tasks.create_task(part.run(stopping))
     log.info("dispatcher_stopped")
+
+
+def _collect_seldom() -> None:
+    """Spare everybody the pauses of full collections: half a second with 5,000 attempts under way.
+
+    What is there now stays, and attempts leave no cycles behind, so there is next to nothing for
+    them to find.
+    """
+    gc.collect()
+    gc.freeze()
+    youngest, middle, _ = gc.get_threshold()
+    gc.set_threshold(youngest, middle, SELDOM)
 
 
 @asynccontextmanager
@@ -55,15 +74,18 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper,
     storage = Storage(settings.storage)
     guard = Guard(settings.outbound)
     doorbell = Doorbell(redis, settings.redis)
+    room = make_room(settings.webhooks.concurrency)
     dispatcher = Dispatcher(
         database,
         doorbell,
         Sender(guard, storage, settings.webhooks, signing_key),
-        settings.webhooks,
+        settings.webhooks.model_copy(update={"concurrency": room}),
         name=f"{socket.gethostname()}-{os.getpid()}",
     )
     announcer = Announcer(redis, doorbell)
-    sweeper = Sweeper(database, doorbell, announcer, settings.jobs, queues=queues)
+    sweeper = Sweeper(
+        database, doorbell, announcer, settings.jobs, settings.webhooks, queues=queues
+    )
     retention = Retention(database, storage, settings.retention)
     status = StatusServer(settings.telemetry, ready=dispatcher.check)
     await status.start()

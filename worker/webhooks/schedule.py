@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
+from common.domain.errors import AddressNotAllowedError
 from common.settings import WebhookSettings
 
 # Answers that say "not now": with these the receiver may ask for a longer wait.
@@ -18,20 +19,38 @@ BUSY: Final = frozenset(
     }
 )
 
+# What ends a delivery before its time; the address that is not allowed has its error's word.
+GONE: Final = "gone"
+ABORT_MESSAGE: Final = "abort_message"
+SCHEDULE: Final = "schedule"
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The receiver answered; `retry_after` is that header as it came."""
+    """The receiver answered; `retry_after` is that header as it came.
+
+    `is_unwanted` says that it asked for no more of this message.
+    """
 
     status: int
     retry_after: str | None = None
+    is_unwanted: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the receiver has it."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """No answer came, or the request could not be made; `reason` is one word."""
+    """No answer came, or the request could not be made; `reason` is one word.
+
+    `is_ours` says that the trouble was on our side.
+    """
 
     reason: str
+    is_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +80,9 @@ class Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """Trying again is no use, or not wanted."""
+    """Trying again is no use, or not wanted; `why` is one word."""
+
+    why: str
 
 
 Decision: TypeAlias = Delivered | Retry | Exhausted | Discarded
@@ -77,21 +98,44 @@ def plan(
     """Decide what follows an attempt that came after `failures` failed ones.
 
     Success is 2xx only; a redirect is a failure like any other. 410 says the receiver wants no
-    more. A refused address is discarded too: it was judged when the job came, so by now its
-    owner has pointed it at a place we never go. `jitter_draw` is a number drawn from 0 to 1.
+    more, and so does a header. A refused address is discarded too: it was judged when the job
+    came, so by now its owner has pointed it at a place we never go. `jitter_draw` is a number
+    drawn from 0 to 1.
     """
     if isinstance(outcome, Refused):
-        return Discarded()
+        return Discarded(AddressNotAllowedError.code)
     if isinstance(outcome, Answered):
-        if HTTPStatus.OK <= outcome.status < HTTPStatus.MULTIPLE_CHOICES:
+        if outcome.is_success:
             return Delivered()
         if outcome.status == HTTPStatus.GONE:
-            return Discarded()
+            return Discarded(GONE)
+        if outcome.is_unwanted:
+            return Discarded(ABORT_MESSAGE)
     if failures >= len(settings.schedule_seconds):
         return Exhausted()
     stretch = 1 + settings.jitter * (2 * jitter_draw - 1)
     scheduled = settings.schedule_seconds[failures] * stretch
     return Retry(now + timedelta(seconds=max(scheduled, _asked(outcome, now, settings))))
+
+
+def is_well(outcome: Outcome) -> bool | None:
+    """Say what an outcome tells of the receiver: well, in trouble, or (None) nothing.
+
+    One that wants no more is well. Our own trouble tells nothing, and neither does an address we
+    do not call.
+    """
+    if isinstance(outcome, Answered):
+        return outcome.is_success or outcome.is_unwanted or outcome.status == HTTPStatus.GONE
+    if isinstance(outcome, Unanswered) and not outcome.is_ours:
+        return False
+    return None
+
+
+def ended_by(decision: Decision) -> str | None:
+    """Say in one word what ended a delivery that was not delivered."""
+    if isinstance(decision, Discarded):
+        return decision.why
+    return SCHEDULE if isinstance(decision, Exhausted) else None
 
 
 def _asked(outcome: Answered | Unanswered, now: datetime, settings: WebhookSettings) -> float:

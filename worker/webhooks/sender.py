@@ -17,17 +17,30 @@ from common.domain.errors import (
     StorageUnavailableError,
 )
 from common.outbound import Answer, Guard
-from common.repositories.deliveries import AttemptLog, DueDelivery
+from common.repositories.deliveries import DueDelivery
+from common.repositories.recording import AttemptLog
 from common.settings import WebhookSettings
 from common.storage import Storage
 from worker.webhooks.payload import payload
-from worker.webhooks.schedule import Answered, Decision, Outcome, Refused, Unanswered, plan
+from worker.webhooks.schedule import (
+    Answered,
+    Decision,
+    Outcome,
+    Refused,
+    Unanswered,
+    ended_by,
+    is_well,
+    plan,
+)
 from worker.webhooks.signing import signed_headers
 
 FIXED_HEADERS: Final = {
     "content-type": "application/json",
     "user-agent": f"Infill/{version('infill')}",
 }
+# A header of the answer by which a receiver can end a delivery, and what it says then.
+RECEIVERS_WISH: Final = "webhook-delivery"
+ABORT: Final = "abort-message"
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +51,7 @@ class Attempt:
 
     decision: Decision
     log: AttemptLog
+    is_well: bool | None  # the receiver
 
 
 class Sender:
@@ -70,7 +84,9 @@ class Sender:
                 status_code=outcome.status if isinstance(outcome, Answered) else None,
                 error=_error(outcome),
                 answer=excerpt.decode("utf-8", "replace"),
+                ended_by=ended_by(decision),
             ),
+            is_well(outcome),
         )
 
     async def _outcome(self, due: DueDelivery) -> tuple[Outcome, bytes]:
@@ -82,13 +98,13 @@ class Sender:
             return Unanswered(str(error.reason)), b""
         except StorageUnavailableError as error:
             log.warning("delivery_not_built", error=error.code, detail=error.detail)
-            return Unanswered(error.code), b""
+            return Unanswered(error.code, is_ours=True), b""
         except Exception:
             # A fault of ours. It takes its turn in the schedule, so that it is neither lost
             # before it is mended nor tried without end.
             log.exception("delivery_attempt_crashed")
-            return Unanswered("internal_error"), b""
-        return Answered(answer.status, answer.headers.get("retry-after")), answer.excerpt
+            return Unanswered("internal_error", is_ours=True), b""
+        return _answered(answer), answer.excerpt
 
     async def _body(self, due: DueDelivery) -> bytes:
         try:
@@ -108,6 +124,15 @@ class Sender:
             timeout_seconds=self._settings.timeout_seconds,
             answer_bytes=self._settings.answer_bytes,
         )
+
+
+def _answered(answer: Answer) -> Answered:
+    told = answer.headers.get(RECEIVERS_WISH, "")
+    return Answered(
+        answer.status,
+        answer.headers.get("retry-after"),
+        is_unwanted=told.strip().lower() == ABORT,
+    )
 
 
 def _error(outcome: Outcome) -> str | None:

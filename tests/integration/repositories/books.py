@@ -1,6 +1,6 @@
 """Jobs and deliveries of one tenant, brought into the state a test needs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,13 +15,16 @@ from common.domain.job import Claim, JobState
 from common.domain.record import InputImage, JobRecord, JobResult, NewJob
 from common.models import Delivery, DeliveryAttempt, Job, Table, UsageEntry
 from common.repositories.claims import claim_jobs
-from common.repositories.deliveries import AttemptLog, DueDelivery, claim_deliveries
+from common.repositories.deliveries import DueDeliveries, DueDelivery, claim_deliveries
+from common.repositories.recording import AttemptLog, BreakerRules, Outcome, record_outcomes
 from common.repositories.recounting import recount_running, wake_ready
 from common.repositories.submission import KeyTaken, Recorded, Repeated, record_job
 
 QUEUE = "sd15-inpainting"
 HOOK = "https://caller.test/hook"
 LEASE_SECONDS = 60.0
+PER_ORIGIN = 50
+RULES = BreakerRules()
 LONG_AGO = datetime(2020, 2, 2, tzinfo=UTC)
 FAR_AHEAD = datetime(2100, 2, 2, tzinfo=UTC)
 ATTEMPT = 2  # of every row put into a state by hand
@@ -124,11 +127,62 @@ class Books:
             delivery_id = (await connection.execute(statement)).scalar_one()
         return DeliveryClaim(delivery_id, ATTEMPT)
 
-    async def claim_due(self, limit: int = 10) -> list[DueDelivery]:
+    async def look(
+        self,
+        *,
+        retries: bool = False,
+        limit: int = 10,
+        per_origin: int = PER_ORIGIN,
+        passing_over: Sequence[int] = (),
+    ) -> DueDeliveries:
+        """Claim deliveries as a dispatcher does."""
         async with self.database.statement() as connection:
             return await claim_deliveries(
-                connection, dispatcher="d1", limit=limit, lease_seconds=LEASE_SECONDS
+                connection,
+                dispatcher="d1",
+                limit=limit,
+                lease_seconds=LEASE_SECONDS,
+                per_origin=per_origin,
+                retries=retries,
+                passing_over=passing_over,
             )
+
+    async def waiting(self, url: str = HOOK, *, number: int = 1, **columns: Any) -> list[UUID]:
+        """Make deliveries that were never tried."""
+        fresh = {"attempt": 0, "url": url, **columns}
+        made = [await self.delivery_in(DeliveryState.PENDING, **fresh) for _ in range(number)]
+        return [delivery.delivery_id for delivery in made]
+
+    async def line(self, origin: str) -> Row:
+        """Give the tenant's line to an origin; times as texts, since infinity is one too."""
+        statement = text(
+            "SELECT sending, requests, failed, first_due_at::text, retry_due_at::text,"
+            " held_until::text, open_until::text, open_until > now() AS is_open"
+            " FROM delivery_lines WHERE tenant_id = :tenant_id AND origin = :origin"
+        )
+        async with self.database.statement() as connection:
+            values = {"tenant_id": self.tenant_id, "origin": origin}
+            return dict((await connection.execute(statement, values)).mappings().one())
+
+    async def run(self, statement: str) -> None:
+        """Change rows by hand."""
+        async with self.database.statement() as connection:
+            await connection.execute(text(statement))
+
+    async def claim_due(self, limit: int = 10) -> list[DueDelivery]:
+        """Claim first attempts, and retries with what is left of the limit."""
+        taken = (await self.look(limit=limit)).taken
+        if left := limit - len(taken):
+            taken += (await self.look(retries=True, limit=left)).taken
+        return taken
+
+    async def told(self, *outcomes: Outcome, rules: BreakerRules = RULES) -> set[DeliveryClaim]:
+        """Record what came of attempts; give the claims that held."""
+        async with self.database.statement() as connection:
+            recorded = await record_outcomes(
+                connection, outcomes, per_origin=PER_ORIGIN, rules=rules
+            )
+        return set(recorded.held)
 
     async def set_job(self, job_id: int, **columns: Any) -> None:
         """Change a job by hand; the books of fair claiming follow, as after a sweep."""

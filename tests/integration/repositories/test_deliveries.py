@@ -9,14 +9,19 @@ import pytest
 
 from common.domain.delivery import DeliveryClaim, DeliveryState, Event
 from common.models import DeliveryAttempt
-from common.repositories.deliveries import (
-    claim_deliveries,
-    end_delivery,
-    retry_delivery,
-)
+from common.repositories.deliveries import claim_deliveries
+from common.repositories.recording import Outcome
 from common.repositories.sweeping import requeue_expired_deliveries
 from common.repositories.tenants import add_webhook_secret
-from tests.integration.repositories.books import FAR_AHEAD, HOOK, LOG, LONG_AGO, RESULT, Books
+from tests.integration.repositories.books import (
+    FAR_AHEAD,
+    HOOK,
+    LOG,
+    LONG_AGO,
+    PER_ORIGIN,
+    RESULT,
+    Books,
+)
 
 PENDING, SENDING = DeliveryState.PENDING, DeliveryState.SENDING
 ENDS = [DeliveryState.DELIVERED, DeliveryState.EXHAUSTED, DeliveryState.DISCARDED]
@@ -82,9 +87,19 @@ async def test_dispatchers_at_once_take_each_delivery_once(books: Books) -> None
 async def test_dispatchers_pass_over_what_another_is_just_taking(books: Books) -> None:
     first, second = await due_in_turn(books, 1, 2)
     async with books.database.transaction() as connection:
-        (held,) = await claim_deliveries(connection, dispatcher="d2", limit=1, lease_seconds=60)
-        assert held.claim.delivery_id == first.delivery_id
-        assert [due.claim.delivery_id for due in await books.claim_due()] == [second.delivery_id]
+        held = await claim_deliveries(
+            connection,
+            dispatcher="d2",
+            limit=1,
+            lease_seconds=60,
+            per_origin=PER_ORIGIN,
+            retries=True,
+        )
+        (taken,) = held.taken
+        assert taken.claim.delivery_id == first.delivery_id
+        passed = await books.look(retries=True)
+        assert (passed.taken, passed.has_more) == ([], True)
+    assert [due.claim.delivery_id for due in await books.claim_due()] == [second.delivery_id]
 
 
 async def test_live_secrets_newest_first(books: Books, other_books: Books) -> None:
@@ -111,18 +126,16 @@ async def test_only_the_holder_ends_or_retries(books: Books, end: DeliveryState)
                 continue
             claim = replace(made, attempt=attempt)
             before = await books.everything()
-            async with books.database.statement() as connection:
-                assert not await end_delivery(connection, claim, end, LOG)
-                assert not await retry_delivery(connection, claim, LOG, seconds=60)
+            assert not await books.told(Outcome(claim, end, LOG, is_well=False))
+            assert not await books.told(Outcome(claim, PENDING, LOG, wait_seconds=60.0))
             assert await books.everything() == before
 
 
 @pytest.mark.parametrize("end", ENDS)
 async def test_an_end_is_recorded_once(books: Books, end: DeliveryState) -> None:
     claim = await books.delivery_in(SENDING, failures=1)
-    async with books.database.statement() as connection:
-        assert await end_delivery(connection, claim, end, LOG)
-        assert not await end_delivery(connection, claim, end, LOG)
+    assert await books.told(Outcome(claim, end, LOG)) == {claim}
+    assert not await books.told(Outcome(claim, end, LOG))
     row = await books.delivery(claim.delivery_id)
     failures = 1 if end is DeliveryState.DELIVERED else 2
     assert (row["state"], row["failures"], row["lease_expires_at"]) == (end, failures, None)
@@ -138,15 +151,16 @@ async def test_an_end_is_recorded_once(books: Books, end: DeliveryState) -> None
         "error": None,
         "answer": "busy",
         "next_attempt_at": None,
+        "ended_by": None,
     }
 
 
 async def test_a_retry_is_planned_and_logged(books: Books) -> None:
     claim = await books.delivery_in(SENDING)
     log = replace(LOG, status_code=None, error="timeout", answer="")
-    async with books.database.statement() as connection:
-        assert await retry_delivery(connection, claim, log, seconds=3600)
-        assert not await retry_delivery(connection, claim, log, seconds=3600)
+    again = Outcome(claim, PENDING, log, wait_seconds=3600.0)
+    assert await books.told(again) == {claim}
+    assert not await books.told(again)
     row = await books.delivery(claim.delivery_id)
     assert (row["state"], row["failures"], row["attempt"]) == (PENDING, 1, claim.attempt)
     assert row["available_at"] >= row["created_at"] + timedelta(hours=1)
@@ -159,8 +173,7 @@ async def test_a_retry_is_planned_and_logged(books: Books) -> None:
 async def test_an_answer_with_a_nul_can_be_recorded(books: Books) -> None:
     """Otherwise a receiver could keep its delivery from ever ending."""
     claim = await books.delivery_in(SENDING)
-    async with books.database.statement() as connection:
-        assert await end_delivery(connection, claim, ENDS[0], replace(LOG, answer="a\0b"))
+    assert await books.told(Outcome(claim, ENDS[0], replace(LOG, answer="a\0b")))
     assert [row["answer"] for row in await books.rows(DeliveryAttempt)] == ["a\ufffdb"]
 
 

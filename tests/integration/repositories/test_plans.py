@@ -76,9 +76,18 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
         ),
         pytest.param(lambda c: read_job(c, tenant_id=1, job_id=5), "pk_jobs", id="read_job"),
         pytest.param(
-            lambda c: claim_deliveries(c, dispatcher="d", limit=10, lease_seconds=60.0),
-            "ix_deliveries_due",
+            lambda c: claim_deliveries(
+                c, dispatcher="d", limit=10, lease_seconds=60.0, per_origin=50, retries=False
+            ),
+            "ix_deliveries_first",
             id="claim_deliveries",
+        ),
+        pytest.param(
+            lambda c: claim_deliveries(
+                c, dispatcher="d", limit=10, lease_seconds=60.0, per_origin=50, retries=True
+            ),
+            "ix_deliveries_retry",
+            id="claim_retries",
         ),
         pytest.param(
             lambda c: requeue_expired_deliveries(c, limit=10),
@@ -119,6 +128,23 @@ async def test_the_index_is_used(books: Books, database_url: str, call: Call, in
         assert index in plan
         assert "Seq Scan on jobs" not in plan
         assert "Seq Scan on deliver" not in plan
+
+
+@pytest.mark.parametrize("retries", [False, True])
+async def test_what_a_claim_takes_is_found_by_id_however_little_was_there_when_last_counted(
+    books: Books, database_url: str, *, retries: bool
+) -> None:
+    """Else the first claims after a backlog has come would read through all of it."""
+    for plan in await plans(
+        books.database,
+        database_url,
+        lambda c: claim_deliveries(
+            c, dispatcher="d", limit=10, lease_seconds=60.0, per_origin=50, retries=retries
+        ),
+    ):
+        locked = plan.split("CTE locked")[1].split("CTE claimed")[0]
+        assert "on deliveries" in locked
+        assert "ix_deliveries" not in locked
 
 
 async def test_a_job_whose_time_has_not_come_costs_no_look_at_its_row(

@@ -10,7 +10,7 @@ from common.announcer import Announcer
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.database import Database
-from common.settings import DatabaseSettings, JobSettings, RedisSettings
+from common.settings import DatabaseSettings, JobSettings, RedisSettings, WebhookSettings
 from tests.integration.jobs import NO_GRACE, QUEUE, Owner, new_owner
 from worker.sweeper import Sweeper
 
@@ -39,4 +39,12 @@ def sweeper(database: Database, redis: Redis) -> Sweeper:
     doorbell = Doorbell(redis, RedisSettings())
     announcer = Announcer(redis, doorbell)
     settings = JobSettings(sweep_seconds=0.02)
-    return Sweeper(database, doorbell, announcer, settings, queues=(QUEUE, "other"), grace=NO_GRACE)
+    return Sweeper(
+        database,
+        doorbell,
+        announcer,
+        settings,
+        WebhookSettings(),
+        queues=(QUEUE, "other"),
+        grace=NO_GRACE,
+    )

@@ -17,7 +17,7 @@ from common.broker.connection import connect
 from common.broker.doorbell import DISPATCHER_LIST, Doorbell
 from common.database import Database
 from common.repositories.workers import say_alive
-from common.settings import JobSettings, RedisSettings
+from common.settings import JobSettings, RedisSettings, WebhookSettings
 from deploy.local.ports import LOOPBACK
 from tests.integration.jobs import NO_GRACE, QUEUE, Owner, claimed, queued_job, succeeded
 from worker import sweeper as sweeping
@@ -222,7 +222,15 @@ async def test_a_hung_redis_is_waited_for_once_not_once_for_every_job(
     client = connect(settings)
     doorbell = Doorbell(client, settings)
     announcer = Announcer(client, doorbell)
-    sweeper = Sweeper(database, doorbell, announcer, JobSettings(), queues=(QUEUE,), grace=NO_GRACE)
+    sweeper = Sweeper(
+        database,
+        doorbell,
+        announcer,
+        JobSettings(),
+        WebhookSettings(),
+        queues=(QUEUE,),
+        grace=NO_GRACE,
+    )
     for _ in range(3):
         await queued_job(database, owner, webhook_url=HOOK, max_attempts=1)
         await expired_claim(database)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.announcer import Announcer
 from common.broker.doorbell import Doorbell
 from common.database import Database
-from common.settings import JobSettings, RedisSettings
+from common.settings import JobSettings, RedisSettings, WebhookSettings
 from worker.sweeper import Sweeper
 
 HOLDER = """
@@ -42,7 +42,9 @@ class Counting(Sweeper):
 def counting(database: Database, redis: Redis) -> Counting:
     doorbell = Doorbell(redis, RedisSettings())
     settings = JobSettings(sweep_seconds=0.01)
-    made = Counting(database, doorbell, Announcer(redis, doorbell), settings, queues=())
+    made = Counting(
+        database, doorbell, Announcer(redis, doorbell), settings, WebhookSettings(), queues=()
+    )
     made.swept = asyncio.Event()
     return made
 

@@ -20,6 +20,7 @@ Connection: TypeAlias = "asyncpg.Connection[Any]"
 TABLES = sorted(table.name for table in Table.metadata.sorted_tables)
 READ = {
     "daily_usage",
+    "delivery_lines",
     "jobs",
     "tenant_queues",
     "tenant_shares",

@@ -14,7 +14,7 @@ from common.announcer import Announcer
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.database import Database, is_unavailable
-from common.settings import DatabaseSettings, JobSettings, RedisSettings
+from common.settings import DatabaseSettings, JobSettings, RedisSettings, WebhookSettings
 from deploy.local.child import Server
 from deploy.local.processes import Supervisor
 from deploy.migrate import upgrade
@@ -162,7 +162,9 @@ async def sweep(workshop: Workshop) -> None:
     """Do what a sweeper does that has just begun."""
     doorbell = Doorbell(workshop.redis, RedisSettings())
     announcer = Announcer(workshop.redis, doorbell)
-    sweeper = Sweeper(workshop.database, doorbell, announcer, workshop.jobs, queues=QUEUES)
+    sweeper = Sweeper(
+        workshop.database, doorbell, announcer, workshop.jobs, WebhookSettings(), queues=QUEUES
+    )
     async with workshop.database.statement() as connection:
         await sweeper.sweep(connection)
 

@@ -14,7 +14,7 @@ from common.domain.generation import Endpoint
 from common.domain.record import InputImage
 from common.models import Delivery, Job, UsageEntry
 from common.outbound import Guard
-from common.settings import JobSettings, RedisSettings, WorkerSettings
+from common.settings import JobSettings, RedisSettings, WebhookSettings, WorkerSettings
 from common.storage import Storage
 from tests.integration.jobs import NO_GRACE
 from tests.integration.repositories.books import LONG_AGO, REQUEST, Books, Row
@@ -118,6 +118,7 @@ class Workshop:
             doorbell,
             Announcer(self.redis, doorbell),
             self.jobs,
+            WebhookSettings(),
             queues=QUEUES,
             grace=NO_GRACE,
         )

@@ -15,6 +15,7 @@ from worker.webhooks.schedule import (
     Refused,
     Retry,
     Unanswered,
+    is_well,
     plan,
 )
 
@@ -41,9 +42,16 @@ def test_anything_else_is_tried_again(status: int) -> None:
     assert wait(Answered(status)) == 5
 
 
-@pytest.mark.parametrize("outcome", [Answered(410), Refused()])
-def test_what_is_not_wanted_or_not_allowed_is_discarded(outcome: Outcome) -> None:
-    assert plan(outcome, 0, NOW, EVEN, SETTINGS) == Discarded()
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        (Answered(410), "gone"),
+        (Answered(500, is_unwanted=True), "abort_message"),
+        (Refused(), "address_not_allowed"),
+    ],
+)
+def test_what_is_not_wanted_or_not_allowed_is_discarded(outcome: Outcome, why: str) -> None:
+    assert plan(outcome, 0, NOW, EVEN, SETTINGS) == Discarded(why)
 
 
 def test_the_waits_follow_the_schedule_to_its_end() -> None:
@@ -108,3 +116,21 @@ def test_no_header_breaks_the_bounds(retry_after: str, failures: int, draw: floa
 def test_no_absurd_date_breaks_them(day: int, year: int, zone: str) -> None:
     seconds = wait(Answered(429, f"Mon, {day} Jan {year} 00:00:00 {zone}"))
     assert 5 <= seconds <= 10 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (Answered(204), True),
+        (Answered(410), True),
+        (Answered(500, is_unwanted=True), True),
+        (Answered(500), False),
+        (Answered(301), False),
+        (Answered(429, "60"), False),
+        (Unanswered("timeout"), False),
+        (Unanswered("storage_unavailable", is_ours=True), None),
+        (Refused(), None),
+    ],
+)
+def test_what_an_outcome_tells_of_the_receiver(outcome: Outcome, *, told: bool | None) -> None:
+    assert is_well(outcome) is told
