@@ -23,9 +23,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from common.domain.job import WORKER_LOST, JobState, sources
+from common.domain.job import WORKER_LOST, JobState
 from common.models import Job, TenantQueue, TenantShare
-from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of, spelled
+from common.repositories.columns import JOB_COLUMNS, from_now, is_found_in, spelled
+from common.repositories.fair_service import served, summed_up
 from common.repositories.shares import ROOM, SERVABLE, is_ready
 
 _ONE: Final = spelled(1)
@@ -48,24 +49,24 @@ def fair_claim(limit: int) -> Executable:
     tenants = _tenants(queue, size)
     ready = _ready(queue, tenants, size)
     claimed = _taken(_due(ready, size))
-    served = _served(queue, _summed_up(tenants, ready, claimed), size)
+    share = served(queue, summed_up(tenants, ready, claimed), size)
     counted = (
         update(TenantShare)
-        .where(TenantShare.tenant_id == served.c.tenant_id)
-        .values(running=TenantShare.running + served.c.taken)
+        .where(TenantShare.tenant_id == share.c.tenant_id)
+        .values(running=TenantShare.running + share.c.taken)
         .cte("counted")
     )
     return (
         select(
-            served.c.tenant_id,
+            share.c.tenant_id,
             queue.c.queue,
-            served.c.has_ready,
+            share.c.has_ready,
             *(claimed.c[column.key] for column in JOB_COLUMNS),
             claimed.c.max_attempts,
         )
         .select_from(
-            queue.outerjoin(served, true()).outerjoin(
-                claimed, claimed.c.tenant_id == served.c.tenant_id
+            queue.outerjoin(share, true()).outerjoin(
+                claimed, claimed.c.tenant_id == share.c.tenant_id
             )
         )
         .order_by(claimed.c.tag, claimed.c.id)
@@ -180,7 +181,7 @@ def _due(ready: CTE, size: ColumnElement[int]) -> Subquery:
     locked = (
         select(Job.id, Job.error_code, next_due.c.tag)
         .join(next_due, next_due.c.id == Job.id)
-        .where(is_one_of(Job.state, sources(JobState.RUNNING)))
+        .where(is_found_in(Job.state, JobState.QUEUED))
         .with_for_update(skip_locked=True, key_share=True, of=Job)
         .cte("locked")
     )
@@ -212,48 +213,4 @@ def _taken(due: Subquery) -> CTE:
         )
         .returning(*JOB_COLUMNS, Job.max_attempts, Job.cost, due.c.tag)
         .cte("claimed")
-    )
-
-
-def _summed_up(tenants: CTE, ready: CTE, claimed: CTE) -> Subquery:
-    return (
-        select(
-            tenants.c.tenant_id,
-            tenants.c.weight,
-            func.count(ready.c.id).label("found"),
-            func.count(claimed.c.id).label("taken"),
-            func.coalesce(func.sum(claimed.c.cost), literal_column("0", Double())).label("cost"),
-            func.max(claimed.c.tag).label("tag"),
-        )
-        .select_from(
-            tenants.outerjoin(ready, ready.c.tenant_id == tenants.c.tenant_id).outerjoin(
-                claimed, claimed.c.id == ready.c.id
-            )
-        )
-        .group_by(tenants.c.tenant_id, tenants.c.weight)
-        .subquery("summed_up")
-    )
-
-
-def _served(queue: CTE, tenant: Subquery, size: ColumnElement[int]) -> CTE:
-    """Write down the service of those that were served; and who turned out to have nothing."""
-    has_more = or_(tenant.c.found >= size, tenant.c.found > tenant.c.taken)
-    return (
-        update(TenantQueue)
-        .where(
-            TenantQueue.tenant_id == tenant.c.tenant_id,
-            TenantQueue.queue == queue.c.queue,
-            or_(tenant.c.taken > 0, tenant.c.found == 0),
-        )
-        .values(
-            running=TenantQueue.running + tenant.c.taken,
-            virtual_time=TenantQueue.virtual_time + tenant.c.cost / tenant.c.weight,
-            start_tag=func.coalesce(tenant.c.tag, TenantQueue.start_tag),
-            has_ready=has_more,
-            backlog=func.greatest(
-                TenantQueue.backlog - tenant.c.cost, literal_column("0", Double())
-            ),
-        )
-        .returning(TenantQueue.tenant_id, TenantQueue.has_ready, tenant.c.taken)
-        .cte("served")
     )

@@ -22,9 +22,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from common.domain.delivery import DeliveryState
 from common.models import Delivery, DeliveryLine, DeliveryTurn, Job, WebhookSecret
-from common.repositories.columns import JOB_COLUMNS, spelled
+from common.repositories.columns import JOB_COLUMNS, is_found_in, spelled
 from common.repositories.line_service import LEASE, PER_ORIGIN, served, summed_up, turned
-from common.repositories.lines import LONG_AGO, Kind, is_in_state
+from common.repositories.lines import LONG_AGO, Kind
 
 # What a row tells of a delivery, before `JOB_COLUMNS`.
 CLAIMED: Final = ("id", "attempt", "event", "url", "failures", "secrets")
@@ -179,7 +179,7 @@ def _claimed(ready: CTE) -> CTE:
     locked = (
         select(Delivery.id, Delivery.available_at)
         .join(ready, ready.c.id == Delivery.id)
-        .where(is_in_state(DeliveryState.PENDING))
+        .where(is_found_in(Delivery.state, DeliveryState.PENDING))
         .with_for_update(skip_locked=True, key_share=True, of=Delivery)
         .cte("locked")
     )

@@ -30,9 +30,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from common.direct import Executor
 from common.domain.delivery import DeliveryClaim, DeliveryState
 from common.models import Delivery, DeliveryAttempt, DeliveryLine
-from common.repositories.columns import from_now, spelled
+from common.repositories.columns import from_now, is_found_in, spelled
 from common.repositories.judging import held_until, judged_lines
-from common.repositories.lines import Line, is_in_state
+from common.repositories.lines import Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def _moved(given: CTE) -> CTE:
         .where(
             Delivery.id == given.c.id,
             Delivery.attempt == given.c.attempt,
-            is_in_state(DeliveryState.SENDING),
+            is_found_in(Delivery.state, DeliveryState.SENDING),
         )
         .values(
             state=given.c.state,
