@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import aliased
 
 from common.domain.job import WORKER_LOST, JobState
 from common.models import Job, TenantQueue, TenantShare
@@ -99,7 +100,17 @@ def _first_queue() -> CTE:
 
 
 def _tenants(queue: CTE, size: ColumnElement[int]) -> CTE:
-    """Lock the tenants to be served next, the least served first."""
+    """Lock the tenants to be served next, the least served first.
+
+    Not those that others have served since this statement began, and who would be next no more:
+    Postgres locks a row as it is by then, and asks anew only whether it still fits.
+    """
+    seen = aliased(TenantQueue)
+    unserved = (
+        seen.tenant_id == TenantQueue.tenant_id,
+        seen.queue == TenantQueue.queue,
+        seen.virtual_time == TenantQueue.virtual_time,
+    )
     return (
         select(
             TenantQueue.tenant_id,
@@ -109,9 +120,10 @@ def _tenants(queue: CTE, size: ColumnElement[int]) -> CTE:
             ROOM.label("room"),
         )
         .where(TenantQueue.queue == select(queue.c.queue).scalar_subquery(), *SERVABLE)
+        .join(seen, and_(*unserved))
         .order_by(TenantQueue.virtual_time, TenantQueue.start_tag)
         .limit(size)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=[TenantQueue, TenantShare])
         .cte("tenants")
     )
 
