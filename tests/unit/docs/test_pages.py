@@ -11,8 +11,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import api.metrics
 import common.metrics
-from api.admin.problems import PREFIX
 from api.admin.routes import router
+from api.problems.faces import ADMIN
 from api.v3.documentation import BODIES
 from common.domain.limits import NAMES
 from deploy.cli import infill
@@ -78,7 +78,7 @@ def test_operators_find_every_command_and_route() -> None:
     assert told == listed - {"keys webhook", "tenants rotate-secret"}
     shown = set(re.findall(r"`([A-Z]+ /\S+)` \|$", page, re.MULTILINE))
     assert shown == {
-        f"{method} {route.path.removeprefix(PREFIX)}"
+        f"{method} {route.path.removeprefix(ADMIN)}"
         for route in router.routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from api.admin.problems import MEDIA_TYPE, is_admin
 from api.app import create_app
+from api.problems.faces import is_admin
+from api.problems.problem import MEDIA_TYPE
 from common.settings import GatewaySettings, Settings
 
 

@@ -1,7 +1,8 @@
-"""Why the admin API turns a request away before any use-case is asked.
+"""Why a face that speaks in problems turns a request away before anything is asked of the rows.
 
 ProblemError
 ├── WrongAdminKeyError    401
+├── WrongApiKeyError      401
 ├── NotJsonError          415
 ├── BrokenJsonError       400
 └── InvalidFieldsError    422; every bad field is named
@@ -36,6 +37,19 @@ class WrongAdminKeyError(ProblemError):
 
     def __init__(self) -> None:
         super().__init__("Send a live admin key as `Authorization: Bearer …`.")
+
+
+class WrongApiKeyError(ProblemError):
+    """No API key came, or none that works."""
+
+    code = "wrong_api_key"
+    status = 401
+    headers: ClassVar[Mapping[str, str]] = {"www-authenticate": "Bearer"}
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send a live API key as `Authorization: Bearer …`. Keys start with `inf_`."
+        )
 
 
 class NotJsonError(ProblemError):

@@ -10,9 +10,9 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from common.clock import utc_now
 from common.webhook_keys import load_signing_key, new_secret, new_signing_key, public_key
-from worker.webhooks.signing import signed_headers
+from common.webhook_signing import signed_headers
 
-PAGE = Path(__file__).parents[4] / "docs/webhooks.md"
+PAGE = Path(__file__).parents[3] / "docs/webhooks.md"
 BODY = b'{"status": "success", "track_id": "order-7"}'
 EVENT = {"status": "success", "track_id": "order-7"}
 
