@@ -1,9 +1,11 @@
 """Webhooks to send and the log of every attempt."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, SmallInteger, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.domain.delivery import DeliveryState
@@ -13,7 +15,8 @@ from common.models.schema import VACUUMED_OFTEN, Table, state_type
 class Delivery(Table):
     """One event for one receiver; `id` is the `webhook-id` the receiver tells repeats by.
 
-    `origin` is named by the database, of the URL; what ended before there were lines has none.
+    `origin` is named by the database, of the URL; what ended before there were lines has none. So
+    is `track_id`, the job's: looked for here, it costs the claims of jobs no index.
     """
 
     __tablename__ = "deliveries"
@@ -24,6 +27,7 @@ class Delivery(Table):
     event: Mapped[str]
     url: Mapped[str]
     origin: Mapped[str | None]
+    track_id: Mapped[Any] = mapped_column(JSONB(none_as_null=True), nullable=True)
     state: Mapped[DeliveryState] = mapped_column(
         state_type(DeliveryState), server_default=DeliveryState.PENDING.value
     )
@@ -41,7 +45,23 @@ class Delivery(Table):
         CheckConstraint(
             "(state = 'sending') = (lease_expires_at IS NOT NULL)", name="lease_while_sending"
         ),
-        Index(None, "tenant_id"),  # deleting a tenant
+        # A tenant's, latest job first; and deleting the tenant.
+        Index(None, "tenant_id", "job_id"),
+        # By its spelling's hash: an index takes no text as long as a track_id may be.
+        Index(
+            "ix_deliveries_track_id",
+            "tenant_id",
+            text("hashtextextended(track_id #>> '{}', 0)"),
+            "job_id",
+            postgresql_where=text("track_id IS NOT NULL"),
+        ),
+        # What a tenant asks for again.
+        Index(
+            "ix_deliveries_failed",
+            "tenant_id",
+            "finished_at",
+            postgresql_where=text("state IN ('exhausted', 'discarded')"),
+        ),
         Index("uq_deliveries_job_id_event", "job_id", "event", unique=True),
         # One line's, first attempts and retries apart.
         Index(
