@@ -14,6 +14,7 @@ from api.estimate import Estimates
 from api.limits.quotas import Quotas
 from api.limits.rates import Rates
 from api.ringing import Ringer
+from api.v1.trying import Trials
 from common.broker.completion import CompletionListener
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
@@ -43,6 +44,7 @@ class Services:
     rates: Rates
     quotas: Quotas
     estimates: Estimates
+    trials: Trials
 
 
 @asynccontextmanager
@@ -84,6 +86,7 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             rates=Rates(redis),
             quotas=Quotas(database, estimates),
             estimates=estimates,
+            trials=Trials(database, guard, settings.webhooks),
         )
 
 

@@ -5,6 +5,7 @@ ProblemError
 ├── WrongApiKeyError      401
 ├── NotJsonError          415
 ├── BrokenJsonError       400
+├── TooManyTestsError     429
 └── InvalidFieldsError    422; every bad field is named
 """
 
@@ -67,6 +68,17 @@ class BrokenJsonError(ProblemError):
 
     code = "malformed_body"
     status = 400
+
+
+class TooManyTestsError(ProblemError):
+    """Too many test calls are under way."""
+
+    code = "too_many_tests"
+    status = 429
+    headers: ClassVar[Mapping[str, str]] = {"retry-after": "2"}
+
+    def __init__(self) -> None:
+        super().__init__("Wait for the answers of the test calls that are under way.")
 
 
 class InvalidFieldsError(ProblemError):

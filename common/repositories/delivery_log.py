@@ -103,10 +103,9 @@ async def read_attempts(connection: Executor, delivery_id: UUID) -> list[Attempt
 
 
 def _record(row: Sequence[Any]) -> DeliveryRecord:
-    delivery_id, event, *shown = row[:_SHOWN]
-    last = row[_SHOWN:]
+    shown, last = row[:_SHOWN], row[_SHOWN:]
     attempt = None if last[0] is None else AttemptOutcome(*last)
-    return DeliveryRecord(delivery_id, Event(event), *shown, last_attempt=attempt)
+    return DeliveryRecord(shown[0], Event(shown[1]), *[*shown[2:], attempt])
 
 
 # The statements, put together once: that takes longer than running them.
