@@ -234,10 +234,6 @@ def _summed_up(ready: CTE, claimed: CTE) -> Subquery:
 
 def _served(kind: Kind, line: Subquery) -> CTE:
     """Count what was taken; note which lines are full, and which turned out to have no more."""
-    exhausted = line.c.found < line.c.places
-    next_due = case(
-        (exhausted, kind.earliest(Delivery.available_at > func.now())), else_=kind.due_column
-    )
     is_half_open = DeliveryLine.open_until > LONG_AGO
     # Nobody else tries it while the one attempt is under way, or its dispatcher may live.
     probed = and_(is_half_open, line.c.taken > 0)
@@ -248,7 +244,7 @@ def _served(kind: Kind, line: Subquery) -> CTE:
         .values(
             {
                 DeliveryLine.sending: sending,
-                kind.due_column: next_due,
+                kind.due_column: kind.earliest(line),
                 DeliveryLine.open_until: case((probed, _LEASE), else_=DeliveryLine.open_until),
                 DeliveryLine.held_until: case(
                     (probed, _LEASE),
@@ -262,7 +258,7 @@ def _served(kind: Kind, line: Subquery) -> CTE:
             DeliveryLine.tenant_id,
             DeliveryLine.origin,
             kind.due_at.label("due_at"),
-            (~exhausted).label("has_more"),
+            (kind.due_column <= func.now()).label("has_more"),
             line.c.taken,
         )
         .cte("served")

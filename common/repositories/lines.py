@@ -17,6 +17,7 @@ from sqlalchemy import (
     DateTime,
     Executable,
     Select,
+    Subquery,
     Text,
     and_,
     bindparam,
@@ -75,19 +76,23 @@ class Kind:
         """When the line may send the first of them."""
         return func.greatest(self.due_column, DeliveryLine.held_until)
 
-    def earliest(self, *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
-        """Give when the first of a line's deliveries is due, infinity where there are none."""
+    def earliest(self, after: Subquery | None = None) -> ColumnElement[Any]:
+        """Give when the first of a line's deliveries is due, infinity where there are none.
+
+        Of those that come after the first `after.c.found`, which are just being taken.
+        """
+        others = () if after is None else (after,)
         found = (
             select(Delivery.available_at)
             .where(
                 Delivery.tenant_id == DeliveryLine.tenant_id,
                 Delivery.origin == DeliveryLine.origin,
                 *self.waiting,
-                *conditions,
             )
             .order_by(Delivery.available_at)
+            .offset(None if after is None else after.c.found)
             .limit(spelled(1))
-            .correlate(DeliveryLine)
+            .correlate(DeliveryLine, *others)
             .scalar_subquery()
         )
         return func.coalesce(found, NEVER)

@@ -4,6 +4,7 @@ import asyncio
 import math
 import random
 from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -29,11 +30,22 @@ LAST_PATIENCE_SECONDS: Final = 5.0
 # Few enough that a backlog is started no faster than it can be sent: a claim's answer waits for
 # its turn on the event loop behind the attempts of the claims before it.
 LARGEST_BATCH: Final = 32
+# After an outage thousands are due at once: a fresh result stands behind fewer of them.
+LARGEST_RETRY_BATCH: Final = 8
 # All that have something due are just being served or recorded by others, for milliseconds.
 MOST_TRIES: Final = 50
 LONGEST_WAIT_SECONDS: Final = 0.008
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """How many attempts a batch began, whether there may be more, and whether no slot was free."""
+
+    taken: int = 0
+    has_more: bool = False
+    has_no_place: bool = False
 
 
 class Dispatcher:
@@ -98,15 +110,12 @@ class Dispatcher:
     async def _start_due(self) -> bool:
         """Start what is due, as far as there are free slots; False if Postgres is away."""
         self._looking.begin()
-        self._passed_over = False
         try:
             await self._look_up()
-            first = await self._start(retries=False)
-            retry = await self._start(retries=True)
+            self._has_more = await self._start()
         except Exception as error:  # noqa: BLE001 whatever the trouble, the loop goes on
             self._postgres.missed(error)
             return False
-        self._has_more = first or retry or self._passed_over
         return True
 
     async def _look_up(self) -> None:
@@ -118,25 +127,34 @@ class Dispatcher:
             async with self._database.direct() as connection:
                 await look_again(connection, crossed)
 
-    async def _start(self, *, retries: bool) -> bool:
-        """Start first attempts, or retries; say whether there may be more of them."""
+    async def _start(self) -> bool:
+        """Start batches of first attempts and of retries in turn; say whether there may be more.
+
+        However many retries are due, first attempts wait for the start of one batch of them.
+        """
         tries = 0
         while tries < MOST_TRIES:
-            free = self._free_slots() - (self._reserved if retries else 0)
-            if free <= 0:
-                return True
-            due = await self._claim(min(largest_batch(free), LARGEST_BATCH), retries=retries)
-            self._postgres.found()
-            self._pause_seconds = FIRST_PAUSE_SECONDS
-            self._looking.emptied(due.emptied)
-            for delivery in due.taken:
-                self._deliver_soon(delivery)
-            if not due.has_more:
-                return False
-            if not due.taken:
+            self._passed_over = False
+            first = await self._start_batch(self._free_slots(), retries=False)
+            retry = await self._start_batch(self._free_slots() - self._reserved, retries=True)
+            if not (first.has_more or retry.has_more):
+                return self._passed_over or first.has_no_place or retry.has_no_place
+            if not (first.taken or retry.taken):
                 tries += 1
                 await asyncio.sleep(random.uniform(0, LONGEST_WAIT_SECONDS))  # noqa: S311 guards nothing
         return True
+
+    async def _start_batch(self, free: int, *, retries: bool) -> Started:
+        if free <= 0:
+            return Started(has_no_place=True)
+        most = LARGEST_RETRY_BATCH if retries else LARGEST_BATCH
+        due = await self._claim(min(largest_batch(free), most), retries=retries)
+        self._postgres.found()
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._looking.emptied(due.emptied)
+        for delivery in due.taken:
+            self._deliver_soon(delivery)
+        return Started(taken=len(due.taken), has_more=due.has_more)
 
     async def _claim(self, limit: int, *, retries: bool) -> DueDeliveries:
         most = max(self._free_slots(), LARGEST_BATCH)

@@ -25,7 +25,8 @@ async def payload(due: DueDelivery, storage: Storage) -> bytes:
         body = await _success(job, job.result, storage, repeated=due.failures > 0)
     else:
         body = failed_body(job.id, job.error_message or "")
-    return orjson.dumps({**body, "track_id": job.track_id})
+    # Copied: orjson's own bytes keep 4 kB of memory, however few they are, and thousands wait.
+    return bytes(memoryview(orjson.dumps({**body, "track_id": job.track_id})))
 
 
 async def _success(

@@ -1,6 +1,7 @@
 """The dispatcher process: what it is made of, and how it ends."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from common.webhook_posting import signing_key
 from worker.retention import Retention
 from worker.status import StatusServer
 from worker.sweeper import Sweeper
+from worker.webhooks.descriptors import make_room
 from worker.webhooks.dispatcher import Dispatcher
 from worker.webhooks.sender import Sender
 
@@ -39,6 +41,10 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with _parts(settings) as parts, asyncio.TaskGroup() as tasks:
+        # What is there now stays: the collector need not go through it again and again, which
+        # holds everything up for a fifth of a second.
+        gc.collect()
+        gc.freeze()
         log.info("dispatcher_ready")
         for part in parts:
             tasks.create_task(part.run(stopping))
@@ -54,11 +60,12 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper,
     storage = Storage(settings.storage)
     guard = Guard(settings.outbound)
     doorbell = Doorbell(redis, settings.redis)
+    room = make_room(settings.webhooks.concurrency)
     dispatcher = Dispatcher(
         database,
         doorbell,
         Sender(guard, storage, settings.webhooks, key),
-        settings.webhooks,
+        settings.webhooks.model_copy(update={"concurrency": room}),
         name=f"{socket.gethostname()}-{os.getpid()}",
     )
     announcer = Announcer(redis, doorbell)

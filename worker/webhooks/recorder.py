@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from functools import partial
 from typing import Final
 
@@ -102,7 +103,8 @@ class Recorder:
         told: asyncio.Future[bool] = loop.create_future()
         self._waiting.append((outcome, told))
         if self._writing is None or self._writing.done():
-            self._writing = loop.create_task(self._write())
+            # What it logs is about lines, not about the delivery that happened to come first.
+            self._writing = loop.create_task(self._write(), context=Context())
         return told
 
     async def _write(self) -> None:
@@ -121,9 +123,11 @@ class Recorder:
         """Let no outcome be the trouble of those it was written with."""
         if not is_only and not is_unavailable(error):
             try:
-                return await self._write_batch([one])
+                await self._write_batch([one])
             except Exception as its_own:  # noqa: BLE001 the same
                 error = its_own
+            else:
+                return
         if not one[1].done():
             one[1].set_exception(error)
 

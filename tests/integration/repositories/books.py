@@ -149,6 +149,28 @@ class Books:
                 passing_over=passing_over,
             )
 
+    async def waiting(self, url: str = HOOK, *, number: int = 1, **columns: Any) -> list[UUID]:
+        """Make deliveries that were never tried."""
+        fresh = {"attempt": 0, "url": url, **columns}
+        made = [await self.delivery_in(DeliveryState.PENDING, **fresh) for _ in range(number)]
+        return [delivery.delivery_id for delivery in made]
+
+    async def line(self, origin: str) -> Row:
+        """Give the tenant's line to an origin; times as texts, since infinity is one too."""
+        statement = text(
+            "SELECT sending, requests, failed, first_due_at::text, retry_due_at::text,"
+            " held_until::text, open_until::text, open_until > now() AS is_open"
+            " FROM delivery_lines WHERE tenant_id = :tenant_id AND origin = :origin"
+        )
+        async with self.database.statement() as connection:
+            values = {"tenant_id": self.tenant_id, "origin": origin}
+            return dict((await connection.execute(statement, values)).mappings().one())
+
+    async def run(self, statement: str) -> None:
+        """Change rows by hand."""
+        async with self.database.statement() as connection:
+            await connection.execute(text(statement))
+
     async def claim_due(self, limit: int = 10) -> list[DueDelivery]:
         """Claim first attempts, and retries with what is left of the limit."""
         taken = (await self.look(limit=limit)).taken

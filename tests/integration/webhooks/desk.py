@@ -91,6 +91,7 @@ class Desk:
                 DeliveryAttempt.answer,
                 DeliveryAttempt.duration_ms,
                 DeliveryAttempt.next_attempt_at,
+                DeliveryAttempt.ended_by,
             )
             .where(DeliveryAttempt.delivery_id == delivery_id)
             .order_by(DeliveryAttempt.id)
@@ -105,6 +106,11 @@ class Desk:
                 pass  # each look waits for Postgres
         (attempt,) = attempts
         return attempt
+
+    async def run(self, statement: str) -> None:
+        """Change rows by hand."""
+        async with self.database.statement() as connection:
+            await connection.execute(text(statement))
 
     async def age(self, column: str) -> None:
         """Make every pending delivery due, or every lease run out."""

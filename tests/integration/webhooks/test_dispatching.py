@@ -1,13 +1,16 @@
 """When the dispatcher looks, how much it takes, and how it ends."""
 
 import asyncio
+from collections import Counter
 
 import pytest
+from prometheus_client import REGISTRY
 
 from common.domain.delivery import DeliveryState
-from tests.integration.jobs import Owner, succeeded
-from tests.integration.receiver import Receiver, Reply
+from tests.integration.jobs import Owner, new_owner, succeeded
+from tests.integration.receiver import Receiver, Reply, receiving
 from tests.integration.webhooks.desk import Desk
+from worker.webhooks import dispatcher
 from worker.webhooks.dispatcher import largest_batch
 
 HOUR = 3600.0
@@ -79,6 +82,105 @@ async def test_stopping_finishes_what_is_under_way_and_starts_nothing(
     await serving
     assert (await desk.row(first.delivery_id)).state is DeliveryState.DELIVERED
     assert (await desk.row(second.delivery_id)).state is DeliveryState.PENDING
+
+
+async def test_retries_leave_slots_to_first_attempts(
+    desk: Desk, owner: Owner, receiver: Receiver
+) -> None:
+    hold = asyncio.Event()
+    receiver.replies.extend(Reply(hold=hold) for _ in range(3))
+    retries = [await succeeded(desk.database, owner, receiver.url) for _ in range(5)]
+    await desk.run("UPDATE deliveries SET attempt = 1")
+    async with desk.configured(concurrency=4, reserved_part=0.5).dispatching():
+        await receiver.request(2)
+        # All that retries may take is taken.
+        first = await succeeded(desk.database, owner, receiver.url)
+        request = await receiver.request(3)
+        assert request.headers["webhook-id"] == str(first.delivery_id)
+        rows = [await desk.row(ended.delivery_id) for ended in retries]
+        assert Counter(row.state for row in rows) == {
+            DeliveryState.SENDING: 2,
+            DeliveryState.PENDING: 3,
+        }
+        hold.set()
+        await receiver.request(6)
+
+
+async def test_one_tenant_does_not_take_all_slots(
+    desk: Desk, owner: Owner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "LARGEST_BATCH", 1)
+    hold = asyncio.Event()
+    receiver.replies.extend(Reply(hold=hold) for _ in range(4))
+    theirs = [await succeeded(desk.database, owner, receiver.url) for _ in range(6)]
+    async with desk.configured(concurrency=4).dispatching():
+        await receiver.request(2)
+        other = await new_owner(desk.database)
+        ended = await succeeded(desk.database, other, receiver.url)
+        request = await receiver.request(3)
+        assert request.headers["webhook-id"] == str(ended.delivery_id)
+        rows = [await desk.row(one.delivery_id) for one in theirs]
+        assert sum(row.state is DeliveryState.SENDING for row in rows) == 2
+        hold.set()
+        await receiver.request(7)
+
+
+async def test_no_more_than_its_limit_is_sent_to_one_origin(
+    desk: Desk, owner: Owner, receiver: Receiver
+) -> None:
+    hold = asyncio.Event()
+    receiver.replies.extend(Reply(hold=hold) for _ in range(2))
+    endings = [await succeeded(desk.database, owner, receiver.url) for _ in range(6)]
+    async with receiving() as elsewhere:
+        await succeeded(desk.database, owner, elsewhere.url)
+        async with desk.configured(origin_concurrency=2).dispatching():
+            await receiver.request(2)
+            await elsewhere.request()
+            rows = [await desk.row(ended.delivery_id) for ended in endings]
+            assert sum(row.state is DeliveryState.SENDING for row in rows) == 2
+            hold.set()
+            await receiver.request(6)
+
+
+async def test_an_origin_that_only_fails_is_left_in_peace_and_then_tried(
+    desk: Desk, owner: Owner, receiver: Receiver
+) -> None:
+    receiver.replies.extend(Reply(500) for _ in range(3))
+    endings = [await succeeded(desk.database, owner, receiver.url) for _ in range(6)]
+    careful = desk.configured(origin_concurrency=1, breaker_requests=3)
+    opened = REGISTRY.get_sample_value("infill_webhook_breakers_opened_total") or 0
+    async with careful.dispatching():
+        await receiver.request(3)
+        await desk.logged(endings[2].delivery_id)
+        # Others are served meanwhile.
+        async with receiving() as elsewhere:
+            await succeeded(desk.database, owner, elsewhere.url)
+            await elsewhere.request()
+        assert len(receiver.requests) == 3
+        await desk.run("UPDATE delivery_lines SET open_until = now(), held_until = now()")
+        await desk.run("UPDATE delivery_turns SET due_at = now()")
+        await receiver.request(6)
+    states = [(await desk.row(ended.delivery_id)).state for ended in endings]
+    assert states == [DeliveryState.PENDING] * 3 + [DeliveryState.DELIVERED] * 3
+    assert REGISTRY.get_sample_value("infill_webhook_breakers_opened_total") == opened + 1
+
+
+async def test_what_cannot_be_written_takes_nothing_else_along(
+    desk: Desk, owner: Owner, receiver: Receiver
+) -> None:
+    """Outcomes are written together; one whose row is refused is left to its lease, alone."""
+    hold = asyncio.Event()
+    receiver.replies.extend([Reply(hold=hold), Reply(hold=hold), Reply(418, hold=hold)])
+    endings = [await succeeded(desk.database, owner, receiver.url) for _ in range(3)]
+    await desk.run("ALTER TABLE delivery_attempts ADD CHECK (status_code <> 418)")
+    async with desk.dispatching():
+        await receiver.request(3)
+        hold.set()
+    rows = [await desk.row(ended.delivery_id) for ended in endings]
+    assert Counter(row.state for row in rows) == {
+        DeliveryState.DELIVERED: 2,
+        DeliveryState.SENDING: 1,
+    }
 
 
 @pytest.mark.parametrize(

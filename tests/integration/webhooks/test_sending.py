@@ -135,12 +135,42 @@ async def test_a_redirect_is_a_failure_and_not_followed(
     assert len(receiver.requests) == 1
 
 
-async def test_gone_ends_it(desk: Desk, owner: Owner, receiver: Receiver) -> None:
-    receiver.replies.append(Reply(410))
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (Reply(410), "gone"),
+        (Reply(500, {"webhook-delivery": "abort-message"}), "abort_message"),
+        (Reply(404, {"Webhook-Delivery": " Abort-Message "}), "abort_message"),
+    ],
+)
+async def test_a_receiver_can_end_it(
+    desk: Desk, owner: Owner, receiver: Receiver, reply: Reply, why: str
+) -> None:
+    receiver.replies.append(reply)
+    ended = await succeeded(desk.database, owner, receiver.url)
+    async with desk.dispatching():
+        attempt = await desk.logged(ended.delivery_id)
+    assert (attempt.status_code, attempt.ended_by) == (reply.status, why)
+    assert (await desk.row(ended.delivery_id)).state is DeliveryState.DISCARDED
+
+
+async def test_who_has_it_and_wants_no_more_has_it(
+    desk: Desk, owner: Owner, receiver: Receiver
+) -> None:
+    receiver.replies.append(Reply(200, {"webhook-delivery": "abort-message"}))
+    ended = await succeeded(desk.database, owner, receiver.url)
+    async with desk.dispatching():
+        attempt = await desk.logged(ended.delivery_id)
+    assert attempt.ended_by is None
+    assert (await desk.row(ended.delivery_id)).state is DELIVERED
+
+
+async def test_another_wish_is_none(desk: Desk, owner: Owner, receiver: Receiver) -> None:
+    receiver.replies.append(Reply(500, {"webhook-delivery": "please"}))
     ended = await succeeded(desk.database, owner, receiver.url)
     async with desk.dispatching():
         await receiver.request()
-    assert (await desk.row(ended.delivery_id)).state is DeliveryState.DISCARDED
+    assert (await desk.row(ended.delivery_id)).state is PENDING
 
 
 async def test_a_busy_receiver_is_given_its_time(
@@ -180,7 +210,7 @@ async def test_a_refused_address_is_discarded_and_nothing_is_sent(
         attempt = await desk.logged(ended.delivery_id)
     await guard.aclose()
     assert (await desk.row(ended.delivery_id)).state is DeliveryState.DISCARDED
-    assert attempt.error == "address_not_allowed"
+    assert (attempt.error, attempt.ended_by) == ("address_not_allowed", "address_not_allowed")
     assert receiver.requests == []
 
 
@@ -196,8 +226,11 @@ async def test_the_end_of_the_schedule_ends_it(
             await receiver.request(number)
     row = await desk.row(ended.delivery_id)
     assert (row.state, row.failures) == (DeliveryState.EXHAUSTED, 3)
-    statuses = [attempt.status_code for attempt in await desk.attempts(ended.delivery_id)]
-    assert statuses == [500, 503, 404]
+    logged = [
+        (attempt.status_code, attempt.ended_by)
+        for attempt in await desk.attempts(ended.delivery_id)
+    ]
+    assert logged == [(500, None), (503, None), (404, "schedule")]
 
 
 async def test_a_fault_in_one_delivery_stops_no_other(
