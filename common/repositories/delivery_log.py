@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     literal_column,
     null,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 from common.direct import Executor
 from common.domain.delivery import DeliveryState, Event
 from common.domain.delivery_record import AttemptOutcome, AttemptRecord, DeliveryRecord
-from common.models import Delivery, DeliveryAttempt, DeliveryLine
+from common.models import Delivery, DeliveryAttempt, DeliveryLine, Job
 from common.repositories.columns import is_one_of, spelled
 
 # One page looks at no more rows than this: a state that few have would be looked for in all.
@@ -127,21 +128,16 @@ _ATTEMPTS: Final = (
 )
 
 
-def _spelling_hash(text: ColumnElement[str]) -> ColumnElement[int]:
-    return func.hashtextextended(text, spelled(0), type_=BigInteger())
-
-
 def _matching(asked: _Asked) -> list[ColumnElement[bool]]:
     conditions = [_THEIRS]
     if asked.job_id:
         conditions.append(Delivery.job_id == bindparam("of_job_id", type_=BigInteger()))
     if asked.track_id:
-        spelling = Delivery.track_id.op("#>>")(_NO_STEPS)
         wanted = bindparam("of_track_id", type_=Text())
         conditions += [
-            Delivery.track_id.is_not(None),
-            _spelling_hash(spelling) == _spelling_hash(wanted),
-            spelling == wanted,
+            Delivery.track_hash == func.hashtextextended(wanted, spelled(0), type_=BigInteger()),
+            # Two spellings may have one hash.
+            exists().where(Job.id == Delivery.job_id, Job.track_id.op("#>>")(_NO_STEPS) == wanted),
         ]
     if asked.after:
         conditions.append(Delivery.job_id < bindparam("of_after", type_=BigInteger()))
@@ -185,6 +181,7 @@ def _shown(chosen: Select[UUID]) -> Select[Any]:
         select(*_COLUMNS, *last.c)
         .select_from(of_page)
         .join(Delivery, Delivery.id == of_page.c.id)
+        .join(Job, Job.id == Delivery.job_id)
         .outerjoin(
             DeliveryLine,
             and_(
@@ -205,7 +202,7 @@ _COLUMNS: Final = (
     Delivery.id,
     Delivery.event,
     Delivery.job_id,
-    Delivery.track_id,
+    Job.track_id,
     Delivery.url,
     Delivery.state,
     Delivery.attempt,
