@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -13,6 +14,7 @@ from api.auth import KeyRing
 from api.estimate import Estimates
 from api.limits.quotas import Quotas
 from api.limits.rates import Rates
+from api.limits.turns import Turns
 from api.ringing import Ringer
 from api.v1.trying import Trials
 from common.broker.completion import CompletionListener
@@ -24,6 +26,10 @@ from common.outbound import Guard
 from common.repositories.readings import find_ended
 from common.settings import Settings
 from common.storage import Storage
+
+# Requests that send many deliveries again, at once in this gateway, of all tenants: each writes for
+# a second or two.
+REDELIVERIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Services:
     quotas: Quotas
     estimates: Estimates
     trials: Trials
+    redeliveries: Turns
 
 
 @asynccontextmanager
@@ -87,6 +94,7 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             quotas=Quotas(database, estimates),
             estimates=estimates,
             trials=Trials(database, guard, settings.webhooks),
+            redeliveries=Turns(of_a_tenant=1, of_all=REDELIVERIES),
         )
 
 

@@ -5,7 +5,7 @@ ProblemError
 ├── WrongApiKeyError      401
 ├── NotJsonError          415
 ├── BrokenJsonError       400
-├── TooManyTestsError     429
+├── TooManyAtOnceError    429
 └── InvalidFieldsError    422; every bad field is named
 """
 
@@ -70,15 +70,15 @@ class BrokenJsonError(ProblemError):
     status = 400
 
 
-class TooManyTestsError(ProblemError):
-    """Too many test calls are under way."""
+class TooManyAtOnceError(ProblemError):
+    """As many requests of this kind are under way as may be."""
 
-    code = "too_many_tests"
+    code = "too_many_at_once"
     status = 429
     headers: ClassVar[Mapping[str, str]] = {"retry-after": "2"}
 
     def __init__(self) -> None:
-        super().__init__("Wait for the answers of the test calls that are under way.")
+        super().__init__("Wait for the answers to the requests of this kind that are under way.")
 
 
 class InvalidFieldsError(ProblemError):

@@ -1,15 +1,12 @@
 """Trying a receiver out: one webhook signed, guarded and timed like any other, at once."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 import structlog
 
-from api.problems.refusals import TooManyTestsError
+from api.limits.turns import Turns
 from common.clock import monotonic
 from common.database import Database
 from common.domain.errors import AddressNotAllowedError, FetchFailedError, InvalidValueError
@@ -35,10 +32,8 @@ class SentWebhook:
 
 
 @dataclass(frozen=True, slots=True)
-class TestResult:
+class TrialResult:
     """What the receiver said; `error` is one word, null where an answer came."""
-
-    __test__: ClassVar = False  # of no test of ours
 
     webhook_id: UUID
     delivered: bool
@@ -60,16 +55,16 @@ class Trials:
         self._database = database
         self._guard = guard
         self._poster = Poster(guard, settings, signing_key(settings))
-        self._under_way: Counter[int] = Counter()
+        self._turns = Turns(of_a_tenant=OF_A_TENANT, of_all=OF_ALL)
 
-    async def send(self, tenant_id: int, url: str, body: bytes) -> TestResult:
+    async def send(self, tenant_id: int, url: str, body: bytes) -> TrialResult:
         """Send a webhook to `url`, signed with all that the tenant's webhooks are signed with.
 
         Raises:
-            TooManyTestsError: as many of the tenant's are under way as may be.
+            TooManyAtOnceError: as many of the tenant's are under way as may be.
             InvalidValueError: the address is not allowed.
         """
-        with self._turn(tenant_id):
+        with self._turns.take(tenant_id):
             try:
                 self._guard.check(url, webhook=True)  # before anything is signed for it
                 async with self._database.direct(tenant_id) as connection:
@@ -83,7 +78,7 @@ class Trials:
         log.info("webhook_tested", status_code=result.status_code, error=result.error)
         return result
 
-    async def _send(self, url: str, body: bytes, secrets: tuple[str, ...]) -> TestResult:
+    async def _send(self, url: str, body: bytes, secrets: tuple[str, ...]) -> TrialResult:
         webhook_id = uuid4()
         headers = self._poster.signed(webhook_id, body, secrets)
         answer: Answer | None = None
@@ -93,7 +88,7 @@ class Trials:
             answer = await self._poster.post(url, headers, body)
         except FetchFailedError as error:
             reason = str(error.reason)
-        return TestResult(
+        return TrialResult(
             webhook_id=webhook_id,
             delivered=answer is not None and answer.status in range(200, 300),
             status_code=None if answer is None else answer.status,
@@ -102,15 +97,3 @@ class Trials:
             answer="" if answer is None else answer.excerpt.decode("utf-8", "replace"),
             sent=SentWebhook(headers, body.decode()),
         )
-
-    @contextmanager
-    def _turn(self, tenant_id: int) -> Iterator[None]:
-        if self._under_way[tenant_id] >= OF_A_TENANT or self._under_way.total() >= OF_ALL:
-            raise TooManyTestsError
-        self._under_way[tenant_id] += 1
-        try:
-            yield
-        finally:
-            self._under_way[tenant_id] -= 1
-            if not self._under_way[tenant_id]:
-                del self._under_way[tenant_id]

@@ -13,7 +13,7 @@ from api.problems.faces import NATIVE
 from api.problems.parameters import PageParameters
 from api.v1.entrance import Admitted, Open, document
 from api.v1.sample import sample_body
-from api.v1.trying import TestResult
+from api.v1.trying import TrialResult
 from common.broker.doorbell import Doorbell
 from common.clock import utc_now
 from common.domain.delivery import DeliveryState, Event
@@ -136,21 +136,24 @@ async def redeliver_failed(
     tenant_id = admitted.caller.tenant_id
     state = None if failed.state is None else DeliveryState(failed.state)
     total, more = 0, True
-    for _ in range(BATCHES):
-        async with admitted.services.database.direct(tenant_id) as connection:
-            number = await redelivery.redeliver_failed(
-                connection, tenant_id, since=failed.since, state=state
-            )
-        total, more = total + number, number == redelivery.BATCH
-        if number:
-            await _ring(admitted)
-        if not more:
-            break
+    with admitted.services.redeliveries.take(tenant_id):
+        for _ in range(BATCHES):
+            async with admitted.services.database.direct(tenant_id) as connection:
+                number = await redelivery.redeliver_failed(
+                    connection, tenant_id, since=failed.since, state=state
+                )
+            total, more = total + number, number == redelivery.BATCH
+            if number:
+                await _ring(admitted)
+            if not more:
+                break
     return admitted.told(Redelivered(total, more), status=202)
 
 
-@router.post("/test", response_model=TestResult, **described(TOO_MANY_REQUESTS, body=Trial))
-async def test(admitted: Open, trial: Annotated[Trial, Depends(document(Trial))]) -> Response:
+@router.post("/test", response_model=TrialResult, **described(TOO_MANY_REQUESTS, body=Trial))
+async def try_receiver(
+    admitted: Open, trial: Annotated[Trial, Depends(document(Trial))]
+) -> Response:
     """Send a sample to a receiver, signed like any webhook, and show what it answered.
 
     Nothing is recorded or repeated. The sample is of a job with the id 0, which there is not.

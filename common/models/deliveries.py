@@ -76,8 +76,6 @@ class Delivery(Table):
             "available_at",
             postgresql_where=text("state = 'pending' AND attempt > 0"),
         ),
-        # Of dispatchers of the release before; to be dropped in the one after this.
-        Index("ix_deliveries_due", "available_at", postgresql_where=text("state = 'pending'")),
         Index(
             "ix_deliveries_lease",
             "lease_expires_at",

@@ -7,15 +7,11 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
-    Double,
     Executable,
-    Integer,
-    Subquery,
     and_,
     bindparam,
     case,
     cast,
-    false,
     func,
     or_,
     select,
@@ -26,14 +22,13 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from common.domain.delivery import DeliveryState
 from common.models import Delivery, DeliveryLine, DeliveryTurn, Job, WebhookSecret
-from common.repositories.columns import JOB_COLUMNS, from_now, spelled
-from common.repositories.lines import LONG_AGO, NEVER, Kind
+from common.repositories.columns import JOB_COLUMNS, spelled
+from common.repositories.line_service import LEASE, PER_ORIGIN, served, summed_up, turned
+from common.repositories.lines import LONG_AGO, Kind
 
 # What a row tells of a delivery, before `JOB_COLUMNS`.
 CLAIMED: Final = ("id", "attempt", "event", "url", "failures", "secrets")
 
-_PER_ORIGIN: Final = bindparam("per_origin", type_=Integer())
-_LEASE: Final = from_now(bindparam("lease_seconds", type_=Double()))
 _MAY_BE_SERVED: Final = (
     DeliveryTurn.has_due,
     DeliveryTurn.tenant_id != func.all(bindparam("passing_over", type_=ARRAY(BigInteger))),
@@ -65,16 +60,16 @@ def line_claim(limit: int, kind: Kind) -> Executable:
     lines = _lines(kind, near)
     ready = _ready(kind, lines, each, size)
     claimed = _claimed(kind, ready)
-    served = _served(kind, _summed_up(ready, claimed))
-    turned = _turned(kind, tenants, each, near, lines, served)
-    waiting = select(DeliveryTurn.tenant_id).where(kind.turns, *_MAY_BE_SERVED).exists()
+    line = served(kind, summed_up(ready, claimed))
+    turn = turned(kind, tenants, each, near, lines, line)
+    theirs = and_(claimed.c.tenant_id == line.c.tenant_id, claimed.c.origin == line.c.origin)
     return (
         select(
-            waiting,
-            turned.c.tenant_id,
-            turned.c.has_due,
-            served.c.origin,
-            served.c.has_more,
+            select(DeliveryTurn.tenant_id).where(kind.turns, *_MAY_BE_SERVED).exists(),
+            turn.c.tenant_id,
+            turn.c.has_due,
+            line.c.origin,
+            line.c.has_more,
             *(claimed.c[name] for name in CLAIMED[:-1]),
             _LIVE_SECRETS.label(CLAIMED[-1]),
             *JOB_COLUMNS,
@@ -82,14 +77,9 @@ def line_claim(limit: int, kind: Kind) -> Executable:
         .select_from(
             select(spelled(1))
             .subquery("always")
-            .outerjoin(turned, true())
-            .outerjoin(served, served.c.tenant_id == turned.c.tenant_id)
-            .outerjoin(
-                claimed,
-                and_(
-                    claimed.c.tenant_id == served.c.tenant_id, claimed.c.origin == served.c.origin
-                ),
-            )
+            .outerjoin(turn, true())
+            .outerjoin(line, line.c.tenant_id == turn.c.tenant_id)
+            .outerjoin(claimed, theirs)
             .outerjoin(Job, Job.id == claimed.c.job_id)
         )
         .order_by(claimed.c.available_at)
@@ -141,7 +131,7 @@ def _lines(kind: Kind, near: CTE) -> CTE:
     zero = spelled(0)
     room = case(
         (DeliveryLine.open_until > LONG_AGO, spelled(1)),  # half open: it is due
-        else_=func.greatest(_PER_ORIGIN - DeliveryLine.sending, zero),
+        else_=func.greatest(PER_ORIGIN - DeliveryLine.sending, zero),
     )
     same = and_(near.c.tenant_id == DeliveryLine.tenant_id, near.c.origin == DeliveryLine.origin)
     return (
@@ -200,7 +190,7 @@ def _claimed(kind: Kind, ready: CTE) -> CTE:
             state=DeliveryState.SENDING,
             attempt=Delivery.attempt + 1,
             claimed_by=bindparam("by_dispatcher"),
-            lease_expires_at=_LEASE,
+            lease_expires_at=LEASE,
         )
         .returning(
             Delivery.id,
@@ -214,115 +204,4 @@ def _claimed(kind: Kind, ready: CTE) -> CTE:
             Delivery.available_at,
         )
         .cte("claimed")
-    )
-
-
-def _summed_up(ready: CTE, claimed: CTE) -> Subquery:
-    return (
-        select(
-            ready.c.tenant_id,
-            ready.c.origin,
-            ready.c.places,
-            func.count(ready.c.id).label("found"),
-            func.count(claimed.c.id).label("taken"),
-        )
-        .select_from(ready.outerjoin(claimed, claimed.c.id == ready.c.id))
-        .group_by(ready.c.tenant_id, ready.c.origin, ready.c.places)
-        .subquery("summed_up")
-    )
-
-
-def _served(kind: Kind, line: Subquery) -> CTE:
-    """Count what was taken; note which lines are full, and which turned out to have no more."""
-    is_half_open = DeliveryLine.open_until > LONG_AGO
-    # Nobody else tries it while the one attempt is under way, or its dispatcher may live.
-    probed = and_(is_half_open, line.c.taken > 0)
-    sending = DeliveryLine.sending + line.c.taken
-    return (
-        update(DeliveryLine)
-        .where(DeliveryLine.tenant_id == line.c.tenant_id, DeliveryLine.origin == line.c.origin)
-        .values(
-            {
-                DeliveryLine.sending: sending,
-                kind.due_column: kind.earliest(line),
-                DeliveryLine.open_until: case((probed, _LEASE), else_=DeliveryLine.open_until),
-                DeliveryLine.held_until: case(
-                    (probed, _LEASE),
-                    (is_half_open, DeliveryLine.open_until),
-                    (sending >= _PER_ORIGIN, NEVER),
-                    else_=LONG_AGO,
-                ),
-            }
-        )
-        .returning(
-            DeliveryLine.tenant_id,
-            DeliveryLine.origin,
-            kind.due_at.label("due_at"),
-            (kind.due_column <= func.now()).label("has_more"),
-            line.c.taken,
-        )
-        .cte("served")
-    )
-
-
-def _turned(kind: Kind, tenants: CTE, each: CTE, near: CTE, lines: CTE, served: CTE) -> CTE:
-    """Write down whose turn it was, and who has nothing more to be sent now."""
-    of_tenant = {
-        cte.name: (
-            select(cte.c.tenant_id, func.count().label("number"))
-            .group_by(cte.c.tenant_id)
-            .subquery(f"{cte.name}_of_tenant")
-        )
-        for cte in (near, lines)
-    }
-    found, locked = of_tenant["near"], of_tenant["lines"]
-    told = (
-        select(
-            served.c.tenant_id,
-            func.min(served.c.due_at).label("due_at"),
-            func.sum(served.c.taken).label("taken"),
-        )
-        .group_by(served.c.tenant_id)
-        .subquery("told")
-    )
-    zero = spelled(0)
-    later = (
-        select(kind.due_at)
-        .where(DeliveryLine.tenant_id == tenants.c.tenant_id, kind.due_at > func.now())
-        .order_by(kind.due_at)
-        .limit(spelled(1))
-        .correlate(tenants)
-        .scalar_subquery()
-    )
-    has_due = or_(
-        func.coalesce(found.c.number, zero) >= select(each.c.places).scalar_subquery(),
-        func.coalesce(found.c.number, zero) > func.coalesce(locked.c.number, zero),
-        func.coalesce(told.c.due_at <= func.now(), false()),
-    )
-    judged = (
-        select(
-            tenants.c.tenant_id,
-            has_due.label("has_due"),
-            func.coalesce(func.least(told.c.due_at, later), NEVER).label("due_at"),
-            func.coalesce(told.c.taken, zero).label("taken"),
-        )
-        .select_from(
-            tenants.outerjoin(found, found.c.tenant_id == tenants.c.tenant_id)
-            .outerjoin(locked, locked.c.tenant_id == tenants.c.tenant_id)
-            .outerjoin(told, told.c.tenant_id == tenants.c.tenant_id)
-        )
-        .subquery("judged")
-    )
-    return (
-        update(DeliveryTurn)
-        .where(DeliveryTurn.tenant_id == judged.c.tenant_id, kind.turns)
-        .values(
-            has_due=judged.c.has_due,
-            due_at=judged.c.due_at,
-            served_at=case(
-                (judged.c.taken > zero, func.clock_timestamp()), else_=DeliveryTurn.served_at
-            ),
-        )
-        .returning(DeliveryTurn.tenant_id, DeliveryTurn.has_due)
-        .cte("turned")
     )

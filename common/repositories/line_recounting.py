@@ -23,8 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.domain.delivery import DeliveryState
 from common.models import Delivery, DeliveryLine
 from common.repositories.columns import from_now, is_one_of, spelled
+from common.repositories.judging import held_until
 from common.repositories.lines import FIRSTS, NEVER, RETRIES
-from common.repositories.recording import held_until
 
 # Counting for a gauge stops here.
 MOST_COUNTED: Final = 100_000

@@ -8,7 +8,6 @@ from typing import Any, Final
 from sqlalchemy import (
     CTE,
     Boolean,
-    ColumnElement,
     DateTime,
     Double,
     Executable,
@@ -23,8 +22,6 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
-    not_,
-    or_,
     select,
     update,
 )
@@ -34,7 +31,8 @@ from common.direct import Executor
 from common.domain.delivery import DeliveryClaim, DeliveryState, sources
 from common.models import Delivery, DeliveryAttempt, DeliveryLine
 from common.repositories.columns import from_now, is_one_of, spelled
-from common.repositories.lines import LONG_AGO, NEVER, Line
+from common.repositories.judging import held_until, judged_lines
+from common.repositories.lines import Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,66 +195,10 @@ def _logged(given: CTE, moved: CTE) -> CTE:
     )
 
 
-def _judged(moved: CTE) -> CTE:
-    """Lock the lines in the order of their keys, and say what becomes of each."""
-    ended = (
-        select(
-            moved.c.tenant_id,
-            moved.c.origin,
-            func.count().label("ended"),
-            func.count().filter(moved.c.is_well).label("well"),
-            func.count().filter(not_(moved.c.is_well)).label("failed"),
-        )
-        .group_by(moved.c.tenant_id, moved.c.origin)
-        .subquery("ended")
-    )
-    window = from_now(bindparam("window_seconds", type_=Double()))
-    is_over = DeliveryLine.counted_since <= window
-    requests = case((is_over, _ZERO), else_=DeliveryLine.requests) + ended.c.well + ended.c.failed
-    failed = case((is_over, _ZERO), else_=DeliveryLine.failed) + ended.c.failed
-    was_closed = DeliveryLine.open_until == LONG_AGO
-    too_many = and_(
-        requests >= bindparam("least_requests", type_=Integer()),
-        failed >= requests * bindparam("failed_part", type_=Double()),
-    )
-    opens = and_(ended.c.failed > _ZERO, or_(~was_closed, too_many))
-    closes = and_(~was_closed, ended.c.well > _ZERO)
-    same = and_(DeliveryLine.tenant_id == ended.c.tenant_id, DeliveryLine.origin == ended.c.origin)
-    return (
-        select(
-            DeliveryLine.tenant_id,
-            DeliveryLine.origin,
-            func.greatest(DeliveryLine.sending - ended.c.ended, _ZERO).label("sending"),
-            case((or_(closes, is_over), func.now()), else_=DeliveryLine.counted_since).label(
-                "counted_since"
-            ),
-            case((closes, _ZERO), else_=requests).label("requests"),
-            case((closes, _ZERO), else_=failed).label("failed"),
-            case(
-                (closes, LONG_AGO),
-                (opens, from_now(bindparam("open_seconds", type_=Double()))),
-                else_=DeliveryLine.open_until,
-            ).label("open_until"),
-            and_(was_closed, opens).label("has_opened"),
-            (DeliveryLine.held_until > func.now()).label("was_held"),
-        )
-        .join(ended, same)
-        .order_by(DeliveryLine.tenant_id, DeliveryLine.origin)
-        .with_for_update(of=DeliveryLine)
-        .cte("judged")
-    )
-
-
-def held_until(sending: ColumnElement[int], open_until: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Say when a line may send next, of what is under way and of its breaker."""
-    is_full = sending >= bindparam("per_origin", type_=Integer())
-    return case((open_until > LONG_AGO, open_until), (is_full, NEVER), else_=LONG_AGO)
-
-
 def _recording() -> Executable:
     given = _given()
     moved = _moved(given)
-    judged = _judged(moved)
+    judged = judged_lines(moved)
     same = and_(
         DeliveryLine.tenant_id == judged.c.tenant_id, DeliveryLine.origin == judged.c.origin
     )

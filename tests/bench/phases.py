@@ -9,7 +9,9 @@ import structlog
 
 from deploy.local.stack import dispatcher_process, worker_process
 from tests.bench.accepting import measure_accepting
+from tests.bench.backlog import measure_backlog
 from tests.bench.costing import measure_costs
+from tests.bench.delivering import measure_delivering, measure_hanging
 from tests.bench.figures import Figure
 from tests.bench.idling import measure_idling
 from tests.bench.journeys import measure_journeys
@@ -50,6 +52,21 @@ async def _sharing(home: Path) -> list[Figure]:
         return await measure_sharing(rig)
 
 
+async def _deliveries(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_delivering(rig, home)
+
+
+async def _hanging(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_hanging(rig, home)
+
+
+async def _backlog(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_backlog(rig, home)
+
+
 def run_phase(phase: str) -> list[Figure]:
     """Measure on a stack of its own; called in a process of its own, whose settings it makes."""
     # What starts and stops is of no interest here.
@@ -64,4 +81,7 @@ PHASES = {
     "costs": _costs,
     "scale": _scale,
     "sharing": _sharing,
+    "deliveries": _deliveries,
+    "hanging": _hanging,
+    "backlog": _backlog,
 }

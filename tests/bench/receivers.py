@@ -1,8 +1,8 @@
 """Receivers of webhooks on loopback: one that answers at once, one that never does, one that drips.
 
-Run as a program, so that they share no interpreter with what is measured: `python -m
-tests.bench.receivers`. Prints their ports as a JSON line; for each line it then reads, it prints how
-many webhooks the first has had; and for one with a path, writes there when each of them came.
+Run as a program, so that they share no interpreter with what is measured:
+`python -m tests.bench.receivers`. Prints their ports as a JSON line; for each line it then reads,
+it prints how many webhooks the first has had; and for a path, writes there when each of them came.
 """
 
 import asyncio

@@ -33,6 +33,20 @@ SELECT id, tenant_id, 'job.failed', 'https://caller.test', s,
 FROM jobs, LATERAL (SELECT CASE WHEN id % 100 = 0 THEN 'sending' WHEN id % 10 = 0 THEN 'pending'
         ELSE 'delivered' END) AS states(s)
 """
+# Lines and tenants enough that looking at each would be noticed.
+FILL_LINES = """
+WITH others AS (
+    INSERT INTO tenants (name, plan_id)
+    SELECT 'other-' || n, (SELECT min(id) FROM plans) FROM generate_series(1, 3000) AS n
+    RETURNING id
+), turns AS (
+    INSERT INTO delivery_turns (tenant_id, retries, has_due)
+    SELECT id, retries, id % 100 = 0 FROM others, (VALUES (false), (true)) AS kinds (retries)
+)
+INSERT INTO delivery_lines (tenant_id, origin, first_due_at, retry_due_at)
+SELECT id, 'https://host-' || n || '.test', now() + '1 h', now() + '1 h'
+FROM others, generate_series(1, 2) AS n
+"""
 FILL_ATTEMPTS = """
 INSERT INTO delivery_attempts (delivery_id, attempt, started_at, duration_ms, answer)
 SELECT id, 1, now(), 5, '' FROM deliveries
@@ -46,6 +60,7 @@ async def fill(books: Books) -> None:
         await connection.execute(text(FILL), values)
         await connection.execute(text(FILL_DELIVERIES))
         await connection.execute(text(FILL_ATTEMPTS))
+        await connection.execute(text(FILL_LINES))
         await connection.execute(text("ANALYZE"))
 
 

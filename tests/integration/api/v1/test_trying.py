@@ -147,20 +147,12 @@ async def test_a_receiver_that_hangs_holds_no_more_than_its_tenants_turns(
     held = [asyncio.create_task(hooks.ask("POST", "test", body)) for _ in range(trying.OF_A_TENANT)]
     await receiver.request(trying.OF_A_TENANT)
     code, told = await hooks.ask("POST", "test", body)
-    assert (code, told["type"]) == (429, "urn:infill:problem:too_many_tests")
+    assert (code, told["type"]) == (429, "urn:infill:problem:too_many_at_once")
     bob = await new_key(hooks.gateway.services, "bob")
     assert (await hooks.ask("POST", "test", body, key=bob))[0] == 200
     hold.set()
     assert [code for code, _ in await asyncio.gather(*held)] == [200] * trying.OF_A_TENANT
     assert (await hooks.ask("POST", "test", body))[0] == 200
-
-
-async def test_all_tenants_together_have_so_many_turns(
-    hooks: Hooks, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trying, "OF_ALL", 0)
-    code, told = await hooks.ask("POST", "test", {"url": receiver.url})
-    assert (code, told["type"]) == (429, "urn:infill:problem:too_many_tests")
 
 
 async def test_the_deadline_of_webhooks_holds(

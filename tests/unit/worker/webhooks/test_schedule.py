@@ -15,6 +15,7 @@ from worker.webhooks.schedule import (
     Refused,
     Retry,
     Unanswered,
+    is_well,
     plan,
 )
 
@@ -115,3 +116,21 @@ def test_no_header_breaks_the_bounds(retry_after: str, failures: int, draw: floa
 def test_no_absurd_date_breaks_them(day: int, year: int, zone: str) -> None:
     seconds = wait(Answered(429, f"Mon, {day} Jan {year} 00:00:00 {zone}"))
     assert 5 <= seconds <= 10 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (Answered(204), True),
+        (Answered(410), True),
+        (Answered(500, is_unwanted=True), True),
+        (Answered(500), False),
+        (Answered(301), False),
+        (Answered(429, "60"), False),
+        (Unanswered("timeout"), False),
+        (Unanswered("storage_unavailable", is_ours=True), None),
+        (Refused(), None),
+    ],
+)
+def test_what_an_outcome_tells_of_the_receiver(outcome: Outcome, *, told: bool | None) -> None:
+    assert is_well(outcome) is told
