@@ -14,6 +14,7 @@ from api.problems.parameters import PageParameters
 from api.v1.entrance import Admitted, Open, document
 from api.v1.sample import sample_body
 from api.v1.trying import TrialResult
+from api.v3.fields import MAX_TRACK_ID, TRACK_ID_LIMIT
 from common.broker.doorbell import Doorbell
 from common.clock import utc_now
 from common.domain.delivery import DeliveryState, Event
@@ -58,7 +59,12 @@ class Trial(Document):
 
     url: str = Field(examples=["https://example.com/hook"])
     event: Event = Event.SUCCEEDED
-    track_id: str | int | float | None = "test"
+    track_id: (
+        Annotated[str, Field(max_length=MAX_TRACK_ID)]
+        | Annotated[int, Field(gt=-TRACK_ID_LIMIT, lt=TRACK_ID_LIMIT)]
+        | Annotated[float, Field(allow_inf_nan=False)]
+        | None
+    ) = "test"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,12 @@ async def headers_of_a_delivery(hooks: Hooks, receiver: Receiver) -> dict[str, s
     return request.headers
 
 
+async def test_a_number_of_any_size_is_passed_on(hooks: Hooks, receiver: Receiver) -> None:
+    for number, sent in enumerate((2**63 - 1, 10**30, -7.5), start=1):
+        await hooks.ask("POST", "test", {"url": receiver.url, "track_id": sent})
+        assert (await receiver.request(number)).json["track_id"] == sent
+
+
 async def test_every_event_has_a_sample(hooks: Hooks, receiver: Receiver) -> None:
     for number, event in enumerate(Event, start=1):
         await hooks.ask("POST", "test", {"url": receiver.url, "event": event})
@@ -175,6 +181,7 @@ async def test_bad_bodies_are_told_of(hooks: Hooks) -> None:
         ({"url": address, "event": "job.started"}, "event"),
         ({"url": address, "secret": "x"}, "secret"),
         ({"url": address, "track_id": [1]}, "track_id"),
+        ({"url": address, "track_id": "x" * 1001}, "track_id"),
     ]
     for body, field in wrong:
         code, told = await hooks.ask("POST", "test", body)
