@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from api.refusals import InvalidKeyError
-from api.remembering import remember
+from api.remembering import remember, trusted_seconds
 from common.clock import monotonic
 from common.database import Database
 from common.domain.api_key import digest, is_well_formed
@@ -84,13 +84,9 @@ class KeyRing:
             )
             return None
         caller = Caller(owner.tenant_id, _limits(owner))
-        until = begun + self._trusted_seconds(owner)
+        until = begun + trusted_seconds(self._seconds, owner.seconds_left)
         remember(self._callers, fingerprint, (until, caller), most=REMEMBERED_KEYS)
         return caller
-
-    def _trusted_seconds(self, owner: KeyOwner) -> float:
-        left = owner.seconds_left
-        return self._seconds if left is None else min(self._seconds, left)
 
 
 def _limits(owner: KeyOwner) -> Limits:

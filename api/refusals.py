@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from api.limits.standing import Standing
 from common.domain.errors import InfillError
+from common.domain.wording import counted
 
 FieldErrors = Mapping[str, Sequence[str]]
 
@@ -101,7 +102,7 @@ class RateExceededError(OverLimitError):
     def __init__(self, standing: Standing) -> None:
         super().__init__(
             "Rate limit exceeded",
-            tips=f"Your plan allows {standing.quota} requests per minute. "
+            tips=f"Your plan allows {counted(standing.quota, 'request')} per minute. "
             f"Try again in {standing.seconds} s.",
             standing=standing,
         )
@@ -114,7 +115,7 @@ class QueueFullError(OverLimitError):
 
     def __init__(self, standing: Standing) -> None:
         super().__init__(
-            f"Rate limit exceeded. Maximum {standing.quota} queued requests allowed.",
+            f"Rate limit exceeded. Maximum {counted(standing.quota, 'queued request')} allowed.",
             tips="Wait until one of your jobs has been started: "
             f"that takes about {standing.seconds} s.",
             standing=standing,
@@ -127,10 +128,12 @@ class CreditsSpentError(OverLimitError):
     code = "credits_spent"
 
     def __init__(self, standing: Standing, *, cost: str, left: str, quota: str) -> None:
+        is_or_are = "is" if left == "1" else "are"
         super().__init__(
-            f"Rate limit exceeded. Maximum {quota} credits a month allowed.",
-            tips=f"This job costs {cost} credits, and {left} are left, waiting and running jobs "
-            "counted in. Ask for fewer pixels, steps or samples, or wait for the next month (UTC).",
+            f"Rate limit exceeded. Maximum {counted(quota, 'credit')} a month allowed.",
+            tips=f"This job costs {counted(cost, 'credit')}, and {left} {is_or_are} left, waiting "
+            "and running jobs counted in. Ask for fewer pixels, steps or samples, or wait for the "
+            "next month (UTC).",
             standing=standing,
         )
 

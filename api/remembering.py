@@ -1,4 +1,4 @@
-"""Remembering so many things at most."""
+"""Remembering so many things at most, and keys no longer than they live."""
 
 from typing import TypeVar
 
@@ -11,3 +11,8 @@ def remember(kept: dict[Key, Value], key: Key, value: Value, *, most: int) -> No
     if len(kept) >= most:
         del kept[next(iter(kept))]  # dicts keep their order
     kept[key] = value
+
+
+def trusted_seconds(most: float, seconds_left: float | None) -> float:
+    """Give how long a key that was looked up is trusted: `most`, but never beyond its end."""
+    return most if seconds_left is None else min(most, seconds_left)

@@ -4,7 +4,7 @@ from redis.asyncio import Redis
 
 from common.broker.completion import announce_ended
 from common.broker.doorbell import Doorbell
-from common.repositories.outcomes import Ended
+from common.repositories.endings import Ended
 
 
 class Announcer:

@@ -2,11 +2,14 @@
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
 import structlog
-from structlog.typing import EventDict, Processor
+from asyncpg import PostgresError
+from structlog.typing import EventDict, ExcInfo, Processor
 
 from common.domain.errors import ConfigurationError
 from common.settings import TelemetrySettings
@@ -14,8 +17,11 @@ from common.settings import TelemetrySettings
 # Loggers that come with handlers of their own, or that say per request what we say better.
 REROUTED: Final = ("uvicorn", "uvicorn.error", "celery", "celery.redirected", "alembic")
 SILENCED: Final = ("uvicorn.access",)
-# Chatter of libraries that only matters when it is a warning.
-QUIET: Final = ("botocore", "boto3", "urllib3", "asyncio", "kombu", "amqp")
+# Chatter of libraries that only matters when it is a warning. httpcore2's holds headers, in which
+# stand addresses with credentials: where a picture has moved to.
+QUIET: Final = ("botocore", "boto3", "urllib3", "asyncio", "httpcore2", "kombu", "amqp")
+# What stands in a traceback in place of a row.
+WITHHELD: Final = "(withheld: it quotes a row)"
 
 
 def configure_logging(settings: TelemetrySettings, *, process: str) -> None:
@@ -61,9 +67,25 @@ def _before_rendering(process: str) -> list[Processor]:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.ExceptionRenderer(),
+        structlog.processors.ExceptionRenderer(_traceback),
         add_process,
     ]
+
+
+def _traceback(exc_info: ExcInfo) -> str:
+    """Spell an exception, less the rows that Postgres quotes: tenants' words stand in them."""
+    told = "".join(traceback.format_exception(*exc_info)).removesuffix("\n")
+    for error in _chain(exc_info[1]):
+        if isinstance(error, PostgresError) and error.detail:
+            told = told.replace(error.detail, WITHHELD)
+    return told
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an exception and those it was raised from, or while handling them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _route_to(handler: logging.Handler, level: int) -> None:

@@ -4,12 +4,14 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import boto3
+import hypothesis
 import pytest
 from botocore.config import Config
 from redis.asyncio import Redis
@@ -27,6 +29,10 @@ from deploy.local.s3 import S3Server
 from tests.tcp_proxy import Proxy, proxy
 
 TEMPLATE = "template_migrated"
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +88,24 @@ async def template_database(servers: Servers) -> str:
     return TEMPLATE
 
 
-@pytest.fixture
-async def database_url(servers: Servers, template_database: str) -> AsyncIterator[str]:
-    """Give the address of a fresh, migrated database."""
+@asynccontextmanager
+async def fresh_database(servers: Servers, template: str) -> AsyncIterator[str]:
+    """Give the address of a copy of `template` while the block lasts."""
     name = f"test_{uuid4().hex}"
     admin = await asyncpg.connect(servers.postgres.url("postgres"))
     try:
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         yield servers.postgres.url(name)
         await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     finally:
         await admin.close()
+
+
+@pytest.fixture
+async def database_url(servers: Servers, template_database: str) -> AsyncIterator[str]:
+    """Give the address of a fresh, migrated database."""
+    async with fresh_database(servers, template_database) as url:
+        yield url
 
 
 @pytest.fixture
@@ -129,6 +142,11 @@ def s3_client(servers: Servers) -> S3Client:
 @pytest.fixture
 async def bucket(servers: Servers, s3_client: S3Client) -> StorageSettings:
     """Give the settings of a fresh, empty bucket."""
+    return await fresh_bucket(servers, s3_client)
+
+
+async def fresh_bucket(servers: Servers, s3_client: S3Client) -> StorageSettings:
+    """Make an empty bucket and give its settings."""
     name = f"test-{uuid4().hex}"
     await asyncio.to_thread(s3_client.create_bucket, Bucket=name)
     return servers.s3.settings(name)

@@ -14,8 +14,9 @@ from common.database import Database
 from common.domain.job import JobState
 from common.metrics import BREAKERS_OPEN, JOBS, JOBS_ENDED
 from common.presence import Presence
+from common.repositories.endings import Ended
+from common.repositories.giving_up import fail_abandoned, fail_overdue
 from common.repositories.locks import Lock
-from common.repositories.outcomes import Ended, fail_abandoned, fail_overdue
 from common.repositories.recounting import recount_backlogs, recount_running, wake_ready
 from common.repositories.sweeping import (
     count_jobs,
@@ -25,6 +26,7 @@ from common.repositories.sweeping import (
     requeue_expired_deliveries,
     seconds_up,
 )
+from common.repositories.vacuuming import vacuum_queues
 from common.settings import JobSettings, WebhookSettings
 from worker.duty import holding
 from worker.folding import fold_backlog
@@ -40,6 +42,8 @@ RINGS: Final = 100
 # After adding up all that waits comes a rest of so many times what it took: a million waiting jobs
 # take most of a second, and the sums are for estimates alone.
 RESTS_PER_RECOUNT: Final = 30
+# The same for looking at every line: ten thousand take some 50 ms.
+RESTS_PER_LOOK_AT_LINES: Final = 10
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +72,7 @@ class Sweeper:
         self._postgres = Presence("postgres, for the sweeper")
         self._grace = grace or Grace.of(settings, now=monotonic())
         self._next_backlogs = 0.0
+        self._next_lines = 0.0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Sweep or compete until `stopping` is set."""
@@ -101,8 +106,7 @@ class Sweeper:
         if self._grace.is_over(monotonic(), up_seconds=up_seconds):
             await self._take_jobs_back(connection)
             await self._take_deliveries_back(connection)
-        if await keep_lines(connection, per_origin=self._webhooks.origin_concurrency):
-            await self._doorbell.ring_dispatcher()
+        await self._keep_lines(connection)
         await self._fail_overdue(connection)
         await self._recount(connection)
         await forget_silent_workers(connection, seconds=self._settings.lease_seconds)
@@ -112,6 +116,16 @@ class Sweeper:
         for state, number in (await count_jobs(connection)).items():
             JOBS.labels(state=state.value).set(number)
         await fold_backlog(connection)
+        await vacuum_queues(connection)
+
+    async def _keep_lines(self, connection: AsyncConnection) -> None:
+        begun = monotonic()
+        if begun < self._next_lines:
+            return
+        if await keep_lines(connection, per_origin=self._webhooks.origin_concurrency):
+            await self._doorbell.ring_dispatcher()
+        ended = monotonic()
+        self._next_lines = ended + (ended - begun) * RESTS_PER_LOOK_AT_LINES
 
     async def _recount(self, connection: AsyncConnection) -> None:
         """Derive the books of fair claiming anew: what was just taken back, and what got lost."""

@@ -13,7 +13,7 @@ from api.problems.faces import ADMIN
 from api.problems.parameters import Id, PageParameters
 from common.announcer import Announcer
 from common.broker.doorbell import Doorbell
-from common.domain.job import JobState
+from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
 from common.operations import jobs, queues
 from common.operations.paging import Listed
 from common.repositories.job_overview import JobSummary
@@ -25,7 +25,9 @@ router = APIRouter(prefix=ADMIN, tags=["admin: jobs"])
 class Priority(Document):
     """The place a job is to have among its tenant's own; the highest goes first."""
 
-    priority: int
+    priority: int = Field(
+        json_schema_extra={"minimum": LOWEST_PRIORITY, "maximum": HIGHEST_PRIORITY}
+    )
 
 
 class JobParameters(PageParameters):

@@ -3,7 +3,7 @@
 import hmac
 from typing import Final
 
-from api.remembering import remember
+from api.remembering import remember, trusted_seconds
 from common.clock import monotonic
 from common.database import Database
 from common.domain.api_key import KeyKind, digest, is_well_formed
@@ -17,6 +17,7 @@ REMEMBERED_KEYS: Final = 1000
 class AdminKeyRing:
     """Looks admin keys up, and trusts those that work for as long as API keys are trusted.
 
+    So a revoked one is noticed that much later, and an expired one at once.
     Those that do not work are not remembered: junk is told by its checksum, and never reaches
     the database.
     """
@@ -45,10 +46,12 @@ class AdminKeyRing:
         return name if until > monotonic() else await self._look_up(fingerprint)
 
     async def _look_up(self, fingerprint: bytes) -> str | None:
+        begun = monotonic()
         async with self._database.statement() as connection:
-            name = await use_admin_key(connection, fingerprint)
+            key = await use_admin_key(connection, fingerprint)
         self._live.pop(fingerprint, None)
-        if name is not None:
-            until = monotonic() + self._seconds
-            remember(self._live, fingerprint, (until, name), most=REMEMBERED_KEYS)
-        return name
+        if key is None:
+            return None
+        until = begun + trusted_seconds(self._seconds, key.seconds_left)
+        remember(self._live, fingerprint, (until, key.name), most=REMEMBERED_KEYS)
+        return key.name

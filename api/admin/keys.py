@@ -13,8 +13,7 @@ from api.problems.faces import ADMIN
 from api.problems.parameters import Id, Paged
 from common.operations import admin_keys, api_keys
 from common.operations.paging import Listed
-from common.repositories.admin_keys import AdminKeyRecord
-from common.repositories.api_keys import ApiKeyRecord
+from common.repositories.issued_keys import KeyRecord
 
 router = APIRouter(prefix=ADMIN, tags=["admin: keys"])
 
@@ -29,7 +28,7 @@ class NewKey(Document):
 Wanted = Annotated[NewKey, Depends(document(NewKey))]
 
 
-@router.get("/tenants/{tenant}/keys", response_model=Listed[ApiKeyRecord], **described())
+@router.get("/tenants/{tenant}/keys", response_model=Listed[KeyRecord], **described())
 async def list_keys(admitted: Open, tenant: str, asked: Paged) -> Response:
     """List a tenant's API keys, the revoked ones too."""
     return told(await api_keys.list_keys(admitted.database, tenant, asked.page))
@@ -54,14 +53,14 @@ async def issue_key(admitted: Open, tenant: str, new: Wanted) -> Response:
     return told(issued, status=201)
 
 
-@router.delete("/tenants/{tenant}/keys/{key_id}", response_model=ApiKeyRecord, **described())
+@router.delete("/tenants/{tenant}/keys/{key_id}", response_model=KeyRecord, **described())
 async def revoke_key(admitted: Open, tenant: str, key_id: Id) -> Response:
     """Revoke an API key; gateways trust it for a few seconds more."""
     revoked = await api_keys.revoke_key(admitted.database, admitted.operator, tenant, key_id)
     return told(revoked)
 
 
-@router.get("/admin-keys", response_model=Listed[AdminKeyRecord], **described())
+@router.get("/admin-keys", response_model=Listed[KeyRecord], **described())
 async def list_admin_keys(admitted: Open, asked: Paged) -> Response:
     """List the admin keys, the revoked ones too."""
     return told(await admin_keys.list_admin_keys(admitted.database, asked.page))
@@ -85,7 +84,7 @@ async def issue_admin_key(admitted: Open, new: Wanted) -> Response:
     return told(issued, status=201)
 
 
-@router.delete("/admin-keys/{key_id}", response_model=AdminKeyRecord, **described())
+@router.delete("/admin-keys/{key_id}", response_model=KeyRecord, **described())
 async def revoke_admin_key(admitted: Open, key_id: Id) -> Response:
     """Revoke an admin key; gateways trust it for a few seconds more."""
     revoked = await admin_keys.revoke_admin_key(admitted.database, admitted.operator, key_id)

@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from common.catalogue import ModelEntry
 from common.domain.errors import AddressNotAllowedError
 from common.domain.generation import SEED_LIMIT
+from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from common.domain.limits import Limits
 from common.outbound import Guard
 
@@ -179,7 +180,13 @@ Steps = Annotated[
     AfterValidator(_steps),
 ]
 Priority = Annotated[
-    int, Field(ge=-100, le=100, description="a whole number from -100 to 100"), NoBool
+    int,
+    Field(
+        ge=LOWEST_PRIORITY,
+        le=HIGHEST_PRIORITY,
+        description=f"a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}",
+    ),
+    NoBool,
 ]
 Guidance = Annotated[
     float, Field(ge=1, le=20, allow_inf_nan=False, description="a number from 1 to 20"), NoBool

@@ -11,6 +11,7 @@ from api.auth import Caller, sent_key
 from api.carriers import Fields, read_fields
 from api.services import Services
 from api.submit import submit
+from api.v3.bare_route import BareRoute
 from api.v3.documentation import described
 from api.v3.fields import Admission
 from api.v3.orders import digest_of, idempotency_key, to_order
@@ -23,7 +24,7 @@ from common.repositories.readings import read_job
 
 LARGEST_ID: Final = 2**63 - 1
 
-router = APIRouter(prefix="/api/v3", tags=["Stable Diffusion API v3"])
+router = APIRouter(prefix="/api/v3", tags=["Stable Diffusion API v3"], route_class=BareRoute)
 
 
 @router.post("/inpaint", **described("inpaint"))

@@ -28,6 +28,8 @@ operator's log only and may hold what a tenant must not see (addresses, inner er
 from collections.abc import Mapping
 from typing import ClassVar
 
+from common.domain.wording import counted
+
 
 class InfillError(Exception):
     """Root of the tree; `code` is stable and machine-readable."""
@@ -76,7 +78,9 @@ class RunTimeExceededError(PermanentError):
     code = "run_time_exceeded"
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"the job ran longer than the limit of {seconds:g} seconds")
+        super().__init__(
+            f"the job ran longer than the limit of {counted(f'{seconds:g}', 'second')}"
+        )
 
 
 class InvalidNameError(PermanentError):

@@ -6,6 +6,9 @@ from typing import Final
 
 # Why a lost lease ended an attempt: the code in the job's row, and what makes it a suspect.
 WORKER_LOST: Final = "worker_lost"
+# A job's place among its tenant's own; the highest goes first.
+LOWEST_PRIORITY: Final = -100
+HIGHEST_PRIORITY: Final = 100
 
 
 class JobState(StrEnum):

@@ -13,7 +13,7 @@ from common.operations.expiry import check_expiry
 from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, place_of
 from common.repositories import admin_keys
-from common.repositories.admin_keys import AdminKeyRecord
+from common.repositories.issued_keys import KeyRecord
 
 # The audit's name for the key in the settings; no other may be called so.
 SETTING: Final = "INFILL_ADMIN_KEY"
@@ -52,7 +52,7 @@ async def issue_admin_key(
     return IssuedKey(made.id, name, made.last_four, expires_at, key)
 
 
-async def list_admin_keys(database: Database, page: Page) -> Listed[AdminKeyRecord]:
+async def list_admin_keys(database: Database, page: Page) -> Listed[KeyRecord]:
     """Give the admin keys, oldest first, the revoked ones too.
 
     Raises:
@@ -64,7 +64,7 @@ async def list_admin_keys(database: Database, page: Page) -> Listed[AdminKeyReco
     return place.listed(rows)
 
 
-async def revoke_admin_key(database: Database, operator: Operator, key_id: int) -> AdminKeyRecord:
+async def revoke_admin_key(database: Database, operator: Operator, key_id: int) -> KeyRecord:
     """Revoke an admin key; gateways that know it trust it for a few seconds more.
 
     Raises:

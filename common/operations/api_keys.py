@@ -13,7 +13,7 @@ from common.operations.finding import tenant_of
 from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, place_of
 from common.repositories import api_keys
-from common.repositories.api_keys import ApiKeyRecord
+from common.repositories.issued_keys import KeyRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ async def issue_key(
     return IssuedKey(made.id, name, made.last_four, expires_at, key)
 
 
-async def list_keys(database: Database, tenant: str, page: Page) -> Listed[ApiKeyRecord]:
+async def list_keys(database: Database, tenant: str, page: Page) -> Listed[KeyRecord]:
     """Give a tenant's keys, oldest first, the revoked ones too.
 
     Raises:
@@ -78,9 +78,7 @@ async def list_keys(database: Database, tenant: str, page: Page) -> Listed[ApiKe
     return place.listed(rows)
 
 
-async def revoke_key(
-    database: Database, operator: Operator, tenant: str, key_id: int
-) -> ApiKeyRecord:
+async def revoke_key(database: Database, operator: Operator, tenant: str, key_id: int) -> KeyRecord:
     """Revoke an API key; gateways that know it trust it for a few seconds more.
 
     Raises:

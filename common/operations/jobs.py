@@ -5,18 +5,16 @@ from typing import Final
 
 from common.database import Database
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
-from common.domain.job import JobState
+from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
 from common.operations.changes import Change, changing
 from common.operations.finding import tenant_of
 from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, place_of
 from common.repositories import job_overview
+from common.repositories.endings import Ended
 from common.repositories.job_overview import JobFilter, JobSummary
-from common.repositories.outcomes import Ended, cancel
+from common.repositories.outcomes import cancel
 
-# Postgres's smallint.
-LOWEST_PRIORITY: Final = -(2**15)
-HIGHEST_PRIORITY: Final = 2**15 - 1
 # What its owner is told.
 CANCELED_BY_US: Final = "canceled by the operator of the service"
 

@@ -27,6 +27,13 @@ NOT_PUBLIC: Final[tuple[Network, ...]] = (
     IPv6Network("2620:4f:8000::/48"),  # AS112 sink (RFC 7534)
 )
 
+# Translates to the IPv4 address in its last 32 bits (RFC 6052); machines without IPv4 need it.
+NAT64: Final = IPv6Network("64:ff9b::/96")
+
+# Interface identifiers of ISATAP carry an IPv4 address under any prefix, a public one too
+# (RFC 5214); `0200` is the same with the bit set that says "globally unique".
+ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})
+
 
 @dataclass(frozen=True, slots=True)
 class AddressRules:
@@ -39,6 +46,9 @@ class AddressRules:
         """Say whether a connection to `address` may be made."""
         if _is_alias(address) or _in_any(address, self.denied):
             return False
+        if isinstance(address, IPv6Address) and address in NAT64:
+            # Opening the translator does not open what lies behind it.
+            return self.opens(address) and self.allows(IPv4Address(int(address) & 0xFFFF_FFFF))
         return self.opens(address) or is_public(address)
 
     def opens(self, address: Address) -> bool:
@@ -51,7 +61,7 @@ def is_public(address: Address) -> bool:
     if _in_any(address, NOT_PUBLIC):
         return False
     if isinstance(address, IPv6Address):
-        return address in GLOBAL_UNICAST
+        return address in GLOBAL_UNICAST and int(address) >> 32 & 0xFFFF_FFFF not in ISATAP
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

@@ -15,6 +15,7 @@ from common.outbound.trouble import ExchangeError, Reason
 from common.outbound.url import Target, refusal
 
 MAX_HEAD: Final = 16_384  # bytes of status line and headers, interim answers included
+MAX_ANSWERS: Final = 64  # each is judged, by asking the kernel too; real names have a handful
 MAX_ATTEMPTS: Final = 4  # addresses tried; a hostile name can have hundreds
 ATTEMPT_SECONDS: Final = 3.0  # for each but the last, so that one dead address leaves time
 
@@ -72,9 +73,10 @@ class Connector:
                 answers = await self.resolver(target.host, target.port)
         except OSError as error:  # a time-out too
             raise ExchangeError(Reason.DNS, str(error) or "no answer in time") from error
-        if not answers:
-            raise ExchangeError(Reason.DNS, "no addresses")
-        return list(dict.fromkeys(answers))
+        addresses = list(dict.fromkeys(answers))
+        if not 0 < len(addresses) <= MAX_ANSWERS:
+            raise ExchangeError(Reason.DNS, f"{len(addresses)} addresses")
+        return addresses
 
     def _judge(self, address: Address) -> None:
         rules = self.addresses

@@ -15,6 +15,14 @@ from common.outbound.url import Target
 # Bytes on the wire per byte of body, for chunked framing; servers send chunks of kilobytes.
 FRAMING: Final = 2
 
+# A body may come in so many pieces of any size; beyond them the mean has to be this many bytes.
+# Each piece costs the same to parse: 20 MB in chunks of one byte would hold a core for minutes.
+FREE_PIECES: Final = 4096
+MEAN_PIECE: Final = 256
+
+# The parser takes any number; what follows a later one is another protocol.
+VERSIONS: Final = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
+
 # What a peer's misbehaviour looks like from here.
 BROKEN: Final = (RemoteProtocolError, ExchangeError, OSError)
 
@@ -45,12 +53,16 @@ class Reply:
         """
         self.stream.allowance += FRAMING * limit
         body = bytearray()
+        pieces = 0
         try:
             async with aclosing(self.response.aiter_stream()) as chunks:
                 async for chunk in chunks:
                     body += chunk
+                    pieces += 1
                     if len(body) >= limit:
                         break
+                    if (pieces - FREE_PIECES) * MEAN_PIECE > len(body):
+                        raise ExchangeError(Reason.PROTOCOL, "a body in crumbs")
         except BROKEN:
             if not may_be_cut:
                 raise
@@ -79,6 +91,8 @@ async def exchange(
         connection = AsyncHTTP11Connection(url.origin, stream)
         request = Request(method, url, headers=list(lines.items()), content=body)
         response = await connection.handle_async_request(request)
+        if response.extensions["http_version"] not in VERSIONS:
+            raise ExchangeError(Reason.PROTOCOL, "another version of HTTP")
         yield Reply(response.status, _joined(response.headers), response, stream)
     except (RemoteProtocolError, OSError) as error:
         raise ExchangeError(Reason.PROTOCOL, str(error)) from error

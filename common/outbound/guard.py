@@ -15,6 +15,7 @@ from common.clock import monotonic
 from common.domain.errors import FetchFailedError, FetchRejectedError
 from common.outbound.connector import Connector
 from common.outbound.exchange import Reply, exchange
+from common.outbound.nameservers import NameserverResolver
 from common.outbound.resolver import Resolver, ThreadedResolver
 from common.outbound.rules import Rules
 from common.outbound.trouble import ExchangeError, Reason
@@ -58,11 +59,11 @@ class Guard:
     ) -> None:
         self._settings = settings
         self._rules = Rules.from_settings(settings)
-        self._system_resolver = ThreadedResolver()
+        self._own_resolver = _make_resolver(settings)
         self._given_tls = tls
         self._connector = Connector(
             addresses=self._rules.addresses,
-            resolver=resolver or self._system_resolver,
+            resolver=resolver or self._own_resolver,
             dns_timeout_seconds=settings.dns_timeout_seconds,
             tls=lambda: self._tls,
         )
@@ -127,13 +128,14 @@ class Guard:
 
     async def aclose(self) -> None:
         """Let go of the threads that look names up."""
-        await self._system_resolver.aclose()
+        await self._own_resolver.aclose()
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         """One context for all connections: loading the certificates takes milliseconds."""
         context = self._given_tls or default_ssl_context()
         context.set_alpn_protocols(["http/1.1"])
+        context.hostname_checks_common_name = False  # only what it is valid for, as browsers do
         return context
 
     async def _image(self, reply: Reply) -> bytes:
@@ -149,6 +151,12 @@ class Guard:
             if len(image) <= limit:
                 return image
         raise FetchRejectedError(f"{FETCH}: too large, at most {limit} bytes are taken")
+
+
+def _make_resolver(settings: OutboundSettings) -> ThreadedResolver | NameserverResolver:
+    if not settings.nameservers:
+        return ThreadedResolver()
+    return NameserverResolver(settings.nameservers, timeout_seconds=settings.dns_timeout_seconds)
 
 
 @asynccontextmanager

@@ -35,6 +35,9 @@ def read_host(text: str) -> tuple[str, Address | None]:
         raise ValueError("a host name has a dot")
     if len(name) > MAX_NAME or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError("not a host name")
+    for label in labels:
+        if label.startswith("xn--"):
+            idna.ulabel(label)  # raises where no name reads like this
     return name, None
 
 

@@ -25,7 +25,9 @@ def look_up(host: str, port: int) -> list[Address]:
     Raises:
         OSError: there is none, or no answer.
     """
-    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # The last dot keeps the machine's search list out: under it `wiki.intranet` could be answered
+    # as `wiki.intranet.corp.example.com`, a name that nobody has judged.
+    answers = socket.getaddrinfo(f"{host}.", port, type=socket.SOCK_STREAM)
     return [ip_address(answer[4][0]) for answer in answers]
 
 

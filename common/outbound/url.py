@@ -79,13 +79,17 @@ def parse(url: str) -> Target:
     except ValueError as error:
         raise refusal(str(error)) from error
     scheme = parts["scheme"].lower()
-    return Target(
+    target = Target(
         scheme=scheme,
         host=host,
         port=int(place["port"] or DEFAULT_PORTS[scheme]),
         path=path if path.startswith(b"/") else b"/" + path,
         literal=literal,
     )
+    # Counted again as it goes on the wire, where one character can take twelve.
+    if len(target.origin) + len(target.path) > MAX_URL:
+        raise refusal("longer than 2048 characters once encoded")
+    return target
 
 
 def follow(target: Target, location: str) -> Target:

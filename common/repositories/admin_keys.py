@@ -4,38 +4,43 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    cast,
+    exists,
+    extract,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.models import AdminKey
 from common.repositories.columns import following
+from common.repositories.issued_keys import KeyRecord, key_columns
 
-_KEY: Final = (
-    AdminKey.id,
-    AdminKey.name,
-    AdminKey.last_four,
-    AdminKey.created_at,
-    AdminKey.last_used_at,
-    AdminKey.expires_at,
-    AdminKey.revoked_at,
-)
+_KEY: Final = key_columns(AdminKey)
 _LIVE: Final = (
     AdminKey.revoked_at.is_(None),
     or_(AdminKey.expires_at.is_(None), AdminKey.expires_at > func.now()),
 )
+_SECONDS_LEFT: Final[ColumnElement[float | None]] = cast(
+    extract("epoch", AdminKey.expires_at - func.now()), Double()
+)
 
 
 @dataclass(frozen=True, slots=True)
-class AdminKeyRecord:
-    """An admin key as operators see it; the key itself is not known to us."""
+class LiveAdminKey:
+    """A key that opens the admin API.
 
-    id: int
+    `seconds_left` is its remaining life by the database's clock, None for one without end.
+    """
+
     name: str
-    last_four: str
-    created_at: datetime
-    last_used_at: datetime | None
-    expires_at: datetime | None
-    revoked_at: datetime | None
+    seconds_left: float | None
 
 
 async def add_admin_key(
@@ -45,11 +50,11 @@ async def add_admin_key(
     digest: bytes,
     last_four: str,
     expires_at: datetime | None,
-) -> AdminKeyRecord:
+) -> KeyRecord:
     """Store a key's digest."""
     values = {"name": name, "digest": digest, "last_four": last_four, "expires_at": expires_at}
     statement = insert(AdminKey).values(**values).returning(*_KEY)
-    return AdminKeyRecord(*(await connection.execute(statement)).one())
+    return KeyRecord(*(await connection.execute(statement)).one())
 
 
 async def is_admin_key_name_taken(connection: AsyncConnection, name: str) -> bool:
@@ -60,13 +65,13 @@ async def is_admin_key_name_taken(connection: AsyncConnection, name: str) -> boo
 
 async def list_admin_keys(
     connection: AsyncConnection, *, after: int | None, limit: int
-) -> list[AdminKeyRecord]:
+) -> list[KeyRecord]:
     """Give up to `limit` keys, oldest first, the revoked ones too."""
     rows = await connection.execute(following(select(*_KEY), AdminKey.id, after, limit))
-    return [AdminKeyRecord(*row) for row in rows]
+    return [KeyRecord(*row) for row in rows]
 
 
-async def revoke_admin_key(connection: AsyncConnection, key_id: int) -> AdminKeyRecord | None:
+async def revoke_admin_key(connection: AsyncConnection, key_id: int) -> KeyRecord | None:
     """Revoke a key; None if there is no such key that is not revoked."""
     statement = (
         update(AdminKey)
@@ -75,15 +80,16 @@ async def revoke_admin_key(connection: AsyncConnection, key_id: int) -> AdminKey
         .returning(*_KEY)
     )
     row = (await connection.execute(statement)).first()
-    return None if row is None else AdminKeyRecord(*row)
+    return None if row is None else KeyRecord(*row)
 
 
-async def use_admin_key(connection: AsyncConnection, digest: bytes) -> str | None:
-    """Give the name of a live key, and note that it is used; None for any other digest."""
+async def use_admin_key(connection: AsyncConnection, digest: bytes) -> LiveAdminKey | None:
+    """Give a live key, and note that it is used; None for any other digest."""
     statement = (
         update(AdminKey)
         .where(AdminKey.digest == digest, *_LIVE)
         .values(last_used_at=func.now())
-        .returning(AdminKey.name)
+        .returning(AdminKey.name, _SECONDS_LEFT)
     )
-    return (await connection.execute(statement)).scalar()
+    row = (await connection.execute(statement)).first()
+    return None if row is None else LiveAdminKey(*row)

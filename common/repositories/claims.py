@@ -48,13 +48,14 @@ async def claim_jobs(
     number of each job is the fence for every later write.
     """
     values = {"of_queues": list(queues), "by_worker": worker, "lease_seconds": lease_seconds}
-    for _ in range(MOST_TRIES):
+    for number in range(MOST_TRIES):
         rows = (await connection.execute(fair_claim(limit), values)).all()
         if not rows:
             return Claimed()
         if rows[0][0] is None:
-            pause = random.uniform(0, LONGEST_PAUSE_SECONDS)  # noqa: S311 guards nothing
-            await asyncio.sleep(pause)
+            if number:  # at first it is most often its view that was old: a new one will do
+                pause = random.uniform(0, LONGEST_PAUSE_SECONDS)  # noqa: S311 guards nothing
+                await asyncio.sleep(pause)
             continue
         await _look_again(connection, rows)
         if claimed := _claimed([row[3:] for row in rows if row[3] is not None]):

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     Executable,
+    ScalarSelect,
     Subquery,
     Text,
     and_,
@@ -28,6 +29,7 @@ from common.repositories.columns import JOB_COLUMNS, from_now, is_one_of, spelle
 from common.repositories.shares import ROOM, SERVABLE, is_ready
 
 _ONE: Final = spelled(1)
+_NO_BOUND: Final[ColumnElement[float]] = literal_column("'infinity'", Double())
 
 # The statement, put together once for each size: that takes longer than running it. The size is
 # part of its text: with a bound LIMIT Postgres settles on a generic plan, a hundred times slower.
@@ -62,35 +64,33 @@ def fair_claim(limit: int) -> Executable:
             claimed.c.max_attempts,
         )
         .select_from(
-            queue.outerjoin(served, true())
-            .outerjoin(claimed, claimed.c.tenant_id == served.c.tenant_id)
-            .outerjoin(ready, ready.c.id == claimed.c.id)
+            queue.outerjoin(served, true()).outerjoin(
+                claimed, claimed.c.tenant_id == served.c.tenant_id
+            )
         )
-        .order_by(ready.c.tag, ready.c.id)
+        .order_by(claimed.c.tag, claimed.c.id)
         .add_cte(counted)
     )
 
 
 def _first_queue() -> CTE:
-    """Choose the first of the queues asked for in which some tenant can be served.
-
-    `least` is the least service that such a tenant of it has received, whoever is serving it.
-    """
+    """Choose the first of the queues asked for in which some tenant can be served."""
     asked = (
         func.unnest(bindparam("of_queues", type_=ARRAY(Text)))
         .table_valued("queue", with_ordinality="turn")
         .render_derived()
     )
-    least = (
-        select(TenantQueue.virtual_time)
+    # In an index's order, else the planner may read through the table in the hope of meeting one.
+    somebody = (
+        select(TenantQueue.tenant_id)
         .where(TenantQueue.queue == asked.c.queue, *SERVABLE)
         .order_by(TenantQueue.virtual_time)
         .limit(_ONE)
-        .lateral("least")
+        .lateral("somebody")
     )
     return (
-        select(asked.c.queue, least.c.virtual_time.label("least"))
-        .select_from(asked.join(least, true()))
+        select(asked.c.queue)
+        .select_from(asked.join(somebody, true()))
         .order_by(asked.c.turn)
         .limit(_ONE)
         .cte("first")
@@ -115,11 +115,26 @@ def _tenants(queue: CTE, size: ColumnElement[int]) -> CTE:
     )
 
 
+def _passed_over(queue: CTE, tenants: CTE) -> ScalarSelect[float]:
+    """Give the least service received by a tenant that could be served, but not by this claim."""
+    return (
+        select(TenantQueue.virtual_time)
+        .where(
+            TenantQueue.queue == select(queue.c.queue).scalar_subquery(),
+            TenantQueue.tenant_id.not_in(select(tenants.c.tenant_id)),
+            *SERVABLE,
+        )
+        .order_by(TenantQueue.virtual_time)
+        .limit(_ONE)
+        .scalar_subquery()
+    )
+
+
 def _ready(queue: CTE, tenants: CTE, size: ColumnElement[int]) -> CTE:
     """Find their next jobs; `tag` is the service its tenant has received when a job is taken.
 
     Passing over the tenants that others are serving must not put those further behind: nobody is
-    served who is ahead of the least served by more than the job to be taken.
+    served who is ahead of the least served of them by more than the job to be taken.
     """
     best = (
         select(Job.id, Job.cost, Job.priority)
@@ -137,7 +152,8 @@ def _ready(queue: CTE, tenants: CTE, size: ColumnElement[int]) -> CTE:
     before = func.sum(best.c.cost).over(**in_turn) - best.c.cost
     tag = tenants.c.virtual_time + before / tenants.c.weight
     has_room = func.row_number().over(**in_turn) <= tenants.c.room
-    is_in_turn = tag <= queue.c.least + best.c.cost / tenants.c.weight
+    bound = func.coalesce(_passed_over(queue, tenants), _NO_BOUND)
+    is_in_turn = tag <= bound + best.c.cost / tenants.c.weight
     return (
         select(
             best.c.id,
@@ -145,13 +161,13 @@ def _ready(queue: CTE, tenants: CTE, size: ColumnElement[int]) -> CTE:
             and_(has_room, is_in_turn).label("may_be_taken"),
             tag.label("tag"),
         )
-        .select_from(queue.join(tenants, true()).join(best, true()))
+        .select_from(tenants.join(best, true()))
         .cte("ready")
     )
 
 
 def _due(ready: CTE, size: ColumnElement[int]) -> Subquery:
-    """Choose those due next; a suspect comes alone, and none comes behind one."""
+    """Choose and lock those due next; a suspect comes alone, and none comes behind one."""
     next_due = (
         select(ready.c.id, ready.c.tag)
         .where(ready.c.may_be_taken)
@@ -159,37 +175,34 @@ def _due(ready: CTE, size: ColumnElement[int]) -> Subquery:
         .limit(size)
         .subquery("next_due")
     )
-    in_turn: dict[str, Any] = {"order_by": (next_due.c.tag, next_due.c.id)}
-    suspects = func.coalesce(Job.error_code == WORKER_LOST, false())
-    judged = (
-        select(
-            next_due.c.id,
-            func.row_number().over(**in_turn).label("turn"),
-            func.bool_or(suspects).over(**in_turn).label("behind_a_suspect"),
-        )
-        .join(Job, Job.id == next_due.c.id)
-        .subquery("judged")
+    # No other claimer can be at these, for their tenants are locked. Whoever else is holds the job
+    # and may wait for its tenant, as one who just gives it back: so it is not waited for.
+    locked = (
+        select(Job.id, Job.error_code, next_due.c.tag)
+        .join(next_due, next_due.c.id == Job.id)
+        .where(is_one_of(Job.state, sources(JobState.RUNNING)))
+        .with_for_update(skip_locked=True, key_share=True, of=Job)
+        .cte("locked")
     )
+    in_turn: dict[str, Any] = {"order_by": (locked.c.tag, locked.c.id)}
+    is_suspect = func.coalesce(locked.c.error_code == WORKER_LOST, false())
+    judged = select(
+        locked.c.id,
+        locked.c.tag,
+        func.row_number().over(**in_turn).label("turn"),
+        func.bool_or(is_suspect).over(**in_turn).label("behind_a_suspect"),
+    ).subquery("judged")
     return (
-        select(judged.c.id)
+        select(judged.c.id, judged.c.tag)
         .where(or_(~judged.c.behind_a_suspect, judged.c.turn == _ONE))
         .subquery("due")
     )
 
 
 def _taken(due: Subquery) -> CTE:
-    # No other claimer can be at these, for their tenants are locked. Whoever else is holds the job
-    # and may wait for its tenant, as one who just gives it back: so it is not waited for.
-    locked = (
-        select(Job.id)
-        .join(due, due.c.id == Job.id)
-        .where(is_one_of(Job.state, sources(JobState.RUNNING)))
-        .with_for_update(skip_locked=True, key_share=True, of=Job)
-        .cte("locked")
-    )
     return (
         update(Job)
-        .where(Job.id == locked.c.id)
+        .where(Job.id == due.c.id)
         .values(
             state=JobState.RUNNING,
             attempt=Job.attempt + 1,
@@ -197,7 +210,7 @@ def _taken(due: Subquery) -> CTE:
             lease_expires_at=from_now(bindparam("lease_seconds", type_=Double())),
             started_at=func.now(),
         )
-        .returning(*JOB_COLUMNS, Job.max_attempts, Job.cost)
+        .returning(*JOB_COLUMNS, Job.max_attempts, Job.cost, due.c.tag)
         .cte("claimed")
     )
 
@@ -210,7 +223,7 @@ def _summed_up(tenants: CTE, ready: CTE, claimed: CTE) -> Subquery:
             func.count(ready.c.id).label("found"),
             func.count(claimed.c.id).label("taken"),
             func.coalesce(func.sum(claimed.c.cost), literal_column("0", Double())).label("cost"),
-            func.max(ready.c.tag).filter(claimed.c.id.is_not(None)).label("tag"),
+            func.max(claimed.c.tag).label("tag"),
         )
         .select_from(
             tenants.outerjoin(ready, ready.c.tenant_id == tenants.c.tenant_id).outerjoin(

@@ -24,7 +24,7 @@ from common.domain.delivery import DeliveryState
 from common.models import Delivery, DeliveryLine, DeliveryTurn, Job, WebhookSecret
 from common.repositories.columns import JOB_COLUMNS, spelled
 from common.repositories.line_service import LEASE, PER_ORIGIN, served, summed_up, turned
-from common.repositories.lines import LONG_AGO, Kind
+from common.repositories.lines import LONG_AGO, Kind, is_in_state
 
 # What a row tells of a delivery, before `JOB_COLUMNS`.
 CLAIMED: Final = ("id", "attempt", "event", "url", "failures", "secrets")
@@ -59,7 +59,7 @@ def line_claim(limit: int, kind: Kind) -> Executable:
     near = _near(kind, tenants, each, size)
     lines = _lines(kind, near)
     ready = _ready(kind, lines, each, size)
-    claimed = _claimed(kind, ready)
+    claimed = _claimed(ready)
     line = served(kind, summed_up(ready, claimed))
     turn = turned(kind, tenants, each, near, lines, line)
     theirs = and_(claimed.c.tenant_id == line.c.tenant_id, claimed.c.origin == line.c.origin)
@@ -174,12 +174,12 @@ def _ready(kind: Kind, lines: CTE, each: CTE, size: ColumnElement[int]) -> CTE:
     )
 
 
-def _claimed(kind: Kind, ready: CTE) -> CTE:
+def _claimed(ready: CTE) -> CTE:
     # Whoever holds one of them has taken it since it was read, or waits for its line.
     locked = (
         select(Delivery.id, Delivery.available_at)
         .join(ready, ready.c.id == Delivery.id)
-        .where(*kind.waiting)
+        .where(is_in_state(DeliveryState.PENDING))
         .with_for_update(skip_locked=True, key_share=True, of=Delivery)
         .cte("locked")
     )

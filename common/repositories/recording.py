@@ -28,11 +28,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from common.direct import Executor
-from common.domain.delivery import DeliveryClaim, DeliveryState, sources
+from common.domain.delivery import DeliveryClaim, DeliveryState
 from common.models import Delivery, DeliveryAttempt, DeliveryLine
-from common.repositories.columns import from_now, is_one_of, spelled
+from common.repositories.columns import from_now, spelled
 from common.repositories.judging import held_until, judged_lines
-from common.repositories.lines import Line
+from common.repositories.lines import Line, is_in_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def _moved(given: CTE) -> CTE:
         .where(
             Delivery.id == given.c.id,
             Delivery.attempt == given.c.attempt,
-            is_one_of(Delivery.state, sources(DeliveryState.DELIVERED)),
+            is_in_state(DeliveryState.SENDING),
         )
         .values(
             state=given.c.state,

@@ -1,16 +1,16 @@
-"""Tenants, and whose a key or a secret is."""
+"""Tenants, and the secrets their webhooks are signed with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import func, insert, literal, or_, select, update
+from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.names import is_name
-from common.models import ApiKey, Plan, Tenant, TenantShare, WebhookSecret
+from common.models import Plan, Tenant, TenantShare, WebhookSecret
 from common.repositories.columns import following, from_now
 
 # The plan there is in every installation: no limits, until an operator sets some.
@@ -116,21 +116,6 @@ async def disable_tenant(connection: AsyncConnection, name: str, *, disabled: bo
         .values(disabled_at=func.now() if disabled else None)
     )
     return (await connection.execute(statement)).rowcount == 1
-
-
-async def find_key_owner(connection: AsyncConnection, digest: bytes) -> int | None:
-    """Give the tenant a live key belongs to, None for any other digest."""
-    statement = (
-        select(ApiKey.tenant_id)
-        .join(Tenant, Tenant.id == ApiKey.tenant_id)
-        .where(
-            ApiKey.digest == digest,
-            ApiKey.revoked_at.is_(None),
-            or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
-            Tenant.disabled_at.is_(None),
-        )
-    )
-    return (await connection.execute(statement)).scalar()
 
 
 async def add_webhook_secret(

@@ -1,10 +1,42 @@
 """What the guard on outgoing requests lets through."""
 
-from ipaddress import IPv4Network, IPv6Network
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Annotated, Final, NamedTuple
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from common.settings.section import Section, prefixed
+
+DNS_PORT: Final = 53
+
+_WITH_PORT: Final = re.compile(r"(\[[0-9a-f:]+\]|[0-9.]+):([0-9]{1,5})", re.ASCII | re.IGNORECASE)
+
+
+class NameServer(NamedTuple):
+    """Where names are looked up."""
+
+    address: IPv4Address | IPv6Address
+    port: int = DNS_PORT
+
+
+def read_nameserver(text: object) -> NameServer:
+    """Read `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:5353`.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    spelled = str(text)
+    given = _WITH_PORT.fullmatch(spelled)
+    try:
+        if given is None:
+            return NameServer(ip_address(spelled))
+        server = NameServer(ip_address(given[1].strip("[]")), int(given[2]))
+    except ValueError:
+        raise ValueError("not an address, nor address:port") from None
+    if not 0 < server.port < 65536:  # noqa: PLR2004 the ports there are
+        raise ValueError("no such port")
+    return server
 
 
 class OutboundSettings(Section):
@@ -31,6 +63,12 @@ class OutboundSettings(Section):
     )
     webhooks_https_only: bool = Field(
         default=False, description="Refuse webhooks that are not https."
+    )
+    nameservers: tuple[Annotated[NameServer, BeforeValidator(read_nameserver)], ...] = Field(
+        default=(),
+        description="DNS servers to look tenants' names up at, as JSON of addresses, a port may "
+        'follow: `["192.0.2.53", "[2001:db8::53]:5353"]`. Best ones that know no names of your '
+        "own. Empty means the system's.",
     )
     dns_timeout_seconds: PositiveFloat = Field(
         default=3.0, description="Longest wait for a name to resolve."

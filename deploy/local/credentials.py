@@ -12,7 +12,7 @@ from common.domain.errors import ConflictError
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.operations.webhook_secrets import rotate_webhook_secret
-from common.repositories.tenants import find_key_owner
+from common.repositories.keys import look_up_key
 from common.settings import Settings
 from deploy.local.keyring import write_private
 from deploy.operators.running import operator
@@ -64,8 +64,8 @@ def published(credentials: Credentials, home: Path) -> Iterator[Path]:
 
 
 async def _is_live(database: Database, key: str, pepper: str) -> bool:
-    async with database.statement() as connection:
-        return await find_key_owner(connection, digest(key, pepper)) is not None
+    async with database.direct() as connection:
+        return await look_up_key(connection, digest(key, pepper)) is not None
 
 
 async def _issue(database: Database, pepper: str) -> dict[str, str]:

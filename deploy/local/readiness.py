@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from common.domain.errors import ConfigurationError
+from common.domain.wording import counted
 
 POLL_SECONDS = 0.02
 
@@ -22,4 +23,5 @@ async def until_ready(check: Callable[[], Awaitable[bool]], name: str, seconds: 
             while not await check():  # noqa: ASYNC110 - there is no event to wait for, see above
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError as error:
-        raise ConfigurationError(f"{name} did not answer within {seconds:g} seconds") from error
+        told = counted(f"{seconds:g}", "second")
+        raise ConfigurationError(f"{name} did not answer within {told}") from error

@@ -12,7 +12,7 @@ from common.clock import monotonic
 from common.database import Database
 from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.record import InputImage, NewJob
-from common.repositories.outcomes import fail_abandoned
+from common.repositories.giving_up import fail_abandoned
 from common.repositories.readings import read_job
 from common.repositories.recounting import recount_running, wake_ready
 from common.repositories.submission import record_job

@@ -24,14 +24,14 @@ MILLISECONDS: Final = 1000
 MEGABYTE: Final = 1e6
 TENANTS: Final = 20
 ORIGINS: Final = 40
-DELIVERIES: Final = 16_000
+DELIVERIES: Final = 10_000
 CHUNK: Final = 1_000
 HANGING: Final = 5_000
 HANGING_TENANTS: Final = 50
 HANGING_ORIGINS: Final = 500
 HEALTHY: Final = 400
 PAUSE_SECONDS: Final = 0.025
-PATIENCE_SECONDS: Final = 120.0
+PATIENCE_SECONDS: Final = 300.0
 # All of loopback's addresses, each an origin of its own.
 OPEN: Final = {
     "INFILL_OUTBOUND_ALLOWED_NETWORKS": '["127.0.0.0/8"]',

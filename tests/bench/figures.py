@@ -46,7 +46,7 @@ def table(figures: list[Figure]) -> str:
                 f"{figure.value:.2f} {figure.unit}",
                 "" if figure.baseline is None else f"{figure.baseline:.2f}",
                 "" if figure.ratio is None else f"{figure.ratio:.2f}",
-                f"{sign} {figure.target:g} {unit}",
+                f"{sign} {figure.target:.4g} {unit}",
                 "reached" if figure.reached else "MISSED",
             )
         )

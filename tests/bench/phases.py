@@ -14,6 +14,7 @@ from tests.bench.costing import measure_costs
 from tests.bench.delivering import measure_delivering, measure_hanging
 from tests.bench.figures import Figure
 from tests.bench.idling import measure_idling
+from tests.bench.isolation import measure_isolation
 from tests.bench.journeys import measure_journeys
 from tests.bench.rig import open_rig
 from tests.bench.scaling import measure_scale
@@ -67,6 +68,11 @@ async def _backlog(home: Path) -> list[Figure]:
         return await measure_backlog(rig, home)
 
 
+async def _isolation(home: Path) -> list[Figure]:
+    async with open_rig(home) as rig:
+        return await measure_isolation(rig, await rig.start_gateway())
+
+
 def run_phase(phase: str) -> list[Figure]:
     """Measure on a stack of its own; called in a process of its own, whose settings it makes."""
     # What starts and stops is of no interest here.
@@ -84,4 +90,5 @@ PHASES = {
     "deliveries": _deliveries,
     "hanging": _hanging,
     "backlog": _backlog,
+    "isolation": _isolation,
 }

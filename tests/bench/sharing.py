@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import Counter
-from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import AsyncIterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
 from multiprocessing import get_context
 from statistics import median
 from typing import Final
@@ -18,66 +18,24 @@ from common.database import Database
 from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.record import NewJob
 from common.models import TenantShare
-from common.repositories.claims import claim_jobs
 from common.repositories.submission import record_job
-from common.settings import DatabaseSettings
+from common.repositories.vacuuming import vacuum_queues
+from common.settings import DatabaseSettings, JobSettings
+from tests.bench.claimers import CLAIMERS, MILLISECONDS, PROCESSES, Claims, claim_together
 from tests.bench.crowding import HOG_PART, QUEUE, crowd, newcomers, weigh
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig import Rig
+from worker.rest import rest
 
 JOBS: Final = 2_000_000
 TENANTS: Final = 10_000
-CLAIMERS: Final = 8
-# One process's Python would be the slowest part: half of the claimers run in each of two.
-PROCESSES: Final = 2
-AT_ONCE: Final = 10  # jobs a claim takes, as a worker with so many free places
-WARM_UP: Final = 10  # claims per connection: Postgres settles on a plan at the sixth
-CLAIMS: Final = 2_500  # per claimer
+AT_ONCE: Final = 8  # jobs a claim takes, as a worker with so many free places
+CLAIMS: Final = 3_000  # per claimer
 CLAIMED_TARGET: Final = 5_000
 WEIGHED_JOBS: Final = 10_000
 NEWCOMERS: Final = 20
 JOBS_BETWEEN: Final = 3_000  # taken between one newcomer and the next
 SERVED: Final = select(func.sum(TenantShare.running))
-MILLISECONDS: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """What one process's claimers took: whose jobs, in which order, and how long each claim took.
-
-    `claimed` holds, for each job, the moments its claim was answered and begun, and its tenant.
-    """
-
-    claimed: list[tuple[float, float, int]]
-    times: list[float]
-
-
-def claim(url: str, claimers: int, claims: int, at_once: int) -> Claims:
-    """Let each of the claimers claim so often; called in a process of its own."""
-    return asyncio.run(_claim(url, claimers, claims, at_once))
-
-
-async def _claim(url: str, claimers: int, claims: int, at_once: int) -> Claims:
-    database = Database(DatabaseSettings(url=SecretStr(url)), application="infill-bench")
-    took = Claims([], [])
-    try:
-        await asyncio.gather(*(_claimer(database, took, claims, at_once) for _ in range(claimers)))
-    finally:
-        await database.aclose()
-    return took
-
-
-async def _claimer(database: Database, took: Claims, claims: int, at_once: int) -> None:
-    async with database.direct() as connection:
-        for number in range(WARM_UP + claims):
-            begun = monotonic()
-            claimed = await claim_jobs(
-                connection, queues=[QUEUE], worker="bench", lease_seconds=3600, limit=at_once
-            )
-            ended = monotonic()
-            took.claimed.extend((ended, begun, job.tenant_id) for job, _ in claimed.jobs)
-            if number >= WARM_UP:
-                took.times.append((ended - begun) * MILLISECONDS)
 
 
 async def measure_sharing(rig: Rig) -> list[Figure]:
@@ -88,10 +46,11 @@ async def measure_sharing(rig: Rig) -> list[Figure]:
     filled = monotonic() - begun
     weights = await weigh(weighed, jobs=WEIGHED_JOBS)
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as processes:
-        came, taken = await asyncio.gather(
-            _send_newcomers(crowded), _together(processes, crowded, CLAIMS, AT_ONCE)
-        )
-        shared = await _together(processes, weighed, WEIGHED_JOBS // CLAIMERS, 1)
+        async with _vacuuming(crowded):
+            came, taken = await asyncio.gather(
+                _send_newcomers(crowded), claim_together(processes, crowded, CLAIMS, AT_ONCE)
+            )
+        shared = await claim_together(processes, weighed, WEIGHED_JOBS // CLAIMERS, 1)
     return [
         *_speed(taken, filled),
         _hog(taken, hog),
@@ -100,15 +59,25 @@ async def measure_sharing(rig: Rig) -> list[Figure]:
     ]
 
 
-async def _together(processes: Executor, url: str, claims: int, at_once: int) -> Claims:
-    """Let all claimers claim at the same time; give what they took, in the order of time."""
-    work = partial(claim, url, CLAIMERS // PROCESSES, claims, at_once)
-    loop = asyncio.get_running_loop()
-    parts = await asyncio.gather(*(loop.run_in_executor(processes, work) for _ in range(PROCESSES)))
-    return Claims(
-        sorted(one for part in parts for one in part.claimed),
-        [time for part in parts for time in part.times],
-    )
+@asynccontextmanager
+async def _vacuuming(url: str) -> AsyncIterator[None]:
+    """Do beside the block the one duty of the sweeper's that claims wait for."""
+    database = Database(DatabaseSettings(url=SecretStr(url)), application="infill-bench")
+    ended = asyncio.Event()
+
+    async def duty() -> None:
+        async with database.statement(keeping=True) as connection:
+            while not ended.is_set():
+                await vacuum_queues(connection)
+                await rest(ended, JobSettings().sweep_seconds)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(duty())
+        try:
+            yield
+        finally:
+            ended.set()
+    await database.aclose()
 
 
 async def _send_newcomers(url: str) -> dict[int, float]:

@@ -8,7 +8,8 @@ from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.job import Claim
 from common.domain.record import InputImage, JobResult, NewJob
 from common.repositories.claims import claim_jobs
-from common.repositories.outcomes import Ended, fail, succeed
+from common.repositories.endings import Ended
+from common.repositories.outcomes import fail, succeed
 from common.repositories.submission import Recorded, record_job
 from common.repositories.tenants import add_webhook_secret, create_tenant
 from common.webhook_keys import new_secret

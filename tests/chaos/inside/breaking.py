@@ -11,8 +11,8 @@ from common.domain.delivery import Event
 from common.domain.job import Claim, JobState
 from common.domain.record import JobResult
 from common.models import Delivery, Job, UsageEntry
+from common.repositories.endings import Ended
 from common.repositories.leases import renew_claims
-from common.repositories.outcomes import Ended
 from tests.chaos.inside.surroundings import WOUNDS, put
 from worker.heartbeat import Heartbeat
 

@@ -21,7 +21,8 @@ from common.domain.record import JobRecord, JobResult
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.repositories.claims import claim_jobs
-from common.repositories.outcomes import Ended, fail, succeed
+from common.repositories.endings import Ended
+from common.repositories.outcomes import fail, succeed
 from common.settings import (
     DatabaseSettings,
     GatewaySettings,

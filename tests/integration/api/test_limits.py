@@ -11,12 +11,17 @@ from pydantic import SecretStr
 from api.limits.account import Account
 from api.limits.quotas import seconds_to_next_month
 from common.clock import utc_now
+from common.domain.wording import counted
 from common.settings import RedisSettings, Settings, StorageSettings
 from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
 
 # 512 × 512 pixels × 21 steps
 COST = 5.505024
-FULL = "Rate limit exceeded. Maximum {} queued requests allowed."
+
+
+def full(quota: int) -> str:
+    """Tell what is said when so many jobs wait."""
+    return f"Rate limit exceeded. Maximum {counted(quota, 'queued request')} allowed."
 
 
 async def send(gateway: Gateway, path: str = "inpaint", **fields: Any) -> Response:
@@ -103,7 +108,7 @@ async def test_more_waiting_jobs_than_allowed(gateway: Gateway) -> None:
     refused = await send(gateway)
     body = refused.json()
     assert body["status"] == "error"
-    assert body["message"] == body["messege"] == FULL.format(3)
+    assert body["message"] == body["messege"] == full(3)
     # Half a second a unit, nobody at work: each of them takes as long as its work.
     seconds = math.ceil(COST / 2)
     assert body["tips"] == (
@@ -119,10 +124,10 @@ async def test_a_started_job_makes_room_that_is_seen_before_anybody_is_refused(
     gateway: Gateway,
 ) -> None:
     await gateway.set_limits(max_queued=2)
-    assert [await said(gateway) for _ in range(3)] == ["processing"] * 2 + [FULL.format(2)]
+    assert [await said(gateway) for _ in range(3)] == ["processing"] * 2 + [full(2)]
     await gateway.claim()
     age_accounts(gateway)
-    assert [await said(gateway) for _ in range(2)] == ["processing", FULL.format(2)]
+    assert [await said(gateway) for _ in range(2)] == ["processing", full(2)]
     assert await gateway.count_jobs() == 3
 
 
@@ -138,14 +143,14 @@ async def test_nobody_is_refused_for_what_was_true_a_moment_ago(gateway: Gateway
 async def test_a_tenant_that_may_have_nothing_waiting(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=0)
     refused = await send(gateway)
-    assert refused.json()["message"] == FULL.format(0)
+    assert refused.json()["message"] == full(0)
     assert refused.headers["retry-after"] == "1"
 
 
 async def test_requests_at_once_do_not_pass_a_limit_together(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=5)
     told = await asyncio.gather(*(said(gateway) for _ in range(20)))
-    assert sorted(told) == [FULL.format(5)] * 15 + ["processing"] * 5
+    assert sorted(told) == [full(5)] * 15 + ["processing"] * 5
     assert await gateway.count_jobs() == 5
 
 
@@ -169,7 +174,7 @@ async def test_a_repeated_order_needs_no_room(gateway: Gateway) -> None:
     other = await gateway.post("inpaint", {**BODY, "seed": 5}, **key)
     assert set(other["message"]) == {"Idempotency-Key"}
     new = await gateway.post("inpaint", BODY, **{"idempotency-key": "new"})
-    assert new["message"] == FULL.format(1)
+    assert new["message"] == full(1)
     await gateway.claim()
     age_accounts(gateway)
     # What it held was given back: only the one job counts.
@@ -189,7 +194,7 @@ async def test_what_another_gateway_accepted_is_seen_a_second_later(
         "FROM jobs"
     )
     age_accounts(gateway)
-    assert await said(gateway) == FULL.format(2)
+    assert await said(gateway) == full(2)
 
 
 async def test_credits_are_spent_to_the_last_and_no_further(gateway: Gateway) -> None:

@@ -95,7 +95,8 @@ async def test_a_key_needs_a_name(database: Database) -> None:
 
 async def used(database: Database, key: str) -> str | None:
     async with database.statement() as connection:
-        return await use_admin_key(connection, digest(key, PEPPER))
+        found = await use_admin_key(connection, digest(key, PEPPER))
+    return None if found is None else found.name
 
 
 async def test_an_admin_key_works_until_it_is_revoked(database: Database) -> None:

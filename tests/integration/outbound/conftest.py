@@ -4,8 +4,9 @@ import pytest
 
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.integration.outbound.certificates import Authority
-from tests.integration.outbound.peers import Names, Peer, listening, silence
+from tests.hostile.certificates import Authority
+from tests.hostile.peers import Names, Peer
+from tests.hostile.trap import trap
 
 MAX_BYTES = 1000
 
@@ -22,11 +23,11 @@ def names() -> Names:
 
 @pytest.fixture
 def settings() -> OutboundSettings:
-    """Open two addresses of loopback; all else, 127.0.0.2 too, stays shut."""
+    """Open parts of loopback for public; all else, 127.0.0.2 too, stays shut."""
     return OutboundSettings.model_validate(
         {
             "allowed_ports": [0],
-            "allowed_networks": ["127.0.0.1/32", "127.0.0.3/32"],
+            "allowed_networks": ["127.0.0.1/32", "127.0.0.3/32", "127.1.0.0/16"],
             "image_max_bytes": MAX_BYTES,
             "image_timeout_seconds": 10,
         }
@@ -56,6 +57,5 @@ async def hasty(
 @pytest.fixture
 async def forbidden() -> AsyncIterator[Peer]:
     """A listener nobody may reach: checked when the test is over."""
-    async with listening(silence, host="127.0.0.2") as peer:
+    async with trap() as peer:
         yield peer
-        assert peer.connections == 0

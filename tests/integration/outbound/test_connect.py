@@ -11,8 +11,8 @@ from common.domain.errors import AddressNotAllowedError, FetchFailedError
 from common.outbound import Guard, connector
 from common.outbound.address import Address
 from common.settings import OutboundSettings
-from tests.integration.outbound.certificates import Authority
-from tests.integration.outbound.peers import OK, Names, Peer, listening, says, silence
+from tests.hostile.certificates import Authority
+from tests.hostile.peers import OK, Names, Peer, listening, says, silence
 
 NAME = "images.example"
 
@@ -25,49 +25,8 @@ async def assert_refused(guard: Guard, url: str) -> None:
         await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, answer_bytes=10)
 
 
-async def test_a_name_for_a_forbidden_address(guard: Guard, names: Names, forbidden: Peer) -> None:
-    names.add(NAME, ["127.0.0.2"])
-    await assert_refused(guard, forbidden.url(host=NAME))
-
-
 async def test_a_forbidden_address_itself(guard: Guard, forbidden: Peer) -> None:
     await assert_refused(guard, forbidden.url())
-
-
-@pytest.mark.parametrize(
-    ("answers", "why"),
-    [
-        (["127.0.0.1", "127.0.0.2"], "allowed first"),
-        (["127.0.0.2", "127.0.0.1"], "allowed last"),
-        (["127.0.0.1", "10.0.0.1"], "private beside allowed"),
-        (["127.0.0.1", "fd00:ec2::254"], "unique local beside allowed"),
-        (["127.0.0.1", "::1"], "loopback of the other family"),
-        (["127.0.0.1", "::ffff:127.0.0.1"], "mapped"),
-        (["127.0.0.1", "fe80::1%lo"], "zone"),
-        (["127.0.0.1", "0.0.0.0"], "unspecified"),
-        (["127.0.0.1", "169.254.169.254"], "metadata"),
-        (["127.0.0.1"] * 9 + ["10.0.0.1"], "forbidden far down the list"),
-        (["127.0.0.1", "127.0.0.3"] + [f"10.0.0.{last}" for last in range(9)], "many"),
-    ],
-)
-async def test_one_forbidden_answer_spoils_all(
-    guard: Guard, names: Names, forbidden: Peer, answers: list[str], why: str
-) -> None:
-    names.add(NAME, answers)
-    async with listening(silence, port=forbidden.port) as allowed:
-        await assert_refused(guard, allowed.url(host=NAME))
-        assert allowed.connections == 0, why
-
-
-async def test_a_name_that_changes_is_looked_up_once(
-    guard: Guard, names: Names, forbidden: Peer
-) -> None:
-    names.add(NAME, ["127.0.0.1"], ["127.0.0.2"])
-    async with listening(says(OK), port=forbidden.port) as allowed:
-        assert await guard.fetch(allowed.url(host=NAME)) == b"ok"
-        assert names.asked == [NAME]
-        await assert_refused(guard, allowed.url(host=NAME))
-        assert allowed.connections == 1
 
 
 async def test_our_own_public_address(

@@ -5,7 +5,8 @@ import pytest
 from common.domain.errors import AddressNotAllowedError, FetchFailedError, FetchRejectedError
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.integration.outbound.peers import OK, Names, Peer, listening, says, silence
+from tests.hostile import hops
+from tests.hostile.peers import OK, Names, Peer, listening, says, silence
 
 
 def redirect(location: str, status: int = 302) -> bytes:
@@ -32,42 +33,39 @@ async def test_a_loop_ends_after_three(guard: Guard) -> None:
     assert peer.connections == 4
 
 
-@pytest.mark.parametrize(
-    "location",
-    [
-        "http://127.0.0.2:{port}/",
-        "//127.0.0.2:{port}/",
-        "http://127.2:{port}/",
-        "http://2130706434:{port}/",
-        "http://0x7f000002:{port}/",
-        "http://[::ffff:127.0.0.2]:{port}/",
-        "http://user@127.0.0.2:{port}/",
-        "http://localhost:{port}/",
-        "http://inside.example:{port}/",
-        "http://mixed.example:{port}/",
-        "http://169.254.169.254/latest/meta-data/",
-        "http://①②⑦.⓪.⓪.②:{port}/",
-        "file:///etc/passwd",
-        "gopher://127.0.0.2:{port}/_x",
-        "data:image/png;base64,AAAA",
-        "http://127.0.0.1:{port} /",
-        "http://\udcff.example/",
-    ],
-)
+@pytest.mark.parametrize(("location", "why"), hops.REFUSED)
 async def test_refused_at_the_hop(
-    guard: Guard, names: Names, forbidden: Peer, location: str
+    guard: Guard, names: Names, forbidden: Peer, location: str, why: str
 ) -> None:
     names.add("inside.example", ["127.0.0.2"])
     names.add("mixed.example", ["127.0.0.1", "127.0.0.2"])
-    target = location.replace("{port}", str(forbidden.port))
-    answer = b"HTTP/1.1 302 Found\r\nlocation: %b\r\n\r\n" % target.encode(
-        "utf-8", "surrogateescape"
-    )
-    async with listening(says(answer)) as peer:
+    target = location.replace("{port}", str(forbidden.port)).encode("utf-8", "surrogateescape")
+    async with listening(says(b"HTTP/1.1 302 Found\r\nlocation: %b\r\n\r\n" % target)) as peer:
         with pytest.raises(AddressNotAllowedError) as caught:
             await guard.fetch(peer.url())
         assert caught.value.message == "the address is not allowed"
-        assert peer.connections == 1
+        assert peer.connections == 1, why
+
+
+@pytest.mark.parametrize(("head", "why"), hops.NO_REDIRECT)
+async def test_no_redirect_to_us(guard: Guard, forbidden: Peer, head: str, why: str) -> None:
+    answer = f"HTTP/1.1 {head}\r\n".replace("{port}", str(forbidden.port)).encode()
+    async with listening(says(answer)) as peer:
+        with pytest.raises(FetchRejectedError, match=f"HTTP {head[:3]}$"):
+            await guard.fetch(peer.url())
+        assert peer.connections == 1, why
+
+
+@pytest.mark.parametrize(("location", "path"), hops.FOLLOWED)
+async def test_followed_on_the_same_host(
+    guard: Guard, forbidden: Peer, location: str, path: bytes
+) -> None:
+    port = str(forbidden.port)
+    answer = redirect(location.replace("{port}", port))
+    async with listening(says(answer, OK), port=forbidden.port) as peer:
+        assert await guard.fetch(peer.url()) == b"ok"
+        lines = [line for line in peer.received.split(b"\r\n") if line.startswith(b"GET")]
+    assert lines[1].split()[1] == path.replace(b"{port}", port.encode())
 
 
 @pytest.mark.parametrize("host", ["theirs.example", "ours.example"])

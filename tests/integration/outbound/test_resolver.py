@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
@@ -48,11 +49,28 @@ async def resolver(names: DeadNames) -> AsyncIterator[ThreadedResolver]:
     await resolver.aclose()
 
 
-async def test_the_system_is_asked() -> None:
+async def test_the_system_is_asked_for_the_name_as_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A search list, and a server that answers under it, are not to be had on every machine.
+    asked: list[str] = []
+    of_the_system = socket.getaddrinfo
+
+    def note(host: str, port: int, type: socket.SocketKind) -> Any:  # noqa: A002 as it is called
+        asked.append(host)
+        return of_the_system("127.0.0.1", port, type=type)
+
+    monkeypatch.setattr(socket, "getaddrinfo", note)
     resolver = ThreadedResolver()
-    assert IPv4Address("127.0.0.1") in await resolver("localhost", 80)
+    assert await resolver("wiki.intranet", 80) == [IPv4Address("127.0.0.1")]
+    assert asked == ["wiki.intranet."]
+    await resolver.aclose()
+
+
+async def test_the_system_says_no() -> None:
+    resolver = ThreadedResolver()
     with pytest.raises(OSError, match=r"\[Errno -"):
-        await resolver("a." * 200, 80)
+        await resolver("a." * 199 + "a", 80)
     await resolver.aclose()
 
 

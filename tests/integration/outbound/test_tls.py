@@ -1,7 +1,6 @@
 """Encrypted peers: the name is what counts, and a handshake has no time of its own."""
 
 import asyncio
-from pathlib import Path
 
 import httpcore2
 import pytest
@@ -9,10 +8,10 @@ import pytest
 from common.domain.errors import AddressNotAllowedError, FetchFailedError
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.integration.outbound.certificates import Authority
-from tests.integration.outbound.peers import OK, Names, blurts, listening, says, silence
-
-NAME = "images.example"
+from tests.hostile import handshakes
+from tests.hostile.certificates import Authority
+from tests.hostile.handshakes import NAME, Context
+from tests.hostile.peers import OK, Names, Script, listening, says, silence
 
 
 async def test_name_in_handshake_and_header(
@@ -38,34 +37,65 @@ async def assert_tls_trouble(guard: Guard, url: str) -> None:
     assert caught.value.detail
 
 
-async def test_a_certificate_of_another_name(
-    guard: Guard, names: Names, authority: Authority
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates-of-a-stranger"))
+
+
+@pytest.mark.parametrize(("why", "context"), handshakes.UNTRUSTED)
+async def test_nothing_is_sent_to_whom_is_not_trusted(
+    guard: Guard,
+    names: Names,
+    authority: Authority,
+    stranger: Authority,
+    why: str,
+    context: Context,
 ) -> None:
     names.add(NAME, ["127.0.0.1"])
-    async with listening(says(OK), tls=authority.server("other.example")) as peer:
-        await assert_tls_trouble(guard, peer.url(host=NAME, scheme="https"))
-        assert not peer.received
+    async with listening(says(OK), tls=context(authority, stranger)) as peer:
+        with pytest.raises(FetchFailedError) as caught:
+            await guard.fetch(peer.url(host=NAME, scheme="https"))
+        assert not peer.received, why
+    # Who finds no version in common may hang up instead of saying so.
+    assert caught.value.reason in {"tls", "connect"}
+    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
 
 
-async def test_a_stranger_signed_it(guard: Guard, names: Names, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("why", "context"), handshakes.TRUSTED)
+async def test_who_is_trusted(
+    guard: Guard,
+    names: Names,
+    authority: Authority,
+    stranger: Authority,
+    why: str,
+    context: Context,
+) -> None:
     names.add(NAME, ["127.0.0.1"])
-    async with listening(says(OK), tls=Authority(tmp_path).server(NAME)) as peer:
-        await assert_tls_trouble(guard, peer.url(host=NAME, scheme="https"))
-        assert not peer.received
+    async with listening(says(OK), tls=context(authority, stranger)) as peer:
+        assert await guard.fetch(peer.url(host=NAME, scheme="https")) == b"ok", why
 
 
-async def test_plain_text_where_tls_was_due(guard: Guard, names: Names) -> None:
+@pytest.mark.parametrize(("what", "script", "reason"), handshakes.NO_HANDSHAKE)
+async def test_no_handshake(
+    guard: Guard, names: Names, what: str, script: Script, reason: str
+) -> None:
     names.add(NAME, ["127.0.0.1"])
-    async with listening(blurts(OK)) as peer:
-        await assert_tls_trouble(guard, peer.url(host=NAME, scheme="https"))
+    async with listening(script) as peer:
+        with pytest.raises(FetchFailedError) as caught:
+            await guard.fetch(peer.url(host=NAME, scheme="https"))
+        assert caught.value.reason == reason, what
+        assert b"GET" not in peer.received
 
 
-async def test_a_stalled_handshake_is_cut_off(hasty: Guard, names: Names) -> None:
+@pytest.mark.parametrize(("what", "script"), handshakes.LISTED_STALLED + handshakes.STALLED)
+async def test_a_stalled_handshake_is_cut_off(
+    hasty: Guard, names: Names, what: str, script: Script
+) -> None:
     names.add(NAME, ["127.0.0.1"])
-    async with listening(silence) as peer:
+    async with listening(script) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await hasty.fetch(peer.url(host=NAME, scheme="https"))
-        assert caught.value.reason == "timeout"
+        assert caught.value.reason == "timeout", what
         await asyncio.wait_for(peer.left.wait(), 5)
 
 

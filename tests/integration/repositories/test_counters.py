@@ -12,8 +12,9 @@ from common.domain.job import Claim, JobState
 from common.domain.record import JobRecord, JobResult
 from common.models import Job, TenantQueue, TenantShare
 from common.repositories.claims import claim_jobs
+from common.repositories.giving_up import fail_abandoned
 from common.repositories.leases import release_claim, retry_later
-from common.repositories.outcomes import cancel, fail, fail_abandoned, succeed
+from common.repositories.outcomes import cancel, fail, succeed
 from common.repositories.recounting import recount_backlogs, recount_running, wake_ready
 from common.repositories.sweeping import requeue_expired
 from tests.integration.repositories.books import LONG_AGO, QUEUE, REQUEST, Books

@@ -21,7 +21,7 @@ SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 # Among the rows of other tenants, with everything in them that is looked for.
 SPREAD = (
     """INSERT INTO tenants (name, plan_id)
-    SELECT 'tenant-' || n, plan_id FROM tenants, generate_series(1, 30) AS n""",
+    SELECT 'neighbour-' || n, min(plan_id) FROM tenants, generate_series(1, 30) AS n GROUP BY n""",
     "UPDATE jobs SET tenant_id = (SELECT min(id) + jobs.id % count(*) FROM tenants)",
     """UPDATE deliveries SET tenant_id = jobs.tenant_id, track_hash = job_id % 1000
     FROM jobs WHERE jobs.id = job_id""",

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import Claim, JobState
+from common.repositories.giving_up import fail_abandoned, fail_overdue
 from common.repositories.leases import release_claim, renew_claims, retry_later
-from common.repositories.outcomes import cancel, fail, fail_abandoned, fail_overdue, succeed
+from common.repositories.outcomes import cancel, fail, succeed
 from common.repositories.sweeping import requeue_expired
 from tests.integration.repositories.books import LONG_AGO, QUEUE, RESULT, Books
 

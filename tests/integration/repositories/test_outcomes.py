@@ -10,7 +10,9 @@ from common.domain.delivery import DeliveryState
 from common.domain.job import Claim, JobState
 from common.domain.record import JobResult
 from common.models import Delivery, UsageEntry
-from common.repositories.outcomes import Ended, cancel, fail, fail_abandoned, fail_overdue, succeed
+from common.repositories.endings import Ended
+from common.repositories.giving_up import fail_abandoned, fail_overdue
+from common.repositories.outcomes import cancel, fail, succeed
 from tests.integration.repositories.books import FAR_AHEAD, HOOK, LONG_AGO, RESULT, Books
 
 

@@ -9,8 +9,8 @@ from common.domain.job import Claim
 from common.repositories.claims import claim_jobs
 from common.repositories.contention import read_contenders, read_running, read_totals
 from common.repositories.deliveries import claim_deliveries
+from common.repositories.giving_up import fail_abandoned, fail_overdue
 from common.repositories.leases import renew_claims
-from common.repositories.outcomes import fail_abandoned, fail_overdue
 from common.repositories.own_places import read_own_place
 from common.repositories.readings import find_ended, read_job
 from common.repositories.retention import (
@@ -128,6 +128,23 @@ async def test_the_index_is_used(books: Books, database_url: str, call: Call, in
         assert index in plan
         assert "Seq Scan on jobs" not in plan
         assert "Seq Scan on deliver" not in plan
+
+
+@pytest.mark.parametrize("retries", [False, True])
+async def test_what_a_claim_takes_is_found_by_id_however_little_was_there_when_last_counted(
+    books: Books, database_url: str, *, retries: bool
+) -> None:
+    """Else the first claims after a backlog has come would read through all of it."""
+    for plan in await plans(
+        books.database,
+        database_url,
+        lambda c: claim_deliveries(
+            c, dispatcher="d", limit=10, lease_seconds=60.0, per_origin=50, retries=retries
+        ),
+    ):
+        locked = plan.split("CTE locked")[1].split("CTE claimed")[0]
+        assert "on deliveries" in locked
+        assert "ix_deliveries" not in locked
 
 
 async def test_a_job_whose_time_has_not_come_costs_no_look_at_its_row(

@@ -14,8 +14,9 @@ from sqlalchemy import text
 from common.domain.job import Claim
 from common.domain.record import JobResult
 from common.repositories.claims import claim_jobs
+from common.repositories.giving_up import fail_abandoned
 from common.repositories.leases import release_claim, retry_later
-from common.repositories.outcomes import cancel, fail, fail_abandoned, succeed
+from common.repositories.outcomes import cancel, fail, succeed
 from common.repositories.recounting import recount_running, wake_ready
 from common.repositories.sweeping import requeue_expired
 from common.repositories.usage import fold_usage

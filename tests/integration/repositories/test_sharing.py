@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from common.domain.job import WORKER_LOST
 from common.domain.record import JobRecord
@@ -109,6 +109,28 @@ async def test_a_claim_takes_as_many_as_it_may_across_tenants(
     taken = Counter(job.tenant_id for job in await claim(books, 3))
     assert taken == {books.tenant_id: 2, other_books.tenant_id: 1}
     assert {job.tenant_id for job in await claim(books, 9)} == {books.tenant_id}
+
+
+async def test_a_tenant_alone_is_given_all_places_at_once(books: Books) -> None:
+    await many_queued(books, 10)
+    assert len(await claim(books, 8)) == 8
+
+
+async def test_a_tenant_passed_over_is_overtaken_by_one_job_at_most(
+    books: Books, other_books: Books
+) -> None:
+    await many_queued(books, 10)
+    await many_queued(other_books, 10)
+    async with books.database.transaction() as other_claim:
+        await other_claim.execute(
+            select(TenantQueue)
+            .where(TenantQueue.tenant_id == other_books.tenant_id)
+            .with_for_update()
+        )
+        # One while both are equal, and one that puts it a job ahead; then it has to wait.
+        assert [job.tenant_id for job in await claim(books, 8)] == [books.tenant_id] * 2
+        assert await claim(books, 8) == []
+    assert {job.tenant_id for job in await claim(books, 2)} == {other_books.tenant_id}
 
 
 async def test_a_tenant_that_comes_back_has_saved_nothing_up(

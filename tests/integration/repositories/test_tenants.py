@@ -8,11 +8,11 @@ from common.clock import utc_now
 from common.database import Database
 from common.models import ApiKey, WebhookSecret
 from common.repositories.api_keys import add_api_key, list_api_keys, revoke_api_key
+from common.repositories.keys import look_up_key
 from common.repositories.tenants import (
     add_webhook_secret,
     create_tenant,
     disable_tenant,
-    find_key_owner,
     find_tenant,
     list_tenants,
 )
@@ -30,8 +30,9 @@ async def add_key(books: Books, digest: bytes = DIGEST) -> int:
 
 
 async def owner(books: Books, digest: bytes = DIGEST) -> int | None:
-    async with books.database.statement() as connection:
-        return await find_key_owner(connection, digest)
+    async with books.database.direct() as connection:
+        found = await look_up_key(connection, digest)
+    return None if found is None else found.tenant_id
 
 
 async def set_expiry(books: Books, **columns: object) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.integration.outbound.peers import Peer, listening
+from tests.hostile.peers import Peer, listening
 from tests.unit.worker.generation.pictures import disc, encoded, noise
 
 DEADLINE_SECONDS = 30.0

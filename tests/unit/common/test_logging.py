@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from asyncpg.exceptions import CheckViolationError
 
 from common.domain.errors import ConfigurationError
 from common.logging import QUIET, REROUTED, SILENCED, configure_logging
@@ -50,6 +51,27 @@ def test_an_exception_stays_on_one_line(capfdbinary: pytest.CaptureFixture[bytes
         structlog.get_logger("ours").exception("request_crashed")
     (line,) = written(capfdbinary)
     assert "ValueError: invalid literal" in str(line["exception"])
+
+
+def test_what_postgres_quotes_of_a_row_is_withheld(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    configure_logging(TelemetrySettings(), process="worker")
+    refused = CheckViolationError("new row violates check constraint")
+    refused.detail = "Failing row contains (1, a cat\non a bench)."
+    try:
+        try:
+            raise refused
+        except CheckViolationError as error:
+            raise ConnectionError(f"so it was: {error}") from error
+    except ConnectionError:
+        structlog.get_logger("ours").exception("look_failed")
+        logging.getLogger("celery").exception("failed")
+    for line in written(capfdbinary):
+        told = str(line["exception"])
+        assert "new row violates check constraint" in told
+        assert "so it was" in told
+        assert "a cat" not in told
 
 
 def test_levels(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

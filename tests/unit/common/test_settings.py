@@ -48,11 +48,19 @@ def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("INFILL_SYNC_WAIT_SECONDS", "0")
     monkeypatch.setenv("INFILL_WEBHOOK_SCHEDULE_SECONDS", "[1, 2.5]")
     monkeypatch.setenv("INFILL_OUTBOUND_ALLOWED_NETWORKS", '["127.0.0.0/8", "::1/128"]')
+    named = '["192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353"]'
+    monkeypatch.setenv("INFILL_OUTBOUND_NAMESERVERS", named)
     monkeypatch.setenv("INFILL_JOB_LEASE_SECONDS", "")  # empty is as unset
     assert StorageSettings().bucket == "pictures"
     assert GatewaySettings().sync_wait_seconds == 0
     assert WebhookSettings().schedule_seconds == (1.0, 2.5)
     assert [str(net) for net in OutboundSettings().allowed_networks] == ["127.0.0.0/8", "::1/128"]
+    assert [(str(address), port) for address, port in OutboundSettings().nameservers] == [
+        ("192.0.2.53", 53),
+        ("192.0.2.53", 5353),
+        ("2001:db8::53", 53),
+        ("2001:db8::53", 5353),
+    ]
     assert JobSettings().lease_seconds == 60
 
 
@@ -73,6 +81,13 @@ def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
             '["127.0.0.1/8"]',
             "valid IPv4 network",
         ),
+        (
+            OutboundSettings,
+            "INFILL_OUTBOUND_NAMESERVERS",
+            '["192.0.2.53", "dns.example"]',
+            "not an address, nor address:port",
+        ),
+        (OutboundSettings, "INFILL_OUTBOUND_NAMESERVERS", '["192.0.2.53:65536"]', "no such port"),
     ],
 )
 def test_a_bad_value_is_named(

@@ -71,6 +71,24 @@ async def test_an_admin_key_is_trusted_for_a_while_after_it_was_looked_up(
     assert not ring._live
 
 
+async def test_an_admin_key_is_not_trusted_beyond_its_end(operated: Operated) -> None:
+    ring = operated.gateway.services.admin_keys
+    _, issued = await operated.ask("POST", "admin-keys", {"name": "ops"})
+    assert await status(operated, issued["key"]) == 200
+    ((longest, _),) = ring._live.values()
+    ring._live.clear()
+    # Three seconds in place of ten; then the row is aged, and what is remembered of it.
+    await operated.gateway.run("UPDATE admin_keys SET expires_at = now() + interval '3 seconds'")
+    assert await status(operated, issued["key"]) == 200
+    ((until, name),) = ring._live.values()
+    assert until < longest
+    assert until <= monotonic() + 3
+    await operated.gateway.run("UPDATE admin_keys SET expires_at = now()")
+    for known in ring._live:
+        ring._live[known] = (until - 3, name)
+    assert await status(operated, issued["key"]) == 401
+
+
 async def test_junk_costs_no_query(operated: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def refuse(*_: object) -> str | None:

@@ -134,6 +134,13 @@ def blurts(answer: bytes) -> Script:
     return script
 
 
+async def hangs_up(
+    _peer: Peer, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Drop the connection without a word."""
+    writer.transport.abort()
+
+
 async def silence(_peer: Peer, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
     """Take everything, say nothing, until the client goes."""
     while await reader.read(65536):

@@ -1,0 +1,74 @@
+"""Answers made up at random, of hosts and of name servers: our own errors, and no others."""
+
+from ipaddress import IPv4Address, IPv6Address
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from common.domain.errors import FetchFailedError, FetchRejectedError
+from common.outbound import Guard
+from common.outbound.nameservers import NameserverResolver
+from common.settings import OutboundSettings
+from common.settings.outbound import read_nameserver
+from tests.hostile import answers
+from tests.hostile.dns_server import Question, answering, records
+from tests.hostile.peers import listening, says
+
+GUARD = Guard(
+    OutboundSettings.model_validate(
+        {
+            "allowed_networks": ["127.0.0.1/32"],
+            "image_max_bytes": answers.MAX_BYTES,
+            "image_timeout_seconds": 5,
+        }
+    )
+)
+KNOWN = [answer for answer, _ in [*answers.TAKEN, *answers.REJECTED] if len(answer) < 500]
+GOOD = records("CNAME b.example.", "b.example. A 127.0.0.1", "b.example. AAAA ::1")
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> list[tuple[float, int, bytes]]:
+    """Say where, how much to cut out, and what to put in, some times over."""
+    change = st.tuples(st.floats(0, 1), st.integers(0, 4), st.binary(max_size=4))
+    return draw(st.lists(change, max_size=4))
+
+
+def changed(data: bytes, how: list[tuple[float, int, bytes]]) -> bytes:
+    for where, cut, put in how:
+        at = int(where * len(data))
+        data = data[:at] + put + data[at + cut :]
+    return data
+
+
+@given(st.sampled_from(KNOWN), changes())
+@example(b"", [])
+async def test_any_answer_of_a_host(answer: bytes, how: list[tuple[float, int, bytes]]) -> None:
+    # A redirect would lead out of here.
+    said = changed(answer, how).replace(b"ocation", b"o-cation")
+    async with listening(says(said)) as peer:
+        try:
+            image = await GUARD.fetch(peer.url())
+        except (FetchFailedError, FetchRejectedError) as error:
+            told = error.message
+            assert told.startswith("could not fetch the image: ")
+        else:
+            assert len(image) <= answers.MAX_BYTES
+
+
+@given(changes())
+@example([(0.9, 1, b"\xff\xff")])
+@settings(max_examples=15)
+async def test_any_answer_of_a_name_server(how: list[tuple[float, int, bytes]]) -> None:
+    def script(question: Question) -> list[bytes]:
+        return [changed(message, how) for message in GOOD(question)]
+
+    async with answering() as server:
+        server.add("images.example", script)
+        nameserver = read_nameserver(f"127.0.0.1:{server.port}")
+        resolver = NameserverResolver([nameserver], timeout_seconds=0.03)
+        try:
+            found = await resolver("images.example", 80)
+        except OSError:
+            return
+        assert {type(address) for address in found} <= {IPv4Address, IPv6Address}

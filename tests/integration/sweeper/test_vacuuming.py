@@ -1,0 +1,42 @@
+"""The books of fair claiming are cleared of what claims leave behind."""
+
+import pytest
+from sqlalchemy import text
+
+from common.database import Database
+from common.repositories.vacuuming import WORTH_A_VACUUM
+from tests.integration.jobs import Owner, queued_job
+from worker.sweeper import Sweeper
+
+# As claims do, one after another: each leaves a dead row behind.
+MOVE = """
+DO $$ BEGIN
+    FOR turn IN 1..{times} LOOP
+        UPDATE tenant_queues SET virtual_time = virtual_time + 1;
+    END LOOP;
+END $$
+"""
+
+
+@pytest.mark.parametrize(("times", "vacuums"), [(WORTH_A_VACUUM, 1), (WORTH_A_VACUUM // 2, 0)])
+async def test_a_sweep_vacuums_the_queues_once_it_is_worth_it(
+    database: Database, owner: Owner, sweeper: Sweeper, times: int, vacuums: int
+) -> None:
+    await queued_job(database, owner)
+    async with database.statement() as connection:
+        # What the tests before this one left counts, too.
+        await connection.execute(text("VACUUM tenant_queues"))
+        before = await counted_vacuums(database)
+        await connection.execute(text(MOVE.format(times=times)))
+        await connection.execute(text("SELECT pg_stat_force_next_flush()"))
+        await connection.execute(text("SELECT 1"))  # the flush is part of the next statement
+        await sweeper.sweep(connection)
+    assert await counted_vacuums(database) == before + vacuums
+
+
+async def counted_vacuums(database: Database) -> int:
+    async with database.statement() as connection:
+        found = await connection.execute(
+            text("SELECT pg_stat_get_vacuum_count('tenant_queues'::regclass)")
+        )
+        return int(found.scalar_one())

@@ -1,0 +1,31 @@
+"""An engine that draws grey at once: for tests of everything around the drawing."""
+
+from collections.abc import Callable
+
+from PIL import Image
+
+from common.catalogue import Catalogue
+from common.domain.generation import GenerationRequest
+from common.settings import Settings
+from worker.generation.engine import Engine, Generated, never
+from worker.generation.pixels import Pixels
+
+
+class GreyEngine:
+    """Needs no torch, which takes most of a worker's start."""
+
+    def generate(
+        self,
+        request: GenerationRequest,
+        pixels: Pixels,
+        *,
+        should_stop: Callable[[], bool] = never,
+    ) -> Generated:
+        del pixels, should_stop
+        grey = Image.new("RGB", (request.width, request.height), "grey")
+        return Generated((grey,) * request.samples, (False,) * request.samples, 0.0)
+
+
+def create_engine(settings: Settings, catalogue: Catalogue) -> Engine:
+    del settings, catalogue
+    return GreyEngine()

@@ -1,0 +1,40 @@
+"""The table of hostile cases is as long as promised, and the page says how long it is."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from tests.hostile.cases import TABLE, Where, shown
+
+PAGE = Path(__file__).parents[4] / "docs/security.md"
+
+# What the specification of the guard demands by name, by the place where it has to end. "At the
+# hop" it demands every case of the first two places again.
+DEMANDED = {Where.SUBMIT: 40, Where.CONNECT: 4, Where.CUT_OFF: 6}
+
+
+def test_every_case_of_the_specification_is_there() -> None:
+    assert Counter(case.where for case in TABLE if case.listed) == DEMANDED
+
+
+def test_at_least_120_more_are_of_our_own_finding() -> None:
+    ours = [case for case in TABLE if not case.listed]
+    assert len(ours) >= 120
+    assert {case.where for case in ours} == set(Where)
+
+
+def test_no_case_stands_there_twice() -> None:
+    assert [given for given, number in Counter(c.given for c in TABLE).items() if number > 1] == []
+
+
+def test_every_case_says_why_and_can_be_shown() -> None:
+    assert [case for case in TABLE if not case.why] == []
+    assert all(len(shown(case).splitlines()) == 1 for case in TABLE)
+
+
+def test_the_page_says_how_many_there_are() -> None:
+    told = re.findall(
+        r"^\| ([a-z, DNS]+) \| (\d+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    counted = {str(where): number for where, number in Counter(c.where for c in TABLE).items()}
+    assert {where: int(number) for where, number in told} == {**counted, "together": len(TABLE)}
