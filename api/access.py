@@ -8,9 +8,10 @@ from prometheus_client import Counter, Histogram
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.admin.problems import is_admin, problem_answer
 from api.answer import TRACE, Trace, json_answer
 from api.metrics import REQUEST_SECONDS, REQUESTS
+from api.problems.faces import speaks_problems
+from api.problems.problem import problem_answer
 from api.refusals import error_body
 from common.clock import monotonic
 
@@ -55,7 +56,7 @@ class AccessLog:
 
 def _crashed(path: str) -> Response:
     tip = "It has been logged; try again later."
-    if is_admin(path):
+    if speaks_problems(path):
         return problem_answer(path, SERVER_ERROR, "internal_error", tip)
     return json_answer(error_body("internal error", tip=tip), status=SERVER_ERROR)
 

@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.admin import errors as admin
-from api.admin.problems import is_admin
 from api.answer import json_answer, note_outcome
+from api.problems import errors as problems
+from api.problems.faces import speaks_problems
 from api.refusals import RefusalError, error_body
 from common.database import DATABASE_ERRORS, is_unavailable
 from common.domain.errors import StorageUnavailableError, UnsupportedRequestError
@@ -25,20 +25,20 @@ log = structlog.get_logger(__name__)
 
 def add_error_handlers(app: FastAPI) -> None:
     """Give every error of ours, and of what we stand on, its answer."""
-    app.add_exception_handler(RefusalError, _by_face(_refused, admin.of_refusal))
+    app.add_exception_handler(RefusalError, _by_face(_refused, problems.of_refusal))
     app.add_exception_handler(UnsupportedRequestError, _unsupported)
     app.add_exception_handler(StorageUnavailableError, _storage_away)
     for trouble in DATABASE_ERRORS:
         app.add_exception_handler(trouble, _database_away)
-    app.add_exception_handler(HTTPException, _by_face(_of_http, admin.of_http))
-    app.add_exception_handler(RequestValidationError, _by_face(_unreadable, admin.of_parameters))
-    for kind, answer in admin.OF_USE_CASES.items():
+    app.add_exception_handler(HTTPException, _by_face(_of_http, problems.of_http))
+    app.add_exception_handler(RequestValidationError, _by_face(_unreadable, problems.of_parameters))
+    for kind, answer in problems.OF_USE_CASES.items():
         app.add_exception_handler(kind, answer)
 
 
-def _by_face(callers: admin.Answer, operators: admin.Answer) -> admin.Answer:
+def _by_face(of_v3: problems.Answer, of_others: problems.Answer) -> problems.Answer:
     async def answer(request: Request, error: Any) -> Response:
-        told = operators if is_admin(request.url.path) else callers
+        told = of_others if speaks_problems(request.url.path) else of_v3
         return await told(request, error)
 
     return answer
@@ -65,8 +65,8 @@ async def _database_away(request: Request, error: Any) -> Response:
     if not is_unavailable(error):
         raise error  # a mistake of ours
     log.error("database_unavailable", error=type(error).__name__)
-    if is_admin(request.url.path):
-        return await admin.of_absence(request, RETRY_AFTER)
+    if speaks_problems(request.url.path):
+        return await problems.of_absence(request, RETRY_AFTER)
     note_outcome(request, "database_unavailable")
     body = error_body("The database cannot be reached for the moment.", tip=TRY_AGAIN)
     return json_answer(body, status=UNAVAILABLE, headers=RETRY_AFTER)

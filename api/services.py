@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -13,7 +14,9 @@ from api.auth import KeyRing
 from api.estimate import Estimates
 from api.limits.quotas import Quotas
 from api.limits.rates import Rates
+from api.limits.turns import Turns
 from api.ringing import Ringer
+from api.v1.trying import Trials
 from common.broker.completion import CompletionListener
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
@@ -23,6 +26,10 @@ from common.outbound import Guard
 from common.repositories.readings import find_ended
 from common.settings import Settings
 from common.storage import Storage
+
+# Requests that send many deliveries again, at once in this gateway, of all tenants: each writes for
+# a second or two.
+REDELIVERIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class Services:
     rates: Rates
     quotas: Quotas
     estimates: Estimates
+    trials: Trials
+    redeliveries: Turns
 
 
 @asynccontextmanager
@@ -84,6 +93,8 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             rates=Rates(redis),
             quotas=Quotas(database, estimates),
             estimates=estimates,
+            trials=Trials(database, guard, settings.webhooks),
+            redeliveries=Turns(of_a_tenant=1, of_all=REDELIVERIES),
         )
 
 

@@ -5,7 +5,8 @@ from fastapi import APIRouter, Request, Response
 from api.answer import json_answer
 from api.services import Services
 from common.settings import WebhookSettings
-from common.webhook_keys import key_id, load_signing_key, public_key
+from common.webhook_keys import key_id, public_key
+from common.webhook_posting import signing_key
 
 router = APIRouter(tags=["webhooks"])
 
@@ -16,9 +17,9 @@ def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
     Raises:
         ConfigurationError: the signing key cannot be read.
     """
-    if settings.signing_key is None:
+    key = signing_key(settings)
+    if key is None:
         return []
-    key = load_signing_key(settings.signing_key.get_secret_value())
     return [{"kid": key_id(key), "alg": "ed25519", "public_key": public_key(key)}]
 
 

@@ -5,16 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.admin.answer import told
-from api.admin.documentation import described
 from api.admin.entrance import Open
-from api.admin.parameters import PageParameters
-from api.admin.problems import PREFIX
+from api.problems.answer import told
+from api.problems.documentation import described
+from api.problems.faces import ADMIN
+from api.problems.parameters import PageParameters
 from common.operations import audit
 from common.operations.paging import Listed
 from common.repositories.audit import AuditRecord
 
-router = APIRouter(prefix=f"{PREFIX}/audit", tags=["admin: audit"])
+router = APIRouter(prefix=f"{ADMIN}/audit", tags=["admin: audit"])
 
 
 class AuditParameters(PageParameters):

@@ -1,12 +1,14 @@
 """Letting operators in."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.admin.refusals import WrongAdminKeyError
+from api.problems.documents import Document, document_after
+from api.problems.refusals import WrongAdminKeyError
 from api.services import Services
 from common.database import Database
 from common.operations.operator import Operator
@@ -47,3 +49,10 @@ async def admit(
 
 
 Open = Annotated[Admitted, Depends(admit)]
+
+D = TypeVar("D", bound=Document)
+
+
+def document(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
+    """Give the dependency that reads a body of that kind, once the operator was let in."""
+    return document_after(admit, kind)

@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
-from api.admin.answer import told
-from api.admin.documentation import described
-from api.admin.documents import Document, document
-from api.admin.entrance import Open
-from api.admin.parameters import Id, PageParameters
-from api.admin.problems import PREFIX
+from api.admin.entrance import Open, document
+from api.problems.answer import told
+from api.problems.documentation import described
+from api.problems.documents import Document
+from api.problems.faces import ADMIN
+from api.problems.parameters import Id, PageParameters
 from common.announcer import Announcer
 from common.broker.doorbell import Doorbell
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
@@ -19,7 +19,7 @@ from common.operations.paging import Listed
 from common.repositories.job_overview import JobSummary
 from common.repositories.queues import QueueRecord
 
-router = APIRouter(prefix=PREFIX, tags=["admin: jobs"])
+router = APIRouter(prefix=ADMIN, tags=["admin: jobs"])
 
 
 class Priority(Document):

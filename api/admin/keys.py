@@ -5,17 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import AwareDatetime, Field
 
-from api.admin.answer import told
-from api.admin.documentation import described
-from api.admin.documents import Document, document
-from api.admin.entrance import Open
-from api.admin.parameters import Id, Paged
-from api.admin.problems import PREFIX
+from api.admin.entrance import Open, document
+from api.problems.answer import told
+from api.problems.documentation import described
+from api.problems.documents import Document
+from api.problems.faces import ADMIN
+from api.problems.parameters import Id, Paged
 from common.operations import admin_keys, api_keys
 from common.operations.paging import Listed
 from common.repositories.issued_keys import KeyRecord
 
-router = APIRouter(prefix=PREFIX, tags=["admin: keys"])
+router = APIRouter(prefix=ADMIN, tags=["admin: keys"])
 
 
 class NewKey(Document):

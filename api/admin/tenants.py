@@ -5,17 +5,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
-from api.admin.answer import told
-from api.admin.documentation import described
-from api.admin.documents import Document, document
-from api.admin.entrance import Open
-from api.admin.parameters import Paged
-from api.admin.problems import PREFIX
+from api.admin.entrance import Open, document
+from api.problems.answer import told
+from api.problems.documentation import described
+from api.problems.documents import Document
+from api.problems.faces import ADMIN
+from api.problems.parameters import Paged
 from common.operations import tenant_states, tenants
 from common.operations.paging import Listed
 from common.repositories.tenants import DEFAULT_PLAN, TenantRecord
 
-router = APIRouter(prefix=f"{PREFIX}/tenants", tags=["admin: tenants"])
+router = APIRouter(prefix=f"{ADMIN}/tenants", tags=["admin: tenants"])
 
 
 class NewTenant(Document):

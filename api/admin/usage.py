@@ -6,17 +6,17 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.admin.answer import told
-from api.admin.documentation import described
 from api.admin.entrance import Open
-from api.admin.parameters import Parameters
-from api.admin.problems import PREFIX
+from api.problems.answer import told
+from api.problems.documentation import described
+from api.problems.faces import ADMIN
+from api.problems.parameters import Parameters
 from common.operations import usage
 from common.operations.paging import Listed
 
 CSV: Final = "text/csv"
 
-router = APIRouter(prefix=f"{PREFIX}/usage", tags=["admin: usage"])
+router = APIRouter(prefix=f"{ADMIN}/usage", tags=["admin: usage"])
 
 
 class Format(StrEnum):

@@ -5,18 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
-from api.admin.answer import told
-from api.admin.documentation import described
-from api.admin.documents import Document, document
-from api.admin.entrance import Open
-from api.admin.parameters import Id, Paged
-from api.admin.problems import PREFIX
+from api.admin.entrance import Open, document
+from api.problems.answer import told
+from api.problems.documentation import described
+from api.problems.documents import Document
+from api.problems.faces import ADMIN
+from api.problems.parameters import Id, Paged
 from common.operations import webhook_secrets
 from common.operations.paging import Listed
 from common.repositories.webhook_secrets import WebhookSecretRecord
 
 router = APIRouter(
-    prefix=f"{PREFIX}/tenants/{{tenant}}/webhook-secrets", tags=["admin: webhook secrets"]
+    prefix=f"{ADMIN}/tenants/{{tenant}}/webhook-secrets", tags=["admin: webhook secrets"]
 )
 
 

@@ -11,9 +11,10 @@ class DeliveryState(StrEnum):
 
     PENDING = "pending"  # due at available_at; a dispatcher's claim moves it on
     SENDING = "sending"  # claimed under a lease; its dispatcher ends it, the sweeper takes it back
-    DELIVERED = "delivered"  # final; the receiver answered 2xx
-    EXHAUSTED = "exhausted"  # final; the schedule ended without a 2xx
-    DISCARDED = "discarded"  # final; the receiver answered 410, or the address is not allowed
+    # Ended; from here only their tenant moves them on, by asking for a redelivery.
+    DELIVERED = "delivered"  # the receiver answered 2xx
+    EXHAUSTED = "exhausted"  # the schedule ended without a 2xx
+    DISCARDED = "discarded"  # the receiver wants no more of it, or the address is not allowed
 
 
 TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
@@ -26,10 +27,16 @@ TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
             DeliveryState.DISCARDED,
         }
     ),
-    DeliveryState.DELIVERED: frozenset(),
-    DeliveryState.EXHAUSTED: frozenset(),
-    DeliveryState.DISCARDED: frozenset(),
+    DeliveryState.DELIVERED: frozenset({DeliveryState.PENDING}),
+    DeliveryState.EXHAUSTED: frozenset({DeliveryState.PENDING}),
+    DeliveryState.DISCARDED: frozenset({DeliveryState.PENDING}),
 }
+
+# What an attempt can end a delivery in, and those of it that are no success.
+ENDED: Final = frozenset(
+    {DeliveryState.DELIVERED, DeliveryState.EXHAUSTED, DeliveryState.DISCARDED}
+)
+FAILED: Final = ENDED - {DeliveryState.DELIVERED}
 
 
 class Event(StrEnum):

@@ -13,7 +13,9 @@ from common.models.schema import VACUUMED_OFTEN, Table, state_type
 class Delivery(Table):
     """One event for one receiver; `id` is the `webhook-id` the receiver tells repeats by.
 
-    `origin` is named by the database, of the URL; what ended before there were lines has none.
+    `origin` is named by the database, of the URL; what ended before there were lines has none. So
+    is `track_hash`, of the spelling of its job's `track_id`: looked for here, that costs the claims
+    of jobs no index, and however long it is, it fits into one.
     """
 
     __tablename__ = "deliveries"
@@ -24,6 +26,7 @@ class Delivery(Table):
     event: Mapped[str]
     url: Mapped[str]
     origin: Mapped[str | None]
+    track_hash: Mapped[int | None]
     state: Mapped[DeliveryState] = mapped_column(
         state_type(DeliveryState), server_default=DeliveryState.PENDING.value
     )
@@ -41,7 +44,22 @@ class Delivery(Table):
         CheckConstraint(
             "(state = 'sending') = (lease_expires_at IS NOT NULL)", name="lease_while_sending"
         ),
-        Index(None, "tenant_id"),  # deleting a tenant
+        # A tenant's, latest job first; and deleting the tenant.
+        Index(None, "tenant_id", "job_id"),
+        Index(
+            "ix_deliveries_track_hash",
+            "tenant_id",
+            "track_hash",
+            "job_id",
+            postgresql_where=text("track_hash IS NOT NULL"),
+        ),
+        # What a tenant asks for again.
+        Index(
+            "ix_deliveries_failed",
+            "tenant_id",
+            "finished_at",
+            postgresql_where=text("state IN ('exhausted', 'discarded')"),
+        ),
         Index("uq_deliveries_job_id_event", "job_id", "event", unique=True),
         # One line's, first attempts and retries apart.
         Index(

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -14,4 +15,6 @@ def as_json(answer: Any, *, indented: bool = False) -> bytes:
 def _spell(value: Any) -> str:
     if isinstance(value, Decimal):
         return f"{value:f}"  # never as a power of ten
+    if isinstance(value, UUID):
+        return str(value)  # the database driver's own kind
     raise TypeError

@@ -1,16 +1,23 @@
-"""Tenants' webhook secrets, as operators see and end them."""
+"""Tenants' webhook secrets: as operators see and end them, and as test calls are signed."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import BigInteger, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.direct import Executor
 from common.models import WebhookSecret
 from common.repositories.columns import following
 
 _SECRET: Final = (WebhookSecret.id, WebhookSecret.created_at, WebhookSecret.expires_at)
+_IS_LIVE: Final = or_(WebhookSecret.expires_at.is_(None), WebhookSecret.expires_at > func.now())
+_LIVE: Final = (
+    select(WebhookSecret.secret)
+    .where(WebhookSecret.tenant_id == bindparam("of_tenant", type_=BigInteger()), _IS_LIVE)
+    .order_by(WebhookSecret.id.desc())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +45,16 @@ async def find_live_webhook_secret(
     statement = select(*_SECRET).where(
         WebhookSecret.id == secret_id,
         WebhookSecret.tenant_id == tenant_id,
-        or_(WebhookSecret.expires_at.is_(None), WebhookSecret.expires_at > func.now()),
+        _IS_LIVE,
     )
     row = (await connection.execute(statement)).first()
     return None if row is None else WebhookSecretRecord(*row)
+
+
+async def live_secrets(connection: Executor, tenant_id: int) -> tuple[str, ...]:
+    """Give the secrets a tenant's webhooks are signed with now, newest first."""
+    rows = (await connection.execute(_LIVE, {"of_tenant": tenant_id})).all()
+    return tuple(row[0] for row in rows)
 
 
 async def expire_webhook_secret(connection: AsyncConnection, secret_id: int) -> WebhookSecretRecord:

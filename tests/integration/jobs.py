@@ -13,6 +13,7 @@ from common.repositories.outcomes import fail, succeed
 from common.repositories.submission import Recorded, record_job
 from common.repositories.tenants import add_webhook_secret, create_tenant
 from common.webhook_keys import new_secret
+from tests.integration.receiver import SECRETS
 from worker.grace import Grace
 
 QUEUE = "test-model"
@@ -50,6 +51,7 @@ async def new_owner(database: Database) -> Owner:
         tenant_id = await create_tenant(connection, f"tenant-{uuid4().hex}")
         assert tenant_id is not None
         await add_webhook_secret(connection, tenant_id=tenant_id, secret=secret, overlap_seconds=60)
+    SECRETS.append(secret)
     return Owner(tenant_id, secret)
 
 

@@ -1,4 +1,8 @@
-"""A webhook receiver on loopback that does as it is told and remembers what it got."""
+"""A webhook receiver on loopback that does as it is told and remembers what it got.
+
+Like any good receiver it verifies each delivery, with the package receivers use; a test whose
+receiver got one that does not verify has failed.
+"""
 
 import asyncio
 import json
@@ -8,9 +12,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from standardwebhooks import Webhook, WebhookVerificationError
+
 from tests.connections import port_of, serving
 
 DEADLINE_SECONDS = 20.0
+
+# The webhook secrets of all tenants made by tests of this process, oldest first.
+SECRETS: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,13 @@ class Received:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+    def verifies(self, secret: str) -> bool:
+        try:
+            Webhook(secret).verify(self.body, self.headers)
+        except WebhookVerificationError:
+            return False
+        return True
 
 
 @dataclass(slots=True)
@@ -50,6 +66,7 @@ class Receiver:
         self.url = ""  # known once somebody listens
         self.replies: deque[Reply] = deque()
         self.requests: list[Received] = []
+        self.unverified: list[Received] = []
         self.dropped = 0  # connections the sender gave up while it was being answered
         self._changed = asyncio.Condition()
 
@@ -78,6 +95,8 @@ class Receiver:
     async def _note(self, received: Received) -> None:
         async with self._changed:
             self.requests.append(received)
+            if not any(received.verifies(secret) for secret in reversed(SECRETS)):
+                self.unverified.append(received)
             self._changed.notify_all()
 
 
@@ -117,3 +136,4 @@ async def receiving() -> AsyncIterator[Receiver]:
     async with serving(receiver.serve) as server:
         receiver.url = f"http://127.0.0.1:{port_of(server)}/hook"
         yield receiver
+    assert receiver.unverified == []

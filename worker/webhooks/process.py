@@ -19,7 +19,7 @@ from common.database import Database
 from common.outbound import Guard
 from common.settings import Settings
 from common.storage import Storage
-from common.webhook_keys import load_signing_key
+from common.webhook_posting import signing_key
 from worker.retention import Retention
 from worker.status import StatusServer
 from worker.sweeper import Sweeper
@@ -66,8 +66,7 @@ def _collect_seldom() -> None:
 
 @asynccontextmanager
 async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper, Retention]]:
-    key = settings.webhooks.signing_key
-    signing_key = None if key is None else load_signing_key(key.get_secret_value())
+    key = signing_key(settings.webhooks)
     queues = load_catalogue(settings.models).queues
     database = Database(settings.database, application="infill-dispatcher")
     redis = connect(settings.redis)
@@ -78,7 +77,7 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper,
     dispatcher = Dispatcher(
         database,
         doorbell,
-        Sender(guard, storage, settings.webhooks, signing_key),
+        Sender(guard, storage, settings.webhooks, key),
         settings.webhooks.model_copy(update={"concurrency": room}),
         name=f"{socket.gethostname()}-{os.getpid()}",
     )

@@ -4,7 +4,6 @@ import asyncio
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Final
 
 import structlog
@@ -21,6 +20,7 @@ from common.repositories.deliveries import DueDelivery
 from common.repositories.recording import AttemptLog
 from common.settings import WebhookSettings
 from common.storage import Storage
+from common.webhook_posting import Poster
 from worker.webhooks.payload import payload
 from worker.webhooks.schedule import (
     Answered,
@@ -32,12 +32,7 @@ from worker.webhooks.schedule import (
     is_well,
     plan,
 )
-from worker.webhooks.signing import signed_headers
 
-FIXED_HEADERS: Final = {
-    "content-type": "application/json",
-    "user-agent": f"Infill/{version('infill')}",
-}
 # A header of the answer by which a receiver can end a delivery, and what it says then.
 RECEIVERS_WISH: Final = "webhook-delivery"
 ABORT: Final = "abort-message"
@@ -64,10 +59,9 @@ class Sender:
         settings: WebhookSettings,
         key: Ed25519PrivateKey | None,
     ) -> None:
-        self._guard = guard
+        self._poster = Poster(guard, settings, key)
         self._storage = storage
         self._settings = settings
-        self._key = key
 
     async def attempt(self, due: DueDelivery) -> Attempt:
         """Send once; every kind of trouble becomes part of the answer, none is raised."""
@@ -114,16 +108,8 @@ class Sender:
             raise StorageUnavailableError("the image store is too slow") from error
 
     async def _post(self, due: DueDelivery, body: bytes) -> Answer:
-        signed = signed_headers(
-            due.claim.delivery_id, utc_now(), body, secrets=due.secrets, key=self._key
-        )
-        return await self._guard.post(
-            due.url,
-            headers=FIXED_HEADERS | signed,
-            body=body,
-            timeout_seconds=self._settings.timeout_seconds,
-            answer_bytes=self._settings.answer_bytes,
-        )
+        headers = self._poster.signed(due.claim.delivery_id, body, due.secrets)
+        return await self._poster.post(due.url, headers, body)
 
 
 def _answered(answer: Answer) -> Answered:

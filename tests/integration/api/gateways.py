@@ -34,6 +34,7 @@ from common.settings import (
     WebhookSettings,
 )
 from tests.integration.operators import OPERATOR, PEPPER
+from tests.integration.receiver import SECRETS
 
 QUEUE = "standin-inpainting"
 URL = "https://example.com/a.png"
@@ -145,7 +146,8 @@ class Gateway:
 
 async def new_key(services: Services, tenant: str) -> str:
     """Make a tenant and give its API key."""
-    await create_tenant(services.operators, OPERATOR, tenant)
+    made = await create_tenant(services.operators, OPERATOR, tenant)
+    SECRETS.append(made.webhook_secret)
     issued = await issue_key(services.operators, OPERATOR, tenant, "first", pepper=PEPPER)
     return issued.key
 

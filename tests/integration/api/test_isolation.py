@@ -18,13 +18,21 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.estimate import Estimates
+from api.problems.faces import NATIVE
 from common.direct import DirectConnection
 from common.domain.api_key import KeyKind
 from common.domain.api_key import new_key as draw_key
+from common.operations.paging import Place
 from common.settings import Settings
 from tests.integration.api.gateways import BODY, URL, Gateway, new_key, open_gateway
 
 ADMIN_KEY = "operator's key"
+# The address is refused before anybody is called.
+WEBHOOK_BODIES = {
+    "redeliver": {"since": "2000-01-01T00:00:00Z"},
+    "test": {"url": "http://10.0.0.1"},
+}
+NEVER = "00000000-0000-4000-8000-000000000000"
 DRAWING = {
     "inpaint": BODY,
     "img2img": {"prompt": "a cat", "init_image": URL},
@@ -56,6 +64,14 @@ class Things:
     parameters: dict[str, str]
     idempotency_key: str
 
+    def of(self, path: str) -> dict[str, str]:
+        """Give the values for one path: deliveries have states and a list of their own."""
+        if not path.startswith(NATIVE):
+            return self.parameters
+        after = int(self.parameters["job_id"]) + 1
+        cursor = Place("deliveries", 1, None).cursor_to(after)
+        return {**self.parameters, "cursor": cursor, "state": "exhausted"}
+
 
 @dataclass(slots=True)
 class Neighbours:
@@ -72,7 +88,7 @@ class Neighbours:
         described = self.gateway.app.openapi()["paths"][path][method.lower()]
         given = {
             place: {
-                parameter["name"]: things.parameters[parameter["name"]]
+                parameter["name"]: things.of(path)[parameter["name"]]
                 for parameter in described.get("parameters", ())
                 if parameter["in"] == place
             }
@@ -83,6 +99,8 @@ class Neighbours:
         if path.startswith("/api/v3/") and (drawing := DRAWING.get(path.rpartition("/")[2])):
             body |= {**drawing, "seed": 7}  # a drawn one changes how the prompt is enhanced
             headers["idempotency-key"] = things.idempotency_key
+        elif path.startswith(NATIVE):
+            body = WEBHOOK_BODIES.get(path.rpartition("/")[2], {})
         elif path.startswith("/admin/"):
             body = {"name": "x", "plan": "default", "priority": 1}
         sent = None if method in {"GET", "DELETE"} else body
@@ -113,8 +131,10 @@ async def neighbours(
 
 async def have_things(gateway: Gateway) -> tuple[Things, Things]:
     """Let alice draw, and give the names of all that is hers; and names of nothing."""
-    first = await gateway.post("inpaint", BODY, **{"Idempotency-Key": "alices-key"})
+    asked = {**BODY, "webhook": URL, "track_id": "alices"}
+    first = await gateway.post("inpaint", asked, **{"Idempotency-Key": "alices-key"})
     await gateway.draw(await gateway.claim())
+    await gateway.run("UPDATE deliveries SET state = 'exhausted', finished_at = now()")
     admin = {"authorization": f"Bearer {ADMIN_KEY}"}
 
     async def listed(path: str) -> Any:
@@ -128,6 +148,10 @@ async def have_things(gateway: Gateway) -> tuple[Things, Things]:
     of_alice = {"job_id": first["id"], "tenant": "alice", "plan": "default", "cursor": cursor}
     of_alice |= {"key_id": key["id"], "secret_id": secret["id"]}
     of_nobody = dict.fromkeys(of_alice, "987654") | {"tenant": "nobody", "plan": "none"}
+    hers = {"authorization": f"Bearer {gateway.key}"}
+    deliveries = (await gateway.client.get("/api/v1/webhooks/deliveries", headers=hers)).json()
+    of_alice |= {"delivery_id": deliveries["items"][0]["id"], "track_id": "alices"}
+    of_nobody |= {"delivery_id": NEVER, "track_id": "nobodys"}
     of_alice = {name: str(value) for name, value in of_alice.items()}
     return (
         Things({**free, **of_alice}, "alices-key"),
@@ -171,6 +195,18 @@ async def test_a_tenants_key_opens_no_more_than_junk(
         assert neighbours.statements == []
     assert answers[0][0] == 401
     assert all(answer == answers[0] for answer in answers)
+
+
+async def test_what_bob_asked_for_is_there_for_alice(neighbours: Neighbours) -> None:
+    hers, key = neighbours.alices, neighbours.gateway.key
+    path = f"{NATIVE}/webhooks/deliveries"
+    (listed,) = (await neighbours.ask("GET", path, hers, key)).json()["items"]
+    shown = (await neighbours.ask("GET", f"{path}/{{delivery_id}}", hers, key)).json()
+    assert shown["delivery"] == listed
+    await neighbours.ask("POST", f"{NATIVE}/webhooks/redeliver", hers, neighbours.bob)
+    assert (await neighbours.ask("GET", path, hers, key)).json()["items"] == [listed]
+    answer = await neighbours.ask("POST", f"{NATIVE}/webhooks/redeliver", hers, key)
+    assert answer.json()["redelivered"] == 1
 
 
 async def test_an_idempotency_key_of_hers_makes_him_a_job_of_his_own(

@@ -15,8 +15,8 @@ from typing import Any
 import click
 from fastapi.routing import APIRoute
 
-from api.admin.problems import is_admin
 from api.admin.routes import router
+from api.problems.faces import is_admin
 from deploy.cli import infill
 from deploy.operators.commands import COMMANDS
 from tests.integration.operations.use_cases import UseCase, use_cases

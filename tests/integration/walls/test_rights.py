@@ -20,6 +20,7 @@ Connection: TypeAlias = "asyncpg.Connection[Any]"
 TABLES = sorted(table.name for table in Table.metadata.sorted_tables)
 READ = {
     "daily_usage",
+    "delivery_attempts",
     "delivery_lines",
     "jobs",
     "tenant_queues",
@@ -79,7 +80,7 @@ async def test_it_reads_whole_tables_only_where_requests_need_them(gateway: Conn
         if await gateway.fetchval("SELECT has_table_privilege($1, 'SELECT')", table)
     }
     assert readable == READ
-    for table in set(TABLES) - READ - {"deliveries"}:
+    for table in set(TABLES) - READ - {"deliveries", "webhook_secrets"}:
         assert not await gateway.fetchval("SELECT has_any_column_privilege($1, 'SELECT')", table)
 
 
@@ -93,20 +94,34 @@ async def test_it_changes_nothing_but_when_its_tenant_is_served(
         "SELECT table_name || '.' || column_name FROM information_schema.column_privileges "
         "WHERE grantee = current_user AND privilege_type = 'UPDATE' ORDER BY 1"
     )
-    assert [row[0] for row in columns] == ["tenant_queues.has_ready", "tenant_queues.virtual_time"]
+    assert [row[0] for row in columns] == [
+        "deliveries.available_at",
+        "deliveries.failures",
+        "deliveries.finished_at",
+        "deliveries.state",
+        "tenant_queues.has_ready",
+        "tenant_queues.virtual_time",
+    ]
 
 
 @pytest.mark.parametrize(
     "reaching",
     [
         "SELECT digest FROM api_keys",
-        "SELECT secret FROM webhook_secrets",
+        "SELECT created_at FROM webhook_secrets",
+        "UPDATE webhook_secrets SET expires_at = now()",
         "SELECT digest FROM admin_keys",
         "SELECT details FROM audit_entries",
         "SELECT name FROM tenants",
         "SELECT limits FROM plans",
-        "SELECT url FROM deliveries",
-        "SELECT answer FROM delivery_attempts",
+        "SELECT claimed_by FROM deliveries",
+        "UPDATE deliveries SET url = 'https://elsewhere.example.com'",
+        "UPDATE deliveries SET attempt = 0",
+        "INSERT INTO deliveries (job_id) VALUES (1)",
+        "UPDATE delivery_attempts SET answer = ''",
+        "DELETE FROM delivery_attempts",
+        "SELECT due_at FROM delivery_turns",
+        "UPDATE delivery_lines SET open_until = now()",
         "SELECT rolpassword FROM pg_authid",
         "UPDATE tenant_shares SET weight = 1000",
         "UPDATE tenant_queues SET running = 0",

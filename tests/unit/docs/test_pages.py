@@ -11,8 +11,9 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import api.metrics
 import common.metrics
-from api.admin.problems import PREFIX
 from api.admin.routes import router
+from api.problems.faces import ADMIN
+from api.v1 import webhooks
 from api.v3.documentation import BODIES
 from common.domain.limits import NAMES
 from deploy.cli import infill
@@ -78,11 +79,21 @@ def test_operators_find_every_command_and_route() -> None:
     assert told == listed - {"keys webhook", "tenants rotate-secret"}
     shown = set(re.findall(r"`([A-Z]+ /\S+)` \|$", page, re.MULTILINE))
     assert shown == {
-        f"{method} {route.path.removeprefix(PREFIX)}"
+        f"{method} {route.path.removeprefix(ADMIN)}"
         for route in router.routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()
     }
+
+
+def test_tenants_find_every_route_of_their_webhooks() -> None:
+    shown = re.findall(r"^\| `([A-Z]+ /\S+)` \|", text("docs/webhooks.md"), re.MULTILINE)
+    assert sorted(shown) == sorted(
+        f"{method} {route.path.removeprefix(webhooks.router.prefix)}"
+        for route in webhooks.router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    )
 
 
 def test_operators_find_every_limit() -> None:

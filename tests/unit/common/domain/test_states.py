@@ -23,6 +23,9 @@ DELIVERY_MOVES = {
     (DeliveryState.SENDING, DeliveryState.DELIVERED),
     (DeliveryState.SENDING, DeliveryState.EXHAUSTED),
     (DeliveryState.SENDING, DeliveryState.DISCARDED),
+    (DeliveryState.DELIVERED, DeliveryState.PENDING),
+    (DeliveryState.EXHAUSTED, DeliveryState.PENDING),
+    (DeliveryState.DISCARDED, DeliveryState.PENDING),
 }
 
 

@@ -8,7 +8,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from common.clock import utc_now
 from common.webhook_keys import load_signing_key, new_secret, new_signing_key
-from worker.webhooks.signing import signed_headers
+from common.webhook_signing import signed_headers
 
 ID = UUID("0b1f7f0e-6a35-4b53-9a44-0f6f3fb7c1ab")
 BODY = '{"status":"success","prompt":"ein Kätzchen"}'.encode()

@@ -1,9 +1,9 @@
-"""What OpenAPI says of every admin route: its body, its answer and its problems."""
+"""What OpenAPI says of a route that tells problems: its body, its answer and its problems."""
 
 from typing import Any, Final
 
-from api.admin.documents import Document
-from api.admin.problems import MEDIA_TYPE, TITLES
+from api.problems.documents import Document
+from api.problems.problem import MEDIA_TYPE, TITLES
 
 _FIELD: Final = {
     "type": "object",
@@ -34,7 +34,7 @@ _OF_A_BODY: Final = (400, 413, 415)
 def described(
     *codes: int, body: type[Document] | None = None, answers: str | None = None
 ) -> dict[str, Any]:
-    """Give the documentation of an admin route, as arguments for its decorator.
+    """Give the documentation of a route, as arguments for its decorator.
 
     `codes` are problems beside those of every request; `answers` is a media type other than JSON.
     """

@@ -1,4 +1,4 @@
-"""What stands in the addresses of admin routes."""
+"""What stands in addresses: of the admin API, and of the native one."""
 
 from typing import Annotated
 

@@ -1,9 +1,11 @@
-"""Why the admin API turns a request away before any use-case is asked.
+"""Why a face that speaks in problems turns a request away before anything is asked of the rows.
 
 ProblemError
 ├── WrongAdminKeyError    401
+├── WrongApiKeyError      401
 ├── NotJsonError          415
 ├── BrokenJsonError       400
+├── TooManyAtOnceError    429
 └── InvalidFieldsError    422; every bad field is named
 """
 
@@ -38,6 +40,19 @@ class WrongAdminKeyError(ProblemError):
         super().__init__("Send a live admin key as `Authorization: Bearer …`.")
 
 
+class WrongApiKeyError(ProblemError):
+    """No API key came, or none that works."""
+
+    code = "wrong_api_key"
+    status = 401
+    headers: ClassVar[Mapping[str, str]] = {"www-authenticate": "Bearer"}
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send a live API key as `Authorization: Bearer …`. Keys start with `inf_`."
+        )
+
+
 class NotJsonError(ProblemError):
     """The body says it is something else than JSON."""
 
@@ -53,6 +68,17 @@ class BrokenJsonError(ProblemError):
 
     code = "malformed_body"
     status = 400
+
+
+class TooManyAtOnceError(ProblemError):
+    """As many requests of this kind are under way as may be."""
+
+    code = "too_many_at_once"
+    status = 429
+    headers: ClassVar[Mapping[str, str]] = {"retry-after": "2"}
+
+    def __init__(self) -> None:
+        super().__init__("Wait for the answers to the requests of this kind that are under way.")
 
 
 class InvalidFieldsError(ProblemError):

@@ -1,4 +1,4 @@
-"""Problem details, RFC 9457: the body of every error of the admin API."""
+"""One problem as an answer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -8,28 +8,23 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.admin.refusals import FieldProblem
 from api.answer import note_outcome
+from api.problems.refusals import FieldProblem
 
-PREFIX: Final = "/admin/v1"
 MEDIA_TYPE: Final = "application/problem+json"
 TITLES: Final = {
     400: "The body cannot be read",
-    401: "No admin key that works here",
+    401: "No key that works here",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict with what is there",
     413: "The body is too large",
     415: "The content type is not supported",
     422: "Some values cannot be taken",
+    429: "Too many requests for now",
     500: "Internal error",
     503: "Unavailable for the moment",
 }
-
-
-def is_admin(path: str) -> bool:
-    """Tell whether errors at this address are told as problems."""
-    return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
 def pointer(*steps: str | int) -> str:

@@ -1,15 +1,14 @@
-"""Bodies of the admin API: small JSON documents, read once the operator was let in."""
+"""Bodies: small JSON documents, read once the caller was let in."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import Request
+from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.admin.entrance import Open
-from api.admin.problems import pointer
-from api.admin.refusals import BrokenJsonError, FieldProblem, InvalidFieldsError, NotJsonError
 from api.carriers import read_body
+from api.problems.problem import pointer
+from api.problems.refusals import BrokenJsonError, FieldProblem, InvalidFieldsError, NotJsonError
 
 MAX_BYTES: Final = 100_000
 
@@ -23,10 +22,12 @@ class Document(BaseModel):
 D = TypeVar("D", bound=Document)
 
 
-def document(kind: type[D]) -> Callable[[Request, Open], Awaitable[D]]:
-    """Give the dependency that reads a body of that kind."""
+def document_after(
+    entrance: Callable[..., Awaitable[object]], kind: type[D]
+) -> Callable[[Request, object], Awaitable[D]]:
+    """Give the dependency that reads a body of that kind after `entrance` let its sender in."""
 
-    async def read(request: Request, _admitted: Open) -> D:
+    async def read(request: Request, _admitted: Annotated[object, Depends(entrance)]) -> D:
         body = await read_body(request, MAX_BYTES)
         content_type = request.headers.get("content-type", "application/json")
         if body and content_type.partition(";")[0].strip().lower() != "application/json":

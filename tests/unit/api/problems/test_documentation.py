@@ -1,12 +1,13 @@
-"""Every admin route is described: what it takes, what it answers, and each of its problems."""
+"""Every route that tells problems is described: what it takes, what it answers, each problem."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from api.admin.problems import MEDIA_TYPE, is_admin
 from api.app import create_app
+from api.problems.faces import is_admin, speaks_problems
+from api.problems.problem import MEDIA_TYPE
 from common.settings import GatewaySettings, Settings
 
 
@@ -19,7 +20,7 @@ def described() -> dict[str, Any]:
 
 def operations(described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for path, methods in described["paths"].items():
-        if is_admin(path):
+        if speaks_problems(path):
             for method, operation in methods.items():
                 yield f"{method} {path}", operation
 
@@ -38,12 +39,15 @@ def test_every_problem_is_a_problem(described: dict[str, Any]) -> None:
         assert {"401", "404", "422", "503"} <= set(problems), name
         for told in problems.values():
             assert list(told["content"]) == [MEDIA_TYPE], name
+        if not is_admin(name.split()[1]):
+            assert "429" in problems, name
     assert "HTTPValidationError" not in str(list(operations(described)))
 
 
 def test_every_body_has_a_shape_and_every_route_a_lock(described: dict[str, Any]) -> None:
     for name, operation in operations(described):
-        assert operation["security"] == [{"admin key": []}], name
+        key = "admin key" if is_admin(name.split()[1]) else "API key"
+        assert operation["security"] == [{key: []}], name
         if "requestBody" in operation:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             assert schema["additionalProperties"] is False, name

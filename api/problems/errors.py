@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from api.admin.problems import pointer, tell
-from api.admin.refusals import BrokenJsonError, FieldProblem, InvalidFieldsError, ProblemError
-from api.refusals import RefusalError
+from api.problems.problem import pointer, tell
+from api.problems.refusals import BrokenJsonError, FieldProblem, InvalidFieldsError, ProblemError
+from api.refusals import OverLimitError, RefusalError
 from common.domain.errors import (
     ConflictError,
     InvalidLimitsError,
@@ -24,6 +24,7 @@ from common.domain.errors import (
 Answer = Callable[[Request, Any], Awaitable[Response]]
 
 METHOD_NOT_ALLOWED: Final = 405
+TOO_MANY: Final = 429
 BAD: Final = InvalidFieldsError.status
 
 
@@ -40,7 +41,9 @@ async def of_problem(request: Request, error: ProblemError) -> Response:
 
 
 async def of_refusal(request: Request, error: RefusalError) -> Response:
-    """Tell of a body that cannot be read; v3 speaks of those with 200."""
+    """Tell of a body that cannot be read, or of a limit; v3 speaks of those with 200."""
+    if isinstance(error, OverLimitError):
+        return tell(request, TOO_MANY, error.code, error.tips, headers=error.headers)
     status = error.http_status if error.http_status > BrokenJsonError.status else 400
     return tell(request, status, error.code, error.message)
 
@@ -100,7 +103,7 @@ async def _value(request: Request, error: InvalidValueError) -> Response:
     return _bad(request, error, {**place, "detail": error.problem})
 
 
-# What only use-cases of operators raise.
+# What is raised on no other face.
 OF_USE_CASES: Final[dict[type[Exception], Answer]] = {
     ProblemError: of_problem,
     NotFoundError: _not_found,

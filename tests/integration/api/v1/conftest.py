@@ -1,0 +1,35 @@
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Network
+
+import pytest
+from pydantic import SecretStr
+
+from common.settings import OutboundSettings, Settings, WebhookSettings
+from common.webhook_keys import new_signing_key
+from tests.integration.api.gateways import open_gateway
+from tests.integration.api.v1.hooks import Hooks
+from tests.integration.receiver import Receiver, receiving
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """A gateway's settings that lets receivers on loopback be called, and signs with a key."""
+    settings.outbound = OutboundSettings(
+        allowed_ports=frozenset({0}), allowed_networks=(IPv4Network("127.0.0.1/32"),)
+    )
+    settings.webhooks = WebhookSettings(
+        signing_key=SecretStr(new_signing_key()), timeout_seconds=5, answer_bytes=64
+    )
+    return settings
+
+
+@pytest.fixture
+async def hooks(settings: Settings) -> AsyncIterator[Hooks]:
+    async with open_gateway(settings) as gateway:
+        yield Hooks(gateway)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
