@@ -39,13 +39,14 @@ types: setup
 contracts: setup
 	$(BIN)/lint-imports
 
-# One process per core, each with servers of its own; the tests of a file stay together.
+# One process per core, each with servers of its own; the tests of a file stay together. In their
+# order, so that the long ones do not come last, when nothing is left to be done beside them.
 tests: setup
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 coverage: setup ## the tests again, counting the lines and branches they reach
 	$(BIN)/coverage erase
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term --cov-fail-under=95
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=95
 
 bench: setup ## speeds, each beside a baseline of the same run
 	$(BIN)/python -m tests.bench
