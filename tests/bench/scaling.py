@@ -32,7 +32,7 @@ CLAIM_TARGET_MILLISECONDS: Final = 25
 FLAT: Final = 1.5
 SIZES: Final = """
 SELECT pg_size_pretty(pg_table_size('jobs')), pg_size_pretty(pg_indexes_size('jobs')),
-    pg_size_pretty(pg_relation_size('ix_jobs_queued)),
+    pg_size_pretty(pg_relation_size('ix_jobs_queued')),
     pg_size_pretty(pg_database_size(current_database()))
 """
 
