@@ -13,7 +13,6 @@ from sqlalchemy import (
     case,
     cast,
     func,
-    or_,
     select,
     true,
     update,
@@ -25,6 +24,7 @@ from common.models import Delivery, DeliveryLine, DeliveryTurn, Job, WebhookSecr
 from common.repositories.columns import JOB_COLUMNS, is_found_in, spelled
 from common.repositories.line_service import LEASE, PER_ORIGIN, served, summed_up, turned
 from common.repositories.lines import LONG_AGO, Kind
+from common.repositories.webhook_secrets import IS_LIVE
 
 # What a row tells of a delivery, before `JOB_COLUMNS`.
 CLAIMED: Final = ("id", "attempt", "event", "url", "failures", "secrets")
@@ -35,10 +35,7 @@ _MAY_BE_SERVED: Final = (
 )
 _LIVE_SECRETS: Final = (
     select(func.array_agg(aggregate_order_by(WebhookSecret.secret, WebhookSecret.id.desc())))
-    .where(
-        WebhookSecret.tenant_id == Job.tenant_id,
-        or_(WebhookSecret.expires_at.is_(None), WebhookSecret.expires_at > func.now()),
-    )
+    .where(WebhookSecret.tenant_id == Job.tenant_id, IS_LIVE)
     .correlate(Job)
     .scalar_subquery()
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from sqlalchemy import (
     CTE,
@@ -33,6 +33,7 @@ from common.models import Delivery, DeliveryAttempt, DeliveryLine
 from common.repositories.columns import from_now, is_found_in, spelled
 from common.repositories.judging import held_until, judged_lines
 from common.repositories.lines import Line
+from common.settings import WebhookSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,20 @@ class BreakerRules:
     Of at least `requests` recorded within `window_seconds`, `failed_part` have failed.
     """
 
-    window_seconds: float = 300.0
-    requests: int = 10
-    failed_part: float = 0.7
-    open_seconds: float = 30.0
+    window_seconds: float
+    requests: int
+    failed_part: float
+    open_seconds: float
+
+    @classmethod
+    def of(cls, settings: WebhookSettings) -> Self:
+        """Give those of the settings."""
+        return cls(
+            window_seconds=settings.breaker_window_seconds,
+            requests=settings.breaker_requests,
+            failed_part=settings.breaker_failed_part,
+            open_seconds=settings.breaker_open_seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from common.models import WebhookSecret
 from common.repositories.columns import following
 
 _SECRET: Final = (WebhookSecret.id, WebhookSecret.created_at, WebhookSecret.expires_at)
-_IS_LIVE: Final = or_(WebhookSecret.expires_at.is_(None), WebhookSecret.expires_at > func.now())
+# Which secrets sign: deliveries as well as test calls.
+IS_LIVE: Final = or_(WebhookSecret.expires_at.is_(None), WebhookSecret.expires_at > func.now())
 _LIVE: Final = (
     select(WebhookSecret.secret)
-    .where(WebhookSecret.tenant_id == bindparam("of_tenant", type_=BigInteger()), _IS_LIVE)
+    .where(WebhookSecret.tenant_id == bindparam("of_tenant", type_=BigInteger()), IS_LIVE)
     .order_by(WebhookSecret.id.desc())
 )
 
@@ -45,7 +46,7 @@ async def find_live_webhook_secret(
     statement = select(*_SECRET).where(
         WebhookSecret.id == secret_id,
         WebhookSecret.tenant_id == tenant_id,
-        _IS_LIVE,
+        IS_LIVE,
     )
     row = (await connection.execute(statement)).first()
     return None if row is None else WebhookSecretRecord(*row)

@@ -1,6 +1,7 @@
 """A million deliveries that wait for one dead origin, and what they cost the others."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +9,7 @@ from common.clock import monotonic
 from common.domain.delivery import DeliveryState
 from common.repositories.deliveries import DueDelivery, claim_deliveries
 from common.repositories.recording import AttemptLog, BreakerRules, Outcome, record_outcomes
+from common.settings import WebhookSettings
 from tests.bench.delivering import HEALTHY, MILLISECONDS, P99_TARGET_MILLISECONDS, Scene, scene
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig import Rig
@@ -113,7 +115,7 @@ async def _claim(setting: Scene, healthy: int) -> list[float]:
                 connection,
                 [_outcome(one, healthy) for one in taken],
                 per_origin=PER_ORIGIN,
-                rules=BreakerRules(requests=1_000_000_000),
+                rules=replace(BreakerRules.of(WebhookSettings()), requests=1_000_000_000),
             )
             await asyncio.sleep(0)
     return times

@@ -46,12 +46,7 @@ class Recorder:
     ) -> None:
         self._database = database
         self._per_origin = settings.origin_concurrency
-        self._rules = BreakerRules(
-            window_seconds=settings.breaker_window_seconds,
-            requests=settings.breaker_requests,
-            failed_part=settings.breaker_failed_part,
-            open_seconds=settings.breaker_open_seconds,
-        )
+        self._rules = BreakerRules.of(settings)
         self._patience_seconds = settings.lease_seconds
         self._on_room = on_room
         self._waiting: list[_Waiting] = []

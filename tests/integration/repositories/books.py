@@ -19,12 +19,13 @@ from common.repositories.deliveries import DueDeliveries, DueDelivery, claim_del
 from common.repositories.recording import AttemptLog, BreakerRules, Outcome, record_outcomes
 from common.repositories.recounting import recount_running, wake_ready
 from common.repositories.submission import KeyTaken, Recorded, Repeated, record_job
+from common.settings import WebhookSettings
 
 QUEUE = "sd15-inpainting"
 HOOK = "https://caller.test/hook"
 LEASE_SECONDS = 60.0
 PER_ORIGIN = 50
-RULES = BreakerRules()
+RULES = BreakerRules.of(WebhookSettings())
 LONG_AGO = datetime(2020, 2, 2, tzinfo=UTC)
 FAR_AHEAD = datetime(2100, 2, 2, tzinfo=UTC)
 ATTEMPT = 2  # of every row put into a state by hand

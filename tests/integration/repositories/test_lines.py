@@ -14,9 +14,9 @@ from common.models import Delivery, DeliveryLine
 from common.repositories.deliveries import DueDelivery
 from common.repositories.line_recounting import forget_idle_lines, recount_sending
 from common.repositories.lines import look_again, note_due, wake_turns
-from common.repositories.recording import BreakerRules, Outcome
+from common.repositories.recording import Outcome
 from common.repositories.sweeping import requeue_expired_deliveries
-from tests.integration.repositories.books import HOOK, LOG, LONG_AGO, PER_ORIGIN, Books
+from tests.integration.repositories.books import HOOK, LOG, LONG_AGO, PER_ORIGIN, RULES, Books
 from worker.lines import keep_lines
 
 ORIGIN = "https://caller.test"
@@ -186,7 +186,7 @@ async def opened(books: Books, number: int = 3) -> None:
     """Have so many deliveries wait behind a breaker whose time is up."""
     await books.waiting(number=number + 1)
     (due,) = (await books.look(limit=1)).taken
-    await books.told(ill(due, wait_seconds=3600.0), rules=BreakerRules(requests=1))
+    await books.told(ill(due, wait_seconds=3600.0), rules=replace(RULES, requests=1))
     assert (await books.line(ORIGIN))["is_open"]
     await books.run("UPDATE delivery_lines SET open_until = now(), held_until = now()")
     await books.run("UPDATE delivery_turns SET due_at = now()")
@@ -313,7 +313,7 @@ async def dispatch(books: Books, ended: asyncio.Event, chance: random.Random) ->
         sent |= {due.claim for due in taken if due.claim.attempt == 1}
         outcomes = [ill(due) if chance.random() < 0.3 else well(due) for due in taken]
         if outcomes:
-            held = await books.told(*outcomes, rules=BreakerRules(requests=10_000))
+            held = await books.told(*outcomes, rules=replace(RULES, requests=10_000))
             assert len(held) == len(outcomes)
         else:
             await keep(books)
