@@ -11,7 +11,7 @@ import structlog
 from common.clock import utc_now
 from common.metrics import STAGE_SECONDS
 from worker.attempt import Attempt
-from worker.generation.engine import Engine, Generated
+from worker.generation.engine import Engine, Generated, Unwatched
 from worker.generation.pixels import Pixels
 from worker.threads import in_thread
 
@@ -25,6 +25,17 @@ class Drawn:
     generated: Generated
     started_at: float
     ended_at: float
+
+
+class Looker(Unwatched):
+    """Looks on for an attempt."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    def should_stop(self) -> bool:
+        """Tell whether the attempt was told to stop."""
+        return self._attempt.should_stop()
 
 
 class EngineThread:
@@ -84,9 +95,7 @@ class EngineThread:
     def _draw(self, attempt: Attempt, pixels: Pixels) -> Drawn:
         started_at = utc_now().timestamp()
         with STAGE_SECONDS.labels(stage="generate").time():
-            generated = self._engine.generate(
-                attempt.job.request, pixels, should_stop=attempt.should_stop
-            )
+            generated = self._engine.generate(attempt.job.request, pixels, Looker(attempt))
         return Drawn(generated, started_at, utc_now().timestamp())
 
 

@@ -22,6 +22,12 @@ class GenerationRequest:
 
     `width` and `height` are pixels, `seed` is the first image's seed (image `i` uses
     `seed + i`, wrapping at 2³²), `scheduler` None means the model's own.
+
+    The mask is changed in this order: `mask_invert` repaints what is black in place of what is
+    white, `mask_grow` widens (or, below 0, narrows) what is repainted by so many pixels,
+    `mask_blur` softens its edge by a Gaussian of that radius in pixels. With `mask_padding` only
+    the mask's bounding box and so many pixels around it are worked on, enlarged to the full
+    size, and put back; None works on the whole picture.
     """
 
     endpoint: Endpoint
@@ -37,6 +43,10 @@ class GenerationRequest:
     seed: int
     safety_checker: bool = False
     scheduler: str | None = None
+    mask_invert: bool = False
+    mask_grow: int = 0
+    mask_blur: int = 0
+    mask_padding: int | None = None
 
     @property
     def seeds(self) -> list[int]:

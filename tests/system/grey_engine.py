@@ -1,29 +1,28 @@
 """An engine that draws grey at once: for tests of everything around the drawing."""
 
-from collections.abc import Callable
-
 from PIL import Image
 
 from common.catalogue import Catalogue
 from common.domain.generation import GenerationRequest
 from common.settings import Settings
-from worker.generation.engine import Engine, Generated, never
+from worker.generation.engine import UNWATCHED, Engine, Generated, Watch
 from worker.generation.pixels import Pixels
 
 
 class GreyEngine:
     """Needs no torch, which takes most of a worker's start."""
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        return ()
+
     def generate(
-        self,
-        request: GenerationRequest,
-        pixels: Pixels,
-        *,
-        should_stop: Callable[[], bool] = never,
+        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
     ) -> Generated:
-        del pixels, should_stop
+        del pixels
+        watch.started()
         grey = Image.new("RGB", (request.width, request.height), "grey")
-        return Generated((grey,) * request.samples, (False,) * request.samples, 0.0)
+        return Generated((grey,) * request.samples, (False,) * request.samples, 0.0, 0.0)
 
 
 def create_engine(settings: Settings, catalogue: Catalogue) -> Engine:

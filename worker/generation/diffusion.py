@@ -1,6 +1,6 @@
 """The engine that runs diffusers pipelines."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -12,8 +12,8 @@ from common.clock import monotonic
 from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
 from worker.generation.drawing import draw
-from worker.generation.engine import Generated, never
-from worker.generation.loader import LoadedModel, chosen_device, load_model
+from worker.generation.engine import UNWATCHED, Generated, Watch
+from worker.generation.models.loader import LoadedModel, chosen_device, load_model
 from worker.generation.pixels import Pixels
 
 _CORES: Final = torch.get_num_threads()
@@ -40,6 +40,11 @@ class DiffusersEngine:
         self._loaded: dict[str, LoadedModel] = {}
         self._lock = Lock()
 
+    @property
+    def loaded(self) -> frozenset[str]:
+        """The models in memory; see `Engine.loaded`."""
+        return frozenset(self._loaded)
+
     def load(self) -> None:
         """Load every model now, so that the first request finds them ready.
 
@@ -51,11 +56,7 @@ class DiffusersEngine:
                 self._model(entry)
 
     def generate(
-        self,
-        request: GenerationRequest,
-        pixels: Pixels,
-        *,
-        should_stop: Callable[[], bool] = never,
+        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
     ) -> Generated:
         """Draw the images; see `Engine.generate`."""
         entry = self._entry_for(request)
@@ -63,13 +64,17 @@ class DiffusersEngine:
         with self._lock:
             model = self._model(entry)
             torch.set_num_threads(_threads(entry))
+            watch.started()
             started = monotonic()
-            drawn = [draw(model, request, pixels, seed, should_stop) for seed in request.seeds]
+            drawn = [
+                draw(model, request, pixels, seed, watch.should_stop) for seed in request.seeds
+            ]
             seconds = monotonic() - started
         return Generated(
             images=tuple(image for image, _ in drawn),
             nsfw=tuple(unsafe for _, unsafe in drawn),
             seconds=seconds,
+            engine_seconds=seconds,
         )
 
     def _model(self, entry: ModelEntry) -> LoadedModel:

@@ -16,9 +16,9 @@ from common.domain.errors import (
 )
 from common.domain.generation import Endpoint, GenerationRequest
 from worker.generation.compose import keep_outside_mask
-from worker.generation.loader import LoadedModel
+from worker.generation.models.loader import LoadedModel
+from worker.generation.models.schedulers import fresh, scheduler_named, scheduler_names
 from worker.generation.pixels import Pixels
-from worker.generation.schedulers import fresh, scheduler_named, scheduler_names
 
 # Less changes nothing one can see, and would need a finer schedule than models are trained on.
 LEAST_STRENGTH: Final = 0.01

@@ -4,7 +4,6 @@ The prompt carries the order: `TOKEN SECONDS`, or `TOKEN poison`.
 """
 
 import threading
-from collections.abc import Callable
 
 from PIL import Image
 
@@ -13,7 +12,7 @@ from common.domain.errors import GenerationStoppedError
 from common.domain.generation import GenerationRequest
 from common.settings import Settings
 from tests.chaos.inside.surroundings import JOURNAL, WOUNDS
-from worker.generation.engine import Engine, Generated, never
+from worker.generation.engine import UNWATCHED, Engine, Generated, Watch
 from worker.generation.pixels import Pixels
 
 STEP_SECONDS = 0.02
@@ -22,29 +21,30 @@ STEP_SECONDS = 0.02
 class TimedEngine:
     """Spends its time in steps, as a real one does, and asks before each whether to stop."""
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        return ()
+
     def generate(
-        self,
-        request: GenerationRequest,
-        pixels: Pixels,
-        *,
-        should_stop: Callable[[], bool] = never,
+        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
     ) -> Generated:
         del pixels
         token, order = request.prompt.split()[:2]
         if order == "poison":
             WOUNDS.die("poison", token=token)
         seconds = float(order)
+        watch.started()
         JOURNAL.note("generating", token=token)
         pause = threading.Event()
         for step in range(max(1, round(seconds / STEP_SECONDS))):
-            if should_stop():
+            if watch.should_stop():
                 raise GenerationStoppedError("told to stop")
             if step == 1:
                 WOUNDS.strike("worker.generating")
             pause.wait(STEP_SECONDS)
         JOURNAL.note("generated", token=token)
         grey = Image.new("RGB", (request.width, request.height), "grey")
-        return Generated((grey,) * request.samples, (False,) * request.samples, seconds)
+        return Generated((grey,) * request.samples, (False,) * request.samples, seconds, seconds)
 
 
 def create_engine(settings: Settings, catalogue: Catalogue) -> Engine:

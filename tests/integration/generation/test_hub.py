@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.generation.hub import REPOSITORY, serving
-from worker.generation.standin import standin_folder
+from worker.generation.models.standin import standin_folder
 
 # A process of its own, as the hub's address is read when its client is imported.
 PROGRAM = """

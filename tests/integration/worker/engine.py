@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from common.domain.errors import (
 )
 from common.domain.generation import GenerationRequest
 from common.settings import Settings
-from worker.generation.engine import Engine, Generated, never
+from worker.generation.engine import UNWATCHED, Engine, Generated, Watch
 from worker.generation.pixels import Pixels
 
 COLOUR = (200, 30, 60)
@@ -44,24 +43,24 @@ class StudioEngine:
     def __init__(self, folder: Path) -> None:
         self._address = str(folder / SOCKET)
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        return ()
+
     def generate(
-        self,
-        request: GenerationRequest,
-        pixels: Pixels,
-        *,
-        should_stop: Callable[[], bool] = never,
+        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
     ) -> Generated:
         started = monotonic()
-        answer = self._ask(request, pixels, should_stop)
+        watch.started()
+        answer = self._ask(request, pixels, watch)
         if answer in ERRORS:
             raise ERRORS[answer]
         image = Image.new("RGB", (request.width, request.height), COLOUR)
         images = (image,) * request.samples
-        return Generated(images, (False,) * request.samples, monotonic() - started)
+        seconds = monotonic() - started
+        return Generated(images, (False,) * request.samples, seconds, seconds)
 
-    def _ask(
-        self, request: GenerationRequest, pixels: Pixels, should_stop: Callable[[], bool]
-    ) -> str:
+    def _ask(self, request: GenerationRequest, pixels: Pixels, watch: Watch) -> str:
         order = {
             "prompt": request.prompt,
             "model": request.model,
@@ -74,7 +73,7 @@ class StudioEngine:
             studio.settimeout(STEP_SECONDS)
             if request.prompt == POISON:
                 os.kill(os.getpid(), signal.SIGKILL)
-            while request.prompt == WEDGE or not should_stop():
+            while request.prompt == WEDGE or not watch.should_stop():
                 with suppress(TimeoutError):
                     return studio.recv(100).decode()
         raise GenerationStoppedError("told to stop")

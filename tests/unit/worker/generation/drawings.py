@@ -6,7 +6,7 @@ from PIL import Image
 
 from common.domain.generation import Endpoint, GenerationRequest
 from tests.unit.worker.generation.pictures import disc, noise
-from worker.generation.engine import Engine, Generated, never
+from worker.generation.engine import UNWATCHED, Engine, Generated, Unwatched, Watch
 from worker.generation.pixels import Pixels
 
 
@@ -16,10 +16,18 @@ def pixels_for(request: GenerationRequest) -> Pixels:
     return Pixels(init, disc(size) if request.endpoint is Endpoint.INPAINT else None)
 
 
-def generated(
-    engine: Engine, request: GenerationRequest, should_stop: Callable[[], bool] = never
-) -> Generated:
-    return engine.generate(request, pixels_for(request), should_stop=should_stop)
+class Stopping(Unwatched):
+    """Stops what it looks on at when `should_stop` says so."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+
+    def should_stop(self) -> bool:
+        return self._should_stop()
+
+
+def generated(engine: Engine, request: GenerationRequest, watch: Watch = UNWATCHED) -> Generated:
+    return engine.generate(request, pixels_for(request), watch)
 
 
 def drawn(engine: Engine, request: GenerationRequest) -> Image.Image:

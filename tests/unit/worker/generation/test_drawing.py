@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from common.domain.errors import GenerationError, GenerationStoppedError
 from common.domain.generation import Endpoint
 from tests.unit.worker.generation.conftest import an_entry
-from tests.unit.worker.generation.drawings import drawn, generated, pixels_for
+from tests.unit.worker.generation.drawings import Stopping, drawn, generated, pixels_for
 from tests.unit.worker.generation.pictures import a_request, same
 from worker.generation.diffusion import DiffusersEngine
 from worker.generation.drawing import LEAST_STRENGTH, draw, schedule
-from worker.generation.engine import never
-from worker.generation.loader import load_model
+from worker.generation.engine import UNWATCHED
+from worker.generation.models.loader import load_model
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -93,7 +93,7 @@ def test_stops_before_the_next_step_and_draws_on_as_before(
     undisturbed = drawn(engine, request)
     should_stop, asked = stopping_after(after)
     with pytest.raises(GenerationStoppedError):
-        generated(engine, request, should_stop)
+        generated(engine, request, Stopping(should_stop))
     assert len(asked) == after + 1
     assert same(drawn(engine, request), undisturbed)
 
@@ -101,7 +101,7 @@ def test_stops_before_the_next_step_and_draws_on_as_before(
 def test_stops_between_two_images(engine: DiffusersEngine) -> None:
     should_stop, asked = stopping_after(1 + 2)
     with pytest.raises(GenerationStoppedError):
-        generated(engine, a_request(Endpoint.TEXT2IMG, samples=4), should_stop)
+        generated(engine, a_request(Endpoint.TEXT2IMG, samples=4), Stopping(should_stop))
     assert len(asked) == 4
 
 
@@ -109,7 +109,7 @@ def test_stops_between_two_images(engine: DiffusersEngine) -> None:
 def test_no_memory_is_said(engine: DiffusersEngine, error: Exception) -> None:
     should_stop, _ = stopping_after(1, error)
     with pytest.raises(GenerationError, match="ran out of memory, a smaller image") as raised:
-        generated(engine, a_request(Endpoint.TEXT2IMG), should_stop)
+        generated(engine, a_request(Endpoint.TEXT2IMG), Stopping(should_stop))
     assert "secrets" not in raised.value.message
 
 
@@ -127,4 +127,4 @@ def test_pixels_that_are_no_numbers(models_directory: Path) -> None:
     vae = model.pipelines[Endpoint.TEXT2IMG].vae
     torch.nn.init.constant_(vae.decoder.conv_out.bias, float("nan"))
     with pytest.raises(GenerationError, match="not numbers"):
-        draw(model, request, pixels_for(request), 1, never)
+        draw(model, request, pixels_for(request), 1, UNWATCHED.should_stop)

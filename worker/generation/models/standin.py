@@ -14,8 +14,14 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
-from worker.generation.pipelines import STABLE_DIFFUSION
-from worker.generation.vocabulary import END, MAX_TOKENS, START, byte_tokenizer, byte_vocabulary
+from worker.generation.models.pipelines import STABLE_DIFFUSION
+from worker.generation.models.vocabulary import (
+    END,
+    MAX_TOKENS,
+    START,
+    byte_tokenizer,
+    byte_vocabulary,
+)
 
 # Input channels of the UNet: 4 of latents; an inpainting one adds 4 of masked image, 1 of mask.
 KINDS: Final = {"base": 4, "inpainting": 9}

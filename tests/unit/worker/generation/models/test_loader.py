@@ -17,8 +17,8 @@ from tests.unit.worker.generation.drawings import drawn
 from tests.unit.worker.generation.other_models import saved_xl
 from tests.unit.worker.generation.pictures import a_request, same
 from worker.generation.diffusion import DiffusersEngine
-from worker.generation.loader import LoadedModel, load_model
-from worker.generation.standin import standin_folder
+from worker.generation.models.loader import LoadedModel, load_model
+from worker.generation.models.standin import standin_folder
 
 CPU = torch.device("cpu")
 

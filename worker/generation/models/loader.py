@@ -13,10 +13,10 @@ from common.catalogue import RANDOM, ModelEntry
 from common.clock import monotonic
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
-from worker.generation.pipelines import Family, family_of, pipeline_named_in
-from worker.generation.safety import SafetyChecker
-from worker.generation.schedulers import scheduler_named, scheduler_names
-from worker.generation.standin import standin_folder
+from worker.generation.models.pipelines import Family, family_of, pipeline_named_in
+from worker.generation.models.safety import SafetyChecker
+from worker.generation.models.schedulers import scheduler_named, scheduler_names
+from worker.generation.models.standin import standin_folder
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.domain.errors import ConfigurationError
-from worker.generation.standin import standin_folder
-from worker.generation.vocabulary import MAX_TOKENS, byte_tokenizer, byte_vocabulary
+from worker.generation.models.standin import standin_folder
+from worker.generation.models.vocabulary import MAX_TOKENS, byte_tokenizer, byte_vocabulary
 
 
 def weights(folder: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from tests.unit.worker.generation.drawings import generated
 from tests.unit.worker.generation.other_models import saved_with_checker
 from tests.unit.worker.generation.pictures import a_request, same
 from worker.generation.diffusion import DiffusersEngine
-from worker.generation.standin import standin_folder
+from worker.generation.models.standin import standin_folder
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["flags all", "flags none"])

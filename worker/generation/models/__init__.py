@@ -1,0 +1,1 @@
+"""Models: from weights somewhere to parts on the device, ready to run."""
