@@ -15,7 +15,7 @@ from common.domain.errors import (
     UnsupportedRequestError,
 )
 from common.domain.generation import Endpoint, GenerationRequest
-from worker.generation.compose import keep_outside_mask
+from worker.generation.masks.canvas import Canvas
 from worker.generation.models.loader import LoadedModel
 from worker.generation.models.schedulers import fresh, scheduler_named, scheduler_names
 from worker.generation.pixels import Pixels
@@ -38,12 +38,11 @@ def draw(
         GenerationError: the model failed; another try may succeed.
         GenerationStoppedError: `should_stop` said yes before a step.
     """
-    generated = _run(model, request, pixels, seed, should_stop)
+    canvas = Canvas.of(request, pixels)
+    generated = _run(model, request, canvas, seed, should_stop)
     if request.safety_checker and model.safety and model.safety.finds_unsafe(generated):
         return Image.new("RGB", generated.size), True
-    if pixels.init and pixels.mask:
-        return keep_outside_mask(generated, pixels.init, pixels.mask), False
-    return generated, False
+    return canvas.finish(generated), False
 
 
 def schedule(steps: int, strength: float) -> tuple[int, float]:
@@ -60,7 +59,7 @@ def schedule(steps: int, strength: float) -> tuple[int, float]:
 def _run(
     model: LoadedModel,
     request: GenerationRequest,
-    pixels: Pixels,
+    canvas: Canvas,
     seed: int,
     should_stop: Callable[[], bool],
 ) -> Image.Image:
@@ -73,7 +72,7 @@ def _run(
     pipeline.scheduler = _scheduler(model, request)
     try:
         output = pipeline(
-            **_arguments(request, pixels),
+            **_arguments(request, canvas),
             generator=torch.Generator("cpu").manual_seed(seed),  # the same noise on every device
             callback_on_step_end=after_step,
             output_type="pt",
@@ -106,7 +105,7 @@ def _scheduler(model: LoadedModel, request: GenerationRequest) -> Any:
     return scheduler
 
 
-def _arguments(request: GenerationRequest, pixels: Pixels) -> dict[str, Any]:
+def _arguments(request: GenerationRequest, canvas: Canvas) -> dict[str, Any]:
     """Give the pipeline's arguments; each endpoint's pipeline takes others."""
     common = {
         "prompt": request.prompt,
@@ -117,10 +116,10 @@ def _arguments(request: GenerationRequest, pixels: Pixels) -> dict[str, Any]:
     if request.endpoint is Endpoint.TEXT2IMG:
         return {**common, **size, "num_inference_steps": request.inference_steps}
     steps, strength = schedule(request.inference_steps, request.strength)
-    changed = {**common, "image": pixels.init, "num_inference_steps": steps, "strength": strength}
+    changed = {**common, "image": canvas.init, "num_inference_steps": steps, "strength": strength}
     if request.endpoint is Endpoint.IMG2IMG:
         return changed
-    return {**changed, **size, "mask_image": pixels.mask}
+    return {**changed, **size, "mask_image": canvas.mask}
 
 
 def _to_image(levels: torch.Tensor) -> Image.Image:
