@@ -1,33 +1,43 @@
-"""The engine that runs diffusers pipelines."""
+"""The engine that runs diffusion models, many requests at a time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
 import torch
+from PIL import Image
 
 from common.catalogue import ModelEntry
-from common.clock import monotonic
-from common.domain.errors import UnsupportedRequestError
+from common.domain.errors import GenerationError, UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
-from worker.generation.drawing import draw
+from worker.generation.batching.cuda import Cuda
+from worker.generation.batching.device import Cpu, Device, HostCopy
+from worker.generation.batching.loop import Loop
+from worker.generation.batching.parts import Parts
+from worker.generation.batching.recipe import prepare
 from worker.generation.engine import UNWATCHED, Generated, Watch
+from worker.generation.masks.canvas import Canvas
 from worker.generation.models.loader import LoadedModel, chosen_device, load_model
 from worker.generation.pixels import Pixels
+
+# At most so many images take a step together, unless told otherwise.
+MAX_BATCH: Final = 16
 
 _CORES: Final = torch.get_num_threads()
 
 
 class DiffusersEngine:
-    """Keeps loaded models and draws one image at a time.
-
-    One at a time even within a request: in a batch the same seed gives slightly other pixels,
-    and image `i` of seed `s` is promised to be image 0 of seed `s + i`.
-    """
+    """Checks and prepares requests in their callers' threads, and lets one loop draw them all."""
 
     def __init__(
-        self, entries: Iterable[ModelEntry], directory: Path, device: str | None = None
+        self,
+        entries: Iterable[ModelEntry],
+        directory: Path,
+        device: str | None = None,
+        *,
+        max_batch: int = MAX_BATCH,
     ) -> None:
         """Serve `entries`; stand-ins are kept in `directory`; `device` None is CUDA, else CPU.
 
@@ -37,7 +47,8 @@ class DiffusersEngine:
         self._entries = {entry.name: entry for entry in entries}
         self._directory = directory
         self._device = chosen_device(device)
-        self._loaded: dict[str, LoadedModel] = {}
+        self._loop = Loop(_device(self._device), most=max_batch)
+        self._loaded: dict[str, tuple[LoadedModel, Parts]] = {}
         self._lock = Lock()
 
     @property
@@ -51,9 +62,12 @@ class DiffusersEngine:
         Raises:
             ConfigurationError: a model cannot be loaded.
         """
-        with self._lock:
-            for entry in self._entries.values():
-                self._model(entry)
+        for entry in self._entries.values():
+            self._model(entry)
+
+    def close(self) -> None:
+        """Give up what is under way, and end the loop's thread."""
+        self._loop.close()
 
     def generate(
         self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
@@ -61,26 +75,34 @@ class DiffusersEngine:
         """Draw the images; see `Engine.generate`."""
         entry = self._entry_for(request)
         _check_pixels(request, pixels)
-        with self._lock:
-            model = self._model(entry)
-            torch.set_num_threads(_threads(entry))
-            watch.started()
-            started = monotonic()
-            drawn = [
-                draw(model, request, pixels, seed, watch.should_stop) for seed in request.seeds
-            ]
-            seconds = monotonic() - started
+        model, parts = self._model(entry)
+        canvas = Canvas.of(request, pixels)
+        made = self._loop.draw(prepare(parts, model.scheduler, request, canvas), watch)
+        images = [canvas.finish(_to_image(copy)) for copy in made.copies]
+        nsfw = self._unsafe(model, images) if request.safety_checker else [False] * len(images)
         return Generated(
-            images=tuple(image for image, _ in drawn),
-            nsfw=tuple(unsafe for _, unsafe in drawn),
-            seconds=seconds,
-            engine_seconds=seconds,
+            images=tuple(
+                Image.new("RGB", image.size) if unsafe else image
+                for image, unsafe in zip(images, nsfw, strict=True)
+            ),
+            nsfw=tuple(nsfw),
+            seconds=made.seconds,
+            engine_seconds=made.engine_seconds,
         )
 
-    def _model(self, entry: ModelEntry) -> LoadedModel:
-        if entry.name not in self._loaded:
-            self._loaded[entry.name] = load_model(entry, self._directory, self._device)
-        return self._loaded[entry.name]
+    def _unsafe(self, model: LoadedModel, images: Sequence[Image.Image]) -> list[bool]:
+        if model.safety is None:
+            return [False] * len(images)
+        features = model.safety.features(images)
+        return self._loop.do(partial(model.safety.flags, features))
+
+    def _model(self, entry: ModelEntry) -> tuple[LoadedModel, Parts]:
+        with self._lock:
+            if entry.name not in self._loaded:
+                model = load_model(entry, self._directory, self._device)
+                pipeline = next(iter(model.pipelines.values()))
+                self._loaded[entry.name] = model, Parts(pipeline, threads=_threads(entry))
+            return self._loaded[entry.name]
 
     def _entry_for(self, request: GenerationRequest) -> ModelEntry:
         entry = self._entries.get(request.model)
@@ -98,14 +120,26 @@ class DiffusersEngine:
         return entry
 
 
+def _device(torch_device: torch.device) -> Device:
+    """Give what stands for a torch device; all but CUDA are treated like the host."""
+    return Cuda(torch_device) if torch_device.type == "cuda" else Cpu(torch_device)
+
+
 def _threads(entry: ModelEntry) -> int:
-    """Give the CPU threads to draw with; set anew each time, since torch keeps it by thread.
+    """Give the CPU threads to draw with.
 
     torch's threads wait for each other by spinning: where other processes want the same cores,
     twelve times slower was measured. So one core is left to them, and a stand-in, too small to
     gain anything, takes one alone.
     """
     return 1 if entry.has_random_weights else max(1, _CORES - 1)
+
+
+def _to_image(copy: HostCopy) -> Image.Image:
+    levels, finite = copy.wait()
+    if not finite:
+        raise GenerationError("the model drew pixels that are not numbers")
+    return Image.fromarray(levels.numpy(), "RGB")
 
 
 def _check_pixels(request: GenerationRequest, pixels: Pixels) -> None:

@@ -2,9 +2,9 @@
 
 import numpy as np
 from PIL import Image
+from worker.generation.compose import keep_outside_mask
 
 from tests.unit.worker.generation.pictures import disc, noise
-from worker.generation.compose import keep_outside_mask
 
 
 def test_black_keeps_and_white_repaints() -> None:
