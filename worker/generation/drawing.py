@@ -8,16 +8,11 @@ from typing import Any, Final
 import torch
 from PIL import Image
 
-from common.domain.errors import (
-    GenerationError,
-    GenerationStoppedError,
-    InfillError,
-    UnsupportedRequestError,
-)
+from common.domain.errors import GenerationError, GenerationStoppedError
 from common.domain.generation import Endpoint, GenerationRequest
 from worker.generation.compose import keep_outside_mask
-from worker.generation.models.loader import LoadedModel
-from worker.generation.models.schedulers import fresh, scheduler_named, scheduler_names
+from worker.generation.failures import told_as_ours
+from worker.generation.models.loaded import LoadedModel
 from worker.generation.pixels import Pixels
 
 # Less changes nothing one can see, and would need a finer schedule than models are trained on.
@@ -70,8 +65,8 @@ def _run(
 
     _stop_if(should_stop)
     pipeline = model.pipelines[request.endpoint]
-    pipeline.scheduler = _scheduler(model, request)
-    try:
+    pipeline.scheduler = model.scheduler_for(request)
+    with told_as_ours():
         output = pipeline(
             **_arguments(request, pixels),
             generator=torch.Generator("cpu").manual_seed(seed),  # the same noise on every device
@@ -79,31 +74,11 @@ def _run(
             output_type="pt",
         )
         return _to_image(output.images[0])
-    except InfillError:
-        raise
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise GenerationError(
-            "the model ran out of memory, a smaller image may fit", detail=str(error)
-        ) from error
-    except Exception as error:  # a model can fail in any way; the worker has to go on
-        raise GenerationError("the model failed", detail=repr(error)) from error
 
 
 def _stop_if(should_stop: Callable[[], bool]) -> None:
     if should_stop():
         raise GenerationStoppedError("the generation was stopped")
-
-
-def _scheduler(model: LoadedModel, request: GenerationRequest) -> Any:
-    if request.scheduler is None:
-        return fresh(model.scheduler)
-    scheduler = scheduler_named(request.scheduler, model.scheduler)
-    if scheduler is None:
-        raise UnsupportedRequestError(
-            f"scheduler: {request.scheduler} does not fit the model {request.model}; there are "
-            + ", ".join(scheduler_names(model.scheduler))
-        )
-    return scheduler
 
 
 def _arguments(request: GenerationRequest, pixels: Pixels) -> dict[str, Any]:
