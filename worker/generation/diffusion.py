@@ -13,7 +13,10 @@ from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
 from worker.generation.drawing import draw
 from worker.generation.engine import UNWATCHED, Generated, Watch
-from worker.generation.models.loader import LoadedModel, chosen_device, load_model
+from worker.generation.models.budget import model_budget
+from worker.generation.models.loaded import LoadedModel
+from worker.generation.models.loader import chosen_device, load_model
+from worker.generation.models.shelf import MakeRoom, Shelf
 from worker.generation.pixels import Pixels
 
 _CORES: Final = torch.get_num_threads()
@@ -27,9 +30,15 @@ class DiffusersEngine:
     """
 
     def __init__(
-        self, entries: Iterable[ModelEntry], directory: Path, device: str | None = None
+        self,
+        entries: Iterable[ModelEntry],
+        directory: Path,
+        device: str | None = None,
+        model_memory_gb: float | None = None,
     ) -> None:
         """Serve `entries`; stand-ins are kept in `directory`; `device` None is CUDA, else CPU.
+
+        Weights take up to `model_memory_gb`; None is a part of the device's memory.
 
         Raises:
             ConfigurationError: torch knows no such device.
@@ -37,23 +46,21 @@ class DiffusersEngine:
         self._entries = {entry.name: entry for entry in entries}
         self._directory = directory
         self._device = chosen_device(device)
-        self._loaded: dict[str, LoadedModel] = {}
+        self._shelf = Shelf(self._load, model_budget(self._device, model_memory_gb))
         self._lock = Lock()
 
     @property
     def loaded(self) -> frozenset[str]:
         """The models in memory; see `Engine.loaded`."""
-        return frozenset(self._loaded)
+        return self._shelf.loaded
 
     def load(self) -> None:
-        """Load every model now, so that the first request finds them ready.
+        """Load the models that fit, in their order, so that the first request finds them ready.
 
         Raises:
             ConfigurationError: a model cannot be loaded.
         """
-        with self._lock:
-            for entry in self._entries.values():
-                self._model(entry)
+        self._shelf.fill(self._entries)
 
     def generate(
         self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
@@ -61,8 +68,7 @@ class DiffusersEngine:
         """Draw the images; see `Engine.generate`."""
         entry = self._entry_for(request)
         _check_pixels(request, pixels)
-        with self._lock:
-            model = self._model(entry)
+        with self._shelf.borrow(entry.name, watch.should_stop) as model, self._lock:
             torch.set_num_threads(_threads(entry))
             watch.started()
             started = monotonic()
@@ -77,10 +83,8 @@ class DiffusersEngine:
             engine_seconds=seconds,
         )
 
-    def _model(self, entry: ModelEntry) -> LoadedModel:
-        if entry.name not in self._loaded:
-            self._loaded[entry.name] = load_model(entry, self._directory, self._device)
-        return self._loaded[entry.name]
+    def _load(self, name: str, make_room: MakeRoom) -> LoadedModel:
+        return load_model(self._entries[name], self._directory, self._device, make_room)
 
     def _entry_for(self, request: GenerationRequest) -> ModelEntry:
         entry = self._entries.get(request.model)

@@ -6,7 +6,12 @@ from typing import Any, Final
 # Of latents; or of latents, masked image and mask.
 _CHANNELS: Final = (4, 9)
 # Parts of a UNet's configuration that ask for conditions our steps do not give.
-_FOREIGN: Final = ("time_cond_proj_dim", "class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
+_FOREIGN: Final = (
+    "time_cond_proj_dim",
+    "class_embed_type",
+    "num_class_embeds",
+    "encoder_hid_dim_type",
+)
 _ADDED: Final = "addition_embed_type"
 _XL_ADDED: Final = "text_time"
 

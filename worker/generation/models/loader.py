@@ -133,9 +133,7 @@ def _source(entry: ModelEntry, directory: Path) -> str:
     return entry.source
 
 
-def _first_pipeline(
-    entry: ModelEntry, source: str, device: torch.device
-) -> tuple[Any, Pipelines]:
+def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tuple[Any, Pipelines]:
     """Read the weights into the machine's memory, in the precision they will have on `device`."""
     class_name = pipeline_named_in(source, entry.revision)
     pipelines = pipelines_of(class_name)
