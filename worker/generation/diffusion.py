@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import torch
 from PIL import Image
@@ -19,7 +20,10 @@ from worker.generation.batching.parts import Parts
 from worker.generation.batching.recipe import prepare
 from worker.generation.engine import UNWATCHED, Generated, Watch
 from worker.generation.masks.canvas import Canvas
-from worker.generation.models.loader import LoadedModel, chosen_device, load_model
+from worker.generation.models.budget import model_budget
+from worker.generation.models.loaded import LoadedModel
+from worker.generation.models.loader import chosen_device, load_model
+from worker.generation.models.shelf import MakeRoom, Shelf
 from worker.generation.pixels import Pixels
 
 # At most so many images take a step together, unless told otherwise.
@@ -36,10 +40,13 @@ class DiffusersEngine:
         entries: Iterable[ModelEntry],
         directory: Path,
         device: str | None = None,
+        model_memory_gb: float | None = None,
         *,
         max_batch: int = MAX_BATCH,
     ) -> None:
         """Serve `entries`; stand-ins are kept in `directory`; `device` None is CUDA, else CPU.
+
+        Weights take up to `model_memory_gb`; None is a part of the device's memory.
 
         Raises:
             ConfigurationError: torch knows no such device.
@@ -48,22 +55,22 @@ class DiffusersEngine:
         self._directory = directory
         self._device = chosen_device(device)
         self._loop = Loop(_device(self._device), most=max_batch)
-        self._loaded: dict[str, tuple[LoadedModel, Parts]] = {}
-        self._lock = Lock()
+        self._shelf = Shelf(self._load, model_budget(self._device, model_memory_gb))
+        self._parts: WeakKeyDictionary[LoadedModel, Parts] = WeakKeyDictionary()
+        self._taking_apart = Lock()
 
     @property
     def loaded(self) -> frozenset[str]:
         """The models in memory; see `Engine.loaded`."""
-        return frozenset(self._loaded)
+        return self._shelf.loaded
 
     def load(self) -> None:
-        """Load every model now, so that the first request finds them ready.
+        """Load the models that fit, in their order, so that the first request finds them ready.
 
         Raises:
             ConfigurationError: a model cannot be loaded.
         """
-        for entry in self._entries.values():
-            self._model(entry)
+        self._shelf.fill(self._entries)
 
     def close(self) -> None:
         """Give up what is under way, and end the loop's thread."""
@@ -75,9 +82,17 @@ class DiffusersEngine:
         """Draw the images; see `Engine.generate`."""
         entry = self._entry_for(request)
         _check_pixels(request, pixels)
-        model, parts = self._model(entry)
+        with self._shelf.borrow(entry.name, watch.should_stop) as model:
+            return self._draw(model, request, pixels, watch)
+
+    def _draw(
+        self, model: LoadedModel, request: GenerationRequest, pixels: Pixels, watch: Watch
+    ) -> Generated:
         canvas = Canvas.of(request, pixels)
-        made = self._loop.draw(prepare(parts, model.scheduler, request, canvas), watch)
+        recipe = prepare(
+            self._parts_of(model), request, canvas, partial(model.scheduler_for, request)
+        )
+        made = self._loop.draw(recipe, watch)
         images = [canvas.finish(_to_image(copy)) for copy in made.copies]
         nsfw = self._unsafe(model, images) if request.safety_checker else [False] * len(images)
         return Generated(
@@ -96,13 +111,15 @@ class DiffusersEngine:
         features = model.safety.features(images)
         return self._loop.do(partial(model.safety.flags, features))
 
-    def _model(self, entry: ModelEntry) -> tuple[LoadedModel, Parts]:
-        with self._lock:
-            if entry.name not in self._loaded:
-                model = load_model(entry, self._directory, self._device)
+    def _load(self, name: str, make_room: MakeRoom) -> LoadedModel:
+        return load_model(self._entries[name], self._directory, self._device, make_room)
+
+    def _parts_of(self, model: LoadedModel) -> Parts:
+        with self._taking_apart:
+            if model not in self._parts:
                 pipeline = next(iter(model.pipelines.values()))
-                self._loaded[entry.name] = model, Parts(pipeline, threads=_threads(entry))
-            return self._loaded[entry.name]
+                self._parts[model] = Parts(pipeline, threads=_threads(model.entry))
+            return self._parts[model]
 
     def _entry_for(self, request: GenerationRequest) -> ModelEntry:
         entry = self._entries.get(request.model)

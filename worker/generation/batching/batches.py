@@ -1,22 +1,19 @@
 """Doing work for many at once, such that what fails, fails alone."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
-import torch
 
-from common.domain.errors import GenerationError, InfillError
+from common.domain.errors import InfillError
 from worker.generation.batching.device import Device
 from worker.generation.batching.room import Room
+from worker.generation.failures import is_out_of_memory, told
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 # What became of one item.
 Outcome: TypeAlias = Out | InfillError
-
-# Of torch's allocator for the CPU, which raises a RuntimeError like for anything else.
-_CPU_FULL: Final = "can't allocate memory"
 
 log = structlog.get_logger(__name__)
 
@@ -76,19 +73,3 @@ class Batches:
             return error.with_traceback(None)
         self._room.fitted(key, len(items), peak.bytes)
         return list(done)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether it was memory that lacked."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_FULL in str(error)
-
-
-def told(error: Exception) -> InfillError:
-    """Make of any failure the error its caller is told; inner matters are for the operator."""
-    if isinstance(error, InfillError):
-        return error
-    if is_out_of_memory(error):
-        return GenerationError(
-            "the model ran out of memory, a smaller image may fit", detail=str(error)
-        )
-    return GenerationError("the model failed", detail=repr(error))

@@ -9,13 +9,13 @@ from typing import TypeAlias, TypeVar
 import structlog
 
 from common.domain.errors import GenerationError
-from worker.generation.batching.batches import told
 from worker.generation.batching.busy import Busy
 from worker.generation.batching.device import Device
 from worker.generation.batching.recipe import Recipe
 from worker.generation.batching.stepper import Stepper
 from worker.generation.batching.ticket import Made, Ticket
 from worker.generation.engine import Watch
+from worker.generation.failures import told
 
 T = TypeVar("T")
 # Work beside the steps: done between two of them.

@@ -1,11 +1,13 @@
 """Everything about a request that can be made ready without the device, in its caller's thread."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from PIL import Image
 
+from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
 from worker.generation.batching.parts import LATENT_CHANNELS, Parts
 from worker.generation.batching.timeline import Timeline
@@ -73,13 +75,16 @@ class Recipe:
         return not self.starts_from_noise or self.is_blended
 
 
-def prepare(parts: Parts, scheduler: Any, request: GenerationRequest, canvas: Canvas) -> Recipe:
-    """Make `request` ready; `scheduler` is the model's own.
+def prepare(
+    parts: Parts, request: GenerationRequest, canvas: Canvas, scheduler: Callable[[], Any]
+) -> Recipe:
+    """Make `request` ready; `scheduler` makes a fresh one for each image.
 
     Raises:
         UnsupportedRequestError: the model cannot do what was asked.
     """
-    timelines = [Timeline.of(request, scheduler) for _ in request.seeds]
+    _check_size(parts, request)
+    timelines = [Timeline.of(request, scheduler()) for _ in request.seeds]
     has_guidance = request.guidance_scale > 1  # at 1 the unwanted half would count for nothing
     prompt = parts.prompts.read(request.prompt, request.negative_prompt if has_guidance else None)
     shape = (1, LATENT_CHANNELS, request.height // parts.factor, request.width // parts.factor)
@@ -89,7 +94,13 @@ def prepare(parts: Parts, scheduler: Any, request: GenerationRequest, canvas: Ca
         _start(plain, timeline, seed)
         for timeline, seed in zip(timelines, request.seeds, strict=True)
     )
-    return Recipe(parts, request, prompt, shape, starts, init, masked, mask)
+    return replace(plain, starts=starts)
+
+
+def _check_size(parts: Parts, request: GenerationRequest) -> None:
+    for name, pixels in (("width", request.width), ("height", request.height)):
+        if pixels % parts.factor:
+            raise UnsupportedRequestError(f"{name}: {pixels} is no multiple of {parts.factor}")
 
 
 def _pictures(

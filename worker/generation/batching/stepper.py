@@ -10,7 +10,7 @@ import torch
 from common.clock import monotonic
 from common.domain.errors import InfillError
 from common.metrics import BATCH_SIZE, SAMPLES_ACTIVE, STEPS
-from worker.generation.batching.batches import Batches, Outcome, told
+from worker.generation.batching.batches import Batches, Outcome
 from worker.generation.batching.busy import Busy
 from worker.generation.batching.decoding import decode
 from worker.generation.batching.denoising import predict, step
@@ -20,6 +20,7 @@ from worker.generation.batching.lineup import Lineup
 from worker.generation.batching.previews import Previews
 from worker.generation.batching.room import Room
 from worker.generation.batching.ticket import Sample, Ticket
+from worker.generation.failures import told
 
 Item = TypeVar("Item", Ticket, Sample)
 Out = TypeVar("Out")

@@ -8,10 +8,10 @@ import torch
 
 from common.clock import monotonic
 from common.domain.errors import GenerationStoppedError, InfillError
-from worker.generation.batching.batches import told
 from worker.generation.batching.device import HostCopy
 from worker.generation.batching.recipe import Recipe, Start
 from worker.generation.engine import Progress, Watch
+from worker.generation.failures import told
 from worker.generation.prompts.conditioning import Guided
 
 

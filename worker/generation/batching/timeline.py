@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from inspect import signature
 from itertools import count
 from math import floor
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
-from worker.generation.models.schedulers import fresh, scheduler_named, scheduler_names
 
 # Less changes nothing one can see, and would need a finer schedule than models are trained on.
 LEAST_STRENGTH: Final = 0.01
@@ -26,14 +25,12 @@ class Timeline:
     takes_generator: bool
 
     @classmethod
-    def of(cls, request: GenerationRequest, template: Any) -> "Timeline":
-        """Lay out the steps of `request` as diffusers' pipelines do, for a model's scheduler.
+    def of(cls, request: GenerationRequest, scheduler: Any) -> Self:
+        """Lay out the steps of `request` as diffusers' pipelines do, for a fresh scheduler.
 
         Raises:
-            UnsupportedRequestError: no scheduler of the wanted name fits the model, or it has no
-                such number of steps.
+            UnsupportedRequestError: the scheduler has no such number of steps.
         """
-        scheduler = _scheduler(request, template)
         steps, strength = request.inference_steps, 1.0
         if request.endpoint is not Endpoint.TEXT2IMG:
             steps, strength = schedule(request.inference_steps, request.strength)
@@ -63,15 +60,3 @@ def schedule(steps: int, strength: float) -> tuple[int, float]:
     strength = max(strength, LEAST_STRENGTH)
     finer = count(max(steps, floor(1 / strength)))
     return next(laid_out for laid_out in finer if int(laid_out * strength)), strength
-
-
-def _scheduler(request: GenerationRequest, template: Any) -> Any:
-    if request.scheduler is None:
-        return fresh(template)
-    scheduler = scheduler_named(request.scheduler, template)
-    if scheduler is None:
-        raise UnsupportedRequestError(
-            f"scheduler: {request.scheduler} does not fit the model {request.model}; there are "
-            + ", ".join(scheduler_names(template))
-        )
-    return scheduler

@@ -9,7 +9,8 @@ from common.domain.generation import Endpoint
 from tests.unit.worker.generation.batching.floor import Floor
 from tests.unit.worker.generation.conftest import an_entry
 from tests.unit.worker.generation.other_models import saved_xl
-from worker.generation.models.loader import LoadedModel, load_model
+from worker.generation.models.loaded import LoadedModel
+from worker.generation.models.loader import load_model
 from worker.generation.models.standin import standin_folder
 
 

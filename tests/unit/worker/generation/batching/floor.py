@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ from worker.generation.batching.stepper import Stepper
 from worker.generation.batching.ticket import Ticket
 from worker.generation.engine import Progress
 from worker.generation.masks.canvas import Canvas
-from worker.generation.models.loader import LoadedModel
+from worker.generation.models.loaded import LoadedModel
 
 # A test that takes more turns than this hangs.
 MOST_TURNS = 500
@@ -57,9 +58,9 @@ class Floor:
         }
 
     def recipe(self, request: GenerationRequest) -> Recipe:
-        scheduler = self._models[request.model].scheduler
+        scheduler = partial(self._models[request.model].scheduler_for, request)
         canvas = Canvas.of(request, pixels_for(request))
-        return prepare(self._parts[request.model], scheduler, request, canvas)
+        return prepare(self._parts[request.model], request, canvas, scheduler)
 
     def admit(self, request: GenerationRequest, looker: Looker | None = None) -> Ticket:
         ticket = Ticket(self.recipe(request), looker or Looker())

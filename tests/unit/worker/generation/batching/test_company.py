@@ -17,7 +17,7 @@ from tests.unit.worker.generation.batching.floor import (
 )
 from tests.unit.worker.generation.pictures import a_request
 from worker.generation.batching.ticket import Ticket
-from worker.generation.models.loader import LoadedModel
+from worker.generation.models.loaded import LoadedModel
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 

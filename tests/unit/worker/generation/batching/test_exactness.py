@@ -10,7 +10,7 @@ from common.domain.generation import Endpoint, GenerationRequest
 from tests.unit.worker.generation.batching.floor import Floor
 from tests.unit.worker.generation.drawings import pixels_for
 from tests.unit.worker.generation.pictures import a_request
-from worker.generation.models.loader import LoadedModel
+from worker.generation.models.loaded import LoadedModel
 from worker.generation.models.schedulers import fresh, scheduler_named
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
