@@ -43,10 +43,13 @@ class DiffusersEngine:
         model_memory_gb: float | None = None,
         *,
         max_batch: int = MAX_BATCH,
+        threads: int | None = None,
     ) -> None:
         """Serve `entries`; stand-ins are kept in `directory`; `device` None is CUDA, else CPU.
 
-        Weights take up to `model_memory_gb`; None is a part of the device's memory.
+        Weights take up to `model_memory_gb`; None is a part of the device's memory. At most
+        `max_batch` images take a step together. `threads` are those of the CPU to compute with;
+        None leaves one core to others.
 
         Raises:
             ConfigurationError: torch knows no such device.
@@ -54,6 +57,7 @@ class DiffusersEngine:
         self._entries = {entry.name: entry for entry in entries}
         self._directory = directory
         self._device = chosen_device(device)
+        self._threads = threads
         self._loop = Loop(_device(self._device), most=max_batch)
         self._shelf = Shelf(self._load, model_budget(self._device, model_memory_gb))
         self._parts: WeakKeyDictionary[LoadedModel, Parts] = WeakKeyDictionary()
@@ -118,7 +122,7 @@ class DiffusersEngine:
         with self._taking_apart:
             if model not in self._parts:
                 pipeline = next(iter(model.pipelines.values()))
-                self._parts[model] = Parts(pipeline, threads=_threads(model.entry))
+                self._parts[model] = Parts(pipeline, threads=self._threads or _threads(model.entry))
             return self._parts[model]
 
     def _entry_for(self, request: GenerationRequest) -> ModelEntry:
