@@ -60,10 +60,9 @@ class Cuda:
         """Return torch's cache to the driver."""
         torch.cuda.empty_cache()
 
-    def send(self, values: list[float]) -> torch.Tensor:
-        """Copy from pinned memory: from any other the host would wait."""
-        pinned = torch.tensor(values, dtype=torch.float32).pin_memory()
-        return pinned.to(self.torch_device, non_blocking=True)
+    def upload(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Copy from pinned memory: with any other the host would wait."""
+        return tensor.pin_memory().to(self.torch_device, non_blocking=True)
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
         """Copy on the side, while the next step runs."""

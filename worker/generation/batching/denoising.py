@@ -29,9 +29,9 @@ def predict(samples: Sequence[Sample], device: Device) -> list[torch.Tensor]:
     order = [*guided, *range(len(samples))]
     noise = parts.unet(
         torch.cat([seen[index] for index in order]),
-        device.send([float(samples[index].time) for index in order]),
+        device.upload(torch.tensor([float(samples[index].time) for index in order])),
         encoder_hidden_states=torch.stack([condition.hidden for condition in conditions]),
-        added_cond_kwargs=_added(parts, conditions, [samples[index] for index in order]),
+        added_cond_kwargs=_added(parts, conditions, [samples[index] for index in order], device),
         return_dict=False,
     )[0].split(1)
     unwanted = dict(zip(guided, noise, strict=False))
@@ -77,7 +77,7 @@ def _guided(
 
 
 def _added(
-    parts: Parts, conditions: Sequence[Conditioning], samples: Sequence[Sample]
+    parts: Parts, conditions: Sequence[Conditioning], samples: Sequence[Sample], device: Device
 ) -> dict[str, Any] | None:
     """Give what Stable Diffusion XL is told beside: pooled texts, and sizes in pixels.
 
@@ -94,5 +94,5 @@ def _added(
     texts = torch.stack(pooled)
     return {
         "text_embeds": texts,
-        "time_ids": torch.tensor(sizes, dtype=texts.dtype, device=texts.device),
+        "time_ids": device.upload(torch.tensor(sizes, dtype=texts.dtype)),
     }

@@ -52,8 +52,8 @@ class Device(Protocol):
         """Give back memory that is only kept for later."""
         ...
 
-    def send(self, values: list[float]) -> torch.Tensor:
-        """Give the values as a float32 tensor on the device; does not wait for it."""
+    def upload(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Give a tensor of the host on the device; does not wait for what the device has to do."""
         ...
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
@@ -103,9 +103,9 @@ class Cpu:
     def release(self) -> None:
         """Nothing is kept that could be given back."""
 
-    def send(self, values: list[float]) -> torch.Tensor:
-        """Make the tensor."""
-        return torch.tensor(values, dtype=torch.float32)
+    def upload(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Give it as it is."""
+        return tensor.to(self.torch_device)
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
         """Give them as they are."""

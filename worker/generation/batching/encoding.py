@@ -50,8 +50,8 @@ def _autoencoded(parts: Parts, recipes: Sequence[Recipe], device: Device) -> lis
     found: list[dict[str, Any]] = [{} for _ in recipes]
     if wanted:
         # Through the narrower type first, as the pipelines take them.
-        pictures = torch.cat([picture for _, _, picture in wanted])
-        pictures = pictures.to(device.torch_device, parts.generates).to(parts.autoencodes)
+        pictures = torch.cat([picture for _, _, picture in wanted]).to(parts.generates)
+        pictures = device.upload(pictures).to(parts.autoencodes)
         spread = parts.vae.encode(pictures).latent_dist
         for (index, name, _), mean, deviation in zip(
             wanted, spread.mean.split(1), spread.std.split(1), strict=True
@@ -64,7 +64,7 @@ def _sample(
     ticket: Ticket, start: Start, guided: Guided, encoded: _Encoded, device: Device
 ) -> Sample:
     recipe, parts = ticket.recipe, ticket.recipe.parts
-    noise = start.draws.noise.to(device.torch_device)
+    noise = device.upload(start.draws.noise)
     kept = _drawn(parts, encoded.init, start.draws.init, device)
     masked = _drawn(parts, encoded.masked, start.draws.masked, device)
     scheduler = start.timeline.scheduler
@@ -74,7 +74,7 @@ def _sample(
         latents = scheduler.add_noise(kept, noise, torch.stack(start.timeline.times[:1]))
     sample = Sample(ticket, start, latents, guided)
     if recipe.mask is not None:
-        mask = recipe.mask.to(device.torch_device, parts.generates)
+        mask = device.upload(recipe.mask.to(parts.generates))
         if recipe.is_blended:
             sample.kept, sample.noise, sample.mask = kept, noise, mask
         else:
@@ -89,5 +89,5 @@ def _drawn(
     if spread is None or draw is None:
         return None
     mean, deviation = spread
-    latents = (mean + deviation * draw.to(device.torch_device)).to(parts.generates)
+    latents = (mean + deviation * device.upload(draw)).to(parts.generates)
     return cast("torch.Tensor", parts.scaling * latents)

@@ -9,14 +9,13 @@ from worker.generation.batching.device import Device, HostCopy
 from worker.generation.batching.parts import Parts
 from worker.generation.batching.preview import Preview
 from worker.generation.batching.ticket import Ticket
-from worker.generation.engine import Progress
 
 # Steps from one preview of a request to its next.
 EVERY: Final = 4
 
 
 class Previews:
-    """Begins to copy a preview after some steps, and shows it a turn later: nobody waits for it."""
+    """Begins to copy a preview after some steps, and has it a turn later: nobody waits for it."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -34,13 +33,13 @@ class Previews:
         levels = self._lines[parts].levels(sample.latents)
         self._coming[ticket] = self._device.to_host(levels)
 
-    def show(self) -> None:
-        """Show what has arrived."""
-        for ticket, copy in list(self._coming.items()):
-            if copy.is_there():
-                del self._coming[ticket]
-                image = Image.fromarray(copy.wait()[0].numpy(), "RGB")
-                ticket.watch.progressed(Progress(*ticket.steps, preview=image))
+    def arrived(self) -> list[tuple[Ticket, Image.Image]]:
+        """Give those that have arrived, once."""
+        there = [ticket for ticket, copy in self._coming.items() if copy.is_there()]
+        return [
+            (ticket, Image.fromarray(self._coming.pop(ticket).wait()[0].numpy(), "RGB"))
+            for ticket in there
+        ]
 
     def forget(self, ticket: Ticket) -> None:
         """Take note that the request has ended."""

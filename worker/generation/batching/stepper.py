@@ -6,6 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 import torch
+from PIL import Image
 
 from common.clock import monotonic
 from common.domain.errors import InfillError
@@ -55,7 +56,8 @@ class Stepper:
         for ticket in list(self._tickets):
             if not ticket.ask_to_go_on():
                 self._drop(ticket)
-        self._previews.show()
+        for ticket, preview in self._previews.arrived():
+            self._tell(ticket, preview)
         self._encode()
         self._step()
         self._decode()
@@ -103,7 +105,9 @@ class Stepper:
                 self._finished.append(sample)
         # A request of several images tells of all of them at once.
         for ticket in {sample.ticket: None for sample in chosen if not sample.ticket.has_ended}:
-            self._look_on(ticket)
+            self._tell(ticket)
+            if not ticket.has_ended:
+                self._previews.note(ticket)
 
     def _decode(self) -> None:
         while self._finished:
@@ -119,13 +123,9 @@ class Stepper:
                 if sample.ticket.has_ended:
                     self._drop(sample.ticket)
 
-    def _look_on(self, ticket: Ticket) -> None:
-        try:
-            ticket.progressed()
-        except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
-            self._fail(ticket, told(error))
-        else:
-            self._previews.note(ticket)
+    def _tell(self, ticket: Ticket, preview: Image.Image | None = None) -> None:
+        if not ticket.tell(preview):
+            self._drop(ticket)
 
     def _run(
         self, key: Hashable, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Out]]

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import torch
+from PIL import Image
 
 from common.clock import monotonic
 from common.domain.errors import GenerationStoppedError, InfillError
@@ -88,9 +89,14 @@ class Ticket:
             self.fail(GenerationStoppedError("the generation was stopped"))
         return False
 
-    def progressed(self) -> None:
-        """Tell whoever looks on how far it is."""
-        self.watch.progressed(Progress(*self.steps))
+    def tell(self, preview: Image.Image | None = None) -> bool:
+        """Tell whoever looks on how far it is; False if that failed, and so it has ended."""
+        try:
+            self.watch.progressed(Progress(*self.steps, preview))
+        except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
+            self.fail(told(error))
+            return False
+        return True
 
     @property
     def steps(self) -> tuple[int, int]:

@@ -164,6 +164,29 @@ def test_what_a_model_cannot_do_is_said(
     assert refused.value.message.startswith(said)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "nobody"},
+        {"safety_checker": True},
+        {"scheduler": "nonsense"},
+        {"scheduler": "LCM", "inference_steps": 51},
+        {"prompt": "half a character: \ud83d"},
+        {"negative_prompt": "\ud83d"},
+        {"height": 60},
+    ],
+    ids=str,
+)
+def test_bad_input_never_reaches_the_loop(
+    models_directory: Path, change: dict[str, object]
+) -> None:
+    entry = an_entry("standin", "random:base", *Endpoint)
+    fresh = DiffusersEngine([entry], models_directory, "cpu")
+    with pytest.raises(UnsupportedRequestError):
+        drawn(fresh, a_request(Endpoint.TEXT2IMG, **change))
+    assert fresh._loop._thread is None, "nothing was handed in"
+
+
 def test_wrong_pictures_are_refused(engine: DiffusersEngine) -> None:
     pixels = pixels_for(a_request(Endpoint.IMG2IMG))
     for endpoint in (Endpoint.INPAINT, Endpoint.TEXT2IMG):
