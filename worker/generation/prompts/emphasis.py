@@ -1,0 +1,126 @@
+r"""The marks of emphasis in a prompt.
+
+The syntax is that of the Stable Diffusion web UI by AUTOMATIC1111, which prompts are written for:
+
+    (word)      × 1.1; brackets within brackets multiply: ((word)) is × 1.21
+    [word]      ÷ 1.1
+    (word:1.3)  × 1.3
+    \( \) \[ \] \\   the characters themselves
+
+What is not well formed is text as it stands: a bracket without its other half, and round brackets
+with a colon that no number follows, as in `(word:abc)`. The web UI guesses there.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+EMPHASIS: Final = 1.1
+# More than the strongest weight makes noise of any picture, and less than none has no meaning.
+WEAKEST: Final = 0.0
+STRONGEST: Final = 10.0
+
+_DECIMALS: Final = 4  # so that ((word)) is the same as (word:1.21)
+_OPENING: Final = {")": "(", "]": "["}
+# No quantifier gives back what it took, so the time is linear whatever the text.
+_LEXEME: Final = re.compile(
+    r"""
+      \\(?P<escaped>[\\()\[\]])
+    | (?P<opening>[(\[])
+    | (?P<closing>(?: :\s*+(?P<weight>[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++))\s*+ )?\) | \])
+    | (?P<colon>:)
+    | [^\\()\[\]:]++
+    | \\
+    """,
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedText:
+    """Words with the weight they are to have; 1 is no emphasis."""
+
+    text: str
+    weight: float
+
+
+def weighted_texts(prompt: str) -> list[WeightedText]:
+    """Read the marks of emphasis; neighbours differ in weight, and no text is lost.
+
+    Any text can be read. Weights are held between `WEAKEST` and `STRONGEST`, so nesting needs no
+    limit of its own.
+    """
+    lexemes = list(_LEXEME.finditer(prompt))
+    factors, ends = _matched(lexemes)
+    weights = [1.0]
+    texts: list[WeightedText] = []
+    for place, lexeme in enumerate(lexemes):
+        if place in factors:
+            weights.append(_held(weights[-1] * factors[place]))
+        elif place in ends:
+            weights.pop()
+        else:
+            text = lexeme["escaped"] or lexeme.group()
+            texts.append(WeightedText(text, round(weights[-1], _DECIMALS)))
+    return [
+        WeightedText("".join(part.text for part in parts), weight)
+        for weight, parts in groupby(texts, attrgetter("weight"))
+    ]
+
+
+def _matched(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]:
+    """Pair the brackets: where emphasis begins, with its factor, and where it ends.
+
+    A bracket closes the last one open of its kind; those opened since then are text.
+    """
+    factors: dict[int, float] = {}
+    ends: set[int] = set()
+    unclosed: list[int] = []
+    waiting: Counter[str] = Counter()
+    announced: set[int] = set()  # brackets in which a colon announced a weight
+    for place, lexeme in enumerate(lexemes):
+        if lexeme["opening"]:
+            unclosed.append(place)
+            waiting[lexeme["opening"]] += 1
+        elif lexeme["colon"]:
+            announced.update(unclosed[-1:])
+        elif lexeme["closing"] and waiting[_OPENING[lexeme["closing"][-1]]]:
+            start = _closed(lexeme, unclosed, waiting, lexemes)
+            factor = _factor(lexeme, announced=start in announced)
+            if factor is not None:
+                factors[start] = factor
+                ends.add(place)
+    return factors, ends
+
+
+def _closed(
+    closing: re.Match[str],
+    unclosed: list[int],
+    waiting: Counter[str],
+    lexemes: Sequence[re.Match[str]],
+) -> int:
+    """Take the bracket that `closing` closes, and those after it, off the unclosed ones."""
+    wanted = _OPENING[closing["closing"][-1]]
+    while True:
+        place = unclosed.pop()
+        opening = lexemes[place]["opening"]
+        waiting[opening] -= 1
+        if opening == wanted:
+            return place
+
+
+def _factor(closing: re.Match[str], *, announced: bool) -> float | None:
+    """Give what the brackets multiply by, None if they are text after all."""
+    if closing["closing"] == "]":
+        return 1 / EMPHASIS
+    if closing["weight"]:
+        return _held(float(closing["weight"]))
+    return None if announced else EMPHASIS
+
+
+def _held(weight: float) -> float:
+    return min(max(weight, WEAKEST), STRONGEST)
