@@ -85,17 +85,14 @@ class Catalogue:
         """Give the model of that name, None if it is not served."""
         return self._by_name.get(name)
 
-    def default_for(
+    def serving(
         self, endpoint: Endpoint, names: Container[str] | None = None
-    ) -> ModelEntry | None:
-        """Give the first model that serves `endpoint`, of those named; None if none does."""
-        return next(
-            (
-                entry
-                for entry in self.entries
-                if endpoint in entry.endpoints and (names is None or entry.name in names)
-            ),
-            None,
+    ) -> tuple[ModelEntry, ...]:
+        """Give the models that serve `endpoint`, of those named; the first is its default."""
+        return tuple(
+            entry
+            for entry in self.entries
+            if endpoint in entry.endpoints and (names is None or entry.name in names)
         )
 
     @property

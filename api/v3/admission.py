@@ -1,5 +1,6 @@
 """What fields are judged by beside themselves: the guard, the models, the tenant's limits."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -71,30 +72,27 @@ def choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -> Choi
     Raises:
         UnsupportedRequestError: there is none; says what there is.
     """
+    serving = catalogue.serving(endpoint, limits.models)
+    usable: tuple[ModelEntry, ...] = serving
+    unchecked: tuple[ModelEntry, ...] = ()
+    if limits.require_safety_checker:
+        usable = tuple(entry for entry in serving if entry.safety_checker)
+        unchecked = tuple(entry for entry in serving if not entry.safety_checker)
+    if usable:
+        return Choice(endpoint, usable, unchecked, on_plan=limits.models is not None)
+    if unchecked:
+        raise UnsupportedRequestError(
+            "Your plan requires the safety checker, and no model that serves "
+            f"{endpoint} has one: {_names(unchecked)}."
+        )
+    where = "here" if limits.models is None else "on your plan"
     allowed = [
         entry for entry in catalogue.entries if limits.models is None or entry.name in limits.models
     ]
-    serving = [entry for entry in allowed if endpoint in entry.endpoints]
-    usable = [
-        entry for entry in serving if entry.safety_checker or not limits.require_safety_checker
-    ]
-    if usable:
-        return Choice(
-            endpoint,
-            tuple(usable),
-            tuple(entry for entry in serving if entry not in usable),
-            on_plan=limits.models is not None,
-        )
-    if serving:
-        raise UnsupportedRequestError(
-            "Your plan requires the safety checker, and no model that serves "
-            f"{endpoint} has one: {_names(serving)}."
-        )
-    where = "here" if limits.models is None else "on your plan"
     raise UnsupportedRequestError(
         f"No model {where} serves {endpoint}; there are: {_names(allowed) or 'none'}."
     )
 
 
-def _names(entries: list[ModelEntry] | tuple[ModelEntry, ...]) -> str:
+def _names(entries: Iterable[ModelEntry]) -> str:
     return ", ".join(entry.name for entry in entries)

@@ -103,11 +103,12 @@ async def succeeded(
     object_keys: tuple[str, ...] = ("results/0.png",),
     track_id: str | float | None = None,
     base64: bool = False,
+    flagged: bool = False,
 ) -> Ended:
     """Record a job and end it well."""
     await queued_job(database, owner, webhook_url=webhook_url, track_id=track_id, base64=base64)
     claim = await claimed(database)
-    result = JobResult(object_keys, tuple(False for _ in object_keys), 1.5)
+    result = JobResult(object_keys, tuple(flagged for _ in object_keys), 1.5)
     async with database.statement() as connection:
         ended = await succeed(connection, claim, result)
     assert ended is not None

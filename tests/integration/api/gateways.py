@@ -87,15 +87,16 @@ class Gateway:
         ((job, _),) = taken.jobs
         return job
 
-    async def draw(self, job: JobRecord, *, seconds: float = 1.5) -> None:
-        """End a job as a worker does that has drawn it."""
+    async def draw(self, job: JobRecord, *, seconds: float = 1.5, flagged: int = 0) -> None:
+        """End a job as a worker does that has drawn it; the first `flagged` images are unsafe."""
         keys = tuple(
             result_key(job.tenant_id, job.file_prefix, job.attempt, index)
             for index in range(job.request.samples)
         )
         for key in keys:
             await self.services.storage.put(key, PIXELS)
-        result = JobResult(keys, (False,) * len(keys), seconds, {"claimed": 1.0})
+        nsfw = tuple(index < flagged for index in range(len(keys)))
+        result = JobResult(keys, nsfw, seconds, {"claimed": 1.0})
         async with self.services.operators.transaction() as connection:
             ended = await succeed(connection, job.claim, result)
         await self._announce(ended)

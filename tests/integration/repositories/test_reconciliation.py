@@ -141,7 +141,7 @@ TAMPERINGS: dict[str, str] = {
     "job 2 is canceled and was charged 1 times": "UPDATE jobs SET state = 'canceled', result = NULL"
     " WHERE id = 2",
     "which is unknown": "DELETE FROM jobs WHERE id = 1",
-    "charged flagged_images 0, not 1": "UPDATE usage_entries SET flagged_images = 0"
+    "charged flagged_images 1, not 0": "UPDATE usage_entries SET flagged_images = 1"
     " WHERE job_id = 1",
     "charged megapixel_steps 10.000001, not 10": "UPDATE usage_entries SET megapixel_steps ="
     " megapixel_steps + 0.000001 WHERE job_id = 1",

@@ -52,6 +52,15 @@ async def test_track_id_keeps_its_type(
     assert (told, type(told)) == (track_id, type(track_id))
 
 
+@pytest.mark.parametrize("flagged", [True, False])
+async def test_an_unsafe_image_is_told_of(
+    desk: Desk, owner: Owner, receiver: Receiver, *, flagged: bool
+) -> None:
+    await succeeded(desk.database, owner, receiver.url, flagged=flagged)
+    async with desk.dispatching():
+        assert (await receiver.request()).json["nsfw_content_detected"] is flagged
+
+
 async def test_images_themselves_are_sent_where_they_were_asked_for(
     desk: Desk, owner: Owner, receiver: Receiver
 ) -> None:

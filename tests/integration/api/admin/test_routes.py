@@ -116,10 +116,11 @@ async def test_jobs_and_queues_are_seen(operated: Operated) -> None:
 async def test_usage_is_reported_as_json_and_csv(operated: Operated) -> None:
     gateway = operated.gateway
     await gateway.post("inpaint", {**BODY, "width": 512, "height": 512})
-    await gateway.draw(await gateway.claim())
+    await gateway.draw(await gateway.claim(), flagged=1)
     path = "usage?since=2000-01-01&until=2999-12-31"
     (line,) = (await operated.get(f"{path}&tenant=alice"))["items"]
     assert (line["tenant"], line["jobs"], line["images"]) == ("alice", 1, 1)
+    assert line["flagged_images"] == 1
     assert line["megapixel_steps"] == "5.505024"  # 512 × 512 / 10⁶ × 21, to the last digit
 
     for asked, accept in ((f"{path}&format=csv", "*/*"), (path, "text/csv")):
@@ -130,7 +131,7 @@ async def test_usage_is_reported_as_json_and_csv(operated: Operated) -> None:
         assert answer.headers["content-type"] == "text/csv; charset=utf-8"
         names, row = answer.text.splitlines()
         assert names.startswith("tenant,day,model,jobs")
-        assert row.startswith("alice,")
+        assert (row.startswith("alice,"), row.rpartition(",")[2]) == (True, "1")
     assert (await operated.get(f"{path}&format=json", accept="text/csv"))["items"] == [line]
 
 

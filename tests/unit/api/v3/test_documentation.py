@@ -5,17 +5,12 @@ import json
 import pytest
 
 from api.v3.documentation import ANSWERS, BODIES, REQUESTS, described
-from api.v3.fields import Admission
-from api.v3.requests import read_body
-from common.outbound import Guard
-from common.settings import OutboundSettings
-from tests.unit.api.v3.test_requests import UNLIMITED, model
+from tests.unit.api.v3.test_requests import read
 
 
 @pytest.mark.parametrize("name", BODIES)
 def test_the_example_requests_are_right(name: str) -> None:
-    admission = Admission(Guard(OutboundSettings()), 100, model(), UNLIMITED)
-    assert read_body(BODIES[name], REQUESTS[name], admission).width == 512
+    assert read(REQUESTS[name], BODIES[name]).width == 512
     assert set(REQUESTS[name]) - {"key"} <= {
         field.alias or key for key, field in BODIES[name].model_fields.items()
     }
@@ -52,6 +47,10 @@ def test_the_schema_tells_the_limits() -> None:
     assert kept["num_inference_steps"] == {"minimum": 1, "maximum": 51}
     assert kept["guidance_scale"] == {"minimum": 1, "maximum": 20}
     assert kept["strength"] == {"exclusiveMinimum": 0, "maximum": 1}
+    assert kept["mask_grow"] == {"minimum": -64, "maximum": 64}
+    assert kept["mask_blur"] == {"minimum": 0, "maximum": 64}
+    assert fields["mask_padding"]["anyOf"][0] == {"type": "integer", "minimum": 0, "maximum": 256}
+    assert "DPM++ 2M Karras" in fields["scheduler"]["description"]
     assert fields["seed"]["anyOf"][0] == {
         "type": "integer",
         "minimum": 0,

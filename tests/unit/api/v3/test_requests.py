@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from api.refusals import InvalidFieldsError
-from api.v3.fields import Admission
+from api.v3.admission import Admission, choice_for
 from api.v3.requests import (
     DrawBody,
     ImageToImageBody,
@@ -12,9 +12,10 @@ from api.v3.requests import (
     TextToImageBody,
     read_body,
 )
-from common.catalogue import ModelEntry
+from common.catalogue import Catalogue, ModelEntry
 from common.domain.generation import Endpoint
 from common.domain.limits import Limits
+from common.domain.schedulers import SCHEDULER_NAMES
 from common.outbound import Guard
 from common.settings import OutboundSettings
 
@@ -28,37 +29,38 @@ SIDE = "a multiple of 8 from 64 to 1024"
 TEXT = "text of 1 to 2000 characters, none of them NUL"
 ADDRESS = "a public http or https URL: the address is not allowed"
 PICTURE = "an http or https URL, base64 or a data: URI with base64"
+SCHEDULER = (
+    f"null or one of {', '.join(SCHEDULER_NAMES)}, or the name of one of their classes in diffusers"
+)
 SEED = "null or a whole number from 0 to 4294967295"
 TRACK = "null, text of at most 1000 characters without NUL, or a number of at most 63 bits"
 UNSUPPORTED = "the model plain does not support it"
 
 
-def model(*, safety_checker: bool = False) -> ModelEntry:
-    return ModelEntry(
-        name="plain",
-        source="random:base",
-        endpoints=tuple(Endpoint),
-        licence="none",
-        safety_checker=safety_checker,
-    )
+def model(name: str = "plain", **changes: Any) -> ModelEntry:
+    entry = {"name": name, "source": "random:base", "endpoints": tuple(Endpoint), "licence": "none"}
+    return ModelEntry(**{**entry, **changes})
 
 
 def read(
     fields: dict[str, Any],
     kind: type[DrawBody] = InpaintBody,
-    *,
-    safety_checker: bool = False,
+    *models: ModelEntry,
     limits: Limits = UNLIMITED,
 ) -> DrawBody:
-    entry = model(safety_checker=safety_checker)
-    return read_body(kind, fields, Admission(Guard(OutboundSettings()), 100, entry, limits))
+    choice = choice_for(Catalogue(models or (model(),)), limits, kind.endpoint)
+    entry = choice.pick(fields.get("model_id"))
+    return read_body(kind, fields, Admission(Guard(OutboundSettings()), 100, entry, limits, choice))
 
 
 def errors(
-    fields: dict[str, Any], kind: type[DrawBody] = InpaintBody, *, limits: Limits = UNLIMITED
+    fields: dict[str, Any],
+    kind: type[DrawBody] = InpaintBody,
+    *models: ModelEntry,
+    limits: Limits = UNLIMITED,
 ) -> Any:
     with pytest.raises(InvalidFieldsError) as caught:
-        read(fields, kind, limits=limits)
+        read(fields, kind, *models, limits=limits)
     body = caught.value.body()
     assert body["status"] == "error"
     assert body["messege"] == body["message"]
@@ -77,6 +79,11 @@ BAD: list[tuple[str, str, list[object]]] = [
     ("strength", "a number above 0 and up to 1", [0, 1.01, "-1", "inf", "strong"]),
     ("base64", "yes or no", ["maybe", 2, [], "ja"]),
     ("enhance_prompt", "yes or no", ["x"]),
+    ("mask_invert", "yes or no", ["maybe", 2]),
+    ("mask_grow", "a whole number of pixels from -64 to 64", [-65, 65, 0.5, "wide", True]),
+    ("mask_blur", "a whole number of pixels from 0 to 64", [-1, 65, "1.5", False]),
+    ("mask_padding", "null or a whole number of pixels from 0 to 256", [-1, 257, "x", True]),
+    ("scheduler", SCHEDULER, ["nobody", "DPM", "AutoencoderKL", 5, [], True]),
     ("seed", SEED, [-1, 2**32, "1.5", True, "x", {}]),
     ("track_id", TRACK, [True, "x" * 1001, "a\x00", "\ud800", 2**63, 1e300, [], {"a": 1}]),
     (
@@ -167,7 +174,9 @@ def test_steps_are_held_against_the_plan_where_they_are_left_out_too(steps: obje
 
 
 def test_a_model_with_a_checker_checks() -> None:
-    assert read({**GOOD, "safety_checker": "yes"}, safety_checker=True).safety_checker is True
+    checking = model(safety_checker=True)
+    assert read({**GOOD, "safety_checker": "yes"}, InpaintBody, checking).safety_checker is True
+    assert read(GOOD, InpaintBody, checking).safety_checker is False
 
 
 @pytest.mark.parametrize(("text", "value"), [("yes", True), ("Yes", True), ("no", False)])

@@ -63,6 +63,16 @@ def test_meta_as_each_endpoint_spells_it(
     assert ("strength" in meta) == has_strength
 
 
+def test_meta_tells_of_what_v3_has_not_only_where_it_was_asked_for() -> None:
+    asked = {"scheduler": "Euler a", "mask_grow": -3, "mask_blur": 8, "mask_padding": 0}
+    request = replace(REQUEST, mask_invert=True, **asked)  # type: ignore[arg-type] # by name
+    plain, changed = (
+        success_body(job_record(request=one), RESULT, output=[], inputs={}, webhook_status="")
+        for one in (REQUEST, request)
+    )
+    assert changed["meta"] == plain["meta"] | asked | {"mask_invert": "yes"}
+
+
 def test_one_unsafe_image_is_told() -> None:
     unsafe = replace(RESULT, nsfw=(False, True))
     body = success_body(job_record(), unsafe, output=LINKS, inputs={}, webhook_status="")

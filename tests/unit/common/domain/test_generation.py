@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.domain.generation import SEED_LIMIT, Endpoint, GenerationRequest
+from common.domain.schedulers import SCHEDULER_NAMES
 
 REQUESTS = st.builds(
     GenerationRequest,
@@ -18,6 +19,8 @@ REQUESTS = st.builds(
     guidance_scale=st.floats(1, 20),
     strength=st.floats(0.01, 1),
     seed=st.integers(0, SEED_LIMIT - 1),
+    scheduler=st.sampled_from([None, *SCHEDULER_NAMES]),
+    mask_padding=st.none() | st.integers(0, 256),
 )
 
 
@@ -58,6 +61,9 @@ def test_seeds_wrap() -> None:
 
 def test_cost_counts_megapixel_steps() -> None:
     assert make(width=1000, height=1000, inference_steps=1).cost == 1.0
+    for scheduler in ("Heun", "DPM2 a Karras"):  # they ask the model twice in each step
+        assert make(width=1000, height=1000, inference_steps=1, scheduler=scheduler).cost == 2.0
+    assert make(width=1000, height=1000, inference_steps=1, scheduler="Euler a").cost == 1.0
     assert make(width=512, height=256, inference_steps=30, samples=3).cost == pytest.approx(
         11.79648
     )

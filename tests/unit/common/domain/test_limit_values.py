@@ -14,6 +14,9 @@ def test_the_later_has_the_say_a_null_of_its_too() -> None:
     own = Limits.from_json(plan, {"max_running": None, "models": ["b", "c"]})
     assert own == Limits(weight=2, models=("b", "c"))
     assert Limits.from_json() == Limits()
+    checked = {"require_safety_checker": True}
+    assert Limits.from_json(checked).to_json() == checked
+    assert Limits.from_json(checked, {"require_safety_checker": False}) == Limits()
 
 
 def test_only_what_differs_from_no_limit_is_stored() -> None:
@@ -29,6 +32,7 @@ def test_only_what_differs_from_no_limit_is_stored() -> None:
         *(("max_queued", value) for value in (None, 0, LARGEST)),
         *(("max_running", value) for value in (None, 1, LARGEST)),
         *(("models", value) for value in (None, [], ["a"], ("a", "b"))),
+        *(("require_safety_checker", value) for value in (True, False)),
     ],
 )
 def test_what_a_limit_can_be(name: str, value: Any) -> None:
@@ -58,6 +62,7 @@ def test_what_a_quota_can_be(credits_: float | None) -> None:
             ("a", {}, [1], [""], [None], ["a\x00"], ["\ud800"]),
             "must be null or a list of the names of models",
         ),
+        ("require_safety_checker", (None, "yes", 1, 0, []), "must be true or false"),
         (
             "max_queued",
             ("1", True, 1.0, -1, LARGEST + 1),

@@ -152,7 +152,7 @@ def test_is_silent(engine: DiffusersEngine, capfd: pytest.CaptureFixture[str]) -
         (
             Endpoint.TEXT2IMG,
             {"scheduler": "AutoencoderKL"},
-            "scheduler: AutoencoderKL does not fit the model standin; there are DDIMScheduler, ",
+            "scheduler: AutoencoderKL does not fit the model standin; there are DDIM, ",
         ),
     ],
 )

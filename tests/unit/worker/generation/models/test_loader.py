@@ -95,7 +95,7 @@ def test_the_entry_s_scheduler_is_taken_else_the_model_s_own(models_directory: P
 def test_a_scheduler_that_does_not_fit_is_refused(folder: Path, name: str) -> None:
     """The last one exists, but needs a package that is not here."""
     message = refusal(an_entry("m", str(folder), Endpoint.TEXT2IMG, scheduler=name))
-    assert f"no scheduler {name} fits it; there are DDIMScheduler, " in message
+    assert f"no scheduler {name} fits it; there are DDIM, DDPM, " in message
 
 
 def test_stable_diffusion_xl_loads_and_draws(models_directory: Path, tmp_path: Path) -> None:

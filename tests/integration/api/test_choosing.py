@@ -1,0 +1,125 @@
+"""Models, schedulers, changes of the mask and the required checker, from the request to the row."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.settings import ModelSettings, Settings
+from tests.integration.api.gateways import BODY, Gateway, open_gateway
+
+MODELS = """
+[[models]]
+name = "plain"
+source = "random:base"
+endpoints = ["inpaint", "text2img"]
+licence = "none"
+
+[[models]]
+name = "safe"
+source = "random:base"
+safety_checker = true
+endpoints = ["inpaint", "img2img"]
+licence = "none"
+"""
+
+
+@pytest.fixture
+async def gateway(settings: Settings, tmp_path: Path) -> AsyncIterator[Gateway]:
+    """One with two models, of which one checks."""
+    file = tmp_path / "models.toml"
+    file.write_text(MODELS)
+    settings.models = ModelSettings(file=file)
+    async with open_gateway(settings) as opened:
+        yield opened
+
+
+async def send(gateway: Gateway, path: str = "inpaint", **fields: Any) -> Any:
+    return await gateway.post(path, {**BODY, **fields})
+
+
+async def test_what_was_chosen_reaches_the_row_and_the_answer(gateway: Gateway) -> None:
+    mask: dict[str, Any] = {"mask_grow": -8, "mask_blur": 4, "mask_padding": 32}
+    sent = {"model_id": "safe", "scheduler": "plms", "mask_invert": "yes", **mask}
+    answer = await send(gateway, **sent)
+    kept = await gateway.claim("safe")
+    assert (kept.id, kept.request.model) == (answer["id"], "safe")
+    assert (kept.request.scheduler, kept.request.mask_invert) == ("PNDM", True)
+    assert {name: getattr(kept.request, name) for name in mask} == mask
+    await gateway.draw(kept)
+    done = await gateway.post(f"fetch/{answer['id']}")
+    assert done["meta"] == answer["meta"]
+    told = {"scheduler": "PNDM", "mask_invert": "yes", **mask}
+    assert {name: done["meta"].get(name) for name in told} == told
+
+
+async def test_what_was_not_asked_for_is_not_told(gateway: Gateway) -> None:
+    off: dict[str, Any] = {"mask_invert": "no", "mask_grow": 0, "mask_blur": "0", "mask_padding": None}
+    plain = await send(gateway, seed=5)
+    switched_off = await send(gateway, seed=5, scheduler="", model_id="null", **off)
+    assert switched_off["meta"].keys() == plain["meta"].keys()
+    assert await gateway.read_column("queue", switched_off["id"]) == "plain"
+
+
+async def test_a_form_may_choose_too(gateway: Gateway) -> None:
+    form = {"key": gateway.key, **BODY, "model_id": "safe", "mask_grow": "9", "scheduler": "lcm"}
+    answer = (await gateway.client.post("/api/v3/inpaint", data=form)).json()
+    assert (answer["meta"]["mask_grow"], answer["meta"]["scheduler"]) == (9, "LCM")
+    assert await gateway.read_column("queue", answer["id"]) == "safe"
+
+
+async def test_bad_choices_are_told_at_once_and_nothing_is_recorded(gateway: Gateway) -> None:
+    bad: dict[str, Any] = {"model_id": "x", "scheduler": "x", "mask_grow": 99, "mask_padding": -1}
+    told = (await send(gateway, **bad, num_inference_steps=0))["message"]
+    assert set(told) == {*bad, "num_inference_steps"}
+    assert "plain, safe." in told["model_id"][0]
+    lcm = await send(gateway, scheduler="LCM", num_inference_steps=51)
+    assert set(lcm["message"]) == {"num_inference_steps"}
+    assert await gateway.count_jobs() == 0
+
+
+async def test_a_scheduler_that_works_twice_costs_twice(gateway: Gateway) -> None:
+    euler, heun = [await send(gateway, scheduler=name) for name in ("Euler", "Heun")]
+    cost = await gateway.read_column("cost", euler["id"])
+    assert await gateway.read_column("cost", heun["id"]) == 2 * cost
+    await gateway.set_limits(max_queued=9, monthly_credits=3.5 * cost)
+    assert (await send(gateway, scheduler="Heun"))["message"].startswith("Rate limit exceeded.")
+
+
+@pytest.mark.parametrize("sent", [{}, {"safety_checker": "no"}, {"safety_checker": "yes"}])
+async def test_a_required_checker_is_on_whatever_was_sent(
+    gateway: Gateway, sent: dict[str, str]
+) -> None:
+    await gateway.set_limits(require_safety_checker=True)
+    answer = await send(gateway, **sent)
+    assert answer["meta"]["safetychecker"] == "yes"
+    job = await gateway.claim("safe")
+    assert job.request.safety_checker is True
+    await gateway.draw(job, flagged=1)
+    assert (await gateway.post(f"fetch/{job.id}"))["nsfw_content_detected"] is True
+
+
+async def test_models_without_a_checker_are_refused_where_it_is_required(gateway: Gateway) -> None:
+    await gateway.set_limits(require_safety_checker=True)
+    (told,) = (await send(gateway, model_id="plain"))["message"]["model_id"]
+    assert told.endswith(
+        "there are: safe; your plan requires the safety checker, and plain has none."
+    )
+    refused = (await send(gateway, "text2img"))["message"]
+    assert refused.startswith("Your plan requires the safety checker, and no model that serves ")
+    await gateway.set_limits(require_safety_checker=True, models=["plain"])
+    assert "no model that serves inpaint has one: plain." in (await send(gateway))["message"]
+    assert await gateway.count_jobs() == 0
+
+
+async def test_without_the_requirement_the_request_decides(gateway: Gateway) -> None:
+    assert (await send(gateway))["meta"]["safetychecker"] == "no"
+    told = (await send(gateway, safety_checker="yes"))["message"]
+    assert told == {
+        "safety_checker": [
+            "The safety_checker field must be no: the model plain has no safety checker."
+        ]
+    }
+    checked = await send(gateway, safety_checker="yes", model_id="safe")
+    assert checked["meta"]["safetychecker"] == "yes"
