@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements/dev.txt
 export PYTHONUTF8 := 1
 
-.PHONY: help setup demo run test lint types contracts tests coverage bench chaos lock clean
+.PHONY: help setup demo run test lint types contracts tests coverage bench bench-engine chaos lock clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## virtual environment with the pinned dependencies
 
@@ -50,6 +50,9 @@ coverage: setup ## the tests again, counting the lines and branches they reach
 
 bench: setup ## speeds, each beside a baseline of the same run
 	$(BIN)/python -m tests.bench
+
+bench-engine: setup ## the generation engine beside a plain diffusers pipeline, on GPU or CPU
+	$(BIN)/python -m tests.bench.engine
 
 chaos: setup ## kill and cut off everything under load, and show that nothing was lost (10 minutes)
 	$(BIN)/python -m tests.chaos

@@ -1,18 +1,48 @@
 """The models file: which models this installation serves, and for which endpoints."""
 
+import re
 import tomllib
 from collections.abc import Container
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from common.settings import ModelSettings
 
 RANDOM = "random:"
+
+_SHAPE: Final = re.compile(r"([0-9]{2,4})x([0-9]{2,4})(?:\*([0-9]{1,2}))?")
+_GRAIN: Final = 8  # pixels that one latent stands for
+
+
+class Shape(NamedTuple):
+    """What a model is warmed up for: so many images of this size (pixels) at once."""
+
+    width: int
+    height: int
+    samples: int
+
+
+def _shape(written: Any) -> Any:
+    """Read `512x768` or, of four images at once, `512x768*4`.
+
+    Raises:
+        ValueError: it is written otherwise, or a side does not divide by 8.
+    """
+    found = _SHAPE.fullmatch(written) if isinstance(written, str) else None
+    if found is None:
+        raise ValueError(
+            f"{written!r} is no shape: write WIDTHxHEIGHT, or WIDTHxHEIGHT*IMAGES for several "
+            "at once, such as 512x768*4"
+        )
+    shape = Shape(int(found[1]), int(found[2]), int(found[3] or 1))
+    if shape.width % _GRAIN or shape.height % _GRAIN or not shape.samples:
+        raise ValueError(f"{written}: sides are multiples of {_GRAIN}, and one image at least")
+    return shape
 
 
 class ModelEntry(BaseModel):
@@ -26,6 +56,9 @@ class ModelEntry(BaseModel):
     dtype: Literal["float32", "float16", "bfloat16"] = "float16"
     scheduler: str | None = None
     safety_checker: bool = False
+    compile: Literal["off", "regional", "graphs"] = "off"
+    shapes: tuple[Annotated[Shape, BeforeValidator(_shape)], ...] = ()
+    channels_last: bool | None = None
     endpoints: tuple[Endpoint, ...] = Field(min_length=1)
     licence: str
 

@@ -25,6 +25,23 @@ QUEUE_WAIT_SECONDS: Final = Histogram(
 STAGE_SECONDS: Final = Histogram(
     "infill_stage_seconds", "Time a job spends in one stage of its work.", ["stage"], buckets=_WIDE
 )
+GPU_BUSY_RATIO: Final = Gauge(
+    "infill_gpu_busy_ratio",
+    "Part of the time with work waiting or under way in which the device was computing, over the "
+    "last minute; stays as it was while there is no work.",
+)
+BATCH_SIZE: Final = Histogram(
+    "infill_batch_size",
+    "Samples that one step of the engine moved on together.",
+    buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64),
+)
+STEPS: Final = Counter("infill_steps", "Steps that the engine took, of whatever size.")
+SAMPLES_ACTIVE: Final = Gauge(
+    "infill_samples_active", "Samples that the engine has under way, one per image asked for."
+)
+MODELS_LOADED: Final = Gauge(
+    "infill_models_loaded", "Models in the memory of this worker, whose jobs can start at once."
+)
 DECODERS_LOST: Final = Counter(
     "infill_decoders_lost",
     "Decoding processes that a worker had to replace, by why: crashed, hung, or over the limit of "

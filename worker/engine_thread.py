@@ -1,6 +1,7 @@
 """The engine's one thread: whose turn it is, and what if the engine does not come back."""
 
 import asyncio
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +53,11 @@ class EngineThread:
         self._stuck_seconds = stuck_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._turn = asyncio.Lock()
+
+    @property
+    def loaded(self) -> Collection[str]:
+        """The models whose jobs can start at once."""
+        return self._engine.loaded
 
     async def draw(self, attempt: Attempt, pixels: Pixels) -> Drawn:
         """Wait for the engine and let it draw.

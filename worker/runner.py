@@ -1,7 +1,6 @@
 """One job from claim to finish; read `_work` from top to bottom."""
 
 import asyncio
-from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -9,7 +8,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from common.announcer import Announcer
-from common.clock import utc_now
+from common.clock import monotonic, utc_now
 from common.database import Database
 from common.domain.errors import ClaimLostError
 from common.domain.record import JobRecord, JobResult
@@ -26,6 +25,7 @@ from worker.patience import keep_trying
 from worker.quarantine import Admitted, Quarantine, is_suspect
 from worker.settlement import Settlement
 from worker.stages import Stages
+from worker.turns import Turns
 
 # For which a job that a newer release recorded is left to that release's workers.
 UNREADABLE_SECONDS: Final = 10.0
@@ -55,6 +55,9 @@ class Runner:
         self._settlement = Settlement(database, announcer, settings)
         self._places = asyncio.Semaphore(worker_settings.concurrency)
         self._quarantine = Quarantine()
+        self._turns = Turns(
+            heartbeat.queues, patience_seconds=worker_settings.model_patience_seconds
+        )
         self._stopping = False
         self._giving_back = False
         self._under_way: set[Attempt] = set()
@@ -75,28 +78,27 @@ class Runner:
         """Work while there is work, beginning with `queue`; give the number of jobs run.
 
         Whenever places are free, as many jobs are claimed at once. After each claim the queues
-        take turns, so that a full one does not starve the others.
+        take turns, so that a full one does not starve the others; see `Turns`.
         """
         queues = self._heartbeat.queues
-        turn = queues.index(queue) if queue in queues else 0
         running: list[asyncio.Task[None]] = []
         try:
             while not self._stopping:
-                admitted = await self._admit([*queues[turn:], *queues[:turn]])
+                admitted = await self._admit(queue)
                 if not admitted:
                     break
-                turn = (queues.index(admitted[0][0].queue) + 1) % len(queues)
+                queue = queues[(queues.index(admitted[0][0].queue) + 1) % len(queues)]
                 running += [asyncio.create_task(self._run_admitted(*one)) for one in admitted]
         finally:
             await asyncio.gather(*running)
         return len(running)
 
-    async def _admit(self, queues: Sequence[str]) -> list[Admitted]:
+    async def _admit(self, turn: str) -> list[Admitted]:
         """Claim jobs for the places that are free, when there is one; each job keeps its place."""
         places = await self._take_places()
         admitted: list[Admitted] = []
         try:
-            admitted = await self._quarantine.admit(partial(self._claim, queues, places))
+            admitted = await self._quarantine.admit(partial(self._claim, turn, places))
         finally:
             self._leave_places(places - len(admitted))
         return admitted
@@ -115,9 +117,10 @@ class Runner:
         for _ in range(number):
             self._places.release()
 
-    async def _claim(self, queues: Sequence[str], limit: int) -> list[Admitted]:
+    async def _claim(self, turn: str, limit: int) -> list[Admitted]:
         if self._stopping:  # while it waited for a place
             return []
+        queues = self._turns.order(turn, self._stages.loaded, monotonic())
         async with self._database.direct() as connection:
             claimed = await claim_jobs(
                 connection,
@@ -126,6 +129,8 @@ class Runner:
                 lease_seconds=self._settings.lease_seconds,
                 limit=limit,
             )
+        served = claimed.jobs[0][0].queue if claimed.jobs else None
+        self._turns.asked(queues, served, monotonic())
         for claim, detail in claimed.unreadable:
             log.warning("job_not_understood", job_id=claim.job_id, detail=detail)
             again = partial(release_claim, claim=claim, seconds=UNREADABLE_SECONDS)

@@ -1,7 +1,7 @@
 """What is done with a claimed job: fetch, generate, upload. No database here."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -38,6 +38,11 @@ class Stages:
         # Apart, so that a picture a decoder works at for long keeps no other job from its end.
         self._decode_threads = ThreadPoolExecutor(decoders.number, thread_name_prefix="decode")
         self._encode_threads = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode")
+
+    @property
+    def loaded(self) -> Collection[str]:
+        """The models whose jobs can start at once."""
+        return self._engine.loaded
 
     def start(self) -> None:
         """Start what the first job is to find ready."""

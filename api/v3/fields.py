@@ -5,8 +5,7 @@ Callers read the description in the error, and in the interactive documentation.
 
 import base64
 import binascii
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -16,36 +15,16 @@ from pydantic import (
     StringConstraints,
     ValidationInfo,
 )
-from pydantic_core import PydanticCustomError
 
-from common.catalogue import ModelEntry
+from api.v3.admission import admission_of, refuse
 from common.domain.errors import AddressNotAllowedError
 from common.domain.generation import SEED_LIMIT
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
-from common.domain.limits import Limits
-from common.outbound import Guard
 
-REFUSED: Final = "refused"  # the type of errors that bring their whole sentence along
 MAX_TEXT: Final = 2000
 MAX_TRACK_ID: Final = 1000
 # Beyond 64 bits the JSON parser would round a number, and it has to come back unchanged.
 TRACK_ID_LIMIT: Final = 2**63
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What fields are judged by beside themselves: guard, caps, the model, the tenant's limits."""
-
-    guard: Guard
-    image_max_bytes: int
-    model: ModelEntry
-    limits: Limits
-
-
-def refuse(sentence: str) -> PydanticCustomError:
-    """Make the error of a field that tells its caller `sentence`."""
-    # The sentence goes in as a value: braces in it would be read as places to fill.
-    return PydanticCustomError(REFUSED, "{sentence}", {"sentence": sentence})
 
 
 def _no_bool(value: Any) -> Any:
@@ -80,7 +59,7 @@ def _picture(value: Any, info: ValidationInfo) -> str | bytes:
         _check_address(value, info, webhook=False)
         return value
     picture = value if isinstance(value, bytes) else _decoded(value)
-    limit = _admission(info).image_max_bytes
+    limit = admission_of(info).image_max_bytes
     if len(picture) > limit:
         raise refuse(f"The {info.field_name} field is too large: at most {limit} bytes are taken.")
     return picture
@@ -105,38 +84,20 @@ def _decoded(value: Any) -> bytes:
 
 def _check_address(url: str, info: ValidationInfo, *, webhook: bool) -> None:
     try:
-        _admission(info).guard.check(url, webhook=webhook)
+        admission_of(info).guard.check(url, webhook=webhook)
     except AddressNotAllowedError as error:
         raise refuse(
             f"The {info.field_name} field must be a public http or https URL: {error.message}."
         ) from error
 
 
-def _safety(wanted: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a validator's signature
-    model = _admission(info).model
-    if wanted and not model.safety_checker:
-        raise refuse(
-            f"The {info.field_name} field must be no: the model {model.name} has no safety checker."
-        )
-    return wanted
-
-
 def _height(value: int, info: ValidationInfo) -> int:
     width = info.data.get("width")  # missing where it is wrong by itself
-    most = _admission(info).limits.max_pixels
+    most = admission_of(info).limits.max_pixels
     if most is not None and width is not None and width * value > most:
         raise refuse(
             f"The width and height fields must make at most {most} pixels on your plan: "
             f"{width} × {value} are {width * value}."
-        )
-    return value
-
-
-def _steps(value: int, info: ValidationInfo) -> int:
-    most = _admission(info).limits.max_inference_steps
-    if most is not None and value > most:
-        raise refuse(
-            f"The {info.field_name} field must be a whole number from 1 to {most} on your plan."
         )
     return value
 
@@ -146,13 +107,9 @@ def _unsupported(value: bool | str, info: ValidationInfo) -> bool | str:  # noqa
         off = "no" if value is True else "left out"
         raise refuse(
             f"The {info.field_name} field must be {off}: "
-            f"the model {_admission(info).model.name} does not support it."
+            f"the model {admission_of(info).model.name} does not support it."
         )
     return value
-
-
-def _admission(info: ValidationInfo) -> Admission:
-    return cast("Admission", info.context)
 
 
 NoBool: Final = BeforeValidator(_no_bool)
@@ -175,10 +132,6 @@ Side = Annotated[
 # Judged together with the width, which comes before it.
 Height = Annotated[Side, AfterValidator(_height)]
 Samples = Annotated[int, Field(ge=1, le=4, description="a whole number from 1 to 4"), NoBool]
-Steps = Annotated[
-    Annotated[int, Field(ge=1, le=51, description="a whole number from 1 to 51"), NoBool],
-    AfterValidator(_steps),
-]
 Priority = Annotated[
     int,
     Field(
@@ -191,13 +144,7 @@ Priority = Annotated[
 Guidance = Annotated[
     float, Field(ge=1, le=20, allow_inf_nan=False, description="a number from 1 to 20"), NoBool
 ]
-Strength = Annotated[
-    float,
-    Field(gt=0, le=1, allow_inf_nan=False, description="a number above 0 and up to 1"),
-    NoBool,
-]
 YesNo = Annotated[bool, Field(description="yes or no")]
-Safety = Annotated[YesNo, AfterValidator(_safety)]
 UnsupportedSwitch = Annotated[YesNo, AfterValidator(_unsupported)]
 Picture = Annotated[
     str | bytes,

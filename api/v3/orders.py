@@ -34,6 +34,8 @@ def to_order(body: DrawBody, model: ModelEntry, key: str | None, digest: bytes |
             strength=body.strength_used,
             seed=seed,
             safety_checker=body.safety_checker,
+            scheduler=body.scheduler,
+            **body.mask_changes,
         ),
         queue=model.queue,
         pictures=body.pictures,

@@ -5,9 +5,18 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.refusals import InvalidFieldsError
+from api.v3.admission import REFUSED, Admission
+from api.v3.drawing_fields import (
+    Blurred,
+    Grown,
+    OptionalModel,
+    OptionalPadding,
+    OptionalScheduler,
+    Safety,
+    Steps,
+    Strength,
+)
 from api.v3.fields import (
-    REFUSED,
-    Admission,
     Guidance,
     Height,
     OptionalSeed,
@@ -16,11 +25,8 @@ from api.v3.fields import (
     OptionalWebhook,
     Picture,
     Priority,
-    Safety,
     Samples,
     Side,
-    Steps,
-    Strength,
     Text,
     UnsupportedName,
     UnsupportedSwitch,
@@ -39,15 +45,19 @@ class DrawBody(BaseModel):
 
     endpoint: ClassVar[Endpoint]
     picture_fields: ClassVar[tuple[str, ...]] = ()
+    mask_fields: ClassVar[tuple[str, ...]] = ()
 
+    model_id: OptionalModel = None
     prompt: Text
     negative_prompt: OptionalText = None
     width: Side = 512
     # Defaults, too, are held against the tenant's limits.
     height: Height = Field(default=512, validate_default=True)
     samples: Samples = 1
+    # Before what it is held against: steps and strength.
+    scheduler: OptionalScheduler = None
     num_inference_steps: Steps = Field(default=21, validate_default=True)
-    safety_checker: Safety = False
+    safety_checker: Safety = Field(default=False, validate_default=True)
     enhance_prompt: YesNo = True
     guidance_scale: Guidance = 7.5
     base64_: YesNo = Field(default=False, alias="base64")
@@ -66,6 +76,11 @@ class DrawBody(BaseModel):
         """The pictures that came with the request: a URL, or the bytes themselves."""
         return {name: getattr(self, name) for name in self.picture_fields}
 
+    @property
+    def mask_changes(self) -> dict[str, Any]:
+        """How the mask is changed before it is used, by the fields of the request to draw."""
+        return {name: getattr(self, name) for name in self.mask_fields}
+
 
 class _FromPicture(DrawBody):
     init_image: Picture
@@ -82,8 +97,13 @@ class InpaintBody(_FromPicture):
 
     endpoint = Endpoint.INPAINT
     picture_fields = ("init_image", "mask_image")
+    mask_fields = ("mask_invert", "mask_grow", "mask_blur", "mask_padding")
 
     mask_image: Picture
+    mask_invert: YesNo = False
+    mask_grow: Grown = 0
+    mask_blur: Blurred = 0
+    mask_padding: OptionalPadding = None
 
 
 class ImageToImageBody(_FromPicture):

@@ -11,15 +11,13 @@ from api.auth import Caller, sent_key
 from api.carriers import Fields, read_fields
 from api.services import Services
 from api.submit import submit
+from api.v3.admission import Admission, choice_for
 from api.v3.bare_route import BareRoute
 from api.v3.documentation import described
-from api.v3.fields import Admission
 from api.v3.orders import digest_of, idempotency_key, to_order
 from api.v3.presenter import not_found_body, present
 from api.v3.requests import DrawBody, ImageToImageBody, InpaintBody, TextToImageBody, read_body
 from api.wait import hanging_up
-from common.catalogue import ModelEntry
-from common.domain.errors import UnsupportedRequestError
 from common.repositories.readings import read_job
 
 LARGEST_ID: Final = 2**63 - 1
@@ -80,9 +78,10 @@ async def _draw(request: Request, kind: type[DrawBody]) -> Response:
     services: Services = request.app.state.services
     caller, fields = await _enter(request, services)
     standing = await services.rates.admit(caller)
-    model = _model(services, caller, kind)
+    choice = choice_for(services.catalogue, caller.limits, kind.endpoint)
+    model = choice.pick(fields.get("model_id"))
     limit = services.settings.outbound.image_max_bytes
-    body = read_body(kind, fields, Admission(services.guard, limit, model, caller.limits))
+    body = read_body(kind, fields, Admission(services.guard, limit, model, caller.limits, choice))
     key = idempotency_key(request)
     digest = None if key is None else digest_of(kind.endpoint, fields)
     order = to_order(body, model, key, digest)
@@ -96,19 +95,6 @@ async def _enter(request: Request, services: Services) -> tuple[Caller, Fields]:
     caller = await services.keys.find_caller(sent_key(request, fields))
     bind_contextvars(tenant_id=caller.tenant_id)
     return caller, fields
-
-
-def _model(services: Services, caller: Caller, kind: type[DrawBody]) -> ModelEntry:
-    allowed = caller.limits.models
-    model = services.catalogue.default_for(kind.endpoint, allowed)
-    if model is None:
-        entries = services.catalogue.entries
-        served = [entry.name for entry in entries if allowed is None or entry.name in allowed]
-        where = "here" if allowed is None else "on your plan"
-        raise UnsupportedRequestError(
-            f"No model {where} serves {kind.endpoint}; there are: {', '.join(served) or 'none'}."
-        )
-    return model
 
 
 def _number(text: str) -> int | None:

@@ -6,7 +6,7 @@ The gateway answers with them and the webhook carries them, so they stand here, 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.domain.generation import Endpoint
+from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.record import JobRecord, JobResult
 
 OUTPUT_DIRECTORY = "out"  # what the hosted service shows; it means nothing
@@ -74,4 +74,19 @@ def meta(job: JobRecord, inputs: Mapping[str, str]) -> dict[str, Any]:
     }
     if request.endpoint is not Endpoint.TEXT2IMG:
         told["strength"] = request.strength
-    return told
+    return told | _beyond(request)
+
+
+def _beyond(request: GenerationRequest) -> dict[str, Any]:
+    """Tell what was asked for beyond the hosted service's v3, and only that.
+
+    Programs that know its fields alone, and may be strict about it, see those.
+    """
+    told: dict[str, Any] = {
+        "scheduler": request.scheduler,
+        "mask_invert": "yes" if request.mask_invert else None,
+        "mask_grow": request.mask_grow or None,
+        "mask_blur": request.mask_blur or None,
+        "mask_padding": request.mask_padding,
+    }
+    return {name: value for name, value in told.items() if value is not None}

@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from common.domain.schedulers import find_scheduler
+
 SEED_LIMIT = 2**32
 PIXELS_PER_MEGAPIXEL = 1_000_000
 
@@ -21,7 +23,8 @@ class GenerationRequest:
     """One request, fully resolved: nothing is left to default or to chance.
 
     `width` and `height` are pixels, `seed` is the first image's seed (image `i` uses
-    `seed + i`, wrapping at 2³²), `scheduler` None means the model's own.
+    `seed + i`, wrapping at 2³²), `scheduler` is a name out of `common.domain.schedulers`, and None
+    means the model's own.
 
     The mask is changed in this order: `mask_invert` repaints what is black in place of what is
     white, `mask_grow` widens (or, below 0, narrows) what is repainted by so many pixels,
@@ -55,10 +58,18 @@ class GenerationRequest:
 
     @property
     def cost(self) -> float:
-        """Work in megapixel-steps: width × height / 10⁶ × steps × samples."""
+        """Work in megapixel-steps: width × height / 10⁶ × steps × samples.
+
+        Doubled for a scheduler that asks the model twice in each step.
+        """
         # Divided last: whole numbers until then, so that the sums of a ledger come out even.
         pixel_steps = self.width * self.height * self.inference_steps * self.samples
-        return pixel_steps / PIXELS_PER_MEGAPIXEL
+        return pixel_steps * self._evaluations / PIXELS_PER_MEGAPIXEL
+
+    @property
+    def _evaluations(self) -> int:
+        entry = None if self.scheduler is None else find_scheduler(self.scheduler)
+        return 1 if entry is None else entry.evaluations
 
     def to_json(self) -> dict[str, Any]:
         """Give the form stored with the job."""

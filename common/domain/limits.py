@@ -26,7 +26,8 @@ class Limits:
     what one of weight 1 gets. `max_running` counts its jobs at work in all queues,
     `max_running_per_queue` those in any one. `max_pixels` is width × height of one image.
     `models` are the names it may use. A credit is a megapixel-step (`GenerationRequest.cost`),
-    a month one of the calendar, in UTC.
+    a month one of the calendar, in UTC. With `require_safety_checker` its images are checked
+    whether it asks for that or not.
     """
 
     weight: float = 1.0
@@ -38,6 +39,7 @@ class Limits:
     max_inference_steps: int | None = None
     models: tuple[str, ...] | None = None
     monthly_credits: float | None = None
+    require_safety_checker: bool = False
 
     @classmethod
     def from_json(cls, *stored: Mapping[str, Any]) -> Self:
@@ -101,6 +103,8 @@ def _problem(name: str, value: Any) -> str | None:
         case "models":
             good = value is None or _are_names(value)
             return None if good else "must be null or a list of the names of models"
+        case "require_safety_checker":
+            return None if isinstance(value, bool) else "must be true or false"
         case _:
             lowest = 0 if name == "max_queued" else 1
             good = value is None or (type(value) is int and lowest <= value <= LARGEST)

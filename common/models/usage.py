@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy import Date, ForeignKey, Index, Numeric, SmallInteger, func
+from sqlalchemy import Date, ForeignKey, Index, Numeric, SmallInteger, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.models.schema import VACUUMED_OFTEN, Table
@@ -16,7 +16,8 @@ MEGAPIXEL_STEPS = Numeric(20, 6)
 class UsageEntry(Table):
     """What a succeeded job cost; written with its result, never changed.
 
-    It outlives the job, so it carries no foreign key to it.
+    It outlives the job, so it carries no foreign key to it. `flagged_images` of its images were
+    found unsafe; they are among `images`.
     """
 
     __tablename__ = "usage_entries"
@@ -28,6 +29,7 @@ class UsageEntry(Table):
     megapixel_steps: Mapped[Decimal] = mapped_column(MEGAPIXEL_STEPS)
     gpu_milliseconds: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    flagged_images: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
 
     __table_args__ = (Index(None, "tenant_id", "created_at"),)
 
@@ -53,7 +55,11 @@ class UnfoldedUsage(Table):
 
 
 class DailyUsage(Table):
-    """The entries of one tenant, model and day, a day in UTC, added up by the sweeper."""
+    """The entries of one tenant, model and day, a day in UTC, added up by the sweeper.
+
+    A trigger adds `flagged_images` up, as marks go, so that no dispatcher of an older release
+    loses any.
+    """
 
     __tablename__ = "daily_usage"
 
@@ -66,3 +72,4 @@ class DailyUsage(Table):
     images: Mapped[int]
     megapixel_steps: Mapped[Decimal] = mapped_column(MEGAPIXEL_STEPS)
     gpu_milliseconds: Mapped[int]
+    flagged_images: Mapped[int] = mapped_column(server_default=text("0"))

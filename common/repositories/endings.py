@@ -87,7 +87,10 @@ def charge(ended: CTE) -> tuple[CTE, CTE]:
     charged = (
         insert(UsageEntry)
         .from_select(
-            ["job_id", "tenant_id", "model", "images", "megapixel_steps", "gpu_milliseconds"],
+            [
+                *("job_id", "tenant_id", "model", "images", "megapixel_steps"),
+                *("gpu_milliseconds", "flagged_images"),
+            ],
             select(
                 ended.c.id,
                 ended.c.tenant_id,
@@ -95,6 +98,7 @@ def charge(ended: CTE) -> tuple[CTE, CTE]:
                 bindparam("charged_images", type_=SmallInteger()),
                 cast(ended.c.cost, UsageEntry.megapixel_steps.type),
                 bindparam("charged_milliseconds", type_=BigInteger()),
+                bindparam("charged_flagged", type_=SmallInteger()),
             ),
         )
         .returning(UsageEntry.job_id, UsageEntry.tenant_id)

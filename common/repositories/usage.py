@@ -39,7 +39,10 @@ from common.repositories.columns import spelled
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """What one tenant used of one model on one day, a day in UTC."""
+    """What one tenant used of one model on one day, a day in UTC.
+
+    `flagged_images` are those of `images` that were found unsafe.
+    """
 
     tenant: str
     day: date
@@ -48,6 +51,7 @@ class UsageLine:
     images: int
     megapixel_steps: Decimal
     gpu_milliseconds: int
+    flagged_images: int
 
 
 async def fold_usage(connection: AsyncConnection, *, limit: int) -> int:
@@ -81,7 +85,9 @@ async def month_credits(connection: Executor, tenant_id: int) -> Decimal:
 
 # The statements, put together once: that takes longer than running them.
 
-_AMOUNTS: Final = ("jobs", "images", "megapixel_steps", "gpu_milliseconds")
+_FOLDED: Final = ("jobs", "images", "megapixel_steps", "gpu_milliseconds")
+# The last is folded by a trigger, in the same statement.
+_AMOUNTS: Final = (*_FOLDED, "flagged_images")
 _MONTH_BEGINS: Final = func.date_trunc("month", func.now(), "UTC")
 _OF_TENANT: Final = bindparam("of_tenant", type_=BigInteger())
 
@@ -101,6 +107,7 @@ def _entry(marked: ColumnElement[int] | InstrumentedAttribute[int]) -> FromClaus
             UsageEntry.images,
             UsageEntry.megapixel_steps,
             UsageEntry.gpu_milliseconds,
+            UsageEntry.flagged_images,
             UsageEntry.created_at,
         )
         .where(UsageEntry.job_id == marked)
@@ -128,17 +135,17 @@ def _folding(limit: int) -> Select[Any]:
     entry = _entry(taken.c.job_id)
     key = (entry.c.tenant_id, entry.c.day, entry.c.model)
     summed = (
-        select(*key, *(func.sum(entry.c[name]) for name in _AMOUNTS))
+        select(*key, *(func.sum(entry.c[name]) for name in _FOLDED))
         .join_from(taken, entry, true())
         .group_by(*key)
         .order_by(*key)  # so that two who add to the same totals wait, and do not deadlock
     )
     adding = postgresql.insert(DailyUsage).from_select(
-        ["tenant_id", "day", "model", *_AMOUNTS], summed
+        ["tenant_id", "day", "model", *_FOLDED], summed
     )
     added = adding.on_conflict_do_update(
         index_elements=[DailyUsage.tenant_id, DailyUsage.day, DailyUsage.model],
-        set_={name: DailyUsage.__table__.c[name] + adding.excluded[name] for name in _AMOUNTS},
+        set_={name: DailyUsage.__table__.c[name] + adding.excluded[name] for name in _FOLDED},
     ).cte("added")
     return select(func.count()).select_from(taken).add_cte(added)
 

@@ -74,6 +74,18 @@ class WorkerSettings(Section):
     device: str | None = Field(
         default=None, description="Torch device; empty means CUDA where there is one, else CPU."
     )
+    model_memory_gb: PositiveFloat | None = Field(
+        default=None,
+        description="Memory for the weights of loaded models, in GB of 10⁹ bytes; where another is "
+        "asked for, the one that was not used for longest makes room. Empty means 60 % of the "
+        "GPU's memory, since images on their way need the rest, or half of a CPU's machine.",
+    )
+    model_patience_seconds: NonNegativeFloat = Field(
+        default=30.0,
+        description="Jobs of loaded models are taken first. A queue that others were preferred "
+        "to for so long is asked first, loaded or not: more than the seconds that loading takes, "
+        "or these become most of the work.",
+    )
     shutdown_seconds: NonNegativeFloat = Field(
         default=20.0,
         description="On SIGTERM, how long running jobs may take to finish; "

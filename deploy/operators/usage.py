@@ -10,7 +10,10 @@ from common.operations.paging import Listed
 from deploy.operators.printing import json_option, show_list
 from deploy.operators.running import run
 
-COLUMNS = (*("tenant", "day", "model", "jobs", "images", "megapixel_steps", "gpu_milliseconds"),)
+COLUMNS = (
+    *("tenant", "day", "model", "jobs", "images", "megapixel_steps", "gpu_milliseconds"),
+    "flagged_images",
+)
 DAY = click.DateTime(["%Y-%m-%d"])
 
 

@@ -42,12 +42,12 @@ TARGET = 5
 GRAIN = 4  # of 255 levels, as of a photograph taken indoors
 
 
-def photograph() -> Image.Image:
+def photograph(side: int = SIDE) -> Image.Image:
     """Give soft shapes under the grain of a sensor: what PNG is worst at and callers send."""
     draw = np.random.default_rng(0)
-    shapes = Image.fromarray(draw.integers(0, 256, (SIDE // 16, SIDE // 16, 3), dtype=np.uint8))
-    soft = np.asarray(shapes.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=float)
-    grain = draw.normal(0, GRAIN, (SIDE, SIDE, 1))
+    shapes = Image.fromarray(draw.integers(0, 256, (side // 16, side // 16, 3), dtype=np.uint8))
+    soft = np.asarray(shapes.resize((side, side), Image.Resampling.BICUBIC), dtype=float)
+    grain = draw.normal(0, GRAIN, (side, side, 1))
     return Image.fromarray((soft + grain).clip(0, 255).astype(np.uint8))
 
 

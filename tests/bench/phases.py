@@ -13,6 +13,7 @@ from tests.bench.backlog import measure_backlog
 from tests.bench.costing import measure_costs
 from tests.bench.decoding import measure_decoding
 from tests.bench.delivering import measure_delivering, measure_hanging
+from tests.bench.encoding import measure_encoding
 from tests.bench.figures import Figure
 from tests.bench.idling import measure_idling
 from tests.bench.isolation import measure_isolation
@@ -45,7 +46,7 @@ async def _costs(home: Path) -> list[Figure]:
 
 
 async def _pictures(home: Path) -> list[Figure]:
-    return await measure_decoding(home)
+    return await measure_decoding(home) + measure_encoding()
 
 
 async def _scale(home: Path) -> list[Figure]:

@@ -13,19 +13,21 @@ Row = Mapping[str, Any]
 Ask = Callable[[str], Awaitable[Sequence[Row]]]
 
 PIXELS_PER_MEGAPIXEL = 1_000_000
-AMOUNTS = ("jobs", "images", "megapixel_steps", "gpu_milliseconds")
+AMOUNTS = ("jobs", "images", "megapixel_steps", "gpu_milliseconds", "flagged_images")
 
 JOBS = """
 SELECT id, tenant_id, queue, state, request->>'model' AS model,
     jsonb_array_length(result->'object_keys') AS images,
     (result->>'generation_seconds')::float8 AS seconds,
+    (SELECT count(*) FROM jsonb_array_elements(result->'nsfw') AS flag WHERE flag = 'true')
+        AS flagged,
     (request->>'width')::bigint * (request->>'height')::bigint
         * (request->>'inference_steps')::bigint * (request->>'samples')::bigint AS pixel_steps
 FROM jobs
 """
 ENTRIES = """
 SELECT job_id, tenant_id, model, (created_at AT TIME ZONE 'UTC')::date AS day, 1 AS jobs, images,
-    megapixel_steps, gpu_milliseconds
+    megapixel_steps, gpu_milliseconds, flagged_images
 FROM usage_entries
 """
 TABLES = {
@@ -79,6 +81,7 @@ def _charge(job: Row, entry: Row) -> Iterator[str]:
         "images": job["images"],
         "megapixel_steps": Decimal(job["pixel_steps"]) / PIXELS_PER_MEGAPIXEL,
         "gpu_milliseconds": round(job["seconds"] * 1000),
+        "flagged_images": job["flagged"],
     }
     for name, amount in due.items():
         if entry[name] != amount:

@@ -1,35 +1,55 @@
-"""The engine that runs diffusers pipelines."""
+"""The engine that runs diffusion models, many requests at a time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import torch
+from PIL import Image
 
 from common.catalogue import ModelEntry
-from common.clock import monotonic
-from common.domain.errors import UnsupportedRequestError
+from common.domain.errors import GenerationError, UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
-from worker.generation.drawing import draw
+from worker.generation.batching.cuda import Cuda
+from worker.generation.batching.device import Cpu, Device, HostCopy
+from worker.generation.batching.loop import Loop
+from worker.generation.batching.parts import Parts
+from worker.generation.batching.recipe import prepare
 from worker.generation.engine import UNWATCHED, Generated, Watch
-from worker.generation.models.loader import LoadedModel, chosen_device, load_model
+from worker.generation.masks.canvas import Canvas
+from worker.generation.models.budget import model_budget
+from worker.generation.models.loaded import LoadedModel
+from worker.generation.models.loader import chosen_device, load_model
+from worker.generation.models.shelf import MakeRoom, Shelf
 from worker.generation.pixels import Pixels
+
+# At most so many images take a step together, unless told otherwise.
+MAX_BATCH: Final = 16
 
 _CORES: Final = torch.get_num_threads()
 
 
 class DiffusersEngine:
-    """Keeps loaded models and draws one image at a time.
-
-    One at a time even within a request: in a batch the same seed gives slightly other pixels,
-    and image `i` of seed `s` is promised to be image 0 of seed `s + i`.
-    """
+    """Checks and prepares requests in their callers' threads, and lets one loop draw them all."""
 
     def __init__(
-        self, entries: Iterable[ModelEntry], directory: Path, device: str | None = None
+        self,
+        entries: Iterable[ModelEntry],
+        directory: Path,
+        device: str | None = None,
+        model_memory_gb: float | None = None,
+        *,
+        max_batch: int = MAX_BATCH,
+        threads: int | None = None,
     ) -> None:
         """Serve `entries`; stand-ins are kept in `directory`; `device` None is CUDA, else CPU.
+
+        Weights take up to `model_memory_gb`; None is a part of the device's memory. At most
+        `max_batch` images take a step together. `threads` are those of the CPU to compute with;
+        None leaves one core to others.
 
         Raises:
             ConfigurationError: torch knows no such device.
@@ -37,23 +57,28 @@ class DiffusersEngine:
         self._entries = {entry.name: entry for entry in entries}
         self._directory = directory
         self._device = chosen_device(device)
-        self._loaded: dict[str, LoadedModel] = {}
-        self._lock = Lock()
+        self._threads = threads
+        self._loop = Loop(_device(self._device), most=max_batch)
+        self._shelf = Shelf(self._load, model_budget(self._device, model_memory_gb))
+        self._parts: WeakKeyDictionary[LoadedModel, Parts] = WeakKeyDictionary()
+        self._taking_apart = Lock()
 
     @property
     def loaded(self) -> frozenset[str]:
         """The models in memory; see `Engine.loaded`."""
-        return frozenset(self._loaded)
+        return self._shelf.loaded
 
     def load(self) -> None:
-        """Load every model now, so that the first request finds them ready.
+        """Load the models that fit, in their order, so that the first request finds them ready.
 
         Raises:
             ConfigurationError: a model cannot be loaded.
         """
-        with self._lock:
-            for entry in self._entries.values():
-                self._model(entry)
+        self._shelf.fill(self._entries)
+
+    def close(self) -> None:
+        """Give up what is under way, and end the loop's thread."""
+        self._loop.close()
 
     def generate(
         self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
@@ -61,26 +86,44 @@ class DiffusersEngine:
         """Draw the images; see `Engine.generate`."""
         entry = self._entry_for(request)
         _check_pixels(request, pixels)
-        with self._lock:
-            model = self._model(entry)
-            torch.set_num_threads(_threads(entry))
-            watch.started()
-            started = monotonic()
-            drawn = [
-                draw(model, request, pixels, seed, watch.should_stop) for seed in request.seeds
-            ]
-            seconds = monotonic() - started
+        with self._shelf.borrow(entry.name, watch.should_stop) as model:
+            return self._draw(model, request, pixels, watch)
+
+    def _draw(
+        self, model: LoadedModel, request: GenerationRequest, pixels: Pixels, watch: Watch
+    ) -> Generated:
+        canvas = Canvas.of(request, pixels)
+        recipe = prepare(
+            self._parts_of(model), request, canvas, partial(model.scheduler_for, request)
+        )
+        made = self._loop.draw(recipe, watch)
+        images = [canvas.finish(_to_image(copy)) for copy in made.copies]
+        nsfw = self._unsafe(model, images) if request.safety_checker else [False] * len(images)
         return Generated(
-            images=tuple(image for image, _ in drawn),
-            nsfw=tuple(unsafe for _, unsafe in drawn),
-            seconds=seconds,
-            engine_seconds=seconds,
+            images=tuple(
+                Image.new("RGB", image.size) if unsafe else image
+                for image, unsafe in zip(images, nsfw, strict=True)
+            ),
+            nsfw=tuple(nsfw),
+            seconds=made.seconds,
+            engine_seconds=made.engine_seconds,
         )
 
-    def _model(self, entry: ModelEntry) -> LoadedModel:
-        if entry.name not in self._loaded:
-            self._loaded[entry.name] = load_model(entry, self._directory, self._device)
-        return self._loaded[entry.name]
+    def _unsafe(self, model: LoadedModel, images: Sequence[Image.Image]) -> list[bool]:
+        if model.safety is None:
+            return [False] * len(images)
+        features = model.safety.features(images)
+        return self._loop.do(partial(model.safety.flags, features))
+
+    def _load(self, name: str, make_room: MakeRoom) -> LoadedModel:
+        return load_model(self._entries[name], self._directory, self._device, make_room)
+
+    def _parts_of(self, model: LoadedModel) -> Parts:
+        with self._taking_apart:
+            if model not in self._parts:
+                pipeline = next(iter(model.pipelines.values()))
+                self._parts[model] = Parts(pipeline, threads=self._threads or _threads(model.entry))
+            return self._parts[model]
 
     def _entry_for(self, request: GenerationRequest) -> ModelEntry:
         entry = self._entries.get(request.model)
@@ -98,14 +141,26 @@ class DiffusersEngine:
         return entry
 
 
+def _device(torch_device: torch.device) -> Device:
+    """Give what stands for a torch device; all but CUDA are treated like the host."""
+    return Cuda(torch_device) if torch_device.type == "cuda" else Cpu(torch_device)
+
+
 def _threads(entry: ModelEntry) -> int:
-    """Give the CPU threads to draw with; set anew each time, since torch keeps it by thread.
+    """Give the CPU threads to draw with.
 
     torch's threads wait for each other by spinning: where other processes want the same cores,
     twelve times slower was measured. So one core is left to them, and a stand-in, too small to
     gain anything, takes one alone.
     """
     return 1 if entry.has_random_weights else max(1, _CORES - 1)
+
+
+def _to_image(copy: HostCopy) -> Image.Image:
+    levels, finite = copy.wait()
+    if not finite:
+        raise GenerationError("the model drew pixels that are not numbers")
+    return Image.fromarray(levels.numpy(), "RGB")
 
 
 def _check_pixels(request: GenerationRequest, pixels: Pixels) -> None:

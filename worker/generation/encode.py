@@ -1,17 +1,52 @@
 """Images to the bytes that are stored."""
 
-from io import BytesIO
-from typing import Final
+import struct
+import zlib
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-# Level 1 takes a third of the time of zlib's usual 6 for about an eighth more bytes.
-COMPRESS_LEVEL: Final = 1
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+# Of the header: eight bits a channel, red green blue, and the only compression and filtering there
+# is, without interlacing.
+_KIND: Final = (8, 2, 0, 0, 0)
+_CHANNELS: Final = 3
+# The filter type at the start of each line: what is left of a byte after the mean of those to the
+# left and above. See the PNG specification, section 9.
+_AVERAGE: Final = 3
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Give `image` as PNG of pixels alone: no profile, EXIF or text of any input gets out."""
-    bare = Image.frombytes(image.mode, image.size, image.tobytes())
-    buffer = BytesIO()
-    bare.save(buffer, "PNG", compress_level=COMPRESS_LEVEL)
-    return buffer.getvalue()
+    """Give `image`, RGB, as PNG of pixels alone: no profile, EXIF or text of any input gets out.
+
+    Pillow tries every filter on every line and has zlib search for repetitions; what is drawn has
+    few. One filter that suits pictures, and runs of a byte as the only repetitions that count, take
+    a third of the time and, of a photograph, fewer bytes: see docs/benchmarks.md.
+    """
+    compressing = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
+    data = compressing.compress(_filtered(image)) + compressing.flush()
+    header = struct.pack(">II5B", image.width, image.height, *_KIND)
+    return b"".join(
+        (_SIGNATURE, _chunk(b"IHDR", header), _chunk(b"IDAT", data), _chunk(b"IEND", b""))
+    )
+
+
+def _filtered(image: Image.Image) -> NDArray[Any]:
+    """Give the lines that are compressed: the filter type, then what it leaves of each byte."""
+    height, width = image.height, image.width * _CHANNELS
+    # Beyond the left and the upper border all is 0.
+    bordered = np.zeros((1 + height, _CHANNELS + width), np.uint8)
+    bordered[1:, _CHANNELS:] = np.asarray(image).reshape(height, width)
+    left, above = bordered[1:, :-_CHANNELS], bordered[:-1, _CHANNELS:]
+    mean = (left & above) + ((left ^ above) >> 1)  # rounded down, within eight bits
+    lines = np.empty((height, 1 + width), np.uint8)
+    lines[:, 0] = _AVERAGE
+    np.subtract(bordered[1:, _CHANNELS:], mean, out=lines[:, 1:])
+    return lines
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    checksum = zlib.crc32(data, zlib.crc32(kind))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)

@@ -7,11 +7,16 @@ from worker.generation.engine import Engine
 
 
 def create_engine(settings: Settings, catalogue: Catalogue) -> Engine:
-    """Make the diffusers engine and load every model served, so that the first job finds it warm.
+    """Make the diffusers engine and load what fits, so that the first job finds it warm.
 
     Raises:
         ConfigurationError: a model cannot be loaded, or torch knows no such device.
     """
-    engine = DiffusersEngine(catalogue.entries, settings.models.directory, settings.worker.device)
+    engine = DiffusersEngine(
+        catalogue.entries,
+        settings.models.directory,
+        settings.worker.device,
+        settings.worker.model_memory_gb,
+    )
     engine.load()
     return engine

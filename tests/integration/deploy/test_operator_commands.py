@@ -219,7 +219,8 @@ def test_usage_is_of_this_month_unless_said() -> None:
     titles = ("tenant", "day", "model", "jobs", "images")
     assert run("usage").split()[: len(titles)] == list(titles)
     report = run("usage", "--csv", "--since", "2026-01-01", "--until", "2026-01-31")
-    assert report == "tenant,day,model,jobs,images,megapixel_steps,gpu_milliseconds\n"
+    amounts = "jobs,images,megapixel_steps,gpu_milliseconds,flagged_images"
+    assert report == f"tenant,day,model,{amounts}\n"
     with pytest.raises(NotFoundError, match="there is no tenant called nobody"):
         run("usage", "--tenant", "nobody")
 

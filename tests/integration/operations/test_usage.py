@@ -43,6 +43,7 @@ async def test_a_report_is_of_one_tenant_or_of_all(books: Books, other_books: Bo
         ("alice", DAY, REQUEST.model, 2)
     ]
     assert (theirs[0].images, theirs[0].gpu_milliseconds) == (4, 3820)
+    assert theirs[0].flagged_images == 2
     assert theirs[0].megapixel_steps == 20
     everyones = await report(books, None)
     assert [(line.tenant, line.jobs) for line in everyones] == [("alice", 2), ("bob", 1)]

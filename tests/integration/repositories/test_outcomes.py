@@ -43,6 +43,7 @@ async def test_success_stores_result_usage_and_delivery(books: Books) -> None:
         "megapixel_steps": 10.0,
         "gpu_milliseconds": 1910,
         "created_at": usage["created_at"],
+        "flagged_images": 1,
     }
     (delivery,) = await books.rows(Delivery)
     assert (delivery["job_id"], delivery["tenant_id"]) == (claim.job_id, books.tenant_id)

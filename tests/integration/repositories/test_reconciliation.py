@@ -141,6 +141,8 @@ TAMPERINGS: dict[str, str] = {
     "job 2 is canceled and was charged 1 times": "UPDATE jobs SET state = 'canceled', result = NULL"
     " WHERE id = 2",
     "which is unknown": "DELETE FROM jobs WHERE id = 1",
+    "charged flagged_images 0, not 1": "UPDATE usage_entries SET flagged_images = 0"
+    " WHERE job_id = 1",
     "charged megapixel_steps 10.000001, not 10": "UPDATE usage_entries SET megapixel_steps ="
     " megapixel_steps + 0.000001 WHERE job_id = 1",
     "charged gpu_milliseconds 1911, not 1910": "UPDATE usage_entries SET gpu_milliseconds = 1911"

@@ -71,8 +71,8 @@ async def test_folding_adds_up_by_tenant_day_and_model(books: Books, other_books
         (books.tenant_id, next_day, "a", 1),
         (other_books.tenant_id, day, "a", 1),
     ]
-    amounts = ("images", "megapixel_steps", "gpu_milliseconds")
-    assert [rows[0][name] for name in amounts] == [4, 2 * COST, 3820]
+    amounts = ("images", "megapixel_steps", "gpu_milliseconds", "flagged_images")
+    assert [rows[0][name] for name in amounts] == [4, 2 * COST, 3820, 2]
     assert await books.rows(UnfoldedUsage) == []
     assert len(await books.rows(UsageEntry)) == 5
 
@@ -84,6 +84,7 @@ async def test_folding_again_adds_to_the_totals_there_are(books: Books) -> None:
     assert await fold(books) == 0
     (row,) = await books.rows(DailyUsage)
     assert (row["jobs"], row["images"], row["gpu_milliseconds"]) == (3, 6, 5730)
+    assert row["flagged_images"] == 3
     assert row["megapixel_steps"] == 3 * COST
 
 
@@ -127,6 +128,7 @@ async def test_readings_are_exact_at_every_moment_of_the_folding(
         (line,) = await read(books)
         assert line.megapixel_steps == sum(map(Decimal, costs))
         assert (line.jobs, line.images, line.gpu_milliseconds) == (5, 10, 9550)
+        assert line.flagged_images == 5  # one of two in RESULT
         assert line.model == REQUEST.model
         assert [line.tenant for line in await read(books, of_all=True)] == ["alice", "bob"]
         assert await month(books) == sum(map(Decimal, costs))
@@ -212,7 +214,7 @@ async def test_many_who_fold_and_finish_at_once_lose_and_double_nothing(books: B
     while await fold(books):
         pass
     rows = await books.rows(DailyUsage)
-    assert sum(row["jobs"] for row in rows) == 40
+    assert sum(row["jobs"] for row in rows) == sum(row["flagged_images"] for row in rows) == 40
     assert sum(row["megapixel_steps"] for row in rows) == 40 * COST
 
 
@@ -229,6 +231,41 @@ async def test_who_dies_while_folding_has_folded_nothing(books: Books) -> None:
     assert await books.rows(DailyUsage) == []
     (line,) = await read(books)
     assert line.jobs == 3
+
+
+# What a dispatcher of release 0009 folds with, and what its workers charge with.
+FOLD_BEFORE = """
+WITH taken AS (DELETE FROM unfolded_usage RETURNING job_id)
+INSERT INTO daily_usage (tenant_id, day, model, jobs, images, megapixel_steps, gpu_milliseconds)
+SELECT tenant_id, (created_at AT TIME ZONE 'UTC')::date, model, count(*), sum(images),
+    sum(megapixel_steps), sum(gpu_milliseconds)
+FROM taken JOIN usage_entries USING (job_id) GROUP BY 1, 2, 3
+ON CONFLICT (tenant_id, day, model) DO UPDATE SET jobs = daily_usage.jobs + excluded.jobs,
+    images = daily_usage.images + excluded.images,
+    megapixel_steps = daily_usage.megapixel_steps + excluded.megapixel_steps,
+    gpu_milliseconds = daily_usage.gpu_milliseconds + excluded.gpu_milliseconds
+"""
+CHARGE_BEFORE = """
+WITH charged AS (
+    INSERT INTO usage_entries (job_id, tenant_id, model, images, megapixel_steps, gpu_milliseconds)
+    SELECT 99, min(id), 'sd15-inpainting', 2, 10, 1910 FROM tenants RETURNING job_id, tenant_id
+) INSERT INTO unfolded_usage SELECT job_id, tenant_id FROM charged
+"""
+
+
+async def test_the_release_before_loses_no_flagged_image(books: Books, other_books: Books) -> None:
+    for whose in (books, books, other_books):
+        await use(whose)
+        async with books.database.statement() as connection:
+            await connection.execute(text(FOLD_BEFORE))
+    await use(books)
+    async with books.database.statement() as connection:
+        await connection.execute(text(CHARGE_BEFORE))
+    for _ in range(2):
+        theirs, others = await read(books, of_all=True)
+        assert (theirs.jobs, theirs.images, theirs.flagged_images) == (4, 8, 3)
+        assert (others.jobs, others.flagged_images) == (1, 1)
+        await fold(books)
 
 
 async def test_a_tenant_takes_its_usage_along(books: Books, other_books: Books) -> None:

@@ -1,8 +1,7 @@
 """From an entry of the models file to pipelines that are ready to run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,17 @@ from common.catalogue import RANDOM, ModelEntry
 from common.clock import monotonic
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
-from worker.generation.models.pipelines import Family, family_of, pipeline_named_in
+from worker.generation.models.families import family_of
+from worker.generation.models.loaded import LoadedModel, bytes_of
+from worker.generation.models.pipelines import Pipelines, pipeline_named_in, pipelines_of
 from worker.generation.models.safety import SafetyChecker
 from worker.generation.models.schedulers import scheduler_named, scheduler_names
 from worker.generation.models.standin import standin_folder
+from worker.generation.models.tuning import tune
 
 log = structlog.get_logger(__name__)
 
 _INPAINTING_CHANNELS = 9
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """One model's weights, shared by a pipeline for each endpoint it serves.
-
-    `scheduler` is a template: each image is drawn with a fresh one like it.
-    """
-
-    pipelines: dict[Endpoint, Any]
-    scheduler: Any
-    safety: SafetyChecker | None
 
 
 def chosen_device(wanted: str | None) -> torch.device:
@@ -49,33 +39,72 @@ def chosen_device(wanted: str | None) -> torch.device:
         ) from error
 
 
-def load_model(entry: ModelEntry, directory: Path, device: torch.device) -> LoadedModel:
+def anywhere(_size: int) -> None:
+    """Make no room: whoever loads knows that there is some."""
+
+
+def load_model(
+    entry: ModelEntry,
+    directory: Path,
+    device: torch.device,
+    make_room: Callable[[int], None] = anywhere,
+) -> LoadedModel:
     """Load the weights of `entry` onto `device`; stand-ins are kept in `directory`.
+
+    They are read into the machine's memory first. `make_room` is then called with their bytes,
+    and may take its time, before they go to the device.
 
     Raises:
         ConfigurationError: the weights cannot be had, or are not what the entry says they are.
     """
     started = monotonic()
     with _explained(entry):
-        first, family = _first_pipeline(entry, _source(entry, directory), device)
-        safety = SafetyChecker.taken_from(first)
-        _check(entry, first, safety)
-        pipelines = {
-            endpoint: family[endpoint].from_pipe(first, dtype=first.dtype)
-            for endpoint in entry.endpoints
-        }
-        for pipeline in pipelines.values():
-            pipeline.set_progress_bar_config(disable=True)
-        loaded = LoadedModel(pipelines, _scheduler(entry, first), safety)
+        first, pipelines = _first_pipeline(entry, _source(entry, directory), device)
+        size = bytes_of(_modules(first))
+    make_room(size)
+    with _explained(entry):
+        loaded = _on_device(entry, first.to(device), pipelines, size)
+        tune(loaded)
     log.info(
         "model_loaded",
         model=entry.name,
+        family=loaded.family.value,
         device=str(device),
+        megabytes=round(size / 1e6),
         seconds=round(monotonic() - started, 3),
     )
     if entry.has_random_weights:
         log.warning("model_has_random_weights", model=entry.name, draws="noise")
     return loaded
+
+
+def _on_device(entry: ModelEntry, first: Any, kinds: Pipelines, size: int) -> LoadedModel:
+    modules = tuple(_modules(first))
+    family = family_of(first)
+    safety = SafetyChecker.taken_from(first)
+    _check(entry, first, safety)
+    pipelines = {
+        endpoint: kinds[endpoint].from_pipe(first, dtype=first.dtype)
+        for endpoint in entry.endpoints
+    }
+    for pipeline in pipelines.values():
+        pipeline.set_progress_bar_config(disable=True)
+    return LoadedModel(
+        entry=entry,
+        family=family,
+        device=first.device,
+        dtype=first.dtype,
+        pipelines=pipelines,
+        scheduler=_scheduler(entry, first),
+        safety=safety,
+        modules=modules,
+        bytes=size,
+    )
+
+
+def _modules(pipeline: Any) -> Iterable[torch.nn.Module]:
+    parts = pipeline.components.values()
+    return (part for part in parts if isinstance(part, torch.nn.Module))
 
 
 @contextmanager
@@ -104,23 +133,25 @@ def _source(entry: ModelEntry, directory: Path) -> str:
     return entry.source
 
 
-def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tuple[Any, Family]:
+def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tuple[Any, Pipelines]:
+    """Read the weights into the machine's memory, in the precision they will have on `device`."""
     class_name = pipeline_named_in(source, entry.revision)
-    family = family_of(class_name)
-    if family is None:
+    pipelines = pipelines_of(class_name)
+    if lacking := set(entry.endpoints) - set(pipelines):
+        can = ", ".join(sorted(pipelines)) or "none of inpaint, img2img and text2img"
         raise ConfigurationError(
-            f"model {entry.name}: {source} holds a {class_name}; "
-            "Stable Diffusion and Stable Diffusion XL can be run"
+            f"model {entry.name}: {source} holds a {class_name}, for which diffusers has no "
+            f"pipeline that does {', '.join(sorted(lacking))}; it can do {can}"
         )
     without_checker = {"safety_checker": None, "requires_safety_checker": False}
-    pipeline = family[entry.endpoints[0]].from_pretrained(
+    pipeline = pipelines[entry.endpoints[0]].from_pretrained(
         source,
         revision=entry.revision,
         dtype=torch.float32 if device.type == "cpu" else getattr(torch, entry.dtype),
         use_safetensors=True,  # the older format runs code when it is read
         **({} if entry.safety_checker else without_checker),
     )
-    return pipeline.to(device), family
+    return pipeline, pipelines
 
 
 def _check(entry: ModelEntry, pipeline: Any, safety: SafetyChecker | None) -> None:
@@ -129,7 +160,8 @@ def _check(entry: ModelEntry, pipeline: Any, safety: SafetyChecker | None) -> No
             f"model {entry.name}: its weights hold no safety checker; set safety_checker = false"
         )
     others = set(entry.endpoints) - {Endpoint.INPAINT}
-    if others and pipeline.unet.config.in_channels == _INPAINTING_CHANNELS:
+    unet = pipeline.components.get("unet")
+    if others and unet is not None and unet.config.in_channels == _INPAINTING_CHANNELS:
         raise ConfigurationError(
             f"model {entry.name}: it is made for inpainting alone, yet its endpoints name "
             + ", ".join(sorted(others))

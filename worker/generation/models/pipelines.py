@@ -1,11 +1,13 @@
-"""The model families we run, and the diffusers pipeline of each for each endpoint.
+"""The diffusers pipeline of each kind of model, for each endpoint it can serve.
 
-Named one by one: diffusers' automatic choice imports every pipeline it has, which costs each
-worker seconds at start.
+Those of Stable Diffusion are named one by one: diffusers' automatic choice imports every pipeline
+it has, which costs seconds and is asked only about models of other kinds.
 """
 
 import json
 import warnings
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,14 +37,14 @@ from diffusers import (  # noqa: E402 - must follow the lines above
 
 from common.domain.generation import Endpoint  # noqa: E402 - the same
 
-Family = dict[Endpoint, Any]
+Pipelines = Mapping[Endpoint, Any]
 
-STABLE_DIFFUSION: Final[Family] = {
+STABLE_DIFFUSION: Final[Pipelines] = {
     Endpoint.INPAINT: StableDiffusionInpaintPipeline,
     Endpoint.IMG2IMG: StableDiffusionImg2ImgPipeline,
     Endpoint.TEXT2IMG: StableDiffusionPipeline,
 }
-STABLE_DIFFUSION_XL: Final[Family] = {
+STABLE_DIFFUSION_XL: Final[Pipelines] = {
     Endpoint.INPAINT: StableDiffusionXLInpaintPipeline,
     Endpoint.IMG2IMG: StableDiffusionXLImg2ImgPipeline,
     Endpoint.TEXT2IMG: StableDiffusionXLPipeline,
@@ -61,9 +63,33 @@ def pipeline_named_in(source: str, revision: str | None) -> str:
     return str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
 
 
-def family_of(class_name: str) -> Family | None:
-    """Give the family whose pipelines include `class_name`, None if we run none such."""
-    for family in (STABLE_DIFFUSION, STABLE_DIFFUSION_XL):
-        if class_name in {pipeline.__name__ for pipeline in family.values()}:
-            return family
-    return None
+def pipelines_of(class_name: str) -> Pipelines:
+    """Give the pipelines for a model saved as `class_name`, by the endpoints there are some for.
+
+    There are none at all for what draws no pictures, or what diffusers does not choose by itself.
+    """
+    for pipelines in (STABLE_DIFFUSION, STABLE_DIFFUSION_XL):
+        if class_name in {pipeline.__name__ for pipeline in pipelines.values()}:
+            return pipelines
+    return _chosen_by_diffusers(class_name)
+
+
+def _chosen_by_diffusers(class_name: str) -> Pipelines:
+    choices = import_module("diffusers.pipelines.auto_pipeline")
+    kinds = {
+        kind
+        for choice in choices.SUPPORTED_TASKS_MAPPINGS
+        for kind, pipeline in choice.items()
+        if pipeline.__name__ == class_name
+    }
+    by_endpoint = {
+        Endpoint.INPAINT: choices.AUTO_INPAINT_PIPELINES_MAPPING,
+        Endpoint.IMG2IMG: choices.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+        Endpoint.TEXT2IMG: choices.AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    }
+    return {
+        endpoint: choice[kind]
+        for endpoint, choice in by_endpoint.items()
+        for kind in sorted(kinds)
+        if kind in choice
+    }

@@ -1,13 +1,15 @@
 """The model's own safety checker, run on finished images."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from PIL import Image
 
 
 class SafetyChecker:
-    """Looks at one image at a time."""
+    """Looks at the images of a request together."""
 
     def __init__(self, checker: Any, extractor: Any) -> None:
         """Keep the checking model and the extractor that prepares pictures for it."""
@@ -26,12 +28,17 @@ class SafetyChecker:
         pipeline.register_modules(safety_checker=None)
         return cls(checker, pipeline.feature_extractor)
 
-    def finds_unsafe(self, image: Image.Image) -> bool:
-        """Whether `image` (RGB) shows what the model's makers taught it to flag."""
-        features = self._extractor([image], return_tensors="pt").pixel_values
-        # The checker blanks pictures in place; it is given one pixel to do so with.
+    def features(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Prepare images (RGB) for `flags`: images × 3 × side × side; needs no device."""
+        features: torch.Tensor = self._extractor(list(images), return_tensors="pt").pixel_values
+        return features
+
+    @torch.inference_mode()
+    def flags(self, features: torch.Tensor) -> list[bool]:
+        """Tell of each image whether it shows what the model's makers taught it to flag."""
+        # The checker blanks pictures in place; it is given one pixel of each to do so with.
         _, flags = self._checker(
             clip_input=features.to(self._checker.device, self._checker.dtype),
-            images=np.zeros((1, 1, 1, 3)),
+            images=np.zeros((len(features), 1, 1, 3)),
         )
-        return bool(flags[0])
+        return [bool(flag) for flag in flags]

@@ -1,18 +1,23 @@
-"""Choosing a diffusers scheduler by class name, and a fresh one for every image."""
+"""Choosing a diffusers scheduler by name, and a fresh one for every image."""
 
 from typing import Any
 
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
+import diffusers
+
+from common.domain.schedulers import SCHEDULER_NAMES, find_scheduler
 
 
 def scheduler_named(name: str, template: Any) -> Any | None:
-    """Give a scheduler of class `name` with the settings of `template`.
+    """Give the scheduler of that name, with the settings of `template` below its own.
 
-    None if diffusers has none of that name that fits the model, or if it needs a package that
-    is not installed.
+    `name` is any that `common.domain.schedulers` knows, or the class of `template` itself. None
+    if it is neither.
     """
-    chosen = _choices(template).get(name)
-    return None if chosen is None else chosen.from_config(template.config)
+    entry = find_scheduler(name)
+    if entry is not None:
+        return getattr(diffusers, entry.class_name).from_config(template.config, **entry.settings)
+    # Weights may come with a scheduler that the table lacks, and say which.
+    return fresh(template) if name == type(template).__name__ else None
 
 
 def fresh(template: Any) -> Any:
@@ -21,11 +26,6 @@ def fresh(template: Any) -> Any:
 
 
 def scheduler_names(template: Any) -> list[str]:
-    """Give the names `scheduler_named` knows for the model of `template`, sorted."""
-    return sorted(_choices(template))
-
-
-def _choices(template: Any) -> dict[str, Any]:
-    # diffusers puts placeholders where a package is missing: those are no schedulers.
-    candidates = [type(template), *template.compatibles]
-    return {kind.__name__: kind for kind in candidates if issubclass(kind, SchedulerMixin)}
+    """Give the names `scheduler_named` knows for the model of `template`, without the aliases."""
+    own = type(template).__name__
+    return [*SCHEDULER_NAMES, *([] if find_scheduler(own) else [own])]

@@ -9,11 +9,11 @@ import pytest
 
 from common.operations.usage import UsageLine, as_csv
 
-HEADER = "tenant,day,model,jobs,images,megapixel_steps,gpu_milliseconds"
+HEADER = "tenant,day,model,jobs,images,megapixel_steps,gpu_milliseconds,flagged_images"
 
 
 def line(*, tenant: str = "alice", model: str = "sd15", used: str = "20.480000") -> UsageLine:
-    return UsageLine(tenant, date(2026, 5, 4), model, 3, 6, Decimal(used), 1910)
+    return UsageLine(tenant, date(2026, 5, 4), model, 3, 6, Decimal(used), 1910, 2)
 
 
 def read(written: str) -> list[list[str]]:
@@ -25,7 +25,7 @@ def test_an_empty_report_has_its_header() -> None:
 
 
 def test_a_line_is_written_in_the_order_of_the_header() -> None:
-    assert as_csv([line()]) == f"{HEADER}\r\nalice,2026-05-04,sd15,3,6,20.480000,1910\r\n"
+    assert as_csv([line()]) == f"{HEADER}\r\nalice,2026-05-04,sd15,3,6,20.480000,1910,2\r\n"
 
 
 @pytest.mark.parametrize("used", ["0.000001", "99999999999999.999999", "0E-6"])

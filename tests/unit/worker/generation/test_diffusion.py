@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from common.catalogue import ModelEntry
-from common.domain.errors import ConfigurationError, UnsupportedRequestError
+from common.domain.errors import ConfigurationError, GenerationError, UnsupportedRequestError
 from common.domain.generation import SEED_LIMIT, Endpoint
+from tests.unit.worker.generation.batching.floor import decibels
 from tests.unit.worker.generation.conftest import an_entry
 from tests.unit.worker.generation.drawings import drawn, generated, pixels_for
 from tests.unit.worker.generation.pictures import a_request, disc, noise, same
@@ -20,6 +21,9 @@ from worker.generation.pixels import Pixels
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+# What images in company may differ by from images alone, as peak signal to noise.
+LEAST_DECIBELS = 45.0
 
 each_endpoint = pytest.mark.parametrize("endpoint", Endpoint)
 
@@ -79,8 +83,9 @@ def test_image_i_is_image_0_of_seed_plus_i(engine: DiffusersEngine, endpoint: En
     many = generated(engine, a_request(endpoint, seed=seed, samples=3))
     assert many.nsfw == (False, False, False)
     assert many.seconds > 0
+    # Near, not the same: three in a batch are rounded otherwise than one alone.
     for image, single in zip(many.images, (seed, seed + 1, 0), strict=True):
-        assert same(image, drawn(engine, a_request(endpoint, seed=single)))
+        assert decibels(image, drawn(engine, a_request(endpoint, seed=single))) > LEAST_DECIBELS
 
 
 @pytest.mark.parametrize("model", ["standin-inpainting", "standin"])
@@ -114,12 +119,14 @@ def test_long_and_strange_prompts(engine: DiffusersEngine, endpoint: Endpoint) -
         assert drawn(engine, a_request(endpoint, prompt=prompt, negative_prompt=prompt))
 
 
-def test_threads_take_turns_and_disturb_nobody(engine: DiffusersEngine) -> None:
+def test_threads_draw_at_once_and_disturb_nobody(engine: DiffusersEngine) -> None:
     requests = [a_request(endpoint, seed=seed) for endpoint in Endpoint for seed in (1, 2)]
     alone = [drawn(engine, request) for request in requests]
     with ThreadPoolExecutor(len(requests)) as threads:
         together = list(threads.map(lambda request: drawn(engine, request), requests))
-    assert all(map(same, alone, together))
+    assert all(
+        decibels(one, other) > LEAST_DECIBELS for one, other in zip(alone, together, strict=True)
+    )
 
 
 def test_is_silent(engine: DiffusersEngine, capfd: pytest.CaptureFixture[str]) -> None:
@@ -157,6 +164,29 @@ def test_what_a_model_cannot_do_is_said(
     assert refused.value.message.startswith(said)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "nobody"},
+        {"safety_checker": True},
+        {"scheduler": "nonsense"},
+        {"scheduler": "LCM", "inference_steps": 51},
+        {"prompt": "half a character: \ud83d"},
+        {"negative_prompt": "\ud83d"},
+        {"height": 60},
+    ],
+    ids=str,
+)
+def test_bad_input_never_reaches_the_loop(
+    models_directory: Path, change: dict[str, object]
+) -> None:
+    entry = an_entry("standin", "random:base", *Endpoint)
+    fresh = DiffusersEngine([entry], models_directory, "cpu")
+    with pytest.raises(UnsupportedRequestError):
+        drawn(fresh, a_request(Endpoint.TEXT2IMG, **change))
+    assert fresh._loop._thread is None, "nothing was handed in"
+
+
 def test_wrong_pictures_are_refused(engine: DiffusersEngine) -> None:
     pixels = pixels_for(a_request(Endpoint.IMG2IMG))
     for endpoint in (Endpoint.INPAINT, Endpoint.TEXT2IMG):
@@ -167,6 +197,21 @@ def test_wrong_pictures_are_refused(engine: DiffusersEngine) -> None:
 def test_a_device_that_is_none(models_directory: Path) -> None:
     with pytest.raises(ConfigurationError, match="INFILL_WORKER_DEVICE: 'abacus'"):
         DiffusersEngine([], models_directory, "abacus")
+
+
+def test_pixels_that_are_no_numbers(models_directory: Path) -> None:
+    entry = an_entry("standin", "random:base", Endpoint.TEXT2IMG)
+    broken = DiffusersEngine([entry], models_directory, "cpu")
+    broken.load()
+    with broken._shelf.borrow("standin") as model:
+        torch.nn.init.constant_(model.vae.decoder.conv_out.bias, float("nan"))
+    with pytest.raises(GenerationError, match="not numbers"):
+        drawn(broken, a_request(Endpoint.TEXT2IMG))
+
+
+def test_sizes_a_latent_does_not_have_are_refused(engine: DiffusersEngine) -> None:
+    with pytest.raises(UnsupportedRequestError, match="width: 63 is no multiple of 8"):
+        drawn(engine, a_request(Endpoint.TEXT2IMG, width=63))
 
 
 def test_real_weights_leave_one_core_to_others(

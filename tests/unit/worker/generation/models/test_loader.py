@@ -17,7 +17,8 @@ from tests.unit.worker.generation.drawings import drawn
 from tests.unit.worker.generation.other_models import saved_xl
 from tests.unit.worker.generation.pictures import a_request, same
 from worker.generation.diffusion import DiffusersEngine
-from worker.generation.models.loader import LoadedModel, load_model
+from worker.generation.models.loaded import LoadedModel
+from worker.generation.models.loader import load_model
 from worker.generation.models.standin import standin_folder
 
 CPU = torch.device("cpu")

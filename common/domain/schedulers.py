@@ -1,0 +1,178 @@
+"""The schedulers a request may name, under every name they go by.
+
+Diffusers calls them by class; the hosted service by class, too, and by the names that the most used
+web interface for Stable Diffusion gave its samplers. What goes with what is told in diffusers'
+overview of its schedulers (huggingface.co/docs/diffusers/api/schedulers/overview) and in the
+service's page of A1111 schedulers (docs.modelslab.com).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerEntry:
+    """One scheduler: a class of diffusers, and the settings that make it what its name says.
+
+    `settings` go on top of the model's own, which keep what was trained (betas, prediction type,
+    spacing). `aliases` are further names; of several entries of one class, the one that has the
+    class's name among them is meant by it. `most_steps` is how many steps it can lay out, None
+    is any number; `evaluations` how often the model is asked in each.
+    """
+
+    name: str
+    class_name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    most_steps: int | None = None
+    evaluations: int = 1
+
+
+def find_scheduler(name: str) -> SchedulerEntry | None:
+    """Give the scheduler of that name, in letters of either case; None if there is none."""
+    return _BY_NAME.get(_plain(name))
+
+
+def why_unsupported(name: str) -> str | None:
+    """Tell why a scheduler that others have is not here; None for a name nobody knows."""
+    return _REASONS.get(_plain(name))
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def _spaced(*, karras: bool = False) -> dict[str, Any]:
+    """Say how the noise levels are spaced; all of it, since a model's own settings may differ."""
+    return {
+        "use_karras_sigmas": karras,
+        "use_exponential_sigmas": False,
+        "use_beta_sigmas": False,
+    }
+
+
+def _dpm(algorithm: str, *, order: int = 2, karras: bool = False) -> dict[str, Any]:
+    return {
+        **_spaced(karras=karras),
+        "algorithm_type": algorithm,
+        "solver_order": order,
+        "solver_type": "midpoint",
+        "lower_order_final": True,
+    }
+
+
+def _multistep(
+    name: str,
+    algorithm: str,
+    *aliases: str,
+    order: int = 2,
+    karras: bool = False,
+) -> SchedulerEntry:
+    settings = {**_dpm(algorithm, order=order, karras=karras), "use_lu_lambdas": False}
+    return SchedulerEntry(name, "DPMSolverMultistepScheduler", settings, aliases)
+
+
+def _singlestep(name: str, algorithm: str, *aliases: str, karras: bool = False) -> SchedulerEntry:
+    settings = _dpm(algorithm, karras=karras)
+    return SchedulerEntry(name, "DPMSolverSinglestepScheduler", settings, aliases)
+
+
+_ODE: Final = "dpmsolver++"
+_SDE: Final = "sde-dpmsolver++"
+# Latent consistency models were distilled with so many steps, and can be asked for no more.
+_DISTILLED_STEPS: Final = 50
+
+SCHEDULERS: Final[tuple[SchedulerEntry, ...]] = (
+    SchedulerEntry("DDIM", "DDIMScheduler", aliases=("DDIMScheduler",)),
+    SchedulerEntry("DDPM", "DDPMScheduler", aliases=("DDPMScheduler",)),
+    # Without the Runge-Kutta steps it would begin with: those are for models of one kind only.
+    SchedulerEntry(
+        "PNDM", "PNDMScheduler", {"skip_prk_steps": True}, aliases=("PNDMScheduler", "PLMS")
+    ),
+    SchedulerEntry("Euler", "EulerDiscreteScheduler", _spaced(), ("EulerDiscreteScheduler",)),
+    SchedulerEntry(
+        "Euler a",
+        "EulerAncestralDiscreteScheduler",
+        aliases=("EulerAncestralDiscreteScheduler", "Euler ancestral"),
+    ),
+    SchedulerEntry(
+        "Heun", "HeunDiscreteScheduler", _spaced(), ("HeunDiscreteScheduler",), evaluations=2
+    ),
+    SchedulerEntry(
+        "DPM2",
+        "KDPM2DiscreteScheduler",
+        _spaced(),
+        ("KDPM2DiscreteScheduler", "KDPM2"),
+        evaluations=2,
+    ),
+    SchedulerEntry("DPM2 Karras", "KDPM2DiscreteScheduler", _spaced(karras=True), evaluations=2),
+    SchedulerEntry(
+        "DPM2 a",
+        "KDPM2AncestralDiscreteScheduler",
+        _spaced(),
+        ("KDPM2AncestralDiscreteScheduler", "DPM2 ancestral", "KDPM2 ancestral"),
+        evaluations=2,
+    ),
+    SchedulerEntry(
+        "DPM2 a Karras",
+        "KDPM2AncestralDiscreteScheduler",
+        _spaced(karras=True),
+        ("DPM2 ancestral Karras",),
+        evaluations=2,
+    ),
+    _multistep("DPM++ 2M", _ODE, "DPMSolverMultistepScheduler", "DPM++"),
+    _multistep("DPM++ 2M Karras", _ODE, "DPM++ Karras", karras=True),
+    _multistep("DPM++ 2M SDE", _SDE),
+    _multistep("DPM++ 2M SDE Karras", _SDE, karras=True),
+    _multistep("DPM++ 3M SDE", _SDE, order=3),
+    _multistep("DPM++ 3M SDE Karras", _SDE, order=3, karras=True),
+    _singlestep("DPM++ 2S", _ODE, "DPMSolverSinglestepScheduler", "DPM++ singlestep"),
+    _singlestep("DPM++ 2S Karras", _ODE, "DPM++ singlestep Karras", karras=True),
+    _singlestep("DPM++ SDE", _SDE),
+    _singlestep("DPM++ SDE Karras", _SDE, karras=True),
+    SchedulerEntry(
+        "DEIS",
+        "DEISMultistepScheduler",
+        {**_spaced(), "algorithm_type": "deis", "solver_order": 2, "solver_type": "logrho"},
+        ("DEISMultistepScheduler",),
+    ),
+    SchedulerEntry(
+        "UniPC",
+        "UniPCMultistepScheduler",
+        {**_spaced(), "solver_order": 2, "solver_type": "bh2"},
+        ("UniPCMultistepScheduler",),
+    ),
+    SchedulerEntry(
+        "LCM",
+        "LCMScheduler",
+        {"original_inference_steps": _DISTILLED_STEPS},
+        ("LCMScheduler",),
+        most_steps=_DISTILLED_STEPS,
+    ),
+)
+SCHEDULER_NAMES: Final = tuple(entry.name for entry in SCHEDULERS)
+
+_SCIPY: Final = "needs the package scipy, which is not installed"
+_ABSENT: Final = "is not in diffusers"
+_OTHER_KIND: Final = "is for models of another kind"
+# What the hosted service or its users name beside these.
+UNSUPPORTED: Final[Mapping[str, str]] = {
+    "LMS": _SCIPY,
+    "LMS Karras": _SCIPY,
+    "LMSDiscreteScheduler": _SCIPY,
+    "DPMSolverSDEScheduler": "needs the package torchsde, which is not installed",
+    "DPM++ 2S a": f"{_ABSENT}; DPM++ 2S is nearest",
+    "DPM++ 2S a Karras": f"{_ABSENT}; DPM++ 2S Karras is nearest",
+    "DPM fast": _ABSENT,
+    "DPM adaptive": _ABSENT,
+    "DDIMInverseScheduler": "turns pictures into noise",
+    "IPNDMScheduler": _OTHER_KIND,
+    "KarrasVeScheduler": _OTHER_KIND,
+    "ScoreSdeVeScheduler": _OTHER_KIND,
+}
+
+_BY_NAME: Final = {
+    _plain(name): entry for entry in SCHEDULERS for name in (entry.name, *entry.aliases)
+}
+_REASONS: Final = {_plain(name): reason for name, reason in UNSUPPORTED.items()}

@@ -1,0 +1,1 @@
+"""The engine beside a plain diffusers pipeline: `make bench-engine`."""

@@ -1,0 +1,33 @@
+"""Models, loaded once, and a floor of one's own for each test."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from common.domain.generation import Endpoint
+from tests.unit.worker.generation.batching.floor import Floor
+from tests.unit.worker.generation.conftest import an_entry
+from tests.unit.worker.generation.other_models import saved_xl
+from worker.generation.models.loaded import LoadedModel
+from worker.generation.models.loader import load_model
+from worker.generation.models.standin import standin_folder
+
+
+@pytest.fixture(scope="session")
+def models(
+    models_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, LoadedModel]:
+    xl = saved_xl(standin_folder("base", models_directory), tmp_path_factory.mktemp("xl"))
+    entries = (
+        an_entry("standin-inpainting", "random:inpainting", Endpoint.INPAINT),
+        an_entry("standin", "random:base", *Endpoint),
+        an_entry("xl", str(xl), *Endpoint),
+    )
+    cpu = torch.device("cpu")
+    return {entry.name: load_model(entry, models_directory, cpu) for entry in entries}
+
+
+@pytest.fixture
+def floor(models: dict[str, LoadedModel]) -> Floor:
+    return Floor(models)

@@ -1,0 +1,64 @@
+"""The busy ratio, from times the device tells."""
+
+from collections.abc import Callable
+
+import pytest
+
+from common.metrics import GPU_BUSY_RATIO
+from worker.generation.batching.busy import WINDOW_SECONDS, Busy
+from worker.generation.batching.device import Cpu
+
+
+class Told(Cpu):
+    """A device whose marks have the times of a list; `known` of them it has come by."""
+
+    def __init__(self, times: list[float], known: int | None = None) -> None:
+        super().__init__()
+        self.times = times
+        self.known = len(times) if known is None else known
+        self._marks = 0
+
+    def mark(self) -> Callable[[], float | None]:
+        index = self._marks
+        self._marks += 1
+        return lambda: self.times[index] if index < self.known else None
+
+
+def work(busy: Busy, pieces: int) -> None:
+    for _ in range(pieces):
+        with busy.at_work():
+            pass
+
+
+def test_pauses_between_two_pieces_count() -> None:
+    busy = Busy(Told([0, 3, 4, 7]))
+    assert busy.ratio == 1
+    work(busy, 2)
+    assert busy.ratio == pytest.approx(6 / 7)
+
+
+def test_a_rest_for_want_of_work_does_not() -> None:
+    busy = Busy(Told([0, 3, 100, 103]))
+    work(busy, 1)
+    busy.rest()
+    work(busy, 1)
+    assert busy.ratio == 1
+
+
+def test_pieces_under_way_count_when_they_are_done() -> None:
+    device = Told([0, 3, 4, 7], known=3)
+    busy = Busy(device)
+    work(busy, 1)
+    work(busy, 1)
+    assert busy.ratio == 1
+    device.known = 4
+    device.times += [7, 8]
+    work(busy, 1)
+    assert busy.ratio == pytest.approx(6 / 7)
+
+
+def test_a_full_window_is_shown_and_the_next_begins() -> None:
+    busy = Busy(Told([0, WINDOW_SECONDS / 2, WINDOW_SECONDS, 1.5 * WINDOW_SECONDS]))
+    work(busy, 2)
+    assert GPU_BUSY_RATIO._value.get() == pytest.approx(2 / 3)
+    assert busy.ratio == 1

@@ -1,0 +1,117 @@
+"""The one thread that owns the device."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import TypeAlias, TypeVar
+
+import structlog
+
+from common.domain.errors import GenerationError
+from worker.generation.batching.busy import Busy
+from worker.generation.batching.device import Device
+from worker.generation.batching.recipe import Recipe
+from worker.generation.batching.stepper import Stepper
+from worker.generation.batching.ticket import Made, Ticket
+from worker.generation.engine import Watch
+from worker.generation.failures import told
+
+T = TypeVar("T")
+# Work beside the steps: done between two of them.
+_Errand: TypeAlias = Callable[[], None]
+
+log = structlog.get_logger(__name__)
+
+
+class Loop:
+    """Turns as long as there is work; callers' threads hand it in and wait.
+
+    The thread starts with the first work and ends with `close`.
+    """
+
+    def __init__(self, device: Device, *, most: int) -> None:
+        """Let at most `most` images take a step together."""
+        self._busy = Busy(device)
+        self._stepper = Stepper(device, self._busy, most=most)
+        self._inbox: SimpleQueue[Ticket | _Errand | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closing = False
+
+    def draw(self, recipe: Recipe, watch: Watch) -> Made:
+        """Make the images of a request, together with whatever else is under way, and wait.
+
+        Raises:
+            GenerationError: the model failed; another try may succeed.
+            GenerationStoppedError: `watch` said to stop.
+        """
+        ticket = Ticket(recipe, watch)
+        self._hand_in(ticket)
+        return ticket.future.result()
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Let the loop's thread do something with the device between two steps, and wait.
+
+        Raises:
+            Exception: what `work` raised.
+        """
+        future: Future[T] = Future()
+
+        def errand() -> None:
+            try:
+                with self._busy.at_work():
+                    done = work()
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
+                future.set_exception(error)
+            else:
+                future.set_result(done)
+
+        self._hand_in(errand)
+        return future.result()
+
+    def close(self) -> None:
+        """Give up what is under way, and end the thread."""
+        with self._starting:
+            self._closing = True
+            thread = self._thread
+        self._inbox.put(None)
+        if thread is not None:
+            thread.join()
+
+    def _hand_in(self, work: Ticket | _Errand) -> None:
+        with self._starting:
+            if self._closing:
+                raise GenerationError("the engine has been closed")
+            if self._thread is None:
+                # A daemon: a hung driver must not keep the process from its end.
+                self._thread = threading.Thread(target=self._run, name="device", daemon=True)
+                self._thread.start()
+            self._inbox.put(work)
+
+    def _run(self) -> None:
+        while self._take_in():
+            try:
+                if self._stepper:
+                    self._stepper.turn()
+            except Exception as error:
+                # A fault of our own: nobody may wait for ever because of it.
+                log.exception("engine_turn_failed")
+                self._stepper.fail_all(told(error))
+        self._stepper.fail_all(GenerationError("the engine has been closed"))
+
+    def _take_in(self) -> bool:
+        """Take what has come in, waiting for it if there is nothing to do; False to end."""
+        if not self._stepper:
+            self._busy.rest()
+        try:
+            work = self._inbox.get(block=not self._stepper)
+            while work is not None:
+                if isinstance(work, Ticket):
+                    self._stepper.admit(work)
+                else:
+                    work()
+                work = self._inbox.get_nowait()
+        except Empty:
+            return True
+        return False

@@ -1,0 +1,198 @@
+"""One turn of the loop: what came in is encoded, a batch takes a step, what is done is decoded."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
+
+import torch
+from PIL import Image
+
+from common.clock import monotonic
+from common.domain.errors import InfillError
+from common.metrics import BATCH_SIZE, SAMPLES_ACTIVE, STEPS
+from worker.generation.batching.batches import Batches, Outcome
+from worker.generation.batching.busy import Busy
+from worker.generation.batching.decoding import decode
+from worker.generation.batching.denoising import predict, step
+from worker.generation.batching.device import Device
+from worker.generation.batching.encoding import encode
+from worker.generation.batching.lineup import Lineup
+from worker.generation.batching.previews import Previews
+from worker.generation.batching.room import Room
+from worker.generation.batching.ticket import Sample, Ticket
+from worker.generation.failures import told
+
+Item = TypeVar("Item", Ticket, Sample)
+Out = TypeVar("Out")
+
+
+class Stepper:
+    """All requests under way on one device. Used from the loop's thread alone."""
+
+    def __init__(self, device: Device, busy: Busy, *, most: int) -> None:
+        """Let at most `most` images take a step together."""
+        self._device = device
+        self._busy = busy
+        self._room = Room(device, most=most)
+        self._batches = Batches(device, self._room)
+        self._previews = Previews(device)
+        self._waiting: list[Ticket] = []
+        self._stepping: Lineup[Sample] = Lineup()
+        self._finished: list[Sample] = []
+        self._tickets: dict[Ticket, None] = {}  # in the order they came
+
+    def __bool__(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._tickets)
+
+    def admit(self, ticket: Ticket) -> None:
+        """Take a request in; it joins the next step."""
+        self._tickets[ticket] = None
+        self._waiting.append(ticket)
+
+    def turn(self) -> None:
+        """Move on by one step of one batch, and by all that comes before and after it."""
+        for ticket in list(self._tickets):
+            if not ticket.ask_to_go_on():
+                self._drop(ticket)
+        for ticket, preview in self._previews.arrived():
+            self._tell(ticket, preview)
+        self._encode()
+        self._step()
+        self._decode()
+        self._device.keep_pace()
+        SAMPLES_ACTIVE.set(len(self._stepping))
+
+    def fail_all(self, error: InfillError) -> None:
+        """Give everything up."""
+        for ticket in list(self._tickets):
+            ticket.fail(error)
+            self._drop(ticket)
+
+    def _encode(self) -> None:
+        """Encode those that wait, as far as they are of one kind with the first."""
+        if not self._waiting:
+            return
+        key = _picture_key(self._waiting[0])
+        chosen = [ticket for ticket in self._waiting if _picture_key(ticket) == key]
+        chosen = chosen[: self._room.of(("encode", key))]
+        for ticket in chosen:
+            self._waiting.remove(ticket)
+            ticket.begin()
+        work = partial(encode, device=self._device)
+        for ticket, samples in zip(chosen, self._run(("encode", key), chosen, work), strict=True):
+            if isinstance(samples, InfillError):
+                self._fail(ticket, samples)
+                continue
+            ticket.samples = samples
+            for sample in samples:
+                self._stepping.add(_step_key(sample), sample, cost=_cost(sample))
+
+    def _step(self) -> None:
+        chosen = self._stepping.next(lambda key: self._room.of(("step", key)))
+        if not chosen:
+            return
+        BATCH_SIZE.observe(len(chosen))
+        STEPS.inc()
+        work = partial(_step_all, device=self._device)
+        key = ("step", _step_key(chosen[0]))
+        for sample, failure in zip(chosen, self._run(key, chosen, work), strict=True):
+            if failure is not None:
+                self._fail(sample.ticket, failure)
+            elif sample.is_finished:
+                self._stepping.remove(_step_key(sample), sample)
+                self._finished.append(sample)
+        # A request of several images tells of all of them at once.
+        for ticket in {sample.ticket: None for sample in chosen if not sample.ticket.has_ended}:
+            self._tell(ticket)
+            if not ticket.has_ended:
+                self._previews.note(ticket)
+
+    def _decode(self) -> None:
+        while self._finished:
+            key = _picture_key(self._finished[0].ticket)
+            chosen = [each for each in self._finished if _picture_key(each.ticket) == key]
+            self._finished = [each for each in self._finished if each not in chosen]
+            for sample, out in zip(chosen, self._run(("decode", key), chosen, decode), strict=True):
+                if isinstance(out, InfillError):
+                    self._fail(sample.ticket, out)
+                    continue
+                sample.image = self._device.to_host(*out)
+                sample.ticket.finish_if_complete()
+                if sample.ticket.has_ended:
+                    self._drop(sample.ticket)
+
+    def _tell(self, ticket: Ticket, preview: Image.Image | None = None) -> None:
+        if not ticket.tell(preview):
+            self._drop(ticket)
+
+    def _run(
+        self, key: Hashable, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Out]]
+    ) -> list[Outcome[Out]]:
+        """Do one piece of work, and share its time among those it was done for."""
+        tickets = [item if isinstance(item, Ticket) else item.ticket for item in items]
+        torch.set_num_threads(tickets[0].recipe.parts.threads)  # torch keeps it by thread
+        with self._busy.at_work(), _shared_by(tickets):
+            return self._batches.run(key, items, work)
+
+    def _fail(self, ticket: Ticket, error: InfillError) -> None:
+        ticket.fail(error)
+        self._drop(ticket)
+
+    def _drop(self, ticket: Ticket) -> None:
+        """Forget a request that has ended, wherever its images are."""
+        self._tickets.pop(ticket, None)
+        self._previews.forget(ticket)
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+        for sample in ticket.samples:
+            self._stepping.remove(_step_key(sample), sample)
+            if sample in self._finished:
+                self._finished.remove(sample)
+
+
+def _step_all(samples: Sequence[Sample], device: Device) -> list[InfillError | None]:
+    """Predict for all together, then let each step by itself; a step that fails is told of.
+
+    Once one has stepped the work may not be repeated, so nothing is raised from there on.
+    """
+    return [
+        _failure(sample, noise)
+        for sample, noise in zip(samples, predict(samples, device), strict=True)
+    ]
+
+
+def _failure(sample: Sample, noise: torch.Tensor) -> InfillError | None:
+    try:
+        step(sample, noise)
+    except Exception as error:  # noqa: BLE001 - a scheduler can fail in any way
+        return told(error)
+    return None
+
+
+@contextmanager
+def _shared_by(tickets: Sequence[Ticket]) -> Iterator[None]:
+    started = monotonic()
+    yield
+    each = (monotonic() - started) / len(tickets)
+    for ticket in tickets:
+        ticket.engine_seconds += each
+
+
+def _picture_key(ticket: Ticket) -> Hashable:
+    """Tell which requests can be encoded, or decoded, together."""
+    return ticket.recipe.request.model, ticket.recipe.shape
+
+
+def _step_key(sample: Sample) -> Hashable:
+    """Tell which images can step together: prompts of another length do not stack."""
+    recipe = sample.ticket.recipe
+    return recipe.request.model, recipe.shape, recipe.prompt.tokens
+
+
+def _cost(sample: Sample) -> float:
+    """Give the work of a step, in rows of the batch times latent pixels."""
+    rows = 1 if sample.guided.unwanted is None else 2
+    *_, height, width = sample.ticket.recipe.shape
+    return float(rows * height * width)

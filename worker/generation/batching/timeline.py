@@ -1,0 +1,62 @@
+"""The steps of one image: which scheduler, at which times of the diffusion, how many."""
+
+from dataclasses import dataclass
+from inspect import signature
+from itertools import count
+from math import floor
+from typing import Any, Final, Self
+
+from common.domain.errors import UnsupportedRequestError
+from common.domain.generation import Endpoint, GenerationRequest
+
+# Less changes nothing one can see, and would need a finer schedule than models are trained on.
+LEAST_STRENGTH: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A scheduler of one image's own, and the times it is called for, the noisiest first.
+
+    `times` are tensors without dimensions, on the host: reading them waits for no device.
+    """
+
+    scheduler: Any
+    times: tuple[Any, ...]
+    takes_generator: bool
+
+    @classmethod
+    def of(cls, request: GenerationRequest, scheduler: Any) -> Self:
+        """Lay out the steps of `request` as diffusers' pipelines do, for a fresh scheduler.
+
+        Raises:
+            UnsupportedRequestError: the scheduler has no such number of steps.
+        """
+        steps, strength = request.inference_steps, 1.0
+        if request.endpoint is not Endpoint.TEXT2IMG:
+            steps, strength = schedule(request.inference_steps, request.strength)
+        try:
+            scheduler.set_timesteps(steps, device="cpu")
+        except (ValueError, IndexError, ZeroDivisionError) as error:
+            raise UnsupportedRequestError(
+                f"num_inference_steps: {type(scheduler).__name__} cannot lay out {steps} steps; "
+                "another number or another scheduler can",
+                detail=repr(error),
+            ) from error
+        skipped = 0
+        if request.endpoint is not Endpoint.TEXT2IMG:
+            skipped = (steps - min(int(steps * strength), steps)) * scheduler.order
+            if hasattr(scheduler, "set_begin_index"):
+                scheduler.set_begin_index(skipped)
+        takes_generator = "generator" in signature(scheduler.step).parameters
+        return cls(scheduler, tuple(scheduler.timesteps[skipped:]), takes_generator)
+
+
+def schedule(steps: int, strength: float) -> tuple[int, float]:
+    """Give the steps and strength to ask diffusers for, so that at least one step is run.
+
+    diffusers lays out `steps` and runs the last int(steps × strength) of them, which can be none:
+    then the schedule is laid out finer, until one step lies within the strength.
+    """
+    strength = max(strength, LEAST_STRENGTH)
+    finer = count(max(steps, floor(1 / strength)))
+    return next(laid_out for laid_out in finer if int(laid_out * strength)), strength

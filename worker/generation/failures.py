@@ -1,0 +1,44 @@
+"""What a model may fail with, told as errors of ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import torch
+
+from common.domain.errors import GenerationError, InfillError
+
+# Of torch's allocator for the CPU, which raises a RuntimeError like for anything else.
+_CPU_FULL: Final = "can't allocate memory"
+
+
+@contextmanager
+def told_as_ours() -> Iterator[None]:
+    """Turn whatever comes out of the block into an error of ours.
+
+    Raises:
+        GenerationError: the model failed or ran out of memory; another try may succeed.
+    """
+    try:
+        yield
+    except Exception as error:  # a model can fail in any way; the worker has to go on
+        ours = told(error)
+        if ours is error:
+            raise
+        raise ours from error
+
+
+def told(error: Exception) -> InfillError:
+    """Make of any failure the error its caller is told; inner matters are for the operator."""
+    if isinstance(error, InfillError):
+        return error
+    if is_out_of_memory(error):
+        return GenerationError(
+            "the model ran out of memory, a smaller image may fit", detail=str(error)
+        )
+    return GenerationError("the model failed", detail=repr(error))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether it was memory that lacked."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_FULL in str(error)

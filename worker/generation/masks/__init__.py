@@ -1,0 +1,1 @@
+"""Masks: edited, shown to the model, and used to put its pictures back."""

@@ -1,0 +1,31 @@
+"""What the model is told to repaint."""
+
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+# What one value of the latents covers, in each direction: the models we run all have this size.
+CELL: Final = 8
+# Below this level, a thirty-second of white, a difference that a model makes is not seen.
+FAINT: Final = 8
+
+
+def covering(mask: Image.Image) -> Image.Image:
+    """Give what the model repaints, so that the soft edge of `mask` blends new pixels only.
+
+    The pipelines repaint what is at least half white, as one sample per cell of the latents tells.
+    Where a soft mask is used with that, new pixels end in the middle of the edge, at half their
+    strength: the seam that the softness was to hide. So each cell with anything in it that can be
+    seen is repainted as a whole. A hard mask has nothing to hide and stays as it is.
+
+    See docs/decisions/0027-a-model-repaints-all-of-a-soft-edge.md.
+    """
+    if not any(mask.histogram()[1:-1]):
+        return mask
+    height, width = mask.height, mask.width
+    levels = np.asarray(mask)
+    rows = np.maximum.reduceat(levels, range(0, height, CELL), axis=0)
+    cells = np.maximum.reduceat(rows, range(0, width, CELL), axis=1) >= FAINT
+    repainted = cells.repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
+    return Image.fromarray(repainted.astype(np.uint8) * 255)

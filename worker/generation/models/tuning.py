@@ -1,0 +1,6 @@
+"""t"""
+
+from worker.generation.models.loaded import LoadedModel
+
+
+def tune(model: LoadedModel) -> None: ...
