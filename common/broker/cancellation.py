@@ -34,3 +34,6 @@ class CancellationListener(ChannelListener):
 
     async def _subscribed(self) -> None:
         self._canceled(None)
+
+    async def _missed(self) -> None:
+        """Leave it to the heartbeat."""

@@ -67,7 +67,8 @@ class CompletionListener(ChannelListener):
         except Exception as error:  # noqa: BLE001 the rows are asked again in a moment
             log.warning("completion_fallback_failed", error=type(error).__name__)
 
-    _missed = _subscribed
+    async def _missed(self) -> None:
+        await self._subscribed()
 
     def _wake(self, ended: set[UUID]) -> None:
         for file_prefix in ended:

@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from common.presence import Presence
+
 # How soon we try again while Redis is away.
 FALLBACK_SECONDS: Final = 0.5
 # After so long a silence Redis is asked to say something; after as long again it counts as away.
@@ -32,6 +34,7 @@ class ChannelListener(ABC):
     def __init__(self, redis: "Redis", channel: str) -> None:
         self._redis = redis
         self._channel = channel
+        self._presence = Presence("redis")
 
     @abstractmethod
     def _heard(self, data: bytes) -> None:
@@ -41,6 +44,7 @@ class ChannelListener(ABC):
     async def _subscribed(self) -> None:
         """Make good what was announced before this moment; raises nothing."""
 
+    @abstractmethod
     async def _missed(self) -> None:
         """Do without Redis; called again and again while it is away; raises nothing."""
 
@@ -52,9 +56,7 @@ class ChannelListener(ABC):
             except (RedisError, OSError) as error:
                 if _is_canceled():
                     raise asyncio.CancelledError from error
-                log.warning(
-                    "listener_disconnected", channel=self._channel, error=type(error).__name__
-                )
+                self._presence.missed(error)
             await self._missed()
             await asyncio.sleep(FALLBACK_SECONDS)
 
@@ -66,6 +68,7 @@ class ChannelListener(ABC):
                 if message["type"] == "message":
                     self._heard(message["data"])
                 elif message["type"] == "subscribe":  # perhaps not for the first time
+                    self._presence.found()
                     await self._subscribed()
 
 

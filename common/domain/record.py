@@ -39,7 +39,7 @@ class JobResult:
 
     @property
     def charged_seconds(self) -> float:
-        """Give the engine's time that is laid to this job; before engines were shared, all of it."""
+        """Give the engine's time that is laid to this job: all of it, where none was noted."""
         return self.generation_seconds if self.engine_seconds is None else self.engine_seconds
 
     def to_json(self) -> dict[str, Any]:

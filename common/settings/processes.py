@@ -60,7 +60,7 @@ class WorkerSettings(Section):
     concurrency: PositiveInt = Field(
         default=8,
         description="Claims held at once: a batch that draws on a GPU, and beside it those that "
-        "download or upload. Each holds its pictures in memory.",
+        "download or upload; each holds its pictures in memory. Gateways reckon with it for `eta`.",
     )
     stuck_seconds: PositiveFloat = Field(
         default=30.0,

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from worker.engine_thread import EngineThread
 
 from common.domain.errors import RunTimeExceededError
 from common.domain.record import InputImage
@@ -17,7 +18,6 @@ from tests.integration.worker.engine import StudioEngine
 from tests.integration.worker.workshop import Workshop
 from tests.unit.common.domain.sample import job_record
 from worker.attempt import Attempt
-from worker.engine_thread import EngineThread
 from worker.generation.pixels import Pixels
 
 BRIEF = JobSettings(max_run_seconds=0.3)
