@@ -15,7 +15,7 @@ from PIL import Image
 
 from common.domain.errors import GenerationError, GenerationStoppedError
 from common.domain.generation import Endpoint, GenerationRequest
-from worker.generation.drawing import schedule
+from worker.generation.batching.timeline import schedule
 from worker.generation.failures import told_as_ours
 from worker.generation.models.loaded import LoadedModel
 
