@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from common.clock import utc_now
-from common.domain.errors import InfillError
+from common.domain.errors import EngineLostError, InfillError
 from common.metrics import STAGE_SECONDS
 from worker.attempt import Attempt
 from worker.generation.engine import Engine, Generated
@@ -37,7 +37,8 @@ class EngineSeats:
     `seats` are as many as attempts are ever there together: in what order and company their
     images are drawn is the engine's to say. Nothing can end a thread that hangs in a driver's
     call. An engine that was told to drop an attempt and has not come back after `stuck_seconds`
-    is lost, and with it the process: `stuck` is set.
+    is lost, and with it the process: `stuck` is set. So it is when the engine says itself that
+    its device is lost.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class EngineSeats:
             except InfillError:
                 await self._back_from(drawing)
                 raise
-        drawn = drawing.result()
+        drawn = self._result_of(drawing)
         attempt.has_images = True
         return drawn
 
@@ -88,6 +89,14 @@ class EngineSeats:
         if not drawing.done() and not self.stuck.is_set():
             log.error("engine_stuck", waited_seconds=self._stuck_seconds)
             self.stuck.set()
+
+    def _result_of(self, drawing: asyncio.Future[Drawn]) -> Drawn:
+        try:
+            return drawing.result()
+        except EngineLostError as error:
+            log.error("engine_lost", detail=error.detail)  # noqa: TRY400 - its trace is torch's
+            self.stuck.set()
+            raise
 
     def _draw(self, attempt: Attempt, pixels: Pixels, watch: AttemptWatch) -> Drawn:
         generated = self._engine.generate(attempt.job.request, pixels, watch)

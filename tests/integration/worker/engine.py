@@ -18,6 +18,7 @@ from common.catalogue import Catalogue
 from common.clock import monotonic
 from common.domain.errors import (
     ConfigurationError,
+    EngineLostError,
     GenerationError,
     GenerationStoppedError,
     UnsupportedRequestError,
@@ -41,6 +42,7 @@ ERRORS: dict[str, Exception] = {
     "refuse": UnsupportedRequestError("the model one cannot do that"),
     "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
     "stumble": ZeroDivisionError("inner matter"),
+    "break": EngineLostError("the device that draws has failed", detail="illegal access"),
 }
 
 
