@@ -13,9 +13,9 @@ from worker.generation.prompts.conditioning import Conditioning, Guided
 from worker.generation.prompts.emphasis import weighted_texts
 from worker.generation.prompts.text_encoders import Chunk, TextEncoders
 
-# A chunk cut at the worst place holds 56 tokens, so 2,000 characters of Latin script, each a token
-# of its own, still fit. What is longer is another script, which CLIP takes for noise anyway; it
-# would slow down every step of the drawing, and of all it is batched with.
+# A chunk cut at the worst place holds 56 tokens, so 2,000 characters of ASCII, each a token of its
+# own, still fit; as many of Russian fill 30 chunks. What is longer slows down every step of the
+# drawing, and of all it is batched with: 2,000 characters of Chinese, noise to CLIP, would fill 75.
 MOST_CHUNKS: Final = 40
 
 # Chunks that are encoded at once. The hidden states of all layers lie in memory meanwhile: 7 MB a

@@ -143,7 +143,7 @@ def test_what_cannot_be_encoded_whole_is_refused(encoder: PromptEncoder, field: 
         read(fits + "x")
 
 
-@pytest.mark.parametrize("piece", ["7", "a ", ",", "x, ", "Ä", "(a:1.5)", "(", "xxxxx "])
-def test_two_thousand_latin_characters_always_fit(standin: Any, piece: str) -> None:
-    # Without accents each is one token of the stand-ins at most, which is also CLIP's worst case.
-    PromptEncoder(standin).read((piece * 2000)[: 1000 if piece == "Ä" else 2000], "")
+@pytest.mark.parametrize("piece", ["7", "a ", ",", "x, ", "(a:1.5)", "(", "a.b,c", "xxxxx "])
+def test_two_thousand_characters_of_ascii_always_fit(standin: Any, piece: str) -> None:
+    # For the stand-ins each is a token of its own, which is the worst that CLIP can do.
+    PromptEncoder(standin).read((piece * 2000)[:2000], "")
