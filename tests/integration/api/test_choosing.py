@@ -55,7 +55,12 @@ async def test_what_was_chosen_reaches_the_row_and_the_answer(gateway: Gateway) 
 
 
 async def test_what_was_not_asked_for_is_not_told(gateway: Gateway) -> None:
-    off: dict[str, Any] = {"mask_invert": "no", "mask_grow": 0, "mask_blur": "0", "mask_padding": None}
+    off: dict[str, Any] = {
+        "mask_invert": "no",
+        "mask_grow": 0,
+        "mask_blur": "0",
+        "mask_padding": None,
+    }
     plain = await send(gateway, seed=5)
     switched_off = await send(gateway, seed=5, scheduler="", model_id="null", **off)
     assert switched_off["meta"].keys() == plain["meta"].keys()
@@ -118,7 +123,8 @@ async def test_without_the_requirement_the_request_decides(gateway: Gateway) -> 
     told = (await send(gateway, safety_checker="yes"))["message"]
     assert told == {
         "safety_checker": [
-            "The safety_checker field must be no: the model plain has no safety checker."
+            "The safety_checker field must be no: the model plain has no safety checker; "
+            "with one there are: safe."
         ]
     }
     checked = await send(gateway, safety_checker="yes", model_id="safe")
