@@ -44,8 +44,10 @@ class _Outlook:
 class Estimates:
     """Reads each queue, and each tenant's place, at most every two seconds for all requests."""
 
-    def __init__(self, database: Database, *, silent_seconds: float) -> None:
+    def __init__(self, database: Database, *, silent_seconds: float, places: int = 1) -> None:
+        """`places` are the jobs that a worker takes at once."""
         self._database = database
+        self._places_each = places
         self._silent_seconds = silent_seconds
         self._queues = Readings(self._read_queue, fresh_seconds=FRESH_SECONDS, most=QUEUES_KEPT)
         self._places = Readings(self._read_place, fresh_seconds=FRESH_SECONDS, most=PLACES_KEPT)
@@ -87,9 +89,8 @@ class Estimates:
 
     async def _read_queue(self, queue: str) -> Forecast:
         async with self._database.direct() as connection:
-            return Forecast(
-                await read_queue(connection, queue, silent_seconds=self._silent_seconds)
-            )
+            reading = await read_queue(connection, queue, silent_seconds=self._silent_seconds)
+        return Forecast(reading, places=self._places_each)
 
     async def _read_place(self, key: tuple[int, str]) -> OwnReading:
         tenant_id, queue = key
@@ -99,8 +100,8 @@ class Estimates:
 
 def _until_end(outlook: _Outlook, job: JobRecord) -> float:
     if job.state is JobState.RUNNING and job.started_at is not None:
-        passed = (utc_now() - job.started_at).total_seconds()
-        return outlook.forecast.until_drawn(_load(job), passed)
+        seconds = (utc_now() - job.started_at).total_seconds()
+        return outlook.forecast.until_drawn(_load(job), seconds, passed=outlook.age_seconds)
     before = outlook.own.line.before(job.priority, job.id)
     return outlook.forecast.until_end(outlook.own, before, _load(job), passed=outlook.age_seconds)
 

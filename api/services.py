@@ -76,7 +76,11 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
         ringer = Ringer(Doorbell(redis, settings.redis))
         stack.push_async_callback(ringer.aclose)
         listener = CompletionListener(redis, _asking(database))
-        estimates = Estimates(database, silent_seconds=settings.jobs.lease_seconds)
+        estimates = Estimates(
+            database,
+            silent_seconds=settings.jobs.lease_seconds,
+            places=settings.worker.concurrency,
+        )
         await stack.enter_async_context(_running(listener))
         yield Services(
             settings=settings,

@@ -2,6 +2,7 @@
 
 from redis.asyncio import Redis
 
+from common.broker.cancellation import announce_canceled
 from common.broker.completion import announce_ended
 from common.broker.doorbell import Doorbell
 from common.repositories.endings import Ended
@@ -19,6 +20,11 @@ class Announcer:
         if job.delivery_id is not None:
             await self._doorbell.ring_dispatcher()
         await announce_ended(self._redis, job.file_prefix)
+
+    async def canceled(self, job: Ended) -> None:
+        """Let the worker that may hold the job hear of it, too: it stops at its next step."""
+        await announce_canceled(self._redis, job.file_prefix)
+        await self.ended(job)
 
     async def waiting(self, queue: str) -> None:
         """Wake a worker for a job that waits in `queue`."""

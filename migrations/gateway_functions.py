@@ -58,7 +58,9 @@ WITH of_workers AS (
     FROM workers
     WHERE $1 = ANY (workers.queues) AND workers.seen_at > now() - make_interval(secs => $2)
 ), latest AS (
-    SELECT cost, (result ->> 'generation_seconds')::float8 AS seconds FROM jobs
+    SELECT cost, coalesce(result ->> 'engine_seconds', result ->> 'generation_seconds')::float8
+        AS seconds
+    FROM jobs
     WHERE queue = $1 AND state = 'succeeded' ORDER BY finished_at DESC LIMIT 50
 ), samples AS (
     SELECT count(*) AS count, coalesce(sum(cost), 0) AS cost, coalesce(sum(seconds), 0) AS seconds,
@@ -100,7 +102,15 @@ FROM least_served CROSS JOIN LATERAL (
 ORDER BY virtual_time
 """
 
-# What each worker has at work of a queue, and the seconds since it took the last of it.
+# Each job of a queue that is at work, with a number for its worker, the seconds since its claim.
+QUEUE_AT_WORK: Final = """
+SELECT dense_rank() OVER (ORDER BY claimed_by), cost,
+    coalesce(extract(epoch FROM now() - started_at)::float8, 0)
+FROM jobs WHERE queue = $1 AND state = 'running' LIMIT 10000
+"""
+
+# What each worker has at work of a queue, and the seconds since it took the last of it; gateways
+# of the release before ask this.
 QUEUE_RUNNING: Final = """
 SELECT count(*), sum(cost), coalesce(extract(epoch FROM now() - max(started_at))::float8, 0)
 FROM jobs WHERE queue = $1 AND state = 'running' GROUP BY claimed_by
@@ -129,6 +139,11 @@ FUNCTIONS: Final = {
         backlog double precision, most_running integer, jobs bigint, work double precision)""",
         "STABLE",
         QUEUE_CONTENDERS,
+    ),
+    "infill_queue_at_work(queue text)": (
+        "TABLE (engine bigint, cost double precision, seconds double precision)",
+        "STABLE",
+        QUEUE_AT_WORK,
     ),
     "infill_queue_running(queue text)": (
         "TABLE (jobs bigint, work double precision, seconds double precision)",

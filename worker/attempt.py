@@ -12,7 +12,7 @@ from common.domain.record import JobRecord
 class Attempt:
     """It stops for the first reason given: its claim is lost, its worker leaves, its time is over.
 
-    Its time runs while it works and stands still while it waits for its turn: how long others
+    Its time runs while it works and stands still while it waits for the engine: how long others
     take is no fault of its own. `reason` is written by the loop's thread and read by the
     engine's: a plain attribute is enough.
     """
@@ -23,7 +23,6 @@ class Attempt:
         self.has_images = False
         self._max_run_seconds = max_run_seconds
         self._left_seconds = max_run_seconds
-        self._told = asyncio.Event()
         self._block: asyncio.Timeout | None = None
 
     def stop(self, reason: InfillError) -> None:
@@ -31,7 +30,6 @@ class Attempt:
         if self.reason is not None:
             return
         self.reason = reason
-        self._told.set()
         if self._block is not None:
             self._block.reschedule(0)
 
@@ -46,10 +44,6 @@ class Attempt:
     def should_stop(self) -> bool:
         """Tell whether it was told to stop."""
         return self.reason is not None
-
-    async def told_to_stop(self) -> None:
-        """Wait until it is told to stop."""
-        await self._told.wait()
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

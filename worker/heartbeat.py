@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -15,6 +16,7 @@ from common.repositories.leases import renew_claims
 from common.repositories.workers import say_alive
 from common.settings import JobSettings
 from worker.attempt import Attempt
+from worker.rest import rest
 
 # After a beat that Postgres did not take: leases are to be renewed as soon as it is back.
 MISSED_BEAT_SECONDS: Final = 1.0
@@ -40,6 +42,7 @@ class Heartbeat:
         self._held: dict[Claim, Attempt] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+        self._soon = asyncio.Event()
 
     @property
     def held(self) -> int:
@@ -63,13 +66,19 @@ class Heartbeat:
         """Wait until no claim is under way."""
         await self._idle.wait()
 
+    def canceled(self, file_prefix: UUID | None) -> None:
+        """Beat soon if that job, or for None any, is held: the rows say what became of it."""
+        held = self._held.values()
+        if any(file_prefix in {None, attempt.job.file_prefix} for attempt in held):
+            self._soon.set()
+
     async def run(self) -> None:
         """Beat until canceled."""
         seconds = self._settings.heartbeat_seconds
         while True:
-            await asyncio.sleep(
-                seconds if self.postgres.there else min(seconds, MISSED_BEAT_SECONDS)
-            )
+            pause = seconds if self.postgres.there else min(seconds, MISSED_BEAT_SECONDS)
+            await rest(self._soon, pause)
+            self._soon.clear()
             try:
                 await self.beat()
             except Exception as error:

@@ -1,11 +1,11 @@
-"""Waiting in a loop that must end when its process is told to stop."""
+"""Waiting in a loop that something may call on, such as its process being told to stop."""
 
 import asyncio
 from contextlib import suppress
 
 
-async def rest(stopping: asyncio.Event, seconds: float) -> None:
-    """Wait for `seconds`, shorter if the process is stopping."""
+async def rest(called: asyncio.Event, seconds: float) -> None:
+    """Wait for `seconds`, shorter if it is called."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await stopping.wait()
+            await called.wait()

@@ -18,7 +18,7 @@ from common.repositories.leases import release_claim
 from common.repositories.outcomes import succeed
 from common.settings import JobSettings, WorkerSettings
 from worker.attempt import Attempt
-from worker.engine_thread import Drawn
+from worker.engine_seats import Drawn
 from worker.generation.pixels import Pixels
 from worker.heartbeat import Heartbeat
 from worker.patience import keep_trying
@@ -180,7 +180,9 @@ class Runner:
             "uploaded": utc_now().timestamp(),
         }
         generated = drawn.generated
-        result = JobResult(object_keys, generated.nsfw, generated.seconds, timeline)
+        result = JobResult(
+            object_keys, generated.nsfw, generated.seconds, timeline, generated.engine_seconds
+        )
         await self._finish(attempt.job, result)
 
     async def _fetch(self, attempt: Attempt) -> Pixels:
@@ -204,5 +206,9 @@ class Runner:
                 "somebody else has ended this job, or our own write did whose answer was lost"
             )
         JOBS_ENDED.labels(outcome="succeeded").inc()
-        log.info("job_succeeded", generation_seconds=round(result.generation_seconds, 3))
+        log.info(
+            "job_succeeded",
+            generation_seconds=round(result.generation_seconds, 3),
+            engine_seconds=round(result.charged_seconds, 3),
+        )
         await self._announcer.ended(ended)

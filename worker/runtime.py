@@ -12,6 +12,7 @@ import structlog
 import uvloop
 
 from common.announcer import Announcer
+from common.broker.cancellation import CancellationListener
 from common.broker.connection import connect
 from common.broker.doorbell import Doorbell
 from common.database import Database, is_unavailable
@@ -19,10 +20,11 @@ from common.outbound import Guard
 from common.repositories.workers import say_goodbye
 from common.settings import Settings
 from common.storage import Storage
-from worker.engine_thread import EngineThread
+from worker.engine_seats import EngineSeats
 from worker.generation.decoders.pool import Decoders
 from worker.generation.engine import Engine
 from worker.heartbeat import Heartbeat
+from worker.progress import Progresses
 from worker.rest import rest
 from worker.runner import Runner
 from worker.stages import Stages
@@ -65,11 +67,18 @@ class Runtime:
         self._redis = connect(settings.redis)
         self._guard = Guard(settings.outbound)
         self._storage = Storage(settings.storage)
-        self._engine = EngineThread(engine, stuck_seconds=settings.worker.stuck_seconds)
+        self._progresses = Progresses(self._redis)
+        self._engine = EngineSeats(
+            engine,
+            self._progresses,
+            seats=settings.worker.concurrency,
+            stuck_seconds=settings.worker.stuck_seconds,
+        )
         self._stages = Stages(self._guard, self._storage, self._engine, Decoders())
         self._heartbeat = Heartbeat(
             self._database, settings.jobs, worker=worker, queues=tuple(queues)
         )
+        self._cancellations = CancellationListener(self._redis, self._heartbeat.canceled)
         self._announcer = Announcer(self._redis, Doorbell(self._redis, settings.redis))
         self._runner = Runner(
             self._database,
@@ -125,9 +134,16 @@ class Runtime:
     async def _start(self) -> None:
         await self._status.start()
         self._stages.start()
-        self._beating = asyncio.create_task(self._heartbeat.run())
         self._looking = asyncio.create_task(self._look_unrung())
-        self._watching = asyncio.create_task(self._leave_when_stuck())
+        self._until_the_end = [
+            asyncio.create_task(work)
+            for work in (
+                self._heartbeat.run(),
+                self._cancellations.run(),
+                self._progresses.run(),
+                self._leave_when_stuck(),
+            )
+        ]
 
     async def _look_unrung(self) -> None:
         """Look by ourselves now and then: work goes on while Redis is away, or its rings lost."""
@@ -171,9 +187,9 @@ class Runtime:
             self._leave()
         await self._looking
         await self._heartbeat.idle()
-        for task in (self._beating, self._watching):
+        for task in self._until_the_end:
             task.cancel()
-        await asyncio.gather(self._beating, self._watching, return_exceptions=True)
+        await asyncio.gather(*self._until_the_end, return_exceptions=True)
         with contextlib.suppress(Exception):  # Postgres is away: our silence will say it
             async with self._database.statement() as connection:
                 await say_goodbye(connection, self._heartbeat.worker)

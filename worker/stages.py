@@ -13,7 +13,7 @@ from common.metrics import STAGE_SECONDS
 from common.outbound import Guard
 from common.storage import Storage
 from worker.attempt import Attempt
-from worker.engine_thread import Drawn, EngineThread
+from worker.engine_seats import Drawn, EngineSeats
 from worker.generation.decoders.pool import Decoders
 from worker.generation.encode import encode_png
 from worker.generation.pixels import Picture, Pixels, Size, fields_of, missing_picture
@@ -26,10 +26,10 @@ ENCODE_THREADS: Final = 2
 
 
 class Stages:
-    """The engine has one thread of its own; everything around it overlaps other jobs."""
+    """Each step of several jobs at once; their threads are apart from the engine's."""
 
     def __init__(
-        self, guard: Guard, storage: Storage, engine: EngineThread, decoders: Decoders
+        self, guard: Guard, storage: Storage, engine: EngineSeats, decoders: Decoders
     ) -> None:
         self._guard = guard
         self._storage = storage
@@ -64,10 +64,10 @@ class Stages:
             return Pixels.of(dict(zip(fields, await _together(reads), strict=True)))
 
     async def generate(self, attempt: Attempt, pixels: Pixels) -> Drawn:
-        """Draw, when the engine gets to it.
+        """Draw, in the company of whatever else the engine has.
 
         Raises:
-            InfillError: see `EngineThread.draw`.
+            InfillError: see `EngineSeats.draw`.
         """
         return await self._engine.draw(attempt, pixels)
 

@@ -67,7 +67,7 @@ async def cancel_job(admitted: Open, job_id: Id) -> Response:
     services = admitted.services
     canceled = await jobs.cancel_job(admitted.database, admitted.operator, job_id)
     doorbell = Doorbell(services.redis, services.settings.redis)
-    await Announcer(services.redis, doorbell).ended(canceled.ended)
+    await Announcer(services.redis, doorbell).canceled(canceled.ended)
     return told(canceled.job)
 
 

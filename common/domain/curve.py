@@ -27,6 +27,11 @@ class Curve:
         """Whether it bends anywhere."""
         return bool(self._places)
 
+    @property
+    def total(self) -> float:
+        """Give the height after the last bend, for a curve that is level there."""
+        return self._heights[-1] if self._heights else 0.0
+
     def at(self, place: float) -> float:
         """Give the height at `place`; a jump exactly there is not made yet."""
         index = bisect_left(self._places, place) - 1

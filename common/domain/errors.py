@@ -17,7 +17,8 @@ InfillError
 │   ├── FetchFailedError          DNS, connection, time-out or a 5xx answer
 │   ├── StorageUnavailableError   the object store did not take or give an object
 │   ├── DecodingFailedError       what decodes pictures died or hung over one
-│   └── GenerationError           the engine failed on this job
+│   ├── GenerationError           the engine failed on this job
+│   └── EngineLostError           the engine's device computes no more, for nobody
 ├── ClaimLostError              somebody else owns the job now: drop the work, quietly
 ├── GenerationStoppedError      the generation was told to stop (cancel, shutdown)
 └── ConfigurationError          the operator has to change something
@@ -167,6 +168,12 @@ class GenerationError(TransientError):
     """The engine failed on this job: out of memory, not-a-number pixels, an inner error."""
 
     code = "generation_failed"
+
+
+class EngineLostError(TransientError):
+    """The device under the engine is broken for this process: it has to end."""
+
+    code = "engine_lost"
 
 
 class ClaimLostError(InfillError):

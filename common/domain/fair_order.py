@@ -135,6 +135,11 @@ class Contention:
         """Whether any contender waits for its own limit."""
         return bool(self._held)
 
+    @property
+    def whole(self) -> float:
+        """Give the seconds of all their waiting work."""
+        return self._free.total + self._held.total
+
     def seconds_before(
         self, tag: float, *, within: float | None = None, without: Contender | None = None
     ) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from common.domain.engines import AtWork, Engines
 from common.domain.fair_order import Contender, Contention, alike, contender
 from common.domain.own_line import OwnLine
 from common.domain.pace import ASSUMED_PACE, Load, Pace, Samples
@@ -14,28 +15,12 @@ HALVINGS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class AtWork:
-    """Running jobs that are drawn one after the other, and the seconds since one was claimed."""
-
-    load: Load
-    seconds: float
-
-    def remaining(self, pace: Pace) -> float:
-        """Give the seconds until all are drawn.
-
-        Since the latest of them was claimed the engine has drawn without a pause. Where it was
-        claimed because another had just ended, that is all it has done of these.
-        """
-        return max(0.0, pace.seconds(self.load) - self.seconds)
-
-
-@dataclass(frozen=True, slots=True)
 class QueueReading:
     """What was read of a queue across its tenants: numbers alone, nobody's name.
 
     `contenders` come by least virtual time; `unread_tenants` more are behind the last of them.
-    `virtual_time` is the queue's own, `last_job_id` the latest recorded anywhere, `running` what
-    each worker has of this queue. `engine_share` is the part of their time that the engines have
+    `virtual_time` is the queue's own, `last_job_id` the latest recorded anywhere, `running` each
+    job at work. `engine_share` is the part of their time that the engines have
     for this queue, where their workers serve others too.
     """
 
@@ -82,24 +67,27 @@ class OwnReading:
 class Forecast:
     """Looks ahead in one queue; built once for a reading, then asked for any tenant and job."""
 
-    def __init__(self, reading: QueueReading) -> None:
+    def __init__(self, reading: QueueReading, *, places: int = 1) -> None:
+        """`places` are the jobs that a worker takes at once."""
         learnt = Pace.learnt(reading.samples)
         self.is_measured = learnt is not None
         self.has_workers = reading.engines > 0
         self._reading = reading
         self._pace = learnt or ASSUMED_PACE
-        self._engines = Places(
-            (each.remaining(self._pace) for each in reading.running), count=max(1, reading.engines)
-        )
-        busy = max(1, len(reading.running))
-        self._running = sum((each.load for each in reading.running), Load())
-        self._claims_each = max(1.0, self._running.jobs / busy)  # held by each worker at work
         unread = alike(reading.contenders, reading.unread_tenants)
+        contenders = [*reading.contenders, *unread]
+        self._engines = Engines(
+            reading.running,
+            pace=self._pace,
+            count=max(1, reading.engines),
+            places=None if contenders else places,
+            typical=reading.samples.seconds_each,
+        )
         self._contention = Contention(
-            [*reading.contenders, *unread],
+            contenders,
             virtual_time=reading.virtual_time,
             pace=self._pace,
-            engine_share=1 / self._claims_each,
+            engine_share=1 / self._engines.company,
         )
 
     def until_start(self, own: OwnReading, before: Load, *, passed: float = 0.0) -> float:
@@ -112,45 +100,67 @@ class Forecast:
 
     def until_end(self, own: OwnReading, before: Load, job: Load, *, passed: float = 0.0) -> float:
         """Give the seconds until that job has ended."""
-        drawing = self._pace.seconds(job) / self._reading.engine_share
-        by_limit = max(0.0, self._until_room(own, before) - passed)
-        ended = max(0.0, self._until_due(own, before) - passed) + drawing
-        return max(ended, by_limit + drawing * self._claims_each) if by_limit else ended
+        work = self._pace.seconds(job)
+        due, by_limit = self._until_due(own, before), self._until_room(own, before)
+        start, share = max(due, by_limit), self._reading.engine_share
+        drawing = (
+            self._engines.drawing(work, waiting=self._contention.whole, start=start * share)
+            if start
+            else self._engines.drawing_now(work)
+        )
+        return max(0.0, start - passed) + drawing / share
 
-    def until_drawn(self, job: Load, seconds: float) -> float:
+    def until_drawn(self, job: Load, seconds: float, *, passed: float = 0.0) -> float:
         """Give the seconds until a job that was claimed `seconds` ago has ended.
 
-        Its worker may have claimed it while others of its jobs waited for the engine.
+        The reading was taken `passed` seconds ago.
         """
-        others = self._running.part((self._claims_each - 1) / max(1.0, self._running.jobs))
-        drawing = self._pace.seconds(job + others) / self._reading.engine_share
-        return max(0.0, drawing - seconds)
+        then = max(0.0, seconds - passed)
+        drawing = self._engines.drawing_on(job, then, waiting=self._contention.whole)
+        if drawing is None:
+            drawing, passed = self._engines.drawing_now(self._pace.seconds(job)), seconds
+        return max(0.0, drawing / self._reading.engine_share - passed)
 
     def _until_due(self, own: OwnReading, before: Load) -> float:
         """Give the seconds until the tag of the job is the least, and an engine is free."""
-        tag = self._tag(own, before.work)
-        mine = self._counted(own)
-        ours = self._pace.seconds(before)
 
         def wait(within: float | None) -> float:
-            work = ours + self._contention.seconds_before(tag, within=within, without=mine)
-            level = self._engines.wait(work, typical=self._reading.samples.seconds_each)
+            level = self._engines.wait(self._before(own, before, within))
             return level / self._reading.engine_share
 
         return _fixed_point(wait, at_most=wait(None)) if self._contention.has_held else wait(None)
+
+    def _before(self, own: OwnReading, before: Load, within: float | None) -> float:
+        """Give the seconds of work that is taken before a job, others' with a limit `within`."""
+        others = self._contention.seconds_before(
+            self._tag(own, before.work), within=within, without=self._counted(own)
+        )
+        return self._pace.seconds(before) + others
 
     def _until_room(self, own: OwnReading, before: Load) -> float:
         """Give the seconds until the tenant's own limit lets the job start."""
         running = sum(each.load.jobs for each in own.running)
         if own.most_running is None or before.jobs + running < own.most_running:
             return 0.0
-        slower = self._claims_each / self._reading.engine_share
+        slower = self._engines.company / self._reading.engine_share
         places = Places(
             (self._pace.seconds(each.load) * slower - each.seconds for each in own.running),
             count=max(1, own.most_running),
         )
         typical = self._reading.samples.seconds_each
-        return places.wait(self._pace.seconds(before) * slower, typical=typical * slower)
+        wait = places.wait(self._pace.seconds(before) * slower, typical=typical * slower)
+        others = self._engines.left + self._contention.whole - self._counted_work(own)
+        at_once = max(1, own.most_running)
+        return self._engines.without(wait, others=max(0.0, others), at_once=at_once)
+
+    def _counted_work(self, own: OwnReading) -> float:
+        """Give what of the work of all, waiting and running, is this tenant's."""
+        waiting = self._counted(own)
+        running = (
+            max(0.0, self._pace.seconds(each.load) - each.seconds / self._engines.company)
+            for each in own.running
+        )
+        return sum(running) + (self._pace.seconds(waiting.waiting) if waiting else 0.0)
 
     def _tag(self, own: OwnReading, work_before: float) -> float:
         start = own.virtual_time

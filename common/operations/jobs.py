@@ -68,7 +68,7 @@ async def show_job(database: Database, job_id: int) -> JobSummary:
 
 
 async def cancel_job(database: Database, operator: Operator, job_id: int) -> Canceled:
-    """End a job that has not ended; announce `ended` afterwards (`common.announcer`).
+    """End a job that has not ended; announce `canceled` afterwards (`common.announcer`).
 
     Raises:
         NotFoundError: there is no such job.

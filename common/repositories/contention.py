@@ -22,8 +22,9 @@ from sqlalchemy.sql import column
 from sqlalchemy.types import TypeEngine
 
 from common.direct import Executor
+from common.domain.engines import AtWork
 from common.domain.fair_order import Contender, contender
-from common.domain.forecast import AtWork, QueueReading
+from common.domain.forecast import QueueReading
 from common.domain.pace import Load, Samples
 
 
@@ -74,9 +75,9 @@ async def read_contenders(connection: Executor, queue: str) -> tuple[list[Conten
 
 
 async def read_running(connection: Executor, queue: str) -> list[AtWork]:
-    """Give what each worker has at work of a queue."""
+    """Give the jobs of a queue that are at work, and which of them are at one engine."""
     rows = (await connection.execute(_RUNNING, {"of_queue": queue})).all()
-    return [AtWork(Load(row[0], row[1]), row[2]) for row in rows]
+    return [AtWork(Load(1, row[1]), row[2], row[0]) for row in rows]
 
 
 # The statements, put together once: that takes longer than running them.
@@ -113,5 +114,5 @@ _CONTENDERS: Final = _asking(
     work=Double,
 )
 _RUNNING: Final = _asking(
-    func.infill_queue_running(_OF_QUEUE), jobs=BigInteger, work=Double, seconds=Double
+    func.infill_queue_at_work(_OF_QUEUE), engine=BigInteger, cost=Double, seconds=Double
 )

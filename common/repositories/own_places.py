@@ -22,7 +22,8 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.types import NullType
 
 from common.direct import Executor
-from common.domain.forecast import AtWork, OwnReading
+from common.domain.engines import AtWork
+from common.domain.forecast import OwnReading
 from common.domain.job import JobState
 from common.domain.own_line import OwnLine, Stretch
 from common.domain.pace import Load

@@ -35,7 +35,7 @@ class JobSettings(Section):
     max_run_seconds: PositiveFloat = Field(
         default=900.0,
         description="Longest time one attempt may take to fetch, draw and upload; past it the job "
-        "has failed. Waiting for its turn behind other jobs of its worker does not count.",
+        "has failed. Waiting for the engine does not count.",
     )
     max_queue_seconds: PositiveFloat = Field(
         default=86_400.0,

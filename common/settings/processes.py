@@ -58,8 +58,9 @@ class WorkerSettings(Section):
     model_config = prefixed("INFILL_WORKER_")
 
     concurrency: PositiveInt = Field(
-        default=3,
-        description="Claims held at once: one generates while others download or upload.",
+        default=8,
+        description="Claims held at once: a batch that draws on a GPU, and beside it those that "
+        "download or upload; each holds its pictures in memory. Gateways reckon with it for `eta`.",
     )
     stuck_seconds: PositiveFloat = Field(
         default=30.0,

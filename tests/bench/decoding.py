@@ -13,10 +13,11 @@ import numpy as np
 import uvloop
 from PIL import Image
 
+from common.broker.connection import connect
 from common.domain.generation import Endpoint
 from common.domain.record import InputImage, JobRecord
 from common.outbound import Guard
-from common.settings import OutboundSettings, StorageSettings, WorkerSettings
+from common.settings import OutboundSettings, RedisSettings, StorageSettings, WorkerSettings
 from common.storage import Storage
 from deploy.local.child import Child
 from deploy.local.http_check import answers_ok
@@ -28,9 +29,10 @@ from tests.bench.figures import Figure
 from tests.bench.instant import InstantEngine
 from tests.unit.common.domain.sample import REQUEST, job_record
 from tests.unit.worker.generation.pictures import encoded
-from worker.engine_thread import EngineThread
+from worker.engine_seats import EngineSeats
 from worker.generation.decoders.pool import Decoders
 from worker.generation.pixels import read_picture
+from worker.progress import Progresses
 from worker.stages import Stages
 
 SIDE = 512
@@ -102,7 +104,12 @@ async def _serving(home: Path, folder: Path) -> AsyncIterator[str]:
 @asynccontextmanager
 async def _stages() -> AsyncIterator[tuple[Stages, Decoders]]:
     guard = Guard(OutboundSettings(allowed_networks=[f"{LOOPBACK}/32"]))
-    engine = EngineThread(InstantEngine(), stuck_seconds=WorkerSettings().stuck_seconds)
+    engine = EngineSeats(
+        InstantEngine(),
+        Progresses(connect(RedisSettings())),  # nothing is drawn here, so nothing is told
+        seats=1,
+        stuck_seconds=WorkerSettings().stuck_seconds,
+    )
     decoders = Decoders()
     stages = Stages(guard, Storage(StorageSettings()), engine, decoders)
     try:

@@ -18,6 +18,7 @@ from tests.bench.figures import Figure
 from tests.bench.idling import measure_idling
 from tests.bench.isolation import measure_isolation
 from tests.bench.journeys import measure_journeys
+from tests.bench.masking import measure_masking
 from tests.bench.rig import open_rig
 from tests.bench.scaling import measure_scale
 from tests.bench.sharing import measure_sharing
@@ -46,7 +47,7 @@ async def _costs(home: Path) -> list[Figure]:
 
 
 async def _pictures(home: Path) -> list[Figure]:
-    return await measure_decoding(home) + measure_encoding()
+    return await measure_decoding(home) + measure_encoding() + measure_masking()
 
 
 async def _scale(home: Path) -> list[Figure]:

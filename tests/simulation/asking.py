@@ -36,7 +36,7 @@ def share_close(told: list[tuple[int, float]]) -> float:
 
 def estimate(world: World, order: Order) -> float:
     """Estimate as the gateway does."""
-    forecast = Forecast(read_queue(world))
+    forecast = Forecast(read_queue(world), places=world.drawers[0].places)
     load = Load(1, order.cost)
     if order.claimed_at is not None:
         return forecast.until_drawn(load, world.now - order.claimed_at)
@@ -57,12 +57,16 @@ def whole_queue(world: World, order: Order) -> float:
     return ahead * pace / len(world.drawers) + order.cost * pace
 
 
-def ask_all(world: World, how: Estimate) -> list[Answer]:
-    """Run a scene to its end; ask for each job when it has been accepted."""
+def ask_all(world: World, how: Estimate, *, every: int = 1) -> list[Answer]:
+    """Run a scene to its end; ask for each job, or one in so many, when it has been accepted."""
     asked: list[tuple[Order, int, float]] = []
-    expected = world.expected
-    while len(asked) < expected or any(order.ended_at is None for order, _, _ in asked):
-        if (arrived := world.step()) is not None:
+    arrivals = 0
+    while arrivals < world.expected or any(order.ended_at is None for order, _, _ in asked):
+        arrived = world.step()
+        if arrived is None:
+            continue
+        arrivals += 1
+        if arrivals % every == 0:
             eta = max(1, math.ceil(how(world, arrived)))
             asked.append((arrived, eta, _alone(world, arrived)))
     return [Answer(eta, stood, (order.ended_at or 0) - order.at) for order, eta, stood in asked]

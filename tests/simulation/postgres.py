@@ -82,7 +82,7 @@ class Stage:
             case "arrival":
                 await self._submit(about)
             case "drawn":
-                await self._end(self.drawers[about])
+                await self._end(*about)
             case "sweep":
                 await self._sweep()
             case _:
@@ -104,39 +104,40 @@ class Stage:
             await recount_backlogs(connection)
         self.at(self.now + SWEEP_SECONDS, "sweep")
 
-    async def _end(self, drawer: Drawer) -> None:
-        order = drawer.claims.pop(0)
-        order.ended_at = self.now
-        result = JobResult(("a.png",), (False,), order.seconds, {})
+    async def _end(self, number: int, version: int) -> None:
+        drawer = self.drawers[number]
+        if version != drawer.version:
+            return
+        order = drawer.end(self.now)
+        took = self.now - (order.claimed_at or 0.0)
+        result = JobResult(("a.png",), (False,), took, {}, order.seconds)
         async with self._database.direct() as connection:
             assert await succeed(connection, self._jobs[order.job_id].claim, result)
-        self._draw(drawer)
+        self._foresee(number)
 
-    def _draw(self, drawer: Drawer) -> None:
-        if drawer.claims:
-            self.at(self.now + drawer.claims[0].seconds, "drawn", self.drawers.index(drawer))
+    def _foresee(self, number: int) -> None:
+        if (foreseen := self.drawers[number].foresee()) is not None:
+            self.at(foreseen[0], "drawn", (number, foreseen[1]))
 
     async def _claim_all(self) -> None:
         while True:
-            drawer = min(self.drawers, key=lambda each: len(each.claims))
-            if len(drawer.claims) == drawer.places or not await self._claim(drawer):
+            number = min(range(len(self.drawers)), key=lambda n: len(self.drawers[n].claims))
+            if not self.drawers[number].has_room or not await self._claim(number):
                 return
 
-    async def _claim(self, drawer: Drawer) -> bool:
+    async def _claim(self, number: int) -> bool:
         async with self._database.direct() as connection:
             claimed = await claim_jobs(
                 connection,
                 queues=[QUEUE],
-                worker=f"worker-{self.drawers.index(drawer)}",
+                worker=f"worker-{number}",
                 lease_seconds=FOR_EVER,
                 limit=1,
             )
         for job, _ in claimed.jobs:
             self._jobs[job.id] = job
-            self.orders[job.id].claimed_at = self.now
-            drawer.claims.append(self.orders[job.id])
-            if len(drawer.claims) == 1:
-                self._draw(drawer)
+            self.drawers[number].take(self.orders[job.id], self.now)
+            self._foresee(number)
         return bool(claimed)
 
     async def _ask(self, orders: list[Order]) -> None:
@@ -148,7 +149,9 @@ class Stage:
         async with self._database.statement() as connection:
             if ages:
                 await connection.execute(AGE, ages)
-        estimates = Estimates(self._database, silent_seconds=FOR_EVER)
+        estimates = Estimates(
+            self._database, silent_seconds=FOR_EVER, places=self.drawers[0].places
+        )
         for order in orders:
             async with self._database.direct() as connection:
                 view = await read_job(

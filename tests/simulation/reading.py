@@ -1,7 +1,8 @@
 """What the statements would read of a simulated queue."""
 
+from common.domain.engines import AtWork
 from common.domain.fair_order import JOBS_LOOKED_AT, contender
-from common.domain.forecast import AtWork, OwnReading, QueueReading
+from common.domain.forecast import OwnReading, QueueReading
 from common.domain.own_line import OwnLine, Stretch
 from common.domain.pace import Load, Samples
 from tests.simulation.world import Account, Order, World
@@ -28,9 +29,9 @@ def read_queue(world: World) -> QueueReading:
         virtual_time=world.virtual_time,
         last_job_id=world.last_id,
         running=[
-            AtWork(_load(drawer.claims), world.now - max(map(_claimed_at, drawer.claims)))
-            for drawer in world.drawers
-            if drawer.claims
+            AtWork(Load(1, order.cost), world.now - _claimed_at(order), number)
+            for number, drawer in enumerate(world.drawers)
+            for order in drawer.claims
         ],
         engines=len(world.drawers),
         samples=_samples(world.ended),

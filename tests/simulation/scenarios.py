@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.simulation.world import LATEST_SUCCESSES, Account, Order, World
 
@@ -94,11 +94,13 @@ def _calm_orders(draw: random.Random) -> list[Order]:
     return orders
 
 
+CALM = Scene("calm", lambda: [Account(tenant) for tenant in range(12)], _calm_orders)
 SCENES = (
     Scene("a hog, limits, weights, newcomers", _shared_accounts, _shared_orders),
-    Scene("the same, three claims a worker", _shared_accounts, _shared_orders, places=3),
-    Scene("sixty tenants at once", _crowd_accounts, _crowd_orders, workers=6),
-    Scene("calm", lambda: [Account(tenant) for tenant in range(12)], _calm_orders),
+    Scene("the same, eight claims a worker", _shared_accounts, _shared_orders, places=8),
+    Scene("sixty tenants at once, three claims", _crowd_accounts, _crowd_orders, 6, 3),
+    CALM,
+    replace(CALM, name="calm, eight claims a worker", places=8),
 )
 
 

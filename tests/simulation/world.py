@@ -23,6 +23,7 @@ class Order:
     seconds: float
     priority: int = 0
     job_id: int = 0
+    left: float = 0.0  # of those seconds, once it is claimed
     claimed_at: float | None = None
     ended_at: float | None = None
 
@@ -53,10 +54,46 @@ class Account:
 
 @dataclass(slots=True)
 class Drawer:
-    """A worker: draws one job at a time, and holds claims on the next."""
+    """A worker: all its claims are drawn together, each with an equal part of the engine's time.
+
+    `version` tells whether what was foreseen still holds.
+    """
 
     places: int
     claims: list[Order] = field(default_factory=list)
+    version: int = 0
+    _at: float = 0.0
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.claims) < self.places
+
+    def take(self, order: Order, now: float) -> None:
+        """Draw one more."""
+        self._draw_until(now)
+        order.left = order.seconds
+        order.claimed_at = now
+        self.claims.append(order)
+
+    def end(self, now: float) -> Order:
+        """Give the one that is drawn now."""
+        self._draw_until(now)
+        order = min(self.claims, key=lambda each: each.left)
+        self.claims.remove(order)
+        order.ended_at = now
+        return order
+
+    def foresee(self) -> tuple[float, int] | None:
+        """Give when the next of them will be drawn, and the version; None where there is none."""
+        self.version += 1
+        if not self.claims:
+            return None
+        return self._at + min(each.left for each in self.claims) * len(self.claims), self.version
+
+    def _draw_until(self, now: float) -> None:
+        for each in self.claims:
+            each.left -= (now - self._at) / len(self.claims)
+        self._at = now
 
 
 class World:
@@ -90,9 +127,10 @@ class World:
         return next(order for order in [*claimed, *waiting] if order.job_id == job_id)
 
     def without_future(self) -> "World":
-        """Give a copy in which nothing more arrives."""
+        """Give a copy in which nothing more arrives, nor is swept: what is counted nobody reads."""
+        events, self._events = self._events, [each for each in self._events if each[2] == "drawn"]
         copy: World = pickle.loads(pickle.dumps(self))  # noqa: S301 - our own, and fast
-        copy._events = [event for event in copy._events if event[2] != "arrival"]
+        self._events = events
         heapq.heapify(copy._events)
         return copy
 
@@ -102,7 +140,7 @@ class World:
         if kind == "arrival":
             self._submit(about)
         elif kind == "drawn":
-            self._end(self.drawers[about])
+            self._end(*about)
         else:
             self._sweep()
         self._claim_all()
@@ -120,16 +158,18 @@ class World:
             account.virtual_time = max(account.virtual_time, self.virtual_time)
         heapq.heappush(account.waiting, (-order.priority, order.job_id, order))
 
-    def _end(self, drawer: Drawer) -> None:
-        order = drawer.claims.pop(0)
-        order.ended_at = self.now
+    def _end(self, number: int, version: int) -> None:
+        drawer = self.drawers[number]
+        if version != drawer.version:
+            return
+        order = drawer.end(self.now)
         self.accounts[order.tenant].running -= 1
         self.ended = [*self.ended[1 - LATEST_SUCCESSES :], order]
-        self._draw(drawer)
+        self._foresee(number)
 
-    def _draw(self, drawer: Drawer) -> None:
-        if drawer.claims:
-            self._at(self.now + drawer.claims[0].seconds, "drawn", self.drawers.index(drawer))
+    def _foresee(self, number: int) -> None:
+        if (foreseen := self.drawers[number].foresee()) is not None:
+            self._at(foreseen[0], "drawn", (number, foreseen[1]))
 
     def _sweep(self) -> None:
         for account in self.accounts.values():
@@ -138,12 +178,11 @@ class World:
 
     def _claim_all(self) -> None:
         while True:
-            drawer = min(self.drawers, key=lambda each: len(each.claims))
-            if len(drawer.claims) == drawer.places or (order := self._claim()) is None:
+            number, drawer = min(enumerate(self.drawers), key=lambda each: len(each[1].claims))
+            if not drawer.has_room or (order := self._claim()) is None:
                 return
-            drawer.claims.append(order)
-            if len(drawer.claims) == 1:
-                self._draw(drawer)
+            drawer.take(order, self.now)
+            self._foresee(number)
 
     def _claim(self) -> Order | None:
         while True:
@@ -157,7 +196,6 @@ class World:
 
     def _take(self, account: Account) -> Order:
         order = heapq.heappop(account.waiting)[2]
-        order.claimed_at = self.now
         account.start_tag = account.virtual_time
         account.virtual_time += order.cost / account.weight
         account.running += 1

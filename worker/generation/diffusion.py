@@ -19,8 +19,10 @@ from worker.generation.batching.loop import Loop
 from worker.generation.batching.parts import Parts
 from worker.generation.batching.recipe import prepare
 from worker.generation.engine import UNWATCHED, Generated, Watch
+from worker.generation.gathering import Drawn, Gathering
 from worker.generation.masks.canvas import Canvas
 from worker.generation.models.budget import model_budget
+from worker.generation.models.families import Family
 from worker.generation.models.loaded import LoadedModel
 from worker.generation.models.loader import chosen_device, load_model
 from worker.generation.models.shelf import MakeRoom, Shelf
@@ -58,7 +60,11 @@ class DiffusersEngine:
         self._directory = directory
         self._device = chosen_device(device)
         self._threads = threads
-        self._loop = Loop(_device(self._device), most=max_batch)
+        place = _device(self._device)
+        self._loop = Loop(place, most=max_batch)
+        self._gathering = Gathering(
+            self._loop, place, most=max_batch, threads=threads or _spare_cores()
+        )
         self._shelf = Shelf(self._load, model_budget(self._device, model_memory_gb))
         self._parts: WeakKeyDictionary[LoadedModel, Parts] = WeakKeyDictionary()
         self._taking_apart = Lock()
@@ -93,11 +99,12 @@ class DiffusersEngine:
         self, model: LoadedModel, request: GenerationRequest, pixels: Pixels, watch: Watch
     ) -> Generated:
         canvas = Canvas.of(request, pixels)
-        recipe = prepare(
-            self._parts_of(model), request, canvas, partial(model.scheduler_for, request)
+        drawn = (
+            self._gathering.draw(model, request, canvas, watch)
+            if model.family is Family.OTHER
+            else self._stepped(model, request, canvas, watch)
         )
-        made = self._loop.draw(recipe, watch)
-        images = [canvas.finish(_to_image(copy)) for copy in made.copies]
+        images = [canvas.finish(image) for image in drawn.images]
         nsfw = self._unsafe(model, images) if request.safety_checker else [False] * len(images)
         return Generated(
             images=tuple(
@@ -105,9 +112,19 @@ class DiffusersEngine:
                 for image, unsafe in zip(images, nsfw, strict=True)
             ),
             nsfw=tuple(nsfw),
-            seconds=made.seconds,
-            engine_seconds=made.engine_seconds,
+            seconds=drawn.seconds,
+            engine_seconds=drawn.engine_seconds,
         )
+
+    def _stepped(
+        self, model: LoadedModel, request: GenerationRequest, canvas: Canvas, watch: Watch
+    ) -> Drawn:
+        new_scheduler = partial(model.scheduler_for, request)
+        made = self._loop.draw(
+            prepare(self._parts_of(model), request, canvas, new_scheduler), watch
+        )
+        images = tuple(_to_image(copy) for copy in made.copies)
+        return Drawn(images, made.seconds, made.engine_seconds)
 
     def _unsafe(self, model: LoadedModel, images: Sequence[Image.Image]) -> list[bool]:
         if model.safety is None:
@@ -153,7 +170,11 @@ def _threads(entry: ModelEntry) -> int:
     twelve times slower was measured. So one core is left to them, and a stand-in, too small to
     gain anything, takes one alone.
     """
-    return 1 if entry.has_random_weights else max(1, _CORES - 1)
+    return 1 if entry.has_random_weights else _spare_cores()
+
+
+def _spare_cores() -> int:
+    return max(1, _CORES - 1)
 
 
 def _to_image(copy: HostCopy) -> Image.Image:

@@ -87,6 +87,7 @@ class Engine(Protocol):
         Raises:
             UnsupportedRequestError: the model cannot do what was asked.
             GenerationError: the model failed; another try may succeed.
+            EngineLostError: so will whatever is asked of this engine from now on.
             GenerationStoppedError: `watch` said to stop.
             ConfigurationError: the model cannot be loaded.
         """

@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from common.domain.errors import GenerationError, InfillError
+from common.domain.errors import EngineLostError, GenerationError, InfillError
 
 # Of torch's allocator for the CPU, which raises a RuntimeError like for anything else.
 _CPU_FULL: Final = "can't allocate memory"
@@ -36,6 +36,10 @@ def told(error: Exception) -> InfillError:
         return GenerationError(
             "the model ran out of memory, a smaller image may fit", detail=str(error)
         )
+    if isinstance(error, torch.AcceleratorError):
+        # An illegal access or a fallen-off card spoils the process's context: all that is asked of
+        # the device from here on fails as this did.
+        return EngineLostError("the device that draws has failed", detail=repr(error))
     return GenerationError("the model failed", detail=repr(error))
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from common.domain.engines import AtWork
 from common.domain.fair_order import Contender
-from common.domain.forecast import AtWork, QueueReading
+from common.domain.forecast import QueueReading
 from common.domain.job import JobState
 from common.domain.pace import Load, Pace, Samples
 from common.models import TenantQueue, TenantShare, Worker
@@ -119,7 +120,9 @@ async def test_the_queues_own_virtual_time_is_the_latest_start(
     assert (await look(books, "nowhere")).virtual_time == 0.0
 
 
-async def test_running_work_is_told_by_worker(books: Books, other_books: Books) -> None:
+async def test_running_work_is_told_with_a_number_for_its_worker(
+    books: Books, other_books: Books
+) -> None:
     now = datetime.now(UTC)  # noqa: TID251 - the database's, within seconds
     for some, worker, seconds, cost in (
         (books, "w1", 100, 5.0),
@@ -129,16 +132,20 @@ async def test_running_work_is_told_by_worker(books: Books, other_books: Books) 
         started_at = now - timedelta(seconds=seconds)
         await some.job_in(JobState.RUNNING, cost=cost, claimed_by=worker, started_at=started_at)
     read = sorted((await look(books)).running, key=lambda each: each.seconds)
-    assert [each.load for each in read] == [Load(1, 3.0), Load(2, 12.0)]
-    assert [each.seconds for each in read] == pytest.approx([20, 50], abs=5)
+    assert [each.load for each in read] == [Load(1, 3.0), Load(1, 7.0), Load(1, 5.0)]
+    assert [each.engine for each in read] == [2, 1, 1]
+    assert [each.seconds for each in read] == pytest.approx([20, 50, 100], abs=5)
     await other_books.job_in(JobState.RUNNING, queue="elsewhere")
-    assert (await look(books, "elsewhere")).running == [AtWork(Load(1, 10.0), 0.0)]
+    assert (await look(books, "elsewhere")).running == [AtWork(Load(1, 10.0), 0.0, 1)]
 
 
 async def test_speed_comes_from_the_latest_successes(books: Books) -> None:
     for number in range(SPEED_SAMPLE + 2):
         # The two oldest took an age; they no longer count.
-        result = {**RESULT.to_json(), "generation_seconds": 9999.0 if number < 2 else 5.0}
+        # Of those in company their part of the engine's time counts, not how long it took.
+        seconds = 9999.0 if number < 2 or number % 2 else 5.0
+        result = {**RESULT.to_json(), "generation_seconds": seconds}
+        result["engine_seconds"] = 5.0 if number > 1 and number % 2 else None
         await books.job_in(
             JobState.SUCCEEDED, result=result, finished_at=LONG_AGO + timedelta(minutes=number)
         )

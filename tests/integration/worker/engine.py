@@ -8,7 +8,9 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from threading import Event
 
 from PIL import Image
 
@@ -16,32 +18,44 @@ from common.catalogue import Catalogue
 from common.clock import monotonic
 from common.domain.errors import (
     ConfigurationError,
+    EngineLostError,
     GenerationError,
     GenerationStoppedError,
     UnsupportedRequestError,
 )
 from common.domain.generation import GenerationRequest
 from common.settings import Settings
-from worker.generation.engine import UNWATCHED, Engine, Generated, Watch
+from worker.generation.engine import UNWATCHED, Engine, Generated, Progress, Watch
 from worker.generation.pixels import Pixels
 
 COLOUR = (200, 30, 60)
 STEP_SECONDS = 0.02
+STEPS = 20
+PREVIEW = Image.new("RGB", (8, 8), COLOUR)
+# Of the engine's time, whoever else it draws for meanwhile.
+PART = 0.5
 SOCKET = "studio"
 POISON = "what kills whoever draws it"
 WEDGE = "what hangs in the driver"
+WAITS = "what waits for room in the engine"
 ERRORS: dict[str, Exception] = {
     "refuse": UnsupportedRequestError("the model one cannot do that"),
     "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
     "stumble": ZeroDivisionError("inner matter"),
+    "break": EngineLostError("the device that draws has failed", detail="illegal access"),
 }
 
 
 class StudioEngine:
-    """Asks the studio before each picture; a step is one look for its answer."""
+    """Asks the studio before each picture; a step is one look for its answer.
 
-    def __init__(self, folder: Path) -> None:
+    It draws all that is asked at once, each in its caller's thread, and says of each step how far
+    it is. It begins with nothing before there is `room`, and never with what `WAITS`.
+    """
+
+    def __init__(self, folder: Path, room: Event | None = None) -> None:
         self._address = str(folder / SOCKET)
+        self._room = room
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -50,6 +64,7 @@ class StudioEngine:
     def generate(
         self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
     ) -> Generated:
+        self._wait_for_room(request, watch)
         started = monotonic()
         watch.started()
         answer = self._ask(request, pixels, watch)
@@ -58,7 +73,13 @@ class StudioEngine:
         image = Image.new("RGB", (request.width, request.height), COLOUR)
         images = (image,) * request.samples
         seconds = monotonic() - started
-        return Generated(images, (False,) * request.samples, seconds, seconds)
+        return Generated(images, (False,) * request.samples, seconds, seconds * PART)
+
+    def _wait_for_room(self, request: GenerationRequest, watch: Watch) -> None:
+        room = Event() if request.prompt == WAITS else self._room
+        while room is not None and not room.wait(STEP_SECONDS):
+            if watch.should_stop():
+                raise GenerationStoppedError("told to stop")
 
     def _ask(self, request: GenerationRequest, pixels: Pixels, watch: Watch) -> str:
         order = {
@@ -73,9 +94,12 @@ class StudioEngine:
             studio.settimeout(STEP_SECONDS)
             if request.prompt == POISON:
                 os.kill(os.getpid(), signal.SIGKILL)
-            while request.prompt == WEDGE or not watch.should_stop():
+            for step in count(1):
+                if request.prompt != WEDGE and watch.should_stop():
+                    break
                 with suppress(TimeoutError):
                     return studio.recv(100).decode()
+                watch.progressed(Progress(min(step, STEPS), STEPS, PREVIEW))
         raise GenerationStoppedError("told to stop")
 
 

@@ -4,21 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from threading import Event
 
 import pytest
 
-from common.domain.errors import RunTimeExceededError
+from common.domain.errors import GenerationStoppedError, RunTimeExceededError
 from common.domain.record import InputImage
 from common.models import Delivery
-from common.settings import JobSettings, StorageSettings, WorkerSettings
+from common.settings import JobSettings, StorageSettings
 from common.storage import Storage
 from deploy.local.ports import LOOPBACK
 from tests.integration.worker.engine import StudioEngine
 from tests.integration.worker.workshop import Workshop
 from tests.unit.common.domain.sample import job_record
 from worker.attempt import Attempt
-from worker.engine_thread import EngineThread
+from worker.engine_seats import EngineSeats
 from worker.generation.pixels import Pixels
+from worker.progress import Progresses
 
 BRIEF = JobSettings(max_run_seconds=0.3)
 HOUR = 3600.0
@@ -48,6 +50,14 @@ async def silent_store(bucket: StorageSettings) -> AsyncIterator[SilentStore]:
     finally:
         server.close()
         over.set()
+
+
+@dataclass(frozen=True, slots=True)
+class FullEngine:
+    """The seats at an engine, and what lets it begin."""
+
+    seats: EngineSeats
+    room: Event
 
 
 async def failed_for_its_time(workshop: Workshop, job_id: int) -> None:
@@ -83,48 +93,61 @@ async def test_a_generation_that_takes_too_long_is_stopped_and_the_engine_draws_
     workshop: Workshop,
 ) -> None:
     workshop.studio.hold_next()
-    job_id = await workshop.drawing()
-    other = await workshop.drawing()
+    jobs = [await workshop.drawing() for _ in range(2)]
     async with workshop.having(jobs=BRIEF).worker() as worker:
         assert await worker.runner.look("one") == 2
-    await failed_for_its_time(workshop, job_id)
-    assert (await workshop.studio.order()).stopped
-    assert (await workshop.books.job(other))["state"] == "succeeded"
+    rows = [await workshop.books.job(job_id) for job_id in jobs]
+    (failed,) = [row["id"] for row in rows if row["state"] == "failed"]
+    await failed_for_its_time(workshop, failed)
+    assert [row["state"] for row in rows if row["id"] != failed] == ["succeeded"]
+    assert [order.stopped for order in workshop.studio.orders] == [True, False]
 
 
-async def test_waiting_for_the_engine_does_not_count(workshop: Workshop) -> None:
-    hold = workshop.studio.hold_next()
-    engine = EngineThread(StudioEngine(workshop.studio.folder), stuck_seconds=HOUR)
+async def test_its_neighbour_at_the_engine_goes_on(workshop: Workshop) -> None:
+    """Both are drawn together, one runs out of time, and the other hears nothing of it."""
+    holds = [workshop.studio.hold_next() for _ in range(2)]
+    engine = StudioEngine(workshop.studio.folder)
+    seats = EngineSeats(engine, Progresses(workshop.redis), seats=2, stuck_seconds=HOUR)
     patient = Attempt(job_record(), max_run_seconds=HOUR)
-    hasty = Attempt(job_record(), max_run_seconds=0)
-    first = asyncio.create_task(engine.draw(patient, Pixels()))
+    hasty = Attempt(job_record(), max_run_seconds=0.3)
+    drawing = asyncio.create_task(seats.draw(patient, Pixels()))
     await workshop.studio.order()
-    second = asyncio.create_task(engine.draw(hasty, Pixels()))
+    with pytest.raises(RunTimeExceededError):
+        await seats.draw(hasty, Pixels())
+    await workshop.studio.until(lambda: workshop.studio.orders[1].stopped)
+    assert workshop.studio.most_at_once == 2
+    holds[0].set()
+    assert len((await drawing).generated.images) == job_record().request.samples
+    seats.close()
+
+
+@pytest.fixture
+async def full(workshop: Workshop) -> AsyncIterator[FullEngine]:
+    """An engine that has no room for anybody yet."""
+    progresses, room = Progresses(workshop.redis), Event()
+    engine = StudioEngine(workshop.studio.folder, room=room)
+    seats = EngineSeats(engine, progresses, seats=2, stuck_seconds=HOUR)
+    yield FullEngine(seats, room)
+    room.set()
+    seats.close()
+
+
+async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
+    hasty = Attempt(job_record(), max_run_seconds=0)
+    drawing = asyncio.create_task(full.seats.draw(hasty, Pixels()))
     for _ in range(20):  # any timer of its own would have gone off
         await asyncio.sleep(0)
     assert hasty.reason is None
-    hold.set()
-    await first
+    full.room.set()
     with pytest.raises(RunTimeExceededError):
-        await second
-    engine.close()
+        await drawing
 
 
-async def test_who_waits_for_the_engine_leaves_at_once(workshop: Workshop) -> None:
-    workshop.studio.hold_next()
-    jobs = [await workshop.drawing() for _ in range(2)]
-    places = WorkerSettings(stuck_seconds=HOUR)
-    async with workshop.having(places=places).worker() as worker:
-        first = asyncio.create_task(worker.runner.look("one"))
-        await workshop.studio.order()
-        second = asyncio.create_task(worker.runner.look("one"))
-        async with asyncio.timeout(20):
-            while worker.heartbeat.held < 2:  # noqa: ASYNC110 - a claim sets no event
-                await asyncio.sleep(0)
-        worker.runner.stop_claiming()
-        worker.runner.give_back()
-        await second
-        await first
-    rows = [await workshop.books.job(job_id) for job_id in jobs]
-    assert [(row["state"], row["max_attempts"]) for row in rows] == [("queued", 4)] * 2
-    assert len(workshop.studio.orders) == 1
+async def test_who_waits_for_the_engine_leaves_at_once(full: FullEngine) -> None:
+    attempt = Attempt(job_record(), max_run_seconds=HOUR)
+    drawing = asyncio.create_task(full.seats.draw(attempt, Pixels()))
+    await asyncio.sleep(0)
+    attempt.leave(grace_seconds=HOUR)
+    with pytest.raises(GenerationStoppedError):
+        await drawing
+    assert not full.seats.stuck.is_set()

@@ -1,12 +1,13 @@
-"""How jobs share a worker: queues take turns, the network overlaps the engine."""
+"""How jobs share a worker: queues take turns, the network overlaps the engine, all are drawn."""
 
 import asyncio
 
 import pytest
 
 from common.domain.generation import Endpoint
+from common.models import UsageEntry
 from common.settings import WorkerSettings
-from tests.integration.worker.test_suspects import until
+from tests.integration.worker.engine import PART
 from tests.integration.worker.workshop import Workshop
 
 
@@ -31,14 +32,13 @@ async def test_a_look_claims_as_many_as_there_are_places(workshop: Workshop) -> 
     holds = [workshop.studio.hold_next() for _ in range(4)]
     for _ in holds:
         await workshop.drawing()
+    workshop = workshop.having(places=WorkerSettings(concurrency=3))
     async with workshop.worker() as worker:
         looking = asyncio.create_task(worker.runner.look("one"))
-        await workshop.studio.order()
-        await until(lambda: worker.heartbeat.held == 3)
-        assert worker.runner.free_places == 0
+        await workshop.studio.order(3)
+        assert (worker.heartbeat.held, worker.runner.free_places) == (3, 0)
         assert len(await workshop.in_state("queued")) == 1
-        for number, hold in enumerate(holds, start=1):
-            await workshop.studio.order(number)
+        for hold in holds:
             hold.set()
         assert await looking == 4
         assert worker.runner.free_places == 3
@@ -52,24 +52,31 @@ async def test_who_leaves_claims_nothing(workshop: Workshop) -> None:
     assert (await workshop.books.job(job_id))["attempt"] == 0
 
 
-async def test_downloads_overlap_the_engine_and_the_engine_draws_one_at_a_time(
-    workshop: Workshop,
-) -> None:
-    holds = [workshop.studio.hold_next() for _ in range(3)]
+async def test_all_that_is_fetched_is_handed_to_the_engine_at_once(workshop: Workshop) -> None:
+    """A download that lasts holds nobody up, and what is drawn does not hold up a download."""
+    holds = [workshop.studio.hold_next() for _ in range(2)]
+    workshop.gallery.pages["/late.png"] = workshop.gallery.pages["/mask.png"]
+    arrived = workshop.gallery.hold("late.png")
     jobs = [await workshop.queued() for _ in holds]
+    jobs.append(await workshop.queued(inputs=workshop.pictures(mask="late.png")))
     async with workshop.worker() as worker:
-        looking = [asyncio.create_task(worker.runner.look("one")) for _ in jobs]
-        await workshop.studio.order()
-        await workshop.gallery.asked_for("mask.png", 3)
+        looking = asyncio.create_task(worker.runner.look("one"))
+        await workshop.studio.order(2)
+        await workshop.gallery.asked_for("late.png")
         assert worker.heartbeat.held == 3
-        assert len(workshop.studio.orders) == 1
-        for number, hold in enumerate(holds, start=1):
-            await workshop.studio.order(number)
+        arrived.set()
+        await workshop.studio.order(3)
+        assert workshop.studio.most_at_once == 3
+        for hold in holds:
             hold.set()
-        await asyncio.gather(*looking)
-    assert workshop.studio.most_at_once == 1
+        await looking
     rows = [await workshop.books.job(job_id) for job_id in jobs]
     assert [row["state"] for row in rows] == ["succeeded"] * 3
-    timelines = [row["result"]["timeline"] for row in rows]
-    first_drawn = min(line["generated"] for line in timelines)
-    assert all(line["claimed"] < first_drawn for line in timelines)
+    for row in rows:
+        result = row["result"]
+        assert result["engine_seconds"] == pytest.approx(result["generation_seconds"] * PART)
+    usage = {
+        row["job_id"]: row["gpu_milliseconds"] for row in await workshop.books.rows(UsageEntry)
+    }
+    parts = {row["id"]: round(row["result"]["engine_seconds"] * 1000) for row in rows}
+    assert usage == parts

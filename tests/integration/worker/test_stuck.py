@@ -5,7 +5,8 @@ import os
 import signal
 
 from common.settings import StorageSettings
-from tests.integration.worker.engine import WEDGE
+from tests.integration.worker.engine import WAITS, WEDGE
+from tests.integration.worker.studio import Answer
 from tests.integration.worker.test_limits import silent_store
 from tests.integration.worker.test_process import LONG, SHORT, working
 from tests.integration.worker.workshop import Workshop
@@ -30,7 +31,7 @@ async def test_past_its_time_the_job_has_failed_and_the_others_are_given_back(
 ) -> None:
     workshop.studio.hold_next()
     wedged = await workshop.drawing(prompt=WEDGE)
-    waiting = await workshop.drawing()
+    waiting = await workshop.drawing(prompt=WAITS)
     limits = {"INFILL_JOB_MAX_RUN_SECONDS": "2"}
     async with working(environment | SOON | limits, LONG) as program:
         await workshop.studio.order()
@@ -49,11 +50,29 @@ async def test_past_its_time_the_job_has_failed_and_the_others_are_given_back(
     assert len(workshop.studio.orders) == 1
 
 
+async def test_a_device_that_is_lost_takes_its_worker_along(
+    workshop: Workshop, environment: dict[str, str]
+) -> None:
+    hold = asyncio.Event()
+    workshop.studio.answers.append(Answer("break", hold=hold))
+    breaking = await workshop.drawing()
+    async with working(environment, LONG) as program:
+        await workshop.studio.order()
+        waiting = await workshop.drawing(prompt=WAITS)
+        await until_held(workshop, 2)
+        hold.set()
+        await program.said_each("engine_lost", "worker_stopped")
+        assert await program.exit_code() == os.EX_SOFTWARE
+    job = await workshop.books.job(breaking)
+    assert (job["state"], job["attempt"], job["error_code"]) == ("queued", 1, "engine_lost")
+    await given_back(workshop, waiting)
+
+
 async def test_told_to_leave_the_worker_does_not_wait_for_it(
     workshop: Workshop, environment: dict[str, str]
 ) -> None:
     workshop.studio.hold_next()
-    jobs = [await workshop.drawing(prompt=WEDGE), await workshop.drawing()]
+    jobs = [await workshop.drawing(prompt=WEDGE), await workshop.drawing(prompt=WAITS)]
     async with working(environment | SOON, SHORT) as program:
         await workshop.studio.order()
         await until_held(workshop, 2)

@@ -22,11 +22,12 @@ from tests.integration.webhooks.conftest import LOOPBACK_OPEN
 from tests.integration.worker.engine import StudioEngine
 from tests.integration.worker.gallery import Gallery
 from tests.integration.worker.studio import Studio
-from worker.engine_thread import EngineThread
+from worker.engine_seats import EngineSeats
 from worker.generation.decoders.decoder import PROGRAM
 from worker.generation.decoders.pool import Decoders
 from worker.generation.engine import Engine
 from worker.heartbeat import Heartbeat
+from worker.progress import Progresses
 from worker.runner import Runner
 from worker.stages import Stages
 from worker.sweeper import Sweeper
@@ -46,6 +47,7 @@ class Parts:
     heartbeat: Heartbeat
     stages: Stages
     decoders: Decoders
+    progresses: Progresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +75,20 @@ class Workshop:
             update={"image_timeout_seconds": self.image_timeout_seconds}
         )
         guard = Guard(rules)
-        engine_thread = EngineThread(
-            engine or StudioEngine(self.studio.folder), stuck_seconds=self.places.stuck_seconds
+        progresses = Progresses(self.redis)
+        seats = EngineSeats(
+            engine or StudioEngine(self.studio.folder),
+            progresses,
+            seats=self.places.concurrency,
+            stuck_seconds=self.places.stuck_seconds,
         )
         decoders = Decoders(program=self.decoder)
-        stages = Stages(guard, self.storage, engine_thread, decoders)
+        stages = Stages(guard, self.storage, seats, decoders)
         heartbeat = Heartbeat(self.database, self.jobs, worker=name, queues=QUEUES)
         announcer = Announcer(self.redis, Doorbell(self.redis, RedisSettings()))
         runner = Runner(self.database, stages, announcer, heartbeat, self.jobs, self.places)
         try:
-            yield Parts(runner, heartbeat, stages, decoders)
+            yield Parts(runner, heartbeat, stages, decoders, progresses)
         finally:
             stages.close()
             await guard.aclose()

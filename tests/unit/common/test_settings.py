@@ -30,7 +30,7 @@ def test_all_sections_have_defaults_that_hold() -> None:
     assert settings.jobs.heartbeat_seconds < settings.jobs.lease_seconds
     assert settings.webhooks.timeout_seconds < settings.webhooks.lease_seconds
     assert settings.gateway.sync_wait_seconds == 20
-    assert settings.worker.concurrency == 3
+    assert settings.worker.concurrency == 8
     assert settings.models.serve == ()
     assert settings.telemetry.log_level == "INFO"
 

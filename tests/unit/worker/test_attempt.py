@@ -27,6 +27,11 @@ async def hang(under_way: Attempt, began: asyncio.Event) -> None:
         await asyncio.Event().wait()
 
 
+async def told_to_stop(under_way: Attempt) -> None:
+    with pytest.raises(InfillError):
+        await asyncio.wait_for(hang(under_way, asyncio.Event()), DEADLINE_SECONDS)
+
+
 @pytest.mark.parametrize("reason", [ClaimLostError("taken"), RunTimeExceededError(5)])
 async def test_told_to_stop_a_block_is_broken_off_with_the_first_reason(
     reason: InfillError,
@@ -54,7 +59,7 @@ async def test_a_block_entered_after_that_is_broken_off_too() -> None:
 async def test_its_time_runs_at_work_and_tells_the_limit() -> None:
     under_way = attempt(0.01)
     with under_way.at_work():
-        await asyncio.wait_for(under_way.told_to_stop(), DEADLINE_SECONDS)
+        await told_to_stop(under_way)
     assert isinstance(under_way.reason, RunTimeExceededError)
     assert under_way.reason.message == "the job ran longer than the limit of 0.01 seconds"
 
@@ -65,7 +70,7 @@ async def test_used_up_in_pieces_it_is_used_up() -> None:
         with under_way.at_work():
             await asyncio.sleep(0.005)
     with under_way.at_work():
-        await asyncio.wait_for(under_way.told_to_stop(), DEADLINE_SECONDS)
+        await told_to_stop(under_way)
 
 
 async def test_its_time_stands_still_while_it_waits() -> None:
@@ -93,4 +98,4 @@ async def test_who_leaves_with_images_may_store_them_first() -> None:
     assert isinstance(without.reason, GenerationStoppedError)
     assert with_images.reason is None
     with_images.leave(grace_seconds=0)
-    await asyncio.wait_for(with_images.told_to_stop(), DEADLINE_SECONDS)
+    await told_to_stop(with_images)

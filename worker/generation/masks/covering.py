@@ -19,7 +19,7 @@ def covering(mask: Image.Image) -> Image.Image:
     strength: the seam that the softness was to hide. So each cell with anything in it that can be
     seen is repainted as a whole. A hard mask has nothing to hide and stays as it is.
 
-    See docs/decisions/0027-a-model-repaints-all-of-a-soft-edge.md.
+    See docs/decisions/0027-soft-edges-are-repainted-whole.md.
     """
     if not any(mask.histogram()[1:-1]):
         return mask

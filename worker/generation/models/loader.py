@@ -14,7 +14,7 @@ from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from worker.generation.models.families import family_of
 from worker.generation.models.loaded import LoadedModel, bytes_of
-from worker.generation.models.pipelines import Pipelines, pipeline_named_in, pipelines_of
+from worker.generation.models.pipelines import CLASS, Pipelines, index_of, pipelines_of
 from worker.generation.models.safety import SafetyChecker
 from worker.generation.models.schedulers import scheduler_named, scheduler_names
 from worker.generation.models.standin import standin_folder
@@ -135,7 +135,8 @@ def _source(entry: ModelEntry, directory: Path) -> str:
 
 def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tuple[Any, Pipelines]:
     """Read the weights into the machine's memory, in the precision they will have on `device`."""
-    class_name = pipeline_named_in(source, entry.revision)
+    index = index_of(source, entry.revision)
+    class_name = str(index[CLASS])
     pipelines = pipelines_of(class_name)
     if lacking := set(entry.endpoints) - set(pipelines):
         can = ", ".join(sorted(pipelines)) or "none of inpaint, img2img and text2img"
@@ -144,12 +145,16 @@ def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tup
             f"pipeline that does {', '.join(sorted(lacking))}; it can do {can}"
         )
     without_checker = {"safety_checker": None, "requires_safety_checker": False}
-    pipeline = pipelines[entry.endpoints[0]].from_pretrained(
+    # Said to be absent; unless it is said again, diffusers takes some of them for forgotten.
+    absent = {name: None for name, part in index.items() if part == [None, None]}
+    # By the class it was saved under: another may ask for parts that are not among the weights.
+    saved = (kind for kind in pipelines.values() if kind.__name__ == class_name)
+    pipeline = next(saved, pipelines[entry.endpoints[0]]).from_pretrained(
         source,
         revision=entry.revision,
         dtype=torch.float32 if device.type == "cpu" else getattr(torch, entry.dtype),
         use_safetensors=True,  # the older format runs code when it is read
-        **({} if entry.safety_checker else without_checker),
+        **(absent if entry.safety_checker else absent | without_checker),
     )
     return pipeline, pipelines
 

@@ -37,6 +37,10 @@ from diffusers import (  # noqa: E402 - must follow the lines above
 
 from common.domain.generation import Endpoint  # noqa: E402 - the same
 
+# What stands at the top of weights in diffusers' layout, and in it the pipeline's class.
+INDEX: Final = "model_index.json"
+CLASS: Final = "_class_name"
+
 Pipelines = Mapping[Endpoint, Any]
 
 STABLE_DIFFUSION: Final[Pipelines] = {
@@ -51,16 +55,17 @@ STABLE_DIFFUSION_XL: Final[Pipelines] = {
 }
 
 
-def pipeline_named_in(source: str, revision: str | None) -> str:
-    """Give the class name that the weights in `source`, a folder or hub id, were saved under.
+def index_of(source: str, revision: str | None) -> dict[str, Any]:
+    """Read what the weights in `source`, a folder or hub id, consist of.
 
     Raises:
         OSError: there is nothing there that diffusers has saved, or the hub cannot be reached.
     """
-    index = Path(source, "model_index.json")
+    path = Path(source, INDEX)
     if not Path(source).is_absolute():
-        index = Path(hf_hub_download(source, index.name, revision=revision))
-    return str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
+        path = Path(hf_hub_download(source, INDEX, revision=revision))
+    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return index
 
 
 def pipelines_of(class_name: str) -> Pipelines:

@@ -61,7 +61,7 @@ class TextEncoders:
         if getattr(encoder.config, "use_attention_mask", False):
             length = len(sections[0].ids)
             rows = [[1] * part.filled + [0] * (length - part.filled) for part in sections]
-            mask = torch.tensor(rows, device=encoder.device)
+            mask = _uploaded(rows, encoder.device)
         hidden = encoder(_ids(encoder, sections), attention_mask=mask)[0]
         return _weighted(hidden, sections), None
 
@@ -74,15 +74,21 @@ class TextEncoders:
 
 
 def _ids(encoder: Any, sections: Sequence[Section]) -> torch.Tensor:
-    return torch.tensor([part.ids for part in sections], device=encoder.device)
+    return _uploaded([part.ids for part in sections], encoder.device)
 
 
 def _weighted(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor:
     """Weight the chunks that have emphasis; the others stay bit for bit as they are."""
-    places = [index for index, part in enumerate(sections) if part.weights]
-    if not places:
+    if not any(part.weights for part in sections):
         return hidden
-    weights = torch.tensor([sections[index].weights for index in places], device=hidden.device)
-    changed = hidden.clone()
-    changed[places] = emphasised(hidden[places], weights)
-    return changed
+    unweighted = (1.0,) * len(sections[0].ids)
+    weights = _uploaded([part.weights or unweighted for part in sections], hidden.device)
+    has_emphasis = (weights != 1).any(1).view(-1, 1, 1)
+    return torch.where(has_emphasis, emphasised(hidden, weights), hidden)
+
+
+def _uploaded(rows: Sequence[Sequence[float]], device: torch.device) -> torch.Tensor:
+    """Copy from pinned memory: with any other the host would wait for all the GPU has to do."""
+    tensor = torch.tensor(rows)
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned.to(device, non_blocking=True)

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from common.domain.engines import AtWork
 from common.domain.fair_order import Contender
-from common.domain.forecast import AtWork, Forecast, OwnReading, QueueReading
+from common.domain.forecast import Forecast, OwnReading, QueueReading
 from common.domain.own_line import OwnLine, Stretch
 from common.domain.pace import Load, Samples
 
@@ -117,25 +118,27 @@ def test_a_limit_makes_a_tenant_wait_for_itself() -> None:
     assert forecast.until_start(roomy, Load(2, 20)) == 0.0
 
 
-def test_a_claim_that_waits_for_its_engine_is_at_work_longer() -> None:
-    three_each = [AtWork(Load(3, 30), 5.0)]
-    forecast = Forecast(reading(running=three_each))
+def test_in_company_a_job_is_drawn_longer() -> None:
+    forecast = Forecast(reading(running=[AtWork(JOB, 5.0)] * 3))
     assert forecast.until_start(own(), Load()) == 25.0
     assert forecast.until_drawn(JOB, 5.0) == 25.0
     limited = own(2, most_running=1, running=[AtWork(JOB, 5.0)])
     assert forecast.until_start(limited, Load()) == 25.0
-    assert forecast.until_end(limited, JOB, JOB) == pytest.approx(25.0 + 30.0 + 30.0)
+    # By then the others have left.
+    assert forecast.until_end(limited, JOB, JOB) == pytest.approx(25.0 + 10.0 + 10.0)
 
 
 def test_a_running_job_longer_at_work_than_thought_is_about_to_end() -> None:
     assert Forecast(reading()).until_drawn(JOB, 99.0) == 0.0
-    assert AtWork(JOB, 99.0).remaining(Forecast(reading())._pace) == 0.0
+    late = Forecast(reading(running=[AtWork(JOB, 99.0)]))
+    assert late.until_drawn(JOB, 99.0) == 0.0
+    assert late.until_start(own(), Load()) == 0.0
 
 
 def test_one_held_back_by_its_limit_leaves_the_other_engines() -> None:
     # It has lagged behind for long; one engine is its own, three are left for the others.
     held = Contender(0.0, 1.0, Load(1000, 10_000), most_running=1)
-    running = [AtWork(JOB, 0.0)] * 4
+    running = [AtWork(JOB, 0.0, number) for number in range(4)]
     forecast = Forecast(reading(held, virtual_time=5000.0, engines=4, running=running))
     wait = forecast.until_start(own(), Load(30, 300))
     assert wait == pytest.approx(300 / 3, rel=0.12)
@@ -163,3 +166,48 @@ def test_what_has_passed_since_the_reading_is_over() -> None:
     assert forecast.until_start(own(), Load(), passed=2.0) == 4.0
     assert forecast.until_start(own(), Load(), passed=8.0) == 0.0
     assert forecast.until_end(own(), Load(), JOB, passed=8.0) == 10.0
+
+
+def at_two_engines(seconds: float = 2.0) -> list[AtWork]:
+    """Give two jobs at one engine and three at another."""
+    return [AtWork(JOB, seconds, engine) for engine in (1, 1, 2, 2, 2)]
+
+
+def test_where_there_is_room_a_job_is_drawn_with_the_fewest_others() -> None:
+    forecast = Forecast(reading(engines=2, running=at_two_engines()), places=4)
+    assert forecast.until_start(own(), Load()) == 0.0
+    # Nine seconds are left of each of two others.
+    assert forecast.until_end(own(), Load(), JOB) == pytest.approx(9 + 9 + 10)
+    idle = Forecast(reading(engines=3, running=at_two_engines()), places=4)
+    assert idle.until_end(own(), Load(), JOB) == 10.0
+
+
+def test_where_all_places_are_taken_the_first_to_be_free_is_waited_for() -> None:
+    forecast = Forecast(reading(engines=2, running=at_two_engines(6.0)), places=2)
+    assert forecast.until_start(own(), Load()) == pytest.approx(2 * (10 - 6 / 2))
+
+
+def test_a_running_job_ends_by_what_is_beside_it_and_what_waits() -> None:
+    short = AtWork(Load(1, 4.0), 6.0, 1)  # two of its four seconds are drawn
+    running = [short, AtWork(JOB, 6.0, 1), AtWork(JOB, 6.0, 1)]
+    forecast = Forecast(reading(running=running))
+    assert forecast.until_drawn(Load(1, 4.0), 6.0) == pytest.approx(3 * 2)
+    assert forecast.until_drawn(JOB, 6.0) == pytest.approx(8 + 8 + 2)
+    hog = Contender(0.0, 1.0, Load(100, 1000))
+    assert Forecast(reading(hog, running=running)).until_drawn(JOB, 6.0) == pytest.approx(3 * 8)
+
+
+def test_a_job_claimed_since_the_reading_is_taken_for_one_just_claimed() -> None:
+    forecast = Forecast(reading(running=[AtWork(Load(1, 4.0), 1.0)]), places=8)
+    assert forecast.until_drawn(JOB, 1.0, passed=2.0) == pytest.approx(10 + 3 - 1)
+
+
+def test_a_place_among_busy_ones_is_shared_with_those_that_follow() -> None:
+    hog = Contender(0.0, 1.0, Load(100, 1000))
+    running = [AtWork(JOB, 15.0)] * 2
+    forecast = Forecast(reading(hog, virtual_time=1.0, running=running))
+    start = forecast.until_start(own(), Load())
+    assert forecast.until_end(own(), Load(), JOB) == pytest.approx(start + 20)
+    # With nobody behind, it is alone once the other has ended.
+    last = Forecast(reading(running=running))
+    assert last.until_end(own(), Load(), JOB) == pytest.approx(5 + 10)

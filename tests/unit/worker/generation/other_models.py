@@ -1,16 +1,31 @@
 """Models beside the stand-ins, small and random too, saved as a hub would hold them."""
 
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
 )
 
 
@@ -73,3 +88,80 @@ def saved_with_checker(standin: Path, folder: Path, *, flags: bool) -> Path:
     )
     pipeline.save_pretrained(folder)
     return folder
+
+
+def saved_sd3(standin: Path, folder: Path) -> Path:
+    """A Stable Diffusion 3, which has no UNet, without its optional third text encoder."""
+    text_config = CLIPTextConfig.from_pretrained(standin / "text_encoder")
+    tokenizer = StableDiffusionPipeline.from_pretrained(standin, safety_checker=None).tokenizer
+    width = text_config.projection_dim
+    channels = 16
+    pipeline = StableDiffusion3Pipeline(
+        transformer=SD3Transformer2DModel(
+            sample_size=8,
+            patch_size=1,
+            in_channels=channels,
+            out_channels=channels,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=2 * width,
+            caption_projection_dim=16,
+            pooled_projection_dim=2 * width,
+        ),
+        vae=_autoencoder(channels),
+        text_encoder=CLIPTextModelWithProjection(text_config),
+        text_encoder_2=CLIPTextModelWithProjection(text_config),
+        text_encoder_3=None,
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        tokenizer_3=None,
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def saved_pixart(folder: Path) -> Path:
+    """A PixArt-Σ, which only draws from text, and tells of its steps in the older way."""
+    letters = [(letter, -1.0) for letter in ("▁", *ascii_lowercase)]
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0)]
+    tokenizer = T5Tokenizer(vocab=[*special, *letters], extra_ids=0)
+    width = 16
+    pipeline = PixArtSigmaPipeline(
+        tokenizer=tokenizer,
+        text_encoder=T5EncoderModel(
+            T5Config(
+                vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=32, num_layers=1, num_heads=2
+            )
+        ),
+        vae=_autoencoder(4),
+        transformer=PixArtTransformer2DModel(
+            sample_size=8,
+            patch_size=1,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            in_channels=4,
+            out_channels=8,
+            cross_attention_dim=16,
+            caption_channels=width,
+            use_additional_conditions=False,
+        ),
+        scheduler=DPMSolverMultistepScheduler(),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def _autoencoder(channels: int) -> AutoencoderKL:
+    return AutoencoderKL(
+        sample_size=64,
+        block_out_channels=(8,) * 4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=channels,
+        norm_num_groups=4,
+        shift_factor=0.0,
+    )

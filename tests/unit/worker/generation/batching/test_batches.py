@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.domain.errors import GenerationError, InfillError, UnsupportedRequestError
+from common.domain.errors import EngineLostError, GenerationError, InfillError, UnsupportedRequestError
 from worker.generation.batching.batches import Batches
 from worker.generation.batching.device import Cpu
 from worker.generation.batching.room import Room
@@ -99,6 +99,14 @@ def test_no_memory_for_one_alone_is_said() -> None:
     assert isinstance(error, GenerationError)
     assert error.message == "the model ran out of memory, a smaller image may fit"
     assert "secrets" in error.detail
+
+
+def test_a_broken_device_is_told_apart() -> None:
+    def work(_items: Sequence[int]) -> list[int]:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    outcomes = batches(Plenty()).run("work", [1, 2, 3], work)
+    assert [type(outcome) for outcome in outcomes] == [EngineLostError] * 3
 
 
 def test_inner_matters_are_for_the_operator_and_our_own_errors_stay() -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from shutil import copytree
+from types import SimpleNamespace
 
 import huggingface_hub.constants
 import pytest
@@ -17,6 +18,7 @@ from tests.unit.worker.generation.drawings import drawn
 from tests.unit.worker.generation.other_models import saved_xl
 from tests.unit.worker.generation.pictures import a_request, same
 from worker.generation.diffusion import DiffusersEngine
+from worker.generation.models.families import Family, family_of
 from worker.generation.models.loaded import LoadedModel
 from worker.generation.models.loader import load_model
 from worker.generation.models.standin import standin_folder
@@ -98,6 +100,8 @@ def test_a_scheduler_that_does_not_fit_is_refused(folder: Path, name: str) -> No
 
 def test_stable_diffusion_xl_loads_and_draws(models_directory: Path, tmp_path: Path) -> None:
     folder = saved_xl(standin_folder("base", models_directory), tmp_path / "xl")
+    model = loaded(an_entry("xl", str(folder), *Endpoint, shapes=["64x64*2"]), tmp_path)
+    assert model.family is Family.STABLE_DIFFUSION_XL
     engine = DiffusersEngine([an_entry("xl", str(folder), *Endpoint)], tmp_path, "cpu")
     for endpoint in Endpoint:
         request = a_request(endpoint, model="xl", strength=1.0)
@@ -114,10 +118,30 @@ def test_a_folder_without_an_index(tmp_path: Path) -> None:
     assert "model_index.json" in refusal(an_entry("m", str(tmp_path), Endpoint.TEXT2IMG))
 
 
-def test_another_family_is_refused(folder: Path) -> None:
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+def test_what_draws_no_pictures_is_refused(folder: Path) -> None:
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "AudioLDM2Pipeline"}))
     message = refusal(an_entry("m", str(folder), Endpoint.TEXT2IMG))
-    assert "holds a FluxPipeline; Stable Diffusion and Stable Diffusion XL can be run" in message
+    assert "holds a AudioLDM2Pipeline, for which diffusers has no pipeline that does text2img" in (
+        message
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "family"),
+    [
+        ({}, Family.STABLE_DIFFUSION),
+        ({"in_channels": 9}, Family.STABLE_DIFFUSION),
+        ({"in_channels": 8}, Family.OTHER),
+        ({"time_cond_proj_dim": 256}, Family.OTHER),
+        ({"class_embed_type": "projection"}, Family.OTHER),
+        ({"addition_embed_type": "image"}, Family.OTHER),
+    ],
+)
+def test_a_family_is_known_by_what_its_unet_takes(
+    change: dict[str, object], family: Family
+) -> None:
+    unet = SimpleNamespace(config={"in_channels": 4, "out_channels": 4, **change})
+    assert family_of(SimpleNamespace(components={"unet": unet, "vae": object()})) is family
 
 
 @pytest.mark.parametrize("part", ["unet", "text_encoder"])

@@ -1,5 +1,6 @@
 """Pipelines with text encoders of every kind, small and random, built once for these tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,15 @@ from tests.unit.worker.generation.other_models import saved_xl
 from worker.generation.models.loader import load_model
 from worker.generation.models.standin import standin_folder
 from worker.generation.prompts.encoder import PromptEncoder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the engine runs models of this size: torch's threads spin where cores are scarce."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def a_pipeline(source: str, directory: Path) -> Any:

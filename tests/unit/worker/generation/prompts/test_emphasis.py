@@ -1,12 +1,13 @@
 """The marks of emphasis: what is read, and that no text is lost."""
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.generation.prompts.emphasis import STRONGEST, WEAKEST, WeightedText, weighted_texts
+from worker.generation.prompts.emphasis import STRONGEST, WEAKEST, weighted_texts
 
 HOSTILE = st.text("()[]\\:.+-019 a,é\n", max_size=200)
 
@@ -61,7 +62,7 @@ def test_well_formed_emphasis(prompt: str, expected: list[tuple[str, float]]) ->
     [
         "(", ")", "[", "]", "((red", "red))", "[red", "red]", ")red(", "(red]", "[red)",
         "(red:abc)", "(red:)", "(red:1.2.3)", "(red:1e3)", "(red:nan)", "red:1.3)", "[red:1.3)",
-        "(red:１.3)", "trailing \\",
+        "(red:\uff11.3)", "trailing \\",
     ],
 )  # fmt: skip
 def test_what_is_not_well_formed_is_text(prompt: str) -> None:
@@ -102,35 +103,33 @@ def test_text_without_marks_stays_whole(text: str) -> None:
 def test_any_text_can_be_read_and_loses_nothing_but_marks(prompt: str) -> None:
     parts = weighted_texts(prompt)
     assert all(WEAKEST <= part.weight <= STRONGEST and part.text for part in parts)
-    assert all(left.weight != right.weight for left, right in zip(parts, parts[1:], strict=False))
+    assert all(left.weight != right.weight for left, right in pairwise(parts))
     # What a mark is made of may be gone; everything else stands where it stood.
     kept = re.sub(r"[()\[\]\\:+\-.0-9\s]", "", prompt)
     assert re.sub(r"[()\[\]\\:+\-.0-9\s]", "", joined(prompt)) == kept
 
 
 @st.composite
-def emphasised_prompts(draw: st.DrawFn) -> tuple[str, list[WeightedText]]:
-    """A well-formed prompt, and what it says."""
-    word = escaped(draw(st.text("ab, \\([", min_size=1, max_size=5)))
-    plain = re.sub(r"\\(.)", r"\1", word)
+def emphasised_prompts(draw: st.DrawFn, outer: float = 1.0) -> tuple[str, list[tuple[str, float]]]:
+    """A well-formed prompt within brackets that weigh `outer`, and the weight of each letter."""
+    text = draw(st.text("ab, \\([", min_size=1, max_size=5))
+    letters = [(letter, outer) for letter in text]
     if draw(st.booleans()):
-        return word, [WeightedText(plain, 1.0)]
-    inner, parts = draw(emphasised_prompts())
+        return escaped(text), letters
     weight = draw(st.sampled_from([0.5, 1.1, 1.25, 2.0]))
-    prompt = f"({inner})" if weight == 1.1 else f"({inner}:{weight})"
-    return word + prompt, [
-        WeightedText(plain, 1.0),
-        *(WeightedText(part.text, part.weight * weight) for part in parts),
-    ]
+    inner, inner_letters = draw(emphasised_prompts(min(outer * weight, STRONGEST)))
+    mark = "" if weight == 1.1 else f":{weight}"
+    return f"{escaped(text)}({inner}{mark})", letters + inner_letters
 
 
 @given(emphasised_prompts())
-def test_nested_emphasis_multiplies(made: tuple[str, list[WeightedText]]) -> None:
-    prompt, parts = made
-    assert joined(prompt) == "".join(part.text for part in parts)
-    by_letter = [weight for text, weight in pairs(prompt) for _ in text]
-    expected = [min(part.weight, STRONGEST) for part in parts for _ in part.text]
-    assert by_letter == pytest.approx(expected, abs=1e-4)
+def test_nested_emphasis_multiplies(made: tuple[str, list[tuple[str, float]]]) -> None:
+    prompt, letters = made
+    read = [(letter, weight) for text, weight in pairs(prompt) for letter in text]
+    assert [letter for letter, _ in read] == [letter for letter, _ in letters]
+    assert [weight for _, weight in read] == pytest.approx(
+        [weight for _, weight in letters], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(
