@@ -84,9 +84,11 @@ def _scheduler_used(info: ValidationInfo) -> SchedulerEntry | None:
 def _safety(wanted: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a validator's signature
     admission = admission_of(info)
     if wanted and not admission.model.safety_checker:
+        checking = [entry.name for entry in admission.choice.usable if entry.safety_checker]
+        others = f"; with one there are: {', '.join(checking)}" if checking else ""
         raise refuse(
             f"The {info.field_name} field must be no: "
-            f"the model {admission.model.name} has no safety checker."
+            f"the model {admission.model.name} has no safety checker{others}."
         )
     return wanted or admission.limits.require_safety_checker
 

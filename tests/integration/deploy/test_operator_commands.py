@@ -108,6 +108,11 @@ def test_a_tenant_gets_a_plan_and_limits_of_its_own() -> None:
     changed = told("tenants", "set-limits", "acme", "--set", "max_running=null")
     assert changed["limits"] == {"max_running": None}
     assert told("tenants", "show", "acme")["effective_limits"]["models"] == ["sd15"]
+    checked = told("plans", "set-limits", "pro", "--set", "require_safety_checker=true")
+    assert checked["limits"] == {"require_safety_checker": True}
+    assert told("tenants", "show", "acme")["effective_limits"]["require_safety_checker"] is True
+    (latest, *_) = told("audit")["items"]
+    assert latest["details"]["limits"] == {"require_safety_checker": True}
     assert told("plans", "set-limits", "pro")["limits"] == {}
     assert told("plans", "show", "pro")["tenants"] == 1
     run("tenants", "set-plan", "acme", "default")

@@ -44,6 +44,14 @@ async def test_a_plan_from_its_making_to_its_end(operated: Operated) -> None:
     code, changed = await operated.ask("PUT", "plans/pro/limits", {"limits": {"weight": 2.5}})
     assert (code, changed["limits"]) == (200, {"weight": 2.5})
     assert await operated.get("plans/pro") == changed
+    checked = {"limits": {"require_safety_checker": True}}
+    assert (await operated.ask("PUT", "tenants/alice/limits", checked))[0] == 200
+    effective = (await operated.get("tenants/alice"))["effective_limits"]
+    assert effective["require_safety_checker"] is True
+    code, refused = await operated.ask(
+        "PUT", "tenants/alice/limits", {"limits": {"require_safety_checker": "yes"}}
+    )
+    assert (code, refused["errors"][0]["detail"]) == (422, "must be true or false")
     assert [plan["name"] for plan in (await operated.get("plans"))["items"]] == ["default", "pro"]
     assert await operated.ask("DELETE", "plans/pro") == (204, None)
     assert (await operated.ask("GET", "plans/pro"))[0] == 404
