@@ -18,12 +18,13 @@ def scheduler_named(name: str, template: Any) -> Any | None:
     """Give a fresh scheduler of that name, with the settings of `template` below its own.
 
     `name` is any that `common.domain.schedulers` knows, or the class of `template` itself. None
-    if it is neither.
+    if it is neither. A model whose own scheduler the table lacks, such as one that matches flows,
+    takes none but that: the table's are for another kind of noise.
     """
+    own = type(template).__name__
     entry = find_scheduler(name)
-    if entry is None:
-        # Weights may come with a scheduler that the table lacks, and say which.
-        return fresh(template) if name == type(template).__name__ else None
+    if entry is None or find_scheduler(own) is None:
+        return fresh(template) if name == own else None
     made = _MADE.setdefault(template, {})
     if entry.name not in made:
         kind = getattr(diffusers, entry.class_name)
@@ -42,4 +43,4 @@ def fresh(template: Any) -> Any:
 def scheduler_names(template: Any) -> list[str]:
     """Give the names `scheduler_named` knows for the model of `template`, without the aliases."""
     own = type(template).__name__
-    return [*SCHEDULER_NAMES, *([] if find_scheduler(own) else [own])]
+    return list(SCHEDULER_NAMES) if find_scheduler(own) else [own]

@@ -7,7 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.domain.errors import EngineLostError, GenerationError, InfillError, UnsupportedRequestError
+from common.domain.errors import (
+    EngineLostError,
+    GenerationError,
+    InfillError,
+    UnsupportedRequestError,
+)
 from worker.generation.batching.batches import Batches
 from worker.generation.batching.device import Cpu
 from worker.generation.batching.room import Room
