@@ -20,6 +20,7 @@ from tests.bench.journeys import measure_journeys
 from tests.bench.rig import open_rig
 from tests.bench.scaling import measure_scale
 from tests.bench.sharing import measure_sharing
+from tests.bench.tuning import measure_tuning
 
 
 async def _requests(home: Path) -> list[Figure]:
@@ -78,6 +79,10 @@ async def _isolation(home: Path) -> list[Figure]:
         return await measure_isolation(rig, await rig.start_gateway())
 
 
+async def _tuning(home: Path) -> list[Figure]:
+    return await measure_tuning(home)
+
+
 def run_phase(phase: str) -> list[Figure]:
     """Measure on a stack of its own; called in a process of its own, whose settings it makes."""
     # What starts and stops is of no interest here.
@@ -97,4 +102,5 @@ PHASES = {
     "hanging": _hanging,
     "backlog": _backlog,
     "isolation": _isolation,
+    "tuning": _tuning,
 }
