@@ -1,9 +1,6 @@
 """`infill models`: what is listed, fetched from a hub on loopback, and tried out."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from shutil import copytree
 
@@ -40,69 +37,84 @@ licence = "MIT"
 """
 
 
-def run(home: Path, *arguments: str, hub: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, as the hub's client reads its address once."""
-    environment = {
-        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},  # noqa: TID251
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "HF_HOME": str(home / "cache"),
-        "HF_ENDPOINT": hub,
-        "INFILL_MODELS_FILE": str(home / "models.toml"),
-        "INFILL_MODELS_DIRECTORY": str(home / "models"),
-        "INFILL_MODELS_SERVE": '["of-a-hub", "of-a-folder"]',
-        "OMP_NUM_THREADS": "1",
-    } | ({} if hub else {"HF_HUB_OFFLINE": "1"})
-    return subprocess.run(
-        [sys.executable, "-m", "deploy.cli", "models", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("operator")
     (home / "models.toml").write_text(FILE)
+    (home / "elsewhere.toml").write_text(FILE.replace(REPOSITORY, "infill-tests/elsewhere"))
     copytree(standin_folder("base", home / "models"), home / "weights")
     return home
 
 
-def listed(home: Path) -> dict[str, dict[str, str]]:
-    answer = run(home, "list", "--json")
-    assert answer.stderr == ""
-    return {row["name"]: row for row in json.loads(answer.stdout)}
+@pytest.fixture(autouse=True)
+def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator's, without a way to a hub; its client read the environment when imported."""
+    monkeypatch.setenv("INFILL_MODELS_FILE", str(home / "models.toml"))
+    monkeypatch.setenv("INFILL_MODELS_DIRECTORY", str(home / "models"))
+    monkeypatch.setenv("INFILL_MODELS_SERVE", '["of-a-hub", "of-a-folder"]')
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(home / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
-def test_from_listing_over_fetching_to_drawing_without_the_hub(home: Path) -> None:
-    before = listed(home)
-    assert {name: row["weights"] for name, row in before.items()} == {
+def run(*arguments: str) -> tuple[int, str]:
+    """Give the exit code, and what was told, errors of ours included."""
+    answer = CliRunner().invoke(infill, ["models", *arguments])
+    error = answer.exception
+    if isinstance(error, InfillError):
+        return answer.exit_code, error.message
+    assert error is None or isinstance(error, SystemExit), error
+    return answer.exit_code, answer.output
+
+
+def listed() -> dict[str, dict[str, str]]:
+    _, told = run("list", "--json")
+    return {row["name"]: row for row in json.loads(told)}
+
+
+def test_models_are_listed_with_what_of_them_is_here() -> None:
+    rows = listed()
+    assert {name: row["weights"] for name, row in rows.items()} == {
         "of-a-hub": "not here",
         "of-a-folder": "here",
         "wrong": "here",
     }
-    assert before["of-a-hub"]["default_for"] == "img2img, text2img"
-    assert (before["of-a-hub"]["served"], before["wrong"]["served"]) == ("yes", "no")
-    single = home / "weights" / "all-in-one.safetensors"
-    variant = home / "weights" / "unet" / "diffusion_pytorch_model.fp16.safetensors"
-    for unwanted in (single, variant):
-        unwanted.write_bytes(b"not read")
-    with serving(home / "weights") as hub:
-        pulled = run(home, "pull", "of-a-hub", hub=hub)
-    assert pulled.returncode == 0, pulled.stderr
-    assert pulled.stdout.startswith(f"of-a-hub: fetched to {home / 'cache'}")
+    assert rows["of-a-hub"]["default_for"] == "img2img, text2img"
+    assert (rows["of-a-hub"]["served"], rows["wrong"]["served"]) == ("yes", "no")
+    _, told = run("list")
+    assert told.splitlines()[0].startswith("name         source ")
+
+
+@pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # of diffusers' schedulers
+def test_what_was_fetched_draws_without_the_hub(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "weights" / "all-in-one.safetensors").write_bytes(b"not wanted")
+    unet = home / "weights" / "unet"
+    (unet / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"not wanted")
+    with serving(home / "weights") as address, monkeypatch.context() as online:
+        online.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        online.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        resolving = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        online.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", resolving)
+        code, told = run("pull", "of-a-hub")
+    assert code == 0
+    assert f"of-a-hub: fetched to {home / 'cache'}" in told
     fetched = {path.name for path in (home / "cache").rglob("*.safetensors")}
     assert fetched == {"diffusion_pytorch_model.safetensors", "model.safetensors"}
-    after = listed(home)["of-a-hub"]
-    assert (after["weights"], after["size"]) == ("here", "1 MB")
-    for unwanted in (single, variant):
-        unwanted.unlink()
-    checked = run(home, "check", "of-a-hub", "wrong")
-    assert checked.returncode == 1
-    assert "of-a-hub: right, and draws text2img, img2img" in checked.stdout
-    assert "model wrong: no scheduler NoScheduler fits it" in checked.stderr
+    row = listed()["of-a-hub"]
+    assert (row["weights"], row["size"]) == ("here", "1 MB")
+    code, told = run("check", "of-a-hub", "wrong")
+    assert code == 1
+    assert "of-a-hub: right, and draws text2img, img2img" in told
+    assert "model wrong: no scheduler NoScheduler fits it" in told
+
+
+def test_a_part_that_is_not_there_is_named(home: Path) -> None:
+    (weights,) = (home / "weights" / "vae").glob("*.safetensors")
+    kept = weights.read_bytes()
+    weights.unlink()
+    assert listed()["of-a-folder"]["weights"] == "lacks vae"
+    weights.write_bytes(kept)
 
 
 @pytest.mark.parametrize(
@@ -115,18 +127,9 @@ def test_from_listing_over_fetching_to_drawing_without_the_hub(home: Path) -> No
     ],
 )
 def test_what_cannot_be_pulled_is_said(
-    home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    code: int,
-    said: str,
+    home: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    elsewhere = home / "elsewhere.toml"
-    elsewhere.write_text(FILE.replace(REPOSITORY, "infill-tests/elsewhere"))
-    monkeypatch.setenv("INFILL_MODELS_FILE", str(elsewhere))
-    # Its own switch for "do not try": trying would cost half a minute of retries.
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    answer = CliRunner().invoke(infill, ["models", *arguments])
-    told = answer.exception.message if isinstance(answer.exception, InfillError) else answer.output
-    assert answer.exit_code == code
+    monkeypatch.setenv("INFILL_MODELS_FILE", str(home / "elsewhere.toml"))
+    ended, told = run(*arguments)
+    assert ended == code
     assert said in told
