@@ -8,6 +8,7 @@ import click
 import structlog
 
 from common.domain.errors import InfillError
+from deploy.model_commands import group as models
 from deploy.operators.commands import COMMANDS
 from deploy.processes import bucket, dispatcher, gateway, migrate, worker
 
@@ -43,7 +44,7 @@ def demo(pictures: Path) -> None:
     show(pictures)
 
 
-for command in (gateway, worker, dispatcher, migrate, bucket, *COMMANDS):
+for command in (gateway, worker, dispatcher, migrate, bucket, models, *COMMANDS):
     infill.add_command(command)
 
 

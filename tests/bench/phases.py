@@ -22,6 +22,7 @@ from tests.bench.masking import measure_masking
 from tests.bench.rig import open_rig
 from tests.bench.scaling import measure_scale
 from tests.bench.sharing import measure_sharing
+from tests.bench.tuning import measure_tuning
 
 
 async def _requests(home: Path) -> list[Figure]:
@@ -80,6 +81,10 @@ async def _isolation(home: Path) -> list[Figure]:
         return await measure_isolation(rig, await rig.start_gateway())
 
 
+async def _tuning(home: Path) -> list[Figure]:
+    return await measure_tuning(home)
+
+
 def run_phase(phase: str) -> list[Figure]:
     """Measure on a stack of its own; called in a process of its own, whose settings it makes."""
     # What starts and stops is of no interest here.
@@ -99,4 +104,5 @@ PHASES = {
     "hanging": _hanging,
     "backlog": _backlog,
     "isolation": _isolation,
+    "tuning": _tuning,
 }

@@ -26,7 +26,7 @@ _AFTER_STEP_BEFORE: Final = "callback"
 
 @dataclass(frozen=True, slots=True)
 class WholeOrder:
-    """One image of a request: from which seed, and of which pictures, each of the request's size."""
+    """One image of a request: its seed, and its pictures, each of the request's size."""
 
     request: GenerationRequest
     init: Image.Image | None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.catalogue import load_catalogue
+from common.catalogue import Shape, load_catalogue
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from common.settings import ModelSettings
@@ -107,3 +107,29 @@ def test_a_name_to_serve_must_be_in_the_file(tmp_path: Path) -> None:
     told = message(settings(tmp_path, TWO, "writer", "nobody"))
     assert "INFILL_MODELS_SERVE names nobody" in told
     assert "painter, writer" in told
+
+
+def tuned(tmp_path: Path, line: str) -> ModelSettings:
+    return settings(tmp_path, TWO + line)
+
+
+def test_what_makes_a_model_fast_is_off_unless_asked_for(tmp_path: Path) -> None:
+    keys = 'compile = "regional"\nshapes = ["512x512", "512x768*4"]\nchannels_last = false'
+    painter, writer = load_catalogue(tuned(tmp_path, keys)).entries
+    assert (painter.compile, painter.shapes, painter.channels_last) == ("off", (), None)
+    assert (writer.compile, writer.channels_last) == ("regional", False)
+    assert writer.shapes == (Shape(512, 512, 1), Shape(512, 768, 4))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('compile = "fast"', "models.1.compile: Input should be 'off', 'regional' or 'graphs'"),
+        ('shapes = ["512"]', "models.1.shapes.0: Value error, '512' is no shape: write WIDTHx"),
+        ("shapes = [512]", "512 is no shape"),
+        ('shapes = ["512x500"]', "512x500: sides are multiples of 8"),
+        ('shapes = ["512x512*0"]', "512x512*0: sides are multiples of 8, and one image at least"),
+    ],
+)
+def test_what_cannot_make_a_model_fast_is_said(tmp_path: Path, line: str, said: str) -> None:
+    assert said in message(tuned(tmp_path, line))

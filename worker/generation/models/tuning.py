@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 # What torch.compile hands the traced network to.
 BACKEND: Final = "inductor"
 # One compiled block for all shapes: batches are of any size here.
-_REGIONAL: Final[dict[str, Any]] = {"fullgraph": True, "dynamic": True}
+REGIONAL: Final[dict[str, Any]] = {"fullgraph": True, "dynamic": True}
 # A graph is of one shape; past torch's limit of shapes the block runs uncompiled.
 _GRAPHS: Final[dict[str, Any]] = {"mode": "reduce-overhead", "dynamic": False}
 # Any time step will do.
@@ -33,7 +33,7 @@ def tune(model: LoadedModel) -> None:
     _check(model)
     for network in _networks(model):
         if _channels_last(model):
-            network.to(memory_format=torch.channels_last)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if model.family is not Family.OTHER:
         # diffusers' choice as well, where nothing else was installed; here it is said.
         model.unet.set_attn_processor(AttnProcessor2_0())
@@ -71,14 +71,14 @@ def _networks(model: LoadedModel) -> list[torch.nn.Module]:
 
 def _compile(model: LoadedModel) -> None:
     """Have the repeated blocks of the denoising network compiled at their first call."""
-    network = model.parts.get("unet") or model.parts.get("transformer")
+    network: Any = model.parts.get("unet") or model.parts.get("transformer")
     if not getattr(network, "_repeated_blocks", None):
         raise ConfigurationError(
             f"model {model.entry.name}: diffusers names no blocks of {type(network).__name__} to "
             "be compiled; write compile = off"
         )
     if model.entry.compile == "regional":
-        network.compile_repeated_blocks(backend=BACKEND, **_REGIONAL)
+        network.compile_repeated_blocks(backend=BACKEND, **REGIONAL)
         return
     network.compile_repeated_blocks(backend=BACKEND, **_GRAPHS)
     # What the graphs of a step gave is used up when the next step begins.
@@ -86,12 +86,12 @@ def _compile(model: LoadedModel) -> None:
 
 
 def _step_begins(_network: torch.nn.Module, _inputs: Any) -> None:
-    torch.compiler.cudagraph_mark_step_begin()
+    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
 
 def _warm_up(model: LoadedModel) -> None:
     started = monotonic()
-    with torch.inference_mode():
+    with torch.no_grad():  # as the drawing does: what was compiled in another mode is compiled anew
         for shape in model.entry.shapes:
             model.unet(**_blank(model, shape))
     log.info(
@@ -120,7 +120,9 @@ def _blank(model: LoadedModel, shape: Shape) -> dict[str, Any]:
     }
     if model.family is Family.STABLE_DIFFUSION_XL:
         arguments["added_cond_kwargs"] = {
-            "text_embeds": torch.zeros(rows, model.parts["text_encoder_2"].config.projection_dim, **place),
+            "text_embeds": torch.zeros(
+                rows, model.parts["text_encoder_2"].config.projection_dim, **place
+            ),
             "time_ids": torch.zeros(rows, 6, **place),
         }
     return arguments

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from worker.generation.whole import WholeOrder, equal_key, run_whole
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 CPU = torch.device("cpu")
-PLAIN: dict[str, object] = {"strength": 1.0, "inference_steps": 2}
+PLAIN: dict[str, Any] = {"strength": 1.0, "inference_steps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def pixart(models_directory: Path, pixart_folder: Path) -> LoadedModel:
     return load_model(entry, models_directory, CPU)
 
 
-def orders(endpoint: Endpoint, number: int = 1, **changes: object) -> list[WholeOrder]:
+def orders(endpoint: Endpoint, number: int = 1, **changes: Any) -> list[WholeOrder]:
     prompts = ["a cat", "a dog", "a house"]
     asked = [a_request(endpoint, **{"prompt": prompt, **changes}) for prompt in prompts[:number]]
     pixels = [pixels_for(request) for request in asked]

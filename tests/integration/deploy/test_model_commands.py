@@ -1,0 +1,135 @@
+"""`infill models`: what is listed, fetched from a hub on loopback, and tried out."""
+
+import json
+from pathlib import Path
+from shutil import copytree
+
+import huggingface_hub.constants
+import pytest
+from click.testing import CliRunner
+
+from common.domain.errors import InfillError
+from deploy.cli import infill
+from tests.integration.generation.hub import REPOSITORY, serving
+from worker.generation.models.standin import standin_folder
+
+FILE = f"""
+[[models]]
+name = "of-a-hub"
+source = "{REPOSITORY}"
+revision = "main"
+scheduler = "DDIMScheduler"
+endpoints = ["text2img", "img2img"]
+licence = "MIT"
+
+[[models]]
+name = "of-a-folder"
+source = "./weights"
+endpoints = ["text2img"]
+licence = "MIT"
+
+[[models]]
+name = "wrong"
+source = "random:base"
+scheduler = "NoScheduler"
+endpoints = ["text2img"]
+licence = "MIT"
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("operator")
+    (home / "models.toml").write_text(FILE)
+    (home / "elsewhere.toml").write_text(FILE.replace(REPOSITORY, "infill-tests/elsewhere"))
+    copytree(standin_folder("base", home / "models"), home / "weights")
+    return home
+
+
+@pytest.fixture(autouse=True)
+def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator's, without a way to a hub; its client read the environment when imported."""
+    monkeypatch.setenv("INFILL_MODELS_FILE", str(home / "models.toml"))
+    monkeypatch.setenv("INFILL_MODELS_DIRECTORY", str(home / "models"))
+    monkeypatch.setenv("INFILL_MODELS_SERVE", '["of-a-hub", "of-a-folder"]')
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(home / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Give the exit code, and what was told, errors of ours included."""
+    answer = CliRunner().invoke(infill, ["models", *arguments])
+    error = answer.exception
+    if isinstance(error, InfillError):
+        return answer.exit_code, error.message
+    assert error is None or isinstance(error, SystemExit), error
+    return answer.exit_code, answer.output
+
+
+def listed() -> dict[str, dict[str, str]]:
+    _, told = run("list", "--json")
+    return {row["name"]: row for row in json.loads(told)}
+
+
+def test_models_are_listed_with_what_of_them_is_here() -> None:
+    rows = listed()
+    assert {name: row["weights"] for name, row in rows.items()} == {
+        "of-a-hub": "not here",
+        "of-a-folder": "here",
+        "wrong": "here",
+    }
+    assert rows["of-a-hub"]["default_for"] == "img2img, text2img"
+    assert (rows["of-a-hub"]["served"], rows["wrong"]["served"]) == ("yes", "no")
+    _, told = run("list")
+    assert told.splitlines()[0].startswith("name         source ")
+
+
+@pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # of diffusers' schedulers
+def test_what_was_fetched_draws_without_the_hub(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "weights" / "all-in-one.safetensors").write_bytes(b"not wanted")
+    unet = home / "weights" / "unet"
+    (unet / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"not wanted")
+    with serving(home / "weights") as address, monkeypatch.context() as online:
+        online.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        online.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        resolving = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        online.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", resolving)
+        code, told = run("pull", "of-a-hub")
+    assert code == 0
+    assert f"of-a-hub: fetched to {home / 'cache'}" in told
+    fetched = {path.name for path in (home / "cache").rglob("*.safetensors")}
+    assert fetched == {"diffusion_pytorch_model.safetensors", "model.safetensors"}
+    row = listed()["of-a-hub"]
+    assert (row["weights"], row["size"]) == ("here", "1 MB")
+    code, told = run("check", "of-a-hub", "wrong")
+    assert code == 1
+    assert "of-a-hub: right, and draws text2img, img2img" in told
+    assert "model wrong: no scheduler NoScheduler fits it" in told
+
+
+def test_a_part_that_is_not_there_is_named(home: Path) -> None:
+    (weights,) = (home / "weights" / "vae").glob("*.safetensors")
+    kept = weights.read_bytes()
+    weights.unlink()
+    assert listed()["of-a-folder"]["weights"] == "lacks vae"
+    weights.write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("pull", "nobody"), 1, "the models file has no nobody, only: of-a-hub, of-a-folder"),
+        (("pull",), 2, "name models, or give --all"),
+        (("pull", "of-a-hub"), 1, "elsewhere could not be fetched: the hub cannot be reached"),
+        (("pull", "of-a-folder"), 0, "nothing to fetch"),
+    ],
+)
+def test_what_cannot_be_pulled_is_said(
+    home: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    monkeypatch.setenv("INFILL_MODELS_FILE", str(home / "elsewhere.toml"))
+    ended, told = run(*arguments)
+    assert ended == code
+    assert said in told
