@@ -16,6 +16,7 @@ from api.problems.faces import ADMIN
 from api.v1 import webhooks
 from api.v3.documentation import BODIES
 from common.domain.limits import NAMES
+from common.domain.schedulers import SCHEDULERS, UNSUPPORTED
 from deploy.cli import infill
 from deploy.operators.commands import COMMANDS
 
@@ -99,6 +100,12 @@ def test_tenants_find_every_route_of_their_webhooks() -> None:
 def test_operators_find_every_limit() -> None:
     page = text("docs/administration.md")
     assert [name for name in sorted(NAMES) if f"| `{name}` |" not in page] == []
+
+
+def test_callers_find_every_scheduler() -> None:
+    page = text("docs/api.md")
+    names = [name for entry in SCHEDULERS for name in (entry.name, *entry.aliases)]
+    assert [name for name in (*names, *UNSUPPORTED) if f"`{name}`" not in page] == []
 
 
 def test_callers_find_every_field() -> None:

@@ -18,13 +18,12 @@ def scheduler_named(name: str, template: Any) -> Any | None:
     """Give a fresh scheduler of that name, with the settings of `template` below its own.
 
     `name` is any that `common.domain.schedulers` knows, or the class of `template` itself. None
-    if it is neither. A model whose own scheduler the table lacks, such as one that matches flows,
-    takes none but that: the table's are for another kind of noise.
+    if it is neither, or does not fit the model.
     """
-    own = type(template).__name__
     entry = find_scheduler(name)
-    if entry is None or find_scheduler(own) is None:
-        return fresh(template) if name == own else None
+    if entry is None or not _takes_the_table(template):
+        # Weights may come with a scheduler that the table lacks, and say which.
+        return fresh(template) if name == type(template).__name__ else None
     made = _MADE.setdefault(template, {})
     if entry.name not in made:
         kind = getattr(diffusers, entry.class_name)
@@ -43,4 +42,18 @@ def fresh(template: Any) -> Any:
 def scheduler_names(template: Any) -> list[str]:
     """Give the names `scheduler_named` knows for the model of `template`, without the aliases."""
     own = type(template).__name__
-    return list(SCHEDULER_NAMES) if find_scheduler(own) else [own]
+    if not _takes_the_table(template):
+        return [own]
+    return [*SCHEDULER_NAMES, *([] if find_scheduler(own) else [own])]
+
+
+def _takes_the_table(template: Any) -> bool:
+    """Tell whether the model was trained as the table's schedulers expect: for steps of noise.
+
+    One that was trained for a flow between noise and picture is published with schedulers that
+    diffusers calls compatible with none, or with one of these that was switched over.
+    """
+    if template.config.get("use_flow_sigmas"):
+        return False
+    known = find_scheduler(type(template).__name__) is not None
+    return known or diffusers.DDIMScheduler in template.compatibles

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 from diffusers import (
+    DDIMParallelScheduler,
     DPMSolverMultistepScheduler,
-    EDMEulerScheduler,
+    FlowMatchEulerDiscreteScheduler,
     PNDMScheduler,
 )
 
@@ -91,7 +92,20 @@ def test_other_names_are_nobodys(name: str) -> None:
 
 
 def test_weights_may_come_with_a_scheduler_of_their_own() -> None:
-    own = EDMEulerScheduler(sigma_max=42.0)
-    assert named("EDMEulerScheduler", own).config.sigma_max == fresh(own).config.sigma_max == 42.0
-    assert scheduler_names(own) == [*SCHEDULER_NAMES, "EDMEulerScheduler"]
-    assert scheduler_names(MODELS_OWN) == list(SCHEDULER_NAMES)
+    own = DDIMParallelScheduler(**TRAINED)
+    assert named("DDIMParallelScheduler", own).config == fresh(own).config == own.config
+    assert named("Euler", own).config.beta_end == own.config.beta_end
+    assert scheduler_names(own) == [*SCHEDULER_NAMES, "DDIMParallelScheduler"]
+    assert scheduler_names(MODELS_OWN) == scheduler_names(named("LCM")) == list(SCHEDULER_NAMES)
+
+
+def test_models_trained_for_a_flow_take_their_own_scheduler_alone() -> None:
+    own = FlowMatchEulerDiscreteScheduler()
+    assert scheduler_names(own) == ["FlowMatchEulerDiscreteScheduler"]
+    assert scheduler_named("Euler", own) is None
+    assert scheduler_named("FlowMatchEulerDiscreteScheduler", own) is not None
+    switched_over = DPMSolverMultistepScheduler(use_flow_sigmas=True)
+    assert scheduler_named("DDIM", switched_over) is None
+    assert scheduler_names(switched_over) == ["DPMSolverMultistepScheduler"]
+    kept = named("DPMSolverMultistepScheduler", switched_over)
+    assert kept.config.use_flow_sigmas is True
