@@ -40,7 +40,7 @@ async def state_and_traces(gateway: Gateway, job_id: int) -> tuple[Any, ...]:
             " (SELECT count(*) FROM usage_entries) FROM jobs WHERE id = $1",
             (job_id,),
         )
-        return row.one()._tuple()
+        return tuple(row.one())
 
 
 async def test_progress_from_queued_to_succeeded(gateway: Gateway) -> None:
