@@ -18,7 +18,7 @@ AMOUNTS = ("jobs", "images", "megapixel_steps", "gpu_milliseconds")
 JOBS = """
 SELECT id, tenant_id, queue, state, request->>'model' AS model,
     jsonb_array_length(result->'object_keys') AS images,
-    (result->>'generation_seconds')::float8 AS seconds,
+    (result->>'engine_seconds')::float8 AS seconds,
     (request->>'width')::bigint * (request->>'height')::bigint
         * (request->>'inference_steps')::bigint * (request->>'samples')::bigint AS pixel_steps
 FROM jobs

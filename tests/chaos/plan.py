@@ -49,6 +49,7 @@ class Plan:
     gateways: int = 2
     workers: int = 3
     dispatchers: int = 2
+    swept_seconds: float = 30.0  # what the sweeper has to settle the accounts, and the bucket
 
     @property
     def long_seconds(self) -> float:
@@ -112,6 +113,7 @@ def only(seed: int, *faults: str) -> Plan:
         gateways=1,
         workers=2,
         dispatchers=1,
+        swept_seconds=5.0,  # with a protection gone it never will
     )
 
 
