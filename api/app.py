@@ -13,7 +13,7 @@ from api.access import AccessLog
 from api.admin import routes as admin
 from api.errors import add_error_handlers
 from api.services import open_services
-from api.v1 import webhooks as v1
+from api.v1 import jobs, webhooks
 from api.v3 import routes as v3
 from common.catalogue import Catalogue, load_catalogue
 from common.domain.errors import ConfigurationError
@@ -74,7 +74,9 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
     # Not `include_router`: it would match every request twice, prefix first. And before the
     # documentation's own routes, because each request is held against one after the other.
     app.router.routes[:0] = [
-        route for part in (v3, v1, health, webhook_keys, admin) for route in part.router.routes
+        route
+        for part in (v3, webhooks, jobs, health, webhook_keys, admin)
+        for route in part.router.routes
     ]
     app.add_middleware(AccessLog)
     app.add_middleware(

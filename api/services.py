@@ -15,6 +15,7 @@ from api.estimate import Estimates
 from api.limits.quotas import Quotas
 from api.limits.rates import Rates
 from api.limits.turns import Turns
+from api.progress import ProgressReader
 from api.ringing import Ringer
 from api.v1.trying import Trials
 from common.broker.completion import CompletionListener
@@ -50,6 +51,7 @@ class Services:
     rates: Rates
     quotas: Quotas
     estimates: Estimates
+    progress: ProgressReader
     trials: Trials
     redeliveries: Turns
 
@@ -97,6 +99,7 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             rates=Rates(redis),
             quotas=Quotas(database, estimates),
             estimates=estimates,
+            progress=ProgressReader(redis),
             trials=Trials(database, guard, settings.webhooks),
             redeliveries=Turns(of_a_tenant=1, of_all=REDELIVERIES),
         )

@@ -116,6 +116,39 @@ SELECT count(*), sum(cost), coalesce(extract(epoch FROM now() - max(started_at))
 FROM jobs WHERE queue = $1 AND state = 'running' GROUP BY claimed_by
 """
 
+# Ends a job that is not wanted, with its books and the webhook that tells of it, as all that ends a
+# job does (`common.repositories.outcomes`); nothing where it has ended, or is not this tenant's. A
+# gateway speaks for one tenant, and cancels no other's.
+CANCEL: Final = """
+WITH theirs AS (
+    SELECT id, state FROM jobs
+    WHERE id = $2 AND tenant_id = $1 AND state IN ('queued', 'running')
+        AND coalesce(nullif(current_setting('infill.tenant_id', true), '')::bigint, $1) = $1
+    FOR UPDATE
+), ended AS (
+    UPDATE jobs SET state = 'canceled', claimed_by = NULL, lease_expires_at = NULL,
+        finished_at = now(), error_code = 'canceled', error_message = $3
+    FROM theirs WHERE jobs.id = theirs.id
+    RETURNING jobs.id, jobs.tenant_id, jobs.queue, jobs.file_prefix, jobs.webhook_url,
+        theirs.state AS was
+), freed_of_queue AS (
+    UPDATE tenant_queues SET running = tenant_queues.running - 1
+    FROM ended
+    WHERE tenant_queues.tenant_id = ended.tenant_id AND tenant_queues.queue = ended.queue
+        AND ended.was = 'running'
+    RETURNING tenant_queues.tenant_id
+), freed_of_tenant AS (
+    UPDATE tenant_shares SET running = tenant_shares.running - 1
+    FROM freed_of_queue WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+), outbox AS (
+    INSERT INTO deliveries (job_id, tenant_id, event, url)
+    SELECT id, tenant_id, 'job.canceled', webhook_url FROM ended WHERE webhook_url IS NOT NULL
+    RETURNING id, job_id
+)
+SELECT ended.id, ended.file_prefix, outbox.id
+FROM ended LEFT JOIN outbox ON outbox.job_id = ended.id
+"""
+
 # By signature: what comes out, how it behaves, and the body.
 FUNCTIONS: Final = {
     "infill_authenticate(digest bytea, noted_after_seconds double precision)": (
@@ -126,6 +159,11 @@ FUNCTIONS: Final = {
     ),
     "infill_ended(prefixes uuid[])": ("SETOF uuid", "STABLE", ENDED),
     "infill_virtual_time(queue text)": ("double precision", "STABLE", VIRTUAL_TIME),
+    "infill_cancel(tenant bigint, job bigint, message text)": (
+        "TABLE (job_id bigint, file_prefix uuid, delivery_id uuid)",
+        "VOLATILE",
+        CANCEL,
+    ),
     "infill_queue_totals(queue text, silent_seconds double precision)": (
         """TABLE (ready_tenants bigint, virtual_time double precision, last_job_id bigint,
         engines bigint, engine_share double precision, samples bigint, cost double precision,

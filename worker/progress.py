@@ -43,11 +43,16 @@ class Progresses:
 
     @contextmanager
     def of(self, job: JobRecord) -> Iterator[Callable[[Progress], None]]:
-        """Give what takes note of one attempt's steps; after the block nothing is kept of it."""
+        """Give what takes note of one attempt's steps; after the block nothing is kept of it.
+
+        An image that is to be checked shows no preview: it is found unsafe only when it is done.
+        """
         name = AttemptName(job.file_prefix, job.attempt)
         loop = asyncio.get_running_loop()
 
         def note(progress: Progress) -> None:
+            if job.request.safety_checker:
+                progress = replace(progress, preview=None)
             if self._note(name, progress) and not loop.is_closed():
                 loop.call_soon_threadsafe(self._news.set)
 

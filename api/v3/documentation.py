@@ -94,6 +94,7 @@ _PROCESSING: Final = {
     "future_links": [IMAGE],
     "webhook_status": "pending",
     "meta": _META,
+    "progress": {"step": 7, "steps": 30},
 }
 
 

@@ -60,6 +60,8 @@ async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
     job = view.job
     estimate = await services.estimates.of_job(job)
     base = services.settings.gateway.public_url.rstrip("/")
+    progress = await services.progress.of_job(job)
+    told = {} if progress is None else {"step": progress.step, "steps": progress.steps}
     return {
         "status": "processing",
         "tip": estimate.tip,
@@ -72,6 +74,7 @@ async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
         "future_links": [services.storage.link(key) for key in _future_keys(job)],
         "webhook_status": webhook_status(view),
         "meta": meta(job, inputs_of(job, services.storage)),
+        **({"progress": told} if told else {}),
     }
 
 

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, select
+from sqlalchemy import BigInteger, Executable, Text, Uuid, bindparam, func, select
+from sqlalchemy.sql import column
 
 from common.direct import Executor
 from common.domain.delivery import Event
-from common.domain.job import Claim, JobState, sources
+from common.domain.job import Claim, JobState
 from common.domain.record import JobResult
 from common.models import Job
 from common.repositories.columns import is_one_of
@@ -73,27 +74,17 @@ _FAILED = end(
     error_message=bindparam("to_error_message"),
 )
 _FAIL = tell(_FAILED, Event.FAILED, *freed(_FAILED))
-# Locked before it is changed: what it was is known from this.
-_THEIRS = (
-    select(Job.id, Job.state)
-    .where(
-        Job.id == bindparam("of_job"),
-        Job.tenant_id == bindparam("of_tenant"),
-        is_one_of(Job.state, sources(JobState.CANCELED)),
+# By the database's own function: a gateway may cancel for a tenant, and change no job otherwise.
+_CANCEL = select(
+    *func.infill_cancel(
+        bindparam("of_tenant", type_=BigInteger()),
+        bindparam("of_job", type_=BigInteger()),
+        bindparam("to_error_message", type_=Text()),
     )
-    .with_for_update()
-    .cte("theirs")
+    .table_valued(
+        column("job_id", BigInteger()),
+        column("file_prefix", Uuid()),
+        column("delivery_id", Uuid()),
+    )
+    .c
 )
-_CANCELED = end(
-    JobState.CANCELED,
-    Job.id == _THEIRS.c.id,
-    error_code="canceled",
-    error_message=bindparam("to_error_message"),
-)
-_WAS_RUNNING = (
-    select(_CANCELED.c.tenant_id, _CANCELED.c.queue)
-    .join(_THEIRS, _THEIRS.c.id == _CANCELED.c.id)
-    .where(is_one_of(_THEIRS.c.state, {JobState.RUNNING}))
-    .cte("was_running")
-)
-_CANCEL = tell(_CANCELED, Event.CANCELED, *freed(_WAS_RUNNING))

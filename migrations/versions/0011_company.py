@@ -13,16 +13,10 @@ ROLE = "infill_gateway"
 
 # A fresh database has them from 0007 on; each of them reads rows of the release before, too.
 FUNCTIONS = (
+    "infill_cancel(tenant bigint, job bigint, message text)",
     "infill_queue_totals(queue text, silent_seconds double precision)",
     "infill_queue_at_work(queue text)",
 )
-# What ending a job by its owner writes; which rows, row-level security says.
-RIGHTS = {
-    "jobs": "UPDATE (state, claimed_by, lease_expires_at, finished_at, error_code, error_message)",
-    "deliveries": "INSERT (job_id, tenant_id, event, url)",
-    "tenant_queues": "UPDATE (running)",
-    "tenant_shares": "UPDATE (running)",
-}
 
 
 def upgrade() -> None:
@@ -31,11 +25,7 @@ def upgrade() -> None:
         op.execute(definition(signature).replace("CREATE", "CREATE OR REPLACE", 1))
         op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO {ROLE}")
-    for table, rights in RIGHTS.items():
-        op.execute(f"GRANT {rights} ON {table} TO {ROLE}")
 
 
 def downgrade() -> None:
     """Go back down; the functions stay, since 0007 takes them away."""
-    for table, rights in RIGHTS.items():
-        op.execute(f"REVOKE {rights} ON {table} FROM {ROLE}")

@@ -46,6 +46,10 @@ class Plan:
     gap_seconds: float
     strict: bool = False  # whether a recovery that takes longer than promised is a violation
     tenants: int = 5
+    gateways: int = 2
+    workers: int = 3
+    dispatchers: int = 2
+    swept_seconds: float = 30.0  # what the sweeper has to settle the accounts, and the bucket
 
     @property
     def long_seconds(self) -> float:
@@ -93,19 +97,23 @@ def only(seed: int, *faults: str) -> Plan:
     """Give a run of a few seconds with these faults, to see a broken protection found out.
 
     All its jobs are long: they live by the heartbeat, and a successor is still at work when a
-    frozen worker goes on.
+    frozen worker goes on. A second worker is all that takes, so the world is a small one.
     """
     return Plan(
         seed=seed,
-        jobs=6,
+        jobs=4,
         seconds=1.0,
         faults=faults,
         poison=0,
-        long=6,
+        long=4,
         lease_seconds=3.0,
         max_attempts=2,
         away_seconds=2.0,
         gap_seconds=0.0,
+        gateways=1,
+        workers=2,
+        dispatchers=1,
+        swept_seconds=5.0,  # with a protection gone it never will
     )
 
 

@@ -20,7 +20,6 @@ from tests.chaos.report import Outcome, outcome
 from tests.chaos.world import World, open_world
 
 SETTLE_SECONDS = 180.0
-SWEPT_SECONDS = 30.0
 AGEINGS = 3
 
 Say = Callable[[str], None]
@@ -79,12 +78,13 @@ async def _settle(world: World) -> list[str]:
         books = await read_books(world)
         return not await asyncio.to_thread(list_bucket) - books.named
 
+    patience = world.plan.swept_seconds
     unquiet = await _within(quiet, "jobs or deliveries have not ended", SETTLE_SECONDS)
-    unquiet += await _within(accounted, "the sweeper has not settled the accounts", SWEPT_SECONDS)
+    unquiet += await _within(accounted, "the sweeper has not settled the accounts", patience)
     unswept: list[str] = []
     for _ in range(AGEINGS):  # again for what a worker given up for dead stored meanwhile
         await _age_objects(world)
-        unswept = await _within(swept, "orphans are not swept", SWEPT_SECONDS)
+        unswept = await _within(swept, "orphans are not swept", patience)
         if not unswept:
             break
     return unquiet + unswept

@@ -33,8 +33,6 @@ from tests.tcp_proxy import Proxy, proxy
 
 # One gateway makes its callers wait for their jobs, the other answers at once.
 SYNC_WAITS = ("8", "0")
-WORKERS = 3
-DISPATCHERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +85,8 @@ async def open_world(plan: Plan, home: Path, broken: str = "") -> AsyncIterator[
         stores = await enter(open_stores(plan, home, journal))
         export({"CHAOS_HOME": str(home), "CHAOS_BREAK": broken})
         server = stores.postgres_server
-        lines = [await enter(proxy(server.port)) for _ in range(WORKERS)]
-        ports = free_ports(len(SYNC_WAITS))
+        lines = [await enter(proxy(server.port)) for _ in range(plan.workers)]
+        ports = free_ports(plan.gateways)
 
         def member(child: Child, number: int) -> Member:
             return Member(_hooked(child, number), journal, home)
@@ -103,7 +101,7 @@ async def open_world(plan: Plan, home: Path, broken: str = "") -> AsyncIterator[
             gateway_urls=[f"http://{LOOPBACK}:{port}" for port in ports],
             workers=[member(_worker(server, line), n) for n, line in enumerate(lines)],
             lines=lines,
-            dispatchers=[member(dispatcher_process(), n) for n in range(DISPATCHERS)],
+            dispatchers=[member(dispatcher_process(), n) for n in range(plan.dispatchers)],
             receiver=await enter(receiving(plan.seed)),
             pictures=(await enter(neighbour(PICTURES))).base_url,
             tenants=await _make_tenants(stores.settings, plan.tenants),

@@ -79,7 +79,7 @@ async def test_what_is_not_a_signal_does_no_harm(redis: Redis, rows: Rows) -> No
                 await announce_ended(redis, uuid4())
                 await announce_ended(redis, prefix)
                 await within_deadline(event)
-    assert [entry["event"] for entry in logs] == ["completion_signal_not_understood"]
+    assert [entry["event"] for entry in logs] == ["signal_not_understood"]
 
 
 async def test_an_idle_listener_sleeps(

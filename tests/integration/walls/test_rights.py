@@ -126,6 +126,7 @@ async def test_it_changes_nothing_but_when_its_tenant_is_served(
         "UPDATE tenant_shares SET weight = 1000",
         "UPDATE tenant_queues SET running = 0",
         "UPDATE jobs SET priority = 9",
+        "UPDATE jobs SET state = 'canceled'",
         "DELETE FROM jobs",
         "DELETE FROM usage_entries",
         "INSERT INTO usage_entries (job_id) VALUES (1)",
