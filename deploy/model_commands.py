@@ -105,7 +105,7 @@ def _row(entry: ModelEntry, served: Catalogue) -> Row:
     state = "here" if not weights.missing else "built when needed"
     if weights.missing and not entry.has_random_weights:
         state = f"lacks {', '.join(weights.missing)}" if weights.folder else "not here"
-    defaults = [endpoint for endpoint in Endpoint if served.default_for(endpoint) == entry]
+    defaults = [endpoint for endpoint in Endpoint if served.serving(endpoint)[:1] == (entry,)]
     return Row(
         name=entry.name,
         source=entry.source,

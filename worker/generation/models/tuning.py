@@ -91,7 +91,8 @@ def _step_begins(_network: torch.nn.Module, _inputs: Any) -> None:
 
 def _warm_up(model: LoadedModel) -> None:
     started = monotonic()
-    with torch.no_grad():  # as the drawing does: what was compiled in another mode is compiled anew
+    # As the drawing does: what was compiled in another mode is compiled anew.
+    with torch.inference_mode():
         for shape in model.entry.shapes:
             model.unet(**_blank(model, shape))
     log.info(

@@ -11,11 +11,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
+from tests.unit.worker.generation.batching.floor import Floor
 from tests.unit.worker.generation.conftest import an_entry
-from tests.unit.worker.generation.drawings import pixels_for
 from tests.unit.worker.generation.other_models import saved_pixart
 from tests.unit.worker.generation.pictures import a_request
-from worker.generation.drawing import draw
 from worker.generation.models import tuning
 from worker.generation.models.loaded import LoadedModel
 from worker.generation.models.loader import load_model
@@ -37,9 +36,8 @@ def tuned(directory: Path, **keys: object) -> LoadedModel:
 def levels(
     model: LoadedModel, width: int = 64, endpoint: Endpoint = Endpoint.IMG2IMG
 ) -> npt.NDArray[np.int_]:
-    request = a_request(endpoint, strength=1.0, width=width, inference_steps=1)
-    image, _ = draw(model, request, pixels_for(request), 3, lambda: False)
-    return np.asarray(image, int)
+    request = a_request(endpoint, model="m", strength=1.0, width=width, inference_steps=1)
+    return np.asarray(Floor({"m": model}).alone(request)[0], int)
 
 
 def test_attention_is_torch_s_own(plain: LoadedModel) -> None:
