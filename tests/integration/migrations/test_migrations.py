@@ -119,7 +119,18 @@ async def test_down_leaves_nothing_and_up_works_again(empty_database_url: str) -
 
 
 async def test_each_step_goes_down_alone(empty_database_url: str) -> None:
-    for revision in ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"):
+    for revision in (
+        "0001",
+        "0002",
+        "0003",
+        "0004",
+        "0005",
+        "0006",
+        "0007",
+        "0008",
+        "0009",
+        "0010",
+    ):
         await upgrade(empty_database_url, revision)
         before = [await fetch(empty_database_url, query) for query in LAYOUT]
         await upgrade(empty_database_url)
