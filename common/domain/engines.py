@@ -53,10 +53,9 @@ class Engines:
         self._idle = max(0, count - busy)
         self.company = len(running) / busy if busy else 1.0
         full = round(len(running) + self._idle * self.company)
-        in_all = full if places is None else max(full, count * places)
-        self._has_room = len(running) < in_all and places is not None
+        self._has_room = places is not None and len(running) < count * places
         self._places = Places(
-            (each.left * each.company for each in self._drawn), count=max(1, in_all)
+            (each.left * each.company for each in self._drawn), count=max(1, full)
         )
 
     @property
@@ -65,7 +64,10 @@ class Engines:
         return sum(each.left for each in self._drawn)
 
     def wait(self, work: float) -> float:
-        """Give the seconds until a place is free and so much work has been taken."""
+        """Give the seconds until a place is free and so much work has been taken.
+
+        What finds room is drawn at once; with work before it, no sooner than that would be alone.
+        """
         if self._has_room and not work:
             return 0.0
         return self._places.wait(work * self.company, typical=self._typical * self.company)

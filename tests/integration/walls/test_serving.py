@@ -9,6 +9,7 @@ from common.domain.job import JobState
 from common.models import ApiKey, Job, TenantQueue, Worker
 from common.repositories.contention import read_contenders, read_queue
 from common.repositories.keys import look_up_key
+from common.repositories.outcomes import cancel
 from common.repositories.own_places import read_own_place
 from common.repositories.quotas import count_unfinished, is_repetition
 from common.repositories.readings import find_ended, read_job
@@ -116,3 +117,15 @@ async def test_a_queue_is_told_as_numbers_of_nobodys(
     assert {alice.tenant_id, bob.tenant_id}.isdisjoint(
         vars(type(seen))  # no field of an answer is anybody's name
     )
+
+
+async def test_a_job_is_canceled_for_the_tenant_that_is_spoken_for_alone(
+    walled: Database, alice: Books, bob: Books
+) -> None:
+    hers, his = await alice.queued(), await bob.queued()
+    async with walled.direct(bob.tenant_id) as connection:
+        assert await cancel(connection, tenant_id=bob.tenant_id, job_id=hers) is None
+        assert await cancel(connection, tenant_id=alice.tenant_id, job_id=hers) is None
+        assert await cancel(connection, tenant_id=bob.tenant_id, job_id=his) is not None
+    assert (await alice.job(hers))["state"] == "queued"
+    assert (await bob.job(his))["state"] == "canceled"
