@@ -75,6 +75,11 @@ class WorkerSettings(Section):
     device: str | None = Field(
         default=None, description="Torch device; empty means CUDA where there is one, else CPU."
     )
+    max_batch: PositiveInt = Field(
+        default=16,
+        description="Images that take a step together at most; memory may let fewer. Beyond some "
+        "sixteen a GPU is full, and each step only takes longer for everybody in it.",
+    )
     model_memory_gb: PositiveFloat | None = Field(
         default=None,
         description="Memory for the weights of loaded models, in GB of 10⁹ bytes; where another is "

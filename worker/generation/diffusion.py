@@ -1,6 +1,7 @@
 """The engine that runs diffusion models, many requests at a time."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -19,7 +20,7 @@ from worker.generation.batching.loop import Loop
 from worker.generation.batching.parts import Parts
 from worker.generation.batching.recipe import prepare
 from worker.generation.engine import UNWATCHED, Generated, Watch
-from worker.generation.gathering import Drawn, Gathering
+from worker.generation.gathering import Gathering
 from worker.generation.masks.canvas import Canvas
 from worker.generation.models.budget import model_budget
 from worker.generation.models.families import Family
@@ -106,25 +107,21 @@ class DiffusersEngine:
         )
         images = [canvas.finish(image) for image in drawn.images]
         nsfw = self._unsafe(model, images) if request.safety_checker else [False] * len(images)
-        return Generated(
-            images=tuple(
-                Image.new("RGB", image.size) if unsafe else image
-                for image, unsafe in zip(images, nsfw, strict=True)
-            ),
-            nsfw=tuple(nsfw),
-            seconds=drawn.seconds,
-            engine_seconds=drawn.engine_seconds,
+        shown = tuple(
+            Image.new("RGB", image.size) if unsafe else image
+            for image, unsafe in zip(images, nsfw, strict=True)
         )
+        return replace(drawn, images=shown, nsfw=tuple(nsfw))
 
     def _stepped(
         self, model: LoadedModel, request: GenerationRequest, canvas: Canvas, watch: Watch
-    ) -> Drawn:
+    ) -> Generated:
         new_scheduler = partial(model.scheduler_for, request)
         made = self._loop.draw(
             prepare(self._parts_of(model), request, canvas, new_scheduler), watch
         )
         images = tuple(_to_image(copy) for copy in made.copies)
-        return Drawn(images, made.seconds, made.engine_seconds)
+        return Generated(images, (False,) * len(images), made.seconds, made.engine_seconds)
 
     def _unsafe(self, model: LoadedModel, images: Sequence[Image.Image]) -> list[bool]:
         if model.safety is None:

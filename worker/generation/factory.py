@@ -17,6 +17,7 @@ def create_engine(settings: Settings, catalogue: Catalogue) -> Engine:
         settings.models.directory,
         settings.worker.device,
         settings.worker.model_memory_gb,
+        max_batch=settings.worker.max_batch,
     )
     engine.load()
     return engine

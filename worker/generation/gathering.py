@@ -7,7 +7,6 @@ from functools import partial
 from threading import Lock
 
 import torch
-from PIL import Image
 
 from common.clock import monotonic
 from common.domain.errors import GenerationStoppedError, InfillError
@@ -16,20 +15,11 @@ from worker.generation.batching.batches import Batches
 from worker.generation.batching.device import Device
 from worker.generation.batching.loop import Loop
 from worker.generation.batching.room import Room
-from worker.generation.engine import Progress, Watch
+from worker.generation.engine import Generated, Progress, Watch
 from worker.generation.failures import told
 from worker.generation.masks.canvas import Canvas
 from worker.generation.models.loaded import LoadedModel
 from worker.generation.whole import WholeOrder, equal_key, run_whole
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """The images of a request as the model drew them; for the seconds see `Generated`."""
-
-    images: tuple[Image.Image, ...]
-    seconds: float
-    engine_seconds: float
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +29,7 @@ class _Part:
     request: GenerationRequest
     canvas: Canvas
     watch: Watch
-    future: Future[Drawn] = field(default_factory=Future)
+    future: Future[Generated] = field(default_factory=Future)
     steps: int = 0
 
     @property
@@ -81,8 +71,10 @@ class Gathering:
 
     def draw(
         self, model: LoadedModel, request: GenerationRequest, canvas: Canvas, watch: Watch
-    ) -> Drawn:
+    ) -> Generated:
         """Draw the images of a request, with equal ones if there are some, and wait.
+
+        They come as the model drew them, unchecked, and nothing kept of the init image.
 
         Raises:
             UnsupportedRequestError: no scheduler of the wanted name fits the model.
@@ -111,7 +103,7 @@ class Gathering:
                 part.future.set_result(outcome)
 
 
-def _together(model: LoadedModel, parts: Sequence[_Part]) -> list[Drawn]:
+def _together(model: LoadedModel, parts: Sequence[_Part]) -> list[Generated]:
     began = monotonic()
     for part in parts:
         part.steps = 0
@@ -120,7 +112,12 @@ def _together(model: LoadedModel, parts: Sequence[_Part]) -> list[Drawn]:
     images = iter(run_whole(model, parts[0].request.endpoint, orders, partial(_nobody_left, parts)))
     seconds = monotonic() - began
     return [
-        Drawn(tuple(next(images) for _ in part.request.seeds), seconds, seconds / len(parts))
+        Generated(
+            images=tuple(next(images) for _ in part.request.seeds),
+            nsfw=(False,) * part.request.samples,
+            seconds=seconds,
+            engine_seconds=seconds / len(parts),
+        )
         for part in parts
     ]
 
