@@ -1,5 +1,6 @@
 """What nobody may read in logs and numbers, however much is logged: three real processes."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests.conftest import Servers
 from tests.integration.worker.gallery import INIT, MASK
 from tests.system.installation import body
 from tests.system.scene import NEGATIVE, PROMPT, Scene, open_scene
+
+DEADLINE_SECONDS = 60.0
 
 PROCESSES = ("gateway", "worker", "dispatcher")
 
@@ -159,6 +162,9 @@ async def crash(scene: Scene, database_url: str) -> None:
     await connection.close()
     asked = body(key=scene.key, prompt="prompt-marker", webhook=scene.hook("never")[1])
     assert (await scene.client.post("/api/v3/text2img", json=asked)).status_code == 500
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while "look_failed" not in (scene.logs / "worker.log").read_text():
+            await scene.numbers()  # each look waits for the worker
 
 
 def assert_told_nothing(pages: dict[str, str], secrets: dict[str, str]) -> None:
