@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from tests.bench.figures import Figure
 from worker.generation.models.tuning import BACKEND, REGIONAL
 
-ROUNDS = 5
+ROUNDS = 3
 LATENTS = 64  # a side: pictures of 512 × 512
 ROWS = 2  # one image, guided
 TOKENS = 77
@@ -22,12 +22,12 @@ WIDTH = 256
 
 
 def network() -> Any:
-    """Give a UNet of Stable Diffusion's architecture with random weights, a fifteenth its size."""
+    """Give a UNet of Stable Diffusion's architecture with random weights, a small part its size."""
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         sample_size=LATENTS,
         block_out_channels=(96, 192, 384, 384),
-        layers_per_block=2,
+        layers_per_block=1,
         cross_attention_dim=WIDTH,
         attention_head_dim=8,
     )
@@ -35,12 +35,12 @@ def network() -> Any:
     return unet.eval().requires_grad_(requires_grad=False)
 
 
-def arguments(dtype: torch.dtype) -> dict[str, Any]:
+def arguments() -> dict[str, Any]:
     draw = torch.Generator().manual_seed(0)
     return {
-        "sample": torch.randn(ROWS, 4, LATENTS, LATENTS, generator=draw).to(dtype),
+        "sample": torch.randn(ROWS, 4, LATENTS, LATENTS, generator=draw),
         "timestep": torch.tensor(500),
-        "encoder_hidden_states": torch.randn(ROWS, TOKENS, WIDTH, generator=draw).to(dtype),
+        "encoder_hidden_states": torch.randn(ROWS, TOKENS, WIDTH, generator=draw),
     }
 
 
@@ -52,18 +52,15 @@ def with_channels_last(unet: Any) -> None:
     unet.to(memory_format=torch.channels_last)
 
 
-def in_half_precision(unet: Any) -> None:
-    unet.to(torch.bfloat16)
-
-
 def with_compiled_blocks(unet: Any) -> None:
     unet.compile_repeated_blocks(backend=BACKEND, **REGIONAL)
 
 
+# What we do without: it is to be no faster.
+SLOWER = {"attention spelled out"}
 WAYS: dict[str, Callable[[Any], None]] = {
     "attention spelled out": with_plain_attention,
     "channels last": with_channels_last,
-    "bfloat16": in_half_precision,
     "compiled blocks": with_compiled_blocks,
 }
 
@@ -94,7 +91,7 @@ def _measure() -> list[Figure]:
             baseline=median(times["plain"]),
             unit="s",
             target=1,
-            at_least=False,
+            at_least=name in SLOWER,
             note=f"CPU time of {ROWS} rows of {LATENTS} × {LATENTS} latents through "
             f"{parameters / 1e6:.0f} million weights on one core, the median of {ROUNDS} in "
             f"turn; the first took {first[name][0]:.1f} s; it is "
@@ -105,10 +102,10 @@ def _measure() -> list[Figure]:
 
 
 def _step(unet: Any) -> tuple[float, torch.Tensor]:
-    given = arguments(unet.dtype)
+    given = arguments()
     begun = process_time()
     noise: torch.Tensor = unet(**given).sample
-    return process_time() - begun, noise.float()
+    return process_time() - begun, noise
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
