@@ -49,12 +49,13 @@ class Plan:
     gateways: int = 2
     workers: int = 3
     dispatchers: int = 2
+    long_leases: float = 1.5
     swept_seconds: float = 30.0  # what the sweeper has to settle the accounts, and the bucket
 
     @property
     def long_seconds(self) -> float:
         """Longer than a lease: such a job lives by the heartbeat."""
-        return self.lease_seconds * 1.5
+        return self.lease_seconds * self.long_leases
 
 
 def full(seed: int) -> Plan:
@@ -113,6 +114,8 @@ def only(seed: int, *faults: str) -> Plan:
         gateways=1,
         workers=2,
         dispatchers=1,
+        # A sweep, and the grace after Postgres' start, must have come by before they end.
+        long_leases=3.0,
         swept_seconds=5.0,  # with a protection gone it never will
     )
 
