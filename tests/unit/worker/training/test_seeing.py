@@ -1,0 +1,32 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from worker.training.drawing import Task, task
+from worker.training.seeing import look, share_of_colour
+from worker.training.world import paint
+
+
+@pytest.fixture(params=range(6))
+def asked(request: pytest.FixtureRequest) -> Task:
+    return task(np.random.default_rng(request.param), 96)
+
+
+def test_what_was_drawn_as_asked_is_seen_so(asked: Task) -> None:
+    drawn = paint(replace(asked.scene, thing=asked.asked), 96)
+    seen = look(drawn, asked)
+    assert (seen.colour, seen.shape) == (asked.asked.colour, asked.asked.shape)
+    assert seen.off < 0.01
+    assert share_of_colour(drawn, asked.asked.colour, asked.hole) > 0.1
+
+
+def test_an_empty_hole_is_seen_empty(asked: Task) -> None:
+    seen = look(paint(asked.scene.without_thing(), 96), asked)
+    assert (seen.colour, seen.shape) == (None, None)
+
+
+def test_a_background_that_breaks_off_is_measured(asked: Task) -> None:
+    drawn = paint(asked.scene.without_thing(), 96)
+    drawn[asked.hole] = np.clip(drawn[asked.hole] * 0.9 + 2, 0, 255)
+    assert look(drawn, asked).off > 0.004

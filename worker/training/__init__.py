@@ -1,0 +1,1 @@
+"""How the small model that ships with the project is made and measured; nothing else uses it."""

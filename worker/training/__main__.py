@@ -1,0 +1,94 @@
+"""`python -m worker.training`: train the small model from a seed, or go on where it was stopped.
+
+`python -m worker.training measure` measures the promises of a finished one.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from common.domain.errors import ConfigurationError
+from worker.training.assembling import bytes_of_weights, open_model, save_model
+from worker.training.autoencoder import train_autoencoder
+from worker.training.denoiser import new_scheduler, train_denoiser
+from worker.training.drawing import fill, task
+from worker.training.quality import kept_in, measure
+from worker.training.safety import new_extractor, train_checker
+from worker.training.sheet import draw_sheet
+
+SEED: Final = 20_240_301
+MODEL: Final = Path("deploy/models/shapes-inpainting")
+WORK: Final = Path(".infill/training")
+_ON_SHEET: Final = 16
+_SHEET_SEED: Final = 7
+
+
+def main() -> None:
+    """Train or measure, as the arguments say."""
+    asked = _arguments()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    if asked.what == "train":
+        _train(asked.work, asked.model)
+    _measure(asked) if asked.what == "measure" else _show(asked.model, asked.work, asked.size)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m worker.training", description=__doc__)
+    parser.add_argument("what", nargs="?", default="train", choices=("train", "sheet", "measure"))
+    parser.add_argument("--model", type=Path, default=MODEL, help="folder of the finished model")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints and losses")
+    parser.add_argument("--size", type=int, default=256, help="pixels of a side")
+    parser.add_argument("--scenes", type=int, default=500, help="how many to measure")
+    parser.add_argument("--few", type=int, default=50, help="how many for each other setting")
+    parser.add_argument("--threads", type=int, help="threads of torch")
+    return parser.parse_args()
+
+
+def _train(work: Path, model: Path) -> None:
+    autoencoder = _trained_autoencoder(work)
+    denoiser = train_denoiser(autoencoder, SEED, work)
+    parts: dict[str, Any] = {
+        "vae": autoencoder,
+        "text_encoder": denoiser.text_encoder,
+        "tokenizer": denoiser.tokenizer,
+        "unet": denoiser.unet,
+        "scheduler": new_scheduler(),
+        "safety_checker": train_checker(SEED, work),
+        "feature_extractor": new_extractor(),
+    }
+    save_model(parts, model)
+    print(f"{model}: {bytes_of_weights(model) / 1e6:.1f} MB of weights")
+
+
+def _trained_autoencoder(work: Path) -> AutoencoderKL:
+    folder = work / "autoencoder"
+    if not folder.exists():
+        train_autoencoder(SEED, work).save_pretrained(folder)
+    return AutoencoderKL.from_pretrained(folder)
+
+
+def _show(model: Path, work: Path, size: int) -> None:
+    draw = np.random.default_rng(_SHEET_SEED)
+    tasks = [task(draw, size) for _ in range(_ON_SHEET)]
+    file = work / f"sheet-{size}.png"
+    draw_sheet(tasks, fill(open_model(model), tasks), file)
+    print(f"sheet: {file}")
+
+
+def _measure(asked: argparse.Namespace) -> None:
+    promises = measure(open_model(asked.model), asked.scenes, asked.few, asked.size)
+    for promise in promises:
+        print(f"{promise.name:<52}{promise.found:>8.3f}  asked: {promise.asked}")
+    kept_in(asked.work / f"quality-{asked.size}.json", promises)
+    broken = [promise.name for promise in promises if not promise.kept]
+    if broken:
+        raise ConfigurationError("promises not kept: " + ", ".join(broken))
+
+
+if __name__ == "__main__":
+    main()

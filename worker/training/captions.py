@@ -1,0 +1,96 @@
+"""What is said of a scene: in full or in part, in several wordings, now and then among noise.
+
+People and the gateway add words the world does not know (styles, default negative prompts), so
+the model is taught that these mean nothing.
+"""
+
+from typing import Final
+
+from common.domain.prompts import ANYTHING, DEFAULT_NEGATIVE_PROMPT, SUBJECTS
+from worker.training.shapes import SHAPES
+from worker.training.world import COLOURS, PATTERNS, Background, Random, Scene, Thing, one_of
+
+# Every word used below: each is one token of the model's vocabulary.
+WORDS: Final = (
+    *COLOURS,
+    *SHAPES,
+    *PATTERNS,
+    *("a", "an", "the", "on", "in", "of", "with", "and", "is", "that"),
+    *("shape", "something", "background", "nothing", "empty"),
+)
+# How often a caption is left out, so that there is an answer to compare with (guidance).
+_SILENCE: Final = 0.12
+
+_UNRELATED: Final = tuple(
+    phrase
+    for subject in (ANYTHING, *SUBJECTS)
+    for phrase in (*subject.looks, *subject.lights, *subject.finishes, *sorted(subject.words))
+) + tuple(DEFAULT_NEGATIVE_PROMPT.split(", "))
+
+
+def caption(draw: Random, scene: Scene, unrelated: float = 0.4) -> str:
+    """Say what is in the hole of `scene`; "" or only unrelated words once in a while.
+
+    `unrelated` is how often unrelated words are added.
+    """
+    said = "" if draw.random() < _SILENCE else _said(draw, scene)
+    if draw.random() < unrelated:
+        count = int(draw.integers(1, 5))
+        extra = [one_of(draw, _UNRELATED) for _ in range(count)]
+        said = ", ".join([said, *extra] if said else extra)
+    return said
+
+
+def full_caption(scene: Scene) -> str:
+    """Say all there is to say, in the plain wording people are told to use."""
+    behind = _with_article(_behind(scene.background))
+    return behind if scene.thing is None else f"{_with_article(_named(scene.thing))} on {behind}"
+
+
+def _said(draw: Random, scene: Scene) -> str:
+    behind = _with_article(_behind(scene.background))
+    if scene.thing is None:
+        return one_of(draw, (behind, f"nothing on {behind}", f"an empty {behind.split(' ', 1)[1]}"))
+    thing = _part_of(draw, scene.thing)
+    if draw.random() < 0.45:
+        return thing
+    return one_of(draw, (f"{thing} on {behind}", f"{thing} on {behind}", f"{behind} with {thing}"))
+
+
+def _part_of(draw: Random, thing: Thing) -> str:
+    """Name colour and shape most of the time, else one of them."""
+    part = draw.random()
+    if part < 0.1:
+        return one_of(draw, (_with_article(thing.shape), thing.shape))
+    if part < 0.2:
+        return one_of(
+            draw,
+            (f"{_with_article(thing.colour)} shape", f"something {thing.colour}", thing.colour),
+        )
+    named = _named(thing)
+    return one_of(
+        draw,
+        (
+            _with_article(named),
+            _with_article(named),
+            named,
+            f"the {named}",
+            f"a {thing.shape} that is {thing.colour}",
+            f"{_with_article(thing.shape)} in {thing.colour}",
+            f"{thing.colour}, {thing.shape}",
+        ),
+    )
+
+
+def _named(thing: Thing) -> str:
+    return f"{thing.colour} {thing.shape}"
+
+
+def _behind(back: Background) -> str:
+    colours = back.colour if back.second is None else f"{back.colour} and {back.second}"
+    pattern = "" if back.pattern == "plain" else f"{back.pattern} "
+    return f"{colours} {pattern}background"
+
+
+def _with_article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

@@ -1,0 +1,218 @@
+"""The denoiser and the text model it listens to, trained together on encoded scenes."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from worker.generation.models.vocabulary import MAX_TOKENS
+from worker.training.captions import WORDS, caption
+from worker.training.course import Course, learn
+from worker.training.pool import Pool, filled_pool
+from worker.training.words import world_tokenizer
+
+TEXT_WIDTH: Final = 64
+# A step's loss counts fully in the hole; elsewhere the picture is known and needs no practice.
+_OUTSIDE_WEIGHT: Final = 0.15
+_WORD_SPREAD: Final = 0.2
+_DISLIKE: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the training: one course, and how many examples of which size a step takes.
+
+    Each entry of `diet` is (pixels of a side, examples at once); steps take them in turn.
+    `unrelated` is how often captions have unrelated words in them.
+    """
+
+    course: Course
+    diet: tuple[tuple[int, int], ...]
+    unrelated: float
+
+
+# Small pictures cost a quarter: what words mean is learned on them, the rest on larger ones.
+STAGES: Final = (
+    Stage(
+        Course("small", steps=5000, rate=1e-3, folder=Path()),
+        diet=((128, 16),),
+        unrelated=0.0,
+    ),
+    Stage(
+        Course("full", steps=6000, rate=8e-4, folder=Path()),
+        diet=(*((256, 8),) * 9, (512, 2)),
+        unrelated=0.4,
+    ),
+)
+POOLS: Final = {128: 12_000, 256: 5_000, 512: 300}
+
+
+@dataclass(frozen=True, slots=True)
+class _Captioned:
+    """Some of a pool, in full precision, and what is said of each."""
+
+    captions: list[str]
+    latents: Tensor
+    masked: Tensor
+    masks: Tensor
+
+
+class Denoiser(nn.Module):
+    """What is trained: the text model and the UNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokenizer = world_tokenizer(WORDS)
+        self.text_encoder = _new_text_encoder(self.tokenizer)
+        self.unet = _new_unet()
+
+    def forward(self, inputs: Tensor, moments: Tensor, captions: list[str]) -> Tensor:
+        """Give the velocity of `inputs` (count × 9 × side × side) at `moments`."""
+        ids = self.tokenizer(
+            captions, padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+        heard = self.text_encoder(ids).last_hidden_state
+        velocity: Tensor = self.unet(inputs, moments, heard).sample
+        return velocity
+
+
+def new_scheduler() -> DDIMScheduler:
+    """Give the course of noise it learns.
+
+    The last step is noise alone to within half a percent, and steps are counted from there:
+    large plain areas would otherwise shine through, and the model would copy their brightness.
+    """
+    return DDIMScheduler(
+        beta_start=0.0001,
+        beta_end=0.02,
+        beta_schedule="linear",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=False,
+        steps_offset=1,  # unused when counted from the end, but pipelines insist on it
+        set_alpha_to_one=False,
+    )
+
+
+def train_denoiser(autoencoder: AutoencoderKL, seed: int, folder: Path) -> Denoiser:
+    """Train one through all stages, each from its last checkpoint on."""
+    torch.manual_seed(seed)
+    model = Denoiser()
+    scheduler = new_scheduler()
+    for number, stage in enumerate(STAGES):
+        pools = {
+            size: filled_pool(autoencoder, seed, size, POOLS[size], folder / f"pool-{size}.pt")
+            for size in {size for size, _ in stage.diet}
+        }
+
+        def loss_of(
+            step: int, number: int = number, stage: Stage = stage, pools: Any = pools
+        ) -> Tensor:
+            size, count = stage.diet[step % len(stage.diet)]
+            draw = np.random.default_rng((seed, number, step))
+            captioned = _chosen(pools[size], count, stage.unrelated, draw)
+            return _loss(model, scheduler, captioned, draw)
+
+        learn(model, loss_of, replace(stage.course, folder=folder))
+    return model
+
+
+def _chosen(pool: Pool, count: int, unrelated: float, draw: np.random.Generator) -> _Captioned:
+    chosen = draw.integers(len(pool.scenes), size=count)
+    captions = [caption(draw, pool.scenes[index], unrelated) for index in chosen]
+    parts = (pool.latents, pool.masked, pool.masks)
+    return _Captioned(captions, *(part[chosen].float() for part in parts))
+
+
+def _loss(
+    model: Denoiser, scheduler: DDIMScheduler, given: _Captioned, draw: np.random.Generator
+) -> Tensor:
+    """Mean square of how far the clean latents are off that the answer stands for.
+
+    That is the velocity's, times the part of noise at the moment: where there is much, words are
+    what is left to go by; where there is little, a velocity that is off does no great harm.
+    """
+    latents = given.latents
+    noise = torch.from_numpy(draw.standard_normal(latents.shape, dtype=np.float32))
+    moments = torch.from_numpy(draw.integers(len(scheduler.alphas_cumprod), size=len(latents)))
+    noisy = scheduler.add_noise(latents, noise, moments)
+    velocity = model(torch.cat([noisy, given.masks, given.masked], 1), moments, given.captions)
+    off = (velocity - scheduler.get_velocity(latents, noise, moments)).square()
+    part_of_noise = 1 - scheduler.alphas_cumprod[moments]
+    weight = _OUTSIDE_WEIGHT + (1 - _OUTSIDE_WEIGHT) * given.masks
+    total = (off * weight * part_of_noise[:, None, None, None]).sum()
+    loss: Tensor = total / (weight.sum() * off.shape[1])
+    return loss
+
+
+def _new_text_encoder(tokenizer: Any) -> CLIPTextModel:
+    model = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            projection_dim=TEXT_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_TOKENS,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    _listen_to_words(model, tokenizer.eos_token_id)
+    return model
+
+
+@torch.no_grad()
+def _listen_to_words(model: CLIPTextModel, end: int) -> None:
+    """Let every token begin by attending to words alone, not to the many that fill up the end.
+
+    Of 77 tokens three are words. Were all attended to alike, what the UNet hears would hardly
+    depend on them, and most of a training would go into finding them. The end's own direction
+    gives it keys that no query likes; so the ends, too, come to hold the mean of the words.
+    """
+    embedding = model.get_input_embeddings().weight
+    nn.init.normal_(embedding, std=_WORD_SPREAD)
+    embedding[:, 0] = 0
+    embedding[end] = 0
+    embedding[end, 0] = 1
+    for name, part in model.named_modules():
+        if name.endswith("q_proj"):
+            nn.init.ones_(part.bias)
+        elif name.endswith("k_proj"):
+            part.weight[:, 0] = -_DISLIKE
+
+
+def _new_unet() -> UNet2DConditionModel:
+    # Attention stays off the largest level, where it would cost more than all the rest, and off
+    # most of the way up: what to draw is decided on the way down and in the middle.
+    unet = UNet2DConditionModel(
+        sample_size=32,
+        in_channels=9,
+        out_channels=4,
+        block_out_channels=(32, 64, 96),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=(1, 2, 3),  # which is, in this class, the number of heads
+        # One group: several would each take the colour of a plain picture away.
+        norm_num_groups=1,
+    )
+    _begin_quiet(unet)
+    return unet
+
+
+@torch.no_grad()
+def _begin_quiet(unet: UNet2DConditionModel) -> None:
+    """Let every block begin by adding nothing, so that a large rate does no harm."""
+    for name, part in unet.named_modules():
+        if name.endswith(("conv2", "conv_out")):
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(part.bias)
