@@ -86,6 +86,8 @@ class EngineSeats:
         stuck = asyncio.create_task(self.stuck.wait())
         await _first_of(drawing, stuck, seconds=self._stuck_seconds)
         stuck.cancel()
+        if drawing.done() and isinstance(drawing.exception(), EngineLostError):
+            self.stuck.set()
         if not drawing.done() and not self.stuck.is_set():
             log.error("engine_stuck", waited_seconds=self._stuck_seconds)
             self.stuck.set()

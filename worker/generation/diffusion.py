@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from common.catalogue import ModelEntry
+from common.clock import monotonic
 from common.domain.errors import GenerationError, UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
 from worker.generation.batching.cuda import Cuda
@@ -20,6 +21,7 @@ from worker.generation.batching.loop import Loop
 from worker.generation.batching.parts import Parts
 from worker.generation.batching.recipe import prepare
 from worker.generation.engine import UNWATCHED, Generated, Watch
+from worker.generation.failures import told_as_ours
 from worker.generation.gathering import Gathering
 from worker.generation.masks.canvas import Canvas
 from worker.generation.models.budget import model_budget
@@ -93,7 +95,7 @@ class DiffusersEngine:
         """Draw the images; see `Engine.generate`."""
         entry = self._entry_for(request)
         _check_pixels(request, pixels)
-        with self._shelf.borrow(entry.name, watch.should_stop) as model:
+        with self._shelf.borrow(entry.name, watch.should_stop) as model, told_as_ours():
             return self._draw(model, request, pixels, watch)
 
     def _draw(
@@ -121,7 +123,8 @@ class DiffusersEngine:
             prepare(self._parts_of(model), request, canvas, new_scheduler), watch
         )
         images = tuple(_to_image(copy) for copy in made.copies)
-        return Generated(images, (False,) * len(images), made.seconds, made.engine_seconds)
+        seconds = monotonic() - made.began
+        return Generated(images, (False,) * len(images), seconds, made.engine_seconds)
 
     def _unsafe(self, model: LoadedModel, images: Sequence[Image.Image]) -> list[bool]:
         if model.safety is None:

@@ -8,8 +8,9 @@ import torch
 
 from common.domain.errors import EngineLostError, GenerationError, InfillError
 
-# Of torch's allocator for the CPU, which raises a RuntimeError like for anything else.
-_CPU_FULL: Final = "can't allocate memory"
+# Of torch's allocator for the CPU, of the driver (for pinned memory, and kernels it loads late) and
+# of cuBLAS: none of them raises what torch's own allocator for the GPU does.
+_FULL: Final = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
 
 
 @contextmanager
@@ -45,4 +46,6 @@ def told(error: Exception) -> InfillError:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether it was memory that lacked."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_FULL in str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(sign in str(error) for sign in _FULL)

@@ -1,16 +1,17 @@
 """Equal requests for a model that runs whole, gathered until the device is free for them."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 
 import torch
+from PIL import Image
 
 from common.clock import monotonic
 from common.domain.errors import GenerationStoppedError, InfillError
-from common.domain.generation import GenerationRequest
+from common.domain.generation import Endpoint, GenerationRequest
 from worker.generation.batching.batches import Batches
 from worker.generation.batching.device import Device
 from worker.generation.batching.loop import Loop
@@ -40,18 +41,31 @@ class _Part:
 
     def goes_on(self) -> bool:
         """Tell of a step, and ask whether to go on; if not, its caller is answered now."""
-        if self.future.done():
+        if not self.wants_to():
             return False
+        if self.steps:
+            all_steps = max(self.steps, _steps_of(self.request))
+            return self._tell(lambda: self.watch.progressed(Progress(self.steps, all_steps)))
+        return True
+
+    def begin(self) -> bool:
+        """Tell that the run begins; False if that failed, and so it has ended."""
+        return self._tell(self.watch.started)
+
+    def wants_to(self) -> bool:
+        """Ask whether to go on; if not, its caller is answered now."""
+        return not self.future.done() and self._tell(self._ask)
+
+    def _ask(self) -> None:
+        if self.watch.should_stop():
+            raise GenerationStoppedError("the generation was stopped")
+
+    def _tell(self, what: Callable[[], None]) -> bool:
         try:
-            if self.watch.should_stop():
-                raise GenerationStoppedError("the generation was stopped")  # noqa: TRY301
-            if self.steps:
-                all_steps = max(self.steps, self.request.inference_steps)
-                self.watch.progressed(Progress(self.steps, all_steps))
+            what()
         except Exception as error:  # noqa: BLE001 - it must not take the others along
             self.future.set_exception(told(error))
             return False
-        self.steps += 1
         return True
 
 
@@ -85,16 +99,22 @@ class Gathering:
         with self._lock:
             self._waiting.setdefault(key, []).append(part)
         # Each comes with an errand; the first that is run takes all that came until then.
-        self._loop.do(partial(self._run, model, key))
-        return part.future.result()
+        self._loop.post(partial(self._run, model, key))
+        try:
+            return part.future.result()
+        finally:
+            del part  # as in `Loop.draw`
 
     def _run(self, model: LoadedModel, key: Hashable) -> None:
         with self._lock:
             parts = self._waiting.pop(key, [])
+        parts = [part for part in parts if part.wants_to() and part.begin()]
         torch.set_num_threads(self._threads)  # torch keeps it by thread
-        for part, outcome in zip(
-            parts, self._batches.run(key, parts, partial(_together, model)), strict=True
-        ):
+        try:
+            outcomes = self._batches.run(key, parts, partial(self._together, model))
+        except Exception as error:  # noqa: BLE001 - nobody may wait for ever
+            outcomes = [told(error)] * len(parts)
+        for part, outcome in zip(parts, outcomes, strict=True):
             if part.future.done():
                 continue
             if isinstance(outcome, InfillError):
@@ -102,15 +122,32 @@ class Gathering:
             else:
                 part.future.set_result(outcome)
 
+    def _together(self, model: LoadedModel, parts: Sequence[_Part]) -> list[Generated]:
+        for part in parts:
+            part.steps = 0
+        began = monotonic()
+        orders = [order for part in parts for order in part.orders]
+        stop = partial(self._nobody_left, parts)
+        images = iter(run_whole(model, parts[0].request.endpoint, orders, stop))
+        return _shared(parts, images, monotonic() - began)
 
-def _together(model: LoadedModel, parts: Sequence[_Part]) -> list[Generated]:
-    began = monotonic()
-    for part in parts:
-        part.steps = 0
-        part.watch.started()
-    orders = [order for part in parts for order in part.orders]
-    images = iter(run_whole(model, parts[0].request.endpoint, orders, partial(_nobody_left, parts)))
-    seconds = monotonic() - began
+    def _nobody_left(self, parts: Sequence[_Part]) -> bool:
+        """Ask all who look on at a step, those of other requests too: a run may take minutes."""
+        self._loop.look_on()
+        with self._lock:
+            waiting = [part for group in self._waiting.values() for part in group]
+        for part in waiting:
+            part.wants_to()
+        going_on = [part for part in parts if part.goes_on()]
+        for part in parts:
+            part.steps += 1
+        return not going_on
+
+
+def _shared(
+    parts: Sequence[_Part], images: Iterator[Image.Image], seconds: float
+) -> list[Generated]:
+    """Hand the images of a run, and its time, to those it was made for."""
     return [
         Generated(
             images=tuple(next(images) for _ in part.request.seeds),
@@ -122,5 +159,8 @@ def _together(model: LoadedModel, parts: Sequence[_Part]) -> list[Generated]:
     ]
 
 
-def _nobody_left(parts: Sequence[_Part]) -> bool:
-    return not [part for part in parts if part.goes_on()]
+def _steps_of(request: GenerationRequest) -> int:
+    """Give the steps that are run; of a picture's schedule it is the last part."""
+    if request.endpoint is Endpoint.TEXT2IMG:
+        return request.inference_steps
+    return max(1, int(request.inference_steps * request.strength))

@@ -1,17 +1,29 @@
 """How busy the device is while there is work for it."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from common.metrics import GPU_BUSY_RATIO
-from worker.generation.batching.device import Device
+from worker.generation.batching.device import Device, Mark
 
 # Seconds of work over which the ratio is taken.
 WINDOW_SECONDS: Final = 10.0
 
-_Time = Callable[[], float | None]
+
+@dataclass(slots=True)
+class Piece:
+    """One piece of the device's work; `end` is known when the block that does it is left."""
+
+    start: Mark
+    end: Mark | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Give its time on the device, which must have done it."""
+        return 0.0 if self.end is None else self.end.seconds_since(self.start)
 
 
 class Busy:
@@ -23,19 +35,22 @@ class Busy:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._pieces: deque[tuple[bool, _Time, _Time]] = deque()
+        self._pieces: deque[tuple[bool, Piece]] = deque()
         self._rested = True
-        self._last_end = 0.0
+        self._last_end: Mark | None = None
         self._working = 0.0
         self._pausing = 0.0
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def at_work(self) -> Iterator[Piece]:
         """Count the block as one piece of work."""
-        start = self._device.mark()
-        yield
-        self._pieces.append((self._rested, start, self._device.mark()))
-        self._rested = False
+        piece = Piece(self._device.mark())
+        try:
+            yield piece
+        finally:
+            piece.end = self._device.mark()
+            self._pieces.append((self._rested, piece))
+            self._rested = False
         self._read()
 
     def rest(self) -> None:
@@ -44,14 +59,14 @@ class Busy:
 
     def _read(self) -> None:
         while self._pieces:
-            rested, start_of, end_of = self._pieces[0]
-            start, end = start_of(), end_of()
-            if start is None or end is None:
+            rested, piece = self._pieces[0]
+            if piece.end is None or not piece.end.is_past():
                 return
             self._pieces.popleft()
-            self._working += end - start
-            self._pausing += 0.0 if rested else max(0.0, start - self._last_end)
-            self._last_end = end
+            self._working += piece.seconds
+            if self._last_end is not None and not rested:
+                self._pausing += max(0.0, piece.start.seconds_since(self._last_end))
+            self._last_end = piece.end
             if self._working + self._pausing >= WINDOW_SECONDS:
                 GPU_BUSY_RATIO.set(self.ratio)
                 self._working = self._pausing = 0.0

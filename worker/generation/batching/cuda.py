@@ -1,13 +1,13 @@
 """A CUDA device."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
 
-from worker.generation.batching.device import HostCopy, Peak
+from worker.generation.batching.device import HostCopy, Mark, Peak
 
 # Steps a GPU may be given ahead of what it has done: the second keeps it busy while the host
 # prepares, more would only make a cancel late.
@@ -32,14 +32,25 @@ class _Copying:
         return self._tensors
 
 
+class _Passed:
+    def __init__(self, event: Any) -> None:
+        self._event = event
+
+    def is_past(self) -> bool:
+        return bool(self._event.query())
+
+    def seconds_since(self, earlier: "_Passed") -> float:
+        # From one to the other, not from a common start: these are floats of 32 bits.
+        milliseconds: float = earlier._event.elapsed_time(self._event)  # noqa: SLF001 one of ours
+        return milliseconds / MILLISECONDS
+
+
 class Cuda:
     """A GPU: calls only queue work on it; copies to the host have a stream of their own."""
 
     def __init__(self, torch_device: torch.device) -> None:
         self.torch_device = torch_device
         self._copies = _Stream(torch_device)
-        self._zero = _Event(enable_timing=True)
-        self._zero.record()
         self._ahead: deque[Any] = deque()
 
     def free_bytes(self) -> int:
@@ -66,7 +77,7 @@ class Cuda:
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
         """Copy on the side, while the next step runs."""
-        self._copies.wait_stream(torch.cuda.current_stream(self.torch_device))
+        self._copies.wait_stream(self._stream())
         arrived = _Event()
         with torch.cuda.stream(self._copies):
             hosts = []
@@ -78,20 +89,20 @@ class Cuda:
             arrived.record(self._copies)
         return _Copying(hosts, arrived)
 
-    def mark(self) -> Callable[[], float | None]:
-        """Put an event into the stream; its time is known once the device has come by."""
+    def mark(self) -> Mark:
+        """Put an event into the stream."""
         event = _Event(enable_timing=True)
-        event.record()
-
-        def seconds() -> float | None:
-            return self._zero.elapsed_time(event) / MILLISECONDS if event.query() else None
-
-        return seconds
+        event.record(self._stream())
+        return _Passed(event)
 
     def keep_pace(self) -> None:
         """Wait for the step before the last one."""
         event = _Event()
-        event.record()
+        event.record(self._stream())
         self._ahead.append(event)
         if len(self._ahead) > STEPS_AHEAD:
             self._ahead.popleft().synchronize()
+
+    def _stream(self) -> Any:
+        """The stream of this device: another may be the current one."""
+        return torch.cuda.current_stream(self.torch_device)

@@ -51,12 +51,27 @@ def step(sample: Sample, noise: torch.Tensor) -> None:
         noise, sample.time, sample.latents, return_dict=False, **extra
     )[0]
     sample.done += 1
-    if sample.kept is not None and sample.mask is not None:
+    if sample.kept is not None and sample.noise is not None and sample.mask is not None:
         kept = sample.kept
         if not sample.is_finished:
-            kept = timeline.scheduler.add_noise(kept, sample.noise, sample.time.reshape(1))
+            picture, noise_part = _noised(timeline.scheduler, sample.time, kept.dtype)
+            kept = picture * kept + noise_part * sample.noise
         latents = (1 - sample.mask) * kept + sample.mask * latents
     sample.latents = latents
+
+
+def _noised(scheduler: Any, time: torch.Tensor, dtype: torch.dtype) -> tuple[float, float]:
+    """Give how much of a picture, and of noise, there is at a time of the diffusion.
+
+    Found out on the host with ones and zeros: with tensors of a GPU, diffusers copies its tables
+    there for each picture and step, and waits.
+    """
+    one, nothing = torch.ones((1, 1, 1, 1), dtype=dtype), torch.zeros((1, 1, 1, 1), dtype=dtype)
+    moment = time.reshape(1)
+    return (
+        float(scheduler.add_noise(one, nothing, moment)),
+        float(scheduler.add_noise(nothing, one, moment)),
+    )
 
 
 def _seen(sample: Sample) -> torch.Tensor:

@@ -1,8 +1,9 @@
 """What differs between devices: memory, copies to the host, telling the time. The host itself."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,6 +27,18 @@ class HostCopy(Protocol):
 
     def wait(self) -> list[torch.Tensor]:
         """Give them; any thread may wait, others go on."""
+        ...
+
+
+class Mark(Protocol):
+    """A point of the device's work."""
+
+    def is_past(self) -> bool:
+        """Tell whether the device has come by."""
+        ...
+
+    def seconds_since(self, earlier: Any) -> float:
+        """Give the time from another mark of this device; both must be past."""
         ...
 
 
@@ -60,8 +73,8 @@ class Device(Protocol):
         """Begin to copy; does not wait for the device."""
         ...
 
-    def mark(self) -> Callable[[], float | None]:
-        """Mark this point of the device's work; gives its time in seconds, None while unknown."""
+    def mark(self) -> Mark:
+        """Mark this point of the device's work."""
         ...
 
     def keep_pace(self) -> None:
@@ -78,6 +91,21 @@ class _Copied:
 
     def wait(self) -> list[torch.Tensor]:
         return self._tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A mark of what does not lag behind, at so many seconds of the host's clock."""
+
+    at: float
+
+    def is_past(self) -> bool:
+        """It was past when it was made."""
+        return True
+
+    def seconds_since(self, earlier: "Moment") -> float:
+        """Give the time between."""
+        return self.at - earlier.at
 
 
 class Cpu:
@@ -111,10 +139,9 @@ class Cpu:
         """Give them as they are."""
         return _Copied(list(tensors))
 
-    def mark(self) -> Callable[[], float | None]:
+    def mark(self) -> Mark:
         """Take the time now."""
-        now = monotonic()
-        return lambda: now
+        return Moment(monotonic())
 
     def keep_pace(self) -> None:
         """It is never behind."""

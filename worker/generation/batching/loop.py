@@ -1,8 +1,10 @@
 """The one thread that owns the device."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeAlias, TypeVar
 
@@ -38,6 +40,8 @@ class Loop:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closing = False
+        self._ended = False
+        self._errands: deque[_Errand] = deque()
 
     def draw(self, recipe: Recipe, watch: Watch) -> Made:
         """Make the images of a request, together with whatever else is under way, and wait.
@@ -48,7 +52,12 @@ class Loop:
         """
         ticket = Ticket(recipe, watch)
         self._hand_in(ticket)
-        return ticket.future.result()
+        try:
+            return ticket.future.result()
+        finally:
+            # An error knows the frames it came through, and they would know the ticket that holds
+            # the error: a circle around tensors, which the collector may leave for minutes.
+            del ticket
 
     def do(self, work: Callable[[], T]) -> T:
         """Let the loop's thread do something with the device between two steps, and wait.
@@ -70,6 +79,19 @@ class Loop:
         self._hand_in(errand)
         return future.result()
 
+    def post(self, errand: _Errand) -> None:
+        """Let the loop's thread do something between two steps, and do not wait; it may not raise.
+
+        Raises:
+            GenerationError: the engine has been closed.
+        """
+        self._hand_in(errand)
+
+    def look_on(self) -> None:
+        """Ask all who look on whether to go on; for an errand that takes long, now and then."""
+        self._admit_all()
+        self._stepper.ask()
+
     def close(self) -> None:
         """Give up what is under way, and end the thread."""
         with self._starting:
@@ -90,28 +112,38 @@ class Loop:
             self._inbox.put(work)
 
     def _run(self) -> None:
-        while self._take_in():
+        while not self._ended:
             try:
+                self._take_in()
+                # One errand, then a step: neither keeps the other waiting for more than that.
+                if self._errands:
+                    self._errands.popleft()()
                 if self._stepper:
                     self._stepper.turn()
             except Exception as error:
                 # A fault of our own: nobody may wait for ever because of it.
                 log.exception("engine_turn_failed")
                 self._stepper.fail_all(told(error))
+        for errand in self._errands:  # they find out for themselves that there is no more
+            errand()
         self._stepper.fail_all(GenerationError("the engine has been closed"))
 
-    def _take_in(self) -> bool:
-        """Take what has come in, waiting for it if there is nothing to do; False to end."""
-        if not self._stepper:
+    def _take_in(self) -> None:
+        """Take what has come in; wait for it if there is nothing to do."""
+        if not self._stepper and not self._errands:
             self._busy.rest()
-        try:
-            work = self._inbox.get(block=not self._stepper)
-            while work is not None:
-                if isinstance(work, Ticket):
-                    self._stepper.admit(work)
-                else:
-                    work()
-                work = self._inbox.get_nowait()
-        except Empty:
-            return True
-        return False
+            self._admit(self._inbox.get())
+        self._admit_all()
+
+    def _admit_all(self) -> None:
+        with suppress(Empty):
+            while True:
+                self._admit(self._inbox.get_nowait())
+
+    def _admit(self, work: Ticket | _Errand | None) -> None:
+        if work is None:
+            self._ended = True
+        elif isinstance(work, Ticket):
+            self._stepper.admit(work)
+        else:
+            self._errands.append(work)

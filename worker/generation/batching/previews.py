@@ -3,6 +3,8 @@
 from typing import Final
 from weakref import WeakKeyDictionary
 
+import structlog
+import torch
 from PIL import Image
 
 from worker.generation.batching.device import Device, HostCopy
@@ -12,6 +14,8 @@ from worker.generation.batching.ticket import Ticket
 
 # Steps from one preview of a request to its next.
 EVERY: Final = 4
+
+log = structlog.get_logger(__name__)
 
 
 class Previews:
@@ -27,11 +31,16 @@ class Previews:
         sample = ticket.samples[0]
         if sample.done % EVERY or sample.is_finished:
             return
-        parts = ticket.recipe.parts
+        try:
+            self._coming[ticket] = self._begin(ticket.recipe.parts, sample.latents)
+        except Exception as error:  # noqa: BLE001 - nobody may fail for want of a preview
+            self._device.release()
+            log.warning("preview_failed", error=repr(error))
+
+    def _begin(self, parts: Parts, latents: torch.Tensor) -> HostCopy:
         if parts not in self._lines:
             self._lines[parts] = Preview.of(parts, self._device.torch_device)
-        levels = self._lines[parts].levels(sample.latents)
-        self._coming[ticket] = self._device.to_host(levels)
+        return self._device.to_host(self._lines[parts].levels(latents))
 
     def arrived(self) -> list[tuple[Ticket, Image.Image]]:
         """Give those that have arrived, once."""

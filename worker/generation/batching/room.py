@@ -49,8 +49,11 @@ class Room:
     def fitted(self, key: Hashable, number: int, peak_bytes: int) -> None:
         """Learn from a batch that fitted; the larger a batch, the better it tells of others."""
         known = self._known.setdefault(key, _Known(self._most))
-        if number > known.number or (number == known.number and peak_bytes > known.bytes):
+        if number > known.number:
             known.number, known.bytes = number, peak_bytes
+        elif number == known.number and peak_bytes:
+            # The least: what another thread took meanwhile may have been in the others.
+            known.bytes = min(known.bytes, peak_bytes)
         if known.most < self._most:
             known.fitted += 1
             if known.fitted >= FITTED_BEFORE_GROWTH:

@@ -1,21 +1,19 @@
 """One turn of the loop: what came in is encoded, a batch takes a step, what is done is decoded."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import TypeVar
 
 import torch
 from PIL import Image
 
-from common.clock import monotonic
 from common.domain.errors import InfillError
 from common.metrics import BATCH_SIZE, SAMPLES_ACTIVE, STEPS
 from worker.generation.batching.batches import Batches, Outcome
 from worker.generation.batching.busy import Busy
 from worker.generation.batching.decoding import decode
 from worker.generation.batching.denoising import predict, step
-from worker.generation.batching.device import Device
+from worker.generation.batching.device import Device, HostCopy
 from worker.generation.batching.encoding import encode
 from worker.generation.batching.lineup import Lineup
 from worker.generation.batching.previews import Previews
@@ -53,9 +51,7 @@ class Stepper:
 
     def turn(self) -> None:
         """Move on by one step of one batch, and by all that comes before and after it."""
-        for ticket in list(self._tickets):
-            if not ticket.ask_to_go_on():
-                self._drop(ticket)
+        self.ask()
         for ticket, preview in self._previews.arrived():
             self._tell(ticket, preview)
         self._encode()
@@ -64,6 +60,12 @@ class Stepper:
         self._device.keep_pace()
         SAMPLES_ACTIVE.set(len(self._stepping))
 
+    def ask(self) -> None:
+        """Ask all who look on whether to go on; whoever says no is answered now."""
+        for ticket in list(self._tickets):
+            if not ticket.ask_to_go_on():
+                self._drop(ticket)
+
     def fail_all(self, error: InfillError) -> None:
         """Give everything up."""
         for ticket in list(self._tickets):
@@ -71,37 +73,49 @@ class Stepper:
             self._drop(ticket)
 
     def _encode(self) -> None:
-        """Encode those that wait, as far as they are of one kind with the first."""
-        if not self._waiting:
+        """Encode those that wait, as far as they are of one kind with the first and can step.
+
+        Whoever could not step yet goes on waiting: its time has not begun, and it takes no memory.
+        """
+        able = [ticket for ticket in self._waiting if self._has_room(ticket)]
+        if not able:
             return
-        key = _picture_key(self._waiting[0])
-        chosen = [ticket for ticket in self._waiting if _picture_key(ticket) == key]
-        chosen = chosen[: self._room.of(("encode", key))]
+        key = _encode_key(able[0])
+        chosen = [ticket for ticket in able if _encode_key(ticket) == key]
+        chosen = chosen[: self._room.of(key)]
         for ticket in chosen:
             self._waiting.remove(ticket)
-            ticket.begin()
+            if not ticket.begin():
+                self._drop(ticket)
+        chosen = [ticket for ticket in chosen if not ticket.has_ended]
+        if not chosen:
+            return
         work = partial(encode, device=self._device)
-        for ticket, samples in zip(chosen, self._run(("encode", key), chosen, work), strict=True):
+        for ticket, samples in zip(chosen, self._run(key, chosen, work), strict=True):
             if isinstance(samples, InfillError):
                 self._fail(ticket, samples)
                 continue
             ticket.samples = samples
             for sample in samples:
-                self._stepping.add(_step_key(sample), sample, cost=_cost(sample))
+                self._stepping.add(_step_key(ticket), sample, cost=_cost(sample))
+
+    def _has_room(self, ticket: Ticket) -> bool:
+        key = _step_key(ticket)
+        return self._stepping.count(key) < self._room.of(key)
 
     def _step(self) -> None:
-        chosen = self._stepping.next(lambda key: self._room.of(("step", key)))
+        chosen = self._stepping.next(self._room.of)
         if not chosen:
             return
         BATCH_SIZE.observe(len(chosen))
         STEPS.inc()
         work = partial(_step_all, device=self._device)
-        key = ("step", _step_key(chosen[0]))
+        key = _step_key(chosen[0].ticket)
         for sample, failure in zip(chosen, self._run(key, chosen, work), strict=True):
             if failure is not None:
                 self._fail(sample.ticket, failure)
-            elif sample.is_finished:
-                self._stepping.remove(_step_key(sample), sample)
+            elif sample.is_finished and not sample.ticket.has_ended:
+                self._stepping.remove(key, sample)
                 self._finished.append(sample)
         # A request of several images tells of all of them at once.
         for ticket in {sample.ticket: None for sample in chosen if not sample.ticket.has_ended}:
@@ -111,14 +125,15 @@ class Stepper:
 
     def _decode(self) -> None:
         while self._finished:
-            key = _picture_key(self._finished[0].ticket)
-            chosen = [each for each in self._finished if _picture_key(each.ticket) == key]
+            key = _decode_key(self._finished[0].ticket)
+            chosen = [each for each in self._finished if _decode_key(each.ticket) == key]
             self._finished = [each for each in self._finished if each not in chosen]
-            for sample, out in zip(chosen, self._run(("decode", key), chosen, decode), strict=True):
-                if isinstance(out, InfillError):
-                    self._fail(sample.ticket, out)
+            work = partial(_decode_all, device=self._device)
+            for sample, copy in zip(chosen, self._run(key, chosen, work), strict=True):
+                if isinstance(copy, InfillError):
+                    self._fail(sample.ticket, copy)
                     continue
-                sample.image = self._device.to_host(*out)
+                sample.image = copy
                 sample.ticket.finish_if_complete()
                 if sample.ticket.has_ended:
                     self._drop(sample.ticket)
@@ -133,7 +148,9 @@ class Stepper:
         """Do one piece of work, and share its time among those it was done for."""
         tickets = [item if isinstance(item, Ticket) else item.ticket for item in items]
         torch.set_num_threads(tickets[0].recipe.parts.threads)  # torch keeps it by thread
-        with self._busy.at_work(), _shared_by(tickets):
+        with self._busy.at_work() as piece:
+            for ticket in tickets:
+                ticket.pieces.append((piece, 1 / len(tickets)))
             return self._batches.run(key, items, work)
 
     def _fail(self, ticket: Ticket, error: InfillError) -> None:
@@ -147,9 +164,11 @@ class Stepper:
         if ticket in self._waiting:
             self._waiting.remove(ticket)
         for sample in ticket.samples:
-            self._stepping.remove(_step_key(sample), sample)
+            self._stepping.remove(_step_key(ticket), sample)
             if sample in self._finished:
                 self._finished.remove(sample)
+        # They know their ticket: left to the collector, that circle would hold tensors for minutes.
+        ticket.samples = []
 
 
 def _step_all(samples: Sequence[Sample], device: Device) -> list[InfillError | None]:
@@ -171,24 +190,26 @@ def _failure(sample: Sample, noise: torch.Tensor) -> InfillError | None:
     return None
 
 
-@contextmanager
-def _shared_by(tickets: Sequence[Ticket]) -> Iterator[None]:
-    started = monotonic()
-    yield
-    each = (monotonic() - started) / len(tickets)
-    for ticket in tickets:
-        ticket.engine_seconds += each
+def _decode_all(samples: Sequence[Sample], device: Device) -> list[HostCopy]:
+    return [device.to_host(*decoded) for decoded in decode(samples)]
 
 
-def _picture_key(ticket: Ticket) -> Hashable:
-    """Tell which requests can be encoded, or decoded, together."""
-    return ticket.recipe.request.model, ticket.recipe.shape
+def _encode_key(ticket: Ticket) -> Hashable:
+    """Tell which requests can be encoded together, and take the same memory for it."""
+    recipe = ticket.recipe
+    pictures = (recipe.needs_init, recipe.masked is not None and recipe.parts.takes_mask)
+    return "encode", recipe.request.model, recipe.shape, pictures
 
 
-def _step_key(sample: Sample) -> Hashable:
-    """Tell which images can step together: prompts of another length do not stack."""
-    recipe = sample.ticket.recipe
-    return recipe.request.model, recipe.shape, recipe.prompt.tokens
+def _step_key(ticket: Ticket) -> Hashable:
+    """Tell whose images can step together: prompts of another length do not stack."""
+    recipe = ticket.recipe
+    has_guidance = recipe.prompt.unwanted is not None
+    return "step", recipe.request.model, recipe.shape, recipe.prompt.tokens, has_guidance
+
+
+def _decode_key(ticket: Ticket) -> Hashable:
+    return "decode", ticket.recipe.request.model, ticket.recipe.shape
 
 
 def _cost(sample: Sample) -> float:

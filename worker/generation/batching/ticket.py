@@ -9,6 +9,7 @@ from PIL import Image
 
 from common.clock import monotonic
 from common.domain.errors import GenerationStoppedError, InfillError
+from worker.generation.batching.busy import Piece
 from worker.generation.batching.device import HostCopy
 from worker.generation.batching.recipe import Recipe, Start
 from worker.generation.engine import Progress, Watch
@@ -50,14 +51,23 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The images of a request as they left the device: levels and whether all were numbers."""
+    """The images of a request on their way from the device: levels, and whether all are numbers.
+
+    `began` is when the device turned to the request, in seconds of the host's clock. `pieces` are
+    the pieces of work done for it, each with its share of them.
+    """
 
     copies: tuple[HostCopy, ...]
-    seconds: float
-    engine_seconds: float
+    began: float
+    pieces: tuple[tuple[Piece, float], ...]
+
+    @property
+    def engine_seconds(self) -> float:
+        """Give its part of the device's time; the copies must have arrived."""
+        return sum(piece.seconds * share for piece, share in self.pieces)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Ticket:
     """A request under way: ends with `Made` or an error, once."""
 
@@ -66,17 +76,22 @@ class Ticket:
     future: Future[Made] = field(default_factory=Future)
     samples: list[Sample] = field(default_factory=list)
     began: float = 0.0
-    engine_seconds: float = 0.0
+    pieces: list[tuple[Piece, float]] = field(default_factory=list)
 
     @property
     def has_ended(self) -> bool:
         """Whether its caller has been answered."""
         return self.future.done()
 
-    def begin(self) -> None:
-        """Take note that the device turns to it."""
+    def begin(self) -> bool:
+        """Take note that the device turns to it; False if telling so failed: it has ended."""
         self.began = monotonic()
-        self.watch.started()
+        try:
+            self.watch.started()
+        except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
+            self.fail(told(error))
+            return False
+        return True
 
     def ask_to_go_on(self) -> bool:
         """Ask whoever looks on; if the answer is no, or none can be had, it has ended."""
@@ -115,5 +130,4 @@ class Ticket:
             sample.image for sample in self.samples if sample.image is not None
         ]
         if len(copies) == len(self.recipe.starts) and not self.has_ended:
-            seconds = monotonic() - self.began
-            self.future.set_result(Made(tuple(copies), seconds, self.engine_seconds))
+            self.future.set_result(Made(tuple(copies), self.began, tuple(self.pieces)))

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.unit.worker.generation.drawings import drawn, generated
 from tests.unit.worker.generation.other_models import saved_sd3
 from tests.unit.worker.generation.pictures import a_request
 from worker.generation.diffusion import DiffusersEngine
-from worker.generation.engine import Generated, Watch
+from worker.generation.engine import Generated, Progress, Watch
 from worker.generation.models.standin import standin_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -108,9 +108,37 @@ def test_others_do_not_wait_for_one_that_is_stopped(whole: DiffusersEngine) -> N
     with held_up(whole) as threads:
         one = asked(threads, whole, REQUEST, stopped, behind=1)
         other = asked(threads, whole, REQUEST, Looker(), behind=2)
+    assert one.exception(DEADLINE_SECONDS)
     with pytest.raises(GenerationStoppedError):
         one.result(DEADLINE_SECONDS)
     assert other.result(DEADLINE_SECONDS).images
+
+
+def test_whoever_waits_or_is_in_the_run_is_answered_at_its_next_step(
+    whole: DiffusersEngine,
+) -> None:
+    """A run may take minutes, and a worker takes an engine for stuck that does not let go."""
+    leaves, waits = Looker(), Looker()
+    answers: list[Future[Generated]] = []
+    answered: list[bool] = []
+
+    class Runs(Looker):
+        def progressed(self, progress: Progress) -> None:
+            if progress.step == 1:
+                leaves.stops = waits.stops = True
+            if progress.step == 3:  # they have been asked; the run is not over
+                answered.append(not wait(answers, DEADLINE_SECONDS).not_done)
+
+    with held_up(whole) as threads:
+        stays = asked(threads, whole, REQUEST, Runs(), behind=1)
+        answers.append(asked(threads, whole, REQUEST, leaves, behind=2))
+        other = replace(REQUEST, guidance_scale=3.0)
+        answers.append(asked(threads, whole, other, waits, behind=3))
+    assert stays.result(DEADLINE_SECONDS).images
+    for answer in answers:
+        with pytest.raises(GenerationStoppedError):
+            answer.result(DEADLINE_SECONDS)
+    assert answered == [True]
 
 
 def test_all_of_them_stopped(whole: DiffusersEngine) -> None:

@@ -66,6 +66,8 @@ def test_all_but_the_bad_ones_are_done_and_in_order(
     [
         torch.OutOfMemoryError("CUDA out of memory, secrets"),
         MemoryError(),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],
 )

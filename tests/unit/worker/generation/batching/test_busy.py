@@ -1,6 +1,6 @@
 """The busy ratio, from times the device tells."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
@@ -18,10 +18,23 @@ class Told(Cpu):
         self.known = len(times) if known is None else known
         self._marks = 0
 
-    def mark(self) -> Callable[[], float | None]:
-        index = self._marks
+    def mark(self) -> "Later":
         self._marks += 1
-        return lambda: self.times[index] if index < self.known else None
+        return Later(self, self._marks - 1)
+
+
+@dataclass(frozen=True)
+class Later:
+    """A mark the device comes by when the test says so."""
+
+    device: Told
+    index: int
+
+    def is_past(self) -> bool:
+        return self.index < self.device.known
+
+    def seconds_since(self, earlier: "Later") -> float:
+        return self.device.times[self.index] - self.device.times[earlier.index]
 
 
 def work(busy: Busy, pieces: int) -> None:

@@ -87,7 +87,7 @@ def test_one_whose_pictures_cannot_be_encoded(floor: Floor) -> None:
         assert decibels(images_of(ticket)[0], expected) > 45
 
 
-@pytest.mark.parametrize("asked", ["should_stop", "progressed"])
+@pytest.mark.parametrize("asked", ["should_stop", "started", "progressed"])
 def test_whoever_looks_on_may_fail_too(floor: Floor, asked: str) -> None:
     class Blind(Looker):
         pass

@@ -65,6 +65,21 @@ def test_who_comes_late_earns_nothing_for_it() -> None:
     assert abs(turns["a"] - turns["b"]) <= 2
 
 
+def test_coming_and_going_by_the_step_loses_no_debt() -> None:
+    lineup: Lineup[str] = Lineup()
+    lineup.add("long", "long", cost=1)
+    turns: Counter[str] = Counter()
+    for number in range(40):
+        short = f"short{number}"
+        lineup.add("short", short, cost=1)
+        (chosen,) = lineup.next(lambda _key: 1)
+        turns[chosen[:5]] += 1
+        lineup.remove("short", chosen)
+    assert abs(turns["short"] - turns["long"]) <= 2
+    assert lineup.count("short") == 40 - turns["short"]
+    assert lineup.count("nobody") == 0
+
+
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     costs=st.lists(st.integers(1, 30), min_size=6, max_size=6),
