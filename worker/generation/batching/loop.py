@@ -69,8 +69,7 @@ class Loop:
 
         def errand() -> None:
             try:
-                with self._busy.at_work():
-                    done = work()
+                done = work()
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
                 future.set_exception(error)
             else:
@@ -117,14 +116,15 @@ class Loop:
                 self._take_in()
                 # One errand, then a step: neither keeps the other waiting for more than that.
                 if self._errands:
-                    self._errands.popleft()()
+                    with self._busy.at_work():
+                        self._errands.popleft()()
                 if self._stepper:
                     self._stepper.turn()
             except Exception as error:
                 # A fault of our own: nobody may wait for ever because of it.
                 log.exception("engine_turn_failed")
                 self._stepper.fail_all(told(error))
-        for errand in self._errands:  # they find out for themselves that there is no more
+        for errand in self._errands:  # what was handed in before is still done
             errand()
         self._stepper.fail_all(GenerationError("the engine has been closed"))
 
