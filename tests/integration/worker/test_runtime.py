@@ -120,7 +120,8 @@ async def test_what_is_fetched_while_leaving_is_given_back_at_once(workshop: Wor
 
 async def test_told_twice_to_give_back_it_gives_back_once(workshop: Workshop) -> None:
     """A second signal may come while a fetch that was told to end is still cleaning up."""
-    async with workshop.worker() as worker:
+    # With a place to spare a claim under way might take it again, to give it back once more.
+    async with workshop.having(places=WorkerSettings(concurrency=1)).worker() as worker:
         workshop.gallery.hold("init.png")
         job_id = await workshop.queued()
         looking = asyncio.create_task(worker.runner.look("one"))
