@@ -21,6 +21,7 @@ from common.settings import (
     Settings,
     StorageSettings,
     TelemetrySettings,
+    WorkerSettings,
 )
 from deploy.local.ports import free_port
 from deploy.local.readiness import until_ready
