@@ -16,6 +16,7 @@ from worker.generation.batching.batches import Batches
 from worker.generation.batching.device import Device
 from worker.generation.batching.loop import Loop
 from worker.generation.batching.room import Room
+from worker.generation.batching.timeline import schedule
 from worker.generation.engine import Generated, Progress, Watch
 from worker.generation.failures import told
 from worker.generation.masks.canvas import Canvas
@@ -163,4 +164,5 @@ def _steps_of(request: GenerationRequest) -> int:
     """Give the steps that are run; of a picture's schedule it is the last part."""
     if request.endpoint is Endpoint.TEXT2IMG:
         return request.inference_steps
-    return max(1, int(request.inference_steps * request.strength))
+    steps, strength = schedule(request.inference_steps, request.strength)
+    return int(steps * strength)
