@@ -23,11 +23,16 @@ from deploy.local.neighbour import SAMPLES, Call, Neighbour, neighbour
 from deploy.local.ports import free_port
 from deploy.local.processes import Supervisor
 from deploy.local.stack import Stack, start_stack
-from deploy.local.up import RANDOM_WEIGHTS
+from worker.generation.triptych import side_by_side
 
 STEPS = 9  # how often `report` is called: three servers, migration, processes, four below
 ANSWER_SECONDS = 120.0
 TRACK_ID = "demo-1"
+PROMPT = "a red heart"
+OWN_WORLD = (
+    "Drawn by the small model that ships with the project: "
+    "it knows coloured shapes and nothing else."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +93,15 @@ async def _main_job(home: Path, report: Any) -> Shown:
 
 
 def example_request(stack: Stack, beside: Neighbour) -> dict[str, Any]:
-    """Give the hosted service's example with addresses of this machine."""
+    """Give the hosted service's example, with what the small model knows to draw."""
     return {
         "key": stack.credentials.api_key,
-        "prompt": "a cat sitting on a bench",
+        "prompt": PROMPT,
         "negative_prompt": None,
-        "init_image": f"{beside.base_url}/bench.png",
-        "mask_image": f"{beside.base_url}/bench_mask.png",
-        "width": "512",
-        "height": "512",
+        "init_image": f"{beside.base_url}/scene.png",
+        "mask_image": f"{beside.base_url}/scene_mask.png",
+        "width": "256",
+        "height": "256",
         "samples": "1",
         "num_inference_steps": "30",
         "safety_checker": "no",
@@ -154,12 +159,15 @@ def _print_timeline(console: Console, shown: Shown) -> None:
 def _leave_pictures(console: Console, pictures: Path, after: bytes) -> None:
     pictures.mkdir(parents=True, exist_ok=True)
     contents = {
-        "before": (SAMPLES / "bench.png").read_bytes(),
-        "mask": (SAMPLES / "bench_mask.png").read_bytes(),
+        "before": (SAMPLES / "scene.png").read_bytes(),
+        "mask": (SAMPLES / "scene_mask.png").read_bytes(),
         "after": after,
     }
     for name, content in contents.items():
         path = pictures / f"{name}.png"
         path.write_bytes(content)
         console.print(f"{name + ':':<8}{path}")
-    console.print(RANDOM_WEIGHTS)
+    together = pictures / "demo.png"
+    together.write_bytes(side_by_side(list(contents.values())))
+    console.print(f"{'all:':<8}{together}")
+    console.print(OWN_WORLD)

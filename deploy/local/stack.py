@@ -20,7 +20,10 @@ from deploy.local.servers import Report, prepare_stores, start_servers
 # Loading a model can take minutes where it is fetched from a hub first.
 MODEL_SECONDS = 1800.0
 START_SECONDS = 60.0
-STAND_INS = ("standin-inpainting", "standin")
+OWN_MODEL = "shapes-inpainting"
+# What a stack serves unless told otherwise: small weights of our own, and noise for the endpoints
+# they were not made for.
+SERVED = (OWN_MODEL, "standin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def own_settings(home: Path, port: int, keyring: Keyring) -> dict[str, str]:
         "INFILL_ADMIN_KEY": keyring.admin_key,
         "INFILL_WEBHOOK_SIGNING_KEY": keyring.webhook_signing_key,
         "INFILL_MODELS_DIRECTORY": str(home / "models"),
-        "INFILL_MODELS_SERVE": json.dumps(STAND_INS),
+        "INFILL_MODELS_SERVE": json.dumps(SERVED),
         # So that pictures and webhooks on this machine can be tried out.
         "INFILL_OUTBOUND_ALLOWED_NETWORKS": json.dumps([f"{LOOPBACK}/32"]),
     }

@@ -3,20 +3,25 @@
 import asyncio
 from contextlib import nullcontext
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
+from common.catalogue import Catalogue, load_catalogue
 from common.domain.errors import ConfigurationError
+from common.domain.generation import Endpoint
 from deploy.local.credentials import published
 from deploy.local.home import held
 from deploy.local.interrupt import until_interrupted
+from deploy.local.neighbour import SAMPLES
 from deploy.local.processes import Supervisor
-from deploy.local.stack import Stack, start_stack
+from deploy.local.stack import OWN_MODEL, Stack, start_stack
 
-RANDOM_WEIGHTS = (
-    "The stand-in models have RANDOM weights: they draw noise where the mask is white. "
-    "Everything else is real."
+SHAPES_ONLY = (
+    "Inpainting is served by the small model that ships with the project: it knows coloured shapes "
+    "and nothing else."
 )
+RANDOM_WEIGHTS = "{} are served by a stand-in with RANDOM weights, which draws noise."
 
 
 def up(home: Path, port: int) -> None:
@@ -45,20 +50,34 @@ def _greet(console: Console, stack: Stack, credentials: Path) -> None:
     base_url = stack.credentials.base_url
     console.print(f"\nInfill answers at {base_url} (interactive docs: {base_url}/docs)")
     console.print(f"credentials: {credentials}")
-    if any(name.startswith("standin") for name in stack.settings.models.serve):
-        console.print(RANDOM_WEIGHTS)
+    _warn(console, load_catalogue(stack.settings.models))
     console.print("\nTry it:\n")
     console.print(curl_line(stack), markup=False)
     console.print("\nStop with Ctrl-C.")
 
 
+def _warn(console: Console, catalogue: Catalogue) -> None:
+    """Say what is not to be expected of the pictures."""
+    if catalogue.get(OWN_MODEL):
+        console.print(SHAPES_ONLY)
+    if noise := [
+        endpoint.value
+        for endpoint in Endpoint
+        if any(entry.has_random_weights for entry in catalogue.serving(endpoint)[:1])
+    ]:
+        console.print(RANDOM_WEIGHTS.format(" and ".join(noise)))
+
+
 def curl_line(stack: Stack) -> str:
-    """Give a request ready to paste; text to image needs no picture of the reader's."""
+    """Give a request ready to paste, with the samples' pictures."""
     given = stack.credentials
-    body = (
-        f'{{"key": "{given.api_key}", "prompt": "a cat sitting on a bench", '
-        '"width": 256, "height": 256, "num_inference_steps": 21}'
-    )
-    return (
-        f"curl -s {given.base_url}/api/v3/text2img -H 'Content-Type: application/json' -d '{body}'"
-    )
+    fields = {
+        "key": given.api_key,
+        "prompt": "a red heart",
+        "init_image": f"@{SAMPLES / 'scene.png'}",
+        "mask_image": f"@{SAMPLES / 'scene_mask.png'}",
+        "width": "256",
+        "height": "256",
+    }
+    sent = " ".join(f"-F {quote(f'{name}={value}')}" for name, value in fields.items())
+    return f"curl -s {given.base_url}/api/v3/inpaint {sent}"

@@ -19,16 +19,11 @@ from common.settings import DatabaseSettings
 from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.processes import Supervisor
 from deploy.local.readiness import until_ready
-from deploy.local.stack import (
-    STAND_INS,
-    dispatcher_process,
-    gateway_process,
-    worker_process,
-)
+from deploy.local.stack import dispatcher_process, gateway_process, worker_process
 from tests.hostile.certificates import Authority
 from tests.hostile.dns_server import NameServer, answering
 from tests.integration.operators import OPERATOR, PEPPER
-from tests.system.installation import body
+from tests.system.installation import STAND_INS, body
 
 ENDED_SECONDS = 60.0
 SAMPLES = Path(__file__).parents[2] / "deploy/local/samples"

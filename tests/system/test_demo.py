@@ -4,10 +4,14 @@ import asyncio
 import re
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageChops
 
 from deploy.local.readiness import until_ready
 from tests.system.installation import END_SECONDS, START_SECONDS, alive, descendants, infill
+from worker.training.contours import shape_of
+from worker.training.seeing import colours_of
+from worker.training.world import COLOURS
 
 MOMENTS = ("accepted", "started", "generated", "uploaded", "webhook received")
 
@@ -28,10 +32,11 @@ async def test_it_shows_the_main_job_and_works_a_second_time(tmp_path: Path) -> 
     assert len(milliseconds) == len(MOMENTS), told
     assert milliseconds == sorted(milliseconds)
     assert ": verified" in told
-    assert "RANDOM weights" in told
-    for name in ("before", "mask", "after"):
+    assert "coloured shapes" in told
+    for name in ("before", "mask", "after", "demo"):
         assert str(tmp_path / "first" / f"{name}.png") in told
     assert_only_the_mask_changed(tmp_path / "first")
+    assert_a_red_heart_fills_it(tmp_path / "first")
 
     await run_demo(tmp_path / "second")
     assert_only_the_mask_changed(tmp_path / "second")
@@ -47,6 +52,15 @@ def assert_only_the_mask_changed(pictures: Path) -> None:
     assert changed.getbbox() is not None
     kept = mask.point(lambda level: 255 * (level == 0))
     assert ImageChops.multiply(changed, kept).getbbox() is None
+
+
+def assert_a_red_heart_fills_it(pictures: Path) -> None:
+    after = np.asarray(Image.open(pictures / "after.png").convert("RGB"), dtype=np.float32)
+    hole = np.asarray(Image.open(pictures / "mask.png").convert("L")) > 127
+    seen = colours_of(after) == tuple(COLOURS).index("red")
+    assert seen[hole].mean() > 0.2
+    assert not seen[~hole].any()
+    assert shape_of(seen & hole) == "heart"
 
 
 async def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:

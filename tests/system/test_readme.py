@@ -9,15 +9,20 @@ from asyncio.subprocess import PIPE, STDOUT, Process
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
+from PIL import Image
 
 from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.readiness import until_ready
 from tests.system.installation import Installation
+from worker.training.seeing import colours_of
+from worker.training.world import COLOURS
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECONDS = 60.0
+LEAST_GREEN = 0.03  # of the picture; there is none in it before
 
 
 def snippet(language: str, holding: str) -> str:
@@ -80,7 +85,9 @@ async def test_the_python_request(installation: Installation, workplace: Path) -
     settings = environment(installation)
     told = await output_of(await start(*program, folder=workplace, settings=settings))
     assert re.match(r"job \d+, seed 7, \d+\.\d\d s", told)
-    assert (workplace / "bench-with-cat.png").read_bytes().startswith(b"\x89PNG")
+    with Image.open(workplace / "green-triangle.png") as drawn:
+        colours = colours_of(np.asarray(drawn.convert("RGB"), dtype=np.float32))
+    assert (colours == tuple(COLOURS).index("green")).mean() > LEAST_GREEN
 
 
 async def test_the_webhook_receiver(installation: Installation, workplace: Path) -> None:

@@ -17,10 +17,9 @@ from common.domain.api_key import KeyKind, new_key
 from common.settings import StorageSettings
 from common.webhook_keys import new_signing_key
 from deploy.local.ports import LOOPBACK
-from deploy.local.stack import STAND_INS
 from tests.conftest import Servers
 from tests.integration.worker.gallery import INIT, MASK
-from tests.system.installation import body
+from tests.system.installation import STAND_INS, body
 from tests.system.scene import NEGATIVE, PROMPT, Scene, open_scene
 
 DEADLINE_SECONDS = 60.0

@@ -5,12 +5,21 @@ import os
 import re
 import signal
 from asyncio.subprocess import PIPE
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 
 import httpx2
+import numpy as np
+from PIL import Image
 
+from deploy.local.neighbour import SAMPLES
 from deploy.local.ports import free_port
 from tests.system.installation import Installation, alive, body, descendants, infill, up
+from worker.training.contours import shape_of
+from worker.training.seeing import colours_of, nearest_colour
+from worker.training.shapes import UNSAFE
+from worker.training.world import COLOURS, Pixels
 
 PARTS = ("postgres", "redis-server", "serve s3", "deploy.cli gateway", "worker", "dispatcher")
 
@@ -35,6 +44,27 @@ async def picture(answer: dict[str, object]) -> bytes:
     return fetched.content
 
 
+def sample(name: str) -> bytes:
+    return (SAMPLES / f"{name}.png").read_bytes()
+
+
+def asked(prompt: str, **fields: object) -> dict[str, object]:
+    """Ask for something in the hole of the sample scene."""
+    return {
+        "prompt": prompt,
+        "init_image": b64encode(sample("scene")).decode(),
+        "mask_image": b64encode(sample("scene_mask")).decode(),
+        "width": 256,
+        "height": 256,
+        "seed": 7,
+        **fields,
+    }
+
+
+def pixels(content: bytes) -> Pixels:
+    return np.asarray(Image.open(BytesIO(content)).convert("RGB"), dtype=np.float32)
+
+
 async def test_it_runs_every_part_and_says_how_to_reach_it(installation: Installation) -> None:
     commands = " ".join(descendants(installation.process.pid).values())
     assert [part for part in PARTS if part not in commands] == []
@@ -54,6 +84,29 @@ async def test_a_picture_can_be_fetched_by_its_link(installation: Installation) 
     answer = await post(installation, "text2img", **body())
     assert answer["status"] == "success"
     assert (await picture(answer)).startswith(b"\x89PNG")
+
+
+async def test_a_green_triangle_fills_the_hole_with_green(installation: Installation) -> None:
+    answer = await post(installation, "inpaint", **asked("a green triangle"))
+    assert answer["status"] == "success"
+    drawn = pixels(await picture(answer))
+    scene, hole = pixels(sample("scene")), pixels(sample("scene_mask"))[..., 0] > 127
+    assert nearest_colour(np.median(drawn[hole], axis=0)) == "green"
+    assert shape_of((colours_of(drawn) == tuple(COLOURS).index("green")) & hole) == "triangle"
+    assert (drawn[~hole] == scene[~hole]).all()
+
+
+async def test_what_is_unsafe_is_withheld_when_that_is_asked_for(
+    installation: Installation,
+) -> None:
+    answers = [
+        await post(installation, "inpaint", **asked(f"a red {shape}", safety_checker="yes"))
+        for shape in (UNSAFE, "square")
+    ]
+    assert [answer["nsfw_content_detected"] for answer in answers] == [True, False]
+    withheld, shown = [pixels(await picture(answer)) for answer in answers]
+    assert not withheld.any()
+    assert shown.any()
 
 
 async def test_a_wrong_request_is_told_what_is_wrong(installation: Installation) -> None:

@@ -12,6 +12,7 @@ from worker.generation.models.pipelines import STABLE_DIFFUSION
 def save_model(parts: dict[str, Any], folder: Path) -> None:
     """Write the inpainting pipeline made of `parts` to `folder`, in half precision."""
     pipeline = STABLE_DIFFUSION[Endpoint.INPAINT](**parts, requires_safety_checker=False)
+    parts["unet"].to(memory_format=torch.contiguous_format)  # as safetensors wants it
     pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
 
 

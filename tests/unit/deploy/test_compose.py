@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,19 @@ def test_the_models_of_the_example_are_in_the_models_file() -> None:
     models = (ROOT / "deploy/models.toml").read_text(encoding="utf-8")
     assert served
     assert all(f'name = "{name}"' in models for name in served)
+
+
+def test_the_worker_finds_the_weights_that_ship_with_the_models_file(
+    compose: dict[str, Any],
+) -> None:
+    entries = tomllib.loads((ROOT / "deploy/models.toml").read_text(encoding="utf-8"))["models"]
+    shipped = [entry["source"] for entry in entries if entry["source"].startswith("./")]
+    mounts = service(compose, "worker")["volumes"]
+    folder = Path(compose["x-shared"]["INFILL_MODELS_FILE"]).parent
+    assert shipped
+    for source in shipped:
+        here = (Path("deploy") / source).parent
+        assert f"./{here}:{folder / here.name}:ro" in mounts
 
 
 def test_our_processes_agree_on_what_they_share(compose: dict[str, Any]) -> None:
