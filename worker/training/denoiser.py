@@ -13,6 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from worker.generation.models.vocabulary import MAX_TOKENS
 from worker.training.captions import VOCABULARY, caption
 from worker.training.course import Course, learn
+from worker.training.holes import ROOMY, SNUG
 from worker.training.pool import Pool, filled_pool
 from worker.training.words import world_tokenizer
 
@@ -28,25 +29,30 @@ class Stage:
     """A stretch of the training: one course, and how many examples of which size a loss takes.
 
     Each entry of `diet` is (pixels of a side, examples at once); losses take them in turn.
-    `unrelated` is how often captions have unrelated words in them.
+    `room` is what holes leave around things, `unrelated` how often captions have unrelated words
+    in them.
     """
 
     course: Course
     diet: tuple[tuple[int, int], ...]
+    room: tuple[float, float]
     unrelated: float
 
 
-# Small pictures cost a quarter: what words mean is learned on them, the rest on larger ones.
+# Small pictures cost a quarter: what words mean is learned on them, and how backgrounds go on.
+# Larger ones teach the rest: what things look like at their edges, and which words mean nothing.
 STAGES: Final = (
     Stage(
         Course("small", steps=3600, rate=2e-3, folder=Path(), averaging=0.998, parts=2),
         diet=((128, 32),),
+        room=ROOMY,
         unrelated=0.0,
     ),
     Stage(
-        Course("full", steps=4800, rate=1e-3, folder=Path(), averaging=0.998, parts=2),
+        Course("full", steps=5200, rate=1.2e-3, folder=Path(), averaging=0.998, parts=2),
         diet=(*((256, 8),) * 18, *((512, 2),) * 2),
-        unrelated=0.4,
+        room=SNUG,
+        unrelated=0.3,
     ),
 )
 POOLS: Final = {128: 20_000, 256: 8_000, 512: 300}
@@ -107,7 +113,9 @@ def train_denoiser(autoencoder: AutoencoderKL, seed: int, folder: Path) -> Denoi
     scheduler = new_scheduler()
     for where, stage in enumerate(STAGES):
         pools = {
-            size: filled_pool(autoencoder, seed, size, POOLS[size], folder / f"pool-{size}.pt")
+            size: filled_pool(
+                autoencoder, seed, size, POOLS[size], stage.room, folder / f"pool-{size}.pt"
+            )
             for size in {size for size, _ in stage.diet}
         }
 
