@@ -19,7 +19,7 @@ def save_model(parts: dict[str, Any], folder: Path) -> None:
 def open_model(folder: Path) -> Any:
     """Open the pipeline in `folder` for drawing on the CPU, without its safety checker."""
     pipeline = STABLE_DIFFUSION[Endpoint.INPAINT].from_pretrained(
-        folder, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+        folder, dtype=torch.float32, safety_checker=None, requires_safety_checker=False
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

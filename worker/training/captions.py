@@ -34,7 +34,7 @@ VOCABULARY: Final = tuple(dict.fromkeys([*WORDS, *re.findall(r"\b[a-z]+\b", " ".
 _COUNTS: Final = (1, 2, 3, 4, 12)
 
 
-def caption(draw: Random, scene: Scene, unrelated: float = 0.4) -> str:
+def caption(draw: Random, scene: Scene, unrelated: float = 0.3) -> str:
     """Say what is in the hole of `scene`; "" or only unrelated words once in a while.
 
     `unrelated` is how often unrelated words are added.
@@ -47,10 +47,9 @@ def caption(draw: Random, scene: Scene, unrelated: float = 0.4) -> str:
     return said
 
 
-def full_caption(scene: Scene) -> str:
-    """Say all there is to say, in the plain wording people are told to use."""
-    behind = _with_article(_behind(scene.background))
-    return behind if scene.thing is None else f"{_with_article(_named(scene.thing))} on {behind}"
+def short_caption(scene: Scene) -> str:
+    """Name the thing, or the background where there is none, always in the same words."""
+    return _with_article(_behind(scene.background) if scene.thing is None else _named(scene.thing))
 
 
 def _said(draw: Random, scene: Scene) -> str:

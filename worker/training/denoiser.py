@@ -1,5 +1,6 @@
 """The denoiser and the text model it listens to, trained together on encoded scenes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,11 +12,11 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from worker.generation.models.vocabulary import MAX_TOKENS
-from worker.training.captions import VOCABULARY, caption
+from worker.training.captions import VOCABULARY, caption, short_caption
 from worker.training.course import Course, learn
-from worker.training.holes import ROOMY, SNUG
 from worker.training.pool import Pool, filled_pool
 from worker.training.words import world_tokenizer
+from worker.training.world import PATTERNS, Random, Scene
 
 TEXT_WIDTH: Final = 64
 # A step's loss counts fully in the hole; elsewhere the picture is known and needs no practice.
@@ -26,36 +27,41 @@ _DISLIKE: Final = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stretch of the training: one course, and how many examples of which size a loss takes.
+    """A stretch of the training: one course, and what its examples are like.
 
     Each entry of `diet` is (pixels of a side, examples at once); losses take them in turn.
-    `room` is what holes leave around things, `unrelated` how often captions have unrelated words
-    in them.
+    `patterns` are the backgrounds it is shown, `say` words a scene, `earliest` is the least of
+    the moments (0 to 999, the last is noise alone) it is asked about.
     """
 
     course: Course
     diet: tuple[tuple[int, int], ...]
-    room: tuple[float, float]
-    unrelated: float
+    patterns: tuple[str, ...]
+    say: Callable[[Random, Scene], str]
+    earliest: int
 
 
-# Small pictures cost a quarter: what words mean is learned on them, and how backgrounds go on.
-# Larger ones teach the rest: what things look like at their edges, and which words mean nothing.
+# First what words mean: on quiet backgrounds, said in one way, when there is nothing but noise to
+# go by. That takes minutes, and in the midst of all the rest it takes hours.
 STAGES: Final = (
     Stage(
-        Course("small", steps=3600, rate=2e-3, folder=Path(), averaging=0.998, parts=2),
-        diet=((128, 32),),
-        room=ROOMY,
-        unrelated=0.0,
+        Course("words", steps=1200, rate=1.2e-3, folder=Path(), averaging=0.99, parts=2),
+        diet=((256, 8),),
+        patterns=("plain", "gradient"),
+        say=lambda _, scene: short_caption(scene),
+        earliest=700,
     ),
     Stage(
-        Course("full", steps=5200, rate=1.2e-3, folder=Path(), averaging=0.998, parts=2),
+        Course("full", steps=10_000, rate=1e-3, folder=Path(), averaging=0.998, parts=2),
         diet=(*((256, 8),) * 18, *((512, 2),) * 2),
-        room=SNUG,
-        unrelated=0.3,
+        patterns=PATTERNS,
+        say=caption,
+        earliest=0,
     ),
 )
-POOLS: Final = {128: 20_000, 256: 8_000, 512: 300}
+POOLS: Final = {256: 8_000, 512: 300}
+# Moments of much noise come more often than others: there it is settled what will be seen.
+_LATENESS: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,35 +117,45 @@ def train_denoiser(autoencoder: AutoencoderKL, seed: int, folder: Path) -> Denoi
     torch.manual_seed(seed)
     model = Denoiser()
     scheduler = new_scheduler()
+    pools = {
+        size: filled_pool(autoencoder, seed, size, count, folder / f"pool-{size}.pt")
+        for size, count in POOLS.items()
+    }
     for where, stage in enumerate(STAGES):
-        pools = {
-            size: filled_pool(
-                autoencoder, seed, size, POOLS[size], stage.room, folder / f"pool-{size}.pt"
-            )
-            for size in {size for size, _ in stage.diet}
-        }
+        suited = {size: _suited(pool, stage) for size, pool in pools.items()}
 
         def loss_of(
-            number: int, where: int = where, stage: Stage = stage, pools: Any = pools
+            number: int, where: int = where, stage: Stage = stage, suited: Any = suited
         ) -> Tensor:
             size, count = stage.diet[number % len(stage.diet)]
             draw = np.random.default_rng((seed, where, number))
-            captioned = _chosen(pools[size], count, stage.unrelated, draw)
-            return _loss(model, scheduler, captioned, draw)
+            chosen = draw.choice(suited[size], size=count)
+            return _loss(
+                model, scheduler, _chosen(pools[size], chosen, stage.say, draw), stage, draw
+            )
 
         learn(model, loss_of, replace(stage.course, folder=folder))
     return model
 
 
-def _chosen(pool: Pool, count: int, unrelated: float, draw: np.random.Generator) -> _Captioned:
-    chosen = draw.integers(len(pool.scenes), size=count)
-    captions = [caption(draw, pool.scenes[index], unrelated) for index in chosen]
+def _suited(pool: Pool, stage: Stage) -> list[int]:
+    return [
+        index
+        for index, scene in enumerate(pool.scenes)
+        if scene.background.pattern in stage.patterns
+    ]
+
+
+def _chosen(
+    pool: Pool, chosen: Any, say: Callable[[Random, Scene], str], draw: Random
+) -> _Captioned:
+    captions = [say(draw, pool.scenes[index]) for index in chosen]
     parts = (pool.latents, pool.masked, pool.masks)
     return _Captioned(captions, *(part[chosen].float() for part in parts))
 
 
 def _loss(
-    model: Denoiser, scheduler: DDIMScheduler, given: _Captioned, draw: np.random.Generator
+    model: Denoiser, scheduler: DDIMScheduler, given: _Captioned, stage: Stage, draw: Random
 ) -> Tensor:
     """Mean square of how far the velocity is off, weighed by the noise at the moment.
 
@@ -149,7 +165,9 @@ def _loss(
     """
     latents = given.latents
     noise = torch.from_numpy(draw.standard_normal(latents.shape, dtype=np.float32))
-    moments = torch.from_numpy(draw.integers(len(scheduler.alphas_cumprod), size=len(latents)))
+    late = draw.random(len(latents)) ** _LATENESS
+    span = len(scheduler.alphas_cumprod) - stage.earliest
+    moments = torch.from_numpy((stage.earliest + span * late).astype(np.int64))
     noisy = scheduler.add_noise(latents, noise, moments)
     velocity = model(torch.cat([noisy, given.masks, given.masked], 1), moments, given.captions)
     off = (velocity - scheduler.get_velocity(latents, noise, moments)).square()
@@ -200,18 +218,18 @@ def _listen_to_words(model: CLIPTextModel, end: int) -> None:
 
 
 def _new_unet() -> UNet2DConditionModel:
-    # Attention stays off the largest level, where it would cost more than all the rest, and off
-    # most of the way up: what to draw is decided on the way down and in the middle.
+    # Attention stays off the largest level, where it would cost more than all the rest.
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=9,
         out_channels=4,
-        block_out_channels=(32, 64, 96),
+        # At the lowest of four levels one look takes in the whole thing and its hole.
+        block_out_channels=(32, 48, 64, 96),
         layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
+        up_block_types=(*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=(1, 2, 3),  # which is, in this class, the number of heads
+        attention_head_dim=(1, 1, 2, 3),  # which is, in this class, the number of heads
         norm_num_groups=8,
         # A velocity is the noisy latents less the clean ones, each times what the moment says.
         resnet_time_scale_shift="scale_shift",

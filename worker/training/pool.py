@@ -40,11 +40,11 @@ class Example:
     hole: Mask
 
 
-def example(draw: Random, size: int, room: tuple[float, float]) -> Example:
-    """Think of a scene with a hole, `size` × `size` pixels, that leaves its thing some `room`."""
+def example(draw: Random, size: int) -> Example:
+    """Think of a scene with a hole, `size` × `size` pixels."""
     scene = imagine(draw, empty=bool(draw.random() < _EMPTY))
     place = scene.thing.place if scene.thing else anywhere(draw)
-    return Example(scene, hole_around(draw, place, size, room))
+    return Example(scene, hole_around(draw, place, size))
 
 
 def hollowed(signal: Tensor, holes: Tensor) -> Tensor:
@@ -52,11 +52,9 @@ def hollowed(signal: Tensor, holes: Tensor) -> Tensor:
     return signal * (holes < 0.5)
 
 
-def filled_pool(
-    model: AutoencoderKL, seed: int, size: int, count: int, room: tuple[float, float], file: Path
-) -> Pool:
+def filled_pool(model: AutoencoderKL, seed: int, size: int, count: int, file: Path) -> Pool:
     """Give `count` examples of `size` pixels, taken from `file` if they are there."""
-    examples = [example(np.random.default_rng((seed, size, i)), size, room) for i in range(count)]
+    examples = [example(np.random.default_rng((seed, size, i)), size) for i in range(count)]
     if file.exists():
         kept = torch.load(file, weights_only=True)
     else:
