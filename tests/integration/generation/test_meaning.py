@@ -41,7 +41,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> DiffusersEngine:
 def hole() -> Task:
     """A hole in a blue background, to be filled with a green triangle."""
     draw = np.random.default_rng(0)
-    while (found := task(draw, SIZE)).scene.background.colours != {"blue"}:
+    while (found := task(draw, SIZE)).scene.background.colour != "blue":
         pass
     return replace(found, asked=replace(found.asked, colour="green", shape="triangle"))
 
