@@ -22,7 +22,7 @@ from worker.training.world import COLOURS
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECONDS = 60.0
-LEAST_GREEN = 0.03  # of the picture; there is none in it before
+LEAST_GREEN = 0.05  # of the picture; there is none in it before
 
 
 def snippet(language: str, holding: str) -> str:
