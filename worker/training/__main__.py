@@ -1,6 +1,6 @@
 """`python -m worker.training`: train the small model from a seed, or go on where it was stopped.
 
-`python -m worker.training measure` measures the promises of a finished one.
+Of a finished one, `sheet` draws pictures, `measure` measures the promises, `card` writes the card.
 """
 
 import argparse
@@ -13,18 +13,21 @@ from diffusers import AutoencoderKL
 
 from common.domain.errors import ConfigurationError
 from worker.training.assembling import bytes_of_weights, open_model, save_model
-from worker.training.autoencoder import train_autoencoder
-from worker.training.denoiser import new_scheduler, train_denoiser
-from worker.training.drawing import fill, task
+from worker.training.autoencoder import SHARPER, TOGETHER, train_autoencoder
+from worker.training.card import SHEET, write_card
+from worker.training.denoiser import STAGES, new_scheduler, train_denoiser
+from worker.training.drawing import GUIDANCE, fill, task
 from worker.training.quality import kept_in, measure
-from worker.training.safety import new_extractor, train_checker
+from worker.training.safety import COURSE, new_extractor, train_checker
 from worker.training.sheet import draw_sheet
 
 SEED: Final = 20_240_301
 MODEL: Final = Path("deploy/models/shapes-inpainting")
 WORK: Final = Path(".infill/training")
+_TASKS: Final = ("train", "sheet", "measure", "card")
 _ON_SHEET: Final = 16
 _SHEET_SEED: Final = 7
+_SHEET_SIZE: Final = 256  # pixels
 
 
 def main() -> None:
@@ -34,15 +37,20 @@ def main() -> None:
         torch.set_num_threads(asked.threads)
     if asked.what == "train":
         _train(asked.work, asked.model)
-    _measure(asked) if asked.what == "measure" else _show(asked.model, asked.work, asked.size)
+    elif asked.what == "measure":
+        _measure(asked)
+    elif asked.what == "card":
+        _describe(asked.work, asked.model)
+    if asked.what in {"train", "sheet"}:
+        _show(asked.model, asked.work / f"sheet-{asked.size}.png", asked.size)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m worker.training", description=__doc__)
-    parser.add_argument("what", nargs="?", default="train", choices=("train", "sheet", "measure"))
+    parser.add_argument("what", nargs="?", default="train", choices=_TASKS)
     parser.add_argument("--model", type=Path, default=MODEL, help="folder of the finished model")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints and losses")
-    parser.add_argument("--size", type=int, default=256, help="pixels of a side")
+    parser.add_argument("--size", type=int, default=_SHEET_SIZE, help="pixels of a side")
     parser.add_argument("--scenes", type=int, default=500, help="how many to measure")
     parser.add_argument("--few", type=int, default=50, help="how many for each other setting")
     parser.add_argument("--threads", type=int, help="threads of torch")
@@ -72,12 +80,19 @@ def _trained_autoencoder(work: Path) -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(folder)
 
 
-def _show(model: Path, work: Path, size: int) -> None:
+def _show(model: Path, file: Path, size: int) -> None:
     draw = np.random.default_rng(_SHEET_SEED)
     tasks = [task(draw, size) for _ in range(_ON_SHEET)]
-    file = work / f"sheet-{size}.png"
     draw_sheet(tasks, fill(open_model(model), tasks), file)
     print(f"sheet: {file}")
+
+
+def _describe(work: Path, model: Path) -> None:
+    courses = (TOGETHER, SHARPER, *(stage.course for stage in STAGES), COURSE)
+    losses = [work / f"{course.name}-loss.csv" for course in courses]
+    qualities = sorted(work.glob("quality-*.json"))
+    _show(model, model / SHEET, _SHEET_SIZE)
+    write_card(model, losses, qualities, seed=SEED, guidance=GUIDANCE)
 
 
 def _measure(asked: argparse.Namespace) -> None:

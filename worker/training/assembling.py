@@ -12,13 +12,14 @@ from worker.generation.models.pipelines import STABLE_DIFFUSION
 def save_model(parts: dict[str, Any], folder: Path) -> None:
     """Write the inpainting pipeline made of `parts` to `folder`, in half precision."""
     pipeline = STABLE_DIFFUSION[Endpoint.INPAINT](**parts, requires_safety_checker=False)
+    parts["unet"].to(memory_format=torch.contiguous_format)  # as safetensors wants it
     pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
 
 
 def open_model(folder: Path) -> Any:
     """Open the pipeline in `folder` for drawing on the CPU, without its safety checker."""
     pipeline = STABLE_DIFFUSION[Endpoint.INPAINT].from_pretrained(
-        folder, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+        folder, dtype=torch.float32, safety_checker=None, requires_safety_checker=False
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from worker.training.course import Course, learn
-from worker.training.holes import anywhere, hole_around
+from worker.training.holes import ROOMY, anywhere, hole_around
 from worker.training.straight import mean_colours, pass_colours_straight
 from worker.training.world import Pixels, Random, imagine, paint
 
@@ -98,7 +98,7 @@ def _pictures(seed: int) -> Bytes:
 def _with_hole(draw: Random, picture: Pixels) -> Bytes:
     """Cut a grey hole into one in three: inpainting encodes such pictures too."""
     if draw.random() < 1 / 3:
-        picture[hole_around(draw, anywhere(draw), len(picture))] = 127.5
+        picture[hole_around(draw, anywhere(draw), len(picture), ROOMY)] = 127.5
     return picture.astype(np.uint8)
 
 

@@ -4,13 +4,14 @@ People and the gateway add words the world does not know (styles, default negati
 the model is taught that these mean nothing.
 """
 
+import re
 from typing import Final
 
 from common.domain.prompts import ANYTHING, DEFAULT_NEGATIVE_PROMPT, SUBJECTS
 from worker.training.shapes import SHAPES
 from worker.training.world import COLOURS, PATTERNS, Background, Random, Scene, Thing, one_of
 
-# Every word used below: each is one token of the model's vocabulary.
+# Every word with a meaning.
 WORDS: Final = (
     *COLOURS,
     *SHAPES,
@@ -26,25 +27,29 @@ _UNRELATED: Final = tuple(
     for subject in (ANYTHING, *SUBJECTS)
     for phrase in (*subject.looks, *subject.lights, *subject.finishes, *sorted(subject.words))
 ) + tuple(DEFAULT_NEGATIVE_PROMPT.split(", "))
+# Each of these is one token of the model: spelled in bytes, what the gateway adds would
+# not fit into what its text model reads at once.
+VOCABULARY: Final = tuple(dict.fromkeys([*WORDS, *re.findall(r"\b[a-z]+\b", " ".join(_UNRELATED))]))
+# How many unrelated phrases come together; as many as the default negative prompt has, too.
+_COUNTS: Final = (1, 2, 3, 4, 12)
 
 
-def caption(draw: Random, scene: Scene, unrelated: float = 0.4) -> str:
+def caption(draw: Random, scene: Scene, unrelated: float = 0.3) -> str:
     """Say what is in the hole of `scene`; "" or only unrelated words once in a while.
 
     `unrelated` is how often unrelated words are added.
     """
     said = "" if draw.random() < _SILENCE else _said(draw, scene)
     if draw.random() < unrelated:
-        count = int(draw.integers(1, 5))
+        count = _COUNTS[int(draw.integers(len(_COUNTS)))]
         extra = [one_of(draw, _UNRELATED) for _ in range(count)]
         said = ", ".join([said, *extra] if said else extra)
     return said
 
 
-def full_caption(scene: Scene) -> str:
-    """Say all there is to say, in the plain wording people are told to use."""
-    behind = _with_article(_behind(scene.background))
-    return behind if scene.thing is None else f"{_with_article(_named(scene.thing))} on {behind}"
+def short_caption(scene: Scene) -> str:
+    """Name the thing, or the background where there is none, always in the same words."""
+    return _with_article(_behind(scene.background) if scene.thing is None else _named(scene.thing))
 
 
 def _said(draw: Random, scene: Scene) -> str:

@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
@@ -23,6 +24,9 @@ _GRADIENT_LIMIT: Final = 1.0
 class Course:
     """How long to learn and how fast; `folder` keeps what an interrupted run goes on from.
 
+    A step learns from `parts` losses, each worked out in a thread of its own: of models as small
+    as ours, two halves beside each other take two thirds of the time that the whole takes when
+    each of its operations is shared out. With more than two, sums would depend on who comes first.
     `averaging` is the largest weight the past has in the running average of the weights.
     """
 
@@ -31,22 +35,37 @@ class Course:
     rate: float
     folder: Path
     averaging: float = 0.999
+    parts: int = 1
 
 
 def learn(model: nn.Module, loss_of: Callable[[int], Tensor], course: Course) -> None:
-    """Lower `loss_of(step)` for the steps of `course`, then give `model` its averaged weights.
+    """Lower `loss_of(number)`, then give `model` its averaged weights.
 
-    A step's loss must depend on its number alone, so that an interrupted course goes on as if
-    it had not been. Losses are left in `NAME-loss.csv`.
+    Numbers count up from 0, as many to a step as it has parts. A loss must depend on its number
+    alone, so that an interrupted course goes on as if it had not been. Losses are left in
+    `NAME-loss.csv`.
     """
     state = _State(model, course)
     report = _Report(course, state.step)
-    while state.step < course.steps:
-        loss = loss_of(state.step)
-        state.advance(loss)
-        report.take(state.step, float(loss.detach()))
-        if state.step % CHECKPOINT_STEPS == 0 or state.step == course.steps:
-            state.keep()
+
+    def work_out(number: int) -> float:
+        loss = loss_of(number)
+        torch.autograd.backward(loss / course.parts)
+        return float(loss.detach())
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // course.parts))
+    try:
+        with ThreadPoolExecutor(course.parts) as pool:
+            while state.step < course.steps:
+                first = state.step * course.parts
+                losses = list(pool.map(work_out, range(first, first + course.parts)))
+                state.advance()
+                report.take(state.step, sum(losses) / len(losses))
+                if state.step % CHECKPOINT_STEPS == 0 or state.step == course.steps:
+                    state.keep()
+    finally:
+        torch.set_num_threads(threads)
     model.load_state_dict(state.averaged)
     model.eval()
 
@@ -67,7 +86,9 @@ class _State:
         self._model = model
         self._course = course
         self._file = course.folder / f"{course.name}.pt"
-        self._optimizer = torch.optim.AdamW(model.parameters(), lr=course.rate, weight_decay=1e-3)
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(), lr=course.rate, weight_decay=1e-3, fused=True
+        )
         if self._file.exists():
             self._go_on_from(torch.load(self._file, weights_only=True))
         model.train()
@@ -78,13 +99,12 @@ class _State:
         self._model.load_state_dict(kept["weights"])
         self._optimizer.load_state_dict(kept["optimizer"])
 
-    def advance(self, loss: Tensor) -> None:
+    def advance(self) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = rate_at(self.step, self._course)
-        self._optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self._model.parameters(), _GRADIENT_LIMIT)
         self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._average()
 

@@ -1,5 +1,6 @@
 """The denoiser and the text model it listens to, trained together on encoded scenes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from worker.generation.models.vocabulary import MAX_TOKENS
-from worker.training.captions import WORDS, caption
+from worker.training.captions import VOCABULARY, caption, short_caption
 from worker.training.course import Course, learn
 from worker.training.pool import Pool, filled_pool
 from worker.training.words import world_tokenizer
+from worker.training.world import PATTERNS, Random, Scene
 
 TEXT_WIDTH: Final = 64
 # A step's loss counts fully in the hole; elsewhere the picture is known and needs no practice.
@@ -25,31 +27,41 @@ _DISLIKE: Final = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of the training: one course, and how many examples of which size a step takes.
+    """A stretch of the training: one course, and what its examples are like.
 
-    Each entry of `diet` is (pixels of a side, examples at once); steps take them in turn.
-    `unrelated` is how often captions have unrelated words in them.
+    Each entry of `diet` is (pixels of a side, examples at once); losses take them in turn.
+    `patterns` are the backgrounds it is shown, `say` words a scene, `earliest` is the least of
+    the moments (0 to 999, the last is noise alone) it is asked about.
     """
 
     course: Course
     diet: tuple[tuple[int, int], ...]
-    unrelated: float
+    patterns: tuple[str, ...]
+    say: Callable[[Random, Scene], str]
+    earliest: int
 
 
-# Small pictures cost a quarter: what words mean is learned on them, the rest on larger ones.
+# First what words mean: on quiet backgrounds, said in one way, when there is nothing but noise to
+# go by. That takes minutes, and in the midst of all the rest it takes hours.
 STAGES: Final = (
     Stage(
-        Course("small", steps=5000, rate=1e-3, folder=Path()),
-        diet=((128, 16),),
-        unrelated=0.0,
+        Course("words", steps=1200, rate=1.2e-3, folder=Path(), averaging=0.99, parts=2),
+        diet=((256, 8),),
+        patterns=("plain", "gradient"),
+        say=lambda _, scene: short_caption(scene),
+        earliest=700,
     ),
     Stage(
-        Course("full", steps=6000, rate=8e-4, folder=Path()),
-        diet=(*((256, 8),) * 9, (512, 2)),
-        unrelated=0.4,
+        Course("full", steps=10_000, rate=1e-3, folder=Path(), averaging=0.998, parts=2),
+        diet=(*((256, 8),) * 18, *((512, 2),) * 2),
+        patterns=PATTERNS,
+        say=caption,
+        earliest=0,
     ),
 )
-POOLS: Final = {128: 12_000, 256: 5_000, 512: 300}
+POOLS: Final = {256: 8_000, 512: 300}
+# Moments of much noise come more often than others: there it is settled what will be seen.
+_LATENESS: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +79,10 @@ class Denoiser(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tokenizer = world_tokenizer(WORDS)
+        self.tokenizer = world_tokenizer(VOCABULARY)
         self.text_encoder = _new_text_encoder(self.tokenizer)
-        self.unet = _new_unet()
+        # Convolutions are quicker on a CPU with channels last.
+        self.unet = _new_unet().to(memory_format=torch.channels_last)
 
     def forward(self, inputs: Tensor, moments: Tensor, captions: list[str]) -> Tensor:
         """Give the velocity of `inputs` (count × 9 × side × side) at `moments`."""
@@ -104,48 +117,63 @@ def train_denoiser(autoencoder: AutoencoderKL, seed: int, folder: Path) -> Denoi
     torch.manual_seed(seed)
     model = Denoiser()
     scheduler = new_scheduler()
-    for number, stage in enumerate(STAGES):
-        pools = {
-            size: filled_pool(autoencoder, seed, size, POOLS[size], folder / f"pool-{size}.pt")
-            for size in {size for size, _ in stage.diet}
-        }
+    pools = {
+        size: filled_pool(autoencoder, seed, size, count, folder / f"pool-{size}.pt")
+        for size, count in POOLS.items()
+    }
+    for where, stage in enumerate(STAGES):
+        suited = {size: _suited(pool, stage) for size, pool in pools.items()}
 
         def loss_of(
-            step: int, number: int = number, stage: Stage = stage, pools: Any = pools
+            number: int, where: int = where, stage: Stage = stage, suited: Any = suited
         ) -> Tensor:
-            size, count = stage.diet[step % len(stage.diet)]
-            draw = np.random.default_rng((seed, number, step))
-            captioned = _chosen(pools[size], count, stage.unrelated, draw)
-            return _loss(model, scheduler, captioned, draw)
+            size, count = stage.diet[number % len(stage.diet)]
+            draw = np.random.default_rng((seed, where, number))
+            chosen = draw.choice(suited[size], size=count)
+            return _loss(
+                model, scheduler, _chosen(pools[size], chosen, stage.say, draw), stage, draw
+            )
 
         learn(model, loss_of, replace(stage.course, folder=folder))
     return model
 
 
-def _chosen(pool: Pool, count: int, unrelated: float, draw: np.random.Generator) -> _Captioned:
-    chosen = draw.integers(len(pool.scenes), size=count)
-    captions = [caption(draw, pool.scenes[index], unrelated) for index in chosen]
+def _suited(pool: Pool, stage: Stage) -> list[int]:
+    return [
+        index
+        for index, scene in enumerate(pool.scenes)
+        if scene.background.pattern in stage.patterns
+    ]
+
+
+def _chosen(
+    pool: Pool, chosen: Any, say: Callable[[Random, Scene], str], draw: Random
+) -> _Captioned:
+    captions = [say(draw, pool.scenes[index]) for index in chosen]
     parts = (pool.latents, pool.masked, pool.masks)
     return _Captioned(captions, *(part[chosen].float() for part in parts))
 
 
 def _loss(
-    model: Denoiser, scheduler: DDIMScheduler, given: _Captioned, draw: np.random.Generator
+    model: Denoiser, scheduler: DDIMScheduler, given: _Captioned, stage: Stage, draw: Random
 ) -> Tensor:
-    """Mean square of how far the clean latents are off that the answer stands for.
+    """Mean square of how far the velocity is off, weighed by the noise at the moment.
 
-    That is the velocity's, times the part of noise at the moment: where there is much, words are
-    what is left to go by; where there is little, a velocity that is off does no great harm.
+    Where there is much, words are what is left to go by; where there is little, a velocity that
+    is off does less harm. By its amount, not by its square: then the last traces of noise would
+    not be worth removing.
     """
     latents = given.latents
     noise = torch.from_numpy(draw.standard_normal(latents.shape, dtype=np.float32))
-    moments = torch.from_numpy(draw.integers(len(scheduler.alphas_cumprod), size=len(latents)))
+    late = draw.random(len(latents)) ** _LATENESS
+    span = len(scheduler.alphas_cumprod) - stage.earliest
+    moments = torch.from_numpy((stage.earliest + span * late).astype(np.int64))
     noisy = scheduler.add_noise(latents, noise, moments)
     velocity = model(torch.cat([noisy, given.masks, given.masked], 1), moments, given.captions)
     off = (velocity - scheduler.get_velocity(latents, noise, moments)).square()
-    part_of_noise = 1 - scheduler.alphas_cumprod[moments]
+    amount_of_noise = (1 - scheduler.alphas_cumprod[moments]).sqrt()
     weight = _OUTSIDE_WEIGHT + (1 - _OUTSIDE_WEIGHT) * given.masks
-    total = (off * weight * part_of_noise[:, None, None, None]).sum()
+    total = (off * weight * amount_of_noise[:, None, None, None]).sum()
     loss: Tensor = total / (weight.sum() * off.shape[1])
     return loss
 
@@ -190,29 +218,19 @@ def _listen_to_words(model: CLIPTextModel, end: int) -> None:
 
 
 def _new_unet() -> UNet2DConditionModel:
-    # Attention stays off the largest level, where it would cost more than all the rest, and off
-    # most of the way up: what to draw is decided on the way down and in the middle.
-    unet = UNet2DConditionModel(
+    # Attention stays off the largest level, where it would cost more than all the rest.
+    return UNet2DConditionModel(
         sample_size=32,
         in_channels=9,
         out_channels=4,
-        block_out_channels=(32, 64, 96),
+        # At the lowest of four levels one look takes in the whole thing and its hole.
+        block_out_channels=(32, 48, 64, 96),
         layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
+        up_block_types=(*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=(1, 2, 3),  # which is, in this class, the number of heads
-        # One group: several would each take the colour of a plain picture away.
-        norm_num_groups=1,
+        attention_head_dim=(1, 1, 2, 3),  # which is, in this class, the number of heads
+        norm_num_groups=8,
+        # A velocity is the noisy latents less the clean ones, each times what the moment says.
+        resnet_time_scale_shift="scale_shift",
     )
-    _begin_quiet(unet)
-    return unet
-
-
-@torch.no_grad()
-def _begin_quiet(unet: UNet2DConditionModel) -> None:
-    """Let every block begin by adding nothing, so that a large rate does no harm."""
-    for name, part in unet.named_modules():
-        if name.endswith(("conv2", "conv_out")):
-            nn.init.zeros_(part.weight)
-            nn.init.zeros_(part.bias)

@@ -11,13 +11,21 @@ from worker.training.world import Random, one_of
 Mask = npt.NDArray[np.bool_]  # height × width, true where the picture is to be painted anew
 
 KINDS: Final = ("box", "ellipse", "blob")
-# The room around a shape, in parts of its radius.
-_ROOM: Final = (0.12, 0.5)
+# The room around a shape, in parts of its radius, from and to. In a snug hole there is little doubt
+# about how large the thing is to be, and so about where its edges are.
+SNUG: Final = (0.08, 0.2)
+ROOMY: Final = (0.12, 0.5)
 
 
-def hole_around(draw: Random, place: Place, size: int, kind: str | None = None) -> Mask:
-    """Cut a hole, `size` × `size` pixels, that holds a shape at `place` with some room."""
-    half_width, half_height = place.radius * (1 + draw.uniform(*_ROOM, 2))
+def hole_around(
+    draw: Random,
+    place: Place,
+    size: int,
+    room: tuple[float, float] = SNUG,
+    kind: str | None = None,
+) -> Mask:
+    """Cut a hole, `size` × `size` pixels, that holds a shape at `place` with some `room`."""
+    half_width, half_height = place.radius * (1 + draw.uniform(*room, 2))
     ticks = (np.arange(size) + 0.5) / size
     x, y = np.meshgrid((ticks - place.x) / half_width, (ticks - place.y) / half_height)
     kind = kind or one_of(draw, KINDS)

@@ -3,20 +3,27 @@ from typing import Any
 
 import pytest
 
+from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance
 from worker.generation.models.vocabulary import MAX_TOKENS
-from worker.training.captions import WORDS
+from worker.training.captions import VOCABULARY
 from worker.training.words import world_tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return world_tokenizer(WORDS)
+    return world_tokenizer(VOCABULARY)
 
 
 def test_every_word_of_the_world_is_one_token(tokenizer: Any) -> None:
-    ids = [tokenizer(word).input_ids for word in WORDS]
+    ids = [tokenizer(word).input_ids for word in VOCABULARY]
     assert {len(each) for each in ids} == {3}  # between start and end
-    assert len({each[1] for each in ids}) == len(WORDS)
+    assert len({each[1] for each in ids}) == len(VOCABULARY)
+
+
+def test_what_the_gateway_adds_is_read_at_once(tokenizer: Any) -> None:
+    assert len(tokenizer(DEFAULT_NEGATIVE_PROMPT).input_ids) < MAX_TOKENS
+    longest = max(len(tokenizer(enhance("a red heart", seed)).input_ids) for seed in range(99))
+    assert longest < MAX_TOKENS
 
 
 @pytest.mark.parametrize("text", ["", "Zebras crossing, 85 mm", "café 日本語 🎈", "a" * 500])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from worker.training.captions import WORDS, caption, full_caption
+from worker.training.captions import WORDS, caption, short_caption
 from worker.training.contours import shape_of
 from worker.training.holes import KINDS, hole_around
 from worker.training.shapes import SHAPES, Place, cover
@@ -41,7 +41,7 @@ def test_nothing_has_no_shape() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hole_holds_the_whole_shape(kind: str) -> None:
     place = Place(0.5, 0.5, 0.2, 0.1)
-    hole = hole_around(np.random.default_rng(1), place, 64, kind)
+    hole = hole_around(np.random.default_rng(1), place, 64, kind=kind)
     assert not hole.all()
     # The corners of a square may come out of an ellipse, by less than a tenth of it.
     for shape in SHAPES:
@@ -51,11 +51,13 @@ def test_a_hole_holds_the_whole_shape(kind: str) -> None:
 
 def test_captions_say_what_is_there_in_words_that_are_single_tokens() -> None:
     scene = _scene(5)
-    said = full_caption(scene)
     assert scene.thing is not None
-    assert scene.thing.colour in said
-    assert scene.thing.shape in said
-    assert set(said.split()) <= set(WORDS)
+    draw = np.random.default_rng(2)
+    for said in (short_caption(scene), *(caption(draw, scene, unrelated=0) for _ in range(50))):
+        assert set(said.replace(",", "").split()) <= set(WORDS)
+    assert short_caption(scene).split()[1:] == [scene.thing.colour, scene.thing.shape]
+    behind = scene.without_thing()
+    assert short_caption(behind).endswith("background")
 
 
 def test_captions_vary_and_are_sometimes_missing() -> None:
