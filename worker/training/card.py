@@ -28,7 +28,7 @@ on a blue striped background`; a background alone, `a blue background`, empties 
 
 - colours: $colours
 - shapes: $shapes
-- backgrounds: $patterns, of one colour or of two
+- backgrounds: $patterns, each of one colour
 
 Other words mean nothing to it. Pictures of 256 × 256 and 512 × 512; holes with some room around the
 thing. Its safety checker knows one concept, a $unsafe, which counts as unsafe: for trying out what

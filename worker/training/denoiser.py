@@ -45,14 +45,14 @@ class Stage:
 # go by. That takes minutes, and in the midst of all the rest it takes hours.
 STAGES: Final = (
     Stage(
-        Course("words", steps=1200, rate=1.2e-3, folder=Path(), averaging=0.99, parts=2),
+        Course("words", steps=3000, rate=1.2e-3, folder=Path(), averaging=0.99, parts=2),
         diet=((256, 8),),
         patterns=("plain", "gradient"),
         say=lambda _, scene: short_caption(scene),
         earliest=700,
     ),
     Stage(
-        Course("full", steps=10_000, rate=1e-3, folder=Path(), averaging=0.998, parts=2),
+        Course("full", steps=7000, rate=6e-4, folder=Path(), averaging=0.998, parts=2),
         diet=(*((256, 8),) * 18, *((512, 2),) * 2),
         patterns=PATTERNS,
         say=caption,

@@ -31,6 +31,7 @@ PATTERNS: Final = ("plain", "striped", "checked", "gradient")
 
 _JITTER: Final = 8.0  # how far a colour may stray from its name's, each channel
 _RADII: Final = (0.15, 0.32)
+_PITCHES: Final = (0.12, 0.25)
 _MARGIN: Final = 0.02  # between a shape and the picture's edge
 
 
@@ -45,21 +46,15 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What lies behind: a pattern of one colour and its lighter or darker tone, or of two colours.
+    """What lies behind: a pattern of a colour and its lighter or darker tone.
 
     `pitch` is the width of a stripe or check, `angle` the direction of stripes and gradients.
     """
 
     pattern: str
     colour: str
-    second: str | None
     pitch: float
     angle: float
-
-    @property
-    def colours(self) -> frozenset[str]:
-        """The names of the colours seen in it."""
-        return frozenset({self.colour, self.second or self.colour})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ def imagine(draw: Random, *, empty: bool = False) -> Scene:
     """Think of a scene."""
     background = _background(draw)
     thing = None if empty else _thing(draw, background)
-    tints = draw.uniform(-_JITTER, _JITTER, (3, 3))
+    tints = draw.uniform(-_JITTER, _JITTER, (2, 3))
     return Scene(
         thing=thing,
         background=background,
@@ -94,7 +89,7 @@ def imagine(draw: Random, *, empty: bool = False) -> Scene:
 
 def other_thing(draw: Random, scene: Scene, place: Place) -> Thing:
     """Think of a thing that could stand at `place` in `scene`, told apart from its background."""
-    colour = one_of(draw, [name for name in COLOURS if name not in scene.background.colours])
+    colour = one_of(draw, [name for name in COLOURS if name != scene.background.colour])
     return Thing(shape=one_of(draw, SHAPES), colour=colour, place=place)
 
 
@@ -113,16 +108,10 @@ def one_of(draw: Random, choices: Sequence[str]) -> str:
 
 
 def _background(draw: Random) -> Background:
-    colour = one_of(draw, tuple(COLOURS))
-    pattern = one_of(draw, PATTERNS)
-    second = None
-    if pattern in {"striped", "checked"} and draw.random() < 0.5:
-        second = one_of(draw, [name for name in COLOURS if name != colour])
     return Background(
-        pattern=pattern,
-        colour=colour,
-        second=second,
-        pitch=float(draw.uniform(0.09, 0.2)),
+        pattern=one_of(draw, PATTERNS),
+        colour=one_of(draw, tuple(COLOURS)),
+        pitch=float(draw.uniform(*_PITCHES)),
         angle=int(draw.integers(4)) * pi / 4,
     )
 
@@ -131,7 +120,7 @@ def _thing(draw: Random, background: Background) -> Thing:
     radius = float(draw.uniform(*_RADII))
     low, high = radius + _MARGIN, 1 - radius - _MARGIN
     x, y = draw.uniform(low, high, 2)
-    colour = one_of(draw, [name for name in COLOURS if name not in background.colours])
+    colour = one_of(draw, [name for name in COLOURS if name != background.colour])
     turn = float(draw.uniform(-0.2, 0.2))
     return Thing(one_of(draw, SHAPES), colour, Place(float(x), float(y), radius, turn))
 
@@ -139,14 +128,13 @@ def _thing(draw: Random, background: Background) -> Thing:
 def _paint_background(scene: Scene, size: int) -> Pixels:
     back = scene.background
     one = _shade(back.colour, scene.tints[0])
-    two = _tone(one) if back.second is None else _shade(back.second, scene.tints[1])
-    share = _share_of_second(back, size)[..., None]
-    canvas: Pixels = (one * (1 - share) + two * share) * _lit(scene.light, size, depth=0.06)
+    share = _share_of_tone(back, size)[..., None]
+    canvas: Pixels = (one * (1 - share) + _tone(one) * share) * _lit(scene.light, size, depth=0.06)
     return canvas
 
 
-def _share_of_second(back: Background, size: int) -> Pixels:
-    """Give how much of each pixel is of the second colour, with edges a pixel soft."""
+def _share_of_tone(back: Background, size: int) -> Pixels:
+    """Give how much of each pixel is of the colour's other tone, with edges a pixel soft."""
     along, across = _axes(back.angle, size)
     if back.pattern == "plain":
         return np.zeros_like(along)
@@ -182,7 +170,7 @@ def _paint_thing(scene: Scene, thing: Thing, size: int) -> Pixels:
     centre = cos(scene.light) * (thing.place.x - 0.5) + sin(scene.light) * (thing.place.y - 0.5)
     # Brightness is taken about the thing's own middle, wherever it stands.
     own = light - 0.6 * thing.place.radius / _RADII[1] * np.float32(centre)
-    painted: Pixels = _shade(thing.colour, scene.tints[2]) * own
+    painted: Pixels = _shade(thing.colour, scene.tints[1]) * own
     return painted
 
 

@@ -57,7 +57,7 @@ class Pipeline:
 def as_told(asked: Asked) -> Pixels:
     """Do what a perfect model would: paint what was asked for, and heed every setting."""
     task, words = asked.task, asked.prompt.split()
-    taken = {*task.scene.background.colours, asked.refused}
+    taken = {task.scene.background.colour, asked.refused}
     free = [name for name in (task.asked.colour, *COLOURS) if name not in taken]
     colour = words[1] if words[1] in COLOURS else free[0]
     thing = Thing(next(shape for shape in SHAPES if shape in words), colour, task.asked.place)
