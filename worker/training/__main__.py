@@ -5,7 +5,7 @@ Of a finished one, `sheet` draws pictures, `measure` measures the promises, `car
 
 import argparse
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from common.domain.errors import ConfigurationError
 from worker.training.assembling import bytes_of_weights, open_model, save_model
 from worker.training.autoencoder import SHARPER, TOGETHER, train_autoencoder
 from worker.training.card import SHEET, write_card
-from worker.training.denoiser import STAGES, new_scheduler, train_denoiser
+from worker.training.denoiser import STAGES, train_denoiser
 from worker.training.drawing import GUIDANCE, fill, task
 from worker.training.quality import kept_in, measure
-from worker.training.safety import COURSE, new_extractor, train_checker
+from worker.training.safety import COURSE, train_checker
 from worker.training.sheet import draw_sheet
 
 SEED: Final = 20_240_301
@@ -60,16 +60,7 @@ def _arguments() -> argparse.Namespace:
 def _train(work: Path, model: Path) -> None:
     autoencoder = _trained_autoencoder(work)
     denoiser = train_denoiser(autoencoder, SEED, work)
-    parts: dict[str, Any] = {
-        "vae": autoencoder,
-        "text_encoder": denoiser.text_encoder,
-        "tokenizer": denoiser.tokenizer,
-        "unet": denoiser.unet,
-        "scheduler": new_scheduler(),
-        "safety_checker": train_checker(SEED, work),
-        "feature_extractor": new_extractor(),
-    }
-    save_model(parts, model)
+    save_model(autoencoder, denoiser, train_checker(SEED, work), model)
     print(f"{model}: {bytes_of_weights(model) / 1e6:.1f} MB of weights")
 
 
