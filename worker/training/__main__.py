@@ -4,6 +4,7 @@ Of a finished one, `sheet` draws pictures, `measure` measures the promises, `car
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -80,7 +81,7 @@ def _show(model: Path, file: Path, size: int) -> None:
 
 def _describe(work: Path, model: Path) -> None:
     courses = (TOGETHER, SHARPER, *(stage.course for stage in STAGES), COURSE)
-    losses = [work / f"{course.name}-loss.csv" for course in courses]
+    losses = [replace(course, folder=work).losses for course in courses]
     qualities = sorted(work.glob("quality-*.json"))
     _show(model, model / SHEET, _SHEET_SIZE)
     write_card(model, losses, qualities, seed=SEED, guidance=GUIDANCE)
