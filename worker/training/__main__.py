@@ -4,8 +4,9 @@ Of a finished one, `sheet` draws pictures, `measure` measures the promises, `car
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,10 +16,10 @@ from common.domain.errors import ConfigurationError
 from worker.training.assembling import bytes_of_weights, open_model, save_model
 from worker.training.autoencoder import SHARPER, TOGETHER, train_autoencoder
 from worker.training.card import SHEET, write_card
-from worker.training.denoiser import STAGES, new_scheduler, train_denoiser
+from worker.training.denoiser import STAGES, train_denoiser
 from worker.training.drawing import GUIDANCE, fill, task
 from worker.training.quality import kept_in, measure
-from worker.training.safety import COURSE, new_extractor, train_checker
+from worker.training.safety import COURSE, train_checker
 from worker.training.sheet import draw_sheet
 
 SEED: Final = 20_240_301
@@ -60,16 +61,7 @@ def _arguments() -> argparse.Namespace:
 def _train(work: Path, model: Path) -> None:
     autoencoder = _trained_autoencoder(work)
     denoiser = train_denoiser(autoencoder, SEED, work)
-    parts: dict[str, Any] = {
-        "vae": autoencoder,
-        "text_encoder": denoiser.text_encoder,
-        "tokenizer": denoiser.tokenizer,
-        "unet": denoiser.unet,
-        "scheduler": new_scheduler(),
-        "safety_checker": train_checker(SEED, work),
-        "feature_extractor": new_extractor(),
-    }
-    save_model(parts, model)
+    save_model(autoencoder, denoiser, train_checker(SEED, work), model)
     print(f"{model}: {bytes_of_weights(model) / 1e6:.1f} MB of weights")
 
 
@@ -89,7 +81,7 @@ def _show(model: Path, file: Path, size: int) -> None:
 
 def _describe(work: Path, model: Path) -> None:
     courses = (TOGETHER, SHARPER, *(stage.course for stage in STAGES), COURSE)
-    losses = [work / f"{course.name}-loss.csv" for course in courses]
+    losses = [replace(course, folder=work).losses for course in courses]
     qualities = sorted(work.glob("quality-*.json"))
     _show(model, model / SHEET, _SHEET_SIZE)
     write_card(model, losses, qualities, seed=SEED, guidance=GUIDANCE)

@@ -4,15 +4,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKL
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
 from common.domain.generation import Endpoint
 from worker.generation.models.pipelines import STABLE_DIFFUSION
+from worker.training.denoiser import Denoiser, new_scheduler
+from worker.training.safety import new_extractor
 
 
-def save_model(parts: dict[str, Any], folder: Path) -> None:
-    """Write the inpainting pipeline made of `parts` to `folder`, in half precision."""
-    pipeline = STABLE_DIFFUSION[Endpoint.INPAINT](**parts, requires_safety_checker=False)
-    parts["unet"].to(memory_format=torch.contiguous_format)  # as safetensors wants it
+def save_model(
+    autoencoder: AutoencoderKL,
+    denoiser: Denoiser,
+    checker: StableDiffusionSafetyChecker,
+    folder: Path,
+) -> None:
+    """Write the inpainting pipeline made of these parts to `folder`, in half precision."""
+    denoiser.unet.to(memory_format=torch.contiguous_format)  # as safetensors wants it
+    pipeline = STABLE_DIFFUSION[Endpoint.INPAINT](
+        vae=autoencoder,
+        text_encoder=denoiser.text_encoder,
+        tokenizer=denoiser.tokenizer,
+        unet=denoiser.unet,
+        scheduler=new_scheduler(),
+        safety_checker=checker,
+        feature_extractor=new_extractor(),
+        requires_safety_checker=False,
+    )
     pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
 
 

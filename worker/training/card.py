@@ -7,7 +7,7 @@ from string import Template
 from typing import Final
 
 from worker.training.assembling import bytes_of_weights
-from worker.training.curve import draw_curves, points_of, seconds_of
+from worker.training.curve import draw_curves, name_of, points_of, seconds_of
 from worker.training.shapes import SHAPES, UNSAFE
 from worker.training.world import COLOURS, PATTERNS
 
@@ -96,8 +96,7 @@ def _courses(losses: Sequence[Path]) -> str:
     for file in losses:
         points = points_of(file)
         (_, first), (steps, last) = points[0], points[-1]
-        name = file.stem.removesuffix("-loss")
-        rows.append((name, str(steps), f"{first:.4f}", f"{last:.4f}"))
+        rows.append((name_of(file), str(steps), f"{first:.4f}", f"{last:.4f}"))
     return _table(("course", "steps", "loss at first", "at last"), rows)
 
 

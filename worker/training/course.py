@@ -37,13 +37,17 @@ class Course:
     averaging: float = 0.999
     parts: int = 1
 
+    @property
+    def losses(self) -> Path:
+        """Where its losses are left."""
+        return self.folder / f"{self.name}-loss.csv"
+
 
 def learn(model: nn.Module, loss_of: Callable[[int], Tensor], course: Course) -> None:
     """Lower `loss_of(number)`, then give `model` its averaged weights.
 
     Numbers count up from 0, as many to a step as it has parts. A loss must depend on its number
-    alone, so that an interrupted course goes on as if it had not been. Losses are left in
-    `NAME-loss.csv`.
+    alone, so that an interrupted course goes on as if it had not been.
     """
     state = _State(model, course)
     report = _Report(course, state.step)
@@ -139,7 +143,7 @@ class _Report:
         self._losses: list[float] = []
         self._started = (monotonic(), step)
         course.folder.mkdir(parents=True, exist_ok=True)
-        self._file = course.folder / f"{course.name}-loss.csv"
+        self._file = course.losses
         if step == 0:
             self._file.write_text("step,loss,cpu_seconds\n", encoding="utf-8")
 

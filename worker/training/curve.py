@@ -20,8 +20,13 @@ def draw_curves(files: Sequence[Path], file: Path) -> None:
     """Draw the losses in `files`, as `learn` leaves them, to `file`, on a logarithmic axis."""
     sheet = Image.new("RGB", (_WIDTH * len(files), _HEIGHT), "white")
     for number, each in enumerate(files):
-        sheet.paste(_panel(each.stem.removesuffix("-loss"), points_of(each)), (number * _WIDTH, 0))
+        sheet.paste(_panel(name_of(each), points_of(each)), (number * _WIDTH, 0))
     sheet.save(file, optimize=True)
+
+
+def name_of(file: Path) -> str:
+    """Give the name of the course whose losses these are."""
+    return file.stem.removesuffix("-loss")
 
 
 def points_of(file: Path) -> list[Point]:

@@ -42,9 +42,13 @@ class Example:
 
 def example(draw: Random, size: int) -> Example:
     """Think of a scene with a hole, `size` × `size` pixels."""
-    scene = imagine(draw, empty=bool(draw.random() < _EMPTY))
+    scene = _scene(draw)
     place = scene.thing.place if scene.thing else anywhere(draw)
     return Example(scene, hole_around(draw, place, size))
+
+
+def _scene(draw: Random) -> Scene:
+    return imagine(draw, empty=bool(draw.random() < _EMPTY))
 
 
 def hollowed(signal: Tensor, holes: Tensor) -> Tensor:
@@ -54,10 +58,14 @@ def hollowed(signal: Tensor, holes: Tensor) -> Tensor:
 
 def filled_pool(model: AutoencoderKL, seed: int, size: int, count: int, file: Path) -> Pool:
     """Give `count` examples of `size` pixels, taken from `file` if they are there."""
-    examples = [example(np.random.default_rng((seed, size, i)), size) for i in range(count)]
+    draws = [np.random.default_rng((seed, size, index)) for index in range(count)]
     if file.exists():
+        # Scenes come first from their seeds: of what is encoded, holes need not be cut again.
+        scenes = [_scene(draw) for draw in draws]
         kept = torch.load(file, weights_only=True)
     else:
+        examples = [example(draw, size) for draw in draws]
+        scenes = [each.scene for each in examples]
         parts = [
             _encoded(model, examples[start : start + _AT_ONCE], size)
             for start in range(0, count, _AT_ONCE)
@@ -65,7 +73,7 @@ def filled_pool(model: AutoencoderKL, seed: int, size: int, count: int, file: Pa
         kept = [torch.cat(column) for column in zip(*parts, strict=True)]
         torch.save(kept, file)
     latents, masked, masks = kept
-    return Pool([each.scene for each in examples], latents, masked, masks)
+    return Pool(scenes, latents, masked, masks)
 
 
 @torch.no_grad()

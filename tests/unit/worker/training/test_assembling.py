@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -39,16 +38,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.manual_seed(0)
     autoencoder = new_autoencoder().eval()
     learned = denoiser.train_denoiser(autoencoder, 1, tmp_path)
-    parts: dict[str, Any] = {
-        "vae": autoencoder,
-        "text_encoder": learned.text_encoder,
-        "tokenizer": learned.tokenizer,
-        "unet": learned.unet,
-        "scheduler": denoiser.new_scheduler(),
-        "safety_checker": safety.train_checker(1, tmp_path),
-        "feature_extractor": safety.new_extractor(),
-    }
-    save_model(parts, tmp_path / "model")
+    save_model(autoencoder, learned, safety.train_checker(1, tmp_path), tmp_path / "model")
     return tmp_path / "model"
 
 
