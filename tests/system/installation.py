@@ -87,16 +87,13 @@ def descendants(pid: int) -> dict[int, str]:
     found: set[int] = set()
     while more := {child for child, parent in parents.items() if parent in {pid, *found}} - found:
         found |= more
-    return {child: _read(Path(f"/proc/{child}/cmdline")).replace("\0", " ") for child in found}
+    # What has ended meanwhile has no command any more.
+    return {child: command for child in found if (command := _command(child))}
 
 
 def alive(pids: Mapping[int, str]) -> dict[int, str]:
     """Give those of these processes that still run the same command."""
-    return {
-        pid: command
-        for pid, command in pids.items()
-        if _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ") == command
-    }
+    return {pid: command for pid, command in pids.items() if _command(pid) == command}
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -109,6 +106,10 @@ def body(**fields: Any) -> dict[str, Any]:
         "seed": 7,
         **fields,
     }
+
+
+def _command(pid: int) -> str:
+    return _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ")
 
 
 def _read(path: Path) -> str:

@@ -45,7 +45,7 @@ class Stage:
 # go by. That takes minutes, and in the midst of all the rest it takes hours.
 STAGES: Final = (
     Stage(
-        Course("words", steps=3000, rate=1.2e-3, folder=Path(), averaging=0.99, parts=2),
+        Course("words", steps=2000, rate=1.2e-3, folder=Path(), averaging=0.99, parts=2),
         diet=((256, 8),),
         patterns=("plain", "gradient"),
         say=lambda _, scene: short_caption(scene),
@@ -233,4 +233,7 @@ def _new_unet() -> UNet2DConditionModel:
         norm_num_groups=8,
         # A velocity is the noisy latents less the clean ones, each times what the moment says.
         resnet_time_scale_shift="scale_shift",
+        # Blocks hear the caption as a whole beside the moment, and not through attention alone.
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
     )

@@ -13,6 +13,8 @@ _FOREIGN: Final = (
     "encoder_hid_dim_type",
 )
 _ADDED: Final = "addition_embed_type"
+# Of nothing, or of what the prompt's own embeddings say as a whole, which asks for no more.
+_PLAIN_ADDED: Final = (None, "text")
 _XL_ADDED: Final = "text_time"
 
 
@@ -40,7 +42,7 @@ def family_of(pipeline: Any) -> Family:
     if unet is None or parts.get("vae") is None or not _is_steppable(unet.config):
         return Family.OTHER
     added = unet.config.get(_ADDED)
-    if added is None and "text_encoder_2" not in parts:
+    if added in _PLAIN_ADDED and "text_encoder_2" not in parts:
         return Family.STABLE_DIFFUSION
     if added == _XL_ADDED and parts.get("text_encoder") and parts.get("text_encoder_2"):
         return Family.STABLE_DIFFUSION_XL

@@ -13,6 +13,7 @@ from diffusers import (
     PixArtTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -57,6 +58,15 @@ def saved_xl(standin: Path, folder: Path) -> Path:
         unet=unet,
         scheduler=parts["scheduler"],
     )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def saved_with_prompt_beside_time(standin: Path, folder: Path) -> Path:
+    """The inpainting stand-in `standin`, its blocks told of the whole prompt beside the moment."""
+    pipeline = StableDiffusionInpaintPipeline.from_pretrained(standin, safety_checker=None)
+    added = {"addition_embed_type": "text", "addition_embed_type_num_heads": 2}
+    pipeline.unet = UNet2DConditionModel.from_config({**pipeline.unet.config, **added})
     pipeline.save_pretrained(folder)
     return folder
 

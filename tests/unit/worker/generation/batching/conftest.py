@@ -8,7 +8,7 @@ import torch
 from common.domain.generation import Endpoint
 from tests.unit.worker.generation.batching.floor import Floor
 from tests.unit.worker.generation.conftest import an_entry
-from tests.unit.worker.generation.other_models import saved_xl
+from tests.unit.worker.generation.other_models import saved_with_prompt_beside_time, saved_xl
 from worker.generation.models.loaded import LoadedModel
 from worker.generation.models.loader import load_model
 from worker.generation.models.standin import standin_folder
@@ -19,10 +19,14 @@ def models(
     models_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, LoadedModel]:
     xl = saved_xl(standin_folder("base", models_directory), tmp_path_factory.mktemp("xl"))
+    told = saved_with_prompt_beside_time(
+        standin_folder("inpainting", models_directory), tmp_path_factory.mktemp("told")
+    )
     entries = (
         an_entry("standin-inpainting", "random:inpainting", Endpoint.INPAINT),
         an_entry("standin", "random:base", *Endpoint),
         an_entry("xl", str(xl), *Endpoint),
+        an_entry("told", str(told), Endpoint.INPAINT),
     )
     cpu = torch.device("cpu")
     return {entry.name: load_model(entry, models_directory, cpu) for entry in entries}

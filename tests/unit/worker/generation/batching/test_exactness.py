@@ -10,6 +10,7 @@ from common.domain.generation import Endpoint, GenerationRequest
 from tests.unit.worker.generation.batching.floor import Floor
 from tests.unit.worker.generation.drawings import pixels_for
 from tests.unit.worker.generation.pictures import a_request
+from worker.generation.models.families import Family
 from worker.generation.models.loaded import LoadedModel
 from worker.generation.models.schedulers import fresh, scheduler_named
 
@@ -89,6 +90,13 @@ def test_stable_diffusion_xl(
 ) -> None:
     request = a_request(endpoint, model="xl", scheduler=scheduler, inference_steps=3)
     assert_equal(floor, models, request)
+
+
+def test_a_unet_that_is_told_of_the_prompt_as_a_whole(
+    floor: Floor, models: dict[str, LoadedModel]
+) -> None:
+    assert models["told"].family is Family.STABLE_DIFFUSION
+    assert_equal(floor, models, a_request(Endpoint.INPAINT, model="told", inference_steps=3))
 
 
 @pytest.mark.parametrize("endpoint", Endpoint)

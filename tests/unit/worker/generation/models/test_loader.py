@@ -134,6 +134,7 @@ def test_what_draws_no_pictures_is_refused(folder: Path) -> None:
         ({"in_channels": 8}, Family.OTHER),
         ({"time_cond_proj_dim": 256}, Family.OTHER),
         ({"class_embed_type": "projection"}, Family.OTHER),
+        ({"addition_embed_type": "text"}, Family.STABLE_DIFFUSION),
         ({"addition_embed_type": "image"}, Family.OTHER),
     ],
 )
