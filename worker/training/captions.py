@@ -19,10 +19,12 @@ WORDS: Final = (
     *("a", "an", "the", "on", "in", "of", "with", "is", "that"),
     *("shape", "something", "background", "nothing", "empty"),
 )
-# How often a caption is left out, so that there is an answer to compare with (guidance), and how
-# often it leaves out colour or shape. Seldom: what is not said can only be guessed at, and there is
-# nothing to learn from a wrong guess.
-_SILENCE: Final = 0.07
+# How often nothing is said of a hole with nothing in it. Guidance compares with what silence gives:
+# there the background goes on, so that what a caption adds is the thing, and the background is left
+# as it is however strong the guidance.
+_SILENCE: Final = 0.6
+# How often colour or shape is left out. Seldom: what is not said can only be guessed at, and there
+# is nothing to learn from a wrong guess.
 _NO_COLOUR: Final = 0.05
 _NO_SHAPE: Final = 0.05
 
@@ -39,11 +41,12 @@ _COUNTS: Final = (1, 2, 3, 4, 12)
 
 
 def caption(draw: Random, scene: Scene, unrelated: float = 0.25) -> str:
-    """Say what is in the hole of `scene`; "" or only unrelated words once in a while.
+    """Say what is in the hole of `scene`; of an empty one often nothing, or only unrelated words.
 
     `unrelated` is how often unrelated words are added.
     """
-    said = "" if draw.random() < _SILENCE else _said(draw, scene)
+    silent = scene.thing is None and draw.random() < _SILENCE
+    said = "" if silent else _said(draw, scene)
     if draw.random() < unrelated:
         count = _COUNTS[int(draw.integers(len(_COUNTS)))]
         extra = [one_of(draw, _UNRELATED) for _ in range(count)]

@@ -31,7 +31,8 @@ class Stage:
 
     Each entry of `diet` is (pixels of a side, examples at once); losses take them in turn.
     `patterns` are the backgrounds it is shown, `say` words a scene, `earliest` is the least of
-    the moments (0 to 999, the last is noise alone) it is asked about.
+    the moments (0 to 999, the last is noise alone) it is asked about. `lateness` below 1 lets
+    moments of much noise, where it is settled what will be seen, come more often than others.
     """
 
     course: Course
@@ -39,6 +40,7 @@ class Stage:
     patterns: tuple[str, ...]
     say: Callable[[Random, Scene], str]
     earliest: int
+    lateness: float
 
 
 # First what words mean: on quiet backgrounds, said in one way, when there is nothing but noise to
@@ -50,18 +52,18 @@ STAGES: Final = (
         patterns=("plain", "gradient"),
         say=lambda _, scene: short_caption(scene),
         earliest=700,
+        lateness=0.7,
     ),
     Stage(
-        Course("full", steps=7000, rate=6e-4, folder=Path(), averaging=0.998, parts=2),
+        Course("full", steps=5000, rate=6e-4, folder=Path(), averaging=0.998, parts=2),
         diet=(*((256, 8),) * 18, *((512, 2),) * 2),
         patterns=PATTERNS,
         say=caption,
         earliest=0,
+        lateness=0.85,
     ),
 )
 POOLS: Final = {256: 8_000, 512: 300}
-# Moments of much noise come more often than others: there it is settled what will be seen.
-_LATENESS: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ def _loss(
     """
     latents = given.latents
     noise = torch.from_numpy(draw.standard_normal(latents.shape, dtype=np.float32))
-    late = draw.random(len(latents)) ** _LATENESS
+    late = draw.random(len(latents)) ** stage.lateness
     span = len(scheduler.alphas_cumprod) - stage.earliest
     moments = torch.from_numpy((stage.earliest + span * late).astype(np.int64))
     noisy = scheduler.add_noise(latents, noise, moments)

@@ -60,8 +60,11 @@ def test_captions_say_what_is_there_in_words_that_are_single_tokens() -> None:
     assert short_caption(behind).endswith("background")
 
 
-def test_captions_vary_and_are_sometimes_missing() -> None:
-    draw = np.random.default_rng(1)
-    said = {caption(draw, _scene(5)) for _ in range(200)}
-    assert "" in said
-    assert len(said) > 50
+def test_captions_vary_and_silence_means_that_there_is_nothing() -> None:
+    scene, draw = _scene(5), np.random.default_rng(1)
+    assert scene.thing is not None
+    of_thing = {caption(draw, scene) for _ in range(200)}
+    assert len(of_thing) > 50
+    named = {scene.thing.colour, scene.thing.shape}
+    assert all(named & set(said.replace(",", "").split()) for said in of_thing)
+    assert "" in {caption(draw, scene.without_thing()) for _ in range(50)}
