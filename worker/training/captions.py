@@ -19,10 +19,11 @@ WORDS: Final = (
     *("a", "an", "the", "on", "in", "of", "with", "is", "that"),
     *("shape", "something", "background", "nothing", "empty"),
 )
-# How often nothing is said of a hole with nothing in it. Guidance compares with what silence gives:
-# there the background goes on, so that what a caption adds is the thing, and the background is left
-# as it is however strong the guidance.
-_SILENCE: Final = 0.6
+# How often nothing is said of a thing, and of a hole with nothing in it. Guidance exaggerates what a
+# caption changes of what silence gives, so that is to be neither one: a mean of things alone turns
+# the background away from them, and the background alone turns things away from its colour.
+_SILENCE: Final = 0.08
+_SILENCE_ON_NOTHING: Final = 0.6
 # How often colour or shape is left out. Seldom: what is not said can only be guessed at, and there
 # is nothing to learn from a wrong guess.
 _NO_COLOUR: Final = 0.05
@@ -41,12 +42,12 @@ _COUNTS: Final = (1, 2, 3, 4, 12)
 
 
 def caption(draw: Random, scene: Scene, unrelated: float = 0.25) -> str:
-    """Say what is in the hole of `scene`; of an empty one often nothing, or only unrelated words.
+    """Say what is in the hole of `scene`; "" or only unrelated words once in a while.
 
     `unrelated` is how often unrelated words are added.
     """
-    silent = scene.thing is None and draw.random() < _SILENCE
-    said = "" if silent else _said(draw, scene)
+    silence = _SILENCE_ON_NOTHING if scene.thing is None else _SILENCE
+    said = "" if draw.random() < silence else _said(draw, scene)
     if draw.random() < unrelated:
         count = _COUNTS[int(draw.integers(len(_COUNTS)))]
         extra = [one_of(draw, _UNRELATED) for _ in range(count)]

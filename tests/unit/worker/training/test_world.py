@@ -60,11 +60,9 @@ def test_captions_say_what_is_there_in_words_that_are_single_tokens() -> None:
     assert short_caption(behind).endswith("background")
 
 
-def test_captions_vary_and_silence_means_that_there_is_nothing() -> None:
+def test_captions_vary_and_are_sometimes_missing_mostly_where_nothing_is() -> None:
     scene, draw = _scene(5), np.random.default_rng(1)
-    assert scene.thing is not None
-    of_thing = {caption(draw, scene) for _ in range(200)}
-    assert len(of_thing) > 50
-    named = {scene.thing.colour, scene.thing.shape}
-    assert all(named & set(said.replace(",", "").split()) for said in of_thing)
-    assert "" in {caption(draw, scene.without_thing()) for _ in range(50)}
+    of_thing = [caption(draw, scene) for _ in range(200)]
+    assert len(set(of_thing)) > 50
+    of_nothing = [caption(draw, scene.without_thing()) for _ in range(200)]
+    assert 0 < of_thing.count("") < of_nothing.count("") < 200
