@@ -19,9 +19,9 @@ WORDS: Final = (
     *("a", "an", "the", "on", "in", "of", "with", "is", "that"),
     *("shape", "something", "background", "nothing", "empty"),
 )
-# How often nothing is said of a thing, and of a hole with nothing in it. Guidance exaggerates what a
-# caption changes of what silence gives, so that is to be neither one: a mean of things alone turns
-# the background away from them, and the background alone turns things away from its colour.
+# How often nothing is said of a thing, and of a hole with nothing in it. Guidance exaggerates what
+# a caption changes of what silence gives, so that is to be neither one: a mean of things alone
+# turns the background away from them, and the background alone turns things away from its colour.
 _SILENCE: Final = 0.08
 _SILENCE_ON_NOTHING: Final = 0.6
 # How often colour or shape is left out. Seldom: what is not said can only be guessed at, and there
