@@ -16,11 +16,12 @@ from common.domain.errors import ConfigurationError
 from worker.training.assembling import bytes_of_weights, open_model, save_model
 from worker.training.autoencoder import SHARPER, TOGETHER, train_autoencoder
 from worker.training.card import SHEET, write_card
-from worker.training.denoiser import STAGES, train_denoiser
+from worker.training.denoiser import train_denoiser
 from worker.training.drawing import GUIDANCE, fill, task
 from worker.training.quality import kept_in, measure
 from worker.training.safety import COURSE, train_checker
 from worker.training.sheet import draw_sheet
+from worker.training.stages import STAGES
 
 SEED: Final = 20_240_301
 MODEL: Final = Path("deploy/models/shapes-inpainting")

@@ -1,7 +1,7 @@
 """The denoiser and the text model it listens to, trained together on encoded scenes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,68 +12,20 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from worker.generation.models.vocabulary import MAX_TOKENS
-from worker.training.captions import VOCABULARY, caption, short_caption
-from worker.training.course import Course, learn
+from worker.training.captions import VOCABULARY
+from worker.training.course import learn
+from worker.training.objective import Captioned, loss
 from worker.training.pool import Pool, filled_pool
+from worker.training.stages import STAGES, Stage
 from worker.training.words import world_tokenizer
-from worker.training.world import PATTERNS, Random, Scene
+from worker.training.world import Random, Scene
 
 TEXT_WIDTH: Final = 64
-# A step's loss counts fully in the hole; elsewhere the picture is known and needs no practice.
-_OUTSIDE_WEIGHT: Final = 0.15
 _WORD_SPREAD: Final = 0.2
 _DISLIKE: Final = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A stretch of the training: one course, and what its examples are like.
-
-    Each entry of `diet` is (pixels of a side, examples at once); losses take them in turn.
-    `patterns` are the backgrounds it is shown, `say` words a scene, `earliest` is the least of
-    the moments (0 to 999, the last is noise alone) it is asked about. `lateness` below 1 lets
-    moments of much noise, where it is settled what will be seen, come more often than others.
-    """
-
-    course: Course
-    diet: tuple[tuple[int, int], ...]
-    patterns: tuple[str, ...]
-    say: Callable[[Random, Scene], str]
-    earliest: int
-    lateness: float
-
-
-# First what words mean: on quiet backgrounds, said in one way, when there is nothing but noise to
-# go by. That takes minutes, and in the midst of all the rest it takes hours.
-STAGES: Final = (
-    Stage(
-        Course("words", steps=2000, rate=1.2e-3, folder=Path(), averaging=0.99, parts=2),
-        diet=((256, 8),),
-        patterns=("plain", "gradient"),
-        say=lambda _, scene: short_caption(scene),
-        earliest=700,
-        lateness=0.7,
-    ),
-    Stage(
-        Course("full", steps=5000, rate=6e-4, folder=Path(), averaging=0.998, parts=2),
-        diet=(*((256, 8),) * 18, *((512, 2),) * 2),
-        patterns=PATTERNS,
-        say=caption,
-        earliest=0,
-        lateness=0.85,
-    ),
-)
 POOLS: Final = {256: 8_000, 512: 300}
-
-
-@dataclass(frozen=True, slots=True)
-class _Captioned:
-    """Some of a pool, in full precision, and what is said of each."""
-
-    captions: list[str]
-    latents: Tensor
-    masked: Tensor
-    masks: Tensor
 
 
 class Denoiser(nn.Module):
@@ -132,9 +84,8 @@ def train_denoiser(autoencoder: AutoencoderKL, seed: int, folder: Path) -> Denoi
             size, count = stage.diet[number % len(stage.diet)]
             draw = np.random.default_rng((seed, where, number))
             chosen = draw.choice(suited[size], size=count)
-            return _loss(
-                model, scheduler, _chosen(pools[size], chosen, stage.say, draw), stage, draw
-            )
+            given = _chosen(pools[size], chosen, stage.say, draw)
+            return loss(model, scheduler, given, stage, draw)
 
         learn(model, loss_of, replace(stage.course, folder=folder))
     return model
@@ -150,34 +101,10 @@ def _suited(pool: Pool, stage: Stage) -> list[int]:
 
 def _chosen(
     pool: Pool, chosen: Any, say: Callable[[Random, Scene], str], draw: Random
-) -> _Captioned:
+) -> Captioned:
     captions = [say(draw, pool.scenes[index]) for index in chosen]
     parts = (pool.latents, pool.masked, pool.masks)
-    return _Captioned(captions, *(part[chosen].float() for part in parts))
-
-
-def _loss(
-    model: Denoiser, scheduler: DDIMScheduler, given: _Captioned, stage: Stage, draw: Random
-) -> Tensor:
-    """Mean square of how far the velocity is off, weighed by the noise at the moment.
-
-    Where there is much, words are what is left to go by; where there is little, a velocity that
-    is off does less harm. By its amount, not by its square: then the last traces of noise would
-    not be worth removing.
-    """
-    latents = given.latents
-    noise = torch.from_numpy(draw.standard_normal(latents.shape, dtype=np.float32))
-    late = draw.random(len(latents)) ** stage.lateness
-    span = len(scheduler.alphas_cumprod) - stage.earliest
-    moments = torch.from_numpy((stage.earliest + span * late).astype(np.int64))
-    noisy = scheduler.add_noise(latents, noise, moments)
-    velocity = model(torch.cat([noisy, given.masks, given.masked], 1), moments, given.captions)
-    off = (velocity - scheduler.get_velocity(latents, noise, moments)).square()
-    amount_of_noise = (1 - scheduler.alphas_cumprod[moments]).sqrt()
-    weight = _OUTSIDE_WEIGHT + (1 - _OUTSIDE_WEIGHT) * given.masks
-    total = (off * weight * amount_of_noise[:, None, None, None]).sum()
-    loss: Tensor = total / (weight.sum() * off.shape[1])
-    return loss
+    return Captioned(captions, *(part[chosen].float() for part in parts))
 
 
 def _new_text_encoder(tokenizer: Any) -> CLIPTextModel:
