@@ -16,6 +16,7 @@ from worker.training import denoiser, safety
 from worker.training.assembling import bytes_of_weights, open_model, save_model
 from worker.training.autoencoder import new_autoencoder
 from worker.training.drawing import fill, task
+from worker.training.stages import STAGES
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -29,7 +30,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Train for a moment, and give the folder of the model."""
     stages = tuple(
         replace(stage, course=replace(stage.course, steps=2), diet=((SIZE, 2),))
-        for stage in denoiser.STAGES
+        for stage in STAGES
     )
     monkeypatch.setattr(denoiser, "STAGES", stages)
     monkeypatch.setattr(denoiser, "POOLS", {SIZE: 12})

@@ -37,7 +37,8 @@ class Knowing:
         assert len(captions) == COUNT
         kept = self._kept[moments][:, None, None, None]
         self.noisy = inputs[:, :4]
-        return (kept.sqrt() * self.noisy - self._latents) / (1 - kept).sqrt()
+        velocity: Tensor = (kept.sqrt() * self.noisy - self._latents) / (1 - kept).sqrt()
+        return velocity
 
 
 def lost(model: Knowing, given: Captioned, stage: Stage) -> float:
