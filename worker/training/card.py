@@ -31,8 +31,9 @@ on a blue striped background`; a background alone, `a blue background`, empties 
 - backgrounds: $patterns, each of one colour
 
 Other words mean nothing to it. Pictures of 256 × 256 and 512 × 512; holes with some room around the
-thing. Its safety checker knows one concept, a $unsafe, which counts as unsafe: for trying out what
-becomes of flagged pictures.
+thing. Guidance of 1.5 to 4 suits it; more, such as the API's own 7.5, exaggerates its colours until
+they and the shapes change. Its safety checker knows one concept, a $unsafe, which counts as unsafe:
+for trying out what becomes of flagged pictures.
 
 ![Before, the hole, and after, for sixteen prompts]($sheet)
 

@@ -56,7 +56,7 @@ def generated(engine: DiffusersEngine, hole: Task, **changes: Any) -> Generated:
         height=SIZE,
         samples=1,
         inference_steps=STEPS,
-        guidance_scale=4.0,
+        guidance_scale=2.0,
         strength=1.0,
         seed=11,
     )

@@ -29,8 +29,7 @@ MEGABYTES = 20e6
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Train for a moment, and give the folder of the model."""
     stages = tuple(
-        replace(stage, course=replace(stage.course, steps=2), diet=((SIZE, 2),))
-        for stage in STAGES
+        replace(stage, course=replace(stage.course, steps=2), diet=((SIZE, 2),)) for stage in STAGES
     )
     monkeypatch.setattr(denoiser, "STAGES", stages)
     monkeypatch.setattr(denoiser, "POOLS", {SIZE: 12})
