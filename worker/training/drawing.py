@@ -12,7 +12,7 @@ from worker.training.holes import Mask, hole_around
 from worker.training.world import Pixels, Random, Scene, Thing, imagine, other_thing, paint
 
 STEPS: Final = 20
-GUIDANCE: Final = 2.0
+GUIDANCE: Final = 1.5
 _AT_ONCE: Final = 8
 
 

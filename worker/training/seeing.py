@@ -16,13 +16,15 @@ _NAMES: Final = tuple(COLOURS)
 _APART: Final = 60.0
 _LEAST: Final = 0.08  # of the hole that a thing covers
 _EDGE: Final = 0.025  # of the picture's side: how far in from its edge a hole is compared
+_SOFT: Final = 0.008  # of the picture's side: how near a thing its soft outline may be
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What stands in a hole: None where nothing does.
 
-    `off` is how far the background just inside the hole's edge is from what it should be, 0 to 1.
+    `off` is how far the background just inside the hole's edge is from what it should be, 0 to 1;
+    the thing's outline, which is neither, is left out.
     """
 
     colour: str | None
@@ -62,7 +64,8 @@ def share_of_colour(drawn: Pixels, colour: str, hole: Bitmap) -> float:
 
 
 def _off(drawn: Pixels, empty: Pixels, hole: Bitmap, thing: Bitmap) -> float:
-    band = hole & ~_shrunk(hole, max(1, round(_EDGE * len(hole)))) & ~thing
+    behind = _shrunk(~thing, max(1, round(_SOFT * len(hole))))
+    band = hole & ~_shrunk(hole, max(1, round(_EDGE * len(hole)))) & behind
     if not band.any():
         return 0.0
     return float(np.abs(drawn - empty)[band].mean() / 255)

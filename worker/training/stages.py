@@ -34,8 +34,8 @@ class Stage:
 
 _MIXED: Final = (*((256, 8),) * 18, *((512, 2),) * 2)
 # First what words mean: on quiet backgrounds, said in one way, when there is nothing but noise to
-# go by. That takes minutes, and in the midst of all the rest it takes hours. Last, to take back
-# what guidance exaggerates.
+# go by. That takes minutes, and in the midst of all the rest it takes hours. Then to take back
+# what guidance exaggerates, and last to give back exactly what is known.
 STAGES: Final = (
     Stage(
         Course("words", steps=2000, rate=1.2e-3, folder=Path(), averaging=0.99, parts=2),
@@ -64,5 +64,15 @@ STAGES: Final = (
         lateness=0.85,
         outside=0.6,
         exaggeration=5.0,
+    ),
+    Stage(
+        Course("exact", steps=900, rate=3e-4, folder=Path(), averaging=0.99, parts=2),
+        diet=_MIXED,
+        patterns=PATTERNS,
+        say=caption,
+        earliest=0,
+        lateness=1.2,
+        outside=1.0,
+        exaggeration=1.0,
     ),
 )

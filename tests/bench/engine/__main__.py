@@ -18,8 +18,8 @@ from rich.console import Console
 
 from common.clock import monotonic
 from common.domain.generation import GenerationRequest
+from tests.bench.engine.architectures import FULL, SMALL, Architecture, save
 from tests.bench.engine.contestants import Contestant, Engine, Plain
-from tests.bench.engine.models import FULL, SMALL, Raced
 from tests.bench.engine.orders import Order, orders
 from tests.bench.engine.race import Result, race
 from tests.bench.figures import Figure, table
@@ -50,16 +50,16 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     diffusers_logging.disable_progress_bar()
     on_gpu = options.device.startswith("cuda")
-    raced = FULL if on_gpu else SMALL
-    console.print(f"{_name_of(options.device)}\n{raced.name}, {raced.dtype}")
+    architecture = FULL if on_gpu else SMALL
+    console.print(f"{_name_of(options.device)}\n{architecture.name}, {architecture.dtype}")
     with tempfile.TemporaryDirectory(prefix="infill-bench-") as place:
-        folder = raced.ready_in(Path(place) / "model")
-        results, figures = _measure(console, raced, folder, options)
+        folder = save(architecture, Path(place) / "model")
+        results, figures = _measure(console, architecture, folder, options)
     console.print(_rows(results), markup=False)
     console.print(table(figures), markup=False)
     told = {
         "device": _name_of(options.device),
-        "model": raced.name,
+        "model": architecture.name,
         "threads": options.threads,
         "races": [asdict(result) for result in results],
         "figures": [asdict(figure) | {"ratio": figure.ratio} for figure in figures],
@@ -80,21 +80,21 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(
-    console: Console, raced: Raced, folder: Path, options: argparse.Namespace
+    console: Console, architecture: Architecture, folder: Path, options: argparse.Namespace
 ) -> tuple[list[Result], list[Figure]]:
     on_gpu = options.device.startswith("cuda")
-    engine = Engine(raced, folder, options.device, options.threads)
+    engine = Engine(architecture, folder, options.device, options.threads)
     contestants: dict[str, Contestant] = {
         "engine": engine,
         "pipeline": Plain(engine, options.threads),
     }
     if on_gpu:
-        compiled = Engine(raced, folder, options.device, options.threads, compile="regional")
+        compiled = Engine(architecture, folder, options.device, options.threads, compile="regional")
         contestants |= {
             "engine compiled": compiled,
             "pipeline compiled": Plain(compiled, options.threads),
         }
-    asked = orders(raced, options.orders)
+    asked = orders(architecture, options.orders)
     for name, contestant in contestants.items():
         console.print(f"warming {name} …")
         race(name, contestant, asked[: max(CLIENTS)], max(CLIENTS))

@@ -8,7 +8,7 @@ import torch
 
 from common.catalogue import ModelEntry
 from common.domain.generation import Endpoint
-from tests.bench.engine.models import Raced
+from tests.bench.engine.architectures import Architecture
 from tests.bench.engine.orders import MODEL, Order
 from worker.generation.diffusion import DiffusersEngine
 
@@ -22,11 +22,13 @@ class Contestant(Protocol):
 class Engine:
     """Ours."""
 
-    def __init__(self, raced: Raced, folder: Path, device: str, threads: int, **entry: Any) -> None:
+    def __init__(
+        self, architecture: Architecture, folder: Path, device: str, threads: int, **entry: Any
+    ) -> None:
         given = {
             "name": MODEL,
             "source": str(folder),
-            "dtype": raced.dtype,
+            "dtype": architecture.dtype,
             "endpoints": (Endpoint.INPAINT,),
             "licence": "none",
             **entry,

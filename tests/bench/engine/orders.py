@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from common.domain.generation import Endpoint, GenerationRequest
-from tests.bench.engine.models import Raced
+from tests.bench.engine.architectures import Architecture
 from tests.unit.worker.generation.pictures import disc, noise
 from worker.generation.pixels import Pixels
 
@@ -28,10 +28,10 @@ class Order:
     pixels: Pixels
 
 
-def orders(raced: Raced, number: int, *, seed: int = 7) -> list[Order]:
+def orders(architecture: Architecture, number: int, *, seed: int = 7) -> list[Order]:
     """Make `number` requests that differ in steps, strength, guidance, prompt and seed."""
     draw = random.Random(seed)
-    size = (raced.side, raced.side)
+    size = (architecture.side, architecture.side)
     init, mask = noise(size).resize(size, Image.Resampling.BILINEAR), disc(size)
     return [
         Order(
@@ -40,10 +40,10 @@ def orders(raced: Raced, number: int, *, seed: int = 7) -> list[Order]:
                 model=MODEL,
                 prompt=draw.choice(PROMPTS),
                 negative_prompt=NEGATIVE_PROMPT,
-                width=raced.side,
-                height=raced.side,
+                width=architecture.side,
+                height=architecture.side,
                 samples=1,
-                inference_steps=draw.randint(*raced.steps),
+                inference_steps=draw.randint(*architecture.steps),
                 guidance_scale=draw.choice((5.0, 7.5, 9.0)),
                 strength=draw.choice((0.8, 1.0)),
                 seed=draw.randrange(2**32),

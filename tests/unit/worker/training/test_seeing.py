@@ -2,9 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
+from worker.training.contours import Bitmap
 from worker.training.drawing import Task, task
 from worker.training.seeing import look, share_of_colour
+from worker.training.shapes import cover
 from worker.training.world import paint
 
 
@@ -30,3 +33,23 @@ def test_a_background_that_breaks_off_is_measured(asked: Task) -> None:
     drawn = paint(asked.scene.without_thing(), 96)
     drawn[asked.hole] = np.clip(drawn[asked.hole] * 0.9 + 2, 0, 255)
     assert look(drawn, asked).off > 0.004
+
+
+def test_a_soft_outline_is_not_taken_for_background() -> None:
+    """The hole is cut close about the thing, so that its outline lies at the hole's edge."""
+    draw = np.random.default_rng(4)
+    while (asked := task(draw, 256)).scene.background.pattern != "plain":
+        pass
+    drawn = paint(replace(asked.scene, thing=asked.asked), 256)
+    image = Image.fromarray(drawn.astype(np.uint8))
+    soft = np.asarray(image.filter(ImageFilter.BoxBlur(2)), dtype=np.float32)
+    covered = cover(asked.asked.shape, asked.asked.place, 256) > 0
+    close = replace(asked, hole=_grown(covered, 4))
+    assert 0 < look(soft, close).off < 0.01
+
+
+def _grown(bitmap: Bitmap, by: int) -> Bitmap:
+    steps = range(-by, by + 1)
+    shifted = [np.roll(bitmap, (down, right), (0, 1)) for down in steps for right in steps]
+    grown: Bitmap = np.any(shifted, axis=0)
+    return grown
