@@ -30,7 +30,7 @@ ANSWER_SECONDS = 120.0
 TRACK_ID = "demo-1"
 PROMPT = "a red heart"
 # What suits the small model: more exaggerates its colours.
-GUIDANCE = 3.0
+GUIDANCE = 1.5
 OWN_WORLD = (
     "Drawn by the small model that ships with the project: "
     "it knows coloured shapes and nothing else."

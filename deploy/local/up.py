@@ -78,7 +78,7 @@ def curl_line(stack: Stack) -> str:
         "mask_image": f"@{SAMPLES / 'scene_mask.png'}",
         "width": "256",
         "height": "256",
-        "guidance_scale": "3",
+        "guidance_scale": "2",
     }
     sent = " ".join(f"-F {quote(f'{name}={value}')}" for name, value in fields.items())
     return f"curl -s {given.base_url}/api/v3/inpaint {sent}"

@@ -59,7 +59,7 @@ def asked(prompt: str, **fields: object) -> dict[str, object]:
         "mask_image": b64encode(sample("scene_mask")).decode(),
         "width": 256,
         "height": 256,
-        "guidance_scale": 3,
+        "guidance_scale": 2,
         "seed": 7,
         **fields,
     }
