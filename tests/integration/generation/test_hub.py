@@ -30,6 +30,7 @@ for source in sys.argv[1:]:
     engine = DiffusersEngine([entry], Path("unused"), "cpu")
     image = engine.generate(request, Pixels()).images[0]
     print("drawn", sha256(image.tobytes()).hexdigest())
+    engine.close()
 """
 
 
