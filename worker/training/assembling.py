@@ -21,6 +21,8 @@ def save_model(
 ) -> None:
     """Write the inpainting pipeline made of these parts to `folder`, in half precision."""
     denoiser.unet.to(memory_format=torch.contiguous_format)  # as safetensors wants it
+    # Else its configuration tells where on this machine it was read from.
+    autoencoder.register_to_config(_name_or_path=folder.name)
     pipeline = STABLE_DIFFUSION[Endpoint.INPAINT](
         vae=autoencoder,
         text_encoder=denoiser.text_encoder,

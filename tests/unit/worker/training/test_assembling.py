@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 
 from common.catalogue import ModelEntry
@@ -36,7 +37,8 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(safety, "COURSE", replace(safety.COURSE, steps=2))
     monkeypatch.setattr(safety, "_SCENES", 8)
     torch.manual_seed(0)
-    autoencoder = new_autoencoder().eval()
+    new_autoencoder().save_pretrained(tmp_path / "autoencoder")
+    autoencoder = AutoencoderKL.from_pretrained(tmp_path / "autoencoder")
     learned = denoiser.train_denoiser(autoencoder, 1, tmp_path)
     save_model(autoencoder, learned, safety.train_checker(1, tmp_path), tmp_path / "model")
     return tmp_path / "model"
@@ -44,6 +46,9 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_was_trained_is_served_by_the_ordinary_loader(trained: Path, tmp_path: Path) -> None:
     assert bytes_of_weights(trained) <= MEGABYTES
+    told = [file.read_text(encoding="utf-8") for file in trained.rglob("*config.json")]
+    assert told
+    assert not [text for text in told if str(tmp_path) in text], "it tells of this machine"
     entry = ModelEntry(
         name="tiny",
         source=str(trained),
