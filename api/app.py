@@ -1,4 +1,4 @@
-"""The gateway as an application; `api.serving` runs it."""
+"""The gateway as an application; `api.server` runs it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,18 +8,18 @@ import structlog
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from api import health, webhook_keys
-from api.access import AccessLog
+from api import health
 from api.admin import routes as admin
-from api.errors import add_error_handlers
+from api.dialects.v1 import jobs, webhook_keys, webhooks
+from api.dialects.v3 import routes as v3
+from api.errors.handlers import add_error_handlers
+from api.middleware import AccessLog
 from api.services import open_services
-from api.v1 import jobs, webhooks
-from api.v3 import routes as v3
-from common.catalogue import Catalogue, load_catalogue
 from common.domain.errors import ConfigurationError
-from common.logging import configure_logging
 from common.outbound import Guard
+from common.runtime.logging import configure_logging
 from common.settings import Settings
+from common.settings.catalogue import Catalogue, load_catalogue
 
 log = structlog.get_logger(__name__)
 

@@ -8,9 +8,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 from sqlalchemy import literal, select
 
-from api.answer import json_answer
+from api.body.json_response import json_answer
 from api.services import Services
-from common.database import is_unavailable
+from common.postgres.database import is_unavailable
 
 PROBE_SECONDS: Final = 2.0
 QUESTION: Final = select(literal(1).label("one"))

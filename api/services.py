@@ -9,24 +9,24 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from api.admin.key_ring import AdminKeyRing
-from api.auth import KeyRing
-from api.estimate import Estimates
+from api.auth.admin_keys import AdminKeyRing
+from api.auth.api_keys import KeyRing
+from api.jobs.eta import Estimates
+from api.jobs.notify import Ringer
+from api.jobs.progress import ProgressReader
+from api.jobs.webhook_ping import Trials
+from api.limits.concurrency import Turns
 from api.limits.quotas import Quotas
 from api.limits.rates import Rates
-from api.limits.turns import Turns
-from api.progress import ProgressReader
-from api.ringing import Ringer
-from api.v1.trying import Trials
-from common.broker.completion import CompletionListener
-from common.broker.connection import connect
-from common.broker.doorbell import Doorbell
-from common.catalogue import Catalogue
-from common.database import GATEWAY_ROLE, Database
+from common.messaging.completion import CompletionListener
+from common.messaging.connection import connect
+from common.messaging.doorbell import Doorbell
+from common.object_store.storage import Storage
 from common.outbound import Guard
-from common.repositories.readings import find_ended
+from common.postgres.database import GATEWAY_ROLE, Database
+from common.postgres.repositories.jobs.read import find_ended
 from common.settings import Settings
-from common.storage import Storage
+from common.settings.catalogue import Catalogue
 
 # Requests that send many deliveries again, at once in this gateway, of all tenants: each writes for
 # a second or two.

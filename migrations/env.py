@@ -1,8 +1,8 @@
-"""How alembic reaches the database: over the connection deploy.migrate hands it."""
+"""How alembic reaches the database: over the connection deploy.cli.migrate hands it."""
 
 from alembic import context
 
-from common.models import Table
+from common.postgres.models import Table
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -117,8 +117,8 @@ FROM jobs WHERE queue = $1 AND state = 'running' GROUP BY claimed_by
 """
 
 # Ends a job that is not wanted, with its books and the webhook that tells of it, as all that ends a
-# job does (`common.repositories.outcomes`); nothing where it has ended, or is not this tenant's. A
-# gateway speaks for one tenant, and cancels no other's.
+# job does (`common.postgres.repositories.jobs.finish`); nothing where it has ended, or is not this
+# tenant's. A gateway speaks for one tenant, and cancels no other's.
 CANCEL: Final = """
 WITH theirs AS (
     SELECT id, state FROM jobs

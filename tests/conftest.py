@@ -20,13 +20,13 @@ from types_boto3_s3 import S3Client
 
 from common.domain.errors import ConfigurationError
 from common.settings import StorageSettings
-from deploy.local.binaries import postgres_programs, rclone, redis_server
-from deploy.local.ports import free_ports
-from deploy.local.postgres import PostgresServer
-from deploy.local.processes import Supervisor
-from deploy.local.redis import RedisServer
-from deploy.local.s3 import S3Server
-from tests.tcp_proxy import Proxy, proxy
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.binaries import postgres_programs, rclone, redis_server
+from deploy.local.servers.ports import free_ports
+from deploy.local.servers.postgres import PostgresServer
+from deploy.local.servers.redis import RedisServer
+from deploy.local.servers.s3 import S3Server
+from tests.support.tcp_proxy import Proxy, proxy
 
 TEMPLATE = "template_migrated"
 
@@ -45,7 +45,7 @@ class Servers:
 
 
 async def migrate(url: str) -> None:
-    from deploy.migrate import upgrade  # noqa: PLC0415 - only tests with a database need it
+    from deploy.cli.migrate import upgrade  # noqa: PLC0415 - only tests with a database need it
 
     await upgrade(url)
 

@@ -10,13 +10,13 @@ from typing import NoReturn
 
 import structlog
 
-from common.catalogue import Catalogue, load_catalogue
 from common.domain.errors import ConfigurationError
-from common.logging import configure_logging
+from common.runtime.logging import configure_logging
 from common.settings import Settings
-from worker.app import create_app, create_listener, stop_listening
-from worker.generation.engine import Engine
-from worker.runtime import Runtime
+from common.settings.catalogue import Catalogue, load_catalogue
+from worker.celery_app import create_app, create_listener, stop_listening
+from worker.engine.interface import Engine
+from worker.process import Runtime
 
 log = structlog.get_logger(__name__)
 

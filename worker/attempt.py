@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from common.clock import monotonic
 from common.domain.errors import GenerationStoppedError, InfillError, RunTimeExceededError
 from common.domain.record import JobRecord
+from common.runtime.clock import monotonic
 
 
 class Attempt:

@@ -8,15 +8,15 @@ from uuid import UUID
 
 import structlog
 
-from common.database import Database, is_unavailable
 from common.domain.errors import ClaimLostError
 from common.domain.job import Claim
-from common.presence import Presence
-from common.repositories.leases import renew_claims
-from common.repositories.workers import say_alive
+from common.postgres.database import Database, is_unavailable
+from common.postgres.repositories.jobs.leases import renew_claims
+from common.postgres.repositories.jobs.workers import say_alive
+from common.runtime.availability import Presence
+from common.runtime.waiting import rest
 from common.settings import JobSettings
 from worker.attempt import Attempt
-from worker.rest import rest
 
 # After a beat that Postgres did not take: leases are to be renewed as soon as it is back.
 MISSED_BEAT_SECONDS: Final = 1.0

@@ -11,11 +11,11 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from common.broker.progress import AttemptName, JobProgress, write_progress
 from common.domain.record import JobRecord
-from common.presence import Presence
-from worker.generation.engine import Progress
-from worker.generation.preview import encode_preview
+from common.messaging.progress import AttemptName, JobProgress, write_progress
+from common.runtime.availability import Presence
+from worker.engine.images.preview import encode_preview
+from worker.engine.interface import Progress
 
 # Between two exchanges with Redis: nobody looks more often, and an engine of many samples would
 # tell of hundreds of steps in a second.

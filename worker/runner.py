@@ -7,25 +7,25 @@ from typing import Final
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from common.announcer import Announcer
-from common.clock import monotonic, utc_now
-from common.database import Database
 from common.domain.errors import ClaimLostError
 from common.domain.record import JobRecord, JobResult
-from common.metrics import JOBS_ENDED, QUEUE_WAIT_SECONDS
-from common.repositories.claims import claim_jobs
-from common.repositories.leases import release_claim
-from common.repositories.outcomes import succeed
+from common.messaging.announcer import Announcer
+from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.claim import claim_jobs
+from common.postgres.repositories.jobs.finish import succeed
+from common.postgres.repositories.jobs.leases import release_claim
+from common.postgres.write_with_retry import keep_trying
+from common.runtime.clock import monotonic, utc_now
+from common.runtime.metrics import JOBS_ENDED, QUEUE_WAIT_SECONDS
 from common.settings import JobSettings, WorkerSettings
 from worker.attempt import Attempt
-from worker.engine_seats import Drawn
-from worker.generation.pixels import Pixels
+from worker.engine.images.inputs import Pixels
+from worker.engine_pool import Drawn
+from worker.failure import Settlement
 from worker.heartbeat import Heartbeat
-from worker.patience import keep_trying
 from worker.quarantine import Admitted, Quarantine, is_suspect
-from worker.settlement import Settlement
+from worker.queue_order import Turns
 from worker.stages import Stages
-from worker.turns import Turns
 
 # For which a job that a newer release recorded is left to that release's workers.
 UNREADABLE_SECONDS: Final = 10.0

@@ -7,17 +7,17 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from common.domain.errors import InfillError
-from common.domain.objects import result_key
+from common.domain.object_keys import result_key
 from common.domain.record import InputImage, JobRecord
-from common.metrics import STAGE_SECONDS
+from common.object_store.storage import Storage
 from common.outbound import Guard
-from common.storage import Storage
+from common.runtime.metrics import STAGE_SECONDS
+from common.runtime.threads import in_thread
 from worker.attempt import Attempt
-from worker.engine_seats import Drawn, EngineSeats
-from worker.generation.decoders.pool import Decoders
-from worker.generation.encode import encode_png
-from worker.generation.pixels import Picture, Pixels, Size, fields_of, missing_picture
-from worker.threads import in_thread
+from worker.engine.image_sandbox.pool import Decoders
+from worker.engine.images.encode import encode_png
+from worker.engine.images.inputs import Picture, Pixels, Size, fields_of, missing_picture
+from worker.engine_pool import Drawn, EngineSeats
 
 T = TypeVar("T")
 

@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.admin.entrance import Open
-from api.problems.answer import told
-from api.problems.documentation import described
-from api.problems.faces import ADMIN
-from api.problems.parameters import PageParameters
+from api.admin.dependencies import Open
+from api.body.query_parameters import PageParameters
+from api.body.rendering import told
+from api.errors.dialects import ADMIN
+from api.errors.openapi import described
 from common.operations import audit
 from common.operations.paging import Listed
-from common.repositories.audit import AuditRecord
+from common.postgres.repositories.tenants.audit import AuditRecord
 
 router = APIRouter(prefix=f"{ADMIN}/audit", tags=["admin: audit"])
 

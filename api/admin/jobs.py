@@ -5,19 +5,19 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
-from api.admin.entrance import Open, document
-from api.problems.answer import told
-from api.problems.documentation import described
-from api.problems.documents import Document
-from api.problems.faces import ADMIN
-from api.problems.parameters import Id, PageParameters
-from common.announcer import Announcer
-from common.broker.doorbell import Doorbell
+from api.admin.dependencies import Open, document
+from api.body.json_documents import Document
+from api.body.query_parameters import Id, PageParameters
+from api.body.rendering import told
+from api.errors.dialects import ADMIN
+from api.errors.openapi import described
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
+from common.messaging.announcer import Announcer
+from common.messaging.doorbell import Doorbell
 from common.operations import jobs, queues
 from common.operations.paging import Listed
-from common.repositories.job_overview import JobSummary
-from common.repositories.queues import QueueRecord
+from common.postgres.repositories.fair_queue.queues import QueueRecord
+from common.postgres.repositories.jobs.overview import JobSummary
 
 router = APIRouter(prefix=ADMIN, tags=["admin: jobs"])
 

@@ -5,15 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import AwareDatetime, Field
 
-from api.admin.entrance import Open, document
-from api.problems.answer import told
-from api.problems.documentation import described
-from api.problems.documents import Document
-from api.problems.faces import ADMIN
-from api.problems.parameters import Id, Paged
+from api.admin.dependencies import Open, document
+from api.body.json_documents import Document
+from api.body.query_parameters import Id, Paged
+from api.body.rendering import told
+from api.errors.dialects import ADMIN
+from api.errors.openapi import described
 from common.operations import admin_keys, api_keys
 from common.operations.paging import Listed
-from common.repositories.issued_keys import KeyRecord
+from common.postgres.repositories.tenants.key_records import KeyRecord
 
 router = APIRouter(prefix=ADMIN, tags=["admin: keys"])
 

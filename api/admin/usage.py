@@ -6,11 +6,11 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.admin.entrance import Open
-from api.problems.answer import told
-from api.problems.documentation import described
-from api.problems.faces import ADMIN
-from api.problems.parameters import Parameters
+from api.admin.dependencies import Open
+from api.body.query_parameters import Parameters
+from api.body.rendering import told
+from api.errors.dialects import ADMIN
+from api.errors.openapi import described
 from common.operations import usage
 from common.operations.paging import Listed
 

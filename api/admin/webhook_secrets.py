@@ -5,15 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
-from api.admin.entrance import Open, document
-from api.problems.answer import told
-from api.problems.documentation import described
-from api.problems.documents import Document
-from api.problems.faces import ADMIN
-from api.problems.parameters import Id, Paged
+from api.admin.dependencies import Open, document
+from api.body.json_documents import Document
+from api.body.query_parameters import Id, Paged
+from api.body.rendering import told
+from api.errors.dialects import ADMIN
+from api.errors.openapi import described
 from common.operations import webhook_secrets
 from common.operations.paging import Listed
-from common.repositories.webhook_secrets import WebhookSecretRecord
+from common.postgres.repositories.tenants.webhook_secrets import WebhookSecretRecord
 
 router = APIRouter(
     prefix=f"{ADMIN}/tenants/{{tenant}}/webhook-secrets", tags=["admin: webhook secrets"]

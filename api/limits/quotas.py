@@ -6,18 +6,18 @@ from decimal import Decimal
 from functools import partial
 from typing import Final, NamedTuple
 
-from api.auth import Caller
-from api.estimate import Estimates
-from api.limits.account import ENDLESS, Account, Load, Room
-from api.limits.standing import Standing
-from api.orders import Order
-from api.refusals import CreditsSpentError, OverLimitError, QueueFullError
-from api.remembering import remember
-from common.clock import utc_now
-from common.database import Database
+from api.auth.api_keys import Caller
+from api.errors.api_errors import CreditsSpentError, OverLimitError, QueueFullError
+from api.jobs.eta import Estimates
+from api.jobs.new_request import Order
+from api.limits.headers import Standing
+from api.limits.quota_usage import ENDLESS, Account, Load, Room
 from common.domain.limits import Limits
-from common.repositories.quotas import count_unfinished, is_repetition
-from common.repositories.usage import month_credits
+from common.postgres.database import Database
+from common.postgres.repositories.usage.ledger import month_credits
+from common.postgres.repositories.usage.quotas import count_unfinished, is_repetition
+from common.runtime.clock import utc_now
+from common.runtime.single_flight import remember
 
 # Tenants whose account is kept; of others it is measured anew.
 ACCOUNTS: Final = 10_000

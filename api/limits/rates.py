@@ -7,10 +7,10 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from api.auth import Caller
-from api.limits.buckets import WINDOW_SECONDS, Bucket, Buckets, Drawn
-from api.limits.standing import Standing
-from api.refusals import RateExceededError
+from api.auth.api_keys import Caller
+from api.errors.api_errors import RateExceededError
+from api.limits.headers import Standing
+from api.limits.token_buckets import WINDOW_SECONDS, Bucket, Buckets, Drawn
 
 POLICY: Final = "requests"
 

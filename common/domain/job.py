@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 # Why a lost lease ended an attempt: the code in the job's row, and what makes it a suspect.
 WORKER_LOST: Final = "worker_lost"
@@ -52,3 +53,12 @@ class Claim:
 
     job_id: int
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that has just ended; `delivery_id` is None where nobody asked to be told."""
+
+    job_id: int
+    file_prefix: UUID
+    delivery_id: UUID | None

@@ -2,11 +2,16 @@
 
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 from uuid import UUID
 
 from common.domain.generation import GenerationRequest
 from common.domain.job import Claim, JobState
+
+# Characters of a textual track_id.
+MAX_TRACK_ID: Final = 1000
+# A JSON parser rounds numbers beyond 64 bits, and a track_id has to come back unchanged.
+TRACK_ID_LIMIT: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True)

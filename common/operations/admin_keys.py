@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Final
 
-from common.database import Database
 from common.domain import api_key
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.names import check_name
@@ -12,8 +11,9 @@ from common.operations.changes import changing
 from common.operations.expiry import check_expiry
 from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, place_of
-from common.repositories import admin_keys
-from common.repositories.issued_keys import KeyRecord
+from common.postgres.database import Database
+from common.postgres.repositories.tenants import admin_keys
+from common.postgres.repositories.tenants.key_records import KeyRecord
 
 # The audit's name for the key in the settings; no other may be called so.
 SETTING: Final = "INFILL_ADMIN_KEY"

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.database import Database
 from common.domain import api_key
 from common.domain.errors import NotFoundError
 from common.domain.names import check_name
 from common.operations.changes import changing
 from common.operations.expiry import check_expiry
-from common.operations.finding import tenant_of
+from common.operations.lookups import tenant_of
 from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, place_of
-from common.repositories import api_keys
-from common.repositories.issued_keys import KeyRecord
+from common.postgres.database import Database
+from common.postgres.repositories.tenants import api_keys
+from common.postgres.repositories.tenants.key_records import KeyRecord
 
 
 @dataclass(frozen=True, slots=True)

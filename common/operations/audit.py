@@ -1,8 +1,8 @@
 """The audit: who changed what, and when."""
 
-from common.database import Database
 from common.operations.paging import Listed, Page, place_of
-from common.repositories.audit import AuditRecord, list_audit_entries
+from common.postgres.database import Database
+from common.postgres.repositories.tenants.audit import AuditRecord, list_audit_entries
 
 
 async def list_audit(

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.database import Database
 from common.operations.operator import Operator
-from common.repositories.audit import add_audit_entry
-from common.repositories.locks import Lock, wait_for_lock
+from common.postgres.database import Database
+from common.postgres.locks import Lock, wait_for_lock
+from common.postgres.repositories.tenants.audit import add_audit_entry
 
 
 @dataclass(slots=True)

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from common.clock import utc_now
 from common.domain.errors import InvalidValueError
+from common.runtime.clock import utc_now
 
 
 def check_expiry(expires_at: datetime | None) -> None:

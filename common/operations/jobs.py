@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from typing import Final
 
-from common.database import Database
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
-from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
+from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, Ended, JobState
 from common.operations.changes import Change, changing
-from common.operations.finding import tenant_of
+from common.operations.lookups import tenant_of
 from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, place_of
-from common.repositories import job_overview
-from common.repositories.endings import Ended
-from common.repositories.job_overview import JobFilter, JobSummary
-from common.repositories.outcomes import cancel
+from common.postgres.database import Database
+from common.postgres.repositories.jobs import overview as job_overview
+from common.postgres.repositories.jobs.finish import cancel
+from common.postgres.repositories.jobs.overview import JobFilter, JobSummary
 
 # What its owner is told.
 CANCELED_BY_US: Final = "canceled by the operator of the service"
@@ -68,7 +67,7 @@ async def show_job(database: Database, job_id: int) -> JobSummary:
 
 
 async def cancel_job(database: Database, operator: Operator, job_id: int) -> Canceled:
-    """End a job that has not ended; announce `canceled` afterwards (`common.announcer`).
+    """End a job that has not ended; announce `canceled` afterwards (`common.messaging.announcer`).
 
     Raises:
         NotFoundError: there is no such job.

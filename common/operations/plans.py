@@ -5,18 +5,18 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.database import Database
 from common.domain.errors import ConflictError, InvalidLimitsError
 from common.domain.limits import Limits
 from common.domain.names import check_name
 from common.operations.changes import changing
-from common.operations.finding import plan_of
+from common.operations.lookups import plan_of
 from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, place_of
-from common.repositories import plans
-from common.repositories.granting import grant_shares
-from common.repositories.plans import PlanRecord
-from common.repositories.tenants import DEFAULT_PLAN, list_limited_tenants
+from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.grants import grant_shares
+from common.postgres.repositories.tenants import plans
+from common.postgres.repositories.tenants.plans import PlanRecord
+from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN, list_limited_tenants
 
 
 async def create_plan(

@@ -1,8 +1,8 @@
 """Queues: what waits, what runs and who works."""
 
-from common.database import Database
 from common.operations.paging import Listed
-from common.repositories.queues import QueueRecord, read_queues
+from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.queues import QueueRecord, read_queues
 
 
 async def list_queues(database: Database, *, silent_seconds: float) -> Listed[QueueRecord]:

@@ -1,13 +1,13 @@
 """Shutting tenants out, letting them in again, and seeing them off."""
 
-from common.database import Database
 from common.domain.errors import ConflictError
 from common.operations.changes import Change, changing
-from common.operations.finding import tenant_of
+from common.operations.lookups import tenant_of
 from common.operations.operator import Operator
-from common.repositories import tenants
-from common.repositories.granting import grant_shares
-from common.repositories.tenants import TenantRecord
+from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.grants import grant_shares
+from common.postgres.repositories.tenants import tenants
+from common.postgres.repositories.tenants.tenants import TenantRecord
 
 
 async def disable_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:

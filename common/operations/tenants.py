@@ -6,19 +6,19 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.database import Database
 from common.domain.errors import ConflictError
 from common.domain.limits import Limits
 from common.domain.names import check_name
 from common.operations.changes import changing
-from common.operations.finding import plan_of, tenant_of
+from common.operations.lookups import plan_of, tenant_of
 from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, place_of
 from common.operations.webhook_secrets import SECRET_OVERLAP_SECONDS
-from common.repositories import tenants
-from common.repositories.granting import grant_shares
-from common.repositories.tenants import DEFAULT_PLAN, TenantRecord
-from common.webhook_keys import new_secret
+from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.grants import grant_shares
+from common.postgres.repositories.tenants import tenants
+from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN, TenantRecord
+from common.standard_webhooks.keys import new_secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from decimal import Decimal
 from io import StringIO
 from typing import Any, Final
 
-from common.database import Database
 from common.domain.errors import InvalidPeriodError, NotFoundError
-from common.repositories.tenants import find_tenant
-from common.repositories.usage import UsageLine, read_usage
+from common.postgres.database import Database
+from common.postgres.repositories.tenants.tenants import find_tenant
+from common.postgres.repositories.usage.ledger import UsageLine, read_usage
 
 __all__ = ["UsageLine", "as_csv", "report_usage"]
 

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Final
 
-from common.database import Database
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from common.operations.changes import changing
-from common.operations.finding import tenant_of
+from common.operations.lookups import tenant_of
 from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, place_of
-from common.repositories import webhook_secrets
-from common.repositories.tenants import add_webhook_secret
-from common.repositories.webhook_secrets import WebhookSecretRecord
-from common.webhook_keys import new_secret
+from common.postgres.database import Database
+from common.postgres.repositories.tenants import webhook_secrets
+from common.postgres.repositories.tenants.tenants import add_webhook_secret
+from common.postgres.repositories.tenants.webhook_secrets import WebhookSecretRecord
+from common.standard_webhooks.keys import new_secret
 
 # Receivers learn of a new secret by hand: a day in which both are good.
 SECRET_OVERLAP_SECONDS: Final = 86_400.0

@@ -11,7 +11,6 @@ from typing import Final
 
 from httpcore2 import default_ssl_context
 
-from common.clock import monotonic
 from common.domain.errors import FetchFailedError, FetchRejectedError
 from common.outbound.connector import Connector
 from common.outbound.exchange import Reply, exchange
@@ -20,6 +19,7 @@ from common.outbound.resolver import Resolver, ThreadedResolver
 from common.outbound.rules import Rules
 from common.outbound.trouble import ExchangeError, Reason
 from common.outbound.url import Target, follow, parse
+from common.runtime.clock import monotonic
 from common.settings import OutboundSettings
 
 MAX_REDIRECTS: Final = 3

@@ -69,7 +69,7 @@ class WorkerSettings(Section):
         "worker gives its other claims back and exits with 70, to be started anew.",
     )
     engine: str = Field(
-        default="worker.generation.factory:create_engine",
+        default="worker.engine.factory:create_engine",
         description="What draws: `module:function` that makes an engine of settings and catalogue.",
     )
     device: str | None = Field(

@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from common.database import Database
 from common.domain.api_key import digest
 from common.domain.errors import ConflictError
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.operations.webhook_secrets import rotate_webhook_secret
-from common.repositories.keys import look_up_key
+from common.postgres.database import Database
+from common.postgres.repositories.tenants.authentication import look_up_key
 from common.settings import Settings
+from deploy.cli.operators.running import operator
 from deploy.local.keyring import write_private
-from deploy.operators.running import operator
 
 TENANT = "local"
 

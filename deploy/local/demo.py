@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from standardwebhooks.webhooks import Webhook
 
-from common.database import Database
 from common.domain.errors import ConfigurationError
 from common.domain.record import JobRecord
-from common.repositories.readings import read_job
-from common.repositories.tenants import find_tenant
+from common.postgres.database import Database
+from common.postgres.repositories.jobs.read import read_job
+from common.postgres.repositories.tenants.tenants import find_tenant
 from deploy.local.credentials import TENANT
-from deploy.local.interrupt import until_interrupted
-from deploy.local.neighbour import SAMPLES, Call, Neighbour, neighbour
-from deploy.local.ports import free_port
-from deploy.local.processes import Supervisor
+from deploy.local.processes.interrupt import until_interrupted
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.sample_server import SAMPLES, Call, Neighbour, neighbour
+from deploy.local.servers.ports import free_port
 from deploy.local.stack import Stack, start_stack
-from worker.generation.triptych import side_by_side
+from worker.engine.images.side_by_side import side_by_side
 
 STEPS = 9  # how often `report` is called: three servers, migration, processes, four below
 ANSWER_SECONDS = 120.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from common.domain.api_key import KeyKind, new_key
 from common.domain.errors import ConfigurationError
-from common.webhook_keys import new_signing_key
+from common.standard_webhooks.keys import new_signing_key
 
 
 @dataclass(frozen=True, slots=True)

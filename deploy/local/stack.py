@@ -9,13 +9,13 @@ from typing import Any
 
 from common.settings import Settings
 from common.settings.section import export, is_given
-from deploy.local.child import Child
 from deploy.local.credentials import Credentials, ensure_credentials
-from deploy.local.http_check import answers_ok
 from deploy.local.keyring import Keyring, open_keyring
-from deploy.local.ports import LOOPBACK, free_port, require_free
-from deploy.local.processes import Supervisor
-from deploy.local.servers import Report, prepare_stores, start_servers
+from deploy.local.processes.child import Child
+from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import LOOPBACK, free_port, require_free
+from deploy.local.servers.servers import Report, prepare_stores, start_servers
 
 # Loading a model can take minutes where it is fetched from a hub first.
 MODEL_SECONDS = 1800.0

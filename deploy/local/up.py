@@ -7,14 +7,14 @@ from shlex import quote
 
 from rich.console import Console
 
-from common.catalogue import Catalogue, load_catalogue
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
+from common.settings.catalogue import Catalogue, load_catalogue
 from deploy.local.credentials import published
 from deploy.local.home import held
-from deploy.local.interrupt import until_interrupted
-from deploy.local.neighbour import SAMPLES
-from deploy.local.processes import Supervisor
+from deploy.local.processes.interrupt import until_interrupted
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.sample_server import SAMPLES
 from deploy.local.stack import OWN_MODEL, Stack, start_stack
 
 SHAPES_ONLY = (

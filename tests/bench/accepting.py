@@ -5,8 +5,8 @@ from statistics import median
 from typing import Any
 
 from common.domain.record import JobResult
-from common.repositories.claims import claim_jobs
-from common.repositories.outcomes import succeed
+from common.postgres.repositories.fair_queue.claim import claim_jobs
+from common.postgres.repositories.jobs.finish import succeed
 from tests.bench.cpu import cpu_seconds
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig, load

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from common.clock import monotonic
-from common.database import Database
 from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.record import InputImage, NewJob
-from common.repositories.giving_up import fail_abandoned
-from common.repositories.readings import read_job
-from common.repositories.recounting import recount_running, wake_ready
-from common.repositories.submission import record_job
-from common.repositories.sweeping import (
+from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.recount import recount_running, wake_ready
+from common.postgres.repositories.jobs.read import read_job
+from common.postgres.repositories.jobs.record import record_job
+from common.postgres.repositories.maintenance.expire import fail_abandoned
+from common.postgres.repositories.maintenance.requeue import (
     count_jobs,
     count_servable,
     requeue_expired,
     requeue_expired_deliveries,
 )
+from common.runtime.clock import monotonic
 from tests.bench.filling import QUEUE, TENANTS
 
 FETCHERS: Final = 4

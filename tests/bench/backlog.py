@@ -5,16 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from common.clock import monotonic
 from common.domain.delivery import DeliveryState
-from common.repositories.deliveries import DueDelivery, claim_deliveries
-from common.repositories.recording import AttemptLog, BreakerRules, Outcome, record_outcomes
+from common.postgres.repositories.deliveries.claim import DueDelivery, claim_deliveries
+from common.postgres.repositories.deliveries.record import (
+    AttemptLog,
+    BreakerRules,
+    Outcome,
+    record_outcomes,
+)
+from common.runtime.clock import monotonic
 from common.settings import WebhookSettings
 from tests.bench.delivering import HEALTHY, MILLISECONDS, P99_TARGET_MILLISECONDS, Scene, scene
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig import Rig
 from tests.bench.telling import origin, tell
-from worker.lines import keep_lines
+from worker.maintenance.origins import keep_lines
 
 PENDING: Final = 1_000_000
 CHUNK: Final = 100_000

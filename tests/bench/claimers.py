@@ -9,9 +9,9 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from common.clock import monotonic
-from common.database import Database
-from common.repositories.claims import claim_jobs
+from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.claim import claim_jobs
+from common.runtime.clock import monotonic
 from common.settings import DatabaseSettings
 from tests.bench.crowding import QUEUE
 

@@ -6,11 +6,11 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from common.clock import monotonic
-from common.database import Database
 from common.domain.record import JobRecord, JobResult
-from common.repositories.claims import claim_jobs
-from common.repositories.outcomes import succeed
+from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.claim import claim_jobs
+from common.postgres.repositories.jobs.finish import succeed
+from common.runtime.clock import monotonic
 from common.settings import DatabaseSettings
 from tests.bench.filling import QUEUE
 

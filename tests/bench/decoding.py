@@ -13,25 +13,25 @@ import numpy as np
 import uvloop
 from PIL import Image
 
-from common.broker.connection import connect
 from common.domain.generation import Endpoint
 from common.domain.record import InputImage, JobRecord
+from common.messaging.connection import connect
+from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.settings import OutboundSettings, RedisSettings, StorageSettings, WorkerSettings
-from common.storage import Storage
-from deploy.local.child import Child
-from deploy.local.http_check import answers_ok
-from deploy.local.neighbour import SAMPLES
-from deploy.local.ports import LOOPBACK, free_port
-from deploy.local.processes import Supervisor
+from deploy.local.processes.child import Child
+from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.sample_server import SAMPLES
+from deploy.local.servers.ports import LOOPBACK, free_port
 from tests.bench.cpu import cpu_seconds
 from tests.bench.figures import Figure
 from tests.bench.instant import InstantEngine
-from tests.unit.common.domain.sample import REQUEST, job_record
-from tests.unit.worker.generation.pictures import encoded
-from worker.engine_seats import EngineSeats
-from worker.generation.decoders.pool import Decoders
-from worker.generation.pixels import read_picture
+from tests.support.generation_request import REQUEST, job_record
+from tests.unit.worker.engine.sample_images import encoded
+from worker.engine.image_sandbox.pool import Decoders
+from worker.engine.images.inputs import read_picture
+from worker.engine_pool import EngineSeats
 from worker.progress import Progresses
 from worker.stages import Stages
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import asyncpg
 
-from common.broker.connection import connect
-from common.broker.doorbell import Doorbell
-from common.clock import monotonic
+from common.messaging.connection import connect
+from common.messaging.doorbell import Doorbell
+from common.runtime.clock import monotonic
 from common.settings.section import export
 from deploy.local.stack import dispatcher_process
 from tests.bench.cpu import cpu_by_name

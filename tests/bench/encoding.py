@@ -8,11 +8,11 @@ from time import process_time
 import numpy as np
 from PIL import Image
 
-from deploy.local.neighbour import SAMPLES
+from deploy.local.sample_server import SAMPLES
 from tests.bench.decoding import MILLISECONDS, SIDE, photograph
 from tests.bench.figures import Figure
-from tests.unit.worker.generation.pictures import encoded, noise
-from worker.generation.encode import encode_png
+from tests.unit.worker.engine.sample_images import encoded, noise
+from worker.engine.images.encode import encode_png
 
 ROUNDS = 15
 LARGE = 1024

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from common.clock import monotonic
+from common.runtime.clock import monotonic
 from tests.bench.cpu import cpu_by_name
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig

@@ -13,11 +13,11 @@ from uuid import uuid4
 
 import httpx2
 
-from common.clock import monotonic
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
-from deploy.local.ports import LOOPBACK
-from deploy.operators.running import operator
+from common.runtime.clock import monotonic
+from deploy.cli.operators.running import operator
+from deploy.local.servers.ports import LOOPBACK
 from tests.bench.accepting import succeeded_job
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import httpx2
 
-from common.repositories.readings import read_job
+from common.postgres.repositories.jobs.read import read_job
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig import Rig
 

@@ -12,12 +12,12 @@ from common.domain.generation import Endpoint
 from tests.bench.decoding import MILLISECONDS
 from tests.bench.encoding import LARGE
 from tests.bench.figures import Figure
-from tests.unit.worker.generation.masks.test_covering import repainted, share_at_the_rim
-from tests.unit.worker.generation.pictures import a_request, disc, noise
-from worker.generation.masks.canvas import Canvas
-from worker.generation.masks.covering import covering
-from worker.generation.masks.editing import edited
-from worker.generation.pixels import Pixels
+from tests.unit.worker.engine.masks.test_model_mask import repainted, share_at_the_rim
+from tests.unit.worker.engine.sample_images import a_request, disc, noise
+from worker.engine.images.inputs import Pixels
+from worker.engine.masks.canvas import Canvas
+from worker.engine.masks.editing import edited
+from worker.engine.masks.model_mask import covering
 
 ROUNDS = 9
 PERCENT = 100

@@ -15,7 +15,7 @@ from typing import cast
 
 import uvloop
 
-from common.clock import monotonic
+from common.runtime.clock import monotonic
 
 ANYWHERE = "0.0.0.0"  # all of 127.0.0.0/8: each address is an origin of its own
 BACKLOG = 4096

@@ -12,21 +12,21 @@ from typing import Any
 import httpx2
 from sqlalchemy import make_url
 
-from common.database import Database
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant, set_tenant_limits
+from common.postgres.database import Database
 from common.settings import Settings
 from common.settings.section import export
-from deploy.local.child import Child
-from deploy.local.http_check import answers_ok
+from deploy.cli.migrate import upgrade
+from deploy.cli.operators.running import operator
 from deploy.local.keyring import open_keyring
-from deploy.local.neighbour import Neighbour, neighbour
-from deploy.local.ports import LOOPBACK, free_port
-from deploy.local.processes import Supervisor
-from deploy.local.servers import prepare_stores, start_servers
+from deploy.local.processes.child import Child
+from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.sample_server import Neighbour, neighbour
+from deploy.local.servers.ports import LOOPBACK, free_port
+from deploy.local.servers.servers import prepare_stores, start_servers
 from deploy.local.stack import gateway_process, own_settings
-from deploy.migrate import upgrade
-from deploy.operators.running import operator
 
 SMALL = 64
 PICTURES = Path(__file__).parent

@@ -11,8 +11,8 @@ from typing import Final
 import asyncpg
 from pydantic import SecretStr
 
-from common.clock import monotonic
-from common.database import Database
+from common.postgres.database import Database
+from common.runtime.clock import monotonic
 from common.settings import DatabaseSettings
 from tests.bench.alongside import Alongside
 from tests.bench.claiming import claim_and_finish

@@ -13,19 +13,19 @@ from uuid import uuid4
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from common.clock import monotonic
-from common.database import Database
 from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.record import NewJob
-from common.models import TenantShare
-from common.repositories.submission import record_job
-from common.repositories.vacuuming import vacuum_queues
+from common.postgres.database import Database
+from common.postgres.models import TenantShare
+from common.postgres.repositories.jobs.record import record_job
+from common.postgres.repositories.maintenance.vacuum import vacuum_queues
+from common.runtime.clock import monotonic
+from common.runtime.waiting import rest
 from common.settings import DatabaseSettings, JobSettings
 from tests.bench.claimers import CLAIMERS, MILLISECONDS, PROCESSES, Claims, claim_together
 from tests.bench.crowding import HOG_PART, QUEUE, crowd, newcomers, weigh
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig import Rig
-from worker.rest import rest
 
 JOBS: Final = 2_000_000
 TENANTS: Final = 10_000

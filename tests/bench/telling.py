@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from common.webhook_keys import new_secret
+from common.standard_webhooks.keys import new_secret
 
 SECRETS: Final = (
     "INSERT INTO webhook_secrets (tenant_id, secret) SELECT t, $2 FROM unnest($1::bigint[]) AS t"

@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
 from tests.bench.figures import Figure
-from worker.generation.models.tuning import BACKEND, REGIONAL
+from worker.engine.models.optimizations import BACKEND, REGIONAL
 
 ROUNDS = 3
 LATENTS = 64  # a side: pictures of 512 × 512

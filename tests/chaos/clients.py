@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from common.clock import monotonic
+from common.runtime.clock import monotonic
 from tests.chaos.orders import Order
 from tests.chaos.world import World
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import zip_longest
 
-from common.clock import monotonic
 from common.domain.errors import ConfigurationError
-from deploy.local.readiness import until_ready
+from common.runtime.clock import monotonic
+from deploy.local.processes.readiness import until_ready
 from tests.chaos.fleet import Member
 from tests.chaos.world import World
 

@@ -7,10 +7,10 @@ from asyncio.subprocess import Process
 from contextlib import suppress
 from pathlib import Path
 
-from common.clock import monotonic
-from deploy.local.child import Child
-from deploy.local.readiness import until_ready
-from deploy.local.spawn import spawn
+from common.runtime.clock import monotonic
+from deploy.local.processes.child import Child
+from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.spawn import spawn
 from tests.chaos.journal import Journal
 
 READY_SECONDS = 120.0  # of all that starts together, on a machine that does other things

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.clock import monotonic
+from common.runtime.clock import monotonic
 
 
 @dataclass(frozen=True, slots=True)

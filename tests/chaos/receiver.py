@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.connections import port_of, serving
+from tests.support.connections import port_of, serving
 
 MISBEHAVED = 0.2
 SLOW_SECONDS = 1.5

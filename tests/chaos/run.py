@@ -5,9 +5,9 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from common.clock import monotonic
 from common.domain.errors import ConfigurationError
-from deploy.local.readiness import until_ready
+from common.runtime.clock import monotonic
+from deploy.local.processes.readiness import until_ready
 from tests.chaos.accounts import differences, read_accounts
 from tests.chaos.books import list_bucket, read_books, unsettled
 from tests.chaos.clients import Clients

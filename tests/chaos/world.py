@@ -11,16 +11,16 @@ from typing import Any
 
 import asyncpg
 
-from common.database import Database
 from common.operations.api_keys import issue_key
 from common.operations.operator import Operator
 from common.operations.tenants import create_tenant
+from common.postgres.database import Database
 from common.settings import Settings
 from common.settings.section import export
-from deploy.local.child import Child
-from deploy.local.neighbour import neighbour
-from deploy.local.ports import LOOPBACK, free_ports
-from deploy.local.postgres import PostgresServer
+from deploy.local.processes.child import Child
+from deploy.local.sample_server import neighbour
+from deploy.local.servers.ports import LOOPBACK, free_ports
+from deploy.local.servers.postgres import PostgresServer
 from deploy.local.stack import dispatcher_process, gateway_process, worker_process
 from tests.bench.rig import PICTURES
 from tests.chaos.fleet import Member
@@ -29,7 +29,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.receiver import Receiver, receiving
 from tests.chaos.stores import Stores, open_stores
 from tests.chaos.wounds import Wounds
-from tests.tcp_proxy import Proxy, proxy
+from tests.support.tcp_proxy import Proxy, proxy
 
 # One gateway makes its callers wait for their jobs, the other answers at once.
 SYNC_WAITS = ("8", "0")

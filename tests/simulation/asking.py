@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.domain.forecast import Forecast
-from common.domain.pace import Load
+from common.forecast.forecast import Forecast
+from common.forecast.pace import Load
 from tests.simulation.reading import read_own_place, read_queue
 from tests.simulation.world import Order, World
 

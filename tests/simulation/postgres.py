@@ -10,16 +10,16 @@ from typing import Any
 
 from sqlalchemy import text, update
 
-from api.estimate import Estimates
-from common.database import Database
+from api.jobs.eta import Estimates
 from common.domain.record import JobRecord, JobResult
-from common.models import TenantShare
-from common.repositories.claims import claim_jobs
-from common.repositories.outcomes import succeed
-from common.repositories.readings import read_job
-from common.repositories.recounting import recount_backlogs, wake_ready
-from common.repositories.workers import say_alive
-from tests.integration.repositories.books import QUEUE, REQUEST, Books
+from common.postgres.database import Database
+from common.postgres.models import TenantShare
+from common.postgres.repositories.fair_queue.claim import claim_jobs
+from common.postgres.repositories.fair_queue.recount import recount_backlogs, wake_ready
+from common.postgres.repositories.jobs.finish import succeed
+from common.postgres.repositories.jobs.read import read_job
+from common.postgres.repositories.jobs.workers import say_alive
+from tests.integration.repositories.support.counters import QUEUE, REQUEST, Books
 from tests.simulation.world import SWEEP_SECONDS, Account, Drawer, Order
 
 FOR_EVER = 1e6

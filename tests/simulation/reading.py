@@ -1,15 +1,15 @@
 """What the statements would read of a simulated queue."""
 
-from common.domain.engines import AtWork
-from common.domain.fair_order import JOBS_LOOKED_AT, contender
-from common.domain.forecast import OwnReading, QueueReading
-from common.domain.own_line import OwnLine, Stretch
-from common.domain.pace import Load, Samples
+from common.forecast.engines import AtWork
+from common.forecast.fair_order import JOBS_LOOKED_AT, contender
+from common.forecast.forecast import OwnReading, QueueReading
+from common.forecast.pace import Load, Samples
+from common.forecast.tenant_queue import OwnLine, Stretch
 from tests.simulation.world import Account, Order, World
 
 
 def read_queue(world: World) -> QueueReading:
-    """As `common.repositories.contention.read_queue`."""
+    """As `common.postgres.repositories.fair_queue.queue_snapshot.read_queue`."""
     ready = sorted(
         (account for account in world.accounts.values() if account.has_ready),
         key=lambda account: account.virtual_time,
@@ -39,7 +39,7 @@ def read_queue(world: World) -> QueueReading:
 
 
 def read_own_place(world: World, account: Account) -> OwnReading:
-    """As `common.repositories.own_places.read_own_place`."""
+    """As `common.postgres.repositories.fair_queue.tenant_position.read_own_place`."""
     line = [
         Stretch(order.priority, order.job_id, order.job_id, Load(1, order.cost))
         for order in account.in_turn

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
-from common.database import Database
 from common.domain.job import JobState
-from common.repositories.tenants import create_tenant
+from common.postgres.database import Database
+from common.postgres.repositories.tenants.tenants import create_tenant
 from common.settings import DatabaseSettings
-from tests.integration.repositories.books import RESULT, Books
+from tests.integration.repositories.support.counters import RESULT, Books
 from tests.simulation.asking import ask_all, estimate, share_close, whole_queue
 from tests.simulation.postgres import Stage
 from tests.simulation.scenarios import CALM, SCENES, Scene, few_accounts, few_orders, order

@@ -1,6 +1,7 @@
 """A queue of several tenants and its engines: fair claiming, event by event, in its own time.
 
-The rules are those of `common.repositories.claims`, written down a second time and plainly.
+The rules are those of `common.postgres.repositories.fair_queue.claim`, written down a second time
+and plainly.
 """
 
 import heapq

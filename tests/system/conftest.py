@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.local.ports import free_port
+from deploy.local.servers.ports import free_port
 from tests.system.installation import Installation, up
 
 

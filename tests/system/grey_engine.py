@@ -2,11 +2,11 @@
 
 from PIL import Image
 
-from common.catalogue import Catalogue
 from common.domain.generation import GenerationRequest
 from common.settings import Settings
-from worker.generation.engine import UNWATCHED, Engine, Generated, Watch
-from worker.generation.pixels import Pixels
+from common.settings.catalogue import Catalogue
+from worker.engine.images.inputs import Pixels
+from worker.engine.interface import UNWATCHED, Engine, Generated, Watch
 
 
 class GreyEngine:

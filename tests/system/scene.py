@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx2
 
-from deploy.local.ports import LOOPBACK, free_port
-from deploy.local.processes import Supervisor
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import dispatcher_process, gateway_process, worker_process
-from tests.integration.worker.gallery import Gallery, answer, open_gallery
+from tests.integration.worker.harness.image_host import Gallery, answer, open_gallery
 from tests.system.installation import body
 
 # Longer than the 77 tokens a text encoder takes: what is cut off is told of by the library.

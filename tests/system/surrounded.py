@@ -12,17 +12,17 @@ import asyncpg
 import httpx2
 from pydantic import SecretStr
 
-from common.database import Database
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
+from common.postgres.database import Database
 from common.settings import DatabaseSettings
-from deploy.local.ports import LOOPBACK, free_port
-from deploy.local.processes import Supervisor
-from deploy.local.readiness import until_ready
+from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import dispatcher_process, gateway_process, worker_process
 from tests.hostile.certificates import Authority
 from tests.hostile.dns_server import NameServer, answering
-from tests.integration.operators import OPERATOR, PEPPER
+from tests.support.operators import OPERATOR, PEPPER
 from tests.system.installation import STAND_INS, body
 
 ENDED_SECONDS = 60.0

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops
 
-from deploy.local.readiness import until_ready
+from deploy.local.processes.readiness import until_ready
 from tests.system.installation import END_SECONDS, START_SECONDS, alive, descendants, infill
-from worker.training.contours import shape_of
-from worker.training.seeing import colours_of
-from worker.training.world import COLOURS
+from worker.training.measuring.contours import shape_of
+from worker.training.measuring.seeing import colours_of
+from worker.training.scenes.world import COLOURS
 
 MOMENTS = ("accepted", "started", "generated", "uploaded", "webhook received")
 

@@ -19,7 +19,7 @@ from tests.hostile.dns_server import records
 from tests.hostile.handshakes import NAME
 from tests.hostile.peers import OK, Peer, Script, listening, says, silence
 from tests.hostile.trap import trap
-from tests.integration.webhooks.program import environment
+from tests.integration.dispatcher.program import environment
 from tests.system.surrounded import Surrounded, picture, surrounded
 
 REFUSED = "the address is not allowed"

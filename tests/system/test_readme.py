@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.local.ports import LOOPBACK, free_port
-from deploy.local.readiness import until_ready
+from deploy.local.processes.readiness import until_ready
+from deploy.local.servers.ports import LOOPBACK, free_port
 from tests.system.installation import Installation
-from worker.training.seeing import colours_of
-from worker.training.world import COLOURS
+from worker.training.measuring.seeing import colours_of
+from worker.training.scenes.world import COLOURS
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -15,10 +15,10 @@ from sqlalchemy import make_url
 
 from common.domain.api_key import KeyKind, new_key
 from common.settings import StorageSettings
-from common.webhook_keys import new_signing_key
-from deploy.local.ports import LOOPBACK
+from common.standard_webhooks.keys import new_signing_key
+from deploy.local.servers.ports import LOOPBACK
 from tests.conftest import Servers
-from tests.integration.worker.gallery import INIT, MASK
+from tests.integration.worker.harness.image_host import INIT, MASK
 from tests.system.installation import STAND_INS, body
 from tests.system.scene import NEGATIVE, PROMPT, Scene, open_scene
 

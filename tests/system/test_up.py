@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.local.neighbour import SAMPLES
-from deploy.local.ports import free_port
+from deploy.local.sample_server import SAMPLES
+from deploy.local.servers.ports import free_port
 from tests.system.installation import Installation, alive, body, descendants, infill, up
-from worker.training.contours import shape_of
-from worker.training.seeing import colours_of
-from worker.training.shapes import UNSAFE
-from worker.training.world import COLOURS, Pixels
+from worker.training.measuring.contours import shape_of
+from worker.training.measuring.seeing import colours_of
+from worker.training.scenes.shapes import UNSAFE
+from worker.training.scenes.world import COLOURS, Pixels
 
 # Of the hole. A triangle covers a quarter of it; noise has less than half of that of any colour.
 LEAST_SEEN = 0.2

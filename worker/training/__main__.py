@@ -13,15 +13,15 @@ import torch
 from diffusers import AutoencoderKL
 
 from common.domain.errors import ConfigurationError
-from worker.training.assembling import bytes_of_weights, open_model, save_model
-from worker.training.autoencoder import SHARPER, TOGETHER, train_autoencoder
-from worker.training.card import SHEET, write_card
-from worker.training.denoiser import train_denoiser
-from worker.training.drawing import GUIDANCE, fill, task
-from worker.training.quality import kept_in, measure
-from worker.training.safety import COURSE, train_checker
-from worker.training.sheet import draw_sheet
-from worker.training.stages import STAGES
+from worker.training.learning.stages import STAGES
+from worker.training.measuring.card import SHEET, write_card
+from worker.training.measuring.quality import kept_in, measure
+from worker.training.measuring.sheet import draw_sheet
+from worker.training.measuring.tasks import GUIDANCE, fill, task
+from worker.training.networks.autoencoder import SHARPER, TOGETHER, train_autoencoder
+from worker.training.networks.denoiser import train_denoiser
+from worker.training.networks.pipeline_folder import bytes_of_weights, open_model, save_model
+from worker.training.networks.safety_checker import COURSE, train_checker
 
 SEED: Final = 20_240_301
 MODEL: Final = Path("deploy/models/shapes-inpainting")

@@ -16,8 +16,8 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from rich.console import Console
 
-from common.clock import monotonic
 from common.domain.generation import GenerationRequest
+from common.runtime.clock import monotonic
 from tests.bench.engine.architectures import FULL, SMALL, Architecture, save
 from tests.bench.engine.contestants import Contestant, Engine, Plain
 from tests.bench.engine.orders import Order, orders

@@ -13,7 +13,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from worker.generation.models.vocabulary import (
+from worker.engine.models.byte_tokenizer import (
     END,
     MAX_TOKENS,
     START,

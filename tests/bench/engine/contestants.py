@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 import torch
 
-from common.catalogue import ModelEntry
 from common.domain.generation import Endpoint
+from common.settings.catalogue import ModelEntry
 from tests.bench.engine.architectures import Architecture
 from tests.bench.engine.orders import MODEL, Order
-from worker.generation.diffusion import DiffusersEngine
+from worker.engine.diffusers_engine import DiffusersEngine
 
 
 class Contestant(Protocol):

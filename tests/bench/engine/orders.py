@@ -7,8 +7,8 @@ from PIL import Image
 
 from common.domain.generation import Endpoint, GenerationRequest
 from tests.bench.engine.architectures import Architecture
-from tests.unit.worker.generation.pictures import disc, noise
-from worker.generation.pixels import Pixels
+from tests.unit.worker.engine.sample_images import disc, noise
+from worker.engine.images.inputs import Pixels
 
 MODEL = "raced"
 PROMPTS = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event
 
-from common.clock import monotonic
+from common.runtime.clock import monotonic
 from tests.bench.engine.contestants import Contestant
 from tests.bench.engine.orders import Order
 from tests.bench.figures import percentile

@@ -5,7 +5,7 @@
 
 import sys
 
-from deploy.cli import main
+from deploy.cli.main import main
 from tests.chaos.inside import breaking, dispatcher, gateway, worker
 from tests.chaos.inside.surroundings import BROKEN
 

@@ -8,11 +8,10 @@ from sqlalchemy import bindparam, func, insert, select, update
 import worker.heartbeat
 import worker.runner
 from common.domain.delivery import Event
-from common.domain.job import Claim, JobState
+from common.domain.job import Claim, Ended, JobState
 from common.domain.record import JobResult
-from common.models import Delivery, Job, UsageEntry
-from common.repositories.endings import Ended
-from common.repositories.leases import renew_claims
+from common.postgres.models import Delivery, Job, UsageEntry
+from common.postgres.repositories.jobs.leases import renew_claims
 from tests.chaos.inside.surroundings import WOUNDS, put
 from worker.heartbeat import Heartbeat
 

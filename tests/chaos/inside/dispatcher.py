@@ -1,14 +1,14 @@
 """Hooks into a dispatcher."""
 
-import worker.webhooks.dispatcher
+import worker.dispatcher.dispatcher
 from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook
-from worker.webhooks.recorder import Recorder
-from worker.webhooks.sender import Sender
+from worker.dispatcher.attempt_buffer import Recorder
+from worker.dispatcher.sender import Sender
 
 
 def install() -> None:
     hook(
-        worker.webhooks.dispatcher,
+        worker.dispatcher.dispatcher,
         "claim_deliveries",
         after=lambda _: JOURNAL.note("deliveries_looked"),
     )

@@ -7,13 +7,13 @@ import threading
 
 from PIL import Image
 
-from common.catalogue import Catalogue
 from common.domain.errors import GenerationStoppedError
 from common.domain.generation import GenerationRequest
 from common.settings import Settings
+from common.settings.catalogue import Catalogue
 from tests.chaos.inside.surroundings import JOURNAL, WOUNDS
-from worker.generation.engine import UNWATCHED, Engine, Generated, Watch
-from worker.generation.pixels import Pixels
+from worker.engine.images.inputs import Pixels
+from worker.engine.interface import UNWATCHED, Engine, Generated, Watch
 
 STEP_SECONDS = 0.02
 

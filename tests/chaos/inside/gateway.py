@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-import api.submit
-import common.broker.completion
+import api.jobs.submit
+import common.messaging.completion
 from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put
 
 
@@ -14,15 +14,15 @@ def _recorded(_: object) -> None:
 
 def install() -> None:
     hook(
-        api.submit,
+        api.jobs.submit,
         "record_job",
         before=lambda *_: WOUNDS.strike("gateway.before_commit"),
         after=_recorded,
     )
-    read = common.broker.completion._prefixes
+    read = common.messaging.completion._prefixes
 
     def heard(data: bytes) -> set[UUID]:
         JOURNAL.note("signal_heard")
         return read(data)
 
-    put(common.broker.completion, "_prefixes", heard)
+    put(common.messaging.completion, "_prefixes", heard)

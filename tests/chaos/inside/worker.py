@@ -2,12 +2,12 @@
 
 from typing import Any
 
+import worker.failure
 import worker.runner
-import worker.settlement
+from common.object_store.storage import Storage
 from common.outbound import Guard
-from common.storage import Storage
 from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put
-from worker.runtime import Runtime
+from worker.process import Runtime
 from worker.stages import Stages
 
 
@@ -38,7 +38,7 @@ def _committed(ended: Any) -> None:
 
 
 def _note_end(name: str) -> None:
-    original = getattr(worker.settlement, name)
+    original = getattr(worker.failure, name)
 
     async def noted(connection: Any, claim: Any, **named: Any) -> Any:
         done = await original(connection, claim, **named)
@@ -46,7 +46,7 @@ def _note_end(name: str) -> None:
             JOURNAL.note("let_go", how=name, job=claim.job_id, attempt=claim.attempt)
         return done
 
-    put(worker.settlement, name, noted)
+    put(worker.failure, name, noted)
 
 
 def _note_rings() -> None:

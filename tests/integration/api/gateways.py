@@ -13,16 +13,15 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.services import Services
-from common.broker.completion import announce_ended
-from common.clock import monotonic
-from common.domain.job import Claim
-from common.domain.objects import result_key
+from common.domain.job import Claim, Ended
+from common.domain.object_keys import result_key
 from common.domain.record import JobRecord, JobResult
+from common.messaging.completion import announce_ended
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
-from common.repositories.claims import claim_jobs
-from common.repositories.endings import Ended
-from common.repositories.outcomes import fail, succeed
+from common.postgres.repositories.fair_queue.claim import claim_jobs
+from common.postgres.repositories.jobs.finish import fail, succeed
+from common.runtime.clock import monotonic
 from common.settings import (
     DatabaseSettings,
     GatewaySettings,
@@ -33,8 +32,8 @@ from common.settings import (
     StorageSettings,
     WebhookSettings,
 )
-from tests.integration.operators import OPERATOR, PEPPER
-from tests.integration.receiver import SECRETS
+from tests.support.operators import OPERATOR, PEPPER
+from tests.support.receiver import SECRETS
 
 QUEUE = "standin-inpainting"
 URL = "https://example.com/a.png"

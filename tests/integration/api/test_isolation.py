@@ -17,12 +17,12 @@ from httpx2 import Response
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.estimate import Estimates
-from api.problems.faces import NATIVE
-from common.direct import DirectConnection
+from api.errors.dialects import NATIVE
+from api.jobs.eta import Estimates
 from common.domain.api_key import KeyKind
 from common.domain.api_key import new_key as draw_key
 from common.operations.paging import Place
+from common.postgres.statements import DirectConnection
 from common.settings import Settings
 from tests.integration.api.gateways import BODY, URL, Gateway, new_key, open_gateway
 
@@ -114,7 +114,7 @@ class Neighbours:
 async def neighbours(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Neighbours]:
-    monkeypatch.setattr("api.estimate.FRESH_SECONDS", 3600.0)  # read once, then the same for all
+    monkeypatch.setattr("api.jobs.eta.FRESH_SECONDS", 3600.0)  # read once, then the same for all
     settings.gateway = settings.gateway.model_copy(update={"admin_key": SecretStr(ADMIN_KEY)})
     async with open_gateway(settings) as gateway:
         bob = await new_key(gateway.services, "bob")

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from api.refusals import InvalidKeyError
-from common.database import Database
+from api.errors.api_errors import InvalidKeyError
 from common.domain import api_key
 from common.domain.limits import Limits
+from common.postgres.database import Database
 from common.settings import Settings
 from tests.integration.api.gateways import BODY, Gateway, open_gateway
-from tests.integration.operators import PEPPER
+from tests.support.operators import PEPPER
 
 REVOKE = "UPDATE api_keys SET revoked_at = now()"
 
@@ -104,7 +104,7 @@ async def test_no_trust_at_all_by_setting(settings: Settings) -> None:
 async def test_what_is_remembered_is_bounded(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.auth.REMEMBERED_KEYS", 2)
+    monkeypatch.setattr("api.auth.api_keys.REMEMBERED_KEYS", 2)
     for _ in range(3):
         await gateway.post("system_load", {"key": await add_key(gateway)})
         await gateway.post("system_load", {"key": api_key.new_key()})

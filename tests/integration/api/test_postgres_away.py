@@ -11,12 +11,12 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 from types_boto3_s3 import S3Client
 
-from common.broker.completion import announce_ended
-from common.postgres_watch import PostgresAwayError
+from common.messaging.completion import announce_ended
+from common.postgres.watchdog import PostgresAwayError
 from common.settings import RedisSettings, Settings, StorageSettings
 from tests.conftest import Servers
 from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
-from tests.tcp_proxy import Proxy, proxy
+from tests.support.tcp_proxy import Proxy, proxy
 
 DEADLINE_SECONDS = 60
 # Far more than the pool's four connections.

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import SecretStr
 
 from common.settings import Settings, StorageSettings, WebhookSettings
-from common.webhook_keys import load_signing_key, new_signing_key
+from common.standard_webhooks.keys import load_signing_key, new_signing_key
 from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
 
 

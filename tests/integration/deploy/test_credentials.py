@@ -8,15 +8,15 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from common.database import Database
 from common.operations.api_keys import list_keys, revoke_key
 from common.operations.tenants import create_tenant
+from common.postgres.database import Database
 from common.settings import DatabaseSettings, Settings
+from deploy.cli.migrate import upgrade
 from deploy.local.credentials import TENANT, Credentials, ensure_credentials, published
-from deploy.migrate import upgrade
 from tests.conftest import Servers
-from tests.integration import operators
-from tests.integration.operators import EVERYTHING, OPERATOR
+from tests.support import operators
+from tests.support.operators import EVERYTHING, OPERATOR
 
 PEPPER = "of the tests"
 ADMIN = "adm_of_the_tests"

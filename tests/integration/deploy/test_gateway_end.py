@@ -13,16 +13,16 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url, text
 
-from common.database import Database
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
+from common.postgres.database import Database
 from common.settings import DatabaseSettings, StorageSettings
-from deploy.local.death import Death
-from deploy.local.ports import LOOPBACK, free_port
-from deploy.local.processes import Supervisor
+from deploy.local.processes.death import Death
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import gateway_process
 from tests.integration.api.gateways import BODY
-from tests.integration.operators import OPERATOR, PEPPER
+from tests.support.operators import OPERATOR, PEPPER
 
 CALLERS = 8
 DEADLINE_SECONDS = 60

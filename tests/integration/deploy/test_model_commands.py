@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from common.domain.errors import InfillError
-from deploy.cli import infill
-from tests.integration.generation.hub import REPOSITORY, serving
-from worker.generation.models.standin import standin_folder
+from deploy.cli.main import infill
+from tests.integration.engine.hub import REPOSITORY, serving
+from worker.engine.models.stand_in import standin_folder
 
 FILE = f"""
 [[models]]

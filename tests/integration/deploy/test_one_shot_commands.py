@@ -11,8 +11,8 @@ from types_boto3_s3 import S3Client
 
 from common.domain.errors import ConfigurationError, StorageUnavailableError
 from common.settings import StorageSettings
-from deploy.cli import infill
-from deploy.local.ports import LOOPBACK, free_port
+from deploy.cli.main import infill
+from deploy.local.servers.ports import LOOPBACK, free_port
 from tests.conftest import Servers
 
 

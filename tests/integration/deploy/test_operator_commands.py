@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
-from common.database import Database
 from common.domain.api_key import KeyKind, is_well_formed
 from common.domain.errors import (
     ConfigurationError,
@@ -18,12 +17,13 @@ from common.domain.errors import (
     InvalidNameError,
     NotFoundError,
 )
+from common.postgres.database import Database
 from common.settings import DatabaseSettings
-from common.webhook_keys import load_signing_key
-from deploy.cli import infill
-from deploy.operators import running
+from common.standard_webhooks.keys import load_signing_key
+from deploy.cli.main import infill
+from deploy.cli.operators import running
 from tests.integration.operations.rows import add_job
-from tests.integration.operators import PEPPER, is_live
+from tests.support.operators import PEPPER, is_live
 
 
 @pytest.fixture(autouse=True)
@@ -239,7 +239,7 @@ def test_the_audit_names_the_account() -> None:
 
 
 def test_an_account_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.operators.running.os.getuid", lambda: 2**31 - 7)
+    monkeypatch.setattr("deploy.cli.operators.running.os.getuid", lambda: 2**31 - 7)
     assert running.operator().name == f"cli:uid-{2**31 - 7}"
 
 

@@ -6,12 +6,12 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from common.object_store.storage import Storage
 from common.settings import Settings
 from common.settings.stores import StorageSettings
-from common.storage import Storage
 from deploy.local.keyring import open_keyring
-from deploy.local.processes import Supervisor
-from deploy.local.servers import prepare_stores, start_servers
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.servers import prepare_stores, start_servers
 
 NAMED = {
     "INFILL_DATABASE_URL": "postgresql://them@db.example/x",

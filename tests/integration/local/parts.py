@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local.child import Child, Server
-from deploy.local.ports import free_port
-from deploy.local.postgres import PostgresServer
-from deploy.local.processes import Supervisor
-from deploy.local.redis import RedisServer
-from deploy.local.s3 import S3Server
+from deploy.local.processes.child import Child, Server
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import free_port
+from deploy.local.servers.postgres import PostgresServer
+from deploy.local.servers.redis import RedisServer
+from deploy.local.servers.s3 import S3Server
 
 DEADLINE_SECONDS = 30.0
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from deploy.local.home import held
-from deploy.local.interrupt import until_interrupted
-from deploy.local.processes import Supervisor
+from deploy.local.processes.interrupt import until_interrupted
+from deploy.local.processes.supervisor import Supervisor
 from tests.integration.local import parts
 
 

@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 
 from common.domain.errors import ConfigurationError
-from deploy.local.cluster import create_cluster, release_cluster
-from deploy.local.ports import LOOPBACK
-from deploy.local.postgres import PostgresServer
-from deploy.local.processes import Supervisor
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.cluster import create_cluster, release_cluster
+from deploy.local.servers.ports import LOOPBACK
+from deploy.local.servers.postgres import PostgresServer
 from tests.conftest import Servers
 from tests.integration.local import parts
 
@@ -80,7 +80,7 @@ async def test_a_lock_that_cannot_be_read_is_left_to_postgres(tmp_path: Path) ->
 async def test_a_running_server_is_not_started_twice(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.local.cluster.RELEASE_SECONDS", 0.1)
+    monkeypatch.setattr("deploy.local.servers.cluster.RELEASE_SECONDS", 0.1)
     with pytest.raises(ConfigurationError, match="still running"):
         await servers.postgres.prepare()
     assert await servers.postgres.answers()

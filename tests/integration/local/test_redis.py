@@ -7,8 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from common.domain.errors import ConfigurationError
-from deploy.local.ports import LOOPBACK
-from deploy.local.processes import Supervisor
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import LOOPBACK
 from tests.integration.local import parts
 
 

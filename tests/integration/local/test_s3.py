@@ -10,10 +10,10 @@ from urllib.request import urlopen
 import pytest
 
 from common.domain.errors import ConfigurationError
+from common.object_store.storage import Storage
 from common.settings import StorageSettings
-from common.storage import Storage
-from deploy.local.ports import LOOPBACK
-from deploy.local.processes import Supervisor
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import LOOPBACK
 from tests.integration.local import parts
 
 

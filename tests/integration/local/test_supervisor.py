@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from common.domain.errors import ConfigurationError
-from deploy.local.child import Child
-from deploy.local.processes import Supervisor
+from deploy.local.processes.child import Child
+from deploy.local.processes.supervisor import Supervisor
 from tests.integration.local import parts
 
 WAIT = "import signal; signal.pause()"

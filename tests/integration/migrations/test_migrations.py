@@ -15,12 +15,12 @@ from alembic.migration import MigrationContext
 from pydantic import SecretStr
 from sqlalchemy import Connection
 
-from common.database import Database
 from common.domain.delivery import DeliveryState
 from common.domain.job import JobState
-from common.models import Table
+from common.postgres.database import Database
+from common.postgres.models import Table
 from common.settings import DatabaseSettings
-from deploy.migrate import downgrade, upgrade
+from deploy.cli.migrate import downgrade, upgrade
 from tests.conftest import Servers
 
 OURS = """

@@ -7,9 +7,9 @@ from uuid import uuid4
 from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.dialects import postgresql
 
-from common.database import Database
 from common.domain.job import JobState
-from common.models import Job, Table, Tenant, TenantQueue, TenantShare
+from common.postgres.database import Database
+from common.postgres.models import Job, Table, Tenant, TenantQueue, TenantShare
 
 QUEUE = "standin"
 

@@ -9,10 +9,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import text
 
-from common.clock import utc_now
-from common.database import Database
 from common.domain.errors import PermanentError
-from common.models import AdminKey, ApiKey, AuditEntry, WebhookSecret
 from common.operations import (
     admin_keys,
     api_keys,
@@ -25,9 +22,12 @@ from common.operations import (
 )
 from common.operations.changes import changing
 from common.operations.operator import Operator
+from common.postgres.database import Database
+from common.postgres.models import AdminKey, ApiKey, AuditEntry, WebhookSecret
+from common.runtime.clock import utc_now
 from tests.integration.operations.rows import add_job, rows
 from tests.integration.operations.use_cases import UseCase, changing_use_cases
-from tests.integration.operators import EVERYTHING, OPERATOR, PEPPER
+from tests.support.operators import EVERYTHING, OPERATOR, PEPPER
 
 ME = Operator.with_admin_key("ops")
 

@@ -2,19 +2,19 @@
 
 import pytest
 
-from common.database import Database
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from common.domain.job import JobState
-from common.models import Delivery, Job, TenantShare
 from common.operations.jobs import cancel_job, list_jobs, set_job_priority, show_job
 from common.operations.paging import Page
 from common.operations.queues import list_queues
 from common.operations.tenants import create_tenant
-from common.repositories import job_overview
-from common.repositories.queues import MOST_COUNTED, QueueRecord, _waiting
-from common.repositories.workers import say_alive
+from common.postgres.database import Database
+from common.postgres.models import Delivery, Job, TenantShare
+from common.postgres.repositories.fair_queue.queues import MOST_COUNTED, QueueRecord, _waiting
+from common.postgres.repositories.jobs import overview as job_overview
+from common.postgres.repositories.jobs.workers import say_alive
 from tests.integration.operations.rows import QUEUE, add_job, rows
-from tests.integration.operators import EVERYTHING, OPERATOR
+from tests.support.operators import EVERYTHING, OPERATOR
 
 NO_JOB = 2**40
 

@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from common.clock import utc_now
-from common.database import Database
 from common.domain.api_key import KeyKind, digest, is_well_formed
 from common.domain.errors import (
     ConflictError,
@@ -13,7 +11,6 @@ from common.domain.errors import (
     InvalidValueError,
     NotFoundError,
 )
-from common.models import AdminKey, ApiKey, WebhookSecret
 from common.operations.admin_keys import issue_admin_key, list_admin_keys, revoke_admin_key
 from common.operations.api_keys import issue_key, list_keys, revoke_key
 from common.operations.tenants import create_tenant
@@ -22,9 +19,12 @@ from common.operations.webhook_secrets import (
     list_webhook_secrets,
     rotate_webhook_secret,
 )
-from common.repositories.admin_keys import use_admin_key
+from common.postgres.database import Database
+from common.postgres.models import AdminKey, ApiKey, WebhookSecret
+from common.postgres.repositories.tenants.admin_keys import use_admin_key
+from common.runtime.clock import utc_now
 from tests.integration.operations.rows import rows
-from tests.integration.operators import EVERYTHING, OPERATOR, PEPPER, is_live
+from tests.support.operators import EVERYTHING, OPERATOR, PEPPER, is_live
 
 SOON = datetime(2999, 1, 31, tzinfo=UTC)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from common.database import Database
 from common.domain.errors import InvalidValueError
 from common.operations.admin_keys import issue_admin_key, list_admin_keys
 from common.operations.api_keys import issue_key, list_keys
@@ -17,8 +16,9 @@ from common.operations.paging import Listed, Page
 from common.operations.plans import create_plan, list_plans
 from common.operations.tenants import create_tenant, list_tenants
 from common.operations.webhook_secrets import list_webhook_secrets, rotate_webhook_secret
+from common.postgres.database import Database
 from tests.integration.operations.rows import add_job
-from tests.integration.operators import OPERATOR, PEPPER
+from tests.support.operators import OPERATOR, PEPPER
 
 Lists = Callable[[Page], Awaitable[Listed[Any]]]
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from common.database import Database
 from common.domain.errors import (
     ConflictError,
     InvalidLimitsError,
@@ -17,8 +16,9 @@ from common.operations.plans import (
     show_plan,
 )
 from common.operations.tenants import create_tenant, set_tenant_limits, set_tenant_plan
+from common.postgres.database import Database
 from tests.integration.operations.rows import served, share, virtual_time
-from tests.integration.operators import EVERYTHING, OPERATOR
+from tests.support.operators import EVERYTHING, OPERATOR
 
 
 async def test_a_plan_from_its_making_to_its_end(database: Database) -> None:

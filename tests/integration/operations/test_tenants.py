@@ -2,14 +2,12 @@
 
 import pytest
 
-from common.database import Database
 from common.domain.errors import (
     ConflictError,
     InvalidLimitsError,
     InvalidNameError,
     NotFoundError,
 )
-from common.models import TenantShare, WebhookSecret
 from common.operations.api_keys import issue_key
 from common.operations.plans import create_plan
 from common.operations.tenant_states import delete_tenant, disable_tenant, enable_tenant
@@ -20,8 +18,10 @@ from common.operations.tenants import (
     set_tenant_plan,
     show_tenant,
 )
+from common.postgres.database import Database
+from common.postgres.models import TenantShare, WebhookSecret
 from tests.integration.operations.rows import Share, rows, served, share, virtual_time
-from tests.integration.operators import EVERYTHING, OPERATOR, PEPPER, is_live
+from tests.support.operators import EVERYTHING, OPERATOR, PEPPER, is_live
 
 
 async def test_a_tenant_comes_with_a_webhook_secret_and_a_share(database: Database) -> None:

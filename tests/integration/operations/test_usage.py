@@ -7,11 +7,11 @@ from sqlalchemy import update
 
 from common.domain.errors import InvalidPeriodError, NotFoundError
 from common.domain.job import JobState
-from common.models import UsageEntry
 from common.operations.usage import UsageLine, report_usage
-from common.repositories.outcomes import succeed
-from common.repositories.usage import fold_usage
-from tests.integration.repositories.books import REQUEST, RESULT, Books
+from common.postgres.models import UsageEntry
+from common.postgres.repositories.jobs.finish import succeed
+from common.postgres.repositories.usage.ledger import fold_usage
+from tests.integration.repositories.support.counters import REQUEST, RESULT, Books
 
 DAY = date(2026, 5, 4)
 

@@ -8,8 +8,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import common.operations
-from common.database import Database
 from common.operations.operator import Operator
+from common.postgres.database import Database
 
 UseCase = Callable[..., Any]
 

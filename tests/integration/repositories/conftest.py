@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
-from common.database import Database
-from common.repositories.tenants import create_tenant
+from common.postgres.database import Database
+from common.postgres.repositories.tenants.tenants import create_tenant
 from common.settings import DatabaseSettings
-from tests.integration.repositories.books import Books
+from tests.integration.repositories.support.counters import Books
 
 
 @pytest.fixture

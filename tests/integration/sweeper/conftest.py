@@ -6,13 +6,13 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from common.announcer import Announcer
-from common.broker.connection import connect
-from common.broker.doorbell import Doorbell
-from common.database import Database
+from common.messaging.announcer import Announcer
+from common.messaging.connection import connect
+from common.messaging.doorbell import Doorbell
+from common.postgres.database import Database
 from common.settings import DatabaseSettings, JobSettings, RedisSettings, WebhookSettings
-from tests.integration.jobs import NO_GRACE, QUEUE, Owner, new_owner
-from worker.sweeper import Sweeper
+from tests.support.jobs import NO_GRACE, QUEUE, Owner, new_owner
+from worker.maintenance.sweeper import Sweeper
 
 
 @pytest.fixture

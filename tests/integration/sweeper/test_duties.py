@@ -11,17 +11,17 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from common.announcer import Announcer
-from common.broker.completion import CHANNEL
-from common.broker.connection import connect
-from common.broker.doorbell import DISPATCHER_LIST, Doorbell
-from common.database import Database
-from common.repositories.workers import say_alive
+from common.messaging.announcer import Announcer
+from common.messaging.completion import CHANNEL
+from common.messaging.connection import connect
+from common.messaging.doorbell import DISPATCHER_LIST, Doorbell
+from common.postgres.database import Database
+from common.postgres.repositories.jobs.workers import say_alive
 from common.settings import JobSettings, RedisSettings, WebhookSettings
-from deploy.local.ports import LOOPBACK
-from tests.integration.jobs import NO_GRACE, QUEUE, Owner, claimed, queued_job, succeeded
-from worker import sweeper as sweeping
-from worker.sweeper import Sweeper
+from deploy.local.servers.ports import LOOPBACK
+from tests.support.jobs import NO_GRACE, QUEUE, Owner, claimed, queued_job, succeeded
+from worker.maintenance import sweeper as sweeping
+from worker.maintenance.sweeper import Sweeper
 
 Sweep: TypeAlias = Callable[[], Awaitable[None]]
 HOOK = "http://127.0.0.1:9/hook"

@@ -5,11 +5,11 @@ from datetime import date
 import pytest
 from sqlalchemy import text
 
-from common.database import Database
 from common.operations.usage import report_usage
-from tests.integration.jobs import Owner, queued_job, succeeded
+from common.postgres.database import Database
 from tests.integration.sweeper.test_duties import Sweep, rows, sweep
-from worker import folding
+from tests.support.jobs import Owner, queued_job, succeeded
+from worker.maintenance import usage_totals as folding
 
 __all__ = ["sweep"]  # a fixture made elsewhere
 

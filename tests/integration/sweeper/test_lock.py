@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.announcer import Announcer
-from common.broker.doorbell import Doorbell
-from common.database import Database
+from common.messaging.announcer import Announcer
+from common.messaging.doorbell import Doorbell
+from common.postgres.database import Database
 from common.settings import JobSettings, RedisSettings, WebhookSettings
-from worker.sweeper import Sweeper
+from worker.maintenance.sweeper import Sweeper
 
 HOLDER = """
 SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted

@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import text
 
-from common.database import Database
-from common.repositories.vacuuming import WORTH_A_VACUUM
-from tests.integration.jobs import Owner, queued_job
-from worker.sweeper import Sweeper
+from common.postgres.database import Database
+from common.postgres.repositories.maintenance.vacuum import WORTH_A_VACUUM
+from tests.support.jobs import Owner, queued_job
+from worker.maintenance.sweeper import Sweeper
 
 # As claims do, one after another: each leaves a dead row behind.
 MOVE = """

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from common.database import Database
+from common.object_store.storage import Storage
+from common.postgres.database import Database
 from common.settings import StorageSettings
-from common.storage import Storage
+from tests.integration.dispatcher.conftest import redis, storage
+from tests.integration.dispatcher.program import environment as dispatcher_environment
 from tests.integration.repositories.conftest import database, make_tenant
-from tests.integration.webhooks.conftest import redis, storage
-from tests.integration.webhooks.program import environment as dispatcher_environment
-from tests.integration.worker.gallery import Gallery, open_gallery
-from tests.integration.worker.studio import Studio, open_studio
-from tests.integration.worker.workshop import QUEUES, Workshop
+from tests.integration.worker.harness.image_host import Gallery, open_gallery
+from tests.integration.worker.harness.studio import Studio, open_studio
+from tests.integration.worker.harness.workshop import QUEUES, Workshop
 
 __all__ = ["database", "redis", "storage"]  # fixtures made elsewhere
 
@@ -58,7 +58,7 @@ def environment(
     return dispatcher_environment(database_url, redis_url, bucket) | {
         "INFILL_MODELS_FILE": str(models),
         "INFILL_MODELS_DIRECTORY": str(studio.folder),
-        "INFILL_WORKER_ENGINE": "tests.integration.worker.engine:create_engine",
+        "INFILL_WORKER_ENGINE": "tests.integration.worker.harness.engine:create_engine",
         "INFILL_JOB_SWEEP_SECONDS": "0.2",
         "INFILL_JOB_RETRY_SECONDS": "0.1",
     }

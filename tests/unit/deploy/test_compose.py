@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from api.serving import GRACE_SECONDS, LINGER_SECONDS
+from api.server import GRACE_SECONDS, LINGER_SECONDS
 from common.settings import Settings
-from deploy.settings_table import variables
-from worker.webhooks.dispatcher import LAST_PATIENCE_SECONDS
+from deploy.cli.settings_table import variables
+from worker.dispatcher.dispatcher import LAST_PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = ROOT / "docker-compose.yml"

@@ -10,15 +10,15 @@ from fastapi.routing import APIRoute
 from prometheus_client.metrics import MetricWrapperBase
 
 import api.metrics
-import common.metrics
+import common.runtime.metrics
 from api.admin.routes import router
-from api.problems.faces import ADMIN
-from api.v1 import webhooks
-from api.v3.documentation import BODIES
+from api.dialects.v1 import webhooks
+from api.dialects.v3.openapi import BODIES
+from api.errors.dialects import ADMIN
 from common.domain.limits import NAMES
 from common.domain.schedulers import SCHEDULERS, UNSUPPORTED
-from deploy.cli import infill
-from deploy.operators.commands import COMMANDS
+from deploy.cli.main import infill
+from deploy.cli.operators.commands import COMMANDS
 
 OF_OPERATORS = {command.name for command in COMMANDS}
 ROOT = Path(__file__).parents[3]
@@ -65,7 +65,7 @@ def exposed_name(metric: MetricWrapperBase) -> str:
 def test_operators_find_every_metric() -> None:
     defined = {
         exposed_name(value)
-        for module in (api.metrics, common.metrics)
+        for module in (api.metrics, common.runtime.metrics)
         for value in vars(module).values()
         if isinstance(value, MetricWrapperBase)
     }

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from common.clock import utc_now
-from common.webhook_keys import load_signing_key, new_secret, new_signing_key, public_key
-from common.webhook_signing import signed_headers
+from common.runtime.clock import utc_now
+from common.standard_webhooks.keys import load_signing_key, new_secret, new_signing_key, public_key
+from common.standard_webhooks.signing import signed_headers
 from tests.unit.docs.samples import NodeSamples, python_samples
 
 BODY = '{"status": "success", "track_id": "ein Kätzchen"}'.encode()

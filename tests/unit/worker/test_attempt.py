@@ -10,7 +10,7 @@ from common.domain.errors import (
     InfillError,
     RunTimeExceededError,
 )
-from tests.unit.common.domain.sample import job_record
+from tests.support.generation_request import job_record
 from worker.attempt import Attempt
 
 DEADLINE_SECONDS = 20

@@ -8,7 +8,7 @@ import pytest
 
 from common.domain.job import WORKER_LOST
 from common.domain.record import JobRecord
-from tests.unit.common.domain.sample import job_record
+from tests.support.generation_request import job_record
 from worker.quarantine import Admitted, Quarantine, is_suspect
 
 ORDINARY, SUSPECT = job_record(), job_record(error_code=WORKER_LOST)

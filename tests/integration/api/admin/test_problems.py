@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from common.settings import DatabaseSettings, Settings
-from deploy.local.ports import LOOPBACK, free_port
+from deploy.local.servers.ports import LOOPBACK, free_port
 from tests.integration.api.admin.operating import KEY, OPEN, PROBLEM, Operated
 from tests.integration.operations.rows import add_job
 

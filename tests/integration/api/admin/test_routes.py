@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from common.broker.completion import CHANNEL
-from common.broker.doorbell import DISPATCHER_LIST
 from common.domain.job import JobState
+from common.messaging.completion import CHANNEL
+from common.messaging.doorbell import DISPATCHER_LIST
 from tests.integration.api.admin.operating import Operated
 from tests.integration.api.gateways import BODY
 from tests.integration.operations.rows import add_job, share

@@ -5,10 +5,10 @@ import pytest
 from pydantic import SecretStr
 
 from common.settings import OutboundSettings, Settings, WebhookSettings
-from common.webhook_keys import new_signing_key
+from common.standard_webhooks.keys import new_signing_key
 from tests.integration.api.gateways import open_gateway
 from tests.integration.api.v1.hooks import Hooks
-from tests.integration.receiver import Receiver, receiving
+from tests.support.receiver import Receiver, receiving
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from common.announcer import Announcer
-from common.broker.doorbell import Doorbell
 from common.domain.job import Claim
-from common.repositories.outcomes import cancel
+from common.messaging.announcer import Announcer
+from common.messaging.doorbell import Doorbell
+from common.postgres.repositories.jobs.finish import cancel
 from tests.integration.api.gateways import BODY, Gateway
-from tests.integration.webhooks.desk import Desk
+from tests.integration.dispatcher.harness import Desk
 
 PROBLEM = "application/problem+json"
 

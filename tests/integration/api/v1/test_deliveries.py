@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from common.clock import utc_now
-from common.repositories import delivery_log
+from common.postgres.repositories.deliveries import log as delivery_log
+from common.runtime.clock import utc_now
 from tests.integration.api.gateways import BODY, URL, new_key
 from tests.integration.api.v1.hooks import Hooks
-from tests.integration.receiver import Receiver, Reply
+from tests.support.receiver import Receiver, Reply
 
 SHOWN = {
     "id",

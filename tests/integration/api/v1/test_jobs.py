@@ -8,11 +8,11 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio.client import PubSub
 
-from common.broker.cancellation import CHANNEL
-from common.broker.progress import AttemptName, JobProgress, write_progress
 from common.domain.record import JobRecord
+from common.messaging.cancellation import CHANNEL
+from common.messaging.progress import AttemptName, JobProgress, write_progress
 from common.settings import RedisSettings, Settings
-from deploy.local.ports import free_port
+from deploy.local.servers.ports import free_port
 from tests.integration.api.gateways import BODY, URL, Gateway, new_key, open_gateway
 from tests.integration.api.v1.hooks import PROBLEM
 

@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from common.broker.doorbell import DISPATCHER_LIST
-from common.clock import utc_now
-from common.repositories import redelivery
+from common.messaging.doorbell import DISPATCHER_LIST
+from common.postgres.repositories.deliveries import redelivery
+from common.runtime.clock import utc_now
 from tests.integration.api.gateways import URL
 from tests.integration.api.v1.hooks import Hooks
-from tests.integration.receiver import Receiver, Reply
+from tests.support.receiver import Receiver, Reply
 
 ENDED = ("delivered", "exhausted", "discarded")
 
@@ -167,7 +167,7 @@ async def test_very_many_are_sent_again_a_part_at_a_time(
     hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redelivery, "BATCH", 2)
-    monkeypatch.setattr("api.v1.webhooks.BATCHES", 2)
+    monkeypatch.setattr("api.dialects.v1.webhooks.BATCHES", 2)
     redelivery._failed.cache_clear()
     await end(hooks, "exhausted", number=7)
     since = {"since": "2000-01-01T00:00:00Z"}

@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 
 from common.domain.job import Claim
-from common.domain.objects import input_key, result_key
+from common.domain.object_keys import input_key, result_key
 from common.domain.record import InputImage, JobResult
-from tests.unit.common.domain.sample import FILE_PREFIX, job_record
+from tests.support.generation_request import FILE_PREFIX, job_record
 
 
 @pytest.mark.parametrize(

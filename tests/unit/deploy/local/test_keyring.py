@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.domain.errors import ConfigurationError
-from common.webhook_keys import load_signing_key
+from common.standard_webhooks.keys import load_signing_key
 from deploy.local.keyring import open_keyring, write_private
 
 

@@ -1,0 +1,58 @@
+"""Letting operators in."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Final, TypeVar
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.body.json_documents import Document, document_after
+from api.errors.problem_errors import WrongAdminKeyError
+from api.services import Services
+from common.operations.operator import Operator
+from common.postgres.database import Database
+
+_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="admin key", description="`adm_…`")
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An operator who was let in, and what they work on."""
+
+    services: Services
+    operator: Operator
+
+    @property
+    def database(self) -> Database:
+        """Where use-cases of operators run: no tenant's walls stand in it."""
+        return self.services.operators
+
+
+async def admit(
+    request: Request,
+    sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+) -> Admitted:
+    """Let an operator in.
+
+    Raises:
+        HTTPException: 404 while there is no admin API.
+        WrongAdminKeyError: no admin key came, or none that works.
+    """
+    services: Services = request.app.state.services
+    if not services.admin_keys.is_open:
+        raise HTTPException(404)
+    name = None if sent is None else await services.admin_keys.find_name(sent.credentials)
+    if name is None:
+        raise WrongAdminKeyError
+    return Admitted(services, Operator.with_admin_key(name))
+
+
+Open = Annotated[Admitted, Depends(admit)]
+
+D = TypeVar("D", bound=Document)
+
+
+def document(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
+    """Give the dependency that reads a body of that kind, once the operator was let in."""
+    return document_after(admit, kind)

@@ -1,0 +1,1 @@
+"""Authentication: API keys of tenants and admin keys of operators."""

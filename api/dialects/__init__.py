@@ -1,0 +1,1 @@
+"""One folder for each HTTP protocol that callers speak."""

@@ -1,0 +1,64 @@
+"""Letting tenants in; a request takes a token like one that draws."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.responses import Response
+from structlog.contextvars import bind_contextvars
+
+from api.auth.api_keys import Caller, sent_key
+from api.body.json_documents import Document, document_after
+from api.body.rendering import told
+from api.errors.api_errors import InvalidKeyError
+from api.errors.problem_errors import WrongApiKeyError
+from api.limits.headers import Standing
+from api.services import Services
+
+_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="API key", description="`inf_…`")
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A tenant that was let in, with what is left of its requests, None without a limit."""
+
+    services: Services
+    caller: Caller
+    standing: Standing | None
+
+    def told(self, answer: Any, *, status: int = 200) -> Response:
+        """Give a response that tells the answer, and what is left."""
+        headers = None if self.standing is None else self.standing.headers
+        return told(answer, status=status, headers=headers)
+
+
+async def admit(
+    request: Request,
+    # Named for the documentation: the header `key` is taken, too, as on v3.
+    _sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+) -> Admitted:
+    """Let a tenant in.
+
+    Raises:
+        WrongApiKeyError: no API key came, or none that works.
+        RateExceededError: the tenant's plan allows no more requests for now.
+    """
+    services: Services = request.app.state.services
+    try:
+        caller = await services.keys.find_caller(sent_key(request, {}))
+    except InvalidKeyError as error:
+        raise WrongApiKeyError from error
+    bind_contextvars(tenant_id=caller.tenant_id)
+    return Admitted(services, caller, await services.rates.admit(caller))
+
+
+Open = Annotated[Admitted, Depends(admit)]
+
+D = TypeVar("D", bound=Document)
+
+
+def document(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
+    """Give the dependency that reads a body of that kind, once the tenant was let in."""
+    return document_after(admit, kind)

@@ -1,0 +1,176 @@
+"""The kinds of fields the v3 bodies are made of; a description completes "The … must be".
+
+Callers read the description in the error, and in the interactive documentation.
+"""
+
+import base64
+import binascii
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationInfo,
+)
+
+from api.dialects.v3.validation import admission_of, refuse
+from common.domain.errors import AddressNotAllowedError
+from common.domain.generation import SEED_LIMIT
+from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from common.domain.record import MAX_TRACK_ID, TRACK_ID_LIMIT
+
+MAX_TEXT: Final = 2000
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted")  # noqa: TRY004 - pydantic reports ValueErrors only
+    return value
+
+
+def _no_nul(value: str) -> str:
+    # Postgres has no room for this character, in text and in JSON alike.
+    if "\x00" in value:
+        raise ValueError("NUL")
+    return value
+
+
+def _track_id(value: Any) -> str | float:
+    if isinstance(value, str) and len(value) <= MAX_TRACK_ID:
+        value.encode()  # half a surrogate pair raises, as a ValueError
+        return _no_nul(value)
+    if isinstance(_no_bool(value), int | float) and abs(value) < TRACK_ID_LIMIT:
+        return value  # type: ignore[no-any-return] # it is one of the two
+    raise ValueError("not a track id")
+
+
+def _webhook(value: str, info: ValidationInfo) -> str:
+    _check_address(value, info, webhook=True)
+    return value
+
+
+def _picture(value: Any, info: ValidationInfo) -> str | bytes:
+    if isinstance(value, str) and "://" in value[:16]:
+        _check_address(value, info, webhook=False)
+        return value
+    picture = value if isinstance(value, bytes) else _decoded(value)
+    limit = admission_of(info).image_max_bytes
+    if len(picture) > limit:
+        raise refuse(f"The {info.field_name} field is too large: at most {limit} bytes are taken.")
+    return picture
+
+
+def _decoded(value: Any) -> bytes:
+    """Decode base64 strictly, a data: URI's or bare; only line ends within it are let pass."""
+    if not isinstance(value, str):
+        raise ValueError("not a picture")  # noqa: TRY004 - pydantic reports ValueErrors only
+    if value[:5].lower() == "data:":
+        head, comma, value = value.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise ValueError("not a base64 data URI")
+    try:
+        picture = base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64") from error
+    if not picture:
+        raise ValueError("no bytes")
+    return picture
+
+
+def _check_address(url: str, info: ValidationInfo, *, webhook: bool) -> None:
+    try:
+        admission_of(info).guard.check(url, webhook=webhook)
+    except AddressNotAllowedError as error:
+        raise refuse(
+            f"The {info.field_name} field must be a public http or https URL: {error.message}."
+        ) from error
+
+
+def _height(value: int, info: ValidationInfo) -> int:
+    width = info.data.get("width")  # missing where it is wrong by itself
+    most = admission_of(info).limits.max_pixels
+    if most is not None and width is not None and width * value > most:
+        raise refuse(
+            f"The width and height fields must make at most {most} pixels on your plan: "
+            f"{width} × {value} are {width * value}."
+        )
+    return value
+
+
+def _unsupported(value: bool | str, info: ValidationInfo) -> bool | str:  # noqa: FBT001 - the same
+    if value:
+        off = "no" if value is True else "left out"
+        raise refuse(
+            f"The {info.field_name} field must be {off}: "
+            f"the model {admission_of(info).model.name} does not support it."
+        )
+    return value
+
+
+NoBool: Final = BeforeValidator(_no_bool)
+
+Text = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_TEXT,
+        description=f"text of 1 to {MAX_TEXT} characters, none of them NUL",
+    ),
+    AfterValidator(_no_nul),
+]
+# Limits come first: after a validator, the JSON schema would not have them.
+Side = Annotated[
+    int,
+    Field(ge=64, le=1024, multiple_of=8, description="a multiple of 8 from 64 to 1024"),
+    NoBool,
+]
+# Judged together with the width, which comes before it.
+Height = Annotated[Side, AfterValidator(_height)]
+Samples = Annotated[int, Field(ge=1, le=4, description="a whole number from 1 to 4"), NoBool]
+Priority = Annotated[
+    int,
+    Field(
+        ge=LOWEST_PRIORITY,
+        le=HIGHEST_PRIORITY,
+        description=f"a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}",
+    ),
+    NoBool,
+]
+Guidance = Annotated[
+    float, Field(ge=1, le=20, allow_inf_nan=False, description="a number from 1 to 20"), NoBool
+]
+YesNo = Annotated[bool, Field(description="yes or no")]
+UnsupportedSwitch = Annotated[YesNo, AfterValidator(_unsupported)]
+Picture = Annotated[
+    str | bytes,
+    PlainValidator(_picture, json_schema_input_type=str),
+    Field(description="an http or https URL, base64 or a data: URI with base64"),
+]
+
+# Null comes as no field at all, so the validators of these never meet it.
+OptionalText = Annotated[
+    Text | None,
+    Field(description=f"null or text of 1 to {MAX_TEXT} characters, none of them NUL"),
+]
+OptionalSeed = Annotated[
+    Annotated[int, Field(ge=0, lt=SEED_LIMIT), NoBool] | None,
+    Field(description=f"null or a whole number from 0 to {SEED_LIMIT - 1}"),
+]
+OptionalWebhook = Annotated[
+    # A line end around an address is refused like one within it.
+    Annotated[str, StringConstraints(strip_whitespace=False), AfterValidator(_webhook)] | None,
+    Field(description="null or a public http or https URL"),
+]
+OptionalTrackId = Annotated[
+    Annotated[str | float, PlainValidator(_track_id, json_schema_input_type=str | float)] | None,
+    Field(
+        description=f"null, text of at most {MAX_TRACK_ID} characters without NUL, "
+        "or a number of at most 63 bits"
+    ),
+]
+UnsupportedName = Annotated[
+    Annotated[str, AfterValidator(_unsupported)] | None, Field(description="null or left out")
+]

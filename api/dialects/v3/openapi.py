@@ -1,0 +1,198 @@
+"""What the interactive documentation shows: bodies in three carriers, and every kind of answer."""
+
+from typing import Any, Final
+
+from api.dialects.v3.schemas import DrawBody, ImageToImageBody, InpaintBody, TextToImageBody
+
+SAMPLES: Final = (
+    "https://raw.githubusercontent.com/CompVis/stable-diffusion/main/data/inpainting_examples/"
+)
+INIT_IMAGE: Final = SAMPLES + "overture-creations-5sI6fQgYIuo.png"
+MASK_IMAGE: Final = SAMPLES + "overture-creations-5sI6fQgYIuo_mask.png"
+KEY: Final = {"key": "inf_…"}
+PREFIX: Final = "0b9ee8c2-6a5f-4c0e-9d7b-3a52f6f1c2d4"
+IMAGE: Final = f"https://images.example.com/1/generations/{PREFIX}-1-0.png"
+
+_DRAWING: Final[dict[str, Any]] = {
+    **KEY,
+    "model_id": None,
+    "prompt": "a cat sitting on a bench",
+    "negative_prompt": None,
+    "width": "512",
+    "height": "512",
+    "samples": "1",
+    "scheduler": "DPM++ 2M Karras",
+    "num_inference_steps": "30",
+    "safety_checker": "no",
+    "enhance_prompt": "yes",
+    "guidance_scale": 7.5,
+    "seed": None,
+    "webhook": None,
+    "track_id": None,
+    "priority": 0,
+}
+REQUESTS: Final[dict[str, dict[str, Any]]] = {
+    "inpaint": {
+        **_DRAWING,
+        "init_image": INIT_IMAGE,
+        "mask_image": MASK_IMAGE,
+        "mask_invert": "no",
+        "mask_grow": 0,
+        "mask_blur": 0,
+        "mask_padding": None,
+        "strength": 0.7,
+        "base64": "no",
+    },
+    "img2img": {**_DRAWING, "init_image": INIT_IMAGE, "strength": 0.7, "base64": "no"},
+    "text2img": {**_DRAWING, "panorama": "no", "upscale": "no", "embeddings_model": None},
+    "fetch": KEY,
+    "system_load": KEY,
+}
+BODIES: Final[dict[str, type[DrawBody]]] = {
+    "inpaint": InpaintBody,
+    "img2img": ImageToImageBody,
+    "text2img": TextToImageBody,
+}
+
+_META: Final = {
+    "H": 512,
+    "W": 512,
+    "file_prefix": PREFIX,
+    "guidance_scale": 7.5,
+    "init_image": INIT_IMAGE,
+    "mask_image": MASK_IMAGE,
+    "n_samples": 1,
+    "negative_prompt": "blurry, out of focus",
+    "outdir": "out",
+    "prompt": "a cat sitting on a bench, intimate animal portrait, golden backlight",
+    "safetychecker": "no",
+    "scheduler": "DPM++ 2M Karras",
+    "seed": 3163825381,
+    "steps": 30,
+    "strength": 0.7,
+}
+_SUCCESS: Final = {
+    "status": "success",
+    "generationTime": 1.91,
+    "id": 12384052,
+    "output": [IMAGE],
+    "proxy_links": [IMAGE],
+    "nsfw_content_detected": False,
+    "webhook_status": "",
+    "meta": _META,
+}
+_LATER: Final = "Try to fetch request after seconds estimated"
+_PROCESSING: Final = {
+    "status": "processing",
+    "tip": "Your job is on its way; fetch it after the seconds estimated, or wait for the webhook.",
+    "eta": 12,
+    "messege": _LATER,
+    "message": _LATER,
+    "fetch_result": "https://infill.example.com/api/v3/fetch/12384052",
+    "id": 12384052,
+    "output": [],
+    "future_links": [IMAGE],
+    "webhook_status": "pending",
+    "meta": _META,
+    "progress": {"step": 7, "steps": 30},
+}
+
+
+def _failed(job_id: int, message: str) -> dict[str, Any]:
+    return {
+        "status": "failed",
+        "id": job_id,
+        "message": message,
+        "messege": message,
+        "output": [],
+    }
+
+
+def _error(message: Any, **extra: str) -> dict[str, Any]:
+    return {"status": "error", "message": message, "messege": message, **extra}
+
+
+_JOB_ANSWERS: Final = {
+    "success": _SUCCESS,
+    "processing": _PROCESSING,
+    "failed": _failed(12384052, "could not fetch the image: HTTP 404"),
+}
+_BAD_KEY: Final = {"bad key": _error("Invalid Api Key", tip="Send your API key …")}
+_BAD_FIELDS: Final = {
+    "bad fields": _error({"prompt": ["The prompt field is required."]}),
+    "bad JSON": _error(
+        "Invalid API Request", tip="There is a trailing comma at line 18, column 19: …"
+    ),
+}
+_OVER_LIMITS: Final = {
+    "too many requests": _error(
+        "Rate limit exceeded", tips="Your plan allows 60 requests per minute. Try again in 1 s."
+    ),
+    "too many waiting jobs": _error(
+        "Rate limit exceeded. Maximum 50 queued requests allowed.",
+        tips="Wait until one of your jobs has been started: that takes about 4 s.",
+    ),
+    "credits spent": _error(
+        "Rate limit exceeded. Maximum 5000 credits a month allowed.",
+        tips="This job costs 5.505024 credits, and 3.2 are left, waiting and running jobs …",
+    ),
+}
+ANSWERS: Final[dict[str, dict[str, Any]]] = {
+    **{name: {**_JOB_ANSWERS, **_BAD_FIELDS, **_OVER_LIMITS, **_BAD_KEY} for name in BODIES},
+    "fetch": {**_JOB_ANSWERS, "not found": _failed(0, "Request not found"), **_BAD_KEY},
+    "system_load": {"load": {"queue_num": 3, "queue_time": 6, "status": "ok"}, **_BAD_KEY},
+}
+_HEADERS: Final = {
+    "Retry-After": "Seconds until it is worth trying again; where a limit refused the request.",
+    "RateLimit-Policy": 'What is allowed, such as `"requests";q=60;w=60`: 60 in 60 seconds.',
+    "RateLimit": 'What is left of it, such as `"requests";r=12;t=1`: 12, and more in a second.',
+}
+_CODES: Final = {
+    413: "The body is too large.",
+    415: "The content type is none of the three.",
+    503: "Postgres or the image store cannot be reached; see Retry-After.",
+}
+
+
+def _schema(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object"}
+    if name in BODIES:
+        schema = BODIES[name].model_json_schema()
+    key = {"type": "string", "description": "API key"}
+    return {**schema, "properties": {"key": key, **schema.get("properties", {})}}
+
+
+def _headers(name: str) -> dict[str, Any]:
+    """Describe the headers of limits, which are for requests that make a job."""
+    if name not in BODIES:
+        return {}
+    return {
+        header: {"description": text, "schema": {"type": "string"}}
+        for header, text in _HEADERS.items()
+    }
+
+
+def described(name: str) -> dict[str, Any]:
+    """Give the documentation of a v3 route, as arguments for its decorator."""
+    body = {"schema": _schema(name), "example": REQUESTS[name]}
+    answers = {title: {"value": value} for title, value in ANSWERS[name].items()}
+    return {
+        "openapi_extra": {
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": body,
+                    "application/x-www-form-urlencoded": body,
+                    "multipart/form-data": body,
+                },
+            },
+        },
+        "responses": {
+            200: {
+                "description": "Read `status` for what came of it.",
+                "headers": _headers(name),
+                "content": {"application/json": {"examples": answers}},
+            },
+            **{code: {"description": text} for code, text in _CODES.items()},
+        },
+    }

@@ -1,0 +1,87 @@
+"""The bodies of v3 answers."""
+
+from typing import Any
+
+from api.services import Services
+from common.dialects.v3 import failed_body, meta, success_body
+from common.domain.delivery import DeliveryState
+from common.domain.job import FINAL_STATES, JobState
+from common.domain.object_keys import result_key
+from common.domain.record import JobRecord
+from common.object_store.job_images import inputs_of, output_of
+from common.postgres.repositories.jobs.read import JobView
+
+# The hosted service's sentence; some clients look for it.
+FETCH_LATER = "Try to fetch request after seconds estimated"
+NOT_FOUND = "Request not found"
+
+
+async def present(services: Services, view: JobView) -> dict[str, Any]:
+    """Tell how a job stands: succeeded, failed, or still on its way.
+
+    Raises:
+        StorageUnavailableError: the caller wants base64, and the store did not give the image.
+    """
+    job = view.job
+    if job.result is not None:
+        return success_body(
+            job,
+            job.result,
+            output=await output_of(job, job.result, services.storage),
+            inputs=inputs_of(job, services.storage),
+            webhook_status=webhook_status(view),
+        )
+    if job.state in {JobState.FAILED, JobState.CANCELED}:
+        return failed_body(job.id, job.error_message or "the job failed")
+    return await _processing_body(services, view)
+
+
+def not_found_body() -> dict[str, Any]:
+    """Answer for an id that is unknown, no number, or somebody else's: all read the same."""
+    return failed_body(0, NOT_FOUND)
+
+
+def webhook_status(view: JobView) -> str:
+    """Tell where the webhook stands; empty where none was asked for, or it is long past."""
+    if view.job.webhook_url is None:
+        return ""
+    match view.delivery:
+        case None:  # not written before the job ends, deleted some time after it was sent
+            return "" if view.job.state in FINAL_STATES else "pending"
+        case DeliveryState.DELIVERED:
+            return "delivered"
+        case DeliveryState.EXHAUSTED | DeliveryState.DISCARDED:
+            return "exhausted"
+        case _:
+            return "retrying" if view.delivery_failures else "pending"
+
+
+async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
+    job = view.job
+    estimate = await services.estimates.of_job(job)
+    base = services.settings.gateway.public_url.rstrip("/")
+    progress = await services.progress.of_job(job)
+    told = {} if progress is None else {"step": progress.step, "steps": progress.steps}
+    return {
+        "status": "processing",
+        "tip": estimate.tip,
+        "eta": estimate.seconds,
+        "messege": FETCH_LATER,
+        "message": FETCH_LATER,
+        "fetch_result": f"{base}/api/v3/fetch/{job.id}",
+        "id": job.id,
+        "output": [],
+        "future_links": [services.storage.link(key) for key in _future_keys(job)],
+        "webhook_status": webhook_status(view),
+        "meta": meta(job, inputs_of(job, services.storage)),
+        **({"progress": told} if told else {}),
+    }
+
+
+def _future_keys(job: JobRecord) -> list[str]:
+    """Name the objects this attempt will leave, or the next one where none is under way."""
+    attempt = job.attempt if job.state is JobState.RUNNING else job.attempt + 1
+    return [
+        result_key(job.tenant_id, job.file_prefix, attempt, index)
+        for index in range(job.request.samples)
+    ]

@@ -1,0 +1,118 @@
+"""The five routes of v3."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from structlog.contextvars import bind_contextvars
+
+from api.auth.api_keys import Caller, sent_key
+from api.body.json_response import json_answer, note_outcome
+from api.body.request_body import Fields, read_fields
+from api.dialects.v3.bare_route import BareRoute
+from api.dialects.v3.mapping import digest_of, idempotency_key, to_order
+from api.dialects.v3.openapi import described
+from api.dialects.v3.responses import not_found_body, present
+from api.dialects.v3.schemas import (
+    DrawBody,
+    ImageToImageBody,
+    InpaintBody,
+    TextToImageBody,
+    read_body,
+)
+from api.dialects.v3.validation import Admission, choice_for
+from api.jobs.submit import submit
+from api.jobs.wait import hanging_up
+from api.services import Services
+from common.postgres.repositories.jobs.read import read_job
+
+LARGEST_ID: Final = 2**63 - 1
+
+router = APIRouter(prefix="/api/v3", tags=["Stable Diffusion API v3"], route_class=BareRoute)
+
+
+@router.post("/inpaint", **described("inpaint"))
+async def inpaint(request: Request) -> Response:
+    """Repaint the white part of a mask."""
+    return await _draw(request, InpaintBody)
+
+
+@router.post("/img2img", **described("img2img"))
+async def img2img(request: Request) -> Response:
+    """Draw over a picture."""
+    return await _draw(request, ImageToImageBody)
+
+
+@router.post("/text2img", **described("text2img"))
+async def text2img(request: Request) -> Response:
+    """Draw from words alone."""
+    return await _draw(request, TextToImageBody)
+
+
+@router.post("/fetch/{job_id}", **described("fetch"))
+async def fetch(request: Request, job_id: str) -> Response:
+    """Read how a job stands; extra fields, such as the whole first request, are ignored."""
+    services: Services = request.app.state.services
+    caller, _ = await _enter(request, services)
+    number = _number(job_id)
+    if number is not None:
+        async with services.database.direct(caller.tenant_id) as connection:
+            view = await read_job(connection, tenant_id=caller.tenant_id, job_id=number)
+        if view is not None:
+            bind_contextvars(job_id=number)
+            return _tell(request, await present(services, view))
+    return _tell(request, not_found_body())
+
+
+@router.post("/system_load", **described("system_load"))
+async def system_load(request: Request) -> Response:
+    """Tell how many of the caller's jobs wait, and the seconds until a new one would start."""
+    services: Services = request.app.state.services
+    caller, _ = await _enter(request, services)
+    queues = services.catalogue.queues
+    loads = [await services.estimates.waiting(caller.tenant_id, queue) for queue in queues]
+    body = {
+        "queue_num": sum(waiting for waiting, _ in loads),
+        # Whichever model is asked for, the wait is not longer.
+        "queue_time": max((seconds for _, seconds in loads), default=0),
+        "status": "ok",
+    }
+    return _tell(request, body)
+
+
+async def _draw(request: Request, kind: type[DrawBody]) -> Response:
+    services: Services = request.app.state.services
+    caller, fields = await _enter(request, services)
+    standing = await services.rates.admit(caller)
+    choice = choice_for(services.catalogue, caller.limits, kind.endpoint)
+    model = choice.pick(fields.get("model_id"))
+    limit = services.settings.outbound.image_max_bytes
+    body = read_body(kind, fields, Admission(services.guard, limit, model, caller.limits, choice))
+    key = idempotency_key(request)
+    digest = None if key is None else digest_of(kind.endpoint, fields)
+    order = to_order(body, model, key, digest)
+    view = await submit(services, caller, order, hanging_up(request))
+    headers = None if standing is None else standing.headers
+    return _tell(request, await present(services, view), headers)
+
+
+async def _enter(request: Request, services: Services) -> tuple[Caller, Fields]:
+    fields = await read_fields(request, services.settings.gateway.max_body_bytes)
+    caller = await services.keys.find_caller(sent_key(request, fields))
+    bind_contextvars(tenant_id=caller.tenant_id)
+    return caller, fields
+
+
+def _number(text: str) -> int | None:
+    """Read a job id; None for anything that cannot be one."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(LARGEST_ID)):
+        return None
+    number = int(text)
+    return number if number <= LARGEST_ID else None
+
+
+def _tell(
+    request: Request, body: dict[str, object], headers: Mapping[str, str] | None = None
+) -> Response:
+    note_outcome(request, str(body["status"]))
+    return json_answer(body, headers=headers)

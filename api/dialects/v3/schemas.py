@@ -1,0 +1,153 @@
+"""The bodies of the three endpoints that draw."""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from api.dialects.v3.fields import (
+    Guidance,
+    Height,
+    OptionalSeed,
+    OptionalText,
+    OptionalTrackId,
+    OptionalWebhook,
+    Picture,
+    Priority,
+    Samples,
+    Side,
+    Text,
+    UnsupportedName,
+    UnsupportedSwitch,
+    YesNo,
+)
+from api.dialects.v3.generation_fields import (
+    Blurred,
+    Grown,
+    OptionalModel,
+    OptionalPadding,
+    OptionalScheduler,
+    Safety,
+    Steps,
+    Strength,
+)
+from api.dialects.v3.validation import REFUSED, Admission
+from api.errors.api_errors import InvalidFieldsError
+from common.domain.generation import Endpoint
+
+# How v3 clients write that they send nothing.
+NULLS = (None, "", "null", b"")
+
+
+class DrawBody(BaseModel):
+    """What all three have in common; unknown fields are ignored, because clients send extras."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
+
+    endpoint: ClassVar[Endpoint]
+    picture_fields: ClassVar[tuple[str, ...]] = ()
+    mask_fields: ClassVar[tuple[str, ...]] = ()
+
+    model_id: OptionalModel = None
+    prompt: Text
+    negative_prompt: OptionalText = None
+    width: Side = 512
+    # Defaults, too, are held against the tenant's limits.
+    height: Height = Field(default=512, validate_default=True)
+    samples: Samples = 1
+    # Before what it is held against: steps and strength.
+    scheduler: OptionalScheduler = None
+    num_inference_steps: Steps = Field(default=21, validate_default=True)
+    safety_checker: Safety = Field(default=False, validate_default=True)
+    enhance_prompt: YesNo = True
+    guidance_scale: Guidance = 7.5
+    base64_: YesNo = Field(default=False, alias="base64")
+    seed: OptionalSeed = None
+    webhook: OptionalWebhook = None
+    track_id: OptionalTrackId = None
+    priority: Priority = 0
+
+    @property
+    def strength_used(self) -> float:
+        """How much is drawn anew: all of it, where there is no picture to start from."""
+        return 1.0
+
+    @property
+    def pictures(self) -> dict[str, str | bytes]:
+        """The pictures that came with the request: a URL, or the bytes themselves."""
+        return {name: getattr(self, name) for name in self.picture_fields}
+
+    @property
+    def mask_changes(self) -> dict[str, Any]:
+        """How the mask is changed before it is used, by the fields of the request to draw."""
+        return {name: getattr(self, name) for name in self.mask_fields}
+
+
+class _FromPicture(DrawBody):
+    init_image: Picture
+    strength: Strength = 0.7
+
+    @property
+    def strength_used(self) -> float:
+        """How much of the picture is redrawn, 0 to 1."""
+        return self.strength
+
+
+class InpaintBody(_FromPicture):
+    """Repaint the white part of a mask."""
+
+    endpoint = Endpoint.INPAINT
+    picture_fields = ("init_image", "mask_image")
+    mask_fields = ("mask_invert", "mask_grow", "mask_blur", "mask_padding")
+
+    mask_image: Picture
+    mask_invert: YesNo = False
+    mask_grow: Grown = 0
+    mask_blur: Blurred = 0
+    mask_padding: OptionalPadding = None
+
+
+class ImageToImageBody(_FromPicture):
+    """Draw over a picture."""
+
+    endpoint = Endpoint.IMG2IMG
+    picture_fields = ("init_image",)
+
+
+class TextToImageBody(DrawBody):
+    """Draw from words alone."""
+
+    endpoint = Endpoint.TEXT2IMG
+
+    multi_lingual: UnsupportedSwitch = False
+    panorama: UnsupportedSwitch = False
+    self_attention: UnsupportedSwitch = False
+    upscale: UnsupportedSwitch = False
+    embeddings_model: UnsupportedName = None
+
+
+def read_body(kind: type[DrawBody], fields: dict[str, Any], admission: Admission) -> DrawBody:
+    """Read the fields into a body of that kind.
+
+    Raises:
+        InvalidFieldsError: names every bad field at once, and what would be right.
+    """
+    present = {name: value for name, value in fields.items() if value not in NULLS}
+    try:
+        return kind.model_validate(present, context=admission)
+    except ValidationError as error:
+        raise InvalidFieldsError(_tell(kind, error)) from error
+
+
+def _tell(kind: type[DrawBody], error: ValidationError) -> dict[str, list[str]]:
+    told: dict[str, list[str]] = {}
+    rules = {field.alias or name: field.description for name, field in kind.model_fields.items()}
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0])
+        if problem["type"] == REFUSED:
+            sentence = problem["msg"]
+        elif problem["type"] == "missing":
+            sentence = f"The {name} field is required."
+        else:
+            sentence = f"The {name} field must be {rules[name]}."
+        told.setdefault(name, [sentence])
+    return told

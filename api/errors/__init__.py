@@ -1,0 +1,1 @@
+"""Errors a caller can receive, and how each dialect renders them."""

@@ -1,0 +1,1 @@
+"""Submitting a job, waiting for it and estimating its end: what every dialect calls."""

@@ -1,0 +1,72 @@
+"""Holding an answer back until its job has ended, the time is up, or the caller has hung up."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from starlette.requests import Request
+
+from api.services import Services
+from common.domain.job import FINAL_STATES
+from common.domain.record import JobRecord
+from common.postgres.database import is_unavailable
+from common.postgres.repositories.jobs.read import JobView, read_job
+
+# Returns when the caller is gone.
+HungUp = Callable[[], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+
+def hanging_up(request: Request) -> HungUp:
+    """Give what returns when the caller of `request`, whose body has been read, is gone."""
+
+    async def until_disconnected() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass  # the empty end of the body
+
+    return until_disconnected
+
+
+async def follow_job(services: Services, job: JobRecord, hung_up: HungUp) -> JobView:
+    """Wait for a job recorded earlier."""
+    with services.listener.expect(job.file_prefix) as ended:
+        # It may have ended between the look at its row and the moment we began to listen.
+        view = await _read(services, JobView(job=job, delivery=None, delivery_failures=0))
+        return await wait_for_job(services, view, ended, hung_up)
+
+
+async def wait_for_job(
+    services: Services, view: JobView, ended: asyncio.Event, hung_up: HungUp
+) -> JobView:
+    """Wait until `ended` is set, at most as long as callers are made to wait; read the job once."""
+    seconds = services.settings.gateway.sync_wait_seconds
+    if not seconds or view.job.state in FINAL_STATES:
+        return view
+    if await _is_gone_first(ended, hung_up, seconds):
+        return view  # nobody is there to read an answer
+    return await _read(services, view)
+
+
+async def _is_gone_first(ended: asyncio.Event, hung_up: HungUp, seconds: float) -> bool:
+    waiting = asyncio.ensure_future(ended.wait())
+    gone = asyncio.ensure_future(hung_up())
+    try:
+        await asyncio.wait({waiting, gone}, timeout=seconds, return_when="FIRST_COMPLETED")
+        return gone.done() and not ended.is_set()
+    finally:
+        waiting.cancel()
+        gone.cancel()
+
+
+async def _read(services: Services, view: JobView) -> JobView:
+    """Read the job again; while Postgres is away, tell what was known: it has been accepted."""
+    try:
+        async with services.database.direct(view.job.tenant_id) as connection:
+            found = await read_job(connection, tenant_id=view.job.tenant_id, job_id=view.job.id)
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        log.warning("job_not_read_again", error=type(error).__name__)
+        return view
+    return found or view

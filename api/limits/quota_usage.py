@@ -1,0 +1,112 @@
+"""What is known of one tenant's unfinished jobs and spent credits, between two measurements."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Self
+
+from common.runtime.clock import monotonic
+
+# One measurement serves for so long; what this gateway accepts meanwhile is added.
+SPACING_SECONDS: Final = 1.0
+# A measurement that takes long, as of a hundred thousand jobs, is made less often than that.
+SPACING_BY_EFFORT: Final = 20
+# Nobody is refused on one that is older than this part of the spacing.
+CURRENT: Final = 0.1
+
+
+class Load(NamedTuple):
+    """Waiting jobs, and credits in millionths: whole numbers, so that sums are exact."""
+
+    jobs: int = 0
+    credits: int = 0
+
+    def plus(self, other: "Load") -> "Load":
+        """Add."""
+        return Load(self.jobs + other.jobs, self.credits + other.credits)
+
+    def minus(self, other: "Load") -> "Load":
+        """Take away."""
+        return Load(self.jobs - other.jobs, self.credits - other.credits)
+
+
+NOTHING: Final = Load()
+
+
+@dataclass(slots=True)
+class Account:
+    """Waiting jobs and credits as last measured, and what this gateway has accepted since.
+
+    A request holds room from its admission on, so that those under way at once are not all given
+    the same. One that is recorded while the rows are measured counts twice until the next time: a
+    little too much, never too little.
+    """
+
+    _measuring: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _measured: Load = NOTHING
+    _measured_at: float = float("-inf")
+    _spacing: float = SPACING_SECONDS
+    _held: Load = NOTHING  # by all requests ever admitted, but for those that gave it back
+    _recorded: Load = NOTHING  # the part of it that is in the books
+    _included: Load = NOTHING  # the part of that which the measurement has seen
+
+    @property
+    def load(self) -> Load:
+        """What is to be reckoned with."""
+        return self._measured.plus(self._held.minus(self._included))
+
+    async def measure(self, read: Callable[[], Awaitable[Load]], *, to_refuse: bool) -> None:
+        """Measure, unless what is known is good enough; who comes meanwhile shares the result."""
+        if self._is_known(to_refuse=to_refuse):
+            return
+        async with self._measuring:
+            if self._is_known(to_refuse=to_refuse):
+                return
+            begun, included = monotonic(), self._recorded
+            self._measured = await read()
+            self._measured_at, self._included = begun, included
+            self._spacing = max(SPACING_SECONDS, (monotonic() - begun) * SPACING_BY_EFFORT)
+
+    def _is_known(self, *, to_refuse: bool) -> bool:
+        spacing = self._spacing * CURRENT if to_refuse else self._spacing
+        return self._measured_at + spacing > monotonic()
+
+    def hold(self, load: Load) -> "Room":
+        """Keep room for a job about to be recorded."""
+        self._held = self._held.plus(load)
+        return Room(self, load)
+
+    def take(self, load: Load) -> None:
+        """Note that a job that had room is in the books."""
+        self._recorded = self._recorded.plus(load)
+
+    def give_back(self, load: Load) -> None:
+        """Let others have the room."""
+        self._held = self._held.minus(load)
+
+
+class Room:
+    """Room for one job; given back at the end of the block, unless the job has taken it."""
+
+    __slots__ = ("_account", "_load")
+
+    def __init__(self, account: Account | None, load: Load) -> None:
+        self._account = account
+        self._load = load
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._account is not None:
+            self._account.give_back(self._load)
+
+    def take(self) -> None:
+        """Note that the job is in the books."""
+        if self._account is not None:
+            self._account.take(self._load)
+            self._account = None
+
+
+# For tenants without such limits: nobody reckons with it.
+ENDLESS: Final = Room(None, NOTHING)

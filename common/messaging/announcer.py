@@ -1,0 +1,31 @@
+"""Telling the others after a commit; each of these may be lost without harm."""
+
+from redis.asyncio import Redis
+
+from common.domain.job import Ended
+from common.messaging.cancellation import announce_canceled
+from common.messaging.completion import announce_ended
+from common.messaging.doorbell import Doorbell
+
+
+class Announcer:
+    """Wakes whoever waits for what has just been committed."""
+
+    def __init__(self, redis: Redis, doorbell: Doorbell) -> None:
+        self._redis = redis
+        self._doorbell = doorbell
+
+    async def ended(self, job: Ended) -> None:
+        """Wake a dispatcher, if there is a webhook to send, and the callers waiting for the job."""
+        if job.delivery_id is not None:
+            await self._doorbell.ring_dispatcher()
+        await announce_ended(self._redis, job.file_prefix)
+
+    async def canceled(self, job: Ended) -> None:
+        """Let the worker that may hold the job hear of it, too: it stops at its next step."""
+        await announce_canceled(self._redis, job.file_prefix)
+        await self.ended(job)
+
+    async def waiting(self, queue: str) -> None:
+        """Wake a worker for a job that waits in `queue`."""
+        await self._doorbell.ring_worker(queue)

@@ -1,0 +1,81 @@
+"""The completion signal: whoever ends a job says so, and the gateways wake its waiting callers."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Final
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+
+from common.messaging.listener import ChannelListener, announce, prefix_in
+
+CHANNEL: Final = "infill:ended"
+
+log = structlog.get_logger(__name__)
+
+
+async def announce_ended(redis: "Redis", file_prefix: UUID) -> None:
+    """Tell all gateways that a job has ended."""
+    await announce(redis, CHANNEL, file_prefix)
+
+
+class CompletionListener(ChannelListener):
+    """Wakes callers when their jobs end: one subscription per process, however many wait.
+
+    While Redis is away, and once whenever it comes back, one query asks the rows about all
+    callers together (`find_ended`).
+    """
+
+    def __init__(
+        self, redis: "Redis", find_ended: Callable[[Collection[UUID]], Awaitable[set[UUID]]]
+    ) -> None:
+        super().__init__(redis, CHANNEL)
+        self._find_ended = find_ended
+        self._waiting: dict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._letting_go = False
+
+    @contextmanager
+    def expect(self, file_prefix: UUID) -> Iterator[asyncio.Event]:
+        """Give the event that is set when this job ends; enter before the job is recorded."""
+        event = asyncio.Event()
+        if self._letting_go:
+            event.set()
+        self._waiting[file_prefix].add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[file_prefix].discard(event)
+            if not self._waiting[file_prefix]:
+                del self._waiting[file_prefix]
+
+    def let_go(self) -> None:
+        """Wake everybody, now and from now on: this process is ending."""
+        self._letting_go = True
+        self._wake(set(self._waiting))
+
+    def _heard(self, data: bytes) -> None:
+        self._wake(_prefixes(data))
+
+    async def _subscribed(self) -> None:
+        if not self._waiting:
+            return
+        try:
+            self._wake(await self._find_ended(list(self._waiting)))
+        except Exception as error:  # noqa: BLE001 the rows are asked again in a moment
+            log.warning("completion_fallback_failed", error=type(error).__name__)
+
+    async def _missed(self) -> None:
+        await self._subscribed()
+
+    def _wake(self, ended: set[UUID]) -> None:
+        for file_prefix in ended:
+            for event in self._waiting.get(file_prefix, ()):
+                event.set()
+
+
+def _prefixes(data: bytes) -> set[UUID]:
+    prefix = prefix_in(data)
+    return set() if prefix is None else {prefix}

@@ -1,0 +1,1 @@
+"""The object store: transfers, presigned links, the images of a job."""

@@ -1,0 +1,178 @@
+"""Postgres: one pool per process, one way to open a transaction."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from typing import Any
+
+import asyncpg
+import orjson
+import structlog
+from asyncpg import Connection, InterfaceError, PostgresError
+from asyncpg.exceptions import InsufficientPrivilegeError, InvalidParameterValueError
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from common.postgres.pool import DirectPool
+from common.postgres.statements import DirectConnection, DirectStatements
+from common.postgres.watchdog import DATABASE_ERRORS, PostgresWatch, is_unavailable
+from common.settings import DatabaseSettings
+
+__all__ = ["DATABASE_ERRORS", "GATEWAY_ROLE", "Database", "is_unavailable"]
+
+# Sees one tenant's rows at a time, and asks across tenants through functions only.
+GATEWAY_ROLE = "infill_gateway"
+
+SECONDS_TO_MILLISECONDS = 1000
+# The longest a server that is there takes to let a new connection in and to say one thing.
+LONGEST_PATIENCE_SECONDS = 2.0
+# What a server says to a write that is not, or no longer, the primary.
+READ_ONLY = "25006"
+
+# What Postgres says where there is no such role, or the account may not take it on.
+ROLE_REFUSED = (InvalidParameterValueError, InsufficientPrivilegeError)
+ROLE_HINT = "run `infill migrate`, and GRANT infill_gateway TO the account that logs in"
+
+log = structlog.get_logger(__name__)
+
+
+def _to_json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+class Database:
+    """The pool. A connection is held for a statement or a transaction, never across other work."""
+
+    def __init__(
+        self, settings: DatabaseSettings, *, application: str, role: str | None = None
+    ) -> None:
+        """Describe the pool; nothing is connected before it is needed.
+
+        `application` is the name Postgres shows for our connections. `role` is whose rights they
+        have, in place of those of the account that logs in.
+        """
+        url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
+        timeout_ms = int(settings.statement_timeout_seconds * SECONDS_TO_MILLISECONDS)
+        self._connect_args: dict[str, Any] = {
+            "timeout": settings.connect_timeout_seconds,
+            # The server ends a slow statement; this ends the wait for a server gone silent.
+            "command_timeout": settings.statement_timeout_seconds * 2,
+            "server_settings": {
+                "application_name": application,
+                "statement_timeout": str(timeout_ms),
+                # Our statements are small: compiling them takes longer than running them.
+                "jit": "off",
+                **({} if role is None else {"role": role}),
+            },
+        }
+        self._watch = PostgresWatch(
+            self._connect,
+            patience_seconds=min(settings.connect_timeout_seconds, LONGEST_PATIENCE_SECONDS),
+        )
+        self.engine = create_async_engine(
+            url,
+            async_creator=self._watch.connect,
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_timeout=settings.connect_timeout_seconds,
+            # A ping before each statement would cost every request a round trip; a connection
+            # that Postgres has closed is known without one.
+            pool_pre_ping=False,
+            # A statement's values are tenants' words; its error's text goes into the log.
+            hide_parameters=True,
+            json_serializer=_to_json,
+            json_deserializer=orjson.loads,
+        )
+        event.listen(self.engine.sync_engine, "checkout", _pass_over_closed)
+        event.listen(self.engine.sync_engine, "handle_error", _leave_read_only)
+        self._direct_pool = DirectPool(
+            self._connect_directly,
+            self._watch.waiting,
+            size=settings.pool_size,
+            timeout_seconds=settings.connect_timeout_seconds,
+        )
+        self._direct = DirectStatements(self.engine.dialect)
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def require(self) -> None:
+        """Make sure, before costly work, that Postgres is not known to be away; costs nothing.
+
+        Raises:
+            PostgresAwayError: it is.
+        """
+        self._watch.require()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        """Open a transaction; it commits when the block ends and rolls back when it raises."""
+        with self._watch:
+            async with self._lend(self.engine.begin()) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def statement(self, *, keeping: bool = False) -> AsyncGenerator[AsyncConnection]:
+        """Open a connection on which each statement is its own transaction.
+
+        Most of our facts are one statement; BEGIN and COMMIT would triple its round trips.
+        `keeping` says that it is held for long and mostly idle: its silence is no sign.
+        """
+        with nullcontext() if keeping else self._watch:
+            async with self._lend(self._autocommit.connect()) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def direct(self, tenant_id: int | None = None) -> AsyncGenerator[DirectConnection]:
+        """Open a connection for statements that are constants, each its own transaction.
+
+        Where the role is the gateway's, it shows the rows of this tenant alone, or nobody's.
+        """
+        with self._watch:
+            async with self._direct_pool.connection(tenant_id) as driver:
+                yield DirectConnection(driver, self._direct)
+
+    @asynccontextmanager
+    async def _lend(
+        self, opening: AbstractAsyncContextManager[AsyncConnection]
+    ) -> AsyncGenerator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            async with self._watch.waiting():
+                connection = await stack.enter_async_context(opening)
+            yield connection
+
+    async def _connect(self) -> "Connection[Any]":
+        _, options = self.engine.dialect.create_connect_args(self.engine.url)
+        try:
+            return await asyncpg.connect(**options, **self._connect_args)
+        except ROLE_REFUSED as error:
+            # To callers it reads as an absence; an operator has to know what to do.
+            log.error("database_role_refused", error=str(error), hint=ROLE_HINT)  # noqa: TRY400
+            raise
+
+    async def _connect_directly(self) -> "Connection[Any]":
+        try:
+            driver = await self._watch.connect()
+            await driver.set_type_codec(
+                "jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads
+            )
+        except (PostgresError, InterfaceError) as error:
+            raise ConnectionError("no connection to Postgres") from error
+        return driver
+
+    async def aclose(self) -> None:
+        """Close every connection, whether or not Postgres answers."""
+        await self._watch.aclose()
+        await self._direct_pool.aclose()
+        await self.engine.dispose()
+
+
+def _pass_over_closed(connection: Any, _record: object, _lent: object) -> None:
+    """Let the pool replace a connection that has been closed while nobody used it."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _leave_read_only(context: ExceptionContext) -> None:
+    """Let go of a server that has become somebody's standby: the address leads elsewhere now."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True

@@ -1,0 +1,33 @@
+"""The tables: columns and constraints only."""
+
+from common.postgres.models.deliveries import Delivery, DeliveryAttempt
+from common.postgres.models.installation import Installation
+from common.postgres.models.jobs import Job, Worker
+from common.postgres.models.operators import AdminKey, AuditEntry
+from common.postgres.models.origins import DeliveryLine, DeliveryTurn
+from common.postgres.models.schema import Table
+from common.postgres.models.shares import TenantQueue, TenantShare
+from common.postgres.models.tenants import ApiKey, Plan, Tenant, WebhookSecret
+from common.postgres.models.usage import DailyUsage, UnfoldedUsage, UsageEntry
+
+__all__ = [
+    "AdminKey",
+    "ApiKey",
+    "AuditEntry",
+    "DailyUsage",
+    "Delivery",
+    "DeliveryAttempt",
+    "DeliveryLine",
+    "DeliveryTurn",
+    "Installation",
+    "Job",
+    "Plan",
+    "Table",
+    "Tenant",
+    "TenantQueue",
+    "TenantShare",
+    "UnfoldedUsage",
+    "UsageEntry",
+    "WebhookSecret",
+    "Worker",
+]

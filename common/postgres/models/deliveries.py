@@ -1,0 +1,115 @@
+"""Webhooks to send and the log of every attempt."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, SmallInteger, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from common.domain.delivery import DeliveryState
+from common.postgres.models.schema import VACUUMED_OFTEN, Table, state_type
+
+
+class Delivery(Table):
+    """One event for one receiver; `id` is the `webhook-id` the receiver tells repeats by.
+
+    `origin` is named by the database, of the URL; what ended before there were lines has none. So
+    is `track_hash`, of the spelling of its job's `track_id`: looked for here, that costs the claims
+    of jobs no index, and however long it is, it fits into one.
+    """
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    event: Mapped[str]
+    url: Mapped[str]
+    origin: Mapped[str | None]
+    track_hash: Mapped[int | None]
+    state: Mapped[DeliveryState] = mapped_column(
+        state_type(DeliveryState), server_default=DeliveryState.PENDING.value
+    )
+    # `attempt` is the fence: every claim raises it, also one whose dispatcher died unheard.
+    # `failures` counts the answers that were no success: it is the place in the schedule.
+    attempt: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    failures: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    available_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    claimed_by: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(
+            "(state = 'sending') = (lease_expires_at IS NOT NULL)", name="lease_while_sending"
+        ),
+        # A tenant's, latest job first; and deleting the tenant.
+        Index(None, "tenant_id", "job_id"),
+        Index(
+            "ix_deliveries_track_hash",
+            "tenant_id",
+            "track_hash",
+            "job_id",
+            postgresql_where=text("track_hash IS NOT NULL"),
+        ),
+        # What a tenant asks for again.
+        Index(
+            "ix_deliveries_failed",
+            "tenant_id",
+            "finished_at",
+            postgresql_where=text("state IN ('exhausted', 'discarded')"),
+        ),
+        Index("uq_deliveries_job_id_event", "job_id", "event", unique=True),
+        # One line's, first attempts and retries apart.
+        Index(
+            "ix_deliveries_first",
+            "tenant_id",
+            "origin",
+            "available_at",
+            postgresql_where=text("state = 'pending' AND attempt = 0"),
+        ),
+        Index(
+            "ix_deliveries_retry",
+            "tenant_id",
+            "origin",
+            "available_at",
+            postgresql_where=text("state = 'pending' AND attempt > 0"),
+        ),
+        Index(
+            "ix_deliveries_lease",
+            "lease_expires_at",
+            postgresql_include=["tenant_id", "origin"],
+            postgresql_where=text("state = 'sending'"),
+        ),
+        # Retention.
+        Index(
+            "ix_deliveries_finished",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        {"postgresql_with": VACUUMED_OFTEN},
+    )
+
+
+class DeliveryAttempt(Table):
+    """What came of one attempt to deliver.
+
+    `ended_by` is one word for what ended the delivery with it: `gone`, `abort_message`,
+    `address_not_allowed` or `schedule`; NULL where it was delivered, or goes on.
+    """
+
+    __tablename__ = "delivery_attempts"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    delivery_id: Mapped[UUID] = mapped_column(
+        ForeignKey("deliveries.id", ondelete="CASCADE"), index=True
+    )
+    attempt: Mapped[int] = mapped_column(SmallInteger)
+    started_at: Mapped[datetime]
+    duration_ms: Mapped[int]
+    status_code: Mapped[int | None] = mapped_column(SmallInteger)
+    error: Mapped[str | None]
+    answer: Mapped[str]
+    next_attempt_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]

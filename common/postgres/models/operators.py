@@ -1,0 +1,44 @@
+"""Who runs the installation, and what they did."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Identity, Index, LargeBinary, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from common.postgres.models.schema import Table
+
+
+class AdminKey(Table):
+    """A key of the admin API: only its keyed digest is kept."""
+
+    __tablename__ = "admin_keys"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    name: Mapped[str]
+    digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    last_four: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_used_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class AuditEntry(Table):
+    """One change an operator made; written in its transaction, and kept when its tenant goes.
+
+    `actor` is who, `action` what, as `tenant.create`; `tenant` and `subject` are names and ids as
+    they were then, `details` what was changed, without secrets.
+    """
+
+    __tablename__ = "audit_entries"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    actor: Mapped[str]
+    action: Mapped[str]
+    tenant: Mapped[str | None]
+    subject: Mapped[str | None]
+    details: Mapped[dict[str, Any]]
+
+    __table_args__ = (Index(None, "tenant", "id"),)

@@ -1,0 +1,1 @@
+"""Claiming, recording and reading webhook deliveries."""

@@ -1,0 +1,1 @@
+"""Claiming jobs by start-time fair queueing between tenants."""

@@ -1,0 +1,1 @@
+"""Recording, reading, renewing and finishing jobs."""

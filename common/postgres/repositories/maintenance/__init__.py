@@ -1,0 +1,1 @@
+"""Expiring, requeueing, deleting and vacuuming, in bounded batches."""

@@ -1,0 +1,119 @@
+"""Deleting a tenant that is being deleted: its jobs drained, its rows in batches, then its own.
+
+Every verb may be repeated, and each asks for one tenant: who dies between two leaves the rest to
+the next round.
+"""
+
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Delete,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.domain.job import FINAL_STATES, JobState
+from common.postgres.models import Job, Tenant, UsageEntry
+from common.postgres.repositories.columns import from_now, is_one_of, spelled
+
+
+async def find_leaving(connection: AsyncConnection, *, seconds: float) -> list[int]:
+    """Give the tenants whose deletion was asked for at least `seconds` ago, the first one first."""
+    statement = (
+        select(Tenant.id)
+        .where(Tenant.deleting_at <= from_now(-seconds))
+        .order_by(Tenant.deleting_at, Tenant.id)
+    )
+    return list((await connection.execute(statement)).scalars())
+
+
+async def cancel_queued(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
+    """Cancel up to `limit` waiting jobs, and tell nobody; give their number."""
+    return (await connection.execute(_canceling(limit), {"of_tenant": tenant_id})).rowcount
+
+
+async def is_drained(connection: AsyncConnection, tenant_id: int) -> bool:
+    """Tell whether all jobs of a tenant have ended."""
+    found = await connection.execute(_UNFINISHED, {"of_tenant": tenant_id})
+    return not any(found.one())
+
+
+async def delete_ended_jobs(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
+    """Delete up to `limit` ended jobs, with their deliveries and attempts; give their number."""
+    return (await connection.execute(_deleting_jobs(limit), {"of_tenant": tenant_id})).rowcount
+
+
+async def delete_usage(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
+    """Delete up to `limit` entries of the ledger, with their marks; give their number."""
+    return (await connection.execute(_deleting_usage(limit), {"of_tenant": tenant_id})).rowcount
+
+
+async def delete_drained_tenant(connection: AsyncConnection, tenant_id: int) -> bool:
+    """Delete the tenant's own row, and what hangs on it; False while it has jobs.
+
+    A job that is just being recorded goes along: its insert holds the row, so the deletion waits.
+    """
+    return (await connection.execute(_DELETE_TENANT, {"of_tenant": tenant_id})).rowcount == 1
+
+
+# The statements, put together once: that takes longer than running them.
+
+_OF_TENANT: Final = bindparam("of_tenant", type_=BigInteger())
+_QUEUED: Final = is_one_of(Job.state, {JobState.QUEUED})
+# In the orders of the indexes, each of which is short: else all that the tenant ever did is read.
+_WAITS: Final = (
+    select(Job.id)
+    .where(Job.tenant_id == _OF_TENANT, _QUEUED)
+    .order_by(Job.queue, Job.priority.desc(), Job.id)
+)
+_RUNS: Final = (
+    select(Job.id)
+    .where(Job.tenant_id == _OF_TENANT, is_one_of(Job.state, {JobState.RUNNING}))
+    .order_by(Job.lease_expires_at)
+)
+_UNFINISHED: Final = select(*(jobs.limit(spelled(1)).scalar_subquery() for jobs in (_WAITS, _RUNS)))
+_DELETE_TENANT: Final = delete(Tenant).where(
+    Tenant.id == _OF_TENANT,
+    Tenant.deleting_at.is_not(None),
+    ~exists().where(Job.tenant_id == Tenant.id),
+)
+
+
+@cache
+def _canceling(limit: int) -> Update:
+    waiting = _WAITS.limit(spelled(limit)).with_for_update(skip_locked=True).cte("waiting")
+    return (
+        update(Job)
+        .where(Job.id == waiting.c.id)
+        .values(
+            state=JobState.CANCELED,
+            finished_at=func.now(),
+            error_code="canceled",
+            error_message="its tenant is being deleted",
+        )
+    )
+
+
+@cache
+def _deleting_jobs(limit: int) -> Delete:
+    ended = _some(Job.id, limit, Job.tenant_id == _OF_TENANT, is_one_of(Job.state, FINAL_STATES))
+    return delete(Job).where(Job.id == ended.c.id)
+
+
+@cache
+def _deleting_usage(limit: int) -> Delete:
+    entries = _some(UsageEntry.job_id, limit, UsageEntry.tenant_id == _OF_TENANT)
+    return delete(UsageEntry).where(UsageEntry.job_id == entries.c.job_id)
+
+
+def _some(column: Any, limit: int, *conditions: ColumnElement[bool]) -> Any:
+    return select(column).where(*conditions).limit(spelled(limit)).cte("some")

@@ -1,0 +1,1 @@
+"""Tenants, plans, keys, webhook secrets and the audit log."""

@@ -1,0 +1,58 @@
+"""The audit: what operators changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.postgres.models import AuditEntry
+from common.postgres.repositories.columns import following
+
+_ENTRIES: Final = select(
+    AuditEntry.id,
+    AuditEntry.created_at,
+    AuditEntry.actor,
+    AuditEntry.action,
+    AuditEntry.tenant,
+    AuditEntry.subject,
+    AuditEntry.details,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One change: when, who, what; `tenant` and `subject` name what it was made to."""
+
+    id: int
+    created_at: datetime
+    actor: str
+    action: str
+    tenant: str | None
+    subject: str | None
+    details: dict[str, Any]
+
+
+async def add_audit_entry(
+    connection: AsyncConnection,
+    *,
+    actor: str,
+    action: str,
+    tenant: str | None,
+    subject: str | None,
+    details: Mapping[str, Any],
+) -> None:
+    """Note a change in its own transaction."""
+    entry = {"actor": actor, "action": action, "tenant": tenant, "subject": subject}
+    await connection.execute(insert(AuditEntry).values(**entry, details=dict(details)))
+
+
+async def list_audit_entries(
+    connection: AsyncConnection, *, tenant: str | None, after: int | None, limit: int
+) -> list[AuditRecord]:
+    """Give up to `limit` entries, latest first, those before the id `after`; None is of all."""
+    statement = _ENTRIES if tenant is None else _ENTRIES.where(AuditEntry.tenant == tenant)
+    page = following(statement, AuditEntry.id, after, limit, newest_first=True)
+    return [AuditRecord(*row) for row in await connection.execute(page)]

@@ -1,0 +1,62 @@
+"""Plans: what kinds of tenants may use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.postgres.models import Plan, Tenant
+from common.postgres.repositories.columns import following
+
+_TENANTS: Final = (
+    select(func.count()).where(Tenant.plan_id == Plan.id).scalar_subquery().label("tenants")
+)
+_PLANS: Final = select(Plan.id, Plan.name, Plan.limits, Plan.created_at, _TENANTS)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    """A plan as an operator sees it; `tenants` is how many are on it."""
+
+    id: int
+    name: str
+    limits: dict[str, Any]
+    created_at: datetime
+    tenants: int
+
+
+async def create_plan(connection: AsyncConnection, name: str, limits: Mapping[str, Any]) -> bool:
+    """Create a plan; False if the name is taken."""
+    statement = insert(Plan).values(name=name, limits=dict(limits)).on_conflict_do_nothing()
+    return (await connection.execute(statement)).rowcount == 1
+
+
+async def find_plan(connection: AsyncConnection, name: str) -> PlanRecord | None:
+    """Give the plan of that name, None if there is none."""
+    row = (await connection.execute(_PLANS.where(Plan.name == name))).first()
+    return None if row is None else PlanRecord(*row)
+
+
+async def list_plans(
+    connection: AsyncConnection, *, after: int | None, limit: int
+) -> list[PlanRecord]:
+    """Give up to `limit` plans, oldest first, those after the id `after`."""
+    rows = await connection.execute(following(_PLANS, Plan.id, after, limit))
+    return [PlanRecord(*row) for row in rows]
+
+
+async def set_plan_limits(
+    connection: AsyncConnection, plan_id: int, limits: Mapping[str, Any]
+) -> None:
+    """Give a plan other limits; the shares of its tenants are another statement's business."""
+    await connection.execute(update(Plan).where(Plan.id == plan_id).values(limits=dict(limits)))
+
+
+async def delete_plan(connection: AsyncConnection, plan_id: int) -> bool:
+    """Delete a plan; False while tenants are on it."""
+    statement = delete(Plan).where(Plan.id == plan_id, ~exists().where(Tenant.plan_id == plan_id))
+    return (await connection.execute(statement)).rowcount == 1

@@ -1,0 +1,1 @@
+"""The usage ledger, its daily totals, and quotas."""

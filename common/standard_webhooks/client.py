@@ -1,0 +1,60 @@
+"""Signing a webhook and sending it: deliveries and test calls go this one way."""
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Final
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.outbound import Answer, Guard
+from common.runtime.clock import utc_now
+from common.settings import WebhookSettings
+from common.standard_webhooks.keys import load_signing_key
+from common.standard_webhooks.signing import signed_headers
+
+FIXED_HEADERS: Final = {
+    "content-type": "application/json",
+    "user-agent": f"Infill/{version('infill')}",
+}
+
+
+def signing_key(settings: WebhookSettings) -> Ed25519PrivateKey | None:
+    """Give the installation's key; None where webhooks are signed with `v1` alone.
+
+    Raises:
+        ConfigurationError: the key cannot be read.
+    """
+    key = settings.signing_key
+    return None if key is None else load_signing_key(key.get_secret_value())
+
+
+class Poster:
+    """Sends webhooks through the guard, within the deadline; `key` adds `v1a` signatures."""
+
+    def __init__(
+        self, guard: Guard, settings: WebhookSettings, key: Ed25519PrivateKey | None
+    ) -> None:
+        self._guard = guard
+        self._settings = settings
+        self._key = key
+
+    def signed(self, webhook_id: UUID, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
+        """Give the headers of a webhook sent now."""
+        signed = signed_headers(webhook_id, utc_now(), body, secrets=secrets, key=self._key)
+        return FIXED_HEADERS | signed
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
+        """Send a webhook and give the receiver's answer, whatever its status.
+
+        Raises:
+            AddressNotAllowedError: the address is not allowed.
+            FetchFailedError: no answer came in time; `reason` is one word.
+        """
+        return await self._guard.post(
+            url,
+            headers=headers,
+            body=body,
+            timeout_seconds=self._settings.timeout_seconds,
+            answer_bytes=self._settings.answer_bytes,
+        )

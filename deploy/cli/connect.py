@@ -1,0 +1,26 @@
+"""Telling an operator that Postgres is away, in a sentence."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from common.domain.errors import ConfigurationError
+from common.postgres.database import is_unavailable
+
+
+@contextmanager
+def reaching_postgres() -> Iterator[None]:
+    """Turn the absence of Postgres within the block into an error for the operator.
+
+    Raises:
+        ConfigurationError: Postgres could not be reached.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        cause = getattr(error, "orig", None) or error
+        raise ConfigurationError(
+            f"Postgres cannot be reached ({type(cause).__name__}): "
+            "see that it runs, and that INFILL_DATABASE_URL is its address"
+        ) from error

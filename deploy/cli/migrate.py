@@ -1,0 +1,51 @@
+"""Bringing a database to the version this release needs."""
+
+from collections.abc import Callable
+
+from alembic import command
+from alembic.config import Config
+from pydantic import SecretStr
+from sqlalchemy import Connection, text
+
+from common.postgres.database import Database
+from common.settings import DatabaseSettings
+
+# Only one process migrates at a time; the others wait here and then find nothing to do.
+MIGRATION_LOCK = 0x696E66696C6C  # "infill"
+
+
+def configuration(connection: Connection) -> Config:
+    """Give alembic its configuration, bound to an open connection."""
+    config = Config()
+    config.set_main_option("script_location", "migrations:")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+async def upgrade(url: str, revision: str = "head") -> None:
+    """Migrate up to `revision`; a database that is there already is left alone.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: Postgres refused or could not be reached.
+    """
+    await _locked(url, lambda connection: command.upgrade(configuration(connection), revision))
+
+
+async def downgrade(url: str, revision: str) -> None:
+    """Migrate down to `revision`; `base` leaves nothing of ours."""
+    await _locked(url, lambda connection: command.downgrade(configuration(connection), revision))
+
+
+async def _locked(url: str, run: Callable[[Connection], None]) -> None:
+    # A migration may rewrite a large table: the limits meant for requests do not apply.
+    settings = DatabaseSettings(url=SecretStr(url), statement_timeout_seconds=24 * 3600)
+    database = Database(settings, application="infill-migrate")
+    try:
+        async with database.transaction() as connection:
+            await connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK}
+            )
+            await connection.run_sync(run)
+    finally:
+        await database.aclose()

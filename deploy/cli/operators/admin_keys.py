@@ -1,0 +1,54 @@
+"""`infill admin-keys`."""
+
+from datetime import datetime
+
+import click
+
+from common.operations import admin_keys
+from common.operations.paging import Page
+from deploy.cli.operators.options import ID, expiring, paged
+from deploy.cli.operators.printing import json_option, show_json, show_list, show_record
+from deploy.cli.operators.running import operator, pepper, run
+
+COLUMNS = (*("id", "name", "last_four", "created_at", "last_used_at", "expires_at", "revoked_at"),)
+
+
+@click.group("admin-keys")
+def group() -> None:
+    """Keys of the admin API, each in the name of one operator."""
+
+
+@group.command("create")
+@click.argument("name")
+@expiring
+@json_option
+def create(name: str, expires_at: datetime | None, *, as_json: bool) -> None:
+    """Make an admin key called NAME, as which the audit knows its owner; it is shown once."""
+    secret = pepper()
+    made = run(
+        lambda database: admin_keys.issue_admin_key(
+            database, operator(), name, pepper=secret, expires_at=expires_at
+        )
+    )
+    if as_json:
+        show_json(made)
+    else:
+        click.echo(f"admin key {made.id}: {made.key}")
+
+
+@group.command("list")
+@paged
+@json_option
+def list_all(page: Page, *, as_json: bool) -> None:
+    """List the admin keys by their last four characters, the revoked ones too."""
+    listed = run(lambda database: admin_keys.list_admin_keys(database, page))
+    show_list(listed, COLUMNS, as_json=as_json)
+
+
+@group.command("revoke")
+@click.argument("key_id", type=ID)
+@json_option
+def revoke(key_id: int, *, as_json: bool) -> None:
+    """Revoke the admin key KEY_ID; gateways trust it for a few seconds more."""
+    revoked = run(lambda database: admin_keys.revoke_admin_key(database, operator(), key_id))
+    show_record(revoked, as_json=as_json)

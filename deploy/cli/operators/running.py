@@ -1,0 +1,50 @@
+"""Running a use-case from the command line, and in whose name."""
+
+import asyncio
+import os
+import pwd
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from common.operations.operator import Operator
+from common.postgres.database import Database
+from common.settings import Settings
+from deploy.cli.connect import reaching_postgres
+
+T = TypeVar("T")
+
+
+def run(use_case: Callable[[Database], Awaitable[T]]) -> T:
+    """Run a use-case on a database of its own.
+
+    Raises:
+        ConfigurationError: Postgres could not be reached.
+    """
+
+    async def with_database() -> T:
+        database = Database(Settings().database, application="infill-cli")
+        try:
+            return await use_case(database)
+        finally:
+            await database.aclose()
+
+    with reaching_postgres():
+        return asyncio.run(with_database())
+
+
+def operator() -> Operator:
+    """Name who runs the command: the account of this process, not what the environment says."""
+    uid = os.getuid()
+    try:
+        return Operator.at_command_line(pwd.getpwuid(uid).pw_name)
+    except KeyError:  # in a container any number will do
+        return Operator.at_command_line(f"uid-{uid}")
+
+
+def pepper() -> str:
+    """Give what goes into the digests of keys.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    return Settings().gateway.required_pepper()

@@ -1,0 +1,64 @@
+"""`infill secrets`, and `infill tenants rotate-secret`."""
+
+import click
+
+from common.operations import webhook_secrets
+from common.operations.paging import Page
+from common.operations.webhook_secrets import SECRET_OVERLAP_SECONDS
+from deploy.cli.operators.options import ID, paged
+from deploy.cli.operators.printing import json_option, show_json, show_list, show_record
+from deploy.cli.operators.running import operator, run
+
+COLUMNS = ("id", "created_at", "expires_at")
+
+
+@click.group("secrets")
+def group() -> None:
+    """Webhook secrets: what tenants verify their webhooks with."""
+
+
+@group.command("list")
+@click.argument("tenant")
+@paged
+@json_option
+def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
+    """List TENANT's webhook secrets, without the secrets themselves."""
+    listed = run(lambda database: webhook_secrets.list_webhook_secrets(database, tenant, page))
+    show_list(listed, COLUMNS, as_json=as_json)
+
+
+@group.command("rotate")
+@click.argument("tenant")
+@click.option(
+    "--overlap-seconds",
+    type=float,
+    default=SECRET_OVERLAP_SECONDS,
+    show_default=True,
+    help="How long the secret before signs along.",
+)
+@json_option
+def rotate(tenant: str, overlap_seconds: float, *, as_json: bool) -> None:
+    """Give TENANT a new webhook secret, shown once; the old one signs along for a day."""
+    made = run(
+        lambda database: webhook_secrets.rotate_webhook_secret(
+            database, operator(), tenant, overlap_seconds=overlap_seconds
+        )
+    )
+    if as_json:
+        show_json(made)
+    else:
+        click.echo(f"webhook secret: {made.webhook_secret}")
+
+
+@group.command("expire")
+@click.argument("tenant")
+@click.argument("secret_id", type=ID)
+@json_option
+def expire(tenant: str, secret_id: int, *, as_json: bool) -> None:
+    """Let TENANT's older webhook secret SECRET_ID sign no more."""
+    expired = run(
+        lambda database: webhook_secrets.expire_webhook_secret(
+            database, operator(), tenant, secret_id
+        )
+    )
+    show_record(expired, as_json=as_json)

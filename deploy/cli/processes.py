@@ -1,0 +1,61 @@
+"""The commands production runs: one per process."""
+
+import asyncio
+
+import click
+
+from common.object_store.storage import Storage
+from common.settings import Settings, StorageSettings
+from deploy.cli.connect import reaching_postgres
+from deploy.cli.migrate import upgrade
+
+
+@click.command()
+@click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104 a container's only face
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+def gateway(host: str, port: int) -> None:
+    """Run a gateway."""
+    from api.app import create_app  # noqa: PLC0415 the other commands need none of it
+    from api.server import serve  # noqa: PLC0415 the same
+
+    serve(create_app(), host=host, port=port)
+
+
+@click.command()
+def worker() -> None:
+    """Run a GPU worker."""
+    from worker.__main__ import main  # noqa: PLC0415 only this process loads torch
+
+    main()
+
+
+@click.command()
+def dispatcher() -> None:
+    """Run a webhook dispatcher; one of them also sweeps."""
+    from worker.dispatcher.__main__ import main  # noqa: PLC0415 the other commands need none of it
+
+    main()
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to this release's version."""
+    with reaching_postgres():
+        asyncio.run(upgrade(Settings().database.url.get_secret_value()))
+    click.echo("the database is up to date")
+
+
+@click.command()
+def bucket() -> None:
+    """Make the bucket, if it is missing."""
+    settings = Settings().storage
+    asyncio.run(_make_bucket(settings))
+    click.echo(f"the bucket {settings.bucket} is there")
+
+
+async def _make_bucket(settings: StorageSettings) -> None:
+    storage = Storage(settings)
+    try:
+        await storage.create_bucket()
+    finally:
+        storage.close()

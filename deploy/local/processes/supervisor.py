@@ -1,0 +1,136 @@
+"""Child processes: started in order, watched, stopped in the opposite order."""
+
+import asyncio
+import os
+from asyncio.subprocess import Process
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from types import TracebackType
+from typing import IO, Self
+
+import structlog
+
+from common.domain.errors import ConfigurationError
+from common.runtime.clock import monotonic
+from deploy.local.processes.child import Child
+from deploy.local.processes.death import Death, last_words
+from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.spawn import spawn
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    child: Child
+    process: Process
+    death: asyncio.Task[Death]
+
+
+class Supervisor:
+    """Owns child processes; as a context manager it stops them all on the way out.
+
+    All calls belong to one event loop.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        """Keep the children's output in the folder `logs`, one file each."""
+        self._logs = logs
+        self._running: list[_Running] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop_all()
+
+    async def start(self, child: Child) -> int:
+        """Start `child`, wait until it is ready, and give its process id.
+
+        Raises:
+            ConfigurationError: it ended or did not get ready; says what its log ends with.
+        """
+        started = monotonic()
+        with self._open_log(child.name) as output:
+            process = await spawn(child, output)
+        death = asyncio.create_task(_death(child, process, Path(output.name)))
+        self._running.append(_Running(child, process, death))
+        try:
+            await _ready_or_dead(child, death)
+        except ConfigurationError as error:
+            words = last_words(Path(output.name))
+            raise ConfigurationError(f"could not start: {error}. {words}") from error
+        took_ms = round((monotonic() - started) * 1000)
+        log.info("child_started", child=child.name, pid=process.pid, took_ms=took_ms)
+        return process.pid
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids of the children started, by name."""
+        return {running.child.name: running.process.pid for running in self._running}
+
+    async def wait_for_death(self) -> Death:
+        """Wait until one of the children ends by itself; tells at once.
+
+        Raises:
+            ValueError: there is no child to wait for.
+        """
+        deaths = [running.death for running in self._running]
+        await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
+        return next(death.result() for death in deaths if death.done())
+
+    async def stop_all(self) -> None:
+        """Stop the children, the last one started first; those that ended are passed over."""
+        while self._running:
+            running = self._running[-1]
+            await _stop(running)
+            self._running.remove(running)
+
+    def _open_log(self, name: str) -> IO[bytes]:
+        """Begin a log; the one of the run before is kept beside it."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        path = self._logs / f"{name}.log"
+        if path.exists():
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+
+
+async def _ready_or_dead(child: Child, death: asyncio.Task[Death]) -> None:
+    ready = asyncio.create_task(until_ready(child.ready, child.name, child.ready_seconds))
+    try:
+        await asyncio.wait((ready, death), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ready.cancel()
+        (failure,) = await asyncio.gather(ready, return_exceptions=True)
+    if death.done():
+        raise ConfigurationError(death.result().summary)
+    if failure is not None:
+        raise failure
+
+
+async def _death(child: Child, process: Process, output: Path) -> Death:
+    exit_code = await process.wait()
+    log.info("child_ended", child=child.name, pid=process.pid, exit_code=exit_code)
+    return Death(child.name, exit_code, output)
+
+
+async def _stop(running: _Running) -> None:
+    child, process = running.child, running.process
+    if running.death.done():
+        return
+    with suppress(ProcessLookupError):  # it has just ended and we were not told yet
+        process.send_signal(child.stop_signal)
+    await asyncio.wait((running.death,), timeout=child.stop_seconds)
+    if not running.death.done():
+        log.warning("child_killed", child=child.name, waited_seconds=child.stop_seconds)
+        # The whole group: what it may have started goes with it.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, Signals.SIGKILL)
+        await running.death

@@ -1,0 +1,120 @@
+"""The folder Postgres keeps its data in."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from common.domain.errors import ConfigurationError
+from deploy.local.processes.child import Account, Child
+from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.spawn import spawn
+from deploy.local.servers.binaries import POSTGRES_MAJOR, postgres_programs
+
+RELEASE_SECONDS = 30.0
+
+
+async def create_cluster(data: Path, user: str, password: str, account: Account | None) -> None:
+    """Make an empty cluster at `data`, complete or not at all.
+
+    Raises:
+        ConfigurationError: initdb failed; holds what it said.
+    """
+    draft = data.with_name(f"{data.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)  # left behind by a run that was cut off
+    draft.mkdir(mode=0o700, parents=True)
+    with tempfile.NamedTemporaryFile("w") as secret, tempfile.TemporaryFile() as log:
+        secret.write(password)
+        secret.flush()
+        if account:
+            os.chown(draft, account.uid, account.gid)
+            os.chown(secret.name, account.uid, account.gid)
+        process = await spawn(_initdb(draft, user, secret.name, account), log)
+        if await process.wait():
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip()
+            raise ConfigurationError(f"Postgres could not lay out its data in {data}: {said}")
+    draft.rename(data)
+
+
+def _initdb(draft: Path, user: str, secret: str, account: Account | None) -> Child:
+    return Child(
+        name="initdb",
+        command=(
+            str(postgres_programs() / "initdb"),
+            *("-D", str(draft), "-U", user, f"--pwfile={secret}", "--auth=scram-sha-256"),
+            # The same order of text on every machine, whatever its locale.
+            *("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"),
+            # Nothing of value is in it yet; the server itself syncs what it writes.
+            *("--no-sync", "--no-instructions"),
+        ),
+        account=account,
+    )
+
+
+def require_version(data: Path) -> None:
+    """Make sure that our Postgres can read `data`.
+
+    Raises:
+        ConfigurationError: another major version or another account made it, or it is no cluster.
+    """
+    try:
+        found = (data / "PG_VERSION").read_text().strip()
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{data} belongs to another account: start as that one or as root"
+        ) from error
+    except FileNotFoundError:
+        found = "unknown"
+    if found != str(POSTGRES_MAJOR):
+        raise ConfigurationError(
+            f"{data} holds data of Postgres version {found}, this release runs version "
+            f"{POSTGRES_MAJOR}: move the folder away to start afresh, or dump and restore it"
+        )
+
+
+async def release_cluster(data: Path) -> None:
+    """Wait until no server runs on `data`, and remove a lock file that misleads.
+
+    After we were killed the server may still be shutting down. And where process ids repeat (a
+    container, a reboot), the id in a lock file left over may be another program's by now;
+    Postgres would take that one for itself and refuse to start. A lock whose process is gone is
+    left alone: Postgres sees through it, and checks more with it.
+
+    Raises:
+        ConfigurationError: another server goes on running on the same data.
+    """
+    lock = data / "postmaster.pid"
+
+    async def released() -> bool:
+        owner = _lock_owner(lock)
+        return owner is None or not _serves(owner, data)
+
+    try:
+        await until_ready(released, "the end of it", RELEASE_SECONDS)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"Postgres, process {_lock_owner(lock)}, is still running on {data}: stop it first"
+        ) from error
+    owner = _lock_owner(lock)
+    if owner is not None and _command_line(owner):
+        lock.unlink()
+
+
+def _lock_owner(lock: Path) -> int | None:
+    try:
+        return int(lock.read_text().splitlines()[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+
+
+def _serves(pid: int, data: Path) -> bool:
+    return os.fsencode(data) in _command_line(pid).split(b"\0")
+
+
+def _command_line(pid: int) -> bytes:
+    """Read what a process was started as; nothing if there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -1,0 +1,65 @@
+"""Redis on this machine, from its wheel."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from deploy.local.processes.child import Child
+from deploy.local.servers.binaries import redis_server
+from deploy.local.servers.ports import LOOPBACK, require_free
+
+ANSWER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """Redis that keeps nothing on disk: it is a doorbell, and rows are the truth."""
+
+    home: Path
+    port: int
+
+    def url(self, number: int = 0) -> str:
+        """Give the address of database `number`, 0 to 15."""
+        return f"redis://{LOOPBACK}:{self.port}/{number}"
+
+    async def prepare(self) -> None:
+        """Make its folder.
+
+        Raises:
+            ConfigurationError: the port is taken.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        require_free(self.port, "Redis")
+
+    def child(self) -> Child:
+        """Describe the process."""
+        settings = {
+            "bind": LOOPBACK,
+            "port": str(self.port),
+            "dir": str(self._directory),
+            "save": "",
+            "appendonly": "no",
+            "maxmemory-policy": "noeviction",
+            "logfile": "",  # standard output
+        }
+        options = [word for key, value in settings.items() for word in (f"--{key}", value)]
+        return Child(
+            name="redis",
+            command=(str(redis_server()), *options),
+            directory=self._directory,
+            ready=self.answers,
+        )
+
+    async def answers(self) -> bool:
+        """Tell whether it takes commands."""
+        async with Redis.from_url(self.url(), socket_timeout=ANSWER_SECONDS) as client:
+            try:
+                return bool(await client.ping())
+            except (RedisError, OSError):
+                return False
+
+    @property
+    def _directory(self) -> Path:
+        return self.home.resolve() / "redis"

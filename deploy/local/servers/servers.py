@@ -1,0 +1,72 @@
+"""The three stores of the local stack: ours, or the ones the operator named by URL."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from common.object_store.storage import Storage
+from common.settings import Settings
+from common.settings.section import is_given
+from deploy.cli.migrate import upgrade
+from deploy.local.keyring import Keyring
+from deploy.local.processes.child import Server
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import kept_ports
+from deploy.local.servers.postgres import PostgresServer
+from deploy.local.servers.redis import RedisServer
+from deploy.local.servers.s3 import S3Server
+
+Report = Callable[[str], None]
+
+
+async def start_servers(
+    home: Path, keyring: Keyring, supervisor: Supervisor, report: Report
+) -> dict[str, str]:
+    """Start the stores that were not given by URL; give the environment that names all three.
+
+    Raises:
+        ConfigurationError: one of them could not start; says what its log ends with.
+    """
+    ports = kept_ports(home, ("postgres", "redis", "s3"))
+    environment: dict[str, str] = {}
+    if not is_given("INFILL_DATABASE_URL"):
+        report("starting PostgreSQL")
+        postgres = PostgresServer(home, ports["postgres"], keyring.postgres_password)
+        await _start(postgres, supervisor)
+        await postgres.ensure_database()
+        environment["INFILL_DATABASE_URL"] = postgres.url()
+    if not is_given("INFILL_REDIS_URL"):
+        report("starting Redis")
+        redis = RedisServer(home, ports["redis"])
+        await _start(redis, supervisor)
+        environment["INFILL_REDIS_URL"] = redis.url()
+    if not is_given("INFILL_S3_ENDPOINT_URL"):
+        report("starting the S3 server")
+        s3 = S3Server(home, ports["s3"], keyring.s3_access_key_id, keyring.s3_secret_access_key)
+        await _start(s3, supervisor)
+        environment |= {
+            "INFILL_S3_ENDPOINT_URL": s3.endpoint_url,
+            "INFILL_S3_ACCESS_KEY_ID": s3.access_key_id,
+            "INFILL_S3_SECRET_ACCESS_KEY": s3.secret_access_key,
+            "INFILL_S3_BUCKET": s3.bucket,
+        }
+    return environment
+
+
+async def prepare_stores(settings: Settings, report: Report) -> None:
+    """Bring the database to this release's version, and make the bucket if it is missing.
+
+    Raises:
+        StorageUnavailableError: the bucket is missing and the store refuses to make it.
+    """
+    report("migrating the database")
+    await upgrade(settings.database.url.get_secret_value())
+    storage = Storage(settings.storage)
+    try:
+        await storage.create_bucket()
+    finally:
+        storage.close()
+
+
+async def _start(server: Server, supervisor: Supervisor) -> None:
+    await server.prepare()
+    await supervisor.start(server.child())

@@ -1,0 +1,217 @@
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from api.jobs import eta as estimate
+from common.domain.delivery import DeliveryState
+from common.domain.object_keys import result_key
+from common.forecast.forecast import OwnReading
+from common.postgres.repositories.fair_queue.tenant_position import read_own_place
+from common.postgres.repositories.jobs.workers import say_alive
+from tests.integration.api.gateways import BODY, PIXELS, QUEUE, URL, Gateway, new_key
+
+NOT_FOUND = {
+    "status": "failed",
+    "id": 0,
+    "message": "Request not found",
+    "messege": "Request not found",
+    "output": [],
+}
+
+
+@pytest.mark.parametrize(
+    "job_id", ["999999", "0", "-1", "abc", "1.5", "٣", "9" * 30, str(2**63), "1;drop"]
+)
+async def test_what_is_no_job_of_theirs(gateway: Gateway, job_id: str) -> None:
+    assert await gateway.post(f"fetch/{job_id}") == NOT_FOUND
+
+
+async def test_another_tenants_job_is_as_absent(gateway: Gateway) -> None:
+    job = await gateway.post("inpaint", BODY)
+    stranger = await new_key(gateway.services, "bob")
+    assert await gateway.post(f"fetch/{job['id']}", {"key": stranger}) == NOT_FOUND
+    # Clients send the whole first request again.
+    assert (await gateway.post(f"fetch/{job['id']}", BODY))["id"] == job["id"]
+
+
+async def test_a_job_from_queued_to_succeeded(gateway: Gateway) -> None:
+    asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
+    path = f"fetch/{asked['id']}"
+    assert (await gateway.post(path))["future_links"][0].count("-1-0.png") == 1
+    job = await gateway.claim()
+    running = await gateway.post(path)
+    assert (running["status"], running["webhook_status"]) == ("processing", "pending")
+    assert running["future_links"][0].count("-1-0.png") == 1
+    await gateway.draw(job)
+    done = await gateway.post(path)
+    assert (done["status"], done["webhook_status"]) == ("success", "pending")
+    assert done["meta"] == asked["meta"]
+
+
+@pytest.mark.parametrize(
+    ("state", "failures", "told"),
+    [
+        (DeliveryState.PENDING, 0, "pending"),
+        (DeliveryState.PENDING, 2, "retrying"),
+        (DeliveryState.DELIVERED, 2, "delivered"),
+        (DeliveryState.EXHAUSTED, 9, "exhausted"),
+        (DeliveryState.DISCARDED, 1, "exhausted"),
+    ],
+)
+async def test_where_the_webhook_stands(
+    gateway: Gateway, state: DeliveryState, failures: int, told: str
+) -> None:
+    asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
+    await gateway.draw(await gateway.claim())
+    async with gateway.services.operators.statement() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE deliveries SET state = $1, failures = $2", (state.value, failures)
+        )
+    assert (await gateway.post(f"fetch/{asked['id']}"))["webhook_status"] == told
+
+
+async def test_a_canceled_job_has_failed(gateway: Gateway) -> None:
+    asked = await gateway.post("inpaint", BODY)
+    async with gateway.services.operators.statement() as connection:
+        await connection.exec_driver_sql("UPDATE jobs SET state = 'canceled'")
+    answer = await gateway.post(f"fetch/{asked['id']}")
+    assert (answer["status"], answer["message"]) == ("failed", "the job failed")
+
+
+@pytest.mark.parametrize("as_base64", ["no", "yes"])
+async def test_pictures_that_were_deleted_are_not_linked_to(
+    gateway: Gateway, as_base64: str
+) -> None:
+    """The job is what it was; only what is gone is left out, without asking the store."""
+    fields = {**BODY, "mask_image": b64encode(PIXELS).decode(), "base64": as_base64}
+    asked = await gateway.post("inpaint", fields)
+    job = await gateway.claim()
+    await gateway.draw(job)
+    for image in job.inputs.values():
+        if image.object_key is not None:
+            await gateway.services.storage.delete([image.object_key])
+    await gateway.services.storage.delete(
+        [result_key(job.tenant_id, job.file_prefix, job.attempt, 0)]
+    )
+    async with gateway.services.operators.statement() as connection:
+        await connection.exec_driver_sql("UPDATE jobs SET objects_deleted_at = '2026-06-03 12:00Z'")
+    answer = await gateway.post(f"fetch/{asked['id']}")
+    told = "The pictures of this job were deleted on 2026-06-03."
+    assert (answer["status"], answer["output"], answer["proxy_links"]) == ("success", [], [])
+    assert (answer["message"], answer["messege"]) == (told, told)
+    assert answer["meta"] == asked["meta"] | {"init_image": URL, "mask_image": ""}
+
+
+async def test_where_a_webhook_stands_that_is_long_past(gateway: Gateway) -> None:
+    asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
+    await gateway.draw(await gateway.claim())
+    async with gateway.services.operators.statement() as connection:
+        await connection.exec_driver_sql("DELETE FROM deliveries")
+    assert (await gateway.post(f"fetch/{asked['id']}"))["webhook_status"] == ""
+
+
+async def test_a_repeated_request_whose_job_was_deleted_makes_a_new_one(gateway: Gateway) -> None:
+    key = {"Idempotency-Key": "order-9"}
+    first = await gateway.post("inpaint", BODY, **key)
+    assert (await gateway.post("inpaint", BODY, **key))["id"] == first["id"]
+    async with gateway.services.operators.statement() as connection:
+        await connection.exec_driver_sql("DELETE FROM jobs")
+    assert (await gateway.post("inpaint", BODY, **key))["id"] != first["id"]
+    assert await gateway.post(f"fetch/{first['id']}") == NOT_FOUND
+
+
+async def test_the_load_of_an_idle_installation(gateway: Gateway) -> None:
+    assert await gateway.post("system_load") == {"queue_num": 0, "queue_time": 0, "status": "ok"}
+
+
+async def test_the_load_follows_what_is_accepted(gateway: Gateway) -> None:
+    await gateway.post("system_load")  # measured here; what is accepted afterwards is added
+    for _ in range(3):
+        await gateway.post("inpaint", BODY)
+    await gateway.post("text2img", {"prompt": "a lake"})
+    load = await gateway.post("system_load")
+    # 3 jobs of 5.5 units, half a second each while nothing has been measured.
+    assert load == {"queue_num": 4, "queue_time": 9, "status": "ok"}
+
+
+def forget(gateway: Gateway) -> None:
+    """As if two seconds had passed: everything is read anew."""
+    gateway.services.estimates._queues._shelves.clear()
+    gateway.services.estimates._places._shelves.clear()
+
+
+async def test_estimates_come_from_measured_speed_and_place(gateway: Gateway) -> None:
+    async with gateway.services.operators.statement() as connection:
+        await say_alive(connection, "worker-1", [QUEUE])
+    first = await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})
+    assert first["tip"].startswith("Nothing has been measured yet")
+    await gateway.draw(await gateway.claim(), seconds=21.0)  # a second for each unit
+    forget(gateway)
+    jobs = [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})] * 1
+    jobs += [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})]
+    assert [job["eta"] for job in jobs] == [21, 42]
+    assert jobs[0]["tip"].startswith("Your job is on its way")
+    forget(gateway)
+    again = [(await gateway.post(f"fetch/{job['id']}"))["eta"] for job in jobs]
+    assert again == [21, 42]
+    await gateway.claim()
+    assert (await gateway.post(f"fetch/{jobs[0]['id']}"))["eta"] in {20, 21}
+
+
+async def test_load_and_estimates_are_the_tenants_own(gateway: Gateway) -> None:
+    hog = {"key": await new_key(gateway.services, "hog")}
+    megapixel = {**BODY, "width": 1000, "height": 1000}
+    for _ in range(20):
+        last = await gateway.post("inpaint", {**megapixel, **hog})
+    load = await gateway.post("system_load", hog)
+    assert (load["queue_num"], load["queue_time"]) == (20, 210)  # 21 units, half a second each
+    assert last["eta"] == 210
+    # Nobody else waits for them, nor learns of them.
+    assert await gateway.post("system_load") == {"queue_num": 0, "queue_time": 0, "status": "ok"}
+    first = await gateway.post("inpaint", megapixel)
+    assert first["eta"] == 11
+    # A second job of the same tenant lets one of the hog's pass; the hog's wait for both.
+    forget(gateway)
+    second = await gateway.post("inpaint", megapixel)
+    assert second["eta"] == 32
+    forget(gateway)
+    assert (await gateway.post(f"fetch/{last['id']}", hog))["eta"] == pytest.approx(231, abs=1)
+
+
+async def test_a_job_of_higher_priority_is_told_to_start_earlier(gateway: Gateway) -> None:
+    jobs = [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000}) for _ in "ab"]
+    async with gateway.services.operators.statement() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE jobs SET priority = 1 WHERE id = $1", (jobs[1]["id"],)
+        )
+    forget(gateway)
+    etas = [(await gateway.post(f"fetch/{job['id']}"))["eta"] for job in jobs]
+    assert etas == [21, 11]
+
+
+async def test_a_priority_counts_in_the_first_answer_already(gateway: Gateway) -> None:
+    body = {**BODY, "width": 1000, "height": 1000}
+    await gateway.post("inpaint", body)
+    forget(gateway)
+    urgent = await gateway.post("inpaint", {**body, "priority": 5})
+    forget(gateway)
+    assert urgent["eta"] == (await gateway.post(f"fetch/{urgent['id']}"))["eta"] == 11
+
+
+async def test_polls_of_one_tenant_share_one_reading(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await gateway.post("inpaint", BODY)
+    readings: list[object] = []
+
+    async def counted(*given: Any, **named: Any) -> OwnReading:
+        readings.append(named)
+        return await read_own_place(*given, **named)
+
+    monkeypatch.setattr(estimate, "read_own_place", counted)
+    monkeypatch.setattr(gateway.services.estimates._places, "_fresh_seconds", 60.0)
+    forget(gateway)
+    for _ in range(5):
+        assert (await gateway.post(f"fetch/{job['id']}"))["status"] == "processing"
+    assert len(readings) == 1

@@ -1,0 +1,43 @@
+"""The demo's surroundings: pictures to fetch, a webhook to call."""
+
+import asyncio
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from deploy.local.sample_server import SAMPLES, neighbour
+from deploy.local.servers.ports import LOOPBACK
+
+
+async def test_pictures_are_served_as_they_are() -> None:
+    async with (
+        neighbour(SAMPLES) as beside,
+        httpx2.AsyncClient(base_url=beside.base_url, trust_env=False) as client,
+    ):
+        for name in ("bench.png", "bench_mask.png"):
+            answer = await client.get(f"/{name}")
+            assert answer.headers["content-type"] == "image/png"
+            assert answer.content == (SAMPLES / name).read_bytes()
+
+
+async def test_webhooks_are_kept_in_the_order_they_came(tmp_path: Path) -> None:
+    async with (
+        neighbour(tmp_path) as beside,
+        httpx2.AsyncClient(base_url=beside.base_url, trust_env=False) as client,
+    ):
+        for body in (b'{"id": 1}', b'{"id": 2}'):
+            answer = await client.post("/webhook", content=body, headers={"Webhook-Id": "a"})
+            assert answer.status_code == 204
+        async with asyncio.timeout(10):
+            first, second = await beside.calls.get(), await beside.calls.get()
+        assert (first.body, second.body) == (b'{"id": 1}', b'{"id": 2}')
+        assert first.headers["webhook-id"] == "a"
+        assert first.arrived_at <= second.arrived_at
+
+
+async def test_nothing_listens_afterwards(tmp_path: Path) -> None:
+    async with neighbour(tmp_path) as beside:
+        port = int(beside.base_url.rsplit(":", 1)[1])
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(LOOPBACK, port)

@@ -1,0 +1,160 @@
+"""Postgres or Redis away for a while: nothing is lost, and nobody has to step in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from common.domain.delivery import DeliveryState
+from common.messaging.connection import connect
+from common.postgres.database import Database
+from common.settings import DatabaseSettings, RedisSettings
+from deploy.cli.migrate import upgrade
+from deploy.local.processes.child import Server
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import free_port
+from deploy.local.servers.postgres import PostgresServer
+from deploy.local.servers.redis import RedisServer
+from tests.conftest import require_server_wheels
+from tests.integration.dispatcher.harness import Desk
+from tests.support.jobs import Owner, new_owner, succeeded
+from tests.support.receiver import Receiver, Reply
+from worker.dispatcher.dispatcher import Dispatcher
+
+
+@asynccontextmanager
+async def running(server: Server, home: Path) -> AsyncIterator[None]:
+    async with Supervisor(home / "logs") as supervisor:
+        await server.prepare()
+        await supervisor.start(server.child())
+        yield
+
+
+async def until_noticed(dispatcher: Dispatcher) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await dispatcher.check()
+            except ConnectionError:
+                return
+            await asyncio.sleep(0)
+
+
+async def until_back(database: Database) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(OSError):
+                async with database.statement():
+                    return
+            await asyncio.sleep(0)
+
+
+async def test_redis_may_be_away_and_come_back(
+    desk: Desk, owner: Owner, receiver: Receiver, tmp_path: Path
+) -> None:
+    require_server_wheels()
+    server = RedisServer(tmp_path, free_port())
+    redis = connect(RedisSettings(url=SecretStr(server.url())))
+    absent = desk.having(redis=redis)
+    async with absent.dispatching():
+        for number in (1, 2):
+            await succeeded(desk.database, owner, receiver.url)
+            assert not await absent.doorbell.ring_dispatcher()
+            await receiver.request(number)
+        async with running(server, tmp_path):
+            assert await absent.doorbell.ring_dispatcher()
+            # It hears again: the ring is taken from the list.
+            async with asyncio.timeout(20):
+                while await redis.dbsize():
+                    pass
+        await succeeded(desk.database, owner, receiver.url)
+        await receiver.request(3)
+    await redis.aclose()
+
+
+async def test_postgres_may_restart_under_a_delivery(
+    desk: Desk, receiver: Receiver, tmp_path: Path
+) -> None:
+    require_server_wheels()
+    server = PostgresServer(tmp_path, free_port(), "secret", durable=False)
+    database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
+    away, hold = desk.having(database=database), asyncio.Event()
+    receiver.replies.append(Reply(hold=hold))
+    async with running(server, tmp_path):
+        await server.ensure_database()
+        await upgrade(server.url())
+        owner = await new_owner(database)
+        ended = await succeeded(database, owner, receiver.url)
+        stopping, noticed = asyncio.Event(), asyncio.Event()
+
+        async def serve() -> None:
+            async with away.dispatching() as dispatcher:
+                await until_noticed(dispatcher)
+                noticed.set()
+                await stopping.wait()
+                await dispatcher.check()  # it is ready again
+
+        task = asyncio.create_task(serve())
+        await receiver.request()
+    # The answer comes while there is nobody to write it down for.
+    await noticed.wait()
+    hold.set()
+    async with running(server, tmp_path):
+        await until_back(database)
+        await succeeded(database, owner, receiver.url)
+        await receiver.request(2)
+        stopping.set()
+        await task
+        assert (await away.row(ended.delivery_id)).state is DeliveryState.DELIVERED
+        await database.aclose()
+    assert len(receiver.requests) == 2
+
+
+async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
+    desk: Desk, owner: Owner, receiver: Receiver
+) -> None:
+    """The receiver has it, we do not know: after the lease it is sent again, same id."""
+    hold = asyncio.Event()
+    receiver.replies.append(Reply(hold=hold))
+    ended = await succeeded(desk.database, owner, receiver.url)
+    async with desk.dispatching():
+        await receiver.request()
+        async with desk.database.statement() as connection:
+            await connection.exec_driver_sql("ALTER TABLE delivery_attempts RENAME TO hidden")
+        hold.set()
+    async with desk.database.statement() as connection:
+        await connection.exec_driver_sql("ALTER TABLE hidden RENAME TO delivery_attempts")
+    assert (await desk.row(ended.delivery_id)).state is DeliveryState.SENDING
+    assert await desk.attempts(ended.delivery_id) == []
+
+
+async def test_told_to_stop_while_postgres_is_away_it_does_not_wait_a_whole_lease(
+    desk: Desk, receiver: Receiver, tmp_path: Path
+) -> None:
+    """The lease is what sends it again; until then other processes wait for this one's end."""
+    require_server_wheels()
+    server = PostgresServer(tmp_path, free_port(), "secret", durable=False)
+    database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
+    hold = asyncio.Event()
+    receiver.replies.append(Reply(hold=hold))
+    async with running(server, tmp_path):
+        await server.ensure_database()
+        await upgrade(server.url())
+        ended = await succeeded(database, await new_owner(database), receiver.url)
+        away = desk.having(database=database).configured(lease_seconds=1000.0)
+        dispatching = away.dispatching()
+        await dispatching.__aenter__()
+        await receiver.request()
+    with capture_logs() as lines:
+        stopped = asyncio.create_task(dispatching.__aexit__(None, None, None))
+        hold.set()
+        async with asyncio.timeout(60):
+            await stopped
+    assert {line["event"] for line in lines} >= {"outcome_write_delayed", "delivery_not_recorded"}
+    async with running(server, tmp_path):
+        await until_back(database)
+        assert (await away.row(ended.delivery_id)).state is DeliveryState.SENDING
+        await database.aclose()

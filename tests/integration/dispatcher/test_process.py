@@ -1,0 +1,152 @@
+"""The dispatcher as a process: how it ends, and what its end leaves behind."""
+
+import asyncio
+import json
+import signal
+import sys
+import urllib.request
+
+import pytest
+from sqlalchemy import text
+from standardwebhooks import Webhook
+
+from common.domain.delivery import DeliveryState
+from common.postgres.repositories.maintenance.requeue import requeue_expired_deliveries
+from common.settings import StorageSettings
+from deploy.local.servers.ports import free_port
+from tests.integration.dispatcher.harness import Desk
+from tests.integration.dispatcher.program import environment, running
+from tests.support.jobs import Owner, succeeded
+from tests.support.receiver import Receiver, Reply
+
+KEY = "1/generations/a-1-0.png"
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> dict[str, str]:
+    return environment(database_url, redis_url, bucket)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_lets_the_posts_under_way_finish(
+    desk: Desk,
+    owner: Owner,
+    receiver: Receiver,
+    settings: dict[str, str],
+    number: signal.Signals,
+) -> None:
+    hold = asyncio.Event()
+    receiver.replies.append(Reply(hold=hold))
+    first = await succeeded(desk.database, owner, f"{receiver.url}?token=hush")
+    async with running(settings) as program:
+        request = await receiver.request()
+        program.process.send_signal(number)
+        await program.said("finishing_deliveries")
+        second = await succeeded(desk.database, owner, receiver.url)
+        hold.set()
+        said = await program.said("delivery_attempted")
+        await program.said("dispatcher_stopped")
+        assert await program.exit_code() == 0
+    Webhook(owner.secret).verify(request.body, request.headers)
+    assert (await desk.row(first.delivery_id)).state is DeliveryState.DELIVERED
+    assert (await desk.row(second.delivery_id)).state is DeliveryState.PENDING
+
+    assert said["job_id"] == first.job_id
+    assert said["tenant_id"] == owner.id
+    assert said["delivery_id"] == str(first.delivery_id)
+    assert (said["attempt"], said["outcome"], said["process"]) == (1, "delivered", "dispatcher")
+    for secret in ("hush", owner.secret, "a cat on a bench"):
+        assert secret not in json.dumps(program.lines)
+
+
+async def test_a_delivery_survives_its_dispatcher(
+    desk: Desk, owner: Owner, receiver: Receiver, settings: dict[str, str]
+) -> None:
+    receiver.replies.append(Reply(hold=asyncio.Event()))
+    ended = await succeeded(desk.database, owner, receiver.url)
+    async with running(settings) as program:
+        first = await receiver.request()
+        program.process.kill()
+        assert await program.exit_code() == -signal.SIGKILL
+    assert (await desk.row(ended.delivery_id)).state is DeliveryState.SENDING
+    await desk.age("lease_expires_at")
+    async with desk.database.statement() as connection:
+        assert await requeue_expired_deliveries(connection, limit=10) == 1
+    async with running(settings) as program:
+        second = await receiver.request(2)
+        await program.said("delivery_attempted")
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    row = await desk.row(ended.delivery_id)
+    assert (row.state, row.attempt, row.failures) == (DeliveryState.DELIVERED, 2, 0)
+
+
+async def test_it_sweeps_and_shows_its_state(
+    desk: Desk, owner: Owner, receiver: Receiver, settings: dict[str, str]
+) -> None:
+    port = free_port()
+    await succeeded(desk.database, owner, receiver.url)
+    async with running(settings | {"INFILL_STATUS_PORT": str(port)}) as program:
+        await program.said_each("sweeping_begins", "delivery_attempted")
+        for page, expected in {
+            "healthz": '{"status":"ok"}',
+            "readyz": '{"status":"ok"}',
+            "metrics": 'infill_deliveries_total{outcome="delivered"} 1.0',
+        }.items():
+            assert expected in await asyncio.to_thread(get, f"http://127.0.0.1:{port}/{page}")
+
+
+async def test_it_deletes_what_is_old(
+    desk: Desk, owner: Owner, receiver: Receiver, settings: dict[str, str]
+) -> None:
+    ended = await succeeded(desk.database, owner, None, object_keys=(KEY,))
+    await desk.storage.put(KEY, b"pixels")
+    async with desk.database.statement() as connection:
+        await connection.execute(text("UPDATE jobs SET finished_at = finished_at - interval '1d'"))
+    kept = {
+        "INFILL_RETENTION_OBJECT_SECONDS": "7200",
+        "INFILL_RETENTION_JOB_SECONDS": "7200",
+        "INFILL_RETENTION_INTERVAL_SECONDS": "0.05",
+    }
+    async with running(settings | kept) as program:
+        assert (await program.said("retention_deleted"))["kind"] == "pictures"
+        assert (await program.said("retention_deleted"))["kind"] == "job"
+        # Beside the rest of what it does.
+        await succeeded(desk.database, owner, receiver.url)
+        await receiver.request()
+        program.process.terminate()
+        assert await program.exit_code() == 0
+    assert await desk.storage.find(KEY) is None
+    async with desk.database.statement() as connection:
+        left = await connection.execute(text("SELECT id FROM jobs"))
+        assert ended.job_id not in left.scalars()
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - ours, on loopback
+        return str(answer.read().decode())
+
+
+async def test_a_bad_setting_is_named(settings: dict[str, str]) -> None:
+    async with running(settings | {"INFILL_WEBHOOK_SIGNING_KEY": "whsk_short"}) as program:
+        assert await program.exit_code() == 1
+
+
+async def test_it_starts_without_postgres_and_redis(settings: dict[str, str]) -> None:
+    nowhere = {
+        "INFILL_DATABASE_URL": f"postgresql://infill@127.0.0.1:{free_port()}/infill",
+        "INFILL_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+    }
+    async with running(settings | nowhere) as program:
+        said = await program.said("part_went_away")
+        assert said["part"].startswith("postgres")
+        program.process.terminate()
+        assert await program.exit_code() == 0
+
+
+async def test_it_loads_neither_torch_nor_celery() -> None:
+    source = (
+        "import sys, worker.dispatcher.process; "
+        "sys.exit(bool({'torch', 'diffusers', 'celery', 'PIL'} & set(sys.modules)))"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", source)
+    assert await process.wait() == 0

@@ -1,0 +1,57 @@
+"""Weights come from a hub through the same code as from a folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.engine.hub import REPOSITORY, serving
+from worker.engine.models.stand_in import standin_folder
+
+# A process of its own, as the hub's address is read when its client is imported.
+PROGRAM = """
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from common.settings.catalogue import ModelEntry
+from common.domain.generation import Endpoint, GenerationRequest
+from worker.engine.diffusers_engine import DiffusersEngine
+from worker.engine.images.inputs import Pixels
+
+request = GenerationRequest(
+    Endpoint.TEXT2IMG, "m", "a cat", "", 64, 64, 1, 2, 7.5, 1.0, 1
+)
+for source in sys.argv[1:]:
+    entry = ModelEntry(
+        name="m", source=source, revision="main", endpoints=(Endpoint.TEXT2IMG,), licence="none"
+    )
+    engine = DiffusersEngine([entry], Path("unused"), "cpu")
+    image = engine.generate(request, Pixels()).images[0]
+    print("drawn", sha256(image.tobytes()).hexdigest())
+    engine.close()
+"""
+
+
+def test_weights_from_a_hub_draw_what_those_from_the_folder_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = standin_folder("base", tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONWARNINGS", "error::UserWarning")
+    with serving(folder) as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        run = subprocess.run(
+            [sys.executable, "-c", PROGRAM, REPOSITORY, str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert run.stderr == ""
+    assert run.returncode == 0
+    drawn = [line for line in run.stdout.splitlines() if line.startswith("drawn")]
+    assert len(drawn) == 2
+    assert drawn[0] == drawn[1]
+    assert any((tmp_path / "cache").rglob("*.safetensors"))

@@ -1,0 +1,119 @@
+"""Tenants being deleted: how they come to be, and what is left of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from common.domain.delivery import DeliveryState
+from common.domain.job import JobState
+from common.domain.object_keys import MARKER_KEY
+from common.postgres.database import Database
+from common.postgres.models import AuditEntry, Installation, Job, Table, Tenant, TenantShare
+from common.postgres.repositories.jobs.finish import succeed
+from common.postgres.repositories.maintenance.retention import find_place
+from common.postgres.repositories.tenants.api_keys import add_api_key
+from common.postgres.repositories.tenants.tenants import add_webhook_secret
+from common.postgres.repositories.usage.ledger import fold_usage
+from tests.integration.maintenance.stored_objects import Shelf
+from tests.integration.repositories.conftest import make_tenant
+from tests.integration.repositories.maintenance.test_retention import log_attempts
+from tests.integration.repositories.support.counters import LONG_AGO, RESULT, Books
+from worker.maintenance.retention import Retention
+
+FOR_EVER: dict[str, Any] = {
+    f"{kind}_seconds": 0 for kind in ("object", "job", "delivery", "attempt", "orphan")
+}
+Rows = Mapping[str, list[Any]]
+
+# What is of the installation, and what is kept of those who have gone.
+OF_NOBODY = {Installation.__tablename__, AuditEntry.__tablename__}
+
+
+async def leave(books: Books, *, seconds_ago: float = 60) -> None:
+    """Do what the use-case does, so long ago."""
+    moment = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds_ago)
+    async with books.database.transaction() as connection:
+        await connection.execute(
+            update(Tenant)
+            .where(Tenant.id == books.tenant_id)
+            .values(disabled_at=moment, deleting_at=moment)
+        )
+        await connection.execute(
+            update(TenantShare).where(TenantShare.tenant_id == books.tenant_id).values(closed=True)
+        )
+
+
+async def have_everything(books: Books) -> None:
+    """Give a tenant a row in each table there is a tenant's row in; its jobs have ended."""
+    for folded in (True, False):
+        claim = await books.job_in(JobState.RUNNING)
+        async with books.database.statement() as connection:
+            assert await succeed(connection, claim, RESULT) is not None
+            if folded:
+                await fold_usage(connection, limit=100)
+    sent = await books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
+    await log_attempts(books, sent.delivery_id, LONG_AGO)
+    await books.job_in(JobState.FAILED, finished_at=LONG_AGO)
+    tenant_id = books.tenant_id
+    async with books.database.transaction() as connection:
+        await add_webhook_secret(
+            connection, tenant_id=tenant_id, secret="whsec_x", overlap_seconds=60
+        )
+        await add_api_key(
+            connection, tenant_id=tenant_id, name="k", digest=str(tenant_id).encode(), last_four="x"
+        )
+
+
+async def everything(database: Database) -> Rows:
+    """Give every row of every table, but those of nobody."""
+    async with database.statement() as connection:
+        return {
+            table.name: sorted(map(repr, await connection.execute(select(table))))
+            for table in Table.metadata.sorted_tables
+            if table.name not in OF_NOBODY
+        }
+
+
+async def rows_of(books: Books) -> dict[str, int]:
+    """Count the tenant's rows in each table that names tenants, the tenant's own too."""
+    async with books.database.statement() as connection:
+        found = {}
+        for table in Table.metadata.sorted_tables:
+            column = table.c.id if table.name == "tenants" else table.c.get("tenant_id")
+            if column is not None:
+                counting = select(func.count()).where(column == books.tenant_id)
+                found[table.name] = (await connection.execute(counting)).scalar_one()
+        return found
+
+
+async def is_there(books: Books) -> bool:
+    async with books.database.statement() as connection:
+        query = text("SELECT count(*) FROM tenants WHERE id = :id")
+        return bool((await connection.execute(query, {"id": books.tenant_id})).scalar())
+
+
+async def states(books: Books) -> list[str]:
+    return [row["state"] for row in await books.rows(Job)]
+
+
+@pytest.fixture
+async def bob(database: Database) -> Books:
+    """Give a tenant nothing happens to."""
+    return await make_tenant(database, "bob")
+
+
+@pytest.fixture
+def retention(shelf: Shelf) -> Retention:
+    """Keep everything for ever: what goes, goes with its tenant."""
+    return shelf.retention(**FOR_EVER)
+
+
+@pytest.fixture(autouse=True)
+async def bucket_is_ours(shelf: Shelf) -> None:
+    """Let a dispatcher have been here before, so that the bucket has a name."""
+    async with shelf.database.statement() as connection:
+        place = await find_place(connection)
+    name = str(place.installation_id).encode()
+    shelf.s3.put_object(Bucket=shelf.bucket, Key=MARKER_KEY, Body=name)

@@ -1,0 +1,105 @@
+"""Jobs with their pictures, both as old as a test needs them; nothing waits for time to pass."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from prometheus_client import REGISTRY
+from types_boto3_s3 import S3Client
+
+from common.domain.job import JobState
+from common.domain.object_keys import input_key, result_key
+from common.domain.record import InputImage, JobResult
+from common.object_store.storage import Storage
+from common.postgres.database import Database
+from common.runtime.clock import utc_now
+from common.settings import RetentionSettings
+from tests.integration.repositories.support.counters import ATTEMPT, FAR_AHEAD, LONG_AGO, Books
+from worker.maintenance.retention import Retention
+
+KINDS = ("pictures", "job", "delivery", "attempt", "orphan")
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """A job and the keys of its prefix."""
+
+    job_id: int
+    tenant_id: int
+    prefix: UUID
+
+    def drawn(self, attempt: int = ATTEMPT) -> str:
+        return result_key(self.tenant_id, self.prefix, attempt, 0)
+
+    @property
+    def mask(self) -> str:
+        return input_key(self.tenant_id, self.prefix, "mask_image")
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """One tenant's jobs and a bucket."""
+
+    books: Books
+    storage: Storage
+    s3: S3Client
+    bucket: str
+    stopping: asyncio.Event
+
+    @property
+    def database(self) -> Database:
+        return self.books.database
+
+    async def job(self, state: JobState, **columns: Any) -> Pictures:
+        """Record a job under attempt 2, which is two samples wide; if it has ended, long ago."""
+        prefix = uuid4()
+        made = Pictures(0, self.books.tenant_id, prefix)
+        running, ended = state is JobState.RUNNING, state not in {"queued", "running"}
+        result = JobResult((made.drawn(),), (False,), 1.0).to_json()
+        values = {
+            "state": state,
+            "attempt": ATTEMPT,
+            "lease_expires_at": FAR_AHEAD if running else None,
+            "finished_at": LONG_AGO if ended else None,
+            "result": result if state is JobState.SUCCEEDED else None,
+            **columns,
+        }
+        inputs = {"mask_image": InputImage(object_key=made.mask)}
+        job_id = await self.books.queued(file_prefix=prefix, inputs=inputs, columns=values)
+        return Pictures(job_id, self.books.tenant_id, prefix)
+
+    def put(self, *keys: str, modified_at: datetime = LONG_AGO) -> None:
+        """Store objects as if they had been stored then; the local server reads it from there."""
+        for key in keys:
+            told = {"mtime": str(modified_at.timestamp())}
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=b"\x89PNG", Metadata=told)
+
+    def put_now(self, *keys: str) -> None:
+        self.put(*keys, modified_at=utc_now())
+
+    @property
+    def keys(self) -> set[str]:
+        """Everything in the bucket."""
+        found = self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        return {entry["Key"] for entry in found}
+
+    def retention(self, storage: Storage | None = None, /, **settings: Any) -> Retention:
+        return Retention(self.database, storage or self.storage, RetentionSettings(**settings))
+
+    async def go_round(self, retention: Retention | None = None) -> None:
+        """Do everything once."""
+        async with self.database.statement() as connection:
+            await (retention or self.retention()).go_round(connection, self.stopping)
+
+    async def job_ids(self) -> list[int]:
+        async with self.database.statement() as connection:
+            found = await connection.exec_driver_sql("SELECT id FROM jobs ORDER BY id")
+            return list(found.scalars())
+
+
+def counted() -> dict[str, float]:
+    """Read the counters of what was deleted."""
+    name = "infill_retention_deleted_total"
+    return {kind: REGISTRY.get_sample_value(name, {"kind": kind}) or 0.0 for kind in KINDS}

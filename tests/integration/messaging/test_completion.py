@@ -1,0 +1,137 @@
+"""Callers that wait are woken by the signal."""
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from structlog.testing import capture_logs
+
+from common.messaging.completion import CHANNEL, CompletionListener, announce_ended
+from tests.integration.messaging.listening import (
+    DEADLINE_SECONDS,
+    Rows,
+    listening,
+    subscribed,
+    within_deadline,
+)
+
+
+async def test_the_signal_wakes_all_who_wait_for_a_job_and_nobody_else(
+    redis: Redis, rows: Rows
+) -> None:
+    ended, other = uuid4(), uuid4()
+    async with listening(redis, rows) as listener:
+        await subscribed(redis)
+        with (
+            listener.expect(ended) as first,
+            listener.expect(ended) as second,
+            listener.expect(other) as bystander,
+        ):
+            await announce_ended(redis, ended)
+            await within_deadline(first)
+            await within_deadline(second)
+            assert not bystander.is_set()
+    assert not rows.asked.is_set(), "no row is read while Redis is there"
+
+
+async def test_many_wait_over_one_subscription(redis: Redis, rows: Rows) -> None:
+    prefixes = [uuid4() for _ in range(300)]
+    async with listening(redis, rows) as listener, AsyncExitStack() as expected:
+        await subscribed(redis)
+        events = [expected.enter_context(listener.expect(prefix)) for prefix in prefixes]
+        for prefix in prefixes:
+            await announce_ended(redis, prefix)
+        await asyncio.gather(*(within_deadline(event) for event in events))
+        assert await redis.pubsub_numsub(CHANNEL) == [(CHANNEL.encode(), 1)]
+
+
+async def test_nothing_is_kept_of_callers_that_left(redis: Redis, rows: Rows) -> None:
+    listener = CompletionListener(redis, rows.find_ended)
+    prefix = uuid4()
+    with listener.expect(prefix):
+        with listener.expect(prefix), suppress(ValueError):
+            raise ValueError
+        assert set(listener._waiting) == {prefix}  # what a leak would show in
+    assert not listener._waiting
+
+
+async def test_a_job_that_ended_before_the_subscription_is_found_in_the_rows(
+    redis: Redis, rows: Rows
+) -> None:
+    prefix = uuid4()
+    rows.ended.add(prefix)
+    async with listening(redis, rows) as listener:
+        with listener.expect(prefix) as event:
+            await within_deadline(event)
+
+
+async def test_what_is_not_a_signal_does_no_harm(redis: Redis, rows: Rows) -> None:
+    prefix = uuid4()
+    with capture_logs() as logs:
+        async with listening(redis, rows) as listener:
+            await subscribed(redis)
+            with listener.expect(prefix) as event:
+                await redis.publish(CHANNEL, b"hello")
+                await announce_ended(redis, uuid4())
+                await announce_ended(redis, prefix)
+                await within_deadline(event)
+    assert [entry["event"] for entry in logs] == ["signal_not_understood"]
+
+
+async def test_an_idle_listener_sleeps(
+    redis: Redis, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silence longer than the time-out of Redis is neither an error nor a reason to look."""
+    reads = 0
+    get_message = PubSub.get_message
+
+    async def counting(self: PubSub, **options: Any) -> object:
+        nonlocal reads
+        reads += 1
+        return await get_message(self, **options)
+
+    monkeypatch.setattr(PubSub, "get_message", counting)
+    with capture_logs() as logs:
+        async with listening(redis, rows):
+            await subscribed(redis)
+            before = reads
+            # Idleness has no event to wait for; 0.4 s is the time-out.
+            await asyncio.sleep(1.0)
+            assert reads - before <= 4  # two a second: for a message, and for an answer
+    assert logs == []
+
+
+async def test_let_go_everybody_is_woken_and_nobody_waits_any_more(
+    redis: Redis, rows: Rows
+) -> None:
+    listener = CompletionListener(redis, rows.find_ended)
+    with listener.expect(uuid4()) as before:
+        listener.let_go()
+        assert before.is_set()
+    with listener.expect(uuid4()) as after:
+        assert after.is_set()
+
+
+async def test_a_cancellation_the_client_swallows_ends_the_listening(
+    redis: Redis, rows: Rows
+) -> None:
+    """The client may answer a cancellation that meets its own time-out with the time-out."""
+    listens = asyncio.Event()
+
+    class Swallowing(CompletionListener):
+        async def _listen(self) -> None:
+            listens.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise TimeoutError from None
+
+    task = asyncio.create_task(Swallowing(redis, rows.find_ended).run())
+    await within_deadline(listens)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, DEADLINE_SECONDS)

@@ -1,0 +1,109 @@
+"""Callers that wait are answered from the rows while Redis is away, and by the signal after."""
+
+from pathlib import Path
+from uuid import uuid4
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from common.messaging.completion import announce_ended
+from common.messaging.connection import connect
+from common.settings import RedisSettings
+from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import LOOPBACK, free_port
+from deploy.local.servers.redis import RedisServer
+from tests.conftest import Servers
+from tests.integration.messaging.listening import (
+    DEADLINE_SECONDS,
+    Rows,
+    listening,
+    subscribed,
+    within_deadline,
+)
+from tests.support.tcp_proxy import proxy
+
+
+async def test_a_listener_without_redis_asks_the_rows_again_and_again(rows: Rows) -> None:
+    settings = RedisSettings(url=SecretStr(f"redis://{LOOPBACK}:{free_port()}/0"))
+    prefix = uuid4()
+    rows.broken = True
+    async with connect(settings) as away, listening(away, rows) as listener:
+        await announce_ended(away, prefix)  # says so in the log, and raises nothing
+        with listener.expect(prefix) as event:
+            await within_deadline(rows.asked)
+            assert not event.is_set()
+            rows.broken = False
+            rows.ended.add(prefix)
+            await within_deadline(event)
+
+
+async def test_a_restart_of_redis_costs_nobody_the_answer(rows: Rows, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, free_port())
+    await server.prepare()
+    settings = RedisSettings(url=SecretStr(server.url()))
+    during, after = uuid4(), uuid4()
+    async with (
+        Supervisor(tmp_path / "logs") as supervisor,
+        connect(settings) as redis,
+        connect(settings) as speaker,
+        listening(redis, rows) as listener,
+    ):
+        await supervisor.start(server.child())
+        await subscribed(speaker)
+        await supervisor.stop_all()
+
+        rows.asked.clear()
+        with listener.expect(during) as event:
+            await within_deadline(rows.asked)
+            rows.ended.add(during)  # its signal finds no Redis
+            await announce_ended(speaker, during)
+            await within_deadline(event)
+
+        await supervisor.start(server.child())
+        await subscribed(speaker)
+        with listener.expect(after) as event:
+            await announce_ended(speaker, after)
+            await within_deadline(event)
+
+
+async def test_a_line_gone_dead_without_a_word_is_found_out(
+    servers: Servers, redis: Redis, rows: Rows
+) -> None:
+    """No end of the connection is told: without a question of ours it would be listened to."""
+    during, after = uuid4(), uuid4()
+    async with proxy(servers.redis.port) as line:
+        settings = RedisSettings(
+            url=SecretStr(f"redis://{LOOPBACK}:{line.port}/0"), timeout_seconds=0.4
+        )
+        async with connect(settings) as listener_redis, listening(listener_redis, rows) as listener:
+            await subscribed(redis)
+            line.stall()
+            with listener.expect(during) as event:
+                rows.ended.add(during)
+                await announce_ended(redis, during)
+                await within_deadline(event)
+            line.resume()
+            line.cut()
+            with listener.expect(after) as event:
+
+                async def heard() -> bool:
+                    # Redis may still count the dead line's subscription: nothing else tells us.
+                    await announce_ended(redis, after)
+                    return event.is_set()
+
+                await until_ready(heard, "a signal over a new line", DEADLINE_SECONDS)
+
+
+async def test_what_was_missed_while_the_connection_was_down_is_found_on_return(
+    redis: Redis, rows: Rows
+) -> None:
+    prefix = uuid4()
+    async with listening(redis, rows) as listener:
+        await subscribed(redis)
+        with listener.expect(prefix) as event:
+            assert not rows.asked.is_set()
+            rows.ended.add(prefix)  # nobody announces it
+            await redis.client_kill_filter(_type="pubsub")
+            await within_deadline(event)
+        await subscribed(redis)

@@ -1,0 +1,93 @@
+"""One set of use-cases, two faces: each is one admin route and one command, and nothing else is.
+
+What a route or a command calls is read from its code, each name looked up where it is used: so
+it is the use-case itself that is found, whatever it is called there.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+import click
+from fastapi.routing import APIRoute
+
+from api.admin.routes import router
+from api.errors.dialects import is_admin
+from deploy.cli.main import infill
+from deploy.cli.operators.commands import COMMANDS
+from tests.integration.operations.use_cases import UseCase, use_cases
+
+# The one command of operators that only draws random bytes, and asks nobody.
+OF_NO_USE_CASE = {"keys webhook"}
+
+
+def called(function: Any) -> Iterator[UseCase]:
+    """Give the use-cases called in `function`, and in the helpers beside it that it calls."""
+    known = use_cases()
+    plain = inspect.unwrap(function)
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(plain)))):
+        if not isinstance(node, ast.Call):
+            continue
+        target = resolved(node.func, plain.__globals__)
+        if target in known:
+            yield target
+        elif isinstance(target, FunctionType) and target.__module__ == plain.__module__:
+            yield from called(target)
+
+
+def resolved(node: ast.expr, names: dict[str, Any]) -> Any:
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        owner = resolved(node.value, names)
+        return getattr(owner, node.attr, None) if isinstance(owner, ModuleType) else None
+    return None
+
+
+def routes() -> dict[str, Any]:
+    return {
+        f"{method} {route.path}": route.endpoint
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+
+
+def commands(command: click.Command, *path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from commands(inner, *path, name)
+    else:
+        yield " ".join(path), command.callback
+
+
+def all_commands() -> dict[str, Any]:
+    told = dict(commands(infill))
+    mine = {name for name in told if name.split()[0] in {command.name for command in COMMANDS}}
+    return {name: told[name] for name in mine - OF_NO_USE_CASE - {"tenants rotate-secret"}}
+
+
+def test_every_use_case_is_one_route_and_nothing_else_is() -> None:
+    calls = {name: list(called(endpoint)) for name, endpoint in routes().items()}
+    assert {name: found for name, found in calls.items() if len(found) != 1} == {}
+    assert Counter(found for (found,) in calls.values()) == Counter(use_cases())
+
+
+def test_every_use_case_is_one_command_and_nothing_else_is() -> None:
+    calls = {name: list(called(callback)) for name, callback in all_commands().items()}
+    assert {name: found for name, found in calls.items() if len(found) != 1} == {}
+    assert Counter(found for (found,) in calls.values()) == Counter(use_cases())
+
+
+def test_a_command_kept_under_its_old_name_is_the_same() -> None:
+    told = dict(commands(infill))
+    assert told["tenants rotate-secret"] is told["secrets rotate"]
+
+
+def test_the_routes_are_those_the_gateway_serves() -> None:
+    assert all(is_admin(name.split()[1]) for name in routes())
+    assert len(use_cases()) >= 29

@@ -1,0 +1,214 @@
+"""A Postgres that refuses, falls silent, or only takes its time: who is told what, and when."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import pytest
+from asyncpg import ReadOnlySQLTransactionError
+from pydantic import SecretStr
+from sqlalchemy import func, literal, make_url, select, text
+from sqlalchemy.exc import DBAPIError
+
+from common.postgres.database import Database, is_unavailable
+from common.postgres.watchdog import PostgresAwayError
+from common.settings import DatabaseSettings
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import free_port
+from deploy.local.servers.postgres import PostgresServer
+from tests.support.freezing import frozen
+from tests.support.tcp_proxy import Proxy
+
+DEADLINE_SECONDS: Final = 60
+POOL_SIZE: Final = 2
+MANY: Final = 10 * POOL_SIZE
+
+ONE: Final = select(literal(1).label("one"))
+SLOW: Final = select(func.pg_sleep(literal(60)))
+NEW_ROW: Final = text("INSERT INTO workers (name, queues) VALUES ('alice', '{}')")
+
+Ask = Callable[[Database], Awaitable[object]]
+
+
+def connected_to(url: str) -> Database:
+    """Far longer limits than a test takes: only the watch can end a wait in time."""
+    settings = DatabaseSettings(
+        url=SecretStr(url),
+        pool_size=POOL_SIZE,
+        connect_timeout_seconds=1000,
+        statement_timeout_seconds=1000,
+    )
+    return Database(settings, application="test-watch")
+
+
+async def directly(database: Database) -> object:
+    async with database.direct() as connection:
+        return (await connection.execute(ONE, {})).scalar()
+
+
+async def in_a_statement(database: Database) -> object:
+    async with database.statement() as connection:
+        return (await connection.execute(ONE)).scalar_one()
+
+
+async def in_a_transaction(database: Database) -> object:
+    async with database.transaction() as connection:
+        return (await connection.execute(ONE)).scalar_one()
+
+
+async def slowly(database: Database) -> object:
+    async with database.direct() as connection:
+        return await connection.execute(SLOW, {})
+
+
+@pytest.fixture
+async def database(database_url: str, line: Proxy) -> AsyncIterator[Database]:
+    url = make_url(database_url).set(port=line.port)
+    database = connected_to(url.render_as_string(hide_password=False))
+    yield database
+    await database.aclose()
+
+
+async def all_turned_away(database: Database, ask: Ask) -> None:
+    """Let many more ask than there are connections; each must be told, none may hang."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        answers = await asyncio.gather(
+            *(ask(database) for _ in range(MANY)), return_exceptions=True
+        )
+    assert all(isinstance(answer, Exception) and is_unavailable(answer) for answer in answers)
+
+
+async def until_answered(database: Database, ask: Ask) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            try:
+                assert await ask(database) == 1
+            except OSError:
+                await asyncio.sleep(0)
+            else:
+                return
+
+
+@pytest.mark.parametrize("ask", [directly, in_a_statement, in_a_transaction])
+async def test_a_silent_postgres_is_told_to_all_and_found_again(
+    database: Database, line: Proxy, ask: Ask
+) -> None:
+    await asyncio.gather(*(ask(database) for _ in range(POOL_SIZE)))
+    line.stall()
+    await all_turned_away(database, ask)
+    with pytest.raises(PostgresAwayError):
+        await ask(database)
+    with pytest.raises(PostgresAwayError):
+        database.require()
+    line.resume()
+    await until_answered(database, ask)
+    database.require()
+    assert await asyncio.gather(*(ask(database) for _ in range(MANY))) == [1] * MANY
+
+
+async def test_silence_before_the_first_connection(database: Database, line: Proxy) -> None:
+    line.stall()
+    await all_turned_away(database, directly)
+    line.resume()
+    await until_answered(database, directly)
+
+
+async def test_a_server_stopped_and_continued_or_killed_and_started_again(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path, free_port(), uuid4().hex, durable=False)
+    await server.prepare()
+    database = connected_to(server.url("postgres"))
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        pid = await supervisor.start(server.child())
+        assert await in_a_statement(database) == await directly(database) == 1
+        with frozen(pid):
+            await all_turned_away(database, directly)
+            with pytest.raises(PostgresAwayError):
+                await in_a_statement(database)
+        await until_answered(database, in_a_statement)
+        await supervisor.stop_all()
+        await all_turned_away(database, directly)
+        await supervisor.start(server.child())
+        await until_answered(database, directly)
+        assert await in_a_statement(database) == 1
+        await database.aclose()
+
+
+async def test_a_slow_statement_is_no_absence(database: Database, line: Proxy) -> None:
+    slow = asyncio.create_task(slowly(database))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while line.connections < 3:  # noqa: ASYNC110 - its own, and two questions of the watch
+            await asyncio.sleep(0)
+    assert await directly(database) == await in_a_statement(database) == 1
+    assert not slow.done()
+    slow.cancel()
+
+
+async def test_a_full_pool_is_no_absence(database_url: str) -> None:
+    settings = DatabaseSettings(
+        url=SecretStr(database_url), pool_size=1, connect_timeout_seconds=0.3
+    )
+    database = Database(settings, application="test-watch")
+    async with database.direct():
+        for _ in range(3):
+            with pytest.raises(TimeoutError) as full:
+                await directly(database)
+            assert not isinstance(full.value, PostgresAwayError)
+            assert await in_a_statement(database) == 1
+    assert await directly(database) == 1
+    await database.aclose()
+
+
+async def test_a_connection_kept_and_idle_raises_no_question(
+    database: Database, line: Proxy
+) -> None:
+    async with database.statement(keeping=True):
+        for _ in range(20):
+            assert await directly(database) == 1
+        # A silence ends with a look that finds nobody waiting, and none is due after it.
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while database._watch._next_look:  # noqa: ASYNC110 - it sets no event
+                await asyncio.sleep(0)
+    assert line.connections == 2
+
+
+@pytest.mark.parametrize("ask", [directly, in_a_statement])
+async def test_closing_a_silent_postgres_does_not_hang(
+    database: Database, line: Proxy, ask: Ask
+) -> None:
+    assert await ask(database) == 1
+    line.stall()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await database.aclose()
+
+
+async def test_closing_while_it_is_away(database: Database, line: Proxy) -> None:
+    line.stall()
+    await all_turned_away(database, directly)
+    await database.aclose()
+
+
+async def test_a_server_that_has_become_read_only_is_left(database: Database) -> None:
+    """As after a failover: the connection leads to the standby, the address to the primary."""
+    async with database.statement() as connection:
+        await connection.execute(text("SET default_transaction_read_only = on"))
+    with pytest.raises(DBAPIError) as refused:
+        async with database.statement() as connection:
+            await connection.execute(NEW_ROW)
+    assert is_unavailable(refused.value)
+    async with database.statement() as connection:
+        await connection.execute(NEW_ROW)
+
+    async with database.direct() as direct:
+        await direct.execute(select(func.set_config(*READ_ONLY).label("set")), {})
+    with pytest.raises(ReadOnlySQLTransactionError):
+        async with database.direct() as direct:
+            await direct.execute(LOCKED, {})
+    async with database.direct() as direct:
+        await direct.execute(LOCKED, {})
+
+
+READ_ONLY: Final = (literal("default_transaction_read_only"), literal("on"), literal(value=False))
+# A row lock is a write to Postgres.
+LOCKED: Final = select(literal(1).label("one")).select_from(text("tenants")).with_for_update()

@@ -1,0 +1,163 @@
+"""Statements that run often read through their index, never through the whole table."""
+
+import re
+from uuid import uuid4
+
+import pytest
+
+from common.domain.job import Claim
+from common.postgres.repositories.deliveries.claim import claim_deliveries
+from common.postgres.repositories.fair_queue.claim import claim_jobs
+from common.postgres.repositories.fair_queue.queue_snapshot import (
+    read_contenders,
+    read_running,
+    read_totals,
+)
+from common.postgres.repositories.fair_queue.tenant_position import read_own_place
+from common.postgres.repositories.jobs.leases import renew_claims
+from common.postgres.repositories.jobs.read import find_ended, read_job
+from common.postgres.repositories.maintenance.expire import fail_abandoned, fail_overdue
+from common.postgres.repositories.maintenance.requeue import (
+    count_jobs,
+    count_servable,
+    requeue_expired,
+    requeue_expired_deliveries,
+)
+from common.postgres.repositories.maintenance.retention import (
+    choose_old_pictures,
+    delete_old_attempts,
+    delete_old_deliveries,
+    delete_old_jobs,
+    find_owners,
+    mark_pictures_deleted,
+)
+from tests.integration.repositories.support.counters import Books
+from tests.integration.repositories.support.query_plans import Call, fill, plans
+
+CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("call", "index"),
+    [
+        pytest.param(
+            lambda c: claim_jobs(c, queues=["queue-0"], worker="w", lease_seconds=60.0, limit=3),
+            "ix_jobs_queued",
+            id="claim_jobs",
+        ),
+        pytest.param(
+            lambda c: renew_claims(c, CLAIMS, 60.0), "Index Scan using", id="renew_claims"
+        ),
+        pytest.param(lambda c: count_jobs(c, at_most=5), "ix_jobs_waiting", id="count_jobs"),
+        pytest.param(
+            lambda c: count_servable(c, ["queue-0", "queue-1"], at_most=5),
+            "ix_jobs_queued",
+            id="count_servable",
+        ),
+        pytest.param(lambda c: requeue_expired(c, limit=10), "ix_jobs_lease", id="requeue"),
+        pytest.param(lambda c: fail_abandoned(c, limit=10), "ix_jobs_lease", id="abandoned"),
+        pytest.param(
+            lambda c: fail_overdue(c, max_queue_seconds=3600.0, limit=10),
+            "ix_jobs_waiting",
+            id="overdue",
+        ),
+        pytest.param(
+            lambda c: read_totals(c, "queue-0", silent_seconds=60.0),
+            "ix_jobs_succeeded",
+            id="read_totals",
+        ),
+        pytest.param(
+            lambda c: read_contenders(c, "queue-0"), "ix_jobs_queued", id="read_contenders"
+        ),
+        pytest.param(lambda c: read_running(c, "queue-0"), "ix_jobs_lease", id="read_running"),
+        pytest.param(
+            lambda c: read_own_place(c, tenant_id=1, queue="queue-0"),
+            "ix_jobs_queued",
+            id="read_own_place",
+        ),
+        pytest.param(
+            lambda c: find_ended(c, [uuid4(), uuid4()]), "uq_jobs_file_prefix", id="find_ended"
+        ),
+        pytest.param(lambda c: read_job(c, tenant_id=1, job_id=5), "pk_jobs", id="read_job"),
+        pytest.param(
+            lambda c: claim_deliveries(
+                c, dispatcher="d", limit=10, lease_seconds=60.0, per_origin=50, retries=False
+            ),
+            "ix_deliveries_first",
+            id="claim_deliveries",
+        ),
+        pytest.param(
+            lambda c: claim_deliveries(
+                c, dispatcher="d", limit=10, lease_seconds=60.0, per_origin=50, retries=True
+            ),
+            "ix_deliveries_retry",
+            id="claim_retries",
+        ),
+        pytest.param(
+            lambda c: requeue_expired_deliveries(c, limit=10),
+            "ix_deliveries_lease",
+            id="requeue_deliveries",
+        ),
+        pytest.param(
+            lambda c: choose_old_pictures(c, seconds=9.0, limit=10),
+            "ix_jobs_with_objects",
+            id="choose_old_pictures",
+        ),
+        pytest.param(
+            lambda c: mark_pictures_deleted(c, [1, 2, 3]), "pk_jobs", id="mark_pictures_deleted"
+        ),
+        pytest.param(
+            lambda c: delete_old_jobs(c, seconds=9.0, limit=10),
+            "ix_jobs_without_objects",
+            id="delete_old_jobs",
+        ),
+        pytest.param(
+            lambda c: delete_old_deliveries(c, seconds=9.0, limit=10),
+            "ix_deliveries_finished",
+            id="delete_old_deliveries",
+        ),
+        pytest.param(
+            lambda c: delete_old_attempts(c, seconds=9.0, limit=10),
+            "pk_delivery_attempts",
+            id="delete_old_attempts",
+        ),
+        pytest.param(
+            lambda c: find_owners(c, [uuid4(), uuid4()]), "uq_jobs_file_prefix", id="find_owners"
+        ),
+    ],
+)
+async def test_the_index_is_used(books: Books, database_url: str, call: Call, index: str) -> None:
+    await fill(books)
+    for plan in await plans(books.database, database_url, call):
+        assert index in plan
+        assert "Seq Scan on jobs" not in plan
+        assert "Seq Scan on deliver" not in plan
+
+
+@pytest.mark.parametrize("retries", [False, True])
+async def test_what_a_claim_takes_is_found_by_id_however_little_was_there_when_last_counted(
+    books: Books, database_url: str, *, retries: bool
+) -> None:
+    """Else the first claims after a backlog has come would read through all of it."""
+    for plan in await plans(
+        books.database,
+        database_url,
+        lambda c: claim_deliveries(
+            c, dispatcher="d", limit=10, lease_seconds=60.0, per_origin=50, retries=retries
+        ),
+    ):
+        locked = plan.split("CTE locked")[1].split("CTE claimed")[0]
+        assert "on deliveries" in locked
+        assert "ix_deliveries" not in locked
+
+
+async def test_a_job_whose_time_has_not_come_costs_no_look_at_its_row(
+    books: Books, database_url: str
+) -> None:
+    await fill(books)
+    for plan in await plans(
+        books.database,
+        database_url,
+        lambda c: claim_jobs(c, queues=["queue-0"], worker="w", lease_seconds=60.0, limit=3),
+    ):
+        assert re.search(r"ix_jobs_queued .*\n +Index Cond: .*available_at <= now\(\)", plan)

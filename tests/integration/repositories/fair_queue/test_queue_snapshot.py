@@ -1,0 +1,192 @@
+"""What is read of a queue across its tenants."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from common.domain.job import JobState
+from common.forecast.engines import AtWork
+from common.forecast.fair_order import Contender
+from common.forecast.forecast import QueueReading
+from common.forecast.pace import Load, Pace, Samples
+from common.postgres.models import TenantQueue, TenantShare, Worker
+from common.postgres.repositories.fair_queue.queue_snapshot import read_queue
+from common.postgres.repositories.jobs.workers import say_alive, say_goodbye
+from migrations.gateway_functions import definition
+from tests.integration.repositories.support.counters import (
+    FAR_AHEAD,
+    LONG_AGO,
+    QUEUE,
+    RESULT,
+    Books,
+)
+
+# Fewer at a time than in earnest.
+READ_ONE = definition("infill_queue_contenders(queue text)").replace("CREATE", "CREATE OR REPLACE")
+READ_ONE = READ_ONE.replace("LIMIT 1000", "LIMIT 1")
+SPEED_SAMPLE = 50
+
+
+async def look(books: Books, queue: str = QUEUE) -> QueueReading:
+    async with books.database.direct() as connection:
+        return await read_queue(connection, queue, silent_seconds=60)
+
+
+async def set_queue(books: Books, **columns: Any) -> None:
+    """Write into the tenant's row of the queue."""
+    theirs = (TenantQueue.tenant_id == books.tenant_id, TenantQueue.queue == QUEUE)
+    async with books.database.statement() as connection:
+        await connection.execute(update(TenantQueue).where(*theirs).values(**columns))
+
+
+async def set_share(books: Books, **columns: Any) -> None:
+    theirs = TenantShare.tenant_id == books.tenant_id
+    async with books.database.statement() as connection:
+        await connection.execute(update(TenantShare).where(theirs).values(**columns))
+
+
+async def test_an_idle_queue_without_workers(books: Books) -> None:
+    assert await look(books) == QueueReading(contenders=[], running=[], engines=0)
+
+
+async def test_contenders_are_told_by_their_books_alone(books: Books, other_books: Books) -> None:
+    for cost in (10.0, 1.0, 2.0, 3.0, 9.0):
+        await books.queued(columns={"cost": cost})
+    await set_queue(books, virtual_time=7.5, backlog=160.0)
+    await set_share(books, weight=2.0)
+    await other_books.queued(columns={"cost": 4.0})
+    await other_books.queued(queue="elsewhere")
+    last = await other_books.queued(columns={"available_at": FAR_AHEAD})  # not yet
+    read = await look(books)
+    assert read.contenders == [
+        Contender(0.0, 1.0, Load(1, 4.0)),
+        Contender(7.5, 2.0, Load(40.0, 160.0)),  # four jobs of 16 together were looked at
+    ]
+    assert (read.unread_tenants, read.last_job_id) == (0, last)
+
+
+async def test_the_best_jobs_of_a_tenant_are_looked_at(books: Books) -> None:
+    for priority, cost in ((0, 50.0), (1, 1.0), (1, 1.0), (1, 1.0), (2, 1.0)):
+        await books.queued(columns={"cost": cost, "priority": priority})
+    (read,) = (await look(books)).contenders
+    assert read.waiting == Load(4, 4.0)
+
+
+async def test_who_has_nothing_to_be_served_is_no_contender(
+    books: Books, other_books: Books
+) -> None:
+    job_id = await books.queued()
+    await other_books.queued()
+    await set_share(other_books, closed=True)
+    assert len((await look(books)).contenders) == 1
+    await books.set_job(job_id, state=JobState.FAILED)  # has_ready is not lowered by that
+    assert (await look(books)).contenders == []
+    await books.queued()
+    await set_queue(books, has_ready=False)
+    assert (await look(books)).contenders == []
+
+
+@pytest.mark.parametrize(
+    ("of_queue", "of_all", "elsewhere", "most"),
+    [(None, None, 0, None), (3, None, 5, 3), (None, 4, 1, 3), (2, 4, 1, 2), (3, 4, 3, 1)],
+)
+async def test_the_narrower_limit_counts(
+    books: Books, of_queue: int | None, of_all: int | None, elsewhere: int, most: int | None
+) -> None:
+    await books.queued()
+    await set_queue(books, running=2)
+    await set_share(
+        books, max_running_per_queue=of_queue, max_running=of_all, running=2 + elsewhere
+    )
+    (read,) = (await look(books)).contenders
+    assert read.most_running == most
+
+
+async def test_tenants_beyond_those_read_are_counted(books: Books, other_books: Books) -> None:
+    async with books.database.statement() as connection:
+        await connection.exec_driver_sql(READ_ONE)
+    await books.queued()
+    await other_books.queued()
+    await set_queue(books, virtual_time=3.0)
+    read = await look(books)
+    assert [each.virtual_time for each in read.contenders] == [0.0]
+    assert read.unread_tenants == 1
+
+
+async def test_the_queues_own_virtual_time_is_the_latest_start(
+    books: Books, other_books: Books
+) -> None:
+    await books.queued()
+    await other_books.queued(queue="elsewhere")
+    await set_queue(books, start_tag=8.0, has_ready=False)
+    assert (await look(books)).virtual_time == 8.0
+    assert (await look(books, "elsewhere")).virtual_time == 0.0
+    assert (await look(books, "nowhere")).virtual_time == 0.0
+
+
+async def test_running_work_is_told_with_a_number_for_its_worker(
+    books: Books, other_books: Books
+) -> None:
+    now = datetime.now(UTC)  # noqa: TID251 - the database's, within seconds
+    for some, worker, seconds, cost in (
+        (books, "w1", 100, 5.0),
+        (other_books, "w1", 50, 7.0),
+        (books, "w2", 20, 3.0),
+    ):
+        started_at = now - timedelta(seconds=seconds)
+        await some.job_in(JobState.RUNNING, cost=cost, claimed_by=worker, started_at=started_at)
+    read = sorted((await look(books)).running, key=lambda each: each.seconds)
+    assert [each.load for each in read] == [Load(1, 3.0), Load(1, 7.0), Load(1, 5.0)]
+    assert [each.engine for each in read] == [2, 1, 1]
+    assert [each.seconds for each in read] == pytest.approx([20, 50, 100], abs=5)
+    await other_books.job_in(JobState.RUNNING, queue="elsewhere")
+    assert (await look(books, "elsewhere")).running == [AtWork(Load(1, 10.0), 0.0, 1)]
+
+
+async def test_speed_comes_from_the_latest_successes(books: Books) -> None:
+    for number in range(SPEED_SAMPLE + 2):
+        # The two oldest took an age; they no longer count.
+        # Of those in company their part of the engine's time counts, not how long it took.
+        seconds = 9999.0 if number < 2 or number % 2 else 5.0
+        result = {**RESULT.to_json(), "generation_seconds": seconds}
+        result["engine_seconds"] = 5.0 if number > 1 and number % 2 else None
+        await books.job_in(
+            JobState.SUCCEEDED, result=result, finished_at=LONG_AGO + timedelta(minutes=number)
+        )
+    samples = (await look(books)).samples
+    assert samples == Samples(SPEED_SAMPLE, 500.0, 250.0, 5000.0, 2500.0)
+    assert Pace.learnt(samples) == Pace(0.5)
+    assert (await look(books, "elsewhere")).samples == Samples()
+
+
+async def test_workers_that_lately_spoke_are_counted(books: Books) -> None:
+    async def engines(queue: str = QUEUE) -> int:
+        return (await look(books, queue)).engines
+
+    async with books.database.statement() as connection:
+        for name, queues in (("w1", [QUEUE, "x"]), ("w2", [QUEUE]), ("w3", ["x"]), ("w4", [QUEUE])):
+            await say_alive(connection, name, queues)
+        await connection.execute(update(Worker).where(Worker.name == "w4").values(seen_at=LONG_AGO))
+        assert await engines() == 2
+        await say_goodbye(connection, "w2")
+        assert await engines() == 1
+        await say_alive(connection, "w1", ["x"])
+        await say_alive(connection, "w4", [QUEUE])
+        assert (await engines(), await engines("x")) == (1, 2)
+
+
+async def test_an_engine_that_serves_other_queues_with_work_is_not_all_ours(
+    books: Books, other_books: Books
+) -> None:
+    async with books.database.statement() as connection:
+        await say_alive(connection, "w1", [QUEUE, "x", "y"])
+        await say_alive(connection, "w2", [QUEUE])
+    assert (await look(books)).engine_share == 1.0
+    await other_books.queued(queue="x")
+    assert (await look(books)).engine_share == 0.75
+    await books.queued(queue="y")
+    assert (await look(books)).engine_share == pytest.approx((1 + 1 / 3) / 2)
+    await set_share(other_books, closed=True)
+    assert (await look(books)).engine_share == 0.75

@@ -1,0 +1,118 @@
+"""A tenant's own place in a queue."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from common.domain.job import JobState
+from common.forecast.forecast import OwnReading
+from common.forecast.pace import Load
+from common.postgres.repositories.fair_queue import tenant_position as own_places
+from common.postgres.repositories.fair_queue.tenant_position import (
+    JOBS_READ,
+    PLACES_TOLD,
+    read_own_place,
+)
+from tests.integration.repositories.fair_queue.test_queue_snapshot import set_queue, set_share
+from tests.integration.repositories.support.counters import FAR_AHEAD, QUEUE, Books
+
+MANY = """
+INSERT INTO jobs (tenant_id, file_prefix, queue, max_attempts, request, inputs, base64, cost)
+SELECT :tenant_id, gen_random_uuid(), :queue, 3, '{}', '{}', false, 2
+FROM generate_series(1, :jobs)
+"""
+
+
+async def look(books: Books, queue: str = QUEUE) -> OwnReading:
+    async with books.database.direct() as connection:
+        return await read_own_place(connection, tenant_id=books.tenant_id, queue=queue)
+
+
+async def send_many(books: Books, jobs: int) -> None:
+    values = {"tenant_id": books.tenant_id, "queue": QUEUE, "jobs": jobs}
+    async with books.database.statement() as connection:
+        await connection.execute(text(MANY), values)
+
+
+async def test_a_tenant_that_never_was_in_the_queue(books: Books) -> None:
+    await set_share(books, weight=3.0, max_running=4, running=1)
+    own = await look(books)
+    assert (own.has_ready, own.virtual_time, own.backlog) == (False, 0.0, 0.0)
+    assert (own.weight, own.most_running, own.running) == (3.0, 3, [])
+    assert (own.line.whole, own.line.first_id) == (Load(), None)
+
+
+async def test_a_tenant_without_a_share_has_the_usual_weight(books: Books) -> None:
+    async with books.database.statement() as connection:
+        await connection.execute(text("DELETE FROM tenant_shares"))
+    assert (await look(books)).weight == 1.0
+
+
+async def test_its_books_are_told(books: Books, other_books: Books) -> None:
+    await books.queued()
+    await other_books.queued()
+    await set_queue(books, virtual_time=7.0, backlog=9.0)
+    own = await look(books)
+    assert (own.has_ready, own.virtual_time, own.backlog) == (True, 7.0, 9.0)
+    assert (own.weight, own.most_running) == (1.0, None)
+
+
+async def test_its_jobs_are_told_in_the_order_they_are_taken(
+    books: Books, other_books: Books
+) -> None:
+    low = await books.queued(columns={"cost": 1.0})
+    await other_books.queued()
+    high = await books.queued(columns={"cost": 2.0, "priority": 5})
+    later = await books.queued(columns={"cost": 4.0, "available_at": FAR_AHEAD})
+    await books.queued(queue="elsewhere")
+    await books.job_in(JobState.FAILED)
+    line = (await look(books)).line
+    assert line.before(5, high) == Load()
+    assert line.before(0, low) == Load(1, 2.0)
+    assert line.before(0, later) == Load(2, 3.0)
+    assert (line.whole, line.first_id) == (Load(3, 7.0), low)
+
+
+async def test_far_places_are_told_in_stretches_and_are_right_within_some_hundredths(
+    books: Books,
+) -> None:
+    await send_many(books, 1000)
+    line = (await look(books)).line
+    assert len(line._stretches) < PLACES_TOLD + 100
+    first = line.first_id
+    assert first is not None
+    assert line.whole == Load(1000, 2000.0)
+    for place in (0, 1, PLACES_TOLD - 1, PLACES_TOLD, 65, 70, 100, 500, 999):
+        assert line.before(0, first + place).jobs == pytest.approx(place, rel=0.03)
+
+
+async def test_of_a_long_line_the_end_is_known_by_the_backlog(books: Books) -> None:
+    await send_many(books, JOBS_READ + 1000)
+    await books.queued(columns={"cost": 2.0})
+    await set_queue(books, backlog=2.0 * (JOBS_READ + 1001))
+    line = (await look(books)).line
+    first = line.first_id
+    assert first is not None
+    assert line.whole == Load(JOBS_READ + 1001, 2.0 * (JOBS_READ + 1001))
+    assert line.before(0, first + JOBS_READ + 500).jobs == pytest.approx(JOBS_READ + 500, rel=0.01)
+    await set_queue(books, backlog=0.0)  # not counted yet: what was read, at least
+    assert (await look(books)).line.whole == Load(JOBS_READ, 2.0 * JOBS_READ)
+
+
+async def test_running_jobs_are_told_where_there_is_a_limit(
+    books: Books, other_books: Books
+) -> None:
+    now = datetime.now(UTC)  # noqa: TID251 - the database's, within seconds
+    for some, seconds in ((books, 30), (other_books, 60)):
+        await some.job_in(JobState.RUNNING, cost=5.0, started_at=now - timedelta(seconds=seconds))
+    assert (await look(books)).running == []
+    await set_share(books, max_running_per_queue=2)
+    (running,) = (await look(books)).running
+    assert running.load == Load(1, 5.0)
+    assert running.seconds == pytest.approx(30, abs=5)
+
+
+def test_the_limits_of_the_reading_are_in_the_statement() -> None:
+    spelled = str(own_places._OWN_PLACE)
+    assert f"LIMIT {JOBS_READ}" in spelled

@@ -1,0 +1,20 @@
+"""Who says that they are at work."""
+
+from datetime import timedelta
+
+from common.postgres.models import Worker
+from common.postgres.repositories.jobs.workers import say_alive, say_goodbye
+from tests.integration.repositories.support.counters import QUEUE, Books
+
+
+async def test_workers_say_that_they_live_and_that_they_leave(books: Books) -> None:
+    async with books.database.statement() as connection:
+        for name in ("w1", "w2"):
+            await say_alive(connection, name, [QUEUE, "x"])
+        before = {row["name"]: row for row in await books.rows(Worker)}
+        await say_alive(connection, "w1", ["x"])
+        await say_goodbye(connection, "w2")
+    (left,) = await books.rows(Worker)
+    assert (left["name"], left["queues"]) == ("w1", ["x"])
+    assert left["started_at"] == before["w1"]["started_at"]
+    assert left["seen_at"] - before["w1"]["seen_at"] > timedelta(0)

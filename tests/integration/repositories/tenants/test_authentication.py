@@ -1,0 +1,121 @@
+"""Whose key it is, what they may use, and when the key was last used: one statement."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.postgres.models import ApiKey, Plan, Tenant
+from common.postgres.repositories.tenants.authentication import KeyOwner, look_up_key
+from common.runtime.clock import utc_now
+from tests.integration.repositories.support.counters import FAR_AHEAD, LONG_AGO, Books
+from tests.integration.repositories.support.query_plans import fill, plans
+
+DIGEST = b"a" * 32
+
+
+@pytest.fixture
+async def key_id(books: Books) -> int:
+    statement = insert(ApiKey).values(
+        tenant_id=books.tenant_id, name="laptop", digest=DIGEST, last_four="wxyz"
+    )
+    async with books.database.statement() as connection:
+        return int((await connection.execute(statement.returning(ApiKey.id))).scalar_one())
+
+
+async def look_up(books: Books, digest: bytes = DIGEST) -> KeyOwner | None:
+    async with books.database.direct() as connection:
+        return await look_up_key(connection, digest)
+
+
+async def set_key(books: Books, **columns: object) -> None:
+    async with books.database.statement() as connection:
+        await connection.execute(update(ApiKey).values(**columns))
+
+
+async def last_used(books: Books) -> object:
+    return (await books.rows(ApiKey))[0]["last_used_at"]
+
+
+@pytest.mark.usefixtures("key_id")
+async def test_an_owner_comes_with_the_limits_of_plan_and_tenant(books: Books) -> None:
+    assert await look_up(books) == KeyOwner(books.tenant_id, {}, {}, None)
+    async with books.database.statement() as connection:
+        await connection.execute(update(Plan).values(limits={"max_queued": 5}))
+        await connection.execute(update(Tenant).values(limits={"models": ["a"]}))
+    assert await look_up(books) == KeyOwner(
+        books.tenant_id, {"max_queued": 5}, {"models": ["a"]}, None
+    )
+
+
+@pytest.mark.usefixtures("key_id")
+async def test_it_reads_the_same_over_either_connection(books: Books) -> None:
+    async with books.database.statement() as connection:
+        assert await look_up_key(connection, DIGEST) == await look_up(books)
+
+
+@pytest.mark.usefixtures("key_id")
+async def test_a_key_knows_how_long_it_has_to_live(books: Books) -> None:
+    await set_key(books, expires_at=utc_now() + timedelta(hours=1))
+    owner = await look_up(books)
+    assert owner is not None
+    assert owner.seconds_left == pytest.approx(3600, abs=60)
+    await set_key(books, expires_at=FAR_AHEAD)
+    assert await look_up(books) is not None
+
+
+@pytest.mark.usefixtures("key_id")
+async def test_no_other_key_has_an_owner_and_none_of_them_is_noted(books: Books) -> None:
+    assert await look_up(books, b"b" * 32) is None
+    await set_key(books, expires_at=LONG_AGO)
+    assert await look_up(books) is None
+    await set_key(books, expires_at=None, revoked_at=LONG_AGO)
+    assert await look_up(books) is None
+    await set_key(books, revoked_at=None)
+    async with books.database.statement() as connection:
+        await connection.execute(update(Tenant).values(disabled_at=LONG_AGO))
+    assert await look_up(books) is None
+    assert await last_used(books) is None
+
+
+@pytest.mark.usefixtures("key_id")
+async def test_its_use_is_noted_once_a_minute(books: Books) -> None:
+    await look_up(books)
+    noted = await last_used(books)
+    assert noted is not None
+    await look_up(books)
+    assert await last_used(books) == noted
+    lately = utc_now() - timedelta(seconds=55)
+    await set_key(books, last_used_at=lately)
+    await look_up(books)
+    assert await last_used(books) == lately
+    await set_key(books, last_used_at=utc_now() - timedelta(seconds=65))
+    await look_up(books)
+    assert await last_used(books) > lately  # type: ignore[operator] # a time
+
+
+async def test_nobody_waits_for_a_key_somebody_holds(books: Books, key_id: int) -> None:
+    async with books.database.transaction() as connection:
+        await connection.execute(select(ApiKey.id).where(ApiKey.id == key_id).with_for_update())
+        assert await look_up(books) is not None
+    assert await last_used(books) is None
+
+
+async def test_the_digest_leads_to_it(books: Books, database_url: str) -> None:
+    await fill(books)
+
+    async def call(connection: AsyncConnection) -> object:
+        return await look_up_key(connection, DIGEST)
+
+    async with books.database.transaction() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO api_keys (tenant_id, name, digest, last_four) "
+            "SELECT id, 'k', sha256(CAST(n AS text)::bytea), '' "
+            "FROM (SELECT min(id) AS id FROM tenants) AS one, generate_series(1, 5000) AS n"
+        )
+        await connection.exec_driver_sql("ANALYZE api_keys")
+    database = books.database
+    for plan in await plans(database, database_url, call):
+        assert "uq_api_keys_digest" in plan
+        assert "Seq Scan on api_keys" not in plan

@@ -1,0 +1,126 @@
+"""Tenants, their keys and their secrets."""
+
+from datetime import timedelta
+
+from sqlalchemy import update
+
+from common.postgres.database import Database
+from common.postgres.models import ApiKey, WebhookSecret
+from common.postgres.repositories.tenants.api_keys import add_api_key, list_api_keys, revoke_api_key
+from common.postgres.repositories.tenants.authentication import look_up_key
+from common.postgres.repositories.tenants.tenants import (
+    add_webhook_secret,
+    create_tenant,
+    disable_tenant,
+    find_tenant,
+    list_tenants,
+)
+from common.runtime.clock import utc_now
+from tests.integration.repositories.support.counters import FAR_AHEAD, LONG_AGO, Books
+
+DIGEST, OTHER_DIGEST = b"a" * 32, b"b" * 32
+
+
+async def add_key(books: Books, digest: bytes = DIGEST) -> int:
+    async with books.database.statement() as connection:
+        made = await add_api_key(
+            connection, tenant_id=books.tenant_id, name="laptop", digest=digest, last_four="wxyz"
+        )
+    return made.id
+
+
+async def owner(books: Books, digest: bytes = DIGEST) -> int | None:
+    async with books.database.direct() as connection:
+        found = await look_up_key(connection, digest)
+    return None if found is None else found.tenant_id
+
+
+async def set_expiry(books: Books, **columns: object) -> None:
+    async with books.database.statement() as connection:
+        await connection.execute(update(ApiKey).values(**columns))
+
+
+async def test_a_tenants_name_is_its_own(database: Database) -> None:
+    async with database.statement() as connection:
+        first = await create_tenant(connection, "alice")
+        assert await create_tenant(connection, "alice") is None
+        second = await create_tenant(connection, "Alice")
+        assert await find_tenant(connection, "alice") == first
+        assert await find_tenant(connection, "bob") is None
+        tenants = await list_tenants(connection, after=None, limit=9)
+    assert [(tenant.id, tenant.name) for tenant in tenants] == [(first, "alice"), (second, "Alice")]
+    assert [tenant.disabled_at for tenant in tenants] == [None, None]
+
+
+async def test_a_live_key_has_an_owner(books: Books) -> None:
+    await add_key(books)
+    assert await owner(books) == books.tenant_id
+    assert await owner(books, OTHER_DIGEST) is None
+
+
+async def test_a_revoked_key_has_none(books: Books, other_books: Books) -> None:
+    key_id = await add_key(books)
+    async with books.database.statement() as connection:
+        stranger = other_books.tenant_id
+        assert not await revoke_api_key(connection, tenant_id=stranger, key_id=key_id)
+        assert await owner(books) == books.tenant_id
+        assert await revoke_api_key(connection, tenant_id=books.tenant_id, key_id=key_id)
+        assert not await revoke_api_key(connection, tenant_id=books.tenant_id, key_id=key_id)
+    assert await owner(books) is None
+
+
+async def test_an_expired_key_has_none(books: Books) -> None:
+    await add_key(books)
+    await set_expiry(books, expires_at=FAR_AHEAD)
+    assert await owner(books) == books.tenant_id
+    await set_expiry(books, expires_at=LONG_AGO)
+    assert await owner(books) is None
+
+
+async def test_a_disabled_tenants_keys_are_shut_out_until_it_is_enabled(books: Books) -> None:
+    await add_key(books)
+    async with books.database.statement() as connection:
+        assert await disable_tenant(connection, "alice", disabled=True)
+        assert await owner(books) is None
+        assert await disable_tenant(connection, "alice", disabled=False)
+        assert await owner(books) == books.tenant_id
+        assert not await disable_tenant(connection, "nobody", disabled=True)
+
+
+async def test_keys_are_listed_by_tenant(books: Books, other_books: Books) -> None:
+    first, second = await add_key(books), await add_key(books, OTHER_DIGEST)
+    async with books.database.statement() as connection:
+        await revoke_api_key(connection, tenant_id=books.tenant_id, key_id=first)
+        keys = await list_api_keys(connection, books.tenant_id, after=None, limit=9)
+        theirs = await list_api_keys(connection, other_books.tenant_id, after=None, limit=9)
+    assert theirs == []
+    assert [(key.id, key.name, key.last_four) for key in keys] == [
+        (first, "laptop", "wxyz"),
+        (second, "laptop", "wxyz"),
+    ]
+    assert [key.revoked_at is None for key in keys] == [False, True]
+    assert [key.expires_at for key in keys] == [None, None]
+
+
+async def test_an_older_secret_lives_on_for_the_overlap_and_not_longer(
+    books: Books, other_books: Books
+) -> None:
+    async with books.database.transaction() as connection:
+        for tenant in (books, other_books):
+            await add_webhook_secret(
+                connection, tenant_id=tenant.tenant_id, secret="first", overlap_seconds=3600
+            )
+        for secret, overlap in (("second", 3600), ("third", 7200)):
+            await add_webhook_secret(
+                connection, tenant_id=books.tenant_id, secret=secret, overlap_seconds=overlap
+            )
+    ends = {
+        (row["tenant_id"], row["secret"]): row["expires_at"]
+        for row in await books.rows(WebhookSecret)
+    }
+    in_an_hour = utc_now() + timedelta(hours=1)
+    # The third did not lengthen the first one's life.
+    assert abs(ends[books.tenant_id, "first"] - in_an_hour) < timedelta(minutes=5)
+    assert ends[books.tenant_id, "second"] > ends[books.tenant_id, "first"]
+    assert ends[books.tenant_id, "third"] is None
+    assert ends[other_books.tenant_id, "first"] is None

@@ -1,0 +1,131 @@
+"""What requests of tenants need goes through the wall, and the functions tell nothing more."""
+
+from uuid import uuid4
+
+from sqlalchemy import insert
+
+from common.domain.job import JobState
+from common.postgres.database import Database
+from common.postgres.models import ApiKey, Job, TenantQueue, Worker
+from common.postgres.repositories.fair_queue.queue_snapshot import read_contenders, read_queue
+from common.postgres.repositories.fair_queue.tenant_position import read_own_place
+from common.postgres.repositories.jobs.finish import cancel
+from common.postgres.repositories.jobs.read import find_ended, read_job
+from common.postgres.repositories.jobs.record import KeyTaken, Recorded, Repeated, record_job
+from common.postgres.repositories.tenants.authentication import look_up_key
+from common.postgres.repositories.usage.ledger import month_credits
+from common.postgres.repositories.usage.quotas import count_unfinished, is_repetition
+from tests.integration.repositories.support.counters import QUEUE, Books
+
+
+async def test_a_job_is_recorded_found_again_and_read(walled: Database, bob: Books) -> None:
+    new = bob.new_job(idempotency_key="order-1", request_digest=b"one")
+    async with walled.direct(bob.tenant_id) as connection:
+        recorded = await record_job(connection, new)
+        assert isinstance(recorded, Recorded)
+        again = await record_job(connection, new)
+        assert isinstance(again, Repeated)
+        other = bob.new_job(idempotency_key="order-1", request_digest=b"two")
+        assert await record_job(connection, other) == KeyTaken(recorded.job_id)
+        assert await is_repetition(connection, bob.tenant_id, "order-1")
+        view = await read_job(connection, tenant_id=bob.tenant_id, job_id=recorded.job_id)
+        assert view is not None
+        assert view.job.id == recorded.job_id
+
+
+async def test_another_tenants_job_and_key_are_not_there_whatever_is_asked(
+    walled: Database, alice: Books, bob: Books
+) -> None:
+    """The statements ask for alice's, as after a mistake; the connection speaks for bob."""
+    new = alice.new_job(idempotency_key="order-1", request_digest=b"one")
+    recorded = await alice.record(
+        idempotency_key="order-1", request_digest=b"one", file_prefix=new.file_prefix
+    )
+    assert isinstance(recorded, Recorded)
+    async with walled.direct(bob.tenant_id) as connection:
+        asked = {"tenant_id": alice.tenant_id, "job_id": recorded.job_id}
+        assert await read_job(connection, **asked) is None
+        assert not await is_repetition(connection, alice.tenant_id, "order-1")
+        assert (await count_unfinished(connection, alice.tenant_id, most=9)).queued == 0
+        assert await month_credits(connection, alice.tenant_id) == 0
+        own = await read_own_place(connection, tenant_id=alice.tenant_id, queue=QUEUE)
+        assert (own.has_ready, own.line.whole.jobs) == (False, 0)
+
+
+async def test_a_tenants_place_and_credits_are_read(walled: Database, bob: Books) -> None:
+    async with walled.direct(bob.tenant_id) as connection:
+        own = await read_own_place(connection, tenant_id=bob.tenant_id, queue=QUEUE)
+        assert (own.has_ready, own.line.whole.jobs) == (True, 1)
+        assert (await count_unfinished(connection, bob.tenant_id, most=9)).queued == 1
+        await month_credits(connection, bob.tenant_id)
+
+
+async def test_who_comes_back_is_lifted_to_the_queues_time_without_seeing_whose_it_is(
+    walled: Database, alice: Books, bob: Books
+) -> None:
+    async with alice.database.statement() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE tenant_queues SET start_tag = 70 WHERE tenant_id = $1", (alice.tenant_id,)
+        )
+        await connection.exec_driver_sql(
+            "UPDATE tenant_queues SET has_ready = false WHERE tenant_id = $1", (bob.tenant_id,)
+        )
+    async with walled.direct(bob.tenant_id) as connection:
+        await record_job(connection, bob.new_job())
+        await record_job(connection, bob.new_job(queue="new here"))
+    rows = {(row["tenant_id"], row["queue"]): row for row in await bob.rows(TenantQueue)}
+    assert rows[bob.tenant_id, QUEUE]["virtual_time"] == 70
+    assert rows[bob.tenant_id, QUEUE]["has_ready"]
+    assert rows[bob.tenant_id, "new here"]["virtual_time"] == 0
+
+
+async def test_a_key_is_looked_up_by_its_digest_alone(
+    walled: Database, alice: Books, bob: Books
+) -> None:
+    async with walled.direct() as connection:
+        found = await look_up_key(connection, b"alice")
+        assert found is not None
+        assert found.tenant_id == alice.tenant_id
+        assert await look_up_key(connection, b"nobody") is None
+    used = {row["tenant_id"]: row["last_used_at"] for row in await bob.rows(ApiKey)}
+    assert used[alice.tenant_id] is not None
+    assert used[bob.tenant_id] is None
+
+
+async def test_only_the_jobs_that_are_named_are_told_as_ended(
+    walled: Database, alice: Books
+) -> None:
+    ended = await alice.job_in(JobState.FAILED)
+    prefixes = {row["id"]: row["file_prefix"] for row in await alice.rows(Job)}
+    async with walled.direct() as connection:
+        assert await find_ended(connection, [uuid4()]) == set()
+        assert await find_ended(connection, list(prefixes.values())) >= {prefixes[ended.job_id]}
+
+
+async def test_a_queue_is_told_as_numbers_of_nobodys(
+    walled: Database, alice: Books, bob: Books
+) -> None:
+    async with alice.database.statement() as connection:
+        await connection.execute(insert(Worker).values(name="w", queues=[QUEUE]))
+    async with walled.direct() as connection:
+        seen = await read_queue(connection, QUEUE, silent_seconds=60)
+        contenders, _ = await read_contenders(connection, QUEUE)
+    async with alice.database.direct() as connection:
+        assert await read_queue(connection, QUEUE, silent_seconds=60) == seen
+    assert len(contenders) == 2
+    assert seen.engines == 1
+    assert {alice.tenant_id, bob.tenant_id}.isdisjoint(
+        vars(type(seen))  # no field of an answer is anybody's name
+    )
+
+
+async def test_a_job_is_canceled_for_the_tenant_that_is_spoken_for_alone(
+    walled: Database, alice: Books, bob: Books
+) -> None:
+    hers, his = await alice.queued(), await bob.queued()
+    async with walled.direct(bob.tenant_id) as connection:
+        assert await cancel(connection, tenant_id=bob.tenant_id, job_id=hers) is None
+        assert await cancel(connection, tenant_id=alice.tenant_id, job_id=hers) is None
+        assert await cancel(connection, tenant_id=bob.tenant_id, job_id=his) is not None
+    assert (await alice.job(hers))["state"] == "queued"
+    assert (await bob.job(his))["state"] == "canceled"

@@ -1,0 +1,112 @@
+"""An engine that draws one colour, when and how the test's studio says so.
+
+It may run in the test's process or in a worker's: they talk over a socket in a folder both know.
+"""
+
+import json
+import os
+import signal
+import socket
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from threading import Event
+
+from PIL import Image
+
+from common.domain.errors import (
+    ConfigurationError,
+    EngineLostError,
+    GenerationError,
+    GenerationStoppedError,
+    UnsupportedRequestError,
+)
+from common.domain.generation import GenerationRequest
+from common.runtime.clock import monotonic
+from common.settings import Settings
+from common.settings.catalogue import Catalogue
+from worker.engine.images.inputs import Pixels
+from worker.engine.interface import UNWATCHED, Engine, Generated, Progress, Watch
+
+COLOUR = (200, 30, 60)
+STEP_SECONDS = 0.02
+STEPS = 20
+PREVIEW = Image.new("RGB", (8, 8), COLOUR)
+# Of the engine's time, whoever else it draws for meanwhile.
+PART = 0.5
+SOCKET = "studio"
+POISON = "what kills whoever draws it"
+WEDGE = "what hangs in the driver"
+WAITS = "what waits for room in the engine"
+ERRORS: dict[str, Exception] = {
+    "refuse": UnsupportedRequestError("the model one cannot do that"),
+    "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
+    "stumble": ZeroDivisionError("inner matter"),
+    "break": EngineLostError("the device that draws has failed", detail="illegal access"),
+}
+
+
+class StudioEngine:
+    """Asks the studio before each picture; a step is one look for its answer.
+
+    It draws all that is asked at once, each in its caller's thread, and says of each step how far
+    it is. It begins with nothing before there is `room`, and never with what `WAITS`.
+    """
+
+    def __init__(self, folder: Path, room: Event | None = None) -> None:
+        self._address = str(folder / SOCKET)
+        self._room = room
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        return ()
+
+    def generate(
+        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
+    ) -> Generated:
+        self._wait_for_room(request, watch)
+        started = monotonic()
+        watch.started()
+        answer = self._ask(request, pixels, watch)
+        if answer in ERRORS:
+            raise ERRORS[answer]
+        image = Image.new("RGB", (request.width, request.height), COLOUR)
+        images = (image,) * request.samples
+        seconds = monotonic() - started
+        return Generated(images, (False,) * request.samples, seconds, seconds * PART)
+
+    def _wait_for_room(self, request: GenerationRequest, watch: Watch) -> None:
+        room = Event() if request.prompt == WAITS else self._room
+        while room is not None and not room.wait(STEP_SECONDS):
+            if watch.should_stop():
+                raise GenerationStoppedError("told to stop")
+
+    def _ask(self, request: GenerationRequest, pixels: Pixels, watch: Watch) -> str:
+        order = {
+            "prompt": request.prompt,
+            "model": request.model,
+            "pixels": [image and image.size for image in (pixels.init, pixels.mask)],
+            "process": os.getpid(),
+        }
+        with socket.socket(socket.AF_UNIX) as studio:
+            studio.connect(self._address)
+            studio.sendall(json.dumps(order).encode() + b"\n")
+            studio.settimeout(STEP_SECONDS)
+            if request.prompt == POISON:
+                os.kill(os.getpid(), signal.SIGKILL)
+            for step in count(1):
+                if request.prompt != WEDGE and watch.should_stop():
+                    break
+                with suppress(TimeoutError):
+                    return studio.recv(100).decode()
+                watch.progressed(Progress(min(step, STEPS), STEPS, PREVIEW))
+        raise GenerationStoppedError("told to stop")
+
+
+def create_engine(settings: Settings, _catalogue: Catalogue) -> Engine:
+    """Made by a worker process; the folder of models is where the studio is."""
+    return StudioEngine(settings.models.directory)
+
+
+def create_broken_engine(_settings: Settings, _catalogue: Catalogue) -> Engine:
+    raise ConfigurationError("the model one cannot be loaded: no such folder")

@@ -1,0 +1,69 @@
+"""A server of pictures on loopback, good and bad, that can be told to wait."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tests.hostile.peers import Peer, listening
+from tests.unit.worker.engine.sample_images import disc, encoded, noise
+
+DEADLINE_SECONDS = 30.0
+INIT, MASK = encoded(noise()), encoded(disc())
+
+
+def answer(body: bytes, status: str = "200 OK") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: image/png\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@dataclass(slots=True)
+class Gallery:
+    """What hangs where; `asked` are the paths wanted so far."""
+
+    peer: Peer | None = None
+    asked: list[str] = field(default_factory=list)
+    pages: dict[str, bytes] = field(
+        default_factory=lambda: {
+            "/init.png": answer(INIT),
+            "/mask.png": answer(MASK),
+            "/text.png": answer(b"<html>not a picture</html>"),
+            "/cut.png": answer(INIT[: len(INIT) // 2]),
+            "/busy.png": answer(b"", "503 Service Unavailable"),
+        }
+    )
+    holds: dict[str, asyncio.Event] = field(default_factory=dict)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def url(self, name: str, *, host: str | None = None) -> str:
+        assert self.peer is not None
+        return self.peer.url(f"/{name}", host=host)
+
+    def hold(self, name: str) -> asyncio.Event:
+        """Answer requests for this picture only once the event is set."""
+        return self.holds.setdefault(f"/{name}", asyncio.Event())
+
+    async def asked_for(self, name: str, times: int = 1) -> None:
+        """Wait until somebody has asked for a picture."""
+        async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
+            await self._changed.wait_for(lambda: self.asked.count(f"/{name}") >= times)
+
+    async def show(
+        self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        path = (await peer.request(reader)).split(b" ")[1].decode()
+        async with self._changed:
+            self.asked.append(path)
+            self._changed.notify_all()
+        if path in self.holds:
+            await self.holds[path].wait()
+        writer.write(self.pages.get(path, answer(b"", "404 Not Found")))
+        await writer.drain()
+
+
+@asynccontextmanager
+async def open_gallery() -> AsyncIterator[Gallery]:
+    """Show the pictures while the block lasts."""
+    gallery = Gallery()
+    async with listening(gallery.show) as gallery.peer:
+        yield gallery

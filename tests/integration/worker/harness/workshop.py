@@ -1,0 +1,144 @@
+"""Running a worker's parts inside the test, and reading what they wrote."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redis.asyncio import Redis
+
+from common.domain.generation import Endpoint
+from common.domain.record import InputImage
+from common.messaging.announcer import Announcer
+from common.messaging.doorbell import Doorbell
+from common.object_store.storage import Storage
+from common.outbound import Guard
+from common.postgres.database import Database
+from common.postgres.models import Delivery, Job, UsageEntry
+from common.settings import JobSettings, RedisSettings, WebhookSettings, WorkerSettings
+from tests.integration.dispatcher.conftest import LOOPBACK_OPEN
+from tests.integration.repositories.support.counters import LONG_AGO, REQUEST, Books, Row
+from tests.integration.worker.harness.engine import StudioEngine
+from tests.integration.worker.harness.image_host import Gallery
+from tests.integration.worker.harness.studio import Studio
+from tests.support.jobs import NO_GRACE
+from worker.engine.image_sandbox.decoder import PROGRAM
+from worker.engine.image_sandbox.pool import Decoders
+from worker.engine.interface import Engine
+from worker.engine_pool import EngineSeats
+from worker.heartbeat import Heartbeat
+from worker.maintenance.sweeper import Sweeper
+from worker.progress import Progresses
+from worker.runner import Runner
+from worker.stages import Stages
+
+QUEUES = ("one", "two")
+PROMPT = "a cat nobody may read of"
+HOOK = "https://caller.test/hook?token=hush"
+SETTINGS = JobSettings(retry_seconds=100)
+PLACES = WorkerSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One worker's."""
+
+    runner: Runner
+    heartbeat: Heartbeat
+    stages: Stages
+    decoders: Decoders
+    progresses: Progresses
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a worker is made of, and the rows it works on; any part can be exchanged."""
+
+    database: Database
+    redis: Redis
+    storage: Storage
+    books: Books
+    gallery: Gallery
+    studio: Studio
+    jobs: JobSettings = SETTINGS
+    places: WorkerSettings = PLACES
+    image_timeout_seconds: float = 20.0
+    decoder: str = PROGRAM
+
+    def having(self, **changes: Any) -> "Workshop":
+        return replace(self, **changes)
+
+    @asynccontextmanager
+    async def worker(self, name: str = "w1", engine: Engine | None = None) -> AsyncIterator[Parts]:
+        """Put a worker together; its heart beats when told to."""
+        rules = LOOPBACK_OPEN.model_copy(
+            update={"image_timeout_seconds": self.image_timeout_seconds}
+        )
+        guard = Guard(rules)
+        progresses = Progresses(self.redis)
+        seats = EngineSeats(
+            engine or StudioEngine(self.studio.folder),
+            progresses,
+            seats=self.places.concurrency,
+            stuck_seconds=self.places.stuck_seconds,
+        )
+        decoders = Decoders(program=self.decoder)
+        stages = Stages(guard, self.storage, seats, decoders)
+        heartbeat = Heartbeat(self.database, self.jobs, worker=name, queues=QUEUES)
+        announcer = Announcer(self.redis, Doorbell(self.redis, RedisSettings()))
+        runner = Runner(self.database, stages, announcer, heartbeat, self.jobs, self.places)
+        try:
+            yield Parts(runner, heartbeat, stages, decoders, progresses)
+        finally:
+            stages.close()
+            await guard.aclose()
+
+    def pictures(self, init: str = "init.png", mask: str = "mask.png") -> dict[str, InputImage]:
+        """Name two pictures of the gallery as inputs."""
+        return {
+            "init_image": InputImage(url=self.gallery.url(init)),
+            "mask_image": InputImage(url=self.gallery.url(mask)),
+        }
+
+    async def queued(self, **changes: Any) -> int:
+        """Record an inpaint job of two small images; fields of its request may be changed too."""
+        request = REQUEST
+        asked: dict[str, Any] = {"width": 64, "height": 64, "prompt": PROMPT, "model": QUEUES[0]}
+        asked |= changes.pop("asked", {})
+        fields = {"inputs": self.pictures(), "queue": asked["model"], "webhook_url": HOOK}
+        return await self.books.queued(**fields | {"request": replace(request, **asked)} | changes)
+
+    async def drawing(self, **asked: Any) -> int:
+        """Record a job that needs no picture."""
+        return await self.queued(inputs={}, asked={"endpoint": Endpoint.TEXT2IMG, **asked})
+
+    async def in_state(self, state: str) -> list[Row]:
+        """Give the jobs that are in a state now."""
+        return [row for row in await self.books.rows(Job) if row["state"] == state]
+
+    async def sweep(self) -> None:
+        """Do what a sweeper does, believing every lease."""
+        doorbell = Doorbell(self.redis, RedisSettings())
+        sweeper = Sweeper(
+            self.database,
+            doorbell,
+            Announcer(self.redis, doorbell),
+            self.jobs,
+            WebhookSettings(),
+            queues=QUEUES,
+            grace=NO_GRACE,
+        )
+        async with self.database.statement() as connection:
+            await sweeper.sweep(connection)
+
+    async def age_lease(self, job_id: int) -> None:
+        """Make its worker look dead."""
+        await self.books.set_job(job_id, lease_expires_at=LONG_AGO)
+
+    async def traces(self, job_id: int) -> tuple[int, int]:
+        """Count the job's deliveries and its usage entries."""
+        deliveries, usage = await self.books.rows(Delivery), await self.books.rows(UsageEntry)
+        return (
+            sum(row["job_id"] == job_id for row in deliveries),
+            sum(row["job_id"] == job_id for row in usage),
+        )

@@ -1,0 +1,36 @@
+"""The worker with the engine it has unless told otherwise: real pipelines, small random weights."""
+
+import json
+from io import BytesIO
+
+from PIL import Image
+from types_boto3_s3 import S3Client
+
+from common.settings import StorageSettings
+from tests.integration.dispatcher.program import running
+from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.lifecycle.test_process import ended_well
+
+MODEL = "standin-inpainting"
+# Longer than a text encoder reads: libraries like to say which part they left out.
+PROMPT = "a cat nobody may read of, " * 30
+
+
+async def test_a_real_model_draws(
+    workshop: Workshop, environment: dict[str, str], s3_client: S3Client, bucket: StorageSettings
+) -> None:
+    shipped = ("INFILL_MODELS_FILE", "INFILL_WORKER_ENGINE")
+    settings = {name: value for name, value in environment.items() if name not in shipped}
+    settings["INFILL_MODELS_SERVE"] = f'["{MODEL}"]'
+    job_id = await workshop.queued(asked={"model": MODEL, "prompt": PROMPT, "inference_steps": 2})
+    async with running(settings, "worker") as program:
+        assert (await program.said("model_loaded"))["model"] == MODEL
+        await program.said("job_succeeded")
+        program.process.terminate()
+        await ended_well(program, workshop)
+    job = await workshop.books.job(job_id)
+    key, _other = job["result"]["object_keys"]
+    stored = s3_client.get_object(Bucket=bucket.bucket, Key=key)["Body"].read()
+    assert Image.open(BytesIO(stored)).size == (64, 64)
+    assert await workshop.traces(job_id) == (1, 1)
+    assert "nobody may read" not in json.dumps(program.lines)

@@ -1,0 +1,155 @@
+"""What an attempt may take: past it the job has failed, whatever hangs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from threading import Event
+
+import pytest
+
+from common.domain.errors import GenerationStoppedError, RunTimeExceededError
+from common.domain.record import InputImage
+from common.object_store.storage import Storage
+from common.postgres.models import Delivery
+from common.settings import JobSettings, StorageSettings
+from deploy.local.servers.ports import LOOPBACK
+from tests.integration.worker.harness.engine import StudioEngine
+from tests.integration.worker.harness.workshop import Workshop
+from tests.support.generation_request import job_record
+from worker.attempt import Attempt
+from worker.engine.images.inputs import Pixels
+from worker.engine_pool import EngineSeats
+from worker.progress import Progresses
+
+BRIEF = JobSettings(max_run_seconds=0.3)
+# Long enough, on busy cores too, for a job that is not held.
+PATIENT = JobSettings(max_run_seconds=2.0)
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class SilentStore:
+    settings: StorageSettings
+    address: str
+    asked: asyncio.Event
+
+
+@asynccontextmanager
+async def silent_store(bucket: StorageSettings) -> AsyncIterator[SilentStore]:
+    """Listen, take everything in and answer nothing."""
+    over, asked = asyncio.Event(), asyncio.Event()
+
+    async def listen(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(listen, LOOPBACK, 0)
+    address = f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield SilentStore(bucket.model_copy(update={"endpoint_url": address}), address, asked)
+    finally:
+        server.close()
+        over.set()
+
+
+@dataclass(frozen=True, slots=True)
+class FullEngine:
+    """The seats at an engine, and what lets it begin."""
+
+    seats: EngineSeats
+    room: Event
+
+
+async def failed_for_its_time(workshop: Workshop, job_id: int, limit: str = "0.3") -> None:
+    job = await workshop.books.job(job_id)
+    assert (job["state"], job["attempt"]) == ("failed", 1)
+    assert job["error_code"] == "run_time_exceeded"
+    assert job["error_message"] == f"the job ran longer than the limit of {limit} seconds"
+    (delivery,) = [row for row in await workshop.books.rows(Delivery) if row["job_id"] == job_id]
+    assert delivery["event"] == "job.failed"
+
+
+async def test_a_picture_that_does_not_come(workshop: Workshop) -> None:
+    workshop.gallery.hold("init.png")
+    job_id = await workshop.queued()
+    async with workshop.having(jobs=BRIEF).worker() as worker:
+        assert await worker.runner.look("one") == 1
+    await failed_for_its_time(workshop, job_id)
+
+
+@pytest.mark.parametrize("stage", ["fetch", "upload"])
+async def test_a_store_that_hangs(workshop: Workshop, bucket: StorageSettings, stage: str) -> None:
+    async with silent_store(bucket) as store:
+        storage = Storage(store.settings)
+        stored = {"init_image": InputImage(object_key="inputs/x")}
+        inputs = {"fetch": workshop.pictures() | stored, "upload": workshop.pictures()}
+        job_id = await workshop.queued(inputs=inputs[stage])
+        async with workshop.having(jobs=BRIEF, storage=storage).worker() as worker:
+            await worker.runner.look("one")
+        await failed_for_its_time(workshop, job_id)
+
+
+async def test_a_generation_that_takes_too_long_is_stopped_and_the_engine_draws_on(
+    workshop: Workshop,
+) -> None:
+    workshop.studio.hold_next()
+    jobs = [await workshop.drawing() for _ in range(2)]
+    async with workshop.having(jobs=PATIENT).worker() as worker:
+        assert await worker.runner.look("one") == 2
+    rows = [await workshop.books.job(job_id) for job_id in jobs]
+    (failed,) = [row["id"] for row in rows if row["state"] == "failed"]
+    await failed_for_its_time(workshop, failed, "2")
+    assert [row["state"] for row in rows if row["id"] != failed] == ["succeeded"]
+    assert [order.stopped for order in workshop.studio.orders] == [True, False]
+
+
+async def test_its_neighbour_at_the_engine_goes_on(workshop: Workshop) -> None:
+    """Both are drawn together, one runs out of time, and the other hears nothing of it."""
+    holds = [workshop.studio.hold_next() for _ in range(2)]
+    engine = StudioEngine(workshop.studio.folder)
+    seats = EngineSeats(engine, Progresses(workshop.redis), seats=2, stuck_seconds=HOUR)
+    patient = Attempt(job_record(), max_run_seconds=HOUR)
+    hasty = Attempt(job_record(), max_run_seconds=0.3)
+    drawing = asyncio.create_task(seats.draw(patient, Pixels()))
+    await workshop.studio.order()
+    with pytest.raises(RunTimeExceededError):
+        await seats.draw(hasty, Pixels())
+    await workshop.studio.until(lambda: workshop.studio.orders[1].stopped)
+    assert workshop.studio.most_at_once == 2
+    holds[0].set()
+    assert len((await drawing).generated.images) == job_record().request.samples
+    seats.close()
+
+
+@pytest.fixture
+async def full(workshop: Workshop) -> AsyncIterator[FullEngine]:
+    """An engine that has no room for anybody yet."""
+    progresses, room = Progresses(workshop.redis), Event()
+    engine = StudioEngine(workshop.studio.folder, room=room)
+    seats = EngineSeats(engine, progresses, seats=2, stuck_seconds=HOUR)
+    yield FullEngine(seats, room)
+    room.set()
+    seats.close()
+
+
+async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
+    hasty = Attempt(job_record(), max_run_seconds=0)
+    drawing = asyncio.create_task(full.seats.draw(hasty, Pixels()))
+    for _ in range(20):  # any timer of its own would have gone off
+        await asyncio.sleep(0)
+    assert hasty.reason is None
+    full.room.set()
+    with pytest.raises(RunTimeExceededError):
+        await drawing
+
+
+async def test_who_waits_for_the_engine_leaves_at_once(full: FullEngine) -> None:
+    attempt = Attempt(job_record(), max_run_seconds=HOUR)
+    drawing = asyncio.create_task(full.seats.draw(attempt, Pixels()))
+    await asyncio.sleep(0)
+    attempt.leave(grace_seconds=HOUR)
+    with pytest.raises(GenerationStoppedError):
+        await drawing
+    assert not full.seats.stuck.is_set()

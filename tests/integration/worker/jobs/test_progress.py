@@ -1,0 +1,130 @@
+"""How far a drawing is reaches Redis while it lasts, and never the rows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from io import BytesIO
+from uuid import UUID
+
+from PIL import Image
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from common.messaging.connection import connect
+from common.messaging.progress import AttemptName, JobProgress, read_progress
+from common.settings import RedisSettings
+from deploy.local.servers.ports import free_port
+from tests.integration.worker.harness.engine import STEPS
+from tests.integration.worker.harness.workshop import Workshop
+from worker.progress import Progresses
+
+DEADLINE_SECONDS = 20
+
+
+@asynccontextmanager
+async def writing(progresses: Progresses) -> AsyncIterator[None]:
+    task = asyncio.create_task(progresses.run())
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(so: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not await so():
+            pass  # each look waits for Redis
+
+
+async def told_of(redis: Redis, prefix: UUID) -> JobProgress | None:
+    return await read_progress(redis, AttemptName(prefix, 1), preview=True)
+
+
+async def writes(workshop: Workshop) -> object:
+    """Tell which transactions wrote last to the tables that workers write to."""
+    async with workshop.database.statement() as connection:
+        rows = await connection.execute(
+            text(
+                "SELECT (SELECT array_agg(xmin ORDER BY id) FROM jobs),"
+                " (SELECT array_agg(xmin) FROM tenant_queues),"
+                " (SELECT array_agg(xmin) FROM tenant_shares), (SELECT count(*) FROM workers)"
+            )
+        )
+        return rows.one()
+
+
+async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
+    workshop: Workshop, redis: Redis
+) -> None:
+    hold = workshop.studio.hold_next()
+    prefix = (await workshop.books.job(await workshop.drawing()))["file_prefix"]
+    async with workshop.worker() as worker, writing(worker.progresses):
+        looking = asyncio.create_task(worker.runner.look("one"))
+        await workshop.studio.order()
+        before = await writes(workshop)
+        seen: list[JobProgress] = []
+
+        async def at_the_last_step() -> bool:
+            if (told := await told_of(redis, prefix)) is not None:
+                seen.append(told)
+            return bool(seen) and seen[-1].step == STEPS
+
+        await until(at_the_last_step)
+        assert await writes(workshop) == before
+        assert {told.steps for told in seen} == {STEPS}
+        steps = [told.step for told in seen]
+        assert steps == sorted(steps)
+        assert len(set(steps)) > 1
+        preview = Image.open(BytesIO(seen[-1].preview or b""))
+        assert (preview.format, preview.size) == ("JPEG", (8, 8))
+        assert 0 < await redis.ttl(AttemptName(prefix, 1).key) <= 60
+        hold.set()
+        await looking
+
+        async def forgotten() -> bool:
+            return await told_of(redis, prefix) is None
+
+        await until(forgotten)
+
+
+async def test_what_is_to_be_checked_shows_no_preview(workshop: Workshop, redis: Redis) -> None:
+    hold = workshop.studio.hold_next()
+    job_id = await workshop.drawing(safety_checker=True)
+    prefix = (await workshop.books.job(job_id))["file_prefix"]
+    async with workshop.worker() as worker, writing(worker.progresses):
+        looking = asyncio.create_task(worker.runner.look("one"))
+
+        async def told() -> bool:
+            return await told_of(redis, prefix) is not None
+
+        await until(told)
+        progress = await told_of(redis, prefix)
+        assert progress is not None
+        assert progress.preview is None
+        hold.set()
+        await looking
+
+
+async def test_without_redis_nothing_is_told_and_nothing_held_up(workshop: Workshop) -> None:
+    nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"))
+    async with connect(nowhere) as away:
+        hold = workshop.studio.hold_next()
+        job_id = await workshop.drawing()
+        with capture_logs() as lines:
+            async with (
+                workshop.having(redis=away).worker() as worker,
+                writing(worker.progresses),
+            ):
+                looking = asyncio.create_task(worker.runner.look("one"))
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    while "part_went_away" not in {line["event"] for line in lines}:  # noqa: ASYNC110
+                        await asyncio.sleep(0)
+                hold.set()
+                await looking
+    assert (await workshop.books.job(job_id))["state"] == "succeeded"
+    assert [line["event"] for line in lines].count("part_went_away") == 1

@@ -1,0 +1,215 @@
+"""A worker's parts on a loop of their own: looking by itself, trouble, health and the end."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from common.domain.errors import ConfigurationError
+from common.postgres.models import Worker
+from common.settings import (
+    DatabaseSettings,
+    JobSettings,
+    RedisSettings,
+    Settings,
+    StorageSettings,
+    TelemetrySettings,
+    WorkerSettings,
+)
+from deploy.local.processes.readiness import until_ready
+from deploy.local.servers.ports import free_port
+from tests.conftest import Servers
+from tests.integration.dispatcher.conftest import LOOPBACK_OPEN
+from tests.integration.dispatcher.test_process import get
+from tests.integration.worker.harness.engine import StudioEngine
+from tests.integration.worker.harness.workshop import QUEUES, Workshop
+from tests.integration.worker.outages.test_outages import NOWHERE, closed
+from worker.process import Runtime
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> Settings:
+    """Look and beat often: nobody rings here."""
+    settings = Settings()
+    settings.database = DatabaseSettings(url=SecretStr(database_url))
+    settings.redis = RedisSettings(url=SecretStr(redis_url))
+    settings.storage = bucket
+    settings.outbound = LOOPBACK_OPEN
+    settings.jobs = JobSettings(sweep_seconds=0.05, heartbeat_seconds=0.05)
+    settings.telemetry = TelemetrySettings()
+    return settings
+
+
+@asynccontextmanager
+async def running(settings: Settings, workshop: Workshop) -> AsyncIterator[Runtime]:
+    """Run the parts while the block lasts; begin and end block, so they do it in a thread."""
+    engine = StudioEngine(workshop.studio.folder)
+    runtime = Runtime(settings, engine, worker="w1", queues=QUEUES)
+    await asyncio.to_thread(runtime.__enter__)
+    try:
+        yield runtime
+    finally:
+        await asyncio.to_thread(runtime.__exit__, None, None, None)
+
+
+async def until_said(lines: Sequence[Mapping[str, Any]], event: str) -> None:
+    async def said() -> bool:
+        return any(line["event"] == event for line in lines)
+
+    await until_ready(said, event, 20)
+
+
+async def test_it_looks_by_itself_and_when_rung(settings: Settings, workshop: Workshop) -> None:
+    async with running(settings, workshop) as runtime:
+        await workshop.queued(asked={"model": "two"})
+        await workshop.studio.order()
+    settings.jobs = JobSettings(sweep_seconds=3600)
+    async with running(settings, workshop) as runtime:
+        await workshop.queued(asked={"model": "two"})
+        await asyncio.to_thread(runtime.look, "two")
+    jobs = [await workshop.books.job(number) for number in (1, 2)]
+    assert [job["state"] for job in jobs] == ["succeeded"] * 2
+    assert await workshop.books.rows(Worker) == []
+
+
+async def test_its_end_waits_for_the_job_under_way(settings: Settings, workshop: Workshop) -> None:
+    hold = workshop.studio.hold_next()
+    job_id = await workshop.queued()
+    with capture_logs() as lines:
+        async with running(settings, workshop) as runtime:
+            await workshop.studio.order()
+            runtime.leave()
+            await until_said(lines, "worker_leaving")
+            hold.set()
+    assert (await workshop.books.job(job_id))["state"] == "succeeded"
+    runtime.leave()  # a signal that comes late
+
+
+async def test_left_without_a_signal_it_gives_back_what_takes_too_long(
+    settings: Settings, workshop: Workshop
+) -> None:
+    """Celery may end by itself; the claims must not hang on."""
+    workshop.studio.hold_next()
+    settings.worker = settings.worker.model_copy(update={"shutdown_seconds": 0.05})
+    job_id = await workshop.queued()
+    async with running(settings, workshop):
+        await workshop.studio.order()
+    job = await workshop.books.job(job_id)
+    assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
+
+
+async def test_what_is_fetched_while_leaving_is_given_back_at_once(workshop: Workshop) -> None:
+    async with workshop.worker() as worker:
+        worker.runner.give_back()
+        workshop.gallery.hold("init.png")
+        job_id = await workshop.queued()
+        looking = asyncio.create_task(worker.runner.look("one"))
+        async with asyncio.timeout(20):
+            while not (await workshop.books.job(job_id))["attempt"]:
+                pass  # each look waits for Postgres
+        worker.runner.stop_claiming()
+        await looking
+    assert (await workshop.books.job(job_id))["state"] == "queued"
+
+
+async def test_told_twice_to_give_back_it_gives_back_once(workshop: Workshop) -> None:
+    """A second signal may come while a fetch that was told to end is still cleaning up."""
+    # With a place to spare a claim under way might take it again, to give it back once more.
+    async with workshop.having(places=WorkerSettings(concurrency=1)).worker() as worker:
+        workshop.gallery.hold("init.png")
+        job_id = await workshop.queued()
+        looking = asyncio.create_task(worker.runner.look("one"))
+        async with asyncio.timeout(20):
+            while not worker.heartbeat.held:  # noqa: ASYNC110 - a claim sets no event
+                await asyncio.sleep(0)
+        worker.runner.stop_claiming()
+        worker.runner.give_back()
+        await asyncio.sleep(0)  # the fetch's time is up, and it has not heard yet
+        worker.runner.give_back()
+        await looking
+    job = await workshop.books.job(job_id)
+    assert (job["state"], job["max_attempts"]) == ("queued", 4)
+
+
+async def test_postgres_may_go_and_come_back(
+    settings: Settings, workshop: Workshop, servers: Servers, database_url: str
+) -> None:
+    with capture_logs() as lines:
+        async with running(settings, workshop):
+            async with closed(servers, database_url.rpartition("/")[2]):
+                await until_said(lines, "part_went_away")
+            await until_said(lines, "part_came_back")
+            await workshop.database.aclose()
+            await workshop.queued()
+            await workshop.studio.order()
+    events = [line["event"] for line in lines]
+    assert events.count("part_went_away") == events.count("part_came_back") == 1
+    assert not [line for line in lines if line.get("exc_info")]
+
+
+async def test_what_nobody_foresaw_is_logged_whole_and_survived(
+    settings: Settings, workshop: Workshop
+) -> None:
+    async def rename(table: str, name: str) -> None:
+        async with workshop.database.statement() as connection:
+            await connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
+
+    with capture_logs() as lines:
+        async with running(settings, workshop) as runtime:
+            for table, event in (("jobs", "look_failed"), ("workers", "heartbeat_failed")):
+                await rename(table, "hidden")
+                await until_said(lines, event)
+                await rename("hidden", table)
+            await rename("jobs", "hidden")
+            await asyncio.to_thread(runtime.look, "one")  # Celery's thread lives on
+            await rename("hidden", "jobs")
+            await workshop.queued()
+            await workshop.studio.order()
+    failed = [line for line in lines if line["event"] in {"look_failed", "heartbeat_failed"}]
+    assert all(line["exc_info"] for line in failed)
+
+
+async def test_it_shows_its_health(
+    settings: Settings, workshop: Workshop, servers: Servers, database_url: str
+) -> None:
+    port = free_port()
+    settings.telemetry = TelemetrySettings(status_port=port)
+    await workshop.queued()
+    async with running(settings, workshop):
+        await workshop.studio.order()
+        for page in ("healthz", "readyz"):
+            answer = await asyncio.to_thread(get, f"http://127.0.0.1:{port}/{page}")
+            assert json.loads(answer) == {"status": "ok"}
+        metrics = await asyncio.to_thread(get, f"http://127.0.0.1:{port}/metrics")
+        async with closed(servers, database_url.rpartition("/")[2]):
+            with pytest.raises(OSError, match="503"):
+                await asyncio.to_thread(get, f"http://127.0.0.1:{port}/readyz")
+            await asyncio.to_thread(get, f"http://127.0.0.1:{port}/healthz")
+    for name in ("infill_jobs_ended", "infill_queue_wait_seconds", "infill_stage_seconds"):
+        assert f"# TYPE {name}" in metrics
+    assert 'infill_stage_seconds_count{stage="fetch"}' in metrics
+    await workshop.database.aclose()
+
+
+async def test_it_ends_although_postgres_is_away(settings: Settings, workshop: Workshop) -> None:
+    settings.database = DatabaseSettings(url=SecretStr(NOWHERE))
+    async with running(settings, workshop) as runtime:
+        await asyncio.to_thread(runtime.look, "one")
+    assert await workshop.books.rows(Worker) == []
+
+
+async def test_a_start_that_fails_leaves_no_thread(settings: Settings, workshop: Workshop) -> None:
+    port = free_port()
+    settings.telemetry = TelemetrySettings(status_port=port)
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", port):
+        with pytest.raises(ConfigurationError, match="INFILL_STATUS_PORT"):
+            async with running(settings, workshop):
+                pass
+    assert "loop" not in {thread.name for thread in threading.enumerate()}

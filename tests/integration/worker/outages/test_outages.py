@@ -1,0 +1,212 @@
+"""Redis or Postgres away for a while: jobs still end, once, and nobody has to step in."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from common.messaging.announcer import Announcer
+from common.messaging.connection import connect
+from common.messaging.doorbell import Doorbell
+from common.postgres.database import Database, is_unavailable
+from common.settings import DatabaseSettings, JobSettings, RedisSettings, WebhookSettings
+from deploy.cli.migrate import upgrade
+from deploy.local.processes.child import Server
+from deploy.local.processes.supervisor import Supervisor
+from tests.conftest import Servers, require_server_wheels
+from tests.integration.dispatcher.program import running
+from tests.integration.local import parts
+from tests.integration.repositories.conftest import make_tenant
+from tests.integration.repositories.support.counters import LONG_AGO
+from tests.integration.worker.harness.workshop import QUEUES, Workshop
+from tests.integration.worker.lifecycle.test_listening import SELDOM, until_listening
+from tests.integration.worker.lifecycle.test_process import ended_well, working
+from worker.maintenance.sweeper import Sweeper
+
+NOWHERE = "postgresql://infill@127.0.0.1:1/infill"
+
+
+@asynccontextmanager
+async def serving(server: Server, home: Path) -> AsyncIterator[None]:
+    async with Supervisor(home / "logs") as supervisor:
+        await parts.start(supervisor, server)
+        yield
+
+
+async def test_redis_may_be_away_at_the_start_and_come_and_go(
+    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    require_server_wheels()
+    server = parts.redis(tmp_path)
+    redis = connect(RedisSettings(url=SecretStr(server.url())))
+    workshop = workshop.having(redis=redis)
+    async with working(environment | {"INFILL_REDIS_URL": server.url()}) as program:
+        first = await workshop.queued()
+        await program.said("job_succeeded")
+        for _ in range(2):
+            async with serving(server, tmp_path):
+                await until_listening(redis)
+                await workshop.queued()
+                await program.said("job_succeeded")
+            await workshop.queued()
+            await program.said("job_succeeded")
+        program.process.terminate()
+        await ended_well(program, workshop)
+    await redis.aclose()
+    assert (await workshop.books.job(first))["state"] == "succeeded"
+    assert "Traceback" not in str(program.lines)
+
+
+async def test_rings_are_heard_again_after_a_restart_of_redis(
+    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    require_server_wheels()
+    server = parts.redis(tmp_path)
+    redis = connect(RedisSettings(url=SecretStr(server.url())))
+    doorbell = Doorbell(redis, RedisSettings())
+    settings = environment | SELDOM | {"INFILL_REDIS_URL": server.url()}
+    async with working(settings) as program:
+        for _ in range(2):
+            async with serving(server, tmp_path):
+                await until_listening(redis)
+                for queue in QUEUES:
+                    job_id = await workshop.queued(asked={"model": queue})
+                    assert await doorbell.ring_worker(queue)
+                    assert (await program.said("job_succeeded"))["job_id"] == job_id
+        # Redis is away once more; that keeps nobody from leaving.
+        program.process.terminate()
+        await ended_well(program, workshop)
+    await redis.aclose()
+
+
+async def test_postgres_may_restart_under_a_generation(
+    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    require_server_wheels()
+    server = parts.postgres(tmp_path)
+    database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
+    hold = workshop.studio.hold_next()
+    settings = environment | {
+        "INFILL_DATABASE_URL": server.url(),
+        "INFILL_JOB_HEARTBEAT_SECONDS": "0.1",
+    }
+    async with serving(server, tmp_path):
+        await server.ensure_database()
+        await upgrade(server.url())
+        there = workshop.having(database=database, books=await make_tenant(database, "alice"))
+        job_id = await there.queued()
+        await database.aclose()
+    async with running(settings, "worker") as program:
+        await program.said("part_went_away")
+        async with serving(server, tmp_path):
+            await there.studio.order()
+        hold.set()
+        await program.said("outcome_write_delayed")
+        async with serving(server, tmp_path):
+            await program.said("job_succeeded")
+            job = await there.books.job(job_id)
+            assert (job["state"], job["attempt"]) == ("succeeded", 1)
+            assert await there.traces(job_id) == (1, 1)
+            # It works on: the next job too is found and done.
+            await there.queued()
+            await program.said("job_succeeded")
+            program.process.terminate()
+            await ended_well(program, there)
+            await database.aclose()
+    assert len(there.studio.orders) == 2
+    assert "Traceback" not in str(program.lines)
+
+
+async def test_leases_that_ran_out_while_postgres_was_away_are_not_believed_at_once(
+    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    require_server_wheels()
+    server = parts.postgres(tmp_path)
+    database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
+    hold = workshop.studio.hold_next()
+    settings = environment | {
+        "INFILL_DATABASE_URL": server.url(),
+        "INFILL_JOB_HEARTBEAT_SECONDS": "0.1",
+    }
+    async with running(settings, "worker") as program:
+        async with serving(server, tmp_path):
+            await server.ensure_database()
+            await upgrade(server.url())
+            there = workshop.having(database=database, books=await make_tenant(database, "alice"))
+            job_id = await there.queued()
+            await there.studio.order()
+            await database.aclose()
+        program.process.send_signal(signal.SIGSTOP)  # so that only our rows age
+        async with serving(server, tmp_path):
+            await there.age_lease(job_id)
+            await sweep(there)
+            job = await there.books.job(job_id)
+            assert (job["state"], job["lease_expires_at"]) == ("running", LONG_AGO)
+            program.process.send_signal(signal.SIGCONT)
+            async with asyncio.timeout(30):
+                while (await there.books.job(job_id))["lease_expires_at"] == LONG_AGO:
+                    pass  # each look waits for Postgres
+            await there.sweep()  # all leases count now, and this one has been renewed
+            hold.set()
+            await program.said("job_succeeded")
+            assert (await there.books.job(job_id))["attempt"] == 1
+            await database.aclose()
+
+
+async def sweep(workshop: Workshop) -> None:
+    """Do what a sweeper does that has just begun."""
+    doorbell = Doorbell(workshop.redis, RedisSettings())
+    announcer = Announcer(workshop.redis, doorbell)
+    sweeper = Sweeper(
+        workshop.database, doorbell, announcer, workshop.jobs, WebhookSettings(), queues=QUEUES
+    )
+    async with workshop.database.statement() as connection:
+        await sweeper.sweep(connection)
+
+
+async def test_a_worker_leaves_although_postgres_is_away(environment: dict[str, str]) -> None:
+    async with running(environment | {"INFILL_DATABASE_URL": NOWHERE}, "worker") as program:
+        await program.said("part_went_away")
+        await program.said("worker_ready")
+        program.process.terminate()
+        await program.said("worker_stopped")
+        assert await program.exit_code() == 0
+
+
+@asynccontextmanager
+async def closed(servers: Servers, name: str) -> AsyncIterator[None]:
+    """Let nobody into a database while the block lasts."""
+    admin = await asyncpg.connect(servers.postgres.url("postgres"))
+    await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+    )
+    yield
+    await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    await admin.close()
+
+
+async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
+    workshop: Workshop, servers: Servers, database_url: str
+) -> None:
+    hold = workshop.studio.hold_next()
+    job_id = await workshop.queued()
+    workshop = workshop.having(jobs=JobSettings(lease_seconds=0.1, heartbeat_seconds=0.05))
+    async with workshop.worker() as worker:
+        looking = asyncio.create_task(worker.runner.look("one"))
+        await workshop.studio.order()
+        async with closed(servers, database_url.rpartition("/")[2]):
+            hold.set()
+            with capture_logs() as lines:
+                (trouble,) = await asyncio.gather(looking, return_exceptions=True)
+        assert isinstance(trouble, Exception)
+        assert is_unavailable(trouble)
+        assert worker.heartbeat.held == 0
+    await workshop.database.aclose()  # its connections were broken off
+    assert {line["event"] for line in lines} >= {"outcome_write_delayed"}
+    assert (await workshop.books.job(job_id))["state"] == "running"

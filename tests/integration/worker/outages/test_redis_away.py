@@ -1,0 +1,69 @@
+"""Redis away for longer than any pause between two tries: the same process hears again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from common.messaging.connection import connect
+from common.messaging.doorbell import Doorbell
+from common.settings import RedisSettings
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.servers.ports import free_port
+from deploy.local.servers.redis import RedisServer
+from tests.conftest import require_server_wheels
+from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.lifecycle.test_listening import SELDOM, until_listening
+from tests.integration.worker.lifecycle.test_process import ended_well, working
+from tests.support.tcp_proxy import Proxy, proxy
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> RedisServer:
+    require_server_wheels()
+    return RedisServer(tmp_path, free_port())
+
+
+@pytest.fixture
+async def client(server: RedisServer) -> AsyncIterator[Redis]:
+    async with connect(RedisSettings(url=SecretStr(server.url()))) as client:
+        yield client
+
+
+async def until_it_tries_again(line: Proxy, times: int) -> None:
+    """Wait until it has tried to reach Redis in vain that often."""
+    wanted = line.connections + times
+    async with asyncio.timeout(30):
+        while line.connections < wanted:  # noqa: ASYNC110 - a connection sets no event
+            await asyncio.sleep(0)
+
+
+async def test_a_worker_hears_again_when_redis_comes_back_empty(
+    workshop: Workshop,
+    environment: dict[str, str],
+    server: RedisServer,
+    client: Redis,
+    tmp_path: Path,
+) -> None:
+    doorbell = Doorbell(client, RedisSettings())
+    async with Supervisor(tmp_path / "logs") as supervisor, proxy(server.port) as line:
+        await server.prepare()
+        await supervisor.start(server.child())
+        away = {"INFILL_REDIS_URL": f"redis://127.0.0.1:{line.port}/0"}
+        async with working(environment | SELDOM | away) as program:
+            await until_listening(client)
+            await supervisor.stop_all()
+            await program.said("part_went_away")
+            # With Celery's own pauses, of 2, 4, 6, 8, 10 and 12 seconds, this takes too long.
+            await until_it_tries_again(line, 6)
+            await supervisor.start(server.child())
+            await program.said("part_came_back")
+            await until_listening(client)
+            await workshop.queued()
+            assert await doorbell.ring_worker("one")
+            await program.said("job_succeeded")
+            program.process.terminate()
+            await ended_well(program, workshop)

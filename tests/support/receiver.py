@@ -1,0 +1,139 @@
+"""A webhook receiver on loopback that does as it is told and remembers what it got.
+
+Like any good receiver it verifies each delivery, with the package receivers use; a test whose
+receiver got one that does not verify has failed.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from tests.support.connections import port_of, serving
+
+DEADLINE_SECONDS = 20.0
+
+# The webhook secrets of all tenants made by tests of this process, oldest first.
+SECRETS: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request; header names are lower-case."""
+
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def verifies(self, secret: str) -> bool:
+        try:
+            Webhook(secret).verify(self.body, self.headers)
+        except WebhookVerificationError:
+            return False
+        return True
+
+
+@dataclass(slots=True)
+class Reply:
+    """What to answer. With `hold`, only once that is set; with `drip`, byte by byte, for ever."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b"ok"
+    hold: asyncio.Event | None = None
+    drip: bool = False
+
+    def head(self) -> bytes:
+        length = 1_000_000 if self.drip else len(self.body)
+        lines = {"content-length": str(length), "connection": "close", **self.headers}
+        written = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        return f"HTTP/1.1 {self.status} Told\r\n{written}\r\n".encode()
+
+
+class Receiver:
+    """Gives the replies it was handed, in turn, and 200 when there are none left."""
+
+    def __init__(self) -> None:
+        self.url = ""  # known once somebody listens
+        self.replies: deque[Reply] = deque()
+        self.requests: list[Received] = []
+        self.unverified: list[Received] = []
+        self.dropped = 0  # connections the sender gave up while it was being answered
+        self._changed = asyncio.Condition()
+
+    async def request(self, number: int = 1) -> Received:
+        """Give the first, second … request, waiting for it."""
+        await self.until(lambda: len(self.requests) >= number)
+        return self.requests[number - 1]
+
+    async def until(self, so: Any) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
+            await self._changed.wait_for(so)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            received = await _read(reader)
+            reply = self.replies.popleft() if self.replies else Reply()
+            await self._note(received)
+            await _answer(reply, reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            self.dropped += 1
+            async with self._changed:
+                self._changed.notify_all()
+        finally:
+            writer.close()
+
+    async def _note(self, received: Received) -> None:
+        async with self._changed:
+            self.requests.append(received)
+            if not any(received.verifies(secret) for secret in reversed(SECRETS)):
+                self.unverified.append(received)
+            self._changed.notify_all()
+
+
+async def _read(reader: asyncio.StreamReader) -> Received:
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    body = await reader.readexactly(int(headers["content-length"]))
+    return Received(first.split(" ")[1], headers, body)
+
+
+async def _answer(reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if reply.hold is not None:
+        await reply.hold.wait()
+    writer.write(reply.head())
+    while reply.drip:
+        writer.write(b".")
+        await writer.drain()
+        # The pause between two drips ends early when the sender hangs up.
+        if await _gone(reader, 0.02):
+            raise ConnectionResetError
+    writer.write(reply.body)
+    await writer.drain()
+
+
+async def _gone(reader: asyncio.StreamReader, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await reader.read(1) == b""
+    except TimeoutError:
+        return False
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    """Listen on a free port while the block lasts."""
+    receiver = Receiver()
+    async with serving(receiver.serve) as server:
+        receiver.url = f"http://127.0.0.1:{port_of(server)}/hook"
+        yield receiver
+    assert receiver.unverified == []

@@ -1,0 +1,70 @@
+"""A line between a client and a server on loopback that can stall, as networks do.
+
+Stalled, it still accepts connections but passes no byte in either direction, and nobody is told.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from tests.support.connections import port_of, serving
+
+CHUNK_BYTES = 65_536
+
+
+class Proxy:
+    """Passes bytes between `port` and `target` until told otherwise."""
+
+    def __init__(self, target: int) -> None:
+        self.port = 0
+        self.connections = 0  # accepted so far
+        self._target = target
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    def stall(self) -> None:
+        """Hold every byte back."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """Let everything pass again, what was held back first."""
+        self._flowing.set()
+
+    def cut(self) -> None:
+        """Break all connections; new ones are served."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            with suppress(OSError):
+                await self._flowing.wait()
+                there, back = await asyncio.open_connection("127.0.0.1", self._target)
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._pass(reader, back))
+                    both.create_task(self._pass(there, writer))
+        finally:
+            writer.close()
+
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        self._writers.add(sink)
+        try:
+            with suppress(OSError):
+                while data := await source.read(CHUNK_BYTES):
+                    await self._flowing.wait()
+                    sink.write(data)
+                    await sink.drain()
+        finally:
+            self._writers.discard(sink)
+            sink.close()
+
+
+@asynccontextmanager
+async def proxy(target: int) -> AsyncIterator[Proxy]:
+    """Stand before the server on port `target` of loopback while the block lasts."""
+    line = Proxy(target)
+    async with serving(line.serve) as server:
+        line.port = port_of(server)
+        yield line

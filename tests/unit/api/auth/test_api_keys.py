@@ -1,0 +1,24 @@
+import pytest
+
+from api.auth.api_keys import sent_key
+from tests.support.requests import make_request
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "key"),
+    [
+        ({"key": " abc "}, {}, "abc"),
+        ({"key": ""}, {"key": "abc"}, "abc"),
+        ({}, {"authorization": "Bearer abc"}, "abc"),
+        ({}, {"authorization": "bearer  abc"}, "abc"),
+        ({"key": "body"}, {"key": "header", "authorization": "Bearer token"}, "body"),
+        ({"key": 5}, {"authorization": "Bearer abc"}, "abc"),
+        ({"key": " "}, {}, None),
+        ({}, {"authorization": "Basic abc"}, None),
+        ({}, {}, None),
+    ],
+)
+def test_where_a_key_is_looked_for(
+    fields: dict[str, object], headers: dict[str, str], key: str | None
+) -> None:
+    assert sent_key(make_request(**headers), fields) == key

@@ -1,0 +1,139 @@
+"""Choosing a model and a scheduler, the checker a plan requires, the mask's edge."""
+
+from typing import Any
+
+import pytest
+
+from api.dialects.v3.schemas import DrawBody, ImageToImageBody, InpaintBody, TextToImageBody
+from common.domain.errors import UnsupportedRequestError
+from common.domain.generation import Endpoint
+from common.domain.limits import Limits
+from tests.unit.api.dialects.v3.test_schemas import GOOD, SCHEDULER, errors, model, read
+
+CHECKED = Limits(require_safety_checker=True)
+PLAIN, SAFE, WRITER = (
+    model("plain"),
+    model("safe", safety_checker=True),
+    model("writer", endpoints=(Endpoint.TEXT2IMG,)),
+)
+ALL = (PLAIN, SAFE, WRITER)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("DPM++ 2M Karras", "DPM++ 2M Karras"),
+        (" dpm++  2m karras ", "DPM++ 2M Karras"),
+        ("DPMSolverMultistepScheduler", "DPM++ 2M"),
+        ("eulerancestraldiscretescheduler", "Euler a"),
+        ("PLMS", "PNDM"),
+        ("", None),
+        (None, None),
+        ("null", None),
+    ],
+)
+@pytest.mark.parametrize("kind", [InpaintBody, ImageToImageBody, TextToImageBody])
+def test_a_scheduler_goes_by_many_names(
+    kind: type[DrawBody], sent: str | None, kept: str | None
+) -> None:
+    assert read({**GOOD, "scheduler": sent}, kind).scheduler == kept
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        ("LMS Karras", "needs the package scipy, which is not installed"),
+        ("lmsDiscreteScheduler", "needs the package scipy, which is not installed"),
+        ("DPM++ 2S a", "is not in diffusers; DPM++ 2S is nearest"),
+        ("KarrasVeScheduler", "is for models of another kind"),
+    ],
+)
+def test_a_scheduler_others_have_is_refused_with_the_reason(sent: str, why: str) -> None:
+    told = f"The scheduler field must be {SCHEDULER}: {sent} {why}."
+    assert errors({**GOOD, "scheduler": sent}) == {"scheduler": [told]}
+
+
+LCM = {**GOOD, "scheduler": "lcm"}
+FEW = "The num_inference_steps field must be a whole number from 1 to 50 with the scheduler LCM."
+STRONG = "The strength field must be a number from 0.02 to 1 with the scheduler LCM."
+
+
+def test_steps_that_a_scheduler_cannot_lay_out() -> None:
+    assert errors({**LCM, "num_inference_steps": 51}) == {"num_inference_steps": [FEW]}
+    assert errors({**LCM, "strength": 0.019}) == {"strength": [STRONG]}
+    body = read({**LCM, "num_inference_steps": 50, "strength": 0.02})
+    assert (body.num_inference_steps, body.strength_used) == (50, 0.02)
+    assert read({**GOOD, "num_inference_steps": 51, "strength": 0.001}).strength_used == 0.001
+    few = Limits(max_inference_steps=20)
+    (told,) = errors({**LCM, "num_inference_steps": 51}, limits=few)["num_inference_steps"]
+    assert "from 1 to 20 on your plan" in told
+
+
+def test_the_scheduler_of_the_models_file_counts_where_none_is_asked_for() -> None:
+    lcm = model(scheduler="LCMScheduler")
+    many = {**GOOD, "num_inference_steps": 51}
+    assert errors(many, InpaintBody, lcm) == {"num_inference_steps": [FEW]}
+    assert read({**many, "scheduler": "DDIM"}, InpaintBody, lcm).num_inference_steps == 51
+
+
+def test_a_wrong_scheduler_hides_no_other_error() -> None:
+    told = errors({**GOOD, "scheduler": "x", "num_inference_steps": 52, "model_id": "y"})
+    assert set(told) == {"scheduler", "num_inference_steps", "model_id"}
+
+
+def said(sent: object, kind: type[DrawBody] = InpaintBody, **limits: Any) -> str:
+    """Tell what is said of a model that may not be chosen."""
+    (told,) = errors({**GOOD, "model_id": sent}, kind, *ALL, limits=Limits(**limits))["model_id"]
+    return str(told)
+
+
+def test_a_model_may_be_chosen_of_those_that_serve_the_endpoint() -> None:
+    assert read({**GOOD, "model_id": " safe "}, InpaintBody, *ALL).model_id == "safe"
+    wanted = "null or a model that serves inpaint, of which there are: plain, safe"
+    for sent in ("writer", "nobody", "Safe", "x" * 5000):
+        assert said(sent) == f"The model_id field must be {wanted}."
+    assert said(5).endswith("must be null or the name of a model that serves this endpoint.")
+    assert "plain, safe, writer." in said("nobody", TextToImageBody)
+
+
+def test_models_off_the_plan_are_neither_chosen_nor_named() -> None:
+    told = said("plain", models=("safe", "writer"))
+    wanted = "null or a model that serves inpaint on your plan, of which there are: safe"
+    assert told == f"The model_id field must be {wanted}."
+
+
+def test_the_chosen_model_judges_the_other_fields() -> None:
+    checked = {**GOOD, "safety_checker": "yes"}
+    assert set(errors(checked, InpaintBody, *ALL)) == {"safety_checker"}
+    assert read({**checked, "model_id": "safe"}, InpaintBody, *ALL).safety_checker is True
+
+
+@pytest.mark.parametrize("sent", ["no", "yes", None, False, "0"])
+def test_where_a_plan_requires_checking_it_is_on_whatever_is_sent(sent: object) -> None:
+    body = read({**GOOD, "safety_checker": sent}, InpaintBody, *ALL, limits=CHECKED)
+    assert body.safety_checker is True
+    told = errors({**GOOD, "safety_checker": "x"}, InpaintBody, *ALL, limits=CHECKED)
+    assert told == {"safety_checker": ["The safety_checker field must be yes or no."]}
+
+
+def test_where_a_plan_requires_checking_models_without_a_checker_are_refused() -> None:
+    told = said("plain", require_safety_checker=True)
+    assert told == (
+        "The model_id field must be null or a model that serves inpaint, of which there are: safe; "
+        "your plan requires the safety checker, and plain has none."
+    )
+    with pytest.raises(UnsupportedRequestError) as caught:
+        read(GOOD, TextToImageBody, PLAIN, WRITER, limits=CHECKED)
+    assert caught.value.message == (
+        "Your plan requires the safety checker, and no model that serves text2img has one: "
+        "plain, writer."
+    )
+
+
+def test_the_mask_is_changed_as_asked() -> None:
+    sent = {"mask_invert": "yes", "mask_grow": "-64", "mask_blur": 64, "mask_padding": "0"}
+    kept = {"mask_invert": True, "mask_grow": -64, "mask_blur": 64, "mask_padding": 0}
+    assert read({**GOOD, **sent}).mask_changes == kept
+    plain = {"mask_invert": False, "mask_grow": 0, "mask_blur": 0, "mask_padding": None}
+    assert read(GOOD).mask_changes == plain
+    assert read({**GOOD, **sent}, ImageToImageBody).mask_changes == {}

@@ -1,0 +1,70 @@
+"""The examples callers copy have to work."""
+
+import json
+
+import pytest
+
+from api.dialects.v3.openapi import ANSWERS, BODIES, REQUESTS, described
+from tests.unit.api.dialects.v3.test_schemas import read
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_the_example_requests_are_right(name: str) -> None:
+    assert read(REQUESTS[name], BODIES[name]).width == 512
+    assert set(REQUESTS[name]) - {"key"} <= {
+        field.alias or key for key, field in BODIES[name].model_fields.items()
+    }
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_every_route_shows_three_carriers_and_all_answers(name: str) -> None:
+    told = described(name)
+    carriers = told["openapi_extra"]["requestBody"]["content"]
+    assert set(carriers) == {
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    }
+    assert all("key" in carrier["schema"]["properties"] for carrier in carriers.values())
+    assert told["responses"][200]["content"]["application/json"]["examples"].keys() == (
+        ANSWERS[name].keys()
+    )
+    assert json.dumps(told)
+
+
+def test_the_schema_tells_the_limits() -> None:
+    told = described("inpaint")["openapi_extra"]["requestBody"]["content"]
+    fields = told["application/json"]["schema"]["properties"]
+    limits = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
+    kept = {
+        name: {limit: field[limit] for limit in limits if limit in field}
+        for name, field in fields.items()
+    }
+    assert kept["width"] == {"minimum": 64, "maximum": 1024, "multipleOf": 8}
+    assert kept["samples"] == {"minimum": 1, "maximum": 4}
+    assert kept["height"] == kept["width"]
+    assert kept["priority"] == {"minimum": -100, "maximum": 100}
+    assert kept["num_inference_steps"] == {"minimum": 1, "maximum": 51}
+    assert kept["guidance_scale"] == {"minimum": 1, "maximum": 20}
+    assert kept["strength"] == {"exclusiveMinimum": 0, "maximum": 1}
+    assert kept["mask_grow"] == {"minimum": -64, "maximum": 64}
+    assert kept["mask_blur"] == {"minimum": 0, "maximum": 64}
+    assert fields["mask_padding"]["anyOf"][0] == {"type": "integer", "minimum": 0, "maximum": 256}
+    assert "DPM++ 2M Karras" in fields["scheduler"]["description"]
+    assert fields["seed"]["anyOf"][0] == {
+        "type": "integer",
+        "minimum": 0,
+        "exclusiveMaximum": 2**32,
+    }
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_answers_of_every_kind_are_shown(name: str) -> None:
+    statuses = {answer["status"] for answer in ANSWERS[name].values()}
+    assert statuses == {"success", "processing", "failed", "error"}
+
+
+def test_headers_of_limits_are_told_where_jobs_are_made() -> None:
+    for name in REQUESTS:
+        headers = described(name)["responses"][200]["headers"]
+        assert ("RateLimit" in headers) == (name in BODIES)

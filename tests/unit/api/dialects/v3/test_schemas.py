@@ -1,0 +1,245 @@
+import base64
+from typing import Any
+
+import pytest
+
+from api.dialects.v3.schemas import (
+    DrawBody,
+    ImageToImageBody,
+    InpaintBody,
+    TextToImageBody,
+    read_body,
+)
+from api.dialects.v3.validation import Admission, choice_for
+from api.errors.api_errors import InvalidFieldsError
+from common.domain.generation import Endpoint
+from common.domain.limits import Limits
+from common.domain.schedulers import SCHEDULER_NAMES
+from common.outbound import Guard
+from common.settings import OutboundSettings
+from common.settings.catalogue import Catalogue, ModelEntry
+
+URL = "https://example.com/a.png"
+PIXELS = b"\x89PNG pixels"
+SENT = base64.b64encode(PIXELS).decode()
+GOOD: dict[str, Any] = {"prompt": "a cat", "init_image": URL, "mask_image": URL}
+UNLIMITED = Limits()
+
+SIDE = "a multiple of 8 from 64 to 1024"
+TEXT = "text of 1 to 2000 characters, none of them NUL"
+ADDRESS = "a public http or https URL: the address is not allowed"
+PICTURE = "an http or https URL, base64 or a data: URI with base64"
+SCHEDULER = (
+    f"null or one of {', '.join(SCHEDULER_NAMES)}, or the name of one of their classes in diffusers"
+)
+SEED = "null or a whole number from 0 to 4294967295"
+TRACK = "null, text of at most 1000 characters without NUL, or a number of at most 63 bits"
+UNSUPPORTED = "the model plain does not support it"
+
+
+def model(name: str = "plain", **changes: Any) -> ModelEntry:
+    entry = {"name": name, "source": "random:base", "endpoints": tuple(Endpoint), "licence": "none"}
+    return ModelEntry(**{**entry, **changes})
+
+
+def read(
+    fields: dict[str, Any],
+    kind: type[DrawBody] = InpaintBody,
+    *models: ModelEntry,
+    limits: Limits = UNLIMITED,
+) -> DrawBody:
+    choice = choice_for(Catalogue(models or (model(),)), limits, kind.endpoint)
+    entry = choice.pick(fields.get("model_id"))
+    return read_body(kind, fields, Admission(Guard(OutboundSettings()), 100, entry, limits, choice))
+
+
+def errors(
+    fields: dict[str, Any],
+    kind: type[DrawBody] = InpaintBody,
+    *models: ModelEntry,
+    limits: Limits = UNLIMITED,
+) -> Any:
+    with pytest.raises(InvalidFieldsError) as caught:
+        read(fields, kind, *models, limits=limits)
+    body = caught.value.body()
+    assert body["status"] == "error"
+    assert body["messege"] == body["message"]
+    return body["message"]
+
+
+BAD: list[tuple[str, str, list[object]]] = [
+    ("prompt", TEXT, [" ", "x" * 2001, "a\x00b", "\ud800", 5, []]),
+    ("negative_prompt", f"null or {TEXT}", ["x" * 2001, "\x00", {}, "\udfff"]),
+    ("width", SIDE, [63, 1032, 513, "513", True, "wide", 512.5, []]),
+    ("height", SIDE, ["0"]),
+    ("samples", "a whole number from 1 to 4", [0, 5, "two", False]),
+    ("num_inference_steps", "a whole number from 1 to 51", [0, 52, "1.5", "9" * 5000]),
+    ("priority", "a whole number from -100 to 100", [-101, 101, "high", 0.5, True]),
+    ("guidance_scale", "a number from 1 to 20", [0.9, 21, "nan", True]),
+    ("strength", "a number above 0 and up to 1", [0, 1.01, "-1", "inf", "strong"]),
+    ("base64", "yes or no", ["maybe", 2, [], "ja"]),
+    ("enhance_prompt", "yes or no", ["x"]),
+    ("mask_invert", "yes or no", ["maybe", 2]),
+    ("mask_grow", "a whole number of pixels from -64 to 64", [-65, 65, 0.5, "wide", True]),
+    ("mask_blur", "a whole number of pixels from 0 to 64", [-1, 65, "1.5", False]),
+    ("mask_padding", "null or a whole number of pixels from 0 to 256", [-1, 257, "x", True]),
+    ("scheduler", SCHEDULER, ["nobody", "DPM", "AutoencoderKL", 5, [], True]),
+    ("seed", SEED, [-1, 2**32, "1.5", True, "x", {}]),
+    ("track_id", TRACK, [True, "x" * 1001, "a\x00", "\ud800", 2**63, 1e300, [], {"a": 1}]),
+    (
+        "webhook",
+        ADDRESS,
+        ["ftp://example.com/", "http://127.0.0.1/", "hook", "http://x.localhost/", f"{URL}\n"],
+    ),
+    ("webhook", "null or a public http or https URL", [5]),
+    ("init_image", ADDRESS, ["http://localhost/", "file:///etc/passwd", "https://u@example.com/a"]),
+    ("mask_image", PICTURE, ["@@@@", SENT[:-3], SENT + " x", "data:image/png,abc", 7, "é"]),
+    ("mask_image", PICTURE, ["data:image/png;base64", "data:;base64,", "\r\n"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "must_be"),
+    [(field, value, must_be) for field, must_be, values in BAD for value in values],
+)
+def test_every_bad_value_is_answered_with_what_would_be_right(
+    field: str, value: object, must_be: str
+) -> None:
+    assert errors({**GOOD, field: value}) == {field: [f"The {field} field must be {must_be}."]}
+
+
+@pytest.mark.parametrize("field", ["prompt", "init_image", "mask_image"])
+@pytest.mark.parametrize("nothing", [None, "", "null", b""])
+def test_what_is_required(field: str, nothing: object) -> None:
+    told = {field: [f"The {field} field is required."]}
+    assert errors({**GOOD, field: nothing}) == told
+    assert errors({name: value for name, value in GOOD.items() if name != field}) == told
+
+
+def test_all_bad_fields_are_named_at_once() -> None:
+    told = errors({"width": "x", "init_image": "http://10.0.0.1/", "samples": 9})
+    assert set(told) == {"prompt", "mask_image", "width", "init_image", "samples"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "must_be"),
+    [
+        *[
+            (name, "yes", f"no: {UNSUPPORTED}")
+            for name in ("multi_lingual", "panorama", "self_attention", "upscale")
+        ],
+        ("embeddings_model", "style", f"left out: {UNSUPPORTED}"),
+        ("safety_checker", "yes", "no: the model plain has no safety checker"),
+    ],
+)
+def test_what_the_model_cannot_do_is_refused_when_switched_on(
+    field: str, value: str, must_be: str
+) -> None:
+    told = errors({"prompt": "a cat", field: value}, TextToImageBody)
+    assert told == {field: [f"The {field} field must be {must_be}."]}
+    off = None if field == "embeddings_model" else "no"
+    assert read({"prompt": "a cat", field: off}, TextToImageBody).prompt == "a cat"
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"width": 256, "height": 256}, set()),
+        ({"width": 1024, "height": 64}, set()),
+        ({"width": 264, "height": 256}, {"height"}),
+        ({}, {"height"}),  # the default is too large as well
+        ({"height": 128}, set()),
+        ({"height": 136}, {"height"}),
+        ({"width": 5}, {"width"}),
+        ({"width": 1024, "height": 5}, {"height"}),
+    ],
+)
+def test_width_and_height_are_held_together_against_the_plan(
+    fields: dict[str, int], wrong: set[str]
+) -> None:
+    limits = Limits(max_pixels=256 * 256)
+    if wrong:
+        assert set(errors({**GOOD, **fields}, limits=limits)) == wrong
+    else:
+        assert read({**GOOD, **fields}, limits=limits).width == fields.get("width", 512)
+
+
+@pytest.mark.parametrize("steps", [None, 21, "16"])
+def test_steps_are_held_against_the_plan_where_they_are_left_out_too(steps: object) -> None:
+    limits = Limits(max_inference_steps=15)
+    told = errors({**GOOD, "num_inference_steps": steps}, limits=limits)
+    must_be = "a whole number from 1 to 15 on your plan"
+    assert told == {"num_inference_steps": [f"The num_inference_steps field must be {must_be}."]}
+    assert read({**GOOD, "num_inference_steps": 15}, limits=limits).num_inference_steps == 15
+
+
+def test_a_model_with_a_checker_checks() -> None:
+    checking = model(safety_checker=True)
+    assert read({**GOOD, "safety_checker": "yes"}, InpaintBody, checking).safety_checker is True
+    assert read(GOOD, InpaintBody, checking).safety_checker is False
+
+
+@pytest.mark.parametrize(("text", "value"), [("yes", True), ("Yes", True), ("no", False)])
+@pytest.mark.parametrize("field", ["base64_", "enhance_prompt"])
+def test_switches(field: str, text: str, value: object) -> None:
+    assert getattr(read({**GOOD, field.removesuffix("_"): text}), field) is value
+
+
+@pytest.mark.parametrize("spelled", [True, "true", "True", False, "false"])
+def test_switches_sent_as_booleans(spelled: object) -> None:
+    read_one = read({**GOOD, "enhance_prompt": spelled})
+    assert read_one.enhance_prompt is (str(spelled).lower() == "true")
+
+
+def test_numbers_may_be_text_and_nulls_are_defaults() -> None:
+    body = read(
+        {
+            **GOOD,
+            "width": "64",
+            "height": 1024,
+            "samples": "4",
+            "num_inference_steps": "",
+            "guidance_scale": "null",
+            "strength": "1.0",
+            "seed": "4294967295",
+            "negative_prompt": None,
+            "unknown": object(),
+        }
+    )
+    assert (body.width, body.height, body.samples) == (64, 1024, 4)
+    assert (body.num_inference_steps, body.guidance_scale) == (21, 7.5)
+    assert (body.strength_used, body.seed, body.negative_prompt) == (1.0, 4294967295, None)
+
+
+@pytest.mark.parametrize("track_id", ["42", 42, -1.5, " spaced ", "x" * 1000, 2**63 - 1])
+def test_a_track_id_stays_what_it_was(track_id: object) -> None:
+    kept = read({**GOOD, "track_id": track_id}).track_id
+    assert kept == track_id
+    assert type(kept) is type(track_id)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        SENT,
+        f"data:image/png;base64,{SENT}",
+        f"DATA:image/PNG;Base64,{SENT}",
+        f"{SENT[:4]}\r\n{SENT[4:]}\n",
+        PIXELS,
+    ],
+)
+def test_pictures_may_come_along(sent: object) -> None:
+    body = read({"prompt": "a cat", "init_image": sent}, ImageToImageBody)
+    assert body.pictures == {"init_image": PIXELS}
+
+
+@pytest.mark.parametrize("sent", [base64.b64encode(b"x" * 101).decode(), b"x" * 101])
+def test_pictures_that_are_too_large(sent: object) -> None:
+    assert errors({**GOOD, "mask_image": sent}) == {
+        "mask_image": ["The mask_image field is too large: at most 100 bytes are taken."]
+    }
+
+
+def test_words_alone_are_drawn_in_full() -> None:
+    body = read({"prompt": "  a cat "}, TextToImageBody)
+    assert (body.prompt, body.pictures, body.strength_used) == ("a cat", {}, 1.0)

@@ -1,0 +1,54 @@
+"""Every route that tells problems is described: what it takes, what it answers, each problem."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api.app import create_app
+from api.errors.dialects import is_admin, speaks_problems
+from api.errors.problem_details import MEDIA_TYPE
+from common.settings import GatewaySettings, Settings
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    settings = Settings()
+    settings.gateway = GatewaySettings(api_key_pepper="of the tests")
+    return create_app(settings).openapi()
+
+
+def operations(described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in described["paths"].items():
+        if speaks_problems(path):
+            for method, operation in methods.items():
+                yield f"{method} {path}", operation
+
+
+def test_every_answer_has_a_shape(described: dict[str, Any]) -> None:
+    for name, operation in operations(described):
+        (code,) = (code for code in operation["responses"] if code.startswith("2"))
+        content = operation["responses"][code].get("content", {})
+        assert code == "204" or content["application/json"]["schema"].get("$ref"), name
+        assert operation["description"], name
+
+
+def test_every_problem_is_a_problem(described: dict[str, Any]) -> None:
+    for name, operation in operations(described):
+        problems = {code: told for code, told in operation["responses"].items() if code >= "400"}
+        assert {"401", "404", "422", "503"} <= set(problems), name
+        for told in problems.values():
+            assert list(told["content"]) == [MEDIA_TYPE], name
+        if not is_admin(name.split()[1]):
+            assert "429" in problems, name
+    assert "HTTPValidationError" not in str(list(operations(described)))
+
+
+def test_every_body_has_a_shape_and_every_route_a_lock(described: dict[str, Any]) -> None:
+    for name, operation in operations(described):
+        key = "admin key" if is_admin(name.split()[1]) else "API key"
+        assert operation["security"] == [{key: []}], name
+        if "requestBody" in operation:
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            assert schema["additionalProperties"] is False, name
+            assert {"400", "413", "415"} <= set(operation["responses"]), name

@@ -1,0 +1,34 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from api.limits.headers import Standing
+from api.limits.quotas import seconds_to_next_month
+
+
+def test_the_headers_are_lists_of_structured_fields() -> None:
+    assert Standing("requests", 60, 12, 1, window=60).headers == {
+        "ratelimit-policy": '"requests";q=60;w=60',
+        "ratelimit": '"requests";r=12;t=1',
+    }
+    assert Standing("queued", 5, 0, 9, unit="jobs").headers == {
+        "ratelimit-policy": '"queued";q=5;qu="jobs"',
+        "ratelimit": '"queued";r=0;t=9',
+    }
+
+
+@pytest.mark.parametrize(
+    ("now", "next_month"),
+    [
+        (datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)),
+        (datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)),
+        (datetime(2026, 11, 30, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)),
+        (datetime(2026, 12, 31, 12, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_month_ends_where_the_next_begins(now: datetime, next_month: datetime) -> None:
+    assert timedelta(seconds=seconds_to_next_month(now)) == next_month - now
+
+
+def test_the_last_part_of_a_second_is_a_second() -> None:
+    assert seconds_to_next_month(datetime(2026, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)) == 1

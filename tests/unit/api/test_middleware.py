@@ -1,0 +1,68 @@
+"""What happens to requests that crash."""
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from api.body.json_response import note_outcome
+from api.middleware import AccessLog
+from tests.support.requests import make_request
+
+START: Message = {"type": "http.response.start", "status": 200, "headers": []}
+
+
+class BrokenError(Exception):
+    pass
+
+
+async def nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+class Sent:
+    """Keeps what the server was given."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    async def __call__(self, message: Message) -> None:
+        self.messages.append(message)
+
+
+def scope() -> Scope:
+    return {"type": "http", "method": "GET", "path": "/x"}
+
+
+async def test_a_crash_before_the_answer_gets_one() -> None:
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise BrokenError("inner words")
+
+    sent = Sent()
+    await AccessLog(app)(scope(), nothing, sent)
+    assert sent.messages[0]["status"] == 500
+    assert b"internal error" in sent.messages[1]["body"]
+    assert b"inner words" not in sent.messages[1]["body"]
+
+
+async def test_a_crash_within_the_answer_is_the_servers() -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(START)
+        raise BrokenError
+
+    sent = Sent()
+    with pytest.raises(BrokenError):
+        await AccessLog(app)(scope(), nothing, sent)
+    assert sent.messages == [START]
+
+
+async def test_what_is_no_request_passes_by() -> None:
+    seen: list[Scope] = []
+
+    async def app(given: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(given)
+
+    await AccessLog(app)({"type": "lifespan"}, nothing, Sent())
+    assert seen == [{"type": "lifespan"}]
+
+
+def test_an_outcome_nobody_asked_for_is_dropped() -> None:
+    note_outcome(make_request(), "success")

@@ -1,0 +1,98 @@
+"""The bodies of jobs that have ended, against the contract's own example."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from common.dialects.v3 import failed_body, success_body
+from common.domain.generation import Endpoint
+from common.domain.job import JobState
+from common.domain.record import JobResult
+from tests.support.generation_request import FILE_PREFIX, REQUEST, job_record
+
+LINKS = ["https://store.test/0.png", "https://store.test/1.png"]
+INPUTS = {"init_image": "https://p.test/a.png", "mask_image": "https://p.test/b.png"}
+RESULT = JobResult(("k0", "k1"), (False, False), 1.91)
+
+
+def test_success() -> None:
+    job = job_record(state=JobState.SUCCEEDED, result=RESULT)
+    assert success_body(job, RESULT, output=LINKS, inputs=INPUTS, webhook_status="pending") == {
+        "status": "success",
+        "generationTime": 1.91,
+        "id": 7,
+        "output": LINKS,
+        "proxy_links": LINKS,
+        "nsfw_content_detected": False,
+        "webhook_status": "pending",
+        "meta": {
+            "H": 384,
+            "W": 512,
+            "file_prefix": str(FILE_PREFIX),
+            "guidance_scale": 7.5,
+            "init_image": "https://p.test/a.png",
+            "mask_image": "https://p.test/b.png",
+            "n_samples": 2,
+            "negative_prompt": "blurry",
+            "outdir": "out",
+            "prompt": "a cat on a bench",
+            "safetychecker": "no",
+            "seed": 3_163_825_381,
+            "steps": 30,
+            "strength": 0.7,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "spelling", "has_strength"),
+    [
+        (Endpoint.INPAINT, "safetychecker", True),
+        (Endpoint.IMG2IMG, "safety_checker", True),
+        (Endpoint.TEXT2IMG, "safetychecker", False),
+    ],
+)
+def test_meta_as_each_endpoint_spells_it(
+    endpoint: Endpoint, spelling: str, *, has_strength: bool
+) -> None:
+    job = job_record(request=replace(REQUEST, endpoint=endpoint, safety_checker=True))
+    meta = success_body(job, RESULT, output=LINKS, inputs={}, webhook_status="")["meta"]
+    assert {name for name in meta if name.startswith("safety")} == {spelling}
+    assert meta[spelling] == "yes"
+    assert ("strength" in meta) == has_strength
+
+
+def test_meta_tells_of_what_v3_has_not_only_where_it_was_asked_for() -> None:
+    asked = {"scheduler": "Euler a", "mask_grow": -3, "mask_blur": 8, "mask_padding": 0}
+    request = replace(REQUEST, mask_invert=True, **asked)  # type: ignore[arg-type] # by name
+    plain, changed = (
+        success_body(job_record(request=one), RESULT, output=[], inputs={}, webhook_status="")
+        for one in (REQUEST, request)
+    )
+    assert changed["meta"] == plain["meta"] | asked | {"mask_invert": "yes"}
+
+
+def test_one_unsafe_image_is_told() -> None:
+    unsafe = replace(RESULT, nsfw=(False, True))
+    body = success_body(job_record(), unsafe, output=LINKS, inputs={}, webhook_status="")
+    assert body["nsfw_content_detected"] is True
+
+
+def test_failed() -> None:
+    assert failed_body(7, "mask_image is not a picture") == {
+        "status": "failed",
+        "id": 7,
+        "message": "mask_image is not a picture",
+        "messege": "mask_image is not a picture",
+        "output": [],
+    }
+
+
+def test_success_after_the_pictures_are_gone() -> None:
+    job = job_record(objects_deleted_at=datetime(2026, 6, 3, 23, 59, tzinfo=UTC))
+    body = success_body(job, RESULT, output=[], inputs=INPUTS, webhook_status="delivered")
+    told = "The pictures of this job were deleted on 2026-06-03."
+    assert (body["status"], body["output"], body["proxy_links"]) == ("success", [], [])
+    assert (body["message"], body["messege"]) == (told, told)
+    assert body["meta"]["seed"] == REQUEST.seed

@@ -1,0 +1,106 @@
+"""Keys name their job, and everybody else's keys name nobody."""
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.domain.object_keys import (
+    MARKER_KEY,
+    JobObjects,
+    attempted_keys,
+    file_prefix_of,
+    input_key,
+    is_orphan,
+    result_key,
+    tenant_prefix,
+)
+from tests.support.generation_request import FILE_PREFIX
+
+KEY = result_key(4, FILE_PREFIX, 2, 0)
+NUMBERS = st.integers(min_value=1, max_value=2**63 - 1)
+
+
+@given(NUMBERS, st.uuids(), NUMBERS, st.integers(min_value=0, max_value=99))
+def test_a_result_names_its_job(tenant: int, prefix: UUID, attempt: int, index: int) -> None:
+    assert file_prefix_of(result_key(tenant, prefix, attempt, index)) == prefix
+
+
+@given(NUMBERS, st.uuids(), st.sampled_from(["init_image", "mask_image"]))
+def test_an_input_names_its_job(tenant: int, prefix: UUID, field: str) -> None:
+    assert file_prefix_of(input_key(tenant, prefix, field)) == prefix
+
+
+@given(NUMBERS, NUMBERS, st.uuids())
+def test_a_prefix_is_of_one_tenant(one: int, other: int, prefix: UUID) -> None:
+    for key in (result_key(one, prefix, 1, 0), input_key(one, prefix, "init_image")):
+        assert key.startswith(tenant_prefix(one))
+        assert one == other or not key.startswith(tenant_prefix(other))
+
+
+@given(st.text())
+def test_what_is_read_was_written_so(text: str) -> None:
+    """Whatever stands for one part of a key: it is ours only if we would spell it the same."""
+    for key in (
+        text,
+        f"4/generations/{FILE_PREFIX}-{text}",
+        f"{text}/generations/{FILE_PREFIX}-1-0.png",
+        f"4/{text}/{FILE_PREFIX}-1-0.png",
+        f"4/generations/{text}-1-0.png",
+    ):
+        prefix = file_prefix_of(key)
+        if prefix is not None:
+            tenant, _, name = key.split("/")
+            attempt, index = name.removesuffix(".png").split("-")[-2:]
+            assert key == result_key(int(tenant), prefix, int(attempt), int(index))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        MARKER_KEY,
+        "backups/postgres.dump",
+        f"infill/{KEY}",
+        f"/{KEY}",
+        f"{KEY}\n",
+        f"{KEY}.bak",
+        KEY.upper(),
+        KEY.replace("4/", "04/"),
+        KEY.replace("4/", "٤/"),
+        KEY.replace("-2-", "-02-"),
+        KEY.replace("-2-", "-"),
+        KEY.replace("-0.png", "-00.png"),
+        KEY.replace("generations", "inputs"),
+        KEY.replace(str(FILE_PREFIX), FILE_PREFIX.hex),
+        KEY.replace("generations", "previews"),
+        f"4/inputs/{FILE_PREFIX}",
+        f"4/inputs/{FILE_PREFIX}-",
+        f"4/inputs/{FILE_PREFIX}-mask_image/x",
+    ],
+)
+def test_anything_else_is_foreign(key: str) -> None:
+    assert file_prefix_of(key) is None
+
+
+@pytest.mark.parametrize(
+    ("job", "orphan"),
+    [
+        (None, True),
+        (JobObjects(ended=True, named=frozenset({KEY})), False),
+        (JobObjects(ended=True, named=frozenset({KEY + "x"})), True),
+        (JobObjects(ended=True, named=frozenset()), True),
+        (JobObjects(ended=False, named=frozenset()), False),
+        (JobObjects(ended=False, named=frozenset({KEY})), False),
+    ],
+)
+def test_what_is_an_orphan(job: JobObjects | None, *, orphan: bool) -> None:
+    assert is_orphan(KEY, job) is orphan
+
+
+def test_every_attempt_may_have_left_every_image() -> None:
+    assert attempted_keys(4, FILE_PREFIX, attempts=2, samples=2) == {
+        result_key(4, FILE_PREFIX, attempt, index) for attempt in (1, 2) for index in (0, 1)
+    }
+    assert attempted_keys(4, FILE_PREFIX, attempts=0, samples=4) == frozenset()

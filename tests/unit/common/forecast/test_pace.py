@@ -1,0 +1,69 @@
+"""What a model's latest jobs say about its speed."""
+
+import random
+
+import pytest
+
+from common.forecast.pace import FEWEST_FITTED, Load, Pace, Samples
+
+
+def samples(*drawn: tuple[float, float]) -> Samples:
+    """Sum up jobs of these costs and seconds."""
+    return Samples(
+        len(drawn),
+        sum(cost for cost, _ in drawn),
+        sum(seconds for _, seconds in drawn),
+        sum(cost**2 for cost, _ in drawn),
+        sum(cost * seconds for cost, seconds in drawn),
+    )
+
+
+def test_nothing_measured_is_no_pace() -> None:
+    assert Pace.learnt(Samples()) is None
+    assert Pace.learnt(samples((0.0, 1.0))) is None
+    assert Samples().seconds_each == 0.0
+
+
+def test_jobs_of_one_size_are_laid_to_the_size() -> None:
+    assert Pace.learnt(samples(*[(10.0, 5.0)] * 50)) == Pace(0.5)
+
+
+def test_a_cost_of_each_job_is_told_from_that_of_its_size() -> None:
+    drawn = [(cost, 2.0 + 0.4 * cost) for cost in (5.0, 10.0, 20.0, 40.0) * 5]
+    learnt = Pace.learnt(samples(*drawn))
+    assert learnt is not None
+    assert (learnt.seconds_per_job, learnt.seconds_per_unit) == pytest.approx((2.0, 0.4))
+    assert learnt.seconds(Load(3, 30)) == pytest.approx(18.0)
+
+
+def test_it_is_found_through_noise() -> None:
+    draw = random.Random(1)
+    drawn = [(c, (2.0 + 0.4 * c) * draw.uniform(0.9, 1.1)) for c in (5.0, 10.0, 20.0, 40.0) * 12]
+    learnt = Pace.learnt(samples(*drawn))
+    assert learnt is not None
+    assert learnt.seconds(Load(1, 5)) == pytest.approx(4.0, rel=0.15)
+    assert learnt.seconds(Load(1, 40)) == pytest.approx(18.0, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        pytest.param([(5.0, 4.0), (40.0, 18.0)] * (FEWEST_FITTED // 2 - 1), id="too few"),
+        pytest.param([(10.0, 5.0), (10.5, 9.0)] * 20, id="too alike"),
+        pytest.param([(5.0, 9.0), (40.0, 8.0)] * 20, id="larger ones faster"),
+        pytest.param([(5.0, 1.0), (40.0, 30.0)] * 20, id="less than nothing for each"),
+    ],
+)
+def test_what_cannot_be_a_pace_of_two_parts_is_laid_to_the_size(
+    drawn: list[tuple[float, float]],
+) -> None:
+    ratio = sum(seconds for _, seconds in drawn) / sum(cost for cost, _ in drawn)
+    learnt = Pace.learnt(samples(*drawn))
+    assert learnt is not None
+    assert learnt.seconds_per_job == 0.0
+    assert learnt.seconds_per_unit == pytest.approx(ratio)
+
+
+def test_loads_add_up() -> None:
+    assert Load(1, 2) + Load(3, 4) == Load(4, 6)
+    assert Load(4, 6).part(0.5) == Load(2, 3)

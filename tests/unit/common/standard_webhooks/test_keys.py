@@ -1,0 +1,54 @@
+import base64
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from standardwebhooks import Webhook
+
+from common.domain.errors import ConfigurationError
+from common.standard_webhooks.keys import (
+    key_id,
+    load_signing_key,
+    new_secret,
+    new_signing_key,
+    public_key,
+)
+
+
+def spell(raw: bytes) -> str:
+    return "whsk_" + base64.b64encode(raw).decode()
+
+
+def test_a_secret_has_32_bytes_and_receivers_take_it() -> None:
+    secret = new_secret()
+    assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
+    assert Webhook(secret)
+    assert secret != new_secret()
+
+
+def test_what_a_key_signs_its_public_half_verifies() -> None:
+    private = load_signing_key(new_signing_key())
+    public = base64.b64decode(public_key(private).removeprefix("whpk_"))
+    Ed25519PublicKey.from_public_bytes(public).verify(private.sign(b"said"), b"said")
+
+
+def test_a_key_may_carry_its_public_half() -> None:
+    seed = bytes(range(32))
+    short = load_signing_key(spell(seed))
+    long = load_signing_key(spell(seed + short.public_key().public_bytes_raw()))
+    assert public_key(short) == public_key(long)
+    assert key_id(short) == key_id(long)
+
+
+def test_a_key_is_named_by_its_public_half() -> None:
+    first, second = (load_signing_key(new_signing_key()) for _ in range(2))
+    assert len(key_id(first)) == 16
+    assert key_id(first) != key_id(second)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "whsk_", "whsk_é", "whsk_AAAA", spell(b"x" * 33), spell(b"x" * 32)[5:], "whsk_="]
+)
+def test_what_is_no_key_is_told_without_showing_it(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="INFILL_WEBHOOK_SIGNING_KEY is not") as caught:
+        load_signing_key(text)
+    assert len(text) < 6 or text not in caught.value.message

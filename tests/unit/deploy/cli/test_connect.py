@@ -1,0 +1,36 @@
+"""An operator is told in a sentence that Postgres is away; mistakes of ours stay tracebacks."""
+
+import asyncpg
+import pytest
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from common.domain.errors import ConfigurationError
+from deploy.cli.connect import reaching_postgres
+
+
+@pytest.mark.parametrize(
+    ("trouble", "named"),
+    [
+        (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError"),
+        (TimeoutError(), "TimeoutError"),
+        (
+            OperationalError("SELECT 1", None, asyncpg.CannotConnectNowError("starting up")),
+            "CannotConnectNowError",
+        ),
+    ],
+)
+def test_absence_is_told(trouble: Exception, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named) as told, reaching_postgres():
+        raise trouble
+    assert "INFILL_DATABASE_URL" in told.value.message
+
+
+def test_a_mistake_is_left_as_it_is() -> None:
+    mistake = ProgrammingError("SELEC 1", None, asyncpg.PostgresSyntaxError("syntax"))
+    with pytest.raises(ProgrammingError), reaching_postgres():
+        raise mistake
+
+
+def test_nothing_happens_where_nothing_is_wrong() -> None:
+    with reaching_postgres():
+        pass

@@ -1,0 +1,71 @@
+"""A process is ready when it answers 200, and in no other case."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from deploy.local.processes import http_check
+from deploy.local.processes.http_check import answers_ok
+from deploy.local.servers.ports import LOOPBACK, free_port
+
+
+@asynccontextmanager
+async def serving(respond: Callable[[bytes], bytes | None]) -> AsyncIterator[int]:
+    """Answer each request with what `respond` makes of its head; None is silence."""
+    ends = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answer = respond(await reader.readuntil(b"\r\n\r\n"))
+        if answer is None:
+            await ends.wait()
+        else:
+            writer.write(answer)
+        writer.close()
+
+    port = free_port()
+    server = await asyncio.start_server(serve, LOOPBACK, port)
+    try:
+        yield port
+    finally:
+        ends.set()
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", True),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False),
+        (b"SSH-2.0\r\n", False),
+        (b"", False),
+    ],
+)
+async def test_only_200_is_ready(answer: bytes, ready: bool) -> None:  # noqa: FBT001 - a table
+    async with serving(lambda _head: answer) as port:
+        assert await answers_ok(port) is ready
+
+
+async def test_the_path_is_asked_for() -> None:
+    heads: list[bytes] = []
+
+    def respond(head: bytes) -> bytes:
+        heads.append(head.split(b"\r\n")[0])
+        return b"HTTP/1.1 200 OK\r\n\r\n"
+
+    async with serving(respond) as port:
+        assert await answers_ok(port)
+        assert await answers_ok(port, "/healthz")
+    assert heads == [b"GET /readyz HTTP/1.1", b"GET /healthz HTTP/1.1"]
+
+
+async def test_nobody_there_is_not_ready() -> None:
+    assert not await answers_ok(free_port())
+
+
+async def test_silence_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_check, "ANSWER_SECONDS", 0.05)
+    async with serving(lambda _head: None) as port:
+        assert not await answers_ok(port)

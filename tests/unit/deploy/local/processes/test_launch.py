@@ -1,0 +1,45 @@
+"""`launch.py` is run as the program it is: it ends as another one."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from deploy.local.processes.spawn import LAUNCH
+
+
+def launch(parent: int, account: str, *command: str) -> subprocess.CompletedProcess[str]:
+    launcher = (sys.executable, "-I", "-S", str(LAUNCH), str(parent), str(int(signal.SIGKILL)))
+    return subprocess.run(
+        (*launcher, account, *command), capture_output=True, text=True, check=False
+    )
+
+
+def test_it_becomes_the_command() -> None:
+    ended = launch(os.getpid(), "-", "/bin/sh", "-c", "echo $0 here; exit 5")
+    assert (ended.stdout, ended.returncode) == ("/bin/sh here\n", 5)
+
+
+def test_the_command_ignores_no_signal_that_we_do_not() -> None:
+    ended = launch(os.getpid(), "-", "/bin/grep", "SigIgn", "/proc/self/status")
+    ignored = int(ended.stdout.split()[1], 16)
+    assert not ignored & 1 << (signal.SIGPIPE - 1)
+
+
+def test_nothing_is_started_once_the_parent_is_gone() -> None:
+    ended = launch(os.getpid() + 1, "-", "/bin/echo", "started")
+    assert (ended.stdout, ended.returncode) == ("", 1)
+
+
+def test_the_kernel_is_told_to_end_it_with_its_parent() -> None:
+    show = (
+        "import ctypes; told = ctypes.c_int(); "
+        "ctypes.CDLL(None).prctl(2, ctypes.byref(told)); print(told.value)"
+    )
+    ended = launch(os.getpid(), "-", sys.executable, "-c", show)
+    assert ended.stdout == f"{int(signal.SIGKILL)}\n"
+
+
+def test_a_change_of_account_that_is_refused_is_an_error() -> None:
+    ended = launch(os.getpid(), "not:numbers", "/bin/echo", "started")
+    assert (ended.stdout, ended.returncode) == ("", 1)

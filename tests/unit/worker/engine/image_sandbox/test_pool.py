@@ -1,0 +1,275 @@
+"""Pictures may kill what decodes them, and nothing else."""
+
+import os
+import re
+import signal
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+
+from common.domain.errors import DecodingFailedError, InvalidImageError
+from tests.unit.worker.engine.image_sandbox import odd_decoder
+from tests.unit.worker.engine.images.test_colour import swapped_profile
+from tests.unit.worker.engine.images.test_decode import REFUSED
+from tests.unit.worker.engine.mutations import PNG, joined
+from tests.unit.worker.engine.sample_images import disc, encoded, noise, same
+from worker.engine.image_sandbox.decoder import Bounds, Decoder
+from worker.engine.image_sandbox.pool import Decoders
+from worker.engine.images.inputs import read_picture
+
+SIZE = (64, 64)
+DEADLINE_SECONDS = 30.0
+INIT = encoded(noise())
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    """Two that are as they are in production."""
+    yield from opened(Decoders())
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[Decoders]:
+    """One that dies on demand."""
+    yield from opened(Decoders(1, program=odd_decoder.NAME))
+
+
+def opened(decoders: Decoders) -> Iterator[Decoders]:
+    try:
+        yield decoders
+    finally:
+        decoders.close()
+
+
+def photograph() -> bytes:
+    """With everything a decoder might have to load something for."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "what it shows"
+    return encoded(noise(), "JPEG", exif=exif, icc_profile=swapped_profile(), progressive=True)
+
+
+def pair() -> bytes:
+    return encoded(noise(), "MPO", save_all=True, append_images=[noise(seed=1)])
+
+
+TAKEN: list[tuple[str, Callable[[], bytes]]] = [
+    ("rgb", lambda: INIT),
+    *((mode, partial(encoded, disc().convert(mode))) for mode in ("1", "L", "LA", "P", "I;16")),
+    ("palette with holes", lambda: encoded(noise().convert("P"), transparency=3)),
+    ("rgba with a profile", partial(encoded, noise().convert("RGBA"), icc_profile=b"nonsense")),
+    ("photograph", photograph),
+    ("pair", pair),
+    ("cmyk", partial(encoded, noise().convert("CMYK"), "JPEG")),
+    ("webp", partial(encoded, noise(), "WEBP", exif=Image.Exif(), icc_profile=swapped_profile())),
+    ("webp with holes", partial(encoded, noise().convert("RGBA"), "WEBP", lossless=True)),
+]
+
+
+@pytest.mark.parametrize("make", [case[1] for case in TAKEN], ids=[case[0] for case in TAKEN])
+def test_gives_the_very_pixels_that_decoding_here_gives(
+    decoders: Decoders, make: Callable[[], bytes]
+) -> None:
+    data = make()
+    for field in ("init_image", "mask_image"):
+        assert same(decoders.read(data, field, (40, 72)), read_picture(data, field, (40, 72)))
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=[case[0] for case in REFUSED])
+def test_refuses_with_the_very_words_of_decoding_here(
+    decoders: Decoders, case: tuple[str, Callable[[], bytes], str]
+) -> None:
+    _, data, reason = case
+    before = decoders.pids
+    with pytest.raises(InvalidImageError, match=f"^mask_image: {re.escape(reason)}$"):
+        decoders.read(data(), "mask_image", SIZE)
+    assert decoders.pids[:1] == before[:1]  # it lives on
+
+
+def test_is_confined(decoders: Decoders) -> None:
+    decoders.read(INIT, "init_image", SIZE)
+    for pid in decoders.pids:
+        place = Path(f"/proc/{pid}")
+        environment = place.joinpath("environ").read_bytes().decode()
+        assert {entry.partition("=")[0] for entry in environment.split("\0") if entry} <= {
+            "PYTHONPATH",
+            "MALLOC_MMAP_THRESHOLD_",
+            "MALLOC_TRIM_THRESHOLD_",
+        }
+        assert "torch" not in place.joinpath("maps").read_text()
+        # Nothing of the worker's: no connection, no file.
+        assert len(list(place.joinpath("fd").iterdir())) == 4
+
+
+@pytest.mark.parametrize("deed", [b"OPENING ", b"CALLING ", b"FORKING "])
+def test_can_open_nothing(odd: Decoders, deed: bytes) -> None:
+    if deed == b"FORKING " and os.geteuid() == 0:
+        pytest.skip("the kernel lets root have as many processes as it wants")
+    with pytest.raises(DecodingFailedError) as failed:
+        odd.read(INIT + deed, "init_image", SIZE)
+    assert "exit status 1" in failed.value.detail
+    lives(odd)
+
+
+@pytest.mark.parametrize(
+    ("deed", "status"),
+    [
+        (b"SEGFAULT", -signal.SIGSEGV),
+        (b"ABORTING", -signal.SIGABRT),
+        (b"KILLED  ", -signal.SIGKILL),
+        (b"STUMBLES", 1),
+    ],
+)
+def test_a_picture_that_kills_is_an_error_of_its_own(
+    odd: Decoders, deed: bytes, status: int
+) -> None:
+    before = lost("crashed")
+    with capture_logs() as lines, pytest.raises(DecodingFailedError) as failed:
+        odd.read(INIT + deed, "init_image", SIZE)
+    wanted = "init_image: decoding the image ended the process that did it"
+    assert failed.value.message == wanted
+    assert {"reason": "crashed", "exit_status": status}.items() <= lines[-1].items()
+    assert lost("crashed") == before + 1
+    lives(odd)
+
+
+def lives(decoders: Decoders) -> None:
+    assert same(decoders.read(INIT, "init_image", SIZE), noise())
+
+
+def lost(reason: str) -> float:
+    return REGISTRY.get_sample_value("infill_decoders_lost_total", {"reason": reason}) or 0.0
+
+
+def test_one_that_died_between_two_pictures_costs_nobody_anything(odd: Decoders) -> None:
+    lives(odd)
+    (pid,) = odd.pids
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # until it is dead
+    lives(odd)
+    assert odd.pids != [pid]
+
+
+def test_one_that_hangs_is_ended() -> None:
+    for odd in opened(Decoders(1, Bounds(patience_seconds=0.5), odd_decoder.NAME)):
+        odd.start()
+        (pid,) = odd.pids
+        with pytest.raises(DecodingFailedError) as failed:
+            odd.read(INIT + b"SLEEPING", "mask_image", SIZE)
+        assert failed.value.message == "mask_image: the image was not decoded within 0.5 s"
+        assert not Path(f"/proc/{pid}").exists()
+        odd.start()
+        assert odd.pids not in ([], [pid])
+
+
+def test_a_picture_that_takes_too_much_cpu_is_refused() -> None:
+    for odd in opened(Decoders(1, Bounds(cpu_seconds=1), odd_decoder.NAME)):
+        before = lost("cpu")
+        with pytest.raises(InvalidImageError) as refused:
+            odd.read(INIT + b"SPINNING", "init_image", SIZE)
+        assert refused.value.message == "init_image: the image takes more than 1 s to decode"
+        assert lost("cpu") == before + 1
+        lives(odd)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("PNG", "the image takes too much memory to decode"),
+        ("JPEG", "the image takes too much memory to decode"),
+        ("WEBP", "the image is damaged or cut off"),  # libwebp does not tell what it lacked
+    ],
+)
+def test_a_picture_that_needs_too_much_memory_is_refused(kind: str, reason: str) -> None:
+    """One of 36 MB, where 20 are left."""
+    data = encoded(Image.new("RGB", (3000, 3000)), kind)
+    for decoders in opened(Decoders(1, Bounds(memory_bytes=20_000_000))):
+        lives(decoders)
+        (pid,) = decoders.pids
+        with pytest.raises(InvalidImageError, match=f"^init_image: {reason}$"):
+            decoders.read(data, "init_image", SIZE)
+        assert peak_megabytes(pid) < 60
+        lives(decoders)
+        assert decoders.pids == [pid]
+
+
+def test_a_bomb_is_judged_by_its_header(decoders: Decoders) -> None:
+    """A small file that Pillow would let pass, with a warning, and that would fill 89 MB."""
+    side = 9_459
+    rows = zlib.compress(bytes(side * (side + 1)), 1)
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    bomb = joined(PNG, [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")])
+    assert len(bomb) < 500_000
+    with pytest.raises(InvalidImageError) as refused:
+        decoders.read(bomb, "init_image", SIZE)
+    assert refused.value.message == "init_image: 89.5 megapixels, at most 25 are taken"
+    assert max(map(peak_megabytes, decoders.pids)) < 60
+
+
+def test_memory_asked_for_at_once_is_refused(odd: Decoders) -> None:
+    with pytest.raises(InvalidImageError) as refused:
+        odd.read(INIT + b"HOARDING", "init_image", SIZE)
+    assert refused.value.message == "init_image: the image takes too much memory to decode"
+
+
+def peak_megabytes(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) / 1000
+
+
+def test_other_pixels_than_were_asked_for_are_not_taken(odd: Decoders) -> None:
+    with pytest.raises(DecodingFailedError):
+        odd.read(INIT + b"ANOTHER ", "init_image", SIZE)
+    lives(odd)
+
+
+def test_several_are_decoded_at_once(decoders: Decoders) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        read = partial(decoders.read, size=SIZE)
+        images = list(threads.map(read, [INIT] * 12, ["init_image"] * 12))
+    assert all(same(image, noise()) for image in images)
+    assert len(decoders.pids) == 2
+
+
+def test_the_first_picture_finds_them_started() -> None:
+    for decoders in opened(Decoders()):
+        assert decoders.pids == []
+        decoders.start()
+        pids = decoders.pids
+        assert len(pids) == 2
+        lives(decoders)
+        decoders.start()
+        assert decoders.pids == pids
+
+
+def test_a_decoder_ends_with_its_worker() -> None:
+    """However that ended: the kernel hangs up for it."""
+    decoder = Decoder(Bounds())
+    assert same(decoder.read(INIT, "init_image", SIZE), noise())
+    decoder._line.close()  # as if this process were gone
+    assert decoder._process.wait(DEADLINE_SECONDS) == 0
+    decoder.close()
+
+
+def test_closing_ends_them_and_what_they_do() -> None:
+    decoders = Decoders(1, program=odd_decoder.NAME)
+    lives(decoders)
+    (pid,) = decoders.pids
+    with ThreadPoolExecutor(1) as threads:
+        reading = threads.submit(decoders.read, INIT + b"SLEEPING", "init_image", SIZE)
+        decoders.close()
+        with pytest.raises(DecodingFailedError):
+            reading.result()
+    assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(DecodingFailedError, match="leaving"):
+        decoders.read(INIT, "init_image", SIZE)

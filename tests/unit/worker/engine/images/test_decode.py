@@ -1,0 +1,152 @@
+"""What is taken, what is refused, and in which words."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from common.domain.errors import InvalidImageError
+from tests.unit.worker.engine.sample_images import disc, encoded, noise, same
+from worker.engine.images.decode import MAX_SCANS, decode_image, decode_mask
+
+FLIPS = Image.Transpose
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(1000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
+
+
+def many_scans() -> bytes:
+    jpeg = encoded(noise(), "JPEG", progressive=True)
+    last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    return jpeg[:-2] + last * MAX_SCANS + jpeg[-2:]
+
+
+def animated(kind: str) -> bytes:
+    return encoded(noise(), kind, save_all=True, append_images=[noise(seed=1)])
+
+
+REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
+    ("empty", lambda: b"", "the file is empty"),
+    ("text", lambda: b"hello", "not a PNG, JPEG or WebP image"),
+    ("svg", lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not a PNG, JPEG or WebP image"),
+    ("gif", lambda: encoded(noise(), "GIF"), "not a PNG, JPEG or WebP image"),
+    ("tiff", lambda: encoded(noise(), "TIFF"), "not a PNG, JPEG or WebP image"),
+    ("bmp", lambda: encoded(noise(), "BMP"), "not a PNG, JPEG or WebP image"),
+    ("wav", lambda: b"RIFF\0\0\0\0WAVEfmt ", "not a PNG, JPEG or WebP image"),
+    ("signature alone", lambda: b"\x89PNG\r\n\x1a\n", "the image is damaged or cut off"),
+    ("cut png", lambda: encoded(noise())[:-2000], "the image is damaged or cut off"),
+    ("cut jpeg", lambda: encoded(noise(), "JPEG")[:-500], "the image is damaged or cut off"),
+    ("cut webp", lambda: encoded(noise(), "WEBP")[:-500], "the image is damaged or cut off"),
+    ("no width", lambda: png_header(0, 5), "the image is damaged or cut off"),
+    ("30 megapixels", lambda: png_header(6000, 5000), "30.0 megapixels, at most 25 are taken"),
+    (
+        "bomb Pillow lets by",
+        lambda: png_header(9460, 9458),
+        "89.5 megapixels, at most 25 are taken",
+    ),
+    ("bomb Pillow warns of", lambda: png_header(10_000, 10_000), "more than 25 megapixels"),
+    ("bomb Pillow refuses", lambda: png_header(65_000, 65_000), "more than 25 megapixels"),
+    ("wide", lambda: png_header(8193, 500), "8193×500 pixels, at most 8192 a side are taken"),
+    (
+        "narrow",
+        lambda: png_header(10, 201),
+        "10×201 pixels, the long side may be at most 20 times the short one",
+    ),
+    ("apng", lambda: animated("PNG"), "the image is animated, send a single frame"),
+    ("moving webp", lambda: animated("WEBP"), "the image is animated, send a single frame"),
+    ("scans", many_scans, f"a JPEG of more than {MAX_SCANS} scans"),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+)
+def test_names_the_field_and_the_reason(data: Callable[[], bytes], reason: str) -> None:
+    with pytest.raises(InvalidImageError) as image_error:
+        decode_image(data(), "init_image")
+    with pytest.raises(InvalidImageError) as mask_error:
+        decode_mask(data(), "mask_image")
+    assert image_error.value.message == f"init_image: {reason}"
+    assert mask_error.value.message == f"mask_image: {reason}"
+
+
+def test_refuses_more_bytes_than_allowed() -> None:
+    data = encoded(noise())
+    assert decode_image(data, "init_image", max_bytes=len(data))
+    with pytest.raises(
+        InvalidImageError, match=r"init_image: 12,\d{3} bytes, at most 99 are taken"
+    ):
+        decode_image(data, "init_image", max_bytes=99)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_takes_the_three_formats(kind: str) -> None:
+    plain = Image.new("RGB", (40, 30), (200, 100, 50))
+    image = decode_image(encoded(plain, kind), "init_image")
+    assert (image.mode, image.size) == ("RGB", (40, 30))
+    red, green, blue = image.resize((1, 1)).tobytes()
+    assert abs(red - 200) + abs(green - 100) + abs(blue - 50) < 8
+
+
+@pytest.mark.parametrize("size", [(8192, 410), (10, 200), (1, 1)])
+def test_takes_what_lies_on_the_limits(size: tuple[int, int]) -> None:
+    assert decode_image(encoded(Image.new("RGB", size)), "init_image").size == size
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [
+        (1, None),
+        (2, FLIPS.FLIP_LEFT_RIGHT),
+        (3, FLIPS.ROTATE_180),
+        (4, FLIPS.FLIP_TOP_BOTTOM),
+        (5, FLIPS.TRANSPOSE),
+        (6, FLIPS.ROTATE_90),
+        (7, FLIPS.TRANSVERSE),
+        (8, FLIPS.ROTATE_270),
+        (9, None),
+    ],
+)
+def test_turns_a_photograph_upright(orientation: int, stored: Image.Transpose | None) -> None:
+    upright = noise((24, 16))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lying = upright if stored is None else upright.transpose(stored)
+    assert same(decode_image(encoded(lying, exif=exif), "init_image"), upright)
+
+
+def test_broken_exif_spoils_no_picture() -> None:
+    picture = noise()
+    data = encoded(picture, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff broken")
+    assert same(decode_image(data, "init_image"), picture)
+
+
+def test_takes_the_first_picture_of_a_camera_s_pair() -> None:
+    data = encoded(
+        Image.new("RGB", (32, 32), "white"),
+        "MPO",
+        save_all=True,
+        append_images=[Image.new("RGB", (32, 32), "black")],
+    )
+    with Image.open(BytesIO(data)) as pair:
+        assert (pair.format, getattr(pair, "n_frames", 1)) == ("MPO", 2)
+    assert same(decode_image(data, "init_image"), Image.new("RGB", (32, 32), "white"))
+
+
+def test_a_mask_is_grey() -> None:
+    assert same(decode_mask(encoded(disc().convert("RGB")), "mask_image"), disc())

@@ -1,0 +1,99 @@
+"""Whatever the bytes: pixels as promised or an InvalidImageError, and a decoder that lives on.
+
+For as long as one likes: `python -m tests.unit.worker.engine.fuzz 300`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from common.domain.errors import InvalidImageError
+from tests.unit.worker.engine.image_sandbox.test_pool import peak_megabytes
+from tests.unit.worker.engine.mutations import KINDS, PARTS, SEEDS, joined
+from worker.engine.image_sandbox.decoder import Bounds
+from worker.engine.image_sandbox.pool import Decoders
+from worker.engine.images.inputs import MODES, read_picture
+
+EXAMPLES = 250
+SIZE = (24, 16)
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    with watched_decoders() as decoders:
+        yield decoders
+
+
+@contextmanager
+def watched_decoders() -> Iterator[Decoders]:
+    """Lend decoders, and look at the end that the same ones are there and how large they grew."""
+    decoders = Decoders(1)
+    try:
+        decoders.start()
+        pids = decoders.pids
+        yield decoders
+        assert decoders.pids == pids
+        own_megabytes = 40  # the interpreter and Pillow
+        most = Bounds().memory_bytes / 1e6 + own_megabytes
+        assert max(peak_megabytes(pid) for pid in pids) < most
+    finally:
+        decoders.close()
+
+
+def survives(decoders: Decoders, data: bytes, field: str) -> bool:
+    """Decode, and tell whether it was taken; a decoder that dies of it raises another error."""
+    try:
+        image = decoders.read(data, field, SIZE)
+    except InvalidImageError as error:
+        told, _, reason = error.message.partition(": ")
+        assert (told, bool(reason)) == (field, True)
+        return False
+    assert (image.mode, image.size) == (MODES[field], SIZE)
+    return True
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_the_bytes(decoders: Decoders, kind: str) -> None:
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(KINDS[kind], st.sampled_from(sorted(MODES)))
+    def survive(data: bytes, field: str) -> None:
+        survives(decoders, data, field)
+
+    survive()
+
+
+def fuzz(decoders: Decoders, kind: str, *, number: int, examples: int) -> dict[bool, int]:
+    """Try other examples for every `number`; count those refused and those taken."""
+    count = {False: 0, True: 0}
+
+    @seed(number)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(KINDS[kind], st.sampled_from(sorted(MODES)))
+    def survive(data: bytes, field: str) -> None:
+        count[survives(decoders, data, field)] += 1
+
+    survive()
+    return count
+
+
+def test_the_examples_are_worth_something(decoders: Decoders) -> None:
+    """Seeds are taken unless they move, also put together anew; mutants are often taken, too."""
+    for data, (signature, parts) in zip(SEEDS, PARTS, strict=True):
+        again = joined(signature, parts)
+        for field in MODES:
+            taken = survives(decoders, data, field)
+            assert survives(decoders, again, field) == taken
+            if taken:
+                assert read_picture(again, field, SIZE) == read_picture(data, field, SIZE)
+    for kind in ("damaged files", "rebuilt files"):
+        count = fuzz(decoders, kind, number=1, examples=100)
+        assert min(count.values()) > 10, kind

@@ -1,0 +1,62 @@
+"""Only pixels go out, and they are those that were drawn."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
+
+from tests.unit.worker.engine.images.test_colour import srgb_profile
+from tests.unit.worker.engine.sample_images import encoded, noise, same
+from worker.engine.images.decode import decode_image
+from worker.engine.images.encode import encode_png
+
+
+def ramp(size: tuple[int, int] = (64, 64)) -> Image.Image:
+    """Smooth, other in each channel, through all levels and around from 255 to 0."""
+    rows, columns = np.mgrid[: size[1], : size[0]]
+    channels = (columns * 5, rows * 7, 255 - columns * 3 - rows)
+    return Image.fromarray(np.stack(channels, 2).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [noise(), ramp(), Image.new("RGB", (64, 64)), Image.new("RGB", (64, 64), "white")],
+    ids=["noise", "ramp", "black", "white"],
+)
+def test_pixels_survive(image: Image.Image) -> None:
+    assert same(decode_image(encode_png(image), "init_image"), image)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 33), st.integers(1, 33), st.integers(0, 9))
+def test_pixels_of_any_size_survive(width: int, height: int, seed: int) -> None:
+    image = noise((width, height), seed)
+    with Image.open(BytesIO(encode_png(image))) as read:
+        assert read.format == "PNG"
+        assert same(read.copy(), image)
+
+
+def test_a_picture_of_another_mode_is_refused() -> None:
+    for mode in ("L", "RGBA"):
+        with pytest.raises(ValueError, match="reshape"):
+            encode_png(Image.new(mode, (8, 8)))
+
+
+def test_runs_are_few_bytes() -> None:
+    assert len(encode_png(Image.new("RGB", (512, 512), "navy"))) < 6_000
+    assert len(encode_png(ramp((256, 256)))) < 256 * 256 * 3 / 3
+
+
+def test_nothing_else_of_the_input_gets_out() -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Author", "somebody")
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    data = encoded(noise(), pnginfo=text, exif=exif, icc_profile=srgb_profile(), dpi=(300, 300))
+    written = encode_png(decode_image(data, "init_image"))
+    with Image.open(BytesIO(written)) as image:
+        assert image.info == {}
+    assert written == encode_png(noise())

@@ -1,0 +1,103 @@
+"""Many prompts at once, and again."""
+
+from threading import Barrier, Thread
+from typing import Any
+
+from tests.unit.worker.engine.prompts.encodings import (
+    LONG,
+    counted_chunks,
+    encoded,
+    equal,
+    near,
+)
+from worker.engine.prompts.encoder import LARGEST_BATCH, PromptEncoder, ReadPrompt
+
+
+def test_emphasis_of_one_prompt_leaves_those_beside_it(
+    pipeline: Any, encoder: PromptEncoder
+) -> None:
+    prompts = [encoder.read(prompt, None) for prompt in ("a (red:2) cat", "a red cat")]
+    emphasised, plain = encoder.encode(prompts)
+    alone = encoded(PromptEncoder(pipeline), "a red cat")
+    assert near(plain.wanted, alone.wanted)
+    assert not near(emphasised.wanted, plain.wanted)
+
+
+def test_many_prompts_at_once_are_each_alone_to_rounding(
+    pipeline: Any, encoder: PromptEncoder
+) -> None:
+    texts = [(f"cat number {number}", "blurry") for number in range(10)]
+    texts += [("a (red:1.5) cat", LONG), (LONG, "(blurry)")]
+    reads = [encoder.read(*text) for text in texts]
+    with counted_chunks(pipeline) as batches:
+        together = encoder.encode(reads)
+    assert sum(batches) == len({chunk for read in reads for chunk in read.chunks})
+    assert len(batches) == -(-sum(batches) // LARGEST_BATCH)
+    assert max(batches) <= LARGEST_BATCH
+    for read, guided in zip(reads, together, strict=True):
+        (alone,) = PromptEncoder(pipeline).encode([read])
+        assert near(guided.wanted, alone.wanted)
+        assert near(guided.unwanted, alone.unwanted)
+
+
+def test_what_is_remembered_is_not_encoded_again(pipeline: Any, encoder: PromptEncoder) -> None:
+    reads = [encoder.read("a red cat", "blurry"), encoder.read(LONG, "(blurry:1.2)")]
+    first = encoder.encode(reads)
+    with counted_chunks(pipeline) as batches:
+        again = encoder.encode([encoder.read("a red cat", "blurry"), reads[1]])
+        assert batches == []
+        encoder.encode([encoder.read("a red dog", "blurry")])
+        assert batches == [1]
+        encoder.encode([encoder.read("a (red) cat", "blurry")])
+        assert batches == [1, 1]
+    for one, other in zip(first, again, strict=True):
+        assert equal(one.wanted, other.wanted)
+        assert equal(one.unwanted, other.unwanted)
+
+
+def test_the_least_used_are_forgotten(standin: Any) -> None:
+    encoder = PromptEncoder(standin, remembered=3)
+    cat, dog, cow, fox = (encoder.read(name, None) for name in ("cat", "dog", "cow", "fox"))
+    for read in (cat, dog, cow, cat, fox):
+        encoder.encode([read])
+    with counted_chunks(standin) as batches:
+        encoder.encode([cat, cow, fox])
+        assert batches == []
+        encoder.encode([dog])
+        assert batches == [1]
+
+
+def test_more_than_can_be_remembered_is_encoded_all_the_same(standin: Any) -> None:
+    encoder = PromptEncoder(standin, remembered=2)
+    texts = [f"cat {number}" for number in range(5)]
+    guided = encoder.encode([encoder.read(text, LONG) for text in texts])
+    assert len(guided) == len(texts)
+    assert len(encoder._remembered) == 2  # the bound of memory cannot be seen from outside
+    assert near(guided[0].wanted, encoded(PromptEncoder(standin), texts[0], LONG).wanted)
+
+
+def test_no_prompts_are_no_work(pipeline: Any, encoder: PromptEncoder) -> None:
+    with counted_chunks(pipeline) as batches:
+        assert encoder.encode([]) == []
+    assert batches == []
+
+
+def test_several_threads_read_while_one_encodes(standin: Any) -> None:
+    encoder = PromptEncoder(standin)
+    texts = [f"(cat {number}:1.{number}), {LONG}" for number in range(1, 4)]
+    alone = [encoder.read(text, "blurry") for text in texts]
+    together: list[list[ReadPrompt]] = [[] for _ in texts]
+    barrier = Barrier(len(texts) + 1)
+
+    def read_often(place: int) -> None:
+        barrier.wait(10)
+        together[place] = [encoder.read(texts[place], "blurry") for _ in range(10)]
+
+    threads = [Thread(target=read_often, args=(place,)) for place in range(len(texts))]
+    for thread in threads:
+        thread.start()
+    barrier.wait(10)
+    encoder.encode(alone)
+    for thread in threads:
+        thread.join(30)
+    assert together == [[read] * 10 for read in alone]

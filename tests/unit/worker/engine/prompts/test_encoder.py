@@ -1,0 +1,149 @@
+"""Prompts as models take them: what diffusers gives, emphasis, length."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from common.domain.errors import UnsupportedRequestError
+from tests.unit.worker.engine.prompts.encodings import (
+    LONG,
+    as_diffusers,
+    counted_chunks,
+    encoded,
+    equal,
+    near,
+)
+from worker.engine.prompts.encoder import MOST_CHUNKS, PromptEncoder, ReadPrompt
+
+SHORT = ["", "a red cat", "ein Kätzchen, 猫 🐈", "x" * 75, "  many   spaces ", "5 (five", "a: b"]
+STANDIN_WIDTH = 32
+
+
+@pytest.mark.parametrize("prompt", SHORT)
+def test_a_short_plain_prompt_is_what_diffusers_makes_of_it(
+    pipeline: Any, encoder: PromptEncoder, prompt: str
+) -> None:
+    expected = as_diffusers(pipeline, prompt, "blurry, bad")
+    assert equal(encoded(encoder, prompt).wanted, expected.wanted)
+    assert equal(encoded(encoder, "blurry, bad").wanted, expected.unwanted)
+    both = encoded(encoder, "another", "blurry, bad")
+    assert equal(both.unwanted, expected.unwanted)  # remembered
+
+
+@pytest.mark.parametrize("negative", ["", "blurry, bad"])
+def test_prompt_and_negative_prompt_in_one_batch(
+    pipeline: Any, encoder: PromptEncoder, negative: str
+) -> None:
+    expected = as_diffusers(pipeline, "a red cat", negative)
+    with counted_chunks(pipeline) as batches:
+        guided = encoded(encoder, "a red cat", negative)
+    assert batches == [2]
+    assert near(guided.wanted, expected.wanted)
+    assert near(guided.unwanted, expected.unwanted)
+
+
+def test_no_negative_prompt_means_no_guidance(encoder: PromptEncoder) -> None:
+    assert encoded(encoder, "a red cat", None).unwanted is None
+    assert encoded(encoder, "a red cat", "").unwanted is not None
+
+
+def lengthened(encoder: PromptEncoder, prompt: str, plain: str) -> list[torch.Tensor]:
+    """How much longer each token's row is than in the plain prompt, for each text encoder."""
+    changed, unchanged = encoded(encoder, prompt).wanted, encoded(encoder, plain).wanted
+    halves = zip(
+        torch.split(changed.hidden, STANDIN_WIDTH, dim=1),
+        torch.split(unchanged.hidden, STANDIN_WIDTH, dim=1),
+        strict=True,
+    )
+    ratios = []
+    for after, before in halves:
+        ratio = after.norm(dim=1) / before.norm(dim=1)
+        assert torch.allclose(after, before * ratio.unsqueeze(1), atol=1e-5)
+        ratios.append(ratio)
+    return ratios
+
+
+@pytest.mark.parametrize(
+    ("mark", "weight"), [("(red)", 1.1), ("((red))", 1.21), ("(red:1.3)", 1.3), ("[red]", 1 / 1.1)]
+)
+def test_emphasis_changes_the_rows_of_its_word(
+    encoder: PromptEncoder, mark: str, weight: float
+) -> None:
+    for ratio in lengthened(encoder, f"a {mark} cat", "a red cat"):
+        # The start and `a`, then r, e and d, each a token for the stand-ins.
+        others = torch.cat([ratio[:2], ratio[5:]])
+        assert torch.allclose(others, others.mean(), rtol=1e-4)
+        assert torch.allclose(ratio[2:5] / others.mean(), torch.tensor(weight), rtol=1e-3)
+
+
+def test_emphasis_leaves_the_pooled_row(xl: Any) -> None:
+    encoder = PromptEncoder(xl)
+    emphasised = encoded(encoder, "a (red:1.3) cat").wanted.pooled
+    plain = encoded(encoder, "a red cat").wanted.pooled
+    assert emphasised is not None
+    assert plain is not None
+    assert torch.equal(emphasised, plain)
+
+
+def test_a_weight_of_one_touches_nothing(encoder: PromptEncoder) -> None:
+    plain = encoder.read("a red cat", "blurry")
+    for prompt in ("a (red:1) cat", "(a red cat:1.0)", "a [(red)] cat"):
+        assert encoder.read(prompt, "(blurry:1.00)") == plain
+
+
+def test_brackets_twice_are_the_weight_squared(encoder: PromptEncoder) -> None:
+    assert encoder.read("a ((red)) cat", None) == encoder.read("a (red:1.21) cat", None)
+
+
+def test_a_long_prompt_is_its_chunks_in_a_row(encoder: PromptEncoder) -> None:
+    read = encoder.read(LONG, None)
+    assert read.tokens == 77 * len(read.wanted)
+    assert len(read.wanted) > 2
+    whole = encoded(encoder, LONG).wanted
+    assert len(whole.hidden) == read.tokens
+    for place, chunk in enumerate(read.wanted):
+        (alone,) = encoder.encode([ReadPrompt((chunk,), None)])
+        assert torch.equal(whole.hidden[77 * place : 77 * (place + 1)], alone.wanted.hidden)
+        if place == 0 and whole.pooled is not None:
+            assert alone.wanted.pooled is not None
+            assert torch.equal(whole.pooled, alone.wanted.pooled)
+
+
+def test_words_beyond_the_first_chunk_count(encoder: PromptEncoder) -> None:
+    one = encoded(encoder, LONG + "at night").wanted
+    other = encoded(encoder, LONG + "by day").wanted
+    assert torch.allclose(one.hidden[:77], other.hidden[:77], rtol=0, atol=1e-5)
+    assert not torch.allclose(one.hidden[-77:], other.hidden[-77:], rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize(("prompt", "negative"), [(LONG, "blurry"), ("a red cat", LONG)])
+def test_the_shorter_prompt_is_padded(encoder: PromptEncoder, prompt: str, negative: str) -> None:
+    read = encoder.read(prompt, negative)
+    assert read.unwanted is not None
+    assert len(read.wanted) == len(read.unwanted)
+    guided = encoded(encoder, prompt, negative)
+    assert guided.unwanted is not None
+    shorter = guided.unwanted if prompt == LONG else guided.wanted
+    empty = encoded(encoder, "").wanted
+    assert torch.equal(shorter.hidden[-77:], empty.hidden)
+    assert len(guided.wanted.hidden) == len(guided.unwanted.hidden) == read.tokens
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_what_cannot_be_encoded_whole_is_refused(encoder: PromptEncoder, field: str) -> None:
+    def read(text: str) -> ReadPrompt:
+        return encoder.read(*((text, "x") if field == "prompt" else ("x", text)))
+
+    with pytest.raises(UnsupportedRequestError, match=rf"^{field}: .* U\+D83D.*whole"):
+        read("half a cat: \ud83d")
+    fits = "x" * 75 * MOST_CHUNKS
+    assert read(fits).tokens == 77 * MOST_CHUNKS
+    with pytest.raises(UnsupportedRequestError, match=f"^{field}: .* 41 chunks .* most 40 "):
+        read(fits + "x")
+
+
+@pytest.mark.parametrize("piece", ["7", "a ", ",", "x, ", "(a:1.5)", "(", "a.b,c", "xxxxx "])
+def test_two_thousand_characters_of_ascii_always_fit(standin: Any, piece: str) -> None:
+    # For the stand-ins each is a token of its own, which is the worst that CLIP can do.
+    PromptEncoder(standin).read((piece * 2000)[:2000], "")

@@ -1,0 +1,225 @@
+"""What the engine promises: the same again, seed by seed, and nothing outside the mask."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from common.domain.errors import ConfigurationError, GenerationError, UnsupportedRequestError
+from common.domain.generation import SEED_LIMIT, Endpoint
+from common.settings.catalogue import ModelEntry
+from tests.unit.worker.engine.batching.harness import decibels
+from tests.unit.worker.engine.conftest import an_entry
+from tests.unit.worker.engine.drawings import drawn, generated, pixels_for
+from tests.unit.worker.engine.sample_images import a_request, disc, noise, same
+from worker.engine.diffusers_engine import DiffusersEngine
+from worker.engine.images.encode import encode_png
+from worker.engine.images.inputs import Pixels
+
+# diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+# What images in company may differ by from images alone, as peak signal to noise.
+LEAST_DECIBELS = 45.0
+
+each_endpoint = pytest.mark.parametrize("endpoint", Endpoint)
+
+
+@each_endpoint
+def test_same_request_and_seed_same_bytes(engine: DiffusersEngine, endpoint: Endpoint) -> None:
+    one, again = (drawn(engine, a_request(endpoint)) for _ in range(2))
+    assert encode_png(one) == encode_png(again)
+    assert (one.mode, one.size) == ("RGB", (64, 64))
+
+
+@each_endpoint
+def test_another_engine_draws_the_same(
+    engine: DiffusersEngine, models_directory: Path, endpoint: Endpoint
+) -> None:
+    entries = [
+        an_entry("standin-inpainting", "random:inpainting", Endpoint.INPAINT),
+        an_entry("standin", "random:base", *Endpoint, scheduler="DDIMScheduler"),
+    ]
+    other = DiffusersEngine(entries, models_directory, "cpu")
+    assert same(drawn(engine, a_request(endpoint)), drawn(other, a_request(endpoint)))
+
+
+@each_endpoint
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1235},
+        {"prompt": "a dog"},
+        {"negative_prompt": "sharp"},
+        {"guidance_scale": 3.0},
+        {"inference_steps": 5},
+        {"scheduler": "EulerDiscreteScheduler"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_is_asked_changes_what_is_drawn(
+    engine: DiffusersEngine, endpoint: Endpoint, change: dict[str, object]
+) -> None:
+    plain = a_request(endpoint, strength=1.0, inference_steps=4)
+    changed = a_request(endpoint, **{"strength": 1.0, "inference_steps": 4, **change})
+    assert not same(drawn(engine, plain), drawn(engine, changed))
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.INPAINT, Endpoint.IMG2IMG])
+def test_strength_changes_what_is_drawn(engine: DiffusersEngine, endpoint: Endpoint) -> None:
+    weak, strong = (
+        drawn(engine, a_request(endpoint, strength=strength, inference_steps=4))
+        for strength in (0.3, 1.0)
+    )
+    assert not same(weak, strong)
+
+
+@each_endpoint
+def test_image_i_is_image_0_of_seed_plus_i(engine: DiffusersEngine, endpoint: Endpoint) -> None:
+    seed = SEED_LIMIT - 2  # so that the third wraps to 0
+    many = generated(engine, a_request(endpoint, seed=seed, samples=3))
+    assert many.nsfw == (False, False, False)
+    assert many.seconds > 0
+    # Near, not the same: three in a batch are rounded otherwise than one alone.
+    for image, single in zip(many.images, (seed, seed + 1, 0), strict=True):
+        assert decibels(image, drawn(engine, a_request(endpoint, seed=single))) > LEAST_DECIBELS
+
+
+@pytest.mark.parametrize("model", ["standin-inpainting", "standin"])
+def test_outside_the_mask_nothing_moves(engine: DiffusersEngine, model: str) -> None:
+    result = np.asarray(drawn(engine, a_request(Endpoint.INPAINT, model=model, strength=1.0)))
+    black = np.asarray(disc()) == 0
+    before = np.asarray(noise())
+    assert (result[black] == before[black]).all()
+    assert (result[~black] != before[~black]).mean() > 0.9
+    assert result[~black].std() > 10
+
+
+def test_a_black_mask_keeps_all(engine: DiffusersEngine) -> None:
+    pixels = Pixels(noise(), Image.new("L", (64, 64), 0))
+    result = engine.generate(a_request(Endpoint.INPAINT), pixels)
+    assert same(result.images[0], noise())
+
+
+@each_endpoint
+@pytest.mark.parametrize("size", [(72, 64), (64, 200), (136, 88)])
+def test_sizes_that_do_not_halve_evenly(
+    engine: DiffusersEngine, endpoint: Endpoint, size: tuple[int, int]
+) -> None:
+    width, height = size
+    assert drawn(engine, a_request(endpoint, width=width, height=height)).size == size
+
+
+@each_endpoint
+def test_long_and_strange_prompts(engine: DiffusersEngine, endpoint: Endpoint) -> None:
+    for prompt in ("", "x" * 2000, "猫 в саду 🐈\u200d⬛ \x00 <|endoftext|>"):
+        assert drawn(engine, a_request(endpoint, prompt=prompt, negative_prompt=prompt))
+
+
+def test_threads_draw_at_once_and_disturb_nobody(engine: DiffusersEngine) -> None:
+    requests = [a_request(endpoint, seed=seed) for endpoint in Endpoint for seed in (1, 2)]
+    alone = [drawn(engine, request) for request in requests]
+    with ThreadPoolExecutor(len(requests)) as threads:
+        together = list(threads.map(lambda request: drawn(engine, request), requests))
+    assert all(
+        decibels(one, other) > LEAST_DECIBELS for one, other in zip(alone, together, strict=True)
+    )
+
+
+def test_is_silent(engine: DiffusersEngine, capfd: pytest.CaptureFixture[str]) -> None:
+    for endpoint in Endpoint:
+        drawn(engine, a_request(endpoint))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "change", "said"),
+    [
+        (Endpoint.INPAINT, {"model": "nobody"}, "the model nobody is not served here"),
+        (
+            Endpoint.IMG2IMG,
+            {"model": "standin-inpainting"},
+            "the model standin-inpainting cannot do img2img, only inpaint",
+        ),
+        (
+            Endpoint.TEXT2IMG,
+            {"safety_checker": True},
+            "safety_checker: the model standin has none, send no",
+        ),
+        (
+            Endpoint.TEXT2IMG,
+            {"scheduler": "AutoencoderKL"},
+            "scheduler: AutoencoderKL does not fit the model standin; there are DDIM, ",
+        ),
+    ],
+)
+def test_what_a_model_cannot_do_is_said(
+    engine: DiffusersEngine, endpoint: Endpoint, change: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UnsupportedRequestError) as refused:
+        generated(engine, a_request(endpoint, **change))
+    assert refused.value.message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "nobody"},
+        {"safety_checker": True},
+        {"scheduler": "nonsense"},
+        {"scheduler": "LCM", "inference_steps": 51},
+        {"prompt": "half a character: \ud83d"},
+        {"negative_prompt": "\ud83d"},
+        {"height": 60},
+    ],
+    ids=str,
+)
+def test_bad_input_never_reaches_the_loop(
+    models_directory: Path, change: dict[str, object]
+) -> None:
+    entry = an_entry("standin", "random:base", *Endpoint)
+    fresh = DiffusersEngine([entry], models_directory, "cpu")
+    with pytest.raises(UnsupportedRequestError):
+        drawn(fresh, a_request(Endpoint.TEXT2IMG, **change))
+    assert fresh._loop._thread is None, "nothing was handed in"
+
+
+def test_wrong_pictures_are_refused(engine: DiffusersEngine) -> None:
+    pixels = pixels_for(a_request(Endpoint.IMG2IMG))
+    for endpoint in (Endpoint.INPAINT, Endpoint.TEXT2IMG):
+        with pytest.raises(UnsupportedRequestError, match="inpaint takes an init and a mask"):
+            engine.generate(a_request(endpoint), pixels)
+
+
+def test_a_device_that_is_none(models_directory: Path) -> None:
+    with pytest.raises(ConfigurationError, match="INFILL_WORKER_DEVICE: 'abacus'"):
+        DiffusersEngine([], models_directory, "abacus")
+
+
+def test_pixels_that_are_no_numbers(models_directory: Path) -> None:
+    entry = an_entry("standin", "random:base", Endpoint.TEXT2IMG)
+    broken = DiffusersEngine([entry], models_directory, "cpu")
+    broken.load()
+    with broken._shelf.borrow("standin") as model:
+        torch.nn.init.constant_(model.vae.decoder.conv_out.bias, float("nan"))
+    with pytest.raises(GenerationError, match="not numbers"):
+        drawn(broken, a_request(Endpoint.TEXT2IMG))
+
+
+def test_sizes_a_latent_does_not_have_are_refused(engine: DiffusersEngine) -> None:
+    with pytest.raises(UnsupportedRequestError, match="width: 63 is no multiple of 8"):
+        drawn(engine, a_request(Endpoint.TEXT2IMG, width=63))
+
+
+def test_real_weights_leave_one_core_to_others(
+    models_directory: Path, engine: DiffusersEngine
+) -> None:
+    engine.load()  # so that the folder below is there
+    folder = next(models_directory.glob("random-base-*"))
+    entry: ModelEntry = an_entry("standin", str(folder), Endpoint.TEXT2IMG)
+    cores = torch.get_num_threads()
+    drawn(DiffusersEngine([entry], models_directory, "cpu"), a_request(Endpoint.TEXT2IMG))
+    assert 1 <= torch.get_num_threads() <= max(1, cores)

@@ -1,0 +1,26 @@
+import numpy as np
+import torch
+
+from worker.training.networks.autoencoder import new_autoencoder, to_pictures, to_signal
+from worker.training.networks.mean_colour_start import mean_colours
+from worker.training.scenes.world import imagine, paint
+
+
+def test_it_starts_out_passing_mean_colours_on() -> None:
+    torch.manual_seed(0)
+    model = new_autoencoder()
+    signal = to_signal(paint(imagine(np.random.default_rng(2)), 64)[None])
+    with torch.no_grad():
+        latents = model.encode(signal).latent_dist.mean
+        back = model.decode(latents).sample
+    means = mean_colours(signal, 8)
+    assert latents.shape == (1, 4, 8, 8)
+    assert (latents[:, :3] - means).abs().mean() < 0.05
+    # Soft, and darker at the border, beyond which there is nothing: but its colour is there.
+    inside = (back - signal)[:, :, 16:-16, 16:-16]
+    assert inside.mean(dim=(2, 3)).abs().max() < 0.15
+
+
+def test_pictures_come_back_from_the_signal() -> None:
+    picture = paint(imagine(np.random.default_rng(2)), 16)[None]
+    assert np.abs(to_pictures(to_signal(picture)) - picture).max() < 0.01

@@ -1,0 +1,87 @@
+"""The recipe from one end to the other, as short as can be: what comes out is served as it is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+
+from common.domain.generation import Endpoint, GenerationRequest
+from common.settings.catalogue import ModelEntry
+from worker.engine.diffusers_engine import DiffusersEngine
+from worker.engine.images.inputs import Pixels
+from worker.training.learning.stages import STAGES
+from worker.training.measuring.tasks import fill, task
+from worker.training.networks import denoiser
+from worker.training.networks import safety_checker as safety
+from worker.training.networks.autoencoder import new_autoencoder
+from worker.training.networks.pipeline_folder import bytes_of_weights, open_model, save_model
+
+# diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+SIZE = 64
+MEGABYTES = 20e6
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Train for a moment, and give the folder of the model."""
+    stages = tuple(
+        replace(stage, course=replace(stage.course, steps=2), diet=((SIZE, 2),)) for stage in STAGES
+    )
+    monkeypatch.setattr(denoiser, "STAGES", stages)
+    monkeypatch.setattr(denoiser, "POOLS", {SIZE: 12})
+    monkeypatch.setattr(safety, "COURSE", replace(safety.COURSE, steps=2))
+    monkeypatch.setattr(safety, "_SCENES", 8)
+    torch.manual_seed(0)
+    new_autoencoder().save_pretrained(tmp_path / "autoencoder")
+    autoencoder = AutoencoderKL.from_pretrained(tmp_path / "autoencoder")
+    learned = denoiser.train_denoiser(autoencoder, 1, tmp_path)
+    save_model(autoencoder, learned, safety.train_checker(1, tmp_path), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_what_was_trained_is_served_by_the_ordinary_loader(trained: Path, tmp_path: Path) -> None:
+    assert bytes_of_weights(trained) <= MEGABYTES
+    told = [file.read_text(encoding="utf-8") for file in trained.rglob("*config.json")]
+    assert told
+    assert not [text for text in told if str(tmp_path) in text], "it tells of this machine"
+    entry = ModelEntry(
+        name="tiny",
+        source=str(trained),
+        safety_checker=True,
+        endpoints=(Endpoint.INPAINT,),
+        licence="none",
+    )
+    engine = DiffusersEngine([entry], tmp_path, "cpu")
+    engine.load()
+    hole = task(np.random.default_rng(0), SIZE)
+    picture = Image.fromarray(hole.picture.astype(np.uint8))
+    mask = Image.fromarray(hole.hole.astype(np.uint8) * 255)
+    asked = GenerationRequest(
+        endpoint=Endpoint.INPAINT,
+        model="tiny",
+        prompt=hole.prompt,
+        negative_prompt="",
+        width=SIZE,
+        height=SIZE,
+        samples=1,
+        inference_steps=3,
+        guidance_scale=4.0,
+        strength=1.0,
+        seed=1,
+        safety_checker=True,
+    )
+    drawn = engine.generate(asked, Pixels(picture, mask))
+    assert drawn.images[0].size == (SIZE, SIZE)
+    assert len(drawn.nsfw) == 1
+
+
+def test_it_is_opened_for_measuring(trained: Path) -> None:
+    tasks = [task(np.random.default_rng(seed), SIZE) for seed in range(2)]
+    one, other = fill(open_model(trained), tasks, num_inference_steps=2)
+    assert one.shape == other.shape == (SIZE, SIZE, 3)

@@ -1,0 +1,133 @@
+"""A request on its way through the loop, and its images in the making."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import torch
+from PIL import Image
+
+from common.domain.errors import GenerationStoppedError, InfillError
+from common.runtime.clock import monotonic
+from worker.engine.batching.prepared_request import Recipe, Start
+from worker.engine.devices.device import HostCopy
+from worker.engine.devices.utilization import Piece
+from worker.engine.errors import told
+from worker.engine.interface import Progress, Watch
+from worker.engine.prompts.conditioning import Guided
+
+
+@dataclass(slots=True, eq=False)
+class Sample:
+    """One image in the making; its tensors are on the device.
+
+    `latents` are 1 × 4 × height × width. `seen` (1 × 5 × …) is what a UNet for inpainting sees
+    beside them, `kept` the latents of the init image where they are blended in after each step,
+    `noise` what they are noised with for that, `mask` where not.
+    """
+
+    ticket: "Ticket"
+    start: Start
+    latents: torch.Tensor
+    guided: Guided
+    seen: torch.Tensor | None = None
+    kept: torch.Tensor | None = None
+    noise: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    done: int = 0
+    image: HostCopy | None = None
+
+    @property
+    def time(self) -> torch.Tensor:
+        """The diffusion's time of the next step, on the host."""
+        time: torch.Tensor = self.start.timeline.times[self.done]
+        return time
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.done == len(self.start.timeline.times)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The images of a request on their way from the device: levels, and whether all are numbers.
+
+    `began` is when the device turned to the request, in seconds of the host's clock. `pieces` are
+    the pieces of work done for it, each with its share of them.
+    """
+
+    copies: tuple[HostCopy, ...]
+    began: float
+    pieces: tuple[tuple[Piece, float], ...]
+
+    @property
+    def engine_seconds(self) -> float:
+        """Give its part of the device's time; the copies must have arrived."""
+        return sum(piece.seconds * share for piece, share in self.pieces)
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Ticket:
+    """A request under way: ends with `Made` or an error, once."""
+
+    recipe: Recipe
+    watch: Watch
+    future: Future[Made] = field(default_factory=Future)
+    samples: list[Sample] = field(default_factory=list)
+    began: float = 0.0
+    pieces: list[tuple[Piece, float]] = field(default_factory=list)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its caller has been answered."""
+        return self.future.done()
+
+    def begin(self) -> bool:
+        """Take note that the device turns to it; False if telling so failed: it has ended."""
+        self.began = monotonic()
+        try:
+            self.watch.started()
+        except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
+            self.fail(told(error))
+            return False
+        return True
+
+    def ask_to_go_on(self) -> bool:
+        """Ask whoever looks on; if the answer is no, or none can be had, it has ended."""
+        try:
+            if not self.watch.should_stop():
+                return True
+        except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
+            self.fail(told(error))
+        else:
+            self.fail(GenerationStoppedError("the generation was stopped"))
+        return False
+
+    def tell(self, preview: Image.Image | None = None) -> bool:
+        """Tell whoever looks on how far it is; False if that failed, and so it has ended."""
+        try:
+            self.watch.progressed(Progress(*self.steps, preview))
+        except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
+            self.fail(told(error))
+            return False
+        return True
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Steps done, and to be done in all, of all its images."""
+        each = len(self.samples[0].start.timeline.times)
+        return sum(sample.done for sample in self.samples), each * len(self.samples)
+
+    def fail(self, error: InfillError) -> None:
+        """End with an error."""
+        if not self.has_ended:
+            self.future.set_exception(error)
+
+    def finish_if_complete(self) -> None:
+        """End, if the last of its images has left."""
+        copies: Sequence[HostCopy] = [
+            sample.image for sample in self.samples if sample.image is not None
+        ]
+        if len(copies) == len(self.recipe.starts) and not self.has_ended:
+            self.future.set_result(Made(tuple(copies), self.began, tuple(self.pieces)))

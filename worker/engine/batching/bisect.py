@@ -1,0 +1,75 @@
+"""Doing work for many at once, such that what fails, fails alone."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeAlias, TypeVar
+
+import structlog
+
+from common.domain.errors import InfillError
+from worker.engine.batching.batch_limit import Room
+from worker.engine.devices.device import Device
+from worker.engine.errors import is_out_of_memory, told
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+# What became of one item.
+Outcome: TypeAlias = Out | InfillError
+
+log = structlog.get_logger(__name__)
+
+
+class Batches:
+    """Work in batches as large as memory allows.
+
+    A batch that fails is halved and tried again, down to the one item that cannot be done: out of
+    memory shrinks the batch before anybody fails, and a bad item costs its neighbours a second
+    try, no more. So the work must leave no trace when it raises.
+    """
+
+    def __init__(self, device: Device, room: Room) -> None:
+        self._device = device
+        self._room = room
+
+    def run(
+        self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
+    ) -> list[Outcome[Out]]:
+        """Give the outcome of each item, in order; items under one `key` take the same memory."""
+        outcomes: list[Outcome[Out]] = []
+        while len(outcomes) < len(items):
+            first = len(outcomes)
+            outcomes += self._attempt(key, items[first : first + self._room.of(key)], work)
+        return outcomes
+
+    def _attempt(
+        self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
+    ) -> list[Outcome[Out]]:
+        failed = self._try(key, items, work)
+        if not isinstance(failed, Exception):
+            return failed
+        number = len(items)
+        if is_out_of_memory(failed):
+            self._room.burst(key, number)
+            self._device.release()
+            log.warning("batch_out_of_memory", number=number)
+            if number == 1:  # with the cache given back it may fit
+                again = self._try(key, items, work)
+                return [told(again)] if isinstance(again, Exception) else again
+        if number == 1:
+            return [told(failed)]
+        middle = number // 2
+        return [
+            *self._attempt(key, items[:middle], work),
+            *self._attempt(key, items[middle:], work),
+        ]
+
+    def _try(
+        self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
+    ) -> list[Outcome[Out]] | Exception:
+        try:
+            with self._device.measuring() as peak:
+                done = list(work(items))
+        except Exception as error:  # noqa: BLE001 - a model can fail in any way
+            # Without its frames, which hold the tensors that did not fit.
+            return error.with_traceback(None)
+        self._room.fitted(key, len(items), peak.bytes)
+        return list(done)

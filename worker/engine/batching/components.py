@@ -1,0 +1,47 @@
+"""What stepping needs of a Stable Diffusion pipeline, of the first, second or XL kind."""
+
+from typing import Any, Final
+
+import torch
+from diffusers.image_processor import VaeImageProcessor
+
+from worker.engine.prompts.encoder import PromptEncoder
+
+# A UNet made for inpainting takes, beside 4 channels of latents, the mask and the kept picture.
+INPAINTING_CHANNELS: Final = 9
+LATENT_CHANNELS: Final = 4
+
+
+class Parts:
+    """The networks of one model, and the two ways its pictures are prepared.
+
+    `factor` is by how much latents are smaller than pixels. `generates` is the type latents have
+    between steps, `autoencodes` the autoencoder's, which may be wider. `threads` are those of the
+    CPU that it computes with.
+    """
+
+    def __init__(self, pipeline: Any, *, threads: int) -> None:
+        """Take them out of a pipeline of any endpoint.
+
+        An autoencoder known to overflow in half precision is kept in full from here on: to widen
+        it for every picture and narrow it again, as pipelines do, costs more than the memory.
+        """
+        self.threads = threads
+        self.unet = pipeline.unet
+        self.vae = pipeline.vae
+        self.prompts = PromptEncoder(pipeline)
+        self.factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        self.scaling: float = self.vae.config.scaling_factor
+        self.takes_mask = self.unet.config.in_channels == INPAINTING_CHANNELS
+        self.has_size_condition = self.unet.config.addition_embed_type == "text_time"
+        self.generates: torch.dtype = self.unet.dtype
+        if self.vae.dtype == torch.float16 and self.vae.config.get("force_upcast"):
+            self.vae.to(torch.float32)
+        self.autoencodes: torch.dtype = self.vae.dtype
+        self.pictures = VaeImageProcessor(vae_scale_factor=self.factor)
+        self.masks = VaeImageProcessor(
+            vae_scale_factor=self.factor,
+            do_normalize=False,
+            do_binarize=True,
+            do_convert_grayscale=True,
+        )

@@ -1,0 +1,133 @@
+"""Everything about a request that can be made ready without the device, in its caller's thread."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image
+
+from common.domain.errors import UnsupportedRequestError
+from common.domain.generation import Endpoint, GenerationRequest
+from worker.engine.batching.components import LATENT_CHANNELS, Parts
+from worker.engine.batching.timesteps import Timeline
+from worker.engine.masks.canvas import Canvas
+from worker.engine.prompts.encoder import ReadPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """One image's random numbers in latent shape, drawn in the order diffusers draws them.
+
+    `init` and `masked` are what the autoencoder's samples of these pictures take.
+    """
+
+    init: torch.Tensor | None
+    noise: torch.Tensor
+    masked: torch.Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where one image of a request starts from; its generator goes on with the steps' noise."""
+
+    timeline: Timeline
+    generator: torch.Generator
+    draws: Draws
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A request that has been checked and made ready.
+
+    `init` is 1 × 3 × height × width in -1 … 1, `masked` the same with zeros where it is repainted,
+    `mask` 1 × 1 × the latents' height × width, 1 where it is repainted. `shape` is that of the
+    latents of one image, 1 × 4 × height × width.
+    """
+
+    parts: Parts
+    request: GenerationRequest
+    prompt: ReadPrompt
+    shape: tuple[int, int, int, int]
+    starts: tuple[Start, ...]
+    init: torch.Tensor | None = None
+    masked: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+
+    @property
+    def starts_from_noise(self) -> bool:
+        """Whether nothing of the picture is in the first latents."""
+        endpoint, strength = self.request.endpoint, self.request.strength
+        # diffusers' img2img starts from the picture at full strength too.
+        return endpoint is Endpoint.TEXT2IMG or (endpoint is Endpoint.INPAINT and strength == 1)
+
+    @property
+    def is_blended(self) -> bool:
+        """Whether what is kept is laid over the latents after each step.
+
+        So it is where the UNet itself knows nothing of the mask.
+        """
+        return self.request.endpoint is Endpoint.INPAINT and not self.parts.takes_mask
+
+    @property
+    def needs_init(self) -> bool:
+        """Whether the latents of the init image are used."""
+        return not self.starts_from_noise or self.is_blended
+
+
+def prepare(
+    parts: Parts, request: GenerationRequest, canvas: Canvas, scheduler: Callable[[], Any]
+) -> Recipe:
+    """Make `request` ready; `scheduler` makes a fresh one for each image.
+
+    Raises:
+        UnsupportedRequestError: the model cannot do what was asked.
+    """
+    _check_size(parts, request)
+    timelines = [Timeline.of(request, scheduler()) for _ in request.seeds]
+    has_guidance = request.guidance_scale > 1  # at 1 the unwanted half would count for nothing
+    prompt = parts.prompts.read(request.prompt, request.negative_prompt if has_guidance else None)
+    shape = (1, LATENT_CHANNELS, request.height // parts.factor, request.width // parts.factor)
+    init, masked, mask = _pictures(parts, canvas.init, canvas.mask, shape)
+    plain = Recipe(parts, request, prompt, shape, (), init, masked, mask)
+    starts = tuple(
+        _start(plain, timeline, seed)
+        for timeline, seed in zip(timelines, request.seeds, strict=True)
+    )
+    return replace(plain, starts=starts)
+
+
+def _check_size(parts: Parts, request: GenerationRequest) -> None:
+    for name, pixels in (("width", request.width), ("height", request.height)):
+        if pixels % parts.factor:
+            raise UnsupportedRequestError(f"{name}: {pixels} is no multiple of {parts.factor}")
+
+
+def _pictures(
+    parts: Parts,
+    init: Image.Image | None,
+    mask: Image.Image | None,
+    shape: tuple[int, int, int, int],
+) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    if init is None:
+        return None, None, None
+    picture: torch.Tensor = parts.pictures.preprocess(init).to(torch.float32)
+    if mask is None:
+        return picture, None, None
+    repainted = parts.masks.preprocess(mask)
+    small = torch.nn.functional.interpolate(repainted, size=shape[2:])
+    return picture, picture * (repainted < 0.5), small  # noqa: PLR2004 it is 0 or 1
+
+
+def _start(recipe: Recipe, timeline: Timeline, seed: int) -> Start:
+    generator = torch.Generator("cpu").manual_seed(seed)  # the same noise on every device
+
+    def draw(dtype: torch.dtype) -> torch.Tensor:
+        return torch.randn(recipe.shape, generator=generator, dtype=dtype)
+
+    parts = recipe.parts
+    init = draw(parts.autoencodes) if recipe.needs_init else None
+    noise = draw(parts.generates)
+    # Where it is not used it is drawn all the same, as diffusers does: the steps' noise follows.
+    masked = draw(parts.autoencodes) if recipe.masked is not None else None
+    return Start(timeline, generator, Draws(init, noise, masked))

@@ -1,0 +1,1 @@
+"""Compute devices: memory, copies to the host, timing."""

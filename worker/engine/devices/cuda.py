@@ -1,0 +1,108 @@
+"""A CUDA device."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+
+from worker.engine.devices.device import HostCopy, Mark, Peak
+
+# Steps a GPU may be given ahead of what it has done: the second keeps it busy while the host
+# prepares, more would only make a cancel late.
+STEPS_AHEAD: Final = 2
+MILLISECONDS: Final = 1000
+
+# torch gives these no types.
+_Event: Final[Any] = torch.cuda.Event
+_Stream: Final[Any] = torch.cuda.Stream
+
+
+class _Copying:
+    def __init__(self, tensors: list[torch.Tensor], arrived: Any) -> None:
+        self._tensors = tensors
+        self._arrived = arrived
+
+    def is_there(self) -> bool:
+        return bool(self._arrived.query())
+
+    def wait(self) -> list[torch.Tensor]:
+        self._arrived.synchronize()
+        return self._tensors
+
+
+class _Passed:
+    def __init__(self, event: Any) -> None:
+        self._event = event
+
+    def is_past(self) -> bool:
+        return bool(self._event.query())
+
+    def seconds_since(self, earlier: "_Passed") -> float:
+        # From one to the other, not from a common start: these are floats of 32 bits.
+        milliseconds: float = earlier._event.elapsed_time(self._event)  # noqa: SLF001 one of ours
+        return milliseconds / MILLISECONDS
+
+
+class Cuda:
+    """A GPU: calls only queue work on it; copies to the host have a stream of their own."""
+
+    def __init__(self, torch_device: torch.device) -> None:
+        self.torch_device = torch_device
+        self._copies = _Stream(torch_device)
+        self._ahead: deque[Any] = deque()
+
+    def free_bytes(self) -> int:
+        """Give what the driver has free, and what torch keeps without using it."""
+        free, _ = torch.cuda.mem_get_info(self.torch_device)
+        kept = torch.cuda.memory_reserved(self.torch_device)
+        return free + kept - torch.cuda.memory_allocated(self.torch_device)
+
+    @contextmanager
+    def measuring(self) -> Iterator[Peak]:
+        """Read torch's own books, which are kept on the host: nothing is waited for."""
+        peak, before = Peak(), torch.cuda.memory_allocated(self.torch_device)
+        torch.cuda.reset_peak_memory_stats(self.torch_device)
+        yield peak
+        peak.bytes = max(0, torch.cuda.max_memory_allocated(self.torch_device) - before)
+
+    def release(self) -> None:
+        """Return torch's cache to the driver."""
+        torch.cuda.empty_cache()
+
+    def upload(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Copy from pinned memory: with any other the host would wait."""
+        return tensor.pin_memory().to(self.torch_device, non_blocking=True)
+
+    def to_host(self, *tensors: torch.Tensor) -> HostCopy:
+        """Copy on the side, while the next step runs."""
+        self._copies.wait_stream(self._stream())
+        arrived = _Event()
+        with torch.cuda.stream(self._copies):
+            hosts = []
+            for tensor in tensors:
+                host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+                hosts.append(host.copy_(tensor, non_blocking=True))
+                # Else its memory could be used anew before it has been copied.
+                tensor.record_stream(self._copies)
+            arrived.record(self._copies)
+        return _Copying(hosts, arrived)
+
+    def mark(self) -> Mark:
+        """Put an event into the stream."""
+        event = _Event(enable_timing=True)
+        event.record(self._stream())
+        return _Passed(event)
+
+    def keep_pace(self) -> None:
+        """Wait for the step before the last one."""
+        event = _Event()
+        event.record(self._stream())
+        self._ahead.append(event)
+        if len(self._ahead) > STEPS_AHEAD:
+            self._ahead.popleft().synchronize()
+
+    def _stream(self) -> Any:
+        """The stream of this device: another may be the current one."""
+        return torch.cuda.current_stream(self.torch_device)

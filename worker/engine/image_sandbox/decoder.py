@@ -1,0 +1,135 @@
+"""One decoding process, as its worker sees it."""
+
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+from PIL import Image
+
+from common.domain.errors import DecodingFailedError, InfillError, InvalidImageError
+from common.runtime.metrics import DECODERS_LOST
+from worker.engine.image_sandbox.wire import Line, Order
+from worker.engine.images.inputs import MODES, Size
+
+PROGRAM: Final = "worker.engine.image_sandbox.process"
+# All of a picture that fits in goes over at once, without the two waiting for each other.
+SOCKET_BYTES: Final = 1 << 20
+# Between hanging up and being gone lies an interpreter's shutdown.
+LAST_SECONDS: Final = 1.0
+
+# The whole environment of a decoder: nothing of the worker's, which holds the keys to everything.
+_ENVIRONMENT: Final = {
+    "PYTHONPATH": str(Path(__file__).parents[3]),
+    # Memory that small pictures needed is kept for the next; the kernel's pages cost CPU time.
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(16 << 20),
+}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one picture may take.
+
+    The largest pictures that are taken, of 25 megapixels, were measured to need up to 504 MB and
+    1.6 s. Past `cpu_seconds` the picture is to blame; past `patience_seconds`, which also run while
+    the machine does something else, perhaps not.
+    """
+
+    memory_bytes: int = 700_000_000
+    cpu_seconds: int = 10
+    patience_seconds: float = 60.0
+
+
+class Decoder:
+    """A process that decodes one picture after the other, until it dies of one."""
+
+    def __init__(self, bounds: Bounds, program: str = PROGRAM) -> None:
+        """Start it; does not wait until it is up."""
+        self._bounds = bounds
+        ours, theirs = socket.socketpair()
+        with theirs:
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+            descriptor = theirs.fileno()
+            numbers = (descriptor, bounds.memory_bytes, bounds.cpu_seconds)
+            # Not a fork: this process may have a GPU open, and all of its memory would be there.
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                # -P: nothing is imported from whatever folder the worker was started in.
+                [sys.executable, "-P", "-m", program, *map(str, numbers)],
+                env=_ENVIRONMENT,
+                pass_fds=(descriptor,),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self._line = Line(ours)
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked for more."""
+        return self._process.poll() is None
+
+    def read(self, data: bytes, field: str, size: Size) -> Image.Image:
+        """Do what `read_picture` does, over there; past every bound the process is ended.
+
+        Raises:
+            InvalidImageError: names the field, what is wrong and what would be taken.
+            DecodingFailedError: the process died, or did not answer in time.
+        """
+        mode = MODES[field]
+        length = size[0] * size[1] * len(mode)
+        self._line.must_end_within(self._bounds.patience_seconds)
+        try:
+            self._line.send(Order(field, *size).head, data)
+            head, pixels = self._line.receive(length)
+            if "refused" in head:
+                raise InvalidImageError(str(head["refused"]), detail=str(head.get("detail", "")))
+            return Image.frombytes(mode, size, pixels)
+        except (OSError, EOFError, ValueError) as error:
+            raise self._lost(field, error) from error
+
+    def kill(self) -> None:
+        """End its process; whoever waits for a picture of it gets an error."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End it and let go of it; nobody may be waiting for a picture."""
+        self.kill()
+        self._process.wait()
+        self._line.close()
+
+    def _lost(self, field: str, error: Exception) -> InfillError:
+        """End what is left of it, and say what became of the picture."""
+        if isinstance(error, EOFError | ConnectionError):  # how it ends will tell us why
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(LAST_SECONDS)
+        self.close()
+        status = self._process.returncode
+        lost: InfillError
+        if status == -signal.SIGXCPU:
+            reason, seconds = "cpu", self._bounds.cpu_seconds
+            lost = InvalidImageError(f"{field}: the image takes more than {seconds} s to decode")
+        elif isinstance(error, TimeoutError):
+            reason, patience = "hung", self._bounds.patience_seconds
+            lost = DecodingFailedError(f"{field}: the image was not decoded within {patience:g} s")
+        else:
+            reason = "crashed"
+            lost = DecodingFailedError(
+                f"{field}: decoding the image ended the process that did it",
+                detail=f"exit status {status}: {error!r}",
+            )
+        DECODERS_LOST.labels(reason=reason).inc()
+        log.warning("decoder_lost", reason=reason, exit_status=status)
+        return lost

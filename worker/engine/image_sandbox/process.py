@@ -1,0 +1,63 @@
+"""The program that decodes: `python -m worker.engine.image_sandbox.process FD MEMORY CPU`.
+
+It is started by `worker.engine.image_sandbox.decoder` and lives until that hangs up.
+"""
+
+import socket
+import sys
+from collections.abc import Callable
+
+# Pillow would import these when it meets the first picture that needs them, and by then this
+# process can open no file.
+from PIL import (
+    Image,
+    ImageColor,  # noqa: F401
+    ImagePalette,  # noqa: F401
+    JpegImagePlugin,  # noqa: F401
+    MpoImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401 - EXIF is TIFF
+    WebPImagePlugin,  # noqa: F401
+)
+
+from common.domain.errors import InvalidImageError
+from worker.engine.image_sandbox.confinement import allow_cpu, confine
+from worker.engine.image_sandbox.wire import MAX_BODY, Line, Order
+from worker.engine.images.inputs import Size, read_picture
+
+Read = Callable[[bytes, str, Size], Image.Image]
+
+# Text from a codec may quote the picture; more of it helps nobody.
+MAX_DETAIL = 500
+
+
+def main(read: Read = read_picture) -> None:
+    """Confine this process, then decode with `read` what comes, until the worker hangs up."""
+    descriptor, memory_bytes, cpu_seconds = (int(word) for word in sys.argv[1:])
+    line = Line(socket.socket(fileno=descriptor))
+    Image.preinit()  # imports, as above
+    confine(memory_bytes)
+    try:
+        while True:
+            head, data = line.receive(MAX_BODY)
+            allow_cpu(cpu_seconds)
+            answer(line, Order(**head), bytes(data), read)
+    except (EOFError, ConnectionError):
+        pass  # the worker is gone, or wants us no longer
+
+
+def answer(line: Line, order: Order, data: bytes, read: Read = read_picture) -> None:
+    """Send the pixels of a picture, or what is wrong with it."""
+    try:
+        image = read(data, order.field, (order.width, order.height))
+        pixels = image.tobytes()
+    except InvalidImageError as error:
+        line.send({"refused": error.message, "detail": error.detail[:MAX_DETAIL]})
+    except MemoryError:
+        line.send({"refused": f"{order.field}: the image takes too much memory to decode"})
+    else:
+        line.send({}, pixels)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What a worker and its decoder say to each other: frames of a short JSON head and raw bytes."""
+
+import json
+import socket
+import struct
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from common.runtime.clock import monotonic
+
+_LENGTHS: Final = struct.Struct("!II")
+_MAX_HEAD: Final = 4096
+MAX_BODY: Final = (1 << 32) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A picture to be decoded: what it came as, and the size it is wanted in."""
+
+    field: str
+    width: int
+    height: int
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """The order as the head of a frame."""
+        return asdict(self)
+
+
+class Line:
+    """One end of a connected pair of sockets."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._ends_at: float | None = None
+
+    def must_end_within(self, seconds: float) -> None:
+        """From now on, whatever takes beyond so many seconds raises TimeoutError."""
+        self._ends_at = monotonic() + seconds
+
+    def send(self, head: dict[str, Any], body: bytes = b"") -> None:
+        """Send one frame.
+
+        Raises:
+            OSError: the other end is gone, or the time is over.
+        """
+        encoded = json.dumps(head).encode()
+        self._watch()
+        self._socket.sendall(_LENGTHS.pack(len(encoded), len(body)) + encoded)
+        if body:
+            self._watch()
+            self._socket.sendall(body)
+
+    def receive(self, most_bytes: int) -> tuple[dict[str, Any], bytearray]:
+        """Wait for a frame and give its head and body.
+
+        Raises:
+            EOFError: the other end is gone.
+            OSError: it is gone, or the time is over.
+            ValueError: this is no frame, or its body is longer than `most_bytes`.
+        """
+        head_length, body_length = _LENGTHS.unpack(self._read(_LENGTHS.size))
+        if head_length > _MAX_HEAD or body_length > most_bytes:
+            raise ValueError(f"a frame of {head_length} and {body_length} bytes")
+        head = json.loads(self._read(head_length))
+        if not isinstance(head, dict):
+            raise ValueError("a frame without a head")  # noqa: TRY004 - one error for bad frames
+        return head, self._read(body_length)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def _read(self, length: int) -> bytearray:
+        buffer = bytearray(length)
+        left = memoryview(buffer)
+        while left:
+            self._watch()
+            read = self._socket.recv_into(left, 0, socket.MSG_WAITALL)
+            if not read:
+                raise EOFError("the other end is gone")
+            left = left[read:]
+        return buffer
+
+    def _watch(self) -> None:
+        if self._ends_at is not None:
+            left = self._ends_at - monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)

@@ -1,0 +1,126 @@
+"""Bytes from a stranger to an upright image, within limits, or an error that says why not.
+
+The order matters: whatever can be judged from the bytes or from the header is judged before any
+pixel is decoded, since decoding is where memory and time go.
+"""
+
+import re
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+from typing import Final
+
+from PIL import Image
+
+from common.domain.errors import InvalidImageError
+from worker.engine.images.colour import to_mask, to_rgb
+
+MAX_BYTES: Final = 20_000_000
+MAX_MEGAPIXELS: Final = 25
+MAX_SIDE: Final = 8192
+MAX_ASPECT: Final = 20
+
+# A progressive JPEG repaints the whole picture with every scan, and a scan can be a dozen bytes:
+# unbounded, a small file keeps a core busy for hours. Encoders write about ten.
+MAX_SCANS: Final = 100
+_SCAN: Final = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
+
+_FORMATS: Final = ("PNG", "JPEG", "WEBP")
+_SIGNATURE: Final = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF.{4}WEBP", re.DOTALL)
+_ORIENTATION_TAG: Final = 0x0112
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What Pillow thinks of a stranger's file is no news for our log, but for one thing: between its
+# limit of pixels and twice that it merely warns. Set once, here: the context manager for warnings
+# is not safe between threads.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def decode_image(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
+    """Decode `data` to an upright RGB image in sRGB; transparent parts come out white.
+
+    Raises:
+        InvalidImageError: names `field`, what is wrong and what would be taken.
+    """
+    return _decode(data, field, max_bytes, to_rgb)
+
+
+def decode_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
+    """Decode `data` to an upright mask of mode L; transparent parts come out black: kept.
+
+    Raises:
+        InvalidImageError: names `field`, what is wrong and what would be taken.
+    """
+    return _decode(data, field, max_bytes, to_mask)
+
+
+def _decode(
+    data: bytes, field: str, max_bytes: int, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    _check_bytes(data, field, max_bytes)
+    try:
+        image = Image.open(BytesIO(data), formats=_FORMATS)
+        _check_header(image, field)
+        image.load()
+        return convert(_turned_upright(image))
+    except InvalidImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InvalidImageError(f"{field}: more than {MAX_MEGAPIXELS} megapixels") from error
+    except MemoryError as error:
+        raise InvalidImageError(f"{field}: the image takes too much memory to decode") from error
+    except Exception as error:  # codecs raise whatever hostile bytes lead them to
+        raise InvalidImageError(
+            f"{field}: the image is damaged or cut off", detail=repr(error)
+        ) from error
+
+
+def _check_bytes(data: bytes, field: str, max_bytes: int) -> None:
+    if not data:
+        raise InvalidImageError(f"{field}: the file is empty")
+    if len(data) > max_bytes:
+        raise InvalidImageError(f"{field}: {len(data):,} bytes, at most {max_bytes:,} are taken")
+    if not _SIGNATURE.match(data):
+        raise InvalidImageError(f"{field}: not a PNG, JPEG or WebP image")
+    if data.startswith(b"\xff\xd8") and len(_SCAN.findall(data)) > MAX_SCANS:
+        raise InvalidImageError(f"{field}: a JPEG of more than {MAX_SCANS} scans")
+
+
+def _check_header(image: Image.Image, field: str) -> None:
+    width, height = image.size
+    if width * height > MAX_MEGAPIXELS * 1_000_000:
+        megapixels = width * height / 1_000_000
+        raise InvalidImageError(
+            f"{field}: {megapixels:.1f} megapixels, at most {MAX_MEGAPIXELS} are taken"
+        )
+    if max(width, height) > MAX_SIDE:
+        raise InvalidImageError(
+            f"{field}: {width}×{height} pixels, at most {MAX_SIDE} a side are taken"
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise InvalidImageError(
+            f"{field}: {width}×{height} pixels, the long side may be at most "
+            f"{MAX_ASPECT} times the short one"
+        )
+    # Cameras put previews beside a photograph and call the pair MPO: the first is the picture.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise InvalidImageError(f"{field}: the image is animated, send a single frame")
+
+
+def _turned_upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; broken EXIF spoils no picture, so it counts as none."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001 - the EXIF reader raises whatever the bytes lead it to
+        return image
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)

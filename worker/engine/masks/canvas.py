@@ -1,0 +1,61 @@
+"""Between a request's pictures and the model's."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from PIL import Image
+
+from common.domain.generation import GenerationRequest
+from worker.engine.images.inputs import Pixels
+from worker.engine.masks.compose import keep_outside_mask
+from worker.engine.masks.crop import Box, box_around, enlarged
+from worker.engine.masks.editing import edited
+from worker.engine.masks.model_mask import covering
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What an answer is put together from besides what was generated, all of width × height."""
+
+    init: Image.Image
+    mask: Image.Image
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What a request is drawn on: the pictures the model sees, and how its images become answers.
+
+    `init` (RGB) and `mask` (L) are what the model sees, each width × height of the request, None
+    where the endpoint has none. Nothing of it changes, so threads may share it.
+    """
+
+    init: Image.Image | None
+    mask: Image.Image | None
+    _kept: _Kept | None = None
+
+    @classmethod
+    def of(cls, request: GenerationRequest, pixels: Pixels) -> Self:
+        """Prepare what `request` is drawn on from `pixels`, each width × height of it.
+
+        A request that changes nothing about its mask has the model see `pixels` themselves, but
+        for the greys of a soft mask: see `covering`.
+        """
+        if pixels.init is None or pixels.mask is None:
+            return cls(pixels.init, pixels.mask)
+        mask = edited(pixels.mask, request)
+        box = box_around(mask, request.mask_padding)
+        return cls(
+            enlarged(pixels.init, box, Image.Resampling.LANCZOS),
+            covering(enlarged(mask, box, Image.Resampling.BILINEAR)),
+            _Kept(pixels.init, mask, box),
+        )
+
+    def finish(self, generated: Image.Image) -> Image.Image:
+        """Make the answer, RGB, of what the model drew on this canvas: RGB, width × height.
+
+        What the mask keeps is the caller's own, bit for bit.
+        """
+        if self._kept is None:
+            return generated
+        return keep_outside_mask(generated, self._kept.init, self._kept.mask, self._kept.box)

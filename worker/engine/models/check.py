@@ -1,0 +1,58 @@
+"""Trying a model out: whether it is what its entry says, and draws."""
+
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from common.domain.errors import InfillError
+from common.domain.generation import Endpoint, GenerationRequest
+from common.settings.catalogue import ModelEntry
+from worker.engine.diffusers_engine import DiffusersEngine
+from worker.engine.images.inputs import Pixels
+
+# Small and few: it is to be seen that something is drawn, not what.
+SIDE: Final = 64
+STEPS: Final = 2
+
+
+def check_model(entry: ModelEntry, directory: Path, device: str | None) -> list[str]:
+    """Load the model and draw one tiny image for each endpoint; give what is wrong, in words."""
+    engine = DiffusersEngine([entry], directory, device)
+    try:
+        engine.load()
+    except InfillError as error:
+        return [error.message]
+    found = (_drawn_badly(engine, entry, endpoint) for endpoint in entry.endpoints)
+    return [problem for problem in found if problem]
+
+
+def _drawn_badly(engine: DiffusersEngine, entry: ModelEntry, endpoint: Endpoint) -> str | None:
+    request = GenerationRequest(
+        endpoint=endpoint,
+        model=entry.name,
+        prompt="a cat on a chair",
+        negative_prompt="",
+        width=SIDE,
+        height=SIDE,
+        samples=1,
+        inference_steps=STEPS,
+        guidance_scale=7.5,
+        strength=1.0,
+        seed=1,
+    )
+    try:
+        (image,) = engine.generate(request, _pixels(endpoint)).images
+    except InfillError as error:
+        reason = f" ({error.detail})" if error.detail else ""
+        return f"model {entry.name}: {endpoint}: {error.message}{reason}"
+    if len(image.getcolors(SIDE * SIDE) or ()) == 1:
+        return f"model {entry.name}: {endpoint}: what it draws is one colour; try another dtype"
+    return None
+
+
+def _pixels(endpoint: Endpoint) -> Pixels:
+    size = (SIDE, SIDE)
+    init = None if endpoint is Endpoint.TEXT2IMG else Image.radial_gradient("L").resize(size)
+    mask = Image.new("L", size, 255) if endpoint is Endpoint.INPAINT else None
+    return Pixels(init and init.convert("RGB"), mask)

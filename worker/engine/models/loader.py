@@ -1,0 +1,185 @@
+"""From an entry of the models file to pipelines that are ready to run."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+
+from common.domain.errors import ConfigurationError
+from common.domain.generation import Endpoint
+from common.runtime.clock import monotonic
+from common.settings.catalogue import RANDOM, ModelEntry
+from worker.engine.models.families import family_of
+from worker.engine.models.loaded_model import LoadedModel, bytes_of
+from worker.engine.models.optimizations import tune
+from worker.engine.models.pipelines import CLASS, Pipelines, index_of, pipelines_of
+from worker.engine.models.safety_checker import SafetyChecker
+from worker.engine.models.schedulers import scheduler_named, scheduler_names
+from worker.engine.models.stand_in import standin_folder
+
+log = structlog.get_logger(__name__)
+
+_INPAINTING_CHANNELS = 9
+
+
+def chosen_device(wanted: str | None) -> torch.device:
+    """Give the device named `wanted`; None means CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigurationError: torch knows no device of that name.
+    """
+    try:
+        return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"INFILL_WORKER_DEVICE: {wanted!r} is no torch device; cpu, cuda or cuda:0 would be"
+        ) from error
+
+
+def anywhere(_size: int) -> None:
+    """Make no room: whoever loads knows that there is some."""
+
+
+def load_model(
+    entry: ModelEntry,
+    directory: Path,
+    device: torch.device,
+    make_room: Callable[[int], None] = anywhere,
+) -> LoadedModel:
+    """Load the weights of `entry` onto `device`; stand-ins are kept in `directory`.
+
+    They are read into the machine's memory first. `make_room` is then called with their bytes,
+    and may take its time, before they go to the device.
+
+    Raises:
+        ConfigurationError: the weights cannot be had, or are not what the entry says they are.
+    """
+    started = monotonic()
+    with _explained(entry):
+        first, pipelines = _first_pipeline(entry, _source(entry, directory), device)
+        size = bytes_of(_modules(first))
+    make_room(size)
+    with _explained(entry):
+        loaded = _on_device(entry, first.to(device), pipelines, size)
+        tune(loaded)
+    log.info(
+        "model_loaded",
+        model=entry.name,
+        family=loaded.family.value,
+        device=str(device),
+        megabytes=round(size / 1e6),
+        seconds=round(monotonic() - started, 3),
+    )
+    if entry.has_random_weights:
+        log.warning("model_has_random_weights", model=entry.name, draws="noise")
+    return loaded
+
+
+def _on_device(entry: ModelEntry, first: Any, kinds: Pipelines, size: int) -> LoadedModel:
+    modules = tuple(_modules(first))
+    family = family_of(first)
+    safety = SafetyChecker.taken_from(first)
+    _check(entry, first, safety)
+    pipelines = {
+        endpoint: kinds[endpoint].from_pipe(first, dtype=first.dtype)
+        for endpoint in entry.endpoints
+    }
+    for pipeline in pipelines.values():
+        pipeline.set_progress_bar_config(disable=True)
+    return LoadedModel(
+        entry=entry,
+        family=family,
+        device=first.device,
+        dtype=first.dtype,
+        pipelines=pipelines,
+        scheduler=_scheduler(entry, first),
+        safety=safety,
+        modules=modules,
+        bytes=size,
+    )
+
+
+def _modules(pipeline: Any) -> Iterable[torch.nn.Module]:
+    parts = pipeline.components.values()
+    return (part for part in parts if isinstance(part, torch.nn.Module))
+
+
+@contextmanager
+def _explained(entry: ModelEntry) -> Iterator[None]:
+    """Turn whatever loading fails with into the operator's error that names the model."""
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"model {entry.name}: {entry.source} cannot be loaded: {error}; check that the hub "
+            "can be reached and has that revision, or that the folder is complete, and that the "
+            "device has room"
+        ) from error
+
+
+def _source(entry: ModelEntry, directory: Path) -> str:
+    if entry.has_random_weights:
+        return str(standin_folder(entry.source.removeprefix(RANDOM), directory))
+    if Path(entry.source).is_absolute() and not Path(entry.source).is_dir():
+        raise ConfigurationError(
+            f"model {entry.name}: there is no folder {entry.source}; put the weights there "
+            "in diffusers' layout (model_index.json at its top), or correct `source`"
+        )
+    return entry.source
+
+
+def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tuple[Any, Pipelines]:
+    """Read the weights into the machine's memory, in the precision they will have on `device`."""
+    index = index_of(source, entry.revision)
+    class_name = str(index[CLASS])
+    pipelines = pipelines_of(class_name)
+    if lacking := set(entry.endpoints) - set(pipelines):
+        can = ", ".join(sorted(pipelines)) or "none of inpaint, img2img and text2img"
+        raise ConfigurationError(
+            f"model {entry.name}: {source} holds a {class_name}, for which diffusers has no "
+            f"pipeline that does {', '.join(sorted(lacking))}; it can do {can}"
+        )
+    without_checker = {"safety_checker": None, "requires_safety_checker": False}
+    # Said to be absent; unless it is said again, diffusers takes some of them for forgotten.
+    absent = {name: None for name, part in index.items() if part == [None, None]}
+    # By the class it was saved under: another may ask for parts that are not among the weights.
+    saved = (kind for kind in pipelines.values() if kind.__name__ == class_name)
+    pipeline = next(saved, pipelines[entry.endpoints[0]]).from_pretrained(
+        source,
+        revision=entry.revision,
+        dtype=torch.float32 if device.type == "cpu" else getattr(torch, entry.dtype),
+        use_safetensors=True,  # the older format runs code when it is read
+        **(absent if entry.safety_checker else absent | without_checker),
+    )
+    return pipeline, pipelines
+
+
+def _check(entry: ModelEntry, pipeline: Any, safety: SafetyChecker | None) -> None:
+    if entry.safety_checker and safety is None:
+        raise ConfigurationError(
+            f"model {entry.name}: its weights hold no safety checker; set safety_checker = false"
+        )
+    others = set(entry.endpoints) - {Endpoint.INPAINT}
+    unet = pipeline.components.get("unet")
+    if others and unet is not None and unet.config.in_channels == _INPAINTING_CHANNELS:
+        raise ConfigurationError(
+            f"model {entry.name}: it is made for inpainting alone, yet its endpoints name "
+            + ", ".join(sorted(others))
+        )
+
+
+def _scheduler(entry: ModelEntry, pipeline: Any) -> Any:
+    if entry.scheduler is None:
+        return pipeline.scheduler
+    scheduler = scheduler_named(entry.scheduler, pipeline.scheduler)
+    if scheduler is None:
+        raise ConfigurationError(
+            f"model {entry.name}: no scheduler {entry.scheduler} fits it; there are "
+            + ", ".join(scheduler_names(pipeline.scheduler))
+        )
+    return scheduler

@@ -1,0 +1,125 @@
+"""Where a model's weights are on this machine, and getting them there; no torch is loaded."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from huggingface_hub import snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from common.domain.errors import ConfigurationError
+from common.settings.catalogue import RANDOM, ModelEntry
+
+INDEX: Final = "model_index.json"
+# Of a repository: configurations, vocabularies, and the weights that lie in a part's folder. A
+# repository often has the same weights again, at its top in one file, or in other precisions
+# (`….fp16.safetensors`): those are not read.
+_WANTED: Final = ("*.json", "*.txt", "*.model", "*/*.safetensors")
+_UNWANTED: Final = ("*/*.*.safetensors",)
+_CHECKER: Final = "safety_checker"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What is there of a model's weights: all of them, if nothing is `missing`.
+
+    `folder` is None where there is nothing; `bytes` are those of all files in it.
+    """
+
+    folder: Path | None
+    missing: tuple[str, ...]
+    bytes: int
+
+
+def find_weights(entry: ModelEntry, directory: Path) -> Weights:
+    """Look for the weights of `entry`: in its folder, the hub's cache, or built in `directory`."""
+    folder = _folder(entry, directory)
+    if folder is None or not (folder / INDEX).is_file():
+        return Weights(None, (INDEX,), 0)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return Weights(folder, _missing(entry, folder), sum(path.stat().st_size for path in files))
+
+
+def pull_weights(entry: ModelEntry) -> Path:
+    """Fetch the weights of `entry` from the hub into its cache; what is there is not fetched again.
+
+    A transfer that was broken off is taken up again where it ended.
+
+    Raises:
+        ConfigurationError: the hub cannot be reached, or has no such weights for us.
+    """
+    try:
+        return Path(
+            snapshot_download(
+                entry.source,
+                revision=entry.revision,
+                allow_patterns=_WANTED,
+                ignore_patterns=_UNWANTED,
+            )
+        )
+    except Exception as error:
+        raise ConfigurationError(
+            f"model {entry.name}: {entry.source} could not be fetched: {_reason(entry, error)}",
+            detail=str(error),
+        ) from error
+
+
+def is_on_a_hub(entry: ModelEntry) -> bool:
+    """Tell whether `source` names a repository of a hub, rather than a folder or a stand-in."""
+    return not entry.has_random_weights and not Path(entry.source).is_absolute()
+
+
+def _folder(entry: ModelEntry, directory: Path) -> Path | None:
+    if entry.has_random_weights:
+        built = directory.glob(f"random-{entry.source.removeprefix(RANDOM)}-*")
+        return max(built, default=None)
+    if not is_on_a_hub(entry):
+        return Path(entry.source)
+    index = try_to_load_from_cache(entry.source, INDEX, revision=entry.revision)
+    return Path(index).parent if isinstance(index, str) else None
+
+
+def _missing(entry: ModelEntry, folder: Path) -> tuple[str, ...]:
+    index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    parts = [
+        name
+        for name, part in index.items()
+        if isinstance(part, list) and part[0] is not None and not name.startswith("_")
+    ]
+    if not entry.safety_checker and _CHECKER in parts:
+        parts.remove(_CHECKER)
+    return tuple(part for part in parts if not _is_whole(folder / part))
+
+
+def _is_whole(part: Path) -> bool:
+    """Tell whether a part is there; whatever has a configuration of its own has weights."""
+    if not (part / "config.json").is_file():
+        return part.is_dir()
+    shards = [
+        json.loads(index.read_text("utf-8")) for index in part.glob("*.safetensors.index.json")
+    ]
+    names = {name for index in shards for name in index["weight_map"].values()}
+    if names:
+        return all((part / name).is_file() for name in names)
+    return any(part.glob("*.safetensors"))
+
+
+def _reason(entry: ModelEntry, error: Exception) -> str:
+    if isinstance(error, GatedRepoError):
+        return "its makers let in who has accepted their licence there; do so, and set HF_TOKEN"
+    if isinstance(error, RevisionNotFoundError):
+        return f"it has no revision {entry.revision}; correct `revision`"
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub has no such repository, or a private one that HF_TOKEN would open"
+    if isinstance(error, LocalEntryNotFoundError):
+        return (
+            "the hub cannot be reached and not all of it is here; try again where there is a way "
+            "to the hub, or copy the hub's cache from another machine"
+        )
+    return "see the reason given; what was fetched is kept, so try again"

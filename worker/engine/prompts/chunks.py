@@ -1,0 +1,105 @@
+"""Texts of any length, cut into chunks that a text encoder can take."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Final
+
+from worker.engine.prompts.emphasis import WeightedText
+
+# How many tokens before the end of a full chunk a comma, else the end of a word, is looked for:
+# the web UI's default, so that its prompts are cut where they were.
+REACH: Final = 20
+
+_WORD_ENDS: Final = "</w>"  # how CLIP's vocabulary marks the last token of a word
+_COMMA: Final = "," + _WORD_ENDS
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A chunk as one text encoder takes it: a start, at most 75 tokens of text, an end, padding.
+
+    `weights` has a weight for each of `ids`, and is empty where all are 1. The first `filled` ids
+    are not padding.
+    """
+
+    ids: tuple[int, ...]
+    weights: tuple[float, ...]
+    filled: int
+
+
+class SectionReader:
+    """Reads texts for one text encoder; for several threads at once."""
+
+    def __init__(self, tokenizer: Any, length: int) -> None:
+        """Read with `tokenizer`, a CLIP tokenizer, into sections of `length` ids."""
+        self._tokenizer = tokenizer
+        self._length = length
+        self._start, self._end = tokenizer("").input_ids
+        # A tokenizer is set anew by each call, and refuses that while another call is under way.
+        self._lock = Lock()
+        self.empty: Final = self._section([], [])
+
+    @property
+    def room(self) -> int:
+        """How many tokens of text a section holds."""
+        return self._length - 2
+
+    def read(self, texts: Sequence[WeightedText]) -> list[Section]:
+        """Give the sections of a text, one at least; the texts must hold whole characters."""
+        ids: list[int] = []
+        weights: list[float] = []
+        with self._lock:
+            for part in texts:
+                part_ids = self._ids(part.text)
+                ids += part_ids
+                weights += [part.weight] * len(part_ids)
+            tokens = self._tokenizer.convert_ids_to_tokens(ids)
+        if not ids:
+            return [self.empty]
+        return [self._section(ids[cut], weights[cut]) for cut in cuts(tokens, self.room)]
+
+    def _ids(self, text: str) -> list[int]:
+        # Somebody who writes <|endoftext|> means these characters: the token of that name would
+        # make what stands behind it invisible to Stable Diffusion XL's pooled row.
+        encoded = self._tokenizer(
+            text,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            truncation=False,
+            verbose=False,
+        )
+        ids: list[int] = encoded.input_ids
+        return ids
+
+    def _section(self, ids: list[int], weights: list[float]) -> Section:
+        filled = len(ids) + 2
+        padding = self._length - filled
+        emphasis = any(weight != 1 for weight in weights)
+        return Section(
+            ids=(self._start, *ids, self._end, *[self._tokenizer.pad_token_id] * padding),
+            weights=(1.0, *weights, 1.0, *[1.0] * padding) if emphasis else (),
+            filled=filled,
+        )
+
+
+def cuts(tokens: Sequence[str], room: int) -> Iterator[slice]:
+    """Cut `tokens` into runs of at most `room`, behind a comma or a word where one is near.
+
+    A comma comes first: what stands between two commas is mostly one thought, and an encoder sees
+    a chunk without its neighbours. Without either, the run is full; a token is never cut.
+    """
+    start = 0
+    while start < len(tokens):
+        end = _cut(tokens, start, start + room)
+        yield slice(start, end)
+        start = end
+
+
+def _cut(tokens: Sequence[str], start: int, end: int) -> int:
+    if end >= len(tokens):
+        return len(tokens)
+    near = range(end, max(end - REACH, start), -1)
+    commas = (place for place in near if tokens[place - 1] == _COMMA)
+    words = (place for place in near if tokens[place - 1].endswith(_WORD_ENDS))
+    return next(commas, next(words, end))

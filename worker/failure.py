@@ -1,0 +1,79 @@
+"""What becomes of a job whose attempt did not end in images."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from common.domain.errors import ClaimLostError, GenerationStoppedError, InfillError
+from common.domain.record import JobRecord
+from common.domain.retry import GiveUp, Retry, decide
+from common.messaging.announcer import Announcer
+from common.postgres.database import Database
+from common.postgres.repositories.jobs.finish import fail
+from common.postgres.repositories.jobs.leases import release_claim, retry_later
+from common.postgres.statements import Executor
+from common.postgres.write_with_retry import keep_trying
+from common.runtime.clock import utc_now
+from common.runtime.metrics import JOBS_ENDED
+from common.settings import JobSettings
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class Settlement:
+    """Writes the outcome of a failed attempt; the fence makes every write here harmless."""
+
+    def __init__(self, database: Database, announcer: Announcer, settings: JobSettings) -> None:
+        self._database = database
+        self._announcer = announcer
+        self._settings = settings
+
+    async def settle(self, job: JobRecord, max_attempts: int, error: Exception) -> None:
+        """Drop, give back, retry or fail the job, as `error` demands."""
+        if isinstance(error, ClaimLostError):
+            log.info("result_dropped", reason=error.message)
+        elif isinstance(error, GenerationStoppedError):
+            await self._give_back(job)
+        else:
+            await self._after_failure(job, max_attempts, error)
+
+    async def _give_back(self, job: JobRecord) -> None:
+        if await self._write(partial(release_claim, claim=job.claim)):
+            await self._announcer.waiting(job.queue)
+            log.info("job_given_back")
+
+    async def _after_failure(self, job: JobRecord, max_attempts: int, error: Exception) -> None:
+        foreseen = isinstance(error, InfillError)
+        log.warning(
+            "attempt_failed",
+            error=type(error).__name__,
+            detail=error.detail if isinstance(error, InfillError) else "",
+            exc_info=None if foreseen else error,
+        )
+        now = utc_now()
+        wait = timedelta(seconds=self._settings.retry_seconds)
+        match decide(error, attempt=job.attempt, max_attempts=max_attempts, now=now, wait=wait):
+            case Retry(at, code, message):
+                seconds = (at - now).total_seconds()
+                again = partial(
+                    retry_later, claim=job.claim, seconds=seconds, code=code, message=message
+                )
+                if await self._write(again):
+                    log.info("job_retried_later", code=code, seconds=seconds)
+            case GiveUp(code, message):
+                await self._fail(job, code, message)
+
+    async def _fail(self, job: JobRecord, code: str, message: str) -> None:
+        ended = await self._write(partial(fail, claim=job.claim, code=code, message=message))
+        if ended is not None:
+            JOBS_ENDED.labels(outcome="failed").inc()
+            log.info("job_failed", code=code)
+            await self._announcer.ended(ended)
+
+    async def _write(self, write: Callable[[Executor], Awaitable[T]]) -> T:
+        return await keep_trying(self._database, write, seconds=self._settings.lease_seconds)

@@ -1,0 +1,1 @@
+"""Recurring work of one elected process: sweeping, retention, erasure."""

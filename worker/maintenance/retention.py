@@ -1,0 +1,146 @@
+"""Retention: deletes what has been kept long enough, one process at a time.
+
+It has a loop and a lock of its own: a store that is slow holds up nothing else.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.domain.errors import StorageUnavailableError
+from common.object_store.storage import Storage
+from common.postgres.database import Database
+from common.postgres.locks import Lock
+from common.postgres.repositories.maintenance.retention import (
+    choose_old_pictures,
+    delete_old_attempts,
+    delete_old_deliveries,
+    delete_old_jobs,
+    mark_pictures_deleted,
+)
+from common.runtime.availability import Presence
+from common.runtime.metrics import RETENTION_DELETED
+from common.runtime.waiting import rest
+from common.settings import RetentionSettings
+from worker.maintenance.bucket_ownership import Ownership
+from worker.maintenance.leader import holding
+from worker.maintenance.orphan_objects import OrphanWalk
+from worker.maintenance.tenant_erasure import Erasure
+
+ROWS: Final = 200  # that one statement deletes, with all that hangs on them: tens of milliseconds
+JOBS: Final = 50  # whose pictures go together: some hundred requests to the store
+# Of each kind in a round, so that a backlog of one kind keeps no other waiting.
+BATCHES: Final = 50
+
+Step = Callable[[], Awaitable[int]]
+
+log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """Has a round every `interval_seconds` while it holds the lock, else competes as often."""
+
+    def __init__(self, database: Database, storage: Storage, settings: RetentionSettings) -> None:
+        self._database = database
+        self._storage = storage
+        self._settings = settings
+        self._postgres = Presence("postgres, for retention")
+        self._store = Presence("the image store, for retention")
+        ownership = Ownership(storage)
+        self._erasure = Erasure(storage, ownership, self._store)
+        self._walk = OrphanWalk(storage, ownership, orphan_seconds=settings.orphan_seconds)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Delete or compete until `stopping` is set."""
+        while not stopping.is_set():
+            try:
+                await self._work_if_chosen(stopping)
+            except Exception as error:  # noqa: BLE001 whatever the trouble, it goes on
+                self._postgres.missed(error)
+            await rest(stopping, self._settings.interval_seconds)
+
+    async def _work_if_chosen(self, stopping: asyncio.Event) -> None:
+        async with holding(self._database, Lock.RETENTION) as connection:
+            self._postgres.found()
+            if connection is None:
+                return
+            log.info("retention_begins")
+            while not stopping.is_set():
+                await self.go_round(connection, stopping)
+                await rest(stopping, self._settings.interval_seconds)
+
+    async def go_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+        """Do everything once; stops between two batches when told to.
+
+        Pictures come before rows, for only the rows know their names. Without the store the rows
+        go on: those whose pictures are gone, deliveries and attempts. Tenants that are being
+        deleted go whatever the settings say.
+        """
+        kept = self._settings
+        await self._with_store(self._delete_pictures, connection, stopping)
+        for kind, seconds, verb in (
+            ("job", kept.job_seconds, delete_old_jobs),
+            ("delivery", kept.delivery_seconds, delete_old_deliveries),
+            ("attempt", kept.attempt_seconds, delete_old_attempts),
+        ):
+            if seconds:
+                step = partial(verb, connection, seconds=seconds, limit=ROWS)
+                await _in_batches(kind, step, ROWS, stopping)
+        await self._with_store(self._erasure.go_on, connection, stopping)
+        await self._with_store(self._delete_orphans, connection, stopping)
+
+    async def _with_store(
+        self,
+        duty: Callable[[AsyncConnection, asyncio.Event], Awaitable[None]],
+        connection: AsyncConnection,
+        stopping: asyncio.Event,
+    ) -> None:
+        try:
+            await duty(connection, stopping)
+        except StorageUnavailableError as error:
+            self._store.missed(error)
+
+    async def _delete_pictures(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+        if self._settings.object_seconds:
+            step = partial(self._delete_some_pictures, connection)
+            await _in_batches("pictures", step, JOBS, stopping)
+
+    async def _delete_some_pictures(self, connection: AsyncConnection) -> int:
+        old = await choose_old_pictures(
+            connection, seconds=self._settings.object_seconds, limit=JOBS
+        )
+        if old:
+            await self._storage.delete([key for job in old for key in job.keys])
+            self._store.found()
+            await mark_pictures_deleted(connection, [job.job_id for job in old])
+        return len(old)
+
+    async def _delete_orphans(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+        if self._settings.orphan_seconds and not stopping.is_set():
+            _note("orphan", await self._walk.go_on(connection))
+            self._store.found()
+
+
+async def _in_batches(kind: str, step: Step, size: int, stopping: asyncio.Event) -> None:
+    """Repeat `step` while it deletes full batches of `size`, but not for ever."""
+    deleted = 0
+    try:
+        for _ in range(BATCHES):
+            if stopping.is_set():
+                break
+            batch = await step()
+            deleted += batch
+            if batch < size:
+                break
+    finally:
+        _note(kind, deleted)
+
+
+def _note(kind: str, deleted: int) -> None:
+    if deleted:
+        RETENTION_DELETED.labels(kind=kind).inc(deleted)
+        log.info("retention_deleted", kind=kind, number=deleted)

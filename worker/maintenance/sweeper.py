@@ -1,0 +1,183 @@
+"""The sweeper: finds what fell through, one process at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.domain.job import Ended, JobState
+from common.messaging.announcer import Announcer
+from common.messaging.doorbell import Doorbell
+from common.postgres.database import Database
+from common.postgres.locks import Lock
+from common.postgres.repositories.fair_queue.recount import (
+    recount_backlogs,
+    recount_running,
+    wake_ready,
+)
+from common.postgres.repositories.maintenance.expire import fail_abandoned, fail_overdue
+from common.postgres.repositories.maintenance.requeue import (
+    count_jobs,
+    count_servable,
+    forget_silent_workers,
+    requeue_expired,
+    requeue_expired_deliveries,
+    seconds_up,
+)
+from common.postgres.repositories.maintenance.vacuum import vacuum_queues
+from common.runtime.availability import Presence
+from common.runtime.clock import monotonic
+from common.runtime.metrics import BREAKERS_OPEN, JOBS, JOBS_ENDED
+from common.runtime.waiting import rest
+from common.settings import JobSettings, WebhookSettings
+from worker.maintenance.leader import holding
+from worker.maintenance.lease_grace import Grace
+from worker.maintenance.origins import keep_lines
+from worker.maintenance.usage_totals import fold_backlog
+
+BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
+# Per queue and sweep: one heard ring makes a thread work until nothing waits, and unheard ones
+# are made up for by the next sweep.
+RINGS: Final = 100
+
+# After adding up all that waits comes a rest of so many times what it took: a million waiting jobs
+# take most of a second, and the sums are for estimates alone.
+RESTS_PER_RECOUNT: Final = 30
+# The same for looking at every line: ten thousand take some 50 ms.
+RESTS_PER_LOOK_AT_LINES: Final = 10
+
+log = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Sweeps every `sweep_seconds` while it holds the lock, else competes for it as often."""
+
+    def __init__(
+        self,
+        database: Database,
+        doorbell: Doorbell,
+        announcer: Announcer,
+        settings: JobSettings,
+        webhooks: WebhookSettings,
+        *,
+        queues: Sequence[str],
+        grace: Grace | None = None,
+    ) -> None:
+        """Put it together; without a `grace` it is the one the leases need."""
+        self._database = database
+        self._doorbell = doorbell
+        self._announcer = announcer
+        self._settings = settings
+        self._webhooks = webhooks
+        self._queues = queues
+        self._postgres = Presence("postgres, for the sweeper")
+        self._grace = grace or Grace.of(settings, now=monotonic())
+        self._next_backlogs = 0.0
+        self._next_lines = 0.0
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Sweep or compete until `stopping` is set."""
+        while not stopping.is_set():
+            try:
+                await self._sweep_if_chosen(stopping)
+            except Exception as error:  # noqa: BLE001 whatever the trouble, sweeping goes on
+                self._postgres.missed(error)
+            await rest(stopping, self._settings.sweep_seconds)
+
+    async def _sweep_if_chosen(self, stopping: asyncio.Event) -> None:
+        async with holding(self._database, Lock.SWEEPER) as connection:
+            self._postgres.found()
+            self._grace.answered(monotonic())
+            if connection is None:
+                return
+            log.info("sweeping_begins")
+            try:
+                while not stopping.is_set():
+                    await self.sweep(connection)
+                    await rest(stopping, self._settings.sweep_seconds)
+            finally:
+                JOBS.clear()
+                BREAKERS_OPEN.set(0)
+                log.info("sweeping_ends")
+
+    async def sweep(self, connection: AsyncConnection) -> None:
+        """Do every duty once; what is put back first is rung for last."""
+        up_seconds = await seconds_up(connection)
+        self._grace.answered(monotonic())
+        if self._grace.is_over(monotonic(), up_seconds=up_seconds):
+            await self._take_jobs_back(connection)
+            await self._take_deliveries_back(connection)
+        await self._keep_lines(connection)
+        await self._fail_overdue(connection)
+        await self._recount(connection)
+        await forget_silent_workers(connection, seconds=self._settings.lease_seconds)
+        servable = await count_servable(connection, self._queues, at_most=RINGS)
+        for queue, number in servable.items():
+            await self._doorbell.ring_worker_up_to(queue, number)
+        for state, number in (await count_jobs(connection)).items():
+            JOBS.labels(state=state.value).set(number)
+        await fold_backlog(connection)
+        await vacuum_queues(connection)
+
+    async def _keep_lines(self, connection: AsyncConnection) -> None:
+        begun = monotonic()
+        if begun < self._next_lines:
+            return
+        if await keep_lines(connection, per_origin=self._webhooks.origin_concurrency):
+            await self._doorbell.ring_dispatcher()
+        ended = monotonic()
+        self._next_lines = ended + (ended - begun) * RESTS_PER_LOOK_AT_LINES
+
+    async def _recount(self, connection: AsyncConnection) -> None:
+        """Derive the books of fair claiming anew: what was just taken back, and what got lost."""
+        await recount_running(connection)
+        await wake_ready(connection)
+        begun = monotonic()
+        if begun >= self._next_backlogs:
+            await recount_backlogs(connection)
+            ended = monotonic()
+            self._next_backlogs = ended + (ended - begun) * RESTS_PER_RECOUNT
+
+    async def _take_jobs_back(self, connection: AsyncConnection) -> None:
+        if requeued := await _in_batches(lambda: requeue_expired(connection, limit=BATCH)):
+            log.warning("expired_jobs_requeued", jobs=requeued)
+        await self._fail("abandoned_job_failed", lambda: fail_abandoned(connection, limit=BATCH))
+
+    async def _fail_overdue(self, connection: AsyncConnection) -> None:
+        seconds = self._settings.max_queue_seconds
+        await self._fail(
+            "overdue_job_failed",
+            lambda: fail_overdue(connection, max_queue_seconds=seconds, limit=BATCH),
+        )
+
+    async def _fail(self, event: str, fail: Callable[[], Awaitable[list[Ended]]]) -> None:
+        async def batch() -> int:
+            failed = await fail()
+            # Together: a Redis that hangs is waited for once, not once for every job.
+            await asyncio.gather(*(self._tell(event, job) for job in failed))
+            return len(failed)
+
+        await _in_batches(batch)
+
+    async def _tell(self, event: str, job: Ended) -> None:
+        log.warning(event, job_id=job.job_id)
+        JOBS_ENDED.labels(outcome=JobState.FAILED.value).inc()
+        await self._announcer.ended(job)
+
+    async def _take_deliveries_back(self, connection: AsyncConnection) -> None:
+        moved = await _in_batches(lambda: requeue_expired_deliveries(connection, limit=BATCH))
+        if moved:
+            log.warning("expired_deliveries_requeued", deliveries=moved)
+            await self._doorbell.ring_dispatcher()
+
+
+async def _in_batches(step: Callable[[], Awaitable[int]]) -> int:
+    """Repeat `step` until it moves less than a full batch; give how many rows it moved."""
+    moved = 0
+    while True:
+        batch = await step()
+        moved += batch
+        if batch < BATCH:
+            return moved

@@ -1,0 +1,1 @@
+"""Optimization: courses of steps, stages and the loss."""

@@ -1,0 +1,44 @@
+"""Sheets of pictures: before, the hole, and what was drawn, one column for each prompt."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from worker.training.measuring.tasks import Task
+from worker.training.scenes.world import Pixels
+
+_LINE = 14  # pixels for a prompt
+
+
+def draw_sheet(
+    tasks: Sequence[Task], drawn: Sequence[Pixels], file: Path, columns: int = 8
+) -> None:
+    """Write a sheet of `tasks` and what was `drawn` for them to `file`."""
+    rows = [
+        _row(tasks[start : start + columns], drawn[start : start + columns])
+        for start in range(0, len(tasks), columns)
+    ]
+    width = max(row.width for row in rows)
+    sheet = Image.new("RGB", (width, sum(row.height for row in rows)), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(file, optimize=True)
+
+
+def _row(tasks: Sequence[Task], drawn: Sequence[Pixels]) -> Image.Image:
+    size = len(drawn[0])
+    row = Image.new("RGB", (size * len(tasks), 3 * size + _LINE), "white")
+    draw = ImageDraw.Draw(row)
+    for column, (task, picture) in enumerate(zip(tasks, drawn, strict=True)):
+        left = column * size
+        draw.text((left + 2, 1), task.prompt, fill="black")
+        holed = np.where(task.hole[..., None], np.float32(127), task.picture)
+        for line, pixels in enumerate((task.picture, holed, picture)):
+            cell = Image.fromarray(pixels.astype(np.uint8))
+            row.paste(cell, (left, _LINE + line * size))
+    return row

@@ -1,0 +1,1 @@
+"""Synthetic scenes, their captions and holes: the training data."""
