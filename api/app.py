@@ -13,7 +13,7 @@ from api.admin import routes as admin
 from api.dialects.v1 import jobs, webhook_keys, webhooks
 from api.dialects.v3 import routes as v3
 from api.errors.handlers import add_error_handlers
-from api.middleware import AccessLog
+from api.middleware import AccessLogMiddleware
 from api.services import open_services
 from common.domain.errors import ConfigurationError
 from common.outbound import Guard
@@ -78,7 +78,7 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
         for part in (v3, webhooks, jobs, health, webhook_keys, admin)
         for route in part.router.routes
     ]
-    app.add_middleware(AccessLog)
+    app.add_middleware(AccessLogMiddleware)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],

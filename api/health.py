@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 from sqlalchemy import literal, select
 
-from api.body.json_response import json_answer
+from api.body.json_response import json_response
 from api.services import Services
 from common.postgres.database import is_unavailable
 
@@ -21,7 +21,7 @@ router = APIRouter(tags=["health"])
 @router.get("/healthz")
 async def healthz() -> Response:
     """Tell that the process is alive."""
-    return json_answer({"status": "ok"})
+    return json_response({"status": "ok"})
 
 
 @router.get("/readyz")
@@ -31,8 +31,8 @@ async def readyz(request: Request) -> Response:
     database, redis = await asyncio.gather(_database(services), _redis(services))
     parts = {"database": database, "redis": redis}
     if database != "ok":
-        return json_answer({"status": "unavailable", **parts}, status=503)
-    return json_answer({"status": "ok" if redis == "ok" else "degraded", **parts})
+        return json_response({"status": "unavailable", **parts}, status=503)
+    return json_response({"status": "ok" if redis == "ok" else "degraded", **parts})
 
 
 @router.get("/metrics")

@@ -8,9 +8,9 @@ from prometheus_client import Counter, Histogram
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.body.json_response import TRACE, Trace, json_answer
+from api.body.json_response import TRACE, RequestTrace, json_response
 from api.errors.api_errors import error_body
-from api.errors.dialects import speaks_problems
+from api.errors.dialects import uses_problem_details
 from api.errors.problem_details import problem_answer
 from api.metrics import REQUEST_SECONDS, REQUESTS
 from common.runtime.clock import monotonic
@@ -22,7 +22,7 @@ PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 log = structlog.get_logger(__name__)
 
 
-class AccessLog:
+class AccessLogMiddleware:
     """A plain ASGI middleware: Starlette's convenient base class costs a task per request."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -34,7 +34,7 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         begun = monotonic()
-        trace = scope[TRACE] = Trace()
+        trace = scope[TRACE] = RequestTrace()
         status = 0
 
         async def watch(message: Message) -> None:
@@ -56,9 +56,9 @@ class AccessLog:
 
 def _crashed(path: str) -> Response:
     tip = "It has been logged; try again later."
-    if speaks_problems(path):
+    if uses_problem_details(path):
         return problem_answer(path, SERVER_ERROR, "internal_error", tip)
-    return json_answer(error_body("internal error", tip=tip), status=SERVER_ERROR)
+    return json_response(error_body("internal error", tip=tip), status=SERVER_ERROR)
 
 
 @cache  # our own words, a few dozen pairs; to find a number by its labels takes longer than to add

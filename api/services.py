@@ -9,15 +9,15 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from api.auth.admin_keys import AdminKeyRing
-from api.auth.api_keys import KeyRing
-from api.jobs.eta import Estimates
-from api.jobs.notify import Ringer
+from api.auth.admin_keys import AdminKeyAuthenticator
+from api.auth.api_keys import ApiKeyAuthenticator
+from api.jobs.eta import EtaEstimator
+from api.jobs.notify import WorkerNotifier
 from api.jobs.progress import ProgressReader
-from api.jobs.webhook_ping import Trials
-from api.limits.concurrency import Turns
-from api.limits.quotas import Quotas
-from api.limits.rates import Rates
+from api.jobs.webhook_ping import WebhookPing
+from api.limits.concurrency import ConcurrencyLimiter
+from api.limits.quotas import QuotaLimiter
+from api.limits.rates import RateLimiter
 from common.messaging.completion import CompletionListener
 from common.messaging.connection import connect
 from common.messaging.doorbell import Doorbell
@@ -42,18 +42,18 @@ class Services:
     database: Database
     operators: Database
     redis: "Redis"
-    ringer: Ringer
+    ringer: WorkerNotifier
     listener: CompletionListener
     storage: Storage
     guard: Guard
-    keys: KeyRing
-    admin_keys: AdminKeyRing
-    rates: Rates
-    quotas: Quotas
-    estimates: Estimates
+    keys: ApiKeyAuthenticator
+    admin_keys: AdminKeyAuthenticator
+    rates: RateLimiter
+    quotas: QuotaLimiter
+    estimates: EtaEstimator
     progress: ProgressReader
-    trials: Trials
-    redeliveries: Turns
+    trials: WebhookPing
+    redeliveries: ConcurrencyLimiter
 
 
 @asynccontextmanager
@@ -75,10 +75,10 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
         stack.push_async_callback(asyncio.to_thread, storage.close)
         guard = Guard(settings.outbound)
         stack.push_async_callback(guard.aclose)
-        ringer = Ringer(Doorbell(redis, settings.redis))
+        ringer = WorkerNotifier(Doorbell(redis, settings.redis))
         stack.push_async_callback(ringer.aclose)
         listener = CompletionListener(redis, _asking(database))
-        estimates = Estimates(
+        estimates = EtaEstimator(
             database,
             silent_seconds=settings.jobs.lease_seconds,
             places=settings.worker.concurrency,
@@ -94,14 +94,14 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             listener=listener,
             storage=storage,
             guard=guard,
-            keys=KeyRing(database, settings.gateway),
-            admin_keys=AdminKeyRing(operators, settings.gateway),
-            rates=Rates(redis),
-            quotas=Quotas(database, estimates),
+            keys=ApiKeyAuthenticator(database, settings.gateway),
+            admin_keys=AdminKeyAuthenticator(operators, settings.gateway),
+            rates=RateLimiter(redis),
+            quotas=QuotaLimiter(database, estimates),
             estimates=estimates,
             progress=ProgressReader(redis),
-            trials=Trials(database, guard, settings.webhooks),
-            redeliveries=Turns(of_a_tenant=1, of_all=REDELIVERIES),
+            trials=WebhookPing(database, guard, settings.webhooks),
+            redeliveries=ConcurrencyLimiter(of_a_tenant=1, of_all=REDELIVERIES),
         )
 
 

@@ -32,7 +32,7 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    INSERT INTO delivery_lines AS line (tenant_id, origin, first_due_at, retry_due_at)
+    INSERT INTO tenant_origins AS line (tenant_id, origin, first_due_at, retry_due_at)
     SELECT tenant_id, origin, first_due_at, retry_due_at
     FROM (
         SELECT tenant_id, origin,
@@ -41,7 +41,7 @@ BEGIN
         FROM changed WHERE state = 'pending' GROUP BY tenant_id, origin
     ) AS waiting
     WHERE NOT EXISTS (
-        SELECT FROM delivery_lines AS known
+        SELECT FROM tenant_origins AS known
         WHERE known.tenant_id = waiting.tenant_id AND known.origin = waiting.origin
             AND known.first_due_at <= waiting.first_due_at
             AND known.retry_due_at <= waiting.retry_due_at
@@ -51,14 +51,14 @@ BEGIN
         first_due_at = least(line.first_due_at, excluded.first_due_at),
         retry_due_at = least(line.retry_due_at, excluded.retry_due_at);
 
-    INSERT INTO delivery_turns AS turn (tenant_id, retries, has_due, due_at)
+    INSERT INTO tenant_dispatches AS turn (tenant_id, retries, has_due, due_at)
     SELECT tenant_id, retries, due_at <= now(), due_at
     FROM (
         SELECT tenant_id, retries, min(due_at) AS due_at
         FROM (
             SELECT DISTINCT tenant_id, origin FROM changed WHERE state <> 'sending'
         ) AS touched
-        JOIN delivery_lines USING (tenant_id, origin)
+        JOIN tenant_origins USING (tenant_id, origin)
         CROSS JOIN LATERAL (VALUES
             (false, greatest(first_due_at, held_until)),
             (true, greatest(retry_due_at, held_until))
@@ -66,7 +66,7 @@ BEGIN
         WHERE due_at < 'infinity' GROUP BY tenant_id, retries
     ) AS waiting
     WHERE NOT EXISTS (
-        SELECT FROM delivery_turns AS known
+        SELECT FROM tenant_dispatches AS known
         WHERE known.tenant_id = waiting.tenant_id AND known.retries = waiting.retries
             AND (known.has_due OR (known.due_at <= waiting.due_at AND waiting.due_at > now()))
     )

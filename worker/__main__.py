@@ -16,7 +16,7 @@ from common.settings import Settings
 from common.settings.catalogue import Catalogue, load_catalogue
 from worker.celery_app import create_app, create_listener, stop_listening
 from worker.engine.interface import Engine
-from worker.process import Runtime
+from worker.process import WorkerProcess
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ def run(settings: Settings) -> NoReturn:
     engine = _create_engine(settings, catalogue)
     worker = f"{socket.gethostname()}-{os.getpid()}"
     app = create_app(settings)
-    runtime = Runtime(
+    runtime = WorkerProcess(
         settings, engine, worker=worker, queues=catalogue.queues, stop_listening=stop_listening
     )
 

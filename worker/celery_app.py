@@ -14,7 +14,7 @@ from celery.worker.consumer import Consumer
 from kombu import Connection
 
 from common.messaging.doorbell import TASK_NAME
-from common.runtime.availability import Presence
+from common.runtime.availability import Availability
 from common.settings import RedisSettings, Settings
 
 # kombu asks Redis for the next ring with a wait this long; an answer takes so long at most.
@@ -34,7 +34,7 @@ class Listener(Consumer):
     """Celery's consumer, which tries once a second to reach a Redis that is away."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._redis = Presence("redis")
+        self._redis = Availability("redis")
         super().__init__(*args, **options)
 
     def ensure_connected(self, conn: Connection) -> Connection:

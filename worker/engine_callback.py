@@ -9,7 +9,7 @@ from worker.attempt import Attempt
 from worker.engine.interface import Progress
 
 
-class AttemptWatch:
+class AttemptCallback:
     """See `worker.engine.interface.Watch`; made on the loop's thread.
 
     `begun` is done once the engine has begun, at `started_at` (unix seconds, None before).

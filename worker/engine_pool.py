@@ -12,26 +12,26 @@ import structlog
 from common.domain.errors import EngineLostError, InfillError
 from common.runtime.clock import utc_now
 from common.runtime.metrics import STAGE_SECONDS
-from common.runtime.threads import in_thread
+from common.runtime.threads import run_in_thread
 from worker.attempt import Attempt
-from worker.engine.images.inputs import Pixels
-from worker.engine.interface import Engine, Generated
-from worker.engine_callback import AttemptWatch
-from worker.progress import Progresses
+from worker.engine.images.inputs import InputImages
+from worker.engine.interface import Engine, GenerationResult
+from worker.engine_callback import AttemptCallback
+from worker.progress import ProgressReporter
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class TimedGeneration:
     """What the engine gave, and when (unix seconds) it began with it and ended."""
 
-    generated: Generated
+    generated: GenerationResult
     started_at: float
     ended_at: float
 
 
-class EngineSeats:
+class EnginePool:
     """Hands every attempt to the engine at once, each in a thread of its own.
 
     `seats` are as many as attempts are ever there together: in what order and company their
@@ -42,7 +42,7 @@ class EngineSeats:
     """
 
     def __init__(
-        self, engine: Engine, progresses: Progresses, *, seats: int, stuck_seconds: float
+        self, engine: Engine, progresses: ProgressReporter, *, seats: int, stuck_seconds: float
     ) -> None:
         self.stuck = asyncio.Event()
         self._engine = engine
@@ -55,15 +55,15 @@ class EngineSeats:
         """The models whose jobs can start at once."""
         return self._engine.loaded
 
-    async def draw(self, attempt: Attempt, pixels: Pixels) -> Drawn:
+    async def draw(self, attempt: Attempt, pixels: InputImages) -> TimedGeneration:
         """Let the engine draw; the attempt's time stands still until the engine begins.
 
         Raises:
             InfillError: why the attempt was told to stop; or see `Engine.generate`.
         """
         with self._progresses.of(attempt.job) as progressed:
-            watch = AttemptWatch(attempt, progressed)
-            drawing = in_thread(self._threads, partial(self._draw, attempt, pixels, watch))
+            watch = AttemptCallback(attempt, progressed)
+            drawing = run_in_thread(self._threads, partial(self._draw, attempt, pixels, watch))
             drawing.add_done_callback(_heard)
             try:
                 async with attempt.interruptible():
@@ -81,7 +81,7 @@ class EngineSeats:
         """Release the threads, unless they are lost."""
         self._threads.shutdown(wait=not self.stuck.is_set())
 
-    async def _back_from(self, drawing: asyncio.Future[Drawn]) -> None:
+    async def _back_from(self, drawing: asyncio.Future[TimedGeneration]) -> None:
         """Wait until the engine has come back, or is known to be stuck."""
         stuck = asyncio.create_task(self.stuck.wait())
         await _first_of(drawing, stuck, seconds=self._stuck_seconds)
@@ -92,7 +92,7 @@ class EngineSeats:
             log.error("engine_stuck", waited_seconds=self._stuck_seconds)
             self.stuck.set()
 
-    def _result_of(self, drawing: asyncio.Future[Drawn]) -> Drawn:
+    def _result_of(self, drawing: asyncio.Future[TimedGeneration]) -> TimedGeneration:
         try:
             return drawing.result()
         except EngineLostError as error:
@@ -100,12 +100,14 @@ class EngineSeats:
             self.stuck.set()
             raise
 
-    def _draw(self, attempt: Attempt, pixels: Pixels, watch: AttemptWatch) -> Drawn:
+    def _draw(
+        self, attempt: Attempt, pixels: InputImages, watch: AttemptCallback
+    ) -> TimedGeneration:
         generated = self._engine.generate(attempt.job.request, pixels, watch)
         ended_at = utc_now().timestamp()
         started_at = watch.started_at or ended_at - generated.seconds
         STAGE_SECONDS.labels(stage="generate").observe(ended_at - started_at)
-        return Drawn(generated, started_at, ended_at)
+        return TimedGeneration(generated, started_at, ended_at)
 
 
 async def _first_of(*either: asyncio.Future[Any], seconds: float | None = None) -> None:
@@ -113,7 +115,7 @@ async def _first_of(*either: asyncio.Future[Any], seconds: float | None = None) 
     await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _heard(drawing: asyncio.Future[Drawn]) -> None:
+def _heard(drawing: asyncio.Future[TimedGeneration]) -> None:
     """Take note of how it ended: nobody else does where the attempt was told to stop."""
     if not drawing.cancelled():
         drawing.exception()

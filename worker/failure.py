@@ -15,7 +15,7 @@ from common.postgres.database import Database
 from common.postgres.repositories.jobs.finish import fail
 from common.postgres.repositories.jobs.leases import release_claim, retry_later
 from common.postgres.statements import Executor
-from common.postgres.write_with_retry import keep_trying
+from common.postgres.write_with_retry import write_with_retry
 from common.runtime.clock import utc_now
 from common.runtime.metrics import JOBS_ENDED
 from common.settings import JobSettings
@@ -25,7 +25,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-class Settlement:
+class FailureHandler:
     """Writes the outcome of a failed attempt; the fence makes every write here harmless."""
 
     def __init__(self, database: Database, announcer: Announcer, settings: JobSettings) -> None:
@@ -76,4 +76,4 @@ class Settlement:
             await self._announcer.ended(ended)
 
     async def _write(self, write: Callable[[Executor], Awaitable[T]]) -> T:
-        return await keep_trying(self._database, write, seconds=self._settings.lease_seconds)
+        return await write_with_retry(self._database, write, seconds=self._settings.lease_seconds)

@@ -12,9 +12,9 @@ from common.domain.errors import ClaimLostError
 from common.domain.job import Claim
 from common.postgres.database import Database, is_unavailable
 from common.postgres.repositories.jobs.leases import renew_claims
-from common.postgres.repositories.jobs.workers import say_alive
-from common.runtime.availability import Presence
-from common.runtime.waiting import rest
+from common.postgres.repositories.jobs.workers import record_worker_heartbeat
+from common.runtime.availability import Availability
+from common.runtime.waiting import wait_for_event
 from common.settings import JobSettings
 from worker.attempt import Attempt
 
@@ -38,7 +38,7 @@ class Heartbeat:
         self._settings = settings
         self.worker = worker
         self.queues = queues
-        self.postgres = Presence("postgres")
+        self.postgres = Availability("postgres")
         self._held: dict[Claim, Attempt] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -77,7 +77,7 @@ class Heartbeat:
         seconds = self._settings.heartbeat_seconds
         while True:
             pause = seconds if self.postgres.there else min(seconds, MISSED_BEAT_SECONDS)
-            await rest(self._soon, pause)
+            await wait_for_event(self._soon, pause)
             self._soon.clear()
             try:
                 await self.beat()
@@ -91,7 +91,7 @@ class Heartbeat:
         """Renew everything now, and mark what was lost."""
         held = dict(self._held)
         async with self._database.statement() as connection:
-            await say_alive(connection, self.worker, self.queues)
+            await record_worker_heartbeat(connection, self.worker, self.queues)
             self.postgres.found()
             if not held:
                 return

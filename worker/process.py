@@ -18,15 +18,15 @@ from common.messaging.doorbell import Doorbell
 from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.postgres.database import Database, is_unavailable
-from common.postgres.repositories.jobs.workers import say_goodbye
+from common.postgres.repositories.jobs.workers import remove_worker
 from common.runtime.status_server import StatusServer
-from common.runtime.waiting import rest
+from common.runtime.waiting import wait_for_event
 from common.settings import Settings
-from worker.engine.image_sandbox.pool import Decoders
+from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.interface import Engine
-from worker.engine_pool import EngineSeats
+from worker.engine_pool import EnginePool
 from worker.heartbeat import Heartbeat
-from worker.progress import Progresses
+from worker.progress import ProgressReporter
 from worker.runner import Runner
 from worker.stages import Stages
 
@@ -38,7 +38,7 @@ CLOSING_SECONDS: Final = 5.0
 log = structlog.get_logger(__name__)
 
 
-class Runtime:
+class WorkerProcess:
     """Everything is async and lives on one loop; Celery's threads only hand over and wait.
 
     The loop runs while the `with` block lasts; the block's end waits for the claims under way.
@@ -67,14 +67,14 @@ class Runtime:
         self._redis = connect(settings.redis)
         self._guard = Guard(settings.outbound)
         self._storage = Storage(settings.storage)
-        self._progresses = Progresses(self._redis)
-        self._engine = EngineSeats(
+        self._progresses = ProgressReporter(self._redis)
+        self._engine = EnginePool(
             engine,
             self._progresses,
             seats=settings.worker.concurrency,
             stuck_seconds=settings.worker.stuck_seconds,
         )
-        self._stages = Stages(self._guard, self._storage, self._engine, Decoders())
+        self._stages = Stages(self._guard, self._storage, self._engine, DecoderPool())
         self._heartbeat = Heartbeat(
             self._database, settings.jobs, worker=worker, queues=tuple(queues)
         )
@@ -152,7 +152,7 @@ class Runtime:
             while not self._leaving.is_set():
                 if self._runner.free_places:
                     looks.create_task(self._look(next(turns)))
-                await rest(self._leaving, self._settings.jobs.sweep_seconds)
+                await wait_for_event(self._leaving, self._settings.jobs.sweep_seconds)
 
     async def _leave_when_stuck(self) -> None:
         await self._engine.stuck.wait()
@@ -192,7 +192,7 @@ class Runtime:
         await asyncio.gather(*self._until_the_end, return_exceptions=True)
         with contextlib.suppress(Exception):  # Postgres is away: our silence will say it
             async with self._database.statement() as connection:
-                await say_goodbye(connection, self._heartbeat.worker)
+                await remove_worker(connection, self._heartbeat.worker)
         # What rang while we were leaving was heard here, for nothing.
         await asyncio.gather(*(self._announcer.waiting(queue) for queue in self._heartbeat.queues))
         await self._status.stop()

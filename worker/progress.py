@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from common.domain.record import JobRecord
 from common.messaging.progress import AttemptName, JobProgress, write_progress
-from common.runtime.availability import Presence
+from common.runtime.availability import Availability
 from worker.engine.images.preview import encode_preview
 from worker.engine.interface import Progress
 
@@ -26,7 +26,7 @@ Told: TypeAlias = dict[AttemptName, Progress]
 log = structlog.get_logger(__name__)
 
 
-class Progresses:
+class ProgressReporter:
     """Takes note in the engine's threads, without waiting for anything; one task writes.
 
     What came while Redis was away is dropped: something later follows.
@@ -34,7 +34,7 @@ class Progresses:
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
-        self._presence = Presence("redis")
+        self._presence = Availability("redis")
         self._lock = Lock()
         self._latest: Told = {}
         self._written: set[AttemptName] = set()

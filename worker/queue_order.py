@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 
-class Turns:
+class QueueOrder:
     """Puts queues in order for a claim, which serves the first of them that has work.
 
     A queue whose model is loaded comes before one whose model would have to be loaded first, and

@@ -14,17 +14,17 @@ from common.postgres.database import Database
 from common.postgres.repositories.fair_queue.claim import claim_jobs
 from common.postgres.repositories.jobs.finish import succeed
 from common.postgres.repositories.jobs.leases import release_claim
-from common.postgres.write_with_retry import keep_trying
+from common.postgres.write_with_retry import write_with_retry
 from common.runtime.clock import monotonic, utc_now
 from common.runtime.metrics import JOBS_ENDED, QUEUE_WAIT_SECONDS
 from common.settings import JobSettings, WorkerSettings
 from worker.attempt import Attempt
-from worker.engine.images.inputs import Pixels
-from worker.engine_pool import Drawn
-from worker.failure import Settlement
+from worker.engine.images.inputs import InputImages
+from worker.engine_pool import TimedGeneration
+from worker.failure import FailureHandler
 from worker.heartbeat import Heartbeat
 from worker.quarantine import Admitted, Quarantine, is_suspect
-from worker.queue_order import Turns
+from worker.queue_order import QueueOrder
 from worker.stages import Stages
 
 # For which a job that a newer release recorded is left to that release's workers.
@@ -52,10 +52,10 @@ class Runner:
         self._heartbeat = heartbeat
         self._settings = settings
         self._grace_seconds = worker_settings.stuck_seconds
-        self._settlement = Settlement(database, announcer, settings)
+        self._settlement = FailureHandler(database, announcer, settings)
         self._places = asyncio.Semaphore(worker_settings.concurrency)
         self._quarantine = Quarantine()
-        self._turns = Turns(
+        self._turns = QueueOrder(
             heartbeat.queues, patience_seconds=worker_settings.model_patience_seconds
         )
         self._stopping = False
@@ -78,7 +78,7 @@ class Runner:
         """Work while there is work, beginning with `queue`; give the number of jobs run.
 
         Whenever places are free, as many jobs are claimed at once. After each claim the queues
-        take turns, so that a full one does not starve the others; see `Turns`.
+        take turns, so that a full one does not starve the others; see `QueueOrder`.
         """
         queues = self._heartbeat.queues
         running: list[asyncio.Task[None]] = []
@@ -134,7 +134,7 @@ class Runner:
         for claim, detail in claimed.unreadable:
             log.warning("job_not_understood", job_id=claim.job_id, detail=detail)
             again = partial(release_claim, claim=claim, seconds=UNREADABLE_SECONDS)
-            await keep_trying(self._database, again, seconds=self._settings.lease_seconds)
+            await write_with_retry(self._database, again, seconds=self._settings.lease_seconds)
         return claimed.jobs
 
     async def _run_admitted(self, job: JobRecord, max_attempts: int) -> None:
@@ -185,18 +185,18 @@ class Runner:
         )
         await self._finish(attempt.job, result)
 
-    async def _fetch(self, attempt: Attempt) -> Pixels:
+    async def _fetch(self, attempt: Attempt) -> InputImages:
         with attempt.at_work():
             async with attempt.interruptible():
                 return await self._stages.fetch(attempt.job)
 
-    async def _upload(self, attempt: Attempt, drawn: Drawn) -> tuple[str, ...]:
+    async def _upload(self, attempt: Attempt, drawn: TimedGeneration) -> tuple[str, ...]:
         with attempt.at_work():
             async with attempt.interruptible():
                 return await self._stages.upload(attempt.job, drawn)
 
     async def _finish(self, job: JobRecord, result: JobResult) -> None:
-        ended = await keep_trying(
+        ended = await write_with_retry(
             self._database,
             partial(succeed, claim=job.claim, result=result),
             seconds=self._settings.lease_seconds,

@@ -12,12 +12,12 @@ from common.domain.record import InputImage, JobRecord
 from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.runtime.metrics import STAGE_SECONDS
-from common.runtime.threads import in_thread
+from common.runtime.threads import run_in_thread
 from worker.attempt import Attempt
-from worker.engine.image_sandbox.pool import Decoders
+from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.encode import encode_png
-from worker.engine.images.inputs import Picture, Pixels, Size, fields_of, missing_picture
-from worker.engine_pool import Drawn, EngineSeats
+from worker.engine.images.inputs import InputImages, Picture, Size, image_fields, missing_image
+from worker.engine_pool import EnginePool, TimedGeneration
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Stages:
     """Each step of several jobs at once; their threads are apart from the engine's."""
 
     def __init__(
-        self, guard: Guard, storage: Storage, engine: EngineSeats, decoders: Decoders
+        self, guard: Guard, storage: Storage, engine: EnginePool, decoders: DecoderPool
     ) -> None:
         self._guard = guard
         self._storage = storage
@@ -48,7 +48,7 @@ class Stages:
         """Start what the first job is to find ready."""
         self._decoders.start()
 
-    async def fetch(self, job: JobRecord) -> Pixels:
+    async def fetch(self, job: JobRecord) -> InputImages:
         """Get and decode the input pictures, all at once.
 
         Raises:
@@ -58,20 +58,20 @@ class Stages:
             DecodingFailedError: what decodes pictures died of one, or hung.
         """
         with STAGE_SECONDS.labels(stage="fetch").time():
-            fields = fields_of(job.request.endpoint)
+            fields = image_fields(job.request.endpoint)
             size = (job.request.width, job.request.height)
             reads = [self._read(field, job.inputs.get(field), size) for field in fields]
-            return Pixels.of(dict(zip(fields, await _together(reads), strict=True)))
+            return InputImages.of(dict(zip(fields, await _together(reads), strict=True)))
 
-    async def generate(self, attempt: Attempt, pixels: Pixels) -> Drawn:
+    async def generate(self, attempt: Attempt, pixels: InputImages) -> TimedGeneration:
         """Draw, in the company of whatever else the engine has.
 
         Raises:
-            InfillError: see `EngineSeats.draw`.
+            InfillError: see `EnginePool.draw`.
         """
         return await self._engine.draw(attempt, pixels)
 
-    async def upload(self, job: JobRecord, drawn: Drawn) -> tuple[str, ...]:
+    async def upload(self, job: JobRecord, drawn: TimedGeneration) -> tuple[str, ...]:
         """Store the images and give their object keys.
 
         Raises:
@@ -97,9 +97,9 @@ class Stages:
 
     async def _read(self, field: str, image: InputImage | None, size: Size) -> Picture:
         if image is None:
-            raise missing_picture(field)
+            raise missing_image(field)
         data = await self._load(field, image)
-        return await in_thread(
+        return await run_in_thread(
             self._decode_threads, partial(self._decoders.read, data, field, size)
         )
 
@@ -113,7 +113,7 @@ class Stages:
             raise
 
     async def _store(self, key: str, encode: Callable[[], bytes]) -> str:
-        await self._storage.put(key, await in_thread(self._encode_threads, encode))
+        await self._storage.put(key, await run_in_thread(self._encode_threads, encode))
         return key
 
 

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.admin.dependencies import Open
+from api.admin.dependencies import CurrentOperator
 from api.body.query_parameters import PageParameters
-from api.body.rendering import told
+from api.body.rendering import json_result
 from api.errors.dialects import ADMIN
 from api.errors.openapi import described
 from common.operations import audit
@@ -24,7 +24,9 @@ class AuditParameters(PageParameters):
 
 
 @router.get("", response_model=Listed[AuditRecord], **described())
-async def list_audit(admitted: Open, asked: Annotated[AuditParameters, Query()]) -> Response:
+async def list_audit(
+    admitted: CurrentOperator, asked: Annotated[AuditParameters, Query()]
+) -> Response:
     """List what operators changed, latest first; of a tenant's name, also one long gone."""
     listed = await audit.list_audit(admitted.database, asked.page, tenant=asked.tenant)
-    return told(listed)
+    return json_result(listed)

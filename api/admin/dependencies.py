@@ -7,7 +7,7 @@ from typing import Annotated, Final, TypeVar
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.body.json_documents import Document, document_after
+from api.body.json_documents import JsonDocument, json_body_after
 from api.errors.problem_errors import WrongAdminKeyError
 from api.services import Services
 from common.operations.operator import Operator
@@ -17,7 +17,7 @@ _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="admin key", descripti
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class OperatorContext:
     """An operator who was let in, and what they work on."""
 
     services: Services
@@ -29,10 +29,10 @@ class Admitted:
         return self.services.operators
 
 
-async def admit(
+async def authenticate(
     request: Request,
     sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
-) -> Admitted:
+) -> OperatorContext:
     """Let an operator in.
 
     Raises:
@@ -45,14 +45,14 @@ async def admit(
     name = None if sent is None else await services.admin_keys.find_name(sent.credentials)
     if name is None:
         raise WrongAdminKeyError
-    return Admitted(services, Operator.with_admin_key(name))
+    return OperatorContext(services, Operator.with_admin_key(name))
 
 
-Open = Annotated[Admitted, Depends(admit)]
+CurrentOperator = Annotated[OperatorContext, Depends(authenticate)]
 
-D = TypeVar("D", bound=Document)
+D = TypeVar("D", bound=JsonDocument)
 
 
-def document(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
+def json_body(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
     """Give the dependency that reads a body of that kind, once the operator was let in."""
-    return document_after(admit, kind)
+    return json_body_after(authenticate, kind)

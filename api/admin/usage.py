@@ -6,9 +6,9 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.admin.dependencies import Open
+from api.admin.dependencies import CurrentOperator
 from api.body.query_parameters import Parameters
-from api.body.rendering import told
+from api.body.rendering import json_result
 from api.errors.dialects import ADMIN
 from api.errors.openapi import described
 from common.operations import usage
@@ -37,7 +37,7 @@ class UsageParameters(Parameters):
 
 @router.get("", response_model=Listed[usage.UsageLine], **described(answers=CSV))
 async def report_usage(
-    request: Request, admitted: Open, asked: Annotated[UsageParameters, Query()]
+    request: Request, admitted: CurrentOperator, asked: Annotated[UsageParameters, Query()]
 ) -> Response:
     """Report usage per tenant, day and model, as JSON or (`format=csv`, `Accept`) as CSV."""
     lines = await usage.report_usage(
@@ -45,7 +45,7 @@ async def report_usage(
     )
     if (asked.format or _accepted(request)) is Format.CSV:
         return Response(usage.as_csv(lines), media_type=CSV)
-    return told(Listed(lines))
+    return json_result(Listed(lines))
 
 
 def _accepted(request: Request) -> Format:

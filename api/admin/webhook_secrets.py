@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
-from api.admin.dependencies import Open, document
-from api.body.json_documents import Document
+from api.admin.dependencies import CurrentOperator, json_body
+from api.body.json_documents import JsonDocument
 from api.body.query_parameters import Id, Paged
-from api.body.rendering import told
+from api.body.rendering import json_result
 from api.errors.dialects import ADMIN
 from api.errors.openapi import described
 from common.operations import webhook_secrets
@@ -20,17 +20,17 @@ router = APIRouter(
 )
 
 
-class Rotation(Document):
+class Rotation(JsonDocument):
     """How long the secret before the new one signs along."""
 
     overlap_seconds: float = Field(webhook_secrets.SECRET_OVERLAP_SECONDS)
 
 
 @router.get("", response_model=Listed[WebhookSecretRecord], **described())
-async def list_webhook_secrets(admitted: Open, tenant: str, asked: Paged) -> Response:
+async def list_webhook_secrets(admitted: CurrentOperator, tenant: str, asked: Paged) -> Response:
     """List a tenant's webhook secrets, without the secrets themselves."""
     listed = await webhook_secrets.list_webhook_secrets(admitted.database, tenant, asked.page)
-    return told(listed)
+    return json_result(listed)
 
 
 @router.post(
@@ -40,7 +40,9 @@ async def list_webhook_secrets(admitted: Open, tenant: str, asked: Paged) -> Res
     **described(body=Rotation),
 )
 async def rotate_webhook_secret(
-    admitted: Open, tenant: str, rotation: Annotated[Rotation, Depends(document(Rotation))]
+    admitted: CurrentOperator,
+    tenant: str,
+    rotation: Annotated[Rotation, Depends(json_body(Rotation))],
 ) -> Response:
     """Make a new webhook secret, shown in this answer alone; the one before it signs along."""
     made = await webhook_secrets.rotate_webhook_secret(
@@ -49,13 +51,13 @@ async def rotate_webhook_secret(
         tenant,
         overlap_seconds=rotation.overlap_seconds,
     )
-    return told(made, status=201)
+    return json_result(made, status=201)
 
 
 @router.delete("/{secret_id}", response_model=WebhookSecretRecord, **described(409))
-async def expire_webhook_secret(admitted: Open, tenant: str, secret_id: Id) -> Response:
+async def expire_webhook_secret(admitted: CurrentOperator, tenant: str, secret_id: Id) -> Response:
     """Let an older webhook secret sign no more, before its overlap is over."""
     expired = await webhook_secrets.expire_webhook_secret(
         admitted.database, admitted.operator, tenant, secret_id
     )
-    return told(expired)
+    return json_result(expired)

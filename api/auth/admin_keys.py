@@ -15,7 +15,7 @@ from common.settings import GatewaySettings
 REMEMBERED_KEYS: Final = 1000
 
 
-class AdminKeyRing:
+class AdminKeyAuthenticator:
     """Looks admin keys up, and trusts those that work for as long as API keys are trusted.
 
     So a revoked one is noticed that much later, and an expired one at once.

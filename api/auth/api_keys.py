@@ -22,14 +22,14 @@ BEARER: Final = "bearer "
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class AuthenticatedTenant:
     """The tenant a request comes from, with the limits of its plan and its own taken together."""
 
     tenant_id: int
     limits: Limits
 
 
-class KeyRing:
+class ApiKeyAuthenticator:
     """Looks API keys up, and trusts what it found for a few seconds.
 
     So a revoked key, a disabled tenant and changed limits are noticed that much later, and an
@@ -42,11 +42,11 @@ class KeyRing:
         self._database = database
         self._pepper = settings.required_pepper()
         self._seconds = settings.auth_cache_seconds
-        self._callers: dict[bytes, tuple[float, Caller]] = {}
+        self._callers: dict[bytes, tuple[float, AuthenticatedTenant]] = {}
         self._unknown: dict[bytes, tuple[float, None]] = {}
-        self._looking: dict[bytes, asyncio.Task[Caller | None]] = {}
+        self._looking: dict[bytes, asyncio.Task[AuthenticatedTenant | None]] = {}
 
-    async def find_caller(self, key: str | None) -> Caller:
+    async def find_caller(self, key: str | None) -> AuthenticatedTenant:
         """Give the tenant that owns `key`.
 
         Raises:
@@ -64,7 +64,7 @@ class KeyRing:
             raise InvalidKeyError
         return caller
 
-    async def _look_up_once(self, fingerprint: bytes) -> Caller | None:
+    async def _look_up_once(self, fingerprint: bytes) -> AuthenticatedTenant | None:
         """Look a key up; requests that come meanwhile with the same key share the answer."""
         looking = self._looking.get(fingerprint)
         if looking is None:
@@ -73,7 +73,7 @@ class KeyRing:
             looking.add_done_callback(lambda _: self._looking.pop(fingerprint))
         return await asyncio.shield(looking)  # one who hangs up takes it from nobody else
 
-    async def _look_up(self, fingerprint: bytes) -> Caller | None:
+    async def _look_up(self, fingerprint: bytes) -> AuthenticatedTenant | None:
         begun = monotonic()
         async with self._database.direct() as connection:
             owner = await look_up_key(connection, fingerprint)
@@ -84,7 +84,7 @@ class KeyRing:
                 self._unknown, fingerprint, (begun + self._seconds, None), most=REMEMBERED_KEYS
             )
             return None
-        caller = Caller(owner.tenant_id, _limits(owner))
+        caller = AuthenticatedTenant(owner.tenant_id, _limits(owner))
         until = begun + trusted_seconds(self._seconds, owner.seconds_left)
         remember(self._callers, fingerprint, (until, caller), most=REMEMBERED_KEYS)
         return caller

@@ -18,16 +18,16 @@ from api.errors.problem_errors import (
 MAX_BYTES: Final = 100_000
 
 
-class Document(BaseModel):
+class JsonDocument(BaseModel):
     """A body; a field that we do not know is an error, since it was meant to do something."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-D = TypeVar("D", bound=Document)
+D = TypeVar("D", bound=JsonDocument)
 
 
-def document_after(
+def json_body_after(
     entrance: Callable[..., Awaitable[object]], kind: type[D]
 ) -> Callable[[Request, object], Awaitable[D]]:
     """Give the dependency that reads a body of that kind after `entrance` let its sender in."""
@@ -45,14 +45,14 @@ def document_after(
     return read
 
 
-def _told(kind: type[Document], error: ValidationError) -> BrokenJsonError | InvalidFieldsError:
+def _told(kind: type[JsonDocument], error: ValidationError) -> BrokenJsonError | InvalidFieldsError:
     problems = error.errors(include_url=False, include_context=False)
     if problems[0]["type"] == "json_invalid":
         return BrokenJsonError(str(problems[0]["msg"]))
     return InvalidFieldsError([_problem(kind, problem) for problem in problems])
 
 
-def _problem(kind: type[Document], problem: Mapping[str, Any]) -> FieldProblem:
+def _problem(kind: type[JsonDocument], problem: Mapping[str, Any]) -> FieldProblem:
     match problem["type"]:
         case "extra_forbidden":
             detail = f"is no field here; there are: {', '.join(kind.model_fields)}"

@@ -8,6 +8,8 @@ from starlette.responses import Response
 from common.operations.json_output import as_json
 
 
-def told(answer: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_result(
+    answer: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """Give a response that tells what a use-case gave."""
     return Response(as_json(answer), status, headers, media_type="application/json")

@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from api.body.json_errors import read_anyway
-from api.errors.api_errors import BodyTooLargeError, MalformedBodyError, UnsupportedCarrierError
+from api.errors.api_errors import BodyTooLargeError, MalformedBodyError, UnsupportedMediaTypeError
 
 # What came, by name: JSON values, or text, or the bytes of an uploaded file.
 Fields = dict[str, Any]
@@ -25,7 +25,7 @@ async def read_fields(request: Request, max_bytes: int) -> Fields:
 
     Raises:
         BodyTooLargeError: it says it is, or is, larger than `max_bytes`.
-        UnsupportedCarrierError: the content type is none of the three.
+        UnsupportedMediaTypeError: the content type is none of the three.
         MalformedBodyError: it cannot be read as what it says it is.
     """
     content_type = request.headers.get("content-type", "")
@@ -38,7 +38,7 @@ async def read_fields(request: Request, max_bytes: int) -> Fields:
         return _json(body) if body.lstrip().startswith(b"{") else _form(body)
     if kind == "multipart/form-data":
         return await _multipart(request, body)
-    raise UnsupportedCarrierError
+    raise UnsupportedMediaTypeError
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:

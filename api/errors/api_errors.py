@@ -1,6 +1,6 @@
 """Why the gateway turns a request away; each carries the answer its caller gets.
 
-RefusalError                HTTP 200 with `status` error, as v3 clients expect
+ApiError                HTTP 200 with `status` error, as v3 clients expect
 ├── InvalidKeyError           no API key, or none of ours
 ├── InvalidFieldsError        one sentence or more for every bad field
 ├── OverLimitError            the tenant's plan allows no more for now; says when it will
@@ -9,13 +9,13 @@ RefusalError                HTTP 200 with `status` error, as v3 clients expect
 │   └── CreditsSpentError       credits of the month
 ├── MalformedBodyError        the body cannot be read: broken JSON, broken multipart
 ├── BodyTooLargeError         413
-└── UnsupportedCarrierError   415
+└── UnsupportedMediaTypeError   415
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from api.limits.headers import Standing
+from api.limits.headers import RateLimitSnapshot
 from common.domain.errors import InfillError
 from common.domain.wording import counted
 
@@ -27,7 +27,7 @@ def error_body(message: Any, **extra: Any) -> dict[str, Any]:
     return {"status": "error", "message": message, "messege": message, **extra}
 
 
-class RefusalError(InfillError):
+class ApiError(InfillError):
     """Root of the tree: the request is turned away, and nothing was recorded."""
 
     code = "refused"
@@ -47,7 +47,7 @@ class RefusalError(InfillError):
         return {}
 
 
-class InvalidKeyError(RefusalError):
+class InvalidKeyError(ApiError):
     """No API key came, or none that works here."""
 
     code = "invalid_key"
@@ -60,7 +60,7 @@ class InvalidKeyError(RefusalError):
         )
 
 
-class InvalidFieldsError(RefusalError):
+class InvalidFieldsError(ApiError):
     """Some fields are not right; all of them are named at once."""
 
     code = "invalid_fields"
@@ -74,12 +74,12 @@ class InvalidFieldsError(RefusalError):
         return error_body(self.fields)
 
 
-class OverLimitError(RefusalError):
+class OverLimitError(ApiError):
     """The tenant's plan allows no more for now: `standing` says of which, and until when."""
 
     code = "over_limit"
 
-    def __init__(self, message: str, *, tips: str, standing: Standing) -> None:
+    def __init__(self, message: str, *, tips: str, standing: RateLimitSnapshot) -> None:
         super().__init__(message)
         self.tips = tips
         self.standing = standing
@@ -99,7 +99,7 @@ class RateExceededError(OverLimitError):
 
     code = "rate_exceeded"
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: RateLimitSnapshot) -> None:
         super().__init__(
             "Rate limit exceeded",
             tips=f"Your plan allows {counted(standing.quota, 'request')} per minute. "
@@ -113,7 +113,7 @@ class QueueFullError(OverLimitError):
 
     code = "queue_full"
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: RateLimitSnapshot) -> None:
         super().__init__(
             f"Rate limit exceeded. Maximum {counted(standing.quota, 'queued request')} allowed.",
             tips="Wait until one of your jobs has been started: "
@@ -127,7 +127,7 @@ class CreditsSpentError(OverLimitError):
 
     code = "credits_spent"
 
-    def __init__(self, standing: Standing, *, cost: str, left: str, quota: str) -> None:
+    def __init__(self, standing: RateLimitSnapshot, *, cost: str, left: str, quota: str) -> None:
         is_or_are = "is" if left == "1" else "are"
         super().__init__(
             f"Rate limit exceeded. Maximum {counted(quota, 'credit')} a month allowed.",
@@ -138,7 +138,7 @@ class CreditsSpentError(OverLimitError):
         )
 
 
-class MalformedBodyError(RefusalError):
+class MalformedBodyError(ApiError):
     """The body cannot be read; the tip says where and why."""
 
     code = "malformed_body"
@@ -147,7 +147,7 @@ class MalformedBodyError(RefusalError):
         super().__init__("Invalid API Request", tip=tip)
 
 
-class BodyTooLargeError(RefusalError):
+class BodyTooLargeError(ApiError):
     """The body is larger than we take."""
 
     code = "body_too_large"
@@ -160,7 +160,7 @@ class BodyTooLargeError(RefusalError):
         )
 
 
-class UnsupportedCarrierError(RefusalError):
+class UnsupportedMediaTypeError(ApiError):
     """The content type is none of the three we read."""
 
     code = "unsupported_media_type"

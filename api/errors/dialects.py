@@ -11,7 +11,7 @@ def is_admin(path: str) -> bool:
     return _is_under(ADMIN, path)
 
 
-def speaks_problems(path: str) -> bool:
+def uses_problem_details(path: str) -> bool:
     """Tell whether errors at this address are told as problems."""
     return is_admin(path) or _is_under(NATIVE, path)
 

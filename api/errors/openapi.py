@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from api.body.json_documents import Document
+from api.body.json_documents import JsonDocument
 from api.errors.problem_details import MEDIA_TYPE, TITLES
 
 _FIELD: Final = {
@@ -32,7 +32,7 @@ _OF_A_BODY: Final = (400, 413, 415)
 
 
 def described(
-    *codes: int, body: type[Document] | None = None, answers: str | None = None
+    *codes: int, body: type[JsonDocument] | None = None, answers: str | None = None
 ) -> dict[str, Any]:
     """Give the documentation of a route, as arguments for its decorator.
 

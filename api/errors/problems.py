@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from api.errors.api_errors import OverLimitError, RefusalError
+from api.errors.api_errors import ApiError, OverLimitError
 from api.errors.problem_details import pointer, tell
 from api.errors.problem_errors import (
     BrokenJsonError,
@@ -45,7 +45,7 @@ async def of_problem(request: Request, error: ProblemError) -> Response:
     )
 
 
-async def of_refusal(request: Request, error: RefusalError) -> Response:
+async def of_refusal(request: Request, error: ApiError) -> Response:
     """Tell of a body that cannot be read, or of a limit; v3 speaks of those with 200."""
     if isinstance(error, OverLimitError):
         return tell(request, TOO_MANY, error.code, error.tips, headers=error.headers)

@@ -6,14 +6,14 @@ from typing import Final
 
 from common.domain.job import JobState
 from common.domain.record import JobRecord
-from common.forecast.forecast import Forecast, OwnReading, QueueReading
-from common.forecast.pace import Load
-from common.forecast.tenant_queue import OwnLine
+from common.forecast.forecast import Forecast, QueueSnapshot, TenantPosition
+from common.forecast.pace import Workload
+from common.forecast.tenant_queue import TenantBacklog
 from common.postgres.database import Database, is_unavailable
-from common.postgres.repositories.fair_queue.queue_snapshot import read_queue
-from common.postgres.repositories.fair_queue.tenant_position import read_own_place
+from common.postgres.repositories.fair_queue.queue_snapshot import read_queue_snapshot
+from common.postgres.repositories.fair_queue.tenant_position import read_tenant_position
 from common.runtime.clock import utc_now
-from common.runtime.single_flight import Readings
+from common.runtime.single_flight import SingleFlightCache
 
 # One reading of a queue serves all callers for so long, and one of its own place each tenant;
 # what this process accepts meanwhile is added.
@@ -38,10 +38,10 @@ class _Outlook:
 
     forecast: Forecast
     age_seconds: float
-    own: OwnReading
+    own: TenantPosition
 
 
-class Estimates:
+class EtaEstimator:
     """Reads each queue, and each tenant's place, at most every two seconds for all requests."""
 
     def __init__(self, database: Database, *, silent_seconds: float, places: int = 1) -> None:
@@ -49,8 +49,12 @@ class Estimates:
         self._database = database
         self._places_each = places
         self._silent_seconds = silent_seconds
-        self._queues = Readings(self._read_queue, fresh_seconds=FRESH_SECONDS, most=QUEUES_KEPT)
-        self._places = Readings(self._read_place, fresh_seconds=FRESH_SECONDS, most=PLACES_KEPT)
+        self._queues = SingleFlightCache(
+            self._read_queue, fresh_seconds=FRESH_SECONDS, most=QUEUES_KEPT
+        )
+        self._places = SingleFlightCache(
+            self._read_place, fresh_seconds=FRESH_SECONDS, most=PLACES_KEPT
+        )
 
     def note_accepted(self, job: JobRecord) -> None:
         """Count a job this process has just recorded, until the next reading sees it."""
@@ -83,19 +87,21 @@ class Estimates:
         return _Outlook(kept.value, kept.age_seconds, own.value)
 
     def _remember(self, tenant_id: int, queue: str) -> _Outlook:
-        forecast = self._queues.known(queue) or Forecast(QueueReading())
-        own = self._places.known((tenant_id, queue)) or OwnReading(OwnLine())
+        forecast = self._queues.known(queue) or Forecast(QueueSnapshot())
+        own = self._places.known((tenant_id, queue)) or TenantPosition(TenantBacklog())
         return _Outlook(forecast, 0.0, own)
 
     async def _read_queue(self, queue: str) -> Forecast:
         async with self._database.direct() as connection:
-            reading = await read_queue(connection, queue, silent_seconds=self._silent_seconds)
+            reading = await read_queue_snapshot(
+                connection, queue, silent_seconds=self._silent_seconds
+            )
         return Forecast(reading, places=self._places_each)
 
-    async def _read_place(self, key: tuple[int, str]) -> OwnReading:
+    async def _read_place(self, key: tuple[int, str]) -> TenantPosition:
         tenant_id, queue = key
         async with self._database.direct(tenant_id) as connection:
-            return await read_own_place(connection, tenant_id=tenant_id, queue=queue)
+            return await read_tenant_position(connection, tenant_id=tenant_id, queue=queue)
 
 
 def _until_end(outlook: _Outlook, job: JobRecord) -> float:
@@ -106,8 +112,8 @@ def _until_end(outlook: _Outlook, job: JobRecord) -> float:
     return outlook.forecast.until_end(outlook.own, before, _load(job), passed=outlook.age_seconds)
 
 
-def _load(job: JobRecord) -> Load:
-    return Load(1, job.request.cost)
+def _load(job: JobRecord) -> Workload:
+    return Workload(1, job.request.cost)
 
 
 def _tip(forecast: Forecast) -> str:

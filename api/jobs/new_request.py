@@ -6,7 +6,7 @@ from common.domain.generation import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class JobRequest:
     """A request that has been found right.
 
     `pictures` holds, by field name, a URL to fetch or the bytes that came along.

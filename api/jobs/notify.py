@@ -6,7 +6,7 @@ from collections import Counter
 from common.messaging.doorbell import Doorbell
 
 
-class Ringer:
+class WorkerNotifier:
     """Rings in the background; jobs recorded while one ring is under way share the next.
 
     Under load that is one exchange with Redis for many jobs, and while Redis hangs no caller

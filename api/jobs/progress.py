@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from common.domain.job import JobState
 from common.domain.record import JobRecord
 from common.messaging.progress import AttemptName, JobProgress, read_progress
-from common.runtime.availability import Presence
+from common.runtime.availability import Availability
 from common.runtime.clock import monotonic
 
 # A Redis that is there answers in a millisecond; an answer is not held up for longer than this.
@@ -23,7 +23,7 @@ class ProgressReader:
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
-        self._presence = Presence("redis")
+        self._presence = Availability("redis")
         self._probe_at = 0.0
 
     async def of_job(self, job: JobRecord, *, preview: bool = False) -> JobProgress | None:

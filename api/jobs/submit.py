@@ -4,9 +4,9 @@ from uuid import UUID, uuid4
 
 from structlog.contextvars import bind_contextvars
 
-from api.auth.api_keys import Caller
+from api.auth.api_keys import AuthenticatedTenant
 from api.errors.api_errors import InvalidFieldsError
-from api.jobs.new_request import Order
+from api.jobs.new_request import JobRequest
 from api.jobs.wait import HungUp, follow_job, wait_for_job
 from api.metrics import SUBMIT_SECONDS
 from api.services import Services
@@ -14,14 +14,21 @@ from common.domain.job import JobState
 from common.domain.object_keys import input_key
 from common.domain.record import InputImage, JobRecord, NewJob
 from common.postgres.repositories.jobs.read import JobView
-from common.postgres.repositories.jobs.record import KeyTaken, Recorded, Repeated, record_job
+from common.postgres.repositories.jobs.record import (
+    IdempotencyKeyTaken,
+    JobRecorded,
+    JobRepeated,
+    record_job,
+)
 from common.runtime.clock import monotonic, utc_now
 
 # The store keeps it for the worker, who sniffs what it is.
 UNKNOWN_CONTENT = "application/octet-stream"
 
 
-async def submit(services: Services, caller: Caller, order: Order, hung_up: HungUp) -> JobView:
+async def submit(
+    services: Services, caller: AuthenticatedTenant, order: JobRequest, hung_up: HungUp
+) -> JobView:
     """Record the job and wait for its end as long as callers are made to wait.
 
     An order repeated under its idempotency key waits for the job it made the first time.
@@ -29,7 +36,7 @@ async def submit(services: Services, caller: Caller, order: Order, hung_up: Hung
     Raises:
         OverLimitError: the tenant's plan has no room for the job.
         InvalidFieldsError: the idempotency key was used for another request.
-        PostgresAwayError: Postgres is known to be away; nothing was stored.
+        PostgresUnavailableError: Postgres is known to be away; nothing was stored.
         StorageUnavailableError: a picture could not be stored; nothing was recorded.
     """
     begun = monotonic()
@@ -40,9 +47,9 @@ async def submit(services: Services, caller: Caller, order: Order, hung_up: Hung
             inputs = await _store_pictures(services, caller.tenant_id, file_prefix, order)
             new = _new_job(services, caller.tenant_id, file_prefix, order, inputs)
             outcome = await _record(services, new)
-            if isinstance(outcome, Recorded):
+            if isinstance(outcome, JobRecorded):
                 room.take()
-        if isinstance(outcome, Repeated):
+        if isinstance(outcome, JobRepeated):
             bind_contextvars(job_id=outcome.job.id)
             return await follow_job(services, outcome.job, hung_up)
         job = _queued(new, outcome.job_id)
@@ -54,10 +61,10 @@ async def submit(services: Services, caller: Caller, order: Order, hung_up: Hung
         return await wait_for_job(services, view, ended, hung_up)
 
 
-async def _record(services: Services, new: NewJob) -> Recorded | Repeated:
+async def _record(services: Services, new: NewJob) -> JobRecorded | JobRepeated:
     async with services.database.direct(new.tenant_id) as connection:
         outcome = await record_job(connection, new)
-    if isinstance(outcome, KeyTaken):
+    if isinstance(outcome, IdempotencyKeyTaken):
         told = (
             "The Idempotency-Key was used before for another request, "
             f"job {outcome.job_id}: send a new key with a new request."
@@ -67,7 +74,7 @@ async def _record(services: Services, new: NewJob) -> Recorded | Repeated:
 
 
 async def _store_pictures(
-    services: Services, tenant_id: int, file_prefix: UUID, order: Order
+    services: Services, tenant_id: int, file_prefix: UUID, order: JobRequest
 ) -> dict[str, InputImage]:
     inputs = {}
     for field, picture in order.pictures.items():
@@ -84,7 +91,7 @@ def _new_job(
     services: Services,
     tenant_id: int,
     file_prefix: UUID,
-    order: Order,
+    order: JobRequest,
     inputs: dict[str, InputImage],
 ) -> NewJob:
     return NewJob(

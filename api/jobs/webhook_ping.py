@@ -6,14 +6,14 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from api.limits.concurrency import Turns
+from api.limits.concurrency import ConcurrencyLimiter
 from common.domain.errors import AddressNotAllowedError, FetchFailedError, InvalidValueError
 from common.outbound import Answer, Guard
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.webhook_secrets import live_secrets
 from common.runtime.clock import monotonic
 from common.settings import WebhookSettings
-from common.standard_webhooks.client import Poster, signing_key
+from common.standard_webhooks.client import WebhookClient, load_installation_key
 
 # Under way at once in this gateway: of one tenant, and of all together. A receiver that hangs
 # holds a request for the whole deadline of a webhook.
@@ -32,7 +32,7 @@ class SentWebhook:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialResult:
+class PingResult:
     """What the receiver said; `error` is one word, null where an answer came."""
 
     webhook_id: UUID
@@ -44,7 +44,7 @@ class TrialResult:
     sent: SentWebhook
 
 
-class Trials:
+class WebhookPing:
     """Sends test calls; nothing of them is recorded, and nothing is repeated.
 
     A row would be one of a job there is not, and a dispatcher would have to be waited for. So
@@ -54,10 +54,10 @@ class Trials:
     def __init__(self, database: Database, guard: Guard, settings: WebhookSettings) -> None:
         self._database = database
         self._guard = guard
-        self._poster = Poster(guard, settings, signing_key(settings))
-        self._turns = Turns(of_a_tenant=OF_A_TENANT, of_all=OF_ALL)
+        self._poster = WebhookClient(guard, settings, load_installation_key(settings))
+        self._turns = ConcurrencyLimiter(of_a_tenant=OF_A_TENANT, of_all=OF_ALL)
 
-    async def send(self, tenant_id: int, url: str, body: bytes) -> TrialResult:
+    async def send(self, tenant_id: int, url: str, body: bytes) -> PingResult:
         """Send a webhook to `url`, signed with all that the tenant's webhooks are signed with.
 
         Raises:
@@ -78,7 +78,7 @@ class Trials:
         log.info("webhook_tested", status_code=result.status_code, error=result.error)
         return result
 
-    async def _send(self, url: str, body: bytes, secrets: tuple[str, ...]) -> TrialResult:
+    async def _send(self, url: str, body: bytes, secrets: tuple[str, ...]) -> PingResult:
         webhook_id = uuid4()
         headers = self._poster.signed(webhook_id, body, secrets)
         answer: Answer | None = None
@@ -88,7 +88,7 @@ class Trials:
             answer = await self._poster.post(url, headers, body)
         except FetchFailedError as error:
             reason = str(error.reason)
-        return TrialResult(
+        return PingResult(
             webhook_id=webhook_id,
             delivered=answer is not None and answer.status in range(200, 300),
             status_code=None if answer is None else answer.status,

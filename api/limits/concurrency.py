@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from api.errors.problem_errors import TooManyAtOnceError
 
 
-class Turns:
+class ConcurrencyLimiter:
     """For requests that take long by their nature; each gateway has its own."""
 
     def __init__(self, *, of_a_tenant: int, of_all: int) -> None:

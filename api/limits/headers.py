@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RateLimitSnapshot:
     """Of `quota` units, `remaining` are left, and in `seconds` there will be more.
 
     `unit` None is what the draft takes for granted: requests. `window` is the time in seconds in

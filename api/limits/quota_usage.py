@@ -15,26 +15,26 @@ SPACING_BY_EFFORT: Final = 20
 CURRENT: Final = 0.1
 
 
-class Load(NamedTuple):
+class QuotaAmount(NamedTuple):
     """Waiting jobs, and credits in millionths: whole numbers, so that sums are exact."""
 
     jobs: int = 0
     credits: int = 0
 
-    def plus(self, other: "Load") -> "Load":
+    def plus(self, other: "QuotaAmount") -> "QuotaAmount":
         """Add."""
-        return Load(self.jobs + other.jobs, self.credits + other.credits)
+        return QuotaAmount(self.jobs + other.jobs, self.credits + other.credits)
 
-    def minus(self, other: "Load") -> "Load":
+    def minus(self, other: "QuotaAmount") -> "QuotaAmount":
         """Take away."""
-        return Load(self.jobs - other.jobs, self.credits - other.credits)
+        return QuotaAmount(self.jobs - other.jobs, self.credits - other.credits)
 
 
-NOTHING: Final = Load()
+NOTHING: Final = QuotaAmount()
 
 
 @dataclass(slots=True)
-class Account:
+class QuotaUsage:
     """Waiting jobs and credits as last measured, and what this gateway has accepted since.
 
     A request holds room from its admission on, so that those under way at once are not all given
@@ -43,19 +43,19 @@ class Account:
     """
 
     _measuring: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _measured: Load = NOTHING
+    _measured: QuotaAmount = NOTHING
     _measured_at: float = float("-inf")
     _spacing: float = SPACING_SECONDS
-    _held: Load = NOTHING  # by all requests ever admitted, but for those that gave it back
-    _recorded: Load = NOTHING  # the part of it that is in the books
-    _included: Load = NOTHING  # the part of that which the measurement has seen
+    _held: QuotaAmount = NOTHING  # by all requests ever admitted, but for those that gave it back
+    _recorded: QuotaAmount = NOTHING  # the part of it that is in the books
+    _included: QuotaAmount = NOTHING  # the part of that which the measurement has seen
 
     @property
-    def load(self) -> Load:
+    def load(self) -> QuotaAmount:
         """What is to be reckoned with."""
         return self._measured.plus(self._held.minus(self._included))
 
-    async def measure(self, read: Callable[[], Awaitable[Load]], *, to_refuse: bool) -> None:
+    async def measure(self, read: Callable[[], Awaitable[QuotaAmount]], *, to_refuse: bool) -> None:
         """Measure, unless what is known is good enough; who comes meanwhile shares the result."""
         if self._is_known(to_refuse=to_refuse):
             return
@@ -71,26 +71,26 @@ class Account:
         spacing = self._spacing * CURRENT if to_refuse else self._spacing
         return self._measured_at + spacing > monotonic()
 
-    def hold(self, load: Load) -> "Room":
+    def hold(self, load: QuotaAmount) -> "Reservation":
         """Keep room for a job about to be recorded."""
         self._held = self._held.plus(load)
-        return Room(self, load)
+        return Reservation(self, load)
 
-    def take(self, load: Load) -> None:
+    def take(self, load: QuotaAmount) -> None:
         """Note that a job that had room is in the books."""
         self._recorded = self._recorded.plus(load)
 
-    def give_back(self, load: Load) -> None:
+    def give_back(self, load: QuotaAmount) -> None:
         """Let others have the room."""
         self._held = self._held.minus(load)
 
 
-class Room:
+class Reservation:
     """Room for one job; given back at the end of the block, unless the job has taken it."""
 
     __slots__ = ("_account", "_load")
 
-    def __init__(self, account: Account | None, load: Load) -> None:
+    def __init__(self, account: QuotaUsage | None, load: QuotaAmount) -> None:
         self._account = account
         self._load = load
 
@@ -109,4 +109,4 @@ class Room:
 
 
 # For tenants without such limits: nobody reckons with it.
-ENDLESS: Final = Room(None, NOTHING)
+ENDLESS: Final = Reservation(None, NOTHING)

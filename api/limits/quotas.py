@@ -6,12 +6,12 @@ from decimal import Decimal
 from functools import partial
 from typing import Final, NamedTuple
 
-from api.auth.api_keys import Caller
+from api.auth.api_keys import AuthenticatedTenant
 from api.errors.api_errors import CreditsSpentError, OverLimitError, QueueFullError
-from api.jobs.eta import Estimates
-from api.jobs.new_request import Order
-from api.limits.headers import Standing
-from api.limits.quota_usage import ENDLESS, Account, Load, Room
+from api.jobs.eta import EtaEstimator
+from api.jobs.new_request import JobRequest
+from api.limits.headers import RateLimitSnapshot
+from api.limits.quota_usage import ENDLESS, QuotaAmount, QuotaUsage, Reservation
 from common.domain.limits import Limits
 from common.postgres.database import Database
 from common.postgres.repositories.usage.ledger import month_credits
@@ -34,19 +34,19 @@ class _Key(NamedTuple):
     monthly_credits: float | None
 
 
-class Quotas:
+class QuotaLimiter:
     """Holds each tenant with such limits against rows that are read about once a second.
 
     So the way of a request has no query of ours in it. What other gateways accept is seen at the
     next reading; nobody is refused on an old one.
     """
 
-    def __init__(self, database: Database, estimates: Estimates) -> None:
+    def __init__(self, database: Database, estimates: EtaEstimator) -> None:
         self._database = database
         self._estimates = estimates
-        self._accounts: dict[_Key, Account] = {}
+        self._accounts: dict[_Key, QuotaUsage] = {}
 
-    async def admit(self, caller: Caller, order: Order) -> Room:
+    async def admit(self, caller: AuthenticatedTenant, order: JobRequest) -> Reservation:
         """Give the room for one more job, to be taken when it has been recorded.
 
         Raises:
@@ -58,7 +58,7 @@ class Quotas:
             return ENDLESS  # there is no quota of credits without it
         key = _Key(caller.tenant_id, limits.max_queued, limits.monthly_credits)
         account = self._accounts.get(key) or self._open(key)
-        job = Load(1, _millionths(order.request.cost))
+        job = QuotaAmount(1, _millionths(order.request.cost))
         for to_refuse in (False, True):
             await account.measure(partial(self._read, key), to_refuse=to_refuse)
             if _has_room(limits, account.load.plus(job)):
@@ -67,35 +67,37 @@ class Quotas:
             return ENDLESS  # it makes no job
         raise await self._refusal(caller, order, account.load)
 
-    def _open(self, key: _Key) -> Account:
-        account = Account()
+    def _open(self, key: _Key) -> QuotaUsage:
+        account = QuotaUsage()
         remember(self._accounts, key, account, most=ACCOUNTS)
         return account
 
-    async def _read(self, key: _Key) -> Load:
+    async def _read(self, key: _Key) -> QuotaAmount:
         async with self._database.direct(key.tenant_id) as connection:
             # In this order: a job that ends in between is counted twice, and not left out.
             unfinished = await count_unfinished(connection, key.tenant_id, most=key.max_queued)
             if key.monthly_credits is None:
-                return Load(unfinished.queued)
+                return QuotaAmount(unfinished.queued)
             spent = await month_credits(connection, key.tenant_id)
-        return Load(unfinished.queued, _millionths(unfinished.cost) + _millionths(spent))
+        return QuotaAmount(unfinished.queued, _millionths(unfinished.cost) + _millionths(spent))
 
-    async def _is_repetition(self, caller: Caller, order: Order) -> bool:
+    async def _is_repetition(self, caller: AuthenticatedTenant, order: JobRequest) -> bool:
         if order.idempotency_key is None:
             return False
         async with self._database.direct(caller.tenant_id) as connection:
             return await is_repetition(connection, caller.tenant_id, order.idempotency_key)
 
-    async def _refusal(self, caller: Caller, order: Order, load: Load) -> OverLimitError:
+    async def _refusal(
+        self, caller: AuthenticatedTenant, order: JobRequest, load: QuotaAmount
+    ) -> OverLimitError:
         limits = caller.limits
         quota = limits.max_queued or 0
         if load.jobs >= quota:
             seconds = await self._seconds_to_a_start(caller.tenant_id, order.queue)
-            return QueueFullError(Standing("queued", quota, 0, seconds, unit="jobs"))
+            return QueueFullError(RateLimitSnapshot("queued", quota, 0, seconds, unit="jobs"))
         allowed = limits.monthly_credits or 0.0
         left = max(0, _millionths(allowed) - load.credits)
-        standing = Standing(
+        standing = RateLimitSnapshot(
             "credits",
             min(int(allowed), LARGEST_INTEGER),
             min(left // MILLIONTHS, LARGEST_INTEGER),
@@ -113,7 +115,7 @@ class Quotas:
         return max(1, math.ceil(seconds / max(1, waiting)))
 
 
-def _has_room(limits: Limits, load: Load) -> bool:
+def _has_room(limits: Limits, load: QuotaAmount) -> bool:
     """Tell whether a load, the new job within it, is allowed."""
     if limits.max_queued is not None and load.jobs > limits.max_queued:
         return False

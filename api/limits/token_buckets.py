@@ -21,7 +21,7 @@ from throttled.asyncio.rate_limiter import GCRARateLimiter
 from throttled.exceptions import BaseThrottledError
 from throttled.types import AsyncRedisClientP
 
-from common.runtime.availability import Presence
+from common.runtime.availability import Availability
 from common.runtime.clock import monotonic
 
 WINDOW_SECONDS: Final = 60
@@ -34,7 +34,7 @@ LOCAL_BUCKETS: Final = 10_000
 KEY_PREFIX: Final = "infill"
 
 
-class Bucket(NamedTuple):
+class TokenBucket(NamedTuple):
     """One tenant's: it holds `per_minute` tokens, and as many come in a minute."""
 
     tenant_id: int
@@ -42,7 +42,7 @@ class Bucket(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class TokenGrant:
     """What a bucket gave: `tokens` of those wanted; `left` in it; the `seconds` until the next."""
 
     tokens: int
@@ -50,16 +50,16 @@ class Drawn:
     seconds: float
 
 
-class Buckets:
+class TokenBuckets:
     """Draws tokens; never raises for want of Redis, and hardly waits for it."""
 
     def __init__(self, redis: "Redis") -> None:
         self._shared = _Kept(_SharedStore(redis))
         self._local = _Kept(MemoryStore(options={"MAX_SIZE": LOCAL_BUCKETS}))
-        self._redis = Presence("redis")
+        self._redis = Availability("redis")
         self._probe_at = 0.0
 
-    async def draw(self, bucket: Bucket, wanted: int) -> Drawn:
+    async def draw(self, bucket: TokenBucket, wanted: int) -> TokenGrant:
         """Draw `wanted` tokens, or as many as there are."""
         if self._redis.there or self._is_probe():
             try:
@@ -89,7 +89,7 @@ class _Kept:
         self._store = store
         self._limiters: dict[int, GCRARateLimiter] = {}
 
-    async def draw(self, bucket: Bucket, wanted: int) -> Drawn:
+    async def draw(self, bucket: TokenBucket, wanted: int) -> TokenGrant:
         limiter = self._limiters.get(bucket.per_minute)
         if limiter is None:
             limiter = GCRARateLimiter(
@@ -105,11 +105,11 @@ class _Kept:
         return _drawn(bucket, result, 0 if result.limited else wanted)
 
 
-def _drawn(bucket: Bucket, result: RateLimitResult, tokens: int) -> Drawn:
+def _drawn(bucket: TokenBucket, result: RateLimitResult, tokens: int) -> TokenGrant:
     state = result.state
     missing = bucket.per_minute - state.remaining - 1  # when the next token will have come
     seconds = state.reset_after - missing * WINDOW_SECONDS / bucket.per_minute
-    return Drawn(tokens, state.remaining, max(0.0, seconds))
+    return TokenGrant(tokens, state.remaining, max(0.0, seconds))
 
 
 class _SharedBackend(RedisStoreBackend):

@@ -56,7 +56,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedJob:
     """A job that has just ended; `delivery_id` is None where nobody asked to be told."""
 
     job_id: int

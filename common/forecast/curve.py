@@ -7,7 +7,7 @@ from collections.abc import Iterable
 Bend = tuple[float, float, float]
 
 
-class Curve:
+class PiecewiseLinearSum:
     """What the bends add up to: 0 up to the first. O(n log n) to build, O(log n) to read."""
 
     def __init__(self, bends: Iterable[Bend]) -> None:

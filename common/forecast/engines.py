@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isclose
 
-from common.forecast.pace import Load, Pace
-from common.forecast.slots import Places
+from common.forecast.pace import Pace, Workload
+from common.forecast.slots import Slots
 
 
 @dataclass(frozen=True, slots=True)
-class AtWork:
+class RunningJob:
     """A running job, the seconds since it was claimed, and the number of the engine it is at."""
 
-    load: Load
+    load: Workload
     seconds: float
     engine: int = 0
 
@@ -25,7 +25,7 @@ class AtWork:
 class _Drawn:
     """The same as a reckoning: in whose company it is, and the work that is left of it."""
 
-    job: AtWork
+    job: RunningJob
     company: int
     left: float
 
@@ -35,7 +35,7 @@ class Engines:
 
     def __init__(
         self,
-        running: Sequence[AtWork],
+        running: Sequence[RunningJob],
         *,
         pace: Pace,
         count: int,
@@ -54,9 +54,7 @@ class Engines:
         self.company = len(running) / busy if busy else 1.0
         full = round(len(running) + self._idle * self.company)
         self._has_room = places is not None and len(running) < count * places
-        self._places = Places(
-            (each.left * each.company for each in self._drawn), count=max(1, full)
-        )
+        self._places = Slots((each.left * each.company for each in self._drawn), count=max(1, full))
 
     @property
     def left(self) -> float:
@@ -103,7 +101,7 @@ class Engines:
         beside = [each for each in self._drawn if each.company == fewest]
         return work + fewest * _beside(beside, work)
 
-    def drawing_on(self, job: Load, seconds: float, *, waiting: float) -> float | None:
+    def drawing_on(self, job: Workload, seconds: float, *, waiting: float) -> float | None:
         """Give the seconds until a running job is drawn that was claimed `seconds` ago.
 
         None where no such job was at work.
@@ -117,14 +115,14 @@ class Engines:
         beside = len(others) * _beside(others, own.left)
         return own.left + min(len(others) * own.left, beside + waiting / self._count)
 
-    def _found(self, job: Load, seconds: float) -> _Drawn | None:
+    def _found(self, job: Workload, seconds: float) -> _Drawn | None:
         """Find the running job that is most like this one: none has a name here."""
         alike = [each for each in self._drawn if isclose(each.job.load.work, job.work)]
         return min(alike, key=lambda each: abs(each.job.seconds - seconds), default=None)
 
 
-def _reckoned(running: Sequence[AtWork], pace: Pace) -> list[_Drawn]:
-    at: dict[int, list[AtWork]] = {}
+def _reckoned(running: Sequence[RunningJob], pace: Pace) -> list[_Drawn]:
+    at: dict[int, list[RunningJob]] = {}
     for each in running:
         at.setdefault(each.engine, []).append(each)
     return [

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from common.forecast.curve import Bend, Curve
-from common.forecast.pace import Load, Pace
+from common.forecast.curve import Bend, PiecewiseLinearSum
+from common.forecast.pace import Pace, Workload
 
 # So many of a tenant's next jobs are looked at, for their typical size.
 JOBS_LOOKED_AT: Final = 4
@@ -20,7 +20,7 @@ HALF: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class WaitingTenant:
     """Some tenant with waiting work in a queue; which, is not known here.
 
     `waiting` is that work, of at least one job. `most_running` is how many of its jobs may be at
@@ -29,7 +29,7 @@ class Contender:
 
     virtual_time: float
     weight: float
-    waiting: Load
+    waiting: Workload
     most_running: int | None = None
     many: int = 1
 
@@ -67,14 +67,14 @@ class Contender:
         return self.many * min(pace.seconds(self.waiting), rate * seconds)
 
 
-def contender(
+def waiting_tenant(
     virtual_time: float,
     weight: float,
     backlog: float,
-    next_jobs: Load,
+    next_jobs: Workload,
     *,
     most_running: int | None = None,
-) -> Contender | None:
+) -> WaitingTenant | None:
     """Make a contender of a tenant's books and its next jobs; None if there are no jobs after all.
 
     Where there are no more than were looked at, they are all; the backlog was counted earlier.
@@ -84,17 +84,17 @@ def contender(
     waiting = next_jobs
     if next_jobs.jobs >= JOBS_LOOKED_AT and backlog > next_jobs.work:
         waiting = next_jobs.part(backlog / next_jobs.work)
-    return Contender(virtual_time, weight, waiting, most_running)
+    return WaitingTenant(virtual_time, weight, waiting, most_running)
 
 
-def alike(known: Sequence[Contender], many: int) -> list[Contender]:
+def extrapolated(known: Sequence[WaitingTenant], many: int) -> list[WaitingTenant]:
     """Give one contender for `many` that were not read: like those read, and behind them all."""
     if not known or many <= 0:
         return []
     count = len(known)
-    total = sum((each.waiting for each in known), Load())
+    total = sum((each.waiting for each in known), Workload())
     return [
-        Contender(
+        WaitingTenant(
             virtual_time=known[-1].virtual_time,
             weight=sum(each.weight for each in known) / count,
             waiting=total.part(1 / count),
@@ -103,7 +103,7 @@ def alike(known: Sequence[Contender], many: int) -> list[Contender]:
     ]
 
 
-class Contention:
+class QueueContention:
     """All contenders of a queue, summed up for a pace.
 
     A contender with a limit whose virtual time the queue has left behind was passed over for that
@@ -112,7 +112,7 @@ class Contention:
 
     def __init__(
         self,
-        contenders: Iterable[Contender],
+        contenders: Iterable[WaitingTenant],
         *,
         virtual_time: float,
         pace: Pace,
@@ -122,13 +122,15 @@ class Contention:
         self._virtual_time = virtual_time
         self._pace = pace
         self._engine_share = engine_share
-        free: list[Contender] = []
-        held: list[Contender] = []
+        free: list[WaitingTenant] = []
+        held: list[WaitingTenant] = []
         for each in contenders:
             (held if self._is_held(each) else free).append(each)
-        self._free = Curve(bend for each in free for bend in each.bends(pace))
-        self._held = Curve(bend for each in held for bend in each.bends(pace))
-        self._held_in_time = Curve(bend for each in held for bend in self._bends_in_time(each))
+        self._free = PiecewiseLinearSum(bend for each in free for bend in each.bends(pace))
+        self._held = PiecewiseLinearSum(bend for each in held for bend in each.bends(pace))
+        self._held_in_time = PiecewiseLinearSum(
+            bend for each in held for bend in self._bends_in_time(each)
+        )
 
     @property
     def has_held(self) -> bool:
@@ -141,7 +143,7 @@ class Contention:
         return self._free.total + self._held.total
 
     def seconds_before(
-        self, tag: float, *, within: float | None = None, without: Contender | None = None
+        self, tag: float, *, within: float | None = None, without: WaitingTenant | None = None
     ) -> float:
         """Give the seconds of work the contenders get before `tag`, `without` one of them.
 
@@ -157,10 +159,10 @@ class Contention:
                 in_time -= without.seconds_within(within, self._pace, self._engine_share)
         return max(0.0, free) + max(0.0, held if in_time is None else min(held, in_time))
 
-    def _is_held(self, each: Contender) -> bool:
+    def _is_held(self, each: WaitingTenant) -> bool:
         return each.most_running is not None and each.virtual_time < self._virtual_time
 
-    def _bends_in_time(self, each: Contender) -> Iterator[Bend]:
+    def _bends_in_time(self, each: WaitingTenant) -> Iterator[Bend]:
         rate = (each.most_running or 0) * self._engine_share
         if rate > 0:
             yield 0.0, 0.0, each.many * rate

@@ -4,18 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from common.forecast.engines import AtWork, Engines
-from common.forecast.fair_order import Contender, Contention, alike, contender
-from common.forecast.pace import ASSUMED_PACE, Load, Pace, Samples
-from common.forecast.slots import Places
-from common.forecast.tenant_queue import OwnLine
+from common.forecast.engines import Engines, RunningJob
+from common.forecast.fair_order import QueueContention, WaitingTenant, extrapolated, waiting_tenant
+from common.forecast.pace import ASSUMED_PACE, Pace, SpeedSamples, Workload
+from common.forecast.slots import Slots
+from common.forecast.tenant_queue import TenantBacklog
 
 # Halvings of the time in which limits let others be served: to a part in a thousand.
 HALVINGS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class QueueReading:
+class QueueSnapshot:
     """What was read of a queue across its tenants: numbers alone, nobody's name.
 
     `contenders` come by least virtual time; `unread_tenants` more are behind the last of them.
@@ -24,18 +24,18 @@ class QueueReading:
     for this queue, where their workers serve others too.
     """
 
-    contenders: Sequence[Contender] = ()
+    contenders: Sequence[WaitingTenant] = ()
     unread_tenants: int = 0
     virtual_time: float = 0.0
     last_job_id: int = 0
-    running: Sequence[AtWork] = ()
+    running: Sequence[RunningJob] = ()
     engines: int = 1
     engine_share: float = 1.0
-    samples: Samples = field(default_factory=Samples)
+    samples: SpeedSamples = field(default_factory=SpeedSamples)
 
 
 @dataclass(frozen=True, slots=True)
-class OwnReading:
+class TenantPosition:
     """What was read of one tenant's own place in a queue.
 
     `most_running` is how many of its jobs may be at work in this queue, None without a limit, and
@@ -43,19 +43,19 @@ class OwnReading:
     counted last.
     """
 
-    line: OwnLine
+    line: TenantBacklog
     has_ready: bool = False
     virtual_time: float = 0.0
     weight: float = 1.0
     backlog: float = 0.0
     most_running: int | None = None
-    running: Sequence[AtWork] = ()
+    running: Sequence[RunningJob] = ()
 
-    def as_contender(self) -> Contender | None:
+    def as_contender(self) -> WaitingTenant | None:
         """Give what the reading of the queue holds of this tenant."""
         if not self.has_ready:
             return None
-        return contender(
+        return waiting_tenant(
             self.virtual_time,
             self.weight,
             self.backlog,
@@ -67,14 +67,14 @@ class OwnReading:
 class Forecast:
     """Looks ahead in one queue; built once for a reading, then asked for any tenant and job."""
 
-    def __init__(self, reading: QueueReading, *, places: int = 1) -> None:
+    def __init__(self, reading: QueueSnapshot, *, places: int = 1) -> None:
         """`places` are the jobs that a worker takes at once."""
         learnt = Pace.learnt(reading.samples)
         self.is_measured = learnt is not None
         self.has_workers = reading.engines > 0
         self._reading = reading
         self._pace = learnt or ASSUMED_PACE
-        unread = alike(reading.contenders, reading.unread_tenants)
+        unread = extrapolated(reading.contenders, reading.unread_tenants)
         contenders = [*reading.contenders, *unread]
         self._engines = Engines(
             reading.running,
@@ -83,14 +83,14 @@ class Forecast:
             places=None if contenders else places,
             typical=reading.samples.seconds_each,
         )
-        self._contention = Contention(
+        self._contention = QueueContention(
             contenders,
             virtual_time=reading.virtual_time,
             pace=self._pace,
             engine_share=1 / self._engines.company,
         )
 
-    def until_start(self, own: OwnReading, before: Load, *, passed: float = 0.0) -> float:
+    def until_start(self, own: TenantPosition, before: Workload, *, passed: float = 0.0) -> float:
         """Give the seconds until a job starts that has `before` of its own tenant's before it.
 
         Of the wait, `passed` seconds since the reading are over.
@@ -98,7 +98,9 @@ class Forecast:
         wait = max(self._until_due(own, before), self._until_room(own, before))
         return max(0.0, wait - passed)
 
-    def until_end(self, own: OwnReading, before: Load, job: Load, *, passed: float = 0.0) -> float:
+    def until_end(
+        self, own: TenantPosition, before: Workload, job: Workload, *, passed: float = 0.0
+    ) -> float:
         """Give the seconds until that job has ended."""
         work = self._pace.seconds(job)
         due, by_limit = self._until_due(own, before), self._until_room(own, before)
@@ -110,7 +112,7 @@ class Forecast:
         )
         return max(0.0, start - passed) + drawing / share
 
-    def until_drawn(self, job: Load, seconds: float, *, passed: float = 0.0) -> float:
+    def until_drawn(self, job: Workload, seconds: float, *, passed: float = 0.0) -> float:
         """Give the seconds until a job that was claimed `seconds` ago has ended.
 
         The reading was taken `passed` seconds ago.
@@ -121,7 +123,7 @@ class Forecast:
             drawing, passed = self._engines.drawing_now(self._pace.seconds(job)), seconds
         return max(0.0, drawing / self._reading.engine_share - passed)
 
-    def _until_due(self, own: OwnReading, before: Load) -> float:
+    def _until_due(self, own: TenantPosition, before: Workload) -> float:
         """Give the seconds until the tag of the job is the least, and an engine is free."""
 
         def wait(within: float | None) -> float:
@@ -130,20 +132,20 @@ class Forecast:
 
         return _fixed_point(wait, at_most=wait(None)) if self._contention.has_held else wait(None)
 
-    def _before(self, own: OwnReading, before: Load, within: float | None) -> float:
+    def _before(self, own: TenantPosition, before: Workload, within: float | None) -> float:
         """Give the seconds of work that is taken before a job, others' with a limit `within`."""
         others = self._contention.seconds_before(
             self._tag(own, before.work), within=within, without=self._counted(own)
         )
         return self._pace.seconds(before) + others
 
-    def _until_room(self, own: OwnReading, before: Load) -> float:
+    def _until_room(self, own: TenantPosition, before: Workload) -> float:
         """Give the seconds until the tenant's own limit lets the job start."""
         running = sum(each.load.jobs for each in own.running)
         if own.most_running is None or before.jobs + running < own.most_running:
             return 0.0
         slower = self._engines.company / self._reading.engine_share
-        places = Places(
+        places = Slots(
             (self._pace.seconds(each.load) * slower - each.seconds for each in own.running),
             count=max(1, own.most_running),
         )
@@ -153,7 +155,7 @@ class Forecast:
         at_once = max(1, own.most_running)
         return self._engines.without(wait, others=max(0.0, others), at_once=at_once)
 
-    def _counted_work(self, own: OwnReading) -> float:
+    def _counted_work(self, own: TenantPosition) -> float:
         """Give what of the work of all, waiting and running, is this tenant's."""
         waiting = self._counted(own)
         running = (
@@ -162,13 +164,13 @@ class Forecast:
         )
         return sum(running) + (self._pace.seconds(waiting.waiting) if waiting else 0.0)
 
-    def _tag(self, own: OwnReading, work_before: float) -> float:
+    def _tag(self, own: TenantPosition, work_before: float) -> float:
         start = own.virtual_time
         if not own.has_ready:
             start = max(start, self._reading.virtual_time)
         return start + work_before / own.weight
 
-    def _counted(self, own: OwnReading) -> Contender | None:
+    def _counted(self, own: TenantPosition) -> WaitingTenant | None:
         """Give the tenant as the reading of the queue counted it, None if it did not."""
         first, reading = own.line.first_id, self._reading
         if first is None or first > reading.last_job_id or not reading.contenders:

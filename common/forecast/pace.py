@@ -13,22 +13,22 @@ ASSUMED_SECONDS_PER_UNIT: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Workload:
     """An amount of work: so many jobs, of so many megapixel-steps together."""
 
     jobs: float = 0.0
     work: float = 0.0
 
-    def __add__(self, other: "Load") -> "Load":
-        return Load(self.jobs + other.jobs, self.work + other.work)
+    def __add__(self, other: "Workload") -> "Workload":
+        return Workload(self.jobs + other.jobs, self.work + other.work)
 
-    def part(self, share: float) -> "Load":
+    def part(self, share: float) -> "Workload":
         """Give this part of it."""
-        return Load(self.jobs * share, self.work * share)
+        return Workload(self.jobs * share, self.work * share)
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class SpeedSamples:
     """The latest successes of a queue, as sums; costs in megapixel-steps."""
 
     count: int = 0
@@ -50,12 +50,12 @@ class Pace:
     seconds_per_unit: float
     seconds_per_job: float = 0.0
 
-    def seconds(self, load: Load) -> float:
+    def seconds(self, load: Workload) -> float:
         """Give the time one engine needs for it."""
         return load.jobs * self.seconds_per_job + load.work * self.seconds_per_unit
 
     @classmethod
-    def learnt(cls, samples: Samples) -> Self | None:
+    def learnt(cls, samples: SpeedSamples) -> Self | None:
         """Fit a pace to what was measured; None before anything was.
 
         Least squares where the costs vary enough to tell the two parts apart and both parts come
@@ -66,7 +66,7 @@ class Pace:
         return cls._fitted(samples) or cls(samples.seconds / samples.cost)
 
     @classmethod
-    def _fitted(cls, samples: Samples) -> Self | None:
+    def _fitted(cls, samples: SpeedSamples) -> Self | None:
         if samples.count < FEWEST_FITTED:
             return None
         mean_cost = samples.cost / samples.count

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 
-class Places:
+class Slots:
     """Engines, or the jobs a tenant may have at work: each takes the next job when it is free."""
 
     def __init__(self, busy: Iterable[float], *, count: int) -> None:

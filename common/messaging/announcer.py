@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from common.domain.job import Ended
+from common.domain.job import EndedJob
 from common.messaging.cancellation import announce_canceled
 from common.messaging.completion import announce_ended
 from common.messaging.doorbell import Doorbell
@@ -15,13 +15,13 @@ class Announcer:
         self._redis = redis
         self._doorbell = doorbell
 
-    async def ended(self, job: Ended) -> None:
+    async def ended(self, job: EndedJob) -> None:
         """Wake a dispatcher, if there is a webhook to send, and the callers waiting for the job."""
         if job.delivery_id is not None:
             await self._doorbell.ring_dispatcher()
         await announce_ended(self._redis, job.file_prefix)
 
-    async def canceled(self, job: Ended) -> None:
+    async def canceled(self, job: EndedJob) -> None:
         """Let the worker that may hold the job hear of it, too: it stops at its next step."""
         await announce_canceled(self._redis, job.file_prefix)
         await self.ended(job)

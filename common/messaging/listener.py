@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from common.runtime.availability import Presence
+from common.runtime.availability import Availability
 
 # How soon we try again while Redis is away.
 FALLBACK_SECONDS: Final = 0.5
@@ -34,7 +34,7 @@ class ChannelListener(ABC):
     def __init__(self, redis: "Redis", channel: str) -> None:
         self._redis = redis
         self._channel = channel
-        self._presence = Presence("redis")
+        self._presence = Availability("redis")
 
     @abstractmethod
     def _heard(self, data: bytes) -> None:

@@ -7,7 +7,7 @@ from common.domain.record import JobRecord, JobResult
 from common.object_store.storage import Storage
 
 
-async def output_of(job: JobRecord, result: JobResult, storage: Storage) -> list[str]:
+async def output_images(job: JobRecord, result: JobResult, storage: Storage) -> list[str]:
     """Give a link per image, or its PNG as base64; nothing once the pictures have been deleted.
 
     Raises:
@@ -21,7 +21,7 @@ async def output_of(job: JobRecord, result: JobResult, storage: Storage) -> list
     return [base64.b64encode(image).decode() for image in images]
 
 
-def inputs_of(job: JobRecord, storage: Storage) -> dict[str, str]:
+def input_image_urls(job: JobRecord, storage: Storage) -> dict[str, str]:
     """Give the addresses of the input pictures by field; of one that was deleted, an empty one."""
     gone = job.objects_deleted_at is not None
     return {

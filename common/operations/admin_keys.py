@@ -7,10 +7,10 @@ from common.domain import api_key
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.names import check_name
 from common.operations.api_keys import IssuedKey
-from common.operations.changes import changing
+from common.operations.changes import audited_change
 from common.operations.expiry import check_expiry
 from common.operations.operator import Operator
-from common.operations.paging import Listed, Page, place_of
+from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import admin_keys
 from common.postgres.repositories.tenants.key_records import KeyRecord
@@ -37,7 +37,7 @@ async def issue_admin_key(
     check_name(name)
     check_expiry(expires_at)
     key = api_key.new_key(api_key.KeyKind.ADMIN)
-    async with changing(database, operator, "admin_key.issue") as change:
+    async with audited_change(database, operator, "admin_key.issue") as change:
         if name == SETTING or await admin_keys.is_admin_key_name_taken(change.connection, name):
             raise ConflictError(f"there is a live admin key called {name} already")
         made = await admin_keys.add_admin_key(
@@ -58,7 +58,7 @@ async def list_admin_keys(database: Database, page: Page) -> Listed[KeyRecord]:
     Raises:
         InvalidValueError: there is no such page.
     """
-    place = place_of(page, "admin-keys")
+    place = parse_page(page, "admin-keys")
     async with database.statement() as connection:
         rows = await admin_keys.list_admin_keys(connection, after=place.after, limit=place.fetch)
     return place.listed(rows)
@@ -70,7 +70,7 @@ async def revoke_admin_key(database: Database, operator: Operator, key_id: int) 
     Raises:
         NotFoundError: there is no such key that is not revoked.
     """
-    async with changing(database, operator, "admin_key.revoke") as change:
+    async with audited_change(database, operator, "admin_key.revoke") as change:
         revoked = await admin_keys.revoke_admin_key(change.connection, key_id)
         if revoked is None:
             raise NotFoundError(f"there is no live admin key with the id {key_id}")

@@ -6,11 +6,11 @@ from datetime import datetime
 from common.domain import api_key
 from common.domain.errors import NotFoundError
 from common.domain.names import check_name
-from common.operations.changes import changing
+from common.operations.changes import audited_change
 from common.operations.expiry import check_expiry
 from common.operations.lookups import tenant_of
 from common.operations.operator import Operator
-from common.operations.paging import Listed, Page, place_of
+from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import api_keys
 from common.postgres.repositories.tenants.key_records import KeyRecord
@@ -46,7 +46,7 @@ async def issue_key(
     check_name(name)
     check_expiry(expires_at)
     key = api_key.new_key()
-    async with changing(database, operator, "key.issue", tenant=tenant) as change:
+    async with audited_change(database, operator, "key.issue", tenant=tenant) as change:
         made = await api_keys.add_api_key(
             change.connection,
             tenant_id=await tenant_of(change.connection, tenant),
@@ -67,7 +67,7 @@ async def list_keys(database: Database, tenant: str, page: Page) -> Listed[KeyRe
         NotFoundError: there is no such tenant.
         InvalidValueError: there is no such page.
     """
-    place = place_of(page, "keys")
+    place = parse_page(page, "keys")
     async with database.statement() as connection:
         rows = await api_keys.list_api_keys(
             connection,
@@ -84,7 +84,7 @@ async def revoke_key(database: Database, operator: Operator, tenant: str, key_id
     Raises:
         NotFoundError: there is no such tenant, or it has no such key that is not revoked.
     """
-    async with changing(database, operator, "key.revoke", tenant=tenant) as change:
+    async with audited_change(database, operator, "key.revoke", tenant=tenant) as change:
         tenant_id = await tenant_of(change.connection, tenant)
         revoked = await api_keys.revoke_api_key(
             change.connection, tenant_id=tenant_id, key_id=key_id

@@ -1,6 +1,6 @@
 """The audit: who changed what, and when."""
 
-from common.operations.paging import Listed, Page, place_of
+from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.audit import AuditRecord, list_audit_entries
 
@@ -13,7 +13,7 @@ async def list_audit(
     Raises:
         InvalidValueError: there is no such page.
     """
-    place = place_of(page, "audit")
+    place = parse_page(page, "audit")
     async with database.statement() as connection:
         rows = await list_audit_entries(
             connection, tenant=tenant, after=place.after, limit=place.fetch

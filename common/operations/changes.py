@@ -27,7 +27,7 @@ class Change:
 
 
 @asynccontextmanager
-async def changing(
+async def audited_change(
     database: Database, operator: Operator, action: str, *, tenant: str | None = None
 ) -> AsyncGenerator[Change]:
     """Open a transaction for one change; its audit row is written as the block ends.

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
-from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, Ended, JobState
-from common.operations.changes import Change, changing
+from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, EndedJob, JobState
+from common.operations.changes import Change, audited_change
 from common.operations.lookups import tenant_of
 from common.operations.operator import Operator
-from common.operations.paging import Listed, Page, place_of
+from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.jobs import overview as job_overview
 from common.postgres.repositories.jobs.finish import cancel
@@ -23,7 +23,7 @@ class Canceled:
     """A job just canceled, and what has to be announced of it."""
 
     job: JobSummary
-    ended: Ended
+    ended: EndedJob
 
 
 async def list_jobs(
@@ -40,7 +40,7 @@ async def list_jobs(
         NotFoundError: there is no such tenant.
         InvalidValueError: there is no such page.
     """
-    place = place_of(page, "jobs")
+    place = parse_page(page, "jobs")
     async with database.statement() as connection:
         tenant_id = None if tenant is None else await tenant_of(connection, tenant)
         found = await job_overview.list_jobs(
@@ -73,7 +73,7 @@ async def cancel_job(database: Database, operator: Operator, job_id: int) -> Can
         NotFoundError: there is no such job.
         ConflictError: it has ended already.
     """
-    async with changing(database, operator, "job.cancel") as change:
+    async with audited_change(database, operator, "job.cancel") as change:
         job = await _found(change, job_id)
         tenant_id = await tenant_of(change.connection, job.tenant)
         ended = await cancel(
@@ -99,7 +99,7 @@ async def set_job_priority(
         raise InvalidValueError(
             "priority", f"must be a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}"
         )
-    async with changing(database, operator, "job.set_priority") as change:
+    async with audited_change(database, operator, "job.set_priority") as change:
         job = await _found(change, job_id)
         if not await job_overview.set_priority(change.connection, job_id, priority):
             raise ConflictError(f"job {job_id} is not queued: only waiting jobs have an order")

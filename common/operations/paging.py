@@ -13,7 +13,7 @@ LARGEST_LIMIT: Final = 200
 LARGEST_ID: Final = 2**63 - 1  # of Postgres' bigint
 
 
-class Numbered(Protocol):
+class HasId(Protocol):
     """A record with an id."""
 
     @property
@@ -22,7 +22,7 @@ class Numbered(Protocol):
 
 
 T = TypeVar("T")
-N = TypeVar("N", bound=Numbered)
+N = TypeVar("N", bound=HasId)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Listed(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PagePosition:
     """A page, read: `limit` items after the id `after`; `fetch` is one more, to see if more is."""
 
     listing: str
@@ -65,7 +65,7 @@ class Place:
         return base64.urlsafe_b64encode(f"{self.listing}:{last}".encode()).decode().rstrip("=")
 
 
-def place_of(page: Page, listing: str) -> Place:
+def parse_page(page: Page, listing: str) -> PagePosition:
     """Read a page of the list called `listing`.
 
     Raises:
@@ -74,7 +74,7 @@ def place_of(page: Page, listing: str) -> Place:
     if not 1 <= page.limit <= LARGEST_LIMIT:
         raise InvalidValueError("limit", f"must be a whole number from 1 to {LARGEST_LIMIT}")
     after = None if page.cursor is None else _read(page.cursor, listing)
-    return Place(listing, page.limit, after)
+    return PagePosition(listing, page.limit, after)
 
 
 def _read(cursor: str, listing: str) -> int:

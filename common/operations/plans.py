@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.domain.errors import ConflictError, InvalidLimitsError
 from common.domain.limits import Limits
 from common.domain.names import check_name
-from common.operations.changes import changing
+from common.operations.changes import audited_change
 from common.operations.lookups import plan_of
 from common.operations.operator import Operator
-from common.operations.paging import Listed, Page, place_of
+from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
-from common.postgres.repositories.fair_queue.grants import grant_shares
+from common.postgres.repositories.fair_queue.grants import refresh_shares
 from common.postgres.repositories.tenants import plans
 from common.postgres.repositories.tenants.plans import PlanRecord
 from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN, list_limited_tenants
@@ -31,7 +31,7 @@ async def create_plan(
     """
     check_name(name)
     checked = Limits.from_json(limits).to_json()
-    async with changing(database, operator, "plan.create") as change:
+    async with audited_change(database, operator, "plan.create") as change:
         if not await plans.create_plan(change.connection, name, checked):
             raise ConflictError(f"there is a plan called {name} already")
         change.subject, change.details = name, {"limits": checked}
@@ -44,7 +44,7 @@ async def list_plans(database: Database, page: Page) -> Listed[PlanRecord]:
     Raises:
         InvalidValueError: there is no such page.
     """
-    place = place_of(page, "plans")
+    place = parse_page(page, "plans")
     async with database.statement() as connection:
         rows = await plans.list_plans(connection, after=place.after, limit=place.fetch)
     return place.listed(rows)
@@ -71,11 +71,11 @@ async def set_plan_limits(
         ConflictError: some tenant's own limits do not go with them.
     """
     checked = Limits.from_json(limits).to_json()
-    async with changing(database, operator, "plan.set_limits") as change:
+    async with audited_change(database, operator, "plan.set_limits") as change:
         before = await plan_of(change.connection, name)
         await _check_tenants(change.connection, before.id, checked)
         await plans.set_plan_limits(change.connection, before.id, checked)
-        await grant_shares(change.connection, plan_id=before.id)
+        await refresh_shares(change.connection, plan_id=before.id)
         change.subject = name
         change.details = {"limits": checked, "before": before.limits}
         return await plan_of(change.connection, name)
@@ -88,7 +88,7 @@ async def delete_plan(database: Database, operator: Operator, name: str) -> None
         NotFoundError: there is no such plan.
         ConflictError: tenants are on it, or new ones would be.
     """
-    async with changing(database, operator, "plan.delete") as change:
+    async with audited_change(database, operator, "plan.delete") as change:
         plan = await plan_of(change.connection, name)
         if name == DEFAULT_PLAN:
             raise ConflictError(f"the plan {name} stays: new tenants are on it")

@@ -1,11 +1,11 @@
 """Shutting tenants out, letting them in again, and seeing them off."""
 
 from common.domain.errors import ConflictError
-from common.operations.changes import Change, changing
+from common.operations.changes import Change, audited_change
 from common.operations.lookups import tenant_of
 from common.operations.operator import Operator
 from common.postgres.database import Database
-from common.postgres.repositories.fair_queue.grants import grant_shares
+from common.postgres.repositories.fair_queue.grants import refresh_shares
 from common.postgres.repositories.tenants import tenants
 from common.postgres.repositories.tenants.tenants import TenantRecord
 
@@ -19,7 +19,7 @@ async def disable_tenant(database: Database, operator: Operator, name: str) -> T
         NotFoundError: there is no such tenant.
         ConflictError: it is disabled already.
     """
-    async with changing(database, operator, "tenant.disable", tenant=name) as change:
+    async with audited_change(database, operator, "tenant.disable", tenant=name) as change:
         before = await _before(change, name)
         if before.disabled_at is not None:
             raise ConflictError(f"{name} is disabled already")
@@ -34,7 +34,7 @@ async def enable_tenant(database: Database, operator: Operator, name: str) -> Te
         NotFoundError: there is no such tenant.
         ConflictError: it is not disabled, or is being deleted.
     """
-    async with changing(database, operator, "tenant.enable", tenant=name) as change:
+    async with audited_change(database, operator, "tenant.enable", tenant=name) as change:
         before = await _before(change, name)
         if before.deleting_at is not None:
             raise ConflictError(f"{name} is being deleted, and cannot be had back")
@@ -51,7 +51,7 @@ async def delete_tenant(database: Database, operator: Operator, name: str) -> Te
         NotFoundError: there is no such tenant.
         ConflictError: it is being deleted already.
     """
-    async with changing(database, operator, "tenant.delete", tenant=name) as change:
+    async with audited_change(database, operator, "tenant.delete", tenant=name) as change:
         before = await _before(change, name)
         if before.deleting_at is not None:
             raise ConflictError(f"{name} is being deleted already")
@@ -65,5 +65,5 @@ async def _before(change: Change, name: str) -> TenantRecord:
 
 
 async def _settled(change: Change, before: TenantRecord) -> TenantRecord:
-    await grant_shares(change.connection, tenant_id=before.id)
+    await refresh_shares(change.connection, tenant_id=before.id)
     return await tenants.read_tenant(change.connection, before.id)

@@ -9,13 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.domain.errors import ConflictError
 from common.domain.limits import Limits
 from common.domain.names import check_name
-from common.operations.changes import changing
+from common.operations.changes import audited_change
 from common.operations.lookups import plan_of, tenant_of
 from common.operations.operator import Operator
-from common.operations.paging import Listed, Page, place_of
+from common.operations.paging import Listed, Page, parse_page
 from common.operations.webhook_secrets import SECRET_OVERLAP_SECONDS
 from common.postgres.database import Database
-from common.postgres.repositories.fair_queue.grants import grant_shares
+from common.postgres.repositories.fair_queue.grants import refresh_shares
 from common.postgres.repositories.tenants import tenants
 from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN, TenantRecord
 from common.standard_webhooks.keys import new_secret
@@ -50,12 +50,12 @@ async def create_tenant(
     """
     check_name(name)
     secret = new_secret()
-    async with changing(database, operator, "tenant.create", tenant=name) as change:
+    async with audited_change(database, operator, "tenant.create", tenant=name) as change:
         chosen = await plan_of(change.connection, plan)
         tenant_id = await tenants.create_tenant(change.connection, name, plan=chosen.name)
         if tenant_id is None:
             raise ConflictError(f"there is a tenant called {name} already")
-        await grant_shares(change.connection, tenant_id=tenant_id)
+        await refresh_shares(change.connection, tenant_id=tenant_id)
         await tenants.add_webhook_secret(
             change.connection,
             tenant_id=tenant_id,
@@ -72,7 +72,7 @@ async def list_tenants(database: Database, page: Page) -> Listed[TenantRecord]:
     Raises:
         InvalidValueError: there is no such page.
     """
-    place = place_of(page, "tenants")
+    place = parse_page(page, "tenants")
     async with database.statement() as connection:
         rows = await tenants.list_tenants(connection, after=place.after, limit=place.fetch)
     return place.listed(rows)
@@ -97,13 +97,13 @@ async def set_tenant_plan(
         NotFoundError: there is no such tenant, or no such plan.
         InvalidLimitsError: the tenant's own limits do not go with the plan's.
     """
-    async with changing(database, operator, "tenant.set_plan", tenant=name) as change:
+    async with audited_change(database, operator, "tenant.set_plan", tenant=name) as change:
         tenant_id = await tenant_of(change.connection, name)
         chosen = await plan_of(change.connection, plan)
         before = await tenants.read_tenant(change.connection, tenant_id)
         Limits.from_json(chosen.limits, before.limits)
         await tenants.set_tenant_plan(change.connection, tenant_id, chosen.id)
-        await grant_shares(change.connection, tenant_id=tenant_id)
+        await refresh_shares(change.connection, tenant_id=tenant_id)
         change.details = {"plan": plan, "before": before.plan}
         return await _view(change.connection, tenant_id)
 
@@ -117,13 +117,13 @@ async def set_tenant_limits(
         NotFoundError: there is no such tenant.
         InvalidLimitsError: names every limit that cannot be.
     """
-    async with changing(database, operator, "tenant.set_limits", tenant=name) as change:
+    async with audited_change(database, operator, "tenant.set_limits", tenant=name) as change:
         tenant_id = await tenant_of(change.connection, name)
         before = await tenants.read_tenant(change.connection, tenant_id)
         plan = await plan_of(change.connection, before.plan)
         Limits.from_json(plan.limits, limits)
         await tenants.set_tenant_limits(change.connection, tenant_id, limits)
-        await grant_shares(change.connection, tenant_id=tenant_id)
+        await refresh_shares(change.connection, tenant_id=tenant_id)
         change.details = {"limits": dict(limits), "before": before.limits}
         return await _view(change.connection, tenant_id)
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
-from common.operations.changes import changing
+from common.operations.changes import audited_change
 from common.operations.lookups import tenant_of
 from common.operations.operator import Operator
-from common.operations.paging import Listed, Page, place_of
+from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import webhook_secrets
 from common.postgres.repositories.tenants.tenants import add_webhook_secret
@@ -45,7 +45,7 @@ async def rotate_webhook_secret(
             "overlap_seconds", f"must be a number from 0 to {LONGEST_OVERLAP_SECONDS:.0f}"
         )
     secret = new_secret()
-    async with changing(database, operator, "webhook_secret.rotate", tenant=tenant) as change:
+    async with audited_change(database, operator, "webhook_secret.rotate", tenant=tenant) as change:
         secret_id = await add_webhook_secret(
             change.connection,
             tenant_id=await tenant_of(change.connection, tenant),
@@ -66,7 +66,7 @@ async def list_webhook_secrets(
         NotFoundError: there is no such tenant.
         InvalidValueError: there is no such page.
     """
-    place = place_of(page, "webhook-secrets")
+    place = parse_page(page, "webhook-secrets")
     async with database.statement() as connection:
         rows = await webhook_secrets.list_webhook_secrets(
             connection,
@@ -86,7 +86,7 @@ async def expire_webhook_secret(
         NotFoundError: there is no such tenant, or it has no such secret that still signs.
         ConflictError: it is the current one.
     """
-    async with changing(database, operator, "webhook_secret.expire", tenant=tenant) as change:
+    async with audited_change(database, operator, "webhook_secret.expire", tenant=tenant) as change:
         found = await webhook_secrets.find_live_webhook_secret(
             change.connection,
             tenant_id=await tenant_of(change.connection, tenant),

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from common.postgres.pool import DirectPool
 from common.postgres.statements import DirectConnection, DirectStatements
-from common.postgres.watchdog import DATABASE_ERRORS, PostgresWatch, is_unavailable
+from common.postgres.watchdog import DATABASE_ERRORS, PostgresWatchdog, is_unavailable
 from common.settings import DatabaseSettings
 
 __all__ = ["DATABASE_ERRORS", "GATEWAY_ROLE", "Database", "is_unavailable"]
@@ -66,7 +66,7 @@ class Database:
                 **({} if role is None else {"role": role}),
             },
         }
-        self._watch = PostgresWatch(
+        self._watch = PostgresWatchdog(
             self._connect,
             patience_seconds=min(settings.connect_timeout_seconds, LONGEST_PATIENCE_SECONDS),
         )
@@ -99,7 +99,7 @@ class Database:
         """Make sure, before costly work, that Postgres is not known to be away; costs nothing.
 
         Raises:
-            PostgresAwayError: it is.
+            PostgresUnavailableError: it is.
         """
         self._watch.require()
 

@@ -57,7 +57,7 @@ DATABASE_ERRORS: Final = (
 log = structlog.get_logger(__name__)
 
 
-class PostgresAwayError(ConnectionError):
+class PostgresUnavailableError(ConnectionError):
     """Postgres does not answer at present; nothing was asked."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ def is_unavailable(error: Exception) -> bool:
     return isinstance(error, OSError | PoolTimeoutError | InterfaceError | InternalClientError)
 
 
-class PostgresWatch:
+class PostgresWatchdog:
     """Lets callers through while Postgres is there; belongs to one event loop.
 
     A caller's trouble, or a silence, makes us ask over a connection of our own. If that is not
@@ -105,19 +105,19 @@ class PostgresWatch:
         """Make sure that Postgres is not known to be away; costs nothing.
 
         Raises:
-            PostgresAwayError: it is.
+            PostgresUnavailableError: it is.
         """
         if self._away:
-            raise PostgresAwayError
+            raise PostgresUnavailableError
 
     def __enter__(self) -> None:
         """Begin to ask Postgres something.
 
         Raises:
-            PostgresAwayError: it is away.
+            PostgresUnavailableError: it is away.
         """
         if self._away:
-            raise PostgresAwayError
+            raise PostgresUnavailableError
         self._under_way += 1
         if self._next_look is None:
             self._look_later()
@@ -145,7 +145,7 @@ class PostgresWatch:
         """Wait for a connection in this block, for so long at most; an absence ends it too.
 
         Raises:
-            PostgresAwayError: Postgres went away meanwhile.
+            PostgresUnavailableError: Postgres went away meanwhile.
             TimeoutError: the time is up.
         """
         try:

@@ -17,7 +17,7 @@ PAUSE_SECONDS: Final = 0.5
 log = structlog.get_logger(__name__)
 
 
-async def keep_trying(
+async def write_with_retry(
     database: Database, write: Callable[[Executor], Awaitable[T]], *, seconds: float
 ) -> T:
     """Run one fenced statement; while Postgres is away, again and again for up to `seconds`.

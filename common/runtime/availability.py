@@ -7,7 +7,7 @@ from common.domain.errors import InfillError
 log = structlog.get_logger(__name__)
 
 
-class Presence:
+class Availability:
     """Remembers whether one part answered when it was last asked."""
 
     def __init__(self, part: str) -> None:

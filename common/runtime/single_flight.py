@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept(Generic[Value]):
+class CachedValue(Generic[Value]):
     """What was read, and when."""
 
     value: Value
@@ -27,7 +27,7 @@ class Kept(Generic[Value]):
 @dataclass(slots=True)
 class _Shelf(Generic[Value]):
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    kept: Kept[Value] | None = None
+    kept: CachedValue[Value] | None = None
 
 
 def remember(kept: dict[Key, Value], key: Key, value: Value, *, most: int) -> None:
@@ -37,7 +37,7 @@ def remember(kept: dict[Key, Value], key: Key, value: Value, *, most: int) -> No
     kept[key] = value
 
 
-class Readings(Generic[Key, Value]):
+class SingleFlightCache(Generic[Key, Value]):
     """The latest readings, `most` of them at most; the one that was asked for first goes first."""
 
     def __init__(
@@ -48,14 +48,14 @@ class Readings(Generic[Key, Value]):
         self._most = most
         self._shelves: dict[Key, _Shelf[Value]] = {}
 
-    async def get(self, key: Key) -> Kept[Value]:
+    async def get(self, key: Key) -> CachedValue[Value]:
         """Give a fresh reading; those who come while it is being taken share it."""
         shelf = self._shelf(key)
         async with shelf.reading:
             kept = shelf.kept
             if kept is None or kept.age_seconds >= self._fresh_seconds:
                 read_at = monotonic()
-                kept = shelf.kept = Kept(await self._read(key), read_at)
+                kept = shelf.kept = CachedValue(await self._read(key), read_at)
             return kept
 
     def known(self, key: Key) -> Value | None:

@@ -9,6 +9,6 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_thread(threads: Executor, work: Callable[[], T]) -> asyncio.Future[T]:
+def run_in_thread(threads: Executor, work: Callable[[], T]) -> asyncio.Future[T]:
     """Run `work` in one of `threads`, its log lines bound to the same job."""
     return asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 
-async def rest(called: asyncio.Event, seconds: float) -> None:
+async def wait_for_event(called: asyncio.Event, seconds: float) -> None:
     """Wait for `seconds`, shorter if it is called."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):

@@ -19,7 +19,7 @@ FIXED_HEADERS: Final = {
 }
 
 
-def signing_key(settings: WebhookSettings) -> Ed25519PrivateKey | None:
+def load_installation_key(settings: WebhookSettings) -> Ed25519PrivateKey | None:
     """Give the installation's key; None where webhooks are signed with `v1` alone.
 
     Raises:
@@ -29,7 +29,7 @@ def signing_key(settings: WebhookSettings) -> Ed25519PrivateKey | None:
     return None if key is None else load_signing_key(key.get_secret_value())
 
 
-class Poster:
+class WebhookClient:
     """Sends webhooks through the guard, within the deadline; `key` adds `v1a` signatures."""
 
     def __init__(

@@ -8,7 +8,7 @@ from common.postgres.database import is_unavailable
 
 
 @contextmanager
-def reaching_postgres() -> Iterator[None]:
+def explain_unreachable_postgres() -> Iterator[None]:
     """Turn the absence of Postgres within the block into an error for the operator.
 
     Raises:

@@ -124,10 +124,10 @@ def _pulled(entry: ModelEntry) -> str:
     from worker.engine.models.weights import is_on_a_hub, pull_weights  # noqa: PLC0415 as above
 
     if entry.has_random_weights:
-        from worker.engine.models.stand_in import standin_folder  # noqa: PLC0415 loads torch
+        from worker.engine.models.stand_in import stand_in_folder  # noqa: PLC0415 loads torch
 
         kind = entry.source.removeprefix(RANDOM)
-        return f"built in {standin_folder(kind, Settings().models.directory)}"
+        return f"built in {stand_in_folder(kind, Settings().models.directory)}"
     if not is_on_a_hub(entry):
         return f"lies in the folder {entry.source}; there is nothing to fetch"
     return f"fetched to {pull_weights(entry)}"

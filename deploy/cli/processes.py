@@ -6,7 +6,7 @@ import click
 
 from common.object_store.storage import Storage
 from common.settings import Settings, StorageSettings
-from deploy.cli.connect import reaching_postgres
+from deploy.cli.connect import explain_unreachable_postgres
 from deploy.cli.migrate import upgrade
 
 
@@ -40,7 +40,7 @@ def dispatcher() -> None:
 @click.command()
 def migrate() -> None:
     """Bring the database to this release's version."""
-    with reaching_postgres():
+    with explain_unreachable_postgres():
         asyncio.run(upgrade(Settings().database.url.get_secret_value()))
     click.echo("the database is up to date")
 

@@ -20,7 +20,7 @@ from common.postgres.repositories.tenants.tenants import find_tenant
 from deploy.local.credentials import TENANT
 from deploy.local.processes.interrupt import until_interrupted
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.sample_server import SAMPLES, Call, Neighbour, neighbour
+from deploy.local.sample_server import SAMPLES, Call, SampleServer, sample_server
 from deploy.local.servers.ports import free_port
 from deploy.local.stack import Stack, start_stack
 from worker.engine.images.side_by_side import side_by_side
@@ -73,7 +73,7 @@ def demo(pictures: Path) -> None:
 
 
 async def _main_job(home: Path, report: Any) -> Shown:
-    async with Supervisor(home / "logs") as supervisor, neighbour(SAMPLES) as beside:
+    async with Supervisor(home / "logs") as supervisor, sample_server(SAMPLES) as beside:
         stack = await start_stack(home, free_port(), supervisor, report)
         async with httpx2.AsyncClient(
             base_url=stack.credentials.base_url, timeout=ANSWER_SECONDS, trust_env=False
@@ -94,7 +94,7 @@ async def _main_job(home: Path, report: Any) -> Shown:
         return Shown(await _job(stack, answer["id"]), call, fetched, after)
 
 
-def example_request(stack: Stack, beside: Neighbour) -> dict[str, Any]:
+def example_request(stack: Stack, beside: SampleServer) -> dict[str, Any]:
     """Give the hosted service's example, with what the small model knows to draw."""
     return {
         "key": stack.credentials.api_key,

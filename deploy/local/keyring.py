@@ -13,7 +13,7 @@ from common.standard_webhooks.keys import new_signing_key
 
 
 @dataclass(frozen=True, slots=True)
-class Keyring:
+class LocalSecrets:
     """Everything the parts have to share and nobody else should know."""
 
     postgres_password: str
@@ -24,7 +24,7 @@ class Keyring:
     webhook_signing_key: str
 
 
-def open_keyring(home: Path) -> Keyring:
+def load_or_create_secrets(home: Path) -> LocalSecrets:
     """Read the secrets of `home`, or draw them the first time.
 
     Raises:
@@ -34,7 +34,7 @@ def open_keyring(home: Path) -> Keyring:
     if not path.exists():
         write_private(path, asdict(_draw()))
     try:
-        return Keyring(**json.loads(path.read_text()))
+        return LocalSecrets(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
             f"{path} is not a file of ours any more ({error}): put it back, or choose another "
@@ -54,8 +54,8 @@ def write_private(path: Path, content: dict[str, Any]) -> None:
     draft.replace(path)
 
 
-def _draw() -> Keyring:
-    return Keyring(
+def _draw() -> LocalSecrets:
+    return LocalSecrets(
         postgres_password=secrets.token_urlsafe(24),
         s3_access_key_id="infill",
         s3_secret_access_key=secrets.token_urlsafe(24),

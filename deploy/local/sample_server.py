@@ -32,7 +32,7 @@ class Call:
     body: bytes
 
 
-class Neighbour:
+class SampleServer:
     """Serves pictures, and queues the webhooks that come in."""
 
     def __init__(self, port: int, pictures: Path) -> None:
@@ -53,13 +53,13 @@ class Neighbour:
 
 
 @asynccontextmanager
-async def neighbour(pictures: Path) -> AsyncIterator[Neighbour]:
+async def sample_server(pictures: Path) -> AsyncIterator[SampleServer]:
     """Serve the folder `pictures` on a free port of loopback while the block runs.
 
     In a thread: there the server leaves the process's signals to us.
     """
     port = free_port()
-    served = Neighbour(port, pictures)
+    served = SampleServer(port, pictures)
     app = Starlette(
         routes=[
             Route("/{name}", served.picture),
@@ -67,7 +67,7 @@ async def neighbour(pictures: Path) -> AsyncIterator[Neighbour]:
         ]
     )
     server = uvicorn.Server(uvicorn.Config(app, host=LOOPBACK, port=port, log_config=None))
-    thread = threading.Thread(target=server.run, name="neighbour")
+    thread = threading.Thread(target=server.run, name="sample_server")
     thread.start()
 
     async def started() -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from common.settings import Settings
 from common.settings.section import export, is_given
 from deploy.local.credentials import Credentials, ensure_credentials
-from deploy.local.keyring import Keyring, open_keyring
+from deploy.local.keyring import LocalSecrets, load_or_create_secrets
 from deploy.local.processes.child import Child
 from deploy.local.processes.http_check import answers_ok
 from deploy.local.processes.supervisor import Supervisor
@@ -43,7 +43,7 @@ async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Rep
         ConfigurationError: a part could not start; says which, why, and how its log ends.
     """
     require_free(port, "the gateway")
-    keyring = open_keyring(home)
+    keyring = load_or_create_secrets(home)
     export(own_settings(home, port, keyring))
     export(await start_servers(home, keyring, supervisor, report))
     settings = Settings()
@@ -54,7 +54,7 @@ async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Rep
     return Stack(credentials, settings)
 
 
-def own_settings(home: Path, port: int, keyring: Keyring) -> dict[str, str]:
+def own_settings(home: Path, port: int, keyring: LocalSecrets) -> dict[str, str]:
     """Give the settings of a stack on one machine, less those the operator made."""
     defaults: dict[str, Any] = {
         "INFILL_PUBLIC_URL": f"http://{LOOPBACK}:{port}",

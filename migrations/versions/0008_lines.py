@@ -22,16 +22,16 @@ UNSENT = "state IN ('pending', 'sending')"
 # Of ended ones the origin is named when they are sent again.
 NAME_ORIGINS = f"UPDATE deliveries SET origin = infill_origin(url) WHERE {UNSENT}"  # noqa: S608
 FILL_LINES = f"""
-INSERT INTO delivery_lines (tenant_id, origin, sending, first_due_at, retry_due_at)
+INSERT INTO tenant_origins (tenant_id, origin, sending, first_due_at, retry_due_at)
 SELECT tenant_id, origin, count(*) FILTER (WHERE state = 'sending'),
     coalesce(min(available_at) FILTER (WHERE state = 'pending' AND attempt = 0), 'infinity'),
     coalesce(min(available_at) FILTER (WHERE state = 'pending' AND attempt > 0), 'infinity')
 FROM deliveries WHERE {UNSENT} GROUP BY tenant_id, origin
 """  # noqa: S608 our own words
 FILL_TURNS = """
-INSERT INTO delivery_turns (tenant_id, retries, due_at)
+INSERT INTO tenant_dispatches (tenant_id, retries, due_at)
 SELECT tenant_id, retries, min(due_at)
-FROM delivery_lines
+FROM tenant_origins
 CROSS JOIN LATERAL (VALUES (false, first_due_at), (true, retry_due_at)) AS class (retries, due_at)
 GROUP BY tenant_id, retries
 """
@@ -54,10 +54,10 @@ def upgrade() -> None:
             op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
     for name, rest in TRIGGERS.items():
         op.execute(f"CREATE TRIGGER {name} {rest}")
-    for table in ("delivery_lines", "delivery_turns"):
+    for table in ("tenant_origins", "tenant_dispatches"):
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"CREATE POLICY tenant ON {table} TO {ROLE} USING ({OF_TENANT})")
-    op.execute(f"GRANT SELECT ON delivery_lines TO {ROLE}")
+    op.execute(f"GRANT SELECT ON tenant_origins TO {ROLE}")
 
 
 def downgrade() -> None:
@@ -66,7 +66,7 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER {name} ON deliveries")
     for signature in FUNCTIONS:
         op.execute(f"DROP FUNCTION {signature}")
-    for table in ("delivery_turns", "delivery_lines"):
+    for table in ("tenant_dispatches", "tenant_origins"):
         op.drop_table(table)
     for index in ("ix_deliveries_first", "ix_deliveries_retry", "ix_deliveries_lease"):
         op.drop_index(index, "deliveries")
@@ -107,7 +107,7 @@ def _index_leases(included: list[str]) -> None:
 
 def _make_lines() -> None:
     op.create_table(
-        "delivery_lines",
+        "tenant_origins",
         sa.Column("tenant_id", sa.BigInteger(), nullable=False),
         sa.Column("origin", sa.Text(), nullable=False),
         sa.Column("sending", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -118,19 +118,19 @@ def _make_lines() -> None:
         _when("counted_since"),
         sa.Column("requests", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("failed", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        _of_tenant("delivery_lines"),
-        sa.PrimaryKeyConstraint("tenant_id", "origin", name=op.f("pk_delivery_lines")),
+        _of_tenant("tenant_origins"),
+        sa.PrimaryKeyConstraint("tenant_id", "origin", name=op.f("pk_tenant_origins")),
         postgresql_with=CHANGED_ALL_THE_TIME,
     )
     for name in ("first", "retry"):
         op.create_index(
-            f"ix_delivery_lines_{name}",
-            "delivery_lines",
+            f"ix_tenant_origins_{name}",
+            "tenant_origins",
             ["tenant_id", sa.text(f"greatest({name}_due_at, held_until)")],
         )
     op.create_index(
-        "ix_delivery_lines_open",
-        "delivery_lines",
+        "ix_tenant_origins_open",
+        "tenant_origins",
         ["open_until"],
         postgresql_where=sa.text("open_until > '-infinity'"),
     )
@@ -138,25 +138,25 @@ def _make_lines() -> None:
 
 def _make_turns() -> None:
     op.create_table(
-        "delivery_turns",
+        "tenant_dispatches",
         sa.Column("tenant_id", sa.BigInteger(), nullable=False),
         sa.Column("retries", sa.Boolean(), nullable=False),
         sa.Column("has_due", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         _when("due_at", "infinity"),
         _when("served_at", "-infinity"),
-        _of_tenant("delivery_turns"),
-        sa.PrimaryKeyConstraint("tenant_id", "retries", name=op.f("pk_delivery_turns")),
+        _of_tenant("tenant_dispatches"),
+        sa.PrimaryKeyConstraint("tenant_id", "retries", name=op.f("pk_tenant_dispatches")),
         postgresql_with=CHANGED_ALL_THE_TIME,
     )
     op.create_index(
-        "ix_delivery_turns_served",
-        "delivery_turns",
+        "ix_tenant_dispatches_served",
+        "tenant_dispatches",
         ["retries", "served_at"],
         postgresql_where=sa.text("has_due"),
     )
     op.create_index(
-        "ix_delivery_turns_due",
-        "delivery_turns",
+        "ix_tenant_dispatches_due",
+        "tenant_dispatches",
         ["due_at"],
         postgresql_where=sa.text("NOT has_due"),
     )

@@ -11,7 +11,7 @@ from uuid import uuid4
 from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.record import InputImage, NewJob
 from common.postgres.database import Database
-from common.postgres.repositories.fair_queue.recount import recount_running, wake_ready
+from common.postgres.repositories.fair_queue.recount import mark_ready_tenants, recount_running
 from common.postgres.repositories.jobs.read import read_job
 from common.postgres.repositories.jobs.record import record_job
 from common.postgres.repositories.maintenance.expire import fail_abandoned
@@ -106,7 +106,7 @@ class Alongside:
                 await fail_abandoned(connection, limit=BATCH)
                 await requeue_expired_deliveries(connection, limit=BATCH)
                 await recount_running(connection)
-                await wake_ready(connection)
+                await mark_ready_tenants(connection)
                 await count_servable(connection, [QUEUE], at_most=100)
                 await count_jobs(connection)
             await asyncio.sleep(SWEEP_PAUSE_SECONDS)

@@ -10,8 +10,8 @@ from common.postgres.repositories.deliveries.claim import DueDelivery, claim_del
 from common.postgres.repositories.deliveries.record import (
     AttemptLog,
     BreakerRules,
-    Outcome,
-    record_outcomes,
+    DeliveryResult,
+    record_attempts,
 )
 from common.runtime.clock import monotonic
 from common.settings import WebhookSettings
@@ -19,7 +19,7 @@ from tests.bench.delivering import HEALTHY, MILLISECONDS, P99_TARGET_MILLISECOND
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig import Rig
 from tests.bench.telling import origin, tell
-from worker.maintenance.origins import keep_lines
+from worker.maintenance.origins import maintain_origins
 
 PENDING: Final = 1_000_000
 CHUNK: Final = 100_000
@@ -85,13 +85,13 @@ async def _fill(setting: Scene, tenant_id: int) -> None:
         await setting.connection.execute(FILL, tenant_id, url, CHUNK, timeout=600)
     await setting.connection.execute("SET session_replication_role = origin")
     await setting.connection.execute(
-        "INSERT INTO delivery_lines (tenant_id, origin) VALUES ($1, infill_origin($2))",
+        "INSERT INTO tenant_origins (tenant_id, origin) VALUES ($1, infill_origin($2))",
         tenant_id,
         url,
     )
     await setting.connection.execute("VACUUM (ANALYZE)", timeout=600)
     async with setting.rig.database.statement() as connection:
-        await keep_lines(connection, per_origin=PER_ORIGIN)
+        await maintain_origins(connection, per_origin=PER_ORIGIN)
 
 
 async def _claim(setting: Scene, healthy: int) -> list[float]:
@@ -116,7 +116,7 @@ async def _claim(setting: Scene, healthy: int) -> list[float]:
                     times.append((monotonic() - begun) * MILLISECONDS)
                 taken += due.taken
             assert healthy in {one.job.tenant_id for one in taken}
-            await record_outcomes(
+            await record_attempts(
                 connection,
                 [_outcome(one, healthy) for one in taken],
                 per_origin=PER_ORIGIN,
@@ -126,7 +126,7 @@ async def _claim(setting: Scene, healthy: int) -> list[float]:
     return times
 
 
-def _outcome(due: DueDelivery, healthy: int) -> Outcome:
+def _outcome(due: DueDelivery, healthy: int) -> DeliveryResult:
     is_well = due.job.tenant_id == healthy
     log = AttemptLog(
         started_at=due.job.created_at,
@@ -136,5 +136,5 @@ def _outcome(due: DueDelivery, healthy: int) -> Outcome:
         answer="",
     )
     if is_well:
-        return Outcome(due.claim, DeliveryState.DELIVERED, log, is_well=True)
-    return Outcome(due.claim, DeliveryState.PENDING, log, wait_seconds=300.0, is_well=False)
+        return DeliveryResult(due.claim, DeliveryState.DELIVERED, log, is_well=True)
+    return DeliveryResult(due.claim, DeliveryState.PENDING, log, wait_seconds=300.0, is_well=False)

@@ -29,10 +29,10 @@ from tests.bench.figures import Figure
 from tests.bench.instant import InstantEngine
 from tests.support.generation_request import REQUEST, job_record
 from tests.unit.worker.engine.sample_images import encoded
-from worker.engine.image_sandbox.pool import Decoders
-from worker.engine.images.inputs import read_picture
-from worker.engine_pool import EngineSeats
-from worker.progress import Progresses
+from worker.engine.image_sandbox.pool import DecoderPool
+from worker.engine.images.inputs import read_image
+from worker.engine_pool import EnginePool
+from worker.progress import ProgressReporter
 from worker.stages import Stages
 
 SIDE = 512
@@ -102,15 +102,15 @@ async def _serving(home: Path, folder: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _stages() -> AsyncIterator[tuple[Stages, Decoders]]:
+async def _stages() -> AsyncIterator[tuple[Stages, DecoderPool]]:
     guard = Guard(OutboundSettings(allowed_networks=[f"{LOOPBACK}/32"]))
-    engine = EngineSeats(
+    engine = EnginePool(
         InstantEngine(),
-        Progresses(connect(RedisSettings())),  # nothing is drawn here, so nothing is told
+        ProgressReporter(connect(RedisSettings())),  # nothing is drawn here, so nothing is told
         seats=1,
         stuck_seconds=WorkerSettings().stuck_seconds,
     )
-    decoders = Decoders()
+    decoders = DecoderPool()
     stages = Stages(guard, Storage(StorageSettings()), engine, decoders)
     try:
         stages.start()
@@ -125,7 +125,9 @@ def _job(url: str) -> JobRecord:
     return job_record(request=request, inputs={"init_image": InputImage(url=url)})
 
 
-async def _figure(name: str, data: bytes, url: str, stages: Stages, decoders: Decoders) -> Figure:
+async def _figure(
+    name: str, data: bytes, url: str, stages: Stages, decoders: DecoderPool
+) -> Figure:
     job = _job(url)
     for _ in range(WARM_UP):
         await stages.fetch(job)
@@ -143,7 +145,7 @@ async def _figure(name: str, data: bytes, url: str, stages: Stages, decoders: De
     )
 
 
-async def _round(job: JobRecord, stages: Stages, decoders: Decoders) -> tuple[float, float]:
+async def _round(job: JobRecord, stages: Stages, decoders: DecoderPool) -> tuple[float, float]:
     here, there = process_time(), cpu_seconds(decoders.pids)
     for _ in range(PICTURES):
         await stages.fetch(job)
@@ -154,5 +156,5 @@ async def _round(job: JobRecord, stages: Stages, decoders: Decoders) -> tuple[fl
 def _alone(data: bytes) -> float:
     begun = process_time()
     for _ in range(WARM_UP):
-        read_picture(data, "init_image", (SIDE, SIDE))
+        read_image(data, "init_image", (SIDE, SIDE))
     return (process_time() - begun) / WARM_UP * MILLISECONDS

@@ -5,8 +5,8 @@ from PIL import Image
 from common.domain.generation import GenerationRequest
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
-from worker.engine.images.inputs import Pixels
-from worker.engine.interface import UNWATCHED, Engine, Generated, Watch
+from worker.engine.images.inputs import InputImages
+from worker.engine.interface import UNWATCHED, Engine, GenerationCallback, GenerationResult
 
 
 class InstantEngine:
@@ -18,12 +18,12 @@ class InstantEngine:
         return ()
 
     def generate(
-        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
-    ) -> Generated:
+        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+    ) -> GenerationResult:
         watch.started()
         grey = Image.new("RGB", (request.width, request.height), "grey")
         images = tuple(pixels.init or grey for _ in range(request.samples))
-        return Generated(images, (False,) * request.samples, 0.0, 0.0)
+        return GenerationResult(images, (False,) * request.samples, 0.0, 0.0)
 
 
 def create_engine(settings: Settings, catalogue: Catalogue) -> Engine:

@@ -14,10 +14,10 @@ from tests.bench.encoding import LARGE
 from tests.bench.figures import Figure
 from tests.unit.worker.engine.masks.test_model_mask import repainted, share_at_the_rim
 from tests.unit.worker.engine.sample_images import a_request, disc, noise
-from worker.engine.images.inputs import Pixels
+from worker.engine.images.inputs import InputImages
 from worker.engine.masks.canvas import Canvas
-from worker.engine.masks.editing import edited
-from worker.engine.masks.model_mask import covering
+from worker.engine.masks.editing import edit_mask
+from worker.engine.masks.model_mask import model_mask
 
 ROUNDS = 9
 PERCENT = 100
@@ -46,7 +46,7 @@ def _dot() -> Image.Image:
 
 def _costs(options: str, mask: Image.Image, **changes: Any) -> tuple[Figure, Figure]:
     request = a_request(Endpoint.INPAINT, width=LARGE, height=LARGE, **changes)
-    pixels, generated = Pixels(noise(SIZE), mask), noise(SIZE, seed=1)
+    pixels, generated = InputImages(noise(SIZE), mask), noise(SIZE, seed=1)
     canvas = Canvas.of(request, pixels)
     return (
         _cost(f"prepare with {options}", TARGET_TO_PREPARE, partial(Canvas.of, request, pixels)),
@@ -72,8 +72,8 @@ def _taken(work: Callable[[], object]) -> float:
 
 def _at_the_rim(radius: int) -> Figure:
     hard = disc((LARGE // 2, LARGE // 2))
-    soft = edited(hard, a_request(Endpoint.INPAINT, mask_blur=radius))
-    wide, half = repainted(covering(soft)), repainted(soft)
+    soft = edit_mask(hard, a_request(Endpoint.INPAINT, mask_blur=radius))
+    wide, half = repainted(model_mask(soft)), repainted(soft)
     area = repainted(hard).mean()
     return Figure(
         name=f"new pixels' share where they end, mask_blur {radius}",

@@ -19,11 +19,11 @@ from common.settings import Settings
 from common.settings.section import export
 from deploy.cli.migrate import upgrade
 from deploy.cli.operators.running import operator
-from deploy.local.keyring import open_keyring
+from deploy.local.keyring import load_or_create_secrets
 from deploy.local.processes.child import Child
 from deploy.local.processes.http_check import answers_ok
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.sample_server import Neighbour, neighbour
+from deploy.local.sample_server import SampleServer, sample_server
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.servers.servers import prepare_stores, start_servers
 from deploy.local.stack import gateway_process, own_settings
@@ -50,7 +50,7 @@ class Rig:
     supervisor: Supervisor
     settings: Settings
     database: Database
-    beside: Neighbour
+    beside: SampleServer
     tenant_id: int
     api_key: str
 
@@ -119,8 +119,8 @@ class Rig:
 @asynccontextmanager
 async def open_rig(home: Path) -> AsyncIterator[Rig]:
     """Start Postgres, Redis, S3 and the picture server; all end with the block."""
-    async with Supervisor(home / "logs") as supervisor, neighbour(PICTURES) as beside:
-        keyring = open_keyring(home)
+    async with Supervisor(home / "logs") as supervisor, sample_server(PICTURES) as beside:
+        keyring = load_or_create_secrets(home)
         export(own_settings(home, free_port(), keyring))
         export(
             {

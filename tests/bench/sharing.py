@@ -20,7 +20,7 @@ from common.postgres.models import TenantShare
 from common.postgres.repositories.jobs.record import record_job
 from common.postgres.repositories.maintenance.vacuum import vacuum_queues
 from common.runtime.clock import monotonic
-from common.runtime.waiting import rest
+from common.runtime.waiting import wait_for_event
 from common.settings import DatabaseSettings, JobSettings
 from tests.bench.claimers import CLAIMERS, MILLISECONDS, PROCESSES, Claims, claim_together
 from tests.bench.crowding import HOG_PART, QUEUE, crowd, newcomers, weigh
@@ -69,7 +69,7 @@ async def _vacuuming(url: str) -> AsyncIterator[None]:
         async with database.statement(keeping=True) as connection:
             while not ended.is_set():
                 await vacuum_queues(connection)
-                await rest(ended, JobSettings().sweep_seconds)
+                await wait_for_event(ended, JobSettings().sweep_seconds)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(duty())

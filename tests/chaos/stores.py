@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.settings import Settings
 from common.settings.section import export
-from deploy.local.keyring import open_keyring
+from deploy.local.keyring import load_or_create_secrets
 from deploy.local.servers.ports import free_ports
 from deploy.local.servers.postgres import PostgresServer
 from deploy.local.servers.redis import RedisServer
@@ -47,7 +47,7 @@ class Stores:
 @asynccontextmanager
 async def open_stores(plan: Plan, home: Path, journal: Journal) -> AsyncIterator[Stores]:
     """Start the three, migrated and with a bucket; every setting of ours is made here."""
-    keyring, ports = open_keyring(home), free_ports(3)
+    keyring, ports = load_or_create_secrets(home), free_ports(3)
     postgres = PostgresServer(home, ports[0], keyring.postgres_password)
     redis = RedisServer(home, ports[1])
     s3 = S3Server(home, ports[2], keyring.s3_access_key_id, keyring.s3_secret_access_key)

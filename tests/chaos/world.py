@@ -18,7 +18,7 @@ from common.postgres.database import Database
 from common.settings import Settings
 from common.settings.section import export
 from deploy.local.processes.child import Child
-from deploy.local.sample_server import neighbour
+from deploy.local.sample_server import sample_server
 from deploy.local.servers.ports import LOOPBACK, free_ports
 from deploy.local.servers.postgres import PostgresServer
 from deploy.local.stack import dispatcher_process, gateway_process, worker_process
@@ -103,7 +103,7 @@ async def open_world(plan: Plan, home: Path, broken: str = "") -> AsyncIterator[
             lines=lines,
             dispatchers=[member(dispatcher_process(), n) for n in range(plan.dispatchers)],
             receiver=await enter(receiving(plan.seed)),
-            pictures=(await enter(neighbour(PICTURES))).base_url,
+            pictures=(await enter(sample_server(PICTURES))).base_url,
             tenants=await _make_tenants(stores.settings, plan.tenants),
         )
         stack.push_async_callback(_end, world.ours)

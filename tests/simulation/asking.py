@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.forecast.forecast import Forecast
-from common.forecast.pace import Load
+from common.forecast.pace import Workload
 from tests.simulation.reading import read_own_place, read_queue
 from tests.simulation.world import Order, World
 
@@ -37,7 +37,7 @@ def share_close(told: list[tuple[int, float]]) -> float:
 def estimate(world: World, order: Order) -> float:
     """Estimate as the gateway does."""
     forecast = Forecast(read_queue(world), places=world.drawers[0].places)
-    load = Load(1, order.cost)
+    load = Workload(1, order.cost)
     if order.claimed_at is not None:
         return forecast.until_drawn(load, world.now - order.claimed_at)
     own = read_own_place(world, world.accounts[order.tenant])

@@ -10,15 +10,15 @@ from typing import Any
 
 from sqlalchemy import text, update
 
-from api.jobs.eta import Estimates
+from api.jobs.eta import EtaEstimator
 from common.domain.record import JobRecord, JobResult
 from common.postgres.database import Database
 from common.postgres.models import TenantShare
 from common.postgres.repositories.fair_queue.claim import claim_jobs
-from common.postgres.repositories.fair_queue.recount import recount_backlogs, wake_ready
+from common.postgres.repositories.fair_queue.recount import mark_ready_tenants, recount_backlogs
 from common.postgres.repositories.jobs.finish import succeed
 from common.postgres.repositories.jobs.read import read_job
-from common.postgres.repositories.jobs.workers import say_alive
+from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from tests.integration.repositories.support.counters import QUEUE, REQUEST, Books
 from tests.simulation.world import SWEEP_SECONDS, Account, Drawer, Order
 
@@ -61,7 +61,7 @@ class Stage:
                     .values(weight=account.weight, max_running_per_queue=account.max_running)
                 )
             for number in range(len(self.drawers)):
-                await say_alive(connection, f"worker-{number}", [QUEUE])
+                await record_worker_heartbeat(connection, f"worker-{number}", [QUEUE])
         for order in orders:
             self.at(order.at, "arrival", order)
         self.at(SWEEP_SECONDS, "sweep", None)
@@ -100,7 +100,7 @@ class Stage:
 
     async def _sweep(self) -> None:
         async with self._database.statement() as connection:
-            await wake_ready(connection)
+            await mark_ready_tenants(connection)
             await recount_backlogs(connection)
         self.at(self.now + SWEEP_SECONDS, "sweep")
 
@@ -149,7 +149,7 @@ class Stage:
         async with self._database.statement() as connection:
             if ages:
                 await connection.execute(AGE, ages)
-        estimates = Estimates(
+        estimates = EtaEstimator(
             self._database, silent_seconds=FOR_EVER, places=self.drawers[0].places
         )
         for order in orders:

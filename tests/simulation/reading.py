@@ -1,21 +1,21 @@
 """What the statements would read of a simulated queue."""
 
-from common.forecast.engines import AtWork
-from common.forecast.fair_order import JOBS_LOOKED_AT, contender
-from common.forecast.forecast import OwnReading, QueueReading
-from common.forecast.pace import Load, Samples
-from common.forecast.tenant_queue import OwnLine, Stretch
+from common.forecast.engines import RunningJob
+from common.forecast.fair_order import JOBS_LOOKED_AT, waiting_tenant
+from common.forecast.forecast import QueueSnapshot, TenantPosition
+from common.forecast.pace import SpeedSamples, Workload
+from common.forecast.tenant_queue import JobRange, TenantBacklog
 from tests.simulation.world import Account, Order, World
 
 
-def read_queue(world: World) -> QueueReading:
+def read_queue(world: World) -> QueueSnapshot:
     """As `common.postgres.repositories.fair_queue.queue_snapshot.read_queue`."""
     ready = sorted(
         (account for account in world.accounts.values() if account.has_ready),
         key=lambda account: account.virtual_time,
     )
     contenders = [
-        contender(
+        waiting_tenant(
             account.virtual_time,
             account.weight,
             account.backlog,
@@ -24,12 +24,12 @@ def read_queue(world: World) -> QueueReading:
         )
         for account in ready
     ]
-    return QueueReading(
+    return QueueSnapshot(
         contenders=[each for each in contenders if each is not None],
         virtual_time=world.virtual_time,
         last_job_id=world.last_id,
         running=[
-            AtWork(Load(1, order.cost), world.now - _claimed_at(order), number)
+            RunningJob(Workload(1, order.cost), world.now - _claimed_at(order), number)
             for number, drawer in enumerate(world.drawers)
             for order in drawer.claims
         ],
@@ -38,20 +38,20 @@ def read_queue(world: World) -> QueueReading:
     )
 
 
-def read_own_place(world: World, account: Account) -> OwnReading:
+def read_own_place(world: World, account: Account) -> TenantPosition:
     """As `common.postgres.repositories.fair_queue.tenant_position.read_own_place`."""
     line = [
-        Stretch(order.priority, order.job_id, order.job_id, Load(1, order.cost))
+        JobRange(order.priority, order.job_id, order.job_id, Workload(1, order.cost))
         for order in account.in_turn
     ]
     running = [
-        AtWork(Load(1, order.cost), world.now - _claimed_at(order))
+        RunningJob(Workload(1, order.cost), world.now - _claimed_at(order))
         for drawer in world.drawers
         for order in drawer.claims
         if order.tenant == account.tenant
     ]
-    return OwnReading(
-        line=OwnLine(line, greatest_id=world.last_id),
+    return TenantPosition(
+        line=TenantBacklog(line, greatest_id=world.last_id),
         has_ready=account.has_ready,
         virtual_time=account.virtual_time,
         weight=account.weight,
@@ -65,12 +65,12 @@ def _claimed_at(order: Order) -> float:
     return order.claimed_at or 0.0
 
 
-def _load(orders: list[Order]) -> Load:
-    return Load(len(orders), sum(order.cost for order in orders))
+def _load(orders: list[Order]) -> Workload:
+    return Workload(len(orders), sum(order.cost for order in orders))
 
 
-def _samples(ended: list[Order]) -> Samples:
-    return Samples(
+def _samples(ended: list[Order]) -> SpeedSamples:
+    return SpeedSamples(
         len(ended),
         sum(each.cost for each in ended),
         sum(each.seconds for each in ended),

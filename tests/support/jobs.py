@@ -4,21 +4,21 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from common.domain.generation import Endpoint, GenerationRequest
-from common.domain.job import Claim, Ended
+from common.domain.job import Claim, EndedJob
 from common.domain.record import InputImage, JobResult, NewJob
 from common.postgres.database import Database
 from common.postgres.repositories.fair_queue.claim import claim_jobs
 from common.postgres.repositories.jobs.finish import fail, succeed
-from common.postgres.repositories.jobs.record import Recorded, record_job
+from common.postgres.repositories.jobs.record import JobRecorded, record_job
 from common.postgres.repositories.tenants.tenants import add_webhook_secret, create_tenant
 from common.standard_webhooks.keys import new_secret
 from tests.support.receiver import SECRETS
-from worker.maintenance.lease_grace import Grace
+from worker.maintenance.lease_grace import LeaseGracePeriod
 
 QUEUE = "test-model"
 WORKER = "test-worker"
 # Believes every lease at once.
-NO_GRACE = Grace(0, harmless_seconds=0, now=0)
+NO_GRACE = LeaseGracePeriod(0, harmless_seconds=0, now=0)
 
 REQUEST = GenerationRequest(
     endpoint=Endpoint.INPAINT,
@@ -80,7 +80,7 @@ async def queued_job(
     )
     async with database.statement() as connection:
         recorded = await record_job(connection, new)
-    assert isinstance(recorded, Recorded)
+    assert isinstance(recorded, JobRecorded)
     return recorded.job_id
 
 
@@ -103,7 +103,7 @@ async def succeeded(
     track_id: str | float | None = None,
     base64: bool = False,
     flagged: bool = False,
-) -> Ended:
+) -> EndedJob:
     """Record a job and end it well."""
     await queued_job(database, owner, webhook_url=webhook_url, track_id=track_id, base64=base64)
     claim = await claimed(database)
@@ -121,7 +121,7 @@ async def failed(
     message: str,
     *,
     track_id: str | float | None = None,
-) -> Ended:
+) -> EndedJob:
     """Record a job and end it badly."""
     await queued_job(database, owner, webhook_url=webhook_url, track_id=track_id)
     claim = await claimed(database)

@@ -12,7 +12,7 @@ import httpx2
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import dispatcher_process, gateway_process, worker_process
-from tests.integration.worker.harness.image_host import Gallery, answer, open_gallery
+from tests.integration.worker.harness.image_host import ImageHost, answer, open_gallery
 from tests.system.installation import body
 
 # Longer than the 77 tokens a text encoder takes: what is cut off is told of by the library.
@@ -26,7 +26,7 @@ class Scene:
     """Three processes that log all they can, and a client of theirs."""
 
     supervisor: Supervisor
-    gallery: Gallery
+    gallery: ImageHost
     client: httpx2.AsyncClient
     logs: Path
     ports: dict[str, int]

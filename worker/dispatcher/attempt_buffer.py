@@ -13,11 +13,11 @@ from common.postgres.database import Database, is_unavailable
 from common.postgres.repositories.deliveries.claim import DueDelivery
 from common.postgres.repositories.deliveries.record import (
     BreakerRules,
-    Outcome,
-    Recorded,
-    record_outcomes,
+    DeliveryResult,
+    RecordedAttempts,
+    record_attempts,
 )
-from common.postgres.write_with_retry import keep_trying
+from common.postgres.write_with_retry import write_with_retry
 from common.runtime.clock import utc_now
 from common.runtime.metrics import BREAKERS_OPENED, DELIVERIES, DELIVERY_SECONDS
 from common.settings import WebhookSettings
@@ -36,10 +36,10 @@ LARGEST_BATCH: Final = 200
 
 log = structlog.get_logger(__name__)
 
-_Waiting = tuple[Outcome, "asyncio.Future[bool]"]
+_Waiting = tuple[DeliveryResult, "asyncio.Future[bool]"]
 
 
-class Recorder:
+class AttemptBuffer:
     """Stores outcomes under their claims' fences, through a short absence of Postgres too.
 
     What ends while a statement is under way goes into the next: with one attempt at a time nothing
@@ -98,7 +98,7 @@ class Recorder:
             failures=due.failures + (outcome.state is not DeliveryState.DELIVERED),
         )
 
-    def _written(self, outcome: Outcome) -> "asyncio.Future[bool]":
+    def _written(self, outcome: DeliveryResult) -> "asyncio.Future[bool]":
         loop = asyncio.get_running_loop()
         told: asyncio.Future[bool] = loop.create_future()
         self._waiting.append((outcome, told))
@@ -133,18 +133,18 @@ class Recorder:
 
     async def _write_batch(self, batch: Sequence[_Waiting]) -> None:
         write = partial(
-            record_outcomes,
+            record_attempts,
             outcomes=[outcome for outcome, _ in batch],
             per_origin=self._per_origin,
             rules=self._rules,
         )
-        recorded = await keep_trying(self._database, write, seconds=self._patience_seconds)
+        recorded = await write_with_retry(self._database, write, seconds=self._patience_seconds)
         for outcome, told in batch:
             if not told.done():  # who waited may have run out of patience
                 told.set_result(outcome.claim in recorded.held)
         self._tell(recorded)
 
-    def _tell(self, recorded: Recorded) -> None:
+    def _tell(self, recorded: RecordedAttempts) -> None:
         for tenant_id, origin in recorded.opened:
             BREAKERS_OPENED.inc()
             log.warning("webhook_breaker_opened", tenant_id=tenant_id, origin=origin)
@@ -152,14 +152,16 @@ class Recorder:
             self._on_room()
 
 
-def _outcome(due: DueDelivery, attempt: Attempt) -> Outcome:
+def _outcome(due: DueDelivery, attempt: Attempt) -> DeliveryResult:
     decision = attempt.decision
     if isinstance(decision, Retry):
         seconds = (decision.at - utc_now()).total_seconds()
         state = DeliveryState.PENDING
     else:
         seconds, state = None, FINAL[type(decision)]
-    return Outcome(due.claim, state, attempt.log, wait_seconds=seconds, is_well=attempt.is_well)
+    return DeliveryResult(
+        due.claim, state, attempt.log, wait_seconds=seconds, is_well=attempt.is_well
+    )
 
 
 def _told(state: DeliveryState) -> str:

@@ -13,18 +13,18 @@ from structlog.contextvars import bound_contextvars
 from common.messaging.doorbell import Doorbell
 from common.postgres.database import Database
 from common.postgres.repositories.deliveries.claim import (
-    DueDeliveries,
+    ClaimedDeliveries,
     DueDelivery,
     claim_deliveries,
 )
-from common.postgres.repositories.deliveries.origins import look_again, wake_turns
-from common.runtime.availability import Presence
+from common.postgres.repositories.deliveries.origins import mark_due_dispatches, recheck_origins
+from common.runtime.availability import Availability
 from common.runtime.metrics import DELIVERIES_SENDING
-from common.runtime.waiting import rest
+from common.runtime.waiting import wait_for_event
 from common.settings import WebhookSettings
-from worker.dispatcher.attempt_buffer import Recorder
+from worker.dispatcher.attempt_buffer import AttemptBuffer
 from worker.dispatcher.sender import Sender
-from worker.dispatcher.wakeup import Looking
+from worker.dispatcher.wakeup import Wakeup
 
 # Between two tries to reach Postgres: the first at once, then doubling.
 FIRST_PAUSE_SECONDS: Final = 0.1
@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class StartedBatch:
     """How many attempts a batch began, whether there may be more, and whether no slot was free."""
 
     taken: int = 0
@@ -73,13 +73,13 @@ class Dispatcher:
         self._settings = settings
         self._name = name
         self._reserved = math.floor(settings.concurrency * settings.reserved_part)
-        self._looking = Looking(doorbell, settings.poll_seconds)
-        self._recorder = Recorder(database, settings, self._looking.want)
+        self._looking = Wakeup(doorbell, settings.poll_seconds)
+        self._recorder = AttemptBuffer(database, settings, self._looking.want)
         self._under_way: set[asyncio.Task[None]] = set()
         self._of_tenants: Counter[int] = Counter()
         self._passed_over = False
         self._has_more = False
-        self._postgres = Presence("postgres")
+        self._postgres = Availability("postgres")
         self._pause_seconds = FIRST_PAUSE_SECONDS
 
     async def check(self) -> None:
@@ -100,7 +100,7 @@ class Dispatcher:
                 if await self._start_due():
                     await self._looking.until_worth_it(stop, has_room=self._free_slots() > 0)
                 else:
-                    await rest(stopping, self._pause_seconds)
+                    await wait_for_event(stopping, self._pause_seconds)
                     self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
         finally:
             stop.cancel()
@@ -126,10 +126,10 @@ class Dispatcher:
         """See to what becomes due unheard."""
         if self._looking.is_time_to_poll():
             async with self._database.direct() as connection:
-                await wake_turns(connection)
+                await mark_due_dispatches(connection)
         if crossed := self._looking.crossed():
             async with self._database.direct() as connection:
-                await look_again(connection, crossed)
+                await recheck_origins(connection, crossed)
 
     async def _start(self) -> bool:
         """Start batches of first attempts and of retries in turn; say whether there may be more.
@@ -148,9 +148,9 @@ class Dispatcher:
                 await asyncio.sleep(random.uniform(0, LONGEST_WAIT_SECONDS))  # noqa: S311 guards nothing
         return True
 
-    async def _start_batch(self, free: int, *, retries: bool) -> Started:
+    async def _start_batch(self, free: int, *, retries: bool) -> StartedBatch:
         if free <= 0:
-            return Started(has_no_place=True)
+            return StartedBatch(has_no_place=True)
         most = LARGEST_RETRY_BATCH if retries else LARGEST_BATCH
         due = await self._claim(min(largest_batch(free), most), retries=retries)
         self._postgres.found()
@@ -158,9 +158,9 @@ class Dispatcher:
         self._looking.emptied(due.emptied)
         for delivery in due.taken:
             self._deliver_soon(delivery)
-        return Started(taken=len(due.taken), has_more=due.has_more)
+        return StartedBatch(taken=len(due.taken), has_more=due.has_more)
 
-    async def _claim(self, limit: int, *, retries: bool) -> DueDeliveries:
+    async def _claim(self, limit: int, *, retries: bool) -> ClaimedDeliveries:
         most = max(self._free_slots(), LARGEST_BATCH)
         passing_over = [id_ for id_, number in self._of_tenants.items() if number >= most]
         self._passed_over |= bool(passing_over)

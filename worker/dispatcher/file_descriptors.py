@@ -11,7 +11,7 @@ OTHERS: Final = 200
 log = structlog.get_logger(__name__)
 
 
-def make_room(attempts: int) -> int:
+def raise_descriptor_limit(attempts: int) -> int:
     """Raise the process's limit as far as it may be; give how many attempts there is room for.
 
     With fewer than wanted, `ulimit -n` or the container's limit wants raising: that is logged.

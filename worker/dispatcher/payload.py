@@ -7,7 +7,7 @@ import orjson
 from common.dialects.v3 import failed_body, success_body
 from common.domain.delivery import Event
 from common.domain.record import JobRecord, JobResult
-from common.object_store.job_images import inputs_of, output_of
+from common.object_store.job_images import input_image_urls, output_images
 from common.object_store.storage import Storage
 from common.postgres.repositories.deliveries.claim import DueDelivery
 
@@ -35,7 +35,7 @@ async def _success(
     return success_body(
         job,
         result,
-        output=await output_of(job, result, storage),
-        inputs=inputs_of(job, storage),
+        output=await output_images(job, result, storage),
+        inputs=input_image_urls(job, storage),
         webhook_status="retrying" if repeated else "pending",
     )

@@ -20,9 +20,9 @@ from common.postgres.database import Database
 from common.runtime.status_server import StatusServer
 from common.settings import Settings
 from common.settings.catalogue import load_catalogue
-from common.standard_webhooks.client import signing_key
+from common.standard_webhooks.client import load_installation_key
 from worker.dispatcher.dispatcher import Dispatcher
-from worker.dispatcher.file_descriptors import make_room
+from worker.dispatcher.file_descriptors import raise_descriptor_limit
 from worker.dispatcher.sender import Sender
 from worker.maintenance.retention import Retention
 from worker.maintenance.sweeper import Sweeper
@@ -66,14 +66,14 @@ def _collect_seldom() -> None:
 
 @asynccontextmanager
 async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper, Retention]]:
-    key = signing_key(settings.webhooks)
+    key = load_installation_key(settings.webhooks)
     queues = load_catalogue(settings.models).queues
     database = Database(settings.database, application="infill-dispatcher")
     redis = connect(settings.redis)
     storage = Storage(settings.storage)
     guard = Guard(settings.outbound)
     doorbell = Doorbell(redis, settings.redis)
-    room = make_room(settings.webhooks.concurrency)
+    room = raise_descriptor_limit(settings.webhooks.concurrency)
     dispatcher = Dispatcher(
         database,
         doorbell,

@@ -20,7 +20,7 @@ from common.postgres.repositories.deliveries.claim import DueDelivery
 from common.postgres.repositories.deliveries.record import AttemptLog
 from common.runtime.clock import monotonic, utc_now
 from common.settings import WebhookSettings
-from common.standard_webhooks.client import Poster
+from common.standard_webhooks.client import WebhookClient
 from worker.dispatcher.payload import payload
 from worker.dispatcher.schedule import (
     Answered,
@@ -59,7 +59,7 @@ class Sender:
         settings: WebhookSettings,
         key: Ed25519PrivateKey | None,
     ) -> None:
-        self._poster = Poster(guard, settings, key)
+        self._poster = WebhookClient(guard, settings, key)
         self._storage = storage
         self._settings = settings
 

@@ -5,15 +5,15 @@ from contextlib import suppress
 from typing import Final
 
 from common.messaging.doorbell import Doorbell
-from common.postgres.repositories.deliveries.origins import Line
-from common.runtime.availability import Presence
+from common.postgres.repositories.deliveries.origins import OriginKey
+from common.runtime.availability import Availability
 from common.runtime.clock import monotonic
 
 # Who is just committing a delivery when a claim sees a line without has done so by then.
 CROSSING_SECONDS: Final = 0.05
 
 
-class Looking:
+class Wakeup:
     """Waits for a reason to look at the rows, and remembers which lines want another look.
 
     Without rings there is a reason every `poll_seconds`: that finds what was rung for while Redis
@@ -23,10 +23,10 @@ class Looking:
     def __init__(self, doorbell: Doorbell, poll_seconds: float) -> None:
         self._doorbell = doorbell
         self._poll_seconds = poll_seconds
-        self._redis = Presence("redis")
+        self._redis = Availability("redis")
         self._wanted = asyncio.Event()
         self._has_room = asyncio.Event()
-        self._crossed: dict[Line, float] = {}
+        self._crossed: dict[OriginKey, float] = {}
         self._next_poll = 0.0
 
     def want(self) -> None:
@@ -41,13 +41,13 @@ class Looking:
         self._next_poll = now + self._poll_seconds
         return True
 
-    def emptied(self, lines: set[Line]) -> None:
+    def emptied(self, lines: set[OriginKey]) -> None:
         """Note lines in which nothing more was seen."""
         at = monotonic() + CROSSING_SECONDS
         for line in lines:
             self._crossed.setdefault(line, at)
 
-    def crossed(self) -> list[Line]:
+    def crossed(self) -> list[OriginKey]:
         """Give the lines that are to be looked at again now, and forget them."""
         now = monotonic()
         due = [line for line, at in self._crossed.items() if at <= now]

@@ -15,21 +15,21 @@ from common.domain.errors import GenerationError, UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
 from common.runtime.clock import monotonic
 from common.settings.catalogue import ModelEntry
-from worker.engine.batching.components import Parts
-from worker.engine.batching.loop import Loop
-from worker.engine.batching.pipeline_batch import Gathering
+from worker.engine.batching.components import PipelineComponents
+from worker.engine.batching.loop import DeviceLoop
+from worker.engine.batching.pipeline_batch import PipelineBatcher
 from worker.engine.batching.prepared_request import prepare
 from worker.engine.devices.cuda import Cuda
 from worker.engine.devices.device import Cpu, Device, HostCopy
-from worker.engine.errors import told_as_ours
-from worker.engine.images.inputs import Pixels
-from worker.engine.interface import UNWATCHED, Generated, Watch
+from worker.engine.errors import translated_errors
+from worker.engine.images.inputs import InputImages
+from worker.engine.interface import UNWATCHED, GenerationCallback, GenerationResult
 from worker.engine.masks.canvas import Canvas
 from worker.engine.models.families import Family
 from worker.engine.models.loaded_model import LoadedModel
-from worker.engine.models.loader import chosen_device, load_model
+from worker.engine.models.loader import choose_device, load_model
 from worker.engine.models.memory_budget import model_budget
-from worker.engine.models.model_cache import MakeRoom, Shelf
+from worker.engine.models.model_cache import MakeRoom, ModelCache
 
 # At most so many images take a step together, unless told otherwise.
 MAX_BATCH: Final = 16
@@ -61,15 +61,15 @@ class DiffusersEngine:
         """
         self._entries = {entry.name: entry for entry in entries}
         self._directory = directory
-        self._device = chosen_device(device)
+        self._device = choose_device(device)
         self._threads = threads
         place = _device(self._device)
-        self._loop = Loop(place, most=max_batch)
-        self._gathering = Gathering(
+        self._loop = DeviceLoop(place, most=max_batch)
+        self._gathering = PipelineBatcher(
             self._loop, place, most=max_batch, threads=threads or _spare_cores()
         )
-        self._shelf = Shelf(self._load, model_budget(self._device, model_memory_gb))
-        self._parts: WeakKeyDictionary[LoadedModel, Parts] = WeakKeyDictionary()
+        self._shelf = ModelCache(self._load, model_budget(self._device, model_memory_gb))
+        self._parts: WeakKeyDictionary[LoadedModel, PipelineComponents] = WeakKeyDictionary()
         self._taking_apart = Lock()
 
     @property
@@ -90,17 +90,21 @@ class DiffusersEngine:
         self._loop.close()
 
     def generate(
-        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
-    ) -> Generated:
+        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+    ) -> GenerationResult:
         """Draw the images; see `Engine.generate`."""
         entry = self._entry_for(request)
         _check_pixels(request, pixels)
-        with self._shelf.borrow(entry.name, watch.should_stop) as model, told_as_ours():
+        with self._shelf.borrow(entry.name, watch.should_stop) as model, translated_errors():
             return self._draw(model, request, pixels, watch)
 
     def _draw(
-        self, model: LoadedModel, request: GenerationRequest, pixels: Pixels, watch: Watch
-    ) -> Generated:
+        self,
+        model: LoadedModel,
+        request: GenerationRequest,
+        pixels: InputImages,
+        watch: GenerationCallback,
+    ) -> GenerationResult:
         canvas = Canvas.of(request, pixels)
         drawn = (
             self._gathering.draw(model, request, canvas, watch)
@@ -116,15 +120,19 @@ class DiffusersEngine:
         return replace(drawn, images=shown, nsfw=tuple(nsfw))
 
     def _stepped(
-        self, model: LoadedModel, request: GenerationRequest, canvas: Canvas, watch: Watch
-    ) -> Generated:
+        self,
+        model: LoadedModel,
+        request: GenerationRequest,
+        canvas: Canvas,
+        watch: GenerationCallback,
+    ) -> GenerationResult:
         new_scheduler = partial(model.scheduler_for, request)
         made = self._loop.draw(
             prepare(self._parts_of(model), request, canvas, new_scheduler), watch
         )
         images = tuple(_to_image(copy) for copy in made.copies)
         seconds = monotonic() - made.began
-        return Generated(images, (False,) * len(images), seconds, made.engine_seconds)
+        return GenerationResult(images, (False,) * len(images), seconds, made.engine_seconds)
 
     def _unsafe(self, model: LoadedModel, images: Sequence[Image.Image]) -> list[bool]:
         if model.safety is None:
@@ -135,11 +143,13 @@ class DiffusersEngine:
     def _load(self, name: str, make_room: MakeRoom) -> LoadedModel:
         return load_model(self._entries[name], self._directory, self._device, make_room)
 
-    def _parts_of(self, model: LoadedModel) -> Parts:
+    def _parts_of(self, model: LoadedModel) -> PipelineComponents:
         with self._taking_apart:
             if model not in self._parts:
                 pipeline = next(iter(model.pipelines.values()))
-                self._parts[model] = Parts(pipeline, threads=self._threads or _threads(model.entry))
+                self._parts[model] = PipelineComponents(
+                    pipeline, threads=self._threads or _threads(model.entry)
+                )
             return self._parts[model]
 
     def _entry_for(self, request: GenerationRequest) -> ModelEntry:
@@ -184,7 +194,7 @@ def _to_image(copy: HostCopy) -> Image.Image:
     return Image.fromarray(levels.numpy(), "RGB")
 
 
-def _check_pixels(request: GenerationRequest, pixels: Pixels) -> None:
+def _check_pixels(request: GenerationRequest, pixels: InputImages) -> None:
     """Refuse pixels other than `read_pixels` gives for this request."""
     wanted = {
         Endpoint.TEXT2IMG: (False, False),

@@ -14,7 +14,7 @@ _FULL: Final = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAI
 
 
 @contextmanager
-def told_as_ours() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """Turn whatever comes out of the block into an error of ours.
 
     Raises:
@@ -23,13 +23,13 @@ def told_as_ours() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a model can fail in any way; the worker has to go on
-        ours = told(error)
+        ours = to_infill_error(error)
         if ours is error:
             raise
         raise ours from error
 
 
-def told(error: Exception) -> InfillError:
+def to_infill_error(error: Exception) -> InfillError:
     """Make of any failure the error its caller is told; inner matters are for the operator."""
     if isinstance(error, InfillError):
         return error

@@ -7,11 +7,11 @@ from typing import Final, Protocol
 from PIL import Image
 
 from common.domain.generation import GenerationRequest
-from worker.engine.images.inputs import Pixels
+from worker.engine.images.inputs import InputImages
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
+class GenerationResult:
     """What came out: one RGB image of width × height per sample, in the order of the seeds.
 
     `nsfw[i]` says that image `i` was found unsafe and is blank instead. `seconds` is the measured
@@ -38,7 +38,7 @@ class Progress:
     preview: Image.Image | None = None
 
 
-class Watch(Protocol):
+class GenerationCallback(Protocol):
     """Whoever asked for images and looks on; called from the engine's threads, so: quick."""
 
     def should_stop(self) -> bool:
@@ -54,7 +54,7 @@ class Watch(Protocol):
         ...
 
 
-class Unwatched:
+class NullCallback:
     """Looks on at nothing and stops nothing."""
 
     def should_stop(self) -> bool:
@@ -68,7 +68,7 @@ class Unwatched:
         """Take no note."""
 
 
-UNWATCHED: Final = Unwatched()
+UNWATCHED: Final = NullCallback()
 
 
 class Engine(Protocol):
@@ -80,8 +80,8 @@ class Engine(Protocol):
         ...
 
     def generate(
-        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
-    ) -> Generated:
+        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+    ) -> GenerationResult:
         """Draw `request.samples` images; the same request and seed give the same images.
 
         Raises:

@@ -13,7 +13,7 @@ TEXT: Final = "text/plain"
 log = structlog.get_logger(__name__)
 
 
-class Ownership:
+class BucketOwnership:
     """Asked before objects are deleted because no row of ours names them."""
 
     def __init__(self, storage: Storage) -> None:

@@ -10,7 +10,7 @@ from common.postgres.locks import Lock, take_lock
 
 
 @asynccontextmanager
-async def holding(database: Database, lock: Lock) -> AsyncIterator[AsyncConnection | None]:
+async def leader_lock(database: Database, lock: Lock) -> AsyncIterator[AsyncConnection | None]:
     """Give the connection that holds `lock` while the block lasts; None if somebody else does.
 
     The duty is done over this very connection: when it dies the lock is free, and nothing more

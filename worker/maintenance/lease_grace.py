@@ -12,7 +12,7 @@ _HARMLESS: Final = 0.5
 _TRIES_SECONDS: Final = 5.0
 
 
-class Grace:
+class LeaseGracePeriod:
     """A lease is a sign of life written to Postgres: while it is away, nobody can give one.
 
     After an absence all leases have run out although all workers may live. So none is believed

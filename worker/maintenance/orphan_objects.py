@@ -11,19 +11,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.object_keys import file_prefix_of, is_orphan
 from common.object_store.storage import Page, Storage
-from common.postgres.repositories.maintenance.retention import find_owners, find_place, note_place
+from common.postgres.repositories.maintenance.retention import (
+    find_job_objects,
+    read_bucket_cursor,
+    save_bucket_cursor,
+)
 from common.runtime.clock import utc_now
-from worker.maintenance.bucket_ownership import Ownership
+from worker.maintenance.bucket_ownership import BucketOwnership
 
 # Pages of 1,000 objects in each round: at a round a minute 2 million objects take 17 hours, and
 # the store is asked twice a minute.
 PAGES: Final = 2
 
 
-class OrphanWalk:
+class OrphanCollector:
     """Goes on where the walk before it stopped, whichever process that was."""
 
-    def __init__(self, storage: Storage, ownership: Ownership, *, orphan_seconds: float) -> None:
+    def __init__(
+        self, storage: Storage, ownership: BucketOwnership, *, orphan_seconds: float
+    ) -> None:
         self._storage = storage
         self._ownership = ownership
         self._age = timedelta(seconds=orphan_seconds)
@@ -34,7 +40,7 @@ class OrphanWalk:
         Raises:
             StorageUnavailableError: the store did not answer, or refused.
         """
-        place = await find_place(connection)
+        place = await read_bucket_cursor(connection)
         if not await self._ownership.is_ours(place.installation_id):
             return 0
         after, deleted = place.walked_to, 0
@@ -42,7 +48,7 @@ class OrphanWalk:
             page = await self._storage.list_page(after)
             deleted += await self._delete_orphans(connection, page)
             after = page.next_after
-            await note_place(connection, after)
+            await save_bucket_cursor(connection, after)
             if after is None:
                 break
         return deleted
@@ -57,7 +63,7 @@ class OrphanWalk:
         if not old:
             return 0
         # Asked after the listing: a job that names one of these objects is in its answer.
-        owners = await find_owners(connection, set(old.values()))
+        owners = await find_job_objects(connection, set(old.values()))
         orphans = [key for key, prefix in old.items() if is_orphan(key, owners.get(prefix))]
         await self._storage.delete(orphans)
         return len(orphans)

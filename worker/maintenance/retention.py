@@ -16,20 +16,20 @@ from common.object_store.storage import Storage
 from common.postgres.database import Database
 from common.postgres.locks import Lock
 from common.postgres.repositories.maintenance.retention import (
-    choose_old_pictures,
     delete_old_attempts,
     delete_old_deliveries,
     delete_old_jobs,
-    mark_pictures_deleted,
+    find_expired_images,
+    mark_images_deleted,
 )
-from common.runtime.availability import Presence
+from common.runtime.availability import Availability
 from common.runtime.metrics import RETENTION_DELETED
-from common.runtime.waiting import rest
+from common.runtime.waiting import wait_for_event
 from common.settings import RetentionSettings
-from worker.maintenance.bucket_ownership import Ownership
-from worker.maintenance.leader import holding
-from worker.maintenance.orphan_objects import OrphanWalk
-from worker.maintenance.tenant_erasure import Erasure
+from worker.maintenance.bucket_ownership import BucketOwnership
+from worker.maintenance.leader import leader_lock
+from worker.maintenance.orphan_objects import OrphanCollector
+from worker.maintenance.tenant_erasure import TenantErasure
 
 ROWS: Final = 200  # that one statement deletes, with all that hangs on them: tens of milliseconds
 JOBS: Final = 50  # whose pictures go together: some hundred requests to the store
@@ -48,11 +48,11 @@ class Retention:
         self._database = database
         self._storage = storage
         self._settings = settings
-        self._postgres = Presence("postgres, for retention")
-        self._store = Presence("the image store, for retention")
-        ownership = Ownership(storage)
-        self._erasure = Erasure(storage, ownership, self._store)
-        self._walk = OrphanWalk(storage, ownership, orphan_seconds=settings.orphan_seconds)
+        self._postgres = Availability("postgres, for retention")
+        self._store = Availability("the image store, for retention")
+        ownership = BucketOwnership(storage)
+        self._erasure = TenantErasure(storage, ownership, self._store)
+        self._walk = OrphanCollector(storage, ownership, orphan_seconds=settings.orphan_seconds)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Delete or compete until `stopping` is set."""
@@ -61,17 +61,17 @@ class Retention:
                 await self._work_if_chosen(stopping)
             except Exception as error:  # noqa: BLE001 whatever the trouble, it goes on
                 self._postgres.missed(error)
-            await rest(stopping, self._settings.interval_seconds)
+            await wait_for_event(stopping, self._settings.interval_seconds)
 
     async def _work_if_chosen(self, stopping: asyncio.Event) -> None:
-        async with holding(self._database, Lock.RETENTION) as connection:
+        async with leader_lock(self._database, Lock.RETENTION) as connection:
             self._postgres.found()
             if connection is None:
                 return
             log.info("retention_begins")
             while not stopping.is_set():
                 await self.go_round(connection, stopping)
-                await rest(stopping, self._settings.interval_seconds)
+                await wait_for_event(stopping, self._settings.interval_seconds)
 
     async def go_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
         """Do everything once; stops between two batches when told to.
@@ -110,13 +110,13 @@ class Retention:
             await _in_batches("pictures", step, JOBS, stopping)
 
     async def _delete_some_pictures(self, connection: AsyncConnection) -> int:
-        old = await choose_old_pictures(
+        old = await find_expired_images(
             connection, seconds=self._settings.object_seconds, limit=JOBS
         )
         if old:
             await self._storage.delete([key for job in old for key in job.keys])
             self._store.found()
-            await mark_pictures_deleted(connection, [job.job_id for job in old])
+            await mark_images_deleted(connection, [job.job_id for job in old])
         return len(old)
 
     async def _delete_orphans(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:

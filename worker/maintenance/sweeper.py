@@ -7,35 +7,35 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.domain.job import Ended, JobState
+from common.domain.job import EndedJob, JobState
 from common.messaging.announcer import Announcer
 from common.messaging.doorbell import Doorbell
 from common.postgres.database import Database
 from common.postgres.locks import Lock
 from common.postgres.repositories.fair_queue.recount import (
+    mark_ready_tenants,
     recount_backlogs,
     recount_running,
-    wake_ready,
 )
 from common.postgres.repositories.maintenance.expire import fail_abandoned, fail_overdue
 from common.postgres.repositories.maintenance.requeue import (
     count_jobs,
     count_servable,
-    forget_silent_workers,
+    delete_silent_workers,
     requeue_expired,
     requeue_expired_deliveries,
     seconds_up,
 )
 from common.postgres.repositories.maintenance.vacuum import vacuum_queues
-from common.runtime.availability import Presence
+from common.runtime.availability import Availability
 from common.runtime.clock import monotonic
 from common.runtime.metrics import BREAKERS_OPEN, JOBS, JOBS_ENDED
-from common.runtime.waiting import rest
+from common.runtime.waiting import wait_for_event
 from common.settings import JobSettings, WebhookSettings
-from worker.maintenance.leader import holding
-from worker.maintenance.lease_grace import Grace
-from worker.maintenance.origins import keep_lines
-from worker.maintenance.usage_totals import fold_backlog
+from worker.maintenance.leader import leader_lock
+from worker.maintenance.lease_grace import LeaseGracePeriod
+from worker.maintenance.origins import maintain_origins
+from worker.maintenance.usage_totals import fold_usage_backlog
 
 BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
 # Per queue and sweep: one heard ring makes a thread work until nothing waits, and unheard ones
@@ -63,7 +63,7 @@ class Sweeper:
         webhooks: WebhookSettings,
         *,
         queues: Sequence[str],
-        grace: Grace | None = None,
+        grace: LeaseGracePeriod | None = None,
     ) -> None:
         """Put it together; without a `grace` it is the one the leases need."""
         self._database = database
@@ -72,8 +72,8 @@ class Sweeper:
         self._settings = settings
         self._webhooks = webhooks
         self._queues = queues
-        self._postgres = Presence("postgres, for the sweeper")
-        self._grace = grace or Grace.of(settings, now=monotonic())
+        self._postgres = Availability("postgres, for the sweeper")
+        self._grace = grace or LeaseGracePeriod.of(settings, now=monotonic())
         self._next_backlogs = 0.0
         self._next_lines = 0.0
 
@@ -84,10 +84,10 @@ class Sweeper:
                 await self._sweep_if_chosen(stopping)
             except Exception as error:  # noqa: BLE001 whatever the trouble, sweeping goes on
                 self._postgres.missed(error)
-            await rest(stopping, self._settings.sweep_seconds)
+            await wait_for_event(stopping, self._settings.sweep_seconds)
 
     async def _sweep_if_chosen(self, stopping: asyncio.Event) -> None:
-        async with holding(self._database, Lock.SWEEPER) as connection:
+        async with leader_lock(self._database, Lock.SWEEPER) as connection:
             self._postgres.found()
             self._grace.answered(monotonic())
             if connection is None:
@@ -96,7 +96,7 @@ class Sweeper:
             try:
                 while not stopping.is_set():
                     await self.sweep(connection)
-                    await rest(stopping, self._settings.sweep_seconds)
+                    await wait_for_event(stopping, self._settings.sweep_seconds)
             finally:
                 JOBS.clear()
                 BREAKERS_OPEN.set(0)
@@ -112,20 +112,20 @@ class Sweeper:
         await self._keep_lines(connection)
         await self._fail_overdue(connection)
         await self._recount(connection)
-        await forget_silent_workers(connection, seconds=self._settings.lease_seconds)
+        await delete_silent_workers(connection, seconds=self._settings.lease_seconds)
         servable = await count_servable(connection, self._queues, at_most=RINGS)
         for queue, number in servable.items():
             await self._doorbell.ring_worker_up_to(queue, number)
         for state, number in (await count_jobs(connection)).items():
             JOBS.labels(state=state.value).set(number)
-        await fold_backlog(connection)
+        await fold_usage_backlog(connection)
         await vacuum_queues(connection)
 
     async def _keep_lines(self, connection: AsyncConnection) -> None:
         begun = monotonic()
         if begun < self._next_lines:
             return
-        if await keep_lines(connection, per_origin=self._webhooks.origin_concurrency):
+        if await maintain_origins(connection, per_origin=self._webhooks.origin_concurrency):
             await self._doorbell.ring_dispatcher()
         ended = monotonic()
         self._next_lines = ended + (ended - begun) * RESTS_PER_LOOK_AT_LINES
@@ -133,7 +133,7 @@ class Sweeper:
     async def _recount(self, connection: AsyncConnection) -> None:
         """Derive the books of fair claiming anew: what was just taken back, and what got lost."""
         await recount_running(connection)
-        await wake_ready(connection)
+        await mark_ready_tenants(connection)
         begun = monotonic()
         if begun >= self._next_backlogs:
             await recount_backlogs(connection)
@@ -152,7 +152,7 @@ class Sweeper:
             lambda: fail_overdue(connection, max_queue_seconds=seconds, limit=BATCH),
         )
 
-    async def _fail(self, event: str, fail: Callable[[], Awaitable[list[Ended]]]) -> None:
+    async def _fail(self, event: str, fail: Callable[[], Awaitable[list[EndedJob]]]) -> None:
         async def batch() -> int:
             failed = await fail()
             # Together: a Redis that hangs is waited for once, not once for every job.
@@ -161,7 +161,7 @@ class Sweeper:
 
         await _in_batches(batch)
 
-    async def _tell(self, event: str, job: Ended) -> None:
+    async def _tell(self, event: str, job: EndedJob) -> None:
         log.warning(event, job_id=job.job_id)
         JOBS_ENDED.labels(outcome=JobState.FAILED.value).inc()
         await self._announcer.ended(job)

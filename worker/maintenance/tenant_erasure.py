@@ -16,18 +16,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.domain.job import JobState
 from common.domain.object_keys import tenant_prefix
 from common.object_store.storage import Storage
-from common.postgres.repositories.maintenance.retention import find_place
+from common.postgres.repositories.maintenance.retention import read_bucket_cursor
 from common.postgres.repositories.maintenance.tenant_erasure import (
     cancel_queued,
     delete_drained_tenant,
     delete_ended_jobs,
     delete_usage,
-    find_leaving,
+    find_tenants_to_erase,
     is_drained,
 )
-from common.runtime.availability import Presence
+from common.runtime.availability import Availability
 from common.runtime.metrics import JOBS_ENDED
-from worker.maintenance.bucket_ownership import Ownership
+from worker.maintenance.bucket_ownership import BucketOwnership
 
 # By then every gateway has forgotten a disabled tenant's keys (`INFILL_AUTH_CACHE_SECONDS`), and
 # recorded what it had let in.
@@ -40,10 +40,10 @@ PAGES: Final = 10  # of 1,000 objects each: some ten seconds of a store's time
 log = structlog.get_logger(__name__)
 
 
-class Erasure:
+class TenantErasure:
     """Goes on with every tenant that is being deleted, one round at a time."""
 
-    def __init__(self, storage: Storage, ownership: Ownership, store: Presence) -> None:
+    def __init__(self, storage: Storage, ownership: BucketOwnership, store: Availability) -> None:
         self._storage = storage
         self._ownership = ownership
         self._store = store
@@ -55,7 +55,7 @@ class Erasure:
             StorageUnavailableError: the store did not answer, or refused; waiting jobs are
                 canceled without it.
         """
-        leaving = await find_leaving(connection, seconds=FORGOTTEN_SECONDS)
+        leaving = await find_tenants_to_erase(connection, seconds=FORGOTTEN_SECONDS)
         drained = [
             tenant_id
             for tenant_id in leaving
@@ -70,7 +70,7 @@ class Erasure:
 
     async def _is_bucket_ours(self, connection: AsyncConnection) -> bool:
         """Tell whether what stands under our tenants' numbers is theirs, and not others'."""
-        place = await find_place(connection)
+        place = await read_bucket_cursor(connection)
         ours = await self._ownership.is_ours(place.installation_id)
         self._store.found()
         return ours

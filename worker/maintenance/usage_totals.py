@@ -12,7 +12,7 @@ ENTRIES: Final = 1_000  # that one statement folds: tens of milliseconds
 BATCHES: Final = 40
 
 
-async def fold_backlog(connection: AsyncConnection) -> None:
+async def fold_usage_backlog(connection: AsyncConnection) -> None:
     """Fold what the ledger has gained, as far as one sweep goes."""
     for _ in range(BATCHES):
         if await fold_usage(connection, limit=ENTRIES) < ENTRIES:

@@ -9,36 +9,36 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
 from structlog.contextvars import bind_contextvars
 
-from api.auth.api_keys import Caller, sent_key
-from api.body.json_documents import Document, document_after
-from api.body.rendering import told
+from api.auth.api_keys import AuthenticatedTenant, sent_key
+from api.body.json_documents import JsonDocument, json_body_after
+from api.body.rendering import json_result
 from api.errors.api_errors import InvalidKeyError
 from api.errors.problem_errors import WrongApiKeyError
-from api.limits.headers import Standing
+from api.limits.headers import RateLimitSnapshot
 from api.services import Services
 
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="API key", description="`inf_…`")
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class TenantContext:
     """A tenant that was let in, with what is left of its requests, None without a limit."""
 
     services: Services
-    caller: Caller
-    standing: Standing | None
+    caller: AuthenticatedTenant
+    standing: RateLimitSnapshot | None
 
-    def told(self, answer: Any, *, status: int = 200) -> Response:
+    def json_result(self, answer: Any, *, status: int = 200) -> Response:
         """Give a response that tells the answer, and what is left."""
         headers = None if self.standing is None else self.standing.headers
-        return told(answer, status=status, headers=headers)
+        return json_result(answer, status=status, headers=headers)
 
 
-async def admit(
+async def authenticate(
     request: Request,
     # Named for the documentation: the header `key` is taken, too, as on v3.
     _sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
-) -> Admitted:
+) -> TenantContext:
     """Let a tenant in.
 
     Raises:
@@ -51,14 +51,14 @@ async def admit(
     except InvalidKeyError as error:
         raise WrongApiKeyError from error
     bind_contextvars(tenant_id=caller.tenant_id)
-    return Admitted(services, caller, await services.rates.admit(caller))
+    return TenantContext(services, caller, await services.rates.admit(caller))
 
 
-Open = Annotated[Admitted, Depends(admit)]
+CurrentTenant = Annotated[TenantContext, Depends(authenticate)]
 
-D = TypeVar("D", bound=Document)
+D = TypeVar("D", bound=JsonDocument)
 
 
-def document(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
+def json_body(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
     """Give the dependency that reads a body of that kind, once the tenant was let in."""
-    return document_after(admit, kind)
+    return json_body_after(authenticate, kind)

@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Response
 
 from api.body.query_parameters import Id
-from api.dialects.v1.dependencies import Admitted, Open
+from api.dialects.v1.dependencies import CurrentTenant, TenantContext
 from api.errors.dialects import NATIVE
 from api.errors.openapi import described
 from common.domain.errors import ConflictError, NotFoundError
@@ -47,18 +47,18 @@ class CanceledJob:
 
 
 @router.get("/{job_id}/progress", response_model=Progress, **described(TOO_MANY_REQUESTS))
-async def show_progress(admitted: Open, job_id: Id) -> Response:
+async def show_progress(admitted: CurrentTenant, job_id: Id) -> Response:
     """Show how far a job is; it is told a few times a second while the job is drawn."""
     job = await _find(admitted, job_id)
     progress = await admitted.services.progress.of_job(job, preview=True)
     if progress is None:
-        return admitted.told(Progress(job.id, job.state, None, None, None))
+        return admitted.json_result(Progress(job.id, job.state, None, None, None))
     preview = None if progress.preview is None else _data_uri(progress.preview)
-    return admitted.told(Progress(job.id, job.state, progress.step, progress.steps, preview))
+    return admitted.json_result(Progress(job.id, job.state, progress.step, progress.steps, preview))
 
 
 @router.post("/{job_id}/cancel", response_model=CanceledJob, **described(409, TOO_MANY_REQUESTS))
-async def cancel_job(admitted: Open, job_id: Id) -> Response:
+async def cancel_job(admitted: CurrentTenant, job_id: Id) -> Response:
     """End a job that has not ended: a waiting one at once, a running one at its next step.
 
     Its webhook tells of it, and nothing is charged.
@@ -71,10 +71,10 @@ async def cancel_job(admitted: Open, job_id: Id) -> Response:
         raise ConflictError(f"the job has ended already: it is {job.state}")
     doorbell = Doorbell(services.redis, services.settings.redis)
     await Announcer(services.redis, doorbell).canceled(ended)
-    return admitted.told(CanceledJob(job_id, JobState.CANCELED))
+    return admitted.json_result(CanceledJob(job_id, JobState.CANCELED))
 
 
-async def _find(admitted: Admitted, job_id: int) -> JobRecord:
+async def _find(admitted: TenantContext, job_id: int) -> JobRecord:
     tenant_id = admitted.caller.tenant_id
     async with admitted.services.database.direct(tenant_id) as connection:
         view = await read_job(connection, tenant_id=tenant_id, job_id=job_id)

@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter, Request, Response
 
-from api.body.json_response import json_answer
+from api.body.json_response import json_response
 from api.services import Services
 from common.settings import WebhookSettings
-from common.standard_webhooks.client import signing_key
+from common.standard_webhooks.client import load_installation_key
 from common.standard_webhooks.keys import key_id, public_key
 
 router = APIRouter(tags=["webhooks"])
@@ -17,7 +17,7 @@ def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
     Raises:
         ConfigurationError: the signing key cannot be read.
     """
-    key = signing_key(settings)
+    key = load_installation_key(settings)
     if key is None:
         return []
     return [{"kid": key_id(key), "alg": "ed25519", "public_key": public_key(key)}]
@@ -27,4 +27,4 @@ def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
 async def webhook_keys(request: Request) -> Response:
     """Give the keys `v1a` signatures are verified with."""
     services: Services = request.app.state.services
-    return json_answer({"keys": published_keys(services.settings.webhooks)})
+    return json_response({"keys": published_keys(services.settings.webhooks)})

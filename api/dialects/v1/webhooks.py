@@ -7,19 +7,19 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AwareDatetime, Field
 
-from api.body.json_documents import Document
+from api.body.json_documents import JsonDocument
 from api.body.query_parameters import PageParameters
-from api.dialects.v1.dependencies import Admitted, Open, document
+from api.dialects.v1.dependencies import CurrentTenant, TenantContext, json_body
 from api.dialects.v1.webhook_sample import sample_body
 from api.errors.dialects import NATIVE
 from api.errors.openapi import described
-from api.jobs.webhook_ping import TrialResult
+from api.jobs.webhook_ping import PingResult
 from common.domain.delivery import DeliveryState, Event
 from common.domain.delivery_record import AttemptRecord, DeliveryRecord
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.record import MAX_TRACK_ID, TRACK_ID_LIMIT
 from common.messaging.doorbell import Doorbell
-from common.operations.paging import LARGEST_ID, Listed, place_of
+from common.operations.paging import LARGEST_ID, Listed, parse_page
 from common.postgres.repositories.deliveries import log as delivery_log
 from common.postgres.repositories.deliveries import redelivery
 from common.postgres.repositories.deliveries.log import DeliveryFilter
@@ -44,7 +44,7 @@ class DeliveryParameters(PageParameters):
     state: DeliveryState | None = None
 
 
-class Failed(Document):
+class Failed(JsonDocument):
     """Which failed deliveries are to be sent again."""
 
     since: AwareDatetime = Field(
@@ -55,7 +55,7 @@ class Failed(Document):
     )
 
 
-class Trial(Document):
+class PingRequest(JsonDocument):
     """A receiver to be tried out, and the event to tell it."""
 
     url: str = Field(examples=["https://example.com/hook"])
@@ -86,13 +86,13 @@ class Redelivered:
 
 @router.get("/deliveries", response_model=Listed[DeliveryRecord], **described(TOO_MANY_REQUESTS))
 async def list_deliveries(
-    admitted: Open, asked: Annotated[DeliveryParameters, Query()]
+    admitted: CurrentTenant, asked: Annotated[DeliveryParameters, Query()]
 ) -> Response:
     """List deliveries, latest job first, each with its last attempt.
 
     With a `state`, of very many deliveries, a page may be short while there is a next one.
     """
-    place = place_of(asked.page, "deliveries")
+    place = parse_page(asked.page, "deliveries")
     tenant_id = admitted.caller.tenant_id
     chosen = DeliveryFilter(asked.job_id, asked.track_id, asked.state)
     async with admitted.services.database.direct(tenant_id) as connection:
@@ -100,16 +100,16 @@ async def list_deliveries(
             connection, tenant_id, chosen, after=place.after, limit=place.limit
         )
     following = None if found.reached is None else place.cursor_to(found.reached)
-    return admitted.told(Listed(found.deliveries, following))
+    return admitted.json_result(Listed(found.deliveries, following))
 
 
 @router.get("/deliveries/{delivery_id}", response_model=DeliveryLog, **described(TOO_MANY_REQUESTS))
-async def show_delivery(admitted: Open, delivery_id: UUID) -> Response:
+async def show_delivery(admitted: CurrentTenant, delivery_id: UUID) -> Response:
     """Show a delivery with its latest attempts, and what the receiver answered to each."""
     delivery = await _find(admitted, delivery_id)
     async with admitted.services.database.direct(admitted.caller.tenant_id) as connection:
         attempts = await delivery_log.read_attempts(connection, delivery_id)
-    return admitted.told(DeliveryLog(delivery, attempts))
+    return admitted.json_result(DeliveryLog(delivery, attempts))
 
 
 @router.post(
@@ -118,7 +118,7 @@ async def show_delivery(admitted: Open, delivery_id: UUID) -> Response:
     response_model=DeliveryRecord,
     **described(409, TOO_MANY_REQUESTS),
 )
-async def redeliver(admitted: Open, delivery_id: UUID) -> Response:
+async def redeliver(admitted: CurrentTenant, delivery_id: UUID) -> Response:
     """Send one again under the same `webhook-id`, or now what waits for its next attempt."""
     tenant_id = admitted.caller.tenant_id
     async with admitted.services.database.direct(tenant_id) as connection:
@@ -127,7 +127,7 @@ async def redeliver(admitted: Open, delivery_id: UUID) -> Response:
     if not done:
         raise _why_not(delivery)
     await _ring(admitted)
-    return admitted.told(delivery, status=202)
+    return admitted.json_result(delivery, status=202)
 
 
 @router.post(
@@ -137,7 +137,7 @@ async def redeliver(admitted: Open, delivery_id: UUID) -> Response:
     **described(TOO_MANY_REQUESTS, body=Failed),
 )
 async def redeliver_failed(
-    admitted: Open, failed: Annotated[Failed, Depends(document(Failed))]
+    admitted: CurrentTenant, failed: Annotated[Failed, Depends(json_body(Failed))]
 ) -> Response:
     """Send again what ended without a success since a time, the first first."""
     tenant_id = admitted.caller.tenant_id
@@ -154,12 +154,12 @@ async def redeliver_failed(
                 await _ring(admitted)
             if not more:
                 break
-    return admitted.told(Redelivered(total, more), status=202)
+    return admitted.json_result(Redelivered(total, more), status=202)
 
 
-@router.post("/test", response_model=TrialResult, **described(TOO_MANY_REQUESTS, body=Trial))
+@router.post("/test", response_model=PingResult, **described(TOO_MANY_REQUESTS, body=PingRequest))
 async def try_receiver(
-    admitted: Open, trial: Annotated[Trial, Depends(document(Trial))]
+    admitted: CurrentTenant, trial: Annotated[PingRequest, Depends(json_body(PingRequest))]
 ) -> Response:
     """Send a sample to a receiver, signed like any webhook, and show what it answered.
 
@@ -167,10 +167,10 @@ async def try_receiver(
     """
     body = sample_body(trial.event, trial.track_id, utc_now())
     result = await admitted.services.trials.send(admitted.caller.tenant_id, trial.url, body)
-    return admitted.told(result)
+    return admitted.json_result(result)
 
 
-async def _find(admitted: Admitted, delivery_id: UUID) -> DeliveryRecord:
+async def _find(admitted: TenantContext, delivery_id: UUID) -> DeliveryRecord:
     tenant_id = admitted.caller.tenant_id
     async with admitted.services.database.direct(tenant_id) as connection:
         delivery = await delivery_log.find_delivery(connection, tenant_id, delivery_id)
@@ -188,6 +188,6 @@ def _why_not(delivery: DeliveryRecord) -> ConflictError:
     return ConflictError(f"delivery {delivery.id} is being sent at this moment")
 
 
-async def _ring(admitted: Admitted) -> None:
+async def _ring(admitted: TenantContext) -> None:
     services = admitted.services
     await Doorbell(services.redis, services.settings.redis).ring_dispatcher()

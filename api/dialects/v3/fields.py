@@ -16,7 +16,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from api.dialects.v3.validation import admission_of, refuse
+from api.dialects.v3.validation import refuse, validation_context
 from common.domain.errors import AddressNotAllowedError
 from common.domain.generation import SEED_LIMIT
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
@@ -57,7 +57,7 @@ def _picture(value: Any, info: ValidationInfo) -> str | bytes:
         _check_address(value, info, webhook=False)
         return value
     picture = value if isinstance(value, bytes) else _decoded(value)
-    limit = admission_of(info).image_max_bytes
+    limit = validation_context(info).image_max_bytes
     if len(picture) > limit:
         raise refuse(f"The {info.field_name} field is too large: at most {limit} bytes are taken.")
     return picture
@@ -82,7 +82,7 @@ def _decoded(value: Any) -> bytes:
 
 def _check_address(url: str, info: ValidationInfo, *, webhook: bool) -> None:
     try:
-        admission_of(info).guard.check(url, webhook=webhook)
+        validation_context(info).guard.check(url, webhook=webhook)
     except AddressNotAllowedError as error:
         raise refuse(
             f"The {info.field_name} field must be a public http or https URL: {error.message}."
@@ -91,7 +91,7 @@ def _check_address(url: str, info: ValidationInfo, *, webhook: bool) -> None:
 
 def _height(value: int, info: ValidationInfo) -> int:
     width = info.data.get("width")  # missing where it is wrong by itself
-    most = admission_of(info).limits.max_pixels
+    most = validation_context(info).limits.max_pixels
     if most is not None and width is not None and width * value > most:
         raise refuse(
             f"The width and height fields must make at most {most} pixels on your plan: "
@@ -105,7 +105,7 @@ def _unsupported(value: bool | str, info: ValidationInfo) -> bool | str:  # noqa
         off = "no" if value is True else "left out"
         raise refuse(
             f"The {info.field_name} field must be {off}: "
-            f"the model {admission_of(info).model.name} does not support it."
+            f"the model {validation_context(info).model.name} does not support it."
         )
     return value
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from api.dialects.v3.fields import NoBool, YesNo
-from api.dialects.v3.validation import admission_of, refuse
+from api.dialects.v3.validation import refuse, validation_context
 from common.domain.schedulers import (
     SCHEDULER_NAMES,
     SchedulerEntry,
@@ -29,8 +29,8 @@ _A_SCHEDULER: Final = (
 
 
 def _model_id(value: str, info: ValidationInfo) -> str:
-    choice = admission_of(info).choice
-    if value == admission_of(info).model.name:
+    choice = validation_context(info).choice
+    if value == validation_context(info).model.name:
         return value
     why = ""
     if value in {entry.name for entry in choice.unchecked}:
@@ -49,7 +49,7 @@ def _scheduler(value: str, info: ValidationInfo) -> str:
 
 
 def _steps(value: int, info: ValidationInfo) -> int:
-    most = admission_of(info).limits.max_inference_steps
+    most = validation_context(info).limits.max_inference_steps
     if most is not None and value > most:
         raise refuse(
             f"The {info.field_name} field must be {_STEPS.format(most=most)} on your plan."
@@ -77,12 +77,12 @@ def _strength(value: float, info: ValidationInfo) -> float:
 
 def _scheduler_used(info: ValidationInfo) -> SchedulerEntry | None:
     """Give the scheduler asked for or named for the model; None for one of the weights' own."""
-    name: Any = info.data.get("scheduler") or admission_of(info).model.scheduler
+    name: Any = info.data.get("scheduler") or validation_context(info).model.scheduler
     return find_scheduler(name) if name else None
 
 
 def _safety(wanted: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a validator's signature
-    admission = admission_of(info)
+    admission = validation_context(info)
     if wanted and not admission.model.safety_checker:
         checking = [entry.name for entry in admission.choice.usable if entry.safety_checker]
         others = f"; with one there are: {', '.join(checking)}" if checking else ""

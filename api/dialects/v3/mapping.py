@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from api.dialects.v3.schemas import DrawBody
+from api.dialects.v3.schemas import GenerationBody
 from api.errors.api_errors import InvalidFieldsError, MalformedBodyError
-from api.jobs.new_request import Order
+from api.jobs.new_request import JobRequest
 from common.domain.generation import SEED_LIMIT, GenerationRequest
 from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance
 from common.settings.catalogue import ModelEntry
@@ -17,10 +17,12 @@ from common.settings.catalogue import ModelEntry
 MAX_IDEMPOTENCY_KEY: Final = 255
 
 
-def to_order(body: DrawBody, model: ModelEntry, key: str | None, digest: bytes | None) -> Order:
+def to_job_request(
+    body: GenerationBody, model: ModelEntry, key: str | None, digest: bytes | None
+) -> JobRequest:
     """Resolve what the body leaves open; `key` and `digest` make the order repeatable."""
     seed = secrets.randbelow(SEED_LIMIT) if body.seed is None else body.seed
-    return Order(
+    return JobRequest(
         request=GenerationRequest(
             endpoint=body.endpoint,
             model=model.name,
@@ -66,7 +68,7 @@ def idempotency_key(request: Request) -> str | None:
     )
 
 
-def digest_of(endpoint: str, fields: dict[str, Any]) -> bytes:
+def request_digest_of(endpoint: str, fields: dict[str, Any]) -> bytes:
     """Give the SHA-256 of what was asked, the API key aside; the order of fields is no matter.
 
     Raises:

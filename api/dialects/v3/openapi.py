@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from api.dialects.v3.schemas import DrawBody, ImageToImageBody, InpaintBody, TextToImageBody
+from api.dialects.v3.schemas import GenerationBody, ImageToImageBody, InpaintBody, TextToImageBody
 
 SAMPLES: Final = (
     "https://raw.githubusercontent.com/CompVis/stable-diffusion/main/data/inpainting_examples/"
@@ -48,7 +48,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "fetch": KEY,
     "system_load": KEY,
 }
-BODIES: Final[dict[str, type[DrawBody]]] = {
+BODIES: Final[dict[str, type[GenerationBody]]] = {
     "inpaint": InpaintBody,
     "img2img": ImageToImageBody,
     "text2img": TextToImageBody,

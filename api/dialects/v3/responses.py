@@ -8,7 +8,7 @@ from common.domain.delivery import DeliveryState
 from common.domain.job import FINAL_STATES, JobState
 from common.domain.object_keys import result_key
 from common.domain.record import JobRecord
-from common.object_store.job_images import inputs_of, output_of
+from common.object_store.job_images import input_image_urls, output_images
 from common.postgres.repositories.jobs.read import JobView
 
 # The hosted service's sentence; some clients look for it.
@@ -16,7 +16,7 @@ FETCH_LATER = "Try to fetch request after seconds estimated"
 NOT_FOUND = "Request not found"
 
 
-async def present(services: Services, view: JobView) -> dict[str, Any]:
+async def job_body(services: Services, view: JobView) -> dict[str, Any]:
     """Tell how a job stands: succeeded, failed, or still on its way.
 
     Raises:
@@ -27,8 +27,8 @@ async def present(services: Services, view: JobView) -> dict[str, Any]:
         return success_body(
             job,
             job.result,
-            output=await output_of(job, job.result, services.storage),
-            inputs=inputs_of(job, services.storage),
+            output=await output_images(job, job.result, services.storage),
+            inputs=input_image_urls(job, services.storage),
             webhook_status=webhook_status(view),
         )
     if job.state in {JobState.FAILED, JobState.CANCELED}:
@@ -73,7 +73,7 @@ async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
         "output": [],
         "future_links": [services.storage.link(key) for key in _future_keys(job)],
         "webhook_status": webhook_status(view),
-        "meta": meta(job, inputs_of(job, services.storage)),
+        "meta": meta(job, input_image_urls(job, services.storage)),
         **({"progress": told} if told else {}),
     }
 

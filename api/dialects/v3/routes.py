@@ -6,21 +6,21 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from structlog.contextvars import bind_contextvars
 
-from api.auth.api_keys import Caller, sent_key
-from api.body.json_response import json_answer, note_outcome
+from api.auth.api_keys import AuthenticatedTenant, sent_key
+from api.body.json_response import json_response, note_outcome
 from api.body.request_body import Fields, read_fields
 from api.dialects.v3.bare_route import BareRoute
-from api.dialects.v3.mapping import digest_of, idempotency_key, to_order
+from api.dialects.v3.mapping import idempotency_key, request_digest_of, to_job_request
 from api.dialects.v3.openapi import described
-from api.dialects.v3.responses import not_found_body, present
+from api.dialects.v3.responses import job_body, not_found_body
 from api.dialects.v3.schemas import (
-    DrawBody,
+    GenerationBody,
     ImageToImageBody,
     InpaintBody,
     TextToImageBody,
     read_body,
 )
-from api.dialects.v3.validation import Admission, choice_for
+from api.dialects.v3.validation import ValidationContext, model_choice_for
 from api.jobs.submit import submit
 from api.jobs.wait import hanging_up
 from api.services import Services
@@ -60,7 +60,7 @@ async def fetch(request: Request, job_id: str) -> Response:
             view = await read_job(connection, tenant_id=caller.tenant_id, job_id=number)
         if view is not None:
             bind_contextvars(job_id=number)
-            return _tell(request, await present(services, view))
+            return _tell(request, await job_body(services, view))
     return _tell(request, not_found_body())
 
 
@@ -80,23 +80,25 @@ async def system_load(request: Request) -> Response:
     return _tell(request, body)
 
 
-async def _draw(request: Request, kind: type[DrawBody]) -> Response:
+async def _draw(request: Request, kind: type[GenerationBody]) -> Response:
     services: Services = request.app.state.services
     caller, fields = await _enter(request, services)
     standing = await services.rates.admit(caller)
-    choice = choice_for(services.catalogue, caller.limits, kind.endpoint)
+    choice = model_choice_for(services.catalogue, caller.limits, kind.endpoint)
     model = choice.pick(fields.get("model_id"))
     limit = services.settings.outbound.image_max_bytes
-    body = read_body(kind, fields, Admission(services.guard, limit, model, caller.limits, choice))
+    body = read_body(
+        kind, fields, ValidationContext(services.guard, limit, model, caller.limits, choice)
+    )
     key = idempotency_key(request)
-    digest = None if key is None else digest_of(kind.endpoint, fields)
-    order = to_order(body, model, key, digest)
+    digest = None if key is None else request_digest_of(kind.endpoint, fields)
+    order = to_job_request(body, model, key, digest)
     view = await submit(services, caller, order, hanging_up(request))
     headers = None if standing is None else standing.headers
-    return _tell(request, await present(services, view), headers)
+    return _tell(request, await job_body(services, view), headers)
 
 
-async def _enter(request: Request, services: Services) -> tuple[Caller, Fields]:
+async def _enter(request: Request, services: Services) -> tuple[AuthenticatedTenant, Fields]:
     fields = await read_fields(request, services.settings.gateway.max_body_bytes)
     caller = await services.keys.find_caller(sent_key(request, fields))
     bind_contextvars(tenant_id=caller.tenant_id)
@@ -115,4 +117,4 @@ def _tell(
     request: Request, body: dict[str, object], headers: Mapping[str, str] | None = None
 ) -> Response:
     note_outcome(request, str(body["status"]))
-    return json_answer(body, headers=headers)
+    return json_response(body, headers=headers)

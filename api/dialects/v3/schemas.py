@@ -30,7 +30,7 @@ from api.dialects.v3.generation_fields import (
     Steps,
     Strength,
 )
-from api.dialects.v3.validation import REFUSED, Admission
+from api.dialects.v3.validation import REFUSED, ValidationContext
 from api.errors.api_errors import InvalidFieldsError
 from common.domain.generation import Endpoint
 
@@ -38,7 +38,7 @@ from common.domain.generation import Endpoint
 NULLS = (None, "", "null", b"")
 
 
-class DrawBody(BaseModel):
+class GenerationBody(BaseModel):
     """What all three have in common; unknown fields are ignored, because clients send extras."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
@@ -82,7 +82,7 @@ class DrawBody(BaseModel):
         return {name: getattr(self, name) for name in self.mask_fields}
 
 
-class _FromPicture(DrawBody):
+class _FromPicture(GenerationBody):
     init_image: Picture
     strength: Strength = 0.7
 
@@ -113,7 +113,7 @@ class ImageToImageBody(_FromPicture):
     picture_fields = ("init_image",)
 
 
-class TextToImageBody(DrawBody):
+class TextToImageBody(GenerationBody):
     """Draw from words alone."""
 
     endpoint = Endpoint.TEXT2IMG
@@ -125,7 +125,9 @@ class TextToImageBody(DrawBody):
     embeddings_model: UnsupportedName = None
 
 
-def read_body(kind: type[DrawBody], fields: dict[str, Any], admission: Admission) -> DrawBody:
+def read_body(
+    kind: type[GenerationBody], fields: dict[str, Any], admission: ValidationContext
+) -> GenerationBody:
     """Read the fields into a body of that kind.
 
     Raises:
@@ -138,7 +140,7 @@ def read_body(kind: type[DrawBody], fields: dict[str, Any], admission: Admission
         raise InvalidFieldsError(_tell(kind, error)) from error
 
 
-def _tell(kind: type[DrawBody], error: ValidationError) -> dict[str, list[str]]:
+def _tell(kind: type[GenerationBody], error: ValidationError) -> dict[str, list[str]]:
     told: dict[str, list[str]] = {}
     rules = {field.alias or name: field.description for name, field in kind.model_fields.items()}
     for problem in error.errors(include_url=False):

@@ -17,7 +17,7 @@ REFUSED: Final = "refused"  # the type of errors that bring their whole sentence
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ModelChoice:
     """The models a caller may use for an endpoint.
 
     `usable` is never empty, and its first is used where none is asked for; `unchecked` are those
@@ -45,19 +45,19 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class ValidationContext:
     """What one request is judged by; `model` is the one of `choice` that will draw."""
 
     guard: Guard
     image_max_bytes: int
     model: ModelEntry
     limits: Limits
-    choice: Choice
+    choice: ModelChoice
 
 
-def admission_of(info: ValidationInfo) -> Admission:
+def validation_context(info: ValidationInfo) -> ValidationContext:
     """Give what the body under validation is judged by."""
-    return cast("Admission", info.context)
+    return cast("ValidationContext", info.context)
 
 
 def refuse(sentence: str) -> PydanticCustomError:
@@ -66,7 +66,7 @@ def refuse(sentence: str) -> PydanticCustomError:
     return PydanticCustomError(REFUSED, "{sentence}", {"sentence": sentence})
 
 
-def choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -> Choice:
+def model_choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -> ModelChoice:
     """Find the models that serve `endpoint` and that `limits` allow.
 
     Raises:
@@ -79,7 +79,7 @@ def choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -> Choi
         usable = tuple(entry for entry in serving if entry.safety_checker)
         unchecked = tuple(entry for entry in serving if not entry.safety_checker)
     if usable:
-        return Choice(endpoint, usable, unchecked, on_plan=limits.models is not None)
+        return ModelChoice(endpoint, usable, unchecked, on_plan=limits.models is not None)
     if unchecked:
         raise UnsupportedRequestError(
             "Your plan requires the safety checker, and no model that serves "

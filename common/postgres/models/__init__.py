@@ -4,7 +4,7 @@ from common.postgres.models.deliveries import Delivery, DeliveryAttempt
 from common.postgres.models.installation import Installation
 from common.postgres.models.jobs import Job, Worker
 from common.postgres.models.operators import AdminKey, AuditEntry
-from common.postgres.models.origins import DeliveryLine, DeliveryTurn
+from common.postgres.models.origins import TenantDispatch, TenantOrigin
 from common.postgres.models.schema import Table
 from common.postgres.models.shares import TenantQueue, TenantShare
 from common.postgres.models.tenants import ApiKey, Plan, Tenant, WebhookSecret
@@ -17,13 +17,13 @@ __all__ = [
     "DailyUsage",
     "Delivery",
     "DeliveryAttempt",
-    "DeliveryLine",
-    "DeliveryTurn",
     "Installation",
     "Job",
     "Plan",
     "Table",
     "Tenant",
+    "TenantDispatch",
+    "TenantOrigin",
     "TenantQueue",
     "TenantShare",
     "UnfoldedUsage",

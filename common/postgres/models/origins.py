@@ -13,7 +13,7 @@ _NEVER: Any = text("'infinity'")
 _LONG_AGO: Any = text("'-infinity'")
 
 
-class DeliveryLine(Table):
+class TenantOrigin(Table):
     """What one tenant sends to one origin: however much waits, to all others it is one row.
 
     `sending` are under way, never less than the rows say. `first_due_at` is when the first of the
@@ -24,7 +24,7 @@ class DeliveryLine(Table):
     recorded since `counted_since`, so many `failed`.
     """
 
-    __tablename__ = "delivery_lines"
+    __tablename__ = "tenant_origins"
 
     tenant_id: Mapped[int] = mapped_column(
         ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True
@@ -40,10 +40,10 @@ class DeliveryLine(Table):
     failed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
 
     __table_args__ = (
-        Index("ix_delivery_lines_first", "tenant_id", text("greatest(first_due_at, held_until)")),
-        Index("ix_delivery_lines_retry", "tenant_id", text("greatest(retry_due_at, held_until)")),
+        Index("ix_tenant_origins_first", "tenant_id", text("greatest(first_due_at, held_until)")),
+        Index("ix_tenant_origins_retry", "tenant_id", text("greatest(retry_due_at, held_until)")),
         Index(
-            "ix_delivery_lines_open",
+            "ix_tenant_origins_open",
             "open_until",
             postgresql_where=text("open_until > '-infinity'"),
         ),
@@ -51,7 +51,7 @@ class DeliveryLine(Table):
     )
 
 
-class DeliveryTurn(Table):
+class TenantDispatch(Table):
     """A tenant's turn at the dispatchers, with first attempts and with retries.
 
     Of those that have something due the one served longest ago is next, whatever the number of its
@@ -59,7 +59,7 @@ class DeliveryTurn(Table):
     says when one will. It is never later than the lines say.
     """
 
-    __tablename__ = "delivery_turns"
+    __tablename__ = "tenant_dispatches"
 
     tenant_id: Mapped[int] = mapped_column(
         ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True
@@ -71,11 +71,11 @@ class DeliveryTurn(Table):
 
     __table_args__ = (
         Index(
-            "ix_delivery_turns_served",
+            "ix_tenant_dispatches_served",
             "retries",
             "served_at",
             postgresql_where=text("has_due"),
         ),
-        Index("ix_delivery_turns_due", "due_at", postgresql_where=text("NOT has_due")),
+        Index("ix_tenant_dispatches_due", "due_at", postgresql_where=text("NOT has_due")),
         {"postgresql_with": CHANGED_ALL_THE_TIME},
     )

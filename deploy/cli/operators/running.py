@@ -9,7 +9,7 @@ from typing import TypeVar
 from common.operations.operator import Operator
 from common.postgres.database import Database
 from common.settings import Settings
-from deploy.cli.connect import reaching_postgres
+from deploy.cli.connect import explain_unreachable_postgres
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def run(use_case: Callable[[Database], Awaitable[T]]) -> T:
         finally:
             await database.aclose()
 
-    with reaching_postgres():
+    with explain_unreachable_postgres():
         return asyncio.run(with_database())
 
 

@@ -7,7 +7,7 @@ from common.object_store.storage import Storage
 from common.settings import Settings
 from common.settings.section import is_given
 from deploy.cli.migrate import upgrade
-from deploy.local.keyring import Keyring
+from deploy.local.keyring import LocalSecrets
 from deploy.local.processes.child import Server
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import kept_ports
@@ -19,7 +19,7 @@ Report = Callable[[str], None]
 
 
 async def start_servers(
-    home: Path, keyring: Keyring, supervisor: Supervisor, report: Report
+    home: Path, keyring: LocalSecrets, supervisor: Supervisor, report: Report
 ) -> dict[str, str]:
     """Start the stores that were not given by URL; give the environment that names all three.
 

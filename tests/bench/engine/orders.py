@@ -8,7 +8,7 @@ from PIL import Image
 from common.domain.generation import Endpoint, GenerationRequest
 from tests.bench.engine.architectures import Architecture
 from tests.unit.worker.engine.sample_images import disc, noise
-from worker.engine.images.inputs import Pixels
+from worker.engine.images.inputs import InputImages
 
 MODEL = "raced"
 PROMPTS = (
@@ -25,7 +25,7 @@ class Order:
     """One request and its pictures."""
 
     request: GenerationRequest
-    pixels: Pixels
+    pixels: InputImages
 
 
 def orders(architecture: Architecture, number: int, *, seed: int = 7) -> list[Order]:
@@ -48,7 +48,7 @@ def orders(architecture: Architecture, number: int, *, seed: int = 7) -> list[Or
                 strength=draw.choice((0.8, 1.0)),
                 seed=draw.randrange(2**32),
             ),
-            Pixels(init, mask),
+            InputImages(init, mask),
         )
         for _ in range(number)
     ]

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 import worker.heartbeat
 import worker.runner
 from common.domain.delivery import Event
-from common.domain.job import Claim, Ended, JobState
+from common.domain.job import Claim, EndedJob, JobState
 from common.domain.record import JobResult
 from common.postgres.models import Delivery, Job, UsageEntry
 from common.postgres.repositories.jobs.leases import renew_claims
@@ -23,7 +23,7 @@ def without_fence() -> None:
         await renew_claims(connection, claims, seconds)
         return set(claims)
 
-    async def end_regardless(connection: Any, claim: Claim, result: JobResult) -> Ended | None:
+    async def end_regardless(connection: Any, claim: Claim, result: JobResult) -> EndedJob | None:
         return await _end(connection, claim, result, tell=True)
 
     put(worker.heartbeat, "renew_claims", all_hold)
@@ -33,7 +33,7 @@ def without_fence() -> None:
 def without_outbox() -> None:
     """Write the webhook down after the result's commit, as systems without an outbox do."""
 
-    async def end_then_tell(connection: Any, claim: Claim, result: JobResult) -> Ended | None:
+    async def end_then_tell(connection: Any, claim: Claim, result: JobResult) -> EndedJob | None:
         ended = await _end(connection, claim, result, tell=False)
         if ended is not None:
             WOUNDS.strike("worker.untold")
@@ -78,7 +78,7 @@ _TELL = insert(Delivery).from_select(
 )
 
 
-async def _end(connection: Any, claim: Claim, result: JobResult, *, tell: bool) -> Ended | None:
+async def _end(connection: Any, claim: Claim, result: JobResult, *, tell: bool) -> EndedJob | None:
     values = {"of_job": claim.job_id, "to_result": result.to_json()}
     row = (await connection.execute(_ENDED, values)).first()
     if row is None:
@@ -86,4 +86,4 @@ async def _end(connection: Any, claim: Claim, result: JobResult, *, tell: bool) 
     await connection.execute(_CHARGE, {"of_job": claim.job_id})
     if tell:
         await connection.execute(_TELL, {"of_job": claim.job_id})
-    return Ended(row[0], row[1], None)
+    return EndedJob(row[0], row[1], None)

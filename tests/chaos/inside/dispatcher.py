@@ -2,7 +2,7 @@
 
 import worker.dispatcher.dispatcher
 from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook
-from worker.dispatcher.attempt_buffer import Recorder
+from worker.dispatcher.attempt_buffer import AttemptBuffer
 from worker.dispatcher.sender import Sender
 
 
@@ -13,4 +13,4 @@ def install() -> None:
         after=lambda _: JOURNAL.note("deliveries_looked"),
     )
     hook(Sender, "attempt", before=lambda *_: WOUNDS.strike("dispatcher.before"))
-    hook(Recorder, "record", before=lambda *_: WOUNDS.strike("dispatcher.after"))
+    hook(AttemptBuffer, "record", before=lambda *_: WOUNDS.strike("dispatcher.after"))

@@ -12,8 +12,8 @@ from common.domain.generation import GenerationRequest
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
 from tests.chaos.inside.surroundings import JOURNAL, WOUNDS
-from worker.engine.images.inputs import Pixels
-from worker.engine.interface import UNWATCHED, Engine, Generated, Watch
+from worker.engine.images.inputs import InputImages
+from worker.engine.interface import UNWATCHED, Engine, GenerationCallback, GenerationResult
 
 STEP_SECONDS = 0.02
 
@@ -26,8 +26,8 @@ class TimedEngine:
         return ()
 
     def generate(
-        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
-    ) -> Generated:
+        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+    ) -> GenerationResult:
         del pixels
         token, order = request.prompt.split()[:2]
         if order == "poison":
@@ -44,7 +44,9 @@ class TimedEngine:
             pause.wait(STEP_SECONDS)
         JOURNAL.note("generated", token=token)
         grey = Image.new("RGB", (request.width, request.height), "grey")
-        return Generated((grey,) * request.samples, (False,) * request.samples, seconds, seconds)
+        return GenerationResult(
+            (grey,) * request.samples, (False,) * request.samples, seconds, seconds
+        )
 
 
 def create_engine(settings: Settings, catalogue: Catalogue) -> Engine:

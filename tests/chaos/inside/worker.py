@@ -7,7 +7,7 @@ import worker.runner
 from common.object_store.storage import Storage
 from common.outbound import Guard
 from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put
-from worker.process import Runtime
+from worker.process import WorkerProcess
 from worker.stages import Stages
 
 
@@ -50,13 +50,13 @@ def _note_end(name: str) -> None:
 
 
 def _note_rings() -> None:
-    original = Runtime.look
+    original = WorkerProcess.look
 
-    def look(self: Runtime, queue: str) -> None:
+    def look(self: WorkerProcess, queue: str) -> None:
         JOURNAL.note("ring_heard")
         original(self, queue)
 
-    put(Runtime, "look", look)
+    put(WorkerProcess, "look", look)
 
 
 def _note(event: str) -> Any:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.services import Services
-from common.domain.job import Claim, Ended
+from common.domain.job import Claim, EndedJob
 from common.domain.object_keys import result_key
 from common.domain.record import JobRecord, JobResult
 from common.messaging.completion import announce_ended
@@ -106,7 +106,7 @@ class Gateway:
             ended = await fail(connection, claim, code="fetch_rejected", message=message)
         await self._announce(ended)
 
-    async def _announce(self, ended: Ended | None) -> None:
+    async def _announce(self, ended: EndedJob | None) -> None:
         assert ended is not None
         await announce_ended(self.services.redis, ended.file_prefix)
 

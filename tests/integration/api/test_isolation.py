@@ -18,10 +18,10 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.errors.dialects import NATIVE
-from api.jobs.eta import Estimates
+from api.jobs.eta import EtaEstimator
 from common.domain.api_key import KeyKind
 from common.domain.api_key import new_key as draw_key
-from common.operations.paging import Place
+from common.operations.paging import PagePosition
 from common.postgres.statements import DirectConnection
 from common.settings import Settings
 from tests.integration.api.gateways import BODY, URL, Gateway, new_key, open_gateway
@@ -69,7 +69,7 @@ class Things:
         if not path.startswith(NATIVE):
             return self.parameters
         after = int(self.parameters["job_id"]) + 1
-        cursor = Place("deliveries", 1, None).cursor_to(after)
+        cursor = PagePosition("deliveries", 1, None).cursor_to(after)
         return {**self.parameters, "cursor": cursor, "state": "exhausted"}
 
 
@@ -224,7 +224,7 @@ async def test_bob_sees_his_own_load_alone(neighbours: Neighbours) -> None:
         await neighbours.gateway.post("inpaint", BODY)
     services = neighbours.gateway.services
     services.estimates.__init__(services.database, silent_seconds=60)  # type: ignore[misc] # nothing read yet
-    assert isinstance(services.estimates, Estimates)
+    assert isinstance(services.estimates, EtaEstimator)
     loads = [
         await neighbours.gateway.post("system_load", {"key": key})
         for key in (neighbours.gateway.key, neighbours.bob)

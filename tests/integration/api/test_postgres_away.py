@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 from types_boto3_s3 import S3Client
 
 from common.messaging.completion import announce_ended
-from common.postgres.watchdog import PostgresAwayError
+from common.postgres.watchdog import PostgresUnavailableError
 from common.settings import RedisSettings, Settings, StorageSettings
 from tests.conftest import Servers
 from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
@@ -69,7 +69,7 @@ async def noticed_absence(gateway: Gateway, line: Proxy) -> AsyncIterator[None]:
         await asyncio.sleep(0)
         try:
             gateway.services.database.require()
-        except PostgresAwayError:
+        except PostgresUnavailableError:
             return True
         return False
 

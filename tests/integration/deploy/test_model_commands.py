@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from common.domain.errors import InfillError
 from deploy.cli.main import infill
 from tests.integration.engine.hub import REPOSITORY, serving
-from worker.engine.models.stand_in import standin_folder
+from worker.engine.models.stand_in import stand_in_folder
 
 FILE = f"""
 [[models]]
@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("operator")
     (home / "models.toml").write_text(FILE)
     (home / "elsewhere.toml").write_text(FILE.replace(REPOSITORY, "infill-tests/elsewhere"))
-    copytree(standin_folder("base", home / "models"), home / "weights")
+    copytree(stand_in_folder("base", home / "models"), home / "weights")
     return home
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from deploy.local.sample_server import SAMPLES, neighbour
+from deploy.local.sample_server import SAMPLES, sample_server
 from deploy.local.servers.ports import LOOPBACK
 
 
 async def test_pictures_are_served_as_they_are() -> None:
     async with (
-        neighbour(SAMPLES) as beside,
+        sample_server(SAMPLES) as beside,
         httpx2.AsyncClient(base_url=beside.base_url, trust_env=False) as client,
     ):
         for name in ("bench.png", "bench_mask.png"):
@@ -23,7 +23,7 @@ async def test_pictures_are_served_as_they_are() -> None:
 
 async def test_webhooks_are_kept_in_the_order_they_came(tmp_path: Path) -> None:
     async with (
-        neighbour(tmp_path) as beside,
+        sample_server(tmp_path) as beside,
         httpx2.AsyncClient(base_url=beside.base_url, trust_env=False) as client,
     ):
         for body in (b'{"id": 1}', b'{"id": 2}'):
@@ -37,7 +37,7 @@ async def test_webhooks_are_kept_in_the_order_they_came(tmp_path: Path) -> None:
 
 
 async def test_nothing_listens_afterwards(tmp_path: Path) -> None:
-    async with neighbour(tmp_path) as beside:
+    async with sample_server(tmp_path) as beside:
         port = int(beside.base_url.rsplit(":", 1)[1])
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(LOOPBACK, port)

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from common.object_store.storage import Storage
 from common.settings import Settings
 from common.settings.stores import StorageSettings
-from deploy.local.keyring import open_keyring
+from deploy.local.keyring import load_or_create_secrets
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.servers import prepare_stores, start_servers
 
@@ -27,7 +27,9 @@ async def test_stores_named_by_url_are_left_to_the_operator(
         monkeypatch.setenv(name, value)
     told: list[str] = []
     async with Supervisor(tmp_path / "logs") as supervisor:
-        started = await start_servers(tmp_path, open_keyring(tmp_path), supervisor, told.append)
+        started = await start_servers(
+            tmp_path, load_or_create_secrets(tmp_path), supervisor, told.append
+        )
     assert started == {}
     assert told == []
     assert not (tmp_path / "postgres").exists()
@@ -40,7 +42,9 @@ async def test_the_others_are_started_and_named(
         monkeypatch.delenv(name, raising=False)
     told: list[str] = []
     async with Supervisor(tmp_path / "logs") as supervisor:
-        started = await start_servers(tmp_path, open_keyring(tmp_path), supervisor, told.append)
+        started = await start_servers(
+            tmp_path, load_or_create_secrets(tmp_path), supervisor, told.append
+        )
         for name, value in started.items():
             monkeypatch.setenv(name, value)
         await prepare_stores(Settings(), told.append)

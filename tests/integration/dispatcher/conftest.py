@@ -17,7 +17,7 @@ from common.settings import (
     RedisSettings,
     StorageSettings,
 )
-from tests.integration.dispatcher.harness import Desk
+from tests.integration.dispatcher.harness import DispatcherHarness
 from tests.support.jobs import Owner, new_owner
 from tests.support.receiver import Receiver, receiving
 
@@ -64,5 +64,5 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-def desk(database: Database, redis: Redis, storage: Storage, guard: Guard) -> Desk:
-    return Desk(database, redis, storage, guard)
+def desk(database: Database, redis: Redis, storage: Storage, guard: Guard) -> DispatcherHarness:
+    return DispatcherHarness(database, redis, storage, guard)

@@ -42,7 +42,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class DispatcherHarness:
     """The parts a dispatcher is made of; any of them can be exchanged."""
 
     database: Database
@@ -52,10 +52,10 @@ class Desk:
     settings: WebhookSettings = SETTINGS
     key: Ed25519PrivateKey | None = None
 
-    def having(self, **changes: Any) -> "Desk":
+    def having(self, **changes: Any) -> "DispatcherHarness":
         return replace(self, **changes)
 
-    def configured(self, **changes: Any) -> "Desk":
+    def configured(self, **changes: Any) -> "DispatcherHarness":
         return replace(self, settings=self.settings.model_copy(update=changes))
 
     @property

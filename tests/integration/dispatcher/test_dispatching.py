@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from common.domain.delivery import DeliveryState
-from tests.integration.dispatcher.harness import Desk
+from tests.integration.dispatcher.harness import DispatcherHarness
 from tests.support.jobs import Owner, new_owner, succeeded
 from tests.support.receiver import Receiver, Reply, receiving
 from worker.dispatcher import dispatcher
@@ -16,7 +16,7 @@ from worker.dispatcher.dispatcher import largest_batch
 HOUR = 3600.0
 
 
-async def test_a_ring_is_enough(desk: Desk, owner: Owner, receiver: Receiver) -> None:
+async def test_a_ring_is_enough(desk: DispatcherHarness, owner: Owner, receiver: Receiver) -> None:
     async with desk.configured(poll_seconds=HOUR).dispatching():
         for number in (1, 2, 3):
             await succeeded(desk.database, owner, receiver.url)
@@ -24,7 +24,7 @@ async def test_a_ring_is_enough(desk: Desk, owner: Owner, receiver: Receiver) ->
             await receiver.request(number)
 
 
-async def test_no_ring_is_needed(desk: Desk, owner: Owner, receiver: Receiver) -> None:
+async def test_no_ring_is_needed(desk: DispatcherHarness, owner: Owner, receiver: Receiver) -> None:
     async with desk.dispatching():
         await succeeded(desk.database, owner, receiver.url)
         await receiver.request(1)
@@ -33,7 +33,7 @@ async def test_no_ring_is_needed(desk: Desk, owner: Owner, receiver: Receiver) -
 
 
 async def test_no_more_than_the_slots_are_under_way(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     hold = asyncio.Event()
     receiver.replies.extend(Reply(hold=hold) for _ in range(3))
@@ -52,7 +52,7 @@ async def test_no_more_than_the_slots_are_under_way(
 
 
 async def test_two_dispatchers_never_send_the_same(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     endings = [await succeeded(desk.database, owner, receiver.url) for _ in range(40)]
     async with desk.dispatching(), desk.dispatching():
@@ -62,7 +62,7 @@ async def test_two_dispatchers_never_send_the_same(
 
 
 async def test_stopping_finishes_what_is_under_way_and_starts_nothing(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     hold, stopping = asyncio.Event(), asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
@@ -85,7 +85,7 @@ async def test_stopping_finishes_what_is_under_way_and_starts_nothing(
 
 
 async def test_retries_leave_slots_to_first_attempts(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     hold = asyncio.Event()
     receiver.replies.extend(Reply(hold=hold) for _ in range(3))
@@ -107,7 +107,7 @@ async def test_retries_leave_slots_to_first_attempts(
 
 
 async def test_one_tenant_does_not_take_all_slots(
-    desk: Desk, owner: Owner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatcher, "LARGEST_BATCH", 1)
     hold = asyncio.Event()
@@ -126,7 +126,7 @@ async def test_one_tenant_does_not_take_all_slots(
 
 
 async def test_no_more_than_its_limit_is_sent_to_one_origin(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     hold = asyncio.Event()
     receiver.replies.extend(Reply(hold=hold) for _ in range(2))
@@ -143,7 +143,7 @@ async def test_no_more_than_its_limit_is_sent_to_one_origin(
 
 
 async def test_an_origin_that_only_fails_is_left_in_peace_and_then_tried(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.extend(Reply(500) for _ in range(3))
     endings = [await succeeded(desk.database, owner, receiver.url) for _ in range(6)]
@@ -157,8 +157,8 @@ async def test_an_origin_that_only_fails_is_left_in_peace_and_then_tried(
             await succeeded(desk.database, owner, elsewhere.url)
             await elsewhere.request()
         assert len(receiver.requests) == 3
-        await desk.run("UPDATE delivery_lines SET open_until = now(), held_until = now()")
-        await desk.run("UPDATE delivery_turns SET due_at = now()")
+        await desk.run("UPDATE tenant_origins SET open_until = now(), held_until = now()")
+        await desk.run("UPDATE tenant_dispatches SET due_at = now()")
         await receiver.request(6)
     states = [(await desk.row(ended.delivery_id)).state for ended in endings]
     assert states == [DeliveryState.PENDING] * 3 + [DeliveryState.DELIVERED] * 3
@@ -166,7 +166,7 @@ async def test_an_origin_that_only_fails_is_left_in_peace_and_then_tried(
 
 
 async def test_what_cannot_be_written_takes_nothing_else_along(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     """Outcomes are written together; one whose row is refused is left to its lease, alone."""
     hold = asyncio.Event()

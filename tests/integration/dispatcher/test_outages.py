@@ -19,7 +19,7 @@ from deploy.local.servers.ports import free_port
 from deploy.local.servers.postgres import PostgresServer
 from deploy.local.servers.redis import RedisServer
 from tests.conftest import require_server_wheels
-from tests.integration.dispatcher.harness import Desk
+from tests.integration.dispatcher.harness import DispatcherHarness
 from tests.support.jobs import Owner, new_owner, succeeded
 from tests.support.receiver import Receiver, Reply
 from worker.dispatcher.dispatcher import Dispatcher
@@ -53,7 +53,7 @@ async def until_back(database: Database) -> None:
 
 
 async def test_redis_may_be_away_and_come_back(
-    desk: Desk, owner: Owner, receiver: Receiver, tmp_path: Path
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = RedisServer(tmp_path, free_port())
@@ -76,7 +76,7 @@ async def test_redis_may_be_away_and_come_back(
 
 
 async def test_postgres_may_restart_under_a_delivery(
-    desk: Desk, receiver: Receiver, tmp_path: Path
+    desk: DispatcherHarness, receiver: Receiver, tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = PostgresServer(tmp_path, free_port(), "secret", durable=False)
@@ -114,7 +114,7 @@ async def test_postgres_may_restart_under_a_delivery(
 
 
 async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     """The receiver has it, we do not know: after the lease it is sent again, same id."""
     hold = asyncio.Event()
@@ -132,7 +132,7 @@ async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
 
 
 async def test_told_to_stop_while_postgres_is_away_it_does_not_wait_a_whole_lease(
-    desk: Desk, receiver: Receiver, tmp_path: Path
+    desk: DispatcherHarness, receiver: Receiver, tmp_path: Path
 ) -> None:
     """The lease is what sends it again; until then other processes wait for this one's end."""
     require_server_wheels()

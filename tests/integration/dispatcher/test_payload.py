@@ -11,7 +11,7 @@ from common.outbound import Guard
 from common.postgres.repositories.jobs.finish import cancel
 from common.settings import StorageSettings
 from deploy.local.servers.ports import free_port
-from tests.integration.dispatcher.harness import Desk
+from tests.integration.dispatcher.harness import DispatcherHarness
 from tests.support.jobs import Owner, queued_job, succeeded
 from tests.support.receiver import Receiver, Reply
 
@@ -20,7 +20,7 @@ KEY = "1/generations/a-1-0.png"
 
 
 async def test_links_are_good_and_made_anew_for_every_attempt(
-    desk: Desk, owner: Owner, receiver: Receiver, guard: Guard
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, guard: Guard
 ) -> None:
     receiver.replies.append(Reply(500))
     await desk.storage.put(KEY, PICTURE)
@@ -44,7 +44,7 @@ async def test_links_are_good_and_made_anew_for_every_attempt(
 
 @pytest.mark.parametrize("track_id", [None, "order 7", 7, 7.5])
 async def test_track_id_keeps_its_type(
-    desk: Desk, owner: Owner, receiver: Receiver, track_id: str | float | None
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, track_id: str | float | None
 ) -> None:
     await succeeded(desk.database, owner, receiver.url, track_id=track_id)
     async with desk.dispatching():
@@ -54,7 +54,7 @@ async def test_track_id_keeps_its_type(
 
 @pytest.mark.parametrize("flagged", [True, False])
 async def test_an_unsafe_image_is_told_of(
-    desk: Desk, owner: Owner, receiver: Receiver, *, flagged: bool
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, *, flagged: bool
 ) -> None:
     await succeeded(desk.database, owner, receiver.url, flagged=flagged)
     async with desk.dispatching():
@@ -62,7 +62,7 @@ async def test_an_unsafe_image_is_told_of(
 
 
 async def test_images_themselves_are_sent_where_they_were_asked_for(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     keys = (KEY, "1/generations/a-1-1.png")
     for number, key in enumerate(keys):
@@ -75,7 +75,7 @@ async def test_images_themselves_are_sent_where_they_were_asked_for(
 
 @pytest.mark.parametrize("as_base64", [False, True])
 async def test_a_late_webhook_leads_to_no_picture_that_was_deleted(
-    desk: Desk, owner: Owner, receiver: Receiver, *, as_base64: bool
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, *, as_base64: bool
 ) -> None:
     await succeeded(desk.database, owner, receiver.url, object_keys=(KEY,), base64=as_base64)
     async with desk.database.statement() as connection:
@@ -87,7 +87,7 @@ async def test_a_late_webhook_leads_to_no_picture_that_was_deleted(
 
 
 async def test_an_image_that_cannot_be_had_is_a_failed_attempt(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     ended = await succeeded(desk.database, owner, receiver.url, object_keys=("no",), base64=True)
     async with desk.dispatching():
@@ -98,7 +98,7 @@ async def test_an_image_that_cannot_be_had_is_a_failed_attempt(
 
 
 async def test_a_store_that_hangs_does_not_hold_the_slot(
-    desk: Desk, owner: Owner, receiver: Receiver, bucket: StorageSettings
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, bucket: StorageSettings
 ) -> None:
     hanging = f"http://127.0.0.1:{free_port()}"
     storage = Storage(bucket.model_copy(update={"endpoint_url": hanging}))
@@ -111,7 +111,7 @@ async def test_a_store_that_hangs_does_not_hold_the_slot(
 
 
 async def test_a_canceled_job_is_told_as_failed(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     job_id = await queued_job(desk.database, owner, webhook_url=receiver.url)
     async with desk.database.statement() as connection:
@@ -121,7 +121,7 @@ async def test_a_canceled_job_is_told_as_failed(
     assert (body["status"], body["message"]) == ("failed", "canceled by its owner")
 
 
-async def test_nothing_is_pending_without_a_webhook(desk: Desk, owner: Owner) -> None:
+async def test_nothing_is_pending_without_a_webhook(desk: DispatcherHarness, owner: Owner) -> None:
     await succeeded(desk.database, owner, None)
     async with desk.database.statement() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM deliveries"))).scalar() == 0

@@ -14,7 +14,7 @@ from common.domain.delivery import DeliveryState
 from common.postgres.repositories.maintenance.requeue import requeue_expired_deliveries
 from common.settings import StorageSettings
 from deploy.local.servers.ports import free_port
-from tests.integration.dispatcher.harness import Desk
+from tests.integration.dispatcher.harness import DispatcherHarness
 from tests.integration.dispatcher.program import environment, running
 from tests.support.jobs import Owner, succeeded
 from tests.support.receiver import Receiver, Reply
@@ -29,7 +29,7 @@ def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> dict
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_lets_the_posts_under_way_finish(
-    desk: Desk,
+    desk: DispatcherHarness,
     owner: Owner,
     receiver: Receiver,
     settings: dict[str, str],
@@ -60,7 +60,7 @@ async def test_a_signal_lets_the_posts_under_way_finish(
 
 
 async def test_a_delivery_survives_its_dispatcher(
-    desk: Desk, owner: Owner, receiver: Receiver, settings: dict[str, str]
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     receiver.replies.append(Reply(hold=asyncio.Event()))
     ended = await succeeded(desk.database, owner, receiver.url)
@@ -81,7 +81,7 @@ async def test_a_delivery_survives_its_dispatcher(
 
 
 async def test_it_sweeps_and_shows_its_state(
-    desk: Desk, owner: Owner, receiver: Receiver, settings: dict[str, str]
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     port = free_port()
     await succeeded(desk.database, owner, receiver.url)
@@ -96,7 +96,7 @@ async def test_it_sweeps_and_shows_its_state(
 
 
 async def test_it_deletes_what_is_old(
-    desk: Desk, owner: Owner, receiver: Receiver, settings: dict[str, str]
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     ended = await succeeded(desk.database, owner, None, object_keys=(KEY,))
     await desk.storage.put(KEY, b"pixels")

@@ -15,7 +15,7 @@ from common.runtime.clock import utc_now
 from common.settings import OutboundSettings
 from common.standard_webhooks.keys import load_signing_key, new_secret, new_signing_key
 from deploy.local.servers.ports import free_port
-from tests.integration.dispatcher.harness import Desk
+from tests.integration.dispatcher.harness import DispatcherHarness
 from tests.support.jobs import Owner, failed, new_owner, succeeded
 from tests.support.receiver import Receiver, Reply
 from worker.dispatcher import attempt_buffer as recorder
@@ -25,7 +25,7 @@ DELIVERED, PENDING = DeliveryState.DELIVERED, DeliveryState.PENDING
 
 
 async def test_a_success_is_told_once_and_verifies(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     ended = await succeeded(desk.database, owner, receiver.url, track_id=17)
     async with desk.dispatching():
@@ -47,7 +47,7 @@ async def test_a_success_is_told_once_and_verifies(
 
 
 async def test_a_failure_is_told_with_its_reason(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     ended = await failed(desk.database, owner, receiver.url, "mask_image: HTTP 404", track_id="a")
     async with desk.dispatching():
@@ -63,7 +63,7 @@ async def test_a_failure_is_told_with_its_reason(
 
 
 async def test_old_and_new_secret_and_the_public_key_all_verify(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     newer, key = new_secret(), load_signing_key(new_signing_key())
     async with desk.database.transaction() as connection:
@@ -79,7 +79,7 @@ async def test_old_and_new_secret_and_the_public_key_all_verify(
 
 
 async def test_a_failed_attempt_is_repeated_under_the_same_id(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(500, body=b"database \0 gone"))
     ended = await succeeded(desk.database, owner, receiver.url)
@@ -107,7 +107,7 @@ async def test_a_failed_attempt_is_repeated_under_the_same_id(
 
 
 async def test_a_clock_that_is_slow_shortens_no_wait(
-    desk: Desk, owner: Owner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a machine hours behind would run through the whole schedule within seconds."""
 
@@ -126,7 +126,7 @@ async def test_a_clock_that_is_slow_shortens_no_wait(
 
 
 async def test_a_redirect_is_a_failure_and_not_followed(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(307, {"location": f"{receiver.url}/elsewhere"}))
     ended = await succeeded(desk.database, owner, receiver.url)
@@ -145,7 +145,7 @@ async def test_a_redirect_is_a_failure_and_not_followed(
     ],
 )
 async def test_a_receiver_can_end_it(
-    desk: Desk, owner: Owner, receiver: Receiver, reply: Reply, why: str
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, reply: Reply, why: str
 ) -> None:
     receiver.replies.append(reply)
     ended = await succeeded(desk.database, owner, receiver.url)
@@ -156,7 +156,7 @@ async def test_a_receiver_can_end_it(
 
 
 async def test_who_has_it_and_wants_no_more_has_it(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(200, {"webhook-delivery": "abort-message"}))
     ended = await succeeded(desk.database, owner, receiver.url)
@@ -166,7 +166,9 @@ async def test_who_has_it_and_wants_no_more_has_it(
     assert (await desk.row(ended.delivery_id)).state is DELIVERED
 
 
-async def test_another_wish_is_none(desk: Desk, owner: Owner, receiver: Receiver) -> None:
+async def test_another_wish_is_none(
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
+) -> None:
     receiver.replies.append(Reply(500, {"webhook-delivery": "please"}))
     ended = await succeeded(desk.database, owner, receiver.url)
     async with desk.dispatching():
@@ -175,7 +177,7 @@ async def test_another_wish_is_none(desk: Desk, owner: Owner, receiver: Receiver
 
 
 async def test_a_busy_receiver_is_given_its_time(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(429, {"retry-after": "1800"}))
     ended = await succeeded(desk.database, owner, receiver.url)
@@ -184,7 +186,9 @@ async def test_a_busy_receiver_is_given_its_time(
     assert 1790 < (await desk.row(ended.delivery_id)).due_in <= 1800
 
 
-async def test_a_dripping_receiver_is_cut_off(desk: Desk, owner: Owner, receiver: Receiver) -> None:
+async def test_a_dripping_receiver_is_cut_off(
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
+) -> None:
     receiver.replies.append(Reply(drip=True))
     ended = await succeeded(desk.database, owner, receiver.url)
     async with desk.configured(timeout_seconds=0.3, answer_bytes=4096).dispatching():
@@ -194,7 +198,7 @@ async def test_a_dripping_receiver_is_cut_off(desk: Desk, owner: Owner, receiver
     assert (await desk.row(ended.delivery_id)).state is PENDING
 
 
-async def test_nobody_listening_is_a_failed_attempt(desk: Desk, owner: Owner) -> None:
+async def test_nobody_listening_is_a_failed_attempt(desk: DispatcherHarness, owner: Owner) -> None:
     ended = await succeeded(desk.database, owner, f"http://127.0.0.1:{free_port()}/hook")
     async with desk.dispatching():
         attempt = await desk.logged(ended.delivery_id)
@@ -203,7 +207,7 @@ async def test_nobody_listening_is_a_failed_attempt(desk: Desk, owner: Owner) ->
 
 
 async def test_a_refused_address_is_discarded_and_nothing_is_sent(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     guard = Guard(OutboundSettings(allowed_ports=frozenset({0})))
     ended = await succeeded(desk.database, owner, receiver.url)
@@ -216,7 +220,7 @@ async def test_a_refused_address_is_discarded_and_nothing_is_sent(
 
 
 async def test_the_end_of_the_schedule_ends_it(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.extend([Reply(500), Reply(503), Reply(404)])
     ended = await succeeded(desk.database, owner, receiver.url)
@@ -235,7 +239,7 @@ async def test_the_end_of_the_schedule_ends_it(
 
 
 async def test_a_fault_in_one_delivery_stops_no_other(
-    desk: Desk, owner: Owner, receiver: Receiver
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     async with desk.database.transaction() as connection:
         await add_webhook_secret(
@@ -253,7 +257,7 @@ async def test_a_fault_in_one_delivery_stops_no_other(
 
 @pytest.mark.parametrize("late", [False, True])
 async def test_an_answer_is_recorded_only_by_whoever_holds_the_claim(
-    desk: Desk, owner: Owner, receiver: Receiver, *, late: bool
+    desk: DispatcherHarness, owner: Owner, receiver: Receiver, *, late: bool
 ) -> None:
     """The first dispatcher hangs until its lease has run out and another has sent it again."""
     hold = asyncio.Event()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.engine.hub import REPOSITORY, serving
-from worker.engine.models.stand_in import standin_folder
+from worker.engine.models.stand_in import stand_in_folder
 
 # A process of its own, as the hub's address is read when its client is imported.
 PROGRAM = """
@@ -37,7 +37,7 @@ for source in sys.argv[1:]:
 def test_weights_from_a_hub_draw_what_those_from_the_folder_draw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = standin_folder("base", tmp_path)
+    folder = stand_in_folder("base", tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONWARNINGS", "error::UserWarning")
     with serving(folder) as address:

@@ -12,7 +12,7 @@ from common.domain.object_keys import MARKER_KEY
 from common.postgres.database import Database
 from common.postgres.models import AuditEntry, Installation, Job, Table, Tenant, TenantShare
 from common.postgres.repositories.jobs.finish import succeed
-from common.postgres.repositories.maintenance.retention import find_place
+from common.postgres.repositories.maintenance.retention import read_bucket_cursor
 from common.postgres.repositories.tenants.api_keys import add_api_key
 from common.postgres.repositories.tenants.tenants import add_webhook_secret
 from common.postgres.repositories.usage.ledger import fold_usage
@@ -114,6 +114,6 @@ def retention(shelf: Shelf) -> Retention:
 async def bucket_is_ours(shelf: Shelf) -> None:
     """Let a dispatcher have been here before, so that the bucket has a name."""
     async with shelf.database.statement() as connection:
-        place = await find_place(connection)
+        place = await read_bucket_cursor(connection)
     name = str(place.installation_id).encode()
     shelf.s3.put_object(Bucket=shelf.bucket, Key=MARKER_KEY, Body=name)

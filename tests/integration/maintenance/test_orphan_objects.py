@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from common.domain.job import FINAL_STATES, JobState
 from common.domain.object_keys import MARKER_KEY, input_key, result_key
 from common.object_store.storage import Storage
-from common.postgres.repositories.maintenance.retention import find_place
+from common.postgres.repositories.maintenance.retention import read_bucket_cursor
 from common.settings import StorageSettings
 from tests.integration.maintenance.stored_objects import Shelf, counted
 from tests.integration.repositories.maintenance.test_retention import hours_ago
@@ -104,7 +104,7 @@ async def test_a_bucket_without_a_name_gets_ours_and_is_walked_from_then_on(
     await shelf.go_round(retention)
     assert shelf.keys == {MARKER_KEY, orphan}
     async with shelf.database.statement() as connection:
-        place = await find_place(connection)
+        place = await read_bucket_cursor(connection)
     assert await shelf.storage.get(MARKER_KEY) == str(place.installation_id).encode()
     await shelf.go_round(retention)
     assert shelf.keys == {MARKER_KEY}

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from common.postgres.database import Database
 from common.postgres.repositories.deliveries.claim import claim_deliveries
-from common.postgres.repositories.deliveries.origins import wake_turns
+from common.postgres.repositories.deliveries.origins import mark_due_dispatches
 from common.settings import DatabaseSettings
 from deploy.cli.migrate import upgrade
 from tests.conftest import Servers
@@ -55,7 +55,7 @@ async def test_what_waits_is_found_and_what_is_sent_is_counted(before: str) -> N
     await upgrade(before)
     database = Database(DatabaseSettings(url=SecretStr(before)), application="test")
     async with database.statement() as connection:
-        await wake_turns(connection)
+        await mark_due_dispatches(connection)
         due = await claim_deliveries(
             connection,
             dispatcher="d",
@@ -64,7 +64,7 @@ async def test_what_waits_is_found_and_what_is_sent_is_counted(before: str) -> N
             per_origin=2,
             retries=False,
         )
-        lines = await connection.exec_driver_sql("SELECT origin, sending FROM delivery_lines")
+        lines = await connection.exec_driver_sql("SELECT origin, sending FROM tenant_origins")
         assert [tuple(line) for line in lines] == [("https://caller.test", 2)]
     await database.aclose()
     assert [taken.url for taken in due.taken] == ["https://Caller.test:443/pending"]

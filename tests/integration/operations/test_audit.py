@@ -20,7 +20,7 @@ from common.operations import (
     tenants,
     webhook_secrets,
 )
-from common.operations.changes import changing
+from common.operations.changes import audited_change
 from common.operations.operator import Operator
 from common.postgres.database import Database
 from common.postgres.models import AdminKey, ApiKey, AuditEntry, WebhookSecret
@@ -215,7 +215,7 @@ async def someone_waits(database: Database) -> bool:
 async def test_a_change_waits_for_the_one_before(installation: Installation) -> None:
     database = installation.database
     async with asyncio.timeout(60):
-        async with changing(database, ME, "first") as first:
+        async with audited_change(database, ME, "first") as first:
             second = asyncio.create_task(tenants.create_tenant(database, ME, "new"))
             while not await someone_waits(database):
                 assert not second.done()

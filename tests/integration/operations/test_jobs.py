@@ -12,7 +12,7 @@ from common.postgres.database import Database
 from common.postgres.models import Delivery, Job, TenantShare
 from common.postgres.repositories.fair_queue.queues import MOST_COUNTED, QueueRecord, _waiting
 from common.postgres.repositories.jobs import overview as job_overview
-from common.postgres.repositories.jobs.workers import say_alive
+from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from tests.integration.operations.rows import QUEUE, add_job, rows
 from tests.support.operators import EVERYTHING, OPERATOR
 
@@ -120,8 +120,8 @@ async def test_queues_tell_what_waits_runs_and_works(database: Database) -> None
     await add_job(database, "other")
     await add_job(database, "other", "deep", state=JobState.RUNNING)
     async with database.statement() as connection:
-        await say_alive(connection, "w1", [QUEUE, "idle"])
-        await say_alive(connection, "w2", [QUEUE])
+        await record_worker_heartbeat(connection, "w1", [QUEUE, "idle"])
+        await record_worker_heartbeat(connection, "w2", [QUEUE])
     listed = await list_queues(database, silent_seconds=60)
     assert listed.items == [
         QueueRecord("deep", waiting=0, running=1, ready_tenants=0, workers=0),

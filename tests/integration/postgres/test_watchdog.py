@@ -13,7 +13,7 @@ from sqlalchemy import func, literal, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from common.postgres.database import Database, is_unavailable
-from common.postgres.watchdog import PostgresAwayError
+from common.postgres.watchdog import PostgresUnavailableError
 from common.settings import DatabaseSettings
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import free_port
@@ -98,9 +98,9 @@ async def test_a_silent_postgres_is_told_to_all_and_found_again(
     await asyncio.gather(*(ask(database) for _ in range(POOL_SIZE)))
     line.stall()
     await all_turned_away(database, ask)
-    with pytest.raises(PostgresAwayError):
+    with pytest.raises(PostgresUnavailableError):
         await ask(database)
-    with pytest.raises(PostgresAwayError):
+    with pytest.raises(PostgresUnavailableError):
         database.require()
     line.resume()
     await until_answered(database, ask)
@@ -124,7 +124,7 @@ async def test_a_server_stopped_and_continued_or_killed_and_started_again(tmp_pa
         assert await in_a_statement(database) == await directly(database) == 1
         with frozen(pid):
             await all_turned_away(database, directly)
-            with pytest.raises(PostgresAwayError):
+            with pytest.raises(PostgresUnavailableError):
                 await in_a_statement(database)
         await until_answered(database, in_a_statement)
         await supervisor.stop_all()
@@ -154,7 +154,7 @@ async def test_a_full_pool_is_no_absence(database_url: str) -> None:
         for _ in range(3):
             with pytest.raises(TimeoutError) as full:
                 await directly(database)
-            assert not isinstance(full.value, PostgresAwayError)
+            assert not isinstance(full.value, PostgresUnavailableError)
             assert await in_a_statement(database) == 1
     assert await directly(database) == 1
     await database.aclose()

@@ -16,7 +16,7 @@ from common.messaging.completion import CHANNEL
 from common.messaging.connection import connect
 from common.messaging.doorbell import DISPATCHER_LIST, Doorbell
 from common.postgres.database import Database
-from common.postgres.repositories.jobs.workers import say_alive
+from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from common.settings import JobSettings, RedisSettings, WebhookSettings
 from deploy.local.servers.ports import LOOPBACK
 from tests.support.jobs import NO_GRACE, QUEUE, Owner, claimed, queued_job, succeeded
@@ -176,9 +176,9 @@ async def test_more_than_a_batch_is_moved_in_one_sweep(
 
 async def test_silent_workers_are_forgotten(database: Database, sweep: Sweep) -> None:
     async with database.statement() as connection:
-        await say_alive(connection, "silent", [QUEUE])
+        await record_worker_heartbeat(connection, "silent", [QUEUE])
         await connection.execute(text("UPDATE workers SET seen_at = now() - interval '61 s'"))
-        await say_alive(connection, "alive", [QUEUE])
+        await record_worker_heartbeat(connection, "alive", [QUEUE])
     await sweep()
     assert await rows(database, "SELECT name FROM workers") == [("alive",)]
 

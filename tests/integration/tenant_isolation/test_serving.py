@@ -7,11 +7,19 @@ from sqlalchemy import insert
 from common.domain.job import JobState
 from common.postgres.database import Database
 from common.postgres.models import ApiKey, Job, TenantQueue, Worker
-from common.postgres.repositories.fair_queue.queue_snapshot import read_contenders, read_queue
-from common.postgres.repositories.fair_queue.tenant_position import read_own_place
+from common.postgres.repositories.fair_queue.queue_snapshot import (
+    read_queue_snapshot,
+    read_waiting_tenants,
+)
+from common.postgres.repositories.fair_queue.tenant_position import read_tenant_position
 from common.postgres.repositories.jobs.finish import cancel
 from common.postgres.repositories.jobs.read import find_ended, read_job
-from common.postgres.repositories.jobs.record import KeyTaken, Recorded, Repeated, record_job
+from common.postgres.repositories.jobs.record import (
+    IdempotencyKeyTaken,
+    JobRecorded,
+    JobRepeated,
+    record_job,
+)
 from common.postgres.repositories.tenants.authentication import look_up_key
 from common.postgres.repositories.usage.ledger import month_credits
 from common.postgres.repositories.usage.quotas import count_unfinished, is_repetition
@@ -22,11 +30,11 @@ async def test_a_job_is_recorded_found_again_and_read(walled: Database, bob: Boo
     new = bob.new_job(idempotency_key="order-1", request_digest=b"one")
     async with walled.direct(bob.tenant_id) as connection:
         recorded = await record_job(connection, new)
-        assert isinstance(recorded, Recorded)
+        assert isinstance(recorded, JobRecorded)
         again = await record_job(connection, new)
-        assert isinstance(again, Repeated)
+        assert isinstance(again, JobRepeated)
         other = bob.new_job(idempotency_key="order-1", request_digest=b"two")
-        assert await record_job(connection, other) == KeyTaken(recorded.job_id)
+        assert await record_job(connection, other) == IdempotencyKeyTaken(recorded.job_id)
         assert await is_repetition(connection, bob.tenant_id, "order-1")
         view = await read_job(connection, tenant_id=bob.tenant_id, job_id=recorded.job_id)
         assert view is not None
@@ -41,20 +49,20 @@ async def test_another_tenants_job_and_key_are_not_there_whatever_is_asked(
     recorded = await alice.record(
         idempotency_key="order-1", request_digest=b"one", file_prefix=new.file_prefix
     )
-    assert isinstance(recorded, Recorded)
+    assert isinstance(recorded, JobRecorded)
     async with walled.direct(bob.tenant_id) as connection:
         asked = {"tenant_id": alice.tenant_id, "job_id": recorded.job_id}
         assert await read_job(connection, **asked) is None
         assert not await is_repetition(connection, alice.tenant_id, "order-1")
         assert (await count_unfinished(connection, alice.tenant_id, most=9)).queued == 0
         assert await month_credits(connection, alice.tenant_id) == 0
-        own = await read_own_place(connection, tenant_id=alice.tenant_id, queue=QUEUE)
+        own = await read_tenant_position(connection, tenant_id=alice.tenant_id, queue=QUEUE)
         assert (own.has_ready, own.line.whole.jobs) == (False, 0)
 
 
 async def test_a_tenants_place_and_credits_are_read(walled: Database, bob: Books) -> None:
     async with walled.direct(bob.tenant_id) as connection:
-        own = await read_own_place(connection, tenant_id=bob.tenant_id, queue=QUEUE)
+        own = await read_tenant_position(connection, tenant_id=bob.tenant_id, queue=QUEUE)
         assert (own.has_ready, own.line.whole.jobs) == (True, 1)
         assert (await count_unfinished(connection, bob.tenant_id, most=9)).queued == 1
         await month_credits(connection, bob.tenant_id)
@@ -108,10 +116,10 @@ async def test_a_queue_is_told_as_numbers_of_nobodys(
     async with alice.database.statement() as connection:
         await connection.execute(insert(Worker).values(name="w", queues=[QUEUE]))
     async with walled.direct() as connection:
-        seen = await read_queue(connection, QUEUE, silent_seconds=60)
-        contenders, _ = await read_contenders(connection, QUEUE)
+        seen = await read_queue_snapshot(connection, QUEUE, silent_seconds=60)
+        contenders, _ = await read_waiting_tenants(connection, QUEUE)
     async with alice.database.direct() as connection:
-        assert await read_queue(connection, QUEUE, silent_seconds=60) == seen
+        assert await read_queue_snapshot(connection, QUEUE, silent_seconds=60) == seen
     assert len(contenders) == 2
     assert seen.engines == 1
     assert {alice.tenant_id, bob.tenant_id}.isdisjoint(

@@ -13,15 +13,15 @@ from common.settings import StorageSettings
 from tests.integration.dispatcher.conftest import redis, storage
 from tests.integration.dispatcher.program import environment as dispatcher_environment
 from tests.integration.repositories.conftest import database, make_tenant
-from tests.integration.worker.harness.image_host import Gallery, open_gallery
+from tests.integration.worker.harness.image_host import ImageHost, open_gallery
 from tests.integration.worker.harness.studio import Studio, open_studio
-from tests.integration.worker.harness.workshop import QUEUES, Workshop
+from tests.integration.worker.harness.workshop import QUEUES, WorkerHarness
 
 __all__ = ["database", "redis", "storage"]  # fixtures made elsewhere
 
 
 @pytest.fixture
-async def gallery() -> AsyncIterator[Gallery]:
+async def gallery() -> AsyncIterator[ImageHost]:
     async with open_gallery() as gallery:
         yield gallery
 
@@ -36,10 +36,10 @@ async def studio() -> AsyncIterator[Studio]:
 
 @pytest.fixture
 async def workshop(
-    database: Database, redis: Redis, storage: Storage, gallery: Gallery, studio: Studio
-) -> Workshop:
+    database: Database, redis: Redis, storage: Storage, gallery: ImageHost, studio: Studio
+) -> WorkerHarness:
     books = await make_tenant(database, "alice")
-    return Workshop(database, redis, storage, books, gallery, studio)
+    return WorkerHarness(database, redis, storage, books, gallery, studio)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from api.body.json_response import note_outcome
-from api.middleware import AccessLog
+from api.middleware import AccessLogMiddleware
 from tests.support.requests import make_request
 
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
@@ -37,7 +37,7 @@ async def test_a_crash_before_the_answer_gets_one() -> None:
         raise BrokenError("inner words")
 
     sent = Sent()
-    await AccessLog(app)(scope(), nothing, sent)
+    await AccessLogMiddleware(app)(scope(), nothing, sent)
     assert sent.messages[0]["status"] == 500
     assert b"internal error" in sent.messages[1]["body"]
     assert b"inner words" not in sent.messages[1]["body"]
@@ -50,7 +50,7 @@ async def test_a_crash_within_the_answer_is_the_servers() -> None:
 
     sent = Sent()
     with pytest.raises(BrokenError):
-        await AccessLog(app)(scope(), nothing, sent)
+        await AccessLogMiddleware(app)(scope(), nothing, sent)
     assert sent.messages == [START]
 
 
@@ -60,7 +60,7 @@ async def test_what_is_no_request_passes_by() -> None:
     async def app(given: Scope, _receive: Receive, _send: Send) -> None:
         seen.append(given)
 
-    await AccessLog(app)({"type": "lifespan"}, nothing, Sent())
+    await AccessLogMiddleware(app)({"type": "lifespan"}, nothing, Sent())
     assert seen == [{"type": "lifespan"}]
 
 

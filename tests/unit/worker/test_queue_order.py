@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from worker.queue_order import Turns
+from worker.queue_order import QueueOrder
 
 QUEUES = ("one", "two", "three", "four")
 PATIENCE = 30.0
@@ -25,11 +25,11 @@ PATIENCE = 30.0
 def test_turns_among_the_loaded_then_among_the_others(
     turn: str, loaded: tuple[str, ...], expected: list[str]
 ) -> None:
-    assert Turns(QUEUES, patience_seconds=PATIENCE).order(turn, loaded, 0.0) == expected
+    assert QueueOrder(QUEUES, patience_seconds=PATIENCE).order(turn, loaded, 0.0) == expected
 
 
-def after(*claims: tuple[list[str], str | None, float]) -> Turns:
-    turns = Turns(QUEUES, patience_seconds=PATIENCE)
+def after(*claims: tuple[list[str], str | None, float]) -> QueueOrder:
+    turns = QueueOrder(QUEUES, patience_seconds=PATIENCE)
     for order, served, now in claims:
         turns.asked(order, served, now)
     return turns
@@ -54,7 +54,7 @@ LOADED_FIRST = ["two", "one", "three", "four"]
         (after((LOADED_FIRST, "two", 0.0), (LOADED_FIRST, "four", 9.0)), 1000.0, "two"),
     ],
 )
-def test_who_was_passed_over_for_long_is_first(turns: Turns, now: float, first: str) -> None:
+def test_who_was_passed_over_for_long_is_first(turns: QueueOrder, now: float, first: str) -> None:
     assert turns.order("two", {"two"}, now)[0] == first
 
 
@@ -67,7 +67,7 @@ def test_the_one_passed_over_for_longest_comes_before_the_others() -> None:
 def test_a_queue_with_work_waits_for_its_patience_and_one_claim_of_each_other(seed: int) -> None:
     """Whatever the others have and whichever models are loaded: `four` always has work."""
     draw = Random(seed)
-    turns = Turns(QUEUES, patience_seconds=PATIENCE)
+    turns = QueueOrder(QUEUES, patience_seconds=PATIENCE)
     now, turn, overdue_claims = 0.0, "one", 0
     since: float | None = None  # first passed over
     for _ in range(200):

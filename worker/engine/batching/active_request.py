@@ -9,11 +9,11 @@ from PIL import Image
 
 from common.domain.errors import GenerationStoppedError, InfillError
 from common.runtime.clock import monotonic
-from worker.engine.batching.prepared_request import Recipe, Start
+from worker.engine.batching.prepared_request import PreparedRequest, SampleStart
 from worker.engine.devices.device import HostCopy
-from worker.engine.devices.utilization import Piece
-from worker.engine.errors import told
-from worker.engine.interface import Progress, Watch
+from worker.engine.devices.utilization import WorkInterval
+from worker.engine.errors import to_infill_error
+from worker.engine.interface import GenerationCallback, Progress
 from worker.engine.prompts.conditioning import Guided
 
 
@@ -26,8 +26,8 @@ class Sample:
     `noise` what they are noised with for that, `mask` where not.
     """
 
-    ticket: "Ticket"
-    start: Start
+    ticket: "ActiveRequest"
+    start: SampleStart
     latents: torch.Tensor
     guided: Guided
     seen: torch.Tensor | None = None
@@ -50,7 +50,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class DeviceOutput:
     """The images of a request on their way from the device: levels, and whether all are numbers.
 
     `began` is when the device turned to the request, in seconds of the host's clock. `pieces` are
@@ -59,7 +59,7 @@ class Made:
 
     copies: tuple[HostCopy, ...]
     began: float
-    pieces: tuple[tuple[Piece, float], ...]
+    pieces: tuple[tuple[WorkInterval, float], ...]
 
     @property
     def engine_seconds(self) -> float:
@@ -68,15 +68,15 @@ class Made:
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
-class Ticket:
-    """A request under way: ends with `Made` or an error, once."""
+class ActiveRequest:
+    """A request under way: ends with `DeviceOutput` or an error, once."""
 
-    recipe: Recipe
-    watch: Watch
-    future: Future[Made] = field(default_factory=Future)
+    recipe: PreparedRequest
+    watch: GenerationCallback
+    future: Future[DeviceOutput] = field(default_factory=Future)
     samples: list[Sample] = field(default_factory=list)
     began: float = 0.0
-    pieces: list[tuple[Piece, float]] = field(default_factory=list)
+    pieces: list[tuple[WorkInterval, float]] = field(default_factory=list)
 
     @property
     def has_ended(self) -> bool:
@@ -89,7 +89,7 @@ class Ticket:
         try:
             self.watch.started()
         except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
-            self.fail(told(error))
+            self.fail(to_infill_error(error))
             return False
         return True
 
@@ -99,7 +99,7 @@ class Ticket:
             if not self.watch.should_stop():
                 return True
         except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
-            self.fail(told(error))
+            self.fail(to_infill_error(error))
         else:
             self.fail(GenerationStoppedError("the generation was stopped"))
         return False
@@ -109,7 +109,7 @@ class Ticket:
         try:
             self.watch.progressed(Progress(*self.steps, preview))
         except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
-            self.fail(told(error))
+            self.fail(to_infill_error(error))
             return False
         return True
 
@@ -130,4 +130,4 @@ class Ticket:
             sample.image for sample in self.samples if sample.image is not None
         ]
         if len(copies) == len(self.recipe.starts) and not self.has_ended:
-            self.future.set_result(Made(tuple(copies), self.began, tuple(self.pieces)))
+            self.future.set_result(DeviceOutput(tuple(copies), self.began, tuple(self.pieces)))

@@ -24,7 +24,7 @@ class _Known:
     fitted: int = 0
 
 
-class Room:
+class BatchSizeLimiter:
     """Admission by measured memory, for each kind and shape of work by itself.
 
     What has never been measured is done for one alone first.

@@ -16,7 +16,7 @@ class _Group(Generic[Item]):
     members: dict[Item, None] = field(default_factory=dict)  # in the order they came
 
 
-class Lineup(Generic[Item]):
+class FairBatchQueue(Generic[Item]):
     """Groups of items that fit into one batch, and the work each group has received.
 
     A batch holds one group alone, since tensors of different shapes do not stack. The group that

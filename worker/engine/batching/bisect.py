@@ -6,9 +6,9 @@ from typing import TypeAlias, TypeVar
 import structlog
 
 from common.domain.errors import InfillError
-from worker.engine.batching.batch_limit import Room
+from worker.engine.batching.batch_limit import BatchSizeLimiter
 from worker.engine.devices.device import Device
-from worker.engine.errors import is_out_of_memory, told
+from worker.engine.errors import is_out_of_memory, to_infill_error
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -18,7 +18,7 @@ Outcome: TypeAlias = Out | InfillError
 log = structlog.get_logger(__name__)
 
 
-class Batches:
+class BisectingRunner:
     """Work in batches as large as memory allows.
 
     A batch that fails is halved and tried again, down to the one item that cannot be done: out of
@@ -26,7 +26,7 @@ class Batches:
     try, no more. So the work must leave no trace when it raises.
     """
 
-    def __init__(self, device: Device, room: Room) -> None:
+    def __init__(self, device: Device, room: BatchSizeLimiter) -> None:
         self._device = device
         self._room = room
 
@@ -53,9 +53,9 @@ class Batches:
             log.warning("batch_out_of_memory", number=number)
             if number == 1:  # with the cache given back it may fit
                 again = self._try(key, items, work)
-                return [told(again)] if isinstance(again, Exception) else again
+                return [to_infill_error(again)] if isinstance(again, Exception) else again
         if number == 1:
-            return [told(failed)]
+            return [to_infill_error(failed)]
         middle = number // 2
         return [
             *self._attempt(key, items[:middle], work),

@@ -12,7 +12,7 @@ INPAINTING_CHANNELS: Final = 9
 LATENT_CHANNELS: Final = 4
 
 
-class Parts:
+class PipelineComponents:
     """The networks of one model, and the two ways its pictures are prepared.
 
     `factor` is by how much latents are smaller than pixels. `generates` is the type latents have

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from worker.engine.batching.active_request import Sample
-from worker.engine.batching.components import Parts
+from worker.engine.batching.components import PipelineComponents
 from worker.engine.devices.device import Device
 from worker.engine.prompts.conditioning import Conditioning
 
@@ -92,7 +92,10 @@ def _guided(
 
 
 def _added(
-    parts: Parts, conditions: Sequence[Conditioning], samples: Sequence[Sample], device: Device
+    parts: PipelineComponents,
+    conditions: Sequence[Conditioning],
+    samples: Sequence[Sample],
+    device: Device,
 ) -> dict[str, Any] | None:
     """Give what Stable Diffusion XL is told beside: pooled texts, and sizes in pixels.
 

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import torch
 
-from worker.engine.batching.active_request import Sample, Ticket
-from worker.engine.batching.components import Parts
-from worker.engine.batching.prepared_request import Recipe, Start
+from worker.engine.batching.active_request import ActiveRequest, Sample
+from worker.engine.batching.components import PipelineComponents
+from worker.engine.batching.prepared_request import PreparedRequest, SampleStart
 from worker.engine.devices.device import Device
 from worker.engine.prompts.conditioning import Guided
 
@@ -22,7 +22,7 @@ class _Encoded:
 
 
 @torch.inference_mode()
-def encode(tickets: Sequence[Ticket], device: Device) -> list[list[Sample]]:
+def encode(tickets: Sequence[ActiveRequest], device: Device) -> list[list[Sample]]:
     """Give the samples of each request, ready to step.
 
     All have one model and one shape. Each prompt and each picture is encoded once, however many
@@ -37,7 +37,9 @@ def encode(tickets: Sequence[Ticket], device: Device) -> list[list[Sample]]:
     ]
 
 
-def _autoencoded(parts: Parts, recipes: Sequence[Recipe], device: Device) -> list[_Encoded]:
+def _autoencoded(
+    parts: PipelineComponents, recipes: Sequence[PreparedRequest], device: Device
+) -> list[_Encoded]:
     wanted = [
         (index, name, picture)
         for index, recipe in enumerate(recipes)
@@ -61,7 +63,7 @@ def _autoencoded(parts: Parts, recipes: Sequence[Recipe], device: Device) -> lis
 
 
 def _sample(
-    ticket: Ticket, start: Start, guided: Guided, encoded: _Encoded, device: Device
+    ticket: ActiveRequest, start: SampleStart, guided: Guided, encoded: _Encoded, device: Device
 ) -> Sample:
     recipe, parts = ticket.recipe, ticket.recipe.parts
     noise = device.upload(start.draws.noise)
@@ -83,7 +85,7 @@ def _sample(
 
 
 def _drawn(
-    parts: Parts, spread: Any, draw: torch.Tensor | None, device: Device
+    parts: PipelineComponents, spread: Any, draw: torch.Tensor | None, device: Device
 ) -> torch.Tensor | None:
     """Draw latents from what the autoencoder gave, with numbers that were drawn before."""
     if spread is None or draw is None:

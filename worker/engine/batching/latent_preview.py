@@ -4,7 +4,7 @@ from typing import Final
 
 import torch
 
-from worker.engine.batching.components import LATENT_CHANNELS, Parts
+from worker.engine.batching.components import LATENT_CHANNELS, PipelineComponents
 
 # The line is fitted to one picture of this many latents a side, which takes the decoder a moment.
 _SIDE: Final = 32
@@ -13,7 +13,7 @@ _COARSE: Final = 8
 _SEED: Final = 5
 
 
-class Preview:
+class LatentPreview:
     """Turns latents into a small picture, a pixel for each: no more than twelve products a pixel.
 
     Fitted to the model's own autoencoder by least squares, so that it holds for any.
@@ -25,7 +25,7 @@ class Preview:
 
     @classmethod
     @torch.inference_mode()
-    def of(cls, parts: Parts, device: torch.device) -> "Preview":
+    def of(cls, parts: PipelineComponents, device: torch.device) -> "LatentPreview":
         """Fit it."""
         generator = torch.Generator("cpu").manual_seed(_SEED)
         coarse = torch.randn((1, LATENT_CHANNELS, _COARSE, _COARSE), generator=generator)

@@ -11,13 +11,13 @@ from typing import TypeAlias, TypeVar
 import structlog
 
 from common.domain.errors import GenerationError
-from worker.engine.batching.active_request import Made, Ticket
-from worker.engine.batching.prepared_request import Recipe
+from worker.engine.batching.active_request import ActiveRequest, DeviceOutput
+from worker.engine.batching.prepared_request import PreparedRequest
 from worker.engine.batching.stepper import Stepper
 from worker.engine.devices.device import Device
-from worker.engine.devices.utilization import Busy
-from worker.engine.errors import told
-from worker.engine.interface import Watch
+from worker.engine.devices.utilization import DeviceUtilization
+from worker.engine.errors import to_infill_error
+from worker.engine.interface import GenerationCallback
 
 T = TypeVar("T")
 # Work beside the steps: done between two of them.
@@ -26,7 +26,7 @@ _Errand: TypeAlias = Callable[[], None]
 log = structlog.get_logger(__name__)
 
 
-class Loop:
+class DeviceLoop:
     """Turns as long as there is work; callers' threads hand it in and wait.
 
     The thread starts with the first work and ends with `close`.
@@ -34,23 +34,23 @@ class Loop:
 
     def __init__(self, device: Device, *, most: int) -> None:
         """Let at most `most` images take a step together."""
-        self._busy = Busy(device)
+        self._busy = DeviceUtilization(device)
         self._stepper = Stepper(device, self._busy, most=most)
-        self._inbox: SimpleQueue[Ticket | _Errand | None] = SimpleQueue()
+        self._inbox: SimpleQueue[ActiveRequest | _Errand | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closing = False
         self._ended = False
         self._errands: deque[_Errand] = deque()
 
-    def draw(self, recipe: Recipe, watch: Watch) -> Made:
+    def draw(self, recipe: PreparedRequest, watch: GenerationCallback) -> DeviceOutput:
         """Make the images of a request, together with whatever else is under way, and wait.
 
         Raises:
             GenerationError: the model failed; another try may succeed.
             GenerationStoppedError: `watch` said to stop.
         """
-        ticket = Ticket(recipe, watch)
+        ticket = ActiveRequest(recipe, watch)
         self._hand_in(ticket)
         try:
             return ticket.future.result()
@@ -100,7 +100,7 @@ class Loop:
         if thread is not None:
             thread.join()
 
-    def _hand_in(self, work: Ticket | _Errand) -> None:
+    def _hand_in(self, work: ActiveRequest | _Errand) -> None:
         with self._starting:
             if self._closing:
                 raise GenerationError("the engine has been closed")
@@ -123,7 +123,7 @@ class Loop:
             except Exception as error:
                 # A fault of our own: nobody may wait for ever because of it.
                 log.exception("engine_turn_failed")
-                self._stepper.fail_all(told(error))
+                self._stepper.fail_all(to_infill_error(error))
         for errand in self._errands:  # what was handed in before is still done
             errand()
         self._stepper.fail_all(GenerationError("the engine has been closed"))
@@ -140,10 +140,10 @@ class Loop:
             while True:
                 self._admit(self._inbox.get_nowait())
 
-    def _admit(self, work: Ticket | _Errand | None) -> None:
+    def _admit(self, work: ActiveRequest | _Errand | None) -> None:
         if work is None:
             self._ended = True
-        elif isinstance(work, Ticket):
+        elif isinstance(work, ActiveRequest):
             self._stepper.admit(work)
         else:
             self._errands.append(work)

@@ -12,14 +12,14 @@ from PIL import Image
 from common.domain.errors import GenerationStoppedError, InfillError
 from common.domain.generation import Endpoint, GenerationRequest
 from common.runtime.clock import monotonic
-from worker.engine.batching.batch_limit import Room
-from worker.engine.batching.bisect import Batches
-from worker.engine.batching.loop import Loop
-from worker.engine.batching.pipeline_run import WholeOrder, equal_key, run_whole
-from worker.engine.batching.timesteps import schedule
+from worker.engine.batching.batch_limit import BatchSizeLimiter
+from worker.engine.batching.bisect import BisectingRunner
+from worker.engine.batching.loop import DeviceLoop
+from worker.engine.batching.pipeline_run import PipelineSample, batch_key, run_pipeline
+from worker.engine.batching.timesteps import steps_and_strength
 from worker.engine.devices.device import Device
-from worker.engine.errors import told
-from worker.engine.interface import Generated, Progress, Watch
+from worker.engine.errors import to_infill_error
+from worker.engine.interface import GenerationCallback, GenerationResult, Progress
 from worker.engine.masks.canvas import Canvas
 from worker.engine.models.loaded_model import LoadedModel
 
@@ -30,15 +30,15 @@ class _Part:
 
     request: GenerationRequest
     canvas: Canvas
-    watch: Watch
-    future: Future[Generated] = field(default_factory=Future)
+    watch: GenerationCallback
+    future: Future[GenerationResult] = field(default_factory=Future)
     steps: int = 0
 
     @property
-    def orders(self) -> list[WholeOrder]:
+    def orders(self) -> list[PipelineSample]:
         """An order for each of its images."""
         init, mask = self.canvas.init, self.canvas.mask
-        return [WholeOrder(self.request, init, mask, seed) for seed in self.request.seeds]
+        return [PipelineSample(self.request, init, mask, seed) for seed in self.request.seeds]
 
     def goes_on(self) -> bool:
         """Tell of a step, and ask whether to go on; if not, its caller is answered now."""
@@ -65,28 +65,32 @@ class _Part:
         try:
             what()
         except Exception as error:  # noqa: BLE001 - it must not take the others along
-            self.future.set_exception(told(error))
+            self.future.set_exception(to_infill_error(error))
             return False
         return True
 
 
-class Gathering:
+class PipelineBatcher:
     """Runs together what came while the device was busy, as one piece of work between two steps.
 
     One that is stopped is answered at the next step; the run goes on for the others.
     """
 
-    def __init__(self, loop: Loop, device: Device, *, most: int, threads: int) -> None:
+    def __init__(self, loop: DeviceLoop, device: Device, *, most: int, threads: int) -> None:
         """Run at most `most` requests together, with so many threads of the CPU."""
         self._loop = loop
-        self._batches = Batches(device, Room(device, most=most))
+        self._batches = BisectingRunner(device, BatchSizeLimiter(device, most=most))
         self._threads = threads
         self._waiting: dict[Hashable, list[_Part]] = {}
         self._lock = Lock()
 
     def draw(
-        self, model: LoadedModel, request: GenerationRequest, canvas: Canvas, watch: Watch
-    ) -> Generated:
+        self,
+        model: LoadedModel,
+        request: GenerationRequest,
+        canvas: Canvas,
+        watch: GenerationCallback,
+    ) -> GenerationResult:
         """Draw the images of a request, with equal ones if there are some, and wait.
 
         They come as the model drew them, unchecked, and nothing kept of the init image.
@@ -96,7 +100,7 @@ class Gathering:
             GenerationError: the model failed; another try may succeed.
             GenerationStoppedError: `watch` said to stop.
         """
-        part, key = _Part(request, canvas, watch), equal_key(request)
+        part, key = _Part(request, canvas, watch), batch_key(request)
         with self._lock:
             self._waiting.setdefault(key, []).append(part)
         # Each comes with an errand; the first that is run takes all that came until then.
@@ -104,7 +108,7 @@ class Gathering:
         try:
             return part.future.result()
         finally:
-            del part  # as in `Loop.draw`
+            del part  # as in `DeviceLoop.draw`
 
     def _run(self, model: LoadedModel, key: Hashable) -> None:
         with self._lock:
@@ -114,7 +118,7 @@ class Gathering:
         try:
             outcomes = self._batches.run(key, parts, partial(self._together, model))
         except Exception as error:  # noqa: BLE001 - nobody may wait for ever
-            outcomes = [told(error)] * len(parts)
+            outcomes = [to_infill_error(error)] * len(parts)
         for part, outcome in zip(parts, outcomes, strict=True):
             if part.future.done():
                 continue
@@ -123,13 +127,13 @@ class Gathering:
             else:
                 part.future.set_result(outcome)
 
-    def _together(self, model: LoadedModel, parts: Sequence[_Part]) -> list[Generated]:
+    def _together(self, model: LoadedModel, parts: Sequence[_Part]) -> list[GenerationResult]:
         for part in parts:
             part.steps = 0
         began = monotonic()
         orders = [order for part in parts for order in part.orders]
         stop = partial(self._nobody_left, parts)
-        images = iter(run_whole(model, parts[0].request.endpoint, orders, stop))
+        images = iter(run_pipeline(model, parts[0].request.endpoint, orders, stop))
         return _shared(parts, images, monotonic() - began)
 
     def _nobody_left(self, parts: Sequence[_Part]) -> bool:
@@ -147,10 +151,10 @@ class Gathering:
 
 def _shared(
     parts: Sequence[_Part], images: Iterator[Image.Image], seconds: float
-) -> list[Generated]:
+) -> list[GenerationResult]:
     """Hand the images of a run, and its time, to those it was made for."""
     return [
-        Generated(
+        GenerationResult(
             images=tuple(next(images) for _ in part.request.seeds),
             nsfw=(False,) * part.request.samples,
             seconds=seconds,
@@ -164,5 +168,5 @@ def _steps_of(request: GenerationRequest) -> int:
     """Give the steps that are run; of a picture's schedule it is the last part."""
     if request.endpoint is Endpoint.TEXT2IMG:
         return request.inference_steps
-    steps, strength = schedule(request.inference_steps, request.strength)
+    steps, strength = steps_and_strength(request.inference_steps, request.strength)
     return int(steps * strength)

@@ -15,8 +15,8 @@ from PIL import Image
 
 from common.domain.errors import GenerationError, GenerationStoppedError
 from common.domain.generation import Endpoint, GenerationRequest
-from worker.engine.batching.timesteps import schedule
-from worker.engine.errors import told_as_ours
+from worker.engine.batching.timesteps import steps_and_strength
+from worker.engine.errors import translated_errors
 from worker.engine.models.loaded_model import LoadedModel
 
 # Under these names pipelines take what is called after each step; the older one takes no tensors.
@@ -25,7 +25,7 @@ _AFTER_STEP_BEFORE: Final = "callback"
 
 
 @dataclass(frozen=True, slots=True)
-class WholeOrder:
+class PipelineSample:
     """One image of a request: its seed, and its pictures, each of the request's size."""
 
     request: GenerationRequest
@@ -34,7 +34,7 @@ class WholeOrder:
     seed: int
 
 
-def equal_key(request: GenerationRequest) -> Hashable:
+def batch_key(request: GenerationRequest) -> Hashable:
     """Tell which requests may be run together: those whose keys are equal.
 
     Prompts, seeds and pictures are each image's own.
@@ -51,10 +51,10 @@ def equal_key(request: GenerationRequest) -> Hashable:
     )
 
 
-def run_whole(
+def run_pipeline(
     model: LoadedModel,
     endpoint: Endpoint,
-    orders: Sequence[WholeOrder],
+    orders: Sequence[PipelineSample],
     should_stop: Callable[[], bool],
 ) -> list[Image.Image]:
     """Draw an image for each of `orders`, whose requests have equal keys; RGB, of their size.
@@ -82,7 +82,7 @@ def run_whole(
     after_step = _AFTER_STEP if _AFTER_STEP in known else _AFTER_STEP_BEFORE
     offered = {**_arguments(endpoint, orders), after_step: stop_if_told}
     stop_if_told()
-    with told_as_ours():
+    with translated_errors():
         output = pipeline(**{name: value for name, value in offered.items() if name in known})
         images = [_to_image(levels) for levels in output.images]
     size = (request.width, request.height)
@@ -92,7 +92,7 @@ def run_whole(
     ]
 
 
-def _arguments(endpoint: Endpoint, orders: Sequence[WholeOrder]) -> dict[str, Any]:
+def _arguments(endpoint: Endpoint, orders: Sequence[PipelineSample]) -> dict[str, Any]:
     request = orders[0].request
     steps, strength = request.inference_steps, request.strength
     arguments: dict[str, Any] = {
@@ -108,7 +108,7 @@ def _arguments(endpoint: Endpoint, orders: Sequence[WholeOrder]) -> dict[str, An
         "output_type": "np",
     }
     if endpoint is not Endpoint.TEXT2IMG:
-        steps, strength = schedule(steps, strength)
+        steps, strength = steps_and_strength(steps, strength)
         arguments |= {"image": [order.init for order in orders], "strength": strength}
     if endpoint is Endpoint.INPAINT:
         arguments["mask_image"] = [order.mask for order in orders]

@@ -9,14 +9,14 @@ from PIL import Image
 
 from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
-from worker.engine.batching.components import LATENT_CHANNELS, Parts
-from worker.engine.batching.timesteps import Timeline
+from worker.engine.batching.components import LATENT_CHANNELS, PipelineComponents
+from worker.engine.batching.timesteps import Timesteps
 from worker.engine.masks.canvas import Canvas
 from worker.engine.prompts.encoder import ReadPrompt
 
 
 @dataclass(frozen=True, slots=True)
-class Draws:
+class NoiseDraws:
     """One image's random numbers in latent shape, drawn in the order diffusers draws them.
 
     `init` and `masked` are what the autoencoder's samples of these pictures take.
@@ -28,16 +28,16 @@ class Draws:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class SampleStart:
     """Where one image of a request starts from; its generator goes on with the steps' noise."""
 
-    timeline: Timeline
+    timeline: Timesteps
     generator: torch.Generator
-    draws: Draws
+    draws: NoiseDraws
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class PreparedRequest:
     """A request that has been checked and made ready.
 
     `init` is 1 × 3 × height × width in -1 … 1, `masked` the same with zeros where it is repainted,
@@ -45,11 +45,11 @@ class Recipe:
     latents of one image, 1 × 4 × height × width.
     """
 
-    parts: Parts
+    parts: PipelineComponents
     request: GenerationRequest
     prompt: ReadPrompt
     shape: tuple[int, int, int, int]
-    starts: tuple[Start, ...]
+    starts: tuple[SampleStart, ...]
     init: torch.Tensor | None = None
     masked: torch.Tensor | None = None
     mask: torch.Tensor | None = None
@@ -76,20 +76,23 @@ class Recipe:
 
 
 def prepare(
-    parts: Parts, request: GenerationRequest, canvas: Canvas, scheduler: Callable[[], Any]
-) -> Recipe:
+    parts: PipelineComponents,
+    request: GenerationRequest,
+    canvas: Canvas,
+    scheduler: Callable[[], Any],
+) -> PreparedRequest:
     """Make `request` ready; `scheduler` makes a fresh one for each image.
 
     Raises:
         UnsupportedRequestError: the model cannot do what was asked.
     """
     _check_size(parts, request)
-    timelines = [Timeline.of(request, scheduler()) for _ in request.seeds]
+    timelines = [Timesteps.of(request, scheduler()) for _ in request.seeds]
     has_guidance = request.guidance_scale > 1  # at 1 the unwanted half would count for nothing
     prompt = parts.prompts.read(request.prompt, request.negative_prompt if has_guidance else None)
     shape = (1, LATENT_CHANNELS, request.height // parts.factor, request.width // parts.factor)
     init, masked, mask = _pictures(parts, canvas.init, canvas.mask, shape)
-    plain = Recipe(parts, request, prompt, shape, (), init, masked, mask)
+    plain = PreparedRequest(parts, request, prompt, shape, (), init, masked, mask)
     starts = tuple(
         _start(plain, timeline, seed)
         for timeline, seed in zip(timelines, request.seeds, strict=True)
@@ -97,14 +100,14 @@ def prepare(
     return replace(plain, starts=starts)
 
 
-def _check_size(parts: Parts, request: GenerationRequest) -> None:
+def _check_size(parts: PipelineComponents, request: GenerationRequest) -> None:
     for name, pixels in (("width", request.width), ("height", request.height)):
         if pixels % parts.factor:
             raise UnsupportedRequestError(f"{name}: {pixels} is no multiple of {parts.factor}")
 
 
 def _pictures(
-    parts: Parts,
+    parts: PipelineComponents,
     init: Image.Image | None,
     mask: Image.Image | None,
     shape: tuple[int, int, int, int],
@@ -119,7 +122,7 @@ def _pictures(
     return picture, picture * (repainted < 0.5), small  # noqa: PLR2004 it is 0 or 1
 
 
-def _start(recipe: Recipe, timeline: Timeline, seed: int) -> Start:
+def _start(recipe: PreparedRequest, timeline: Timesteps, seed: int) -> SampleStart:
     generator = torch.Generator("cpu").manual_seed(seed)  # the same noise on every device
 
     def draw(dtype: torch.dtype) -> torch.Tensor:
@@ -130,4 +133,4 @@ def _start(recipe: Recipe, timeline: Timeline, seed: int) -> Start:
     noise = draw(parts.generates)
     # Where it is not used it is drawn all the same, as diffusers does: the steps' noise follows.
     masked = draw(parts.autoencodes) if recipe.masked is not None else None
-    return Start(timeline, generator, Draws(init, noise, masked))
+    return SampleStart(timeline, generator, NoiseDraws(init, noise, masked))

@@ -7,9 +7,9 @@ import structlog
 import torch
 from PIL import Image
 
-from worker.engine.batching.active_request import Ticket
-from worker.engine.batching.components import Parts
-from worker.engine.batching.latent_preview import Preview
+from worker.engine.batching.active_request import ActiveRequest
+from worker.engine.batching.components import PipelineComponents
+from worker.engine.batching.latent_preview import LatentPreview
 from worker.engine.devices.device import Device, HostCopy
 
 # Steps from one preview of a request to its next.
@@ -18,15 +18,15 @@ EVERY: Final = 4
 log = structlog.get_logger(__name__)
 
 
-class Previews:
+class PreviewQueue:
     """Begins to copy a preview after some steps, and has it a turn later: nobody waits for it."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._lines: WeakKeyDictionary[Parts, Preview] = WeakKeyDictionary()
-        self._coming: dict[Ticket, HostCopy] = {}
+        self._lines: WeakKeyDictionary[PipelineComponents, LatentPreview] = WeakKeyDictionary()
+        self._coming: dict[ActiveRequest, HostCopy] = {}
 
-    def note(self, ticket: Ticket) -> None:
+    def note(self, ticket: ActiveRequest) -> None:
         """Take note that the request has stepped."""
         sample = ticket.samples[0]
         if sample.done % EVERY or sample.is_finished:
@@ -37,12 +37,12 @@ class Previews:
             self._device.release()
             log.warning("preview_failed", error=repr(error))
 
-    def _begin(self, parts: Parts, latents: torch.Tensor) -> HostCopy:
+    def _begin(self, parts: PipelineComponents, latents: torch.Tensor) -> HostCopy:
         if parts not in self._lines:
-            self._lines[parts] = Preview.of(parts, self._device.torch_device)
+            self._lines[parts] = LatentPreview.of(parts, self._device.torch_device)
         return self._device.to_host(self._lines[parts].levels(latents))
 
-    def arrived(self) -> list[tuple[Ticket, Image.Image]]:
+    def arrived(self) -> list[tuple[ActiveRequest, Image.Image]]:
         """Give those that have arrived, once."""
         there = [ticket for ticket, copy in self._coming.items() if copy.is_there()]
         return [
@@ -50,6 +50,6 @@ class Previews:
             for ticket in there
         ]
 
-    def forget(self, ticket: Ticket) -> None:
+    def forget(self, ticket: ActiveRequest) -> None:
         """Take note that the request has ended."""
         self._coming.pop(ticket, None)

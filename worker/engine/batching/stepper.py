@@ -9,42 +9,42 @@ from PIL import Image
 
 from common.domain.errors import InfillError
 from common.runtime.metrics import BATCH_SIZE, SAMPLES_ACTIVE, STEPS
-from worker.engine.batching.active_request import Sample, Ticket
-from worker.engine.batching.batch_limit import Room
-from worker.engine.batching.batch_queue import Lineup
-from worker.engine.batching.bisect import Batches, Outcome
+from worker.engine.batching.active_request import ActiveRequest, Sample
+from worker.engine.batching.batch_limit import BatchSizeLimiter
+from worker.engine.batching.batch_queue import FairBatchQueue
+from worker.engine.batching.bisect import BisectingRunner, Outcome
 from worker.engine.batching.decoding import decode
 from worker.engine.batching.denoising import predict, step
 from worker.engine.batching.encoding import encode
-from worker.engine.batching.previews import Previews
+from worker.engine.batching.previews import PreviewQueue
 from worker.engine.devices.device import Device, HostCopy
-from worker.engine.devices.utilization import Busy
-from worker.engine.errors import told
+from worker.engine.devices.utilization import DeviceUtilization
+from worker.engine.errors import to_infill_error
 
-Item = TypeVar("Item", Ticket, Sample)
+Item = TypeVar("Item", ActiveRequest, Sample)
 Out = TypeVar("Out")
 
 
 class Stepper:
     """All requests under way on one device. Used from the loop's thread alone."""
 
-    def __init__(self, device: Device, busy: Busy, *, most: int) -> None:
+    def __init__(self, device: Device, busy: DeviceUtilization, *, most: int) -> None:
         """Let at most `most` images take a step together."""
         self._device = device
         self._busy = busy
-        self._room = Room(device, most=most)
-        self._batches = Batches(device, self._room)
-        self._previews = Previews(device)
-        self._waiting: list[Ticket] = []
-        self._stepping: Lineup[Sample] = Lineup()
+        self._room = BatchSizeLimiter(device, most=most)
+        self._batches = BisectingRunner(device, self._room)
+        self._previews = PreviewQueue(device)
+        self._waiting: list[ActiveRequest] = []
+        self._stepping: FairBatchQueue[Sample] = FairBatchQueue()
         self._finished: list[Sample] = []
-        self._tickets: dict[Ticket, None] = {}  # in the order they came
+        self._tickets: dict[ActiveRequest, None] = {}  # in the order they came
 
     def __bool__(self) -> bool:
         """Whether anything is under way."""
         return bool(self._tickets)
 
-    def admit(self, ticket: Ticket) -> None:
+    def admit(self, ticket: ActiveRequest) -> None:
         """Take a request in; it joins the next step."""
         self._tickets[ticket] = None
         self._waiting.append(ticket)
@@ -99,7 +99,7 @@ class Stepper:
             for sample in samples:
                 self._stepping.add(_step_key(ticket), sample, cost=_cost(sample))
 
-    def _has_room(self, ticket: Ticket) -> bool:
+    def _has_room(self, ticket: ActiveRequest) -> bool:
         key = _step_key(ticket)
         return self._stepping.count(key) < self._room.of(key)
 
@@ -138,7 +138,7 @@ class Stepper:
                 if sample.ticket.has_ended:
                     self._drop(sample.ticket)
 
-    def _tell(self, ticket: Ticket, preview: Image.Image | None = None) -> None:
+    def _tell(self, ticket: ActiveRequest, preview: Image.Image | None = None) -> None:
         if not ticket.tell(preview):
             self._drop(ticket)
 
@@ -146,18 +146,18 @@ class Stepper:
         self, key: Hashable, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
         """Do one piece of work, and share its time among those it was done for."""
-        tickets = [item if isinstance(item, Ticket) else item.ticket for item in items]
+        tickets = [item if isinstance(item, ActiveRequest) else item.ticket for item in items]
         torch.set_num_threads(tickets[0].recipe.parts.threads)  # torch keeps it by thread
         with self._busy.at_work() as piece:
             for ticket in tickets:
                 ticket.pieces.append((piece, 1 / len(tickets)))
             return self._batches.run(key, items, work)
 
-    def _fail(self, ticket: Ticket, error: InfillError) -> None:
+    def _fail(self, ticket: ActiveRequest, error: InfillError) -> None:
         ticket.fail(error)
         self._drop(ticket)
 
-    def _drop(self, ticket: Ticket) -> None:
+    def _drop(self, ticket: ActiveRequest) -> None:
         """Forget a request that has ended, wherever its images are."""
         self._tickets.pop(ticket, None)
         self._previews.forget(ticket)
@@ -186,7 +186,7 @@ def _failure(sample: Sample, noise: torch.Tensor) -> InfillError | None:
     try:
         step(sample, noise)
     except Exception as error:  # noqa: BLE001 - a scheduler can fail in any way
-        return told(error)
+        return to_infill_error(error)
     return None
 
 
@@ -194,21 +194,21 @@ def _decode_all(samples: Sequence[Sample], device: Device) -> list[HostCopy]:
     return [device.to_host(*decoded) for decoded in decode(samples)]
 
 
-def _encode_key(ticket: Ticket) -> Hashable:
+def _encode_key(ticket: ActiveRequest) -> Hashable:
     """Tell which requests can be encoded together, and take the same memory for it."""
     recipe = ticket.recipe
     pictures = (recipe.needs_init, recipe.masked is not None and recipe.parts.takes_mask)
     return "encode", recipe.request.model, recipe.shape, pictures
 
 
-def _step_key(ticket: Ticket) -> Hashable:
+def _step_key(ticket: ActiveRequest) -> Hashable:
     """Tell whose images can step together: prompts of another length do not stack."""
     recipe = ticket.recipe
     has_guidance = recipe.prompt.unwanted is not None
     return "step", recipe.request.model, recipe.shape, recipe.prompt.tokens, has_guidance
 
 
-def _decode_key(ticket: Ticket) -> Hashable:
+def _decode_key(ticket: ActiveRequest) -> Hashable:
     return "decode", ticket.recipe.request.model, ticket.recipe.shape
 
 

@@ -14,7 +14,7 @@ LEAST_STRENGTH: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Timeline:
+class Timesteps:
     """A scheduler of one image's own, and the times it is called for, the noisiest first.
 
     `times` are tensors without dimensions, on the host: reading them waits for no device.
@@ -33,7 +33,7 @@ class Timeline:
         """
         steps, strength = request.inference_steps, 1.0
         if request.endpoint is not Endpoint.TEXT2IMG:
-            steps, strength = schedule(request.inference_steps, request.strength)
+            steps, strength = steps_and_strength(request.inference_steps, request.strength)
         try:
             scheduler.set_timesteps(steps, device="cpu")
         except (ValueError, IndexError, ZeroDivisionError) as error:
@@ -51,7 +51,7 @@ class Timeline:
         return cls(scheduler, tuple(scheduler.timesteps[skipped:]), takes_generator)
 
 
-def schedule(steps: int, strength: float) -> tuple[int, float]:
+def steps_and_strength(steps: int, strength: float) -> tuple[int, float]:
     """Give the steps and strength to ask diffusers for, so that at least one step is run.
 
     diffusers lays out `steps` and runs the last int(steps × strength) of them, which can be none:

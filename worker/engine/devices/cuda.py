@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import torch
 
-from worker.engine.devices.device import HostCopy, Mark, Peak
+from worker.engine.devices.device import DeviceMark, HostCopy, PeakMemory
 
 # Steps a GPU may be given ahead of what it has done: the second keeps it busy while the host
 # prepares, more would only make a cancel late.
@@ -60,9 +60,9 @@ class Cuda:
         return free + kept - torch.cuda.memory_allocated(self.torch_device)
 
     @contextmanager
-    def measuring(self) -> Iterator[Peak]:
+    def measuring(self) -> Iterator[PeakMemory]:
         """Read torch's own books, which are kept on the host: nothing is waited for."""
-        peak, before = Peak(), torch.cuda.memory_allocated(self.torch_device)
+        peak, before = PeakMemory(), torch.cuda.memory_allocated(self.torch_device)
         torch.cuda.reset_peak_memory_stats(self.torch_device)
         yield peak
         peak.bytes = max(0, torch.cuda.max_memory_allocated(self.torch_device) - before)
@@ -89,7 +89,7 @@ class Cuda:
             arrived.record(self._copies)
         return _Copying(hosts, arrived)
 
-    def mark(self) -> Mark:
+    def mark(self) -> DeviceMark:
         """Put an event into the stream."""
         event = _Event(enable_timing=True)
         event.record(self._stream())

@@ -30,7 +30,7 @@ class HostCopy(Protocol):
         ...
 
 
-class Mark(Protocol):
+class DeviceMark(Protocol):
     """A point of the device's work."""
 
     def is_past(self) -> bool:
@@ -42,7 +42,7 @@ class Mark(Protocol):
         ...
 
 
-class Peak:
+class PeakMemory:
     """The memory, in bytes, that a block of work needed at its height; set when it has ended."""
 
     bytes: int = 0
@@ -58,7 +58,7 @@ class Device(Protocol):
         ...
 
     def measuring(self) -> Any:
-        """Measure the block's `Peak`."""
+        """Measure the block's `PeakMemory`."""
         ...
 
     def release(self) -> None:
@@ -73,7 +73,7 @@ class Device(Protocol):
         """Begin to copy; does not wait for the device."""
         ...
 
-    def mark(self) -> Mark:
+    def mark(self) -> DeviceMark:
         """Mark this point of the device's work."""
         ...
 
@@ -94,7 +94,7 @@ class _Copied:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class HostMark:
     """A mark of what does not lag behind, at so many seconds of the host's clock."""
 
     at: float
@@ -103,7 +103,7 @@ class Moment:
         """It was past when it was made."""
         return True
 
-    def seconds_since(self, earlier: "Moment") -> float:
+    def seconds_since(self, earlier: "HostMark") -> float:
         """Give the time between."""
         return self.at - earlier.at
 
@@ -120,9 +120,9 @@ class Cpu:
         return _kibibytes(_AVAILABLE, Path("/proc/meminfo")) * KIBIBYTE
 
     @contextmanager
-    def measuring(self) -> Iterator[Peak]:
+    def measuring(self) -> Iterator[PeakMemory]:
         """Measure by how much the process grew; what it keeps from before is not counted twice."""
-        status, peak = Path("/proc/self/status"), Peak()
+        status, peak = Path("/proc/self/status"), PeakMemory()
         _forget_peak()
         before = _kibibytes(_PEAK, status)
         yield peak
@@ -139,9 +139,9 @@ class Cpu:
         """Give them as they are."""
         return _Copied(list(tensors))
 
-    def mark(self) -> Mark:
+    def mark(self) -> DeviceMark:
         """Take the time now."""
-        return Moment(monotonic())
+        return HostMark(monotonic())
 
     def keep_pace(self) -> None:
         """It is never behind."""

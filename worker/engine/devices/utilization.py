@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.runtime.metrics import GPU_BUSY_RATIO
-from worker.engine.devices.device import Device, Mark
+from worker.engine.devices.device import Device, DeviceMark
 
 # Seconds of work over which the ratio is taken.
 WINDOW_SECONDS: Final = 10.0
 
 
 @dataclass(slots=True)
-class Piece:
+class WorkInterval:
     """One piece of the device's work; `end` is known when the block that does it is left."""
 
-    start: Mark
-    end: Mark | None = None
+    start: DeviceMark
+    end: DeviceMark | None = None
 
     @property
     def seconds(self) -> float:
@@ -26,7 +26,7 @@ class Piece:
         return 0.0 if self.end is None else self.end.seconds_since(self.start)
 
 
-class Busy:
+class DeviceUtilization:
     """Adds up the device's time at work and its pauses between two pieces of it.
 
     Times come from the device itself: a host that has queued a step has not seen it done. A pause
@@ -35,16 +35,16 @@ class Busy:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._pieces: deque[tuple[bool, Piece]] = deque()
+        self._pieces: deque[tuple[bool, WorkInterval]] = deque()
         self._rested = True
-        self._last_end: Mark | None = None
+        self._last_end: DeviceMark | None = None
         self._working = 0.0
         self._pausing = 0.0
 
     @contextmanager
-    def at_work(self) -> Iterator[Piece]:
+    def at_work(self) -> Iterator[WorkInterval]:
         """Count the block as one piece of work."""
-        piece = Piece(self._device.mark())
+        piece = WorkInterval(self._device.mark())
         try:
             yield piece
         finally:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from common.domain.errors import DecodingFailedError, InfillError, InvalidImageError
 from common.runtime.metrics import DECODERS_LOST
-from worker.engine.image_sandbox.wire import Line, Order
+from worker.engine.image_sandbox.wire import Connection, DecodeRequest
 from worker.engine.images.inputs import MODES, Size
 
 PROGRAM: Final = "worker.engine.image_sandbox.process"
@@ -69,7 +69,7 @@ class Decoder:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
-        self._line = Line(ours)
+        self._line = Connection(ours)
 
     @property
     def pid(self) -> int:
@@ -92,7 +92,7 @@ class Decoder:
         length = size[0] * size[1] * len(mode)
         self._line.must_end_within(self._bounds.patience_seconds)
         try:
-            self._line.send(Order(field, *size).head, data)
+            self._line.send(DecodeRequest(field, *size).head, data)
             head, pixels = self._line.receive(length)
             if "refused" in head:
                 raise InvalidImageError(str(head["refused"]), detail=str(head.get("detail", "")))

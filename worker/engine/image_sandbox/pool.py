@@ -16,7 +16,7 @@ from worker.engine.images.inputs import Size
 NUMBER: Final = 2
 
 
-class Decoders:
+class DecoderPool:
     """Lends each picture a decoder; safe to call from several threads."""
 
     def __init__(

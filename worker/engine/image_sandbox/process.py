@@ -22,8 +22,8 @@ from PIL import (
 
 from common.domain.errors import InvalidImageError
 from worker.engine.image_sandbox.confinement import allow_cpu, confine
-from worker.engine.image_sandbox.wire import MAX_BODY, Line, Order
-from worker.engine.images.inputs import Size, read_picture
+from worker.engine.image_sandbox.wire import MAX_BODY, Connection, DecodeRequest
+from worker.engine.images.inputs import Size, read_image
 
 Read = Callable[[bytes, str, Size], Image.Image]
 
@@ -31,22 +31,22 @@ Read = Callable[[bytes, str, Size], Image.Image]
 MAX_DETAIL = 500
 
 
-def main(read: Read = read_picture) -> None:
+def main(read: Read = read_image) -> None:
     """Confine this process, then decode with `read` what comes, until the worker hangs up."""
     descriptor, memory_bytes, cpu_seconds = (int(word) for word in sys.argv[1:])
-    line = Line(socket.socket(fileno=descriptor))
+    line = Connection(socket.socket(fileno=descriptor))
     Image.preinit()  # imports, as above
     confine(memory_bytes)
     try:
         while True:
             head, data = line.receive(MAX_BODY)
             allow_cpu(cpu_seconds)
-            answer(line, Order(**head), bytes(data), read)
+            answer(line, DecodeRequest(**head), bytes(data), read)
     except (EOFError, ConnectionError):
         pass  # the worker is gone, or wants us no longer
 
 
-def answer(line: Line, order: Order, data: bytes, read: Read = read_picture) -> None:
+def answer(line: Connection, order: DecodeRequest, data: bytes, read: Read = read_image) -> None:
     """Send the pixels of a picture, or what is wrong with it."""
     try:
         image = read(data, order.field, (order.width, order.height))

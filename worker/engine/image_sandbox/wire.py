@@ -14,7 +14,7 @@ MAX_BODY: Final = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class DecodeRequest:
     """A picture to be decoded: what it came as, and the size it is wanted in."""
 
     field: str
@@ -27,7 +27,7 @@ class Order:
         return asdict(self)
 
 
-class Line:
+class Connection:
     """One end of a connected pair of sockets."""
 
     def __init__(self, end: socket.socket) -> None:

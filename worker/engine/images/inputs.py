@@ -18,7 +18,7 @@ Size = tuple[int, int]
 INIT_IMAGE: Final = "init_image"
 MASK_IMAGE: Final = "mask_image"
 
-# The mode of what `read_picture` gives, by field.
+# The mode of what `read_image` gives, by field.
 MODES: Final = {INIT_IMAGE: "RGB", MASK_IMAGE: "L"}
 
 _FIELDS: Final = {
@@ -36,7 +36,7 @@ _LEVELS: Final = [
 
 
 @dataclass(frozen=True, slots=True)
-class Pixels:
+class InputImages:
     """What a request works on, each width × height of the request: init RGB, mask L."""
 
     init: Image.Image | None = None
@@ -48,12 +48,12 @@ class Pixels:
         return cls(pictures.get(INIT_IMAGE), pictures.get(MASK_IMAGE))
 
 
-def fields_of(endpoint: Endpoint) -> tuple[str, ...]:
+def image_fields(endpoint: Endpoint) -> tuple[str, ...]:
     """Name the pictures an endpoint works on."""
     return _FIELDS[endpoint]
 
 
-def read_picture(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTES) -> Image.Image:
+def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTES) -> Image.Image:
     """Decode what came as `field`, stretched to `size`; its mode is in `MODES`.
 
     For hostile bytes: it is run where it may die, see `worker.engine.image_sandbox`.
@@ -68,7 +68,7 @@ def read_picture(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BY
     return _stretched(init, size, Image.Resampling.LANCZOS)
 
 
-def missing_picture(field: str) -> InvalidImageError:
+def missing_image(field: str) -> InvalidImageError:
     """Make the error of a picture that is worked on and did not come."""
     return InvalidImageError(f"{field}: an image is needed")
 

@@ -6,11 +6,11 @@ from typing import Self
 from PIL import Image
 
 from common.domain.generation import GenerationRequest
-from worker.engine.images.inputs import Pixels
+from worker.engine.images.inputs import InputImages
 from worker.engine.masks.compose import keep_outside_mask
-from worker.engine.masks.crop import Box, box_around, enlarged
-from worker.engine.masks.editing import edited
-from worker.engine.masks.model_mask import covering
+from worker.engine.masks.crop import Box, box_around, crop_and_resize
+from worker.engine.masks.editing import edit_mask
+from worker.engine.masks.model_mask import model_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,19 @@ class Canvas:
     _kept: _Kept | None = None
 
     @classmethod
-    def of(cls, request: GenerationRequest, pixels: Pixels) -> Self:
+    def of(cls, request: GenerationRequest, pixels: InputImages) -> Self:
         """Prepare what `request` is drawn on from `pixels`, each width × height of it.
 
         A request that changes nothing about its mask has the model see `pixels` themselves, but
-        for the greys of a soft mask: see `covering`.
+        for the greys of a soft mask: see `model_mask`.
         """
         if pixels.init is None or pixels.mask is None:
             return cls(pixels.init, pixels.mask)
-        mask = edited(pixels.mask, request)
+        mask = edit_mask(pixels.mask, request)
         box = box_around(mask, request.mask_padding)
         return cls(
-            enlarged(pixels.init, box, Image.Resampling.LANCZOS),
-            covering(enlarged(mask, box, Image.Resampling.BILINEAR)),
+            crop_and_resize(pixels.init, box, Image.Resampling.LANCZOS),
+            model_mask(crop_and_resize(mask, box, Image.Resampling.BILINEAR)),
             _Kept(pixels.init, mask, box),
         )
 

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from worker.engine.masks.crop import Box, whole
+from worker.engine.masks.crop import Box, full_box
 
 
 def keep_outside_mask(
@@ -13,7 +13,7 @@ def keep_outside_mask(
     Where `mask` is black, and outside `box`, every pixel is that of `init`. The model itself
     cannot keep pixels: even untouched ones pass through its autoencoder.
     """
-    if box != whole(init):
+    if box != full_box(init):
         left, upper, right, lower = box
         generated = generated.resize((right - left, lower - upper), Image.Resampling.LANCZOS)
         mask = mask.crop(box)

@@ -6,7 +6,7 @@ from PIL import Image
 Box = tuple[int, int, int, int]
 
 
-def whole(image: Image.Image) -> Box:
+def full_box(image: Image.Image) -> Box:
     """Give the box of all of `image`."""
     return (0, 0, image.width, image.height)
 
@@ -20,7 +20,7 @@ def box_around(mask: Image.Image, padding: int | None) -> Box:
     """
     bounds = mask.getbbox()
     if padding is None or bounds is None:
-        return whole(mask)
+        return full_box(mask)
     left, right = _padded(bounds[0], bounds[2], padding, mask.width)
     upper, lower = _padded(bounds[1], bounds[3], padding, mask.height)
     across, down = _widened(right - left, lower - upper, mask.size)
@@ -29,9 +29,9 @@ def box_around(mask: Image.Image, padding: int | None) -> Box:
     return (left, upper, left + across, upper + down)
 
 
-def enlarged(image: Image.Image, box: Box, way: Image.Resampling) -> Image.Image:
+def crop_and_resize(image: Image.Image, box: Box, way: Image.Resampling) -> Image.Image:
     """Give what is in `box` at the size of all of `image`."""
-    return image if box == whole(image) else image.resize(image.size, way, box=box)
+    return image if box == full_box(image) else image.resize(image.size, way, box=box)
 
 
 def _padded(start: int, end: int, padding: int, length: int) -> tuple[int, int]:

@@ -3,10 +3,10 @@
 from PIL import Image, ImageChops, ImageFilter
 
 from common.domain.generation import GenerationRequest
-from worker.engine.masks.growing import grown
+from worker.engine.masks.growing import grow_mask
 
 
-def edited(mask: Image.Image, request: GenerationRequest) -> Image.Image:
+def edit_mask(mask: Image.Image, request: GenerationRequest) -> Image.Image:
     """Invert, grow and blur `mask`, in this order, as `request` asks; a mask unchanged is itself.
 
     The blur is Pillow's Gaussian, with its radius as standard deviation, by three box filters: it
@@ -14,7 +14,7 @@ def edited(mask: Image.Image, request: GenerationRequest) -> Image.Image:
     """
     if request.mask_invert:
         mask = ImageChops.invert(mask)
-    mask = grown(mask, request.mask_grow)
+    mask = grow_mask(mask, request.mask_grow)
     if request.mask_blur:
         mask = mask.filter(ImageFilter.GaussianBlur(request.mask_blur))
     return mask

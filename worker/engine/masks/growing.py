@@ -10,7 +10,7 @@ from PIL import Image
 _Levels = NDArray[Any]
 
 
-def grown(mask: Image.Image, radius: int) -> Image.Image:
+def grow_mask(mask: Image.Image, radius: int) -> Image.Image:
     """Widen what is white by a disc of `radius` pixels; below 0, widen what is black by it.
 
     Each pixel gets the greatest (or least) level whose pixel is within `radius` of it, so greys

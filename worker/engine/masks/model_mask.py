@@ -11,7 +11,7 @@ CELL: Final = 8
 FAINT: Final = 8
 
 
-def covering(mask: Image.Image) -> Image.Image:
+def model_mask(mask: Image.Image) -> Image.Image:
     """Give what the model repaints, so that the soft edge of `mask` blends new pixels only.
 
     The pipelines repaint what is at least half white, as one sample per cell of the latents tells.

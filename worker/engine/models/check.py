@@ -9,7 +9,7 @@ from common.domain.errors import InfillError
 from common.domain.generation import Endpoint, GenerationRequest
 from common.settings.catalogue import ModelEntry
 from worker.engine.diffusers_engine import DiffusersEngine
-from worker.engine.images.inputs import Pixels
+from worker.engine.images.inputs import InputImages
 
 # Small and few: it is to be seen that something is drawn, not what.
 SIDE: Final = 64
@@ -51,8 +51,8 @@ def _drawn_badly(engine: DiffusersEngine, entry: ModelEntry, endpoint: Endpoint)
     return None
 
 
-def _pixels(endpoint: Endpoint) -> Pixels:
+def _pixels(endpoint: Endpoint) -> InputImages:
     size = (SIDE, SIDE)
     init = None if endpoint is Endpoint.TEXT2IMG else Image.radial_gradient("L").resize(size)
     mask = Image.new("L", size, 255) if endpoint is Endpoint.INPAINT else None
-    return Pixels(init and init.convert("RGB"), mask)
+    return InputImages(init and init.convert("RGB"), mask)

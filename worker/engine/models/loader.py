@@ -14,18 +14,18 @@ from common.runtime.clock import monotonic
 from common.settings.catalogue import RANDOM, ModelEntry
 from worker.engine.models.families import family_of
 from worker.engine.models.loaded_model import LoadedModel, bytes_of
-from worker.engine.models.optimizations import tune
+from worker.engine.models.optimizations import optimize
 from worker.engine.models.pipelines import CLASS, Pipelines, index_of, pipelines_of
 from worker.engine.models.safety_checker import SafetyChecker
 from worker.engine.models.schedulers import scheduler_named, scheduler_names
-from worker.engine.models.stand_in import standin_folder
+from worker.engine.models.stand_in import stand_in_folder
 
 log = structlog.get_logger(__name__)
 
 _INPAINTING_CHANNELS = 9
 
 
-def chosen_device(wanted: str | None) -> torch.device:
+def choose_device(wanted: str | None) -> torch.device:
     """Give the device named `wanted`; None means CUDA where there is one, else the CPU.
 
     Raises:
@@ -39,7 +39,7 @@ def chosen_device(wanted: str | None) -> torch.device:
         ) from error
 
 
-def anywhere(_size: int) -> None:
+def without_eviction(_size: int) -> None:
     """Make no room: whoever loads knows that there is some."""
 
 
@@ -47,7 +47,7 @@ def load_model(
     entry: ModelEntry,
     directory: Path,
     device: torch.device,
-    make_room: Callable[[int], None] = anywhere,
+    make_room: Callable[[int], None] = without_eviction,
 ) -> LoadedModel:
     """Load the weights of `entry` onto `device`; stand-ins are kept in `directory`.
 
@@ -64,7 +64,7 @@ def load_model(
     make_room(size)
     with _explained(entry):
         loaded = _on_device(entry, first.to(device), pipelines, size)
-        tune(loaded)
+        optimize(loaded)
     log.info(
         "model_loaded",
         model=entry.name,
@@ -124,7 +124,7 @@ def _explained(entry: ModelEntry) -> Iterator[None]:
 
 def _source(entry: ModelEntry, directory: Path) -> str:
     if entry.has_random_weights:
-        return str(standin_folder(entry.source.removeprefix(RANDOM), directory))
+        return str(stand_in_folder(entry.source.removeprefix(RANDOM), directory))
     if Path(entry.source).is_absolute() and not Path(entry.source).is_dir():
         raise ConfigurationError(
             f"model {entry.name}: there is no folder {entry.source}; put the weights there "

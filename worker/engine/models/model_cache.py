@@ -19,7 +19,7 @@ GIGABYTE: Final = 1e9
 _ASKING_SECONDS: Final = 0.1
 
 
-class Held(Protocol):
+class Cacheable(Protocol):
     """What a shelf can hold: its size is known, and it can give its memory back."""
 
     @property
@@ -32,7 +32,7 @@ class Held(Protocol):
         ...
 
 
-M = TypeVar("M", bound=Held)
+M = TypeVar("M", bound=Cacheable)
 MakeRoom = Callable[[int], None]
 
 
@@ -61,7 +61,7 @@ class _NoRoomError(Exception):
     """There is no room unless something is discarded."""
 
 
-class Shelf(Generic[M]):
+class ModelCache(Generic[M]):
     """Lends models to several threads at once; loads and discards them as they are asked for.
 
     Models are loaded in the order in which they were asked for, one at a time, by a thread that

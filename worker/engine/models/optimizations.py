@@ -24,7 +24,7 @@ _GRAPHS: Final[dict[str, Any]] = {"mode": "reduce-overhead", "dynamic": False}
 _TIME: Final = 1
 
 
-def tune(model: LoadedModel) -> None:
+def optimize(model: LoadedModel) -> None:
     """Apply what the entry of `model` asks for; results stay within 1/255 of the plain pipeline's.
 
     Raises:

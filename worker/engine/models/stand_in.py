@@ -33,7 +33,7 @@ _TEXT_WIDTH: Final = 32
 _GROUPS: Final = 4
 
 
-def standin_folder(kind: str, directory: Path) -> Path:
+def stand_in_folder(kind: str, directory: Path) -> Path:
     """Give the folder of the stand-in `kind` (base, inpainting) in `directory`, built if missing.
 
     Built beside its place and moved in whole, so that several workers may start at once.

@@ -7,7 +7,7 @@ import torch
 
 from worker.engine.prompts.chunks import Section
 from worker.engine.prompts.conditioning import Conditioning
-from worker.engine.prompts.weighting import emphasised
+from worker.engine.prompts.weighting import apply_emphasis
 
 # A chunk as each of the text encoders takes it, in their order.
 Chunk = tuple[Section, ...]
@@ -84,7 +84,7 @@ def _weighted(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor
     unweighted = (1.0,) * len(sections[0].ids)
     weights = _uploaded([part.weights or unweighted for part in sections], hidden.device)
     has_emphasis = (weights != 1).any(1).view(-1, 1, 1)
-    return torch.where(has_emphasis, emphasised(hidden, weights), hidden)
+    return torch.where(has_emphasis, apply_emphasis(hidden, weights), hidden)
 
 
 def _uploaded(rows: Sequence[Sequence[float]], device: torch.device) -> torch.Tensor:

@@ -11,7 +11,7 @@ from worker.engine.prompts.emphasis import STRONGEST
 _LEAST_MEAN: Final = 1e-3
 
 
-def emphasised(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def apply_emphasis(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Multiply each token of `hidden` (chunks × tokens × width) by its weight (chunks × tokens).
 
     Then each chunk is scaled so that its mean is what it was: the formula of the Stable Diffusion

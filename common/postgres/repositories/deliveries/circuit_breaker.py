@@ -17,7 +17,7 @@ from sqlalchemy import (
     select,
 )
 
-from common.postgres.models import DeliveryLine
+from common.postgres.models import TenantOrigin
 from common.postgres.repositories.columns import from_now, spelled
 from common.postgres.repositories.deliveries.origins import LONG_AGO, NEVER
 
@@ -32,34 +32,34 @@ def judged_lines(moved: CTE) -> CTE:
     While a breaker is open or half open, a success closes it and a failure opens it anew.
     """
     ended = _ended(moved)
-    is_over = DeliveryLine.counted_since <= _WINDOW_BEGAN
-    requests = case((is_over, _ZERO), else_=DeliveryLine.requests) + ended.c.well + ended.c.failed
-    failed = case((is_over, _ZERO), else_=DeliveryLine.failed) + ended.c.failed
-    was_closed = DeliveryLine.open_until == LONG_AGO
+    is_over = TenantOrigin.counted_since <= _WINDOW_BEGAN
+    requests = case((is_over, _ZERO), else_=TenantOrigin.requests) + ended.c.well + ended.c.failed
+    failed = case((is_over, _ZERO), else_=TenantOrigin.failed) + ended.c.failed
+    was_closed = TenantOrigin.open_until == LONG_AGO
     too_many = and_(
         requests >= bindparam("least_requests", type_=Integer()),
         failed >= requests * bindparam("failed_part", type_=Double()),
     )
     opens = and_(ended.c.failed > _ZERO, or_(~was_closed, too_many))
     closes = and_(~was_closed, ended.c.well > _ZERO)
-    open_until = case((closes, LONG_AGO), (opens, _OPEN_UNTIL), else_=DeliveryLine.open_until)
-    since = case((or_(closes, is_over), func.now()), else_=DeliveryLine.counted_since)
-    same = and_(DeliveryLine.tenant_id == ended.c.tenant_id, DeliveryLine.origin == ended.c.origin)
+    open_until = case((closes, LONG_AGO), (opens, _OPEN_UNTIL), else_=TenantOrigin.open_until)
+    since = case((or_(closes, is_over), func.now()), else_=TenantOrigin.counted_since)
+    same = and_(TenantOrigin.tenant_id == ended.c.tenant_id, TenantOrigin.origin == ended.c.origin)
     return (
         select(
-            DeliveryLine.tenant_id,
-            DeliveryLine.origin,
-            func.greatest(DeliveryLine.sending - ended.c.ended, _ZERO).label("sending"),
+            TenantOrigin.tenant_id,
+            TenantOrigin.origin,
+            func.greatest(TenantOrigin.sending - ended.c.ended, _ZERO).label("sending"),
             since.label("counted_since"),
             case((closes, _ZERO), else_=requests).label("requests"),
             case((closes, _ZERO), else_=failed).label("failed"),
             open_until.label("open_until"),
             and_(was_closed, opens).label("has_opened"),
-            (DeliveryLine.held_until > func.now()).label("was_held"),
+            (TenantOrigin.held_until > func.now()).label("was_held"),
         )
         .join(ended, same)
-        .order_by(DeliveryLine.tenant_id, DeliveryLine.origin)
-        .with_for_update(of=DeliveryLine)
+        .order_by(TenantOrigin.tenant_id, TenantOrigin.origin)
+        .with_for_update(of=TenantOrigin)
         .cte("judged")
     )
 

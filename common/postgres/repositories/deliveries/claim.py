@@ -9,7 +9,7 @@ from common.domain.delivery import DeliveryClaim, Event
 from common.domain.record import JobRecord
 from common.postgres.repositories.columns import job_record
 from common.postgres.repositories.deliveries.claim_statement import CLAIMED, line_claim
-from common.postgres.repositories.deliveries.origins import FIRSTS, RETRIES, Line
+from common.postgres.repositories.deliveries.origins import FIRSTS, RETRIES, OriginKey
 from common.postgres.statements import Executor
 
 
@@ -29,7 +29,7 @@ class DueDelivery:
 
 
 @dataclass(slots=True)
-class DueDeliveries:
+class ClaimedDeliveries:
     """What one claim took, the longest due first.
 
     `emptied` are the lines in which it saw nothing more: what was being committed just then is
@@ -37,7 +37,7 @@ class DueDeliveries:
     """
 
     taken: list[DueDelivery] = field(default_factory=list)
-    emptied: set[Line] = field(default_factory=set)
+    emptied: set[OriginKey] = field(default_factory=set)
     has_more: bool = False
 
 
@@ -50,7 +50,7 @@ async def claim_deliveries(
     per_origin: int,
     retries: bool,
     passing_over: Sequence[int] = (),
-) -> DueDeliveries:
+) -> ClaimedDeliveries:
     """Take up to `limit` deliveries that are due: first attempts, or retries.
 
     They are of the tenants served the longest ago, an equal part of each, and an equal part of each
@@ -68,7 +68,7 @@ async def claim_deliveries(
     rows = (
         await connection.execute(line_claim(limit, RETRIES if retries else FIRSTS), values)
     ).all()
-    due = DueDeliveries()
+    due = ClaimedDeliveries()
     tenants = set()
     for waiting, tenant_id, has_due, origin, has_more, *claimed in rows:
         if tenant_id is None:  # others are at all of them, if there are any

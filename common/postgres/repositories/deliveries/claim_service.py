@@ -18,9 +18,9 @@ from sqlalchemy import (
     update,
 )
 
-from common.postgres.models import DeliveryLine, DeliveryTurn
+from common.postgres.models import TenantDispatch, TenantOrigin
 from common.postgres.repositories.columns import from_now, spelled
-from common.postgres.repositories.deliveries.origins import LONG_AGO, NEVER, Kind
+from common.postgres.repositories.deliveries.origins import LONG_AGO, NEVER, AttemptKind
 
 PER_ORIGIN: Final = bindparam("per_origin", type_=Integer())
 LEASE: Final = from_now(bindparam("lease_seconds", type_=Double()))
@@ -43,31 +43,31 @@ def summed_up(ready: CTE, claimed: CTE) -> Subquery:
     )
 
 
-def served(kind: Kind, line: Subquery) -> CTE:
+def served(kind: AttemptKind, line: Subquery) -> CTE:
     """Count what was taken; note which lines are full, and which turned out to have no more."""
-    is_half_open = DeliveryLine.open_until > LONG_AGO
+    is_half_open = TenantOrigin.open_until > LONG_AGO
     # Nobody else tries it while the one attempt is under way, or its dispatcher may live.
     probed = and_(is_half_open, line.c.taken > 0)
-    sending = DeliveryLine.sending + line.c.taken
+    sending = TenantOrigin.sending + line.c.taken
     return (
-        update(DeliveryLine)
-        .where(DeliveryLine.tenant_id == line.c.tenant_id, DeliveryLine.origin == line.c.origin)
+        update(TenantOrigin)
+        .where(TenantOrigin.tenant_id == line.c.tenant_id, TenantOrigin.origin == line.c.origin)
         .values(
             {
-                DeliveryLine.sending: sending,
+                TenantOrigin.sending: sending,
                 kind.due_column: kind.earliest(line),
-                DeliveryLine.open_until: case((probed, LEASE), else_=DeliveryLine.open_until),
-                DeliveryLine.held_until: case(
+                TenantOrigin.open_until: case((probed, LEASE), else_=TenantOrigin.open_until),
+                TenantOrigin.held_until: case(
                     (probed, LEASE),
-                    (is_half_open, DeliveryLine.open_until),
+                    (is_half_open, TenantOrigin.open_until),
                     (sending >= PER_ORIGIN, NEVER),
                     else_=LONG_AGO,
                 ),
             }
         )
         .returning(
-            DeliveryLine.tenant_id,
-            DeliveryLine.origin,
+            TenantOrigin.tenant_id,
+            TenantOrigin.origin,
             kind.due_at.label("due_at"),
             (kind.due_column <= func.now()).label("has_more"),
             line.c.taken,
@@ -76,25 +76,27 @@ def served(kind: Kind, line: Subquery) -> CTE:
     )
 
 
-def turned(kind: Kind, tenants: CTE, each: CTE, near: CTE, lines: CTE, served: CTE) -> CTE:
+def turned(kind: AttemptKind, tenants: CTE, each: CTE, near: CTE, lines: CTE, served: CTE) -> CTE:
     """Write down whose turn it was, and who has nothing more to be sent now."""
     judged = _judged(kind, tenants, each, near, lines, served)
     return (
-        update(DeliveryTurn)
-        .where(DeliveryTurn.tenant_id == judged.c.tenant_id, kind.turns)
+        update(TenantDispatch)
+        .where(TenantDispatch.tenant_id == judged.c.tenant_id, kind.turns)
         .values(
             has_due=judged.c.has_due,
             due_at=judged.c.due_at,
             served_at=case(
-                (judged.c.taken > _ZERO, func.clock_timestamp()), else_=DeliveryTurn.served_at
+                (judged.c.taken > _ZERO, func.clock_timestamp()), else_=TenantDispatch.served_at
             ),
         )
-        .returning(DeliveryTurn.tenant_id, DeliveryTurn.has_due)
+        .returning(TenantDispatch.tenant_id, TenantDispatch.has_due)
         .cte("turned")
     )
 
 
-def _judged(kind: Kind, tenants: CTE, each: CTE, near: CTE, lines: CTE, served: CTE) -> Subquery:
+def _judged(
+    kind: AttemptKind, tenants: CTE, each: CTE, near: CTE, lines: CTE, served: CTE
+) -> Subquery:
     """Say of each tenant whether it has more, and if not, when it will.
 
     It has where there may be lines beyond its places, where others were at a line, and where a line
@@ -141,11 +143,11 @@ def _counted(lines: CTE) -> Subquery:
     )
 
 
-def _later(kind: Kind, tenants: CTE) -> ColumnElement[Any]:
+def _later(kind: AttemptKind, tenants: CTE) -> ColumnElement[Any]:
     """Give when the first of a tenant's other lines is due."""
     return (
         select(kind.due_at)
-        .where(DeliveryLine.tenant_id == tenants.c.tenant_id, kind.due_at > func.now())
+        .where(TenantOrigin.tenant_id == tenants.c.tenant_id, kind.due_at > func.now())
         .order_by(kind.due_at)
         .limit(spelled(1))
         .correlate(tenants)

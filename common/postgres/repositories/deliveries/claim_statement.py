@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from common.domain.delivery import DeliveryState
-from common.postgres.models import Delivery, DeliveryLine, DeliveryTurn, Job, WebhookSecret
+from common.postgres.models import Delivery, Job, TenantDispatch, TenantOrigin, WebhookSecret
 from common.postgres.repositories.columns import JOB_COLUMNS, is_found_in, spelled
 from common.postgres.repositories.deliveries.claim_service import (
     LEASE,
@@ -29,15 +29,15 @@ from common.postgres.repositories.deliveries.claim_service import (
     summed_up,
     turned,
 )
-from common.postgres.repositories.deliveries.origins import LONG_AGO, Kind
+from common.postgres.repositories.deliveries.origins import LONG_AGO, AttemptKind
 from common.postgres.repositories.tenants.webhook_secrets import IS_LIVE
 
 # What a row tells of a delivery, before `JOB_COLUMNS`.
 CLAIMED: Final = ("id", "attempt", "event", "url", "failures", "secrets")
 
 _MAY_BE_SERVED: Final = (
-    DeliveryTurn.has_due,
-    DeliveryTurn.tenant_id != func.all(bindparam("passing_over", type_=ARRAY(BigInteger))),
+    TenantDispatch.has_due,
+    TenantDispatch.tenant_id != func.all(bindparam("passing_over", type_=ARRAY(BigInteger))),
 )
 _LIVE_SECRETS: Final = (
     select(func.array_agg(aggregate_order_by(WebhookSecret.secret, WebhookSecret.id.desc())))
@@ -48,7 +48,7 @@ _LIVE_SECRETS: Final = (
 
 
 @cache  # putting it together takes longer than running it
-def line_claim(limit: int, kind: Kind) -> Executable:
+def line_claim(limit: int, kind: AttemptKind) -> Executable:
     """Give the statement that takes up to `limit` deliveries; see `deliveries.claim_deliveries`.
 
     Its rows: whether any tenant was waiting; tenant, whether it has more; origin, whether that has
@@ -68,7 +68,7 @@ def line_claim(limit: int, kind: Kind) -> Executable:
     theirs = and_(claimed.c.tenant_id == line.c.tenant_id, claimed.c.origin == line.c.origin)
     return (
         select(
-            select(DeliveryTurn.tenant_id).where(kind.turns, *_MAY_BE_SERVED).exists(),
+            select(TenantDispatch.tenant_id).where(kind.turns, *_MAY_BE_SERVED).exists(),
             turn.c.tenant_id,
             turn.c.has_due,
             line.c.origin,
@@ -95,23 +95,23 @@ def _part(size: ColumnElement[int], of: ColumnElement[int]) -> ColumnElement[int
     return ((cast(size, BigInteger()) + some - spelled(1)) // some).label("places")
 
 
-def _tenants(kind: Kind, size: ColumnElement[int]) -> CTE:
+def _tenants(kind: AttemptKind, size: ColumnElement[int]) -> CTE:
     """Lock the turns of the tenants served the longest ago."""
     return (
-        select(DeliveryTurn.tenant_id)
+        select(TenantDispatch.tenant_id)
         .where(kind.turns, *_MAY_BE_SERVED)
-        .order_by(DeliveryTurn.served_at)
+        .order_by(TenantDispatch.served_at)
         .limit(size)
         .with_for_update(skip_locked=True)
         .cte("tenants")
     )
 
 
-def _near(kind: Kind, tenants: CTE, each: CTE, size: ColumnElement[int]) -> CTE:
+def _near(kind: AttemptKind, tenants: CTE, each: CTE, size: ColumnElement[int]) -> CTE:
     """Find each one's lines that are due, the longest due first, as many as it has places."""
     due = (
-        select(DeliveryLine.tenant_id, DeliveryLine.origin)
-        .where(DeliveryLine.tenant_id == tenants.c.tenant_id, kind.due_at <= func.now())
+        select(TenantOrigin.tenant_id, TenantOrigin.origin)
+        .where(TenantOrigin.tenant_id == tenants.c.tenant_id, kind.due_at <= func.now())
         .order_by(kind.due_at)
         .limit(size)
         .correlate(tenants)
@@ -129,29 +129,29 @@ def _near(kind: Kind, tenants: CTE, each: CTE, size: ColumnElement[int]) -> CTE:
     )
 
 
-def _lines(kind: Kind, near: CTE) -> CTE:
+def _lines(kind: AttemptKind, near: CTE) -> CTE:
     """Lock those that nobody else is at."""
     zero = spelled(0)
     room = case(
-        (DeliveryLine.open_until > LONG_AGO, spelled(1)),  # half open: it is due
-        else_=func.greatest(PER_ORIGIN - DeliveryLine.sending, zero),
+        (TenantOrigin.open_until > LONG_AGO, spelled(1)),  # half open: it is due
+        else_=func.greatest(PER_ORIGIN - TenantOrigin.sending, zero),
     )
-    same = and_(near.c.tenant_id == DeliveryLine.tenant_id, near.c.origin == DeliveryLine.origin)
+    same = and_(near.c.tenant_id == TenantOrigin.tenant_id, near.c.origin == TenantOrigin.origin)
     return (
         select(
-            DeliveryLine.tenant_id,
-            DeliveryLine.origin,
+            TenantOrigin.tenant_id,
+            TenantOrigin.origin,
             room.label("room"),
             near.c.beside,
         )
         .join(near, same)
         .where(kind.due_at <= func.now())
-        .with_for_update(skip_locked=True, of=DeliveryLine)
+        .with_for_update(skip_locked=True, of=TenantOrigin)
         .cte("lines")
     )
 
 
-def _ready(kind: Kind, lines: CTE, each: CTE, size: ColumnElement[int]) -> CTE:
+def _ready(kind: AttemptKind, lines: CTE, each: CTE, size: ColumnElement[int]) -> CTE:
     """Find what each line may send now: an equal part of its tenant's places, if it has room."""
     oldest = (
         select(Delivery.id)

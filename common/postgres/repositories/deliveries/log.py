@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from common.domain.delivery import DeliveryState, Event
 from common.domain.delivery_record import AttemptOutcome, AttemptRecord, DeliveryRecord
-from common.postgres.models import Delivery, DeliveryAttempt, DeliveryLine, Job
+from common.postgres.models import Delivery, DeliveryAttempt, Job, TenantOrigin
 from common.postgres.repositories.columns import is_one_of, spelled
 from common.postgres.statements import Executor
 
@@ -183,10 +183,10 @@ def _shown(chosen: Select[UUID]) -> Select[Any]:
         .join(Delivery, Delivery.id == of_page.c.id)
         .join(Job, Job.id == Delivery.job_id)
         .outerjoin(
-            DeliveryLine,
+            TenantOrigin,
             and_(
-                DeliveryLine.tenant_id == Delivery.tenant_id,
-                DeliveryLine.origin == Delivery.origin,
+                TenantOrigin.tenant_id == Delivery.tenant_id,
+                TenantOrigin.origin == Delivery.origin,
             ),
         )
         .outerjoin(last, true())
@@ -196,7 +196,7 @@ def _shown(chosen: Select[UUID]) -> Select[Any]:
 
 _NO_STEPS: Final[ColumnElement[Any]] = literal_column("'{}'")
 _PAUSED_UNTIL: Final = case(
-    (DeliveryLine.open_until > func.now(), DeliveryLine.open_until), else_=null()
+    (TenantOrigin.open_until > func.now(), TenantOrigin.open_until), else_=null()
 )
 _COLUMNS: Final = (
     Delivery.id,

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from common.domain.delivery import DeliveryState
-from common.postgres.models import Delivery, DeliveryLine, DeliveryTurn
+from common.postgres.models import Delivery, TenantDispatch, TenantOrigin
 from common.postgres.repositories.columns import is_one_of, spelled
 from common.postgres.statements import Executor
 
@@ -45,11 +45,11 @@ LONG_AGO: Final[ColumnElement[Any]] = literal_column(
     "'-infinity'::timestamptz", DateTime(timezone=True)
 )
 
-Line = tuple[int, str]  # tenant and origin
+OriginKey = tuple[int, str]  # tenant and origin
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class AttemptKind:
     """First attempts, or retries: each has its column in a line and its index of deliveries."""
 
     retries: bool
@@ -57,7 +57,7 @@ class Kind:
     @property
     def turns(self) -> ColumnElement[bool]:
         """Choose the turns with these."""
-        return DeliveryTurn.retries.is_(true() if self.retries else false())
+        return TenantDispatch.retries.is_(true() if self.retries else false())
 
     @property
     def waiting(self) -> tuple[ColumnElement[bool], ...]:
@@ -69,12 +69,12 @@ class Kind:
     @property
     def due_column(self) -> Any:
         """The line's column that says when the first of them is due."""
-        return DeliveryLine.retry_due_at if self.retries else DeliveryLine.first_due_at
+        return TenantOrigin.retry_due_at if self.retries else TenantOrigin.first_due_at
 
     @property
     def due_at(self) -> ColumnElement[Any]:
         """When the line may send the first of them."""
-        return func.greatest(self.due_column, DeliveryLine.held_until)
+        return func.greatest(self.due_column, TenantOrigin.held_until)
 
     def earliest(self, after: Subquery | None = None) -> ColumnElement[Any]:
         """Give when the first of a line's deliveries is due, infinity where there are none.
@@ -85,29 +85,29 @@ class Kind:
         found = (
             select(Delivery.available_at)
             .where(
-                Delivery.tenant_id == DeliveryLine.tenant_id,
-                Delivery.origin == DeliveryLine.origin,
+                Delivery.tenant_id == TenantOrigin.tenant_id,
+                Delivery.origin == TenantOrigin.origin,
                 *self.waiting,
             )
             .order_by(Delivery.available_at)
             .offset(None if after is None else after.c.found)
             .limit(spelled(1))
-            .correlate(DeliveryLine, *others)
+            .correlate(TenantOrigin, *others)
             .scalar_subquery()
         )
         return func.coalesce(found, NEVER)
 
 
-FIRSTS: Final = Kind(retries=False)
-RETRIES: Final = Kind(retries=True)
+FIRSTS: Final = AttemptKind(retries=False)
+RETRIES: Final = AttemptKind(retries=True)
 
 
-async def wake_turns(connection: Executor) -> int:
+async def mark_due_dispatches(connection: Executor) -> int:
     """Note which tenants' time has come; give how many."""
     return len((await connection.execute(_WAKE, {})).all())
 
 
-async def look_again(connection: Executor, lines: Iterable[Line]) -> bool:
+async def recheck_origins(connection: Executor, lines: Iterable[OriginKey]) -> bool:
     """Look anew at lines that were seen to have nothing more, for what had not been committed then.
 
     Says whether anything was found.
@@ -119,7 +119,7 @@ async def look_again(connection: Executor, lines: Iterable[Line]) -> bool:
     return bool((await connection.execute(_NOTE_TURNS, {"of_tenants": tenants})).all())
 
 
-async def note_due(connection: Executor) -> int:
+async def refresh_due(connection: Executor) -> int:
     """Derive anew which lines and tenants have something due; give how many tenants had it unheard.
 
     For lines that others write to this does not wait.
@@ -135,8 +135,8 @@ def _unheard(*conditions: ColumnElement[bool]) -> Executable:
     """Note in lines when the first of their deliveries is due, where it is earlier than known."""
     derived = (
         select(
-            DeliveryLine.tenant_id,
-            DeliveryLine.origin,
+            TenantOrigin.tenant_id,
+            TenantOrigin.origin,
             FIRSTS.earliest().label("first_due_at"),
             RETRIES.earliest().label("retry_due_at"),
         )
@@ -144,29 +144,29 @@ def _unheard(*conditions: ColumnElement[bool]) -> Executable:
         .subquery("derived")
     )
     same = and_(
-        derived.c.tenant_id == DeliveryLine.tenant_id, derived.c.origin == DeliveryLine.origin
+        derived.c.tenant_id == TenantOrigin.tenant_id, derived.c.origin == TenantOrigin.origin
     )
     late = or_(
-        derived.c.first_due_at < DeliveryLine.first_due_at,
-        derived.c.retry_due_at < DeliveryLine.retry_due_at,
+        derived.c.first_due_at < TenantOrigin.first_due_at,
+        derived.c.retry_due_at < TenantOrigin.retry_due_at,
     )
     unheard = (
         select(*derived.c)
-        .join(DeliveryLine, same)
+        .join(TenantOrigin, same)
         .where(late)
-        .with_for_update(skip_locked=True, of=DeliveryLine)
+        .with_for_update(skip_locked=True, of=TenantOrigin)
         .cte("unheard")
     )
     return (
-        update(DeliveryLine)
+        update(TenantOrigin)
         .where(
-            DeliveryLine.tenant_id == unheard.c.tenant_id, DeliveryLine.origin == unheard.c.origin
+            TenantOrigin.tenant_id == unheard.c.tenant_id, TenantOrigin.origin == unheard.c.origin
         )
         .values(
-            first_due_at=func.least(DeliveryLine.first_due_at, unheard.c.first_due_at),
-            retry_due_at=func.least(DeliveryLine.retry_due_at, unheard.c.retry_due_at),
+            first_due_at=func.least(TenantOrigin.first_due_at, unheard.c.first_due_at),
+            retry_due_at=func.least(TenantOrigin.retry_due_at, unheard.c.retry_due_at),
         )
-        .returning(DeliveryLine.tenant_id)
+        .returning(TenantOrigin.tenant_id)
     )
 
 
@@ -175,40 +175,40 @@ def _note_turns(*conditions: ColumnElement[bool]) -> Executable:
     times = union_all(
         *(
             select(
-                DeliveryLine.tenant_id,
+                TenantOrigin.tenant_id,
                 (true() if kind.retries else false()).label("retries"),
                 func.min(kind.due_at).label("due_at"),
             )
             .where(kind.due_at < NEVER, *conditions)
-            .group_by(DeliveryLine.tenant_id)
+            .group_by(TenantOrigin.tenant_id)
             for kind in (FIRSTS, RETRIES)
         )
     ).subquery("times")
     known = (
-        select(DeliveryTurn.tenant_id)
+        select(TenantDispatch.tenant_id)
         .where(
-            DeliveryTurn.tenant_id == times.c.tenant_id,
-            DeliveryTurn.retries == times.c.retries,
+            TenantDispatch.tenant_id == times.c.tenant_id,
+            TenantDispatch.retries == times.c.retries,
             or_(
-                DeliveryTurn.has_due,
-                and_(DeliveryTurn.due_at <= times.c.due_at, times.c.due_at > func.now()),
+                TenantDispatch.has_due,
+                and_(TenantDispatch.due_at <= times.c.due_at, times.c.due_at > func.now()),
             ),
         )
         .exists()
     )
-    noted = insert(DeliveryTurn).from_select(
+    noted = insert(TenantDispatch).from_select(
         ["tenant_id", "retries", "has_due", "due_at"],
         select(times.c.tenant_id, times.c.retries, times.c.due_at <= func.now(), times.c.due_at)
         .where(~known)
         .order_by(times.c.tenant_id, times.c.retries),
     )
     return noted.on_conflict_do_update(
-        index_elements=[DeliveryTurn.tenant_id, DeliveryTurn.retries],
+        index_elements=[TenantDispatch.tenant_id, TenantDispatch.retries],
         set_={
-            "has_due": DeliveryTurn.has_due | noted.excluded.has_due,
-            "due_at": func.least(DeliveryTurn.due_at, noted.excluded.due_at),
+            "has_due": TenantDispatch.has_due | noted.excluded.has_due,
+            "due_at": func.least(TenantDispatch.due_at, noted.excluded.due_at),
         },
-    ).returning(DeliveryTurn.tenant_id)
+    ).returning(TenantDispatch.tenant_id)
 
 
 def _pairs() -> Select[Any]:
@@ -220,8 +220,8 @@ def _pairs() -> Select[Any]:
 
 def _come() -> CTE:
     return (
-        select(DeliveryTurn.tenant_id, DeliveryTurn.retries)
-        .where(~DeliveryTurn.has_due, DeliveryTurn.due_at <= func.now())
+        select(TenantDispatch.tenant_id, TenantDispatch.retries)
+        .where(~TenantDispatch.has_due, TenantDispatch.due_at <= func.now())
         .with_for_update(skip_locked=True)
         .cte("come")
     )
@@ -229,14 +229,14 @@ def _come() -> CTE:
 
 _COME: Final = _come()
 _WAKE: Final = (
-    update(DeliveryTurn)
-    .where(DeliveryTurn.tenant_id == _COME.c.tenant_id, DeliveryTurn.retries == _COME.c.retries)
+    update(TenantDispatch)
+    .where(TenantDispatch.tenant_id == _COME.c.tenant_id, TenantDispatch.retries == _COME.c.retries)
     .values(has_due=True)
-    .returning(DeliveryTurn.tenant_id)
+    .returning(TenantDispatch.tenant_id)
 )
-_LOOK_AGAIN: Final = _unheard(tuple_(DeliveryLine.tenant_id, DeliveryLine.origin).in_(_pairs()))
+_LOOK_AGAIN: Final = _unheard(tuple_(TenantOrigin.tenant_id, TenantOrigin.origin).in_(_pairs()))
 _NOTE_TURNS: Final = _note_turns(
-    DeliveryLine.tenant_id == func.any(bindparam("of_tenants", type_=ARRAY(BigInteger)))
+    TenantOrigin.tenant_id == func.any(bindparam("of_tenants", type_=ARRAY(BigInteger)))
 )
 _NOTE_LINES: Final = _unheard()
 _NOTE_ALL_TURNS: Final = _note_turns()

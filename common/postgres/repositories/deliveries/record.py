@@ -28,10 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from common.domain.delivery import DeliveryClaim, DeliveryState
-from common.postgres.models import Delivery, DeliveryAttempt, DeliveryLine
+from common.postgres.models import Delivery, DeliveryAttempt, TenantOrigin
 from common.postgres.repositories.columns import from_now, is_found_in, spelled
 from common.postgres.repositories.deliveries.circuit_breaker import held_until, judged_lines
-from common.postgres.repositories.deliveries.origins import Line
+from common.postgres.repositories.deliveries.origins import OriginKey
 from common.postgres.statements import Executor
 from common.settings import WebhookSettings
 
@@ -53,7 +53,7 @@ class AttemptLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryResult:
     """What came of a claim: its next state and the log.
 
     `wait_seconds` is for one that goes on: from now by the database's clock, which is also what
@@ -91,17 +91,21 @@ class BreakerRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedAttempts:
     """Whose claims held, the lines whose breaker has opened, and whether a line has room again."""
 
     held: frozenset[DeliveryClaim]
-    opened: frozenset[Line]
+    opened: frozenset[OriginKey]
     has_room: bool
 
 
-async def record_outcomes(
-    connection: Executor, outcomes: Sequence[Outcome], *, per_origin: int, rules: BreakerRules
-) -> Recorded:
+async def record_attempts(
+    connection: Executor,
+    outcomes: Sequence[DeliveryResult],
+    *,
+    per_origin: int,
+    rules: BreakerRules,
+) -> RecordedAttempts:
     """Write attempts down, each under its claim's fence, and what follows for its line.
 
     A claim that is missing from the answer was lost; nothing of it has been written.
@@ -118,7 +122,7 @@ async def record_outcomes(
         },
     }
     rows = (await connection.execute(_RECORD, values)).all()
-    return Recorded(
+    return RecordedAttempts(
         held=frozenset(DeliveryClaim(row[0], row[1]) for row in rows),
         opened=frozenset((row[2], row[3]) for row in rows if row[4]),
         has_room=any(row[5] for row in rows),
@@ -130,7 +134,7 @@ def _bound(name: str) -> str:
     return f"all_{name}"
 
 
-def _said(outcome: Outcome) -> str:
+def _said(outcome: DeliveryResult) -> str:
     # Postgres keeps no NUL in a text; a receiver may well send one.
     return outcome.log.answer.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
@@ -211,21 +215,21 @@ def _recording() -> Executable:
     moved = _moved(given)
     judged = judged_lines(moved)
     same = and_(
-        DeliveryLine.tenant_id == judged.c.tenant_id, DeliveryLine.origin == judged.c.origin
+        TenantOrigin.tenant_id == judged.c.tenant_id, TenantOrigin.origin == judged.c.origin
     )
     names = ("sending", "counted_since", "requests", "failed", "open_until")
     written = (
-        update(DeliveryLine)
+        update(TenantOrigin)
         .where(same)
         .values(
             **{name: judged.c[name] for name in names},
             held_until=held_until(judged.c.sending, judged.c.open_until),
         )
         .returning(
-            DeliveryLine.tenant_id,
-            DeliveryLine.origin,
+            TenantOrigin.tenant_id,
+            TenantOrigin.origin,
             judged.c.has_opened,
-            and_(judged.c.was_held, DeliveryLine.held_until <= func.now()).label("has_room"),
+            and_(judged.c.was_held, TenantOrigin.held_until <= func.now()).label("has_room"),
         )
         .cte("written")
     )

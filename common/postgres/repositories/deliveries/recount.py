@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.delivery import DeliveryState
-from common.postgres.models import Delivery, DeliveryLine
+from common.postgres.models import Delivery, TenantOrigin
 from common.postgres.repositories.columns import from_now, is_one_of, spelled
 from common.postgres.repositories.deliveries.circuit_breaker import held_until
 from common.postgres.repositories.deliveries.origins import FIRSTS, NEVER, RETRIES
@@ -38,7 +38,7 @@ async def recount_sending(connection: AsyncConnection, *, per_origin: int) -> in
     return (await connection.execute(_RECOUNT, {"per_origin": per_origin})).rowcount
 
 
-async def forget_idle_lines(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
+async def delete_idle_origins(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
     """Delete lines that wait for nothing and have recorded nothing for `seconds`; give how many."""
     return (await connection.execute(_forgetting(limit), {"idle_seconds": -seconds})).rowcount
 
@@ -50,7 +50,7 @@ async def count_open_breakers(connection: AsyncConnection) -> int:
 
 # The statements, put together once: that takes longer than running them.
 
-_VERSION: Final[Any] = literal_column("delivery_lines.xmin")
+_VERSION: Final[Any] = literal_column("tenant_origins.xmin")
 _OF_ROWS: Final = (
     select(Delivery.tenant_id, Delivery.origin, func.count().label("number"))
     .where(is_one_of(Delivery.state, {DeliveryState.SENDING}))
@@ -58,11 +58,11 @@ _OF_ROWS: Final = (
     .subquery("of_rows")
 )
 _NUMBER: Final = func.coalesce(_OF_ROWS.c.number, spelled(0))
-_SHOULD_BE_HELD: Final = held_until(_NUMBER, DeliveryLine.open_until.expression)
+_SHOULD_BE_HELD: Final = held_until(_NUMBER, TenantOrigin.open_until.expression)
 _WRONG: Final = (
     select(
-        DeliveryLine.tenant_id,
-        DeliveryLine.origin,
+        TenantOrigin.tenant_id,
+        TenantOrigin.origin,
         _VERSION.label("version"),
         _NUMBER.label("number"),
         _SHOULD_BE_HELD.label("held_until"),
@@ -70,25 +70,25 @@ _WRONG: Final = (
     .outerjoin(
         _OF_ROWS,
         and_(
-            _OF_ROWS.c.tenant_id == DeliveryLine.tenant_id,
-            _OF_ROWS.c.origin == DeliveryLine.origin,
+            _OF_ROWS.c.tenant_id == TenantOrigin.tenant_id,
+            _OF_ROWS.c.origin == TenantOrigin.origin,
         ),
     )
-    .where(or_(DeliveryLine.sending != _NUMBER, DeliveryLine.held_until != _SHOULD_BE_HELD))
+    .where(or_(TenantOrigin.sending != _NUMBER, TenantOrigin.held_until != _SHOULD_BE_HELD))
     .cte("wrong")
 )
 _RECOUNT: Final = (
-    update(DeliveryLine)
+    update(TenantOrigin)
     .where(
-        DeliveryLine.tenant_id == _WRONG.c.tenant_id,
-        DeliveryLine.origin == _WRONG.c.origin,
+        TenantOrigin.tenant_id == _WRONG.c.tenant_id,
+        TenantOrigin.origin == _WRONG.c.origin,
         _WRONG.c.version == _VERSION,
     )
     .values(sending=_WRONG.c.number, held_until=_WRONG.c.held_until)
 )
 _COUNT_OPEN: Final = select(func.count()).select_from(
-    select(DeliveryLine.tenant_id)
-    .where(DeliveryLine.open_until > literal_column("'-infinity'"))
+    select(TenantOrigin.tenant_id)
+    .where(TenantOrigin.open_until > literal_column("'-infinity'"))
     .limit(spelled(MOST_COUNTED))
     .subquery("held")
 )
@@ -98,12 +98,12 @@ _COUNT_OPEN: Final = select(func.count()).select_from(
 def _forgetting(limit: int) -> Any:
     # What is due is read from the rows once more: nobody's delivery may be left without a line.
     idle = (
-        select(DeliveryLine.tenant_id, DeliveryLine.origin)
+        select(TenantOrigin.tenant_id, TenantOrigin.origin)
         .where(
-            DeliveryLine.sending == spelled(0),
-            DeliveryLine.first_due_at == NEVER,
-            DeliveryLine.retry_due_at == NEVER,
-            DeliveryLine.counted_since < from_now(bindparam("idle_seconds", type_=Double())),
+            TenantOrigin.sending == spelled(0),
+            TenantOrigin.first_due_at == NEVER,
+            TenantOrigin.retry_due_at == NEVER,
+            TenantOrigin.counted_since < from_now(bindparam("idle_seconds", type_=Double())),
             FIRSTS.earliest() == NEVER,
             RETRIES.earliest() == NEVER,
         )
@@ -111,6 +111,6 @@ def _forgetting(limit: int) -> Any:
         .with_for_update(skip_locked=True)
         .cte("idle")
     )
-    return delete(DeliveryLine).where(
-        DeliveryLine.tenant_id == idle.c.tenant_id, DeliveryLine.origin == idle.c.origin
+    return delete(TenantOrigin).where(
+        TenantOrigin.tenant_id == idle.c.tenant_id, TenantOrigin.origin == idle.c.origin
     )

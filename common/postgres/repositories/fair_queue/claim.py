@@ -22,7 +22,7 @@ LONGEST_PAUSE_SECONDS: Final = 0.008
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimResult:
     """The jobs one claim took, each with its `max_attempts`, in the order they are due.
 
     `unreadable` are those that a newer release recorded: give their claims back.
@@ -38,7 +38,7 @@ class Claimed:
 
 async def claim_jobs(
     connection: Executor, *, queues: Sequence[str], worker: str, lease_seconds: float, limit: int
-) -> Claimed:
+) -> ClaimResult:
     """Take up to `limit` jobs of the first of `queues` that has any to be taken.
 
     They are those due next by start-time fair queueing: of the tenant with the least service
@@ -51,7 +51,7 @@ async def claim_jobs(
     for number in range(MOST_TRIES):
         rows = (await connection.execute(fair_claim(limit), values)).all()
         if not rows:
-            return Claimed()
+            return ClaimResult()
         if rows[0][0] is None:
             if number:  # at first it is most often its view that was old: a new one will do
                 pause = random.uniform(0, LONGEST_PAUSE_SECONDS)  # noqa: S311 guards nothing
@@ -60,7 +60,7 @@ async def claim_jobs(
         await _look_again(connection, rows)
         if claimed := _claimed([row[3:] for row in rows if row[3] is not None]):
             return claimed
-    return Claimed()
+    return ClaimResult()
 
 
 async def _look_again(connection: Executor, rows: Sequence[Sequence[Any]]) -> None:
@@ -70,8 +70,8 @@ async def _look_again(connection: Executor, rows: Sequence[Sequence[Any]]) -> No
         await connection.execute(_LOOK_AGAIN, {"of_tenant": tenant_id, "of_queue": queue})
 
 
-def _claimed(rows: Sequence[Sequence[Any]]) -> Claimed:
-    claimed = Claimed()
+def _claimed(rows: Sequence[Sequence[Any]]) -> ClaimResult:
+    claimed = ClaimResult()
     for row in rows:
         try:
             claimed.jobs.append((job_record(row), row[-1]))

@@ -12,7 +12,7 @@ from common.postgres.repositories.fair_queue.shares import LIFTED
 _LIMITS: Final[ColumnElement[Any]] = Plan.limits.op("||")(Tenant.limits)
 
 
-async def grant_shares(
+async def refresh_shares(
     connection: AsyncConnection, *, tenant_id: int | None = None, plan_id: int | None = None
 ) -> None:
     """Bring the shares of one tenant, or of all on one plan, up to what plan and tenant say.

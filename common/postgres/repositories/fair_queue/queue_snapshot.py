@@ -21,31 +21,33 @@ from sqlalchemy import (
 from sqlalchemy.sql import column
 from sqlalchemy.types import TypeEngine
 
-from common.forecast.engines import AtWork
-from common.forecast.fair_order import Contender, contender
-from common.forecast.forecast import QueueReading
-from common.forecast.pace import Load, Samples
+from common.forecast.engines import RunningJob
+from common.forecast.fair_order import WaitingTenant, waiting_tenant
+from common.forecast.forecast import QueueSnapshot
+from common.forecast.pace import SpeedSamples, Workload
 from common.postgres.statements import Executor
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """What one look at a queue tells; see `QueueReading`. `ready_tenants` may have no work left."""
+class QueueTotals:
+    """Counts of one queue, see `QueueSnapshot`; some `ready_tenants` may have no work left."""
 
     ready_tenants: int
     virtual_time: float
     last_job_id: int
     engines: int
     engine_share: float
-    samples: Samples
+    samples: SpeedSamples
 
 
-async def read_queue(connection: Executor, queue: str, *, silent_seconds: float) -> QueueReading:
+async def read_queue_snapshot(
+    connection: Executor, queue: str, *, silent_seconds: float
+) -> QueueSnapshot:
     """Read one queue; a worker silent for longer than `silent_seconds` does not count."""
     totals = await read_totals(connection, queue, silent_seconds=silent_seconds)
-    contenders, looked_at = await read_contenders(connection, queue)
+    contenders, looked_at = await read_waiting_tenants(connection, queue)
     unread = max(0, totals.ready_tenants - looked_at)
-    return QueueReading(
+    return QueueSnapshot(
         contenders=contenders,
         # Of those known as ready, as many have nothing left as among those that were read.
         unread_tenants=round(unread * len(contenders) / max(1, looked_at)),
@@ -58,26 +60,27 @@ async def read_queue(connection: Executor, queue: str, *, silent_seconds: float)
     )
 
 
-async def read_totals(connection: Executor, queue: str, *, silent_seconds: float) -> Totals:
+async def read_totals(connection: Executor, queue: str, *, silent_seconds: float) -> QueueTotals:
     """Count a queue's tenants and engines, and sum up its latest successes."""
     values = {"of_queue": queue, "silent_seconds": silent_seconds}
     row = (await connection.execute(_TOTALS, values)).first()
-    return Totals(row[0], row[1], row[2], row[3], row[4], Samples(*row[5:]))
+    return QueueTotals(row[0], row[1], row[2], row[3], row[4], SpeedSamples(*row[5:]))
 
 
-async def read_contenders(connection: Executor, queue: str) -> tuple[list[Contender], int]:
+async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[WaitingTenant], int]:
     """Give the tenants with waiting work, the least served first, and how many were looked at."""
     rows = (await connection.execute(_CONTENDERS, {"of_queue": queue})).all()
     read = (
-        contender(row[0], row[1], row[2], Load(row[4], row[5]), most_running=row[3]) for row in rows
+        waiting_tenant(row[0], row[1], row[2], Workload(row[4], row[5]), most_running=row[3])
+        for row in rows
     )
     return [each for each in read if each is not None], len(rows)
 
 
-async def read_running(connection: Executor, queue: str) -> list[AtWork]:
+async def read_running(connection: Executor, queue: str) -> list[RunningJob]:
     """Give the jobs of a queue that are at work, and which of them are at one engine."""
     rows = (await connection.execute(_RUNNING, {"of_queue": queue})).all()
-    return [AtWork(Load(1, row[1]), row[2], row[0]) for row in rows]
+    return [RunningJob(Workload(1, row[1]), row[2], row[0]) for row in rows]
 
 
 # The statements, put together once: that takes longer than running them.

@@ -34,7 +34,7 @@ async def recount_running(connection: AsyncConnection) -> int:
     return wrong_queues + (await connection.execute(_RECOUNT_SHARES)).rowcount
 
 
-async def wake_ready(connection: AsyncConnection) -> int:
+async def mark_ready_tenants(connection: AsyncConnection) -> int:
     """Note which tenants have work after all; give how many.
 
     Jobs that wait for another attempt come into their time unheard, and a submit may cross a

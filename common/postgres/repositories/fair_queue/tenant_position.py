@@ -22,10 +22,10 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.types import NullType
 
 from common.domain.job import JobState
-from common.forecast.engines import AtWork
-from common.forecast.forecast import OwnReading
-from common.forecast.pace import Load
-from common.forecast.tenant_queue import OwnLine, Stretch
+from common.forecast.engines import RunningJob
+from common.forecast.forecast import TenantPosition
+from common.forecast.pace import Workload
+from common.forecast.tenant_queue import JobRange, TenantBacklog
 from common.postgres.models import Job, TenantQueue, TenantShare
 from common.postgres.repositories.columns import is_one_of
 from common.postgres.statements import Executor
@@ -40,12 +40,14 @@ STRETCHES_PER_FOLD: Final = 32
 RUNNING_READ: Final = 200
 
 
-async def read_own_place(connection: Executor, *, tenant_id: int, queue: str) -> OwnReading:
+async def read_tenant_position(
+    connection: Executor, *, tenant_id: int, queue: str
+) -> TenantPosition:
     """Read one tenant's own place in one queue, in one statement."""
     values = {"of_tenant": tenant_id, "of_queue": queue}
     row = (await connection.execute(_OWN_PLACE, values)).first()
     weight, virtual_time, backlog, has_ready, most_running = row[:5]
-    return OwnReading(
+    return TenantPosition(
         line=_line(row[5:11], backlog),
         has_ready=has_ready,
         virtual_time=virtual_time,
@@ -53,25 +55,25 @@ async def read_own_place(connection: Executor, *, tenant_id: int, queue: str) ->
         backlog=backlog,
         most_running=most_running,
         running=[
-            AtWork(Load(1, cost), seconds)
+            RunningJob(Workload(1, cost), seconds)
             for cost, seconds in zip(row[11] or (), row[12] or (), strict=True)
         ],
     )
 
 
-def _line(row: Sequence[Any], backlog: float) -> OwnLine:
+def _line(row: Sequence[Any], backlog: float) -> TenantBacklog:
     priorities, first_ids, last_ids, jobs, work, end_of_line = row
     stretches = [
-        Stretch(priority, first, last, Load(count, cost))
+        JobRange(priority, first, last, Workload(count, cost))
         for priority, first, last, count, cost in zip(
             priorities or (), first_ids or (), last_ids or (), jobs or (), work or (), strict=True
         )
     ]
-    read = sum((each.load for each in stretches), Load())
+    read = sum((each.load for each in stretches), Workload())
     more = read.jobs >= JOBS_READ and backlog > read.work
     whole = read.part(backlog / read.work) if more else read
     greatest_id = max([end_of_line or 0, *(each.last_id for each in stretches)])
-    return OwnLine(stretches, whole, greatest_id)
+    return TenantBacklog(stretches, whole, greatest_id)
 
 
 # The statement, put together once: that takes longer than running it.

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Executable, Text, Uuid, bindparam, func, sele
 from sqlalchemy.sql import column
 
 from common.domain.delivery import Event
-from common.domain.job import Claim, Ended, JobState
+from common.domain.job import Claim, EndedJob, JobState
 from common.domain.record import JobResult
 from common.postgres.models import Job
 from common.postgres.repositories.columns import is_one_of
@@ -17,7 +17,7 @@ from common.postgres.statements import Executor
 SECONDS_TO_MILLISECONDS = 1000
 
 
-async def succeed(connection: Executor, claim: Claim, result: JobResult) -> Ended | None:
+async def succeed(connection: Executor, claim: Claim, result: JobResult) -> EndedJob | None:
     """Store the result, the usage and the delivery; None if the claim was lost."""
     values = _of(claim) | {
         "to_result": result.to_json(),
@@ -28,7 +28,7 @@ async def succeed(connection: Executor, claim: Claim, result: JobResult) -> Ende
     return await _one(connection, _SUCCEED, values)
 
 
-async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -> Ended | None:
+async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -> EndedJob | None:
     """Store the reason and the delivery; None if the claim was lost."""
     return await _one(
         connection, _FAIL, _of(claim) | {"to_error_code": code, "to_error_message": message}
@@ -37,15 +37,17 @@ async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -
 
 async def cancel(
     connection: Executor, *, tenant_id: int, job_id: int, message: str = "canceled by its owner"
-) -> Ended | None:
+) -> EndedJob | None:
     """End a job that is not wanted; None if it is not this tenant's or has ended already."""
     values = {"of_job": job_id, "of_tenant": tenant_id, "to_error_message": message}
     return await _one(connection, _CANCEL, values)
 
 
-async def _one(connection: Executor, statement: Executable, values: dict[str, Any]) -> Ended | None:
+async def _one(
+    connection: Executor, statement: Executable, values: dict[str, Any]
+) -> EndedJob | None:
     row = (await connection.execute(statement, values)).first()
-    return None if row is None else Ended(*row)
+    return None if row is None else EndedJob(*row)
 
 
 def _of(claim: Claim) -> dict[str, Any]:

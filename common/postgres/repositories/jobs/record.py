@@ -52,27 +52,29 @@ _EARLIER: Final = select(*JOB_COLUMNS, Job.request_digest).where(
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class JobRecorded:
     """The job is in the books under this id."""
 
     job_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class JobRepeated:
     """The same request came before under the same idempotency key; this is its job."""
 
     job: JobRecord
 
 
 @dataclass(frozen=True, slots=True)
-class KeyTaken:
+class IdempotencyKeyTaken:
     """The idempotency key was used before for another request."""
 
     job_id: int
 
 
-async def record_job(connection: Executor, new: NewJob) -> Recorded | Repeated | KeyTaken:
+async def record_job(
+    connection: Executor, new: NewJob
+) -> JobRecorded | JobRepeated | IdempotencyKeyTaken:
     """Insert a queued job, or find the one its idempotency key already made."""
     row = {
         "tenant_id": new.tenant_id,
@@ -90,13 +92,13 @@ async def record_job(connection: Executor, new: NewJob) -> Recorded | Repeated |
         "request_digest": new.request_digest,
     }
     if new.idempotency_key is None:
-        return Recorded((await connection.execute(_PLAIN, row)).scalar())
+        return JobRecorded((await connection.execute(_PLAIN, row)).scalar())
     job_id = (await connection.execute(_GUARDED, row)).scalar()
-    return await _earlier(connection, new) if job_id is None else Recorded(job_id)
+    return await _earlier(connection, new) if job_id is None else JobRecorded(job_id)
 
 
-async def _earlier(connection: Executor, new: NewJob) -> Repeated | KeyTaken:
+async def _earlier(connection: Executor, new: NewJob) -> JobRepeated | IdempotencyKeyTaken:
     theirs = {"tenant_id": new.tenant_id, "idempotency_key": new.idempotency_key}
     row = (await connection.execute(_EARLIER, theirs)).first()
     job = job_record(row)
-    return Repeated(job) if row[-1] == new.request_digest else KeyTaken(job.id)
+    return JobRepeated(job) if row[-1] == new.request_digest else IdempotencyKeyTaken(job.id)

@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.postgres.models import Worker
 
 
-async def say_alive(connection: AsyncConnection, name: str, queues: Sequence[str]) -> None:
+async def record_worker_heartbeat(
+    connection: AsyncConnection, name: str, queues: Sequence[str]
+) -> None:
     """Note that a worker lives and which queues it serves."""
     fresh = insert(Worker).values(name=name, queues=list(queues))
     await connection.execute(
@@ -20,6 +22,6 @@ async def say_alive(connection: AsyncConnection, name: str, queues: Sequence[str
     )
 
 
-async def say_goodbye(connection: AsyncConnection, name: str) -> None:
+async def remove_worker(connection: AsyncConnection, name: str) -> None:
     """Note that a worker has left."""
     await connection.execute(delete(Worker).where(Worker.name == name))

@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 
 from common.domain.delivery import Event
-from common.domain.job import WORKER_LOST, Ended, JobState
+from common.domain.job import WORKER_LOST, EndedJob, JobState
 from common.domain.wording import counted
 from common.postgres.models import Job
 from common.postgres.repositories.columns import from_now, is_one_of
@@ -24,24 +24,24 @@ from common.postgres.repositories.jobs.endings import end, tell
 from common.postgres.statements import Executor
 
 
-async def fail_abandoned(connection: Executor, *, limit: int) -> list[Ended]:
+async def fail_abandoned(connection: Executor, *, limit: int) -> list[EndedJob]:
     """Fail jobs whose last allowed attempt lost its lease: their workers died each time.
 
     The counters of running jobs are left to a recount.
     """
     rows = await connection.execute(_FAIL_ABANDONED, {"at_most": limit})
-    return [Ended(*row) for row in rows.all()]
+    return [EndedJob(*row) for row in rows.all()]
 
 
 async def fail_overdue(
     connection: Executor, *, max_queue_seconds: float, limit: int
-) -> list[Ended]:
+) -> list[EndedJob]:
     """Fail jobs that still wait, or wait again, so long after they were accepted."""
     limit_told = counted(f"{max_queue_seconds:g}", "second")
     message = f"the job waited longer than the limit of {limit_told}"
     values = {"waited_seconds": -max_queue_seconds, "at_most": limit, "to_error_message": message}
     rows = await connection.execute(_FAIL_OVERDUE, values)
-    return [Ended(*row) for row in rows.all()]
+    return [EndedJob(*row) for row in rows.all()]
 
 
 # The statements, put together once: that takes longer than running them.

@@ -142,7 +142,7 @@ def _servable(queues: tuple[str, ...], at_most: int) -> Select[Any]:
     )
 
 
-async def forget_silent_workers(connection: AsyncConnection, *, seconds: float) -> None:
+async def delete_silent_workers(connection: AsyncConnection, *, seconds: float) -> None:
     """Delete the workers that have said nothing for `seconds`."""
     await connection.execute(delete(Worker).where(Worker.seen_at < from_now(-seconds)))
 

@@ -33,7 +33,7 @@ from common.postgres.repositories.columns import from_now, is_one_of, spelled
 
 
 @dataclass(frozen=True, slots=True)
-class OldPictures:
+class ExpiredImages:
     """A job whose pictures have been kept long enough, and every object it may have left."""
 
     job_id: int
@@ -41,22 +41,22 @@ class OldPictures:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BucketCursor:
     """Which installation this is, and how far its walk through the bucket has come."""
 
     installation_id: UUID
     walked_to: str | None
 
 
-async def choose_old_pictures(
+async def find_expired_images(
     connection: AsyncConnection, *, seconds: float, limit: int
-) -> list[OldPictures]:
+) -> list[ExpiredImages]:
     """Give jobs that ended at least `seconds` ago and still have pictures, the oldest first."""
     rows = (await connection.execute(_choosing_pictures(limit), {"ago": -seconds})).all()
     return [_old_pictures(*row) for row in rows]
 
 
-async def mark_pictures_deleted(connection: AsyncConnection, job_ids: Collection[int]) -> None:
+async def mark_images_deleted(connection: AsyncConnection, job_ids: Collection[int]) -> None:
     """Note that these jobs have no objects any more."""
     await connection.execute(_MARK, {"job_ids": list(job_ids)})
 
@@ -84,7 +84,7 @@ async def delete_old_attempts(connection: AsyncConnection, *, seconds: float, li
     return (await connection.execute(_deleting_attempts(limit), {"ago": -seconds})).rowcount
 
 
-async def find_owners(
+async def find_job_objects(
     connection: AsyncConnection, prefixes: Collection[UUID]
 ) -> dict[UUID, JobObjects]:
     """Give what the rows say about the objects of these prefixes; one without a row is left out."""
@@ -92,22 +92,22 @@ async def find_owners(
     return {row[0]: _job_objects(*row[1:]) for row in rows}
 
 
-async def find_place(connection: AsyncConnection) -> Place:
+async def read_bucket_cursor(connection: AsyncConnection) -> BucketCursor:
     """Give the name of this installation and the place to walk on from."""
     row = (await connection.execute(_PLACE)).one()
-    return Place(row[0], row[1])
+    return BucketCursor(row[0], row[1])
 
 
-async def note_place(connection: AsyncConnection, walked_to: str | None) -> None:
+async def save_bucket_cursor(connection: AsyncConnection, walked_to: str | None) -> None:
     """Remember where to walk on; None is the beginning of the bucket."""
     await connection.execute(_NOTE_PLACE, {"walked_to_key": walked_to})
 
 
 def _old_pictures(
     job_id: int, tenant_id: int, file_prefix: UUID, attempt: int, samples: int, *naming: Any
-) -> OldPictures:
+) -> ExpiredImages:
     left = attempted_keys(tenant_id, file_prefix, attempts=attempt, samples=samples)
-    return OldPictures(job_id, left | _named(*naming))
+    return ExpiredImages(job_id, left | _named(*naming))
 
 
 def _job_objects(state: JobState, deleted_at: datetime | None, *naming: Any) -> JobObjects:

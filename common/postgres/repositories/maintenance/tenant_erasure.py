@@ -26,7 +26,7 @@ from common.postgres.models import Job, Tenant, UsageEntry
 from common.postgres.repositories.columns import from_now, is_one_of, spelled
 
 
-async def find_leaving(connection: AsyncConnection, *, seconds: float) -> list[int]:
+async def find_tenants_to_erase(connection: AsyncConnection, *, seconds: float) -> list[int]:
     """Give the tenants whose deletion was asked for at least `seconds` ago, the first one first."""
     statement = (
         select(Tenant.id)

@@ -10,12 +10,12 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.postgres.models import DeliveryLine, DeliveryTurn, TenantQueue
+from common.postgres.models import TenantDispatch, TenantOrigin, TenantQueue
 
 # Fewer are stepped over in some ten microseconds.
 WORTH_A_VACUUM: Final = 2_000
 
-_TABLES: Final = [table.__tablename__ for table in (TenantQueue, DeliveryLine, DeliveryTurn)]
+_TABLES: Final = [table.__tablename__ for table in (TenantQueue, TenantOrigin, TenantDispatch)]
 _DEAD: Final = {
     table: text(f"SELECT pg_stat_get_dead_tuples('{table}'::regclass)") for table in _TABLES
 }

@@ -10,7 +10,7 @@ from common.messaging.announcer import Announcer
 from common.messaging.doorbell import Doorbell
 from common.postgres.repositories.jobs.finish import cancel
 from tests.integration.api.gateways import BODY, Gateway
-from tests.integration.dispatcher.harness import Desk
+from tests.integration.dispatcher.harness import DispatcherHarness
 
 PROBLEM = "application/problem+json"
 
@@ -80,7 +80,9 @@ class Hooks:
     async def dispatching(self, **changes: Any) -> AsyncIterator[None]:
         """Run a dispatcher while the block lasts; afterwards everything sent is recorded."""
         services = self.gateway.services
-        desk = Desk(services.operators, services.redis, services.storage, services.guard)
+        desk = DispatcherHarness(
+            services.operators, services.redis, services.storage, services.guard
+        )
         async with desk.configured(**changes).dispatching():
             yield
 

@@ -156,10 +156,10 @@ async def test_lists_are_read_a_page_at_a_time(
 
 async def test_an_origin_in_trouble_is_told(hooks: Hooks) -> None:
     await hooks.failed(URL)
-    await hooks.gateway.run("UPDATE delivery_lines SET open_until = now() + interval '30 seconds'")
+    await hooks.gateway.run("UPDATE tenant_origins SET open_until = now() + interval '30 seconds'")
     (item,) = await hooks.listed()
     assert item["next_attempt_at"] == item["paused_until"] > item["created_at"]
-    await hooks.gateway.run("UPDATE delivery_lines SET open_until = '-infinity'")
+    await hooks.gateway.run("UPDATE tenant_origins SET open_until = '-infinity'")
     (item,) = await hooks.listed()
     assert (item["next_attempt_at"], item["paused_until"]) == (item["created_at"], None)
 

@@ -84,7 +84,7 @@ async def test_one_that_ended_before_there_were_lines_is_sent_again(
         "ALTER TABLE deliveries DISABLE TRIGGER name_origin",
         "UPDATE deliveries SET origin = NULL, state = 'exhausted', finished_at = now()",
         "ALTER TABLE deliveries ENABLE TRIGGER name_origin",
-        "DELETE FROM delivery_lines",
+        "DELETE FROM tenant_origins",
     ):
         await hooks.gateway.run(statement)
     (item,) = await hooks.listed()

@@ -7,7 +7,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from api.jobs import webhook_ping as trying
-from api.jobs.webhook_ping import Trials
+from api.jobs.webhook_ping import WebhookPing
 from common.domain.delivery import Event
 from common.outbound import Guard
 from common.postgres.repositories.tenants.tenants import add_webhook_secret
@@ -123,7 +123,7 @@ async def test_a_name_that_leads_inside_is_refused_alike(
 
     guard = Guard(OutboundSettings(), resolver=inside)
     services = hooks.gateway.services
-    trials = Trials(services.database, guard, settings.webhooks)
+    trials = WebhookPing(services.database, guard, settings.webhooks)
     with pytest.raises(Exception, match="the address is not allowed") as refused:
         await trials.send(1, "https://inside.example.com/", b"{}")
     assert "10.1.2.3" not in str(refused.value)
@@ -167,7 +167,7 @@ async def test_the_deadline_of_webhooks_holds(
     receiver.replies.append(Reply(drip=True))
     hurried = settings.webhooks.model_copy(update={"timeout_seconds": 0.2, "answer_bytes": 10_000})
     services = hooks.gateway.services
-    trials = Trials(services.database, services.guard, hurried)
+    trials = WebhookPing(services.database, services.guard, hurried)
     result = await trials.send(1, receiver.url, b"{}")
     assert (result.delivered, result.error) == (False, "timeout")
     await receiver.until(lambda: receiver.dropped == 1)

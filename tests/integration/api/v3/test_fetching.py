@@ -6,9 +6,9 @@ import pytest
 from api.jobs import eta as estimate
 from common.domain.delivery import DeliveryState
 from common.domain.object_keys import result_key
-from common.forecast.forecast import OwnReading
-from common.postgres.repositories.fair_queue.tenant_position import read_own_place
-from common.postgres.repositories.jobs.workers import say_alive
+from common.forecast.forecast import TenantPosition
+from common.postgres.repositories.fair_queue.tenant_position import read_tenant_position
+from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from tests.integration.api.gateways import BODY, PIXELS, QUEUE, URL, Gateway, new_key
 
 NOT_FOUND = {
@@ -143,7 +143,7 @@ def forget(gateway: Gateway) -> None:
 
 async def test_estimates_come_from_measured_speed_and_place(gateway: Gateway) -> None:
     async with gateway.services.operators.statement() as connection:
-        await say_alive(connection, "worker-1", [QUEUE])
+        await record_worker_heartbeat(connection, "worker-1", [QUEUE])
     first = await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})
     assert first["tip"].startswith("Nothing has been measured yet")
     await gateway.draw(await gateway.claim(), seconds=21.0)  # a second for each unit
@@ -205,11 +205,11 @@ async def test_polls_of_one_tenant_share_one_reading(
     job = await gateway.post("inpaint", BODY)
     readings: list[object] = []
 
-    async def counted(*given: Any, **named: Any) -> OwnReading:
+    async def counted(*given: Any, **named: Any) -> TenantPosition:
         readings.append(named)
-        return await read_own_place(*given, **named)
+        return await read_tenant_position(*given, **named)
 
-    monkeypatch.setattr(estimate, "read_own_place", counted)
+    monkeypatch.setattr(estimate, "read_tenant_position", counted)
     monkeypatch.setattr(gateway.services.estimates._places, "_fresh_seconds", 60.0)
     forget(gateway)
     for _ in range(5):

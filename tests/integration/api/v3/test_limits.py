@@ -8,7 +8,7 @@ import pytest
 from httpx2 import Response
 from pydantic import SecretStr
 
-from api.limits.quota_usage import Account
+from api.limits.quota_usage import QuotaUsage
 from api.limits.quotas import seconds_to_next_month
 from common.domain.wording import counted
 from common.runtime.clock import utc_now
@@ -38,7 +38,7 @@ async def said(gateway: Gateway, **fields: Any) -> Any:
     return answer["message"] if answer["status"] == "error" else answer["status"]
 
 
-def accounts(gateway: Gateway) -> list[Account]:
+def accounts(gateway: Gateway) -> list[QuotaUsage]:
     return list(gateway.services.quotas._accounts.values())
 
 

@@ -9,20 +9,20 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from api.auth.api_keys import Caller
+from api.auth.api_keys import AuthenticatedTenant
 from api.errors.api_errors import RateExceededError
-from api.limits.headers import Standing
-from api.limits.rates import Rates
-from api.limits.token_buckets import Bucket, Buckets, Drawn
+from api.limits.headers import RateLimitSnapshot
+from api.limits.rates import RateLimiter
+from api.limits.token_buckets import TokenBucket, TokenBuckets, TokenGrant
 from common.domain.limits import Limits
 from common.messaging.connection import connect
 from common.runtime.clock import monotonic
 from common.settings import RedisSettings
 from tests.support.tcp_proxy import Proxy, proxy
 
-BUCKET = Bucket(7, 10)  # a token in six seconds
+BUCKET = TokenBucket(7, 10)  # a token in six seconds
 KEY = "infill:v1:gcra:7"
-CALLER = Caller(7, Limits(requests_per_minute=10))
+CALLER = AuthenticatedTenant(7, Limits(requests_per_minute=10))
 
 
 def client(url: str) -> "Redis":
@@ -68,7 +68,7 @@ async def age(redis: "Redis", seconds: float) -> None:
 async def test_a_bucket_holds_a_minutes_tokens_and_they_come_back_one_by_one(
     redis: "Redis",
 ) -> None:
-    buckets = Buckets(redis)
+    buckets = TokenBuckets(redis)
     for left in range(9, -1, -1):
         drawn = await buckets.draw(BUCKET, 1)
         assert (drawn.tokens, drawn.left) == (1, left)
@@ -84,25 +84,25 @@ async def test_a_bucket_holds_a_minutes_tokens_and_they_come_back_one_by_one(
 
 
 async def test_all_gateways_draw_from_one_bucket(redis: "Redis") -> None:
-    assert (await Buckets(redis).draw(BUCKET, 6)).tokens == 6
-    assert (await Buckets(redis).draw(BUCKET, 4)).left == 0
-    assert (await Buckets(redis).draw(BUCKET, 1)).tokens == 0
+    assert (await TokenBuckets(redis).draw(BUCKET, 6)).tokens == 6
+    assert (await TokenBuckets(redis).draw(BUCKET, 4)).left == 0
+    assert (await TokenBuckets(redis).draw(BUCKET, 1)).tokens == 0
 
 
 async def test_a_bucket_that_is_full_again_is_no_key_in_redis(redis: "Redis") -> None:
-    await Buckets(redis).draw(BUCKET, 10)
+    await TokenBuckets(redis).draw(BUCKET, 10)
     assert await redis.keys() == [KEY.encode()]
     assert 55 < await redis.ttl(KEY) <= 60
 
 
 async def test_a_tenant_has_a_bucket_of_its_own(redis: "Redis") -> None:
-    buckets = Buckets(redis)
+    buckets = TokenBuckets(redis)
     assert (await buckets.draw(BUCKET, 10)).left == 0
-    assert (await buckets.draw(Bucket(8, 10), 1)).left == 9
+    assert (await buckets.draw(TokenBucket(8, 10), 1)).left == 9
 
 
 async def test_of_too_few_tokens_all_are_given(redis: "Redis", nowhere: "Redis") -> None:
-    for buckets in (Buckets(redis), Buckets(nowhere)):
+    for buckets in (TokenBuckets(redis), TokenBuckets(nowhere)):
         assert (await buckets.draw(BUCKET, 25)).tokens == 10
         assert (await buckets.draw(BUCKET, 25)).tokens == 0
 
@@ -110,10 +110,10 @@ async def test_of_too_few_tokens_all_are_given(redis: "Redis", nowhere: "Redis")
 async def test_requests_at_once_share_an_exchange_and_get_what_there_is(
     redis: "Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rates, asked = Rates(redis), []
+    rates, asked = RateLimiter(redis), []
     draw = rates._buckets.draw
 
-    async def counted(bucket: Bucket, wanted: int) -> Drawn:
+    async def counted(bucket: TokenBucket, wanted: int) -> TokenGrant:
         asked.append(wanted)
         return await draw(bucket, wanted)
 
@@ -122,7 +122,7 @@ async def test_requests_at_once_share_an_exchange_and_get_what_there_is(
         *(rates.admit(CALLER) for _ in range(13)), return_exceptions=True
     )
     assert asked == [13]
-    admitted = [answer for answer in answers if isinstance(answer, Standing)]
+    admitted = [answer for answer in answers if isinstance(answer, RateLimitSnapshot)]
     assert [standing.remaining for standing in admitted] == list(range(9, -1, -1))
     refused = [answer for answer in answers if isinstance(answer, RateExceededError)]
     assert [error.standing.remaining for error in refused] == [0, 0, 0]
@@ -132,7 +132,7 @@ async def test_requests_at_once_share_an_exchange_and_get_what_there_is(
 
 
 async def test_one_who_hangs_up_is_passed_over(redis: "Redis") -> None:
-    rates = Rates(redis)
+    rates = RateLimiter(redis)
     asking = [asyncio.ensure_future(rates.admit(CALLER)) for _ in range(3)]
     await asyncio.sleep(0)
     asking[1].cancel()
@@ -145,9 +145,9 @@ async def test_one_who_hangs_up_is_passed_over(redis: "Redis") -> None:
 async def test_a_mistake_of_ours_is_each_requests_own(
     redis: "Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rates = Rates(redis)
+    rates = RateLimiter(redis)
 
-    async def fail(bucket: Bucket, wanted: int) -> Drawn:
+    async def fail(bucket: TokenBucket, wanted: int) -> TokenGrant:
         raise LookupError(bucket, wanted)
 
     monkeypatch.setattr(rates._buckets, "draw", fail)
@@ -162,12 +162,12 @@ async def test_a_mistake_of_ours_is_each_requests_own(
 
 async def test_a_tenant_without_the_limit_costs_nothing(nowhere: "Redis") -> None:
     with capture_logs() as lines:
-        assert await Rates(nowhere).admit(Caller(7, Limits())) is None
+        assert await RateLimiter(nowhere).admit(AuthenticatedTenant(7, Limits())) is None
     assert not lines
 
 
 async def test_redis_away_is_no_outage_and_no_end_of_the_limit(nowhere: "Redis") -> None:
-    rates = Rates(nowhere)
+    rates = RateLimiter(nowhere)
     with capture_logs() as lines:
         for left in range(9, -1, -1):
             standing = await rates.admit(CALLER)
@@ -182,7 +182,7 @@ async def test_redis_away_is_no_outage_and_no_end_of_the_limit(nowhere: "Redis")
 async def test_a_silent_redis_is_waited_for_once_a_second_at_most(
     far: "Redis", line: Proxy
 ) -> None:
-    buckets = Buckets(far)
+    buckets = TokenBuckets(far)
     assert (await buckets.draw(BUCKET, 1)).left == 9
     line.stall()
     with capture_logs() as lines:
@@ -207,7 +207,7 @@ async def test_a_silent_redis_is_waited_for_once_a_second_at_most(
 async def test_while_one_asks_whether_redis_is_back_the_others_go_on(
     far: "Redis", line: Proxy
 ) -> None:
-    buckets = Buckets(far)
+    buckets = TokenBuckets(far)
     line.stall()
     await buckets.draw(BUCKET, 1)
     buckets._probe_at = monotonic() - 1
@@ -219,7 +219,7 @@ async def test_while_one_asks_whether_redis_is_back_the_others_go_on(
 
 
 async def test_a_redis_that_forgot_everything_goes_on_at_once(redis: "Redis") -> None:
-    buckets = Buckets(redis)
+    buckets = TokenBuckets(redis)
     await buckets.draw(BUCKET, 10)
     await redis.flushall()
     await redis.script_flush()
@@ -228,4 +228,4 @@ async def test_a_redis_that_forgot_everything_goes_on_at_once(redis: "Redis") ->
 
 async def test_a_redis_that_takes_no_writes_counts_as_away(redis: "Redis") -> None:
     await redis.set(KEY, "nonsense")
-    assert (await Buckets(redis).draw(BUCKET, 1)).left == 9
+    assert (await TokenBuckets(redis).draw(BUCKET, 1)).left == 9

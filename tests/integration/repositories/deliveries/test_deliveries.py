@@ -10,7 +10,7 @@ import pytest
 from common.domain.delivery import DeliveryClaim, DeliveryState, Event
 from common.postgres.models import DeliveryAttempt
 from common.postgres.repositories.deliveries.claim import claim_deliveries
-from common.postgres.repositories.deliveries.record import Outcome
+from common.postgres.repositories.deliveries.record import DeliveryResult
 from common.postgres.repositories.maintenance.requeue import requeue_expired_deliveries
 from common.postgres.repositories.tenants.tenants import add_webhook_secret
 from tests.integration.repositories.support.counters import (
@@ -126,16 +126,16 @@ async def test_only_the_holder_ends_or_retries(books: Books, end: DeliveryState)
                 continue
             claim = replace(made, attempt=attempt)
             before = await books.everything()
-            assert not await books.told(Outcome(claim, end, LOG, is_well=False))
-            assert not await books.told(Outcome(claim, PENDING, LOG, wait_seconds=60.0))
+            assert not await books.told(DeliveryResult(claim, end, LOG, is_well=False))
+            assert not await books.told(DeliveryResult(claim, PENDING, LOG, wait_seconds=60.0))
             assert await books.everything() == before
 
 
 @pytest.mark.parametrize("end", ENDS)
 async def test_an_end_is_recorded_once(books: Books, end: DeliveryState) -> None:
     claim = await books.delivery_in(SENDING, failures=1)
-    assert await books.told(Outcome(claim, end, LOG)) == {claim}
-    assert not await books.told(Outcome(claim, end, LOG))
+    assert await books.told(DeliveryResult(claim, end, LOG)) == {claim}
+    assert not await books.told(DeliveryResult(claim, end, LOG))
     row = await books.delivery(claim.delivery_id)
     failures = 1 if end is DeliveryState.DELIVERED else 2
     assert (row["state"], row["failures"], row["lease_expires_at"]) == (end, failures, None)
@@ -158,7 +158,7 @@ async def test_an_end_is_recorded_once(books: Books, end: DeliveryState) -> None
 async def test_a_retry_is_planned_and_logged(books: Books) -> None:
     claim = await books.delivery_in(SENDING)
     log = replace(LOG, status_code=None, error="timeout", answer="")
-    again = Outcome(claim, PENDING, log, wait_seconds=3600.0)
+    again = DeliveryResult(claim, PENDING, log, wait_seconds=3600.0)
     assert await books.told(again) == {claim}
     assert not await books.told(again)
     row = await books.delivery(claim.delivery_id)
@@ -173,7 +173,7 @@ async def test_a_retry_is_planned_and_logged(books: Books) -> None:
 async def test_an_answer_with_a_nul_can_be_recorded(books: Books) -> None:
     """Otherwise a receiver could keep its delivery from ever ending."""
     claim = await books.delivery_in(SENDING)
-    assert await books.told(Outcome(claim, ENDS[0], replace(LOG, answer="a\0b")))
+    assert await books.told(DeliveryResult(claim, ENDS[0], replace(LOG, answer="a\0b")))
     assert [row["answer"] for row in await books.rows(DeliveryAttempt)] == ["a\ufffdb"]
 
 

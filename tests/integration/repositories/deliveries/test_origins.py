@@ -10,11 +10,15 @@ from sqlalchemy import insert
 
 from common.domain.delivery import DeliveryClaim, DeliveryState
 from common.domain.job import JobState
-from common.postgres.models import Delivery, DeliveryLine
+from common.postgres.models import Delivery, TenantOrigin
 from common.postgres.repositories.deliveries.claim import DueDelivery
-from common.postgres.repositories.deliveries.origins import look_again, note_due, wake_turns
-from common.postgres.repositories.deliveries.record import Outcome
-from common.postgres.repositories.deliveries.recount import forget_idle_lines, recount_sending
+from common.postgres.repositories.deliveries.origins import (
+    mark_due_dispatches,
+    recheck_origins,
+    refresh_due,
+)
+from common.postgres.repositories.deliveries.record import DeliveryResult
+from common.postgres.repositories.deliveries.recount import delete_idle_origins, recount_sending
 from common.postgres.repositories.maintenance.requeue import requeue_expired_deliveries
 from tests.integration.repositories.support.counters import (
     HOOK,
@@ -24,7 +28,7 @@ from tests.integration.repositories.support.counters import (
     RULES,
     Books,
 )
-from worker.maintenance.origins import keep_lines
+from worker.maintenance.origins import maintain_origins
 
 ORIGIN = "https://caller.test"
 NEVER, AT_ANY_TIME = "infinity", "-infinity"
@@ -40,17 +44,17 @@ UPDATE deliveries SET state = 'pending', failures = failures + 1, claimed_by = N
 """
 
 
-def well(due: DueDelivery) -> Outcome:
-    return Outcome(due.claim, DELIVERED, LOG, is_well=True)
+def well(due: DueDelivery) -> DeliveryResult:
+    return DeliveryResult(due.claim, DELIVERED, LOG, is_well=True)
 
 
-def ill(due: DueDelivery, wait_seconds: float = 0.0) -> Outcome:
-    return Outcome(due.claim, PENDING, LOG, wait_seconds=wait_seconds, is_well=False)
+def ill(due: DueDelivery, wait_seconds: float = 0.0) -> DeliveryResult:
+    return DeliveryResult(due.claim, PENDING, LOG, wait_seconds=wait_seconds, is_well=False)
 
 
 async def keep(books: Books) -> None:
     async with books.database.statement() as connection:
-        await keep_lines(connection, per_origin=PER_ORIGIN)
+        await maintain_origins(connection, per_origin=PER_ORIGIN)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +93,11 @@ async def test_no_more_of_a_line_is_under_way_than_may_be(books: Books) -> None:
 async def test_a_limit_that_was_lowered_holds_from_then_on(books: Books) -> None:
     await books.waiting(number=5)
     assert len((await books.look(limit=4)).taken) == 4
-    await books.run("UPDATE delivery_turns SET has_due = true")
+    await books.run("UPDATE tenant_dispatches SET has_due = true")
     assert (await books.look(per_origin=2)).taken == []
     async with books.database.statement() as connection:
         assert await recount_sending(connection, per_origin=10) == 1
-        await note_due(connection)
+        await refresh_due(connection)
     assert len((await books.look()).taken) == 1
 
 
@@ -145,12 +149,12 @@ async def test_a_retry_becomes_due_unheard(books: Books) -> None:
     (due,) = (await books.look()).taken
     assert await books.told(ill(due, wait_seconds=3600.0))
     assert (await books.look(retries=True)).taken == []
-    for table in ("deliveries SET available_at", "delivery_lines SET retry_due_at"):
+    for table in ("deliveries SET available_at", "tenant_origins SET retry_due_at"):
         await books.run(f"UPDATE {table} = now()")
-    await books.run("UPDATE delivery_turns SET due_at = now(), has_due = false")
+    await books.run("UPDATE tenant_dispatches SET due_at = now(), has_due = false")
     assert (await books.look(retries=True)).taken == []
     async with books.database.statement() as connection:
-        assert await wake_turns(connection) == 2
+        assert await mark_due_dispatches(connection) == 2
     assert [again.claim.attempt for again in (await books.look(retries=True)).taken] == [2]
 
 
@@ -183,7 +187,7 @@ async def test_attempts_long_ago_do_not_count(books: Books) -> None:
     await books.waiting(number=10)
     taken = (await books.look()).taken
     await books.told(*map(well, taken[:5]))
-    await books.run("UPDATE delivery_lines SET counted_since = now() - interval '301 s'")
+    await books.run("UPDATE tenant_origins SET counted_since = now() - interval '301 s'")
     await books.told(*map(ill, taken[5:]))
     line = await books.line(ORIGIN)
     assert (line["requests"], line["failed"], line["is_open"]) == (5, 5, False)
@@ -195,10 +199,10 @@ async def opened(books: Books, number: int = 3) -> None:
     (due,) = (await books.look(limit=1)).taken
     await books.told(ill(due, wait_seconds=3600.0), rules=replace(RULES, requests=1))
     assert (await books.line(ORIGIN))["is_open"]
-    await books.run("UPDATE delivery_lines SET open_until = now(), held_until = now()")
-    await books.run("UPDATE delivery_turns SET due_at = now()")
+    await books.run("UPDATE tenant_origins SET open_until = now(), held_until = now()")
+    await books.run("UPDATE tenant_dispatches SET due_at = now()")
     async with books.database.statement() as connection:
-        await wake_turns(connection)
+        await mark_due_dispatches(connection)
 
 
 async def test_half_open_it_lets_one_through_and_a_success_closes_it(books: Books) -> None:
@@ -226,10 +230,10 @@ async def test_half_open_a_failure_opens_it_anew(books: Books) -> None:
 async def test_a_probe_whose_dispatcher_died_is_made_again_after_its_lease(books: Books) -> None:
     await opened(books)
     assert len((await books.look()).taken) == 1
-    await books.run("UPDATE delivery_lines SET open_until = now(), held_until = now()")
-    await books.run("UPDATE delivery_turns SET due_at = now()")
+    await books.run("UPDATE tenant_origins SET open_until = now(), held_until = now()")
+    await books.run("UPDATE tenant_dispatches SET due_at = now()")
     async with books.database.statement() as connection:
-        await wake_turns(connection)
+        await mark_due_dispatches(connection)
     assert len((await books.look()).taken) == 1
 
 
@@ -261,8 +265,8 @@ async def test_what_crosses_a_claim_that_saw_nothing_more_is_found_by_the_look_a
         assert due.emptied == {(books.tenant_id, ORIGIN)}
     assert (await books.look()).taken == []
     async with books.database.statement() as connection:
-        assert await look_again(connection, due.emptied)
-        assert not await look_again(connection, due.emptied)
+        assert await recheck_origins(connection, due.emptied)
+        assert not await recheck_origins(connection, due.emptied)
     assert len((await books.look()).taken) == 1
 
 
@@ -294,13 +298,13 @@ async def test_dispatchers_of_the_release_before_are_counted_by_the_sweep(books:
 async def test_a_line_that_nobody_needs_is_forgotten(books: Books) -> None:
     await books.waiting()
     (due,) = await books.claim_due()
-    await books.run("UPDATE delivery_lines SET counted_since = now() - interval '2 h'")
+    await books.run("UPDATE tenant_origins SET counted_since = now() - interval '2 h'")
     async with books.database.statement() as connection:
-        assert await forget_idle_lines(connection, seconds=3600, limit=9) == 0
+        assert await delete_idle_origins(connection, seconds=3600, limit=9) == 0
         await books.told(well(due))
-        assert await forget_idle_lines(connection, seconds=3600, limit=9) == 0
-        await books.run("UPDATE delivery_lines SET counted_since = now() - interval '2 h'")
-        assert await forget_idle_lines(connection, seconds=3600, limit=9) == 1
+        assert await delete_idle_origins(connection, seconds=3600, limit=9) == 0
+        await books.run("UPDATE tenant_origins SET counted_since = now() - interval '2 h'")
+        assert await delete_idle_origins(connection, seconds=3600, limit=9) == 1
     await books.waiting()
     assert len(await books.claim_due()) == 1
 
@@ -340,4 +344,4 @@ async def test_whatever_happens_at_once_the_books_are_right_in_the_end(
     sent = await asyncio.gather(*dispatching)
     assert len(set[DeliveryClaim]().union(*sent)) == 80
     assert {row["state"] for row in await books.rows(Delivery)} == {DELIVERED}
-    assert {row["sending"] for row in await books.rows(DeliveryLine)} == {0}
+    assert {row["sending"] for row in await books.rows(TenantOrigin)} == {0}

@@ -12,9 +12,9 @@ from common.domain.record import JobRecord, JobResult
 from common.postgres.models import Job, TenantQueue, TenantShare
 from common.postgres.repositories.fair_queue.claim import claim_jobs
 from common.postgres.repositories.fair_queue.recount import (
+    mark_ready_tenants,
     recount_backlogs,
     recount_running,
-    wake_ready,
 )
 from common.postgres.repositories.jobs.finish import cancel, fail, succeed
 from common.postgres.repositories.jobs.leases import release_claim, retry_later
@@ -130,7 +130,7 @@ async def test_what_the_sweeper_takes_back_is_counted_out_by_its_recount(books: 
         # Until the recount a limit is held more strictly, never less.
         assert await counters(books) == (2, 2)
         assert await recount_running(connection) == 2
-        assert await wake_ready(connection) == 1
+        assert await mark_ready_tenants(connection) == 1
         assert await recount_running(connection) == 0
     assert await counters(books) == (0, 0)
 

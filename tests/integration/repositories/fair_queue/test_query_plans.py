@@ -9,11 +9,11 @@ from common.domain.job import Claim
 from common.postgres.repositories.deliveries.claim import claim_deliveries
 from common.postgres.repositories.fair_queue.claim import claim_jobs
 from common.postgres.repositories.fair_queue.queue_snapshot import (
-    read_contenders,
     read_running,
     read_totals,
+    read_waiting_tenants,
 )
-from common.postgres.repositories.fair_queue.tenant_position import read_own_place
+from common.postgres.repositories.fair_queue.tenant_position import read_tenant_position
 from common.postgres.repositories.jobs.leases import renew_claims
 from common.postgres.repositories.jobs.read import find_ended, read_job
 from common.postgres.repositories.maintenance.expire import fail_abandoned, fail_overdue
@@ -24,12 +24,12 @@ from common.postgres.repositories.maintenance.requeue import (
     requeue_expired_deliveries,
 )
 from common.postgres.repositories.maintenance.retention import (
-    choose_old_pictures,
     delete_old_attempts,
     delete_old_deliveries,
     delete_old_jobs,
-    find_owners,
-    mark_pictures_deleted,
+    find_expired_images,
+    find_job_objects,
+    mark_images_deleted,
 )
 from tests.integration.repositories.support.counters import Books
 from tests.integration.repositories.support.query_plans import Call, fill, plans
@@ -67,13 +67,15 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
             id="read_totals",
         ),
         pytest.param(
-            lambda c: read_contenders(c, "queue-0"), "ix_jobs_queued", id="read_contenders"
+            lambda c: read_waiting_tenants(c, "queue-0"),
+            "ix_jobs_queued",
+            id="read_waiting_tenants",
         ),
         pytest.param(lambda c: read_running(c, "queue-0"), "ix_jobs_lease", id="read_running"),
         pytest.param(
-            lambda c: read_own_place(c, tenant_id=1, queue="queue-0"),
+            lambda c: read_tenant_position(c, tenant_id=1, queue="queue-0"),
             "ix_jobs_queued",
-            id="read_own_place",
+            id="read_tenant_position",
         ),
         pytest.param(
             lambda c: find_ended(c, [uuid4(), uuid4()]), "uq_jobs_file_prefix", id="find_ended"
@@ -99,12 +101,12 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
             id="requeue_deliveries",
         ),
         pytest.param(
-            lambda c: choose_old_pictures(c, seconds=9.0, limit=10),
+            lambda c: find_expired_images(c, seconds=9.0, limit=10),
             "ix_jobs_with_objects",
-            id="choose_old_pictures",
+            id="find_expired_images",
         ),
         pytest.param(
-            lambda c: mark_pictures_deleted(c, [1, 2, 3]), "pk_jobs", id="mark_pictures_deleted"
+            lambda c: mark_images_deleted(c, [1, 2, 3]), "pk_jobs", id="mark_images_deleted"
         ),
         pytest.param(
             lambda c: delete_old_jobs(c, seconds=9.0, limit=10),
@@ -122,7 +124,9 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
             id="delete_old_attempts",
         ),
         pytest.param(
-            lambda c: find_owners(c, [uuid4(), uuid4()]), "uq_jobs_file_prefix", id="find_owners"
+            lambda c: find_job_objects(c, [uuid4(), uuid4()]),
+            "uq_jobs_file_prefix",
+            id="find_job_objects",
         ),
     ],
 )

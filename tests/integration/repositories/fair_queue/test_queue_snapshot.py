@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import update
 
 from common.domain.job import JobState
-from common.forecast.engines import AtWork
-from common.forecast.fair_order import Contender
-from common.forecast.forecast import QueueReading
-from common.forecast.pace import Load, Pace, Samples
+from common.forecast.engines import RunningJob
+from common.forecast.fair_order import WaitingTenant
+from common.forecast.forecast import QueueSnapshot
+from common.forecast.pace import Pace, SpeedSamples, Workload
 from common.postgres.models import TenantQueue, TenantShare, Worker
-from common.postgres.repositories.fair_queue.queue_snapshot import read_queue
-from common.postgres.repositories.jobs.workers import say_alive, say_goodbye
+from common.postgres.repositories.fair_queue.queue_snapshot import read_queue_snapshot
+from common.postgres.repositories.jobs.workers import record_worker_heartbeat, remove_worker
 from migrations.gateway_functions import definition
 from tests.integration.repositories.support.counters import (
     FAR_AHEAD,
@@ -29,9 +29,9 @@ READ_ONE = READ_ONE.replace("LIMIT 1000", "LIMIT 1")
 SPEED_SAMPLE = 50
 
 
-async def look(books: Books, queue: str = QUEUE) -> QueueReading:
+async def look(books: Books, queue: str = QUEUE) -> QueueSnapshot:
     async with books.database.direct() as connection:
-        return await read_queue(connection, queue, silent_seconds=60)
+        return await read_queue_snapshot(connection, queue, silent_seconds=60)
 
 
 async def set_queue(books: Books, **columns: Any) -> None:
@@ -48,7 +48,7 @@ async def set_share(books: Books, **columns: Any) -> None:
 
 
 async def test_an_idle_queue_without_workers(books: Books) -> None:
-    assert await look(books) == QueueReading(contenders=[], running=[], engines=0)
+    assert await look(books) == QueueSnapshot(contenders=[], running=[], engines=0)
 
 
 async def test_contenders_are_told_by_their_books_alone(books: Books, other_books: Books) -> None:
@@ -61,8 +61,8 @@ async def test_contenders_are_told_by_their_books_alone(books: Books, other_book
     last = await other_books.queued(columns={"available_at": FAR_AHEAD})  # not yet
     read = await look(books)
     assert read.contenders == [
-        Contender(0.0, 1.0, Load(1, 4.0)),
-        Contender(7.5, 2.0, Load(40.0, 160.0)),  # four jobs of 16 together were looked at
+        WaitingTenant(0.0, 1.0, Workload(1, 4.0)),
+        WaitingTenant(7.5, 2.0, Workload(40.0, 160.0)),  # four jobs of 16 together were looked at
     ]
     assert (read.unread_tenants, read.last_job_id) == (0, last)
 
@@ -71,7 +71,7 @@ async def test_the_best_jobs_of_a_tenant_are_looked_at(books: Books) -> None:
     for priority, cost in ((0, 50.0), (1, 1.0), (1, 1.0), (1, 1.0), (2, 1.0)):
         await books.queued(columns={"cost": cost, "priority": priority})
     (read,) = (await look(books)).contenders
-    assert read.waiting == Load(4, 4.0)
+    assert read.waiting == Workload(4, 4.0)
 
 
 async def test_who_has_nothing_to_be_served_is_no_contender(
@@ -138,11 +138,11 @@ async def test_running_work_is_told_with_a_number_for_its_worker(
         started_at = now - timedelta(seconds=seconds)
         await some.job_in(JobState.RUNNING, cost=cost, claimed_by=worker, started_at=started_at)
     read = sorted((await look(books)).running, key=lambda each: each.seconds)
-    assert [each.load for each in read] == [Load(1, 3.0), Load(1, 7.0), Load(1, 5.0)]
+    assert [each.load for each in read] == [Workload(1, 3.0), Workload(1, 7.0), Workload(1, 5.0)]
     assert [each.engine for each in read] == [2, 1, 1]
     assert [each.seconds for each in read] == pytest.approx([20, 50, 100], abs=5)
     await other_books.job_in(JobState.RUNNING, queue="elsewhere")
-    assert (await look(books, "elsewhere")).running == [AtWork(Load(1, 10.0), 0.0, 1)]
+    assert (await look(books, "elsewhere")).running == [RunningJob(Workload(1, 10.0), 0.0, 1)]
 
 
 async def test_speed_comes_from_the_latest_successes(books: Books) -> None:
@@ -156,9 +156,9 @@ async def test_speed_comes_from_the_latest_successes(books: Books) -> None:
             JobState.SUCCEEDED, result=result, finished_at=LONG_AGO + timedelta(minutes=number)
         )
     samples = (await look(books)).samples
-    assert samples == Samples(SPEED_SAMPLE, 500.0, 250.0, 5000.0, 2500.0)
+    assert samples == SpeedSamples(SPEED_SAMPLE, 500.0, 250.0, 5000.0, 2500.0)
     assert Pace.learnt(samples) == Pace(0.5)
-    assert (await look(books, "elsewhere")).samples == Samples()
+    assert (await look(books, "elsewhere")).samples == SpeedSamples()
 
 
 async def test_workers_that_lately_spoke_are_counted(books: Books) -> None:
@@ -167,13 +167,13 @@ async def test_workers_that_lately_spoke_are_counted(books: Books) -> None:
 
     async with books.database.statement() as connection:
         for name, queues in (("w1", [QUEUE, "x"]), ("w2", [QUEUE]), ("w3", ["x"]), ("w4", [QUEUE])):
-            await say_alive(connection, name, queues)
+            await record_worker_heartbeat(connection, name, queues)
         await connection.execute(update(Worker).where(Worker.name == "w4").values(seen_at=LONG_AGO))
         assert await engines() == 2
-        await say_goodbye(connection, "w2")
+        await remove_worker(connection, "w2")
         assert await engines() == 1
-        await say_alive(connection, "w1", ["x"])
-        await say_alive(connection, "w4", [QUEUE])
+        await record_worker_heartbeat(connection, "w1", ["x"])
+        await record_worker_heartbeat(connection, "w4", [QUEUE])
         assert (await engines(), await engines("x")) == (1, 2)
 
 
@@ -181,8 +181,8 @@ async def test_an_engine_that_serves_other_queues_with_work_is_not_all_ours(
     books: Books, other_books: Books
 ) -> None:
     async with books.database.statement() as connection:
-        await say_alive(connection, "w1", [QUEUE, "x", "y"])
-        await say_alive(connection, "w2", [QUEUE])
+        await record_worker_heartbeat(connection, "w1", [QUEUE, "x", "y"])
+        await record_worker_heartbeat(connection, "w2", [QUEUE])
     assert (await look(books)).engine_share == 1.0
     await other_books.queued(queue="x")
     assert (await look(books)).engine_share == 0.75

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from common.domain.job import Claim
 from common.domain.record import JobResult
 from common.postgres.repositories.fair_queue.claim import claim_jobs
-from common.postgres.repositories.fair_queue.recount import recount_running, wake_ready
+from common.postgres.repositories.fair_queue.recount import mark_ready_tenants, recount_running
 from common.postgres.repositories.jobs.finish import cancel, fail, succeed
 from common.postgres.repositories.jobs.leases import release_claim, retry_later
 from common.postgres.repositories.maintenance.expire import fail_abandoned
@@ -96,7 +96,7 @@ async def sweep(books: Books, limit: int) -> int:
         await requeue_expired(connection, limit=10)
         await fail_abandoned(connection, limit=10)
         await recount_running(connection)
-        await wake_ready(connection)
+        await mark_ready_tenants(connection)
         return await fold_usage(connection, limit=limit)
 
 

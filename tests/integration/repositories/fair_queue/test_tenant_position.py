@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import text
 
 from common.domain.job import JobState
-from common.forecast.forecast import OwnReading
-from common.forecast.pace import Load
+from common.forecast.forecast import TenantPosition
+from common.forecast.pace import Workload
 from common.postgres.repositories.fair_queue import tenant_position as own_places
 from common.postgres.repositories.fair_queue.tenant_position import (
     JOBS_READ,
     PLACES_TOLD,
-    read_own_place,
+    read_tenant_position,
 )
 from tests.integration.repositories.fair_queue.test_queue_snapshot import set_queue, set_share
 from tests.integration.repositories.support.counters import FAR_AHEAD, QUEUE, Books
@@ -24,9 +24,9 @@ FROM generate_series(1, :jobs)
 """
 
 
-async def look(books: Books, queue: str = QUEUE) -> OwnReading:
+async def look(books: Books, queue: str = QUEUE) -> TenantPosition:
     async with books.database.direct() as connection:
-        return await read_own_place(connection, tenant_id=books.tenant_id, queue=queue)
+        return await read_tenant_position(connection, tenant_id=books.tenant_id, queue=queue)
 
 
 async def send_many(books: Books, jobs: int) -> None:
@@ -40,7 +40,7 @@ async def test_a_tenant_that_never_was_in_the_queue(books: Books) -> None:
     own = await look(books)
     assert (own.has_ready, own.virtual_time, own.backlog) == (False, 0.0, 0.0)
     assert (own.weight, own.most_running, own.running) == (3.0, 3, [])
-    assert (own.line.whole, own.line.first_id) == (Load(), None)
+    assert (own.line.whole, own.line.first_id) == (Workload(), None)
 
 
 async def test_a_tenant_without_a_share_has_the_usual_weight(books: Books) -> None:
@@ -68,10 +68,10 @@ async def test_its_jobs_are_told_in_the_order_they_are_taken(
     await books.queued(queue="elsewhere")
     await books.job_in(JobState.FAILED)
     line = (await look(books)).line
-    assert line.before(5, high) == Load()
-    assert line.before(0, low) == Load(1, 2.0)
-    assert line.before(0, later) == Load(2, 3.0)
-    assert (line.whole, line.first_id) == (Load(3, 7.0), low)
+    assert line.before(5, high) == Workload()
+    assert line.before(0, low) == Workload(1, 2.0)
+    assert line.before(0, later) == Workload(2, 3.0)
+    assert (line.whole, line.first_id) == (Workload(3, 7.0), low)
 
 
 async def test_far_places_are_told_in_stretches_and_are_right_within_some_hundredths(
@@ -82,7 +82,7 @@ async def test_far_places_are_told_in_stretches_and_are_right_within_some_hundre
     assert len(line._stretches) < PLACES_TOLD + 100
     first = line.first_id
     assert first is not None
-    assert line.whole == Load(1000, 2000.0)
+    assert line.whole == Workload(1000, 2000.0)
     for place in (0, 1, PLACES_TOLD - 1, PLACES_TOLD, 65, 70, 100, 500, 999):
         assert line.before(0, first + place).jobs == pytest.approx(place, rel=0.03)
 
@@ -94,10 +94,10 @@ async def test_of_a_long_line_the_end_is_known_by_the_backlog(books: Books) -> N
     line = (await look(books)).line
     first = line.first_id
     assert first is not None
-    assert line.whole == Load(JOBS_READ + 1001, 2.0 * (JOBS_READ + 1001))
+    assert line.whole == Workload(JOBS_READ + 1001, 2.0 * (JOBS_READ + 1001))
     assert line.before(0, first + JOBS_READ + 500).jobs == pytest.approx(JOBS_READ + 500, rel=0.01)
     await set_queue(books, backlog=0.0)  # not counted yet: what was read, at least
-    assert (await look(books)).line.whole == Load(JOBS_READ, 2.0 * JOBS_READ)
+    assert (await look(books)).line.whole == Workload(JOBS_READ, 2.0 * JOBS_READ)
 
 
 async def test_running_jobs_are_told_where_there_is_a_limit(
@@ -109,7 +109,7 @@ async def test_running_jobs_are_told_where_there_is_a_limit(
     assert (await look(books)).running == []
     await set_share(books, max_running_per_queue=2)
     (running,) = (await look(books)).running
-    assert running.load == Load(1, 5.0)
+    assert running.load == Workload(1, 5.0)
     assert running.seconds == pytest.approx(30, abs=5)
 
 

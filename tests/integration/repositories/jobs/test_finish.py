@@ -7,7 +7,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from common.domain.delivery import DeliveryState
-from common.domain.job import Claim, Ended, JobState
+from common.domain.job import Claim, EndedJob, JobState
 from common.domain.record import JobResult
 from common.postgres.models import Delivery, UsageEntry
 from common.postgres.repositories.jobs.finish import cancel, fail, succeed
@@ -15,7 +15,7 @@ from common.postgres.repositories.maintenance.expire import fail_abandoned, fail
 from tests.integration.repositories.support.counters import FAR_AHEAD, HOOK, LONG_AGO, RESULT, Books
 
 
-async def end_well(books: Books, claim: Claim, result: JobResult = RESULT) -> Ended | None:
+async def end_well(books: Books, claim: Claim, result: JobResult = RESULT) -> EndedJob | None:
     async with books.database.statement() as connection:
         return await succeed(connection, claim, result)
 
@@ -53,13 +53,13 @@ async def test_success_stores_result_usage_and_delivery(books: Books) -> None:
     )
     assert (delivery["attempt"], delivery["failures"]) == (0, 0)
     assert delivery["available_at"] == job["finished_at"]
-    assert ended == Ended(claim.job_id, job["file_prefix"], delivery["id"])
+    assert ended == EndedJob(claim.job_id, job["file_prefix"], delivery["id"])
 
 
 async def test_without_a_webhook_nothing_is_to_be_delivered(books: Books) -> None:
     job_id = await books.queued(webhook_url=None)
     ended = await end_well(books, (await books.claim()).claim)
-    assert ended == Ended(job_id, (await books.job(job_id))["file_prefix"], None)
+    assert ended == EndedJob(job_id, (await books.job(job_id))["file_prefix"], None)
     assert await books.rows(Delivery) == []
     assert len(await books.rows(UsageEntry)) == 1
 
@@ -110,7 +110,7 @@ async def test_a_failure_stores_its_reason_and_charges_nothing(books: Books) -> 
     )
     (delivery,) = await books.rows(Delivery)
     assert delivery["event"] == "job.failed"
-    assert ended == Ended(claim.job_id, job["file_prefix"], delivery["id"])
+    assert ended == EndedJob(claim.job_id, job["file_prefix"], delivery["id"])
     assert await books.rows(UsageEntry) == []
 
 
@@ -133,7 +133,7 @@ async def test_only_its_owner_cancels_a_job(
     )
     (delivery,) = await books.rows(Delivery)
     assert delivery["event"] == "job.canceled"
-    assert ended == Ended(claim.job_id, job["file_prefix"], delivery["id"])
+    assert ended == EndedJob(claim.job_id, job["file_prefix"], delivery["id"])
     assert await end_well(books, claim) is None
 
 

@@ -7,7 +7,12 @@ import pytest
 
 from common.domain.job import JobState
 from common.postgres.models import Job
-from common.postgres.repositories.jobs.record import KeyTaken, Recorded, Repeated, record_job
+from common.postgres.repositories.jobs.record import (
+    IdempotencyKeyTaken,
+    JobRecorded,
+    JobRepeated,
+    record_job,
+)
 from tests.integration.repositories.support.counters import HOOK, QUEUE, REQUEST, Books
 
 DIGEST, OTHER_DIGEST = b"a" * 32, b"b" * 32
@@ -50,8 +55,8 @@ async def test_jobs_without_a_key_are_all_recorded(books: Books) -> None:
 async def test_a_repeated_request_gets_its_job(books: Books) -> None:
     first = await books.record(idempotency_key="k", request_digest=DIGEST)
     second = await books.record(idempotency_key="k", request_digest=DIGEST)
-    assert isinstance(first, Recorded)
-    assert isinstance(second, Repeated)
+    assert isinstance(first, JobRecorded)
+    assert isinstance(second, JobRepeated)
     assert second.job.id == first.job_id
     assert second.job.request == REQUEST
     assert len(await books.rows(Job)) == 1
@@ -60,7 +65,7 @@ async def test_a_repeated_request_gets_its_job(books: Books) -> None:
 async def test_a_key_serves_one_request_only(books: Books) -> None:
     first = await books.queued(idempotency_key="k", request_digest=DIGEST)
     again = await books.record(idempotency_key="k", request_digest=OTHER_DIGEST)
-    assert again == KeyTaken(first)
+    assert again == IdempotencyKeyTaken(first)
     assert len(await books.rows(Job)) == 1
 
 
@@ -74,8 +79,8 @@ async def test_requests_at_once_under_one_key_make_one_job(books: Books) -> None
     answers = await asyncio.gather(
         *(books.record(idempotency_key="k", request_digest=DIGEST) for _ in range(16))
     )
-    assert [type(answer) for answer in answers].count(Recorded) == 1
-    ids = {a.job.id if isinstance(a, Repeated) else a.job_id for a in answers}
+    assert [type(answer) for answer in answers].count(JobRecorded) == 1
+    ids = {a.job.id if isinstance(a, JobRepeated) else a.job_id for a in answers}
     assert len(ids) == len(await books.rows(Job)) == 1
 
 
@@ -88,6 +93,6 @@ async def test_who_comes_second_waits_for_the_first_to_commit(books: Books) -> N
         done, _ = await asyncio.wait({second}, timeout=0.05)
         assert not done
         await connection.rollback()
-    assert isinstance(first, Recorded)
-    assert isinstance(await second, Recorded)
+    assert isinstance(first, JobRecorded)
+    assert isinstance(await second, JobRecorded)
     assert len(await books.rows(Job)) == 1

@@ -3,17 +3,17 @@
 from datetime import timedelta
 
 from common.postgres.models import Worker
-from common.postgres.repositories.jobs.workers import say_alive, say_goodbye
+from common.postgres.repositories.jobs.workers import record_worker_heartbeat, remove_worker
 from tests.integration.repositories.support.counters import QUEUE, Books
 
 
 async def test_workers_say_that_they_live_and_that_they_leave(books: Books) -> None:
     async with books.database.statement() as connection:
         for name in ("w1", "w2"):
-            await say_alive(connection, name, [QUEUE, "x"])
+            await record_worker_heartbeat(connection, name, [QUEUE, "x"])
         before = {row["name"]: row for row in await books.rows(Worker)}
-        await say_alive(connection, "w1", ["x"])
-        await say_goodbye(connection, "w2")
+        await record_worker_heartbeat(connection, "w1", ["x"])
+        await remove_worker(connection, "w2")
     (left,) = await books.rows(Worker)
     assert (left["name"], left["queues"]) == ("w1", ["x"])
     assert left["started_at"] == before["w1"]["started_at"]

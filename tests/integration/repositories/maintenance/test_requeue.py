@@ -4,11 +4,11 @@ from sqlalchemy import update
 
 from common.domain.job import JobState
 from common.postgres.models import Worker
-from common.postgres.repositories.jobs.workers import say_alive
+from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from common.postgres.repositories.maintenance.requeue import (
     count_jobs,
     count_servable,
-    forget_silent_workers,
+    delete_silent_workers,
     seconds_up,
 )
 from tests.integration.repositories.support.counters import FAR_AHEAD, LONG_AGO, Books
@@ -39,11 +39,11 @@ async def test_unfinished_jobs_are_counted_by_state(books: Books) -> None:
 async def test_silent_workers_are_forgotten(books: Books) -> None:
     async with books.database.statement() as connection:
         for name in ("silent", "alive"):
-            await say_alive(connection, name, ["a"])
+            await record_worker_heartbeat(connection, name, ["a"])
         await connection.execute(
             update(Worker).where(Worker.name == "silent").values(seen_at=LONG_AGO)
         )
-        await forget_silent_workers(connection, seconds=60.0)
+        await delete_silent_workers(connection, seconds=60.0)
     assert [row["name"] for row in await books.rows(Worker)] == ["alive"]
 
 

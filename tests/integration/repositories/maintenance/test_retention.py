@@ -15,14 +15,14 @@ from common.domain.record import InputImage, JobResult
 from common.postgres.models import Delivery, DeliveryAttempt, Job, UsageEntry
 from common.postgres.repositories.jobs.finish import succeed
 from common.postgres.repositories.maintenance.retention import (
-    choose_old_pictures,
     delete_old_attempts,
     delete_old_deliveries,
     delete_old_jobs,
-    find_owners,
-    find_place,
-    mark_pictures_deleted,
-    note_place,
+    find_expired_images,
+    find_job_objects,
+    mark_images_deleted,
+    read_bucket_cursor,
+    save_bucket_cursor,
 )
 from common.runtime.clock import utc_now
 from tests.integration.repositories.support.counters import ATTEMPT, LONG_AGO, RESULT, Books
@@ -66,7 +66,7 @@ async def log_attempts(books: Books, delivery_id: UUID, *begun: datetime) -> Non
 
 async def chosen(books: Books, *, limit: int = 10) -> list[int]:
     async with books.database.statement() as connection:
-        found = await choose_old_pictures(connection, seconds=HOUR, limit=limit)
+        found = await find_expired_images(connection, seconds=HOUR, limit=limit)
     return [job.job_id for job in found]
 
 
@@ -107,7 +107,7 @@ async def test_every_object_a_job_may_have_left_is_named(books: Books) -> None:
         file_prefix=prefix, inputs={"init_image": url, "mask_image": mask}, columns=columns
     )
     async with books.database.statement() as connection:
-        (old,) = await choose_old_pictures(connection, seconds=HOUR, limit=5)
+        (old,) = await find_expired_images(connection, seconds=HOUR, limit=5)
     drawn = {result_key(books.tenant_id, prefix, *which) for which in product((1, 2), (0, 1))}
     assert old.job_id == job_id
     assert old.keys == drawn | {key}
@@ -116,14 +116,14 @@ async def test_every_object_a_job_may_have_left_is_named(books: Books) -> None:
 async def test_what_a_result_names_is_chosen_whatever_its_form(books: Books) -> None:
     await ended(books, JobState.SUCCEEDED)
     async with books.database.statement() as connection:
-        (old,) = await choose_old_pictures(connection, seconds=HOUR, limit=5)
+        (old,) = await find_expired_images(connection, seconds=HOUR, limit=5)
     assert old.keys > set(RESULT.object_keys)
 
 
 async def test_marked_pictures_are_not_chosen_again(books: Books) -> None:
     jobs = [await ended(books) for _ in range(3)]
     async with books.database.statement() as connection:
-        await mark_pictures_deleted(connection, jobs[:2])
+        await mark_images_deleted(connection, jobs[:2])
     assert await chosen(books) == jobs[2:]
     marked = [row["objects_deleted_at"] is not None for row in await books.rows(Job)]
     assert marked == [True, True, False]
@@ -224,7 +224,7 @@ async def test_owners_of_objects(books: Books) -> None:
     deleted = {**succeeded, "objects_deleted_at": LONG_AGO}
     await books.queued(file_prefix=prefixes[2], inputs=uploaded, columns=deleted)
     async with books.database.statement() as connection:
-        owners = await find_owners(connection, prefixes)
+        owners = await find_job_objects(connection, prefixes)
     assert owners == {
         prefixes[0]: JobObjects(ended=False, named=frozenset({key})),
         prefixes[1]: JobObjects(ended=True, named=frozenset({key, "a", "b"})),
@@ -234,13 +234,13 @@ async def test_owners_of_objects(books: Books) -> None:
 
 async def test_the_place_is_remembered(books: Books) -> None:
     async with books.database.statement() as connection:
-        first = await find_place(connection)
+        first = await read_bucket_cursor(connection)
         assert first.walked_to is None
-        await note_place(connection, "4/generations/x")
-        second = await find_place(connection)
+        await save_bucket_cursor(connection, "4/generations/x")
+        second = await read_bucket_cursor(connection)
         assert (second.installation_id, second.walked_to) == (
             first.installation_id,
             "4/generations/x",
         )
-        await note_place(connection, None)
-        assert (await find_place(connection)).walked_to is None
+        await save_bucket_cursor(connection, None)
+        assert (await read_bucket_cursor(connection)).walked_to is None

@@ -10,7 +10,7 @@ from common.postgres.repositories.maintenance.tenant_erasure import (
     delete_drained_tenant,
     delete_ended_jobs,
     delete_usage,
-    find_leaving,
+    find_tenants_to_erase,
     is_drained,
 )
 from tests.integration.repositories.support.counters import Books
@@ -56,14 +56,14 @@ async def leave(books: Books, *, seconds_ago: float) -> None:
 
 async def test_who_leaves_is_found_in_its_turn(books: Books, other_books: Books) -> None:
     async with books.database.statement() as connection:
-        assert await find_leaving(connection, seconds=0) == []
+        assert await find_tenants_to_erase(connection, seconds=0) == []
         await leave(other_books, seconds_ago=60)
         await leave(books, seconds_ago=40)
-        assert await find_leaving(connection, seconds=30) == [
+        assert await find_tenants_to_erase(connection, seconds=30) == [
             other_books.tenant_id,
             books.tenant_id,
         ]
-        assert await find_leaving(connection, seconds=50) == [other_books.tenant_id]
+        assert await find_tenants_to_erase(connection, seconds=50) == [other_books.tenant_id]
 
 
 async def test_only_the_tenants_own_waiting_jobs_are_canceled(

@@ -15,19 +15,24 @@ from common.domain.record import InputImage, JobRecord, JobResult, NewJob
 from common.postgres.database import Database
 from common.postgres.models import Delivery, DeliveryAttempt, Job, Table, UsageEntry
 from common.postgres.repositories.deliveries.claim import (
-    DueDeliveries,
+    ClaimedDeliveries,
     DueDelivery,
     claim_deliveries,
 )
 from common.postgres.repositories.deliveries.record import (
     AttemptLog,
     BreakerRules,
-    Outcome,
-    record_outcomes,
+    DeliveryResult,
+    record_attempts,
 )
 from common.postgres.repositories.fair_queue.claim import claim_jobs
-from common.postgres.repositories.fair_queue.recount import recount_running, wake_ready
-from common.postgres.repositories.jobs.record import KeyTaken, Recorded, Repeated, record_job
+from common.postgres.repositories.fair_queue.recount import mark_ready_tenants, recount_running
+from common.postgres.repositories.jobs.record import (
+    IdempotencyKeyTaken,
+    JobRecorded,
+    JobRepeated,
+    record_job,
+)
 from common.settings import WebhookSettings
 
 QUEUE = "sd15-inpainting"
@@ -84,14 +89,14 @@ class Books:
         }
         return NewJob(**{**fields, **changes})
 
-    async def record(self, **changes: Any) -> Recorded | Repeated | KeyTaken:
+    async def record(self, **changes: Any) -> JobRecorded | JobRepeated | IdempotencyKeyTaken:
         async with self.database.statement() as connection:
             return await record_job(connection, self.new_job(**changes))
 
     async def queued(self, *, columns: Mapping[str, Any] | None = None, **changes: Any) -> int:
         """Record a job, set some of its columns by hand, and give its id."""
         recorded = await self.record(**changes)
-        assert isinstance(recorded, Recorded)
+        assert isinstance(recorded, JobRecorded)
         if columns:
             await self.set_job(recorded.job_id, **columns)
         return recorded.job_id
@@ -144,7 +149,7 @@ class Books:
         limit: int = 10,
         per_origin: int = PER_ORIGIN,
         passing_over: Sequence[int] = (),
-    ) -> DueDeliveries:
+    ) -> ClaimedDeliveries:
         """Claim deliveries as a dispatcher does."""
         async with self.database.statement() as connection:
             return await claim_deliveries(
@@ -168,7 +173,7 @@ class Books:
         statement = text(
             "SELECT sending, requests, failed, first_due_at::text, retry_due_at::text,"
             " held_until::text, open_until::text, open_until > now() AS is_open"
-            " FROM delivery_lines WHERE tenant_id = :tenant_id AND origin = :origin"
+            " FROM tenant_origins WHERE tenant_id = :tenant_id AND origin = :origin"
         )
         async with self.database.statement() as connection:
             values = {"tenant_id": self.tenant_id, "origin": origin}
@@ -186,10 +191,12 @@ class Books:
             taken += (await self.look(retries=True, limit=left)).taken
         return taken
 
-    async def told(self, *outcomes: Outcome, rules: BreakerRules = RULES) -> set[DeliveryClaim]:
+    async def told(
+        self, *outcomes: DeliveryResult, rules: BreakerRules = RULES
+    ) -> set[DeliveryClaim]:
         """Record what came of attempts; give the claims that held."""
         async with self.database.statement() as connection:
-            recorded = await record_outcomes(
+            recorded = await record_attempts(
                 connection, outcomes, per_origin=PER_ORIGIN, rules=rules
             )
         return set(recorded.held)
@@ -199,7 +206,7 @@ class Books:
         async with self.database.statement() as connection:
             await connection.execute(update(Job).where(Job.id == job_id).values(**columns))
             await recount_running(connection)
-            await wake_ready(connection)
+            await mark_ready_tenants(connection)
 
     async def set_delivery(self, delivery_id: UUID, **columns: Any) -> None:
         statement = update(Delivery).where(Delivery.id == delivery_id).values(**columns)

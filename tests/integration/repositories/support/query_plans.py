@@ -40,10 +40,10 @@ WITH others AS (
     SELECT 'other-' || n, (SELECT min(id) FROM plans) FROM generate_series(1, 3000) AS n
     RETURNING id
 ), turns AS (
-    INSERT INTO delivery_turns (tenant_id, retries, has_due)
+    INSERT INTO tenant_dispatches (tenant_id, retries, has_due)
     SELECT id, retries, id % 100 = 0 FROM others, (VALUES (false), (true)) AS kinds (retries)
 )
-INSERT INTO delivery_lines (tenant_id, origin, first_due_at, retry_due_at)
+INSERT INTO tenant_origins (tenant_id, origin, first_due_at, retry_due_at)
 SELECT id, 'https://host-' || n || '.test', now() + '1 h', now() + '1 h'
 FROM others, generate_series(1, 2) AS n
 """

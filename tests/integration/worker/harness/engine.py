@@ -25,8 +25,14 @@ from common.domain.generation import GenerationRequest
 from common.runtime.clock import monotonic
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
-from worker.engine.images.inputs import Pixels
-from worker.engine.interface import UNWATCHED, Engine, Generated, Progress, Watch
+from worker.engine.images.inputs import InputImages
+from worker.engine.interface import (
+    UNWATCHED,
+    Engine,
+    GenerationCallback,
+    GenerationResult,
+    Progress,
+)
 
 COLOUR = (200, 30, 60)
 STEP_SECONDS = 0.02
@@ -62,8 +68,8 @@ class StudioEngine:
         return ()
 
     def generate(
-        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
-    ) -> Generated:
+        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+    ) -> GenerationResult:
         self._wait_for_room(request, watch)
         started = monotonic()
         watch.started()
@@ -73,15 +79,17 @@ class StudioEngine:
         image = Image.new("RGB", (request.width, request.height), COLOUR)
         images = (image,) * request.samples
         seconds = monotonic() - started
-        return Generated(images, (False,) * request.samples, seconds, seconds * PART)
+        return GenerationResult(images, (False,) * request.samples, seconds, seconds * PART)
 
-    def _wait_for_room(self, request: GenerationRequest, watch: Watch) -> None:
+    def _wait_for_room(self, request: GenerationRequest, watch: GenerationCallback) -> None:
         room = Event() if request.prompt == WAITS else self._room
         while room is not None and not room.wait(STEP_SECONDS):
             if watch.should_stop():
                 raise GenerationStoppedError("told to stop")
 
-    def _ask(self, request: GenerationRequest, pixels: Pixels, watch: Watch) -> str:
+    def _ask(
+        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback
+    ) -> str:
         order = {
             "prompt": request.prompt,
             "model": request.model,

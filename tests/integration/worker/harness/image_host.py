@@ -18,7 +18,7 @@ def answer(body: bytes, status: str = "200 OK") -> bytes:
 
 
 @dataclass(slots=True)
-class Gallery:
+class ImageHost:
     """What hangs where; `asked` are the paths wanted so far."""
 
     peer: Peer | None = None
@@ -62,8 +62,8 @@ class Gallery:
 
 
 @asynccontextmanager
-async def open_gallery() -> AsyncIterator[Gallery]:
+async def open_gallery() -> AsyncIterator[ImageHost]:
     """Show the pictures while the block lasts."""
-    gallery = Gallery()
+    gallery = ImageHost()
     async with listening(gallery.show) as gallery.peer:
         yield gallery

@@ -19,16 +19,16 @@ from common.settings import JobSettings, RedisSettings, WebhookSettings, WorkerS
 from tests.integration.dispatcher.conftest import LOOPBACK_OPEN
 from tests.integration.repositories.support.counters import LONG_AGO, REQUEST, Books, Row
 from tests.integration.worker.harness.engine import StudioEngine
-from tests.integration.worker.harness.image_host import Gallery
+from tests.integration.worker.harness.image_host import ImageHost
 from tests.integration.worker.harness.studio import Studio
 from tests.support.jobs import NO_GRACE
 from worker.engine.image_sandbox.decoder import PROGRAM
-from worker.engine.image_sandbox.pool import Decoders
+from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.interface import Engine
-from worker.engine_pool import EngineSeats
+from worker.engine_pool import EnginePool
 from worker.heartbeat import Heartbeat
 from worker.maintenance.sweeper import Sweeper
-from worker.progress import Progresses
+from worker.progress import ProgressReporter
 from worker.runner import Runner
 from worker.stages import Stages
 
@@ -46,26 +46,26 @@ class Parts:
     runner: Runner
     heartbeat: Heartbeat
     stages: Stages
-    decoders: Decoders
-    progresses: Progresses
+    decoders: DecoderPool
+    progresses: ProgressReporter
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class WorkerHarness:
     """What a worker is made of, and the rows it works on; any part can be exchanged."""
 
     database: Database
     redis: Redis
     storage: Storage
     books: Books
-    gallery: Gallery
+    gallery: ImageHost
     studio: Studio
     jobs: JobSettings = SETTINGS
     places: WorkerSettings = PLACES
     image_timeout_seconds: float = 20.0
     decoder: str = PROGRAM
 
-    def having(self, **changes: Any) -> "Workshop":
+    def having(self, **changes: Any) -> "WorkerHarness":
         return replace(self, **changes)
 
     @asynccontextmanager
@@ -75,14 +75,14 @@ class Workshop:
             update={"image_timeout_seconds": self.image_timeout_seconds}
         )
         guard = Guard(rules)
-        progresses = Progresses(self.redis)
-        seats = EngineSeats(
+        progresses = ProgressReporter(self.redis)
+        seats = EnginePool(
             engine or StudioEngine(self.studio.folder),
             progresses,
             seats=self.places.concurrency,
             stuck_seconds=self.places.stuck_seconds,
         )
-        decoders = Decoders(program=self.decoder)
+        decoders = DecoderPool(program=self.decoder)
         stages = Stages(guard, self.storage, seats, decoders)
         heartbeat = Heartbeat(self.database, self.jobs, worker=name, queues=QUEUES)
         announcer = Announcer(self.redis, Doorbell(self.redis, RedisSettings()))

@@ -11,7 +11,7 @@ from common.messaging.doorbell import Doorbell
 from common.postgres.repositories.jobs.finish import cancel
 from common.settings import JobSettings, RedisSettings, Settings
 from deploy.local.processes.readiness import until_ready
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 from tests.integration.worker.lifecycle.test_runtime import running, settings
 
 __all__ = ["settings"]  # a fixture made elsewhere
@@ -28,7 +28,7 @@ async def listening(redis: Redis) -> None:
 
 
 async def test_one_of_two_is_canceled_and_the_other_is_drawn(
-    settings: Settings, workshop: Workshop, redis: Redis
+    settings: Settings, workshop: WorkerHarness, redis: Redis
 ) -> None:
     settings.jobs = SELDOM
     holds = [workshop.studio.hold_next() for _ in range(2)]
@@ -53,7 +53,7 @@ async def test_one_of_two_is_canceled_and_the_other_is_drawn(
 
 
 async def test_a_cancel_that_nobody_announced_is_learnt_of_when_redis_is_back(
-    settings: Settings, workshop: Workshop, redis: Redis
+    settings: Settings, workshop: WorkerHarness, redis: Redis
 ) -> None:
     settings.jobs = SELDOM
     workshop.studio.hold_next()
@@ -67,7 +67,7 @@ async def test_a_cancel_that_nobody_announced_is_learnt_of_when_redis_is_back(
         await workshop.studio.until(lambda: order.stopped)
 
 
-async def test_a_signal_is_no_fact(workshop: Workshop) -> None:
+async def test_a_signal_is_no_fact(workshop: WorkerHarness) -> None:
     """A job that was not canceled after all goes on, whoever says so."""
     hold = workshop.studio.hold_next()
     job_id = await workshop.drawing()
@@ -89,7 +89,7 @@ async def test_a_signal_is_no_fact(workshop: Workshop) -> None:
 
 
 async def test_what_is_no_signal_ends_no_listening(
-    settings: Settings, workshop: Workshop, redis: Redis
+    settings: Settings, workshop: WorkerHarness, redis: Redis
 ) -> None:
     settings.jobs = SELDOM
     workshop.studio.hold_next()

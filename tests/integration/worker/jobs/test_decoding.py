@@ -12,7 +12,7 @@ from tests.bench.cpu import children_of
 from tests.integration.dispatcher.program import running
 from tests.integration.worker.harness.engine import StudioEngine
 from tests.integration.worker.harness.image_host import INIT, answer
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 from tests.integration.worker.lifecycle.test_process import ended_well
 from tests.unit.worker.engine.image_sandbox import odd_decoder
 from tests.unit.worker.engine.images.test_decode import png_header
@@ -20,7 +20,7 @@ from tests.unit.worker.engine.images.test_decode import png_header
 LOST = "init_image: decoding the image ended the process that did it"
 
 
-def hang(workshop: Workshop, deed: bytes) -> dict[str, InputImage]:
+def hang(workshop: WorkerHarness, deed: bytes) -> dict[str, InputImage]:
     """Put a picture into the gallery that makes its decoder do that."""
     workshop.gallery.pages["/odd.png"] = answer(INIT + deed)
     return workshop.pictures(init="odd.png")
@@ -28,7 +28,7 @@ def hang(workshop: Workshop, deed: bytes) -> dict[str, InputImage]:
 
 @pytest.mark.parametrize("deed", [b"SEGFAULT", b"KILLED  "])
 async def test_a_picture_that_kills_its_decoder_costs_its_own_job_alone(
-    workshop: Workshop, deed: bytes
+    workshop: WorkerHarness, deed: bytes
 ) -> None:
     workshop = workshop.having(decoder=odd_decoder.NAME)
     engine = StudioEngine(workshop.studio.folder)
@@ -48,7 +48,7 @@ async def test_a_picture_that_kills_its_decoder_costs_its_own_job_alone(
         assert (row["state"], row["attempt"]) == ("succeeded", 1)
 
 
-async def test_it_is_tried_again_since_the_picture_may_be_innocent(workshop: Workshop) -> None:
+async def test_it_is_tried_again_since_the_picture_may_be_innocent(workshop: WorkerHarness) -> None:
     job_id = await workshop.having(decoder=odd_decoder.NAME).queued(
         inputs=hang(workshop, b"KILLED  ")
     )
@@ -59,7 +59,7 @@ async def test_it_is_tried_again_since_the_picture_may_be_innocent(workshop: Wor
 
 
 async def test_the_worker_process_goes_on_with_its_model_loaded(
-    workshop: Workshop, environment: dict[str, str]
+    workshop: WorkerHarness, environment: dict[str, str]
 ) -> None:
     """A decoder is killed from outside while its picture is on its way; the next job is drawn."""
     async with running(environment, "worker") as program:
@@ -85,13 +85,13 @@ async def test_the_worker_process_goes_on_with_its_model_loaded(
         assert (await workshop.books.job(one))["state"] == "succeeded"
 
 
-async def queued_bomb(workshop: Workshop) -> int:
+async def queued_bomb(workshop: WorkerHarness) -> int:
     workshop.gallery.pages["/bomb.png"] = answer(png_header(9460, 9458))
     return await workshop.queued(inputs=workshop.pictures(init="bomb.png"))
 
 
 async def test_the_pictures_of_jobs_claimed_together_are_fetched_together(
-    workshop: Workshop,
+    workshop: WorkerHarness,
 ) -> None:
     """The gallery answers nobody before all have asked: one after the other would never end."""
     names = [f"{kind}{number}.png" for number in range(3) for kind in ("init", "mask")]
@@ -117,7 +117,7 @@ async def test_the_pictures_of_jobs_claimed_together_are_fetched_together(
 
 
 async def test_a_picture_is_decoded_while_the_other_is_still_on_its_way(
-    workshop: Workshop,
+    workshop: WorkerHarness,
 ) -> None:
     workshop.gallery.hold("mask.png")
     job_id = await workshop.queued(inputs=workshop.pictures(init="cut.png"))
@@ -127,7 +127,7 @@ async def test_a_picture_is_decoded_while_the_other_is_still_on_its_way(
     assert (row["state"], row["error_code"]) == ("failed", "invalid_image")
 
 
-async def test_what_the_server_calls_a_picture_counts_for_nothing(workshop: Workshop) -> None:
+async def test_what_the_server_calls_a_picture_counts_for_nothing(workshop: WorkerHarness) -> None:
     pages = workshop.gallery.pages
     pages["/page.html"] = pages["/init.png"].replace(b"image/png", b"text/html")
     taken = await workshop.queued(inputs=workshop.pictures(init="page.html"))
@@ -139,7 +139,7 @@ async def test_what_the_server_calls_a_picture_counts_for_nothing(workshop: Work
     assert row["error_message"] == "init_image: not a PNG, JPEG or WebP image"
 
 
-async def test_a_picture_that_did_not_come_is_named(workshop: Workshop) -> None:
+async def test_a_picture_that_did_not_come_is_named(workshop: WorkerHarness) -> None:
     inputs = workshop.pictures()
     del inputs["mask_image"]
     job_id = await workshop.queued(inputs=inputs)

@@ -8,7 +8,7 @@ from types_boto3_s3 import S3Client
 
 from common.settings import StorageSettings
 from tests.integration.dispatcher.program import running
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 from tests.integration.worker.lifecycle.test_process import ended_well
 
 MODEL = "standin-inpainting"
@@ -17,7 +17,10 @@ PROMPT = "a cat nobody may read of, " * 30
 
 
 async def test_a_real_model_draws(
-    workshop: Workshop, environment: dict[str, str], s3_client: S3Client, bucket: StorageSettings
+    workshop: WorkerHarness,
+    environment: dict[str, str],
+    s3_client: S3Client,
+    bucket: StorageSettings,
 ) -> None:
     shipped = ("INFILL_MODELS_FILE", "INFILL_WORKER_ENGINE")
     settings = {name: value for name, value in environment.items() if name not in shipped}

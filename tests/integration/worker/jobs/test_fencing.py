@@ -9,32 +9,32 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
-from common.postgres.repositories.fair_queue.recount import wake_ready
+from common.postgres.repositories.fair_queue.recount import mark_ready_tenants
 from common.postgres.repositories.jobs.finish import cancel
 from common.postgres.repositories.maintenance.requeue import requeue_expired
 from common.runtime.clock import utc_now
 from tests.integration.worker.harness.studio import Answer
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 
-Take = Callable[[Workshop, int], Awaitable[None]]
+Take = Callable[[WorkerHarness, int], Awaitable[None]]
 
 
-async def taken_back(workshop: Workshop, job_id: int) -> None:
+async def taken_back(workshop: WorkerHarness, job_id: int) -> None:
     """What the sweeper does with the job of a worker that looks dead."""
     await workshop.age_lease(job_id)
     async with workshop.database.statement() as connection:
         assert await requeue_expired(connection, limit=10) == 1
-        await wake_ready(connection)
+        await mark_ready_tenants(connection)
 
 
-async def taken_over(workshop: Workshop, job_id: int) -> None:
+async def taken_over(workshop: WorkerHarness, job_id: int) -> None:
     """Another worker has finished it already."""
     await taken_back(workshop, job_id)
     async with workshop.worker("w2") as second:
         assert await second.runner.look("one") == 1
 
 
-async def canceled(workshop: Workshop, job_id: int) -> None:
+async def canceled(workshop: WorkerHarness, job_id: int) -> None:
     async with workshop.database.statement() as connection:
         ended = await cancel(connection, tenant_id=workshop.books.tenant_id, job_id=job_id)
     assert ended is not None
@@ -49,7 +49,7 @@ async def canceled(workshop: Workshop, job_id: int) -> None:
     ],
 )
 async def test_a_generation_stops_once_the_claim_is_lost(
-    workshop: Workshop, take: Take, state: str, attempt: int, traces: tuple[int, int]
+    workshop: WorkerHarness, take: Take, state: str, attempt: int, traces: tuple[int, int]
 ) -> None:
     workshop.studio.hold_next()
     job_id = await workshop.queued()
@@ -79,7 +79,7 @@ async def test_a_generation_stops_once_the_claim_is_lost(
 @pytest.mark.parametrize("answer", ["draw", "fail", "refuse", "stumble"])
 @pytest.mark.parametrize("take", [taken_back, taken_over, canceled])
 async def test_what_comes_too_late_changes_nothing(
-    workshop: Workshop, take: Take, answer: str
+    workshop: WorkerHarness, take: Take, answer: str
 ) -> None:
     """It has not even heard yet that it lost its claim."""
     hold = asyncio.Event()
@@ -100,7 +100,7 @@ async def test_what_comes_too_late_changes_nothing(
     }
 
 
-async def test_what_is_given_back_too_late_changes_nothing(workshop: Workshop) -> None:
+async def test_what_is_given_back_too_late_changes_nothing(workshop: WorkerHarness) -> None:
     workshop.studio.hold_next()
     job_id = await workshop.queued()
     async with workshop.worker("w1") as first:
@@ -115,7 +115,7 @@ async def test_what_is_given_back_too_late_changes_nothing(workshop: Workshop) -
 
 
 async def test_a_job_canceled_while_it_waits_for_the_engine_never_gets_there(
-    workshop: Workshop,
+    workshop: WorkerHarness,
 ) -> None:
     hold = workshop.studio.hold_next()
     await workshop.queued()
@@ -135,7 +135,7 @@ async def test_a_job_canceled_while_it_waits_for_the_engine_never_gets_there(
     assert (await workshop.books.job(waiting))["state"] == "canceled"
 
 
-async def test_one_statement_renews_all_claims(workshop: Workshop) -> None:
+async def test_one_statement_renews_all_claims(workshop: WorkerHarness) -> None:
     jobs = [await workshop.queued(), await workshop.queued(asked={"model": "two"})]
     hold = workshop.gallery.hold("init.png")
     statements: list[str] = []
@@ -163,7 +163,9 @@ async def test_one_statement_renews_all_claims(workshop: Workshop) -> None:
     assert [statement.split()[1] for statement in statements] == ["INTO", "jobs"]
 
 
-async def test_a_job_that_ends_under_the_heartbeat_is_not_called_lost(workshop: Workshop) -> None:
+async def test_a_job_that_ends_under_the_heartbeat_is_not_called_lost(
+    workshop: WorkerHarness,
+) -> None:
     job_id = await workshop.queued()
     hold = workshop.gallery.hold("init.png")
     async with workshop.worker() as worker:
@@ -191,7 +193,7 @@ async def ends(connection: AsyncConnection, job_id: int) -> None:
     )
 
 
-async def somebody_waits(workshop: Workshop) -> None:
+async def somebody_waits(workshop: WorkerHarness) -> None:
     blocked = text("SELECT 1 FROM pg_locks WHERE NOT granted")
     async with asyncio.timeout(20), workshop.database.statement() as connection:
         while (await connection.execute(blocked)).first() is None:

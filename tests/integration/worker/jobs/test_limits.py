@@ -15,12 +15,12 @@ from common.postgres.models import Delivery
 from common.settings import JobSettings, StorageSettings
 from deploy.local.servers.ports import LOOPBACK
 from tests.integration.worker.harness.engine import StudioEngine
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 from tests.support.generation_request import job_record
 from worker.attempt import Attempt
-from worker.engine.images.inputs import Pixels
-from worker.engine_pool import EngineSeats
-from worker.progress import Progresses
+from worker.engine.images.inputs import InputImages
+from worker.engine_pool import EnginePool
+from worker.progress import ProgressReporter
 
 BRIEF = JobSettings(max_run_seconds=0.3)
 # Long enough, on busy cores too, for a job that is not held.
@@ -58,11 +58,11 @@ async def silent_store(bucket: StorageSettings) -> AsyncIterator[SilentStore]:
 class FullEngine:
     """The seats at an engine, and what lets it begin."""
 
-    seats: EngineSeats
+    seats: EnginePool
     room: Event
 
 
-async def failed_for_its_time(workshop: Workshop, job_id: int, limit: str = "0.3") -> None:
+async def failed_for_its_time(workshop: WorkerHarness, job_id: int, limit: str = "0.3") -> None:
     job = await workshop.books.job(job_id)
     assert (job["state"], job["attempt"]) == ("failed", 1)
     assert job["error_code"] == "run_time_exceeded"
@@ -71,7 +71,7 @@ async def failed_for_its_time(workshop: Workshop, job_id: int, limit: str = "0.3
     assert delivery["event"] == "job.failed"
 
 
-async def test_a_picture_that_does_not_come(workshop: Workshop) -> None:
+async def test_a_picture_that_does_not_come(workshop: WorkerHarness) -> None:
     workshop.gallery.hold("init.png")
     job_id = await workshop.queued()
     async with workshop.having(jobs=BRIEF).worker() as worker:
@@ -80,7 +80,9 @@ async def test_a_picture_that_does_not_come(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("stage", ["fetch", "upload"])
-async def test_a_store_that_hangs(workshop: Workshop, bucket: StorageSettings, stage: str) -> None:
+async def test_a_store_that_hangs(
+    workshop: WorkerHarness, bucket: StorageSettings, stage: str
+) -> None:
     async with silent_store(bucket) as store:
         storage = Storage(store.settings)
         stored = {"init_image": InputImage(object_key="inputs/x")}
@@ -92,7 +94,7 @@ async def test_a_store_that_hangs(workshop: Workshop, bucket: StorageSettings, s
 
 
 async def test_a_generation_that_takes_too_long_is_stopped_and_the_engine_draws_on(
-    workshop: Workshop,
+    workshop: WorkerHarness,
 ) -> None:
     workshop.studio.hold_next()
     jobs = [await workshop.drawing() for _ in range(2)]
@@ -105,17 +107,17 @@ async def test_a_generation_that_takes_too_long_is_stopped_and_the_engine_draws_
     assert [order.stopped for order in workshop.studio.orders] == [True, False]
 
 
-async def test_its_neighbour_at_the_engine_goes_on(workshop: Workshop) -> None:
+async def test_its_neighbour_at_the_engine_goes_on(workshop: WorkerHarness) -> None:
     """Both are drawn together, one runs out of time, and the other hears nothing of it."""
     holds = [workshop.studio.hold_next() for _ in range(2)]
     engine = StudioEngine(workshop.studio.folder)
-    seats = EngineSeats(engine, Progresses(workshop.redis), seats=2, stuck_seconds=HOUR)
+    seats = EnginePool(engine, ProgressReporter(workshop.redis), seats=2, stuck_seconds=HOUR)
     patient = Attempt(job_record(), max_run_seconds=HOUR)
     hasty = Attempt(job_record(), max_run_seconds=0.3)
-    drawing = asyncio.create_task(seats.draw(patient, Pixels()))
+    drawing = asyncio.create_task(seats.draw(patient, InputImages()))
     await workshop.studio.order()
     with pytest.raises(RunTimeExceededError):
-        await seats.draw(hasty, Pixels())
+        await seats.draw(hasty, InputImages())
     await workshop.studio.until(lambda: workshop.studio.orders[1].stopped)
     assert workshop.studio.most_at_once == 2
     holds[0].set()
@@ -124,11 +126,11 @@ async def test_its_neighbour_at_the_engine_goes_on(workshop: Workshop) -> None:
 
 
 @pytest.fixture
-async def full(workshop: Workshop) -> AsyncIterator[FullEngine]:
+async def full(workshop: WorkerHarness) -> AsyncIterator[FullEngine]:
     """An engine that has no room for anybody yet."""
-    progresses, room = Progresses(workshop.redis), Event()
+    progresses, room = ProgressReporter(workshop.redis), Event()
     engine = StudioEngine(workshop.studio.folder, room=room)
-    seats = EngineSeats(engine, progresses, seats=2, stuck_seconds=HOUR)
+    seats = EnginePool(engine, progresses, seats=2, stuck_seconds=HOUR)
     yield FullEngine(seats, room)
     room.set()
     seats.close()
@@ -136,7 +138,7 @@ async def full(workshop: Workshop) -> AsyncIterator[FullEngine]:
 
 async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
     hasty = Attempt(job_record(), max_run_seconds=0)
-    drawing = asyncio.create_task(full.seats.draw(hasty, Pixels()))
+    drawing = asyncio.create_task(full.seats.draw(hasty, InputImages()))
     for _ in range(20):  # any timer of its own would have gone off
         await asyncio.sleep(0)
     assert hasty.reason is None
@@ -147,7 +149,7 @@ async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
 
 async def test_who_waits_for_the_engine_leaves_at_once(full: FullEngine) -> None:
     attempt = Attempt(job_record(), max_run_seconds=HOUR)
-    drawing = asyncio.create_task(full.seats.draw(attempt, Pixels()))
+    drawing = asyncio.create_task(full.seats.draw(attempt, InputImages()))
     await asyncio.sleep(0)
     attempt.leave(grace_seconds=HOUR)
     with pytest.raises(GenerationStoppedError):

@@ -6,9 +6,9 @@ from common.domain.generation import GenerationRequest
 from common.settings import WorkerSettings
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.worker.harness.engine import StudioEngine
-from tests.integration.worker.harness.workshop import Workshop
-from worker.engine.images.inputs import Pixels
-from worker.engine.interface import UNWATCHED, Generated, Watch
+from tests.integration.worker.harness.workshop import WorkerHarness
+from worker.engine.images.inputs import InputImages
+from worker.engine.interface import UNWATCHED, GenerationCallback, GenerationResult
 
 LONG = 1000.0
 
@@ -19,8 +19,8 @@ class RoomForOne(StudioEngine):
     loaded = ("one",)
 
     def generate(
-        self, request: GenerationRequest, pixels: Pixels, watch: Watch = UNWATCHED
-    ) -> Generated:
+        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+    ) -> GenerationResult:
         self.loaded = (request.model,)
         return super().generate(request, pixels, watch)
 
@@ -34,7 +34,7 @@ class RoomForOne(StudioEngine):
     ids=["patient", "not at all"],
 )
 async def test_jobs_of_the_loaded_model_go_first_for_as_long_as_is_patience(
-    workshop: Workshop, patience: float, expected: list[str]
+    workshop: WorkerHarness, patience: float, expected: list[str]
 ) -> None:
     """Whoever waits for another model is another tenant: it is asked for as soon as that."""
     bob = workshop.having(books=await make_tenant(workshop.database, "bob"))
@@ -45,7 +45,7 @@ async def test_jobs_of_the_loaded_model_go_first_for_as_long_as_is_patience(
     assert await models_drawn(workshop, patience) == expected
 
 
-async def test_tenants_of_the_same_model_share_it_as_before(workshop: Workshop) -> None:
+async def test_tenants_of_the_same_model_share_it_as_before(workshop: WorkerHarness) -> None:
     bob = workshop.having(books=await make_tenant(workshop.database, "bob"))
     for _ in range(3):
         await workshop.drawing(model="one", prompt="alice")
@@ -54,7 +54,7 @@ async def test_tenants_of_the_same_model_share_it_as_before(workshop: Workshop) 
     assert "bob" in [order.prompt for order in workshop.studio.orders[:2]]
 
 
-async def models_drawn(workshop: Workshop, patience: float) -> list[str]:
+async def models_drawn(workshop: WorkerHarness, patience: float) -> list[str]:
     """Run all jobs one at a time, from a ring of queue two; give their models in order."""
     places = WorkerSettings(concurrency=1, model_patience_seconds=patience)
     engine = RoomForOne(workshop.studio.folder)

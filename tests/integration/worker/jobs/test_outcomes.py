@@ -24,12 +24,12 @@ from deploy.local.servers.ports import free_port
 from tests.integration.worker.harness.engine import COLOUR
 from tests.integration.worker.harness.image_host import INIT, MASK
 from tests.integration.worker.harness.studio import Answer
-from tests.integration.worker.harness.workshop import HOOK, PROMPT, Workshop
+from tests.integration.worker.harness.workshop import HOOK, PROMPT, WorkerHarness
 from tests.unit.worker.engine.sample_images import encoded, noise
 
 
 async def test_a_job_from_claim_to_finish(
-    workshop: Workshop, redis: Redis, s3_client: S3Client, bucket: StorageSettings
+    workshop: WorkerHarness, redis: Redis, s3_client: S3Client, bucket: StorageSettings
 ) -> None:
     before = utc_now().timestamp()
     job_id = await workshop.queued(asked={"samples": 2, "inference_steps": 10})
@@ -70,7 +70,9 @@ async def test_a_job_from_claim_to_finish(
     assert await redis.llen(DISPATCHER_LIST) == 1
 
 
-async def test_without_a_webhook_no_dispatcher_is_rung(workshop: Workshop, redis: Redis) -> None:
+async def test_without_a_webhook_no_dispatcher_is_rung(
+    workshop: WorkerHarness, redis: Redis
+) -> None:
     job_id = await workshop.queued(webhook_url=None)
     async with workshop.worker() as worker:
         await worker.runner.look("one")
@@ -80,7 +82,7 @@ async def test_without_a_webhook_no_dispatcher_is_rung(workshop: Workshop, redis
 
 
 async def test_inputs_may_be_uploaded_or_at_a_url_or_none(
-    workshop: Workshop, storage: Storage
+    workshop: WorkerHarness, storage: Storage
 ) -> None:
     books = workshop.books
     key = input_key(books.tenant_id, books.new_job().file_prefix, "mask_image")
@@ -109,26 +111,28 @@ async def test_inputs_may_be_uploaded_or_at_a_url_or_none(
     ],
 )
 async def test_a_bad_picture_fails_the_job_at_once(
-    workshop: Workshop, field: str, picture: str, code: str
+    workshop: WorkerHarness, field: str, picture: str, code: str
 ) -> None:
     inputs = workshop.pictures() | {field: InputImage(url=workshop.gallery.url(picture))}
     await fails_at_once(workshop, inputs, field, code)
 
 
-async def test_a_blocked_address_fails_the_job_at_once(workshop: Workshop) -> None:
+async def test_a_blocked_address_fails_the_job_at_once(workshop: WorkerHarness) -> None:
     for url in ("http://169.254.169.254/latest", "http://[fc00::1]/a.png", "ftp://x.test/a"):
         inputs = workshop.pictures() | {"init_image": InputImage(url=url)}
         await fails_at_once(workshop, inputs, "init_image", "address_not_allowed")
 
 
-async def test_an_uploaded_picture_may_be_bad_too(workshop: Workshop, storage: Storage) -> None:
+async def test_an_uploaded_picture_may_be_bad_too(
+    workshop: WorkerHarness, storage: Storage
+) -> None:
     await storage.put("inputs/cut", INIT[:100])
     inputs = workshop.pictures() | {"init_image": InputImage(object_key="inputs/cut")}
     await fails_at_once(workshop, inputs, "init_image", "invalid_image")
 
 
 async def fails_at_once(
-    workshop: Workshop, inputs: dict[str, InputImage], field: str, code: str
+    workshop: WorkerHarness, inputs: dict[str, InputImage], field: str, code: str
 ) -> None:
     job_id = await workshop.queued(inputs=inputs)
     async with workshop.worker() as worker:
@@ -145,7 +149,7 @@ async def fails_at_once(
     assert not any("exc_info" in line and line["exc_info"] for line in lines)
 
 
-async def test_at_a_bad_picture_the_other_download_is_dropped(workshop: Workshop) -> None:
+async def test_at_a_bad_picture_the_other_download_is_dropped(workshop: WorkerHarness) -> None:
     workshop.gallery.hold("mask.png")
     job_id = await workshop.queued(inputs=workshop.pictures(init="missing.png"))
     async with workshop.worker() as worker:
@@ -157,7 +161,7 @@ async def test_at_a_bad_picture_the_other_download_is_dropped(workshop: Workshop
 
 @pytest.mark.parametrize("trouble", ["busy", "silent", "storage", "engine", "unforeseen"])
 async def test_trouble_that_may_pass_is_tried_again_until_the_attempts_are_used_up(
-    workshop: Workshop, bucket: StorageSettings, trouble: str
+    workshop: WorkerHarness, bucket: StorageSettings, trouble: str
 ) -> None:
     inputs, expected = workshop.pictures(), ""
     if trouble == "busy":
@@ -196,7 +200,7 @@ async def test_trouble_that_may_pass_is_tried_again_until_the_attempts_are_used_
     assert await workshop.traces(job_id) == (1, 0)
 
 
-async def test_a_later_attempt_succeeds_and_leaves_no_error(workshop: Workshop) -> None:
+async def test_a_later_attempt_succeeds_and_leaves_no_error(workshop: WorkerHarness) -> None:
     workshop.studio.answers.append(Answer("fail"))
     job_id = await workshop.queued()
     async with workshop.worker() as worker:
@@ -209,7 +213,7 @@ async def test_a_later_attempt_succeeds_and_leaves_no_error(workshop: Workshop) 
     assert await workshop.traces(job_id) == (1, 1)
 
 
-async def test_what_the_model_cannot_do_is_not_tried_again(workshop: Workshop) -> None:
+async def test_what_the_model_cannot_do_is_not_tried_again(workshop: WorkerHarness) -> None:
     workshop.studio.answers.append(Answer("refuse"))
     job_id = await workshop.queued()
     async with workshop.worker() as worker:
@@ -219,7 +223,7 @@ async def test_what_the_model_cannot_do_is_not_tried_again(workshop: Workshop) -
     assert job["error_message"] == "the model one cannot do that"
 
 
-async def test_every_line_about_a_job_names_it_and_tells_no_secret(workshop: Workshop) -> None:
+async def test_every_line_about_a_job_names_it_and_tells_no_secret(workshop: WorkerHarness) -> None:
     answers = ("stumble", "fail", "refuse", "draw")
     workshop.studio.answers.extend(Answer(text) for text in answers)
     # Without pictures they come to the engine in the order they were claimed.
@@ -253,7 +257,7 @@ async def test_every_line_about_a_job_names_it_and_tells_no_secret(workshop: Wor
     assert failed[jobs[1]]["detail"] == "out of memory on cuda:0"
 
 
-async def logged(workshop: Workshop) -> list[Any]:
+async def logged(workshop: WorkerHarness) -> list[Any]:
     """Work on all there is and give what was logged, with what was bound."""
     async with workshop.worker() as worker:
         with capture_logs(processors=[merge_contextvars]) as lines:
@@ -261,7 +265,9 @@ async def logged(workshop: Workshop) -> list[Any]:
     return list(lines)
 
 
-async def test_a_large_picture_is_brought_to_size(workshop: Workshop, storage: Storage) -> None:
+async def test_a_large_picture_is_brought_to_size(
+    workshop: WorkerHarness, storage: Storage
+) -> None:
     await storage.put("inputs/large", encoded(noise((300, 200))))
     inputs = workshop.pictures() | {"init_image": InputImage(object_key="inputs/large")}
     job_id = await workshop.queued(inputs=inputs)
@@ -272,7 +278,7 @@ async def test_a_large_picture_is_brought_to_size(workshop: Workshop, storage: S
 
 
 async def test_a_time_out_of_nobodys_making_is_no_reason_to_give_the_job_back(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    workshop: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fetch(_job: object) -> None:
         raise TimeoutError

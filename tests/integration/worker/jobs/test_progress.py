@@ -17,14 +17,14 @@ from common.messaging.progress import AttemptName, JobProgress, read_progress
 from common.settings import RedisSettings
 from deploy.local.servers.ports import free_port
 from tests.integration.worker.harness.engine import STEPS
-from tests.integration.worker.harness.workshop import Workshop
-from worker.progress import Progresses
+from tests.integration.worker.harness.workshop import WorkerHarness
+from worker.progress import ProgressReporter
 
 DEADLINE_SECONDS = 20
 
 
 @asynccontextmanager
-async def writing(progresses: Progresses) -> AsyncIterator[None]:
+async def writing(progresses: ProgressReporter) -> AsyncIterator[None]:
     task = asyncio.create_task(progresses.run())
     try:
         yield
@@ -45,7 +45,7 @@ async def told_of(redis: Redis, prefix: UUID) -> JobProgress | None:
     return await read_progress(redis, AttemptName(prefix, 1), preview=True)
 
 
-async def writes(workshop: Workshop) -> object:
+async def writes(workshop: WorkerHarness) -> object:
     """Tell which transactions wrote last to the tables that workers write to."""
     async with workshop.database.statement() as connection:
         rows = await connection.execute(
@@ -59,7 +59,7 @@ async def writes(workshop: Workshop) -> object:
 
 
 async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
-    workshop: Workshop, redis: Redis
+    workshop: WorkerHarness, redis: Redis
 ) -> None:
     hold = workshop.studio.hold_next()
     prefix = (await workshop.books.job(await workshop.drawing()))["file_prefix"]
@@ -92,7 +92,9 @@ async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
         await until(forgotten)
 
 
-async def test_what_is_to_be_checked_shows_no_preview(workshop: Workshop, redis: Redis) -> None:
+async def test_what_is_to_be_checked_shows_no_preview(
+    workshop: WorkerHarness, redis: Redis
+) -> None:
     hold = workshop.studio.hold_next()
     job_id = await workshop.drawing(safety_checker=True)
     prefix = (await workshop.books.job(job_id))["file_prefix"]
@@ -110,7 +112,7 @@ async def test_what_is_to_be_checked_shows_no_preview(workshop: Workshop, redis:
         await looking
 
 
-async def test_without_redis_nothing_is_told_and_nothing_held_up(workshop: Workshop) -> None:
+async def test_without_redis_nothing_is_told_and_nothing_held_up(workshop: WorkerHarness) -> None:
     nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"))
     async with connect(nowhere) as away:
         hold = workshop.studio.hold_next()

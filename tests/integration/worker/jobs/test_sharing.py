@@ -8,7 +8,7 @@ from common.domain.generation import Endpoint
 from common.postgres.models import UsageEntry
 from common.settings import WorkerSettings
 from tests.integration.worker.harness.engine import PART
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from tests.integration.worker.harness.workshop import Workshop
         ("a queue of another release", ["one", "two", "one", "two", "one", "one"]),
     ],
 )
-async def test_queues_take_turns(workshop: Workshop, rung: str, expected: list[str]) -> None:
+async def test_queues_take_turns(workshop: WorkerHarness, rung: str, expected: list[str]) -> None:
     workshop = workshop.having(places=WorkerSettings(concurrency=1))
     for queue in ("one",) * 4 + ("two",) * 2:
         await workshop.queued(inputs={}, asked={"model": queue, "endpoint": Endpoint.TEXT2IMG})
@@ -28,7 +28,7 @@ async def test_queues_take_turns(workshop: Workshop, rung: str, expected: list[s
     assert [order.model for order in workshop.studio.orders] == expected
 
 
-async def test_a_look_claims_as_many_as_there_are_places(workshop: Workshop) -> None:
+async def test_a_look_claims_as_many_as_there_are_places(workshop: WorkerHarness) -> None:
     holds = [workshop.studio.hold_next() for _ in range(4)]
     for _ in holds:
         await workshop.drawing()
@@ -44,7 +44,7 @@ async def test_a_look_claims_as_many_as_there_are_places(workshop: Workshop) -> 
         assert worker.runner.free_places == 3
 
 
-async def test_who_leaves_claims_nothing(workshop: Workshop) -> None:
+async def test_who_leaves_claims_nothing(workshop: WorkerHarness) -> None:
     job_id = await workshop.queued()
     async with workshop.worker() as worker:
         worker.runner.stop_claiming()
@@ -52,7 +52,7 @@ async def test_who_leaves_claims_nothing(workshop: Workshop) -> None:
     assert (await workshop.books.job(job_id))["attempt"] == 0
 
 
-async def test_all_that_is_fetched_is_handed_to_the_engine_at_once(workshop: Workshop) -> None:
+async def test_all_that_is_fetched_is_handed_to_the_engine_at_once(workshop: WorkerHarness) -> None:
     """A download that lasts holds nobody up, and what is drawn does not hold up a download."""
     holds = [workshop.studio.hold_next() for _ in range(2)]
     workshop.gallery.pages["/late.png"] = workshop.gallery.pages["/mask.png"]

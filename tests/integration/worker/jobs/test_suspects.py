@@ -9,12 +9,12 @@ from common.domain.job import WORKER_LOST
 from common.runtime.clock import utc_now
 from tests.integration.dispatcher.program import running
 from tests.integration.worker.harness.engine import POISON
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 
 SUSPECT = {"error_code": WORKER_LOST}
 
 
-async def test_beside_a_suspect_nothing_is_claimed(workshop: Workshop) -> None:
+async def test_beside_a_suspect_nothing_is_claimed(workshop: WorkerHarness) -> None:
     hold = workshop.studio.hold_next()
     suspect = await workshop.drawing()
     await workshop.books.set_job(suspect, **SUSPECT)
@@ -35,7 +35,7 @@ async def test_beside_a_suspect_nothing_is_claimed(workshop: Workshop) -> None:
     assert [row["error_code"] for row in rows] == [None] * 3
 
 
-async def test_a_suspect_waits_until_the_others_have_ended(workshop: Workshop) -> None:
+async def test_a_suspect_waits_until_the_others_have_ended(workshop: WorkerHarness) -> None:
     hold = workshop.gallery.hold("init.png")
     suspect = await a_later_suspect(workshop)
     await workshop.queued()
@@ -56,7 +56,7 @@ async def test_a_suspect_waits_until_the_others_have_ended(workshop: Workshop) -
 
 
 async def test_waiting_it_is_given_back_at_no_cost_and_remains_a_suspect(
-    workshop: Workshop,
+    workshop: WorkerHarness,
 ) -> None:
     workshop.studio.hold_next()
     suspect = await a_later_suspect(workshop)
@@ -75,7 +75,7 @@ async def test_waiting_it_is_given_back_at_no_cost_and_remains_a_suspect(
     assert row["error_code"] == WORKER_LOST
 
 
-async def a_later_suspect(workshop: Workshop) -> int:
+async def a_later_suspect(workshop: WorkerHarness) -> int:
     """Record one that is not due yet, so that no look takes it before it is known for a suspect."""
     job_id = await workshop.drawing()
     later = utc_now() + timedelta(hours=1)
@@ -89,7 +89,7 @@ async def until(so: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-async def until_dead(workshop: Workshop, environment: dict[str, str], held: int) -> None:
+async def until_dead(workshop: WorkerHarness, environment: dict[str, str], held: int) -> None:
     """Run a worker until the poison kills it with `held` claims, and take them back."""
     async with running(environment, "worker") as program:
         assert await program.exit_code() == -signal.SIGKILL
@@ -101,7 +101,7 @@ async def until_dead(workshop: Workshop, environment: dict[str, str], held: int)
 
 
 async def test_poison_takes_others_along_once_at_most(
-    workshop: Workshop, environment: dict[str, str]
+    workshop: WorkerHarness, environment: dict[str, str]
 ) -> None:
     """Two innocents are held beside it when it kills its first worker; then it is alone."""
     hold = workshop.gallery.hold("init.png")

@@ -11,22 +11,22 @@ from common.settings import RetentionSettings
 from tests.integration.maintenance.leaving import is_there, leave, rows_of
 from tests.integration.repositories.usage.test_ledger import read
 from tests.integration.worker.harness.studio import Answer
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 from worker.maintenance.retention import Retention
 
 
-async def go_round(workshop: Workshop) -> None:
+async def go_round(workshop: WorkerHarness) -> None:
     """Do what the dispatcher does; the first time it only names the bucket."""
     retention = Retention(workshop.database, workshop.storage, RetentionSettings())
     async with workshop.database.statement() as connection:
         await retention.go_round(connection, asyncio.Event())
 
 
-async def states(workshop: Workshop) -> list[str]:
+async def states(workshop: WorkerHarness) -> list[str]:
     return [row["state"] for row in await workshop.books.rows(Job)]
 
 
-async def test_a_running_job_is_finished_before_its_tenant_goes(workshop: Workshop) -> None:
+async def test_a_running_job_is_finished_before_its_tenant_goes(workshop: WorkerHarness) -> None:
     await go_round(workshop)
     may_draw = workshop.studio.hold_next()
     await workshop.queued()
@@ -55,7 +55,9 @@ async def test_a_running_job_is_finished_before_its_tenant_goes(workshop: Worksh
 
 
 @pytest.mark.parametrize("answer", ["fail", "refuse"])
-async def test_a_running_job_that_fails_is_not_tried_again(workshop: Workshop, answer: str) -> None:
+async def test_a_running_job_that_fails_is_not_tried_again(
+    workshop: WorkerHarness, answer: str
+) -> None:
     await go_round(workshop)
     hold = asyncio.Event()
     workshop.studio.answers.append(Answer(answer, hold=hold))
@@ -72,7 +74,9 @@ async def test_a_running_job_that_fails_is_not_tried_again(workshop: Workshop, a
     assert len(workshop.studio.orders) == 1
 
 
-async def test_a_worker_that_died_holds_the_deletion_up_for_its_lease(workshop: Workshop) -> None:
+async def test_a_worker_that_died_holds_the_deletion_up_for_its_lease(
+    workshop: WorkerHarness,
+) -> None:
     await go_round(workshop)
     workshop.studio.hold_next()
     job_id = await workshop.queued()
@@ -92,7 +96,7 @@ async def test_a_worker_that_died_holds_the_deletion_up_for_its_lease(workshop: 
         await looking
 
 
-async def test_nothing_more_is_claimed_for_a_tenant_that_leaves(workshop: Workshop) -> None:
+async def test_nothing_more_is_claimed_for_a_tenant_that_leaves(workshop: WorkerHarness) -> None:
     await workshop.queued()
     await leave(workshop.books, seconds_ago=0)
     async with workshop.worker() as worker:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from common.messaging.doorbell import Doorbell
 from common.settings import RedisSettings
 from tests.integration.dispatcher.program import running
-from tests.integration.worker.harness.workshop import QUEUES, Workshop
+from tests.integration.worker.harness.workshop import QUEUES, WorkerHarness
 from tests.integration.worker.lifecycle.test_process import ended_well, working
 
 # Only a ring makes a worker look within the test.
@@ -28,7 +28,7 @@ def doorbell(redis: Redis) -> Doorbell:
 
 
 async def test_a_ring_for_any_queue_wakes_a_worker(
-    workshop: Workshop, environment: dict[str, str], redis: Redis, doorbell: Doorbell
+    workshop: WorkerHarness, environment: dict[str, str], redis: Redis, doorbell: Doorbell
 ) -> None:
     async with working(environment | SELDOM) as program:
         await until_listening(redis)
@@ -42,7 +42,7 @@ async def test_a_ring_for_any_queue_wakes_a_worker(
 
 
 async def test_rings_a_busy_worker_cannot_hear_are_left_to_others(
-    workshop: Workshop, environment: dict[str, str], redis: Redis, doorbell: Doorbell
+    workshop: WorkerHarness, environment: dict[str, str], redis: Redis, doorbell: Doorbell
 ) -> None:
     hold = workshop.studio.hold_next()
     busy = environment | SELDOM | {"INFILL_WORKER_CONCURRENCY": "1"}

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from common.postgres.models import Worker
 from tests.integration.dispatcher.program import Program, running
-from tests.integration.worker.harness.workshop import PROMPT, Workshop
+from tests.integration.worker.harness.workshop import PROMPT, WorkerHarness
 
 LONG, SHORT = "600", "0.05"
 
@@ -23,14 +23,14 @@ async def working(environment: dict[str, str], shutdown: str = LONG) -> AsyncIte
         yield program
 
 
-async def ended_well(program: Program, workshop: Workshop) -> None:
+async def ended_well(program: Program, workshop: WorkerHarness) -> None:
     """It says so, leaves no entry among the workers, and nothing on its output but log lines."""
     await program.said("worker_stopped")
     assert await program.exit_code() == 0
     assert await workshop.books.rows(Worker) == []
 
 
-async def was_given_back(workshop: Workshop, redis: Redis, job_id: int) -> None:
+async def was_given_back(workshop: WorkerHarness, redis: Redis, job_id: int) -> None:
     job = await workshop.books.job(job_id)
     assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
     assert (job["started_at"], job["error_code"], job["claimed_by"]) == (None, None, None)
@@ -40,7 +40,7 @@ async def was_given_back(workshop: Workshop, redis: Redis, job_id: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_an_idle_worker_leaves_at_a_signal(
-    workshop: Workshop, environment: dict[str, str], number: signal.Signals
+    workshop: WorkerHarness, environment: dict[str, str], number: signal.Signals
 ) -> None:
     async with working(environment) as program:
         program.process.send_signal(number)
@@ -49,7 +49,7 @@ async def test_an_idle_worker_leaves_at_a_signal(
 
 
 async def test_a_signal_lets_the_job_under_way_finish(
-    workshop: Workshop, environment: dict[str, str]
+    workshop: WorkerHarness, environment: dict[str, str]
 ) -> None:
     hold = workshop.studio.hold_next()
     first = await workshop.queued()
@@ -76,7 +76,7 @@ async def test_a_signal_lets_the_job_under_way_finish(
 
 
 async def test_a_job_that_takes_too_long_is_given_back_at_no_cost(
-    workshop: Workshop, environment: dict[str, str], redis: Redis
+    workshop: WorkerHarness, environment: dict[str, str], redis: Redis
 ) -> None:
     workshop.studio.hold_next()
     job_id = await workshop.queued(max_attempts=3)
@@ -95,7 +95,7 @@ async def test_a_job_that_takes_too_long_is_given_back_at_no_cost(
 
 
 async def test_a_slow_picture_is_not_waited_for(
-    workshop: Workshop, environment: dict[str, str], redis: Redis
+    workshop: WorkerHarness, environment: dict[str, str], redis: Redis
 ) -> None:
     workshop.gallery.hold("init.png")
     job_id = await workshop.queued(max_attempts=3)
@@ -108,7 +108,7 @@ async def test_a_slow_picture_is_not_waited_for(
 
 
 async def test_a_second_signal_gives_back_at_once(
-    workshop: Workshop, environment: dict[str, str], redis: Redis
+    workshop: WorkerHarness, environment: dict[str, str], redis: Redis
 ) -> None:
     workshop.studio.hold_next()
     job_id = await workshop.queued(max_attempts=3)
@@ -122,7 +122,7 @@ async def test_a_second_signal_gives_back_at_once(
 
 
 async def test_a_job_survives_its_worker(
-    workshop: Workshop, environment: dict[str, str], redis: Redis
+    workshop: WorkerHarness, environment: dict[str, str], redis: Redis
 ) -> None:
     hold = workshop.studio.hold_next()
     job_id = await workshop.queued()

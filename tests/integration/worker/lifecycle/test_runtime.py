@@ -29,9 +29,9 @@ from tests.conftest import Servers
 from tests.integration.dispatcher.conftest import LOOPBACK_OPEN
 from tests.integration.dispatcher.test_process import get
 from tests.integration.worker.harness.engine import StudioEngine
-from tests.integration.worker.harness.workshop import QUEUES, Workshop
+from tests.integration.worker.harness.workshop import QUEUES, WorkerHarness
 from tests.integration.worker.outages.test_outages import NOWHERE, closed
-from worker.process import Runtime
+from worker.process import WorkerProcess
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> Sett
 
 
 @asynccontextmanager
-async def running(settings: Settings, workshop: Workshop) -> AsyncIterator[Runtime]:
+async def running(settings: Settings, workshop: WorkerHarness) -> AsyncIterator[WorkerProcess]:
     """Run the parts while the block lasts; begin and end block, so they do it in a thread."""
     engine = StudioEngine(workshop.studio.folder)
-    runtime = Runtime(settings, engine, worker="w1", queues=QUEUES)
+    runtime = WorkerProcess(settings, engine, worker="w1", queues=QUEUES)
     await asyncio.to_thread(runtime.__enter__)
     try:
         yield runtime
@@ -66,7 +66,9 @@ async def until_said(lines: Sequence[Mapping[str, Any]], event: str) -> None:
     await until_ready(said, event, 20)
 
 
-async def test_it_looks_by_itself_and_when_rung(settings: Settings, workshop: Workshop) -> None:
+async def test_it_looks_by_itself_and_when_rung(
+    settings: Settings, workshop: WorkerHarness
+) -> None:
     async with running(settings, workshop) as runtime:
         await workshop.queued(asked={"model": "two"})
         await workshop.studio.order()
@@ -79,7 +81,9 @@ async def test_it_looks_by_itself_and_when_rung(settings: Settings, workshop: Wo
     assert await workshop.books.rows(Worker) == []
 
 
-async def test_its_end_waits_for_the_job_under_way(settings: Settings, workshop: Workshop) -> None:
+async def test_its_end_waits_for_the_job_under_way(
+    settings: Settings, workshop: WorkerHarness
+) -> None:
     hold = workshop.studio.hold_next()
     job_id = await workshop.queued()
     with capture_logs() as lines:
@@ -93,7 +97,7 @@ async def test_its_end_waits_for_the_job_under_way(settings: Settings, workshop:
 
 
 async def test_left_without_a_signal_it_gives_back_what_takes_too_long(
-    settings: Settings, workshop: Workshop
+    settings: Settings, workshop: WorkerHarness
 ) -> None:
     """Celery may end by itself; the claims must not hang on."""
     workshop.studio.hold_next()
@@ -105,7 +109,7 @@ async def test_left_without_a_signal_it_gives_back_what_takes_too_long(
     assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
 
 
-async def test_what_is_fetched_while_leaving_is_given_back_at_once(workshop: Workshop) -> None:
+async def test_what_is_fetched_while_leaving_is_given_back_at_once(workshop: WorkerHarness) -> None:
     async with workshop.worker() as worker:
         worker.runner.give_back()
         workshop.gallery.hold("init.png")
@@ -119,7 +123,7 @@ async def test_what_is_fetched_while_leaving_is_given_back_at_once(workshop: Wor
     assert (await workshop.books.job(job_id))["state"] == "queued"
 
 
-async def test_told_twice_to_give_back_it_gives_back_once(workshop: Workshop) -> None:
+async def test_told_twice_to_give_back_it_gives_back_once(workshop: WorkerHarness) -> None:
     """A second signal may come while a fetch that was told to end is still cleaning up."""
     # With a place to spare a claim under way might take it again, to give it back once more.
     async with workshop.having(places=WorkerSettings(concurrency=1)).worker() as worker:
@@ -139,7 +143,7 @@ async def test_told_twice_to_give_back_it_gives_back_once(workshop: Workshop) ->
 
 
 async def test_postgres_may_go_and_come_back(
-    settings: Settings, workshop: Workshop, servers: Servers, database_url: str
+    settings: Settings, workshop: WorkerHarness, servers: Servers, database_url: str
 ) -> None:
     with capture_logs() as lines:
         async with running(settings, workshop):
@@ -155,7 +159,7 @@ async def test_postgres_may_go_and_come_back(
 
 
 async def test_what_nobody_foresaw_is_logged_whole_and_survived(
-    settings: Settings, workshop: Workshop
+    settings: Settings, workshop: WorkerHarness
 ) -> None:
     async def rename(table: str, name: str) -> None:
         async with workshop.database.statement() as connection:
@@ -177,7 +181,7 @@ async def test_what_nobody_foresaw_is_logged_whole_and_survived(
 
 
 async def test_it_shows_its_health(
-    settings: Settings, workshop: Workshop, servers: Servers, database_url: str
+    settings: Settings, workshop: WorkerHarness, servers: Servers, database_url: str
 ) -> None:
     port = free_port()
     settings.telemetry = TelemetrySettings(status_port=port)
@@ -198,14 +202,18 @@ async def test_it_shows_its_health(
     await workshop.database.aclose()
 
 
-async def test_it_ends_although_postgres_is_away(settings: Settings, workshop: Workshop) -> None:
+async def test_it_ends_although_postgres_is_away(
+    settings: Settings, workshop: WorkerHarness
+) -> None:
     settings.database = DatabaseSettings(url=SecretStr(NOWHERE))
     async with running(settings, workshop) as runtime:
         await asyncio.to_thread(runtime.look, "one")
     assert await workshop.books.rows(Worker) == []
 
 
-async def test_a_start_that_fails_leaves_no_thread(settings: Settings, workshop: Workshop) -> None:
+async def test_a_start_that_fails_leaves_no_thread(
+    settings: Settings, workshop: WorkerHarness
+) -> None:
     port = free_port()
     settings.telemetry = TelemetrySettings(status_port=port)
     async with await asyncio.start_server(lambda *_: None, "127.0.0.1", port):

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from common.postgres.models import Worker
 from common.runtime.clock import utc_now
 from common.settings import JobSettings, Settings
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 from tests.integration.worker.lifecycle.test_runtime import running, settings
 
 __all__ = ["settings"]  # a fixture made elsewhere
@@ -16,7 +16,7 @@ BEAT_SECONDS = 0.05
 
 
 async def test_unrung_it_uses_all_its_places_and_claims_no_more(
-    settings: Settings, workshop: Workshop
+    settings: Settings, workshop: WorkerHarness
 ) -> None:
     """While Redis is away nobody rings; jobs are to overlap all the same."""
     settings.worker = settings.worker.model_copy(update={"concurrency": 2})
@@ -36,14 +36,14 @@ async def test_unrung_it_uses_all_its_places_and_claims_no_more(
     assert [row["state"] for row in rows] == ["succeeded"] * 3
 
 
-async def beats(workshop: Workshop) -> int:
+async def beats(workshop: WorkerHarness) -> int:
     """Tell how long, in beats, the worker has lived."""
     rows = await workshop.books.rows(Worker)
     lived = [(row["seen_at"] - row["started_at"]).total_seconds() for row in rows]
     return int(sum(lived) / BEAT_SECONDS)
 
 
-async def test_a_missed_beat_is_made_up_for_soon(workshop: Workshop) -> None:
+async def test_a_missed_beat_is_made_up_for_soon(workshop: WorkerHarness) -> None:
     """Not after half an hour: in an outage leases run out, and others wait to take the jobs."""
     seldom = JobSettings(lease_seconds=7200, heartbeat_seconds=1800)
     async with workshop.having(jobs=seldom).worker() as worker:
@@ -56,7 +56,7 @@ async def test_a_missed_beat_is_made_up_for_soon(workshop: Workshop) -> None:
         beating.cancel()
 
 
-async def test_a_job_of_a_newer_release_is_left_to_its_workers(workshop: Workshop) -> None:
+async def test_a_job_of_a_newer_release_is_left_to_its_workers(workshop: WorkerHarness) -> None:
     job_id = await workshop.drawing()
     request = (await workshop.books.job(job_id))["request"]
     await workshop.books.set_job(job_id, request=request | {"tiling": True})

@@ -23,7 +23,7 @@ from tests.integration.dispatcher.program import running
 from tests.integration.local import parts
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.repositories.support.counters import LONG_AGO
-from tests.integration.worker.harness.workshop import QUEUES, Workshop
+from tests.integration.worker.harness.workshop import QUEUES, WorkerHarness
 from tests.integration.worker.lifecycle.test_listening import SELDOM, until_listening
 from tests.integration.worker.lifecycle.test_process import ended_well, working
 from worker.maintenance.sweeper import Sweeper
@@ -39,7 +39,7 @@ async def serving(server: Server, home: Path) -> AsyncIterator[None]:
 
 
 async def test_redis_may_be_away_at_the_start_and_come_and_go(
-    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+    workshop: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = parts.redis(tmp_path)
@@ -63,7 +63,7 @@ async def test_redis_may_be_away_at_the_start_and_come_and_go(
 
 
 async def test_rings_are_heard_again_after_a_restart_of_redis(
-    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+    workshop: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = parts.redis(tmp_path)
@@ -85,7 +85,7 @@ async def test_rings_are_heard_again_after_a_restart_of_redis(
 
 
 async def test_postgres_may_restart_under_a_generation(
-    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+    workshop: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = parts.postgres(tmp_path)
@@ -123,7 +123,7 @@ async def test_postgres_may_restart_under_a_generation(
 
 
 async def test_leases_that_ran_out_while_postgres_was_away_are_not_believed_at_once(
-    workshop: Workshop, environment: dict[str, str], tmp_path: Path
+    workshop: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = parts.postgres(tmp_path)
@@ -158,7 +158,7 @@ async def test_leases_that_ran_out_while_postgres_was_away_are_not_believed_at_o
             await database.aclose()
 
 
-async def sweep(workshop: Workshop) -> None:
+async def sweep(workshop: WorkerHarness) -> None:
     """Do what a sweeper does that has just begun."""
     doorbell = Doorbell(workshop.redis, RedisSettings())
     announcer = Announcer(workshop.redis, doorbell)
@@ -192,7 +192,7 @@ async def closed(servers: Servers, name: str) -> AsyncIterator[None]:
 
 
 async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
-    workshop: Workshop, servers: Servers, database_url: str
+    workshop: WorkerHarness, servers: Servers, database_url: str
 ) -> None:
     hold = workshop.studio.hold_next()
     job_id = await workshop.queued()

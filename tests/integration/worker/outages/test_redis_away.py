@@ -15,7 +15,7 @@ from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import free_port
 from deploy.local.servers.redis import RedisServer
 from tests.conftest import require_server_wheels
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 from tests.integration.worker.lifecycle.test_listening import SELDOM, until_listening
 from tests.integration.worker.lifecycle.test_process import ended_well, working
 from tests.support.tcp_proxy import Proxy, proxy
@@ -42,7 +42,7 @@ async def until_it_tries_again(line: Proxy, times: int) -> None:
 
 
 async def test_a_worker_hears_again_when_redis_comes_back_empty(
-    workshop: Workshop,
+    workshop: WorkerHarness,
     environment: dict[str, str],
     server: RedisServer,
     client: Redis,

@@ -7,27 +7,27 @@ import signal
 from common.settings import StorageSettings
 from tests.integration.worker.harness.engine import WAITS, WEDGE
 from tests.integration.worker.harness.studio import Answer
-from tests.integration.worker.harness.workshop import Workshop
+from tests.integration.worker.harness.workshop import WorkerHarness
 from tests.integration.worker.jobs.test_limits import silent_store
 from tests.integration.worker.lifecycle.test_process import LONG, SHORT, working
 
 SOON = {"INFILL_WORKER_STUCK_SECONDS": "0.2"}
 
 
-async def given_back(workshop: Workshop, job_id: int) -> None:
+async def given_back(workshop: WorkerHarness, job_id: int) -> None:
     job = await workshop.books.job(job_id)
     assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
     assert await workshop.traces(job_id) == (0, 0)
 
 
-async def until_held(workshop: Workshop, number: int) -> None:
+async def until_held(workshop: WorkerHarness, number: int) -> None:
     async with asyncio.timeout(30):
         while len(await workshop.in_state("running")) < number:
             pass  # each look waits for Postgres
 
 
 async def test_past_its_time_the_job_has_failed_and_the_others_are_given_back(
-    workshop: Workshop, environment: dict[str, str]
+    workshop: WorkerHarness, environment: dict[str, str]
 ) -> None:
     workshop.studio.hold_next()
     wedged = await workshop.drawing(prompt=WEDGE)
@@ -51,7 +51,7 @@ async def test_past_its_time_the_job_has_failed_and_the_others_are_given_back(
 
 
 async def test_a_device_that_is_lost_takes_its_worker_along(
-    workshop: Workshop, environment: dict[str, str]
+    workshop: WorkerHarness, environment: dict[str, str]
 ) -> None:
     hold = asyncio.Event()
     workshop.studio.answers.append(Answer("break", hold=hold))
@@ -69,7 +69,7 @@ async def test_a_device_that_is_lost_takes_its_worker_along(
 
 
 async def test_told_to_leave_the_worker_does_not_wait_for_it(
-    workshop: Workshop, environment: dict[str, str]
+    workshop: WorkerHarness, environment: dict[str, str]
 ) -> None:
     workshop.studio.hold_next()
     jobs = [await workshop.drawing(prompt=WEDGE), await workshop.drawing(prompt=WAITS)]
@@ -84,7 +84,7 @@ async def test_told_to_leave_the_worker_does_not_wait_for_it(
 
 
 async def test_an_upload_that_hangs_keeps_no_worker_from_leaving(
-    workshop: Workshop, environment: dict[str, str], bucket: StorageSettings
+    workshop: WorkerHarness, environment: dict[str, str], bucket: StorageSettings
 ) -> None:
     async with silent_store(bucket) as store:
         there = {"INFILL_S3_ENDPOINT_URL": store.address}

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from api.body.request_body import MAX_FIELDS, read_fields
-from api.errors.api_errors import BodyTooLargeError, MalformedBodyError, UnsupportedCarrierError
+from api.errors.api_errors import BodyTooLargeError, MalformedBodyError, UnsupportedMediaTypeError
 from tests.support.requests import make_request
 
 FORM = "application/x-www-form-urlencoded"
@@ -95,7 +95,7 @@ async def test_what_cannot_be_read_says_why(body: bytes, content_type: str, tip:
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "application/jsonx"])
 async def test_other_content_types_are_refused(content_type: str) -> None:
-    with pytest.raises(UnsupportedCarrierError):
+    with pytest.raises(UnsupportedMediaTypeError):
         await read(b"{}", content_type)
 
 

@@ -1,10 +1,10 @@
 from api.errors.api_errors import CreditsSpentError, QueueFullError, RateExceededError
-from api.limits.headers import Standing
+from api.limits.headers import RateLimitSnapshot
 from common.domain.errors import RunTimeExceededError
 
 
 def test_of_one_the_singular_is_used() -> None:
-    one = Standing("any", 1, 0, 7)
+    one = RateLimitSnapshot("any", 1, 0, 7)
     rate, queue = RateExceededError(one), QueueFullError(one)
     credits_spent = CreditsSpentError(one, cost="1", left="1", quota="1")
     assert rate.tips == "Your plan allows 1 request per minute. Try again in 7 s."

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.app import create_app
-from api.errors.dialects import is_admin, speaks_problems
+from api.errors.dialects import is_admin, uses_problem_details
 from api.errors.problem_details import MEDIA_TYPE
 from common.settings import GatewaySettings, Settings
 
@@ -20,7 +20,7 @@ def described() -> dict[str, Any]:
 
 def operations(described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for path, methods in described["paths"].items():
-        if speaks_problems(path):
+        if uses_problem_details(path):
             for method, operation in methods.items():
                 yield f"{method} {path}", operation
 

@@ -2,16 +2,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.limits.headers import Standing
+from api.limits.headers import RateLimitSnapshot
 from api.limits.quotas import seconds_to_next_month
 
 
 def test_the_headers_are_lists_of_structured_fields() -> None:
-    assert Standing("requests", 60, 12, 1, window=60).headers == {
+    assert RateLimitSnapshot("requests", 60, 12, 1, window=60).headers == {
         "ratelimit-policy": '"requests";q=60;w=60',
         "ratelimit": '"requests";r=12;t=1',
     }
-    assert Standing("queued", 5, 0, 9, unit="jobs").headers == {
+    assert RateLimitSnapshot("queued", 5, 0, 9, unit="jobs").headers == {
         "ratelimit-policy": '"queued";q=5;qu="jobs"',
         "ratelimit": '"queued";r=0;t=9',
     }

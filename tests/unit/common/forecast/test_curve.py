@@ -4,19 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.forecast.curve import Bend, Curve
+from common.forecast.curve import Bend, PiecewiseLinearSum
 
 numbers = st.floats(0, 1000)
 bends = st.lists(st.tuples(numbers, numbers, numbers), max_size=20)
 
 
 def test_without_bends_it_is_flat() -> None:
-    assert not Curve([])
-    assert Curve([]).at(5.0) == 0.0
+    assert not PiecewiseLinearSum([])
+    assert PiecewiseLinearSum([]).at(5.0) == 0.0
 
 
 def test_a_jump_is_made_beyond_its_place() -> None:
-    curve = Curve([(2.0, 3.0, 0.5)])
+    curve = PiecewiseLinearSum([(2.0, 3.0, 0.5)])
     assert curve
     assert [curve.at(place) for place in (0.0, 2.0, 2.5, 4.0)] == [0.0, 0.0, 3.25, 4.0]
 
@@ -24,4 +24,4 @@ def test_a_jump_is_made_beyond_its_place() -> None:
 @given(bends=bends, place=numbers)
 def test_it_is_the_sum_of_its_parts(bends: list[Bend], place: float) -> None:
     direct = sum(jump + change * (place - at) for at, jump, change in bends if at < place)
-    assert Curve(bends).at(place) == pytest.approx(direct, rel=1e-9, abs=1e-6)
+    assert PiecewiseLinearSum(bends).at(place) == pytest.approx(direct, rel=1e-9, abs=1e-6)

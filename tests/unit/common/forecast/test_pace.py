@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from common.forecast.pace import FEWEST_FITTED, Load, Pace, Samples
+from common.forecast.pace import FEWEST_FITTED, Pace, SpeedSamples, Workload
 
 
-def samples(*drawn: tuple[float, float]) -> Samples:
+def samples(*drawn: tuple[float, float]) -> SpeedSamples:
     """Sum up jobs of these costs and seconds."""
-    return Samples(
+    return SpeedSamples(
         len(drawn),
         sum(cost for cost, _ in drawn),
         sum(seconds for _, seconds in drawn),
@@ -19,9 +19,9 @@ def samples(*drawn: tuple[float, float]) -> Samples:
 
 
 def test_nothing_measured_is_no_pace() -> None:
-    assert Pace.learnt(Samples()) is None
+    assert Pace.learnt(SpeedSamples()) is None
     assert Pace.learnt(samples((0.0, 1.0))) is None
-    assert Samples().seconds_each == 0.0
+    assert SpeedSamples().seconds_each == 0.0
 
 
 def test_jobs_of_one_size_are_laid_to_the_size() -> None:
@@ -33,7 +33,7 @@ def test_a_cost_of_each_job_is_told_from_that_of_its_size() -> None:
     learnt = Pace.learnt(samples(*drawn))
     assert learnt is not None
     assert (learnt.seconds_per_job, learnt.seconds_per_unit) == pytest.approx((2.0, 0.4))
-    assert learnt.seconds(Load(3, 30)) == pytest.approx(18.0)
+    assert learnt.seconds(Workload(3, 30)) == pytest.approx(18.0)
 
 
 def test_it_is_found_through_noise() -> None:
@@ -41,8 +41,8 @@ def test_it_is_found_through_noise() -> None:
     drawn = [(c, (2.0 + 0.4 * c) * draw.uniform(0.9, 1.1)) for c in (5.0, 10.0, 20.0, 40.0) * 12]
     learnt = Pace.learnt(samples(*drawn))
     assert learnt is not None
-    assert learnt.seconds(Load(1, 5)) == pytest.approx(4.0, rel=0.15)
-    assert learnt.seconds(Load(1, 40)) == pytest.approx(18.0, rel=0.1)
+    assert learnt.seconds(Workload(1, 5)) == pytest.approx(4.0, rel=0.15)
+    assert learnt.seconds(Workload(1, 40)) == pytest.approx(18.0, rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -65,5 +65,5 @@ def test_what_cannot_be_a_pace_of_two_parts_is_laid_to_the_size(
 
 
 def test_loads_add_up() -> None:
-    assert Load(1, 2) + Load(3, 4) == Load(4, 6)
-    assert Load(4, 6).part(0.5) == Load(2, 3)
+    assert Workload(1, 2) + Workload(3, 4) == Workload(4, 6)
+    assert Workload(4, 6).part(0.5) == Workload(2, 3)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.forecast.pace import Load
-from common.forecast.tenant_queue import OwnLine, Stretch
+from common.forecast.pace import Workload
+from common.forecast.tenant_queue import JobRange, TenantBacklog
 
 # Jobs as (priority, id, cost), in no order.
 jobs = st.lists(
@@ -15,11 +15,13 @@ jobs = st.lists(
 )
 
 
-def line_of(jobs: list[tuple[int, int, float]]) -> OwnLine:
+def line_of(jobs: list[tuple[int, int, float]]) -> TenantBacklog:
     """Give a line all of which is known one by one."""
     order = sorted(jobs, key=lambda job: (-job[0], job[1]))
     greatest = max((job[1] for job in jobs), default=0)
-    return OwnLine([Stretch(p, i, i, Load(1, cost)) for p, i, cost in order], None, greatest)
+    return TenantBacklog(
+        [JobRange(p, i, i, Workload(1, cost)) for p, i, cost in order], None, greatest
+    )
 
 
 @given(jobs=jobs, priority=st.integers(0, 3), job_id=st.integers(1, 1001))
@@ -38,7 +40,7 @@ def test_what_is_accepted_later_stands_behind_its_own_priority(
 ) -> None:
     line = line_of(jobs)
     for number, priority in enumerate(added):
-        line.add(priority, 2000 + number, Load(1, 2.0))
+        line.add(priority, 2000 + number, Workload(1, 2.0))
     assert line.whole.jobs == len(jobs) + len(added)
     for priority in range(4):
         earlier = sum(p >= priority for p, _, _ in jobs) + sum(p >= priority for p in added)
@@ -46,48 +48,50 @@ def test_what_is_accepted_later_stands_behind_its_own_priority(
 
 
 def test_jobs_accepted_one_after_the_other_know_their_places() -> None:
-    line = OwnLine()
+    line = TenantBacklog()
     for job_id in (11, 12, 13, 14):
-        line.add(0, job_id, Load(1, 5.0))
+        line.add(0, job_id, Workload(1, 5.0))
     assert [line.before(0, job_id).jobs for job_id in (11, 12, 13, 14)] == [0, 1, 2, 3]
 
 
 def test_a_job_the_reading_has_seen_is_not_added() -> None:
     line = line_of([(0, 5, 1.0), (0, 9, 1.0)])
-    line.add(0, 9, Load(1, 1.0))
-    assert line.whole == Load(2, 2.0)
+    line.add(0, 9, Workload(1, 1.0))
+    assert line.whole == Workload(2, 2.0)
 
 
 def test_within_a_stretch_the_id_stands_for_the_place() -> None:
-    line = OwnLine([Stretch(0, 1, 1, Load(1, 4)), Stretch(0, 10, 19, Load(10, 40))], None, 19)
-    assert line.before(0, 10) == Load(1, 4)
-    assert line.before(0, 15) == Load(6, 24)
-    assert line.before(0, 5) == Load(1, 4)
-    assert line.before(1, 15) == Load(0, 0)
-    assert line.before(0, 20) == Load(11, 44)
+    line = TenantBacklog(
+        [JobRange(0, 1, 1, Workload(1, 4)), JobRange(0, 10, 19, Workload(10, 40))], None, 19
+    )
+    assert line.before(0, 10) == Workload(1, 4)
+    assert line.before(0, 15) == Workload(6, 24)
+    assert line.before(0, 5) == Workload(1, 4)
+    assert line.before(1, 15) == Workload(0, 0)
+    assert line.before(0, 20) == Workload(11, 44)
 
 
 def test_the_unread_end_is_known_by_its_amount() -> None:
-    line = OwnLine([Stretch(0, 1, 100, Load(100, 400))], Load(1100, 4400), 1100)
-    assert line.whole == Load(1100, 4400)
+    line = TenantBacklog([JobRange(0, 1, 100, Workload(100, 400))], Workload(1100, 4400), 1100)
+    assert line.whole == Workload(1100, 4400)
     assert line.before(0, 100).jobs == pytest.approx(99)
     assert line.before(0, 600).jobs == pytest.approx(600, rel=0.01)
-    assert line.before(0, 5000) == Load(1100, 4400)
-    assert line.before(-1, 50) == Load(1100, 4400)  # after all of the priority that was read
+    assert line.before(0, 5000) == Workload(1100, 4400)
+    assert line.before(-1, 50) == Workload(1100, 4400)  # after all of the priority that was read
 
 
 def test_a_line_shorter_than_it_was_counted_is_what_was_read() -> None:
-    line = OwnLine([Stretch(0, 1, 4, Load(4, 8))], Load(3, 6), 4)
-    assert line.before(0, 9) == Load(4, 8)
+    line = TenantBacklog([JobRange(0, 1, 4, Workload(4, 8))], Workload(3, 6), 4)
+    assert line.before(0, 9) == Workload(4, 8)
 
 
 def test_an_empty_line() -> None:
-    line = OwnLine()
-    assert (line.first_id, line.next_jobs, line.whole) == (None, Load(), Load())
-    assert line.before(0, 7) == Load()
+    line = TenantBacklog()
+    assert (line.first_id, line.next_jobs, line.whole) == (None, Workload(), Workload())
+    assert line.before(0, 7) == Workload()
 
 
 def test_the_next_jobs_and_the_first_id() -> None:
     line = line_of([(0, 3, 1.0), (5, 8, 2.0), (0, 4, 3.0), (0, 5, 4.0), (0, 6, 5.0)])
     assert line.first_id == 3
-    assert line.next_jobs == Load(4, 10.0)
+    assert line.next_jobs == Workload(4, 10.0)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from common.runtime import single_flight as freshness
-from common.runtime.single_flight import Readings
+from common.runtime.single_flight import SingleFlightCache
 
 
 class Source:
@@ -32,7 +32,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 async def test_a_reading_serves_until_its_time_is_over(now: list[float]) -> None:
     source = Source()
-    readings = Readings(source, fresh_seconds=2.0, most=10)
+    readings = SingleFlightCache(source, fresh_seconds=2.0, most=10)
     assert readings.known("a") is None
     assert (await readings.get("a")).value == 1
     now[0] += 1.5
@@ -47,7 +47,7 @@ async def test_a_reading_serves_until_its_time_is_over(now: list[float]) -> None
 async def test_those_who_ask_meanwhile_share_one_reading() -> None:
     source = Source()
     source.open.clear()
-    readings = Readings(source, fresh_seconds=60.0, most=10)
+    readings = SingleFlightCache(source, fresh_seconds=60.0, most=10)
     asking = [asyncio.create_task(readings.get("a")) for _ in range(5)]
     await asyncio.sleep(0)
     assert readings.known("a") is None
@@ -58,7 +58,7 @@ async def test_those_who_ask_meanwhile_share_one_reading() -> None:
 async def test_who_gives_up_leaves_the_reading_to_the_others() -> None:
     source = Source()
     source.open.clear()
-    readings = Readings(source, fresh_seconds=60.0, most=10)
+    readings = SingleFlightCache(source, fresh_seconds=60.0, most=10)
     first, second = (asyncio.create_task(readings.get("a")) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -68,7 +68,7 @@ async def test_who_gives_up_leaves_the_reading_to_the_others() -> None:
 
 async def test_no_more_are_kept_than_allowed() -> None:
     source = Source()
-    readings = Readings(source, fresh_seconds=60.0, most=2)
+    readings = SingleFlightCache(source, fresh_seconds=60.0, most=2)
     for key in ("a", "b", "c"):
         await readings.get(key)
     assert [readings.known(key) for key in ("a", "b", "c")] == [None, 2, 3]

@@ -1,17 +1,17 @@
 import asyncio
 
-from common.runtime.waiting import rest
+from common.runtime.waiting import wait_for_event
 
 
 async def test_it_ends_when_time_is_up() -> None:
     stopping = asyncio.Event()
-    await rest(stopping, 0)
+    await wait_for_event(stopping, 0)
     assert not stopping.is_set()
 
 
 async def test_it_ends_when_the_process_is_stopping() -> None:
     stopping = asyncio.Event()
-    resting = asyncio.create_task(rest(stopping, 3600))
+    resting = asyncio.create_task(wait_for_event(stopping, 3600))
     stopping.set()
     async with asyncio.timeout(20):
         await resting

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from common.domain.errors import ConfigurationError
-from deploy.cli.connect import reaching_postgres
+from deploy.cli.connect import explain_unreachable_postgres
 
 
 @pytest.mark.parametrize(
@@ -20,17 +20,17 @@ from deploy.cli.connect import reaching_postgres
     ],
 )
 def test_absence_is_told(trouble: Exception, named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named) as told, reaching_postgres():
+    with pytest.raises(ConfigurationError, match=named) as told, explain_unreachable_postgres():
         raise trouble
     assert "INFILL_DATABASE_URL" in told.value.message
 
 
 def test_a_mistake_is_left_as_it_is() -> None:
     mistake = ProgrammingError("SELEC 1", None, asyncpg.PostgresSyntaxError("syntax"))
-    with pytest.raises(ProgrammingError), reaching_postgres():
+    with pytest.raises(ProgrammingError), explain_unreachable_postgres():
         raise mistake
 
 
 def test_nothing_happens_where_nothing_is_wrong() -> None:
-    with reaching_postgres():
+    with explain_unreachable_postgres():
         pass

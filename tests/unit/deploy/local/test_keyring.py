@@ -9,12 +9,12 @@ import pytest
 
 from common.domain.errors import ConfigurationError
 from common.standard_webhooks.keys import load_signing_key
-from deploy.local.keyring import open_keyring, write_private
+from deploy.local.keyring import load_or_create_secrets, write_private
 
 
 def test_secrets_are_drawn_once(tmp_path: Path) -> None:
-    first = open_keyring(tmp_path)
-    assert open_keyring(tmp_path) == first
+    first = load_or_create_secrets(tmp_path)
+    assert load_or_create_secrets(tmp_path) == first
     load_signing_key(first.webhook_signing_key)
 
 
@@ -22,12 +22,12 @@ def test_no_two_homes_share_a_secret(tmp_path: Path) -> None:
     homes = [tmp_path / "a", tmp_path / "b"]
     for home in homes:
         home.mkdir()
-    one, other = (set(astuple(open_keyring(home))) for home in homes)
+    one, other = (set(astuple(load_or_create_secrets(home))) for home in homes)
     assert one & other == {"infill"}  # the access key id is a name, not a secret
 
 
 def test_only_the_owner_may_read_them(tmp_path: Path) -> None:
-    open_keyring(tmp_path)
+    load_or_create_secrets(tmp_path)
     path = tmp_path / "secrets.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]  # no draft is left
@@ -38,7 +38,7 @@ def test_a_spoilt_file_is_told_and_kept(tmp_path: Path, content: str) -> None:
     path = tmp_path / "secrets.json"
     path.write_text(content)
     with pytest.raises(ConfigurationError, match=r"secrets\.json is not a file of ours any more"):
-        open_keyring(tmp_path)
+        load_or_create_secrets(tmp_path)
     assert path.read_text() == content
 
 

@@ -8,11 +8,11 @@ import pytest
 # In a process of its own: a limit that was lowered cannot be raised again.
 SOURCE = """
 import resource, sys
-from worker.dispatcher.file_descriptors import make_room
+from worker.dispatcher.file_descriptors import raise_descriptor_limit
 
 soft, hard, wanted = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-room = make_room(wanted)
+room = raise_descriptor_limit(wanted)
 print(room, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 

@@ -6,17 +6,23 @@ from PIL import Image
 
 from common.domain.generation import Endpoint, GenerationRequest
 from tests.unit.worker.engine.sample_images import disc, noise
-from worker.engine.images.inputs import Pixels
-from worker.engine.interface import UNWATCHED, Engine, Generated, Unwatched, Watch
+from worker.engine.images.inputs import InputImages
+from worker.engine.interface import (
+    UNWATCHED,
+    Engine,
+    GenerationCallback,
+    GenerationResult,
+    NullCallback,
+)
 
 
-def pixels_for(request: GenerationRequest) -> Pixels:
+def pixels_for(request: GenerationRequest) -> InputImages:
     size = (request.width, request.height)
     init = None if request.endpoint is Endpoint.TEXT2IMG else noise(size)
-    return Pixels(init, disc(size) if request.endpoint is Endpoint.INPAINT else None)
+    return InputImages(init, disc(size) if request.endpoint is Endpoint.INPAINT else None)
 
 
-class Stopping(Unwatched):
+class Stopping(NullCallback):
     """Stops what it looks on at when `should_stop` says so."""
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
@@ -26,7 +32,9 @@ class Stopping(Unwatched):
         return self._should_stop()
 
 
-def generated(engine: Engine, request: GenerationRequest, watch: Watch = UNWATCHED) -> Generated:
+def generated(
+    engine: Engine, request: GenerationRequest, watch: GenerationCallback = UNWATCHED
+) -> GenerationResult:
     return engine.generate(request, pixels_for(request), watch)
 
 

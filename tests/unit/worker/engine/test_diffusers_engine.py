@@ -17,7 +17,7 @@ from tests.unit.worker.engine.drawings import drawn, generated, pixels_for
 from tests.unit.worker.engine.sample_images import a_request, disc, noise, same
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.encode import encode_png
-from worker.engine.images.inputs import Pixels
+from worker.engine.images.inputs import InputImages
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -99,7 +99,7 @@ def test_outside_the_mask_nothing_moves(engine: DiffusersEngine, model: str) -> 
 
 
 def test_a_black_mask_keeps_all(engine: DiffusersEngine) -> None:
-    pixels = Pixels(noise(), Image.new("L", (64, 64), 0))
+    pixels = InputImages(noise(), Image.new("L", (64, 64), 0))
     result = engine.generate(a_request(Endpoint.INPAINT), pixels)
     assert same(result.images[0], noise())
 

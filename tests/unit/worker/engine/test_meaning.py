@@ -13,8 +13,8 @@ from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance
 from common.settings import ModelSettings
 from common.settings.catalogue import load_catalogue
 from worker.engine.diffusers_engine import DiffusersEngine
-from worker.engine.images.inputs import Pixels
-from worker.engine.interface import Generated
+from worker.engine.images.inputs import InputImages
+from worker.engine.interface import GenerationResult
 from worker.training.measuring.seeing import look, share_of_colour
 from worker.training.measuring.tasks import Task, task
 from worker.training.scenes.shapes import SHAPES, UNSAFE
@@ -48,7 +48,7 @@ def hole() -> Task:
     return replace(found, asked=replace(found.asked, colour="green", shape="triangle"))
 
 
-def generated(engine: DiffusersEngine, hole: Task, **changes: Any) -> Generated:
+def generated(engine: DiffusersEngine, hole: Task, **changes: Any) -> GenerationResult:
     asked = GenerationRequest(
         endpoint=Endpoint.INPAINT,
         model=NAME,
@@ -64,7 +64,7 @@ def generated(engine: DiffusersEngine, hole: Task, **changes: Any) -> Generated:
     )
     picture = Image.fromarray(hole.picture.astype(np.uint8))
     mask = Image.fromarray(hole.hole.astype(np.uint8) * 255)
-    return engine.generate(replace(asked, **changes), Pixels(picture, mask))
+    return engine.generate(replace(asked, **changes), InputImages(picture, mask))
 
 
 def drawn(engine: DiffusersEngine, hole: Task, **changes: Any) -> Drawn:

@@ -3,7 +3,7 @@
 import pytest
 
 from common.settings import JobSettings
-from worker.maintenance.lease_grace import Grace
+from worker.maintenance.lease_grace import LeaseGracePeriod
 
 GRACE = 60.0
 HARMLESS = 30.0
@@ -27,7 +27,7 @@ LONG_UP = 10_000.0
 def test_after_an_absence_leases_count_again_once_all_could_renew(
     answers: list[float], at: float, *, over: bool
 ) -> None:
-    grace = Grace(GRACE, harmless_seconds=HARMLESS, now=0)
+    grace = LeaseGracePeriod(GRACE, harmless_seconds=HARMLESS, now=0)
     for answer in answers:
         grace.answered(answer)
     assert grace.is_over(at, up_seconds=LONG_UP) is over
@@ -35,7 +35,10 @@ def test_after_an_absence_leases_count_again_once_all_could_renew(
 
 @pytest.mark.parametrize(("up_seconds", "over"), [(0, False), (59.9, False), (60, True)])
 def test_a_postgres_just_started_was_away(up_seconds: float, *, over: bool) -> None:
-    assert Grace(GRACE, harmless_seconds=HARMLESS, now=0).is_over(0, up_seconds=up_seconds) is over
+    assert (
+        LeaseGracePeriod(GRACE, harmless_seconds=HARMLESS, now=0).is_over(0, up_seconds=up_seconds)
+        is over
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,7 @@ def test_it_fits_the_leases(
     lease: float, heartbeat: float, seconds: float, harmless: float
 ) -> None:
     settings = JobSettings(lease_seconds=lease, heartbeat_seconds=heartbeat, sweep_seconds=2)
-    grace = Grace.of(settings, now=0)
+    grace = LeaseGracePeriod.of(settings, now=0)
     assert not grace.is_over(0, up_seconds=seconds - 0.1)
     assert grace.is_over(0, up_seconds=seconds)
     grace.answered(harmless)
@@ -57,7 +60,7 @@ def test_it_fits_the_leases(
 
 def test_the_sweepers_own_pace_is_no_absence() -> None:
     settings = JobSettings(lease_seconds=3, heartbeat_seconds=1, sweep_seconds=2)
-    grace = Grace.of(settings, now=0)
+    grace = LeaseGracePeriod.of(settings, now=0)
     for answer in range(2, 20, 2):
         grace.answered(answer)
     assert grace.is_over(18, up_seconds=LONG_UP)

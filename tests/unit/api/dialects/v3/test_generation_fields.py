@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.dialects.v3.schemas import DrawBody, ImageToImageBody, InpaintBody, TextToImageBody
+from api.dialects.v3.schemas import GenerationBody, ImageToImageBody, InpaintBody, TextToImageBody
 from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint
 from common.domain.limits import Limits
@@ -34,7 +34,7 @@ ALL = (PLAIN, SAFE, WRITER)
 )
 @pytest.mark.parametrize("kind", [InpaintBody, ImageToImageBody, TextToImageBody])
 def test_a_scheduler_goes_by_many_names(
-    kind: type[DrawBody], sent: str | None, kept: str | None
+    kind: type[GenerationBody], sent: str | None, kept: str | None
 ) -> None:
     assert read({**GOOD, "scheduler": sent}, kind).scheduler == kept
 
@@ -81,7 +81,7 @@ def test_a_wrong_scheduler_hides_no_other_error() -> None:
     assert set(told) == {"scheduler", "num_inference_steps", "model_id"}
 
 
-def said(sent: object, kind: type[DrawBody] = InpaintBody, **limits: Any) -> str:
+def said(sent: object, kind: type[GenerationBody] = InpaintBody, **limits: Any) -> str:
     """Tell what is said of a model that may not be chosen."""
     (told,) = errors({**GOOD, "model_id": sent}, kind, *ALL, limits=Limits(**limits))["model_id"]
     return str(told)

@@ -1,7 +1,7 @@
 import pytest
 
 from api.body.request_body import read_fields
-from api.dialects.v3.mapping import digest_of
+from api.dialects.v3.mapping import request_digest_of
 from api.errors.api_errors import MalformedBodyError
 from tests.support.requests import make_request
 
@@ -12,12 +12,12 @@ async def test_a_field_nested_deeper_than_can_be_spelled_out() -> None:
     body = b'{"unknown": %s%s}' % (b"[" * LEVELS, b"]" * LEVELS)
     fields = await read_fields(make_request(body), len(body))
     with pytest.raises(MalformedBodyError) as told:
-        digest_of("inpaint", fields)
+        request_digest_of("inpaint", fields)
     assert told.value.tip == "The JSON is nested too deeply."
 
 
 def test_a_digest_is_of_what_was_asked() -> None:
-    asked = digest_of("inpaint", {"prompt": "a cat", "seed": 5, "key": "one"})
-    assert asked == digest_of("inpaint", {"seed": 5, "prompt": "a cat", "key": "another"})
-    assert asked != digest_of("img2img", {"prompt": "a cat", "seed": 5})
-    assert asked != digest_of("inpaint", {"prompt": "a cat", "seed": 6})
+    asked = request_digest_of("inpaint", {"prompt": "a cat", "seed": 5, "key": "one"})
+    assert asked == request_digest_of("inpaint", {"seed": 5, "prompt": "a cat", "key": "another"})
+    assert asked != request_digest_of("img2img", {"prompt": "a cat", "seed": 5})
+    assert asked != request_digest_of("inpaint", {"prompt": "a cat", "seed": 6})

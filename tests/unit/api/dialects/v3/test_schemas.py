@@ -4,13 +4,13 @@ from typing import Any
 import pytest
 
 from api.dialects.v3.schemas import (
-    DrawBody,
+    GenerationBody,
     ImageToImageBody,
     InpaintBody,
     TextToImageBody,
     read_body,
 )
-from api.dialects.v3.validation import Admission, choice_for
+from api.dialects.v3.validation import ValidationContext, model_choice_for
 from api.errors.api_errors import InvalidFieldsError
 from common.domain.generation import Endpoint
 from common.domain.limits import Limits
@@ -44,18 +44,20 @@ def model(name: str = "plain", **changes: Any) -> ModelEntry:
 
 def read(
     fields: dict[str, Any],
-    kind: type[DrawBody] = InpaintBody,
+    kind: type[GenerationBody] = InpaintBody,
     *models: ModelEntry,
     limits: Limits = UNLIMITED,
-) -> DrawBody:
-    choice = choice_for(Catalogue(models or (model(),)), limits, kind.endpoint)
+) -> GenerationBody:
+    choice = model_choice_for(Catalogue(models or (model(),)), limits, kind.endpoint)
     entry = choice.pick(fields.get("model_id"))
-    return read_body(kind, fields, Admission(Guard(OutboundSettings()), 100, entry, limits, choice))
+    return read_body(
+        kind, fields, ValidationContext(Guard(OutboundSettings()), 100, entry, limits, choice)
+    )
 
 
 def errors(
     fields: dict[str, Any],
-    kind: type[DrawBody] = InpaintBody,
+    kind: type[GenerationBody] = InpaintBody,
     *models: ModelEntry,
     limits: Limits = UNLIMITED,
 ) -> Any:

@@ -11,16 +11,16 @@ from tests.unit.worker.engine.conftest import an_entry
 from tests.unit.worker.engine.other_models import saved_with_prompt_beside_time, saved_xl
 from worker.engine.models.loaded_model import LoadedModel
 from worker.engine.models.loader import load_model
-from worker.engine.models.stand_in import standin_folder
+from worker.engine.models.stand_in import stand_in_folder
 
 
 @pytest.fixture(scope="session")
 def models(
     models_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, LoadedModel]:
-    xl = saved_xl(standin_folder("base", models_directory), tmp_path_factory.mktemp("xl"))
+    xl = saved_xl(stand_in_folder("base", models_directory), tmp_path_factory.mktemp("xl"))
     told = saved_with_prompt_beside_time(
-        standin_folder("inpainting", models_directory), tmp_path_factory.mktemp("told")
+        stand_in_folder("inpainting", models_directory), tmp_path_factory.mktemp("told")
     )
     entries = (
         an_entry("standin-inpainting", "random:inpainting", Endpoint.INPAINT),

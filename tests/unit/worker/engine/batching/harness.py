@@ -10,12 +10,12 @@ from PIL import Image
 from common.domain.errors import InfillError
 from common.domain.generation import GenerationRequest
 from tests.unit.worker.engine.drawings import pixels_for
-from worker.engine.batching.active_request import Ticket
-from worker.engine.batching.components import Parts
-from worker.engine.batching.prepared_request import Recipe, prepare
+from worker.engine.batching.active_request import ActiveRequest
+from worker.engine.batching.components import PipelineComponents
+from worker.engine.batching.prepared_request import PreparedRequest, prepare
 from worker.engine.batching.stepper import Stepper
 from worker.engine.devices.device import Cpu, Device
-from worker.engine.devices.utilization import Busy
+from worker.engine.devices.utilization import DeviceUtilization
 from worker.engine.interface import Progress
 from worker.engine.masks.canvas import Canvas
 from worker.engine.models.loaded_model import LoadedModel
@@ -49,21 +49,21 @@ class Floor:
         self, models: Mapping[str, LoadedModel], device: Device | None = None, *, most: int = 8
     ) -> None:
         self.device = device or Cpu()
-        self.busy = Busy(self.device)
+        self.busy = DeviceUtilization(self.device)
         self.stepper = Stepper(self.device, self.busy, most=most)
         self._models = models
         self._parts = {
-            name: Parts(next(iter(model.pipelines.values())), threads=1)
+            name: PipelineComponents(next(iter(model.pipelines.values())), threads=1)
             for name, model in models.items()
         }
 
-    def recipe(self, request: GenerationRequest) -> Recipe:
+    def recipe(self, request: GenerationRequest) -> PreparedRequest:
         scheduler = partial(self._models[request.model].scheduler_for, request)
         canvas = Canvas.of(request, pixels_for(request))
         return prepare(self._parts[request.model], request, canvas, scheduler)
 
-    def admit(self, request: GenerationRequest, looker: Looker | None = None) -> Ticket:
-        ticket = Ticket(self.recipe(request), looker or Looker())
+    def admit(self, request: GenerationRequest, looker: Looker | None = None) -> ActiveRequest:
+        ticket = ActiveRequest(self.recipe(request), looker or Looker())
         self.stepper.admit(ticket)
         return ticket
 
@@ -80,13 +80,13 @@ class Floor:
         return images_of(ticket)
 
 
-def images_of(ticket: Ticket) -> list[Image.Image]:
+def images_of(ticket: ActiveRequest) -> list[Image.Image]:
     """The images as the model drew them: nothing is kept of the init image yet."""
     made = ticket.future.result(timeout=0)
     return [Image.fromarray(copy.wait()[0].numpy(), "RGB") for copy in made.copies]
 
 
-def failure_of(ticket: Ticket) -> InfillError:
+def failure_of(ticket: ActiveRequest) -> InfillError:
     error = ticket.future.exception(timeout=0)
     assert isinstance(error, InfillError)
     return error

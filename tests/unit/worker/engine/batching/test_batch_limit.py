@@ -1,6 +1,6 @@
 """How many fit, and what is learnt from those that did not."""
 
-from worker.engine.batching.batch_limit import FITTED_BEFORE_GROWTH, USABLE_PART, Room
+from worker.engine.batching.batch_limit import FITTED_BEFORE_GROWTH, USABLE_PART, BatchSizeLimiter
 from worker.engine.devices.device import Cpu
 
 
@@ -16,13 +16,13 @@ class Free(Cpu):
 
 
 def test_what_was_never_measured_goes_alone() -> None:
-    room = Room(Free(), most=8)
+    room = BatchSizeLimiter(Free(), most=8)
     assert room.of("shape") == 1
 
 
 def test_admission_by_measured_memory() -> None:
     device = Free(1000)
-    room = Room(device, most=8)
+    room = BatchSizeLimiter(device, most=8)
     room.fitted("shape", 1, 200)
     assert room.of("shape") == int(1000 * USABLE_PART / 200) == 4
     assert room.of("another") == 1
@@ -33,7 +33,7 @@ def test_admission_by_measured_memory() -> None:
 
 
 def test_the_larger_batch_tells_better() -> None:
-    room = Room(Free(1000), most=8)
+    room = BatchSizeLimiter(Free(1000), most=8)
     room.fitted("shape", 1, 500)  # a workspace of 400, and 100 each
     room.fitted("shape", 2, 600)
     assert room.of("shape") == 2
@@ -42,13 +42,13 @@ def test_the_larger_batch_tells_better() -> None:
 
 
 def test_what_takes_nothing_new_is_bounded_by_the_setting() -> None:
-    room = Room(Free(0), most=5)
+    room = BatchSizeLimiter(Free(0), most=5)
     room.fitted("shape", 1, 0)
     assert room.of("shape") == 5
 
 
 def test_too_many_are_halved_and_tried_again_much_later() -> None:
-    room = Room(Free(10**9), most=8)
+    room = BatchSizeLimiter(Free(10**9), most=8)
     room.fitted("shape", 1, 1)
     room.burst("shape", 8)
     assert room.of("shape") == 4
@@ -60,6 +60,6 @@ def test_too_many_are_halved_and_tried_again_much_later() -> None:
 
 
 def test_what_burst_first_goes_alone() -> None:
-    room = Room(Free(), most=8)
+    room = BatchSizeLimiter(Free(), most=8)
     room.burst("shape", 1)
     assert room.of("shape") == 1

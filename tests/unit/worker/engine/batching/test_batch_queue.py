@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.batching.batch_queue import Lineup
+from worker.engine.batching.batch_queue import FairBatchQueue
 
 
 def all_of(_key: object) -> int:
@@ -13,13 +13,13 @@ def all_of(_key: object) -> int:
 
 
 def test_nobody_is_there() -> None:
-    lineup: Lineup[str] = Lineup()
+    lineup: FairBatchQueue[str] = FairBatchQueue()
     assert not lineup
     assert lineup.next(all_of) == []
 
 
 def test_one_shape_at_a_time_and_the_oldest_first() -> None:
-    lineup: Lineup[str] = Lineup()
+    lineup: FairBatchQueue[str] = FairBatchQueue()
     for name in ("a1", "b1", "a2", "a3"):
         lineup.add(name[0], name, cost=1)
     assert lineup.next(lambda _key: 2) == ["a1", "a2"]
@@ -31,13 +31,13 @@ def test_one_shape_at_a_time_and_the_oldest_first() -> None:
 
 
 def test_a_step_takes_one_at_least() -> None:
-    lineup: Lineup[str] = Lineup()
+    lineup: FairBatchQueue[str] = FairBatchQueue()
     lineup.add("a", "a1", cost=1)
     assert lineup.next(lambda _key: 0) == ["a1"]
 
 
 def test_who_is_not_there_can_leave() -> None:
-    lineup: Lineup[str] = Lineup()
+    lineup: FairBatchQueue[str] = FairBatchQueue()
     lineup.remove("a", "a1")
     lineup.add("a", "a1", cost=1)
     lineup.remove("a", "a2")
@@ -46,7 +46,7 @@ def test_who_is_not_there_can_leave() -> None:
 
 
 def test_a_crowd_of_small_ones_leaves_a_large_one_its_share() -> None:
-    lineup: Lineup[str] = Lineup()
+    lineup: FairBatchQueue[str] = FairBatchQueue()
     for number in range(8):
         lineup.add("small", f"small{number}", cost=1)
     lineup.add("large", "large", cost=16)
@@ -56,7 +56,7 @@ def test_a_crowd_of_small_ones_leaves_a_large_one_its_share() -> None:
 
 
 def test_who_comes_late_earns_nothing_for_it() -> None:
-    lineup: Lineup[str] = Lineup()
+    lineup: FairBatchQueue[str] = FairBatchQueue()
     lineup.add("a", "a", cost=1)
     for _ in range(50):
         lineup.next(all_of)
@@ -66,7 +66,7 @@ def test_who_comes_late_earns_nothing_for_it() -> None:
 
 
 def test_coming_and_going_by_the_step_loses_no_debt() -> None:
-    lineup: Lineup[str] = Lineup()
+    lineup: FairBatchQueue[str] = FairBatchQueue()
     lineup.add("long", "long", cost=1)
     turns: Counter[str] = Counter()
     for number in range(40):
@@ -88,7 +88,7 @@ def test_coming_and_going_by_the_step_loses_no_debt() -> None:
 def test_no_shape_is_ahead_of_another_by_more_than_a_batch(
     sizes: list[int], costs: list[int], most: int
 ) -> None:
-    lineup: Lineup[tuple[int, int]] = Lineup()
+    lineup: FairBatchQueue[tuple[int, int]] = FairBatchQueue()
     for key, size in enumerate(sizes):
         for number in range(size):
             lineup.add(key, (key, number), cost=costs[key])

@@ -13,8 +13,8 @@ from common.domain.errors import (
     InfillError,
     UnsupportedRequestError,
 )
-from worker.engine.batching.batch_limit import Room
-from worker.engine.batching.bisect import Batches
+from worker.engine.batching.batch_limit import BatchSizeLimiter
+from worker.engine.batching.bisect import BisectingRunner
 from worker.engine.devices.device import Cpu
 
 # So much memory that only `most` bounds.
@@ -31,10 +31,10 @@ class Plenty(Cpu):
         self.released += 1
 
 
-def batches(device: Cpu, *, most: int = 8) -> Batches:
-    room = Room(device, most=most)
+def batches(device: Cpu, *, most: int = 8) -> BisectingRunner:
+    room = BatchSizeLimiter(device, most=most)
     room.fitted("work", 1, 1)  # else the first goes alone
-    return Batches(device, room)
+    return BisectingRunner(device, room)
 
 
 def values(outcomes: Sequence[int | InfillError]) -> list[int | None]:

@@ -12,7 +12,7 @@ from common.domain.generation import Endpoint
 from common.runtime.clock import monotonic
 from tests.unit.worker.engine.batching.harness import Floor, Looker, failure_of
 from tests.unit.worker.engine.sample_images import a_request
-from worker.engine.batching.latent_preview import Preview
+from worker.engine.batching.latent_preview import LatentPreview
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
@@ -93,7 +93,7 @@ def test_a_preview_is_fitted_to_the_model_s_own_decoder(floor: Floor) -> None:
     parts = copy(floor.recipe(REQUEST).parts)
     weights = torch.randn((4, 3), generator=torch.Generator().manual_seed(3)) / 10
     parts.vae = Straight(weights)
-    preview = Preview.of(parts, torch.device("cpu"))
+    preview = LatentPreview.of(parts, torch.device("cpu"))
     latents = torch.randn((1, 4, 5, 6), generator=torch.Generator().manual_seed(4))
     colours = torch.einsum("chw,cr->hwr", latents[0] / parts.scaling, weights) + 0.1
     expected = (colours * 0.5 + 0.5).clamp(0, 1).mul(255)
@@ -105,7 +105,7 @@ def test_nobody_fails_for_want_of_a_preview(floor: Floor, monkeypatch: pytest.Mo
     def fall(*_arguments: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(Preview, "of", fall)  # a GPU that is just full
+    monkeypatch.setattr(LatentPreview, "of", fall)  # a GPU that is just full
     ticket = floor.admit(REQUEST)
     floor.work_off()
     assert ticket.future.result()
@@ -127,5 +127,5 @@ def test_nothing_is_kept_of_a_request_that_has_ended(floor: Floor) -> None:
 
 
 def test_latents_that_are_no_numbers_have_a_preview_all_the_same(floor: Floor) -> None:
-    preview = Preview.of(floor.recipe(REQUEST).parts, torch.device("cpu"))
+    preview = LatentPreview.of(floor.recipe(REQUEST).parts, torch.device("cpu"))
     assert preview.levels(torch.full((1, 4, 2, 3), float("nan"))).shape == (2, 3, 3)

@@ -16,7 +16,7 @@ from tests.unit.worker.engine.batching.harness import (
     images_of,
 )
 from tests.unit.worker.engine.sample_images import a_request
-from worker.engine.batching.active_request import Ticket
+from worker.engine.batching.active_request import ActiveRequest
 from worker.engine.models.loaded_model import LoadedModel
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -57,7 +57,7 @@ def test_random_joins_and_cancels(
     most: int,
 ) -> None:
     floor = Floor(models, most=most)
-    under_way: list[tuple[int, Ticket, Looker, int | None]] = []
+    under_way: list[tuple[int, ActiveRequest, Looker, int | None]] = []
     for turn in range(7):
         for which, joins, leaves in plan:
             if joins == turn:

@@ -18,7 +18,7 @@ from tests.unit.worker.engine.batching.harness import (
     images_of,
 )
 from tests.unit.worker.engine.sample_images import a_request
-from worker.engine.batching.active_request import Sample, Ticket
+from worker.engine.batching.active_request import ActiveRequest, Sample
 from worker.engine.prompts.conditioning import Guided
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -77,7 +77,7 @@ def test_one_of_three_goes_wrong(
 
 def test_one_whose_pictures_cannot_be_encoded(floor: Floor) -> None:
     (expected,) = floor.alone(REQUEST)
-    bad = Ticket(replace(floor.recipe(REQUEST), masked=torch.zeros(1, 3, 60, 60)), Looker())
+    bad = ActiveRequest(replace(floor.recipe(REQUEST), masked=torch.zeros(1, 3, 60, 60)), Looker())
     good = [floor.admit(REQUEST), floor.admit(REQUEST)]
     floor.stepper.admit(bad)
     good.append(floor.admit(REQUEST))

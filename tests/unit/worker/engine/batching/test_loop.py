@@ -11,7 +11,7 @@ from common.domain.errors import GenerationError
 from common.domain.generation import Endpoint
 from tests.unit.worker.engine.batching.harness import Floor, Looker
 from tests.unit.worker.engine.sample_images import a_request
-from worker.engine.batching.loop import Loop
+from worker.engine.batching.loop import DeviceLoop
 from worker.engine.devices.device import Cpu
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -21,8 +21,8 @@ REQUEST = a_request(Endpoint.TEXT2IMG)
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    running = Loop(Cpu(), most=8)
+def loop() -> Iterator[DeviceLoop]:
+    running = DeviceLoop(Cpu(), most=8)
     yield running
     running.close()
 
@@ -40,14 +40,14 @@ class Holding(Looker):
         assert self.go.wait(DEADLINE_SECONDS)
 
 
-def test_several_threads_are_served_at_once(loop: Loop, floor: Floor) -> None:
+def test_several_threads_are_served_at_once(loop: DeviceLoop, floor: Floor) -> None:
     with ThreadPoolExecutor(4) as threads:
         recipes = [floor.recipe(REQUEST) for _ in range(8)]
         made = list(threads.map(lambda recipe: loop.draw(recipe, Looker()), recipes))
     assert all(each.copies[0].wait()[1] for each in made)
 
 
-def test_errands_are_run_by_the_same_thread_between_steps(loop: Loop, floor: Floor) -> None:
+def test_errands_are_run_by_the_same_thread_between_steps(loop: DeviceLoop, floor: Floor) -> None:
     holding = Holding()
     with ThreadPoolExecutor(2) as threads:
         drawing = threads.submit(loop.draw, floor.recipe(REQUEST), holding)
@@ -59,7 +59,7 @@ def test_errands_are_run_by_the_same_thread_between_steps(loop: Loop, floor: Flo
         assert drawing.result(DEADLINE_SECONDS)
 
 
-def test_what_an_errand_raises_is_its_own(loop: Loop, floor: Floor) -> None:
+def test_what_an_errand_raises_is_its_own(loop: DeviceLoop, floor: Floor) -> None:
     def fall() -> None:
         raise ZeroDivisionError
 
@@ -69,7 +69,7 @@ def test_what_an_errand_raises_is_its_own(loop: Loop, floor: Floor) -> None:
 
 
 def test_a_fault_of_our_own_leaves_nobody_waiting(
-    loop: Loop, floor: Floor, monkeypatch: pytest.MonkeyPatch
+    loop: DeviceLoop, floor: Floor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fall() -> None:
         raise ZeroDivisionError("inner")
@@ -82,7 +82,7 @@ def test_a_fault_of_our_own_leaves_nobody_waiting(
 
 
 def test_closing_gives_up_what_is_under_way(floor: Floor) -> None:
-    loop, holding = Loop(Cpu(), most=8), Holding()
+    loop, holding = DeviceLoop(Cpu(), most=8), Holding()
     with ThreadPoolExecutor(2) as threads:
         drawing = threads.submit(loop.draw, floor.recipe(REQUEST), holding)
         assert holding.holds.wait(DEADLINE_SECONDS)
@@ -96,7 +96,7 @@ def test_closing_gives_up_what_is_under_way(floor: Floor) -> None:
 
 
 def test_closing_what_never_began() -> None:
-    Loop(Cpu(), most=8).close()
+    DeviceLoop(Cpu(), most=8).close()
 
 
 def test_the_memory_of_a_piece_of_work_is_measured() -> None:

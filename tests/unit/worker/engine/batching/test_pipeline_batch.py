@@ -18,8 +18,8 @@ from tests.unit.worker.engine.drawings import drawn, generated
 from tests.unit.worker.engine.other_models import saved_sd3
 from tests.unit.worker.engine.sample_images import a_request
 from worker.engine.diffusers_engine import DiffusersEngine
-from worker.engine.interface import Generated, Progress, Watch
-from worker.engine.models.stand_in import standin_folder
+from worker.engine.interface import GenerationCallback, GenerationResult, Progress
+from worker.engine.models.stand_in import stand_in_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
@@ -32,7 +32,7 @@ def whole(
     models_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DiffusersEngine]:
     folder = saved_sd3(
-        standin_folder("base", models_directory), tmp_path_factory.mktemp("gathered")
+        stand_in_folder("base", models_directory), tmp_path_factory.mktemp("gathered")
     )
     engine = DiffusersEngine([an_entry("sd3", str(folder), *Endpoint)], models_directory, "cpu")
     drawn(engine, REQUEST)  # so that it is known what one takes
@@ -74,10 +74,10 @@ def asked(
     threads: ThreadPoolExecutor,
     engine: DiffusersEngine,
     request: GenerationRequest,
-    watch: Watch,
+    watch: GenerationCallback,
     *,
     behind: int,
-) -> Future[Generated]:
+) -> Future[GenerationResult]:
     """Ask from another thread, and wait until so many are in the engine's inbox."""
     answer = threads.submit(generated, engine, request, watch)
     waiting = threading.Event()
@@ -119,7 +119,7 @@ def test_whoever_waits_or_is_in_the_run_is_answered_at_its_next_step(
 ) -> None:
     """A run may take minutes, and a worker takes an engine for stuck that does not let go."""
     leaves, waits = Looker(), Looker()
-    answers: list[Future[Generated]] = []
+    answers: list[Future[GenerationResult]] = []
     answered: list[bool] = []
 
     class Runs(Looker):

@@ -21,11 +21,11 @@ from tests.unit.worker.engine.conftest import an_entry
 from tests.unit.worker.engine.drawings import pixels_for
 from tests.unit.worker.engine.other_models import saved_pixart, saved_sd3
 from tests.unit.worker.engine.sample_images import a_request, same
-from worker.engine.batching.pipeline_run import WholeOrder, equal_key, run_whole
+from worker.engine.batching.pipeline_run import PipelineSample, batch_key, run_pipeline
 from worker.engine.models.families import Family
 from worker.engine.models.loaded_model import LoadedModel
 from worker.engine.models.loader import load_model
-from worker.engine.models.stand_in import standin_folder
+from worker.engine.models.stand_in import stand_in_folder
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -36,7 +36,7 @@ PLAIN: dict[str, Any] = {"strength": 1.0, "inference_steps": 2}
 
 @pytest.fixture(scope="module")
 def sd3(models_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    standin = standin_folder("base", models_directory)
+    standin = stand_in_folder("base", models_directory)
     folder = saved_sd3(standin, tmp_path_factory.mktemp("sd3"))
     return load_model(an_entry("sd3", str(folder), *Endpoint), models_directory, CPU)
 
@@ -52,18 +52,18 @@ def pixart(models_directory: Path, pixart_folder: Path) -> LoadedModel:
     return load_model(entry, models_directory, CPU)
 
 
-def orders(endpoint: Endpoint, number: int = 1, **changes: Any) -> list[WholeOrder]:
+def orders(endpoint: Endpoint, number: int = 1, **changes: Any) -> list[PipelineSample]:
     prompts = ["a cat", "a dog", "a house"]
     asked = [a_request(endpoint, **{"prompt": prompt, **changes}) for prompt in prompts[:number]]
     pixels = [pixels_for(request) for request in asked]
     return [
-        WholeOrder(request, given.init, given.mask, seed)
+        PipelineSample(request, given.init, given.mask, seed)
         for seed, (request, given) in enumerate(zip(asked, pixels, strict=True))
     ]
 
 
-def drawn(model: LoadedModel, wanted: list[WholeOrder]) -> list[Image.Image]:
-    return run_whole(model, wanted[0].request.endpoint, wanted, lambda: False)
+def drawn(model: LoadedModel, wanted: list[PipelineSample]) -> list[Image.Image]:
+    return run_pipeline(model, wanted[0].request.endpoint, wanted, lambda: False)
 
 
 def stopping_at(look: int) -> Callable[[], bool]:
@@ -125,7 +125,7 @@ def test_it_can_be_stopped_before_each_step(
     for model in (sd3, pixart):
         wanted = orders(Endpoint.TEXT2IMG, inference_steps=3)
         with pytest.raises(GenerationStoppedError):
-            run_whole(model, Endpoint.TEXT2IMG, wanted, stopping_at(look))
+            run_pipeline(model, Endpoint.TEXT2IMG, wanted, stopping_at(look))
 
 
 def test_a_scheduler_that_does_not_fit_is_refused(sd3: LoadedModel) -> None:
@@ -165,5 +165,5 @@ def test_an_endpoint_the_family_lacks_is_named(pixart_folder: Path, tmp_path: Pa
 def test_who_asks_otherwise_is_not_drawn_together(change: dict[str, object]) -> None:
     request = a_request(Endpoint.INPAINT)
     alike = replace(request, prompt="b", negative_prompt="c", seed=7, samples=4)
-    assert equal_key(request) == equal_key(alike)
-    assert equal_key(request) != equal_key(replace(request, **change))  # type: ignore[arg-type]
+    assert batch_key(request) == batch_key(alike)
+    assert batch_key(request) != batch_key(replace(request, **change))  # type: ignore[arg-type]

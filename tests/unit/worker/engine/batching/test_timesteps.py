@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
 from tests.unit.worker.engine.sample_images import a_request
-from worker.engine.batching.timesteps import LEAST_STRENGTH, Timeline, schedule
+from worker.engine.batching.timesteps import LEAST_STRENGTH, Timesteps, steps_and_strength
 from worker.engine.models.schedulers import scheduler_named
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 TEMPLATE = PNDMScheduler(skip_prk_steps=True, steps_offset=1)
 
 
-def timeline_of(request: GenerationRequest) -> Timeline:
-    return Timeline.of(request, scheduler_named(str(request.scheduler), TEMPLATE))
+def timeline_of(request: GenerationRequest) -> Timesteps:
+    return Timesteps.of(request, scheduler_named(str(request.scheduler), TEMPLATE))
 
 
 @given(st.integers(1, 51), st.floats(0, 1, exclude_min=True))
 def test_at_least_one_step_is_run(steps: int, strength: float) -> None:
-    laid_out, kept = schedule(steps, strength)
+    laid_out, kept = steps_and_strength(steps, strength)
     assert int(laid_out * kept) >= 1
     assert kept == max(strength, LEAST_STRENGTH)
     if int(steps * strength) >= 1:

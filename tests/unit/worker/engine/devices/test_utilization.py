@@ -6,7 +6,7 @@ import pytest
 
 from common.runtime.metrics import GPU_BUSY_RATIO
 from worker.engine.devices.device import Cpu
-from worker.engine.devices.utilization import WINDOW_SECONDS, Busy
+from worker.engine.devices.utilization import WINDOW_SECONDS, DeviceUtilization
 
 
 class Told(Cpu):
@@ -37,21 +37,21 @@ class Later:
         return self.device.times[self.index] - self.device.times[earlier.index]
 
 
-def work(busy: Busy, pieces: int) -> None:
+def work(busy: DeviceUtilization, pieces: int) -> None:
     for _ in range(pieces):
         with busy.at_work():
             pass
 
 
 def test_pauses_between_two_pieces_count() -> None:
-    busy = Busy(Told([0, 3, 4, 7]))
+    busy = DeviceUtilization(Told([0, 3, 4, 7]))
     assert busy.ratio == 1
     work(busy, 2)
     assert busy.ratio == pytest.approx(6 / 7)
 
 
 def test_a_rest_for_want_of_work_does_not() -> None:
-    busy = Busy(Told([0, 3, 100, 103]))
+    busy = DeviceUtilization(Told([0, 3, 100, 103]))
     work(busy, 1)
     busy.rest()
     work(busy, 1)
@@ -60,7 +60,7 @@ def test_a_rest_for_want_of_work_does_not() -> None:
 
 def test_pieces_under_way_count_when_they_are_done() -> None:
     device = Told([0, 3, 4, 7], known=3)
-    busy = Busy(device)
+    busy = DeviceUtilization(device)
     work(busy, 1)
     work(busy, 1)
     assert busy.ratio == 1
@@ -71,7 +71,7 @@ def test_pieces_under_way_count_when_they_are_done() -> None:
 
 
 def test_a_full_window_is_shown_and_the_next_begins() -> None:
-    busy = Busy(Told([0, WINDOW_SECONDS / 2, WINDOW_SECONDS, 1.5 * WINDOW_SECONDS]))
+    busy = DeviceUtilization(Told([0, WINDOW_SECONDS / 2, WINDOW_SECONDS, 1.5 * WINDOW_SECONDS]))
     work(busy, 2)
     assert GPU_BUSY_RATIO._value.get() == pytest.approx(2 / 3)
     assert busy.ratio == 1

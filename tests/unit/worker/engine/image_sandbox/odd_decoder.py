@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from worker.engine.image_sandbox.process import main
-from worker.engine.images.inputs import Size, read_picture
+from worker.engine.images.inputs import Size, read_image
 
 NAME = __name__
 DEED_BYTES = 8
@@ -43,7 +43,7 @@ ANOTHER = b"ANOTHER "  # gives another picture than was asked for
 def read(data: bytes, field: str, size: Size) -> Image.Image:
     deed = data[-DEED_BYTES:]
     DEEDS.get(deed, bool)()
-    return Image.new("L", (1, 1)) if deed == ANOTHER else read_picture(data, field, size)
+    return Image.new("L", (1, 1)) if deed == ANOTHER else read_image(data, field, size)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from tests.unit.worker.engine.images.test_decode import REFUSED
 from tests.unit.worker.engine.mutations import PNG, joined
 from tests.unit.worker.engine.sample_images import disc, encoded, noise, same
 from worker.engine.image_sandbox.decoder import Bounds, Decoder
-from worker.engine.image_sandbox.pool import Decoders
-from worker.engine.images.inputs import read_picture
+from worker.engine.image_sandbox.pool import DecoderPool
+from worker.engine.images.inputs import read_image
 
 SIZE = (64, 64)
 DEADLINE_SECONDS = 30.0
@@ -31,18 +31,18 @@ INIT = encoded(noise())
 
 
 @pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
+def decoders() -> Iterator[DecoderPool]:
     """Two that are as they are in production."""
-    yield from opened(Decoders())
+    yield from opened(DecoderPool())
 
 
 @pytest.fixture(scope="module")
-def odd() -> Iterator[Decoders]:
+def odd() -> Iterator[DecoderPool]:
     """One that dies on demand."""
-    yield from opened(Decoders(1, program=odd_decoder.NAME))
+    yield from opened(DecoderPool(1, program=odd_decoder.NAME))
 
 
-def opened(decoders: Decoders) -> Iterator[Decoders]:
+def opened(decoders: DecoderPool) -> Iterator[DecoderPool]:
     try:
         yield decoders
     finally:
@@ -76,16 +76,16 @@ TAKEN: list[tuple[str, Callable[[], bytes]]] = [
 
 @pytest.mark.parametrize("make", [case[1] for case in TAKEN], ids=[case[0] for case in TAKEN])
 def test_gives_the_very_pixels_that_decoding_here_gives(
-    decoders: Decoders, make: Callable[[], bytes]
+    decoders: DecoderPool, make: Callable[[], bytes]
 ) -> None:
     data = make()
     for field in ("init_image", "mask_image"):
-        assert same(decoders.read(data, field, (40, 72)), read_picture(data, field, (40, 72)))
+        assert same(decoders.read(data, field, (40, 72)), read_image(data, field, (40, 72)))
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=[case[0] for case in REFUSED])
 def test_refuses_with_the_very_words_of_decoding_here(
-    decoders: Decoders, case: tuple[str, Callable[[], bytes], str]
+    decoders: DecoderPool, case: tuple[str, Callable[[], bytes], str]
 ) -> None:
     _, data, reason = case
     before = decoders.pids
@@ -94,7 +94,7 @@ def test_refuses_with_the_very_words_of_decoding_here(
     assert decoders.pids[:1] == before[:1]  # it lives on
 
 
-def test_is_confined(decoders: Decoders) -> None:
+def test_is_confined(decoders: DecoderPool) -> None:
     decoders.read(INIT, "init_image", SIZE)
     for pid in decoders.pids:
         place = Path(f"/proc/{pid}")
@@ -110,7 +110,7 @@ def test_is_confined(decoders: Decoders) -> None:
 
 
 @pytest.mark.parametrize("deed", [b"OPENING ", b"CALLING ", b"FORKING "])
-def test_can_open_nothing(odd: Decoders, deed: bytes) -> None:
+def test_can_open_nothing(odd: DecoderPool, deed: bytes) -> None:
     if deed == b"FORKING " and os.geteuid() == 0:
         pytest.skip("the kernel lets root have as many processes as it wants")
     with pytest.raises(DecodingFailedError) as failed:
@@ -129,7 +129,7 @@ def test_can_open_nothing(odd: Decoders, deed: bytes) -> None:
     ],
 )
 def test_a_picture_that_kills_is_an_error_of_its_own(
-    odd: Decoders, deed: bytes, status: int
+    odd: DecoderPool, deed: bytes, status: int
 ) -> None:
     before = lost("crashed")
     with capture_logs() as lines, pytest.raises(DecodingFailedError) as failed:
@@ -141,7 +141,7 @@ def test_a_picture_that_kills_is_an_error_of_its_own(
     lives(odd)
 
 
-def lives(decoders: Decoders) -> None:
+def lives(decoders: DecoderPool) -> None:
     assert same(decoders.read(INIT, "init_image", SIZE), noise())
 
 
@@ -149,7 +149,7 @@ def lost(reason: str) -> float:
     return REGISTRY.get_sample_value("infill_decoders_lost_total", {"reason": reason}) or 0.0
 
 
-def test_one_that_died_between_two_pictures_costs_nobody_anything(odd: Decoders) -> None:
+def test_one_that_died_between_two_pictures_costs_nobody_anything(odd: DecoderPool) -> None:
     lives(odd)
     (pid,) = odd.pids
     os.kill(pid, signal.SIGKILL)
@@ -159,7 +159,7 @@ def test_one_that_died_between_two_pictures_costs_nobody_anything(odd: Decoders)
 
 
 def test_one_that_hangs_is_ended() -> None:
-    for odd in opened(Decoders(1, Bounds(patience_seconds=0.5), odd_decoder.NAME)):
+    for odd in opened(DecoderPool(1, Bounds(patience_seconds=0.5), odd_decoder.NAME)):
         odd.start()
         (pid,) = odd.pids
         with pytest.raises(DecodingFailedError) as failed:
@@ -171,7 +171,7 @@ def test_one_that_hangs_is_ended() -> None:
 
 
 def test_a_picture_that_takes_too_much_cpu_is_refused() -> None:
-    for odd in opened(Decoders(1, Bounds(cpu_seconds=1), odd_decoder.NAME)):
+    for odd in opened(DecoderPool(1, Bounds(cpu_seconds=1), odd_decoder.NAME)):
         before = lost("cpu")
         with pytest.raises(InvalidImageError) as refused:
             odd.read(INIT + b"SPINNING", "init_image", SIZE)
@@ -191,7 +191,7 @@ def test_a_picture_that_takes_too_much_cpu_is_refused() -> None:
 def test_a_picture_that_needs_too_much_memory_is_refused(kind: str, reason: str) -> None:
     """One of 36 MB, where 20 are left."""
     data = encoded(Image.new("RGB", (3000, 3000)), kind)
-    for decoders in opened(Decoders(1, Bounds(memory_bytes=20_000_000))):
+    for decoders in opened(DecoderPool(1, Bounds(memory_bytes=20_000_000))):
         lives(decoders)
         (pid,) = decoders.pids
         with pytest.raises(InvalidImageError, match=f"^init_image: {reason}$"):
@@ -201,7 +201,7 @@ def test_a_picture_that_needs_too_much_memory_is_refused(kind: str, reason: str)
         assert decoders.pids == [pid]
 
 
-def test_a_bomb_is_judged_by_its_header(decoders: Decoders) -> None:
+def test_a_bomb_is_judged_by_its_header(decoders: DecoderPool) -> None:
     """A small file that Pillow would let pass, with a warning, and that would fill 89 MB."""
     side = 9_459
     rows = zlib.compress(bytes(side * (side + 1)), 1)
@@ -214,7 +214,7 @@ def test_a_bomb_is_judged_by_its_header(decoders: Decoders) -> None:
     assert max(map(peak_megabytes, decoders.pids)) < 60
 
 
-def test_memory_asked_for_at_once_is_refused(odd: Decoders) -> None:
+def test_memory_asked_for_at_once_is_refused(odd: DecoderPool) -> None:
     with pytest.raises(InvalidImageError) as refused:
         odd.read(INIT + b"HOARDING", "init_image", SIZE)
     assert refused.value.message == "init_image: the image takes too much memory to decode"
@@ -227,13 +227,13 @@ def peak_megabytes(pid: int) -> float:
     return int(found[1]) / 1000
 
 
-def test_other_pixels_than_were_asked_for_are_not_taken(odd: Decoders) -> None:
+def test_other_pixels_than_were_asked_for_are_not_taken(odd: DecoderPool) -> None:
     with pytest.raises(DecodingFailedError):
         odd.read(INIT + b"ANOTHER ", "init_image", SIZE)
     lives(odd)
 
 
-def test_several_are_decoded_at_once(decoders: Decoders) -> None:
+def test_several_are_decoded_at_once(decoders: DecoderPool) -> None:
     with ThreadPoolExecutor(4) as threads:
         read = partial(decoders.read, size=SIZE)
         images = list(threads.map(read, [INIT] * 12, ["init_image"] * 12))
@@ -242,7 +242,7 @@ def test_several_are_decoded_at_once(decoders: Decoders) -> None:
 
 
 def test_the_first_picture_finds_them_started() -> None:
-    for decoders in opened(Decoders()):
+    for decoders in opened(DecoderPool()):
         assert decoders.pids == []
         decoders.start()
         pids = decoders.pids
@@ -262,7 +262,7 @@ def test_a_decoder_ends_with_its_worker() -> None:
 
 
 def test_closing_ends_them_and_what_they_do() -> None:
-    decoders = Decoders(1, program=odd_decoder.NAME)
+    decoders = DecoderPool(1, program=odd_decoder.NAME)
     lives(decoders)
     (pid,) = decoders.pids
     with ThreadPoolExecutor(1) as threads:

@@ -14,23 +14,23 @@ from common.domain.errors import InvalidImageError
 from tests.unit.worker.engine.image_sandbox.test_pool import peak_megabytes
 from tests.unit.worker.engine.mutations import KINDS, PARTS, SEEDS, joined
 from worker.engine.image_sandbox.decoder import Bounds
-from worker.engine.image_sandbox.pool import Decoders
-from worker.engine.images.inputs import MODES, read_picture
+from worker.engine.image_sandbox.pool import DecoderPool
+from worker.engine.images.inputs import MODES, read_image
 
 EXAMPLES = 250
 SIZE = (24, 16)
 
 
 @pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
+def decoders() -> Iterator[DecoderPool]:
     with watched_decoders() as decoders:
         yield decoders
 
 
 @contextmanager
-def watched_decoders() -> Iterator[Decoders]:
+def watched_decoders() -> Iterator[DecoderPool]:
     """Lend decoders, and look at the end that the same ones are there and how large they grew."""
-    decoders = Decoders(1)
+    decoders = DecoderPool(1)
     try:
         decoders.start()
         pids = decoders.pids
@@ -43,7 +43,7 @@ def watched_decoders() -> Iterator[Decoders]:
         decoders.close()
 
 
-def survives(decoders: Decoders, data: bytes, field: str) -> bool:
+def survives(decoders: DecoderPool, data: bytes, field: str) -> bool:
     """Decode, and tell whether it was taken; a decoder that dies of it raises another error."""
     try:
         image = decoders.read(data, field, SIZE)
@@ -56,7 +56,7 @@ def survives(decoders: Decoders, data: bytes, field: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_the_bytes(decoders: Decoders, kind: str) -> None:
+def test_whatever_the_bytes(decoders: DecoderPool, kind: str) -> None:
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(KINDS[kind], st.sampled_from(sorted(MODES)))
     def survive(data: bytes, field: str) -> None:
@@ -65,7 +65,7 @@ def test_whatever_the_bytes(decoders: Decoders, kind: str) -> None:
     survive()
 
 
-def fuzz(decoders: Decoders, kind: str, *, number: int, examples: int) -> dict[bool, int]:
+def fuzz(decoders: DecoderPool, kind: str, *, number: int, examples: int) -> dict[bool, int]:
     """Try other examples for every `number`; count those refused and those taken."""
     count = {False: 0, True: 0}
 
@@ -85,7 +85,7 @@ def fuzz(decoders: Decoders, kind: str, *, number: int, examples: int) -> dict[b
     return count
 
 
-def test_the_examples_are_worth_something(decoders: Decoders) -> None:
+def test_the_examples_are_worth_something(decoders: DecoderPool) -> None:
     """Seeds are taken unless they move, also put together anew; mutants are often taken, too."""
     for data, (signature, parts) in zip(SEEDS, PARTS, strict=True):
         again = joined(signature, parts)
@@ -93,7 +93,7 @@ def test_the_examples_are_worth_something(decoders: Decoders) -> None:
             taken = survives(decoders, data, field)
             assert survives(decoders, again, field) == taken
             if taken:
-                assert read_picture(again, field, SIZE) == read_picture(data, field, SIZE)
+                assert read_image(again, field, SIZE) == read_image(data, field, SIZE)
     for kind in ("damaged files", "rebuilt files"):
         count = fuzz(decoders, kind, number=1, examples=100)
         assert min(count.values()) > 10, kind

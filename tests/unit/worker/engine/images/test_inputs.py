@@ -9,14 +9,14 @@ from PIL import Image
 from common.domain.errors import InvalidImageError
 from common.domain.generation import Endpoint
 from tests.unit.worker.engine.sample_images import disc, encoded, noise, same
-from worker.engine.images.inputs import MODES, Pixels, fields_of, read_picture
+from worker.engine.images.inputs import MODES, InputImages, image_fields, read_image
 
 INIT, MASK = encoded(noise()), encoded(disc())
 AS_IT_IS = (64, 64)
 
 
 def test_each_endpoint_works_on_its_own_pictures() -> None:
-    assert {endpoint: fields_of(endpoint) for endpoint in Endpoint} == {
+    assert {endpoint: image_fields(endpoint) for endpoint in Endpoint} == {
         Endpoint.INPAINT: ("init_image", "mask_image"),
         Endpoint.IMG2IMG: ("init_image",),
         Endpoint.TEXT2IMG: (),
@@ -25,18 +25,18 @@ def test_each_endpoint_works_on_its_own_pictures() -> None:
 
 def test_pictures_come_to_their_places() -> None:
     init, mask = noise(), disc()
-    assert Pixels.of({}) == Pixels(None, None)
-    assert Pixels.of({"mask_image": mask, "init_image": init}) == Pixels(init, mask)
+    assert InputImages.of({}) == InputImages(None, None)
+    assert InputImages.of({"mask_image": mask, "init_image": init}) == InputImages(init, mask)
 
 
 def test_pictures_of_the_right_size_stay_as_they_are() -> None:
-    assert same(read_picture(INIT, "init_image", AS_IT_IS), noise())
-    assert same(read_picture(MASK, "mask_image", AS_IT_IS), disc())
+    assert same(read_image(INIT, "init_image", AS_IT_IS), noise())
+    assert same(read_image(MASK, "mask_image", AS_IT_IS), disc())
 
 
 def test_others_are_stretched() -> None:
-    init = read_picture(INIT, "init_image", (72, 128))
-    mask = read_picture(encoded(disc((200, 100))), "mask_image", (72, 128))
+    init = read_image(INIT, "init_image", (72, 128))
+    mask = read_image(encoded(disc((200, 100))), "mask_image", (72, 128))
     assert init.size == mask.size == (72, 128)
     assert mask.getextrema() == (0, 255)
 
@@ -45,7 +45,7 @@ def test_others_are_stretched() -> None:
 def test_the_mode_depends_on_the_field_alone(mode: str) -> None:
     data = encoded(Image.new("L", (8, 8)).convert(mode))
     for field, wanted in MODES.items():
-        assert read_picture(data, field, AS_IT_IS).mode == wanted
+        assert read_image(data, field, AS_IT_IS).mode == wanted
 
 
 def test_a_jpeg_mask_s_noise_repaints_nothing() -> None:
@@ -53,7 +53,7 @@ def test_a_jpeg_mask_s_noise_repaints_nothing() -> None:
     noisy = np.asarray(Image.open(BytesIO(data)))
     nearly_black, nearly_white = noisy < 16, noisy > 239
     assert noisy[nearly_black].any()  # otherwise this shows nothing
-    mask = np.asarray(read_picture(data, "mask_image", AS_IT_IS))
+    mask = np.asarray(read_image(data, "mask_image", AS_IT_IS))
     assert not mask[nearly_black].any()
     assert (mask[nearly_white] == 255).all()
 
@@ -61,4 +61,4 @@ def test_a_jpeg_mask_s_noise_repaints_nothing() -> None:
 @pytest.mark.parametrize("field", MODES)
 def test_the_byte_limit_holds_for_both(field: str) -> None:
     with pytest.raises(InvalidImageError, match=rf"^{field}: .* at most 99 are taken$"):
-        read_picture(INIT, field, AS_IT_IS, max_bytes=99)
+        read_image(INIT, field, AS_IT_IS, max_bytes=99)

@@ -12,16 +12,16 @@ from PIL import Image, ImageDraw
 from common.domain.generation import Endpoint
 from tests.unit.worker.engine.sample_images import a_request, disc, noise, same
 from worker.engine.diffusers_engine import DiffusersEngine
-from worker.engine.images.inputs import Pixels
+from worker.engine.images.inputs import InputImages
 from worker.engine.masks.canvas import Canvas
-from worker.engine.masks.editing import edited
+from worker.engine.masks.editing import edit_mask
 
 WIDTH, HEIGHT = SIZE = (96, 64)
 
 
 def canvas_for(init: Image.Image, mask: Image.Image, **changes: Any) -> Canvas:
     request = a_request(Endpoint.INPAINT, width=init.width, height=init.height, **changes)
-    return Canvas.of(request, Pixels(init, mask))
+    return Canvas.of(request, InputImages(init, mask))
 
 
 def dot() -> Image.Image:
@@ -44,8 +44,8 @@ def levels(image: Image.Image | None) -> NDArray[np.int_]:
 def test_endpoints_without_a_mask_pass_through() -> None:
     init, drawn = noise(SIZE), noise(SIZE, seed=1)
     for endpoint, pixels in (
-        (Endpoint.TEXT2IMG, Pixels()),
-        (Endpoint.IMG2IMG, Pixels(init)),
+        (Endpoint.TEXT2IMG, InputImages()),
+        (Endpoint.IMG2IMG, InputImages(init)),
     ):
         canvas = Canvas.of(a_request(endpoint, mask_padding=4, mask_blur=4), pixels)
         assert (canvas.init, canvas.mask) == (pixels.init, None)
@@ -77,7 +77,7 @@ def test_each_level_of_grey_blends_in_proportion() -> None:
 def test_a_soft_edge_blends_what_was_drawn_and_nothing_else() -> None:
     init, drawn = Image.new("RGB", SIZE), Image.new("RGB", SIZE, "white")
     canvas = canvas_for(init, dot(), mask_blur=3)
-    soft = levels(edited(dot(), a_request(Endpoint.INPAINT, mask_blur=3)))
+    soft = levels(edit_mask(dot(), a_request(Endpoint.INPAINT, mask_blur=3)))
     assert (levels(canvas.finish(drawn)) == soft[..., None]).all()
     assert (levels(canvas.mask)[soft >= 8] == 255).all()
 
@@ -141,8 +141,8 @@ def test_options_come_through_the_engine(engine: DiffusersEngine) -> None:
     mask = Image.new("L", (64, 64))
     ImageDraw.Draw(mask).ellipse((40, 8, 56, 24), fill=255)
     request = a_request(Endpoint.INPAINT, mask_grow=2, mask_blur=1, mask_padding=4, strength=1.0)
-    result = levels(engine.generate(request, Pixels(noise(), mask)).images[0])
-    amount, before = levels(edited(mask, request)), levels(noise())
+    result = levels(engine.generate(request, InputImages(noise(), mask)).images[0])
+    amount, before = levels(edit_mask(mask, request)), levels(noise())
     assert (result[amount == 0] == before[amount == 0]).all()
     assert (result[amount == 255] != before[amount == 255]).mean() > 0.9
 
@@ -188,7 +188,7 @@ def test_any_mask_with_any_options(
     assert canvas.init.size == canvas.mask.size == mask.size
     result = canvas.finish(drawn)
     assert (result.mode, result.size) == ("RGB", mask.size)
-    kept = levels(edited(mask, a_request(Endpoint.INPAINT, **changes))) == 0
+    kept = levels(edit_mask(mask, a_request(Endpoint.INPAINT, **changes))) == 0
     assert (levels(result)[kept] == levels(init)[kept]).all()
     assert same(init, noise(mask.size, seed=1))  # nor are the caller's pictures written to
 

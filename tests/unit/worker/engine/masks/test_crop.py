@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.unit.worker.engine.sample_images import noise
-from worker.engine.masks.crop import Box, box_around, enlarged, whole
+from worker.engine.masks.crop import Box, box_around, crop_and_resize, full_box
 
 
 def patch(size: tuple[int, int], box: Box) -> Image.Image:
@@ -74,13 +74,15 @@ def test_what_a_box_holds(painted: tuple[tuple[int, int], Box], padding: int) ->
 
 def test_the_whole_is_not_touched() -> None:
     picture = noise()
-    assert enlarged(picture, whole(picture), Image.Resampling.LANCZOS) is picture
+    assert crop_and_resize(picture, full_box(picture), Image.Resampling.LANCZOS) is picture
 
 
 def test_a_box_is_shown_at_full_size() -> None:
     rows, columns = np.mgrid[:48, :64]
     ramp = Image.fromarray(np.stack((columns * 4, rows * 5, 0 * rows), 2).astype(np.uint8))
-    shown = np.asarray(enlarged(ramp, (16, 12, 32, 24), Image.Resampling.LANCZOS)).astype(int)
+    shown = np.asarray(crop_and_resize(ramp, (16, 12, 32, 24), Image.Resampling.LANCZOS)).astype(
+        int
+    )
     assert shown.shape == (48, 64, 3)
     # Four times as large: pixel x shows what lies at 16 + (x + ½) / 4 - ½, and is 4 levels a pixel.
     expected_red = (16 + (columns + 0.5) / 4 - 0.5) * 4

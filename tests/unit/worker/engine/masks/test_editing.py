@@ -10,7 +10,7 @@ from PIL import Image
 
 from common.domain.generation import Endpoint
 from tests.unit.worker.engine.sample_images import a_request, disc, same
-from worker.engine.masks.editing import edited
+from worker.engine.masks.editing import edit_mask
 
 SIDE, EDGE = 128, 64
 
@@ -23,7 +23,7 @@ def half_white() -> Image.Image:
 
 
 def changed(mask: Image.Image, **changes: Any) -> Image.Image:
-    return edited(mask, a_request(Endpoint.INPAINT, **changes))
+    return edit_mask(mask, a_request(Endpoint.INPAINT, **changes))
 
 
 def profile(mask: Image.Image) -> NDArray[np.int_]:

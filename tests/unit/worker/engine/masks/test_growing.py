@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from worker.engine.masks.growing import grown
+from worker.engine.masks.growing import grow_mask
 
 WIDTH, HEIGHT = 28, 20
 BEYOND_ALL = 10**9
@@ -43,7 +43,7 @@ def test_each_pixel_gets_the_greatest_level_within_the_radius(radius: int) -> No
     levels = speckled()
     near = within(min(radius, 100))
     expected = np.where(near, levels.reshape(1, -1), 0).max(axis=1).reshape(levels.shape)
-    assert (np.asarray(grown(Image.fromarray(levels), radius)) == expected).all()
+    assert (np.asarray(grow_mask(Image.fromarray(levels), radius)) == expected).all()
 
 
 @pytest.mark.parametrize("radius", [1, 2, 3, 5, 8, 13, 21, BEYOND_ALL])
@@ -51,13 +51,13 @@ def test_narrowing_gives_the_least_within_the_radius(radius: int) -> None:
     levels = 255 - speckled()
     near = within(min(radius, 100))
     expected = np.where(near, levels.reshape(1, -1), 255).min(axis=1).reshape(levels.shape)
-    assert (np.asarray(grown(Image.fromarray(levels), -radius)) == expected).all()
+    assert (np.asarray(grow_mask(Image.fromarray(levels), -radius)) == expected).all()
 
 
 @pytest.mark.parametrize("by", [-12, -5, 3, 16, 30])
 def test_a_disc_stays_one(by: int) -> None:
     radius = 25
-    before, after = round_mask(radius), grown(round_mask(radius), by)
+    before, after = round_mask(radius), grow_mask(round_mask(radius), by)
     assert area(after) == pytest.approx(pi * (radius + by) ** 2, rel=0.03)
     smaller, larger = (before, after) if by > 0 else (after, before)
     assert (np.asarray(larger)[np.asarray(smaller) == 255] == 255).all()
@@ -65,17 +65,17 @@ def test_a_disc_stays_one(by: int) -> None:
 
 def test_by_nothing_is_the_same() -> None:
     mask = round_mask(10)
-    assert grown(mask, 0) is mask
+    assert grow_mask(mask, 0) is mask
 
 
 def test_a_mask_that_runs_to_the_border_keeps_to_it() -> None:
     mask = Image.new("L", (64, 64))
     ImageDraw.Draw(mask).rectangle((0, 0, 31, 63), fill=255)
-    assert grown(mask, -10).getbbox() == (0, 0, 22, 64)
+    assert grow_mask(mask, -10).getbbox() == (0, 0, 22, 64)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
 def test_the_smallest_pictures(size: tuple[int, int]) -> None:
     mask = Image.new("L", size)
     mask.putpixel((size[0] - 1, size[1] - 1), 200)
-    assert grown(mask, 9).getextrema() == (200, 200)
+    assert grow_mask(mask, 9).getextrema() == (200, 200)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from tests.unit.worker.engine.sample_images import disc
-from worker.engine.masks.model_mask import CELL, FAINT, covering
+from worker.engine.masks.model_mask import CELL, FAINT, model_mask
 
 SIZE = (128, 96)
 
@@ -31,37 +31,37 @@ def share_at_the_rim(cells: NDArray[np.bool_], mask: Image.Image) -> float:
 
 @pytest.mark.parametrize("mask", [disc(SIZE), Image.new("L", SIZE), Image.new("L", SIZE, 255)])
 def test_a_hard_mask_is_what_the_model_sees(mask: Image.Image) -> None:
-    assert covering(mask) is mask
+    assert model_mask(mask) is mask
 
 
 @pytest.mark.parametrize("radius", [1, 2, 4, 8])
 def test_cells_are_repainted_if_anything_in_them_can_be_seen(radius: int) -> None:
     mask = soft(radius)
-    shown = np.asarray(covering(mask))
+    shown = np.asarray(model_mask(mask))
     for top in range(0, SIZE[1], CELL):
         for left in range(0, SIZE[0], CELL):
             cell = np.s_[top : top + CELL, left : left + CELL]
             seen = np.asarray(mask)[cell].max() >= FAINT
             assert (shown[cell] == (255 if seen else 0)).all()
-    assert (repainted(covering(mask)) == (shown == 255)).all()
+    assert (repainted(model_mask(mask)) == (shown == 255)).all()
 
 
 @pytest.mark.parametrize("radius", [2, 4, 8])
 def test_new_pixels_end_where_they_can_hardly_be_seen(radius: int) -> None:
     mask = soft(radius)
     assert share_at_the_rim(repainted(mask), mask) > 0.8  # otherwise this shows nothing
-    assert share_at_the_rim(repainted(covering(mask)), mask) < 0.1
+    assert share_at_the_rim(repainted(model_mask(mask)), mask) < 0.1
 
 
 def test_faint_greys_alone_repaint_nothing() -> None:
-    assert covering(Image.new("L", SIZE, FAINT - 1)).getextrema() == (0, 0)
-    assert covering(Image.new("L", SIZE, FAINT)).getextrema() == (255, 255)
+    assert model_mask(Image.new("L", SIZE, FAINT - 1)).getextrema() == (0, 0)
+    assert model_mask(Image.new("L", SIZE, FAINT)).getextrema() == (255, 255)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (9, 7), (17, 24)])
 def test_sizes_that_cells_do_not_fill(size: tuple[int, int]) -> None:
     mask = Image.new("L", size)
     mask.putpixel((size[0] - 1, size[1] - 1), 99)
-    shown = covering(mask)
+    shown = model_mask(mask)
     assert shown.size == size
     assert shown.getpixel((size[0] - 1, size[1] - 1)) == 255

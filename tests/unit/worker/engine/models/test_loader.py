@@ -21,7 +21,7 @@ from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.models.families import Family, family_of
 from worker.engine.models.loaded_model import LoadedModel
 from worker.engine.models.loader import load_model
-from worker.engine.models.stand_in import standin_folder
+from worker.engine.models.stand_in import stand_in_folder
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def folder(models_directory: Path, tmp_path: Path) -> Path:
     """A copy of the base stand-in, to be spoilt."""
-    return Path(copytree(standin_folder("base", models_directory), tmp_path / "model"))
+    return Path(copytree(stand_in_folder("base", models_directory), tmp_path / "model"))
 
 
 def loaded(entry: ModelEntry, directory: Path) -> LoadedModel:
@@ -99,7 +99,7 @@ def test_a_scheduler_that_does_not_fit_is_refused(folder: Path, name: str) -> No
 
 
 def test_stable_diffusion_xl_loads_and_draws(models_directory: Path, tmp_path: Path) -> None:
-    folder = saved_xl(standin_folder("base", models_directory), tmp_path / "xl")
+    folder = saved_xl(stand_in_folder("base", models_directory), tmp_path / "xl")
     model = loaded(an_entry("xl", str(folder), *Endpoint, shapes=["64x64*2"]), tmp_path)
     assert model.family is Family.STABLE_DIFFUSION_XL
     engine = DiffusersEngine([an_entry("xl", str(folder), *Endpoint)], tmp_path, "cpu")
@@ -160,7 +160,7 @@ def test_weights_that_run_code_are_not_read(folder: Path) -> None:
 
 
 def test_an_inpainting_model_serves_nothing_else(models_directory: Path) -> None:
-    folder = standin_folder("inpainting", models_directory)
+    folder = stand_in_folder("inpainting", models_directory)
     message = refusal(an_entry("m", str(folder), Endpoint.INPAINT, Endpoint.TEXT2IMG))
     assert "made for inpainting alone, yet its endpoints name text2img" in message
 

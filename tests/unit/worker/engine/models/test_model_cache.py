@@ -22,7 +22,7 @@ from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.models.loaded_model import LoadedModel
 from worker.engine.models.loader import load_model
 from worker.engine.models.memory_budget import machine_memory, model_budget
-from worker.engine.models.model_cache import MakeRoom, Shelf
+from worker.engine.models.model_cache import MakeRoom, ModelCache
 
 SECONDS = 20
 SIZES = {"small": 10, "middle": 20, "other": 20, "large": 40, "huge": 1_500_000_000}
@@ -50,7 +50,7 @@ class Library:
         self.go_on = Event()
         self.go_on.set()
         self.failing: set[str] = set()
-        self.shelf = Shelf(self.load, budget)
+        self.shelf = ModelCache(self.load, budget)
         self.threads = ThreadPoolExecutor(8)
         self.borrowed = ExitStack()
 
@@ -303,7 +303,7 @@ def test_a_discarded_model_leaves_nothing(models_directory: Path, size: int) -> 
         entry = an_entry(name, "random:base", Endpoint.TEXT2IMG)
         return load_model(entry, models_directory, torch.device("cpu"), make_room)
 
-    shelf = Shelf(load, round(1.5 * size))
+    shelf = ModelCache(load, round(1.5 * size))
     with shelf.borrow("one") as model:
         traces: list[Callable[[], object]] = [weakref.ref(model)]
         for module in model.modules:

@@ -13,7 +13,7 @@ from tests.unit.worker.engine.drawings import generated
 from tests.unit.worker.engine.other_models import saved_with_checker
 from tests.unit.worker.engine.sample_images import a_request
 from worker.engine.diffusers_engine import DiffusersEngine
-from worker.engine.models.stand_in import standin_folder
+from worker.engine.models.stand_in import stand_in_folder
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["flags all", "flags none"])
@@ -22,7 +22,7 @@ def checked(
 ) -> tuple[DiffusersEngine, bool]:
     flags = bool(request.param)
     folder = saved_with_checker(
-        standin_folder("base", models_directory), tmp_path_factory.mktemp("checked"), flags=flags
+        stand_in_folder("base", models_directory), tmp_path_factory.mktemp("checked"), flags=flags
     )
     entry = an_entry("checked", str(folder), *Endpoint, safety_checker=True)
     return DiffusersEngine([entry], models_directory, "cpu"), flags

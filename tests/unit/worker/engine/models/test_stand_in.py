@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.domain.errors import ConfigurationError
 from worker.engine.models.byte_tokenizer import MAX_TOKENS, byte_tokenizer, byte_vocabulary
-from worker.engine.models.stand_in import standin_folder
+from worker.engine.models.stand_in import stand_in_folder
 
 
 def weights(folder: Path) -> dict[str, str]:
@@ -23,7 +23,7 @@ def weights(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ["base", "inpainting"])
 def test_is_the_same_everywhere_and_in_diffusers_layout(kind: str, tmp_path: Path) -> None:
-    one, other = (standin_folder(kind, tmp_path / name / "models") for name in ("one", "other"))
+    one, other = (stand_in_folder(kind, tmp_path / name / "models") for name in ("one", "other"))
     assert weights(one) == weights(other)
     assert len(weights(one)) == 3  # autoencoder, text encoder, UNet
     assert (one / "model_index.json").is_file()
@@ -31,15 +31,15 @@ def test_is_the_same_everywhere_and_in_diffusers_layout(kind: str, tmp_path: Pat
 
 
 def test_is_built_once(tmp_path: Path) -> None:
-    folder = standin_folder("base", tmp_path)
+    folder = stand_in_folder("base", tmp_path)
     before = (folder / "model_index.json").stat()
-    assert standin_folder("base", tmp_path) == folder
+    assert stand_in_folder("base", tmp_path) == folder
     assert (folder / "model_index.json").stat() == before
 
 
 def test_several_may_start_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
-        folders = set(threads.map(lambda _: standin_folder("inpainting", tmp_path), range(3)))
+        folders = set(threads.map(lambda _: stand_in_folder("inpainting", tmp_path), range(3)))
     assert folders == set(tmp_path.iterdir())  # nothing half-built stays behind
     assert len(folders) == 1
 
@@ -48,26 +48,26 @@ def test_leaves_torch_s_random_numbers_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    standin_folder("base", tmp_path)
+    stand_in_folder("base", tmp_path)
     assert torch.rand(1) == expected
 
 
 def test_an_unknown_kind_names_the_known(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="only random:base and random:inpainting"):
-        standin_folder("video", tmp_path)
+        stand_in_folder("video", tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("in the way")
     with pytest.raises(ConfigurationError, match="point INFILL_MODELS_DIRECTORY to a folder"):
-        standin_folder("base", tmp_path / "models")
+        stand_in_folder("base", tmp_path / "models")
 
 
 def test_a_place_that_is_taken_is_an_error(tmp_path: Path) -> None:
-    folder = standin_folder("base", tmp_path / "elsewhere")
+    folder = stand_in_folder("base", tmp_path / "elsewhere")
     (tmp_path / folder.name).write_text("not a folder")
     with pytest.raises(ConfigurationError, match="cannot be kept"):
-        standin_folder("base", tmp_path)
+        stand_in_folder("base", tmp_path)
 
 
 TOKENIZER = byte_tokenizer()

@@ -11,7 +11,7 @@ from common.domain.generation import Endpoint
 from tests.unit.worker.engine.conftest import an_entry
 from tests.unit.worker.engine.other_models import saved_xl
 from worker.engine.models.loader import load_model
-from worker.engine.models.stand_in import standin_folder
+from worker.engine.models.stand_in import stand_in_folder
 from worker.engine.prompts.encoder import PromptEncoder
 
 
@@ -47,7 +47,7 @@ def masked(models_directory: Path) -> Any:
 def xl(models_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Its second tokenizer pads with another token than the first, as the real one's does."""
     folder = tmp_path_factory.mktemp("xl")
-    saved_xl(standin_folder("base", models_directory), folder)
+    saved_xl(stand_in_folder("base", models_directory), folder)
     pipeline = a_pipeline(str(folder), models_directory)
     pipeline.tokenizer_2.pad_token = "!"
     return pipeline

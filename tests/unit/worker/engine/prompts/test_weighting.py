@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from worker.engine.prompts.emphasis import STRONGEST
-from worker.engine.prompts.weighting import emphasised
+from worker.engine.prompts.weighting import apply_emphasis
 
 
 def states(mean: float, *, chunks: int = 2, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -18,7 +18,7 @@ def weights(*row: float, chunks: int = 2) -> torch.Tensor:
 
 def test_each_token_is_multiplied_and_the_mean_restored() -> None:
     before = states(0.5)
-    after = emphasised(before, weights(1, 1, 1.3, 0.5, 1))
+    after = apply_emphasis(before, weights(1, 1, 1.3, 0.5, 1))
     scale = after[:, :1] / before[:, :1]
     assert torch.allclose(after.mean((1, 2)), before.mean((1, 2)), rtol=1e-5)
     assert torch.allclose(after[:, 2], before[:, 2] * 1.3 * scale[:, 0], rtol=1e-4)
@@ -29,14 +29,14 @@ def test_each_token_is_multiplied_and_the_mean_restored() -> None:
 def test_a_chunk_does_not_depend_on_its_batch() -> None:
     before = states(0.5)
     row = weights(1, 2, 1, 1, 1)
-    alone = emphasised(before[:1], row[:1])
-    beside = emphasised(torch.cat([before[:1], 9 * before[1:]]), row)
+    alone = apply_emphasis(before[:1], row[:1])
+    beside = apply_emphasis(torch.cat([before[:1], 9 * before[1:]]), row)
     assert torch.allclose(alone, beside[:1])
 
 
 def test_a_mean_of_nothing_is_not_restored() -> None:
     before = states(0.0)
-    after = emphasised(before, weights(1, 1, 1.3, 1, 1))
+    after = apply_emphasis(before, weights(1, 1, 1.3, 1, 1))
     assert torch.allclose(after[:, 2], before[:, 2] * 1.3)
     assert torch.equal(after[:, :2], before[:, :2])
 
@@ -48,17 +48,17 @@ def test_the_scale_is_no_stronger_than_the_weights(strongest: float) -> None:
     for place in range(4):
         row = [1.0] * 5
         row[place] = strongest
-        scale = emphasised(before, weights(*row))[:, 4] / before[:, 4]
+        scale = apply_emphasis(before, weights(*row))[:, 4] / before[:, 4]
         limit = STRONGEST if strongest == 0 else max(strongest, 1 / strongest)
         assert 1 / limit - 1e-4 <= scale.min()
         assert scale.max() <= limit + 1e-4
 
 
 def test_all_weights_zero_are_all_zeros() -> None:
-    assert torch.equal(emphasised(states(0.5), weights(0, 0, 0, 0, 0)), torch.zeros(2, 5, 64))
+    assert torch.equal(apply_emphasis(states(0.5), weights(0, 0, 0, 0, 0)), torch.zeros(2, 5, 64))
 
 
 def test_the_type_stays() -> None:
-    after = emphasised(states(0.5, dtype=torch.float16), weights(1, 10, 1, 1, 1))
+    after = apply_emphasis(states(0.5, dtype=torch.float16), weights(1, 10, 1, 1, 1))
     assert after.dtype is torch.float16
     assert torch.isfinite(after).all()

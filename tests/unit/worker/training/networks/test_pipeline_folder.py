@@ -12,7 +12,7 @@ from PIL import Image
 from common.domain.generation import Endpoint, GenerationRequest
 from common.settings.catalogue import ModelEntry
 from worker.engine.diffusers_engine import DiffusersEngine
-from worker.engine.images.inputs import Pixels
+from worker.engine.images.inputs import InputImages
 from worker.training.learning.stages import STAGES
 from worker.training.measuring.tasks import fill, task
 from worker.training.networks import denoiser
@@ -76,7 +76,7 @@ def test_what_was_trained_is_served_by_the_ordinary_loader(trained: Path, tmp_pa
         seed=1,
         safety_checker=True,
     )
-    drawn = engine.generate(asked, Pixels(picture, mask))
+    drawn = engine.generate(asked, InputImages(picture, mask))
     assert drawn.images[0].size == (SIZE, SIZE)
     assert len(drawn.nsfw) == 1
 
