@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements/dev.txt
 export PYTHONUTF8 := 1
 
-.PHONY: help setup demo run test lint types contracts tests coverage bench bench-engine chaos lock clean
+.PHONY: help setup demo run check test lint types contracts unit tests coverage bench bench-engine chaos lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -27,6 +27,8 @@ demo: setup ## run the main job from end to end on a local stack, and show it
 run: setup ## serve on port 8000 until Ctrl-C; data stays in .infill/
 	@$(BIN)/infill up --home .infill --port 8000
 
+check: lint types contracts unit ## lint, types, import contracts and unit tests, in under three minutes
+
 test: lint types contracts tests ## everything that has to hold
 
 lint: setup
@@ -39,8 +41,11 @@ types: setup
 contracts: setup
 	$(BIN)/lint-imports
 
-# One process per core, each with servers of its own; the tests of a file stay together. In their
-# order, so that the long ones do not come last, when nothing is left to be done beside them.
+unit: setup
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile tests/unit
+
+# One process per core, each with its own servers; the tests of a file stay in one process. Files run
+# in their order: the long ones must not come last, when nothing is left to run beside them.
 tests: setup
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

@@ -7,7 +7,7 @@ WORKDIR /src
 # The dependencies change seldom: a layer of their own.
 COPY deploy/requirements/base.txt base.txt
 RUN pip install -r base.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY api api
 COPY common common
 COPY worker worker

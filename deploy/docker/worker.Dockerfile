@@ -11,7 +11,7 @@ WORKDIR /src
 # The dependencies change seldom and weigh gigabytes: a layer of their own.
 COPY deploy/requirements/worker.txt worker.txt
 RUN pip install -r worker.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY api api
 COPY common common
 COPY worker worker
