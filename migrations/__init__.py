@@ -1,1 +1,1 @@
-"""The database's history."""
+"""Database migrations: one baseline, then a step for each change of the schema."""

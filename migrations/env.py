@@ -1,4 +1,4 @@
-"""How alembic reaches the database: over the connection deploy.cli.migrate hands it."""
+"""Run migrations over the connection that deploy.cli.migrate passes to Alembic."""
 
 from alembic import context
 

@@ -13,9 +13,9 @@ from common.postgres.models.schema import VACUUMED_OFTEN, Table, state_type
 class Delivery(Table):
     """One event for one receiver; `id` is the `webhook-id` the receiver tells repeats by.
 
-    `origin` is named by the database, of the URL; what ended before there were lines has none. So
-    is `track_hash`, of the spelling of its job's `track_id`: looked for here, that costs the claims
-    of jobs no index, and however long it is, it fits into one.
+    The database derives `origin` from the URL, and `track_hash` from the text of the job's
+    `track_id`. By the hash tenants search their deliveries; an index on `jobs` would cost every
+    claim, and a long text does not fit into an index.
     """
 
     __tablename__ = "deliveries"
@@ -25,7 +25,7 @@ class Delivery(Table):
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
     event: Mapped[str]
     url: Mapped[str]
-    origin: Mapped[str | None]
+    origin: Mapped[str]
     track_hash: Mapped[int | None]
     state: Mapped[DeliveryState] = mapped_column(
         state_type(DeliveryState), server_default=DeliveryState.PENDING.value

@@ -4,7 +4,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, SmallInteger, Text, func, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    SmallInteger,
+    Text,
+    false,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -27,6 +37,8 @@ class Job(Table):
     priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     attempt: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     max_attempts: Mapped[int] = mapped_column(SmallInteger)
+    # The last attempt lost its worker, and may have been the cause: the next one is run alone.
+    suspect: Mapped[bool] = mapped_column(server_default=false())
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
     claimed_by: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]

@@ -55,11 +55,7 @@ class UnfoldedUsage(Table):
 
 
 class DailyUsage(Table):
-    """The entries of one tenant, model and day, a day in UTC, added up by the sweeper.
-
-    A trigger adds `flagged_images` up, as marks go, so that no dispatcher of an older release
-    loses any.
-    """
+    """The entries of one tenant, model and day, a day in UTC, added up by the sweeper."""
 
     __tablename__ = "daily_usage"
 

@@ -85,9 +85,7 @@ async def month_credits(connection: Executor, tenant_id: int) -> Decimal:
 
 # The statements, put together once: that takes longer than running them.
 
-_FOLDED: Final = ("jobs", "images", "megapixel_steps", "gpu_milliseconds")
-# The last is folded by a trigger, in the same statement.
-_AMOUNTS: Final = (*_FOLDED, "flagged_images")
+_AMOUNTS: Final = ("jobs", "images", "megapixel_steps", "gpu_milliseconds", "flagged_images")
 _MONTH_BEGINS: Final = func.date_trunc("month", func.now(), "UTC")
 _OF_TENANT: Final = bindparam("of_tenant", type_=BigInteger())
 
@@ -135,17 +133,17 @@ def _folding(limit: int) -> Select[Any]:
     entry = _entry(taken.c.job_id)
     key = (entry.c.tenant_id, entry.c.day, entry.c.model)
     summed = (
-        select(*key, *(func.sum(entry.c[name]) for name in _FOLDED))
+        select(*key, *(func.sum(entry.c[name]) for name in _AMOUNTS))
         .join_from(taken, entry, true())
         .group_by(*key)
         .order_by(*key)  # so that two who add to the same totals wait, and do not deadlock
     )
     adding = postgresql.insert(DailyUsage).from_select(
-        ["tenant_id", "day", "model", *_FOLDED], summed
+        ["tenant_id", "day", "model", *_AMOUNTS], summed
     )
     added = adding.on_conflict_do_update(
         index_elements=[DailyUsage.tenant_id, DailyUsage.day, DailyUsage.model],
-        set_={name: DailyUsage.__table__.c[name] + adding.excluded[name] for name in _FOLDED},
+        set_={name: DailyUsage.__table__.c[name] + adding.excluded[name] for name in _AMOUNTS},
     ).cte("added")
     return select(func.count()).select_from(taken).add_cte(added)
 

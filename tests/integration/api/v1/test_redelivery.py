@@ -76,23 +76,6 @@ async def test_its_schedule_begins_anew(hooks: Hooks, receiver: Receiver) -> Non
     assert (await hooks.gateway.post(f"fetch/{job_id}"))["webhook_status"] == "retrying"
 
 
-async def test_one_that_ended_before_there_were_lines_is_sent_again(
-    hooks: Hooks, receiver: Receiver
-) -> None:
-    await hooks.succeeded(receiver.url)
-    for statement in (
-        "ALTER TABLE deliveries DISABLE TRIGGER name_origin",
-        "UPDATE deliveries SET origin = NULL, state = 'exhausted', finished_at = now()",
-        "ALTER TABLE deliveries ENABLE TRIGGER name_origin",
-        "DELETE FROM tenant_origins",
-    ):
-        await hooks.gateway.run(statement)
-    (item,) = await hooks.listed()
-    assert (await hooks.ask("POST", f"deliveries/{item['id']}/redeliver"))[0] == 202
-    async with hooks.dispatching():
-        await receiver.request()
-
-
 async def test_one_that_waits_for_its_next_attempt_is_sent_now(hooks: Hooks) -> None:
     await hooks.failed(URL)
     await hooks.set("available_at = now() + interval '10 hours', attempt = 3, failures = 3")

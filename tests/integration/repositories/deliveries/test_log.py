@@ -83,7 +83,7 @@ async def in_list(books: Books, **chosen: Any) -> list[DeliveryRecord]:
 
 
 async def test_every_writer_gives_a_delivery_its_jobs_track_id(books: Books) -> None:
-    """Also workers of the release before, which do not know of the column."""
+    """A trigger sets the hash by which it is found."""
     made = await books.delivery_in(DeliveryState.EXHAUSTED)
     found = await in_list(books, track_id="order-9")
     assert [delivery.id for delivery in found] == [made.delivery_id]

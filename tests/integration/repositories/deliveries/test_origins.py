@@ -33,15 +33,6 @@ from worker.maintenance.origins import maintain_origins
 ORIGIN = "https://caller.test"
 NEVER, AT_ANY_TIME = "infinity", "-infinity"
 DELIVERED, PENDING = DeliveryState.DELIVERED, DeliveryState.PENDING
-# What a dispatcher of the release before runs; it knows of no lines.
-CLAIM_BEFORE = """
-UPDATE deliveries SET state = 'sending', attempt = attempt + 1, claimed_by = 'before',
-    lease_expires_at = now() + interval '1 min' WHERE state = 'pending'
-"""
-RETRY_BEFORE = """
-UPDATE deliveries SET state = 'pending', failures = failures + 1, claimed_by = NULL,
-    lease_expires_at = NULL, available_at = now() WHERE state = 'sending'
-"""
 
 
 def well(due: DueDelivery) -> DeliveryResult:
@@ -281,18 +272,6 @@ async def test_a_sweep_makes_good_what_a_dead_dispatcher_left(books: Books) -> N
     line = await books.line(ORIGIN)
     assert (line["sending"], line["held_until"]) == (0, AT_ANY_TIME)
     assert len(await books.claim_due()) == 3
-
-
-async def test_dispatchers_of_the_release_before_are_counted_by_the_sweep(books: Books) -> None:
-    await books.waiting(number=2)
-    await books.run(CLAIM_BEFORE)
-    assert (await books.look()).taken == []
-    await keep(books)
-    assert (await books.line(ORIGIN))["sending"] == 2
-    await books.run(RETRY_BEFORE)
-    assert len((await books.look(retries=True)).taken) == 2
-    await keep(books)
-    assert (await books.line(ORIGIN))["sending"] == 2
 
 
 async def test_a_line_that_nobody_needs_is_forgotten(books: Books) -> None:

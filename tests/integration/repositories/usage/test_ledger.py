@@ -238,41 +238,6 @@ async def test_who_dies_while_folding_has_folded_nothing(books: Books) -> None:
     assert line.jobs == 3
 
 
-# What a dispatcher of release 0009 folds with, and what its workers charge with.
-FOLD_BEFORE = """
-WITH taken AS (DELETE FROM unfolded_usage RETURNING job_id)
-INSERT INTO daily_usage (tenant_id, day, model, jobs, images, megapixel_steps, gpu_milliseconds)
-SELECT tenant_id, (created_at AT TIME ZONE 'UTC')::date, model, count(*), sum(images),
-    sum(megapixel_steps), sum(gpu_milliseconds)
-FROM taken JOIN usage_entries USING (job_id) GROUP BY 1, 2, 3
-ON CONFLICT (tenant_id, day, model) DO UPDATE SET jobs = daily_usage.jobs + excluded.jobs,
-    images = daily_usage.images + excluded.images,
-    megapixel_steps = daily_usage.megapixel_steps + excluded.megapixel_steps,
-    gpu_milliseconds = daily_usage.gpu_milliseconds + excluded.gpu_milliseconds
-"""
-CHARGE_BEFORE = """
-WITH charged AS (
-    INSERT INTO usage_entries (job_id, tenant_id, model, images, megapixel_steps, gpu_milliseconds)
-    SELECT 99, min(id), 'sd15-inpainting', 2, 10, 1910 FROM tenants RETURNING job_id, tenant_id
-) INSERT INTO unfolded_usage SELECT job_id, tenant_id FROM charged
-"""
-
-
-async def test_the_release_before_loses_no_flagged_image(books: Books, other_books: Books) -> None:
-    for whose in (books, books, other_books):
-        await use(whose)
-        async with books.database.statement() as connection:
-            await connection.execute(text(FOLD_BEFORE))
-    await use(books)
-    async with books.database.statement() as connection:
-        await connection.execute(text(CHARGE_BEFORE))
-    for _ in range(2):
-        theirs, others = await read(books, of_all=True)
-        assert (theirs.jobs, theirs.images, theirs.flagged_images) == (4, 8, 3)
-        assert (others.jobs, others.flagged_images) == (1, 1)
-        await fold(books)
-
-
 async def test_a_tenant_takes_its_usage_along(books: Books, other_books: Books) -> None:
     for whose in (books, other_books):
         await use(whose, at=NOON)

@@ -1,0 +1,119 @@
+-- What Postgres itself does when deliveries are written.
+--
+-- Triggers, because deliveries have several writers: the statements that end jobs, the sweeper, and
+-- the gateway's role, which has no right to write counters (it redelivers).
+
+-- Return scheme, host and port of a URL as common.outbound.url.Target.origin spells them, but
+-- without what needs a parser: IDNA and one spelling of IPv6 addresses. Two spellings are two
+-- origins.
+CREATE FUNCTION infill_origin(url text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $body$
+SELECT regexp_replace(
+    regexp_replace(
+        lower(coalesce(substring($1 FROM '^[^:/]+://[^/?#]+'), $1)), '\.(?=(:[0-9]+)?$)', ''),
+    '^(http://.*):80$|^(https://.*):443$', '\1\2')
+$body$;
+
+CREATE FUNCTION infill_name_origin() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp
+AS $body$
+BEGIN
+    NEW.origin := infill_origin(NEW.url);
+    RETURN NEW;
+END
+$body$;
+REVOKE ALL ON FUNCTION infill_name_origin() FROM PUBLIC;
+
+CREATE TRIGGER name_origin BEFORE INSERT ON deliveries
+    FOR EACH ROW WHEN (NEW.origin IS NULL) EXECUTE FUNCTION infill_name_origin();
+
+-- Hash the job's track_id, by which tenants search their deliveries. The text is hashed, so that 17
+-- is found whether it was sent as a number or as a string. A hash, because an index does not take a
+-- text as long as a track_id may be; in a column, because an index on an expression is not used
+-- behind row-level security, which lets only leakproof operators reach an index; on this table,
+-- because an index on `jobs` would cost every claim (decision record 0023).
+CREATE FUNCTION infill_hash_track_id() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp
+AS $body$
+BEGIN
+    NEW.track_hash = (
+        SELECT hashtextextended(track_id #>> '{}', 0) FROM jobs WHERE jobs.id = NEW.job_id
+    );
+    RETURN NEW;
+END
+$body$;
+REVOKE ALL ON FUNCTION infill_hash_track_id() FROM PUBLIC;
+
+CREATE TRIGGER hash_track_id BEFORE INSERT ON deliveries
+    FOR EACH ROW EXECUTE FUNCTION infill_hash_track_id();
+
+-- Record when the deliveries that have become pending are due: first in the row of their origin,
+-- then in the dispatch row of their tenant. Rows that already say so are left alone; otherwise
+-- workers that end jobs of one tenant would wait for each other. All origins are written before all
+-- dispatches, each in the order of their keys, so that writers cannot deadlock.
+CREATE FUNCTION infill_record_due() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+AS $body$
+BEGIN
+    -- A claim changes deliveries to `sending` only, and updates the counters itself.
+    IF NOT EXISTS (SELECT FROM changed WHERE state <> 'sending') THEN
+        RETURN NULL;
+    END IF;
+
+    INSERT INTO tenant_origins AS stored (tenant_id, origin, first_due_at, retry_due_at)
+    SELECT tenant_id, origin, first_due_at, retry_due_at
+    FROM (
+        SELECT tenant_id, origin,
+            coalesce(min(available_at) FILTER (WHERE attempt = 0), 'infinity') AS first_due_at,
+            coalesce(min(available_at) FILTER (WHERE attempt > 0), 'infinity') AS retry_due_at
+        FROM changed WHERE state = 'pending' GROUP BY tenant_id, origin
+    ) AS waiting
+    WHERE NOT EXISTS (
+        SELECT FROM tenant_origins AS known
+        WHERE known.tenant_id = waiting.tenant_id AND known.origin = waiting.origin
+            AND known.first_due_at <= waiting.first_due_at
+            AND known.retry_due_at <= waiting.retry_due_at
+    )
+    ORDER BY tenant_id, origin
+    ON CONFLICT (tenant_id, origin) DO UPDATE SET
+        first_due_at = least(stored.first_due_at, excluded.first_due_at),
+        retry_due_at = least(stored.retry_due_at, excluded.retry_due_at);
+
+    -- For all origins touched, not only those with something pending: one that has ended a request
+    -- may have room for another.
+    INSERT INTO tenant_dispatches AS stored (tenant_id, retries, has_due, due_at)
+    SELECT tenant_id, retries, due_at <= now(), due_at
+    FROM (
+        SELECT tenant_id, retries, min(due_at) AS due_at
+        FROM (
+            SELECT DISTINCT tenant_id, origin FROM changed WHERE state <> 'sending'
+        ) AS touched
+        JOIN tenant_origins USING (tenant_id, origin)
+        CROSS JOIN LATERAL (VALUES
+            (false, greatest(first_due_at, held_until)),
+            (true, greatest(retry_due_at, held_until))
+        ) AS class (retries, due_at)
+        WHERE due_at < 'infinity' GROUP BY tenant_id, retries
+    ) AS waiting
+    WHERE NOT EXISTS (
+        SELECT FROM tenant_dispatches AS known
+        WHERE known.tenant_id = waiting.tenant_id AND known.retries = waiting.retries
+            AND (known.has_due OR (known.due_at <= waiting.due_at AND waiting.due_at > now()))
+    )
+    ORDER BY tenant_id, retries
+    ON CONFLICT (tenant_id, retries) DO UPDATE SET
+        has_due = stored.has_due OR excluded.has_due,
+        due_at = least(stored.due_at, excluded.due_at);
+
+    RETURN NULL;
+END
+$body$;
+REVOKE ALL ON FUNCTION infill_record_due() FROM PUBLIC;
+
+CREATE TRIGGER record_due_inserted AFTER INSERT ON deliveries
+    REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION infill_record_due();
+CREATE TRIGGER record_due_updated AFTER UPDATE ON deliveries
+    REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION infill_record_due();

@@ -1,0 +1,26 @@
+"""Read SQL files that migrations run."""
+
+import re
+from importlib.resources import files
+from typing import Final
+
+# A statement ends at a semicolon outside of comments, quoted strings and $body$ … $body$.
+_STATEMENT: Final = re.compile(
+    r"""
+    (?: --[^\n]*                # comment
+      | '[^']*'                 # string
+      | \$body\$ .*? \$body\$   # body of a function
+      | [^;]
+    )++ ;
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def read_statements(path: str) -> list[str]:
+    """Return the statements of an SQL file, given by its path in this package.
+
+    They are run one by one, because asyncpg prepares each, and Postgres prepares no two at once.
+    Function bodies are quoted with `$body$`; every statement ends with a semicolon.
+    """
+    return _STATEMENT.findall(files("migrations").joinpath(path).read_text(encoding="utf-8"))
