@@ -209,6 +209,6 @@ class Runner:
         log.info(
             "job_succeeded",
             generation_seconds=round(result.generation_seconds, 3),
-            engine_seconds=round(result.charged_seconds, 3),
+            engine_seconds=round(result.engine_seconds, 3),
         )
         await self._announcer.ended(ended)

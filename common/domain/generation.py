@@ -72,16 +72,9 @@ class GenerationRequest:
         return 1 if entry is None else entry.evaluations
 
     def to_json(self) -> dict[str, Any]:
-        """Give the form stored with the job: without what nobody changes the mask by.
-
-        A worker of an older release reads no field it does not know, and is to draw what it can.
-        """
+        """Return the form stored with the job."""
         # Every submit does this, and `asdict` copies each value deeply: ten times the work.
-        stored = {name: getattr(self, name) for name in _NAMES}
-        for name in _UNCHANGED_MASK:
-            if stored[name] == _UNCHANGED_MASK[name]:
-                del stored[name]
-        return stored
+        return {name: getattr(self, name) for name in _NAMES}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
@@ -90,8 +83,3 @@ class GenerationRequest:
 
 
 _NAMES: Final = tuple(field.name for field in fields(GenerationRequest))
-_UNCHANGED_MASK: Final = {
-    field.name: field.default
-    for field in fields(GenerationRequest)
-    if field.name.startswith("mask_")
-}

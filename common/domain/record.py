@@ -1,6 +1,6 @@
 """What is known of a job: what came in, and what came of it."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, Self
 from uuid import UUID
@@ -32,20 +32,15 @@ class JobResult:
     """What a succeeded job left: one object and one safety flag per image.
 
     `generation_seconds` is how long the engine was at it, in whatever company; `engine_seconds` is
-    its part of the engine's time, None where that was not noted. `timeline` holds unix times in
+    its part of the engine's time, which is what is charged. `timeline` holds unix times in
     seconds: `claimed`, `fetched`, `generation_started`, `generated`, `uploaded`.
     """
 
     object_keys: tuple[str, ...]
     nsfw: tuple[bool, ...]
     generation_seconds: float
-    timeline: dict[str, float] = field(default_factory=dict)
-    engine_seconds: float | None = None
-
-    @property
-    def charged_seconds(self) -> float:
-        """Give the engine's time that is laid to this job: all of it, where none was noted."""
-        return self.generation_seconds if self.engine_seconds is None else self.engine_seconds
+    timeline: dict[str, float]
+    engine_seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """Give the form stored with the job."""
@@ -59,7 +54,7 @@ class JobResult:
             nsfw=tuple(stored["nsfw"]),
             generation_seconds=stored["generation_seconds"],
             timeline=stored["timeline"],
-            engine_seconds=stored.get("engine_seconds"),
+            engine_seconds=stored["engine_seconds"],
         )
 
 

@@ -75,7 +75,8 @@ async def succeeded_job(rig: Rig) -> int:
             connection, queues=["standin-inpainting"], worker="bench", lease_seconds=60, limit=1
         )
         ((job, _),) = claimed.jobs
-        result = JobResult((f"{job.tenant_id}/generations/{job.file_prefix}-1-0.png",), (False,), 1)
+        key = f"{job.tenant_id}/generations/{job.file_prefix}-1-0.png"
+        result = JobResult((key,), (False,), 1.0, {}, 1.0)
         await succeed(connection, job.claim, result)
     return job.id
 

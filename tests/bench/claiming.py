@@ -63,4 +63,4 @@ def _result(job: JobRecord) -> JobResult:
     key = f"{job.tenant_id}/generations/{job.file_prefix}-{job.attempt}-0.png"
     stages = ("claimed", "fetched", "generation_started", "generated", "uploaded")
     timeline = {stage: job.created_at.timestamp() + turn for turn, stage in enumerate(stages)}
-    return JobResult((key,), (False,), 1.91, timeline)
+    return JobResult((key,), (False,), 1.91, timeline, 1.91)

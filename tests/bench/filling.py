@@ -40,6 +40,7 @@ WITH drawn AS (
         CASE WHEN luck < 0.95 THEN jsonb_build_object('object_keys',
             jsonb_build_array(tenant || '/generations/' || prefix || '-1-0.png'),
             'nsfw', jsonb_build_array(false), 'generation_seconds', 1.91,
+            'engine_seconds', 1.91,
             'timeline', jsonb_build_object('claimed', extract(epoch FROM ended) - 3,
                 'fetched', extract(epoch FROM ended) - 2.5, 'generation_started',
                 extract(epoch FROM ended) - 2.4, 'generated', extract(epoch FROM ended) - 0.4,

@@ -18,7 +18,7 @@ AMOUNTS = ("jobs", "images", "megapixel_steps", "gpu_milliseconds", "flagged_ima
 JOBS = """
 SELECT id, tenant_id, queue, state, request->>'model' AS model,
     jsonb_array_length(result->'object_keys') AS images,
-    coalesce(result->>'engine_seconds', result->>'generation_seconds')::float8 AS seconds,
+    (result->>'engine_seconds')::float8 AS seconds,
     (SELECT count(*) FROM jsonb_array_elements(result->'nsfw') AS flag WHERE flag = 'true')
         AS flagged,
     (request->>'width')::bigint * (request->>'height')::bigint

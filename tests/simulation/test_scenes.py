@@ -54,7 +54,7 @@ async def test_the_same_in_postgres(database: Database) -> None:
     *ours, past = [tenant for tenant in tenants if tenant is not None]
     for _ in range(LATEST_SUCCESSES):
         drawn = order(draw, 0.0, 6)
-        result = replace(RESULT, generation_seconds=drawn.seconds).to_json()
+        result = replace(RESULT, engine_seconds=drawn.seconds).to_json()
         await Books(database, past).job_in(JobState.SUCCEEDED, cost=drawn.cost, result=result)
     stage = Stage(database, dict(enumerate(ours)), workers=3, places=PLACES)
     await stage.open(few_accounts(), few_orders(draw))

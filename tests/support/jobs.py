@@ -107,7 +107,7 @@ async def succeeded(
     """Record a job and end it well."""
     await queued_job(database, owner, webhook_url=webhook_url, track_id=track_id, base64=base64)
     claim = await claimed(database)
-    result = JobResult(object_keys, tuple(flagged for _ in object_keys), 1.5)
+    result = JobResult(object_keys, tuple(flagged for _ in object_keys), 1.5, {}, 1.5)
     async with database.statement() as connection:
         ended = await succeed(connection, claim, result)
     assert ended is not None

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.postgres.repositories.usage.ledger import fold_usage
 
 ENTRIES: Final = 1_000  # that one statement folds: tens of milliseconds
-# In one sweep, so that a backlog, as after an upgrade, holds no other duty up; readings are exact
+# In one sweep, so that a backlog does not hold up the sweeper's other work. Reports are exact
 # however much is still to be folded.
 BATCHES: Final = 40
 

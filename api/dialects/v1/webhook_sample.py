@@ -37,7 +37,7 @@ _REQUEST: Final = GenerationRequest(
     strength=0.7,
     seed=0,
 )
-_RESULT: Final = JobResult(("sample-0.png",), (False,), 1.5)
+_RESULT: Final = JobResult(("sample-0.png",), (False,), 1.5, {}, 1.5)
 
 
 def sample_body(event: Event, track_id: str | float | None, now: datetime) -> bytes:

@@ -16,7 +16,7 @@ from deploy.local.servers.ports import LOOPBACK, require_free
 USER = "infill"
 CONNECT_SECONDS = 5.0
 
-# Given on the command line, so that data made by an earlier release follow this one's settings.
+# Given on the command line, so that they also apply to a data folder made before they changed.
 SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",  # a socket's path may have 107 characters only; TCP will do

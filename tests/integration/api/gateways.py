@@ -95,7 +95,7 @@ class Gateway:
         for key in keys:
             await self.services.storage.put(key, PIXELS)
         nsfw = tuple(index < flagged for index in range(len(keys)))
-        result = JobResult(keys, nsfw, seconds, {"claimed": 1.0})
+        result = JobResult(keys, nsfw, seconds, {"claimed": 1.0}, seconds)
         async with self.services.operators.transaction() as connection:
             ended = await succeed(connection, job.claim, result)
         await self._announce(ended)

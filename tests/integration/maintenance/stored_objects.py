@@ -57,7 +57,7 @@ class Shelf:
         prefix = uuid4()
         made = Pictures(0, self.books.tenant_id, prefix)
         running, ended = state is JobState.RUNNING, state not in {"queued", "running"}
-        result = JobResult((made.drawn(),), (False,), 1.0).to_json()
+        result = JobResult((made.drawn(),), (False,), 1.0, {}, 1.0).to_json()
         values = {
             "state": state,
             "attempt": ATTEMPT,

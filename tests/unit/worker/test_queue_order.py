@@ -18,7 +18,7 @@ PATIENCE = 30.0
         ("one", QUEUES, ["one", "two", "three", "four"]),
         ("one", ("two", "four"), ["two", "four", "one", "three"]),
         ("three", ("two", "four"), ["four", "two", "three", "one"]),
-        ("of another release", ("two",), ["two", "one", "three", "four"]),
+        ("not served here", ("two",), ["two", "one", "three", "four"]),
         ("one", ("of nobody here",), ["one", "two", "three", "four"]),
     ],
 )

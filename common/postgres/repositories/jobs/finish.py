@@ -22,7 +22,7 @@ async def succeed(connection: Executor, claim: Claim, result: JobResult) -> Ende
     values = _of(claim) | {
         "to_result": result.to_json(),
         "charged_images": len(result.object_keys),
-        "charged_milliseconds": round(result.charged_seconds * SECONDS_TO_MILLISECONDS),
+        "charged_milliseconds": round(result.engine_seconds * SECONDS_TO_MILLISECONDS),
         "charged_flagged": sum(result.nsfw),
     }
     return await _one(connection, _SUCCEED, values)

@@ -46,7 +46,7 @@ async def running(books: Books) -> JobRecord:
 
 Leaving = Callable[[Executor, JobRecord], Awaitable[Any]]
 LEAVINGS: dict[str, Leaving] = {
-    "succeed": lambda c, job: succeed(c, job.claim, JobResult(("a",), (False,), 1.0)),
+    "succeed": lambda c, job: succeed(c, job.claim, JobResult(("a",), (False,), 1.0, {}, 1.0)),
     "fail": lambda c, job: fail(c, job.claim, code="x", message="x"),
     "cancel": lambda c, job: cancel(c, tenant_id=job.tenant_id, job_id=job.id),
     "release": lambda c, job: release_claim(c, job.claim),

@@ -59,7 +59,8 @@ async def submit(books: Books, chance: random.Random) -> None:
 async def end(books: Books, claim: Claim, samples: int, chance: random.Random) -> None:
     """End a claim one way or another; some are lost, some ended twice."""
     keys = tuple(f"{index}.png" for index in range(samples))
-    result = JobResult(keys, (False,) * samples, chance.uniform(0, 3))
+    seconds = chance.uniform(0, 3)
+    result = JobResult(keys, (False,) * samples, seconds, {}, seconds)
     async with books.database.statement() as connection:
         match chance.randrange(8):
             case 0:
@@ -164,7 +165,7 @@ TAMPERINGS: dict[str, str] = {
 async def test_every_difference_is_found_out(
     books: Books, database_url: str, found_out: str
 ) -> None:
-    result = JobResult(("a", "b"), (False, False), 1.91)
+    result = JobResult(("a", "b"), (False, False), 1.91, {}, 1.91)
     for _ in range(4):
         await books.queued()
     for number in range(2):

@@ -217,7 +217,7 @@ async def test_owners_of_objects(books: Books) -> None:
     succeeded = {
         "state": JobState.SUCCEEDED,
         "finished_at": LONG_AGO,
-        "result": JobResult(("a", "b"), (False, False), 1.0).to_json(),
+        "result": JobResult(("a", "b"), (False, False), 1.0, {}, 1.0).to_json(),
     }
     await books.queued(file_prefix=prefixes[0], inputs=uploaded)
     await books.queued(file_prefix=prefixes[1], inputs=uploaded, columns=succeeded)

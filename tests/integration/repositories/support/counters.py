@@ -43,7 +43,7 @@ RULES = BreakerRules.of(WebhookSettings())
 LONG_AGO = datetime(2020, 2, 2, tzinfo=UTC)
 FAR_AHEAD = datetime(2100, 2, 2, tzinfo=UTC)
 ATTEMPT = 2  # of every row put into a state by hand
-RESULT = JobResult(("a.png", "b.png"), (False, True), 1.91, {"claimed": 1.5})
+RESULT = JobResult(("a.png", "b.png"), (False, True), 1.91, {"claimed": 1.5}, 1.91)
 LOG = AttemptLog(
     started_at=datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
     duration=timedelta(milliseconds=12.6),

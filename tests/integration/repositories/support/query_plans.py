@@ -20,7 +20,7 @@ INSERT INTO jobs (tenant_id, file_prefix, queue, max_attempts, request, inputs, 
     priority, state, result, finished_at, lease_expires_at)
 SELECT :tenant_id, gen_random_uuid(), 'queue-' || n % 3, 3, CAST(:request AS jsonb), '{}', false,
     1, n % 7, s,
-    CASE s WHEN 'succeeded' THEN '{"generation_seconds": 1}'::jsonb END, now(),
+    CASE s WHEN 'succeeded' THEN '{"engine_seconds": 1}'::jsonb END, now(),
     CASE s WHEN 'running' THEN now() + '1 hour' END
 FROM generate_series(1, 6000) AS n,
     LATERAL (SELECT CASE WHEN n % 100 = 0 THEN 'running' WHEN n % 10 = 0 THEN 'queued'

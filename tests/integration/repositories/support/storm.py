@@ -38,7 +38,7 @@ async def _end(database: Database, claim: Claim) -> None:
     async with database.direct() as connection:
         match random.randrange(4):
             case 0:
-                await succeed(connection, claim, JobResult(("a",), (False,), 1.0))
+                await succeed(connection, claim, JobResult(("a",), (False,), 1.0, {}, 1.0))
             case 1:
                 await fail(connection, claim, code="x", message="x")
             case 2:

@@ -16,7 +16,7 @@ from tests.integration.worker.harness.workshop import WorkerHarness
     [
         ("one", ["one", "two", "one", "two", "one", "one"]),
         ("two", ["two", "one", "two", "one", "one", "one"]),
-        ("a queue of another release", ["one", "two", "one", "two", "one", "one"]),
+        ("a queue it does not serve", ["one", "two", "one", "two", "one", "one"]),
     ],
 )
 async def test_queues_take_turns(workshop: WorkerHarness, rung: str, expected: list[str]) -> None:

@@ -13,7 +13,7 @@ from tests.support.generation_request import FILE_PREFIX, REQUEST, job_record
 
 LINKS = ["https://store.test/0.png", "https://store.test/1.png"]
 INPUTS = {"init_image": "https://p.test/a.png", "mask_image": "https://p.test/b.png"}
-RESULT = JobResult(("k0", "k1"), (False, False), 1.91)
+RESULT = JobResult(("k0", "k1"), (False, False), 1.91, {}, 1.91)
 
 
 def test_success() -> None:

@@ -38,15 +38,6 @@ def test_each_image_has_a_seed_of_32_bits(request: GenerationRequest) -> None:
     assert all(0 <= seed < SEED_LIMIT for seed in request.seeds)
 
 
-def test_what_the_release_before_knows_is_all_it_is_told_of_a_plain_request() -> None:
-    told = {*make().to_json()}
-    assert {name for name in told if name.startswith("mask")} == set()
-    assert {"scheduler", "safety_checker", "strength"} <= told
-    stored = make(mask_grow=-1, mask_padding=0).to_json()
-    assert (stored["mask_grow"], stored["mask_padding"]) == (-1, 0)
-    assert {"mask_blur", "mask_invert"} & stored.keys() == set()
-
-
 def make(**changes: object) -> GenerationRequest:
     fields: dict[str, object] = {
         "endpoint": "inpaint",

@@ -34,12 +34,6 @@ def test_a_result_reads_back_the_same() -> None:
         engine_seconds=0.75,
     )
     assert JobResult.from_json(json.loads(json.dumps(result.to_json()))) == result
-    assert result.charged_seconds == 0.75
-
-
-def test_a_result_of_an_engine_that_was_not_shared_is_charged_whole() -> None:
-    stored = {"object_keys": [], "nsfw": [], "generation_seconds": 1.91, "timeline": {}}
-    assert JobResult.from_json(stored).charged_seconds == 1.91
 
 
 def test_a_record_knows_its_claim() -> None:
