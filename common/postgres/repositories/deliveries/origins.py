@@ -3,7 +3,7 @@
 A claim locks turns, then lines, then deliveries, and waits for none of them: what others hold it
 passes over. All others wait: first for deliveries, then lines, then turns, each in the order of
 their keys. So nobody waits in a circle. What has become pending is noted by the database's triggers
-(`migrations.delivery_functions`), whoever has written it.
+(`migrations/baseline/delivery_triggers.sql`), whoever has written it.
 """
 
 from collections.abc import Iterable

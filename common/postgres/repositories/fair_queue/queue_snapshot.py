@@ -1,7 +1,7 @@
 """What goes on in a queue across its tenants, as numbers: no answer here says whose they are.
 
 The gateway's role sees one tenant's rows alone. So these are functions of the database, which have
-its owner's rights: `migrations.gateway_functions`.
+its owner's rights: `migrations/baseline/gateway_functions.sql`.
 """
 
 from dataclasses import dataclass
