@@ -1,4 +1,4 @@
-"""Read SQL files that migrations run."""
+"""Read the SQL files that migrations run."""
 
 import re
 from importlib.resources import files
@@ -20,7 +20,22 @@ _STATEMENT: Final = re.compile(
 def read_statements(path: str) -> list[str]:
     """Return the statements of an SQL file, given by its path in this package.
 
-    They are run one by one, because asyncpg prepares each, and Postgres prepares no two at once.
-    Function bodies are quoted with `$body$`; every statement ends with a semicolon.
+    Raises:
+        ValueError: see `split_statements`.
     """
-    return _STATEMENT.findall(files("migrations").joinpath(path).read_text(encoding="utf-8"))
+    return split_statements(files("migrations").joinpath(path).read_text(encoding="utf-8"))
+
+
+def split_statements(text: str) -> list[str]:
+    """Return the statements of an SQL text, each with the comments before it.
+
+    They are run one by one, because asyncpg prepares each and Postgres prepares no two at once.
+    Function bodies are quoted with `$body$`.
+
+    Raises:
+        ValueError: the last statement does not end with a semicolon.
+    """
+    statements: list[str] = _STATEMENT.findall(text)
+    if "".join(statements) != text.rstrip():
+        raise ValueError("the last statement does not end with a semicolon")
+    return statements
