@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from api.limits.headers import RateLimitSnapshot
-from common.domain.errors import InfillError
-from common.domain.wording import counted
+from common.domain.errors import InfillError, counted
 
 FieldErrors = Mapping[str, Sequence[str]]
 

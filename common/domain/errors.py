@@ -30,7 +30,10 @@ operator's log only and may hold what a tenant must not see (addresses, inner er
 from collections.abc import Mapping
 from typing import ClassVar
 
-from common.domain.wording import counted
+
+def counted(number: int | str, thing: str) -> str:
+    """Give a number, or a text that spells one, with what it counts: `1 job`, `0.5 jobs`."""
+    return f"{number} {thing}" if str(number) == "1" else f"{number} {thing}s"
 
 
 class InfillError(Exception):

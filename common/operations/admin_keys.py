@@ -6,10 +6,8 @@ from typing import Final
 from common.domain import api_key
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.names import check_name
-from common.operations.api_keys import IssuedKey
-from common.operations.changes import audited_change
-from common.operations.expiry import check_expiry
-from common.operations.operator import Operator
+from common.operations.api_keys import IssuedKey, check_expiry
+from common.operations.audit import Operator, audited_change
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import admin_keys

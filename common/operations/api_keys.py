@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from common.domain import api_key
-from common.domain.errors import NotFoundError
+from common.domain.errors import InvalidValueError, NotFoundError
 from common.domain.names import check_name
-from common.operations.changes import audited_change
-from common.operations.expiry import check_expiry
+from common.operations.audit import Operator, audited_change
 from common.operations.lookups import tenant_of
-from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import api_keys
 from common.postgres.repositories.tenants.key_records import KeyRecord
+from common.runtime.clock import utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +92,17 @@ async def revoke_key(database: Database, operator: Operator, tenant: str, key_id
             raise NotFoundError(f"{tenant} has no live key with the id {key_id}")
         change.subject, change.details = str(key_id), {"name": revoked.name}
     return revoked
+
+
+def check_expiry(expires_at: datetime | None) -> None:
+    """Refuse an expiry that a key could not be made for; None is never.
+
+    Raises:
+        InvalidValueError: it has no time zone, or is past.
+    """
+    if expires_at is None:
+        return
+    if expires_at.tzinfo is None:
+        raise InvalidValueError("expires_at", "must have a time zone, as 2027-01-31T00:00:00Z has")
+    if expires_at <= utc_now():
+        raise InvalidValueError("expires_at", "must be in the future")

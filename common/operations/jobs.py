@@ -5,11 +5,11 @@ from typing import Final
 
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, EndedJob, JobState
-from common.operations.changes import Change, audited_change
+from common.operations.audit import Change, Operator, audited_change
 from common.operations.lookups import tenant_of
-from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.queues import QueueRecord, read_queues
 from common.postgres.repositories.jobs import overview as job_overview
 from common.postgres.repositories.jobs.finish import cancel
 from common.postgres.repositories.jobs.overview import JobFilter, JobSummary
@@ -105,6 +105,12 @@ async def set_job_priority(
             raise ConflictError(f"job {job_id} is not queued: only waiting jobs have an order")
         change.details = {"priority": priority, "before": job.priority}
     return await show_job(database, job_id)
+
+
+async def list_queues(database: Database, *, silent_seconds: float) -> Listed[QueueRecord]:
+    """Give every queue anybody uses or serves; workers silent for longer do not count."""
+    async with database.statement() as connection:
+        return Listed(await read_queues(connection, silent_seconds=silent_seconds))
 
 
 async def _found(change: Change, job_id: int) -> JobSummary:

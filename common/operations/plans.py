@@ -8,9 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.domain.errors import ConflictError, InvalidLimitsError
 from common.domain.limits import Limits
 from common.domain.names import check_name
-from common.operations.changes import audited_change
+from common.operations.audit import Operator, audited_change
 from common.operations.lookups import plan_of
-from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.fair_queue.grants import refresh_shares

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
-from common.operations.changes import audited_change
+from common.operations.audit import Operator, audited_change
 from common.operations.lookups import tenant_of
-from common.operations.operator import Operator
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import webhook_secrets

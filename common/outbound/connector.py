@@ -9,9 +9,9 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from common.outbound.address import Address, AddressRules
+from common.outbound.errors import ExchangeError, Reason
 from common.outbound.resolver import Resolver
 from common.outbound.stream import CappedStream
-from common.outbound.trouble import ExchangeError, Reason
 from common.outbound.url import Target, refusal
 
 MAX_HEAD: Final = 16_384  # bytes of status line and headers, interim answers included

@@ -8,8 +8,8 @@ from typing import Final
 from httpcore2 import URL, AsyncHTTP11Connection, RemoteProtocolError, Request, Response
 
 from common.outbound.connector import Connector
+from common.outbound.errors import ExchangeError, Reason
 from common.outbound.stream import CappedStream
-from common.outbound.trouble import ExchangeError, Reason
 from common.outbound.url import Target
 
 # Bytes on the wire per byte of body, for chunked framing; servers send chunks of kilobytes.

@@ -13,11 +13,11 @@ from httpcore2 import default_ssl_context
 
 from common.domain.errors import FetchFailedError, FetchRejectedError
 from common.outbound.connector import Connector
+from common.outbound.errors import ExchangeError, Reason
 from common.outbound.exchange import Reply, exchange
 from common.outbound.nameservers import NameserverResolver
 from common.outbound.resolver import Resolver, ThreadedResolver
 from common.outbound.rules import Rules
-from common.outbound.trouble import ExchangeError, Reason
 from common.outbound.url import Target, follow, parse
 from common.runtime.clock import monotonic
 from common.settings import OutboundSettings

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from httpcore2 import AsyncNetworkStream
 
-from common.outbound.trouble import ExchangeError, Reason
+from common.outbound.errors import ExchangeError, Reason
 
 
 class CappedStream(AsyncNetworkStream):

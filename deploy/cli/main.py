@@ -8,7 +8,7 @@ import click
 import structlog
 
 from common.domain.errors import InfillError
-from deploy.cli.models import group as models
+from deploy.cli.model_commands import group as models
 from deploy.cli.operators.commands import COMMANDS
 from deploy.cli.processes import bucket, dispatcher, gateway, migrate, worker
 

@@ -6,8 +6,8 @@ import click
 
 from common.object_store.storage import Storage
 from common.settings import Settings, StorageSettings
-from deploy.cli.connect import explain_unreachable_postgres
 from deploy.cli.migrate import upgrade
+from deploy.cli.postgres_errors import explain_unreachable_postgres
 
 
 @click.command()

@@ -14,8 +14,8 @@ from common.operations.webhook_secrets import rotate_webhook_secret
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.authentication import look_up_key
 from common.settings import Settings
-from deploy.cli.operators.running import operator
-from deploy.local.keyring import write_private
+from deploy.cli.operators.run import operator
+from deploy.local.local_secrets import write_private
 
 TENANT = "local"
 

@@ -10,12 +10,12 @@ from typing import Any
 from common.settings import Settings
 from common.settings.section import export, is_given
 from deploy.local.credentials import Credentials, ensure_credentials
-from deploy.local.keyring import LocalSecrets, load_or_create_secrets
+from deploy.local.local_secrets import LocalSecrets, load_or_create_secrets
 from deploy.local.processes.child import Child
-from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.readiness import answers_ok
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port, require_free
-from deploy.local.servers.servers import Report, prepare_stores, start_servers
+from deploy.local.servers.stores import Report, prepare_stores, start_servers
 
 # Loading a model can take minutes where it is fetched from a hub first.
 MODEL_SECONDS = 1800.0

@@ -11,7 +11,7 @@ from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from common.settings.catalogue import Catalogue, load_catalogue
 from deploy.local.credentials import published
-from deploy.local.home import held
+from deploy.local.home_lock import held
 from deploy.local.processes.interrupt import until_interrupted
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.sample_server import SAMPLES

@@ -20,7 +20,7 @@ from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.settings import OutboundSettings, RedisSettings, StorageSettings, WorkerSettings
 from deploy.local.processes.child import Child
-from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.readiness import answers_ok
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.sample_server import SAMPLES
 from deploy.local.servers.ports import LOOPBACK, free_port

@@ -16,7 +16,7 @@ import httpx2
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.runtime.clock import monotonic
-from deploy.cli.operators.running import operator
+from deploy.cli.operators.run import operator
 from deploy.local.servers.ports import LOOPBACK
 from tests.bench.accepting import succeeded_job
 from tests.bench.figures import Figure

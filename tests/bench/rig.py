@@ -18,14 +18,14 @@ from common.postgres.database import Database
 from common.settings import Settings
 from common.settings.section import export
 from deploy.cli.migrate import upgrade
-from deploy.cli.operators.running import operator
-from deploy.local.keyring import load_or_create_secrets
+from deploy.cli.operators.run import operator
+from deploy.local.local_secrets import load_or_create_secrets
 from deploy.local.processes.child import Child
-from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.readiness import answers_ok
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.sample_server import SampleServer, sample_server
 from deploy.local.servers.ports import LOOPBACK, free_port
-from deploy.local.servers.servers import prepare_stores, start_servers
+from deploy.local.servers.stores import prepare_stores, start_servers
 from deploy.local.stack import gateway_process, own_settings
 
 SMALL = 64

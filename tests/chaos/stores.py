@@ -8,12 +8,12 @@ from pathlib import Path
 
 from common.settings import Settings
 from common.settings.section import export
-from deploy.local.keyring import load_or_create_secrets
+from deploy.local.local_secrets import load_or_create_secrets
 from deploy.local.servers.ports import free_ports
 from deploy.local.servers.postgres import PostgresServer
 from deploy.local.servers.redis import RedisServer
 from deploy.local.servers.s3 import S3Server
-from deploy.local.servers.servers import prepare_stores
+from deploy.local.servers.stores import prepare_stores
 from deploy.local.stack import own_settings
 from tests.chaos.fleet import Member
 from tests.chaos.journal import Journal

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 from common.operations.api_keys import issue_key
-from common.operations.operator import Operator
+from common.operations.audit import Operator
 from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.settings import Settings

@@ -1,7 +1,7 @@
 """In whose name tests change things, and whether a key of theirs opens anything."""
 
 from common.domain.api_key import digest
-from common.operations.operator import Operator
+from common.operations.audit import Operator
 from common.operations.paging import LARGEST_LIMIT, Page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.authentication import look_up_key

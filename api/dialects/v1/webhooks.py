@@ -14,8 +14,7 @@ from api.dialects.v1.webhook_sample import sample_body
 from api.errors.dialects import NATIVE
 from api.errors.openapi import described
 from api.jobs.webhook_ping import PingResult
-from common.domain.delivery import DeliveryState, Event
-from common.domain.delivery_record import AttemptRecord, DeliveryRecord
+from common.domain.delivery import AttemptRecord, DeliveryRecord, DeliveryState, Event
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.record import MAX_TRACK_ID, TRACK_ID_LIMIT
 from common.messaging.doorbell import Doorbell

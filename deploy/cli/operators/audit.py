@@ -6,7 +6,7 @@ from common.operations import audit
 from common.operations.paging import Page
 from deploy.cli.operators.options import paged
 from deploy.cli.operators.printing import json_option, show_list
-from deploy.cli.operators.running import run
+from deploy.cli.operators.run import run
 
 COLUMNS = ("id", "created_at", "actor", "action", "tenant", "subject", "details")
 

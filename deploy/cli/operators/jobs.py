@@ -6,14 +6,14 @@ from common.domain.job import JobState
 from common.messaging.announcer import Announcer
 from common.messaging.connection import connect
 from common.messaging.doorbell import Doorbell
-from common.operations import jobs, queues
+from common.operations import jobs
 from common.operations.paging import Page
 from common.postgres.database import Database
 from common.postgres.repositories.jobs.overview import JobSummary
 from common.settings import Settings
 from deploy.cli.operators.options import ID, paged
 from deploy.cli.operators.printing import json_option, show_list, show_record
-from deploy.cli.operators.running import operator, run
+from deploy.cli.operators.run import operator, run
 
 COLUMNS = (
     *("id", "tenant", "queue", "state", "priority", "attempt", "cost"),
@@ -26,7 +26,7 @@ COLUMNS = (
 def list_queues(*, as_json: bool) -> None:
     """List every queue: what waits (counted up to 10,000), what runs, who works."""
     silent = Settings().jobs.lease_seconds
-    listed = run(lambda database: queues.list_queues(database, silent_seconds=silent))
+    listed = run(lambda database: jobs.list_queues(database, silent_seconds=silent))
     columns = ("name", "waiting", "running", "ready_tenants", "workers")
     show_list(listed, columns, as_json=as_json)
 

@@ -9,7 +9,7 @@ from common.operations.paging import Page
 from common.standard_webhooks.keys import new_signing_key
 from deploy.cli.operators.options import ID, expiring, paged
 from deploy.cli.operators.printing import json_option, show_json, show_list, show_record
-from deploy.cli.operators.running import operator, pepper, run
+from deploy.cli.operators.run import operator, pepper, run
 
 COLUMNS = (*("id", "name", "last_four", "created_at", "last_used_at", "expires_at", "revoked_at"),)
 

@@ -9,7 +9,7 @@ from common.operations import plans
 from common.operations.paging import Page
 from deploy.cli.operators.options import limited, paged
 from deploy.cli.operators.printing import json_option, show_list, show_record
-from deploy.cli.operators.running import operator, run
+from deploy.cli.operators.run import operator, run
 
 COLUMNS = ("id", "name", "tenants", "limits", "created_at")
 

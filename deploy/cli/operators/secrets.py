@@ -7,7 +7,7 @@ from common.operations.paging import Page
 from common.operations.webhook_secrets import SECRET_OVERLAP_SECONDS
 from deploy.cli.operators.options import ID, paged
 from deploy.cli.operators.printing import json_option, show_json, show_list, show_record
-from deploy.cli.operators.running import operator, run
+from deploy.cli.operators.run import operator, run
 
 COLUMNS = ("id", "created_at", "expires_at")
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from common.operations import tenant_states, tenants
+from common.operations import tenants
 from common.operations.paging import Page
 from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN
 from deploy.cli.operators.options import limited, paged
 from deploy.cli.operators.printing import json_option, show_json, show_list, show_record
-from deploy.cli.operators.running import operator, run
+from deploy.cli.operators.run import operator, run
 
 COLUMNS = ("id", "name", "plan", "created_at", "disabled_at", "deleting_at")
 
@@ -74,7 +74,7 @@ def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
 @json_option
 def disable(name: str, *, as_json: bool) -> None:
     """Shut tenant NAME out: its keys open nothing, and none of its waiting jobs is begun."""
-    changed = run(lambda database: tenant_states.disable_tenant(database, operator(), name))
+    changed = run(lambda database: tenants.disable_tenant(database, operator(), name))
     show_record(changed, as_json=as_json)
 
 
@@ -83,7 +83,7 @@ def disable(name: str, *, as_json: bool) -> None:
 @json_option
 def enable(name: str, *, as_json: bool) -> None:
     """Let the disabled tenant NAME in again."""
-    changed = run(lambda database: tenant_states.enable_tenant(database, operator(), name))
+    changed = run(lambda database: tenants.enable_tenant(database, operator(), name))
     show_record(changed, as_json=as_json)
 
 
@@ -93,5 +93,5 @@ def enable(name: str, *, as_json: bool) -> None:
 @json_option
 def delete(name: str, *, as_json: bool) -> None:
     """Disable tenant NAME for good; once nothing of it runs, all of it is erased."""
-    changed = run(lambda database: tenant_states.delete_tenant(database, operator(), name))
+    changed = run(lambda database: tenants.delete_tenant(database, operator(), name))
     show_record(changed, as_json=as_json)

@@ -8,7 +8,7 @@ from common.operations import usage
 from common.operations.paging import Listed
 from common.runtime.clock import utc_now
 from deploy.cli.operators.printing import json_option, show_list
-from deploy.cli.operators.running import run
+from deploy.cli.operators.run import run
 
 COLUMNS = (
     *("tenant", "day", "model", "jobs", "images", "megapixel_steps", "gpu_milliseconds"),

@@ -15,7 +15,7 @@ import structlog
 from common.domain.errors import ConfigurationError
 from common.runtime.clock import monotonic
 from deploy.local.processes.child import Child
-from deploy.local.processes.death import Death, last_words
+from deploy.local.processes.child_exit import Death, last_words
 from deploy.local.processes.readiness import until_ready
 from deploy.local.processes.spawn import spawn
 

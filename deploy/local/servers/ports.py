@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from common.domain.errors import ConfigurationError
-from deploy.local.keyring import write_private
+from deploy.local.local_secrets import write_private
 
 LOOPBACK = "127.0.0.1"
 # Below the range the kernel draws from for outgoing connections (32768 and up on Linux), so that

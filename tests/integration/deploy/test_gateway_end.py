@@ -17,7 +17,7 @@ from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.settings import DatabaseSettings, StorageSettings
-from deploy.local.processes.death import Death
+from deploy.local.processes.child_exit import Death
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import gateway_process

@@ -21,7 +21,7 @@ from common.postgres.database import Database
 from common.settings import DatabaseSettings
 from common.standard_webhooks.keys import load_signing_key
 from deploy.cli.main import infill
-from deploy.cli.operators import running
+from deploy.cli.operators import run as running
 from tests.integration.operations.rows import add_job
 from tests.support.operators import PEPPER, is_live
 
@@ -239,7 +239,7 @@ def test_the_audit_names_the_account() -> None:
 
 
 def test_an_account_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.cli.operators.running.os.getuid", lambda: 2**31 - 7)
+    monkeypatch.setattr("deploy.cli.operators.run.os.getuid", lambda: 2**31 - 7)
     assert running.operator().name == f"cli:uid-{2**31 - 7}"
 
 

@@ -7,7 +7,7 @@ from signal import Signals
 import pytest
 
 from deploy.local.processes.child import Child
-from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.readiness import answers_ok
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import dispatcher_process, gateway_process

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from deploy.local.home import held
+from deploy.local.home_lock import held
 from deploy.local.processes.interrupt import until_interrupted
 from deploy.local.processes.supervisor import Supervisor
 from tests.integration.local import parts

@@ -16,12 +16,10 @@ from common.operations import (
     audit,
     jobs,
     plans,
-    tenant_states,
     tenants,
     webhook_secrets,
 )
-from common.operations.changes import audited_change
-from common.operations.operator import Operator
+from common.operations.audit import Operator, audited_change
 from common.postgres.database import Database
 from common.postgres.models import AdminKey, ApiKey, AuditEntry, WebhookSecret
 from common.runtime.clock import utc_now
@@ -41,7 +39,7 @@ class Installation:
     async def prepare(self) -> None:
         for name in ("acme", "closed"):
             await tenants.create_tenant(self.database, OPERATOR, name)
-        await tenant_states.disable_tenant(self.database, OPERATOR, "closed")
+        await tenants.disable_tenant(self.database, OPERATOR, "closed")
         await plans.create_plan(self.database, OPERATOR, "pro", {"max_running": 3})
         key = await api_keys.issue_key(self.database, OPERATOR, "acme", "web", pepper=PEPPER)
         admin = await admin_keys.issue_admin_key(self.database, OPERATOR, "old", pepper=PEPPER)
@@ -72,17 +70,17 @@ CHANGES: dict[UseCase, tuple[str, Change]] = {
         "tenant.set_limits",
         lambda it: tenants.set_tenant_limits(it.database, ME, "acme", {"models": ["sd15"]}),
     ),
-    tenant_states.disable_tenant: (
+    tenants.disable_tenant: (
         "tenant.disable",
-        lambda it: tenant_states.disable_tenant(it.database, ME, "acme"),
+        lambda it: tenants.disable_tenant(it.database, ME, "acme"),
     ),
-    tenant_states.enable_tenant: (
+    tenants.enable_tenant: (
         "tenant.enable",
-        lambda it: tenant_states.enable_tenant(it.database, ME, "closed"),
+        lambda it: tenants.enable_tenant(it.database, ME, "closed"),
     ),
-    tenant_states.delete_tenant: (
+    tenants.delete_tenant: (
         "tenant.delete",
-        lambda it: tenant_states.delete_tenant(it.database, ME, "acme"),
+        lambda it: tenants.delete_tenant(it.database, ME, "acme"),
     ),
     plans.create_plan: (
         "plan.create",

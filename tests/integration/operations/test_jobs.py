@@ -4,9 +4,8 @@ import pytest
 
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from common.domain.job import JobState
-from common.operations.jobs import cancel_job, list_jobs, set_job_priority, show_job
+from common.operations.jobs import cancel_job, list_jobs, list_queues, set_job_priority, show_job
 from common.operations.paging import Page
-from common.operations.queues import list_queues
 from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.postgres.models import Delivery, Job, TenantShare

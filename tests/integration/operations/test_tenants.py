@@ -10,9 +10,11 @@ from common.domain.errors import (
 )
 from common.operations.api_keys import issue_key
 from common.operations.plans import create_plan
-from common.operations.tenant_states import delete_tenant, disable_tenant, enable_tenant
 from common.operations.tenants import (
     create_tenant,
+    delete_tenant,
+    disable_tenant,
+    enable_tenant,
     list_tenants,
     set_tenant_limits,
     set_tenant_plan,

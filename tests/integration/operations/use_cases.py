@@ -8,7 +8,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import common.operations
-from common.operations.operator import Operator
+from common.operations.audit import Operator
 from common.postgres.database import Database
 
 UseCase = Callable[..., Any]

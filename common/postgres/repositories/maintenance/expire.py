@@ -16,8 +16,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 
 from common.domain.delivery import Event
+from common.domain.errors import counted
 from common.domain.job import WORKER_LOST, EndedJob, JobState
-from common.domain.wording import counted
 from common.postgres.models import Job
 from common.postgres.repositories.columns import from_now, is_one_of
 from common.postgres.repositories.jobs.endings import end, tell

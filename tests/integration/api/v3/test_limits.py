@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from api.limits.quota_usage import QuotaUsage
 from api.limits.quotas import seconds_to_next_month
-from common.domain.wording import counted
+from common.domain.errors import counted
 from common.runtime.clock import utc_now
 from common.settings import RedisSettings, Settings, StorageSettings
 from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway

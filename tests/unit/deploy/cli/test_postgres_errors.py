@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from common.domain.errors import ConfigurationError
-from deploy.cli.connect import explain_unreachable_postgres
+from deploy.cli.postgres_errors import explain_unreachable_postgres
 
 
 @pytest.mark.parametrize(

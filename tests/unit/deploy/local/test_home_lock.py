@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from common.domain.errors import ConfigurationError
-from deploy.local.home import held
+from deploy.local.home_lock import held
 
 
 def test_a_home_has_one_owner_at_a_time(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from common.domain.wording import counted
+from common.domain.errors import counted
 
 
 @pytest.mark.parametrize(

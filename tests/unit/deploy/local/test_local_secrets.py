@@ -9,7 +9,7 @@ import pytest
 
 from common.domain.errors import ConfigurationError
 from common.standard_webhooks.keys import load_signing_key
-from deploy.local.keyring import load_or_create_secrets, write_private
+from deploy.local.local_secrets import load_or_create_secrets, write_private
 
 
 def test_secrets_are_drawn_once(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from deploy.local.processes import http_check
-from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes import readiness
+from deploy.local.processes.readiness import answers_ok
 from deploy.local.servers.ports import LOOPBACK, free_port
 
 
@@ -66,6 +66,6 @@ async def test_nobody_there_is_not_ready() -> None:
 
 
 async def test_silence_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_check, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(readiness, "ANSWER_SECONDS", 0.05)
     async with serving(lambda _head: None) as port:
         assert not await answers_ok(port)

@@ -7,7 +7,7 @@ from common.object_store.storage import Storage
 from common.settings import Settings
 from common.settings.section import is_given
 from deploy.cli.migrate import upgrade
-from deploy.local.keyring import LocalSecrets
+from deploy.local.local_secrets import LocalSecrets
 from deploy.local.processes.child import Server
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import kept_ports

@@ -6,10 +6,10 @@ import pwd
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from common.operations.operator import Operator
+from common.operations.audit import Operator
 from common.postgres.database import Database
 from common.settings import Settings
-from deploy.cli.connect import explain_unreachable_postgres
+from deploy.cli.postgres_errors import explain_unreachable_postgres
 
 T = TypeVar("T")
 

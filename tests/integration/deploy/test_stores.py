@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 from common.object_store.storage import Storage
 from common.settings import Settings
 from common.settings.stores import StorageSettings
-from deploy.local.keyring import load_or_create_secrets
+from deploy.local.local_secrets import load_or_create_secrets
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.servers.servers import prepare_stores, start_servers
+from deploy.local.servers.stores import prepare_stores, start_servers
 
 NAMED = {
     "INFILL_DATABASE_URL": "postgresql://them@db.example/x",

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.processes.death import Death, last_words
+from deploy.local.processes.child_exit import Death, last_words
 
 
 @pytest.mark.parametrize(
