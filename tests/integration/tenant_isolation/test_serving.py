@@ -57,13 +57,13 @@ async def test_another_tenants_job_and_key_are_not_there_whatever_is_asked(
         assert (await count_unfinished(connection, alice.tenant_id, most=9)).queued == 0
         assert await month_credits(connection, alice.tenant_id) == 0
         own = await read_tenant_position(connection, tenant_id=alice.tenant_id, queue=QUEUE)
-        assert (own.has_ready, own.line.whole.jobs) == (False, 0)
+        assert (own.has_ready, own.queued.total.jobs) == (False, 0)
 
 
 async def test_a_tenants_place_and_credits_are_read(walled: Database, bob: Books) -> None:
     async with walled.direct(bob.tenant_id) as connection:
         own = await read_tenant_position(connection, tenant_id=bob.tenant_id, queue=QUEUE)
-        assert (own.has_ready, own.line.whole.jobs) == (True, 1)
+        assert (own.has_ready, own.queued.total.jobs) == (True, 1)
         assert (await count_unfinished(connection, bob.tenant_id, most=9)).queued == 1
         await month_credits(connection, bob.tenant_id)
 
@@ -117,10 +117,10 @@ async def test_a_queue_is_told_as_numbers_of_nobodys(
         await connection.execute(insert(Worker).values(name="w", queues=[QUEUE]))
     async with walled.direct() as connection:
         seen = await read_queue_snapshot(connection, QUEUE, silent_seconds=60)
-        contenders, _ = await read_waiting_tenants(connection, QUEUE)
+        waiting_tenants, _ = await read_waiting_tenants(connection, QUEUE)
     async with alice.database.direct() as connection:
         assert await read_queue_snapshot(connection, QUEUE, silent_seconds=60) == seen
-    assert len(contenders) == 2
+    assert len(waiting_tenants) == 2
     assert seen.engines == 1
     assert {alice.tenant_id, bob.tenant_id}.isdisjoint(
         vars(type(seen))  # no field of an answer is anybody's name
