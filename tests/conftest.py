@@ -21,7 +21,7 @@ from types_boto3_s3 import S3Client
 from common.domain.errors import ConfigurationError
 from common.settings import StorageSettings
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.servers.binaries import postgres_programs, rclone, redis_server
+from deploy.local.servers.binaries import find_postgres_programs, find_rclone, find_redis_server
 from deploy.local.servers.ports import free_ports
 from deploy.local.servers.postgres import PostgresServer
 from deploy.local.servers.redis import RedisServer
@@ -53,7 +53,7 @@ async def migrate(url: str) -> None:
 def require_server_wheels() -> None:
     """A missing part is a gap at a desk, and an error where the result counts."""
     try:
-        for find in (postgres_programs, redis_server, rclone):
+        for find in (find_postgres_programs, find_redis_server, find_rclone):
             find()
     except ConfigurationError as error:
         if os.environ.get("CI"):  # noqa: TID251 - not a setting of ours
@@ -109,12 +109,12 @@ async def database_url(servers: Servers, template_database: str) -> AsyncIterato
 
 
 @pytest.fixture
-async def line(database_url: str) -> AsyncIterator[Proxy]:
+async def database_proxy(database_url: str) -> AsyncIterator[Proxy]:
     """Give a way to the server of that database that can stall."""
     port = make_url(database_url).port
     assert port is not None
-    async with proxy(port) as line:
-        yield line
+    async with proxy(port) as between:
+        yield between
 
 
 @pytest.fixture

@@ -34,10 +34,10 @@ TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
 }
 
 # What an attempt can end a delivery in, and those of it that are no success.
-ENDED: Final = frozenset(
+ENDED_STATES: Final = frozenset(
     {DeliveryState.DELIVERED, DeliveryState.EXHAUSTED, DeliveryState.DISCARDED}
 )
-FAILED: Final = ENDED - {DeliveryState.DELIVERED}
+FAILED_STATES: Final = ENDED_STATES - {DeliveryState.DELIVERED}
 
 
 class Event(StrEnum):
@@ -46,11 +46,6 @@ class Event(StrEnum):
     SUCCEEDED = "job.succeeded"
     FAILED = "job.failed"
     CANCELED = "job.canceled"
-
-
-def sources(target: DeliveryState) -> frozenset[DeliveryState]:
-    """Give the states a delivery may come from to reach `target`."""
-    return frozenset(state for state, following in TRANSITIONS.items() if target in following)
 
 
 @dataclass(frozen=True, slots=True)

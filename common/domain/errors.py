@@ -31,7 +31,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 
-def counted(number: int | str, thing: str) -> str:
+def pluralize(number: int | str, thing: str) -> str:
     """Give a number, or a text that spells one, with what it counts: `1 job`, `0.5 jobs`."""
     return f"{number} {thing}" if str(number) == "1" else f"{number} {thing}s"
 
@@ -84,7 +84,7 @@ class RunTimeExceededError(PermanentError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"the job ran longer than the limit of {counted(f'{seconds:g}', 'second')}"
+            f"the job ran longer than the limit of {pluralize(f'{seconds:g}', 'second')}"
         )
 
 

@@ -39,11 +39,6 @@ TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
 FINAL_STATES: Final = frozenset(state for state, following in TRANSITIONS.items() if not following)
 
 
-def sources(target: JobState) -> frozenset[JobState]:
-    """Give the states a job may come from to reach `target`."""
-    return frozenset(state for state, following in TRANSITIONS.items() if target in following)
-
-
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to work on one job: valid while the row still carries this attempt, running.

@@ -8,14 +8,14 @@ from typing import Any, Final, Self
 from common.domain.errors import InvalidLimitsError
 
 # Postgres's integer: what the counters that are held against these limits can reach.
-LARGEST: Final = 2**31 - 1
+MAX_COUNT: Final = 2**31 - 1
 # A tenant with a quota has no more waiting jobs than can be added up for each of its requests.
-MOST_QUEUED_UNDER_QUOTA: Final = 100_000
+MAX_QUEUED_UNDER_QUOTA: Final = 100_000
 # Fair shares apart by more than this leave the smaller tenant with nothing one could notice.
-LIGHTEST: Final = 0.001
-HEAVIEST: Final = 1000.0
+MIN_WEIGHT: Final = 0.001
+MAX_WEIGHT: Final = 1000.0
 # More than a thousand GPUs do in a thousand years, and exact in a float to the third digit.
-MOST_CREDITS: Final = 1e12
+MAX_MONTHLY_CREDITS: Final = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,11 @@ class Limits:
 
     def _check_quota(self) -> None:
         queued = self.max_queued
-        if self.monthly_credits is not None and (
-            queued is None or queued > MOST_QUEUED_UNDER_QUOTA
-        ):
+        if self.monthly_credits is not None and (queued is None or queued > MAX_QUEUED_UNDER_QUOTA):
             raise InvalidLimitsError(
                 {
                     "monthly_credits": "needs a max_queued of at most "
-                    f"{MOST_QUEUED_UNDER_QUOTA}: what waits is counted in at every request"
+                    f"{MAX_QUEUED_UNDER_QUOTA}: what waits is counted in at every request"
                 }
             )
 
@@ -95,11 +93,11 @@ def _check(given: Mapping[str, Any]) -> None:
 def _problem(name: str, value: Any) -> str | None:
     match name:
         case "weight":
-            good = _is_number(value) and LIGHTEST <= value <= HEAVIEST
-            return None if good else f"must be a number from {LIGHTEST} to {HEAVIEST:g}"
+            good = _is_number(value) and MIN_WEIGHT <= value <= MAX_WEIGHT
+            return None if good else f"must be a number from {MIN_WEIGHT} to {MAX_WEIGHT:g}"
         case "monthly_credits":
-            good = value is None or (_is_number(value) and 0 <= value <= MOST_CREDITS)
-            return None if good else f"must be null or a number from 0 to {MOST_CREDITS:.0f}"
+            good = value is None or (_is_number(value) and 0 <= value <= MAX_MONTHLY_CREDITS)
+            return None if good else f"must be null or a number from 0 to {MAX_MONTHLY_CREDITS:.0f}"
         case "models":
             good = value is None or _are_names(value)
             return None if good else "must be null or a list of the names of models"
@@ -107,8 +105,8 @@ def _problem(name: str, value: Any) -> str | None:
             return None if isinstance(value, bool) else "must be true or false"
         case _:
             lowest = 0 if name == "max_queued" else 1
-            good = value is None or (type(value) is int and lowest <= value <= LARGEST)
-            return None if good else f"must be null or a whole number from {lowest} to {LARGEST}"
+            good = value is None or (type(value) is int and lowest <= value <= MAX_COUNT)
+            return None if good else f"must be null or a whole number from {lowest} to {MAX_COUNT}"
 
 
 def _is_number(value: Any) -> bool:

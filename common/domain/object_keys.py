@@ -35,7 +35,7 @@ def input_key(tenant_id: int, file_prefix: UUID, field: str) -> str:
     return f"{tenant_prefix(tenant_id)}inputs/{file_prefix}-{field}"
 
 
-def file_prefix_of(key: str) -> UUID | None:
+def parse_file_prefix(key: str) -> UUID | None:
     """Read whose object this is; None unless the key is exactly as we would have named it."""
     for form in _OURS:
         if match := form.fullmatch(key):
@@ -62,7 +62,7 @@ def is_orphan(key: str, job: JobObjects | None) -> bool:
     return job is None or (job.ended and key not in job.named)
 
 
-def attempted_keys(
+def list_possible_result_keys(
     tenant_id: int, file_prefix: UUID, *, attempts: int, samples: int
 ) -> frozenset[str]:
     """Name every image that some attempt of a job may have left."""

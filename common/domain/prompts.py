@@ -96,7 +96,7 @@ SUBJECTS: Final = (
         ("tactile surface detail", "sharp edge to edge", "neutral colour grading"),
     ),
 )
-ANYTHING: Final = Subject(
+GENERIC_SUBJECT: Final = Subject(
     frozenset(),
     ("striking composition", "thoughtful framing", "clear focal point"),
     ("natural light", "soft directional light", "atmospheric light"),
@@ -104,7 +104,7 @@ ANYTHING: Final = Subject(
 )
 
 
-def enhance(prompt: str, seed: int) -> str:
+def enhance_prompt(prompt: str, seed: int) -> str:
     """Append a style that suits what `prompt` is about; `seed` picks among the suitable ones."""
     subject = find_subject(prompt)
     draw = hashlib.sha256(f"{seed}".encode()).digest()
@@ -118,4 +118,4 @@ def find_subject(prompt: str) -> Subject:
     spoken = re.findall(r"[a-z]+", prompt.lower())
     known = {*spoken, *(word.removesuffix("s") for word in spoken)}
     best = max(SUBJECTS, key=lambda subject: len(subject.words & known))
-    return best if best.words & known else ANYTHING
+    return best if best.words & known else GENERIC_SUBJECT

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from common.domain.errors import InfillError, PermanentError, TransientError
 
-LONGEST_WAIT = timedelta(minutes=10)
-MOST_DOUBLINGS = 20  # beyond, any wait worth the name is at LONGEST_WAIT
+MAX_WAIT = timedelta(minutes=10)
+MAX_DOUBLINGS = 20  # beyond, any wait worth the name is at MAX_WAIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class GiveUp:
     message: str
 
 
-def decide(
+def decide_retry(
     error: Exception, *, attempt: int, max_attempts: int, now: datetime, wait: timedelta
 ) -> Retry | GiveUp:
     """Decide what follows a failed attempt.
 
     A permanent error ends the job at once. Any other is tried again after `wait`, doubled for
-    each attempt already made, at most `LONGEST_WAIT`, until the attempts are used up. Any other
+    each attempt already made, at most `MAX_WAIT`, until the attempts are used up. Any other
     error says nothing to the tenant: what it holds was not written for them.
     """
     code, message = InfillError.code, "internal error"
@@ -43,5 +43,5 @@ def decide(
     if attempt >= max_attempts:
         times = "time" if attempt == 1 else "times"
         return GiveUp(code, f"{message} (tried {attempt} {times})")
-    doubled = wait * 2 ** min(attempt - 1, MOST_DOUBLINGS)
-    return Retry(now + min(doubled, LONGEST_WAIT), code, message)
+    doubled = wait * 2 ** min(attempt - 1, MAX_DOUBLINGS)
+    return Retry(now + min(doubled, MAX_WAIT), code, message)

@@ -34,7 +34,7 @@ def find_scheduler(name: str) -> SchedulerEntry | None:
     return _BY_NAME.get(_plain(name))
 
 
-def why_unsupported(name: str) -> str | None:
+def find_unsupported_reason(name: str) -> str | None:
     """Tell why a scheduler that others have is not here; None for a name nobody knows."""
     return _REASONS.get(_plain(name))
 

@@ -14,7 +14,7 @@ from common.postgres.repositories.tenants import admin_keys
 from common.postgres.repositories.tenants.key_records import KeyRecord
 
 # The audit's name for the key in the settings; no other may be called so.
-SETTING: Final = "INFILL_ADMIN_KEY"
+SETTING_NAME: Final = "INFILL_ADMIN_KEY"
 
 
 async def issue_admin_key(
@@ -36,7 +36,9 @@ async def issue_admin_key(
     check_expiry(expires_at)
     key = api_key.new_key(api_key.KeyKind.ADMIN)
     async with audited_change(database, operator, "admin_key.issue") as change:
-        if name == SETTING or await admin_keys.is_admin_key_name_taken(change.connection, name):
+        if name == SETTING_NAME or await admin_keys.is_admin_key_name_taken(
+            change.connection, name
+        ):
             raise ConflictError(f"there is a live admin key called {name} already")
         made = await admin_keys.add_admin_key(
             change.connection,
@@ -56,10 +58,12 @@ async def list_admin_keys(database: Database, page: Page) -> Listed[KeyRecord]:
     Raises:
         InvalidValueError: there is no such page.
     """
-    place = parse_page(page, "admin-keys")
+    position = parse_page(page, "admin-keys")
     async with database.statement() as connection:
-        rows = await admin_keys.list_admin_keys(connection, after=place.after, limit=place.fetch)
-    return place.listed(rows)
+        rows = await admin_keys.list_admin_keys(
+            connection, after=position.after, limit=position.rows_to_read
+        )
+    return position.to_page(rows)
 
 
 async def revoke_admin_key(database: Database, operator: Operator, key_id: int) -> KeyRecord:

@@ -7,7 +7,7 @@ from common.domain import api_key
 from common.domain.errors import InvalidValueError, NotFoundError
 from common.domain.names import check_name
 from common.operations.audit import Operator, audited_change
-from common.operations.lookups import tenant_of
+from common.operations.lookups import require_tenant_id
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import api_keys
@@ -48,7 +48,7 @@ async def issue_key(
     async with audited_change(database, operator, "key.issue", tenant=tenant) as change:
         made = await api_keys.add_api_key(
             change.connection,
-            tenant_id=await tenant_of(change.connection, tenant),
+            tenant_id=await require_tenant_id(change.connection, tenant),
             name=name,
             digest=api_key.digest(key, pepper),
             last_four=api_key.last_four(key),
@@ -66,15 +66,15 @@ async def list_keys(database: Database, tenant: str, page: Page) -> Listed[KeyRe
         NotFoundError: there is no such tenant.
         InvalidValueError: there is no such page.
     """
-    place = parse_page(page, "keys")
+    position = parse_page(page, "keys")
     async with database.statement() as connection:
         rows = await api_keys.list_api_keys(
             connection,
-            await tenant_of(connection, tenant),
-            after=place.after,
-            limit=place.fetch,
+            await require_tenant_id(connection, tenant),
+            after=position.after,
+            limit=position.rows_to_read,
         )
-    return place.listed(rows)
+    return position.to_page(rows)
 
 
 async def revoke_key(database: Database, operator: Operator, tenant: str, key_id: int) -> KeyRecord:
@@ -84,7 +84,7 @@ async def revoke_key(database: Database, operator: Operator, tenant: str, key_id
         NotFoundError: there is no such tenant, or it has no such key that is not revoked.
     """
     async with audited_change(database, operator, "key.revoke", tenant=tenant) as change:
-        tenant_id = await tenant_of(change.connection, tenant)
+        tenant_id = await require_tenant_id(change.connection, tenant)
         revoked = await api_keys.revoke_api_key(
             change.connection, tenant_id=tenant_id, key_id=key_id
         )

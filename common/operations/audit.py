@@ -78,9 +78,9 @@ async def list_audit(
     Raises:
         InvalidValueError: there is no such page.
     """
-    place = parse_page(page, "audit")
+    position = parse_page(page, "audit")
     async with database.statement() as connection:
         rows = await list_audit_entries(
-            connection, tenant=tenant, after=place.after, limit=place.fetch
+            connection, tenant=tenant, after=position.after, limit=position.rows_to_read
         )
-    return place.listed(rows)
+    return position.to_page(rows)

@@ -6,7 +6,7 @@ from typing import Final
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, EndedJob, JobState
 from common.operations.audit import Change, Operator, audited_change
-from common.operations.lookups import tenant_of
+from common.operations.lookups import require_tenant_id
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.fair_queue.queues import QueueRecord, read_queues
@@ -15,11 +15,11 @@ from common.postgres.repositories.jobs.finish import cancel
 from common.postgres.repositories.jobs.overview import JobFilter, JobSummary
 
 # What its owner is told.
-CANCELED_BY_US: Final = "canceled by the operator of the service"
+CANCELED_MESSAGE: Final = "canceled by the operator of the service"
 
 
 @dataclass(frozen=True, slots=True)
-class Canceled:
+class CanceledJob:
     """A job just canceled, and what has to be announced of it."""
 
     job: JobSummary
@@ -40,17 +40,17 @@ async def list_jobs(
         NotFoundError: there is no such tenant.
         InvalidValueError: there is no such page.
     """
-    place = parse_page(page, "jobs")
+    position = parse_page(page, "jobs")
     async with database.statement() as connection:
-        tenant_id = None if tenant is None else await tenant_of(connection, tenant)
+        tenant_id = None if tenant is None else await require_tenant_id(connection, tenant)
         found = await job_overview.list_jobs(
             connection,
             JobFilter(tenant_id, state, queue),
-            after=place.after,
-            limit=place.limit,
+            after=position.after,
+            limit=position.limit,
         )
     reached = found.reached
-    return Listed(found.jobs, None if reached is None else place.cursor_to(reached))
+    return Listed(found.jobs, None if reached is None else position.cursor_after(reached))
 
 
 async def show_job(database: Database, job_id: int) -> JobSummary:
@@ -62,11 +62,11 @@ async def show_job(database: Database, job_id: int) -> JobSummary:
     async with database.statement() as connection:
         job = await job_overview.find_job(connection, job_id)
     if job is None:
-        raise _no_job(job_id)
+        raise _job_not_found(job_id)
     return job
 
 
-async def cancel_job(database: Database, operator: Operator, job_id: int) -> Canceled:
+async def cancel_job(database: Database, operator: Operator, job_id: int) -> CanceledJob:
     """End a job that has not ended; announce `canceled` afterwards (`common.messaging.announcer`).
 
     Raises:
@@ -74,15 +74,15 @@ async def cancel_job(database: Database, operator: Operator, job_id: int) -> Can
         ConflictError: it has ended already.
     """
     async with audited_change(database, operator, "job.cancel") as change:
-        job = await _found(change, job_id)
-        tenant_id = await tenant_of(change.connection, job.tenant)
+        job = await _find_job(change, job_id)
+        tenant_id = await require_tenant_id(change.connection, job.tenant)
         ended = await cancel(
-            change.connection, tenant_id=tenant_id, job_id=job_id, message=CANCELED_BY_US
+            change.connection, tenant_id=tenant_id, job_id=job_id, message=CANCELED_MESSAGE
         )
         if ended is None:
             raise ConflictError(f"job {job_id} has ended already")
         change.details = {"before": job.state}
-    return Canceled(await show_job(database, job_id), ended)
+    return CanceledJob(await show_job(database, job_id), ended)
 
 
 async def set_job_priority(
@@ -100,7 +100,7 @@ async def set_job_priority(
             "priority", f"must be a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}"
         )
     async with audited_change(database, operator, "job.set_priority") as change:
-        job = await _found(change, job_id)
+        job = await _find_job(change, job_id)
         if not await job_overview.set_priority(change.connection, job_id, priority):
             raise ConflictError(f"job {job_id} is not queued: only waiting jobs have an order")
         change.details = {"priority": priority, "before": job.priority}
@@ -113,14 +113,14 @@ async def list_queues(database: Database, *, silent_seconds: float) -> Listed[Qu
         return Listed(await read_queues(connection, silent_seconds=silent_seconds))
 
 
-async def _found(change: Change, job_id: int) -> JobSummary:
+async def _find_job(change: Change, job_id: int) -> JobSummary:
     """Find the job to change, and note in the audit whose it is."""
     job = await job_overview.find_job(change.connection, job_id)
     if job is None:
-        raise _no_job(job_id)
+        raise _job_not_found(job_id)
     change.tenant, change.subject = job.tenant, str(job_id)
     return job
 
 
-def _no_job(job_id: int) -> NotFoundError:
+def _job_not_found(job_id: int) -> NotFoundError:
     return NotFoundError(f"there is no job with the id {job_id}")

@@ -7,12 +7,14 @@ from uuid import UUID
 import orjson
 
 
-def as_json(answer: Any, *, indented: bool = False) -> bytes:
+def encode_json(answer: Any, *, indented: bool = False) -> bytes:
     """Write an answer; decimals become text, because a float would not hold them exactly."""
-    return orjson.dumps(answer, default=_spell, option=orjson.OPT_INDENT_2 if indented else None)
+    return orjson.dumps(
+        answer, default=_encode_value, option=orjson.OPT_INDENT_2 if indented else None
+    )
 
 
-def _spell(value: Any) -> str:
+def _encode_value(value: Any) -> str:
     if isinstance(value, Decimal):
         return f"{value:f}"  # never as a power of ten
     if isinstance(value, UUID):

@@ -8,7 +8,7 @@ from common.postgres.repositories.tenants.plans import PlanRecord, find_plan
 from common.postgres.repositories.tenants.tenants import find_tenant
 
 
-async def tenant_of(connection: AsyncConnection, name: str) -> int:
+async def require_tenant_id(connection: AsyncConnection, name: str) -> int:
     """Give the id of the tenant of that name.
 
     Raises:
@@ -20,7 +20,7 @@ async def tenant_of(connection: AsyncConnection, name: str) -> int:
     return tenant_id
 
 
-async def plan_of(connection: AsyncConnection, name: str) -> PlanRecord:
+async def require_plan(connection: AsyncConnection, name: str) -> PlanRecord:
     """Give the plan of that name.
 
     Raises:

@@ -18,7 +18,7 @@ class HasId(Protocol):
 
     @property
     def id(self) -> int:
-        """Its place in the list."""
+        """Its position in the list."""
 
 
 T = TypeVar("T")
@@ -50,17 +50,17 @@ class PagePosition:
     after: int | None
 
     @property
-    def fetch(self) -> int:
+    def rows_to_read(self) -> int:
         """How many rows to read."""
         return self.limit + 1
 
-    def listed(self, rows: Sequence[N]) -> Listed[N]:
+    def to_page(self, rows: Sequence[N]) -> Listed[N]:
         """Make a page of up to `fetch` rows."""
         items = list(rows[: self.limit])
         more = len(rows) > self.limit
-        return Listed(items, self.cursor_to(items[-1].id) if more else None)
+        return Listed(items, self.cursor_after(items[-1].id) if more else None)
 
-    def cursor_to(self, last: int) -> str:
+    def cursor_after(self, last: int) -> str:
         """Give the cursor to what follows the id `last`; its form is nobody's business."""
         return base64.urlsafe_b64encode(f"{self.listing}:{last}".encode()).decode().rstrip("=")
 
@@ -73,11 +73,11 @@ def parse_page(page: Page, listing: str) -> PagePosition:
     """
     if not 1 <= page.limit <= LARGEST_LIMIT:
         raise InvalidValueError("limit", f"must be a whole number from 1 to {LARGEST_LIMIT}")
-    after = None if page.cursor is None else _read(page.cursor, listing)
+    after = None if page.cursor is None else _parse_cursor(page.cursor, listing)
     return PagePosition(listing, page.limit, after)
 
 
-def _read(cursor: str, listing: str) -> int:
+def _parse_cursor(cursor: str, listing: str) -> int:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         name, _, number = base64.urlsafe_b64decode(padded.encode("ascii")).decode().rpartition(":")

@@ -9,7 +9,7 @@ from common.domain.errors import ConflictError, InvalidLimitsError
 from common.domain.limits import Limits
 from common.domain.names import check_name
 from common.operations.audit import Operator, audited_change
-from common.operations.lookups import plan_of
+from common.operations.lookups import require_plan
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.fair_queue.grants import refresh_shares
@@ -34,7 +34,7 @@ async def create_plan(
         if not await plans.create_plan(change.connection, name, checked):
             raise ConflictError(f"there is a plan called {name} already")
         change.subject, change.details = name, {"limits": checked}
-        return await plan_of(change.connection, name)
+        return await require_plan(change.connection, name)
 
 
 async def list_plans(database: Database, page: Page) -> Listed[PlanRecord]:
@@ -43,10 +43,10 @@ async def list_plans(database: Database, page: Page) -> Listed[PlanRecord]:
     Raises:
         InvalidValueError: there is no such page.
     """
-    place = parse_page(page, "plans")
+    position = parse_page(page, "plans")
     async with database.statement() as connection:
-        rows = await plans.list_plans(connection, after=place.after, limit=place.fetch)
-    return place.listed(rows)
+        rows = await plans.list_plans(connection, after=position.after, limit=position.rows_to_read)
+    return position.to_page(rows)
 
 
 async def show_plan(database: Database, name: str) -> PlanRecord:
@@ -56,7 +56,7 @@ async def show_plan(database: Database, name: str) -> PlanRecord:
         NotFoundError: there is no such plan.
     """
     async with database.statement() as connection:
-        return await plan_of(connection, name)
+        return await require_plan(connection, name)
 
 
 async def set_plan_limits(
@@ -71,13 +71,13 @@ async def set_plan_limits(
     """
     checked = Limits.from_json(limits).to_json()
     async with audited_change(database, operator, "plan.set_limits") as change:
-        before = await plan_of(change.connection, name)
+        before = await require_plan(change.connection, name)
         await _check_tenants(change.connection, before.id, checked)
         await plans.set_plan_limits(change.connection, before.id, checked)
         await refresh_shares(change.connection, plan_id=before.id)
         change.subject = name
         change.details = {"limits": checked, "before": before.limits}
-        return await plan_of(change.connection, name)
+        return await require_plan(change.connection, name)
 
 
 async def delete_plan(database: Database, operator: Operator, name: str) -> None:
@@ -88,7 +88,7 @@ async def delete_plan(database: Database, operator: Operator, name: str) -> None
         ConflictError: tenants are on it, or new ones would be.
     """
     async with audited_change(database, operator, "plan.delete") as change:
-        plan = await plan_of(change.connection, name)
+        plan = await require_plan(change.connection, name)
         if name == DEFAULT_PLAN:
             raise ConflictError(f"the plan {name} stays: new tenants are on it")
         if not await plans.delete_plan(change.connection, plan.id):

@@ -10,7 +10,7 @@ from common.domain.errors import ConflictError
 from common.domain.limits import Limits
 from common.domain.names import check_name
 from common.operations.audit import Change, Operator, audited_change
-from common.operations.lookups import plan_of, tenant_of
+from common.operations.lookups import require_plan, require_tenant_id
 from common.operations.paging import Listed, Page, parse_page
 from common.operations.webhook_secrets import SECRET_OVERLAP_SECONDS
 from common.postgres.database import Database
@@ -50,7 +50,7 @@ async def create_tenant(
     check_name(name)
     secret = new_secret()
     async with audited_change(database, operator, "tenant.create", tenant=name) as change:
-        chosen = await plan_of(change.connection, plan)
+        chosen = await require_plan(change.connection, plan)
         tenant_id = await tenants.create_tenant(change.connection, name, plan=chosen.name)
         if tenant_id is None:
             raise ConflictError(f"there is a tenant called {name} already")
@@ -71,10 +71,12 @@ async def list_tenants(database: Database, page: Page) -> Listed[TenantRecord]:
     Raises:
         InvalidValueError: there is no such page.
     """
-    place = parse_page(page, "tenants")
+    position = parse_page(page, "tenants")
     async with database.statement() as connection:
-        rows = await tenants.list_tenants(connection, after=place.after, limit=place.fetch)
-    return place.listed(rows)
+        rows = await tenants.list_tenants(
+            connection, after=position.after, limit=position.rows_to_read
+        )
+    return position.to_page(rows)
 
 
 async def show_tenant(database: Database, name: str) -> TenantView:
@@ -84,7 +86,7 @@ async def show_tenant(database: Database, name: str) -> TenantView:
         NotFoundError: there is no such tenant.
     """
     async with database.statement() as connection:
-        return await _view(connection, await tenant_of(connection, name))
+        return await _view_tenant(connection, await require_tenant_id(connection, name))
 
 
 async def set_tenant_plan(
@@ -97,14 +99,14 @@ async def set_tenant_plan(
         InvalidLimitsError: the tenant's own limits do not go with the plan's.
     """
     async with audited_change(database, operator, "tenant.set_plan", tenant=name) as change:
-        tenant_id = await tenant_of(change.connection, name)
-        chosen = await plan_of(change.connection, plan)
+        tenant_id = await require_tenant_id(change.connection, name)
+        chosen = await require_plan(change.connection, plan)
         before = await tenants.read_tenant(change.connection, tenant_id)
         Limits.from_json(chosen.limits, before.limits)
         await tenants.set_tenant_plan(change.connection, tenant_id, chosen.id)
         await refresh_shares(change.connection, tenant_id=tenant_id)
         change.details = {"plan": plan, "before": before.plan}
-        return await _view(change.connection, tenant_id)
+        return await _view_tenant(change.connection, tenant_id)
 
 
 async def set_tenant_limits(
@@ -117,14 +119,14 @@ async def set_tenant_limits(
         InvalidLimitsError: names every limit that cannot be.
     """
     async with audited_change(database, operator, "tenant.set_limits", tenant=name) as change:
-        tenant_id = await tenant_of(change.connection, name)
+        tenant_id = await require_tenant_id(change.connection, name)
         before = await tenants.read_tenant(change.connection, tenant_id)
-        plan = await plan_of(change.connection, before.plan)
+        plan = await require_plan(change.connection, before.plan)
         Limits.from_json(plan.limits, limits)
         await tenants.set_tenant_limits(change.connection, tenant_id, limits)
         await refresh_shares(change.connection, tenant_id=tenant_id)
         change.details = {"limits": dict(limits), "before": before.limits}
-        return await _view(change.connection, tenant_id)
+        return await _view_tenant(change.connection, tenant_id)
 
 
 async def disable_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
@@ -137,11 +139,11 @@ async def disable_tenant(database: Database, operator: Operator, name: str) -> T
         ConflictError: it is disabled already.
     """
     async with audited_change(database, operator, "tenant.disable", tenant=name) as change:
-        before = await _before(change, name)
+        before = await _read_tenant(change, name)
         if before.disabled_at is not None:
             raise ConflictError(f"{name} is disabled already")
         await tenants.disable_tenant(change.connection, name, disabled=True)
-        return await _settled(change, before)
+        return await _refresh_shares(change, before)
 
 
 async def enable_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
@@ -152,13 +154,13 @@ async def enable_tenant(database: Database, operator: Operator, name: str) -> Te
         ConflictError: it is not disabled, or is being deleted.
     """
     async with audited_change(database, operator, "tenant.enable", tenant=name) as change:
-        before = await _before(change, name)
+        before = await _read_tenant(change, name)
         if before.deleting_at is not None:
             raise ConflictError(f"{name} is being deleted, and cannot be had back")
         if before.disabled_at is None:
             raise ConflictError(f"{name} is not disabled")
         await tenants.disable_tenant(change.connection, name, disabled=False)
-        return await _settled(change, before)
+        return await _refresh_shares(change, before)
 
 
 async def delete_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
@@ -169,25 +171,25 @@ async def delete_tenant(database: Database, operator: Operator, name: str) -> Te
         ConflictError: it is being deleted already.
     """
     async with audited_change(database, operator, "tenant.delete", tenant=name) as change:
-        before = await _before(change, name)
+        before = await _read_tenant(change, name)
         if before.deleting_at is not None:
             raise ConflictError(f"{name} is being deleted already")
         await tenants.mark_deleting(change.connection, before.id)
-        return await _settled(change, before)
+        return await _refresh_shares(change, before)
 
 
-async def _before(change: Change, name: str) -> TenantRecord:
-    tenant_id = await tenant_of(change.connection, name)
+async def _read_tenant(change: Change, name: str) -> TenantRecord:
+    tenant_id = await require_tenant_id(change.connection, name)
     return await tenants.read_tenant(change.connection, tenant_id)
 
 
-async def _settled(change: Change, before: TenantRecord) -> TenantRecord:
+async def _refresh_shares(change: Change, before: TenantRecord) -> TenantRecord:
     await refresh_shares(change.connection, tenant_id=before.id)
     return await tenants.read_tenant(change.connection, before.id)
 
 
-async def _view(connection: AsyncConnection, tenant_id: int) -> TenantView:
+async def _view_tenant(connection: AsyncConnection, tenant_id: int) -> TenantView:
     tenant = await tenants.read_tenant(connection, tenant_id)
-    plan = await plan_of(connection, tenant.plan)
+    plan = await require_plan(connection, tenant.plan)
     limits = Limits.from_json(plan.limits, tenant.limits)
     return TenantView(**asdict(tenant), effective_limits=limits)

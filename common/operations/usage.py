@@ -13,7 +13,7 @@ from common.postgres.database import Database
 from common.postgres.repositories.tenants.tenants import find_tenant
 from common.postgres.repositories.usage.ledger import UsageLine, read_usage
 
-__all__ = ["UsageLine", "as_csv", "report_usage"]
+__all__ = ["UsageLine", "report_usage", "to_csv"]
 
 # What makes a spreadsheet compute a cell instead of showing it, full-width forms included.
 FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -45,7 +45,7 @@ async def report_usage(
         return await read_usage(connection, tenant_id, since, until)
 
 
-def as_csv(lines: Iterable[UsageLine]) -> str:
+def to_csv(lines: Iterable[UsageLine]) -> str:
     """Write the lines as comma-separated values after RFC 4180, with a line of names above.
 
     A text that a spreadsheet would take for a formula gets an apostrophe before it.

@@ -5,7 +5,7 @@ from typing import Final
 
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from common.operations.audit import Operator, audited_change
-from common.operations.lookups import tenant_of
+from common.operations.lookups import require_tenant_id
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import webhook_secrets
@@ -47,7 +47,7 @@ async def rotate_webhook_secret(
     async with audited_change(database, operator, "webhook_secret.rotate", tenant=tenant) as change:
         secret_id = await add_webhook_secret(
             change.connection,
-            tenant_id=await tenant_of(change.connection, tenant),
+            tenant_id=await require_tenant_id(change.connection, tenant),
             secret=secret,
             overlap_seconds=overlap_seconds,
         )
@@ -65,15 +65,15 @@ async def list_webhook_secrets(
         NotFoundError: there is no such tenant.
         InvalidValueError: there is no such page.
     """
-    place = parse_page(page, "webhook-secrets")
+    position = parse_page(page, "webhook-secrets")
     async with database.statement() as connection:
         rows = await webhook_secrets.list_webhook_secrets(
             connection,
-            await tenant_of(connection, tenant),
-            after=place.after,
-            limit=place.fetch,
+            await require_tenant_id(connection, tenant),
+            after=position.after,
+            limit=position.rows_to_read,
         )
-    return place.listed(rows)
+    return position.to_page(rows)
 
 
 async def expire_webhook_secret(
@@ -88,7 +88,7 @@ async def expire_webhook_secret(
     async with audited_change(database, operator, "webhook_secret.expire", tenant=tenant) as change:
         found = await webhook_secrets.find_live_webhook_secret(
             change.connection,
-            tenant_id=await tenant_of(change.connection, tenant),
+            tenant_id=await require_tenant_id(change.connection, tenant),
             secret_id=secret_id,
         )
         if found is None:

@@ -44,14 +44,14 @@ class AddressRules:
 
     def allows(self, address: Address) -> bool:
         """Say whether a connection to `address` may be made."""
-        if _is_alias(address) or _in_any(address, self.denied):
+        if _is_alternative_notation(address) or _in_any(address, self.denied):
             return False
         if isinstance(address, IPv6Address) and address in NAT64:
             # Opening the translator does not open what lies behind it.
-            return self.opens(address) and self.allows(IPv4Address(int(address) & 0xFFFF_FFFF))
-        return self.opens(address) or is_public(address)
+            return self.is_opened(address) and self.allows(IPv4Address(int(address) & 0xFFFF_FFFF))
+        return self.is_opened(address) or is_public(address)
 
-    def opens(self, address: Address) -> bool:
+    def is_opened(self, address: Address) -> bool:
         """Say whether the operator named a network that holds `address`."""
         return _in_any(address, self.opened)
 
@@ -65,7 +65,7 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def _is_alias(address: Address) -> bool:
+def _is_alternative_notation(address: Address) -> bool:
     """Say whether `address` is another spelling, one that would slip past a list of networks."""
     if isinstance(address, IPv4Address):
         return False

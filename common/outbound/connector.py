@@ -12,10 +12,10 @@ from common.outbound.address import Address, AddressRules
 from common.outbound.errors import ExchangeError, Reason
 from common.outbound.resolver import Resolver
 from common.outbound.stream import CappedStream
-from common.outbound.url import Target, refusal
+from common.outbound.url import Target, not_allowed_error
 
 MAX_HEAD: Final = 16_384  # bytes of status line and headers, interim answers included
-MAX_ANSWERS: Final = 64  # each is judged, by asking the kernel too; real names have a handful
+MAX_ADDRESSES: Final = 64  # each is judged, by asking the kernel too; real names have a handful
 MAX_ATTEMPTS: Final = 4  # addresses tried; a hostile name can have hundreds
 ATTEMPT_SECONDS: Final = 3.0  # for each but the last, so that one dead address leaves time
 
@@ -52,16 +52,16 @@ class Connector:
         """
         addresses = await self._resolve(target)
         for address in addresses:
-            self._judge(address)
+            self._check_address(address)
         *first, last = addresses[:MAX_ATTEMPTS]
         for address in first:
             try:
                 async with asyncio.timeout(ATTEMPT_SECONDS):
-                    return await self._dial(target, address)
+                    return await self._open_connection(target, address)
             except OSError:  # refused, unreachable or too slow
                 continue
         try:
-            return await self._dial(target, last)
+            return await self._open_connection(target, last)
         except OSError as error:
             raise ExchangeError(Reason.CONNECT, str(error)) from error
 
@@ -74,16 +74,16 @@ class Connector:
         except OSError as error:  # a time-out too
             raise ExchangeError(Reason.DNS, str(error) or "no answer in time") from error
         addresses = list(dict.fromkeys(answers))
-        if not 0 < len(addresses) <= MAX_ANSWERS:
+        if not 0 < len(addresses) <= MAX_ADDRESSES:
             raise ExchangeError(Reason.DNS, f"{len(addresses)} addresses")
         return addresses
 
-    def _judge(self, address: Address) -> None:
+    def _check_address(self, address: Address) -> None:
         rules = self.addresses
-        if not rules.allows(address) or (not rules.opens(address) and is_this_machine(address)):
-            raise refusal(f"resolves to {address}")
+        if not rules.allows(address) or (not rules.is_opened(address) and is_this_machine(address)):
+            raise not_allowed_error(f"resolves to {address}")
 
-    async def _dial(self, target: Target, address: Address) -> CappedStream:
+    async def _open_connection(self, target: Target, address: Address) -> CappedStream:
         encrypted = target.scheme == "https"
         try:
             reader, writer = await asyncio.open_connection(

@@ -16,7 +16,7 @@ from common.outbound.url import Target
 FRAMING: Final = 2
 
 # A body may come in so many pieces of any size; beyond them the mean has to be this many bytes.
-# Each piece costs the same to parse: 20 MB in chunks of one byte would hold a core for minutes.
+# Each piece costs the same to parse_url: 20 MB in chunks of one byte would hold a core for minutes.
 FREE_PIECES: Final = 4096
 MEAN_PIECE: Final = 256
 
@@ -24,11 +24,11 @@ MEAN_PIECE: Final = 256
 VERSIONS: Final = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
 
 # What a peer's misbehaviour looks like from here.
-BROKEN: Final = (RemoteProtocolError, ExchangeError, OSError)
+CONNECTION_ERRORS: Final = (RemoteProtocolError, ExchangeError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HttpResponse:
     """An answer whose head has arrived; header names are lower-case, repeated ones joined."""
 
     status: int
@@ -63,7 +63,7 @@ class Reply:
                         break
                     if (pieces - FREE_PIECES) * MEAN_PIECE > len(body):
                         raise ExchangeError(Reason.PROTOCOL, "a body in crumbs")
-        except BROKEN:
+        except CONNECTION_ERRORS:
             if not may_be_cut:
                 raise
         del body[limit:]  # a picture is copied as seldom as can be
@@ -71,9 +71,9 @@ class Reply:
 
 
 @asynccontextmanager
-async def exchange(
+async def send_request(
     connector: Connector, target: Target, method: str, headers: Mapping[str, str], body: bytes = b""
-) -> AsyncIterator[Reply]:
+) -> AsyncIterator[HttpResponse]:
     """Send a request and give the answer once its head is there; the connection is dropped after.
 
     Raises:
@@ -94,14 +94,14 @@ async def exchange(
         response = await connection.handle_async_request(request)
         if response.extensions["http_version"] not in VERSIONS:
             raise ExchangeError(Reason.PROTOCOL, "another version of HTTP")
-        yield Reply(response.status, _joined(response.headers), response, stream)
+        yield HttpResponse(response.status, _join_headers(response.headers), response, stream)
     except (RemoteProtocolError, OSError) as error:
         raise ExchangeError(Reason.PROTOCOL, str(error)) from error
     finally:
         await stream.aclose()
 
 
-def _joined(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+def _join_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     joined: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.decode("ascii").lower()

@@ -14,11 +14,11 @@ from httpcore2 import default_ssl_context
 from common.domain.errors import FetchFailedError, FetchRejectedError
 from common.outbound.connector import Connector
 from common.outbound.errors import ExchangeError, Reason
-from common.outbound.exchange import Reply, exchange
+from common.outbound.exchange import HttpResponse, send_request
 from common.outbound.nameservers import NameserverResolver
 from common.outbound.resolver import Resolver, ThreadedResolver
 from common.outbound.rules import Rules
-from common.outbound.url import Target, follow, parse
+from common.outbound.url import Target, parse_url, resolve_redirect
 from common.runtime.clock import monotonic
 from common.settings import OutboundSettings
 
@@ -31,7 +31,7 @@ POST: Final = "could not deliver the webhook"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WebhookResponse:
     """What a webhook's receiver said; header names are lower-case.
 
     `excerpt` is the start of the body, empty when that came compressed.
@@ -74,8 +74,8 @@ class Guard:
         Raises:
             AddressNotAllowedError: the address is not allowed.
         """
-        target = parse(url)
-        self._rules.judge(target, webhook=webhook)
+        target = parse_url(url)
+        self._rules.check(target, webhook=webhook)
         return target
 
     async def fetch(self, url: str) -> bytes:
@@ -89,12 +89,12 @@ class Guard:
         target = self.check(url)
         async with _deadline(self._settings.image_timeout_seconds, FETCH):
             for _ in range(MAX_REDIRECTS + 1):
-                async with exchange(self._connector, target, "GET", IMAGE_HEADERS) as reply:
-                    location = reply.headers.get("location")
-                    if reply.status not in REDIRECTS or location is None:
-                        return await self._image(reply)
-                    target = follow(target, location)
-                    self._rules.judge(target, webhook=False)
+                async with send_request(self._connector, target, "GET", IMAGE_HEADERS) as response:
+                    location = response.headers.get("location")
+                    if response.status not in REDIRECTS or location is None:
+                        return await self._read_image(response)
+                    target = resolve_redirect(target, location)
+                    self._rules.check(target, webhook=False)
         raise FetchRejectedError(f"{FETCH}: too many redirects")
 
     async def post(
@@ -104,12 +104,12 @@ class Guard:
         headers: Mapping[str, str],
         body: bytes,
         timeout_seconds: float,
-        answer_bytes: int,
-    ) -> Answer:
+        response_bytes: int,
+    ) -> WebhookResponse:
         """Send a webhook and give the receiver's answer, whatever its status.
 
         `timeout_seconds` covers everything from DNS to the end of the answer, of whose body
-        `answer_bytes` are read at most. Redirects are answers like any other.
+        `response_bytes` are read at most. Redirects are answers like any other.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
@@ -120,11 +120,13 @@ class Guard:
         sent = {"content-length": str(len(body)), **headers}
         async with (
             _deadline(timeout_seconds, POST),
-            exchange(self._connector, target, "POST", sent, body) as reply,
+            send_request(self._connector, target, "POST", sent, body) as response,
         ):
             # A broken body does not unsay the status: the receiver has had the webhook.
-            excerpt = b"" if reply.is_encoded else await reply.read(answer_bytes, may_be_cut=True)
-            return Answer(reply.status, reply.headers, excerpt, monotonic() - begun)
+            excerpt = (
+                b"" if response.is_encoded else await response.read(response_bytes, may_be_cut=True)
+            )
+            return WebhookResponse(response.status, response.headers, excerpt, monotonic() - begun)
 
     async def aclose(self) -> None:
         """Let go of the threads that look names up."""
@@ -138,16 +140,16 @@ class Guard:
         context.hostname_checks_common_name = False  # only what it is valid for, as browsers do
         return context
 
-    async def _image(self, reply: Reply) -> bytes:
-        if reply.status in range(500, 600):
-            raise FetchFailedError(f"{FETCH}: HTTP {reply.status}", reason=Reason.HTTP_5XX)
-        if reply.status not in range(200, 300):
-            raise FetchRejectedError(f"{FETCH}: HTTP {reply.status}")
-        if reply.is_encoded:
+    async def _read_image(self, response: HttpResponse) -> bytes:
+        if response.status in range(500, 600):
+            raise FetchFailedError(f"{FETCH}: HTTP {response.status}", reason=Reason.HTTP_5XX)
+        if response.status not in range(200, 300):
+            raise FetchRejectedError(f"{FETCH}: HTTP {response.status}")
+        if response.is_encoded:
             raise FetchRejectedError(f"{FETCH}: the answer is compressed")
         limit = self._settings.image_max_bytes
-        if reply.declared_bytes <= limit:
-            image = await reply.read(limit + 1)
+        if response.declared_bytes <= limit:
+            image = await response.read(limit + 1)
             if len(image) <= limit:
                 return image
         raise FetchRejectedError(f"{FETCH}: too large, at most {limit} bytes are taken")

@@ -16,7 +16,7 @@ _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
-def read_host(text: str) -> tuple[str, Address | None]:
+def parse_host(text: str) -> tuple[str, Address | None]:
     """Give the normal form of a URL's host, and the address when it is a literal one.
 
     Raises:
@@ -25,7 +25,7 @@ def read_host(text: str) -> tuple[str, Address | None]:
     if text.startswith("["):
         literal = IPv6Address(text[1:-1])
         return str(literal), literal
-    name = ascii_name(text)
+    name = to_ascii_name(text)
     labels = name.split(".")
     if _NUMBER.fullmatch(labels[-1]):
         # Read from the text as given: whatever had to be normalised first is a disguise.
@@ -41,7 +41,7 @@ def read_host(text: str) -> tuple[str, Address | None]:
     return name, None
 
 
-def ascii_name(text: str) -> str:
+def to_ascii_name(text: str) -> str:
     """Give a name in lower-case ASCII (IDNA 2008), without the dot that may end it.
 
     Raises:

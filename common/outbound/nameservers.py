@@ -15,10 +15,10 @@ from common.outbound.address import Address
 from common.settings.outbound import NameServer
 
 FAMILIES: Final = ("A", "AAAA")
-ANSWER_BYTES: Final = 1232  # what passes every network in one piece: some 70 addresses
+MAX_RESPONSE_BYTES: Final = 1232  # what passes every network in one piece: some 70 addresses
 
 
-class _ShortAnswers(Do53Nameserver):
+class _UdpOnlyNameserver(Do53Nameserver):
     """A server that is asked over UDP alone.
 
     What does not fit is asked for again over TCP, where a hostile zone has 64 kB: parsing them
@@ -50,9 +50,9 @@ class NameserverResolver:
 
     def __init__(self, servers: Sequence[NameServer], *, timeout_seconds: float) -> None:
         self._stub = StubResolver(configure=False)
-        self._stub.nameservers = [_ShortAnswers(str(one.address), one.port) for one in servers]
+        self._stub.nameservers = [_UdpOnlyNameserver(str(one.address), one.port) for one in servers]
         self._stub.lifetime = timeout_seconds
-        self._stub.use_edns(payload=ANSWER_BYTES)
+        self._stub.use_edns(payload=MAX_RESPONSE_BYTES)
 
     async def __call__(self, host: str, port: int) -> list[Address]:
         """Give every address of `host`, of both families.
@@ -63,7 +63,7 @@ class NameserverResolver:
         del port
         try:
             async with asyncio.TaskGroup() as asking:
-                asked = [asking.create_task(self._ask(host, family)) for family in FAMILIES]
+                asked = [asking.create_task(self._query(host, family)) for family in FAMILIES]
         except* DNSException as trouble:
             raise OSError(str(trouble.exceptions[0])) from trouble
         return [address for answer in asked for address in answer.result()]
@@ -71,7 +71,7 @@ class NameserverResolver:
     async def aclose(self) -> None:
         """Do nothing: a look-up holds nothing once its caller has gone."""
 
-    async def _ask(self, host: str, family: str) -> list[Address]:
+    async def _query(self, host: str, family: str) -> list[Address]:
         try:
             answer = await self._stub.resolve(f"{host}.", family, raise_on_no_answer=False)
         except NXDOMAIN:

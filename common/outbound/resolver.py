@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from common.outbound.address import Address
 
 Resolver: TypeAlias = Callable[[str, int], Awaitable[list[Address]]]
-LookUp: TypeAlias = Callable[[str, int], list[Address]]
+ResolveHost: TypeAlias = Callable[[str, int], list[Address]]
 
 THREADS: Final = 64
 # The C library waits 10 to 30 s for a dead name server and cannot be stopped, so one site's names
@@ -19,7 +19,7 @@ THREADS: Final = 64
 THREADS_PER_SITE: Final = 8
 
 
-def look_up(host: str, port: int) -> list[Address]:
+def resolve_host(host: str, port: int) -> list[Address]:
     """Ask the system for every address of `host`; blocks.
 
     Raises:
@@ -38,10 +38,10 @@ class ThreadedResolver:
     own threads never wait for DNS.
     """
 
-    def __init__(self, look_up: LookUp = look_up) -> None:
-        self._look_up = look_up
+    def __init__(self, resolve_host: ResolveHost = resolve_host) -> None:
+        self._resolve_host = resolve_host
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dns")
-        self._flights: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
+        self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
         self._sites: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, host: str, port: int) -> list[Address]:
@@ -51,27 +51,27 @@ class ThreadedResolver:
             OSError: there is none, or no answer.
         """
         key = (host, port)
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = asyncio.create_task(self._fly(host, port))
-            flight.add_done_callback(lambda landed: self._land(key, landed))
+        lookup = self._lookups.get(key)
+        if lookup is None:
+            lookup = self._lookups[key] = asyncio.create_task(self._run_lookup(host, port))
+            lookup.add_done_callback(lambda landed: self._finish_lookup(key, landed))
         # Shielded: one caller's deadline must not end the look-up others wait for.
-        return await asyncio.shield(flight)
+        return await asyncio.shield(lookup)
 
     async def aclose(self) -> None:
         """Stop waiting for any look-up; a thread inside one ends when the system lets it."""
-        for flight in list(self._flights.values()):
-            flight.cancel()
+        for lookup in list(self._lookups.values()):
+            lookup.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _fly(self, host: str, port: int) -> list[Address]:
+    async def _run_lookup(self, host: str, port: int) -> list[Address]:
         site = ".".join(host.split(".")[-2:])
-        turns = self._sites.setdefault(site, asyncio.Semaphore(THREADS_PER_SITE))
-        async with turns:
+        semaphore = self._sites.setdefault(site, asyncio.Semaphore(THREADS_PER_SITE))
+        async with semaphore:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._look_up, host, port)
+            return await loop.run_in_executor(self._threads, self._resolve_host, host, port)
 
-    def _land(self, key: tuple[str, int], flight: asyncio.Task[Any]) -> None:
-        del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # looked at here in case every caller has given up already
+    def _finish_lookup(self, key: tuple[str, int], lookup: asyncio.Task[Any]) -> None:
+        del self._lookups[key]
+        if not lookup.cancelled():
+            lookup.exception()  # looked at here in case every caller has given up already

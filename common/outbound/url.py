@@ -8,7 +8,7 @@ from urllib.parse import quote, urljoin
 
 from common.domain.errors import AddressNotAllowedError
 from common.outbound.address import Address
-from common.outbound.host import read_host
+from common.outbound.host import parse_host
 
 MAX_URL: Final = 2048
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -52,32 +52,32 @@ class Target:
         return f"{self.scheme}://{self.authority}"
 
 
-def refusal(why: str) -> AddressNotAllowedError:
+def not_allowed_error(why: str) -> AddressNotAllowedError:
     """Make the one opaque error; `why` is for the operator alone."""
     return AddressNotAllowedError("the address is not allowed", detail=why)
 
 
-def parse(url: str) -> Target:
+def parse_url(url: str) -> Target:
     """Read a URL; whatever two parsers could read differently is refused.
 
     Raises:
         AddressNotAllowedError: not an http or https URL with a proper host and port.
     """
     if len(url) > MAX_URL:
-        raise refusal("longer than 2048 characters")
+        raise not_allowed_error("longer than 2048 characters")
     if _FORBIDDEN.search(url):
-        raise refusal("white space, a control character or a backslash")
+        raise not_allowed_error("white space, a control character or a backslash")
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise refusal("not an http or https URL")
+        raise not_allowed_error("not an http or https URL")
     place = _AUTHORITY.fullmatch(parts["authority"])
     if place is None:
-        raise refusal("not a plain host and port")
+        raise not_allowed_error("not a plain host and port")
     try:
-        host, literal = read_host(place["host"])
+        host, literal = parse_host(place["host"])
         path = quote(parts["path"], safe=_PRINTABLE).encode("ascii")
     except ValueError as error:
-        raise refusal(str(error)) from error
+        raise not_allowed_error(str(error)) from error
     scheme = parts["scheme"].lower()
     target = Target(
         scheme=scheme,
@@ -88,11 +88,11 @@ def parse(url: str) -> Target:
     )
     # Counted again as it goes on the wire, where one character can take twelve.
     if len(target.origin) + len(target.path) > MAX_URL:
-        raise refusal("longer than 2048 characters once encoded")
+        raise not_allowed_error("longer than 2048 characters once encoded")
     return target
 
 
-def follow(target: Target, location: str) -> Target:
+def resolve_redirect(target: Target, location: str) -> Target:
     """Read where a redirect from `target` leads; nothing of it is trusted.
 
     Raises:
@@ -100,12 +100,12 @@ def follow(target: Target, location: str) -> Target:
     """
     # Checked before joining too: the standard library's join drops tabs and line ends silently.
     if _FORBIDDEN.search(location):
-        raise refusal("white space, a control character or a backslash in a redirect")
+        raise not_allowed_error("white space, a control character or a backslash in a redirect")
     try:
         url = urljoin(target.origin + target.path.decode("ascii"), location)
     except ValueError as error:
-        raise refusal(str(error)) from error
-    following = parse(url)
+        raise not_allowed_error(str(error)) from error
+    following = parse_url(url)
     if (target.scheme, following.scheme) == ("https", "http"):
-        raise refusal("a redirect from https to http")
+        raise not_allowed_error("a redirect from https to http")
     return following

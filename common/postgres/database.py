@@ -26,7 +26,7 @@ GATEWAY_ROLE = "infill_gateway"
 
 SECONDS_TO_MILLISECONDS = 1000
 # The longest a server that is there takes to let a new connection in and to say one thing.
-LONGEST_PATIENCE_SECONDS = 2.0
+MAX_PROBE_SECONDS = 2.0
 # What a server says to a write that is not, or no longer, the primary.
 READ_ONLY = "25006"
 
@@ -66,13 +66,13 @@ class Database:
                 **({} if role is None else {"role": role}),
             },
         }
-        self._watch = PostgresWatchdog(
+        self._watchdog = PostgresWatchdog(
             self._connect,
-            patience_seconds=min(settings.connect_timeout_seconds, LONGEST_PATIENCE_SECONDS),
+            probe_seconds=min(settings.connect_timeout_seconds, MAX_PROBE_SECONDS),
         )
         self.engine = create_async_engine(
             url,
-            async_creator=self._watch.connect,
+            async_creator=self._watchdog.connect,
             pool_size=settings.pool_size,
             max_overflow=0,
             pool_timeout=settings.connect_timeout_seconds,
@@ -84,41 +84,41 @@ class Database:
             json_serializer=_to_json,
             json_deserializer=orjson.loads,
         )
-        event.listen(self.engine.sync_engine, "checkout", _pass_over_closed)
-        event.listen(self.engine.sync_engine, "handle_error", _leave_read_only)
+        event.listen(self.engine.sync_engine, "checkout", _discard_closed)
+        event.listen(self.engine.sync_engine, "handle_error", _discard_read_only)
         self._direct_pool = DirectPool(
             self._connect_directly,
-            self._watch.waiting,
+            self._watchdog.abort_if_unavailable,
             size=settings.pool_size,
             timeout_seconds=settings.connect_timeout_seconds,
         )
         self._direct = DirectStatements(self.engine.dialect)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
-    def require(self) -> None:
+    def raise_if_unavailable(self) -> None:
         """Make sure, before costly work, that Postgres is not known to be away; costs nothing.
 
         Raises:
             PostgresUnavailableError: it is.
         """
-        self._watch.require()
+        self._watchdog.raise_if_unavailable()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
         """Open a transaction; it commits when the block ends and rolls back when it raises."""
-        with self._watch:
-            async with self._lend(self.engine.begin()) as connection:
+        with self._watchdog:
+            async with self._check_out(self.engine.begin()) as connection:
                 yield connection
 
     @asynccontextmanager
-    async def statement(self, *, keeping: bool = False) -> AsyncGenerator[AsyncConnection]:
+    async def statement(self, *, long_lived: bool = False) -> AsyncGenerator[AsyncConnection]:
         """Open a connection on which each statement is its own transaction.
 
         Most of our facts are one statement; BEGIN and COMMIT would triple its round trips.
-        `keeping` says that it is held for long and mostly idle: its silence is no sign.
+        `long_lived` says that it is held for long and mostly idle: its silence is no sign.
         """
-        with nullcontext() if keeping else self._watch:
-            async with self._lend(self._autocommit.connect()) as connection:
+        with nullcontext() if long_lived else self._watchdog:
+            async with self._check_out(self._autocommit.connect()) as connection:
                 yield connection
 
     @asynccontextmanager
@@ -127,16 +127,16 @@ class Database:
 
         Where the role is the gateway's, it shows the rows of this tenant alone, or nobody's.
         """
-        with self._watch:
+        with self._watchdog:
             async with self._direct_pool.connection(tenant_id) as driver:
                 yield DirectConnection(driver, self._direct)
 
     @asynccontextmanager
-    async def _lend(
+    async def _check_out(
         self, opening: AbstractAsyncContextManager[AsyncConnection]
     ) -> AsyncGenerator[AsyncConnection]:
         async with AsyncExitStack() as stack:
-            async with self._watch.waiting():
+            async with self._watchdog.abort_if_unavailable():
                 connection = await stack.enter_async_context(opening)
             yield connection
 
@@ -151,7 +151,7 @@ class Database:
 
     async def _connect_directly(self) -> "Connection[Any]":
         try:
-            driver = await self._watch.connect()
+            driver = await self._watchdog.connect()
             await driver.set_type_codec(
                 "jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads
             )
@@ -161,18 +161,18 @@ class Database:
 
     async def aclose(self) -> None:
         """Close every connection, whether or not Postgres answers."""
-        await self._watch.aclose()
+        await self._watchdog.aclose()
         await self._direct_pool.aclose()
         await self.engine.dispose()
 
 
-def _pass_over_closed(connection: Any, _record: object, _lent: object) -> None:
+def _discard_closed(connection: Any, _record: object, _lent: object) -> None:
     """Let the pool replace a connection that has been closed while nobody used it."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
-def _leave_read_only(context: ExceptionContext) -> None:
+def _discard_read_only(context: ExceptionContext) -> None:
     """Let go of a server that has become somebody's standby: the address leads elsewhere now."""
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True

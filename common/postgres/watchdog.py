@@ -33,12 +33,12 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 # Somebody asks and nobody is answered for so long: then we ask ourselves.
-QUIET_SECONDS: Final = 0.5
+SILENCE_SECONDS: Final = 0.5
 # Between two of our questions while Postgres is away.
 PAUSE_SECONDS: Final = 0.5
 
 # What a server says that goes down or comes up; all else it says is an answer.
-LEAVING: Final = (
+SHUTTING_DOWN: Final = (
     AdminShutdownError,
     CannotConnectNowError,
     CrashShutdownError,
@@ -84,30 +84,30 @@ class PostgresWatchdog:
     """Lets callers through while Postgres is there; belongs to one event loop.
 
     A caller's trouble, or a silence, makes us ask over a connection of our own. If that is not
-    answered within `patience_seconds`, every connection is broken off, whoever waits is let go,
+    answered within `probe_seconds`, every connection is broken off, whoever waits is let go,
     and nobody is let in until a question of ours has been answered.
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable["Connection[Any]"]], *, patience_seconds: float
+        self, connect: Callable[[], Awaitable["Connection[Any]"]], *, probe_seconds: float
     ) -> None:
         self._connect = connect
-        self._patience_seconds = patience_seconds
-        self._away = False
+        self._probe_seconds = probe_seconds
+        self._unavailable = False
         self._connections: WeakSet[Connection[Any]] = WeakSet()
-        self._waits: set[asyncio.Timeout] = set()
+        self._waiting_callers: set[asyncio.Timeout] = set()
         self._under_way = 0
         self._answered = 0
-        self._next_look: asyncio.TimerHandle | None = None
-        self._judging: asyncio.Task[None] | None = None
+        self._next_check: asyncio.TimerHandle | None = None
+        self._probing: asyncio.Task[None] | None = None
 
-    def require(self) -> None:
+    def raise_if_unavailable(self) -> None:
         """Make sure that Postgres is not known to be away; costs nothing.
 
         Raises:
             PostgresUnavailableError: it is.
         """
-        if self._away:
+        if self._unavailable:
             raise PostgresUnavailableError
 
     def __enter__(self) -> None:
@@ -116,11 +116,11 @@ class PostgresWatchdog:
         Raises:
             PostgresUnavailableError: it is away.
         """
-        if self._away:
+        if self._unavailable:
             raise PostgresUnavailableError
         self._under_way += 1
-        if self._next_look is None:
-            self._look_later()
+        if self._next_check is None:
+            self._schedule_check()
 
     def __exit__(
         self,
@@ -132,7 +132,7 @@ class PostgresWatchdog:
         if error is None:
             self._answered += 1
         elif isinstance(error, Exception) and is_unavailable(error):
-            self._judge()
+            self._start_probing()
 
     async def connect(self) -> "Connection[Any]":
         """Open a connection that is broken off when Postgres goes away."""
@@ -141,7 +141,7 @@ class PostgresWatchdog:
         return connection
 
     @asynccontextmanager
-    async def waiting(self, seconds: float | None = None) -> AsyncGenerator[None]:
+    async def abort_if_unavailable(self, seconds: float | None = None) -> AsyncGenerator[None]:
         """Wait for a connection in this block, for so long at most; an absence ends it too.
 
         Raises:
@@ -150,76 +150,76 @@ class PostgresWatchdog:
         """
         try:
             async with asyncio.timeout(seconds) as wait:
-                self._waits.add(wait)
+                self._waiting_callers.add(wait)
                 try:
                     yield
                 finally:
-                    self._waits.discard(wait)
+                    self._waiting_callers.discard(wait)
         except TimeoutError:
-            self.require()
+            self.raise_if_unavailable()
             raise
 
     async def aclose(self) -> None:
         """Stop watching; break the connections off if closing them would get no answer."""
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
-        if self._judging is not None:
-            self._judging.cancel()
-            await asyncio.gather(self._judging, return_exceptions=True)
-        if not all(one.is_closed() for one in self._connections) and not await self._answers():
-            self._break_off()
+        if self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+        if not all(one.is_closed() for one in self._connections) and not await self._probe():
+            self._terminate_connections()
 
-    def _break_off(self) -> None:
+    def _terminate_connections(self) -> None:
         for connection in list(self._connections):
             connection.terminate()
 
-    def _look_later(self) -> None:
-        self._next_look = asyncio.get_running_loop().call_later(
-            QUIET_SECONDS, self._look, self._under_way, self._answered
+    def _schedule_check(self) -> None:
+        self._next_check = asyncio.get_running_loop().call_later(
+            SILENCE_SECONDS, self._check_progress, self._under_way, self._answered
         )
 
-    def _look(self, under_way: int, answered: int) -> None:
+    def _check_progress(self, under_way: int, answered: int) -> None:
         """Look whether anybody has been answered since the look before."""
-        self._next_look = None
+        self._next_check = None
         if not self._under_way:
             return
         if under_way and answered == self._answered:
-            self._judge()
-        self._look_later()
+            self._start_probing()
+        self._schedule_check()
 
-    def _judge(self) -> None:
-        if self._judging is None:
-            self._judging = asyncio.create_task(self._ask_until_answered())
+    def _start_probing(self) -> None:
+        if self._probing is None:
+            self._probing = asyncio.create_task(self._probe_until_answered())
 
-    async def _ask_until_answered(self) -> None:
+    async def _probe_until_answered(self) -> None:
         answered = self._answered
         try:
-            while not await self._answers():
+            while not await self._probe():
                 if self._answered != answered:
                     return  # somebody was: this process was slow, not Postgres
-                self._let_go()
+                self._declare_unavailable()
                 await asyncio.sleep(PAUSE_SECONDS)
-            if self._away:
-                log.info("postgres_came_back")
+            if self._unavailable:
+                log.info("postgres_available")
         finally:
-            self._away = False
-            self._judging = None
+            self._unavailable = False
+            self._probing = None
 
-    def _let_go(self) -> None:
-        if self._away:
+    def _declare_unavailable(self) -> None:
+        if self._unavailable:
             return
-        self._away = True
-        log.warning("postgres_went_away", under_way=self._under_way)
-        self._break_off()
+        self._unavailable = True
+        log.warning("postgres_unavailable", under_way=self._under_way)
+        self._terminate_connections()
         now = asyncio.get_running_loop().time()
-        for wait in self._waits:
+        for wait in self._waiting_callers:
             if not wait.expired():
                 wait.reschedule(now)
 
-    async def _answers(self) -> bool:
+    async def _probe(self) -> bool:
         try:
-            async with asyncio.timeout(self._patience_seconds):
+            async with asyncio.timeout(self._probe_seconds):
                 connection = await self._connect()
                 try:
                     await connection.fetchval("SELECT 1")
@@ -227,7 +227,7 @@ class PostgresWatchdog:
                 finally:
                     connection.terminate()
         except PostgresError as error:
-            return not isinstance(error, LEAVING)
+            return not isinstance(error, SHUTTING_DOWN)
         except Exception:  # noqa: BLE001 whatever the trouble, it is asked again
             return False
         return True

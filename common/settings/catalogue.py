@@ -13,10 +13,10 @@ from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from common.settings import ModelSettings
 
-RANDOM = "random:"
+RANDOM_PREFIX = "random:"
 
-_SHAPE: Final = re.compile(r"([0-9]{2,4})x([0-9]{2,4})(?:\*([0-9]{1,2}))?")
-_GRAIN: Final = 8  # pixels that one latent stands for
+_SHAPE_PATTERN: Final = re.compile(r"([0-9]{2,4})x([0-9]{2,4})(?:\*([0-9]{1,2}))?")
+_LATENT_PIXELS: Final = 8  # pixels that one latent stands for
 
 
 class Shape(NamedTuple):
@@ -27,21 +27,23 @@ class Shape(NamedTuple):
     samples: int
 
 
-def _shape(written: Any) -> Any:
+def _parse_shape(written: Any) -> Any:
     """Read `512x768` or, of four images at once, `512x768*4`.
 
     Raises:
         ValueError: it is written otherwise, or a side does not divide by 8.
     """
-    found = _SHAPE.fullmatch(written) if isinstance(written, str) else None
+    found = _SHAPE_PATTERN.fullmatch(written) if isinstance(written, str) else None
     if found is None:
         raise ValueError(
             f"{written!r} is no shape: write WIDTHxHEIGHT, or WIDTHxHEIGHT*IMAGES for several "
             "at once, such as 512x768*4"
         )
     shape = Shape(int(found[1]), int(found[2]), int(found[3] or 1))
-    if shape.width % _GRAIN or shape.height % _GRAIN or not shape.samples:
-        raise ValueError(f"{written}: sides are multiples of {_GRAIN}, and one image at least")
+    if shape.width % _LATENT_PIXELS or shape.height % _LATENT_PIXELS or not shape.samples:
+        raise ValueError(
+            f"{written}: sides are multiples of {_LATENT_PIXELS}, and one image at least"
+        )
     return shape
 
 
@@ -57,7 +59,7 @@ class ModelEntry(BaseModel):
     scheduler: str | None = None
     safety_checker: bool = False
     compile: Literal["off", "regional", "graphs"] = "off"
-    shapes: tuple[Annotated[Shape, BeforeValidator(_shape)], ...] = ()
+    shapes: tuple[Annotated[Shape, BeforeValidator(_parse_shape)], ...] = ()
     channels_last: bool | None = None
     endpoints: tuple[Endpoint, ...] = Field(min_length=1)
     licence: str
@@ -65,7 +67,7 @@ class ModelEntry(BaseModel):
     @property
     def has_random_weights(self) -> bool:
         """Whether this is a stand-in that draws noise."""
-        return self.source.startswith(RANDOM)
+        return self.source.startswith(RANDOM_PREFIX)
 
     @property
     def queue(self) -> str:
@@ -85,7 +87,7 @@ class Catalogue:
         """Give the model of that name, None if it is not served."""
         return self._by_name.get(name)
 
-    def serving(
+    def find_models(
         self, endpoint: Endpoint, names: Container[str] | None = None
     ) -> tuple[ModelEntry, ...]:
         """Give the models that serve `endpoint`, of those named; the first is its default."""
@@ -101,7 +103,7 @@ class Catalogue:
         return tuple(entry.queue for entry in self.entries)
 
 
-class _File(BaseModel):
+class _ModelsFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     models: tuple[ModelEntry, ...] = Field(min_length=1)
@@ -116,7 +118,7 @@ def load_catalogue(settings: ModelSettings) -> Catalogue:
         ConfigurationError: the file is missing or malformed, or names an unknown model.
     """
     path = settings.file or Path(str(files("deploy") / "models.toml"))
-    parsed = _read(path)
+    parsed = _read_file(path)
     names = [entry.name for entry in parsed.models]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigurationError(f"{path}: models named twice: {', '.join(sorted(twice))}")
@@ -127,13 +129,15 @@ def load_catalogue(settings: ModelSettings) -> Catalogue:
         )
     wanted = set(settings.serve or names)
     return Catalogue(
-        tuple(_anchored(entry, path.parent) for entry in parsed.models if entry.name in wanted)
+        tuple(
+            _resolve_source(entry, path.parent) for entry in parsed.models if entry.name in wanted
+        )
     )
 
 
-def _read(path: Path) -> _File:
+def _read_file(path: Path) -> _ModelsFile:
     try:
-        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return _ModelsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigurationError(f"cannot read the models file {path}: {error}") from error
     except ValidationError as error:
@@ -146,7 +150,7 @@ def _read(path: Path) -> _File:
         raise ConfigurationError(f"the models file {path} cannot be read: {error}") from error
 
 
-def _anchored(entry: ModelEntry, folder: Path) -> ModelEntry:
+def _resolve_source(entry: ModelEntry, folder: Path) -> ModelEntry:
     if not entry.source.startswith("."):
         return entry
     return entry.model_copy(update={"source": str((folder / entry.source).resolve())})

@@ -4,13 +4,13 @@ from typing import Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from common.settings.section import Section, prefixed
+from common.settings.section import Section, section_config
 
 
 class JobSettings(Section):
     """Leases, attempts and sweeping of jobs."""
 
-    model_config = prefixed("INFILL_JOB_")
+    model_config = section_config("INFILL_JOB_")
 
     max_attempts: PositiveInt = Field(
         default=3,

@@ -6,11 +6,13 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
-from common.settings.section import Section, prefixed
+from common.settings.section import Section, section_config
 
 DNS_PORT: Final = 53
 
-_WITH_PORT: Final = re.compile(r"(\[[0-9a-f:]+\]|[0-9.]+):([0-9]{1,5})", re.ASCII | re.IGNORECASE)
+_ADDRESS_AND_PORT: Final = re.compile(
+    r"(\[[0-9a-f:]+\]|[0-9.]+):([0-9]{1,5})", re.ASCII | re.IGNORECASE
+)
 
 
 class NameServer(NamedTuple):
@@ -20,14 +22,14 @@ class NameServer(NamedTuple):
     port: int = DNS_PORT
 
 
-def read_nameserver(text: object) -> NameServer:
+def parse_nameserver(text: object) -> NameServer:
     """Read `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:5353`.
 
     Raises:
         ValueError: it is none of these.
     """
     spelled = str(text)
-    given = _WITH_PORT.fullmatch(spelled)
+    given = _ADDRESS_AND_PORT.fullmatch(spelled)
     try:
         if given is None:
             return NameServer(ip_address(spelled))
@@ -42,7 +44,7 @@ def read_nameserver(text: object) -> NameServer:
 class OutboundSettings(Section):
     """Rules for every address a tenant hands us: images to fetch, webhooks to call."""
 
-    model_config = prefixed("INFILL_OUTBOUND_")
+    model_config = section_config("INFILL_OUTBOUND_")
 
     allowed_ports: frozenset[int] = Field(
         default=frozenset(),
@@ -64,7 +66,7 @@ class OutboundSettings(Section):
     webhooks_https_only: bool = Field(
         default=False, description="Refuse webhooks that are not https."
     )
-    nameservers: tuple[Annotated[NameServer, BeforeValidator(read_nameserver)], ...] = Field(
+    nameservers: tuple[Annotated[NameServer, BeforeValidator(parse_nameserver)], ...] = Field(
         default=(),
         description="DNS servers to look tenants' names up at, as JSON of addresses, a port may "
         'follow: `["192.0.2.53", "[2001:db8::53]:5353"]`. Best ones that know no names of your '

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
 
 from common.domain.errors import ConfigurationError
-from common.settings.section import Section, prefixed
+from common.settings.section import Section, section_config
 
 
 class GatewaySettings(Section):
@@ -38,7 +38,7 @@ class GatewaySettings(Section):
         default=10.0, description="How long a looked-up API key is trusted; a revoked one lives so."
     )
 
-    def required_pepper(self) -> str:
+    def require_pepper(self) -> str:
         """Give the pepper; there is no default, since one the world knows protects nothing.
 
         Raises:
@@ -55,7 +55,7 @@ class GatewaySettings(Section):
 class WorkerSettings(Section):
     """A GPU worker."""
 
-    model_config = prefixed("INFILL_WORKER_")
+    model_config = section_config("INFILL_WORKER_")
 
     concurrency: PositiveInt = Field(
         default=8,
@@ -102,7 +102,7 @@ class WorkerSettings(Section):
 class ModelSettings(Section):
     """The models this installation serves."""
 
-    model_config = prefixed("INFILL_MODELS_")
+    model_config = section_config("INFILL_MODELS_")
 
     file: Path | None = Field(
         default=None, description="The models file; empty means the one shipped with Infill."

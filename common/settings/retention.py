@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator, model_validator
 
-from common.settings.section import Section, prefixed
+from common.settings.section import Section, section_config
 
 HOUR = 3_600.0
 DAY = 24 * HOUR
@@ -13,7 +13,7 @@ DAY = 24 * HOUR
 class RetentionSettings(Section):
     """What is deleted, and when; 0 keeps a thing for ever."""
 
-    model_config = prefixed("INFILL_RETENTION_")
+    model_config = section_config("INFILL_RETENTION_")
 
     object_seconds: NonNegativeFloat = Field(
         default=30 * DAY,

@@ -29,40 +29,40 @@ class Section(BaseSettings):
         try:
             super().__init__(**given)
         except ValidationError as error:
-            lines = [self._told(problem) for problem in error.errors()]
+            lines = [self._describe_problem(problem) for problem in error.errors()]
             raise ConfigurationError("bad settings: " + "; ".join(lines)) from error
         except SettingsError as error:
             field = re.findall(r'"(\w+)"', str(error))[0]
             raise ConfigurationError(
-                f"bad settings: {self._variable(field)}: not JSON: {error.__cause__}"
+                f"bad settings: {self._variable_name(field)}: not JSON: {error.__cause__}"
             ) from error
 
     @classmethod
-    def _told(cls, problem: ErrorDetails) -> str:
+    def _describe_problem(cls, problem: ErrorDetails) -> str:
         first, *rest = problem["loc"] or ("*",)  # none where fields do not fit together
         # Beside places in a list, pydantic names the validators it tried: nobody's business.
         places = "".join(f"[{part}]" for part in rest if isinstance(part, int))
-        said = f"{cls._variable(str(first))}{places}: {problem['msg']}"
+        said = f"{cls._variable_name(str(first))}{places}: {problem['msg']}"
         field = cls.model_fields.get(str(first))
         if field is None or SecretStr in {field.annotation, *get_args(field.annotation)}:
             return said
         return f"{said} (given: {problem['input']!r})"
 
     @classmethod
-    def _variable(cls, field: str) -> str:
+    def _variable_name(cls, field: str) -> str:
         return f"{cls.model_config.get('env_prefix', '')}{field}".upper()
 
 
-def prefixed(prefix: str) -> SettingsConfigDict:
+def section_config(prefix: str) -> SettingsConfigDict:
     """Give the model configuration of a section whose variables start with `prefix`."""
     return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="ignore", env_ignore_empty=True)
 
 
-def is_given(variable: str) -> bool:
+def is_set(variable: str) -> bool:
     """Tell whether the operator set this variable to something."""
     return bool(os.environ.get(variable))  # noqa: TID251 this is the place that may
 
 
-def export(environment: Mapping[str, str]) -> None:
+def export_environment(environment: Mapping[str, str]) -> None:
     """Set variables for this process and its children; for a program that starts the others."""
     os.environ.update(environment)  # noqa: TID251 this is the place that may

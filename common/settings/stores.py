@@ -2,13 +2,13 @@
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 
-from common.settings.section import Section, prefixed
+from common.settings.section import Section, section_config
 
 
 class DatabaseSettings(Section):
     """Postgres 15 or newer."""
 
-    model_config = prefixed("INFILL_DATABASE_")
+    model_config = section_config("INFILL_DATABASE_")
 
     url: SecretStr = Field(
         default=SecretStr("postgresql://infill@127.0.0.1:5432/infill"),
@@ -30,7 +30,7 @@ class DatabaseSettings(Section):
 class RedisSettings(Section):
     """Redis 6.2 or newer: the doorbell. It may lose everything without harm."""
 
-    model_config = prefixed("INFILL_REDIS_")
+    model_config = section_config("INFILL_REDIS_")
 
     url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
@@ -49,7 +49,7 @@ class RedisSettings(Section):
 class StorageSettings(Section):
     """Any S3-compatible object store: S3, R2, MinIO and others."""
 
-    model_config = prefixed("INFILL_S3_")
+    model_config = section_config("INFILL_S3_")
 
     endpoint_url: str | None = Field(
         default=None, description="Endpoint of the store; empty means Amazon's own for the region."

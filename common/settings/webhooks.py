@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
-from common.settings.section import Section, prefixed
+from common.settings.section import Section, section_config
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -13,7 +13,7 @@ HOUR = 3600.0
 class WebhookSettings(Section):
     """The delivery schedule and its limits."""
 
-    model_config = prefixed("INFILL_WEBHOOK_")
+    model_config = section_config("INFILL_WEBHOOK_")
 
     schedule_seconds: tuple[PositiveFloat, ...] = Field(
         default=(

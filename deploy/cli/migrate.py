@@ -14,8 +14,8 @@ from common.settings import DatabaseSettings
 MIGRATION_LOCK = 0x696E66696C6C  # "infill"
 
 
-def configuration(connection: Connection) -> Config:
-    """Give alembic its configuration, bound to an open connection."""
+def alembic_config(connection: Connection) -> Config:
+    """Give alembic its alembic_config, bound to an open connection."""
     config = Config()
     config.set_main_option("script_location", "migrations:")
     config.set_main_option("path_separator", "os")
@@ -29,15 +29,17 @@ async def upgrade(url: str, revision: str = "head") -> None:
     Raises:
         sqlalchemy.exc.DBAPIError: Postgres refused or could not be reached.
     """
-    await _locked(url, lambda connection: command.upgrade(configuration(connection), revision))
+    await _run_locked(url, lambda connection: command.upgrade(alembic_config(connection), revision))
 
 
 async def downgrade(url: str, revision: str) -> None:
     """Migrate down to `revision`; `base` leaves nothing of ours."""
-    await _locked(url, lambda connection: command.downgrade(configuration(connection), revision))
+    await _run_locked(
+        url, lambda connection: command.downgrade(alembic_config(connection), revision)
+    )
 
 
-async def _locked(url: str, run: Callable[[Connection], None]) -> None:
+async def _run_locked(url: str, run: Callable[[Connection], None]) -> None:
     # A migration may rewrite a large table: the limits meant for requests do not apply.
     settings = DatabaseSettings(url=SecretStr(url), statement_timeout_seconds=24 * 3600)
     database = Database(settings, application="infill-migrate")

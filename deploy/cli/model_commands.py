@@ -9,7 +9,7 @@ import click
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from common.settings import Settings
-from common.settings.catalogue import RANDOM, Catalogue, ModelEntry, load_catalogue
+from common.settings.catalogue import RANDOM_PREFIX, Catalogue, ModelEntry, load_catalogue
 from deploy.cli.operators.printing import json_option, show_json, table
 
 COLUMNS = (
@@ -105,7 +105,7 @@ def _row(entry: ModelEntry, served: Catalogue) -> Row:
     state = "here" if not weights.missing else "built when needed"
     if weights.missing and not entry.has_random_weights:
         state = f"lacks {', '.join(weights.missing)}" if weights.folder else "not here"
-    defaults = [endpoint for endpoint in Endpoint if served.serving(endpoint)[:1] == (entry,)]
+    defaults = [endpoint for endpoint in Endpoint if served.find_models(endpoint)[:1] == (entry,)]
     return Row(
         name=entry.name,
         source=entry.source,
@@ -126,7 +126,7 @@ def _pulled(entry: ModelEntry) -> str:
     if entry.has_random_weights:
         from worker.engine.models.stand_in import stand_in_folder  # noqa: PLC0415 loads torch
 
-        kind = entry.source.removeprefix(RANDOM)
+        kind = entry.source.removeprefix(RANDOM_PREFIX)
         return f"built in {stand_in_folder(kind, Settings().models.directory)}"
     if not is_on_a_hub(entry):
         return f"lies in the folder {entry.source}; there is nothing to fetch"

@@ -20,43 +20,43 @@ END: Final = "<!-- end of settings -->"
 ALL: Final = "all"
 
 
-def sections() -> Iterator[type[Section]]:
+def list_sections() -> Iterator[type[Section]]:
     """Give every section, in the order `Settings` names them."""
     for member in vars(Settings).values():
         if isinstance(member, cached_property):
             yield get_type_hints(member.func)["return"]
 
 
-def variables() -> dict[str, FieldInfo]:
+def list_variables() -> dict[str, FieldInfo]:
     """Give every variable that is read, by its name."""
     return {
         f"{section.model_config['env_prefix']}{name}".upper(): field
-        for section in sections()
+        for section in list_sections()
         for name, field in section.model_fields.items()
     }
 
 
-def rewritten(page: str) -> str:
+def rewrite_page(page: str) -> str:
     """Give `page` with what stands between its marks made anew.
 
-    A mark is `<!-- settings: all -->`, or names the variables to show instead of `all`; it is
+    A mark is `<!-- settings: all -->`, or names the list_variables to show instead of `all`; it is
     followed by the table and the end mark.
     """
     before, *marked = page.split(BEGIN)
-    return before + "".join(_made_anew(part) for part in marked)
+    return before + "".join(_render_table(part) for part in marked)
 
 
 def write(root: Path) -> None:
     """Make the tables of all pages under `root` anew."""
     for name in PAGES:
         page = root / name
-        page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(rewrite_page(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def _made_anew(part: str) -> str:
+def _render_table(part: str) -> str:
     names, _, rest = part.partition(" -->")
     _, _, after = rest.partition(END)
-    known = variables()
+    known = list_variables()
     chosen = list(known) if names == ALL else names.split()
     rows = [_row(name, known[name]) for name in chosen]
     table = "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
@@ -65,10 +65,10 @@ def _made_anew(part: str) -> str:
 
 def _row(name: str, field: FieldInfo) -> str:
     meaning = (field.description or "").replace("|", "\\|")
-    return f"| `{name}` | {_spelled(field.default)} | {meaning} |"
+    return f"| `{name}` | {_format_default(field.default)} | {meaning} |"
 
 
-def _spelled(default: Any) -> str:
+def _format_default(default: Any) -> str:
     """Write a default as one would write it in the environment."""
     if default is None:
         return "empty"

@@ -14,7 +14,7 @@ from common.operations.webhook_secrets import rotate_webhook_secret
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.authentication import look_up_key
 from common.settings import Settings
-from deploy.cli.operators.run import operator
+from deploy.cli.operators.run import current_operator
 from deploy.local.local_secrets import write_private
 
 TENANT = "local"
@@ -34,7 +34,7 @@ async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
     """Give the credentials of tenant `local`; what an earlier start gave out stays good."""
     path = home / "tenant.json"
     database = Database(settings.database, application="infill-up")
-    pepper = settings.gateway.required_pepper()
+    pepper = settings.gateway.require_pepper()
     try:
         issued = json.loads(path.read_text()) if path.exists() else None
         # Another database, by URL, does not know the key of the one before.
@@ -53,7 +53,7 @@ async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
 
 
 @contextmanager
-def published(credentials: Credentials, home: Path) -> Iterator[Path]:
+def publish_credentials(credentials: Credentials, home: Path) -> Iterator[Path]:
     """Keep credentials.json in place: its being there says that the gateway answers."""
     path = home / "credentials.json"
     write_private(path, asdict(credentials))
@@ -69,7 +69,7 @@ async def _is_live(database: Database, key: str, pepper: str) -> bool:
 
 
 async def _issue(database: Database, pepper: str) -> dict[str, str]:
-    me = operator()
+    me = current_operator()
     try:
         secret = (await create_tenant(database, me, TENANT)).webhook_secret
     except ConflictError:  # made by a start that was cut off before it wrote the file

@@ -18,7 +18,7 @@ from common.postgres.database import Database
 from common.postgres.repositories.jobs.read import read_job
 from common.postgres.repositories.tenants.tenants import find_tenant
 from deploy.local.credentials import TENANT
-from deploy.local.processes.interrupt import until_interrupted
+from deploy.local.processes.interrupt import run_until_interrupted
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.sample_server import SAMPLES, Call, SampleServer, sample_server
 from deploy.local.servers.ports import free_port
@@ -64,7 +64,7 @@ def demo(pictures: Path) -> None:
         def report(step: str) -> None:
             progress.update(task, advance=1, description=step)
 
-        shown = asyncio.run(until_interrupted(_main_job(Path(home), report)))
+        shown = asyncio.run(run_until_interrupted(_main_job(Path(home), report)))
         progress.update(task, completed=STEPS, description="done" if shown else "interrupted")
     if shown is None:
         raise ConfigurationError("interrupted; everything has been stopped")

@@ -11,7 +11,7 @@ from common.domain.errors import ConfigurationError
 
 
 @contextmanager
-def held(home: Path) -> Iterator[None]:
+def lock_home(home: Path) -> Iterator[None]:
     """Hold `home` for ourselves while the block runs; made if missing.
 
     The kernel lets go of it when we end, however we end, so nothing stale is left behind.

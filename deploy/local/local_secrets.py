@@ -32,7 +32,7 @@ def load_or_create_secrets(home: Path) -> LocalSecrets:
     """
     path = home / "secrets.json"
     if not path.exists():
-        write_private(path, asdict(_draw()))
+        write_private(path, asdict(_create_secrets()))
     try:
         return LocalSecrets(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
@@ -54,7 +54,7 @@ def write_private(path: Path, content: dict[str, Any]) -> None:
     draft.replace(path)
 
 
-def _draw() -> LocalSecrets:
+def _create_secrets() -> LocalSecrets:
     return LocalSecrets(
         postgres_password=secrets.token_urlsafe(24),
         s3_access_key_id="infill",

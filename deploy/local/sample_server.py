@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from common.runtime.clock import utc_now
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.servers.ports import LOOPBACK, free_port
 
 SAMPLES = Path(str(files("deploy.local"))) / "samples"
@@ -74,7 +74,7 @@ async def sample_server(pictures: Path) -> AsyncIterator[SampleServer]:
         return server.started
 
     try:
-        await until_ready(started, "the demo's own web server", START_SECONDS)
+        await wait_until_ready(started, "the demo's own web server", START_SECONDS)
         yield served
     finally:
         server.should_exit = True

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from common.settings import Settings
-from common.settings.section import export, is_given
+from common.settings.section import export_environment, is_set
 from deploy.local.credentials import Credentials, ensure_credentials
 from deploy.local.local_secrets import LocalSecrets, load_or_create_secrets
 from deploy.local.processes.child import Child
-from deploy.local.processes.readiness import answers_ok
+from deploy.local.processes.readiness import responds_ok
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.servers.ports import LOOPBACK, free_port, require_free
-from deploy.local.servers.stores import Report, prepare_stores, start_servers
+from deploy.local.servers.ports import LOOPBACK, check_port_free, free_port
+from deploy.local.servers.stores import Report, prepare_stores, start_stores
 
 # Loading a model can take minutes where it is fetched from a hub first.
 MODEL_SECONDS = 1800.0
@@ -42,10 +42,10 @@ async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Rep
     Raises:
         ConfigurationError: a part could not start; says which, why, and how its log ends.
     """
-    require_free(port, "the gateway")
-    keyring = load_or_create_secrets(home)
-    export(own_settings(home, port, keyring))
-    export(await start_servers(home, keyring, supervisor, report))
+    check_port_free(port, "the gateway")
+    secrets = load_or_create_secrets(home)
+    export_environment(default_settings(home, port, secrets))
+    export_environment(await start_stores(home, secrets, supervisor, report))
     settings = Settings()
     await prepare_stores(settings, report)
     credentials = await ensure_credentials(home, settings)
@@ -54,19 +54,19 @@ async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Rep
     return Stack(credentials, settings)
 
 
-def own_settings(home: Path, port: int, keyring: LocalSecrets) -> dict[str, str]:
+def default_settings(home: Path, port: int, secrets: LocalSecrets) -> dict[str, str]:
     """Give the settings of a stack on one machine, less those the operator made."""
     defaults: dict[str, Any] = {
         "INFILL_PUBLIC_URL": f"http://{LOOPBACK}:{port}",
-        "INFILL_API_KEY_PEPPER": keyring.api_key_pepper,
-        "INFILL_ADMIN_KEY": keyring.admin_key,
-        "INFILL_WEBHOOK_SIGNING_KEY": keyring.webhook_signing_key,
+        "INFILL_API_KEY_PEPPER": secrets.api_key_pepper,
+        "INFILL_ADMIN_KEY": secrets.admin_key,
+        "INFILL_WEBHOOK_SIGNING_KEY": secrets.webhook_signing_key,
         "INFILL_MODELS_DIRECTORY": str(home / "models"),
         "INFILL_MODELS_SERVE": json.dumps(SERVED),
         # So that pictures and webhooks on this machine can be tried out.
         "INFILL_OUTBOUND_ALLOWED_NETWORKS": json.dumps([f"{LOOPBACK}/32"]),
     }
-    return {name: value for name, value in defaults.items() if not is_given(name)}
+    return {name: value for name, value in defaults.items() if not is_set(name)}
 
 
 def gateway_process(port: int) -> Child:
@@ -74,7 +74,7 @@ def gateway_process(port: int) -> Child:
     return Child(
         name="gateway",
         command=_command("gateway", "--host", LOOPBACK, "--port", str(port)),
-        ready=lambda: answers_ok(port),
+        ready=lambda: responds_ok(port),
     )
 
 
@@ -103,7 +103,7 @@ def _watched(name: str, ready_seconds: float) -> Child:
         name=name,
         command=_command(name),
         environment={"INFILL_STATUS_PORT": str(status_port)},
-        ready=lambda: answers_ok(status_port),
+        ready=lambda: responds_ok(status_port),
         ready_seconds=ready_seconds,
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops
 
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from tests.system.installation import END_SECONDS, START_SECONDS, alive, descendants, infill
 from worker.training.measuring.contours import shape_of
 from worker.training.measuring.seeing import colours_of
@@ -69,7 +69,7 @@ async def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> Non
     async def has_children() -> bool:
         return any("postgres" in command for command in descendants(process.pid).values())
 
-    await until_ready(has_children, "the demo's Postgres", START_SECONDS)
+    await wait_until_ready(has_children, "the demo's Postgres", START_SECONDS)
     children = descendants(process.pid)
     process.terminate()
     async with asyncio.timeout(END_SECONDS):

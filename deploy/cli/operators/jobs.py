@@ -11,9 +11,9 @@ from common.operations.paging import Page
 from common.postgres.database import Database
 from common.postgres.repositories.jobs.overview import JobSummary
 from common.settings import Settings
-from deploy.cli.operators.options import ID, paged
+from deploy.cli.operators.options import ID, page_options
 from deploy.cli.operators.printing import json_option, show_list, show_record
-from deploy.cli.operators.run import operator, run
+from deploy.cli.operators.run import current_operator, run_operation
 
 COLUMNS = (
     *("id", "tenant", "queue", "state", "priority", "attempt", "cost"),
@@ -26,7 +26,7 @@ COLUMNS = (
 def list_queues(*, as_json: bool) -> None:
     """List every queue: what waits (counted up to 10,000), what runs, who works."""
     silent = Settings().jobs.lease_seconds
-    listed = run(lambda database: jobs.list_queues(database, silent_seconds=silent))
+    listed = run_operation(lambda database: jobs.list_queues(database, silent_seconds=silent))
     columns = ("name", "waiting", "running", "ready_tenants", "workers")
     show_list(listed, columns, as_json=as_json)
 
@@ -40,14 +40,14 @@ def group() -> None:
 @click.option("--tenant")
 @click.option("--state", type=click.Choice([state.value for state in JobState]))
 @click.option("--queue")
-@paged
+@page_options
 @json_option
 def list_all(
     page: Page, tenant: str | None, state: str | None, queue: str | None, *, as_json: bool
 ) -> None:
     """List jobs, latest first; of very many, a page may be short while there is a next one."""
     wanted = None if state is None else JobState(state)
-    listed = run(
+    listed = run_operation(
         lambda database: jobs.list_jobs(database, page, tenant=tenant, state=wanted, queue=queue)
     )
     show_list(listed, COLUMNS, as_json=as_json)
@@ -58,7 +58,7 @@ def list_all(
 @json_option
 def show(job_id: int, *, as_json: bool) -> None:
     """Show how job JOB_ID stands, without what was asked for."""
-    show_record(run(lambda database: jobs.show_job(database, job_id)), as_json=as_json)
+    show_record(run_operation(lambda database: jobs.show_job(database, job_id)), as_json=as_json)
 
 
 @group.command("cancel")
@@ -66,7 +66,7 @@ def show(job_id: int, *, as_json: bool) -> None:
 @json_option
 def cancel(job_id: int, *, as_json: bool) -> None:
     """End job JOB_ID, which has not ended; its webhook tells of it."""
-    show_record(run(lambda database: _cancel(database, job_id)), as_json=as_json)
+    show_record(run_operation(lambda database: _cancel(database, job_id)), as_json=as_json)
 
 
 # A priority below zero is no option.
@@ -76,12 +76,14 @@ def cancel(job_id: int, *, as_json: bool) -> None:
 @json_option
 def set_priority(job_id: int, priority: int, *, as_json: bool) -> None:
     """Let the queued job JOB_ID be taken before or after its tenant's others."""
-    changed = run(lambda database: jobs.set_job_priority(database, operator(), job_id, priority))
+    changed = run_operation(
+        lambda database: jobs.set_job_priority(database, current_operator(), job_id, priority)
+    )
     show_record(changed, as_json=as_json)
 
 
 async def _cancel(database: Database, job_id: int) -> JobSummary:
-    canceled = await jobs.cancel_job(database, operator(), job_id)
+    canceled = await jobs.cancel_job(database, current_operator(), job_id)
     settings = Settings().redis
     redis = connect(settings)
     try:

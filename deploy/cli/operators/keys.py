@@ -7,9 +7,9 @@ import click
 from common.operations import api_keys
 from common.operations.paging import Page
 from common.standard_webhooks.keys import new_signing_key
-from deploy.cli.operators.options import ID, expiring, paged
+from deploy.cli.operators.options import ID, expiry_option, page_options
 from deploy.cli.operators.printing import json_option, show_json, show_list, show_record
-from deploy.cli.operators.run import operator, pepper, run
+from deploy.cli.operators.run import current_operator, require_pepper, run_operation
 
 COLUMNS = (*("id", "name", "last_four", "created_at", "last_used_at", "expires_at", "revoked_at"),)
 
@@ -22,14 +22,14 @@ def group() -> None:
 @group.command("create")
 @click.argument("tenant")
 @click.option("--name", default="default", show_default=True)
-@expiring
+@expiry_option
 @json_option
 def create(tenant: str, name: str, expires_at: datetime | None, *, as_json: bool) -> None:
     """Make an API key for TENANT; it is shown once."""
-    secret = pepper()
-    made = run(
+    secret = require_pepper()
+    made = run_operation(
         lambda database: api_keys.issue_key(
-            database, operator(), tenant, name, pepper=secret, expires_at=expires_at
+            database, current_operator(), tenant, name, pepper=secret, expires_at=expires_at
         )
     )
     if as_json:
@@ -40,11 +40,11 @@ def create(tenant: str, name: str, expires_at: datetime | None, *, as_json: bool
 
 @group.command("list")
 @click.argument("tenant")
-@paged
+@page_options
 @json_option
 def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
     """List TENANT's API keys by their last four characters, the revoked ones too."""
-    listed = run(lambda database: api_keys.list_keys(database, tenant, page))
+    listed = run_operation(lambda database: api_keys.list_keys(database, tenant, page))
     show_list(listed, COLUMNS, as_json=as_json)
 
 
@@ -54,7 +54,9 @@ def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
 @json_option
 def revoke(tenant: str, key_id: int, *, as_json: bool) -> None:
     """Revoke TENANT's API key KEY_ID; gateways trust it for a few seconds more."""
-    revoked = run(lambda database: api_keys.revoke_key(database, operator(), tenant, key_id))
+    revoked = run_operation(
+        lambda database: api_keys.revoke_key(database, current_operator(), tenant, key_id)
+    )
     show_record(revoked, as_json=as_json)
 
 

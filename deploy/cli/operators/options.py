@@ -15,7 +15,7 @@ ID: Final = click.IntRange(1, LARGEST_ID)
 Command = Callable[..., None]
 
 
-def paged(command: Command) -> Command:
+def page_options(command: Command) -> Command:
     """Let a command take --limit and --cursor; it is given them as `page`."""
 
     @click.option(
@@ -33,7 +33,7 @@ def paged(command: Command) -> Command:
     return with_page
 
 
-def limited(command: Command) -> Command:
+def limit_options(command: Command) -> Command:
     """Let a command take limits, each as --set NAME=JSON; it is given them as `limits`."""
 
     @click.option(
@@ -45,12 +45,12 @@ def limited(command: Command) -> Command:
     )
     @wraps(command)
     def with_limits(entries: Sequence[str], **given: Any) -> None:
-        command(limits=_limits(entries), **given)
+        command(limits=_parse_limits(entries), **given)
 
     return with_limits
 
 
-def expiring(command: Command) -> Command:
+def expiry_option(command: Command) -> Command:
     """Let a command take --expires-at; it is given it in UTC."""
 
     @click.option(
@@ -66,7 +66,7 @@ def expiring(command: Command) -> Command:
     return with_expiry
 
 
-def _limits(entries: Sequence[str]) -> Mapping[str, Any]:
+def _parse_limits(entries: Sequence[str]) -> Mapping[str, Any]:
     limits = {}
     for entry in entries:
         name, separator, value = entry.partition("=")

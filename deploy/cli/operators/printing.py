@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from common.operations.json_output import as_json
+from common.operations.json_output import encode_json
 from common.operations.paging import Listed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,18 +34,18 @@ def show_record(record: Any, *, as_json: bool) -> None:
         show_json(record)
         return
     for name, value in asdict(record).items():
-        click.echo(f"{_title(name)}: {spelled(value)}")
+        click.echo(f"{_title(name)}: {format_value(value)}")
 
 
 def show_json(answer: Any) -> None:
     """Print what a use-case gave as JSON."""
-    click.echo(as_json(answer, indented=True))
+    click.echo(encode_json(answer, indented=True))
 
 
 def table(rows: Sequence[Any], columns: Sequence[str]) -> str:
     """Give rows under their titles, each column as wide as its widest cell."""
     cells = [[_title(column) for column in columns]]
-    cells += [[spelled(getattr(row, column)) for column in columns] for row in rows]
+    cells += [[format_value(getattr(row, column)) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -54,7 +54,7 @@ def table(rows: Sequence[Any], columns: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def spelled(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Write one value for people; times are in UTC."""
     if value is None:
         return "-"

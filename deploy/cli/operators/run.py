@@ -14,7 +14,7 @@ from deploy.cli.postgres_errors import explain_unreachable_postgres
 T = TypeVar("T")
 
 
-def run(use_case: Callable[[Database], Awaitable[T]]) -> T:
+def run_operation(use_case: Callable[[Database], Awaitable[T]]) -> T:
     """Run a use-case on a database of its own.
 
     Raises:
@@ -32,7 +32,7 @@ def run(use_case: Callable[[Database], Awaitable[T]]) -> T:
         return asyncio.run(with_database())
 
 
-def operator() -> Operator:
+def current_operator() -> Operator:
     """Name who runs the command: the account of this process, not what the environment says."""
     uid = os.getuid()
     try:
@@ -41,10 +41,10 @@ def operator() -> Operator:
         return Operator.at_command_line(f"uid-{uid}")
 
 
-def pepper() -> str:
+def require_pepper() -> str:
     """Give what goes into the digests of keys.
 
     Raises:
         ConfigurationError: there is none.
     """
-    return Settings().gateway.required_pepper()
+    return Settings().gateway.require_pepper()

@@ -5,9 +5,9 @@ import click
 from common.operations import webhook_secrets
 from common.operations.paging import Page
 from common.operations.webhook_secrets import SECRET_OVERLAP_SECONDS
-from deploy.cli.operators.options import ID, paged
+from deploy.cli.operators.options import ID, page_options
 from deploy.cli.operators.printing import json_option, show_json, show_list, show_record
-from deploy.cli.operators.run import operator, run
+from deploy.cli.operators.run import current_operator, run_operation
 
 COLUMNS = ("id", "created_at", "expires_at")
 
@@ -19,11 +19,13 @@ def group() -> None:
 
 @group.command("list")
 @click.argument("tenant")
-@paged
+@page_options
 @json_option
 def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
     """List TENANT's webhook secrets, without the secrets themselves."""
-    listed = run(lambda database: webhook_secrets.list_webhook_secrets(database, tenant, page))
+    listed = run_operation(
+        lambda database: webhook_secrets.list_webhook_secrets(database, tenant, page)
+    )
     show_list(listed, COLUMNS, as_json=as_json)
 
 
@@ -39,9 +41,9 @@ def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
 @json_option
 def rotate(tenant: str, overlap_seconds: float, *, as_json: bool) -> None:
     """Give TENANT a new webhook secret, shown once; the old one signs along for a day."""
-    made = run(
+    made = run_operation(
         lambda database: webhook_secrets.rotate_webhook_secret(
-            database, operator(), tenant, overlap_seconds=overlap_seconds
+            database, current_operator(), tenant, overlap_seconds=overlap_seconds
         )
     )
     if as_json:
@@ -56,9 +58,9 @@ def rotate(tenant: str, overlap_seconds: float, *, as_json: bool) -> None:
 @json_option
 def expire(tenant: str, secret_id: int, *, as_json: bool) -> None:
     """Let TENANT's older webhook secret SECRET_ID sign no more."""
-    expired = run(
+    expired = run_operation(
         lambda database: webhook_secrets.expire_webhook_secret(
-            database, operator(), tenant, secret_id
+            database, current_operator(), tenant, secret_id
         )
     )
     show_record(expired, as_json=as_json)

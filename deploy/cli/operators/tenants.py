@@ -8,9 +8,9 @@ import click
 from common.operations import tenants
 from common.operations.paging import Page
 from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN
-from deploy.cli.operators.options import limited, paged
+from deploy.cli.operators.options import limit_options, page_options
 from deploy.cli.operators.printing import json_option, show_json, show_list, show_record
-from deploy.cli.operators.run import operator, run
+from deploy.cli.operators.run import current_operator, run_operation
 
 COLUMNS = ("id", "name", "plan", "created_at", "disabled_at", "deleting_at")
 
@@ -26,7 +26,9 @@ def group() -> None:
 @json_option
 def create(name: str, plan: str, *, as_json: bool) -> None:
     """Make tenant NAME; its webhook secret is shown once."""
-    made = run(lambda database: tenants.create_tenant(database, operator(), name, plan=plan))
+    made = run_operation(
+        lambda database: tenants.create_tenant(database, current_operator(), name, plan=plan)
+    )
     if as_json:
         show_json(made)
     else:
@@ -34,11 +36,15 @@ def create(name: str, plan: str, *, as_json: bool) -> None:
 
 
 @group.command("list")
-@paged
+@page_options
 @json_option
 def list_all(page: Page, *, as_json: bool) -> None:
     """List tenants, oldest first."""
-    show_list(run(lambda database: tenants.list_tenants(database, page)), COLUMNS, as_json=as_json)
+    show_list(
+        run_operation(lambda database: tenants.list_tenants(database, page)),
+        COLUMNS,
+        as_json=as_json,
+    )
 
 
 @group.command("show")
@@ -46,7 +52,9 @@ def list_all(page: Page, *, as_json: bool) -> None:
 @json_option
 def show(name: str, *, as_json: bool) -> None:
     """Show tenant NAME, with the limits that hold for it."""
-    show_record(run(lambda database: tenants.show_tenant(database, name)), as_json=as_json)
+    show_record(
+        run_operation(lambda database: tenants.show_tenant(database, name)), as_json=as_json
+    )
 
 
 @group.command("set-plan")
@@ -55,17 +63,21 @@ def show(name: str, *, as_json: bool) -> None:
 @json_option
 def set_plan(name: str, plan: str, *, as_json: bool) -> None:
     """Put tenant NAME on PLAN."""
-    changed = run(lambda database: tenants.set_tenant_plan(database, operator(), name, plan))
+    changed = run_operation(
+        lambda database: tenants.set_tenant_plan(database, current_operator(), name, plan)
+    )
     show_record(changed, as_json=as_json)
 
 
 @group.command("set-limits")
 @click.argument("name")
-@limited
+@limit_options
 @json_option
 def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
     """Give tenant NAME limits of its own, in place of those it had; without any it has none."""
-    changed = run(lambda database: tenants.set_tenant_limits(database, operator(), name, limits))
+    changed = run_operation(
+        lambda database: tenants.set_tenant_limits(database, current_operator(), name, limits)
+    )
     show_record(changed, as_json=as_json)
 
 
@@ -74,7 +86,9 @@ def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
 @json_option
 def disable(name: str, *, as_json: bool) -> None:
     """Shut tenant NAME out: its keys open nothing, and none of its waiting jobs is begun."""
-    changed = run(lambda database: tenants.disable_tenant(database, operator(), name))
+    changed = run_operation(
+        lambda database: tenants.disable_tenant(database, current_operator(), name)
+    )
     show_record(changed, as_json=as_json)
 
 
@@ -83,7 +97,9 @@ def disable(name: str, *, as_json: bool) -> None:
 @json_option
 def enable(name: str, *, as_json: bool) -> None:
     """Let the disabled tenant NAME in again."""
-    changed = run(lambda database: tenants.enable_tenant(database, operator(), name))
+    changed = run_operation(
+        lambda database: tenants.enable_tenant(database, current_operator(), name)
+    )
     show_record(changed, as_json=as_json)
 
 
@@ -93,5 +109,7 @@ def enable(name: str, *, as_json: bool) -> None:
 @json_option
 def delete(name: str, *, as_json: bool) -> None:
     """Disable tenant NAME for good; once nothing of it runs, all of it is erased."""
-    changed = run(lambda database: tenants.delete_tenant(database, operator(), name))
+    changed = run_operation(
+        lambda database: tenants.delete_tenant(database, current_operator(), name)
+    )
     show_record(changed, as_json=as_json)

@@ -8,7 +8,7 @@ from common.operations import usage
 from common.operations.paging import Listed
 from common.runtime.clock import utc_now
 from deploy.cli.operators.printing import json_option, show_list
-from deploy.cli.operators.run import run
+from deploy.cli.operators.run import run_operation
 
 COLUMNS = (
     *("tenant", "day", "model", "jobs", "images", "megapixel_steps", "gpu_milliseconds"),
@@ -33,11 +33,11 @@ def report(
 ) -> None:
     """Report what was used per tenant, day and model."""
     first, last = _period(since, until)
-    lines = run(
+    lines = run_operation(
         lambda database: usage.report_usage(database, tenant=tenant, since=first, until=last)
     )
     if as_csv:
-        click.echo(usage.as_csv(lines), nl=False)
+        click.echo(usage.to_csv(lines), nl=False)
     else:
         show_list(Listed(lines), COLUMNS, as_json=as_json)
 

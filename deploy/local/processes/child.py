@@ -11,16 +11,16 @@ from typing import Protocol
 class Account:
     """Who a child runs as, where that is not who we are.
 
-    `passage` lets it through folders that are closed to it; only root can give that.
+    `keeps_access` lets it through folders that are closed to it; only root can give that.
     """
 
     uid: int
     gid: int
-    passage: bool
+    keeps_access: bool
 
     def __str__(self) -> str:
         """Spell it as `launch.py` reads it."""
-        return f"{self.uid}:{self.gid}" + (":+" if self.passage else "")
+        return f"{self.uid}:{self.gid}" + (":+" if self.keeps_access else "")
 
 
 async def ready_at_once() -> bool:

@@ -10,7 +10,7 @@ TAIL_LINES = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class ChildExit:
     """A child's end; `exit_code` is negative for a signal, as Python has it."""
 
     name: str
@@ -28,10 +28,10 @@ class Death:
 
     def __str__(self) -> str:
         """Tell the operator who ended how, and its last words."""
-        return f"{self.summary}. {last_words(self.log)}"
+        return f"{self.summary}. {log_tail(self.log)}"
 
 
-def last_words(log: Path) -> str:
+def log_tail(log: Path) -> str:
     """Quote the end of a log, at most fifteen lines."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)

@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 INTERRUPTS = (Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP)
 
 
-async def until_interrupted(work: Coroutine[Any, Any, T]) -> T | None:
+async def run_until_interrupted(work: Coroutine[Any, Any, T]) -> T | None:
     """Run `work`; at Ctrl-C, SIGTERM or a hang-up cancel it, let it clean up, and give None.
 
     Further signals while it cleans up change nothing: cleaning up has deadlines of its own.

@@ -44,41 +44,43 @@ class CapabilitySet(ctypes.Structure):
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def checked(result: int, what: str) -> None:
+def check_result(result: int, what: str) -> None:
     """Turn the C convention for failure into an exception."""
     if result:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def become(uid: int, gid: int) -> None:
+def switch_account(uid: int, gid: int) -> None:
     """Take on an account, for good."""
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
 
 
-def become_with_passage(uid: int, gid: int) -> None:
+def switch_account_keeping_access(uid: int, gid: int) -> None:
     """Take on an account but keep the one right to enter and read files whatever their mode.
 
     The security bit stops both setuid(2) and access(2) from dropping the right on the way.
     """
-    checked(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "secure bits")
-    become(uid, gid)
+    check_result(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "secure bits")
+    switch_account(uid, gid)
     right = 1 << CAP_DAC_OVERRIDE
     header = CapabilityHeader(CAPABILITY_VERSION, 0)
     rights = (CapabilitySet * 2)(CapabilitySet(right, right, right), CapabilitySet(0, 0, 0))
-    checked(libc.capset(ctypes.byref(header), rights), "capset")
-    checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0), "ambient")
+    check_result(libc.capset(ctypes.byref(header), rights), "capset")
+    check_result(
+        libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0), "ambient"
+    )
 
 
 def main(parent: str, death_signal: str, account: str, *command: str) -> NoReturn:
     """Arrange everything, then turn into the command."""
     if account != "-":
-        uid, gid, *passage = account.split(":")
-        (become_with_passage if passage else become)(int(uid), int(gid))
+        uid, gid, *keeps_access = account.split(":")
+        (switch_account_keeping_access if keeps_access else switch_account)(int(uid), int(gid))
     # After the change of account, which clears it.
-    checked(libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "parent death signal")
+    check_result(libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "parent death signal")
     if os.getppid() != int(parent):  # it died before we asked to be told
         sys.exit(1)
     # Python ignores these; a program inherits what is ignored.

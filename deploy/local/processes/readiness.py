@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from common.domain.errors import ConfigurationError, counted
+from common.domain.errors import ConfigurationError, pluralize
 from deploy.local.servers.ports import LOOPBACK
 
 POLL_SECONDS = 0.02
 ANSWER_SECONDS = 5.0
 
 
-async def until_ready(check: Callable[[], Awaitable[bool]], name: str, seconds: float) -> None:
+async def wait_until_ready(check: Callable[[], Awaitable[bool]], name: str, seconds: float) -> None:
     """Ask `check` until it says yes.
 
     This is the one place that asks again and again: a server in the making sends no signal that
@@ -24,11 +24,11 @@ async def until_ready(check: Callable[[], Awaitable[bool]], name: str, seconds: 
             while not await check():  # noqa: ASYNC110 - there is no event to wait for, see above
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError as error:
-        told = counted(f"{seconds:g}", "second")
+        told = pluralize(f"{seconds:g}", "second")
         raise ConfigurationError(f"{name} did not answer within {told}") from error
 
 
-async def answers_ok(port: int, path: str = "/readyz") -> bool:
+async def responds_ok(port: int, path: str = "/readyz") -> bool:
     """Tell whether a GET of `path` is answered with 200."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -11,7 +11,7 @@ from deploy.local.processes.child import Account
 UNPRIVILEGED = "nobody"
 
 
-def account_for(data: Path, programs: Path) -> Account | None:
+def choose_account(data: Path, programs: Path) -> Account | None:
     """Choose the account that runs `programs` on `data`; None means our own, if that is not root.
 
     Data that are there already stay with the account that made them.
@@ -22,7 +22,7 @@ def account_for(data: Path, programs: Path) -> Account | None:
     if os.geteuid() != 0:
         return None
     uid, gid = _owner(data) if data.exists() else _unprivileged()
-    return Account(uid, gid, passage=not (open_to_all(data) and open_to_all(programs)))
+    return Account(uid, gid, keeps_access=not (is_open_to_all(data) and is_open_to_all(programs)))
 
 
 def _owner(data: Path) -> tuple[int, int]:
@@ -41,7 +41,7 @@ def _unprivileged() -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def open_to_all(path: Path) -> bool:
+def is_open_to_all(path: Path) -> bool:
     """Tell whether anyone may enter every folder above `path`.
 
     Often not so: root's own home and temporary folders are closed to others.

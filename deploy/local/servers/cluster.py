@@ -7,9 +7,9 @@ from pathlib import Path
 
 from common.domain.errors import ConfigurationError
 from deploy.local.processes.child import Account, Child
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.processes.spawn import spawn
-from deploy.local.servers.binaries import POSTGRES_MAJOR, postgres_programs
+from deploy.local.servers.binaries import POSTGRES_MAJOR, find_postgres_programs
 
 RELEASE_SECONDS = 30.0
 
@@ -41,7 +41,7 @@ def _initdb(draft: Path, user: str, secret: str, account: Account | None) -> Chi
     return Child(
         name="initdb",
         command=(
-            str(postgres_programs() / "initdb"),
+            str(find_postgres_programs() / "initdb"),
             *("-D", str(draft), "-U", user, f"--pwfile={secret}", "--auth=scram-sha-256"),
             # The same order of text on every machine, whatever its locale.
             *("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"),
@@ -52,7 +52,7 @@ def _initdb(draft: Path, user: str, secret: str, account: Account | None) -> Chi
     )
 
 
-def require_version(data: Path) -> None:
+def check_version(data: Path) -> None:
     """Make sure that our Postgres can read `data`.
 
     Raises:
@@ -73,7 +73,7 @@ def require_version(data: Path) -> None:
         )
 
 
-async def release_cluster(data: Path) -> None:
+async def wait_for_release(data: Path) -> None:
     """Wait until no server runs on `data`, and remove a lock file that misleads.
 
     After we were killed the server may still be shutting down. And where process ids repeat (a
@@ -91,7 +91,7 @@ async def release_cluster(data: Path) -> None:
         return owner is None or not _serves(owner, data)
 
     try:
-        await until_ready(released, "the end of it", RELEASE_SECONDS)
+        await wait_until_ready(released, "the end of it", RELEASE_SECONDS)
     except ConfigurationError as error:
         raise ConfigurationError(
             f"Postgres, process {_lock_owner(lock)}, is still running on {data}: stop it first"

@@ -38,7 +38,7 @@ def free_ports(count: int) -> tuple[int, ...]:
     )
 
 
-def kept_ports(home: Path, names: Sequence[str]) -> dict[str, int]:
+def choose_stable_ports(home: Path, names: Sequence[str]) -> dict[str, int]:
     """Choose a port for each name, the same as last time where it is still free.
 
     A link to a picture names the S3 server's port: it outlives a restart with it.
@@ -59,7 +59,7 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
-def require_free(port: int, name: str) -> None:
+def check_port_free(port: int, name: str) -> None:
     """Make sure that `name` can listen on `port`.
 
     Raises:

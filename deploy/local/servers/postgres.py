@@ -8,10 +8,10 @@ import asyncpg
 
 from common.domain.errors import ConfigurationError
 from deploy.local.processes.child import Child
-from deploy.local.servers.account import account_for
-from deploy.local.servers.binaries import postgres_programs
-from deploy.local.servers.cluster import create_cluster, release_cluster, require_version
-from deploy.local.servers.ports import LOOPBACK, require_free
+from deploy.local.servers.account import choose_account
+from deploy.local.servers.binaries import find_postgres_programs
+from deploy.local.servers.cluster import check_version, create_cluster, wait_for_release
+from deploy.local.servers.ports import LOOPBACK, check_port_free
 
 USER = "infill"
 CONNECT_SECONDS = 5.0
@@ -60,29 +60,29 @@ class PostgresServer:
             ConfigurationError: the data cannot be used, or the port is taken.
         """
         self.home.mkdir(parents=True, exist_ok=True)
-        account = account_for(self.data, postgres_programs())
+        account = choose_account(self.data, find_postgres_programs())
         if self.data.exists():
-            require_version(self.data)
-            await release_cluster(self.data)
+            check_version(self.data)
+            await wait_for_release(self.data)
         else:
             await create_cluster(self.data, USER, self.password, account)
-        require_free(self.port, "Postgres")
+        check_port_free(self.port, "Postgres")
 
     def child(self) -> Child:
         """Describe the process; it stops by SIGINT, which ends open connections."""
-        programs = postgres_programs()
+        programs = find_postgres_programs()
         settings = SETTINGS | {"port": str(self.port)} | ({} if self.durable else FORGETFUL)
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         return Child(
             name="postgres",
             command=(str(programs / "postgres"), "-D", str(self.data), *options),
-            account=account_for(self.data, programs),
-            ready=self.answers,
+            account=choose_account(self.data, programs),
+            ready=self.is_ready,
             stop_signal=Signals.SIGINT,
             death_signal=Signals.SIGINT,
         )
 
-    async def answers(self) -> bool:
+    async def is_ready(self) -> bool:
         """Tell whether it takes statements.
 
         Raises:

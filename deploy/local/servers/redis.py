@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from deploy.local.processes.child import Child
-from deploy.local.servers.binaries import redis_server
-from deploy.local.servers.ports import LOOPBACK, require_free
+from deploy.local.servers.binaries import find_redis_server
+from deploy.local.servers.ports import LOOPBACK, check_port_free
 
 ANSWER_SECONDS = 2.0
 
@@ -31,7 +31,7 @@ class RedisServer:
             ConfigurationError: the port is taken.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        require_free(self.port, "Redis")
+        check_port_free(self.port, "Redis")
 
     def child(self) -> Child:
         """Describe the process."""
@@ -47,12 +47,12 @@ class RedisServer:
         options = [word for key, value in settings.items() for word in (f"--{key}", value)]
         return Child(
             name="redis",
-            command=(str(redis_server()), *options),
+            command=(str(find_redis_server()), *options),
             directory=self._directory,
-            ready=self.answers,
+            ready=self.is_ready,
         )
 
-    async def answers(self) -> bool:
+    async def is_ready(self) -> bool:
         """Tell whether it takes commands."""
         async with Redis.from_url(self.url(), socket_timeout=ANSWER_SECONDS) as client:
             try:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from common.settings import StorageSettings
 from deploy.local.processes.child import Child
-from deploy.local.servers.binaries import rclone
-from deploy.local.servers.ports import LOOPBACK, require_free
+from deploy.local.servers.binaries import find_rclone
+from deploy.local.servers.ports import LOOPBACK, check_port_free
 
 ANSWER_SECONDS = 2.0
 
@@ -47,22 +47,22 @@ class S3Server:
             ConfigurationError: the port is taken.
         """
         (self._directory / self.bucket).mkdir(parents=True, exist_ok=True)
-        require_free(self.port, "S3")
+        check_port_free(self.port, "S3")
 
     def child(self) -> Child:
         """Describe the process."""
         return Child(
             name="s3",
             command=(
-                *(str(rclone()), "serve", "s3", str(self._directory)),
+                *(str(find_rclone()), "serve", "s3", str(self._directory)),
                 f"--addr={LOOPBACK}:{self.port}",
                 "--config=",  # the operator's own rclone settings are not ours to use
             ),
             environment={"RCLONE_AUTH_KEY": f'"{self.access_key_id},{self.secret_access_key}"'},
-            ready=self.answers,
+            ready=self.is_ready,
         )
 
-    async def answers(self) -> bool:
+    async def is_ready(self) -> bool:
         """Tell whether it takes requests; that it refuses an unsigned one will do."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

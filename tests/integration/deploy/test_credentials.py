@@ -13,7 +13,7 @@ from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.settings import DatabaseSettings, Settings
 from deploy.cli.migrate import upgrade
-from deploy.local.credentials import TENANT, Credentials, ensure_credentials, published
+from deploy.local.credentials import TENANT, Credentials, ensure_credentials, publish_credentials
 from tests.conftest import Servers
 from tests.support import operators
 from tests.support.operators import EVERYTHING, OPERATOR
@@ -103,7 +103,7 @@ async def test_a_revoked_key_is_replaced(
 
 def test_they_stand_in_the_home_while_the_gateway_answers(tmp_path: Path) -> None:
     given = Credentials("http://127.0.0.1:8000", "inf_key", "whsec_secret", "adm_key")
-    with published(given, tmp_path) as path:
+    with publish_credentials(given, tmp_path) as path:
         assert json.loads(path.read_text()) == {
             "base_url": "http://127.0.0.1:8000",
             "api_key": "inf_key",

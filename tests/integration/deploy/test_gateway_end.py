@@ -17,7 +17,7 @@ from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.settings import DatabaseSettings, StorageSettings
-from deploy.local.processes.child_exit import Death
+from deploy.local.processes.child_exit import ChildExit
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import gateway_process
@@ -107,10 +107,10 @@ async def count_jobs(database: Database) -> int:
         return int((await connection.execute(text("SELECT count(*) FROM jobs"))).scalar_one())
 
 
-async def stopped(supervisor: Supervisor, pid: int) -> Death:
+async def stopped(supervisor: Supervisor, pid: int) -> ChildExit:
     os.kill(pid, Signals.SIGTERM)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        return await supervisor.wait_for_death()
+        return await supervisor.wait_for_exit()
 
 
 async def test_every_request_sent_is_answered_whole(
@@ -125,9 +125,9 @@ async def test_every_request_sent_is_answered_whole(
         async with asyncio.timeout(DEADLINE_SECONDS):
             while await count_jobs(database) < CALLERS or not all(each.answers for each in busy):
                 pass  # each look waits for Postgres
-        death = await stopped(supervisor, pid)
+        exited = await stopped(supervisor, pid)
         await asyncio.gather(*tasks)
-    assert death.exit_code in {0, -Signals.SIGTERM}
+    assert exited.exit_code in {0, -Signals.SIGTERM}
     assert [caller.lost for caller in (*waiting, *busy)] == [0] * 2 * CALLERS
     # Those who waited for their jobs have an answer each: it is under way, fetch it later.
     told = [answer for caller in waiting for answer in caller.answers]

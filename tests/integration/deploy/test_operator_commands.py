@@ -233,14 +233,14 @@ def test_usage_is_of_this_month_unless_said() -> None:
 def test_the_audit_names_the_account() -> None:
     run("tenants", "create", "acme")
     (entry,) = told("audit", "--tenant", "acme")["items"]
-    assert entry["actor"] == running.operator().name
+    assert entry["actor"] == running.current_operator().name
     assert entry["actor"].startswith("cli:")
     assert "tenant.create" in run("audit")
 
 
 def test_an_account_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.cli.operators.run.os.getuid", lambda: 2**31 - 7)
-    assert running.operator().name == f"cli:uid-{2**31 - 7}"
+    assert running.current_operator().name == f"cli:uid-{2**31 - 7}"
 
 
 def test_what_is_not_there_is_told() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from common.domain.errors import ConfigurationError
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.servers.cluster import create_cluster, release_cluster
+from deploy.local.servers.cluster import create_cluster, wait_for_release
 from deploy.local.servers.ports import LOOPBACK
 from deploy.local.servers.postgres import PostgresServer
 from tests.conftest import Servers
@@ -52,9 +52,9 @@ async def test_data_outlive_a_kill(tmp_path: Path) -> None:
         await note(server, "CREATE TABLE kept AS SELECT 7 AS number")
         with parts.watched(parts.descendants(pid)) as backends:
             os.kill(pid, signal.SIGKILL)
-            death = await supervisor.wait_for_death()
+            exited = await supervisor.wait_for_exit()
             assert await parts.all_ended(backends)
-        assert death.summary == "postgres was ended by SIGKILL"
+        assert exited.summary == "postgres was ended by SIGKILL"
     assert (server.data / "postmaster.pid").exists()
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
@@ -67,13 +67,13 @@ async def test_a_stale_lock_naming_a_living_program_does_not_matter(tmp_path: Pa
     (server.data / "postmaster.pid").write_text(f"{os.getpid()}\n{server.data}\n")
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
-        assert await server.answers()
+        assert await server.is_ready()
 
 
 async def test_a_lock_that_cannot_be_read_is_left_to_postgres(tmp_path: Path) -> None:
     lock = tmp_path / "postmaster.pid"
     lock.touch()
-    await release_cluster(tmp_path)
+    await wait_for_release(tmp_path)
     assert lock.exists()
 
 
@@ -83,7 +83,7 @@ async def test_a_running_server_is_not_started_twice(
     monkeypatch.setattr("deploy.local.servers.cluster.RELEASE_SECONDS", 0.1)
     with pytest.raises(ConfigurationError, match="still running"):
         await servers.postgres.prepare()
-    assert await servers.postgres.answers()
+    assert await servers.postgres.is_ready()
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_a_taken_port_is_named(tmp_path: Path) -> None:
 async def test_another_password_is_refused_clearly(servers: Servers) -> None:
     mistaken = replace(servers.postgres, password="wrong")
     with pytest.raises(ConfigurationError, match="made with another password"):
-        await mistaken.answers()
+        await mistaken.is_ready()
 
 
 @pytest.mark.parametrize(("mark", "found"), [("17\n", "17"), (None, "unknown")])
@@ -167,4 +167,4 @@ async def test_a_failing_layout_tells_what_was_said(tmp_path: Path) -> None:
 
 
 async def test_it_is_not_there_before_it_is_started(tmp_path: Path) -> None:
-    assert not await parts.postgres(tmp_path).answers()
+    assert not await parts.postgres(tmp_path).is_ready()

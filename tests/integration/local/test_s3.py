@@ -56,7 +56,7 @@ async def test_objects_outlive_a_restart(tmp_path: Path) -> None:
         body, headers = await read(storage.link("a/picture.png"))
         assert body == b"pixels"
         assert headers["Content-Type"] == "image/png"
-    assert not await server.answers()
+    assert not await server.is_ready()
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:

@@ -48,10 +48,10 @@ async def test_a_death_is_told_with_its_last_words(tmp_path: Path) -> None:
     async with Supervisor(tmp_path / "logs") as supervisor:
         await supervisor.start(parts.python("steady", WAIT))
         await supervisor.start(parts.python("brief", "print('goodbye'); raise SystemExit(3)"))
-        death = await supervisor.wait_for_death()
-        assert (death.name, death.exit_code) == ("brief", 3)
-        assert str(death).startswith("brief ended with exit code 3. The end of its log, ")
-        assert str(death).endswith("brief.log:\ngoodbye")
+        exited = await supervisor.wait_for_exit()
+        assert (exited.name, exited.exit_code) == ("brief", 3)
+        assert str(exited).startswith("brief ended with exit code 3. The end of its log, ")
+        assert str(exited).endswith("brief.log:\ngoodbye")
 
 
 async def test_the_others_are_stopped_after_a_death(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ async def test_the_others_are_stopped_after_a_death(tmp_path: Path) -> None:
         brief = await supervisor.start(parts.python("brief", WAIT))
         with parts.watched([steady]) as handles:
             os.kill(brief, signal.SIGKILL)
-            assert (await supervisor.wait_for_death()).name == "brief"
+            assert (await supervisor.wait_for_exit()).name == "brief"
             await supervisor.stop_all()
             assert await parts.all_ended(handles)
 
@@ -106,7 +106,7 @@ async def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
     for word in ("one", "two"):
         async with Supervisor(tmp_path) as supervisor:
             await supervisor.start(parts.python("talker", f"print('{word}')"))
-            await supervisor.wait_for_death()
+            await supervisor.wait_for_exit()
     assert (tmp_path / "talker.log").read_text() == "two\n"
     assert (tmp_path / "talker.log.1").read_text() == "one\n"
 
@@ -118,13 +118,13 @@ async def test_the_environment_is_ours_and_more(tmp_path: Path) -> None:
     )
     async with Supervisor(tmp_path / "logs") as supervisor:
         await supervisor.start(child)
-        await supervisor.wait_for_death()
+        await supervisor.wait_for_exit()
     assert (tmp_path / "logs" / "talker.log").read_text() == f"more True {tmp_path}\n"
 
 
 async def test_nobody_to_wait_for_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"[Ss]et of .* is empty"):
-        await Supervisor(tmp_path).wait_for_death()
+        await Supervisor(tmp_path).wait_for_exit()
 
 
 async def test_an_end_not_yet_told_does_not_keep_the_others_running(tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ async def test_an_end_not_yet_told_does_not_keep_the_others_running(tmp_path: Pa
         steady = await supervisor.start(parts.python("steady", WAIT))
         await supervisor.start(parts.python("brief", "pass"))
         last = supervisor._running[-1]
-        await last.death
-        late = asyncio.create_task(asyncio.wait_for(asyncio.shield(last.death), 10))
-        supervisor._running[-1] = replace(last, death=late)
+        await last.exited
+        late = asyncio.create_task(asyncio.wait_for(asyncio.shield(last.exited), 10))
+        supervisor._running[-1] = replace(last, exited=late)
         await supervisor.stop_all()
     with pytest.raises(ProcessLookupError):
         os.kill(steady, 0)

@@ -22,7 +22,7 @@ async def assert_refused(guard: Guard, url: str) -> None:
         await guard.fetch(url)
     assert caught.value.message == "the address is not allowed"
     with pytest.raises(AddressNotAllowedError):
-        await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, answer_bytes=10)
+        await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, response_bytes=10)
 
 
 async def test_a_forbidden_address_itself(guard: Guard, forbidden: Peer) -> None:

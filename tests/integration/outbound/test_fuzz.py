@@ -9,7 +9,7 @@ from common.domain.errors import FetchFailedError, FetchRejectedError
 from common.outbound import Guard
 from common.outbound.nameservers import NameserverResolver
 from common.settings import OutboundSettings
-from common.settings.outbound import read_nameserver
+from common.settings.outbound import parse_nameserver
 from tests.hostile import answers
 from tests.hostile.dns_server import Question, answering, records
 from tests.hostile.peers import listening, says
@@ -65,7 +65,7 @@ async def test_any_answer_of_a_name_server(how: list[tuple[float, int, bytes]]) 
 
     async with answering() as server:
         server.add("images.example", script)
-        nameserver = read_nameserver(f"127.0.0.1:{server.port}")
+        nameserver = parse_nameserver(f"127.0.0.1:{server.port}")
         resolver = NameserverResolver([nameserver], timeout_seconds=0.03)
         try:
             found = await resolver("images.example", 80)

@@ -8,7 +8,7 @@ import pytest
 from common.domain.errors import AddressNotAllowedError, FetchFailedError
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from common.settings.outbound import read_nameserver
+from common.settings.outbound import parse_nameserver
 from tests.hostile import names
 from tests.hostile.dns_server import NameServer, Script, answering, records
 from tests.hostile.peers import OK, Peer, listening, says, silence
@@ -25,7 +25,7 @@ async def server() -> AsyncIterator[NameServer]:
 @pytest.fixture
 async def asking(settings: OutboundSettings, server: NameServer) -> AsyncIterator[Guard]:
     """Give a guard that asks the hostile name server."""
-    ours = (read_nameserver(f"127.0.0.1:{server.port}"),)
+    ours = (parse_nameserver(f"127.0.0.1:{server.port}"),)
     guard = Guard(settings.model_copy(update={"nameservers": ours}))
     yield guard
     await guard.aclose()
@@ -34,7 +34,7 @@ async def asking(settings: OutboundSettings, server: NameServer) -> AsyncIterato
 @pytest.fixture
 async def impatient(settings: OutboundSettings, server: NameServer) -> AsyncIterator[Guard]:
     """Give the same, which waits for an answer no longer than it has to."""
-    ours = (read_nameserver(f"127.0.0.1:{server.port}"),)
+    ours = (parse_nameserver(f"127.0.0.1:{server.port}"),)
     guard = Guard(settings.model_copy(update={"nameservers": ours, "dns_timeout_seconds": 0.15}))
     yield guard
     await guard.aclose()
@@ -45,7 +45,7 @@ async def assert_refused(guard: Guard, url: str) -> None:
         await guard.fetch(url)
     assert caught.value.message == "the address is not allowed"
     with pytest.raises(AddressNotAllowedError):
-        await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, answer_bytes=10)
+        await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, response_bytes=10)
 
 
 @pytest.mark.parametrize(("why", "script"), names.LISTED + names.REFUSED)

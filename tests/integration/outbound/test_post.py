@@ -6,7 +6,7 @@ import gzip
 import pytest
 
 from common.domain.errors import AddressNotAllowedError, FetchFailedError
-from common.outbound import Answer, Guard
+from common.outbound import Guard, WebhookResponse
 from common.settings import OutboundSettings
 from tests.hostile.peers import (
     OK,
@@ -24,13 +24,15 @@ from tests.hostile.peers import (
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
-async def post(guard: Guard, url: str, *, seconds: float = 10, body: bytes = b"{}") -> Answer:
+async def post(
+    guard: Guard, url: str, *, seconds: float = 10, body: bytes = b"{}"
+) -> WebhookResponse:
     return await guard.post(
         url,
         headers={"webhook-id": "msg_1", "content-type": "application/json"},
         body=body,
         timeout_seconds=seconds,
-        answer_bytes=5,
+        response_bytes=5,
     )
 
 
@@ -161,10 +163,10 @@ async def test_an_answer_before_the_body_was_read(guard: Guard) -> None:
         await writer.drain()
 
     async with listening(hasty_receiver) as peer:
-        answer_or_error: Answer | FetchFailedError
+        answer_or_error: WebhookResponse | FetchFailedError
         try:
             answer_or_error = await post(guard, peer.url(), body=bytes(20_000_000))
         except FetchFailedError as error:
             answer_or_error = error
     # Which of the two depends on whether the reset overtakes the answer; neither is a time-out.
-    assert isinstance(answer_or_error, Answer) or answer_or_error.reason == "protocol"
+    assert isinstance(answer_or_error, WebhookResponse) or answer_or_error.reason == "protocol"

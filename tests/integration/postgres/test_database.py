@@ -166,18 +166,19 @@ class Relay:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
-        line = len(self._lines)
+        number = len(self._lines)
         self._lines += [writer, up_writer]
         await asyncio.gather(
-            self._pass(reader, up_writer, line), self._pass(up_reader, writer, line)
+            self._pass(reader, up_writer, number),
+            self._pass(up_reader, writer, number),
         )
 
     async def _pass(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, line: int
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, number: int
     ) -> None:
         with suppress(OSError):
             while data := await source.read(65_536):
-                if line >= self._silent:
+                if number >= self._silent:
                     sink.write(data)
         sink.close()
 

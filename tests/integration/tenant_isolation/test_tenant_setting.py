@@ -90,7 +90,7 @@ async def test_trouble_while_postgres_is_told_leaves_nobody_sure(
 ) -> None:
     """It may or may not have been heard: the next one has it said again."""
     assert await tenants(walled, alice.tenant_id) == {alice.tenant_id}
-    (line,) = walled._direct_pool._idle
+    (pooled,) = walled._direct_pool._idle
     fetchval = asyncpg.Connection.fetchval
 
     async def heard_and_lost(*given: object) -> None:
@@ -101,7 +101,7 @@ async def test_trouble_while_postgres_is_told_leaves_nobody_sure(
         patching.setattr(asyncpg.Connection, "fetchval", heard_and_lost)
         with pytest.raises(trouble):
             await walled.direct(bob.tenant_id).__aenter__()
-    assert line.driver.is_closed() == (trouble is asyncio.CancelledError)
+    assert pooled.driver.is_closed() == (trouble is asyncio.CancelledError)
     assert await tenants(walled, alice.tenant_id) == {alice.tenant_id}
     assert await tenants(walled, None) == set()
 

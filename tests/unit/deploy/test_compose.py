@@ -13,7 +13,7 @@ import yaml
 
 from api.server import GRACE_SECONDS, LINGER_SECONDS
 from common.settings import Settings
-from deploy.cli.settings_table import variables
+from deploy.cli.settings_table import list_variables
 from worker.dispatcher.dispatcher import LAST_PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]
@@ -74,7 +74,7 @@ def test_every_variable_of_ours_is_a_setting(compose: dict[str, Any]) -> None:
         named |= {key for key in described.get("environment", {}) if key.startswith("INFILL_")}
     images = "".join(map(dockerfile, (*SLIM, "worker")))
     named |= set(re.findall(r"INFILL_[A-Z_0-9]+", images))
-    assert named <= variables().keys()
+    assert named <= list_variables().keys()
 
 
 def test_the_example_names_exactly_what_compose_asks_for() -> None:

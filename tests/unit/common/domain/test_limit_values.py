@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from common.domain.errors import InvalidLimitsError
-from common.domain.limits import LARGEST, MOST_CREDITS, MOST_QUEUED_UNDER_QUOTA, Limits
+from common.domain.limits import MAX_COUNT, MAX_MONTHLY_CREDITS, MAX_QUEUED_UNDER_QUOTA, Limits
 
 
 def test_the_later_has_the_say_a_null_of_its_too() -> None:
@@ -29,8 +29,8 @@ def test_only_what_differs_from_no_limit_is_stored() -> None:
     ("name", "value"),
     [
         *(("weight", value) for value in (0.001, 1, 1000)),
-        *(("max_queued", value) for value in (None, 0, LARGEST)),
-        *(("max_running", value) for value in (None, 1, LARGEST)),
+        *(("max_queued", value) for value in (None, 0, MAX_COUNT)),
+        *(("max_running", value) for value in (None, 1, MAX_COUNT)),
         *(("models", value) for value in (None, [], ["a"], ("a", "b"))),
         *(("require_safety_checker", value) for value in (True, False)),
     ],
@@ -39,9 +39,9 @@ def test_what_a_limit_can_be(name: str, value: Any) -> None:
     Limits.from_json({name: value})
 
 
-@pytest.mark.parametrize("credits_", [0, 0.5, MOST_CREDITS, None])
+@pytest.mark.parametrize("credits_", [0, 0.5, MAX_MONTHLY_CREDITS, None])
 def test_what_a_quota_can_be(credits_: float | None) -> None:
-    Limits.from_json({"monthly_credits": credits_, "max_queued": MOST_QUEUED_UNDER_QUOTA})
+    Limits.from_json({"monthly_credits": credits_, "max_queued": MAX_QUEUED_UNDER_QUOTA})
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_a_quota_can_be(credits_: float | None) -> None:
         ),
         (
             "monthly_credits",
-            ("2", True, -1, 10**400, float("nan"), MOST_CREDITS * 2),
+            ("2", True, -1, 10**400, float("nan"), MAX_MONTHLY_CREDITS * 2),
             "must be null or a number from 0 to 1000000000000",
         ),
         (
@@ -65,13 +65,13 @@ def test_what_a_quota_can_be(credits_: float | None) -> None:
         ("require_safety_checker", (None, "yes", 1, 0, []), "must be true or false"),
         (
             "max_queued",
-            ("1", True, 1.0, -1, LARGEST + 1),
-            f"must be null or a whole number from 0 to {LARGEST}",
+            ("1", True, 1.0, -1, MAX_COUNT + 1),
+            f"must be null or a whole number from 0 to {MAX_COUNT}",
         ),
         (
             "max_pixels",
-            ("1", True, 1.0, 0, LARGEST + 1),
-            f"must be null or a whole number from 1 to {LARGEST}",
+            ("1", True, 1.0, 0, MAX_COUNT + 1),
+            f"must be null or a whole number from 1 to {MAX_COUNT}",
         ),
     ],
 )
@@ -89,7 +89,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     assert caught.value.message.startswith("max_runing is no limit; there are: max_inference_steps")
 
 
-@pytest.mark.parametrize("queued", [None, MOST_QUEUED_UNDER_QUOTA + 1])
+@pytest.mark.parametrize("queued", [None, MAX_QUEUED_UNDER_QUOTA + 1])
 def test_a_quota_needs_a_queue_that_can_be_added_up(queued: int | None) -> None:
     with pytest.raises(InvalidLimitsError, match="monthly_credits needs a max_queued"):
         Limits.from_json({"monthly_credits": 1, "max_queued": queued})

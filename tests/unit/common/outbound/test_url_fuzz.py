@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from common.domain.errors import AddressNotAllowedError
 from common.outbound import Guard, Target
 from common.outbound.address import is_public
-from common.outbound.host import ascii_name
-from common.outbound.rules import INSIDE_NAMES
-from common.outbound.url import follow
+from common.outbound.host import to_ascii_name
+from common.outbound.rules import INTERNAL_NAMES
+from common.outbound.url import resolve_redirect
 from common.settings import OutboundSettings
 from tests.hostile import addresses, hops, spellings
 from tests.hostile.passes import PASSES
@@ -70,7 +70,7 @@ def assert_plain(target: Target) -> None:
         return
     assert re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", target.host)
     assert len(target.host) <= 253
-    assert not target.host.endswith(tuple(f".{name}" for name in INSIDE_NAMES))
+    assert not target.host.endswith(tuple(f".{name}" for name in INTERNAL_NAMES))
     assert not re.fullmatch(r"[0-9]+|0x[0-9a-f]*", target.host.rpartition(".")[2])
 
 
@@ -102,14 +102,14 @@ def test_another_parser_reads_the_same_host(url: str) -> None:
     assert parts.port in {None, target.port}
     assert parts.hostname is not None
     if target.literal is None:
-        assert ascii_name(parts.hostname) == target.host
+        assert to_ascii_name(parts.hostname) == target.host
 
 
 @given(urls | st.sampled_from([location for location, _ in hops.REFUSED]))
 @example("//127.0.0.1/")
 def test_a_redirect_is_refused_or_plain(location: str) -> None:
     try:
-        following = follow(HERE, location)
+        following = resolve_redirect(HERE, location)
         following = GUARD.check(following.origin + following.path.decode())
     except AddressNotAllowedError:
         return

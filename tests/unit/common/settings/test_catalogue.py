@@ -39,7 +39,7 @@ def message(given: ModelSettings) -> str:
 
 def test_the_file_that_is_shipped_serves_every_endpoint() -> None:
     catalogue = load_catalogue(ModelSettings())
-    assert all(catalogue.serving(endpoint) for endpoint in Endpoint)
+    assert all(catalogue.find_models(endpoint) for endpoint in Endpoint)
     assert len(set(catalogue.queues)) == len(catalogue.entries)
 
 
@@ -53,10 +53,10 @@ def test_models_keep_the_order_of_the_file(tmp_path: Path) -> None:
 def test_the_first_to_list_an_endpoint_is_its_default(tmp_path: Path) -> None:
     catalogue = load_catalogue(settings(tmp_path))
     painter, writer = catalogue.entries
-    assert catalogue.serving(Endpoint.IMG2IMG) == (painter, writer)
-    assert catalogue.serving(Endpoint.TEXT2IMG) == (writer,)
-    assert catalogue.serving(Endpoint.INPAINT, {"writer"}) == ()
-    assert catalogue.serving(Endpoint.IMG2IMG, {"writer", "gone"}) == (writer,)
+    assert catalogue.find_models(Endpoint.IMG2IMG) == (painter, writer)
+    assert catalogue.find_models(Endpoint.TEXT2IMG) == (writer,)
+    assert catalogue.find_models(Endpoint.INPAINT, {"writer"}) == ()
+    assert catalogue.find_models(Endpoint.IMG2IMG, {"writer", "gone"}) == (writer,)
     assert catalogue.get("writer") is writer
     assert catalogue.get("nobody") is None
 
@@ -64,7 +64,7 @@ def test_the_first_to_list_an_endpoint_is_its_default(tmp_path: Path) -> None:
 def test_some_are_served(tmp_path: Path) -> None:
     catalogue = load_catalogue(settings(tmp_path, TWO, "writer"))
     assert catalogue.queues == ("writer",)
-    assert catalogue.serving(Endpoint.INPAINT) == ()
+    assert catalogue.find_models(Endpoint.INPAINT) == ()
     assert catalogue.get("painter") is None
 
 

@@ -16,7 +16,7 @@ from common.settings import (
     StorageSettings,
     WebhookSettings,
 )
-from common.settings.section import export, is_given
+from common.settings.section import export_environment, is_set
 
 SECRET = "hunter2hunter2"
 
@@ -141,8 +141,8 @@ def test_a_bad_secret_is_not_shown_either(field: str) -> None:
 
 def test_a_pepper_has_no_default() -> None:
     with pytest.raises(ConfigurationError, match="INFILL_API_KEY_PEPPER is not set"):
-        GatewaySettings().required_pepper()
-    assert GatewaySettings(api_key_pepper=SecretStr(SECRET)).required_pepper() == SECRET
+        GatewaySettings().require_pepper()
+    assert GatewaySettings(api_key_pepper=SecretStr(SECRET)).require_pepper() == SECRET
 
 
 def test_settings_do_not_change() -> None:
@@ -154,9 +154,9 @@ def test_settings_do_not_change() -> None:
 
 def test_a_program_hands_settings_on_to_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_S3_BUCKET", "")
-    assert not is_given("INFILL_S3_BUCKET")
-    export({"INFILL_S3_BUCKET": "pictures"})
-    assert is_given("INFILL_S3_BUCKET")
+    assert not is_set("INFILL_S3_BUCKET")
+    export_environment({"INFILL_S3_BUCKET": "pictures"})
+    assert is_set("INFILL_S3_BUCKET")
     assert StorageSettings().bucket == "pictures"
 
 
