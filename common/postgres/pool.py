@@ -38,12 +38,12 @@ class _PooledConnection:
 class DirectPool:
     """At most `size` connections; belongs to one event loop.
 
-    One that speaks for the tenant at hand is used first, and the latest used of those: to speak
-    for another takes a round trip. So it is done to the one that was used the longest ago.
+    A connection already set to the wanted tenant is preferred, the most recently used one, because
+    changing the tenant costs a round trip. Otherwise the least recently used one is changed.
 
-    A connection Postgres has closed in the meantime, as after its restart, is not handed out;
-    neither is one whose borrower met anything but an ordinary error of Postgres. `abort_if_unavailable`
-    wraps every wait for a connection, and may end it early.
+    A connection that Postgres has closed in the meantime, as after a restart, is not handed out;
+    neither is one whose borrower met anything but an ordinary error of Postgres. The context
+    manager `abort_if_unavailable` wraps every wait for a connection, and may end it early.
     """
 
     def __init__(

@@ -86,7 +86,7 @@ class WorkerSettings(Section):
         "asked for, the one that was not used for longest makes room. Empty means 60 % of the "
         "GPU's memory, since images on their way need the rest, or half of a CPU's machine.",
     )
-    model_patience_seconds: NonNegativeFloat = Field(
+    unloaded_model_wait_seconds: NonNegativeFloat = Field(
         default=30.0,
         description="Jobs of loaded models are taken first. A queue that others were preferred "
         "to for so long is asked first, loaded or not: more than the seconds that loading takes, "

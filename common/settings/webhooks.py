@@ -15,7 +15,7 @@ class WebhookSettings(Section):
 
     model_config = section_config("INFILL_WEBHOOK_")
 
-    schedule_seconds: tuple[PositiveFloat, ...] = Field(
+    retry_schedule_seconds: tuple[PositiveFloat, ...] = Field(
         default=(
             5.0,
             5 * MINUTE,
@@ -44,7 +44,7 @@ class WebhookSettings(Section):
         default=15.0,
         description="Whole time of one attempt: DNS, connect, TLS, send, headers and body.",
     )
-    answer_bytes: PositiveInt = Field(
+    response_bytes: PositiveInt = Field(
         default=4096, description="How much of the receiver's answer is read and kept."
     )
     concurrency: PositiveInt = Field(
@@ -52,7 +52,7 @@ class WebhookSettings(Section):
         description="Attempts one dispatcher has under way at once: a receiver that hangs holds "
         "one for 15 seconds. Each takes a file descriptor and about 30 kB.",
     )
-    reserved_part: float = Field(
+    first_attempt_share: float = Field(
         default=0.25,
         ge=0,
         lt=1,
@@ -70,10 +70,10 @@ class WebhookSettings(Section):
         description="Attempts to an origin are counted for so long, then from nothing: an hour of "
         "successes must not hide that it is down now.",
     )
-    breaker_requests: PositiveInt = Field(
+    breaker_min_requests: PositiveInt = Field(
         default=10, description="With fewer attempts counted, an origin is not judged."
     )
-    breaker_failed_part: float = Field(
+    breaker_failure_ratio: float = Field(
         default=0.7,
         gt=0,
         le=1,

@@ -56,5 +56,5 @@ class WebhookClient:
             headers=headers,
             body=body,
             timeout_seconds=self._settings.timeout_seconds,
-            response_bytes=self._settings.answer_bytes,
+            response_bytes=self._settings.response_bytes,
         )

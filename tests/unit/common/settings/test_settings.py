@@ -46,14 +46,14 @@ def test_a_section_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_S3_BUCKET", "pictures")
     monkeypatch.setenv("INFILL_SYNC_WAIT_SECONDS", "0")
-    monkeypatch.setenv("INFILL_WEBHOOK_SCHEDULE_SECONDS", "[1, 2.5]")
+    monkeypatch.setenv("INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "[1, 2.5]")
     monkeypatch.setenv("INFILL_OUTBOUND_ALLOWED_NETWORKS", '["127.0.0.0/8", "::1/128"]')
     named = '["192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353"]'
     monkeypatch.setenv("INFILL_OUTBOUND_NAMESERVERS", named)
     monkeypatch.setenv("INFILL_JOB_LEASE_SECONDS", "")  # empty is as unset
     assert StorageSettings().bucket == "pictures"
     assert GatewaySettings().sync_wait_seconds == 0
-    assert WebhookSettings().schedule_seconds == (1.0, 2.5)
+    assert WebhookSettings().retry_schedule_seconds == (1.0, 2.5)
     assert [str(net) for net in OutboundSettings().allowed_networks] == ["127.0.0.0/8", "::1/128"]
     assert [(str(address), port) for address, port in OutboundSettings().nameservers] == [
         ("192.0.2.53", 53),
@@ -73,8 +73,8 @@ def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
         (DatabaseSettings, "INFILL_DATABASE_POOL_SIZE", "0", "greater than 0"),
         (StorageSettings, "INFILL_S3_PRESIGNED_SECONDS", "604801", "less than or equal to 604800"),
         (WebhookSettings, "INFILL_WEBHOOK_JITTER", "1", "less than 1"),
-        (WebhookSettings, "INFILL_WEBHOOK_SCHEDULE_SECONDS", "[5, -1]", "greater than 0"),
-        (WebhookSettings, "INFILL_WEBHOOK_SCHEDULE_SECONDS", "5,300", "not JSON"),
+        (WebhookSettings, "INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "[5, -1]", "greater than 0"),
+        (WebhookSettings, "INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "5,300", "not JSON"),
         (
             OutboundSettings,
             "INFILL_OUTBOUND_ALLOWED_NETWORKS",
