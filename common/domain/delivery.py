@@ -1,4 +1,4 @@
-"""The life of a webhook delivery, in one screen."""
+"""The state machine of a webhook delivery, and the records of its attempts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,14 +8,17 @@ from uuid import UUID
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery is; each comment says who moves it on."""
+    """A delivery's state; each comment says who moves it on, and who recovers it."""
 
-    PENDING = "pending"  # due at available_at; a dispatcher's claim moves it on
-    SENDING = "sending"  # claimed under a lease; its dispatcher ends it, the sweeper takes it back
-    # Ended; from here only their tenant moves them on, by asking for a redelivery.
-    DELIVERED = "delivered"  # the receiver answered 2xx
-    EXHAUSTED = "exhausted"  # the schedule ended without a 2xx
-    DISCARDED = "discarded"  # the receiver wants no more of it, or the address is not allowed
+    # Due at available_at. A dispatcher's claim makes it sending.
+    PENDING = "pending"
+    # Claimed under a lease. Its dispatcher ends it, or makes it pending for the next retry. If the
+    # lease expires, the sweeper makes it pending again.
+    SENDING = "sending"
+    # Ended. Only its tenant can make an ended delivery pending again, by asking for a redelivery.
+    DELIVERED = "delivered"  # the receiver responded 2xx
+    EXHAUSTED = "exhausted"  # the retry schedule ended without a 2xx
+    DISCARDED = "discarded"  # the receiver rejected it for good, or its address is not allowed
 
 
 TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
@@ -33,7 +36,7 @@ TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
     DeliveryState.DISCARDED: frozenset({DeliveryState.PENDING}),
 }
 
-# What an attempt can end a delivery in, and those of it that are no success.
+# The states an attempt can end a delivery in, and those among them that are failures.
 ENDED_STATES: Final = frozenset(
     {DeliveryState.DELIVERED, DeliveryState.EXHAUSTED, DeliveryState.DISCARDED}
 )
@@ -41,7 +44,7 @@ FAILED_STATES: Final = ENDED_STATES - {DeliveryState.DELIVERED}
 
 
 class Event(StrEnum):
-    """What a webhook tells."""
+    """The event a webhook reports."""
 
     SUCCEEDED = "job.succeeded"
     FAILED = "job.failed"
@@ -50,7 +53,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryClaim:
-    """The right to send one delivery: valid while the row still carries this attempt, sending."""
+    """A dispatcher's claim of a delivery: valid while the row is sending and has this attempt."""
 
     delivery_id: UUID
     attempt: int
@@ -58,10 +61,10 @@ class DeliveryClaim:
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
-    """What came of one attempt.
+    """The outcome of one attempt.
 
-    `error` is one word, null where an answer came; `ended_by` one for what ended the delivery with
-    this attempt, null where it was delivered, or goes on.
+    `error` is one word such as `timeout`, None if there was a response. `ended_by` is one word for
+    why the delivery failed with this attempt, None if it was delivered or will be retried.
     """
 
     attempt: int
@@ -74,7 +77,7 @@ class AttemptOutcome:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord(AttemptOutcome):
-    """One attempt: also the start of the answer, and when the next was planned."""
+    """One attempt: its outcome, the start of the response body, and when the next is planned."""
 
     answer: str
     next_attempt_at: datetime | None
@@ -84,9 +87,10 @@ class AttemptRecord(AttemptOutcome):
 class DeliveryRecord:
     """One delivery; `id` is the `webhook-id` its receiver sees.
 
-    `attempts` counts all, also those nothing was recorded of; `failures` those that failed since
-    the event, or since it was asked for again. `next_attempt_at` is null unless it is pending.
-    Nothing is sent to its origin before `paused_until`, because too much of late has failed there.
+    `attempts` counts all attempts, even those whose dispatcher died before recording anything;
+    `failures` counts those that failed since the event or the latest redelivery.
+    `next_attempt_at` is None unless the delivery is pending. `paused_until` is set while the
+    circuit breaker of its origin is open.
     """
 
     id: UUID

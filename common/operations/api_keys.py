@@ -1,4 +1,4 @@
-"""API keys: what opens the API for a tenant."""
+"""Use cases for API keys, which give tenants access to the API."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from common.runtime.clock import utc_now
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key just made; `key` is shown here once and never again."""
+    """A key just created; `key` cannot be shown again, since only its digest is stored."""
 
     id: int
     name: str
@@ -35,11 +35,11 @@ async def issue_key(
     pepper: str,
     expires_at: datetime | None = None,
 ) -> IssuedKey:
-    """Make an API key called `name` for a tenant; `pepper` goes into its stored digest.
+    """Create an API key called `name` for a tenant; `pepper` is mixed into its stored digest.
 
     Raises:
-        InvalidNameError: the name cannot be used.
-        InvalidValueError: the expiry cannot be.
+        InvalidNameError: the name is not valid.
+        InvalidValueError: the expiry has no time zone or is past.
         NotFoundError: there is no such tenant.
     """
     check_name(name)
@@ -60,11 +60,11 @@ async def issue_key(
 
 
 async def list_keys(database: Database, tenant: str, page: Page) -> Listed[KeyRecord]:
-    """Give a tenant's keys, oldest first, the revoked ones too.
+    """Return a page of a tenant's keys, oldest first, including revoked ones.
 
     Raises:
         NotFoundError: there is no such tenant.
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
     position = parse_page(page, "keys")
     async with database.statement() as connection:
@@ -78,10 +78,10 @@ async def list_keys(database: Database, tenant: str, page: Page) -> Listed[KeyRe
 
 
 async def revoke_key(database: Database, operator: Operator, tenant: str, key_id: int) -> KeyRecord:
-    """Revoke an API key; gateways that know it trust it for a few seconds more.
+    """Revoke an API key; gateways that have it cached accept it for a few more seconds.
 
     Raises:
-        NotFoundError: there is no such tenant, or it has no such key that is not revoked.
+        NotFoundError: there is no such tenant, or it has no such key, or that is revoked already.
     """
     async with audited_change(database, operator, "key.revoke", tenant=tenant) as change:
         tenant_id = await require_tenant_id(change.connection, tenant)
@@ -95,7 +95,7 @@ async def revoke_key(database: Database, operator: Operator, tenant: str, key_id
 
 
 def check_expiry(expires_at: datetime | None) -> None:
-    """Refuse an expiry that a key could not be made for; None is never.
+    """Raise unless a new key may expire at this time; None means never.
 
     Raises:
         InvalidValueError: it has no time zone, or is past.
@@ -103,6 +103,6 @@ def check_expiry(expires_at: datetime | None) -> None:
     if expires_at is None:
         return
     if expires_at.tzinfo is None:
-        raise InvalidValueError("expires_at", "must have a time zone, as 2027-01-31T00:00:00Z has")
+        raise InvalidValueError("expires_at", "must have a time zone, like 2027-01-31T00:00:00Z")
     if expires_at <= utc_now():
         raise InvalidValueError("expires_at", "must be in the future")

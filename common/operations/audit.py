@@ -1,4 +1,4 @@
-"""The audit log: every change an operator makes is recorded in it, in the same transaction."""
+"""The audit log: every change by an operator is recorded in it, in the same transaction."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -19,26 +19,26 @@ from common.postgres.repositories.tenants.audit import (
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Whoever runs the installation, as the audit names them."""
+    """A person who runs the installation, by their name in the audit log."""
 
     name: str
 
     @classmethod
     def with_admin_key(cls, key_name: str) -> Self:
-        """Name whoever came over HTTP, by their admin key."""
+        """Return the operator who uses the admin API with the key of that name."""
         return cls(f"admin-key:{key_name}")
 
     @classmethod
     def at_command_line(cls, user: str) -> Self:
-        """Name whoever ran `infill`, by their account on that machine."""
+        """Return the operator who runs the `infill` command under that account."""
         return cls(f"cli:{user}")
 
 
 @dataclass(slots=True)
 class Change:
-    """A change under way: where it is made, and what the audit will say of it.
+    """A change in progress: the connection of its transaction, and its future audit entry.
 
-    `details` never hold a key or a secret.
+    `details` never contain a key or a secret.
     """
 
     connection: AsyncConnection
@@ -51,10 +51,10 @@ class Change:
 async def audited_change(
     database: Database, operator: Operator, action: str, *, tenant: str | None = None
 ) -> AsyncGenerator[Change]:
-    """Open a transaction for one change; its audit row is written as the block ends.
+    """Open a transaction for one change; its audit entry is written at the end of the block.
 
-    Changes wait for each other, all of them: so none is made to what another is just replacing,
-    they cannot lock each other out, and the audit's numbers are in the order of their commits.
+    An advisory lock serializes all changes: they cannot deadlock or overwrite each other, and the
+    ids of audit entries are in the order of their commits.
     """
     async with database.transaction() as connection:
         await wait_for_lock(connection, Lock.OPERATORS)
@@ -73,10 +73,10 @@ async def audited_change(
 async def list_audit(
     database: Database, page: Page, *, tenant: str | None = None
 ) -> Listed[AuditRecord]:
-    """Give what operators changed, latest first; of one tenant's name, also one long gone.
+    """Return a page of audit entries, latest first; `tenant` may be one that is deleted.
 
     Raises:
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
     position = parse_page(page, "audit")
     async with database.statement() as connection:

@@ -1,4 +1,4 @@
-"""Jobs: where they stand, and what an operator may do to them."""
+"""Use cases for jobs and queues: list them, cancel a job, change its priority."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,13 +14,13 @@ from common.postgres.repositories.jobs import overview as job_overview
 from common.postgres.repositories.jobs.finish import cancel
 from common.postgres.repositories.jobs.overview import JobFilter, JobSummary
 
-# What its owner is told.
+# Shown to the job's tenant.
 CANCELED_MESSAGE: Final = "canceled by the operator of the service"
 
 
 @dataclass(frozen=True, slots=True)
 class CanceledJob:
-    """A job just canceled, and what has to be announced of it."""
+    """A job just canceled; `ended` is what has to be announced."""
 
     job: JobSummary
     ended: EndedJob
@@ -34,11 +34,13 @@ async def list_jobs(
     state: JobState | None = None,
     queue: str | None = None,
 ) -> Listed[JobSummary]:
-    """Give jobs, latest first; of very many, a page may be short while there is a next one.
+    """Return a page of jobs, latest first, filtered by tenant, state and queue.
+
+    A page may be short although there is a next one: it examines a limited number of jobs.
 
     Raises:
         NotFoundError: there is no such tenant.
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
     position = parse_page(page, "jobs")
     async with database.statement() as connection:
@@ -54,7 +56,7 @@ async def list_jobs(
 
 
 async def show_job(database: Database, job_id: int) -> JobSummary:
-    """Give one job.
+    """Return one job.
 
     Raises:
         NotFoundError: there is no such job.
@@ -67,7 +69,7 @@ async def show_job(database: Database, job_id: int) -> JobSummary:
 
 
 async def cancel_job(database: Database, operator: Operator, job_id: int) -> CanceledJob:
-    """End a job that has not ended; announce `canceled` afterwards (`common.messaging.announcer`).
+    """Cancel a queued or running job; the caller announces it (`common.messaging.announcer`).
 
     Raises:
         NotFoundError: there is no such job.
@@ -88,12 +90,12 @@ async def cancel_job(database: Database, operator: Operator, job_id: int) -> Can
 async def set_job_priority(
     database: Database, operator: Operator, job_id: int, priority: int
 ) -> JobSummary:
-    """Let a queued job be taken before or after its tenant's others; the highest goes first.
+    """Change the priority of a queued job among its tenant's own; the highest is taken first.
 
     Raises:
-        InvalidValueError: the priority cannot be.
+        InvalidValueError: the priority is out of range.
         NotFoundError: there is no such job.
-        ConflictError: it waits no more.
+        ConflictError: the job is not queued.
     """
     if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         raise InvalidValueError(
@@ -108,13 +110,16 @@ async def set_job_priority(
 
 
 async def list_queues(database: Database, *, silent_seconds: float) -> Listed[QueueRecord]:
-    """Give every queue anybody uses or serves; workers silent for longer do not count."""
+    """Return every queue that has tenants or workers.
+
+    Workers without a heartbeat for `silent_seconds` are not counted.
+    """
     async with database.statement() as connection:
         return Listed(await read_queues(connection, silent_seconds=silent_seconds))
 
 
 async def _find_job(change: Change, job_id: int) -> JobSummary:
-    """Find the job to change, and note in the audit whose it is."""
+    """Find the job to change, and add it and its tenant to the audit entry."""
     job = await job_overview.find_job(change.connection, job_id)
     if job is None:
         raise _job_not_found(job_id)

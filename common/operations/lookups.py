@@ -1,4 +1,4 @@
-"""From a name to what it names, or the sentence that there is no such thing."""
+"""Look-ups of tenants and plans by name that raise NotFoundError."""
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -9,7 +9,7 @@ from common.postgres.repositories.tenants.tenants import find_tenant
 
 
 async def require_tenant_id(connection: AsyncConnection, name: str) -> int:
-    """Give the id of the tenant of that name.
+    """Return the id of the tenant with that name.
 
     Raises:
         NotFoundError: there is none.
@@ -21,7 +21,7 @@ async def require_tenant_id(connection: AsyncConnection, name: str) -> int:
 
 
 async def require_plan(connection: AsyncConnection, name: str) -> PlanRecord:
-    """Give the plan of that name.
+    """Return the plan with that name.
 
     Raises:
         NotFoundError: there is none.

@@ -1,4 +1,4 @@
-"""Long lists, a page at a time."""
+"""Paging of long lists by opaque cursors."""
 
 import base64
 import binascii
@@ -14,11 +14,11 @@ LARGEST_ID: Final = 2**63 - 1  # of Postgres' bigint
 
 
 class HasId(Protocol):
-    """A record with an id."""
+    """A record with an id, by which its list is ordered."""
 
     @property
     def id(self) -> int:
-        """Its position in the list."""
+        """The id of the record."""
 
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ N = TypeVar("N", bound=HasId)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is wanted: up to `limit` items after what `cursor` points to."""
+    """A request for a page: up to `limit` items after the position in `cursor`."""
 
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
@@ -35,7 +35,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[T]):
-    """One page of a list; `next_cursor` leads to the next one, and is null at the list's end."""
+    """A page of a list; `next_cursor` requests the next page, and is None at the end."""
 
     items: list[T]
     next_cursor: str | None = None
@@ -43,7 +43,7 @@ class Listed(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """A page, read: `limit` items after the id `after`; `fetch` is one more, to see if more is."""
+    """A validated request for a page: `limit` items after the id `after`."""
 
     listing: str
     limit: int
@@ -51,25 +51,25 @@ class PagePosition:
 
     @property
     def rows_to_read(self) -> int:
-        """How many rows to read."""
+        """One more than the limit, which shows whether there is a next page."""
         return self.limit + 1
 
     def to_page(self, rows: Sequence[N]) -> Listed[N]:
-        """Make a page of up to `fetch` rows."""
+        """Return a page from up to `rows_to_read` rows."""
         items = list(rows[: self.limit])
         more = len(rows) > self.limit
         return Listed(items, self.cursor_after(items[-1].id) if more else None)
 
     def cursor_after(self, last: int) -> str:
-        """Give the cursor to what follows the id `last`; its form is nobody's business."""
+        """Return an opaque cursor to the items after the id `last`."""
         return base64.urlsafe_b64encode(f"{self.listing}:{last}".encode()).decode().rstrip("=")
 
 
 def parse_page(page: Page, listing: str) -> PagePosition:
-    """Read a page of the list called `listing`.
+    """Validate a request for a page of the list called `listing`.
 
     Raises:
-        InvalidValueError: the limit is out of its range, or the cursor is of no list like this.
+        InvalidValueError: the limit is out of range, or the cursor is not one of this list.
     """
     if not 1 <= page.limit <= LARGEST_LIMIT:
         raise InvalidValueError("limit", f"must be a whole number from 1 to {LARGEST_LIMIT}")

@@ -1,4 +1,4 @@
-"""Tenants: who may use this installation, and how much of it."""
+"""Use cases for tenants: create, list, limit, disable and delete them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ from common.standard_webhooks.keys import new_secret
 
 @dataclass(frozen=True, slots=True)
 class NewTenant:
-    """A tenant just made; its webhook secret is shown here once."""
+    """A tenant just created, with its first webhook secret, which is shown only here."""
 
     id: int
     name: str
@@ -32,7 +32,7 @@ class NewTenant:
 
 @dataclass(frozen=True, slots=True)
 class TenantView(TenantRecord):
-    """A tenant, with what plan and own limits come to: `effective_limits` are what holds."""
+    """A tenant with `effective_limits`: its plan's limits, overridden by its own."""
 
     effective_limits: Limits
 
@@ -43,7 +43,7 @@ async def create_tenant(
     """Create a tenant on a plan, with its first webhook secret.
 
     Raises:
-        InvalidNameError: the name cannot be used.
+        InvalidNameError: the name is not valid.
         NotFoundError: there is no such plan.
         ConflictError: the name is taken.
     """
@@ -53,7 +53,7 @@ async def create_tenant(
         chosen = await require_plan(change.connection, plan)
         tenant_id = await tenants.create_tenant(change.connection, name, plan=chosen.name)
         if tenant_id is None:
-            raise ConflictError(f"there is a tenant called {name} already")
+            raise ConflictError(f"there is already a tenant called {name}")
         await refresh_shares(change.connection, tenant_id=tenant_id)
         await tenants.add_webhook_secret(
             change.connection,
@@ -66,10 +66,10 @@ async def create_tenant(
 
 
 async def list_tenants(database: Database, page: Page) -> Listed[TenantRecord]:
-    """Give tenants, oldest first.
+    """Return a page of all tenants, oldest first.
 
     Raises:
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
     position = parse_page(page, "tenants")
     async with database.statement() as connection:
@@ -80,7 +80,7 @@ async def list_tenants(database: Database, page: Page) -> Listed[TenantRecord]:
 
 
 async def show_tenant(database: Database, name: str) -> TenantView:
-    """Give one tenant, with the limits that hold for it.
+    """Return one tenant, with its effective limits.
 
     Raises:
         NotFoundError: there is no such tenant.
@@ -96,7 +96,7 @@ async def set_tenant_plan(
 
     Raises:
         NotFoundError: there is no such tenant, or no such plan.
-        InvalidLimitsError: the tenant's own limits do not go with the plan's.
+        InvalidLimitsError: the tenant's own limits are invalid together with the plan's.
     """
     async with audited_change(database, operator, "tenant.set_plan", tenant=name) as change:
         tenant_id = await require_tenant_id(change.connection, name)
@@ -112,11 +112,11 @@ async def set_tenant_plan(
 async def set_tenant_limits(
     database: Database, operator: Operator, name: str, limits: Mapping[str, Any]
 ) -> TenantView:
-    """Give a tenant limits of its own, in place of those it had; they go before its plan's.
+    """Replace a tenant's own limits, which override those of its plan.
 
     Raises:
         NotFoundError: there is no such tenant.
-        InvalidLimitsError: names every limit that cannot be.
+        InvalidLimitsError: names every invalid limit.
     """
     async with audited_change(database, operator, "tenant.set_limits", tenant=name) as change:
         tenant_id = await require_tenant_id(change.connection, name)
@@ -130,9 +130,9 @@ async def set_tenant_limits(
 
 
 async def disable_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
-    """Shut a tenant out: its keys open nothing, and none of its waiting jobs is begun.
+    """Disable a tenant: its keys are rejected, and its waiting jobs are not started.
 
-    What is running is finished, and told of.
+    Its running jobs are finished, and their webhooks delivered.
 
     Raises:
         NotFoundError: there is no such tenant.
@@ -141,13 +141,13 @@ async def disable_tenant(database: Database, operator: Operator, name: str) -> T
     async with audited_change(database, operator, "tenant.disable", tenant=name) as change:
         before = await _read_tenant(change, name)
         if before.disabled_at is not None:
-            raise ConflictError(f"{name} is disabled already")
+            raise ConflictError(f"{name} is already disabled")
         await tenants.disable_tenant(change.connection, name, disabled=True)
         return await _refresh_shares(change, before)
 
 
 async def enable_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
-    """Let a disabled tenant in again; its waiting jobs go on.
+    """Enable a disabled tenant; its waiting jobs can start again.
 
     Raises:
         NotFoundError: there is no such tenant.
@@ -156,7 +156,7 @@ async def enable_tenant(database: Database, operator: Operator, name: str) -> Te
     async with audited_change(database, operator, "tenant.enable", tenant=name) as change:
         before = await _read_tenant(change, name)
         if before.deleting_at is not None:
-            raise ConflictError(f"{name} is being deleted, and cannot be had back")
+            raise ConflictError(f"{name} is being deleted, and cannot be restored")
         if before.disabled_at is None:
             raise ConflictError(f"{name} is not disabled")
         await tenants.disable_tenant(change.connection, name, disabled=False)
@@ -164,7 +164,7 @@ async def enable_tenant(database: Database, operator: Operator, name: str) -> Te
 
 
 async def delete_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
-    """Disable a tenant for good; a dispatcher waits for what is running, then erases all of it.
+    """Disable a tenant and mark it for deletion; a dispatcher erases it once nothing of it runs.
 
     Raises:
         NotFoundError: there is no such tenant.
@@ -173,7 +173,7 @@ async def delete_tenant(database: Database, operator: Operator, name: str) -> Te
     async with audited_change(database, operator, "tenant.delete", tenant=name) as change:
         before = await _read_tenant(change, name)
         if before.deleting_at is not None:
-            raise ConflictError(f"{name} is being deleted already")
+            raise ConflictError(f"{name} is already being deleted")
         await tenants.mark_deleting(change.connection, before.id)
         return await _refresh_shares(change, before)
 

@@ -1,4 +1,4 @@
-"""Webhook secrets: rotated with an overlap, or ended at once."""
+"""Use cases for webhook secrets: rotate them with an overlap, list them, expire one."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,14 +13,14 @@ from common.postgres.repositories.tenants.tenants import add_webhook_secret
 from common.postgres.repositories.tenants.webhook_secrets import WebhookSecretRecord
 from common.standard_webhooks.keys import new_secret
 
-# Receivers learn of a new secret by hand: a day in which both are good.
+# Receivers are configured by hand: for a day, webhooks are signed with both secrets.
 SECRET_OVERLAP_SECONDS: Final = 86_400.0
 LONGEST_OVERLAP_SECONDS: Final = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class NewSecret:
-    """A webhook secret just made; it is shown here once."""
+    """A webhook secret just created, which is shown only here."""
 
     id: int
     webhook_secret: str
@@ -33,10 +33,10 @@ async def rotate_webhook_secret(
     *,
     overlap_seconds: float = SECRET_OVERLAP_SECONDS,
 ) -> NewSecret:
-    """Give a tenant a new webhook secret; the one before it signs along for the overlap.
+    """Create a new webhook secret; webhooks are signed with the previous one too for the overlap.
 
     Raises:
-        InvalidValueError: the overlap cannot be.
+        InvalidValueError: the overlap is out of range.
         NotFoundError: there is no such tenant.
     """
     if not 0 <= overlap_seconds <= LONGEST_OVERLAP_SECONDS:
@@ -59,11 +59,11 @@ async def rotate_webhook_secret(
 async def list_webhook_secrets(
     database: Database, tenant: str, page: Page
 ) -> Listed[WebhookSecretRecord]:
-    """Give a tenant's webhook secrets, oldest first, without the secrets themselves.
+    """Return a page of a tenant's webhook secrets, oldest first: their ids and dates only.
 
     Raises:
         NotFoundError: there is no such tenant.
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
     position = parse_page(page, "webhook-secrets")
     async with database.statement() as connection:
@@ -79,11 +79,11 @@ async def list_webhook_secrets(
 async def expire_webhook_secret(
     database: Database, operator: Operator, tenant: str, secret_id: int
 ) -> WebhookSecretRecord:
-    """Let an older webhook secret sign no more, before its overlap is over.
+    """Stop signing with a previous webhook secret before its overlap is over.
 
     Raises:
-        NotFoundError: there is no such tenant, or it has no such secret that still signs.
-        ConflictError: it is the current one.
+        NotFoundError: there is no such tenant, or it has no such secret, or that has expired.
+        ConflictError: it is the current secret.
     """
     async with audited_change(database, operator, "webhook_secret.expire", tenant=tenant) as change:
         found = await webhook_secrets.find_live_webhook_secret(
@@ -95,7 +95,7 @@ async def expire_webhook_secret(
             raise NotFoundError(f"{tenant} has no live webhook secret with the id {secret_id}")
         if found.expires_at is None:
             raise ConflictError(
-                f"the webhook secret {secret_id} is the one {tenant} has: rotate it first"
+                f"the webhook secret {secret_id} is the current one of {tenant}: rotate it first"
             )
         change.subject = str(secret_id)
         return await webhook_secrets.expire_webhook_secret(change.connection, secret_id)

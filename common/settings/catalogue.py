@@ -1,4 +1,4 @@
-"""The models file: which models this installation serves, and for which endpoints."""
+"""The models file, and the catalogue of models that are served, with their endpoints."""
 
 import re
 import tomllib
@@ -16,11 +16,11 @@ from common.settings import ModelSettings
 RANDOM_PREFIX = "random:"
 
 _SHAPE_PATTERN: Final = re.compile(r"([0-9]{2,4})x([0-9]{2,4})(?:\*([0-9]{1,2}))?")
-_LATENT_PIXELS: Final = 8  # pixels that one latent stands for
+_LATENT_PIXELS: Final = 8  # image pixels per latent pixel, in each direction
 
 
 class Shape(NamedTuple):
-    """What a model is warmed up for: so many images of this size (pixels) at once."""
+    """A batch shape a model is warmed up for: image size in pixels, and number of images."""
 
     width: int
     height: int
@@ -28,27 +28,27 @@ class Shape(NamedTuple):
 
 
 def _parse_shape(written: Any) -> Any:
-    """Read `512x768` or, of four images at once, `512x768*4`.
+    """Parse `512x768` or, for four images at once, `512x768*4`.
 
     Raises:
-        ValueError: it is written otherwise, or a side does not divide by 8.
+        ValueError: another format, or a side is not a multiple of 8.
     """
     found = _SHAPE_PATTERN.fullmatch(written) if isinstance(written, str) else None
     if found is None:
         raise ValueError(
-            f"{written!r} is no shape: write WIDTHxHEIGHT, or WIDTHxHEIGHT*IMAGES for several "
-            "at once, such as 512x768*4"
+            f"{written!r} is not a shape: write WIDTHxHEIGHT, or WIDTHxHEIGHT*IMAGES for several "
+            "images at once, such as 512x768*4"
         )
     shape = Shape(int(found[1]), int(found[2]), int(found[3] or 1))
     if shape.width % _LATENT_PIXELS or shape.height % _LATENT_PIXELS or not shape.samples:
         raise ValueError(
-            f"{written}: sides are multiples of {_LATENT_PIXELS}, and one image at least"
+            f"{written}: sides must be multiples of {_LATENT_PIXELS}, images at least 1"
         )
     return shape
 
 
 class ModelEntry(BaseModel):
-    """One model; the keys are explained at the top of deploy/models.toml."""
+    """One model of the models file; its keys are explained at the top of deploy/models.toml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,31 +66,31 @@ class ModelEntry(BaseModel):
 
     @property
     def has_random_weights(self) -> bool:
-        """Whether this is a stand-in that draws noise."""
+        """Whether this is a stand-in with random weights, which generates noise."""
         return self.source.startswith(RANDOM_PREFIX)
 
     @property
     def queue(self) -> str:
-        """The queue its jobs wait in."""
+        """The name of the queue of its jobs."""
         return self.name
 
 
 class Catalogue:
-    """The models served, in the order of the file."""
+    """The models that are served, in the order of the models file."""
 
     def __init__(self, entries: tuple[ModelEntry, ...]) -> None:
-        """Keep `entries`; their names must be unique."""
+        """Index `entries` by name; their names must be unique."""
         self.entries = entries
         self._by_name = {entry.name: entry for entry in entries}
 
     def get(self, name: str) -> ModelEntry | None:
-        """Give the model of that name, None if it is not served."""
+        """Return the model of that name, None if it is not served."""
         return self._by_name.get(name)
 
     def find_models(
         self, endpoint: Endpoint, names: Container[str] | None = None
     ) -> tuple[ModelEntry, ...]:
-        """Give the models that serve `endpoint`, of those named; the first is its default."""
+        """Return the models for `endpoint`, only those in `names` if given; the default first."""
         return tuple(
             entry
             for entry in self.entries
@@ -99,7 +99,7 @@ class Catalogue:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """Every queue, in the order of the models."""
+        """All queues, in the order of the models."""
         return tuple(entry.queue for entry in self.entries)
 
 
@@ -110,21 +110,21 @@ class _ModelsFile(BaseModel):
 
 
 def load_catalogue(settings: ModelSettings) -> Catalogue:
-    """Read the models file and keep the models named by `settings.serve` (empty: all).
+    """Read the models file and return the models named in `settings.serve`, all if that is empty.
 
-    A relative folder in `source` is taken relative to the file.
+    A relative folder in `source` is resolved relative to the file.
 
     Raises:
-        ConfigurationError: the file is missing or malformed, or names an unknown model.
+        ConfigurationError: the file is missing or malformed, or `serve` names an unknown model.
     """
     path = settings.file or Path(str(files("deploy") / "models.toml"))
     parsed = _read_file(path)
     names = [entry.name for entry in parsed.models]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigurationError(f"{path}: models named twice: {', '.join(sorted(twice))}")
+        raise ConfigurationError(f"{path}: duplicate model names: {', '.join(sorted(twice))}")
     if unknown := set(settings.serve) - set(names):
         raise ConfigurationError(
-            f"INFILL_MODELS_SERVE names {', '.join(sorted(unknown))}, but {path} has only: "
+            f"INFILL_MODELS_SERVE names {', '.join(sorted(unknown))}, but {path} has: "
             + ", ".join(names)
         )
     wanted = set(settings.serve or names)
@@ -145,7 +145,7 @@ def _read_file(path: Path) -> _ModelsFile:
             f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
             for problem in error.errors()
         )
-        raise ConfigurationError(f"the models file {path} is not right: {wrong}") from error
+        raise ConfigurationError(f"the models file {path} is invalid: {wrong}") from error
     except ValueError as error:  # no UTF-8, no TOML
         raise ConfigurationError(f"the models file {path} cannot be read: {error}") from error
 

@@ -94,7 +94,7 @@ def test_a_list_goes_on_where_it_says() -> None:
 
 def test_a_name_is_taken_once_and_has_a_form() -> None:
     run("tenants", "create", "acme")
-    with pytest.raises(ConflictError, match="there is a tenant called acme already"):
+    with pytest.raises(ConflictError, match="there is already a tenant called acme"):
         run("tenants", "create", "acme")
     with pytest.raises(InvalidNameError):
         run("tenants", "create", "no spaces")
@@ -128,7 +128,7 @@ def test_a_limit_is_name_and_json(entry: str) -> None:
 
 
 def test_a_limit_that_cannot_be_is_told() -> None:
-    with pytest.raises(InvalidLimitsError, match="max_runing is no limit; there are: max_"):
+    with pytest.raises(InvalidLimitsError, match="max_runing is not a limit; the limits are: max_"):
         run("plans", "create", "pro", "--set", "max_runing=4")
 
 

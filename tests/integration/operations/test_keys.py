@@ -120,7 +120,7 @@ async def test_two_live_admin_keys_are_never_called_the_same(database: Database)
     """Else the audit would not tell whose it was."""
     issued = await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER)
     for name in ("ops", "INFILL_ADMIN_KEY"):
-        with pytest.raises(ConflictError, match=f"there is a live admin key called {name}"):
+        with pytest.raises(ConflictError, match=f"there is already a live admin key called {name}"):
             await issue_admin_key(database, OPERATOR, name, pepper=PEPPER)
     await revoke_admin_key(database, OPERATOR, issued.id)
     await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER)
@@ -147,7 +147,7 @@ async def test_an_old_secret_can_be_ended_at_once_and_the_current_one_cannot(
 ) -> None:
     await rotate_webhook_secret(database, OPERATOR, "acme")
     first, second = (await list_webhook_secrets(database, "acme", EVERYTHING)).items
-    with pytest.raises(ConflictError, match=f"the webhook secret {second.id} is the one acme has"):
+    with pytest.raises(ConflictError, match=f"the webhook secret {second.id} is the current one of acme"):
         await expire_webhook_secret(database, OPERATOR, "acme", second.id)
     with pytest.raises(NotFoundError, match="other has no live webhook secret"):
         await expire_webhook_secret(database, OPERATOR, "other", first.id)

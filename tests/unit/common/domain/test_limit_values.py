@@ -60,7 +60,7 @@ def test_what_a_quota_can_be(credits_: float | None) -> None:
         (
             "models",
             ("a", {}, [1], [""], [None], ["a\x00"], ["\ud800"]),
-            "must be null or a list of the names of models",
+            "must be null or a list of model names",
         ),
         ("require_safety_checker", (None, "yes", 1, 0, []), "must be true or false"),
         (
@@ -86,7 +86,9 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(InvalidLimitsError) as caught:
         Limits.from_json({"max_runing": 1, "max_running": 0})
     assert list(caught.value.problems) == ["max_runing", "max_running"]
-    assert caught.value.message.startswith("max_runing is no limit; there are: max_inference_steps")
+    assert caught.value.message.startswith(
+        "max_runing is not a limit; the limits are: max_inference_steps"
+    )
 
 
 @pytest.mark.parametrize("queued", [None, MAX_QUEUED_UNDER_QUOTA + 1])

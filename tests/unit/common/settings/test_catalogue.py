@@ -93,7 +93,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (TWO.replace('"painter"', '"../x"'), "models.0.name: String should match"),
         (TWO + "\n[defaults]\nsteps = 3", "defaults: Extra inputs"),
         ("", "models: Field required"),
-        (TWO.replace('"painter"', '"writer"'), "named twice: writer"),
+        (TWO.replace('"painter"', '"writer"'), "duplicate model names: writer"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, content: str | bytes, said: str) -> None:
@@ -125,10 +125,10 @@ def test_what_makes_a_model_fast_is_off_unless_asked_for(tmp_path: Path) -> None
     ("line", "said"),
     [
         ('compile = "fast"', "models.1.compile: Input should be 'off', 'regional' or 'graphs'"),
-        ('shapes = ["512"]', "models.1.shapes.0: Value error, '512' is no shape: write WIDTHx"),
-        ("shapes = [512]", "512 is no shape"),
-        ('shapes = ["512x500"]', "512x500: sides are multiples of 8"),
-        ('shapes = ["512x512*0"]', "512x512*0: sides are multiples of 8, and one image at least"),
+        ('shapes = ["512"]', "models.1.shapes.0: Value error, '512' is not a shape: write WIDTHx"),
+        ("shapes = [512]", "512 is not a shape"),
+        ('shapes = ["512x500"]', "512x500: sides must be multiples of 8"),
+        ('shapes = ["512x512*0"]', "512x512*0: sides must be multiples of 8, images at least 1"),
     ],
 )
 def test_what_cannot_make_a_model_fast_is_said(tmp_path: Path, line: str, said: str) -> None:

@@ -85,9 +85,14 @@ def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
             OutboundSettings,
             "INFILL_OUTBOUND_NAMESERVERS",
             '["192.0.2.53", "dns.example"]',
-            "not an address, nor address:port",
+            "neither an address nor address:port",
         ),
-        (OutboundSettings, "INFILL_OUTBOUND_NAMESERVERS", '["192.0.2.53:65536"]', "no such port"),
+        (
+            OutboundSettings,
+            "INFILL_OUTBOUND_NAMESERVERS",
+            '["192.0.2.53:65536"]',
+            "not a valid port",
+        ),
     ],
 )
 def test_a_bad_value_is_named(

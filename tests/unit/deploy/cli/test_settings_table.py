@@ -45,7 +45,7 @@ def test_only_what_stands_between_the_marks_is_made_anew() -> None:
         "before\n<!-- settings: INFILL_S3_BUCKET INFILL_LOG_LEVEL -->\n"
         "| variable | default | meaning |\n|---|---|---|\n"
         "| `INFILL_S3_BUCKET` | `infill` | Bucket for results and uploaded inputs. |\n"
-        "| `INFILL_LOG_LEVEL` | `INFO` | Least severe level that is logged. |\n"
+        "| `INFILL_LOG_LEVEL` | `INFO` | Lowest level that is logged. |\n"
         "<!-- end of settings -->\nafter\n"
     )
 
@@ -62,4 +62,4 @@ def test_pages_are_written_in_place(tmp_path: Path) -> None:
             "<!-- settings: INFILL_JOB_MAX_ATTEMPTS -->\n<!-- end of settings -->\n"
         )
     write(tmp_path)
-    assert all("| `3` | Attempts" in (tmp_path / name).read_text() for name in PAGES)
+    assert all("| `3` | Maximum attempts" in (tmp_path / name).read_text() for name in PAGES)
