@@ -1,4 +1,4 @@
-"""The guard every outgoing request to a tenant's address passes."""
+"""The guard: every request to an address given by a tenant goes through it."""
 
 from common.outbound.guard import Guard, WebhookResponse
 from common.outbound.resolver import Resolver

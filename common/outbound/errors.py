@@ -1,21 +1,21 @@
-"""Why an exchange came to nothing, before it is told to anyone."""
+"""Internal errors of an exchange, before they are turned into errors a tenant may see."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """One word for metrics and the delivery log."""
+    """Why an exchange failed, as one word for metrics and the delivery log."""
 
     DNS = "dns"  # the name did not resolve in time
-    CONNECT = "connect"  # no address took the connection
+    CONNECT = "connect"  # no address accepted the connection
     TLS = "tls"  # the handshake failed: certificate, version, name
     TIMEOUT = "timeout"  # the deadline over the whole exchange passed
-    PROTOCOL = "protocol"  # the answer was cut short, malformed or beyond the caps
-    HTTP_5XX = "http_5xx"  # the far side has trouble of its own
+    PROTOCOL = "protocol"  # the response was cut short, malformed or beyond the limits
+    HTTP_5XX = "http_5xx"  # the server reported an error of its own
 
 
 class ExchangeError(Exception):
-    """No usable answer; becomes `FetchFailedError` once it is known what was asked for."""
+    """No usable response; the guard turns it into a `FetchFailedError`."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)

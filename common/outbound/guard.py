@@ -1,4 +1,4 @@
-"""The two things done with a tenant's address: fetch an image, post a webhook."""
+"""The guard: fetches images from, and posts webhooks to, addresses given by tenants."""
 
 import asyncio
 import ssl
@@ -32,9 +32,9 @@ POST: Final = "could not deliver the webhook"
 
 @dataclass(frozen=True, slots=True)
 class WebhookResponse:
-    """What a webhook's receiver said; header names are lower-case.
+    """The response of a webhook's receiver; header names are lower-case.
 
-    `excerpt` is the start of the body, empty when that came compressed.
+    `excerpt` is the start of the body, empty if the body is compressed.
     """
 
     status: int
@@ -44,10 +44,10 @@ class WebhookResponse:
 
 
 class Guard:
-    """Stands on every request to an address a tenant gave; belongs to one event loop.
+    """Makes requests to addresses given by tenants, only if these are allowed.
 
-    Each exchange has a connection of its own: none is shared between tenants, no proxy or
-    credential is taken from the environment, nothing is retried.
+    Each request has its own connection: none is shared between tenants, no proxy or credential is
+    taken from the environment, nothing is retried. Belongs to one event loop.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Guard:
         )
 
     def check(self, url: str, *, webhook: bool = False) -> Target:
-        """Judge a URL as far as that goes without DNS; does no input or output.
+        """Parse a URL and check all that can be checked without DNS; does no input or output.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
@@ -79,12 +79,12 @@ class Guard:
         return target
 
     async def fetch(self, url: str) -> bytes:
-        """Download an image file, following a few redirects, each judged like the first URL.
+        """Download an image file, following up to 3 redirects, each checked like the first URL.
 
         Raises:
             AddressNotAllowedError: the address, or one it redirects to, is not allowed.
-            FetchRejectedError: an answer came that cannot be used: 4xx, too large, compressed.
-            FetchFailedError: no answer came, or a 5xx one; `reason` is one word.
+            FetchRejectedError: the response cannot be used: 4xx, too large, compressed.
+            FetchFailedError: no response, or a 5xx one; `reason` is one word.
         """
         target = self.check(url)
         async with _deadline(self._settings.image_timeout_seconds, FETCH):
@@ -106,14 +106,14 @@ class Guard:
         timeout_seconds: float,
         response_bytes: int,
     ) -> WebhookResponse:
-        """Send a webhook and give the receiver's answer, whatever its status.
+        """Send a webhook and return the receiver's response, whatever its status.
 
-        `timeout_seconds` covers everything from DNS to the end of the answer, of whose body
-        `response_bytes` are read at most. Redirects are answers like any other.
+        `timeout_seconds` covers everything from DNS to the end of the response, of whose body at
+        most `response_bytes` are read. Redirects are not followed.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
-            FetchFailedError: no answer came in time; `reason` is one word.
+            FetchFailedError: no response in time; `reason` is one word.
         """
         target = self.check(url, webhook=True)
         begun = monotonic()
@@ -122,22 +122,22 @@ class Guard:
             _deadline(timeout_seconds, POST),
             send_request(self._connector, target, "POST", sent, body) as response,
         ):
-            # A broken body does not unsay the status: the receiver has had the webhook.
+            # The status counts even if the body breaks off: the receiver has got the webhook.
             excerpt = (
                 b"" if response.is_encoded else await response.read(response_bytes, may_be_cut=True)
             )
             return WebhookResponse(response.status, response.headers, excerpt, monotonic() - begun)
 
     async def aclose(self) -> None:
-        """Let go of the threads that look names up."""
+        """Stop the threads that resolve names."""
         await self._own_resolver.aclose()
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """One context for all connections: loading the certificates takes milliseconds."""
+        """TLS context of all connections, made once: loading certificates takes milliseconds."""
         context = self._given_tls or default_ssl_context()
         context.set_alpn_protocols(["http/1.1"])
-        context.hostname_checks_common_name = False  # only what it is valid for, as browsers do
+        context.hostname_checks_common_name = False  # subject alternative names only, as browsers
         return context
 
     async def _read_image(self, response: HttpResponse) -> bytes:
@@ -146,13 +146,13 @@ class Guard:
         if response.status not in range(200, 300):
             raise FetchRejectedError(f"{FETCH}: HTTP {response.status}")
         if response.is_encoded:
-            raise FetchRejectedError(f"{FETCH}: the answer is compressed")
+            raise FetchRejectedError(f"{FETCH}: the response is compressed")
         limit = self._settings.image_max_bytes
         if response.declared_bytes <= limit:
             image = await response.read(limit + 1)
             if len(image) <= limit:
                 return image
-        raise FetchRejectedError(f"{FETCH}: too large, at most {limit} bytes are taken")
+        raise FetchRejectedError(f"{FETCH}: too large, at most {limit} bytes are accepted")
 
 
 def _make_resolver(settings: OutboundSettings) -> ThreadedResolver | NameserverResolver:
@@ -163,9 +163,9 @@ def _make_resolver(settings: OutboundSettings) -> ThreadedResolver | NameserverR
 
 @asynccontextmanager
 async def _deadline(seconds: float, failure: str) -> AsyncIterator[None]:
-    """Bound everything inside by one deadline, and tell the tenant of trouble in one way.
+    """Apply one deadline to the block, and turn its errors into those a tenant may see.
 
-    Beside a time-out all trouble reads the same: nothing says whether a port was open.
+    Except for a time-out, all failures have the same message: none reveals whether a port is open.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -174,5 +174,7 @@ async def _deadline(seconds: float, failure: str) -> AsyncIterator[None]:
         raise FetchFailedError(f"{failure}: timed out", reason=Reason.TIMEOUT) from error
     except ExchangeError as error:
         raise FetchFailedError(
-            f"{failure}: the host gave no usable answer", reason=error.reason, detail=error.detail
+            f"{failure}: the host sent no usable response",
+            reason=error.reason,
+            detail=error.detail,
         ) from error

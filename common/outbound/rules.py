@@ -1,4 +1,4 @@
-"""What a parsed URL is allowed to reach, as far as that can be said without DNS; pure."""
+"""Rules on scheme, port, host name and literal address of a URL, checked without DNS; pure."""
 
 from dataclasses import dataclass
 from typing import Final, Self
@@ -12,8 +12,8 @@ from common.settings import OutboundSettings
 ANY_PORT: Final = 0
 MAX_PORT: Final = 65535
 
-# Names that mean this machine or this network wherever they are asked for (RFC 6761, 6762, 7686,
-# 8375, and ICANN's reservation of .internal, under which clouds keep their metadata services).
+# Names that denote this machine or the local network (RFC 6761, 6762, 7686, 8375, and ICANN's
+# reservation of .internal, under which clouds have their metadata services).
 INTERNAL_NAMES: Final = frozenset(
     {"localhost", "localdomain", "local", "internal", "home.arpa", "onion", "invalid"}
 )
@@ -21,7 +21,7 @@ INTERNAL_NAMES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The operator's rules in the form they are applied."""
+    """The operator's outbound settings, compiled for checking targets."""
 
     addresses: AddressRules
     ports: frozenset[int]
@@ -30,7 +30,7 @@ class Rules:
 
     @classmethod
     def from_settings(cls, settings: OutboundSettings) -> Self:
-        """Make the rules of `settings`.
+        """Compile the rules in `settings`.
 
         Raises:
             ConfigurationError: a denied host is not a host name.
@@ -47,7 +47,7 @@ class Rules:
         )
 
     def check(self, target: Target, *, webhook: bool) -> None:
-        """Let `target` pass or refuse it; a name passes until its addresses are known.
+        """Raise unless `target` is allowed; addresses of a name are checked after resolving it.
 
         Raises:
             AddressNotAllowedError: scheme, port, name or literal address is not allowed.
@@ -57,14 +57,14 @@ class Rules:
         if not self._is_port_allowed(target):
             raise not_allowed_error(f"port {target.port}")
         if self._is_name_denied(target.host):
-            raise not_allowed_error("a name of the inside")
+            raise not_allowed_error("an internal or denied name")
         if target.literal is not None and not self.addresses.allows(target.literal):
             raise not_allowed_error(f"address {target.literal}")
 
     def _is_port_allowed(self, target: Target) -> bool:
         if target.port > MAX_PORT:
             return False
-        # Who opens a network by name opens the services in it; public hosts keep to the list.
+        # In a network the operator opened, every port is allowed; elsewhere those on the list.
         opened = target.literal is not None and self.addresses.is_opened(target.literal)
         return opened or target.port in self.ports or ANY_PORT in self.ports
 

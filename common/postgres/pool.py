@@ -1,4 +1,4 @@
-"""Connections for direct statements, apart from SQLAlchemy's: lending one is a list's pop."""
+"""A pool of plain asyncpg connections for direct statements, faster than SQLAlchemy's."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -9,34 +9,34 @@ from typing import Any, Final
 
 from asyncpg import Connection, PostgresError, ReadOnlySQLTransactionError
 
-# What the policies of the tables compare `tenant_id` with; empty is nobody.
+# The row-level security policies compare `tenant_id` with this setting; empty matches no row.
 SET_TENANT: Final = "SELECT set_config('infill.tenant_id', $1, false)"
 
 
 class _UnknownTenant(Enum):
-    """Equal to no tenant, and not to nobody either."""
+    """The tenant of a connection while it is being changed: equal to no id, and not None."""
 
     UNKNOWN = 0
 
 
 @dataclass(slots=True)
 class _PooledConnection:
-    """A connection, and the tenant it speaks for; None for nobody."""
+    """A connection and the tenant it is set to, None for no tenant."""
 
     driver: "Connection[Any]"
     tenant_id: int | _UnknownTenant | None = None
 
     async def set_tenant(self, tenant_id: int | None) -> None:
-        """Have Postgres show this tenant's rows alone, unless it does so already."""
+        """Make Postgres show only this tenant's rows on the connection, unless it does already."""
         if self.tenant_id == tenant_id:
             return
-        self.tenant_id = _UnknownTenant.UNKNOWN  # until Postgres has said that it was heard
+        self.tenant_id = _UnknownTenant.UNKNOWN  # until Postgres has confirmed the change
         await self.driver.fetchval(SET_TENANT, "" if tenant_id is None else str(tenant_id))
         self.tenant_id = tenant_id
 
 
 class DirectPool:
-    """At most `size` connections; belongs to one event loop.
+    """A pool of at most `size` connections; belongs to one event loop.
 
     A connection already set to the wanted tenant is preferred, the most recently used one, because
     changing the tenant costs a round trip. Otherwise the least recently used one is changed.
@@ -62,10 +62,10 @@ class DirectPool:
 
     @asynccontextmanager
     async def connection(self, tenant_id: int | None = None) -> AsyncGenerator["Connection[Any]"]:
-        """Lend a connection that speaks for a tenant, or for nobody.
+        """Lend a connection set to a tenant, or to no tenant.
 
         Raises:
-            TimeoutError: none became free, or none was made, in time.
+            TimeoutError: none became free or could be opened in time.
         """
         await self._acquire()
         try:
@@ -83,7 +83,7 @@ class DirectPool:
             self._free.release()
 
     async def aclose(self) -> None:
-        """Close the connections that are not lent, whether or not Postgres answers."""
+        """Close the idle connections, whether or not Postgres responds."""
         unlent = iter(self._take_idle, None)
         closing = (
             pooled.driver.close(timeout=self._timeout_seconds) for pooled in unlent if pooled
@@ -95,7 +95,7 @@ class DirectPool:
             async with self._abort_if_unavailable(self._timeout_seconds):
                 await self._free.acquire()
         else:
-            await self._free.acquire()  # at once: a timer for it would cost more than it
+            await self._free.acquire()  # does not wait, so it needs no timer
 
     async def _open(self) -> _PooledConnection:
         async with self._abort_if_unavailable(self._timeout_seconds):
@@ -116,10 +116,10 @@ class DirectPool:
 
 
 def _is_reusable_after(error: BaseException) -> bool:
-    """Tell whether a connection is good for more after `error`.
+    """Return whether a connection can be used again after `error`.
 
-    It is not when its statement is still under way, its server silent, or the driver confused by
-    a server that died meanwhile. Nor when its server is a standby now: the address leads to
-    another.
+    Only after an ordinary error of Postgres: otherwise its statement may still be running, its
+    server be silent, or the driver's state be inconsistent. Not after a write to a read-only
+    server either: after a failover, the same address leads to the new primary.
     """
     return isinstance(error, PostgresError) and not isinstance(error, ReadOnlySQLTransactionError)

@@ -1,7 +1,7 @@
-"""Watching whether Postgres is there, so that while it is away everybody is told at once.
+"""Detection of an unavailable Postgres, so that callers fail at once instead of timing out.
 
-Only one thing counts as proof: a fresh connection that gets no answer, while nobody else gets one
-either. A statement that is slow, or a pool that is full, is never taken for an absence.
+The only proof is a probe: a fresh connection that gets no response while no other statement gets
+one either. A slow statement or an exhausted pool never counts as unavailable.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-# Somebody asks and nobody is answered for so long: then we ask ourselves.
+# Statements have been running, and none has finished, for this long: then a probe is started.
 SILENCE_SECONDS: Final = 0.5
-# Between two of our questions while Postgres is away.
+# Between two probes while Postgres is unavailable.
 PAUSE_SECONDS: Final = 0.5
 
-# What a server says that goes down or comes up; all else it says is an answer.
+# Errors of a server that is starting or shutting down; any other shows that it is available.
 SHUTTING_DOWN: Final = (
     AdminShutdownError,
     CannotConnectNowError,
@@ -45,7 +45,7 @@ SHUTTING_DOWN: Final = (
     PostgresConnectionError,
 )
 
-# All that the ways to Postgres raise; `is_unavailable` tells which of it is not our own mistake.
+# Everything that database access can raise; `is_unavailable` separates outages from our mistakes.
 DATABASE_ERRORS: Final = (
     SQLAlchemyError,
     PostgresError,
@@ -58,34 +58,34 @@ log = structlog.get_logger(__name__)
 
 
 class PostgresUnavailableError(ConnectionError):
-    """Postgres does not answer at present; nothing was asked."""
+    """Postgres is known to be unavailable; no statement was sent."""
 
     def __init__(self) -> None:
-        super().__init__("Postgres is away")
+        super().__init__("Postgres is unavailable")
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Tell whether `error` means that Postgres is away or too busy, not that we asked wrongly."""
+    """Return whether `error` means that Postgres is unavailable or overloaded, not our mistake."""
     if isinstance(error, DBAPIError):
         return not isinstance(
             error, IntegrityError | ProgrammingError | DataError | NotSupportedError
         )
-    # Straight from the driver: where a direct statement ran, or no connection came about.
+    # Raised by the driver itself: by a direct statement, or when no connection can be opened.
     if isinstance(error, PostgresError):
         return not isinstance(
             error, IntegrityConstraintViolationError | SyntaxOrAccessError | DriverDataError
         )
-    # The built-in TimeoutError is an OSError. An internal error is the driver's way to say that it
-    # was told of the server's end while nobody asked anything.
+    # The built-in TimeoutError is an OSError. The driver raises an internal error if the server
+    # announces its shutdown while no statement is running.
     return isinstance(error, OSError | PoolTimeoutError | InterfaceError | InternalClientError)
 
 
 class PostgresWatchdog:
-    """Lets callers through while Postgres is there; belongs to one event loop.
+    """Lets callers through while Postgres is available; belongs to one event loop.
 
-    A caller's trouble, or a silence, makes us ask over a connection of our own. If that is not
-    answered within `probe_seconds`, every connection is broken off, whoever waits is let go,
-    and nobody is let in until a question of ours has been answered.
+    After a caller's error, or if no statement finishes for a while, it probes Postgres over a
+    connection of its own. If that gets no response within `probe_seconds`, all connections are
+    terminated, all waiting callers fail, and new ones are rejected until a probe succeeds.
     """
 
     def __init__(
@@ -102,19 +102,19 @@ class PostgresWatchdog:
         self._probing: asyncio.Task[None] | None = None
 
     def raise_if_unavailable(self) -> None:
-        """Make sure that Postgres is not known to be away; costs nothing.
+        """Raise if Postgres is known to be unavailable; does no I/O.
 
         Raises:
-            PostgresUnavailableError: it is.
+            PostgresUnavailableError: Postgres is known to be unavailable.
         """
         if self._unavailable:
             raise PostgresUnavailableError
 
     def __enter__(self) -> None:
-        """Begin to ask Postgres something.
+        """Register a running statement or transaction.
 
         Raises:
-            PostgresUnavailableError: it is away.
+            PostgresUnavailableError: Postgres is known to be unavailable.
         """
         if self._unavailable:
             raise PostgresUnavailableError
@@ -135,17 +135,17 @@ class PostgresWatchdog:
             self._start_probing()
 
     async def connect(self) -> "Connection[Any]":
-        """Open a connection that is broken off when Postgres goes away."""
+        """Open a connection that is terminated when Postgres becomes unavailable."""
         connection = await self._connect()
         self._connections.add(connection)
         return connection
 
     @asynccontextmanager
     async def abort_if_unavailable(self, seconds: float | None = None) -> AsyncGenerator[None]:
-        """Wait for a connection in this block, for so long at most; an absence ends it too.
+        """Limit the waiting in this block to `seconds`, and end it if Postgres is unavailable.
 
         Raises:
-            PostgresUnavailableError: Postgres went away meanwhile.
+            PostgresUnavailableError: Postgres became unavailable meanwhile.
             TimeoutError: the time is up.
         """
         try:
@@ -160,7 +160,7 @@ class PostgresWatchdog:
             raise
 
     async def aclose(self) -> None:
-        """Stop watching; break the connections off if closing them would get no answer."""
+        """Stop watching; terminate the connections if Postgres would not respond to a close."""
         if self._next_check is not None:
             self._next_check.cancel()
             self._next_check = None
@@ -180,7 +180,7 @@ class PostgresWatchdog:
         )
 
     def _check_progress(self, under_way: int, answered: int) -> None:
-        """Look whether anybody has been answered since the look before."""
+        """Start probing if no statement has finished since the previous check."""
         self._next_check = None
         if not self._under_way:
             return
@@ -197,7 +197,7 @@ class PostgresWatchdog:
         try:
             while not await self._probe():
                 if self._answered != answered:
-                    return  # somebody was: this process was slow, not Postgres
+                    return  # a statement finished: this process was slow, not Postgres
                 self._declare_unavailable()
                 await asyncio.sleep(PAUSE_SECONDS)
             if self._unavailable:
@@ -228,6 +228,6 @@ class PostgresWatchdog:
                     connection.terminate()
         except PostgresError as error:
             return not isinstance(error, SHUTTING_DOWN)
-        except Exception:  # noqa: BLE001 whatever the trouble, it is asked again
+        except Exception:  # noqa: BLE001 whatever the error, Postgres is probed again
             return False
         return True

@@ -1,6 +1,6 @@
-"""The tables of settings in the documentation, made from the settings themselves.
+"""Generator of the tables of settings in the documentation.
 
-`python -m deploy.cli.settings_table` writes them anew; a test compares.
+`python -m deploy.cli.settings_table` rewrites them; a test fails if they are out of date.
 """
 
 import json
@@ -21,14 +21,14 @@ ALL: Final = "all"
 
 
 def list_sections() -> Iterator[type[Section]]:
-    """Give every section, in the order `Settings` names them."""
+    """Yield all sections of settings, in the order of `Settings`."""
     for member in vars(Settings).values():
         if isinstance(member, cached_property):
             yield get_type_hints(member.func)["return"]
 
 
 def list_variables() -> dict[str, FieldInfo]:
-    """Give every variable that is read, by its name."""
+    """Return all settings by the name of their environment variable."""
     return {
         f"{section.model_config['env_prefix']}{name}".upper(): field
         for section in list_sections()
@@ -37,17 +37,17 @@ def list_variables() -> dict[str, FieldInfo]:
 
 
 def rewrite_page(page: str) -> str:
-    """Give `page` with what stands between its marks made anew.
+    """Return `page` with the tables between its marks generated anew.
 
-    A mark is `<!-- settings: all -->`, or names the list_variables to show instead of `all`; it is
-    followed by the table and the end mark.
+    A table begins with the mark `<!-- settings: all -->`, or one with variable names instead of
+    `all`, and ends with the mark `<!-- end of settings -->`.
     """
     before, *marked = page.split(BEGIN)
     return before + "".join(_render_table(part) for part in marked)
 
 
 def write(root: Path) -> None:
-    """Make the tables of all pages under `root` anew."""
+    """Rewrite the tables of all pages under `root`."""
     for name in PAGES:
         page = root / name
         page.write_text(rewrite_page(page.read_text(encoding="utf-8")), encoding="utf-8")
@@ -69,7 +69,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _format_default(default: Any) -> str:
-    """Write a default as one would write it in the environment."""
+    """Format a default as it would be written in the environment."""
     if default is None:
         return "empty"
     if isinstance(default, SecretStr):

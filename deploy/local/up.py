@@ -1,4 +1,4 @@
-"""`infill up`: serve on one machine until told to stop."""
+"""`infill up`: run the whole stack on one machine until it is interrupted."""
 
 import asyncio
 from contextlib import nullcontext
@@ -21,14 +21,14 @@ SHAPES_ONLY = (
     "Inpainting is served by the small model that ships with the project: it knows coloured shapes "
     "and nothing else."
 )
-RANDOM_WEIGHTS = "{} are served by a stand-in with RANDOM_PREFIX weights, which draws noise."
+RANDOM_WEIGHTS = "{} are served by a stand-in with RANDOM weights, which generates noise."
 
 
 def up(home: Path, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM.
+    """Run the stack until Ctrl-C or SIGTERM.
 
     Raises:
-        ConfigurationError: a part could not start, or one died; the others have been stopped.
+        ConfigurationError: a process could not start or has ended; the others have been stopped.
     """
     with lock_home(home):
         asyncio.run(run_until_interrupted(_serve(home, port)))
@@ -43,12 +43,12 @@ async def _serve(home: Path, port: int) -> None:
         with publish_credentials(stack.credentials, home) as path:
             _greet(console, stack, path)
             exited = await supervisor.wait_for_exit()
-            raise ConfigurationError(f"{exited}\nThe other parts have been stopped.")
+            raise ConfigurationError(f"{exited}\nThe other processes have been stopped.")
 
 
 def _greet(console: Console, stack: Stack, credentials: Path) -> None:
     base_url = stack.credentials.base_url
-    console.print(f"\nInfill answers at {base_url} (interactive docs: {base_url}/docs)")
+    console.print(f"\nInfill is ready at {base_url} (interactive docs: {base_url}/docs)")
     console.print(f"credentials: {credentials}")
     _warn(console, load_catalogue(stack.settings.models))
     console.print("\nTry it:\n")
@@ -57,7 +57,7 @@ def _greet(console: Console, stack: Stack, credentials: Path) -> None:
 
 
 def _warn(console: Console, catalogue: Catalogue) -> None:
-    """Say what is not to be expected of the pictures."""
+    """Print what the models that are served cannot do."""
     if catalogue.get(OWN_MODEL):
         console.print(SHAPES_ONLY)
     if noise := [
@@ -69,7 +69,7 @@ def _warn(console: Console, catalogue: Catalogue) -> None:
 
 
 def curl_line(stack: Stack) -> str:
-    """Give a request ready to paste, with the samples' pictures."""
+    """Return a curl command that sends the sample images."""
     given = stack.credentials
     fields = {
         "key": given.api_key,

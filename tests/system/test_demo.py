@@ -17,7 +17,7 @@ MOMENTS = ("accepted", "started", "generated", "uploaded", "webhook received")
 
 
 async def run_demo(pictures: Path) -> str:
-    process = await infill("demo", "--pictures", str(pictures))
+    process = await infill("demo", "--images", str(pictures))
     async with asyncio.timeout(START_SECONDS + END_SECONDS):
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
@@ -64,7 +64,7 @@ def assert_a_red_heart_fills_it(pictures: Path) -> None:
 
 
 async def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:
-    process = await infill("demo", "--pictures", str(tmp_path))
+    process = await infill("demo", "--images", str(tmp_path))
 
     async def has_children() -> bool:
         return any("postgres" in command for command in descendants(process.pid).values())

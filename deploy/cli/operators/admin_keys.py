@@ -1,4 +1,4 @@
-"""`infill admin-keys`."""
+"""The `infill admin-keys` commands."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ COLUMNS = (*("id", "name", "last_four", "created_at", "last_used_at", "expires_a
 
 @click.group("admin-keys")
 def group() -> None:
-    """Keys of the admin API, each in the name of one operator."""
+    """Keys of the admin API, one per operator."""
 
 
 @group.command("create")
@@ -23,7 +23,7 @@ def group() -> None:
 @expiry_option
 @json_option
 def create(name: str, expires_at: datetime | None, *, as_json: bool) -> None:
-    """Make an admin key called NAME, as which the audit knows its owner; it is shown once."""
+    """Create an admin key; it is shown once. The audit log records its NAME with each change."""
     secret = require_pepper()
     made = run_operation(
         lambda database: admin_keys.issue_admin_key(
@@ -40,7 +40,7 @@ def create(name: str, expires_at: datetime | None, *, as_json: bool) -> None:
 @page_options
 @json_option
 def list_all(page: Page, *, as_json: bool) -> None:
-    """List the admin keys by their last four characters, the revoked ones too."""
+    """List the admin keys, including revoked ones, with their last four characters."""
     listed = run_operation(lambda database: admin_keys.list_admin_keys(database, page))
     show_list(listed, COLUMNS, as_json=as_json)
 
@@ -49,7 +49,7 @@ def list_all(page: Page, *, as_json: bool) -> None:
 @click.argument("key_id", type=ID)
 @json_option
 def revoke(key_id: int, *, as_json: bool) -> None:
-    """Revoke the admin key KEY_ID; gateways trust it for a few seconds more."""
+    """Revoke the admin key KEY_ID; gateways may accept it for a few more seconds."""
     revoked = run_operation(
         lambda database: admin_keys.revoke_admin_key(database, current_operator(), key_id)
     )

@@ -1,4 +1,4 @@
-"""`infill audit`."""
+"""The `infill audit` command."""
 
 import click
 
@@ -12,10 +12,10 @@ COLUMNS = ("id", "created_at", "actor", "action", "tenant", "subject", "details"
 
 
 @click.command("audit")
-@click.option("--tenant", help="Of this tenant alone, also one long gone.")
+@click.option("--tenant", help="Only changes of this tenant, which may be deleted.")
 @page_options
 @json_option
 def list_all(page: Page, tenant: str | None, *, as_json: bool) -> None:
-    """List what operators changed, latest first."""
+    """List the changes made by operators, latest first."""
     listed = run_operation(lambda database: audit.list_audit(database, page, tenant=tenant))
     show_list(listed, COLUMNS, as_json=as_json)

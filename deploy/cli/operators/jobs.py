@@ -1,4 +1,4 @@
-"""`infill jobs` and `infill queues`."""
+"""The `infill jobs` and `infill queues` commands."""
 
 import click
 
@@ -24,7 +24,7 @@ COLUMNS = (
 @click.command("queues")
 @json_option
 def list_queues(*, as_json: bool) -> None:
-    """List every queue: what waits (counted up to 10,000), what runs, who works."""
+    """List the queues: waiting jobs (counted up to 10,000), running jobs, workers."""
     silent = Settings().jobs.lease_seconds
     listed = run_operation(lambda database: jobs.list_queues(database, silent_seconds=silent))
     columns = ("name", "waiting", "running", "ready_tenants", "workers")
@@ -33,7 +33,7 @@ def list_queues(*, as_json: bool) -> None:
 
 @click.group("jobs")
 def group() -> None:
-    """Jobs: where they stand."""
+    """List, show, cancel and prioritize jobs."""
 
 
 @group.command("list")
@@ -45,7 +45,7 @@ def group() -> None:
 def list_all(
     page: Page, tenant: str | None, state: str | None, queue: str | None, *, as_json: bool
 ) -> None:
-    """List jobs, latest first; of very many, a page may be short while there is a next one."""
+    """List jobs, latest first; a page may be short although there is a next one."""
     wanted = None if state is None else JobState(state)
     listed = run_operation(
         lambda database: jobs.list_jobs(database, page, tenant=tenant, state=wanted, queue=queue)
@@ -57,7 +57,7 @@ def list_all(
 @click.argument("job_id", type=ID)
 @json_option
 def show(job_id: int, *, as_json: bool) -> None:
-    """Show how job JOB_ID stands, without what was asked for."""
+    """Show the state of job JOB_ID, without its prompt and images."""
     show_record(run_operation(lambda database: jobs.show_job(database, job_id)), as_json=as_json)
 
 
@@ -65,17 +65,17 @@ def show(job_id: int, *, as_json: bool) -> None:
 @click.argument("job_id", type=ID)
 @json_option
 def cancel(job_id: int, *, as_json: bool) -> None:
-    """End job JOB_ID, which has not ended; its webhook tells of it."""
+    """Cancel the queued or running job JOB_ID; its webhook is sent."""
     show_record(run_operation(lambda database: _cancel(database, job_id)), as_json=as_json)
 
 
-# A priority below zero is no option.
+# Otherwise click would parse a negative priority as an option.
 @group.command("set-priority", context_settings={"ignore_unknown_options": True})
 @click.argument("job_id", type=ID)
 @click.argument("priority", type=int)
 @json_option
 def set_priority(job_id: int, priority: int, *, as_json: bool) -> None:
-    """Let the queued job JOB_ID be taken before or after its tenant's others."""
+    """Set the PRIORITY of the queued job JOB_ID among its tenant's jobs; highest first."""
     changed = run_operation(
         lambda database: jobs.set_job_priority(database, current_operator(), job_id, priority)
     )

@@ -1,4 +1,4 @@
-"""`infill keys`."""
+"""The `infill keys` commands."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ COLUMNS = (*("id", "name", "last_four", "created_at", "last_used_at", "expires_a
 
 @click.group("keys")
 def group() -> None:
-    """API keys, and the key webhooks are signed with."""
+    """API keys, and the key that signs webhooks."""
 
 
 @group.command("create")
@@ -25,7 +25,7 @@ def group() -> None:
 @expiry_option
 @json_option
 def create(tenant: str, name: str, expires_at: datetime | None, *, as_json: bool) -> None:
-    """Make an API key for TENANT; it is shown once."""
+    """Create an API key for TENANT; it is shown once."""
     secret = require_pepper()
     made = run_operation(
         lambda database: api_keys.issue_key(
@@ -43,7 +43,7 @@ def create(tenant: str, name: str, expires_at: datetime | None, *, as_json: bool
 @page_options
 @json_option
 def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
-    """List TENANT's API keys by their last four characters, the revoked ones too."""
+    """List TENANT's API keys, including revoked ones, with their last four characters."""
     listed = run_operation(lambda database: api_keys.list_keys(database, tenant, page))
     show_list(listed, COLUMNS, as_json=as_json)
 
@@ -53,7 +53,7 @@ def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
 @click.argument("key_id", type=ID)
 @json_option
 def revoke(tenant: str, key_id: int, *, as_json: bool) -> None:
-    """Revoke TENANT's API key KEY_ID; gateways trust it for a few seconds more."""
+    """Revoke TENANT's API key KEY_ID; gateways may accept it for a few more seconds."""
     revoked = run_operation(
         lambda database: api_keys.revoke_key(database, current_operator(), tenant, key_id)
     )
@@ -62,5 +62,5 @@ def revoke(tenant: str, key_id: int, *, as_json: bool) -> None:
 
 @group.command("webhook")
 def webhook() -> None:
-    """Draw a key for v1a webhook signatures, for INFILL_WEBHOOK_SIGNING_KEY."""
+    """Generate a key for v1a webhook signatures, to be set as INFILL_WEBHOOK_SIGNING_KEY."""
     click.echo(new_signing_key())

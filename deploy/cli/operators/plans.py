@@ -1,4 +1,4 @@
-"""`infill plans`."""
+"""The `infill plans` commands."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ COLUMNS = ("id", "name", "tenants", "limits", "created_at")
 
 @click.group("plans")
 def group() -> None:
-    """Plans: what kinds of tenants may use."""
+    """Plans: sets of limits that tenants are put on."""
 
 
 @group.command("create")
@@ -24,7 +24,7 @@ def group() -> None:
 @limit_options
 @json_option
 def create(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
-    """Make plan NAME; without limits it has none."""
+    """Create plan NAME; limits that are not set are unlimited."""
     made = run_operation(
         lambda database: plans.create_plan(database, current_operator(), name, limits)
     )
@@ -54,7 +54,7 @@ def show(name: str, *, as_json: bool) -> None:
 @limit_options
 @json_option
 def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
-    """Give plan NAME other limits, in place of those it had; they hold at once."""
+    """Replace all limits of plan NAME; they apply at once."""
     changed = run_operation(
         lambda database: plans.set_plan_limits(database, current_operator(), name, limits)
     )
@@ -64,6 +64,6 @@ def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
 @group.command("delete")
 @click.argument("name")
 def delete(name: str) -> None:
-    """Delete plan NAME, which no tenant is on."""
+    """Delete plan NAME, which must have no tenants."""
     run_operation(lambda database: plans.delete_plan(database, current_operator(), name))
     click.echo("deleted")

@@ -1,4 +1,4 @@
-"""Running a use-case from the command line, and in whose name."""
+"""Running use cases from the command line, with a database and the operator's name."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def run_operation(use_case: Callable[[Database], Awaitable[T]]) -> T:
-    """Run a use-case on a database of its own.
+    """Connect to the database, run a use case, and return its result.
 
     Raises:
         ConfigurationError: Postgres could not be reached.
@@ -33,18 +33,21 @@ def run_operation(use_case: Callable[[Database], Awaitable[T]]) -> T:
 
 
 def current_operator() -> Operator:
-    """Name who runs the command: the account of this process, not what the environment says."""
+    """Return the operator who runs the command: the account of this process.
+
+    The user name in the environment is not used, since anybody can change it.
+    """
     uid = os.getuid()
     try:
         return Operator.at_command_line(pwd.getpwuid(uid).pw_name)
-    except KeyError:  # in a container any number will do
+    except KeyError:  # a container may run under a uid without an account
         return Operator.at_command_line(f"uid-{uid}")
 
 
 def require_pepper() -> str:
-    """Give what goes into the digests of keys.
+    """Return the secret that is mixed into the digests of keys.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: INFILL_API_KEY_PEPPER is not set.
     """
     return Settings().gateway.require_pepper()

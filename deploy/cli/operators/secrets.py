@@ -1,4 +1,4 @@
-"""`infill secrets`, and `infill tenants rotate-secret`."""
+"""The `infill secrets` commands, and `infill tenants rotate-secret`."""
 
 import click
 
@@ -14,7 +14,7 @@ COLUMNS = ("id", "created_at", "expires_at")
 
 @click.group("secrets")
 def group() -> None:
-    """Webhook secrets: what tenants verify their webhooks with."""
+    """Webhook secrets, with which tenants verify their webhooks."""
 
 
 @group.command("list")
@@ -22,7 +22,7 @@ def group() -> None:
 @page_options
 @json_option
 def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
-    """List TENANT's webhook secrets, without the secrets themselves."""
+    """List the ids and dates of TENANT's webhook secrets."""
     listed = run_operation(
         lambda database: webhook_secrets.list_webhook_secrets(database, tenant, page)
     )
@@ -36,11 +36,11 @@ def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
     type=float,
     default=SECRET_OVERLAP_SECONDS,
     show_default=True,
-    help="How long the secret before signs along.",
+    help="How long webhooks are signed with the previous secret too.",
 )
 @json_option
 def rotate(tenant: str, overlap_seconds: float, *, as_json: bool) -> None:
-    """Give TENANT a new webhook secret, shown once; the old one signs along for a day."""
+    """Create a new webhook secret for TENANT, shown once; the previous one stays valid a while."""
     made = run_operation(
         lambda database: webhook_secrets.rotate_webhook_secret(
             database, current_operator(), tenant, overlap_seconds=overlap_seconds
@@ -57,7 +57,7 @@ def rotate(tenant: str, overlap_seconds: float, *, as_json: bool) -> None:
 @click.argument("secret_id", type=ID)
 @json_option
 def expire(tenant: str, secret_id: int, *, as_json: bool) -> None:
-    """Let TENANT's older webhook secret SECRET_ID sign no more."""
+    """Stop signing with TENANT's previous webhook secret SECRET_ID."""
     expired = run_operation(
         lambda database: webhook_secrets.expire_webhook_secret(
             database, current_operator(), tenant, secret_id

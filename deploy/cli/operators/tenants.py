@@ -1,4 +1,4 @@
-"""`infill tenants`."""
+"""The `infill tenants` commands."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ COLUMNS = ("id", "name", "plan", "created_at", "disabled_at", "deleting_at")
 
 @click.group("tenants")
 def group() -> None:
-    """Tenants: who may use this installation, and how much of it."""
+    """Create, list, limit, disable and delete tenants."""
 
 
 @group.command("create")
@@ -25,7 +25,7 @@ def group() -> None:
 @click.option("--plan", default=DEFAULT_PLAN, show_default=True)
 @json_option
 def create(name: str, plan: str, *, as_json: bool) -> None:
-    """Make tenant NAME; its webhook secret is shown once."""
+    """Create tenant NAME; its webhook secret is shown once."""
     made = run_operation(
         lambda database: tenants.create_tenant(database, current_operator(), name, plan=plan)
     )
@@ -51,7 +51,7 @@ def list_all(page: Page, *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show tenant NAME, with the limits that hold for it."""
+    """Show tenant NAME with its effective limits."""
     show_record(
         run_operation(lambda database: tenants.show_tenant(database, name)), as_json=as_json
     )
@@ -74,7 +74,7 @@ def set_plan(name: str, plan: str, *, as_json: bool) -> None:
 @limit_options
 @json_option
 def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
-    """Give tenant NAME limits of its own, in place of those it had; without any it has none."""
+    """Replace tenant NAME's own limits, which override its plan's; without --set, remove them."""
     changed = run_operation(
         lambda database: tenants.set_tenant_limits(database, current_operator(), name, limits)
     )
@@ -85,7 +85,7 @@ def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def disable(name: str, *, as_json: bool) -> None:
-    """Shut tenant NAME out: its keys open nothing, and none of its waiting jobs is begun."""
+    """Disable tenant NAME: its keys are rejected, and its waiting jobs are not started."""
     changed = run_operation(
         lambda database: tenants.disable_tenant(database, current_operator(), name)
     )
@@ -96,7 +96,7 @@ def disable(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def enable(name: str, *, as_json: bool) -> None:
-    """Let the disabled tenant NAME in again."""
+    """Enable the disabled tenant NAME."""
     changed = run_operation(
         lambda database: tenants.enable_tenant(database, current_operator(), name)
     )
@@ -105,10 +105,10 @@ def enable(name: str, *, as_json: bool) -> None:
 
 @group.command("delete")
 @click.argument("name")
-@click.confirmation_option(prompt="Everything of this tenant will be erased. Go on?")
+@click.confirmation_option(prompt="All data of this tenant will be erased. Continue?")
 @json_option
 def delete(name: str, *, as_json: bool) -> None:
-    """Disable tenant NAME for good; once nothing of it runs, all of it is erased."""
+    """Disable tenant NAME, and erase all its data once none of its jobs is running."""
     changed = run_operation(
         lambda database: tenants.delete_tenant(database, current_operator(), name)
     )

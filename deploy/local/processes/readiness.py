@@ -1,4 +1,4 @@
-"""Waiting until a process answers."""
+"""Waiting until a process is ready."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,25 +11,24 @@ ANSWER_SECONDS = 5.0
 
 
 async def wait_until_ready(check: Callable[[], Awaitable[bool]], name: str, seconds: float) -> None:
-    """Ask `check` until it says yes.
+    """Call `check` repeatedly until it returns True.
 
-    This is the one place that asks again and again: a server in the making sends no signal that
-    all three know, and the wait is bounded and short.
+    It polls because the servers have no common signal of readiness; the wait is short and bounded.
 
     Raises:
-        ConfigurationError: no yes came within `seconds`.
+        ConfigurationError: the check did not succeed within `seconds`.
     """
     try:
         async with asyncio.timeout(seconds):
             while not await check():  # noqa: ASYNC110 - there is no event to wait for, see above
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError as error:
-        told = pluralize(f"{seconds:g}", "second")
-        raise ConfigurationError(f"{name} did not answer within {told}") from error
+        limit = pluralize(f"{seconds:g}", "second")
+        raise ConfigurationError(f"{name} was not ready within {limit}") from error
 
 
 async def responds_ok(port: int, path: str = "/readyz") -> bool:
-    """Tell whether a GET of `path` is answered with 200."""
+    """Return whether a GET of `path` on that port of loopback gets the status 200."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             status_line = await _ask(port, path)

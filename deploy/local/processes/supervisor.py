@@ -1,4 +1,4 @@
-"""Child processes: started in order, watched, stopped in the opposite order."""
+"""A supervisor of child processes: starts them in order, watches them, stops them in reverse."""
 
 import asyncio
 import os
@@ -30,13 +30,13 @@ class _Running:
 
 
 class Supervisor:
-    """Owns child processes; as a context manager it stops them all on the way out.
+    """Owns child processes, and stops all of them when its context ends.
 
-    All calls belong to one event loop.
+    Belongs to one event loop.
     """
 
     def __init__(self, logs: Path) -> None:
-        """Keep the children's output in the folder `logs`, one file each."""
+        """Write each child's output to a file in the folder `logs`."""
         self._logs = logs
         self._running: list[_Running] = []
 
@@ -52,10 +52,10 @@ class Supervisor:
         await self.stop_all()
 
     async def start(self, child: Child) -> int:
-        """Start `child`, wait until it is ready, and give its process id.
+        """Start `child`, wait until it is ready, and return its process id.
 
         Raises:
-            ConfigurationError: it ended or did not get ready; says what its log ends with.
+            ConfigurationError: it ended or was not ready in time; the message has its log's end.
         """
         started = monotonic()
         with self._open_log(child.name) as output:
@@ -73,11 +73,11 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process ids of the children started, by name."""
+        """Process ids of the children, by name."""
         return {running.child.name: running.process.pid for running in self._running}
 
     async def wait_for_exit(self) -> ChildExit:
-        """Wait until one of the children ends by itself; tells at once.
+        """Wait until any child ends by itself, and return its exit.
 
         Raises:
             ValueError: there is no child to wait for.
@@ -87,14 +87,14 @@ class Supervisor:
         return next(exited.result() for exited in deaths if exited.done())
 
     async def stop_all(self) -> None:
-        """Stop the children, the last one started first; those that ended are passed over."""
+        """Stop all children that have not ended, the last one started first."""
         while self._running:
             running = self._running[-1]
             await _stop_child(running)
             self._running.remove(running)
 
     def _open_log(self, name: str) -> IO[bytes]:
-        """Begin a log; the one of the run before is kept beside it."""
+        """Open a new log; that of the previous run is renamed to `*.log.1`."""
         self._logs.mkdir(parents=True, exist_ok=True)
         path = self._logs / f"{name}.log"
         if path.exists():
@@ -125,12 +125,12 @@ async def _stop_child(running: _Running) -> None:
     child, process = running.child, running.process
     if running.exited.done():
         return
-    with suppress(ProcessLookupError):  # it has just ended and we were not told yet
+    with suppress(ProcessLookupError):  # it has just ended, and the event is not handled yet
         process.send_signal(child.stop_signal)
     await asyncio.wait((running.exited,), timeout=child.stop_seconds)
     if not running.exited.done():
         log.warning("child_killed", child=child.name, waited_seconds=child.stop_seconds)
-        # The whole group: what it may have started goes with it.
+        # The whole group, including processes it may have started.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, Signals.SIGKILL)
         await running.exited

@@ -1,4 +1,4 @@
-"""Redis on this machine, from its wheel."""
+"""The Redis server of the local stack, from its Python wheel."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,17 @@ ANSWER_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RedisServer:
-    """Redis that keeps nothing on disk: it is a doorbell, and rows are the truth."""
+    """Redis without persistence: it only wakes processes; Postgres holds all data."""
 
     home: Path
     port: int
 
     def url(self, number: int = 0) -> str:
-        """Give the address of database `number`, 0 to 15."""
+        """Return the URL of database `number`, 0 to 15."""
         return f"redis://{LOOPBACK}:{self.port}/{number}"
 
     async def prepare(self) -> None:
-        """Make its folder.
+        """Create its folder, and check its port.
 
         Raises:
             ConfigurationError: the port is taken.
@@ -34,7 +34,7 @@ class RedisServer:
         check_port_free(self.port, "Redis")
 
     def child(self) -> Child:
-        """Describe the process."""
+        """Return the description of the process."""
         settings = {
             "bind": LOOPBACK,
             "port": str(self.port),
@@ -53,7 +53,7 @@ class RedisServer:
         )
 
     async def is_ready(self) -> bool:
-        """Tell whether it takes commands."""
+        """Return whether the server accepts commands."""
         async with Redis.from_url(self.url(), socket_timeout=ANSWER_SECONDS) as client:
             try:
                 return bool(await client.ping())

@@ -1,4 +1,4 @@
-"""The three stores of the local stack: ours, or the ones the operator named by URL."""
+"""Postgres, Redis and S3 of the local stack: started here unless the operator set their URLs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +21,10 @@ Report = Callable[[str], None]
 async def start_stores(
     home: Path, secrets: LocalSecrets, supervisor: Supervisor, report: Report
 ) -> dict[str, str]:
-    """Start the stores that were not given by URL; give the environment that names all three.
+    """Start the stores whose URLs are not set, and return the settings of those started.
 
     Raises:
-        ConfigurationError: one of them could not start; says what its log ends with.
+        ConfigurationError: one could not start; the message has the end of its log.
     """
     ports = choose_stable_ports(home, ("postgres", "redis", "s3"))
     environment: dict[str, str] = {}
@@ -53,10 +53,10 @@ async def start_stores(
 
 
 async def prepare_stores(settings: Settings, report: Report) -> None:
-    """Bring the database to this release's version, and make the bucket if it is missing.
+    """Migrate the database, and create the bucket if it is missing.
 
     Raises:
-        StorageUnavailableError: the bucket is missing and the store refuses to make it.
+        StorageUnavailableError: the bucket is missing, and the object store cannot create it.
     """
     report("migrating the database")
     await upgrade(settings.database.url.get_secret_value())

@@ -72,9 +72,9 @@ async def test_the_bucket_is_made_and_left_alone(
 ) -> None:
     name = f"made-{uuid4().hex}"
     name_store(monkeypatch, servers.s3.settings(name))
-    assert await run("bucket") == f"the bucket {name} is there\n"
+    assert await run("bucket") == f"the bucket {name} exists\n"
     await asyncio.to_thread(s3_client.put_object, Bucket=name, Key="kept", Body=b"x")
-    assert await run("bucket") == f"the bucket {name} is there\n"
+    assert await run("bucket") == f"the bucket {name} exists\n"
     listed = await asyncio.to_thread(s3_client.list_objects_v2, Bucket=name)
     assert [entry["Key"] for entry in listed["Contents"]] == ["kept"]
 

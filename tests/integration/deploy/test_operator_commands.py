@@ -124,7 +124,7 @@ def test_a_tenant_gets_a_plan_and_limits_of_its_own() -> None:
 def test_a_limit_is_name_and_json(entry: str) -> None:
     result = invoke("plans", "create", "pro", "--set", entry)
     assert result.exit_code == 2
-    assert "is not NAME=VALUE with a value in JSON, as max_running=4 is" in result.stderr
+    assert "is not NAME=VALUE with a value in JSON, such as max_running=4" in result.stderr
 
 
 def test_a_limit_that_cannot_be_is_told() -> None:

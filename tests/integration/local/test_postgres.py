@@ -95,7 +95,7 @@ async def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 async def test_another_password_is_refused_clearly(servers: Servers) -> None:
     mistaken = replace(servers.postgres, password="wrong")
-    with pytest.raises(ConfigurationError, match="made with another password"):
+    with pytest.raises(ConfigurationError, match="created with another password"):
         await mistaken.is_ready()
 
 
@@ -158,10 +158,10 @@ async def test_a_draft_cut_off_is_made_anew(tmp_path: Path) -> None:
     assert not draft.exists()
 
 
-async def test_a_failing_layout_tells_what_was_said(tmp_path: Path) -> None:
+async def test_a_failing_initdb_is_quoted(tmp_path: Path) -> None:
     data = tmp_path / "postgres"
     # A name that initdb refuses; to root, who is not to be here at all, it says so first.
-    with pytest.raises(ConfigurationError, match=r"could not lay out .* initdb: error: "):
+    with pytest.raises(ConfigurationError, match=r"could not create its data .* initdb: error: "):
         await create_cluster(data, "pg_reserved", "password", None)
     assert not data.exists()
 

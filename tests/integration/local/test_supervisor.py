@@ -75,7 +75,7 @@ async def test_a_child_that_ends_before_it_is_ready_is_an_error(tmp_path: Path) 
 async def test_a_child_that_never_gets_ready_is_an_error(tmp_path: Path) -> None:
     child = replace(parts.python("slow", WAIT), ready=never, ready_seconds=0.1)
     async with Supervisor(tmp_path / "logs") as supervisor:
-        with pytest.raises(ConfigurationError, match=r"slow did not answer within 0\.1 seconds"):
+        with pytest.raises(ConfigurationError, match=r"slow was not ready within 0\.1 seconds"):
             await supervisor.start(child)
 
 

@@ -147,7 +147,9 @@ async def test_an_old_secret_can_be_ended_at_once_and_the_current_one_cannot(
 ) -> None:
     await rotate_webhook_secret(database, OPERATOR, "acme")
     first, second = (await list_webhook_secrets(database, "acme", EVERYTHING)).items
-    with pytest.raises(ConflictError, match=f"the webhook secret {second.id} is the current one of acme"):
+    with pytest.raises(
+        ConflictError, match=f"the webhook secret {second.id} is the current one of acme"
+    ):
         await expire_webhook_secret(database, OPERATOR, "acme", second.id)
     with pytest.raises(NotFoundError, match="other has no live webhook secret"):
         await expire_webhook_secret(database, OPERATOR, "other", first.id)

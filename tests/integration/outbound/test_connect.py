@@ -90,7 +90,7 @@ async def test_nobody_listens(guard: Guard, names: Names) -> None:
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch(gone.url(host=NAME))
     assert caught.value.reason == "connect"
-    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+    assert caught.value.message == "could not fetch the image: the host sent no usable response"
     assert str(gone.port) in caught.value.detail
 
 
@@ -121,7 +121,7 @@ async def test_dns_trouble(settings: OutboundSettings, resolver: Broken) -> None
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch("http://images.example/")
     assert caught.value.reason == "dns"
-    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+    assert caught.value.message == "could not fetch the image: the host sent no usable response"
     assert caught.value.detail
 
 

@@ -44,7 +44,7 @@ async def test_no_proper_answer(guard: Guard, what: str, script: Script) -> None
         with pytest.raises(FetchFailedError) as caught:
             await guard.fetch(peer.url())
         assert caught.value.reason == "protocol", what
-        assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+        assert caught.value.message == "could not fetch the image: the host sent no usable response"
         assert caught.value.detail
         await asyncio.wait_for(peer.left.wait(), 5)
 
@@ -66,7 +66,10 @@ async def test_a_body_in_crumbs_is_cut_off(
     async with listening(script) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await guard.fetch(peer.url())
-        assert (caught.value.reason, caught.value.detail) == ("protocol", "a body in crumbs"), what
+        assert (caught.value.reason, caught.value.detail) == (
+            "protocol",
+            "the body's chunks are too small",
+        ), what
         await asyncio.wait_for(peer.left.wait(), 5)
 
 

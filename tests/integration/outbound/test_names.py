@@ -68,7 +68,7 @@ async def test_no_answer_and_no_connection(
             await impatient.fetch(allowed.url(host=NAME))
         assert allowed.connections == 0, why
     assert caught.value.reason == "dns"
-    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+    assert caught.value.message == "could not fetch the image: the host sent no usable response"
     assert server.asked
 
 

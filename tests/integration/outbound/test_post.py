@@ -151,7 +151,7 @@ async def test_no_proper_answer(guard: Guard, raw: bytes) -> None:
             await post(guard, peer.url())
         await asyncio.wait_for(peer.left.wait(), 5)
     assert caught.value.reason == "protocol"
-    assert caught.value.message == "could not deliver the webhook: the host gave no usable answer"
+    assert caught.value.message == "could not deliver the webhook: the host sent no usable response"
 
 
 async def test_an_answer_before_the_body_was_read(guard: Guard) -> None:

@@ -21,7 +21,7 @@ def test_a_home_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken" / "lock").mkdir(parents=True)
     for home in (tmp_path / "file", tmp_path / "file" / "home", tmp_path / "taken"):
         with (
-            pytest.raises(ConfigurationError, match=f"{home} cannot be written to .*--home"),
+            pytest.raises(ConfigurationError, match=f"{home} is not writable .*--home"),
             lock_home(home),
         ):
             pass

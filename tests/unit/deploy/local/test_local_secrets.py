@@ -37,7 +37,7 @@ def test_only_the_owner_may_read_them(tmp_path: Path) -> None:
 def test_a_spoilt_file_is_told_and_kept(tmp_path: Path, content: str) -> None:
     path = tmp_path / "secrets.json"
     path.write_text(content)
-    with pytest.raises(ConfigurationError, match=r"secrets\.json is not a file of ours any more"):
+    with pytest.raises(ConfigurationError, match=r"secrets\.json is damaged"):
         load_or_create_secrets(tmp_path)
     assert path.read_text() == content
 

@@ -40,7 +40,7 @@ def test_root_leaves_data_to_the_account_that_made_them(
 def test_root_needs_another_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     be(monkeypatch, 0)
     monkeypatch.setattr(account, "UNPRIVILEGED", "no-such-account")
-    with pytest.raises(ConfigurationError, match="start as an ordinary user"):
+    with pytest.raises(ConfigurationError, match="start it as an ordinary user"):
         account.choose_account(tmp_path / "data", ROOT)
 
 

