@@ -25,7 +25,7 @@ def lock_home(home: Path) -> Iterator[None]:
         except BlockingIOError as error:
             lock.seek(0)
             raise ConfigurationError(
-                f"{home} is used by another Infill, process {lock.read().strip()}: "
+                f"{home} is in use by another Infill, process {lock.read().strip()}: "
                 "stop it, or choose another folder with --home"
             ) from error
         lock.truncate(0)
