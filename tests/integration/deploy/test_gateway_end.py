@@ -1,4 +1,4 @@
-"""A gateway told to end while it is under load: every request sent is answered whole."""
+"""A gateway stopped under load sends a whole response to every request."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ DEADLINE_SECONDS = 60
 
 @dataclass
 class Caller:
-    """Sends one request after the other over a connection kept alive, till told to stop."""
+    """Sends one request after the other over a kept-alive connection until the server closes it."""
 
     port: int
     payload: bytes
@@ -50,7 +50,7 @@ class Caller:
                 writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Send one and read its answer; False when the server wants no more over this line."""
+        """Send one and read its response; return False when the server closes the connection."""
         writer.write(self.payload)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -113,7 +113,7 @@ async def stopped(supervisor: Supervisor, pid: int) -> ChildExit:
         return await supervisor.wait_for_exit()
 
 
-async def test_every_request_sent_is_answered_whole(
+async def test_every_request_sent_gets_a_whole_response(
     tmp_path: Path, database: Database, key: str
 ) -> None:
     port = free_port()

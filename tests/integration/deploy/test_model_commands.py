@@ -48,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator's, without a way to a hub; its client read the environment when imported."""
+    """An operator's environment without a hub, whose client read it when imported."""
     monkeypatch.setenv("INFILL_MODELS_FILE", str(home / "models.toml"))
     monkeypatch.setenv("INFILL_MODELS_DIRECTORY", str(home / "models"))
     monkeypatch.setenv("INFILL_MODELS_SERVE", '["of-a-hub", "of-a-folder"]')
@@ -57,7 +57,7 @@ def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    """Give the exit code, and what was told, errors of ours included."""
+    """Return the exit code and the output, including the message of an InfillError."""
     answer = CliRunner().invoke(infill, ["models", *arguments])
     error = answer.exception
     if isinstance(error, InfillError):

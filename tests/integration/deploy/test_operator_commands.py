@@ -1,4 +1,4 @@
-"""Everything operators do, at the command line, against a real database."""
+"""The operators' commands against a real database."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ def names(listed: Any) -> list[str]:
 
 
 async def beside(database_url: str, ask: Any) -> Any:
-    """Do something to the same database; the commands open a loop of their own."""
+    """Use the same database; the commands open an event loop of their own."""
     database = Database(DatabaseSettings(url=SecretStr(database_url)), application="test")
     try:
         return await ask(database)
@@ -127,7 +127,7 @@ def test_a_limit_is_name_and_json(entry: str) -> None:
     assert "is not NAME=VALUE with a value in JSON, such as max_running=4" in result.stderr
 
 
-def test_a_limit_that_cannot_be_is_told() -> None:
+def test_an_unknown_limit_is_an_error() -> None:
     with pytest.raises(InvalidLimitsError, match="max_runing is not a limit; the limits are: max_"):
         run("plans", "create", "pro", "--set", "max_runing=4")
 
@@ -243,7 +243,7 @@ def test_an_account_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) 
     assert running.current_operator().name == f"cli:uid-{2**31 - 7}"
 
 
-def test_what_is_not_there_is_told() -> None:
+def test_what_does_not_exist_is_named() -> None:
     for arguments in (
         ("keys", "create", "nobody"),
         ("keys", "list", "nobody"),
@@ -258,6 +258,6 @@ def test_what_is_not_there_is_told() -> None:
         run("keys", "revoke", "acme", "7")
 
 
-def test_a_signing_key_is_drawn_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signing_key_is_made_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     load_signing_key(run("keys", "webhook").strip())

@@ -1,4 +1,4 @@
-"""The commands production runs start while every store is away, say so, and end when told."""
+"""The processes start while every store is unavailable, report it, and stop on a signal."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ async def ends_well(folder: Path, child: Child, port: int) -> None:
 
 
 def alive(child: Child, port: int) -> Child:
-    """Wait for the process to live, not to be ready: it cannot be."""
+    """Return a child whose check is /healthz, since it cannot become ready."""
     return Child(
         name=child.name,
         command=child.command,

@@ -1,4 +1,4 @@
-"""The supervisor: order, deaths told at once, and nobody left behind."""
+"""The supervisor: order of starts and stops, exits reported at once, no orphans."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ async def never() -> bool:
     return False
 
 
-async def test_a_death_is_told_with_its_last_words(tmp_path: Path) -> None:
+async def test_an_exit_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     async with Supervisor(tmp_path / "logs") as supervisor:
         await supervisor.start(parts.python("steady", WAIT))
         await supervisor.start(parts.python("brief", "print('goodbye'); raise SystemExit(3)"))
@@ -54,7 +54,7 @@ async def test_a_death_is_told_with_its_last_words(tmp_path: Path) -> None:
         assert str(exited).endswith("brief.log:\ngoodbye")
 
 
-async def test_the_others_are_stopped_after_a_death(tmp_path: Path) -> None:
+async def test_the_others_are_stopped_after_an_exit(tmp_path: Path) -> None:
     async with Supervisor(tmp_path / "logs") as supervisor:
         steady = await supervisor.start(parts.python("steady", WAIT))
         brief = await supervisor.start(parts.python("brief", WAIT))
@@ -79,7 +79,7 @@ async def test_a_child_that_never_gets_ready_is_an_error(tmp_path: Path) -> None
             await supervisor.start(child)
 
 
-async def test_a_stubborn_child_is_killed_with_all_it_started(tmp_path: Path) -> None:
+async def test_a_child_that_ignores_signals_is_killed_with_its_children(tmp_path: Path) -> None:
     mark = tmp_path / "ready"
     source = (
         "import os, pathlib, signal\n"
@@ -111,7 +111,7 @@ async def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "talker.log.1").read_text() == "one\n"
 
 
-async def test_the_environment_is_ours_and_more(tmp_path: Path) -> None:
+async def test_the_environment_is_inherited_and_extended(tmp_path: Path) -> None:
     source = "import os; print(os.environ['EXTRA'], 'PATH' in os.environ, os.getcwd())"
     child = replace(
         parts.python("talker", source), environment={"EXTRA": "more"}, directory=tmp_path
@@ -122,13 +122,13 @@ async def test_the_environment_is_ours_and_more(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "talker.log").read_text() == f"more True {tmp_path}\n"
 
 
-async def test_nobody_to_wait_for_is_an_error(tmp_path: Path) -> None:
+async def test_waiting_without_children_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"[Ss]et of .* is empty"):
         await Supervisor(tmp_path).wait_for_exit()
 
 
-async def test_an_end_not_yet_told_does_not_keep_the_others_running(tmp_path: Path) -> None:
-    """Between a child's end and its being told a signal finds nobody."""
+async def test_a_child_that_has_just_ended_does_not_keep_the_others_running(tmp_path: Path) -> None:
+    """Between the end of a child and its handling, a signal finds no process."""
     async with Supervisor(tmp_path / "logs") as supervisor:
         steady = await supervisor.start(parts.python("steady", WAIT))
         await supervisor.start(parts.python("brief", "pass"))

@@ -1,4 +1,4 @@
-"""Every change leaves one row in the audit: who, what, when; never a secret."""
+"""Every change adds one audit entry, which never contains a secret."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ ME = Operator.with_admin_key("ops")
 
 
 class Installation:
-    """One with a little of everything, to be changed."""
+    """An installation with one of everything that can be changed."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -49,7 +49,7 @@ class Installation:
         self.job = await add_job(self.database, "acme")
 
     async def known_secrets(self) -> set[str]:
-        """Give what must stand nowhere but in its own row."""
+        """Return the secrets that may be in no row but their own."""
         digests = [*await rows(self.database, ApiKey), *await rows(self.database, AdminKey)]
         secrets = await rows(self.database, WebhookSecret)
         return {row["digest"].hex() for row in digests} | {row["secret"] for row in secrets}
@@ -176,7 +176,7 @@ async def test_a_change_leaves_one_row_and_no_secret_in_it(
     ids=lambda change: change.__name__,
 )
 async def test_a_change_that_fails_leaves_none(installation: Installation, change: UseCase) -> None:
-    """The second time: what could be made once is there, what could be ended has ended."""
+    """Each change here can be made only once, so the second time fails."""
     _, make = CHANGES[change]
     await make(installation)
     before = await rows(installation.database, AuditEntry)
@@ -197,7 +197,7 @@ async def test_the_audit_is_read_latest_first_and_by_tenant(installation: Instal
     assert (await audit.list_audit(database, EVERYTHING, tenant="nobody")).items == []
 
 
-async def test_a_job_is_noted_under_its_tenant(installation: Installation) -> None:
+async def test_a_job_is_recorded_under_its_tenant(installation: Installation) -> None:
     await jobs.cancel_job(installation.database, ME, installation.job)
     (entry,) = (await audit.list_audit(installation.database, EVERYTHING)).items[:1]
     assert (entry.tenant, entry.subject) == ("acme", str(installation.job))

@@ -1,4 +1,4 @@
-"""Plans: made, changed for all their tenants at once, deleted when nobody is on them."""
+"""Plans: created, changed for all their tenants at once, deleted when unused."""
 
 import pytest
 
@@ -59,7 +59,7 @@ async def test_other_limits_hold_at_once_for_its_tenants_alone(database: Databas
     assert await virtual_time(database, "other") == 90.0
 
 
-async def test_limits_that_do_not_go_with_a_tenants_own_are_refused(database: Database) -> None:
+async def test_limits_that_conflict_with_a_tenants_own_are_rejected(database: Database) -> None:
     await create_plan(database, OPERATOR, "pro", {"max_queued": 10})
     await create_tenant(database, OPERATOR, "acme", plan="pro")
     await set_tenant_limits(database, OPERATOR, "acme", {"monthly_credits": 5})

@@ -1,4 +1,4 @@
-"""Tenants: made, put on plans, given limits, shut out and seen off."""
+"""Tenants: created, put on plans, limited, disabled and deleted."""
 
 import pytest
 
@@ -168,7 +168,7 @@ async def test_only_the_tenants_own_share_changes(database: Database) -> None:
     assert len(await rows(database, TenantShare)) == 2
 
 
-async def test_nobody_of_that_name(database: Database) -> None:
+async def test_an_unknown_name_is_an_error(database: Database) -> None:
     for asked in (
         show_tenant(database, "nobody"),
         set_tenant_plan(database, OPERATOR, "nobody", "default"),

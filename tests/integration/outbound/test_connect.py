@@ -1,4 +1,4 @@
-"""What is refused at connect, asserted at the listener that must hear nothing."""
+"""Addresses rejected at connect, checked at a listener that must not be contacted."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from tests.hostile.peers import OK, Names, Peer, listening, says, silence
 NAME = "images.example"
 
 
-async def assert_refused(guard: Guard, url: str) -> None:
+async def assert_not_allowed(guard: Guard, url: str) -> None:
     with pytest.raises(AddressNotAllowedError) as caught:
         await guard.fetch(url)
     assert caught.value.message == "the address is not allowed"
@@ -26,7 +26,7 @@ async def assert_refused(guard: Guard, url: str) -> None:
 
 
 async def test_a_forbidden_address_itself(guard: Guard, forbidden: Peer) -> None:
-    await assert_refused(guard, forbidden.url())
+    await assert_not_allowed(guard, forbidden.url())
 
 
 async def test_our_own_public_address(
@@ -35,8 +35,8 @@ async def test_our_own_public_address(
     # A public address of this machine is not to be had on every machine that runs the tests.
     monkeypatch.setattr(connector, "is_this_machine", lambda address: str(address) == "8.8.8.8")
     names.add(NAME, ["8.8.8.8"])
-    await assert_refused(guard, f"http://{NAME}/")
-    await assert_refused(guard, "http://8.8.8.8/")
+    await assert_not_allowed(guard, f"http://{NAME}/")
+    await assert_not_allowed(guard, "http://8.8.8.8/")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ async def test_a_dead_address_leaves_time_for_the_next(
         await asyncio.wait_for(dead.left.wait(), 5)
 
 
-async def test_nobody_listens(guard: Guard, names: Names) -> None:
+async def test_a_refused_connection(guard: Guard, names: Names) -> None:
     async with listening(silence) as gone:
         pass
     names.add(NAME, ["127.0.0.1"])

@@ -1,4 +1,4 @@
-"""Fetching an image: what is taken, refused and cut off. The table is `tests.hostile.answers`."""
+"""Fetching an image: responses accepted, rejected and cut off, from `tests.hostile.answers`."""
 
 import asyncio
 
@@ -12,14 +12,14 @@ from tests.hostile.peers import Script, listening, says, says_and_stays
 
 
 @pytest.mark.parametrize(("answer", "image"), answers.TAKEN)
-async def test_taken(guard: Guard, answer: bytes, image: bytes) -> None:
+async def test_accepted(guard: Guard, answer: bytes, image: bytes) -> None:
     async with listening(says(answer)) as peer:
         assert await guard.fetch(peer.url()) == image
 
 
 @pytest.mark.parametrize(("answer", "told"), answers.LISTED_REJECTED + answers.REJECTED)
 async def test_rejected_for_good(guard: Guard, answer: bytes, told: str) -> None:
-    """The peer stays on the line: the answer is known without waiting for its end."""
+    """The peer keeps the connection open: the result is known without waiting for its end."""
     async with listening(says_and_stays(answer)) as peer:
         with pytest.raises(FetchRejectedError) as caught:
             await guard.fetch(peer.url())
@@ -39,7 +39,7 @@ async def test_trouble_of_the_far_side(guard: Guard, status: int) -> None:
 
 
 @pytest.mark.parametrize(("what", "script"), answers.LISTED_BROKEN + answers.BROKEN)
-async def test_no_proper_answer(guard: Guard, what: str, script: Script) -> None:
+async def test_a_malformed_response(guard: Guard, what: str, script: Script) -> None:
     async with listening(script) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await guard.fetch(peer.url())

@@ -24,7 +24,7 @@ async def server() -> AsyncIterator[NameServer]:
 
 @pytest.fixture
 async def asking(settings: OutboundSettings, server: NameServer) -> AsyncIterator[Guard]:
-    """Give a guard that asks the hostile name server."""
+    """Return a guard that uses the hostile name server."""
     ours = (parse_nameserver(f"127.0.0.1:{server.port}"),)
     guard = Guard(settings.model_copy(update={"nameservers": ours}))
     yield guard
@@ -33,14 +33,14 @@ async def asking(settings: OutboundSettings, server: NameServer) -> AsyncIterato
 
 @pytest.fixture
 async def impatient(settings: OutboundSettings, server: NameServer) -> AsyncIterator[Guard]:
-    """Give the same, which waits for an answer no longer than it has to."""
+    """Return the same with a short timeout."""
     ours = (parse_nameserver(f"127.0.0.1:{server.port}"),)
     guard = Guard(settings.model_copy(update={"nameservers": ours, "dns_timeout_seconds": 0.15}))
     yield guard
     await guard.aclose()
 
 
-async def assert_refused(guard: Guard, url: str) -> None:
+async def assert_not_allowed(guard: Guard, url: str) -> None:
     with pytest.raises(AddressNotAllowedError) as caught:
         await guard.fetch(url)
     assert caught.value.message == "the address is not allowed"
@@ -49,17 +49,17 @@ async def assert_refused(guard: Guard, url: str) -> None:
 
 
 @pytest.mark.parametrize(("why", "script"), names.LISTED + names.REFUSED)
-async def test_refused_at_connect(
+async def test_rejected_at_connect(
     asking: Guard, server: NameServer, forbidden: Peer, why: str, script: Script
 ) -> None:
     server.add(NAME, script)
     async with listening(silence, port=forbidden.port) as allowed:
-        await assert_refused(asking, allowed.url(host=NAME))
+        await assert_not_allowed(asking, allowed.url(host=NAME))
         assert allowed.connections == 0, why
 
 
 @pytest.mark.parametrize(("why", "script"), names.NO_ANSWER)
-async def test_no_answer_and_no_connection(
+async def test_no_response_and_no_connection(
     impatient: Guard, server: NameServer, forbidden: Peer, why: str, script: Script
 ) -> None:
     server.add(NAME, script)
@@ -80,7 +80,7 @@ async def test_a_name_that_changes_is_looked_up_once_for_each_request(
     async with listening(says(OK), port=forbidden.port) as allowed:
         assert await asking.fetch(allowed.url(host=NAME)) == b"ok", why
         assert sorted(server.asked) == [(NAME, "A"), (NAME, "AAAA")]
-        await assert_refused(asking, allowed.url(host=NAME))
+        await assert_not_allowed(asking, allowed.url(host=NAME))
         assert allowed.connections == 1
 
 
@@ -105,7 +105,7 @@ async def test_no_other_name_is_asked_for(asking: Guard, server: NameServer) -> 
 async def test_what_does_not_fit_is_not_asked_for_over_tcp(
     asking: Guard, server: NameServer
 ) -> None:
-    """There a hostile zone has 64 kB, whose parsing would hold the event loop."""
+    """A hostile zone can send 64 kB there, whose parsing would block the event loop."""
     server.add(NAME, records(names.GOOD, flags=dns.flags.TC))
     async with listening(silence, port=server.port) as over_tcp:
         with pytest.raises(FetchFailedError) as caught:

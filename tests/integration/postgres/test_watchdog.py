@@ -1,4 +1,4 @@
-"""A Postgres that refuses, falls silent, or only takes its time: who is told what, and when."""
+"""Detection of a Postgres that rejects connections, is silent, or is merely slow."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -72,7 +72,7 @@ async def database(database_url: str, database_proxy: Proxy) -> AsyncIterator[Da
 
 
 async def all_turned_away(database: Database, ask: Ask) -> None:
-    """Let many more ask than there are connections; each must be told, none may hang."""
+    """Start many more callers than connections; each must fail, none may hang."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         answers = await asyncio.gather(
             *(ask(database) for _ in range(MANY)), return_exceptions=True
@@ -92,7 +92,7 @@ async def until_answered(database: Database, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("ask", [directly, in_a_statement, in_a_transaction])
-async def test_a_silent_postgres_is_told_to_all_and_found_again(
+async def test_a_silent_postgres_is_unavailable_to_all_and_found_again(
     database: Database, database_proxy: Proxy, ask: Ask
 ) -> None:
     await asyncio.gather(*(ask(database) for _ in range(POOL_SIZE)))

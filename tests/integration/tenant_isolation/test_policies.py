@@ -80,7 +80,7 @@ async def test_nothing_can_be_written_in_another_tenants_name(
         await looking.execute(forge.format(table=table), alice.tenant_id)
 
 
-async def test_rows_told_by_something_else_are_one_tenants_too(
+async def test_rows_with_a_derived_tenant_are_isolated_too(
     owner: Connection, looking: Connection, bob: Books
 ) -> None:
     assert [row[0] for row in await looking.fetch("SELECT id FROM tenants")] == [bob.tenant_id]
@@ -89,7 +89,7 @@ async def test_rows_told_by_something_else_are_one_tenants_too(
 
 
 @pytest.mark.parametrize("tenant", ["", "0", "999999"])
-async def test_who_speaks_for_nobody_sees_nothing(looking: Connection, tenant: str) -> None:
+async def test_a_connection_without_tenant_sees_nothing(looking: Connection, tenant: str) -> None:
     await looking.execute(SET_TENANT, tenant)
     assert [await count(looking, table) for table in TABLES] == [0] * len(TABLES)
 

@@ -7,5 +7,5 @@ from common.domain.errors import pluralize
     ("number", "told"),
     [(0, "0 jobs"), (1, "1 job"), (2, "2 jobs"), ("1", "1 job"), ("0.5", "0.5 jobs")],
 )
-def test_a_number_with_what_it_counts(number: int | str, told: str) -> None:
+def test_a_noun_agrees_with_its_number(number: int | str, told: str) -> None:
     assert pluralize(number, "job") == told

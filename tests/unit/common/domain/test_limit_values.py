@@ -1,4 +1,4 @@
-"""What a limit can be, and what is said of one that cannot."""
+"""Validation of limits, and the messages of invalid ones."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from common.domain.errors import InvalidLimitsError
 from common.domain.limits import MAX_COUNT, MAX_MONTHLY_CREDITS, MAX_QUEUED_UNDER_QUOTA, Limits
 
 
-def test_the_later_has_the_say_a_null_of_its_too() -> None:
+def test_later_limits_override_earlier_ones_even_with_null() -> None:
     plan = {"weight": 2, "max_running": 4, "models": ["a"]}
     assert Limits.from_json(plan) == Limits(weight=2, max_running=4, models=("a",))
     own = Limits.from_json(plan, {"max_running": None, "models": ["b", "c"]})
@@ -19,7 +19,7 @@ def test_the_later_has_the_say_a_null_of_its_too() -> None:
     assert Limits.from_json(checked, {"require_safety_checker": False}) == Limits()
 
 
-def test_only_what_differs_from_no_limit_is_stored() -> None:
+def test_only_limits_that_differ_from_the_defaults_are_stored() -> None:
     stored = {"weight": 2.0, "max_queued": 0, "models": ["a"]}
     assert Limits.from_json(stored, {"max_running": None}).to_json() == stored
     assert Limits().to_json() == {}
@@ -35,12 +35,12 @@ def test_only_what_differs_from_no_limit_is_stored() -> None:
         *(("require_safety_checker", value) for value in (True, False)),
     ],
 )
-def test_what_a_limit_can_be(name: str, value: Any) -> None:
+def test_valid_limits(name: str, value: Any) -> None:
     Limits.from_json({name: value})
 
 
 @pytest.mark.parametrize("credits_", [0, 0.5, MAX_MONTHLY_CREDITS, None])
-def test_what_a_quota_can_be(credits_: float | None) -> None:
+def test_valid_quotas(credits_: float | None) -> None:
     Limits.from_json({"monthly_credits": credits_, "max_queued": MAX_QUEUED_UNDER_QUOTA})
 
 
@@ -75,14 +75,14 @@ def test_what_a_quota_can_be(credits_: float | None) -> None:
         ),
     ],
 )
-def test_what_a_limit_cannot_be(name: str, values: tuple[Any, ...], told: str) -> None:
+def test_invalid_limits(name: str, values: tuple[Any, ...], told: str) -> None:
     for value in values:
         with pytest.raises(InvalidLimitsError) as caught:
             Limits.from_json({name: value})
         assert caught.value.problems == {name: told}
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(InvalidLimitsError) as caught:
         Limits.from_json({"max_runing": 1, "max_running": 0})
     assert list(caught.value.problems) == ["max_runing", "max_running"]

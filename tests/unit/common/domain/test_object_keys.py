@@ -1,4 +1,4 @@
-"""Keys name their job, and everybody else's keys name nobody."""
+"""Object keys are parsed into the file prefix of their job, foreign keys into None."""
 
 from uuid import UUID
 
@@ -41,7 +41,7 @@ def test_a_prefix_is_of_one_tenant(one: int, other: int, prefix: UUID) -> None:
 
 @given(st.text())
 def test_what_is_read_was_written_so(text: str) -> None:
-    """Whatever stands for one part of a key: it is ours only if we would spell it the same."""
+    """With any text for a part of a key, it is ours only if we would build the same key."""
     for key in (
         text,
         f"4/generations/{FILE_PREFIX}-{text}",

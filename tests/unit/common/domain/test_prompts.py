@@ -27,7 +27,7 @@ def test_what_is_not_understood_gets_a_general_style(prompt: str) -> None:
 
 
 @pytest.mark.parametrize("subject", [*SUBJECTS, GENERIC_SUBJECT])
-def test_every_choice_of_a_subject_is_drawn_by_some_seed(subject: object) -> None:
+def test_every_choice_of_a_subject_is_selected_by_some_seed(subject: object) -> None:
     prompt = " ".join(sorted(getattr(subject, "words", ())))
     drawn = " ".join(enhance_prompt(prompt, seed) for seed in range(60))
     for part in ("looks", "lights", "finishes"):

@@ -1,4 +1,4 @@
-"""What follows a failed attempt."""
+"""The decision after a failed attempt."""
 
 from datetime import UTC, datetime, timedelta
 

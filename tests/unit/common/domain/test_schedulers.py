@@ -29,7 +29,7 @@ A1111 = [
 
 
 @pytest.mark.parametrize("name", [*HOSTED, *A1111])
-def test_what_the_hosted_service_names_is_here_or_refused_with_a_reason(name: str) -> None:
+def test_a_name_of_the_hosted_service_is_supported_or_rejected_with_a_reason(name: str) -> None:
     assert (find_scheduler(name) is None) == (find_unsupported_reason(name) is not None)
 
 

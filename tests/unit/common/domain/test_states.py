@@ -1,4 +1,4 @@
-"""Every pair of states, for jobs and for deliveries."""
+"""Every pair of states of jobs and of deliveries."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""A sum of piecewise linear functions is what its breakpoints add up to."""
+"""A sum of piecewise linear functions equals the sum of its breakpoints."""
 
 import pytest
 from hypothesis import given
@@ -10,12 +10,12 @@ numbers = st.floats(0, 1000)
 breakpoints = st.lists(st.tuples(numbers, numbers, numbers), max_size=20)
 
 
-def test_without_bends_it_is_flat() -> None:
+def test_without_breakpoints_it_is_flat() -> None:
     assert not PiecewiseLinearSum([])
     assert PiecewiseLinearSum([]).value_at(5.0) == 0.0
 
 
-def test_a_jump_is_made_beyond_its_place() -> None:
+def test_a_jump_takes_effect_beyond_its_position() -> None:
     curve = PiecewiseLinearSum([(2.0, 3.0, 0.5)])
     assert curve
     assert [curve.value_at(place) for place in (0.0, 2.0, 2.5, 4.0)] == [0.0, 0.0, 3.25, 4.0]

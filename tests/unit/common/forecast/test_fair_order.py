@@ -1,4 +1,4 @@
-"""The work that comes before a tag: against the plain sum, and against jobs served one by one."""
+"""The work before a start tag, compared with a plain sum, and with jobs served one by one."""
 
 import pytest
 from hypothesis import given
@@ -58,7 +58,7 @@ def test_the_curve_is_the_plain_sum(crowd: list[WaitingTenant], tag: float) -> N
 
 
 @given(crowd=st.lists(waiting_tenants(limited=False), max_size=12), tag=tags)
-def test_it_is_within_half_a_job_of_each_contender(crowd: list[WaitingTenant], tag: float) -> None:
+def test_it_is_within_half_a_job_of_each_tenant(crowd: list[WaitingTenant], tag: float) -> None:
     whole = [
         WaitingTenant(
             each.virtual_time,
@@ -83,7 +83,7 @@ def test_without_one_is_as_if_it_were_not_there(crowd: list[WaitingTenant], tag:
     assert told(crowd, first) == pytest.approx(told(others), rel=1e-6, abs=1e-6)
 
 
-def test_nobody_before_a_tag_that_is_everybodys() -> None:
+def test_no_work_is_before_a_tag_that_all_have() -> None:
     crowd = [WaitingTenant(7.0, 1.0, Workload(3, 30))] * 5
     assert QueueContention(crowd, virtual_time=7.0, pace=PACE).seconds_before(7.0) == 0.0
 
@@ -94,7 +94,7 @@ def test_weights_give_shares() -> None:
     assert (two / one, four / one) == pytest.approx((2.0, 4.0), rel=0.01)
 
 
-def test_a_tenant_passed_over_for_its_limit_gets_what_the_limit_lets_it() -> None:
+def test_a_tenant_skipped_for_its_limit_gets_what_the_limit_allows() -> None:
     held = WaitingTenant(0.0, 1.0, Workload(100, 1000), max_running=2)
     contention = QueueContention([held], virtual_time=500.0, pace=PACE)
     assert contention.has_limited
@@ -114,7 +114,7 @@ def test_a_tenant_that_may_run_nothing_gets_nothing() -> None:
     assert contention.seconds_before(600.0, within=10.0, without=held) == 0.0
 
 
-def test_a_tenant_with_a_limit_that_is_not_left_behind_is_served_in_its_order() -> None:
+def test_a_tenant_within_its_limit_is_served_in_its_order() -> None:
     contention = QueueContention(
         [WaitingTenant(500.0, 1.0, Workload(100, 1000), max_running=2)],
         virtual_time=500.0,
@@ -134,7 +134,7 @@ def test_a_tenant_with_a_limit_that_is_not_left_behind_is_served_in_its_order() 
         (500.0, Workload(SAMPLED_JOBS, 40), Workload(50, 500)),
     ],
 )
-def test_what_waits_by_the_books_and_the_next_jobs(
+def test_waiting_work_comes_from_the_counters_and_the_next_jobs(
     backlog: float, next_jobs: Workload, waiting: Workload | None
 ) -> None:
     made = make_waiting_tenant(3.0, 2.0, backlog, next_jobs, max_running=4)

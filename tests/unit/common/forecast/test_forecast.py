@@ -1,4 +1,4 @@
-"""When a job starts and ends: situations small enough to be played through by hand."""
+"""Starts and ends of jobs in situations small enough to be computed by hand."""
 
 from dataclasses import replace
 
@@ -60,7 +60,7 @@ def test_a_hogs_million_jobs_cost_a_newcomer_nothing() -> None:
     assert forecast.seconds_until_start(own(), JOB) == pytest.approx(6.0 + 10.0 + 10.0)
 
 
-def test_a_newcomer_is_lifted_and_somebody_with_work_is_not() -> None:
+def test_a_newcomer_is_raised_and_a_tenant_with_work_is_not() -> None:
     hog = WaitingTenant(700.0, 1.0, Workload(100, 1000))
     forecast = Forecast(reading(hog, virtual_time=700.0))
     before = Workload(5, 50)
@@ -124,7 +124,7 @@ def test_a_limit_makes_a_tenant_wait_for_itself() -> None:
     assert forecast.seconds_until_start(roomy, Workload(2, 20)) == 0.0
 
 
-def test_in_company_a_job_is_drawn_longer() -> None:
+def test_a_job_that_shares_its_engine_takes_longer() -> None:
     forecast = Forecast(reading(running=[RunningJob(JOB, 5.0)] * 3))
     assert forecast.seconds_until_start(own(), Workload()) == 25.0
     assert forecast.running_seconds_left(JOB, 5.0) == 25.0
@@ -141,7 +141,7 @@ def test_a_running_job_longer_at_work_than_thought_is_about_to_end() -> None:
     assert late.seconds_until_start(own(), Workload()) == 0.0
 
 
-def test_one_held_back_by_its_limit_leaves_the_other_engines() -> None:
+def test_a_tenant_at_its_limit_leaves_the_other_engines() -> None:
     # It has lagged behind for long; one engine is its own, three are left for the others.
     held = WaitingTenant(0.0, 1.0, Workload(1000, 10_000), max_running=1)
     running = [RunningJob(JOB, 0.0, number) for number in range(4)]
@@ -153,14 +153,14 @@ def test_one_held_back_by_its_limit_leaves_the_other_engines() -> None:
     assert unlimited.seconds_until_start(own(), Workload(30, 300)) > 1000
 
 
-def test_those_held_back_with_little_left_are_soon_through() -> None:
+def test_tenants_at_their_limits_with_little_work_soon_finish() -> None:
     held = WaitingTenant(0.0, 1.0, Workload(2, 20), max_running=1)
     forecast = Forecast(reading(held, virtual_time=5000.0, engines=2))
     assert forecast.seconds_until_start(own(), Workload(20, 200)) == pytest.approx(110, rel=0.05)
     assert forecast.seconds_until_start(own(), Workload()) == pytest.approx(0.0, abs=10)
 
 
-def test_jobs_whose_time_has_not_come_are_not_counted_among_the_contenders() -> None:
+def test_jobs_that_are_not_due_are_not_counted_among_the_waiting() -> None:
     hog = WaitingTenant(0.0, 1.0, Workload(100, 1000))
     later = own(4, has_ready=False)
     assert later.as_waiting_tenant() is None
@@ -175,11 +175,11 @@ def test_what_has_passed_since_the_reading_is_over() -> None:
 
 
 def at_two_engines(seconds: float = 2.0) -> list[RunningJob]:
-    """Give two jobs at one engine and three at another."""
+    """Return two jobs at one engine and three at another."""
     return [RunningJob(JOB, seconds, engine) for engine in (1, 1, 2, 2, 2)]
 
 
-def test_where_there_is_room_a_job_is_drawn_with_the_fewest_others() -> None:
+def test_with_free_slots_a_job_joins_the_engine_with_the_fewest_others() -> None:
     forecast = Forecast(reading(engines=2, running=at_two_engines()), worker_slots=4)
     assert forecast.seconds_until_start(own(), Workload()) == 0.0
     # Nine seconds are left of each of two others.
@@ -188,12 +188,12 @@ def test_where_there_is_room_a_job_is_drawn_with_the_fewest_others() -> None:
     assert idle.seconds_until_end(own(), Workload(), JOB) == 10.0
 
 
-def test_where_all_places_are_taken_the_first_to_be_free_is_waited_for() -> None:
+def test_without_free_slots_the_first_to_be_free_is_waited_for() -> None:
     forecast = Forecast(reading(engines=2, running=at_two_engines(6.0)), worker_slots=2)
     assert forecast.seconds_until_start(own(), Workload()) == pytest.approx(2 * (10 - 6 / 2))
 
 
-def test_a_running_job_ends_by_what_is_beside_it_and_what_waits() -> None:
+def test_the_end_of_a_running_job_depends_on_those_beside_it_and_those_waiting() -> None:
     short = RunningJob(Workload(1, 4.0), 6.0, 1)  # two of its four seconds are drawn
     running = [short, RunningJob(JOB, 6.0, 1), RunningJob(JOB, 6.0, 1)]
     forecast = Forecast(reading(running=running))
@@ -210,7 +210,7 @@ def test_a_job_claimed_since_the_reading_is_taken_for_one_just_claimed() -> None
     assert forecast.running_seconds_left(JOB, 1.0, elapsed=2.0) == pytest.approx(10 + 3 - 1)
 
 
-def test_a_place_among_busy_ones_is_shared_with_those_that_follow() -> None:
+def test_a_slot_of_a_busy_engine_is_shared_with_the_jobs_that_follow() -> None:
     hog = WaitingTenant(0.0, 1.0, Workload(100, 1000))
     running = [RunningJob(JOB, 15.0)] * 2
     forecast = Forecast(reading(hog, virtual_time=1.0, running=running))

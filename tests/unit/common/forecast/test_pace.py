@@ -1,4 +1,4 @@
-"""What a model's latest jobs say about its speed."""
+"""The pace of a model, fitted to its latest jobs."""
 
 import random
 
@@ -24,11 +24,11 @@ def test_nothing_measured_is_no_pace() -> None:
     assert SpeedSamples().mean_seconds == 0.0
 
 
-def test_jobs_of_one_size_are_laid_to_the_size() -> None:
+def test_the_time_of_jobs_of_one_size_is_attributed_to_the_size() -> None:
     assert Pace.fit(samples(*[(10.0, 5.0)] * 50)) == Pace(0.5)
 
 
-def test_a_cost_of_each_job_is_told_from_that_of_its_size() -> None:
+def test_a_fixed_cost_per_job_is_separated_from_that_of_its_size() -> None:
     drawn = [(cost, 2.0 + 0.4 * cost) for cost in (5.0, 10.0, 20.0, 40.0) * 5]
     learnt = Pace.fit(samples(*drawn))
     assert learnt is not None
@@ -54,7 +54,7 @@ def test_it_is_found_through_noise() -> None:
         pytest.param([(5.0, 1.0), (40.0, 30.0)] * 20, id="less than nothing for each"),
     ],
 )
-def test_what_cannot_be_a_pace_of_two_parts_is_laid_to_the_size(
+def test_time_that_cannot_be_separated_is_attributed_to_the_size(
     drawn: list[tuple[float, float]],
 ) -> None:
     ratio = sum(seconds for _, seconds in drawn) / sum(cost for cost, _ in drawn)

@@ -1,4 +1,4 @@
-"""How long until a place is free: what jobs taken in order by several worker_slots would see."""
+"""The time until a slot is free, compared with a simulation."""
 
 import heapq
 
@@ -12,7 +12,7 @@ seconds = st.floats(0, 100)
 
 
 def played(busy: list[float], count: int, jobs: list[float]) -> float:
-    """Let the worker_slots take the jobs, and give when the next one would be taken."""
+    """Simulate the slots taking the jobs, and return when the next one would be taken."""
     free = busy + [0.0] * (count - len(busy))
     heapq.heapify(free)
     for job in jobs:
@@ -20,7 +20,7 @@ def played(busy: list[float], count: int, jobs: list[float]) -> float:
     return free[0]
 
 
-def test_an_idle_place_takes_at_once() -> None:
+def test_an_idle_slot_takes_a_job_at_once() -> None:
     assert Slots([], count=1).seconds_until_free(0.0, typical=10.0) == 0.0
     assert Slots([7.0], count=2).seconds_until_free(0.0, typical=10.0) == 0.0
     assert Slots([], count=4).seconds_until_free(10.0, typical=10.0) == 0.0  # one of four is taken
@@ -31,7 +31,7 @@ def test_the_first_to_be_free_takes_the_next() -> None:
     assert Slots([7.0, 3.0], count=1).seconds_until_free(0.0, typical=10.0) == 3.0
 
 
-def test_one_place_does_all_before() -> None:
+def test_one_slot_does_all_the_work_ahead() -> None:
     assert Slots([4.0], count=1).seconds_until_free(25.0, typical=10.0) == 29.0
     assert Slots([], count=1).seconds_until_free(25.0, typical=10.0) == 25.0
 

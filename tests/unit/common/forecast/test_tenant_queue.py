@@ -1,4 +1,4 @@
-"""What stands before a job in its own tenant's line."""
+"""The work ahead of a job in its own tenant's backlog."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ jobs = st.lists(
 
 
 def line_of(jobs: list[tuple[int, int, float]]) -> TenantBacklog:
-    """Give a line all of which is known one by one."""
+    """Return a backlog whose jobs are all known one by one."""
     order = sorted(jobs, key=lambda job: (-job[0], job[1]))
     greatest = max((job[1] for job in jobs), default=0)
     return TenantBacklog(

@@ -1,4 +1,4 @@
-"""How answers are written as JSON."""
+"""JSON encoding of results."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,6 +27,6 @@ def test_a_list_is_written_with_where_it_goes_on() -> None:
     assert encode_json(Listed([]), indented=True) == b'{\n  "items": [],\n  "next_cursor": null\n}'
 
 
-def test_what_nobody_meant_to_show_is_an_error() -> None:
+def test_a_value_of_an_unknown_type_is_an_error() -> None:
     with pytest.raises(TypeError):
         encode_json(object())

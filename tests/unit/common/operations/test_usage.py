@@ -29,7 +29,7 @@ def test_a_line_is_written_in_the_order_of_the_header() -> None:
 
 
 @pytest.mark.parametrize("used", ["0.000001", "99999999999999.999999", "0E-6"])
-def test_numbers_are_spelled_out(used: str) -> None:
+def test_numbers_have_no_exponent(used: str) -> None:
     (_, row) = read(to_csv([line(used=used)]))
     assert "E" not in row[5]
     assert Decimal(row[5]) == Decimal(used)

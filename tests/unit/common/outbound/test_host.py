@@ -15,7 +15,7 @@ DIGITS_AND_DISGUISES = st.text("0123456789.xXabcdef-。\uff0e①②\uff11\uff12\
 @example("İ.com")
 @example("K.com")
 @example("a.xn--")
-def test_a_host_is_refused_or_normal(text: str) -> None:
+def test_a_host_is_rejected_or_normalized(text: str) -> None:
     try:
         host, literal = parse_host(text)
     except ValueError:

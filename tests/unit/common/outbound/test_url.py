@@ -1,4 +1,4 @@
-"""What is refused before any look-up, and what passes: the tables are in `tests.hostile`."""
+"""URLs rejected without DNS, and URLs accepted, from the tables in `tests.hostile`."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def shortened(value: object) -> str:
 
 @pytest.mark.parametrize("webhook", [False, True], ids=["image", "webhook"])
 @pytest.mark.parametrize(("url", "why"), REFUSED, ids=shortened)
-def test_refused_without_dns(url: str, why: str, *, webhook: bool) -> None:
+def test_rejected_without_dns(url: str, why: str, *, webhook: bool) -> None:
     with pytest.raises(AddressNotAllowedError) as caught:
         GUARD.check(url, webhook=webhook)
     assert caught.value.message == "the address is not allowed", why
@@ -84,7 +84,7 @@ def test_redirect_is_followed_to(location: str, origin: str, path: bytes) -> Non
         ("//127.1/", "shortened address"),
     ],
 )
-def test_redirect_is_refused(location: str, why: str) -> None:
+def test_redirect_is_rejected(location: str, why: str) -> None:
     with pytest.raises(AddressNotAllowedError) as caught:
         resolve_redirect(HERE, location)
     assert caught.value.message == "the address is not allowed", why

@@ -1,4 +1,4 @@
-"""URLs made up at random: refused or plain, never a crash, and no memory to speak of."""
+"""Random URLs are rejected or plain, without other errors and without much memory."""
 
 import re
 import tracemalloc
@@ -43,7 +43,7 @@ assembled = st.lists(pieces, max_size=14).map("".join)
 
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
-    """Give a URL of the tables with a part cut out and something else put in."""
+    """Generate a URL of the tables with a part replaced."""
     url = draw(st.sampled_from(KNOWN))
     begin = draw(st.integers(0, len(url)))
     end = draw(st.integers(begin, min(len(url), begin + 3)))
@@ -77,7 +77,7 @@ def assert_plain(target: Target) -> None:
 @given(urls)
 @example("http://example.com:80/")
 @example("http://example.com/\x80" + "a" * 2028)  # longer once encoded
-def test_a_url_is_refused_or_plain(url: str) -> None:
+def test_a_url_is_rejected_or_plain(url: str) -> None:
     try:
         target = GUARD.check(url)
     except AddressNotAllowedError as error:
@@ -107,7 +107,7 @@ def test_another_parser_reads_the_same_host(url: str) -> None:
 
 @given(urls | st.sampled_from([location for location, _ in hops.REFUSED]))
 @example("//127.0.0.1/")
-def test_a_redirect_is_refused_or_plain(location: str) -> None:
+def test_a_redirect_is_rejected_or_plain(location: str) -> None:
     try:
         following = resolve_redirect(HERE, location)
         following = GUARD.check(following.origin + following.path.decode())

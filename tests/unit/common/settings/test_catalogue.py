@@ -1,4 +1,4 @@
-"""The models file: what is read, and how a mistake in it is told."""
+"""The models file: parsing, and messages of mistakes in it."""
 
 from pathlib import Path
 
@@ -96,7 +96,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (TWO.replace('"painter"', '"writer"'), "duplicate model names: writer"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(tmp_path: Path, content: str | bytes, said: str) -> None:
+def test_a_mistake_is_reported_with_its_location(
+    tmp_path: Path, content: str | bytes, said: str
+) -> None:
     told = message(settings(tmp_path, content))
     assert said in told
     assert str(tmp_path / "models.toml") in told
@@ -131,5 +133,5 @@ def test_what_makes_a_model_fast_is_off_unless_asked_for(tmp_path: Path) -> None
         ('shapes = ["512x512*0"]', "512x512*0: sides must be multiples of 8, images at least 1"),
     ],
 )
-def test_what_cannot_make_a_model_fast_is_said(tmp_path: Path, line: str, said: str) -> None:
+def test_an_invalid_optimization_is_reported(tmp_path: Path, line: str, said: str) -> None:
     assert said in message(tuned(tmp_path, line))

@@ -172,7 +172,7 @@ def test_a_program_hands_settings_on_to_its_children(monkeypatch: pytest.MonkeyP
         (WebhookSettings, "INFILL_WEBHOOK_TIMEOUT_SECONDS"),
     ],
 )
-def test_a_lease_too_short_for_its_work_is_refused(
+def test_a_lease_too_short_for_its_work_is_rejected(
     monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str
 ) -> None:
     """Else work under way is taken back and done again, without end."""

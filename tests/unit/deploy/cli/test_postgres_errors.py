@@ -1,4 +1,4 @@
-"""An operator is told in a sentence that Postgres is away; mistakes of ours stay tracebacks."""
+"""An unavailable Postgres is explained to the operator; other errors stay tracebacks."""
 
 import asyncpg
 import pytest
@@ -19,7 +19,7 @@ from deploy.cli.postgres_errors import explain_unreachable_postgres
         ),
     ],
 )
-def test_absence_is_told(trouble: Exception, named: str) -> None:
+def test_an_unavailable_postgres_is_explained(trouble: Exception, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named) as told, explain_unreachable_postgres():
         raise trouble
     assert "INFILL_DATABASE_URL" in told.value.message

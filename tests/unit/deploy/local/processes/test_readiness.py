@@ -1,4 +1,4 @@
-"""A process is ready when it answers 200, and in no other case."""
+"""A process is ready only if it responds with 200."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +13,7 @@ from deploy.local.servers.ports import LOOPBACK, free_port
 
 @asynccontextmanager
 async def serving(respond: Callable[[bytes], bytes | None]) -> AsyncIterator[int]:
-    """Answer each request with what `respond` makes of its head; None is silence."""
+    """Respond to each request with `respond(head)`; to None with silence."""
     ends = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,11 +61,11 @@ async def test_the_path_is_asked_for() -> None:
     assert heads == [b"GET /readyz HTTP/1.1", b"GET /healthz HTTP/1.1"]
 
 
-async def test_nobody_there_is_not_ready() -> None:
+async def test_a_closed_port_is_not_ready() -> None:
     assert not await responds_ok(free_port())
 
 
-async def test_silence_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_response_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "ANSWER_SECONDS", 0.05)
     async with serving(lambda _head: None) as port:
         assert not await responds_ok(port)

@@ -53,5 +53,5 @@ def test_passage_is_given_only_where_a_folder_is_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("keeps_access", "spelled"), [(False, "7:8"), (True, "7:8:+")])
-def test_an_account_is_spelled_as_launch_reads_it(*, keeps_access: bool, spelled: str) -> None:
+def test_an_account_is_formatted_as_launch_parses_it(*, keeps_access: bool, spelled: str) -> None:
     assert str(Account(7, 8, keeps_access=keeps_access)) == spelled
