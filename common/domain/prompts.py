@@ -114,7 +114,10 @@ def enhance_prompt(prompt: str, seed: int) -> str:
 
 
 def find_subject(prompt: str) -> Subject:
-    """Return the subject with the most words in the prompt; a plural counts as its singular."""
+    """Return the subject whose words occur most in the prompt, the generic one if none does.
+
+    A plural counts as its singular.
+    """
     spoken = re.findall(r"[a-z]+", prompt.lower())
     known = {*spoken, *(word.removesuffix("s") for word in spoken)}
     best = max(SUBJECTS, key=lambda subject: len(subject.words & known))

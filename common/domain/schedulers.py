@@ -35,7 +35,7 @@ def find_scheduler(name: str) -> SchedulerEntry | None:
 
 
 def find_unsupported_reason(name: str) -> str | None:
-    """Return why a scheduler known elsewhere is not supported; None for an unknown name."""
+    """Return why a scheduler of other services is not supported; None for an unknown name."""
     return _REASONS.get(_plain(name))
 
 

@@ -45,9 +45,11 @@ class Engines:
         slots_each: int | None,
         typical: float,
     ) -> None:
-        """Describe `count` engines of `slots_each` slots; None if jobs wait, so all are taken.
+        """Estimate what is left of the running jobs on `count` engines.
 
-        `typical` is the work of a typical job. Work is in seconds of an engine used by one job.
+        `slots_each` is how many jobs an engine runs at once; None if jobs wait, since then all
+        slots are taken. `typical` is the work of a typical job. Work is in seconds of an engine
+        used by one job.
         """
         self._count = count
         self._typical = typical

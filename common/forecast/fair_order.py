@@ -40,7 +40,7 @@ class WaitingTenant:
         return self.waiting.work / self.waiting.jobs / self.weight
 
     def breakpoints(self, pace: Pace) -> Iterator[Breakpoint]:
-        """Describe the seconds of work it gets before a tag, as a function of the tag.
+        """Yield the breakpoints of the seconds of work it gets before a tag, a function of the tag.
 
         One job as soon as the tag is beyond its virtual time; from the second job on, as many as
         fit, plus half a job.
@@ -63,7 +63,10 @@ class WaitingTenant:
         return self.count * jobs * pace.seconds_for(self.waiting) / self.waiting.jobs
 
     def seconds_within_limit(self, seconds: float, pace: Pace, engine_share: float) -> float:
-        """Return the seconds of work its limit allows in a time; a job uses `engine_share`."""
+        """Return the seconds of work that its limit of running jobs allows within `seconds`.
+
+        A running job gets `engine_share` of an engine.
+        """
         rate = max(0, self.max_running or 0) * engine_share
         return self.count * min(pace.seconds_for(self.waiting), rate * seconds)
 
@@ -119,7 +122,7 @@ class QueueContention:
         pace: Pace,
         engine_share: float = 1.0,
     ) -> None:
-        """`engine_share` is the part of an engine that one running job uses."""
+        """Sum up the work of all tenants; a running job uses `engine_share` of an engine."""
         self._virtual_time = virtual_time
         self._pace = pace
         self._engine_share = engine_share
@@ -166,7 +169,7 @@ class QueueContention:
         return each.max_running is not None and each.virtual_time < self._virtual_time
 
     def _breakpoints_in_time(self, each: WaitingTenant) -> Iterator[Breakpoint]:
-        """Describe the seconds of work its limit allows, as a function of time."""
+        """Yield the breakpoints of the seconds of work its limit allows, a function of time."""
         rate = (each.max_running or 0) * self._engine_share
         if rate > 0:
             yield 0.0, 0.0, each.count * rate

@@ -72,7 +72,7 @@ class Forecast:
     """Estimates for one queue: built once per snapshot, then asked about any tenant and job."""
 
     def __init__(self, snapshot: QueueSnapshot, *, worker_slots: int = 1) -> None:
-        """`worker_slots` is how many jobs one worker runs at once."""
+        """Prepare the estimates; `worker_slots` is how many jobs one worker runs at once."""
         measured = Pace.fit(snapshot.samples)
         self.is_measured = measured is not None
         self.has_workers = snapshot.engines > 0

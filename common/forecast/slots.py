@@ -1,4 +1,4 @@
-"""The time until one of several slots is free, for jobs that are taken in order."""
+"""Estimate of the time until one of several slots is free, if jobs are taken in order."""
 
 from bisect import bisect_left
 from collections.abc import Iterable

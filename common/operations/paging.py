@@ -55,7 +55,7 @@ class PagePosition:
         return self.limit + 1
 
     def to_page(self, rows: Sequence[N]) -> Listed[N]:
-        """Return a page from up to `rows_to_read` rows."""
+        """Return the page of these rows; the extra one only shows that there is a next page."""
         items = list(rows[: self.limit])
         more = len(rows) > self.limit
         return Listed(items, self.cursor_after(items[-1].id) if more else None)

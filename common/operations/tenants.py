@@ -164,7 +164,9 @@ async def enable_tenant(database: Database, operator: Operator, name: str) -> Te
 
 
 async def delete_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
-    """Disable a tenant and mark it for deletion; a dispatcher erases it once nothing of it runs.
+    """Disable a tenant and mark it for deletion.
+
+    A dispatcher erases all its data once none of its jobs is running.
 
     Raises:
         NotFoundError: there is no such tenant.

@@ -36,7 +36,7 @@ class _UdpOnlyNameserver(Do53Nameserver):
         **more: Any,
     ) -> Message:
         if max_size:
-            raise OSError("the answer is too long")
+            raise OSError("the response is truncated")
         return await super().async_query(
             request, timeout, source, source_port, max_size, *rest, **more
         )

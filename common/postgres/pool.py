@@ -109,9 +109,9 @@ class DirectPool:
         return None
 
     def _best_index(self, tenant_id: int | None) -> int:
-        for place in range(len(self._idle) - 1, 0, -1):
-            if self._idle[place].tenant_id == tenant_id:
-                return place
+        for index in range(len(self._idle) - 1, 0, -1):
+            if self._idle[index].tenant_id == tenant_id:
+                return index
         return 0
 
 

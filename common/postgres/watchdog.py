@@ -96,8 +96,8 @@ class PostgresWatchdog:
         self._unavailable = False
         self._connections: WeakSet[Connection[Any]] = WeakSet()
         self._waiting_callers: set[asyncio.Timeout] = set()
-        self._under_way = 0
-        self._answered = 0
+        self._running = 0
+        self._finished = 0
         self._next_check: asyncio.TimerHandle | None = None
         self._probing: asyncio.Task[None] | None = None
 
@@ -118,7 +118,7 @@ class PostgresWatchdog:
         """
         if self._unavailable:
             raise PostgresUnavailableError
-        self._under_way += 1
+        self._running += 1
         if self._next_check is None:
             self._schedule_check()
 
@@ -128,9 +128,9 @@ class PostgresWatchdog:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        self._under_way -= 1
+        self._running -= 1
         if error is None:
-            self._answered += 1
+            self._finished += 1
         elif isinstance(error, Exception) and is_unavailable(error):
             self._start_probing()
 
@@ -176,15 +176,15 @@ class PostgresWatchdog:
 
     def _schedule_check(self) -> None:
         self._next_check = asyncio.get_running_loop().call_later(
-            SILENCE_SECONDS, self._check_progress, self._under_way, self._answered
+            SILENCE_SECONDS, self._check_progress, self._running, self._finished
         )
 
-    def _check_progress(self, under_way: int, answered: int) -> None:
+    def _check_progress(self, running: int, finished: int) -> None:
         """Start probing if no statement has finished since the previous check."""
         self._next_check = None
-        if not self._under_way:
+        if not self._running:
             return
-        if under_way and answered == self._answered:
+        if running and finished == self._finished:
             self._start_probing()
         self._schedule_check()
 
@@ -193,10 +193,10 @@ class PostgresWatchdog:
             self._probing = asyncio.create_task(self._probe_until_answered())
 
     async def _probe_until_answered(self) -> None:
-        answered = self._answered
+        finished = self._finished
         try:
             while not await self._probe():
-                if self._answered != answered:
+                if self._finished != finished:
                     return  # a statement finished: this process was slow, not Postgres
                 self._declare_unavailable()
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -210,7 +210,7 @@ class PostgresWatchdog:
         if self._unavailable:
             return
         self._unavailable = True
-        log.warning("postgres_unavailable", under_way=self._under_way)
+        log.warning("postgres_unavailable", running=self._running)
         self._terminate_connections()
         now = asyncio.get_running_loop().time()
         for wait in self._waiting_callers:

@@ -1,4 +1,4 @@
-"""Settings of the guard on requests to addresses given by tenants."""
+"""Settings of the guard on requests to addresses match by tenants."""
 
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -28,12 +28,12 @@ def parse_nameserver(text: object) -> NameServer:
     Raises:
         ValueError: none of these formats.
     """
-    spelled = str(text)
-    given = _ADDRESS_AND_PORT.fullmatch(spelled)
+    written = str(text)
+    match = _ADDRESS_AND_PORT.fullmatch(written)
     try:
-        if given is None:
-            return NameServer(ip_address(spelled))
-        server = NameServer(ip_address(given[1].strip("[]")), int(given[2]))
+        if match is None:
+            return NameServer(ip_address(written))
+        server = NameServer(ip_address(match[1].strip("[]")), int(match[2]))
     except ValueError:
         raise ValueError("neither an address nor address:port") from None
     if not 0 < server.port < 65536:  # noqa: PLR2004 the range of TCP and UDP ports
@@ -42,7 +42,7 @@ def parse_nameserver(text: object) -> NameServer:
 
 
 class OutboundSettings(Section):
-    """Rules for addresses given by tenants: images to fetch and webhooks to call."""
+    """Rules for addresses match by tenants: images to fetch and webhooks to call."""
 
     model_config = section_config("INFILL_OUTBOUND_")
 

@@ -6,7 +6,7 @@ from common.settings.section import Section, section_config
 
 
 class DatabaseSettings(Section):
-    """Postgres 15 or newer."""
+    """Connections to Postgres, version 15 or newer."""
 
     model_config = section_config("INFILL_DATABASE_")
 
@@ -29,7 +29,7 @@ class DatabaseSettings(Section):
 
 
 class RedisSettings(Section):
-    """Redis 6.2 or newer, which wakes processes; losing its data loses no job."""
+    """Connections to Redis, version 6.2 or newer, which wakes processes; losing it loses no job."""
 
     model_config = section_config("INFILL_REDIS_")
 

@@ -79,7 +79,7 @@ async def _main_job(home: Path, report: Any) -> Shown:
             base_url=stack.credentials.base_url, timeout=RESPONSE_SECONDS, trust_env=False
         ) as client:
             report("sending the request")
-            answer = await _post(client, "/api/v3/inpaint", example_request(stack, beside))
+            response = await _post(client, "/api/v3/inpaint", example_request(stack, beside))
             report("waiting for the webhook")
             async with asyncio.timeout(RESPONSE_SECONDS):
                 call = await beside.calls.get()
@@ -88,10 +88,10 @@ async def _main_job(home: Path, report: Any) -> Shown:
             _require(json.loads(call.body)["track_id"] == TRACK_ID, "the webhook's track_id")
             report("fetching the job")
             key = {"key": stack.credentials.api_key}
-            fetched = await _post(client, f"/api/v3/fetch/{answer['id']}", key)
+            fetched = await _post(client, f"/api/v3/fetch/{response['id']}", key)
             _require(fetched["status"] == "success", f"the job's end: {fetched}")
             after = (await client.get(fetched["output"][0])).raise_for_status().content
-        return Shown(await _job(stack, answer["id"]), call, fetched, after)
+        return Shown(await _job(stack, response["id"]), call, fetched, after)
 
 
 def example_request(stack: Stack, beside: SampleServer) -> dict[str, Any]:
@@ -118,9 +118,9 @@ def example_request(stack: Stack, beside: SampleServer) -> dict[str, Any]:
 
 
 async def _post(client: httpx2.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = (await client.post(path, json=body)).raise_for_status().json()
-    _require(answer["status"] in {"success", "processing"}, f"{path} answered {answer}")
-    return answer
+    response: dict[str, Any] = (await client.post(path, json=body)).raise_for_status().json()
+    _require(response["status"] in {"success", "processing"}, f"{path} responded {response}")
+    return response
 
 
 async def _job(stack: Stack, job_id: int) -> JobRecord:

@@ -70,7 +70,7 @@ def default_settings(home: Path, port: int, secrets: LocalSecrets) -> dict[str, 
 
 
 def gateway_process(port: int) -> Child:
-    """Return the description of a gateway process that listens on `port`."""
+    """Describe a gateway that listens on `port`, to be run by the supervisor."""
     return Child(
         name="gateway",
         command=_command("gateway", "--host", LOOPBACK, "--port", str(port)),
@@ -79,12 +79,12 @@ def gateway_process(port: int) -> Child:
 
 
 def worker_process() -> Child:
-    """Return the description of a worker process; it is ready when its models are loaded."""
+    """Describe a worker, to be run by the supervisor; it is ready when its models are loaded."""
     return _watched("worker", MODEL_SECONDS)
 
 
 def dispatcher_process() -> Child:
-    """Return the description of a dispatcher process."""
+    """Describe a dispatcher, to be run by the supervisor."""
     return _watched("dispatcher", START_SECONDS)
 
 

@@ -57,7 +57,7 @@ class UnfoldedUsage(Table):
 class DailyUsage(Table):
     """Total usage of one tenant, model and UTC day, summed up by the sweeper.
 
-    A trigger on `unfolded_usage` adds up `flagged_images` when a mark is deleted.
+    A trigger on `unfolded_usage` adds an entry's `flagged_images` when its mark is deleted.
     """
 
     __tablename__ = "daily_usage"

@@ -51,7 +51,7 @@ class Child:
 
 
 class Server(Protocol):
-    """One of the three servers that are installed from Python wheels."""
+    """A server of the local stack: Postgres, Redis or S3."""
 
     async def prepare(self) -> None:
         """Create its data folder and check its port; may be called again.

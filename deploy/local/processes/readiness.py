@@ -7,7 +7,7 @@ from common.domain.errors import ConfigurationError, pluralize
 from deploy.local.servers.ports import LOOPBACK
 
 POLL_SECONDS = 0.02
-ANSWER_SECONDS = 5.0
+RESPONSE_SECONDS = 5.0
 
 
 async def wait_until_ready(check: Callable[[], Awaitable[bool]], name: str, seconds: float) -> None:
@@ -30,7 +30,7 @@ async def wait_until_ready(check: Callable[[], Awaitable[bool]], name: str, seco
 async def responds_ok(port: int, path: str = "/readyz") -> bool:
     """Return whether a GET of `path` on that port of loopback gets the status 200."""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(RESPONSE_SECONDS):
             status_line = await _ask(port, path)
     except (OSError, TimeoutError):
         return False

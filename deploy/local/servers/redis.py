@@ -10,7 +10,7 @@ from deploy.local.processes.child import Child
 from deploy.local.servers.binaries import find_redis_server
 from deploy.local.servers.ports import LOOPBACK, check_port_free
 
-ANSWER_SECONDS = 2.0
+RESPONSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class RedisServer:
 
     async def is_ready(self) -> bool:
         """Return whether the server accepts commands."""
-        async with Redis.from_url(self.url(), socket_timeout=ANSWER_SECONDS) as client:
+        async with Redis.from_url(self.url(), socket_timeout=RESPONSE_SECONDS) as client:
             try:
                 return bool(await client.ping())
             except (RedisError, OSError):

@@ -9,7 +9,7 @@ from deploy.local.processes.child import Child
 from deploy.local.servers.binaries import find_rclone
 from deploy.local.servers.ports import LOOPBACK, check_port_free
 
-ANSWER_SECONDS = 2.0
+RESPONSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,14 @@ class S3Server:
     async def is_ready(self) -> bool:
         """Return whether the server responds to HTTP; rejecting an unsigned request suffices."""
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(RESPONSE_SECONDS):
                 reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
                 writer.write(b"GET / HTTP/1.0\r\n\r\n")
-                answer = await reader.readline()
+                status_line = await reader.readline()
         except (OSError, TimeoutError):
             return False
         writer.close()
-        return answer.startswith(b"HTTP/")
+        return status_line.startswith(b"HTTP/")
 
     @property
     def _directory(self) -> Path:

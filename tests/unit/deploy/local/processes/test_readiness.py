@@ -66,6 +66,6 @@ async def test_a_closed_port_is_not_ready() -> None:
 
 
 async def test_no_response_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(readiness, "RESPONSE_SECONDS", 0.05)
     async with serving(lambda _head: None) as port:
         assert not await responds_ok(port)
