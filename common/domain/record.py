@@ -113,5 +113,5 @@ class JobRecord:
 
     @property
     def claim(self) -> Claim:
-        """The claim identified by this record's attempt."""
+        """The claim of the worker that runs the job: its id and attempt."""
         return Claim(self.id, self.attempt)

@@ -11,7 +11,7 @@ MAX_DOUBLINGS = 20  # keeps 2**n small; after that many, any wait has reached MA
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Retry the job, not before `at`; until then its row shows this error."""
+    """Decision to retry the job, not before `at`; until then its row shows this error."""
 
     at: datetime
     code: str
@@ -20,7 +20,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Fail the job; `code` is for programs, `message` for the tenant."""
+    """Decision to fail the job; `code` is for programs, `message` for the tenant."""
 
     code: str
     message: str
