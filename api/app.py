@@ -48,7 +48,7 @@ def _checked(settings: Settings) -> Catalogue:
         ConfigurationError: a setting is wrong or missing, the models file or the signing key wrong.
     """
     _ = (settings.database, settings.redis, settings.storage, settings.gateway, settings.jobs)
-    settings.gateway.required_pepper()
+    settings.gateway.require_pepper()
     webhook_keys.published_keys(settings.webhooks)
     Guard(settings.outbound)
     return load_catalogue(settings.models)

@@ -1,1 +1,1 @@
-"""How Infill is run: the command line, the local stack, the containers."""
+"""Running Infill: the command line, the local stack, the container images."""

@@ -1,4 +1,4 @@
-"""Real servers for tests: started once per test process, from the wheels."""
+"""Fixtures of real servers from Python wheels, started once per test process."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from types_boto3_s3 import S3Client
 from common.domain.errors import ConfigurationError
 from common.settings import StorageSettings
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.servers.binaries import postgres_programs, rclone, redis_server
+from deploy.local.servers.binaries import find_postgres_programs, find_rclone, find_redis_server
 from deploy.local.servers.ports import free_ports
 from deploy.local.servers.postgres import PostgresServer
 from deploy.local.servers.redis import RedisServer
@@ -30,7 +30,7 @@ from tests.support.tcp_proxy import Proxy, proxy
 
 TEMPLATE = "template_migrated"
 
-# How long an example takes says how busy the machine is, not whether the code is right.
+# The time of an example depends on the machine's load, not on whether the code is right.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
@@ -51,9 +51,9 @@ async def migrate(url: str) -> None:
 
 
 def require_server_wheels() -> None:
-    """A missing part is a gap at a desk, and an error where the result counts."""
+    """Skip the test if a server is not installed, unless in CI, where that is an error."""
     try:
-        for find in (postgres_programs, redis_server, rclone):
+        for find in (find_postgres_programs, find_redis_server, find_rclone):
             find()
     except ConfigurationError as error:
         if os.environ.get("CI"):  # noqa: TID251 - not a setting of ours
@@ -90,7 +90,7 @@ async def template_database(servers: Servers) -> str:
 
 @asynccontextmanager
 async def fresh_database(servers: Servers, template: str) -> AsyncIterator[str]:
-    """Give the address of a copy of `template` while the block lasts."""
+    """Yield the URL of a copy of the database `template`."""
     name = f"test_{uuid4().hex}"
     admin = await asyncpg.connect(servers.postgres.url("postgres"))
     try:
@@ -103,23 +103,23 @@ async def fresh_database(servers: Servers, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def database_url(servers: Servers, template_database: str) -> AsyncIterator[str]:
-    """Give the address of a fresh, migrated database."""
+    """Yield the URL of a fresh, migrated database."""
     async with fresh_database(servers, template_database) as url:
         yield url
 
 
 @pytest.fixture
-async def line(database_url: str) -> AsyncIterator[Proxy]:
-    """Give a way to the server of that database that can stall."""
+async def database_proxy(database_url: str) -> AsyncIterator[Proxy]:
+    """Yield a proxy to the server of that database, which can be stalled."""
     port = make_url(database_url).port
     assert port is not None
-    async with proxy(port) as line:
-        yield line
+    async with proxy(port) as between:
+        yield between
 
 
 @pytest.fixture
 async def redis_url(servers: Servers) -> str:
-    """Give the address of an empty Redis."""
+    """Return the URL of an empty Redis."""
     async with Redis.from_url(servers.redis.url()) as client:
         await client.flushall()
     return servers.redis.url()
@@ -127,7 +127,7 @@ async def redis_url(servers: Servers) -> str:
 
 @pytest.fixture(scope="session")
 def s3_client(servers: Servers) -> S3Client:
-    """Give a plain client, to look at the store past our own code."""
+    """Return a plain S3 client, to look at the store without our own code."""
     settings = servers.s3.settings()
     return boto3.client(
         "s3",
@@ -141,12 +141,12 @@ def s3_client(servers: Servers) -> S3Client:
 
 @pytest.fixture
 async def bucket(servers: Servers, s3_client: S3Client) -> StorageSettings:
-    """Give the settings of a fresh, empty bucket."""
+    """Return the settings of a fresh, empty bucket."""
     return await fresh_bucket(servers, s3_client)
 
 
 async def fresh_bucket(servers: Servers, s3_client: S3Client) -> StorageSettings:
-    """Make an empty bucket and give its settings."""
+    """Create an empty bucket and return its settings."""
     name = f"test-{uuid4().hex}"
     await asyncio.to_thread(s3_client.create_bucket, Bucket=name)
     return servers.s3.settings(name)

@@ -9,7 +9,7 @@ import structlog
 
 from common.domain.errors import ClaimLostError, GenerationStoppedError, InfillError
 from common.domain.record import JobRecord
-from common.domain.retry import GiveUp, Retry, decide
+from common.domain.retry import GiveUp, Retry, decide_retry
 from common.messaging.announcer import Announcer
 from common.postgres.database import Database
 from common.postgres.repositories.jobs.finish import fail
@@ -57,7 +57,9 @@ class FailureHandler:
         )
         now = utc_now()
         wait = timedelta(seconds=self._settings.retry_seconds)
-        match decide(error, attempt=job.attempt, max_attempts=max_attempts, now=now, wait=wait):
+        match decide_retry(
+            error, attempt=job.attempt, max_attempts=max_attempts, now=now, wait=wait
+        ):
             case Retry(at, code, message):
                 seconds = (at - now).total_seconds()
                 again = partial(

@@ -56,7 +56,7 @@ class Runner:
         self._places = asyncio.Semaphore(worker_settings.concurrency)
         self._quarantine = Quarantine()
         self._turns = QueueOrder(
-            heartbeat.queues, patience_seconds=worker_settings.model_patience_seconds
+            heartbeat.queues, patience_seconds=worker_settings.unloaded_model_wait_seconds
         )
         self._stopping = False
         self._giving_back = False

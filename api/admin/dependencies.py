@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api.body.json_documents import JsonDocument, json_body_after
 from api.errors.problem_errors import WrongAdminKeyError
 from api.services import Services
-from common.operations.operator import Operator
+from common.operations.audit import Operator
 from common.postgres.database import Database
 
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="admin key", description="`adm_…`")

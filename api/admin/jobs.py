@@ -14,7 +14,7 @@ from api.errors.openapi import described
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
 from common.messaging.announcer import Announcer
 from common.messaging.doorbell import Doorbell
-from common.operations import jobs, queues
+from common.operations import jobs
 from common.operations.paging import Listed
 from common.postgres.repositories.fair_queue.queues import QueueRecord
 from common.postgres.repositories.jobs.overview import JobSummary
@@ -42,7 +42,7 @@ class JobParameters(PageParameters):
 async def list_queues(admitted: CurrentOperator) -> Response:
     """List every queue: what waits (counted up to 10,000), what runs, who works."""
     silent_seconds = admitted.services.settings.jobs.lease_seconds
-    listed = await queues.list_queues(admitted.database, silent_seconds=silent_seconds)
+    listed = await jobs.list_queues(admitted.database, silent_seconds=silent_seconds)
     return json_result(listed)
 
 

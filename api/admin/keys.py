@@ -47,7 +47,7 @@ async def issue_key(admitted: CurrentOperator, tenant: str, new: Wanted) -> Resp
         admitted.operator,
         tenant,
         new.name,
-        pepper=admitted.services.settings.gateway.required_pepper(),
+        pepper=admitted.services.settings.gateway.require_pepper(),
         expires_at=new.expires_at,
     )
     return json_result(issued, status=201)
@@ -78,7 +78,7 @@ async def issue_admin_key(admitted: CurrentOperator, new: Wanted) -> Response:
         admitted.database,
         admitted.operator,
         new.name,
-        pepper=admitted.services.settings.gateway.required_pepper(),
+        pepper=admitted.services.settings.gateway.require_pepper(),
         expires_at=new.expires_at,
     )
     return json_result(issued, status=201)

@@ -11,7 +11,7 @@ from api.body.query_parameters import Paged
 from api.body.rendering import json_result
 from api.errors.dialects import ADMIN
 from api.errors.openapi import described
-from common.operations import tenant_states, tenants
+from common.operations import tenants
 from common.operations.paging import Listed
 from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN, TenantRecord
 
@@ -93,19 +93,19 @@ async def set_tenant_limits(
 @router.post("/{tenant}/disable", response_model=TenantRecord, **described(409))
 async def disable_tenant(admitted: CurrentOperator, tenant: str) -> Response:
     """Shut a tenant out: its keys open nothing, and none of its waiting jobs is begun."""
-    changed = await tenant_states.disable_tenant(admitted.database, admitted.operator, tenant)
+    changed = await tenants.disable_tenant(admitted.database, admitted.operator, tenant)
     return json_result(changed)
 
 
 @router.post("/{tenant}/enable", response_model=TenantRecord, **described(409))
 async def enable_tenant(admitted: CurrentOperator, tenant: str) -> Response:
     """Let a disabled tenant in again; its waiting jobs go on."""
-    changed = await tenant_states.enable_tenant(admitted.database, admitted.operator, tenant)
+    changed = await tenants.enable_tenant(admitted.database, admitted.operator, tenant)
     return json_result(changed)
 
 
 @router.delete("/{tenant}", status_code=202, response_model=TenantRecord, **described(409))
 async def delete_tenant(admitted: CurrentOperator, tenant: str) -> Response:
     """Disable a tenant for good; once nothing of it runs, all of it is erased."""
-    changed = await tenant_states.delete_tenant(admitted.database, admitted.operator, tenant)
+    changed = await tenants.delete_tenant(admitted.database, admitted.operator, tenant)
     return json_result(changed, status=202)

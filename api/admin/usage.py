@@ -44,7 +44,7 @@ async def report_usage(
         admitted.database, tenant=asked.tenant, since=asked.since, until=asked.until
     )
     if (asked.format or _accepted(request)) is Format.CSV:
-        return Response(usage.as_csv(lines), media_type=CSV)
+        return Response(usage.to_csv(lines), media_type=CSV)
     return json_result(Listed(lines))
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from api.auth.key_cache import trusted_seconds
 from common.domain.api_key import KeyKind, digest, is_well_formed
-from common.operations.admin_keys import SETTING
+from common.operations.admin_keys import SETTING_NAME
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.admin_keys import use_admin_key
 from common.runtime.clock import monotonic
@@ -25,7 +25,7 @@ class AdminKeyAuthenticator:
 
     def __init__(self, database: Database, settings: GatewaySettings) -> None:
         self._database = database
-        self._pepper = settings.required_pepper()
+        self._pepper = settings.require_pepper()
         self._seconds = settings.auth_cache_seconds
         key = settings.admin_key
         self._first = None if key is None else key.get_secret_value().encode()
@@ -39,7 +39,7 @@ class AdminKeyAuthenticator:
     async def find_name(self, key: str) -> str | None:
         """Give the name of a key that works, None for any other."""
         if self._first is not None and hmac.compare_digest(key.encode(), self._first):
-            return SETTING
+            return SETTING_NAME
         if not is_well_formed(key, KeyKind.ADMIN):
             return None
         fingerprint = digest(key, self._pepper)

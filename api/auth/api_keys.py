@@ -40,7 +40,7 @@ class ApiKeyAuthenticator:
 
     def __init__(self, database: Database, settings: GatewaySettings) -> None:
         self._database = database
-        self._pepper = settings.required_pepper()
+        self._pepper = settings.require_pepper()
         self._seconds = settings.auth_cache_seconds
         self._callers: dict[bytes, tuple[float, AuthenticatedTenant]] = {}
         self._unknown: dict[bytes, tuple[float, None]] = {}

@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from api.limits.headers import RateLimitSnapshot
-from common.domain.errors import InfillError
-from common.domain.wording import counted
+from common.domain.errors import InfillError, pluralize
 
 FieldErrors = Mapping[str, Sequence[str]]
 
@@ -102,7 +101,7 @@ class RateExceededError(OverLimitError):
     def __init__(self, standing: RateLimitSnapshot) -> None:
         super().__init__(
             "Rate limit exceeded",
-            tips=f"Your plan allows {counted(standing.quota, 'request')} per minute. "
+            tips=f"Your plan allows {pluralize(standing.quota, 'request')} per minute. "
             f"Try again in {standing.seconds} s.",
             standing=standing,
         )
@@ -115,7 +114,7 @@ class QueueFullError(OverLimitError):
 
     def __init__(self, standing: RateLimitSnapshot) -> None:
         super().__init__(
-            f"Rate limit exceeded. Maximum {counted(standing.quota, 'queued request')} allowed.",
+            f"Rate limit exceeded. Maximum {pluralize(standing.quota, 'queued request')} allowed.",
             tips="Wait until one of your jobs has been started: "
             f"that takes about {standing.seconds} s.",
             standing=standing,
@@ -130,10 +129,10 @@ class CreditsSpentError(OverLimitError):
     def __init__(self, standing: RateLimitSnapshot, *, cost: str, left: str, quota: str) -> None:
         is_or_are = "is" if left == "1" else "are"
         super().__init__(
-            f"Rate limit exceeded. Maximum {counted(quota, 'credit')} a month allowed.",
-            tips=f"This job costs {counted(cost, 'credit')}, and {left} {is_or_are} left, waiting "
-            "and running jobs counted in. Ask for fewer pixels, steps or samples, or wait for the "
-            "next month (UTC).",
+            f"Rate limit exceeded. Maximum {pluralize(quota, 'credit')} a month allowed.",
+            tips=f"This job costs {pluralize(cost, 'credit')}, and {left} {is_or_are} left, "
+            "waiting and running jobs counted in. Ask for fewer pixels, steps or samples, "
+            "or wait for the next month (UTC).",
             standing=standing,
         )
 

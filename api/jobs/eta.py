@@ -60,7 +60,7 @@ class EtaEstimator:
         """Count a job this process has just recorded, until the next reading sees it."""
         own = self._places.known((job.tenant_id, job.queue))
         if own is not None:
-            own.line.add(job.priority, job.id, _load(job))
+            own.queued.add_job(job.priority, job.id, _load(job))
 
     async def of_job(self, job: JobRecord) -> Estimate:
         """Estimate when a queued or running job will have ended; without Postgres, roughly."""
@@ -77,8 +77,10 @@ class EtaEstimator:
     async def waiting(self, tenant_id: int, queue: str) -> tuple[int, int]:
         """Give how many of a tenant's jobs wait, and the seconds until a new one would start."""
         outlook = await self._look(tenant_id, queue)
-        whole = outlook.own.line.whole
-        seconds = outlook.forecast.until_start(outlook.own, whole, passed=outlook.age_seconds)
+        whole = outlook.own.queued.total
+        seconds = outlook.forecast.seconds_until_start(
+            outlook.own, whole, elapsed=outlook.age_seconds
+        )
         return round(whole.jobs), math.ceil(seconds)
 
     async def _look(self, tenant_id: int, queue: str) -> _Outlook:
@@ -96,7 +98,7 @@ class EtaEstimator:
             reading = await read_queue_snapshot(
                 connection, queue, silent_seconds=self._silent_seconds
             )
-        return Forecast(reading, places=self._places_each)
+        return Forecast(reading, worker_slots=self._places_each)
 
     async def _read_place(self, key: tuple[int, str]) -> TenantPosition:
         tenant_id, queue = key
@@ -107,9 +109,13 @@ class EtaEstimator:
 def _until_end(outlook: _Outlook, job: JobRecord) -> float:
     if job.state is JobState.RUNNING and job.started_at is not None:
         seconds = (utc_now() - job.started_at).total_seconds()
-        return outlook.forecast.until_drawn(_load(job), seconds, passed=outlook.age_seconds)
-    before = outlook.own.line.before(job.priority, job.id)
-    return outlook.forecast.until_end(outlook.own, before, _load(job), passed=outlook.age_seconds)
+        return outlook.forecast.running_seconds_left(
+            _load(job), seconds, elapsed=outlook.age_seconds
+        )
+    before = outlook.own.queued.load_before(job.priority, job.id)
+    return outlook.forecast.seconds_until_end(
+        outlook.own, before, _load(job), elapsed=outlook.age_seconds
+    )
 
 
 def _load(job: JobRecord) -> Workload:

@@ -40,7 +40,7 @@ async def submit(
         StorageUnavailableError: a picture could not be stored; nothing was recorded.
     """
     begun = monotonic()
-    services.database.require()  # before 40 MB of pictures go to the store for nothing
+    services.database.raise_if_unavailable()  # before 40 MB of pictures go to the store for nothing
     file_prefix = uuid4()
     with services.listener.expect(file_prefix) as ended:
         with await services.quotas.admit(caller, order) as room:

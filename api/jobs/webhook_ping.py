@@ -8,7 +8,7 @@ import structlog
 
 from api.limits.concurrency import ConcurrencyLimiter
 from common.domain.errors import AddressNotAllowedError, FetchFailedError, InvalidValueError
-from common.outbound import Answer, Guard
+from common.outbound import Guard, WebhookResponse
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.webhook_secrets import live_secrets
 from common.runtime.clock import monotonic
@@ -81,7 +81,7 @@ class WebhookPing:
     async def _send(self, url: str, body: bytes, secrets: tuple[str, ...]) -> PingResult:
         webhook_id = uuid4()
         headers = self._poster.signed(webhook_id, body, secrets)
-        answer: Answer | None = None
+        answer: WebhookResponse | None = None
         reason: str | None = None
         begun = monotonic()
         try:

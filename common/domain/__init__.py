@@ -1,1 +1,1 @@
-"""The rules of jobs and deliveries: pure, standard library only."""
+"""The rules of jobs, deliveries, limits and keys: pure functions, standard library only."""

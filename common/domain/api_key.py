@@ -1,8 +1,7 @@
-"""API keys and admin keys: their form, and the digest that is kept in their place.
+"""API keys and admin keys: their format, and the digest that is stored instead of the key.
 
-A key is its kind's prefix, 37 random characters of base62 (220 bits) and 6 more that are the
-checksum of what stands before them, so that junk and typing errors are told apart without a
-look-up.
+A key is the prefix of its kind, 37 random base62 characters (220 bits), and a checksum of these in
+6 more characters, so that junk and typing errors are rejected without a look-up.
 """
 
 import hashlib
@@ -14,7 +13,7 @@ from enum import StrEnum
 
 
 class KeyKind(StrEnum):
-    """What a key opens, told by its prefix."""
+    """What a key gives access to; the value is the key's prefix."""
 
     API = "inf_"
     ADMIN = "adm_"
@@ -25,17 +24,17 @@ ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_LENGTH = 37
 CHECKSUM_LENGTH = 6  # 62⁶ > 2³²: a CRC-32 fits
 LENGTH = len(PREFIX) + RANDOM_LENGTH + CHECKSUM_LENGTH
-LAST_CHARACTERS = 4  # kept in the clear, so that people can tell their keys apart
+LAST_CHARACTERS = 4  # stored in plain text, so that people can tell their keys apart
 
 
 def new_key(kind: KeyKind = KeyKind.API) -> str:
-    """Draw a key; it is shown to its owner once and never stored."""
+    """Return a new random key; it is shown to its owner once and never stored."""
     body = kind + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
     return body + _checksum(body)
 
 
 def is_well_formed(key: str, kind: KeyKind = KeyKind.API) -> bool:
-    """Tell whether `key` could be one of ours: length, prefix and checksum."""
+    """Return whether `key` has the right length, prefix and checksum."""
     if len(key) != LENGTH or not key.isascii() or not key.startswith(kind):
         return False
     body, checksum = key[:-CHECKSUM_LENGTH], key[-CHECKSUM_LENGTH:]
@@ -43,12 +42,15 @@ def is_well_formed(key: str, kind: KeyKind = KeyKind.API) -> bool:
 
 
 def digest(key: str, pepper: str) -> bytes:
-    """Give what is stored in place of `key`: HMAC-SHA256, so a stolen table opens nothing."""
+    """Return what is stored instead of `key`: its HMAC-SHA256 under a secret pepper.
+
+    A stolen table of digests gives no access, and without the pepper cannot be searched for keys.
+    """
     return hmac.digest(pepper.encode(), key.encode(), hashlib.sha256)
 
 
 def last_four(key: str) -> str:
-    """Give the end of a key that its owner knows it by."""
+    """Return the last four characters of a key, by which its owner recognizes it."""
     return key[-LAST_CHARACTERS:]
 
 

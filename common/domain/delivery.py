@@ -1,20 +1,24 @@
-"""The life of a webhook delivery, in one screen."""
+"""The state machine of a webhook delivery, and the records of its attempts."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery is; each comment says who moves it on."""
+    """A delivery's state; each comment says who moves it on, and who recovers it."""
 
-    PENDING = "pending"  # due at available_at; a dispatcher's claim moves it on
-    SENDING = "sending"  # claimed under a lease; its dispatcher ends it, the sweeper takes it back
-    # Ended; from here only their tenant moves them on, by asking for a redelivery.
-    DELIVERED = "delivered"  # the receiver answered 2xx
-    EXHAUSTED = "exhausted"  # the schedule ended without a 2xx
-    DISCARDED = "discarded"  # the receiver wants no more of it, or the address is not allowed
+    # Due at available_at. A dispatcher's claim makes it sending.
+    PENDING = "pending"
+    # Claimed under a lease. Its dispatcher ends it, or makes it pending for the next retry. If the
+    # lease expires, the sweeper makes it pending again.
+    SENDING = "sending"
+    # Ended. Only its tenant can make an ended delivery pending again, by asking for a redelivery.
+    DELIVERED = "delivered"  # the receiver responded 2xx
+    EXHAUSTED = "exhausted"  # the retry schedule ended without a 2xx
+    DISCARDED = "discarded"  # the receiver rejected it for good, or its address is not allowed
 
 
 TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
@@ -32,29 +36,73 @@ TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
     DeliveryState.DISCARDED: frozenset({DeliveryState.PENDING}),
 }
 
-# What an attempt can end a delivery in, and those of it that are no success.
-ENDED: Final = frozenset(
+# The states an attempt can end a delivery in, and those among them that are failures.
+ENDED_STATES: Final = frozenset(
     {DeliveryState.DELIVERED, DeliveryState.EXHAUSTED, DeliveryState.DISCARDED}
 )
-FAILED: Final = ENDED - {DeliveryState.DELIVERED}
+FAILED_STATES: Final = ENDED_STATES - {DeliveryState.DELIVERED}
 
 
 class Event(StrEnum):
-    """What a webhook tells."""
+    """The event a webhook reports."""
 
     SUCCEEDED = "job.succeeded"
     FAILED = "job.failed"
     CANCELED = "job.canceled"
 
 
-def sources(target: DeliveryState) -> frozenset[DeliveryState]:
-    """Give the states a delivery may come from to reach `target`."""
-    return frozenset(state for state, following in TRANSITIONS.items() if target in following)
-
-
 @dataclass(frozen=True, slots=True)
 class DeliveryClaim:
-    """The right to send one delivery: valid while the row still carries this attempt, sending."""
+    """A dispatcher's claim of a delivery: valid while the row is sending and has this attempt."""
 
     delivery_id: UUID
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptOutcome:
+    """The outcome of one attempt.
+
+    `error` is one word such as `timeout`, None if there was a response. `ended_by` is one word for
+    why the delivery failed with this attempt, None if it was delivered or will be retried.
+    """
+
+    attempt: int
+    started_at: datetime
+    duration_ms: int
+    status_code: int | None
+    error: str | None
+    ended_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord(AttemptOutcome):
+    """One attempt: its outcome, the start of the response body, and when the next is planned."""
+
+    answer: str
+    next_attempt_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """One delivery; `id` is the `webhook-id` its receiver sees.
+
+    `attempts` counts all attempts, even those whose dispatcher died before recording anything;
+    `failures` counts those that failed since the event or the latest redelivery.
+    `next_attempt_at` is None unless the delivery is pending. `paused_until` is set while the
+    circuit breaker of its origin is open.
+    """
+
+    id: UUID
+    event: Event
+    job_id: int
+    track_id: str | int | float | None
+    url: str
+    state: DeliveryState
+    attempts: int
+    failures: int
+    created_at: datetime
+    finished_at: datetime | None
+    next_attempt_at: datetime | None
+    paused_until: datetime | None
+    last_attempt: AttemptOutcome | None

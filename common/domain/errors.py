@@ -1,27 +1,27 @@
-"""Every error the product raises on purpose.
+"""The tree of errors the product raises on purpose.
 
 InfillError
-├── PermanentError              the same job would fail the same way again
-│   ├── AddressNotAllowedError    an outgoing address is refused by the guard
-│   ├── FetchRejectedError        the far side answered, and the answer cannot be used
+├── PermanentError              the same request would fail the same way again
+│   ├── AddressNotAllowedError    the guard rejected an outgoing address
+│   ├── FetchRejectedError        the image's server sent a response that cannot be used
 │   ├── InvalidImageError         the bytes are not an image we accept
-│   ├── UnsupportedRequestError   the chosen model cannot do what was asked
+│   ├── UnsupportedRequestError   the chosen model does not support the request
 │   ├── RunTimeExceededError      the attempt took longer than a job may
-│   ├── InvalidNameError          a tenant, a plan or a key cannot be called that
-│   ├── InvalidLimitsError        a plan or a tenant cannot have these limits
-│   ├── InvalidPeriodError        a report cannot be made of these days
-│   ├── InvalidValueError         one value of an operator's cannot be
-│   ├── NotFoundError             there is nothing of that name or number
-│   └── ConflictError             what is there already stands in the way
-├── TransientError              trying again may help
-│   ├── FetchFailedError          DNS, connection, time-out or a 5xx answer
-│   ├── StorageUnavailableError   the object store did not take or give an object
-│   ├── DecodingFailedError       what decodes pictures died or hung over one
+│   ├── InvalidNameError          not a valid name of a tenant, plan or key
+│   ├── InvalidLimitsError        not valid limits of a plan or tenant
+│   ├── InvalidPeriodError        a report's last day is before its first
+│   ├── InvalidValueError         another value of an operator's request is invalid
+│   ├── NotFoundError             there is nothing with that name or id
+│   └── ConflictError             the change does not fit the present state
+├── TransientError              a retry may succeed
+│   ├── FetchFailedError          DNS, connection, time-out or a 5xx response
+│   ├── StorageUnavailableError   the object store failed
+│   ├── DecodingFailedError       the process that decodes an image died or hung
 │   ├── GenerationError           the engine failed on this job
-│   └── EngineLostError           the engine's device computes no more, for nobody
-├── ClaimLostError              somebody else owns the job now: drop the work, quietly
-├── GenerationStoppedError      the generation was told to stop (cancel, shutdown)
-└── ConfigurationError          the operator has to change something
+│   └── EngineLostError           the engine's device fails for every job in this process
+├── ClaimLostError              another attempt owns the job: drop the work without an error
+├── GenerationStoppedError      the generation was stopped by a cancel or a shutdown
+└── ConfigurationError          the operator has to change a setting or a file
 
 `message` is written for the tenant and says what would be right; `detail` is for the
 operator's log only and may hold what a tenant must not see (addresses, inner errors).
@@ -30,11 +30,14 @@ operator's log only and may hold what a tenant must not see (addresses, inner er
 from collections.abc import Mapping
 from typing import ClassVar
 
-from common.domain.wording import counted
+
+def pluralize(number: int | str, noun: str) -> str:
+    """Return a number with its noun in singular or plural: `1 job`, `0.5 jobs`."""
+    return f"{number} {noun}" if str(number) == "1" else f"{number} {noun}s"
 
 
 class InfillError(Exception):
-    """Root of the tree; `code` is stable and machine-readable."""
+    """Root of all errors raised on purpose; `code` is stable and machine-readable."""
 
     code: ClassVar[str] = "internal_error"
 
@@ -45,54 +48,54 @@ class InfillError(Exception):
 
 
 class PermanentError(InfillError):
-    """The same job would fail the same way again; it is not retried."""
+    """An error that would happen again in the same way; the job is not retried."""
 
     code = "permanent_error"
 
 
 class AddressNotAllowedError(PermanentError):
-    """The guard refused an outgoing address."""
+    """The guard rejected an outgoing address; the message gives no reason, `detail` does."""
 
     code = "address_not_allowed"
 
 
 class FetchRejectedError(PermanentError):
-    """The far side answered with something that cannot be used: 4xx, too large, too many hops."""
+    """An image's server sent a response that cannot be used: 4xx, too large, too many redirects."""
 
     code = "fetch_rejected"
 
 
 class InvalidImageError(PermanentError):
-    """The bytes are not an image we accept; the message names the field and the reason."""
+    """Bytes are not an image we accept; the message names the field and the reason."""
 
     code = "invalid_image"
 
 
 class UnsupportedRequestError(PermanentError):
-    """The chosen model cannot do what was asked."""
+    """The chosen model does not support the request."""
 
     code = "unsupported_request"
 
 
 class RunTimeExceededError(PermanentError):
-    """The attempt took longer than a job may run: another would take as long."""
+    """The attempt took longer than a job may run; it is not retried, as it would take as long."""
 
     code = "run_time_exceeded"
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"the job ran longer than the limit of {counted(f'{seconds:g}', 'second')}"
+            f"the job ran longer than the limit of {pluralize(f'{seconds:g}', 'second')}"
         )
 
 
 class InvalidNameError(PermanentError):
-    """A tenant, a plan or a key cannot be called that."""
+    """Not a valid name of a tenant, a plan or a key."""
 
     code = "invalid_name"
 
 
 class InvalidLimitsError(PermanentError):
-    """A plan or a tenant cannot have these limits; `problems` says of each what would be right."""
+    """Invalid limits of a plan or a tenant; `problems` maps each to what would be valid."""
 
     code = "invalid_limits"
 
@@ -102,13 +105,13 @@ class InvalidLimitsError(PermanentError):
 
 
 class InvalidPeriodError(PermanentError):
-    """A report cannot be made of these days: the last is before the first."""
+    """A report's last day is before its first."""
 
     code = "invalid_period"
 
 
 class InvalidValueError(PermanentError):
-    """One value of an operator's cannot be; `problem` says what would be right of `field`."""
+    """An invalid value of `field` in an operator's request; `problem` says what would be valid."""
 
     code = "invalid_value"
 
@@ -119,25 +122,25 @@ class InvalidValueError(PermanentError):
 
 
 class NotFoundError(PermanentError):
-    """There is nothing of that name or number."""
+    """There is nothing with that name or id."""
 
     code = "not_found"
 
 
 class ConflictError(PermanentError):
-    """What is there already stands in the way."""
+    """The change does not fit the present state, such as a name that is taken."""
 
     code = "conflict"
 
 
 class TransientError(InfillError):
-    """Trying again later may help; the job is retried within its attempts."""
+    """An error that a retry may get past; the job is retried until its attempts are used up."""
 
     code = "transient_error"
 
 
 class FetchFailedError(TransientError):
-    """No usable answer came: DNS trouble, refused connection, time-out, 5xx.
+    """A request to a tenant's address got no usable response: DNS, connection, time-out or 5xx.
 
     `reason` is one word for metrics and the delivery log, such as `timeout` or `dns`.
     """
@@ -150,45 +153,45 @@ class FetchFailedError(TransientError):
 
 
 class StorageUnavailableError(TransientError):
-    """The object store did not take or give an object."""
+    """The object store could not be reached, or failed to read or write an object."""
 
     code = "storage_unavailable"
 
 
 class DecodingFailedError(TransientError):
-    """The process that decoded a picture died or did not answer; the message names the field.
+    """The process that decodes an image died or did not respond; the message names the field.
 
-    Often the picture's doing, but not always: a machine out of memory kills too.
+    Retried, because the image need not be the cause: a machine without memory kills processes too.
     """
 
     code = "decoding_failed"
 
 
 class GenerationError(TransientError):
-    """The engine failed on this job: out of memory, not-a-number pixels, an inner error."""
+    """The engine failed on this job: out of memory, not-a-number pixels, an internal error."""
 
     code = "generation_failed"
 
 
 class EngineLostError(TransientError):
-    """The device under the engine is broken for this process: it has to end."""
+    """The engine's device fails for every job of this process, which has to exit."""
 
     code = "engine_lost"
 
 
 class ClaimLostError(InfillError):
-    """The fence refused a write: another attempt owns the job, or it has ended."""
+    """The fence rejected a write: another attempt owns the job, or the job has ended."""
 
     code = "claim_lost"
 
 
 class GenerationStoppedError(InfillError):
-    """The generation was told to stop between two steps."""
+    """The generation was stopped between two steps, by a cancel or a shutdown."""
 
     code = "generation_stopped"
 
 
 class ConfigurationError(InfillError):
-    """A setting or a file of the operator's is wrong; the message says which and how to mend it."""
+    """A setting or a file of the operator's is wrong; the message says which and how to fix it."""
 
     code = "configuration_error"

@@ -1,4 +1,4 @@
-"""What is to be drawn: the request both the gateway and the engine understand."""
+"""The generation request: what the gateway validates, the job stores and the engine generates."""
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -11,7 +11,7 @@ PIXELS_PER_MEGAPIXEL = 1_000_000
 
 
 class Endpoint(StrEnum):
-    """The three ways to ask for images."""
+    """The three kinds of generation, named like the HTTP endpoints."""
 
     INPAINT = "inpaint"
     IMG2IMG = "img2img"
@@ -20,17 +20,17 @@ class Endpoint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One request, fully resolved: nothing is left to default or to chance.
+    """A request with every default resolved and the seed chosen.
 
-    `width` and `height` are pixels, `seed` is the first image's seed (image `i` uses
-    `seed + i`, wrapping at 2³²), `scheduler` is a name out of `common.domain.schedulers`, and None
-    means the model's own.
+    `width` and `height` are in pixels. `seed` is the first image's seed: image `i` uses
+    `seed + i`, wrapping at 2³². `scheduler` is a name from `common.domain.schedulers`; None is
+    the model's own.
 
-    The mask is changed in this order: `mask_invert` repaints what is black in place of what is
-    white, `mask_grow` widens (or, below 0, narrows) what is repainted by so many pixels,
-    `mask_blur` softens its edge by a Gaussian of that radius in pixels. With `mask_padding` only
-    the mask's bounding box and so many pixels around it are worked on, enlarged to the full
-    size, and put back; None works on the whole picture.
+    The mask is changed in this order: `mask_invert` repaints the black area instead of the white
+    one; `mask_grow` widens the repainted area by that many pixels, or narrows it if negative;
+    `mask_blur` softens its edge by a Gaussian of that radius in pixels. With `mask_padding`, only
+    the mask's bounding box plus that many pixels is enlarged to the full size, generated, and put
+    back; None works on the whole image.
     """
 
     endpoint: Endpoint
@@ -53,16 +53,16 @@ class GenerationRequest:
 
     @property
     def seeds(self) -> list[int]:
-        """One seed per image."""
+        """The seed of each image."""
         return [(self.seed + index) % SEED_LIMIT for index in range(self.samples)]
 
     @property
     def cost(self) -> float:
         """Work in megapixel-steps: width × height / 10⁶ × steps × samples.
 
-        Doubled for a scheduler that asks the model twice in each step.
+        Multiplied by the number of model evaluations per step, which is 2 for some schedulers.
         """
-        # Divided last: whole numbers until then, so that the sums of a ledger come out even.
+        # The division comes last: the product of integers is exact, so sums in the ledger agree.
         pixel_steps = self.width * self.height * self.inference_steps * self.samples
         return pixel_steps * self._evaluations / PIXELS_PER_MEGAPIXEL
 
@@ -72,13 +72,13 @@ class GenerationRequest:
         return 1 if entry is None else entry.evaluations
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form stored with the job."""
-        # Every submit does this, and `asdict` copies each value deeply: ten times the work.
+        """Serialize for storage."""
+        # Every submit does this, and `asdict` is ten times slower: it copies each value deeply.
         return {name: getattr(self, name) for name in _NAMES}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """Read the form stored with the job."""
+        """Deserialize what `to_json` returned."""
         return cls(**{**stored, "endpoint": Endpoint(stored["endpoint"])})
 
 

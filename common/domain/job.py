@@ -1,29 +1,32 @@
-"""The life of a job, in one screen."""
+"""The state machine of a job."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-# Why a lost lease ended an attempt: the code in the job's row, and what makes it a suspect.
+# Error code of an attempt whose lease expired; a job with this code is a suspect: it may have
+# killed its worker.
 WORKER_LOST: Final = "worker_lost"
-# A job's place among its tenant's own; the highest goes first.
+# Priorities order a tenant's own jobs, highest first.
 LOWEST_PRIORITY: Final = -100
 HIGHEST_PRIORITY: Final = 100
 
 
 class JobState(StrEnum):
-    """Where a job is; each comment says who moves it on."""
+    """A job's state; each comment says who moves it on, and who recovers it."""
 
-    QUEUED = (
-        "queued"  # waits; a worker's claim moves it on, the sweeper ends it when it waited too long
-    )
-    RUNNING = "running"  # claimed under a lease; its worker ends it, the sweeper takes it back
-    SUCCEEDED = "succeeded"  # final; set by the worker in the transaction that stores the result
-    FAILED = (
-        "failed"  # final; set by the worker, or by the sweeper when attempts or time are used up
-    )
-    CANCELED = "canceled"  # final; set by whoever cancels
+    # Waiting. A worker's claim makes it running; the sweeper fails it once it has waited too long.
+    QUEUED = "queued"
+    # Claimed under a lease. Its worker finishes it, requeues it for a retry, or releases it at
+    # shutdown. If the lease expires, the sweeper requeues it, or fails it without attempts left.
+    RUNNING = "running"
+    # Final. Set by the worker in the transaction that stores the result.
+    SUCCEEDED = "succeeded"
+    # Final. Set by the worker after a permanent error or the last attempt, or by the sweeper.
+    FAILED = "failed"
+    # Final. Set by the tenant or an operator; a worker that has the job stops at its next step.
+    CANCELED = "canceled"
 
 
 TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
@@ -39,16 +42,11 @@ TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
 FINAL_STATES: Final = frozenset(state for state, following in TRANSITIONS.items() if not following)
 
 
-def sources(target: JobState) -> frozenset[JobState]:
-    """Give the states a job may come from to reach `target`."""
-    return frozenset(state for state, following in TRANSITIONS.items() if target in following)
-
-
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on one job: valid while the row still carries this attempt, running.
+    """A worker's claim of a job: valid while the row is running and has the same attempt.
 
-    `attempt` is the fence: it rises with every claim and never falls.
+    `attempt` is the fencing token: every claim increments it, and nothing decrements it.
     """
 
     job_id: int
@@ -57,7 +55,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class EndedJob:
-    """A job that has just ended; `delivery_id` is None where nobody asked to be told."""
+    """A job that has just ended; `delivery_id` is None if it has no webhook."""
 
     job_id: int
     file_prefix: UUID

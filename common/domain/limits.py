@@ -1,4 +1,4 @@
-"""What a tenant may use: its plan's limits, and what was agreed with this tenant beside them."""
+"""Limits of a tenant: those of its plan, overridden by the tenant's own."""
 
 import math
 from collections.abc import Mapping
@@ -7,27 +7,27 @@ from typing import Any, Final, Self
 
 from common.domain.errors import InvalidLimitsError
 
-# Postgres's integer: what the counters that are held against these limits can reach.
-LARGEST: Final = 2**31 - 1
-# A tenant with a quota has no more waiting jobs than can be added up for each of its requests.
-MOST_QUEUED_UNDER_QUOTA: Final = 100_000
-# Fair shares apart by more than this leave the smaller tenant with nothing one could notice.
-LIGHTEST: Final = 0.001
-HEAVIEST: Final = 1000.0
-# More than a thousand GPUs do in a thousand years, and exact in a float to the third digit.
-MOST_CREDITS: Final = 1e12
+# Greatest Postgres integer: the counters compared with these limits cannot exceed it.
+MAX_COUNT: Final = 2**31 - 1
+# Each request of a tenant with a quota sums up its waiting jobs: a bound on what that may cost.
+MAX_QUEUED_UNDER_QUOTA: Final = 100_000
+# Beside a tenant with a weight a million times as great, another would get practically nothing.
+MIN_WEIGHT: Final = 0.001
+MAX_WEIGHT: Final = 1000.0
+# Exact in a float to three decimal places, and more than a thousand GPUs do in a thousand years.
+MAX_MONTHLY_CREDITS: Final = 1e12
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one tenant may use; None is no limit.
+    """Limits of one tenant; None means unlimited.
 
-    `weight` is its share of the GPUs beside other tenants with work: one of weight 2 gets twice
-    what one of weight 1 gets. `max_running` counts its jobs at work in all queues,
-    `max_running_per_queue` those in any one. `max_pixels` is width × height of one image.
-    `models` are the names it may use. A credit is a megapixel-step (`GenerationRequest.cost`),
-    a month one of the calendar, in UTC. With `require_safety_checker` its images are checked
-    whether it asks for that or not.
+    `weight` is its share of the GPUs relative to other tenants with waiting jobs: weight 2 gets
+    twice as much as weight 1. `max_running` limits its running jobs in all queues together,
+    `max_running_per_queue` those in each queue. `max_pixels` is width × height of one image.
+    `models` are the names it may use. A credit is a megapixel-step (`GenerationRequest.cost`); a
+    month is a calendar month in UTC. With `require_safety_checker`, its images are checked even if
+    a request switches that off.
     """
 
     weight: float = 1.0
@@ -43,10 +43,10 @@ class Limits:
 
     @classmethod
     def from_json(cls, *stored: Mapping[str, Any]) -> Self:
-        """Read what is stored; the later of `stored` has the say where both speak.
+        """Merge and validate stored limits; a later mapping overrides an earlier one.
 
         Raises:
-            InvalidLimitsError: names every entry that is unknown or cannot be, and what could.
+            InvalidLimitsError: names every unknown or invalid limit, and what would be valid.
         """
         merged = {name: value for part in stored for name, value in part.items()}
         _check(merged)
@@ -57,7 +57,7 @@ class Limits:
         return limits
 
     def to_json(self) -> dict[str, Any]:
-        """Give the form to store: only what differs from no limit at all."""
+        """Serialize for storage; omit limits that have their default."""
         unlimited = Limits()
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -67,13 +67,11 @@ class Limits:
 
     def _check_quota(self) -> None:
         queued = self.max_queued
-        if self.monthly_credits is not None and (
-            queued is None or queued > MOST_QUEUED_UNDER_QUOTA
-        ):
+        if self.monthly_credits is not None and (queued is None or queued > MAX_QUEUED_UNDER_QUOTA):
             raise InvalidLimitsError(
                 {
                     "monthly_credits": "needs a max_queued of at most "
-                    f"{MOST_QUEUED_UNDER_QUOTA}: what waits is counted in at every request"
+                    f"{MAX_QUEUED_UNDER_QUOTA}, because each request sums up the waiting jobs"
                 }
             )
 
@@ -82,10 +80,11 @@ NAMES: Final = frozenset(field.name for field in fields(Limits))
 
 
 def _check(given: Mapping[str, Any]) -> None:
+    """Raise unless every limit is known and its value is valid."""
     wrong = {}
     for name, value in given.items():
         if name not in NAMES:
-            wrong[name] = f"is no limit; there are: {', '.join(sorted(NAMES))}"
+            wrong[name] = f"is not a limit; the limits are: {', '.join(sorted(NAMES))}"
         elif problem := _problem(name, value):
             wrong[name] = problem
     if wrong:
@@ -93,22 +92,23 @@ def _check(given: Mapping[str, Any]) -> None:
 
 
 def _problem(name: str, value: Any) -> str | None:
+    """Return what would be a valid value of a limit, None if `value` is one."""
     match name:
         case "weight":
-            good = _is_number(value) and LIGHTEST <= value <= HEAVIEST
-            return None if good else f"must be a number from {LIGHTEST} to {HEAVIEST:g}"
+            good = _is_number(value) and MIN_WEIGHT <= value <= MAX_WEIGHT
+            return None if good else f"must be a number from {MIN_WEIGHT} to {MAX_WEIGHT:g}"
         case "monthly_credits":
-            good = value is None or (_is_number(value) and 0 <= value <= MOST_CREDITS)
-            return None if good else f"must be null or a number from 0 to {MOST_CREDITS:.0f}"
+            good = value is None or (_is_number(value) and 0 <= value <= MAX_MONTHLY_CREDITS)
+            return None if good else f"must be null or a number from 0 to {MAX_MONTHLY_CREDITS:.0f}"
         case "models":
             good = value is None or _are_names(value)
-            return None if good else "must be null or a list of the names of models"
+            return None if good else "must be null or a list of model names"
         case "require_safety_checker":
             return None if isinstance(value, bool) else "must be true or false"
         case _:
             lowest = 0 if name == "max_queued" else 1
-            good = value is None or (type(value) is int and lowest <= value <= LARGEST)
-            return None if good else f"must be null or a whole number from {lowest} to {LARGEST}"
+            good = value is None or (type(value) is int and lowest <= value <= MAX_COUNT)
+            return None if good else f"must be null or a whole number from {lowest} to {MAX_COUNT}"
 
 
 def _is_number(value: Any) -> bool:

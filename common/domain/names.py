@@ -1,4 +1,4 @@
-"""What tenants, plans and keys may be called."""
+"""Valid names of tenants, plans and keys."""
 
 import re
 from typing import Final
@@ -9,15 +9,15 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def is_name(text: str) -> bool:
-    """Tell whether anything can be called `text`."""
+    """Return whether `text` is a valid name."""
     return _NAME.fullmatch(text) is not None
 
 
 def check_name(text: str) -> None:
-    """Refuse what nothing can be called.
+    """Raise unless `text` is a valid name.
 
     Raises:
-        InvalidNameError: says what a name is.
+        InvalidNameError: the message says what a valid name looks like.
     """
     if not is_name(text):
         raise InvalidNameError(

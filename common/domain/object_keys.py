@@ -1,12 +1,12 @@
-"""How objects are named in the store, and whose they are."""
+"""Keys of objects in the store: how they are built, parsed, and recognized as orphans."""
 
 import re
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-# The one object that is no picture: it holds the name of the installation the bucket belongs to.
-# A dot begins no tenant's number, so it is never taken for one of theirs.
+# The only object that is not an image: it holds the id of the installation that owns the bucket.
+# No tenant's prefix begins with a dot, so the key cannot collide with one of theirs.
 MARKER_KEY: Final = ".infill/installation"
 
 _NUMBER: Final = "[1-9][0-9]*"
@@ -17,26 +17,26 @@ _OURS: Final = (re.compile(_RESULT), re.compile(_INPUT))
 
 
 def tenant_prefix(tenant_id: int) -> str:
-    """Give what the names of all objects of a tenant begin with, and of nobody else's."""
+    """Return the prefix shared by the keys of all objects of a tenant, and of no other tenant."""
     return f"{tenant_id}/"
 
 
 def result_key(tenant_id: int, file_prefix: UUID, attempt: int, index: int) -> str:
-    """Name image `index` of one attempt.
+    """Return the key of image `index` of one attempt.
 
-    The attempt is part of the name: two attempts of one job never write the same object, so
-    a repeated upload is harmless and a worker given up for dead cannot spoil its successor's.
+    The attempt is part of the key: two attempts of a job never write the same object, so a worker
+    whose lease expired cannot overwrite the images of its successor.
     """
     return f"{tenant_prefix(tenant_id)}generations/{file_prefix}-{attempt}-{index}.png"
 
 
 def input_key(tenant_id: int, file_prefix: UUID, field: str) -> str:
-    """Name a picture the caller sent in the request itself; `field` is `init_image` or the like."""
+    """Return the key of an image sent in the request itself; `field` is e.g. `init_image`."""
     return f"{tenant_prefix(tenant_id)}inputs/{file_prefix}-{field}"
 
 
-def file_prefix_of(key: str) -> UUID | None:
-    """Read whose object this is; None unless the key is exactly as we would have named it."""
+def parse_file_prefix(key: str) -> UUID | None:
+    """Return the job's file prefix from an object key; None unless we could have built the key."""
     for form in _OURS:
         if match := form.fullmatch(key):
             return UUID(match["file_prefix"])
@@ -45,9 +45,9 @@ def file_prefix_of(key: str) -> UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class JobObjects:
-    """What a job's row says about the objects of its prefix.
+    """What a job's row says about the objects of its file prefix.
 
-    `named` are the keys that its result and its inputs name; none, once they were deleted.
+    `named` are the keys in its result and its inputs, empty once these were deleted.
     """
 
     ended: bool
@@ -55,17 +55,18 @@ class JobObjects:
 
 
 def is_orphan(key: str, job: JobObjects | None) -> bool:
-    """Tell whether nobody will ever ask for an object; `job` is None where no row has its prefix.
+    """Return whether an object can be deleted because no job refers to it.
 
-    What an unfinished job left is nobody's yet: its attempt may be about to name it.
+    `job` is None if no row has the object's file prefix. Objects of an unfinished job are not
+    orphans: its attempt may be about to record them.
     """
     return job is None or (job.ended and key not in job.named)
 
 
-def attempted_keys(
+def list_possible_result_keys(
     tenant_id: int, file_prefix: UUID, *, attempts: int, samples: int
 ) -> frozenset[str]:
-    """Name every image that some attempt of a job may have left."""
+    """Return the keys of all images that any attempt of a job may have uploaded."""
     return frozenset(
         result_key(tenant_id, file_prefix, attempt, index)
         for attempt in range(1, attempts + 1)

@@ -1,7 +1,7 @@
-"""Words added to a prompt: a style that suits its subject, and what no picture should show.
+"""Prompt enhancement: a style that suits the prompt's subject, and the default negative prompt.
 
-The vocabulary is our own. Which words are taken depends on the prompt and the seed alone, so
-the same request gives the same prompt anywhere.
+The words are our own. Which are chosen depends on the prompt and the seed only, so the same
+request gives the same prompt on every gateway.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ DEFAULT_NEGATIVE_PROMPT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a prompt can be about: the words that tell, and a choice for each part of the style."""
+    """A subject of prompts: the words it is recognized by, and options for each part of a style."""
 
     words: frozenset[str]
     looks: tuple[str, ...]
@@ -29,8 +29,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# In order of precedence where a prompt names as many words of one as of another: a medium the
-# caller chose goes before what is shown in it, and living things before what stands around them.
+# If a prompt has equally many words of two subjects, the earlier one is taken: a medium before
+# what it shows, and living things before their surroundings.
 SUBJECTS: Final = (
     Subject(
         _words(
@@ -96,7 +96,7 @@ SUBJECTS: Final = (
         ("tactile surface detail", "sharp edge to edge", "neutral colour grading"),
     ),
 )
-ANYTHING: Final = Subject(
+GENERIC_SUBJECT: Final = Subject(
     frozenset(),
     ("striking composition", "thoughtful framing", "clear focal point"),
     ("natural light", "soft directional light", "atmospheric light"),
@@ -104,8 +104,8 @@ ANYTHING: Final = Subject(
 )
 
 
-def enhance(prompt: str, seed: int) -> str:
-    """Append a style that suits what `prompt` is about; `seed` picks among the suitable ones."""
+def enhance_prompt(prompt: str, seed: int) -> str:
+    """Return the prompt with a style appended that suits its subject; `seed` selects the words."""
     subject = find_subject(prompt)
     draw = hashlib.sha256(f"{seed}".encode()).digest()
     parts = (subject.looks, subject.lights, subject.finishes)
@@ -114,8 +114,11 @@ def enhance(prompt: str, seed: int) -> str:
 
 
 def find_subject(prompt: str) -> Subject:
-    """Give the subject most of the prompt's words speak of; plurals count as their singulars."""
+    """Return the subject whose words occur most in the prompt, the generic one if none does.
+
+    A plural counts as its singular.
+    """
     spoken = re.findall(r"[a-z]+", prompt.lower())
     known = {*spoken, *(word.removesuffix("s") for word in spoken)}
     best = max(SUBJECTS, key=lambda subject: len(subject.words & known))
-    return best if best.words & known else ANYTHING
+    return best if best.words & known else GENERIC_SUBJECT

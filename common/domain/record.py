@@ -1,4 +1,4 @@
-"""What is known of a job: what came in, and what came of it."""
+"""A job's data: as it is submitted, as its row holds it, and its result."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -8,32 +8,33 @@ from uuid import UUID
 from common.domain.generation import GenerationRequest
 from common.domain.job import Claim, JobState
 
-# Characters of a textual track_id.
+# Maximum length of a textual track_id, in characters.
 MAX_TRACK_ID: Final = 1000
-# A JSON parser rounds numbers beyond 64 bits, and a track_id has to come back unchanged.
+# Bound of a numeric track_id: JSON parsers round larger numbers, and it must be returned unchanged.
 TRACK_ID_LIMIT: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class InputImage:
-    """Where an input picture is: at a URL of the caller's, or an object we uploaded for them."""
+    """The location of an input image: a URL given by the caller, or an object we uploaded."""
 
     url: str | None = None
     object_key: str | None = None
 
     def to_json(self) -> dict[str, str]:
-        """Give the form stored with the job."""
+        """Serialize for storage; omit what is not set."""
         stored = {"url": self.url, "object_key": self.object_key}
         return {name: value for name, value in stored.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a succeeded job left: one object and one safety flag per image.
+    """The result of a succeeded job: an object key and a safety flag per image.
 
-    `generation_seconds` is how long the engine was at it, in whatever company; `engine_seconds` is
-    its part of the engine's time, which is what is charged. `timeline` holds unix times in
-    seconds: `claimed`, `fetched`, `generation_started`, `generated`, `uploaded`.
+    `generation_seconds` is the time from start to end of the generation, which other jobs may have
+    shared; `engine_seconds` is this job's share of it, which is charged. `timeline`
+    holds Unix times in seconds: `claimed`, `fetched`, `generation_started`, `generated`,
+    `uploaded`.
     """
 
     object_keys: tuple[str, ...]
@@ -43,12 +44,12 @@ class JobResult:
     engine_seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Give the form stored with the job."""
+        """Serialize for storage."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """Read the form stored with the job."""
+        """Deserialize what `to_json` returned."""
         return cls(
             object_keys=tuple(stored["object_keys"]),
             nsfw=tuple(stored["nsfw"]),
@@ -62,9 +63,9 @@ class JobResult:
 class NewJob:
     """A job about to be recorded.
 
-    `priority` is its place among its tenant's own jobs: the higher is taken first.
-    `request_digest` is the SHA-256 of the body as it came, so that a repeated
-    `idempotency_key` can be told from one used for something else.
+    `priority` orders a tenant's own jobs, highest first. `request_digest` is the SHA-256 of the
+    request body as received: it distinguishes a repeated request from another one that reuses its
+    `idempotency_key`.
     """
 
     tenant_id: int
@@ -83,7 +84,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as its row tells it."""
+    """A job as read from its row."""
 
     id: int
     tenant_id: int
@@ -102,10 +103,10 @@ class JobRecord:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    objects_deleted_at: datetime | None = None  # its pictures are gone
-    priority: int = 0  # among its tenant's own jobs; the higher is taken first
+    objects_deleted_at: datetime | None = None  # when its images were deleted
+    priority: int = 0  # orders its tenant's own jobs, highest first
 
     @property
     def claim(self) -> Claim:
-        """The claim this record was read under."""
+        """The claim of the worker that runs the job: its id and attempt."""
         return Claim(self.id, self.attempt)

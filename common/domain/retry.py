@@ -1,17 +1,17 @@
-"""Whether a failed attempt is tried again, and when."""
+"""The decision whether a failed attempt of a job is retried, and when."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from common.domain.errors import InfillError, PermanentError, TransientError
 
-LONGEST_WAIT = timedelta(minutes=10)
-MOST_DOUBLINGS = 20  # beyond, any wait worth the name is at LONGEST_WAIT
+MAX_WAIT = timedelta(minutes=10)
+MAX_DOUBLINGS = 20  # keeps 2**n small; after that many, any wait has reached MAX_WAIT
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again, not before `at`; until then this is what went wrong."""
+    """Decision to retry the job, not before `at`; until then its row shows this error."""
 
     at: datetime
     code: str
@@ -20,20 +20,20 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The job has failed; `code` is for programs, `message` for the tenant."""
+    """Decision to fail the job; `code` is for programs, `message` for the tenant."""
 
     code: str
     message: str
 
 
-def decide(
+def decide_retry(
     error: Exception, *, attempt: int, max_attempts: int, now: datetime, wait: timedelta
 ) -> Retry | GiveUp:
     """Decide what follows a failed attempt.
 
-    A permanent error ends the job at once. Any other is tried again after `wait`, doubled for
-    each attempt already made, at most `LONGEST_WAIT`, until the attempts are used up. Any other
-    error says nothing to the tenant: what it holds was not written for them.
+    A permanent error fails the job at once. Any other error is retried after `wait`, doubled for
+    each further attempt up to `MAX_WAIT`, until the attempts are used up. The tenant sees the
+    message of a permanent or transient error only: others may hold internal details.
     """
     code, message = InfillError.code, "internal error"
     if isinstance(error, PermanentError | TransientError):
@@ -43,5 +43,5 @@ def decide(
     if attempt >= max_attempts:
         times = "time" if attempt == 1 else "times"
         return GiveUp(code, f"{message} (tried {attempt} {times})")
-    doubled = wait * 2 ** min(attempt - 1, MOST_DOUBLINGS)
-    return Retry(now + min(doubled, LONGEST_WAIT), code, message)
+    doubled = wait * 2 ** min(attempt - 1, MAX_DOUBLINGS)
+    return Retry(now + min(doubled, MAX_WAIT), code, message)

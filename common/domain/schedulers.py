@@ -1,8 +1,8 @@
-"""The schedulers a request may name, under every name they go by.
+"""The diffusion schedulers a request may name, with all their aliases.
 
-Diffusers calls them by class; the hosted service by class, too, and by the names that the most used
-web interface for Stable Diffusion gave its samplers. What goes with what is told in diffusers'
-overview of its schedulers (huggingface.co/docs/diffusers/api/schedulers/overview) and in the
+Diffusers names them by class. The hosted service accepts these class names, and the sampler names
+of the most used web interface for Stable Diffusion (A1111). Sources of the correspondence:
+diffusers' overview of schedulers (huggingface.co/docs/diffusers/api/schedulers/overview) and the
 service's page of A1111 schedulers (docs.modelslab.com).
 """
 
@@ -13,12 +13,12 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class SchedulerEntry:
-    """One scheduler: a class of diffusers, and the settings that make it what its name says.
+    """A scheduler: a class of diffusers, and the settings that distinguish it from others.
 
-    `settings` go on top of the model's own, which keep what was trained (betas, prediction type,
-    spacing). `aliases` are further names; of several entries of one class, the one that has the
-    class's name among them is meant by it. `most_steps` is how many steps it can lay out, None
-    is any number; `evaluations` how often the model is asked in each.
+    `settings` override the model's own, which keep what the model was trained with (betas,
+    prediction type, spacing). `aliases` are further names; of several entries of one class, only
+    one has the class name as an alias. `most_steps` is its maximum number of steps, None if there
+    is none; `evaluations` is how often it calls the model per step.
     """
 
     name: str
@@ -30,12 +30,12 @@ class SchedulerEntry:
 
 
 def find_scheduler(name: str) -> SchedulerEntry | None:
-    """Give the scheduler of that name, in letters of either case; None if there is none."""
+    """Return the scheduler with that name or alias, ignoring case; None if there is none."""
     return _BY_NAME.get(_plain(name))
 
 
-def why_unsupported(name: str) -> str | None:
-    """Tell why a scheduler that others have is not here; None for a name nobody knows."""
+def find_unsupported_reason(name: str) -> str | None:
+    """Return why a scheduler of other services is not supported; None for an unknown name."""
     return _REASONS.get(_plain(name))
 
 
@@ -44,7 +44,7 @@ def _plain(name: str) -> str:
 
 
 def _spaced(*, karras: bool = False) -> dict[str, Any]:
-    """Say how the noise levels are spaced; all of it, since a model's own settings may differ."""
+    """Return all settings of noise level spacing, since a model's own may differ in each."""
     return {
         "use_karras_sigmas": karras,
         "use_exponential_sigmas": False,
@@ -80,13 +80,13 @@ def _singlestep(name: str, algorithm: str, *aliases: str, karras: bool = False) 
 
 _ODE: Final = "dpmsolver++"
 _SDE: Final = "sde-dpmsolver++"
-# Latent consistency models were distilled with so many steps, and can be asked for no more.
+# Latent consistency models were distilled with this many steps, and support no more.
 _DISTILLED_STEPS: Final = 50
 
 SCHEDULERS: Final[tuple[SchedulerEntry, ...]] = (
     SchedulerEntry("DDIM", "DDIMScheduler", aliases=("DDIMScheduler",)),
     SchedulerEntry("DDPM", "DDPMScheduler", aliases=("DDPMScheduler",)),
-    # Without the Runge-Kutta steps it would begin with: those are for models of one kind only.
+    # Without the Runge-Kutta steps it begins with by default: few models support them.
     SchedulerEntry(
         "PNDM", "PNDMScheduler", {"skip_prk_steps": True}, aliases=("PNDMScheduler", "PLMS")
     ),
@@ -156,7 +156,7 @@ SCHEDULER_NAMES: Final = tuple(entry.name for entry in SCHEDULERS)
 _SCIPY: Final = "needs the package scipy, which is not installed"
 _ABSENT: Final = "is not in diffusers"
 _OTHER_KIND: Final = "is for models of another kind"
-# What the hosted service or its users name beside these.
+# Further names that the hosted service or its users know.
 UNSUPPORTED: Final[Mapping[str, str]] = {
     "LMS": _SCIPY,
     "LMS Karras": _SCIPY,
@@ -166,7 +166,7 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
     "DPM++ 2S a Karras": f"{_ABSENT}; DPM++ 2S Karras is nearest",
     "DPM fast": _ABSENT,
     "DPM adaptive": _ABSENT,
-    "DDIMInverseScheduler": "turns pictures into noise",
+    "DDIMInverseScheduler": "turns images into noise",
     "IPNDMScheduler": _OTHER_KIND,
     "KarrasVeScheduler": _OTHER_KIND,
     "ScoreSdeVeScheduler": _OTHER_KIND,

@@ -1,1 +1,1 @@
-"""Estimates of when a job starts and ends: pure functions of queue readings."""
+"""Estimates of when a job starts and ends: pure functions of what was read of its queue."""

@@ -1,40 +1,41 @@
-"""A sum of many piecewise linear functions, put together once and then looked up."""
+"""A sum of piecewise linear functions, built once and then evaluated by binary search."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
 
-# Beyond `place` the sum is higher by `jump` and steeper by `change`.
-Bend = tuple[float, float, float]
+# Position, jump in value and change of slope: all take effect beyond the position.
+Breakpoint = tuple[float, float, float]
 
 
 class PiecewiseLinearSum:
-    """What the bends add up to: 0 up to the first. O(n log n) to build, O(log n) to read."""
+    """Sum of breakpoints, 0 before the first one: O(n log n) to build, O(log n) to evaluate."""
 
-    def __init__(self, bends: Iterable[Bend]) -> None:
-        self._places: list[float] = []
-        self._heights: list[float] = []
+    def __init__(self, breakpoints: Iterable[Breakpoint]) -> None:
+        self._positions: list[float] = []
+        self._values: list[float] = []
         self._slopes: list[float] = []
-        last = height = slope = 0.0
-        for place, jump, change in sorted(bends):
-            height += slope * (place - last) + jump
-            slope = max(0.0, slope + change)  # what rises, then no more, ends at 0 but for rounding
-            last = place
-            self._places.append(place)
-            self._heights.append(height)
+        last = value = slope = 0.0
+        for position, jump, change in sorted(breakpoints):
+            value += slope * (position - last) + jump
+            # Slopes that cancel out leave a rounding error, which must not become a descent.
+            slope = max(0.0, slope + change)
+            last = position
+            self._positions.append(position)
+            self._values.append(value)
             self._slopes.append(slope)
 
     def __bool__(self) -> bool:
-        """Whether it bends anywhere."""
-        return bool(self._places)
+        """Return whether there is any breakpoint."""
+        return bool(self._positions)
 
     @property
     def total(self) -> float:
-        """Give the height after the last bend, for a curve that is level there."""
-        return self._heights[-1] if self._heights else 0.0
+        """The value after the last breakpoint, for a function that is constant from there on."""
+        return self._values[-1] if self._values else 0.0
 
-    def at(self, place: float) -> float:
-        """Give the height at `place`; a jump exactly there is not made yet."""
-        index = bisect_left(self._places, place) - 1
+    def value_at(self, position: float) -> float:
+        """Return the value at `position`, without a jump exactly there."""
+        index = bisect_left(self._positions, position) - 1
         if index < 0:
             return 0.0
-        return self._heights[index] + self._slopes[index] * (place - self._places[index])
+        return self._values[index] + self._slopes[index] * (position - self._positions[index])

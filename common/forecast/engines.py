@@ -1,7 +1,7 @@
-"""The engines of a queue: each draws the jobs its worker holds together, all at the same rate.
+"""The engines of a queue, each of which generates all its worker's jobs at the same rate.
 
-So a job among `company` of them takes `company` times as long as alone, and the place it has at
-its worker is like an engine of its own of 1 / `company` the speed.
+A job that shares its engine with others, n in total, takes n times as long as alone: a worker's
+slot behaves like an engine of its own at 1/n of the speed.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from common.forecast.slots import Slots
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """A running job, the seconds since it was claimed, and the number of the engine it is at."""
+    """A running job: its load, the seconds since its claim, and the number of its engine."""
 
     load: Workload
     seconds: float
@@ -22,16 +22,19 @@ class RunningJob:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
-    """The same as a reckoning: in whose company it is, and the work that is left of it."""
+class _Remainder:
+    """The estimated rest of a running job.
+
+    `sharing` jobs use its engine, itself included; `left` is in seconds of an engine of its own.
+    """
 
     job: RunningJob
-    company: int
+    sharing: int
     left: float
 
 
 class Engines:
-    """How long jobs wait for a place at one of them, and how long they are drawn there."""
+    """Estimates how long jobs wait for a slot at an engine, and how long they run there."""
 
     def __init__(
         self,
@@ -39,101 +42,112 @@ class Engines:
         *,
         pace: Pace,
         count: int,
-        places: int | None,
+        slots_each: int | None,
         typical: float,
     ) -> None:
-        """`count` engines have `places` each; None where jobs wait, so that all are taken.
+        """Estimate what is left of the running jobs on `count` engines.
 
-        `typical` is the work of a job. Work is in seconds of an engine that has nothing else.
+        `slots_each` is how many jobs an engine runs at once; None if jobs wait, since then all
+        slots are taken. `typical` is the work of a typical job. Work is in seconds of an engine
+        used by one job.
         """
         self._count = count
         self._typical = typical
-        self._drawn = _reckoned(running, pace)
+        self._running = _estimate_remainders(running, pace)
         busy = len({each.engine for each in running})
         self._idle = max(0, count - busy)
-        self.company = len(running) / busy if busy else 1.0
-        full = round(len(running) + self._idle * self.company)
-        self._has_room = places is not None and len(running) < count * places
-        self._places = Slots((each.left * each.company for each in self._drawn), count=max(1, full))
+        self.jobs_each = len(running) / busy if busy else 1.0
+        full = round(len(running) + self._idle * self.jobs_each)
+        self._has_free_slot = slots_each is not None and len(running) < count * slots_each
+        self._slots = Slots(
+            (each.left * each.sharing for each in self._running), count=max(1, full)
+        )
 
     @property
-    def left(self) -> float:
-        """Give the work that is left of the running jobs."""
-        return sum(each.left for each in self._drawn)
+    def work_left(self) -> float:
+        """Remaining work of the running jobs."""
+        return sum(each.left for each in self._running)
 
-    def wait(self, work: float) -> float:
-        """Give the seconds until a place is free and so much work has been taken.
+    def seconds_until_slot(self, work: float) -> float:
+        """Return the seconds until a slot is free once `work` has been taken.
 
-        What finds room is drawn at once; with work before it, no sooner than that would be alone.
+        With a free slot and no work ahead, a job starts at once.
         """
-        if self._has_room and not work:
+        if self._has_free_slot and not work:
             return 0.0
-        return self._places.wait(work * self.company, typical=self._typical * self.company)
+        return self._slots.seconds_until_free(
+            work * self.jobs_each, typical=self._typical * self.jobs_each
+        )
 
-    def without(self, seconds: float, *, others: float, at_once: int) -> float:
-        """Give the time of jobs, `at_once` at a time, that take so many seconds in company.
+    def speed_up_after_others(self, seconds: float, *, others: float, at_once: int) -> float:
+        """Shorten a time computed for shared engines by what is gained when the others finish.
 
-        Once the work of the `others` is done they are drawn without it.
+        `seconds` are those of jobs that run `at_once` at a time; `others` is the others' work.
         """
-        for_others = self._count - at_once / self.company
-        if self.company <= 1 or for_others <= 0:
+        for_others = self._count - at_once / self.jobs_each
+        if self.jobs_each <= 1 or for_others <= 0:
             return seconds
-        alone = others / for_others
-        return min(seconds, alone + max(0.0, seconds - alone) / self.company)
+        until_alone = others / for_others
+        return min(seconds, until_alone + max(0.0, seconds - until_alone) / self.jobs_each)
 
-    def drawing(self, work: float, *, waiting: float, start: float) -> float:
-        """Give the seconds a job is drawn that takes a place in `start` seconds.
+    def generation_seconds_after(self, work: float, *, waiting: float, start: float) -> float:
+        """Return the seconds a job takes that gets its slot in `start` seconds.
 
-        Its company is in the midst of its jobs then, and others follow of the work that waits.
+        The jobs beside it are in the middle of their work then; `waiting` work follows them.
         """
-        others = self.company - 1
-        left = max(0.0, (self.left + waiting) / self._count - start)
-        # Of jobs of which some part is left, any as likely: what is drawn beside a short one.
+        others = self.jobs_each - 1
+        left = max(0.0, (self.work_left + waiting) / self._count - start)
+        # The rest of a job beside it is anywhere from 0 to a typical job, equally likely. The
+        # shared time is limited by that rest: this is what is saved on average.
         short = min(work, self._typical)
-        spared = (self._typical - short) ** 2 / (2 * self._typical) if self._typical else 0.0
-        return work + min(others * work, max(0.0, left - others * spared))
+        saved = (self._typical - short) ** 2 / (2 * self._typical) if self._typical else 0.0
+        return work + min(others * work, max(0.0, left - others * saved))
 
-    def drawing_now(self, work: float) -> float:
-        """Give the seconds a job is drawn that is claimed now, by the worker with the fewest."""
-        if self._idle or not self._drawn:
+    def generation_seconds_now(self, work: float) -> float:
+        """Return the seconds a job takes that is claimed now, by the worker with the fewest."""
+        if self._idle or not self._running:
             return work
-        fewest = min(each.company for each in self._drawn)
-        beside = [each for each in self._drawn if each.company == fewest]
-        return work + fewest * _beside(beside, work)
+        fewest = min(each.sharing for each in self._running)
+        beside = [each for each in self._running if each.sharing == fewest]
+        return work + fewest * _mean_overlap(beside, work)
 
-    def drawing_on(self, job: Workload, seconds: float, *, waiting: float) -> float | None:
-        """Give the seconds until a running job is drawn that was claimed `seconds` ago.
+    def running_seconds_left(
+        self, job: Workload, seconds: float, *, waiting: float
+    ) -> float | None:
+        """Return the seconds left to a running job that was claimed `seconds` ago.
 
-        None where no such job was at work.
+        None if no such job was running.
         """
-        own = self._found(job, seconds)
+        own = self._find(job, seconds)
         if own is None:
             return None
         others = [
-            each for each in self._drawn if each is not own and each.job.engine == own.job.engine
+            each for each in self._running if each is not own and each.job.engine == own.job.engine
         ]
-        beside = len(others) * _beside(others, own.left)
+        beside = len(others) * _mean_overlap(others, own.left)
         return own.left + min(len(others) * own.left, beside + waiting / self._count)
 
-    def _found(self, job: Workload, seconds: float) -> _Drawn | None:
-        """Find the running job that is most like this one: none has a name here."""
-        alike = [each for each in self._drawn if isclose(each.job.load.work, job.work)]
+    def _find(self, job: Workload, seconds: float) -> _Remainder | None:
+        """Find the running job most similar to this one: running jobs are anonymous here."""
+        alike = [each for each in self._running if isclose(each.job.load.work, job.work)]
         return min(alike, key=lambda each: abs(each.job.seconds - seconds), default=None)
 
 
-def _reckoned(running: Sequence[RunningJob], pace: Pace) -> list[_Drawn]:
+def _estimate_remainders(running: Sequence[RunningJob], pace: Pace) -> list[_Remainder]:
     at: dict[int, list[RunningJob]] = {}
     for each in running:
         at.setdefault(each.engine, []).append(each)
     return [
-        _Drawn(
-            each, len(together), max(0.0, pace.seconds(each.load) - each.seconds / len(together))
+        _Remainder(
+            each,
+            len(together),
+            max(0.0, pace.seconds_for(each.load) - each.seconds / len(together)),
         )
         for together in at.values()
         for each in together
     ]
 
 
-def _beside(others: Sequence[_Drawn], work: float) -> float:
-    """Give what is drawn of each of `others`, in the mean, while `work` of a job beside them is."""
+def _mean_overlap(others: Sequence[_Remainder], work: float) -> float:
+    """Return the mean work done for each of `others` while `work` of a job beside them is done."""
     return sum(min(work, each.left) for each in others) / len(others) if others else 0.0

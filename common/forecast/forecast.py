@@ -1,30 +1,35 @@
-"""When a tenant's jobs start and end under fair claiming, from what is known of its queue."""
+"""When a tenant's jobs start and end under fair queueing, from what was read of its queue."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from common.forecast.engines import Engines, RunningJob
-from common.forecast.fair_order import QueueContention, WaitingTenant, extrapolated, waiting_tenant
+from common.forecast.fair_order import (
+    QueueContention,
+    WaitingTenant,
+    extrapolate_tenants,
+    make_waiting_tenant,
+)
 from common.forecast.pace import ASSUMED_PACE, Pace, SpeedSamples, Workload
 from common.forecast.slots import Slots
 from common.forecast.tenant_queue import TenantBacklog
 
-# Halvings of the time in which limits let others be served: to a part in a thousand.
-HALVINGS: Final = 10
+# Bisection steps for the time that a wait takes when limits depend on it: one part in a thousand.
+BISECTION_STEPS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """What was read of a queue across its tenants: numbers alone, nobody's name.
+    """What was read of a queue across all tenants: numbers only, no identities.
 
-    `contenders` come by least virtual time; `unread_tenants` more are behind the last of them.
-    `virtual_time` is the queue's own, `last_job_id` the latest recorded anywhere, `running` each
-    job at work. `engine_share` is the part of their time that the engines have
-    for this queue, where their workers serve others too.
+    `waiting_tenants` are ordered by virtual time, smallest first; `unread_tenants` more follow
+    them. `virtual_time` is the queue's own, `last_job_id` the latest id recorded anywhere.
+    `engine_share` is the part of their time that the engines have for this queue, less than 1
+    where their workers serve other queues too.
     """
 
-    contenders: Sequence[WaitingTenant] = ()
+    waiting_tenants: Sequence[WaitingTenant] = ()
     unread_tenants: int = 0
     virtual_time: float = 0.0
     last_job_id: int = 0
@@ -36,162 +41,174 @@ class QueueSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class TenantPosition:
-    """What was read of one tenant's own place in a queue.
+    """What was read of one tenant in a queue: its waiting jobs, its virtual time and its limit.
 
-    `most_running` is how many of its jobs may be at work in this queue, None without a limit, and
-    `running` are those, one by one, told only where there is one. `backlog` is its waiting work as
-    counted last.
+    `max_running` is its limit of running jobs in this queue, None without one; `running` lists
+    those jobs, only if there is a limit. `backlog` is its waiting work as last counted.
     """
 
-    line: TenantBacklog
+    queued: TenantBacklog
     has_ready: bool = False
     virtual_time: float = 0.0
     weight: float = 1.0
     backlog: float = 0.0
-    most_running: int | None = None
+    max_running: int | None = None
     running: Sequence[RunningJob] = ()
 
-    def as_contender(self) -> WaitingTenant | None:
-        """Give what the reading of the queue holds of this tenant."""
+    def as_waiting_tenant(self) -> WaitingTenant | None:
+        """Return this tenant as a snapshot of the queue shows it, None if that leaves it out."""
         if not self.has_ready:
             return None
-        return waiting_tenant(
+        return make_waiting_tenant(
             self.virtual_time,
             self.weight,
             self.backlog,
-            self.line.next_jobs,
-            most_running=self.most_running,
+            self.queued.next_jobs,
+            max_running=self.max_running,
         )
 
 
 class Forecast:
-    """Looks ahead in one queue; built once for a reading, then asked for any tenant and job."""
+    """Estimates for one queue: built once per snapshot, then asked about any tenant and job."""
 
-    def __init__(self, reading: QueueSnapshot, *, places: int = 1) -> None:
-        """`places` are the jobs that a worker takes at once."""
-        learnt = Pace.learnt(reading.samples)
-        self.is_measured = learnt is not None
-        self.has_workers = reading.engines > 0
-        self._reading = reading
-        self._pace = learnt or ASSUMED_PACE
-        unread = extrapolated(reading.contenders, reading.unread_tenants)
-        contenders = [*reading.contenders, *unread]
+    def __init__(self, snapshot: QueueSnapshot, *, worker_slots: int = 1) -> None:
+        """Prepare the estimates; `worker_slots` is how many jobs one worker runs at once."""
+        measured = Pace.fit(snapshot.samples)
+        self.is_measured = measured is not None
+        self.has_workers = snapshot.engines > 0
+        self._snapshot = snapshot
+        self._pace = measured or ASSUMED_PACE
+        unread = extrapolate_tenants(snapshot.waiting_tenants, snapshot.unread_tenants)
+        tenants = [*snapshot.waiting_tenants, *unread]
         self._engines = Engines(
-            reading.running,
+            snapshot.running,
             pace=self._pace,
-            count=max(1, reading.engines),
-            places=None if contenders else places,
-            typical=reading.samples.seconds_each,
+            count=max(1, snapshot.engines),
+            slots_each=None if tenants else worker_slots,
+            typical=snapshot.samples.mean_seconds,
         )
         self._contention = QueueContention(
-            contenders,
-            virtual_time=reading.virtual_time,
+            tenants,
+            virtual_time=snapshot.virtual_time,
             pace=self._pace,
-            engine_share=1 / self._engines.company,
+            engine_share=1 / self._engines.jobs_each,
         )
 
-    def until_start(self, own: TenantPosition, before: Workload, *, passed: float = 0.0) -> float:
-        """Give the seconds until a job starts that has `before` of its own tenant's before it.
-
-        Of the wait, `passed` seconds since the reading are over.
-        """
-        wait = max(self._until_due(own, before), self._until_room(own, before))
-        return max(0.0, wait - passed)
-
-    def until_end(
-        self, own: TenantPosition, before: Workload, job: Workload, *, passed: float = 0.0
+    def seconds_until_start(
+        self, own: TenantPosition, ahead: Workload, *, elapsed: float = 0.0
     ) -> float:
-        """Give the seconds until that job has ended."""
-        work = self._pace.seconds(job)
-        due, by_limit = self._until_due(own, before), self._until_room(own, before)
-        start, share = max(due, by_limit), self._reading.engine_share
-        drawing = (
-            self._engines.drawing(work, waiting=self._contention.whole, start=start * share)
-            if start
-            else self._engines.drawing_now(work)
-        )
-        return max(0.0, start - passed) + drawing / share
+        """Return the seconds until a job starts that has `ahead` of its own tenant's before it.
 
-    def until_drawn(self, job: Workload, seconds: float, *, passed: float = 0.0) -> float:
-        """Give the seconds until a job that was claimed `seconds` ago has ended.
-
-        The reading was taken `passed` seconds ago.
+        `elapsed` seconds have passed since the snapshot.
         """
-        then = max(0.0, seconds - passed)
-        drawing = self._engines.drawing_on(job, then, waiting=self._contention.whole)
-        if drawing is None:
-            drawing, passed = self._engines.drawing_now(self._pace.seconds(job)), seconds
-        return max(0.0, drawing / self._reading.engine_share - passed)
+        wait = max(self._seconds_until_served(own, ahead), self._seconds_of_own_limit(own, ahead))
+        return max(0.0, wait - elapsed)
 
-    def _until_due(self, own: TenantPosition, before: Workload) -> float:
-        """Give the seconds until the tag of the job is the least, and an engine is free."""
+    def seconds_until_end(
+        self, own: TenantPosition, ahead: Workload, job: Workload, *, elapsed: float = 0.0
+    ) -> float:
+        """Return the seconds until a waiting job has ended; see `seconds_until_start`."""
+        work = self._pace.seconds_for(job)
+        served, limited = (
+            self._seconds_until_served(own, ahead),
+            self._seconds_of_own_limit(own, ahead),
+        )
+        start, share = max(served, limited), self._snapshot.engine_share
+        generation = (
+            self._engines.generation_seconds_after(
+                work, waiting=self._contention.total_seconds, start=start * share
+            )
+            if start
+            else self._engines.generation_seconds_now(work)
+        )
+        return max(0.0, start - elapsed) + generation / share
+
+    def running_seconds_left(self, job: Workload, seconds: float, *, elapsed: float = 0.0) -> float:
+        """Return the seconds until a job has ended that was claimed `seconds` ago.
+
+        `elapsed` seconds have passed since the snapshot.
+        """
+        then = max(0.0, seconds - elapsed)
+        left = self._engines.running_seconds_left(job, then, waiting=self._contention.total_seconds)
+        if left is None:  # claimed since the snapshot
+            left = self._engines.generation_seconds_now(self._pace.seconds_for(job))
+            elapsed = seconds
+        return max(0.0, left / self._snapshot.engine_share - elapsed)
+
+    def _seconds_until_served(self, own: TenantPosition, ahead: Workload) -> float:
+        """Return the seconds until the job's start tag is the smallest and an engine is free."""
 
         def wait(within: float | None) -> float:
-            level = self._engines.wait(self._before(own, before, within))
-            return level / self._reading.engine_share
+            until_slot = self._engines.seconds_until_slot(self._work_ahead(own, ahead, within))
+            return until_slot / self._snapshot.engine_share
 
-        return _fixed_point(wait, at_most=wait(None)) if self._contention.has_held else wait(None)
+        if not self._contention.has_limited:
+            return wait(None)
+        return _find_fixed_point(wait, at_most=wait(None))
 
-    def _before(self, own: TenantPosition, before: Workload, within: float | None) -> float:
-        """Give the seconds of work that is taken before a job, others' with a limit `within`."""
+    def _work_ahead(self, own: TenantPosition, ahead: Workload, within: float | None) -> float:
+        """Return the seconds of work ahead of a job; others obey their limits `within` a time."""
         others = self._contention.seconds_before(
-            self._tag(own, before.work), within=within, without=self._counted(own)
+            self._start_tag(own, ahead.work), within=within, without=self._own_waiting_tenant(own)
         )
-        return self._pace.seconds(before) + others
+        return self._pace.seconds_for(ahead) + others
 
-    def _until_room(self, own: TenantPosition, before: Workload) -> float:
-        """Give the seconds until the tenant's own limit lets the job start."""
+    def _seconds_of_own_limit(self, own: TenantPosition, ahead: Workload) -> float:
+        """Return the seconds until the tenant's own limit of running jobs allows the job."""
         running = sum(each.load.jobs for each in own.running)
-        if own.most_running is None or before.jobs + running < own.most_running:
+        if own.max_running is None or ahead.jobs + running < own.max_running:
             return 0.0
-        slower = self._engines.company / self._reading.engine_share
-        places = Slots(
-            (self._pace.seconds(each.load) * slower - each.seconds for each in own.running),
-            count=max(1, own.most_running),
+        slowdown = self._engines.jobs_each / self._snapshot.engine_share
+        at_once = max(1, own.max_running)
+        slots = Slots(
+            (self._pace.seconds_for(each.load) * slowdown - each.seconds for each in own.running),
+            count=at_once,
         )
-        typical = self._reading.samples.seconds_each
-        wait = places.wait(self._pace.seconds(before) * slower, typical=typical * slower)
-        others = self._engines.left + self._contention.whole - self._counted_work(own)
-        at_once = max(1, own.most_running)
-        return self._engines.without(wait, others=max(0.0, others), at_once=at_once)
+        wait = slots.seconds_until_free(
+            self._pace.seconds_for(ahead) * slowdown,
+            typical=self._snapshot.samples.mean_seconds * slowdown,
+        )
+        others = self._engines.work_left + self._contention.total_seconds - self._own_work(own)
+        return self._engines.speed_up_after_others(wait, others=max(0.0, others), at_once=at_once)
 
-    def _counted_work(self, own: TenantPosition) -> float:
-        """Give what of the work of all, waiting and running, is this tenant's."""
-        waiting = self._counted(own)
+    def _own_work(self, own: TenantPosition) -> float:
+        """Return this tenant's part of all work, waiting and running, in seconds."""
+        waiting = self._own_waiting_tenant(own)
         running = (
-            max(0.0, self._pace.seconds(each.load) - each.seconds / self._engines.company)
+            max(0.0, self._pace.seconds_for(each.load) - each.seconds / self._engines.jobs_each)
             for each in own.running
         )
-        return sum(running) + (self._pace.seconds(waiting.waiting) if waiting else 0.0)
+        return sum(running) + (self._pace.seconds_for(waiting.waiting) if waiting else 0.0)
 
-    def _tag(self, own: TenantPosition, work_before: float) -> float:
+    def _start_tag(self, own: TenantPosition, work_ahead: float) -> float:
         start = own.virtual_time
         if not own.has_ready:
-            start = max(start, self._reading.virtual_time)
-        return start + work_before / own.weight
+            start = max(start, self._snapshot.virtual_time)
+        return start + work_ahead / own.weight
 
-    def _counted(self, own: TenantPosition) -> WaitingTenant | None:
-        """Give the tenant as the reading of the queue counted it, None if it did not."""
-        first, reading = own.line.first_id, self._reading
-        if first is None or first > reading.last_job_id or not reading.contenders:
-            return None  # all it has came later
-        if not reading.unread_tenants or own.virtual_time <= reading.contenders[-1].virtual_time:
-            return own.as_contender()
+    def _own_waiting_tenant(self, own: TenantPosition) -> WaitingTenant | None:
+        """Return this tenant as the snapshot counted it among the waiting, None if it did not."""
+        first, snapshot = own.queued.first_id, self._snapshot
+        if first is None or first > snapshot.last_job_id or not snapshot.waiting_tenants:
+            return None  # all its jobs were recorded after the snapshot
+        last = snapshot.waiting_tenants[-1]
+        if not snapshot.unread_tenants or own.virtual_time <= last.virtual_time:
+            return own.as_waiting_tenant()
         return None
 
 
-def _fixed_point(wait: Callable[[float], float], *, at_most: float) -> float:
-    """Find the time after which as much has been waited for as can be done within it.
+def _find_fixed_point(wait: Callable[[float], float], *, at_most: float) -> float:
+    """Find the time t for which wait(t) = t, by doubling and bisection.
 
     `wait` rises ever more slowly, so there is one.
     """
-    soonest = latest = wait(0.0)
-    while latest < at_most and wait(latest) > latest:
-        soonest, latest = latest, min(2 * latest, at_most)
-    for _ in range(HALVINGS if soonest < latest else 0):
-        middle = (soonest + latest) / 2
+    low = high = wait(0.0)
+    while high < at_most and wait(high) > high:
+        low, high = high, min(2 * high, at_most)
+    for _ in range(BISECTION_STEPS if low < high else 0):
+        middle = (low + high) / 2
         if wait(middle) > middle:
-            soonest = middle
+            low = middle
         else:
-            latest = middle
-    return latest
+            high = middle
+    return high

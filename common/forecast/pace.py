@@ -1,20 +1,20 @@
-"""How fast a model draws, learnt from the jobs it drew last."""
+"""How fast a model generates, learned from its latest jobs."""
 
 import math
 from dataclasses import dataclass
 from typing import Final, Self
 
-# A line is drawn through the samples only where they lie far enough apart to bear it: so many of
-# them, whose costs differ by this part of their mean (standard deviation).
+# A straight line is fitted only to enough samples, at least this many, whose costs differ enough:
+# their standard deviation is at least this fraction of their mean.
 FEWEST_FITTED: Final = 10
 LEAST_SPREAD: Final = 0.2
-# Before a queue has finished its first job: a data-centre GPU at 512×512, with some to spare.
+# Before a queue has finished its first job: a data-centre GPU at 512×512, rounded up.
 ASSUMED_SECONDS_PER_UNIT: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """An amount of work: so many jobs, of so many megapixel-steps together."""
+    """A number of jobs and their total cost in megapixel-steps."""
 
     jobs: float = 0.0
     work: float = 0.0
@@ -22,14 +22,14 @@ class Workload:
     def __add__(self, other: "Workload") -> "Workload":
         return Workload(self.jobs + other.jobs, self.work + other.work)
 
-    def part(self, share: float) -> "Workload":
-        """Give this part of it."""
-        return Workload(self.jobs * share, self.work * share)
+    def scale(self, factor: float) -> "Workload":
+        """Return this workload multiplied by `factor`."""
+        return Workload(self.jobs * factor, self.work * factor)
 
 
 @dataclass(frozen=True, slots=True)
 class SpeedSamples:
-    """The latest successes of a queue, as sums; costs in megapixel-steps."""
+    """Sums over the latest succeeded jobs of a queue; costs are in megapixel-steps."""
 
     count: int = 0
     cost: float = 0.0
@@ -38,44 +38,44 @@ class SpeedSamples:
     cost_by_seconds: float = 0.0
 
     @property
-    def seconds_each(self) -> float:
-        """Give the mean time of one of them; 0 where there are none."""
+    def mean_seconds(self) -> float:
+        """Mean engine time of one job in seconds, 0 without samples."""
         return self.seconds / self.count if self.count else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The seconds of a job: some for each megapixel-step, and some whatever its size."""
+    """Engine time of a job: seconds per megapixel-step, and fixed seconds per job."""
 
     seconds_per_unit: float
     seconds_per_job: float = 0.0
 
-    def seconds(self, load: Workload) -> float:
-        """Give the time one engine needs for it."""
+    def seconds_for(self, load: Workload) -> float:
+        """Return the seconds one engine needs for `load`."""
         return load.jobs * self.seconds_per_job + load.work * self.seconds_per_unit
 
     @classmethod
-    def learnt(cls, samples: SpeedSamples) -> Self | None:
-        """Fit a pace to what was measured; None before anything was.
+    def fit(cls, samples: SpeedSamples) -> Self | None:
+        """Fit a pace to the samples; None without any.
 
-        Least squares where the costs vary enough to tell the two parts apart and both parts come
-        out as times that can be; else everything is laid to the size.
+        Least squares if the costs vary enough to separate the two parts and neither comes out
+        negative; otherwise all time is attributed to the cost.
         """
         if samples.count == 0 or samples.cost <= 0:
             return None
-        return cls._fitted(samples) or cls(samples.seconds / samples.cost)
+        return cls._fit_line(samples) or cls(samples.seconds / samples.cost)
 
     @classmethod
-    def _fitted(cls, samples: SpeedSamples) -> Self | None:
+    def _fit_line(cls, samples: SpeedSamples) -> Self | None:
         if samples.count < FEWEST_FITTED:
             return None
         mean_cost = samples.cost / samples.count
         variance = samples.cost_squared / samples.count - mean_cost**2
         if variance <= 0 or math.sqrt(variance) < LEAST_SPREAD * mean_cost:
             return None
-        covariance = samples.cost_by_seconds / samples.count - mean_cost * samples.seconds_each
+        covariance = samples.cost_by_seconds / samples.count - mean_cost * samples.mean_seconds
         per_unit = covariance / variance
-        per_job = samples.seconds_each - per_unit * mean_cost
+        per_job = samples.mean_seconds - per_unit * mean_cost
         return cls(per_unit, per_job) if per_unit > 0 and per_job >= 0 else None
 
 

@@ -1,1 +1,1 @@
-"""What an operator does: the command line and the admin routes both call these."""
+"""Use cases of an operator, called by both the command line and the admin routes."""

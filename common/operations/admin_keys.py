@@ -1,4 +1,4 @@
-"""Admin keys: what opens the admin API, each in the name of one operator."""
+"""Use cases for admin keys: each gives one operator access to the admin API."""
 
 from datetime import datetime
 from typing import Final
@@ -6,17 +6,15 @@ from typing import Final
 from common.domain import api_key
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.names import check_name
-from common.operations.api_keys import IssuedKey
-from common.operations.changes import audited_change
-from common.operations.expiry import check_expiry
-from common.operations.operator import Operator
+from common.operations.api_keys import IssuedKey, check_expiry
+from common.operations.audit import Operator, audited_change
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import admin_keys
 from common.postgres.repositories.tenants.key_records import KeyRecord
 
-# The audit's name for the key in the settings; no other may be called so.
-SETTING: Final = "INFILL_ADMIN_KEY"
+# Name in the audit log of the admin key from the settings; no other key may have it.
+SETTING_NAME: Final = "INFILL_ADMIN_KEY"
 
 
 async def issue_admin_key(
@@ -27,19 +25,21 @@ async def issue_admin_key(
     pepper: str,
     expires_at: datetime | None = None,
 ) -> IssuedKey:
-    """Make an admin key; the audit tells by its name who used it.
+    """Create an admin key; the audit log records its name with each change made with it.
 
     Raises:
-        InvalidNameError: the name cannot be used.
-        InvalidValueError: the expiry cannot be.
-        ConflictError: another live key is called so.
+        InvalidNameError: the name is not valid.
+        InvalidValueError: the expiry has no time zone or is past.
+        ConflictError: another live key has that name.
     """
     check_name(name)
     check_expiry(expires_at)
     key = api_key.new_key(api_key.KeyKind.ADMIN)
     async with audited_change(database, operator, "admin_key.issue") as change:
-        if name == SETTING or await admin_keys.is_admin_key_name_taken(change.connection, name):
-            raise ConflictError(f"there is a live admin key called {name} already")
+        if name == SETTING_NAME or await admin_keys.is_admin_key_name_taken(
+            change.connection, name
+        ):
+            raise ConflictError(f"there is already a live admin key called {name}")
         made = await admin_keys.add_admin_key(
             change.connection,
             name=name,
@@ -53,22 +53,24 @@ async def issue_admin_key(
 
 
 async def list_admin_keys(database: Database, page: Page) -> Listed[KeyRecord]:
-    """Give the admin keys, oldest first, the revoked ones too.
+    """Return a page of all admin keys, oldest first, including revoked ones.
 
     Raises:
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
-    place = parse_page(page, "admin-keys")
+    position = parse_page(page, "admin-keys")
     async with database.statement() as connection:
-        rows = await admin_keys.list_admin_keys(connection, after=place.after, limit=place.fetch)
-    return place.listed(rows)
+        rows = await admin_keys.list_admin_keys(
+            connection, after=position.after, limit=position.rows_to_read
+        )
+    return position.to_page(rows)
 
 
 async def revoke_admin_key(database: Database, operator: Operator, key_id: int) -> KeyRecord:
-    """Revoke an admin key; gateways that know it trust it for a few seconds more.
+    """Revoke an admin key; gateways that have it cached accept it for a few more seconds.
 
     Raises:
-        NotFoundError: there is no such key that is not revoked.
+        NotFoundError: there is no such key, or it is revoked already.
     """
     async with audited_change(database, operator, "admin_key.revoke") as change:
         revoked = await admin_keys.revoke_admin_key(change.connection, key_id)

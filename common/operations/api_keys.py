@@ -1,24 +1,23 @@
-"""API keys: what opens the API for a tenant."""
+"""Use cases for API keys, which give tenants access to the API."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from common.domain import api_key
-from common.domain.errors import NotFoundError
+from common.domain.errors import InvalidValueError, NotFoundError
 from common.domain.names import check_name
-from common.operations.changes import audited_change
-from common.operations.expiry import check_expiry
-from common.operations.lookups import tenant_of
-from common.operations.operator import Operator
+from common.operations.audit import Operator, audited_change
+from common.operations.lookups import require_tenant_id
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import api_keys
 from common.postgres.repositories.tenants.key_records import KeyRecord
+from common.runtime.clock import utc_now
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key just made; `key` is shown here once and never again."""
+    """A key just created; `key` cannot be shown again, since only its digest is stored."""
 
     id: int
     name: str
@@ -36,11 +35,11 @@ async def issue_key(
     pepper: str,
     expires_at: datetime | None = None,
 ) -> IssuedKey:
-    """Make an API key called `name` for a tenant; `pepper` goes into its stored digest.
+    """Create an API key called `name` for a tenant; `pepper` is mixed into its stored digest.
 
     Raises:
-        InvalidNameError: the name cannot be used.
-        InvalidValueError: the expiry cannot be.
+        InvalidNameError: the name is not valid.
+        InvalidValueError: the expiry has no time zone or is past.
         NotFoundError: there is no such tenant.
     """
     check_name(name)
@@ -49,7 +48,7 @@ async def issue_key(
     async with audited_change(database, operator, "key.issue", tenant=tenant) as change:
         made = await api_keys.add_api_key(
             change.connection,
-            tenant_id=await tenant_of(change.connection, tenant),
+            tenant_id=await require_tenant_id(change.connection, tenant),
             name=name,
             digest=api_key.digest(key, pepper),
             last_four=api_key.last_four(key),
@@ -61,31 +60,31 @@ async def issue_key(
 
 
 async def list_keys(database: Database, tenant: str, page: Page) -> Listed[KeyRecord]:
-    """Give a tenant's keys, oldest first, the revoked ones too.
+    """Return a page of a tenant's keys, oldest first, including revoked ones.
 
     Raises:
         NotFoundError: there is no such tenant.
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
-    place = parse_page(page, "keys")
+    position = parse_page(page, "keys")
     async with database.statement() as connection:
         rows = await api_keys.list_api_keys(
             connection,
-            await tenant_of(connection, tenant),
-            after=place.after,
-            limit=place.fetch,
+            await require_tenant_id(connection, tenant),
+            after=position.after,
+            limit=position.rows_to_read,
         )
-    return place.listed(rows)
+    return position.to_page(rows)
 
 
 async def revoke_key(database: Database, operator: Operator, tenant: str, key_id: int) -> KeyRecord:
-    """Revoke an API key; gateways that know it trust it for a few seconds more.
+    """Revoke an API key; gateways that have it cached accept it for a few more seconds.
 
     Raises:
-        NotFoundError: there is no such tenant, or it has no such key that is not revoked.
+        NotFoundError: there is no such tenant, or it has no such key, or that is revoked already.
     """
     async with audited_change(database, operator, "key.revoke", tenant=tenant) as change:
-        tenant_id = await tenant_of(change.connection, tenant)
+        tenant_id = await require_tenant_id(change.connection, tenant)
         revoked = await api_keys.revoke_api_key(
             change.connection, tenant_id=tenant_id, key_id=key_id
         )
@@ -93,3 +92,17 @@ async def revoke_key(database: Database, operator: Operator, tenant: str, key_id
             raise NotFoundError(f"{tenant} has no live key with the id {key_id}")
         change.subject, change.details = str(key_id), {"name": revoked.name}
     return revoked
+
+
+def check_expiry(expires_at: datetime | None) -> None:
+    """Raise unless a new key may expire at this time; None means never.
+
+    Raises:
+        InvalidValueError: it has no time zone, or is past.
+    """
+    if expires_at is None:
+        return
+    if expires_at.tzinfo is None:
+        raise InvalidValueError("expires_at", "must have a time zone, like 2027-01-31T00:00:00Z")
+    if expires_at <= utc_now():
+        raise InvalidValueError("expires_at", "must be in the future")

@@ -1,26 +1,26 @@
-"""Jobs: where they stand, and what an operator may do to them."""
+"""Use cases for jobs and queues: list them, cancel a job, change its priority."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, EndedJob, JobState
-from common.operations.changes import Change, audited_change
-from common.operations.lookups import tenant_of
-from common.operations.operator import Operator
+from common.operations.audit import Change, Operator, audited_change
+from common.operations.lookups import require_tenant_id
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.queues import QueueRecord, read_queues
 from common.postgres.repositories.jobs import overview as job_overview
 from common.postgres.repositories.jobs.finish import cancel
 from common.postgres.repositories.jobs.overview import JobFilter, JobSummary
 
-# What its owner is told.
-CANCELED_BY_US: Final = "canceled by the operator of the service"
+# Shown to the job's tenant.
+CANCELED_MESSAGE: Final = "canceled by the operator of the service"
 
 
 @dataclass(frozen=True, slots=True)
-class Canceled:
-    """A job just canceled, and what has to be announced of it."""
+class CanceledJob:
+    """A job just canceled; `ended` is what has to be announced."""
 
     job: JobSummary
     ended: EndedJob
@@ -34,27 +34,29 @@ async def list_jobs(
     state: JobState | None = None,
     queue: str | None = None,
 ) -> Listed[JobSummary]:
-    """Give jobs, latest first; of very many, a page may be short while there is a next one.
+    """Return a page of jobs, latest first, filtered by tenant, state and queue.
+
+    A page may be short although there is a next one: it examines a limited number of jobs.
 
     Raises:
         NotFoundError: there is no such tenant.
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
-    place = parse_page(page, "jobs")
+    position = parse_page(page, "jobs")
     async with database.statement() as connection:
-        tenant_id = None if tenant is None else await tenant_of(connection, tenant)
+        tenant_id = None if tenant is None else await require_tenant_id(connection, tenant)
         found = await job_overview.list_jobs(
             connection,
             JobFilter(tenant_id, state, queue),
-            after=place.after,
-            limit=place.limit,
+            after=position.after,
+            limit=position.limit,
         )
     reached = found.reached
-    return Listed(found.jobs, None if reached is None else place.cursor_to(reached))
+    return Listed(found.jobs, None if reached is None else position.cursor_after(reached))
 
 
 async def show_job(database: Database, job_id: int) -> JobSummary:
-    """Give one job.
+    """Return one job.
 
     Raises:
         NotFoundError: there is no such job.
@@ -62,59 +64,68 @@ async def show_job(database: Database, job_id: int) -> JobSummary:
     async with database.statement() as connection:
         job = await job_overview.find_job(connection, job_id)
     if job is None:
-        raise _no_job(job_id)
+        raise _job_not_found(job_id)
     return job
 
 
-async def cancel_job(database: Database, operator: Operator, job_id: int) -> Canceled:
-    """End a job that has not ended; announce `canceled` afterwards (`common.messaging.announcer`).
+async def cancel_job(database: Database, operator: Operator, job_id: int) -> CanceledJob:
+    """Cancel a queued or running job; the caller announces it (`common.messaging.announcer`).
 
     Raises:
         NotFoundError: there is no such job.
         ConflictError: it has ended already.
     """
     async with audited_change(database, operator, "job.cancel") as change:
-        job = await _found(change, job_id)
-        tenant_id = await tenant_of(change.connection, job.tenant)
+        job = await _find_job(change, job_id)
+        tenant_id = await require_tenant_id(change.connection, job.tenant)
         ended = await cancel(
-            change.connection, tenant_id=tenant_id, job_id=job_id, message=CANCELED_BY_US
+            change.connection, tenant_id=tenant_id, job_id=job_id, message=CANCELED_MESSAGE
         )
         if ended is None:
             raise ConflictError(f"job {job_id} has ended already")
         change.details = {"before": job.state}
-    return Canceled(await show_job(database, job_id), ended)
+    return CanceledJob(await show_job(database, job_id), ended)
 
 
 async def set_job_priority(
     database: Database, operator: Operator, job_id: int, priority: int
 ) -> JobSummary:
-    """Let a queued job be taken before or after its tenant's others; the highest goes first.
+    """Change the priority of a queued job among its tenant's own; the highest is taken first.
 
     Raises:
-        InvalidValueError: the priority cannot be.
+        InvalidValueError: the priority is out of range.
         NotFoundError: there is no such job.
-        ConflictError: it waits no more.
+        ConflictError: the job is not queued.
     """
     if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         raise InvalidValueError(
             "priority", f"must be a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}"
         )
     async with audited_change(database, operator, "job.set_priority") as change:
-        job = await _found(change, job_id)
+        job = await _find_job(change, job_id)
         if not await job_overview.set_priority(change.connection, job_id, priority):
             raise ConflictError(f"job {job_id} is not queued: only waiting jobs have an order")
         change.details = {"priority": priority, "before": job.priority}
     return await show_job(database, job_id)
 
 
-async def _found(change: Change, job_id: int) -> JobSummary:
-    """Find the job to change, and note in the audit whose it is."""
+async def list_queues(database: Database, *, silent_seconds: float) -> Listed[QueueRecord]:
+    """Return every queue that has tenants or workers.
+
+    Workers without a heartbeat for `silent_seconds` are not counted.
+    """
+    async with database.statement() as connection:
+        return Listed(await read_queues(connection, silent_seconds=silent_seconds))
+
+
+async def _find_job(change: Change, job_id: int) -> JobSummary:
+    """Find the job to change, and add it and its tenant to the audit entry."""
     job = await job_overview.find_job(change.connection, job_id)
     if job is None:
-        raise _no_job(job_id)
+        raise _job_not_found(job_id)
     change.tenant, change.subject = job.tenant, str(job_id)
     return job
 
 
-def _no_job(job_id: int) -> NotFoundError:
+def _job_not_found(job_id: int) -> NotFoundError:
     return NotFoundError(f"there is no job with the id {job_id}")

@@ -1,4 +1,4 @@
-"""How use-cases' answers are written as JSON: the same on both faces."""
+"""JSON encoding of use cases' results, the same for the admin API and the command line."""
 
 from decimal import Decimal
 from typing import Any
@@ -7,12 +7,14 @@ from uuid import UUID
 import orjson
 
 
-def as_json(answer: Any, *, indented: bool = False) -> bytes:
-    """Write an answer; decimals become text, because a float would not hold them exactly."""
-    return orjson.dumps(answer, default=_spell, option=orjson.OPT_INDENT_2 if indented else None)
+def encode_json(result: Any, *, indented: bool = False) -> bytes:
+    """Encode a result as JSON; decimals become strings, because a float would be inexact."""
+    return orjson.dumps(
+        result, default=_encode_value, option=orjson.OPT_INDENT_2 if indented else None
+    )
 
 
-def _spell(value: Any) -> str:
+def _encode_value(value: Any) -> str:
     if isinstance(value, Decimal):
         return f"{value:f}"  # never as a power of ten
     if isinstance(value, UUID):

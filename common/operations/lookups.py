@@ -1,4 +1,4 @@
-"""From a name to what it names, or the sentence that there is no such thing."""
+"""Look-ups of tenants and plans by name that raise NotFoundError."""
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -8,8 +8,8 @@ from common.postgres.repositories.tenants.plans import PlanRecord, find_plan
 from common.postgres.repositories.tenants.tenants import find_tenant
 
 
-async def tenant_of(connection: AsyncConnection, name: str) -> int:
-    """Give the id of the tenant of that name.
+async def require_tenant_id(connection: AsyncConnection, name: str) -> int:
+    """Return the id of the tenant with that name.
 
     Raises:
         NotFoundError: there is none.
@@ -20,8 +20,8 @@ async def tenant_of(connection: AsyncConnection, name: str) -> int:
     return tenant_id
 
 
-async def plan_of(connection: AsyncConnection, name: str) -> PlanRecord:
-    """Give the plan of that name.
+async def require_plan(connection: AsyncConnection, name: str) -> PlanRecord:
+    """Return the plan with that name.
 
     Raises:
         NotFoundError: there is none.

@@ -1,4 +1,4 @@
-"""Long lists, a page at a time."""
+"""Paging of long lists by opaque cursors."""
 
 import base64
 import binascii
@@ -14,11 +14,11 @@ LARGEST_ID: Final = 2**63 - 1  # of Postgres' bigint
 
 
 class HasId(Protocol):
-    """A record with an id."""
+    """A record with an id, by which its list is ordered."""
 
     @property
     def id(self) -> int:
-        """Its place in the list."""
+        """The id of the record."""
 
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ N = TypeVar("N", bound=HasId)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is wanted: up to `limit` items after what `cursor` points to."""
+    """A request for a page: up to `limit` items after the position in `cursor`."""
 
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
@@ -35,7 +35,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[T]):
-    """One page of a list; `next_cursor` leads to the next one, and is null at the list's end."""
+    """A page of a list; `next_cursor` requests the next page, and is None at the end."""
 
     items: list[T]
     next_cursor: str | None = None
@@ -43,41 +43,41 @@ class Listed(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """A page, read: `limit` items after the id `after`; `fetch` is one more, to see if more is."""
+    """A validated request for a page: `limit` items after the id `after`."""
 
     listing: str
     limit: int
     after: int | None
 
     @property
-    def fetch(self) -> int:
-        """How many rows to read."""
+    def rows_to_read(self) -> int:
+        """One more than the limit, which shows whether there is a next page."""
         return self.limit + 1
 
-    def listed(self, rows: Sequence[N]) -> Listed[N]:
-        """Make a page of up to `fetch` rows."""
+    def to_page(self, rows: Sequence[N]) -> Listed[N]:
+        """Return the page of these rows; the extra one only shows that there is a next page."""
         items = list(rows[: self.limit])
         more = len(rows) > self.limit
-        return Listed(items, self.cursor_to(items[-1].id) if more else None)
+        return Listed(items, self.cursor_after(items[-1].id) if more else None)
 
-    def cursor_to(self, last: int) -> str:
-        """Give the cursor to what follows the id `last`; its form is nobody's business."""
+    def cursor_after(self, last: int) -> str:
+        """Return an opaque cursor to the items after the id `last`."""
         return base64.urlsafe_b64encode(f"{self.listing}:{last}".encode()).decode().rstrip("=")
 
 
 def parse_page(page: Page, listing: str) -> PagePosition:
-    """Read a page of the list called `listing`.
+    """Validate a request for a page of the list called `listing`.
 
     Raises:
-        InvalidValueError: the limit is out of its range, or the cursor is of no list like this.
+        InvalidValueError: the limit is out of range, or the cursor is not one of this list.
     """
     if not 1 <= page.limit <= LARGEST_LIMIT:
         raise InvalidValueError("limit", f"must be a whole number from 1 to {LARGEST_LIMIT}")
-    after = None if page.cursor is None else _read(page.cursor, listing)
+    after = None if page.cursor is None else _parse_cursor(page.cursor, listing)
     return PagePosition(listing, page.limit, after)
 
 
-def _read(cursor: str, listing: str) -> int:
+def _parse_cursor(cursor: str, listing: str) -> int:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         name, _, number = base64.urlsafe_b64decode(padded.encode("ascii")).decode().rpartition(":")

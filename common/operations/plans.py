@@ -1,4 +1,4 @@
-"""Plans: what kinds of tenants may use."""
+"""Use cases for plans: named sets of limits that tenants are put on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.domain.errors import ConflictError, InvalidLimitsError
 from common.domain.limits import Limits
 from common.domain.names import check_name
-from common.operations.changes import audited_change
-from common.operations.lookups import plan_of
-from common.operations.operator import Operator
+from common.operations.audit import Operator, audited_change
+from common.operations.lookups import require_plan
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.fair_queue.grants import refresh_shares
@@ -25,60 +24,60 @@ async def create_plan(
     """Create a plan.
 
     Raises:
-        InvalidNameError: the name cannot be used.
-        InvalidLimitsError: names every limit that cannot be.
+        InvalidNameError: the name is not valid.
+        InvalidLimitsError: names every invalid limit.
         ConflictError: the name is taken.
     """
     check_name(name)
     checked = Limits.from_json(limits).to_json()
     async with audited_change(database, operator, "plan.create") as change:
         if not await plans.create_plan(change.connection, name, checked):
-            raise ConflictError(f"there is a plan called {name} already")
+            raise ConflictError(f"there is already a plan called {name}")
         change.subject, change.details = name, {"limits": checked}
-        return await plan_of(change.connection, name)
+        return await require_plan(change.connection, name)
 
 
 async def list_plans(database: Database, page: Page) -> Listed[PlanRecord]:
-    """Give plans, oldest first.
+    """Return a page of all plans, oldest first.
 
     Raises:
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
-    place = parse_page(page, "plans")
+    position = parse_page(page, "plans")
     async with database.statement() as connection:
-        rows = await plans.list_plans(connection, after=place.after, limit=place.fetch)
-    return place.listed(rows)
+        rows = await plans.list_plans(connection, after=position.after, limit=position.rows_to_read)
+    return position.to_page(rows)
 
 
 async def show_plan(database: Database, name: str) -> PlanRecord:
-    """Give one plan.
+    """Return one plan.
 
     Raises:
         NotFoundError: there is no such plan.
     """
     async with database.statement() as connection:
-        return await plan_of(connection, name)
+        return await require_plan(connection, name)
 
 
 async def set_plan_limits(
     database: Database, operator: Operator, name: str, limits: Mapping[str, Any]
 ) -> PlanRecord:
-    """Give a plan other limits, in place of those it had; they hold at once for its tenants.
+    """Replace the limits of a plan; they apply to its tenants at once.
 
     Raises:
         NotFoundError: there is no such plan.
-        InvalidLimitsError: names every limit that cannot be.
-        ConflictError: some tenant's own limits do not go with them.
+        InvalidLimitsError: names every invalid limit.
+        ConflictError: a tenant's own limits are invalid together with them.
     """
     checked = Limits.from_json(limits).to_json()
     async with audited_change(database, operator, "plan.set_limits") as change:
-        before = await plan_of(change.connection, name)
+        before = await require_plan(change.connection, name)
         await _check_tenants(change.connection, before.id, checked)
         await plans.set_plan_limits(change.connection, before.id, checked)
         await refresh_shares(change.connection, plan_id=before.id)
         change.subject = name
         change.details = {"limits": checked, "before": before.limits}
-        return await plan_of(change.connection, name)
+        return await require_plan(change.connection, name)
 
 
 async def delete_plan(database: Database, operator: Operator, name: str) -> None:
@@ -86,15 +85,15 @@ async def delete_plan(database: Database, operator: Operator, name: str) -> None
 
     Raises:
         NotFoundError: there is no such plan.
-        ConflictError: tenants are on it, or new ones would be.
+        ConflictError: it has tenants, or is the default plan.
     """
     async with audited_change(database, operator, "plan.delete") as change:
-        plan = await plan_of(change.connection, name)
+        plan = await require_plan(change.connection, name)
         if name == DEFAULT_PLAN:
-            raise ConflictError(f"the plan {name} stays: new tenants are on it")
+            raise ConflictError(f"the plan {name} cannot be deleted: new tenants are put on it")
         if not await plans.delete_plan(change.connection, plan.id):
             raise ConflictError(
-                f"the plan {name} has tenants ({plan.tenants}): put them on another one first"
+                f"the plan {name} has tenants ({plan.tenants}): put them on another plan first"
             )
         change.subject, change.details = name, {"before": plan.limits}
 
@@ -107,5 +106,5 @@ async def _check_tenants(
             Limits.from_json(limits, tenant.limits)
         except InvalidLimitsError as error:
             raise ConflictError(
-                f"these limits do not go with those of the tenant {tenant.name}: {error.message}"
+                f"these limits conflict with those of the tenant {tenant.name}: {error.message}"
             ) from error

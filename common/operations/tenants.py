@@ -1,4 +1,4 @@
-"""Tenants: who may use this installation, and how much of it."""
+"""Use cases for tenants: create, list, limit, disable and delete them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,9 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.domain.errors import ConflictError
 from common.domain.limits import Limits
 from common.domain.names import check_name
-from common.operations.changes import audited_change
-from common.operations.lookups import plan_of, tenant_of
-from common.operations.operator import Operator
+from common.operations.audit import Change, Operator, audited_change
+from common.operations.lookups import require_plan, require_tenant_id
 from common.operations.paging import Listed, Page, parse_page
 from common.operations.webhook_secrets import SECRET_OVERLAP_SECONDS
 from common.postgres.database import Database
@@ -23,7 +22,7 @@ from common.standard_webhooks.keys import new_secret
 
 @dataclass(frozen=True, slots=True)
 class NewTenant:
-    """A tenant just made; its webhook secret is shown here once."""
+    """A tenant just created, with its first webhook secret, which is shown only here."""
 
     id: int
     name: str
@@ -33,7 +32,7 @@ class NewTenant:
 
 @dataclass(frozen=True, slots=True)
 class TenantView(TenantRecord):
-    """A tenant, with what plan and own limits come to: `effective_limits` are what holds."""
+    """A tenant with `effective_limits`: its plan's limits, overridden by its own."""
 
     effective_limits: Limits
 
@@ -44,17 +43,17 @@ async def create_tenant(
     """Create a tenant on a plan, with its first webhook secret.
 
     Raises:
-        InvalidNameError: the name cannot be used.
+        InvalidNameError: the name is not valid.
         NotFoundError: there is no such plan.
         ConflictError: the name is taken.
     """
     check_name(name)
     secret = new_secret()
     async with audited_change(database, operator, "tenant.create", tenant=name) as change:
-        chosen = await plan_of(change.connection, plan)
+        chosen = await require_plan(change.connection, plan)
         tenant_id = await tenants.create_tenant(change.connection, name, plan=chosen.name)
         if tenant_id is None:
-            raise ConflictError(f"there is a tenant called {name} already")
+            raise ConflictError(f"there is already a tenant called {name}")
         await refresh_shares(change.connection, tenant_id=tenant_id)
         await tenants.add_webhook_secret(
             change.connection,
@@ -67,25 +66,27 @@ async def create_tenant(
 
 
 async def list_tenants(database: Database, page: Page) -> Listed[TenantRecord]:
-    """Give tenants, oldest first.
+    """Return a page of all tenants, oldest first.
 
     Raises:
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
-    place = parse_page(page, "tenants")
+    position = parse_page(page, "tenants")
     async with database.statement() as connection:
-        rows = await tenants.list_tenants(connection, after=place.after, limit=place.fetch)
-    return place.listed(rows)
+        rows = await tenants.list_tenants(
+            connection, after=position.after, limit=position.rows_to_read
+        )
+    return position.to_page(rows)
 
 
 async def show_tenant(database: Database, name: str) -> TenantView:
-    """Give one tenant, with the limits that hold for it.
+    """Return one tenant, with its effective limits.
 
     Raises:
         NotFoundError: there is no such tenant.
     """
     async with database.statement() as connection:
-        return await _view(connection, await tenant_of(connection, name))
+        return await _view_tenant(connection, await require_tenant_id(connection, name))
 
 
 async def set_tenant_plan(
@@ -95,41 +96,102 @@ async def set_tenant_plan(
 
     Raises:
         NotFoundError: there is no such tenant, or no such plan.
-        InvalidLimitsError: the tenant's own limits do not go with the plan's.
+        InvalidLimitsError: the tenant's own limits are invalid together with the plan's.
     """
     async with audited_change(database, operator, "tenant.set_plan", tenant=name) as change:
-        tenant_id = await tenant_of(change.connection, name)
-        chosen = await plan_of(change.connection, plan)
+        tenant_id = await require_tenant_id(change.connection, name)
+        chosen = await require_plan(change.connection, plan)
         before = await tenants.read_tenant(change.connection, tenant_id)
         Limits.from_json(chosen.limits, before.limits)
         await tenants.set_tenant_plan(change.connection, tenant_id, chosen.id)
         await refresh_shares(change.connection, tenant_id=tenant_id)
         change.details = {"plan": plan, "before": before.plan}
-        return await _view(change.connection, tenant_id)
+        return await _view_tenant(change.connection, tenant_id)
 
 
 async def set_tenant_limits(
     database: Database, operator: Operator, name: str, limits: Mapping[str, Any]
 ) -> TenantView:
-    """Give a tenant limits of its own, in place of those it had; they go before its plan's.
+    """Replace a tenant's own limits, which override those of its plan.
 
     Raises:
         NotFoundError: there is no such tenant.
-        InvalidLimitsError: names every limit that cannot be.
+        InvalidLimitsError: names every invalid limit.
     """
     async with audited_change(database, operator, "tenant.set_limits", tenant=name) as change:
-        tenant_id = await tenant_of(change.connection, name)
+        tenant_id = await require_tenant_id(change.connection, name)
         before = await tenants.read_tenant(change.connection, tenant_id)
-        plan = await plan_of(change.connection, before.plan)
+        plan = await require_plan(change.connection, before.plan)
         Limits.from_json(plan.limits, limits)
         await tenants.set_tenant_limits(change.connection, tenant_id, limits)
         await refresh_shares(change.connection, tenant_id=tenant_id)
         change.details = {"limits": dict(limits), "before": before.limits}
-        return await _view(change.connection, tenant_id)
+        return await _view_tenant(change.connection, tenant_id)
 
 
-async def _view(connection: AsyncConnection, tenant_id: int) -> TenantView:
+async def disable_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
+    """Disable a tenant: its keys are rejected, and its waiting jobs are not started.
+
+    Its running jobs are finished, and their webhooks delivered.
+
+    Raises:
+        NotFoundError: there is no such tenant.
+        ConflictError: it is disabled already.
+    """
+    async with audited_change(database, operator, "tenant.disable", tenant=name) as change:
+        before = await _read_tenant(change, name)
+        if before.disabled_at is not None:
+            raise ConflictError(f"{name} is already disabled")
+        await tenants.disable_tenant(change.connection, name, disabled=True)
+        return await _refresh_shares(change, before)
+
+
+async def enable_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
+    """Enable a disabled tenant; its waiting jobs can start again.
+
+    Raises:
+        NotFoundError: there is no such tenant.
+        ConflictError: it is not disabled, or is being deleted.
+    """
+    async with audited_change(database, operator, "tenant.enable", tenant=name) as change:
+        before = await _read_tenant(change, name)
+        if before.deleting_at is not None:
+            raise ConflictError(f"{name} is being deleted, and cannot be restored")
+        if before.disabled_at is None:
+            raise ConflictError(f"{name} is not disabled")
+        await tenants.disable_tenant(change.connection, name, disabled=False)
+        return await _refresh_shares(change, before)
+
+
+async def delete_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
+    """Disable a tenant and mark it for deletion.
+
+    A dispatcher erases all its data once none of its jobs is running.
+
+    Raises:
+        NotFoundError: there is no such tenant.
+        ConflictError: it is being deleted already.
+    """
+    async with audited_change(database, operator, "tenant.delete", tenant=name) as change:
+        before = await _read_tenant(change, name)
+        if before.deleting_at is not None:
+            raise ConflictError(f"{name} is already being deleted")
+        await tenants.mark_deleting(change.connection, before.id)
+        return await _refresh_shares(change, before)
+
+
+async def _read_tenant(change: Change, name: str) -> TenantRecord:
+    tenant_id = await require_tenant_id(change.connection, name)
+    return await tenants.read_tenant(change.connection, tenant_id)
+
+
+async def _refresh_shares(change: Change, before: TenantRecord) -> TenantRecord:
+    await refresh_shares(change.connection, tenant_id=before.id)
+    return await tenants.read_tenant(change.connection, before.id)
+
+
+async def _view_tenant(connection: AsyncConnection, tenant_id: int) -> TenantView:
     tenant = await tenants.read_tenant(connection, tenant_id)
-    plan = await plan_of(connection, tenant.plan)
+    plan = await require_plan(connection, tenant.plan)
     limits = Limits.from_json(plan.limits, tenant.limits)
     return TenantView(**asdict(tenant), effective_limits=limits)

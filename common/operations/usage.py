@@ -1,4 +1,4 @@
-"""What was used: the report an operator charges by, and its form as a table."""
+"""The usage report, by which an operator charges tenants, and its CSV form."""
 
 import csv
 from collections.abc import Iterable
@@ -13,19 +13,19 @@ from common.postgres.database import Database
 from common.postgres.repositories.tenants.tenants import find_tenant
 from common.postgres.repositories.usage.ledger import UsageLine, read_usage
 
-__all__ = ["UsageLine", "as_csv", "report_usage"]
+__all__ = ["UsageLine", "report_usage", "to_csv"]
 
-# What makes a spreadsheet compute a cell instead of showing it, full-width forms included.
+# Characters that make a spreadsheet treat a cell as a formula, full-width forms included.
 FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 async def report_usage(
     database: Database, *, tenant: str | None, since: date, until: date
 ) -> list[UsageLine]:
-    """Give what was used from `since` to `until`, both included, per tenant, day and model.
+    """Return the usage from `since` to `until`, both included, per tenant, day and model.
 
-    Days are in UTC. None for `tenant` is all of them. A job counts from the moment it has
-    succeeded, whether or not it is in the daily totals yet.
+    Days are in UTC; None for `tenant` means all tenants. A job counts as soon as it has
+    succeeded, whether or not it has been added to the daily totals.
 
     Raises:
         InvalidPeriodError: `until` is before `since`.
@@ -33,8 +33,8 @@ async def report_usage(
     """
     if since > until:
         raise InvalidPeriodError(
-            f"the period ends on {until}, before it begins on {since}; "
-            "until has to be the same day as since or a later one"
+            f"the period ends on {until}, before it begins on {since}: "
+            "until must be the same day as since or a later one"
         )
     async with database.statement() as connection:
         tenant_id = None
@@ -45,10 +45,10 @@ async def report_usage(
         return await read_usage(connection, tenant_id, since, until)
 
 
-def as_csv(lines: Iterable[UsageLine]) -> str:
-    """Write the lines as comma-separated values after RFC 4180, with a line of names above.
+def to_csv(lines: Iterable[UsageLine]) -> str:
+    """Format the lines as CSV (RFC 4180) with a header line.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    Text that a spreadsheet would treat as a formula is prefixed with an apostrophe.
     """
     table = StringIO()
     writer = csv.writer(table)

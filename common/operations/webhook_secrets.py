@@ -1,12 +1,11 @@
-"""Webhook secrets: rotated with an overlap, or ended at once."""
+"""Use cases for webhook secrets: rotate them with an overlap, list them, expire one."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
-from common.operations.changes import audited_change
-from common.operations.lookups import tenant_of
-from common.operations.operator import Operator
+from common.operations.audit import Operator, audited_change
+from common.operations.lookups import require_tenant_id
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants import webhook_secrets
@@ -14,14 +13,14 @@ from common.postgres.repositories.tenants.tenants import add_webhook_secret
 from common.postgres.repositories.tenants.webhook_secrets import WebhookSecretRecord
 from common.standard_webhooks.keys import new_secret
 
-# Receivers learn of a new secret by hand: a day in which both are good.
+# Receivers are configured by hand: for a day, webhooks are signed with both secrets.
 SECRET_OVERLAP_SECONDS: Final = 86_400.0
 LONGEST_OVERLAP_SECONDS: Final = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class NewSecret:
-    """A webhook secret just made; it is shown here once."""
+    """A webhook secret just created, which is shown only here."""
 
     id: int
     webhook_secret: str
@@ -34,10 +33,10 @@ async def rotate_webhook_secret(
     *,
     overlap_seconds: float = SECRET_OVERLAP_SECONDS,
 ) -> NewSecret:
-    """Give a tenant a new webhook secret; the one before it signs along for the overlap.
+    """Create a new webhook secret; webhooks are signed with the previous one too for the overlap.
 
     Raises:
-        InvalidValueError: the overlap cannot be.
+        InvalidValueError: the overlap is out of range.
         NotFoundError: there is no such tenant.
     """
     if not 0 <= overlap_seconds <= LONGEST_OVERLAP_SECONDS:
@@ -48,7 +47,7 @@ async def rotate_webhook_secret(
     async with audited_change(database, operator, "webhook_secret.rotate", tenant=tenant) as change:
         secret_id = await add_webhook_secret(
             change.connection,
-            tenant_id=await tenant_of(change.connection, tenant),
+            tenant_id=await require_tenant_id(change.connection, tenant),
             secret=secret,
             overlap_seconds=overlap_seconds,
         )
@@ -60,43 +59,43 @@ async def rotate_webhook_secret(
 async def list_webhook_secrets(
     database: Database, tenant: str, page: Page
 ) -> Listed[WebhookSecretRecord]:
-    """Give a tenant's webhook secrets, oldest first, without the secrets themselves.
+    """Return a page of a tenant's webhook secrets, oldest first: their ids and dates only.
 
     Raises:
         NotFoundError: there is no such tenant.
-        InvalidValueError: there is no such page.
+        InvalidValueError: the page's limit or cursor is invalid.
     """
-    place = parse_page(page, "webhook-secrets")
+    position = parse_page(page, "webhook-secrets")
     async with database.statement() as connection:
         rows = await webhook_secrets.list_webhook_secrets(
             connection,
-            await tenant_of(connection, tenant),
-            after=place.after,
-            limit=place.fetch,
+            await require_tenant_id(connection, tenant),
+            after=position.after,
+            limit=position.rows_to_read,
         )
-    return place.listed(rows)
+    return position.to_page(rows)
 
 
 async def expire_webhook_secret(
     database: Database, operator: Operator, tenant: str, secret_id: int
 ) -> WebhookSecretRecord:
-    """Let an older webhook secret sign no more, before its overlap is over.
+    """Stop signing with a previous webhook secret before its overlap is over.
 
     Raises:
-        NotFoundError: there is no such tenant, or it has no such secret that still signs.
-        ConflictError: it is the current one.
+        NotFoundError: there is no such tenant, or it has no such secret, or that has expired.
+        ConflictError: it is the current secret.
     """
     async with audited_change(database, operator, "webhook_secret.expire", tenant=tenant) as change:
         found = await webhook_secrets.find_live_webhook_secret(
             change.connection,
-            tenant_id=await tenant_of(change.connection, tenant),
+            tenant_id=await require_tenant_id(change.connection, tenant),
             secret_id=secret_id,
         )
         if found is None:
             raise NotFoundError(f"{tenant} has no live webhook secret with the id {secret_id}")
         if found.expires_at is None:
             raise ConflictError(
-                f"the webhook secret {secret_id} is the one {tenant} has: rotate it first"
+                f"the webhook secret {secret_id} is the current one of {tenant}: rotate it first"
             )
         change.subject = str(secret_id)
         return await webhook_secrets.expire_webhook_secret(change.connection, secret_id)

@@ -1,4 +1,4 @@
-"""Which IP addresses may be reached; pure."""
+"""The rules that decide which IP addresses may be connected to; pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from typing import Final, TypeAlias
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
-# The only IPv6 block handed out for global unicast (RFC 4291). Everything outside it is refused:
+# The only IPv6 block assigned for global unicast (RFC 4291). Everything outside it is denied:
 # mapped and compatible IPv4, NAT64, unique local, link local, site local, multicast.
 GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 
-# Exceptions the standard library's is_global calls public, in some or all Python versions.
+# Networks that are not public although is_global of the standard library says so, in some or all
+# Python versions.
 NOT_PUBLIC: Final[tuple[Network, ...]] = (
     IPv4Network("192.0.0.0/24"),  # protocol assignments (RFC 6890)
     IPv4Network("192.31.196.0/24"),  # AS112 sink (RFC 7535)
@@ -30,34 +31,34 @@ NOT_PUBLIC: Final[tuple[Network, ...]] = (
 # Translates to the IPv4 address in its last 32 bits (RFC 6052); machines without IPv4 need it.
 NAT64: Final = IPv6Network("64:ff9b::/96")
 
-# Interface identifiers of ISATAP carry an IPv4 address under any prefix, a public one too
-# (RFC 5214); `0200` is the same with the bit set that says "globally unique".
+# Interface identifiers of ISATAP embed an IPv4 address under any prefix, even a public one
+# (RFC 5214); `0200` is the same with the "globally unique" bit set.
 ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 
 @dataclass(frozen=True, slots=True)
 class AddressRules:
-    """The operator's networks on top of what is public: a denial wins over an opening."""
+    """Public addresses, plus networks the operator opened, minus networks the operator denied."""
 
     opened: tuple[Network, ...] = ()
     denied: tuple[Network, ...] = ()
 
     def allows(self, address: Address) -> bool:
-        """Say whether a connection to `address` may be made."""
-        if _is_alias(address) or _in_any(address, self.denied):
+        """Return whether a connection to `address` is allowed; a denied network always wins."""
+        if _is_alternative_notation(address) or _in_any(address, self.denied):
             return False
         if isinstance(address, IPv6Address) and address in NAT64:
-            # Opening the translator does not open what lies behind it.
-            return self.opens(address) and self.allows(IPv4Address(int(address) & 0xFFFF_FFFF))
-        return self.opens(address) or is_public(address)
+            # Opening the translator does not open the IPv4 addresses behind it.
+            return self.is_opened(address) and self.allows(IPv4Address(int(address) & 0xFFFF_FFFF))
+        return self.is_opened(address) or is_public(address)
 
-    def opens(self, address: Address) -> bool:
-        """Say whether the operator named a network that holds `address`."""
+    def is_opened(self, address: Address) -> bool:
+        """Return whether `address` is in a network the operator opened."""
         return _in_any(address, self.opened)
 
 
 def is_public(address: Address) -> bool:
-    """Say whether `address` is an ordinary host of the public Internet."""
+    """Return whether `address` belongs to the public Internet."""
     if _in_any(address, NOT_PUBLIC):
         return False
     if isinstance(address, IPv6Address):
@@ -65,8 +66,11 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def _is_alias(address: Address) -> bool:
-    """Say whether `address` is another spelling, one that would slip past a list of networks."""
+def _is_alternative_notation(address: Address) -> bool:
+    """Return whether `address` is a notation that lists of networks do not match.
+
+    These are IPv4-mapped IPv6 addresses and IPv6 addresses with a scope id.
+    """
     if isinstance(address, IPv4Address):
         return False
     return address.ipv4_mapped is not None or address.scope_id is not None

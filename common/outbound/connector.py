@@ -1,4 +1,4 @@
-"""Connecting to a judged address: the only place that opens an outgoing connection."""
+"""Connections to checked addresses: the only place that opens an outgoing connection."""
 
 import asyncio
 import socket
@@ -9,19 +9,19 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from common.outbound.address import Address, AddressRules
+from common.outbound.errors import ExchangeError, Reason
 from common.outbound.resolver import Resolver
 from common.outbound.stream import CappedStream
-from common.outbound.trouble import ExchangeError, Reason
-from common.outbound.url import Target, refusal
+from common.outbound.url import Target, not_allowed_error
 
-MAX_HEAD: Final = 16_384  # bytes of status line and headers, interim answers included
-MAX_ANSWERS: Final = 64  # each is judged, by asking the kernel too; real names have a handful
+MAX_HEAD: Final = 16_384  # bytes of status line and headers, including interim responses
+MAX_ADDRESSES: Final = 64  # each check is a system call; ordinary names have a handful
 MAX_ATTEMPTS: Final = 4  # addresses tried; a hostile name can have hundreds
-ATTEMPT_SECONDS: Final = 3.0  # for each but the last, so that one dead address leaves time
+ATTEMPT_SECONDS: Final = 3.0  # for each but the last, so that a dead address leaves time for others
 
 
 def is_this_machine(address: Address) -> bool:
-    """Say whether packets to `address` would stay on this machine; sends nothing."""
+    """Return whether `address` belongs to this machine, by the kernel's routes; sends nothing."""
     family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -33,9 +33,10 @@ def is_this_machine(address: Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """Resolves once, judges every answer, connects to a judged address.
+    """Resolves a name once, checks all its addresses, and connects to one of them.
 
-    The name goes on in SNI and the Host header only; nothing looks it up a second time.
+    After that the name is used in SNI and the Host header only. No second look-up happens, so a
+    changed DNS record cannot redirect the connection (DNS rebinding).
     """
 
     addresses: AddressRules
@@ -44,24 +45,24 @@ class Connector:
     tls: Callable[[], ssl.SSLContext]
 
     async def connect(self, target: Target) -> CappedStream:
-        """Open a connection, through TLS for https.
+        """Open a connection to the target, with TLS for https.
 
         Raises:
-            AddressNotAllowedError: any of the name's addresses is not allowed.
-            ExchangeError: the name does not resolve, or no address could be connected to.
+            AddressNotAllowedError: one of the name's addresses is not allowed.
+            ExchangeError: the name does not resolve, or no address accepts a connection.
         """
         addresses = await self._resolve(target)
         for address in addresses:
-            self._judge(address)
+            self._check_address(address)
         *first, last = addresses[:MAX_ATTEMPTS]
         for address in first:
             try:
                 async with asyncio.timeout(ATTEMPT_SECONDS):
-                    return await self._dial(target, address)
+                    return await self._open_connection(target, address)
             except OSError:  # refused, unreachable or too slow
                 continue
         try:
-            return await self._dial(target, last)
+            return await self._open_connection(target, last)
         except OSError as error:
             raise ExchangeError(Reason.CONNECT, str(error)) from error
 
@@ -72,18 +73,18 @@ class Connector:
             async with asyncio.timeout(self.dns_timeout_seconds):
                 answers = await self.resolver(target.host, target.port)
         except OSError as error:  # a time-out too
-            raise ExchangeError(Reason.DNS, str(error) or "no answer in time") from error
+            raise ExchangeError(Reason.DNS, str(error) or "timed out") from error
         addresses = list(dict.fromkeys(answers))
-        if not 0 < len(addresses) <= MAX_ANSWERS:
+        if not 0 < len(addresses) <= MAX_ADDRESSES:
             raise ExchangeError(Reason.DNS, f"{len(addresses)} addresses")
         return addresses
 
-    def _judge(self, address: Address) -> None:
+    def _check_address(self, address: Address) -> None:
         rules = self.addresses
-        if not rules.allows(address) or (not rules.opens(address) and is_this_machine(address)):
-            raise refusal(f"resolves to {address}")
+        if not rules.allows(address) or (not rules.is_opened(address) and is_this_machine(address)):
+            raise not_allowed_error(f"resolves to {address}")
 
-    async def _dial(self, target: Target, address: Address) -> CappedStream:
+    async def _open_connection(self, target: Target, address: Address) -> CappedStream:
         encrypted = target.scheme == "https"
         try:
             reader, writer = await asyncio.open_connection(

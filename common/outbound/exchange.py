@@ -1,4 +1,4 @@
-"""One request and its answer on a connection of its own."""
+"""One HTTP request and its response, on a connection of its own, within limits."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -8,28 +8,28 @@ from typing import Final
 from httpcore2 import URL, AsyncHTTP11Connection, RemoteProtocolError, Request, Response
 
 from common.outbound.connector import Connector
+from common.outbound.errors import ExchangeError, Reason
 from common.outbound.stream import CappedStream
-from common.outbound.trouble import ExchangeError, Reason
 from common.outbound.url import Target
 
-# Bytes on the wire per byte of body, for chunked framing; servers send chunks of kilobytes.
+# Allowed bytes on the wire per byte of body, for chunked framing; servers send chunks of kilobytes.
 FRAMING: Final = 2
 
-# A body may come in so many pieces of any size; beyond them the mean has to be this many bytes.
-# Each piece costs the same to parse: 20 MB in chunks of one byte would hold a core for minutes.
+# A body may arrive in this many pieces of any size; further ones must have this mean size in bytes.
+# Each piece costs the same to parse: 20 MB in chunks of one byte would occupy a core for minutes.
 FREE_PIECES: Final = 4096
 MEAN_PIECE: Final = 256
 
-# The parser takes any number; what follows a later one is another protocol.
+# The parser accepts any version number, although later versions are other protocols.
 VERSIONS: Final = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
 
-# What a peer's misbehaviour looks like from here.
-BROKEN: Final = (RemoteProtocolError, ExchangeError, OSError)
+# Errors raised when the peer misbehaves or the connection breaks.
+CONNECTION_ERRORS: Final = (RemoteProtocolError, ExchangeError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer whose head has arrived; header names are lower-case, repeated ones joined."""
+class HttpResponse:
+    """A response whose head has arrived; header names are lower-case, repeated headers joined."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,18 +38,18 @@ class Reply:
 
     @property
     def is_encoded(self) -> bool:
-        """Whether the body came compressed although we asked for it plain."""
+        """Whether the body is compressed, although the request asked for `identity`."""
         return self.headers.get("content-encoding", "identity").lower() != "identity"
 
     @property
     def declared_bytes(self) -> int:
-        """Length of the body as declared, 0 if it is not."""
+        """Length of the body as declared, 0 if not declared."""
         return int(self.headers.get("content-length", 0))
 
     async def read(self, limit: int, *, may_be_cut: bool = False) -> bytes:
-        """Read the body, no more than `limit` bytes of it.
+        """Read at most `limit` bytes of the body.
 
-        `may_be_cut` takes what has come when the connection breaks before the body's end.
+        With `may_be_cut`, return what has arrived if the connection breaks before the body's end.
         """
         self.stream.allowance += FRAMING * limit
         body = bytearray()
@@ -62,23 +62,23 @@ class Reply:
                     if len(body) >= limit:
                         break
                     if (pieces - FREE_PIECES) * MEAN_PIECE > len(body):
-                        raise ExchangeError(Reason.PROTOCOL, "a body in crumbs")
-        except BROKEN:
+                        raise ExchangeError(Reason.PROTOCOL, "the body's chunks are too small")
+        except CONNECTION_ERRORS:
             if not may_be_cut:
                 raise
-        del body[limit:]  # a picture is copied as seldom as can be
+        del body[limit:]  # in place: a slice would copy an image of megabytes
         return bytes(body)
 
 
 @asynccontextmanager
-async def exchange(
+async def send_request(
     connector: Connector, target: Target, method: str, headers: Mapping[str, str], body: bytes = b""
-) -> AsyncIterator[Reply]:
-    """Send a request and give the answer once its head is there; the connection is dropped after.
+) -> AsyncIterator[HttpResponse]:
+    """Send a request and yield the response once its head has arrived; then drop the connection.
 
     Raises:
         AddressNotAllowedError: the name resolves to an address that is not allowed.
-        ExchangeError: there was no answer, or not a proper one.
+        ExchangeError: there was no response, or a malformed one.
     """
     stream = await connector.connect(target)
     url = URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
@@ -93,15 +93,15 @@ async def exchange(
         request = Request(method, url, headers=list(lines.items()), content=body)
         response = await connection.handle_async_request(request)
         if response.extensions["http_version"] not in VERSIONS:
-            raise ExchangeError(Reason.PROTOCOL, "another version of HTTP")
-        yield Reply(response.status, _joined(response.headers), response, stream)
+            raise ExchangeError(Reason.PROTOCOL, "unsupported version of HTTP")
+        yield HttpResponse(response.status, _join_headers(response.headers), response, stream)
     except (RemoteProtocolError, OSError) as error:
         raise ExchangeError(Reason.PROTOCOL, str(error)) from error
     finally:
         await stream.aclose()
 
 
-def _joined(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+def _join_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     joined: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.decode("ascii").lower()

@@ -1,4 +1,4 @@
-"""The two things done with a tenant's address: fetch an image, post a webhook."""
+"""The guard: fetches images from, and posts webhooks to, addresses given by tenants."""
 
 import asyncio
 import ssl
@@ -13,12 +13,12 @@ from httpcore2 import default_ssl_context
 
 from common.domain.errors import FetchFailedError, FetchRejectedError
 from common.outbound.connector import Connector
-from common.outbound.exchange import Reply, exchange
+from common.outbound.errors import ExchangeError, Reason
+from common.outbound.exchange import HttpResponse, send_request
 from common.outbound.nameservers import NameserverResolver
 from common.outbound.resolver import Resolver, ThreadedResolver
 from common.outbound.rules import Rules
-from common.outbound.trouble import ExchangeError, Reason
-from common.outbound.url import Target, follow, parse
+from common.outbound.url import Target, parse_url, resolve_redirect
 from common.runtime.clock import monotonic
 from common.settings import OutboundSettings
 
@@ -31,10 +31,10 @@ POST: Final = "could not deliver the webhook"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a webhook's receiver said; header names are lower-case.
+class WebhookResponse:
+    """The response of a webhook's receiver; header names are lower-case.
 
-    `excerpt` is the start of the body, empty when that came compressed.
+    `excerpt` is the start of the body, empty if the body is compressed.
     """
 
     status: int
@@ -44,10 +44,10 @@ class Answer:
 
 
 class Guard:
-    """Stands on every request to an address a tenant gave; belongs to one event loop.
+    """Makes requests to addresses given by tenants, only if these are allowed.
 
-    Each exchange has a connection of its own: none is shared between tenants, no proxy or
-    credential is taken from the environment, nothing is retried.
+    Each request has its own connection: none is shared between tenants, no proxy or credential is
+    taken from the environment, nothing is retried. Belongs to one event loop.
     """
 
     def __init__(
@@ -69,32 +69,32 @@ class Guard:
         )
 
     def check(self, url: str, *, webhook: bool = False) -> Target:
-        """Judge a URL as far as that goes without DNS; does no input or output.
+        """Parse a URL and check all that can be checked without DNS; does no input or output.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
         """
-        target = parse(url)
-        self._rules.judge(target, webhook=webhook)
+        target = parse_url(url)
+        self._rules.check(target, webhook=webhook)
         return target
 
     async def fetch(self, url: str) -> bytes:
-        """Download an image file, following a few redirects, each judged like the first URL.
+        """Download an image file, following up to 3 redirects, each checked like the first URL.
 
         Raises:
             AddressNotAllowedError: the address, or one it redirects to, is not allowed.
-            FetchRejectedError: an answer came that cannot be used: 4xx, too large, compressed.
-            FetchFailedError: no answer came, or a 5xx one; `reason` is one word.
+            FetchRejectedError: the response cannot be used: 4xx, too large, compressed.
+            FetchFailedError: no response, or a 5xx one; `reason` is one word.
         """
         target = self.check(url)
         async with _deadline(self._settings.image_timeout_seconds, FETCH):
             for _ in range(MAX_REDIRECTS + 1):
-                async with exchange(self._connector, target, "GET", IMAGE_HEADERS) as reply:
-                    location = reply.headers.get("location")
-                    if reply.status not in REDIRECTS or location is None:
-                        return await self._image(reply)
-                    target = follow(target, location)
-                    self._rules.judge(target, webhook=False)
+                async with send_request(self._connector, target, "GET", IMAGE_HEADERS) as response:
+                    location = response.headers.get("location")
+                    if response.status not in REDIRECTS or location is None:
+                        return await self._read_image(response)
+                    target = resolve_redirect(target, location)
+                    self._rules.check(target, webhook=False)
         raise FetchRejectedError(f"{FETCH}: too many redirects")
 
     async def post(
@@ -104,53 +104,55 @@ class Guard:
         headers: Mapping[str, str],
         body: bytes,
         timeout_seconds: float,
-        answer_bytes: int,
-    ) -> Answer:
-        """Send a webhook and give the receiver's answer, whatever its status.
+        response_bytes: int,
+    ) -> WebhookResponse:
+        """Send a webhook and return the receiver's response, whatever its status.
 
-        `timeout_seconds` covers everything from DNS to the end of the answer, of whose body
-        `answer_bytes` are read at most. Redirects are answers like any other.
+        `timeout_seconds` covers everything from DNS to the end of the response, of whose body at
+        most `response_bytes` are read. Redirects are not followed.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
-            FetchFailedError: no answer came in time; `reason` is one word.
+            FetchFailedError: no response in time; `reason` is one word.
         """
         target = self.check(url, webhook=True)
         begun = monotonic()
         sent = {"content-length": str(len(body)), **headers}
         async with (
             _deadline(timeout_seconds, POST),
-            exchange(self._connector, target, "POST", sent, body) as reply,
+            send_request(self._connector, target, "POST", sent, body) as response,
         ):
-            # A broken body does not unsay the status: the receiver has had the webhook.
-            excerpt = b"" if reply.is_encoded else await reply.read(answer_bytes, may_be_cut=True)
-            return Answer(reply.status, reply.headers, excerpt, monotonic() - begun)
+            # The status counts even if the body breaks off: the receiver has got the webhook.
+            excerpt = (
+                b"" if response.is_encoded else await response.read(response_bytes, may_be_cut=True)
+            )
+            return WebhookResponse(response.status, response.headers, excerpt, monotonic() - begun)
 
     async def aclose(self) -> None:
-        """Let go of the threads that look names up."""
+        """Stop the threads that resolve names."""
         await self._own_resolver.aclose()
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """One context for all connections: loading the certificates takes milliseconds."""
+        """TLS context of all connections, made once: loading certificates takes milliseconds."""
         context = self._given_tls or default_ssl_context()
         context.set_alpn_protocols(["http/1.1"])
-        context.hostname_checks_common_name = False  # only what it is valid for, as browsers do
+        context.hostname_checks_common_name = False  # subject alternative names only, as browsers
         return context
 
-    async def _image(self, reply: Reply) -> bytes:
-        if reply.status in range(500, 600):
-            raise FetchFailedError(f"{FETCH}: HTTP {reply.status}", reason=Reason.HTTP_5XX)
-        if reply.status not in range(200, 300):
-            raise FetchRejectedError(f"{FETCH}: HTTP {reply.status}")
-        if reply.is_encoded:
-            raise FetchRejectedError(f"{FETCH}: the answer is compressed")
+    async def _read_image(self, response: HttpResponse) -> bytes:
+        if response.status in range(500, 600):
+            raise FetchFailedError(f"{FETCH}: HTTP {response.status}", reason=Reason.HTTP_5XX)
+        if response.status not in range(200, 300):
+            raise FetchRejectedError(f"{FETCH}: HTTP {response.status}")
+        if response.is_encoded:
+            raise FetchRejectedError(f"{FETCH}: the response is compressed")
         limit = self._settings.image_max_bytes
-        if reply.declared_bytes <= limit:
-            image = await reply.read(limit + 1)
+        if response.declared_bytes <= limit:
+            image = await response.read(limit + 1)
             if len(image) <= limit:
                 return image
-        raise FetchRejectedError(f"{FETCH}: too large, at most {limit} bytes are taken")
+        raise FetchRejectedError(f"{FETCH}: too large, at most {limit} bytes are accepted")
 
 
 def _make_resolver(settings: OutboundSettings) -> ThreadedResolver | NameserverResolver:
@@ -161,9 +163,9 @@ def _make_resolver(settings: OutboundSettings) -> ThreadedResolver | NameserverR
 
 @asynccontextmanager
 async def _deadline(seconds: float, failure: str) -> AsyncIterator[None]:
-    """Bound everything inside by one deadline, and tell the tenant of trouble in one way.
+    """Apply one deadline to the block, and turn its errors into those a tenant may see.
 
-    Beside a time-out all trouble reads the same: nothing says whether a port was open.
+    Except for a time-out, all failures have the same message: none reveals whether a port is open.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -172,5 +174,7 @@ async def _deadline(seconds: float, failure: str) -> AsyncIterator[None]:
         raise FetchFailedError(f"{failure}: timed out", reason=Reason.TIMEOUT) from error
     except ExchangeError as error:
         raise FetchFailedError(
-            f"{failure}: the host gave no usable answer", reason=error.reason, detail=error.detail
+            f"{failure}: the host sent no usable response",
+            reason=error.reason,
+            detail=error.detail,
         ) from error

@@ -1,4 +1,4 @@
-"""Looking names up at name servers the operator chose, without the system's resolver."""
+"""Name resolution by DNS servers the operator chose, without the system's resolver."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from common.outbound.address import Address
 from common.settings.outbound import NameServer
 
 FAMILIES: Final = ("A", "AAAA")
-ANSWER_BYTES: Final = 1232  # what passes every network in one piece: some 70 addresses
+MAX_RESPONSE_BYTES: Final = 1232  # fits into one packet on every network: some 70 addresses
 
 
-class _ShortAnswers(Do53Nameserver):
-    """A server that is asked over UDP alone.
+class _UdpOnlyNameserver(Do53Nameserver):
+    """A DNS server that is queried over UDP only.
 
-    What does not fit is asked for again over TCP, where a hostile zone has 64 kB: parsing them
-    takes half a second, and everything else waits.
+    A truncated response would be repeated over TCP, where a hostile zone can send 64 kB: parsing
+    these would block the event loop for half a second.
     """
 
     async def async_query(
@@ -36,42 +36,42 @@ class _ShortAnswers(Do53Nameserver):
         **more: Any,
     ) -> Message:
         if max_size:
-            raise OSError("the answer is too long")
+            raise OSError("the response is truncated")
         return await super().async_query(
             request, timeout, source, source_port, max_size, *rest, **more
         )
 
 
 class NameserverResolver:
-    """Asks for a name exactly as it stands: no hosts file, no search list, nothing remembered.
+    """Resolves names at given DNS servers: no hosts file, no search list, no cache.
 
-    A look-up holds no thread, and ends with the caller who gives it up.
+    A look-up needs no thread, and is canceled with its caller.
     """
 
     def __init__(self, servers: Sequence[NameServer], *, timeout_seconds: float) -> None:
         self._stub = StubResolver(configure=False)
-        self._stub.nameservers = [_ShortAnswers(str(one.address), one.port) for one in servers]
+        self._stub.nameservers = [_UdpOnlyNameserver(str(one.address), one.port) for one in servers]
         self._stub.lifetime = timeout_seconds
-        self._stub.use_edns(payload=ANSWER_BYTES)
+        self._stub.use_edns(payload=MAX_RESPONSE_BYTES)
 
     async def __call__(self, host: str, port: int) -> list[Address]:
-        """Give every address of `host`, of both families.
+        """Return all IPv4 and IPv6 addresses of `host`.
 
         Raises:
-            OSError: there is none, or no answer to one of the two questions.
+            OSError: one of the two queries failed.
         """
         del port
         try:
-            async with asyncio.TaskGroup() as asking:
-                asked = [asking.create_task(self._ask(host, family)) for family in FAMILIES]
-        except* DNSException as trouble:
-            raise OSError(str(trouble.exceptions[0])) from trouble
-        return [address for answer in asked for address in answer.result()]
+            async with asyncio.TaskGroup() as group:
+                queries = [group.create_task(self._query(host, family)) for family in FAMILIES]
+        except* DNSException as errors:
+            raise OSError(str(errors.exceptions[0])) from errors
+        return [address for query in queries for address in query.result()]
 
     async def aclose(self) -> None:
-        """Do nothing: a look-up holds nothing once its caller has gone."""
+        """Do nothing: look-ups are canceled with their callers."""
 
-    async def _ask(self, host: str, family: str) -> list[Address]:
+    async def _query(self, host: str, family: str) -> list[Address]:
         try:
             answer = await self._stub.resolve(f"{host}.", family, raise_on_no_answer=False)
         except NXDOMAIN:

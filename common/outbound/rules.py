@@ -1,27 +1,27 @@
-"""What a parsed URL is allowed to reach, as far as that can be said without DNS; pure."""
+"""Rules on scheme, port, host name and literal address of a URL, checked without DNS; pure."""
 
 from dataclasses import dataclass
 from typing import Final, Self
 
 from common.domain.errors import ConfigurationError
 from common.outbound.address import AddressRules
-from common.outbound.host import ascii_name
-from common.outbound.url import DEFAULT_PORTS, Target, refusal
+from common.outbound.host import to_ascii_name
+from common.outbound.url import DEFAULT_PORTS, Target, not_allowed_error
 from common.settings import OutboundSettings
 
 ANY_PORT: Final = 0
 MAX_PORT: Final = 65535
 
-# Names that mean this machine or this network wherever they are asked for (RFC 6761, 6762, 7686,
-# 8375, and ICANN's reservation of .internal, under which clouds keep their metadata services).
-INSIDE_NAMES: Final = frozenset(
+# Names that denote this machine or the local network (RFC 6761, 6762, 7686, 8375, and ICANN's
+# reservation of .internal, under which clouds have their metadata services).
+INTERNAL_NAMES: Final = frozenset(
     {"localhost", "localdomain", "local", "internal", "home.arpa", "onion", "invalid"}
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The operator's rules in the form they are applied."""
+    """The operator's outbound settings, compiled for checking targets."""
 
     addresses: AddressRules
     ports: frozenset[int]
@@ -30,43 +30,43 @@ class Rules:
 
     @classmethod
     def from_settings(cls, settings: OutboundSettings) -> Self:
-        """Make the rules of `settings`.
+        """Compile the rules in `settings`.
 
         Raises:
             ConfigurationError: a denied host is not a host name.
         """
         try:
-            denied = frozenset(ascii_name(host) for host in settings.denied_hosts)
+            denied = frozenset(to_ascii_name(host) for host in settings.denied_hosts)
         except ValueError as error:
             raise ConfigurationError(f"INFILL_OUTBOUND_DENIED_HOSTS: {error}") from error
         return cls(
             addresses=AddressRules(settings.allowed_networks, settings.denied_networks),
             ports=settings.allowed_ports.union(DEFAULT_PORTS.values()),
-            denied_names=denied | INSIDE_NAMES,
+            denied_names=denied | INTERNAL_NAMES,
             webhooks_https_only=settings.webhooks_https_only,
         )
 
-    def judge(self, target: Target, *, webhook: bool) -> None:
-        """Let `target` pass or refuse it; a name passes until its addresses are known.
+    def check(self, target: Target, *, webhook: bool) -> None:
+        """Raise unless `target` is allowed; addresses of a name are checked after resolving it.
 
         Raises:
             AddressNotAllowedError: scheme, port, name or literal address is not allowed.
         """
         if webhook and self.webhooks_https_only and target.scheme != "https":
-            raise refusal("webhooks are https only")
-        if not self._allows_port(target):
-            raise refusal(f"port {target.port}")
-        if self._denies_name(target.host):
-            raise refusal("a name of the inside")
+            raise not_allowed_error("webhooks are https only")
+        if not self._is_port_allowed(target):
+            raise not_allowed_error(f"port {target.port}")
+        if self._is_name_denied(target.host):
+            raise not_allowed_error("an internal or denied name")
         if target.literal is not None and not self.addresses.allows(target.literal):
-            raise refusal(f"address {target.literal}")
+            raise not_allowed_error(f"address {target.literal}")
 
-    def _allows_port(self, target: Target) -> bool:
+    def _is_port_allowed(self, target: Target) -> bool:
         if target.port > MAX_PORT:
             return False
-        # Who opens a network by name opens the services in it; public hosts keep to the list.
-        opened = target.literal is not None and self.addresses.opens(target.literal)
+        # In a network the operator opened, every port is allowed; elsewhere those on the list.
+        opened = target.literal is not None and self.addresses.is_opened(target.literal)
         return opened or target.port in self.ports or ANY_PORT in self.ports
 
-    def _denies_name(self, name: str) -> bool:
+    def _is_name_denied(self, name: str) -> bool:
         return any(name == denied or name.endswith(f".{denied}") for denied in self.denied_names)

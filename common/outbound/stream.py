@@ -1,18 +1,18 @@
-"""A connection that gives no more bytes than the exchange allows."""
+"""A network stream with a limit on the bytes that are read."""
 
 import asyncio
 from contextlib import suppress
 
 from httpcore2 import AsyncNetworkStream
 
-from common.outbound.trouble import ExchangeError, Reason
+from common.outbound.errors import ExchangeError, Reason
 
 
 class CappedStream(AsyncNetworkStream):
-    """Bytes to and from a peer; `allowance` is how many more may be read.
+    """A connection to a peer; `allowance` is how many more bytes may be read.
 
-    Counting on the wire bounds what no limit on headers or body alone does: floods of interim
-    answers, chunks wrapped in kilobytes of extensions, endless trailers.
+    Counting bytes on the wire also limits what limits on headers and body do not: floods of
+    interim responses, chunks with kilobytes of extensions, endless trailers.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class CappedStream(AsyncNetworkStream):
         self._unsent = bytearray()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 the base class's signature
-        """Send what was written, then read at most `max_bytes`, empty at the end.
+        """Send what was written, then read at most `max_bytes`; empty at the end of the stream.
 
         Raises:
             ExchangeError: the allowance is used up.
@@ -40,12 +40,12 @@ class CappedStream(AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 the base class's signature
-        """Keep `buffer` for the next read: head and body of a request leave in one packet."""
+        """Buffer data until the next read, so that head and body are sent in one packet."""
         del timeout
         self._unsent += buffer
 
     async def aclose(self) -> None:
-        """Drop the connection at once, whatever is still to be sent.
+        """Abort the connection, discarding unsent data.
 
         An orderly close would wait for a peer that never reads, or never ends its TLS session.
         """
@@ -53,7 +53,7 @@ class CappedStream(AsyncNetworkStream):
 
     async def _send(self) -> None:
         unsent, self._unsent = self._unsent, bytearray()
-        # A peer may answer and hang up before it has read all; its answer still counts.
+        # A peer may respond and hang up before it has read everything; its response still counts.
         with suppress(OSError):
             self._writer.write(unsent)
             await self._writer.drain()

@@ -1,4 +1,4 @@
-"""A URL, read once and strictly; pure."""
+"""Strict parsing of URLs and redirects; pure."""
 
 import re
 import string
@@ -8,12 +8,12 @@ from urllib.parse import quote, urljoin
 
 from common.domain.errors import AddressNotAllowedError
 from common.outbound.address import Address
-from common.outbound.host import read_host
+from common.outbound.host import parse_host
 
 MAX_URL: Final = 2048
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
-# Parsers disagree about these, and each disagreement is a way to smuggle a host.
+# Parsers disagree about these characters, which attackers use to disguise the host.
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f\\]")
 _URL: Final = re.compile(
     r"(?P<scheme>https?)://(?P<authority>[^/?#]+)(?P<path>[^#]*)(?:#.*)?",
@@ -28,10 +28,10 @@ _PRINTABLE: Final = string.ascii_letters + string.digits + string.punctuation
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes: a URL in its parts.
+    """The parsed URL a request is sent to.
 
-    `host` is a name in ASCII form or an address in its shortest spelling, then `literal` holds
-    the same; `path` is path and query as they go on the wire.
+    `host` is a name in ASCII or an address in its shortest notation, which `literal` holds too;
+    `path` is path and query in the encoding sent to the server.
     """
 
     scheme: str
@@ -48,64 +48,64 @@ class Target:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: what limits and breakers key on."""
+        """Scheme, host and port: the key of limits and circuit breakers."""
         return f"{self.scheme}://{self.authority}"
 
 
-def refusal(why: str) -> AddressNotAllowedError:
-    """Make the one opaque error; `why` is for the operator alone."""
-    return AddressNotAllowedError("the address is not allowed", detail=why)
+def not_allowed_error(reason: str) -> AddressNotAllowedError:
+    """Return the one error a tenant sees; `reason` is for the operator's log."""
+    return AddressNotAllowedError("the address is not allowed", detail=reason)
 
 
-def parse(url: str) -> Target:
-    """Read a URL; whatever two parsers could read differently is refused.
+def parse_url(url: str) -> Target:
+    """Parse a URL; reject whatever two parsers could understand differently.
 
     Raises:
-        AddressNotAllowedError: not an http or https URL with a proper host and port.
+        AddressNotAllowedError: not an http or https URL with a valid host and port.
     """
     if len(url) > MAX_URL:
-        raise refusal("longer than 2048 characters")
+        raise not_allowed_error("longer than 2048 characters")
     if _FORBIDDEN.search(url):
-        raise refusal("white space, a control character or a backslash")
+        raise not_allowed_error("white space, a control character or a backslash")
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise refusal("not an http or https URL")
-    place = _AUTHORITY.fullmatch(parts["authority"])
-    if place is None:
-        raise refusal("not a plain host and port")
+        raise not_allowed_error("not an http or https URL")
+    host_and_port = _AUTHORITY.fullmatch(parts["authority"])
+    if host_and_port is None:
+        raise not_allowed_error("not a plain host and port")
     try:
-        host, literal = read_host(place["host"])
+        host, literal = parse_host(host_and_port["host"])
         path = quote(parts["path"], safe=_PRINTABLE).encode("ascii")
     except ValueError as error:
-        raise refusal(str(error)) from error
+        raise not_allowed_error(str(error)) from error
     scheme = parts["scheme"].lower()
     target = Target(
         scheme=scheme,
         host=host,
-        port=int(place["port"] or DEFAULT_PORTS[scheme]),
+        port=int(host_and_port["port"] or DEFAULT_PORTS[scheme]),
         path=path if path.startswith(b"/") else b"/" + path,
         literal=literal,
     )
-    # Counted again as it goes on the wire, where one character can take twelve.
+    # Checked again in the encoding that is sent, where one character can take twelve.
     if len(target.origin) + len(target.path) > MAX_URL:
-        raise refusal("longer than 2048 characters once encoded")
+        raise not_allowed_error("longer than 2048 characters once encoded")
     return target
 
 
-def follow(target: Target, location: str) -> Target:
-    """Read where a redirect from `target` leads; nothing of it is trusted.
+def resolve_redirect(target: Target, location: str) -> Target:
+    """Return the target of a redirect, parsed as strictly as the first URL.
 
     Raises:
-        AddressNotAllowedError: not a proper URL, or a step down from https to http.
+        AddressNotAllowedError: not a valid URL, or a redirect from https to http.
     """
-    # Checked before joining too: the standard library's join drops tabs and line ends silently.
+    # Checked before joining, because urljoin drops tabs and line ends silently.
     if _FORBIDDEN.search(location):
-        raise refusal("white space, a control character or a backslash in a redirect")
+        raise not_allowed_error("white space, a control character or a backslash in a redirect")
     try:
         url = urljoin(target.origin + target.path.decode("ascii"), location)
     except ValueError as error:
-        raise refusal(str(error)) from error
-    following = parse(url)
+        raise not_allowed_error(str(error)) from error
+    following = parse_url(url)
     if (target.scheme, following.scheme) == ("https", "http"):
-        raise refusal("a redirect from https to http")
+        raise not_allowed_error("a redirect from https to http")
     return following

@@ -1,1 +1,1 @@
-"""Postgres: connections, prepared statements, tables and repositories."""
+"""Postgres: connections, tables and repositories."""

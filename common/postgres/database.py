@@ -1,4 +1,4 @@
-"""Postgres: one pool per process, one way to open a transaction."""
+"""Access to Postgres: the connection pools of a process, statements and transactions."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
@@ -21,16 +21,16 @@ from common.settings import DatabaseSettings
 
 __all__ = ["DATABASE_ERRORS", "GATEWAY_ROLE", "Database", "is_unavailable"]
 
-# Sees one tenant's rows at a time, and asks across tenants through functions only.
+# Sees the rows of one tenant at a time; statements across tenants are SQL functions.
 GATEWAY_ROLE = "infill_gateway"
 
 SECONDS_TO_MILLISECONDS = 1000
-# The longest a server that is there takes to let a new connection in and to say one thing.
-LONGEST_PATIENCE_SECONDS = 2.0
-# What a server says to a write that is not, or no longer, the primary.
+# Longest time in which an available server accepts a connection and runs a trivial statement.
+MAX_PROBE_SECONDS = 2.0
+# SQLSTATE of a write to a server that is not, or no longer, the primary.
 READ_ONLY = "25006"
 
-# What Postgres says where there is no such role, or the account may not take it on.
+# Errors of Postgres if the role does not exist, or the account may not assume it.
 ROLE_REFUSED = (InvalidParameterValueError, InsufficientPrivilegeError)
 ROLE_HINT = "run `infill migrate`, and GRANT infill_gateway TO the account that logs in"
 
@@ -42,21 +42,24 @@ def _to_json(value: Any) -> str:
 
 
 class Database:
-    """The pool. A connection is held for a statement or a transaction, never across other work."""
+    """The connection pools of a process.
+
+    A connection is borrowed for a statement or a transaction, never during other work.
+    """
 
     def __init__(
         self, settings: DatabaseSettings, *, application: str, role: str | None = None
     ) -> None:
-        """Describe the pool; nothing is connected before it is needed.
+        """Configure the pools; the first connection is opened when it is needed.
 
-        `application` is the name Postgres shows for our connections. `role` is whose rights they
-        have, in place of those of the account that logs in.
+        `application` is shown by Postgres as the name of the connections. `role` is the role they
+        assume, None for that of the account that logs in.
         """
         url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
         timeout_ms = int(settings.statement_timeout_seconds * SECONDS_TO_MILLISECONDS)
         self._connect_args: dict[str, Any] = {
             "timeout": settings.connect_timeout_seconds,
-            # The server ends a slow statement; this ends the wait for a server gone silent.
+            # The server cancels a slow statement; this ends the wait for a silent server.
             "command_timeout": settings.statement_timeout_seconds * 2,
             "server_settings": {
                 "application_name": application,
@@ -66,77 +69,77 @@ class Database:
                 **({} if role is None else {"role": role}),
             },
         }
-        self._watch = PostgresWatchdog(
+        self._watchdog = PostgresWatchdog(
             self._connect,
-            patience_seconds=min(settings.connect_timeout_seconds, LONGEST_PATIENCE_SECONDS),
+            probe_seconds=min(settings.connect_timeout_seconds, MAX_PROBE_SECONDS),
         )
         self.engine = create_async_engine(
             url,
-            async_creator=self._watch.connect,
+            async_creator=self._watchdog.connect,
             pool_size=settings.pool_size,
             max_overflow=0,
             pool_timeout=settings.connect_timeout_seconds,
-            # A ping before each statement would cost every request a round trip; a connection
-            # that Postgres has closed is known without one.
+            # A ping before each statement would cost every request a round trip; closed
+            # connections are discarded at checkout without one.
             pool_pre_ping=False,
-            # A statement's values are tenants' words; its error's text goes into the log.
+            # Parameters are tenants' data, and error messages go into the log.
             hide_parameters=True,
             json_serializer=_to_json,
             json_deserializer=orjson.loads,
         )
-        event.listen(self.engine.sync_engine, "checkout", _pass_over_closed)
-        event.listen(self.engine.sync_engine, "handle_error", _leave_read_only)
+        event.listen(self.engine.sync_engine, "checkout", _discard_closed)
+        event.listen(self.engine.sync_engine, "handle_error", _discard_read_only)
         self._direct_pool = DirectPool(
             self._connect_directly,
-            self._watch.waiting,
+            self._watchdog.abort_if_unavailable,
             size=settings.pool_size,
             timeout_seconds=settings.connect_timeout_seconds,
         )
         self._direct = DirectStatements(self.engine.dialect)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
-    def require(self) -> None:
-        """Make sure, before costly work, that Postgres is not known to be away; costs nothing.
+    def raise_if_unavailable(self) -> None:
+        """Raise if Postgres is known to be unavailable; call it before costly work. Does no I/O.
 
         Raises:
-            PostgresUnavailableError: it is.
+            PostgresUnavailableError: Postgres is known to be unavailable.
         """
-        self._watch.require()
+        self._watchdog.raise_if_unavailable()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
-        """Open a transaction; it commits when the block ends and rolls back when it raises."""
-        with self._watch:
-            async with self._lend(self.engine.begin()) as connection:
+        """Open a transaction that commits at the end of the block, or rolls back if it raises."""
+        with self._watchdog:
+            async with self._check_out(self.engine.begin()) as connection:
                 yield connection
 
     @asynccontextmanager
-    async def statement(self, *, keeping: bool = False) -> AsyncGenerator[AsyncConnection]:
-        """Open a connection on which each statement is its own transaction.
+    async def statement(self, *, long_lived: bool = False) -> AsyncGenerator[AsyncConnection]:
+        """Borrow a connection on which each statement is its own transaction.
 
-        Most of our facts are one statement; BEGIN and COMMIT would triple its round trips.
-        `keeping` says that it is held for long and mostly idle: its silence is no sign.
+        Most changes are one statement: BEGIN and COMMIT would triple its round trips. The watchdog
+        ignores a `long_lived` connection, which is mostly idle: its silence means nothing.
         """
-        with nullcontext() if keeping else self._watch:
-            async with self._lend(self._autocommit.connect()) as connection:
+        with nullcontext() if long_lived else self._watchdog:
+            async with self._check_out(self._autocommit.connect()) as connection:
                 yield connection
 
     @asynccontextmanager
     async def direct(self, tenant_id: int | None = None) -> AsyncGenerator[DirectConnection]:
-        """Open a connection for statements that are constants, each its own transaction.
+        """Borrow a connection for precompiled statements, each its own transaction.
 
-        Where the role is the gateway's, it shows the rows of this tenant alone, or nobody's.
+        With the gateway's role it shows only this tenant's rows, or none without a tenant.
         """
-        with self._watch:
+        with self._watchdog:
             async with self._direct_pool.connection(tenant_id) as driver:
                 yield DirectConnection(driver, self._direct)
 
     @asynccontextmanager
-    async def _lend(
+    async def _check_out(
         self, opening: AbstractAsyncContextManager[AsyncConnection]
     ) -> AsyncGenerator[AsyncConnection]:
         async with AsyncExitStack() as stack:
-            async with self._watch.waiting():
+            async with self._watchdog.abort_if_unavailable():
                 connection = await stack.enter_async_context(opening)
             yield connection
 
@@ -145,13 +148,13 @@ class Database:
         try:
             return await asyncpg.connect(**options, **self._connect_args)
         except ROLE_REFUSED as error:
-            # To callers it reads as an absence; an operator has to know what to do.
+            # Callers see an unavailable database; the operator needs to know the reason.
             log.error("database_role_refused", error=str(error), hint=ROLE_HINT)  # noqa: TRY400
             raise
 
     async def _connect_directly(self) -> "Connection[Any]":
         try:
-            driver = await self._watch.connect()
+            driver = await self._watchdog.connect()
             await driver.set_type_codec(
                 "jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads
             )
@@ -160,19 +163,22 @@ class Database:
         return driver
 
     async def aclose(self) -> None:
-        """Close every connection, whether or not Postgres answers."""
-        await self._watch.aclose()
+        """Close all connections, whether or not Postgres responds."""
+        await self._watchdog.aclose()
         await self._direct_pool.aclose()
         await self.engine.dispose()
 
 
-def _pass_over_closed(connection: Any, _record: object, _lent: object) -> None:
-    """Let the pool replace a connection that has been closed while nobody used it."""
+def _discard_closed(connection: Any, _record: object, _lent: object) -> None:
+    """Make the pool replace a connection that was closed while it was idle."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
-def _leave_read_only(context: ExceptionContext) -> None:
-    """Let go of a server that has become somebody's standby: the address leads elsewhere now."""
+def _discard_read_only(context: ExceptionContext) -> None:
+    """Make the pool discard connections to a server that has become a standby.
+
+    After a failover, the same address leads to the new primary.
+    """
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True

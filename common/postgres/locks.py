@@ -1,4 +1,4 @@
-"""Advisory locks: duties that one process at a time does, and changes made one after the other."""
+"""Advisory locks of Postgres, for leader election and for serializing changes."""
 
 from enum import IntEnum
 
@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Lock(IntEnum):
-    """The keys of our advisory locks; no two may be the same, in any version that still runs."""
+    """Keys of our advisory locks; unique among all versions that may run at the same time."""
 
     SWEEPER = 0x737765657065  # "sweepe"
     RETENTION = 0x726574656E74  # "retent"
@@ -15,14 +15,14 @@ class Lock(IntEnum):
 
 
 async def take_lock(connection: AsyncConnection, lock: Lock) -> bool:
-    """Hold a lock for as long as this connection lives; False if somebody else does.
+    """Try to take a lock until this connection ends; return whether it is now held.
 
-    It goes with its connection, so that whoever dies frees it.
+    If the holder dies, Postgres ends its connection and so releases the lock.
     """
     taken = await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": lock.value})
     return bool(taken.scalar_one())
 
 
 async def wait_for_lock(connection: AsyncConnection, lock: Lock) -> None:
-    """Hold a lock until the end of this transaction, after whoever holds it now."""
+    """Wait for a lock, and hold it until the end of this transaction."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock.value})

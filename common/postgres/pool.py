@@ -1,4 +1,4 @@
-"""Connections for direct statements, apart from SQLAlchemy's: lending one is a list's pop."""
+"""A pool of plain asyncpg connections for direct statements, faster than SQLAlchemy's."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -9,115 +9,117 @@ from typing import Any, Final
 
 from asyncpg import Connection, PostgresError, ReadOnlySQLTransactionError
 
-# What the policies of the tables compare `tenant_id` with; empty is nobody.
-SPEAK_FOR: Final = "SELECT set_config('infill.tenant_id', $1, false)"
+# The row-level security policies compare `tenant_id` with this setting; empty matches no row.
+SET_TENANT: Final = "SELECT set_config('infill.tenant_id', $1, false)"
 
 
-class _Unsure(Enum):
-    """Equal to no tenant, and not to nobody either."""
+class _UnknownTenant(Enum):
+    """The tenant of a connection while it is being changed: equal to no id, and not None."""
 
-    UNSURE = 0
+    UNKNOWN = 0
 
 
 @dataclass(slots=True)
-class _Line:
-    """A connection, and the tenant it speaks for; None for nobody."""
+class _PooledConnection:
+    """A connection and the tenant it is set to, None for no tenant."""
 
     driver: "Connection[Any]"
-    tenant_id: int | _Unsure | None = None
+    tenant_id: int | _UnknownTenant | None = None
 
-    async def speak_for(self, tenant_id: int | None) -> None:
-        """Have Postgres show this tenant's rows alone, unless it does so already."""
+    async def set_tenant(self, tenant_id: int | None) -> None:
+        """Make Postgres show only this tenant's rows on the connection, unless it does already."""
         if self.tenant_id == tenant_id:
             return
-        self.tenant_id = _Unsure.UNSURE  # until Postgres has said that it was heard
-        await self.driver.fetchval(SPEAK_FOR, "" if tenant_id is None else str(tenant_id))
+        self.tenant_id = _UnknownTenant.UNKNOWN  # until Postgres has confirmed the change
+        await self.driver.fetchval(SET_TENANT, "" if tenant_id is None else str(tenant_id))
         self.tenant_id = tenant_id
 
 
 class DirectPool:
-    """At most `size` connections; belongs to one event loop.
+    """A pool of at most `size` connections; belongs to one event loop.
 
-    One that speaks for the tenant at hand is used first, and the latest used of those: to speak
-    for another takes a round trip. So it is done to the one that was used the longest ago.
+    A connection already set to the wanted tenant is preferred, the most recently used one, because
+    changing the tenant costs a round trip. Otherwise the least recently used one is changed.
 
-    A connection Postgres has closed in the meantime, as after its restart, is not handed out;
-    neither is one whose borrower met anything but an ordinary error of Postgres. `waiting(seconds)`
-    stands around every wait for a connection, and may end it early.
+    A connection that Postgres has closed in the meantime, as after a restart, is not handed out;
+    neither is one whose borrower met anything but an ordinary error of Postgres. The context
+    manager `abort_if_unavailable` wraps every wait for a connection, and may end it early.
     """
 
     def __init__(
         self,
         connect: Callable[[], Awaitable["Connection[Any]"]],
-        waiting: Callable[[float], AbstractAsyncContextManager[None]],
+        abort_if_unavailable: Callable[[float], AbstractAsyncContextManager[None]],
         *,
         size: int,
         timeout_seconds: float,
     ) -> None:
         self._connect = connect
-        self._waiting = waiting
+        self._abort_if_unavailable = abort_if_unavailable
         self._free = asyncio.Semaphore(size)
         self._timeout_seconds = timeout_seconds
-        self._idle: list[_Line] = []  # the latest used last
+        self._idle: list[_PooledConnection] = []  # the latest used last
 
     @asynccontextmanager
     async def connection(self, tenant_id: int | None = None) -> AsyncGenerator["Connection[Any]"]:
-        """Lend a connection that speaks for a tenant, or for nobody.
+        """Lend a connection set to a tenant, or to no tenant.
 
         Raises:
-            TimeoutError: none became free, or none was made, in time.
+            TimeoutError: none became free or could be opened in time.
         """
         await self._acquire()
         try:
-            line = self._take(tenant_id) or await self._open()
+            pooled = self._take_idle(tenant_id) or await self._open()
             try:
-                await line.speak_for(tenant_id)
-                yield line.driver
+                await pooled.set_tenant(tenant_id)
+                yield pooled.driver
             except BaseException as error:
-                if not _leaves_it_whole(error):
-                    line.driver.terminate()
+                if not _is_reusable_after(error):
+                    pooled.driver.terminate()
                 raise
             finally:
-                self._idle.append(line)
+                self._idle.append(pooled)
         finally:
             self._free.release()
 
     async def aclose(self) -> None:
-        """Close the connections that are not lent, whether or not Postgres answers."""
-        unlent = iter(self._take, None)
-        closing = (line.driver.close(timeout=self._timeout_seconds) for line in unlent if line)
+        """Close the idle connections, whether or not Postgres responds."""
+        unlent = iter(self._take_idle, None)
+        closing = (
+            pooled.driver.close(timeout=self._timeout_seconds) for pooled in unlent if pooled
+        )
         await asyncio.gather(*closing, return_exceptions=True)
 
     async def _acquire(self) -> None:
         if self._free.locked():
-            async with self._waiting(self._timeout_seconds):
+            async with self._abort_if_unavailable(self._timeout_seconds):
                 await self._free.acquire()
         else:
-            await self._free.acquire()  # at once: a timer for it would cost more than it
+            await self._free.acquire()  # does not wait, so it needs no timer
 
-    async def _open(self) -> _Line:
-        async with self._waiting(self._timeout_seconds):
-            return _Line(await self._connect())
+    async def _open(self) -> _PooledConnection:
+        async with self._abort_if_unavailable(self._timeout_seconds):
+            return _PooledConnection(await self._connect())
 
-    def _take(self, tenant_id: int | None = None) -> _Line | None:
+    def _take_idle(self, tenant_id: int | None = None) -> _PooledConnection | None:
         while self._idle:
-            line = self._idle.pop(self._place(tenant_id))
-            if not line.driver.is_closed():
-                return line
+            pooled = self._idle.pop(self._best_index(tenant_id))
+            if not pooled.driver.is_closed():
+                return pooled
         return None
 
-    def _place(self, tenant_id: int | None) -> int:
-        for place in range(len(self._idle) - 1, 0, -1):
-            if self._idle[place].tenant_id == tenant_id:
-                return place
+    def _best_index(self, tenant_id: int | None) -> int:
+        for index in range(len(self._idle) - 1, 0, -1):
+            if self._idle[index].tenant_id == tenant_id:
+                return index
         return 0
 
 
-def _leaves_it_whole(error: BaseException) -> bool:
-    """Tell whether a connection is good for more after `error`.
+def _is_reusable_after(error: BaseException) -> bool:
+    """Return whether a connection can be used again after `error`.
 
-    It is not when its statement is still under way, its server silent, or the driver confused by
-    a server that died meanwhile. Nor when its server is a standby now: the address leads to
-    another.
+    Only after an ordinary error of Postgres: otherwise its statement may still be running, its
+    server be silent, or the driver's state be inconsistent. Not after a write to a read-only
+    server either: after a failover, the same address leads to the new primary.
     """
     return isinstance(error, PostgresError) and not isinstance(error, ReadOnlySQLTransactionError)

@@ -1,7 +1,7 @@
-"""Watching whether Postgres is there, so that while it is away everybody is told at once.
+"""Detection of an unavailable Postgres, so that callers fail at once instead of timing out.
 
-Only one thing counts as proof: a fresh connection that gets no answer, while nobody else gets one
-either. A statement that is slow, or a pool that is full, is never taken for an absence.
+The only proof is a probe: a fresh connection that gets no response while no other statement gets
+one either. A slow statement or an exhausted pool never counts as unavailable.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-# Somebody asks and nobody is answered for so long: then we ask ourselves.
-QUIET_SECONDS: Final = 0.5
-# Between two of our questions while Postgres is away.
+# Statements have been running, and none has finished, for this long: then a probe is started.
+SILENCE_SECONDS: Final = 0.5
+# Between two probes while Postgres is unavailable.
 PAUSE_SECONDS: Final = 0.5
 
-# What a server says that goes down or comes up; all else it says is an answer.
-LEAVING: Final = (
+# Errors of a server that is starting or shutting down; any other shows that it is available.
+SHUTTING_DOWN: Final = (
     AdminShutdownError,
     CannotConnectNowError,
     CrashShutdownError,
     PostgresConnectionError,
 )
 
-# All that the ways to Postgres raise; `is_unavailable` tells which of it is not our own mistake.
+# Everything that database access can raise; `is_unavailable` separates outages from our mistakes.
 DATABASE_ERRORS: Final = (
     SQLAlchemyError,
     PostgresError,
@@ -58,69 +58,69 @@ log = structlog.get_logger(__name__)
 
 
 class PostgresUnavailableError(ConnectionError):
-    """Postgres does not answer at present; nothing was asked."""
+    """Postgres is known to be unavailable; no statement was sent."""
 
     def __init__(self) -> None:
-        super().__init__("Postgres is away")
+        super().__init__("Postgres is unavailable")
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Tell whether `error` means that Postgres is away or too busy, not that we asked wrongly."""
+    """Return whether `error` means that Postgres is unavailable or overloaded, not our mistake."""
     if isinstance(error, DBAPIError):
         return not isinstance(
             error, IntegrityError | ProgrammingError | DataError | NotSupportedError
         )
-    # Straight from the driver: where a direct statement ran, or no connection came about.
+    # Raised by the driver itself: by a direct statement, or when no connection can be opened.
     if isinstance(error, PostgresError):
         return not isinstance(
             error, IntegrityConstraintViolationError | SyntaxOrAccessError | DriverDataError
         )
-    # The built-in TimeoutError is an OSError. An internal error is the driver's way to say that it
-    # was told of the server's end while nobody asked anything.
+    # The built-in TimeoutError is an OSError. The driver raises an internal error if the server
+    # announces its shutdown while no statement is running.
     return isinstance(error, OSError | PoolTimeoutError | InterfaceError | InternalClientError)
 
 
 class PostgresWatchdog:
-    """Lets callers through while Postgres is there; belongs to one event loop.
+    """Lets callers through while Postgres is available; belongs to one event loop.
 
-    A caller's trouble, or a silence, makes us ask over a connection of our own. If that is not
-    answered within `patience_seconds`, every connection is broken off, whoever waits is let go,
-    and nobody is let in until a question of ours has been answered.
+    After a caller's error, or if no statement finishes for a while, it probes Postgres over a
+    connection of its own. If that gets no response within `probe_seconds`, all connections are
+    terminated, all waiting callers fail, and new ones are rejected until a probe succeeds.
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable["Connection[Any]"]], *, patience_seconds: float
+        self, connect: Callable[[], Awaitable["Connection[Any]"]], *, probe_seconds: float
     ) -> None:
         self._connect = connect
-        self._patience_seconds = patience_seconds
-        self._away = False
+        self._probe_seconds = probe_seconds
+        self._unavailable = False
         self._connections: WeakSet[Connection[Any]] = WeakSet()
-        self._waits: set[asyncio.Timeout] = set()
-        self._under_way = 0
-        self._answered = 0
-        self._next_look: asyncio.TimerHandle | None = None
-        self._judging: asyncio.Task[None] | None = None
+        self._waiting_callers: set[asyncio.Timeout] = set()
+        self._running = 0
+        self._finished = 0
+        self._next_check: asyncio.TimerHandle | None = None
+        self._probing: asyncio.Task[None] | None = None
 
-    def require(self) -> None:
-        """Make sure that Postgres is not known to be away; costs nothing.
+    def raise_if_unavailable(self) -> None:
+        """Raise if Postgres is known to be unavailable; does no I/O.
 
         Raises:
-            PostgresUnavailableError: it is.
+            PostgresUnavailableError: Postgres is known to be unavailable.
         """
-        if self._away:
+        if self._unavailable:
             raise PostgresUnavailableError
 
     def __enter__(self) -> None:
-        """Begin to ask Postgres something.
+        """Register a running statement or transaction.
 
         Raises:
-            PostgresUnavailableError: it is away.
+            PostgresUnavailableError: Postgres is known to be unavailable.
         """
-        if self._away:
+        if self._unavailable:
             raise PostgresUnavailableError
-        self._under_way += 1
-        if self._next_look is None:
-            self._look_later()
+        self._running += 1
+        if self._next_check is None:
+            self._schedule_check()
 
     def __exit__(
         self,
@@ -128,98 +128,98 @@ class PostgresWatchdog:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        self._under_way -= 1
+        self._running -= 1
         if error is None:
-            self._answered += 1
+            self._finished += 1
         elif isinstance(error, Exception) and is_unavailable(error):
-            self._judge()
+            self._start_probing()
 
     async def connect(self) -> "Connection[Any]":
-        """Open a connection that is broken off when Postgres goes away."""
+        """Open a connection that is terminated when Postgres becomes unavailable."""
         connection = await self._connect()
         self._connections.add(connection)
         return connection
 
     @asynccontextmanager
-    async def waiting(self, seconds: float | None = None) -> AsyncGenerator[None]:
-        """Wait for a connection in this block, for so long at most; an absence ends it too.
+    async def abort_if_unavailable(self, seconds: float | None = None) -> AsyncGenerator[None]:
+        """Limit the waiting in this block to `seconds`, and end it if Postgres is unavailable.
 
         Raises:
-            PostgresUnavailableError: Postgres went away meanwhile.
+            PostgresUnavailableError: Postgres became unavailable meanwhile.
             TimeoutError: the time is up.
         """
         try:
             async with asyncio.timeout(seconds) as wait:
-                self._waits.add(wait)
+                self._waiting_callers.add(wait)
                 try:
                     yield
                 finally:
-                    self._waits.discard(wait)
+                    self._waiting_callers.discard(wait)
         except TimeoutError:
-            self.require()
+            self.raise_if_unavailable()
             raise
 
     async def aclose(self) -> None:
-        """Stop watching; break the connections off if closing them would get no answer."""
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
-        if self._judging is not None:
-            self._judging.cancel()
-            await asyncio.gather(self._judging, return_exceptions=True)
-        if not all(one.is_closed() for one in self._connections) and not await self._answers():
-            self._break_off()
+        """Stop watching; terminate the connections if Postgres would not respond to a close."""
+        if self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+        if not all(one.is_closed() for one in self._connections) and not await self._probe():
+            self._terminate_connections()
 
-    def _break_off(self) -> None:
+    def _terminate_connections(self) -> None:
         for connection in list(self._connections):
             connection.terminate()
 
-    def _look_later(self) -> None:
-        self._next_look = asyncio.get_running_loop().call_later(
-            QUIET_SECONDS, self._look, self._under_way, self._answered
+    def _schedule_check(self) -> None:
+        self._next_check = asyncio.get_running_loop().call_later(
+            SILENCE_SECONDS, self._check_progress, self._running, self._finished
         )
 
-    def _look(self, under_way: int, answered: int) -> None:
-        """Look whether anybody has been answered since the look before."""
-        self._next_look = None
-        if not self._under_way:
+    def _check_progress(self, running: int, finished: int) -> None:
+        """Start probing if no statement has finished since the previous check."""
+        self._next_check = None
+        if not self._running:
             return
-        if under_way and answered == self._answered:
-            self._judge()
-        self._look_later()
+        if running and finished == self._finished:
+            self._start_probing()
+        self._schedule_check()
 
-    def _judge(self) -> None:
-        if self._judging is None:
-            self._judging = asyncio.create_task(self._ask_until_answered())
+    def _start_probing(self) -> None:
+        if self._probing is None:
+            self._probing = asyncio.create_task(self._probe_until_answered())
 
-    async def _ask_until_answered(self) -> None:
-        answered = self._answered
+    async def _probe_until_answered(self) -> None:
+        finished = self._finished
         try:
-            while not await self._answers():
-                if self._answered != answered:
-                    return  # somebody was: this process was slow, not Postgres
-                self._let_go()
+            while not await self._probe():
+                if self._finished != finished:
+                    return  # a statement finished: this process was slow, not Postgres
+                self._declare_unavailable()
                 await asyncio.sleep(PAUSE_SECONDS)
-            if self._away:
-                log.info("postgres_came_back")
+            if self._unavailable:
+                log.info("postgres_available")
         finally:
-            self._away = False
-            self._judging = None
+            self._unavailable = False
+            self._probing = None
 
-    def _let_go(self) -> None:
-        if self._away:
+    def _declare_unavailable(self) -> None:
+        if self._unavailable:
             return
-        self._away = True
-        log.warning("postgres_went_away", under_way=self._under_way)
-        self._break_off()
+        self._unavailable = True
+        log.warning("postgres_unavailable", running=self._running)
+        self._terminate_connections()
         now = asyncio.get_running_loop().time()
-        for wait in self._waits:
+        for wait in self._waiting_callers:
             if not wait.expired():
                 wait.reschedule(now)
 
-    async def _answers(self) -> bool:
+    async def _probe(self) -> bool:
         try:
-            async with asyncio.timeout(self._patience_seconds):
+            async with asyncio.timeout(self._probe_seconds):
                 connection = await self._connect()
                 try:
                     await connection.fetchval("SELECT 1")
@@ -227,7 +227,7 @@ class PostgresWatchdog:
                 finally:
                     connection.terminate()
         except PostgresError as error:
-            return not isinstance(error, LEAVING)
-        except Exception:  # noqa: BLE001 whatever the trouble, it is asked again
+            return not isinstance(error, SHUTTING_DOWN)
+        except Exception:  # noqa: BLE001 whatever the error, Postgres is probed again
             return False
         return True

@@ -1,4 +1,4 @@
-"""Writing an outcome although Postgres is away for a moment: finished work must not be lost."""
+"""Retries of writes that must not be lost while Postgres is unavailable for a moment."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,12 +20,13 @@ log = structlog.get_logger(__name__)
 async def write_with_retry(
     database: Database, write: Callable[[Executor], Awaitable[T]], *, seconds: float
 ) -> T:
-    """Run one fenced statement; while Postgres is away, again and again for up to `seconds`.
+    """Run one fenced statement; while Postgres is unavailable, repeat it for up to `seconds`.
 
-    Repeating is safe: if the first try was committed unheard, the fence refuses the second.
+    Repeating is safe: if a try was committed although its response was lost, the fence rejects the
+    next one.
 
     Raises:
-        Exception: what the last try raised; or, at once, what has nothing to do with absence.
+        Exception: the error of the last try, or at once any that does not mean unavailability.
     """
     deadline = monotonic() + seconds
     while True:

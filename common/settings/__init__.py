@@ -1,4 +1,4 @@
-"""Every setting, read from the environment; the only place that does."""
+"""All settings, read from environment variables; no other package reads the environment."""
 
 from functools import cached_property
 
@@ -33,59 +33,59 @@ __all__ = [
 
 
 class Settings:
-    """All sections; each is read from the environment when first asked for, then kept."""
+    """All sections of settings; each is read from the environment on first access, then cached."""
 
     @cached_property
     def database(self) -> DatabaseSettings:
-        """Postgres."""
+        """Settings of the connection to Postgres."""
         return DatabaseSettings()
 
     @cached_property
     def redis(self) -> RedisSettings:
-        """The doorbell."""
+        """Settings of the connection to Redis."""
         return RedisSettings()
 
     @cached_property
     def storage(self) -> StorageSettings:
-        """The object store."""
+        """Settings of the object store."""
         return StorageSettings()
 
     @cached_property
     def outbound(self) -> OutboundSettings:
-        """The guard."""
+        """Rules for requests to addresses given by tenants."""
         return OutboundSettings()
 
     @cached_property
     def jobs(self) -> JobSettings:
-        """Leases and attempts."""
+        """Settings of leases, attempts and sweeping of jobs."""
         return JobSettings()
 
     @cached_property
     def retention(self) -> RetentionSettings:
-        """How long things are kept."""
+        """How long data is kept before it is deleted."""
         return RetentionSettings()
 
     @cached_property
     def webhooks(self) -> WebhookSettings:
-        """Deliveries."""
+        """Settings of webhook deliveries."""
         return WebhookSettings()
 
     @cached_property
     def gateway(self) -> GatewaySettings:
-        """The HTTP face."""
+        """Settings of the gateway."""
         return GatewaySettings()
 
     @cached_property
     def worker(self) -> WorkerSettings:
-        """A GPU worker."""
+        """Settings of a GPU worker."""
         return WorkerSettings()
 
     @cached_property
     def models(self) -> ModelSettings:
-        """The models served."""
+        """Which models are served, and where they are."""
         return ModelSettings()
 
     @cached_property
     def telemetry(self) -> TelemetrySettings:
-        """Logs and numbers."""
+        """Settings of logs, and of the status server with health and metrics."""
         return TelemetrySettings()

@@ -1,4 +1,4 @@
-"""The models file: which models this installation serves, and for which endpoints."""
+"""The models file, and the catalogue of models that are served, with their endpoints."""
 
 import re
 import tomllib
@@ -13,40 +13,42 @@ from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from common.settings import ModelSettings
 
-RANDOM = "random:"
+RANDOM_PREFIX = "random:"
 
-_SHAPE: Final = re.compile(r"([0-9]{2,4})x([0-9]{2,4})(?:\*([0-9]{1,2}))?")
-_GRAIN: Final = 8  # pixels that one latent stands for
+_SHAPE_PATTERN: Final = re.compile(r"([0-9]{2,4})x([0-9]{2,4})(?:\*([0-9]{1,2}))?")
+_LATENT_PIXELS: Final = 8  # image pixels per latent pixel, in each direction
 
 
 class Shape(NamedTuple):
-    """What a model is warmed up for: so many images of this size (pixels) at once."""
+    """A batch shape a model is warmed up for: image size in pixels, and number of images."""
 
     width: int
     height: int
     samples: int
 
 
-def _shape(written: Any) -> Any:
-    """Read `512x768` or, of four images at once, `512x768*4`.
+def _parse_shape(written: Any) -> Any:
+    """Parse `512x768` or, for four images at once, `512x768*4`.
 
     Raises:
-        ValueError: it is written otherwise, or a side does not divide by 8.
+        ValueError: another format, or a side is not a multiple of 8.
     """
-    found = _SHAPE.fullmatch(written) if isinstance(written, str) else None
+    found = _SHAPE_PATTERN.fullmatch(written) if isinstance(written, str) else None
     if found is None:
         raise ValueError(
-            f"{written!r} is no shape: write WIDTHxHEIGHT, or WIDTHxHEIGHT*IMAGES for several "
-            "at once, such as 512x768*4"
+            f"{written!r} is not a shape: write WIDTHxHEIGHT, or WIDTHxHEIGHT*IMAGES for several "
+            "images at once, such as 512x768*4"
         )
     shape = Shape(int(found[1]), int(found[2]), int(found[3] or 1))
-    if shape.width % _GRAIN or shape.height % _GRAIN or not shape.samples:
-        raise ValueError(f"{written}: sides are multiples of {_GRAIN}, and one image at least")
+    if shape.width % _LATENT_PIXELS or shape.height % _LATENT_PIXELS or not shape.samples:
+        raise ValueError(
+            f"{written}: sides must be multiples of {_LATENT_PIXELS}, images at least 1"
+        )
     return shape
 
 
 class ModelEntry(BaseModel):
-    """One model; the keys are explained at the top of deploy/models.toml."""
+    """One model of the models file; its keys are explained at the top of deploy/models.toml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,38 +59,38 @@ class ModelEntry(BaseModel):
     scheduler: str | None = None
     safety_checker: bool = False
     compile: Literal["off", "regional", "graphs"] = "off"
-    shapes: tuple[Annotated[Shape, BeforeValidator(_shape)], ...] = ()
+    shapes: tuple[Annotated[Shape, BeforeValidator(_parse_shape)], ...] = ()
     channels_last: bool | None = None
     endpoints: tuple[Endpoint, ...] = Field(min_length=1)
     licence: str
 
     @property
     def has_random_weights(self) -> bool:
-        """Whether this is a stand-in that draws noise."""
-        return self.source.startswith(RANDOM)
+        """Whether this is a stand-in with random weights, which generates noise."""
+        return self.source.startswith(RANDOM_PREFIX)
 
     @property
     def queue(self) -> str:
-        """The queue its jobs wait in."""
+        """The name of the queue of its jobs."""
         return self.name
 
 
 class Catalogue:
-    """The models served, in the order of the file."""
+    """The models that are served, in the order of the models file."""
 
     def __init__(self, entries: tuple[ModelEntry, ...]) -> None:
-        """Keep `entries`; their names must be unique."""
+        """Index `entries` by name; their names must be unique."""
         self.entries = entries
         self._by_name = {entry.name: entry for entry in entries}
 
     def get(self, name: str) -> ModelEntry | None:
-        """Give the model of that name, None if it is not served."""
+        """Return the model of that name, None if it is not served."""
         return self._by_name.get(name)
 
-    def serving(
+    def find_models(
         self, endpoint: Endpoint, names: Container[str] | None = None
     ) -> tuple[ModelEntry, ...]:
-        """Give the models that serve `endpoint`, of those named; the first is its default."""
+        """Return the models for `endpoint`, only those in `names` if given; the default first."""
         return tuple(
             entry
             for entry in self.entries
@@ -97,43 +99,45 @@ class Catalogue:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """Every queue, in the order of the models."""
+        """All queues, in the order of the models."""
         return tuple(entry.queue for entry in self.entries)
 
 
-class _File(BaseModel):
+class _ModelsFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     models: tuple[ModelEntry, ...] = Field(min_length=1)
 
 
 def load_catalogue(settings: ModelSettings) -> Catalogue:
-    """Read the models file and keep the models named by `settings.serve` (empty: all).
+    """Read the models file and return the models named in `settings.serve`, all if that is empty.
 
-    A relative folder in `source` is taken relative to the file.
+    A relative folder in `source` is resolved relative to the file.
 
     Raises:
-        ConfigurationError: the file is missing or malformed, or names an unknown model.
+        ConfigurationError: the file is missing or malformed, or `serve` names an unknown model.
     """
     path = settings.file or Path(str(files("deploy") / "models.toml"))
-    parsed = _read(path)
+    parsed = _read_file(path)
     names = [entry.name for entry in parsed.models]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigurationError(f"{path}: models named twice: {', '.join(sorted(twice))}")
+        raise ConfigurationError(f"{path}: duplicate model names: {', '.join(sorted(twice))}")
     if unknown := set(settings.serve) - set(names):
         raise ConfigurationError(
-            f"INFILL_MODELS_SERVE names {', '.join(sorted(unknown))}, but {path} has only: "
+            f"INFILL_MODELS_SERVE names {', '.join(sorted(unknown))}, but {path} has: "
             + ", ".join(names)
         )
     wanted = set(settings.serve or names)
     return Catalogue(
-        tuple(_anchored(entry, path.parent) for entry in parsed.models if entry.name in wanted)
+        tuple(
+            _resolve_source(entry, path.parent) for entry in parsed.models if entry.name in wanted
+        )
     )
 
 
-def _read(path: Path) -> _File:
+def _read_file(path: Path) -> _ModelsFile:
     try:
-        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return _ModelsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigurationError(f"cannot read the models file {path}: {error}") from error
     except ValidationError as error:
@@ -141,12 +145,12 @@ def _read(path: Path) -> _File:
             f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
             for problem in error.errors()
         )
-        raise ConfigurationError(f"the models file {path} is not right: {wrong}") from error
+        raise ConfigurationError(f"the models file {path} is invalid: {wrong}") from error
     except ValueError as error:  # no UTF-8, no TOML
         raise ConfigurationError(f"the models file {path} cannot be read: {error}") from error
 
 
-def _anchored(entry: ModelEntry, folder: Path) -> ModelEntry:
+def _resolve_source(entry: ModelEntry, folder: Path) -> ModelEntry:
     if not entry.source.startswith("."):
         return entry
     return entry.model_copy(update={"source": str((folder / entry.source).resolve())})

@@ -1,45 +1,50 @@
-"""How long jobs are held, how often they are tried."""
+"""Settings of leases, attempts and sweeping of jobs."""
 
 from typing import Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from common.settings.section import Section, prefixed
+from common.settings.section import Section, section_config
 
 
 class JobSettings(Section):
     """Leases, attempts and sweeping of jobs."""
 
-    model_config = prefixed("INFILL_JOB_")
+    model_config = section_config("INFILL_JOB_")
 
     max_attempts: PositiveInt = Field(
         default=3,
-        le=1000,  # each give-back adds one, and the column ends at 32,767
-        description="Attempts a job gets; a claim given back at shutdown costs none.",
+        le=1000,  # each release at shutdown adds one, and the column ends at 32,767
+        description="Maximum attempts of a job; a claim released at shutdown does not count.",
     )
     lease_seconds: PositiveFloat = Field(
         default=60.0,
-        description="A claim not renewed for this long is taken back: the worker is dead.",
+        description="A claim not renewed for this long is considered lost with its worker, and the "
+        "job is requeued; four heartbeats.",
     )
     heartbeat_seconds: PositiveFloat = Field(
-        default=15.0, description="How often a worker renews its claims; a quarter of the lease."
+        default=15.0,
+        description="How often a worker renews its claims; a quarter of the lease, so that a "
+        "delayed heartbeat does not lose them.",
     )
     retry_seconds: PositiveFloat = Field(
-        default=2.0, description="Wait before the second attempt; doubles with each further one."
+        default=2.0,
+        description="Wait before the second attempt; it doubles with each further one, up to ten "
+        "minutes.",
     )
     sweep_seconds: PositiveFloat = Field(
         default=2.0,
-        description="How often the sweeper looks for lost leases and lost rings, "
-        "and a worker for work that nobody rang for.",
+        description="How often the sweeper looks for expired leases and lost rings, and a worker "
+        "with a free slot looks for jobs without having been rung.",
     )
     max_run_seconds: PositiveFloat = Field(
         default=900.0,
-        description="Longest time one attempt may take to fetch, draw and upload; past it the job "
-        "has failed. Waiting for the engine does not count.",
+        description="Longest time one attempt may take to fetch, generate and upload; after that "
+        "the job fails. Waiting for the engine does not count.",
     )
     max_queue_seconds: PositiveFloat = Field(
         default=86_400.0,
-        description="A job still waiting this long after it was accepted has failed.",
+        description="A job that still waits this long after it was accepted fails.",
     )
 
     @model_validator(mode="after")
@@ -47,6 +52,6 @@ class JobSettings(Section):
         if self.lease_seconds < 2 * self.heartbeat_seconds:
             raise ValueError(
                 "INFILL_JOB_LEASE_SECONDS must be at least twice INFILL_JOB_HEARTBEAT_SECONDS: "
-                "else live claims are taken back"
+                "otherwise claims of live workers expire"
             )
         return self

@@ -1,4 +1,4 @@
-"""How settings are read: from the environment, once, each section by the part that needs it."""
+"""The base class of settings: sections read from environment variables, with readable errors."""
 
 import os
 import re
@@ -14,55 +14,55 @@ from common.domain.errors import ConfigurationError
 
 
 class Section(BaseSettings):
-    """A group of settings; field `x` of a section with prefix `P` is read from variable `Px`."""
+    """A group of settings: field `x` of a section with prefix `P` is read from variable `PX`."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="INFILL_", frozen=True, extra="ignore", env_ignore_empty=True
     )
 
     def __init__(self, **given: Any) -> None:
-        """Read the section; a bad value is the operator's to mend, so the error names it.
+        """Read the section from the environment.
 
         Raises:
-            ConfigurationError: names each variable, what was wrong and what was given.
+            ConfigurationError: names each invalid variable, its value, and what is wrong with it.
         """
         try:
             super().__init__(**given)
         except ValidationError as error:
-            lines = [self._told(problem) for problem in error.errors()]
-            raise ConfigurationError("bad settings: " + "; ".join(lines)) from error
+            lines = [self._describe_problem(problem) for problem in error.errors()]
+            raise ConfigurationError("invalid settings: " + "; ".join(lines)) from error
         except SettingsError as error:
             field = re.findall(r'"(\w+)"', str(error))[0]
             raise ConfigurationError(
-                f"bad settings: {self._variable(field)}: not JSON: {error.__cause__}"
+                f"invalid settings: {self._variable_name(field)}: not JSON: {error.__cause__}"
             ) from error
 
     @classmethod
-    def _told(cls, problem: ErrorDetails) -> str:
-        first, *rest = problem["loc"] or ("*",)  # none where fields do not fit together
-        # Beside places in a list, pydantic names the validators it tried: nobody's business.
-        places = "".join(f"[{part}]" for part in rest if isinstance(part, int))
-        said = f"{cls._variable(str(first))}{places}: {problem['msg']}"
+    def _describe_problem(cls, problem: ErrorDetails) -> str:
+        first, *rest = problem["loc"] or ("*",)  # no location if fields contradict each other
+        # The location names list indexes, and validators that pydantic tried, which are left out.
+        indexes = "".join(f"[{part}]" for part in rest if isinstance(part, int))
+        message = f"{cls._variable_name(str(first))}{indexes}: {problem['msg']}"
         field = cls.model_fields.get(str(first))
         if field is None or SecretStr in {field.annotation, *get_args(field.annotation)}:
-            return said
-        return f"{said} (given: {problem['input']!r})"
+            return message
+        return f"{message} (given: {problem['input']!r})"
 
     @classmethod
-    def _variable(cls, field: str) -> str:
+    def _variable_name(cls, field: str) -> str:
         return f"{cls.model_config.get('env_prefix', '')}{field}".upper()
 
 
-def prefixed(prefix: str) -> SettingsConfigDict:
-    """Give the model configuration of a section whose variables start with `prefix`."""
+def section_config(prefix: str) -> SettingsConfigDict:
+    """Return the pydantic configuration of a section whose variables start with `prefix`."""
     return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="ignore", env_ignore_empty=True)
 
 
-def is_given(variable: str) -> bool:
-    """Tell whether the operator set this variable to something."""
-    return bool(os.environ.get(variable))  # noqa: TID251 this is the place that may
+def is_set(variable: str) -> bool:
+    """Return whether an environment variable is set and not empty."""
+    return bool(os.environ.get(variable))  # noqa: TID251 this package reads the environment
 
 
-def export(environment: Mapping[str, str]) -> None:
-    """Set variables for this process and its children; for a program that starts the others."""
-    os.environ.update(environment)  # noqa: TID251 this is the place that may
+def export_environment(environment: Mapping[str, str]) -> None:
+    """Set environment variables of this process, which the processes it starts inherit."""
+    os.environ.update(environment)  # noqa: TID251 this package owns the environment

@@ -1,84 +1,92 @@
-"""Where the truth, the doorbell and the pictures live."""
+"""Settings of the connections to Postgres, Redis and the object store."""
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 
-from common.settings.section import Section, prefixed
+from common.settings.section import Section, section_config
 
 
 class DatabaseSettings(Section):
-    """Postgres 15 or newer."""
+    """Connections to Postgres, version 15 or newer."""
 
-    model_config = prefixed("INFILL_DATABASE_")
+    model_config = section_config("INFILL_DATABASE_")
 
     url: SecretStr = Field(
         default=SecretStr("postgresql://infill@127.0.0.1:5432/infill"),
-        description="Postgres address, `postgresql://user:password@host:port/name`.",
+        description="URL of the Postgres database, `postgresql://user:password@host:port/name`.",
     )
     pool_size: PositiveInt = Field(
         default=10,
-        description="Connections one process keeps for its hot statements, and as many again at "
-        "most for all others; a gateway uses one per statement under way.",
+        description="Connections that one process keeps for its most frequent statements, and the "
+        "maximum of a second pool for all others; a gateway uses one per running statement.",
     )
     connect_timeout_seconds: PositiveFloat = Field(
-        default=5.0, description="How long to wait for a new connection or a free one."
+        default=5.0, description="Longest wait for a new connection or a free one of the pool."
     )
     statement_timeout_seconds: PositiveFloat = Field(
-        default=10.0, description="Postgres ends a statement of ours that runs longer than this."
+        default=10.0,
+        description="Postgres cancels a statement that runs longer than this; migrations excepted.",
     )
 
 
 class RedisSettings(Section):
-    """Redis 6.2 or newer: the doorbell. It may lose everything without harm."""
+    """Connections to Redis, version 6.2 or newer, which wakes processes; losing it loses no job."""
 
-    model_config = prefixed("INFILL_REDIS_")
+    model_config = section_config("INFILL_REDIS_")
 
     url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="Redis address, `redis://[:password@]host:port/number`.",
+        description="URL of the Redis database, `redis://[:password@]host:port/number`.",
     )
     timeout_seconds: PositiveFloat = Field(
         default=2.0,
-        description="Longest wait for Redis; a ring that takes longer is left to the sweeper.",
+        description="Longest wait for Redis; after that a ring is left to the sweeper, which "
+        "repeats it.",
     )
     ring_limit: PositiveInt = Field(
         default=1000,
-        description="Rings kept per queue; more would only say again what one says: look.",
+        description="Most rings in a queue's list; more add nothing, since each only says that "
+        "there is work.",
     )
 
 
 class StorageSettings(Section):
-    """Any S3-compatible object store: S3, R2, MinIO and others."""
+    """An S3-compatible object store: S3, R2, MinIO and others."""
 
-    model_config = prefixed("INFILL_S3_")
+    model_config = section_config("INFILL_S3_")
 
     endpoint_url: str | None = Field(
-        default=None, description="Endpoint of the store; empty means Amazon's own for the region."
+        default=None,
+        description="Endpoint URL of the object store; empty means Amazon S3 in that region.",
     )
-    region: str = Field(default="us-east-1", description="Region to sign for; R2 wants `auto`.")
+    region: str = Field(
+        default="us-east-1", description="Region used in signatures; R2 requires `auto`."
+    )
     bucket: str = Field(default="infill", description="Bucket for results and uploaded inputs.")
-    access_key_id: str = Field(default="infill", description="Access key id.")
+    access_key_id: str = Field(default="infill", description="Access key id for the object store.")
     secret_access_key: SecretStr = Field(
-        default=SecretStr("infill-local"), description="Secret access key."
+        default=SecretStr("infill-local"), description="Secret access key for the object store."
     )
     public_base_url: str | None = Field(
         default=None,
-        description="Base address under which objects are public (a CDN, r2.dev); "
+        description="Base URL under which objects are public (a CDN, r2.dev); "
         "empty means presigned links.",
     )
     presigned_endpoint_url: str | None = Field(
         default=None,
-        description="Endpoint callers reach the store under, where it is another than ours, "
-        "as in a container network; presigned links are signed for it.",
+        description="Endpoint URL under which callers reach the object store, if it differs from "
+        "ours, as in a container network; presigned links are signed for it.",
     )
     presigned_seconds: PositiveInt = Field(
         default=86_400,
         le=604_800,
-        description="Life of a presigned link; the protocol's limit is seven days.",
+        description="How long a presigned link is valid; S3 allows at most seven days.",
     )
     cache_control: str = Field(
         default="public, max-age=31536000, immutable",
-        description="Cache-Control of results; an object key is never written twice.",
+        description="Cache-Control header of results; caching for ever is safe because an object "
+        "key is never written twice.",
     )
     timeout_seconds: PositiveFloat = Field(
-        default=30.0, description="Longest wait for the store to connect, and for each answer."
+        default=30.0,
+        description="Longest wait for a connection to the object store, and for each response.",
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.outbound import Answer, Guard
+from common.outbound import Guard, WebhookResponse
 from common.runtime.clock import utc_now
 from common.settings import WebhookSettings
 from common.standard_webhooks.keys import load_signing_key
@@ -44,7 +44,7 @@ class WebhookClient:
         signed = signed_headers(webhook_id, utc_now(), body, secrets=secrets, key=self._key)
         return FIXED_HEADERS | signed
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, headers: dict[str, str], body: bytes) -> WebhookResponse:
         """Send a webhook and give the receiver's answer, whatever its status.
 
         Raises:
@@ -56,5 +56,5 @@ class WebhookClient:
             headers=headers,
             body=body,
             timeout_seconds=self._settings.timeout_seconds,
-            answer_bytes=self._settings.answer_bytes,
+            response_bytes=self._settings.response_bytes,
         )

@@ -1,4 +1,4 @@
-"""The `infill` command."""
+"""The `infill` command with all its subcommands."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ import click
 import structlog
 
 from common.domain.errors import InfillError
-from deploy.cli.models import group as models
+from deploy.cli.model_commands import group as models
 from deploy.cli.operators.commands import COMMANDS
 from deploy.cli.processes import bucket, dispatcher, gateway, migrate, worker
 
@@ -23,7 +23,7 @@ def infill() -> None:
 @click.option("--home", type=click.Path(path_type=Path), default=Path(".infill"), show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 def up(home: Path, port: int) -> None:
-    """Serve on this machine until Ctrl-C; data stays in HOME."""
+    """Run the whole stack on this machine until Ctrl-C; data is kept in HOME."""
     from deploy.local.up import up as serve  # noqa: PLC0415 only the local stack needs its wheels
 
     serve(home, port)
@@ -31,17 +31,17 @@ def up(home: Path, port: int) -> None:
 
 @infill.command()
 @click.option(
-    "--pictures",
+    "--images",
     type=click.Path(path_type=Path),
     default=Path(".infill/demo"),
     show_default=True,
-    help="Where the before, mask and after pictures are left.",
+    help="Folder for the images: before, mask, after, and all three side by side.",
 )
-def demo(pictures: Path) -> None:
-    """Run the main job from end to end on a stack of its own, and show it."""
+def demo(images: Path) -> None:
+    """Run one inpainting job from request to webhook on a temporary stack, and show it."""
     from deploy.local.demo import demo as show  # noqa: PLC0415 only the local stack needs its wheels
 
-    show(pictures)
+    show(images)
 
 
 for command in (gateway, worker, dispatcher, migrate, bucket, models, *COMMANDS):
@@ -49,12 +49,12 @@ for command in (gateway, worker, dispatcher, migrate, bucket, models, *COMMANDS)
 
 
 def main() -> None:
-    """Run the command; an error of ours is told in its own words, without a traceback."""
-    # For the commands of an operator; the processes configure their own logs.
+    """Run the command line; an `InfillError` is printed as its message, without a traceback."""
+    # For the operators' commands; the processes configure their own logs.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     try:
         infill()
     except InfillError as error:
-        detail = f" ({error.detail})" if error.detail else ""  # for operators: so are we
+        detail = f" ({error.detail})" if error.detail else ""  # meant for operators
         click.echo(f"infill: {error.message}{detail}", err=True)
         sys.exit(1)

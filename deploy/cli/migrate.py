@@ -1,4 +1,4 @@
-"""Bringing a database to the version this release needs."""
+"""Migration of a database to the schema version of this release."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ from sqlalchemy import Connection, text
 from common.postgres.database import Database
 from common.settings import DatabaseSettings
 
-# Only one process migrates at a time; the others wait here and then find nothing to do.
+# Advisory lock: one process migrates at a time; the others wait, and then find nothing to do.
 MIGRATION_LOCK = 0x696E66696C6C  # "infill"
 
 
-def configuration(connection: Connection) -> Config:
-    """Give alembic its configuration, bound to an open connection."""
+def alembic_config(connection: Connection) -> Config:
+    """Return the configuration of alembic, bound to an open connection."""
     config = Config()
     config.set_main_option("script_location", "migrations:")
     config.set_main_option("path_separator", "os")
@@ -24,21 +24,23 @@ def configuration(connection: Connection) -> Config:
 
 
 async def upgrade(url: str, revision: str = "head") -> None:
-    """Migrate up to `revision`; a database that is there already is left alone.
+    """Migrate up to `revision`; do nothing if the database is there already.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: Postgres refused or could not be reached.
+        sqlalchemy.exc.DBAPIError: Postgres reported an error or could not be reached.
     """
-    await _locked(url, lambda connection: command.upgrade(configuration(connection), revision))
+    await _run_locked(url, lambda connection: command.upgrade(alembic_config(connection), revision))
 
 
 async def downgrade(url: str, revision: str) -> None:
-    """Migrate down to `revision`; `base` leaves nothing of ours."""
-    await _locked(url, lambda connection: command.downgrade(configuration(connection), revision))
+    """Migrate down to `revision`; `base` removes all tables."""
+    await _run_locked(
+        url, lambda connection: command.downgrade(alembic_config(connection), revision)
+    )
 
 
-async def _locked(url: str, run: Callable[[Connection], None]) -> None:
-    # A migration may rewrite a large table: the limits meant for requests do not apply.
+async def _run_locked(url: str, run: Callable[[Connection], None]) -> None:
+    # A migration may rewrite a large table: the statement timeout of requests does not apply.
     settings = DatabaseSettings(url=SecretStr(url), statement_timeout_seconds=24 * 3600)
     database = Database(settings, application="infill-migrate")
     try:

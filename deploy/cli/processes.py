@@ -1,4 +1,4 @@
-"""The commands production runs: one per process."""
+"""The commands that run in production: one per process, and the two one-off tasks before them."""
 
 import asyncio
 
@@ -6,12 +6,12 @@ import click
 
 from common.object_store.storage import Storage
 from common.settings import Settings, StorageSettings
-from deploy.cli.connect import explain_unreachable_postgres
 from deploy.cli.migrate import upgrade
+from deploy.cli.postgres_errors import explain_unreachable_postgres
 
 
 @click.command()
-@click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104 a container's only face
+@click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104 meant for containers
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 def gateway(host: str, port: int) -> None:
     """Run a gateway."""
@@ -31,7 +31,7 @@ def worker() -> None:
 
 @click.command()
 def dispatcher() -> None:
-    """Run a webhook dispatcher; one of them also sweeps."""
+    """Run a webhook dispatcher; one of them is elected to do maintenance too."""
     from worker.dispatcher.__main__ import main  # noqa: PLC0415 the other commands need none of it
 
     main()
@@ -39,7 +39,7 @@ def dispatcher() -> None:
 
 @click.command()
 def migrate() -> None:
-    """Bring the database to this release's version."""
+    """Migrate the database to the schema version of this release."""
     with explain_unreachable_postgres():
         asyncio.run(upgrade(Settings().database.url.get_secret_value()))
     click.echo("the database is up to date")
@@ -47,10 +47,10 @@ def migrate() -> None:
 
 @click.command()
 def bucket() -> None:
-    """Make the bucket, if it is missing."""
+    """Create the bucket if it is missing."""
     settings = Settings().storage
     asyncio.run(_make_bucket(settings))
-    click.echo(f"the bucket {settings.bucket} is there")
+    click.echo(f"the bucket {settings.bucket} exists")
 
 
 async def _make_bucket(settings: StorageSettings) -> None:

@@ -1,6 +1,6 @@
-"""The tables of settings in the documentation, made from the settings themselves.
+"""Generator of the tables of settings in the documentation.
 
-`python -m deploy.cli.settings_table` writes them anew; a test compares.
+`python -m deploy.cli.settings_table` rewrites them; a test fails if they are out of date.
 """
 
 import json
@@ -20,43 +20,43 @@ END: Final = "<!-- end of settings -->"
 ALL: Final = "all"
 
 
-def sections() -> Iterator[type[Section]]:
-    """Give every section, in the order `Settings` names them."""
+def list_sections() -> Iterator[type[Section]]:
+    """Yield all sections of settings, in the order of `Settings`."""
     for member in vars(Settings).values():
         if isinstance(member, cached_property):
             yield get_type_hints(member.func)["return"]
 
 
-def variables() -> dict[str, FieldInfo]:
-    """Give every variable that is read, by its name."""
+def list_variables() -> dict[str, FieldInfo]:
+    """Return all settings by the name of their environment variable."""
     return {
         f"{section.model_config['env_prefix']}{name}".upper(): field
-        for section in sections()
+        for section in list_sections()
         for name, field in section.model_fields.items()
     }
 
 
-def rewritten(page: str) -> str:
-    """Give `page` with what stands between its marks made anew.
+def rewrite_page(page: str) -> str:
+    """Return `page` with the tables between its marks generated anew.
 
-    A mark is `<!-- settings: all -->`, or names the variables to show instead of `all`; it is
-    followed by the table and the end mark.
+    A table begins with the mark `<!-- settings: all -->`, or one with variable names instead of
+    `all`, and ends with the mark `<!-- end of settings -->`.
     """
     before, *marked = page.split(BEGIN)
-    return before + "".join(_made_anew(part) for part in marked)
+    return before + "".join(_render_table(part) for part in marked)
 
 
 def write(root: Path) -> None:
-    """Make the tables of all pages under `root` anew."""
+    """Rewrite the tables of all pages under `root`."""
     for name in PAGES:
         page = root / name
-        page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(rewrite_page(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def _made_anew(part: str) -> str:
+def _render_table(part: str) -> str:
     names, _, rest = part.partition(" -->")
     _, _, after = rest.partition(END)
-    known = variables()
+    known = list_variables()
     chosen = list(known) if names == ALL else names.split()
     rows = [_row(name, known[name]) for name in chosen]
     table = "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
@@ -65,11 +65,11 @@ def _made_anew(part: str) -> str:
 
 def _row(name: str, field: FieldInfo) -> str:
     meaning = (field.description or "").replace("|", "\\|")
-    return f"| `{name}` | {_spelled(field.default)} | {meaning} |"
+    return f"| `{name}` | {_format_default(field.default)} | {meaning} |"
 
 
-def _spelled(default: Any) -> str:
-    """Write a default as one would write it in the environment."""
+def _format_default(default: Any) -> str:
+    """Format a default as it would be written in the environment."""
     if default is None:
         return "empty"
     if isinstance(default, SecretStr):

@@ -1,10 +1,10 @@
-# The webhook dispatcher; one of them also sweeps. No torch.
+# The webhook dispatcher; one of them is elected to do maintenance too. No torch.
 FROM python:3.12-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/infill
 ENV PATH=/opt/infill/bin:$PATH
 WORKDIR /src
-# The dependencies change seldom: a layer of their own.
+# A separate layer, since dependencies change seldom.
 COPY deploy/requirements/base.txt base.txt
 RUN pip install -r base.txt
 COPY pyproject.toml README.md LICENSE ./

@@ -1,4 +1,4 @@
-# Versity's S3 gateway over a folder, as an ordinary user: a new volume takes the folder's owner.
+# Versity's S3 gateway over a folder, as an ordinary user: a new volume inherits the folder's owner.
 FROM versity/versitygw:v1.8.0
 RUN adduser -D -H -u 10001 infill \
     && mkdir /data \

@@ -1,5 +1,5 @@
-# A GPU worker. torch's own wheel brings the CUDA 13.0 libraries it was built with; the base image
-# tells the container runtime what driver is needed (580 or newer).
+# A GPU worker. torch's wheel includes the CUDA 13.0 libraries it was built with; the base image
+# declares the driver that the container runtime requires (580 or newer).
 FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN apt-get update \
@@ -8,7 +8,7 @@ RUN apt-get update \
     && python3 -m venv /opt/infill
 ENV PATH=/opt/infill/bin:$PATH
 WORKDIR /src
-# The dependencies change seldom and weigh gigabytes: a layer of their own.
+# A separate layer, since dependencies change seldom and take gigabytes.
 COPY deploy/requirements/worker.txt worker.txt
 RUN pip install -r worker.txt
 COPY pyproject.toml README.md LICENSE ./
@@ -26,7 +26,7 @@ RUN apt-get update \
     && useradd --uid 10001 --no-create-home --home-dir /models --shell /usr/sbin/nologin infill \
     && install -d -o 10001 -g 10001 /models
 COPY --from=build /opt/infill /opt/infill
-# Weights from a hub and stand-ins built here are kept in the volume at /models.
+# Downloaded weights and stand-ins built here are kept in the volume at /models.
 ENV PATH=/opt/infill/bin:$PATH PYTHONUNBUFFERED=1 PYTHONUTF8=1 \
     HOME=/models HF_HOME=/models/hub INFILL_MODELS_DIRECTORY=/models/built
 WORKDIR /models

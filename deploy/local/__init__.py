@@ -1,1 +1,1 @@
-"""The whole stack on one machine, from real parts."""
+"""The whole stack on one machine: real servers from Python wheels, and our own processes."""

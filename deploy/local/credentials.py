@@ -1,4 +1,4 @@
-"""What a caller on this machine needs to know, in DIR/credentials.json."""
+"""Credentials of the local stack's tenant, published in HOME/credentials.json."""
 
 import json
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from common.operations.webhook_secrets import rotate_webhook_secret
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.authentication import look_up_key
 from common.settings import Settings
-from deploy.cli.operators.running import operator
-from deploy.local.keyring import write_private
+from deploy.cli.operators.run import current_operator
+from deploy.local.local_secrets import write_private
 
 TENANT = "local"
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where the gateway is, and what opens it."""
+    """Address of the gateway, and the keys and secret for it."""
 
     base_url: str
     api_key: str
@@ -31,13 +31,13 @@ class Credentials:
 
 
 async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
-    """Give the credentials of tenant `local`; what an earlier start gave out stays good."""
+    """Return the credentials of tenant `local`; those of an earlier start stay valid."""
     path = home / "tenant.json"
     database = Database(settings.database, application="infill-up")
-    pepper = settings.gateway.required_pepper()
+    pepper = settings.gateway.require_pepper()
     try:
         issued = json.loads(path.read_text()) if path.exists() else None
-        # Another database, by URL, does not know the key of the one before.
+        # A database given by URL may be another one than before, which does not have the key.
         if issued is None or not await _is_live(database, issued["api_key"], pepper):
             issued = await _issue(database, pepper)
             write_private(path, issued)
@@ -53,8 +53,8 @@ async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
 
 
 @contextmanager
-def published(credentials: Credentials, home: Path) -> Iterator[Path]:
-    """Keep credentials.json in place: its being there says that the gateway answers."""
+def publish_credentials(credentials: Credentials, home: Path) -> Iterator[Path]:
+    """Write credentials.json for the time of the block: it exists while the gateway is ready."""
     path = home / "credentials.json"
     write_private(path, asdict(credentials))
     try:
@@ -69,10 +69,10 @@ async def _is_live(database: Database, key: str, pepper: str) -> bool:
 
 
 async def _issue(database: Database, pepper: str) -> dict[str, str]:
-    me = operator()
+    me = current_operator()
     try:
         secret = (await create_tenant(database, me, TENANT)).webhook_secret
-    except ConflictError:  # made by a start that was cut off before it wrote the file
+    except ConflictError:  # created by a start that was interrupted before it wrote the file
         secret = (await rotate_webhook_secret(database, me, TENANT)).webhook_secret
     key = await issue_key(database, me, TENANT, "local", pepper=pepper)
     return {"api_key": key.key, "webhook_secret": secret}

@@ -1,4 +1,4 @@
-"""The world around the demo: somebody's pictures to fetch, and somebody's webhook to call."""
+"""A web server for the demo: it serves the input images, and receives the webhook."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from common.runtime.clock import utc_now
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.servers.ports import LOOPBACK, free_port
 
 SAMPLES = Path(str(files("deploy.local"))) / "samples"
@@ -25,7 +25,7 @@ START_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One webhook as it arrived; `headers` have lower-case names."""
+    """One received webhook; names in `headers` are lower-case."""
 
     arrived_at: datetime
     headers: dict[str, str]
@@ -33,36 +33,36 @@ class Call:
 
 
 class SampleServer:
-    """Serves pictures, and queues the webhooks that come in."""
+    """The handlers of the server; received webhooks are put into `calls`."""
 
-    def __init__(self, port: int, pictures: Path) -> None:
+    def __init__(self, port: int, images: Path) -> None:
         self.base_url = f"http://{LOOPBACK}:{port}"
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
-        self._pictures = pictures
+        self._images = images
         self._loop = asyncio.get_running_loop()
 
-    async def picture(self, request: Request) -> Response:
-        """Answer with one of the pictures."""
-        return FileResponse(self._pictures / request.path_params["name"])
+    async def image(self, request: Request) -> Response:
+        """Respond with one of the images."""
+        return FileResponse(self._images / request.path_params["name"])
 
     async def webhook(self, request: Request) -> Response:
-        """Take a webhook and say thanks."""
+        """Queue a webhook, and respond 204."""
         call = Call(utc_now(), dict(request.headers), await request.body())
         self._loop.call_soon_threadsafe(self.calls.put_nowait, call)
         return Response(status_code=204)
 
 
 @asynccontextmanager
-async def sample_server(pictures: Path) -> AsyncIterator[SampleServer]:
-    """Serve the folder `pictures` on a free port of loopback while the block runs.
+async def sample_server(images: Path) -> AsyncIterator[SampleServer]:
+    """Serve the folder `images` on a free port of loopback for the time of the block.
 
-    In a thread: there the server leaves the process's signals to us.
+    The server runs in a thread, since in the main thread uvicorn would replace signal handlers.
     """
     port = free_port()
-    served = SampleServer(port, pictures)
+    served = SampleServer(port, images)
     app = Starlette(
         routes=[
-            Route("/{name}", served.picture),
+            Route("/{name}", served.image),
             Route("/webhook", served.webhook, methods=["POST"]),
         ]
     )
@@ -74,7 +74,7 @@ async def sample_server(pictures: Path) -> AsyncIterator[SampleServer]:
         return server.started
 
     try:
-        await until_ready(started, "the demo's own web server", START_SECONDS)
+        await wait_until_ready(started, "the demo's own web server", START_SECONDS)
         yield served
     finally:
         server.should_exit = True

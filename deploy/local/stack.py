@@ -1,4 +1,4 @@
-"""The whole system on one machine: the stores, and our processes as production runs them."""
+"""The local stack: Postgres, Redis and S3, and our processes started as in production."""
 
 import asyncio
 import json
@@ -8,44 +8,44 @@ from pathlib import Path
 from typing import Any
 
 from common.settings import Settings
-from common.settings.section import export, is_given
+from common.settings.section import export_environment, is_set
 from deploy.local.credentials import Credentials, ensure_credentials
-from deploy.local.keyring import LocalSecrets, load_or_create_secrets
+from deploy.local.local_secrets import LocalSecrets, load_or_create_secrets
 from deploy.local.processes.child import Child
-from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.readiness import responds_ok
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.servers.ports import LOOPBACK, free_port, require_free
-from deploy.local.servers.servers import Report, prepare_stores, start_servers
+from deploy.local.servers.ports import LOOPBACK, check_port_free, free_port
+from deploy.local.servers.stores import Report, prepare_stores, start_stores
 
-# Loading a model can take minutes where it is fetched from a hub first.
+# Loading a model can take long if it is downloaded from the hub first.
 MODEL_SECONDS = 1800.0
 START_SECONDS = 60.0
 OWN_MODEL = "shapes-inpainting"
-# What a stack serves unless told otherwise: small weights of our own, and noise for the endpoints
-# they were not made for.
+# Models a local stack serves by default: our own small one, and a stand-in that generates noise
+# for the endpoints it does not support.
 SERVED = (OWN_MODEL, "standin")
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack that is up."""
+    """A local stack that is ready."""
 
     credentials: Credentials
     settings: Settings
 
 
 async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Report) -> Stack:
-    """Start everything, in the order of need; `report` is told before each step.
+    """Start all servers and processes, calling `report` before each step.
 
-    What the operator set in the environment stays as it is.
+    Settings that are already in the environment stay as they are.
 
     Raises:
-        ConfigurationError: a part could not start; says which, why, and how its log ends.
+        ConfigurationError: one could not start; the message has the reason and its log's end.
     """
-    require_free(port, "the gateway")
-    keyring = load_or_create_secrets(home)
-    export(own_settings(home, port, keyring))
-    export(await start_servers(home, keyring, supervisor, report))
+    check_port_free(port, "the gateway")
+    secrets = load_or_create_secrets(home)
+    export_environment(default_settings(home, port, secrets))
+    export_environment(await start_stores(home, secrets, supervisor, report))
     settings = Settings()
     await prepare_stores(settings, report)
     credentials = await ensure_credentials(home, settings)
@@ -54,37 +54,37 @@ async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Rep
     return Stack(credentials, settings)
 
 
-def own_settings(home: Path, port: int, keyring: LocalSecrets) -> dict[str, str]:
-    """Give the settings of a stack on one machine, less those the operator made."""
+def default_settings(home: Path, port: int, secrets: LocalSecrets) -> dict[str, str]:
+    """Return the settings of a local stack, without those already in the environment."""
     defaults: dict[str, Any] = {
         "INFILL_PUBLIC_URL": f"http://{LOOPBACK}:{port}",
-        "INFILL_API_KEY_PEPPER": keyring.api_key_pepper,
-        "INFILL_ADMIN_KEY": keyring.admin_key,
-        "INFILL_WEBHOOK_SIGNING_KEY": keyring.webhook_signing_key,
+        "INFILL_API_KEY_PEPPER": secrets.api_key_pepper,
+        "INFILL_ADMIN_KEY": secrets.admin_key,
+        "INFILL_WEBHOOK_SIGNING_KEY": secrets.webhook_signing_key,
         "INFILL_MODELS_DIRECTORY": str(home / "models"),
         "INFILL_MODELS_SERVE": json.dumps(SERVED),
-        # So that pictures and webhooks on this machine can be tried out.
+        # Allows images and webhooks on this machine.
         "INFILL_OUTBOUND_ALLOWED_NETWORKS": json.dumps([f"{LOOPBACK}/32"]),
     }
-    return {name: value for name, value in defaults.items() if not is_given(name)}
+    return {name: value for name, value in defaults.items() if not is_set(name)}
 
 
 def gateway_process(port: int) -> Child:
-    """Describe a gateway that listens on `port`."""
+    """Describe a gateway that listens on `port`, to be run by the supervisor."""
     return Child(
         name="gateway",
         command=_command("gateway", "--host", LOOPBACK, "--port", str(port)),
-        ready=lambda: answers_ok(port),
+        ready=lambda: responds_ok(port),
     )
 
 
 def worker_process() -> Child:
-    """Describe a worker; it is ready when its models are loaded."""
+    """Describe a worker, to be run by the supervisor; it is ready when its models are loaded."""
     return _watched("worker", MODEL_SECONDS)
 
 
 def dispatcher_process() -> Child:
-    """Describe a dispatcher."""
+    """Describe a dispatcher, to be run by the supervisor."""
     return _watched("dispatcher", START_SECONDS)
 
 
@@ -94,7 +94,7 @@ async def _start_together(supervisor: Supervisor, *children: Child) -> None:
             for child in children:
                 starting.create_task(supervisor.start(child))
     except ExceptionGroup as group:
-        raise group.exceptions[0] from None  # the others were only canceled for it
+        raise group.exceptions[0] from None  # the other starts were canceled because of it
 
 
 def _watched(name: str, ready_seconds: float) -> Child:
@@ -103,7 +103,7 @@ def _watched(name: str, ready_seconds: float) -> Child:
         name=name,
         command=_command(name),
         environment={"INFILL_STATUS_PORT": str(status_port)},
-        ready=lambda: answers_ok(status_port),
+        ready=lambda: responds_ok(status_port),
         ready_seconds=ready_seconds,
     )
 

@@ -1,4 +1,4 @@
-"""`infill up`: serve on one machine until told to stop."""
+"""`infill up`: run the whole stack on one machine until it is interrupted."""
 
 import asyncio
 from contextlib import nullcontext
@@ -10,9 +10,9 @@ from rich.console import Console
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from common.settings.catalogue import Catalogue, load_catalogue
-from deploy.local.credentials import published
-from deploy.local.home import held
-from deploy.local.processes.interrupt import until_interrupted
+from deploy.local.credentials import publish_credentials
+from deploy.local.home_lock import lock_home
+from deploy.local.processes.interrupt import run_until_interrupted
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.sample_server import SAMPLES
 from deploy.local.stack import OWN_MODEL, Stack, start_stack
@@ -21,17 +21,17 @@ SHAPES_ONLY = (
     "Inpainting is served by the small model that ships with the project: it knows coloured shapes "
     "and nothing else."
 )
-RANDOM_WEIGHTS = "{} are served by a stand-in with RANDOM weights, which draws noise."
+RANDOM_WEIGHTS = "{} are served by a stand-in with RANDOM weights, which generates noise."
 
 
 def up(home: Path, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM.
+    """Run the stack until Ctrl-C or SIGTERM.
 
     Raises:
-        ConfigurationError: a part could not start, or one died; the others have been stopped.
+        ConfigurationError: a process could not start or has ended; the others have been stopped.
     """
-    with held(home):
-        asyncio.run(until_interrupted(_serve(home, port)))
+    with lock_home(home):
+        asyncio.run(run_until_interrupted(_serve(home, port)))
     Console().print("stopped")
 
 
@@ -40,15 +40,15 @@ async def _serve(home: Path, port: int) -> None:
     async with Supervisor(home / "logs") as supervisor:
         with console.status("starting") if console.is_terminal else nullcontext():
             stack = await start_stack(home, port, supervisor, report=console.print)
-        with published(stack.credentials, home) as path:
+        with publish_credentials(stack.credentials, home) as path:
             _greet(console, stack, path)
-            death = await supervisor.wait_for_death()
-            raise ConfigurationError(f"{death}\nThe other parts have been stopped.")
+            exited = await supervisor.wait_for_exit()
+            raise ConfigurationError(f"{exited}\nThe other processes have been stopped.")
 
 
 def _greet(console: Console, stack: Stack, credentials: Path) -> None:
     base_url = stack.credentials.base_url
-    console.print(f"\nInfill answers at {base_url} (interactive docs: {base_url}/docs)")
+    console.print(f"\nInfill is ready at {base_url} (interactive docs: {base_url}/docs)")
     console.print(f"credentials: {credentials}")
     _warn(console, load_catalogue(stack.settings.models))
     console.print("\nTry it:\n")
@@ -57,19 +57,19 @@ def _greet(console: Console, stack: Stack, credentials: Path) -> None:
 
 
 def _warn(console: Console, catalogue: Catalogue) -> None:
-    """Say what is not to be expected of the pictures."""
+    """Print what the models that are served cannot do."""
     if catalogue.get(OWN_MODEL):
         console.print(SHAPES_ONLY)
     if noise := [
         endpoint.value
         for endpoint in Endpoint
-        if any(entry.has_random_weights for entry in catalogue.serving(endpoint)[:1])
+        if any(entry.has_random_weights for entry in catalogue.find_models(endpoint)[:1])
     ]:
         console.print(RANDOM_WEIGHTS.format(" and ".join(noise)))
 
 
 def curl_line(stack: Stack) -> str:
-    """Give a request ready to paste, with the samples' pictures."""
+    """Return a curl command that sends the sample images."""
     given = stack.credentials
     fields = {
         "key": given.api_key,

@@ -20,7 +20,7 @@ from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.settings import OutboundSettings, RedisSettings, StorageSettings, WorkerSettings
 from deploy.local.processes.child import Child
-from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.readiness import responds_ok
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.sample_server import SAMPLES
 from deploy.local.servers.ports import LOOPBACK, free_port
@@ -94,7 +94,7 @@ async def _serving(home: Path, folder: Path) -> AsyncIterator[str]:
         *("--bind", LOOPBACK, "--directory", str(folder)),
     )
     ready = Child(
-        name="pictures", command=command, environment={}, ready=lambda: answers_ok(port, "/0")
+        name="pictures", command=command, environment={}, ready=lambda: responds_ok(port, "/0")
     )
     async with Supervisor(home / "logs") as supervisor:
         await supervisor.start(ready)

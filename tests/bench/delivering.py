@@ -12,7 +12,7 @@ import asyncpg
 from common.messaging.connection import connect
 from common.messaging.doorbell import Doorbell
 from common.runtime.clock import monotonic
-from common.settings.section import export
+from common.settings.section import export_environment
 from deploy.local.stack import dispatcher_process
 from tests.bench.cpu import cpu_by_name
 from tests.bench.crowding import make_tenants
@@ -84,7 +84,7 @@ class Scene:
 @asynccontextmanager
 async def scene(rig: Rig, home: Path, tenants: int) -> AsyncIterator[Scene]:
     """Set up receivers and tenants."""
-    export(OPEN)
+    export_environment(OPEN)
     connection = await asyncpg.connect(rig.settings.database.url.get_secret_value())
     redis = connect(rig.settings.redis)
     try:

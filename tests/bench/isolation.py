@@ -16,7 +16,7 @@ import httpx2
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.runtime.clock import monotonic
-from deploy.cli.operators.running import operator
+from deploy.cli.operators.run import current_operator
 from deploy.local.servers.ports import LOOPBACK
 from tests.bench.accepting import succeeded_job
 from tests.bench.figures import Figure
@@ -51,9 +51,9 @@ class Asker:
 
 async def measure_isolation(rig: Rig, gateway: int) -> list[Figure]:
     """Time everything a tenant can name: ids of jobs, and Idempotency-Keys."""
-    await create_tenant(rig.database, operator(), "asker")
-    pepper = rig.settings.gateway.required_pepper()
-    issued = await issue_key(rig.database, operator(), "asker", "bench", pepper=pepper)
+    await create_tenant(rig.database, current_operator(), "asker")
+    pepper = rig.settings.gateway.require_pepper()
+    issued = await issue_key(rig.database, current_operator(), "asker", "bench", pepper=pepper)
     url = f"http://{LOOPBACK}:{gateway}"
     async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
         asker = Asker(client, rig, issued.key)

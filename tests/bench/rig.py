@@ -16,17 +16,17 @@ from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant, set_tenant_limits
 from common.postgres.database import Database
 from common.settings import Settings
-from common.settings.section import export
+from common.settings.section import export_environment
 from deploy.cli.migrate import upgrade
-from deploy.cli.operators.running import operator
-from deploy.local.keyring import load_or_create_secrets
+from deploy.cli.operators.run import current_operator
+from deploy.local.local_secrets import load_or_create_secrets
 from deploy.local.processes.child import Child
-from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.readiness import responds_ok
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.sample_server import SampleServer, sample_server
 from deploy.local.servers.ports import LOOPBACK, free_port
-from deploy.local.servers.servers import prepare_stores, start_servers
-from deploy.local.stack import gateway_process, own_settings
+from deploy.local.servers.stores import prepare_stores, start_stores
+from deploy.local.stack import default_settings, gateway_process
 
 SMALL = 64
 PICTURES = Path(__file__).parent
@@ -74,7 +74,7 @@ class Rig:
             name="baseline",
             command=command,
             environment=environment,
-            ready=lambda: answers_ok(port, "/openapi.json"),
+            ready=lambda: responds_ok(port, "/openapi.json"),
         )
         await self.supervisor.start(ready)
         return port
@@ -121,22 +121,22 @@ async def open_rig(home: Path) -> AsyncIterator[Rig]:
     """Start Postgres, Redis, S3 and the picture server; all end with the block."""
     async with Supervisor(home / "logs") as supervisor, sample_server(PICTURES) as beside:
         keyring = load_or_create_secrets(home)
-        export(own_settings(home, free_port(), keyring))
-        export(
+        export_environment(default_settings(home, free_port(), keyring))
+        export_environment(
             {
                 "INFILL_SYNC_WAIT_SECONDS": "0",
                 "INFILL_WORKER_ENGINE": "tests.bench.instant:create_engine",
                 "INFILL_LOG_LEVEL": "WARNING",
             }
         )
-        export(await start_servers(home, keyring, supervisor, lambda _: None))
+        export_environment(await start_stores(home, keyring, supervisor, lambda _: None))
         settings = Settings()
         await prepare_stores(settings, lambda _: None)
         database = Database(settings.database, application="infill-bench")
-        tenant = await create_tenant(database, operator(), "bench")
-        pepper = settings.gateway.required_pepper()
-        await set_tenant_limits(database, operator(), "bench", LIMITS)
-        issued = await issue_key(database, operator(), "bench", "bench", pepper=pepper)
+        tenant = await create_tenant(database, current_operator(), "bench")
+        pepper = settings.gateway.require_pepper()
+        await set_tenant_limits(database, current_operator(), "bench", LIMITS)
+        issued = await issue_key(database, current_operator(), "bench", "bench", pepper=pepper)
         try:
             yield Rig(supervisor, settings, database, beside, tenant.id, issued.key)
         finally:

@@ -66,7 +66,7 @@ async def _vacuuming(url: str) -> AsyncIterator[None]:
     ended = asyncio.Event()
 
     async def duty() -> None:
-        async with database.statement(keeping=True) as connection:
+        async with database.statement(long_lived=True) as connection:
             while not ended.is_set():
                 await vacuum_queues(connection)
                 await wait_for_event(ended, JobSettings().sweep_seconds)

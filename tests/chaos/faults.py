@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 from common.domain.errors import ConfigurationError
 from common.runtime.clock import monotonic
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from tests.chaos.fleet import Member
 from tests.chaos.world import World
 
@@ -40,7 +40,7 @@ async def _strike(world: World, place: str) -> None:
         return not (world.wounds.folder / place).exists()
 
     try:
-        await until_ready(struck, place, STRUCK_SECONDS)
+        await wait_until_ready(struck, place, STRUCK_SECONDS)
     except ConfigurationError as error:
         if world.wounds.disarm(place):
             raise NotInjectedError(place) from error
@@ -83,7 +83,7 @@ async def _worker_frozen(world: World) -> None:
         return any(e.facts["token"] == token and e.pid != member.pid for e in later)
 
     try:
-        await until_ready(drawn_again, "a successor", STRUCK_SECONDS)
+        await wait_until_ready(drawn_again, "a successor", STRUCK_SECONDS)
     except ConfigurationError as error:
         raise NotInjectedError("nobody took over from the frozen worker") from error
     finally:
@@ -116,7 +116,7 @@ async def _one_that_draws(world: World) -> tuple[Member, str]:
         return bool(found)
 
     try:
-        await until_ready(drawing, "a worker that draws", STRUCK_SECONDS)
+        await wait_until_ready(drawing, "a worker that draws", STRUCK_SECONDS)
     except ConfigurationError as error:
         raise NotInjectedError("nobody draws") from error
     return found[-1]

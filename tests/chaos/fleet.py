@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.runtime.clock import monotonic
 from deploy.local.processes.child import Child
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.processes.spawn import spawn
 from tests.chaos.journal import Journal
 
@@ -44,7 +44,7 @@ class Member:
         return await self.ready()
 
     async def ready(self) -> float:
-        await until_ready(self.child.ready, self.name, READY_SECONDS)
+        await wait_until_ready(self.child.ready, self.name, READY_SECONDS)
         return monotonic()
 
     async def down(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.domain.errors import ConfigurationError
 from common.runtime.clock import monotonic
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from tests.chaos.accounts import differences, read_accounts
 from tests.chaos.books import list_bucket, read_books, unsettled
 from tests.chaos.clients import Clients
@@ -100,7 +100,7 @@ async def _age_objects(world: World) -> None:
 
 async def _within(check: Callable[[], Awaitable[bool]], failure: str, seconds: float) -> list[str]:
     try:
-        await until_ready(check, failure, seconds)
+        await wait_until_ready(check, failure, seconds)
     except ConfigurationError:
         return [f"{failure} after {seconds:.0f} s"]
     return []

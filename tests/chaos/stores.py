@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.settings import Settings
-from common.settings.section import export
-from deploy.local.keyring import load_or_create_secrets
+from common.settings.section import export_environment
+from deploy.local.local_secrets import load_or_create_secrets
 from deploy.local.servers.ports import free_ports
 from deploy.local.servers.postgres import PostgresServer
 from deploy.local.servers.redis import RedisServer
 from deploy.local.servers.s3 import S3Server
-from deploy.local.servers.servers import prepare_stores
-from deploy.local.stack import own_settings
+from deploy.local.servers.stores import prepare_stores
+from deploy.local.stack import default_settings
 from tests.chaos.fleet import Member
 from tests.chaos.journal import Journal
 from tests.chaos.plan import Plan
@@ -26,7 +26,7 @@ IMPATIENT = {
     "INFILL_WORKER_SHUTDOWN_SECONDS": "3",
     "INFILL_WEBHOOK_TIMEOUT_SECONDS": "3",
     "INFILL_WEBHOOK_LEASE_SECONDS": "6",
-    "INFILL_WEBHOOK_SCHEDULE_SECONDS": json.dumps([0.5, 1, 1, 2, 2, 4, 4, 8, 8, 15, 15, 15]),
+    "INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS": json.dumps([0.5, 1, 1, 2, 2, 4, 4, 8, 8, 15, 15, 15]),
     "INFILL_RETENTION_INTERVAL_SECONDS": "2",
 }
 
@@ -66,7 +66,7 @@ async def open_stores(plan: Plan, home: Path, journal: Journal) -> AsyncIterator
             "INFILL_S3_SECRET_ACCESS_KEY": s3.secret_access_key,
             "INFILL_S3_BUCKET": s3.bucket,
         }
-        export(own_settings(home, 1, keyring) | named | IMPATIENT | _of(plan))
+        export_environment(default_settings(home, 1, keyring) | named | IMPATIENT | _of(plan))
         settings = Settings()
         await prepare_stores(settings, lambda _: None)
         first, second, third = members

@@ -12,11 +12,11 @@ from typing import Any
 import asyncpg
 
 from common.operations.api_keys import issue_key
-from common.operations.operator import Operator
+from common.operations.audit import Operator
 from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.settings import Settings
-from common.settings.section import export
+from common.settings.section import export_environment
 from deploy.local.processes.child import Child
 from deploy.local.sample_server import sample_server
 from deploy.local.servers.ports import LOOPBACK, free_ports
@@ -83,7 +83,7 @@ async def open_world(plan: Plan, home: Path, broken: str = "") -> AsyncIterator[
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         stores = await enter(open_stores(plan, home, journal))
-        export({"CHAOS_HOME": str(home), "CHAOS_BREAK": broken})
+        export_environment({"CHAOS_HOME": str(home), "CHAOS_BREAK": broken})
         server = stores.postgres_server
         lines = [await enter(proxy(server.port)) for _ in range(plan.workers)]
         ports = free_ports(plan.gateways)
@@ -135,7 +135,7 @@ def _hooked(child: Child, number: int) -> Child:
 
 async def _make_tenants(settings: Settings, number: int) -> list[Tenant]:
     database = Database(settings.database, application="infill-chaos")
-    pepper = settings.gateway.required_pepper()
+    pepper = settings.gateway.require_pepper()
     harness = Operator("chaos")
     try:
         made = [

@@ -36,12 +36,14 @@ def share_close(told: list[tuple[int, float]]) -> float:
 
 def estimate(world: World, order: Order) -> float:
     """Estimate as the gateway does."""
-    forecast = Forecast(read_queue(world), places=world.drawers[0].places)
+    forecast = Forecast(read_queue(world), worker_slots=world.drawers[0].places)
     load = Workload(1, order.cost)
     if order.claimed_at is not None:
-        return forecast.until_drawn(load, world.now - order.claimed_at)
+        return forecast.running_seconds_left(load, world.now - order.claimed_at)
     own = read_own_place(world, world.accounts[order.tenant])
-    return forecast.until_end(own, own.line.before(order.priority, order.job_id), load)
+    return forecast.seconds_until_end(
+        own, own.queued.load_before(order.priority, order.job_id), load
+    )
 
 
 def whole_queue(world: World, order: Order) -> float:

@@ -1,7 +1,7 @@
 """What the statements would read of a simulated queue."""
 
 from common.forecast.engines import RunningJob
-from common.forecast.fair_order import JOBS_LOOKED_AT, waiting_tenant
+from common.forecast.fair_order import SAMPLED_JOBS, make_waiting_tenant
 from common.forecast.forecast import QueueSnapshot, TenantPosition
 from common.forecast.pace import SpeedSamples, Workload
 from common.forecast.tenant_queue import JobRange, TenantBacklog
@@ -14,18 +14,18 @@ def read_queue(world: World) -> QueueSnapshot:
         (account for account in world.accounts.values() if account.has_ready),
         key=lambda account: account.virtual_time,
     )
-    contenders = [
-        waiting_tenant(
+    waiting_tenants = [
+        make_waiting_tenant(
             account.virtual_time,
             account.weight,
             account.backlog,
-            _load(account.in_turn[:JOBS_LOOKED_AT]),
-            most_running=account.max_running,
+            _load(account.in_turn[:SAMPLED_JOBS]),
+            max_running=account.max_running,
         )
         for account in ready
     ]
     return QueueSnapshot(
-        contenders=[each for each in contenders if each is not None],
+        waiting_tenants=[each for each in waiting_tenants if each is not None],
         virtual_time=world.virtual_time,
         last_job_id=world.last_id,
         running=[
@@ -51,12 +51,12 @@ def read_own_place(world: World, account: Account) -> TenantPosition:
         if order.tenant == account.tenant
     ]
     return TenantPosition(
-        line=TenantBacklog(line, greatest_id=world.last_id),
+        queued=TenantBacklog(line, greatest_id=world.last_id),
         has_ready=account.has_ready,
         virtual_time=account.virtual_time,
         weight=account.weight,
         backlog=account.backlog,
-        most_running=account.max_running,
+        max_running=account.max_running,
         running=running if account.max_running is not None else (),
     )
 

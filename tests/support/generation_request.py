@@ -1,17 +1,18 @@
-"""A job to try things on."""
+"""The one sample of a generation request, and of a job of it, for unit and integration tests."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID
+from typing import Any, Final
+from uuid import UUID, uuid4
 
 from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.job import JobState
-from common.domain.record import InputImage, JobRecord
+from common.domain.record import InputImage, JobRecord, NewJob
 
-FILE_PREFIX = UUID("6f2a1c1e-8a0b-4d0e-9b7e-0d3c5a1f2b44")
+FILE_PREFIX: Final = UUID("6f2a1c1e-8a0b-4d0e-9b7e-0d3c5a1f2b44")
+HOOK: Final = "https://caller.test/hook"
 
-REQUEST = GenerationRequest(
+REQUEST: Final = GenerationRequest(
     endpoint=Endpoint.INPAINT,
     model="sd15-inpainting",
     prompt="a cat on a bench",
@@ -24,18 +25,19 @@ REQUEST = GenerationRequest(
     strength=0.7,
     seed=3_163_825_381,
 )
+INPUTS: Final = {"init_image": InputImage(url="https://images.test/bench.png")}
 
-JOB = JobRecord(
+JOB: Final = JobRecord(
     id=7,
     tenant_id=4,
     file_prefix=FILE_PREFIX,
-    queue="sd15-inpainting",
+    queue=REQUEST.model,
     state=JobState.RUNNING,
     attempt=1,
     request=REQUEST,
-    inputs={"init_image": InputImage(url="https://pictures.test/bench.png")},
+    inputs=INPUTS,
     base64=False,
-    webhook_url="https://caller.test/hook",
+    webhook_url=HOOK,
     track_id="order-9",
     result=None,
     error_code=None,
@@ -46,6 +48,25 @@ JOB = JobRecord(
 )
 
 
+def generation_request(**changes: Any) -> GenerationRequest:
+    """Return the sample request with some fields changed."""
+    return replace(REQUEST, **changes)
+
+
+def new_job(tenant_id: int, **changes: Any) -> NewJob:
+    """Return a job of the sample request to be recorded, with a new file prefix."""
+    sample = NewJob(
+        tenant_id=tenant_id,
+        file_prefix=uuid4(),
+        queue=REQUEST.model,
+        request=REQUEST,
+        inputs=INPUTS,
+        base64=False,
+        max_attempts=3,
+    )
+    return replace(sample, **changes)
+
+
 def job_record(**changes: Any) -> JobRecord:
-    """Give the sample job with some fields changed."""
+    """Return the sample job, running, with some fields changed."""
     return replace(JOB, **changes)

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from uuid import uuid4
 
-from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.job import Claim, EndedJob
-from common.domain.record import InputImage, JobResult, NewJob
+from common.domain.record import InputImage, JobResult
 from common.postgres.database import Database
 from common.postgres.repositories.fair_queue.claim import claim_jobs
 from common.postgres.repositories.jobs.finish import fail, succeed
 from common.postgres.repositories.jobs.record import JobRecorded, record_job
 from common.postgres.repositories.tenants.tenants import add_webhook_secret, create_tenant
 from common.standard_webhooks.keys import new_secret
+from tests.support.generation_request import generation_request, new_job
 from tests.support.receiver import SECRETS
 from worker.maintenance.lease_grace import LeaseGracePeriod
 
@@ -20,18 +20,8 @@ WORKER = "test-worker"
 # Believes every lease at once.
 NO_GRACE = LeaseGracePeriod(0, harmless_seconds=0, now=0)
 
-REQUEST = GenerationRequest(
-    endpoint=Endpoint.INPAINT,
-    model=QUEUE,
-    prompt="a cat on a bench",
-    negative_prompt="",
-    width=64,
-    height=64,
-    samples=1,
-    inference_steps=2,
-    guidance_scale=7.5,
-    strength=0.7,
-    seed=7,
+REQUEST = generation_request(
+    model=QUEUE, negative_prompt="", width=64, height=64, samples=1, inference_steps=2, seed=7
 )
 
 
@@ -64,9 +54,8 @@ async def queued_job(
     max_attempts: int = 3,
 ) -> int:
     """Record a job and give its id."""
-    new = NewJob(
-        tenant_id=owner.id,
-        file_prefix=uuid4(),
+    new = new_job(
+        owner.id,
         queue=QUEUE,
         request=REQUEST,
         inputs={

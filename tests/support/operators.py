@@ -1,7 +1,7 @@
-"""In whose name tests change things, and whether a key of theirs opens anything."""
+"""The operator in whose name tests make changes, and a check of API keys."""
 
 from common.domain.api_key import digest
-from common.operations.operator import Operator
+from common.operations.audit import Operator
 from common.operations.paging import LARGEST_LIMIT, Page
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.authentication import look_up_key
@@ -12,6 +12,6 @@ EVERYTHING = Page(LARGEST_LIMIT)
 
 
 async def is_live(database: Database, key: str, pepper: str = PEPPER) -> bool:
-    """Tell whether a gateway that asked now would let the key in."""
+    """Return whether a gateway without a cache would accept the key."""
     async with database.direct() as connection:
         return await look_up_key(connection, digest(key, pepper)) is not None

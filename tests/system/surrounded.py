@@ -16,7 +16,7 @@ from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.settings import DatabaseSettings
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import dispatcher_process, gateway_process, worker_process
@@ -42,7 +42,7 @@ SETTINGS = {
     "INFILL_JOB_MAX_ATTEMPTS": "1",
     "INFILL_WORKER_CONCURRENCY": "16",
     "INFILL_WORKER_ENGINE": "tests.system.grey_engine:create_engine",
-    "INFILL_WEBHOOK_SCHEDULE_SECONDS": "[0.1]",
+    "INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS": "[0.1]",
     "INFILL_WEBHOOK_TIMEOUT_SECONDS": "2",
     "INFILL_WEBHOOK_POLL_SECONDS": "0.2",
 }
@@ -98,7 +98,7 @@ class Surrounded:
         async def all_ended() -> bool:
             return bool(await self.database.fetchval(UNENDED, ids) == 0)
 
-        await until_ready(all_ended, "the end of the jobs", ENDED_SECONDS)
+        await wait_until_ready(all_ended, "the end of the jobs", ENDED_SECONDS)
         rows = await self.database.fetch(OUTCOMES, ids)
         return [Outcome(**row) for row in rows]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops
 
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from tests.system.installation import END_SECONDS, START_SECONDS, alive, descendants, infill
 from worker.training.measuring.contours import shape_of
 from worker.training.measuring.seeing import colours_of
@@ -17,7 +17,7 @@ MOMENTS = ("accepted", "started", "generated", "uploaded", "webhook received")
 
 
 async def run_demo(pictures: Path) -> str:
-    process = await infill("demo", "--pictures", str(pictures))
+    process = await infill("demo", "--images", str(pictures))
     async with asyncio.timeout(START_SECONDS + END_SECONDS):
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
@@ -64,12 +64,12 @@ def assert_a_red_heart_fills_it(pictures: Path) -> None:
 
 
 async def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:
-    process = await infill("demo", "--pictures", str(tmp_path))
+    process = await infill("demo", "--images", str(tmp_path))
 
     async def has_children() -> bool:
         return any("postgres" in command for command in descendants(process.pid).values())
 
-    await until_ready(has_children, "the demo's Postgres", START_SECONDS)
+    await wait_until_ready(has_children, "the demo's Postgres", START_SECONDS)
     children = descendants(process.pid)
     process.terminate()
     async with asyncio.timeout(END_SECONDS):

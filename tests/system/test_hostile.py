@@ -23,7 +23,7 @@ from tests.integration.dispatcher.program import environment
 from tests.system.surrounded import Surrounded, picture, surrounded
 
 REFUSED = "the address is not allowed"
-UNUSABLE = "could not fetch the image: the host gave no usable answer (tried 1 time)"
+UNUSABLE = "could not fetch the image: the host sent no usable response (tried 1 time)"
 
 
 @pytest.fixture(scope="module")

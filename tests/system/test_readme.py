@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.servers.ports import LOOPBACK, free_port
 from tests.system.installation import Installation
 from worker.training.measuring.seeing import colours_of
@@ -106,7 +106,7 @@ async def test_the_webhook_receiver(installation: Installation, workplace: Path)
         return True
 
     try:
-        await until_ready(listens, "the receiver", SECONDS)
+        await wait_until_ready(listens, "the receiver", SECONDS)
         url = f"http://{LOOPBACK}:{port}"
         async with httpx2.AsyncClient(trust_env=False, timeout=SECONDS) as client:
             forged = await client.post(f"{url}/", content=b"{}")

@@ -157,7 +157,7 @@ async def test_data_stay_and_parts_can_be_given_by_url(tmp_path: Path, redis_url
         assert await second.end() == 1
     told = "".join(second.said)
     assert re.search(r"gateway was ended by SIGKILL", told)
-    assert "The other parts have been stopped" in told
+    assert "The other processes have been stopped" in told
     assert alive(children) == {}
 
 

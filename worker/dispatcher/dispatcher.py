@@ -72,7 +72,7 @@ class Dispatcher:
         self._sender = sender
         self._settings = settings
         self._name = name
-        self._reserved = math.floor(settings.concurrency * settings.reserved_part)
+        self._reserved = math.floor(settings.concurrency * settings.first_attempt_share)
         self._looking = Wakeup(doorbell, settings.poll_seconds)
         self._recorder = AttemptBuffer(database, settings, self._looking.want)
         self._under_way: set[asyncio.Task[None]] = set()

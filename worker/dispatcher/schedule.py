@@ -111,10 +111,10 @@ def plan(
             return Discarded(GONE)
         if outcome.is_unwanted:
             return Discarded(ABORT_MESSAGE)
-    if failures >= len(settings.schedule_seconds):
+    if failures >= len(settings.retry_schedule_seconds):
         return Exhausted()
     stretch = 1 + settings.jitter * (2 * jitter_draw - 1)
-    scheduled = settings.schedule_seconds[failures] * stretch
+    scheduled = settings.retry_schedule_seconds[failures] * stretch
     return Retry(now + timedelta(seconds=max(scheduled, _asked(outcome, now, settings))))
 
 

@@ -15,7 +15,7 @@ from common.domain.errors import (
     StorageUnavailableError,
 )
 from common.object_store.storage import Storage
-from common.outbound import Answer, Guard
+from common.outbound import Guard, WebhookResponse
 from common.postgres.repositories.deliveries.claim import DueDelivery
 from common.postgres.repositories.deliveries.record import AttemptLog
 from common.runtime.clock import monotonic, utc_now
@@ -107,12 +107,12 @@ class Sender:
         except TimeoutError as error:
             raise StorageUnavailableError("the image store is too slow") from error
 
-    async def _post(self, due: DueDelivery, body: bytes) -> Answer:
+    async def _post(self, due: DueDelivery, body: bytes) -> WebhookResponse:
         headers = self._poster.signed(due.claim.delivery_id, body, due.secrets)
         return await self._poster.post(due.url, headers, body)
 
 
-def _answered(answer: Answer) -> Answered:
+def _answered(answer: WebhookResponse) -> Answered:
     told = answer.headers.get(RECEIVERS_WISH, "")
     return Answered(
         answer.status,

@@ -16,7 +16,7 @@ async def leader_lock(database: Database, lock: Lock) -> AsyncIterator[AsyncConn
     The duty is done over this very connection: when it dies the lock is free, and nothing more
     can be done over it.
     """
-    async with database.statement(keeping=True) as connection:
+    async with database.statement(long_lived=True) as connection:
         if not await take_lock(connection, lock):
             yield None
             return

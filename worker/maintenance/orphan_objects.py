@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.domain.object_keys import file_prefix_of, is_orphan
+from common.domain.object_keys import is_orphan, parse_file_prefix
 from common.object_store.storage import Page, Storage
 from common.postgres.repositories.maintenance.retention import (
     find_job_objects,
@@ -58,7 +58,7 @@ class OrphanCollector:
         old = {
             found.key: prefix
             for found in page.objects
-            if found.modified_at <= horizon and (prefix := file_prefix_of(found.key)) is not None
+            if found.modified_at <= horizon and (prefix := parse_file_prefix(found.key)) is not None
         }
         if not old:
             return 0

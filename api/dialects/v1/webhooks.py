@@ -14,8 +14,7 @@ from api.dialects.v1.webhook_sample import sample_body
 from api.errors.dialects import NATIVE
 from api.errors.openapi import described
 from api.jobs.webhook_ping import PingResult
-from common.domain.delivery import DeliveryState, Event
-from common.domain.delivery_record import AttemptRecord, DeliveryRecord
+from common.domain.delivery import AttemptRecord, DeliveryRecord, DeliveryState, Event
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.record import MAX_TRACK_ID, TRACK_ID_LIMIT
 from common.messaging.doorbell import Doorbell
@@ -92,14 +91,14 @@ async def list_deliveries(
 
     With a `state`, of very many deliveries, a page may be short while there is a next one.
     """
-    place = parse_page(asked.page, "deliveries")
+    position = parse_page(asked.page, "deliveries")
     tenant_id = admitted.caller.tenant_id
     chosen = DeliveryFilter(asked.job_id, asked.track_id, asked.state)
     async with admitted.services.database.direct(tenant_id) as connection:
         found = await delivery_log.list_deliveries(
-            connection, tenant_id, chosen, after=place.after, limit=place.limit
+            connection, tenant_id, chosen, after=position.after, limit=position.limit
         )
-    following = None if found.reached is None else place.cursor_to(found.reached)
+    following = None if found.reached is None else position.cursor_after(found.reached)
     return admitted.json_result(Listed(found.deliveries, following))
 
 

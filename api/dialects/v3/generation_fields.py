@@ -15,7 +15,7 @@ from common.domain.schedulers import (
     SCHEDULER_NAMES,
     SchedulerEntry,
     find_scheduler,
-    why_unsupported,
+    find_unsupported_reason,
 )
 
 MOST_STEPS: Final = 51
@@ -42,7 +42,7 @@ def _scheduler(value: str, info: ValidationInfo) -> str:
     entry = find_scheduler(value)
     if entry is not None:
         return entry.name
-    reason = why_unsupported(value)
+    reason = find_unsupported_reason(value)
     if reason is None:
         raise ValueError("no scheduler")
     raise refuse(f"The {info.field_name} field must be {_A_SCHEDULER}: {value} {reason}.")

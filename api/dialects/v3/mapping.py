@@ -11,7 +11,7 @@ from api.dialects.v3.schemas import GenerationBody
 from api.errors.api_errors import InvalidFieldsError, MalformedBodyError
 from api.jobs.new_request import JobRequest
 from common.domain.generation import SEED_LIMIT, GenerationRequest
-from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance
+from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
 from common.settings.catalogue import ModelEntry
 
 MAX_IDEMPOTENCY_KEY: Final = 255
@@ -26,7 +26,7 @@ def to_job_request(
         request=GenerationRequest(
             endpoint=body.endpoint,
             model=model.name,
-            prompt=enhance(body.prompt, seed) if body.enhance_prompt else body.prompt,
+            prompt=enhance_prompt(body.prompt, seed) if body.enhance_prompt else body.prompt,
             negative_prompt=body.negative_prompt or DEFAULT_NEGATIVE_PROMPT,
             width=body.width,
             height=body.height,

@@ -72,7 +72,7 @@ def model_choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -
     Raises:
         UnsupportedRequestError: there is none; says what there is.
     """
-    serving = catalogue.serving(endpoint, limits.models)
+    serving = catalogue.find_models(endpoint, limits.models)
     usable: tuple[ModelEntry, ...] = serving
     unchecked: tuple[ModelEntry, ...] = ()
     if limits.require_safety_checker:

@@ -1,4 +1,4 @@
-"""The tables: columns and constraints only."""
+"""The tables: columns, constraints and indexes."""
 
 from common.postgres.models.deliveries import Delivery, DeliveryAttempt
 from common.postgres.models.installation import Installation

@@ -1,4 +1,4 @@
-"""Webhooks to send and the log of every attempt."""
+"""Tables of webhook deliveries and their attempts."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,11 +11,11 @@ from common.postgres.models.schema import VACUUMED_OFTEN, Table, state_type
 
 
 class Delivery(Table):
-    """One event for one receiver; `id` is the `webhook-id` the receiver tells repeats by.
+    """One event for one receiver; `id` is the `webhook-id`, by which receivers detect repeats.
 
-    The database derives `origin` from the URL, and `track_hash` from the text of the job's
-    `track_id`. By the hash tenants search their deliveries; an index on `jobs` would cost every
-    claim, and a long text does not fit into an index.
+    The database derives `origin` from the URL, and `track_hash` from the job's `track_id`. The
+    hash is here so that a search by `track_id` needs no index on `jobs`, which would slow down
+    claims; and a hash fits into an index, however long the `track_id`.
     """
 
     __tablename__ = "deliveries"
@@ -30,8 +30,8 @@ class Delivery(Table):
     state: Mapped[DeliveryState] = mapped_column(
         state_type(DeliveryState), server_default=DeliveryState.PENDING.value
     )
-    # `attempt` is the fence: every claim raises it, also one whose dispatcher died unheard.
-    # `failures` counts the answers that were no success: it is the place in the schedule.
+    # `attempt` is the fencing token: every claim increments it, even if its dispatcher then died.
+    # `failures` counts recorded failures: it is the index into the retry schedule.
     attempt: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     failures: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -44,7 +44,7 @@ class Delivery(Table):
         CheckConstraint(
             "(state = 'sending') = (lease_expires_at IS NOT NULL)", name="lease_while_sending"
         ),
-        # A tenant's, latest job first; and deleting the tenant.
+        # A tenant's deliveries, latest job first; and deleting the tenant.
         Index(None, "tenant_id", "job_id"),
         Index(
             "ix_deliveries_track_hash",
@@ -53,7 +53,7 @@ class Delivery(Table):
             "job_id",
             postgresql_where=text("track_hash IS NOT NULL"),
         ),
-        # What a tenant asks for again.
+        # Failed deliveries that a tenant asks to redeliver.
         Index(
             "ix_deliveries_failed",
             "tenant_id",
@@ -61,7 +61,7 @@ class Delivery(Table):
             postgresql_where=text("state IN ('exhausted', 'discarded')"),
         ),
         Index("uq_deliveries_job_id_event", "job_id", "event", unique=True),
-        # One line's, first attempts and retries apart.
+        # Due deliveries of one tenant origin, first attempts and retries separately.
         Index(
             "ix_deliveries_first",
             "tenant_id",
@@ -93,10 +93,11 @@ class Delivery(Table):
 
 
 class DeliveryAttempt(Table):
-    """What came of one attempt to deliver.
+    """The outcome of one attempt to deliver a webhook.
 
-    `ended_by` is one word for what ended the delivery with it: `gone`, `abort_message`,
-    `address_not_allowed` or `schedule`; NULL where it was delivered, or goes on.
+    `ended_by` says why the delivery failed with this attempt: `gone`, `abort_message`,
+    `address_not_allowed` or `schedule`; NULL if it was delivered or will be retried. `answer` is
+    the start of the response body.
     """
 
     __tablename__ = "delivery_attempts"

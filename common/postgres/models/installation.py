@@ -1,4 +1,4 @@
-"""Which installation these tables are."""
+"""The table that identifies this installation."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,15 +10,15 @@ from common.postgres.models.schema import Table
 
 
 class Installation(Table):
-    """The one row that names this installation; its bucket carries the same name.
+    """The single row with the id of this installation, which its bucket holds too.
 
-    What no row knows is deleted from the bucket. The name keeps two installations that were
-    pointed at one bucket by mistake from deleting each other's pictures.
+    Objects that no row refers to are deleted from the bucket. The id prevents two installations
+    that were given the same bucket by mistake from deleting each other's images.
     """
 
     __tablename__ = "installations"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
-    # How far the walk through the bucket has come, an object key; NULL at its beginning.
+    # Last object key checked by the search for orphan objects; NULL at its start.
     walked_to: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,4 +1,4 @@
-"""Jobs, and who works on them."""
+"""Tables of jobs and of the workers that run them."""
 
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from common.postgres.models.schema import VACUUMED_OFTEN, Table, state_type
 
 
 class Job(Table):
-    """One request to draw; its row is the truth about it."""
+    """One generation request, its state and its result; the row is the only source of truth."""
 
     __tablename__ = "jobs"
 
@@ -59,15 +59,15 @@ class Job(Table):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    objects_deleted_at: Mapped[datetime | None]  # its pictures are gone; the row may stay longer
+    objects_deleted_at: Mapped[datetime | None]  # its images are deleted; the row may stay longer
 
     __table_args__ = (
         CheckConstraint(
             "(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease_while_running"
         ),
         CheckConstraint("(state = 'succeeded') = (result IS NOT NULL)", name="result_if_succeeded"),
-        # What a claim reads, in the order it takes: one tenant's waiting jobs in one queue.
-        # `available_at` is a key, so that those whose time has not come cost no look at their rows.
+        # What a claim reads, in queue order: one tenant's waiting jobs in one queue.
+        # `available_at` is a key, so that jobs that are not due are skipped within the index.
         Index(
             "ix_jobs_queued",
             "tenant_id",
@@ -84,9 +84,9 @@ class Job(Table):
             postgresql_include=["tenant_id", "queue", "cost"],
             postgresql_where=text("state = 'running'"),
         ),
-        # Who has waited too long.
+        # Jobs that have waited too long.
         Index("ix_jobs_waiting", "created_at", postgresql_where=text("state = 'queued'")),
-        # Retention: first the pictures go, then the row; an ended job is in one of the two.
+        # Retention deletes first the images, then the row; an ended job is in one of the two.
         Index(
             "ix_jobs_with_objects",
             "finished_at",
@@ -97,16 +97,16 @@ class Job(Table):
             "finished_at",
             postgresql_where=text("objects_deleted_at IS NOT NULL"),
         ),
-        # The measured speed of a queue comes from its latest successes.
+        # The speed of a queue is measured from its latest successes.
         Index(
             "ix_jobs_succeeded",
             "queue",
             text("finished_at DESC"),
             postgresql_where=text("state = 'succeeded'"),
         ),
-        # Deleting a tenant, which looks for its jobs twice: we in batches, Postgres to the end.
+        # Deleting a tenant looks for its jobs twice: we do in batches, then Postgres by cascade.
         Index(None, "tenant_id"),
-        # Object keys carry the prefix, and callers waiting without Redis ask by it.
+        # Object keys contain the prefix, and requests that wait without Redis poll by it.
         Index("uq_jobs_file_prefix", "file_prefix", unique=True),
         Index(
             "uq_jobs_idempotency_key",
@@ -120,7 +120,7 @@ class Job(Table):
 
 
 class Worker(Table):
-    """A worker process that lately said it lives; the basis of every honest estimate."""
+    """A worker process with its latest heartbeat; estimates of waiting times count these."""
 
     __tablename__ = "workers"
 

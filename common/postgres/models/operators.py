@@ -1,4 +1,4 @@
-"""Who runs the installation, and what they did."""
+"""Tables of admin keys and of the audit log."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from common.postgres.models.schema import Table
 
 
 class AdminKey(Table):
-    """A key of the admin API: only its keyed digest is kept."""
+    """A key of the admin API; only its keyed digest is stored."""
 
     __tablename__ = "admin_keys"
 
@@ -25,10 +25,10 @@ class AdminKey(Table):
 
 
 class AuditEntry(Table):
-    """One change an operator made; written in its transaction, and kept when its tenant goes.
+    """One change by an operator; written in its transaction, and kept if its tenant is deleted.
 
-    `actor` is who, `action` what, as `tenant.create`; `tenant` and `subject` are names and ids as
-    they were then, `details` what was changed, without secrets.
+    `actor` is the operator, `action` e.g. `tenant.create`; `tenant` and `subject` are the names
+    and ids at that time; `details` are the changed values, without secrets.
     """
 
     __tablename__ = "audit_entries"

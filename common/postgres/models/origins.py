@@ -1,4 +1,4 @@
-"""How dispatchers are shared: one line for each tenant and origin, and turns between tenants."""
+"""Tables by which dispatchers are shared fairly between tenants and their origins."""
 
 from datetime import datetime
 from typing import Any
@@ -14,14 +14,15 @@ _LONG_AGO: Any = text("'-infinity'")
 
 
 class TenantOrigin(Table):
-    """What one tenant sends to one origin: however much waits, to all others it is one row.
+    """Counters of one tenant's deliveries to one origin (scheme, host and port).
 
-    `sending` are under way, never less than the rows say. `first_due_at` is when the first of the
-    deliveries never tried is due, `retry_due_at` that of the others: never later than the rows
-    say, infinity where none is known. The breaker is closed while `open_until` is -infinity; until
-    then it is open, and past it half open: one attempt may go. `held_until` is when anything may be
-    sent next: infinity while as many are under way as may be, else `open_until`. Of `requests`
-    recorded since `counted_since`, so many `failed`.
+    With one row per tenant and origin, a claim costs the same however many deliveries wait.
+    `sending` counts those being sent, never fewer than the rows. `first_due_at` is when the next
+    first attempt is due, `retry_due_at` the next retry: never later than in the rows, infinity if
+    none is known. The circuit breaker is closed if `open_until` is -infinity, open until that
+    time, and half-open after it, when one attempt may be made. `held_until` is when the next
+    attempt may be made: infinity while the concurrency limit is reached, otherwise `open_until`.
+    Of `requests` recorded since `counted_since`, `failed` have failed.
     """
 
     __tablename__ = "tenant_origins"
@@ -52,11 +53,11 @@ class TenantOrigin(Table):
 
 
 class TenantDispatch(Table):
-    """A tenant's turn at the dispatchers, with first attempts and with retries.
+    """When a tenant's deliveries were last served; one row for first attempts, one for retries.
 
-    Of those that have something due the one served longest ago is next, whatever the number of its
-    lines. `has_due` says that a line may have something to be sent now; where it does not, `due_at`
-    says when one will. It is never later than the lines say.
+    Among the tenants with due deliveries, the one served longest ago is next, however many origins
+    it has. `has_due` means that an origin of the tenant may have a due delivery; if not, `due_at`
+    is when one will, never later than in its origins' rows.
     """
 
     __tablename__ = "tenant_dispatches"

@@ -1,4 +1,4 @@
-"""What every table shares: naming of constraints and the column types."""
+"""The base class of all tables: names of constraints, column types, storage parameters."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class Table(DeclarativeBase):
-    """Parent of all tables; constraints get predictable names, so migrations can address them."""
+    """Base class of all tables; constraints get predictable names, which migrations refer to."""
 
     metadata = MetaData(
         naming_convention={
@@ -31,9 +31,9 @@ class Table(DeclarativeBase):
     }
 
 
-# For tables whose rows come, change state and stay. Whoever takes the next row steps over the
-# index entries of those taken since the last vacuum: so a vacuum is due by their number, not by the
-# table's size, and it clears the indexes, however small their part.
+# For tables whose rows are inserted, change state and stay. A claim skips the index entries of all
+# rows claimed since the last vacuum. So a vacuum is due after a number of changed rows, not after
+# a fraction of the table, and it always cleans the indexes.
 VACUUMED_OFTEN = {
     "autovacuum_vacuum_scale_factor": 0,
     "autovacuum_vacuum_threshold": 10_000,
@@ -42,7 +42,7 @@ VACUUMED_OFTEN = {
 
 
 def state_type(states: type[StrEnum]) -> Enum:
-    """Give a text column whose CHECK allows exactly the members of `states`."""
+    """Return the type of a text column whose CHECK allows exactly the members of `states`."""
     return Enum(
         states,
         native_enum=False,

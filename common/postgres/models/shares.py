@@ -1,12 +1,12 @@
-"""How the GPUs are shared: what each tenant may have at work, and how much it has been served."""
+"""Tables by which GPUs are shared between tenants: limits of running jobs, and virtual times."""
 
 from sqlalchemy import ForeignKey, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.postgres.models.schema import Table
 
-# Small tables whose every row changes with each claim: a vacuum is due within seconds, and room
-# on the pages lets a row's next version stay beside it.
+# For small tables whose rows change with every claim: a vacuum is due within seconds, and free
+# space on each page lets a row's next version stay on it (HOT updates).
 CHANGED_ALL_THE_TIME = {
     "fillfactor": 50,
     "autovacuum_vacuum_scale_factor": 0,
@@ -15,10 +15,11 @@ CHANGED_ALL_THE_TIME = {
 
 
 class TenantShare(Table):
-    """One tenant's share: the limits a claim asks for, copied from plan and tenant.
+    """Weight and limits of one tenant, copied from its plan and its own, and its running jobs.
 
-    Apart from `tenants`, whose row every inserted job locks against deletion.
-    `max_running` and `max_running_per_queue` NULL are no limit; a closed share is not served.
+    Not columns of `tenants`, because every inserted job locks its row there against deletion.
+    NULL in `max_running` and `max_running_per_queue` means unlimited; jobs of a `closed` share are
+    not claimed.
     """
 
     __tablename__ = "tenant_shares"
@@ -36,13 +37,13 @@ class TenantShare(Table):
 
 
 class TenantQueue(Table):
-    """One tenant in one queue, by start-time fair queueing (Goyal, Vin and Cheng, 1996).
+    """State of one tenant in one queue: start-time fair queueing (Goyal, Vin and Cheng, 1996).
 
-    `virtual_time` is the service received, in megapixel-steps divided by the weight: the least is
-    served next, of equals the one served longest ago. `start_tag` is what it was before the latest
-    claim: the greatest of a queue is the queue's own virtual time, to which a tenant is lifted
-    that comes back. `has_ready` says that jobs may wait whose time has come. `backlog` is the work
-    that waits, in megapixel-steps, as last counted.
+    `virtual_time` is the service received, in megapixel-steps divided by the weight: the tenant
+    with the least is served next, among equals the one served longest ago. `start_tag` is the
+    virtual time before the latest claim; the greatest of a queue is the queue's own virtual time,
+    to which a tenant is raised when it has jobs again. `has_ready` means that the tenant may have
+    jobs that are due. `backlog` is its waiting work in megapixel-steps, as last counted.
     """
 
     __tablename__ = "tenant_queues"

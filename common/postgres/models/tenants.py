@@ -1,4 +1,4 @@
-"""Who owns what: plans, tenants, their API keys and their webhook secrets."""
+"""Tables of plans, tenants, API keys and webhook secrets."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from common.postgres.models.schema import Table
 
 
 class Plan(Table):
-    """What a kind of tenant may use: see `common.domain.limits.Limits`."""
+    """A named set of limits for tenants: see `common.domain.limits.Limits`."""
 
     __tablename__ = "plans"
 
@@ -21,10 +21,10 @@ class Plan(Table):
 
 
 class Tenant(Table):
-    """One customer; every other row belongs to one.
+    """A customer, who owns jobs, keys, secrets, deliveries and usage.
 
-    `limits` are what was agreed with this tenant: they have the say over the plan's. A tenant that
-    is being deleted (`deleting_at`) is disabled until nothing of it is left, its row included.
+    `limits` are its own, which override those of its plan. A tenant being deleted (`deleting_at`)
+    is disabled until all its data has been erased, lastly this row.
     """
 
     __tablename__ = "tenants"
@@ -39,7 +39,7 @@ class Tenant(Table):
 
 
 class ApiKey(Table):
-    """A key of a tenant: only its keyed digest is kept."""
+    """An API key of a tenant; only its keyed digest is stored."""
 
     __tablename__ = "api_keys"
 
@@ -55,7 +55,7 @@ class ApiKey(Table):
 
 
 class WebhookSecret(Table):
-    """A secret the tenant's webhooks are signed with; several live ones while rotating."""
+    """A secret that signs a tenant's webhooks; during a rotation there are several live ones."""
 
     __tablename__ = "webhook_secrets"
 

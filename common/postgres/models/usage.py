@@ -1,4 +1,4 @@
-"""What was used: a ledger that is only added to, and its daily totals."""
+"""Tables of usage: an append-only ledger, and its daily totals."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -8,16 +8,16 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from common.postgres.models.schema import VACUUMED_OFTEN, Table
 
-# Width × height × steps × images is a whole number of pixel-steps, so six places hold it exactly:
-# sums agree to the last digit whatever the order they were added in.
+# Width × height × steps × images is an integer number of pixel-steps, so six decimal places are
+# exact, and sums are the same in whatever order they are added.
 MEGAPIXEL_STEPS = Numeric(20, 6)
 
 
 class UsageEntry(Table):
-    """What a succeeded job cost; written with its result, never changed.
+    """The usage of one succeeded job; written with its result, never changed.
 
-    It outlives the job, so it carries no foreign key to it. `flagged_images` of its images were
-    found unsafe; they are among `images`.
+    It has no foreign key to the job, because it outlives the job. `flagged_images` is how many of
+    its `images` the safety checker flagged.
     """
 
     __tablename__ = "usage_entries"
@@ -35,10 +35,10 @@ class UsageEntry(Table):
 
 
 class UnfoldedUsage(Table):
-    """An entry that is not in the daily totals yet; written with it, deleted when it is added.
+    """Marks a usage entry that is not yet in the daily totals; deleted when it is added to them.
 
-    A mark of its own leaves the ledger untouched, and unlike a place in it cannot pass over an
-    entry whose transaction was slow to commit.
+    A separate row leaves the ledger append-only. A position in the ledger would not do: it could
+    skip an entry whose transaction commits late.
     """
 
     __tablename__ = "unfolded_usage"
@@ -48,14 +48,14 @@ class UnfoldedUsage(Table):
         primary_key=True,
         autoincrement=False,
     )
-    # So that a tenant's own are found without the ledger.
+    # Repeated from the entry, so that a tenant's marks are found without the ledger.
     tenant_id: Mapped[int] = mapped_column(index=True)
 
     __table_args__ = ({"postgresql_with": VACUUMED_OFTEN},)
 
 
 class DailyUsage(Table):
-    """The entries of one tenant, model and day, a day in UTC, added up by the sweeper."""
+    """Total usage of one tenant, model and UTC day, summed up by the sweeper."""
 
     __tablename__ = "daily_usage"
 

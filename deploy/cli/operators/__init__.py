@@ -1,1 +1,1 @@
-"""The operator's face at the command line: every use-case of `common.operations`."""
+"""The operators' commands: one for every use case in `common.operations`."""

@@ -1,4 +1,4 @@
-"""Every command of operators."""
+"""All commands of operators, in the order of the help text."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ import click
 
 from deploy.cli.operators import admin_keys, audit, jobs, keys, plans, secrets, tenants, usage
 
-# Where it was before secrets had a group of their own.
+# An alias of `infill secrets rotate`.
 tenants.group.add_command(secrets.rotate, "rotate-secret")
 
 COMMANDS: Final[tuple[click.Command, ...]] = (

@@ -1,4 +1,4 @@
-"""`infill jobs` and `infill queues`."""
+"""The `infill jobs` and `infill queues` commands."""
 
 import click
 
@@ -6,14 +6,14 @@ from common.domain.job import JobState
 from common.messaging.announcer import Announcer
 from common.messaging.connection import connect
 from common.messaging.doorbell import Doorbell
-from common.operations import jobs, queues
+from common.operations import jobs
 from common.operations.paging import Page
 from common.postgres.database import Database
 from common.postgres.repositories.jobs.overview import JobSummary
 from common.settings import Settings
-from deploy.cli.operators.options import ID, paged
+from deploy.cli.operators.options import ID, page_options
 from deploy.cli.operators.printing import json_option, show_list, show_record
-from deploy.cli.operators.running import operator, run
+from deploy.cli.operators.run import current_operator, run_operation
 
 COLUMNS = (
     *("id", "tenant", "queue", "state", "priority", "attempt", "cost"),
@@ -24,30 +24,30 @@ COLUMNS = (
 @click.command("queues")
 @json_option
 def list_queues(*, as_json: bool) -> None:
-    """List every queue: what waits (counted up to 10,000), what runs, who works."""
+    """List the queues: waiting jobs (counted up to 10,000), running jobs, workers."""
     silent = Settings().jobs.lease_seconds
-    listed = run(lambda database: queues.list_queues(database, silent_seconds=silent))
+    listed = run_operation(lambda database: jobs.list_queues(database, silent_seconds=silent))
     columns = ("name", "waiting", "running", "ready_tenants", "workers")
     show_list(listed, columns, as_json=as_json)
 
 
 @click.group("jobs")
 def group() -> None:
-    """Jobs: where they stand."""
+    """List, show, cancel and prioritize jobs."""
 
 
 @group.command("list")
 @click.option("--tenant")
 @click.option("--state", type=click.Choice([state.value for state in JobState]))
 @click.option("--queue")
-@paged
+@page_options
 @json_option
 def list_all(
     page: Page, tenant: str | None, state: str | None, queue: str | None, *, as_json: bool
 ) -> None:
-    """List jobs, latest first; of very many, a page may be short while there is a next one."""
+    """List jobs, latest first; a page may be short although there is a next one."""
     wanted = None if state is None else JobState(state)
-    listed = run(
+    listed = run_operation(
         lambda database: jobs.list_jobs(database, page, tenant=tenant, state=wanted, queue=queue)
     )
     show_list(listed, COLUMNS, as_json=as_json)
@@ -57,31 +57,33 @@ def list_all(
 @click.argument("job_id", type=ID)
 @json_option
 def show(job_id: int, *, as_json: bool) -> None:
-    """Show how job JOB_ID stands, without what was asked for."""
-    show_record(run(lambda database: jobs.show_job(database, job_id)), as_json=as_json)
+    """Show the state of job JOB_ID, without its prompt and images."""
+    show_record(run_operation(lambda database: jobs.show_job(database, job_id)), as_json=as_json)
 
 
 @group.command("cancel")
 @click.argument("job_id", type=ID)
 @json_option
 def cancel(job_id: int, *, as_json: bool) -> None:
-    """End job JOB_ID, which has not ended; its webhook tells of it."""
-    show_record(run(lambda database: _cancel(database, job_id)), as_json=as_json)
+    """Cancel the queued or running job JOB_ID; its webhook is sent."""
+    show_record(run_operation(lambda database: _cancel(database, job_id)), as_json=as_json)
 
 
-# A priority below zero is no option.
+# Otherwise click would parse a negative priority as an option.
 @group.command("set-priority", context_settings={"ignore_unknown_options": True})
 @click.argument("job_id", type=ID)
 @click.argument("priority", type=int)
 @json_option
 def set_priority(job_id: int, priority: int, *, as_json: bool) -> None:
-    """Let the queued job JOB_ID be taken before or after its tenant's others."""
-    changed = run(lambda database: jobs.set_job_priority(database, operator(), job_id, priority))
+    """Set the PRIORITY of the queued job JOB_ID among its tenant's jobs; highest first."""
+    changed = run_operation(
+        lambda database: jobs.set_job_priority(database, current_operator(), job_id, priority)
+    )
     show_record(changed, as_json=as_json)
 
 
 async def _cancel(database: Database, job_id: int) -> JobSummary:
-    canceled = await jobs.cancel_job(database, operator(), job_id)
+    canceled = await jobs.cancel_job(database, current_operator(), job_id)
     settings = Settings().redis
     redis = connect(settings)
     try:

@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options shared by several commands, as decorators."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,17 +15,17 @@ ID: Final = click.IntRange(1, LARGEST_ID)
 Command = Callable[..., None]
 
 
-def paged(command: Command) -> Command:
-    """Let a command take --limit and --cursor; it is given them as `page`."""
+def page_options(command: Command) -> Command:
+    """Add the options --limit and --cursor, passed to the command as `page`."""
 
     @click.option(
         "--limit",
         type=click.IntRange(1, LARGEST_LIMIT),
         default=DEFAULT_LIMIT,
         show_default=True,
-        help="How many to list at most.",
+        help="Maximum number of items.",
     )
-    @click.option("--cursor", help="Where the page before ended, as it said.")
+    @click.option("--cursor", help="Cursor printed below the previous page.")
     @wraps(command)
     def with_page(limit: int, cursor: str | None, **given: Any) -> None:
         command(page=Page(limit, cursor), **given)
@@ -33,30 +33,30 @@ def paged(command: Command) -> Command:
     return with_page
 
 
-def limited(command: Command) -> Command:
-    """Let a command take limits, each as --set NAME=JSON; it is given them as `limits`."""
+def limit_options(command: Command) -> Command:
+    """Add the repeatable option --set NAME=JSON, passed to the command as `limits`."""
 
     @click.option(
         "--set",
         "entries",
         multiple=True,
         metavar="NAME=VALUE",
-        help="A limit, its value as JSON: max_running=4, models='[\"sd15\"]', max_queued=null.",
+        help="A limit with its value in JSON: max_running=4, models='[\"sd15\"]', max_queued=null.",
     )
     @wraps(command)
     def with_limits(entries: Sequence[str], **given: Any) -> None:
-        command(limits=_limits(entries), **given)
+        command(limits=_parse_limits(entries), **given)
 
     return with_limits
 
 
-def expiring(command: Command) -> Command:
-    """Let a command take --expires-at; it is given it in UTC."""
+def expiry_option(command: Command) -> Command:
+    """Add the option --expires-at, passed to the command as an aware time in UTC."""
 
     @click.option(
         "--expires-at",
         type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
-        help="When it stops working, in UTC; without, it works until it is revoked.",
+        help="When it expires, in UTC; without, it is valid until it is revoked.",
     )
     @wraps(command)
     def with_expiry(expires_at: datetime | None, **given: Any) -> None:
@@ -66,7 +66,7 @@ def expiring(command: Command) -> Command:
     return with_expiry
 
 
-def _limits(entries: Sequence[str]) -> Mapping[str, Any]:
+def _parse_limits(entries: Sequence[str]) -> Mapping[str, Any]:
     limits = {}
     for entry in entries:
         name, separator, value = entry.partition("=")
@@ -76,7 +76,7 @@ def _limits(entries: Sequence[str]) -> Mapping[str, Any]:
             separator = ""
         if not separator:
             raise click.BadParameter(
-                f"{entry!r} is not NAME=VALUE with a value in JSON, as max_running=4 is",
+                f"{entry!r} is not NAME=VALUE with a value in JSON, such as max_running=4",
                 param_hint="--set",
             )
     return limits

@@ -1,4 +1,4 @@
-"""`infill plans`."""
+"""The `infill plans` commands."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,34 +7,38 @@ import click
 
 from common.operations import plans
 from common.operations.paging import Page
-from deploy.cli.operators.options import limited, paged
+from deploy.cli.operators.options import limit_options, page_options
 from deploy.cli.operators.printing import json_option, show_list, show_record
-from deploy.cli.operators.running import operator, run
+from deploy.cli.operators.run import current_operator, run_operation
 
 COLUMNS = ("id", "name", "tenants", "limits", "created_at")
 
 
 @click.group("plans")
 def group() -> None:
-    """Plans: what kinds of tenants may use."""
+    """Plans: sets of limits that tenants are put on."""
 
 
 @group.command("create")
 @click.argument("name")
-@limited
+@limit_options
 @json_option
 def create(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
-    """Make plan NAME; without limits it has none."""
-    made = run(lambda database: plans.create_plan(database, operator(), name, limits))
+    """Create plan NAME; limits that are not set are unlimited."""
+    made = run_operation(
+        lambda database: plans.create_plan(database, current_operator(), name, limits)
+    )
     show_record(made, as_json=as_json)
 
 
 @group.command("list")
-@paged
+@page_options
 @json_option
 def list_all(page: Page, *, as_json: bool) -> None:
     """List plans, oldest first."""
-    show_list(run(lambda database: plans.list_plans(database, page)), COLUMNS, as_json=as_json)
+    show_list(
+        run_operation(lambda database: plans.list_plans(database, page)), COLUMNS, as_json=as_json
+    )
 
 
 @group.command("show")
@@ -42,22 +46,24 @@ def list_all(page: Page, *, as_json: bool) -> None:
 @json_option
 def show(name: str, *, as_json: bool) -> None:
     """Show plan NAME."""
-    show_record(run(lambda database: plans.show_plan(database, name)), as_json=as_json)
+    show_record(run_operation(lambda database: plans.show_plan(database, name)), as_json=as_json)
 
 
 @group.command("set-limits")
 @click.argument("name")
-@limited
+@limit_options
 @json_option
 def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
-    """Give plan NAME other limits, in place of those it had; they hold at once."""
-    changed = run(lambda database: plans.set_plan_limits(database, operator(), name, limits))
+    """Replace all limits of plan NAME; they apply at once."""
+    changed = run_operation(
+        lambda database: plans.set_plan_limits(database, current_operator(), name, limits)
+    )
     show_record(changed, as_json=as_json)
 
 
 @group.command("delete")
 @click.argument("name")
 def delete(name: str) -> None:
-    """Delete plan NAME, which no tenant is on."""
-    run(lambda database: plans.delete_plan(database, operator(), name))
+    """Delete plan NAME, which must have no tenants."""
+    run_operation(lambda database: plans.delete_plan(database, current_operator(), name))
     click.echo("deleted")

@@ -1,4 +1,4 @@
-"""What people read: tables and lists of facts; and JSON for programs."""
+"""Output of commands: tables and records for people, JSON for programs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -8,18 +8,18 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from common.operations.json_output import as_json
+from common.operations.json_output import encode_json
 from common.operations.paging import Listed
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option: Callable[[F], F] = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON, as the admin API answers."
+    "--json", "as_json", is_flag=True, help="Print JSON like that of the admin API."
 )
 
 
 def show_list(listed: Listed[Any], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print one page of a list, and how to get at the next."""
+    """Print one page of a list, and the option that shows the next."""
     if as_json:
         show_json(listed)
         return
@@ -29,23 +29,23 @@ def show_list(listed: Listed[Any], columns: Sequence[str], *, as_json: bool) -> 
 
 
 def show_record(record: Any, *, as_json: bool) -> None:
-    """Print one record, a fact to a line."""
+    """Print one record, a field per line."""
     if as_json:
         show_json(record)
         return
     for name, value in asdict(record).items():
-        click.echo(f"{_title(name)}: {spelled(value)}")
+        click.echo(f"{_title(name)}: {format_value(value)}")
 
 
-def show_json(answer: Any) -> None:
-    """Print what a use-case gave as JSON."""
-    click.echo(as_json(answer, indented=True))
+def show_json(result: Any) -> None:
+    """Print a use case's result as JSON."""
+    click.echo(encode_json(result, indented=True))
 
 
 def table(rows: Sequence[Any], columns: Sequence[str]) -> str:
-    """Give rows under their titles, each column as wide as its widest cell."""
+    """Format rows as a table with a header line, each column as wide as its widest cell."""
     cells = [[_title(column) for column in columns]]
-    cells += [[spelled(getattr(row, column)) for column in columns] for row in rows]
+    cells += [[format_value(getattr(row, column)) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -54,8 +54,8 @@ def table(rows: Sequence[Any], columns: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def spelled(value: Any) -> str:
-    """Write one value for people; times are in UTC."""
+def format_value(value: Any) -> str:
+    """Format one value for people; times are in UTC."""
     if value is None:
         return "-"
     if isinstance(value, datetime):

@@ -1,29 +1,31 @@
-"""`infill secrets`, and `infill tenants rotate-secret`."""
+"""The `infill secrets` commands, and `infill tenants rotate-secret`."""
 
 import click
 
 from common.operations import webhook_secrets
 from common.operations.paging import Page
 from common.operations.webhook_secrets import SECRET_OVERLAP_SECONDS
-from deploy.cli.operators.options import ID, paged
+from deploy.cli.operators.options import ID, page_options
 from deploy.cli.operators.printing import json_option, show_json, show_list, show_record
-from deploy.cli.operators.running import operator, run
+from deploy.cli.operators.run import current_operator, run_operation
 
 COLUMNS = ("id", "created_at", "expires_at")
 
 
 @click.group("secrets")
 def group() -> None:
-    """Webhook secrets: what tenants verify their webhooks with."""
+    """Webhook secrets, with which tenants verify their webhooks."""
 
 
 @group.command("list")
 @click.argument("tenant")
-@paged
+@page_options
 @json_option
 def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
-    """List TENANT's webhook secrets, without the secrets themselves."""
-    listed = run(lambda database: webhook_secrets.list_webhook_secrets(database, tenant, page))
+    """List the ids and dates of TENANT's webhook secrets."""
+    listed = run_operation(
+        lambda database: webhook_secrets.list_webhook_secrets(database, tenant, page)
+    )
     show_list(listed, COLUMNS, as_json=as_json)
 
 
@@ -34,14 +36,14 @@ def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
     type=float,
     default=SECRET_OVERLAP_SECONDS,
     show_default=True,
-    help="How long the secret before signs along.",
+    help="How long webhooks are signed with the previous secret too.",
 )
 @json_option
 def rotate(tenant: str, overlap_seconds: float, *, as_json: bool) -> None:
-    """Give TENANT a new webhook secret, shown once; the old one signs along for a day."""
-    made = run(
+    """Create a new webhook secret for TENANT, shown once; the previous one stays valid a while."""
+    made = run_operation(
         lambda database: webhook_secrets.rotate_webhook_secret(
-            database, operator(), tenant, overlap_seconds=overlap_seconds
+            database, current_operator(), tenant, overlap_seconds=overlap_seconds
         )
     )
     if as_json:
@@ -55,10 +57,10 @@ def rotate(tenant: str, overlap_seconds: float, *, as_json: bool) -> None:
 @click.argument("secret_id", type=ID)
 @json_option
 def expire(tenant: str, secret_id: int, *, as_json: bool) -> None:
-    """Let TENANT's older webhook secret SECRET_ID sign no more."""
-    expired = run(
+    """Stop signing with TENANT's previous webhook secret SECRET_ID."""
+    expired = run_operation(
         lambda database: webhook_secrets.expire_webhook_secret(
-            database, operator(), tenant, secret_id
+            database, current_operator(), tenant, secret_id
         )
     )
     show_record(expired, as_json=as_json)

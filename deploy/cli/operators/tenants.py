@@ -1,23 +1,23 @@
-"""`infill tenants`."""
+"""The `infill tenants` commands."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from common.operations import tenant_states, tenants
+from common.operations import tenants
 from common.operations.paging import Page
 from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN
-from deploy.cli.operators.options import limited, paged
+from deploy.cli.operators.options import limit_options, page_options
 from deploy.cli.operators.printing import json_option, show_json, show_list, show_record
-from deploy.cli.operators.running import operator, run
+from deploy.cli.operators.run import current_operator, run_operation
 
 COLUMNS = ("id", "name", "plan", "created_at", "disabled_at", "deleting_at")
 
 
 @click.group("tenants")
 def group() -> None:
-    """Tenants: who may use this installation, and how much of it."""
+    """Create, list, limit, disable and delete tenants."""
 
 
 @group.command("create")
@@ -25,8 +25,10 @@ def group() -> None:
 @click.option("--plan", default=DEFAULT_PLAN, show_default=True)
 @json_option
 def create(name: str, plan: str, *, as_json: bool) -> None:
-    """Make tenant NAME; its webhook secret is shown once."""
-    made = run(lambda database: tenants.create_tenant(database, operator(), name, plan=plan))
+    """Create tenant NAME; its webhook secret is shown once."""
+    made = run_operation(
+        lambda database: tenants.create_tenant(database, current_operator(), name, plan=plan)
+    )
     if as_json:
         show_json(made)
     else:
@@ -34,19 +36,25 @@ def create(name: str, plan: str, *, as_json: bool) -> None:
 
 
 @group.command("list")
-@paged
+@page_options
 @json_option
 def list_all(page: Page, *, as_json: bool) -> None:
     """List tenants, oldest first."""
-    show_list(run(lambda database: tenants.list_tenants(database, page)), COLUMNS, as_json=as_json)
+    show_list(
+        run_operation(lambda database: tenants.list_tenants(database, page)),
+        COLUMNS,
+        as_json=as_json,
+    )
 
 
 @group.command("show")
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show tenant NAME, with the limits that hold for it."""
-    show_record(run(lambda database: tenants.show_tenant(database, name)), as_json=as_json)
+    """Show tenant NAME with its effective limits."""
+    show_record(
+        run_operation(lambda database: tenants.show_tenant(database, name)), as_json=as_json
+    )
 
 
 @group.command("set-plan")
@@ -55,17 +63,21 @@ def show(name: str, *, as_json: bool) -> None:
 @json_option
 def set_plan(name: str, plan: str, *, as_json: bool) -> None:
     """Put tenant NAME on PLAN."""
-    changed = run(lambda database: tenants.set_tenant_plan(database, operator(), name, plan))
+    changed = run_operation(
+        lambda database: tenants.set_tenant_plan(database, current_operator(), name, plan)
+    )
     show_record(changed, as_json=as_json)
 
 
 @group.command("set-limits")
 @click.argument("name")
-@limited
+@limit_options
 @json_option
 def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
-    """Give tenant NAME limits of its own, in place of those it had; without any it has none."""
-    changed = run(lambda database: tenants.set_tenant_limits(database, operator(), name, limits))
+    """Replace tenant NAME's own limits, which override its plan's; without --set, remove them."""
+    changed = run_operation(
+        lambda database: tenants.set_tenant_limits(database, current_operator(), name, limits)
+    )
     show_record(changed, as_json=as_json)
 
 
@@ -73,8 +85,10 @@ def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def disable(name: str, *, as_json: bool) -> None:
-    """Shut tenant NAME out: its keys open nothing, and none of its waiting jobs is begun."""
-    changed = run(lambda database: tenant_states.disable_tenant(database, operator(), name))
+    """Disable tenant NAME: its keys are rejected, and its waiting jobs are not started."""
+    changed = run_operation(
+        lambda database: tenants.disable_tenant(database, current_operator(), name)
+    )
     show_record(changed, as_json=as_json)
 
 
@@ -82,16 +96,20 @@ def disable(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def enable(name: str, *, as_json: bool) -> None:
-    """Let the disabled tenant NAME in again."""
-    changed = run(lambda database: tenant_states.enable_tenant(database, operator(), name))
+    """Enable the disabled tenant NAME."""
+    changed = run_operation(
+        lambda database: tenants.enable_tenant(database, current_operator(), name)
+    )
     show_record(changed, as_json=as_json)
 
 
 @group.command("delete")
 @click.argument("name")
-@click.confirmation_option(prompt="Everything of this tenant will be erased. Go on?")
+@click.confirmation_option(prompt="All data of this tenant will be erased. Continue?")
 @json_option
 def delete(name: str, *, as_json: bool) -> None:
-    """Disable tenant NAME for good; once nothing of it runs, all of it is erased."""
-    changed = run(lambda database: tenant_states.delete_tenant(database, operator(), name))
+    """Disable tenant NAME, and erase all its data once none of its jobs is running."""
+    changed = run_operation(
+        lambda database: tenants.delete_tenant(database, current_operator(), name)
+    )
     show_record(changed, as_json=as_json)

@@ -1,4 +1,4 @@
-"""`infill usage`."""
+"""The `infill usage` command."""
 
 from datetime import date, datetime
 
@@ -8,7 +8,7 @@ from common.operations import usage
 from common.operations.paging import Listed
 from common.runtime.clock import utc_now
 from deploy.cli.operators.printing import json_option, show_list
-from deploy.cli.operators.running import run
+from deploy.cli.operators.run import run_operation
 
 COLUMNS = (
     *("tenant", "day", "model", "jobs", "images", "megapixel_steps", "gpu_milliseconds"),
@@ -18,9 +18,9 @@ DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("usage")
-@click.option("--tenant", help="Of this tenant alone.")
-@click.option("--since", type=DAY, help="First day, in UTC; the first of this month unless given.")
-@click.option("--until", type=DAY, help="Last day, in UTC; today unless given.")
+@click.option("--tenant", help="Only usage of this tenant.")
+@click.option("--since", type=DAY, help="First day in UTC; by default the first of this month.")
+@click.option("--until", type=DAY, help="Last day in UTC; by default today.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 @json_option
 def report(
@@ -31,13 +31,13 @@ def report(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Report what was used per tenant, day and model."""
+    """Report usage per tenant, day and model."""
     first, last = _period(since, until)
-    lines = run(
+    lines = run_operation(
         lambda database: usage.report_usage(database, tenant=tenant, since=first, until=last)
     )
     if as_csv:
-        click.echo(usage.as_csv(lines), nl=False)
+        click.echo(usage.to_csv(lines), nl=False)
     else:
         show_list(Listed(lines), COLUMNS, as_json=as_json)
 

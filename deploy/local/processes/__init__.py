@@ -1,1 +1,1 @@
-"""Starting, supervising and ending child processes."""
+"""Starting, supervising and stopping child processes."""

@@ -1,4 +1,4 @@
-"""What has to be known of a process to run it beside us."""
+"""Descriptions of child processes: how to start, check and stop them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,32 +9,33 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who a child runs as, where that is not who we are.
+    """The account a child runs as, if it is not our own.
 
-    `passage` lets it through folders that are closed to it; only root can give that.
+    With `keeps_access` it may enter folders that are closed to the account; only root can grant
+    this.
     """
 
     uid: int
     gid: int
-    passage: bool
+    keeps_access: bool
 
     def __str__(self) -> str:
-        """Spell it as `launch.py` reads it."""
-        return f"{self.uid}:{self.gid}" + (":+" if self.passage else "")
+        """Format the account as `launch.py` parses it."""
+        return f"{self.uid}:{self.gid}" + (":+" if self.keeps_access else "")
 
 
 async def ready_at_once() -> bool:
-    """Stand for the check of a child that nobody has to wait for."""
+    """Return True: the readiness check of a child that needs no waiting."""
     return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """One process: how to start it, how to tell that it serves, how to end it.
+    """A child process: how to start it, how to check that it is ready, how to stop it.
 
-    `environment` is added to our own; secrets go there, for a command line can be read by all.
-    `ready` answers False for "not yet" and raises when waiting is no use.
-    `death_signal` is what the kernel sends it should we end without a word.
+    `environment` is added to our own; secrets belong there, since every user can read command
+    lines. `ready` returns False for "not yet", and raises if waiting is useless. The kernel sends
+    `death_signal` to the child if we end without stopping it.
     """
 
     name: str
@@ -50,14 +51,14 @@ class Child:
 
 
 class Server(Protocol):
-    """One of the three parts that come from wheels."""
+    """A server of the local stack: Postgres, Redis or S3."""
 
     async def prepare(self) -> None:
-        """Lay out its folder and check its port; harmless to repeat.
+        """Create its data folder and check its port; may be called again.
 
         Raises:
-            ConfigurationError: the port is taken, the wheel is missing, the data cannot be used.
+            ConfigurationError: the port is taken, the wheel is missing, or the data is unusable.
         """
 
     def child(self) -> Child:
-        """Describe its process."""
+        """Return the description of its process."""

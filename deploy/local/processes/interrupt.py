@@ -1,4 +1,4 @@
-"""Ending in order when the operator says so."""
+"""Orderly shutdown on Ctrl-C and termination signals."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -14,10 +14,10 @@ log = structlog.get_logger(__name__)
 INTERRUPTS = (Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP)
 
 
-async def until_interrupted(work: Coroutine[Any, Any, T]) -> T | None:
-    """Run `work`; at Ctrl-C, SIGTERM or a hang-up cancel it, let it clean up, and give None.
+async def run_until_interrupted(work: Coroutine[Any, Any, T]) -> T | None:
+    """Run `work`; on SIGINT, SIGTERM or SIGHUP cancel it, let it clean up, and return None.
 
-    Further signals while it cleans up change nothing: cleaning up has deadlines of its own.
+    Further signals are ignored while it cleans up, which has deadlines of its own.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)

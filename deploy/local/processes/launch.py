@@ -1,12 +1,12 @@
-"""Becomes another program, after arranging how it lives: run as a script, never imported.
+"""A launcher that sets up its process and then executes another program; run as a script only.
 
-`launch.py PARENT DEATH_SIGNAL ACCOUNT COMMAND…` makes sure that the kernel sends DEATH_SIGNAL
-when the starting thread ends, however it ends, and then turns into COMMAND. ACCOUNT is `-` to
-stay who we are, `UID:GID` to become that account, `UID:GID:+` to keep the right to pass folders
+`launch.py PARENT DEATH_SIGNAL ACCOUNT COMMAND…` makes the kernel send DEATH_SIGNAL to the process
+when the thread that started it ends, and then executes COMMAND. ACCOUNT is `-` for no change,
+`UID:GID` to switch to that account, or `UID:GID:+` to switch but keep the right to enter folders
 that are closed to it.
 
-Why not `preexec_fn`: it runs Python between fork and exec, where another thread's lock may be
-held for ever. Here the process is a whole one of its own, so anything is allowed.
+This is not done in `preexec_fn`, because that runs Python between fork and exec, where another
+thread's lock may be held for ever.
 """
 
 import ctypes
@@ -44,44 +44,46 @@ class CapabilitySet(ctypes.Structure):
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def checked(result: int, what: str) -> None:
-    """Turn the C convention for failure into an exception."""
+def check_result(result: int, what: str) -> None:
+    """Raise OSError with errno if a C function returned a nonzero result."""
     if result:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def become(uid: int, gid: int) -> None:
-    """Take on an account, for good."""
+def switch_account(uid: int, gid: int) -> None:
+    """Switch the process to an account, irreversibly."""
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
 
 
-def become_with_passage(uid: int, gid: int) -> None:
-    """Take on an account but keep the one right to enter and read files whatever their mode.
+def switch_account_keeping_access(uid: int, gid: int) -> None:
+    """Switch to an account, but keep the capability to access files whatever their mode.
 
-    The security bit stops both setuid(2) and access(2) from dropping the right on the way.
+    The security bit prevents both setuid(2) and access(2) from dropping the capability.
     """
-    checked(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "secure bits")
-    become(uid, gid)
+    check_result(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "secure bits")
+    switch_account(uid, gid)
     right = 1 << CAP_DAC_OVERRIDE
     header = CapabilityHeader(CAPABILITY_VERSION, 0)
     rights = (CapabilitySet * 2)(CapabilitySet(right, right, right), CapabilitySet(0, 0, 0))
-    checked(libc.capset(ctypes.byref(header), rights), "capset")
-    checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0), "ambient")
+    check_result(libc.capset(ctypes.byref(header), rights), "capset")
+    check_result(
+        libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0), "ambient"
+    )
 
 
 def main(parent: str, death_signal: str, account: str, *command: str) -> NoReturn:
-    """Arrange everything, then turn into the command."""
+    """Set up the process, then execute the command."""
     if account != "-":
-        uid, gid, *passage = account.split(":")
-        (become_with_passage if passage else become)(int(uid), int(gid))
-    # After the change of account, which clears it.
-    checked(libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "parent death signal")
-    if os.getppid() != int(parent):  # it died before we asked to be told
+        uid, gid, *keeps_access = account.split(":")
+        (switch_account_keeping_access if keeps_access else switch_account)(int(uid), int(gid))
+    # After the switch of account, which clears it.
+    check_result(libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "parent death signal")
+    if os.getppid() != int(parent):  # it died before prctl took effect
         sys.exit(1)
-    # Python ignores these; a program inherits what is ignored.
+    # Python ignores these signals, and programs inherit ignored signals.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     os.execv(command[0], command)  # noqa: S606 - an absolute path, no shell

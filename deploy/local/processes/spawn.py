@@ -1,4 +1,4 @@
-"""Starting one child so that it cannot outlive us."""
+"""Starting a child process that cannot outlive this one."""
 
 import asyncio
 import os
@@ -13,16 +13,16 @@ LAUNCH = Path(__file__).with_name("launch.py")
 
 
 async def spawn(child: Child, log: IO[bytes]) -> Process:
-    """Start `child`, its output going to `log`.
+    """Start `child` with its output redirected to `log`.
 
-    It leads a process group of its own: Ctrl-C in a terminal reaches us alone, and we stop the
-    children in order. The kernel ends it when the thread that called this ends, so call it from
-    a thread that lives as long as the child should: the main one.
+    It leads a process group of its own: Ctrl-C in a terminal reaches only this process, which
+    stops the children in order. The kernel ends it when the calling thread ends, so call this from
+    the main thread.
 
     Raises:
         OSError: no process could be started.
     """
-    # Isolated and without site-packages, Python is in the way for some 20 ms only.
+    # Isolated and without site-packages, Python starts in some 20 ms.
     launch = (sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()))
     account = "-" if child.account is None else str(child.account)
     return await asyncio.create_subprocess_exec(
@@ -34,7 +34,7 @@ async def spawn(child: Child, log: IO[bytes]) -> Process:
         stdout=log,
         stderr=STDOUT,
         cwd=child.directory,
-        # Handed on as it is; no setting is read from it here.
+        # Passed on unchanged; no setting is read from it here.
         env={**os.environ, **child.environment},  # noqa: TID251
         process_group=0,
     )

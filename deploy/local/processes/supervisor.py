@@ -1,4 +1,4 @@
-"""Child processes: started in order, watched, stopped in the opposite order."""
+"""A supervisor of child processes: starts them in order, watches them, stops them in reverse."""
 
 import asyncio
 import os
@@ -15,8 +15,8 @@ import structlog
 from common.domain.errors import ConfigurationError
 from common.runtime.clock import monotonic
 from deploy.local.processes.child import Child
-from deploy.local.processes.death import Death, last_words
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.child_exit import ChildExit, log_tail
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.processes.spawn import spawn
 
 log = structlog.get_logger(__name__)
@@ -26,17 +26,17 @@ log = structlog.get_logger(__name__)
 class _Running:
     child: Child
     process: Process
-    death: asyncio.Task[Death]
+    exited: asyncio.Task[ChildExit]
 
 
 class Supervisor:
-    """Owns child processes; as a context manager it stops them all on the way out.
+    """Owns child processes, and stops all of them when its context ends.
 
-    All calls belong to one event loop.
+    Belongs to one event loop.
     """
 
     def __init__(self, logs: Path) -> None:
-        """Keep the children's output in the folder `logs`, one file each."""
+        """Write each child's output to a file in the folder `logs`."""
         self._logs = logs
         self._running: list[_Running] = []
 
@@ -52,20 +52,20 @@ class Supervisor:
         await self.stop_all()
 
     async def start(self, child: Child) -> int:
-        """Start `child`, wait until it is ready, and give its process id.
+        """Start `child`, wait until it is ready, and return its process id.
 
         Raises:
-            ConfigurationError: it ended or did not get ready; says what its log ends with.
+            ConfigurationError: it ended or was not ready in time; the message has its log's end.
         """
         started = monotonic()
         with self._open_log(child.name) as output:
             process = await spawn(child, output)
-        death = asyncio.create_task(_death(child, process, Path(output.name)))
-        self._running.append(_Running(child, process, death))
+        exited = asyncio.create_task(_wait_for_exit(child, process, Path(output.name)))
+        self._running.append(_Running(child, process, exited))
         try:
-            await _ready_or_dead(child, death)
+            await _wait_until_ready(child, exited)
         except ConfigurationError as error:
-            words = last_words(Path(output.name))
+            words = log_tail(Path(output.name))
             raise ConfigurationError(f"could not start: {error}. {words}") from error
         took_ms = round((monotonic() - started) * 1000)
         log.info("child_started", child=child.name, pid=process.pid, took_ms=took_ms)
@@ -73,28 +73,28 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process ids of the children started, by name."""
+        """Process ids of the children, by name."""
         return {running.child.name: running.process.pid for running in self._running}
 
-    async def wait_for_death(self) -> Death:
-        """Wait until one of the children ends by itself; tells at once.
+    async def wait_for_exit(self) -> ChildExit:
+        """Wait until any child ends by itself, and return its exit.
 
         Raises:
             ValueError: there is no child to wait for.
         """
-        deaths = [running.death for running in self._running]
+        deaths = [running.exited for running in self._running]
         await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
-        return next(death.result() for death in deaths if death.done())
+        return next(exited.result() for exited in deaths if exited.done())
 
     async def stop_all(self) -> None:
-        """Stop the children, the last one started first; those that ended are passed over."""
+        """Stop all children that have not ended, the last one started first."""
         while self._running:
             running = self._running[-1]
-            await _stop(running)
+            await _stop_child(running)
             self._running.remove(running)
 
     def _open_log(self, name: str) -> IO[bytes]:
-        """Begin a log; the one of the run before is kept beside it."""
+        """Open a new log; that of the previous run is renamed to `*.log.1`."""
         self._logs.mkdir(parents=True, exist_ok=True)
         path = self._logs / f"{name}.log"
         if path.exists():
@@ -102,35 +102,35 @@ class Supervisor:
         return path.open("ab")
 
 
-async def _ready_or_dead(child: Child, death: asyncio.Task[Death]) -> None:
-    ready = asyncio.create_task(until_ready(child.ready, child.name, child.ready_seconds))
+async def _wait_until_ready(child: Child, exited: asyncio.Task[ChildExit]) -> None:
+    ready = asyncio.create_task(wait_until_ready(child.ready, child.name, child.ready_seconds))
     try:
-        await asyncio.wait((ready, death), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((ready, exited), return_when=asyncio.FIRST_COMPLETED)
     finally:
         ready.cancel()
         (failure,) = await asyncio.gather(ready, return_exceptions=True)
-    if death.done():
-        raise ConfigurationError(death.result().summary)
+    if exited.done():
+        raise ConfigurationError(exited.result().summary)
     if failure is not None:
         raise failure
 
 
-async def _death(child: Child, process: Process, output: Path) -> Death:
+async def _wait_for_exit(child: Child, process: Process, output: Path) -> ChildExit:
     exit_code = await process.wait()
     log.info("child_ended", child=child.name, pid=process.pid, exit_code=exit_code)
-    return Death(child.name, exit_code, output)
+    return ChildExit(child.name, exit_code, output)
 
 
-async def _stop(running: _Running) -> None:
+async def _stop_child(running: _Running) -> None:
     child, process = running.child, running.process
-    if running.death.done():
+    if running.exited.done():
         return
-    with suppress(ProcessLookupError):  # it has just ended and we were not told yet
+    with suppress(ProcessLookupError):  # it has just ended, and the event is not handled yet
         process.send_signal(child.stop_signal)
-    await asyncio.wait((running.death,), timeout=child.stop_seconds)
-    if not running.death.done():
+    await asyncio.wait((running.exited,), timeout=child.stop_seconds)
+    if not running.exited.done():
         log.warning("child_killed", child=child.name, waited_seconds=child.stop_seconds)
-        # The whole group: what it may have started goes with it.
+        # The whole group, including processes it may have started.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, Signals.SIGKILL)
-        await running.death
+        await running.exited

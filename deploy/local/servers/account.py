@@ -1,4 +1,4 @@
-"""Whom Postgres runs as, since it refuses to run as root."""
+"""The account Postgres runs as, since it refuses to run as root."""
 
 import os
 import pwd
@@ -11,18 +11,18 @@ from deploy.local.processes.child import Account
 UNPRIVILEGED = "nobody"
 
 
-def account_for(data: Path, programs: Path) -> Account | None:
-    """Choose the account that runs `programs` on `data`; None means our own, if that is not root.
+def choose_account(data: Path, programs: Path) -> Account | None:
+    """Choose the account that runs `programs` on `data`; None is our own, unless that is root.
 
-    Data that are there already stay with the account that made them.
+    Existing data stays with the account that owns it.
 
     Raises:
-        ConfigurationError: we are root, and this machine has no other account to run as.
+        ConfigurationError: we are root, and this machine has no account `nobody`.
     """
     if os.geteuid() != 0:
         return None
     uid, gid = _owner(data) if data.exists() else _unprivileged()
-    return Account(uid, gid, passage=not (open_to_all(data) and open_to_all(programs)))
+    return Account(uid, gid, keeps_access=not (is_open_to_all(data) and is_open_to_all(programs)))
 
 
 def _owner(data: Path) -> tuple[int, int]:
@@ -36,14 +36,14 @@ def _unprivileged() -> tuple[int, int]:
     except KeyError as error:
         raise ConfigurationError(
             f"Postgres refuses to run as root and there is no account `{UNPRIVILEGED}` "
-            "on this machine: start as an ordinary user"
+            "on this machine: start it as an ordinary user"
         ) from error
     return entry.pw_uid, entry.pw_gid
 
 
-def open_to_all(path: Path) -> bool:
-    """Tell whether anyone may enter every folder above `path`.
+def is_open_to_all(path: Path) -> bool:
+    """Return whether every account may enter all folders above `path`.
 
-    Often not so: root's own home and temporary folders are closed to others.
+    Root's home and temporary folders, for example, are closed to others.
     """
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)

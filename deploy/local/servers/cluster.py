@@ -1,4 +1,4 @@
-"""The folder Postgres keeps its data in."""
+"""The data folder of Postgres (its cluster): creation, version check, stale locks."""
 
 import os
 import shutil
@@ -7,21 +7,21 @@ from pathlib import Path
 
 from common.domain.errors import ConfigurationError
 from deploy.local.processes.child import Account, Child
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.processes.spawn import spawn
-from deploy.local.servers.binaries import POSTGRES_MAJOR, postgres_programs
+from deploy.local.servers.binaries import POSTGRES_MAJOR, find_postgres_programs
 
 RELEASE_SECONDS = 30.0
 
 
 async def create_cluster(data: Path, user: str, password: str, account: Account | None) -> None:
-    """Make an empty cluster at `data`, complete or not at all.
+    """Create an empty cluster at `data`, atomically by renaming a draft.
 
     Raises:
-        ConfigurationError: initdb failed; holds what it said.
+        ConfigurationError: initdb failed; the message has its output.
     """
     draft = data.with_name(f"{data.name}.new")
-    shutil.rmtree(draft, ignore_errors=True)  # left behind by a run that was cut off
+    shutil.rmtree(draft, ignore_errors=True)  # left by a run that was interrupted
     draft.mkdir(mode=0o700, parents=True)
     with tempfile.NamedTemporaryFile("w") as secret, tempfile.TemporaryFile() as log:
         secret.write(password)
@@ -32,8 +32,8 @@ async def create_cluster(data: Path, user: str, password: str, account: Account 
         process = await spawn(_initdb(draft, user, secret.name, account), log)
         if await process.wait():
             log.seek(0)
-            said = log.read().decode(errors="replace").strip()
-            raise ConfigurationError(f"Postgres could not lay out its data in {data}: {said}")
+            output = log.read().decode(errors="replace").strip()
+            raise ConfigurationError(f"Postgres could not create its data in {data}: {output}")
     draft.rename(data)
 
 
@@ -41,48 +41,49 @@ def _initdb(draft: Path, user: str, secret: str, account: Account | None) -> Chi
     return Child(
         name="initdb",
         command=(
-            str(postgres_programs() / "initdb"),
+            str(find_postgres_programs() / "initdb"),
             *("-D", str(draft), "-U", user, f"--pwfile={secret}", "--auth=scram-sha-256"),
-            # The same order of text on every machine, whatever its locale.
+            # Text sorts the same on every machine, whatever its locale.
             *("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"),
-            # Nothing of value is in it yet; the server itself syncs what it writes.
+            # The cluster is still empty; the server itself syncs what it writes.
             *("--no-sync", "--no-instructions"),
         ),
         account=account,
     )
 
 
-def require_version(data: Path) -> None:
-    """Make sure that our Postgres can read `data`.
+def check_version(data: Path) -> None:
+    """Raise unless our version of Postgres can use `data`.
 
     Raises:
-        ConfigurationError: another major version or another account made it, or it is no cluster.
+        ConfigurationError: it belongs to another major version or account, or is not a cluster.
     """
     try:
         found = (data / "PG_VERSION").read_text().strip()
     except PermissionError as error:
         raise ConfigurationError(
-            f"{data} belongs to another account: start as that one or as root"
+            f"{data} belongs to another account: start as that account or as root"
         ) from error
     except FileNotFoundError:
         found = "unknown"
     if found != str(POSTGRES_MAJOR):
         raise ConfigurationError(
-            f"{data} holds data of Postgres version {found}, this release runs version "
-            f"{POSTGRES_MAJOR}: move the folder away to start afresh, or dump and restore it"
+            f"{data} contains data of Postgres version {found}, this release runs version "
+            f"{POSTGRES_MAJOR}: move the folder away to start with an empty database, or dump and "
+            "restore it"
         )
 
 
-async def release_cluster(data: Path) -> None:
-    """Wait until no server runs on `data`, and remove a lock file that misleads.
+async def wait_for_release(data: Path) -> None:
+    """Wait until no server runs on `data`, and remove a lock file that would block a start.
 
-    After we were killed the server may still be shutting down. And where process ids repeat (a
-    container, a reboot), the id in a lock file left over may be another program's by now;
-    Postgres would take that one for itself and refuse to start. A lock whose process is gone is
-    left alone: Postgres sees through it, and checks more with it.
+    If a previous stack was killed, its server may still be shutting down. And since process ids
+    are reused (in a container, after a reboot), the id in a stale lock file may belong to another
+    program by now: Postgres would take it for a server and refuse to start. A lock whose process
+    does not exist is left in place, because Postgres handles it correctly.
 
     Raises:
-        ConfigurationError: another server goes on running on the same data.
+        ConfigurationError: another server is still running on the same data.
     """
     lock = data / "postmaster.pid"
 
@@ -91,7 +92,7 @@ async def release_cluster(data: Path) -> None:
         return owner is None or not _serves(owner, data)
 
     try:
-        await until_ready(released, "the end of it", RELEASE_SECONDS)
+        await wait_until_ready(released, "the release of the data", RELEASE_SECONDS)
     except ConfigurationError as error:
         raise ConfigurationError(
             f"Postgres, process {_lock_owner(lock)}, is still running on {data}: stop it first"
@@ -113,7 +114,7 @@ def _serves(pid: int, data: Path) -> bool:
 
 
 def _command_line(pid: int) -> bytes:
-    """Read what a process was started as; nothing if there is none."""
+    """Return the command line of a process, empty if there is none."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

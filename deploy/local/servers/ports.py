@@ -1,4 +1,4 @@
-"""Choosing TCP ports on loopback."""
+"""Choice of free TCP ports on loopback."""
 
 import json
 import secrets
@@ -8,21 +8,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from common.domain.errors import ConfigurationError
-from deploy.local.keyring import write_private
+from deploy.local.local_secrets import write_private
 
 LOOPBACK = "127.0.0.1"
-# Below the range the kernel draws from for outgoing connections (32768 and up on Linux), so that
-# none of those takes a port between our choosing it and the server's binding it.
+# Below the range that the kernel uses for outgoing connections (32768 and up on Linux), so that
+# none of these takes a port after we chose it and before the server binds it.
 FIRST_PORT = 20_000
 PORTS = 12_000
 DRAWS = 1_000
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Choose `count` different ports on which nothing listens now.
+    """Return `count` different ports on which nothing listens.
 
     Raises:
-        ConfigurationError: none was found in a thousand draws.
+        ConfigurationError: a thousand random ports did not contain enough free ones.
     """
     chosen: list[int] = []
     with ExitStack() as held:
@@ -38,10 +38,10 @@ def free_ports(count: int) -> tuple[int, ...]:
     )
 
 
-def kept_ports(home: Path, names: Sequence[str]) -> dict[str, int]:
-    """Choose a port for each name, the same as last time where it is still free.
+def choose_stable_ports(home: Path, names: Sequence[str]) -> dict[str, int]:
+    """Return a port for each name, the same as last time if it is still free.
 
-    A link to a picture names the S3 server's port: it outlives a restart with it.
+    Links to images contain the port of the S3 server: they stay valid after a restart.
     """
     path = home / "ports.json"
     before: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
@@ -55,26 +55,26 @@ def kept_ports(home: Path, names: Sequence[str]) -> dict[str, int]:
 
 
 def free_port() -> int:
-    """Choose one port on which nothing listens now."""
+    """Return one port on which nothing listens."""
     return free_ports(1)[0]
 
 
-def require_free(port: int, name: str) -> None:
-    """Make sure that `name` can listen on `port`.
+def check_port_free(port: int, name: str) -> None:
+    """Raise unless `port` is free for the server called `name`.
 
     Raises:
-        ConfigurationError: it cannot; says which port and for whom.
+        ConfigurationError: the port is taken; the message names port and server.
     """
     if not _is_free(port):
         raise ConfigurationError(
-            f"{name} cannot listen on {LOOPBACK}:{port}: the port is taken by another program "
-            "or not ours to use; stop that program or choose another port"
+            f"{name} cannot listen on {LOOPBACK}:{port}: the port is used by another program, or "
+            "not permitted; stop that program or choose another port"
         )
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as listener:
-        # As servers do: connections of an earlier run that are still fading do not count.
+        # As servers do: connections of an earlier run in the state TIME_WAIT do not count.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return _can_bind(listener, port)
 

@@ -1,4 +1,4 @@
-"""PostgreSQL on this machine, from its wheel."""
+"""The Postgres server of the local stack, from its Python wheel."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,36 +8,36 @@ import asyncpg
 
 from common.domain.errors import ConfigurationError
 from deploy.local.processes.child import Child
-from deploy.local.servers.account import account_for
-from deploy.local.servers.binaries import postgres_programs
-from deploy.local.servers.cluster import create_cluster, release_cluster, require_version
-from deploy.local.servers.ports import LOOPBACK, require_free
+from deploy.local.servers.account import choose_account
+from deploy.local.servers.binaries import find_postgres_programs
+from deploy.local.servers.cluster import check_version, create_cluster, wait_for_release
+from deploy.local.servers.ports import LOOPBACK, check_port_free
 
 USER = "infill"
 CONNECT_SECONDS = 5.0
 
-# Given on the command line, so that they also apply to a data folder made before they changed.
+# Passed on the command line, so that they also apply to data made before they changed.
 SETTINGS = {
     "listen_addresses": LOOPBACK,
-    "unix_socket_directories": "",  # a socket's path may have 107 characters only; TCP will do
+    "unix_socket_directories": "",  # a socket's path is limited to 107 characters; TCP suffices
     "max_connections": "200",
     "max_wal_size": "1GB",
-    "wal_level": "minimal",  # nobody replicates from here
+    "wal_level": "minimal",  # no replication
     "max_wal_senders": "0",
-    "max_logical_replication_workers": "0",  # one process less
-    "io_method": "sync",  # three processes less; the page cache is fast enough for one machine
+    "max_logical_replication_workers": "0",  # saves a process
+    "io_method": "sync",  # saves three processes; the page cache is fast enough for one machine
     "jit": "off",
     "log_checkpoints": "off",
     "log_timezone": "UTC",
     "timezone": "UTC",
 }
-# For data that nobody will miss: tests.
-FORGETFUL = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# For data that may be lost, as in tests.
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """Postgres with its data in `home`/postgres; `durable` off trades safety for speed."""
+    """Postgres with its data in `home`/postgres; without `durable`, faster but not crash-safe."""
 
     home: Path
     port: int
@@ -46,47 +46,47 @@ class PostgresServer:
 
     @property
     def data(self) -> Path:
-        """Where the tables are."""
+        """The data folder."""
         return self.home.resolve() / "postgres"
 
     def url(self, database: str = USER) -> str:
-        """Give the address of a database, password included."""
+        """Return the URL of a database, including the password."""
         return f"postgresql://{USER}:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
     async def prepare(self) -> None:
-        """Make the data folder if there is none, and see that the old server is gone.
+        """Create the data folder if it is missing, and wait until no server uses it.
 
         Raises:
-            ConfigurationError: the data cannot be used, or the port is taken.
+            ConfigurationError: the data is unusable, or the port is taken.
         """
         self.home.mkdir(parents=True, exist_ok=True)
-        account = account_for(self.data, postgres_programs())
+        account = choose_account(self.data, find_postgres_programs())
         if self.data.exists():
-            require_version(self.data)
-            await release_cluster(self.data)
+            check_version(self.data)
+            await wait_for_release(self.data)
         else:
             await create_cluster(self.data, USER, self.password, account)
-        require_free(self.port, "Postgres")
+        check_port_free(self.port, "Postgres")
 
     def child(self) -> Child:
-        """Describe the process; it stops by SIGINT, which ends open connections."""
-        programs = postgres_programs()
-        settings = SETTINGS | {"port": str(self.port)} | ({} if self.durable else FORGETFUL)
+        """Return the description of the process; SIGINT stops it despite open connections."""
+        programs = find_postgres_programs()
+        settings = SETTINGS | {"port": str(self.port)} | ({} if self.durable else NOT_DURABLE)
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         return Child(
             name="postgres",
             command=(str(programs / "postgres"), "-D", str(self.data), *options),
-            account=account_for(self.data, programs),
-            ready=self.answers,
+            account=choose_account(self.data, programs),
+            ready=self.is_ready,
             stop_signal=Signals.SIGINT,
             death_signal=Signals.SIGINT,
         )
 
-    async def answers(self) -> bool:
-        """Tell whether it takes statements.
+    async def is_ready(self) -> bool:
+        """Return whether the server accepts connections.
 
         Raises:
-            ConfigurationError: the data were made with another password.
+            ConfigurationError: the data was created with another password.
         """
         try:
             connection = await asyncpg.connect(self.url("postgres"), timeout=CONNECT_SECONDS)
@@ -94,14 +94,14 @@ class PostgresServer:
             return False
         except asyncpg.InvalidPasswordError as error:
             raise ConfigurationError(
-                f"the data in {self.data} were made with another password: "
-                "give that one, or move the folder away to start afresh"
+                f"the data in {self.data} was created with another password: "
+                "use that one, or move the folder away to start with an empty database"
             ) from error
         await connection.close()
         return True
 
     async def ensure_database(self, name: str = USER) -> None:
-        """Create the database `name` where it is missing."""
+        """Create the database `name` if it is missing."""
         connection = await asyncpg.connect(self.url("postgres"), timeout=CONNECT_SECONDS)
         try:
             if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):

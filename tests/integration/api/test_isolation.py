@@ -69,7 +69,7 @@ class Things:
         if not path.startswith(NATIVE):
             return self.parameters
         after = int(self.parameters["job_id"]) + 1
-        cursor = PagePosition("deliveries", 1, None).cursor_to(after)
+        cursor = PagePosition("deliveries", 1, None).cursor_after(after)
         return {**self.parameters, "cursor": cursor, "state": "exhausted"}
 
 

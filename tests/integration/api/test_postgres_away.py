@@ -25,10 +25,10 @@ MANY = 60
 
 @pytest.fixture
 def opening(
-    database_url: str, redis_url: str, bucket: StorageSettings, line: Proxy
+    database_url: str, redis_url: str, bucket: StorageSettings, database_proxy: Proxy
 ) -> Callable[..., Settings]:
-    """Give settings of a gateway that reaches Postgres over the line."""
-    url = make_url(database_url).set(port=line.port).render_as_string(hide_password=False)
+    """Give settings of a gateway that reaches Postgres over the proxy."""
+    url = make_url(database_url).set(port=database_proxy.port).render_as_string(hide_password=False)
 
     def settings(**gateway: Any) -> Settings:
         made = make_settings(url, redis_url, bucket, **gateway)
@@ -58,9 +58,9 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def noticed_absence(gateway: Gateway, line: Proxy) -> AsyncIterator[None]:
+async def noticed_absence(gateway: Gateway, database_proxy: Proxy) -> AsyncIterator[None]:
     """Let Postgres be silent while the block lasts, from when the gateway knows."""
-    line.stall()
+    database_proxy.stall()
 
     async def away() -> bool:
         return (await gateway.client.get("/readyz")).status_code == 503
@@ -68,7 +68,7 @@ async def noticed_absence(gateway: Gateway, line: Proxy) -> AsyncIterator[None]:
     async def known() -> bool:
         await asyncio.sleep(0)
         try:
-            gateway.services.database.require()
+            gateway.services.database.raise_if_unavailable()
         except PostgresUnavailableError:
             return True
         return False
@@ -76,15 +76,15 @@ async def noticed_absence(gateway: Gateway, line: Proxy) -> AsyncIterator[None]:
     await until(away)
     await until(known)
     yield
-    line.resume()
+    database_proxy.resume()
 
 
 async def test_many_more_requests_than_connections_are_all_answered(
-    opening: Callable[..., Settings], line: Proxy
+    opening: Callable[..., Settings], database_proxy: Proxy
 ) -> None:
     async with open_gateway(opening()) as gateway:
         assert (await send(gateway)).json()["status"] == "processing"
-        line.stall()
+        database_proxy.stall()
         async with asyncio.timeout(DEADLINE_SECONDS):
             first = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
             then = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
@@ -97,7 +97,7 @@ async def test_many_more_requests_than_connections_are_all_answered(
         assert ready.json() == {"status": "unavailable", "database": "away", "redis": "ok"}
         assert (await gateway.client.get("/healthz")).status_code == 200
 
-        line.resume()
+        database_proxy.resume()
 
         async def ready_again() -> bool:
             return (await gateway.client.get("/readyz")).status_code == 200
@@ -108,18 +108,21 @@ async def test_many_more_requests_than_connections_are_all_answered(
 
 
 async def test_pictures_are_not_stored_for_a_request_that_will_be_refused(
-    opening: Callable[..., Settings], line: Proxy, bucket: StorageSettings, s3_client: S3Client
+    opening: Callable[..., Settings],
+    database_proxy: Proxy,
+    bucket: StorageSettings,
+    s3_client: S3Client,
 ) -> None:
     async with open_gateway(opening(auth_cache_seconds=1000)) as gateway:
         await send(gateway)  # its key is known from here on
-        async with noticed_absence(gateway, line):
+        async with noticed_absence(gateway, database_proxy):
             assert_turned_away(await send(gateway, {"init_image": "aGVsbG8="}))
     stored = await asyncio.to_thread(s3_client.list_objects_v2, Bucket=bucket.bucket)
     assert "Contents" not in stored
 
 
 async def test_a_caller_whose_job_is_recorded_is_told_so(
-    opening: Callable[..., Settings], line: Proxy
+    opening: Callable[..., Settings], database_proxy: Proxy
 ) -> None:
     """A refusal would make the caller send the job a second time."""
     async with open_gateway(opening(sync_wait_seconds=1000)) as gateway:
@@ -130,7 +133,7 @@ async def test_a_caller_whose_job_is_recorded_is_told_so(
             return await gateway.count_jobs() == len(waiting) == 1
 
         await until(waits)
-        async with noticed_absence(gateway, line):
+        async with noticed_absence(gateway, database_proxy):
             await announce_ended(gateway.services.redis, *waiting)
             answer = await asking
     assert answer.status_code == 200
@@ -140,11 +143,11 @@ async def test_a_caller_whose_job_is_recorded_is_told_so(
 
 
 async def test_a_silent_redis_holds_no_caller_up(settings: Settings, servers: Servers) -> None:
-    async with proxy(servers.redis.port) as line:
-        settings.redis = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{line.port}/0"))
+    async with proxy(servers.redis.port) as redis_proxy:
+        settings.redis = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{redis_proxy.port}/0"))
         async with open_gateway(settings) as gateway:
             await send(gateway)
-            line.stall()
+            redis_proxy.stall()
             answers = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
             assert {answer.json()["status"] for answer in answers} == {"processing"}
             assert await gateway.count_jobs() == MANY + 1
@@ -152,4 +155,4 @@ async def test_a_silent_redis_holds_no_caller_up(settings: Settings, servers: Se
             ringing = gateway.services.ringer._ringing
             assert ringing is not None
             assert not ringing.done()
-            line.resume()
+            redis_proxy.resume()

@@ -1,4 +1,4 @@
-"""What a caller on this machine is given: made once, good as long as the database knows it."""
+"""Credentials of the local stack: issued once, valid as long as the database has them."""
 
 import json
 import stat
@@ -13,7 +13,7 @@ from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.settings import DatabaseSettings, Settings
 from deploy.cli.migrate import upgrade
-from deploy.local.credentials import TENANT, Credentials, ensure_credentials, published
+from deploy.local.credentials import TENANT, Credentials, ensure_credentials, publish_credentials
 from tests.conftest import Servers
 from tests.support import operators
 from tests.support.operators import EVERYTHING, OPERATOR
@@ -101,9 +101,9 @@ async def test_a_revoked_key_is_replaced(
     assert not await is_live(database_url, before.api_key)
 
 
-def test_they_stand_in_the_home_while_the_gateway_answers(tmp_path: Path) -> None:
+def test_credentials_are_published_while_the_gateway_is_ready(tmp_path: Path) -> None:
     given = Credentials("http://127.0.0.1:8000", "inf_key", "whsec_secret", "adm_key")
-    with published(given, tmp_path) as path:
+    with publish_credentials(given, tmp_path) as path:
         assert json.loads(path.read_text()) == {
             "base_url": "http://127.0.0.1:8000",
             "api_key": "inf_key",

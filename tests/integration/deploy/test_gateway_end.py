@@ -1,4 +1,4 @@
-"""A gateway told to end while it is under load: every request sent is answered whole."""
+"""A gateway stopped under load sends a whole response to every request."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.settings import DatabaseSettings, StorageSettings
-from deploy.local.processes.death import Death
+from deploy.local.processes.child_exit import ChildExit
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import gateway_process
@@ -30,7 +30,7 @@ DEADLINE_SECONDS = 60
 
 @dataclass
 class Caller:
-    """Sends one request after the other over a connection kept alive, till told to stop."""
+    """Sends one request after the other over a kept-alive connection until the server closes it."""
 
     port: int
     payload: bytes
@@ -50,7 +50,7 @@ class Caller:
                 writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Send one and read its answer; False when the server wants no more over this line."""
+        """Send one and read its response; return False when the server closes the connection."""
         writer.write(self.payload)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -107,13 +107,13 @@ async def count_jobs(database: Database) -> int:
         return int((await connection.execute(text("SELECT count(*) FROM jobs"))).scalar_one())
 
 
-async def stopped(supervisor: Supervisor, pid: int) -> Death:
+async def stopped(supervisor: Supervisor, pid: int) -> ChildExit:
     os.kill(pid, Signals.SIGTERM)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        return await supervisor.wait_for_death()
+        return await supervisor.wait_for_exit()
 
 
-async def test_every_request_sent_is_answered_whole(
+async def test_every_request_sent_gets_a_whole_response(
     tmp_path: Path, database: Database, key: str
 ) -> None:
     port = free_port()
@@ -125,9 +125,9 @@ async def test_every_request_sent_is_answered_whole(
         async with asyncio.timeout(DEADLINE_SECONDS):
             while await count_jobs(database) < CALLERS or not all(each.answers for each in busy):
                 pass  # each look waits for Postgres
-        death = await stopped(supervisor, pid)
+        exited = await stopped(supervisor, pid)
         await asyncio.gather(*tasks)
-    assert death.exit_code in {0, -Signals.SIGTERM}
+    assert exited.exit_code in {0, -Signals.SIGTERM}
     assert [caller.lost for caller in (*waiting, *busy)] == [0] * 2 * CALLERS
     # Those who waited for their jobs have an answer each: it is under way, fetch it later.
     told = [answer for caller in waiting for answer in caller.answers]

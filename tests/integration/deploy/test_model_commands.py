@@ -48,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator's, without a way to a hub; its client read the environment when imported."""
+    """An operator's environment without a hub, whose client read it when imported."""
     monkeypatch.setenv("INFILL_MODELS_FILE", str(home / "models.toml"))
     monkeypatch.setenv("INFILL_MODELS_DIRECTORY", str(home / "models"))
     monkeypatch.setenv("INFILL_MODELS_SERVE", '["of-a-hub", "of-a-folder"]')
@@ -57,7 +57,7 @@ def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    """Give the exit code, and what was told, errors of ours included."""
+    """Return the exit code and the output, including the message of an InfillError."""
     answer = CliRunner().invoke(infill, ["models", *arguments])
     error = answer.exception
     if isinstance(error, InfillError):
@@ -74,9 +74,9 @@ def listed() -> dict[str, dict[str, str]]:
 def test_models_are_listed_with_what_of_them_is_here() -> None:
     rows = listed()
     assert {name: row["weights"] for name, row in rows.items()} == {
-        "of-a-hub": "not here",
-        "of-a-folder": "here",
-        "wrong": "here",
+        "of-a-hub": "missing",
+        "of-a-folder": "present",
+        "wrong": "present",
     }
     assert rows["of-a-hub"]["default_for"] == "img2img, text2img"
     assert (rows["of-a-hub"]["served"], rows["wrong"]["served"]) == ("yes", "no")
@@ -98,14 +98,14 @@ def test_what_was_fetched_draws_without_the_hub(
         online.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", resolving)
         code, told = run("pull", "of-a-hub")
     assert code == 0
-    assert f"of-a-hub: fetched to {home / 'cache'}" in told
+    assert f"of-a-hub: downloaded to {home / 'cache'}" in told
     fetched = {path.name for path in (home / "cache").rglob("*.safetensors")}
     assert fetched == {"diffusion_pytorch_model.safetensors", "model.safetensors"}
     row = listed()["of-a-hub"]
-    assert (row["weights"], row["size"]) == ("here", "1 MB")
+    assert (row["weights"], row["size"]) == ("present", "1 MB")
     code, told = run("check", "of-a-hub", "wrong")
     assert code == 1
-    assert "of-a-hub: right, and draws text2img, img2img" in told
+    assert "of-a-hub: works for text2img, img2img" in told
     assert "model wrong: no scheduler NoScheduler fits it" in told
 
 
@@ -120,10 +120,14 @@ def test_a_part_that_is_not_there_is_named(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("pull", "nobody"), 1, "the models file has no nobody, only: of-a-hub, of-a-folder"),
-        (("pull",), 2, "name models, or give --all"),
+        (
+            ("pull", "nobody"),
+            1,
+            "unknown models: nobody; the models file has: of-a-hub, of-a-folder",
+        ),
+        (("pull",), 2, "name at least one model, or use --all"),
         (("pull", "of-a-hub"), 1, "elsewhere could not be fetched: the hub cannot be reached"),
-        (("pull", "of-a-folder"), 0, "nothing to fetch"),
+        (("pull", "of-a-folder"), 0, "nothing to download"),
     ],
 )
 def test_what_cannot_be_pulled_is_said(

@@ -1,4 +1,4 @@
-"""`infill migrate` and `infill bucket`: harmless to repeat, and clear when a part is away."""
+"""`infill migrate` and `infill bucket` are idempotent, and explain an unavailable server."""
 
 import asyncio
 import sys
@@ -17,7 +17,7 @@ from tests.conftest import Servers
 
 
 async def run(*arguments: str) -> str:
-    """Run a command beside this loop: it opens one of its own."""
+    """Run a command in a thread: it opens an event loop of its own."""
 
     def invoke() -> str:
         return CliRunner().invoke(infill, arguments, catch_exceptions=False).output
@@ -61,7 +61,9 @@ async def test_two_at_once_do_no_harm(
     assert [await process.wait() for process in both] == [0, 0]
 
 
-async def test_migrating_without_postgres_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_migrating_without_postgres_is_a_readable_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", f"postgresql://x@{LOOPBACK}:{free_port()}/x")
     with pytest.raises(ConfigurationError, match="Postgres cannot be reached"):
         await run("migrate")
@@ -72,14 +74,14 @@ async def test_the_bucket_is_made_and_left_alone(
 ) -> None:
     name = f"made-{uuid4().hex}"
     name_store(monkeypatch, servers.s3.settings(name))
-    assert await run("bucket") == f"the bucket {name} is there\n"
+    assert await run("bucket") == f"the bucket {name} exists\n"
     await asyncio.to_thread(s3_client.put_object, Bucket=name, Key="kept", Body=b"x")
-    assert await run("bucket") == f"the bucket {name} is there\n"
+    assert await run("bucket") == f"the bucket {name} exists\n"
     listed = await asyncio.to_thread(s3_client.list_objects_v2, Bucket=name)
     assert [entry["Key"] for entry in listed["Contents"]] == ["kept"]
 
 
-async def test_a_store_that_refuses_is_told(
+async def test_a_store_that_rejects_us_is_a_readable_error(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = servers.s3.settings(f"never-{uuid4().hex}")

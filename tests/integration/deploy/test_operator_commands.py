@@ -1,4 +1,4 @@
-"""Everything operators do, at the command line, against a real database."""
+"""The operators' commands against a real database."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from common.postgres.database import Database
 from common.settings import DatabaseSettings
 from common.standard_webhooks.keys import load_signing_key
 from deploy.cli.main import infill
-from deploy.cli.operators import running
+from deploy.cli.operators import run as running
 from tests.integration.operations.rows import add_job
 from tests.support.operators import PEPPER, is_live
 
@@ -52,7 +52,7 @@ def names(listed: Any) -> list[str]:
 
 
 async def beside(database_url: str, ask: Any) -> Any:
-    """Do something to the same database; the commands open a loop of their own."""
+    """Use the same database; the commands open an event loop of their own."""
     database = Database(DatabaseSettings(url=SecretStr(database_url)), application="test")
     try:
         return await ask(database)
@@ -94,7 +94,7 @@ def test_a_list_goes_on_where_it_says() -> None:
 
 def test_a_name_is_taken_once_and_has_a_form() -> None:
     run("tenants", "create", "acme")
-    with pytest.raises(ConflictError, match="there is a tenant called acme already"):
+    with pytest.raises(ConflictError, match="there is already a tenant called acme"):
         run("tenants", "create", "acme")
     with pytest.raises(InvalidNameError):
         run("tenants", "create", "no spaces")
@@ -124,11 +124,11 @@ def test_a_tenant_gets_a_plan_and_limits_of_its_own() -> None:
 def test_a_limit_is_name_and_json(entry: str) -> None:
     result = invoke("plans", "create", "pro", "--set", entry)
     assert result.exit_code == 2
-    assert "is not NAME=VALUE with a value in JSON, as max_running=4 is" in result.stderr
+    assert "is not NAME=VALUE with a value in JSON, such as max_running=4" in result.stderr
 
 
-def test_a_limit_that_cannot_be_is_told() -> None:
-    with pytest.raises(InvalidLimitsError, match="max_runing is no limit; there are: max_"):
+def test_an_unknown_limit_is_an_error() -> None:
+    with pytest.raises(InvalidLimitsError, match="max_runing is not a limit; the limits are: max_"):
         run("plans", "create", "pro", "--set", "max_runing=4")
 
 
@@ -233,17 +233,17 @@ def test_usage_is_of_this_month_unless_said() -> None:
 def test_the_audit_names_the_account() -> None:
     run("tenants", "create", "acme")
     (entry,) = told("audit", "--tenant", "acme")["items"]
-    assert entry["actor"] == running.operator().name
+    assert entry["actor"] == running.current_operator().name
     assert entry["actor"].startswith("cli:")
     assert "tenant.create" in run("audit")
 
 
 def test_an_account_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.cli.operators.running.os.getuid", lambda: 2**31 - 7)
-    assert running.operator().name == f"cli:uid-{2**31 - 7}"
+    monkeypatch.setattr("deploy.cli.operators.run.os.getuid", lambda: 2**31 - 7)
+    assert running.current_operator().name == f"cli:uid-{2**31 - 7}"
 
 
-def test_what_is_not_there_is_told() -> None:
+def test_what_does_not_exist_is_named() -> None:
     for arguments in (
         ("keys", "create", "nobody"),
         ("keys", "list", "nobody"),
@@ -258,6 +258,6 @@ def test_what_is_not_there_is_told() -> None:
         run("keys", "revoke", "acme", "7")
 
 
-def test_a_signing_key_is_drawn_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signing_key_is_made_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     load_signing_key(run("keys", "webhook").strip())

@@ -1,4 +1,4 @@
-"""The commands production runs start while every store is away, say so, and end when told."""
+"""The processes start while every store is unavailable, report it, and stop on a signal."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from signal import Signals
 import pytest
 
 from deploy.local.processes.child import Child
-from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.readiness import responds_ok
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import dispatcher_process, gateway_process
@@ -25,22 +25,22 @@ def stores_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
 async def ends_well(folder: Path, child: Child, port: int) -> None:
     async with Supervisor(folder) as supervisor:
         pid = await supervisor.start(child)
-        assert await answers_ok(port, "/healthz")
-        assert not await answers_ok(port, "/readyz")
+        assert await responds_ok(port, "/healthz")
+        assert not await responds_ok(port, "/readyz")
         os.kill(pid, Signals.SIGTERM)
-        death = await supervisor.wait_for_death()
+        exited = await supervisor.wait_for_exit()
     # uvicorn sends itself the signal once more when everything is closed.
-    assert death.exit_code in {0, -Signals.SIGTERM}
-    assert f'"event":"{child.name}_stopped"' in str(death)
+    assert exited.exit_code in {0, -Signals.SIGTERM}
+    assert f'"event":"{child.name}_stopped"' in str(exited)
 
 
 def alive(child: Child, port: int) -> Child:
-    """Wait for the process to live, not to be ready: it cannot be."""
+    """Return a child whose check is /healthz, since it cannot become ready."""
     return Child(
         name=child.name,
         command=child.command,
         environment=child.environment,
-        ready=lambda: answers_ok(port, "/healthz"),
+        ready=lambda: responds_ok(port, "/healthz"),
     )
 
 

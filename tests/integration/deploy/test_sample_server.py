@@ -1,4 +1,4 @@
-"""The demo's surroundings: pictures to fetch, a webhook to call."""
+"""The demo's web server: images to fetch, a webhook to call."""
 
 import asyncio
 from pathlib import Path
@@ -10,7 +10,7 @@ from deploy.local.sample_server import SAMPLES, sample_server
 from deploy.local.servers.ports import LOOPBACK
 
 
-async def test_pictures_are_served_as_they_are() -> None:
+async def test_images_are_served_unchanged() -> None:
     async with (
         sample_server(SAMPLES) as beside,
         httpx2.AsyncClient(base_url=beside.base_url, trust_env=False) as client,

@@ -91,7 +91,7 @@ async def test_retries_leave_slots_to_first_attempts(
     receiver.replies.extend(Reply(hold=hold) for _ in range(3))
     retries = [await succeeded(desk.database, owner, receiver.url) for _ in range(5)]
     await desk.run("UPDATE deliveries SET attempt = 1")
-    async with desk.configured(concurrency=4, reserved_part=0.5).dispatching():
+    async with desk.configured(concurrency=4, first_attempt_share=0.5).dispatching():
         await receiver.request(2)
         # All that retries may take is taken.
         first = await succeeded(desk.database, owner, receiver.url)
@@ -147,7 +147,7 @@ async def test_an_origin_that_only_fails_is_left_in_peace_and_then_tried(
 ) -> None:
     receiver.replies.extend(Reply(500) for _ in range(3))
     endings = [await succeeded(desk.database, owner, receiver.url) for _ in range(6)]
-    careful = desk.configured(origin_concurrency=1, breaker_requests=3)
+    careful = desk.configured(origin_concurrency=1, breaker_min_requests=3)
     opened = REGISTRY.get_sample_value("infill_webhook_breakers_opened_total") or 0
     async with careful.dispatching():
         await receiver.request(3)

@@ -191,7 +191,7 @@ async def test_a_dripping_receiver_is_cut_off(
 ) -> None:
     receiver.replies.append(Reply(drip=True))
     ended = await succeeded(desk.database, owner, receiver.url)
-    async with desk.configured(timeout_seconds=0.3, answer_bytes=4096).dispatching():
+    async with desk.configured(timeout_seconds=0.3, response_bytes=4096).dispatching():
         await receiver.until(lambda: receiver.dropped)
     (attempt,) = await desk.attempts(ended.delivery_id)
     assert (attempt.status_code, attempt.error) == (None, "timeout")
@@ -224,7 +224,7 @@ async def test_the_end_of_the_schedule_ends_it(
 ) -> None:
     receiver.replies.extend([Reply(500), Reply(503), Reply(404)])
     ended = await succeeded(desk.database, owner, receiver.url)
-    short = desk.configured(schedule_seconds=(5.0, 300.0))
+    short = desk.configured(retry_schedule_seconds=(5.0, 300.0))
     for number in (1, 2, 3):
         await desk.age("available_at")
         async with short.dispatching():

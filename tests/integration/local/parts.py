@@ -41,7 +41,7 @@ def python(name: str, source: str) -> Child:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Give the ids of all processes below `pid`."""
+    """Yield the ids of all descendants of a process."""
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         yield int(child)
         yield from descendants(int(child))
@@ -49,7 +49,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 @contextmanager
 def watched(pids: Iterable[int]) -> Iterator[list[int]]:
-    """Hold on to processes, so that their ends can be waited for and no id is taken twice."""
+    """Yield handles of processes, by which their ends can be waited for."""
     handles = [os.pidfd_open(pid) for pid in pids]
     try:
         yield handles
@@ -59,7 +59,7 @@ def watched(pids: Iterable[int]) -> Iterator[list[int]]:
 
 
 async def all_ended(handles: Iterable[int]) -> bool:
-    """Tell whether all these processes end before the deadline."""
+    """Return whether all these processes end before the deadline."""
     return all([await asyncio.to_thread(_ended, handle) for handle in handles])
 
 

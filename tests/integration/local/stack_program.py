@@ -7,8 +7,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from deploy.local.home import held
-from deploy.local.processes.interrupt import until_interrupted
+from deploy.local.home_lock import lock_home
+from deploy.local.processes.interrupt import run_until_interrupted
 from deploy.local.processes.supervisor import Supervisor
 from tests.integration.local import parts
 
@@ -18,7 +18,7 @@ async def serve(home: Path) -> None:
         for server in (parts.postgres(home), parts.redis(home), parts.s3(home)):
             await parts.start(supervisor, server)
         tell("ready")
-        tell(f"died {await supervisor.wait_for_death()}")
+        tell(f"died {await supervisor.wait_for_exit()}")
 
 
 def tell(line: str) -> None:
@@ -28,5 +28,5 @@ def tell(line: str) -> None:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    with held(folder):
-        asyncio.run(until_interrupted(serve(folder)))
+    with lock_home(folder):
+        asyncio.run(run_until_interrupted(serve(folder)))

@@ -1,4 +1,4 @@
-"""However the program that owns the stack ends, no server outlives it."""
+"""However the program that runs the stack ends, no server outlives it."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ HERE = Path(__file__).parents[3]
 
 @asynccontextmanager
 async def running_stack(home: Path) -> AsyncIterator[tuple[Process, list[int]]]:
-    """Run the program; give it and a handle on each process below it."""
+    """Run the program; yield it, and a handle of each of its descendants."""
     program = (sys.executable, "-m", "tests.integration.local.stack_program", str(home))
     process = await asyncio.create_subprocess_exec(*program, cwd=HERE, stdout=PIPE, process_group=0)
     try:

@@ -1,4 +1,4 @@
-"""The fixtures every other integration test stands on."""
+"""The fixtures used by every other integration test."""
 
 import asyncpg
 from redis.asyncio import Redis

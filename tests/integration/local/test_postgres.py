@@ -1,4 +1,4 @@
-"""Postgres from its wheel: keeps its data, gets over rough ends, says what is wrong."""
+"""The local Postgres keeps its data, recovers from crashes, and explains errors."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import pytest
 
 from common.domain.errors import ConfigurationError
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.servers.cluster import create_cluster, release_cluster
+from deploy.local.servers.cluster import create_cluster, wait_for_release
 from deploy.local.servers.ports import LOOPBACK
 from deploy.local.servers.postgres import PostgresServer
 from tests.conftest import Servers
@@ -52,9 +52,9 @@ async def test_data_outlive_a_kill(tmp_path: Path) -> None:
         await note(server, "CREATE TABLE kept AS SELECT 7 AS number")
         with parts.watched(parts.descendants(pid)) as backends:
             os.kill(pid, signal.SIGKILL)
-            death = await supervisor.wait_for_death()
+            exited = await supervisor.wait_for_exit()
             assert await parts.all_ended(backends)
-        assert death.summary == "postgres was ended by SIGKILL"
+        assert exited.summary == "postgres was ended by SIGKILL"
     assert (server.data / "postmaster.pid").exists()
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
@@ -67,13 +67,13 @@ async def test_a_stale_lock_naming_a_living_program_does_not_matter(tmp_path: Pa
     (server.data / "postmaster.pid").write_text(f"{os.getpid()}\n{server.data}\n")
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
-        assert await server.answers()
+        assert await server.is_ready()
 
 
 async def test_a_lock_that_cannot_be_read_is_left_to_postgres(tmp_path: Path) -> None:
     lock = tmp_path / "postmaster.pid"
     lock.touch()
-    await release_cluster(tmp_path)
+    await wait_for_release(tmp_path)
     assert lock.exists()
 
 
@@ -83,24 +83,24 @@ async def test_a_running_server_is_not_started_twice(
     monkeypatch.setattr("deploy.local.servers.cluster.RELEASE_SECONDS", 0.1)
     with pytest.raises(ConfigurationError, match="still running"):
         await servers.postgres.prepare()
-    assert await servers.postgres.answers()
+    assert await servers.postgres.is_ready()
 
 
-async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+async def test_a_used_port_is_named(tmp_path: Path) -> None:
     server = parts.postgres(tmp_path)
     refused = pytest.raises(ConfigurationError, match=f"Postgres cannot listen on .*:{server.port}")
     with socket.create_server((LOOPBACK, server.port)), refused:
         await server.prepare()
 
 
-async def test_another_password_is_refused_clearly(servers: Servers) -> None:
+async def test_another_password_is_a_readable_error(servers: Servers) -> None:
     mistaken = replace(servers.postgres, password="wrong")
-    with pytest.raises(ConfigurationError, match="made with another password"):
-        await mistaken.answers()
+    with pytest.raises(ConfigurationError, match="created with another password"):
+        await mistaken.is_ready()
 
 
 @pytest.mark.parametrize(("mark", "found"), [("17\n", "17"), (None, "unknown")])
-async def test_data_of_another_version_are_refused(
+async def test_data_of_another_version_is_rejected(
     tmp_path: Path, mark: str | None, found: str
 ) -> None:
     server = parts.postgres(tmp_path)
@@ -111,7 +111,7 @@ async def test_data_of_another_version_are_refused(
         await server.prepare()
 
 
-async def test_data_of_another_account_are_refused(
+async def test_data_of_another_account_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = parts.postgres(tmp_path)
@@ -127,7 +127,7 @@ async def test_data_of_another_account_are_refused(
 
 
 @pytest.mark.parametrize(("mode", "rights"), [(0o755, 0), (0o700, PASSAGE)])
-async def test_it_has_no_more_rights_than_it_needs(mode: int, rights: int) -> None:
+async def test_it_has_no_more_rights_than_needed(mode: int, rights: int) -> None:
     with home_below(mode) as home:
         async with Supervisor(home / "logs") as supervisor:
             status = status_of(await parts.start(supervisor, parts.postgres(home)))
@@ -138,7 +138,7 @@ async def test_it_has_no_more_rights_than_it_needs(mode: int, rights: int) -> No
 
 @contextmanager
 def home_below(mode: int) -> Iterator[Path]:
-    """Give a home that only the folder above it closes; those above `tmp_path` always do."""
+    """Yield a home below a folder with that mode; those above `tmp_path` are always closed."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(mode)
         yield Path(folder) / "home"
@@ -149,7 +149,7 @@ def status_of(pid: int) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in lines)
 
 
-async def test_a_draft_cut_off_is_made_anew(tmp_path: Path) -> None:
+async def test_an_interrupted_draft_is_replaced(tmp_path: Path) -> None:
     server = parts.postgres(tmp_path / "new" / "home")
     draft = server.home / "postgres.new"
     (draft / "base").mkdir(parents=True)
@@ -158,13 +158,13 @@ async def test_a_draft_cut_off_is_made_anew(tmp_path: Path) -> None:
     assert not draft.exists()
 
 
-async def test_a_failing_layout_tells_what_was_said(tmp_path: Path) -> None:
+async def test_a_failing_initdb_is_quoted(tmp_path: Path) -> None:
     data = tmp_path / "postgres"
     # A name that initdb refuses; to root, who is not to be here at all, it says so first.
-    with pytest.raises(ConfigurationError, match=r"could not lay out .* initdb: error: "):
+    with pytest.raises(ConfigurationError, match=r"could not create its data .* initdb: error: "):
         await create_cluster(data, "pg_reserved", "password", None)
     assert not data.exists()
 
 
-async def test_it_is_not_there_before_it_is_started(tmp_path: Path) -> None:
-    assert not await parts.postgres(tmp_path).answers()
+async def test_it_is_not_ready_before_it_is_started(tmp_path: Path) -> None:
+    assert not await parts.postgres(tmp_path).is_ready()

@@ -20,7 +20,7 @@ async def test_it_starts_again_and_has_forgotten(tmp_path: Path) -> None:
             async with Redis.from_url(server.url()) as client:
                 assert await client.dbsize() == 0
                 await client.set("left", "behind")
-    assert not await server.answers()
+    assert not await server.is_ready()
 
 
 async def test_it_never_evicts_and_never_saves(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ async def test_it_never_evicts_and_never_saves(tmp_path: Path) -> None:
     assert list((tmp_path / "redis").iterdir()) == []
 
 
-async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+async def test_a_used_port_is_named(tmp_path: Path) -> None:
     server = parts.redis(tmp_path)
     refused = pytest.raises(ConfigurationError, match=f"Redis cannot listen on .*:{server.port}")
     with socket.create_server((LOOPBACK, server.port)), refused:

@@ -56,10 +56,10 @@ async def test_objects_outlive_a_restart(tmp_path: Path) -> None:
         body, headers = await read(storage.link("a/picture.png"))
         assert body == b"pixels"
         assert headers["Content-Type"] == "image/png"
-    assert not await server.answers()
+    assert not await server.is_ready()
 
 
-async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+async def test_a_used_port_is_named(tmp_path: Path) -> None:
     server = parts.s3(tmp_path)
     refused = pytest.raises(ConfigurationError, match=f"S3 cannot listen on .*:{server.port}")
     with socket.create_server((LOOPBACK, server.port)), refused:

@@ -1,4 +1,4 @@
-"""The supervisor: order, deaths told at once, and nobody left behind."""
+"""The supervisor: order of starts and stops, exits reported at once, no orphans."""
 
 import asyncio
 import os
@@ -44,23 +44,23 @@ async def never() -> bool:
     return False
 
 
-async def test_a_death_is_told_with_its_last_words(tmp_path: Path) -> None:
+async def test_an_exit_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     async with Supervisor(tmp_path / "logs") as supervisor:
         await supervisor.start(parts.python("steady", WAIT))
         await supervisor.start(parts.python("brief", "print('goodbye'); raise SystemExit(3)"))
-        death = await supervisor.wait_for_death()
-        assert (death.name, death.exit_code) == ("brief", 3)
-        assert str(death).startswith("brief ended with exit code 3. The end of its log, ")
-        assert str(death).endswith("brief.log:\ngoodbye")
+        exited = await supervisor.wait_for_exit()
+        assert (exited.name, exited.exit_code) == ("brief", 3)
+        assert str(exited).startswith("brief ended with exit code 3. The end of its log, ")
+        assert str(exited).endswith("brief.log:\ngoodbye")
 
 
-async def test_the_others_are_stopped_after_a_death(tmp_path: Path) -> None:
+async def test_the_others_are_stopped_after_an_exit(tmp_path: Path) -> None:
     async with Supervisor(tmp_path / "logs") as supervisor:
         steady = await supervisor.start(parts.python("steady", WAIT))
         brief = await supervisor.start(parts.python("brief", WAIT))
         with parts.watched([steady]) as handles:
             os.kill(brief, signal.SIGKILL)
-            assert (await supervisor.wait_for_death()).name == "brief"
+            assert (await supervisor.wait_for_exit()).name == "brief"
             await supervisor.stop_all()
             assert await parts.all_ended(handles)
 
@@ -75,11 +75,11 @@ async def test_a_child_that_ends_before_it_is_ready_is_an_error(tmp_path: Path) 
 async def test_a_child_that_never_gets_ready_is_an_error(tmp_path: Path) -> None:
     child = replace(parts.python("slow", WAIT), ready=never, ready_seconds=0.1)
     async with Supervisor(tmp_path / "logs") as supervisor:
-        with pytest.raises(ConfigurationError, match=r"slow did not answer within 0\.1 seconds"):
+        with pytest.raises(ConfigurationError, match=r"slow was not ready within 0\.1 seconds"):
             await supervisor.start(child)
 
 
-async def test_a_stubborn_child_is_killed_with_all_it_started(tmp_path: Path) -> None:
+async def test_a_child_that_ignores_signals_is_killed_with_its_children(tmp_path: Path) -> None:
     mark = tmp_path / "ready"
     source = (
         "import os, pathlib, signal\n"
@@ -106,36 +106,36 @@ async def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
     for word in ("one", "two"):
         async with Supervisor(tmp_path) as supervisor:
             await supervisor.start(parts.python("talker", f"print('{word}')"))
-            await supervisor.wait_for_death()
+            await supervisor.wait_for_exit()
     assert (tmp_path / "talker.log").read_text() == "two\n"
     assert (tmp_path / "talker.log.1").read_text() == "one\n"
 
 
-async def test_the_environment_is_ours_and_more(tmp_path: Path) -> None:
+async def test_the_environment_is_inherited_and_extended(tmp_path: Path) -> None:
     source = "import os; print(os.environ['EXTRA'], 'PATH' in os.environ, os.getcwd())"
     child = replace(
         parts.python("talker", source), environment={"EXTRA": "more"}, directory=tmp_path
     )
     async with Supervisor(tmp_path / "logs") as supervisor:
         await supervisor.start(child)
-        await supervisor.wait_for_death()
+        await supervisor.wait_for_exit()
     assert (tmp_path / "logs" / "talker.log").read_text() == f"more True {tmp_path}\n"
 
 
-async def test_nobody_to_wait_for_is_an_error(tmp_path: Path) -> None:
+async def test_waiting_without_children_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"[Ss]et of .* is empty"):
-        await Supervisor(tmp_path).wait_for_death()
+        await Supervisor(tmp_path).wait_for_exit()
 
 
-async def test_an_end_not_yet_told_does_not_keep_the_others_running(tmp_path: Path) -> None:
-    """Between a child's end and its being told a signal finds nobody."""
+async def test_a_child_that_has_just_ended_does_not_keep_the_others_running(tmp_path: Path) -> None:
+    """Between the end of a child and its handling, a signal finds no process."""
     async with Supervisor(tmp_path / "logs") as supervisor:
         steady = await supervisor.start(parts.python("steady", WAIT))
         await supervisor.start(parts.python("brief", "pass"))
         last = supervisor._running[-1]
-        await last.death
-        late = asyncio.create_task(asyncio.wait_for(asyncio.shield(last.death), 10))
-        supervisor._running[-1] = replace(last, death=late)
+        await last.exited
+        late = asyncio.create_task(asyncio.wait_for(asyncio.shield(last.exited), 10))
+        supervisor._running[-1] = replace(last, exited=late)
         await supervisor.stop_all()
     with pytest.raises(ProcessLookupError):
         os.kill(steady, 0)

@@ -13,7 +13,7 @@ from common.postgres.database import Database
 from common.postgres.models import AuditEntry, Delivery, Job
 from common.postgres.repositories.jobs.finish import succeed
 from common.settings import GatewaySettings
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from tests.integration.maintenance.leaving import (
     FOR_EVER,
     bob,
@@ -195,7 +195,7 @@ async def test_a_job_being_recorded_while_its_tenant_goes_goes_along(
     async with shelf.database.transaction() as connection:
         await connection.execute(insertion)
         going = asyncio.create_task(shelf.go_round(retention))
-        await until_ready(shelf.books.somebody_waits, "the deletion", 20)
+        await wait_until_ready(shelf.books.somebody_waits, "the deletion", 20)
     await going
     assert not await is_there(shelf.books)
     assert await shelf.job_ids() == []

@@ -8,7 +8,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 
 from common.messaging.completion import CHANNEL, CompletionListener
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 
 DEADLINE_SECONDS = 30
 
@@ -51,4 +51,4 @@ async def subscribed(redis: Redis) -> None:
     async def known() -> bool:
         return (await redis.pubsub_numsub(CHANNEL))[0][1] > 0
 
-    await until_ready(known, "the subscription", DEADLINE_SECONDS)
+    await wait_until_ready(known, "the subscription", DEADLINE_SECONDS)

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from common.messaging.doorbell import Doorbell
 from common.settings import RedisSettings
 from deploy.local.processes.child import Child
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.processes.supervisor import Supervisor
 from tests.integration.messaging.listening_worker import HEARD
 
@@ -57,7 +57,7 @@ async def test_a_ring_runs_the_task(
     async def nothing_kept() -> bool:
         return not await redis.hlen("unacked")
 
-    await until_ready(nothing_kept, "an empty list of messages under way", 20)
+    await wait_until_ready(nothing_kept, "an empty list of messages under way", 20)
     said = (worker / "celery.log").read_text()
     assert "Traceback" not in said
     assert "unknown" not in said.lower()

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from common.messaging.completion import announce_ended
 from common.messaging.connection import connect
 from common.settings import RedisSettings
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.servers.redis import RedisServer
@@ -92,7 +92,7 @@ async def test_a_line_gone_dead_without_a_word_is_found_out(
                     await announce_ended(redis, after)
                     return event.is_set()
 
-                await until_ready(heard, "a signal over a new line", DEADLINE_SECONDS)
+                await wait_until_ready(heard, "a signal over a new line", DEADLINE_SECONDS)
 
 
 async def test_what_was_missed_while_the_connection_was_down_is_found_on_return(

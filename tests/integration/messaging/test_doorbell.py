@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from common.messaging.connection import CONNECTIONS, connect
 from common.messaging.doorbell import DISPATCHER_LIST, Doorbell
 from common.settings import RedisSettings
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.servers.ports import LOOPBACK, free_port
 
 QUEUE = "sd15-inpainting"
@@ -87,7 +87,7 @@ async def blocked_clients(redis: Redis, number: int) -> None:
     async def waiting() -> bool:
         return bool((await redis.info("clients"))["blocked_clients"] == number)
 
-    await until_ready(waiting, "the waiting client", 20)
+    await wait_until_ready(waiting, "the waiting client", 20)
 
 
 async def test_redis_forgetting_its_scripts_loses_no_ring(doorbell: Doorbell, redis: Redis) -> None:

@@ -1,4 +1,4 @@
-"""A migrated database with one tenant in it, for what operators do."""
+"""Fixtures for the operators' use cases: a migrated database with tenants."""
 
 from tests.integration.repositories.conftest import books, database, other_books
 

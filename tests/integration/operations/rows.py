@@ -1,4 +1,4 @@
-"""Looking at rows past the use-cases, and putting there what workers would have."""
+"""Direct access to rows, without the use cases, and jobs in states that workers produce."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,21 +15,21 @@ QUEUE = "standin"
 
 
 async def rows(database: Database, table: type[Table]) -> list[RowMapping]:
-    """Give all rows of a table."""
+    """Return all rows of a table."""
     async with database.statement() as connection:
         found = await connection.execute(select(table.__table__))
         return list(found.mappings())
 
 
 async def tenant_id(database: Database, name: str) -> int:
-    """Give a tenant's id."""
+    """Return a tenant's id."""
     async with database.statement() as connection:
         return (await connection.execute(select(Tenant.id).where(Tenant.name == name))).scalar_one()
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What claims may ask of a tenant."""
+    """The weight and limits that claims apply to a tenant."""
 
     weight: float
     max_running: int | None
@@ -38,7 +38,7 @@ class Share:
 
 
 async def share(database: Database, name: str) -> Share:
-    """Give a tenant's share."""
+    """Return a tenant's share."""
     columns = (
         TenantShare.weight,
         TenantShare.max_running,
@@ -53,7 +53,7 @@ async def share(database: Database, name: str) -> Share:
 async def served(
     database: Database, name: str, queue: str = QUEUE, **columns: float | bool
 ) -> None:
-    """Let a tenant have been served in a queue."""
+    """Set columns of a tenant in a queue."""
     row = {"tenant_id": await tenant_id(database, name), "queue": queue, **columns}
     statement = postgresql.insert(TenantQueue).values(**row)
     upsert = statement.on_conflict_do_update(
@@ -64,7 +64,7 @@ async def served(
 
 
 async def virtual_time(database: Database, name: str, queue: str = QUEUE) -> float:
-    """Give the service a tenant has received in a queue."""
+    """Return a tenant's virtual time in a queue."""
     statement = (
         select(TenantQueue.virtual_time)
         .join(Tenant, Tenant.id == TenantQueue.tenant_id)
@@ -77,7 +77,7 @@ async def virtual_time(database: Database, name: str, queue: str = QUEUE) -> flo
 async def add_job(
     database: Database, tenant: str, queue: str = QUEUE, state: JobState = JobState.QUEUED
 ) -> int:
-    """Put a job into the books of a tenant; in its queue it counts as ready."""
+    """Insert a job of a tenant, and update the tenant's counters accordingly."""
     owner = await tenant_id(database, tenant)
     new = insert(Job).values(
         tenant_id=owner,

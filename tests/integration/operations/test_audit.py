@@ -1,4 +1,4 @@
-"""Every change leaves one row in the audit: who, what, when; never a secret."""
+"""Every change adds one audit entry, which never contains a secret."""
 
 import asyncio
 import json
@@ -16,12 +16,10 @@ from common.operations import (
     audit,
     jobs,
     plans,
-    tenant_states,
     tenants,
     webhook_secrets,
 )
-from common.operations.changes import audited_change
-from common.operations.operator import Operator
+from common.operations.audit import Operator, audited_change
 from common.postgres.database import Database
 from common.postgres.models import AdminKey, ApiKey, AuditEntry, WebhookSecret
 from common.runtime.clock import utc_now
@@ -33,7 +31,7 @@ ME = Operator.with_admin_key("ops")
 
 
 class Installation:
-    """One with a little of everything, to be changed."""
+    """An installation with one of everything that can be changed."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -41,7 +39,7 @@ class Installation:
     async def prepare(self) -> None:
         for name in ("acme", "closed"):
             await tenants.create_tenant(self.database, OPERATOR, name)
-        await tenant_states.disable_tenant(self.database, OPERATOR, "closed")
+        await tenants.disable_tenant(self.database, OPERATOR, "closed")
         await plans.create_plan(self.database, OPERATOR, "pro", {"max_running": 3})
         key = await api_keys.issue_key(self.database, OPERATOR, "acme", "web", pepper=PEPPER)
         admin = await admin_keys.issue_admin_key(self.database, OPERATOR, "old", pepper=PEPPER)
@@ -51,7 +49,7 @@ class Installation:
         self.job = await add_job(self.database, "acme")
 
     async def known_secrets(self) -> set[str]:
-        """Give what must stand nowhere but in its own row."""
+        """Return the secrets that may be in no row but their own."""
         digests = [*await rows(self.database, ApiKey), *await rows(self.database, AdminKey)]
         secrets = await rows(self.database, WebhookSecret)
         return {row["digest"].hex() for row in digests} | {row["secret"] for row in secrets}
@@ -72,17 +70,17 @@ CHANGES: dict[UseCase, tuple[str, Change]] = {
         "tenant.set_limits",
         lambda it: tenants.set_tenant_limits(it.database, ME, "acme", {"models": ["sd15"]}),
     ),
-    tenant_states.disable_tenant: (
+    tenants.disable_tenant: (
         "tenant.disable",
-        lambda it: tenant_states.disable_tenant(it.database, ME, "acme"),
+        lambda it: tenants.disable_tenant(it.database, ME, "acme"),
     ),
-    tenant_states.enable_tenant: (
+    tenants.enable_tenant: (
         "tenant.enable",
-        lambda it: tenant_states.enable_tenant(it.database, ME, "closed"),
+        lambda it: tenants.enable_tenant(it.database, ME, "closed"),
     ),
-    tenant_states.delete_tenant: (
+    tenants.delete_tenant: (
         "tenant.delete",
-        lambda it: tenant_states.delete_tenant(it.database, ME, "acme"),
+        lambda it: tenants.delete_tenant(it.database, ME, "acme"),
     ),
     plans.create_plan: (
         "plan.create",
@@ -178,7 +176,7 @@ async def test_a_change_leaves_one_row_and_no_secret_in_it(
     ids=lambda change: change.__name__,
 )
 async def test_a_change_that_fails_leaves_none(installation: Installation, change: UseCase) -> None:
-    """The second time: what could be made once is there, what could be ended has ended."""
+    """Each change here can be made only once, so the second time fails."""
     _, make = CHANGES[change]
     await make(installation)
     before = await rows(installation.database, AuditEntry)
@@ -199,7 +197,7 @@ async def test_the_audit_is_read_latest_first_and_by_tenant(installation: Instal
     assert (await audit.list_audit(database, EVERYTHING, tenant="nobody")).items == []
 
 
-async def test_a_job_is_noted_under_its_tenant(installation: Installation) -> None:
+async def test_a_job_is_recorded_under_its_tenant(installation: Installation) -> None:
     await jobs.cancel_job(installation.database, ME, installation.job)
     (entry,) = (await audit.list_audit(installation.database, EVERYTHING)).items[:1]
     assert (entry.tenant, entry.subject) == ("acme", str(installation.job))

@@ -1,7 +1,7 @@
-"""One set of use-cases, two faces: each is one admin route and one command, and nothing else is.
+"""Every use case has exactly one admin route and one command.
 
-What a route or a command calls is read from its code, each name looked up where it is used: so
-it is the use-case itself that is found, whatever it is called there.
+What a route or a command calls is read from its code, with names resolved in their module: so
+the use case itself is found, whatever its name there.
 """
 
 import ast
@@ -26,7 +26,7 @@ OF_NO_USE_CASE = {"keys webhook"}
 
 
 def called(function: Any) -> Iterator[UseCase]:
-    """Give the use-cases called in `function`, and in the helpers beside it that it calls."""
+    """Yield the use cases called in `function`, and in helpers of its module that it calls."""
     known = use_cases()
     plain = inspect.unwrap(function)
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(plain)))):

@@ -1,12 +1,11 @@
-"""Jobs and queues as operators see them."""
+"""Jobs and queues, listed and changed by operators."""
 
 import pytest
 
 from common.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from common.domain.job import JobState
-from common.operations.jobs import cancel_job, list_jobs, set_job_priority, show_job
+from common.operations.jobs import cancel_job, list_jobs, list_queues, set_job_priority, show_job
 from common.operations.paging import Page
-from common.operations.queues import list_queues
 from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.postgres.models import Delivery, Job, TenantShare
@@ -71,7 +70,7 @@ async def test_a_page_follows_a_page(database: Database, state: JobState | None)
 async def test_of_very_many_jobs_a_page_looks_at_some_and_says_that_there_are_more(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a filter that matches little reads the whole table."""
+    """Otherwise a filter that matches little would read the whole table."""
     monkeypatch.setattr(job_overview, "MOST_LOOKED_AT", 3)
     wanted = await add_job(database, "other")
     for _ in range(4):
@@ -101,7 +100,7 @@ async def test_a_canceled_job_has_ended_and_its_webhook_is_to_be_sent(
         await cancel_job(database, OPERATOR, NO_JOB)
 
 
-async def test_a_waiting_job_gets_another_place(database: Database) -> None:
+async def test_a_waiting_job_gets_another_priority(database: Database) -> None:
     job_id = await add_job(database, "acme")
     assert (await set_job_priority(database, OPERATOR, job_id, -7)).priority == -7
     for bad in (101, -101):
@@ -114,7 +113,7 @@ async def test_a_waiting_job_gets_another_place(database: Database) -> None:
         await set_job_priority(database, OPERATOR, NO_JOB, 1)
 
 
-async def test_queues_tell_what_waits_runs_and_works(database: Database) -> None:
+async def test_queues_show_waiting_and_running_jobs_and_workers(database: Database) -> None:
     for _ in range(2):
         await add_job(database, "acme")
     await add_job(database, "other")

@@ -1,4 +1,4 @@
-"""API keys, admin keys and webhook secrets: shown once, several at a time, ended at will."""
+"""API keys, admin keys and webhook secrets: issued, listed, expired and revoked."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -74,9 +74,7 @@ async def test_a_tenants_key_is_no_other_tenants_to_revoke(database: Database) -
         (datetime(2999, 1, 1), "must have a time zone"),  # noqa: DTZ001 that is what is refused
     ],
 )
-async def test_an_expiry_that_cannot_be(
-    database: Database, expires_at: datetime, told: str
-) -> None:
+async def test_an_invalid_expiry(database: Database, expires_at: datetime, told: str) -> None:
     for asked in (
         issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER, expires_at=expires_at),
         issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER, expires_at=expires_at),
@@ -117,10 +115,10 @@ async def test_an_admin_key_works_until_it_is_revoked(database: Database) -> Non
 
 
 async def test_two_live_admin_keys_are_never_called_the_same(database: Database) -> None:
-    """Else the audit would not tell whose it was."""
+    """Otherwise the audit log would be ambiguous."""
     issued = await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER)
     for name in ("ops", "INFILL_ADMIN_KEY"):
-        with pytest.raises(ConflictError, match=f"there is a live admin key called {name}"):
+        with pytest.raises(ConflictError, match=f"there is already a live admin key called {name}"):
             await issue_admin_key(database, OPERATOR, name, pepper=PEPPER)
     await revoke_admin_key(database, OPERATOR, issued.id)
     await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER)
@@ -147,7 +145,9 @@ async def test_an_old_secret_can_be_ended_at_once_and_the_current_one_cannot(
 ) -> None:
     await rotate_webhook_secret(database, OPERATOR, "acme")
     first, second = (await list_webhook_secrets(database, "acme", EVERYTHING)).items
-    with pytest.raises(ConflictError, match=f"the webhook secret {second.id} is the one acme has"):
+    with pytest.raises(
+        ConflictError, match=f"the webhook secret {second.id} is the current one of acme"
+    ):
         await expire_webhook_secret(database, OPERATOR, "acme", second.id)
     with pytest.raises(NotFoundError, match="other has no live webhook secret"):
         await expire_webhook_secret(database, OPERATOR, "other", first.id)
@@ -158,7 +158,7 @@ async def test_an_old_secret_can_be_ended_at_once_and_the_current_one_cannot(
         await expire_webhook_secret(database, OPERATOR, "acme", first.id)
 
 
-async def test_nobody_of_that_name(database: Database) -> None:
+async def test_an_unknown_name_is_an_error(database: Database) -> None:
     for asked in (
         issue_key(database, OPERATOR, "nobody", "web", pepper=PEPPER),
         list_keys(database, "nobody", EVERYTHING),

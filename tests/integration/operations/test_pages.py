@@ -90,7 +90,7 @@ def encoded(text: str) -> str:
         encoded("tenants:1:1"),
     ],
 )
-async def test_a_broken_cursor_is_told(database: Database, cursor: str) -> None:
+async def test_a_broken_cursor_is_an_error(database: Database, cursor: str) -> None:
     with pytest.raises(InvalidValueError, match="cursor must be the next_cursor") as caught:
         await list_tenants(database, Page(1, cursor))
     assert caught.value.field == "cursor"

@@ -1,4 +1,4 @@
-"""Plans: made, changed for all their tenants at once, deleted when nobody is on them."""
+"""Plans: created, changed for all their tenants at once, deleted when unused."""
 
 import pytest
 
@@ -39,7 +39,7 @@ async def test_a_plan_cannot_be_made(database: Database) -> None:
         await create_plan(database, OPERATOR, "no spaces", {})
     with pytest.raises(InvalidLimitsError, match="max_running must be null or a whole number"):
         await create_plan(database, OPERATOR, "pro", {"max_running": "4"})
-    with pytest.raises(ConflictError, match="there is a plan called default already"):
+    with pytest.raises(ConflictError, match="there is already a plan called default"):
         await create_plan(database, OPERATOR, "default", {})
 
 
@@ -59,11 +59,11 @@ async def test_other_limits_hold_at_once_for_its_tenants_alone(database: Databas
     assert await virtual_time(database, "other") == 90.0
 
 
-async def test_limits_that_do_not_go_with_a_tenants_own_are_refused(database: Database) -> None:
+async def test_limits_that_conflict_with_a_tenants_own_are_rejected(database: Database) -> None:
     await create_plan(database, OPERATOR, "pro", {"max_queued": 10})
     await create_tenant(database, OPERATOR, "acme", plan="pro")
     await set_tenant_limits(database, OPERATOR, "acme", {"monthly_credits": 5})
-    with pytest.raises(ConflictError, match="do not go with those of the tenant acme: monthly"):
+    with pytest.raises(ConflictError, match="conflict with those of the tenant acme: monthly"):
         await set_plan_limits(database, OPERATOR, "pro", {})
     assert (await show_plan(database, "pro")).limits == {"max_queued": 10}
     await set_plan_limits(database, OPERATOR, "pro", {"max_queued": 20})
@@ -76,7 +76,7 @@ async def test_a_plan_in_use_stays(database: Database) -> None:
         await delete_plan(database, OPERATOR, "pro")
     await set_tenant_plan(database, OPERATOR, "acme", "default")
     await delete_plan(database, OPERATOR, "pro")
-    with pytest.raises(ConflictError, match="the plan default stays"):
+    with pytest.raises(ConflictError, match="the plan default cannot be deleted"):
         await delete_plan(database, OPERATOR, "default")
 
 

@@ -1,4 +1,4 @@
-"""Tenants: made, put on plans, given limits, shut out and seen off."""
+"""Tenants: created, put on plans, limited, disabled and deleted."""
 
 import pytest
 
@@ -10,9 +10,11 @@ from common.domain.errors import (
 )
 from common.operations.api_keys import issue_key
 from common.operations.plans import create_plan
-from common.operations.tenant_states import delete_tenant, disable_tenant, enable_tenant
 from common.operations.tenants import (
     create_tenant,
+    delete_tenant,
+    disable_tenant,
+    enable_tenant,
     list_tenants,
     set_tenant_limits,
     set_tenant_plan,
@@ -35,7 +37,7 @@ async def test_a_tenant_comes_with_a_webhook_secret_and_a_share(database: Databa
 
 async def test_a_name_is_taken_once(database: Database) -> None:
     await create_tenant(database, OPERATOR, "acme")
-    with pytest.raises(ConflictError, match="there is a tenant called acme already"):
+    with pytest.raises(ConflictError, match="there is already a tenant called acme"):
         await create_tenant(database, OPERATOR, "acme")
     assert len(await rows(database, WebhookSecret)) == 1
 
@@ -116,7 +118,7 @@ async def test_a_disabled_tenant_is_shut_out_until_it_is_enabled(database: Datab
     assert disabled.disabled_at is not None
     assert not await is_live(database, key)
     assert (await share(database, "acme")).closed
-    with pytest.raises(ConflictError, match="acme is disabled already"):
+    with pytest.raises(ConflictError, match="acme is already disabled"):
         await disable_tenant(database, OPERATOR, "acme")
 
     assert (await enable_tenant(database, OPERATOR, "acme")).disabled_at is None
@@ -139,9 +141,9 @@ async def test_a_tenant_being_deleted_does_not_come_back(
     assert deleted.disabled_at == (before if disabled_before else deleted.deleting_at)
     assert not await is_live(database, key)
     assert (await share(database, "acme")).closed
-    with pytest.raises(ConflictError, match="acme is being deleted, and cannot be had back"):
+    with pytest.raises(ConflictError, match="acme is being deleted, and cannot be restored"):
         await enable_tenant(database, OPERATOR, "acme")
-    with pytest.raises(ConflictError, match="acme is being deleted already"):
+    with pytest.raises(ConflictError, match="acme is already being deleted"):
         await delete_tenant(database, OPERATOR, "acme")
 
 
@@ -166,7 +168,7 @@ async def test_only_the_tenants_own_share_changes(database: Database) -> None:
     assert len(await rows(database, TenantShare)) == 2
 
 
-async def test_nobody_of_that_name(database: Database) -> None:
+async def test_an_unknown_name_is_an_error(database: Database) -> None:
     for asked in (
         show_tenant(database, "nobody"),
         set_tenant_plan(database, OPERATOR, "nobody", "default"),

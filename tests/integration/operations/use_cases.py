@@ -1,4 +1,4 @@
-"""Which functions are use-cases: read from the code, so that a new one is not forgotten."""
+"""The list of all use cases, read from the code, so that a new one is not forgotten."""
 
 import importlib
 import inspect
@@ -8,14 +8,14 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import common.operations
-from common.operations.operator import Operator
+from common.operations.audit import Operator
 from common.postgres.database import Database
 
 UseCase = Callable[..., Any]
 
 
 def modules() -> list[ModuleType]:
-    """Give the modules of `common.operations`."""
+    """Return the modules of `common.operations`."""
     return [
         importlib.import_module(found.name)
         for found in pkgutil.iter_modules(common.operations.__path__, "common.operations.")
@@ -23,7 +23,7 @@ def modules() -> list[ModuleType]:
 
 
 def use_cases() -> set[UseCase]:
-    """Give every public coroutine that works on the database, by the type of its argument."""
+    """Return every public coroutine with a Database argument."""
     return {
         member
         for module in modules()
@@ -37,5 +37,5 @@ def use_cases() -> set[UseCase]:
 
 
 def changing_use_cases() -> set[UseCase]:
-    """Give those that change something: they take the operator in whose name they do it."""
+    """Return the use cases that change something, which have an Operator argument."""
     return {found for found in use_cases() if Operator in found.__annotations__.values()}

@@ -56,6 +56,6 @@ async def hasty(
 
 @pytest.fixture
 async def forbidden() -> AsyncIterator[Peer]:
-    """A listener nobody may reach: checked when the test is over."""
+    """A listener that must not be contacted, which is checked after the test."""
     async with trap() as peer:
         yield peer

@@ -1,4 +1,4 @@
-"""What is refused at connect, asserted at the listener that must hear nothing."""
+"""Addresses rejected at connect, checked at a listener that must not be contacted."""
 
 import asyncio
 import socket
@@ -17,16 +17,16 @@ from tests.hostile.peers import OK, Names, Peer, listening, says, silence
 NAME = "images.example"
 
 
-async def assert_refused(guard: Guard, url: str) -> None:
+async def assert_not_allowed(guard: Guard, url: str) -> None:
     with pytest.raises(AddressNotAllowedError) as caught:
         await guard.fetch(url)
     assert caught.value.message == "the address is not allowed"
     with pytest.raises(AddressNotAllowedError):
-        await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, answer_bytes=10)
+        await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, response_bytes=10)
 
 
 async def test_a_forbidden_address_itself(guard: Guard, forbidden: Peer) -> None:
-    await assert_refused(guard, forbidden.url())
+    await assert_not_allowed(guard, forbidden.url())
 
 
 async def test_our_own_public_address(
@@ -35,8 +35,8 @@ async def test_our_own_public_address(
     # A public address of this machine is not to be had on every machine that runs the tests.
     monkeypatch.setattr(connector, "is_this_machine", lambda address: str(address) == "8.8.8.8")
     names.add(NAME, ["8.8.8.8"])
-    await assert_refused(guard, f"http://{NAME}/")
-    await assert_refused(guard, "http://8.8.8.8/")
+    await assert_not_allowed(guard, f"http://{NAME}/")
+    await assert_not_allowed(guard, "http://8.8.8.8/")
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ async def test_a_dead_address_leaves_time_for_the_next(
         await asyncio.wait_for(dead.left.wait(), 5)
 
 
-async def test_nobody_listens(guard: Guard, names: Names) -> None:
+async def test_a_refused_connection(guard: Guard, names: Names) -> None:
     async with listening(silence) as gone:
         pass
     names.add(NAME, ["127.0.0.1"])
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch(gone.url(host=NAME))
     assert caught.value.reason == "connect"
-    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+    assert caught.value.message == "could not fetch the image: the host sent no usable response"
     assert str(gone.port) in caught.value.detail
 
 
@@ -121,7 +121,7 @@ async def test_dns_trouble(settings: OutboundSettings, resolver: Broken) -> None
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch("http://images.example/")
     assert caught.value.reason == "dns"
-    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+    assert caught.value.message == "could not fetch the image: the host sent no usable response"
     assert caught.value.detail
 
 

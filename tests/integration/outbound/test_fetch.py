@@ -1,4 +1,4 @@
-"""Fetching an image: what is taken, refused and cut off. The table is `tests.hostile.answers`."""
+"""Fetching an image: responses accepted, rejected and cut off, from `tests.hostile.answers`."""
 
 import asyncio
 
@@ -12,14 +12,14 @@ from tests.hostile.peers import Script, listening, says, says_and_stays
 
 
 @pytest.mark.parametrize(("answer", "image"), answers.TAKEN)
-async def test_taken(guard: Guard, answer: bytes, image: bytes) -> None:
+async def test_accepted(guard: Guard, answer: bytes, image: bytes) -> None:
     async with listening(says(answer)) as peer:
         assert await guard.fetch(peer.url()) == image
 
 
 @pytest.mark.parametrize(("answer", "told"), answers.LISTED_REJECTED + answers.REJECTED)
 async def test_rejected_for_good(guard: Guard, answer: bytes, told: str) -> None:
-    """The peer stays on the line: the answer is known without waiting for its end."""
+    """The peer keeps the connection open: the result is known without waiting for its end."""
     async with listening(says_and_stays(answer)) as peer:
         with pytest.raises(FetchRejectedError) as caught:
             await guard.fetch(peer.url())
@@ -39,12 +39,12 @@ async def test_trouble_of_the_far_side(guard: Guard, status: int) -> None:
 
 
 @pytest.mark.parametrize(("what", "script"), answers.LISTED_BROKEN + answers.BROKEN)
-async def test_no_proper_answer(guard: Guard, what: str, script: Script) -> None:
+async def test_a_malformed_response(guard: Guard, what: str, script: Script) -> None:
     async with listening(script) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await guard.fetch(peer.url())
         assert caught.value.reason == "protocol", what
-        assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+        assert caught.value.message == "could not fetch the image: the host sent no usable response"
         assert caught.value.detail
         await asyncio.wait_for(peer.left.wait(), 5)
 
@@ -66,7 +66,10 @@ async def test_a_body_in_crumbs_is_cut_off(
     async with listening(script) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await guard.fetch(peer.url())
-        assert (caught.value.reason, caught.value.detail) == ("protocol", "a body in crumbs"), what
+        assert (caught.value.reason, caught.value.detail) == (
+            "protocol",
+            "the body's chunks are too small",
+        ), what
         await asyncio.wait_for(peer.left.wait(), 5)
 
 

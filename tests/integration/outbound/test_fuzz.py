@@ -1,4 +1,4 @@
-"""Answers made up at random, of hosts and of name servers: our own errors, and no others."""
+"""Random responses of hosts and name servers cause only our own errors."""
 
 from ipaddress import IPv4Address, IPv6Address
 
@@ -9,7 +9,7 @@ from common.domain.errors import FetchFailedError, FetchRejectedError
 from common.outbound import Guard
 from common.outbound.nameservers import NameserverResolver
 from common.settings import OutboundSettings
-from common.settings.outbound import read_nameserver
+from common.settings.outbound import parse_nameserver
 from tests.hostile import answers
 from tests.hostile.dns_server import Question, answering, records
 from tests.hostile.peers import listening, says
@@ -29,7 +29,7 @@ GOOD = records("CNAME b.example.", "b.example. A 127.0.0.1", "b.example. AAAA ::
 
 @st.composite
 def changes(draw: st.DrawFn) -> list[tuple[float, int, bytes]]:
-    """Say where, how much to cut out, and what to put in, some times over."""
+    """Generate changes: where, how many bytes to cut out, and what to insert."""
     change = st.tuples(st.floats(0, 1), st.integers(0, 4), st.binary(max_size=4))
     return draw(st.lists(change, max_size=4))
 
@@ -43,7 +43,7 @@ def changed(data: bytes, how: list[tuple[float, int, bytes]]) -> bytes:
 
 @given(st.sampled_from(KNOWN), changes())
 @example(b"", [])
-async def test_any_answer_of_a_host(answer: bytes, how: list[tuple[float, int, bytes]]) -> None:
+async def test_any_response_of_a_host(answer: bytes, how: list[tuple[float, int, bytes]]) -> None:
     # A redirect would lead out of here.
     said = changed(answer, how).replace(b"ocation", b"o-cation")
     async with listening(says(said)) as peer:
@@ -59,13 +59,13 @@ async def test_any_answer_of_a_host(answer: bytes, how: list[tuple[float, int, b
 @given(changes())
 @example([(0.9, 1, b"\xff\xff")])
 @settings(max_examples=15)
-async def test_any_answer_of_a_name_server(how: list[tuple[float, int, bytes]]) -> None:
+async def test_any_response_of_a_name_server(how: list[tuple[float, int, bytes]]) -> None:
     def script(question: Question) -> list[bytes]:
         return [changed(message, how) for message in GOOD(question)]
 
     async with answering() as server:
         server.add("images.example", script)
-        nameserver = read_nameserver(f"127.0.0.1:{server.port}")
+        nameserver = parse_nameserver(f"127.0.0.1:{server.port}")
         resolver = NameserverResolver([nameserver], timeout_seconds=0.03)
         try:
             found = await resolver("images.example", 80)

@@ -8,7 +8,7 @@ import pytest
 from common.domain.errors import AddressNotAllowedError, FetchFailedError
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from common.settings.outbound import read_nameserver
+from common.settings.outbound import parse_nameserver
 from tests.hostile import names
 from tests.hostile.dns_server import NameServer, Script, answering, records
 from tests.hostile.peers import OK, Peer, listening, says, silence
@@ -24,8 +24,8 @@ async def server() -> AsyncIterator[NameServer]:
 
 @pytest.fixture
 async def asking(settings: OutboundSettings, server: NameServer) -> AsyncIterator[Guard]:
-    """Give a guard that asks the hostile name server."""
-    ours = (read_nameserver(f"127.0.0.1:{server.port}"),)
+    """Return a guard that uses the hostile name server."""
+    ours = (parse_nameserver(f"127.0.0.1:{server.port}"),)
     guard = Guard(settings.model_copy(update={"nameservers": ours}))
     yield guard
     await guard.aclose()
@@ -33,33 +33,33 @@ async def asking(settings: OutboundSettings, server: NameServer) -> AsyncIterato
 
 @pytest.fixture
 async def impatient(settings: OutboundSettings, server: NameServer) -> AsyncIterator[Guard]:
-    """Give the same, which waits for an answer no longer than it has to."""
-    ours = (read_nameserver(f"127.0.0.1:{server.port}"),)
+    """Return the same with a short timeout."""
+    ours = (parse_nameserver(f"127.0.0.1:{server.port}"),)
     guard = Guard(settings.model_copy(update={"nameservers": ours, "dns_timeout_seconds": 0.15}))
     yield guard
     await guard.aclose()
 
 
-async def assert_refused(guard: Guard, url: str) -> None:
+async def assert_not_allowed(guard: Guard, url: str) -> None:
     with pytest.raises(AddressNotAllowedError) as caught:
         await guard.fetch(url)
     assert caught.value.message == "the address is not allowed"
     with pytest.raises(AddressNotAllowedError):
-        await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, answer_bytes=10)
+        await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, response_bytes=10)
 
 
 @pytest.mark.parametrize(("why", "script"), names.LISTED + names.REFUSED)
-async def test_refused_at_connect(
+async def test_rejected_at_connect(
     asking: Guard, server: NameServer, forbidden: Peer, why: str, script: Script
 ) -> None:
     server.add(NAME, script)
     async with listening(silence, port=forbidden.port) as allowed:
-        await assert_refused(asking, allowed.url(host=NAME))
+        await assert_not_allowed(asking, allowed.url(host=NAME))
         assert allowed.connections == 0, why
 
 
 @pytest.mark.parametrize(("why", "script"), names.NO_ANSWER)
-async def test_no_answer_and_no_connection(
+async def test_no_response_and_no_connection(
     impatient: Guard, server: NameServer, forbidden: Peer, why: str, script: Script
 ) -> None:
     server.add(NAME, script)
@@ -68,7 +68,7 @@ async def test_no_answer_and_no_connection(
             await impatient.fetch(allowed.url(host=NAME))
         assert allowed.connections == 0, why
     assert caught.value.reason == "dns"
-    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+    assert caught.value.message == "could not fetch the image: the host sent no usable response"
     assert server.asked
 
 
@@ -80,7 +80,7 @@ async def test_a_name_that_changes_is_looked_up_once_for_each_request(
     async with listening(says(OK), port=forbidden.port) as allowed:
         assert await asking.fetch(allowed.url(host=NAME)) == b"ok", why
         assert sorted(server.asked) == [(NAME, "A"), (NAME, "AAAA")]
-        await assert_refused(asking, allowed.url(host=NAME))
+        await assert_not_allowed(asking, allowed.url(host=NAME))
         assert allowed.connections == 1
 
 
@@ -105,7 +105,7 @@ async def test_no_other_name_is_asked_for(asking: Guard, server: NameServer) -> 
 async def test_what_does_not_fit_is_not_asked_for_over_tcp(
     asking: Guard, server: NameServer
 ) -> None:
-    """There a hostile zone has 64 kB, whose parsing would hold the event loop."""
+    """A hostile zone can send 64 kB there, whose parsing would block the event loop."""
     server.add(NAME, records(names.GOOD, flags=dns.flags.TC))
     async with listening(silence, port=server.port) as over_tcp:
         with pytest.raises(FetchFailedError) as caught:

@@ -1,4 +1,4 @@
-"""Posting a webhook: every status is an answer, and no receiver holds us longer than allowed."""
+"""Posting a webhook: every status is a response, and no receiver delays us too long."""
 
 import asyncio
 import gzip
@@ -6,7 +6,7 @@ import gzip
 import pytest
 
 from common.domain.errors import AddressNotAllowedError, FetchFailedError
-from common.outbound import Answer, Guard
+from common.outbound import Guard, WebhookResponse
 from common.settings import OutboundSettings
 from tests.hostile.peers import (
     OK,
@@ -24,13 +24,15 @@ from tests.hostile.peers import (
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
-async def post(guard: Guard, url: str, *, seconds: float = 10, body: bytes = b"{}") -> Answer:
+async def post(
+    guard: Guard, url: str, *, seconds: float = 10, body: bytes = b"{}"
+) -> WebhookResponse:
     return await guard.post(
         url,
         headers={"webhook-id": "msg_1", "content-type": "application/json"},
         body=body,
         timeout_seconds=seconds,
-        answer_bytes=5,
+        response_bytes=5,
     )
 
 
@@ -65,7 +67,7 @@ async def test_what_the_receiver_sees(guard: Guard, names: Names) -> None:
         (HEAD + b"content-encoding: gzip\r\n\r\n" + gzip.compress(bytes(10**6)), 200, b""),
     ],
 )
-async def test_every_status_is_an_answer(
+async def test_every_status_is_a_response(
     guard: Guard, raw: bytes, status: int, excerpt: bytes
 ) -> None:
     async with listening(says_and_stays(raw)) as peer:
@@ -105,7 +107,7 @@ async def test_https_only(settings: OutboundSettings) -> None:
         assert peer.connections == 0
 
 
-async def test_headers_of_the_answer_are_lower_case(guard: Guard) -> None:
+async def test_headers_of_the_response_are_lower_case(guard: Guard) -> None:
     raw = b"HTTP/1.1 429 Slow\r\nRetry-After: 120\r\nVary: a\r\nVARY: b\r\n\r\n"
     async with listening(says(raw)) as peer:
         answer = await post(guard, peer.url())
@@ -143,16 +145,16 @@ async def test_one_deadline_covers_everything(guard: Guard, what: str, script: S
     ],
     ids=["another protocol", "changes protocol unasked", "header too large"],
 )
-async def test_no_proper_answer(guard: Guard, raw: bytes) -> None:
+async def test_a_malformed_response(guard: Guard, raw: bytes) -> None:
     async with listening(says_and_stays(raw)) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await post(guard, peer.url())
         await asyncio.wait_for(peer.left.wait(), 5)
     assert caught.value.reason == "protocol"
-    assert caught.value.message == "could not deliver the webhook: the host gave no usable answer"
+    assert caught.value.message == "could not deliver the webhook: the host sent no usable response"
 
 
-async def test_an_answer_before_the_body_was_read(guard: Guard) -> None:
+async def test_a_response_before_the_body_was_read(guard: Guard) -> None:
     async def hasty_receiver(
         _peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -161,10 +163,10 @@ async def test_an_answer_before_the_body_was_read(guard: Guard) -> None:
         await writer.drain()
 
     async with listening(hasty_receiver) as peer:
-        answer_or_error: Answer | FetchFailedError
+        answer_or_error: WebhookResponse | FetchFailedError
         try:
             answer_or_error = await post(guard, peer.url(), body=bytes(20_000_000))
         except FetchFailedError as error:
             answer_or_error = error
     # Which of the two depends on whether the reset overtakes the answer; neither is a time-out.
-    assert isinstance(answer_or_error, Answer) or answer_or_error.reason == "protocol"
+    assert isinstance(answer_or_error, WebhookResponse) or answer_or_error.reason == "protocol"

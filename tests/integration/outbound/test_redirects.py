@@ -34,7 +34,7 @@ async def test_a_loop_ends_after_three(guard: Guard) -> None:
 
 
 @pytest.mark.parametrize(("location", "why"), hops.REFUSED)
-async def test_refused_at_the_hop(
+async def test_rejected_at_the_redirect(
     guard: Guard, names: Names, forbidden: Peer, location: str, why: str
 ) -> None:
     names.add("inside.example", ["127.0.0.2"])
@@ -86,7 +86,7 @@ async def test_ports_and_our_own_names_count_at_the_hop(
     assert names.asked == []
 
 
-async def test_two_locations_are_refused(guard: Guard, forbidden: Peer) -> None:
+async def test_two_locations_are_rejected(guard: Guard, forbidden: Peer) -> None:
     answer = redirect("/").replace(
         b"\r\n\r\n", b"\r\nlocation: " + forbidden.url().encode() + b"\r\n\r\n"
     )

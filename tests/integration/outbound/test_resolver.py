@@ -1,4 +1,4 @@
-"""The system's resolver in threads: a hung name costs nobody else anything."""
+"""The system's resolver in threads: a hung name delays no other look-up."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ FOUND: list[Address] = [IPv4Address("192.0.2.1")]
 
 
 class DeadNames:
-    """Look-ups under `dead.example` hang until released; all others answer at once."""
+    """Look-ups under `dead.example` hang until released; all others return at once."""
 
     def __init__(self) -> None:
         self.released = threading.Event()

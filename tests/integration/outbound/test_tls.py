@@ -33,7 +33,7 @@ async def assert_tls_trouble(guard: Guard, url: str) -> None:
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch(url)
     assert caught.value.reason == "tls"
-    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+    assert caught.value.message == "could not fetch the image: the host sent no usable response"
     assert caught.value.detail
 
 
@@ -58,7 +58,7 @@ async def test_nothing_is_sent_to_whom_is_not_trusted(
         assert not peer.received, why
     # Who finds no version in common may hang up instead of saying so.
     assert caught.value.reason in {"tls", "connect"}
-    assert caught.value.message == "could not fetch the image: the host gave no usable answer"
+    assert caught.value.message == "could not fetch the image: the host sent no usable response"
 
 
 @pytest.mark.parametrize(("why", "context"), handshakes.TRUSTED)

@@ -101,7 +101,7 @@ async def test_an_exhausted_pool_says_so(database: Database) -> None:
     assert await one(database) == 1
 
 
-async def test_no_postgres_is_told() -> None:
+async def test_no_postgres_is_unavailable() -> None:
     database = small(f"postgresql://infill:x@{LOOPBACK}:{free_port()}/infill")
     with pytest.raises(OSError, match="Connect call failed") as caught:
         await one(database)
@@ -120,7 +120,7 @@ async def test_a_wrong_statement_is_not_an_absent_postgres(database: Database) -
     assert not is_unavailable(ValueError())
 
 
-async def test_an_errors_text_tells_no_values(database: Database) -> None:
+async def test_an_errors_text_contains_no_values(database: Database) -> None:
     with pytest.raises(ProgrammingError) as raised:
         async with database.statement() as connection:
             await connection.execute(text("SELECT :prompt FROM nowhere"), {"prompt": "hush"})
@@ -156,28 +156,29 @@ class Relay:
         self._silent = 0
 
     def silence(self) -> None:
-        """Let nothing more through for those who are connected now; others are not concerned."""
+        """Stop forwarding data of the present connections; new ones are not affected."""
         self._silent = len(self._lines)
 
     def say(self, message: bytes) -> None:
-        """Let the clients hear something the server did not say."""
+        """Send data to the clients that the server did not send."""
         for writer in self._lines[::2]:
             writer.write(message)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
-        line = len(self._lines)
+        number = len(self._lines)
         self._lines += [writer, up_writer]
         await asyncio.gather(
-            self._pass(reader, up_writer, line), self._pass(up_reader, writer, line)
+            self._pass(reader, up_writer, number),
+            self._pass(up_reader, writer, number),
         )
 
     async def _pass(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, line: int
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, number: int
     ) -> None:
         with suppress(OSError):
             while data := await source.read(65_536):
-                if line >= self._silent:
+                if number >= self._silent:
                     sink.write(data)
         sink.close()
 
@@ -231,16 +232,16 @@ async def test_a_connection_gone_silent_is_used_once_more_and_never_again(
 
 
 def fatal_error() -> bytes:
-    """Spell the last message of a backend whose server has died."""
+    """Return the last message of a backend whose server has died."""
     fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
     return b"E" + (len(fields) + 4).to_bytes(4) + fields
 
 
 @pytest.mark.parametrize("ask", [one, directly, in_a_transaction])
-async def test_a_connection_that_was_told_of_the_end_is_not_used_again(
+async def test_a_connection_whose_server_announced_its_end_is_not_used_again(
     relay: tuple[Relay, str], ask: Callable[[Database], Awaitable[object]]
 ) -> None:
-    """Its server has said that it ends, and the connection is not broken off yet."""
+    """The server has announced its shutdown, and the connection is still open."""
     way, url = relay
     database = small(url, connect_seconds=5)
     assert await ask(database) == 1
@@ -268,7 +269,7 @@ async def test_a_caller_who_gives_up_takes_a_direct_connection_along(database_ur
     await database.aclose()
 
 
-async def test_closing_does_not_depend_on_an_answer(relay: tuple[Relay, str]) -> None:
+async def test_closing_does_not_depend_on_a_response(relay: tuple[Relay, str]) -> None:
     way, url = relay
     database = small(url)
     assert await directly(database) == 1

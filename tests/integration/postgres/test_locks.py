@@ -1,11 +1,24 @@
-"""A duty is one process's at a time."""
+"""An advisory lock has one holder."""
 
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from common.postgres.database import Database
 from common.postgres.locks import Lock, take_lock
-from tests.integration.repositories.support.counters import Books
+from common.settings import DatabaseSettings
 
 
-async def test_a_lock_has_one_holder(books: Books) -> None:
-    engine = books.database.engine
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = Database(DatabaseSettings(url=SecretStr(database_url)), application="test")
+    yield opened
+    await opened.aclose()
+
+
+async def test_a_lock_has_one_holder(database: Database) -> None:
+    engine = database.engine
     async with engine.connect() as second:
         async with engine.connect() as first:
             assert await take_lock(first, Lock.SWEEPER)
@@ -19,7 +32,7 @@ async def test_a_lock_has_one_holder(books: Books) -> None:
         assert await take_lock(second, Lock.SWEEPER)
 
 
-async def test_each_duty_has_a_lock_of_its_own(books: Books) -> None:
-    async with books.database.statement() as first, books.database.statement() as second:
+async def test_each_duty_has_a_lock_of_its_own(database: Database) -> None:
+    async with database.statement() as first, database.statement() as second:
         assert await take_lock(first, Lock.SWEEPER)
         assert await take_lock(second, Lock.RETENTION)

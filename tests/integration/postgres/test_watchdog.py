@@ -1,4 +1,4 @@
-"""A Postgres that refuses, falls silent, or only takes its time: who is told what, and when."""
+"""Detection of a Postgres that rejects connections, is silent, or is merely slow."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -64,15 +64,15 @@ async def slowly(database: Database) -> object:
 
 
 @pytest.fixture
-async def database(database_url: str, line: Proxy) -> AsyncIterator[Database]:
-    url = make_url(database_url).set(port=line.port)
+async def database(database_url: str, database_proxy: Proxy) -> AsyncIterator[Database]:
+    url = make_url(database_url).set(port=database_proxy.port)
     database = connected_to(url.render_as_string(hide_password=False))
     yield database
     await database.aclose()
 
 
 async def all_turned_away(database: Database, ask: Ask) -> None:
-    """Let many more ask than there are connections; each must be told, none may hang."""
+    """Start many more callers than connections; each must fail, none may hang."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         answers = await asyncio.gather(
             *(ask(database) for _ in range(MANY)), return_exceptions=True
@@ -92,26 +92,28 @@ async def until_answered(database: Database, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("ask", [directly, in_a_statement, in_a_transaction])
-async def test_a_silent_postgres_is_told_to_all_and_found_again(
-    database: Database, line: Proxy, ask: Ask
+async def test_a_silent_postgres_is_unavailable_to_all_and_found_again(
+    database: Database, database_proxy: Proxy, ask: Ask
 ) -> None:
     await asyncio.gather(*(ask(database) for _ in range(POOL_SIZE)))
-    line.stall()
+    database_proxy.stall()
     await all_turned_away(database, ask)
     with pytest.raises(PostgresUnavailableError):
         await ask(database)
     with pytest.raises(PostgresUnavailableError):
-        database.require()
-    line.resume()
+        database.raise_if_unavailable()
+    database_proxy.resume()
     await until_answered(database, ask)
-    database.require()
+    database.raise_if_unavailable()
     assert await asyncio.gather(*(ask(database) for _ in range(MANY))) == [1] * MANY
 
 
-async def test_silence_before_the_first_connection(database: Database, line: Proxy) -> None:
-    line.stall()
+async def test_silence_before_the_first_connection(
+    database: Database, database_proxy: Proxy
+) -> None:
+    database_proxy.stall()
     await all_turned_away(database, directly)
-    line.resume()
+    database_proxy.resume()
     await until_answered(database, directly)
 
 
@@ -135,10 +137,10 @@ async def test_a_server_stopped_and_continued_or_killed_and_started_again(tmp_pa
         await database.aclose()
 
 
-async def test_a_slow_statement_is_no_absence(database: Database, line: Proxy) -> None:
+async def test_a_slow_statement_is_no_absence(database: Database, database_proxy: Proxy) -> None:
     slow = asyncio.create_task(slowly(database))
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while line.connections < 3:  # noqa: ASYNC110 - its own, and two questions of the watch
+        while database_proxy.connections < 3:  # noqa: ASYNC110 - its own, and two questions of the watch
             await asyncio.sleep(0)
     assert await directly(database) == await in_a_statement(database) == 1
     assert not slow.done()
@@ -161,30 +163,30 @@ async def test_a_full_pool_is_no_absence(database_url: str) -> None:
 
 
 async def test_a_connection_kept_and_idle_raises_no_question(
-    database: Database, line: Proxy
+    database: Database, database_proxy: Proxy
 ) -> None:
-    async with database.statement(keeping=True):
+    async with database.statement(long_lived=True):
         for _ in range(20):
             assert await directly(database) == 1
         # A silence ends with a look that finds nobody waiting, and none is due after it.
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while database._watch._next_look:  # noqa: ASYNC110 - it sets no event
+            while database._watchdog._next_check:  # noqa: ASYNC110 - it sets no event
                 await asyncio.sleep(0)
-    assert line.connections == 2
+    assert database_proxy.connections == 2
 
 
 @pytest.mark.parametrize("ask", [directly, in_a_statement])
 async def test_closing_a_silent_postgres_does_not_hang(
-    database: Database, line: Proxy, ask: Ask
+    database: Database, database_proxy: Proxy, ask: Ask
 ) -> None:
     assert await ask(database) == 1
-    line.stall()
+    database_proxy.stall()
     async with asyncio.timeout(DEADLINE_SECONDS):
         await database.aclose()
 
 
-async def test_closing_while_it_is_away(database: Database, line: Proxy) -> None:
-    line.stall()
+async def test_closing_while_it_is_away(database: Database, database_proxy: Proxy) -> None:
+    database_proxy.stall()
     await all_turned_away(database, directly)
     await database.aclose()
 

@@ -1,4 +1,4 @@
-"""Two tenants with something in every table, and a gateway's way to the database."""
+"""Fixtures: two tenants with rows in every table, and databases of the owner and the gateway."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
@@ -30,15 +30,15 @@ AMOUNTS = {"model": "m", "images": 1, "megapixel_steps": Decimal(1), "gpu_millis
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """The owner's: no wall stands in it."""
+    """A database of the tables' owner, without row-level security."""
     opened = Database(DatabaseSettings(url=SecretStr(database_url)), application="test")
     yield opened
     await opened.aclose()
 
 
 @pytest.fixture
-async def walled(database_url: str) -> AsyncIterator[Database]:
-    """A gateway's."""
+async def gateway_database(database_url: str) -> AsyncIterator[Database]:
+    """A database with the gateway's role."""
     settings = DatabaseSettings(url=SecretStr(database_url), pool_size=2)
     opened = Database(settings, application="test", role=GATEWAY_ROLE)
     yield opened
@@ -79,6 +79,6 @@ async def alice(database: Database) -> Books:
 
 @pytest.fixture
 async def bob(database: Database, alice: Books) -> Books:
-    """The one who looks; alice was there before."""
+    """The tenant that reads; alice was created before."""
     assert alice.tenant_id
     return await _settle(database, "bob")

@@ -19,7 +19,7 @@ OF_TENANTS = sorted(
 )
 # Of these somebody's rows are told by something else than `tenant_id`.
 OTHERWISE_OF_TENANTS = {"tenants", "delivery_attempts"}
-SPEAK_FOR = "SELECT set_config('infill.tenant_id', $1, false)"
+SET_TENANT = "SELECT set_config('infill.tenant_id', $1, false)"
 COPY_FOR = """
 INSERT INTO {table} SELECT (jsonb_populate_record(
     NULL::{table}, to_jsonb(mine) || jsonb_build_object('tenant_id', $1::bigint))).*
@@ -48,7 +48,7 @@ async def looking(owner: Connection, database_url: str, bob: Books) -> AsyncIter
     """A connection of the gateway's role that speaks for bob, may what the policies let it."""
     await owner.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {GATEWAY_ROLE}")
     connection = await asyncpg.connect(database_url, server_settings={"role": GATEWAY_ROLE})
-    await connection.execute(SPEAK_FOR, str(bob.tenant_id))
+    await connection.execute(SET_TENANT, str(bob.tenant_id))
     yield connection
     await connection.close()
 
@@ -80,7 +80,7 @@ async def test_nothing_can_be_written_in_another_tenants_name(
         await looking.execute(forge.format(table=table), alice.tenant_id)
 
 
-async def test_rows_told_by_something_else_are_one_tenants_too(
+async def test_rows_with_a_derived_tenant_are_isolated_too(
     owner: Connection, looking: Connection, bob: Books
 ) -> None:
     assert [row[0] for row in await looking.fetch("SELECT id FROM tenants")] == [bob.tenant_id]
@@ -89,8 +89,8 @@ async def test_rows_told_by_something_else_are_one_tenants_too(
 
 
 @pytest.mark.parametrize("tenant", ["", "0", "999999"])
-async def test_who_speaks_for_nobody_sees_nothing(looking: Connection, tenant: str) -> None:
-    await looking.execute(SPEAK_FOR, tenant)
+async def test_a_connection_without_tenant_sees_nothing(looking: Connection, tenant: str) -> None:
+    await looking.execute(SET_TENANT, tenant)
     assert [await count(looking, table) for table in TABLES] == [0] * len(TABLES)
 
 

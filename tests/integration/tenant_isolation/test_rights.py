@@ -51,7 +51,7 @@ async def hardened_url(database_url: str) -> AsyncIterator[str]:
     await owner.close()
 
 
-async def test_the_role_is_nobody_special(gateway: Connection) -> None:
+async def test_the_role_has_no_special_rights(gateway: Connection) -> None:
     row = await gateway.fetchrow(
         "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin "
         "FROM pg_roles WHERE rolname = current_user"
@@ -61,7 +61,7 @@ async def test_the_role_is_nobody_special(gateway: Connection) -> None:
     assert await gateway.fetchval("SELECT current_user") == GATEWAY_ROLE
 
 
-async def test_it_owns_nothing_and_belongs_to_nobody(gateway: Connection) -> None:
+async def test_it_owns_nothing_and_has_no_memberships(gateway: Connection) -> None:
     for question in (
         "SELECT count(*) FROM pg_class WHERE relowner = current_user::regrole",
         "SELECT count(*) FROM pg_proc WHERE proowner = current_user::regrole",
@@ -139,7 +139,7 @@ async def test_it_changes_nothing_but_when_its_tenant_is_served(
         "CREATE FUNCTION infill_ended(text) RETURNS int LANGUAGE sql AS 'SELECT 1'",
     ],
 )
-async def test_what_it_reaches_for_is_refused(gateway: Connection, reaching: str) -> None:
+async def test_forbidden_statements_are_rejected(gateway: Connection, reaching: str) -> None:
     with pytest.raises(InsufficientPrivilegeError):
         await gateway.execute(reaching)
 
@@ -167,7 +167,7 @@ async def test_an_account_of_its_own_has_nowhere_to_go(
     assert alice.tenant_id != bob.tenant_id
 
 
-async def test_a_role_that_is_refused_is_told_in_the_log(
+async def test_a_rejected_role_is_logged(
     database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = DatabaseSettings(url=SecretStr(database_url))

@@ -1,4 +1,4 @@
-"""What requests of tenants need goes through the wall, and the functions tell nothing more."""
+"""Requests of tenants work under row-level security, and SQL functions reveal nothing else."""
 
 from uuid import uuid4
 
@@ -26,9 +26,11 @@ from common.postgres.repositories.usage.quotas import count_unfinished, is_repet
 from tests.integration.repositories.support.counters import QUEUE, Books
 
 
-async def test_a_job_is_recorded_found_again_and_read(walled: Database, bob: Books) -> None:
+async def test_a_job_is_recorded_found_again_and_read(
+    gateway_database: Database, bob: Books
+) -> None:
     new = bob.new_job(idempotency_key="order-1", request_digest=b"one")
-    async with walled.direct(bob.tenant_id) as connection:
+    async with gateway_database.direct(bob.tenant_id) as connection:
         recorded = await record_job(connection, new)
         assert isinstance(recorded, JobRecorded)
         again = await record_job(connection, new)
@@ -42,7 +44,7 @@ async def test_a_job_is_recorded_found_again_and_read(walled: Database, bob: Boo
 
 
 async def test_another_tenants_job_and_key_are_not_there_whatever_is_asked(
-    walled: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: Books, bob: Books
 ) -> None:
     """The statements ask for alice's, as after a mistake; the connection speaks for bob."""
     new = alice.new_job(idempotency_key="order-1", request_digest=b"one")
@@ -50,26 +52,28 @@ async def test_another_tenants_job_and_key_are_not_there_whatever_is_asked(
         idempotency_key="order-1", request_digest=b"one", file_prefix=new.file_prefix
     )
     assert isinstance(recorded, JobRecorded)
-    async with walled.direct(bob.tenant_id) as connection:
+    async with gateway_database.direct(bob.tenant_id) as connection:
         asked = {"tenant_id": alice.tenant_id, "job_id": recorded.job_id}
         assert await read_job(connection, **asked) is None
         assert not await is_repetition(connection, alice.tenant_id, "order-1")
         assert (await count_unfinished(connection, alice.tenant_id, most=9)).queued == 0
         assert await month_credits(connection, alice.tenant_id) == 0
         own = await read_tenant_position(connection, tenant_id=alice.tenant_id, queue=QUEUE)
-        assert (own.has_ready, own.line.whole.jobs) == (False, 0)
+        assert (own.has_ready, own.queued.total.jobs) == (False, 0)
 
 
-async def test_a_tenants_place_and_credits_are_read(walled: Database, bob: Books) -> None:
-    async with walled.direct(bob.tenant_id) as connection:
+async def test_a_tenants_position_and_credits_are_read(
+    gateway_database: Database, bob: Books
+) -> None:
+    async with gateway_database.direct(bob.tenant_id) as connection:
         own = await read_tenant_position(connection, tenant_id=bob.tenant_id, queue=QUEUE)
-        assert (own.has_ready, own.line.whole.jobs) == (True, 1)
+        assert (own.has_ready, own.queued.total.jobs) == (True, 1)
         assert (await count_unfinished(connection, bob.tenant_id, most=9)).queued == 1
         await month_credits(connection, bob.tenant_id)
 
 
-async def test_who_comes_back_is_lifted_to_the_queues_time_without_seeing_whose_it_is(
-    walled: Database, alice: Books, bob: Books
+async def test_a_returning_tenant_is_raised_to_the_queues_virtual_time_without_seeing_others(
+    gateway_database: Database, alice: Books, bob: Books
 ) -> None:
     async with alice.database.statement() as connection:
         await connection.exec_driver_sql(
@@ -78,7 +82,7 @@ async def test_who_comes_back_is_lifted_to_the_queues_time_without_seeing_whose_
         await connection.exec_driver_sql(
             "UPDATE tenant_queues SET has_ready = false WHERE tenant_id = $1", (bob.tenant_id,)
         )
-    async with walled.direct(bob.tenant_id) as connection:
+    async with gateway_database.direct(bob.tenant_id) as connection:
         await record_job(connection, bob.new_job())
         await record_job(connection, bob.new_job(queue="new here"))
     rows = {(row["tenant_id"], row["queue"]): row for row in await bob.rows(TenantQueue)}
@@ -88,9 +92,9 @@ async def test_who_comes_back_is_lifted_to_the_queues_time_without_seeing_whose_
 
 
 async def test_a_key_is_looked_up_by_its_digest_alone(
-    walled: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: Books, bob: Books
 ) -> None:
-    async with walled.direct() as connection:
+    async with gateway_database.direct() as connection:
         found = await look_up_key(connection, b"alice")
         assert found is not None
         assert found.tenant_id == alice.tenant_id
@@ -100,27 +104,27 @@ async def test_a_key_is_looked_up_by_its_digest_alone(
     assert used[bob.tenant_id] is None
 
 
-async def test_only_the_jobs_that_are_named_are_told_as_ended(
-    walled: Database, alice: Books
+async def test_only_the_jobs_asked_for_are_reported_as_ended(
+    gateway_database: Database, alice: Books
 ) -> None:
     ended = await alice.job_in(JobState.FAILED)
     prefixes = {row["id"]: row["file_prefix"] for row in await alice.rows(Job)}
-    async with walled.direct() as connection:
+    async with gateway_database.direct() as connection:
         assert await find_ended(connection, [uuid4()]) == set()
         assert await find_ended(connection, list(prefixes.values())) >= {prefixes[ended.job_id]}
 
 
-async def test_a_queue_is_told_as_numbers_of_nobodys(
-    walled: Database, alice: Books, bob: Books
+async def test_a_queue_is_read_as_anonymous_numbers(
+    gateway_database: Database, alice: Books, bob: Books
 ) -> None:
     async with alice.database.statement() as connection:
         await connection.execute(insert(Worker).values(name="w", queues=[QUEUE]))
-    async with walled.direct() as connection:
+    async with gateway_database.direct() as connection:
         seen = await read_queue_snapshot(connection, QUEUE, silent_seconds=60)
-        contenders, _ = await read_waiting_tenants(connection, QUEUE)
+        waiting_tenants, _ = await read_waiting_tenants(connection, QUEUE)
     async with alice.database.direct() as connection:
         assert await read_queue_snapshot(connection, QUEUE, silent_seconds=60) == seen
-    assert len(contenders) == 2
+    assert len(waiting_tenants) == 2
     assert seen.engines == 1
     assert {alice.tenant_id, bob.tenant_id}.isdisjoint(
         vars(type(seen))  # no field of an answer is anybody's name
@@ -128,10 +132,10 @@ async def test_a_queue_is_told_as_numbers_of_nobodys(
 
 
 async def test_a_job_is_canceled_for_the_tenant_that_is_spoken_for_alone(
-    walled: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: Books, bob: Books
 ) -> None:
     hers, his = await alice.queued(), await bob.queued()
-    async with walled.direct(bob.tenant_id) as connection:
+    async with gateway_database.direct(bob.tenant_id) as connection:
         assert await cancel(connection, tenant_id=bob.tenant_id, job_id=hers) is None
         assert await cancel(connection, tenant_id=alice.tenant_id, job_id=hers) is None
         assert await cancel(connection, tenant_id=bob.tenant_id, job_id=his) is not None

@@ -23,9 +23,9 @@ SLOW: Final = select(func.pg_sleep(literal(60)))
 BACKEND: Final = select(func.pg_backend_pid())
 
 
-async def tenants(walled: Database, tenant_id: int | None) -> set[int]:
-    """Give whose jobs, queues and deliveries are seen by statements that ask for everybody's."""
-    async with walled.direct(tenant_id) as connection:
+async def tenants(gateway_database: Database, tenant_id: int | None) -> set[int]:
+    """Return the tenants whose jobs, queues and deliveries are visible without a condition."""
+    async with gateway_database.direct(tenant_id) as connection:
         found = [
             (await connection.execute(statement, {})).all()
             for statement in (ALL_JOBS, ALL_QUEUES, ALL_DELIVERIES)
@@ -34,63 +34,63 @@ async def tenants(walled: Database, tenant_id: int | None) -> set[int]:
     return {row[0] for rows in found for row in rows}
 
 
-async def test_a_statement_that_forgets_whose_rows_it_wants_gets_its_own(
-    walled: Database, alice: Books, bob: Books
+async def test_a_statement_without_a_tenant_condition_gets_its_own_rows(
+    gateway_database: Database, alice: Books, bob: Books
 ) -> None:
-    assert await tenants(walled, bob.tenant_id) == {bob.tenant_id}
-    assert await tenants(walled, alice.tenant_id) == {alice.tenant_id}
-    assert await tenants(walled, None) == set()
-    async with walled.statement() as connection:
+    assert await tenants(gateway_database, bob.tenant_id) == {bob.tenant_id}
+    assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
+    assert await tenants(gateway_database, None) == set()
+    async with gateway_database.statement() as connection:
         assert (await connection.execute(ALL_JOBS)).all() == []
-    async with walled.transaction() as connection:
+    async with gateway_database.transaction() as connection:
         assert (await connection.execute(ALL_JOBS)).all() == []
 
 
 async def test_many_at_once_over_few_connections_each_get_their_own(
-    walled: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: Books, bob: Books
 ) -> None:
     turns = [alice.tenant_id, None, bob.tenant_id, bob.tenant_id, None, alice.tenant_id] * 20
-    seen = await asyncio.gather(*(tenants(walled, tenant_id) for tenant_id in turns))
+    seen = await asyncio.gather(*(tenants(gateway_database, tenant_id) for tenant_id in turns))
     assert seen == [set() if tenant_id is None else {tenant_id} for tenant_id in turns]
-    assert len(walled._direct_pool._idle) == 2
+    assert len(gateway_database._direct_pool._idle) == 2
 
 
 async def test_an_error_in_the_middle_changes_nothing(
-    walled: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: Books, bob: Books
 ) -> None:
     for tenant_id in (alice.tenant_id, bob.tenant_id, None):
         with pytest.raises(asyncpg.DivisionByZeroError):
-            async with walled.direct(tenant_id) as connection:
+            async with gateway_database.direct(tenant_id) as connection:
                 await connection.execute(NOT_A_NUMBER, {"zero": 0})
-        assert await tenants(walled, None) == set()
-        assert await tenants(walled, bob.tenant_id) == {bob.tenant_id}
+        assert await tenants(gateway_database, None) == set()
+        assert await tenants(gateway_database, bob.tenant_id) == {bob.tenant_id}
 
 
 async def test_one_who_gives_up_in_the_middle_leaves_no_connection_behind(
-    walled: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: Books, bob: Books
 ) -> None:
     async def slow() -> None:
-        async with walled.direct(alice.tenant_id) as connection:
+        async with gateway_database.direct(alice.tenant_id) as connection:
             await connection.execute(SLOW, {})
 
-    assert await tenants(walled, alice.tenant_id) == {alice.tenant_id}
+    assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(slow(), 0.1)
-    assert await tenants(walled, None) == set()
-    assert await tenants(walled, bob.tenant_id) == {bob.tenant_id}
+    assert await tenants(gateway_database, None) == set()
+    assert await tenants(gateway_database, bob.tenant_id) == {bob.tenant_id}
 
 
 @pytest.mark.parametrize("trouble", [asyncio.CancelledError, asyncpg.QueryCanceledError])
-async def test_trouble_while_postgres_is_told_leaves_nobody_sure(
-    walled: Database,
+async def test_an_error_while_the_tenant_is_changed_leaves_it_unknown(
+    gateway_database: Database,
     alice: Books,
     bob: Books,
     monkeypatch: pytest.MonkeyPatch,
     trouble: type[BaseException],
 ) -> None:
-    """It may or may not have been heard: the next one has it said again."""
-    assert await tenants(walled, alice.tenant_id) == {alice.tenant_id}
-    (line,) = walled._direct_pool._idle
+    """The change may or may not have been made, so the next borrower makes it again."""
+    assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
+    (pooled,) = gateway_database._direct_pool._idle
     fetchval = asyncpg.Connection.fetchval
 
     async def heard_and_lost(*given: object) -> None:
@@ -100,20 +100,23 @@ async def test_trouble_while_postgres_is_told_leaves_nobody_sure(
     with monkeypatch.context() as patching:
         patching.setattr(asyncpg.Connection, "fetchval", heard_and_lost)
         with pytest.raises(trouble):
-            await walled.direct(bob.tenant_id).__aenter__()
-    assert line.driver.is_closed() == (trouble is asyncio.CancelledError)
-    assert await tenants(walled, alice.tenant_id) == {alice.tenant_id}
-    assert await tenants(walled, None) == set()
+            await gateway_database.direct(bob.tenant_id).__aenter__()
+    assert pooled.driver.is_closed() == (trouble is asyncio.CancelledError)
+    assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
+    assert await tenants(gateway_database, None) == set()
 
 
 async def test_a_tenant_finds_the_connection_that_speaks_for_it(
-    walled: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: Books, bob: Books
 ) -> None:
     async def backend(tenant_id: int | None) -> object:
-        async with walled.direct(tenant_id) as connection:
+        async with gateway_database.direct(tenant_id) as connection:
             return (await connection.execute(BACKEND, {})).scalar()
 
-    async with walled.direct(alice.tenant_id) as first, walled.direct(bob.tenant_id) as second:
+    async with (
+        gateway_database.direct(alice.tenant_id) as first,
+        gateway_database.direct(bob.tenant_id) as second,
+    ):
         of_alice = (await first.execute(BACKEND, {})).scalar()
         of_bob = (await second.execute(BACKEND, {})).scalar()
     for _ in range(3):
@@ -124,16 +127,18 @@ async def test_a_tenant_finds_the_connection_that_speaks_for_it(
     assert await backend(bob.tenant_id) == of_bob
 
 
-async def test_nobody_is_told_what_is_known(
-    walled: Database, alice: Books, monkeypatch: pytest.MonkeyPatch
+async def test_a_known_tenant_is_not_set_again(
+    gateway_database: Database, alice: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert await tenants(walled, alice.tenant_id) == {alice.tenant_id}
+    assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
     monkeypatch.delattr(asyncpg.Connection, "fetchval")
-    assert await tenants(walled, alice.tenant_id) == {alice.tenant_id}
+    assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
 
 
-async def test_one_who_speaks_for_nobody_is_nobody_again(walled: Database, alice: Books) -> None:
-    async with walled.direct(alice.tenant_id) as connection:
+async def test_the_tenant_of_a_connection_is_reset_to_none(
+    gateway_database: Database, alice: Books
+) -> None:
+    async with gateway_database.direct(alice.tenant_id) as connection:
         assert (await connection.execute(SPOKEN_FOR, {})).scalar() == str(alice.tenant_id)
-    async with walled.direct() as connection:
+    async with gateway_database.direct() as connection:
         assert (await connection.execute(SPOKEN_FOR, {})).scalar() == ""

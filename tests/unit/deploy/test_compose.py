@@ -13,7 +13,7 @@ import yaml
 
 from api.server import GRACE_SECONDS, LINGER_SECONDS
 from common.settings import Settings
-from deploy.cli.settings_table import variables
+from deploy.cli.settings_table import list_variables
 from worker.dispatcher.dispatcher import LAST_PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]
@@ -57,7 +57,7 @@ def test_everything_the_system_is_made_of_is_there(compose: dict[str, Any]) -> N
     assert set(compose["services"]) == OURS | {"postgres", "redis", "objects"}
 
 
-def test_what_runs_on_restarts_and_tells_its_health(compose: dict[str, Any]) -> None:
+def test_services_restart_and_have_health_checks(compose: dict[str, Any]) -> None:
     for name, described in compose["services"].items():
         if name in ONE_SHOTS:
             assert described["restart"] == "no"
@@ -74,14 +74,14 @@ def test_every_variable_of_ours_is_a_setting(compose: dict[str, Any]) -> None:
         named |= {key for key in described.get("environment", {}) if key.startswith("INFILL_")}
     images = "".join(map(dockerfile, (*SLIM, "worker")))
     named |= set(re.findall(r"INFILL_[A-Z_0-9]+", images))
-    assert named <= variables().keys()
+    assert named <= list_variables().keys()
 
 
 def test_the_example_names_exactly_what_compose_asks_for() -> None:
     assert example().keys() == used().keys()
 
 
-def test_what_is_required_has_no_value_that_everybody_knows() -> None:
+def test_required_variables_have_no_public_value() -> None:
     required = {name for name, (operator, _) in used().items() if operator == ":?"}
     assert {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "INFILL_API_KEY_PEPPER"} <= required
     assert "INFILL_S3_SECRET_ACCESS_KEY" in required
@@ -121,7 +121,7 @@ def test_our_processes_agree_on_what_they_share(compose: dict[str, Any]) -> None
         assert shared.items() <= service(compose, name)["environment"].items(), name
 
 
-def test_health_is_asked_where_the_process_answers(compose: dict[str, Any]) -> None:
+def test_health_is_checked_where_the_process_listens(compose: dict[str, Any]) -> None:
     for name in ("worker", "dispatcher"):
         described = service(compose, name)
         port = described["environment"]["INFILL_STATUS_PORT"]
@@ -209,7 +209,7 @@ def test_images_are_built_from_what_the_context_lets_through() -> None:
 
 
 def why_not_checked() -> str | None:
-    """Say why Compose cannot be asked, None if it can."""
+    """Return why Compose cannot be run, None if it can."""
     docker = shutil.which("docker")
     if docker is None:
         return "no docker client"

@@ -11,7 +11,7 @@ import torch
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from common.runtime.clock import monotonic
-from common.settings.catalogue import RANDOM, ModelEntry
+from common.settings.catalogue import RANDOM_PREFIX, ModelEntry
 from worker.engine.models.families import family_of
 from worker.engine.models.loaded_model import LoadedModel, bytes_of
 from worker.engine.models.optimizations import optimize
@@ -124,7 +124,7 @@ def _explained(entry: ModelEntry) -> Iterator[None]:
 
 def _source(entry: ModelEntry, directory: Path) -> str:
     if entry.has_random_weights:
-        return str(stand_in_folder(entry.source.removeprefix(RANDOM), directory))
+        return str(stand_in_folder(entry.source.removeprefix(RANDOM_PREFIX), directory))
     if Path(entry.source).is_absolute() and not Path(entry.source).is_dir():
         raise ConfigurationError(
             f"model {entry.name}: there is no folder {entry.source}; put the weights there "

@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
 )
 
 from common.domain.errors import ConfigurationError
-from common.settings.catalogue import RANDOM, ModelEntry
+from common.settings.catalogue import RANDOM_PREFIX, ModelEntry
 
 INDEX: Final = "model_index.json"
 # Of a repository: configurations, vocabularies, and the weights that lie in a part's folder. A
@@ -77,7 +77,7 @@ def is_on_a_hub(entry: ModelEntry) -> bool:
 
 def _folder(entry: ModelEntry, directory: Path) -> Path | None:
     if entry.has_random_weights:
-        built = directory.glob(f"random-{entry.source.removeprefix(RANDOM)}-*")
+        built = directory.glob(f"random-{entry.source.removeprefix(RANDOM_PREFIX)}-*")
         return max(built, default=None)
     if not is_on_a_hub(entry):
         return Path(entry.source)

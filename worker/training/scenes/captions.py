@@ -7,7 +7,7 @@ the model is taught that these mean nothing.
 import re
 from typing import Final
 
-from common.domain.prompts import ANYTHING, DEFAULT_NEGATIVE_PROMPT, SUBJECTS
+from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, GENERIC_SUBJECT, SUBJECTS
 from worker.training.scenes.shapes import SHAPES
 from worker.training.scenes.world import COLOURS, PATTERNS, Background, Random, Scene, Thing, one_of
 
@@ -31,7 +31,7 @@ _NO_SHAPE: Final = 0.05
 
 _UNRELATED: Final = tuple(
     phrase
-    for subject in (ANYTHING, *SUBJECTS)
+    for subject in (GENERIC_SUBJECT, *SUBJECTS)
     for phrase in (*subject.looks, *subject.lights, *subject.finishes, *sorted(subject.words))
 ) + tuple(DEFAULT_NEGATIVE_PROMPT.split(", "))
 # Each of these is one token of the model: spelled in bytes, what the gateway adds would

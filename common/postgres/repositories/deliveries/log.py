@@ -23,8 +23,13 @@ from sqlalchemy import (
     true,
 )
 
-from common.domain.delivery import DeliveryState, Event
-from common.domain.delivery_record import AttemptOutcome, AttemptRecord, DeliveryRecord
+from common.domain.delivery import (
+    AttemptOutcome,
+    AttemptRecord,
+    DeliveryRecord,
+    DeliveryState,
+    Event,
+)
 from common.postgres.models import Delivery, DeliveryAttempt, Job, TenantOrigin
 from common.postgres.repositories.columns import is_one_of, spelled
 from common.postgres.statements import Executor

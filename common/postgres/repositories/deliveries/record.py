@@ -84,8 +84,8 @@ class BreakerRules:
         """Give those of the settings."""
         return cls(
             window_seconds=settings.breaker_window_seconds,
-            requests=settings.breaker_requests,
-            failed_part=settings.breaker_failed_part,
+            requests=settings.breaker_min_requests,
+            failed_part=settings.breaker_failure_ratio,
             open_seconds=settings.breaker_open_seconds,
         )
 

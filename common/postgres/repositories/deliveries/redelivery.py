@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, Select, Uuid, bindparam, case, func, select, update
 
-from common.domain.delivery import ENDED, FAILED, DeliveryState
+from common.domain.delivery import ENDED_STATES, FAILED_STATES, DeliveryState
 from common.postgres.models import Delivery
 from common.postgres.repositories.columns import is_one_of, spelled
 from common.postgres.statements import Executor
@@ -42,7 +42,7 @@ async def redeliver_failed(
 # The statements, put together once: that takes longer than running them.
 
 _THEIRS: Final = Delivery.tenant_id == bindparam("of_tenant", type_=BigInteger())
-_HAS_ENDED: Final = is_one_of(Delivery.state, ENDED)
+_HAS_ENDED: Final = is_one_of(Delivery.state, ENDED_STATES)
 # The attempt is left alone: it is the fence, and lets them stand in line as retries, behind fresh
 # results. The schedule begins anew.
 _ANEW: Final[dict[str, Any]] = {
@@ -56,7 +56,7 @@ _ONE: Final = (
     .where(
         _THEIRS,
         Delivery.id == bindparam("of_delivery", type_=Uuid()),
-        is_one_of(Delivery.state, ENDED | {DeliveryState.PENDING}),
+        is_one_of(Delivery.state, ENDED_STATES | {DeliveryState.PENDING}),
         Delivery.attempt < spelled(MOST_ATTEMPTS),
     )
     .values(
@@ -81,7 +81,7 @@ def _failed(state: DeliveryState | None) -> Select[Any]:
         .where(
             _THEIRS,
             # Spelled as the index has it, also where only one of them is meant.
-            is_one_of(Delivery.state, FAILED),
+            is_one_of(Delivery.state, FAILED_STATES),
             *([] if state is None else [is_one_of(Delivery.state, {state})]),
             Delivery.finished_at >= bindparam("failed_since", type_=DateTime(timezone=True)),
             Delivery.attempt < spelled(MOST_ATTEMPTS),

@@ -22,7 +22,7 @@ from sqlalchemy.sql import column
 from sqlalchemy.types import TypeEngine
 
 from common.forecast.engines import RunningJob
-from common.forecast.fair_order import WaitingTenant, waiting_tenant
+from common.forecast.fair_order import WaitingTenant, make_waiting_tenant
 from common.forecast.forecast import QueueSnapshot
 from common.forecast.pace import SpeedSamples, Workload
 from common.postgres.statements import Executor
@@ -48,7 +48,7 @@ async def read_queue_snapshot(
     contenders, looked_at = await read_waiting_tenants(connection, queue)
     unread = max(0, totals.ready_tenants - looked_at)
     return QueueSnapshot(
-        contenders=contenders,
+        waiting_tenants=contenders,
         # Of those known as ready, as many have nothing left as among those that were read.
         unread_tenants=round(unread * len(contenders) / max(1, looked_at)),
         virtual_time=totals.virtual_time,
@@ -71,7 +71,7 @@ async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[W
     """Give the tenants with waiting work, the least served first, and how many were looked at."""
     rows = (await connection.execute(_CONTENDERS, {"of_queue": queue})).all()
     read = (
-        waiting_tenant(row[0], row[1], row[2], Workload(row[4], row[5]), most_running=row[3])
+        make_waiting_tenant(row[0], row[1], row[2], Workload(row[4], row[5]), max_running=row[3])
         for row in rows
     )
     return [each for each in read if each is not None], len(rows)

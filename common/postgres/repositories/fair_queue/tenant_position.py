@@ -46,14 +46,14 @@ async def read_tenant_position(
     """Read one tenant's own place in one queue, in one statement."""
     values = {"of_tenant": tenant_id, "of_queue": queue}
     row = (await connection.execute(_OWN_PLACE, values)).first()
-    weight, virtual_time, backlog, has_ready, most_running = row[:5]
+    weight, virtual_time, backlog, has_ready, max_running = row[:5]
     return TenantPosition(
-        line=_line(row[5:11], backlog),
+        queued=_line(row[5:11], backlog),
         has_ready=has_ready,
         virtual_time=virtual_time,
         weight=weight,
         backlog=backlog,
-        most_running=most_running,
+        max_running=max_running,
         running=[
             RunningJob(Workload(1, cost), seconds)
             for cost, seconds in zip(row[11] or (), row[12] or (), strict=True)
@@ -71,7 +71,7 @@ def _line(row: Sequence[Any], backlog: float) -> TenantBacklog:
     ]
     read = sum((each.load for each in stretches), Workload())
     more = read.jobs >= JOBS_READ and backlog > read.work
-    whole = read.part(backlog / read.work) if more else read
+    whole = read.scale(backlog / read.work) if more else read
     greatest_id = max([end_of_line or 0, *(each.last_id for each in stretches)])
     return TenantBacklog(stretches, whole, greatest_id)
 

@@ -16,8 +16,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 
 from common.domain.delivery import Event
+from common.domain.errors import pluralize
 from common.domain.job import WORKER_LOST, EndedJob, JobState
-from common.domain.wording import counted
 from common.postgres.models import Job
 from common.postgres.repositories.columns import from_now, is_one_of
 from common.postgres.repositories.jobs.endings import end, tell
@@ -37,7 +37,7 @@ async def fail_overdue(
     connection: Executor, *, max_queue_seconds: float, limit: int
 ) -> list[EndedJob]:
     """Fail jobs that still wait, or wait again, so long after they were accepted."""
-    limit_told = counted(f"{max_queue_seconds:g}", "second")
+    limit_told = pluralize(f"{max_queue_seconds:g}", "second")
     message = f"the job waited longer than the limit of {limit_told}"
     values = {"waited_seconds": -max_queue_seconds, "at_most": limit, "to_error_message": message}
     rows = await connection.execute(_FAIL_OVERDUE, values)

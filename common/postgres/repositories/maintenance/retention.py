@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.delivery import DeliveryState
 from common.domain.job import FINAL_STATES, JobState
-from common.domain.object_keys import JobObjects, attempted_keys
+from common.domain.object_keys import JobObjects, list_possible_result_keys
 from common.domain.record import InputImage
 from common.postgres.models import Delivery, DeliveryAttempt, Installation, Job
 from common.postgres.repositories.columns import from_now, is_one_of, spelled
@@ -106,7 +106,7 @@ async def save_bucket_cursor(connection: AsyncConnection, walked_to: str | None)
 def _old_pictures(
     job_id: int, tenant_id: int, file_prefix: UUID, attempt: int, samples: int, *naming: Any
 ) -> ExpiredImages:
-    left = attempted_keys(tenant_id, file_prefix, attempts=attempt, samples=samples)
+    left = list_possible_result_keys(tenant_id, file_prefix, attempts=attempt, samples=samples)
     return ExpiredImages(job_id, left | _named(*naming))
 
 

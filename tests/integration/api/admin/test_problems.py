@@ -19,14 +19,20 @@ HUGE = "9" * 30
 @pytest.mark.parametrize(
     ("method", "path", "body", "code", "detail"),
     [
-        ("POST", "tenants", {"name": "alice"}, 409, "there is a tenant called alice already"),
+        ("POST", "tenants", {"name": "alice"}, 409, "there is already a tenant called alice"),
         ("POST", "tenants", {"name": "b", "plan": "x"}, 404, "there is no plan called x"),
         ("GET", "tenants/bob", None, 404, "there is no tenant called bob"),
         ("GET", "tenants/%00", None, 404, "there is no tenant called \x00"),
         ("GET", "tenants/bob/keys", None, 404, "there is no tenant called bob"),
         ("POST", "tenants/bob/keys", {"name": "x"}, 404, "there is no tenant called bob"),
         ("POST", "tenants/alice/enable", None, 409, "alice is not disabled"),
-        ("DELETE", "plans/default", None, 409, "the plan default stays: new tenants are on it"),
+        (
+            "DELETE",
+            "plans/default",
+            None,
+            409,
+            "the plan default cannot be deleted: new tenants are put on it",
+        ),
         ("GET", "jobs/77", None, 404, "there is no job with the id 77"),
         ("GET", "nothing", None, 404, "There is nothing at this address."),
         ("GET", "", None, 404, "There is nothing at this address."),

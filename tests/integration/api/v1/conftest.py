@@ -18,7 +18,7 @@ def settings(settings: Settings) -> Settings:
         allowed_ports=frozenset({0}), allowed_networks=(IPv4Network("127.0.0.1/32"),)
     )
     settings.webhooks = WebhookSettings(
-        signing_key=SecretStr(new_signing_key()), timeout_seconds=5, answer_bytes=64
+        signing_key=SecretStr(new_signing_key()), timeout_seconds=5, response_bytes=64
     )
     return settings
 

@@ -165,7 +165,9 @@ async def test_the_deadline_of_webhooks_holds(
     hooks: Hooks, receiver: Receiver, settings: Settings
 ) -> None:
     receiver.replies.append(Reply(drip=True))
-    hurried = settings.webhooks.model_copy(update={"timeout_seconds": 0.2, "answer_bytes": 10_000})
+    hurried = settings.webhooks.model_copy(
+        update={"timeout_seconds": 0.2, "response_bytes": 10_000}
+    )
     services = hooks.gateway.services
     trials = WebhookPing(services.database, services.guard, hurried)
     result = await trials.send(1, receiver.url, b"{}")

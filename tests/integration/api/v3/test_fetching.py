@@ -136,7 +136,7 @@ async def test_the_load_follows_what_is_accepted(gateway: Gateway) -> None:
 
 
 def forget(gateway: Gateway) -> None:
-    """As if two seconds had passed: everything is read anew."""
+    """As if two seconds had elapsed: everything is read anew."""
     gateway.services.estimates._queues._shelves.clear()
     gateway.services.estimates._places._shelves.clear()
 

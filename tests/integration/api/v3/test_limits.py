@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from api.limits.quota_usage import QuotaUsage
 from api.limits.quotas import seconds_to_next_month
-from common.domain.wording import counted
+from common.domain.errors import pluralize
 from common.runtime.clock import utc_now
 from common.settings import RedisSettings, Settings, StorageSettings
 from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
@@ -21,7 +21,7 @@ COST = 5.505024
 
 def full(quota: int) -> str:
     """Tell what is said when so many jobs wait."""
-    return f"Rate limit exceeded. Maximum {counted(quota, 'queued request')} allowed."
+    return f"Rate limit exceeded. Maximum {pluralize(quota, 'queued request')} allowed."
 
 
 async def send(gateway: Gateway, path: str = "inpaint", **fields: Any) -> Response:

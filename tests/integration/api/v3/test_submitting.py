@@ -5,7 +5,7 @@ import pytest
 from redis.asyncio import Redis
 
 from common.domain.generation import SEED_LIMIT
-from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance
+from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
 from common.settings import ModelSettings, Settings
 from tests.integration.api.gateways import BODY, PUBLIC, QUEUE, URL, Gateway, open_gateway
 from tests.unit.worker.engine.images.test_decode import png_header
@@ -38,7 +38,7 @@ async def test_the_answer_while_a_job_is_on_its_way(gateway: Gateway) -> None:
             "n_samples": 2,
             "negative_prompt": DEFAULT_NEGATIVE_PROMPT,
             "outdir": "out",
-            "prompt": enhance("a cat on a bench", 3163825381),
+            "prompt": enhance_prompt("a cat on a bench", 3163825381),
             "safetychecker": "no",
             "seed": 3163825381,
             "steps": 30,

@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.domain.delivery import DeliveryState
-from common.domain.delivery_record import DeliveryRecord
+from common.domain.delivery import DeliveryRecord, DeliveryState
 from common.postgres.database import GATEWAY_ROLE
 from common.postgres.repositories.deliveries.log import DeliveryFilter, list_deliveries
 from common.postgres.repositories.deliveries.redelivery import redeliver, redeliver_failed

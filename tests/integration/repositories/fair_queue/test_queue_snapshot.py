@@ -45,7 +45,7 @@ async def set_share(books: Books, **columns: Any) -> None:
 
 
 async def test_an_idle_queue_without_workers(books: Books) -> None:
-    assert await look(books) == QueueSnapshot(contenders=[], running=[], engines=0)
+    assert await look(books) == QueueSnapshot(waiting_tenants=[], running=[], engines=0)
 
 
 async def test_contenders_are_told_by_their_books_alone(books: Books, other_books: Books) -> None:
@@ -57,7 +57,7 @@ async def test_contenders_are_told_by_their_books_alone(books: Books, other_book
     await other_books.queued(queue="elsewhere")
     last = await other_books.queued(columns={"available_at": FAR_AHEAD})  # not yet
     read = await look(books)
-    assert read.contenders == [
+    assert read.waiting_tenants == [
         WaitingTenant(0.0, 1.0, Workload(1, 4.0)),
         WaitingTenant(7.5, 2.0, Workload(40.0, 160.0)),  # four jobs of 16 together were looked at
     ]
@@ -67,7 +67,7 @@ async def test_contenders_are_told_by_their_books_alone(books: Books, other_book
 async def test_the_best_jobs_of_a_tenant_are_looked_at(books: Books) -> None:
     for priority, cost in ((0, 50.0), (1, 1.0), (1, 1.0), (1, 1.0), (2, 1.0)):
         await books.queued(columns={"cost": cost, "priority": priority})
-    (read,) = (await look(books)).contenders
+    (read,) = (await look(books)).waiting_tenants
     assert read.waiting == Workload(4, 4.0)
 
 
@@ -77,12 +77,12 @@ async def test_who_has_nothing_to_be_served_is_no_contender(
     job_id = await books.queued()
     await other_books.queued()
     await set_share(other_books, closed=True)
-    assert len((await look(books)).contenders) == 1
+    assert len((await look(books)).waiting_tenants) == 1
     await books.set_job(job_id, state=JobState.FAILED)  # has_ready is not lowered by that
-    assert (await look(books)).contenders == []
+    assert (await look(books)).waiting_tenants == []
     await books.queued()
     await set_queue(books, has_ready=False)
-    assert (await look(books)).contenders == []
+    assert (await look(books)).waiting_tenants == []
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ async def test_the_narrower_limit_counts(
     await set_share(
         books, max_running_per_queue=of_queue, max_running=of_all, running=2 + elsewhere
     )
-    (read,) = (await look(books)).contenders
-    assert read.most_running == most
+    (read,) = (await look(books)).waiting_tenants
+    assert read.max_running == most
 
 
 async def test_tenants_beyond_those_read_are_counted(books: Books, other_books: Books) -> None:
@@ -110,7 +110,7 @@ async def test_tenants_beyond_those_read_are_counted(books: Books, other_books: 
     await other_books.queued()
     await set_queue(books, virtual_time=3.0)
     read = await look(books)
-    assert [each.virtual_time for each in read.contenders] == [0.0]
+    assert [each.virtual_time for each in read.waiting_tenants] == [0.0]
     assert read.unread_tenants == 1
 
 
@@ -155,7 +155,7 @@ async def test_speed_comes_from_the_latest_successes(books: Books) -> None:
         )
     samples = (await look(books)).samples
     assert samples == SpeedSamples(SPEED_SAMPLE, 500.0, 250.0, 5000.0, 2500.0)
-    assert Pace.learnt(samples) == Pace(0.5)
+    assert Pace.fit(samples) == Pace(0.5)
     assert (await look(books, "elsewhere")).samples == SpeedSamples()
 
 

@@ -39,8 +39,8 @@ async def test_a_tenant_that_never_was_in_the_queue(books: Books) -> None:
     await set_share(books, weight=3.0, max_running=4, running=1)
     own = await look(books)
     assert (own.has_ready, own.virtual_time, own.backlog) == (False, 0.0, 0.0)
-    assert (own.weight, own.most_running, own.running) == (3.0, 3, [])
-    assert (own.line.whole, own.line.first_id) == (Workload(), None)
+    assert (own.weight, own.max_running, own.running) == (3.0, 3, [])
+    assert (own.queued.total, own.queued.first_id) == (Workload(), None)
 
 
 async def test_a_tenant_without_a_share_has_the_usual_weight(books: Books) -> None:
@@ -55,7 +55,7 @@ async def test_its_books_are_told(books: Books, other_books: Books) -> None:
     await set_queue(books, virtual_time=7.0, backlog=9.0)
     own = await look(books)
     assert (own.has_ready, own.virtual_time, own.backlog) == (True, 7.0, 9.0)
-    assert (own.weight, own.most_running) == (1.0, None)
+    assert (own.weight, own.max_running) == (1.0, None)
 
 
 async def test_its_jobs_are_told_in_the_order_they_are_taken(
@@ -67,37 +67,39 @@ async def test_its_jobs_are_told_in_the_order_they_are_taken(
     later = await books.queued(columns={"cost": 4.0, "available_at": FAR_AHEAD})
     await books.queued(queue="elsewhere")
     await books.job_in(JobState.FAILED)
-    line = (await look(books)).line
-    assert line.before(5, high) == Workload()
-    assert line.before(0, low) == Workload(1, 2.0)
-    assert line.before(0, later) == Workload(2, 3.0)
-    assert (line.whole, line.first_id) == (Workload(3, 7.0), low)
+    line = (await look(books)).queued
+    assert line.load_before(5, high) == Workload()
+    assert line.load_before(0, low) == Workload(1, 2.0)
+    assert line.load_before(0, later) == Workload(2, 3.0)
+    assert (line.total, line.first_id) == (Workload(3, 7.0), low)
 
 
-async def test_far_places_are_told_in_stretches_and_are_right_within_some_hundredths(
+async def test_far_places_are_told_in_ranges_and_are_right_within_some_hundredths(
     books: Books,
 ) -> None:
     await send_many(books, 1000)
-    line = (await look(books)).line
-    assert len(line._stretches) < PLACES_TOLD + 100
+    line = (await look(books)).queued
+    assert len(line._ranges) < PLACES_TOLD + 100
     first = line.first_id
     assert first is not None
-    assert line.whole == Workload(1000, 2000.0)
+    assert line.total == Workload(1000, 2000.0)
     for place in (0, 1, PLACES_TOLD - 1, PLACES_TOLD, 65, 70, 100, 500, 999):
-        assert line.before(0, first + place).jobs == pytest.approx(place, rel=0.03)
+        assert line.load_before(0, first + place).jobs == pytest.approx(place, rel=0.03)
 
 
 async def test_of_a_long_line_the_end_is_known_by_the_backlog(books: Books) -> None:
     await send_many(books, JOBS_READ + 1000)
     await books.queued(columns={"cost": 2.0})
     await set_queue(books, backlog=2.0 * (JOBS_READ + 1001))
-    line = (await look(books)).line
+    line = (await look(books)).queued
     first = line.first_id
     assert first is not None
-    assert line.whole == Workload(JOBS_READ + 1001, 2.0 * (JOBS_READ + 1001))
-    assert line.before(0, first + JOBS_READ + 500).jobs == pytest.approx(JOBS_READ + 500, rel=0.01)
+    assert line.total == Workload(JOBS_READ + 1001, 2.0 * (JOBS_READ + 1001))
+    assert line.load_before(0, first + JOBS_READ + 500).jobs == pytest.approx(
+        JOBS_READ + 500, rel=0.01
+    )
     await set_queue(books, backlog=0.0)  # not counted yet: what was read, at least
-    assert (await look(books)).line.whole == Workload(JOBS_READ, 2.0 * JOBS_READ)
+    assert (await look(books)).queued.total == Workload(JOBS_READ, 2.0 * JOBS_READ)
 
 
 async def test_running_jobs_are_told_where_there_is_a_limit(

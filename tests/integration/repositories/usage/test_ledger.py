@@ -17,7 +17,7 @@ from common.postgres.repositories.usage.ledger import (
     month_credits,
     read_usage,
 )
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from tests.integration.repositories.support.counters import REQUEST, RESULT, Books
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -193,7 +193,7 @@ async def test_two_who_fold_at_once_share_the_work(books: Books) -> None:
         assert await fold_usage(connection, limit=3) == 3
         other = asyncio.create_task(fold(books, limit=3))
         # Held up by the total both add to, which only the server knows.
-        await until_ready(books.somebody_waits, "who folds beside us", 10)
+        await wait_until_ready(books.somebody_waits, "who folds beside us", 10)
     assert await other == 3
     (row,) = await books.rows(DailyUsage)
     assert row["jobs"] == 6

@@ -10,7 +10,7 @@ from common.messaging.cancellation import CHANNEL, announce_canceled
 from common.messaging.doorbell import Doorbell
 from common.postgres.repositories.jobs.finish import cancel
 from common.settings import JobSettings, RedisSettings, Settings
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from tests.integration.worker.harness.workshop import WorkerHarness
 from tests.integration.worker.lifecycle.test_runtime import running, settings
 
@@ -24,7 +24,7 @@ async def listening(redis: Redis) -> None:
     async def known() -> bool:
         return (await redis.pubsub_numsub(CHANNEL))[0][1] > 0
 
-    await until_ready(known, "the subscription", 20)
+    await wait_until_ready(known, "the subscription", 20)
 
 
 async def test_one_of_two_is_canceled_and_the_other_is_drawn(

@@ -56,7 +56,7 @@ async def test_tenants_of_the_same_model_share_it_as_before(workshop: WorkerHarn
 
 async def models_drawn(workshop: WorkerHarness, patience: float) -> list[str]:
     """Run all jobs one at a time, from a ring of queue two; give their models in order."""
-    places = WorkerSettings(concurrency=1, model_patience_seconds=patience)
+    places = WorkerSettings(concurrency=1, unloaded_model_wait_seconds=patience)
     engine = RoomForOne(workshop.studio.folder)
     async with workshop.having(places=places).worker(engine=engine) as worker:
         await worker.runner.look("two")

@@ -23,7 +23,7 @@ from common.settings import (
     TelemetrySettings,
     WorkerSettings,
 )
-from deploy.local.processes.readiness import until_ready
+from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.servers.ports import free_port
 from tests.conftest import Servers
 from tests.integration.dispatcher.conftest import LOOPBACK_OPEN
@@ -63,7 +63,7 @@ async def until_said(lines: Sequence[Mapping[str, Any]], event: str) -> None:
     async def said() -> bool:
         return any(line["event"] == event for line in lines)
 
-    await until_ready(said, event, 20)
+    await wait_until_ready(said, event, 20)
 
 
 async def test_it_looks_by_itself_and_when_rung(

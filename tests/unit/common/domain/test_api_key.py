@@ -1,4 +1,4 @@
-"""API keys tell themselves from junk, and only their digest is kept."""
+"""The format of API keys, and their digests."""
 
 import string
 
@@ -37,24 +37,24 @@ def test_keys_do_not_repeat() -> None:
 @example("")
 @example(PREFIX)
 @example("inf_" + "\ud800" * 43)
-def test_junk_is_refused(junk: str) -> None:
+def test_junk_is_rejected(junk: str) -> None:
     assert not is_well_formed(junk)
 
 
 @given(KEYS, st.integers(0, LENGTH - 1), st.characters())
-def test_one_changed_character_is_refused(key: str, place: int, other: str) -> None:
+def test_one_changed_character_is_rejected(key: str, place: int, other: str) -> None:
     changed = key[:place] + other + key[place + 1 :]
     assert is_well_formed(changed) == (changed == key)
 
 
 @given(KEYS, st.integers(0, LENGTH - 2))
-def test_two_swapped_characters_are_refused(key: str, place: int) -> None:
+def test_two_swapped_characters_are_rejected(key: str, place: int) -> None:
     swapped = key[:place] + key[place + 1] + key[place] + key[place + 2 :]
     assert is_well_formed(swapped) == (swapped == key)
 
 
 @given(KEYS, st.sampled_from(string.whitespace))
-def test_space_around_a_key_is_refused(key: str, space: str) -> None:
+def test_space_around_a_key_is_rejected(key: str, space: str) -> None:
     assert not is_well_formed(key + space)
     assert not is_well_formed(space + key)
 

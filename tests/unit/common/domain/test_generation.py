@@ -1,6 +1,7 @@
-"""The request to draw: stored and read back, its seeds and its cost."""
+"""The generation request: serialization, seeds and cost."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from common.domain.generation import SEED_LIMIT, Endpoint, GenerationRequest
 from common.domain.schedulers import SCHEDULER_NAMES
+from tests.support.generation_request import generation_request
 
 REQUESTS = st.builds(
     GenerationRequest,
@@ -38,32 +40,16 @@ def test_each_image_has_a_seed_of_32_bits(request: GenerationRequest) -> None:
     assert all(0 <= seed < SEED_LIMIT for seed in request.seeds)
 
 
-def make(**changes: object) -> GenerationRequest:
-    fields: dict[str, object] = {
-        "endpoint": "inpaint",
-        "model": "sd15-inpainting",
-        "prompt": "a bench",
-        "negative_prompt": "",
-        "width": 512,
-        "height": 512,
-        "samples": 1,
-        "inference_steps": 20,
-        "guidance_scale": 7.5,
-        "strength": 0.7,
-        "seed": 1,
-    }
-    return GenerationRequest.from_json(fields | changes)
-
-
 def test_seeds_wrap() -> None:
-    assert make(seed=SEED_LIMIT - 2, samples=4).seeds == [SEED_LIMIT - 2, SEED_LIMIT - 1, 0, 1]
+    wrapping = generation_request(seed=SEED_LIMIT - 2, samples=4)
+    assert wrapping.seeds == [SEED_LIMIT - 2, SEED_LIMIT - 1, 0, 1]
 
 
 def test_cost_counts_megapixel_steps() -> None:
-    assert make(width=1000, height=1000, inference_steps=1).cost == 1.0
-    for scheduler in ("Heun", "DPM2 a Karras"):  # they ask the model twice in each step
-        assert make(width=1000, height=1000, inference_steps=1, scheduler=scheduler).cost == 2.0
-    assert make(width=1000, height=1000, inference_steps=1, scheduler="Euler a").cost == 1.0
-    assert make(width=512, height=256, inference_steps=30, samples=3).cost == pytest.approx(
-        11.79648
-    )
+    one = generation_request(width=1000, height=1000, samples=1, inference_steps=1)
+    assert one.cost == 1.0
+    assert replace(one, scheduler="Euler a").cost == 1.0
+    for scheduler in ("Heun", "DPM2 a Karras"):  # two model evaluations in each step
+        assert replace(one, scheduler=scheduler).cost == 2.0
+    several = generation_request(width=512, height=256, inference_steps=30, samples=3)
+    assert several.cost == pytest.approx(11.79648)

@@ -1,4 +1,4 @@
-"""docs/lifecycle.md draws what the code allows: no move more, no move less."""
+"""The diagrams in docs/lifecycle.md have exactly the transitions of the code."""
 
 import re
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def test_the_diagram_is_the_code(
 @pytest.mark.parametrize(
     ("heading", "transitions"), [("Job", job.TRANSITIONS), ("Delivery", delivery.TRANSITIONS)]
 )
-def test_the_table_tells_who_moves_each(
+def test_the_table_has_every_move(
     heading: str, transitions: Mapping[StrEnum, frozenset[StrEnum]]
 ) -> None:
     section = PAGE.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]

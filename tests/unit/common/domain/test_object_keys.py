@@ -1,4 +1,4 @@
-"""Keys name their job, and everybody else's keys name nobody."""
+"""Object keys are parsed into the file prefix of their job, foreign keys into None."""
 
 from uuid import UUID
 
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from common.domain.object_keys import (
     MARKER_KEY,
     JobObjects,
-    attempted_keys,
-    file_prefix_of,
     input_key,
     is_orphan,
+    list_possible_result_keys,
+    parse_file_prefix,
     result_key,
     tenant_prefix,
 )
@@ -24,12 +24,12 @@ NUMBERS = st.integers(min_value=1, max_value=2**63 - 1)
 
 @given(NUMBERS, st.uuids(), NUMBERS, st.integers(min_value=0, max_value=99))
 def test_a_result_names_its_job(tenant: int, prefix: UUID, attempt: int, index: int) -> None:
-    assert file_prefix_of(result_key(tenant, prefix, attempt, index)) == prefix
+    assert parse_file_prefix(result_key(tenant, prefix, attempt, index)) == prefix
 
 
 @given(NUMBERS, st.uuids(), st.sampled_from(["init_image", "mask_image"]))
 def test_an_input_names_its_job(tenant: int, prefix: UUID, field: str) -> None:
-    assert file_prefix_of(input_key(tenant, prefix, field)) == prefix
+    assert parse_file_prefix(input_key(tenant, prefix, field)) == prefix
 
 
 @given(NUMBERS, NUMBERS, st.uuids())
@@ -41,7 +41,7 @@ def test_a_prefix_is_of_one_tenant(one: int, other: int, prefix: UUID) -> None:
 
 @given(st.text())
 def test_what_is_read_was_written_so(text: str) -> None:
-    """Whatever stands for one part of a key: it is ours only if we would spell it the same."""
+    """With any text for a part of a key, it is ours only if we would build the same key."""
     for key in (
         text,
         f"4/generations/{FILE_PREFIX}-{text}",
@@ -49,7 +49,7 @@ def test_what_is_read_was_written_so(text: str) -> None:
         f"4/{text}/{FILE_PREFIX}-1-0.png",
         f"4/generations/{text}-1-0.png",
     ):
-        prefix = file_prefix_of(key)
+        prefix = parse_file_prefix(key)
         if prefix is not None:
             tenant, _, name = key.split("/")
             attempt, index = name.removesuffix(".png").split("-")[-2:]
@@ -81,7 +81,7 @@ def test_what_is_read_was_written_so(text: str) -> None:
     ],
 )
 def test_anything_else_is_foreign(key: str) -> None:
-    assert file_prefix_of(key) is None
+    assert parse_file_prefix(key) is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_is_an_orphan(job: JobObjects | None, *, orphan: bool) -> None:
 
 
 def test_every_attempt_may_have_left_every_image() -> None:
-    assert attempted_keys(4, FILE_PREFIX, attempts=2, samples=2) == {
+    assert list_possible_result_keys(4, FILE_PREFIX, attempts=2, samples=2) == {
         result_key(4, FILE_PREFIX, attempt, index) for attempt in (1, 2) for index in (0, 1)
     }
-    assert attempted_keys(4, FILE_PREFIX, attempts=0, samples=4) == frozenset()
+    assert list_possible_result_keys(4, FILE_PREFIX, attempts=0, samples=4) == frozenset()

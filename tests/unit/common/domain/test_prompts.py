@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.domain.prompts import ANYTHING, SUBJECTS, enhance, find_subject
+from common.domain.prompts import GENERIC_SUBJECT, SUBJECTS, enhance_prompt, find_subject
 
 
 @pytest.mark.parametrize(
@@ -23,23 +23,23 @@ def test_what_a_prompt_is_about(prompt: str, index: int) -> None:
 
 @pytest.mark.parametrize("prompt", ["", "xyzzy", "кот на скамейке", "猫"])
 def test_what_is_not_understood_gets_a_general_style(prompt: str) -> None:
-    assert find_subject(prompt) is ANYTHING
+    assert find_subject(prompt) is GENERIC_SUBJECT
 
 
-@pytest.mark.parametrize("subject", [*SUBJECTS, ANYTHING])
-def test_every_choice_of_a_subject_is_drawn_by_some_seed(subject: object) -> None:
+@pytest.mark.parametrize("subject", [*SUBJECTS, GENERIC_SUBJECT])
+def test_every_choice_of_a_subject_is_selected_by_some_seed(subject: object) -> None:
     prompt = " ".join(sorted(getattr(subject, "words", ())))
-    drawn = " ".join(enhance(prompt, seed) for seed in range(60))
+    drawn = " ".join(enhance_prompt(prompt, seed) for seed in range(60))
     for part in ("looks", "lights", "finishes"):
         assert all(choice in drawn for choice in getattr(subject, part))
 
 
 @given(st.text(max_size=200), st.integers(0, 2**32 - 1))
 def test_a_style_is_appended_and_the_same_for_the_same_seed(prompt: str, seed: int) -> None:
-    enhanced = enhance(prompt, seed)
+    enhanced = enhance_prompt(prompt, seed)
     assert enhanced.startswith(prompt.rstrip(" ,.;") + ", ")
-    assert enhanced == enhance(prompt, seed)
+    assert enhanced == enhance_prompt(prompt, seed)
 
 
 def test_an_end_of_sentence_is_not_doubled() -> None:
-    assert enhance("A cat.", 1).startswith("A cat, ")
+    assert enhance_prompt("A cat.", 1).startswith("A cat, ")

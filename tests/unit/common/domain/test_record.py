@@ -1,4 +1,4 @@
-"""What is stored of a job reads back the same."""
+"""Serialization of a job's inputs and result."""
 
 import json
 from uuid import UUID

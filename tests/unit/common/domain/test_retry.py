@@ -1,4 +1,4 @@
-"""What follows a failed attempt."""
+"""The decision after a failed attempt."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ from common.domain.errors import (
     InvalidImageError,
     StorageUnavailableError,
 )
-from common.domain.retry import LONGEST_WAIT, GiveUp, Retry, decide
+from common.domain.retry import MAX_WAIT, GiveUp, Retry, decide_retry
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 TWO_SECONDS = timedelta(seconds=2)
@@ -52,17 +52,20 @@ def again(seconds: float, code: str, message: str) -> Retry:
 def test_decisions(
     error: Exception, attempt: int, max_attempts: int, expected: Retry | GiveUp
 ) -> None:
-    decision = decide(error, attempt=attempt, max_attempts=max_attempts, now=NOW, wait=TWO_SECONDS)
+    decision = decide_retry(
+        error, attempt=attempt, max_attempts=max_attempts, now=NOW, wait=TWO_SECONDS
+    )
     assert decision == expected
 
 
-@given(attempt=st.integers(1, 32_766), wait=st.timedeltas(timedelta(milliseconds=1), LONGEST_WAIT))
+@given(attempt=st.integers(1, 32_766), wait=st.timedeltas(timedelta(milliseconds=1), MAX_WAIT))
 def test_the_wait_grows_within_its_limit(attempt: int, wait: timedelta) -> None:
     waits = [
         decision.at - NOW
         for made in (attempt, attempt + 1)
         if isinstance(
-            decision := decide(ENGINE, attempt=made, max_attempts=32_768, now=NOW, wait=wait), Retry
+            decision := decide_retry(ENGINE, attempt=made, max_attempts=32_768, now=NOW, wait=wait),
+            Retry,
         )
     ]
-    assert wait <= waits[0] <= waits[1] <= LONGEST_WAIT
+    assert wait <= waits[0] <= waits[1] <= MAX_WAIT

@@ -8,7 +8,7 @@ from common.domain.schedulers import (
     SCHEDULERS,
     UNSUPPORTED,
     find_scheduler,
-    why_unsupported,
+    find_unsupported_reason,
 )
 
 # The hosted service's list of its `scheduler` field, and its table of A1111 names.
@@ -29,8 +29,8 @@ A1111 = [
 
 
 @pytest.mark.parametrize("name", [*HOSTED, *A1111])
-def test_what_the_hosted_service_names_is_here_or_refused_with_a_reason(name: str) -> None:
-    assert (find_scheduler(name) is None) == (why_unsupported(name) is not None)
+def test_a_name_of_the_hosted_service_is_supported_or_rejected_with_a_reason(name: str) -> None:
+    assert (find_scheduler(name) is None) == (find_unsupported_reason(name) is not None)
 
 
 def test_no_name_means_two_things() -> None:
@@ -54,4 +54,4 @@ def test_case_and_spaces_are_no_matter() -> None:
             assert find_scheduler(name.upper()) is entry
             assert find_scheduler(f" {name.lower().replace(' ', '  ')} ") is entry
     assert find_scheduler("dpm++2m") is None
-    assert why_unsupported("nobody") is None
+    assert find_unsupported_reason("nobody") is None

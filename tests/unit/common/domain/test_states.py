@@ -1,4 +1,4 @@
-"""Every pair of states, for jobs and for deliveries."""
+"""Every pair of states of jobs and of deliveries."""
 
 from itertools import product
 
@@ -31,16 +31,12 @@ DELIVERY_MOVES = {
 
 @pytest.mark.parametrize(("source", "target"), [*product(JobState, JobState)])
 def test_a_job_moves_only_so(source: JobState, target: JobState) -> None:
-    allowed = (source, target) in JOB_MOVES
-    assert (target in job.TRANSITIONS[source]) == allowed
-    assert (source in job.sources(target)) == allowed
+    assert (target in job.TRANSITIONS[source]) == ((source, target) in JOB_MOVES)
 
 
 @pytest.mark.parametrize(("source", "target"), [*product(DeliveryState, DeliveryState)])
 def test_a_delivery_moves_only_so(source: DeliveryState, target: DeliveryState) -> None:
-    allowed = (source, target) in DELIVERY_MOVES
-    assert (target in delivery.TRANSITIONS[source]) == allowed
-    assert (source in delivery.sources(target)) == allowed
+    assert (target in delivery.TRANSITIONS[source]) == ((source, target) in DELIVERY_MOVES)
 
 
 def test_every_state_has_its_line() -> None:

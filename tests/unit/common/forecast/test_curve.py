@@ -1,27 +1,29 @@
-"""A sum of piecewise linear functions is what its bends add up to."""
+"""A sum of piecewise linear functions equals the sum of its breakpoints."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.forecast.curve import Bend, PiecewiseLinearSum
+from common.forecast.curve import Breakpoint, PiecewiseLinearSum
 
 numbers = st.floats(0, 1000)
-bends = st.lists(st.tuples(numbers, numbers, numbers), max_size=20)
+breakpoints = st.lists(st.tuples(numbers, numbers, numbers), max_size=20)
 
 
-def test_without_bends_it_is_flat() -> None:
+def test_without_breakpoints_it_is_flat() -> None:
     assert not PiecewiseLinearSum([])
-    assert PiecewiseLinearSum([]).at(5.0) == 0.0
+    assert PiecewiseLinearSum([]).value_at(5.0) == 0.0
 
 
-def test_a_jump_is_made_beyond_its_place() -> None:
+def test_a_jump_takes_effect_beyond_its_position() -> None:
     curve = PiecewiseLinearSum([(2.0, 3.0, 0.5)])
     assert curve
-    assert [curve.at(place) for place in (0.0, 2.0, 2.5, 4.0)] == [0.0, 0.0, 3.25, 4.0]
+    assert [curve.value_at(place) for place in (0.0, 2.0, 2.5, 4.0)] == [0.0, 0.0, 3.25, 4.0]
 
 
-@given(bends=bends, place=numbers)
-def test_it_is_the_sum_of_its_parts(bends: list[Bend], place: float) -> None:
-    direct = sum(jump + change * (place - at) for at, jump, change in bends if at < place)
-    assert PiecewiseLinearSum(bends).at(place) == pytest.approx(direct, rel=1e-9, abs=1e-6)
+@given(breakpoints=breakpoints, place=numbers)
+def test_it_is_the_sum_of_its_parts(breakpoints: list[Breakpoint], place: float) -> None:
+    direct = sum(jump + change * (place - at) for at, jump, change in breakpoints if at < place)
+    assert PiecewiseLinearSum(breakpoints).value_at(place) == pytest.approx(
+        direct, rel=1e-9, abs=1e-6
+    )

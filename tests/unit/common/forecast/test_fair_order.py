@@ -1,15 +1,15 @@
-"""The work that comes before a tag: against the plain sum, and against jobs served one by one."""
+"""The work before a start tag, compared with a plain sum, and with jobs served one by one."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.forecast.fair_order import (
-    JOBS_LOOKED_AT,
+    SAMPLED_JOBS,
     QueueContention,
     WaitingTenant,
-    extrapolated,
-    waiting_tenant,
+    extrapolate_tenants,
+    make_waiting_tenant,
 )
 from common.forecast.pace import Pace, Workload
 
@@ -18,14 +18,14 @@ tags = st.floats(0, 500)
 
 
 @st.composite
-def contenders(draw: st.DrawFn, *, limited: bool = True) -> WaitingTenant:
+def waiting_tenants(draw: st.DrawFn, *, limited: bool = True) -> WaitingTenant:
     jobs = draw(st.integers(1, 30) | st.floats(1, 30))
     return WaitingTenant(
         virtual_time=draw(st.floats(0, 300)),
         weight=draw(st.sampled_from([0.5, 1.0, 2.0, 4.0])),
         waiting=Workload(jobs, jobs * draw(st.floats(0.5, 50))),
-        most_running=draw(st.none() | st.integers(0, 3)) if limited else None,
-        many=draw(st.integers(1, 3)),
+        max_running=draw(st.none() | st.integers(0, 3)) if limited else None,
+        count=draw(st.integers(1, 3)),
     )
 
 
@@ -40,9 +40,9 @@ def served_before(tag: float, crowd: list[WaitingTenant]) -> float:
             return seconds
         _, index = min(ready)
         left[index] -= 1
-        times[index] += crowd[index].virtual_step
-        seconds += crowd[index].many * PACE.seconds(
-            crowd[index].waiting.part(1 / jobs(crowd[index]))
+        times[index] += crowd[index].virtual_time_per_job
+        seconds += crowd[index].count * PACE.seconds_for(
+            crowd[index].waiting.scale(1 / jobs(crowd[index]))
         )
 
 
@@ -50,30 +50,30 @@ def jobs(each: WaitingTenant) -> float:
     return each.waiting.jobs
 
 
-@given(crowd=st.lists(contenders(limited=False), max_size=12), tag=tags)
+@given(crowd=st.lists(waiting_tenants(limited=False), max_size=12), tag=tags)
 def test_the_curve_is_the_plain_sum(crowd: list[WaitingTenant], tag: float) -> None:
     direct = sum(each.seconds_before(tag, PACE) for each in crowd)
     told = QueueContention(crowd, virtual_time=0.0, pace=PACE).seconds_before(tag)
     assert told == pytest.approx(direct, rel=1e-6, abs=1e-6)
 
 
-@given(crowd=st.lists(contenders(limited=False), max_size=12), tag=tags)
-def test_it_is_within_half_a_job_of_each_contender(crowd: list[WaitingTenant], tag: float) -> None:
+@given(crowd=st.lists(waiting_tenants(limited=False), max_size=12), tag=tags)
+def test_it_is_within_half_a_job_of_each_tenant(crowd: list[WaitingTenant], tag: float) -> None:
     whole = [
         WaitingTenant(
             each.virtual_time,
             each.weight,
-            each.waiting.part(round(jobs(each)) / jobs(each)),
-            many=each.many,
+            each.waiting.scale(round(jobs(each)) / jobs(each)),
+            count=each.count,
         )
         for each in crowd
     ]
-    allowed = sum(each.many * PACE.seconds(each.waiting) / jobs(each) for each in whole) / 2
+    allowed = sum(each.count * PACE.seconds_for(each.waiting) / jobs(each) for each in whole) / 2
     told = QueueContention(whole, virtual_time=0.0, pace=PACE).seconds_before(tag)
     assert told == pytest.approx(served_before(tag, whole), abs=allowed + 1e-6)
 
 
-@given(crowd=st.lists(contenders(), min_size=1, max_size=12), tag=tags)
+@given(crowd=st.lists(waiting_tenants(), min_size=1, max_size=12), tag=tags)
 def test_without_one_is_as_if_it_were_not_there(crowd: list[WaitingTenant], tag: float) -> None:
     def told(some: list[WaitingTenant], without: WaitingTenant | None = None) -> float:
         contention = QueueContention(some, virtual_time=150.0, pace=PACE, engine_share=0.5)
@@ -83,7 +83,7 @@ def test_without_one_is_as_if_it_were_not_there(crowd: list[WaitingTenant], tag:
     assert told(crowd, first) == pytest.approx(told(others), rel=1e-6, abs=1e-6)
 
 
-def test_nobody_before_a_tag_that_is_everybodys() -> None:
+def test_no_work_is_before_a_tag_that_all_have() -> None:
     crowd = [WaitingTenant(7.0, 1.0, Workload(3, 30))] * 5
     assert QueueContention(crowd, virtual_time=7.0, pace=PACE).seconds_before(7.0) == 0.0
 
@@ -94,10 +94,10 @@ def test_weights_give_shares() -> None:
     assert (two / one, four / one) == pytest.approx((2.0, 4.0), rel=0.01)
 
 
-def test_a_tenant_passed_over_for_its_limit_gets_what_the_limit_lets_it() -> None:
-    held = WaitingTenant(0.0, 1.0, Workload(100, 1000), most_running=2)
+def test_a_tenant_skipped_for_its_limit_gets_what_the_limit_allows() -> None:
+    held = WaitingTenant(0.0, 1.0, Workload(100, 1000), max_running=2)
     contention = QueueContention([held], virtual_time=500.0, pace=PACE)
-    assert contention.has_held
+    assert contention.has_limited
     assert contention.seconds_before(600.0) == pytest.approx(360.0 + 3.0)  # 60 jobs and a half
     assert contention.seconds_before(600.0, within=10.0) == pytest.approx(20.0)
     assert contention.seconds_before(600.0, within=1e6) == pytest.approx(363.0)
@@ -108,19 +108,19 @@ def test_a_tenant_passed_over_for_its_limit_gets_what_the_limit_lets_it() -> Non
 
 
 def test_a_tenant_that_may_run_nothing_gets_nothing() -> None:
-    held = WaitingTenant(0.0, 1.0, Workload(100, 1000), most_running=0)
+    held = WaitingTenant(0.0, 1.0, Workload(100, 1000), max_running=0)
     contention = QueueContention([held], virtual_time=500.0, pace=PACE)
     assert contention.seconds_before(600.0, within=10.0) == 0.0
     assert contention.seconds_before(600.0, within=10.0, without=held) == 0.0
 
 
-def test_a_tenant_with_a_limit_that_is_not_left_behind_is_served_in_its_order() -> None:
+def test_a_tenant_within_its_limit_is_served_in_its_order() -> None:
     contention = QueueContention(
-        [WaitingTenant(500.0, 1.0, Workload(100, 1000), most_running=2)],
+        [WaitingTenant(500.0, 1.0, Workload(100, 1000), max_running=2)],
         virtual_time=500.0,
         pace=PACE,
     )
-    assert not contention.has_held
+    assert not contention.has_limited
     assert contention.seconds_before(600.0, within=0.0) > 0
 
 
@@ -130,19 +130,19 @@ def test_a_tenant_with_a_limit_that_is_not_left_behind_is_served_in_its_order() 
         (0.0, Workload(0, 0), None),  # known as ready, and has nothing after all
         (500.0, Workload(2, 30), Workload(2, 30)),  # counted before they were taken
         (0.0, Workload(2, 30), Workload(2, 30)),  # not counted yet
-        (0.0, Workload(JOBS_LOOKED_AT, 40), Workload(JOBS_LOOKED_AT, 40)),
-        (500.0, Workload(JOBS_LOOKED_AT, 40), Workload(50, 500)),
+        (0.0, Workload(SAMPLED_JOBS, 40), Workload(SAMPLED_JOBS, 40)),
+        (500.0, Workload(SAMPLED_JOBS, 40), Workload(50, 500)),
     ],
 )
-def test_what_waits_by_the_books_and_the_next_jobs(
+def test_waiting_work_comes_from_the_counters_and_the_next_jobs(
     backlog: float, next_jobs: Workload, waiting: Workload | None
 ) -> None:
-    made = waiting_tenant(3.0, 2.0, backlog, next_jobs, most_running=4)
+    made = make_waiting_tenant(3.0, 2.0, backlog, next_jobs, max_running=4)
     assert made == (waiting and WaitingTenant(3.0, 2.0, waiting, 4))
 
 
 def test_the_unread_are_like_the_read_and_behind_them() -> None:
     read = [WaitingTenant(1.0, 1.0, Workload(2, 20)), WaitingTenant(5.0, 3.0, Workload(4, 60))]
-    assert extrapolated(read, 8) == [WaitingTenant(5.0, 2.0, Workload(3, 40), many=8)]
-    assert extrapolated(read, 0) == []
-    assert extrapolated([], 8) == []
+    assert extrapolate_tenants(read, 8) == [WaitingTenant(5.0, 2.0, Workload(3, 40), count=8)]
+    assert extrapolate_tenants(read, 0) == []
+    assert extrapolate_tenants([], 8) == []

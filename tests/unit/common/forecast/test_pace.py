@@ -1,4 +1,4 @@
-"""What a model's latest jobs say about its speed."""
+"""The pace of a model, fitted to its latest jobs."""
 
 import random
 
@@ -19,30 +19,30 @@ def samples(*drawn: tuple[float, float]) -> SpeedSamples:
 
 
 def test_nothing_measured_is_no_pace() -> None:
-    assert Pace.learnt(SpeedSamples()) is None
-    assert Pace.learnt(samples((0.0, 1.0))) is None
-    assert SpeedSamples().seconds_each == 0.0
+    assert Pace.fit(SpeedSamples()) is None
+    assert Pace.fit(samples((0.0, 1.0))) is None
+    assert SpeedSamples().mean_seconds == 0.0
 
 
-def test_jobs_of_one_size_are_laid_to_the_size() -> None:
-    assert Pace.learnt(samples(*[(10.0, 5.0)] * 50)) == Pace(0.5)
+def test_the_time_of_jobs_of_one_size_is_attributed_to_the_size() -> None:
+    assert Pace.fit(samples(*[(10.0, 5.0)] * 50)) == Pace(0.5)
 
 
-def test_a_cost_of_each_job_is_told_from_that_of_its_size() -> None:
+def test_a_fixed_cost_per_job_is_separated_from_that_of_its_size() -> None:
     drawn = [(cost, 2.0 + 0.4 * cost) for cost in (5.0, 10.0, 20.0, 40.0) * 5]
-    learnt = Pace.learnt(samples(*drawn))
+    learnt = Pace.fit(samples(*drawn))
     assert learnt is not None
     assert (learnt.seconds_per_job, learnt.seconds_per_unit) == pytest.approx((2.0, 0.4))
-    assert learnt.seconds(Workload(3, 30)) == pytest.approx(18.0)
+    assert learnt.seconds_for(Workload(3, 30)) == pytest.approx(18.0)
 
 
 def test_it_is_found_through_noise() -> None:
     draw = random.Random(1)
     drawn = [(c, (2.0 + 0.4 * c) * draw.uniform(0.9, 1.1)) for c in (5.0, 10.0, 20.0, 40.0) * 12]
-    learnt = Pace.learnt(samples(*drawn))
+    learnt = Pace.fit(samples(*drawn))
     assert learnt is not None
-    assert learnt.seconds(Workload(1, 5)) == pytest.approx(4.0, rel=0.15)
-    assert learnt.seconds(Workload(1, 40)) == pytest.approx(18.0, rel=0.1)
+    assert learnt.seconds_for(Workload(1, 5)) == pytest.approx(4.0, rel=0.15)
+    assert learnt.seconds_for(Workload(1, 40)) == pytest.approx(18.0, rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_it_is_found_through_noise() -> None:
         pytest.param([(5.0, 1.0), (40.0, 30.0)] * 20, id="less than nothing for each"),
     ],
 )
-def test_what_cannot_be_a_pace_of_two_parts_is_laid_to_the_size(
+def test_time_that_cannot_be_separated_is_attributed_to_the_size(
     drawn: list[tuple[float, float]],
 ) -> None:
     ratio = sum(seconds for _, seconds in drawn) / sum(cost for cost, _ in drawn)
-    learnt = Pace.learnt(samples(*drawn))
+    learnt = Pace.fit(samples(*drawn))
     assert learnt is not None
     assert learnt.seconds_per_job == 0.0
     assert learnt.seconds_per_unit == pytest.approx(ratio)
@@ -66,4 +66,4 @@ def test_what_cannot_be_a_pace_of_two_parts_is_laid_to_the_size(
 
 def test_loads_add_up() -> None:
     assert Workload(1, 2) + Workload(3, 4) == Workload(4, 6)
-    assert Workload(4, 6).part(0.5) == Workload(2, 3)
+    assert Workload(4, 6).scale(0.5) == Workload(2, 3)

@@ -1,4 +1,4 @@
-"""How long until a place is free: what jobs taken in order by several places would see."""
+"""The time until a slot is free, compared with a simulation."""
 
 import heapq
 
@@ -12,7 +12,7 @@ seconds = st.floats(0, 100)
 
 
 def played(busy: list[float], count: int, jobs: list[float]) -> float:
-    """Let the places take the jobs, and give when the next one would be taken."""
+    """Simulate the slots taking the jobs, and return when the next one would be taken."""
     free = busy + [0.0] * (count - len(busy))
     heapq.heapify(free)
     for job in jobs:
@@ -20,20 +20,20 @@ def played(busy: list[float], count: int, jobs: list[float]) -> float:
     return free[0]
 
 
-def test_an_idle_place_takes_at_once() -> None:
-    assert Slots([], count=1).wait(0.0, typical=10.0) == 0.0
-    assert Slots([7.0], count=2).wait(0.0, typical=10.0) == 0.0
-    assert Slots([], count=4).wait(10.0, typical=10.0) == 0.0  # one of four is taken
+def test_an_idle_slot_takes_a_job_at_once() -> None:
+    assert Slots([], count=1).seconds_until_free(0.0, typical=10.0) == 0.0
+    assert Slots([7.0], count=2).seconds_until_free(0.0, typical=10.0) == 0.0
+    assert Slots([], count=4).seconds_until_free(10.0, typical=10.0) == 0.0  # one of four is taken
 
 
 def test_the_first_to_be_free_takes_the_next() -> None:
-    assert Slots([7.0, 3.0, -1.0], count=3).wait(0.0, typical=10.0) == 0.0
-    assert Slots([7.0, 3.0], count=1).wait(0.0, typical=10.0) == 3.0
+    assert Slots([7.0, 3.0, -1.0], count=3).seconds_until_free(0.0, typical=10.0) == 0.0
+    assert Slots([7.0, 3.0], count=1).seconds_until_free(0.0, typical=10.0) == 3.0
 
 
-def test_one_place_does_all_before() -> None:
-    assert Slots([4.0], count=1).wait(25.0, typical=10.0) == 29.0
-    assert Slots([], count=1).wait(25.0, typical=10.0) == 25.0
+def test_one_slot_does_all_the_work_ahead() -> None:
+    assert Slots([4.0], count=1).seconds_until_free(25.0, typical=10.0) == 29.0
+    assert Slots([], count=1).seconds_until_free(25.0, typical=10.0) == 25.0
 
 
 @pytest.mark.parametrize("jobs", range(9))
@@ -41,7 +41,7 @@ def test_one_place_does_all_before() -> None:
 def test_equal_jobs_with_ends_evenly_spread_come_out_nearly(count: int, jobs: int) -> None:
     busy = [10.0 * place / count for place in range(count)]
     expected = played(busy, count, [10.0] * jobs)
-    assert Slots(busy, count=count).wait(10.0 * jobs, typical=10.0) == pytest.approx(
+    assert Slots(busy, count=count).seconds_until_free(10.0 * jobs, typical=10.0) == pytest.approx(
         expected, abs=0.5
     )
 
@@ -57,5 +57,5 @@ def test_it_is_off_by_less_than_the_longest_job(
     count = len(busy) + idle
     typical = sum(jobs) / len(jobs) if jobs else 0.0
     expected = played(busy, count, jobs)
-    told = Slots(busy, count=count).wait(sum(jobs), typical=typical)
+    told = Slots(busy, count=count).seconds_until_free(sum(jobs), typical=typical)
     assert told == pytest.approx(expected, abs=max(jobs, default=0.0) + 1e-6)

@@ -1,4 +1,4 @@
-"""What stands before a job in its own tenant's line."""
+"""The work ahead of a job in its own tenant's backlog."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ jobs = st.lists(
 
 
 def line_of(jobs: list[tuple[int, int, float]]) -> TenantBacklog:
-    """Give a line all of which is known one by one."""
+    """Return a backlog whose jobs are all known one by one."""
     order = sorted(jobs, key=lambda job: (-job[0], job[1]))
     greatest = max((job[1] for job in jobs), default=0)
     return TenantBacklog(
@@ -29,7 +29,7 @@ def test_a_line_known_whole_is_exact(
     jobs: list[tuple[int, int, float]], priority: int, job_id: int
 ) -> None:
     before = [cost for p, i, cost in jobs if (-p, i) < (-priority, job_id)]
-    told = line_of(jobs).before(priority, job_id)
+    told = line_of(jobs).load_before(priority, job_id)
     assert told.jobs == len(before)
     assert told.work == pytest.approx(sum(before))
 
@@ -40,55 +40,57 @@ def test_what_is_accepted_later_stands_behind_its_own_priority(
 ) -> None:
     line = line_of(jobs)
     for number, priority in enumerate(added):
-        line.add(priority, 2000 + number, Workload(1, 2.0))
-    assert line.whole.jobs == len(jobs) + len(added)
+        line.add_job(priority, 2000 + number, Workload(1, 2.0))
+    assert line.total.jobs == len(jobs) + len(added)
     for priority in range(4):
         earlier = sum(p >= priority for p, _, _ in jobs) + sum(p >= priority for p in added)
-        assert line.before(priority, 3000).jobs == pytest.approx(earlier)
+        assert line.load_before(priority, 3000).jobs == pytest.approx(earlier)
 
 
 def test_jobs_accepted_one_after_the_other_know_their_places() -> None:
     line = TenantBacklog()
     for job_id in (11, 12, 13, 14):
-        line.add(0, job_id, Workload(1, 5.0))
-    assert [line.before(0, job_id).jobs for job_id in (11, 12, 13, 14)] == [0, 1, 2, 3]
+        line.add_job(0, job_id, Workload(1, 5.0))
+    assert [line.load_before(0, job_id).jobs for job_id in (11, 12, 13, 14)] == [0, 1, 2, 3]
 
 
 def test_a_job_the_reading_has_seen_is_not_added() -> None:
     line = line_of([(0, 5, 1.0), (0, 9, 1.0)])
-    line.add(0, 9, Workload(1, 1.0))
-    assert line.whole == Workload(2, 2.0)
+    line.add_job(0, 9, Workload(1, 1.0))
+    assert line.total == Workload(2, 2.0)
 
 
 def test_within_a_stretch_the_id_stands_for_the_place() -> None:
     line = TenantBacklog(
         [JobRange(0, 1, 1, Workload(1, 4)), JobRange(0, 10, 19, Workload(10, 40))], None, 19
     )
-    assert line.before(0, 10) == Workload(1, 4)
-    assert line.before(0, 15) == Workload(6, 24)
-    assert line.before(0, 5) == Workload(1, 4)
-    assert line.before(1, 15) == Workload(0, 0)
-    assert line.before(0, 20) == Workload(11, 44)
+    assert line.load_before(0, 10) == Workload(1, 4)
+    assert line.load_before(0, 15) == Workload(6, 24)
+    assert line.load_before(0, 5) == Workload(1, 4)
+    assert line.load_before(1, 15) == Workload(0, 0)
+    assert line.load_before(0, 20) == Workload(11, 44)
 
 
 def test_the_unread_end_is_known_by_its_amount() -> None:
     line = TenantBacklog([JobRange(0, 1, 100, Workload(100, 400))], Workload(1100, 4400), 1100)
-    assert line.whole == Workload(1100, 4400)
-    assert line.before(0, 100).jobs == pytest.approx(99)
-    assert line.before(0, 600).jobs == pytest.approx(600, rel=0.01)
-    assert line.before(0, 5000) == Workload(1100, 4400)
-    assert line.before(-1, 50) == Workload(1100, 4400)  # after all of the priority that was read
+    assert line.total == Workload(1100, 4400)
+    assert line.load_before(0, 100).jobs == pytest.approx(99)
+    assert line.load_before(0, 600).jobs == pytest.approx(600, rel=0.01)
+    assert line.load_before(0, 5000) == Workload(1100, 4400)
+    assert line.load_before(-1, 50) == Workload(
+        1100, 4400
+    )  # after all of the priority that was read
 
 
 def test_a_line_shorter_than_it_was_counted_is_what_was_read() -> None:
     line = TenantBacklog([JobRange(0, 1, 4, Workload(4, 8))], Workload(3, 6), 4)
-    assert line.before(0, 9) == Workload(4, 8)
+    assert line.load_before(0, 9) == Workload(4, 8)
 
 
 def test_an_empty_line() -> None:
     line = TenantBacklog()
-    assert (line.first_id, line.next_jobs, line.whole) == (None, Workload(), Workload())
-    assert line.before(0, 7) == Workload()
+    assert (line.first_id, line.next_jobs, line.total) == (None, Workload(), Workload())
+    assert line.load_before(0, 7) == Workload()
 
 
 def test_the_next_jobs_and_the_first_id() -> None:

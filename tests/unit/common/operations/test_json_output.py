@@ -1,11 +1,11 @@
-"""How answers are written as JSON."""
+"""JSON encoding of results."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 
 import pytest
 
-from common.operations.json_output import as_json
+from common.operations.json_output import encode_json
 from common.operations.paging import Listed
 
 
@@ -16,15 +16,17 @@ class Line:
 
 def test_a_decimal_is_written_to_its_last_digit() -> None:
     exact = Decimal("12345678901234.000001")  # more than a float holds
-    assert as_json(Line(exact)) == b'{"amount":"12345678901234.000001"}'
-    assert as_json(Line(Decimal("1E+3"))) == b'{"amount":"1000"}'
+    assert encode_json(Line(exact)) == b'{"amount":"12345678901234.000001"}'
+    assert encode_json(Line(Decimal("1E+3"))) == b'{"amount":"1000"}'
 
 
 def test_a_list_is_written_with_where_it_goes_on() -> None:
-    assert as_json(Listed([Line(Decimal(1))])) == b'{"items":[{"amount":"1"}],"next_cursor":null}'
-    assert as_json(Listed([]), indented=True) == b'{\n  "items": [],\n  "next_cursor": null\n}'
+    assert (
+        encode_json(Listed([Line(Decimal(1))])) == b'{"items":[{"amount":"1"}],"next_cursor":null}'
+    )
+    assert encode_json(Listed([]), indented=True) == b'{\n  "items": [],\n  "next_cursor": null\n}'
 
 
-def test_what_nobody_meant_to_show_is_an_error() -> None:
+def test_a_value_of_an_unknown_type_is_an_error() -> None:
     with pytest.raises(TypeError):
-        as_json(object())
+        encode_json(object())

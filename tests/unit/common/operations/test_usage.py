@@ -7,7 +7,7 @@ from io import StringIO
 
 import pytest
 
-from common.operations.usage import UsageLine, as_csv
+from common.operations.usage import UsageLine, to_csv
 
 HEADER = "tenant,day,model,jobs,images,megapixel_steps,gpu_milliseconds,flagged_images"
 
@@ -21,16 +21,16 @@ def read(written: str) -> list[list[str]]:
 
 
 def test_an_empty_report_has_its_header() -> None:
-    assert as_csv([]) == f"{HEADER}\r\n"
+    assert to_csv([]) == f"{HEADER}\r\n"
 
 
 def test_a_line_is_written_in_the_order_of_the_header() -> None:
-    assert as_csv([line()]) == f"{HEADER}\r\nalice,2026-05-04,sd15,3,6,20.480000,1910,2\r\n"
+    assert to_csv([line()]) == f"{HEADER}\r\nalice,2026-05-04,sd15,3,6,20.480000,1910,2\r\n"
 
 
 @pytest.mark.parametrize("used", ["0.000001", "99999999999999.999999", "0E-6"])
-def test_numbers_are_spelled_out(used: str) -> None:
-    (_, row) = read(as_csv([line(used=used)]))
+def test_numbers_have_no_exponent(used: str) -> None:
+    (_, row) = read(to_csv([line(used=used)]))
     assert "E" not in row[5]
     assert Decimal(row[5]) == Decimal(used)
 
@@ -39,7 +39,7 @@ def test_numbers_are_spelled_out(used: str) -> None:
     "model", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\r=1", "\n=1", "\uff1d1+1"]
 )
 def test_no_text_can_begin_a_formula(model: str) -> None:
-    (_, row) = read(as_csv([line(tenant=model, model=model)]))
+    (_, row) = read(to_csv([line(tenant=model, model=model)]))
     assert row[0] == row[2]
     assert row[0].startswith("'")
     assert row[0].endswith("1") or row[0].endswith(")")
@@ -47,5 +47,5 @@ def test_no_text_can_begin_a_formula(model: str) -> None:
 
 @pytest.mark.parametrize("model", ["a-b", "org/model@main", 'a "b", c', "two\nlines", "a\rb"])
 def test_other_texts_come_back_as_they_were(model: str) -> None:
-    (_, row) = read(as_csv([line(model=model)]))
+    (_, row) = read(to_csv([line(model=model)]))
     assert row[2] == model

@@ -100,7 +100,7 @@ def test_a_denial_wins_over_an_opening(address: Address) -> None:
 def test_an_opening_opens_all_it_names_and_no_more(address: IPv4Address) -> None:
     rules = AddressRules(opened=(IPv4Network("127.0.0.0/8"),))
     named = address in IPv4Network("127.0.0.0/8")
-    assert rules.opens(address) is named
+    assert rules.is_opened(address) is named
     assert rules.allows(address) is (named or is_public(address))
 
 

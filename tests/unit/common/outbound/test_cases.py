@@ -1,4 +1,4 @@
-"""The table of hostile cases is as long as promised, and the page says how long it is."""
+"""The table of hostile cases has as many as docs/security.md says."""
 
 import re
 from collections import Counter

@@ -6,7 +6,7 @@ from ipaddress import AddressValueError, IPv4Address
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from common.outbound.host import read_host
+from common.outbound.host import parse_host
 
 DIGITS_AND_DISGUISES = st.text("0123456789.xXabcdef-。\uff0e①②\uff11\uff12\u0660٨", max_size=20)
 
@@ -15,21 +15,21 @@ DIGITS_AND_DISGUISES = st.text("0123456789.xXabcdef-。\uff0e①②\uff11\uff12\
 @example("İ.com")
 @example("K.com")
 @example("a.xn--")
-def test_a_host_is_refused_or_normal(text: str) -> None:
+def test_a_host_is_rejected_or_normalized(text: str) -> None:
     try:
-        host, literal = read_host(text)
+        host, literal = parse_host(text)
     except ValueError:
         return
     assert host == str(literal) if literal else re.fullmatch(r"[a-z0-9._-]+", host)
     # Reading what came out gives the same: nothing is left to be normalised by anyone later.
     if not text.startswith("["):
-        assert read_host(host) == (host, literal)
+        assert parse_host(host) == (host, literal)
 
 
 @given(DIGITS_AND_DISGUISES)
 def test_a_name_never_reads_as_an_address(text: str) -> None:
     try:
-        host, literal = read_host(text)
+        host, literal = parse_host(text)
     except ValueError:
         return
     try:

@@ -11,7 +11,7 @@ from tests.hostile import operators
 
 
 @pytest.mark.parametrize(("given", "url", "why"), operators.LISTED + operators.REFUSED, ids=repr)
-def test_settings_refuse(given: dict[str, Any], url: str, why: str) -> None:
+def test_settings_reject(given: dict[str, Any], url: str, why: str) -> None:
     guard = Guard(OutboundSettings(**given))
     with pytest.raises(AddressNotAllowedError) as caught:
         guard.check(url, webhook=True)

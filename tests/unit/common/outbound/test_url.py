@@ -1,11 +1,11 @@
-"""What is refused before any look-up, and what passes: the tables are in `tests.hostile`."""
+"""URLs rejected without DNS, and URLs accepted, from the tables in `tests.hostile`."""
 
 import pytest
 
 from common.domain.errors import AddressNotAllowedError
 from common.outbound import Guard
 from common.outbound.rules import Rules
-from common.outbound.url import Target, follow, parse
+from common.outbound.url import Target, parse_url, resolve_redirect
 from common.settings import OutboundSettings
 from tests.hostile import addresses, spellings
 from tests.hostile.passes import PASSES
@@ -22,7 +22,7 @@ def shortened(value: object) -> str:
 
 @pytest.mark.parametrize("webhook", [False, True], ids=["image", "webhook"])
 @pytest.mark.parametrize(("url", "why"), REFUSED, ids=shortened)
-def test_refused_without_dns(url: str, why: str, *, webhook: bool) -> None:
+def test_rejected_without_dns(url: str, why: str, *, webhook: bool) -> None:
     with pytest.raises(AddressNotAllowedError) as caught:
         GUARD.check(url, webhook=webhook)
     assert caught.value.message == "the address is not allowed", why
@@ -46,7 +46,7 @@ def test_passes(url: str, scheme: str, host: str, port: int, path: bytes) -> Non
     ],
 )
 def test_authority_and_origin(url: str, authority: str, origin: str) -> None:
-    target = parse(url)
+    target = parse_url(url)
     assert (target.authority, target.origin) == (authority, origin)
 
 
@@ -67,7 +67,7 @@ PLAIN = Target("http", "example.com", 80, b"/")
     ],
 )
 def test_redirect_is_followed_to(location: str, origin: str, path: bytes) -> None:
-    following = follow(HERE, location)
+    following = resolve_redirect(HERE, location)
     assert (following.origin, following.path) == (origin, path)
 
 
@@ -84,9 +84,9 @@ def test_redirect_is_followed_to(location: str, origin: str, path: bytes) -> Non
         ("//127.1/", "shortened address"),
     ],
 )
-def test_redirect_is_refused(location: str, why: str) -> None:
+def test_redirect_is_rejected(location: str, why: str) -> None:
     with pytest.raises(AddressNotAllowedError) as caught:
-        follow(HERE, location)
+        resolve_redirect(HERE, location)
     assert caught.value.message == "the address is not allowed", why
 
 
@@ -94,8 +94,8 @@ def test_redirect_is_refused(location: str, why: str) -> None:
 def test_no_redirect_leads_there_either(url: str, why: str) -> None:
     """Read as a location, some of them are paths; those stay on the host that redirects."""
     try:
-        following = follow(PLAIN, url)
-        RULES.judge(following, webhook=False)
+        following = resolve_redirect(PLAIN, url)
+        RULES.check(following, webhook=False)
     except AddressNotAllowedError:
         return
     assert (following.scheme, following.host, following.port) == ("http", "example.com", 80), why

@@ -1,4 +1,4 @@
-"""URLs made up at random: refused or plain, never a crash, and no memory to speak of."""
+"""Random URLs are rejected or plain, without other errors and without much memory."""
 
 import re
 import tracemalloc
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from common.domain.errors import AddressNotAllowedError
 from common.outbound import Guard, Target
 from common.outbound.address import is_public
-from common.outbound.host import ascii_name
-from common.outbound.rules import INSIDE_NAMES
-from common.outbound.url import follow
+from common.outbound.host import to_ascii_name
+from common.outbound.rules import INTERNAL_NAMES
+from common.outbound.url import resolve_redirect
 from common.settings import OutboundSettings
 from tests.hostile import addresses, hops, spellings
 from tests.hostile.passes import PASSES
@@ -43,7 +43,7 @@ assembled = st.lists(pieces, max_size=14).map("".join)
 
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
-    """Give a URL of the tables with a part cut out and something else put in."""
+    """Generate a URL of the tables with a part replaced."""
     url = draw(st.sampled_from(KNOWN))
     begin = draw(st.integers(0, len(url)))
     end = draw(st.integers(begin, min(len(url), begin + 3)))
@@ -70,14 +70,14 @@ def assert_plain(target: Target) -> None:
         return
     assert re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", target.host)
     assert len(target.host) <= 253
-    assert not target.host.endswith(tuple(f".{name}" for name in INSIDE_NAMES))
+    assert not target.host.endswith(tuple(f".{name}" for name in INTERNAL_NAMES))
     assert not re.fullmatch(r"[0-9]+|0x[0-9a-f]*", target.host.rpartition(".")[2])
 
 
 @given(urls)
 @example("http://example.com:80/")
 @example("http://example.com/\x80" + "a" * 2028)  # longer once encoded
-def test_a_url_is_refused_or_plain(url: str) -> None:
+def test_a_url_is_rejected_or_plain(url: str) -> None:
     try:
         target = GUARD.check(url)
     except AddressNotAllowedError as error:
@@ -102,14 +102,14 @@ def test_another_parser_reads_the_same_host(url: str) -> None:
     assert parts.port in {None, target.port}
     assert parts.hostname is not None
     if target.literal is None:
-        assert ascii_name(parts.hostname) == target.host
+        assert to_ascii_name(parts.hostname) == target.host
 
 
 @given(urls | st.sampled_from([location for location, _ in hops.REFUSED]))
 @example("//127.0.0.1/")
-def test_a_redirect_is_refused_or_plain(location: str) -> None:
+def test_a_redirect_is_rejected_or_plain(location: str) -> None:
     try:
-        following = follow(HERE, location)
+        following = resolve_redirect(HERE, location)
         following = GUARD.check(following.origin + following.path.decode())
     except AddressNotAllowedError:
         return

@@ -1,4 +1,4 @@
-"""The models file: what is read, and how a mistake in it is told."""
+"""The models file: parsing, and messages of mistakes in it."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def message(given: ModelSettings) -> str:
 
 def test_the_file_that_is_shipped_serves_every_endpoint() -> None:
     catalogue = load_catalogue(ModelSettings())
-    assert all(catalogue.serving(endpoint) for endpoint in Endpoint)
+    assert all(catalogue.find_models(endpoint) for endpoint in Endpoint)
     assert len(set(catalogue.queues)) == len(catalogue.entries)
 
 
@@ -53,10 +53,10 @@ def test_models_keep_the_order_of_the_file(tmp_path: Path) -> None:
 def test_the_first_to_list_an_endpoint_is_its_default(tmp_path: Path) -> None:
     catalogue = load_catalogue(settings(tmp_path))
     painter, writer = catalogue.entries
-    assert catalogue.serving(Endpoint.IMG2IMG) == (painter, writer)
-    assert catalogue.serving(Endpoint.TEXT2IMG) == (writer,)
-    assert catalogue.serving(Endpoint.INPAINT, {"writer"}) == ()
-    assert catalogue.serving(Endpoint.IMG2IMG, {"writer", "gone"}) == (writer,)
+    assert catalogue.find_models(Endpoint.IMG2IMG) == (painter, writer)
+    assert catalogue.find_models(Endpoint.TEXT2IMG) == (writer,)
+    assert catalogue.find_models(Endpoint.INPAINT, {"writer"}) == ()
+    assert catalogue.find_models(Endpoint.IMG2IMG, {"writer", "gone"}) == (writer,)
     assert catalogue.get("writer") is writer
     assert catalogue.get("nobody") is None
 
@@ -64,7 +64,7 @@ def test_the_first_to_list_an_endpoint_is_its_default(tmp_path: Path) -> None:
 def test_some_are_served(tmp_path: Path) -> None:
     catalogue = load_catalogue(settings(tmp_path, TWO, "writer"))
     assert catalogue.queues == ("writer",)
-    assert catalogue.serving(Endpoint.INPAINT) == ()
+    assert catalogue.find_models(Endpoint.INPAINT) == ()
     assert catalogue.get("painter") is None
 
 
@@ -93,10 +93,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (TWO.replace('"painter"', '"../x"'), "models.0.name: String should match"),
         (TWO + "\n[defaults]\nsteps = 3", "defaults: Extra inputs"),
         ("", "models: Field required"),
-        (TWO.replace('"painter"', '"writer"'), "named twice: writer"),
+        (TWO.replace('"painter"', '"writer"'), "duplicate model names: writer"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(tmp_path: Path, content: str | bytes, said: str) -> None:
+def test_a_mistake_is_reported_with_its_location(
+    tmp_path: Path, content: str | bytes, said: str
+) -> None:
     told = message(settings(tmp_path, content))
     assert said in told
     assert str(tmp_path / "models.toml") in told
@@ -125,11 +127,11 @@ def test_what_makes_a_model_fast_is_off_unless_asked_for(tmp_path: Path) -> None
     ("line", "said"),
     [
         ('compile = "fast"', "models.1.compile: Input should be 'off', 'regional' or 'graphs'"),
-        ('shapes = ["512"]', "models.1.shapes.0: Value error, '512' is no shape: write WIDTHx"),
-        ("shapes = [512]", "512 is no shape"),
-        ('shapes = ["512x500"]', "512x500: sides are multiples of 8"),
-        ('shapes = ["512x512*0"]', "512x512*0: sides are multiples of 8, and one image at least"),
+        ('shapes = ["512"]', "models.1.shapes.0: Value error, '512' is not a shape: write WIDTHx"),
+        ("shapes = [512]", "512 is not a shape"),
+        ('shapes = ["512x500"]', "512x500: sides must be multiples of 8"),
+        ('shapes = ["512x512*0"]', "512x512*0: sides must be multiples of 8, images at least 1"),
     ],
 )
-def test_what_cannot_make_a_model_fast_is_said(tmp_path: Path, line: str, said: str) -> None:
+def test_an_invalid_optimization_is_reported(tmp_path: Path, line: str, said: str) -> None:
     assert said in message(tuned(tmp_path, line))

@@ -24,7 +24,7 @@ def test_everything_may_be_kept_for_ever() -> None:
 
 
 @pytest.mark.parametrize("objects", [0, 7201])
-def test_pictures_may_not_outlive_their_job(objects: float) -> None:
+def test_images_may_not_outlive_their_job(objects: float) -> None:
     with pytest.raises(ConfigurationError, match="INFILL_RETENTION_OBJECT_SECONDS"):
         RetentionSettings(object_seconds=objects, job_seconds=7200)
 

@@ -16,7 +16,7 @@ from common.settings import (
     StorageSettings,
     WebhookSettings,
 )
-from common.settings.section import export, is_given
+from common.settings.section import export_environment, is_set
 
 SECRET = "hunter2hunter2"
 
@@ -46,14 +46,14 @@ def test_a_section_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_S3_BUCKET", "pictures")
     monkeypatch.setenv("INFILL_SYNC_WAIT_SECONDS", "0")
-    monkeypatch.setenv("INFILL_WEBHOOK_SCHEDULE_SECONDS", "[1, 2.5]")
+    monkeypatch.setenv("INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "[1, 2.5]")
     monkeypatch.setenv("INFILL_OUTBOUND_ALLOWED_NETWORKS", '["127.0.0.0/8", "::1/128"]')
     named = '["192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353"]'
     monkeypatch.setenv("INFILL_OUTBOUND_NAMESERVERS", named)
     monkeypatch.setenv("INFILL_JOB_LEASE_SECONDS", "")  # empty is as unset
     assert StorageSettings().bucket == "pictures"
     assert GatewaySettings().sync_wait_seconds == 0
-    assert WebhookSettings().schedule_seconds == (1.0, 2.5)
+    assert WebhookSettings().retry_schedule_seconds == (1.0, 2.5)
     assert [str(net) for net in OutboundSettings().allowed_networks] == ["127.0.0.0/8", "::1/128"]
     assert [(str(address), port) for address, port in OutboundSettings().nameservers] == [
         ("192.0.2.53", 53),
@@ -73,8 +73,8 @@ def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
         (DatabaseSettings, "INFILL_DATABASE_POOL_SIZE", "0", "greater than 0"),
         (StorageSettings, "INFILL_S3_PRESIGNED_SECONDS", "604801", "less than or equal to 604800"),
         (WebhookSettings, "INFILL_WEBHOOK_JITTER", "1", "less than 1"),
-        (WebhookSettings, "INFILL_WEBHOOK_SCHEDULE_SECONDS", "[5, -1]", "greater than 0"),
-        (WebhookSettings, "INFILL_WEBHOOK_SCHEDULE_SECONDS", "5,300", "not JSON"),
+        (WebhookSettings, "INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "[5, -1]", "greater than 0"),
+        (WebhookSettings, "INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "5,300", "not JSON"),
         (
             OutboundSettings,
             "INFILL_OUTBOUND_ALLOWED_NETWORKS",
@@ -85,9 +85,14 @@ def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
             OutboundSettings,
             "INFILL_OUTBOUND_NAMESERVERS",
             '["192.0.2.53", "dns.example"]',
-            "not an address, nor address:port",
+            "neither an address nor address:port",
         ),
-        (OutboundSettings, "INFILL_OUTBOUND_NAMESERVERS", '["192.0.2.53:65536"]', "no such port"),
+        (
+            OutboundSettings,
+            "INFILL_OUTBOUND_NAMESERVERS",
+            '["192.0.2.53:65536"]',
+            "not a valid port",
+        ),
     ],
 )
 def test_a_bad_value_is_named(
@@ -141,8 +146,8 @@ def test_a_bad_secret_is_not_shown_either(field: str) -> None:
 
 def test_a_pepper_has_no_default() -> None:
     with pytest.raises(ConfigurationError, match="INFILL_API_KEY_PEPPER is not set"):
-        GatewaySettings().required_pepper()
-    assert GatewaySettings(api_key_pepper=SecretStr(SECRET)).required_pepper() == SECRET
+        GatewaySettings().require_pepper()
+    assert GatewaySettings(api_key_pepper=SecretStr(SECRET)).require_pepper() == SECRET
 
 
 def test_settings_do_not_change() -> None:
@@ -154,9 +159,9 @@ def test_settings_do_not_change() -> None:
 
 def test_a_program_hands_settings_on_to_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_S3_BUCKET", "")
-    assert not is_given("INFILL_S3_BUCKET")
-    export({"INFILL_S3_BUCKET": "pictures"})
-    assert is_given("INFILL_S3_BUCKET")
+    assert not is_set("INFILL_S3_BUCKET")
+    export_environment({"INFILL_S3_BUCKET": "pictures"})
+    assert is_set("INFILL_S3_BUCKET")
     assert StorageSettings().bucket == "pictures"
 
 
@@ -167,7 +172,7 @@ def test_a_program_hands_settings_on_to_its_children(monkeypatch: pytest.MonkeyP
         (WebhookSettings, "INFILL_WEBHOOK_TIMEOUT_SECONDS"),
     ],
 )
-def test_a_lease_too_short_for_its_work_is_refused(
+def test_a_lease_too_short_for_its_work_is_rejected(
     monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str
 ) -> None:
     """Else work under way is taken back and done again, without end."""

@@ -52,7 +52,7 @@ def test_a_key_id_is_one_postgres_can_hold(
     assert "Invalid value for 'KEY_ID'" in capsys.readouterr().err
 
 
-def test_an_error_is_told_in_its_own_words(
+def test_an_error_is_printed_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", f"postgresql://x@{LOOPBACK}:{free_port()}/x")
@@ -72,7 +72,7 @@ def test_an_error_is_told_in_its_own_words(
         ),
     ],
 )
-def test_operators_are_told_the_detail(
+def test_operators_see_the_detail(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: Exception,

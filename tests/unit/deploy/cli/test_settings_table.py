@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cli.settings_table import PAGES, rewritten, sections, variables, write
+from deploy.cli.settings_table import PAGES, list_sections, list_variables, rewrite_page, write
 
 ROOT = Path(__file__).parents[4]
 AGAIN = "run `python -m deploy.cli.settings_table`"
@@ -13,23 +13,27 @@ AGAIN = "run `python -m deploy.cli.settings_table`"
 @pytest.mark.parametrize("name", PAGES)
 def test_the_tables_are_up_to_date(name: str) -> None:
     page = (ROOT / name).read_text(encoding="utf-8")
-    assert rewritten(page) == page, AGAIN
+    assert rewrite_page(page) == page, AGAIN
 
 
 def test_the_full_table_holds_every_variable() -> None:
     page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     assert [line.split("`")[1] for line in page.splitlines() if line.startswith("| `INFILL_")] == (
-        list(variables())
+        list(list_variables())
     )
 
 
 def test_every_setting_says_what_it_means() -> None:
-    assert [name for name, field in variables().items() if not field.description] == []
+    assert [name for name, field in list_variables().items() if not field.description] == []
 
 
 def test_all_sections_are_found() -> None:
-    assert len(list(sections())) == 11
-    assert {"INFILL_DATABASE_URL", "INFILL_PUBLIC_URL", "INFILL_STATUS_PORT"} <= variables().keys()
+    assert len(list(list_sections())) == 11
+    assert {
+        "INFILL_DATABASE_URL",
+        "INFILL_PUBLIC_URL",
+        "INFILL_STATUS_PORT",
+    } <= list_variables().keys()
 
 
 def test_only_what_stands_between_the_marks_is_made_anew() -> None:
@@ -37,18 +41,18 @@ def test_only_what_stands_between_the_marks_is_made_anew() -> None:
         "before\n<!-- settings: INFILL_S3_BUCKET INFILL_LOG_LEVEL -->\nold\n"
         "<!-- end of settings -->\nafter\n"
     )
-    assert rewritten(page) == (
+    assert rewrite_page(page) == (
         "before\n<!-- settings: INFILL_S3_BUCKET INFILL_LOG_LEVEL -->\n"
         "| variable | default | meaning |\n|---|---|---|\n"
         "| `INFILL_S3_BUCKET` | `infill` | Bucket for results and uploaded inputs. |\n"
-        "| `INFILL_LOG_LEVEL` | `INFO` | Least severe level that is logged. |\n"
+        "| `INFILL_LOG_LEVEL` | `INFO` | Lowest level that is logged. |\n"
         "<!-- end of settings -->\nafter\n"
     )
 
 
 def test_a_name_that_is_no_setting_is_an_error() -> None:
     with pytest.raises(KeyError, match="INFILL_NOTHING"):
-        rewritten("<!-- settings: INFILL_NOTHING -->\n<!-- end of settings -->\n")
+        rewrite_page("<!-- settings: INFILL_NOTHING -->\n<!-- end of settings -->\n")
 
 
 def test_pages_are_written_in_place(tmp_path: Path) -> None:
@@ -58,4 +62,4 @@ def test_pages_are_written_in_place(tmp_path: Path) -> None:
             "<!-- settings: INFILL_JOB_MAX_ATTEMPTS -->\n<!-- end of settings -->\n"
         )
     write(tmp_path)
-    assert all("| `3` | Attempts" in (tmp_path / name).read_text() for name in PAGES)
+    assert all("| `3` | Maximum attempts" in (tmp_path / name).read_text() for name in PAGES)

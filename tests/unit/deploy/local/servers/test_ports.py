@@ -11,7 +11,7 @@ def test_ports_are_free_and_different() -> None:
     chosen = ports.free_ports(20)
     assert len(set(chosen)) == 20
     for port in chosen:
-        ports.require_free(port, "anyone")
+        ports.check_port_free(port, "anyone")
 
 
 def test_a_range_that_is_all_taken_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,27 +23,27 @@ def test_a_range_that_is_all_taken_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_kept_ports_stay_while_they_are_free(tmp_path: Path) -> None:
-    first = ports.kept_ports(tmp_path, ("postgres", "s3"))
+    first = ports.choose_stable_ports(tmp_path, ("postgres", "s3"))
     assert len(set(first.values())) == 2
-    assert ports.kept_ports(tmp_path, ("postgres", "s3")) == first
+    assert ports.choose_stable_ports(tmp_path, ("postgres", "s3")) == first
     with socket.create_server((ports.LOOPBACK, first["s3"])):
-        moved = ports.kept_ports(tmp_path, ("postgres", "s3"))
+        moved = ports.choose_stable_ports(tmp_path, ("postgres", "s3"))
     assert moved["postgres"] == first["postgres"]
     assert moved["s3"] != first["s3"]
-    assert ports.kept_ports(tmp_path, ("postgres", "s3")) == moved
+    assert ports.choose_stable_ports(tmp_path, ("postgres", "s3")) == moved
 
 
 def test_a_new_name_gets_a_port_beside_the_kept_ones(tmp_path: Path) -> None:
-    first = ports.kept_ports(tmp_path, ("s3",))
-    both = ports.kept_ports(tmp_path, ("redis", "s3"))
+    first = ports.choose_stable_ports(tmp_path, ("s3",))
+    both = ports.choose_stable_ports(tmp_path, ("redis", "s3"))
     assert both["s3"] == first["s3"]
     assert both["redis"] != both["s3"]
 
 
 def test_ports_that_cannot_be_written_down_leave_the_old_ones(tmp_path: Path) -> None:
-    first = ports.kept_ports(tmp_path, ("s3",))
+    first = ports.choose_stable_ports(tmp_path, ("s3",))
     (tmp_path / "ports.new").mkdir()  # as good as a full disk: the draft cannot be written
     with pytest.raises(OSError, match=r"ports\.new"):
-        ports.kept_ports(tmp_path, ("redis", "s3"))
+        ports.choose_stable_ports(tmp_path, ("redis", "s3"))
     (tmp_path / "ports.new").rmdir()
-    assert ports.kept_ports(tmp_path, ("s3",)) == first
+    assert ports.choose_stable_ports(tmp_path, ("s3",)) == first

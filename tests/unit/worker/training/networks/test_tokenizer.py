@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance
+from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
 from worker.engine.models.byte_tokenizer import MAX_TOKENS
 from worker.training.networks.tokenizer import world_tokenizer
 from worker.training.scenes.captions import VOCABULARY
@@ -22,7 +22,9 @@ def test_every_word_of_the_world_is_one_token(tokenizer: Any) -> None:
 
 def test_what_the_gateway_adds_is_read_at_once(tokenizer: Any) -> None:
     assert len(tokenizer(DEFAULT_NEGATIVE_PROMPT).input_ids) < MAX_TOKENS
-    longest = max(len(tokenizer(enhance("a red heart", seed)).input_ids) for seed in range(99))
+    longest = max(
+        len(tokenizer(enhance_prompt("a red heart", seed)).input_ids) for seed in range(99)
+    )
     assert longest < MAX_TOKENS
 
 

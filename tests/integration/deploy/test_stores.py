@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 from common.object_store.storage import Storage
 from common.settings import Settings
 from common.settings.stores import StorageSettings
-from deploy.local.keyring import load_or_create_secrets
+from deploy.local.local_secrets import load_or_create_secrets
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.servers.servers import prepare_stores, start_servers
+from deploy.local.servers.stores import prepare_stores, start_stores
 
 NAMED = {
     "INFILL_DATABASE_URL": "postgresql://them@db.example/x",
@@ -27,7 +27,7 @@ async def test_stores_named_by_url_are_left_to_the_operator(
         monkeypatch.setenv(name, value)
     told: list[str] = []
     async with Supervisor(tmp_path / "logs") as supervisor:
-        started = await start_servers(
+        started = await start_stores(
             tmp_path, load_or_create_secrets(tmp_path), supervisor, told.append
         )
     assert started == {}
@@ -42,7 +42,7 @@ async def test_the_others_are_started_and_named(
         monkeypatch.delenv(name, raising=False)
     told: list[str] = []
     async with Supervisor(tmp_path / "logs") as supervisor:
-        started = await start_servers(
+        started = await start_stores(
             tmp_path, load_or_create_secrets(tmp_path), supervisor, told.append
         )
         for name, value in started.items():

@@ -1,4 +1,4 @@
-"""The secrets of a home: drawn once, for its owner's eyes."""
+"""The secrets of a local stack: generated once, readable by their owner only."""
 
 import json
 import stat
@@ -9,10 +9,10 @@ import pytest
 
 from common.domain.errors import ConfigurationError
 from common.standard_webhooks.keys import load_signing_key
-from deploy.local.keyring import load_or_create_secrets, write_private
+from deploy.local.local_secrets import load_or_create_secrets, write_private
 
 
-def test_secrets_are_drawn_once(tmp_path: Path) -> None:
+def test_secrets_are_generated_once(tmp_path: Path) -> None:
     first = load_or_create_secrets(tmp_path)
     assert load_or_create_secrets(tmp_path) == first
     load_signing_key(first.webhook_signing_key)
@@ -34,10 +34,10 @@ def test_only_the_owner_may_read_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"postgres_password": "x"}', '{"other": "x"}'])
-def test_a_spoilt_file_is_told_and_kept(tmp_path: Path, content: str) -> None:
+def test_a_damaged_file_is_reported_and_kept(tmp_path: Path, content: str) -> None:
     path = tmp_path / "secrets.json"
     path.write_text(content)
-    with pytest.raises(ConfigurationError, match=r"secrets\.json is not a file of ours any more"):
+    with pytest.raises(ConfigurationError, match=r"secrets\.json is damaged"):
         load_or_create_secrets(tmp_path)
     assert path.read_text() == content
 

@@ -1,4 +1,4 @@
-"""A process is ready when it answers 200, and in no other case."""
+"""A process is ready only if it responds with 200."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from deploy.local.processes import http_check
-from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes import readiness
+from deploy.local.processes.readiness import responds_ok
 from deploy.local.servers.ports import LOOPBACK, free_port
 
 
 @asynccontextmanager
 async def serving(respond: Callable[[bytes], bytes | None]) -> AsyncIterator[int]:
-    """Answer each request with what `respond` makes of its head; None is silence."""
+    """Respond to each request with `respond(head)`; to None with silence."""
     ends = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,7 +45,7 @@ async def serving(respond: Callable[[bytes], bytes | None]) -> AsyncIterator[int
 )
 async def test_only_200_is_ready(answer: bytes, ready: bool) -> None:  # noqa: FBT001 - a table
     async with serving(lambda _head: answer) as port:
-        assert await answers_ok(port) is ready
+        assert await responds_ok(port) is ready
 
 
 async def test_the_path_is_asked_for() -> None:
@@ -56,16 +56,16 @@ async def test_the_path_is_asked_for() -> None:
         return b"HTTP/1.1 200 OK\r\n\r\n"
 
     async with serving(respond) as port:
-        assert await answers_ok(port)
-        assert await answers_ok(port, "/healthz")
+        assert await responds_ok(port)
+        assert await responds_ok(port, "/healthz")
     assert heads == [b"GET /readyz HTTP/1.1", b"GET /healthz HTTP/1.1"]
 
 
-async def test_nobody_there_is_not_ready() -> None:
-    assert not await answers_ok(free_port())
+async def test_a_closed_port_is_not_ready() -> None:
+    assert not await responds_ok(free_port())
 
 
-async def test_silence_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_check, "ANSWER_SECONDS", 0.05)
+async def test_no_response_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "RESPONSE_SECONDS", 0.05)
     async with serving(lambda _head: None) as port:
-        assert not await answers_ok(port)
+        assert not await responds_ok(port)

@@ -1,4 +1,4 @@
-"""The folder one installation lives in: one owner at a time."""
+"""The lock on a local stack's folder: one process uses it at a time."""
 
 import fcntl
 import os
@@ -11,13 +11,13 @@ from common.domain.errors import ConfigurationError
 
 
 @contextmanager
-def held(home: Path) -> Iterator[None]:
-    """Hold `home` for ourselves while the block runs; made if missing.
+def lock_home(home: Path) -> Iterator[None]:
+    """Lock the folder `home` for the time of the block; create it if it is missing.
 
-    The kernel lets go of it when we end, however we end, so nothing stale is left behind.
+    The kernel releases the lock when the process ends, however it ends, so no stale lock remains.
 
     Raises:
-        ConfigurationError: it cannot be written to, or another process holds it; says which.
+        ConfigurationError: the folder is not writable, or another process has locked it.
     """
     with _open_lock(home) as lock:
         try:
@@ -26,7 +26,7 @@ def held(home: Path) -> Iterator[None]:
             lock.seek(0)
             raise ConfigurationError(
                 f"{home} is in use by another Infill, process {lock.read().strip()}: "
-                "stop that one, or choose another folder with --home"
+                "stop it, or choose another folder with --home"
             ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -40,5 +40,5 @@ def _open_lock(home: Path) -> TextIO:
         return (home / "lock").open("a+")
     except OSError as error:
         raise ConfigurationError(
-            f"{home} cannot be written to ({error.strerror}): choose another folder with --home"
+            f"{home} is not writable ({error.strerror}): choose another folder with --home"
         ) from error

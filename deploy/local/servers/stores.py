@@ -1,16 +1,16 @@
-"""The three stores of the local stack: ours, or the ones the operator named by URL."""
+"""Postgres, Redis and S3 of the local stack: started here unless the operator set their URLs."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from common.object_store.storage import Storage
 from common.settings import Settings
-from common.settings.section import is_given
+from common.settings.section import is_set
 from deploy.cli.migrate import upgrade
-from deploy.local.keyring import LocalSecrets
+from deploy.local.local_secrets import LocalSecrets
 from deploy.local.processes.child import Server
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.servers.ports import kept_ports
+from deploy.local.servers.ports import choose_stable_ports
 from deploy.local.servers.postgres import PostgresServer
 from deploy.local.servers.redis import RedisServer
 from deploy.local.servers.s3 import S3Server
@@ -18,30 +18,30 @@ from deploy.local.servers.s3 import S3Server
 Report = Callable[[str], None]
 
 
-async def start_servers(
-    home: Path, keyring: LocalSecrets, supervisor: Supervisor, report: Report
+async def start_stores(
+    home: Path, secrets: LocalSecrets, supervisor: Supervisor, report: Report
 ) -> dict[str, str]:
-    """Start the stores that were not given by URL; give the environment that names all three.
+    """Start the stores whose URLs are not set, and return the settings of those started.
 
     Raises:
-        ConfigurationError: one of them could not start; says what its log ends with.
+        ConfigurationError: one could not start; the message has the end of its log.
     """
-    ports = kept_ports(home, ("postgres", "redis", "s3"))
+    ports = choose_stable_ports(home, ("postgres", "redis", "s3"))
     environment: dict[str, str] = {}
-    if not is_given("INFILL_DATABASE_URL"):
+    if not is_set("INFILL_DATABASE_URL"):
         report("starting PostgreSQL")
-        postgres = PostgresServer(home, ports["postgres"], keyring.postgres_password)
+        postgres = PostgresServer(home, ports["postgres"], secrets.postgres_password)
         await _start(postgres, supervisor)
         await postgres.ensure_database()
         environment["INFILL_DATABASE_URL"] = postgres.url()
-    if not is_given("INFILL_REDIS_URL"):
+    if not is_set("INFILL_REDIS_URL"):
         report("starting Redis")
         redis = RedisServer(home, ports["redis"])
         await _start(redis, supervisor)
         environment["INFILL_REDIS_URL"] = redis.url()
-    if not is_given("INFILL_S3_ENDPOINT_URL"):
+    if not is_set("INFILL_S3_ENDPOINT_URL"):
         report("starting the S3 server")
-        s3 = S3Server(home, ports["s3"], keyring.s3_access_key_id, keyring.s3_secret_access_key)
+        s3 = S3Server(home, ports["s3"], secrets.s3_access_key_id, secrets.s3_secret_access_key)
         await _start(s3, supervisor)
         environment |= {
             "INFILL_S3_ENDPOINT_URL": s3.endpoint_url,
@@ -53,10 +53,10 @@ async def start_servers(
 
 
 async def prepare_stores(settings: Settings, report: Report) -> None:
-    """Bring the database to this release's version, and make the bucket if it is missing.
+    """Migrate the database, and create the bucket if it is missing.
 
     Raises:
-        StorageUnavailableError: the bucket is missing and the store refuses to make it.
+        StorageUnavailableError: the bucket is missing, and the object store cannot create it.
     """
     report("migrating the database")
     await upgrade(settings.database.url.get_secret_value())

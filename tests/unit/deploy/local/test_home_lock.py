@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 
 from common.domain.errors import ConfigurationError
-from deploy.local.home import held
+from deploy.local.home_lock import lock_home
 
 
 def test_a_home_has_one_owner_at_a_time(tmp_path: Path) -> None:
     home = tmp_path / "new" / "home"
     refused = pytest.raises(ConfigurationError, match=f"in use .* process {os.getpid()}: stop")
-    with held(home), refused, held(home):
+    with lock_home(home), refused, lock_home(home):
         pass
-    with held(home):
+    with lock_home(home):
         assert (home / "lock").read_text() == str(os.getpid())
 
 
@@ -21,12 +21,12 @@ def test_a_home_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken" / "lock").mkdir(parents=True)
     for home in (tmp_path / "file", tmp_path / "file" / "home", tmp_path / "taken"):
         with (
-            pytest.raises(ConfigurationError, match=f"{home} cannot be written to .*--home"),
-            held(home),
+            pytest.raises(ConfigurationError, match=f"{home} is not writable .*--home"),
+            lock_home(home),
         ):
             pass
 
 
 def test_trouble_within_the_block_is_not_the_homes(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="elsewhere"), held(tmp_path):
+    with pytest.raises(OSError, match="elsewhere"), lock_home(tmp_path):
         raise OSError("elsewhere")

@@ -1,4 +1,4 @@
-"""Telling an operator that Postgres is away, in a sentence."""
+"""A readable error for an operator if Postgres cannot be reached."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from common.postgres.database import is_unavailable
 
 @contextmanager
 def explain_unreachable_postgres() -> Iterator[None]:
-    """Turn the absence of Postgres within the block into an error for the operator.
+    """Turn errors of an unavailable Postgres in the block into one with a hint for the operator.
 
     Raises:
         ConfigurationError: Postgres could not be reached.
@@ -22,5 +22,5 @@ def explain_unreachable_postgres() -> Iterator[None]:
         cause = getattr(error, "orig", None) or error
         raise ConfigurationError(
             f"Postgres cannot be reached ({type(cause).__name__}): "
-            "see that it runs, and that INFILL_DATABASE_URL is its address"
+            "check that it runs, and that INFILL_DATABASE_URL is its address"
         ) from error

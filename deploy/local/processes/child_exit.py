@@ -1,4 +1,4 @@
-"""What is known of a child that ended."""
+"""The exit of a child process, with the end of its log."""
 
 import os
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ TAIL_LINES = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
-    """A child's end; `exit_code` is negative for a signal, as Python has it."""
+class ChildExit:
+    """The exit of a child; `exit_code` is the negative number of a signal that ended it."""
 
     name: str
     exit_code: int
@@ -19,7 +19,7 @@ class Death:
 
     @property
     def summary(self) -> str:
-        """Tell who ended how."""
+        """Name of the child, and how it ended."""
         if self.exit_code < 0:
             how = f"was ended by {Signals(-self.exit_code).name}"
         else:
@@ -27,12 +27,12 @@ class Death:
         return f"{self.name} {how}"
 
     def __str__(self) -> str:
-        """Tell the operator who ended how, and its last words."""
-        return f"{self.summary}. {last_words(self.log)}"
+        """Return the summary and the end of the log, for the operator."""
+        return f"{self.summary}. {log_tail(self.log)}"
 
 
-def last_words(log: Path) -> str:
-    """Quote the end of a log, at most fifteen lines."""
+def log_tail(log: Path) -> str:
+    """Return the last lines of a log, at most fifteen."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL_BYTES))

@@ -1,4 +1,4 @@
-"""The secrets of one installation on one machine: drawn once, kept in its folder."""
+"""Secrets of a local stack: generated on its first start, kept in its folder."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from common.standard_webhooks.keys import new_signing_key
 
 @dataclass(frozen=True, slots=True)
 class LocalSecrets:
-    """Everything the parts have to share and nobody else should know."""
+    """Passwords and keys shared by the processes of a local stack."""
 
     postgres_password: str
     s3_access_key_id: str
@@ -25,25 +25,25 @@ class LocalSecrets:
 
 
 def load_or_create_secrets(home: Path) -> LocalSecrets:
-    """Read the secrets of `home`, or draw them the first time.
+    """Return the secrets stored in `home`; generate them the first time.
 
     Raises:
-        ConfigurationError: the file cannot be read as ours.
+        ConfigurationError: the file does not contain the secrets.
     """
     path = home / "secrets.json"
     if not path.exists():
-        write_private(path, asdict(_draw()))
+        write_private(path, asdict(_create_secrets()))
     try:
         return LocalSecrets(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"{path} is not a file of ours any more ({error}): put it back, or choose another "
-            "folder with --home; without it the data beside it cannot be opened"
+            f"{path} is damaged ({error}): restore it, or choose another folder with --home; "
+            "without it the data in this folder cannot be opened"
         ) from error
 
 
 def write_private(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON that only its owner may read; whole or not at all."""
+    """Write a JSON file that only its owner can read; atomically, by renaming a draft."""
     draft = path.with_suffix(".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -54,7 +54,7 @@ def write_private(path: Path, content: dict[str, Any]) -> None:
     draft.replace(path)
 
 
-def _draw() -> LocalSecrets:
+def _create_secrets() -> LocalSecrets:
     return LocalSecrets(
         postgres_password=secrets.token_urlsafe(24),
         s3_access_key_id="infill",

@@ -1,11 +1,11 @@
-"""An operator is told in a sentence that Postgres is away; mistakes of ours stay tracebacks."""
+"""An unavailable Postgres is explained to the operator; other errors stay tracebacks."""
 
 import asyncpg
 import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from common.domain.errors import ConfigurationError
-from deploy.cli.connect import explain_unreachable_postgres
+from deploy.cli.postgres_errors import explain_unreachable_postgres
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from deploy.cli.connect import explain_unreachable_postgres
         ),
     ],
 )
-def test_absence_is_told(trouble: Exception, named: str) -> None:
+def test_an_unavailable_postgres_is_explained(trouble: Exception, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named) as told, explain_unreachable_postgres():
         raise trouble
     assert "INFILL_DATABASE_URL" in told.value.message

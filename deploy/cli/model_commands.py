@@ -1,4 +1,4 @@
-"""`infill models`: what is served, getting its weights, and trying it out."""
+"""The `infill models` commands: list models, pull their weights, check that they work."""
 
 import sys
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import click
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from common.settings import Settings
-from common.settings.catalogue import RANDOM, Catalogue, ModelEntry, load_catalogue
+from common.settings.catalogue import RANDOM_PREFIX, Catalogue, ModelEntry, load_catalogue
 from deploy.cli.operators.printing import json_option, show_json, table
 
 COLUMNS = (
@@ -21,7 +21,7 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A model as it is listed."""
+    """One line of `infill models list`."""
 
     name: str
     source: str
@@ -37,13 +37,13 @@ class Row:
 
 @click.group("models")
 def group() -> None:
-    """Models of the models file: what is served, its weights, and whether it works."""
+    """List, pull and check the models of the models file."""
 
 
 @group.command("list")
 @json_option
 def list_all(*, as_json: bool) -> None:
-    """List the models of the models file, and what of their weights is on this machine."""
+    """List the models of the models file, and which weights are on this machine."""
     served = load_catalogue(Settings().models)
     rows = [_row(entry, served) for entry in _all_models().entries]
     if as_json:
@@ -56,18 +56,18 @@ def list_all(*, as_json: bool) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Pull every model that is served.")
 def pull(names: Sequence[str], *, everything: bool) -> None:
-    """Fetch the weights of models NAMES from the hub, and build stand-ins."""
+    """Download the weights of models NAMES from the hub, or build them for stand-ins."""
     if not names and not everything:
-        raise click.UsageError("name models, or give --all")
+        raise click.UsageError("name at least one model, or use --all")
     for entry in load_catalogue(Settings().models).entries if everything else _named(names):
         click.echo(f"{entry.name}: {_pulled(entry)}")
 
 
 @group.command("check")
 @click.argument("names", nargs=-1, required=True)
-@click.option("--device", help="Torch device; by default as a worker's.")
+@click.option("--device", help="Torch device; by default that of a worker.")
 def check(names: Sequence[str], device: str | None) -> None:
-    """Load models NAMES, draw a tiny image with each, and tell what is wrong."""
+    """Load models NAMES, generate a tiny image with each, and report problems."""
     from worker.engine.models.check import check_model  # noqa: PLC0415 loads torch
 
     settings = Settings()
@@ -76,7 +76,7 @@ def check(names: Sequence[str], device: str | None) -> None:
         found = check_model(entry, settings.models.directory, device or settings.worker.device)
         problems += found
         if not found:
-            click.echo(f"{entry.name}: right, and draws " + ", ".join(entry.endpoints))
+            click.echo(f"{entry.name}: works for " + ", ".join(entry.endpoints))
     for problem in problems:
         click.echo(problem, err=True)
     if problems:
@@ -84,7 +84,7 @@ def check(names: Sequence[str], device: str | None) -> None:
 
 
 def _all_models() -> Catalogue:
-    """Give every model of the file, served or not."""
+    """Return every model of the file, served or not."""
     return load_catalogue(Settings().models.model_copy(update={"serve": ()}))
 
 
@@ -93,7 +93,8 @@ def _named(names: Sequence[str]) -> list[ModelEntry]:
     found = [catalogue.get(name) for name in names]
     if unknown := [name for name, entry in zip(names, found, strict=True) if entry is None]:
         raise ConfigurationError(
-            f"the models file has no {', '.join(unknown)}, only: " + ", ".join(catalogue.queues)
+            f"unknown models: {', '.join(unknown)}; the models file has: "
+            + ", ".join(catalogue.queues)
         )
     return [entry for entry in found if entry is not None]
 
@@ -102,10 +103,10 @@ def _row(entry: ModelEntry, served: Catalogue) -> Row:
     from worker.engine.models.weights import find_weights  # noqa: PLC0415 the hub's client
 
     weights = find_weights(entry, Settings().models.directory)
-    state = "here" if not weights.missing else "built when needed"
+    state = "present" if not weights.missing else "built when needed"
     if weights.missing and not entry.has_random_weights:
-        state = f"lacks {', '.join(weights.missing)}" if weights.folder else "not here"
-    defaults = [endpoint for endpoint in Endpoint if served.serving(endpoint)[:1] == (entry,)]
+        state = f"lacks {', '.join(weights.missing)}" if weights.folder else "missing"
+    defaults = [endpoint for endpoint in Endpoint if served.find_models(endpoint)[:1] == (entry,)]
     return Row(
         name=entry.name,
         source=entry.source,
@@ -126,8 +127,8 @@ def _pulled(entry: ModelEntry) -> str:
     if entry.has_random_weights:
         from worker.engine.models.stand_in import stand_in_folder  # noqa: PLC0415 loads torch
 
-        kind = entry.source.removeprefix(RANDOM)
+        kind = entry.source.removeprefix(RANDOM_PREFIX)
         return f"built in {stand_in_folder(kind, Settings().models.directory)}"
     if not is_on_a_hub(entry):
-        return f"lies in the folder {entry.source}; there is nothing to fetch"
-    return f"fetched to {pull_weights(entry)}"
+        return f"is in the folder {entry.source}; nothing to download"
+    return f"downloaded to {pull_weights(entry)}"

@@ -1,0 +1,23 @@
+"""Internal errors of an exchange, before they are turned into errors a tenant may see."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an exchange failed, as one word for metrics and the delivery log."""
+
+    DNS = "dns"  # the name did not resolve in time
+    CONNECT = "connect"  # no address accepted the connection
+    TLS = "tls"  # the handshake failed: certificate, version, name
+    TIMEOUT = "timeout"  # the deadline over the whole exchange passed
+    PROTOCOL = "protocol"  # the response was cut short, malformed or beyond the limits
+    HTTP_5XX = "http_5xx"  # the server reported an error of its own
+
+
+class ExchangeError(Exception):
+    """No usable response; the guard turns it into a `FetchFailedError`."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

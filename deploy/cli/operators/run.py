@@ -1,0 +1,53 @@
+"""Running use cases from the command line, with a database and the operator's name."""
+
+import asyncio
+import os
+import pwd
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from common.operations.audit import Operator
+from common.postgres.database import Database
+from common.settings import Settings
+from deploy.cli.postgres_errors import explain_unreachable_postgres
+
+T = TypeVar("T")
+
+
+def run_operation(use_case: Callable[[Database], Awaitable[T]]) -> T:
+    """Connect to the database, run a use case, and return its result.
+
+    Raises:
+        ConfigurationError: Postgres could not be reached.
+    """
+
+    async def with_database() -> T:
+        database = Database(Settings().database, application="infill-cli")
+        try:
+            return await use_case(database)
+        finally:
+            await database.aclose()
+
+    with explain_unreachable_postgres():
+        return asyncio.run(with_database())
+
+
+def current_operator() -> Operator:
+    """Return the operator who runs the command: the account of this process.
+
+    The user name in the environment is not used, since anybody can change it.
+    """
+    uid = os.getuid()
+    try:
+        return Operator.at_command_line(pwd.getpwuid(uid).pw_name)
+    except KeyError:  # a container may run under a uid without an account
+        return Operator.at_command_line(f"uid-{uid}")
+
+
+def require_pepper() -> str:
+    """Return the secret that is mixed into the digests of keys.
+
+    Raises:
+        ConfigurationError: INFILL_API_KEY_PEPPER is not set.
+    """
+    return Settings().gateway.require_pepper()
