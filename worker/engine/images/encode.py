@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,11 @@ _CHANNELS: Final = 3
 # left and above. See the PNG specification, section 9.
 _AVERAGE: Final = 3
 
+# Sent a few times a second for each job under way: of a picture 1 to 3 kB, of mere noise, as the
+# first steps show it, up to 6.
+LONGEST_SIDE: Final = 96
+_QUALITY: Final = 70
+
 
 def encode_png(image: Image.Image) -> bytes:
     """Give `image`, RGB, as PNG of pixels alone: no profile, EXIF or text of any input gets out.
@@ -31,6 +37,15 @@ def encode_png(image: Image.Image) -> bytes:
     return b"".join(
         (_SIGNATURE, _chunk(b"IHDR", header), _chunk(b"IDAT", data), _chunk(b"IEND", b""))
     )
+
+
+def encode_preview(image: Image.Image) -> bytes:
+    """Give an RGB `image` as a small JPEG, at most 96 pixels wide and high."""
+    small = image.copy()
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BILINEAR)
+    buffer = BytesIO()
+    small.convert("RGB").save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
 
 
 def _filtered(image: Image.Image) -> NDArray[Any]:

@@ -7,8 +7,7 @@ from PIL import Image
 
 from common.domain.generation import GenerationRequest
 from worker.engine.images.inputs import InputImages
-from worker.engine.masks.compose import keep_outside_mask
-from worker.engine.masks.crop import Box, box_around, crop_and_resize
+from worker.engine.masks.crop import Box, box_around, crop_and_resize, full_box
 from worker.engine.masks.editing import edit_mask
 from worker.engine.masks.model_mask import model_mask
 
@@ -58,4 +57,21 @@ class Canvas:
         """
         if self._kept is None:
             return generated
-        return keep_outside_mask(generated, self._kept.init, self._kept.mask, self._kept.box)
+        return _keep_outside_mask(generated, self._kept.init, self._kept.mask, self._kept.box)
+
+
+def _keep_outside_mask(
+    generated: Image.Image, init: Image.Image, mask: Image.Image, box: Box
+) -> Image.Image:
+    """Put `generated` into `box` of `init` where `mask` is white; grey blends in proportion.
+
+    Where `mask` is black, and outside `box`, every pixel is that of `init`. The model itself
+    cannot keep pixels: even untouched ones pass through its autoencoder.
+    """
+    if box != full_box(init):
+        left, upper, right, lower = box
+        generated = generated.resize((right - left, lower - upper), Image.Resampling.LANCZOS)
+        mask = mask.crop(box)
+    answer = init.copy()
+    answer.paste(generated, box, mask)
+    return answer

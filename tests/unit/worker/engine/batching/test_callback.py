@@ -12,7 +12,7 @@ from common.domain.generation import Endpoint
 from common.runtime.clock import monotonic
 from tests.unit.worker.engine.batching.harness import Floor, Looker, failure_of
 from tests.unit.worker.engine.sample_images import a_request
-from worker.engine.batching.latent_preview import LatentPreview
+from worker.engine.batching.previews import LatentPreview
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 

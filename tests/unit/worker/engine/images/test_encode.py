@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from tests.unit.worker.engine.images.test_colour import srgb_profile
 from tests.unit.worker.engine.sample_images import encoded, noise, same
 from worker.engine.images.decode import decode_image
-from worker.engine.images.encode import encode_png
+from worker.engine.images.encode import LONGEST_SIDE, encode_png, encode_preview
 
 
 def ramp(size: tuple[int, int] = (64, 64)) -> Image.Image:
@@ -60,3 +60,20 @@ def test_nothing_else_of_the_input_gets_out() -> None:
     with Image.open(BytesIO(written)) as image:
         assert image.info == {}
     assert written == encode_png(noise())
+
+
+def test_a_preview_is_a_small_jpeg_of_the_same_shape() -> None:
+    preview = encode_preview(noise((512, 256)))
+    shown = Image.open(BytesIO(preview))
+    assert (shown.format, shown.mode) == ("JPEG", "RGB")
+    assert shown.size == (LONGEST_SIDE, LONGEST_SIDE // 2)
+
+
+def test_mere_noise_is_a_few_kilobytes() -> None:
+    assert len(encode_preview(noise((LONGEST_SIDE, LONGEST_SIDE)))) < 8_000
+
+
+def test_a_small_image_stays_as_it_is() -> None:
+    image = Image.new("RGB", (8, 8), "teal")
+    assert Image.open(BytesIO(encode_preview(image))).size == (8, 8)
+    assert image.size == (8, 8)

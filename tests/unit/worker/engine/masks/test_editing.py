@@ -1,18 +1,20 @@
 """Inverted, grown, blurred: in this order."""
 
-from math import erf, sqrt
+from math import erf, pi, sqrt
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from common.domain.generation import Endpoint
 from tests.unit.worker.engine.sample_images import a_request, disc, same
-from worker.engine.masks.editing import edit_mask
+from worker.engine.masks.editing import edit_mask, grow_mask
 
 SIDE, EDGE = 128, 64
+WIDTH, HEIGHT = 28, 20
+BEYOND_ALL = 10**9
 
 
 def half_white() -> Image.Image:
@@ -74,3 +76,71 @@ def test_the_order_is_invert_then_grow_then_blur() -> None:
 
 def test_narrowing_an_inverted_mask_keeps_more() -> None:
     assert changed(half_white(), mask_invert=True, mask_grow=-10).getbbox() == (0, 0, 54, SIDE)
+
+
+def speckled() -> NDArray[np.uint8]:
+    """A few pixels of any level on black, in the corners too."""
+    draw = np.random.default_rng(5)
+    levels = draw.integers(1, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+    levels[draw.random((HEIGHT, WIDTH)) < 0.97] = 0
+    levels[0, 0], levels[-1, -1] = 40, 255
+    return levels
+
+
+def within(radius: int) -> NDArray[np.bool_]:
+    """For each pixel, which others are within `radius`: all × all."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH].reshape(2, -1)
+    apart = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
+    return np.asarray(apart <= radius**2)
+
+
+def round_mask(radius: float, side: int = 128) -> Image.Image:
+    rows, columns = np.mgrid[:side, :side] - side / 2
+    return Image.fromarray((np.hypot(rows, columns) <= radius).astype(np.uint8) * 255)
+
+
+def area(mask: Image.Image) -> float:
+    return float(np.count_nonzero(np.asarray(mask)))
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3, 5, 8, 13, 21, BEYOND_ALL])
+def test_each_pixel_gets_the_greatest_level_within_the_radius(radius: int) -> None:
+    levels = speckled()
+    near = within(min(radius, 100))
+    expected = np.where(near, levels.reshape(1, -1), 0).max(axis=1).reshape(levels.shape)
+    assert (np.asarray(grow_mask(Image.fromarray(levels), radius)) == expected).all()
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3, 5, 8, 13, 21, BEYOND_ALL])
+def test_narrowing_gives_the_least_within_the_radius(radius: int) -> None:
+    levels = 255 - speckled()
+    near = within(min(radius, 100))
+    expected = np.where(near, levels.reshape(1, -1), 255).min(axis=1).reshape(levels.shape)
+    assert (np.asarray(grow_mask(Image.fromarray(levels), -radius)) == expected).all()
+
+
+@pytest.mark.parametrize("by", [-12, -5, 3, 16, 30])
+def test_a_disc_stays_one(by: int) -> None:
+    radius = 25
+    before, after = round_mask(radius), grow_mask(round_mask(radius), by)
+    assert area(after) == pytest.approx(pi * (radius + by) ** 2, rel=0.03)
+    smaller, larger = (before, after) if by > 0 else (after, before)
+    assert (np.asarray(larger)[np.asarray(smaller) == 255] == 255).all()
+
+
+def test_by_nothing_is_the_same() -> None:
+    mask = round_mask(10)
+    assert grow_mask(mask, 0) is mask
+
+
+def test_a_mask_that_runs_to_the_border_keeps_to_it() -> None:
+    mask = Image.new("L", (64, 64))
+    ImageDraw.Draw(mask).rectangle((0, 0, 31, 63), fill=255)
+    assert grow_mask(mask, -10).getbbox() == (0, 0, 22, 64)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
+def test_the_smallest_pictures(size: tuple[int, int]) -> None:
+    mask = Image.new("L", size)
+    mask.putpixel((size[0] - 1, size[1] - 1), 200)
+    assert grow_mask(mask, 9).getextrema() == (200, 200)
