@@ -23,13 +23,13 @@ from worker.engine.devices.cuda import Cuda
 from worker.engine.devices.device import Cpu, Device, HostCopy
 from worker.engine.errors import translated_errors
 from worker.engine.images.inputs import InputImages
-from worker.engine.interface import UNWATCHED, GenerationCallback, GenerationResult
+from worker.engine.interface import NO_CALLBACK, GenerationCallback, GenerationResult
 from worker.engine.masks.canvas import Canvas
 from worker.engine.models.families import Family
 from worker.engine.models.loaded_model import LoadedModel
 from worker.engine.models.loader import choose_device, load_model
 from worker.engine.models.memory_budget import model_budget
-from worker.engine.models.model_cache import MakeRoom, ModelCache
+from worker.engine.models.model_cache import ModelCache, ReserveMemory
 
 # At most so many images take a step together, unless told otherwise.
 MAX_BATCH: Final = 16
@@ -62,20 +62,20 @@ class DiffusersEngine:
         self._entries = {entry.name: entry for entry in entries}
         self._directory = directory
         self._device = choose_device(device)
-        self._threads = threads
-        place = _device(self._device)
-        self._loop = DeviceLoop(place, most=max_batch)
-        self._gathering = PipelineBatcher(
-            self._loop, place, most=max_batch, threads=threads or _spare_cores()
+        self._cpu_threads = threads
+        compute_device = _device(self._device)
+        self._loop = DeviceLoop(compute_device, max_batch=max_batch)
+        self._pipeline_batcher = PipelineBatcher(
+            self._loop, compute_device, max_batch=max_batch, threads=threads or _spare_cores()
         )
-        self._shelf = ModelCache(self._load, model_budget(self._device, model_memory_gb))
-        self._parts: WeakKeyDictionary[LoadedModel, PipelineComponents] = WeakKeyDictionary()
-        self._taking_apart = Lock()
+        self._models = ModelCache(self._load, model_budget(self._device, model_memory_gb))
+        self._components: WeakKeyDictionary[LoadedModel, PipelineComponents] = WeakKeyDictionary()
+        self._components_lock = Lock()
 
     @property
     def loaded(self) -> frozenset[str]:
         """The models in memory; see `Engine.loaded`."""
-        return self._shelf.loaded
+        return self._models.loaded
 
     def load(self) -> None:
         """Load the models that fit, in their order, so that the first request finds them ready.
@@ -83,74 +83,77 @@ class DiffusersEngine:
         Raises:
             ConfigurationError: a model cannot be loaded.
         """
-        self._shelf.fill(self._entries)
+        self._models.preload(self._entries)
 
     def close(self) -> None:
         """Give up what is under way, and end the loop's thread."""
         self._loop.close()
 
     def generate(
-        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+        self,
+        request: GenerationRequest,
+        inputs: InputImages,
+        callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
         """Draw the images; see `Engine.generate`."""
         entry = self._entry_for(request)
-        _check_pixels(request, pixels)
-        with self._shelf.borrow(entry.name, watch.should_stop) as model, translated_errors():
-            return self._draw(model, request, pixels, watch)
+        _check_inputs(request, inputs)
+        with self._models.borrow(entry.name, callback.should_stop) as model, translated_errors():
+            return self._generate(model, request, inputs, callback)
 
-    def _draw(
+    def _generate(
         self,
         model: LoadedModel,
         request: GenerationRequest,
-        pixels: InputImages,
-        watch: GenerationCallback,
+        inputs: InputImages,
+        callback: GenerationCallback,
     ) -> GenerationResult:
-        canvas = Canvas.of(request, pixels)
-        drawn = (
-            self._gathering.draw(model, request, canvas, watch)
+        canvas = Canvas.of(request, inputs)
+        result = (
+            self._pipeline_batcher.generate(model, request, canvas, callback)
             if model.family is Family.OTHER
-            else self._stepped(model, request, canvas, watch)
+            else self._generate_stepwise(model, request, canvas, callback)
         )
-        images = [canvas.finish(image) for image in drawn.images]
-        nsfw = self._unsafe(model, images) if request.safety_checker else [False] * len(images)
+        images = [canvas.finish(image) for image in result.images]
+        nsfw = self._flag_unsafe(model, images) if request.safety_checker else [False] * len(images)
         shown = tuple(
             Image.new("RGB", image.size) if unsafe else image
             for image, unsafe in zip(images, nsfw, strict=True)
         )
-        return replace(drawn, images=shown, nsfw=tuple(nsfw))
+        return replace(result, images=shown, nsfw=tuple(nsfw))
 
-    def _stepped(
+    def _generate_stepwise(
         self,
         model: LoadedModel,
         request: GenerationRequest,
         canvas: Canvas,
-        watch: GenerationCallback,
+        callback: GenerationCallback,
     ) -> GenerationResult:
         new_scheduler = partial(model.scheduler_for, request)
-        made = self._loop.draw(
-            prepare(self._parts_of(model), request, canvas, new_scheduler), watch
+        output = self._loop.generate(
+            prepare(self._components_of(model), request, canvas, new_scheduler), callback
         )
-        images = tuple(_to_image(copy) for copy in made.copies)
-        seconds = monotonic() - made.began
-        return GenerationResult(images, (False,) * len(images), seconds, made.engine_seconds)
+        images = tuple(_to_image(copy) for copy in output.copies)
+        seconds = monotonic() - output.started_at
+        return GenerationResult(images, (False,) * len(images), seconds, output.engine_seconds)
 
-    def _unsafe(self, model: LoadedModel, images: Sequence[Image.Image]) -> list[bool]:
+    def _flag_unsafe(self, model: LoadedModel, images: Sequence[Image.Image]) -> list[bool]:
         if model.safety is None:
             return [False] * len(images)
         features = model.safety.features(images)
-        return self._loop.do(partial(model.safety.flags, features))
+        return self._loop.run(partial(model.safety.flags, features))
 
-    def _load(self, name: str, make_room: MakeRoom) -> LoadedModel:
-        return load_model(self._entries[name], self._directory, self._device, make_room)
+    def _load(self, name: str, reserve_memory: ReserveMemory) -> LoadedModel:
+        return load_model(self._entries[name], self._directory, self._device, reserve_memory)
 
-    def _parts_of(self, model: LoadedModel) -> PipelineComponents:
-        with self._taking_apart:
-            if model not in self._parts:
+    def _components_of(self, model: LoadedModel) -> PipelineComponents:
+        with self._components_lock:
+            if model not in self._components:
                 pipeline = next(iter(model.pipelines.values()))
-                self._parts[model] = PipelineComponents(
-                    pipeline, threads=self._threads or _threads(model.entry)
+                self._components[model] = PipelineComponents(
+                    pipeline, threads=self._cpu_threads or _cpu_threads(model.entry)
                 )
-            return self._parts[model]
+            return self._components[model]
 
     def _entry_for(self, request: GenerationRequest) -> ModelEntry:
         entry = self._entries.get(request.model)
@@ -173,7 +176,7 @@ def _device(torch_device: torch.device) -> Device:
     return Cuda(torch_device) if torch_device.type == "cuda" else Cpu(torch_device)
 
 
-def _threads(entry: ModelEntry) -> int:
+def _cpu_threads(entry: ModelEntry) -> int:
     """Give the CPU threads to draw with.
 
     torch's threads wait for each other by spinning: where other processes want the same cores,
@@ -194,14 +197,14 @@ def _to_image(copy: HostCopy) -> Image.Image:
     return Image.fromarray(levels.numpy(), "RGB")
 
 
-def _check_pixels(request: GenerationRequest, pixels: InputImages) -> None:
+def _check_inputs(request: GenerationRequest, inputs: InputImages) -> None:
     """Refuse pixels other than `read_pixels` gives for this request."""
-    wanted = {
+    expected = {
         Endpoint.TEXT2IMG: (False, False),
         Endpoint.IMG2IMG: (True, False),
         Endpoint.INPAINT: (True, True),
     }[request.endpoint]
-    if (pixels.init is not None, pixels.mask is not None) != wanted:
+    if (inputs.init is not None, inputs.mask is not None) != expected:
         raise UnsupportedRequestError(
             f"{request.endpoint} was given the wrong pictures: inpaint takes an init and a mask "
             "image, img2img an init image, text2img none"

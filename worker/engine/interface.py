@@ -45,11 +45,11 @@ class GenerationCallback(Protocol):
         """Tell whether to stop; asked before each step."""
         ...
 
-    def started(self) -> None:
+    def on_start(self) -> None:
         """Take note that the work has begun; until then the request waited for the engine."""
         ...
 
-    def progressed(self, progress: Progress) -> None:
+    def on_step(self, progress: Progress) -> None:
         """Take note of a step done."""
         ...
 
@@ -61,14 +61,14 @@ class NullCallback:
         """Say no."""
         return False
 
-    def started(self) -> None:
+    def on_start(self) -> None:
         """Take no note."""
 
-    def progressed(self, progress: Progress) -> None:
+    def on_step(self, progress: Progress) -> None:
         """Take no note."""
 
 
-UNWATCHED: Final = NullCallback()
+NO_CALLBACK: Final = NullCallback()
 
 
 class Engine(Protocol):
@@ -80,7 +80,10 @@ class Engine(Protocol):
         ...
 
     def generate(
-        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+        self,
+        request: GenerationRequest,
+        inputs: InputImages,
+        callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
         """Draw `request.samples` images; the same request and seed give the same images.
 
@@ -88,7 +91,7 @@ class Engine(Protocol):
             UnsupportedRequestError: the model cannot do what was asked.
             GenerationError: the model failed; another try may succeed.
             EngineLostError: so will whatever is asked of this engine from now on.
-            GenerationStoppedError: `watch` said to stop.
+            GenerationStoppedError: `callback` said to stop.
             ConfigurationError: the model cannot be loaded.
         """
         ...

@@ -14,7 +14,7 @@ from worker.engine.devices.device import HostCopy
 from worker.engine.devices.utilization import WorkInterval
 from worker.engine.errors import to_infill_error
 from worker.engine.interface import GenerationCallback, Progress
-from worker.engine.prompts.conditioning import Guided
+from worker.engine.prompts.conditioning import PromptEmbeds
 
 
 @dataclass(slots=True, eq=False)
@@ -22,81 +22,81 @@ class Sample:
     """One image in the making; its tensors are on the device.
 
     `latents` are 1 × 4 × height × width. `seen` (1 × 5 × …) is what a UNet for inpainting sees
-    beside them, `kept` the latents of the init image where they are blended in after each step,
-    `noise` what they are noised with for that, `mask` where not.
+    beside them, `init_latents` the latents of the init image where they are blended in after each
+    step, `noise` what they are noised with for that, `mask` where not.
     """
 
-    ticket: "ActiveRequest"
+    active: "ActiveRequest"
     start: SampleStart
     latents: torch.Tensor
-    guided: Guided
-    seen: torch.Tensor | None = None
-    kept: torch.Tensor | None = None
+    prompt: PromptEmbeds
+    extra_channels: torch.Tensor | None = None
+    init_latents: torch.Tensor | None = None
     noise: torch.Tensor | None = None
     mask: torch.Tensor | None = None
-    done: int = 0
-    image: HostCopy | None = None
+    steps_done: int = 0
+    pixels: HostCopy | None = None
 
     @property
-    def time(self) -> torch.Tensor:
+    def timestep(self) -> torch.Tensor:
         """The diffusion's time of the next step, on the host."""
-        time: torch.Tensor = self.start.timeline.times[self.done]
-        return time
+        timestep: torch.Tensor = self.start.timesteps.values[self.steps_done]
+        return timestep
 
     @property
     def is_finished(self) -> bool:
         """Whether all steps are done."""
-        return self.done == len(self.start.timeline.times)
+        return self.steps_done == len(self.start.timesteps.values)
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceOutput:
     """The images of a request on their way from the device: levels, and whether all are numbers.
 
-    `began` is when the device turned to the request, in seconds of the host's clock. `pieces` are
-    the pieces of work done for it, each with its share of them.
+    `started_at` is when the device turned to the request, in seconds of the host's clock.
+    `intervals` are the pieces of work done for it, each with its share of them.
     """
 
     copies: tuple[HostCopy, ...]
-    began: float
-    pieces: tuple[tuple[WorkInterval, float], ...]
+    started_at: float
+    intervals: tuple[tuple[WorkInterval, float], ...]
 
     @property
     def engine_seconds(self) -> float:
         """Give its part of the device's time; the copies must have arrived."""
-        return sum(piece.seconds * share for piece, share in self.pieces)
+        return sum(interval.seconds * share for interval, share in self.intervals)
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class ActiveRequest:
     """A request under way: ends with `DeviceOutput` or an error, once."""
 
-    recipe: PreparedRequest
-    watch: GenerationCallback
+    prepared: PreparedRequest
+    callback: GenerationCallback
     future: Future[DeviceOutput] = field(default_factory=Future)
     samples: list[Sample] = field(default_factory=list)
-    began: float = 0.0
-    pieces: list[tuple[WorkInterval, float]] = field(default_factory=list)
+    started_at: float = 0.0
+    intervals: list[tuple[WorkInterval, float]] = field(default_factory=list)
 
     @property
     def has_ended(self) -> bool:
         """Whether its caller has been answered."""
         return self.future.done()
 
-    def begin(self) -> bool:
+    def mark_started(self) -> bool:
         """Take note that the device turns to it; False if telling so failed: it has ended."""
-        self.began = monotonic()
+        self.started_at = monotonic()
         try:
-            self.watch.started()
+            self.callback.on_start()
         except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
             self.fail(to_infill_error(error))
             return False
         return True
 
-    def ask_to_go_on(self) -> bool:
+    def should_continue(self) -> bool:
         """Ask whoever looks on; if the answer is no, or none can be had, it has ended."""
         try:
-            if not self.watch.should_stop():
+            if not self.callback.should_stop():
                 return True
         except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
             self.fail(to_infill_error(error))
@@ -104,10 +104,10 @@ class ActiveRequest:
             self.fail(GenerationStoppedError("the generation was stopped"))
         return False
 
-    def tell(self, preview: Image.Image | None = None) -> bool:
+    def report_step(self, preview: Image.Image | None = None) -> bool:
         """Tell whoever looks on how far it is; False if that failed, and so it has ended."""
         try:
-            self.watch.progressed(Progress(*self.steps, preview))
+            self.callback.on_step(Progress(*self.steps, preview))
         except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
             self.fail(to_infill_error(error))
             return False
@@ -116,8 +116,8 @@ class ActiveRequest:
     @property
     def steps(self) -> tuple[int, int]:
         """Steps done, and to be done in all, of all its images."""
-        each = len(self.samples[0].start.timeline.times)
-        return sum(sample.done for sample in self.samples), each * len(self.samples)
+        each = len(self.samples[0].start.timesteps.values)
+        return sum(sample.steps_done for sample in self.samples), each * len(self.samples)
 
     def fail(self, error: InfillError) -> None:
         """End with an error."""
@@ -127,7 +127,9 @@ class ActiveRequest:
     def finish_if_complete(self) -> None:
         """End, if the last of its images has left."""
         copies: Sequence[HostCopy] = [
-            sample.image for sample in self.samples if sample.image is not None
+            sample.pixels for sample in self.samples if sample.pixels is not None
         ]
-        if len(copies) == len(self.recipe.starts) and not self.has_ended:
-            self.future.set_result(DeviceOutput(tuple(copies), self.began, tuple(self.pieces)))
+        if len(copies) == len(self.prepared.starts) and not self.has_ended:
+            self.future.set_result(
+                DeviceOutput(tuple(copies), self.started_at, tuple(self.intervals))
+            )

@@ -8,20 +8,20 @@ from worker.engine.devices.device import Device
 
 # Of the free memory, what a batch may take: the rest is for what the books do not see, such as
 # workspaces of libraries and gaps between blocks.
-USABLE_PART: Final = 0.85
+USABLE_SHARE: Final = 0.85
 # After so many batches in a row that fitted, one more is tried again: memory that was short may
 # have belonged to a neighbour that has left.
-FITTED_BEFORE_GROWTH: Final = 200
+SUCCESSES_BEFORE_GROWTH: Final = 200
 
 
 @dataclass(slots=True)
-class _Known:
+class _Measured:
     """Of one kind of work: the largest batch measured, its bytes, and the most to be tried."""
 
-    most: int
-    number: int = 0
+    limit: int
+    size: int = 0
     bytes: int = 0
-    fitted: int = 0
+    successes: int = 0
 
 
 class BatchSizeLimiter:
@@ -30,36 +30,36 @@ class BatchSizeLimiter:
     What has never been measured is done for one alone first.
     """
 
-    def __init__(self, device: Device, *, most: int) -> None:
-        """Let at most `most` be done at once, whatever the memory."""
+    def __init__(self, device: Device, *, max_batch: int) -> None:
+        """Let at most `max_batch` be done at once, whatever the memory."""
         self._device = device
-        self._most = most
-        self._known: dict[Hashable, _Known] = {}
+        self._max_batch = max_batch
+        self._measured: dict[Hashable, _Measured] = {}
 
-    def of(self, key: Hashable) -> int:
+    def limit(self, key: Hashable) -> int:
         """Give how many fit, 1 at least."""
-        known = self._known.get(key)
-        if known is None or not known.number:
+        measured = self._measured.get(key)
+        if measured is None or not measured.size:
             return 1
-        if not known.bytes:
-            return known.most
-        fit = self._device.free_bytes() * USABLE_PART * known.number // known.bytes
-        return max(1, min(known.most, int(fit)))
+        if not measured.bytes:
+            return measured.limit
+        fit = self._device.free_bytes() * USABLE_SHARE * measured.size // measured.bytes
+        return max(1, min(measured.limit, int(fit)))
 
-    def fitted(self, key: Hashable, number: int, peak_bytes: int) -> None:
+    def record_success(self, key: Hashable, size: int, peak_bytes: int) -> None:
         """Learn from a batch that fitted; the larger a batch, the better it tells of others."""
-        known = self._known.setdefault(key, _Known(self._most))
-        if number > known.number:
-            known.number, known.bytes = number, peak_bytes
-        elif number == known.number and peak_bytes:
+        measured = self._measured.setdefault(key, _Measured(self._max_batch))
+        if size > measured.size:
+            measured.size, measured.bytes = size, peak_bytes
+        elif size == measured.size and peak_bytes:
             # The least: what another thread took meanwhile may have been in the others.
-            known.bytes = min(known.bytes, peak_bytes)
-        if known.most < self._most:
-            known.fitted += 1
-            if known.fitted >= FITTED_BEFORE_GROWTH:
-                known.most, known.fitted = known.most + 1, 0
+            measured.bytes = min(measured.bytes, peak_bytes)
+        if measured.limit < self._max_batch:
+            measured.successes += 1
+            if measured.successes >= SUCCESSES_BEFORE_GROWTH:
+                measured.limit, measured.successes = measured.limit + 1, 0
 
-    def burst(self, key: Hashable, number: int) -> None:
+    def record_out_of_memory(self, key: Hashable, size: int) -> None:
         """Learn that so many were too many."""
-        known = self._known.setdefault(key, _Known(self._most))
-        known.most, known.fitted = max(1, number // 2), 0
+        measured = self._measured.setdefault(key, _Measured(self._max_batch))
+        measured.limit, measured.successes = max(1, size // 2), 0

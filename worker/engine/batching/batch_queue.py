@@ -59,7 +59,7 @@ class FairBatchQueue(Generic[Item]):
             del self._groups[key]
             self._debts[key] = group.served
 
-    def next(self, most: Callable[[Hashable], int]) -> list[Item]:
+    def next_batch(self, limit: Callable[[Hashable], int]) -> list[Item]:
         """Choose the items of the next step, at most `most(key)` of a group; none if none are.
 
         The choice counts as served.
@@ -69,6 +69,6 @@ class FairBatchQueue(Generic[Item]):
         key, group = min(self._groups.items(), key=lambda entry: entry[1].served)
         self._level = group.served
         self._debts = {other: debt for other, debt in self._debts.items() if debt > self._level}
-        chosen = list(group.members)[: max(1, most(key))]
+        chosen = list(group.members)[: max(1, limit(key))]
         group.served += group.cost * len(chosen)
         return chosen

@@ -26,9 +26,9 @@ class BisectingRunner:
     try, no more. So the work must leave no trace when it raises.
     """
 
-    def __init__(self, device: Device, room: BatchSizeLimiter) -> None:
+    def __init__(self, device: Device, limiter: BatchSizeLimiter) -> None:
         self._device = device
-        self._room = room
+        self._limiter = limiter
 
     def run(
         self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
@@ -37,10 +37,10 @@ class BisectingRunner:
         outcomes: list[Outcome[Out]] = []
         while len(outcomes) < len(items):
             first = len(outcomes)
-            outcomes += self._attempt(key, items[first : first + self._room.of(key)], work)
+            outcomes += self._run_batch(key, items[first : first + self._limiter.limit(key)], work)
         return outcomes
 
-    def _attempt(
+    def _run_batch(
         self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
         failed = self._try(key, items, work)
@@ -48,8 +48,8 @@ class BisectingRunner:
             return failed
         number = len(items)
         if is_out_of_memory(failed):
-            self._room.burst(key, number)
-            self._device.release()
+            self._limiter.record_out_of_memory(key, number)
+            self._device.empty_cache()
             log.warning("batch_out_of_memory", number=number)
             if number == 1:  # with the cache given back it may fit
                 again = self._try(key, items, work)
@@ -58,18 +58,18 @@ class BisectingRunner:
             return [to_infill_error(failed)]
         middle = number // 2
         return [
-            *self._attempt(key, items[:middle], work),
-            *self._attempt(key, items[middle:], work),
+            *self._run_batch(key, items[:middle], work),
+            *self._run_batch(key, items[middle:], work),
         ]
 
     def _try(
         self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
     ) -> list[Outcome[Out]] | Exception:
         try:
-            with self._device.measuring() as peak:
+            with self._device.measure_peak() as peak:
                 done = list(work(items))
         except Exception as error:  # noqa: BLE001 - a model can fail in any way
             # Without its frames, which hold the tensors that did not fit.
             return error.with_traceback(None)
-        self._room.fitted(key, len(items), peak.bytes)
+        self._limiter.record_success(key, len(items), peak.bytes)
         return list(done)

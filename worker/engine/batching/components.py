@@ -29,18 +29,18 @@ class PipelineComponents:
         self.threads = threads
         self.unet = pipeline.unet
         self.vae = pipeline.vae
-        self.prompts = PromptEncoder(pipeline)
-        self.factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
-        self.scaling: float = self.vae.config.scaling_factor
+        self.prompt_encoder = PromptEncoder(pipeline)
+        self.vae_scale_factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        self.scaling_factor: float = self.vae.config.scaling_factor
         self.takes_mask = self.unet.config.in_channels == INPAINTING_CHANNELS
         self.has_size_condition = self.unet.config.addition_embed_type == "text_time"
-        self.generates: torch.dtype = self.unet.dtype
+        self.dtype: torch.dtype = self.unet.dtype
         if self.vae.dtype == torch.float16 and self.vae.config.get("force_upcast"):
             self.vae.to(torch.float32)
-        self.autoencodes: torch.dtype = self.vae.dtype
-        self.pictures = VaeImageProcessor(vae_scale_factor=self.factor)
-        self.masks = VaeImageProcessor(
-            vae_scale_factor=self.factor,
+        self.vae_dtype: torch.dtype = self.vae.dtype
+        self.image_processor = VaeImageProcessor(vae_scale_factor=self.vae_scale_factor)
+        self.mask_processor = VaeImageProcessor(
+            vae_scale_factor=self.vae_scale_factor,
             do_normalize=False,
             do_binarize=True,
             do_convert_grayscale=True,

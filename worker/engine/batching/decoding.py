@@ -13,9 +13,9 @@ def decode(samples: Sequence[Sample]) -> list[tuple[torch.Tensor, torch.Tensor]]
 
     All have one model and one shape; both stay on the device.
     """
-    parts = samples[0].ticket.recipe.parts
-    latents = torch.cat([sample.latents for sample in samples]).to(parts.autoencodes)
-    pictures = parts.vae.decode(latents / parts.scaling, return_dict=False)[0]
-    finite = torch.isfinite(pictures).flatten(1).all(1)
-    levels = (pictures * 0.5 + 0.5).clamp(0, 1).float().mul(255).round().to(torch.uint8)
-    return list(zip(levels.permute(0, 2, 3, 1).unbind(), finite.unbind(), strict=True))
+    components = samples[0].active.prepared.components
+    latents = torch.cat([sample.latents for sample in samples]).to(components.vae_dtype)
+    images = components.vae.decode(latents / components.scaling_factor, return_dict=False)[0]
+    finite = torch.isfinite(images).flatten(1).all(1)
+    pixels = (images * 0.5 + 0.5).clamp(0, 1).float().mul(255).round().to(torch.uint8)
+    return list(zip(pixels.permute(0, 2, 3, 1).unbind(), finite.unbind(), strict=True))

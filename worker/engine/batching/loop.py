@@ -21,7 +21,7 @@ from worker.engine.interface import GenerationCallback
 
 T = TypeVar("T")
 # Work beside the steps: done between two of them.
-_Errand: TypeAlias = Callable[[], None]
+_Task: TypeAlias = Callable[[], None]
 
 log = structlog.get_logger(__name__)
 
@@ -32,34 +32,34 @@ class DeviceLoop:
     The thread starts with the first work and ends with `close`.
     """
 
-    def __init__(self, device: Device, *, most: int) -> None:
-        """Let at most `most` images take a step together."""
-        self._busy = DeviceUtilization(device)
-        self._stepper = Stepper(device, self._busy, most=most)
-        self._inbox: SimpleQueue[ActiveRequest | _Errand | None] = SimpleQueue()
+    def __init__(self, device: Device, *, max_batch: int) -> None:
+        """Let at most `max_batch` images take a step together."""
+        self._utilization = DeviceUtilization(device)
+        self._stepper = Stepper(device, self._utilization, max_batch=max_batch)
+        self._inbox: SimpleQueue[ActiveRequest | _Task | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closing = False
         self._ended = False
-        self._errands: deque[_Errand] = deque()
+        self._tasks: deque[_Task] = deque()
 
-    def draw(self, recipe: PreparedRequest, watch: GenerationCallback) -> DeviceOutput:
+    def generate(self, prepared: PreparedRequest, callback: GenerationCallback) -> DeviceOutput:
         """Make the images of a request, together with whatever else is under way, and wait.
 
         Raises:
             GenerationError: the model failed; another try may succeed.
-            GenerationStoppedError: `watch` said to stop.
+            GenerationStoppedError: `callback` said to stop.
         """
-        ticket = ActiveRequest(recipe, watch)
-        self._hand_in(ticket)
+        active = ActiveRequest(prepared, callback)
+        self._submit(active)
         try:
-            return ticket.future.result()
+            return active.future.result()
         finally:
             # An error knows the frames it came through, and they would know the ticket that holds
             # the error: a circle around tensors, which the collector may leave for minutes.
-            del ticket
+            del active
 
-    def do(self, work: Callable[[], T]) -> T:
+    def run(self, work: Callable[[], T]) -> T:
         """Let the loop's thread do something with the device between two steps, and wait.
 
         Raises:
@@ -67,7 +67,7 @@ class DeviceLoop:
         """
         future: Future[T] = Future()
 
-        def errand() -> None:
+        def task() -> None:
             try:
                 done = work()
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
@@ -75,21 +75,21 @@ class DeviceLoop:
             else:
                 future.set_result(done)
 
-        self._hand_in(errand)
+        self._submit(task)
         return future.result()
 
-    def post(self, errand: _Errand) -> None:
+    def post(self, task: _Task) -> None:
         """Let the loop's thread do something between two steps, and do not wait; it may not raise.
 
         Raises:
             GenerationError: the engine has been closed.
         """
-        self._hand_in(errand)
+        self._submit(task)
 
-    def look_on(self) -> None:
+    def check_callbacks(self) -> None:
         """Ask all who look on whether to go on; for an errand that takes long, now and then."""
-        self._admit_all()
-        self._stepper.ask()
+        self._drain_inbox()
+        self._stepper.check_callbacks()
 
     def close(self) -> None:
         """Give up what is under way, and end the thread."""
@@ -100,7 +100,7 @@ class DeviceLoop:
         if thread is not None:
             thread.join()
 
-    def _hand_in(self, work: ActiveRequest | _Errand) -> None:
+    def _submit(self, work: ActiveRequest | _Task) -> None:
         with self._starting:
             if self._closing:
                 raise GenerationError("the engine has been closed")
@@ -113,37 +113,37 @@ class DeviceLoop:
     def _run(self) -> None:
         while not self._ended:
             try:
-                self._take_in()
+                self._receive()
                 # One errand, then a step: neither keeps the other waiting for more than that.
-                if self._errands:
-                    with self._busy.at_work():
-                        self._errands.popleft()()
+                if self._tasks:
+                    with self._utilization.record_work():
+                        self._tasks.popleft()()
                 if self._stepper:
-                    self._stepper.turn()
+                    self._stepper.run_once()
             except Exception as error:
                 # A fault of our own: nobody may wait for ever because of it.
                 log.exception("engine_turn_failed")
                 self._stepper.fail_all(to_infill_error(error))
-        for errand in self._errands:  # what was handed in before is still done
-            errand()
+        for task in self._tasks:  # what was handed in before is still done
+            task()
         self._stepper.fail_all(GenerationError("the engine has been closed"))
 
-    def _take_in(self) -> None:
+    def _receive(self) -> None:
         """Take what has come in; wait for it if there is nothing to do."""
-        if not self._stepper and not self._errands:
-            self._busy.rest()
-            self._admit(self._inbox.get())
-        self._admit_all()
+        if not self._stepper and not self._tasks:
+            self._utilization.mark_idle()
+            self._dispatch(self._inbox.get())
+        self._drain_inbox()
 
-    def _admit_all(self) -> None:
+    def _drain_inbox(self) -> None:
         with suppress(Empty):
             while True:
-                self._admit(self._inbox.get_nowait())
+                self._dispatch(self._inbox.get_nowait())
 
-    def _admit(self, work: ActiveRequest | _Errand | None) -> None:
+    def _dispatch(self, work: ActiveRequest | _Task | None) -> None:
         if work is None:
             self._ended = True
         elif isinstance(work, ActiveRequest):
-            self._stepper.admit(work)
+            self._stepper.add(work)
         else:
-            self._errands.append(work)
+            self._tasks.append(work)

@@ -31,8 +31,8 @@ from worker.engine.masks.canvas import Canvas
 from worker.engine.models.loaded_model import LoadedModel
 
 # Under these names pipelines take what is called after each step; the older one takes no tensors.
-_AFTER_STEP: Final = "callback_on_step_end"
-_AFTER_STEP_BEFORE: Final = "callback"
+_STEP_CALLBACK: Final = "callback_on_step_end"
+_LEGACY_STEP_CALLBACK: Final = "callback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,43 +46,43 @@ class PipelineSample:
 
 
 @dataclass(slots=True, eq=False)
-class _Part:
+class _PipelineRequest:
     """One request's part in a run."""
 
     request: GenerationRequest
     canvas: Canvas
-    watch: GenerationCallback
+    callback: GenerationCallback
     future: Future[GenerationResult] = field(default_factory=Future)
     steps: int = 0
 
     @property
-    def orders(self) -> list[PipelineSample]:
+    def samples(self) -> list[PipelineSample]:
         """An order for each of its images."""
         init, mask = self.canvas.init, self.canvas.mask
         return [PipelineSample(self.request, init, mask, seed) for seed in self.request.seeds]
 
-    def goes_on(self) -> bool:
+    def report_step(self) -> bool:
         """Tell of a step, and ask whether to go on; if not, its caller is answered now."""
-        if not self.wants_to():
+        if not self.should_continue():
             return False
         if self.steps:
-            all_steps = max(self.steps, _steps_of(self.request))
-            return self._tell(lambda: self.watch.progressed(Progress(self.steps, all_steps)))
+            all_steps = max(self.steps, _step_count(self.request))
+            return self._call(lambda: self.callback.on_step(Progress(self.steps, all_steps)))
         return True
 
-    def begin(self) -> bool:
+    def mark_started(self) -> bool:
         """Tell that the run begins; False if that failed, and so it has ended."""
-        return self._tell(self.watch.started)
+        return self._call(self.callback.on_start)
 
-    def wants_to(self) -> bool:
+    def should_continue(self) -> bool:
         """Ask whether to go on; if not, its caller is answered now."""
-        return not self.future.done() and self._tell(self._ask)
+        return not self.future.done() and self._call(self._check_should_stop)
 
-    def _ask(self) -> None:
-        if self.watch.should_stop():
+    def _check_should_stop(self) -> None:
+        if self.callback.should_stop():
             raise GenerationStoppedError("the generation was stopped")
 
-    def _tell(self, what: Callable[[], None]) -> bool:
+    def _call(self, what: Callable[[], None]) -> bool:
         try:
             what()
         except Exception as error:  # noqa: BLE001 - it must not take the others along
@@ -97,20 +97,20 @@ class PipelineBatcher:
     One that is stopped is answered at the next step; the run goes on for the others.
     """
 
-    def __init__(self, loop: DeviceLoop, device: Device, *, most: int, threads: int) -> None:
-        """Run at most `most` requests together, with so many threads of the CPU."""
+    def __init__(self, loop: DeviceLoop, device: Device, *, max_batch: int, threads: int) -> None:
+        """Run at most `max_batch` requests together, with so many threads of the CPU."""
         self._loop = loop
-        self._batches = BisectingRunner(device, BatchSizeLimiter(device, most=most))
+        self._runner = BisectingRunner(device, BatchSizeLimiter(device, max_batch=max_batch))
         self._threads = threads
-        self._waiting: dict[Hashable, list[_Part]] = {}
+        self._waiting: dict[Hashable, list[_PipelineRequest]] = {}
         self._lock = Lock()
 
-    def draw(
+    def generate(
         self,
         model: LoadedModel,
         request: GenerationRequest,
         canvas: Canvas,
-        watch: GenerationCallback,
+        callback: GenerationCallback,
     ) -> GenerationResult:
         """Draw the images of a request, with equal ones if there are some, and wait.
 
@@ -119,73 +119,77 @@ class PipelineBatcher:
         Raises:
             UnsupportedRequestError: no scheduler of the wanted name fits the model.
             GenerationError: the model failed; another try may succeed.
-            GenerationStoppedError: `watch` said to stop.
+            GenerationStoppedError: `callback` said to stop.
         """
-        part, key = _Part(request, canvas, watch), batch_key(request)
+        member, key = _PipelineRequest(request, canvas, callback), batch_key(request)
         with self._lock:
-            self._waiting.setdefault(key, []).append(part)
+            self._waiting.setdefault(key, []).append(member)
         # Each comes with an errand; the first that is run takes all that came until then.
         self._loop.post(partial(self._run, model, key))
         try:
-            return part.future.result()
+            return member.future.result()
         finally:
-            del part  # as in `DeviceLoop.draw`
+            del member  # as in `DeviceLoop.generate`
 
     def _run(self, model: LoadedModel, key: Hashable) -> None:
         with self._lock:
-            parts = self._waiting.pop(key, [])
-        parts = [part for part in parts if part.wants_to() and part.begin()]
+            members = self._waiting.pop(key, [])
+        members = [
+            member for member in members if member.should_continue() and member.mark_started()
+        ]
         torch.set_num_threads(self._threads)  # torch keeps it by thread
         try:
-            outcomes = self._batches.run(key, parts, partial(self._together, model))
+            outcomes = self._runner.run(key, members, partial(self._run_together, model))
         except Exception as error:  # noqa: BLE001 - nobody may wait for ever
-            outcomes = [to_infill_error(error)] * len(parts)
-        for part, outcome in zip(parts, outcomes, strict=True):
-            if part.future.done():
+            outcomes = [to_infill_error(error)] * len(members)
+        for member, outcome in zip(members, outcomes, strict=True):
+            if member.future.done():
                 continue
             if isinstance(outcome, InfillError):
-                part.future.set_exception(outcome)
+                member.future.set_exception(outcome)
             else:
-                part.future.set_result(outcome)
+                member.future.set_result(outcome)
 
-    def _together(self, model: LoadedModel, parts: Sequence[_Part]) -> list[GenerationResult]:
-        for part in parts:
-            part.steps = 0
-        began = monotonic()
-        orders = [order for part in parts for order in part.orders]
-        stop = partial(self._nobody_left, parts)
-        images = iter(run_pipeline(model, parts[0].request.endpoint, orders, stop))
-        return _shared(parts, images, monotonic() - began)
+    def _run_together(
+        self, model: LoadedModel, members: Sequence[_PipelineRequest]
+    ) -> list[GenerationResult]:
+        for member in members:
+            member.steps = 0
+        started_at = monotonic()
+        samples = [sample for member in members for sample in member.samples]
+        stop = partial(self._should_stop, members)
+        images = iter(run_pipeline(model, members[0].request.endpoint, samples, stop))
+        return _split(members, images, monotonic() - started_at)
 
-    def _nobody_left(self, parts: Sequence[_Part]) -> bool:
+    def _should_stop(self, members: Sequence[_PipelineRequest]) -> bool:
         """Ask all who look on at a step, those of other requests too: a run may take minutes."""
-        self._loop.look_on()
+        self._loop.check_callbacks()
         with self._lock:
-            waiting = [part for group in self._waiting.values() for part in group]
-        for part in waiting:
-            part.wants_to()
-        going_on = [part for part in parts if part.goes_on()]
-        for part in parts:
-            part.steps += 1
-        return not going_on
+            waiting = [member for group in self._waiting.values() for member in group]
+        for member in waiting:
+            member.should_continue()
+        continuing = [member for member in members if member.report_step()]
+        for member in members:
+            member.steps += 1
+        return not continuing
 
 
-def _shared(
-    parts: Sequence[_Part], images: Iterator[Image.Image], seconds: float
+def _split(
+    members: Sequence[_PipelineRequest], images: Iterator[Image.Image], seconds: float
 ) -> list[GenerationResult]:
     """Hand the images of a run, and its time, to those it was made for."""
     return [
         GenerationResult(
-            images=tuple(next(images) for _ in part.request.seeds),
-            nsfw=(False,) * part.request.samples,
+            images=tuple(next(images) for _ in member.request.seeds),
+            nsfw=(False,) * member.request.samples,
             seconds=seconds,
-            engine_seconds=seconds / len(parts),
+            engine_seconds=seconds / len(members),
         )
-        for part in parts
+        for member in members
     ]
 
 
-def _steps_of(request: GenerationRequest) -> int:
+def _step_count(request: GenerationRequest) -> int:
     """Give the steps that are run; of a picture's schedule it is the last part."""
     if request.endpoint is Endpoint.TEXT2IMG:
         return request.inference_steps
@@ -213,10 +217,10 @@ def batch_key(request: GenerationRequest) -> Hashable:
 def run_pipeline(
     model: LoadedModel,
     endpoint: Endpoint,
-    orders: Sequence[PipelineSample],
+    samples: Sequence[PipelineSample],
     should_stop: Callable[[], bool],
 ) -> list[Image.Image]:
-    """Draw an image for each of `orders`, whose requests have equal keys; RGB, of their size.
+    """Draw an image for each of `samples`, whose requests have equal keys; RGB, of their size.
 
     A pipeline is given what it takes of a request: there are families that know no negative
     prompt, or no strength, and such a field is then without effect. One that draws in coarser
@@ -229,21 +233,21 @@ def run_pipeline(
         GenerationStoppedError: `should_stop` said yes.
     """
 
-    def stop_if_told(*_step: Any) -> dict[str, Any]:
+    def check_should_stop(*_step: Any) -> dict[str, Any]:
         if should_stop():
             raise GenerationStoppedError("the generation was stopped")
         return {}
 
-    request = orders[0].request
+    request = samples[0].request
     pipeline = model.pipelines[endpoint]
     pipeline.scheduler = model.scheduler_for(request)
-    known = signature(type(pipeline).__call__).parameters
-    after_step = _AFTER_STEP if _AFTER_STEP in known else _AFTER_STEP_BEFORE
-    offered = {**_arguments(endpoint, orders), after_step: stop_if_told}
-    stop_if_told()
+    accepted = signature(type(pipeline).__call__).parameters
+    after_step = _STEP_CALLBACK if _STEP_CALLBACK in accepted else _LEGACY_STEP_CALLBACK
+    available = {**_arguments(endpoint, samples), after_step: check_should_stop}
+    check_should_stop()
     with translated_errors():
-        output = pipeline(**{name: value for name, value in offered.items() if name in known})
-        images = [_to_image(levels) for levels in output.images]
+        output = pipeline(**{name: value for name, value in available.items() if name in accepted})
+        images = [_to_image(pixels) for pixels in output.images]
     size = (request.width, request.height)
     return [
         image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
@@ -251,31 +255,31 @@ def run_pipeline(
     ]
 
 
-def _arguments(endpoint: Endpoint, orders: Sequence[PipelineSample]) -> dict[str, Any]:
-    request = orders[0].request
+def _arguments(endpoint: Endpoint, samples: Sequence[PipelineSample]) -> dict[str, Any]:
+    request = samples[0].request
     steps, strength = request.inference_steps, request.strength
     arguments: dict[str, Any] = {
-        "prompt": [order.request.prompt for order in orders],
-        "negative_prompt": [order.request.negative_prompt for order in orders],
+        "prompt": [sample.request.prompt for sample in samples],
+        "negative_prompt": [sample.request.negative_prompt for sample in samples],
         "guidance_scale": request.guidance_scale,
         "width": request.width,
         "height": request.height,
         # The same noise on every device.
-        "generator": [torch.Generator("cpu").manual_seed(order.seed) for order in orders],
+        "generator": [torch.Generator("cpu").manual_seed(sample.seed) for sample in samples],
         # Of sizes to choose from, rather than the one asked for.
         "use_resolution_binning": False,
         "output_type": "np",
     }
     if endpoint is not Endpoint.TEXT2IMG:
         steps, strength = steps_and_strength(steps, strength)
-        arguments |= {"image": [order.init for order in orders], "strength": strength}
+        arguments |= {"image": [sample.init for sample in samples], "strength": strength}
     if endpoint is Endpoint.INPAINT:
-        arguments["mask_image"] = [order.mask for order in orders]
+        arguments["mask_image"] = [sample.mask for sample in samples]
     return {**arguments, "num_inference_steps": steps}
 
 
-def _to_image(levels: npt.NDArray[np.floating[Any]]) -> Image.Image:
+def _to_image(pixels: npt.NDArray[np.floating[Any]]) -> Image.Image:
     """Turn levels in 0 … 1, height × width × 3, into an image."""
-    if not np.isfinite(levels).all():
+    if not np.isfinite(pixels).all():
         raise GenerationError("the model drew pixels that are not numbers")
-    return Image.fromarray((levels * 255).round().astype(np.uint8), "RGB")
+    return Image.fromarray((pixels * 255).round().astype(np.uint8), "RGB")

@@ -12,7 +12,7 @@ from common.domain.generation import Endpoint, GenerationRequest
 from worker.engine.batching.components import LATENT_CHANNELS, PipelineComponents
 from worker.engine.batching.timesteps import Timesteps
 from worker.engine.masks.canvas import Canvas
-from worker.engine.prompts.encoder import ReadPrompt
+from worker.engine.prompts.encoder import TokenizedPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class NoiseDraws:
 class SampleStart:
     """Where one image of a request starts from; its generator goes on with the steps' noise."""
 
-    timeline: Timesteps
+    timesteps: Timesteps
     generator: torch.Generator
     draws: NoiseDraws
 
@@ -45,9 +45,9 @@ class PreparedRequest:
     latents of one image, 1 × 4 × height × width.
     """
 
-    parts: PipelineComponents
+    components: PipelineComponents
     request: GenerationRequest
-    prompt: ReadPrompt
+    prompt: TokenizedPrompt
     shape: tuple[int, int, int, int]
     starts: tuple[SampleStart, ...]
     init: torch.Tensor | None = None
@@ -67,7 +67,7 @@ class PreparedRequest:
 
         So it is where the UNet itself knows nothing of the mask.
         """
-        return self.request.endpoint is Endpoint.INPAINT and not self.parts.takes_mask
+        return self.request.endpoint is Endpoint.INPAINT and not self.components.takes_mask
 
     @property
     def needs_init(self) -> bool:
@@ -76,7 +76,7 @@ class PreparedRequest:
 
 
 def prepare(
-    parts: PipelineComponents,
+    components: PipelineComponents,
     request: GenerationRequest,
     canvas: Canvas,
     scheduler: Callable[[], Any],
@@ -86,51 +86,60 @@ def prepare(
     Raises:
         UnsupportedRequestError: the model cannot do what was asked.
     """
-    _check_size(parts, request)
-    timelines = [Timesteps.of(request, scheduler()) for _ in request.seeds]
+    _check_size(components, request)
+    all_timesteps = [Timesteps.of(request, scheduler()) for _ in request.seeds]
     has_guidance = request.guidance_scale > 1  # at 1 the unwanted half would count for nothing
-    prompt = parts.prompts.read(request.prompt, request.negative_prompt if has_guidance else None)
-    shape = (1, LATENT_CHANNELS, request.height // parts.factor, request.width // parts.factor)
-    init, masked, mask = _pictures(parts, canvas.init, canvas.mask, shape)
-    plain = PreparedRequest(parts, request, prompt, shape, (), init, masked, mask)
-    starts = tuple(
-        _start(plain, timeline, seed)
-        for timeline, seed in zip(timelines, request.seeds, strict=True)
+    prompt = components.prompt_encoder.read(
+        request.prompt, request.negative_prompt if has_guidance else None
     )
-    return replace(plain, starts=starts)
+    shape = (
+        1,
+        LATENT_CHANNELS,
+        request.height // components.vae_scale_factor,
+        request.width // components.vae_scale_factor,
+    )
+    init, masked, mask = _preprocess(components, canvas.init, canvas.mask, shape)
+    unseeded = PreparedRequest(components, request, prompt, shape, (), init, masked, mask)
+    starts = tuple(
+        _start(unseeded, timesteps, seed)
+        for timesteps, seed in zip(all_timesteps, request.seeds, strict=True)
+    )
+    return replace(unseeded, starts=starts)
 
 
-def _check_size(parts: PipelineComponents, request: GenerationRequest) -> None:
+def _check_size(components: PipelineComponents, request: GenerationRequest) -> None:
     for name, pixels in (("width", request.width), ("height", request.height)):
-        if pixels % parts.factor:
-            raise UnsupportedRequestError(f"{name}: {pixels} is no multiple of {parts.factor}")
+        if pixels % components.vae_scale_factor:
+            raise UnsupportedRequestError(
+                f"{name}: {pixels} is no multiple of {components.vae_scale_factor}"
+            )
 
 
-def _pictures(
-    parts: PipelineComponents,
+def _preprocess(
+    components: PipelineComponents,
     init: Image.Image | None,
     mask: Image.Image | None,
     shape: tuple[int, int, int, int],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
     if init is None:
         return None, None, None
-    picture: torch.Tensor = parts.pictures.preprocess(init).to(torch.float32)
+    image: torch.Tensor = components.image_processor.preprocess(init).to(torch.float32)
     if mask is None:
-        return picture, None, None
-    repainted = parts.masks.preprocess(mask)
-    small = torch.nn.functional.interpolate(repainted, size=shape[2:])
-    return picture, picture * (repainted < 0.5), small  # noqa: PLR2004 it is 0 or 1
+        return image, None, None
+    binary_mask = components.mask_processor.preprocess(mask)
+    small = torch.nn.functional.interpolate(binary_mask, size=shape[2:])
+    return image, image * (binary_mask < 0.5), small  # noqa: PLR2004 it is 0 or 1
 
 
-def _start(recipe: PreparedRequest, timeline: Timesteps, seed: int) -> SampleStart:
+def _start(prepared: PreparedRequest, timesteps: Timesteps, seed: int) -> SampleStart:
     generator = torch.Generator("cpu").manual_seed(seed)  # the same noise on every device
 
     def draw(dtype: torch.dtype) -> torch.Tensor:
-        return torch.randn(recipe.shape, generator=generator, dtype=dtype)
+        return torch.randn(prepared.shape, generator=generator, dtype=dtype)
 
-    parts = recipe.parts
-    init = draw(parts.autoencodes) if recipe.needs_init else None
-    noise = draw(parts.generates)
+    components = prepared.components
+    init = draw(components.vae_dtype) if prepared.needs_init else None
+    noise = draw(components.dtype)
     # Where it is not used it is drawn all the same, as diffusers does: the steps' noise follows.
-    masked = draw(parts.autoencodes) if recipe.masked is not None else None
-    return SampleStart(timeline, generator, NoiseDraws(init, noise, masked))
+    masked = draw(components.vae_dtype) if prepared.masked is not None else None
+    return SampleStart(timesteps, generator, NoiseDraws(init, noise, masked))

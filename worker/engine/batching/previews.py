@@ -12,7 +12,7 @@ from worker.engine.batching.components import LATENT_CHANNELS, PipelineComponent
 from worker.engine.devices.device import Device, HostCopy
 
 # Steps from one preview of a request to its next.
-EVERY: Final = 4
+PREVIEW_STEPS: Final = 4
 # The line is fitted to one picture of this many latents a side, which takes the decoder a moment.
 _SIDE: Final = 32
 # Latents of pictures are smooth: random ones are drawn coarse and blown up.
@@ -27,36 +27,38 @@ class PreviewQueue:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._lines: WeakKeyDictionary[PipelineComponents, LatentPreview] = WeakKeyDictionary()
-        self._coming: dict[ActiveRequest, HostCopy] = {}
+        self._previews_of: WeakKeyDictionary[PipelineComponents, LatentPreview] = (
+            WeakKeyDictionary()
+        )
+        self._copies: dict[ActiveRequest, HostCopy] = {}
 
-    def note(self, ticket: ActiveRequest) -> None:
+    def add(self, active: ActiveRequest) -> None:
         """Take note that the request has stepped."""
-        sample = ticket.samples[0]
-        if sample.done % EVERY or sample.is_finished:
+        sample = active.samples[0]
+        if sample.steps_done % PREVIEW_STEPS or sample.is_finished:
             return
         try:
-            self._coming[ticket] = self._begin(ticket.recipe.parts, sample.latents)
+            self._copies[active] = self._start_copy(active.prepared.components, sample.latents)
         except Exception as error:  # noqa: BLE001 - nobody may fail for want of a preview
-            self._device.release()
+            self._device.empty_cache()
             log.warning("preview_failed", error=repr(error))
 
-    def _begin(self, parts: PipelineComponents, latents: torch.Tensor) -> HostCopy:
-        if parts not in self._lines:
-            self._lines[parts] = LatentPreview.of(parts, self._device.torch_device)
-        return self._device.to_host(self._lines[parts].levels(latents))
+    def _start_copy(self, components: PipelineComponents, latents: torch.Tensor) -> HostCopy:
+        if components not in self._previews_of:
+            self._previews_of[components] = LatentPreview.of(components, self._device.torch_device)
+        return self._device.to_host(self._previews_of[components].pixels(latents))
 
-    def arrived(self) -> list[tuple[ActiveRequest, Image.Image]]:
+    def take_ready(self) -> list[tuple[ActiveRequest, Image.Image]]:
         """Give those that have arrived, once."""
-        there = [ticket for ticket, copy in self._coming.items() if copy.is_there()]
+        ready = [active for active, copy in self._copies.items() if copy.is_ready()]
         return [
-            (ticket, Image.fromarray(self._coming.pop(ticket).wait()[0].numpy(), "RGB"))
-            for ticket in there
+            (active, Image.fromarray(self._copies.pop(active).wait()[0].numpy(), "RGB"))
+            for active in ready
         ]
 
-    def forget(self, ticket: ActiveRequest) -> None:
+    def discard(self, active: ActiveRequest) -> None:
         """Take note that the request has ended."""
-        self._coming.pop(ticket, None)
+        self._copies.pop(active, None)
 
 
 class LatentPreview:
@@ -71,24 +73,28 @@ class LatentPreview:
 
     @classmethod
     @torch.inference_mode()
-    def of(cls, parts: PipelineComponents, device: torch.device) -> "LatentPreview":
+    def of(cls, components: PipelineComponents, device: torch.device) -> "LatentPreview":
         """Fit it."""
         generator = torch.Generator("cpu").manual_seed(_SEED)
         coarse = torch.randn((1, LATENT_CHANNELS, _COARSE, _COARSE), generator=generator)
         latents = torch.nn.functional.interpolate(coarse, size=_SIDE, mode="bilinear")
-        given = latents.to(device, parts.autoencodes)
-        picture = parts.vae.decode(given / parts.scaling, return_dict=False)[0].float().cpu()
+        given = latents.to(device, components.vae_dtype)
+        picture = (
+            components.vae.decode(given / components.scaling_factor, return_dict=False)[0]
+            .float()
+            .cpu()
+        )
         small = torch.nn.functional.adaptive_avg_pool2d(picture, _SIDE)
         fit = torch.linalg.lstsq(_rows(latents), small.flatten(2)[0].T)
         return cls(fit.solution.to(device))
 
     @torch.inference_mode()
-    def levels(self, latents: torch.Tensor) -> torch.Tensor:
+    def pixels(self, latents: torch.Tensor) -> torch.Tensor:
         """Give height × width × 3 of uint8 for latents 1 × 4 × height × width."""
         height, width = latents.shape[2:]
         colours = _rows(latents.float()) @ self._weights
-        levels = (colours * 0.5 + 0.5).nan_to_num().clamp(0, 1).mul(255).round().to(torch.uint8)
-        return levels.reshape(height, width, 3)
+        pixels = (colours * 0.5 + 0.5).nan_to_num().clamp(0, 1).mul(255).round().to(torch.uint8)
+        return pixels.reshape(height, width, 3)
 
 
 def _rows(latents: torch.Tensor) -> torch.Tensor:

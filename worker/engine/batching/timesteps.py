@@ -17,11 +17,11 @@ LEAST_STRENGTH: Final = 0.01
 class Timesteps:
     """A scheduler of one image's own, and the times it is called for, the noisiest first.
 
-    `times` are tensors without dimensions, on the host: reading them waits for no device.
+    `values` are tensors without dimensions, on the host: reading them waits for no device.
     """
 
     scheduler: Any
-    times: tuple[Any, ...]
+    values: tuple[Any, ...]
     takes_generator: bool
 
     @classmethod

@@ -13,7 +13,7 @@ from common.runtime.clock import monotonic
 
 KIBIBYTE: Final = 1024
 # Writing this makes the kernel forget the highest memory use so far (proc(5)).
-_FORGET_PEAK: Final = "5"
+_RESET_PEAK: Final = "5"
 _PEAK: Final = re.compile(r"VmHWM:\s+(\d+) kB")
 _AVAILABLE: Final = re.compile(r"MemAvailable:\s+(\d+) kB")
 
@@ -21,7 +21,7 @@ _AVAILABLE: Final = re.compile(r"MemAvailable:\s+(\d+) kB")
 class HostCopy(Protocol):
     """Tensors on their way to the host."""
 
-    def is_there(self) -> bool:
+    def is_ready(self) -> bool:
         """Tell whether waiting would take no time."""
         ...
 
@@ -33,7 +33,7 @@ class HostCopy(Protocol):
 class DeviceMark(Protocol):
     """A point of the device's work."""
 
-    def is_past(self) -> bool:
+    def has_passed(self) -> bool:
         """Tell whether the device has come by."""
         ...
 
@@ -57,11 +57,11 @@ class Device(Protocol):
         """Give the memory that new tensors could have."""
         ...
 
-    def measuring(self) -> Any:
+    def measure_peak(self) -> Any:
         """Measure the block's `PeakMemory`."""
         ...
 
-    def release(self) -> None:
+    def empty_cache(self) -> None:
         """Give back memory that is only kept for later."""
         ...
 
@@ -77,16 +77,16 @@ class Device(Protocol):
         """Mark this point of the device's work."""
         ...
 
-    def keep_pace(self) -> None:
+    def throttle(self) -> None:
         """Wait until the device is behind by a step or two at most."""
         ...
 
 
-class _Copied:
+class _FinishedCopy:
     def __init__(self, tensors: list[torch.Tensor]) -> None:
         self._tensors = tensors
 
-    def is_there(self) -> bool:
+    def is_ready(self) -> bool:
         return True
 
     def wait(self) -> list[torch.Tensor]:
@@ -99,7 +99,7 @@ class HostMark:
 
     at: float
 
-    def is_past(self) -> bool:
+    def has_passed(self) -> bool:
         """It was past when it was made."""
         return True
 
@@ -120,15 +120,15 @@ class Cpu:
         return _kibibytes(_AVAILABLE, Path("/proc/meminfo")) * KIBIBYTE
 
     @contextmanager
-    def measuring(self) -> Iterator[PeakMemory]:
+    def measure_peak(self) -> Iterator[PeakMemory]:
         """Measure by how much the process grew; what it keeps from before is not counted twice."""
         status, peak = Path("/proc/self/status"), PeakMemory()
-        _forget_peak()
+        _reset_peak()
         before = _kibibytes(_PEAK, status)
         yield peak
         peak.bytes = max(0, _kibibytes(_PEAK, status) - before) * KIBIBYTE
 
-    def release(self) -> None:
+    def empty_cache(self) -> None:
         """Nothing is kept that could be given back."""
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -137,23 +137,23 @@ class Cpu:
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
         """Give them as they are."""
-        return _Copied(list(tensors))
+        return _FinishedCopy(list(tensors))
 
     def mark(self) -> DeviceMark:
         """Take the time now."""
         return HostMark(monotonic())
 
-    def keep_pace(self) -> None:
+    def throttle(self) -> None:
         """It is never behind."""
 
 
 def _kibibytes(line: re.Pattern[str], file: Path) -> int:
-    found = line.search(file.read_text(encoding="ascii"))
-    return int(found[1]) if found else 0
+    match = line.search(file.read_text(encoding="ascii"))
+    return int(match[1]) if match else 0
 
 
-def _forget_peak() -> None:
+def _reset_peak() -> None:
     try:
-        Path("/proc/self/clear_refs").write_text(_FORGET_PEAK, encoding="ascii")
+        Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
     except OSError:  # a container may forbid it: then only growth beyond the old peak is seen
         return

@@ -21,7 +21,7 @@ PROGRAM: Final = "worker.engine.image_sandbox.process"
 # All of a picture that fits in goes over at once, without the two waiting for each other.
 SOCKET_BYTES: Final = 1 << 20
 # Between hanging up and being gone lies an interpreter's shutdown.
-LAST_SECONDS: Final = 1.0
+EXIT_SECONDS: Final = 1.0
 
 # The whole environment of a decoder: nothing of the worker's, which holds the keys to everything.
 _ENVIRONMENT: Final = {
@@ -35,31 +35,31 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class DecoderLimits:
     """What one picture may take.
 
     The largest pictures that are taken, of 25 megapixels, were measured to need up to 504 MB and
-    1.6 s. Past `cpu_seconds` the picture is to blame; past `patience_seconds`, which also run while
+    1.6 s. Past `cpu_seconds` the picture is to blame; past `timeout_seconds`, which also run while
     the machine does something else, perhaps not.
     """
 
     memory_bytes: int = 700_000_000
     cpu_seconds: int = 10
-    patience_seconds: float = 60.0
+    timeout_seconds: float = 60.0
 
 
 class Decoder:
     """A process that decodes one picture after the other, until it dies of one."""
 
-    def __init__(self, bounds: Bounds, program: str = PROGRAM) -> None:
+    def __init__(self, limits: DecoderLimits, program: str = PROGRAM) -> None:
         """Start it; does not wait until it is up."""
-        self._bounds = bounds
+        self._limits = limits
         ours, theirs = socket.socketpair()
         with theirs:
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
             descriptor = theirs.fileno()
-            numbers = (descriptor, bounds.memory_bytes, bounds.cpu_seconds)
+            numbers = (descriptor, limits.memory_bytes, limits.cpu_seconds)
             # Not a fork: this process may have a GPU open, and all of its memory would be there.
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 # -P: nothing is imported from whatever folder the worker was started in.
@@ -69,7 +69,7 @@ class Decoder:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
-        self._line = Connection(ours)
+        self._connection = Connection(ours)
 
     @property
     def pid(self) -> int:
@@ -90,12 +90,12 @@ class Decoder:
         """
         mode = MODES[field]
         length = size[0] * size[1] * len(mode)
-        self._line.must_end_within(self._bounds.patience_seconds)
+        self._connection.set_deadline(self._limits.timeout_seconds)
         try:
-            self._line.send(DecodeRequest(field, *size).head, data)
-            head, pixels = self._line.receive(length)
-            if "refused" in head:
-                raise InvalidImageError(str(head["refused"]), detail=str(head.get("detail", "")))
+            self._connection.send(DecodeRequest(field, *size).head, data)
+            head, pixels = self._connection.receive(length)
+            if "error" in head:
+                raise InvalidImageError(str(head["error"]), detail=str(head.get("detail", "")))
             return Image.frombytes(mode, size, pixels)
         except (OSError, EOFError, ValueError) as error:
             raise self._lost(field, error) from error
@@ -108,22 +108,22 @@ class Decoder:
         """End it and let go of it; nobody may be waiting for a picture."""
         self.kill()
         self._process.wait()
-        self._line.close()
+        self._connection.close()
 
     def _lost(self, field: str, error: Exception) -> InfillError:
         """End what is left of it, and say what became of the picture."""
         if isinstance(error, EOFError | ConnectionError):  # how it ends will tell us why
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(LAST_SECONDS)
+                self._process.wait(EXIT_SECONDS)
         self.close()
         status = self._process.returncode
         lost: InfillError
         if status == -signal.SIGXCPU:
-            reason, seconds = "cpu", self._bounds.cpu_seconds
+            reason, seconds = "cpu", self._limits.cpu_seconds
             lost = InvalidImageError(f"{field}: the image takes more than {seconds} s to decode")
         elif isinstance(error, TimeoutError):
-            reason, patience = "hung", self._bounds.patience_seconds
-            lost = DecodingFailedError(f"{field}: the image was not decoded within {patience:g} s")
+            reason, timeout = "hung", self._limits.timeout_seconds
+            lost = DecodingFailedError(f"{field}: the image was not decoded within {timeout:g} s")
         else:
             reason = "crashed"
             lost = DecodingFailedError(

@@ -9,30 +9,30 @@ from typing import Final
 from PIL import Image
 
 from common.domain.errors import DecodingFailedError
-from worker.engine.image_sandbox.decoder import PROGRAM, Bounds, Decoder
+from worker.engine.image_sandbox.decoder import PROGRAM, Decoder, DecoderLimits
 from worker.engine.images.inputs import Size
 
 # As many as keep one engine fed.
-NUMBER: Final = 2
+POOL_SIZE: Final = 2
 
 
 class DecoderPool:
     """Lends each picture a decoder; safe to call from several threads."""
 
     def __init__(
-        self, number: int = NUMBER, bounds: Bounds | None = None, program: str = PROGRAM
+        self, number: int = POOL_SIZE, limits: DecoderLimits | None = None, program: str = PROGRAM
     ) -> None:
         """Start none yet; `program` is a module to run in place of the usual one."""
-        self._bounds = bounds or Bounds()
+        self._limits = limits or DecoderLimits()
         self._program = program
         self.number = number
         self._closed = False
         self._lock = Lock()
         self._running: set[Decoder] = set()
         # The last one used is the next one lent: its memory is warm.
-        self._places: LifoQueue[Decoder | None] = LifoQueue()
+        self._slots: LifoQueue[Decoder | None] = LifoQueue()
         for _ in range(number):
-            self._places.put(None)
+            self._slots.put(None)
 
     @property
     def pids(self) -> list[int]:
@@ -42,8 +42,8 @@ class DecoderPool:
 
     def start(self) -> None:
         """Start those that do not run, so that the first pictures find them ready."""
-        for place in [self._places.get() for _ in range(self.number)]:
-            self._places.put(self._living(place))
+        for slot in [self._slots.get() for _ in range(self.number)]:
+            self._slots.put(self._ensure_alive(slot))
 
     def read(self, data: bytes, field: str, size: Size) -> Image.Image:
         """Wait for a decoder and let it do what `read_picture` does.
@@ -52,7 +52,7 @@ class DecoderPool:
             InvalidImageError: names the field, what is wrong and what would be taken.
             DecodingFailedError: the decoder died or hung; the next picture gets another.
         """
-        with self._lent() as decoder:
+        with self._borrow() as decoder:
             return decoder.read(data, field, size)
 
     def close(self) -> None:
@@ -61,21 +61,21 @@ class DecoderPool:
             self._closed = True
             for decoder in self._running:
                 decoder.kill()
-        for place in [self._places.get() for _ in range(self.number)]:
-            if place is not None:
-                place.close()
-            self._places.put(None)
+        for slot in [self._slots.get() for _ in range(self.number)]:
+            if slot is not None:
+                slot.close()
+            self._slots.put(None)
 
     @contextmanager
-    def _lent(self) -> Iterator[Decoder]:
-        decoder = self._places.get()
+    def _borrow(self) -> Iterator[Decoder]:
+        decoder = self._slots.get()
         try:
-            decoder = self._living(decoder)
+            decoder = self._ensure_alive(decoder)
             yield decoder
         finally:
-            self._places.put(decoder)
+            self._slots.put(decoder)
 
-    def _living(self, decoder: Decoder | None) -> Decoder:
+    def _ensure_alive(self, decoder: Decoder | None) -> Decoder:
         with self._lock:
             if self._closed:
                 raise DecodingFailedError("the worker is leaving")
@@ -84,6 +84,6 @@ class DecoderPool:
             if decoder is not None:
                 self._running.discard(decoder)
                 decoder.close()
-            decoder = Decoder(self._bounds, self._program)
+            decoder = Decoder(self._limits, self._program)
             self._running.add(decoder)
             return decoder

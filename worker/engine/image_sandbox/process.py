@@ -34,29 +34,31 @@ MAX_DETAIL = 500
 def main(read: Read = read_image) -> None:
     """Confine this process, then decode with `read` what comes, until the worker hangs up."""
     descriptor, memory_bytes, cpu_seconds = (int(word) for word in sys.argv[1:])
-    line = Connection(socket.socket(fileno=descriptor))
+    connection = Connection(socket.socket(fileno=descriptor))
     Image.preinit()  # imports, as above
     confine(memory_bytes)
     try:
         while True:
-            head, data = line.receive(MAX_BODY)
+            head, data = connection.receive(MAX_BODY)
             allow_cpu(cpu_seconds)
-            answer(line, DecodeRequest(**head), bytes(data), read)
+            respond(connection, DecodeRequest(**head), bytes(data), read)
     except (EOFError, ConnectionError):
         pass  # the worker is gone, or wants us no longer
 
 
-def answer(line: Connection, order: DecodeRequest, data: bytes, read: Read = read_image) -> None:
+def respond(
+    connection: Connection, request: DecodeRequest, data: bytes, read: Read = read_image
+) -> None:
     """Send the pixels of a picture, or what is wrong with it."""
     try:
-        image = read(data, order.field, (order.width, order.height))
+        image = read(data, request.field, (request.width, request.height))
         pixels = image.tobytes()
     except InvalidImageError as error:
-        line.send({"refused": error.message, "detail": error.detail[:MAX_DETAIL]})
+        connection.send({"error": error.message, "detail": error.detail[:MAX_DETAIL]})
     except MemoryError:
-        line.send({"refused": f"{order.field}: the image takes too much memory to decode"})
+        connection.send({"error": f"{request.field}: the image takes too much memory to decode"})
     else:
-        line.send({}, pixels)
+        connection.send({}, pixels)
 
 
 if __name__ == "__main__":

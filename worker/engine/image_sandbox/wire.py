@@ -32,11 +32,11 @@ class Connection:
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
-        self._ends_at: float | None = None
+        self._deadline: float | None = None
 
-    def must_end_within(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """From now on, whatever takes beyond so many seconds raises TimeoutError."""
-        self._ends_at = monotonic() + seconds
+        self._deadline = monotonic() + seconds
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame.
@@ -45,10 +45,10 @@ class Connection:
             OSError: the other end is gone, or the time is over.
         """
         encoded = json.dumps(head).encode()
-        self._watch()
+        self._apply_deadline()
         self._socket.sendall(_LENGTHS.pack(len(encoded), len(body)) + encoded)
         if body:
-            self._watch()
+            self._apply_deadline()
             self._socket.sendall(body)
 
     def receive(self, most_bytes: int) -> tuple[dict[str, Any], bytearray]:
@@ -75,16 +75,16 @@ class Connection:
         buffer = bytearray(length)
         left = memoryview(buffer)
         while left:
-            self._watch()
+            self._apply_deadline()
             read = self._socket.recv_into(left, 0, socket.MSG_WAITALL)
             if not read:
                 raise EOFError("the other end is gone")
             left = left[read:]
         return buffer
 
-    def _watch(self) -> None:
-        if self._ends_at is not None:
-            left = self._ends_at - monotonic()
+    def _apply_deadline(self) -> None:
+        if self._deadline is not None:
+            left = self._deadline - monotonic()
             if left <= 0:
                 raise TimeoutError
             self._socket.settimeout(left)

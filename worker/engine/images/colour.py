@@ -15,8 +15,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     White, because that is what a transparent picture is shown on nearly everywhere: the caller
     gets what they saw.
     """
-    plain = _in_srgb(_eight_bit(image), image.info.get("icc_profile"))
-    return _in_mode("RGB", _laid_over(plain, "white"))
+    plain = _to_srgb(_to_eight_bit(image), image.info.get("icc_profile"))
+    return _convert("RGB", _composite(plain, "white"))
 
 
 def to_mask(image: Image.Image) -> Image.Image:
@@ -25,18 +25,18 @@ def to_mask(image: Image.Image) -> Image.Image:
     Black, because a mask is often painted as white strokes on a transparent layer: what was not
     painted is kept. A mask's greys are amounts, not colours, so its profile is not applied.
     """
-    return _in_mode("L", _laid_over(_eight_bit(image), "black"))
+    return _convert("L", _composite(_to_eight_bit(image), "black"))
 
 
-def _in_mode(mode: str, image: Image.Image) -> Image.Image:
+def _convert(mode: str, image: Image.Image) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _to_eight_bit(image: Image.Image) -> Image.Image:
     """Give `image` in one of L, RGB, RGBA or CMYK."""
     if image.mode in _SIXTEEN_BIT_MODES:
         # Pillow's own conversion clips at 255, which turns nearly all of the picture white.
-        return image.convert("I").point(_eight_of_sixteen(), "L")
+        return image.convert("I").point(_sixteen_to_eight(), "L")
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
         return image.convert("RGBA")
     if image.mode in ("L", "RGB", "RGBA", "CMYK"):
@@ -45,11 +45,11 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 @cache
-def _eight_of_sixteen() -> list[int]:
-    return [(level + 128) // 257 for level in range(1 << 16)]
+def _sixteen_to_eight() -> list[int]:
+    return [(pixel + 128) // 257 for pixel in range(1 << 16)]
 
 
-def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Apply the embedded profile; one that is broken or does not fit the pixels is ignored."""
     if not profile:
         return image
@@ -68,7 +68,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image if converted is None else converted
 
 
-def _laid_over(image: Image.Image, backdrop: str) -> Image.Image:
+def _composite(image: Image.Image, backdrop: str) -> Image.Image:
     if image.mode != "RGBA":
         return image
     return Image.alpha_composite(Image.new("RGBA", image.size, backdrop), image)

@@ -28,7 +28,7 @@ _SCAN: Final = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
 _SIGNATURE: Final = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF.{4}WEBP", re.DOTALL)
 _ORIENTATION_TAG: Final = 0x0112
-_UPRIGHT: Final = {
+_TRANSPOSITIONS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -71,7 +71,7 @@ def _decode(
         image = Image.open(BytesIO(data), formats=_FORMATS)
         _check_header(image, field)
         image.load()
-        return convert(_turned_upright(image))
+        return convert(_apply_orientation(image))
     except InvalidImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -116,11 +116,11 @@ def _check_header(image: Image.Image, field: str) -> None:
         raise InvalidImageError(f"{field}: the image is animated, send a single frame")
 
 
-def _turned_upright(image: Image.Image) -> Image.Image:
+def _apply_orientation(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; broken EXIF spoils no picture, so it counts as none."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # noqa: BLE001 - the EXIF reader raises whatever the bytes lead it to
         return image
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    method = _TRANSPOSITIONS.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)

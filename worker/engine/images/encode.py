@@ -12,7 +12,7 @@ from PIL import Image
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Of the header: eight bits a channel, red green blue, and the only compression and filtering there
 # is, without interlacing.
-_KIND: Final = (8, 2, 0, 0, 0)
+_HEADER_TAIL: Final = (8, 2, 0, 0, 0)
 _CHANNELS: Final = 3
 # The filter type at the start of each line: what is left of a byte after the mean of those to the
 # left and above. See the PNG specification, section 9.
@@ -31,9 +31,9 @@ def encode_png(image: Image.Image) -> bytes:
     few. One filter that suits pictures, and runs of a byte as the only repetitions that count, take
     a third of the time and, of a photograph, fewer bytes: see docs/benchmarks.md.
     """
-    compressing = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
-    data = compressing.compress(_filtered(image).data) + compressing.flush()
-    header = struct.pack(">II5B", image.width, image.height, *_KIND)
+    compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
+    data = compressor.compress(_filter_rows(image).data) + compressor.flush()
+    header = struct.pack(">II5B", image.width, image.height, *_HEADER_TAIL)
     return b"".join(
         (_SIGNATURE, _chunk(b"IHDR", header), _chunk(b"IDAT", data), _chunk(b"IEND", b""))
     )
@@ -41,14 +41,14 @@ def encode_png(image: Image.Image) -> bytes:
 
 def encode_preview(image: Image.Image) -> bytes:
     """Give an RGB `image` as a small JPEG, at most 96 pixels wide and high."""
-    small = image.copy()
-    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BILINEAR)
+    thumbnail = image.copy()
+    thumbnail.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BILINEAR)
     buffer = BytesIO()
-    small.convert("RGB").save(buffer, "JPEG", quality=_QUALITY)
+    thumbnail.convert("RGB").save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
 
 
-def _filtered(image: Image.Image) -> NDArray[Any]:
+def _filter_rows(image: Image.Image) -> NDArray[Any]:
     """Give the lines that are compressed: the filter type, then what it leaves of each byte."""
     height, width = image.height, image.width * _CHANNELS
     # Beyond the left and the upper border all is 0.
@@ -56,10 +56,10 @@ def _filtered(image: Image.Image) -> NDArray[Any]:
     bordered[1:, _CHANNELS:] = np.asarray(image).reshape(height, width)
     left, above = bordered[1:, :-_CHANNELS], bordered[:-1, _CHANNELS:]
     mean = (left & above) + ((left ^ above) >> 1)  # rounded down, within eight bits
-    lines = np.empty((height, 1 + width), np.uint8)
-    lines[:, 0] = _AVERAGE
-    np.subtract(bordered[1:, _CHANNELS:], mean, out=lines[:, 1:])
-    return lines
+    rows = np.empty((height, 1 + width), np.uint8)
+    rows[:, 0] = _AVERAGE
+    np.subtract(bordered[1:, _CHANNELS:], mean, out=rows[:, 1:])
+    return rows
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -11,7 +11,7 @@ from common.domain.generation import Endpoint
 from worker.engine.images.decode import MAX_BYTES, decode_image, decode_mask
 
 # For those who hand pictures on and never look into them.
-Picture = Image.Image
+DecodedImage = Image.Image
 # Width and height, in pixels.
 Size = tuple[int, int]
 
@@ -29,9 +29,10 @@ _FIELDS: Final = {
 
 # A mask saved as JPEG is never quite black nor quite white. The nearest levels count as such,
 # so that kept pixels are kept exactly.
-_NEARLY: Final = 16
-_LEVELS: Final = [
-    0 if level < _NEARLY else 255 if level > 255 - _NEARLY else level for level in range(256)
+_SNAP_DISTANCE: Final = 16
+_SNAPPED: Final = [
+    0 if level < _SNAP_DISTANCE else 255 if level > 255 - _SNAP_DISTANCE else level
+    for level in range(256)
 ]
 
 
@@ -43,9 +44,9 @@ class InputImages:
     mask: Image.Image | None = None
 
     @classmethod
-    def of(cls, pictures: Mapping[str, Picture]) -> Self:
+    def of(cls, images: Mapping[str, DecodedImage]) -> Self:
         """Put the pictures, given by field, in their places."""
-        return cls(pictures.get(INIT_IMAGE), pictures.get(MASK_IMAGE))
+        return cls(images.get(INIT_IMAGE), images.get(MASK_IMAGE))
 
 
 def image_fields(endpoint: Endpoint) -> tuple[str, ...]:
@@ -63,9 +64,9 @@ def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTE
     """
     if field == MASK_IMAGE:
         mask = decode_mask(data, field, max_bytes=max_bytes)
-        return _stretched(mask, size, Image.Resampling.BILINEAR).point(_LEVELS)
+        return _resize(mask, size, Image.Resampling.BILINEAR).point(_SNAPPED)
     init = decode_image(data, field, max_bytes=max_bytes)
-    return _stretched(init, size, Image.Resampling.LANCZOS)
+    return _resize(init, size, Image.Resampling.LANCZOS)
 
 
 def missing_image(field: str) -> InvalidImageError:
@@ -73,5 +74,5 @@ def missing_image(field: str) -> InvalidImageError:
     return InvalidImageError(f"{field}: an image is needed")
 
 
-def _stretched(image: Image.Image, size: Size, way: Image.Resampling) -> Image.Image:
-    return image if image.size == size else image.resize(size, way)
+def _resize(image: Image.Image, size: Size, resampling: Image.Resampling) -> Image.Image:
+    return image if image.size == size else image.resize(size, resampling)

@@ -13,7 +13,7 @@ from worker.engine.masks.model_mask import model_mask
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Original:
     """What an answer is put together from besides what was generated, all of width × height."""
 
     init: Image.Image
@@ -31,23 +31,23 @@ class Canvas:
 
     init: Image.Image | None
     mask: Image.Image | None
-    _kept: _Kept | None = None
+    _original: _Original | None = None
 
     @classmethod
-    def of(cls, request: GenerationRequest, pixels: InputImages) -> Self:
-        """Prepare what `request` is drawn on from `pixels`, each width × height of it.
+    def of(cls, request: GenerationRequest, inputs: InputImages) -> Self:
+        """Prepare what `request` is drawn on from `inputs`, each width × height of it.
 
-        A request that changes nothing about its mask has the model see `pixels` themselves, but
+        A request that changes nothing about its mask has the model see `inputs` themselves, but
         for the greys of a soft mask: see `model_mask`.
         """
-        if pixels.init is None or pixels.mask is None:
-            return cls(pixels.init, pixels.mask)
-        mask = edit_mask(pixels.mask, request)
+        if inputs.init is None or inputs.mask is None:
+            return cls(inputs.init, inputs.mask)
+        mask = edit_mask(inputs.mask, request)
         box = box_around(mask, request.mask_padding)
         return cls(
-            crop_and_resize(pixels.init, box, Image.Resampling.LANCZOS),
+            crop_and_resize(inputs.init, box, Image.Resampling.LANCZOS),
             model_mask(crop_and_resize(mask, box, Image.Resampling.BILINEAR)),
-            _Kept(pixels.init, mask, box),
+            _Original(inputs.init, mask, box),
         )
 
     def finish(self, generated: Image.Image) -> Image.Image:
@@ -55,9 +55,11 @@ class Canvas:
 
         What the mask keeps is the caller's own, bit for bit.
         """
-        if self._kept is None:
+        if self._original is None:
             return generated
-        return _keep_outside_mask(generated, self._kept.init, self._kept.mask, self._kept.box)
+        return _keep_outside_mask(
+            generated, self._original.init, self._original.mask, self._original.box
+        )
 
 
 def _keep_outside_mask(
@@ -72,6 +74,6 @@ def _keep_outside_mask(
         left, upper, right, lower = box
         generated = generated.resize((right - left, lower - upper), Image.Resampling.LANCZOS)
         mask = mask.crop(box)
-    answer = init.copy()
-    answer.paste(generated, box, mask)
-    return answer
+    composed = init.copy()
+    composed.paste(generated, box, mask)
+    return composed

@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from common.domain.generation import GenerationRequest
 
-_Levels = NDArray[Any]
+_Pixels = NDArray[Any]
 
 
 def edit_mask(mask: Image.Image, request: GenerationRequest) -> Image.Image:
@@ -35,13 +35,13 @@ def grow_mask(mask: Image.Image, radius: int) -> Image.Image:
     """
     if radius == 0:
         return mask
-    levels = np.asarray(mask)
+    pixels = np.asarray(mask)
     if radius < 0:
-        return Image.fromarray(255 - _greatest_within(255 - levels, -radius))
-    return Image.fromarray(_greatest_within(levels, radius))
+        return Image.fromarray(255 - _maximum_within(255 - pixels, -radius))
+    return Image.fromarray(_maximum_within(pixels, radius))
 
 
-def _greatest_within(levels: _Levels, radius: int) -> _Levels:
+def _maximum_within(pixels: _Pixels, radius: int) -> _Pixels:
     """Give for each pixel the greatest level within `radius` of it.
 
     A disc is rows of different lengths, the outermost being the shortest. So the greatest level
@@ -49,28 +49,28 @@ def _greatest_within(levels: _Levels, radius: int) -> _Levels:
     are as far away as it is valid for: about 4 × `radius` passes over the picture, each of which
     compares whole arrays. A window of the disc's size per pixel would be `radius` times as many.
     """
-    height, width = levels.shape
+    height, width = pixels.shape
     radius = min(radius, height + width)  # farther than any two pixels are apart
-    greatest = levels.copy()
-    along, reach = levels, 0
+    maximum = pixels.copy()
+    row_maximum, row_radius = pixels, 0
     for distance in range(min(radius, height - 1), -1, -1):
-        half = min(isqrt(radius**2 - distance**2), width - 1)
-        along, reach = _longer(along, reach, half), half
-        _raise_to(greatest[distance:], along[: height - distance])
-        _raise_to(greatest[: height - distance], along[distance:])
-    return greatest
+        half_width = min(isqrt(radius**2 - distance**2), width - 1)
+        row_maximum, row_radius = _widen(row_maximum, row_radius, half_width), half_width
+        _maximum_into(maximum[distance:], row_maximum[: height - distance])
+        _maximum_into(maximum[: height - distance], row_maximum[distance:])
+    return maximum
 
 
-def _longer(along: _Levels, reach: int, half: int) -> _Levels:
-    """Make `along`, the greatest level within `reach` in the row, that within `half`."""
-    while reach < half:
-        step = min(half - reach, max(reach, 1))  # a longer one would leave gaps
-        longer = along.copy()
-        _raise_to(longer[:, step:], along[:, :-step])
-        _raise_to(longer[:, :-step], along[:, step:])
-        along, reach = longer, reach + step
-    return along
+def _widen(row_maximum: _Pixels, row_radius: int, half_width: int) -> _Pixels:
+    """Extend `row_maximum` from a distance of `row_radius` along the row to `half_width`."""
+    while row_radius < half_width:
+        step = min(half_width - row_radius, max(row_radius, 1))  # a longer one would leave gaps
+        longer = row_maximum.copy()
+        _maximum_into(longer[:, step:], row_maximum[:, :-step])
+        _maximum_into(longer[:, :-step], row_maximum[:, step:])
+        row_maximum, row_radius = longer, row_radius + step
+    return row_maximum
 
 
-def _raise_to(levels: _Levels, least: _Levels) -> None:
-    np.maximum(levels, least, out=levels)
+def _maximum_into(pixels: _Pixels, other: _Pixels) -> None:
+    np.maximum(pixels, other, out=pixels)

@@ -24,8 +24,8 @@ def model_mask(mask: Image.Image) -> Image.Image:
     if not any(mask.histogram()[1:-1]):
         return mask
     height, width = mask.height, mask.width
-    levels = np.asarray(mask)
-    rows = np.maximum.reduceat(levels, range(0, height, CELL), axis=0)
+    pixels = np.asarray(mask)
+    rows = np.maximum.reduceat(pixels, range(0, height, CELL), axis=0)
     cells = np.maximum.reduceat(rows, range(0, width, CELL), axis=1) >= FAINT
     repainted = cells.repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
     return Image.fromarray(repainted.astype(np.uint8) * 255)

@@ -23,11 +23,11 @@ def check_model(entry: ModelEntry, directory: Path, device: str | None) -> list[
         engine.load()
     except InfillError as error:
         return [error.message]
-    found = (_drawn_badly(engine, entry, endpoint) for endpoint in entry.endpoints)
+    found = (_problem_with(engine, entry, endpoint) for endpoint in entry.endpoints)
     return [problem for problem in found if problem]
 
 
-def _drawn_badly(engine: DiffusersEngine, entry: ModelEntry, endpoint: Endpoint) -> str | None:
+def _problem_with(engine: DiffusersEngine, entry: ModelEntry, endpoint: Endpoint) -> str | None:
     request = GenerationRequest(
         endpoint=endpoint,
         model=entry.name,
@@ -42,7 +42,7 @@ def _drawn_badly(engine: DiffusersEngine, entry: ModelEntry, endpoint: Endpoint)
         seed=1,
     )
     try:
-        (image,) = engine.generate(request, _pixels(endpoint)).images
+        (image,) = engine.generate(request, _inputs(endpoint)).images
     except InfillError as error:
         reason = f" ({error.detail})" if error.detail else ""
         return f"model {entry.name}: {endpoint}: {error.message}{reason}"
@@ -51,7 +51,7 @@ def _drawn_badly(engine: DiffusersEngine, entry: ModelEntry, endpoint: Endpoint)
     return None
 
 
-def _pixels(endpoint: Endpoint) -> InputImages:
+def _inputs(endpoint: Endpoint) -> InputImages:
     size = (SIDE, SIDE)
     init = None if endpoint is Endpoint.TEXT2IMG else Image.radial_gradient("L").resize(size)
     mask = Image.new("L", size, 255) if endpoint is Endpoint.INPAINT else None

@@ -37,14 +37,18 @@ def family_of(pipeline: Any) -> Family:
     Stable Diffusion, and steps otherwise; a refiner of Stable Diffusion XL reads one text encoder
     and scores of beauty.
     """
-    parts = pipeline.components
-    unet = parts.get("unet")
-    if unet is None or parts.get("vae") is None or not _is_steppable(unet.config):
+    components = pipeline.components
+    unet = components.get("unet")
+    if unet is None or components.get("vae") is None or not _is_steppable(unet.config):
         return Family.OTHER
-    added = unet.config.get(_ADDED)
-    if added in _PLAIN_ADDED and "text_encoder_2" not in parts:
+    condition = unet.config.get(_ADDED)
+    if condition in _PLAIN_ADDED and "text_encoder_2" not in components:
         return Family.STABLE_DIFFUSION
-    if added == _XL_ADDED and parts.get("text_encoder") and parts.get("text_encoder_2"):
+    if (
+        condition == _XL_ADDED
+        and components.get("text_encoder")
+        and components.get("text_encoder_2")
+    ):
         return Family.STABLE_DIFFUSION_XL
     return Family.OTHER
 

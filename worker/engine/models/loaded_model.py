@@ -11,7 +11,7 @@ from common.domain.generation import Endpoint, GenerationRequest
 from common.settings.catalogue import ModelEntry
 from worker.engine.models.families import Family
 from worker.engine.models.safety_checker import SafetyChecker
-from worker.engine.models.schedulers import fresh, scheduler_named, scheduler_names
+from worker.engine.models.schedulers import fresh_scheduler, scheduler_named, scheduler_names
 
 # Where tensors have a shape and no bytes.
 _NOWHERE: Final = torch.device("meta")
@@ -36,20 +36,20 @@ class LoadedModel:
     bytes: int
 
     @property
-    def parts(self) -> dict[str, Any]:
+    def components(self) -> dict[str, Any]:
         """The pipelines' parts by their names in diffusers; they are the same for each endpoint."""
-        parts: dict[str, Any] = next(iter(self.pipelines.values())).components
-        return parts
+        components: dict[str, Any] = next(iter(self.pipelines.values())).components
+        return components
 
     @property
     def unet(self) -> Any:
         """What denoises; only Stable Diffusion and Stable Diffusion XL have one for certain."""
-        return self.parts["unet"]
+        return self.components["unet"]
 
     @property
     def vae(self) -> Any:
         """What turns pictures into latents and back; for which families, see `unet`."""
-        return self.parts["vae"]
+        return self.components["vae"]
 
     def scheduler_for(self, request: GenerationRequest) -> Any:
         """Give a fresh scheduler, the model's own or the one that `request` names.
@@ -58,7 +58,7 @@ class LoadedModel:
             UnsupportedRequestError: no scheduler of the wanted name fits the model.
         """
         if request.scheduler is None:
-            return fresh(self.scheduler)
+            return fresh_scheduler(self.scheduler)
         scheduler = scheduler_named(request.scheduler, self.scheduler)
         if scheduler is None:
             raise UnsupportedRequestError(
@@ -67,7 +67,7 @@ class LoadedModel:
             )
         return scheduler
 
-    def discard(self) -> None:
+    def unload(self) -> None:
         """Give the memory back; the model is of no use afterwards.
 
         The weights themselves are let go, not merely the reference to this: what is caught in a

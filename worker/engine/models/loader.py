@@ -25,21 +25,21 @@ log = structlog.get_logger(__name__)
 _INPAINTING_CHANNELS = 9
 
 
-def choose_device(wanted: str | None) -> torch.device:
-    """Give the device named `wanted`; None means CUDA where there is one, else the CPU.
+def choose_device(name: str | None) -> torch.device:
+    """Give the device named `name`; None means CUDA where there is one, else the CPU.
 
     Raises:
         ConfigurationError: torch knows no device of that name.
     """
     try:
-        return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise ConfigurationError(
-            f"INFILL_WORKER_DEVICE: {wanted!r} is no torch device; cpu, cuda or cuda:0 would be"
+            f"INFILL_WORKER_DEVICE: {name!r} is no torch device; cpu, cuda or cuda:0 would be"
         ) from error
 
 
-def without_eviction(_size: int) -> None:
+def no_reservation(_size: int) -> None:
     """Make no room: whoever loads knows that there is some."""
 
 
@@ -47,22 +47,22 @@ def load_model(
     entry: ModelEntry,
     directory: Path,
     device: torch.device,
-    make_room: Callable[[int], None] = without_eviction,
+    reserve_memory: Callable[[int], None] = no_reservation,
 ) -> LoadedModel:
     """Load the weights of `entry` onto `device`; stand-ins are kept in `directory`.
 
-    They are read into the machine's memory first. `make_room` is then called with their bytes,
+    They are read into the machine's memory first. `reserve_memory` is then called with their bytes,
     and may take its time, before they go to the device.
 
     Raises:
         ConfigurationError: the weights cannot be had, or are not what the entry says they are.
     """
     started = monotonic()
-    with _explained(entry):
+    with _configuration_errors(entry):
         first, pipelines = _first_pipeline(entry, _source(entry, directory), device)
         size = bytes_of(_modules(first))
-    make_room(size)
-    with _explained(entry):
+    reserve_memory(size)
+    with _configuration_errors(entry):
         loaded = _on_device(entry, first.to(device), pipelines, size)
         optimize(loaded)
     log.info(
@@ -78,13 +78,15 @@ def load_model(
     return loaded
 
 
-def _on_device(entry: ModelEntry, first: Any, kinds: Pipelines, size: int) -> LoadedModel:
+def _on_device(
+    entry: ModelEntry, first: Any, pipeline_classes: Pipelines, size: int
+) -> LoadedModel:
     modules = tuple(_modules(first))
     family = family_of(first)
-    safety = SafetyChecker.taken_from(first)
+    safety = SafetyChecker.detach_from(first)
     _check(entry, first, safety)
     pipelines = {
-        endpoint: kinds[endpoint].from_pipe(first, dtype=first.dtype)
+        endpoint: pipeline_classes[endpoint].from_pipe(first, dtype=first.dtype)
         for endpoint in entry.endpoints
     }
     for pipeline in pipelines.values():
@@ -103,12 +105,12 @@ def _on_device(entry: ModelEntry, first: Any, kinds: Pipelines, size: int) -> Lo
 
 
 def _modules(pipeline: Any) -> Iterable[torch.nn.Module]:
-    parts = pipeline.components.values()
-    return (part for part in parts if isinstance(part, torch.nn.Module))
+    components = pipeline.components.values()
+    return (component for component in components if isinstance(component, torch.nn.Module))
 
 
 @contextmanager
-def _explained(entry: ModelEntry) -> Iterator[None]:
+def _configuration_errors(entry: ModelEntry) -> Iterator[None]:
     """Turn whatever loading fails with into the operator's error that names the model."""
     try:
         yield
@@ -138,17 +140,21 @@ def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tup
     index = index_of(source, entry.revision)
     class_name = str(index[CLASS])
     pipelines = pipelines_of(class_name)
-    if lacking := set(entry.endpoints) - set(pipelines):
+    if missing := set(entry.endpoints) - set(pipelines):
         can = ", ".join(sorted(pipelines)) or "none of inpaint, img2img and text2img"
         raise ConfigurationError(
             f"model {entry.name}: {source} holds a {class_name}, for which diffusers has no "
-            f"pipeline that does {', '.join(sorted(lacking))}; it can do {can}"
+            f"pipeline that does {', '.join(sorted(missing))}; it can do {can}"
         )
     without_checker = {"safety_checker": None, "requires_safety_checker": False}
     # Said to be absent; unless it is said again, diffusers takes some of them for forgotten.
-    absent = {name: None for name, part in index.items() if part == [None, None]}
+    absent = {name: None for name, component in index.items() if component == [None, None]}
     # By the class it was saved under: another may ask for parts that are not among the weights.
-    saved = (kind for kind in pipelines.values() if kind.__name__ == class_name)
+    saved = (
+        pipeline_class
+        for pipeline_class in pipelines.values()
+        if pipeline_class.__name__ == class_name
+    )
     pipeline = next(saved, pipelines[entry.endpoints[0]]).from_pretrained(
         source,
         revision=entry.revision,

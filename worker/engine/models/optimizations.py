@@ -32,7 +32,7 @@ def optimize(model: LoadedModel) -> None:
     """
     _check(model)
     for network in _networks(model):
-        if _channels_last(model):
+        if _uses_channels_last(model):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if model.family is not Family.OTHER:
         # diffusers' choice as well, where nothing else was installed; here it is said.
@@ -57,7 +57,7 @@ def _check(model: LoadedModel) -> None:
         )
 
 
-def _channels_last(model: LoadedModel) -> bool:
+def _uses_channels_last(model: LoadedModel) -> bool:
     if model.entry.channels_last is not None:
         return model.entry.channels_last
     return model.device.type == "cuda" and model.dtype is not torch.float32
@@ -65,13 +65,13 @@ def _channels_last(model: LoadedModel) -> bool:
 
 def _networks(model: LoadedModel) -> list[torch.nn.Module]:
     """Give what most of the time is spent in: the denoising network and the autoencoder."""
-    parts = (model.parts.get(name) for name in ("unet", "transformer", "vae"))
+    parts = (model.components.get(name) for name in ("unet", "transformer", "vae"))
     return [part for part in parts if isinstance(part, torch.nn.Module)]
 
 
 def _compile(model: LoadedModel) -> None:
     """Have the repeated blocks of the denoising network compiled at their first call."""
-    network: Any = model.parts.get("unet") or model.parts.get("transformer")
+    network: Any = model.components.get("unet") or model.components.get("transformer")
     if not getattr(network, "_repeated_blocks", None):
         raise ConfigurationError(
             f"model {model.entry.name}: diffusers names no blocks of {type(network).__name__} to "
@@ -94,7 +94,7 @@ def _warm_up(model: LoadedModel) -> None:
     # As the drawing does: what was compiled in another mode is compiled anew.
     with torch.inference_mode():
         for shape in model.entry.shapes:
-            model.unet(**_blank(model, shape))
+            model.unet(**_zero_inputs(model, shape))
     log.info(
         "model_warm",
         model=model.entry.name,
@@ -103,7 +103,7 @@ def _warm_up(model: LoadedModel) -> None:
     )
 
 
-def _blank(model: LoadedModel, shape: Shape) -> dict[str, Any]:
+def _zero_inputs(model: LoadedModel, shape: Shape) -> dict[str, Any]:
     """Give the UNet's arguments for a step of images of `shape`, all zeros.
 
     Guided by prompt and negative prompt, an image takes two rows.
@@ -111,24 +111,24 @@ def _blank(model: LoadedModel, shape: Shape) -> dict[str, Any]:
     config, rows = model.unet.config, 2 * shape.samples
     factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
     size = (rows, config.in_channels, shape.height // factor, shape.width // factor)
-    place: dict[str, Any] = {"device": model.device, "dtype": model.dtype}
+    options: dict[str, Any] = {"device": model.device, "dtype": model.dtype}
     arguments: dict[str, Any] = {
-        "sample": torch.zeros(size, **place),
+        "sample": torch.zeros(size, **options),
         "timestep": torch.tensor(_TIME, device=model.device),
         "encoder_hidden_states": torch.zeros(
-            rows, _tokens(model), config.cross_attention_dim, **place
+            rows, _tokens(model), config.cross_attention_dim, **options
         ),
     }
     if model.family is Family.STABLE_DIFFUSION_XL:
         arguments["added_cond_kwargs"] = {
             "text_embeds": torch.zeros(
-                rows, model.parts["text_encoder_2"].config.projection_dim, **place
+                rows, model.components["text_encoder_2"].config.projection_dim, **options
             ),
-            "time_ids": torch.zeros(rows, 6, **place),
+            "time_ids": torch.zeros(rows, 6, **options),
         }
     return arguments
 
 
 def _tokens(model: LoadedModel) -> int:
-    tokens: int = model.parts["text_encoder"].config.max_position_embeddings
+    tokens: int = model.components["text_encoder"].config.max_position_embeddings
     return tokens

@@ -80,21 +80,21 @@ def pipelines_of(class_name: str) -> Pipelines:
 
 
 def _chosen_by_diffusers(class_name: str) -> Pipelines:
-    choices = import_module("diffusers.pipelines.auto_pipeline")
-    kinds = {
-        kind
-        for choice in choices.SUPPORTED_TASKS_MAPPINGS
-        for kind, pipeline in choice.items()
+    auto_pipeline = import_module("diffusers.pipelines.auto_pipeline")
+    names = {
+        name
+        for mapping in auto_pipeline.SUPPORTED_TASKS_MAPPINGS
+        for name, pipeline in mapping.items()
         if pipeline.__name__ == class_name
     }
     by_endpoint = {
-        Endpoint.INPAINT: choices.AUTO_INPAINT_PIPELINES_MAPPING,
-        Endpoint.IMG2IMG: choices.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
-        Endpoint.TEXT2IMG: choices.AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+        Endpoint.INPAINT: auto_pipeline.AUTO_INPAINT_PIPELINES_MAPPING,
+        Endpoint.IMG2IMG: auto_pipeline.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+        Endpoint.TEXT2IMG: auto_pipeline.AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     }
     return {
-        endpoint: choice[kind]
-        for endpoint, choice in by_endpoint.items()
-        for kind in sorted(kinds)
-        if kind in choice
+        endpoint: mapping[name]
+        for endpoint, mapping in by_endpoint.items()
+        for name in sorted(names)
+        if name in mapping
     }

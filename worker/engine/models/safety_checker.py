@@ -17,7 +17,7 @@ class SafetyChecker:
         self._extractor = extractor
 
     @classmethod
-    def taken_from(cls, pipeline: Any) -> Self | None:
+    def detach_from(cls, pipeline: Any) -> Self | None:
         """Take the checker out of `pipeline`, None if it has none.
 
         Taken out, since a pipeline with a checker runs it on every request, asked for or not.

@@ -11,7 +11,7 @@ from common.domain.schedulers import SCHEDULER_NAMES, find_scheduler
 # Made once for each template, and copied: some lay out a thousand steps as they are made, which
 # takes a third of a second in which an engine would stand still. A copy takes a third of a
 # millisecond.
-_MADE: Final[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
+_TEMPLATES: Final[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
 
 
 def scheduler_named(name: str, template: Any) -> Any | None:
@@ -21,17 +21,17 @@ def scheduler_named(name: str, template: Any) -> Any | None:
     if it is neither, or does not fit the model.
     """
     entry = find_scheduler(name)
-    if entry is None or not _takes_the_table(template):
+    if entry is None or not _supports_table(template):
         # Weights may come with a scheduler that the table lacks, and say which.
-        return fresh(template) if name == type(template).__name__ else None
-    made = _MADE.setdefault(template, {})
-    if entry.name not in made:
+        return fresh_scheduler(template) if name == type(template).__name__ else None
+    templates = _TEMPLATES.setdefault(template, {})
+    if entry.name not in templates:
         kind = getattr(diffusers, entry.class_name)
-        made[entry.name] = kind.from_config(template.config, **entry.settings)
-    return fresh(made[entry.name])
+        templates[entry.name] = kind.from_config(template.config, **entry.settings)
+    return fresh_scheduler(templates[entry.name])
 
 
-def fresh(template: Any) -> Any:
+def fresh_scheduler(template: Any) -> Any:
     """Give a scheduler like `template`, which is never run itself: one image's steps leave traces.
 
     So schedulers can be had on several threads at once.
@@ -42,12 +42,12 @@ def fresh(template: Any) -> Any:
 def scheduler_names(template: Any) -> list[str]:
     """Give the names `scheduler_named` knows for the model of `template`, without the aliases."""
     own = type(template).__name__
-    if not _takes_the_table(template):
+    if not _supports_table(template):
         return [own]
     return [*SCHEDULER_NAMES, *([] if find_scheduler(own) else [own])]
 
 
-def _takes_the_table(template: Any) -> bool:
+def _supports_table(template: Any) -> bool:
     """Tell whether the model was trained as the table's schedulers expect: for steps of noise.
 
     One that was trained for a flow between noise and picture is published with schedulers that
@@ -55,5 +55,5 @@ def _takes_the_table(template: Any) -> bool:
     """
     if template.config.get("use_flow_sigmas"):
         return False
-    known = find_scheduler(type(template).__name__) is not None
-    return known or diffusers.DDIMScheduler in template.compatibles
+    is_known = find_scheduler(type(template).__name__) is not None
+    return is_known or diffusers.DDIMScheduler in template.compatibles

@@ -60,8 +60,8 @@ def stand_in_folder(kind: str, directory: Path) -> Path:
 
 def _build(kind: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=".building-") as place:
-        built = Path(place) / folder.name
+    with TemporaryDirectory(dir=folder.parent, prefix=".building-") as folder_beside:
+        built = Path(folder_beside) / folder.name
         with torch.random.fork_rng():
             torch.manual_seed(SEED)
             _pipeline(kind).save_pretrained(built)

@@ -20,8 +20,8 @@ INDEX: Final = "model_index.json"
 # Of a repository: configurations, vocabularies, and the weights that lie in a part's folder. A
 # repository often has the same weights again, at its top in one file, or in other precisions
 # (`….fp16.safetensors`): those are not read.
-_WANTED: Final = ("*.json", "*.txt", "*.model", "*/*.safetensors")
-_UNWANTED: Final = ("*/*.*.safetensors",)
+_ALLOW_PATTERNS: Final = ("*.json", "*.txt", "*.model", "*/*.safetensors")
+_IGNORE_PATTERNS: Final = ("*/*.*.safetensors",)
 _CHECKER: Final = "safety_checker"
 
 
@@ -59,8 +59,8 @@ def pull_weights(entry: ModelEntry) -> Path:
             snapshot_download(
                 entry.source,
                 revision=entry.revision,
-                allow_patterns=_WANTED,
-                ignore_patterns=_UNWANTED,
+                allow_patterns=_ALLOW_PATTERNS,
+                ignore_patterns=_IGNORE_PATTERNS,
             )
         )
     except Exception as error:
@@ -87,27 +87,27 @@ def _folder(entry: ModelEntry, directory: Path) -> Path | None:
 
 def _missing(entry: ModelEntry, folder: Path) -> tuple[str, ...]:
     index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    parts = [
+    components = [
         name
-        for name, part in index.items()
-        if isinstance(part, list) and part[0] is not None and not name.startswith("_")
+        for name, component in index.items()
+        if isinstance(component, list) and component[0] is not None and not name.startswith("_")
     ]
-    if not entry.safety_checker and _CHECKER in parts:
-        parts.remove(_CHECKER)
-    return tuple(part for part in parts if not _is_whole(folder / part))
+    if not entry.safety_checker and _CHECKER in components:
+        components.remove(_CHECKER)
+    return tuple(component for component in components if not _is_complete(folder / component))
 
 
-def _is_whole(part: Path) -> bool:
+def _is_complete(component: Path) -> bool:
     """Tell whether a part is there; whatever has a configuration of its own has weights."""
-    if not (part / "config.json").is_file():
-        return part.is_dir()
+    if not (component / "config.json").is_file():
+        return component.is_dir()
     shards = [
-        json.loads(index.read_text("utf-8")) for index in part.glob("*.safetensors.index.json")
+        json.loads(index.read_text("utf-8")) for index in component.glob("*.safetensors.index.json")
     ]
     names = {name for index in shards for name in index["weight_map"].values()}
     if names:
-        return all((part / name).is_file() for name in names)
-    return any(part.glob("*.safetensors"))
+        return all((component / name).is_file() for name in names)
+    return any(component.glob("*.safetensors"))
 
 
 def _reason(entry: ModelEntry, error: Exception) -> str:

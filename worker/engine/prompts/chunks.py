@@ -9,7 +9,7 @@ from worker.engine.prompts.emphasis import WeightedText
 
 # How many tokens before the end of a full chunk a comma, else the end of a word, is looked for:
 # the web UI's default, so that its prompts are cut where they were.
-REACH: Final = 20
+BREAK_SEARCH_TOKENS: Final = 20
 
 _WORD_ENDS: Final = "</w>"  # how CLIP's vocabulary marks the last token of a word
 _COMMA: Final = "," + _WORD_ENDS
@@ -28,7 +28,7 @@ class Section:
     filled: int
 
 
-class SectionReader:
+class SectionTokenizer:
     """Reads texts for one text encoder; for several threads at once."""
 
     def __init__(self, tokenizer: Any, length: int) -> None:
@@ -41,7 +41,7 @@ class SectionReader:
         self.empty: Final = self._section([], [])
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many tokens of text a section holds."""
         return self._length - 2
 
@@ -57,7 +57,7 @@ class SectionReader:
             tokens = self._tokenizer.convert_ids_to_tokens(ids)
         if not ids:
             return [self.empty]
-        return [self._section(ids[cut], weights[cut]) for cut in cuts(tokens, self.room)]
+        return [self._section(ids[cut], weights[cut]) for cut in cuts(tokens, self.capacity)]
 
     def _ids(self, text: str) -> list[int]:
         # Somebody who writes <|endoftext|> means these characters: the token of that name would
@@ -83,15 +83,15 @@ class SectionReader:
         )
 
 
-def cuts(tokens: Sequence[str], room: int) -> Iterator[slice]:
-    """Cut `tokens` into runs of at most `room`, behind a comma or a word where one is near.
+def cuts(tokens: Sequence[str], capacity: int) -> Iterator[slice]:
+    """Cut `tokens` into runs of at most `capacity`, behind a comma or a word where one is near.
 
     A comma comes first: what stands between two commas is mostly one thought, and an encoder sees
     a chunk without its neighbours. Without either, the run is full; a token is never cut.
     """
     start = 0
     while start < len(tokens):
-        end = _cut(tokens, start, start + room)
+        end = _cut(tokens, start, start + capacity)
         yield slice(start, end)
         start = end
 
@@ -99,7 +99,7 @@ def cuts(tokens: Sequence[str], room: int) -> Iterator[slice]:
 def _cut(tokens: Sequence[str], start: int, end: int) -> int:
     if end >= len(tokens):
         return len(tokens)
-    near = range(end, max(end - REACH, start), -1)
+    near = range(end, max(end - BREAK_SEARCH_TOKENS, start), -1)
     commas = (place for place in near if tokens[place - 1] == _COMMA)
     words = (place for place in near if tokens[place - 1].endswith(_WORD_ENDS))
     return next(commas, next(words, end))

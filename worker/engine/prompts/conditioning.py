@@ -20,11 +20,11 @@ class Conditioning:
 
 
 @dataclass(frozen=True, slots=True)
-class Guided:
+class PromptEmbeds:
     """What one sample is steered to and, with classifier-free guidance, away from.
 
-    Both have as many tokens; `unwanted` None means that no guidance was asked for.
+    Both have as many tokens; `negative` None means that no guidance was asked for.
     """
 
-    wanted: Conditioning
-    unwanted: Conditioning | None
+    positive: Conditioning
+    negative: Conditioning | None

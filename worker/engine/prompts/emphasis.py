@@ -21,8 +21,8 @@ from typing import Final
 
 EMPHASIS: Final = 1.1
 # More than the strongest weight makes noise of any picture, and less than none has no meaning.
-WEAKEST: Final = 0.0
-STRONGEST: Final = 10.0
+MIN_WEIGHT: Final = 0.0
+MAX_WEIGHT: Final = 10.0
 
 _DECIMALS: Final = 4  # so that ((word)) is the same as (word:1.21)
 _OPENING: Final = {")": "(", "]": "["}
@@ -51,16 +51,16 @@ class WeightedText:
 def weighted_texts(prompt: str) -> list[WeightedText]:
     """Read the marks of emphasis; neighbours differ in weight, and no text is lost.
 
-    Any text can be read. Weights are held between `WEAKEST` and `STRONGEST`, so nesting needs no
-    limit of its own.
+    Any text can be read. Weights are held between `MIN_WEIGHT` and `MAX_WEIGHT`, so nesting needs
+    no limit of its own.
     """
     lexemes = list(_LEXEME.finditer(prompt))
-    factors, ends = _matched(lexemes)
+    factors, ends = _match_brackets(lexemes)
     weights = [1.0]
     texts: list[WeightedText] = []
     for place, lexeme in enumerate(lexemes):
         if place in factors:
-            weights.append(_held(weights[-1] * factors[place]))
+            weights.append(_clamp(weights[-1] * factors[place]))
         elif place in ends:
             weights.pop()
         else:
@@ -72,7 +72,7 @@ def weighted_texts(prompt: str) -> list[WeightedText]:
     ]
 
 
-def _matched(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]:
+def _match_brackets(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]:
     """Pair the brackets: where emphasis begins, with its factor, and where it ends.
 
     A bracket closes the last one open of its kind; those opened since then are text.
@@ -89,7 +89,7 @@ def _matched(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[in
         elif lexeme["colon"]:
             announced.update(unclosed[-1:])
         elif lexeme["closing"] and waiting[_OPENING[lexeme["closing"][-1]]]:
-            start = _closed(lexeme, unclosed, waiting, lexemes)
+            start = _close_bracket(lexeme, unclosed, waiting, lexemes)
             factor = _factor(lexeme, announced=start in announced)
             if factor is not None:
                 factors[start] = factor
@@ -97,19 +97,19 @@ def _matched(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[in
     return factors, ends
 
 
-def _closed(
+def _close_bracket(
     closing: re.Match[str],
     unclosed: list[int],
     waiting: Counter[str],
     lexemes: Sequence[re.Match[str]],
 ) -> int:
     """Take the bracket that `closing` closes, and those after it, off the unclosed ones."""
-    wanted = _OPENING[closing["closing"][-1]]
+    positive = _OPENING[closing["closing"][-1]]
     while True:
         place = unclosed.pop()
         opening = lexemes[place]["opening"]
         waiting[opening] -= 1
-        if opening == wanted:
+        if opening == positive:
             return place
 
 
@@ -118,9 +118,9 @@ def _factor(closing: re.Match[str], *, announced: bool) -> float | None:
     if closing["closing"] == "]":
         return 1 / EMPHASIS
     if closing["weight"]:
-        return _held(float(closing["weight"]))
+        return _clamp(float(closing["weight"]))
     return None if announced else EMPHASIS
 
 
-def _held(weight: float) -> float:
-    return min(max(weight, WEAKEST), STRONGEST)
+def _clamp(weight: float) -> float:
+    return min(max(weight, MIN_WEIGHT), MAX_WEIGHT)

@@ -61,33 +61,35 @@ class TextEncoders:
         if getattr(encoder.config, "use_attention_mask", False):
             length = len(sections[0].ids)
             rows = [[1] * part.filled + [0] * (length - part.filled) for part in sections]
-            mask = _uploaded(rows, encoder.device)
+            mask = _upload(rows, encoder.device)
         hidden = encoder(_ids(encoder, sections), attention_mask=mask)[0]
-        return _weighted(hidden, sections), None
+        return _apply_weights(hidden, sections), None
 
     def _hidden_and_pooled(
         self, encoder: Any, sections: Sequence[Section]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         output = encoder(_ids(encoder, sections), output_hidden_states=True)
         # Only the second encoder has a projection.
-        return _weighted(output.hidden_states[-2], sections), getattr(output, "text_embeds", None)
+        return _apply_weights(output.hidden_states[-2], sections), getattr(
+            output, "text_embeds", None
+        )
 
 
 def _ids(encoder: Any, sections: Sequence[Section]) -> torch.Tensor:
-    return _uploaded([part.ids for part in sections], encoder.device)
+    return _upload([part.ids for part in sections], encoder.device)
 
 
-def _weighted(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor:
+def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor:
     """Weight the chunks that have emphasis; the others stay bit for bit as they are."""
     if not any(part.weights for part in sections):
         return hidden
     unweighted = (1.0,) * len(sections[0].ids)
-    weights = _uploaded([part.weights or unweighted for part in sections], hidden.device)
+    weights = _upload([part.weights or unweighted for part in sections], hidden.device)
     has_emphasis = (weights != 1).any(1).view(-1, 1, 1)
     return torch.where(has_emphasis, apply_emphasis(hidden, weights), hidden)
 
 
-def _uploaded(rows: Sequence[Sequence[float]], device: torch.device) -> torch.Tensor:
+def _upload(rows: Sequence[Sequence[float]], device: torch.device) -> torch.Tensor:
     """Copy from pinned memory: with any other the host would wait for all the GPU has to do."""
     tensor = torch.tensor(rows)
     pinned = tensor.pin_memory() if device.type == "cuda" else tensor

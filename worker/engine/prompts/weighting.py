@@ -4,11 +4,11 @@ from typing import Final
 
 import torch
 
-from worker.engine.prompts.emphasis import STRONGEST
+from worker.engine.prompts.emphasis import MAX_WEIGHT
 
 # Of the root mean square. Below it a mean is rounding: a layer norm that was never trained gives
 # every token a mean of 0, and the ratio of two zeros is anything.
-_LEAST_MEAN: Final = 1e-3
+_MIN_MEAN: Final = 1e-3
 
 
 def apply_emphasis(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -23,13 +23,15 @@ def apply_emphasis(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """
     exact = hidden.float()
     weighted = exact * weights.unsqueeze(-1)
-    scale = _restoring(exact, weighted, weights)
+    scale = _mean_restoring_scale(exact, weighted, weights)
     return (weighted * scale.view(-1, 1, 1)).to(hidden.dtype)
 
 
-def _restoring(before: torch.Tensor, after: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def _mean_restoring_scale(
+    before: torch.Tensor, after: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
     mean, new_mean = before.mean((1, 2)), after.mean((1, 2))
     ratio = mean / new_mean
-    strongest = torch.maximum(weights, 1 / weights).amax(1).clamp(max=STRONGEST)
-    restorable = (ratio > 0) & (mean.abs() > _LEAST_MEAN * before.square().mean((1, 2)).sqrt())
+    strongest = torch.maximum(weights, 1 / weights).amax(1).clamp(max=MAX_WEIGHT)
+    restorable = (ratio > 0) & (mean.abs() > _MIN_MEAN * before.square().mean((1, 2)).sqrt())
     return torch.where(restorable, ratio.clamp(1 / strongest, strongest), torch.ones_like(ratio))

@@ -8,7 +8,7 @@ from common.domain.generation import Endpoint, GenerationRequest
 from tests.unit.worker.engine.sample_images import disc, noise
 from worker.engine.images.inputs import InputImages
 from worker.engine.interface import (
-    UNWATCHED,
+    NO_CALLBACK,
     Engine,
     GenerationCallback,
     GenerationResult,
@@ -33,9 +33,9 @@ class Stopping(NullCallback):
 
 
 def generated(
-    engine: Engine, request: GenerationRequest, watch: GenerationCallback = UNWATCHED
+    engine: Engine, request: GenerationRequest, callback: GenerationCallback = NO_CALLBACK
 ) -> GenerationResult:
-    return engine.generate(request, pixels_for(request), watch)
+    return engine.generate(request, pixels_for(request), callback)
 
 
 def drawn(engine: Engine, request: GenerationRequest) -> Image.Image:

@@ -111,58 +111,58 @@ ALL_PARTS = [part for _, parts in PARTS for part in parts]
 
 
 @st.composite
-def damaged(draw: st.DrawFn, data: bytes) -> bytes:
+def damaged(generate: st.DrawFn, data: bytes) -> bytes:
     """Flip, overwrite, insert, repeat and cut."""
     changed = bytearray(data)
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, len(changed)))
-        match draw(st.sampled_from(["flip", "number", "insert", "repeat", "delete", "cut"])):
+    for _ in range(generate(st.integers(1, 4))):
+        start = generate(st.integers(0, len(changed)))
+        match generate(st.sampled_from(["flip", "number", "insert", "repeat", "delete", "cut"])):
             case "flip" if start < len(changed):
-                changed[start] ^= 1 << draw(st.integers(0, 7))
+                changed[start] ^= 1 << generate(st.integers(0, 7))
             case "number":
-                form = draw(st.sampled_from(FORMS))
+                form = generate(st.sampled_from(FORMS))
                 size = struct.calcsize(form)
-                number = draw(st.sampled_from(ODD_NUMBERS)) % (1 << 8 * size)
+                number = generate(st.sampled_from(ODD_NUMBERS)) % (1 << 8 * size)
                 changed[start : start + size] = struct.pack(form, number)
             case "insert":
-                changed[start:start] = draw(st.binary(max_size=20))
+                changed[start:start] = generate(st.binary(max_size=20))
             case "repeat":
-                changed[start:start] = changed[start : start + draw(st.integers(1, 60))]
+                changed[start:start] = changed[start : start + generate(st.integers(1, 60))]
             case "delete":
-                del changed[start : start + draw(st.integers(1, 30))]
-            case "cut" if draw(st.booleans()):
+                del changed[start : start + generate(st.integers(1, 30))]
+            case "cut" if generate(st.booleans()):
                 del changed[max(start, len(changed) // 2) :]
     return bytes(changed)
 
 
 @st.composite
-def damaged_files(draw: st.DrawFn) -> bytes:
+def damaged_files(generate: st.DrawFn) -> bytes:
     """A file whose checksums do not fit any more."""
-    return draw(damaged(draw(st.sampled_from(SEEDS))))
+    return generate(damaged(generate(st.sampled_from(SEEDS))))
 
 
 @st.composite
-def rebuilt_files(draw: st.DrawFn) -> bytes:
+def rebuilt_files(generate: st.DrawFn) -> bytes:
     """Parts damaged, repeated, left out, swapped and taken from other files, yet all sums right."""
-    kind, sound = draw(st.sampled_from(PARTS))
+    kind, sound = generate(st.sampled_from(PARTS))
     parts = list(sound)
-    for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(parts) - 1)) if parts else 0
-        match draw(st.sampled_from(["damage", "repeat", "drop", "swap", "splice", "stuff"])):
+    for _ in range(generate(st.integers(1, 4))):
+        place = generate(st.integers(0, len(parts) - 1)) if parts else 0
+        match generate(st.sampled_from(["damage", "repeat", "drop", "swap", "splice", "stuff"])):
             case "damage" if parts:
-                parts[place] = (parts[place][0], draw(damaged(parts[place][1])))
+                parts[place] = (parts[place][0], generate(damaged(parts[place][1])))
             case "repeat" if parts:
-                parts[place:place] = [parts[place]] * draw(st.sampled_from([1, 2, 50]))
+                parts[place:place] = [parts[place]] * generate(st.sampled_from([1, 2, 50]))
             case "drop" if parts:
                 del parts[place]
             case "swap" if parts:
-                other = draw(st.integers(0, len(parts) - 1))
+                other = generate(st.integers(0, len(parts) - 1))
                 parts[place], parts[other] = parts[other], parts[place]
             case "splice":
-                parts.insert(place, draw(st.sampled_from(ALL_PARTS)))
+                parts.insert(place, generate(st.sampled_from(ALL_PARTS)))
             case "stuff":
-                name = draw(st.sampled_from([part[0] for part in ALL_PARTS] + RARE))
-                parts.insert(place, (name, draw(garbage())))
+                name = generate(st.sampled_from([part[0] for part in ALL_PARTS] + RARE))
+                parts.insert(place, (name, generate(garbage())))
     return joined(kind, parts)
 
 
@@ -183,17 +183,17 @@ def garbage() -> st.SearchStrategy[bytes]:
 
 
 @st.composite
-def headed(draw: st.DrawFn) -> bytes:
+def headed(generate: st.DrawFn) -> bytes:
     """A PNG of any header: colour types, depths and interlacing that no seed has; small or vast."""
     side = st.integers(0, 40) | st.sampled_from(ODD_NUMBERS)
-    depth, colour = draw(st.sampled_from([1, 2, 4, 8, 16, 3])), draw(st.integers(0, 7))
-    header = (draw(side), draw(side), depth, colour, 0, 0, draw(st.integers(0, 2)))
-    length = draw(st.integers(0, 8000))
+    depth, colour = generate(st.sampled_from([1, 2, 4, 8, 16, 3])), generate(st.integers(0, 7))
+    header = (generate(side), generate(side), depth, colour, 0, 0, generate(st.integers(0, 2)))
+    length = generate(st.integers(0, 8000))
     between = st.sampled_from([b"PLTE", b"tRNS", b"iCCP"])
     parts = [
         (b"IHDR", struct.pack(">IIBBBBB", *header)),
-        *draw(st.lists(st.tuples(between, garbage()), max_size=3)),
-        (b"IDAT", zlib.compress(draw(st.binary(max_size=40)) + bytes(length))),
+        *generate(st.lists(st.tuples(between, garbage()), max_size=3)),
+        (b"IDAT", zlib.compress(generate(st.binary(max_size=40)) + bytes(length))),
         (b"IEND", b""),
     ]
     return joined(PNG, parts)

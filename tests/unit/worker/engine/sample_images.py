@@ -35,8 +35,8 @@ def a_request(endpoint: Endpoint, **changes: Any) -> GenerationRequest:
 
 def noise(size: tuple[int, int] = (64, 64), seed: int = 0) -> Image.Image:
     """Pixels that no codec or resampling leaves as they are by luck."""
-    draw = np.random.default_rng(seed)
-    return Image.fromarray(draw.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    generate = np.random.default_rng(seed)
+    return Image.fromarray(generate.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
 def disc(size: tuple[int, int] = (64, 64)) -> Image.Image:

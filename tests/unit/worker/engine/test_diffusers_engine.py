@@ -181,10 +181,10 @@ def test_bad_input_never_reaches_the_loop(
     models_directory: Path, change: dict[str, object]
 ) -> None:
     entry = an_entry("standin", "random:base", *Endpoint)
-    fresh = DiffusersEngine([entry], models_directory, "cpu")
+    fresh_scheduler = DiffusersEngine([entry], models_directory, "cpu")
     with pytest.raises(UnsupportedRequestError):
-        drawn(fresh, a_request(Endpoint.TEXT2IMG, **change))
-    assert fresh._loop._thread is None, "nothing was handed in"
+        drawn(fresh_scheduler, a_request(Endpoint.TEXT2IMG, **change))
+    assert fresh_scheduler._loop._thread is None, "nothing was handed in"
 
 
 def test_wrong_pictures_are_refused(engine: DiffusersEngine) -> None:
@@ -203,7 +203,7 @@ def test_pixels_that_are_no_numbers(models_directory: Path) -> None:
     entry = an_entry("standin", "random:base", Endpoint.TEXT2IMG)
     broken = DiffusersEngine([entry], models_directory, "cpu")
     broken.load()
-    with broken._shelf.borrow("standin") as model:
+    with broken._models.borrow("standin") as model:
         torch.nn.init.constant_(model.vae.decoder.conv_out.bias, float("nan"))
     with pytest.raises(GenerationError, match="not numbers"):
         drawn(broken, a_request(Endpoint.TEXT2IMG))

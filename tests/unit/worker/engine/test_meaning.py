@@ -42,8 +42,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> DiffusersEngine:
 @pytest.fixture(scope="module")
 def hole() -> Task:
     """A hole in a blue background, to be filled with a green triangle."""
-    draw = np.random.default_rng(0)
-    while (found := task(draw, SIZE)).scene.background.colour != "blue":
+    generate = np.random.default_rng(0)
+    while (found := task(generate, SIZE)).scene.background.colour != "blue":
         pass
     return replace(found, asked=replace(found.asked, colour="green", shape="triangle"))
 
@@ -73,9 +73,9 @@ def drawn(engine: DiffusersEngine, hole: Task, **changes: Any) -> Drawn:
 
 def test_a_green_triangle_is_green_and_a_triangle(engine: DiffusersEngine, hole: Task) -> None:
     picture = drawn(engine, hole)
-    seen = look(picture, hole)
-    assert (seen.colour, seen.shape) == ("green", "triangle")
-    assert seen.off < NOT_TOO_FAR
+    steps = look(picture, hole)
+    assert (steps.colour, steps.shape) == ("green", "triangle")
+    assert steps.off < NOT_TOO_FAR
     assert np.array_equal(picture[~hole.hole], hole.picture.astype(np.uint8)[~hole.hole])
 
 

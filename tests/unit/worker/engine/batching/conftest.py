@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from common.domain.generation import Endpoint
-from tests.unit.worker.engine.batching.harness import Floor
+from tests.unit.worker.engine.batching.harness import StepperHarness
 from tests.unit.worker.engine.conftest import an_entry
 from tests.unit.worker.engine.other_models import saved_with_prompt_beside_time, saved_xl
 from worker.engine.models.loaded_model import LoadedModel
@@ -33,5 +33,5 @@ def models(
 
 
 @pytest.fixture
-def floor(models: dict[str, LoadedModel]) -> Floor:
-    return Floor(models)
+def stepping(models: dict[str, LoadedModel]) -> StepperHarness:
+    return StepperHarness(models)

@@ -17,7 +17,7 @@ from worker.engine.batching.batch_limit import BatchSizeLimiter
 from worker.engine.batching.bisect import BisectingRunner
 from worker.engine.devices.device import Cpu
 
-# So much memory that only `most` bounds.
+# So much memory that only `max_batch` bounds.
 PLENTY = 10**15
 
 
@@ -27,14 +27,14 @@ class Plenty(Cpu):
     def free_bytes(self) -> int:
         return PLENTY
 
-    def release(self) -> None:
+    def empty_cache(self) -> None:
         self.released += 1
 
 
-def batches(device: Cpu, *, most: int = 8) -> BisectingRunner:
-    room = BatchSizeLimiter(device, most=most)
-    room.fitted("work", 1, 1)  # else the first goes alone
-    return BisectingRunner(device, room)
+def batches(device: Cpu, *, max_batch: int = 8) -> BisectingRunner:
+    limiter = BatchSizeLimiter(device, max_batch=max_batch)
+    limiter.record_success("work", 1, 1)  # else the first goes alone
+    return BisectingRunner(device, limiter)
 
 
 def values(outcomes: Sequence[int | InfillError]) -> list[int | None]:
@@ -45,10 +45,10 @@ def values(outcomes: Sequence[int | InfillError]) -> list[int | None]:
     number=st.integers(1, 20),
     bad=st.sets(st.integers(0, 19)),
     fits=st.integers(1, 8),
-    most=st.integers(1, 8),
+    max_batch=st.integers(1, 8),
 )
 def test_all_but_the_bad_ones_are_done_and_in_order(
-    number: int, bad: set[int], fits: int, most: int
+    number: int, bad: set[int], fits: int, max_batch: int
 ) -> None:
     def work(items: Sequence[int]) -> list[int]:
         if len(items) > fits:
@@ -57,7 +57,7 @@ def test_all_but_the_bad_ones_are_done_and_in_order(
             raise ZeroDivisionError
         return [10 * item for item in items]
 
-    outcomes = batches(Plenty(), most=most).run("work", range(number), work)
+    outcomes = batches(Plenty(), max_batch=max_batch).run("work", range(number), work)
     assert values(outcomes) == [None if item in bad else 10 * item for item in range(number)]
 
 
@@ -120,7 +120,7 @@ def test_inner_matters_are_for_the_operator_and_our_own_errors_stay() -> None:
     def work(items: Sequence[int]) -> list[int]:
         raise (ZeroDivisionError("inner"), UnsupportedRequestError("told"))[items[0]]
 
-    inner, own = batches(Plenty(), most=1).run("work", [0, 1], work)
+    inner, own = batches(Plenty(), max_batch=1).run("work", [0, 1], work)
     assert isinstance(inner, GenerationError)
     assert (inner.message, "inner" in inner.detail) == ("the model failed", True)
     assert isinstance(own, UnsupportedRequestError)

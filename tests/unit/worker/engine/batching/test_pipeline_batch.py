@@ -20,7 +20,7 @@ from common.domain.errors import (
     UnsupportedRequestError,
 )
 from common.domain.generation import Endpoint, GenerationRequest
-from tests.unit.worker.engine.batching.harness import Looker, decibels
+from tests.unit.worker.engine.batching.harness import RecordingCallback, decibels
 from tests.unit.worker.engine.conftest import an_entry
 from tests.unit.worker.engine.drawings import drawn, generated, pixels_for
 from tests.unit.worker.engine.other_models import saved_pixart, saved_sd3
@@ -62,8 +62,8 @@ def rows_of(engine: DiffusersEngine) -> Iterator[list[int]]:
     def before(_network: object, _inputs: object, given: dict[str, torch.Tensor]) -> None:
         rows.append(len(given["hidden_states"]))
 
-    with engine._shelf.borrow("sd3") as model:
-        hook = model.parts["transformer"].register_forward_pre_hook(before, with_kwargs=True)
+    with engine._models.borrow("sd3") as model:
+        hook = model.components["transformer"].register_forward_pre_hook(before, with_kwargs=True)
         yield rows
         hook.remove()
 
@@ -78,7 +78,7 @@ def held_up(engine: DiffusersEngine) -> Iterator[ThreadPoolExecutor]:
         assert go.wait(DEADLINE_SECONDS)
 
     with ThreadPoolExecutor(8) as threads:
-        threads.submit(engine._loop.do, hold)
+        threads.submit(engine._loop.run, hold)
         assert holds.wait(DEADLINE_SECONDS)
         yield threads
         go.set()
@@ -88,12 +88,12 @@ def asked(
     threads: ThreadPoolExecutor,
     engine: DiffusersEngine,
     request: GenerationRequest,
-    watch: GenerationCallback,
+    callback: GenerationCallback,
     *,
     behind: int,
 ) -> Future[GenerationResult]:
     """Ask from another thread, and wait until so many are in the engine's inbox."""
-    answer = threads.submit(generated, engine, request, watch)
+    answer = threads.submit(generated, engine, request, callback)
     waiting = threading.Event()
     while engine._loop._inbox.qsize() < behind and not answer.done():
         waiting.wait(0.01)
@@ -103,25 +103,27 @@ def asked(
 def test_equal_requests_go_together_and_give_what_they_give_alone(whole: DiffusersEngine) -> None:
     requests = [replace(REQUEST, seed=seed) for seed in (1, 2)]
     alone = [drawn(whole, request) for request in requests]
-    lookers = [Looker(), Looker()]
+    callbacks = [RecordingCallback(), RecordingCallback()]
     with rows_of(whole) as rows, held_up(whole) as threads:
         answers = [
-            asked(threads, whole, request, looker, behind=number)
-            for number, (request, looker) in enumerate(zip(requests, lookers, strict=True), start=1)
+            asked(threads, whole, request, callback, behind=number)
+            for number, (request, callback) in enumerate(
+                zip(requests, callbacks, strict=True), start=1
+            )
         ]
     assert rows == [4] * 3  # two halves each, three steps
-    for answer, expected, looker in zip(answers, alone, lookers, strict=True):
+    for answer, expected, callback in zip(answers, alone, callbacks, strict=True):
         result = answer.result(DEADLINE_SECONDS)
         assert decibels(result.images[0], expected) > 45
         assert result.engine_seconds <= 0.5 * result.seconds
-        assert [(told.step, told.steps) for told in looker.seen] == [(1, 3), (2, 3), (3, 3)]
+        assert [(told.step, told.steps) for told in callback.steps] == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_others_do_not_wait_for_one_that_is_stopped(whole: DiffusersEngine) -> None:
-    stopped = Looker(stops=True)
+    stopped = RecordingCallback(stop=True)
     with held_up(whole) as threads:
         one = asked(threads, whole, REQUEST, stopped, behind=1)
-        other = asked(threads, whole, REQUEST, Looker(), behind=2)
+        other = asked(threads, whole, REQUEST, RecordingCallback(), behind=2)
     assert one.exception(DEADLINE_SECONDS)
     with pytest.raises(GenerationStoppedError):
         one.result(DEADLINE_SECONDS)
@@ -132,14 +134,14 @@ def test_whoever_waits_or_is_in_the_run_is_answered_at_its_next_step(
     whole: DiffusersEngine,
 ) -> None:
     """A run may take minutes, and a worker takes an engine for stuck that does not let go."""
-    leaves, waits = Looker(), Looker()
+    leaves, waits = RecordingCallback(), RecordingCallback()
     answers: list[Future[GenerationResult]] = []
     answered: list[bool] = []
 
-    class Runs(Looker):
-        def progressed(self, progress: Progress) -> None:
+    class Runs(RecordingCallback):
+        def on_step(self, progress: Progress) -> None:
             if progress.step == 1:
-                leaves.stops = waits.stops = True
+                leaves.stop = waits.stop = True
             if progress.step == 3:  # they have been asked; the run is not over
                 answered.append(not wait(answers, DEADLINE_SECONDS).not_done)
 
@@ -157,11 +159,11 @@ def test_whoever_waits_or_is_in_the_run_is_answered_at_its_next_step(
 
 def test_all_of_them_stopped(whole: DiffusersEngine) -> None:
     with pytest.raises(GenerationStoppedError):
-        generated(whole, REQUEST, Looker(stops=True))
+        generated(whole, REQUEST, RecordingCallback(stop=True))
 
 
 def test_whoever_looks_on_may_fail(whole: DiffusersEngine) -> None:
-    class Blind(Looker):
+    class Blind(RecordingCallback):
         def should_stop(self) -> bool:
             raise ZeroDivisionError("blind")
 
@@ -198,8 +200,8 @@ def orders(endpoint: Endpoint, number: int = 1, **changes: Any) -> list[Pipeline
     ]
 
 
-def run(model: LoadedModel, wanted: list[PipelineSample]) -> list[Image.Image]:
-    return run_pipeline(model, wanted[0].request.endpoint, wanted, lambda: False)
+def run(model: LoadedModel, positive: list[PipelineSample]) -> list[Image.Image]:
+    return run_pipeline(model, positive[0].request.endpoint, positive, lambda: False)
 
 
 def stopping_at(look: int) -> Callable[[], bool]:
@@ -210,9 +212,9 @@ def stopping_at(look: int) -> Callable[[], bool]:
 @pytest.mark.parametrize("endpoint", Endpoint)
 def test_together_they_give_what_each_gives_alone(sd3: LoadedModel, endpoint: Endpoint) -> None:
     assert sd3.family is Family.OTHER
-    wanted = orders(endpoint, 2, **PLAIN)
-    together = run(sd3, wanted)
-    alone = [run(sd3, [order])[0] for order in wanted]
+    positive = orders(endpoint, 2, **PLAIN)
+    together = run(sd3, positive)
+    alone = [run(sd3, [order])[0] for order in positive]
     assert [(image.mode, image.size) for image in together] == [("RGB", (64, 64))] * 2
     for one, other in zip(together, alone, strict=True):
         assert np.abs(np.asarray(one, int) - np.asarray(other, int)).max() <= 1
@@ -242,8 +244,8 @@ def test_what_is_asked_is_handed_on(
 
 
 def test_a_family_that_only_draws_from_text(pixart: LoadedModel) -> None:
-    wanted = orders(Endpoint.TEXT2IMG, 2, inference_steps=2)
-    one, other = run(pixart, wanted)
+    positive = orders(Endpoint.TEXT2IMG, 2, inference_steps=2)
+    one, other = run(pixart, positive)
     assert one.size == other.size == (64, 64)
     assert not same(one, other)
 
@@ -259,9 +261,9 @@ def test_it_can_be_stopped_before_each_step(
     sd3: LoadedModel, pixart: LoadedModel, look: int
 ) -> None:
     for model in (sd3, pixart):
-        wanted = orders(Endpoint.TEXT2IMG, inference_steps=3)
+        positive = orders(Endpoint.TEXT2IMG, inference_steps=3)
         with pytest.raises(GenerationStoppedError):
-            run_pipeline(model, Endpoint.TEXT2IMG, wanted, stopping_at(look))
+            run_pipeline(model, Endpoint.TEXT2IMG, positive, stopping_at(look))
 
 
 def test_a_scheduler_that_does_not_fit_is_refused(sd3: LoadedModel) -> None:

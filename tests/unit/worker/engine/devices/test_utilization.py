@@ -30,48 +30,50 @@ class Later:
     device: Told
     index: int
 
-    def is_past(self) -> bool:
+    def has_passed(self) -> bool:
         return self.index < self.device.known
 
     def seconds_since(self, earlier: "Later") -> float:
         return self.device.times[self.index] - self.device.times[earlier.index]
 
 
-def work(busy: DeviceUtilization, pieces: int) -> None:
-    for _ in range(pieces):
-        with busy.at_work():
+def work(utilization: DeviceUtilization, intervals: int) -> None:
+    for _ in range(intervals):
+        with utilization.record_work():
             pass
 
 
 def test_pauses_between_two_pieces_count() -> None:
-    busy = DeviceUtilization(Told([0, 3, 4, 7]))
-    assert busy.ratio == 1
-    work(busy, 2)
-    assert busy.ratio == pytest.approx(6 / 7)
+    utilization = DeviceUtilization(Told([0, 3, 4, 7]))
+    assert utilization.ratio == 1
+    work(utilization, 2)
+    assert utilization.ratio == pytest.approx(6 / 7)
 
 
 def test_a_rest_for_want_of_work_does_not() -> None:
-    busy = DeviceUtilization(Told([0, 3, 100, 103]))
-    work(busy, 1)
-    busy.rest()
-    work(busy, 1)
-    assert busy.ratio == 1
+    utilization = DeviceUtilization(Told([0, 3, 100, 103]))
+    work(utilization, 1)
+    utilization.mark_idle()
+    work(utilization, 1)
+    assert utilization.ratio == 1
 
 
 def test_pieces_under_way_count_when_they_are_done() -> None:
     device = Told([0, 3, 4, 7], known=3)
-    busy = DeviceUtilization(device)
-    work(busy, 1)
-    work(busy, 1)
-    assert busy.ratio == 1
+    utilization = DeviceUtilization(device)
+    work(utilization, 1)
+    work(utilization, 1)
+    assert utilization.ratio == 1
     device.known = 4
     device.times += [7, 8]
-    work(busy, 1)
-    assert busy.ratio == pytest.approx(6 / 7)
+    work(utilization, 1)
+    assert utilization.ratio == pytest.approx(6 / 7)
 
 
 def test_a_full_window_is_shown_and_the_next_begins() -> None:
-    busy = DeviceUtilization(Told([0, WINDOW_SECONDS / 2, WINDOW_SECONDS, 1.5 * WINDOW_SECONDS]))
-    work(busy, 2)
+    utilization = DeviceUtilization(
+        Told([0, WINDOW_SECONDS / 2, WINDOW_SECONDS, 1.5 * WINDOW_SECONDS])
+    )
+    work(utilization, 2)
     assert GPU_BUSY_RATIO._value.get() == pytest.approx(2 / 3)
-    assert busy.ratio == 1
+    assert utilization.ratio == 1

@@ -21,7 +21,7 @@ from tests.unit.worker.engine.images.test_colour import swapped_profile
 from tests.unit.worker.engine.images.test_decode import REFUSED
 from tests.unit.worker.engine.mutations import PNG, joined
 from tests.unit.worker.engine.sample_images import disc, encoded, noise, same
-from worker.engine.image_sandbox.decoder import Bounds, Decoder
+from worker.engine.image_sandbox.decoder import Decoder, DecoderLimits
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.inputs import read_image
 
@@ -97,16 +97,16 @@ def test_refuses_with_the_very_words_of_decoding_here(
 def test_is_confined(decoders: DecoderPool) -> None:
     decoders.read(INIT, "init_image", SIZE)
     for pid in decoders.pids:
-        place = Path(f"/proc/{pid}")
-        environment = place.joinpath("environ").read_bytes().decode()
+        slot = Path(f"/proc/{pid}")
+        environment = slot.joinpath("environ").read_bytes().decode()
         assert {entry.partition("=")[0] for entry in environment.split("\0") if entry} <= {
             "PYTHONPATH",
             "MALLOC_MMAP_THRESHOLD_",
             "MALLOC_TRIM_THRESHOLD_",
         }
-        assert "torch" not in place.joinpath("maps").read_text()
+        assert "torch" not in slot.joinpath("maps").read_text()
         # Nothing of the worker's: no connection, no file.
-        assert len(list(place.joinpath("fd").iterdir())) == 4
+        assert len(list(slot.joinpath("fd").iterdir())) == 4
 
 
 @pytest.mark.parametrize("deed", [b"OPENING ", b"CALLING ", b"FORKING "])
@@ -159,7 +159,7 @@ def test_one_that_died_between_two_pictures_costs_nobody_anything(odd: DecoderPo
 
 
 def test_one_that_hangs_is_ended() -> None:
-    for odd in opened(DecoderPool(1, Bounds(patience_seconds=0.5), odd_decoder.NAME)):
+    for odd in opened(DecoderPool(1, DecoderLimits(timeout_seconds=0.5), odd_decoder.NAME)):
         odd.start()
         (pid,) = odd.pids
         with pytest.raises(DecodingFailedError) as failed:
@@ -171,7 +171,7 @@ def test_one_that_hangs_is_ended() -> None:
 
 
 def test_a_picture_that_takes_too_much_cpu_is_refused() -> None:
-    for odd in opened(DecoderPool(1, Bounds(cpu_seconds=1), odd_decoder.NAME)):
+    for odd in opened(DecoderPool(1, DecoderLimits(cpu_seconds=1), odd_decoder.NAME)):
         before = lost("cpu")
         with pytest.raises(InvalidImageError) as refused:
             odd.read(INIT + b"SPINNING", "init_image", SIZE)
@@ -191,7 +191,7 @@ def test_a_picture_that_takes_too_much_cpu_is_refused() -> None:
 def test_a_picture_that_needs_too_much_memory_is_refused(kind: str, reason: str) -> None:
     """One of 36 MB, where 20 are left."""
     data = encoded(Image.new("RGB", (3000, 3000)), kind)
-    for decoders in opened(DecoderPool(1, Bounds(memory_bytes=20_000_000))):
+    for decoders in opened(DecoderPool(1, DecoderLimits(memory_bytes=20_000_000))):
         lives(decoders)
         (pid,) = decoders.pids
         with pytest.raises(InvalidImageError, match=f"^init_image: {reason}$"):
@@ -254,9 +254,9 @@ def test_the_first_picture_finds_them_started() -> None:
 
 def test_a_decoder_ends_with_its_worker() -> None:
     """However that ended: the kernel hangs up for it."""
-    decoder = Decoder(Bounds())
+    decoder = Decoder(DecoderLimits())
     assert same(decoder.read(INIT, "init_image", SIZE), noise())
-    decoder._line.close()  # as if this process were gone
+    decoder._connection.close()  # as if this process were gone
     assert decoder._process.wait(DEADLINE_SECONDS) == 0
     decoder.close()
 

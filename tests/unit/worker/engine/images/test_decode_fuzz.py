@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from common.domain.errors import InvalidImageError
 from tests.unit.worker.engine.image_sandbox.test_pool import peak_megabytes
 from tests.unit.worker.engine.mutations import KINDS, PARTS, SEEDS, joined
-from worker.engine.image_sandbox.decoder import Bounds
+from worker.engine.image_sandbox.decoder import DecoderLimits
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.inputs import MODES, read_image
 
@@ -37,7 +37,7 @@ def watched_decoders() -> Iterator[DecoderPool]:
         yield decoders
         assert decoders.pids == pids
         own_megabytes = 40  # the interpreter and Pillow
-        most = Bounds().memory_bytes / 1e6 + own_megabytes
+        most = DecoderLimits().memory_bytes / 1e6 + own_megabytes
         assert max(peak_megabytes(pid) for pid in pids) < most
     finally:
         decoders.close()

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
-from tests.unit.worker.engine.batching.harness import Floor
+from tests.unit.worker.engine.batching.harness import StepperHarness
 from tests.unit.worker.engine.conftest import an_entry
 from tests.unit.worker.engine.other_models import saved_pixart
 from tests.unit.worker.engine.sample_images import a_request
@@ -37,7 +37,7 @@ def levels(
     model: LoadedModel, width: int = 64, endpoint: Endpoint = Endpoint.IMG2IMG
 ) -> npt.NDArray[np.int_]:
     request = a_request(endpoint, model="m", strength=1.0, width=width, inference_steps=1)
-    return np.asarray(Floor({"m": model}).alone(request)[0], int)
+    return np.asarray(StepperHarness({"m": model}).alone(request)[0], int)
 
 
 def test_attention_is_torch_s_own(plain: LoadedModel) -> None:

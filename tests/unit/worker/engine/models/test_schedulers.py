@@ -13,7 +13,7 @@ from diffusers import (
 )
 
 from common.domain.schedulers import SCHEDULER_NAMES, SCHEDULERS, SchedulerEntry
-from worker.engine.models.schedulers import fresh, scheduler_named, scheduler_names
+from worker.engine.models.schedulers import fresh_scheduler, scheduler_named, scheduler_names
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -81,7 +81,7 @@ def test_what_one_image_left_is_not_found_by_the_next() -> None:
     second = named("UniPC")
     assert second.num_inference_steps is None
     assert second.model_outputs == [None, None]
-    again = fresh(named("DPM2 Karras"))
+    again = fresh_scheduler(named("DPM2 Karras"))
     assert again.config == named("DPM2 Karras").config
     assert again.config.beta_end == MODELS_OWN.config.beta_end
 
@@ -93,7 +93,7 @@ def test_other_names_are_nobodys(name: str) -> None:
 
 def test_weights_may_come_with_a_scheduler_of_their_own() -> None:
     own = DDIMParallelScheduler(**TRAINED)
-    assert named("DDIMParallelScheduler", own).config == fresh(own).config == own.config
+    assert named("DDIMParallelScheduler", own).config == fresh_scheduler(own).config == own.config
     assert named("Euler", own).config.beta_end == own.config.beta_end
     assert scheduler_names(own) == [*SCHEDULER_NAMES, "DDIMParallelScheduler"]
     assert scheduler_names(MODELS_OWN) == scheduler_names(named("LCM")) == list(SCHEDULER_NAMES)

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from worker.engine.prompts.conditioning import Conditioning, Guided
+from worker.engine.prompts.conditioning import Conditioning, PromptEmbeds
 from worker.engine.prompts.encoder import PromptEncoder
 
 LONG = "a red cat on a green mat, " * 12
 
 
-def as_diffusers(pipeline: Any, prompt: str, negative: str) -> Guided:
+def as_diffusers(pipeline: Any, prompt: str, negative: str) -> PromptEmbeds:
     """What the pipeline's own `encode_prompt` gives; pooled rows for XL alone."""
     given = pipeline.encode_prompt(
         prompt=prompt,
@@ -24,12 +24,12 @@ def as_diffusers(pipeline: Any, prompt: str, negative: str) -> Guided:
     if len(given) == 2:
         given = (*given, [None], [None])
     hidden, negative_hidden, pooled, negative_pooled = given
-    return Guided(
+    return PromptEmbeds(
         Conditioning(hidden[0], pooled[0]), Conditioning(negative_hidden[0], negative_pooled[0])
     )
 
 
-def encoded(encoder: PromptEncoder, prompt: str, negative: str | None = None) -> Guided:
+def encoded(encoder: PromptEncoder, prompt: str, negative: str | None = None) -> PromptEmbeds:
     (guided,) = encoder.encode([encoder.read(prompt, negative)])
     return guided
 

@@ -10,7 +10,7 @@ from tests.unit.worker.engine.prompts.encodings import (
     equal,
     near,
 )
-from worker.engine.prompts.encoder import LARGEST_BATCH, PromptEncoder, ReadPrompt
+from worker.engine.prompts.encoder import MAX_BATCH, PromptEncoder, TokenizedPrompt
 
 
 def test_emphasis_of_one_prompt_leaves_those_beside_it(
@@ -19,8 +19,8 @@ def test_emphasis_of_one_prompt_leaves_those_beside_it(
     prompts = [encoder.read(prompt, None) for prompt in ("a (red:2) cat", "a red cat")]
     emphasised, plain = encoder.encode(prompts)
     alone = encoded(PromptEncoder(pipeline), "a red cat")
-    assert near(plain.wanted, alone.wanted)
-    assert not near(emphasised.wanted, plain.wanted)
+    assert near(plain.positive, alone.positive)
+    assert not near(emphasised.positive, plain.positive)
 
 
 def test_many_prompts_at_once_are_each_alone_to_rounding(
@@ -32,12 +32,12 @@ def test_many_prompts_at_once_are_each_alone_to_rounding(
     with counted_chunks(pipeline) as batches:
         together = encoder.encode(reads)
     assert sum(batches) == len({chunk for read in reads for chunk in read.chunks})
-    assert len(batches) == -(-sum(batches) // LARGEST_BATCH)
-    assert max(batches) <= LARGEST_BATCH
+    assert len(batches) == -(-sum(batches) // MAX_BATCH)
+    assert max(batches) <= MAX_BATCH
     for read, guided in zip(reads, together, strict=True):
         (alone,) = PromptEncoder(pipeline).encode([read])
-        assert near(guided.wanted, alone.wanted)
-        assert near(guided.unwanted, alone.unwanted)
+        assert near(guided.positive, alone.positive)
+        assert near(guided.negative, alone.negative)
 
 
 def test_what_is_remembered_is_not_encoded_again(pipeline: Any, encoder: PromptEncoder) -> None:
@@ -51,12 +51,12 @@ def test_what_is_remembered_is_not_encoded_again(pipeline: Any, encoder: PromptE
         encoder.encode([encoder.read("a (red) cat", "blurry")])
         assert batches == [1, 1]
     for one, other in zip(first, again, strict=True):
-        assert equal(one.wanted, other.wanted)
-        assert equal(one.unwanted, other.unwanted)
+        assert equal(one.positive, other.positive)
+        assert equal(one.negative, other.negative)
 
 
 def test_the_least_used_are_forgotten(standin: Any) -> None:
-    encoder = PromptEncoder(standin, remembered=3)
+    encoder = PromptEncoder(standin, cache_size=3)
     cat, dog, cow, fox = (encoder.read(name, None) for name in ("cat", "dog", "cow", "fox"))
     for read in (cat, dog, cow, cat, fox):
         encoder.encode([read])
@@ -68,12 +68,12 @@ def test_the_least_used_are_forgotten(standin: Any) -> None:
 
 
 def test_more_than_can_be_remembered_is_encoded_all_the_same(standin: Any) -> None:
-    encoder = PromptEncoder(standin, remembered=2)
+    encoder = PromptEncoder(standin, cache_size=2)
     texts = [f"cat {number}" for number in range(5)]
     guided = encoder.encode([encoder.read(text, LONG) for text in texts])
     assert len(guided) == len(texts)
-    assert len(encoder._remembered) == 2  # the bound of memory cannot be seen from outside
-    assert near(guided[0].wanted, encoded(PromptEncoder(standin), texts[0], LONG).wanted)
+    assert len(encoder._cache) == 2  # the bound of memory cannot be seen from outside
+    assert near(guided[0].positive, encoded(PromptEncoder(standin), texts[0], LONG).positive)
 
 
 def test_no_prompts_are_no_work(pipeline: Any, encoder: PromptEncoder) -> None:
@@ -86,7 +86,7 @@ def test_several_threads_read_while_one_encodes(standin: Any) -> None:
     encoder = PromptEncoder(standin)
     texts = [f"(cat {number}:1.{number}), {LONG}" for number in range(1, 4)]
     alone = [encoder.read(text, "blurry") for text in texts]
-    together: list[list[ReadPrompt]] = [[] for _ in texts]
+    together: list[list[TokenizedPrompt]] = [[] for _ in texts]
     barrier = Barrier(len(texts) + 1)
 
     def read_often(place: int) -> None:

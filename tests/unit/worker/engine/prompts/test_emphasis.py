@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.prompts.emphasis import STRONGEST, WEAKEST, weighted_texts
+from worker.engine.prompts.emphasis import MAX_WEIGHT, MIN_WEIGHT, weighted_texts
 
 HOSTILE = st.text("()[]\\:.+-019 a,é\n", max_size=200)
 
@@ -85,12 +85,12 @@ def test_one_half_too_many_leaves_the_rest(prompt: str, expected: list[tuple[str
 
 
 def test_weights_have_limits() -> None:
-    assert pairs("(red:99)") == [("red", STRONGEST)]
-    assert pairs("(red:-1)") == [("red", WEAKEST)]
-    assert pairs(f"(red:{'9' * 1000})") == [("red", STRONGEST)]
-    assert pairs(f"((red:{'9' * 1000}):0)") == [("red", WEAKEST)]
-    assert pairs("(" * 900 + "red" + ")" * 900) == [("red", STRONGEST)]
-    assert pairs("[" * 900 + "red" + "]" * 900) == [("red", WEAKEST)]
+    assert pairs("(red:99)") == [("red", MAX_WEIGHT)]
+    assert pairs("(red:-1)") == [("red", MIN_WEIGHT)]
+    assert pairs(f"(red:{'9' * 1000})") == [("red", MAX_WEIGHT)]
+    assert pairs(f"((red:{'9' * 1000}):0)") == [("red", MIN_WEIGHT)]
+    assert pairs("(" * 900 + "red" + ")" * 900) == [("red", MAX_WEIGHT)]
+    assert pairs("[" * 900 + "red" + "]" * 900) == [("red", MIN_WEIGHT)]
 
 
 @given(st.text(max_size=200))
@@ -102,7 +102,7 @@ def test_text_without_marks_stays_whole(text: str) -> None:
 @given(HOSTILE)
 def test_any_text_can_be_read_and_loses_nothing_but_marks(prompt: str) -> None:
     parts = weighted_texts(prompt)
-    assert all(WEAKEST <= part.weight <= STRONGEST and part.text for part in parts)
+    assert all(MIN_WEIGHT <= part.weight <= MAX_WEIGHT and part.text for part in parts)
     assert all(left.weight != right.weight for left, right in pairwise(parts))
     # What a mark is made of may be gone; everything else stands where it stood.
     kept = re.sub(r"[()\[\]\\:+\-.0-9\s]", "", prompt)
@@ -117,7 +117,7 @@ def emphasised_prompts(draw: st.DrawFn, outer: float = 1.0) -> tuple[str, list[t
     if draw(st.booleans()):
         return escaped(text), letters
     weight = draw(st.sampled_from([0.5, 1.1, 1.25, 2.0]))
-    inner, inner_letters = draw(emphasised_prompts(min(outer * weight, STRONGEST)))
+    inner, inner_letters = draw(emphasised_prompts(min(outer * weight, MAX_WEIGHT)))
     mark = "" if weight == 1.1 else f":{weight}"
     return f"{escaped(text)}({inner}{mark})", letters + inner_letters
 

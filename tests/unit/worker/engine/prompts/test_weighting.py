@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker.engine.prompts.emphasis import STRONGEST
+from worker.engine.prompts.emphasis import MAX_WEIGHT
 from worker.engine.prompts.weighting import apply_emphasis
 
 
@@ -41,7 +41,7 @@ def test_a_mean_of_nothing_is_not_restored() -> None:
     assert torch.equal(after[:, :2], before[:, :2])
 
 
-@pytest.mark.parametrize("strongest", [0.0, 0.5, 3.0, STRONGEST])
+@pytest.mark.parametrize("strongest", [0.0, 0.5, 3.0, MAX_WEIGHT])
 def test_the_scale_is_no_stronger_than_the_weights(strongest: float) -> None:
     # Half of the tokens pull the mean up and half down, so a weight can bring it anywhere.
     before = states(0.02) + torch.tensor([5.0, -5.0, 5.0, -5.0, 0.0]).view(1, 5, 1)
@@ -49,7 +49,7 @@ def test_the_scale_is_no_stronger_than_the_weights(strongest: float) -> None:
         row = [1.0] * 5
         row[place] = strongest
         scale = apply_emphasis(before, weights(*row))[:, 4] / before[:, 4]
-        limit = STRONGEST if strongest == 0 else max(strongest, 1 / strongest)
+        limit = MAX_WEIGHT if strongest == 0 else max(strongest, 1 / strongest)
         assert 1 / limit - 1e-4 <= scale.min()
         assert scale.max() <= limit + 1e-4
 
