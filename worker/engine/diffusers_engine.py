@@ -1,6 +1,6 @@
 """The engine that runs diffusion models, many requests at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,16 +11,15 @@ from weakref import WeakKeyDictionary
 import torch
 from PIL import Image
 
-from common.domain.errors import GenerationError, UnsupportedRequestError
+from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
-from common.runtime.clock import monotonic
 from common.settings.catalogue import ModelEntry
 from worker.engine.batching.components import PipelineComponents
 from worker.engine.batching.loop import DeviceLoop
 from worker.engine.batching.pipeline_batch import PipelineBatcher
 from worker.engine.batching.prepared_request import prepare
 from worker.engine.devices.cuda import Cuda
-from worker.engine.devices.device import Cpu, Device, HostCopy
+from worker.engine.devices.device import Cpu, Device
 from worker.engine.errors import translated_errors
 from worker.engine.images.inputs import InputImages
 from worker.engine.interface import NO_CALLBACK, GenerationCallback, GenerationResult
@@ -109,39 +108,27 @@ class DiffusersEngine:
         callback: GenerationCallback,
     ) -> GenerationResult:
         canvas = Canvas.of(request, inputs)
-        result = (
-            self._pipeline_batcher.generate(model, request, canvas, callback)
-            if model.family is Family.OTHER
-            else self._generate_stepwise(model, request, canvas, callback)
-        )
-        images = [canvas.finish(image) for image in result.images]
-        nsfw = self._flag_unsafe(model, images) if request.safety_checker else [False] * len(images)
-        shown = tuple(
-            Image.new("RGB", image.size) if unsafe else image
-            for image, unsafe in zip(images, nsfw, strict=True)
-        )
-        return replace(result, images=shown, nsfw=tuple(nsfw))
+        if model.family is Family.OTHER:
+            result = self._pipeline_batcher.generate(model, request, canvas, callback)
+        else:
+            new_scheduler = partial(model.scheduler_for, request)
+            prepared = prepare(self._components_of(model), request, canvas, new_scheduler)
+            result = self._loop.generate(prepared, callback)
+        composed = tuple(canvas.finish(image) for image in result.images)
+        result = replace(result, images=composed)
+        return self._without_unsafe(model, result) if request.safety_checker else result
 
-    def _generate_stepwise(
-        self,
-        model: LoadedModel,
-        request: GenerationRequest,
-        canvas: Canvas,
-        callback: GenerationCallback,
-    ) -> GenerationResult:
-        new_scheduler = partial(model.scheduler_for, request)
-        output = self._loop.generate(
-            prepare(self._components_of(model), request, canvas, new_scheduler), callback
-        )
-        images = tuple(_to_image(copy) for copy in output.copies)
-        seconds = monotonic() - output.started_at
-        return GenerationResult(images, (False,) * len(images), seconds, output.engine_seconds)
-
-    def _flag_unsafe(self, model: LoadedModel, images: Sequence[Image.Image]) -> list[bool]:
+    def _without_unsafe(self, model: LoadedModel, result: GenerationResult) -> GenerationResult:
+        """Flag unsafe images and replace them by black ones."""
         if model.safety is None:
-            return [False] * len(images)
-        features = model.safety.features(images)
-        return self._loop.run(partial(model.safety.flags, features))
+            return result
+        features = model.safety.preprocess(result.images)
+        nsfw = self._loop.run(partial(model.safety.flags, features))
+        images = tuple(
+            Image.new("RGB", image.size) if unsafe else image
+            for image, unsafe in zip(result.images, nsfw, strict=True)
+        )
+        return replace(result, images=images, nsfw=tuple(nsfw))
 
     def _load(self, name: str, reserve_memory: ReserveMemory) -> LoadedModel:
         return load_model(self._entries[name], self._directory, self._device, reserve_memory)
@@ -188,13 +175,6 @@ def _cpu_threads(entry: ModelEntry) -> int:
 
 def _spare_cores() -> int:
     return max(1, _CORES - 1)
-
-
-def _to_image(copy: HostCopy) -> Image.Image:
-    levels, finite = copy.wait()
-    if not finite:
-        raise GenerationError("the model drew pixels that are not numbers")
-    return Image.fromarray(levels.numpy(), "RGB")
 
 
 def _check_inputs(request: GenerationRequest, inputs: InputImages) -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import torch
 from PIL import Image
 
-from common.domain.errors import GenerationStoppedError, InfillError
+from common.domain.errors import GenerationError, GenerationStoppedError, InfillError
 from common.runtime.clock import monotonic
 from worker.engine.batching.prepared_request import PreparedRequest, SampleStart
 from worker.engine.devices.device import HostCopy
 from worker.engine.devices.utilization import WorkInterval
 from worker.engine.errors import to_infill_error
-from worker.engine.interface import GenerationCallback, Progress
+from worker.engine.interface import GenerationCallback, GenerationResult, Progress
 from worker.engine.prompts.conditioning import PromptEmbeds
 
 
@@ -61,10 +61,19 @@ class DeviceOutput:
     started_at: float
     intervals: tuple[tuple[WorkInterval, float], ...]
 
-    @property
-    def engine_seconds(self) -> float:
-        """Give its part of the device's time; the copies must have arrived."""
-        return sum(interval.seconds * share for interval, share in self.intervals)
+    def wait(self) -> GenerationResult:
+        """Wait for the copies and return the images; none is flagged as unsafe yet.
+
+        Raises:
+            GenerationError: an image has pixels that are not finite numbers.
+        """
+        images = tuple(_to_image(copy) for copy in self.copies)
+        return GenerationResult(
+            images=images,
+            nsfw=(False,) * len(images),
+            seconds=monotonic() - self.started_at,
+            engine_seconds=sum(interval.seconds * share for interval, share in self.intervals),
+        )
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -133,3 +142,10 @@ class ActiveRequest:
             self.future.set_result(
                 DeviceOutput(tuple(copies), self.started_at, tuple(self.intervals))
             )
+
+
+def _to_image(copy: HostCopy) -> Image.Image:
+    pixels, finite = copy.wait()
+    if not finite:
+        raise GenerationError("the model drew pixels that are not numbers")
+    return Image.fromarray(pixels.numpy(), "RGB")

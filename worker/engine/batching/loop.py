@@ -11,13 +11,13 @@ from typing import TypeAlias, TypeVar
 import structlog
 
 from common.domain.errors import GenerationError
-from worker.engine.batching.active_request import ActiveRequest, DeviceOutput
+from worker.engine.batching.active_request import ActiveRequest
 from worker.engine.batching.prepared_request import PreparedRequest
 from worker.engine.batching.stepper import Stepper
 from worker.engine.devices.device import Device
 from worker.engine.devices.utilization import DeviceUtilization
 from worker.engine.errors import to_infill_error
-from worker.engine.interface import GenerationCallback
+from worker.engine.interface import GenerationCallback, GenerationResult
 
 T = TypeVar("T")
 # Work beside the steps: done between two of them.
@@ -43,7 +43,7 @@ class DeviceLoop:
         self._ended = False
         self._tasks: deque[_Task] = deque()
 
-    def generate(self, prepared: PreparedRequest, callback: GenerationCallback) -> DeviceOutput:
+    def generate(self, prepared: PreparedRequest, callback: GenerationCallback) -> GenerationResult:
         """Make the images of a request, together with whatever else is under way, and wait.
 
         Raises:
@@ -53,11 +53,12 @@ class DeviceLoop:
         active = ActiveRequest(prepared, callback)
         self._submit(active)
         try:
-            return active.future.result()
+            output = active.future.result()
         finally:
             # An error knows the frames it came through, and they would know the ticket that holds
             # the error: a circle around tensors, which the collector may leave for minutes.
             del active
+        return output.wait()
 
     def run(self, work: Callable[[], T]) -> T:
         """Let the loop's thread do something with the device between two steps, and wait.
@@ -122,7 +123,7 @@ class DeviceLoop:
                     self._stepper.run_once()
             except Exception as error:
                 # A fault of our own: nobody may wait for ever because of it.
-                log.exception("engine_turn_failed")
+                log.exception("engine_loop_failed")
                 self._stepper.fail_all(to_infill_error(error))
         for task in self._tasks:  # what was handed in before is still done
             task()

@@ -28,7 +28,7 @@ class SafetyChecker:
         pipeline.register_modules(safety_checker=None)
         return cls(checker, pipeline.feature_extractor)
 
-    def features(self, images: Sequence[Image.Image]) -> torch.Tensor:
+    def preprocess(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Prepare images (RGB) for `flags`: images × 3 × side × side; needs no device."""
         features: torch.Tensor = self._extractor(list(images), return_tensors="pt").pixel_values
         return features

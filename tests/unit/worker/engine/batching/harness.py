@@ -84,8 +84,7 @@ class StepperHarness:
 
 def images_of(active: ActiveRequest) -> list[Image.Image]:
     """The images as the model drew them: nothing is kept of the init image yet."""
-    outputs = active.future.result(timeout=0)
-    return [Image.fromarray(copy.wait()[0].numpy(), "RGB") for copy in outputs.copies]
+    return list(active.future.result(timeout=0).wait().images)
 
 
 def failure_of(active: ActiveRequest) -> InfillError:
