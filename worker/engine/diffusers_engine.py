@@ -37,7 +37,7 @@ _CORES: Final = torch.get_num_threads()
 
 
 class DiffusersEngine:
-    """Checks and prepares requests in their callers' threads, and lets one loop draw them all."""
+    """`Engine` for diffusers models: callers' threads prepare, a single thread runs the device."""
 
     def __init__(
         self,
@@ -49,14 +49,15 @@ class DiffusersEngine:
         max_batch: int = MAX_BATCH,
         threads: int | None = None,
     ) -> None:
-        """Serve `entries`; stand-ins are kept in `directory`; `device` None is CUDA, else CPU.
+        """Serve `entries`; stand-in models are stored in `directory`.
 
-        Weights take up to `model_memory_gb`; None is a part of the device's memory. At most
-        `max_batch` images take a step together. `threads` are those of the CPU to compute with;
-        None leaves one core to others.
+        `device` is a torch device name; None means CUDA where available, else the CPU. Cached
+        weights take up to `model_memory_gb` gigabytes; None means a share of the device's memory.
+        At most `max_batch` images take a step together. `threads` is the number of CPU threads to
+        compute with; None leaves one core free.
 
         Raises:
-            ConfigurationError: torch knows no such device.
+            ConfigurationError: torch does not know the device.
         """
         self._entries = {entry.name: entry for entry in entries}
         self._directory = directory
@@ -73,11 +74,11 @@ class DiffusersEngine:
 
     @property
     def loaded(self) -> frozenset[str]:
-        """The models in memory; see `Engine.loaded`."""
+        """Return the names of the models in memory; see `Engine.loaded`."""
         return self._models.loaded
 
     def load(self) -> None:
-        """Load the models that fit, in their order, so that the first request finds them ready.
+        """Load the models that fit into memory, in catalogue order, before the first request.
 
         Raises:
             ConfigurationError: a model cannot be loaded.
@@ -85,7 +86,7 @@ class DiffusersEngine:
         self._models.preload(self._entries)
 
     def close(self) -> None:
-        """Give up what is under way, and end the loop's thread."""
+        """Fail the requests in progress and end the device thread."""
         self._loop.close()
 
     def generate(
@@ -94,7 +95,7 @@ class DiffusersEngine:
         inputs: InputImages,
         callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        """Draw the images; see `Engine.generate`."""
+        """Generate the images of a request; see `Engine.generate`."""
         entry = self._entry_for(request)
         _check_inputs(request, inputs)
         with self._models.borrow(entry.name, callback.should_stop) as model, translated_errors():
@@ -119,7 +120,7 @@ class DiffusersEngine:
         return self._without_unsafe(model, result) if request.safety_checker else result
 
     def _without_unsafe(self, model: LoadedModel, result: GenerationResult) -> GenerationResult:
-        """Flag unsafe images and replace them by black ones."""
+        """Flag the images that the safety checker finds unsafe, and replace them by black ones."""
         if model.safety is None:
             return result
         features = model.safety.preprocess(result.images)
@@ -159,16 +160,16 @@ class DiffusersEngine:
 
 
 def _device(torch_device: torch.device) -> Device:
-    """Give what stands for a torch device; all but CUDA are treated like the host."""
+    """Return the `Device` for a torch device; every device except CUDA is treated like the CPU."""
     return Cuda(torch_device) if torch_device.type == "cuda" else Cpu(torch_device)
 
 
 def _cpu_threads(entry: ModelEntry) -> int:
-    """Give the CPU threads to draw with.
+    """Return the number of CPU threads to compute with.
 
-    torch's threads wait for each other by spinning: where other processes want the same cores,
-    twelve times slower was measured. So one core is left to them, and a stand-in, too small to
-    gain anything, takes one alone.
+    torch's threads spin while they wait for each other: with other processes on the same cores, a
+    slowdown by a factor of 12 was measured. So one core is left free. A stand-in model is too small
+    to gain from more than one thread.
     """
     return 1 if entry.has_random_weights else _spare_cores()
 
@@ -178,7 +179,7 @@ def _spare_cores() -> int:
 
 
 def _check_inputs(request: GenerationRequest, inputs: InputImages) -> None:
-    """Refuse pixels other than `read_pixels` gives for this request."""
+    """Raise UnsupportedRequestError unless `inputs` are the images that the endpoint takes."""
     expected = {
         Endpoint.TEXT2IMG: (False, False),
         Endpoint.IMG2IMG: (True, False),

@@ -1,4 +1,4 @@
-"""What a model may fail with, told as errors of ours."""
+"""Translation of model and device failures into `InfillError`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +15,11 @@ _FULL: Final = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAI
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn whatever comes out of the block into an error of ours.
+    """Translate any exception raised in the block into an `InfillError`.
 
     Raises:
-        GenerationError: the model failed or ran out of memory; another try may succeed.
+        GenerationError: the model failed or ran out of memory; a retry may succeed.
+        EngineLostError: the device failed; no retry in this process can succeed.
     """
     try:
         yield
@@ -30,7 +31,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def to_infill_error(error: Exception) -> InfillError:
-    """Make of any failure the error its caller is told; inner matters are for the operator."""
+    """Return `error` as an `InfillError`; internals go into `detail`, which callers never see."""
     if isinstance(error, InfillError):
         return error
     if is_out_of_memory(error):
@@ -45,7 +46,7 @@ def to_infill_error(error: Exception) -> InfillError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether it was memory that lacked."""
+    """Return whether `error` means that memory ran out, on the device or the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(sign in str(error) for sign in _FULL)

@@ -1,4 +1,4 @@
-"""A request on its way through the loop, and its images in the making."""
+"""The state of a request in the device loop, and of each of its images."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -19,11 +19,13 @@ from worker.engine.prompts.conditioning import PromptEmbeds
 
 @dataclass(slots=True, eq=False)
 class Sample:
-    """One image in the making; its tensors are on the device.
+    """One image being generated; its tensors are on the device.
 
-    `latents` are 1 × 4 × height × width. `seen` (1 × 5 × …) is what a UNet for inpainting sees
-    beside them, `init_latents` the latents of the init image where they are blended in after each
-    step, `noise` what they are noised with for that, `mask` where not.
+    `latents` is 1 × 4 × height × width (latent size). `extra_channels` (1 × 5 × height × width) is
+    the mask and the masked image's latents, which a UNet for inpainting takes beside the latents.
+
+    For inpainting with any other UNet, `init_latents` are the latents of the init image, blended in
+    after each step where `mask` is 0, at the noise level of that step with the noise `noise`.
     """
 
     active: "ActiveRequest"
@@ -39,22 +41,23 @@ class Sample:
 
     @property
     def timestep(self) -> torch.Tensor:
-        """The diffusion's time of the next step, on the host."""
+        """Return the timestep of the next step: a tensor without dimensions, on the host."""
         timestep: torch.Tensor = self.start.timesteps.values[self.steps_done]
         return timestep
 
     @property
     def is_finished(self) -> bool:
-        """Whether all steps are done."""
+        """Return whether all steps are done."""
         return self.steps_done == len(self.start.timesteps.values)
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceOutput:
-    """The images of a request on their way from the device: levels, and whether all are numbers.
+    """Pixels of a finished request, still being copied from the device.
 
-    `started_at` is when the device turned to the request, in seconds of the host's clock.
-    `intervals` are the pieces of work done for it, each with its share of them.
+    Each copy holds the pixels (height × width × 3, uint8) and whether all values were finite.
+    `started_at` is when the work on the request began, in seconds of `monotonic`. `intervals` are
+    the device work done for it, each with the request's share of the interval (0 to 1).
     """
 
     copies: tuple[HostCopy, ...]
@@ -78,7 +81,7 @@ class DeviceOutput:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class ActiveRequest:
-    """A request under way: ends with `DeviceOutput` or an error, once."""
+    """A request in the device loop; its future gets a `DeviceOutput` or an error, once."""
 
     prepared: PreparedRequest
     callback: GenerationCallback
@@ -89,11 +92,11 @@ class ActiveRequest:
 
     @property
     def has_ended(self) -> bool:
-        """Whether its caller has been answered."""
+        """Return whether the request has succeeded or failed."""
         return self.future.done()
 
     def mark_started(self) -> bool:
-        """Take note that the device turns to it; False if telling so failed: it has ended."""
+        """Record the start and call `on_start`; return False if the callback failed the request."""
         self.started_at = monotonic()
         try:
             self.callback.on_start()
@@ -103,7 +106,7 @@ class ActiveRequest:
         return True
 
     def should_continue(self) -> bool:
-        """Ask whoever looks on; if the answer is no, or none can be had, it has ended."""
+        """Call `should_stop`; fail the request and return False if it says to stop, or raises."""
         try:
             if not self.callback.should_stop():
                 return True
@@ -114,7 +117,7 @@ class ActiveRequest:
         return False
 
     def report_step(self, preview: Image.Image | None = None) -> bool:
-        """Tell whoever looks on how far it is; False if that failed, and so it has ended."""
+        """Call `on_step` with the progress; return False if the callback failed the request."""
         try:
             self.callback.on_step(Progress(*self.steps, preview))
         except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
@@ -124,17 +127,17 @@ class ActiveRequest:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """Steps done, and to be done in all, of all its images."""
+        """Return the number of steps done and the total, both over all images."""
         each = len(self.samples[0].start.timesteps.values)
         return sum(sample.steps_done for sample in self.samples), each * len(self.samples)
 
     def fail(self, error: InfillError) -> None:
-        """End with an error."""
+        """End the request with an error, unless it has ended."""
         if not self.has_ended:
             self.future.set_exception(error)
 
     def finish_if_complete(self) -> None:
-        """End, if the last of its images has left."""
+        """End the request successfully if the pixels of all its images are on their way."""
         copies: Sequence[HostCopy] = [
             sample.pixels for sample in self.samples if sample.pixels is not None
         ]

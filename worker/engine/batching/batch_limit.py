@@ -1,4 +1,4 @@
-"""How many fit on the device at once, learnt from what they took."""
+"""The largest batch that fits into device memory, learnt from measured batches."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -16,7 +16,11 @@ SUCCESSES_BEFORE_GROWTH: Final = 200
 
 @dataclass(slots=True)
 class _Measured:
-    """Of one kind of work: the largest batch measured, its bytes, and the most to be tried."""
+    """Measurements of one kind of work.
+
+    `size` and `bytes` are those of the largest batch measured; `limit` is the largest batch to try;
+    `successes` counts batches that fitted since the limit was last changed.
+    """
 
     limit: int
     size: int = 0
@@ -25,19 +29,19 @@ class _Measured:
 
 
 class BatchSizeLimiter:
-    """Admission by measured memory, for each kind and shape of work by itself.
+    """Limits batch sizes by measured memory, separately for each kind and shape of work.
 
-    What has never been measured is done for one alone first.
+    Work that has never been measured runs in a batch of one first.
     """
 
     def __init__(self, device: Device, *, max_batch: int) -> None:
-        """Let at most `max_batch` be done at once, whatever the memory."""
+        """Limit every batch to `max_batch` items, whatever the memory."""
         self._device = device
         self._max_batch = max_batch
         self._measured: dict[Hashable, _Measured] = {}
 
     def limit(self, key: Hashable) -> int:
-        """Give how many fit, 1 at least."""
+        """Return the number of items that fit into one batch, at least 1."""
         measured = self._measured.get(key)
         if measured is None or not measured.size:
             return 1
@@ -47,7 +51,7 @@ class BatchSizeLimiter:
         return max(1, min(measured.limit, int(fit)))
 
     def record_success(self, key: Hashable, size: int, peak_bytes: int) -> None:
-        """Learn from a batch that fitted; the larger a batch, the better it tells of others."""
+        """Record the peak memory of a batch that fitted; the largest measured batch is used."""
         measured = self._measured.setdefault(key, _Measured(self._max_batch))
         if size > measured.size:
             measured.size, measured.bytes = size, peak_bytes
@@ -60,6 +64,6 @@ class BatchSizeLimiter:
                 measured.limit, measured.successes = measured.limit + 1, 0
 
     def record_out_of_memory(self, key: Hashable, size: int) -> None:
-        """Learn that so many were too many."""
+        """Record that a batch of `size` did not fit, and halve the limit."""
         measured = self._measured.setdefault(key, _Measured(self._max_batch))
         measured.limit, measured.successes = max(1, size // 2), 0

@@ -1,4 +1,4 @@
-"""Doing work for many at once, such that what fails, fails alone."""
+"""Batched work in which a failing item does not fail the rest of its batch."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeAlias, TypeVar
@@ -19,11 +19,11 @@ log = structlog.get_logger(__name__)
 
 
 class BisectingRunner:
-    """Work in batches as large as memory allows.
+    """Runs work in batches as large as memory allows, and bisects a batch that fails.
 
-    A batch that fails is halved and tried again, down to the one item that cannot be done: out of
-    memory shrinks the batch before anybody fails, and a bad item costs its neighbours a second
-    try, no more. So the work must leave no trace when it raises.
+    Halving continues down to the single item that fails. So running out of memory shrinks the batch
+    before any item fails, and a bad item costs its neighbours a repetition. The work must therefore
+    have no side effects when it raises.
     """
 
     def __init__(self, device: Device, limiter: BatchSizeLimiter) -> None:
@@ -33,7 +33,7 @@ class BisectingRunner:
     def run(
         self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
-        """Give the outcome of each item, in order; items under one `key` take the same memory."""
+        """Return the outcome of each item, in order; items under one `key` need the same memory."""
         outcomes: list[Outcome[Out]] = []
         while len(outcomes) < len(items):
             first = len(outcomes)

@@ -1,4 +1,4 @@
-"""What stepping needs of a Stable Diffusion pipeline, of the first, second or XL kind."""
+"""The parts of a Stable Diffusion pipeline (1, 2 or XL) that the stepwise engine uses."""
 
 from typing import Any, Final
 
@@ -13,18 +13,19 @@ LATENT_CHANNELS: Final = 4
 
 
 class PipelineComponents:
-    """The networks of one model, and the two ways its pictures are prepared.
+    """The networks of one model and its image preprocessing.
 
-    `factor` is by how much latents are smaller than pixels. `generates` is the type latents have
-    between steps, `autoencodes` the autoencoder's, which may be wider. `threads` are those of the
-    CPU that it computes with.
+    `vae_scale_factor` is the number of pixels along one latent's side. `dtype` is the type of
+    latents between steps, `vae_dtype` the autoencoder's, which may be wider. `threads` is the
+    number of CPU threads to compute with.
     """
 
     def __init__(self, pipeline: Any, *, threads: int) -> None:
-        """Take them out of a pipeline of any endpoint.
+        """Take the components of a pipeline of any endpoint.
 
-        An autoencoder known to overflow in half precision is kept in full from here on: to widen
-        it for every picture and narrow it again, as pipelines do, costs more than the memory.
+        An autoencoder known to overflow in half precision (`force_upcast`) is converted to single
+        precision for good. diffusers' pipelines convert it back and forth for every image, which
+        costs more than the memory is worth.
         """
         self.threads = threads
         self.unet = pipeline.unet

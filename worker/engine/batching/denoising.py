@@ -1,4 +1,4 @@
-"""One step of many images: one call of the UNet, then each with its own scheduler."""
+"""One denoising step of a batch: one UNet call, then each sample's own scheduler step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,11 @@ from worker.engine.prompts.conditioning import Conditioning
 
 @torch.inference_mode()
 def predict_noise(samples: Sequence[Sample], device: Device) -> list[torch.Tensor]:
-    """Give the guided noise of each sample, 1 × 4 × height × width; changes none of them.
+    """Return the guided noise prediction of each sample, 1 × 4 × height × width; change no sample.
 
-    All have one model, one shape and one length of prompt. The rows of the batch are the
-    unwanted halves of those that have guidance, then the wanted of all: for one sample alone that
-    is the batch of diffusers' pipelines.
+    All samples must have one model, one shape and one prompt length. The batch has the negative
+    rows of the samples with guidance first, then the positive rows of all: for a single sample
+    that is the order of diffusers' pipelines.
     """
     components = samples[0].active.prepared.components
     model_inputs = [_model_input(sample) for sample in samples]
@@ -48,7 +48,11 @@ def predict_noise(samples: Sequence[Sample], device: Device) -> list[torch.Tenso
 
 @torch.inference_mode()
 def step(sample: Sample, noise: torch.Tensor) -> None:
-    """Take the step that `noise` was predicted for."""
+    """Advance `sample` by one scheduler step with its predicted `noise`, 1 × 4 × height × width.
+
+    Where the UNet does not take the mask, the init image's latents at the next timestep's noise
+    level are blended in outside the mask, as in diffusers' pipeline_stable_diffusion_inpaint.py.
+    """
     timesteps = sample.start.timesteps
     extra = {"generator": sample.start.generator} if timesteps.takes_generator else {}
     latents: torch.Tensor = timesteps.scheduler.step(
@@ -69,10 +73,10 @@ def step(sample: Sample, noise: torch.Tensor) -> None:
 def _noise_factors(
     scheduler: Any, timestep: torch.Tensor, dtype: torch.dtype
 ) -> tuple[float, float]:
-    """Give how much of a picture, and of noise, there is at a time of the diffusion.
+    """Return the factors of image and noise in noised latents at `timestep`.
 
-    Found out on the host with ones and zeros: with tensors of a GPU, diffusers copies its tables
-    there for each picture and step, and waits.
+    Computed on the host by noising a one and a zero: with tensors on a GPU, `add_noise` would copy
+    the scheduler's tables there for each image and step, and wait for it.
     """
     one, nothing = torch.ones((1, 1, 1, 1), dtype=dtype), torch.zeros((1, 1, 1, 1), dtype=dtype)
     noise_timestep = timestep.reshape(1)
@@ -83,7 +87,7 @@ def _noise_factors(
 
 
 def _model_input(sample: Sample) -> torch.Tensor:
-    """Give what the UNet sees of the picture, 1 × its channels × height × width."""
+    """Return the UNet's input for one sample, 1 × input channels × height × width."""
     latents: torch.Tensor = sample.start.timesteps.scheduler.scale_model_input(
         sample.latents, sample.timestep
     )
@@ -97,7 +101,7 @@ def _model_input(sample: Sample) -> torch.Tensor:
 def _apply_guidance(
     negative: torch.Tensor | None, positive: torch.Tensor, guidance_scale: float
 ) -> torch.Tensor:
-    """Go on from the unwanted through the wanted: classifier-free guidance (arXiv:2207.12598)."""
+    """Return the prediction with classifier-free guidance (arXiv:2207.12598)."""
     if negative is None:
         return positive
     return negative + guidance_scale * (positive - negative)
@@ -109,10 +113,10 @@ def _added_conditions(
     samples: Sequence[Sample],
     device: Device,
 ) -> dict[str, Any] | None:
-    """Give what Stable Diffusion XL is told beside: pooled texts, and sizes in pixels.
+    """Return Stable Diffusion XL's extra conditions: pooled prompts, and sizes in pixels.
 
-    The sizes are original (height, width), the crop's corner, target (height, width): nothing is
-    cropped, so original and target are the same (arXiv:2307.01952, section 2.2).
+    The sizes are original (height, width), crop corner (top, left) and target (height, width).
+    Nothing is cropped, so original and target are equal (arXiv:2307.01952, section 2.2).
     """
     if not components.has_size_condition:
         return None

@@ -1,4 +1,4 @@
-"""From requests to latents on the device: prompts and pictures, those of many at a time."""
+"""Encoding of prompts and images of several requests into samples that can step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from worker.engine.prompts.conditioning import PromptEmbeds
 
 @dataclass(frozen=True, slots=True)
 class _LatentDistributions:
-    """What the autoencoder made of a request's pictures: means and deviations of their latents."""
+    """Means and standard deviations of the latents of a request's images; None if not encoded."""
 
     init: Any = None
     masked: Any = None
@@ -23,10 +23,10 @@ class _LatentDistributions:
 
 @torch.inference_mode()
 def encode(active_requests: Sequence[ActiveRequest], device: Device) -> list[list[Sample]]:
-    """Give the samples of each request, ready to step.
+    """Return the samples of each request, with their tensors on the device.
 
-    All have one model and one shape. Each prompt and each picture is encoded once, however many
-    images are made of it.
+    All requests must have one model and one shape. Each prompt and each image is encoded once,
+    whatever the number of samples.
     """
     components = active_requests[0].prepared.components
     guided = components.prompt_encoder.encode(
@@ -99,7 +99,7 @@ def _sample_latents(
     noise_draw: torch.Tensor | None,
     device: Device,
 ) -> torch.Tensor | None:
-    """Draw latents from what the autoencoder gave, with numbers that were drawn before."""
+    """Sample latents from the autoencoder's distribution with noise drawn beforehand."""
     if distribution is None or noise_draw is None:
         return None
     mean, deviation = distribution

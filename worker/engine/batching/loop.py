@@ -1,4 +1,4 @@
-"""The one thread that owns the device."""
+"""The device thread: the only thread that runs the model."""
 
 import threading
 from collections import deque
@@ -27,9 +27,9 @@ log = structlog.get_logger(__name__)
 
 
 class DeviceLoop:
-    """Turns as long as there is work; callers' threads hand it in and wait.
+    """Runs steps on one thread as long as there is work; callers' threads submit it and wait.
 
-    The thread starts with the first work and ends with `close`.
+    The thread starts with the first submission and ends with `close`.
     """
 
     def __init__(self, device: Device, *, max_batch: int) -> None:
@@ -44,11 +44,12 @@ class DeviceLoop:
         self._tasks: deque[_Task] = deque()
 
     def generate(self, prepared: PreparedRequest, callback: GenerationCallback) -> GenerationResult:
-        """Make the images of a request, together with whatever else is under way, and wait.
+        """Generate the images of a request, batched with the other active ones, and wait for them.
 
         Raises:
-            GenerationError: the model failed; another try may succeed.
-            GenerationStoppedError: `callback` said to stop.
+            GenerationError: the model failed; a retry may succeed.
+            EngineLostError: the device failed; every later call will fail too.
+            GenerationStoppedError: `callback.should_stop` returned true.
         """
         active = ActiveRequest(prepared, callback)
         self._submit(active)
@@ -61,10 +62,10 @@ class DeviceLoop:
         return output.wait()
 
     def run(self, work: Callable[[], T]) -> T:
-        """Let the loop's thread do something with the device between two steps, and wait.
+        """Run `work` on the device thread between two steps, and return its result.
 
         Raises:
-            Exception: what `work` raised.
+            Exception: whatever `work` raised.
         """
         future: Future[T] = Future()
 
@@ -80,7 +81,7 @@ class DeviceLoop:
         return future.result()
 
     def post(self, task: _Task) -> None:
-        """Let the loop's thread do something between two steps, and do not wait; it may not raise.
+        """Schedule `task` on the device thread, without waiting for it; it must not raise.
 
         Raises:
             GenerationError: the engine has been closed.
@@ -88,12 +89,12 @@ class DeviceLoop:
         self._submit(task)
 
     def check_callbacks(self) -> None:
-        """Ask all who look on whether to go on; for an errand that takes long, now and then."""
+        """Accept new work and cancel stopped requests; long tasks must call this now and then."""
         self._drain_inbox()
         self._stepper.check_callbacks()
 
     def close(self) -> None:
-        """Give up what is under way, and end the thread."""
+        """Fail the requests in progress and end the thread."""
         with self._starting:
             self._closing = True
             thread = self._thread
@@ -130,7 +131,7 @@ class DeviceLoop:
         self._stepper.fail_all(GenerationError("the engine has been closed"))
 
     def _receive(self) -> None:
-        """Take what has come in; wait for it if there is nothing to do."""
+        """Accept submitted work; wait for some if there is nothing to do."""
         if not self._stepper and not self._tasks:
             self._utilization.mark_idle()
             self._dispatch(self._inbox.get())

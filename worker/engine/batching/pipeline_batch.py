@@ -1,7 +1,7 @@
-"""Models of other families, run whole by diffusers' own pipeline, equal requests together.
+"""Models of other families, run by their own diffusers pipelines, with equal requests in one batch.
 
-For the models our own loop cannot step: whatever diffusers' automatic choice knows. Equal requests
-are gathered until the device is free for them.
+The stepwise engine supports Stable Diffusion only. Every other model that diffusers' automatic
+pipelines know runs here, one whole pipeline call at a time, on the device thread.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -37,7 +37,7 @@ _LEGACY_STEP_CALLBACK: Final = "callback"
 
 @dataclass(frozen=True, slots=True)
 class PipelineSample:
-    """One image of a request: its seed, and its pictures, each of the request's size."""
+    """One image of a request: its seed, and its input images, each of the request's size."""
 
     request: GenerationRequest
     init: Image.Image | None
@@ -47,7 +47,7 @@ class PipelineSample:
 
 @dataclass(slots=True, eq=False)
 class _PipelineRequest:
-    """One request's part in a run."""
+    """A request that waits for a pipeline call or takes part in one; `steps` are finished steps."""
 
     request: GenerationRequest
     canvas: Canvas
@@ -57,12 +57,12 @@ class _PipelineRequest:
 
     @property
     def samples(self) -> list[PipelineSample]:
-        """An order for each of its images."""
+        """Return a `PipelineSample` for each of its images."""
         init, mask = self.canvas.init, self.canvas.mask
         return [PipelineSample(self.request, init, mask, seed) for seed in self.request.seeds]
 
     def report_step(self) -> bool:
-        """Tell of a step, and ask whether to go on; if not, its caller is answered now."""
+        """Report progress; return False if the request has ended or its callback says to stop."""
         if not self.should_continue():
             return False
         if self.steps:
@@ -71,11 +71,11 @@ class _PipelineRequest:
         return True
 
     def mark_started(self) -> bool:
-        """Tell that the run begins; False if that failed, and so it has ended."""
+        """Call `on_start`; return False if the callback failed the request."""
         return self._call(self.callback.on_start)
 
     def should_continue(self) -> bool:
-        """Ask whether to go on; if not, its caller is answered now."""
+        """Return False if the request has ended, failing it if its callback says to stop."""
         return not self.future.done() and self._call(self._check_should_stop)
 
     def _check_should_stop(self) -> None:
@@ -92,13 +92,13 @@ class _PipelineRequest:
 
 
 class PipelineBatcher:
-    """Runs together what came while the device was busy, as one piece of work between two steps.
+    """Collects equal requests while the device is busy and runs them in one pipeline call.
 
-    One that is stopped is answered at the next step; the run goes on for the others.
+    A request that is stopped fails at the next step; the call goes on for the others.
     """
 
     def __init__(self, loop: DeviceLoop, device: Device, *, max_batch: int, threads: int) -> None:
-        """Run at most `max_batch` requests together, with so many threads of the CPU."""
+        """Run at most `max_batch` requests in one call, with `threads` CPU threads."""
         self._loop = loop
         self._runner = BisectingRunner(device, BatchSizeLimiter(device, max_batch=max_batch))
         self._threads = threads
@@ -112,14 +112,15 @@ class PipelineBatcher:
         canvas: Canvas,
         callback: GenerationCallback,
     ) -> GenerationResult:
-        """Draw the images of a request, with equal ones if there are some, and wait.
+        """Generate the images of a request, together with equal waiting ones, and wait for them.
 
-        They come as the model drew them, unchecked, and nothing kept of the init image.
+        The images are the model's output: not safety-checked, and not composed with the init image.
 
         Raises:
-            UnsupportedRequestError: no scheduler of the wanted name fits the model.
-            GenerationError: the model failed; another try may succeed.
-            GenerationStoppedError: `callback` said to stop.
+            UnsupportedRequestError: the requested scheduler does not fit the model.
+            GenerationError: the model failed; a retry may succeed.
+            EngineLostError: the device failed; every later call will fail too.
+            GenerationStoppedError: `callback.should_stop` returned true.
         """
         member, key = _PipelineRequest(request, canvas, callback), batch_key(request)
         with self._lock:
@@ -162,7 +163,10 @@ class PipelineBatcher:
         return _split(members, images, monotonic() - started_at)
 
     def _should_stop(self, members: Sequence[_PipelineRequest]) -> bool:
-        """Ask all who look on at a step, those of other requests too: a run may take minutes."""
+        """Report a step and check all callbacks, also of other requests: a call can take minutes.
+
+        Return whether every request of the batch has ended.
+        """
         self._loop.check_callbacks()
         with self._lock:
             waiting = [member for group in self._waiting.values() for member in group]
@@ -177,7 +181,7 @@ class PipelineBatcher:
 def _split(
     members: Sequence[_PipelineRequest], images: Iterator[Image.Image], seconds: float
 ) -> list[GenerationResult]:
-    """Hand the images of a run, and its time, to those it was made for."""
+    """Split the images and the time of a call between its requests."""
     return [
         GenerationResult(
             images=tuple(next(images) for _ in member.request.seeds),
@@ -190,7 +194,7 @@ def _split(
 
 
 def _step_count(request: GenerationRequest) -> int:
-    """Give the steps that are run; of a picture's schedule it is the last part."""
+    """Return the number of steps that are run: with input images, the last part of the schedule."""
     if request.endpoint is Endpoint.TEXT2IMG:
         return request.inference_steps
     steps, strength = steps_and_strength(request.inference_steps, request.strength)
@@ -198,9 +202,9 @@ def _step_count(request: GenerationRequest) -> int:
 
 
 def batch_key(request: GenerationRequest) -> Hashable:
-    """Tell which requests may be run together: those whose keys are equal.
+    """Return the key of requests that can share a pipeline call.
 
-    Prompts, seeds and pictures are each image's own.
+    Prompts, seeds, numbers of samples and input images may differ.
     """
     return (
         request.model,
@@ -220,17 +224,17 @@ def run_pipeline(
     samples: Sequence[PipelineSample],
     should_stop: Callable[[], bool],
 ) -> list[Image.Image]:
-    """Draw an image for each of `samples`, whose requests have equal keys; RGB, of their size.
+    """Run one pipeline call for `samples` of equal `batch_key`; return their images.
 
-    A pipeline is given what it takes of a request: there are families that know no negative
-    prompt, or no strength, and such a field is then without effect. One that draws in coarser
-    sizes than asked for has its image brought to the size. `should_stop` is asked before the
-    first step and after each, where the pipeline tells of its steps.
+    The images are RGB and of the request's size, resized if the pipeline rounds sizes. Arguments
+    that the pipeline does not accept are left out: some families have no negative prompt or no
+    strength, and such a field has no effect. `should_stop` is called before the first step and
+    after each, if the pipeline supports callbacks.
 
     Raises:
-        UnsupportedRequestError: no scheduler of the wanted name fits the model.
-        GenerationError: the model failed; another try may succeed.
-        GenerationStoppedError: `should_stop` said yes.
+        UnsupportedRequestError: the requested scheduler does not fit the model.
+        GenerationError: the model failed; a retry may succeed.
+        GenerationStoppedError: `should_stop` returned true.
     """
 
     def check_should_stop(*_step: Any) -> dict[str, Any]:
@@ -279,7 +283,7 @@ def _arguments(endpoint: Endpoint, samples: Sequence[PipelineSample]) -> dict[st
 
 
 def _to_image(pixels: npt.NDArray[np.floating[Any]]) -> Image.Image:
-    """Turn levels in 0 … 1, height × width × 3, into an image."""
+    """Convert pixels (height × width × 3, 0 to 1) to an image."""
     if not np.isfinite(pixels).all():
         raise GenerationError("the model drew pixels that are not numbers")
     return Image.fromarray((pixels * 255).round().astype(np.uint8), "RGB")

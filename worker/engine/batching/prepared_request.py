@@ -1,4 +1,4 @@
-"""Everything about a request that can be made ready without the device, in its caller's thread."""
+"""The part of a request's work that needs no device: done in the caller's thread."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,9 +17,10 @@ from worker.engine.prompts.encoder import TokenizedPrompt
 
 @dataclass(frozen=True, slots=True)
 class NoiseDraws:
-    """One image's random numbers in latent shape, drawn in the order diffusers draws them.
+    """Random numbers of one image, in the order in which diffusers draws them.
 
-    `init` and `masked` are what the autoencoder's samples of these pictures take.
+    Each is 1 × 4 × latent height × latent width. `init` and `masked` are for sampling the latents
+    of the init image and of the masked image.
     """
 
     init: torch.Tensor | None
@@ -29,7 +30,7 @@ class NoiseDraws:
 
 @dataclass(frozen=True, slots=True)
 class SampleStart:
-    """Where one image of a request starts from; its generator goes on with the steps' noise."""
+    """Initial state of one image; `generator` continues with the noise of the steps."""
 
     timesteps: Timesteps
     generator: torch.Generator
@@ -38,11 +39,11 @@ class SampleStart:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request that has been checked and made ready.
+    """A checked request with preprocessed inputs, on the host.
 
-    `init` is 1 × 3 × height × width in -1 … 1, `masked` the same with zeros where it is repainted,
-    `mask` 1 × 1 × the latents' height × width, 1 where it is repainted. `shape` is that of the
-    latents of one image, 1 × 4 × height × width.
+    `init` is 1 × 3 × height × width in -1 to 1; `masked` is the same with zeros inside the mask.
+    `mask` is 1 × 1 × latent height × latent width, 1 where the image is repainted. `shape` is that
+    of one image's latents, 1 × 4 × latent height × latent width.
     """
 
     components: PipelineComponents
@@ -56,22 +57,22 @@ class PreparedRequest:
 
     @property
     def starts_from_noise(self) -> bool:
-        """Whether nothing of the picture is in the first latents."""
+        """Return whether the first latents are pure noise, without anything of the init image."""
         endpoint, strength = self.request.endpoint, self.request.strength
         # diffusers' img2img starts from the picture at full strength too.
         return endpoint is Endpoint.TEXT2IMG or (endpoint is Endpoint.INPAINT and strength == 1)
 
     @property
     def is_blended(self) -> bool:
-        """Whether what is kept is laid over the latents after each step.
+        """Return whether the init image's latents are blended in outside the mask after each step.
 
-        So it is where the UNet itself knows nothing of the mask.
+        This is for inpainting with a UNet that does not take the mask as input.
         """
         return self.request.endpoint is Endpoint.INPAINT and not self.components.takes_mask
 
     @property
     def needs_init(self) -> bool:
-        """Whether the latents of the init image are used."""
+        """Return whether the latents of the init image are needed."""
         return not self.starts_from_noise or self.is_blended
 
 
@@ -81,10 +82,10 @@ def prepare(
     canvas: Canvas,
     scheduler: Callable[[], Any],
 ) -> PreparedRequest:
-    """Make `request` ready; `scheduler` makes a fresh one for each image.
+    """Check and prepare `request`; `scheduler` returns a new scheduler for each image.
 
     Raises:
-        UnsupportedRequestError: the model cannot do what was asked.
+        UnsupportedRequestError: the model does not support what was requested.
     """
     _check_size(components, request)
     all_timesteps = [Timesteps.of(request, scheduler()) for _ in request.seeds]

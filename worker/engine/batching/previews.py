@@ -1,4 +1,4 @@
-"""Small images of what is being made, on their way to whoever looks on."""
+"""Small previews of images in progress: a linear map of the latents instead of the decoder."""
 
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class PreviewQueue:
-    """Begins to copy a preview after some steps, and has it a turn later: nobody waits for it."""
+    """Copies previews to the host in the background; they are taken at a later step."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -33,7 +33,7 @@ class PreviewQueue:
         self._copies: dict[ActiveRequest, HostCopy] = {}
 
     def add(self, active: ActiveRequest) -> None:
-        """Take note that the request has stepped."""
+        """Start a preview of the request's first image, at every `PREVIEW_STEPS`-th step."""
         sample = active.samples[0]
         if sample.steps_done % PREVIEW_STEPS or sample.is_finished:
             return
@@ -49,7 +49,7 @@ class PreviewQueue:
         return self._device.to_host(self._previews_of[components].pixels(latents))
 
     def take_ready(self) -> list[tuple[ActiveRequest, Image.Image]]:
-        """Give those that have arrived, once."""
+        """Return the previews whose copies have arrived, and remove them."""
         ready = [active for active, copy in self._copies.items() if copy.is_ready()]
         return [
             (active, Image.fromarray(self._copies.pop(active).wait()[0].numpy(), "RGB"))
@@ -57,24 +57,24 @@ class PreviewQueue:
         ]
 
     def discard(self, active: ActiveRequest) -> None:
-        """Take note that the request has ended."""
+        """Drop the preview of a request that has ended."""
         self._copies.pop(active, None)
 
 
 class LatentPreview:
-    """Turns latents into a small picture, a pixel for each: no more than twelve products a pixel.
+    """A linear map from latents to RGB, one pixel for each latent: about twelve products a pixel.
 
-    Fitted to the model's own autoencoder by least squares, so that it holds for any.
+    It is fitted to the model's own autoencoder by least squares, so it works for any model.
     """
 
     def __init__(self, weights: torch.Tensor) -> None:
-        """Keep `weights`, 5 × 3: from the latents' channels and a constant to red, green, blue."""
+        """Use `weights`, 5 × 3: from four latent channels and a constant to red, green and blue."""
         self._weights = weights
 
     @classmethod
     @torch.inference_mode()
     def of(cls, components: PipelineComponents, device: torch.device) -> "LatentPreview":
-        """Fit it."""
+        """Fit the map to the autoencoder in `components`, with one decoded sample on `device`."""
         generator = torch.Generator("cpu").manual_seed(_SEED)
         coarse = torch.randn((1, LATENT_CHANNELS, _COARSE, _COARSE), generator=generator)
         latents = torch.nn.functional.interpolate(coarse, size=_SIDE, mode="bilinear")
@@ -90,7 +90,7 @@ class LatentPreview:
 
     @torch.inference_mode()
     def pixels(self, latents: torch.Tensor) -> torch.Tensor:
-        """Give height × width × 3 of uint8 for latents 1 × 4 × height × width."""
+        """Return the preview, height × width × 3 in uint8, of latents 1 × 4 × height × width."""
         height, width = latents.shape[2:]
         colours = _rows(latents.float()) @ self._weights
         pixels = (colours * 0.5 + 0.5).nan_to_num().clamp(0, 1).mul(255).round().to(torch.uint8)
@@ -98,6 +98,6 @@ class LatentPreview:
 
 
 def _rows(latents: torch.Tensor) -> torch.Tensor:
-    """Give a row for each latent pixel: its channels, and a one for the constant."""
+    """Return a row for each latent pixel: its four channels, and a one for the constant."""
     rows = latents.flatten(2)[0].T
     return torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1)

@@ -1,4 +1,4 @@
-"""One turn of the loop: what came in is encoded, a batch takes a step, what is done is decoded."""
+"""One iteration of the device loop: encode new requests, step one batch, decode finished images."""
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -26,7 +26,7 @@ Out = TypeVar("Out")
 
 
 class Stepper:
-    """All requests under way on one device. Used from the loop's thread alone."""
+    """All active requests of one device; used from the device thread only."""
 
     def __init__(self, device: Device, utilization: DeviceUtilization, *, max_batch: int) -> None:
         """Let at most `max_batch` images take a step together."""
@@ -41,16 +41,16 @@ class Stepper:
         self._requests: dict[ActiveRequest, None] = {}  # in the order they came
 
     def __bool__(self) -> bool:
-        """Whether anything is under way."""
+        """Return whether there are active requests."""
         return bool(self._requests)
 
     def add(self, active: ActiveRequest) -> None:
-        """Take a request in; it joins the next step."""
+        """Add a request; it joins the next step."""
         self._requests[active] = None
         self._waiting.append(active)
 
     def run_once(self) -> None:
-        """Move on by one step of one batch, and by all that comes before and after it."""
+        """Encode new requests, advance one batch by one step, and decode finished images."""
         self.check_callbacks()
         for active, preview in self._previews.take_ready():
             self._report_step(active, preview)
@@ -61,21 +61,22 @@ class Stepper:
         SAMPLES_ACTIVE.set(len(self._stepping))
 
     def check_callbacks(self) -> None:
-        """Ask all who look on whether to go on; whoever says no is answered now."""
+        """Cancel the requests whose callbacks say to stop."""
         for active in list(self._requests):
             if not active.should_continue():
                 self._drop(active)
 
     def fail_all(self, error: InfillError) -> None:
-        """Give everything up."""
+        """Fail all active requests with `error`."""
         for active in list(self._requests):
             active.fail(error)
             self._drop(active)
 
     def _encode(self) -> None:
-        """Encode those that wait, as far as they are of one kind with the first and can step.
+        """Encode waiting requests of the first one's kind, as many as can step at once.
 
-        Whoever could not step yet goes on waiting: its time has not begun, and it takes no memory.
+        A request that could not step yet stays queued: its time has not begun, and it takes no
+        memory of the device.
         """
         able = [active for active in self._waiting if self._can_step(active)]
         if not able:
@@ -145,7 +146,7 @@ class Stepper:
     def _run(
         self, key: Hashable, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
-        """Do one piece of work, and share its time among those it was done for."""
+        """Run `work` on `items` and charge its device time to their requests in equal parts."""
         active_requests = [
             item if isinstance(item, ActiveRequest) else item.active for item in items
         ]
@@ -162,7 +163,7 @@ class Stepper:
         self._drop(active)
 
     def _drop(self, active: ActiveRequest) -> None:
-        """Forget a request that has ended, wherever its images are."""
+        """Remove a request that has ended from all queues."""
         self._requests.pop(active, None)
         self._previews.discard(active)
         if active in self._waiting:
@@ -176,9 +177,9 @@ class Stepper:
 
 
 def _step_all(samples: Sequence[Sample], device: Device) -> list[InfillError | None]:
-    """Predict for all together, then let each step by itself; a step that fails is told of.
+    """Predict the noise of all samples, then step each; return the error of each step, or None.
 
-    Once one has stepped the work may not be repeated, so nothing is raised from there on.
+    A batch may not be repeated once a sample has stepped, so errors of steps are not raised.
     """
     return [
         _try_step(sample, noise)
@@ -199,14 +200,14 @@ def _decode_all(samples: Sequence[Sample], device: Device) -> list[HostCopy]:
 
 
 def _encode_key(active: ActiveRequest) -> Hashable:
-    """Tell which requests can be encoded together, and take the same memory for it."""
+    """Return the key of requests that can be encoded in one batch with the same memory each."""
     prepared = active.prepared
     pictures = (prepared.needs_init, prepared.masked is not None and prepared.components.takes_mask)
     return "encode", prepared.request.model, prepared.shape, pictures
 
 
 def _step_key(active: ActiveRequest) -> Hashable:
-    """Tell whose images can step together: prompts of another length do not stack."""
+    """Return the key of images that can share a UNet call; the prompt length is part of it."""
     prepared = active.prepared
     has_guidance = prepared.prompt.negative is not None
     return "step", prepared.request.model, prepared.shape, prepared.prompt.tokens, has_guidance
@@ -217,7 +218,7 @@ def _decode_key(active: ActiveRequest) -> Hashable:
 
 
 def _cost(sample: Sample) -> float:
-    """Give the work of a step, in rows of the batch times latent pixels."""
+    """Return the work of one step: batch rows times latent pixels."""
     rows = 1 if sample.prompt.negative is None else 2
     *_, height, width = sample.active.prepared.shape
     return float(rows * height * width)

@@ -46,7 +46,7 @@ class _EventMark:
 
 
 class Cuda:
-    """A GPU: calls only queue work on it; copies to the host have a stream of their own."""
+    """A GPU: calls only enqueue work; copies to the host run on a separate stream."""
 
     def __init__(self, torch_device: torch.device) -> None:
         self.torch_device = torch_device
@@ -54,29 +54,29 @@ class Cuda:
         self._queued: deque[Any] = deque()
 
     def free_bytes(self) -> int:
-        """Give what the driver has free, and what torch keeps without using it."""
+        """Return the memory that the driver has free plus the unused part of torch's cache."""
         free, _ = torch.cuda.mem_get_info(self.torch_device)
         reserved = torch.cuda.memory_reserved(self.torch_device)
         return free + reserved - torch.cuda.memory_allocated(self.torch_device)
 
     @contextmanager
     def measure_peak(self) -> Iterator[PeakMemory]:
-        """Read torch's own books, which are kept on the host: nothing is waited for."""
+        """Measure the block's peak by torch's allocator statistics, without synchronizing."""
         peak, before = PeakMemory(), torch.cuda.memory_allocated(self.torch_device)
         torch.cuda.reset_peak_memory_stats(self.torch_device)
         yield peak
         peak.bytes = max(0, torch.cuda.max_memory_allocated(self.torch_device) - before)
 
     def empty_cache(self) -> None:
-        """Return torch's cache to the driver."""
+        """Return torch's cached memory to the driver."""
         torch.cuda.empty_cache()
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Copy from pinned memory: with any other the host would wait."""
+        """Copy through pinned memory: otherwise the host would wait."""
         return tensor.pin_memory().to(self.torch_device, non_blocking=True)
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
-        """Copy on the side, while the next step runs."""
+        """Copy on the copy stream, while the next step runs."""
         self._copy_stream.wait_stream(self._stream())
         copied = _Event()
         with torch.cuda.stream(self._copy_stream):
@@ -90,7 +90,7 @@ class Cuda:
         return _PendingCopy(hosts, copied)
 
     def mark(self) -> DeviceMark:
-        """Put an event into the stream."""
+        """Record an event on the current stream."""
         event = _Event(enable_timing=True)
         event.record(self._stream())
         return _EventMark(event)
@@ -104,5 +104,5 @@ class Cuda:
             self._queued.popleft().synchronize()
 
     def _stream(self) -> Any:
-        """The stream of this device: another may be the current one."""
+        """Return the current stream of this device; torch's current device may be another."""
         return torch.cuda.current_stream(self.torch_device)

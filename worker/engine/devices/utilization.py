@@ -1,4 +1,4 @@
-"""How busy the device is while there is work for it."""
+"""Device utilization while there is work."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ WINDOW_SECONDS: Final = 10.0
 
 @dataclass(slots=True)
 class WorkInterval:
-    """One piece of the device's work; `end` is known when the block that does it is left."""
+    """An interval of device work; `end` is set when its block ends."""
 
     start: DeviceMark
     end: DeviceMark | None = None
 
     @property
     def seconds(self) -> float:
-        """Give its time on the device, which must have done it."""
+        """Return its device time; its end must have been reached."""
         return 0.0 if self.end is None else self.end.seconds_since(self.start)
 
 
 class DeviceUtilization:
-    """Adds up the device's time at work and its pauses between two pieces of it.
+    """Measures the share of time in which the device works, while work is waiting.
 
-    Times come from the device itself: a host that has queued a step has not seen it done. A pause
-    counts only where work was waiting: call `mark_idle` before waiting for some.
+    Times are the device's own marks, since the host runs ahead of it. A pause before a block counts
+    as idle unless `mark_idle` was called, which says that there was no work.
     """
 
     def __init__(self, device: Device) -> None:
@@ -43,7 +43,7 @@ class DeviceUtilization:
 
     @contextmanager
     def record_work(self) -> Iterator[WorkInterval]:
-        """Count the block as one piece of work."""
+        """Record the block as one interval of work."""
         interval = WorkInterval(self._device.mark())
         try:
             yield interval
@@ -54,7 +54,7 @@ class DeviceUtilization:
         self._read()
 
     def mark_idle(self) -> None:
-        """Take note that there is nothing to do; the pause that follows does not count."""
+        """Record that there is no work; the following pause is not counted."""
         self._idle = True
 
     def _read(self) -> None:
@@ -73,6 +73,6 @@ class DeviceUtilization:
 
     @property
     def ratio(self) -> float:
-        """Give the part of the present window in which the device worked, 0 to 1."""
+        """Return the device's share of busy time in the current window, 0 to 1."""
         total = self._busy_seconds + self._idle_seconds
         return self._busy_seconds / total if total else 1.0
