@@ -90,7 +90,7 @@ def prepare(
     _check_size(components, request)
     all_timesteps = [Timesteps.of(request, scheduler()) for _ in request.seeds]
     has_guidance = request.guidance_scale > 1  # at 1 the unwanted half would count for nothing
-    prompt = components.prompt_encoder.read(
+    prompt = components.prompt_encoder.tokenize(
         request.prompt, request.negative_prompt if has_guidance else None
     )
     shape = (

@@ -1,4 +1,4 @@
-"""What a decoder takes from itself before it sees a stranger's bytes."""
+"""Restrictions a decoder process puts on itself before it reads untrusted bytes."""
 
 import resource
 import signal
@@ -12,10 +12,10 @@ _LIKELIEST_VICTIM: Final = "1000"
 
 
 def confine(memory_bytes: int) -> None:
-    """Give up all that decoding does not need; nothing can be imported afterwards.
+    """Drop every right that decoding does not need; nothing can be imported afterwards.
 
-    `memory_bytes` is what may be had beyond what is in use now. Where the machine or the container
-    itself runs out of memory, the kernel is told to end this process before any other.
+    `memory_bytes` is the address space allowed beyond what is in use now. If the machine or the
+    container runs out of memory, the kernel kills this process first.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         # A terminal sends them to all its processes; the worker ends us, when it is through.
@@ -29,7 +29,7 @@ def confine(memory_bytes: int) -> None:
 
 
 def allow_cpu(seconds: int) -> None:
-    """Let the kernel end this process with SIGXCPU after so much more CPU time."""
+    """Let the kernel end this process with SIGXCPU after `seconds` more of CPU time."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (ceil(process_time()) + seconds, hard))
 

@@ -1,4 +1,4 @@
-"""One decoding process, as its worker sees it."""
+"""One decoder process, seen from the worker."""
 
 import signal
 import socket
@@ -36,11 +36,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DecoderLimits:
-    """What one picture may take.
+    """Limits for decoding one image.
 
-    The largest pictures that are taken, of 25 megapixels, were measured to need up to 504 MB and
-    1.6 s. Past `cpu_seconds` the picture is to blame; past `timeout_seconds`, which also run while
-    the machine does something else, perhaps not.
+    The largest accepted images, of 25 megapixels, were measured to need up to 504 MB and 1.6 s.
+    Past `cpu_seconds` the image is at fault; past `timeout_seconds`, which also run while the
+    machine is busy with something else, it may not be.
     """
 
     memory_bytes: int = 700_000_000
@@ -49,10 +49,10 @@ class DecoderLimits:
 
 
 class Decoder:
-    """A process that decodes one picture after the other, until it dies of one."""
+    """A sandbox process that decodes one image after another, until one crashes it."""
 
     def __init__(self, limits: DecoderLimits, program: str = PROGRAM) -> None:
-        """Start it; does not wait until it is up."""
+        """Start the process, without waiting until it is ready."""
         self._limits = limits
         ours, theirs = socket.socketpair()
         with theirs:
@@ -73,20 +73,20 @@ class Decoder:
 
     @property
     def pid(self) -> int:
-        """The number of its process."""
+        """Return its process id."""
         return self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be asked for more."""
+        """Return whether the process is running."""
         return self._process.poll() is None
 
     def read(self, data: bytes, field: str, size: Size) -> Image.Image:
-        """Do what `read_picture` does, over there; past every bound the process is ended.
+        """Run `read_image` in the process; past every limit the process is killed.
 
         Raises:
-            InvalidImageError: names the field, what is wrong and what would be taken.
-            DecodingFailedError: the process died, or did not answer in time.
+            InvalidImageError: names the field, what is wrong and what would be accepted.
+            DecodingFailedError: the process died, or did not respond in time.
         """
         mode = MODES[field]
         length = size[0] * size[1] * len(mode)
@@ -101,17 +101,17 @@ class Decoder:
             raise self._lost(field, error) from error
 
     def kill(self) -> None:
-        """End its process; whoever waits for a picture of it gets an error."""
+        """Kill the process; a thread that waits for an image of it gets an error."""
         self._process.kill()
 
     def close(self) -> None:
-        """End it and let go of it; nobody may be waiting for a picture."""
+        """Kill the process and release its resources; no thread may be waiting for an image."""
         self.kill()
         self._process.wait()
         self._connection.close()
 
     def _lost(self, field: str, error: Exception) -> InfillError:
-        """End what is left of it, and say what became of the picture."""
+        """Close a decoder that failed and return the error for the image it was decoding."""
         if isinstance(error, EOFError | ConnectionError):  # how it ends will tell us why
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(EXIT_SECONDS)

@@ -1,4 +1,4 @@
-"""The decoders of a worker: as many as decode at once, each replaced when it is lost."""
+"""The decoder processes of a worker, each replaced when it is lost."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +17,12 @@ POOL_SIZE: Final = 2
 
 
 class DecoderPool:
-    """Lends each picture a decoder; safe to call from several threads."""
+    """Lends a decoder to each image; thread-safe."""
 
     def __init__(
         self, number: int = POOL_SIZE, limits: DecoderLimits | None = None, program: str = PROGRAM
     ) -> None:
-        """Start none yet; `program` is a module to run in place of the usual one."""
+        """Create the pool without starting a process; processes run the module `program`."""
         self._limits = limits or DecoderLimits()
         self._program = program
         self.number = number
@@ -36,27 +36,27 @@ class DecoderPool:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that run now."""
+        """Return the ids of the running processes."""
         with self._lock:
             return [decoder.pid for decoder in self._running if decoder.is_alive]
 
     def start(self) -> None:
-        """Start those that do not run, so that the first pictures find them ready."""
+        """Start the processes that are not running, so that the first images need not wait."""
         for slot in [self._slots.get() for _ in range(self.number)]:
             self._slots.put(self._ensure_alive(slot))
 
     def read(self, data: bytes, field: str, size: Size) -> Image.Image:
-        """Wait for a decoder and let it do what `read_picture` does.
+        """Wait for a free decoder and run `read_image` in it.
 
         Raises:
-            InvalidImageError: names the field, what is wrong and what would be taken.
-            DecodingFailedError: the decoder died or hung; the next picture gets another.
+            InvalidImageError: names the field, what is wrong and what would be accepted.
+            DecodingFailedError: the decoder died or timed out; the next image gets another one.
         """
         with self._borrow() as decoder:
             return decoder.read(data, field, size)
 
     def close(self) -> None:
-        """End all of them; pictures under way fail, and no more are taken."""
+        """Kill all processes: images in progress fail, and no more are accepted."""
         with self._lock:
             self._closed = True
             for decoder in self._running:

@@ -1,6 +1,6 @@
-"""The program that decodes: `python -m worker.engine.image_sandbox.process FD MEMORY CPU`.
+"""The decoder program: `python -m worker.engine.image_sandbox.process FD MEMORY CPU`.
 
-It is started by `worker.engine.image_sandbox.decoder` and lives until that hangs up.
+It is started by `worker.engine.image_sandbox.decoder` and ends when that closes the socket.
 """
 
 import socket
@@ -32,7 +32,7 @@ MAX_DETAIL = 500
 
 
 def main(read: Read = read_image) -> None:
-    """Confine this process, then decode with `read` what comes, until the worker hangs up."""
+    """Confine this process, then decode images with `read` until the worker closes the socket."""
     descriptor, memory_bytes, cpu_seconds = (int(word) for word in sys.argv[1:])
     connection = Connection(socket.socket(fileno=descriptor))
     Image.preinit()  # imports, as above
@@ -49,7 +49,7 @@ def main(read: Read = read_image) -> None:
 def respond(
     connection: Connection, request: DecodeRequest, data: bytes, read: Read = read_image
 ) -> None:
-    """Send the pixels of a picture, or what is wrong with it."""
+    """Send the pixels of an image, or the error."""
     try:
         image = read(data, request.field, (request.width, request.height))
         pixels = image.tobytes()

@@ -1,7 +1,7 @@
-"""Bytes from a stranger to an upright image, within limits, or an error that says why not.
+"""Decoding of untrusted image files, within limits.
 
-The order matters: whatever can be judged from the bytes or from the header is judged before any
-pixel is decoded, since decoding is where memory and time go.
+Everything that the bytes or the header show is checked before any pixel is decoded, because
+decoding is what takes memory and time.
 """
 
 import re
@@ -46,19 +46,19 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def decode_image(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decode `data` to an upright RGB image in sRGB; transparent parts come out white.
+    """Decode `data` to an upright RGB image in sRGB; transparent parts become white.
 
     Raises:
-        InvalidImageError: names `field`, what is wrong and what would be taken.
+        InvalidImageError: names `field`, what is wrong and what would be accepted.
     """
     return _decode(data, field, max_bytes, to_rgb)
 
 
 def decode_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decode `data` to an upright mask of mode L; transparent parts come out black: kept.
+    """Decode `data` to an upright mask of mode L; transparent parts become black, which is kept.
 
     Raises:
-        InvalidImageError: names `field`, what is wrong and what would be taken.
+        InvalidImageError: names `field`, what is wrong and what would be accepted.
     """
     return _decode(data, field, max_bytes, to_mask)
 
@@ -117,7 +117,7 @@ def _check_header(image: Image.Image, field: str) -> None:
 
 
 def _apply_orientation(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; broken EXIF spoils no picture, so it counts as none."""
+    """Apply the EXIF orientation; broken EXIF data is ignored."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # noqa: BLE001 - the EXIF reader raises whatever the bytes lead it to

@@ -1,4 +1,4 @@
-"""Images to the bytes that are stored."""
+"""Encoding of generated images (PNG) and previews (JPEG)."""
 
 import struct
 import zlib
@@ -25,11 +25,11 @@ _QUALITY: Final = 70
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Give `image`, RGB, as PNG of pixels alone: no profile, EXIF or text of any input gets out.
+    """Encode an RGB `image` as PNG with pixels only: no profile, EXIF or text of an input leaks.
 
-    Pillow tries every filter on every line and has zlib search for repetitions; what is drawn has
-    few. One filter that suits pictures, and runs of a byte as the only repetitions that count, take
-    a third of the time and, of a photograph, fewer bytes: see docs/benchmarks.md.
+    Pillow tries every filter on every row and lets zlib search for repetitions, of which generated
+    images have few. One filter that suits images, and runs as the only repetitions, take a third
+    of the time and, for photographs, fewer bytes: see docs/benchmarks.md.
     """
     compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
     data = compressor.compress(_filter_rows(image).data) + compressor.flush()
@@ -40,7 +40,7 @@ def encode_png(image: Image.Image) -> bytes:
 
 
 def encode_preview(image: Image.Image) -> bytes:
-    """Give an RGB `image` as a small JPEG, at most 96 pixels wide and high."""
+    """Encode an RGB `image` as a JPEG of at most 96 × 96 pixels."""
     thumbnail = image.copy()
     thumbnail.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BILINEAR)
     buffer = BytesIO()
@@ -49,7 +49,7 @@ def encode_preview(image: Image.Image) -> bytes:
 
 
 def _filter_rows(image: Image.Image) -> NDArray[Any]:
-    """Give the lines that are compressed: the filter type, then what it leaves of each byte."""
+    """Return the rows to compress: the filter type, then the filtered bytes of the row."""
     height, width = image.height, image.width * _CHANNELS
     # Beyond the left and the upper border all is 0.
     bordered = np.zeros((1 + height, _CHANNELS + width), np.uint8)

@@ -1,4 +1,4 @@
-"""The pictures that go in: from the caller's bytes to the request's size."""
+"""Input images of a request: decoded and resized to the request's size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,29 +38,29 @@ _SNAPPED: Final = [
 
 @dataclass(frozen=True, slots=True)
 class InputImages:
-    """What a request works on, each width × height of the request: init RGB, mask L."""
+    """Input images of a request, each of the request's width × height: init RGB, mask L."""
 
     init: Image.Image | None = None
     mask: Image.Image | None = None
 
     @classmethod
     def of(cls, images: Mapping[str, DecodedImage]) -> Self:
-        """Put the pictures, given by field, in their places."""
+        """Return the input images given by field name."""
         return cls(images.get(INIT_IMAGE), images.get(MASK_IMAGE))
 
 
 def image_fields(endpoint: Endpoint) -> tuple[str, ...]:
-    """Name the pictures an endpoint works on."""
+    """Return the names of the input images that an endpoint takes."""
     return _FIELDS[endpoint]
 
 
 def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decode what came as `field`, stretched to `size`; its mode is in `MODES`.
+    """Decode the file sent as `field` and resize it to `size`; the result's mode is in `MODES`.
 
-    For hostile bytes: it is run where it may die, see `worker.engine.image_sandbox`.
+    Untrusted bytes must be decoded in a sandbox process, see `worker.engine.image_sandbox`.
 
     Raises:
-        InvalidImageError: names the field, what is wrong and what would be taken.
+        InvalidImageError: names the field, what is wrong and what would be accepted.
     """
     if field == MASK_IMAGE:
         mask = decode_mask(data, field, max_bytes=max_bytes)
@@ -70,7 +70,7 @@ def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTE
 
 
 def missing_image(field: str) -> InvalidImageError:
-    """Make the error of a picture that is worked on and did not come."""
+    """Return the error for a required input image that was not sent."""
     return InvalidImageError(f"{field}: an image is needed")
 
 

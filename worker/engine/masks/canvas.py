@@ -1,4 +1,4 @@
-"""Between a request's pictures and the model's."""
+"""Conversion between a request's images and the model's, in both directions."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -14,7 +14,7 @@ from worker.engine.masks.model_mask import model_mask
 
 @dataclass(frozen=True, slots=True)
 class _Original:
-    """What an answer is put together from besides what was generated, all of width × height."""
+    """What a result is composed from besides the generated image, at the request's size."""
 
     init: Image.Image
     mask: Image.Image
@@ -23,10 +23,10 @@ class _Original:
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """What a request is drawn on: the pictures the model sees, and how its images become answers.
+    """The images the model works on, and how its output becomes the result.
 
-    `init` (RGB) and `mask` (L) are what the model sees, each width × height of the request, None
-    where the endpoint has none. Nothing of it changes, so threads may share it.
+    `init` (RGB) and `mask` (L) are the model's input, each of the request's width × height; None
+    where the endpoint has none. Immutable, so threads may share it.
     """
 
     init: Image.Image | None
@@ -35,10 +35,10 @@ class Canvas:
 
     @classmethod
     def of(cls, request: GenerationRequest, inputs: InputImages) -> Self:
-        """Prepare what `request` is drawn on from `inputs`, each width × height of it.
+        """Prepare the model's input for `request` from `inputs`, each of its width × height.
 
-        A request that changes nothing about its mask has the model see `inputs` themselves, but
-        for the greys of a soft mask: see `model_mask`.
+        The model gets the inputs unchanged if the request has no mask options, except for the
+        greys of a soft mask: see `model_mask`.
         """
         if inputs.init is None or inputs.mask is None:
             return cls(inputs.init, inputs.mask)
@@ -51,9 +51,9 @@ class Canvas:
         )
 
     def finish(self, generated: Image.Image) -> Image.Image:
-        """Make the answer, RGB, of what the model drew on this canvas: RGB, width × height.
+        """Compose the result (RGB, width × height) from the image the model `generated`.
 
-        What the mask keeps is the caller's own, bit for bit.
+        Pixels outside the mask are the caller's own, bit for bit.
         """
         if self._original is None:
             return generated
@@ -65,10 +65,10 @@ class Canvas:
 def _keep_outside_mask(
     generated: Image.Image, init: Image.Image, mask: Image.Image, box: Box
 ) -> Image.Image:
-    """Put `generated` into `box` of `init` where `mask` is white; grey blends in proportion.
+    """Paste `generated` into `box` of `init` through `mask`; grey values blend in proportion.
 
-    Where `mask` is black, and outside `box`, every pixel is that of `init`. The model itself
-    cannot keep pixels: even untouched ones pass through its autoencoder.
+    Where `mask` is black, and outside `box`, every pixel is that of `init`. The model cannot keep
+    pixels itself: even unmasked ones pass through its autoencoder.
     """
     if box != full_box(init):
         left, upper, right, lower = box

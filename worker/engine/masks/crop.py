@@ -1,4 +1,4 @@
-"""The part of a picture that is worked on in place of the whole."""
+"""Cropping to the masked part of an image."""
 
 from PIL import Image
 
@@ -7,16 +7,15 @@ Box = tuple[int, int, int, int]
 
 
 def full_box(image: Image.Image) -> Box:
-    """Give the box of all of `image`."""
+    """Return the box of the whole `image`."""
     return (0, 0, image.width, image.height)
 
 
 def box_around(mask: Image.Image, padding: int | None) -> Box:
-    """Give the least box of the picture's shape around what is not black, and `padding` pixels.
+    """Return the smallest box around the non-black part of `mask` plus `padding` pixels.
 
-    Its sides are as those of the picture, to the pixel, and it lies within the picture: at a
-    border there is more on the other side instead. It is the whole where `padding` is None or
-    nothing is to be repainted.
+    The box has the aspect ratio of the mask, rounded up to pixels, and lies within it: at a border
+    it is shifted inwards. It is the whole mask if `padding` is None or the mask is black.
     """
     bounds = mask.getbbox()
     if padding is None or bounds is None:
@@ -30,7 +29,7 @@ def box_around(mask: Image.Image, padding: int | None) -> Box:
 
 
 def crop_and_resize(image: Image.Image, box: Box, resampling: Image.Resampling) -> Image.Image:
-    """Give what is in `box` at the size of all of `image`."""
+    """Return the part of `image` in `box`, resized to the size of `image`."""
     return image if box == full_box(image) else image.resize(image.size, resampling, box=box)
 
 
@@ -47,5 +46,5 @@ def _match_ratio(width: int, height: int, shape: tuple[int, int]) -> tuple[int, 
 
 
 def _centre(start: int, end: int, length: int, limit: int) -> int:
-    """Give where a stretch of `length` begins whose middle is that of `start` … `end`."""
+    """Return the start of a range of `length` centred on `start` … `end`, kept within 0 … `limit`."""
     return min(max(0, start - (length - (end - start)) // 2), limit - length)

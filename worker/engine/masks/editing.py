@@ -1,4 +1,4 @@
-"""The mask that the caller means: what they sent, with the changes they asked for."""
+"""The mask edits a request can ask for: inverting, growing, blurring."""
 
 from math import isqrt
 from typing import Any
@@ -13,10 +13,10 @@ _Pixels = NDArray[Any]
 
 
 def edit_mask(mask: Image.Image, request: GenerationRequest) -> Image.Image:
-    """Invert, grow and blur `mask`, in this order, as `request` asks; a mask unchanged is itself.
+    """Invert, grow and blur `mask`, in this order, as `request` asks; unchanged, return it itself.
 
-    The blur is Pillow's Gaussian, with its radius as standard deviation, by three box filters: it
-    reaches three radii and no farther, and leaves what is all white or all black as it was.
+    The blur is Pillow's Gaussian (three box filters) with the radius as standard deviation. It
+    reaches at most three radii, and leaves uniform white and black areas unchanged.
     """
     if request.mask_invert:
         mask = ImageChops.invert(mask)
@@ -27,11 +27,10 @@ def edit_mask(mask: Image.Image, request: GenerationRequest) -> Image.Image:
 
 
 def grow_mask(mask: Image.Image, radius: int) -> Image.Image:
-    """Widen what is white by a disc of `radius` pixels; below 0, widen what is black by it.
+    """Grow the white area by a disc of `radius` pixels; a negative `radius` shrinks it.
 
-    Each pixel gets the greatest (or least) level whose pixel is within `radius` of it, so greys
-    are carried along. Beyond the picture there is nothing: a mask that runs to a border keeps to
-    it when it is narrowed.
+    Each pixel gets the greatest (or least) value within `radius`, so grey values are kept. There
+    is nothing beyond the image: a mask that reaches a border still does after shrinking.
     """
     if radius == 0:
         return mask
@@ -42,12 +41,12 @@ def grow_mask(mask: Image.Image, radius: int) -> Image.Image:
 
 
 def _maximum_within(pixels: _Pixels, radius: int) -> _Pixels:
-    """Give for each pixel the greatest level within `radius` of it.
+    """Return for each pixel the greatest value within `radius` of it: a grey dilation by a disc.
 
-    A disc is rows of different lengths, the outermost being the shortest. So the greatest level
-    along a row is kept for a length that only grows, and each length is laid over the rows that
-    are as far away as it is valid for: about 4 × `radius` passes over the picture, each of which
-    compares whole arrays. A window of the disc's size per pixel would be `radius` times as many.
+    A disc consists of rows, the outermost the shortest. So the running maximum along rows is
+    extended from one length to the next, and each length is combined with the rows at the distance
+    it is valid for: about 4 × `radius` passes over whole arrays. A window of the disc's size for
+    each pixel would take `radius` times as many.
     """
     height, width = pixels.shape
     radius = min(radius, height + width)  # farther than any two pixels are apart
@@ -62,7 +61,7 @@ def _maximum_within(pixels: _Pixels, radius: int) -> _Pixels:
 
 
 def _widen(row_maximum: _Pixels, row_radius: int, half_width: int) -> _Pixels:
-    """Extend `row_maximum` from a distance of `row_radius` along the row to `half_width`."""
+    """Extend the running maximum within `row_radius` along the row to `half_width`."""
     while row_radius < half_width:
         step = min(half_width - row_radius, max(row_radius, 1))  # a longer one would leave gaps
         longer = row_maximum.copy()

@@ -1,4 +1,4 @@
-"""What the model is told to repaint."""
+"""The mask given to the model, derived from the mask used for composing."""
 
 from typing import Final
 
@@ -12,12 +12,12 @@ FAINT: Final = 8
 
 
 def model_mask(mask: Image.Image) -> Image.Image:
-    """Give what the model repaints, so that the soft edge of `mask` blends new pixels only.
+    """Return the mask for the model, so that the soft edge of `mask` blends generated pixels only.
 
-    The pipelines repaint what is at least half white, as one sample per cell of the latents tells.
-    Where a soft mask is used with that, new pixels end in the middle of the edge, at half their
-    strength: the seam that the softness was to hide. So each cell with anything in it that can be
-    seen is repainted as a whole. A hard mask has nothing to hide and stays as it is.
+    The pipelines repaint what is at least half white, sampled once per latent cell. With a soft
+    mask, generated pixels would end in the middle of the edge, at half their strength: the seam
+    that the softness was meant to hide. So every cell with a visible part is repainted as a whole.
+    A hard mask has nothing to hide and is returned unchanged.
 
     See docs/decisions/0027-soft-edges-are-repainted-whole.md.
     """

@@ -1,4 +1,4 @@
-"""Trying a model out: whether it is what its entry says, and draws."""
+"""A trial run of a model: whether it loads and generates."""
 
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ STEPS: Final = 2
 
 
 def check_model(entry: ModelEntry, directory: Path, device: str | None) -> list[str]:
-    """Load the model and draw one tiny image for each endpoint; give what is wrong, in words."""
+    """Load the model and generate one tiny image for each endpoint; return the problems found."""
     engine = DiffusersEngine([entry], directory, device)
     try:
         engine.load()

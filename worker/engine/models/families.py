@@ -1,4 +1,4 @@
-"""The families of models: which are stepped by our own loop, which run as a whole."""
+"""Model families: which are stepped by the device loop, which run as whole pipelines."""
 
 from enum import StrEnum
 from typing import Any, Final
@@ -21,8 +21,8 @@ _XL_ADDED: Final = "text_time"
 class Family(StrEnum):
     """How a model is run.
 
-    The first two are stepped by our own loop, which knows what their UNets take; the rest is
-    run whole, by diffusers' own pipeline.
+    The first two are stepped by the device loop, which knows their UNets' inputs. All others run
+    as a whole, by their own diffusers pipelines.
     """
 
     STABLE_DIFFUSION = "Stable Diffusion"
@@ -31,11 +31,11 @@ class Family(StrEnum):
 
 
 def family_of(pipeline: Any) -> Family:
-    """Tell the family by what the pipeline is made of, not by its name.
+    """Return the family, judged by the pipeline's components rather than by its class name.
 
-    A consistency model, or one conditioned on pictures, is saved under the same class names as
-    Stable Diffusion, and steps otherwise; a refiner of Stable Diffusion XL reads one text encoder
-    and scores of beauty.
+    Consistency models and image-conditioned models are saved under the class names of Stable
+    Diffusion, but step differently. The refiner of Stable Diffusion XL has one text encoder and
+    takes aesthetic scores.
     """
     components = pipeline.components
     unet = components.get("unet")

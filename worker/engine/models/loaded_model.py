@@ -1,4 +1,4 @@
-"""One model's weights on a device, with all that is needed to draw with them."""
+"""A model's weights on a device, with its pipelines."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ _NOWHERE: Final = torch.device("meta")
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class LoadedModel:
-    """One model's weights, shared by a pipeline for each endpoint it serves.
+    """One model's weights, shared by a pipeline for each endpoint.
 
-    `scheduler` is a template: each image is drawn with a fresh one like it. `bytes` are those of
-    all parameters and buffers.
+    `scheduler` is a template: each image gets a copy. `bytes` is the size of all parameters and
+    buffers.
     """
 
     entry: ModelEntry
@@ -37,25 +37,25 @@ class LoadedModel:
 
     @property
     def components(self) -> dict[str, Any]:
-        """The pipelines' parts by their names in diffusers; they are the same for each endpoint."""
+        """Return the pipelines' components by their diffusers names; all endpoints share them."""
         components: dict[str, Any] = next(iter(self.pipelines.values())).components
         return components
 
     @property
     def unet(self) -> Any:
-        """What denoises; only Stable Diffusion and Stable Diffusion XL have one for certain."""
+        """Return the UNet; only Stable Diffusion and Stable Diffusion XL are certain to have one."""
         return self.components["unet"]
 
     @property
     def vae(self) -> Any:
-        """What turns pictures into latents and back; for which families, see `unet`."""
+        """Return the autoencoder; only Stable Diffusion and Stable Diffusion XL surely have one."""
         return self.components["vae"]
 
     def scheduler_for(self, request: GenerationRequest) -> Any:
-        """Give a fresh scheduler, the model's own or the one that `request` names.
+        """Return a new scheduler: the one that `request` names, else the model's own.
 
         Raises:
-            UnsupportedRequestError: no scheduler of the wanted name fits the model.
+            UnsupportedRequestError: the requested scheduler does not fit the model.
         """
         if request.scheduler is None:
             return fresh_scheduler(self.scheduler)
@@ -68,11 +68,11 @@ class LoadedModel:
         return scheduler
 
     def unload(self) -> None:
-        """Give the memory back; the model is of no use afterwards.
+        """Free the memory; the model is unusable afterwards.
 
-        The weights themselves are let go, not merely the reference to this: what is caught in a
-        cycle would stay until the collector comes by, and what was there when a worker froze its
-        start (`gc.freeze`) for ever.
+        The weights themselves are released, not just the reference to this object: what is part of
+        a reference cycle would stay until the garbage collector runs, and for ever if it existed
+        when the worker called `gc.freeze` at its start.
         """
         for module in self.modules:
             module.to(_NOWHERE)
@@ -81,7 +81,7 @@ class LoadedModel:
 
 
 def bytes_of(modules: Iterable[torch.nn.Module]) -> int:
-    """Count the bytes of all parameters and buffers; what modules share counts once."""
+    """Return the size of all parameters and buffers; tensors that modules share count once."""
     tensors = {
         id(tensor): tensor.nbytes
         for module in modules

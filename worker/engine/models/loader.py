@@ -1,4 +1,4 @@
-"""From an entry of the models file to pipelines that are ready to run."""
+"""Loading of models: from a catalogue entry to pipelines that are ready to run."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ _INPAINTING_CHANNELS = 9
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Give the device named `name`; None means CUDA where there is one, else the CPU.
+    """Return the torch device `name`; None means CUDA where available, else the CPU.
 
     Raises:
         ConfigurationError: torch knows no device of that name.
@@ -40,7 +40,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def no_reservation(_size: int) -> None:
-    """Make no room: whoever loads knows that there is some."""
+    """Reserve nothing: for callers who know that the memory is free."""
 
 
 def load_model(
@@ -49,13 +49,13 @@ def load_model(
     device: torch.device,
     reserve_memory: Callable[[int], None] = no_reservation,
 ) -> LoadedModel:
-    """Load the weights of `entry` onto `device`; stand-ins are kept in `directory`.
+    """Load the weights of `entry` onto `device`; stand-in models are stored in `directory`.
 
-    They are read into the machine's memory first. `reserve_memory` is then called with their bytes,
-    and may take its time, before they go to the device.
+    The weights are read into host memory first. `reserve_memory` is then called with their size in
+    bytes, and may block, before they are moved to the device.
 
     Raises:
-        ConfigurationError: the weights cannot be had, or are not what the entry says they are.
+        ConfigurationError: the weights are unavailable, or are not what the entry says.
     """
     started = monotonic()
     with _configuration_errors(entry):
@@ -111,7 +111,7 @@ def _modules(pipeline: Any) -> Iterable[torch.nn.Module]:
 
 @contextmanager
 def _configuration_errors(entry: ModelEntry) -> Iterator[None]:
-    """Turn whatever loading fails with into the operator's error that names the model."""
+    """Translate any loading failure into a ConfigurationError that names the model."""
     try:
         yield
     except ConfigurationError:
@@ -136,7 +136,7 @@ def _source(entry: ModelEntry, directory: Path) -> str:
 
 
 def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tuple[Any, Pipelines]:
-    """Read the weights into the machine's memory, in the precision they will have on `device`."""
+    """Read the weights into host memory, in the precision they will have on `device`."""
     index = index_of(source, entry.revision)
     class_name = str(index[CLASS])
     pipelines = pipelines_of(class_name)

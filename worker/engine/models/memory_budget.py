@@ -1,4 +1,4 @@
-"""How much memory models may take, unless the operator says."""
+"""The memory budget of the model cache."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ _CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 
 def model_budget(device: torch.device, gigabytes: float | None) -> int:
-    """Give the bytes that models may take on `device`; `gigabytes` None means a part of it."""
+    """Return the bytes that models may take on `device`; `gigabytes` None means a share of it."""
     if gigabytes is not None:
         return round(gigabytes * GIGABYTE)
     if device.type == "cuda":
@@ -27,7 +27,7 @@ def model_budget(device: torch.device, gigabytes: float | None) -> int:
 
 
 def host_memory(limit: Path = _CONTAINER_LIMIT) -> int:
-    """Give the bytes of memory this process may have: the machine's, or its container's limit."""
+    """Return the bytes of memory of the machine, or of its container if that has a limit."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(total, int(limit.read_text(encoding="ascii")))

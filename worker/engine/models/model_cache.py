@@ -1,4 +1,4 @@
-"""Loaded models, as many as fit a budget of memory; the least recently used makes room."""
+"""The model cache: loaded models within a memory budget, evicted by least recent use."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,15 +20,15 @@ _STOP_CHECK_SECONDS: Final = 0.1
 
 
 class Cacheable(Protocol):
-    """What a shelf can hold: its size is known, and it can give its memory back."""
+    """A model that can be cached: it knows its size and can free its memory."""
 
     @property
     def bytes(self) -> int:
-        """How much memory it takes."""
+        """Return its memory in bytes."""
         ...
 
     def unload(self) -> None:
-        """Give the memory back."""
+        """Free its memory."""
         ...
 
 
@@ -38,7 +38,7 @@ ReserveMemory = Callable[[int], None]
 
 @dataclass(slots=True, eq=False)
 class _Entry(Generic[M]):
-    """One model on the shelf, and how many have borrowed it."""
+    """A cached model and the number of its borrowers."""
 
     model: M
     borrowers: int = 0
@@ -46,9 +46,9 @@ class _Entry(Generic[M]):
 
 @dataclass(slots=True, eq=False)
 class _Waiter(Generic[M]):
-    """Somebody who waits for a model until there is a place, or a failure.
+    """A request for a model that waits until the model is lent or fails to load.
 
-    With `no_eviction` nothing is to be discarded for it.
+    With `no_eviction` no other model may be evicted for it.
     """
 
     name: str
@@ -58,28 +58,28 @@ class _Waiter(Generic[M]):
 
 
 class _NoRoomError(Exception):
-    """There is no room unless something is discarded."""
+    """The model does not fit unless another one is evicted."""
 
 
 class ModelCache(Generic[M]):
-    """Lends models to several threads at once; loads and discards them as they are asked for.
+    """Lends models to threads; loads and evicts them on demand. Thread-safe.
 
-    Models are loaded in the order in which they were asked for, one at a time, by a thread that
-    lives as long as there are some to load: whoever waits can be told to stop, and what was
-    begun is there for the next. Several that want the same model share it.
+    Models are loaded in the order of the requests, one at a time, by a thread that lives while
+    there are any to load: so waiters can be stopped, and a load that was begun is useful to the
+    next one. Waiters for the same model share it.
 
-    Models that are there are lent at once, but for the moments in which room is waited for: else
-    those who keep a model in use by turns would keep everyone else waiting for ever. So a wait
-    is over when those before it were served and what was lent until then has come back.
+    Cached models are lent at once, except while an eviction waits for borrowers to return:
+    otherwise threads that alternate on a busy model could starve a waiter for ever. So a wait ends
+    when the waiters before it have been served and the models lent until then have come back.
 
-    A thread that holds a model must not borrow another: two might wait for each other.
+    A thread that holds a model must not borrow another: two such threads could deadlock.
     """
 
     def __init__(self, load: Callable[[str, ReserveMemory], M], budget: int) -> None:
-        """Keep up to `budget` bytes.
+        """Cache up to `budget` bytes.
 
-        `load` is given a name, and what to call with the model's size before its weights go to
-        the memory that is counted.
+        `load` takes a model's name and a function to call with its size in bytes before the
+        weights are moved to the memory that the budget counts.
         """
         self._load = load
         self._budget = budget
@@ -92,17 +92,17 @@ class ModelCache(Generic[M]):
 
     @property
     def loaded(self) -> frozenset[str]:
-        """The names of the models that are there."""
+        """Return the names of the cached models."""
         with self._changed:
             return frozenset(self._entries)
 
     @contextmanager
     def borrow(self, name: str, should_stop: Callable[[], bool] | None = None) -> Iterator[M]:
-        """Lend the model `name` while the block lasts; it is loaded first, if it is not there.
+        """Lend the model `name` for the duration of the block; load it first if necessary.
 
         Raises:
             ConfigurationError: it cannot be loaded, or is larger than the whole budget.
-            GenerationStoppedError: `should_stop` said yes during the wait.
+            GenerationStoppedError: `should_stop` returned true during the wait.
         """
         entry = self._acquire(_Waiter(name), should_stop)
         try:
@@ -114,7 +114,7 @@ class ModelCache(Generic[M]):
     def preload(self, names: Iterable[str]) -> None:
         """Load models in this order, each that fits beside those before it.
 
-        All are read, so that one that cannot be loaded is found now.
+        Every model is read, so that one that cannot be loaded is found now.
 
         Raises:
             ConfigurationError: one cannot be loaded, or is larger than the whole budget.
@@ -149,13 +149,13 @@ class ModelCache(Generic[M]):
         return waiter.entry
 
     def _serve(self, waiter: _Waiter[M]) -> None:
-        """Lend what `waiter` waits for, if it is there."""
+        """Lend the model that `waiter` waits for, if it is cached."""
         if waiter.entry is None and waiter.name in self._entries:
             waiter.entry = self._touch(waiter.name)
             waiter.entry.borrowers += 1
 
     def _touch(self, name: str) -> _Entry[M]:
-        """Give the place of a model that is the most recently used from now on."""
+        """Mark a model as the most recently used, and return its entry."""
         entry = self._entries.pop(name)
         self._entries[name] = entry
         return entry
@@ -175,7 +175,7 @@ class ModelCache(Generic[M]):
             self._load_for(waiter)
 
     def _next_to_load(self) -> _Waiter[M] | None:
-        """Give the first who wants what is not there; if nobody does, loading is over."""
+        """Return the first waiter whose model is not cached; None ends the loading thread."""
         with self._changed:
             waiting = (
                 waiter
@@ -238,7 +238,7 @@ class ModelCache(Generic[M]):
         return any(waiting.name == name for waiting in self._waiters)
 
     def _evict_one(self) -> None:
-        """Discard the least recently used model that nobody has; if all are lent, wait."""
+        """Evict the least recently used model that is not lent; if all are lent, wait."""
         idle = next((name for name, entry in self._entries.items() if not entry.borrowers), None)
         if idle is None:
             self._changed.wait()

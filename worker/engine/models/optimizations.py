@@ -1,4 +1,4 @@
-"""How a loaded model is made fast: layout, attention, compiling, and warming up."""
+"""Optimizations of a loaded model: memory layout, attention, compilation, warm-up."""
 
 from typing import Any, Final
 
@@ -25,10 +25,10 @@ _TIME: Final = 1
 
 
 def optimize(model: LoadedModel) -> None:
-    """Apply what the entry of `model` asks for; results stay within 1/255 of the plain pipeline's.
+    """Apply the optimizations of the model's entry; pixels change by at most 1/255.
 
     Raises:
-        ConfigurationError: the entry asks for what this model or this device cannot do.
+        ConfigurationError: the entry asks for what this model or device does not support.
     """
     _check(model)
     for network in _networks(model):
@@ -64,7 +64,7 @@ def _uses_channels_last(model: LoadedModel) -> bool:
 
 
 def _networks(model: LoadedModel) -> list[torch.nn.Module]:
-    """Give what most of the time is spent in: the denoising network and the autoencoder."""
+    """Return the networks that take most of the time: the denoising network and the autoencoder."""
     parts = (model.components.get(name) for name in ("unet", "transformer", "vae"))
     return [part for part in parts if isinstance(part, torch.nn.Module)]
 
@@ -104,9 +104,9 @@ def _warm_up(model: LoadedModel) -> None:
 
 
 def _zero_inputs(model: LoadedModel, shape: Shape) -> dict[str, Any]:
-    """Give the UNet's arguments for a step of images of `shape`, all zeros.
+    """Return the UNet's arguments for a step of images of `shape`, all zeros.
 
-    Guided by prompt and negative prompt, an image takes two rows.
+    With prompt and negative prompt, an image takes two rows.
     """
     config, rows = model.unet.config, 2 * shape.samples
     factor = 2 ** (len(model.vae.config.block_out_channels) - 1)

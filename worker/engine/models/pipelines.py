@@ -1,7 +1,7 @@
-"""The diffusers pipeline of each kind of model, for each endpoint it can serve.
+"""The diffusers pipeline class of a model for each endpoint it supports.
 
-Those of Stable Diffusion are named one by one: diffusers' automatic choice imports every pipeline
-it has, which costs seconds and is asked only about models of other kinds.
+Stable Diffusion's classes are listed: diffusers' automatic choice imports every pipeline it has,
+which takes seconds, so it is used for other models only.
 """
 
 import json
@@ -56,10 +56,10 @@ STABLE_DIFFUSION_XL: Final[Pipelines] = {
 
 
 def index_of(source: str, revision: str | None) -> dict[str, Any]:
-    """Read what the weights in `source`, a folder or hub id, consist of.
+    """Read the model_index.json of the weights in `source`, a folder or a hub id.
 
     Raises:
-        OSError: there is nothing there that diffusers has saved, or the hub cannot be reached.
+        OSError: there are no weights in diffusers' layout, or the hub cannot be reached.
     """
     path = Path(source, INDEX)
     if not Path(source).is_absolute():
@@ -69,9 +69,9 @@ def index_of(source: str, revision: str | None) -> dict[str, Any]:
 
 
 def pipelines_of(class_name: str) -> Pipelines:
-    """Give the pipelines for a model saved as `class_name`, by the endpoints there are some for.
+    """Return the pipeline classes for a model saved as `class_name`, by endpoint.
 
-    There are none at all for what draws no pictures, or what diffusers does not choose by itself.
+    Empty for models that generate no images, and for those that diffusers' automatic choice lacks.
     """
     for pipelines in (STABLE_DIFFUSION, STABLE_DIFFUSION_XL):
         if class_name in {pipeline.__name__ for pipeline in pipelines.values()}:

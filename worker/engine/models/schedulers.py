@@ -1,4 +1,4 @@
-"""Choosing a diffusers scheduler by name, and a fresh one for every image."""
+"""Creation of diffusers schedulers by name, a new one for every image."""
 
 from copy import deepcopy
 from typing import Any, Final
@@ -15,10 +15,10 @@ _TEMPLATES: Final[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
 
 
 def scheduler_named(name: str, template: Any) -> Any | None:
-    """Give a fresh scheduler of that name, with the settings of `template` below its own.
+    """Return a new scheduler of that name, with the configuration of `template` as defaults.
 
-    `name` is any that `common.domain.schedulers` knows, or the class of `template` itself. None
-    if it is neither, or does not fit the model.
+    `name` is one that `common.domain.schedulers` knows, or the class name of `template`. None if
+    it is neither, or does not fit the model.
     """
     entry = find_scheduler(name)
     if entry is None or not _supports_table(template):
@@ -32,15 +32,15 @@ def scheduler_named(name: str, template: Any) -> Any | None:
 
 
 def fresh_scheduler(template: Any) -> Any:
-    """Give a scheduler like `template`, which is never run itself: one image's steps leave traces.
+    """Return a copy of `template`, which itself is never run: running changes a scheduler's state.
 
-    So schedulers can be had on several threads at once.
+    Thread-safe.
     """
     return deepcopy(template)
 
 
 def scheduler_names(template: Any) -> list[str]:
-    """Give the names `scheduler_named` knows for the model of `template`, without the aliases."""
+    """Return the names that `scheduler_named` accepts for this model, without aliases."""
     own = type(template).__name__
     if not _supports_table(template):
         return [own]
@@ -48,10 +48,10 @@ def scheduler_names(template: Any) -> list[str]:
 
 
 def _supports_table(template: Any) -> bool:
-    """Tell whether the model was trained as the table's schedulers expect: for steps of noise.
+    """Return whether the model was trained for the noise schedules of our table.
 
-    One that was trained for a flow between noise and picture is published with schedulers that
-    diffusers calls compatible with none, or with one of these that was switched over.
+    Flow matching models are published with schedulers that diffusers lists as compatible with
+    none, or with one of the table's schedulers in flow mode (`use_flow_sigmas`).
     """
     if template.config.get("use_flow_sigmas"):
         return False

@@ -1,7 +1,7 @@
-"""Small stand-in models of the Stable Diffusion architecture, with random weights.
+"""Small stand-in models of Stable Diffusion's architecture, with random weights.
 
-They draw coloured noise, fast. What they are for is everything around the drawing: the same
-pipelines, the same files and the same loader as for real weights, without a hub or a GPU.
+They generate coloured noise, fast. They serve to test everything around the model: the same
+pipelines, files and loader as for real weights, without a hub or a GPU.
 """
 
 from pathlib import Path
@@ -34,9 +34,10 @@ _GROUPS: Final = 4
 
 
 def stand_in_folder(kind: str, directory: Path) -> Path:
-    """Give the folder of the stand-in `kind` (base, inpainting) in `directory`, built if missing.
+    """Return the folder of the stand-in `kind` (base, inpainting); build it if missing.
 
-    Built beside its place and moved in whole, so that several workers may start at once.
+    It is built beside its final path in `directory` and renamed, so that several workers may start
+    at once.
 
     Raises:
         ConfigurationError: there is no such kind, or the folder cannot be written.

@@ -1,4 +1,4 @@
-"""Where a model's weights are on this machine, and getting them there; no torch is loaded."""
+"""Local weights of a model, and their download; torch is not loaded."""
 
 import json
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ _CHECKER: Final = "safety_checker"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What is there of a model's weights: all of them, if nothing is `missing`.
+    """The local state of a model's weights; complete if nothing is `missing`.
 
-    `folder` is None where there is nothing; `bytes` are those of all files in it.
+    `folder` is None if there is nothing; `bytes` is the size of all files in it.
     """
 
     folder: Path | None
@@ -38,7 +38,7 @@ class Weights:
 
 
 def find_weights(entry: ModelEntry, directory: Path) -> Weights:
-    """Look for the weights of `entry`: in its folder, the hub's cache, or built in `directory`."""
+    """Find the weights of `entry`: its folder, the hub's cache, or a stand-in in `directory`."""
     folder = _folder(entry, directory)
     if folder is None or not (folder / INDEX).is_file():
         return Weights(None, (INDEX,), 0)
@@ -47,9 +47,9 @@ def find_weights(entry: ModelEntry, directory: Path) -> Weights:
 
 
 def pull_weights(entry: ModelEntry) -> Path:
-    """Fetch the weights of `entry` from the hub into its cache; what is there is not fetched again.
+    """Download the weights of `entry` into the hub's cache, except files that are there already.
 
-    A transfer that was broken off is taken up again where it ended.
+    An interrupted download continues where it stopped.
 
     Raises:
         ConfigurationError: the hub cannot be reached, or has no such weights for us.
@@ -71,7 +71,7 @@ def pull_weights(entry: ModelEntry) -> Path:
 
 
 def is_on_a_hub(entry: ModelEntry) -> bool:
-    """Tell whether `source` names a repository of a hub, rather than a folder or a stand-in."""
+    """Return whether `source` names a hub repository rather than a folder or a stand-in."""
     return not entry.has_random_weights and not Path(entry.source).is_absolute()
 
 
@@ -98,7 +98,7 @@ def _missing(entry: ModelEntry, folder: Path) -> tuple[str, ...]:
 
 
 def _is_complete(component: Path) -> bool:
-    """Tell whether a part is there; whatever has a configuration of its own has weights."""
+    """Return whether a component is complete; one with a config.json of its own has weights."""
     if not (component / "config.json").is_file():
         return component.is_dir()
     shards = [

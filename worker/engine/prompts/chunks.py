@@ -1,4 +1,4 @@
-"""Texts of any length, cut into chunks that a text encoder can take."""
+"""Cutting of texts into chunks of a text encoder's length."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ _COMMA: Final = "," + _WORD_ENDS
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A chunk as one text encoder takes it: a start, at most 75 tokens of text, an end, padding.
+    """A chunk as one text encoder takes it: start, at most 75 tokens of text, end, padding.
 
-    `weights` has a weight for each of `ids`, and is empty where all are 1. The first `filled` ids
-    are not padding.
+    `weights` has a weight for each of `ids`, and is empty if all are 1. The first `filled` ids are
+    not padding.
     """
 
     ids: tuple[int, ...]
@@ -29,10 +29,10 @@ class Section:
 
 
 class SectionTokenizer:
-    """Reads texts for one text encoder; for several threads at once."""
+    """Tokenizes texts for one text encoder; thread-safe."""
 
     def __init__(self, tokenizer: Any, length: int) -> None:
-        """Read with `tokenizer`, a CLIP tokenizer, into sections of `length` ids."""
+        """Tokenize with the CLIP tokenizer `tokenizer` into sections of `length` ids."""
         self._tokenizer = tokenizer
         self._length = length
         self._start, self._end = tokenizer("").input_ids
@@ -42,11 +42,11 @@ class SectionTokenizer:
 
     @property
     def capacity(self) -> int:
-        """How many tokens of text a section holds."""
+        """Return the number of text tokens in a section."""
         return self._length - 2
 
-    def read(self, texts: Sequence[WeightedText]) -> list[Section]:
-        """Give the sections of a text, one at least; the texts must hold whole characters."""
+    def tokenize(self, texts: Sequence[WeightedText]) -> list[Section]:
+        """Return the sections of a text, at least one; texts must not contain lone surrogates."""
         ids: list[int] = []
         weights: list[float] = []
         with self._lock:
@@ -84,10 +84,10 @@ class SectionTokenizer:
 
 
 def cuts(tokens: Sequence[str], capacity: int) -> Iterator[slice]:
-    """Cut `tokens` into runs of at most `capacity`, behind a comma or a word where one is near.
+    """Cut `tokens` into runs of at most `capacity`, after a comma or a word if one is near.
 
-    A comma comes first: what stands between two commas is mostly one thought, and an encoder sees
-    a chunk without its neighbours. Without either, the run is full; a token is never cut.
+    Commas are preferred: text between two commas mostly belongs together, and the encoder sees a
+    chunk without its neighbours. Without a comma or word end nearby, the run is full.
     """
     start = 0
     while start < len(tokens):

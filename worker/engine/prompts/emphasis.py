@@ -1,14 +1,14 @@
-r"""The marks of emphasis in a prompt.
+r"""Parser of emphasis marks in prompts.
 
-The syntax is that of the Stable Diffusion web UI by AUTOMATIC1111, which prompts are written for:
+The syntax is that of the Stable Diffusion web UI by AUTOMATIC1111, for which prompts are written:
 
-    (word)      × 1.1; brackets within brackets multiply: ((word)) is × 1.21
+    (word)      × 1.1; nested brackets multiply: ((word)) is × 1.21
     [word]      ÷ 1.1
     (word:1.3)  × 1.3
     \( \) \[ \] \\   the characters themselves
 
-What is not well formed is text as it stands: a bracket without its other half, and round brackets
-with a colon that no number follows, as in `(word:abc)`. The web UI guesses there.
+What is not well-formed is text: a bracket without its counterpart, and round brackets with a
+colon that no number follows, as in `(word:abc)`. The web UI guesses in these cases.
 """
 
 import re
@@ -42,17 +42,17 @@ _LEXEME: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class WeightedText:
-    """Words with the weight they are to have; 1 is no emphasis."""
+    """Text with a weight; 1 is no emphasis."""
 
     text: str
     weight: float
 
 
 def weighted_texts(prompt: str) -> list[WeightedText]:
-    """Read the marks of emphasis; neighbours differ in weight, and no text is lost.
+    """Parse the emphasis marks of `prompt`; neighbours differ in weight, and no text is lost.
 
-    Any text can be read. Weights are held between `MIN_WEIGHT` and `MAX_WEIGHT`, so nesting needs
-    no limit of its own.
+    Every text is valid. Weights are clamped to `MIN_WEIGHT` … `MAX_WEIGHT`, so nesting needs no
+    limit of its own.
     """
     lexemes = list(_LEXEME.finditer(prompt))
     factors, ends = _match_brackets(lexemes)
@@ -73,9 +73,9 @@ def weighted_texts(prompt: str) -> list[WeightedText]:
 
 
 def _match_brackets(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]:
-    """Pair the brackets: where emphasis begins, with its factor, and where it ends.
+    """Return the factor of each opening bracket of an emphasis, and its closing bracket, by index.
 
-    A bracket closes the last one open of its kind; those opened since then are text.
+    A closing bracket matches the last open one of its kind; brackets opened since then are text.
     """
     factors: dict[int, float] = {}
     ends: set[int] = set()
@@ -103,7 +103,7 @@ def _close_bracket(
     waiting: Counter[str],
     lexemes: Sequence[re.Match[str]],
 ) -> int:
-    """Take the bracket that `closing` closes, and those after it, off the unclosed ones."""
+    """Remove the bracket that `closing` matches, and those after it, from the unclosed ones."""
     positive = _OPENING[closing["closing"][-1]]
     while True:
         place = unclosed.pop()
@@ -114,7 +114,7 @@ def _close_bracket(
 
 
 def _factor(closing: re.Match[str], *, announced: bool) -> float | None:
-    """Give what the brackets multiply by, None if they are text after all."""
+    """Return the factor of a pair of brackets; None if the brackets are text."""
     if closing["closing"] == "]":
         return 1 / EMPHASIS
     if closing["weight"]:

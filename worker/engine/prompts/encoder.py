@@ -1,4 +1,4 @@
-"""From prompts to what a model is steered by, many at a time."""
+"""Encoding of prompts to embeddings, in batches, with a cache."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,33 +29,36 @@ CACHE_SIZE: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPrompt:
-    """A prompt and its negative prompt, cut into as many chunks; `negative` None: no guidance."""
+    """A positive and a negative prompt with equally many chunks; `negative` None: no guidance."""
 
     positive: tuple[Chunk, ...]
     negative: tuple[Chunk, ...] | None
 
     @property
     def tokens(self) -> int:
-        """The length of the hidden states this becomes, padding included."""
+        """Return the number of tokens of the embeddings, padding included."""
         return sum(len(chunk[0].ids) for chunk in self.positive)
 
     @property
     def chunks(self) -> tuple[Chunk, ...]:
-        """All chunks, those of the negative prompt last."""
+        """Return all chunks, those of the negative prompt last."""
         return self.positive + (self.negative or ())
 
 
 class PromptEncoder:
-    """Reads and encodes the prompts of one model.
+    """Tokenizes and encodes the prompts of one model.
 
-    A text longer than a text encoder takes is cut into chunks, each encoded by itself; their
-    hidden states follow one another, and `pooled` is the first chunk's. Embeddings are remembered
-    by chunk: a negative prompt that all requests have is encoded once, and the chunk without text
-    that pads the shorter of two prompts once for all.
+    A text longer than the text encoder's input is cut into chunks that are encoded separately;
+    their hidden states are concatenated, and `pooled` is the first chunk's. Embeddings are cached
+    by chunk, so a negative prompt that all requests share, and the empty chunk that pads the
+    shorter of two prompts, are encoded once.
     """
 
     def __init__(self, pipeline: Any, *, cache_size: int = CACHE_SIZE) -> None:
-        """Encode for `pipeline` (diffusers' Stable Diffusion or Stable Diffusion XL)."""
+        """Encode for `pipeline` (diffusers' Stable Diffusion or Stable Diffusion XL).
+
+        `cache_size` is the number of chunks whose embeddings are cached.
+        """
         self._encoders = TextEncoders(pipeline)
         self._tokenizers = [
             SectionTokenizer(tokenizer, length)
@@ -66,12 +69,12 @@ class PromptEncoder:
         self._limit = cache_size
         self._cache: OrderedDict[Chunk, Conditioning] = OrderedDict()
 
-    def read(self, prompt: str, negative_prompt: str | None) -> TokenizedPrompt:
-        """Read the emphasis, tokenize and cut into chunks; for any thread, touches no device.
+    def tokenize(self, prompt: str, negative_prompt: str | None) -> TokenizedPrompt:
+        """Parse emphasis, tokenize and cut into chunks; thread-safe, and uses no device.
 
         Raises:
-            UnsupportedRequestError: a text cannot be encoded whole; the message begins with the
-                field.
+            UnsupportedRequestError: a text is too long or has lone surrogates; the message begins
+                with the field.
         """
         positive = self._chunks("prompt", prompt)
         if negative_prompt is None:
@@ -81,7 +84,7 @@ class PromptEncoder:
         return TokenizedPrompt(self._pad(positive, length), self._pad(negative, length))
 
     def encode(self, prompts: Sequence[TokenizedPrompt]) -> list[PromptEmbeds]:
-        """Encode `prompts`, all that is not remembered in batches; for one thread at a time."""
+        """Encode `prompts`, the uncached chunks in batches; not thread-safe."""
         known = self._encode_chunks(chunk for prompt in prompts for chunk in prompt.chunks)
         return [
             PromptEmbeds(
@@ -96,7 +99,7 @@ class PromptEncoder:
     def _chunks(self, field: str, text: str) -> tuple[Chunk, ...]:
         _check_surrogates(field, text)
         texts = weighted_texts(text)
-        by_tokenizer = [section_tokenizer.read(texts) for section_tokenizer in self._tokenizers]
+        by_tokenizer = [section_tokenizer.tokenize(texts) for section_tokenizer in self._tokenizers]
         length = max(len(sections) for sections in by_tokenizer)
         if length > MAX_CHUNKS:
             raise UnsupportedRequestError(
@@ -148,7 +151,7 @@ def _batches(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:
 
 
 def _concatenate(chunks: Sequence[Conditioning]) -> Conditioning:
-    """Put chunks one behind the other; a single one as it is."""
+    """Concatenate the embeddings of chunks; a single one is returned as it is."""
     if len(chunks) == 1:
         return chunks[0]
     return Conditioning(torch.cat([chunk.hidden for chunk in chunks]), chunks[0].pooled)

@@ -14,16 +14,16 @@ Chunk = tuple[Section, ...]
 
 
 class TextEncoders:
-    """The one text encoder of Stable Diffusion, or the two of Stable Diffusion XL.
+    """The text encoder of Stable Diffusion, or the two of Stable Diffusion XL.
 
-    Gives what diffusers' `encode_prompt` gives for the same ids: Stable Diffusion's last hidden
-    states behind the final norm; of Stable Diffusion XL those before the last layer, of both
-    encoders side by side, with the projection of the second as `pooled`. Its refiner has the
-    second encoder alone.
+    Returns what diffusers' `encode_prompt` returns for the same ids. Stable Diffusion: the last
+    hidden states after the final norm. Stable Diffusion XL: the hidden states before the last
+    layer, of both encoders side by side, with the projection of the second as `pooled`. Its
+    refiner has the second encoder only.
     """
 
     def __init__(self, pipeline: Any) -> None:
-        """Take tokenizers and encoders out of `pipeline`."""
+        """Take the tokenizers and text encoders of `pipeline`."""
         parts = pipeline.components
         self._is_xl = "text_encoder_2" in parts
         names = ["", "_2"] if self._is_xl else [""]
@@ -33,7 +33,7 @@ class TextEncoders:
 
     @property
     def lengths(self) -> list[int]:
-        """How many ids each encoder takes, start and end included."""
+        """Return the number of ids each encoder takes, start and end included."""
         return [
             min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
             for tokenizer, encoder in zip(self.tokenizers, self._encoders, strict=True)
@@ -41,7 +41,7 @@ class TextEncoders:
 
     @torch.no_grad()
     def encode(self, chunks: Sequence[Chunk]) -> list[Conditioning]:
-        """Encode `chunks` in one batch, emphasis included."""
+        """Encode `chunks` in one batch and apply their emphasis; one result for each chunk."""
         run = self._hidden_and_pooled if self._is_xl else self._hidden
         outputs = [
             run(encoder, sections)
@@ -80,7 +80,7 @@ def _ids(encoder: Any, sections: Sequence[Section]) -> torch.Tensor:
 
 
 def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor:
-    """Weight the chunks that have emphasis; the others stay bit for bit as they are."""
+    """Apply emphasis to the chunks that have some; leave the others unchanged, bit for bit."""
     if not any(part.weights for part in sections):
         return hidden
     unweighted = (1.0,) * len(sections[0].ids)
@@ -90,7 +90,7 @@ def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.T
 
 
 def _upload(rows: Sequence[Sequence[float]], device: torch.device) -> torch.Tensor:
-    """Copy from pinned memory: with any other the host would wait for all the GPU has to do."""
+    """Copy through pinned memory: otherwise the host would wait for all queued GPU work."""
     tensor = torch.tensor(rows)
     pinned = tensor.pin_memory() if device.type == "cuda" else tensor
     return pinned.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""How emphasis changes what a text encoder made of a text."""
+"""Emphasis on text embeddings."""
 
 from typing import Final
 
@@ -14,12 +14,12 @@ _MIN_MEAN: Final = 1e-3
 def apply_emphasis(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Multiply each token of `hidden` (chunks × tokens × width) by its weight (chunks × tokens).
 
-    Then each chunk is scaled so that its mean is what it was: the formula of the Stable Diffusion
-    web UI by AUTOMATIC1111 (`EmphasisOriginal` in its modules/sd_emphasis.py), whose authors found
-    that it prevents artifacts. Ours differs in three points: each chunk is scaled by itself, so
-    that it does not depend on its batch; a mean that is as good as 0 is left alone; and no scale
-    is stronger than the strongest weight or its reciprocal, since a mean that a weight brings
-    near 0 would otherwise blow up the whole chunk.
+    Then each chunk is scaled to its previous mean: the formula of the Stable Diffusion web UI by
+    AUTOMATIC1111 (`EmphasisOriginal` in modules/sd_emphasis.py), whose authors found that it
+    prevents artifacts. There are three differences. Each chunk is scaled by itself, so that it
+    does not depend on its batch. A mean close to 0 is left alone. And no scale exceeds the largest
+    weight or its reciprocal, since a mean that a weight moves near 0 would otherwise blow up the
+    whole chunk.
     """
     exact = hidden.float()
     weighted = exact * weights.unsqueeze(-1)

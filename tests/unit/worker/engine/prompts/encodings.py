@@ -30,7 +30,7 @@ def as_diffusers(pipeline: Any, prompt: str, negative: str) -> PromptEmbeds:
 
 
 def encoded(encoder: PromptEncoder, prompt: str, negative: str | None = None) -> PromptEmbeds:
-    (guided,) = encoder.encode([encoder.read(prompt, negative)])
+    (guided,) = encoder.encode([encoder.tokenize(prompt, negative)])
     return guided
 
 

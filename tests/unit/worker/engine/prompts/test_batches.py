@@ -16,7 +16,7 @@ from worker.engine.prompts.encoder import MAX_BATCH, PromptEncoder, TokenizedPro
 def test_emphasis_of_one_prompt_leaves_those_beside_it(
     pipeline: Any, encoder: PromptEncoder
 ) -> None:
-    prompts = [encoder.read(prompt, None) for prompt in ("a (red:2) cat", "a red cat")]
+    prompts = [encoder.tokenize(prompt, None) for prompt in ("a (red:2) cat", "a red cat")]
     emphasised, plain = encoder.encode(prompts)
     alone = encoded(PromptEncoder(pipeline), "a red cat")
     assert near(plain.positive, alone.positive)
@@ -28,27 +28,27 @@ def test_many_prompts_at_once_are_each_alone_to_rounding(
 ) -> None:
     texts = [(f"cat number {number}", "blurry") for number in range(10)]
     texts += [("a (red:1.5) cat", LONG), (LONG, "(blurry)")]
-    reads = [encoder.read(*text) for text in texts]
+    reads = [encoder.tokenize(*text) for text in texts]
     with counted_chunks(pipeline) as batches:
         together = encoder.encode(reads)
-    assert sum(batches) == len({chunk for read in reads for chunk in read.chunks})
+    assert sum(batches) == len({chunk for tokenize in reads for chunk in tokenize.chunks})
     assert len(batches) == -(-sum(batches) // MAX_BATCH)
     assert max(batches) <= MAX_BATCH
-    for read, guided in zip(reads, together, strict=True):
-        (alone,) = PromptEncoder(pipeline).encode([read])
+    for tokenize, guided in zip(reads, together, strict=True):
+        (alone,) = PromptEncoder(pipeline).encode([tokenize])
         assert near(guided.positive, alone.positive)
         assert near(guided.negative, alone.negative)
 
 
 def test_what_is_remembered_is_not_encoded_again(pipeline: Any, encoder: PromptEncoder) -> None:
-    reads = [encoder.read("a red cat", "blurry"), encoder.read(LONG, "(blurry:1.2)")]
+    reads = [encoder.tokenize("a red cat", "blurry"), encoder.tokenize(LONG, "(blurry:1.2)")]
     first = encoder.encode(reads)
     with counted_chunks(pipeline) as batches:
-        again = encoder.encode([encoder.read("a red cat", "blurry"), reads[1]])
+        again = encoder.encode([encoder.tokenize("a red cat", "blurry"), reads[1]])
         assert batches == []
-        encoder.encode([encoder.read("a red dog", "blurry")])
+        encoder.encode([encoder.tokenize("a red dog", "blurry")])
         assert batches == [1]
-        encoder.encode([encoder.read("a (red) cat", "blurry")])
+        encoder.encode([encoder.tokenize("a (red) cat", "blurry")])
         assert batches == [1, 1]
     for one, other in zip(first, again, strict=True):
         assert equal(one.positive, other.positive)
@@ -57,9 +57,9 @@ def test_what_is_remembered_is_not_encoded_again(pipeline: Any, encoder: PromptE
 
 def test_the_least_used_are_forgotten(standin: Any) -> None:
     encoder = PromptEncoder(standin, cache_size=3)
-    cat, dog, cow, fox = (encoder.read(name, None) for name in ("cat", "dog", "cow", "fox"))
-    for read in (cat, dog, cow, cat, fox):
-        encoder.encode([read])
+    cat, dog, cow, fox = (encoder.tokenize(name, None) for name in ("cat", "dog", "cow", "fox"))
+    for tokenize in (cat, dog, cow, cat, fox):
+        encoder.encode([tokenize])
     with counted_chunks(standin) as batches:
         encoder.encode([cat, cow, fox])
         assert batches == []
@@ -70,7 +70,7 @@ def test_the_least_used_are_forgotten(standin: Any) -> None:
 def test_more_than_can_be_remembered_is_encoded_all_the_same(standin: Any) -> None:
     encoder = PromptEncoder(standin, cache_size=2)
     texts = [f"cat {number}" for number in range(5)]
-    guided = encoder.encode([encoder.read(text, LONG) for text in texts])
+    guided = encoder.encode([encoder.tokenize(text, LONG) for text in texts])
     assert len(guided) == len(texts)
     assert len(encoder._cache) == 2  # the bound of memory cannot be seen from outside
     assert near(guided[0].positive, encoded(PromptEncoder(standin), texts[0], LONG).positive)
@@ -85,13 +85,13 @@ def test_no_prompts_are_no_work(pipeline: Any, encoder: PromptEncoder) -> None:
 def test_several_threads_read_while_one_encodes(standin: Any) -> None:
     encoder = PromptEncoder(standin)
     texts = [f"(cat {number}:1.{number}), {LONG}" for number in range(1, 4)]
-    alone = [encoder.read(text, "blurry") for text in texts]
+    alone = [encoder.tokenize(text, "blurry") for text in texts]
     together: list[list[TokenizedPrompt]] = [[] for _ in texts]
     barrier = Barrier(len(texts) + 1)
 
     def read_often(place: int) -> None:
         barrier.wait(10)
-        together[place] = [encoder.read(texts[place], "blurry") for _ in range(10)]
+        together[place] = [encoder.tokenize(texts[place], "blurry") for _ in range(10)]
 
     threads = [Thread(target=read_often, args=(place,)) for place in range(len(texts))]
     for thread in threads:
@@ -100,4 +100,4 @@ def test_several_threads_read_while_one_encodes(standin: Any) -> None:
     encoder.encode(alone)
     for thread in threads:
         thread.join(30)
-    assert together == [[read] * 10 for read in alone]
+    assert together == [[tokenize] * 10 for tokenize in alone]

@@ -54,7 +54,7 @@ def test_nothing_is_lost_at_the_cuts(tokens: list[str], capacity: int) -> None:
 def test_every_character_is_in_some_chunk(standin: Any) -> None:
     section_tokenizer = SectionTokenizer(standin.tokenizer, 77)
     text = "a cat, " * 40 + "x" * 200 + " <|endoftext|> 猫"
-    sections = section_tokenizer.read([WeightedText(text, 1.0)])
+    sections = section_tokenizer.tokenize([WeightedText(text, 1.0)])
     inner = [id_ for part in sections for id_ in part.ids[1 : part.filled - 1]]
     tokens = standin.tokenizer.convert_ids_to_tokens(inner)
     assert len(sections) == 6
@@ -64,26 +64,26 @@ def test_every_character_is_in_some_chunk(standin: Any) -> None:
 
 
 def test_weights_stand_at_their_tokens(standin: Any) -> None:
-    (section,) = SectionTokenizer(standin.tokenizer, 77).read(weighted_texts("a (red:1.3) cat"))
+    (section,) = SectionTokenizer(standin.tokenizer, 77).tokenize(weighted_texts("a (red:1.3) cat"))
     assert section.filled == 9
     assert section.weights == (1.0, 1.0, 1.3, 1.3, 1.3, *[1.0] * 72)
 
 
 def test_a_shorter_text_encoder_has_less_room(standin: Any) -> None:
-    sections = SectionTokenizer(standin.tokenizer, 7).read([WeightedText("a b c d e f g", 1.0)])
+    sections = SectionTokenizer(standin.tokenizer, 7).tokenize([WeightedText("a b c d e f g", 1.0)])
     assert [part.filled for part in sections] == [7, 4]
 
 
 def test_several_threads_read_at_once(standin: Any) -> None:
     section_tokenizer = SectionTokenizer(standin.tokenizer, 77)
     texts = [weighted_texts(f"(word {number}:1.{number}) " * 30) for number in range(1, 5)]
-    alone = [section_tokenizer.read(text) for text in texts]
+    alone = [section_tokenizer.tokenize(text) for text in texts]
     together: list[list[Any]] = [[] for _ in texts]
     barrier = Barrier(len(texts))
 
     def read_often(place: int) -> None:
         barrier.wait(10)
-        together[place] = [section_tokenizer.read(texts[place]) for _ in range(25)]
+        together[place] = [section_tokenizer.tokenize(texts[place]) for _ in range(25)]
 
     threads = [Thread(target=read_often, args=(place,)) for place in range(len(texts))]
     for thread in threads:

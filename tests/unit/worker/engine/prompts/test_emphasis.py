@@ -125,9 +125,9 @@ def emphasised_prompts(draw: st.DrawFn, outer: float = 1.0) -> tuple[str, list[t
 @given(emphasised_prompts())
 def test_nested_emphasis_multiplies(made: tuple[str, list[tuple[str, float]]]) -> None:
     prompt, letters = made
-    read = [(letter, weight) for text, weight in pairs(prompt) for letter in text]
-    assert [letter for letter, _ in read] == [letter for letter, _ in letters]
-    assert [weight for _, weight in read] == pytest.approx(
+    tokenize = [(letter, weight) for text, weight in pairs(prompt) for letter in text]
+    assert [letter for letter, _ in tokenize] == [letter for letter, _ in letters]
+    assert [weight for _, weight in tokenize] == pytest.approx(
         [weight for _, weight in letters], abs=1e-4
     )
 

@@ -87,22 +87,22 @@ def test_emphasis_leaves_the_pooled_row(xl: Any) -> None:
 
 
 def test_a_weight_of_one_touches_nothing(encoder: PromptEncoder) -> None:
-    plain = encoder.read("a red cat", "blurry")
+    plain = encoder.tokenize("a red cat", "blurry")
     for prompt in ("a (red:1) cat", "(a red cat:1.0)", "a [(red)] cat"):
-        assert encoder.read(prompt, "(blurry:1.00)") == plain
+        assert encoder.tokenize(prompt, "(blurry:1.00)") == plain
 
 
 def test_brackets_twice_are_the_weight_squared(encoder: PromptEncoder) -> None:
-    assert encoder.read("a ((red)) cat", None) == encoder.read("a (red:1.21) cat", None)
+    assert encoder.tokenize("a ((red)) cat", None) == encoder.tokenize("a (red:1.21) cat", None)
 
 
 def test_a_long_prompt_is_its_chunks_in_a_row(encoder: PromptEncoder) -> None:
-    read = encoder.read(LONG, None)
-    assert read.tokens == 77 * len(read.positive)
-    assert len(read.positive) > 2
+    tokenize = encoder.tokenize(LONG, None)
+    assert tokenize.tokens == 77 * len(tokenize.positive)
+    assert len(tokenize.positive) > 2
     whole = encoded(encoder, LONG).positive
-    assert len(whole.hidden) == read.tokens
-    for place, chunk in enumerate(read.positive):
+    assert len(whole.hidden) == tokenize.tokens
+    for place, chunk in enumerate(tokenize.positive):
         (alone,) = encoder.encode([TokenizedPrompt((chunk,), None)])
         assert torch.equal(whole.hidden[77 * place : 77 * (place + 1)], alone.positive.hidden)
         if place == 0 and whole.pooled is not None:
@@ -119,31 +119,31 @@ def test_words_beyond_the_first_chunk_count(encoder: PromptEncoder) -> None:
 
 @pytest.mark.parametrize(("prompt", "negative"), [(LONG, "blurry"), ("a red cat", LONG)])
 def test_the_shorter_prompt_is_padded(encoder: PromptEncoder, prompt: str, negative: str) -> None:
-    read = encoder.read(prompt, negative)
-    assert read.negative is not None
-    assert len(read.positive) == len(read.negative)
+    tokenize = encoder.tokenize(prompt, negative)
+    assert tokenize.negative is not None
+    assert len(tokenize.positive) == len(tokenize.negative)
     guided = encoded(encoder, prompt, negative)
     assert guided.negative is not None
     shorter = guided.negative if prompt == LONG else guided.positive
     empty = encoded(encoder, "").positive
     assert torch.equal(shorter.hidden[-77:], empty.hidden)
-    assert len(guided.positive.hidden) == len(guided.negative.hidden) == read.tokens
+    assert len(guided.positive.hidden) == len(guided.negative.hidden) == tokenize.tokens
 
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
 def test_what_cannot_be_encoded_whole_is_refused(encoder: PromptEncoder, field: str) -> None:
-    def read(text: str) -> TokenizedPrompt:
-        return encoder.read(*((text, "x") if field == "prompt" else ("x", text)))
+    def tokenize(text: str) -> TokenizedPrompt:
+        return encoder.tokenize(*((text, "x") if field == "prompt" else ("x", text)))
 
     with pytest.raises(UnsupportedRequestError, match=rf"^{field}: .* U\+D83D.*whole"):
-        read("half a cat: \ud83d")
+        tokenize("half a cat: \ud83d")
     fits = "x" * 75 * MAX_CHUNKS
-    assert read(fits).tokens == 77 * MAX_CHUNKS
+    assert tokenize(fits).tokens == 77 * MAX_CHUNKS
     with pytest.raises(UnsupportedRequestError, match=f"^{field}: .* 41 chunks .* most 40 "):
-        read(fits + "x")
+        tokenize(fits + "x")
 
 
 @pytest.mark.parametrize("piece", ["7", "a ", ",", "x, ", "(a:1.5)", "(", "a.b,c", "xxxxx "])
 def test_two_thousand_characters_of_ascii_always_fit(standin: Any, piece: str) -> None:
     # For the stand-ins each is a token of its own, which is the worst that CLIP can do.
-    PromptEncoder(standin).read((piece * 2000)[:2000], "")
+    PromptEncoder(standin).tokenize((piece * 2000)[:2000], "")
