@@ -30,7 +30,7 @@ from worker.engine.models.loader import choose_device, load_model
 from worker.engine.models.memory_budget import model_budget
 from worker.engine.models.model_cache import ModelCache, ReserveMemory
 
-# At most so many images take a step together, unless told otherwise.
+# Default for the largest number of images that take a step together.
 MAX_BATCH: Final = 16
 
 _CORES: Final = torch.get_num_threads()

@@ -8,8 +8,8 @@ import torch
 
 from common.domain.errors import EngineLostError, GenerationError, InfillError
 
-# Of torch's allocator for the CPU, of the driver (for pinned memory, and kernels it loads late) and
-# of cuBLAS: none of them raises what torch's own allocator for the GPU does.
+# Messages of torch's CPU allocator, of the driver (pinned memory, kernels loaded late) and of
+# cuBLAS: none of them raises torch.OutOfMemoryError.
 _FULL: Final = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
 
 
@@ -23,7 +23,7 @@ def translated_errors() -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:  # a model can fail in any way; the worker has to go on
+    except Exception as error:  # a model can raise anything; the worker must continue
         ours = to_infill_error(error)
         if ours is error:
             raise
@@ -39,8 +39,8 @@ def to_infill_error(error: Exception) -> InfillError:
             "the model ran out of memory, a smaller image may fit", detail=str(error)
         )
     if isinstance(error, torch.AcceleratorError):
-        # An illegal access or a fallen-off card spoils the process's context: all that is asked of
-        # the device from here on fails as this did.
+        # An illegal memory access or a lost device corrupts the CUDA context: every later call
+        # fails.
         return EngineLostError("the device that draws has failed", detail=repr(error))
     return GenerationError("the model failed", detail=repr(error))
 

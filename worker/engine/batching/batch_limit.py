@@ -6,11 +6,11 @@ from typing import Final
 
 from worker.engine.devices.device import Device
 
-# Of the free memory, what a batch may take: the rest is for what the books do not see, such as
-# workspaces of libraries and gaps between blocks.
+# Share of the free memory that a batch may take: the rest is for memory that torch does not count,
+# such as libraries' workspaces, and for fragmentation.
 USABLE_SHARE: Final = 0.85
-# After so many batches in a row that fitted, one more is tried again: memory that was short may
-# have belonged to a neighbour that has left.
+# After so many successful batches in a row the limit grows by one: the missing memory may have
+# belonged to another process that has ended.
 SUCCESSES_BEFORE_GROWTH: Final = 200
 
 
@@ -56,7 +56,7 @@ class BatchSizeLimiter:
         if size > measured.size:
             measured.size, measured.bytes = size, peak_bytes
         elif size == measured.size and peak_bytes:
-            # The least: what another thread took meanwhile may have been in the others.
+            # The minimum: other threads may have allocated memory during the other measurements.
             measured.bytes = min(measured.bytes, peak_bytes)
         if measured.limit < self._max_batch:
             measured.successes += 1

@@ -13,7 +13,7 @@ class _Group(Generic[Item]):
 
     served: float
     cost: float
-    members: dict[Item, None] = field(default_factory=dict)  # in the order they came
+    members: dict[Item, None] = field(default_factory=dict)  # in order of arrival
 
 
 class FairBatchQueue(Generic[Item]):
@@ -28,7 +28,7 @@ class FairBatchQueue(Generic[Item]):
 
     def __init__(self) -> None:
         self._groups: dict[Hashable, _Group[Item]] = {}
-        self._debts: dict[Hashable, float] = {}  # of groups that are empty just now
+        self._debts: dict[Hashable, float] = {}  # of groups that are empty
         self._level = 0.0
 
     def __len__(self) -> int:

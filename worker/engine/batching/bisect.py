@@ -12,7 +12,7 @@ from worker.engine.errors import is_out_of_memory, to_infill_error
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-# What became of one item.
+# The result or the error of one item.
 Outcome: TypeAlias = Out | InfillError
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ class BisectingRunner:
             self._limiter.record_out_of_memory(key, number)
             self._device.empty_cache()
             log.warning("batch_out_of_memory", number=number)
-            if number == 1:  # with the cache given back it may fit
+            if number == 1:  # may fit after the cache was emptied
                 again = self._try(key, items, work)
                 return [to_infill_error(again)] if isinstance(again, Exception) else again
         if number == 1:
@@ -69,7 +69,7 @@ class BisectingRunner:
             with self._device.measure_peak() as peak:
                 done = list(work(items))
         except Exception as error:  # noqa: BLE001 - a model can fail in any way
-            # Without its frames, which hold the tensors that did not fit.
+            # Without its traceback, whose frames hold the tensors that did not fit.
             return error.with_traceback(None)
         self._limiter.record_success(key, len(items), peak.bytes)
         return list(done)

@@ -7,7 +7,7 @@ from diffusers.image_processor import VaeImageProcessor
 
 from worker.engine.prompts.encoder import PromptEncoder
 
-# A UNet made for inpainting takes, beside 4 channels of latents, the mask and the kept picture.
+# A UNet for inpainting takes the mask and the masked image's latents beside the 4 latent channels.
 INPAINTING_CHANNELS: Final = 9
 LATENT_CHANNELS: Final = 4
 

@@ -56,7 +56,7 @@ def _encode_images(
     ]
     distributions: list[dict[str, Any]] = [{} for _ in prepared_requests]
     if inputs:
-        # Through the narrower type first, as the pipelines take them.
+        # Through the narrower type first, as diffusers' pipelines do.
         images = torch.cat([image for _, _, image in inputs]).to(components.dtype)
         images = device.upload(images).to(components.vae_dtype)
         distribution = components.vae.encode(images).latent_dist

@@ -20,7 +20,7 @@ from worker.engine.errors import to_infill_error
 from worker.engine.interface import GenerationCallback, GenerationResult
 
 T = TypeVar("T")
-# Work beside the steps: done between two of them.
+# Work that runs between two steps.
 _Task: TypeAlias = Callable[[], None]
 
 log = structlog.get_logger(__name__)
@@ -56,8 +56,8 @@ class DeviceLoop:
         try:
             output = active.future.result()
         finally:
-            # An error knows the frames it came through, and they would know the ticket that holds
-            # the error: a circle around tensors, which the collector may leave for minutes.
+            # A raised error references this frame, and through `active` the future that holds the
+            # error: a reference cycle around tensors, which could survive for minutes.
             del active
         return output.wait()
 
@@ -107,7 +107,7 @@ class DeviceLoop:
             if self._closing:
                 raise GenerationError("the engine has been closed")
             if self._thread is None:
-                # A daemon: a hung driver must not keep the process from its end.
+                # A daemon: a hung driver must not keep the process from exiting.
                 self._thread = threading.Thread(target=self._run, name="device", daemon=True)
                 self._thread.start()
             self._inbox.put(work)
@@ -116,17 +116,17 @@ class DeviceLoop:
         while not self._ended:
             try:
                 self._receive()
-                # One errand, then a step: neither keeps the other waiting for more than that.
+                # One task, then one step, so that neither waits for more than one of the other.
                 if self._tasks:
                     with self._utilization.record_work():
                         self._tasks.popleft()()
                 if self._stepper:
                     self._stepper.run_once()
             except Exception as error:
-                # A fault of our own: nobody may wait for ever because of it.
+                # A bug in the engine: no caller may wait for ever because of it.
                 log.exception("engine_loop_failed")
                 self._stepper.fail_all(to_infill_error(error))
-        for task in self._tasks:  # what was handed in before is still done
+        for task in self._tasks:  # tasks submitted before the closing are still run
             task()
         self._stepper.fail_all(GenerationError("the engine has been closed"))
 

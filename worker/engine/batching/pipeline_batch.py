@@ -30,7 +30,7 @@ from worker.engine.interface import GenerationCallback, GenerationResult, Progre
 from worker.engine.masks.canvas import Canvas
 from worker.engine.models.loaded_model import LoadedModel
 
-# Under these names pipelines take what is called after each step; the older one takes no tensors.
+# Parameters for a function that pipelines call after each step; the older one gets no tensors.
 _STEP_CALLBACK: Final = "callback_on_step_end"
 _LEGACY_STEP_CALLBACK: Final = "callback"
 
@@ -125,7 +125,7 @@ class PipelineBatcher:
         member, key = _PipelineRequest(request, canvas, callback), batch_key(request)
         with self._lock:
             self._waiting.setdefault(key, []).append(member)
-        # Each comes with an errand; the first that is run takes all that came until then.
+        # Every request posts a task; the first one that runs takes all requests waiting by then.
         self._loop.post(partial(self._run, model, key))
         try:
             return member.future.result()
@@ -138,7 +138,7 @@ class PipelineBatcher:
         members = [
             member for member in members if member.should_continue() and member.mark_started()
         ]
-        torch.set_num_threads(self._threads)  # torch keeps it by thread
+        torch.set_num_threads(self._threads)  # a setting of the thread in torch
         try:
             outcomes = self._runner.run(key, members, partial(self._run_together, model))
         except Exception as error:  # noqa: BLE001 - nobody may wait for ever
@@ -270,7 +270,7 @@ def _arguments(endpoint: Endpoint, samples: Sequence[PipelineSample]) -> dict[st
         "height": request.height,
         # The same noise on every device.
         "generator": [torch.Generator("cpu").manual_seed(sample.seed) for sample in samples],
-        # Of sizes to choose from, rather than the one asked for.
+        # Otherwise the pipeline replaces the size by the nearest of its own.
         "use_resolution_binning": False,
         "output_type": "np",
     }

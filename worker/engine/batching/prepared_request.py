@@ -59,7 +59,7 @@ class PreparedRequest:
     def starts_from_noise(self) -> bool:
         """Return whether the first latents are pure noise, without anything of the init image."""
         endpoint, strength = self.request.endpoint, self.request.strength
-        # diffusers' img2img starts from the picture at full strength too.
+        # diffusers' img2img pipeline uses the image at full strength too.
         return endpoint is Endpoint.TEXT2IMG or (endpoint is Endpoint.INPAINT and strength == 1)
 
     @property
@@ -89,7 +89,7 @@ def prepare(
     """
     _check_size(components, request)
     all_timesteps = [Timesteps.of(request, scheduler()) for _ in request.seeds]
-    has_guidance = request.guidance_scale > 1  # at 1 the unwanted half would count for nothing
+    has_guidance = request.guidance_scale > 1  # at 1 the negative prompt has no weight
     prompt = components.prompt_encoder.tokenize(
         request.prompt, request.negative_prompt if has_guidance else None
     )
@@ -141,6 +141,6 @@ def _start(prepared: PreparedRequest, timesteps: Timesteps, seed: int) -> Sample
     components = prepared.components
     init = draw(components.vae_dtype) if prepared.needs_init else None
     noise = draw(components.dtype)
-    # Where it is not used it is drawn all the same, as diffusers does: the steps' noise follows.
+    # Drawn even where it is unused, as diffusers does: the noise of the steps follows.
     masked = draw(components.vae_dtype) if prepared.masked is not None else None
     return SampleStart(timesteps, generator, NoiseDraws(init, noise, masked))

@@ -11,11 +11,11 @@ from worker.engine.batching.active_request import ActiveRequest
 from worker.engine.batching.components import LATENT_CHANNELS, PipelineComponents
 from worker.engine.devices.device import Device, HostCopy
 
-# Steps from one preview of a request to its next.
+# Steps between two previews of a request.
 PREVIEW_STEPS: Final = 4
-# The line is fitted to one picture of this many latents a side, which takes the decoder a moment.
+# Latents along the side of the sample the map is fitted to; decoding it takes little time.
 _SIDE: Final = 32
-# Latents of pictures are smooth: random ones are drawn coarse and blown up.
+# Latents of images are smooth, so random ones are drawn at this size and enlarged.
 _COARSE: Final = 8
 _SEED: Final = 5
 

@@ -38,7 +38,7 @@ class Stepper:
         self._waiting: list[ActiveRequest] = []
         self._stepping: FairBatchQueue[Sample] = FairBatchQueue()
         self._finished: list[Sample] = []
-        self._requests: dict[ActiveRequest, None] = {}  # in the order they came
+        self._requests: dict[ActiveRequest, None] = {}  # in order of arrival
 
     def __bool__(self) -> bool:
         """Return whether there are active requests."""
@@ -118,7 +118,7 @@ class Stepper:
             elif sample.is_finished and not sample.active.has_ended:
                 self._stepping.remove(key, sample)
                 self._finished.append(sample)
-        # A request of several images tells of all of them at once.
+        # A request with several images in the batch reports once.
         for active in {sample.active: None for sample in chosen if not sample.active.has_ended}:
             self._report_step(active)
             if not active.has_ended:
@@ -152,7 +152,7 @@ class Stepper:
         ]
         torch.set_num_threads(
             active_requests[0].prepared.components.threads
-        )  # torch keeps it by thread
+        )  # a setting of the thread in torch
         with self._utilization.record_work() as interval:
             for active in active_requests:
                 active.intervals.append((interval, 1 / len(active_requests)))
@@ -172,7 +172,7 @@ class Stepper:
             self._stepping.remove(_step_key(active), sample)
             if sample in self._finished:
                 self._finished.remove(sample)
-        # They know their ticket: left to the collector, that circle would hold tensors for minutes.
+        # Samples reference their request: the cycle could hold tensors for minutes.
         active.samples = []
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
 
-# Less changes nothing one can see, and would need a finer schedule than models are trained on.
+# A smaller strength has no visible effect, and would need more steps than models are trained on.
 LEAST_STRENGTH: Final = 0.01
 
 

@@ -9,12 +9,12 @@ import torch
 
 from worker.engine.devices.device import DeviceMark, HostCopy, PeakMemory
 
-# Steps a GPU may be given ahead of what it has done: the second keeps it busy while the host
-# prepares, more would only make a cancel late.
+# Steps that may be queued on the GPU: the second keeps it busy while the host prepares the next;
+# more would delay cancellation.
 STEPS_AHEAD: Final = 2
 MILLISECONDS: Final = 1000
 
-# torch gives these no types.
+# torch has no type annotations for these.
 _Event: Final[Any] = torch.cuda.Event
 _Stream: Final[Any] = torch.cuda.Stream
 
@@ -40,7 +40,7 @@ class _EventMark:
         return bool(self._event.query())
 
     def seconds_since(self, earlier: "_EventMark") -> float:
-        # From one to the other, not from a common start: these are floats of 32 bits.
+        # Measured between the two events, not from a common start: the times are 32-bit floats.
         milliseconds: float = earlier._event.elapsed_time(self._event)  # noqa: SLF001 one of ours
         return milliseconds / MILLISECONDS
 
@@ -84,7 +84,7 @@ class Cuda:
             for tensor in tensors:
                 host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
                 hosts.append(host.copy_(tensor, non_blocking=True))
-                # Else its memory could be used anew before it has been copied.
+                # Otherwise its memory could be reused before it has been copied.
                 tensor.record_stream(self._copy_stream)
             copied.record(self._copy_stream)
         return _PendingCopy(hosts, copied)

@@ -12,7 +12,7 @@ import torch
 from common.runtime.clock import monotonic
 
 KIBIBYTE: Final = 1024
-# Writing this makes the kernel forget the highest memory use so far (proc(5)).
+# Writing this resets the kernel's record of peak memory (proc(5)).
 _RESET_PEAK: Final = "5"
 _PEAK: Final = re.compile(r"VmHWM:\s+(\d+) kB")
 _AVAILABLE: Final = re.compile(r"MemAvailable:\s+(\d+) kB")
@@ -155,5 +155,5 @@ def _kibibytes(line: re.Pattern[str], file: Path) -> int:
 def _reset_peak() -> None:
     try:
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
-    except OSError:  # a container may forbid it: then only growth beyond the old peak is seen
+    except OSError:  # a container may forbid it: then only growth beyond the old peak is measured
         return

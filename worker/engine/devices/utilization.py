@@ -9,7 +9,7 @@ from typing import Final
 from common.runtime.metrics import GPU_BUSY_RATIO
 from worker.engine.devices.device import Device, DeviceMark
 
-# Seconds of work over which the ratio is taken.
+# Seconds over which the ratio is computed.
 WINDOW_SECONDS: Final = 10.0
 
 

@@ -18,14 +18,14 @@ def confine(memory_bytes: int) -> None:
     container runs out of memory, the kernel kills this process first.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        # A terminal sends them to all its processes; the worker ends us, when it is through.
+        # A terminal sends them to the whole process group; the worker ends decoders itself.
         signal.signal(number, signal.SIG_IGN)
-    with suppress(OSError):  # where /proc cannot be written, the kernel picks its victim itself
+    with suppress(OSError):  # where /proc is read-only, the kernel chooses by its own score
         Path("/proc/self/oom_score_adj").write_text(_LIKELIEST_VICTIM)
     _limit(resource.RLIMIT_AS, _memory_in_use() + memory_bytes)
-    _limit(resource.RLIMIT_CORE, 0)  # a core dump would hold a tenant's picture
+    _limit(resource.RLIMIT_CORE, 0)  # a core dump would contain a tenant's image
     _limit(resource.RLIMIT_NPROC, 0)
-    _limit(resource.RLIMIT_NOFILE, 0)  # no file and no socket beside those that are open
+    _limit(resource.RLIMIT_NOFILE, 0)  # no files and sockets beside the open ones
 
 
 def allow_cpu(seconds: int) -> None:

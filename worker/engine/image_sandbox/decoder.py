@@ -18,15 +18,15 @@ from worker.engine.image_sandbox.wire import Connection, DecodeRequest
 from worker.engine.images.inputs import MODES, Size
 
 PROGRAM: Final = "worker.engine.image_sandbox.process"
-# All of a picture that fits in goes over at once, without the two waiting for each other.
+# An image of up to this size is sent at once, without either side waiting for the other.
 SOCKET_BYTES: Final = 1 << 20
-# Between hanging up and being gone lies an interpreter's shutdown.
+# Time for an interpreter's shutdown after it closed the socket.
 EXIT_SECONDS: Final = 1.0
 
-# The whole environment of a decoder: nothing of the worker's, which holds the keys to everything.
+# The whole environment of a decoder: nothing of the worker's, which contains credentials.
 _ENVIRONMENT: Final = {
     "PYTHONPATH": str(Path(__file__).parents[3]),
-    # Memory that small pictures needed is kept for the next; the kernel's pages cost CPU time.
+    # Memory of small images is reused for the next: returning pages to the kernel costs CPU time.
     "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(16 << 20),
 }
@@ -60,9 +60,10 @@ class Decoder:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
             descriptor = theirs.fileno()
             numbers = (descriptor, limits.memory_bytes, limits.cpu_seconds)
-            # Not a fork: this process may have a GPU open, and all of its memory would be there.
+            # Not a fork: the worker may have a GPU open, and a child would share all of its
+            # memory.
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                # -P: nothing is imported from whatever folder the worker was started in.
+                # -P: nothing is imported from the folder the worker was started in.
                 [sys.executable, "-P", "-m", program, *map(str, numbers)],
                 env=_ENVIRONMENT,
                 pass_fds=(descriptor,),
@@ -112,7 +113,7 @@ class Decoder:
 
     def _lost(self, field: str, error: Exception) -> InfillError:
         """Close a decoder that failed and return the error for the image it was decoding."""
-        if isinstance(error, EOFError | ConnectionError):  # how it ends will tell us why
+        if isinstance(error, EOFError | ConnectionError):  # the exit status will show the reason
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(EXIT_SECONDS)
         self.close()

@@ -12,7 +12,7 @@ from common.domain.errors import DecodingFailedError
 from worker.engine.image_sandbox.decoder import PROGRAM, Decoder, DecoderLimits
 from worker.engine.images.inputs import Size
 
-# As many as keep one engine fed.
+# Enough to keep one engine busy.
 POOL_SIZE: Final = 2
 
 
@@ -29,7 +29,7 @@ class DecoderPool:
         self._closed = False
         self._lock = Lock()
         self._running: set[Decoder] = set()
-        # The last one used is the next one lent: its memory is warm.
+        # Last in, first out: the decoder used last has warm memory.
         self._slots: LifoQueue[Decoder | None] = LifoQueue()
         for _ in range(number):
             self._slots.put(None)

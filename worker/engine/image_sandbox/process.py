@@ -7,8 +7,8 @@ import socket
 import sys
 from collections.abc import Callable
 
-# Pillow would import these when it meets the first picture that needs them, and by then this
-# process can open no file.
+# Pillow would import these when it meets the first image that needs them, when this process cannot
+# open files any more.
 from PIL import (
     Image,
     ImageColor,  # noqa: F401
@@ -27,7 +27,7 @@ from worker.engine.images.inputs import Size, read_image
 
 Read = Callable[[bytes, str, Size], Image.Image]
 
-# Text from a codec may quote the picture; more of it helps nobody.
+# A codec's message may quote the image; a longer excerpt does not help.
 MAX_DETAIL = 500
 
 
@@ -35,7 +35,7 @@ def main(read: Read = read_image) -> None:
     """Confine this process, then decode images with `read` until the worker closes the socket."""
     descriptor, memory_bytes, cpu_seconds = (int(word) for word in sys.argv[1:])
     connection = Connection(socket.socket(fileno=descriptor))
-    Image.preinit()  # imports, as above
+    Image.preinit()  # imports modules, as above
     confine(memory_bytes)
     try:
         while True:
@@ -43,7 +43,7 @@ def main(read: Read = read_image) -> None:
             allow_cpu(cpu_seconds)
             respond(connection, DecodeRequest(**head), bytes(data), read)
     except (EOFError, ConnectionError):
-        pass  # the worker is gone, or wants us no longer
+        pass  # the worker closed the socket or has ended
 
 
 def respond(

@@ -34,7 +34,7 @@ def _convert(mode: str, image: Image.Image) -> Image.Image:
 def _to_eight_bit(image: Image.Image) -> Image.Image:
     """Convert `image` to L, RGB, RGBA or CMYK."""
     if image.mode in _SIXTEEN_BIT_MODES:
-        # Pillow's own conversion clips at 255, which turns nearly all of the picture white.
+        # Pillow's own conversion clips at 255, which turns nearly all of the image white.
         return image.convert("I").point(_sixteen_to_eight(), "L")
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
         return image.convert("RGBA")
@@ -55,7 +55,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if ImageCms.getProfileDescription(source).startswith("sRGB"):
-            return image  # converting sRGB to itself would still move pixels by rounding
+            return image  # converting sRGB to itself would still change pixels by rounding
         converted = ImageCms.profileToProfile(
             image,
             source,

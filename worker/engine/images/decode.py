@@ -20,8 +20,8 @@ MAX_MEGAPIXELS: Final = 25
 MAX_SIDE: Final = 8192
 MAX_ASPECT: Final = 20
 
-# A progressive JPEG repaints the whole picture with every scan, and a scan can be a dozen bytes:
-# unbounded, a small file keeps a core busy for hours. Encoders write about ten.
+# A progressive JPEG repaints the whole image with every scan, and a scan can be a dozen bytes:
+# without a limit, a small file keeps a core busy for hours. Encoders write about ten.
 MAX_SCANS: Final = 100
 _SCAN: Final = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 
@@ -38,9 +38,9 @@ _TRANSPOSITIONS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What Pillow thinks of a stranger's file is no news for our log, but for one thing: between its
-# limit of pixels and twice that it merely warns. Set once, here: the context manager for warnings
-# is not safe between threads.
+# Pillow's warnings about a caller's file do not belong in our log, with one exception: between its
+# pixel limit and twice that, Pillow only warns. Set once, here, because the context manager for
+# warnings is not thread-safe.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
@@ -78,7 +78,7 @@ def _decode(
         raise InvalidImageError(f"{field}: more than {MAX_MEGAPIXELS} megapixels") from error
     except MemoryError as error:
         raise InvalidImageError(f"{field}: the image takes too much memory to decode") from error
-    except Exception as error:  # codecs raise whatever hostile bytes lead them to
+    except Exception as error:  # codecs raise anything on malformed bytes
         raise InvalidImageError(
             f"{field}: the image is damaged or cut off", detail=repr(error)
         ) from error
@@ -111,7 +111,8 @@ def _check_header(image: Image.Image, field: str) -> None:
             f"{field}: {width}×{height} pixels, the long side may be at most "
             f"{MAX_ASPECT} times the short one"
         )
-    # Cameras put previews beside a photograph and call the pair MPO: the first is the picture.
+    # Cameras store previews beside a photograph and call the file MPO: the first image is the
+    # photo.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise InvalidImageError(f"{field}: the image is animated, send a single frame")
 

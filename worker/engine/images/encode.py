@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-# Of the header: eight bits a channel, red green blue, and the only compression and filtering there
-# is, without interlacing.
+# Header fields: bit depth, RGB, and the only compression, filter method and (no) interlacing.
 _HEADER_TAIL: Final = (8, 2, 0, 0, 0)
 _CHANNELS: Final = 3
-# The filter type at the start of each line: what is left of a byte after the mean of those to the
-# left and above. See the PNG specification, section 9.
+# Filter type of every row, "Average": each byte minus the mean of the bytes to its left and above
+# (PNG specification, section 9).
 _AVERAGE: Final = 3
 
-# Sent a few times a second for each job under way: of a picture 1 to 3 kB, of mere noise, as the
-# first steps show it, up to 6.
+# Sent a few times a second for each running job: 1 to 3 kB each, up to 6 kB for the noise of the
+# first steps.
 LONGEST_SIDE: Final = 96
 _QUALITY: Final = 70
 
@@ -51,11 +50,11 @@ def encode_preview(image: Image.Image) -> bytes:
 def _filter_rows(image: Image.Image) -> NDArray[Any]:
     """Return the rows to compress: the filter type, then the filtered bytes of the row."""
     height, width = image.height, image.width * _CHANNELS
-    # Beyond the left and the upper border all is 0.
+    # Beyond the left and the upper border the filter assumes 0.
     bordered = np.zeros((1 + height, _CHANNELS + width), np.uint8)
     bordered[1:, _CHANNELS:] = np.asarray(image).reshape(height, width)
     left, above = bordered[1:, :-_CHANNELS], bordered[:-1, _CHANNELS:]
-    mean = (left & above) + ((left ^ above) >> 1)  # rounded down, within eight bits
+    mean = (left & above) + ((left ^ above) >> 1)  # rounded down, without overflow of eight bits
     rows = np.empty((height, 1 + width), np.uint8)
     rows[:, 0] = _AVERAGE
     np.subtract(bordered[1:, _CHANNELS:], mean, out=rows[:, 1:])

@@ -10,7 +10,7 @@ from common.domain.errors import InvalidImageError
 from common.domain.generation import Endpoint
 from worker.engine.images.decode import MAX_BYTES, decode_image, decode_mask
 
-# For those who hand pictures on and never look into them.
+# For modules that pass images on without importing Pillow.
 DecodedImage = Image.Image
 # Width and height, in pixels.
 Size = tuple[int, int]
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 INIT_IMAGE: Final = "init_image"
 MASK_IMAGE: Final = "mask_image"
 
-# The mode of what `read_image` gives, by field.
+# The mode of the image that `read_image` returns, by field.
 MODES: Final = {INIT_IMAGE: "RGB", MASK_IMAGE: "L"}
 
 _FIELDS: Final = {
@@ -27,8 +27,8 @@ _FIELDS: Final = {
     Endpoint.INPAINT: (INIT_IMAGE, MASK_IMAGE),
 }
 
-# A mask saved as JPEG is never quite black nor quite white. The nearest levels count as such,
-# so that kept pixels are kept exactly.
+# A mask saved as JPEG is never exactly black or white. Values this near are set to it, so that
+# kept pixels stay unchanged.
 _SNAP_DISTANCE: Final = 16
 _SNAPPED: Final = [
     0 if level < _SNAP_DISTANCE else 255 if level > 255 - _SNAP_DISTANCE else level

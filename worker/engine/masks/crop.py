@@ -46,5 +46,5 @@ def _match_ratio(width: int, height: int, shape: tuple[int, int]) -> tuple[int, 
 
 
 def _centre(start: int, end: int, length: int, limit: int) -> int:
-    """Return the start of a range of `length` centred on `start` … `end`, kept within 0 … `limit`."""
+    """Return the start of a range of `length` centred on `start` … `end`, within 0 … `limit`."""
     return min(max(0, start - (length - (end - start)) // 2), limit - length)

@@ -49,7 +49,7 @@ def _maximum_within(pixels: _Pixels, radius: int) -> _Pixels:
     each pixel would take `radius` times as many.
     """
     height, width = pixels.shape
-    radius = min(radius, height + width)  # farther than any two pixels are apart
+    radius = min(radius, height + width)  # the largest possible distance
     maximum = pixels.copy()
     row_maximum, row_radius = pixels, 0
     for distance in range(min(radius, height - 1), -1, -1):
@@ -63,7 +63,7 @@ def _maximum_within(pixels: _Pixels, radius: int) -> _Pixels:
 def _widen(row_maximum: _Pixels, row_radius: int, half_width: int) -> _Pixels:
     """Extend the running maximum within `row_radius` along the row to `half_width`."""
     while row_radius < half_width:
-        step = min(half_width - row_radius, max(row_radius, 1))  # a longer one would leave gaps
+        step = min(half_width - row_radius, max(row_radius, 1))  # a longer step would leave gaps
         longer = row_maximum.copy()
         _maximum_into(longer[:, step:], row_maximum[:, :-step])
         _maximum_into(longer[:, :-step], row_maximum[:, step:])

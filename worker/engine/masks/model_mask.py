@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-# What one value of the latents covers, in each direction: the models we run all have this size.
+# Pixels along the side of a latent; all supported models have this factor.
 CELL: Final = 8
-# Below this level, a thirty-second of white, a difference that a model makes is not seen.
+# Below this value, a thirty-second of white, repainted pixels are invisible in the result.
 FAINT: Final = 8
 
 

@@ -11,7 +11,7 @@ from common.settings.catalogue import ModelEntry
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.inputs import InputImages
 
-# Small and few: it is to be seen that something is drawn, not what.
+# Small and few: this checks that something is generated, not what.
 SIDE: Final = 64
 STEPS: Final = 2
 

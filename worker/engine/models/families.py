@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Any, Final
 
-# Of latents; or of latents, masked image and mask.
+# Of latents; or of latents, masked image latents and mask.
 _CHANNELS: Final = (4, 9)
-# Parts of a UNet's configuration that ask for conditions our steps do not give.
+# Configuration keys of UNets with conditions that the stepwise engine does not supply.
 _FOREIGN: Final = (
     "time_cond_proj_dim",
     "class_embed_type",
@@ -13,7 +13,7 @@ _FOREIGN: Final = (
     "encoder_hid_dim_type",
 )
 _ADDED: Final = "addition_embed_type"
-# Of nothing, or of what the prompt's own embeddings say as a whole, which asks for no more.
+# None, or computed from the prompt embeddings, which needs no further input.
 _PLAIN_ADDED: Final = (None, "text")
 _XL_ADDED: Final = "text_time"
 

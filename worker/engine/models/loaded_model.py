@@ -13,7 +13,7 @@ from worker.engine.models.families import Family
 from worker.engine.models.safety_checker import SafetyChecker
 from worker.engine.models.schedulers import fresh_scheduler, scheduler_named, scheduler_names
 
-# Where tensors have a shape and no bytes.
+# The device of tensors that have a shape and no storage.
 _NOWHERE: Final = torch.device("meta")
 
 
@@ -43,7 +43,7 @@ class LoadedModel:
 
     @property
     def unet(self) -> Any:
-        """Return the UNet; only Stable Diffusion and Stable Diffusion XL are certain to have one."""
+        """Return the UNet; only Stable Diffusion and Stable Diffusion XL surely have one."""
         return self.components["unet"]
 
     @property

@@ -147,9 +147,9 @@ def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tup
             f"pipeline that does {', '.join(sorted(missing))}; it can do {can}"
         )
     without_checker = {"safety_checker": None, "requires_safety_checker": False}
-    # Said to be absent; unless it is said again, diffusers takes some of them for forgotten.
+    # Components declared absent in the index; diffusers takes some for missing unless told again.
     absent = {name: None for name, component in index.items() if component == [None, None]}
-    # By the class it was saved under: another may ask for parts that are not among the weights.
+    # By the class it was saved under: another may require components that the weights lack.
     saved = (
         pipeline_class
         for pipeline_class in pipelines.values()
@@ -159,7 +159,7 @@ def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tup
         source,
         revision=entry.revision,
         dtype=torch.float32 if device.type == "cpu" else getattr(torch, entry.dtype),
-        use_safetensors=True,  # the older format runs code when it is read
+        use_safetensors=True,  # the older format executes code when it is read
         **(absent if entry.safety_checker else absent | without_checker),
     )
     return pipeline, pipelines

@@ -8,11 +8,11 @@ import torch
 
 from worker.engine.models.model_cache import GIGABYTE
 
-# Of a GPU's memory. What is drawn takes the rest: ten images of 512 × 512 at once want about as
-# much on their way through the network and the decoder as the weights of Stable Diffusion.
+# Share of a GPU's memory. The rest is for generation: the activations of ten images of 512 × 512
+# in UNet and decoder need about as much memory as the weights of Stable Diffusion.
 GPU_SHARE: Final = 0.6
-# Of the machine's: it is shared with other processes, and a model that is read for the first time
-# is there beside those that will go for it.
+# Share of the host's memory, which other processes need as well, and in which a model that is
+# loaded for the first time exists beside those that will be evicted for it.
 HOST_SHARE: Final = 0.5
 _CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
@@ -31,5 +31,5 @@ def host_memory(limit: Path = _CONTAINER_LIMIT) -> int:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(total, int(limit.read_text(encoding="ascii")))
-    except (OSError, ValueError):  # there is no container, or it says `max`
+    except (OSError, ValueError):  # there is no container, or the limit is `max`
         return total

@@ -15,7 +15,7 @@ from common.domain.errors import ConfigurationError, GenerationStoppedError
 log = structlog.get_logger(__name__)
 
 GIGABYTE: Final = 1e9
-# How often somebody who waits asks whether to stop.
+# How often a waiter calls `should_stop`.
 _STOP_CHECK_SECONDS: Final = 0.1
 
 
@@ -84,11 +84,11 @@ class ModelCache(Generic[M]):
         self._load = load
         self._budget = budget
         self._changed = Condition()
-        self._entries: dict[str, _Entry[M]] = {}  # the least recently used first
+        self._entries: dict[str, _Entry[M]] = {}  # least recently used first
         self._waiters: deque[_Waiter[M]] = deque()
-        self._sizes: dict[str, int] = {}  # of whatever was loaded once
+        self._sizes: dict[str, int] = {}  # of every model loaded before
         self._loading = False
-        self._evicting = False  # room is waited for
+        self._evicting = False  # an eviction is in progress or waits
 
     @property
     def loaded(self) -> frozenset[str]:
@@ -138,7 +138,7 @@ class ModelCache(Generic[M]):
                     self._changed.wait(None if should_stop is None else _STOP_CHECK_SECONDS)
             finally:
                 self._waiters.remove(waiter)
-                self._changed.notify_all()  # room may be waited for on its behalf
+                self._changed.notify_all()  # an eviction may be waiting on its behalf
         return entry
 
     def _entry_for(self, waiter: _Waiter[M]) -> _Entry[M] | None:

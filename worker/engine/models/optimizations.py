@@ -14,13 +14,13 @@ from worker.engine.models.loaded_model import LoadedModel
 
 log = structlog.get_logger(__name__)
 
-# What torch.compile hands the traced network to.
+# The torch.compile backend.
 BACKEND: Final = "inductor"
-# One compiled block for all shapes: batches are of any size here.
+# One compiled block for all shapes, since batch sizes vary.
 REGIONAL: Final[dict[str, Any]] = {"fullgraph": True, "dynamic": True}
-# A graph is of one shape; past torch's limit of shapes the block runs uncompiled.
+# A CUDA graph has one shape; past torch's limit of shapes the block runs uncompiled.
 _GRAPHS: Final[dict[str, Any]] = {"mode": "reduce-overhead", "dynamic": False}
-# Any time step will do.
+# Any timestep will do.
 _TIME: Final = 1
 
 
@@ -35,7 +35,7 @@ def optimize(model: LoadedModel) -> None:
         if _uses_channels_last(model):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if model.family is not Family.OTHER:
-        # diffusers' choice as well, where nothing else was installed; here it is said.
+        # diffusers' default as well, unless another processor was set.
         model.unet.set_attn_processor(AttnProcessor2_0())
     if model.entry.compile != "off":
         _compile(model)
@@ -81,7 +81,7 @@ def _compile(model: LoadedModel) -> None:
         network.compile_repeated_blocks(backend=BACKEND, **REGIONAL)
         return
     network.compile_repeated_blocks(backend=BACKEND, **_GRAPHS)
-    # What the graphs of a step gave is used up when the next step begins.
+    # The outputs of one step's graphs are overwritten when the next step begins.
     network.register_forward_pre_hook(_step_begins)
 
 
@@ -91,7 +91,7 @@ def _step_begins(_network: torch.nn.Module, _inputs: Any) -> None:
 
 def _warm_up(model: LoadedModel) -> None:
     started = monotonic()
-    # As the drawing does: what was compiled in another mode is compiled anew.
+    # As when generating: a block compiled in another mode would be recompiled.
     with torch.inference_mode():
         for shape in model.entry.shapes:
             model.unet(**_zero_inputs(model, shape))

@@ -16,14 +16,14 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.utils import disable_progress_bars
 from transformers.utils import logging as transformers_logging
 
-# Before the pipelines are imported: some of what they import warns of image processors that
-# nothing here uses. From here on, only errors of these libraries reach the log.
+# Before the pipelines are imported: some of their imports warn of image processors that are not
+# used here. From here on, these libraries log errors only.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 diffusers_logging.set_verbosity_error()
 diffusers_logging.disable_progress_bar()
 disable_progress_bars()
-# diffusers passes an argument that the hub's client has retired; it changes nothing.
+# diffusers passes an argument that the hub's client has deprecated, without effect.
 warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument")
 
 from diffusers import (  # noqa: E402 - must follow the lines above
@@ -37,7 +37,7 @@ from diffusers import (  # noqa: E402 - must follow the lines above
 
 from common.domain.generation import Endpoint  # noqa: E402 - the same
 
-# What stands at the top of weights in diffusers' layout, and in it the pipeline's class.
+# The file at the top of weights in diffusers' layout, and its key for the pipeline's class.
 INDEX: Final = "model_index.json"
 CLASS: Final = "_class_name"
 

@@ -36,7 +36,7 @@ class SafetyChecker:
     @torch.inference_mode()
     def flags(self, features: torch.Tensor) -> list[bool]:
         """Return for each image whether it shows a concept that the checker was trained to flag."""
-        # The checker blanks pictures in place; it is given one pixel of each to do so with.
+        # The checker blanks flagged images in place; it gets one pixel of each for that.
         _, flags = self._checker(
             clip_input=features.to(self._checker.device, self._checker.dtype),
             images=np.zeros((len(features), 1, 1, 3)),

@@ -8,9 +8,8 @@ import diffusers
 
 from common.domain.schedulers import SCHEDULER_NAMES, find_scheduler
 
-# Made once for each template, and copied: some lay out a thousand steps as they are made, which
-# takes a third of a second in which an engine would stand still. A copy takes a third of a
-# millisecond.
+# Created once for each template, and copied: some compute a thousand timesteps at creation, which
+# takes a third of a second. A copy takes a third of a millisecond.
 _TEMPLATES: Final[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
 
 
@@ -22,7 +21,7 @@ def scheduler_named(name: str, template: Any) -> Any | None:
     """
     entry = find_scheduler(name)
     if entry is None or not _supports_table(template):
-        # Weights may come with a scheduler that the table lacks, and say which.
+        # Weights may have a scheduler class that the table lacks, and a request may name it.
         return fresh_scheduler(template) if name == type(template).__name__ else None
     templates = _TEMPLATES.setdefault(template, {})
     if entry.name not in templates:

@@ -23,10 +23,12 @@ from worker.engine.models.byte_tokenizer import (
 )
 from worker.engine.models.pipelines import STABLE_DIFFUSION
 
-# Input channels of the UNet: 4 of latents; an inpainting one adds 4 of masked image, 1 of mask.
+# Input channels of the UNet: 4 of latents; for inpainting also 4 of the masked image, 1 of the
+# mask.
 KINDS: Final = {"base": 4, "inpainting": 9}
 SEED: Final = 20_240_229
-# Part of the folder's name: raise it when the recipe below changes, or old folders are reused.
+# Part of the folder's name: raise it when the architecture below changes, else old folders are
+# used.
 EDITION: Final = 1
 
 _TEXT_WIDTH: Final = 32
@@ -88,7 +90,7 @@ def _pipeline(kind: str) -> Any:
 
 
 def _unet(in_channels: int) -> UNet2DConditionModel:
-    # Attention costs the square of the pixels, so it stays off the larger of the two levels.
+    # Attention costs the square of the pixels, so only the smaller of the two levels has it.
     return UNet2DConditionModel(
         sample_size=64,
         in_channels=in_channels,
@@ -104,7 +106,7 @@ def _unet(in_channels: int) -> UNet2DConditionModel:
 
 
 def _autoencoder() -> AutoencoderKL:
-    # Four levels halve the picture three times: the factor of 8 of Stable Diffusion.
+    # Four levels halve the image three times: the factor of 8 of Stable Diffusion.
     return AutoencoderKL(
         sample_size=512,
         block_out_channels=(8, 16, 16, 16),
@@ -136,7 +138,7 @@ def _text_encoder() -> CLIPTextModel:
 
 
 def _scheduler() -> PNDMScheduler:
-    # The settings Stable Diffusion 1.5 ships with.
+    # The configuration of Stable Diffusion 1.5.
     return PNDMScheduler(
         beta_start=0.00085,
         beta_end=0.012,

@@ -17,9 +17,9 @@ from common.domain.errors import ConfigurationError
 from common.settings.catalogue import RANDOM, ModelEntry
 
 INDEX: Final = "model_index.json"
-# Of a repository: configurations, vocabularies, and the weights that lie in a part's folder. A
-# repository often has the same weights again, at its top in one file, or in other precisions
-# (`….fp16.safetensors`): those are not read.
+# Files of a repository that are used: configurations, vocabularies, and the weights in the
+# components' folders. Many repositories hold the same weights again, in one file at the top or in
+# other precisions (`….fp16.safetensors`); those are not used.
 _ALLOW_PATTERNS: Final = ("*.json", "*.txt", "*.model", "*/*.safetensors")
 _IGNORE_PATTERNS: Final = ("*/*.*.safetensors",)
 _CHECKER: Final = "safety_checker"

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from worker.engine.prompts.emphasis import WeightedText
 
-# How many tokens before the end of a full chunk a comma, else the end of a word, is looked for:
-# the web UI's default, so that its prompts are cut where they were.
+# How many tokens before the end of a full chunk are searched for a comma or the end of a word: the
+# web UI's default, so that its prompts are cut at the same places.
 BREAK_SEARCH_TOKENS: Final = 20
 
 _WORD_ENDS: Final = "</w>"  # how CLIP's vocabulary marks the last token of a word
@@ -36,7 +36,7 @@ class SectionTokenizer:
         self._tokenizer = tokenizer
         self._length = length
         self._start, self._end = tokenizer("").input_ids
-        # A tokenizer is set anew by each call, and refuses that while another call is under way.
+        # A call changes the tokenizer's settings, which raises an error during another call.
         self._lock = Lock()
         self.empty: Final = self._section([], [])
 
@@ -60,8 +60,8 @@ class SectionTokenizer:
         return [self._section(ids[cut], weights[cut]) for cut in cuts(tokens, self.capacity)]
 
     def _ids(self, text: str) -> list[int]:
-        # Somebody who writes <|endoftext|> means these characters: the token of that name would
-        # make what stands behind it invisible to Stable Diffusion XL's pooled row.
+        # A user who writes <|endoftext|> means these characters: the special token would end the
+        # text for Stable Diffusion XL's pooled embedding.
         encoded = self._tokenizer(
             text,
             add_special_tokens=False,

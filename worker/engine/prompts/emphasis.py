@@ -20,13 +20,13 @@ from operator import attrgetter
 from typing import Final
 
 EMPHASIS: Final = 1.1
-# More than the strongest weight makes noise of any picture, and less than none has no meaning.
+# Above the largest weight every image is noise; a weight below 0 has no meaning.
 MIN_WEIGHT: Final = 0.0
 MAX_WEIGHT: Final = 10.0
 
 _DECIMALS: Final = 4  # so that ((word)) is the same as (word:1.21)
 _OPENING: Final = {")": "(", "]": "["}
-# No quantifier gives back what it took, so the time is linear whatever the text.
+# Possessive quantifiers do not backtrack, so the time is linear for any text.
 _LEXEME: Final = re.compile(
     r"""
       \\(?P<escaped>[\\()\[\]])
@@ -81,7 +81,7 @@ def _match_brackets(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float],
     ends: set[int] = set()
     unclosed: list[int] = []
     waiting: Counter[str] = Counter()
-    announced: set[int] = set()  # brackets in which a colon announced a weight
+    announced: set[int] = set()  # brackets in which a colon was found
     for place, lexeme in enumerate(lexemes):
         if lexeme["opening"]:
             unclosed.append(place)

@@ -13,17 +13,17 @@ from worker.engine.prompts.conditioning import Conditioning, PromptEmbeds
 from worker.engine.prompts.emphasis import weighted_texts
 from worker.engine.prompts.text_encoders import Chunk, TextEncoders
 
-# A chunk cut at the worst place holds 56 tokens, so 2,000 characters of ASCII, each a token of its
-# own, still fit; as many of Russian fill 30 chunks. What is longer slows down every step of the
-# drawing, and of all it is batched with: 2,000 characters of Chinese, noise to CLIP, would fill 75.
+# A chunk cut at the worst place holds 56 tokens, so 2,000 ASCII characters of a token each still
+# fit, and as many of Russian fill 30 chunks. Longer prompts slow down every step of the whole
+# batch: 2,000 characters of Chinese, of which CLIP understands nothing, would fill 75 chunks.
 MAX_CHUNKS: Final = 40
 
-# Chunks that are encoded at once. The hidden states of all layers lie in memory meanwhile: 7 MB a
-# chunk for the larger encoder of Stable Diffusion XL, in half precision.
+# Chunks in one call of the text encoders. The hidden states of all layers are in memory meanwhile:
+# 7 MB a chunk for the larger encoder of Stable Diffusion XL, in half precision.
 MAX_BATCH: Final = 16
 
-# Chunks whose embeddings are kept: 0.3 MB each for Stable Diffusion XL in half precision, 0.1 MB
-# for Stable Diffusion 1.5.
+# Cached chunks: 0.3 MB each for Stable Diffusion XL in half precision, 0.1 MB for Stable Diffusion
+# 1.5.
 CACHE_SIZE: Final = 256
 
 
@@ -106,7 +106,8 @@ class PromptEncoder:
                 f"{field}: the text fills {length} chunks of {self._tokenizers[0].capacity} "
                 f"tokens, and at most {MAX_CHUNKS} are taken; shorten it"
             )
-        # Two tokenizers may cut a text into unlike numbers of tokens, though none known does.
+        # Two tokenizers might split a text into different numbers of tokens, though none known
+        # does.
         even = [
             sections + [section_tokenizer.empty] * (length - len(sections))
             for sections, section_tokenizer in zip(by_tokenizer, self._tokenizers, strict=True)

@@ -9,7 +9,7 @@ from worker.engine.prompts.chunks import Section
 from worker.engine.prompts.conditioning import Conditioning
 from worker.engine.prompts.weighting import apply_emphasis
 
-# A chunk as each of the text encoders takes it, in their order.
+# A chunk as each of the text encoders takes it, in the encoders' order.
 Chunk = tuple[Section, ...]
 
 
@@ -50,7 +50,7 @@ class TextEncoders:
         last = self._encoders[-1]
         hidden = torch.cat([rows for rows, _ in outputs], dim=-1).to(last.device, last.dtype)
         pooled = outputs[-1][1]
-        # Copies: a view of one chunk would keep the whole batch in memory as long as it lives.
+        # Copies: a view of one chunk would keep the whole batch in memory.
         return [
             Conditioning(hidden[index].clone(), None if pooled is None else pooled[index].clone())
             for index in range(len(chunks))

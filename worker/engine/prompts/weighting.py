@@ -6,8 +6,8 @@ import torch
 
 from worker.engine.prompts.emphasis import MAX_WEIGHT
 
-# Of the root mean square. Below it a mean is rounding: a layer norm that was never trained gives
-# every token a mean of 0, and the ratio of two zeros is anything.
+# Relative to the root mean square. A mean below it is rounding error: a layer norm that was never
+# trained gives every token a mean of 0, and the ratio of two zeros is undefined.
 _MIN_MEAN: Final = 1e-3
 
 
