@@ -154,7 +154,7 @@ class DiffusersEngine:
             )
         if request.safety_checker and not entry.safety_checker:
             raise UnsupportedRequestError(
-                f"safety_checker: the model {request.model} has none, send no"
+                f"safety_checker: the model {request.model} has no safety checker, send no"
             )
         return entry
 
@@ -187,6 +187,6 @@ def _check_inputs(request: GenerationRequest, inputs: InputImages) -> None:
     }[request.endpoint]
     if (inputs.init is not None, inputs.mask is not None) != expected:
         raise UnsupportedRequestError(
-            f"{request.endpoint} was given the wrong pictures: inpaint takes an init and a mask "
+            f"{request.endpoint} was given the wrong images: inpaint takes an init and a mask "
             "image, img2img an init image, text2img none"
         )

@@ -41,7 +41,7 @@ def to_infill_error(error: Exception) -> InfillError:
     if isinstance(error, torch.AcceleratorError):
         # An illegal memory access or a lost device corrupts the CUDA context: every later call
         # fails.
-        return EngineLostError("the device that draws has failed", detail=repr(error))
+        return EngineLostError("the device has failed", detail=repr(error))
     return GenerationError("the model failed", detail=repr(error))
 
 

@@ -150,5 +150,5 @@ class ActiveRequest:
 def _to_image(copy: HostCopy) -> Image.Image:
     pixels, finite = copy.wait()
     if not finite:
-        raise GenerationError("the model drew pixels that are not numbers")
+        raise GenerationError("the model generated pixels that are not numbers")
     return Image.fromarray(pixels.numpy(), "RGB")

@@ -285,5 +285,5 @@ def _arguments(endpoint: Endpoint, samples: Sequence[PipelineSample]) -> dict[st
 def _to_image(pixels: npt.NDArray[np.floating[Any]]) -> Image.Image:
     """Convert pixels (height × width × 3, 0 to 1) to an image."""
     if not np.isfinite(pixels).all():
-        raise GenerationError("the model drew pixels that are not numbers")
+        raise GenerationError("the model generated pixels that are not numbers")
     return Image.fromarray((pixels * 255).round().astype(np.uint8), "RGB")

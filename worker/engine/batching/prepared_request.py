@@ -112,7 +112,7 @@ def _check_size(components: PipelineComponents, request: GenerationRequest) -> N
     for name, pixels in (("width", request.width), ("height", request.height)):
         if pixels % components.vae_scale_factor:
             raise UnsupportedRequestError(
-                f"{name}: {pixels} is no multiple of {components.vae_scale_factor}"
+                f"{name}: {pixels} is not a multiple of {components.vae_scale_factor}"
             )
 
 

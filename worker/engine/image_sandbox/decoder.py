@@ -128,7 +128,7 @@ class Decoder:
         else:
             reason = "crashed"
             lost = DecodingFailedError(
-                f"{field}: decoding the image ended the process that did it",
+                f"{field}: decoding the image crashed the decoder process",
                 detail=f"exit status {status}: {error!r}",
             )
         DECODERS_LOST.labels(reason=reason).inc()

@@ -88,7 +88,7 @@ def _check_bytes(data: bytes, field: str, max_bytes: int) -> None:
     if not data:
         raise InvalidImageError(f"{field}: the file is empty")
     if len(data) > max_bytes:
-        raise InvalidImageError(f"{field}: {len(data):,} bytes, at most {max_bytes:,} are taken")
+        raise InvalidImageError(f"{field}: {len(data):,} bytes, at most {max_bytes:,} are accepted")
     if not _SIGNATURE.match(data):
         raise InvalidImageError(f"{field}: not a PNG, JPEG or WebP image")
     if data.startswith(b"\xff\xd8") and len(_SCAN.findall(data)) > MAX_SCANS:
@@ -100,11 +100,11 @@ def _check_header(image: Image.Image, field: str) -> None:
     if width * height > MAX_MEGAPIXELS * 1_000_000:
         megapixels = width * height / 1_000_000
         raise InvalidImageError(
-            f"{field}: {megapixels:.1f} megapixels, at most {MAX_MEGAPIXELS} are taken"
+            f"{field}: {megapixels:.1f} megapixels, at most {MAX_MEGAPIXELS} are accepted"
         )
     if max(width, height) > MAX_SIDE:
         raise InvalidImageError(
-            f"{field}: {width}×{height} pixels, at most {MAX_SIDE} a side are taken"
+            f"{field}: {width}×{height} pixels, at most {MAX_SIDE} a side are accepted"
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise InvalidImageError(

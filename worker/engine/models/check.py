@@ -47,7 +47,9 @@ def _problem_with(engine: DiffusersEngine, entry: ModelEntry, endpoint: Endpoint
         reason = f" ({error.detail})" if error.detail else ""
         return f"model {entry.name}: {endpoint}: {error.message}{reason}"
     if len(image.getcolors(SIDE * SIDE) or ()) == 1:
-        return f"model {entry.name}: {endpoint}: what it draws is one colour; try another dtype"
+        return (
+            f"model {entry.name}: {endpoint}: the generated image has one colour; try another dtype"
+        )
     return None
 
 

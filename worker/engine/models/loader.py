@@ -35,7 +35,7 @@ def choose_device(name: str | None) -> torch.device:
         return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise ConfigurationError(
-            f"INFILL_WORKER_DEVICE: {name!r} is no torch device; cpu, cuda or cuda:0 would be"
+            f"INFILL_WORKER_DEVICE: {name!r} is not a torch device; use cpu, cuda or cuda:0"
         ) from error
 
 
@@ -74,7 +74,7 @@ def load_model(
         seconds=round(monotonic() - started, 3),
     )
     if entry.has_random_weights:
-        log.warning("model_has_random_weights", model=entry.name, draws="noise")
+        log.warning("model_has_random_weights", model=entry.name, generates="noise")
     return loaded
 
 
@@ -174,7 +174,7 @@ def _check(entry: ModelEntry, pipeline: Any, safety: SafetyChecker | None) -> No
     unet = pipeline.components.get("unet")
     if others and unet is not None and unet.config.in_channels == _INPAINTING_CHANNELS:
         raise ConfigurationError(
-            f"model {entry.name}: it is made for inpainting alone, yet its endpoints name "
+            f"model {entry.name}: it is made for inpainting only, but its endpoints include "
             + ", ".join(sorted(others))
         )
 

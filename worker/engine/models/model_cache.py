@@ -123,7 +123,7 @@ class ModelCache(Generic[M]):
             try:
                 self._acquire(_Waiter(name, no_eviction=True), None)
             except _NoRoomError:
-                log.info("model_not_preloaded", model=name, reason="no room beside those before it")
+                log.info("model_not_preloaded", model=name, reason="does not fit beside the others")
             else:
                 self._release(name)
 
@@ -133,7 +133,9 @@ class ModelCache(Generic[M]):
             try:
                 while (entry := self._entry_for(waiter)) is None:
                     if should_stop is not None and should_stop():
-                        raise GenerationStoppedError("told to stop before its model was loaded")
+                        raise GenerationStoppedError(
+                            "the generation was stopped while its model was loading"
+                        )
                     self._start_loading()
                     self._changed.wait(None if should_stop is None else _STOP_CHECK_SECONDS)
             finally:
@@ -244,4 +246,4 @@ class ModelCache(Generic[M]):
             self._changed.wait()
             return
         self._entries.pop(idle).model.unload()
-        log.info("model_evicted", model=idle, reason="another needs its memory")
+        log.info("model_evicted", model=idle, reason="another model needs its memory")

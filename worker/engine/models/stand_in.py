@@ -55,7 +55,7 @@ def stand_in_folder(kind: str, directory: Path) -> Path:
             _build(kind, folder)
         except OSError as error:
             raise ConfigurationError(
-                f"the stand-in model cannot be kept in {directory}: {error}; "
+                f"the stand-in model cannot be stored in {directory}: {error}; "
                 "point INFILL_MODELS_DIRECTORY to a folder that can be written"
             ) from error
     return folder
@@ -63,8 +63,8 @@ def stand_in_folder(kind: str, directory: Path) -> Path:
 
 def _build(kind: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=".building-") as folder_beside:
-        built = Path(folder_beside) / folder.name
+    with TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
+        built = Path(scratch) / folder.name
         with torch.random.fork_rng():
             torch.manual_seed(SEED)
             _pipeline(kind).save_pretrained(built)

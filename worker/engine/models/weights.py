@@ -112,14 +112,14 @@ def _is_complete(component: Path) -> bool:
 
 def _reason(entry: ModelEntry, error: Exception) -> str:
     if isinstance(error, GatedRepoError):
-        return "its makers let in who has accepted their licence there; do so, and set HF_TOKEN"
+        return "access requires accepting its licence on the hub; accept it and set HF_TOKEN"
     if isinstance(error, RevisionNotFoundError):
         return f"it has no revision {entry.revision}; correct `revision`"
     if isinstance(error, RepositoryNotFoundError):
-        return "the hub has no such repository, or a private one that HF_TOKEN would open"
+        return "the hub has no such repository, or it is private and needs HF_TOKEN"
     if isinstance(error, LocalEntryNotFoundError):
         return (
-            "the hub cannot be reached and not all of it is here; try again where there is a way "
+            "the hub cannot be reached and the local copy is incomplete; retry with a connection "
             "to the hub, or copy the hub's cache from another machine"
         )
-    return "see the reason given; what was fetched is kept, so try again"
+    return "see the detail; downloaded files are kept, so retry"

@@ -104,7 +104,7 @@ class PromptEncoder:
         if length > MAX_CHUNKS:
             raise UnsupportedRequestError(
                 f"{field}: the text fills {length} chunks of {self._tokenizers[0].capacity} "
-                f"tokens, and at most {MAX_CHUNKS} are taken; shorten it"
+                f"tokens, and at most {MAX_CHUNKS} are accepted; shorten it"
             )
         # Two tokenizers might split a text into different numbers of tokens, though none known
         # does.
@@ -141,8 +141,8 @@ def _check_surrogates(field: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise UnsupportedRequestError(
-            f"{field}: character {error.start + 1} is half of one (a lone surrogate, "
-            f"U+{ord(text[error.start]):04X}); send whole characters"
+            f"{field}: character {error.start + 1} is a lone surrogate ("
+            f"U+{ord(text[error.start]):04X}); send valid Unicode"
         ) from error
 
 

@@ -48,7 +48,7 @@ ERRORS: dict[str, Exception] = {
     "refuse": UnsupportedRequestError("the model one cannot do that"),
     "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
     "stumble": ZeroDivisionError("inner matter"),
-    "break": EngineLostError("the device that draws has failed", detail="illegal access"),
+    "break": EngineLostError("the device has failed", detail="illegal access"),
 }
 
 

@@ -147,7 +147,7 @@ def test_is_silent(engine: DiffusersEngine, capfd: pytest.CaptureFixture[str]) -
         (
             Endpoint.TEXT2IMG,
             {"safety_checker": True},
-            "safety_checker: the model standin has none, send no",
+            "safety_checker: the model standin has no safety checker, send no",
         ),
         (
             Endpoint.TEXT2IMG,
@@ -210,7 +210,7 @@ def test_pixels_that_are_no_numbers(models_directory: Path) -> None:
 
 
 def test_sizes_a_latent_does_not_have_are_refused(engine: DiffusersEngine) -> None:
-    with pytest.raises(UnsupportedRequestError, match="width: 63 is no multiple of 8"):
+    with pytest.raises(UnsupportedRequestError, match="width: 63 is not a multiple of 8"):
         drawn(engine, a_request(Endpoint.TEXT2IMG, width=63))
 
 

@@ -134,7 +134,7 @@ def test_a_picture_that_kills_is_an_error_of_its_own(
     before = lost("crashed")
     with capture_logs() as lines, pytest.raises(DecodingFailedError) as failed:
         odd.read(INIT + deed, "init_image", SIZE)
-    wanted = "init_image: decoding the image ended the process that did it"
+    wanted = "init_image: decoding the image crashed the decoder process"
     assert failed.value.message == wanted
     assert {"reason": "crashed", "exit_status": status}.items() <= lines[-1].items()
     assert lost("crashed") == before + 1
@@ -210,7 +210,7 @@ def test_a_bomb_is_judged_by_its_header(decoders: DecoderPool) -> None:
     assert len(bomb) < 500_000
     with pytest.raises(InvalidImageError) as refused:
         decoders.read(bomb, "init_image", SIZE)
-    assert refused.value.message == "init_image: 89.5 megapixels, at most 25 are taken"
+    assert refused.value.message == "init_image: 89.5 megapixels, at most 25 are accepted"
     assert max(map(peak_megabytes, decoders.pids)) < 60
 
 

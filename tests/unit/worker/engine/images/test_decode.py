@@ -53,15 +53,15 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("cut jpeg", lambda: encoded(noise(), "JPEG")[:-500], "the image is damaged or cut off"),
     ("cut webp", lambda: encoded(noise(), "WEBP")[:-500], "the image is damaged or cut off"),
     ("no width", lambda: png_header(0, 5), "the image is damaged or cut off"),
-    ("30 megapixels", lambda: png_header(6000, 5000), "30.0 megapixels, at most 25 are taken"),
+    ("30 megapixels", lambda: png_header(6000, 5000), "30.0 megapixels, at most 25 are accepted"),
     (
         "bomb Pillow lets by",
         lambda: png_header(9460, 9458),
-        "89.5 megapixels, at most 25 are taken",
+        "89.5 megapixels, at most 25 are accepted",
     ),
     ("bomb Pillow warns of", lambda: png_header(10_000, 10_000), "more than 25 megapixels"),
     ("bomb Pillow refuses", lambda: png_header(65_000, 65_000), "more than 25 megapixels"),
-    ("wide", lambda: png_header(8193, 500), "8193×500 pixels, at most 8192 a side are taken"),
+    ("wide", lambda: png_header(8193, 500), "8193×500 pixels, at most 8192 a side are accepted"),
     (
         "narrow",
         lambda: png_header(10, 201),
@@ -89,7 +89,7 @@ def test_refuses_more_bytes_than_allowed() -> None:
     data = encoded(noise())
     assert decode_image(data, "init_image", max_bytes=len(data))
     with pytest.raises(
-        InvalidImageError, match=r"init_image: 12,\d{3} bytes, at most 99 are taken"
+        InvalidImageError, match=r"init_image: 12,\d{3} bytes, at most 99 are accepted"
     ):
         decode_image(data, "init_image", max_bytes=99)
 

@@ -60,5 +60,5 @@ def test_a_jpeg_mask_s_noise_repaints_nothing() -> None:
 
 @pytest.mark.parametrize("field", MODES)
 def test_the_byte_limit_holds_for_both(field: str) -> None:
-    with pytest.raises(InvalidImageError, match=rf"^{field}: .* at most 99 are taken$"):
+    with pytest.raises(InvalidImageError, match=rf"^{field}: .* at most 99 are accepted$"):
         read_image(INIT, field, AS_IT_IS, max_bytes=99)

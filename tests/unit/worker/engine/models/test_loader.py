@@ -162,7 +162,7 @@ def test_weights_that_run_code_are_not_read(folder: Path) -> None:
 def test_an_inpainting_model_serves_nothing_else(models_directory: Path) -> None:
     folder = stand_in_folder("inpainting", models_directory)
     message = refusal(an_entry("m", str(folder), Endpoint.INPAINT, Endpoint.TEXT2IMG))
-    assert "made for inpainting alone, yet its endpoints name text2img" in message
+    assert "made for inpainting only, but its endpoints include text2img" in message
 
 
 def test_a_device_that_is_not_there(folder: Path) -> None:
