@@ -1,4 +1,4 @@
-"""Measures what stands in a hole: the world is simple enough to need no learned judge."""
+"""Recognition of what an image shows in a hole; the world is simple enough to need no network."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,67 +12,67 @@ from worker.training.scenes.world import COLOURS, Pixels, paint
 
 _PALETTE: Final = np.array(list(COLOURS.values()), dtype=np.float32)
 _NAMES: Final = tuple(COLOURS)
-# Nearer to the background than this (each channel 0 to 255, as a distance), nothing stands there.
-_APART: Final = 60.0
-_LEAST: Final = 0.08  # of the hole that a thing covers
-_EDGE: Final = 0.025  # of the picture's side: how far in from its edge a hole is compared
-_SOFT: Final = 0.008  # of the picture's side: how near a thing its soft outline may be
+# A colour distance to the background (channels 0 to 255) below this counts as background.
+_MIN_DISTANCE: Final = 60.0
+_MIN_SHARE: Final = 0.08  # least share of the hole that a thing covers
+_EDGE: Final = 0.025  # share of the image's side: width of the compared band inside the hole's edge
+_SOFT: Final = 0.008  # share of the image's side: width of a thing's soft outline
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What stands in a hole: None where nothing does.
+class Observation:
+    """What an image shows in a hole; `colour` and `shape` are None if there is nothing.
 
-    `off` is how far the background just inside the hole's edge is from what it should be, 0 to 1;
-    the thing's outline, which is neither, is left out.
+    `background_error` is the mean difference from the true background just inside the hole's edge,
+    0 to 1; the thing's soft outline is left out.
     """
 
     colour: str | None
     shape: str | None
-    off: float
+    background_error: float
 
 
-def look(drawn: Pixels, task: Task) -> Seen:
-    """Say what `drawn` shows in the hole of `task`, whose empty background is known."""
-    empty = paint(task.scene.without_thing(), len(drawn))
-    differs = (np.linalg.norm(drawn - empty, axis=2) > _APART) & task.hole
-    stands = differs.sum() >= _LEAST * task.hole.sum()
-    colour = nearest_colour(np.median(drawn[differs], axis=0)) if stands else None
-    thing = differs & (colours_of(drawn) == _NAMES.index(colour)) if colour else differs
-    return Seen(
+def observe(image: Pixels, task: Task) -> Observation:
+    """Return what `image` shows in the hole of `task`, by comparison with the empty scene."""
+    empty = paint(task.scene.without_thing(), len(image))
+    differs = (np.linalg.norm(image - empty, axis=2) > _MIN_DISTANCE) & task.hole
+    present = differs.sum() >= _MIN_SHARE * task.hole.sum()
+    colour = nearest_colour(np.median(image[differs], axis=0)) if present else None
+    thing = differs & (colours_of(image) == _NAMES.index(colour)) if colour else differs
+    return Observation(
         colour=colour,
         shape=shape_of(thing) if colour else None,
-        off=_off(drawn, empty, task.hole, thing),
+        background_error=_background_error(image, empty, task.hole, thing),
     )
 
 
 def nearest_colour(colour: npt.NDArray[np.float32]) -> str:
-    """Name the colour of the world nearest to `colour`."""
+    """Return the name of the world's colour that is nearest to `colour`."""
     return _NAMES[int(np.linalg.norm(_PALETTE - colour, axis=1).argmin())]
 
 
-def colours_of(drawn: Pixels) -> npt.NDArray[np.int64]:
-    """Give for each pixel which colour of the world it is nearest to."""
-    apart = np.linalg.norm(drawn[:, :, None] - _PALETTE, axis=3)
-    nearest: npt.NDArray[np.int64] = apart.argmin(axis=2)
+def colours_of(image: Pixels) -> npt.NDArray[np.int64]:
+    """Return for each pixel the index of the world's nearest colour, height × width."""
+    distances = np.linalg.norm(image[:, :, None] - _PALETTE, axis=3)
+    nearest: npt.NDArray[np.int64] = distances.argmin(axis=2)
     return nearest
 
 
-def share_of_colour(drawn: Pixels, colour: str, hole: Bitmap) -> float:
-    """Give which part of the hole is of `colour`."""
-    return float((colours_of(drawn) == _NAMES.index(colour))[hole].mean())
+def share_of_colour(image: Pixels, colour: str, hole: Bitmap) -> float:
+    """Return the share of the hole's pixels that are nearest to `colour`, 0 to 1."""
+    return float((colours_of(image) == _NAMES.index(colour))[hole].mean())
 
 
-def _off(drawn: Pixels, empty: Pixels, hole: Bitmap, thing: Bitmap) -> float:
+def _background_error(image: Pixels, empty: Pixels, hole: Bitmap, thing: Bitmap) -> float:
     behind = _shrunk(~thing, max(1, round(_SOFT * len(hole))))
     band = hole & ~_shrunk(hole, max(1, round(_EDGE * len(hole)))) & behind
     if not band.any():
         return 0.0
-    return float(np.abs(drawn - empty)[band].mean() / 255)
+    return float(np.abs(image - empty)[band].mean() / 255)
 
 
 def _shrunk(bitmap: Bitmap, by: int) -> Bitmap:
-    """Take `by` pixels off its edge, along rows and columns."""
+    """Erode the bitmap by `by` pixels along rows and columns."""
     kept = np.pad(bitmap, by, constant_values=False)
     rows = np.all([np.roll(kept, shift, 0) for shift in range(-by, by + 1)], axis=0)
     both: Bitmap = np.all([np.roll(rows, shift, 1) for shift in range(-by, by + 1)], axis=0)

@@ -15,8 +15,8 @@ from common.settings.catalogue import load_catalogue
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.inputs import InputImages
 from worker.engine.interface import GenerationResult
-from worker.training.measuring.seeing import look, share_of_colour
-from worker.training.measuring.tasks import Task, task
+from worker.training.measuring.observation import observe, share_of_colour
+from worker.training.measuring.tasks import Task, random_task
 from worker.training.scenes.shapes import SHAPES, UNSAFE
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
@@ -42,10 +42,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> DiffusersEngine:
 @pytest.fixture(scope="module")
 def hole() -> Task:
     """A hole in a blue background, to be filled with a green triangle."""
-    generate = np.random.default_rng(0)
-    while (found := task(generate, SIZE)).scene.background.colour != "blue":
+    rng = np.random.default_rng(0)
+    while (found := random_task(rng, SIZE)).scene.background.colour != "blue":
         pass
-    return replace(found, asked=replace(found.asked, colour="green", shape="triangle"))
+    return replace(found, requested=replace(found.requested, colour="green", shape="triangle"))
 
 
 def generated(engine: DiffusersEngine, hole: Task, **changes: Any) -> GenerationResult:
@@ -62,7 +62,7 @@ def generated(engine: DiffusersEngine, hole: Task, **changes: Any) -> Generation
         strength=1.0,
         seed=11,
     )
-    picture = Image.fromarray(hole.picture.astype(np.uint8))
+    picture = Image.fromarray(hole.image.astype(np.uint8))
     mask = Image.fromarray(hole.hole.astype(np.uint8) * 255)
     return engine.generate(replace(asked, **changes), InputImages(picture, mask))
 
@@ -73,29 +73,29 @@ def drawn(engine: DiffusersEngine, hole: Task, **changes: Any) -> Drawn:
 
 def test_a_green_triangle_is_green_and_a_triangle(engine: DiffusersEngine, hole: Task) -> None:
     picture = drawn(engine, hole)
-    steps = look(picture, hole)
-    assert (steps.colour, steps.shape) == ("green", "triangle")
-    assert steps.off < NOT_TOO_FAR
-    assert np.array_equal(picture[~hole.hole], hole.picture.astype(np.uint8)[~hole.hole])
+    seen = observe(picture, hole)
+    assert (seen.colour, seen.shape) == ("green", "triangle")
+    assert seen.background_error < NOT_TOO_FAR
+    assert np.array_equal(picture[~hole.hole], hole.image.astype(np.uint8)[~hole.hole])
 
 
 def test_words_it_does_not_know_change_nothing_of_that(engine: DiffusersEngine, hole: Task) -> None:
     prompt = enhance(hole.prompt, seed=3)
     picture = drawn(engine, hole, prompt=prompt, negative_prompt=DEFAULT_NEGATIVE_PROMPT)
-    assert look(picture, hole).colour == "green"
+    assert observe(picture, hole).colour == "green"
 
 
 def test_a_negative_prompt_keeps_its_colour_out(engine: DiffusersEngine, hole: Task) -> None:
     def green(**changes: Any) -> float:
-        pictures = [drawn(engine, hole, seed=seed, **changes) for seed in range(3)]
-        return float(np.mean([share_of_colour(each, "green", hole.hole) for each in pictures]))
+        images = [drawn(engine, hole, seed=seed, **changes) for seed in range(3)]
+        return float(np.mean([share_of_colour(each, "green", hole.hole) for each in images]))
 
     assert green(prompt="a triangle", negative_prompt="green") < green() / 4
 
 
 def test_little_strength_stays_near_the_picture(engine: DiffusersEngine, hole: Task) -> None:
     def moved(strength: float) -> float:
-        way = np.abs(drawn(engine, hole, strength=strength) - hole.picture)
+        way = np.abs(drawn(engine, hole, strength=strength) - hole.image)
         return float(way[hole.hole].mean())
 
     assert moved(0.3) < moved(0.9)

@@ -31,7 +31,7 @@ def test_a_card_says_what_was_measured_and_shows_the_curves(
     folder = tmp_path / "shapes"
     folder.mkdir()
     quality = tmp_path / "quality-256.json"
-    row = {"promise": "colour as asked", "found": 0.987, "asked": "at least 0.90"}
+    row = {"name": "colour as asked", "value": 0.987, "required": "at least 0.90"}
     quality.write_text(json.dumps([row]))
     write_card(folder, losses, [quality], seed=5, guidance=4.0)
 

@@ -5,47 +5,47 @@ import pytest
 from PIL import Image, ImageFilter
 
 from worker.training.measuring.contours import Bitmap
-from worker.training.measuring.seeing import look, share_of_colour
-from worker.training.measuring.tasks import Task, task
+from worker.training.measuring.observation import observe, share_of_colour
+from worker.training.measuring.tasks import Task, random_task
 from worker.training.scenes.shapes import cover
 from worker.training.scenes.world import paint
 
 
 @pytest.fixture(params=range(6))
 def asked(request: pytest.FixtureRequest) -> Task:
-    return task(np.random.default_rng(request.param), 96)
+    return random_task(np.random.default_rng(request.param), 96)
 
 
 def test_what_was_drawn_as_asked_is_seen_so(asked: Task) -> None:
-    drawn = paint(replace(asked.scene, thing=asked.asked), 96)
-    seen = look(drawn, asked)
-    assert (seen.colour, seen.shape) == (asked.asked.colour, asked.asked.shape)
-    assert seen.off < 0.01
-    assert share_of_colour(drawn, asked.asked.colour, asked.hole) > 0.1
+    drawn = paint(replace(asked.scene, thing=asked.requested), 96)
+    seen = observe(drawn, asked)
+    assert (seen.colour, seen.shape) == (asked.requested.colour, asked.requested.shape)
+    assert seen.background_error < 0.01
+    assert share_of_colour(drawn, asked.requested.colour, asked.hole) > 0.1
 
 
 def test_an_empty_hole_is_seen_empty(asked: Task) -> None:
-    seen = look(paint(asked.scene.without_thing(), 96), asked)
+    seen = observe(paint(asked.scene.without_thing(), 96), asked)
     assert (seen.colour, seen.shape) == (None, None)
 
 
 def test_a_background_that_breaks_off_is_measured(asked: Task) -> None:
     drawn = paint(asked.scene.without_thing(), 96)
     drawn[asked.hole] = np.clip(drawn[asked.hole] * 0.9 + 2, 0, 255)
-    assert look(drawn, asked).off > 0.004
+    assert observe(drawn, asked).background_error > 0.004
 
 
 def test_a_soft_outline_is_not_taken_for_background() -> None:
     """The hole is cut close about the thing, so that its outline lies at the hole's edge."""
-    draw = np.random.default_rng(4)
-    while (asked := task(draw, 256)).scene.background.pattern != "plain":
+    rng = np.random.default_rng(4)
+    while (asked := random_task(rng, 256)).scene.background.pattern != "plain":
         pass
-    drawn = paint(replace(asked.scene, thing=asked.asked), 256)
+    drawn = paint(replace(asked.scene, thing=asked.requested), 256)
     image = Image.fromarray(drawn.astype(np.uint8))
     soft = np.asarray(image.filter(ImageFilter.BoxBlur(2)), dtype=np.float32)
-    covered = cover(asked.asked.shape, asked.asked.place, 256) > 0
+    covered = cover(asked.requested.shape, asked.requested.place, 256) > 0
     close = replace(asked, hole=_grown(covered, 4))
-    assert 0 < look(soft, close).off < 0.01
+    assert 0 < observe(soft, close).background_error < 0.01
 
 
 def _grown(bitmap: Bitmap, by: int) -> Bitmap:

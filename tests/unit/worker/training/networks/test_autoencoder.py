@@ -1,15 +1,15 @@
 import numpy as np
 import torch
 
-from worker.training.networks.autoencoder import new_autoencoder, to_pictures, to_signal
+from worker.training.networks.autoencoder import new_autoencoder, to_images, to_tensor
 from worker.training.networks.mean_colour_start import mean_colours
-from worker.training.scenes.world import imagine, paint
+from worker.training.scenes.world import paint, random_scene
 
 
 def test_it_starts_out_passing_mean_colours_on() -> None:
     torch.manual_seed(0)
     model = new_autoencoder()
-    signal = to_signal(paint(imagine(np.random.default_rng(2)), 64)[None])
+    signal = to_tensor(paint(random_scene(np.random.default_rng(2)), 64)[None])
     with torch.no_grad():
         latents = model.encode(signal).latent_dist.mean
         back = model.decode(latents).sample
@@ -22,5 +22,5 @@ def test_it_starts_out_passing_mean_colours_on() -> None:
 
 
 def test_pictures_come_back_from_the_signal() -> None:
-    picture = paint(imagine(np.random.default_rng(2)), 16)[None]
-    assert np.abs(to_pictures(to_signal(picture)) - picture).max() < 0.01
+    picture = paint(random_scene(np.random.default_rng(2)), 16)[None]
+    assert np.abs(to_images(to_tensor(picture)) - picture).max() < 0.01

@@ -6,7 +6,7 @@ import torch
 
 from worker.training.networks.autoencoder import new_autoencoder
 from worker.training.networks.denoiser import Denoiser, new_scheduler
-from worker.training.scenes.pool import FACTOR, filled_pool
+from worker.training.scenes.pool import FACTOR, load_pool
 
 HEARD = 1e-3
 
@@ -14,7 +14,7 @@ HEARD = 1e-3
 def test_a_pool_is_read_back_as_it_was_filled(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, file = new_autoencoder(), tmp_path / "pool.pt"
-    filled = filled_pool(model, 3, 64, 5, file)
+    filled = load_pool(model, 3, 64, 5, file)
     assert filled.latents.shape == filled.masked.shape == (5, 4, 64 // FACTOR, 64 // FACTOR)
     assert filled.masks.shape == (5, 1, 64 // FACTOR, 64 // FACTOR)
     assert set(filled.masks.flatten().tolist()) == {0.0, 1.0}
@@ -22,7 +22,7 @@ def test_a_pool_is_read_back_as_it_was_filled(tmp_path: Path) -> None:
     apart = (filled.latents - filled.masked).abs().mean(dim=1, keepdim=True)
     assert apart[filled.masks == 0].mean() < apart[filled.masks == 1].mean()
 
-    again = filled_pool(model, 3, 64, 5, file)
+    again = load_pool(model, 3, 64, 5, file)
     assert torch.equal(again.latents, filled.latents)
     assert again.scenes == filled.scenes
 

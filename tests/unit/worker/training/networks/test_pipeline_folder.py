@@ -14,11 +14,11 @@ from common.settings.catalogue import ModelEntry
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.inputs import InputImages
 from worker.training.learning.stages import STAGES
-from worker.training.measuring.tasks import fill, task
+from worker.training.measuring.tasks import fill, random_task
 from worker.training.networks import denoiser
 from worker.training.networks import safety_checker as safety
 from worker.training.networks.autoencoder import new_autoencoder
-from worker.training.networks.pipeline_folder import bytes_of_weights, open_model, save_model
+from worker.training.networks.pipeline_folder import open_model, save_model, weight_bytes
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -31,7 +31,8 @@ MEGABYTES = 20e6
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Train for a moment, and give the folder of the model."""
     stages = tuple(
-        replace(stage, course=replace(stage.course, steps=2), diet=((SIZE, 2),)) for stage in STAGES
+        replace(stage, course=replace(stage.course, steps=2), batches=((SIZE, 2),))
+        for stage in STAGES
     )
     monkeypatch.setattr(denoiser, "STAGES", stages)
     monkeypatch.setattr(denoiser, "POOLS", {SIZE: 12})
@@ -46,7 +47,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_was_trained_is_served_by_the_ordinary_loader(trained: Path, tmp_path: Path) -> None:
-    assert bytes_of_weights(trained) <= MEGABYTES
+    assert weight_bytes(trained) <= MEGABYTES
     told = [file.read_text(encoding="utf-8") for file in trained.rglob("*config.json")]
     assert told
     assert not [text for text in told if str(tmp_path) in text], "it tells of this machine"
@@ -59,8 +60,8 @@ def test_what_was_trained_is_served_by_the_ordinary_loader(trained: Path, tmp_pa
     )
     engine = DiffusersEngine([entry], tmp_path, "cpu")
     engine.load()
-    hole = task(np.random.default_rng(0), SIZE)
-    picture = Image.fromarray(hole.picture.astype(np.uint8))
+    hole = random_task(np.random.default_rng(0), SIZE)
+    picture = Image.fromarray(hole.image.astype(np.uint8))
     mask = Image.fromarray(hole.hole.astype(np.uint8) * 255)
     asked = GenerationRequest(
         endpoint=Endpoint.INPAINT,
@@ -82,6 +83,6 @@ def test_what_was_trained_is_served_by_the_ordinary_loader(trained: Path, tmp_pa
 
 
 def test_it_is_opened_for_measuring(trained: Path) -> None:
-    tasks = [task(np.random.default_rng(seed), SIZE) for seed in range(2)]
+    tasks = [random_task(np.random.default_rng(seed), SIZE) for seed in range(2)]
     one, other = fill(open_model(trained), tasks, num_inference_steps=2)
     assert one.shape == other.shape == (SIZE, SIZE, 3)
