@@ -100,7 +100,7 @@ class ActiveRequest:
         self.started_at = monotonic()
         try:
             self.callback.on_start()
-        except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
+        except Exception as error:  # noqa: BLE001 - other requests must not fail with it
             self.fail(to_infill_error(error))
             return False
         return True
@@ -110,7 +110,7 @@ class ActiveRequest:
         try:
             if not self.callback.should_stop():
                 return True
-        except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
+        except Exception as error:  # noqa: BLE001 - other requests must not fail with it
             self.fail(to_infill_error(error))
         else:
             self.fail(GenerationStoppedError("the generation was stopped"))
@@ -120,7 +120,7 @@ class ActiveRequest:
         """Call `on_step` with the progress; return False if the callback failed the request."""
         try:
             self.callback.on_step(Progress(*self.steps, preview))
-        except Exception as error:  # noqa: BLE001 - it must not take its neighbours along
+        except Exception as error:  # noqa: BLE001 - other requests must not fail with it
             self.fail(to_infill_error(error))
             return False
         return True

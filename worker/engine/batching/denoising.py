@@ -73,7 +73,7 @@ def step(sample: Sample, noise: torch.Tensor) -> None:
 def _noise_factors(
     scheduler: Any, timestep: torch.Tensor, dtype: torch.dtype
 ) -> tuple[float, float]:
-    """Return the factors of image and noise in noised latents at `timestep`.
+    """Return the factors by which image and noise enter noised latents at `timestep`.
 
     Computed on the host by noising a one and a zero: with tensors on a GPU, `add_noise` would copy
     the scheduler's tables there for each image and step, and wait for it.

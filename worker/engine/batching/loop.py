@@ -72,7 +72,7 @@ class DeviceLoop:
         def task() -> None:
             try:
                 done = work()
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
+            except BaseException as error:  # noqa: BLE001 - it is raised in the caller
                 future.set_exception(error)
             else:
                 future.set_result(done)

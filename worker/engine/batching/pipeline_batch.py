@@ -141,7 +141,7 @@ class PipelineBatcher:
         torch.set_num_threads(self._threads)  # a setting of the thread in torch
         try:
             outcomes = self._runner.run(key, members, partial(self._run_together, model))
-        except Exception as error:  # noqa: BLE001 - nobody may wait for ever
+        except Exception as error:  # noqa: BLE001 - no caller may wait for ever
             outcomes = [to_infill_error(error)] * len(members)
         for member, outcome in zip(members, outcomes, strict=True):
             if member.future.done():
@@ -194,7 +194,7 @@ def _split(
 
 
 def _step_count(request: GenerationRequest) -> int:
-    """Return the number of steps that are run: with input images, the last part of the schedule."""
+    """Return the number of steps run; with input images, only the end of the schedule is."""
     if request.endpoint is Endpoint.TEXT2IMG:
         return request.inference_steps
     steps, strength = steps_and_strength(request.inference_steps, request.strength)

@@ -39,7 +39,7 @@ class PreviewQueue:
             return
         try:
             self._copies[active] = self._start_copy(active.prepared.components, sample.latents)
-        except Exception as error:  # noqa: BLE001 - nobody may fail for want of a preview
+        except Exception as error:  # noqa: BLE001 - a preview must not fail a request
             self._device.empty_cache()
             log.warning("preview_failed", error=repr(error))
 
@@ -79,12 +79,12 @@ class LatentPreview:
         coarse = torch.randn((1, LATENT_CHANNELS, _COARSE, _COARSE), generator=generator)
         latents = torch.nn.functional.interpolate(coarse, size=_SIDE, mode="bilinear")
         given = latents.to(device, components.vae_dtype)
-        picture = (
+        image = (
             components.vae.decode(given / components.scaling_factor, return_dict=False)[0]
             .float()
             .cpu()
         )
-        small = torch.nn.functional.adaptive_avg_pool2d(picture, _SIDE)
+        small = torch.nn.functional.adaptive_avg_pool2d(image, _SIDE)
         fit = torch.linalg.lstsq(_rows(latents), small.flatten(2)[0].T)
         return cls(fit.solution.to(device))
 

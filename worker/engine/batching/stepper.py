@@ -202,8 +202,11 @@ def _decode_all(samples: Sequence[Sample], device: Device) -> list[HostCopy]:
 def _encode_key(active: ActiveRequest) -> Hashable:
     """Return the key of requests that can be encoded in one batch with the same memory each."""
     prepared = active.prepared
-    pictures = (prepared.needs_init, prepared.masked is not None and prepared.components.takes_mask)
-    return "encode", prepared.request.model, prepared.shape, pictures
+    encoded_images = (
+        prepared.needs_init,
+        prepared.masked is not None and prepared.components.takes_mask,
+    )
+    return "encode", prepared.request.model, prepared.shape, encoded_images
 
 
 def _step_key(active: ActiveRequest) -> Hashable:

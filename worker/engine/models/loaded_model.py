@@ -43,12 +43,12 @@ class LoadedModel:
 
     @property
     def unet(self) -> Any:
-        """Return the UNet; only Stable Diffusion and Stable Diffusion XL surely have one."""
+        """Return the UNet; of the family `OTHER`, some models have none."""
         return self.components["unet"]
 
     @property
     def vae(self) -> Any:
-        """Return the autoencoder; only Stable Diffusion and Stable Diffusion XL surely have one."""
+        """Return the autoencoder; of the family `OTHER`, some models have none."""
         return self.components["vae"]
 
     def scheduler_for(self, request: GenerationRequest) -> Any:

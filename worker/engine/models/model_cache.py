@@ -114,7 +114,7 @@ class ModelCache(Generic[M]):
     def preload(self, names: Iterable[str]) -> None:
         """Load models in this order, each that fits beside those before it.
 
-        Every model is read, so that one that cannot be loaded is found now.
+        The others are read as well, so that broken weights are found at the start.
 
         Raises:
             ConfigurationError: one cannot be loaded, or is larger than the whole budget.
@@ -194,7 +194,7 @@ class ModelCache(Generic[M]):
             if size := self._sizes.get(waiter.name):
                 reserve_memory(size)
             model = self._load(waiter.name, reserve_memory)
-        except Exception as error:  # noqa: BLE001 whatever it is, those who wait are told
+        except Exception as error:  # noqa: BLE001 waiters get the error
             self._fail(waiter, error)
             return
         with self._changed:

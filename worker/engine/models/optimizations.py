@@ -65,8 +65,8 @@ def _uses_channels_last(model: LoadedModel) -> bool:
 
 def _networks(model: LoadedModel) -> list[torch.nn.Module]:
     """Return the networks that take most of the time: the denoising network and the autoencoder."""
-    parts = (model.components.get(name) for name in ("unet", "transformer", "vae"))
-    return [part for part in parts if isinstance(part, torch.nn.Module)]
+    components = (model.components.get(name) for name in ("unet", "transformer", "vae"))
+    return [component for component in components if isinstance(component, torch.nn.Module)]
 
 
 def _compile(model: LoadedModel) -> None:

@@ -47,10 +47,10 @@ def scheduler_names(template: Any) -> list[str]:
 
 
 def _supports_table(template: Any) -> bool:
-    """Return whether the model was trained for the noise schedules of our table.
+    """Return whether the model works with the schedulers of `common.domain.schedulers`.
 
-    Flow matching models are published with schedulers that diffusers lists as compatible with
-    none, or with one of the table's schedulers in flow mode (`use_flow_sigmas`).
+    Flow matching models do not. They are published with schedulers that diffusers lists as
+    compatible with none, or with one of the table's schedulers in flow mode (`use_flow_sigmas`).
     """
     if template.config.get("use_flow_sigmas"):
         return False

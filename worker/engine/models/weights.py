@@ -98,7 +98,7 @@ def _missing(entry: ModelEntry, folder: Path) -> tuple[str, ...]:
 
 
 def _is_complete(component: Path) -> bool:
-    """Return whether a component is complete; one with a config.json of its own has weights."""
+    """Return whether a component is complete; one with a config.json must also have weights."""
     if not (component / "config.json").is_file():
         return component.is_dir()
     shards = [

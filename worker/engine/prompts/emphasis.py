@@ -103,13 +103,13 @@ def _close_bracket(
     waiting: Counter[str],
     lexemes: Sequence[re.Match[str]],
 ) -> int:
-    """Remove the bracket that `closing` matches, and those after it, from the unclosed ones."""
-    positive = _OPENING[closing["closing"][-1]]
+    """Remove the bracket that `closing` matches, and later ones, from `unclosed`; return it."""
+    expected = _OPENING[closing["closing"][-1]]
     while True:
         place = unclosed.pop()
         opening = lexemes[place]["opening"]
         waiting[opening] -= 1
-        if opening == positive:
+        if opening == expected:
             return place
 
 

@@ -24,12 +24,12 @@ class TextEncoders:
 
     def __init__(self, pipeline: Any) -> None:
         """Take the tokenizers and text encoders of `pipeline`."""
-        parts = pipeline.components
-        self._is_xl = "text_encoder_2" in parts
+        components = pipeline.components
+        self._is_xl = "text_encoder_2" in components
         names = ["", "_2"] if self._is_xl else [""]
-        present = [name for name in names if parts[f"text_encoder{name}"] is not None]
-        self._encoders = [parts[f"text_encoder{name}"] for name in present]
-        self.tokenizers = [parts[f"tokenizer{name}"] for name in present]
+        present = [name for name in names if components[f"text_encoder{name}"] is not None]
+        self._encoders = [components[f"text_encoder{name}"] for name in present]
+        self.tokenizers = [components[f"tokenizer{name}"] for name in present]
 
     @property
     def lengths(self) -> list[int]:
@@ -60,7 +60,9 @@ class TextEncoders:
         mask = None
         if getattr(encoder.config, "use_attention_mask", False):
             length = len(sections[0].ids)
-            rows = [[1] * part.filled + [0] * (length - part.filled) for part in sections]
+            rows = [
+                [1] * component.filled + [0] * (length - component.filled) for component in sections
+            ]
             mask = _upload(rows, encoder.device)
         hidden = encoder(_ids(encoder, sections), attention_mask=mask)[0]
         return _apply_weights(hidden, sections), None
@@ -76,15 +78,15 @@ class TextEncoders:
 
 
 def _ids(encoder: Any, sections: Sequence[Section]) -> torch.Tensor:
-    return _upload([part.ids for part in sections], encoder.device)
+    return _upload([component.ids for component in sections], encoder.device)
 
 
 def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor:
     """Apply emphasis to the chunks that have some; leave the others unchanged, bit for bit."""
-    if not any(part.weights for part in sections):
+    if not any(component.weights for component in sections):
         return hidden
     unweighted = (1.0,) * len(sections[0].ids)
-    weights = _upload([part.weights or unweighted for part in sections], hidden.device)
+    weights = _upload([component.weights or unweighted for component in sections], hidden.device)
     has_emphasis = (weights != 1).any(1).view(-1, 1, 1)
     return torch.where(has_emphasis, apply_emphasis(hidden, weights), hidden)
 

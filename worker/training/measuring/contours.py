@@ -49,8 +49,8 @@ def _crop_and_scale(bitmap: Bitmap) -> Bitmap:
     scale = _VIEW / max(cut.shape)
     size = (max(1, round(cut.shape[1] * scale)), max(1, round(cut.shape[0] * scale)))
     resized = Image.fromarray(cut.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
-    seen: Bitmap = np.asarray(resized) > 127
-    return seen
+    scaled: Bitmap = np.asarray(resized) > 127
+    return scaled
 
 
 def largest_component(bitmap: Bitmap) -> Bitmap | None:
@@ -75,7 +75,7 @@ def _component_at(bitmap: Bitmap, x: int, y: int) -> Bitmap:
 
 
 def fill_holes(component: Bitmap) -> Bitmap:
-    """Set all pixels that `part` surrounds."""
+    """Set all pixels that `component` surrounds."""
     framed = Image.fromarray(np.pad(component, 1).astype(np.uint8) * 255).copy()
     ImageDraw.floodfill(framed, (0, 0), 128)
     outer: Bitmap = np.asarray(framed)[1:-1, 1:-1] != 128

@@ -73,7 +73,7 @@ def _background_error(image: Pixels, empty: Pixels, hole: Bitmap, thing: Bitmap)
 
 def _shrunk(bitmap: Bitmap, by: int) -> Bitmap:
     """Erode the bitmap by `by` pixels along rows and columns."""
-    kept = np.pad(bitmap, by, constant_values=False)
-    rows = np.all([np.roll(kept, shift, 0) for shift in range(-by, by + 1)], axis=0)
-    both: Bitmap = np.all([np.roll(rows, shift, 1) for shift in range(-by, by + 1)], axis=0)
-    return both[by:-by, by:-by]
+    padded = np.pad(bitmap, by, constant_values=False)
+    rows = np.all([np.roll(padded, shift, 0) for shift in range(-by, by + 1)], axis=0)
+    eroded: Bitmap = np.all([np.roll(rows, shift, 1) for shift in range(-by, by + 1)], axis=0)
+    return eroded[by:-by, by:-by]

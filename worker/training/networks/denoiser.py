@@ -107,8 +107,8 @@ def _batch(
     pool: Pool, indices: Any, describe: Callable[[Random, Scene], str], rng: Random
 ) -> CaptionedBatch:
     captions = [describe(rng, pool.scenes[index]) for index in indices]
-    parts = (pool.latents, pool.masked, pool.masks)
-    return CaptionedBatch(captions, *(module[indices].float() for module in parts))
+    tensors = (pool.latents, pool.masked, pool.masks)
+    return CaptionedBatch(captions, *(tensor[indices].float() for tensor in tensors))
 
 
 def _new_text_encoder(tokenizer: Any) -> CLIPTextModel:

@@ -91,5 +91,5 @@ def _silu(value: float) -> float:
 
 
 def mean_colours(images: Tensor, factor: int) -> Tensor:
-    """Return the mean of each `factor` × `factor` patch."""
+    """Return the means of `factor` × `factor` patches of images, count × 3 × height × width."""
     return nn.functional.avg_pool2d(images, factor)

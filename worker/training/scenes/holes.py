@@ -21,14 +21,14 @@ def hole_around(
     rng: Random,
     place: Place,
     size: int,
-    room: tuple[float, float] = SNUG,
+    margin: tuple[float, float] = SNUG,
     kind: str | None = None,
 ) -> Mask:
     """Return a `size` × `size` hole that contains a shape at `place`, with a random margin.
 
-    `room` is the range of the margin as a share of the shape's radius.
+    `margin` is the range of the margin as shares of the shape's radius.
     """
-    half_width, half_height = place.radius * (1 + rng.uniform(*room, 2))
+    half_width, half_height = place.radius * (1 + rng.uniform(*margin, 2))
     ticks = (np.arange(size) + 0.5) / size
     x, y = np.meshgrid((ticks - place.x) / half_width, (ticks - place.y) / half_height)
     kind = kind or one_of(rng, KINDS)
