@@ -1,7 +1,7 @@
-"""Pictures that nobody's encoder writes: PNG, JPEG and WebP, taken apart and put together wrongly.
+"""Malformed image files: PNG, JPEG and WebP, taken apart and reassembled with mutations.
 
-Random damage alone hardly gets past the first checksum; so files are also changed part by part,
-with lengths and checksums that are right again.
+Random damage rarely gets past the first checksum, so files are also mutated part by part, with
+correct lengths and checksums.
 """
 
 import struct
@@ -46,13 +46,13 @@ SEEDS = [
     encoded(SMALL, "WEBP", **MOVING),
 ]
 
-# What lengths and sizes are when somebody means harm.
+# Lengths and sizes of hostile files.
 ODD_NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 1 << 24, (1 << 31) - 1, 1 << 31]
 FORMS = ["B", ">H", "<H", ">I", "<I"]
 
 
-def parts_of(data: bytes) -> list[Part]:
-    """Take a sound file apart."""
+def split_file(data: bytes) -> list[Part]:
+    """Split a valid file into its parts."""
     if data.startswith(PNG):
         return _chunks(data[8:], ">I4s", padded=False)
     if data.startswith(JPEG):
@@ -71,7 +71,7 @@ def _chunks(rest: bytes, head: str, *, padded: bool) -> list[Part]:
 
 
 def _segments(rest: bytes) -> list[Part]:
-    """The compressed pixels follow the segment that starts a scan, and stay with it."""
+    """Split a JPEG; the compressed pixels belong to the segment that starts their scan."""
     parts = []
     while len(rest) >= 4:
         length = struct.unpack(">H", rest[2:4])[0]
@@ -84,8 +84,8 @@ def _segments(rest: bytes) -> list[Part]:
     return parts
 
 
-def joined(kind: bytes, parts: list[Part]) -> bytes:
-    """Put a file together, each length and checksum as it should be."""
+def join_file(kind: bytes, parts: list[Part]) -> bytes:
+    """Assemble a file from parts, with correct lengths and checksums."""
     if kind == PNG:
         chunks = (
             struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -106,64 +106,64 @@ def _segment(name: bytes, body: bytes) -> bytes:
     return name + struct.pack(">H", min(length, 0xFFFF)) + body
 
 
-PARTS = [(data[:8] if data.startswith(PNG) else data[:2], parts_of(data)) for data in SEEDS]
+PARTS = [(data[:8] if data.startswith(PNG) else data[:2], split_file(data)) for data in SEEDS]
 ALL_PARTS = [part for _, parts in PARTS for part in parts]
 
 
 @st.composite
-def damaged(generate: st.DrawFn, data: bytes) -> bytes:
-    """Flip, overwrite, insert, repeat and cut."""
+def damaged(draw: st.DrawFn, data: bytes) -> bytes:
+    """Flip, overwrite, insert, repeat and delete bytes."""
     changed = bytearray(data)
-    for _ in range(generate(st.integers(1, 4))):
-        start = generate(st.integers(0, len(changed)))
-        match generate(st.sampled_from(["flip", "number", "insert", "repeat", "delete", "cut"])):
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(changed)))
+        match draw(st.sampled_from(["flip", "number", "insert", "repeat", "delete", "cut"])):
             case "flip" if start < len(changed):
-                changed[start] ^= 1 << generate(st.integers(0, 7))
+                changed[start] ^= 1 << draw(st.integers(0, 7))
             case "number":
-                form = generate(st.sampled_from(FORMS))
+                form = draw(st.sampled_from(FORMS))
                 size = struct.calcsize(form)
-                number = generate(st.sampled_from(ODD_NUMBERS)) % (1 << 8 * size)
+                number = draw(st.sampled_from(ODD_NUMBERS)) % (1 << 8 * size)
                 changed[start : start + size] = struct.pack(form, number)
             case "insert":
-                changed[start:start] = generate(st.binary(max_size=20))
+                changed[start:start] = draw(st.binary(max_size=20))
             case "repeat":
-                changed[start:start] = changed[start : start + generate(st.integers(1, 60))]
+                changed[start:start] = changed[start : start + draw(st.integers(1, 60))]
             case "delete":
-                del changed[start : start + generate(st.integers(1, 30))]
-            case "cut" if generate(st.booleans()):
+                del changed[start : start + draw(st.integers(1, 30))]
+            case "cut" if draw(st.booleans()):
                 del changed[max(start, len(changed) // 2) :]
     return bytes(changed)
 
 
 @st.composite
-def damaged_files(generate: st.DrawFn) -> bytes:
-    """A file whose checksums do not fit any more."""
-    return generate(damaged(generate(st.sampled_from(SEEDS))))
+def damaged_files(draw: st.DrawFn) -> bytes:
+    """A file whose checksums no longer match."""
+    return draw(damaged(draw(st.sampled_from(SEEDS))))
 
 
 @st.composite
-def rebuilt_files(generate: st.DrawFn) -> bytes:
-    """Parts damaged, repeated, left out, swapped and taken from other files, yet all sums right."""
-    kind, sound = generate(st.sampled_from(PARTS))
+def rebuilt_files(draw: st.DrawFn) -> bytes:
+    """Parts mutated, repeated, dropped, swapped and mixed between files, with correct checksums."""
+    kind, sound = draw(st.sampled_from(PARTS))
     parts = list(sound)
-    for _ in range(generate(st.integers(1, 4))):
-        place = generate(st.integers(0, len(parts) - 1)) if parts else 0
-        match generate(st.sampled_from(["damage", "repeat", "drop", "swap", "splice", "stuff"])):
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(parts) - 1)) if parts else 0
+        match draw(st.sampled_from(["damage", "repeat", "drop", "swap", "splice", "stuff"])):
             case "damage" if parts:
-                parts[place] = (parts[place][0], generate(damaged(parts[place][1])))
+                parts[place] = (parts[place][0], draw(damaged(parts[place][1])))
             case "repeat" if parts:
-                parts[place:place] = [parts[place]] * generate(st.sampled_from([1, 2, 50]))
+                parts[place:place] = [parts[place]] * draw(st.sampled_from([1, 2, 50]))
             case "drop" if parts:
                 del parts[place]
             case "swap" if parts:
-                other = generate(st.integers(0, len(parts) - 1))
+                other = draw(st.integers(0, len(parts) - 1))
                 parts[place], parts[other] = parts[other], parts[place]
             case "splice":
-                parts.insert(place, generate(st.sampled_from(ALL_PARTS)))
+                parts.insert(place, draw(st.sampled_from(ALL_PARTS)))
             case "stuff":
-                name = generate(st.sampled_from([part[0] for part in ALL_PARTS] + RARE))
-                parts.insert(place, (name, generate(garbage())))
-    return joined(kind, parts)
+                name = draw(st.sampled_from([part[0] for part in ALL_PARTS] + RARE))
+                parts.insert(place, (name, draw(garbage())))
+    return join_file(kind, parts)
 
 
 # Parts that the seeds have none of.
@@ -171,7 +171,7 @@ RARE = [b"zTXt", b"iTXt", b"tEXt", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"sBIT", 
 
 
 def garbage() -> st.SearchStrategy[bytes]:
-    """What might be behind a name: noise, compressed noise, long runs, broken EXIF and profiles."""
+    """Contents for a part: noise, compressed noise, long runs, broken EXIF and profiles."""
     return st.one_of(
         st.binary(max_size=60),
         st.binary(max_size=200).map(zlib.compress),
@@ -183,20 +183,20 @@ def garbage() -> st.SearchStrategy[bytes]:
 
 
 @st.composite
-def headed(generate: st.DrawFn) -> bytes:
-    """A PNG of any header: colour types, depths and interlacing that no seed has; small or vast."""
+def any_header(draw: st.DrawFn) -> bytes:
+    """A PNG with any header: colour types, depths and interlacing that no seed file has."""
     side = st.integers(0, 40) | st.sampled_from(ODD_NUMBERS)
-    depth, colour = generate(st.sampled_from([1, 2, 4, 8, 16, 3])), generate(st.integers(0, 7))
-    header = (generate(side), generate(side), depth, colour, 0, 0, generate(st.integers(0, 2)))
-    length = generate(st.integers(0, 8000))
+    depth, colour = draw(st.sampled_from([1, 2, 4, 8, 16, 3])), draw(st.integers(0, 7))
+    header = (draw(side), draw(side), depth, colour, 0, 0, draw(st.integers(0, 2)))
+    length = draw(st.integers(0, 8000))
     between = st.sampled_from([b"PLTE", b"tRNS", b"iCCP"])
     parts = [
         (b"IHDR", struct.pack(">IIBBBBB", *header)),
-        *generate(st.lists(st.tuples(between, garbage()), max_size=3)),
-        (b"IDAT", zlib.compress(generate(st.binary(max_size=40)) + bytes(length))),
+        *draw(st.lists(st.tuples(between, garbage()), max_size=3)),
+        (b"IDAT", zlib.compress(draw(st.binary(max_size=40)) + bytes(length))),
         (b"IEND", b""),
     ]
-    return joined(PNG, parts)
+    return join_file(PNG, parts)
 
 
 signed_noise = partial(
@@ -210,6 +210,6 @@ signed_noise = partial(
 KINDS: dict[str, st.SearchStrategy[bytes]] = {
     "damaged files": damaged_files(),
     "rebuilt files": rebuilt_files(),
-    "odd headers": headed(),
+    "odd headers": any_header(),
     "noise after a signature": signed_noise(),
 }

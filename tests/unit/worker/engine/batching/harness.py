@@ -1,4 +1,4 @@
-"""The engine's inside without its thread: requests join and leave at turns the test names."""
+"""The stepper without its thread: requests join and leave at iterations that the test chooses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from PIL import Image
 
 from common.domain.errors import InfillError
 from common.domain.generation import GenerationRequest
-from tests.unit.worker.engine.drawings import pixels_for
+from tests.unit.worker.engine.generating import inputs_for
 from worker.engine.batching.active_request import ActiveRequest
 from worker.engine.batching.components import PipelineComponents
 from worker.engine.batching.prepared_request import PreparedRequest, prepare
@@ -26,24 +26,24 @@ MAX_ITERATIONS = 500
 
 @dataclass(slots=True)
 class RecordingCallback:
-    """Stops what it looks on at when told to; remembers what it was told."""
+    """A callback that records its calls and can be told to stop."""
 
     stop: bool = False
-    started_at: int = 0
+    starts: int = 0
     steps: list[Progress] = field(default_factory=list)
 
     def should_stop(self) -> bool:
         return self.stop
 
     def on_start(self) -> None:
-        self.started_at += 1
+        self.starts += 1
 
     def on_step(self, progress: Progress) -> None:
         self.steps.append(progress)
 
 
 class StepperHarness:
-    """A stepper, and the stand-ins it steps; any request of `a_request` can be put on it."""
+    """A stepper and its stand-in models, for any request of `a_request`."""
 
     def __init__(
         self, models: Mapping[str, LoadedModel], device: Device | None = None, *, max_batch: int = 8
@@ -59,7 +59,7 @@ class StepperHarness:
 
     def prepare(self, request: GenerationRequest) -> PreparedRequest:
         scheduler = partial(self._models[request.model].scheduler_for, request)
-        canvas = Canvas.of(request, pixels_for(request))
+        canvas = Canvas.of(request, inputs_for(request))
         return prepare(self._parts[request.model], request, canvas, scheduler)
 
     def add(
@@ -83,7 +83,7 @@ class StepperHarness:
 
 
 def images_of(active: ActiveRequest) -> list[Image.Image]:
-    """The images as the model drew them: nothing is kept of the init image yet."""
+    """Return the images as the model generated them, not composed with the init image."""
     return list(active.future.result(timeout=0).wait().images)
 
 
@@ -94,7 +94,7 @@ def failure_of(active: ActiveRequest) -> InfillError:
 
 
 def decibels(one: Image.Image, other: Image.Image) -> float:
-    """Peak signal to noise: how near two pictures are; the same are infinitely near."""
+    """Return the peak signal-to-noise ratio of two images; infinite if they are equal."""
     difference = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
     error = float((difference**2).mean())
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))

@@ -1,4 +1,4 @@
-"""Who steps next."""
+"""The choice of the next batch."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ def all_of(_key: object) -> int:
     return 100
 
 
-def test_nobody_is_there() -> None:
+def test_an_empty_queue_gives_no_batch() -> None:
     queue: FairBatchQueue[str] = FairBatchQueue()
     assert not queue
     assert queue.next_batch(all_of) == []
@@ -30,13 +30,13 @@ def test_one_shape_at_a_time_and_the_oldest_first() -> None:
     assert len(queue) == 3
 
 
-def test_a_step_takes_one_at_least() -> None:
+def test_a_batch_has_at_least_one_item() -> None:
     queue: FairBatchQueue[str] = FairBatchQueue()
     queue.add("a", "a1", cost=1)
     assert queue.next_batch(lambda _key: 0) == ["a1"]
 
 
-def test_who_is_not_there_can_leave() -> None:
+def test_removing_an_absent_item_changes_nothing() -> None:
     queue: FairBatchQueue[str] = FairBatchQueue()
     queue.remove("a", "a1")
     queue.add("a", "a1", cost=1)
@@ -45,7 +45,7 @@ def test_who_is_not_there_can_leave() -> None:
     assert not queue
 
 
-def test_a_crowd_of_small_ones_leaves_a_large_one_its_share() -> None:
+def test_many_small_items_leave_a_large_one_its_share() -> None:
     queue: FairBatchQueue[str] = FairBatchQueue()
     for number in range(8):
         queue.add("small", f"small{number}", cost=1)
@@ -55,7 +55,7 @@ def test_a_crowd_of_small_ones_leaves_a_large_one_its_share() -> None:
     assert turns["large"] == 10
 
 
-def test_who_comes_late_earns_nothing_for_it() -> None:
+def test_a_late_group_gets_no_credit() -> None:
     queue: FairBatchQueue[str] = FairBatchQueue()
     queue.add("a", "a", cost=1)
     for _ in range(50):
@@ -65,7 +65,7 @@ def test_who_comes_late_earns_nothing_for_it() -> None:
     assert abs(turns["a"] - turns["b"]) <= 2
 
 
-def test_coming_and_going_by_the_step_loses_no_debt() -> None:
+def test_rejoining_does_not_clear_a_debt() -> None:
     queue: FairBatchQueue[str] = FairBatchQueue()
     queue.add("long", "long", cost=1)
     turns: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What whoever looks on is asked and told."""
+"""Progress, previews and cancellation through the callback."""
 
 import gc
 import weakref
@@ -19,26 +19,28 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 REQUEST = a_request(Endpoint.TEXT2IMG, scheduler="DDIM", inference_steps=10)
 
 
-def test_every_step_is_told_and_now_and_then_a_preview(stepping: StepperHarness) -> None:
+def test_every_step_is_reported_and_some_have_a_preview(stepping: StepperHarness) -> None:
     callback = RecordingCallback()
     stepping.add(REQUEST, callback)
     stepping.run_to_end()
-    assert callback.started_at == 1
-    plain = [(told.step, told.steps) for told in callback.steps if told.preview is None]
+    assert callback.starts == 1
+    plain = [
+        (progress.step, progress.steps) for progress in callback.steps if progress.preview is None
+    ]
     assert plain == [(step, 10) for step in range(1, 11)]
-    previews = [told.preview for told in callback.steps if told.preview is not None]
+    previews = [progress.preview for progress in callback.steps if progress.preview is not None]
     assert [preview.size for preview in previews] == [(8, 8), (8, 8)]
     assert previews[0].tobytes() != previews[1].tobytes()
 
 
-def test_the_steps_of_all_images_count(stepping: StepperHarness) -> None:
+def test_progress_counts_the_steps_of_all_images(stepping: StepperHarness) -> None:
     callback = RecordingCallback()
     stepping.add(a_request(Endpoint.TEXT2IMG, samples=3, inference_steps=2), callback)
     stepping.run_to_end()
     assert callback.steps[-1].step == callback.steps[-1].steps == 3 * 3  # PNDM takes one call more
 
 
-def test_a_cancel_takes_effect_at_the_next_step(stepping: StepperHarness) -> None:
+def test_a_cancellation_takes_effect_at_the_next_step(stepping: StepperHarness) -> None:
     callback = RecordingCallback()
     active = stepping.add(REQUEST, callback)
     for _ in range(3):
@@ -46,19 +48,19 @@ def test_a_cancel_takes_effect_at_the_next_step(stepping: StepperHarness) -> Non
     callback.stop = True
     stepping.stepper.run_once()
     assert isinstance(failure_of(active), GenerationStoppedError)
-    assert max(told.step for told in callback.steps) == 3
+    assert max(progress.step for progress in callback.steps) == 3
     assert not stepping.stepper
 
 
-def test_canceled_before_it_began(stepping: StepperHarness) -> None:
+def test_a_request_can_be_cancelled_before_its_start(stepping: StepperHarness) -> None:
     callback = RecordingCallback(stop=True)
     active = stepping.add(REQUEST, callback)
     stepping.stepper.run_once()
     assert isinstance(failure_of(active), GenerationStoppedError)
-    assert (callback.started_at, callback.steps) == (0, [])
+    assert (callback.starts, callback.steps) == (0, [])
 
 
-def test_all_that_is_under_way_can_be_given_up(stepping: StepperHarness) -> None:
+def test_all_active_requests_can_be_failed(stepping: StepperHarness) -> None:
     active_requests = [stepping.add(REQUEST) for _ in range(2)]
     stepping.stepper.run_once()
     active_requests.append(stepping.add(REQUEST))
@@ -67,7 +69,7 @@ def test_all_that_is_under_way_can_be_given_up(stepping: StepperHarness) -> None
     assert not stepping.stepper
 
 
-def test_the_time_of_a_step_is_shared_by_those_who_took_it(stepping: StepperHarness) -> None:
+def test_a_step_s_time_is_shared_by_its_requests(stepping: StepperHarness) -> None:
     started_at = monotonic()
     active_requests = [stepping.add(REQUEST) for _ in range(4)]
     stepping.run_to_end()
@@ -78,7 +80,7 @@ def test_the_time_of_a_step_is_shared_by_those_who_took_it(stepping: StepperHarn
 
 
 class Straight(torch.nn.Module):
-    """An autoencoder that draws eight pixels a side for each latent, by a straight line."""
+    """An autoencoder that decodes each latent linearly to eight by eight pixels."""
 
     def __init__(self, weights: torch.Tensor) -> None:
         super().__init__()
@@ -101,7 +103,7 @@ def test_a_preview_is_fitted_to_the_model_s_own_decoder(stepping: StepperHarness
     assert (preview.pixels(latents) - expected).abs().max() <= 1
 
 
-def test_nobody_fails_for_want_of_a_preview(
+def test_a_failed_preview_fails_no_request(
     stepping: StepperHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fall(*_arguments: object) -> None:
@@ -113,13 +115,13 @@ def test_nobody_fails_for_want_of_a_preview(
     assert active.future.result()
 
 
-def test_nothing_is_kept_of_a_request_that_has_ended(stepping: StepperHarness) -> None:
+def test_an_ended_request_is_garbage_collected_at_once(stepping: StepperHarness) -> None:
     gc.disable()  # what only the collector would find is kept for minutes in a worker
     try:
         active, canceled = stepping.add(REQUEST), stepping.add(REQUEST, RecordingCallback())
         stepping.stepper.run_once()
         stepping.stepper.run_once()
-        canceled.callback.stop = True  # type: ignore[attr-defined] # it is a Looker
+        canceled.callback.stop = True  # type: ignore[attr-defined] # it is a RecordingCallback
         active_requests = [weakref.ref(active), weakref.ref(canceled)]
         stepping.run_to_end()
         del active, canceled
@@ -128,6 +130,6 @@ def test_nothing_is_kept_of_a_request_that_has_ended(stepping: StepperHarness) -
         gc.enable()
 
 
-def test_latents_that_are_no_numbers_have_a_preview_all_the_same(stepping: StepperHarness) -> None:
+def test_latents_that_are_not_numbers_have_a_preview(stepping: StepperHarness) -> None:
     preview = LatentPreview.of(stepping.prepare(REQUEST).components, torch.device("cpu"))
     assert preview.pixels(torch.full((1, 4, 2, 3), float("nan"))).shape == (2, 3, 3)

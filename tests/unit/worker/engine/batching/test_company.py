@@ -1,4 +1,4 @@
-"""Whatever the company, a request gives what it gives alone."""
+"""Whatever else is in its batches, a request gives what it gives alone."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 LEAST_DECIBELS = 45.0
 
-# Few of each kind, so that what they give alone is drawn once.
+# Few of each kind, so that what they give alone is generated once.
 REQUESTS: tuple[GenerationRequest, ...] = (
     a_request(Endpoint.INPAINT, scheduler="DDIM", inference_steps=4),
     a_request(Endpoint.INPAINT, scheduler="Euler a", inference_steps=6, guidance_scale=3.0),
@@ -76,8 +76,8 @@ def test_random_joins_and_cancels(
             assert decibels(image, expected) >= LEAST_DECIBELS
 
 
-def test_a_crowd_steps_together(stepping: StepperHarness) -> None:
-    """So that the tests above mean something: one UNet call serves them all."""
+def test_equal_requests_share_unet_calls(stepping: StepperHarness) -> None:
+    """Otherwise the tests above would show nothing."""
     rows: list[int] = []
     request = REQUESTS[0]
     unet = stepping.prepare(request).components.unet
@@ -94,7 +94,7 @@ def test_a_crowd_steps_together(stepping: StepperHarness) -> None:
     )
 
 
-def test_a_cancel_costs_its_neighbours_no_step(stepping: StepperHarness) -> None:
+def test_a_cancellation_costs_other_requests_no_step(stepping: StepperHarness) -> None:
     stays, leaves = RecordingCallback(), RecordingCallback()
     request = REQUESTS[1]
     staying, leaving = stepping.add(request, stays), stepping.add(request, leaves)

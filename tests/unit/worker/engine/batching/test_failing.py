@@ -1,4 +1,4 @@
-"""A request that fails leaves its neighbours as they would be without it."""
+"""A request that fails does not affect the others of its batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,7 +57,7 @@ def bad_latents(sample: Sample) -> None:
         (bad_latents, "size"),
     ],
 )
-def test_one_of_three_goes_wrong(
+def test_one_of_three_fails(
     stepping: StepperHarness, spoil: Callable[[Sample], None], said: str | None
 ) -> None:
     (expected,) = stepping.alone(REQUEST)
@@ -77,7 +77,7 @@ def test_one_of_three_goes_wrong(
         assert said in error.detail
 
 
-def test_one_whose_pictures_cannot_be_encoded(stepping: StepperHarness) -> None:
+def test_a_request_whose_images_cannot_be_encoded(stepping: StepperHarness) -> None:
     (expected,) = stepping.alone(REQUEST)
     bad = ActiveRequest(
         replace(stepping.prepare(REQUEST), masked=torch.zeros(1, 3, 60, 60)), RecordingCallback()
@@ -92,7 +92,7 @@ def test_one_whose_pictures_cannot_be_encoded(stepping: StepperHarness) -> None:
 
 
 @pytest.mark.parametrize("asked", ["should_stop", "on_start", "on_step"])
-def test_whoever_looks_on_may_fail_too(stepping: StepperHarness, asked: str) -> None:
+def test_a_failing_callback_fails_only_its_request(stepping: StepperHarness, asked: str) -> None:
     class Blind(RecordingCallback):
         pass
 
@@ -117,7 +117,7 @@ def test_several_images_of_a_request_fail_together(stepping: StepperHarness) -> 
 
 @contextmanager
 def small_memory(stepping: StepperHarness, rows: int) -> Iterator[list[int]]:
-    """Let the UNet run out of memory beyond so many rows; gives the sizes that were tried."""
+    """Let the UNet run out of memory beyond `rows`; yield the batch sizes that were tried."""
     tried: list[int] = []
 
     def before(_unet: object, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -132,7 +132,7 @@ def small_memory(stepping: StepperHarness, rows: int) -> Iterator[list[int]]:
         hook.remove()
 
 
-def test_no_memory_shrinks_the_batch_before_anybody_fails(stepping: StepperHarness) -> None:
+def test_out_of_memory_shrinks_the_batch_before_a_request_fails(stepping: StepperHarness) -> None:
     (expected,) = stepping.alone(REQUEST)
     active_requests = [stepping.add(REQUEST) for _ in range(5)]
     with small_memory(stepping, rows=4) as tried:
@@ -143,7 +143,7 @@ def test_no_memory_shrinks_the_batch_before_anybody_fails(stepping: StepperHarne
         assert decibels(images_of(active)[0], expected) > 45
 
 
-def test_no_memory_for_one_is_said(stepping: StepperHarness) -> None:
+def test_out_of_memory_for_one_request_fails_it(stepping: StepperHarness) -> None:
     active = stepping.add(REQUEST)
     with small_memory(stepping, rows=1):
         stepping.run_to_end()

@@ -1,4 +1,4 @@
-"""The loop's thread, and those who wait for it."""
+"""The device thread and its callers."""
 
 import threading
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def loop() -> Iterator[DeviceLoop]:
 
 
 class Holding(RecordingCallback):
-    """Holds the loop at its first step until let go."""
+    """Blocks the loop at the request's start until released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Holding(RecordingCallback):
         assert self.go.wait(DEADLINE_SECONDS)
 
 
-def test_several_threads_are_served_at_once(loop: DeviceLoop, stepping: StepperHarness) -> None:
+def test_several_threads_generate_at_once(loop: DeviceLoop, stepping: StepperHarness) -> None:
     with ThreadPoolExecutor(4) as threads:
         prepared_requests = [stepping.prepare(REQUEST) for _ in range(8)]
         outputs = list(
@@ -51,7 +51,7 @@ def test_several_threads_are_served_at_once(loop: DeviceLoop, stepping: StepperH
     assert [image.size for output in outputs for image in output.images] == [(64, 64)] * 8
 
 
-def test_errands_are_run_by_the_same_thread_between_steps(
+def test_tasks_run_on_the_device_thread_between_steps(
     loop: DeviceLoop, stepping: StepperHarness
 ) -> None:
     holding = Holding()
@@ -65,7 +65,9 @@ def test_errands_are_run_by_the_same_thread_between_steps(
         assert drawing.result(DEADLINE_SECONDS)
 
 
-def test_what_an_errand_raises_is_its_own(loop: DeviceLoop, stepping: StepperHarness) -> None:
+def test_an_error_in_a_task_is_raised_in_its_caller(
+    loop: DeviceLoop, stepping: StepperHarness
+) -> None:
     def fall() -> None:
         raise ZeroDivisionError
 
@@ -74,7 +76,7 @@ def test_what_an_errand_raises_is_its_own(loop: DeviceLoop, stepping: StepperHar
     assert loop.generate(stepping.prepare(REQUEST), RecordingCallback())
 
 
-def test_a_fault_of_our_own_leaves_nobody_waiting(
+def test_a_bug_in_the_loop_fails_all_waiting_callers(
     loop: DeviceLoop, stepping: StepperHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fall() -> None:
@@ -87,7 +89,7 @@ def test_a_fault_of_our_own_leaves_nobody_waiting(
     assert loop.generate(stepping.prepare(REQUEST), RecordingCallback())
 
 
-def test_closing_gives_up_what_is_under_way(stepping: StepperHarness) -> None:
+def test_closing_fails_active_requests(stepping: StepperHarness) -> None:
     loop, holding = DeviceLoop(Cpu(), max_batch=8), Holding()
     with ThreadPoolExecutor(2) as threads:
         drawing = threads.submit(loop.generate, stepping.prepare(REQUEST), holding)
@@ -101,11 +103,11 @@ def test_closing_gives_up_what_is_under_way(stepping: StepperHarness) -> None:
         loop.generate(stepping.prepare(REQUEST), RecordingCallback())
 
 
-def test_closing_what_never_began() -> None:
+def test_a_loop_that_never_started_can_be_closed() -> None:
     DeviceLoop(Cpu(), max_batch=8).close()
 
 
-def test_the_memory_of_a_piece_of_work_is_measured() -> None:
+def test_the_peak_memory_of_a_block_is_measured() -> None:
     device = Cpu()
     with device.measure_peak() as peak:
         held = torch.ones(64_000_000, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Models that run whole, behind the same engine: equal requests go together."""
+"""Models of other families, run as whole pipelines: equal requests share a call."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from common.domain.errors import (
 from common.domain.generation import Endpoint, GenerationRequest
 from tests.unit.worker.engine.batching.harness import RecordingCallback, decibels
 from tests.unit.worker.engine.conftest import an_entry
-from tests.unit.worker.engine.drawings import drawn, generated, pixels_for
+from tests.unit.worker.engine.generating import generate, generate_image, inputs_for
 from tests.unit.worker.engine.other_models import saved_pixart, saved_sd3
 from tests.unit.worker.engine.sample_images import a_request, same
 from worker.engine.batching.pipeline_batch import PipelineSample, batch_key, run_pipeline
@@ -42,21 +42,21 @@ PLAIN: dict[str, Any] = {"strength": 1.0, "inference_steps": 2}
 
 
 @pytest.fixture(scope="module")
-def whole(
+def engine(
     models_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DiffusersEngine]:
     folder = saved_sd3(
         stand_in_folder("base", models_directory), tmp_path_factory.mktemp("gathered")
     )
     engine = DiffusersEngine([an_entry("sd3", str(folder), *Endpoint)], models_directory, "cpu")
-    drawn(engine, REQUEST)  # so that it is known what one takes
+    generate_image(engine, REQUEST)  # so that it is known what one takes
     yield engine
     engine.close()
 
 
 @contextmanager
 def rows_of(engine: DiffusersEngine) -> Iterator[list[int]]:
-    """The rows of each call of the denoising network."""
+    """Yield the number of rows of each call of the denoising network."""
     rows: list[int] = []
 
     def before(_network: object, _inputs: object, given: dict[str, torch.Tensor]) -> None:
@@ -70,7 +70,7 @@ def rows_of(engine: DiffusersEngine) -> Iterator[list[int]]:
 
 @contextmanager
 def held_up(engine: DiffusersEngine) -> Iterator[ThreadPoolExecutor]:
-    """The device is busy until the block ends; what is asked meanwhile gathers."""
+    """Keep the device busy until the block ends, so that requests wait."""
     holds, go = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -84,7 +84,7 @@ def held_up(engine: DiffusersEngine) -> Iterator[ThreadPoolExecutor]:
         go.set()
 
 
-def asked(
+def generate_in_thread(
     threads: ThreadPoolExecutor,
     engine: DiffusersEngine,
     request: GenerationRequest,
@@ -92,83 +92,87 @@ def asked(
     *,
     behind: int,
 ) -> Future[GenerationResult]:
-    """Ask from another thread, and wait until so many are in the engine's inbox."""
-    answer = threads.submit(generated, engine, request, callback)
+    """Generate in another thread, and wait until `behind` entries are in the engine's inbox."""
+    future = threads.submit(generate, engine, request, callback)
     waiting = threading.Event()
-    while engine._loop._inbox.qsize() < behind and not answer.done():
+    while engine._loop._inbox.qsize() < behind and not future.done():
         waiting.wait(0.01)
-    return answer
+    return future
 
 
-def test_equal_requests_go_together_and_give_what_they_give_alone(whole: DiffusersEngine) -> None:
+def test_equal_requests_share_a_call_and_give_the_same_as_alone(engine: DiffusersEngine) -> None:
     requests = [replace(REQUEST, seed=seed) for seed in (1, 2)]
-    alone = [drawn(whole, request) for request in requests]
+    alone = [generate_image(engine, request) for request in requests]
     callbacks = [RecordingCallback(), RecordingCallback()]
-    with rows_of(whole) as rows, held_up(whole) as threads:
-        answers = [
-            asked(threads, whole, request, callback, behind=number)
+    with rows_of(engine) as rows, held_up(engine) as threads:
+        futures = [
+            generate_in_thread(threads, engine, request, callback, behind=number)
             for number, (request, callback) in enumerate(
                 zip(requests, callbacks, strict=True), start=1
             )
         ]
     assert rows == [4] * 3  # two halves each, three steps
-    for answer, expected, callback in zip(answers, alone, callbacks, strict=True):
-        result = answer.result(DEADLINE_SECONDS)
+    for future, expected, callback in zip(futures, alone, callbacks, strict=True):
+        result = future.result(DEADLINE_SECONDS)
         assert decibels(result.images[0], expected) > 45
         assert result.engine_seconds <= 0.5 * result.seconds
-        assert [(told.step, told.steps) for told in callback.steps] == [(1, 3), (2, 3), (3, 3)]
+        assert [(progress.step, progress.steps) for progress in callback.steps] == [
+            (1, 3),
+            (2, 3),
+            (3, 3),
+        ]
 
 
-def test_others_do_not_wait_for_one_that_is_stopped(whole: DiffusersEngine) -> None:
+def test_a_stopped_request_does_not_delay_others(engine: DiffusersEngine) -> None:
     stopped = RecordingCallback(stop=True)
-    with held_up(whole) as threads:
-        one = asked(threads, whole, REQUEST, stopped, behind=1)
-        other = asked(threads, whole, REQUEST, RecordingCallback(), behind=2)
+    with held_up(engine) as threads:
+        one = generate_in_thread(threads, engine, REQUEST, stopped, behind=1)
+        other = generate_in_thread(threads, engine, REQUEST, RecordingCallback(), behind=2)
     assert one.exception(DEADLINE_SECONDS)
     with pytest.raises(GenerationStoppedError):
         one.result(DEADLINE_SECONDS)
     assert other.result(DEADLINE_SECONDS).images
 
 
-def test_whoever_waits_or_is_in_the_run_is_answered_at_its_next_step(
-    whole: DiffusersEngine,
+def test_waiting_and_running_requests_can_be_stopped_at_each_step(
+    engine: DiffusersEngine,
 ) -> None:
-    """A run may take minutes, and a worker takes an engine for stuck that does not let go."""
+    """A call may take minutes, and a worker treats an engine that does not respond as stuck."""
     leaves, waits = RecordingCallback(), RecordingCallback()
-    answers: list[Future[GenerationResult]] = []
-    answered: list[bool] = []
+    futures: list[Future[GenerationResult]] = []
+    all_stopped: list[bool] = []
 
     class Runs(RecordingCallback):
         def on_step(self, progress: Progress) -> None:
             if progress.step == 1:
                 leaves.stop = waits.stop = True
             if progress.step == 3:  # they have been asked; the run is not over
-                answered.append(not wait(answers, DEADLINE_SECONDS).not_done)
+                all_stopped.append(not wait(futures, DEADLINE_SECONDS).not_done)
 
-    with held_up(whole) as threads:
-        stays = asked(threads, whole, REQUEST, Runs(), behind=1)
-        answers.append(asked(threads, whole, REQUEST, leaves, behind=2))
+    with held_up(engine) as threads:
+        stays = generate_in_thread(threads, engine, REQUEST, Runs(), behind=1)
+        futures.append(generate_in_thread(threads, engine, REQUEST, leaves, behind=2))
         other = replace(REQUEST, guidance_scale=3.0)
-        answers.append(asked(threads, whole, other, waits, behind=3))
+        futures.append(generate_in_thread(threads, engine, other, waits, behind=3))
     assert stays.result(DEADLINE_SECONDS).images
-    for answer in answers:
+    for future in futures:
         with pytest.raises(GenerationStoppedError):
-            answer.result(DEADLINE_SECONDS)
-    assert answered == [True]
+            future.result(DEADLINE_SECONDS)
+    assert all_stopped == [True]
 
 
-def test_all_of_them_stopped(whole: DiffusersEngine) -> None:
+def test_all_requests_of_a_call_can_be_stopped(engine: DiffusersEngine) -> None:
     with pytest.raises(GenerationStoppedError):
-        generated(whole, REQUEST, RecordingCallback(stop=True))
+        generate(engine, REQUEST, RecordingCallback(stop=True))
 
 
-def test_whoever_looks_on_may_fail(whole: DiffusersEngine) -> None:
+def test_a_failing_callback_fails_the_request(engine: DiffusersEngine) -> None:
     class Blind(RecordingCallback):
         def should_stop(self) -> bool:
             raise ZeroDivisionError("blind")
 
     with pytest.raises(GenerationError) as failed:
-        generated(whole, REQUEST, Blind())
+        generate(engine, REQUEST, Blind())
     assert "blind" in failed.value.detail
 
 
@@ -190,18 +194,18 @@ def pixart(models_directory: Path, pixart_folder: Path) -> LoadedModel:
     return load_model(entry, models_directory, CPU)
 
 
-def orders(endpoint: Endpoint, number: int = 1, **changes: Any) -> list[PipelineSample]:
+def samples_for(endpoint: Endpoint, number: int = 1, **changes: Any) -> list[PipelineSample]:
     prompts = ["a cat", "a dog", "a house"]
-    asked = [a_request(endpoint, **{"prompt": prompt, **changes}) for prompt in prompts[:number]]
-    pixels = [pixels_for(request) for request in asked]
+    requests = [a_request(endpoint, **{"prompt": prompt, **changes}) for prompt in prompts[:number]]
+    inputs = [inputs_for(request) for request in requests]
     return [
         PipelineSample(request, given.init, given.mask, seed)
-        for seed, (request, given) in enumerate(zip(asked, pixels, strict=True))
+        for seed, (request, given) in enumerate(zip(requests, inputs, strict=True))
     ]
 
 
-def run(model: LoadedModel, positive: list[PipelineSample]) -> list[Image.Image]:
-    return run_pipeline(model, positive[0].request.endpoint, positive, lambda: False)
+def run(model: LoadedModel, samples: list[PipelineSample]) -> list[Image.Image]:
+    return run_pipeline(model, samples[0].request.endpoint, samples, lambda: False)
 
 
 def stopping_at(look: int) -> Callable[[], bool]:
@@ -210,11 +214,11 @@ def stopping_at(look: int) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("endpoint", Endpoint)
-def test_together_they_give_what_each_gives_alone(sd3: LoadedModel, endpoint: Endpoint) -> None:
+def test_a_shared_call_gives_what_single_calls_give(sd3: LoadedModel, endpoint: Endpoint) -> None:
     assert sd3.family is Family.OTHER
-    positive = orders(endpoint, 2, **PLAIN)
-    together = run(sd3, positive)
-    alone = [run(sd3, [order])[0] for order in positive]
+    samples = samples_for(endpoint, 2, **PLAIN)
+    together = run(sd3, samples)
+    alone = [run(sd3, [sample])[0] for sample in samples]
     assert [(image.mode, image.size) for image in together] == [("RGB", (64, 64))] * 2
     for one, other in zip(together, alone, strict=True):
         assert np.abs(np.asarray(one, int) - np.asarray(other, int)).max() <= 1
@@ -223,7 +227,7 @@ def test_together_they_give_what_each_gives_alone(sd3: LoadedModel, endpoint: En
 
 @pytest.fixture(scope="module")
 def before(sd3: LoadedModel) -> Image.Image:
-    return run(sd3, orders(Endpoint.IMG2IMG, **PLAIN))[0]
+    return run(sd3, samples_for(Endpoint.IMG2IMG, **PLAIN))[0]
 
 
 @pytest.mark.parametrize(
@@ -236,52 +240,52 @@ def before(sd3: LoadedModel) -> Image.Image:
         ({}, False),
     ],
 )
-def test_what_is_asked_is_handed_on(
+def test_parameters_are_passed_to_the_pipeline(
     sd3: LoadedModel, before: Image.Image, change: dict[str, object], *, differs: bool
 ) -> None:
-    (after,) = run(sd3, orders(Endpoint.IMG2IMG, **{**PLAIN, **change}))
+    (after,) = run(sd3, samples_for(Endpoint.IMG2IMG, **{**PLAIN, **change}))
     assert same(before, after) is not differs
 
 
-def test_a_family_that_only_draws_from_text(pixart: LoadedModel) -> None:
-    positive = orders(Endpoint.TEXT2IMG, 2, inference_steps=2)
-    one, other = run(pixart, positive)
+def test_a_family_with_text2img_only(pixart: LoadedModel) -> None:
+    samples = samples_for(Endpoint.TEXT2IMG, 2, inference_steps=2)
+    one, other = run(pixart, samples)
     assert one.size == other.size == (64, 64)
     assert not same(one, other)
 
 
-def test_it_draws_the_size_that_is_asked(pixart: LoadedModel) -> None:
-    """This family would rather choose among sizes of its own."""
-    (image,) = run(pixart, orders(Endpoint.TEXT2IMG, width=96, inference_steps=1))
+def test_images_have_the_requested_size(pixart: LoadedModel) -> None:
+    """This family would otherwise choose among sizes of its own."""
+    (image,) = run(pixart, samples_for(Endpoint.TEXT2IMG, width=96, inference_steps=1))
     assert image.size == (96, 64)
 
 
 @pytest.mark.parametrize("look", [0, 1, 2])
-def test_it_can_be_stopped_before_each_step(
+def test_a_call_can_be_stopped_before_each_step(
     sd3: LoadedModel, pixart: LoadedModel, look: int
 ) -> None:
     for model in (sd3, pixart):
-        positive = orders(Endpoint.TEXT2IMG, inference_steps=3)
+        samples = samples_for(Endpoint.TEXT2IMG, inference_steps=3)
         with pytest.raises(GenerationStoppedError):
-            run_pipeline(model, Endpoint.TEXT2IMG, positive, stopping_at(look))
+            run_pipeline(model, Endpoint.TEXT2IMG, samples, stopping_at(look))
 
 
-def test_a_scheduler_that_does_not_fit_is_refused(sd3: LoadedModel) -> None:
+def test_an_incompatible_scheduler_is_rejected(sd3: LoadedModel) -> None:
     with pytest.raises(UnsupportedRequestError, match="scheduler: PNDMScheduler does not fit"):
-        run(sd3, orders(Endpoint.TEXT2IMG, scheduler="PNDMScheduler"))
+        run(sd3, samples_for(Endpoint.TEXT2IMG, scheduler="PNDMScheduler"))
 
 
-def test_a_failure_is_told_as_ours(sd3: LoadedModel) -> None:
-    broken = [replace(order, init=None) for order in orders(Endpoint.IMG2IMG)]
+def test_a_pipeline_failure_is_a_generation_error(sd3: LoadedModel) -> None:
+    broken = [replace(sample, init=None) for sample in samples_for(Endpoint.IMG2IMG)]
     with pytest.raises(GenerationError, match="the model failed"):
         run(sd3, broken)
 
 
-def test_an_endpoint_the_family_lacks_is_named(pixart_folder: Path, tmp_path: Path) -> None:
+def test_an_unsupported_endpoint_is_named(pixart_folder: Path, tmp_path: Path) -> None:
     entry = an_entry("pixart", str(pixart_folder), Endpoint.TEXT2IMG, Endpoint.INPAINT)
-    with pytest.raises(ConfigurationError) as refused:
+    with pytest.raises(ConfigurationError) as rejected:
         load_model(entry, tmp_path, CPU)
-    assert refused.value.message == (
+    assert rejected.value.message == (
         f"model pixart: {pixart_folder} holds a PixArtSigmaPipeline, for which diffusers has no "
         "pipeline that does inpaint; it can do text2img"
     )
@@ -300,7 +304,7 @@ def test_an_endpoint_the_family_lacks_is_named(pixart_folder: Path, tmp_path: Pa
         {"scheduler": "DDIMScheduler"},
     ],
 )
-def test_who_asks_otherwise_is_not_drawn_together(change: dict[str, object]) -> None:
+def test_the_batch_key_has_every_shared_parameter(change: dict[str, object]) -> None:
     request = a_request(Endpoint.INPAINT)
     alike = replace(request, prompt="b", negative_prompt="c", seed=7, samples=4)
     assert batch_key(request) == batch_key(alike)

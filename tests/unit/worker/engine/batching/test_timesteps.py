@@ -1,4 +1,4 @@
-"""How many steps, and which."""
+"""Number and choice of timesteps."""
 
 import pytest
 from diffusers import PNDMScheduler
@@ -43,15 +43,15 @@ def test_any_steps_with_any_strength(endpoint: Endpoint, steps: int, strength: f
     assert sorted(values, reverse=True) == list(values)
 
 
-def test_words_alone_take_all_steps() -> None:
+def test_text2img_runs_all_steps() -> None:
     request = a_request(Endpoint.TEXT2IMG, inference_steps=9, strength=0.2, scheduler="Euler")
     assert len(timesteps_of(request).values) == 9
 
 
-def test_steps_that_cannot_be_laid_out_are_refused() -> None:
+def test_an_unsupported_number_of_steps_is_rejected() -> None:
     request = a_request(Endpoint.TEXT2IMG, inference_steps=51, scheduler="LCM")
-    with pytest.raises(UnsupportedRequestError) as refused:
+    with pytest.raises(UnsupportedRequestError) as rejected:
         timesteps_of(request)
-    assert refused.value.message.startswith(
+    assert rejected.value.message.startswith(
         "num_inference_steps: LCMScheduler cannot lay out 51 steps"
     )

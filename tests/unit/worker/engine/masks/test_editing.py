@@ -1,4 +1,4 @@
-"""Inverted, grown, blurred: in this order."""
+"""Inverting, growing and blurring of masks, in this order."""
 
 from math import erf, pi, sqrt
 from typing import Any
@@ -18,7 +18,7 @@ BEYOND_ALL = 10**9
 
 
 def half_white() -> Image.Image:
-    """Black on the left, white on the right, from column EDGE on."""
+    """Return a mask that is black on the left and white from column EDGE on."""
     mask = Image.new("L", (SIDE, SIDE))
     mask.paste(255, (EDGE, 0, SIDE, SIDE))
     return mask
@@ -29,13 +29,13 @@ def changed(mask: Image.Image, **changes: Any) -> Image.Image:
 
 
 def profile(mask: Image.Image) -> NDArray[np.int_]:
-    """The levels along the middle row, which are those of every row."""
+    """Return the values along the middle row, which equals every row."""
     rows = np.asarray(mask).astype(int)
     assert (rows == rows[SIDE // 2]).all()
     return np.asarray(rows[SIDE // 2])
 
 
-def test_nothing_asked_nothing_changed() -> None:
+def test_without_options_the_mask_is_unchanged() -> None:
     mask = disc()
     assert changed(mask) is mask
 
@@ -50,45 +50,45 @@ def test_inverting_swaps_what_is_kept() -> None:
 
 @pytest.mark.parametrize("radius", [2, 4, 8, 16])
 def test_the_blur_is_a_gaussian_across_the_edge(radius: int) -> None:
-    levels = profile(changed(half_white(), mask_blur=radius))
+    pixels = profile(changed(half_white(), mask_blur=radius))
     from_edge = np.arange(SIDE) + 0.5 - EDGE
     gaussian = np.array([(1 + erf(x / radius / sqrt(2))) / 2 * 255 for x in from_edge])
-    assert np.abs(levels - gaussian).max() < 7
-    assert (np.diff(levels) >= 0).all()
+    assert np.abs(pixels - gaussian).max() < 7
+    assert (np.diff(pixels) >= 0).all()
 
 
 @pytest.mark.parametrize("radius", [1, 2, 4, 8, 16])
 def test_the_blur_ends_three_radii_away(radius: int) -> None:
-    levels = profile(changed(half_white(), mask_blur=radius))
-    assert not levels[: EDGE - 3 * radius].any()
-    assert (levels[EDGE + 3 * radius + 1 :] == 255).all()
-    assert 0 < levels[EDGE - radius] < levels[EDGE + radius] < 255
+    pixels = profile(changed(half_white(), mask_blur=radius))
+    assert not pixels[: EDGE - 3 * radius].any()
+    assert (pixels[EDGE + 3 * radius + 1 :] == 255).all()
+    assert 0 < pixels[EDGE - radius] < pixels[EDGE + radius] < 255
 
 
 def test_the_order_is_invert_then_grow_then_blur() -> None:
-    levels = profile(changed(half_white(), mask_invert=True, mask_grow=10, mask_blur=4))
+    pixels = profile(changed(half_white(), mask_invert=True, mask_grow=10, mask_blur=4))
     # White on the left, ten columns wider, with the middle of its soft edge there.
     moved = EDGE + 10
-    assert levels[moved - 1] > 127 > levels[moved]
-    assert (levels[: moved - 13] == 255).all()
-    assert not levels[moved + 12 :].any()
+    assert pixels[moved - 1] > 127 > pixels[moved]
+    assert (pixels[: moved - 13] == 255).all()
+    assert not pixels[moved + 12 :].any()
 
 
-def test_narrowing_an_inverted_mask_keeps_more() -> None:
+def test_shrinking_an_inverted_mask_keeps_more() -> None:
     assert changed(half_white(), mask_invert=True, mask_grow=-10).getbbox() == (0, 0, 54, SIDE)
 
 
 def speckled() -> NDArray[np.uint8]:
-    """A few pixels of any level on black, in the corners too."""
-    draw = np.random.default_rng(5)
-    levels = draw.integers(1, 256, (HEIGHT, WIDTH), dtype=np.uint8)
-    levels[draw.random((HEIGHT, WIDTH)) < 0.97] = 0
-    levels[0, 0], levels[-1, -1] = 40, 255
-    return levels
+    """Return a few pixels of any value on black, including corners."""
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(1, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+    pixels[rng.random((HEIGHT, WIDTH)) < 0.97] = 0
+    pixels[0, 0], pixels[-1, -1] = 40, 255
+    return pixels
 
 
 def within(radius: int) -> NDArray[np.bool_]:
-    """For each pixel, which others are within `radius`: all × all."""
+    """Return for each pixel which others are within `radius`: all × all."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].reshape(2, -1)
     apart = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
     return np.asarray(apart <= radius**2)
@@ -104,19 +104,19 @@ def area(mask: Image.Image) -> float:
 
 
 @pytest.mark.parametrize("radius", [1, 2, 3, 5, 8, 13, 21, BEYOND_ALL])
-def test_each_pixel_gets_the_greatest_level_within_the_radius(radius: int) -> None:
-    levels = speckled()
+def test_growing_takes_the_greatest_value_within_the_radius(radius: int) -> None:
+    pixels = speckled()
     near = within(min(radius, 100))
-    expected = np.where(near, levels.reshape(1, -1), 0).max(axis=1).reshape(levels.shape)
-    assert (np.asarray(grow_mask(Image.fromarray(levels), radius)) == expected).all()
+    expected = np.where(near, pixels.reshape(1, -1), 0).max(axis=1).reshape(pixels.shape)
+    assert (np.asarray(grow_mask(Image.fromarray(pixels), radius)) == expected).all()
 
 
 @pytest.mark.parametrize("radius", [1, 2, 3, 5, 8, 13, 21, BEYOND_ALL])
-def test_narrowing_gives_the_least_within_the_radius(radius: int) -> None:
-    levels = 255 - speckled()
+def test_shrinking_takes_the_least_value_within_the_radius(radius: int) -> None:
+    pixels = 255 - speckled()
     near = within(min(radius, 100))
-    expected = np.where(near, levels.reshape(1, -1), 255).min(axis=1).reshape(levels.shape)
-    assert (np.asarray(grow_mask(Image.fromarray(levels), -radius)) == expected).all()
+    expected = np.where(near, pixels.reshape(1, -1), 255).min(axis=1).reshape(pixels.shape)
+    assert (np.asarray(grow_mask(Image.fromarray(pixels), -radius)) == expected).all()
 
 
 @pytest.mark.parametrize("by", [-12, -5, 3, 16, 30])
@@ -128,19 +128,19 @@ def test_a_disc_stays_one(by: int) -> None:
     assert (np.asarray(larger)[np.asarray(smaller) == 255] == 255).all()
 
 
-def test_by_nothing_is_the_same() -> None:
+def test_a_radius_of_zero_changes_nothing() -> None:
     mask = round_mask(10)
     assert grow_mask(mask, 0) is mask
 
 
-def test_a_mask_that_runs_to_the_border_keeps_to_it() -> None:
+def test_a_mask_at_the_border_stays_there_when_shrunk() -> None:
     mask = Image.new("L", (64, 64))
     ImageDraw.Draw(mask).rectangle((0, 0, 31, 63), fill=255)
     assert grow_mask(mask, -10).getbbox() == (0, 0, 22, 64)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
-def test_the_smallest_pictures(size: tuple[int, int]) -> None:
+def test_the_smallest_images(size: tuple[int, int]) -> None:
     mask = Image.new("L", size)
     mask.putpixel((size[0] - 1, size[1] - 1), 200)
     assert grow_mask(mask, 9).getextrema() == (200, 200)

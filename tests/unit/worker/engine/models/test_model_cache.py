@@ -1,4 +1,4 @@
-"""A shelf lends, loads in order, discards what nobody has, and lets nobody starve."""
+"""The model cache lends, loads in order, evicts unlent models, and starves no waiter."""
 
 import gc
 import weakref
@@ -16,7 +16,7 @@ from common.domain.errors import ConfigurationError, GenerationStoppedError
 from common.domain.generation import Endpoint
 from common.runtime.clock import monotonic
 from tests.unit.worker.engine.conftest import an_entry
-from tests.unit.worker.engine.drawings import drawn
+from tests.unit.worker.engine.generating import generate_image
 from tests.unit.worker.engine.sample_images import a_request, same
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.models.loaded_model import LoadedModel
@@ -29,7 +29,7 @@ SIZES = {"small": 10, "middle": 20, "other": 20, "large": 40, "huge": 1_500_000_
 
 
 class FakeModel:
-    """Stands on a shelf as a model does."""
+    """A model without weights."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class FakeModel:
 
 
 class CacheHarness:
-    """A shelf of 50 bytes whose loads can be held up, and fail."""
+    """A cache of 50 bytes whose loads can be blocked and made to fail."""
 
     def __init__(self, budget: int = 50) -> None:
         self.loads: list[str] = []
@@ -73,7 +73,7 @@ class CacheHarness:
         return self.borrowed.enter_context(self.cache.borrow(name))
 
     def asks(self, name: str, release: Event) -> tuple[Event, Future[FakeModel]]:
-        """Borrow in a thread until `release`; tells when it has the model."""
+        """Borrow in a thread until `release`; return an event that is set when it has the model."""
         has = Event()
 
         def borrow() -> FakeModel:
@@ -86,7 +86,7 @@ class CacheHarness:
         return has, self.threads.submit(borrow)
 
     def waits(self, number: int) -> None:
-        """Wait until so many stand in line; what is private tells it without changing anything."""
+        """Wait until there are `number` waiters, read from a private attribute."""
         self.until(lambda: len(self.cache._waiters) == number)
 
     def until(self, happened: Callable[[], bool]) -> None:
@@ -111,13 +111,13 @@ def lent(harness: CacheHarness, name: str) -> FakeModel:
         return model
 
 
-def test_what_is_there_is_lent_again(harness: CacheHarness) -> None:
+def test_a_cached_model_is_not_loaded_again(harness: CacheHarness) -> None:
     assert lent(harness, "small") is lent(harness, "small")
     assert harness.loads == ["small"]
     assert harness.cache.loaded == {"small"}
 
 
-def test_several_share_what_one_of_them_loaded(harness: CacheHarness) -> None:
+def test_concurrent_requests_share_one_load(harness: CacheHarness) -> None:
     release = Event()
     harness.go_on.clear()
     asked = [harness.asks("small", release) for _ in range(5)]
@@ -129,7 +129,7 @@ def test_several_share_what_one_of_them_loaded(harness: CacheHarness) -> None:
     assert harness.loads == ["small"]
 
 
-def test_the_least_recently_used_makes_room(harness: CacheHarness) -> None:
+def test_the_least_recently_used_model_is_evicted(harness: CacheHarness) -> None:
     small, middle = lent(harness, "small"), lent(harness, "middle")
     lent(harness, "small")
     with capture_logs() as logs:
@@ -140,14 +140,14 @@ def test_the_least_recently_used_makes_room(harness: CacheHarness) -> None:
     assert [line["model"] for line in logs if line["event"] == "model_evicted"] == ["middle"]
 
 
-def test_giving_back_counts_as_use(harness: CacheHarness) -> None:
+def test_returning_a_model_counts_as_use(harness: CacheHarness) -> None:
     with harness.cache.borrow("small"):
         lent(harness, "middle")
     lent(harness, "large")
     assert harness.cache.loaded == {"small", "large"}
 
 
-def test_what_is_lent_is_not_discarded(harness: CacheHarness) -> None:
+def test_a_lent_model_is_not_evicted(harness: CacheHarness) -> None:
     held = harness.hold("small")
     lent(harness, "middle")
     lent(harness, "large")
@@ -155,7 +155,7 @@ def test_what_is_lent_is_not_discarded(harness: CacheHarness) -> None:
     assert not held.unloaded
 
 
-def test_if_all_are_lent_it_waits_until_one_comes_back(harness: CacheHarness) -> None:
+def test_eviction_waits_until_a_model_is_returned(harness: CacheHarness) -> None:
     release = Event()
     has, held = harness.asks("middle", release)
     assert has.wait(SECONDS)
@@ -169,8 +169,8 @@ def test_if_all_are_lent_it_waits_until_one_comes_back(harness: CacheHarness) ->
     assert held.result(SECONDS).unloaded
 
 
-def test_users_by_turns_cannot_keep_others_waiting(harness: CacheHarness) -> None:
-    """The newcomer stands behind who waits for room, although what it wants is there."""
+def test_alternating_borrowers_cannot_starve_a_waiter(harness: CacheHarness) -> None:
+    """A newcomer waits behind the waiting eviction, although its model is cached."""
     first, second = Event(), Event()
     has, _ = harness.asks("middle", first)
     assert has.wait(SECONDS)
@@ -187,7 +187,7 @@ def test_users_by_turns_cannot_keep_others_waiting(harness: CacheHarness) -> Non
     assert harness.loads == ["middle", "large", "middle"]
 
 
-def test_models_that_are_there_are_lent_during_a_load(harness: CacheHarness) -> None:
+def test_cached_models_are_lent_during_a_load(harness: CacheHarness) -> None:
     lent(harness, "small")
     harness.begun.clear()
     harness.go_on.clear()
@@ -199,7 +199,7 @@ def test_models_that_are_there_are_lent_during_a_load(harness: CacheHarness) -> 
     assert not middle.done()
 
 
-def test_loads_come_in_the_order_of_asking(harness: CacheHarness) -> None:
+def test_models_are_loaded_in_request_order(harness: CacheHarness) -> None:
     release = Event()
     release.set()
     harness.go_on.clear()
@@ -214,7 +214,7 @@ def test_loads_come_in_the_order_of_asking(harness: CacheHarness) -> None:
     assert harness.loads == ["large", "small", "middle", "other"]
 
 
-def test_a_failed_load_is_told_to_all_who_wait_and_the_shelf_goes_on(harness: CacheHarness) -> None:
+def test_a_failed_load_fails_its_waiters_and_nothing_else(harness: CacheHarness) -> None:
     harness.failing = {"middle"}
     harness.go_on.clear()
     release = Event()
@@ -235,16 +235,16 @@ def test_a_failed_load_is_told_to_all_who_wait_and_the_shelf_goes_on(harness: Ca
 
 def test_a_model_larger_than_the_budget_names_both_sizes() -> None:
     harness = CacheHarness(budget=1_250_000_000)
-    with pytest.raises(ConfigurationError) as refused:
+    with pytest.raises(ConfigurationError) as rejected:
         lent(harness, "huge")
-    assert refused.value.message == (
+    assert rejected.value.message == (
         "model huge: its weights take 1.5 GB, and 1.25 GB are set aside for models; raise "
         "INFILL_WORKER_MODEL_MEMORY_GB, or do not serve it here"
     )
     assert lent(harness, "small").name == "small"
 
 
-def test_who_waits_can_be_told_to_stop(harness: CacheHarness) -> None:
+def test_a_waiter_can_be_stopped(harness: CacheHarness) -> None:
     harness.hold("middle")
     asks: list[None] = []
 
@@ -254,11 +254,11 @@ def test_who_waits_can_be_told_to_stop(harness: CacheHarness) -> None:
 
     with pytest.raises(GenerationStoppedError), harness.cache.borrow("large", should_stop):
         pass
-    assert lent(harness, "middle").name == "middle"  # nobody waits for room any more
+    assert lent(harness, "middle").name == "middle"  # no eviction is waiting any more
     assert harness.cache.loaded == {"middle"}
 
 
-def test_a_start_loads_what_fits_in_order(harness: CacheHarness) -> None:
+def test_preload_loads_what_fits_in_order(harness: CacheHarness) -> None:
     with capture_logs() as logs:
         harness.cache.preload(["middle", "large", "other", "small"])
     assert harness.cache.loaded == {"middle", "other", "small"}
@@ -267,7 +267,7 @@ def test_a_start_loads_what_fits_in_order(harness: CacheHarness) -> None:
     assert lent(harness, "large").name == "large"
 
 
-def test_a_start_tells_of_a_model_that_cannot_be_loaded(harness: CacheHarness) -> None:
+def test_preload_raises_if_a_model_cannot_be_loaded(harness: CacheHarness) -> None:
     harness.failing = {"large"}
     with pytest.raises(ConfigurationError, match="model large: cannot be loaded"):
         harness.cache.preload(["small", "large"])
@@ -284,20 +284,20 @@ def size(models_directory: Path) -> int:
     return model.bytes
 
 
-def test_an_engine_of_two_models_and_room_for_one(models_directory: Path, size: int) -> None:
+def test_an_engine_with_memory_for_one_of_two_models(models_directory: Path, size: int) -> None:
     names = ("one", "two")
     entries = [an_entry(name, "random:base", Endpoint.TEXT2IMG) for name in names]
     engine = DiffusersEngine(entries, models_directory, "cpu", 1.5 * size / 1e9)
     engine.load()
     assert engine.loaded == {"one"}
-    one, two = (drawn(engine, a_request(Endpoint.TEXT2IMG, model=name)) for name in names)
+    one, two = (generate_image(engine, a_request(Endpoint.TEXT2IMG, model=name)) for name in names)
     assert engine.loaded == {"two"}
     assert same(one, two)
-    assert same(one, drawn(engine, a_request(Endpoint.TEXT2IMG, model="one")))
+    assert same(one, generate_image(engine, a_request(Endpoint.TEXT2IMG, model="one")))
 
 
-def test_a_discarded_model_leaves_nothing(models_directory: Path, size: int) -> None:
-    """Also of a model that the collector was told to leave alone, as a worker does at its start."""
+def test_an_evicted_model_leaves_no_tensors(models_directory: Path, size: int) -> None:
+    """Also of a model that `gc.freeze` excluded from collection, as at a worker's start."""
 
     def load(name: str, reserve_memory: ReserveMemory) -> LoadedModel:
         entry = an_entry(name, "random:base", Endpoint.TEXT2IMG)
@@ -318,7 +318,7 @@ def test_a_discarded_model_leaves_nothing(models_directory: Path, size: int) -> 
         gc.unfreeze()
 
 
-def test_what_models_may_take(tmp_path: Path) -> None:
+def test_the_budget_is_a_share_of_the_memory_limit(tmp_path: Path) -> None:
     cpu = torch.device("cpu")
     assert model_budget(cpu, 2.5) == 2_500_000_000
     assert model_budget(cpu, None) == host_memory() // 2

@@ -1,4 +1,4 @@
-"""What is asked for in the models file is applied, and changes no picture."""
+"""The optimizations of the models file are applied and change no image."""
 
 from pathlib import Path
 
@@ -58,10 +58,10 @@ def test_channels_last_is_as_asked_and_off_on_a_cpu(
     assert np.abs(levels(model) - levels(plain)).max() <= 1
 
 
-def test_what_was_warmed_up_is_compiled_and_draws_the_same(
+def test_warmed_up_shapes_are_compiled_and_generate_the_same(
     models_directory: Path, plain: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a backend that only traces: what the real one does takes a compiler half a minute."""
+    """With a backend that only traces: the real one compiles for half a minute."""
     graphs: list[object] = []
 
     def traced(graph: torch.fx.GraphModule, _inputs: object) -> torch.fx.GraphModule:
@@ -91,7 +91,7 @@ def test_graphs_are_for_gpus(models_directory: Path) -> None:
         ({"compile": "regional"}, "diffusers names no blocks of PixArtTransformer2DModel"),
     ],
 )
-def test_what_another_family_cannot_do_is_said(
+def test_options_of_another_family_are_rejected(
     models_directory: Path, tmp_path: Path, keys: dict[str, object], said: str
 ) -> None:
     entry = an_entry("m", str(saved_pixart(tmp_path)), Endpoint.TEXT2IMG, **keys)

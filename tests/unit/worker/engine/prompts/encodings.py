@@ -1,4 +1,4 @@
-"""Ways to encode prompts, and to compare what comes out."""
+"""Encoding of prompts by diffusers and by us, and comparison of the results."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ LONG = "a red cat on a green mat, " * 12
 
 
 def as_diffusers(pipeline: Any, prompt: str, negative: str) -> PromptEmbeds:
-    """What the pipeline's own `encode_prompt` gives; pooled rows for XL alone."""
+    """Return what the pipeline's own `encode_prompt` returns; pooled embeddings for XL only."""
     given = pipeline.encode_prompt(
         prompt=prompt,
         device=torch.device("cpu"),
@@ -56,7 +56,7 @@ def near(one: Conditioning | None, other: Conditioning | None, *, tolerance: flo
 
 @contextmanager
 def counted_chunks(pipeline: Any) -> Iterator[list[int]]:
-    """List how many chunks each call of the first text encoder is given."""
+    """Yield a list of the number of chunks in each call of the first text encoder."""
     batches: list[int] = []
 
     def note(_module: Any, arguments: tuple[torch.Tensor, ...]) -> None:

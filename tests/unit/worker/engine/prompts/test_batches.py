@@ -1,4 +1,4 @@
-"""Many prompts at once, and again."""
+"""Batches of prompts, and the cache."""
 
 from threading import Barrier, Thread
 from typing import Any
@@ -13,7 +13,7 @@ from tests.unit.worker.engine.prompts.encodings import (
 from worker.engine.prompts.encoder import MAX_BATCH, PromptEncoder, TokenizedPrompt
 
 
-def test_emphasis_of_one_prompt_leaves_those_beside_it(
+def test_emphasis_does_not_affect_other_prompts_of_a_batch(
     pipeline: Any, encoder: PromptEncoder
 ) -> None:
     prompts = [encoder.tokenize(prompt, None) for prompt in ("a (red:2) cat", "a red cat")]
@@ -23,7 +23,7 @@ def test_emphasis_of_one_prompt_leaves_those_beside_it(
     assert not near(emphasised.positive, plain.positive)
 
 
-def test_many_prompts_at_once_are_each_alone_to_rounding(
+def test_a_batch_equals_each_prompt_alone_to_rounding(
     pipeline: Any, encoder: PromptEncoder
 ) -> None:
     texts = [(f"cat number {number}", "blurry") for number in range(10)]
@@ -40,7 +40,7 @@ def test_many_prompts_at_once_are_each_alone_to_rounding(
         assert near(guided.negative, alone.negative)
 
 
-def test_what_is_remembered_is_not_encoded_again(pipeline: Any, encoder: PromptEncoder) -> None:
+def test_cached_chunks_are_not_encoded_again(pipeline: Any, encoder: PromptEncoder) -> None:
     reads = [encoder.tokenize("a red cat", "blurry"), encoder.tokenize(LONG, "(blurry:1.2)")]
     first = encoder.encode(reads)
     with counted_chunks(pipeline) as batches:
@@ -55,7 +55,7 @@ def test_what_is_remembered_is_not_encoded_again(pipeline: Any, encoder: PromptE
         assert equal(one.negative, other.negative)
 
 
-def test_the_least_used_are_forgotten(standin: Any) -> None:
+def test_the_least_recently_used_chunks_are_evicted(standin: Any) -> None:
     encoder = PromptEncoder(standin, cache_size=3)
     cat, dog, cow, fox = (encoder.tokenize(name, None) for name in ("cat", "dog", "cow", "fox"))
     for tokenize in (cat, dog, cow, cat, fox):
@@ -67,7 +67,7 @@ def test_the_least_used_are_forgotten(standin: Any) -> None:
         assert batches == [1]
 
 
-def test_more_than_can_be_remembered_is_encoded_all_the_same(standin: Any) -> None:
+def test_a_batch_larger_than_the_cache_is_encoded(standin: Any) -> None:
     encoder = PromptEncoder(standin, cache_size=2)
     texts = [f"cat {number}" for number in range(5)]
     guided = encoder.encode([encoder.tokenize(text, LONG) for text in texts])
@@ -76,13 +76,13 @@ def test_more_than_can_be_remembered_is_encoded_all_the_same(standin: Any) -> No
     assert near(guided[0].positive, encoded(PromptEncoder(standin), texts[0], LONG).positive)
 
 
-def test_no_prompts_are_no_work(pipeline: Any, encoder: PromptEncoder) -> None:
+def test_no_prompts_need_no_encoding(pipeline: Any, encoder: PromptEncoder) -> None:
     with counted_chunks(pipeline) as batches:
         assert encoder.encode([]) == []
     assert batches == []
 
 
-def test_several_threads_read_while_one_encodes(standin: Any) -> None:
+def test_threads_tokenize_while_one_encodes(standin: Any) -> None:
     encoder = PromptEncoder(standin)
     texts = [f"(cat {number}:1.{number}), {LONG}" for number in range(1, 4)]
     alone = [encoder.tokenize(text, "blurry") for text in texts]

@@ -22,12 +22,12 @@ def test_a_text_that_fits_is_one_chunk() -> None:
     assert sizes([PART] * ROOM) == [ROOM]
 
 
-def test_a_chunk_ends_behind_a_comma_that_is_near() -> None:
+def test_a_chunk_ends_after_a_nearby_comma() -> None:
     assert sizes([WORD] * 60 + [COMMA] + [WORD] * 30) == [61, 30]
     assert sizes([WORD] * 60 + [COMMA] + [WORD] * 5 + [COMMA] + [WORD] * 30) == [67, 30]
 
 
-def test_a_comma_that_is_far_does_not_count() -> None:
+def test_a_distant_comma_does_not_count() -> None:
     assert sizes([WORD] * (ROOM - BREAK_SEARCH_TOKENS) + [COMMA] + [WORD] * 60) == [
         ROOM - BREAK_SEARCH_TOKENS + 1,
         60,
@@ -35,11 +35,11 @@ def test_a_comma_that_is_far_does_not_count() -> None:
     assert sizes([WORD] * (ROOM - BREAK_SEARCH_TOKENS - 1) + [COMMA] + [WORD] * 60) == [ROOM, 40]
 
 
-def test_without_a_comma_a_chunk_ends_behind_a_word() -> None:
+def test_without_a_comma_a_chunk_ends_after_a_word() -> None:
     assert sizes([WORD] * 70 + [PART] * 10 + [WORD]) == [70, 11]
 
 
-def test_a_word_longer_than_that_is_cut_where_the_chunk_is_full() -> None:
+def test_a_longer_word_is_cut_where_the_chunk_is_full() -> None:
     assert sizes([PART] * 160) == [75, 75, 10]
 
 
@@ -63,18 +63,18 @@ def test_every_character_is_in_some_chunk(standin: Any) -> None:
     assert "<|endoftext|>" not in tokens
 
 
-def test_weights_stand_at_their_tokens(standin: Any) -> None:
+def test_weights_belong_to_their_tokens(standin: Any) -> None:
     (section,) = SectionTokenizer(standin.tokenizer, 77).tokenize(weighted_texts("a (red:1.3) cat"))
     assert section.filled == 9
     assert section.weights == (1.0, 1.0, 1.3, 1.3, 1.3, *[1.0] * 72)
 
 
-def test_a_shorter_text_encoder_has_less_room(standin: Any) -> None:
+def test_a_shorter_text_encoder_has_smaller_sections(standin: Any) -> None:
     sections = SectionTokenizer(standin.tokenizer, 7).tokenize([WeightedText("a b c d e f g", 1.0)])
     assert [part.filled for part in sections] == [7, 4]
 
 
-def test_several_threads_read_at_once(standin: Any) -> None:
+def test_several_threads_tokenize_at_once(standin: Any) -> None:
     section_tokenizer = SectionTokenizer(standin.tokenizer, 77)
     texts = [weighted_texts(f"(word {number}:1.{number}) " * 30) for number in range(1, 5)]
     alone = [section_tokenizer.tokenize(text) for text in texts]

@@ -1,4 +1,4 @@
-"""The marks of emphasis: what is read, and that no text is lost."""
+"""Emphasis marks: how they are parsed, and that no text is lost."""
 
 import re
 from itertools import pairwise
@@ -80,7 +80,9 @@ def test_what_is_not_well_formed_is_text(prompt: str) -> None:
         ("(a [b (c] d)", [("a ", 1.1), ("b (c", 1.0), (" d", 1.1)]),
     ],
 )
-def test_one_half_too_many_leaves_the_rest(prompt: str, expected: list[tuple[str, float]]) -> None:
+def test_an_unmatched_bracket_leaves_the_rest(
+    prompt: str, expected: list[tuple[str, float]]
+) -> None:
     assert pairs(prompt) == expected
 
 
@@ -100,7 +102,7 @@ def test_text_without_marks_stays_whole(text: str) -> None:
 
 
 @given(HOSTILE)
-def test_any_text_can_be_read_and_loses_nothing_but_marks(prompt: str) -> None:
+def test_any_text_is_valid_and_loses_only_marks(prompt: str) -> None:
     parts = weighted_texts(prompt)
     assert all(MIN_WEIGHT <= part.weight <= MAX_WEIGHT and part.text for part in parts)
     assert all(left.weight != right.weight for left, right in pairwise(parts))
@@ -111,7 +113,7 @@ def test_any_text_can_be_read_and_loses_nothing_but_marks(prompt: str) -> None:
 
 @st.composite
 def emphasised_prompts(draw: st.DrawFn, outer: float = 1.0) -> tuple[str, list[tuple[str, float]]]:
-    """A well-formed prompt within brackets that weigh `outer`, and the weight of each letter."""
+    """A well-formed prompt within brackets of weight `outer`, and the weight of each letter."""
     text = draw(st.text("ab, \\([", min_size=1, max_size=5))
     letters = [(letter, outer) for letter in text]
     if draw(st.booleans()):
@@ -135,6 +137,6 @@ def test_nested_emphasis_multiplies(made: tuple[str, list[tuple[str, float]]]) -
 @pytest.mark.parametrize(
     "piece", ["(", ")", "[", "]", "(]", "[)", "\\", ":", "(:", "(a:1", ": ", ":9", "((a))", "(a:1)"]
 )
-def test_long_hostile_prompts_are_read(piece: str) -> None:
+def test_long_hostile_prompts_are_parsed(piece: str) -> None:
     prompt = (piece * 2000)[:2000]
     assert len(joined(prompt)) <= len(prompt)

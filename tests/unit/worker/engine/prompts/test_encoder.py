@@ -1,4 +1,4 @@
-"""Prompts as models take them: what diffusers gives, emphasis, length."""
+"""Encoded prompts: equality with diffusers, emphasis, length."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ STANDIN_WIDTH = 32
 
 
 @pytest.mark.parametrize("prompt", SHORT)
-def test_a_short_plain_prompt_is_what_diffusers_makes_of_it(
+def test_a_short_plain_prompt_equals_diffusers_encoding(
     pipeline: Any, encoder: PromptEncoder, prompt: str
 ) -> None:
     expected = as_diffusers(pipeline, prompt, "blurry, bad")
@@ -49,7 +49,7 @@ def test_no_negative_prompt_means_no_guidance(encoder: PromptEncoder) -> None:
 
 
 def lengthened(encoder: PromptEncoder, prompt: str, plain: str) -> list[torch.Tensor]:
-    """How much longer each token's row is than in the plain prompt, for each text encoder."""
+    """Return each token's norm relative to the plain prompt, for each text encoder."""
     changed, unchanged = encoded(encoder, prompt).positive, encoded(encoder, plain).positive
     halves = zip(
         torch.split(changed.hidden, STANDIN_WIDTH, dim=1),
@@ -77,7 +77,7 @@ def test_emphasis_changes_the_rows_of_its_word(
         assert torch.allclose(ratio[2:5] / others.mean(), torch.tensor(weight), rtol=1e-3)
 
 
-def test_emphasis_leaves_the_pooled_row(xl: Any) -> None:
+def test_emphasis_does_not_change_the_pooled_embedding(xl: Any) -> None:
     encoder = PromptEncoder(xl)
     emphasised = encoded(encoder, "a (red:1.3) cat").positive.pooled
     plain = encoded(encoder, "a red cat").positive.pooled
@@ -86,17 +86,17 @@ def test_emphasis_leaves_the_pooled_row(xl: Any) -> None:
     assert torch.equal(emphasised, plain)
 
 
-def test_a_weight_of_one_touches_nothing(encoder: PromptEncoder) -> None:
+def test_a_weight_of_one_changes_nothing(encoder: PromptEncoder) -> None:
     plain = encoder.tokenize("a red cat", "blurry")
     for prompt in ("a (red:1) cat", "(a red cat:1.0)", "a [(red)] cat"):
         assert encoder.tokenize(prompt, "(blurry:1.00)") == plain
 
 
-def test_brackets_twice_are_the_weight_squared(encoder: PromptEncoder) -> None:
+def test_double_brackets_square_the_weight(encoder: PromptEncoder) -> None:
     assert encoder.tokenize("a ((red)) cat", None) == encoder.tokenize("a (red:1.21) cat", None)
 
 
-def test_a_long_prompt_is_its_chunks_in_a_row(encoder: PromptEncoder) -> None:
+def test_a_long_prompt_is_the_concatenation_of_its_chunks(encoder: PromptEncoder) -> None:
     tokenize = encoder.tokenize(LONG, None)
     assert tokenize.tokens == 77 * len(tokenize.positive)
     assert len(tokenize.positive) > 2
@@ -131,7 +131,9 @@ def test_the_shorter_prompt_is_padded(encoder: PromptEncoder, prompt: str, negat
 
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
-def test_what_cannot_be_encoded_whole_is_refused(encoder: PromptEncoder, field: str) -> None:
+def test_prompts_that_are_too_long_or_invalid_are_rejected(
+    encoder: PromptEncoder, field: str
+) -> None:
     def tokenize(text: str) -> TokenizedPrompt:
         return encoder.tokenize(*((text, "x") if field == "prompt" else ("x", text)))
 

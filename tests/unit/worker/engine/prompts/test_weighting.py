@@ -1,4 +1,4 @@
-"""The formula of emphasis, on numbers."""
+"""The emphasis formula on numbers."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_a_chunk_does_not_depend_on_its_batch() -> None:
     assert torch.allclose(alone, beside[:1])
 
 
-def test_a_mean_of_nothing_is_not_restored() -> None:
+def test_a_mean_near_zero_is_not_restored() -> None:
     before = states(0.0)
     after = apply_emphasis(before, weights(1, 1, 1.3, 1, 1))
     assert torch.allclose(after[:, 2], before[:, 2] * 1.3)
@@ -58,7 +58,7 @@ def test_all_weights_zero_are_all_zeros() -> None:
     assert torch.equal(apply_emphasis(states(0.5), weights(0, 0, 0, 0, 0)), torch.zeros(2, 5, 64))
 
 
-def test_the_type_stays() -> None:
+def test_the_dtype_is_kept() -> None:
     after = apply_emphasis(states(0.5, dtype=torch.float16), weights(1, 10, 1, 1, 1))
     assert after.dtype is torch.float16
     assert torch.isfinite(after).all()

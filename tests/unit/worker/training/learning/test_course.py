@@ -24,7 +24,7 @@ def _learned(folder: Path, steps: int, *, parts: int = 1, stop_at: int | None = 
     return model
 
 
-def test_a_course_learns_and_keeps_its_losses(tmp_path: Path) -> None:
+def test_a_course_learns_and_writes_its_losses(tmp_path: Path) -> None:
     model = _learned(tmp_path, 3 * CHECKPOINT_STEPS)
     assert torch.allclose(model.weight, torch.ones(1, 2), atol=0.02)
     rows = (tmp_path / "line-loss.csv").read_text().splitlines()
@@ -33,7 +33,7 @@ def test_a_course_learns_and_keeps_its_losses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_an_interrupted_course_goes_on_as_if_it_had_not_been(tmp_path: Path, parts: int) -> None:
+def test_an_interrupted_course_resumes_exactly(tmp_path: Path, parts: int) -> None:
     whole = _learned(tmp_path / "whole", 2 * CHECKPOINT_STEPS, parts=parts)
     with suppress(KeyboardInterrupt):
         _learned(
@@ -46,7 +46,7 @@ def test_an_interrupted_course_goes_on_as_if_it_had_not_been(tmp_path: Path, par
     assert torch.equal(whole.weight, resumed.weight)
 
 
-def test_a_step_learns_the_mean_of_its_parts(tmp_path: Path) -> None:
+def test_a_step_uses_the_mean_gradient_of_its_parts(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Linear(1, 1, bias=False)
     before = torch.get_num_threads()

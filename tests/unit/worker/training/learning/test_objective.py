@@ -1,4 +1,4 @@
-"""What the training lowers is at its least for a model that knows the answer."""
+"""The training objective is minimal for a model that knows the answer."""
 
 from dataclasses import replace
 
@@ -24,8 +24,8 @@ def given() -> CaptionedBatch:
     return CaptionedBatch(["a red circle"] * COUNT, latents, latents * (1 - masks), masks)
 
 
-class Knowing:
-    """Knows what is there; `off` is by how much it errs, and where."""
+class PerfectModel:
+    """A model that knows the latents; `off` is the error it makes, and where."""
 
     def __init__(self, given: CaptionedBatch, off: Tensor | float = 0.0) -> None:
         self._kept = new_scheduler().alphas_cumprod
@@ -41,27 +41,25 @@ class Knowing:
         return velocity
 
 
-def lost(model: Knowing, given: CaptionedBatch, stage: Stage) -> float:
+def loss_of(model: PerfectModel, given: CaptionedBatch, stage: Stage) -> float:
     return float(loss(model, new_scheduler(), given, stage, np.random.default_rng(3)))
 
 
 @pytest.mark.parametrize("exaggeration", [0.0, 5.0])
-def test_nothing_is_lost_by_a_model_that_knows_what_is_there(
-    given: CaptionedBatch, exaggeration: float
-) -> None:
+def test_a_perfect_model_has_no_loss(given: CaptionedBatch, exaggeration: float) -> None:
     stage = replace(ALL_MOMENTS, exaggeration=exaggeration)
-    assert lost(Knowing(given), given, stage) == pytest.approx(0, abs=1e-5)
-    assert lost(Knowing(given, off=1.0), given, stage) > 0.1
+    assert loss_of(PerfectModel(given), given, stage) == pytest.approx(0, abs=1e-5)
+    assert loss_of(PerfectModel(given, off=1.0), given, stage) > 0.1
 
 
-def test_what_is_known_counts_for_little(given: CaptionedBatch) -> None:
+def test_errors_outside_the_hole_have_little_weight(given: CaptionedBatch) -> None:
     stage = replace(ALL_MOMENTS, outside_weight=0.1)
-    inside = lost(Knowing(given, off=given.masks), given, stage)
-    outside_weight = lost(Knowing(given, off=1 - given.masks), given, stage)
+    inside = loss_of(PerfectModel(given, off=given.masks), given, stage)
+    outside_weight = loss_of(PerfectModel(given, off=1 - given.masks), given, stage)
     assert 0 < outside_weight < inside
 
 
-def test_guidance_adds_contrast_in_some_holes_and_a_cast(given: CaptionedBatch) -> None:
+def test_the_exaggeration_is_contrast_in_holes_and_a_colour_cast(given: CaptionedBatch) -> None:
     added = exaggeration_of(given, 5.0, np.random.default_rng(1))
     touched = added.flatten(1).any(dim=1)
     assert 0 < int(touched.sum()) < COUNT
@@ -77,7 +75,7 @@ def test_guidance_adds_contrast_in_some_holes_and_a_cast(given: CaptionedBatch) 
 
 
 def shown(given: CaptionedBatch, exaggeration: float) -> Tensor:
-    model = Knowing(given)
-    lost(model, given, replace(ALL_MOMENTS, exaggeration=exaggeration))
+    model = PerfectModel(given)
+    loss_of(model, given, replace(ALL_MOMENTS, exaggeration=exaggeration))
     assert model.noisy is not None
     return model.noisy

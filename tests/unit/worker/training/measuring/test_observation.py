@@ -12,39 +12,39 @@ from worker.training.scenes.world import paint
 
 
 @pytest.fixture(params=range(6))
-def asked(request: pytest.FixtureRequest) -> Task:
+def task(request: pytest.FixtureRequest) -> Task:
     return random_task(np.random.default_rng(request.param), 96)
 
 
-def test_what_was_drawn_as_asked_is_seen_so(asked: Task) -> None:
-    drawn = paint(replace(asked.scene, thing=asked.requested), 96)
-    seen = observe(drawn, asked)
-    assert (seen.colour, seen.shape) == (asked.requested.colour, asked.requested.shape)
-    assert seen.background_error < 0.01
-    assert share_of_colour(drawn, asked.requested.colour, asked.hole) > 0.1
+def test_a_correct_image_is_recognised(task: Task) -> None:
+    filled = paint(replace(task.scene, thing=task.requested), 96)
+    observation = observe(filled, task)
+    assert (observation.colour, observation.shape) == (task.requested.colour, task.requested.shape)
+    assert observation.background_error < 0.01
+    assert share_of_colour(filled, task.requested.colour, task.hole) > 0.1
 
 
-def test_an_empty_hole_is_seen_empty(asked: Task) -> None:
-    seen = observe(paint(asked.scene.without_thing(), 96), asked)
-    assert (seen.colour, seen.shape) == (None, None)
+def test_an_empty_hole_is_recognised(task: Task) -> None:
+    observation = observe(paint(task.scene.without_thing(), 96), task)
+    assert (observation.colour, observation.shape) == (None, None)
 
 
-def test_a_background_that_breaks_off_is_measured(asked: Task) -> None:
-    drawn = paint(asked.scene.without_thing(), 96)
-    drawn[asked.hole] = np.clip(drawn[asked.hole] * 0.9 + 2, 0, 255)
-    assert observe(drawn, asked).background_error > 0.004
+def test_a_wrong_background_is_measured(task: Task) -> None:
+    filled = paint(task.scene.without_thing(), 96)
+    filled[task.hole] = np.clip(filled[task.hole] * 0.9 + 2, 0, 255)
+    assert observe(filled, task).background_error > 0.004
 
 
 def test_a_soft_outline_is_not_taken_for_background() -> None:
-    """The hole is cut close about the thing, so that its outline lies at the hole's edge."""
+    """The hole is cut close around the thing, so that its outline lies at the hole's edge."""
     rng = np.random.default_rng(4)
-    while (asked := random_task(rng, 256)).scene.background.pattern != "plain":
+    while (task := random_task(rng, 256)).scene.background.pattern != "plain":
         pass
-    drawn = paint(replace(asked.scene, thing=asked.requested), 256)
-    image = Image.fromarray(drawn.astype(np.uint8))
-    soft = np.asarray(image.filter(ImageFilter.BoxBlur(2)), dtype=np.float32)
-    covered = cover(asked.requested.shape, asked.requested.place, 256) > 0
-    close = replace(asked, hole=_grown(covered, 4))
+    filled = paint(replace(task.scene, thing=task.requested), 256)
+    blurred = Image.fromarray(filled.astype(np.uint8))
+    soft = np.asarray(blurred.filter(ImageFilter.BoxBlur(2)), dtype=np.float32)
+    covered = cover(task.requested.shape, task.requested.place, 256) > 0
+    close = replace(task, hole=_grown(covered, 4))
     assert 0 < observe(soft, close).background_error < 0.01
 
 

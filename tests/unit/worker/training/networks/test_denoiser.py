@@ -27,14 +27,14 @@ def test_a_pool_is_read_back_as_it_was_filled(tmp_path: Path) -> None:
     assert again.scenes == filled.scenes
 
 
-def test_the_last_moment_of_the_noise_is_noise_alone() -> None:
+def test_the_last_timestep_is_pure_noise() -> None:
     scheduler = new_scheduler()
     assert float(scheduler.alphas_cumprod[-1]) ** 0.5 == pytest.approx(0, abs=0.01)
     scheduler.set_timesteps(20)
     assert int(scheduler.timesteps[0]) == scheduler.config.num_train_timesteps - 1
 
 
-def test_from_the_start_it_hears_which_word_was_said() -> None:
+def test_an_untrained_denoiser_depends_on_the_words() -> None:
     torch.manual_seed(0)
     model = Denoiser().eval()
     inputs = torch.from_numpy(np.ones((3, 9, 8, 8), dtype=np.float32))
