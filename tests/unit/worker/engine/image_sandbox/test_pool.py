@@ -269,5 +269,5 @@ def test_closing_fails_images_in_progress() -> None:
         with pytest.raises(DecodingFailedError):
             reading.result()
     assert not Path(f"/proc/{pid}").exists()
-    with pytest.raises(DecodingFailedError, match="leaving"):
+    with pytest.raises(DecodingFailedError, match="shutting down"):
         decoders.read(INIT, "init_image", SIZE)

@@ -66,7 +66,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     folder = stand_in_folder("base", tmp_path / "elsewhere")
     (tmp_path / folder.name).write_text("not a folder")
-    with pytest.raises(ConfigurationError, match="cannot be kept"):
+    with pytest.raises(ConfigurationError, match="cannot be stored"):
         stand_in_folder("base", tmp_path)
 
 
