@@ -18,7 +18,7 @@ from pathlib import Path
 from common.settings.catalogue import ModelEntry
 from common.domain.generation import Endpoint, GenerationRequest
 from worker.engine.diffusers_engine import DiffusersEngine
-from worker.engine.images.inputs import Pixels
+from worker.engine.images.inputs import InputImages
 
 request = GenerationRequest(
     Endpoint.TEXT2IMG, "m", "a cat", "", 64, 64, 1, 2, 7.5, 1.0, 1
@@ -28,7 +28,7 @@ for source in sys.argv[1:]:
         name="m", source=source, revision="main", endpoints=(Endpoint.TEXT2IMG,), licence="none"
     )
     engine = DiffusersEngine([entry], Path("unused"), "cpu")
-    image = engine.generate(request, Pixels()).images[0]
+    image = engine.generate(request, InputImages()).images[0]
     print("generated", sha256(image.tobytes()).hexdigest())
     engine.close()
 """

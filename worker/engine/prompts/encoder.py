@@ -141,8 +141,8 @@ def _check_surrogates(field: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise UnsupportedRequestError(
-            f"{field}: character {error.start + 1} is a lone surrogate ("
-            f"U+{ord(text[error.start]):04X}); send valid Unicode"
+            f"{field}: character {error.start + 1} is a lone surrogate, "
+            f"U+{ord(text[error.start]):04X}; send valid Unicode"
         ) from error
 
 
