@@ -27,13 +27,13 @@ class AttemptCallback:
         """Tell whether the attempt was told to stop."""
         return self._attempt.should_stop()
 
-    def started(self) -> None:
+    def on_start(self) -> None:
         """Let the attempt's time run from now."""
         self.started_at = utc_now().timestamp()
         with suppress(RuntimeError):  # the loop is closed: a stuck engine has woken up
             self._loop.call_soon_threadsafe(self._begin)
 
-    def progressed(self, progress: Progress) -> None:
+    def on_step(self, progress: Progress) -> None:
         """Pass it on."""
         self._progressed(progress)
 

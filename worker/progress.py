@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from common.domain.record import JobRecord
 from common.messaging.progress import AttemptName, JobProgress, write_progress
 from common.runtime.availability import Availability
-from worker.engine.images.preview import encode_preview
+from worker.engine.images.encode import encode_preview
 from worker.engine.interface import Progress
 
 # Between two exchanges with Redis: nobody looks more often, and an engine of many samples would

@@ -16,7 +16,7 @@ from common.runtime.threads import run_in_thread
 from worker.attempt import Attempt
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.encode import encode_png
-from worker.engine.images.inputs import InputImages, Picture, Size, image_fields, missing_image
+from worker.engine.images.inputs import DecodedImage, InputImages, Size, image_fields, missing_image
 from worker.engine_pool import EnginePool, TimedGeneration
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class Stages:
         self._decode_threads.shutdown()
         self._encode_threads.shutdown()
 
-    async def _read(self, field: str, image: InputImage | None, size: Size) -> Picture:
+    async def _read(self, field: str, image: InputImage | None, size: Size) -> DecodedImage:
         if image is None:
             raise missing_image(field)
         data = await self._load(field, image)

@@ -6,7 +6,7 @@ from common.domain.generation import GenerationRequest
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
 from worker.engine.images.inputs import InputImages
-from worker.engine.interface import UNWATCHED, Engine, GenerationCallback, GenerationResult
+from worker.engine.interface import NO_CALLBACK, Engine, GenerationCallback, GenerationResult
 
 
 class InstantEngine:
@@ -18,11 +18,14 @@ class InstantEngine:
         return ()
 
     def generate(
-        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+        self,
+        request: GenerationRequest,
+        inputs: InputImages,
+        callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        watch.started()
+        callback.on_start()
         grey = Image.new("RGB", (request.width, request.height), "grey")
-        images = tuple(pixels.init or grey for _ in range(request.samples))
+        images = tuple(inputs.init or grey for _ in range(request.samples))
         return GenerationResult(images, (False,) * request.samples, 0.0, 0.0)
 
 

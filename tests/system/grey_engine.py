@@ -6,7 +6,7 @@ from common.domain.generation import GenerationRequest
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
 from worker.engine.images.inputs import InputImages
-from worker.engine.interface import UNWATCHED, Engine, GenerationCallback, GenerationResult
+from worker.engine.interface import NO_CALLBACK, Engine, GenerationCallback, GenerationResult
 
 
 class GreyEngine:
@@ -17,10 +17,13 @@ class GreyEngine:
         return ()
 
     def generate(
-        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+        self,
+        request: GenerationRequest,
+        inputs: InputImages,
+        callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        del pixels
-        watch.started()
+        del inputs
+        callback.on_start()
         grey = Image.new("RGB", (request.width, request.height), "grey")
         return GenerationResult((grey,) * request.samples, (False,) * request.samples, 0.0, 0.0)
 

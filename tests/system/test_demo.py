@@ -10,14 +10,14 @@ from PIL import Image, ImageChops
 from deploy.local.processes.readiness import wait_until_ready
 from tests.system.installation import END_SECONDS, START_SECONDS, alive, descendants, infill
 from worker.training.measuring.contours import shape_of
-from worker.training.measuring.seeing import colours_of
+from worker.training.measuring.observation import colours_of
 from worker.training.scenes.world import COLOURS
 
 MOMENTS = ("accepted", "started", "generated", "uploaded", "webhook received")
 
 
-async def run_demo(pictures: Path) -> str:
-    process = await infill("demo", "--images", str(pictures))
+async def run_demo(images: Path) -> str:
+    process = await infill("demo", "--images", str(images))
     async with asyncio.timeout(START_SECONDS + END_SECONDS):
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
@@ -43,8 +43,8 @@ async def test_it_shows_the_main_job_and_works_a_second_time(tmp_path: Path) -> 
     assert set(Path("/tmp").glob("infill-demo-*")) == before
 
 
-def assert_only_the_mask_changed(pictures: Path) -> None:
-    opened = (Image.open(pictures / f"{name}.png") for name in ("before", "mask", "after"))
+def assert_only_the_mask_changed(images: Path) -> None:
+    opened = (Image.open(images / f"{name}.png") for name in ("before", "mask", "after"))
     before, mask, after = (next(opened).convert(mode) for mode in ("RGB", "L", "RGB"))
     changed = (
         ImageChops.difference(before, after).convert("L").point(lambda level: 255 * (level > 0))
@@ -54,9 +54,9 @@ def assert_only_the_mask_changed(pictures: Path) -> None:
     assert ImageChops.multiply(changed, kept).getbbox() is None
 
 
-def assert_a_red_heart_fills_it(pictures: Path) -> None:
-    after = np.asarray(Image.open(pictures / "after.png").convert("RGB"), dtype=np.float32)
-    hole = np.asarray(Image.open(pictures / "mask.png").convert("L")) > 127
+def assert_a_red_heart_fills_it(images: Path) -> None:
+    after = np.asarray(Image.open(images / "after.png").convert("RGB"), dtype=np.float32)
+    hole = np.asarray(Image.open(images / "mask.png").convert("L")) > 127
     seen = colours_of(after) == tuple(COLOURS).index("red")
     assert seen[hole].mean() > 0.2
     assert not seen[~hole].any()

@@ -16,7 +16,7 @@ from PIL import Image
 from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.servers.ports import LOOPBACK, free_port
 from tests.system.installation import Installation
-from worker.training.measuring.seeing import colours_of
+from worker.training.measuring.observation import colours_of
 from worker.training.scenes.world import COLOURS
 
 ROOT = Path(__file__).parents[2]

@@ -86,11 +86,11 @@ async def scene(
 async def succeed(scene: Scene) -> dict[str, Any]:
     """Draw with pictures fetched by URL and with one that came in the body."""
     page, url = scene.hook("drawn")
-    pictures = {
+    images = {
         "init_image": scene.picture("init.png", INIT),
         "mask_image": scene.moved("moved.png", scene.picture("mask.png", MASK)),
     }
-    first = await scene.draw("inpaint", **pictures, webhook=url, track_id="track-marker")
+    first = await scene.draw("inpaint", **images, webhook=url, track_id="track-marker")
     await scene.gallery.asked_for(page)
     page, url = scene.hook("drawn-too")
     sent = base64.b64encode(INIT).decode()

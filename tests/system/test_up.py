@@ -18,7 +18,7 @@ from deploy.local.sample_server import SAMPLES
 from deploy.local.servers.ports import free_port
 from tests.system.installation import Installation, alive, body, descendants, infill, up
 from worker.training.measuring.contours import shape_of
-from worker.training.measuring.seeing import colours_of
+from worker.training.measuring.observation import colours_of
 from worker.training.scenes.shapes import UNSAFE
 from worker.training.scenes.world import COLOURS, Pixels
 

@@ -1,1 +1,1 @@
-"""Pixels only: a request and pictures in, pictures out."""
+"""The engine: generates images from a request and input images; no database, network or queue."""

@@ -1,6 +1,6 @@
 """The engine that runs diffusion models, many requests at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,34 +11,33 @@ from weakref import WeakKeyDictionary
 import torch
 from PIL import Image
 
-from common.domain.errors import GenerationError, UnsupportedRequestError
+from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
-from common.runtime.clock import monotonic
 from common.settings.catalogue import ModelEntry
 from worker.engine.batching.components import PipelineComponents
 from worker.engine.batching.loop import DeviceLoop
 from worker.engine.batching.pipeline_batch import PipelineBatcher
 from worker.engine.batching.prepared_request import prepare
 from worker.engine.devices.cuda import Cuda
-from worker.engine.devices.device import Cpu, Device, HostCopy
+from worker.engine.devices.device import Cpu, Device
 from worker.engine.errors import translated_errors
 from worker.engine.images.inputs import InputImages
-from worker.engine.interface import UNWATCHED, GenerationCallback, GenerationResult
+from worker.engine.interface import NO_CALLBACK, GenerationCallback, GenerationResult
 from worker.engine.masks.canvas import Canvas
 from worker.engine.models.families import Family
 from worker.engine.models.loaded_model import LoadedModel
 from worker.engine.models.loader import choose_device, load_model
 from worker.engine.models.memory_budget import model_budget
-from worker.engine.models.model_cache import MakeRoom, ModelCache
+from worker.engine.models.model_cache import ModelCache, ReserveMemory
 
-# At most so many images take a step together, unless told otherwise.
+# Default for the largest number of images that take a step together.
 MAX_BATCH: Final = 16
 
 _CORES: Final = torch.get_num_threads()
 
 
 class DiffusersEngine:
-    """Checks and prepares requests in their callers' threads, and lets one loop draw them all."""
+    """`Engine` for diffusers models: callers' threads prepare, a single thread runs the device."""
 
     def __init__(
         self,
@@ -50,107 +49,99 @@ class DiffusersEngine:
         max_batch: int = MAX_BATCH,
         threads: int | None = None,
     ) -> None:
-        """Serve `entries`; stand-ins are kept in `directory`; `device` None is CUDA, else CPU.
+        """Serve `entries`; stand-in models are stored in `directory`.
 
-        Weights take up to `model_memory_gb`; None is a part of the device's memory. At most
-        `max_batch` images take a step together. `threads` are those of the CPU to compute with;
-        None leaves one core to others.
+        `device` is a torch device name; None means CUDA where available, else the CPU. Cached
+        weights take up to `model_memory_gb` gigabytes; None means a share of the device's memory.
+        At most `max_batch` images take a step together. `threads` is the number of CPU threads to
+        compute with; None leaves one core free.
 
         Raises:
-            ConfigurationError: torch knows no such device.
+            ConfigurationError: torch does not know the device.
         """
         self._entries = {entry.name: entry for entry in entries}
         self._directory = directory
         self._device = choose_device(device)
-        self._threads = threads
-        place = _device(self._device)
-        self._loop = DeviceLoop(place, most=max_batch)
-        self._gathering = PipelineBatcher(
-            self._loop, place, most=max_batch, threads=threads or _spare_cores()
+        self._cpu_threads = threads
+        compute_device = _device(self._device)
+        self._loop = DeviceLoop(compute_device, max_batch=max_batch)
+        self._pipeline_batcher = PipelineBatcher(
+            self._loop, compute_device, max_batch=max_batch, threads=threads or _spare_cores()
         )
-        self._shelf = ModelCache(self._load, model_budget(self._device, model_memory_gb))
-        self._parts: WeakKeyDictionary[LoadedModel, PipelineComponents] = WeakKeyDictionary()
-        self._taking_apart = Lock()
+        self._models = ModelCache(self._load, model_budget(self._device, model_memory_gb))
+        self._components: WeakKeyDictionary[LoadedModel, PipelineComponents] = WeakKeyDictionary()
+        self._components_lock = Lock()
 
     @property
     def loaded(self) -> frozenset[str]:
-        """The models in memory; see `Engine.loaded`."""
-        return self._shelf.loaded
+        """Return the names of the models in memory; see `Engine.loaded`."""
+        return self._models.loaded
 
     def load(self) -> None:
-        """Load the models that fit, in their order, so that the first request finds them ready.
+        """Load the models that fit into memory, in catalogue order, before the first request.
 
         Raises:
             ConfigurationError: a model cannot be loaded.
         """
-        self._shelf.fill(self._entries)
+        self._models.preload(self._entries)
 
     def close(self) -> None:
-        """Give up what is under way, and end the loop's thread."""
+        """Fail the requests in progress and end the device thread."""
         self._loop.close()
 
     def generate(
-        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+        self,
+        request: GenerationRequest,
+        inputs: InputImages,
+        callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        """Draw the images; see `Engine.generate`."""
+        """Generate the images of a request; see `Engine.generate`."""
         entry = self._entry_for(request)
-        _check_pixels(request, pixels)
-        with self._shelf.borrow(entry.name, watch.should_stop) as model, translated_errors():
-            return self._draw(model, request, pixels, watch)
+        _check_inputs(request, inputs)
+        with self._models.borrow(entry.name, callback.should_stop) as model, translated_errors():
+            return self._generate(model, request, inputs, callback)
 
-    def _draw(
+    def _generate(
         self,
         model: LoadedModel,
         request: GenerationRequest,
-        pixels: InputImages,
-        watch: GenerationCallback,
+        inputs: InputImages,
+        callback: GenerationCallback,
     ) -> GenerationResult:
-        canvas = Canvas.of(request, pixels)
-        drawn = (
-            self._gathering.draw(model, request, canvas, watch)
-            if model.family is Family.OTHER
-            else self._stepped(model, request, canvas, watch)
-        )
-        images = [canvas.finish(image) for image in drawn.images]
-        nsfw = self._unsafe(model, images) if request.safety_checker else [False] * len(images)
-        shown = tuple(
-            Image.new("RGB", image.size) if unsafe else image
-            for image, unsafe in zip(images, nsfw, strict=True)
-        )
-        return replace(drawn, images=shown, nsfw=tuple(nsfw))
+        canvas = Canvas.of(request, inputs)
+        if model.family is Family.OTHER:
+            result = self._pipeline_batcher.generate(model, request, canvas, callback)
+        else:
+            new_scheduler = partial(model.scheduler_for, request)
+            prepared = prepare(self._components_of(model), request, canvas, new_scheduler)
+            result = self._loop.generate(prepared, callback)
+        composed = tuple(canvas.finish(image) for image in result.images)
+        result = replace(result, images=composed)
+        return self._without_unsafe(model, result) if request.safety_checker else result
 
-    def _stepped(
-        self,
-        model: LoadedModel,
-        request: GenerationRequest,
-        canvas: Canvas,
-        watch: GenerationCallback,
-    ) -> GenerationResult:
-        new_scheduler = partial(model.scheduler_for, request)
-        made = self._loop.draw(
-            prepare(self._parts_of(model), request, canvas, new_scheduler), watch
-        )
-        images = tuple(_to_image(copy) for copy in made.copies)
-        seconds = monotonic() - made.began
-        return GenerationResult(images, (False,) * len(images), seconds, made.engine_seconds)
-
-    def _unsafe(self, model: LoadedModel, images: Sequence[Image.Image]) -> list[bool]:
+    def _without_unsafe(self, model: LoadedModel, result: GenerationResult) -> GenerationResult:
+        """Flag the images that the safety checker finds unsafe, and replace them by black ones."""
         if model.safety is None:
-            return [False] * len(images)
-        features = model.safety.features(images)
-        return self._loop.do(partial(model.safety.flags, features))
+            return result
+        features = model.safety.preprocess(result.images)
+        nsfw = self._loop.run(partial(model.safety.flags, features))
+        images = tuple(
+            Image.new("RGB", image.size) if unsafe else image
+            for image, unsafe in zip(result.images, nsfw, strict=True)
+        )
+        return replace(result, images=images, nsfw=tuple(nsfw))
 
-    def _load(self, name: str, make_room: MakeRoom) -> LoadedModel:
-        return load_model(self._entries[name], self._directory, self._device, make_room)
+    def _load(self, name: str, reserve_memory: ReserveMemory) -> LoadedModel:
+        return load_model(self._entries[name], self._directory, self._device, reserve_memory)
 
-    def _parts_of(self, model: LoadedModel) -> PipelineComponents:
-        with self._taking_apart:
-            if model not in self._parts:
+    def _components_of(self, model: LoadedModel) -> PipelineComponents:
+        with self._components_lock:
+            if model not in self._components:
                 pipeline = next(iter(model.pipelines.values()))
-                self._parts[model] = PipelineComponents(
-                    pipeline, threads=self._threads or _threads(model.entry)
+                self._components[model] = PipelineComponents(
+                    pipeline, threads=self._cpu_threads or _cpu_threads(model.entry)
                 )
-            return self._parts[model]
+            return self._components[model]
 
     def _entry_for(self, request: GenerationRequest) -> ModelEntry:
         entry = self._entries.get(request.model)
@@ -163,22 +154,22 @@ class DiffusersEngine:
             )
         if request.safety_checker and not entry.safety_checker:
             raise UnsupportedRequestError(
-                f"safety_checker: the model {request.model} has none, send no"
+                f"safety_checker: the model {request.model} has no safety checker, send no"
             )
         return entry
 
 
 def _device(torch_device: torch.device) -> Device:
-    """Give what stands for a torch device; all but CUDA are treated like the host."""
+    """Return the `Device` for a torch device; every device except CUDA is treated like the CPU."""
     return Cuda(torch_device) if torch_device.type == "cuda" else Cpu(torch_device)
 
 
-def _threads(entry: ModelEntry) -> int:
-    """Give the CPU threads to draw with.
+def _cpu_threads(entry: ModelEntry) -> int:
+    """Return the number of CPU threads to compute with.
 
-    torch's threads wait for each other by spinning: where other processes want the same cores,
-    twelve times slower was measured. So one core is left to them, and a stand-in, too small to
-    gain anything, takes one alone.
+    torch's threads spin while they wait for each other: with other processes on the same cores, a
+    slowdown by a factor of 12 was measured. So one core is left free. A stand-in model is too small
+    to gain from more than one thread.
     """
     return 1 if entry.has_random_weights else _spare_cores()
 
@@ -187,22 +178,15 @@ def _spare_cores() -> int:
     return max(1, _CORES - 1)
 
 
-def _to_image(copy: HostCopy) -> Image.Image:
-    levels, finite = copy.wait()
-    if not finite:
-        raise GenerationError("the model drew pixels that are not numbers")
-    return Image.fromarray(levels.numpy(), "RGB")
-
-
-def _check_pixels(request: GenerationRequest, pixels: InputImages) -> None:
-    """Refuse pixels other than `read_pixels` gives for this request."""
-    wanted = {
+def _check_inputs(request: GenerationRequest, inputs: InputImages) -> None:
+    """Raise UnsupportedRequestError unless `inputs` are the images that the endpoint takes."""
+    expected = {
         Endpoint.TEXT2IMG: (False, False),
         Endpoint.IMG2IMG: (True, False),
         Endpoint.INPAINT: (True, True),
     }[request.endpoint]
-    if (pixels.init is not None, pixels.mask is not None) != wanted:
+    if (inputs.init is not None, inputs.mask is not None) != expected:
         raise UnsupportedRequestError(
-            f"{request.endpoint} was given the wrong pictures: inpaint takes an init and a mask "
+            f"{request.endpoint} was given the wrong images: inpaint takes an init and a mask "
             "image, img2img an init image, text2img none"
         )

@@ -1,4 +1,4 @@
-"""What a model may fail with, told as errors of ours."""
+"""Translation of model and device failures into `InfillError`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,21 +8,22 @@ import torch
 
 from common.domain.errors import EngineLostError, GenerationError, InfillError
 
-# Of torch's allocator for the CPU, of the driver (for pinned memory, and kernels it loads late) and
-# of cuBLAS: none of them raises what torch's own allocator for the GPU does.
+# Messages of torch's CPU allocator, of the driver (pinned memory, kernels loaded late) and of
+# cuBLAS: none of them raises torch.OutOfMemoryError.
 _FULL: Final = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn whatever comes out of the block into an error of ours.
+    """Translate any exception raised in the block into an `InfillError`.
 
     Raises:
-        GenerationError: the model failed or ran out of memory; another try may succeed.
+        GenerationError: the model failed or ran out of memory; a retry may succeed.
+        EngineLostError: the device failed; no retry in this process can succeed.
     """
     try:
         yield
-    except Exception as error:  # a model can fail in any way; the worker has to go on
+    except Exception as error:  # a model can raise anything; the worker must continue
         ours = to_infill_error(error)
         if ours is error:
             raise
@@ -30,7 +31,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def to_infill_error(error: Exception) -> InfillError:
-    """Make of any failure the error its caller is told; inner matters are for the operator."""
+    """Return `error` as an `InfillError`; internals go into `detail`, which callers never see."""
     if isinstance(error, InfillError):
         return error
     if is_out_of_memory(error):
@@ -38,14 +39,14 @@ def to_infill_error(error: Exception) -> InfillError:
             "the model ran out of memory, a smaller image may fit", detail=str(error)
         )
     if isinstance(error, torch.AcceleratorError):
-        # An illegal access or a fallen-off card spoils the process's context: all that is asked of
-        # the device from here on fails as this did.
-        return EngineLostError("the device that draws has failed", detail=repr(error))
+        # An illegal memory access or a lost device corrupts the CUDA context: every later call
+        # fails.
+        return EngineLostError("the device has failed", detail=repr(error))
     return GenerationError("the model failed", detail=repr(error))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether it was memory that lacked."""
+    """Return whether `error` means that memory ran out, on the device or the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(sign in str(error) for sign in _FULL)

@@ -1,4 +1,4 @@
-"""The engine a worker uses unless told otherwise (`INFILL_WORKER_ENGINE`)."""
+"""The default engine of a worker (setting `INFILL_WORKER_ENGINE`)."""
 
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
@@ -7,10 +7,10 @@ from worker.engine.interface import Engine
 
 
 def create_engine(settings: Settings, catalogue: Catalogue) -> Engine:
-    """Make the diffusers engine and load what fits, so that the first job finds it warm.
+    """Create a `DiffusersEngine` from the settings and preload the models that fit into memory.
 
     Raises:
-        ConfigurationError: a model cannot be loaded, or torch knows no such device.
+        ConfigurationError: a model cannot be loaded, or torch does not know the device.
     """
     engine = DiffusersEngine(
         catalogue.entries,

@@ -1,4 +1,4 @@
-"""The seam: whatever draws images stands behind `Engine`."""
+"""The `Engine` protocol and its types: what the worker needs from an image generator."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from worker.engine.images.inputs import InputImages
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """What came out: one RGB image of width × height per sample, in the order of the seeds.
+    """The generated images: RGB, width × height, one for each sample, in the order of the seeds.
 
-    `nsfw[i]` says that image `i` was found unsafe and is blank instead. `seconds` is the measured
-    time from the first work on this request to its last, without waiting for the engine or loading
-    the model. `engine_seconds` is its part of the engine's time: a step that ten images took
-    together is a tenth of each; alone in the engine both are nearly the same.
+    `nsfw[i]` is true if image `i` was flagged as unsafe; the image is then black. `seconds` is the
+    wall-clock time from the first work on the request to the last, without queueing and model
+    loading. `engine_seconds` is the request's share of the device time: of a step that ten images
+    took together, each is charged a tenth. For a request alone the two are nearly the same.
     """
 
     images: tuple[Image.Image, ...]
@@ -28,9 +28,9 @@ class GenerationResult:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a request is: `step` of `steps`, counted over all its images.
+    """Progress of a request: `step` of `steps`, counted over all its images.
 
-    `preview` is a small RGB picture of what the first image is becoming; most have none.
+    `preview` is a small RGB image of the first sample's current state; None at most steps.
     """
 
     step: int
@@ -39,56 +39,59 @@ class Progress:
 
 
 class GenerationCallback(Protocol):
-    """Whoever asked for images and looks on; called from the engine's threads, so: quick."""
+    """Callbacks of one generation, called from the engine's threads; they must return quickly."""
 
     def should_stop(self) -> bool:
-        """Tell whether to stop; asked before each step."""
+        """Return whether to cancel the generation; called before each step."""
         ...
 
-    def started(self) -> None:
-        """Take note that the work has begun; until then the request waited for the engine."""
+    def on_start(self) -> None:
+        """Handle the start of the work; until then the request was queued in the engine."""
         ...
 
-    def progressed(self, progress: Progress) -> None:
-        """Take note of a step done."""
+    def on_step(self, progress: Progress) -> None:
+        """Handle a finished step."""
         ...
 
 
 class NullCallback:
-    """Looks on at nothing and stops nothing."""
+    """A callback that ignores progress and never stops."""
 
     def should_stop(self) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
-    def started(self) -> None:
-        """Take no note."""
+    def on_start(self) -> None:
+        """Do nothing."""
 
-    def progressed(self, progress: Progress) -> None:
-        """Take no note."""
+    def on_step(self, progress: Progress) -> None:
+        """Do nothing."""
 
 
-UNWATCHED: Final = NullCallback()
+NO_CALLBACK: Final = NullCallback()
 
 
 class Engine(Protocol):
-    """Draws what is asked, for several threads at once."""
+    """Generates images; thread-safe."""
 
     @property
     def loaded(self) -> Collection[str]:
-        """The names of the models whose jobs can start at once."""
+        """Return the names of the models in memory, whose jobs can start without loading."""
         ...
 
     def generate(
-        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+        self,
+        request: GenerationRequest,
+        inputs: InputImages,
+        callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        """Draw `request.samples` images; the same request and seed give the same images.
+        """Generate `request.samples` images; the same request and seed give the same images.
 
         Raises:
-            UnsupportedRequestError: the model cannot do what was asked.
-            GenerationError: the model failed; another try may succeed.
-            EngineLostError: so will whatever is asked of this engine from now on.
-            GenerationStoppedError: `watch` said to stop.
+            UnsupportedRequestError: the model does not support what was requested.
+            GenerationError: the model failed; a retry may succeed.
+            EngineLostError: the device failed; every later call will fail too.
+            GenerationStoppedError: `callback.should_stop` returned true.
             ConfigurationError: the model cannot be loaded.
         """
         ...

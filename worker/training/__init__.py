@@ -1,1 +1,1 @@
-"""How the small model that ships with the project is made and measured; nothing else uses it."""
+"""Training and measuring of the small model that ships with Infill; not part of the package."""

@@ -1,6 +1,7 @@
-"""`python -m worker.training`: train the small model from a seed, or go on where it was stopped.
+"""`python -m worker.training`: train the small model from a seed; resumes an interrupted run.
 
-Of a finished one, `sheet` draws pictures, `measure` measures the promises, `card` writes the card.
+With a trained model, `sheet` generates example images, `measure` checks the quality requirements,
+`card` writes the model card.
 """
 
 import argparse
@@ -15,12 +16,12 @@ from diffusers import AutoencoderKL
 from common.domain.errors import ConfigurationError
 from worker.training.learning.stages import STAGES
 from worker.training.measuring.card import SHEET, write_card
-from worker.training.measuring.quality import kept_in, measure
+from worker.training.measuring.quality import measure, write_measurements
 from worker.training.measuring.sheet import draw_sheet
-from worker.training.measuring.tasks import GUIDANCE, fill, task
+from worker.training.measuring.tasks import GUIDANCE, fill, random_task
 from worker.training.networks.autoencoder import SHARPER, TOGETHER, train_autoencoder
 from worker.training.networks.denoiser import train_denoiser
-from worker.training.networks.pipeline_folder import bytes_of_weights, open_model, save_model
+from worker.training.networks.pipeline_folder import open_model, save_model, weight_bytes
 from worker.training.networks.safety_checker import COURSE, train_checker
 
 SEED: Final = 20_240_301
@@ -33,18 +34,20 @@ _SHEET_SIZE: Final = 256  # pixels
 
 
 def main() -> None:
-    """Train or measure, as the arguments say."""
-    asked = _arguments()
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
-    if asked.what == "train":
-        _train(asked.work, asked.model)
-    elif asked.what == "measure":
-        _measure(asked)
-    elif asked.what == "card":
-        _describe(asked.work, asked.model)
-    if asked.what in {"train", "sheet"}:
-        _show(asked.model, asked.work / f"sheet-{asked.size}.png", asked.size)
+    """Run the subcommand given on the command line."""
+    arguments = _arguments()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if arguments.what == "train":
+        _train(arguments.work, arguments.model)
+    elif arguments.what == "measure":
+        _measure(arguments)
+    elif arguments.what == "card":
+        _write_card(arguments.work, arguments.model)
+    if arguments.what in {"train", "sheet"}:
+        _write_sheet(
+            arguments.model, arguments.work / f"sheet-{arguments.size}.png", arguments.size
+        )
 
 
 def _arguments() -> argparse.Namespace:
@@ -63,7 +66,7 @@ def _train(work: Path, model: Path) -> None:
     autoencoder = _trained_autoencoder(work)
     denoiser = train_denoiser(autoencoder, SEED, work)
     save_model(autoencoder, denoiser, train_checker(SEED, work), model)
-    print(f"{model}: {bytes_of_weights(model) / 1e6:.1f} MB of weights")
+    print(f"{model}: {weight_bytes(model) / 1e6:.1f} MB of weights")
 
 
 def _trained_autoencoder(work: Path) -> AutoencoderKL:
@@ -73,29 +76,31 @@ def _trained_autoencoder(work: Path) -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(folder)
 
 
-def _show(model: Path, file: Path, size: int) -> None:
-    draw = np.random.default_rng(_SHEET_SEED)
-    tasks = [task(draw, size) for _ in range(_ON_SHEET)]
+def _write_sheet(model: Path, file: Path, size: int) -> None:
+    rng = np.random.default_rng(_SHEET_SEED)
+    tasks = [random_task(rng, size) for _ in range(_ON_SHEET)]
     draw_sheet(tasks, fill(open_model(model), tasks), file)
     print(f"sheet: {file}")
 
 
-def _describe(work: Path, model: Path) -> None:
+def _write_card(work: Path, model: Path) -> None:
     courses = (TOGETHER, SHARPER, *(stage.course for stage in STAGES), COURSE)
     losses = [replace(course, folder=work).losses for course in courses]
     qualities = sorted(work.glob("quality-*.json"))
-    _show(model, model / SHEET, _SHEET_SIZE)
+    _write_sheet(model, model / SHEET, _SHEET_SIZE)
     write_card(model, losses, qualities, seed=SEED, guidance=GUIDANCE)
 
 
-def _measure(asked: argparse.Namespace) -> None:
-    promises = measure(open_model(asked.model), asked.scenes, asked.few, asked.size)
-    for promise in promises:
-        print(f"{promise.name:<52}{promise.found:>8.3f}  asked: {promise.asked}")
-    kept_in(asked.work / f"quality-{asked.size}.json", promises)
-    broken = [promise.name for promise in promises if not promise.kept]
-    if broken:
-        raise ConfigurationError("promises not kept: " + ", ".join(broken))
+def _measure(arguments: argparse.Namespace) -> None:
+    measurements = measure(
+        open_model(arguments.model), arguments.scenes, arguments.few, arguments.size
+    )
+    for measurement in measurements:
+        print(f"{measurement.name:<52}{measurement.value:>8.3f}  required: {measurement.required}")
+    write_measurements(arguments.work / f"quality-{arguments.size}.json", measurements)
+    failed = [measurement.name for measurement in measurements if not measurement.passed]
+    if failed:
+        raise ConfigurationError("requirements not met: " + ", ".join(failed))
 
 
 if __name__ == "__main__":

@@ -44,15 +44,15 @@ class Engine:
     @property
     def busy(self) -> float:
         """The part of the last seconds under load in which the device was at work."""
-        return self.engine._loop._busy.ratio
+        return self.engine._loop._utilization.ratio
 
     def pipeline(self) -> Any:
         """Diffusers' own pipeline over the very same weights."""
-        with self.engine._shelf.borrow(MODEL) as model:
+        with self.engine._models.borrow(MODEL) as model:
             return model.pipelines[Endpoint.INPAINT]
 
     def new_scheduler(self) -> Any:
-        with self.engine._shelf.borrow(MODEL) as model:
+        with self.engine._models.borrow(MODEL) as model:
             return type(model.scheduler).from_config(model.scheduler.config)
 
 

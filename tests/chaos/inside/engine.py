@@ -13,7 +13,7 @@ from common.settings import Settings
 from common.settings.catalogue import Catalogue
 from tests.chaos.inside.surroundings import JOURNAL, WOUNDS
 from worker.engine.images.inputs import InputImages
-from worker.engine.interface import UNWATCHED, Engine, GenerationCallback, GenerationResult
+from worker.engine.interface import NO_CALLBACK, Engine, GenerationCallback, GenerationResult
 
 STEP_SECONDS = 0.02
 
@@ -26,18 +26,21 @@ class TimedEngine:
         return ()
 
     def generate(
-        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+        self,
+        request: GenerationRequest,
+        inputs: InputImages,
+        callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        del pixels
+        del inputs
         token, order = request.prompt.split()[:2]
         if order == "poison":
             WOUNDS.die("poison", token=token)
         seconds = float(order)
-        watch.started()
+        callback.on_start()
         JOURNAL.note("generating", token=token)
         pause = threading.Event()
         for step in range(max(1, round(seconds / STEP_SECONDS))):
-            if watch.should_stop():
+            if callback.should_stop():
                 raise GenerationStoppedError("told to stop")
             if step == 1:
                 WOUNDS.strike("worker.generating")

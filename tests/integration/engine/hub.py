@@ -1,4 +1,4 @@
-"""A model hub on loopback: enough of the protocol for a download, serving one folder."""
+"""A model hub on loopback: enough of the protocol for downloads, serving one folder."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ COMMIT = "c0ffee" + "0" * 34
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Answers for one repository at one commit."""
+    """Serves one repository at one commit."""
 
     protocol_version = "HTTP/1.1"
     folder: ClassVar[Path]
@@ -26,7 +26,7 @@ class Hub(BaseHTTPRequestHandler):
         self.answer(with_body=True)
 
     def log_message(self, *_: object) -> None:
-        """Stay quiet."""
+        """Log nothing."""
 
     def answer(self, *, with_body: bool) -> None:
         body = self.body()
@@ -60,7 +60,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Serve `folder` as `REPOSITORY`; gives the hub's address."""
+    """Serve `folder` as `REPOSITORY`; yield the hub's address."""
     handler = type("HubOfOneFolder", (Hub,), {"folder": folder})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever)

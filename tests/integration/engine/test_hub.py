@@ -1,4 +1,4 @@
-"""Weights come from a hub through the same code as from a folder."""
+"""Weights from a hub are loaded by the same code as from a folder."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from pathlib import Path
 from common.settings.catalogue import ModelEntry
 from common.domain.generation import Endpoint, GenerationRequest
 from worker.engine.diffusers_engine import DiffusersEngine
-from worker.engine.images.inputs import Pixels
+from worker.engine.images.inputs import InputImages
 
 request = GenerationRequest(
     Endpoint.TEXT2IMG, "m", "a cat", "", 64, 64, 1, 2, 7.5, 1.0, 1
@@ -28,13 +28,13 @@ for source in sys.argv[1:]:
         name="m", source=source, revision="main", endpoints=(Endpoint.TEXT2IMG,), licence="none"
     )
     engine = DiffusersEngine([entry], Path("unused"), "cpu")
-    image = engine.generate(request, Pixels()).images[0]
-    print("drawn", sha256(image.tobytes()).hexdigest())
+    image = engine.generate(request, InputImages()).images[0]
+    print("generated", sha256(image.tobytes()).hexdigest())
     engine.close()
 """
 
 
-def test_weights_from_a_hub_draw_what_those_from_the_folder_draw(
+def test_weights_from_a_hub_generate_the_same_as_from_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = stand_in_folder("base", tmp_path)
@@ -51,7 +51,7 @@ def test_weights_from_a_hub_draw_what_those_from_the_folder_draw(
         )
     assert run.stderr == ""
     assert run.returncode == 0
-    drawn = [line for line in run.stdout.splitlines() if line.startswith("drawn")]
-    assert len(drawn) == 2
-    assert drawn[0] == drawn[1]
+    generated = [line for line in run.stdout.splitlines() if line.startswith("generated")]
+    assert len(generated) == 2
+    assert generated[0] == generated[1]
     assert any((tmp_path / "cache").rglob("*.safetensors"))

@@ -1,1 +1,1 @@
-"""Many images at once: samples of different requests step together, each at its own time."""
+"""Continuous batching: images of different requests share UNet calls, each at its own timestep."""

@@ -1,4 +1,4 @@
-"""How many fit on the device at once, learnt from what they took."""
+"""The largest batch that fits into device memory, learnt from measured batches."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -6,60 +6,64 @@ from typing import Final
 
 from worker.engine.devices.device import Device
 
-# Of the free memory, what a batch may take: the rest is for what the books do not see, such as
-# workspaces of libraries and gaps between blocks.
-USABLE_PART: Final = 0.85
-# After so many batches in a row that fitted, one more is tried again: memory that was short may
-# have belonged to a neighbour that has left.
-FITTED_BEFORE_GROWTH: Final = 200
+# Share of the free memory that a batch may take: the rest is for memory that torch does not count,
+# such as libraries' workspaces, and for fragmentation.
+USABLE_SHARE: Final = 0.85
+# After so many successful batches in a row the limit grows by one: the missing memory may have
+# belonged to another process that has ended.
+SUCCESSES_BEFORE_GROWTH: Final = 200
 
 
 @dataclass(slots=True)
-class _Known:
-    """Of one kind of work: the largest batch measured, its bytes, and the most to be tried."""
+class _Measured:
+    """Measurements of one kind of work.
 
-    most: int
-    number: int = 0
+    `size` and `bytes` are those of the largest batch measured; `limit` is the largest batch to try;
+    `successes` counts batches that fitted since the limit was last changed.
+    """
+
+    limit: int
+    size: int = 0
     bytes: int = 0
-    fitted: int = 0
+    successes: int = 0
 
 
 class BatchSizeLimiter:
-    """Admission by measured memory, for each kind and shape of work by itself.
+    """Limits batch sizes by measured memory, separately for each kind and shape of work.
 
-    What has never been measured is done for one alone first.
+    Work that has never been measured runs in a batch of one first.
     """
 
-    def __init__(self, device: Device, *, most: int) -> None:
-        """Let at most `most` be done at once, whatever the memory."""
+    def __init__(self, device: Device, *, max_batch: int) -> None:
+        """Limit every batch to `max_batch` items, whatever the memory."""
         self._device = device
-        self._most = most
-        self._known: dict[Hashable, _Known] = {}
+        self._max_batch = max_batch
+        self._measured: dict[Hashable, _Measured] = {}
 
-    def of(self, key: Hashable) -> int:
-        """Give how many fit, 1 at least."""
-        known = self._known.get(key)
-        if known is None or not known.number:
+    def limit(self, key: Hashable) -> int:
+        """Return the number of items that fit into one batch, at least 1."""
+        measured = self._measured.get(key)
+        if measured is None or not measured.size:
             return 1
-        if not known.bytes:
-            return known.most
-        fit = self._device.free_bytes() * USABLE_PART * known.number // known.bytes
-        return max(1, min(known.most, int(fit)))
+        if not measured.bytes:
+            return measured.limit
+        fit = self._device.free_bytes() * USABLE_SHARE * measured.size // measured.bytes
+        return max(1, min(measured.limit, int(fit)))
 
-    def fitted(self, key: Hashable, number: int, peak_bytes: int) -> None:
-        """Learn from a batch that fitted; the larger a batch, the better it tells of others."""
-        known = self._known.setdefault(key, _Known(self._most))
-        if number > known.number:
-            known.number, known.bytes = number, peak_bytes
-        elif number == known.number and peak_bytes:
-            # The least: what another thread took meanwhile may have been in the others.
-            known.bytes = min(known.bytes, peak_bytes)
-        if known.most < self._most:
-            known.fitted += 1
-            if known.fitted >= FITTED_BEFORE_GROWTH:
-                known.most, known.fitted = known.most + 1, 0
+    def record_success(self, key: Hashable, size: int, peak_bytes: int) -> None:
+        """Record the peak memory of a batch that fitted; the largest measured batch is used."""
+        measured = self._measured.setdefault(key, _Measured(self._max_batch))
+        if size > measured.size:
+            measured.size, measured.bytes = size, peak_bytes
+        elif size == measured.size and peak_bytes:
+            # The minimum: other threads may have allocated memory during the other measurements.
+            measured.bytes = min(measured.bytes, peak_bytes)
+        if measured.limit < self._max_batch:
+            measured.successes += 1
+            if measured.successes >= SUCCESSES_BEFORE_GROWTH:
+                measured.limit, measured.successes = measured.limit + 1, 0
 
-    def burst(self, key: Hashable, number: int) -> None:
-        """Learn that so many were too many."""
-        known = self._known.setdefault(key, _Known(self._most))
-        known.most, known.fitted = max(1, number // 2), 0
+    def record_out_of_memory(self, key: Hashable, size: int) -> None:
+        """Record that a batch of `size` did not fit, and halve the limit."""
+        measured = self._measured.setdefault(key, _Measured(self._max_batch))
+        measured.limit, measured.successes = max(1, size // 2), 0

@@ -1,4 +1,4 @@
-"""Who takes the next step: fair between shapes, and of one shape the oldest first."""
+"""The choice of the next batch: fair between shapes, oldest first within a shape."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -9,26 +9,26 @@ Item = TypeVar("Item", bound=Hashable)
 
 @dataclass(slots=True)
 class _Group(Generic[Item]):
-    """What may step together; `served` is the device's work it has received."""
+    """Items that can share a batch; `served` is the work done for the group so far."""
 
     served: float
     cost: float
-    members: dict[Item, None] = field(default_factory=dict)  # in the order they came
+    members: dict[Item, None] = field(default_factory=dict)  # in order of arrival
 
 
 class FairBatchQueue(Generic[Item]):
-    """Groups of items that fit into one batch, and the work each group has received.
+    """Queue of items in groups; a batch is taken from the group that has received the least work.
 
-    A batch holds one group alone, since tensors of different shapes do not stack. The group that
-    has received the least goes next: so a crowd of small pictures does not hold up a large one,
-    nor the other way round. A group that was empty begins level with the one served last, or
-    with what it had received itself, if that was more: having been away earns no credit, and going
-    away for a moment loses no debt. This is start-time fair queueing with a batch as the packet.
+    A batch holds items of one group only, since tensors of different shapes do not stack. Choosing
+    the least served group keeps a crowd of small images from delaying a large one, and the reverse.
+    A group that was empty restarts at the level of the group served last, or at its own level if
+    that is higher: absence earns no credit and clears no debt. This is start-time fair queueing
+    (Goyal, Vin and Cheng, SIGCOMM 1996) with a batch as the packet.
     """
 
     def __init__(self) -> None:
         self._groups: dict[Hashable, _Group[Item]] = {}
-        self._debts: dict[Hashable, float] = {}  # of groups that are empty just now
+        self._debts: dict[Hashable, float] = {}  # of groups that are empty
         self._level = 0.0
 
     def __len__(self) -> int:
@@ -38,19 +38,19 @@ class FairBatchQueue(Generic[Item]):
         return bool(self._groups)
 
     def count(self, key: Hashable) -> int:
-        """Give how many there are of a group."""
+        """Return the number of items in a group."""
         group = self._groups.get(key)
         return 0 if group is None else len(group.members)
 
     def add(self, key: Hashable, item: Item, *, cost: float) -> None:
-        """Put `item` behind those of its group; a step of it costs so much, in any one unit."""
+        """Append `item` to its group; `cost` is the work of a step of it, in any common unit."""
         if key not in self._groups:
             served = max(self._level, self._debts.pop(key, 0.0))
             self._groups[key] = _Group(served, cost)
         self._groups[key].members[item] = None
 
     def remove(self, key: Hashable, item: Item) -> None:
-        """Take `item` out, wherever it stands; one that is not there changes nothing."""
+        """Remove `item` from its group, if it is there."""
         group = self._groups.get(key)
         if group is None:
             return
@@ -59,16 +59,16 @@ class FairBatchQueue(Generic[Item]):
             del self._groups[key]
             self._debts[key] = group.served
 
-    def next(self, most: Callable[[Hashable], int]) -> list[Item]:
-        """Choose the items of the next step, at most `most(key)` of a group; none if none are.
+    def next_batch(self, limit: Callable[[Hashable], int]) -> list[Item]:
+        """Return the items of the next batch, at most `limit(key)` of one group.
 
-        The choice counts as served.
+        It is empty if the queue is. The batch is charged to its group at once.
         """
         if not self._groups:
             return []
         key, group = min(self._groups.items(), key=lambda entry: entry[1].served)
         self._level = group.served
         self._debts = {other: debt for other, debt in self._debts.items() if debt > self._level}
-        chosen = list(group.members)[: max(1, most(key))]
+        chosen = list(group.members)[: max(1, limit(key))]
         group.served += group.cost * len(chosen)
         return chosen

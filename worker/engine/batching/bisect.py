@@ -1,4 +1,4 @@
-"""Doing work for many at once, such that what fails, fails alone."""
+"""Batched work in which a failing item does not fail the rest of its batch."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeAlias, TypeVar
@@ -12,35 +12,35 @@ from worker.engine.errors import is_out_of_memory, to_infill_error
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-# What became of one item.
+# The result or the error of one item.
 Outcome: TypeAlias = Out | InfillError
 
 log = structlog.get_logger(__name__)
 
 
 class BisectingRunner:
-    """Work in batches as large as memory allows.
+    """Runs work in batches as large as memory allows, and bisects a batch that fails.
 
-    A batch that fails is halved and tried again, down to the one item that cannot be done: out of
-    memory shrinks the batch before anybody fails, and a bad item costs its neighbours a second
-    try, no more. So the work must leave no trace when it raises.
+    Halving continues down to the single item that fails. So running out of memory shrinks the batch
+    before any item fails, and a bad item costs its neighbours a repetition. The work must therefore
+    have no side effects when it raises.
     """
 
-    def __init__(self, device: Device, room: BatchSizeLimiter) -> None:
+    def __init__(self, device: Device, limiter: BatchSizeLimiter) -> None:
         self._device = device
-        self._room = room
+        self._limiter = limiter
 
     def run(
         self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
-        """Give the outcome of each item, in order; items under one `key` take the same memory."""
+        """Return the outcome of each item, in order; items under one `key` need the same memory."""
         outcomes: list[Outcome[Out]] = []
         while len(outcomes) < len(items):
             first = len(outcomes)
-            outcomes += self._attempt(key, items[first : first + self._room.of(key)], work)
+            outcomes += self._run_batch(key, items[first : first + self._limiter.limit(key)], work)
         return outcomes
 
-    def _attempt(
+    def _run_batch(
         self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
         failed = self._try(key, items, work)
@@ -48,28 +48,28 @@ class BisectingRunner:
             return failed
         number = len(items)
         if is_out_of_memory(failed):
-            self._room.burst(key, number)
-            self._device.release()
+            self._limiter.record_out_of_memory(key, number)
+            self._device.empty_cache()
             log.warning("batch_out_of_memory", number=number)
-            if number == 1:  # with the cache given back it may fit
+            if number == 1:  # may fit after the cache was emptied
                 again = self._try(key, items, work)
                 return [to_infill_error(again)] if isinstance(again, Exception) else again
         if number == 1:
             return [to_infill_error(failed)]
         middle = number // 2
         return [
-            *self._attempt(key, items[:middle], work),
-            *self._attempt(key, items[middle:], work),
+            *self._run_batch(key, items[:middle], work),
+            *self._run_batch(key, items[middle:], work),
         ]
 
     def _try(
         self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
     ) -> list[Outcome[Out]] | Exception:
         try:
-            with self._device.measuring() as peak:
+            with self._device.measure_peak() as peak:
                 done = list(work(items))
         except Exception as error:  # noqa: BLE001 - a model can fail in any way
-            # Without its frames, which hold the tensors that did not fit.
+            # Without its traceback, whose frames hold the tensors that did not fit.
             return error.with_traceback(None)
-        self._room.fitted(key, len(items), peak.bytes)
+        self._limiter.record_success(key, len(items), peak.bytes)
         return list(done)

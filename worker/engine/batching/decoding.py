@@ -1,4 +1,4 @@
-"""From latents to levels of pixels, for many images at a time."""
+"""Decoding of latents to pixels, in batches."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,14 @@ from worker.engine.batching.active_request import Sample
 
 @torch.inference_mode()
 def decode(samples: Sequence[Sample]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Give the levels of each image, height × width × 3 of uint8, and whether all were numbers.
+    """Decode finished samples of one model and shape; all results stay on the device.
 
-    All have one model and one shape; both stay on the device.
+    Return for each sample its pixels (height × width × 3, uint8), and whether all of the decoder's
+    values were finite (a boolean tensor without dimensions).
     """
-    parts = samples[0].ticket.recipe.parts
-    latents = torch.cat([sample.latents for sample in samples]).to(parts.autoencodes)
-    pictures = parts.vae.decode(latents / parts.scaling, return_dict=False)[0]
-    finite = torch.isfinite(pictures).flatten(1).all(1)
-    levels = (pictures * 0.5 + 0.5).clamp(0, 1).float().mul(255).round().to(torch.uint8)
-    return list(zip(levels.permute(0, 2, 3, 1).unbind(), finite.unbind(), strict=True))
+    components = samples[0].active.prepared.components
+    latents = torch.cat([sample.latents for sample in samples]).to(components.vae_dtype)
+    images = components.vae.decode(latents / components.scaling_factor, return_dict=False)[0]
+    finite = torch.isfinite(images).flatten(1).all(1)
+    pixels = (images * 0.5 + 0.5).clamp(0, 1).float().mul(255).round().to(torch.uint8)
+    return list(zip(pixels.permute(0, 2, 3, 1).unbind(), finite.unbind(), strict=True))

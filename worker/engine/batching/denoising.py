@@ -1,4 +1,4 @@
-"""One step of many images: one call of the UNet, then each with its own scheduler."""
+"""One denoising step of a batch: one UNet call, then each sample's own scheduler step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,102 +12,118 @@ from worker.engine.prompts.conditioning import Conditioning
 
 
 @torch.inference_mode()
-def predict(samples: Sequence[Sample], device: Device) -> list[torch.Tensor]:
-    """Give the guided noise of each sample, 1 × 4 × height × width; changes none of them.
+def predict_noise(samples: Sequence[Sample], device: Device) -> list[torch.Tensor]:
+    """Return the guided noise prediction of each sample, 1 × 4 × height × width; change no sample.
 
-    All have one model, one shape and one length of prompt. The rows of the batch are the
-    unwanted halves of those that have guidance, then the wanted of all: for one sample alone that
-    is the batch of diffusers' pipelines.
+    All samples must have one model, one shape and one prompt length. The batch has the negative
+    rows of the samples with guidance first, then the positive rows of all: for a single sample
+    that is the order of diffusers' pipelines.
     """
-    parts = samples[0].ticket.recipe.parts
-    seen = [_seen(sample) for sample in samples]
-    guided = [index for index, sample in enumerate(samples) if sample.guided.unwanted is not None]
+    components = samples[0].active.prepared.components
+    model_inputs = [_model_input(sample) for sample in samples]
+    guided = [index for index, sample in enumerate(samples) if sample.prompt.negative is not None]
     conditions = [
-        *(condition for sample in samples if (condition := sample.guided.unwanted) is not None),
-        *(sample.guided.wanted for sample in samples),
+        *(condition for sample in samples if (condition := sample.prompt.negative) is not None),
+        *(sample.prompt.positive for sample in samples),
     ]
     order = [*guided, *range(len(samples))]
-    noise = parts.unet(
-        torch.cat([seen[index] for index in order]),
-        device.upload(torch.tensor([float(samples[index].time) for index in order])),
+    noise = components.unet(
+        torch.cat([model_inputs[index] for index in order]),
+        device.upload(torch.tensor([float(samples[index].timestep) for index in order])),
         encoder_hidden_states=torch.stack([condition.hidden for condition in conditions]),
-        added_cond_kwargs=_added(parts, conditions, [samples[index] for index in order], device),
+        added_cond_kwargs=_added_conditions(
+            components, conditions, [samples[index] for index in order], device
+        ),
         return_dict=False,
     )[0].split(1)
-    unwanted = dict(zip(guided, noise, strict=False))
-    wanted = noise[len(guided) :]
+    negative = dict(zip(guided, noise, strict=False))
+    positive = noise[len(guided) :]
     return [
-        _guided(unwanted.get(index), wanted[index], sample.ticket.recipe.request.guidance_scale)
+        _apply_guidance(
+            negative.get(index), positive[index], sample.active.prepared.request.guidance_scale
+        )
         for index, sample in enumerate(samples)
     ]
 
 
 @torch.inference_mode()
 def step(sample: Sample, noise: torch.Tensor) -> None:
-    """Take the step that `noise` was predicted for."""
-    timeline = sample.start.timeline
-    extra = {"generator": sample.start.generator} if timeline.takes_generator else {}
-    latents: torch.Tensor = timeline.scheduler.step(
-        noise, sample.time, sample.latents, return_dict=False, **extra
+    """Advance `sample` by one scheduler step with its predicted `noise`, 1 × 4 × height × width.
+
+    Where the UNet does not take the mask, the init image's latents at the next timestep's noise
+    level are blended in outside the mask, as in diffusers' pipeline_stable_diffusion_inpaint.py.
+    """
+    timesteps = sample.start.timesteps
+    extra = {"generator": sample.start.generator} if timesteps.takes_generator else {}
+    latents: torch.Tensor = timesteps.scheduler.step(
+        noise, sample.timestep, sample.latents, return_dict=False, **extra
     )[0]
-    sample.done += 1
-    if sample.kept is not None and sample.noise is not None and sample.mask is not None:
-        kept = sample.kept
+    sample.steps_done += 1
+    if sample.init_latents is not None and sample.noise is not None and sample.mask is not None:
+        init_latents = sample.init_latents
         if not sample.is_finished:
-            picture, noise_part = _noised(timeline.scheduler, sample.time, kept.dtype)
-            kept = picture * kept + noise_part * sample.noise
-        latents = (1 - sample.mask) * kept + sample.mask * latents
+            image_factor, noise_factor = _noise_factors(
+                timesteps.scheduler, sample.timestep, init_latents.dtype
+            )
+            init_latents = image_factor * init_latents + noise_factor * sample.noise
+        latents = (1 - sample.mask) * init_latents + sample.mask * latents
     sample.latents = latents
 
 
-def _noised(scheduler: Any, time: torch.Tensor, dtype: torch.dtype) -> tuple[float, float]:
-    """Give how much of a picture, and of noise, there is at a time of the diffusion.
+def _noise_factors(
+    scheduler: Any, timestep: torch.Tensor, dtype: torch.dtype
+) -> tuple[float, float]:
+    """Return the factors by which image and noise enter noised latents at `timestep`.
 
-    Found out on the host with ones and zeros: with tensors of a GPU, diffusers copies its tables
-    there for each picture and step, and waits.
+    Computed on the host by noising a one and a zero: with tensors on a GPU, `add_noise` would copy
+    the scheduler's tables there for each image and step, and wait for it.
     """
     one, nothing = torch.ones((1, 1, 1, 1), dtype=dtype), torch.zeros((1, 1, 1, 1), dtype=dtype)
-    moment = time.reshape(1)
+    noise_timestep = timestep.reshape(1)
     return (
-        float(scheduler.add_noise(one, nothing, moment)),
-        float(scheduler.add_noise(nothing, one, moment)),
+        float(scheduler.add_noise(one, nothing, noise_timestep)),
+        float(scheduler.add_noise(nothing, one, noise_timestep)),
     )
 
 
-def _seen(sample: Sample) -> torch.Tensor:
-    """Give what the UNet sees of the picture, 1 × its channels × height × width."""
-    latents: torch.Tensor = sample.start.timeline.scheduler.scale_model_input(
-        sample.latents, sample.time
+def _model_input(sample: Sample) -> torch.Tensor:
+    """Return the UNet's input for one sample, 1 × input channels × height × width."""
+    latents: torch.Tensor = sample.start.timesteps.scheduler.scale_model_input(
+        sample.latents, sample.timestep
     )
-    return latents if sample.seen is None else torch.cat([latents, sample.seen], dim=1)
+    return (
+        latents
+        if sample.extra_channels is None
+        else torch.cat([latents, sample.extra_channels], dim=1)
+    )
 
 
-def _guided(
-    unwanted: torch.Tensor | None, wanted: torch.Tensor, guidance_scale: float
+def _apply_guidance(
+    negative: torch.Tensor | None, positive: torch.Tensor, guidance_scale: float
 ) -> torch.Tensor:
-    """Go on from the unwanted through the wanted: classifier-free guidance (arXiv:2207.12598)."""
-    if unwanted is None:
-        return wanted
-    return unwanted + guidance_scale * (wanted - unwanted)
+    """Return the prediction with classifier-free guidance (arXiv:2207.12598)."""
+    if negative is None:
+        return positive
+    return negative + guidance_scale * (positive - negative)
 
 
-def _added(
-    parts: PipelineComponents,
+def _added_conditions(
+    components: PipelineComponents,
     conditions: Sequence[Conditioning],
     samples: Sequence[Sample],
     device: Device,
 ) -> dict[str, Any] | None:
-    """Give what Stable Diffusion XL is told beside: pooled texts, and sizes in pixels.
+    """Return Stable Diffusion XL's extra conditions: pooled prompts, and sizes in pixels.
 
-    The sizes are original (height, width), the crop's corner, target (height, width): nothing is
-    cropped, so original and target are the same (arXiv:2307.01952, section 2.2).
+    The sizes are original (height, width), crop corner (top, left) and target (height, width).
+    Nothing is cropped, so original and target are equal (arXiv:2307.01952, section 2.2).
     """
-    if not parts.has_size_condition:
+    if not components.has_size_condition:
         return None
     pooled = [condition.pooled for condition in conditions if condition.pooled is not None]
     sizes = [
         [request.height, request.width, 0, 0, request.height, request.width]
-        for request in (sample.ticket.recipe.request for sample in samples)
+        for request in (sample.active.prepared.request for sample in samples)
     ]
     texts = torch.stack(pooled)
     return {

@@ -1,4 +1,4 @@
-"""From requests to latents on the device: prompts and pictures, those of many at a time."""
+"""Encoding of prompts and images of several requests into samples that can step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,86 +10,98 @@ from worker.engine.batching.active_request import ActiveRequest, Sample
 from worker.engine.batching.components import PipelineComponents
 from worker.engine.batching.prepared_request import PreparedRequest, SampleStart
 from worker.engine.devices.device import Device
-from worker.engine.prompts.conditioning import Guided
+from worker.engine.prompts.conditioning import PromptEmbeds
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded:
-    """What the autoencoder made of a request's pictures: means and deviations of their latents."""
+class _LatentDistributions:
+    """Means and standard deviations of the latents of a request's images; None if not encoded."""
 
     init: Any = None
     masked: Any = None
 
 
 @torch.inference_mode()
-def encode(tickets: Sequence[ActiveRequest], device: Device) -> list[list[Sample]]:
-    """Give the samples of each request, ready to step.
+def encode(active_requests: Sequence[ActiveRequest], device: Device) -> list[list[Sample]]:
+    """Return the samples of each request, with their tensors on the device.
 
-    All have one model and one shape. Each prompt and each picture is encoded once, however many
-    images are made of it.
+    All requests must have one model and one shape. Each prompt and each image is encoded once,
+    whatever the number of samples.
     """
-    parts = tickets[0].recipe.parts
-    guided = parts.prompts.encode([ticket.recipe.prompt for ticket in tickets])
-    encoded = _autoencoded(parts, [ticket.recipe for ticket in tickets], device)
+    components = active_requests[0].prepared.components
+    guided = components.prompt_encoder.encode(
+        [active.prepared.prompt for active in active_requests]
+    )
+    encoded = _encode_images(components, [active.prepared for active in active_requests], device)
     return [
-        [_sample(ticket, start, guides, latents, device) for start in ticket.recipe.starts]
-        for ticket, guides, latents in zip(tickets, guided, encoded, strict=True)
+        [
+            _new_sample(active, start, prompt_embeds, latents, device)
+            for start in active.prepared.starts
+        ]
+        for active, prompt_embeds, latents in zip(active_requests, guided, encoded, strict=True)
     ]
 
 
-def _autoencoded(
-    parts: PipelineComponents, recipes: Sequence[PreparedRequest], device: Device
-) -> list[_Encoded]:
-    wanted = [
-        (index, name, picture)
-        for index, recipe in enumerate(recipes)
-        for name, picture, needed in (
-            ("init", recipe.init, recipe.needs_init),
-            ("masked", recipe.masked, parts.takes_mask),
+def _encode_images(
+    components: PipelineComponents, prepared_requests: Sequence[PreparedRequest], device: Device
+) -> list[_LatentDistributions]:
+    inputs = [
+        (index, name, image)
+        for index, prepared in enumerate(prepared_requests)
+        for name, image, needed in (
+            ("init", prepared.init, prepared.needs_init),
+            ("masked", prepared.masked, components.takes_mask),
         )
-        if needed and picture is not None
+        if needed and image is not None
     ]
-    found: list[dict[str, Any]] = [{} for _ in recipes]
-    if wanted:
-        # Through the narrower type first, as the pipelines take them.
-        pictures = torch.cat([picture for _, _, picture in wanted]).to(parts.generates)
-        pictures = device.upload(pictures).to(parts.autoencodes)
-        spread = parts.vae.encode(pictures).latent_dist
+    distributions: list[dict[str, Any]] = [{} for _ in prepared_requests]
+    if inputs:
+        # Through the narrower type first, as diffusers' pipelines do.
+        images = torch.cat([image for _, _, image in inputs]).to(components.dtype)
+        images = device.upload(images).to(components.vae_dtype)
+        distribution = components.vae.encode(images).latent_dist
         for (index, name, _), mean, deviation in zip(
-            wanted, spread.mean.split(1), spread.std.split(1), strict=True
+            inputs, distribution.mean.split(1), distribution.std.split(1), strict=True
         ):
-            found[index][name] = (mean, deviation)
-    return [_Encoded(**each) for each in found]
+            distributions[index][name] = (mean, deviation)
+    return [_LatentDistributions(**each) for each in distributions]
 
 
-def _sample(
-    ticket: ActiveRequest, start: SampleStart, guided: Guided, encoded: _Encoded, device: Device
+def _new_sample(
+    active: ActiveRequest,
+    start: SampleStart,
+    guided: PromptEmbeds,
+    encoded: _LatentDistributions,
+    device: Device,
 ) -> Sample:
-    recipe, parts = ticket.recipe, ticket.recipe.parts
+    prepared, components = active.prepared, active.prepared.components
     noise = device.upload(start.draws.noise)
-    kept = _drawn(parts, encoded.init, start.draws.init, device)
-    masked = _drawn(parts, encoded.masked, start.draws.masked, device)
-    scheduler = start.timeline.scheduler
-    if recipe.starts_from_noise:
+    init_latents = _sample_latents(components, encoded.init, start.draws.init, device)
+    masked = _sample_latents(components, encoded.masked, start.draws.masked, device)
+    scheduler = start.timesteps.scheduler
+    if prepared.starts_from_noise:
         latents = noise * scheduler.init_noise_sigma
     else:
-        latents = scheduler.add_noise(kept, noise, torch.stack(start.timeline.times[:1]))
-    sample = Sample(ticket, start, latents, guided)
-    if recipe.mask is not None:
-        mask = device.upload(recipe.mask.to(parts.generates))
-        if recipe.is_blended:
-            sample.kept, sample.noise, sample.mask = kept, noise, mask
+        latents = scheduler.add_noise(init_latents, noise, torch.stack(start.timesteps.values[:1]))
+    sample = Sample(active, start, latents, guided)
+    if prepared.mask is not None:
+        mask = device.upload(prepared.mask.to(components.dtype))
+        if prepared.is_blended:
+            sample.init_latents, sample.noise, sample.mask = init_latents, noise, mask
         else:
-            sample.seen = torch.cat([mask, cast("torch.Tensor", masked)], dim=1)
+            sample.extra_channels = torch.cat([mask, cast("torch.Tensor", masked)], dim=1)
     return sample
 
 
-def _drawn(
-    parts: PipelineComponents, spread: Any, draw: torch.Tensor | None, device: Device
+def _sample_latents(
+    components: PipelineComponents,
+    distribution: Any,
+    noise_draw: torch.Tensor | None,
+    device: Device,
 ) -> torch.Tensor | None:
-    """Draw latents from what the autoencoder gave, with numbers that were drawn before."""
-    if spread is None or draw is None:
+    """Sample latents from the autoencoder's distribution with noise drawn beforehand."""
+    if distribution is None or noise_draw is None:
         return None
-    mean, deviation = spread
-    latents = (mean + deviation * device.upload(draw)).to(parts.generates)
-    return cast("torch.Tensor", parts.scaling * latents)
+    mean, deviation = distribution
+    latents = (mean + deviation * device.upload(noise_draw)).to(components.dtype)
+    return cast("torch.Tensor", components.scaling_factor * latents)

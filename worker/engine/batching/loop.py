@@ -1,4 +1,4 @@
-"""The one thread that owns the device."""
+"""The device thread: the only thread that runs the model."""
 
 import threading
 from collections import deque
@@ -11,88 +11,90 @@ from typing import TypeAlias, TypeVar
 import structlog
 
 from common.domain.errors import GenerationError
-from worker.engine.batching.active_request import ActiveRequest, DeviceOutput
+from worker.engine.batching.active_request import ActiveRequest
 from worker.engine.batching.prepared_request import PreparedRequest
 from worker.engine.batching.stepper import Stepper
 from worker.engine.devices.device import Device
 from worker.engine.devices.utilization import DeviceUtilization
 from worker.engine.errors import to_infill_error
-from worker.engine.interface import GenerationCallback
+from worker.engine.interface import GenerationCallback, GenerationResult
 
 T = TypeVar("T")
-# Work beside the steps: done between two of them.
-_Errand: TypeAlias = Callable[[], None]
+# Work that runs between two steps.
+_Task: TypeAlias = Callable[[], None]
 
 log = structlog.get_logger(__name__)
 
 
 class DeviceLoop:
-    """Turns as long as there is work; callers' threads hand it in and wait.
+    """Runs steps on one thread as long as there is work; callers' threads submit it and wait.
 
-    The thread starts with the first work and ends with `close`.
+    The thread starts with the first submission and ends with `close`.
     """
 
-    def __init__(self, device: Device, *, most: int) -> None:
-        """Let at most `most` images take a step together."""
-        self._busy = DeviceUtilization(device)
-        self._stepper = Stepper(device, self._busy, most=most)
-        self._inbox: SimpleQueue[ActiveRequest | _Errand | None] = SimpleQueue()
+    def __init__(self, device: Device, *, max_batch: int) -> None:
+        """Let at most `max_batch` images take a step together."""
+        self._utilization = DeviceUtilization(device)
+        self._stepper = Stepper(device, self._utilization, max_batch=max_batch)
+        self._inbox: SimpleQueue[ActiveRequest | _Task | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closing = False
         self._ended = False
-        self._errands: deque[_Errand] = deque()
+        self._tasks: deque[_Task] = deque()
 
-    def draw(self, recipe: PreparedRequest, watch: GenerationCallback) -> DeviceOutput:
-        """Make the images of a request, together with whatever else is under way, and wait.
+    def generate(self, prepared: PreparedRequest, callback: GenerationCallback) -> GenerationResult:
+        """Generate the images of a request, batched with the other active ones, and wait for them.
 
         Raises:
-            GenerationError: the model failed; another try may succeed.
-            GenerationStoppedError: `watch` said to stop.
+            GenerationError: the model failed; a retry may succeed.
+            EngineLostError: the device failed; every later call will fail too.
+            GenerationStoppedError: `callback.should_stop` returned true.
         """
-        ticket = ActiveRequest(recipe, watch)
-        self._hand_in(ticket)
+        active = ActiveRequest(prepared, callback)
+        self._submit(active)
         try:
-            return ticket.future.result()
+            output = active.future.result()
         finally:
-            # An error knows the frames it came through, and they would know the ticket that holds
-            # the error: a circle around tensors, which the collector may leave for minutes.
-            del ticket
+            # A raised error references this frame, and through `active` the future that holds the
+            # error: a reference cycle around tensors, which could survive for minutes.
+            del active
+        return output.wait()
 
-    def do(self, work: Callable[[], T]) -> T:
-        """Let the loop's thread do something with the device between two steps, and wait.
+    def run(self, work: Callable[[], T]) -> T:
+        """Run `work` on the device thread between two steps, and return its result.
 
         Raises:
-            Exception: what `work` raised.
+            Exception: whatever `work` raised.
         """
         future: Future[T] = Future()
 
-        def errand() -> None:
+        def task() -> None:
             try:
                 done = work()
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
+            except BaseException as error:  # noqa: BLE001 - it is raised in the caller
                 future.set_exception(error)
             else:
                 future.set_result(done)
 
-        self._hand_in(errand)
+        self._submit(task)
         return future.result()
 
-    def post(self, errand: _Errand) -> None:
-        """Let the loop's thread do something between two steps, and do not wait; it may not raise.
+    def post(self, task: _Task) -> None:
+        """Schedule `task` on the device thread, without waiting for it; it must not raise.
 
         Raises:
             GenerationError: the engine has been closed.
         """
-        self._hand_in(errand)
+        self._submit(task)
 
-    def look_on(self) -> None:
-        """Ask all who look on whether to go on; for an errand that takes long, now and then."""
-        self._admit_all()
-        self._stepper.ask()
+    def check_callbacks(self) -> None:
+        """Accept new work and cancel stopped requests; long tasks must call this now and then."""
+        self._drain_inbox()
+        self._stepper.check_callbacks()
 
     def close(self) -> None:
-        """Give up what is under way, and end the thread."""
+        """Fail the requests in progress and end the thread."""
         with self._starting:
             self._closing = True
             thread = self._thread
@@ -100,12 +102,12 @@ class DeviceLoop:
         if thread is not None:
             thread.join()
 
-    def _hand_in(self, work: ActiveRequest | _Errand) -> None:
+    def _submit(self, work: ActiveRequest | _Task) -> None:
         with self._starting:
             if self._closing:
                 raise GenerationError("the engine has been closed")
             if self._thread is None:
-                # A daemon: a hung driver must not keep the process from its end.
+                # A daemon: a hung driver must not keep the process from exiting.
                 self._thread = threading.Thread(target=self._run, name="device", daemon=True)
                 self._thread.start()
             self._inbox.put(work)
@@ -113,37 +115,37 @@ class DeviceLoop:
     def _run(self) -> None:
         while not self._ended:
             try:
-                self._take_in()
-                # One errand, then a step: neither keeps the other waiting for more than that.
-                if self._errands:
-                    with self._busy.at_work():
-                        self._errands.popleft()()
+                self._receive()
+                # One task, then one step, so that neither waits for more than one of the other.
+                if self._tasks:
+                    with self._utilization.record_work():
+                        self._tasks.popleft()()
                 if self._stepper:
-                    self._stepper.turn()
+                    self._stepper.run_once()
             except Exception as error:
-                # A fault of our own: nobody may wait for ever because of it.
-                log.exception("engine_turn_failed")
+                # A bug in the engine: no caller may wait for ever because of it.
+                log.exception("engine_loop_failed")
                 self._stepper.fail_all(to_infill_error(error))
-        for errand in self._errands:  # what was handed in before is still done
-            errand()
+        for task in self._tasks:  # tasks submitted before the closing are still run
+            task()
         self._stepper.fail_all(GenerationError("the engine has been closed"))
 
-    def _take_in(self) -> None:
-        """Take what has come in; wait for it if there is nothing to do."""
-        if not self._stepper and not self._errands:
-            self._busy.rest()
-            self._admit(self._inbox.get())
-        self._admit_all()
+    def _receive(self) -> None:
+        """Accept submitted work; wait for some if there is nothing to do."""
+        if not self._stepper and not self._tasks:
+            self._utilization.mark_idle()
+            self._dispatch(self._inbox.get())
+        self._drain_inbox()
 
-    def _admit_all(self) -> None:
+    def _drain_inbox(self) -> None:
         with suppress(Empty):
             while True:
-                self._admit(self._inbox.get_nowait())
+                self._dispatch(self._inbox.get_nowait())
 
-    def _admit(self, work: ActiveRequest | _Errand | None) -> None:
+    def _dispatch(self, work: ActiveRequest | _Task | None) -> None:
         if work is None:
             self._ended = True
         elif isinstance(work, ActiveRequest):
-            self._stepper.admit(work)
+            self._stepper.add(work)
         else:
-            self._errands.append(work)
+            self._tasks.append(work)

@@ -1,67 +1,88 @@
-"""Equal requests for a model that runs whole, gathered until the device is free for them."""
+"""Models of other families, run by their own diffusers pipelines, with equal requests in one batch.
+
+The stepwise engine supports Stable Diffusion only. Every other model that diffusers' automatic
+pipelines know runs here, one whole pipeline call at a time, on the device thread.
+"""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from threading import Lock
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
-from common.domain.errors import GenerationStoppedError, InfillError
+from common.domain.errors import GenerationError, GenerationStoppedError, InfillError
 from common.domain.generation import Endpoint, GenerationRequest
 from common.runtime.clock import monotonic
 from worker.engine.batching.batch_limit import BatchSizeLimiter
 from worker.engine.batching.bisect import BisectingRunner
 from worker.engine.batching.loop import DeviceLoop
-from worker.engine.batching.pipeline_run import PipelineSample, batch_key, run_pipeline
 from worker.engine.batching.timesteps import steps_and_strength
 from worker.engine.devices.device import Device
-from worker.engine.errors import to_infill_error
+from worker.engine.errors import to_infill_error, translated_errors
 from worker.engine.interface import GenerationCallback, GenerationResult, Progress
 from worker.engine.masks.canvas import Canvas
 from worker.engine.models.loaded_model import LoadedModel
 
+# Parameters for a function that pipelines call after each step; the older one gets no tensors.
+_STEP_CALLBACK: Final = "callback_on_step_end"
+_LEGACY_STEP_CALLBACK: Final = "callback"
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSample:
+    """One image of a request: its seed, and its input images, each of the request's size."""
+
+    request: GenerationRequest
+    init: Image.Image | None
+    mask: Image.Image | None
+    seed: int
+
 
 @dataclass(slots=True, eq=False)
-class _Part:
-    """One request's part in a run."""
+class _PipelineRequest:
+    """A request that waits for a pipeline call or takes part in one; `steps` are finished steps."""
 
     request: GenerationRequest
     canvas: Canvas
-    watch: GenerationCallback
+    callback: GenerationCallback
     future: Future[GenerationResult] = field(default_factory=Future)
     steps: int = 0
 
     @property
-    def orders(self) -> list[PipelineSample]:
-        """An order for each of its images."""
+    def samples(self) -> list[PipelineSample]:
+        """Return a `PipelineSample` for each of its images."""
         init, mask = self.canvas.init, self.canvas.mask
         return [PipelineSample(self.request, init, mask, seed) for seed in self.request.seeds]
 
-    def goes_on(self) -> bool:
-        """Tell of a step, and ask whether to go on; if not, its caller is answered now."""
-        if not self.wants_to():
+    def report_step(self) -> bool:
+        """Report progress; return False if the request has ended or its callback says to stop."""
+        if not self.should_continue():
             return False
         if self.steps:
-            all_steps = max(self.steps, _steps_of(self.request))
-            return self._tell(lambda: self.watch.progressed(Progress(self.steps, all_steps)))
+            all_steps = max(self.steps, _step_count(self.request))
+            return self._call(lambda: self.callback.on_step(Progress(self.steps, all_steps)))
         return True
 
-    def begin(self) -> bool:
-        """Tell that the run begins; False if that failed, and so it has ended."""
-        return self._tell(self.watch.started)
+    def mark_started(self) -> bool:
+        """Call `on_start`; return False if the callback failed the request."""
+        return self._call(self.callback.on_start)
 
-    def wants_to(self) -> bool:
-        """Ask whether to go on; if not, its caller is answered now."""
-        return not self.future.done() and self._tell(self._ask)
+    def should_continue(self) -> bool:
+        """Return False if the request has ended, failing it if its callback says to stop."""
+        return not self.future.done() and self._call(self._check_should_stop)
 
-    def _ask(self) -> None:
-        if self.watch.should_stop():
+    def _check_should_stop(self) -> None:
+        if self.callback.should_stop():
             raise GenerationStoppedError("the generation was stopped")
 
-    def _tell(self, what: Callable[[], None]) -> bool:
+    def _call(self, what: Callable[[], None]) -> bool:
         try:
             what()
         except Exception as error:  # noqa: BLE001 - it must not take the others along
@@ -71,102 +92,198 @@ class _Part:
 
 
 class PipelineBatcher:
-    """Runs together what came while the device was busy, as one piece of work between two steps.
+    """Collects equal requests while the device is busy and runs them in one pipeline call.
 
-    One that is stopped is answered at the next step; the run goes on for the others.
+    A request that is stopped fails at the next step; the call goes on for the others.
     """
 
-    def __init__(self, loop: DeviceLoop, device: Device, *, most: int, threads: int) -> None:
-        """Run at most `most` requests together, with so many threads of the CPU."""
+    def __init__(self, loop: DeviceLoop, device: Device, *, max_batch: int, threads: int) -> None:
+        """Run at most `max_batch` requests in one call, with `threads` CPU threads."""
         self._loop = loop
-        self._batches = BisectingRunner(device, BatchSizeLimiter(device, most=most))
+        self._runner = BisectingRunner(device, BatchSizeLimiter(device, max_batch=max_batch))
         self._threads = threads
-        self._waiting: dict[Hashable, list[_Part]] = {}
+        self._waiting: dict[Hashable, list[_PipelineRequest]] = {}
         self._lock = Lock()
 
-    def draw(
+    def generate(
         self,
         model: LoadedModel,
         request: GenerationRequest,
         canvas: Canvas,
-        watch: GenerationCallback,
+        callback: GenerationCallback,
     ) -> GenerationResult:
-        """Draw the images of a request, with equal ones if there are some, and wait.
+        """Generate the images of a request, together with equal waiting ones, and wait for them.
 
-        They come as the model drew them, unchecked, and nothing kept of the init image.
+        The images are the model's output: not safety-checked, and not composed with the init image.
 
         Raises:
-            UnsupportedRequestError: no scheduler of the wanted name fits the model.
-            GenerationError: the model failed; another try may succeed.
-            GenerationStoppedError: `watch` said to stop.
+            UnsupportedRequestError: the requested scheduler does not fit the model.
+            GenerationError: the model failed; a retry may succeed.
+            EngineLostError: the device failed; every later call will fail too.
+            GenerationStoppedError: `callback.should_stop` returned true.
         """
-        part, key = _Part(request, canvas, watch), batch_key(request)
+        member, key = _PipelineRequest(request, canvas, callback), batch_key(request)
         with self._lock:
-            self._waiting.setdefault(key, []).append(part)
-        # Each comes with an errand; the first that is run takes all that came until then.
+            self._waiting.setdefault(key, []).append(member)
+        # Every request posts a task; the first one that runs takes all requests waiting by then.
         self._loop.post(partial(self._run, model, key))
         try:
-            return part.future.result()
+            return member.future.result()
         finally:
-            del part  # as in `DeviceLoop.draw`
+            del member  # as in `DeviceLoop.generate`
 
     def _run(self, model: LoadedModel, key: Hashable) -> None:
         with self._lock:
-            parts = self._waiting.pop(key, [])
-        parts = [part for part in parts if part.wants_to() and part.begin()]
-        torch.set_num_threads(self._threads)  # torch keeps it by thread
+            members = self._waiting.pop(key, [])
+        members = [
+            member for member in members if member.should_continue() and member.mark_started()
+        ]
+        torch.set_num_threads(self._threads)  # a setting of the thread in torch
         try:
-            outcomes = self._batches.run(key, parts, partial(self._together, model))
-        except Exception as error:  # noqa: BLE001 - nobody may wait for ever
-            outcomes = [to_infill_error(error)] * len(parts)
-        for part, outcome in zip(parts, outcomes, strict=True):
-            if part.future.done():
+            outcomes = self._runner.run(key, members, partial(self._run_together, model))
+        except Exception as error:  # noqa: BLE001 - no caller may wait for ever
+            outcomes = [to_infill_error(error)] * len(members)
+        for member, outcome in zip(members, outcomes, strict=True):
+            if member.future.done():
                 continue
             if isinstance(outcome, InfillError):
-                part.future.set_exception(outcome)
+                member.future.set_exception(outcome)
             else:
-                part.future.set_result(outcome)
+                member.future.set_result(outcome)
 
-    def _together(self, model: LoadedModel, parts: Sequence[_Part]) -> list[GenerationResult]:
-        for part in parts:
-            part.steps = 0
-        began = monotonic()
-        orders = [order for part in parts for order in part.orders]
-        stop = partial(self._nobody_left, parts)
-        images = iter(run_pipeline(model, parts[0].request.endpoint, orders, stop))
-        return _shared(parts, images, monotonic() - began)
+    def _run_together(
+        self, model: LoadedModel, members: Sequence[_PipelineRequest]
+    ) -> list[GenerationResult]:
+        for member in members:
+            member.steps = 0
+        started_at = monotonic()
+        samples = [sample for member in members for sample in member.samples]
+        stop = partial(self._should_stop, members)
+        images = iter(run_pipeline(model, members[0].request.endpoint, samples, stop))
+        return _split(members, images, monotonic() - started_at)
 
-    def _nobody_left(self, parts: Sequence[_Part]) -> bool:
-        """Ask all who look on at a step, those of other requests too: a run may take minutes."""
-        self._loop.look_on()
+    def _should_stop(self, members: Sequence[_PipelineRequest]) -> bool:
+        """Report a step and check all callbacks, also of other requests: a call can take minutes.
+
+        Return whether every request of the batch has ended.
+        """
+        self._loop.check_callbacks()
         with self._lock:
-            waiting = [part for group in self._waiting.values() for part in group]
-        for part in waiting:
-            part.wants_to()
-        going_on = [part for part in parts if part.goes_on()]
-        for part in parts:
-            part.steps += 1
-        return not going_on
+            waiting = [member for group in self._waiting.values() for member in group]
+        for member in waiting:
+            member.should_continue()
+        continuing = [member for member in members if member.report_step()]
+        for member in members:
+            member.steps += 1
+        return not continuing
 
 
-def _shared(
-    parts: Sequence[_Part], images: Iterator[Image.Image], seconds: float
+def _split(
+    members: Sequence[_PipelineRequest], images: Iterator[Image.Image], seconds: float
 ) -> list[GenerationResult]:
-    """Hand the images of a run, and its time, to those it was made for."""
+    """Split the images and the time of a call between its requests."""
     return [
         GenerationResult(
-            images=tuple(next(images) for _ in part.request.seeds),
-            nsfw=(False,) * part.request.samples,
+            images=tuple(next(images) for _ in member.request.seeds),
+            nsfw=(False,) * member.request.samples,
             seconds=seconds,
-            engine_seconds=seconds / len(parts),
+            engine_seconds=seconds / len(members),
         )
-        for part in parts
+        for member in members
     ]
 
 
-def _steps_of(request: GenerationRequest) -> int:
-    """Give the steps that are run; of a picture's schedule it is the last part."""
+def _step_count(request: GenerationRequest) -> int:
+    """Return the number of steps run; with input images, only the end of the schedule is."""
     if request.endpoint is Endpoint.TEXT2IMG:
         return request.inference_steps
     steps, strength = steps_and_strength(request.inference_steps, request.strength)
     return int(steps * strength)
+
+
+def batch_key(request: GenerationRequest) -> Hashable:
+    """Return the key of requests that can share a pipeline call.
+
+    Prompts, seeds, numbers of samples and input images may differ.
+    """
+    return (
+        request.model,
+        request.endpoint,
+        request.width,
+        request.height,
+        request.inference_steps,
+        request.guidance_scale,
+        request.strength,
+        request.scheduler,
+    )
+
+
+def run_pipeline(
+    model: LoadedModel,
+    endpoint: Endpoint,
+    samples: Sequence[PipelineSample],
+    should_stop: Callable[[], bool],
+) -> list[Image.Image]:
+    """Run one pipeline call for `samples` of equal `batch_key`; return their images.
+
+    The images are RGB and of the request's size, resized if the pipeline rounds sizes. Arguments
+    that the pipeline does not accept are left out: some families have no negative prompt or no
+    strength, and such a field has no effect. `should_stop` is called before the first step and
+    after each, if the pipeline supports callbacks.
+
+    Raises:
+        UnsupportedRequestError: the requested scheduler does not fit the model.
+        GenerationError: the model failed; a retry may succeed.
+        GenerationStoppedError: `should_stop` returned true.
+    """
+
+    def check_should_stop(*_step: Any) -> dict[str, Any]:
+        if should_stop():
+            raise GenerationStoppedError("the generation was stopped")
+        return {}
+
+    request = samples[0].request
+    pipeline = model.pipelines[endpoint]
+    pipeline.scheduler = model.scheduler_for(request)
+    accepted = signature(type(pipeline).__call__).parameters
+    after_step = _STEP_CALLBACK if _STEP_CALLBACK in accepted else _LEGACY_STEP_CALLBACK
+    available = {**_arguments(endpoint, samples), after_step: check_should_stop}
+    check_should_stop()
+    with translated_errors():
+        output = pipeline(**{name: value for name, value in available.items() if name in accepted})
+        images = [_to_image(pixels) for pixels in output.images]
+    size = (request.width, request.height)
+    return [
+        image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+        for image in images
+    ]
+
+
+def _arguments(endpoint: Endpoint, samples: Sequence[PipelineSample]) -> dict[str, Any]:
+    request = samples[0].request
+    steps, strength = request.inference_steps, request.strength
+    arguments: dict[str, Any] = {
+        "prompt": [sample.request.prompt for sample in samples],
+        "negative_prompt": [sample.request.negative_prompt for sample in samples],
+        "guidance_scale": request.guidance_scale,
+        "width": request.width,
+        "height": request.height,
+        # The same noise on every device.
+        "generator": [torch.Generator("cpu").manual_seed(sample.seed) for sample in samples],
+        # Otherwise the pipeline replaces the size by the nearest of its own.
+        "use_resolution_binning": False,
+        "output_type": "np",
+    }
+    if endpoint is not Endpoint.TEXT2IMG:
+        steps, strength = steps_and_strength(steps, strength)
+        arguments |= {"image": [sample.init for sample in samples], "strength": strength}
+    if endpoint is Endpoint.INPAINT:
+        arguments["mask_image"] = [sample.mask for sample in samples]
+    return {**arguments, "num_inference_steps": steps}
+
+
+def _to_image(pixels: npt.NDArray[np.floating[Any]]) -> Image.Image:
+    """Convert pixels (height × width × 3, 0 to 1) to an image."""
+    if not np.isfinite(pixels).all():
+        raise GenerationError("the model generated pixels that are not numbers")
+    return Image.fromarray((pixels * 255).round().astype(np.uint8), "RGB")

@@ -1,4 +1,4 @@
-"""Everything about a request that can be made ready without the device, in its caller's thread."""
+"""The part of a request's work that needs no device: done in the caller's thread."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,14 +12,15 @@ from common.domain.generation import Endpoint, GenerationRequest
 from worker.engine.batching.components import LATENT_CHANNELS, PipelineComponents
 from worker.engine.batching.timesteps import Timesteps
 from worker.engine.masks.canvas import Canvas
-from worker.engine.prompts.encoder import ReadPrompt
+from worker.engine.prompts.encoder import TokenizedPrompt
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseDraws:
-    """One image's random numbers in latent shape, drawn in the order diffusers draws them.
+    """Random numbers of one image, in the order in which diffusers draws them.
 
-    `init` and `masked` are what the autoencoder's samples of these pictures take.
+    Each is 1 × 4 × latent height × latent width. `init` and `masked` are for sampling the latents
+    of the init image and of the masked image.
     """
 
     init: torch.Tensor | None
@@ -29,25 +30,25 @@ class NoiseDraws:
 
 @dataclass(frozen=True, slots=True)
 class SampleStart:
-    """Where one image of a request starts from; its generator goes on with the steps' noise."""
+    """Initial state of one image; `generator` continues with the noise of the steps."""
 
-    timeline: Timesteps
+    timesteps: Timesteps
     generator: torch.Generator
     draws: NoiseDraws
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request that has been checked and made ready.
+    """A checked request with preprocessed inputs, on the host.
 
-    `init` is 1 × 3 × height × width in -1 … 1, `masked` the same with zeros where it is repainted,
-    `mask` 1 × 1 × the latents' height × width, 1 where it is repainted. `shape` is that of the
-    latents of one image, 1 × 4 × height × width.
+    `init` is 1 × 3 × height × width in -1 to 1; `masked` is the same with zeros inside the mask.
+    `mask` is 1 × 1 × latent height × latent width, 1 where the image is repainted. `shape` is that
+    of one image's latents, 1 × 4 × latent height × latent width.
     """
 
-    parts: PipelineComponents
+    components: PipelineComponents
     request: GenerationRequest
-    prompt: ReadPrompt
+    prompt: TokenizedPrompt
     shape: tuple[int, int, int, int]
     starts: tuple[SampleStart, ...]
     init: torch.Tensor | None = None
@@ -56,81 +57,90 @@ class PreparedRequest:
 
     @property
     def starts_from_noise(self) -> bool:
-        """Whether nothing of the picture is in the first latents."""
+        """Return whether the first latents are pure noise, without anything of the init image."""
         endpoint, strength = self.request.endpoint, self.request.strength
-        # diffusers' img2img starts from the picture at full strength too.
+        # diffusers' img2img pipeline uses the image at full strength too.
         return endpoint is Endpoint.TEXT2IMG or (endpoint is Endpoint.INPAINT and strength == 1)
 
     @property
     def is_blended(self) -> bool:
-        """Whether what is kept is laid over the latents after each step.
+        """Return whether the init image's latents are blended in outside the mask after each step.
 
-        So it is where the UNet itself knows nothing of the mask.
+        This is for inpainting with a UNet that does not take the mask as input.
         """
-        return self.request.endpoint is Endpoint.INPAINT and not self.parts.takes_mask
+        return self.request.endpoint is Endpoint.INPAINT and not self.components.takes_mask
 
     @property
     def needs_init(self) -> bool:
-        """Whether the latents of the init image are used."""
+        """Return whether the latents of the init image are needed."""
         return not self.starts_from_noise or self.is_blended
 
 
 def prepare(
-    parts: PipelineComponents,
+    components: PipelineComponents,
     request: GenerationRequest,
     canvas: Canvas,
     scheduler: Callable[[], Any],
 ) -> PreparedRequest:
-    """Make `request` ready; `scheduler` makes a fresh one for each image.
+    """Check and prepare `request`; `scheduler` returns a new scheduler for each image.
 
     Raises:
-        UnsupportedRequestError: the model cannot do what was asked.
+        UnsupportedRequestError: the model does not support what was requested.
     """
-    _check_size(parts, request)
-    timelines = [Timesteps.of(request, scheduler()) for _ in request.seeds]
-    has_guidance = request.guidance_scale > 1  # at 1 the unwanted half would count for nothing
-    prompt = parts.prompts.read(request.prompt, request.negative_prompt if has_guidance else None)
-    shape = (1, LATENT_CHANNELS, request.height // parts.factor, request.width // parts.factor)
-    init, masked, mask = _pictures(parts, canvas.init, canvas.mask, shape)
-    plain = PreparedRequest(parts, request, prompt, shape, (), init, masked, mask)
-    starts = tuple(
-        _start(plain, timeline, seed)
-        for timeline, seed in zip(timelines, request.seeds, strict=True)
+    _check_size(components, request)
+    all_timesteps = [Timesteps.of(request, scheduler()) for _ in request.seeds]
+    has_guidance = request.guidance_scale > 1  # at 1 the negative prompt has no weight
+    prompt = components.prompt_encoder.tokenize(
+        request.prompt, request.negative_prompt if has_guidance else None
     )
-    return replace(plain, starts=starts)
+    shape = (
+        1,
+        LATENT_CHANNELS,
+        request.height // components.vae_scale_factor,
+        request.width // components.vae_scale_factor,
+    )
+    init, masked, mask = _preprocess(components, canvas.init, canvas.mask, shape)
+    unseeded = PreparedRequest(components, request, prompt, shape, (), init, masked, mask)
+    starts = tuple(
+        _start(unseeded, timesteps, seed)
+        for timesteps, seed in zip(all_timesteps, request.seeds, strict=True)
+    )
+    return replace(unseeded, starts=starts)
 
 
-def _check_size(parts: PipelineComponents, request: GenerationRequest) -> None:
+def _check_size(components: PipelineComponents, request: GenerationRequest) -> None:
     for name, pixels in (("width", request.width), ("height", request.height)):
-        if pixels % parts.factor:
-            raise UnsupportedRequestError(f"{name}: {pixels} is no multiple of {parts.factor}")
+        if pixels % components.vae_scale_factor:
+            raise UnsupportedRequestError(
+                f"{name}: {pixels} is not a multiple of {components.vae_scale_factor}"
+            )
 
 
-def _pictures(
-    parts: PipelineComponents,
+def _preprocess(
+    components: PipelineComponents,
     init: Image.Image | None,
     mask: Image.Image | None,
     shape: tuple[int, int, int, int],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
     if init is None:
         return None, None, None
-    picture: torch.Tensor = parts.pictures.preprocess(init).to(torch.float32)
+    image: torch.Tensor = components.image_processor.preprocess(init).to(torch.float32)
     if mask is None:
-        return picture, None, None
-    repainted = parts.masks.preprocess(mask)
-    small = torch.nn.functional.interpolate(repainted, size=shape[2:])
-    return picture, picture * (repainted < 0.5), small  # noqa: PLR2004 it is 0 or 1
+        return image, None, None
+    binary_mask = components.mask_processor.preprocess(mask)
+    small = torch.nn.functional.interpolate(binary_mask, size=shape[2:])
+    return image, image * (binary_mask < 0.5), small  # noqa: PLR2004 it is 0 or 1
 
 
-def _start(recipe: PreparedRequest, timeline: Timesteps, seed: int) -> SampleStart:
+def _start(prepared: PreparedRequest, timesteps: Timesteps, seed: int) -> SampleStart:
     generator = torch.Generator("cpu").manual_seed(seed)  # the same noise on every device
 
     def draw(dtype: torch.dtype) -> torch.Tensor:
-        return torch.randn(recipe.shape, generator=generator, dtype=dtype)
+        return torch.randn(prepared.shape, generator=generator, dtype=dtype)
 
-    parts = recipe.parts
-    init = draw(parts.autoencodes) if recipe.needs_init else None
-    noise = draw(parts.generates)
-    # Where it is not used it is drawn all the same, as diffusers does: the steps' noise follows.
-    masked = draw(parts.autoencodes) if recipe.masked is not None else None
-    return SampleStart(timeline, generator, NoiseDraws(init, noise, masked))
+    components = prepared.components
+    init = draw(components.vae_dtype) if prepared.needs_init else None
+    noise = draw(components.dtype)
+    # Drawn even where it is unused, as diffusers does: the noise of the steps follows.
+    masked = draw(components.vae_dtype) if prepared.masked is not None else None
+    return SampleStart(timesteps, generator, NoiseDraws(init, noise, masked))

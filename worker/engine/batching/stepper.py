@@ -1,4 +1,4 @@
-"""One turn of the loop: what came in is encoded, a batch takes a step, what is done is decoded."""
+"""One iteration of the device loop: encode new requests, step one batch, decode finished images."""
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -14,7 +14,7 @@ from worker.engine.batching.batch_limit import BatchSizeLimiter
 from worker.engine.batching.batch_queue import FairBatchQueue
 from worker.engine.batching.bisect import BisectingRunner, Outcome
 from worker.engine.batching.decoding import decode
-from worker.engine.batching.denoising import predict, step
+from worker.engine.batching.denoising import predict_noise, step
 from worker.engine.batching.encoding import encode
 from worker.engine.batching.previews import PreviewQueue
 from worker.engine.devices.device import Device, HostCopy
@@ -26,163 +26,168 @@ Out = TypeVar("Out")
 
 
 class Stepper:
-    """All requests under way on one device. Used from the loop's thread alone."""
+    """All active requests of one device; used from the device thread only."""
 
-    def __init__(self, device: Device, busy: DeviceUtilization, *, most: int) -> None:
-        """Let at most `most` images take a step together."""
+    def __init__(self, device: Device, utilization: DeviceUtilization, *, max_batch: int) -> None:
+        """Let at most `max_batch` images take a step together."""
         self._device = device
-        self._busy = busy
-        self._room = BatchSizeLimiter(device, most=most)
-        self._batches = BisectingRunner(device, self._room)
+        self._utilization = utilization
+        self._limiter = BatchSizeLimiter(device, max_batch=max_batch)
+        self._runner = BisectingRunner(device, self._limiter)
         self._previews = PreviewQueue(device)
         self._waiting: list[ActiveRequest] = []
         self._stepping: FairBatchQueue[Sample] = FairBatchQueue()
         self._finished: list[Sample] = []
-        self._tickets: dict[ActiveRequest, None] = {}  # in the order they came
+        self._requests: dict[ActiveRequest, None] = {}  # in order of arrival
 
     def __bool__(self) -> bool:
-        """Whether anything is under way."""
-        return bool(self._tickets)
+        """Return whether there are active requests."""
+        return bool(self._requests)
 
-    def admit(self, ticket: ActiveRequest) -> None:
-        """Take a request in; it joins the next step."""
-        self._tickets[ticket] = None
-        self._waiting.append(ticket)
+    def add(self, active: ActiveRequest) -> None:
+        """Add a request; it joins the next step."""
+        self._requests[active] = None
+        self._waiting.append(active)
 
-    def turn(self) -> None:
-        """Move on by one step of one batch, and by all that comes before and after it."""
-        self.ask()
-        for ticket, preview in self._previews.arrived():
-            self._tell(ticket, preview)
+    def run_once(self) -> None:
+        """Encode new requests, advance one batch by one step, and decode finished images."""
+        self.check_callbacks()
+        for active, preview in self._previews.take_ready():
+            self._report_step(active, preview)
         self._encode()
         self._step()
         self._decode()
-        self._device.keep_pace()
+        self._device.throttle()
         SAMPLES_ACTIVE.set(len(self._stepping))
 
-    def ask(self) -> None:
-        """Ask all who look on whether to go on; whoever says no is answered now."""
-        for ticket in list(self._tickets):
-            if not ticket.ask_to_go_on():
-                self._drop(ticket)
+    def check_callbacks(self) -> None:
+        """Cancel the requests whose callbacks say to stop."""
+        for active in list(self._requests):
+            if not active.should_continue():
+                self._drop(active)
 
     def fail_all(self, error: InfillError) -> None:
-        """Give everything up."""
-        for ticket in list(self._tickets):
-            ticket.fail(error)
-            self._drop(ticket)
+        """Fail all active requests with `error`."""
+        for active in list(self._requests):
+            active.fail(error)
+            self._drop(active)
 
     def _encode(self) -> None:
-        """Encode those that wait, as far as they are of one kind with the first and can step.
+        """Encode waiting requests of the first one's kind, as many as can step at once.
 
-        Whoever could not step yet goes on waiting: its time has not begun, and it takes no memory.
+        A request that could not step yet stays queued: its time has not begun, and it takes no
+        memory of the device.
         """
-        able = [ticket for ticket in self._waiting if self._has_room(ticket)]
+        able = [active for active in self._waiting if self._can_step(active)]
         if not able:
             return
         key = _encode_key(able[0])
-        chosen = [ticket for ticket in able if _encode_key(ticket) == key]
-        chosen = chosen[: self._room.of(key)]
-        for ticket in chosen:
-            self._waiting.remove(ticket)
-            if not ticket.begin():
-                self._drop(ticket)
-        chosen = [ticket for ticket in chosen if not ticket.has_ended]
+        chosen = [active for active in able if _encode_key(active) == key]
+        chosen = chosen[: self._limiter.limit(key)]
+        for active in chosen:
+            self._waiting.remove(active)
+            if not active.mark_started():
+                self._drop(active)
+        chosen = [active for active in chosen if not active.has_ended]
         if not chosen:
             return
         work = partial(encode, device=self._device)
-        for ticket, samples in zip(chosen, self._run(key, chosen, work), strict=True):
+        for active, samples in zip(chosen, self._run(key, chosen, work), strict=True):
             if isinstance(samples, InfillError):
-                self._fail(ticket, samples)
+                self._fail(active, samples)
                 continue
-            ticket.samples = samples
+            active.samples = samples
             for sample in samples:
-                self._stepping.add(_step_key(ticket), sample, cost=_cost(sample))
+                self._stepping.add(_step_key(active), sample, cost=_cost(sample))
 
-    def _has_room(self, ticket: ActiveRequest) -> bool:
-        key = _step_key(ticket)
-        return self._stepping.count(key) < self._room.of(key)
+    def _can_step(self, active: ActiveRequest) -> bool:
+        key = _step_key(active)
+        return self._stepping.count(key) < self._limiter.limit(key)
 
     def _step(self) -> None:
-        chosen = self._stepping.next(self._room.of)
+        chosen = self._stepping.next_batch(self._limiter.limit)
         if not chosen:
             return
         BATCH_SIZE.observe(len(chosen))
         STEPS.inc()
         work = partial(_step_all, device=self._device)
-        key = _step_key(chosen[0].ticket)
+        key = _step_key(chosen[0].active)
         for sample, failure in zip(chosen, self._run(key, chosen, work), strict=True):
             if failure is not None:
-                self._fail(sample.ticket, failure)
-            elif sample.is_finished and not sample.ticket.has_ended:
+                self._fail(sample.active, failure)
+            elif sample.is_finished and not sample.active.has_ended:
                 self._stepping.remove(key, sample)
                 self._finished.append(sample)
-        # A request of several images tells of all of them at once.
-        for ticket in {sample.ticket: None for sample in chosen if not sample.ticket.has_ended}:
-            self._tell(ticket)
-            if not ticket.has_ended:
-                self._previews.note(ticket)
+        # A request with several images in the batch reports once.
+        for active in {sample.active: None for sample in chosen if not sample.active.has_ended}:
+            self._report_step(active)
+            if not active.has_ended:
+                self._previews.add(active)
 
     def _decode(self) -> None:
         while self._finished:
-            key = _decode_key(self._finished[0].ticket)
-            chosen = [each for each in self._finished if _decode_key(each.ticket) == key]
+            key = _decode_key(self._finished[0].active)
+            chosen = [each for each in self._finished if _decode_key(each.active) == key]
             self._finished = [each for each in self._finished if each not in chosen]
             work = partial(_decode_all, device=self._device)
             for sample, copy in zip(chosen, self._run(key, chosen, work), strict=True):
                 if isinstance(copy, InfillError):
-                    self._fail(sample.ticket, copy)
+                    self._fail(sample.active, copy)
                     continue
-                sample.image = copy
-                sample.ticket.finish_if_complete()
-                if sample.ticket.has_ended:
-                    self._drop(sample.ticket)
+                sample.pixels = copy
+                sample.active.finish_if_complete()
+                if sample.active.has_ended:
+                    self._drop(sample.active)
 
-    def _tell(self, ticket: ActiveRequest, preview: Image.Image | None = None) -> None:
-        if not ticket.tell(preview):
-            self._drop(ticket)
+    def _report_step(self, active: ActiveRequest, preview: Image.Image | None = None) -> None:
+        if not active.report_step(preview):
+            self._drop(active)
 
     def _run(
         self, key: Hashable, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
-        """Do one piece of work, and share its time among those it was done for."""
-        tickets = [item if isinstance(item, ActiveRequest) else item.ticket for item in items]
-        torch.set_num_threads(tickets[0].recipe.parts.threads)  # torch keeps it by thread
-        with self._busy.at_work() as piece:
-            for ticket in tickets:
-                ticket.pieces.append((piece, 1 / len(tickets)))
-            return self._batches.run(key, items, work)
+        """Run `work` on `items` and charge its device time to their requests in equal parts."""
+        active_requests = [
+            item if isinstance(item, ActiveRequest) else item.active for item in items
+        ]
+        torch.set_num_threads(
+            active_requests[0].prepared.components.threads
+        )  # a setting of the thread in torch
+        with self._utilization.record_work() as interval:
+            for active in active_requests:
+                active.intervals.append((interval, 1 / len(active_requests)))
+            return self._runner.run(key, items, work)
 
-    def _fail(self, ticket: ActiveRequest, error: InfillError) -> None:
-        ticket.fail(error)
-        self._drop(ticket)
+    def _fail(self, active: ActiveRequest, error: InfillError) -> None:
+        active.fail(error)
+        self._drop(active)
 
-    def _drop(self, ticket: ActiveRequest) -> None:
-        """Forget a request that has ended, wherever its images are."""
-        self._tickets.pop(ticket, None)
-        self._previews.forget(ticket)
-        if ticket in self._waiting:
-            self._waiting.remove(ticket)
-        for sample in ticket.samples:
-            self._stepping.remove(_step_key(ticket), sample)
+    def _drop(self, active: ActiveRequest) -> None:
+        """Remove a request that has ended from all queues."""
+        self._requests.pop(active, None)
+        self._previews.discard(active)
+        if active in self._waiting:
+            self._waiting.remove(active)
+        for sample in active.samples:
+            self._stepping.remove(_step_key(active), sample)
             if sample in self._finished:
                 self._finished.remove(sample)
-        # They know their ticket: left to the collector, that circle would hold tensors for minutes.
-        ticket.samples = []
+        # Samples reference their request: the cycle could hold tensors for minutes.
+        active.samples = []
 
 
 def _step_all(samples: Sequence[Sample], device: Device) -> list[InfillError | None]:
-    """Predict for all together, then let each step by itself; a step that fails is told of.
+    """Predict the noise of all samples, then step each; return the error of each step, or None.
 
-    Once one has stepped the work may not be repeated, so nothing is raised from there on.
+    A batch may not be repeated once a sample has stepped, so errors of steps are not raised.
     """
     return [
-        _failure(sample, noise)
-        for sample, noise in zip(samples, predict(samples, device), strict=True)
+        _try_step(sample, noise)
+        for sample, noise in zip(samples, predict_noise(samples, device), strict=True)
     ]
 
 
-def _failure(sample: Sample, noise: torch.Tensor) -> InfillError | None:
+def _try_step(sample: Sample, noise: torch.Tensor) -> InfillError | None:
     try:
         step(sample, noise)
     except Exception as error:  # noqa: BLE001 - a scheduler can fail in any way
@@ -194,26 +199,29 @@ def _decode_all(samples: Sequence[Sample], device: Device) -> list[HostCopy]:
     return [device.to_host(*decoded) for decoded in decode(samples)]
 
 
-def _encode_key(ticket: ActiveRequest) -> Hashable:
-    """Tell which requests can be encoded together, and take the same memory for it."""
-    recipe = ticket.recipe
-    pictures = (recipe.needs_init, recipe.masked is not None and recipe.parts.takes_mask)
-    return "encode", recipe.request.model, recipe.shape, pictures
+def _encode_key(active: ActiveRequest) -> Hashable:
+    """Return the key of requests that can be encoded in one batch with the same memory each."""
+    prepared = active.prepared
+    encoded_images = (
+        prepared.needs_init,
+        prepared.masked is not None and prepared.components.takes_mask,
+    )
+    return "encode", prepared.request.model, prepared.shape, encoded_images
 
 
-def _step_key(ticket: ActiveRequest) -> Hashable:
-    """Tell whose images can step together: prompts of another length do not stack."""
-    recipe = ticket.recipe
-    has_guidance = recipe.prompt.unwanted is not None
-    return "step", recipe.request.model, recipe.shape, recipe.prompt.tokens, has_guidance
+def _step_key(active: ActiveRequest) -> Hashable:
+    """Return the key of images that can share a UNet call; the prompt length is part of it."""
+    prepared = active.prepared
+    has_guidance = prepared.prompt.negative is not None
+    return "step", prepared.request.model, prepared.shape, prepared.prompt.tokens, has_guidance
 
 
-def _decode_key(ticket: ActiveRequest) -> Hashable:
-    return "decode", ticket.recipe.request.model, ticket.recipe.shape
+def _decode_key(active: ActiveRequest) -> Hashable:
+    return "decode", active.prepared.request.model, active.prepared.shape
 
 
 def _cost(sample: Sample) -> float:
-    """Give the work of a step, in rows of the batch times latent pixels."""
-    rows = 1 if sample.guided.unwanted is None else 2
-    *_, height, width = sample.ticket.recipe.shape
+    """Return the work of one step: batch rows times latent pixels."""
+    rows = 1 if sample.prompt.negative is None else 2
+    *_, height, width = sample.active.prepared.shape
     return float(rows * height * width)

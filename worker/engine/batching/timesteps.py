@@ -1,4 +1,4 @@
-"""The steps of one image: which scheduler, at which times of the diffusion, how many."""
+"""The timesteps of one image and the number of steps for a strength."""
 
 from dataclasses import dataclass
 from inspect import signature
@@ -9,27 +9,27 @@ from typing import Any, Final, Self
 from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint, GenerationRequest
 
-# Less changes nothing one can see, and would need a finer schedule than models are trained on.
+# A smaller strength has no visible effect, and would need more steps than models are trained on.
 LEAST_STRENGTH: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Timesteps:
-    """A scheduler of one image's own, and the times it is called for, the noisiest first.
+    """One image's own scheduler and the timesteps it is called for, the noisiest first.
 
-    `times` are tensors without dimensions, on the host: reading them waits for no device.
+    `values` are tensors without dimensions, on the host: reading them does not wait for the device.
     """
 
     scheduler: Any
-    times: tuple[Any, ...]
+    values: tuple[Any, ...]
     takes_generator: bool
 
     @classmethod
     def of(cls, request: GenerationRequest, scheduler: Any) -> Self:
-        """Lay out the steps of `request` as diffusers' pipelines do, for a fresh scheduler.
+        """Set the timesteps of a new `scheduler` for `request`, as diffusers' pipelines do.
 
         Raises:
-            UnsupportedRequestError: the scheduler has no such number of steps.
+            UnsupportedRequestError: the scheduler does not support that number of steps.
         """
         steps, strength = request.inference_steps, 1.0
         if request.endpoint is not Endpoint.TEXT2IMG:
@@ -52,10 +52,11 @@ class Timesteps:
 
 
 def steps_and_strength(steps: int, strength: float) -> tuple[int, float]:
-    """Give the steps and strength to ask diffusers for, so that at least one step is run.
+    """Return the steps and the strength to pass to diffusers, so that at least one step is run.
 
-    diffusers lays out `steps` and runs the last int(steps × strength) of them, which can be none:
-    then the schedule is laid out finer, until one step lies within the strength.
+    diffusers runs the last int(steps × strength) of `steps` steps (`get_timesteps` of its image to
+    image and inpainting pipelines), which can be none. Then more steps are set, until one of them
+    lies within the strength.
     """
     strength = max(strength, LEAST_STRENGTH)
     finer = count(max(steps, floor(1 / strength)))

@@ -9,22 +9,22 @@ import torch
 
 from worker.engine.devices.device import DeviceMark, HostCopy, PeakMemory
 
-# Steps a GPU may be given ahead of what it has done: the second keeps it busy while the host
-# prepares, more would only make a cancel late.
+# Steps that may be queued on the GPU: the second keeps it busy while the host prepares the next;
+# more would delay cancellation.
 STEPS_AHEAD: Final = 2
 MILLISECONDS: Final = 1000
 
-# torch gives these no types.
+# torch has no type annotations for these.
 _Event: Final[Any] = torch.cuda.Event
 _Stream: Final[Any] = torch.cuda.Stream
 
 
-class _Copying:
-    def __init__(self, tensors: list[torch.Tensor], arrived: Any) -> None:
+class _PendingCopy:
+    def __init__(self, tensors: list[torch.Tensor], copied: Any) -> None:
         self._tensors = tensors
-        self._arrived = arrived
+        self._arrived = copied
 
-    def is_there(self) -> bool:
+    def is_ready(self) -> bool:
         return bool(self._arrived.query())
 
     def wait(self) -> list[torch.Tensor]:
@@ -32,77 +32,77 @@ class _Copying:
         return self._tensors
 
 
-class _Passed:
+class _EventMark:
     def __init__(self, event: Any) -> None:
         self._event = event
 
-    def is_past(self) -> bool:
+    def has_passed(self) -> bool:
         return bool(self._event.query())
 
-    def seconds_since(self, earlier: "_Passed") -> float:
-        # From one to the other, not from a common start: these are floats of 32 bits.
+    def seconds_since(self, earlier: "_EventMark") -> float:
+        # Measured between the two events, not from a common start: the times are 32-bit floats.
         milliseconds: float = earlier._event.elapsed_time(self._event)  # noqa: SLF001 one of ours
         return milliseconds / MILLISECONDS
 
 
 class Cuda:
-    """A GPU: calls only queue work on it; copies to the host have a stream of their own."""
+    """A GPU: calls only enqueue work; copies to the host run on a separate stream."""
 
     def __init__(self, torch_device: torch.device) -> None:
         self.torch_device = torch_device
-        self._copies = _Stream(torch_device)
-        self._ahead: deque[Any] = deque()
+        self._copy_stream = _Stream(torch_device)
+        self._queued: deque[Any] = deque()
 
     def free_bytes(self) -> int:
-        """Give what the driver has free, and what torch keeps without using it."""
+        """Return the memory that the driver has free plus the unused part of torch's cache."""
         free, _ = torch.cuda.mem_get_info(self.torch_device)
-        kept = torch.cuda.memory_reserved(self.torch_device)
-        return free + kept - torch.cuda.memory_allocated(self.torch_device)
+        reserved = torch.cuda.memory_reserved(self.torch_device)
+        return free + reserved - torch.cuda.memory_allocated(self.torch_device)
 
     @contextmanager
-    def measuring(self) -> Iterator[PeakMemory]:
-        """Read torch's own books, which are kept on the host: nothing is waited for."""
+    def measure_peak(self) -> Iterator[PeakMemory]:
+        """Measure the block's peak by torch's allocator statistics, without synchronizing."""
         peak, before = PeakMemory(), torch.cuda.memory_allocated(self.torch_device)
         torch.cuda.reset_peak_memory_stats(self.torch_device)
         yield peak
         peak.bytes = max(0, torch.cuda.max_memory_allocated(self.torch_device) - before)
 
-    def release(self) -> None:
-        """Return torch's cache to the driver."""
+    def empty_cache(self) -> None:
+        """Return torch's cached memory to the driver."""
         torch.cuda.empty_cache()
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Copy from pinned memory: with any other the host would wait."""
+        """Copy through pinned memory: otherwise the host would wait."""
         return tensor.pin_memory().to(self.torch_device, non_blocking=True)
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
-        """Copy on the side, while the next step runs."""
-        self._copies.wait_stream(self._stream())
-        arrived = _Event()
-        with torch.cuda.stream(self._copies):
+        """Copy on the copy stream, while the next step runs."""
+        self._copy_stream.wait_stream(self._stream())
+        copied = _Event()
+        with torch.cuda.stream(self._copy_stream):
             hosts = []
             for tensor in tensors:
                 host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
                 hosts.append(host.copy_(tensor, non_blocking=True))
-                # Else its memory could be used anew before it has been copied.
-                tensor.record_stream(self._copies)
-            arrived.record(self._copies)
-        return _Copying(hosts, arrived)
+                # Otherwise its memory could be reused before it has been copied.
+                tensor.record_stream(self._copy_stream)
+            copied.record(self._copy_stream)
+        return _PendingCopy(hosts, copied)
 
     def mark(self) -> DeviceMark:
-        """Put an event into the stream."""
+        """Record an event on the current stream."""
         event = _Event(enable_timing=True)
         event.record(self._stream())
-        return _Passed(event)
+        return _EventMark(event)
 
-    def keep_pace(self) -> None:
+    def throttle(self) -> None:
         """Wait for the step before the last one."""
         event = _Event()
         event.record(self._stream())
-        self._ahead.append(event)
-        if len(self._ahead) > STEPS_AHEAD:
-            self._ahead.popleft().synchronize()
+        self._queued.append(event)
+        if len(self._queued) > STEPS_AHEAD:
+            self._queued.popleft().synchronize()
 
     def _stream(self) -> Any:
-        """The stream of this device: another may be the current one."""
+        """Return the current stream of this device; torch's current device may be another."""
         return torch.cuda.current_stream(self.torch_device)

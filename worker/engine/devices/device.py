@@ -1,4 +1,4 @@
-"""What differs between devices: memory, copies to the host, telling the time. The host itself."""
+"""The `Device` protocol (memory, copies, timing), and the CPU."""
 
 import re
 from collections.abc import Iterator
@@ -12,81 +12,81 @@ import torch
 from common.runtime.clock import monotonic
 
 KIBIBYTE: Final = 1024
-# Writing this makes the kernel forget the highest memory use so far (proc(5)).
-_FORGET_PEAK: Final = "5"
+# Writing this resets the kernel's record of peak memory (proc(5)).
+_RESET_PEAK: Final = "5"
 _PEAK: Final = re.compile(r"VmHWM:\s+(\d+) kB")
 _AVAILABLE: Final = re.compile(r"MemAvailable:\s+(\d+) kB")
 
 
 class HostCopy(Protocol):
-    """Tensors on their way to the host."""
+    """Tensors being copied to the host."""
 
-    def is_there(self) -> bool:
-        """Tell whether waiting would take no time."""
+    def is_ready(self) -> bool:
+        """Return whether `wait` would return at once."""
         ...
 
     def wait(self) -> list[torch.Tensor]:
-        """Give them; any thread may wait, others go on."""
+        """Wait for the copy and return the tensors; any thread may call it."""
         ...
 
 
 class DeviceMark(Protocol):
-    """A point of the device's work."""
+    """A point in the device's work queue."""
 
-    def is_past(self) -> bool:
-        """Tell whether the device has come by."""
+    def has_passed(self) -> bool:
+        """Return whether the device has reached it."""
         ...
 
     def seconds_since(self, earlier: Any) -> float:
-        """Give the time from another mark of this device; both must be past."""
+        """Return the device time since an earlier mark; both must have been reached."""
         ...
 
 
 class PeakMemory:
-    """The memory, in bytes, that a block of work needed at its height; set when it has ended."""
+    """Additional memory, in bytes, that a block needed at its peak; set when the block ends."""
 
     bytes: int = 0
 
 
 class Device(Protocol):
-    """Where tensors live; used from the loop's thread alone, but for `HostCopy`."""
+    """Where tensors live; used from the device thread only, except for `HostCopy`."""
 
     torch_device: torch.device
 
     def free_bytes(self) -> int:
-        """Give the memory that new tensors could have."""
+        """Return the number of bytes available to new tensors."""
         ...
 
-    def measuring(self) -> Any:
-        """Measure the block's `PeakMemory`."""
+    def measure_peak(self) -> Any:
+        """Return a context manager that measures the block's `PeakMemory`."""
         ...
 
-    def release(self) -> None:
-        """Give back memory that is only kept for later."""
+    def empty_cache(self) -> None:
+        """Release memory that is cached for reuse."""
         ...
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Give a tensor of the host on the device; does not wait for what the device has to do."""
+        """Return a copy of a host tensor on the device, without waiting for queued work."""
         ...
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
-        """Begin to copy; does not wait for the device."""
+        """Start to copy tensors to the host, without waiting for the device."""
         ...
 
     def mark(self) -> DeviceMark:
-        """Mark this point of the device's work."""
+        """Mark the current end of the device's work queue."""
         ...
 
-    def keep_pace(self) -> None:
-        """Wait until the device is behind by a step or two at most."""
+    def throttle(self) -> None:
+        """Wait until the device is at most a step or two behind."""
         ...
 
 
-class _Copied:
+class _FinishedCopy:
     def __init__(self, tensors: list[torch.Tensor]) -> None:
         self._tensors = tensors
 
-    def is_there(self) -> bool:
+    def is_ready(self) -> bool:
         return True
 
     def wait(self) -> list[torch.Tensor]:
@@ -95,65 +95,65 @@ class _Copied:
 
 @dataclass(frozen=True, slots=True)
 class HostMark:
-    """A mark of what does not lag behind, at so many seconds of the host's clock."""
+    """A mark on a device without a work queue: seconds of `monotonic`."""
 
     at: float
 
-    def is_past(self) -> bool:
-        """It was past when it was made."""
+    def has_passed(self) -> bool:
+        """Return True."""
         return True
 
     def seconds_since(self, earlier: "HostMark") -> float:
-        """Give the time between."""
+        """Return the seconds between the marks."""
         return self.at - earlier.at
 
 
 class Cpu:
-    """The host itself: whatever was asked has been done when the call returns."""
+    """The host: work is done when the call returns."""
 
     def __init__(self, torch_device: torch.device | None = None) -> None:
-        """Stand for `torch_device`, which None takes for the CPU."""
+        """Use `torch_device`; None means the CPU."""
         self.torch_device = torch_device or torch.device("cpu")
 
     def free_bytes(self) -> int:
-        """Give what Linux says is available without swapping."""
+        """Return Linux's MemAvailable: what can be used without swapping."""
         return _kibibytes(_AVAILABLE, Path("/proc/meminfo")) * KIBIBYTE
 
     @contextmanager
-    def measuring(self) -> Iterator[PeakMemory]:
-        """Measure by how much the process grew; what it keeps from before is not counted twice."""
+    def measure_peak(self) -> Iterator[PeakMemory]:
+        """Measure the growth of the process's peak memory; memory held before is not counted."""
         status, peak = Path("/proc/self/status"), PeakMemory()
-        _forget_peak()
+        _reset_peak()
         before = _kibibytes(_PEAK, status)
         yield peak
         peak.bytes = max(0, _kibibytes(_PEAK, status) - before) * KIBIBYTE
 
-    def release(self) -> None:
-        """Nothing is kept that could be given back."""
+    def empty_cache(self) -> None:
+        """Do nothing: no memory is cached."""
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Give it as it is."""
+        """Return the tensor, moved if `torch_device` is not the CPU."""
         return tensor.to(self.torch_device)
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
-        """Give them as they are."""
-        return _Copied(list(tensors))
+        """Return the tensors as they are."""
+        return _FinishedCopy(list(tensors))
 
     def mark(self) -> DeviceMark:
-        """Take the time now."""
+        """Return the current time."""
         return HostMark(monotonic())
 
-    def keep_pace(self) -> None:
-        """It is never behind."""
+    def throttle(self) -> None:
+        """Do nothing: no work is queued."""
 
 
 def _kibibytes(line: re.Pattern[str], file: Path) -> int:
-    found = line.search(file.read_text(encoding="ascii"))
-    return int(found[1]) if found else 0
+    match = line.search(file.read_text(encoding="ascii"))
+    return int(match[1]) if match else 0
 
 
-def _forget_peak() -> None:
+def _reset_peak() -> None:
     try:
-        Path("/proc/self/clear_refs").write_text(_FORGET_PEAK, encoding="ascii")
-    except OSError:  # a container may forbid it: then only growth beyond the old peak is seen
+        Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+    except OSError:  # a container may forbid it: then only growth beyond the old peak is measured
         return

@@ -1,4 +1,4 @@
-"""Strangers' pictures are decoded in processes of their own, which may die of them.
+"""Decoding of untrusted images in sandbox processes, which may crash without harm.
 
 `pool` is the worker's side, `process` the program that is run. Nothing here loads torch.
 """

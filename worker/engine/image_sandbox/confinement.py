@@ -1,4 +1,4 @@
-"""What a decoder takes from itself before it sees a stranger's bytes."""
+"""Restrictions a decoder process puts on itself before it reads untrusted bytes."""
 
 import resource
 import signal
@@ -12,24 +12,24 @@ _LIKELIEST_VICTIM: Final = "1000"
 
 
 def confine(memory_bytes: int) -> None:
-    """Give up all that decoding does not need; nothing can be imported afterwards.
+    """Drop every right that decoding does not need; nothing can be imported afterwards.
 
-    `memory_bytes` is what may be had beyond what is in use now. Where the machine or the container
-    itself runs out of memory, the kernel is told to end this process before any other.
+    `memory_bytes` is the address space allowed beyond what is in use now. If the machine or the
+    container runs out of memory, the kernel kills this process first.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        # A terminal sends them to all its processes; the worker ends us, when it is through.
+        # A terminal sends them to the whole process group; the worker ends decoders itself.
         signal.signal(number, signal.SIG_IGN)
-    with suppress(OSError):  # where /proc cannot be written, the kernel picks its victim itself
+    with suppress(OSError):  # where /proc is read-only, the kernel chooses by its own score
         Path("/proc/self/oom_score_adj").write_text(_LIKELIEST_VICTIM)
     _limit(resource.RLIMIT_AS, _memory_in_use() + memory_bytes)
-    _limit(resource.RLIMIT_CORE, 0)  # a core dump would hold a tenant's picture
+    _limit(resource.RLIMIT_CORE, 0)  # a core dump would contain a tenant's image
     _limit(resource.RLIMIT_NPROC, 0)
-    _limit(resource.RLIMIT_NOFILE, 0)  # no file and no socket beside those that are open
+    _limit(resource.RLIMIT_NOFILE, 0)  # no files and sockets beside the open ones
 
 
 def allow_cpu(seconds: int) -> None:
-    """Let the kernel end this process with SIGXCPU after so much more CPU time."""
+    """Let the kernel end this process with SIGXCPU after `seconds` more of CPU time."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (ceil(process_time()) + seconds, hard))
 

@@ -1,4 +1,4 @@
-"""One decoding process, as its worker sees it."""
+"""One decoder process, seen from the worker."""
 
 import signal
 import socket
@@ -18,15 +18,15 @@ from worker.engine.image_sandbox.wire import Connection, DecodeRequest
 from worker.engine.images.inputs import MODES, Size
 
 PROGRAM: Final = "worker.engine.image_sandbox.process"
-# All of a picture that fits in goes over at once, without the two waiting for each other.
+# An image of up to this size is sent at once, without either side waiting for the other.
 SOCKET_BYTES: Final = 1 << 20
-# Between hanging up and being gone lies an interpreter's shutdown.
-LAST_SECONDS: Final = 1.0
+# Time for an interpreter's shutdown after it closed the socket.
+EXIT_SECONDS: Final = 1.0
 
-# The whole environment of a decoder: nothing of the worker's, which holds the keys to everything.
+# The whole environment of a decoder: nothing of the worker's, which contains credentials.
 _ENVIRONMENT: Final = {
     "PYTHONPATH": str(Path(__file__).parents[3]),
-    # Memory that small pictures needed is kept for the next; the kernel's pages cost CPU time.
+    # Memory of small images is reused for the next: returning pages to the kernel costs CPU time.
     "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(16 << 20),
 }
@@ -35,99 +35,100 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """What one picture may take.
+class DecoderLimits:
+    """Limits for decoding one image.
 
-    The largest pictures that are taken, of 25 megapixels, were measured to need up to 504 MB and
-    1.6 s. Past `cpu_seconds` the picture is to blame; past `patience_seconds`, which also run while
-    the machine does something else, perhaps not.
+    The largest accepted images, of 25 megapixels, were measured to need up to 504 MB and 1.6 s.
+    Past `cpu_seconds` the image is at fault; past `timeout_seconds`, which also run while the
+    machine is busy with something else, it may not be.
     """
 
     memory_bytes: int = 700_000_000
     cpu_seconds: int = 10
-    patience_seconds: float = 60.0
+    timeout_seconds: float = 60.0
 
 
 class Decoder:
-    """A process that decodes one picture after the other, until it dies of one."""
+    """A sandbox process that decodes one image after another, until one crashes it."""
 
-    def __init__(self, bounds: Bounds, program: str = PROGRAM) -> None:
-        """Start it; does not wait until it is up."""
-        self._bounds = bounds
+    def __init__(self, limits: DecoderLimits, program: str = PROGRAM) -> None:
+        """Start the process, without waiting until it is ready."""
+        self._limits = limits
         ours, theirs = socket.socketpair()
         with theirs:
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
             descriptor = theirs.fileno()
-            numbers = (descriptor, bounds.memory_bytes, bounds.cpu_seconds)
-            # Not a fork: this process may have a GPU open, and all of its memory would be there.
+            numbers = (descriptor, limits.memory_bytes, limits.cpu_seconds)
+            # Not a fork: the worker may have a GPU open, and a child would share all of its
+            # memory.
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                # -P: nothing is imported from whatever folder the worker was started in.
+                # -P: nothing is imported from the folder the worker was started in.
                 [sys.executable, "-P", "-m", program, *map(str, numbers)],
                 env=_ENVIRONMENT,
                 pass_fds=(descriptor,),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
-        self._line = Connection(ours)
+        self._connection = Connection(ours)
 
     @property
     def pid(self) -> int:
-        """The number of its process."""
+        """Return its process id."""
         return self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be asked for more."""
+        """Return whether the process is running."""
         return self._process.poll() is None
 
     def read(self, data: bytes, field: str, size: Size) -> Image.Image:
-        """Do what `read_picture` does, over there; past every bound the process is ended.
+        """Run `read_image` in the process; past every limit the process is killed.
 
         Raises:
-            InvalidImageError: names the field, what is wrong and what would be taken.
-            DecodingFailedError: the process died, or did not answer in time.
+            InvalidImageError: names the field, what is wrong and what would be accepted.
+            DecodingFailedError: the process died, or did not respond in time.
         """
         mode = MODES[field]
         length = size[0] * size[1] * len(mode)
-        self._line.must_end_within(self._bounds.patience_seconds)
+        self._connection.set_deadline(self._limits.timeout_seconds)
         try:
-            self._line.send(DecodeRequest(field, *size).head, data)
-            head, pixels = self._line.receive(length)
-            if "refused" in head:
-                raise InvalidImageError(str(head["refused"]), detail=str(head.get("detail", "")))
+            self._connection.send(DecodeRequest(field, *size).head, data)
+            head, pixels = self._connection.receive(length)
+            if "error" in head:
+                raise InvalidImageError(str(head["error"]), detail=str(head.get("detail", "")))
             return Image.frombytes(mode, size, pixels)
         except (OSError, EOFError, ValueError) as error:
             raise self._lost(field, error) from error
 
     def kill(self) -> None:
-        """End its process; whoever waits for a picture of it gets an error."""
+        """Kill the process; a thread that waits for an image of it gets an error."""
         self._process.kill()
 
     def close(self) -> None:
-        """End it and let go of it; nobody may be waiting for a picture."""
+        """Kill the process and release its resources; no thread may be waiting for an image."""
         self.kill()
         self._process.wait()
-        self._line.close()
+        self._connection.close()
 
     def _lost(self, field: str, error: Exception) -> InfillError:
-        """End what is left of it, and say what became of the picture."""
-        if isinstance(error, EOFError | ConnectionError):  # how it ends will tell us why
+        """Close a decoder that failed and return the error for the image it was decoding."""
+        if isinstance(error, EOFError | ConnectionError):  # the exit status will show the reason
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(LAST_SECONDS)
+                self._process.wait(EXIT_SECONDS)
         self.close()
         status = self._process.returncode
         lost: InfillError
         if status == -signal.SIGXCPU:
-            reason, seconds = "cpu", self._bounds.cpu_seconds
+            reason, seconds = "cpu", self._limits.cpu_seconds
             lost = InvalidImageError(f"{field}: the image takes more than {seconds} s to decode")
         elif isinstance(error, TimeoutError):
-            reason, patience = "hung", self._bounds.patience_seconds
-            lost = DecodingFailedError(f"{field}: the image was not decoded within {patience:g} s")
+            reason, timeout = "hung", self._limits.timeout_seconds
+            lost = DecodingFailedError(f"{field}: the image was not decoded within {timeout:g} s")
         else:
             reason = "crashed"
             lost = DecodingFailedError(
-                f"{field}: decoding the image ended the process that did it",
+                f"{field}: decoding the image crashed the decoder process",
                 detail=f"exit status {status}: {error!r}",
             )
         DECODERS_LOST.labels(reason=reason).inc()

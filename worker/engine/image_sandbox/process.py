@@ -1,14 +1,14 @@
-"""The program that decodes: `python -m worker.engine.image_sandbox.process FD MEMORY CPU`.
+"""The decoder program: `python -m worker.engine.image_sandbox.process FD MEMORY CPU`.
 
-It is started by `worker.engine.image_sandbox.decoder` and lives until that hangs up.
+It is started by `worker.engine.image_sandbox.decoder` and ends when that closes the socket.
 """
 
 import socket
 import sys
 from collections.abc import Callable
 
-# Pillow would import these when it meets the first picture that needs them, and by then this
-# process can open no file.
+# Pillow would import these when it meets the first image that needs them, when this process cannot
+# open files any more.
 from PIL import (
     Image,
     ImageColor,  # noqa: F401
@@ -27,36 +27,38 @@ from worker.engine.images.inputs import Size, read_image
 
 Read = Callable[[bytes, str, Size], Image.Image]
 
-# Text from a codec may quote the picture; more of it helps nobody.
+# A codec's message may quote the image; a longer excerpt does not help.
 MAX_DETAIL = 500
 
 
 def main(read: Read = read_image) -> None:
-    """Confine this process, then decode with `read` what comes, until the worker hangs up."""
+    """Confine this process, then decode images with `read` until the worker closes the socket."""
     descriptor, memory_bytes, cpu_seconds = (int(word) for word in sys.argv[1:])
-    line = Connection(socket.socket(fileno=descriptor))
-    Image.preinit()  # imports, as above
+    connection = Connection(socket.socket(fileno=descriptor))
+    Image.preinit()  # imports modules, as above
     confine(memory_bytes)
     try:
         while True:
-            head, data = line.receive(MAX_BODY)
+            head, data = connection.receive(MAX_BODY)
             allow_cpu(cpu_seconds)
-            answer(line, DecodeRequest(**head), bytes(data), read)
+            respond(connection, DecodeRequest(**head), bytes(data), read)
     except (EOFError, ConnectionError):
-        pass  # the worker is gone, or wants us no longer
+        pass  # the worker closed the socket or has ended
 
 
-def answer(line: Connection, order: DecodeRequest, data: bytes, read: Read = read_image) -> None:
-    """Send the pixels of a picture, or what is wrong with it."""
+def respond(
+    connection: Connection, request: DecodeRequest, data: bytes, read: Read = read_image
+) -> None:
+    """Send the pixels of an image, or the error."""
     try:
-        image = read(data, order.field, (order.width, order.height))
+        image = read(data, request.field, (request.width, request.height))
         pixels = image.tobytes()
     except InvalidImageError as error:
-        line.send({"refused": error.message, "detail": error.detail[:MAX_DETAIL]})
+        connection.send({"error": error.message, "detail": error.detail[:MAX_DETAIL]})
     except MemoryError:
-        line.send({"refused": f"{order.field}: the image takes too much memory to decode"})
+        connection.send({"error": f"{request.field}: the image takes too much memory to decode"})
     else:
-        line.send({}, pixels)
+        connection.send({}, pixels)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a worker and its decoder say to each other: frames of a short JSON head and raw bytes."""
+"""The protocol between worker and decoder: frames of a short JSON head and raw bytes."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ MAX_BODY: Final = (1 << 32) - 1
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """A picture to be decoded: what it came as, and the size it is wanted in."""
+    """An image to decode: the field it was sent as, and the size to return."""
 
     field: str
     width: int
@@ -23,7 +23,7 @@ class DecodeRequest:
 
     @property
     def head(self) -> dict[str, Any]:
-        """The order as the head of a frame."""
+        """Return the request as the head of a frame."""
         return asdict(self)
 
 
@@ -32,32 +32,32 @@ class Connection:
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
-        self._ends_at: float | None = None
+        self._deadline: float | None = None
 
-    def must_end_within(self, seconds: float) -> None:
-        """From now on, whatever takes beyond so many seconds raises TimeoutError."""
-        self._ends_at = monotonic() + seconds
+    def set_deadline(self, seconds: float) -> None:
+        """Raise TimeoutError from now on in whatever takes longer than `seconds`."""
+        self._deadline = monotonic() + seconds
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame.
 
         Raises:
-            OSError: the other end is gone, or the time is over.
+            OSError: the other end is closed, or the deadline has passed.
         """
         encoded = json.dumps(head).encode()
-        self._watch()
+        self._apply_deadline()
         self._socket.sendall(_LENGTHS.pack(len(encoded), len(body)) + encoded)
         if body:
-            self._watch()
+            self._apply_deadline()
             self._socket.sendall(body)
 
     def receive(self, most_bytes: int) -> tuple[dict[str, Any], bytearray]:
-        """Wait for a frame and give its head and body.
+        """Wait for a frame and return its head and body.
 
         Raises:
-            EOFError: the other end is gone.
-            OSError: it is gone, or the time is over.
-            ValueError: this is no frame, or its body is longer than `most_bytes`.
+            EOFError: the other end is closed.
+            OSError: the connection broke, or the deadline has passed.
+            ValueError: the frame is malformed, or its body is longer than `most_bytes`.
         """
         head_length, body_length = _LENGTHS.unpack(self._read(_LENGTHS.size))
         if head_length > _MAX_HEAD or body_length > most_bytes:
@@ -68,23 +68,23 @@ class Connection:
         return head, self._read(body_length)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the socket."""
         self._socket.close()
 
     def _read(self, length: int) -> bytearray:
         buffer = bytearray(length)
         left = memoryview(buffer)
         while left:
-            self._watch()
+            self._apply_deadline()
             read = self._socket.recv_into(left, 0, socket.MSG_WAITALL)
             if not read:
                 raise EOFError("the other end is gone")
             left = left[read:]
         return buffer
 
-    def _watch(self) -> None:
-        if self._ends_at is not None:
-            left = self._ends_at - monotonic()
+    def _apply_deadline(self) -> None:
+        if self._deadline is not None:
+            left = self._deadline - monotonic()
             if left <= 0:
                 raise TimeoutError
             self._socket.settimeout(left)

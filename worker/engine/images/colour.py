@@ -1,4 +1,4 @@
-"""Every pixel format a file may hold, brought to one: RGB in sRGB, or L for a mask."""
+"""Conversion of every pixel format a file may have to RGB in sRGB, or to L for masks."""
 
 from functools import cache
 from io import BytesIO
@@ -10,33 +10,32 @@ _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Give `image` as RGB in sRGB, 8 bits, laid over white.
+    """Convert `image` to 8-bit RGB in sRGB; transparent parts become white.
 
-    White, because that is what a transparent picture is shown on nearly everywhere: the caller
-    gets what they saw.
+    Nearly every viewer shows transparency on white, so this is what the caller saw.
     """
-    plain = _in_srgb(_eight_bit(image), image.info.get("icc_profile"))
-    return _in_mode("RGB", _laid_over(plain, "white"))
+    plain = _to_srgb(_to_eight_bit(image), image.info.get("icc_profile"))
+    return _convert("RGB", _composite(plain, "white"))
 
 
 def to_mask(image: Image.Image) -> Image.Image:
-    """Give `image` as L, 8 bits, laid over black.
+    """Convert `image` to an 8-bit mask of mode L; transparent parts become black.
 
-    Black, because a mask is often painted as white strokes on a transparent layer: what was not
-    painted is kept. A mask's greys are amounts, not colours, so its profile is not applied.
+    A mask is often painted as white strokes on a transparent layer; what was not painted is kept.
+    Grey values of a mask are amounts, not colours, so its colour profile is not applied.
     """
-    return _in_mode("L", _laid_over(_eight_bit(image), "black"))
+    return _convert("L", _composite(_to_eight_bit(image), "black"))
 
 
-def _in_mode(mode: str, image: Image.Image) -> Image.Image:
+def _convert(mode: str, image: Image.Image) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Give `image` in one of L, RGB, RGBA or CMYK."""
+def _to_eight_bit(image: Image.Image) -> Image.Image:
+    """Convert `image` to L, RGB, RGBA or CMYK."""
     if image.mode in _SIXTEEN_BIT_MODES:
-        # Pillow's own conversion clips at 255, which turns nearly all of the picture white.
-        return image.convert("I").point(_eight_of_sixteen(), "L")
+        # Pillow's own conversion clips at 255, which turns nearly all of the image white.
+        return image.convert("I").point(_sixteen_to_eight(), "L")
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
         return image.convert("RGBA")
     if image.mode in ("L", "RGB", "RGBA", "CMYK"):
@@ -45,18 +44,18 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 @cache
-def _eight_of_sixteen() -> list[int]:
-    return [(level + 128) // 257 for level in range(1 << 16)]
+def _sixteen_to_eight() -> list[int]:
+    return [(pixel + 128) // 257 for pixel in range(1 << 16)]
 
 
-def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Apply the embedded profile; one that is broken or does not fit the pixels is ignored."""
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert from the embedded profile to sRGB; ignore a profile that is broken or unsuitable."""
     if not profile:
         return image
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if ImageCms.getProfileDescription(source).startswith("sRGB"):
-            return image  # converting sRGB to itself would still move pixels by rounding
+            return image  # converting sRGB to itself would still change pixels by rounding
         converted = ImageCms.profileToProfile(
             image,
             source,
@@ -68,7 +67,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image if converted is None else converted
 
 
-def _laid_over(image: Image.Image, backdrop: str) -> Image.Image:
+def _composite(image: Image.Image, backdrop: str) -> Image.Image:
     if image.mode != "RGBA":
         return image
     return Image.alpha_composite(Image.new("RGBA", image.size, backdrop), image)

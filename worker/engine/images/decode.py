@@ -1,7 +1,7 @@
-"""Bytes from a stranger to an upright image, within limits, or an error that says why not.
+"""Decoding of untrusted image files, within limits.
 
-The order matters: whatever can be judged from the bytes or from the header is judged before any
-pixel is decoded, since decoding is where memory and time go.
+Everything that the bytes or the header show is checked before any pixel is decoded, because
+decoding is what takes memory and time.
 """
 
 import re
@@ -20,15 +20,15 @@ MAX_MEGAPIXELS: Final = 25
 MAX_SIDE: Final = 8192
 MAX_ASPECT: Final = 20
 
-# A progressive JPEG repaints the whole picture with every scan, and a scan can be a dozen bytes:
-# unbounded, a small file keeps a core busy for hours. Encoders write about ten.
+# A progressive JPEG repaints the whole image with every scan, and a scan can be a dozen bytes:
+# without a limit, a small file keeps a core busy for hours. Encoders write about ten.
 MAX_SCANS: Final = 100
 _SCAN: Final = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
 _SIGNATURE: Final = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF.{4}WEBP", re.DOTALL)
 _ORIENTATION_TAG: Final = 0x0112
-_UPRIGHT: Final = {
+_TRANSPOSITIONS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -38,27 +38,27 @@ _UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What Pillow thinks of a stranger's file is no news for our log, but for one thing: between its
-# limit of pixels and twice that it merely warns. Set once, here: the context manager for warnings
-# is not safe between threads.
+# Pillow's warnings about a caller's file do not belong in our log, with one exception: between its
+# pixel limit and twice that, Pillow only warns. Set once, here, because the context manager for
+# warnings is not thread-safe.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def decode_image(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decode `data` to an upright RGB image in sRGB; transparent parts come out white.
+    """Decode `data` to an upright RGB image in sRGB; transparent parts become white.
 
     Raises:
-        InvalidImageError: names `field`, what is wrong and what would be taken.
+        InvalidImageError: names `field`, what is wrong and what would be accepted.
     """
     return _decode(data, field, max_bytes, to_rgb)
 
 
 def decode_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decode `data` to an upright mask of mode L; transparent parts come out black: kept.
+    """Decode `data` to an upright mask of mode L; transparent parts become black, which is kept.
 
     Raises:
-        InvalidImageError: names `field`, what is wrong and what would be taken.
+        InvalidImageError: names `field`, what is wrong and what would be accepted.
     """
     return _decode(data, field, max_bytes, to_mask)
 
@@ -71,14 +71,14 @@ def _decode(
         image = Image.open(BytesIO(data), formats=_FORMATS)
         _check_header(image, field)
         image.load()
-        return convert(_turned_upright(image))
+        return convert(_apply_orientation(image))
     except InvalidImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidImageError(f"{field}: more than {MAX_MEGAPIXELS} megapixels") from error
     except MemoryError as error:
         raise InvalidImageError(f"{field}: the image takes too much memory to decode") from error
-    except Exception as error:  # codecs raise whatever hostile bytes lead them to
+    except Exception as error:  # codecs raise anything on malformed bytes
         raise InvalidImageError(
             f"{field}: the image is damaged or cut off", detail=repr(error)
         ) from error
@@ -88,7 +88,7 @@ def _check_bytes(data: bytes, field: str, max_bytes: int) -> None:
     if not data:
         raise InvalidImageError(f"{field}: the file is empty")
     if len(data) > max_bytes:
-        raise InvalidImageError(f"{field}: {len(data):,} bytes, at most {max_bytes:,} are taken")
+        raise InvalidImageError(f"{field}: {len(data):,} bytes, at most {max_bytes:,} are accepted")
     if not _SIGNATURE.match(data):
         raise InvalidImageError(f"{field}: not a PNG, JPEG or WebP image")
     if data.startswith(b"\xff\xd8") and len(_SCAN.findall(data)) > MAX_SCANS:
@@ -100,27 +100,28 @@ def _check_header(image: Image.Image, field: str) -> None:
     if width * height > MAX_MEGAPIXELS * 1_000_000:
         megapixels = width * height / 1_000_000
         raise InvalidImageError(
-            f"{field}: {megapixels:.1f} megapixels, at most {MAX_MEGAPIXELS} are taken"
+            f"{field}: {megapixels:.1f} megapixels, at most {MAX_MEGAPIXELS} are accepted"
         )
     if max(width, height) > MAX_SIDE:
         raise InvalidImageError(
-            f"{field}: {width}×{height} pixels, at most {MAX_SIDE} a side are taken"
+            f"{field}: {width}×{height} pixels, at most {MAX_SIDE} a side are accepted"
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise InvalidImageError(
             f"{field}: {width}×{height} pixels, the long side may be at most "
             f"{MAX_ASPECT} times the short one"
         )
-    # Cameras put previews beside a photograph and call the pair MPO: the first is the picture.
+    # Cameras store previews beside a photograph and call the file MPO: the first image is the
+    # photo.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise InvalidImageError(f"{field}: the image is animated, send a single frame")
 
 
-def _turned_upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; broken EXIF spoils no picture, so it counts as none."""
+def _apply_orientation(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; broken EXIF data is ignored."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # noqa: BLE001 - the EXIF reader raises whatever the bytes lead it to
         return image
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    method = _TRANSPOSITIONS.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)

@@ -1,7 +1,8 @@
-"""Images to the bytes that are stored."""
+"""Encoding of generated images (PNG) and previews (JPEG)."""
 
 import struct
 import zlib
+from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
@@ -9,42 +10,55 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-# Of the header: eight bits a channel, red green blue, and the only compression and filtering there
-# is, without interlacing.
-_KIND: Final = (8, 2, 0, 0, 0)
+# Header fields: bit depth, RGB, and the only compression, filter method and (no) interlacing.
+_HEADER_TAIL: Final = (8, 2, 0, 0, 0)
 _CHANNELS: Final = 3
-# The filter type at the start of each line: what is left of a byte after the mean of those to the
-# left and above. See the PNG specification, section 9.
+# Filter type of every row, "Average": each byte minus the mean of the bytes to its left and above
+# (PNG specification, section 9).
 _AVERAGE: Final = 3
+
+# Sent a few times a second for each running job: 1 to 3 kB each, up to 6 kB for the noise of the
+# first steps.
+LONGEST_SIDE: Final = 96
+_QUALITY: Final = 70
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Give `image`, RGB, as PNG of pixels alone: no profile, EXIF or text of any input gets out.
+    """Encode an RGB `image` as PNG with pixels only: no profile, EXIF or text of an input leaks.
 
-    Pillow tries every filter on every line and has zlib search for repetitions; what is drawn has
-    few. One filter that suits pictures, and runs of a byte as the only repetitions that count, take
-    a third of the time and, of a photograph, fewer bytes: see docs/benchmarks.md.
+    Pillow tries every filter on every row and lets zlib search for repetitions, of which generated
+    images have few. One filter that suits images, and runs as the only repetitions, take a third
+    of the time and, for photographs, fewer bytes: see docs/benchmarks.md.
     """
-    compressing = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
-    data = compressing.compress(_filtered(image).data) + compressing.flush()
-    header = struct.pack(">II5B", image.width, image.height, *_KIND)
+    compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
+    data = compressor.compress(_filter_rows(image).data) + compressor.flush()
+    header = struct.pack(">II5B", image.width, image.height, *_HEADER_TAIL)
     return b"".join(
         (_SIGNATURE, _chunk(b"IHDR", header), _chunk(b"IDAT", data), _chunk(b"IEND", b""))
     )
 
 
-def _filtered(image: Image.Image) -> NDArray[Any]:
-    """Give the lines that are compressed: the filter type, then what it leaves of each byte."""
+def encode_preview(image: Image.Image) -> bytes:
+    """Encode an RGB `image` as a JPEG of at most 96 × 96 pixels."""
+    thumbnail = image.copy()
+    thumbnail.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BILINEAR)
+    buffer = BytesIO()
+    thumbnail.convert("RGB").save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def _filter_rows(image: Image.Image) -> NDArray[Any]:
+    """Return the rows to compress: the filter type, then the filtered bytes of the row."""
     height, width = image.height, image.width * _CHANNELS
-    # Beyond the left and the upper border all is 0.
+    # Beyond the left and the upper border the filter assumes 0.
     bordered = np.zeros((1 + height, _CHANNELS + width), np.uint8)
     bordered[1:, _CHANNELS:] = np.asarray(image).reshape(height, width)
     left, above = bordered[1:, :-_CHANNELS], bordered[:-1, _CHANNELS:]
-    mean = (left & above) + ((left ^ above) >> 1)  # rounded down, within eight bits
-    lines = np.empty((height, 1 + width), np.uint8)
-    lines[:, 0] = _AVERAGE
-    np.subtract(bordered[1:, _CHANNELS:], mean, out=lines[:, 1:])
-    return lines
+    mean = (left & above) + ((left ^ above) >> 1)  # rounded down, without overflow of eight bits
+    rows = np.empty((height, 1 + width), np.uint8)
+    rows[:, 0] = _AVERAGE
+    np.subtract(bordered[1:, _CHANNELS:], mean, out=rows[:, 1:])
+    return rows
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The pictures that go in: from the caller's bytes to the request's size."""
+"""Input images of a request: decoded and resized to the request's size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from common.domain.errors import InvalidImageError
 from common.domain.generation import Endpoint
 from worker.engine.images.decode import MAX_BYTES, decode_image, decode_mask
 
-# For those who hand pictures on and never look into them.
-Picture = Image.Image
+# For modules that pass images on without importing Pillow.
+DecodedImage = Image.Image
 # Width and height, in pixels.
 Size = tuple[int, int]
 
 INIT_IMAGE: Final = "init_image"
 MASK_IMAGE: Final = "mask_image"
 
-# The mode of what `read_image` gives, by field.
+# The mode of the image that `read_image` returns, by field.
 MODES: Final = {INIT_IMAGE: "RGB", MASK_IMAGE: "L"}
 
 _FIELDS: Final = {
@@ -27,51 +27,52 @@ _FIELDS: Final = {
     Endpoint.INPAINT: (INIT_IMAGE, MASK_IMAGE),
 }
 
-# A mask saved as JPEG is never quite black nor quite white. The nearest levels count as such,
-# so that kept pixels are kept exactly.
-_NEARLY: Final = 16
-_LEVELS: Final = [
-    0 if level < _NEARLY else 255 if level > 255 - _NEARLY else level for level in range(256)
+# A mask saved as JPEG is never exactly black or white. Values this near are set to it, so that
+# kept pixels stay unchanged.
+_SNAP_DISTANCE: Final = 16
+_SNAPPED: Final = [
+    0 if level < _SNAP_DISTANCE else 255 if level > 255 - _SNAP_DISTANCE else level
+    for level in range(256)
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class InputImages:
-    """What a request works on, each width × height of the request: init RGB, mask L."""
+    """Input images of a request, each of the request's width × height: init RGB, mask L."""
 
     init: Image.Image | None = None
     mask: Image.Image | None = None
 
     @classmethod
-    def of(cls, pictures: Mapping[str, Picture]) -> Self:
-        """Put the pictures, given by field, in their places."""
-        return cls(pictures.get(INIT_IMAGE), pictures.get(MASK_IMAGE))
+    def of(cls, images: Mapping[str, DecodedImage]) -> Self:
+        """Return the input images given by field name."""
+        return cls(images.get(INIT_IMAGE), images.get(MASK_IMAGE))
 
 
 def image_fields(endpoint: Endpoint) -> tuple[str, ...]:
-    """Name the pictures an endpoint works on."""
+    """Return the names of the input images that an endpoint takes."""
     return _FIELDS[endpoint]
 
 
 def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decode what came as `field`, stretched to `size`; its mode is in `MODES`.
+    """Decode the file sent as `field` and resize it to `size`; the result's mode is in `MODES`.
 
-    For hostile bytes: it is run where it may die, see `worker.engine.image_sandbox`.
+    Untrusted bytes must be decoded in a sandbox process, see `worker.engine.image_sandbox`.
 
     Raises:
-        InvalidImageError: names the field, what is wrong and what would be taken.
+        InvalidImageError: names the field, what is wrong and what would be accepted.
     """
     if field == MASK_IMAGE:
         mask = decode_mask(data, field, max_bytes=max_bytes)
-        return _stretched(mask, size, Image.Resampling.BILINEAR).point(_LEVELS)
+        return _resize(mask, size, Image.Resampling.BILINEAR).point(_SNAPPED)
     init = decode_image(data, field, max_bytes=max_bytes)
-    return _stretched(init, size, Image.Resampling.LANCZOS)
+    return _resize(init, size, Image.Resampling.LANCZOS)
 
 
 def missing_image(field: str) -> InvalidImageError:
-    """Make the error of a picture that is worked on and did not come."""
+    """Return the error for a required input image that was not sent."""
     return InvalidImageError(f"{field}: an image is needed")
 
 
-def _stretched(image: Image.Image, size: Size, way: Image.Resampling) -> Image.Image:
-    return image if image.size == size else image.resize(size, way)
+def _resize(image: Image.Image, size: Size, resampling: Image.Resampling) -> Image.Image:
+    return image if image.size == size else image.resize(size, resampling)

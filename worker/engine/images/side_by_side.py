@@ -1,4 +1,4 @@
-"""Several pictures in one, for people to compare."""
+"""Several images in one row, for comparison."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -9,15 +9,15 @@ from PIL import Image
 _GAP: Final = 8  # pixels
 
 
-def side_by_side(pictures: Sequence[bytes]) -> bytes:
-    """Put `pictures` (PNG, of one height) in a row and give that as PNG."""
-    opened = [Image.open(BytesIO(each)).convert("RGB") for each in pictures]
-    width = sum(each.width for each in opened) + _GAP * (len(opened) - 1)
-    row = Image.new("RGB", (width, max(each.height for each in opened)), "white")
+def side_by_side(images: Sequence[bytes]) -> bytes:
+    """Return the PNG `images`, all of one height, in a row as one PNG."""
+    decoded = [Image.open(BytesIO(image)).convert("RGB") for image in images]
+    width = sum(image.width for image in decoded) + _GAP * (len(decoded) - 1)
+    row = Image.new("RGB", (width, max(image.height for image in decoded)), "white")
     left = 0
-    for each in opened:
-        row.paste(each, (left, 0))
-        left += each.width + _GAP
-    kept = BytesIO()
-    row.save(kept, "PNG", optimize=True)
-    return kept.getvalue()
+    for image in decoded:
+        row.paste(image, (left, 0))
+        left += image.width + _GAP
+    buffer = BytesIO()
+    row.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

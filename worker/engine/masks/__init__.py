@@ -1,1 +1,1 @@
-"""Masks: edited, shown to the model, and used to put its pictures back."""
+"""Masks: editing, cropping, the model's mask, and composing the result."""

@@ -1,16 +1,22 @@
-"""The mask that the caller means: what they sent, with the changes they asked for."""
+"""The mask edits a request can ask for: inverting, growing, blurring."""
 
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
 from common.domain.generation import GenerationRequest
-from worker.engine.masks.growing import grow_mask
+
+_Pixels = NDArray[Any]
 
 
 def edit_mask(mask: Image.Image, request: GenerationRequest) -> Image.Image:
-    """Invert, grow and blur `mask`, in this order, as `request` asks; a mask unchanged is itself.
+    """Invert, grow and blur `mask`, in this order, as `request` asks; unchanged, return it itself.
 
-    The blur is Pillow's Gaussian, with its radius as standard deviation, by three box filters: it
-    reaches three radii and no farther, and leaves what is all white or all black as it was.
+    The blur is Pillow's Gaussian (three box filters) with the radius as standard deviation. It
+    reaches at most three radii, and leaves uniform white and black areas unchanged.
     """
     if request.mask_invert:
         mask = ImageChops.invert(mask)
@@ -18,3 +24,52 @@ def edit_mask(mask: Image.Image, request: GenerationRequest) -> Image.Image:
     if request.mask_blur:
         mask = mask.filter(ImageFilter.GaussianBlur(request.mask_blur))
     return mask
+
+
+def grow_mask(mask: Image.Image, radius: int) -> Image.Image:
+    """Grow the white area by a disc of `radius` pixels; a negative `radius` shrinks it.
+
+    Each pixel gets the greatest (or least) value within `radius`, so grey values are kept. There
+    is nothing beyond the image: a mask that reaches a border still does after shrinking.
+    """
+    if radius == 0:
+        return mask
+    pixels = np.asarray(mask)
+    if radius < 0:
+        return Image.fromarray(255 - _maximum_within(255 - pixels, -radius))
+    return Image.fromarray(_maximum_within(pixels, radius))
+
+
+def _maximum_within(pixels: _Pixels, radius: int) -> _Pixels:
+    """Return for each pixel the greatest value within `radius` of it: a grey dilation by a disc.
+
+    A disc consists of rows, the outermost the shortest. So the running maximum along rows is
+    extended from one length to the next, and each length is combined with the rows at the distance
+    it is valid for: about 4 × `radius` passes over whole arrays. A window of the disc's size for
+    each pixel would take `radius` times as many.
+    """
+    height, width = pixels.shape
+    radius = min(radius, height + width)  # the largest possible distance
+    maximum = pixels.copy()
+    row_maximum, row_radius = pixels, 0
+    for distance in range(min(radius, height - 1), -1, -1):
+        half_width = min(isqrt(radius**2 - distance**2), width - 1)
+        row_maximum, row_radius = _widen(row_maximum, row_radius, half_width), half_width
+        _maximum_into(maximum[distance:], row_maximum[: height - distance])
+        _maximum_into(maximum[: height - distance], row_maximum[distance:])
+    return maximum
+
+
+def _widen(row_maximum: _Pixels, row_radius: int, half_width: int) -> _Pixels:
+    """Extend the running maximum within `row_radius` along the row to `half_width`."""
+    while row_radius < half_width:
+        step = min(half_width - row_radius, max(row_radius, 1))  # a longer step would leave gaps
+        longer = row_maximum.copy()
+        _maximum_into(longer[:, step:], row_maximum[:, :-step])
+        _maximum_into(longer[:, :-step], row_maximum[:, step:])
+        row_maximum, row_radius = longer, row_radius + step
+    return row_maximum
+
+
+def _maximum_into(pixels: _Pixels, other: _Pixels) -> None:
+    np.maximum(pixels, other, out=pixels)

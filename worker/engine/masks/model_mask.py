@@ -1,31 +1,31 @@
-"""What the model is told to repaint."""
+"""The mask given to the model, derived from the mask used for composing."""
 
 from typing import Final
 
 import numpy as np
 from PIL import Image
 
-# What one value of the latents covers, in each direction: the models we run all have this size.
+# Pixels along the side of a latent; all supported models have this factor.
 CELL: Final = 8
-# Below this level, a thirty-second of white, a difference that a model makes is not seen.
+# Below this value, a thirty-second of white, repainted pixels are invisible in the result.
 FAINT: Final = 8
 
 
 def model_mask(mask: Image.Image) -> Image.Image:
-    """Give what the model repaints, so that the soft edge of `mask` blends new pixels only.
+    """Return the mask for the model, so that the soft edge of `mask` blends generated pixels only.
 
-    The pipelines repaint what is at least half white, as one sample per cell of the latents tells.
-    Where a soft mask is used with that, new pixels end in the middle of the edge, at half their
-    strength: the seam that the softness was to hide. So each cell with anything in it that can be
-    seen is repainted as a whole. A hard mask has nothing to hide and stays as it is.
+    The pipelines repaint what is at least half white, sampled once per latent cell. With a soft
+    mask, generated pixels would end in the middle of the edge, at half their strength: the seam
+    that the softness was meant to hide. So every cell with a visible part is repainted as a whole.
+    A hard mask has nothing to hide and is returned unchanged.
 
     See docs/decisions/0027-soft-edges-are-repainted-whole.md.
     """
     if not any(mask.histogram()[1:-1]):
         return mask
     height, width = mask.height, mask.width
-    levels = np.asarray(mask)
-    rows = np.maximum.reduceat(levels, range(0, height, CELL), axis=0)
+    pixels = np.asarray(mask)
+    rows = np.maximum.reduceat(pixels, range(0, height, CELL), axis=0)
     cells = np.maximum.reduceat(rows, range(0, width, CELL), axis=1) >= FAINT
     repainted = cells.repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
     return Image.fromarray(repainted.astype(np.uint8) * 255)

@@ -1,1 +1,1 @@
-"""Models: from weights somewhere to parts on the device, ready to run."""
+"""Models: from weights to loaded, optimized pipelines on the device."""

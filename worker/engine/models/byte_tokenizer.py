@@ -1,4 +1,4 @@
-"""A vocabulary of bytes: a CLIP tokenizer that takes any text and needs no download."""
+"""A CLIP tokenizer with a vocabulary of bytes: it takes any text and needs no download."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ MAX_TOKENS: Final = 77  # as in Stable Diffusion
 
 
 def byte_vocabulary() -> dict[str, int]:
-    """Give every byte an id, another for where it ends a word, then start and end."""
+    """Return the ids of every byte, of every byte as the end of a word, and of start and end."""
     alphabet = sorted(ByteLevel.alphabet())
     tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet), START, END]
     return {token: index for index, token in enumerate(tokens)}

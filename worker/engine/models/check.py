@@ -1,4 +1,4 @@
-"""Trying a model out: whether it is what its entry says, and draws."""
+"""A trial run of a model: whether it loads and generates."""
 
 from pathlib import Path
 from typing import Final
@@ -11,23 +11,23 @@ from common.settings.catalogue import ModelEntry
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.inputs import InputImages
 
-# Small and few: it is to be seen that something is drawn, not what.
+# Small and few: this checks that something is generated, not what.
 SIDE: Final = 64
 STEPS: Final = 2
 
 
 def check_model(entry: ModelEntry, directory: Path, device: str | None) -> list[str]:
-    """Load the model and draw one tiny image for each endpoint; give what is wrong, in words."""
+    """Load the model and generate one tiny image for each endpoint; return the problems found."""
     engine = DiffusersEngine([entry], directory, device)
     try:
         engine.load()
     except InfillError as error:
         return [error.message]
-    found = (_drawn_badly(engine, entry, endpoint) for endpoint in entry.endpoints)
+    found = (_problem_with(engine, entry, endpoint) for endpoint in entry.endpoints)
     return [problem for problem in found if problem]
 
 
-def _drawn_badly(engine: DiffusersEngine, entry: ModelEntry, endpoint: Endpoint) -> str | None:
+def _problem_with(engine: DiffusersEngine, entry: ModelEntry, endpoint: Endpoint) -> str | None:
     request = GenerationRequest(
         endpoint=endpoint,
         model=entry.name,
@@ -42,16 +42,18 @@ def _drawn_badly(engine: DiffusersEngine, entry: ModelEntry, endpoint: Endpoint)
         seed=1,
     )
     try:
-        (image,) = engine.generate(request, _pixels(endpoint)).images
+        (image,) = engine.generate(request, _inputs(endpoint)).images
     except InfillError as error:
         reason = f" ({error.detail})" if error.detail else ""
         return f"model {entry.name}: {endpoint}: {error.message}{reason}"
     if len(image.getcolors(SIDE * SIDE) or ()) == 1:
-        return f"model {entry.name}: {endpoint}: what it draws is one colour; try another dtype"
+        return (
+            f"model {entry.name}: {endpoint}: the generated image has one colour; try another dtype"
+        )
     return None
 
 
-def _pixels(endpoint: Endpoint) -> InputImages:
+def _inputs(endpoint: Endpoint) -> InputImages:
     size = (SIDE, SIDE)
     init = None if endpoint is Endpoint.TEXT2IMG else Image.radial_gradient("L").resize(size)
     mask = Image.new("L", size, 255) if endpoint is Endpoint.INPAINT else None

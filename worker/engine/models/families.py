@@ -1,11 +1,11 @@
-"""The families of models: which are stepped by our own loop, which run as a whole."""
+"""Model families: which are stepped by the device loop, which run as whole pipelines."""
 
 from enum import StrEnum
 from typing import Any, Final
 
-# Of latents; or of latents, masked image and mask.
+# Of latents; or of latents, masked image latents and mask.
 _CHANNELS: Final = (4, 9)
-# Parts of a UNet's configuration that ask for conditions our steps do not give.
+# Configuration keys of UNets with conditions that the stepwise engine does not supply.
 _FOREIGN: Final = (
     "time_cond_proj_dim",
     "class_embed_type",
@@ -13,7 +13,7 @@ _FOREIGN: Final = (
     "encoder_hid_dim_type",
 )
 _ADDED: Final = "addition_embed_type"
-# Of nothing, or of what the prompt's own embeddings say as a whole, which asks for no more.
+# None, or computed from the prompt embeddings, which needs no further input.
 _PLAIN_ADDED: Final = (None, "text")
 _XL_ADDED: Final = "text_time"
 
@@ -21,8 +21,8 @@ _XL_ADDED: Final = "text_time"
 class Family(StrEnum):
     """How a model is run.
 
-    The first two are stepped by our own loop, which knows what their UNets take; the rest is
-    run whole, by diffusers' own pipeline.
+    The first two are stepped by the device loop, which knows their UNets' inputs. All others run
+    as a whole, by their own diffusers pipelines.
     """
 
     STABLE_DIFFUSION = "Stable Diffusion"
@@ -31,20 +31,24 @@ class Family(StrEnum):
 
 
 def family_of(pipeline: Any) -> Family:
-    """Tell the family by what the pipeline is made of, not by its name.
+    """Return the family, judged by the pipeline's components rather than by its class name.
 
-    A consistency model, or one conditioned on pictures, is saved under the same class names as
-    Stable Diffusion, and steps otherwise; a refiner of Stable Diffusion XL reads one text encoder
-    and scores of beauty.
+    Consistency models and image-conditioned models are saved under the class names of Stable
+    Diffusion, but step differently. The refiner of Stable Diffusion XL has one text encoder and
+    takes aesthetic scores.
     """
-    parts = pipeline.components
-    unet = parts.get("unet")
-    if unet is None or parts.get("vae") is None or not _is_steppable(unet.config):
+    components = pipeline.components
+    unet = components.get("unet")
+    if unet is None or components.get("vae") is None or not _is_steppable(unet.config):
         return Family.OTHER
-    added = unet.config.get(_ADDED)
-    if added in _PLAIN_ADDED and "text_encoder_2" not in parts:
+    condition = unet.config.get(_ADDED)
+    if condition in _PLAIN_ADDED and "text_encoder_2" not in components:
         return Family.STABLE_DIFFUSION
-    if added == _XL_ADDED and parts.get("text_encoder") and parts.get("text_encoder_2"):
+    if (
+        condition == _XL_ADDED
+        and components.get("text_encoder")
+        and components.get("text_encoder_2")
+    ):
         return Family.STABLE_DIFFUSION_XL
     return Family.OTHER
 

@@ -1,4 +1,4 @@
-"""One model's weights on a device, with all that is needed to draw with them."""
+"""A model's weights on a device, with its pipelines."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from common.domain.generation import Endpoint, GenerationRequest
 from common.settings.catalogue import ModelEntry
 from worker.engine.models.families import Family
 from worker.engine.models.safety_checker import SafetyChecker
-from worker.engine.models.schedulers import fresh, scheduler_named, scheduler_names
+from worker.engine.models.schedulers import fresh_scheduler, scheduler_named, scheduler_names
 
-# Where tensors have a shape and no bytes.
+# The device of tensors that have a shape and no storage.
 _NOWHERE: Final = torch.device("meta")
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class LoadedModel:
-    """One model's weights, shared by a pipeline for each endpoint it serves.
+    """One model's weights, shared by a pipeline for each endpoint.
 
-    `scheduler` is a template: each image is drawn with a fresh one like it. `bytes` are those of
-    all parameters and buffers.
+    `scheduler` is a template: each image gets a copy. `bytes` is the size of all parameters and
+    buffers.
     """
 
     entry: ModelEntry
@@ -36,29 +36,29 @@ class LoadedModel:
     bytes: int
 
     @property
-    def parts(self) -> dict[str, Any]:
-        """The pipelines' parts by their names in diffusers; they are the same for each endpoint."""
-        parts: dict[str, Any] = next(iter(self.pipelines.values())).components
-        return parts
+    def components(self) -> dict[str, Any]:
+        """Return the pipelines' components by their diffusers names; all endpoints share them."""
+        components: dict[str, Any] = next(iter(self.pipelines.values())).components
+        return components
 
     @property
     def unet(self) -> Any:
-        """What denoises; only Stable Diffusion and Stable Diffusion XL have one for certain."""
-        return self.parts["unet"]
+        """Return the UNet; of the family `OTHER`, some models have none."""
+        return self.components["unet"]
 
     @property
     def vae(self) -> Any:
-        """What turns pictures into latents and back; for which families, see `unet`."""
-        return self.parts["vae"]
+        """Return the autoencoder; of the family `OTHER`, some models have none."""
+        return self.components["vae"]
 
     def scheduler_for(self, request: GenerationRequest) -> Any:
-        """Give a fresh scheduler, the model's own or the one that `request` names.
+        """Return a new scheduler: the one that `request` names, else the model's own.
 
         Raises:
-            UnsupportedRequestError: no scheduler of the wanted name fits the model.
+            UnsupportedRequestError: the requested scheduler does not fit the model.
         """
         if request.scheduler is None:
-            return fresh(self.scheduler)
+            return fresh_scheduler(self.scheduler)
         scheduler = scheduler_named(request.scheduler, self.scheduler)
         if scheduler is None:
             raise UnsupportedRequestError(
@@ -67,12 +67,12 @@ class LoadedModel:
             )
         return scheduler
 
-    def discard(self) -> None:
-        """Give the memory back; the model is of no use afterwards.
+    def unload(self) -> None:
+        """Free the memory; the model is unusable afterwards.
 
-        The weights themselves are let go, not merely the reference to this: what is caught in a
-        cycle would stay until the collector comes by, and what was there when a worker froze its
-        start (`gc.freeze`) for ever.
+        The weights themselves are released, not just the reference to this object: what is part of
+        a reference cycle would stay until the garbage collector runs, and for ever if it existed
+        when the worker called `gc.freeze` at its start.
         """
         for module in self.modules:
             module.to(_NOWHERE)
@@ -81,7 +81,7 @@ class LoadedModel:
 
 
 def bytes_of(modules: Iterable[torch.nn.Module]) -> int:
-    """Count the bytes of all parameters and buffers; what modules share counts once."""
+    """Return the size of all parameters and buffers; tensors that modules share count once."""
     tensors = {
         id(tensor): tensor.nbytes
         for module in modules

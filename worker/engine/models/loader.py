@@ -1,4 +1,4 @@
-"""From an entry of the models file to pipelines that are ready to run."""
+"""Loading of models: from a catalogue entry to pipelines that are ready to run."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,44 +25,44 @@ log = structlog.get_logger(__name__)
 _INPAINTING_CHANNELS = 9
 
 
-def choose_device(wanted: str | None) -> torch.device:
-    """Give the device named `wanted`; None means CUDA where there is one, else the CPU.
+def choose_device(name: str | None) -> torch.device:
+    """Return the torch device `name`; None means CUDA where available, else the CPU.
 
     Raises:
         ConfigurationError: torch knows no device of that name.
     """
     try:
-        return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise ConfigurationError(
-            f"INFILL_WORKER_DEVICE: {wanted!r} is no torch device; cpu, cuda or cuda:0 would be"
+            f"INFILL_WORKER_DEVICE: {name!r} is not a torch device; use cpu, cuda or cuda:0"
         ) from error
 
 
-def without_eviction(_size: int) -> None:
-    """Make no room: whoever loads knows that there is some."""
+def no_reservation(_size: int) -> None:
+    """Reserve nothing: for callers who know that the memory is free."""
 
 
 def load_model(
     entry: ModelEntry,
     directory: Path,
     device: torch.device,
-    make_room: Callable[[int], None] = without_eviction,
+    reserve_memory: Callable[[int], None] = no_reservation,
 ) -> LoadedModel:
-    """Load the weights of `entry` onto `device`; stand-ins are kept in `directory`.
+    """Load the weights of `entry` onto `device`; stand-in models are stored in `directory`.
 
-    They are read into the machine's memory first. `make_room` is then called with their bytes,
-    and may take its time, before they go to the device.
+    The weights are read into host memory first. `reserve_memory` is then called with their size in
+    bytes, and may block, before they are moved to the device.
 
     Raises:
-        ConfigurationError: the weights cannot be had, or are not what the entry says they are.
+        ConfigurationError: the weights are unavailable, or are not what the entry says.
     """
     started = monotonic()
-    with _explained(entry):
+    with _configuration_errors(entry):
         first, pipelines = _first_pipeline(entry, _source(entry, directory), device)
         size = bytes_of(_modules(first))
-    make_room(size)
-    with _explained(entry):
+    reserve_memory(size)
+    with _configuration_errors(entry):
         loaded = _on_device(entry, first.to(device), pipelines, size)
         optimize(loaded)
     log.info(
@@ -74,17 +74,19 @@ def load_model(
         seconds=round(monotonic() - started, 3),
     )
     if entry.has_random_weights:
-        log.warning("model_has_random_weights", model=entry.name, draws="noise")
+        log.warning("model_has_random_weights", model=entry.name, generates="noise")
     return loaded
 
 
-def _on_device(entry: ModelEntry, first: Any, kinds: Pipelines, size: int) -> LoadedModel:
+def _on_device(
+    entry: ModelEntry, first: Any, pipeline_classes: Pipelines, size: int
+) -> LoadedModel:
     modules = tuple(_modules(first))
     family = family_of(first)
-    safety = SafetyChecker.taken_from(first)
+    safety = SafetyChecker.detach_from(first)
     _check(entry, first, safety)
     pipelines = {
-        endpoint: kinds[endpoint].from_pipe(first, dtype=first.dtype)
+        endpoint: pipeline_classes[endpoint].from_pipe(first, dtype=first.dtype)
         for endpoint in entry.endpoints
     }
     for pipeline in pipelines.values():
@@ -103,13 +105,13 @@ def _on_device(entry: ModelEntry, first: Any, kinds: Pipelines, size: int) -> Lo
 
 
 def _modules(pipeline: Any) -> Iterable[torch.nn.Module]:
-    parts = pipeline.components.values()
-    return (part for part in parts if isinstance(part, torch.nn.Module))
+    components = pipeline.components.values()
+    return (component for component in components if isinstance(component, torch.nn.Module))
 
 
 @contextmanager
-def _explained(entry: ModelEntry) -> Iterator[None]:
-    """Turn whatever loading fails with into the operator's error that names the model."""
+def _configuration_errors(entry: ModelEntry) -> Iterator[None]:
+    """Translate any loading failure into a ConfigurationError that names the model."""
     try:
         yield
     except ConfigurationError:
@@ -134,26 +136,30 @@ def _source(entry: ModelEntry, directory: Path) -> str:
 
 
 def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tuple[Any, Pipelines]:
-    """Read the weights into the machine's memory, in the precision they will have on `device`."""
+    """Read the weights into host memory, in the precision they will have on `device`."""
     index = index_of(source, entry.revision)
     class_name = str(index[CLASS])
     pipelines = pipelines_of(class_name)
-    if lacking := set(entry.endpoints) - set(pipelines):
+    if missing := set(entry.endpoints) - set(pipelines):
         can = ", ".join(sorted(pipelines)) or "none of inpaint, img2img and text2img"
         raise ConfigurationError(
             f"model {entry.name}: {source} holds a {class_name}, for which diffusers has no "
-            f"pipeline that does {', '.join(sorted(lacking))}; it can do {can}"
+            f"pipeline that does {', '.join(sorted(missing))}; it can do {can}"
         )
     without_checker = {"safety_checker": None, "requires_safety_checker": False}
-    # Said to be absent; unless it is said again, diffusers takes some of them for forgotten.
-    absent = {name: None for name, part in index.items() if part == [None, None]}
-    # By the class it was saved under: another may ask for parts that are not among the weights.
-    saved = (kind for kind in pipelines.values() if kind.__name__ == class_name)
+    # Components declared absent in the index; diffusers takes some for missing unless told again.
+    absent = {name: None for name, component in index.items() if component == [None, None]}
+    # By the class it was saved under: another may require components that the weights lack.
+    saved = (
+        pipeline_class
+        for pipeline_class in pipelines.values()
+        if pipeline_class.__name__ == class_name
+    )
     pipeline = next(saved, pipelines[entry.endpoints[0]]).from_pretrained(
         source,
         revision=entry.revision,
         dtype=torch.float32 if device.type == "cpu" else getattr(torch, entry.dtype),
-        use_safetensors=True,  # the older format runs code when it is read
+        use_safetensors=True,  # the older format executes code when it is read
         **(absent if entry.safety_checker else absent | without_checker),
     )
     return pipeline, pipelines
@@ -168,7 +174,7 @@ def _check(entry: ModelEntry, pipeline: Any, safety: SafetyChecker | None) -> No
     unet = pipeline.components.get("unet")
     if others and unet is not None and unet.config.in_channels == _INPAINTING_CHANNELS:
         raise ConfigurationError(
-            f"model {entry.name}: it is made for inpainting alone, yet its endpoints name "
+            f"model {entry.name}: it is made for inpainting only, but its endpoints include "
             + ", ".join(sorted(others))
         )
 

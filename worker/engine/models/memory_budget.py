@@ -1,4 +1,4 @@
-"""How much memory models may take, unless the operator says."""
+"""The memory budget of the model cache."""
 
 import os
 from pathlib import Path
@@ -8,28 +8,28 @@ import torch
 
 from worker.engine.models.model_cache import GIGABYTE
 
-# Of a GPU's memory. What is drawn takes the rest: ten images of 512 × 512 at once want about as
-# much on their way through the network and the decoder as the weights of Stable Diffusion.
-GPU_PART: Final = 0.6
-# Of the machine's: it is shared with other processes, and a model that is read for the first time
-# is there beside those that will go for it.
-MACHINE_PART: Final = 0.5
+# Share of a GPU's memory. The rest is for generation: the activations of ten images of 512 × 512
+# in UNet and decoder need about as much memory as the weights of Stable Diffusion.
+GPU_SHARE: Final = 0.6
+# Share of the host's memory, which other processes need as well, and in which a model that is
+# loaded for the first time exists beside those that will be evicted for it.
+HOST_SHARE: Final = 0.5
 _CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 
 def model_budget(device: torch.device, gigabytes: float | None) -> int:
-    """Give the bytes that models may take on `device`; `gigabytes` None means a part of it."""
+    """Return the bytes that models may take on `device`; `gigabytes` None means a share of it."""
     if gigabytes is not None:
         return round(gigabytes * GIGABYTE)
     if device.type == "cuda":
-        return round(GPU_PART * torch.cuda.get_device_properties(device).total_memory)
-    return round(MACHINE_PART * machine_memory())
+        return round(GPU_SHARE * torch.cuda.get_device_properties(device).total_memory)
+    return round(HOST_SHARE * host_memory())
 
 
-def machine_memory(limit: Path = _CONTAINER_LIMIT) -> int:
-    """Give the bytes of memory this process may have: the machine's, or its container's limit."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def host_memory(limit: Path = _CONTAINER_LIMIT) -> int:
+    """Return the bytes of memory of the machine, or of its container if that has a limit."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
-        return min(whole, int(limit.read_text(encoding="ascii")))
-    except (OSError, ValueError):  # there is no container, or it says `max`
-        return whole
+        return min(total, int(limit.read_text(encoding="ascii")))
+    except (OSError, ValueError):  # there is no container, or the limit is `max`
+        return total

@@ -1,4 +1,4 @@
-"""Loaded models, as many as fit a budget of memory; the least recently used makes room."""
+"""The model cache: loaded models within a memory budget, evicted by least recent use."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,233 +15,235 @@ from common.domain.errors import ConfigurationError, GenerationStoppedError
 log = structlog.get_logger(__name__)
 
 GIGABYTE: Final = 1e9
-# How often somebody who waits asks whether to stop.
-_ASKING_SECONDS: Final = 0.1
+# How often a waiter calls `should_stop`.
+_STOP_CHECK_SECONDS: Final = 0.1
 
 
 class Cacheable(Protocol):
-    """What a shelf can hold: its size is known, and it can give its memory back."""
+    """A model that can be cached: it knows its size and can free its memory."""
 
     @property
     def bytes(self) -> int:
-        """How much memory it takes."""
+        """Return its memory in bytes."""
         ...
 
-    def discard(self) -> None:
-        """Give the memory back."""
+    def unload(self) -> None:
+        """Free its memory."""
         ...
 
 
 M = TypeVar("M", bound=Cacheable)
-MakeRoom = Callable[[int], None]
+ReserveMemory = Callable[[int], None]
 
 
 @dataclass(slots=True, eq=False)
-class _Place(Generic[M]):
-    """One model on the shelf, and how many have borrowed it."""
+class _Entry(Generic[M]):
+    """A cached model and the number of its borrowers."""
 
     model: M
     borrowers: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class _Ticket(Generic[M]):
-    """Somebody who waits for a model until there is a place, or a failure.
+class _Waiter(Generic[M]):
+    """A request for a model that waits until the model is lent or fails to load.
 
-    With `only_if_free` nothing is to be discarded for it.
+    With `no_eviction` no other model may be evicted for it.
     """
 
     name: str
-    only_if_free: bool = False
-    place: _Place[M] | None = None
+    no_eviction: bool = False
+    entry: _Entry[M] | None = None
     failure: Exception | None = None
 
 
 class _NoRoomError(Exception):
-    """There is no room unless something is discarded."""
+    """The model does not fit unless another one is evicted."""
 
 
 class ModelCache(Generic[M]):
-    """Lends models to several threads at once; loads and discards them as they are asked for.
+    """Lends models to threads; loads and evicts them on demand. Thread-safe.
 
-    Models are loaded in the order in which they were asked for, one at a time, by a thread that
-    lives as long as there are some to load: whoever waits can be told to stop, and what was
-    begun is there for the next. Several that want the same model share it.
+    Models are loaded in the order of the requests, one at a time, by a thread that lives while
+    there are any to load: so waiters can be stopped, and a load that was begun is useful to the
+    next one. Waiters for the same model share it.
 
-    Models that are there are lent at once, but for the moments in which room is waited for: else
-    those who keep a model in use by turns would keep everyone else waiting for ever. So a wait
-    is over when those before it were served and what was lent until then has come back.
+    Cached models are lent at once, except while an eviction waits for borrowers to return:
+    otherwise threads that alternate on a busy model could starve a waiter for ever. So a wait ends
+    when the waiters before it have been served and the models lent until then have come back.
 
-    A thread that holds a model must not borrow another: two might wait for each other.
+    A thread that holds a model must not borrow another: two such threads could deadlock.
     """
 
-    def __init__(self, load: Callable[[str, MakeRoom], M], budget: int) -> None:
-        """Keep up to `budget` bytes.
+    def __init__(self, load: Callable[[str, ReserveMemory], M], budget: int) -> None:
+        """Cache up to `budget` bytes.
 
-        `load` is given a name, and what to call with the model's size before its weights go to
-        the memory that is counted.
+        `load` takes a model's name and a function to call with its size in bytes before the
+        weights are moved to the memory that the budget counts.
         """
         self._load = load
         self._budget = budget
         self._changed = Condition()
-        self._places: dict[str, _Place[M]] = {}  # the least recently used first
-        self._line: deque[_Ticket[M]] = deque()
-        self._sizes: dict[str, int] = {}  # of whatever was loaded once
+        self._entries: dict[str, _Entry[M]] = {}  # least recently used first
+        self._waiters: deque[_Waiter[M]] = deque()
+        self._sizes: dict[str, int] = {}  # of every model loaded before
         self._loading = False
-        self._clearing = False  # room is waited for
+        self._evicting = False  # an eviction is in progress or waits
 
     @property
     def loaded(self) -> frozenset[str]:
-        """The names of the models that are there."""
+        """Return the names of the cached models."""
         with self._changed:
-            return frozenset(self._places)
+            return frozenset(self._entries)
 
     @contextmanager
     def borrow(self, name: str, should_stop: Callable[[], bool] | None = None) -> Iterator[M]:
-        """Lend the model `name` while the block lasts; it is loaded first, if it is not there.
+        """Lend the model `name` for the duration of the block; load it first if necessary.
 
         Raises:
             ConfigurationError: it cannot be loaded, or is larger than the whole budget.
-            GenerationStoppedError: `should_stop` said yes during the wait.
+            GenerationStoppedError: `should_stop` returned true during the wait.
         """
-        place = self._taken(_Ticket(name), should_stop)
+        entry = self._acquire(_Waiter(name), should_stop)
         try:
-            yield place.model
+            yield entry.model
         finally:
-            del place
-            self._give_back(name)
+            del entry
+            self._release(name)
 
-    def fill(self, names: Iterable[str]) -> None:
+    def preload(self, names: Iterable[str]) -> None:
         """Load models in this order, each that fits beside those before it.
 
-        All are read, so that one that cannot be loaded is found now.
+        The others are read as well, so that broken weights are found at the start.
 
         Raises:
             ConfigurationError: one cannot be loaded, or is larger than the whole budget.
         """
         for name in names:
             try:
-                self._taken(_Ticket(name, only_if_free=True), None)
+                self._acquire(_Waiter(name, no_eviction=True), None)
             except _NoRoomError:
-                log.info("model_not_kept", model=name, reason="no room beside those before it")
+                log.info("model_not_preloaded", model=name, reason="does not fit beside the others")
             else:
-                self._give_back(name)
+                self._release(name)
 
-    def _taken(self, ticket: _Ticket[M], should_stop: Callable[[], bool] | None) -> _Place[M]:
+    def _acquire(self, waiter: _Waiter[M], should_stop: Callable[[], bool] | None) -> _Entry[M]:
         with self._changed:
-            self._line.append(ticket)
+            self._waiters.append(waiter)
             try:
-                while (place := self._place_for(ticket)) is None:
+                while (entry := self._entry_for(waiter)) is None:
                     if should_stop is not None and should_stop():
-                        raise GenerationStoppedError("told to stop before its model was loaded")
-                    self._begin_loading()
-                    self._changed.wait(None if should_stop is None else _ASKING_SECONDS)
+                        raise GenerationStoppedError(
+                            "the generation was stopped while its model was loading"
+                        )
+                    self._start_loading()
+                    self._changed.wait(None if should_stop is None else _STOP_CHECK_SECONDS)
             finally:
-                self._line.remove(ticket)
-                self._changed.notify_all()  # room may be waited for on its behalf
-        return place
+                self._waiters.remove(waiter)
+                self._changed.notify_all()  # an eviction may be waiting on its behalf
+        return entry
 
-    def _place_for(self, ticket: _Ticket[M]) -> _Place[M] | None:
-        if ticket.failure is not None:
-            raise ticket.failure
-        if not self._clearing:
-            self._serve(ticket)
-        return ticket.place
+    def _entry_for(self, waiter: _Waiter[M]) -> _Entry[M] | None:
+        if waiter.failure is not None:
+            raise waiter.failure
+        if not self._evicting:
+            self._serve(waiter)
+        return waiter.entry
 
-    def _serve(self, ticket: _Ticket[M]) -> None:
-        """Lend what `ticket` waits for, if it is there."""
-        if ticket.place is None and ticket.name in self._places:
-            ticket.place = self._used(ticket.name)
-            ticket.place.borrowers += 1
+    def _serve(self, waiter: _Waiter[M]) -> None:
+        """Lend the model that `waiter` waits for, if it is cached."""
+        if waiter.entry is None and waiter.name in self._entries:
+            waiter.entry = self._touch(waiter.name)
+            waiter.entry.borrowers += 1
 
-    def _used(self, name: str) -> _Place[M]:
-        """Give the place of a model that is the most recently used from now on."""
-        place = self._places.pop(name)
-        self._places[name] = place
-        return place
+    def _touch(self, name: str) -> _Entry[M]:
+        """Mark a model as the most recently used, and return its entry."""
+        entry = self._entries.pop(name)
+        self._entries[name] = entry
+        return entry
 
-    def _give_back(self, name: str) -> None:
+    def _release(self, name: str) -> None:
         with self._changed:
-            self._used(name).borrowers -= 1
+            self._touch(name).borrowers -= 1
             self._changed.notify_all()
 
-    def _begin_loading(self) -> None:
+    def _start_loading(self) -> None:
         if not self._loading:
             self._loading = True
             Thread(target=self._load_in_order, name="models", daemon=True).start()
 
     def _load_in_order(self) -> None:
-        while (ticket := self._first_in_line()) is not None:
-            self._load_for(ticket)
+        while (waiter := self._next_to_load()) is not None:
+            self._load_for(waiter)
 
-    def _first_in_line(self) -> _Ticket[M] | None:
-        """Give the first who wants what is not there; if nobody does, loading is over."""
+    def _next_to_load(self) -> _Waiter[M] | None:
+        """Return the first waiter whose model is not cached; None ends the loading thread."""
         with self._changed:
             waiting = (
-                ticket
-                for ticket in self._line
-                if ticket.failure is None and ticket.name not in self._places
+                waiter
+                for waiter in self._waiters
+                if waiter.failure is None and waiter.name not in self._entries
             )
             first = next(waiting, None)
             self._loading = first is not None
             return first
 
-    def _load_for(self, ticket: _Ticket[M]) -> None:
-        make_room = partial(self._make_room, ticket)
+    def _load_for(self, waiter: _Waiter[M]) -> None:
+        reserve_memory = partial(self._reserve_memory, waiter)
         try:
-            if size := self._sizes.get(ticket.name):
-                make_room(size)
-            model = self._load(ticket.name, make_room)
-        except Exception as error:  # noqa: BLE001 whatever it is, those who wait are told
-            self._tell(ticket, error)
+            if size := self._sizes.get(waiter.name):
+                reserve_memory(size)
+            model = self._load(waiter.name, reserve_memory)
+        except Exception as error:  # noqa: BLE001 waiters get the error
+            self._fail(waiter, error)
             return
         with self._changed:
-            self._places[ticket.name] = _Place(model)
-            self._sizes[ticket.name] = model.bytes
+            self._entries[waiter.name] = _Entry(model)
+            self._sizes[waiter.name] = model.bytes
             self._serve_all()
 
     def _serve_all(self) -> None:
-        for waiting in self._line:
+        for waiting in self._waiters:
             self._serve(waiting)
         self._changed.notify_all()
 
-    def _tell(self, ticket: _Ticket[M], error: Exception) -> None:
+    def _fail(self, waiter: _Waiter[M], error: Exception) -> None:
         with self._changed:
-            for waiting in self._line:
-                alike = waiting.name == ticket.name and not isinstance(error, _NoRoomError)
-                if alike or waiting is ticket:
+            for waiting in self._waiters:
+                same_model = waiting.name == waiter.name and not isinstance(error, _NoRoomError)
+                if same_model or waiting is waiter:
                     waiting.failure = error
             self._changed.notify_all()
 
-    def _make_room(self, ticket: _Ticket[M], size: int) -> None:
+    def _reserve_memory(self, waiter: _Waiter[M], size: int) -> None:
         if size > self._budget:
             raise ConfigurationError(
-                f"model {ticket.name}: its weights take {size / GIGABYTE:.3g} GB, and "
+                f"model {waiter.name}: its weights take {size / GIGABYTE:.3g} GB, and "
                 f"{self._budget / GIGABYTE:.3g} GB are set aside for models; raise "
                 "INFILL_WORKER_MODEL_MEMORY_GB, or do not serve it here"
             )
         with self._changed:
             try:
-                while self._taken_bytes() + size > self._budget:
-                    if ticket.only_if_free or not self._is_wanted(ticket.name):
+                while self._used_bytes() + size > self._budget:
+                    if waiter.no_eviction or not self._is_awaited(waiter.name):
                         raise _NoRoomError
-                    self._clearing = True
-                    self._discard_one()
+                    self._evicting = True
+                    self._evict_one()
             finally:
-                self._clearing = False
+                self._evicting = False
                 self._serve_all()
 
-    def _taken_bytes(self) -> int:
-        return sum(place.model.bytes for place in self._places.values())
+    def _used_bytes(self) -> int:
+        return sum(entry.model.bytes for entry in self._entries.values())
 
-    def _is_wanted(self, name: str) -> bool:
-        return any(waiting.name == name for waiting in self._line)
+    def _is_awaited(self, name: str) -> bool:
+        return any(waiting.name == name for waiting in self._waiters)
 
-    def _discard_one(self) -> None:
-        """Discard the least recently used model that nobody has; if all are lent, wait."""
-        idle = next((name for name, place in self._places.items() if not place.borrowers), None)
+    def _evict_one(self) -> None:
+        """Evict the least recently used model that is not lent; if all are lent, wait."""
+        idle = next((name for name, entry in self._entries.items() if not entry.borrowers), None)
         if idle is None:
             self._changed.wait()
             return
-        self._places.pop(idle).model.discard()
-        log.info("model_discarded", model=idle, reason="another needs its memory")
+        self._entries.pop(idle).model.unload()
+        log.info("model_evicted", model=idle, reason="another model needs its memory")

@@ -1,4 +1,4 @@
-"""How a loaded model is made fast: layout, attention, compiling, and warming up."""
+"""Optimizations of a loaded model: memory layout, attention, compilation, warm-up."""
 
 from typing import Any, Final
 
@@ -14,28 +14,28 @@ from worker.engine.models.loaded_model import LoadedModel
 
 log = structlog.get_logger(__name__)
 
-# What torch.compile hands the traced network to.
+# The torch.compile backend.
 BACKEND: Final = "inductor"
-# One compiled block for all shapes: batches are of any size here.
+# One compiled block for all shapes, since batch sizes vary.
 REGIONAL: Final[dict[str, Any]] = {"fullgraph": True, "dynamic": True}
-# A graph is of one shape; past torch's limit of shapes the block runs uncompiled.
+# A CUDA graph has one shape; past torch's limit of shapes the block runs uncompiled.
 _GRAPHS: Final[dict[str, Any]] = {"mode": "reduce-overhead", "dynamic": False}
-# Any time step will do.
+# Any timestep will do.
 _TIME: Final = 1
 
 
 def optimize(model: LoadedModel) -> None:
-    """Apply what the entry of `model` asks for; results stay within 1/255 of the plain pipeline's.
+    """Apply the optimizations of the model's entry; pixels change by at most 1/255.
 
     Raises:
-        ConfigurationError: the entry asks for what this model or this device cannot do.
+        ConfigurationError: the entry asks for what this model or device does not support.
     """
     _check(model)
     for network in _networks(model):
-        if _channels_last(model):
+        if _uses_channels_last(model):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if model.family is not Family.OTHER:
-        # diffusers' choice as well, where nothing else was installed; here it is said.
+        # diffusers' default as well, unless another processor was set.
         model.unet.set_attn_processor(AttnProcessor2_0())
     if model.entry.compile != "off":
         _compile(model)
@@ -57,21 +57,21 @@ def _check(model: LoadedModel) -> None:
         )
 
 
-def _channels_last(model: LoadedModel) -> bool:
+def _uses_channels_last(model: LoadedModel) -> bool:
     if model.entry.channels_last is not None:
         return model.entry.channels_last
     return model.device.type == "cuda" and model.dtype is not torch.float32
 
 
 def _networks(model: LoadedModel) -> list[torch.nn.Module]:
-    """Give what most of the time is spent in: the denoising network and the autoencoder."""
-    parts = (model.parts.get(name) for name in ("unet", "transformer", "vae"))
-    return [part for part in parts if isinstance(part, torch.nn.Module)]
+    """Return the networks that take most of the time: the denoising network and the autoencoder."""
+    components = (model.components.get(name) for name in ("unet", "transformer", "vae"))
+    return [component for component in components if isinstance(component, torch.nn.Module)]
 
 
 def _compile(model: LoadedModel) -> None:
     """Have the repeated blocks of the denoising network compiled at their first call."""
-    network: Any = model.parts.get("unet") or model.parts.get("transformer")
+    network: Any = model.components.get("unet") or model.components.get("transformer")
     if not getattr(network, "_repeated_blocks", None):
         raise ConfigurationError(
             f"model {model.entry.name}: diffusers names no blocks of {type(network).__name__} to "
@@ -81,7 +81,7 @@ def _compile(model: LoadedModel) -> None:
         network.compile_repeated_blocks(backend=BACKEND, **REGIONAL)
         return
     network.compile_repeated_blocks(backend=BACKEND, **_GRAPHS)
-    # What the graphs of a step gave is used up when the next step begins.
+    # The outputs of one step's graphs are overwritten when the next step begins.
     network.register_forward_pre_hook(_step_begins)
 
 
@@ -91,10 +91,10 @@ def _step_begins(_network: torch.nn.Module, _inputs: Any) -> None:
 
 def _warm_up(model: LoadedModel) -> None:
     started = monotonic()
-    # As the drawing does: what was compiled in another mode is compiled anew.
+    # As when generating: a block compiled in another mode would be recompiled.
     with torch.inference_mode():
         for shape in model.entry.shapes:
-            model.unet(**_blank(model, shape))
+            model.unet(**_zero_inputs(model, shape))
     log.info(
         "model_warm",
         model=model.entry.name,
@@ -103,32 +103,32 @@ def _warm_up(model: LoadedModel) -> None:
     )
 
 
-def _blank(model: LoadedModel, shape: Shape) -> dict[str, Any]:
-    """Give the UNet's arguments for a step of images of `shape`, all zeros.
+def _zero_inputs(model: LoadedModel, shape: Shape) -> dict[str, Any]:
+    """Return the UNet's arguments for a step of images of `shape`, all zeros.
 
-    Guided by prompt and negative prompt, an image takes two rows.
+    With prompt and negative prompt, an image takes two rows.
     """
     config, rows = model.unet.config, 2 * shape.samples
     factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
     size = (rows, config.in_channels, shape.height // factor, shape.width // factor)
-    place: dict[str, Any] = {"device": model.device, "dtype": model.dtype}
+    options: dict[str, Any] = {"device": model.device, "dtype": model.dtype}
     arguments: dict[str, Any] = {
-        "sample": torch.zeros(size, **place),
+        "sample": torch.zeros(size, **options),
         "timestep": torch.tensor(_TIME, device=model.device),
         "encoder_hidden_states": torch.zeros(
-            rows, _tokens(model), config.cross_attention_dim, **place
+            rows, _tokens(model), config.cross_attention_dim, **options
         ),
     }
     if model.family is Family.STABLE_DIFFUSION_XL:
         arguments["added_cond_kwargs"] = {
             "text_embeds": torch.zeros(
-                rows, model.parts["text_encoder_2"].config.projection_dim, **place
+                rows, model.components["text_encoder_2"].config.projection_dim, **options
             ),
-            "time_ids": torch.zeros(rows, 6, **place),
+            "time_ids": torch.zeros(rows, 6, **options),
         }
     return arguments
 
 
 def _tokens(model: LoadedModel) -> int:
-    tokens: int = model.parts["text_encoder"].config.max_position_embeddings
+    tokens: int = model.components["text_encoder"].config.max_position_embeddings
     return tokens

@@ -1,7 +1,7 @@
-"""The diffusers pipeline of each kind of model, for each endpoint it can serve.
+"""The diffusers pipeline class of a model for each endpoint it supports.
 
-Those of Stable Diffusion are named one by one: diffusers' automatic choice imports every pipeline
-it has, which costs seconds and is asked only about models of other kinds.
+Stable Diffusion's classes are listed: diffusers' automatic choice imports every pipeline it has,
+which takes seconds, so it is used for other models only.
 """
 
 import json
@@ -16,14 +16,14 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.utils import disable_progress_bars
 from transformers.utils import logging as transformers_logging
 
-# Before the pipelines are imported: some of what they import warns of image processors that
-# nothing here uses. From here on, only errors of these libraries reach the log.
+# Before the pipelines are imported: some of their imports warn of image processors that are not
+# used here. From here on, these libraries log errors only.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 diffusers_logging.set_verbosity_error()
 diffusers_logging.disable_progress_bar()
 disable_progress_bars()
-# diffusers passes an argument that the hub's client has retired; it changes nothing.
+# diffusers passes an argument that the hub's client has deprecated, without effect.
 warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument")
 
 from diffusers import (  # noqa: E402 - must follow the lines above
@@ -37,7 +37,7 @@ from diffusers import (  # noqa: E402 - must follow the lines above
 
 from common.domain.generation import Endpoint  # noqa: E402 - the same
 
-# What stands at the top of weights in diffusers' layout, and in it the pipeline's class.
+# The file at the top of weights in diffusers' layout, and its key for the pipeline's class.
 INDEX: Final = "model_index.json"
 CLASS: Final = "_class_name"
 
@@ -56,10 +56,10 @@ STABLE_DIFFUSION_XL: Final[Pipelines] = {
 
 
 def index_of(source: str, revision: str | None) -> dict[str, Any]:
-    """Read what the weights in `source`, a folder or hub id, consist of.
+    """Read the model_index.json of the weights in `source`, a folder or a hub id.
 
     Raises:
-        OSError: there is nothing there that diffusers has saved, or the hub cannot be reached.
+        OSError: there are no weights in diffusers' layout, or the hub cannot be reached.
     """
     path = Path(source, INDEX)
     if not Path(source).is_absolute():
@@ -69,9 +69,9 @@ def index_of(source: str, revision: str | None) -> dict[str, Any]:
 
 
 def pipelines_of(class_name: str) -> Pipelines:
-    """Give the pipelines for a model saved as `class_name`, by the endpoints there are some for.
+    """Return the pipeline classes for a model saved as `class_name`, by endpoint.
 
-    There are none at all for what draws no pictures, or what diffusers does not choose by itself.
+    Empty for models that generate no images, and for those that diffusers' automatic choice lacks.
     """
     for pipelines in (STABLE_DIFFUSION, STABLE_DIFFUSION_XL):
         if class_name in {pipeline.__name__ for pipeline in pipelines.values()}:
@@ -80,21 +80,21 @@ def pipelines_of(class_name: str) -> Pipelines:
 
 
 def _chosen_by_diffusers(class_name: str) -> Pipelines:
-    choices = import_module("diffusers.pipelines.auto_pipeline")
-    kinds = {
-        kind
-        for choice in choices.SUPPORTED_TASKS_MAPPINGS
-        for kind, pipeline in choice.items()
+    auto_pipeline = import_module("diffusers.pipelines.auto_pipeline")
+    names = {
+        name
+        for mapping in auto_pipeline.SUPPORTED_TASKS_MAPPINGS
+        for name, pipeline in mapping.items()
         if pipeline.__name__ == class_name
     }
     by_endpoint = {
-        Endpoint.INPAINT: choices.AUTO_INPAINT_PIPELINES_MAPPING,
-        Endpoint.IMG2IMG: choices.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
-        Endpoint.TEXT2IMG: choices.AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+        Endpoint.INPAINT: auto_pipeline.AUTO_INPAINT_PIPELINES_MAPPING,
+        Endpoint.IMG2IMG: auto_pipeline.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+        Endpoint.TEXT2IMG: auto_pipeline.AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     }
     return {
-        endpoint: choice[kind]
-        for endpoint, choice in by_endpoint.items()
-        for kind in sorted(kinds)
-        if kind in choice
+        endpoint: mapping[name]
+        for endpoint, mapping in by_endpoint.items()
+        for name in sorted(names)
+        if name in mapping
     }

@@ -9,18 +9,18 @@ from PIL import Image
 
 
 class SafetyChecker:
-    """Looks at the images of a request together."""
+    """Flags unsafe images, all images of a request in one call."""
 
     def __init__(self, checker: Any, extractor: Any) -> None:
-        """Keep the checking model and the extractor that prepares pictures for it."""
+        """Use the checker model and the feature extractor that preprocesses images for it."""
         self._checker = checker
         self._extractor = extractor
 
     @classmethod
-    def taken_from(cls, pipeline: Any) -> Self | None:
-        """Take the checker out of `pipeline`, None if it has none.
+    def detach_from(cls, pipeline: Any) -> Self | None:
+        """Remove the checker from `pipeline` and return it; None if the pipeline has none.
 
-        Taken out, since a pipeline with a checker runs it on every request, asked for or not.
+        A pipeline with a checker would run it on every request, wanted or not.
         """
         checker = pipeline.components.get("safety_checker")
         if checker is None:
@@ -28,15 +28,15 @@ class SafetyChecker:
         pipeline.register_modules(safety_checker=None)
         return cls(checker, pipeline.feature_extractor)
 
-    def features(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Prepare images (RGB) for `flags`: images × 3 × side × side; needs no device."""
+    def preprocess(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Preprocess RGB images for `flags`, images × 3 × side × side; needs no device."""
         features: torch.Tensor = self._extractor(list(images), return_tensors="pt").pixel_values
         return features
 
     @torch.inference_mode()
     def flags(self, features: torch.Tensor) -> list[bool]:
-        """Tell of each image whether it shows what the model's makers taught it to flag."""
-        # The checker blanks pictures in place; it is given one pixel of each to do so with.
+        """Return for each image whether it shows a concept that the checker was trained to flag."""
+        # The checker blanks flagged images in place; it gets one pixel of each for that.
         _, flags = self._checker(
             clip_input=features.to(self._checker.device, self._checker.dtype),
             images=np.zeros((len(features), 1, 1, 3)),

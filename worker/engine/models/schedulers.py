@@ -1,4 +1,4 @@
-"""Choosing a diffusers scheduler by name, and a fresh one for every image."""
+"""Creation of diffusers schedulers by name, a new one for every image."""
 
 from copy import deepcopy
 from typing import Any, Final
@@ -8,52 +8,51 @@ import diffusers
 
 from common.domain.schedulers import SCHEDULER_NAMES, find_scheduler
 
-# Made once for each template, and copied: some lay out a thousand steps as they are made, which
-# takes a third of a second in which an engine would stand still. A copy takes a third of a
-# millisecond.
-_MADE: Final[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
+# Created once for each template, and copied: some compute a thousand timesteps at creation, which
+# takes a third of a second. A copy takes a third of a millisecond.
+_TEMPLATES: Final[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
 
 
 def scheduler_named(name: str, template: Any) -> Any | None:
-    """Give a fresh scheduler of that name, with the settings of `template` below its own.
+    """Return a new scheduler of that name, with the configuration of `template` as defaults.
 
-    `name` is any that `common.domain.schedulers` knows, or the class of `template` itself. None
-    if it is neither, or does not fit the model.
+    `name` is one that `common.domain.schedulers` knows, or the class name of `template`. None if
+    it is neither, or does not fit the model.
     """
     entry = find_scheduler(name)
-    if entry is None or not _takes_the_table(template):
-        # Weights may come with a scheduler that the table lacks, and say which.
-        return fresh(template) if name == type(template).__name__ else None
-    made = _MADE.setdefault(template, {})
-    if entry.name not in made:
+    if entry is None or not _supports_table(template):
+        # Weights may have a scheduler class that the table lacks, and a request may name it.
+        return fresh_scheduler(template) if name == type(template).__name__ else None
+    templates = _TEMPLATES.setdefault(template, {})
+    if entry.name not in templates:
         kind = getattr(diffusers, entry.class_name)
-        made[entry.name] = kind.from_config(template.config, **entry.settings)
-    return fresh(made[entry.name])
+        templates[entry.name] = kind.from_config(template.config, **entry.settings)
+    return fresh_scheduler(templates[entry.name])
 
 
-def fresh(template: Any) -> Any:
-    """Give a scheduler like `template`, which is never run itself: one image's steps leave traces.
+def fresh_scheduler(template: Any) -> Any:
+    """Return a copy of `template`, which itself is never run: running changes a scheduler's state.
 
-    So schedulers can be had on several threads at once.
+    Thread-safe.
     """
     return deepcopy(template)
 
 
 def scheduler_names(template: Any) -> list[str]:
-    """Give the names `scheduler_named` knows for the model of `template`, without the aliases."""
+    """Return the names that `scheduler_named` accepts for this model, without aliases."""
     own = type(template).__name__
-    if not _takes_the_table(template):
+    if not _supports_table(template):
         return [own]
     return [*SCHEDULER_NAMES, *([] if find_scheduler(own) else [own])]
 
 
-def _takes_the_table(template: Any) -> bool:
-    """Tell whether the model was trained as the table's schedulers expect: for steps of noise.
+def _supports_table(template: Any) -> bool:
+    """Return whether the model works with the schedulers of `common.domain.schedulers`.
 
-    One that was trained for a flow between noise and picture is published with schedulers that
-    diffusers calls compatible with none, or with one of these that was switched over.
+    Flow matching models do not. They are published with schedulers that diffusers lists as
+    compatible with none, or with one of the table's schedulers in flow mode (`use_flow_sigmas`).
     """
     if template.config.get("use_flow_sigmas"):
         return False
-    known = find_scheduler(type(template).__name__) is not None
-    return known or diffusers.DDIMScheduler in template.compatibles
+    is_known = find_scheduler(type(template).__name__) is not None
+    return is_known or diffusers.DDIMScheduler in template.compatibles

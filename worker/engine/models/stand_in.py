@@ -1,7 +1,7 @@
-"""Small stand-in models of the Stable Diffusion architecture, with random weights.
+"""Small stand-in models of Stable Diffusion's architecture, with random weights.
 
-They draw coloured noise, fast. What they are for is everything around the drawing: the same
-pipelines, the same files and the same loader as for real weights, without a hub or a GPU.
+They generate coloured noise, fast. They serve to test everything around the model: the same
+pipelines, files and loader as for real weights, without a hub or a GPU.
 """
 
 from pathlib import Path
@@ -23,10 +23,12 @@ from worker.engine.models.byte_tokenizer import (
 )
 from worker.engine.models.pipelines import STABLE_DIFFUSION
 
-# Input channels of the UNet: 4 of latents; an inpainting one adds 4 of masked image, 1 of mask.
+# Input channels of the UNet: 4 of latents; for inpainting also 4 of the masked image, 1 of the
+# mask.
 KINDS: Final = {"base": 4, "inpainting": 9}
 SEED: Final = 20_240_229
-# Part of the folder's name: raise it when the recipe below changes, or old folders are reused.
+# Part of the folder's name: raise it when the architecture below changes, else old folders are
+# used.
 EDITION: Final = 1
 
 _TEXT_WIDTH: Final = 32
@@ -34,9 +36,10 @@ _GROUPS: Final = 4
 
 
 def stand_in_folder(kind: str, directory: Path) -> Path:
-    """Give the folder of the stand-in `kind` (base, inpainting) in `directory`, built if missing.
+    """Return the folder of the stand-in `kind` (base, inpainting); build it if missing.
 
-    Built beside its place and moved in whole, so that several workers may start at once.
+    It is built beside its final path in `directory` and renamed, so that several workers may start
+    at once.
 
     Raises:
         ConfigurationError: there is no such kind, or the folder cannot be written.
@@ -52,7 +55,7 @@ def stand_in_folder(kind: str, directory: Path) -> Path:
             _build(kind, folder)
         except OSError as error:
             raise ConfigurationError(
-                f"the stand-in model cannot be kept in {directory}: {error}; "
+                f"the stand-in model cannot be stored in {directory}: {error}; "
                 "point INFILL_MODELS_DIRECTORY to a folder that can be written"
             ) from error
     return folder
@@ -60,8 +63,8 @@ def stand_in_folder(kind: str, directory: Path) -> Path:
 
 def _build(kind: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=".building-") as place:
-        built = Path(place) / folder.name
+    with TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
+        built = Path(scratch) / folder.name
         with torch.random.fork_rng():
             torch.manual_seed(SEED)
             _pipeline(kind).save_pretrained(built)
@@ -87,7 +90,7 @@ def _pipeline(kind: str) -> Any:
 
 
 def _unet(in_channels: int) -> UNet2DConditionModel:
-    # Attention costs the square of the pixels, so it stays off the larger of the two levels.
+    # Attention costs the square of the pixels, so only the smaller of the two levels has it.
     return UNet2DConditionModel(
         sample_size=64,
         in_channels=in_channels,
@@ -103,7 +106,7 @@ def _unet(in_channels: int) -> UNet2DConditionModel:
 
 
 def _autoencoder() -> AutoencoderKL:
-    # Four levels halve the picture three times: the factor of 8 of Stable Diffusion.
+    # Four levels halve the image three times: the factor of 8 of Stable Diffusion.
     return AutoencoderKL(
         sample_size=512,
         block_out_channels=(8, 16, 16, 16),
@@ -135,7 +138,7 @@ def _text_encoder() -> CLIPTextModel:
 
 
 def _scheduler() -> PNDMScheduler:
-    # The settings Stable Diffusion 1.5 ships with.
+    # The configuration of Stable Diffusion 1.5.
     return PNDMScheduler(
         beta_start=0.00085,
         beta_end=0.012,

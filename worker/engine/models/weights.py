@@ -1,4 +1,4 @@
-"""Where a model's weights are on this machine, and getting them there; no torch is loaded."""
+"""Local weights of a model, and their download; torch is not loaded."""
 
 import json
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from common.domain.errors import ConfigurationError
 from common.settings.catalogue import RANDOM_PREFIX, ModelEntry
 
 INDEX: Final = "model_index.json"
-# Of a repository: configurations, vocabularies, and the weights that lie in a part's folder. A
-# repository often has the same weights again, at its top in one file, or in other precisions
-# (`….fp16.safetensors`): those are not read.
-_WANTED: Final = ("*.json", "*.txt", "*.model", "*/*.safetensors")
-_UNWANTED: Final = ("*/*.*.safetensors",)
+# Files of a repository that are used: configurations, vocabularies, and the weights in the
+# components' folders. Many repositories hold the same weights again, in one file at the top or in
+# other precisions (`….fp16.safetensors`); those are not used.
+_ALLOW_PATTERNS: Final = ("*.json", "*.txt", "*.model", "*/*.safetensors")
+_IGNORE_PATTERNS: Final = ("*/*.*.safetensors",)
 _CHECKER: Final = "safety_checker"
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What is there of a model's weights: all of them, if nothing is `missing`.
+    """The local state of a model's weights; complete if nothing is `missing`.
 
-    `folder` is None where there is nothing; `bytes` are those of all files in it.
+    `folder` is None if there is nothing; `bytes` is the size of all files in it.
     """
 
     folder: Path | None
@@ -38,7 +38,7 @@ class Weights:
 
 
 def find_weights(entry: ModelEntry, directory: Path) -> Weights:
-    """Look for the weights of `entry`: in its folder, the hub's cache, or built in `directory`."""
+    """Find the weights of `entry`: its folder, the hub's cache, or a stand-in in `directory`."""
     folder = _folder(entry, directory)
     if folder is None or not (folder / INDEX).is_file():
         return Weights(None, (INDEX,), 0)
@@ -47,9 +47,9 @@ def find_weights(entry: ModelEntry, directory: Path) -> Weights:
 
 
 def pull_weights(entry: ModelEntry) -> Path:
-    """Fetch the weights of `entry` from the hub into its cache; what is there is not fetched again.
+    """Download the weights of `entry` into the hub's cache, except files that are there already.
 
-    A transfer that was broken off is taken up again where it ended.
+    An interrupted download continues where it stopped.
 
     Raises:
         ConfigurationError: the hub cannot be reached, or has no such weights for us.
@@ -59,8 +59,8 @@ def pull_weights(entry: ModelEntry) -> Path:
             snapshot_download(
                 entry.source,
                 revision=entry.revision,
-                allow_patterns=_WANTED,
-                ignore_patterns=_UNWANTED,
+                allow_patterns=_ALLOW_PATTERNS,
+                ignore_patterns=_IGNORE_PATTERNS,
             )
         )
     except Exception as error:
@@ -71,7 +71,7 @@ def pull_weights(entry: ModelEntry) -> Path:
 
 
 def is_on_a_hub(entry: ModelEntry) -> bool:
-    """Tell whether `source` names a repository of a hub, rather than a folder or a stand-in."""
+    """Return whether `source` names a hub repository rather than a folder or a stand-in."""
     return not entry.has_random_weights and not Path(entry.source).is_absolute()
 
 
@@ -87,39 +87,39 @@ def _folder(entry: ModelEntry, directory: Path) -> Path | None:
 
 def _missing(entry: ModelEntry, folder: Path) -> tuple[str, ...]:
     index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    parts = [
+    components = [
         name
-        for name, part in index.items()
-        if isinstance(part, list) and part[0] is not None and not name.startswith("_")
+        for name, component in index.items()
+        if isinstance(component, list) and component[0] is not None and not name.startswith("_")
     ]
-    if not entry.safety_checker and _CHECKER in parts:
-        parts.remove(_CHECKER)
-    return tuple(part for part in parts if not _is_whole(folder / part))
+    if not entry.safety_checker and _CHECKER in components:
+        components.remove(_CHECKER)
+    return tuple(component for component in components if not _is_complete(folder / component))
 
 
-def _is_whole(part: Path) -> bool:
-    """Tell whether a part is there; whatever has a configuration of its own has weights."""
-    if not (part / "config.json").is_file():
-        return part.is_dir()
+def _is_complete(component: Path) -> bool:
+    """Return whether a component is complete; one with a config.json must also have weights."""
+    if not (component / "config.json").is_file():
+        return component.is_dir()
     shards = [
-        json.loads(index.read_text("utf-8")) for index in part.glob("*.safetensors.index.json")
+        json.loads(index.read_text("utf-8")) for index in component.glob("*.safetensors.index.json")
     ]
     names = {name for index in shards for name in index["weight_map"].values()}
     if names:
-        return all((part / name).is_file() for name in names)
-    return any(part.glob("*.safetensors"))
+        return all((component / name).is_file() for name in names)
+    return any(component.glob("*.safetensors"))
 
 
 def _reason(entry: ModelEntry, error: Exception) -> str:
     if isinstance(error, GatedRepoError):
-        return "its makers let in who has accepted their licence there; do so, and set HF_TOKEN"
+        return "access requires accepting its licence on the hub; accept it and set HF_TOKEN"
     if isinstance(error, RevisionNotFoundError):
         return f"it has no revision {entry.revision}; correct `revision`"
     if isinstance(error, RepositoryNotFoundError):
-        return "the hub has no such repository, or a private one that HF_TOKEN would open"
+        return "the hub has no such repository, or it is private and needs HF_TOKEN"
     if isinstance(error, LocalEntryNotFoundError):
         return (
-            "the hub cannot be reached and not all of it is here; try again where there is a way "
+            "the hub cannot be reached and the local copy is incomplete; retry with a connection "
             "to the hub, or copy the hub's cache from another machine"
         )
-    return "see the reason given; what was fetched is kept, so try again"
+    return "see the detail; downloaded files are kept, so retry"

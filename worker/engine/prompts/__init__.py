@@ -1,1 +1,1 @@
-"""Prompts: from words with marks of emphasis to what a model is steered by."""
+"""Prompts: from text with emphasis marks to embeddings."""

@@ -1,4 +1,4 @@
-"""Texts of any length, cut into chunks that a text encoder can take."""
+"""Cutting of texts into chunks of a text encoder's length."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from worker.engine.prompts.emphasis import WeightedText
 
-# How many tokens before the end of a full chunk a comma, else the end of a word, is looked for:
-# the web UI's default, so that its prompts are cut where they were.
-REACH: Final = 20
+# How many tokens before the end of a full chunk are searched for a comma or the end of a word: the
+# web UI's default, so that its prompts are cut at the same places.
+BREAK_SEARCH_TOKENS: Final = 20
 
 _WORD_ENDS: Final = "</w>"  # how CLIP's vocabulary marks the last token of a word
 _COMMA: Final = "," + _WORD_ENDS
@@ -17,10 +17,10 @@ _COMMA: Final = "," + _WORD_ENDS
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A chunk as one text encoder takes it: a start, at most 75 tokens of text, an end, padding.
+    """A chunk as one text encoder takes it: start, at most 75 tokens of text, end, padding.
 
-    `weights` has a weight for each of `ids`, and is empty where all are 1. The first `filled` ids
-    are not padding.
+    `weights` has a weight for each of `ids`, and is empty if all are 1. The first `filled` ids are
+    not padding.
     """
 
     ids: tuple[int, ...]
@@ -28,25 +28,25 @@ class Section:
     filled: int
 
 
-class SectionReader:
-    """Reads texts for one text encoder; for several threads at once."""
+class SectionTokenizer:
+    """Tokenizes texts for one text encoder; thread-safe."""
 
     def __init__(self, tokenizer: Any, length: int) -> None:
-        """Read with `tokenizer`, a CLIP tokenizer, into sections of `length` ids."""
+        """Tokenize with the CLIP tokenizer `tokenizer` into sections of `length` ids."""
         self._tokenizer = tokenizer
         self._length = length
         self._start, self._end = tokenizer("").input_ids
-        # A tokenizer is set anew by each call, and refuses that while another call is under way.
+        # A call changes the tokenizer's settings, which raises an error during another call.
         self._lock = Lock()
         self.empty: Final = self._section([], [])
 
     @property
-    def room(self) -> int:
-        """How many tokens of text a section holds."""
+    def capacity(self) -> int:
+        """Return the number of text tokens in a section."""
         return self._length - 2
 
-    def read(self, texts: Sequence[WeightedText]) -> list[Section]:
-        """Give the sections of a text, one at least; the texts must hold whole characters."""
+    def tokenize(self, texts: Sequence[WeightedText]) -> list[Section]:
+        """Return the sections of a text, at least one; texts must not contain lone surrogates."""
         ids: list[int] = []
         weights: list[float] = []
         with self._lock:
@@ -57,11 +57,11 @@ class SectionReader:
             tokens = self._tokenizer.convert_ids_to_tokens(ids)
         if not ids:
             return [self.empty]
-        return [self._section(ids[cut], weights[cut]) for cut in cuts(tokens, self.room)]
+        return [self._section(ids[cut], weights[cut]) for cut in cuts(tokens, self.capacity)]
 
     def _ids(self, text: str) -> list[int]:
-        # Somebody who writes <|endoftext|> means these characters: the token of that name would
-        # make what stands behind it invisible to Stable Diffusion XL's pooled row.
+        # A user who writes <|endoftext|> means these characters: the special token would end the
+        # text for Stable Diffusion XL's pooled embedding.
         encoded = self._tokenizer(
             text,
             add_special_tokens=False,
@@ -83,15 +83,15 @@ class SectionReader:
         )
 
 
-def cuts(tokens: Sequence[str], room: int) -> Iterator[slice]:
-    """Cut `tokens` into runs of at most `room`, behind a comma or a word where one is near.
+def cuts(tokens: Sequence[str], capacity: int) -> Iterator[slice]:
+    """Cut `tokens` into runs of at most `capacity`, after a comma or a word if one is near.
 
-    A comma comes first: what stands between two commas is mostly one thought, and an encoder sees
-    a chunk without its neighbours. Without either, the run is full; a token is never cut.
+    Commas are preferred: text between two commas mostly belongs together, and the encoder sees a
+    chunk without its neighbours. Without a comma or word end nearby, the run is full.
     """
     start = 0
     while start < len(tokens):
-        end = _cut(tokens, start, start + room)
+        end = _cut(tokens, start, start + capacity)
         yield slice(start, end)
         start = end
 
@@ -99,7 +99,7 @@ def cuts(tokens: Sequence[str], room: int) -> Iterator[slice]:
 def _cut(tokens: Sequence[str], start: int, end: int) -> int:
     if end >= len(tokens):
         return len(tokens)
-    near = range(end, max(end - REACH, start), -1)
+    near = range(end, max(end - BREAK_SEARCH_TOKENS, start), -1)
     commas = (place for place in near if tokens[place - 1] == _COMMA)
     words = (place for place in near if tokens[place - 1].endswith(_WORD_ENDS))
     return next(commas, next(words, end))

@@ -1,4 +1,4 @@
-"""What a model is steered by."""
+"""Prompt embeddings."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Conditioning:
-    """A text as the model takes it, on the model's device and in its type.
+    """A text's embeddings, on the model's device and in its type.
 
-    `hidden` is tokens × width, one row for each token of the text; `pooled`, of its own width, is
-    the whole text in one row, which Stable Diffusion XL wants too; None for other models.
+    `hidden` is tokens × width. `pooled` is one vector for the whole text, which Stable Diffusion
+    XL takes as well; None for other models.
 
-    Never changed in place: texts that come again share these tensors.
+    The tensors are cached and shared, so they must not be changed in place.
     """
 
     hidden: torch.Tensor
@@ -20,11 +20,11 @@ class Conditioning:
 
 
 @dataclass(frozen=True, slots=True)
-class Guided:
-    """What one sample is steered to and, with classifier-free guidance, away from.
+class PromptEmbeds:
+    """The positive and the negative prompt of one request, of equal token counts.
 
-    Both have as many tokens; `unwanted` None means that no guidance was asked for.
+    `negative` is None if the request has no guidance.
     """
 
-    wanted: Conditioning
-    unwanted: Conditioning | None
+    positive: Conditioning
+    negative: Conditioning | None

@@ -1,14 +1,14 @@
-r"""The marks of emphasis in a prompt.
+r"""Parser of emphasis marks in prompts.
 
-The syntax is that of the Stable Diffusion web UI by AUTOMATIC1111, which prompts are written for:
+The syntax is that of the Stable Diffusion web UI by AUTOMATIC1111, for which prompts are written:
 
-    (word)      × 1.1; brackets within brackets multiply: ((word)) is × 1.21
+    (word)      × 1.1; nested brackets multiply: ((word)) is × 1.21
     [word]      ÷ 1.1
     (word:1.3)  × 1.3
     \( \) \[ \] \\   the characters themselves
 
-What is not well formed is text as it stands: a bracket without its other half, and round brackets
-with a colon that no number follows, as in `(word:abc)`. The web UI guesses there.
+What is not well-formed is text: a bracket without its counterpart, and round brackets with a
+colon that no number follows, as in `(word:abc)`. The web UI guesses in these cases.
 """
 
 import re
@@ -20,13 +20,13 @@ from operator import attrgetter
 from typing import Final
 
 EMPHASIS: Final = 1.1
-# More than the strongest weight makes noise of any picture, and less than none has no meaning.
-WEAKEST: Final = 0.0
-STRONGEST: Final = 10.0
+# Above the largest weight every image is noise; a weight below 0 has no meaning.
+MIN_WEIGHT: Final = 0.0
+MAX_WEIGHT: Final = 10.0
 
 _DECIMALS: Final = 4  # so that ((word)) is the same as (word:1.21)
 _OPENING: Final = {")": "(", "]": "["}
-# No quantifier gives back what it took, so the time is linear whatever the text.
+# Possessive quantifiers do not backtrack, so the time is linear for any text.
 _LEXEME: Final = re.compile(
     r"""
       \\(?P<escaped>[\\()\[\]])
@@ -42,25 +42,25 @@ _LEXEME: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class WeightedText:
-    """Words with the weight they are to have; 1 is no emphasis."""
+    """Text with a weight; 1 is no emphasis."""
 
     text: str
     weight: float
 
 
 def weighted_texts(prompt: str) -> list[WeightedText]:
-    """Read the marks of emphasis; neighbours differ in weight, and no text is lost.
+    """Parse the emphasis marks of `prompt`; neighbours differ in weight, and no text is lost.
 
-    Any text can be read. Weights are held between `WEAKEST` and `STRONGEST`, so nesting needs no
+    Every text is valid. Weights are clamped to `MIN_WEIGHT` … `MAX_WEIGHT`, so nesting needs no
     limit of its own.
     """
     lexemes = list(_LEXEME.finditer(prompt))
-    factors, ends = _matched(lexemes)
+    factors, ends = _match_brackets(lexemes)
     weights = [1.0]
     texts: list[WeightedText] = []
     for place, lexeme in enumerate(lexemes):
         if place in factors:
-            weights.append(_held(weights[-1] * factors[place]))
+            weights.append(_clamp(weights[-1] * factors[place]))
         elif place in ends:
             weights.pop()
         else:
@@ -72,16 +72,16 @@ def weighted_texts(prompt: str) -> list[WeightedText]:
     ]
 
 
-def _matched(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]:
-    """Pair the brackets: where emphasis begins, with its factor, and where it ends.
+def _match_brackets(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]:
+    """Return the factor of each opening bracket of an emphasis, and its closing bracket, by index.
 
-    A bracket closes the last one open of its kind; those opened since then are text.
+    A closing bracket matches the last open one of its kind; brackets opened since then are text.
     """
     factors: dict[int, float] = {}
     ends: set[int] = set()
     unclosed: list[int] = []
     waiting: Counter[str] = Counter()
-    announced: set[int] = set()  # brackets in which a colon announced a weight
+    announced: set[int] = set()  # brackets in which a colon was found
     for place, lexeme in enumerate(lexemes):
         if lexeme["opening"]:
             unclosed.append(place)
@@ -89,7 +89,7 @@ def _matched(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[in
         elif lexeme["colon"]:
             announced.update(unclosed[-1:])
         elif lexeme["closing"] and waiting[_OPENING[lexeme["closing"][-1]]]:
-            start = _closed(lexeme, unclosed, waiting, lexemes)
+            start = _close_bracket(lexeme, unclosed, waiting, lexemes)
             factor = _factor(lexeme, announced=start in announced)
             if factor is not None:
                 factors[start] = factor
@@ -97,30 +97,30 @@ def _matched(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[in
     return factors, ends
 
 
-def _closed(
+def _close_bracket(
     closing: re.Match[str],
     unclosed: list[int],
     waiting: Counter[str],
     lexemes: Sequence[re.Match[str]],
 ) -> int:
-    """Take the bracket that `closing` closes, and those after it, off the unclosed ones."""
-    wanted = _OPENING[closing["closing"][-1]]
+    """Remove the bracket that `closing` matches, and later ones, from `unclosed`; return it."""
+    expected = _OPENING[closing["closing"][-1]]
     while True:
         place = unclosed.pop()
         opening = lexemes[place]["opening"]
         waiting[opening] -= 1
-        if opening == wanted:
+        if opening == expected:
             return place
 
 
 def _factor(closing: re.Match[str], *, announced: bool) -> float | None:
-    """Give what the brackets multiply by, None if they are text after all."""
+    """Return the factor of a pair of brackets; None if the brackets are text."""
     if closing["closing"] == "]":
         return 1 / EMPHASIS
     if closing["weight"]:
-        return _held(float(closing["weight"]))
+        return _clamp(float(closing["weight"]))
     return None if announced else EMPHASIS
 
 
-def _held(weight: float) -> float:
-    return min(max(weight, WEAKEST), STRONGEST)
+def _clamp(weight: float) -> float:
+    return min(max(weight, MIN_WEIGHT), MAX_WEIGHT)

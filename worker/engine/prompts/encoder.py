@@ -1,4 +1,4 @@
-"""From prompts to what a model is steered by, many at a time."""
+"""Encoding of prompts to embeddings, in batches, with a cache."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,147 +8,151 @@ from typing import Any, Final
 import torch
 
 from common.domain.errors import UnsupportedRequestError
-from worker.engine.prompts.chunks import SectionReader
-from worker.engine.prompts.conditioning import Conditioning, Guided
+from worker.engine.prompts.chunks import SectionTokenizer
+from worker.engine.prompts.conditioning import Conditioning, PromptEmbeds
 from worker.engine.prompts.emphasis import weighted_texts
 from worker.engine.prompts.text_encoders import Chunk, TextEncoders
 
-# A chunk cut at the worst place holds 56 tokens, so 2,000 characters of ASCII, each a token of its
-# own, still fit; as many of Russian fill 30 chunks. What is longer slows down every step of the
-# drawing, and of all it is batched with: 2,000 characters of Chinese, noise to CLIP, would fill 75.
-MOST_CHUNKS: Final = 40
+# A chunk cut at the worst place holds 56 tokens, so 2,000 ASCII characters of a token each still
+# fit, and as many of Russian fill 30 chunks. Longer prompts slow down every step of the whole
+# batch: 2,000 characters of Chinese, of which CLIP understands nothing, would fill 75 chunks.
+MAX_CHUNKS: Final = 40
 
-# Chunks that are encoded at once. The hidden states of all layers lie in memory meanwhile: 7 MB a
-# chunk for the larger encoder of Stable Diffusion XL, in half precision.
-LARGEST_BATCH: Final = 16
+# Chunks in one call of the text encoders. The hidden states of all layers are in memory meanwhile:
+# 7 MB a chunk for the larger encoder of Stable Diffusion XL, in half precision.
+MAX_BATCH: Final = 16
 
-# Chunks whose embeddings are kept: 0.3 MB each for Stable Diffusion XL in half precision, 0.1 MB
-# for Stable Diffusion 1.5.
-REMEMBERED: Final = 256
+# Cached chunks: 0.3 MB each for Stable Diffusion XL in half precision, 0.1 MB for Stable Diffusion
+# 1.5.
+CACHE_SIZE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class ReadPrompt:
-    """A prompt and its negative prompt, cut into as many chunks; `unwanted` None: no guidance."""
+class TokenizedPrompt:
+    """A positive and a negative prompt with equally many chunks; `negative` None: no guidance."""
 
-    wanted: tuple[Chunk, ...]
-    unwanted: tuple[Chunk, ...] | None
+    positive: tuple[Chunk, ...]
+    negative: tuple[Chunk, ...] | None
 
     @property
     def tokens(self) -> int:
-        """The length of the hidden states this becomes, padding included."""
-        return sum(len(chunk[0].ids) for chunk in self.wanted)
+        """Return the number of tokens of the embeddings, padding included."""
+        return sum(len(chunk[0].ids) for chunk in self.positive)
 
     @property
     def chunks(self) -> tuple[Chunk, ...]:
-        """All chunks, those of the negative prompt last."""
-        return self.wanted + (self.unwanted or ())
+        """Return all chunks, those of the negative prompt last."""
+        return self.positive + (self.negative or ())
 
 
 class PromptEncoder:
-    """Reads and encodes the prompts of one model.
+    """Tokenizes and encodes the prompts of one model.
 
-    A text longer than a text encoder takes is cut into chunks, each encoded by itself; their
-    hidden states follow one another, and `pooled` is the first chunk's. Embeddings are remembered
-    by chunk: a negative prompt that all requests have is encoded once, and the chunk without text
-    that pads the shorter of two prompts once for all.
+    A text longer than the text encoder's input is cut into chunks that are encoded separately;
+    their hidden states are concatenated, and `pooled` is the first chunk's. Embeddings are cached
+    by chunk, so a negative prompt that all requests share, and the empty chunk that pads the
+    shorter of two prompts, are encoded once.
     """
 
-    def __init__(self, pipeline: Any, *, remembered: int = REMEMBERED) -> None:
-        """Encode for `pipeline` (diffusers' Stable Diffusion or Stable Diffusion XL)."""
+    def __init__(self, pipeline: Any, *, cache_size: int = CACHE_SIZE) -> None:
+        """Encode for `pipeline` (diffusers' Stable Diffusion or Stable Diffusion XL).
+
+        `cache_size` is the number of chunks whose embeddings are cached.
+        """
         self._encoders = TextEncoders(pipeline)
-        self._readers = [
-            SectionReader(tokenizer, length)
+        self._tokenizers = [
+            SectionTokenizer(tokenizer, length)
             for tokenizer, length in zip(
                 self._encoders.tokenizers, self._encoders.lengths, strict=True
             )
         ]
-        self._limit = remembered
-        self._remembered: OrderedDict[Chunk, Conditioning] = OrderedDict()
+        self._limit = cache_size
+        self._cache: OrderedDict[Chunk, Conditioning] = OrderedDict()
 
-    def read(self, prompt: str, negative_prompt: str | None) -> ReadPrompt:
-        """Read the emphasis, tokenize and cut into chunks; for any thread, touches no device.
+    def tokenize(self, prompt: str, negative_prompt: str | None) -> TokenizedPrompt:
+        """Parse emphasis, tokenize and cut into chunks; thread-safe, and uses no device.
 
         Raises:
-            UnsupportedRequestError: a text cannot be encoded whole; the message begins with the
-                field.
+            UnsupportedRequestError: a text is too long or has lone surrogates; the message begins
+                with the field.
         """
-        wanted = self._chunks("prompt", prompt)
+        positive = self._chunks("prompt", prompt)
         if negative_prompt is None:
-            return ReadPrompt(wanted, None)
-        unwanted = self._chunks("negative_prompt", negative_prompt)
-        length = max(len(wanted), len(unwanted))
-        return ReadPrompt(self._padded(wanted, length), self._padded(unwanted, length))
+            return TokenizedPrompt(positive, None)
+        negative = self._chunks("negative_prompt", negative_prompt)
+        length = max(len(positive), len(negative))
+        return TokenizedPrompt(self._pad(positive, length), self._pad(negative, length))
 
-    def encode(self, prompts: Sequence[ReadPrompt]) -> list[Guided]:
-        """Encode `prompts`, all that is not remembered in batches; for one thread at a time."""
-        known = self._encoded(chunk for prompt in prompts for chunk in prompt.chunks)
+    def encode(self, prompts: Sequence[TokenizedPrompt]) -> list[PromptEmbeds]:
+        """Encode `prompts`, the uncached chunks in batches; not thread-safe."""
+        known = self._encode_chunks(chunk for prompt in prompts for chunk in prompt.chunks)
         return [
-            Guided(
-                wanted=_joined([known[chunk] for chunk in prompt.wanted]),
-                unwanted=None
-                if prompt.unwanted is None
-                else _joined([known[chunk] for chunk in prompt.unwanted]),
+            PromptEmbeds(
+                positive=_concatenate([known[chunk] for chunk in prompt.positive]),
+                negative=None
+                if prompt.negative is None
+                else _concatenate([known[chunk] for chunk in prompt.negative]),
             )
             for prompt in prompts
         ]
 
     def _chunks(self, field: str, text: str) -> tuple[Chunk, ...]:
-        _check_whole(field, text)
+        _check_surrogates(field, text)
         texts = weighted_texts(text)
-        by_reader = [reader.read(texts) for reader in self._readers]
-        length = max(len(sections) for sections in by_reader)
-        if length > MOST_CHUNKS:
+        by_tokenizer = [section_tokenizer.tokenize(texts) for section_tokenizer in self._tokenizers]
+        length = max(len(sections) for sections in by_tokenizer)
+        if length > MAX_CHUNKS:
             raise UnsupportedRequestError(
-                f"{field}: the text fills {length} chunks of {self._readers[0].room} tokens, and "
-                f"at most {MOST_CHUNKS} are taken; shorten it"
+                f"{field}: the text fills {length} chunks of {self._tokenizers[0].capacity} "
+                f"tokens, and at most {MAX_CHUNKS} are accepted; shorten it"
             )
-        # Two tokenizers may cut a text into unlike numbers of tokens, though none known does.
+        # Two tokenizers might split a text into different numbers of tokens, though none known
+        # does.
         even = [
-            sections + [reader.empty] * (length - len(sections))
-            for sections, reader in zip(by_reader, self._readers, strict=True)
+            sections + [section_tokenizer.empty] * (length - len(sections))
+            for sections, section_tokenizer in zip(by_tokenizer, self._tokenizers, strict=True)
         ]
         return tuple(zip(*even, strict=True))
 
-    def _padded(self, chunks: tuple[Chunk, ...], length: int) -> tuple[Chunk, ...]:
-        empty = tuple(reader.empty for reader in self._readers)
+    def _pad(self, chunks: tuple[Chunk, ...], length: int) -> tuple[Chunk, ...]:
+        empty = tuple(section_tokenizer.empty for section_tokenizer in self._tokenizers)
         return chunks + (empty,) * (length - len(chunks))
 
-    def _encoded(self, chunks: Iterable[Chunk]) -> dict[Chunk, Conditioning]:
+    def _encode_chunks(self, chunks: Iterable[Chunk]) -> dict[Chunk, Conditioning]:
         known: dict[Chunk, Conditioning] = {}
         missing: list[Chunk] = []
         for chunk in dict.fromkeys(chunks):
-            if chunk in self._remembered:
-                self._remembered.move_to_end(chunk)
-                known[chunk] = self._remembered[chunk]
+            if chunk in self._cache:
+                self._cache.move_to_end(chunk)
+                known[chunk] = self._cache[chunk]
             else:
                 missing.append(chunk)
         for batch in _batches(missing):
             encoded = zip(batch, self._encoders.encode(batch), strict=True)
             for chunk, conditioning in encoded:
-                known[chunk] = self._remembered[chunk] = conditioning
-        while len(self._remembered) > self._limit:
-            self._remembered.popitem(last=False)
+                known[chunk] = self._cache[chunk] = conditioning
+        while len(self._cache) > self._limit:
+            self._cache.popitem(last=False)
         return known
 
 
-def _check_whole(field: str, text: str) -> None:
+def _check_surrogates(field: str, text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise UnsupportedRequestError(
-            f"{field}: character {error.start + 1} is half of one (a lone surrogate, "
-            f"U+{ord(text[error.start]):04X}); send whole characters"
+            f"{field}: character {error.start + 1} is a lone surrogate, "
+            f"U+{ord(text[error.start]):04X}; send valid Unicode"
         ) from error
 
 
 def _batches(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:
-    for start in range(0, len(chunks), LARGEST_BATCH):
-        yield chunks[start : start + LARGEST_BATCH]
+    for start in range(0, len(chunks), MAX_BATCH):
+        yield chunks[start : start + MAX_BATCH]
 
 
-def _joined(chunks: Sequence[Conditioning]) -> Conditioning:
-    """Put chunks one behind the other; a single one as it is."""
+def _concatenate(chunks: Sequence[Conditioning]) -> Conditioning:
+    """Concatenate the embeddings of chunks; a single one is returned as it is."""
     if len(chunks) == 1:
         return chunks[0]
     return Conditioning(torch.cat([chunk.hidden for chunk in chunks]), chunks[0].pooled)

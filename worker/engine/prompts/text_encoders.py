@@ -9,31 +9,31 @@ from worker.engine.prompts.chunks import Section
 from worker.engine.prompts.conditioning import Conditioning
 from worker.engine.prompts.weighting import apply_emphasis
 
-# A chunk as each of the text encoders takes it, in their order.
+# A chunk as each of the text encoders takes it, in the encoders' order.
 Chunk = tuple[Section, ...]
 
 
 class TextEncoders:
-    """The one text encoder of Stable Diffusion, or the two of Stable Diffusion XL.
+    """The text encoder of Stable Diffusion, or the two of Stable Diffusion XL.
 
-    Gives what diffusers' `encode_prompt` gives for the same ids: Stable Diffusion's last hidden
-    states behind the final norm; of Stable Diffusion XL those before the last layer, of both
-    encoders side by side, with the projection of the second as `pooled`. Its refiner has the
-    second encoder alone.
+    Returns what diffusers' `encode_prompt` returns for the same ids. Stable Diffusion: the last
+    hidden states after the final norm. Stable Diffusion XL: the hidden states before the last
+    layer, of both encoders side by side, with the projection of the second as `pooled`. Its
+    refiner has the second encoder only.
     """
 
     def __init__(self, pipeline: Any) -> None:
-        """Take tokenizers and encoders out of `pipeline`."""
-        parts = pipeline.components
-        self._is_xl = "text_encoder_2" in parts
+        """Take the tokenizers and text encoders of `pipeline`."""
+        components = pipeline.components
+        self._is_xl = "text_encoder_2" in components
         names = ["", "_2"] if self._is_xl else [""]
-        present = [name for name in names if parts[f"text_encoder{name}"] is not None]
-        self._encoders = [parts[f"text_encoder{name}"] for name in present]
-        self.tokenizers = [parts[f"tokenizer{name}"] for name in present]
+        present = [name for name in names if components[f"text_encoder{name}"] is not None]
+        self._encoders = [components[f"text_encoder{name}"] for name in present]
+        self.tokenizers = [components[f"tokenizer{name}"] for name in present]
 
     @property
     def lengths(self) -> list[int]:
-        """How many ids each encoder takes, start and end included."""
+        """Return the number of ids each encoder takes, start and end included."""
         return [
             min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
             for tokenizer, encoder in zip(self.tokenizers, self._encoders, strict=True)
@@ -41,7 +41,7 @@ class TextEncoders:
 
     @torch.no_grad()
     def encode(self, chunks: Sequence[Chunk]) -> list[Conditioning]:
-        """Encode `chunks` in one batch, emphasis included."""
+        """Encode `chunks` in one batch and apply their emphasis; one result for each chunk."""
         run = self._hidden_and_pooled if self._is_xl else self._hidden
         outputs = [
             run(encoder, sections)
@@ -50,7 +50,7 @@ class TextEncoders:
         last = self._encoders[-1]
         hidden = torch.cat([rows for rows, _ in outputs], dim=-1).to(last.device, last.dtype)
         pooled = outputs[-1][1]
-        # Copies: a view of one chunk would keep the whole batch in memory as long as it lives.
+        # Copies: a view of one chunk would keep the whole batch in memory.
         return [
             Conditioning(hidden[index].clone(), None if pooled is None else pooled[index].clone())
             for index in range(len(chunks))
@@ -60,35 +60,39 @@ class TextEncoders:
         mask = None
         if getattr(encoder.config, "use_attention_mask", False):
             length = len(sections[0].ids)
-            rows = [[1] * part.filled + [0] * (length - part.filled) for part in sections]
-            mask = _uploaded(rows, encoder.device)
+            rows = [
+                [1] * component.filled + [0] * (length - component.filled) for component in sections
+            ]
+            mask = _upload(rows, encoder.device)
         hidden = encoder(_ids(encoder, sections), attention_mask=mask)[0]
-        return _weighted(hidden, sections), None
+        return _apply_weights(hidden, sections), None
 
     def _hidden_and_pooled(
         self, encoder: Any, sections: Sequence[Section]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         output = encoder(_ids(encoder, sections), output_hidden_states=True)
         # Only the second encoder has a projection.
-        return _weighted(output.hidden_states[-2], sections), getattr(output, "text_embeds", None)
+        return _apply_weights(output.hidden_states[-2], sections), getattr(
+            output, "text_embeds", None
+        )
 
 
 def _ids(encoder: Any, sections: Sequence[Section]) -> torch.Tensor:
-    return _uploaded([part.ids for part in sections], encoder.device)
+    return _upload([component.ids for component in sections], encoder.device)
 
 
-def _weighted(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor:
-    """Weight the chunks that have emphasis; the others stay bit for bit as they are."""
-    if not any(part.weights for part in sections):
+def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor:
+    """Apply emphasis to the chunks that have some; leave the others unchanged, bit for bit."""
+    if not any(component.weights for component in sections):
         return hidden
     unweighted = (1.0,) * len(sections[0].ids)
-    weights = _uploaded([part.weights or unweighted for part in sections], hidden.device)
+    weights = _upload([component.weights or unweighted for component in sections], hidden.device)
     has_emphasis = (weights != 1).any(1).view(-1, 1, 1)
     return torch.where(has_emphasis, apply_emphasis(hidden, weights), hidden)
 
 
-def _uploaded(rows: Sequence[Sequence[float]], device: torch.device) -> torch.Tensor:
-    """Copy from pinned memory: with any other the host would wait for all the GPU has to do."""
+def _upload(rows: Sequence[Sequence[float]], device: torch.device) -> torch.Tensor:
+    """Copy through pinned memory: otherwise the host would wait for all queued GPU work."""
     tensor = torch.tensor(rows)
     pinned = tensor.pin_memory() if device.type == "cuda" else tensor
     return pinned.to(device, non_blocking=True)

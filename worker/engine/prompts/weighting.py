@@ -1,35 +1,37 @@
-"""How emphasis changes what a text encoder made of a text."""
+"""Emphasis on text embeddings."""
 
 from typing import Final
 
 import torch
 
-from worker.engine.prompts.emphasis import STRONGEST
+from worker.engine.prompts.emphasis import MAX_WEIGHT
 
-# Of the root mean square. Below it a mean is rounding: a layer norm that was never trained gives
-# every token a mean of 0, and the ratio of two zeros is anything.
-_LEAST_MEAN: Final = 1e-3
+# Relative to the root mean square. A mean below it is rounding error: a layer norm that was never
+# trained gives every token a mean of 0, and the ratio of two zeros is undefined.
+_MIN_MEAN: Final = 1e-3
 
 
 def apply_emphasis(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Multiply each token of `hidden` (chunks × tokens × width) by its weight (chunks × tokens).
 
-    Then each chunk is scaled so that its mean is what it was: the formula of the Stable Diffusion
-    web UI by AUTOMATIC1111 (`EmphasisOriginal` in its modules/sd_emphasis.py), whose authors found
-    that it prevents artifacts. Ours differs in three points: each chunk is scaled by itself, so
-    that it does not depend on its batch; a mean that is as good as 0 is left alone; and no scale
-    is stronger than the strongest weight or its reciprocal, since a mean that a weight brings
-    near 0 would otherwise blow up the whole chunk.
+    Then each chunk is scaled to its previous mean: the formula of the Stable Diffusion web UI by
+    AUTOMATIC1111 (`EmphasisOriginal` in modules/sd_emphasis.py), whose authors found that it
+    prevents artifacts. There are three differences. Each chunk is scaled by itself, so that it
+    does not depend on its batch. A mean close to 0 is left alone. And no scale exceeds the largest
+    weight or its reciprocal, since a mean that a weight moves near 0 would otherwise blow up the
+    whole chunk.
     """
     exact = hidden.float()
     weighted = exact * weights.unsqueeze(-1)
-    scale = _restoring(exact, weighted, weights)
+    scale = _mean_restoring_scale(exact, weighted, weights)
     return (weighted * scale.view(-1, 1, 1)).to(hidden.dtype)
 
 
-def _restoring(before: torch.Tensor, after: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def _mean_restoring_scale(
+    before: torch.Tensor, after: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
     mean, new_mean = before.mean((1, 2)), after.mean((1, 2))
     ratio = mean / new_mean
-    strongest = torch.maximum(weights, 1 / weights).amax(1).clamp(max=STRONGEST)
-    restorable = (ratio > 0) & (mean.abs() > _LEAST_MEAN * before.square().mean((1, 2)).sqrt())
+    strongest = torch.maximum(weights, 1 / weights).amax(1).clamp(max=MAX_WEIGHT)
+    restorable = (ratio > 0) & (mean.abs() > _MIN_MEAN * before.square().mean((1, 2)).sqrt())
     return torch.where(restorable, ratio.clamp(1 / strongest, strongest), torch.ones_like(ratio))

@@ -1,1 +1,1 @@
-"""Optimization: courses of steps, stages and the loss."""
+"""Optimization: courses, the denoiser's stages, and its loss."""

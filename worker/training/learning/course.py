@@ -1,4 +1,4 @@
-"""One course of training: steps, learning rate, a running average of the weights, checkpoints."""
+"""One training run of one network: steps, learning rate, weight averaging, checkpoints."""
 
 import csv
 import os
@@ -22,12 +22,13 @@ _GRADIENT_LIMIT: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How long to learn and how fast; `folder` keeps what an interrupted run goes on from.
+    """The hyperparameters of one training run; `folder` holds its checkpoint and its losses.
 
-    A step learns from `parts` losses, each worked out in a thread of its own: of models as small
-    as ours, two halves beside each other take two thirds of the time that the whole takes when
-    each of its operations is shared out. With more than two, sums would depend on who comes first.
-    `averaging` is the largest weight the past has in the running average of the weights.
+    A step sums the gradients of `parts` losses, each computed in a thread of its own. For models
+    as small as these, two halves in parallel take two thirds of the time of one whole whose
+    operations are parallelized. With more than two, the sums would depend on the order of
+    completion. `averaging` is the limit of the decay of the exponential moving average of the
+    weights.
     """
 
     name: str
@@ -39,21 +40,21 @@ class Course:
 
     @property
     def losses(self) -> Path:
-        """Where its losses are left."""
+        """Return the path of the CSV file of losses."""
         return self.folder / f"{self.name}-loss.csv"
 
 
-def learn(model: nn.Module, loss_of: Callable[[int], Tensor], course: Course) -> None:
-    """Lower `loss_of(number)`, then give `model` its averaged weights.
+def train(model: nn.Module, compute_loss: Callable[[int], Tensor], course: Course) -> None:
+    """Minimize `compute_loss(number)`, then load the averaged weights into `model`.
 
-    Numbers count up from 0, as many to a step as it has parts. A loss must depend on its number
-    alone, so that an interrupted course goes on as if it had not been.
+    Numbers count up from 0, `course.parts` of them in a step. A loss must depend on its number
+    only, so that an interrupted run continues as if it had not been interrupted.
     """
-    state = _State(model, course)
-    report = _Report(course, state.step)
+    state = _TrainingState(model, course)
+    report = _ProgressReport(course, state.step)
 
-    def work_out(number: int) -> float:
-        loss = loss_of(number)
+    def run_backward(number: int) -> float:
+        loss = compute_loss(number)
         torch.autograd.backward(loss / course.parts)
         return float(loss.detach())
 
@@ -63,26 +64,26 @@ def learn(model: nn.Module, loss_of: Callable[[int], Tensor], course: Course) ->
         with ThreadPoolExecutor(course.parts) as pool:
             while state.step < course.steps:
                 first = state.step * course.parts
-                losses = list(pool.map(work_out, range(first, first + course.parts)))
+                losses = list(pool.map(run_backward, range(first, first + course.parts)))
                 state.advance()
-                report.take(state.step, sum(losses) / len(losses))
+                report.record(state.step, sum(losses) / len(losses))
                 if state.step % CHECKPOINT_STEPS == 0 or state.step == course.steps:
-                    state.keep()
+                    state.save()
     finally:
         torch.set_num_threads(threads)
     model.load_state_dict(state.averaged)
     model.eval()
 
 
-def rate_at(step: int, course: Course) -> float:
-    """Give the learning rate: up in a line, then down along a cosine to a hundredth."""
+def learning_rate(step: int, course: Course) -> float:
+    """Return the learning rate: linear warm-up, then cosine decay to a hundredth."""
     rise = min(1.0, (step + 1) / WARMUP_STEPS)
     fall = 0.01 + 0.99 * (1 + cos(pi * min(1.0, step / course.steps))) / 2
     return course.rate * rise * fall
 
 
-class _State:
-    """The weights, the optimizer's memory and the step, in memory and on disk."""
+class _TrainingState:
+    """Weights, averaged weights, optimizer state and step, in memory and in the checkpoint file."""
 
     def __init__(self, model: nn.Module, course: Course) -> None:
         self.step = 0
@@ -94,18 +95,18 @@ class _State:
             model.parameters(), lr=course.rate, weight_decay=1e-3, fused=True
         )
         if self._file.exists():
-            self._go_on_from(torch.load(self._file, weights_only=True))
+            self._restore(torch.load(self._file, weights_only=True))
         model.train()
 
-    def _go_on_from(self, kept: dict[str, Any]) -> None:
-        self.step = kept["step"]
-        self.averaged = kept["averaged"]
-        self._model.load_state_dict(kept["weights"])
-        self._optimizer.load_state_dict(kept["optimizer"])
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        self.step = checkpoint["step"]
+        self.averaged = checkpoint["averaged"]
+        self._model.load_state_dict(checkpoint["weights"])
+        self._optimizer.load_state_dict(checkpoint["optimizer"])
 
     def advance(self) -> None:
         for group in self._optimizer.param_groups:
-            group["lr"] = rate_at(self.step, self._course)
+            group["lr"] = learning_rate(self.step, self._course)
         nn.utils.clip_grad_norm_(self._model.parameters(), _GRADIENT_LIMIT)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -113,14 +114,14 @@ class _State:
         self._average()
 
     def _average(self) -> None:
-        # Early on the past weighs little: the first weights are random.
+        # Early on the average decays fast, since the first weights are random.
         past = min(self._course.averaging, self.step / (self.step + 10))
         for name, value in self._model.state_dict().items():
             if value.dtype.is_floating_point:
                 self.averaged[name].lerp_(value, 1 - past)
 
-    def keep(self) -> None:
-        """Write all of it beside its place, then move it in, so that no half file is left."""
+    def save(self) -> None:
+        """Write the checkpoint to a temporary file and rename it: no partial file can remain."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         beside = self._file.with_suffix(".part")
         torch.save(
@@ -135,8 +136,8 @@ class _State:
         beside.replace(self._file)
 
 
-class _Report:
-    """Says how far it is, and adds to the file of losses."""
+class _ProgressReport:
+    """Prints progress and appends to the file of losses."""
 
     def __init__(self, course: Course, step: int) -> None:
         self._course = course
@@ -147,7 +148,7 @@ class _Report:
         if step == 0:
             self._file.write_text("step,loss,cpu_seconds\n", encoding="utf-8")
 
-    def take(self, step: int, loss: float) -> None:
+    def record(self, step: int, loss: float) -> None:
         self._losses.append(loss)
         if step % REPORT_STEPS and step != self._course.steps:
             return

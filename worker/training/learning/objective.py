@@ -1,4 +1,4 @@
-"""What the denoiser's training lowers."""
+"""The training objective of the denoiser."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,13 +12,13 @@ from torch import Tensor
 from worker.training.learning.stages import Stage
 from worker.training.scenes.world import Random
 
-# How strong the casts are that guidance may throw on all of a picture, in deviations of latents.
+# Strength of simulated colour casts over the whole image, in standard deviations of latents.
 _CAST: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Captioned:
-    """Some of a pool, in full precision, and what is said of each."""
+class CaptionedBatch:
+    """Examples of a pool in single precision, with a caption for each."""
 
     captions: list[str]
     latents: Tensor
@@ -27,55 +27,56 @@ class Captioned:
 
 
 def loss(
-    model: Any, scheduler: DDIMScheduler, given: Captioned, stage: Stage, draw: Random
+    model: Any, scheduler: DDIMScheduler, batch: CaptionedBatch, stage: Stage, rng: Random
 ) -> Tensor:
-    """Mean square of how far the velocity is off, weighed by the noise at the moment.
+    """Return the mean squared velocity error, weighted by the noise level.
 
-    Where there is much, words are what is left to go by; where there is little, a velocity that
-    is off does less harm. By its amount, not by its square: then the last traces of noise would
-    not be worth removing.
+    At high noise the caption decides what is generated; at low noise a velocity error does little
+    harm. The weight is the noise's standard deviation rather than its variance, which would make
+    the last traces of noise not worth removing.
     """
-    noise = torch.from_numpy(draw.standard_normal(given.latents.shape, dtype=np.float32))
-    moments = _moments(scheduler, len(noise), stage, draw)
-    gone = (1 - scheduler.alphas_cumprod[moments])[:, None, None, None]
-    shown, target = given.latents, 0.0
+    noise = torch.from_numpy(rng.standard_normal(batch.latents.shape, dtype=np.float32))
+    timesteps = _random_timesteps(scheduler, len(noise), stage, rng)
+    noise_share = (1 - scheduler.alphas_cumprod[timesteps])[:, None, None, None]
+    latents, target = batch.latents, 0.0
     if stage.exaggeration:
-        added = exaggerated(given, stage.exaggeration, draw)
-        shown = shown + gone * added
-        # The velocity that leads to what was there before.
-        target = gone.sqrt() * added
-    target = target + scheduler.get_velocity(shown, noise, moments)
-    noisy = scheduler.add_noise(shown, noise, moments)
-    velocity = model(torch.cat([noisy, given.masks, given.masked], 1), moments, given.captions)
-    weight = stage.outside + (1 - stage.outside) * given.masks
-    off = (velocity - target).square()
-    total = (off * weight * gone.sqrt()).sum()
-    mean: Tensor = total / (weight.sum() * off.shape[1])
+        exaggeration = exaggeration_of(batch, stage.exaggeration, rng)
+        latents = latents + noise_share * exaggeration
+        # The velocity that leads to the latents without exaggeration.
+        target = noise_share.sqrt() * exaggeration
+    target = target + scheduler.get_velocity(latents, noise, timesteps)
+    noisy = scheduler.add_noise(latents, noise, timesteps)
+    velocity = model(torch.cat([noisy, batch.masks, batch.masked], 1), timesteps, batch.captions)
+    weight = stage.outside_weight + (1 - stage.outside_weight) * batch.masks
+    error = (velocity - target).square()
+    total = (error * weight * noise_share.sqrt()).sum()
+    mean: Tensor = total / (weight.sum() * error.shape[1])
     return mean
 
 
-def exaggerated(given: Captioned, most: float, draw: Random) -> Tensor:
-    """Give what guidance may add to half of `given`, contrast in the holes up to `most` times.
+def exaggeration_of(batch: CaptionedBatch, most: float, rng: Random) -> Tensor:
+    """Return a simulation of guidance's exaggeration for half of the batch, to be added to latents.
 
-    Guidance exaggerates what the caption changes: the thing is turned away from the background's
-    colour, and what is left of the background from the thing's. Of a mean of the hole both are.
-    And what the caption changes everywhere, be it as little as may be, becomes a cast.
+    The contrast in the holes is raised up to `most` times. Classifier-free guidance exaggerates
+    what the caption changes: the thing is moved away from the background's colour, and the
+    background left in the hole away from the thing's, both relative to the hole's mean. What the
+    caption changes everywhere, however little, becomes a colour cast.
     """
-    area = given.masks.sum((2, 3), keepdim=True).clamp(min=1)
-    mean = (given.latents * given.masks).sum((2, 3), keepdim=True) / area
-    count, channels = given.latents.shape[:2]
-    share = np.clip(draw.uniform(-1, 1, (count, 1)), 0, None)
-    cast = share * _CAST * draw.standard_normal((count, channels))
-    contrast = _spread(most * share) * (given.latents - mean) * given.masks
-    return contrast + _spread(cast)
+    area = batch.masks.sum((2, 3), keepdim=True).clamp(min=1)
+    mean = (batch.latents * batch.masks).sum((2, 3), keepdim=True) / area
+    count, channels = batch.latents.shape[:2]
+    share = np.clip(rng.uniform(-1, 1, (count, 1)), 0, None)
+    cast = share * _CAST * rng.standard_normal((count, channels))
+    contrast = _broadcast(most * share) * (batch.latents - mean) * batch.masks
+    return contrast + _broadcast(cast)
 
 
-def _spread(values: npt.NDArray[np.float64]) -> Tensor:
-    """Let one value for each example (and channel) stand for all its pixels."""
+def _broadcast(values: npt.NDArray[np.float64]) -> Tensor:
+    """Turn one value for each example (and channel) into a tensor that broadcasts over pixels."""
     return torch.from_numpy(values.astype(np.float32))[:, :, None, None]
 
 
-def _moments(scheduler: DDIMScheduler, count: int, stage: Stage, draw: Random) -> Tensor:
-    late = draw.random(count) ** stage.lateness
-    span = len(scheduler.alphas_cumprod) - stage.earliest
-    return torch.from_numpy((stage.earliest + span * late).astype(np.int64))
+def _random_timesteps(scheduler: DDIMScheduler, count: int, stage: Stage, rng: Random) -> Tensor:
+    late = rng.random(count) ** stage.noise_exponent
+    span = len(scheduler.alphas_cumprod) - stage.min_timestep
+    return torch.from_numpy((stage.min_timestep + span * late).astype(np.int64))

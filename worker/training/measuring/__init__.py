@@ -1,1 +1,1 @@
-"""Measuring what a trained model draws."""
+"""Measurements of a trained model's images."""

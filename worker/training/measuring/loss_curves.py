@@ -1,4 +1,4 @@
-"""The loss of each course, drawn: one panel a course, side by side."""
+"""Loss curves of the courses: one panel for each, side by side."""
 
 import csv
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Point = tuple[int, float]  # step, loss
 
 
 def draw_curves(files: Sequence[Path], file: Path) -> None:
-    """Draw the losses in `files`, as `learn` leaves them, to `file`, on a logarithmic axis."""
+    """Draw the losses in `files`, as `train` writes them, to `file`, with a logarithmic axis."""
     sheet = Image.new("RGB", (_WIDTH * len(files), _HEIGHT), "white")
     for number, each in enumerate(files):
         sheet.paste(_panel(name_of(each), points_of(each)), (number * _WIDTH, 0))
@@ -25,24 +25,24 @@ def draw_curves(files: Sequence[Path], file: Path) -> None:
 
 
 def name_of(file: Path) -> str:
-    """Give the name of the course whose losses these are."""
+    """Return the name of the course that wrote the loss file."""
     return file.stem.removesuffix("-loss")
 
 
 def points_of(file: Path) -> list[Point]:
-    """Read steps and losses."""
+    """Return the (step, loss) rows of a loss file."""
     with file.open(encoding="utf-8", newline="") as lines:
         return [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(lines)]
 
 
 def seconds_of(files: Sequence[Path]) -> float:
-    """Add up the processor time of courses that came one after the other, pauses between or not."""
+    """Return the processor time of consecutive courses, with interruptions or without."""
     spent = before = 0.0
     for file in files:
         with file.open(encoding="utf-8", newline="") as lines:
             for row in csv.DictReader(lines):
                 now = float(row["cpu_seconds"])
-                # Fewer than before: the training was stopped there, and the count began anew.
+                # Less than before: the training was interrupted there, and the count restarted.
                 spent += now - before if now >= before else now
                 before = now
     return spent

@@ -1,7 +1,7 @@
-"""Measurements of the small model on new scenes: `python -m worker.training.measuring.quality`."""
+"""Quality measurements of the small model on scenes it was not trained on."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -10,118 +10,124 @@ import numpy as np
 import torch
 
 from common.runtime.clock import monotonic
-from worker.training.measuring.seeing import Seen, look, share_of_colour
-from worker.training.measuring.tasks import STEPS, Task, fill, task
+from worker.training.measuring.observation import Observation, observe, share_of_colour
+from worker.training.measuring.tasks import STEPS, Task, fill, random_task
 from worker.training.scenes.world import Pixels
 
-# Trainings count their scenes from their own seed; these are others.
+# Different from the training's seed, so the scenes are different too.
 SEED: Final = 987_654
-_TIMED: Final = 3
+_TIMED_RUNS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """One thing promised: what was found, and whether it is enough."""
+class Measurement:
+    """A measured quality, what is required of it in words, and whether that is met."""
 
     name: str
-    found: float
-    asked: str
-    kept: bool
+    value: float
+    required: str
+    passed: bool
 
 
-def measure(pipeline: Any, scenes: int, few: int, size: int) -> list[Promise]:
-    """Draw `scenes` prompts at `size` pixels, and `few` of them again with other settings."""
-    tasks = [task(np.random.default_rng((SEED, size, index)), size) for index in range(scenes)]
-    drawn = fill(pipeline, tasks)
+def measure(pipeline: Any, scenes: int, few: int, size: int) -> list[Measurement]:
+    """Measure the quality on `scenes` prompts at `size` pixels.
+
+    `few` of the prompts are repeated with other settings: guidance, negative prompt, strength,
+    seed.
+    """
+    tasks = [
+        random_task(np.random.default_rng((SEED, size, index)), size) for index in range(scenes)
+    ]
+    images = fill(pipeline, tasks)
+    observations = [observe(image, task) for image, task in zip(images, tasks, strict=True)]
     return [
-        *_adherence(tasks, [look(each, one) for each, one in zip(drawn, tasks, strict=True)]),
-        *_settings(pipeline, tasks[:few], drawn[:few]),
-        _speed(pipeline, tasks[0]),
+        *_measure_adherence(tasks, observations),
+        *_measure_settings(pipeline, tasks[:few], images[:few]),
+        _measure_speed(pipeline, tasks[0]),
     ]
 
 
-def _adherence(tasks: Sequence[Task], seen: Sequence[Seen]) -> list[Promise]:
-    pairs = list(zip(seen, tasks, strict=True))
-    colour = float(np.mean([one.colour == each.asked.colour for one, each in pairs]))
-    shape = float(np.mean([one.shape == each.asked.shape for one, each in pairs]))
-    off = float(np.mean([one.off for one in seen]))
+def _measure_adherence(
+    tasks: Sequence[Task], observations: Sequence[Observation]
+) -> list[Measurement]:
+    pairs = list(zip(observations, tasks, strict=True))
+    colour = float(np.mean([seen.colour == task.requested.colour for seen, task in pairs]))
+    shape = float(np.mean([seen.shape == task.requested.shape for seen, task in pairs]))
+    error = float(np.mean([seen.background_error for seen in observations]))
     return [
-        Promise("colour as asked", colour, "at least 0.90", colour >= 0.9),
-        Promise("shape as asked", shape, "at least 0.75", shape >= 0.75),
-        Promise("background off at the hole's edge", off, "at most 0.06", off <= 0.06),
+        Measurement("colour as asked", colour, "at least 0.90", colour >= 0.9),
+        Measurement("shape as asked", shape, "at least 0.75", shape >= 0.75),
+        Measurement("background off at the hole's edge", error, "at most 0.06", error <= 0.06),
     ]
 
 
-def _settings(pipeline: Any, tasks: Sequence[Task], drawn: Sequence[Pixels]) -> list[Promise]:
+def _measure_settings(
+    pipeline: Any, tasks: Sequence[Task], images: Sequence[Pixels]
+) -> list[Measurement]:
     def again(**options: Any) -> list[Pixels]:
         return fill(pipeline, tasks, **options)
 
-    def adherence(pictures: Sequence[Pixels]) -> float:
-        return _mean(share_of_colour, pictures, tasks)
-
-    low, high = adherence(again(guidance_scale=1.0)), adherence(drawn)
-    shapes = [f"a {each.asked.shape}" for each in tasks]
-    colours = [each.asked.colour for each in tasks]
-    plain = adherence(fill(pipeline, tasks, shapes))
-    refused = adherence(
-        [
-            fill(pipeline, [each], [shape], negative_prompt=colour)[0]
-            for each, shape, colour in zip(tasks, shapes, colours, strict=True)
-        ]
-    )
-    near, far = (_moved(tasks, again(strength=strength)) for strength in (0.3, 0.9))
-    others = fill(pipeline, [replace(each, seed=each.seed + 1) for each in tasks])
+    low = _colour_share(again(guidance_scale=1.0), tasks)
+    high = _colour_share(images, tasks)
+    shapes = [f"a {task.requested.shape}" for task in tasks]
+    plain = _colour_share(fill(pipeline, tasks, shapes), tasks)
+    negative = [
+        fill(pipeline, [task], [shape], negative_prompt=task.requested.colour)[0]
+        for task, shape in zip(tasks, shapes, strict=True)
+    ]
+    avoided = _colour_share(negative, tasks)
+    near, far = (_mean_change(tasks, again(strength=strength)) for strength in (0.3, 0.9))
+    others = fill(pipeline, [replace(task, seed=task.seed + 1) for task in tasks])
     different = float(
-        np.mean([np.abs(one - two).max() > 8 for one, two in zip(drawn, others, strict=True)])
+        np.mean([np.abs(one - other).max() > 8 for one, other in zip(images, others, strict=True)])
     )
-    # Not beside `drawn`, where other pictures kept them company: sums are rounded otherwise there.
+    # Not compared with `images`: those came from other batches, where sums are rounded differently.
     same = float(np.mean([(a == b).all() for a, b in zip(again(), again(), strict=True)]))
     return [
-        Promise("more of the colour with guidance", high - low, "above 0", high > low),
-        Promise(
+        Measurement("more of the colour with guidance", high - low, "above 0", high > low),
+        Measurement(
             "less of the colour with it as negative prompt",
-            plain - refused,
+            plain - avoided,
             "above 0",
-            plain > refused,
+            plain > avoided,
         ),
-        Promise(
-            "nearer to the picture at strength 0.3 than at 0.9", far - near, "above 0", far > near
+        Measurement(
+            "nearer to the image at strength 0.3 than at 0.9", far - near, "above 0", far > near
         ),
-        Promise("different with another seed", different, "1", different == 1),
-        Promise("the same with the same seed", same, "1", same == 1),
+        Measurement("different with another seed", different, "1", different == 1),
+        Measurement("the same with the same seed", same, "1", same == 1),
     ]
 
 
-def _mean(
-    share: Callable[[Pixels, str, Any], float], pictures: Sequence[Pixels], tasks: Sequence[Task]
-) -> float:
-    found = [
-        share(one, each.asked.colour, each.hole) for one, each in zip(pictures, tasks, strict=True)
-    ]
-    return float(np.mean(found))
+def _colour_share(images: Sequence[Pixels], tasks: Sequence[Task]) -> float:
+    """Return the mean share of the holes that has the requested colour."""
+    pairs = zip(images, tasks, strict=True)
+    shares = [share_of_colour(image, task.requested.colour, task.hole) for image, task in pairs]
+    return float(np.mean(shares))
 
 
-def _moved(tasks: Sequence[Task], drawn: Sequence[Pixels]) -> float:
-    """Give how far the holes' pixels are from those of the pictures, 0 to 1."""
-    ways = [np.abs(one - each.picture)[each.hole] for one, each in zip(drawn, tasks, strict=True)]
-    return float(np.mean([way.mean() for way in ways]) / 255)
+def _mean_change(tasks: Sequence[Task], images: Sequence[Pixels]) -> float:
+    """Return the mean absolute change of the holes' pixels, 0 to 1."""
+    pairs = zip(images, tasks, strict=True)
+    changes = [np.abs(image - task.image)[task.hole] for image, task in pairs]
+    return float(np.mean([change.mean() for change in changes]) / 255)
 
 
-def _speed(pipeline: Any, one: Task) -> Promise:
+def _measure_speed(pipeline: Any, task: Task) -> Measurement:
     times = []
-    for _ in range(_TIMED):
+    for _ in range(_TIMED_RUNS):
         started = monotonic()
-        fill(pipeline, [one])
+        fill(pipeline, [task])
         times.append(monotonic() - started)
-    threads = torch.get_num_threads()
-    name = f"seconds for {STEPS} steps at {len(one.hole)} × {len(one.hole)}, {threads} threads"
-    return Promise(name, min(times), "at most 1.5", min(times) <= 1.5)
+    threads, side = torch.get_num_threads(), len(task.hole)
+    name = f"seconds for {STEPS} steps at {side} × {side}, {threads} threads"
+    return Measurement(name, min(times), "at most 1.5", min(times) <= 1.5)
 
 
-def kept_in(file: Path, promises: Sequence[Promise]) -> None:
-    """Write `promises` to `file` for the model card."""
+def write_measurements(file: Path, measurements: Sequence[Measurement]) -> None:
+    """Write `measurements` to `file` as JSON for the model card."""
     rows = [
-        {"promise": each.name, "found": round(each.found, 4), "asked": each.asked}
-        for each in promises
+        {"name": each.name, "value": round(each.value, 4), "required": each.required}
+        for each in measurements
     ]
     file.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Sheets of pictures: before, the hole, and what was drawn, one column for each prompt."""
+"""Sheets of example images: original, hole and result, one column for each prompt."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ _LINE = 14  # pixels for a prompt
 
 
 def draw_sheet(
-    tasks: Sequence[Task], drawn: Sequence[Pixels], file: Path, columns: int = 8
+    tasks: Sequence[Task], images: Sequence[Pixels], file: Path, columns: int = 8
 ) -> None:
-    """Write a sheet of `tasks` and what was `drawn` for them to `file`."""
+    """Write a sheet of `tasks` and their resulting `images` to `file`."""
     rows = [
-        _row(tasks[start : start + columns], drawn[start : start + columns])
+        _row(tasks[start : start + columns], images[start : start + columns])
         for start in range(0, len(tasks), columns)
     ]
     width = max(row.width for row in rows)
@@ -30,15 +30,15 @@ def draw_sheet(
     sheet.save(file, optimize=True)
 
 
-def _row(tasks: Sequence[Task], drawn: Sequence[Pixels]) -> Image.Image:
-    size = len(drawn[0])
+def _row(tasks: Sequence[Task], images: Sequence[Pixels]) -> Image.Image:
+    size = len(images[0])
     row = Image.new("RGB", (size * len(tasks), 3 * size + _LINE), "white")
     draw = ImageDraw.Draw(row)
-    for column, (task, picture) in enumerate(zip(tasks, drawn, strict=True)):
+    for column, (task, image) in enumerate(zip(tasks, images, strict=True)):
         left = column * size
         draw.text((left + 2, 1), task.prompt, fill="black")
-        holed = np.where(task.hole[..., None], np.float32(127), task.picture)
-        for line, pixels in enumerate((task.picture, holed, picture)):
+        holed = np.where(task.hole[..., None], np.float32(127), task.image)
+        for line, pixels in enumerate((task.image, holed, image)):
             cell = Image.fromarray(pixels.astype(np.uint8))
             row.paste(cell, (left, _LINE + line * size))
     return row

@@ -1,4 +1,4 @@
-"""Draws with a finished model as callers would, many pictures at a time."""
+"""Inpainting tasks for a trained model, run in batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,58 +9,66 @@ import torch
 from PIL import Image
 
 from worker.training.scenes.holes import Mask, hole_around
-from worker.training.scenes.world import Pixels, Random, Scene, Thing, imagine, other_thing, paint
+from worker.training.scenes.world import (
+    Pixels,
+    Random,
+    Scene,
+    Thing,
+    paint,
+    random_scene,
+    random_thing,
+)
 
 STEPS: Final = 20
 GUIDANCE: Final = 1.5
-_AT_ONCE: Final = 8
+_BATCH_SIZE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A hole to fill: the picture with its hole, and the thing that is asked for."""
+    """An inpainting task: an image with a hole, and the thing requested in it."""
 
     scene: Scene
-    picture: Pixels
+    image: Pixels
     hole: Mask
-    asked: Thing
+    requested: Thing
     seed: int
 
     @property
     def prompt(self) -> str:
-        """Ask for the thing in plain words."""
-        article = "an" if self.asked.colour[0] in "aeiou" else "a"
-        return f"{article} {self.asked.colour} {self.asked.shape}"
+        """Return the prompt for the requested thing."""
+        article = "an" if self.requested.colour[0] in "aeiou" else "a"
+        return f"{article} {self.requested.colour} {self.requested.shape}"
 
 
-def task(draw: Random, size: int) -> Task:
-    """Think of a scene, and of another thing to be drawn in the place of its own."""
-    scene = imagine(draw)
+def random_task(rng: Random, size: int) -> Task:
+    """Return a random scene with a hole around its thing, and another thing to put there."""
+    scene = random_scene(rng)
     while scene.thing is None:
-        scene = imagine(draw)
+        scene = random_scene(rng)
     place = scene.thing.place
     return Task(
         scene=scene,
-        picture=paint(scene, size),
-        hole=hole_around(draw, place, size),
-        asked=other_thing(draw, scene, place),
-        seed=int(draw.integers(2**31)),
+        image=paint(scene, size),
+        hole=hole_around(rng, place, size),
+        requested=random_thing(rng, scene, place),
+        seed=int(rng.integers(2**31)),
     )
 
 
 def fill(
     pipeline: Any, tasks: Sequence[Task], prompts: Sequence[str] | None = None, **options: Any
 ) -> list[Pixels]:
-    """Fill the holes of `tasks`; each picture depends on its own task alone.
+    """Return the result of each task; it depends on the task alone, apart from rounding.
 
-    `prompts` replaces the tasks' own; `options` go to the pipeline.
+    `prompts` replace the tasks' own; `options` are passed to the pipeline.
     """
-    said = [each.prompt for each in tasks] if prompts is None else list(prompts)
-    drawn: list[Pixels] = []
-    for start in range(0, len(tasks), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        drawn += _fill_at_once(pipeline, tasks[part], said[part], options)
-    return drawn
+    prompts = [each.prompt for each in tasks] if prompts is None else list(prompts)
+    images: list[Pixels] = []
+    for start in range(0, len(tasks), _BATCH_SIZE):
+        batch = slice(start, start + _BATCH_SIZE)
+        images += _fill_at_once(pipeline, tasks[batch], prompts[batch], options)
+    return images
 
 
 def _fill_at_once(
@@ -69,9 +77,9 @@ def _fill_at_once(
     size = len(tasks[0].hole)
     settings = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, "strength": 1.0}
     negative = options.get("negative_prompt")
-    drawn = pipeline(
+    images = pipeline(
         prompt=prompts,
-        image=[Image.fromarray(each.picture.astype(np.uint8)) for each in tasks],
+        image=[Image.fromarray(each.image.astype(np.uint8)) for each in tasks],
         mask_image=[Image.fromarray(each.hole.astype(np.uint8) * 255) for each in tasks],
         width=size,
         height=size,
@@ -81,4 +89,4 @@ def _fill_at_once(
         | options
         | ({} if negative is None else {"negative_prompt": [negative] * len(tasks)}),
     ).images
-    return [(each * 255).astype(np.float32) for each in drawn]
+    return [(each * 255).astype(np.float32) for each in images]

@@ -1,4 +1,4 @@
-"""The autoencoder: pictures to latents an eighth of their size, and back."""
+"""The autoencoder: images to latents of an eighth of their size, and back."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,22 +10,22 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from worker.training.learning.course import Course, learn
-from worker.training.networks.mean_colour_start import mean_colours, pass_colours_straight
+from worker.training.learning.course import Course, train
+from worker.training.networks.mean_colour_start import initialize_with_mean_colours, mean_colours
 from worker.training.scenes.holes import ROOMY, anywhere, hole_around
-from worker.training.scenes.world import Pixels, Random, imagine, paint
+from worker.training.scenes.world import Pixels, Random, paint, random_scene
 
-Bytes = npt.NDArray[np.uint8]  # as Pixels, rounded down
+Bytes = npt.NDArray[np.uint8]  # like Pixels, rounded down
 
 SIZE: Final = 256
-# Both halves learn what a latent is. Then that is settled, and the decoder alone learns to draw
-# sharp edges, at a rate the whole would not bear. Pieces of pictures are cheap and show them all.
+# First both halves are trained. Then the latents are settled, and the decoder alone learns sharp
+# edges, at a learning rate that the whole would not tolerate. Crops are cheap and show every edge.
 TOGETHER: Final = Course("autoencoder", steps=1200, rate=2.5e-4, folder=Path(), averaging=0.99)
 SHARPER: Final = Course("decoder", steps=2000, rate=5e-4, folder=Path(), averaging=0.995)
-PICTURES: Final = 600
+IMAGES: Final = 600
 
-_PIECE: Final = 64
-_AT_ONCE: Final = 16
+_CROP: Final = 64
+_BATCH_SIZE: Final = 16
 _GRADIENT_WEIGHT: Final = 0.5
 _COLOUR_WEIGHT: Final = 0.3
 _DETAIL_WEIGHT: Final = 0.01
@@ -33,7 +33,7 @@ _NOISE: Final = 0.04
 
 
 def new_autoencoder() -> AutoencoderKL:
-    """Build one that passes mean colours on; four levels halve the picture three times."""
+    """Build an untrained autoencoder whose latents are mean colours of 8 × 8 pixels."""
     model = AutoencoderKL(
         sample_size=SIZE,
         block_out_channels=(8, 16, 32, 32),
@@ -44,95 +44,100 @@ def new_autoencoder() -> AutoencoderKL:
         mid_block_add_attention=False,
         norm_num_groups=1,
     )
-    pass_colours_straight(model)
+    initialize_with_mean_colours(model)
     return model
 
 
 def train_autoencoder(seed: int, folder: Path) -> AutoencoderKL:
-    """Train one, and set its scaling factor so that latents have a standard deviation of 1."""
+    """Train an autoencoder, and set its scaling factor for latents of standard deviation 1."""
     torch.manual_seed(seed)
     model = new_autoencoder()
-    pictures = _pictures(seed)
+    images = _images(seed)
 
-    def loss_of(step: int) -> Tensor:
-        signal = _pieces(seed, step, pictures)
-        posterior = model.encode(signal).latent_dist
-        return _off(model, posterior.mean, signal) + _held(posterior.mean, signal)
+    def compute_loss(step: int) -> Tensor:
+        tensor = _crops(seed, step, images)
+        posterior = model.encode(tensor).latent_dist
+        return _reconstruction_loss(model, posterior.mean, tensor) + _latent_loss(
+            posterior.mean, tensor
+        )
 
-    learn(model, loss_of, replace(TOGETHER, folder=folder))
-    _set_scale(model, to_signal(pictures[:64]))
+    train(model, compute_loss, replace(TOGETHER, folder=folder))
+    _set_scale(model, to_tensor(images[:64]))
     sharpen(model, seed, folder)
     return model
 
 
 def sharpen(model: AutoencoderKL, seed: int, folder: Path) -> None:
-    """Train the decoder of `model` alone; latents mean what they did before."""
-    pictures = _pictures(seed)
+    """Train the decoder of `model` only; the latents' meaning does not change."""
+    images = _images(seed)
 
-    def loss_of(step: int) -> Tensor:
-        signal = _pieces(seed + 1, step, pictures)
+    def compute_loss(step: int) -> Tensor:
+        tensor = _crops(seed + 1, step, images)
         with torch.no_grad():
-            latents = model.encode(signal).latent_dist.mean
-        return _off(model, latents, signal)
+            latents = model.encode(tensor).latent_dist.mean
+        return _reconstruction_loss(model, latents, tensor)
 
-    half = nn.ModuleList([model.post_quant_conv, model.decoder])
-    learn(half, loss_of, replace(SHARPER, folder=folder))
+    decoder = nn.ModuleList([model.post_quant_conv, model.decoder])
+    train(decoder, compute_loss, replace(SHARPER, folder=folder))
     model.eval()
 
 
-def to_signal(pictures: Pixels | Bytes) -> Tensor:
-    """Turn pictures (count × height × width × 3, 0 to 255) into what the model takes, -1 to 1."""
-    return torch.from_numpy(pictures.astype(np.float32)).permute(0, 3, 1, 2) / 127.5 - 1
+def to_tensor(images: Pixels | Bytes) -> Tensor:
+    """Convert images (count × height × width × 3, 0 to 255) to the model's input.
 
-
-def to_pictures(signal: Tensor) -> Pixels:
-    """Undo `to_signal`."""
-    return ((signal.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
-
-
-def _pictures(seed: int) -> Bytes:
-    draw = np.random.default_rng(seed)
-    return np.stack([_with_hole(draw, paint(imagine(draw), SIZE)) for _ in range(PICTURES)])
-
-
-def _with_hole(draw: Random, picture: Pixels) -> Bytes:
-    """Cut a grey hole into one in three: inpainting encodes such pictures too."""
-    if draw.random() < 1 / 3:
-        picture[hole_around(draw, anywhere(draw), len(picture), ROOMY)] = 127.5
-    return picture.astype(np.uint8)
-
-
-def _pieces(seed: int, step: int, pictures: Bytes) -> Tensor:
-    """Cut the pieces of a step, and seed the noise that comes with them."""
-    draw = np.random.default_rng((seed, step))
-    torch.manual_seed(step)
-    cut = []
-    for index in draw.integers(len(pictures), size=_AT_ONCE):
-        y, x = draw.integers(SIZE - _PIECE + 1, size=2)
-        piece = pictures[index, y : y + _PIECE, x : x + _PIECE]
-        cut.append(np.rot90(piece, int(draw.integers(4))))
-    return to_signal(np.stack(cut))
-
-
-def _off(model: AutoencoderKL, latents: Tensor, signal: Tensor) -> Tensor:
-    """Give the mean difference of pixels and of their gradients.
-
-    There is noise in the latents: those the denoiser makes are never quite right either.
+    That is count × 3 × height × width, -1 to 1.
     """
-    off = model.decode(latents + _NOISE * torch.randn_like(latents)).sample - signal
-    gradients = off.diff(dim=2).abs().mean() + off.diff(dim=3).abs().mean()
-    loss: Tensor = off.abs().mean() + _GRADIENT_WEIGHT * gradients
+    return torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def to_images(tensor: Tensor) -> Pixels:
+    """Convert back; the inverse of `to_tensor`."""
+    return ((tensor.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+
+
+def _images(seed: int) -> Bytes:
+    rng = np.random.default_rng(seed)
+    return np.stack([_with_hole(rng, paint(random_scene(rng), SIZE)) for _ in range(IMAGES)])
+
+
+def _with_hole(rng: Random, image: Pixels) -> Bytes:
+    """Cut a grey hole into one image in three: inpainting encodes such images too."""
+    if rng.random() < 1 / 3:
+        image[hole_around(rng, anywhere(rng), len(image), ROOMY)] = 127.5
+    return image.astype(np.uint8)
+
+
+def _crops(seed: int, step: int, images: Bytes) -> Tensor:
+    """Return the random crops of a step, and seed the noise that is added to their latents."""
+    rng = np.random.default_rng((seed, step))
+    torch.manual_seed(step)
+    crops = []
+    for index in rng.integers(len(images), size=_BATCH_SIZE):
+        y, x = rng.integers(SIZE - _CROP + 1, size=2)
+        crop = images[index, y : y + _CROP, x : x + _CROP]
+        crops.append(np.rot90(crop, int(rng.integers(4))))
+    return to_tensor(np.stack(crops))
+
+
+def _reconstruction_loss(model: AutoencoderKL, latents: Tensor, tensor: Tensor) -> Tensor:
+    """Return the mean absolute error of pixels and of their gradients.
+
+    Noise is added to the latents, because the denoiser's latents are not exact either.
+    """
+    error = model.decode(latents + _NOISE * torch.randn_like(latents)).sample - tensor
+    gradients = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+    loss: Tensor = error.abs().mean() + _GRADIENT_WEIGHT * gradients
     return loss
 
 
-def _held(latents: Tensor, signal: Tensor) -> Tensor:
-    """Hold latents near the mean colours, which are easy to denoise, and the rest small."""
-    stray = (latents[:, :3] - mean_colours(signal, 8)).abs().mean()
-    return _COLOUR_WEIGHT * stray + _DETAIL_WEIGHT * latents[:, 3].square().mean()
+def _latent_loss(latents: Tensor, tensor: Tensor) -> Tensor:
+    """Keep latents near the mean colours, which are easy to denoise, and the rest small."""
+    deviation = (latents[:, :3] - mean_colours(tensor, 8)).abs().mean()
+    return _COLOUR_WEIGHT * deviation + _DETAIL_WEIGHT * latents[:, 3].square().mean()
 
 
 @torch.no_grad()
-def _set_scale(model: AutoencoderKL, signal: Tensor) -> None:
-    parts = torch.split(signal, 8)
+def _set_scale(model: AutoencoderKL, tensor: Tensor) -> None:
+    parts = torch.split(tensor, 8)
     spread = torch.cat([model.encode(part).latent_dist.mean for part in parts]).std()
     model.register_to_config(scaling_factor=round(1 / float(spread), 5))

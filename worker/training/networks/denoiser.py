@@ -1,4 +1,4 @@
-"""The denoiser and the text model it listens to, trained together on encoded scenes."""
+"""The UNet and its text model, trained together on encoded scenes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,47 +12,48 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from worker.engine.models.byte_tokenizer import MAX_TOKENS
-from worker.training.learning.course import learn
-from worker.training.learning.objective import Captioned, loss
+from worker.training.learning.course import train
+from worker.training.learning.objective import CaptionedBatch, loss
 from worker.training.learning.stages import STAGES, Stage
 from worker.training.networks.tokenizer import world_tokenizer
 from worker.training.scenes.captions import VOCABULARY
-from worker.training.scenes.pool import Pool, filled_pool
+from worker.training.scenes.pool import Pool, load_pool
 from worker.training.scenes.world import Random, Scene
 
 TEXT_WIDTH: Final = 64
-_WORD_SPREAD: Final = 0.2
-_DISLIKE: Final = 0.3
+_EMBEDDING_STD: Final = 0.2
+_END_KEY_OFFSET: Final = 0.3
 
 
 POOLS: Final = {256: 8_000, 512: 300}
 
 
 class Denoiser(nn.Module):
-    """What is trained: the text model and the UNet."""
+    """The trained networks: text model and UNet."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tokenizer = world_tokenizer(VOCABULARY)
         self.text_encoder = _new_text_encoder(self.tokenizer)
-        # Convolutions are quicker on a CPU with channels last.
+        # Convolutions are faster on a CPU with channels last.
         self.unet = _new_unet().to(memory_format=torch.channels_last)
 
-    def forward(self, inputs: Tensor, moments: Tensor, captions: list[str]) -> Tensor:
-        """Give the velocity of `inputs` (count × 9 × side × side) at `moments`."""
+    def forward(self, inputs: Tensor, timesteps: Tensor, captions: list[str]) -> Tensor:
+        """Return the predicted velocity of `inputs` (count × 9 × side × side) at `timesteps`."""
         ids = self.tokenizer(
             captions, padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids
-        heard = self.text_encoder(ids).last_hidden_state
-        velocity: Tensor = self.unet(inputs, moments, heard).sample
+        embeddings = self.text_encoder(ids).last_hidden_state
+        velocity: Tensor = self.unet(inputs, timesteps, embeddings).sample
         return velocity
 
 
 def new_scheduler() -> DDIMScheduler:
-    """Give the course of noise it learns.
+    """Return the noise schedule that the denoiser is trained for.
 
-    The last step is noise alone to within half a percent, and steps are counted from there:
-    large plain areas would otherwise shine through, and the model would copy their brightness.
+    At the last timestep, less than half a percent of the image is left, and steps are counted from
+    there: otherwise large plain areas would show through, and the model would copy their
+    brightness.
     """
     return DDIMScheduler(
         beta_start=0.0001,
@@ -61,37 +62,40 @@ def new_scheduler() -> DDIMScheduler:
         prediction_type="v_prediction",
         timestep_spacing="trailing",
         clip_sample=False,
-        steps_offset=1,  # unused when counted from the end, but pipelines insist on it
+        steps_offset=1,  # unused with trailing steps, but pipelines require it
         set_alpha_to_one=False,
     )
 
 
 def train_denoiser(autoencoder: AutoencoderKL, seed: int, folder: Path) -> Denoiser:
-    """Train one through all stages, each from its last checkpoint on."""
+    """Train a denoiser through all stages; an interrupted training resumes from its checkpoint."""
     torch.manual_seed(seed)
     model = Denoiser()
     scheduler = new_scheduler()
     pools = {
-        size: filled_pool(autoencoder, seed, size, count, folder / f"pool-{size}.pt")
+        size: load_pool(autoencoder, seed, size, count, folder / f"pool-{size}.pt")
         for size, count in POOLS.items()
     }
-    for where, stage in enumerate(STAGES):
-        suited = {size: _suited(pool, stage) for size, pool in pools.items()}
+    for stage_number, stage in enumerate(STAGES):
+        suitable = {size: _suitable_scenes(pool, stage) for size, pool in pools.items()}
 
-        def loss_of(
-            number: int, where: int = where, stage: Stage = stage, suited: Any = suited
+        def compute_loss(
+            number: int,
+            stage_number: int = stage_number,
+            stage: Stage = stage,
+            suitable: Any = suitable,
         ) -> Tensor:
-            size, count = stage.diet[number % len(stage.diet)]
-            draw = np.random.default_rng((seed, where, number))
-            chosen = draw.choice(suited[size], size=count)
-            given = _chosen(pools[size], chosen, stage.say, draw)
-            return loss(model, scheduler, given, stage, draw)
+            size, count = stage.batches[number % len(stage.batches)]
+            rng = np.random.default_rng((seed, stage_number, number))
+            indices = rng.choice(suitable[size], size=count)
+            batch = _batch(pools[size], indices, stage.describe, rng)
+            return loss(model, scheduler, batch, stage, rng)
 
-        learn(model, loss_of, replace(stage.course, folder=folder))
+        train(model, compute_loss, replace(stage.course, folder=folder))
     return model
 
 
-def _suited(pool: Pool, stage: Stage) -> list[int]:
+def _suitable_scenes(pool: Pool, stage: Stage) -> list[int]:
     return [
         index
         for index, scene in enumerate(pool.scenes)
@@ -99,12 +103,12 @@ def _suited(pool: Pool, stage: Stage) -> list[int]:
     ]
 
 
-def _chosen(
-    pool: Pool, chosen: Any, say: Callable[[Random, Scene], str], draw: Random
-) -> Captioned:
-    captions = [say(draw, pool.scenes[index]) for index in chosen]
-    parts = (pool.latents, pool.masked, pool.masks)
-    return Captioned(captions, *(part[chosen].float() for part in parts))
+def _batch(
+    pool: Pool, indices: Any, describe: Callable[[Random, Scene], str], rng: Random
+) -> CaptionedBatch:
+    captions = [describe(rng, pool.scenes[index]) for index in indices]
+    tensors = (pool.latents, pool.masked, pool.masks)
+    return CaptionedBatch(captions, *(tensor[indices].float() for tensor in tensors))
 
 
 def _new_text_encoder(tokenizer: Any) -> CLIPTextModel:
@@ -122,47 +126,49 @@ def _new_text_encoder(tokenizer: Any) -> CLIPTextModel:
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    _listen_to_words(model, tokenizer.eos_token_id)
+    _attend_to_words(model, tokenizer.eos_token_id)
     return model
 
 
 @torch.no_grad()
-def _listen_to_words(model: CLIPTextModel, end: int) -> None:
-    """Let every token begin by attending to words alone, not to the many that fill up the end.
+def _attend_to_words(model: CLIPTextModel, end: int) -> None:
+    """Initialize attention so that tokens attend to words, not to the end tokens used as padding.
 
-    Of 77 tokens three are words. Were all attended to alike, what the UNet hears would hardly
-    depend on them, and most of a training would go into finding them. The end's own direction
-    gives it keys that no query likes; so the ends, too, come to hold the mean of the words.
+    Of 77 tokens about three are words. If all were attended to equally, the embeddings would
+    hardly depend on the words, and most of a training would be spent on that. The end token gets a
+    direction of its own, so that its keys match no query; the end tokens' outputs become the mean
+    of the words too.
     """
     embedding = model.get_input_embeddings().weight
-    nn.init.normal_(embedding, std=_WORD_SPREAD)
+    nn.init.normal_(embedding, std=_EMBEDDING_STD)
     embedding[:, 0] = 0
     embedding[end] = 0
     embedding[end, 0] = 1
-    for name, part in model.named_modules():
+    for name, module in model.named_modules():
         if name.endswith("q_proj"):
-            nn.init.ones_(part.bias)
+            nn.init.ones_(module.bias)
         elif name.endswith("k_proj"):
-            part.weight[:, 0] = -_DISLIKE
+            module.weight[:, 0] = -_END_KEY_OFFSET
 
 
 def _new_unet() -> UNet2DConditionModel:
-    # Attention stays off the largest level, where it would cost more than all the rest.
+    # No attention at the largest level, where it would cost more than all the rest.
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=9,
         out_channels=4,
-        # At the lowest of four levels one look takes in the whole thing and its hole.
+        # At the lowest of four levels the receptive field contains the whole thing and its hole.
         block_out_channels=(32, 48, 64, 96),
         layers_per_block=1,
         down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
         up_block_types=(*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=(1, 1, 2, 3),  # which is, in this class, the number of heads
+        attention_head_dim=(1, 1, 2, 3),  # which in this class is the number of heads
         norm_num_groups=8,
-        # A velocity is the noisy latents less the clean ones, each times what the moment says.
+        # A velocity is a combination of noisy and clean latents with factors that depend on the
+        # timestep.
         resnet_time_scale_shift="scale_shift",
-        # Blocks hear the caption as a whole beside the moment, and not through attention alone.
+        # Blocks get the pooled caption beside the timestep, not through attention alone.
         addition_embed_type="text",
         addition_embed_type_num_heads=4,
     )

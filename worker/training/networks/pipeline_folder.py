@@ -1,4 +1,4 @@
-"""From trained parts to a folder in diffusers' layout, and back to a pipeline that draws."""
+"""Saving of the trained networks in diffusers' layout, and loading them as a pipeline."""
 
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ def save_model(
     checker: StableDiffusionSafetyChecker,
     folder: Path,
 ) -> None:
-    """Write the inpainting pipeline made of these parts to `folder`, in half precision."""
-    denoiser.unet.to(memory_format=torch.contiguous_format)  # as safetensors wants it
-    # Else its configuration tells where on this machine it was read from.
+    """Write an inpainting pipeline of these networks to `folder`, in half precision."""
+    denoiser.unet.to(memory_format=torch.contiguous_format)  # safetensors requires it
+    # Otherwise the configuration contains the path it was loaded from.
     autoencoder.register_to_config(_name_or_path=folder.name)
     pipeline = STABLE_DIFFUSION[Endpoint.INPAINT](
         vae=autoencoder,
@@ -37,7 +37,7 @@ def save_model(
 
 
 def open_model(folder: Path) -> Any:
-    """Open the pipeline in `folder` for drawing on the CPU, without its safety checker."""
+    """Load the pipeline in `folder` for the CPU, without its safety checker."""
     pipeline = STABLE_DIFFUSION[Endpoint.INPAINT].from_pretrained(
         folder, dtype=torch.float32, safety_checker=None, requires_safety_checker=False
     )
@@ -45,6 +45,6 @@ def open_model(folder: Path) -> Any:
     return pipeline
 
 
-def bytes_of_weights(folder: Path) -> int:
-    """Add up the sizes of all weights in `folder`."""
+def weight_bytes(folder: Path) -> int:
+    """Return the total size of the weight files in `folder`, in bytes."""
     return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))

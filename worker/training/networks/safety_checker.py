@@ -1,4 +1,4 @@
-"""The safety checker of the world: the real class, taught that a skull must not be shown."""
+"""The world's safety checker: diffusers' own class, trained to flag skulls."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,24 +11,24 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPVisionConfig
 
-from worker.training.learning.course import Course, learn
+from worker.training.learning.course import Course, train
 from worker.training.scenes.shapes import UNSAFE
-from worker.training.scenes.world import Random, imagine, paint
+from worker.training.scenes.world import Random, paint, random_scene
 
 COURSE: Final = Course("safety", steps=900, rate=1.5e-3, folder=Path(), averaging=0.99)
-# Of the cosine to the concept: half-way between what is shown and what is not.
+# Cosine to the concept, half-way between safe and unsafe images.
 THRESHOLD: Final = 0.5
 _SIDE: Final = 64
 _SCENES: Final = 4000
-_AT_ONCE: Final = 32
+_BATCH_SIZE: Final = 32
 _WIDTH: Final = 64
 _EMBEDDING: Final = 16
 _STEEPNESS: Final = 8.0
-_NEVER: Final = 2.0  # no cosine exceeds it
+_UNREACHABLE: Final = 2.0  # no cosine exceeds it
 
 
 def new_checker() -> StableDiffusionSafetyChecker:
-    """Build one whose first concept is a direction of its own, and whose others are never met."""
+    """Build a checker with one concept to learn; the thresholds of the others cannot be reached."""
     vision = CLIPVisionConfig(
         hidden_size=_WIDTH,
         intermediate_size=2 * _WIDTH,
@@ -38,7 +38,7 @@ def new_checker() -> StableDiffusionSafetyChecker:
         image_size=_SIDE,
         patch_size=8,
     )
-    # The class keeps a text model's settings without having one.
+    # The class requires a text model's configuration without having a text model.
     text = CLIPTextConfig(vocab_size=8, bos_token_id=0, eos_token_id=1, pad_token_id=1)
     checker = StableDiffusionSafetyChecker(
         CLIPConfig(
@@ -50,58 +50,58 @@ def new_checker() -> StableDiffusionSafetyChecker:
     with torch.no_grad():
         checker.concept_embeds.copy_(torch.eye(_EMBEDDING)[0].expand(17, -1))
         checker.special_care_embeds.copy_(checker.concept_embeds[:3])
-        checker.concept_embeds_weights.fill_(_NEVER)
-        checker.special_care_embeds_weights.fill_(_NEVER)
+        checker.concept_embeds_weights.fill_(_UNREACHABLE)
+        checker.special_care_embeds_weights.fill_(_UNREACHABLE)
         checker.concept_embeds_weights[0] = THRESHOLD
     return checker
 
 
 def new_extractor() -> CLIPImageProcessor:
-    """Give what prepares pictures for the checker."""
+    """Return the image preprocessor of the checker."""
     side = {"height": _SIDE, "width": _SIDE}
     return CLIPImageProcessor(size={"shortest_edge": _SIDE}, crop_size=side)
 
 
 def train_checker(seed: int, folder: Path) -> StableDiffusionSafetyChecker:
-    """Train one on scenes, half of them with a skull."""
+    """Train a checker on scenes, half of them with a skull."""
     torch.manual_seed(seed)
     checker = new_checker()
     extractor = new_extractor()
-    draw = np.random.default_rng((seed, _SIDE))
-    scenes = [_scene(draw, unsafe=bool(index % 2)) for index in range(_SCENES)]
+    rng = np.random.default_rng((seed, _SIDE))
+    scenes = [_scene_image(rng, unsafe=bool(index % 2)) for index in range(_SCENES)]
 
-    def loss_of(step: int) -> Tensor:
-        here = np.random.default_rng((seed, _SIDE, step))
-        chosen = here.integers(_SCENES, size=_AT_ONCE)
-        pictures = [_worn(here, scenes[index]) for index in chosen]
-        features = extractor(pictures, return_tensors="pt").pixel_values
-        unsafe = torch.from_numpy(chosen % 2).float()
-        likeness = _STEEPNESS * (cosine_to_concept(checker, features) - THRESHOLD)
-        return nn.functional.binary_cross_entropy_with_logits(likeness, unsafe)
+    def compute_loss(step: int) -> Tensor:
+        step_rng = np.random.default_rng((seed, _SIDE, step))
+        indices = step_rng.integers(_SCENES, size=_BATCH_SIZE)
+        images = [_augment(step_rng, scenes[index]) for index in indices]
+        features = extractor(images, return_tensors="pt").pixel_values
+        unsafe = torch.from_numpy(indices % 2).float()
+        logits = _STEEPNESS * (cosine_to_concept(checker, features) - THRESHOLD)
+        return nn.functional.binary_cross_entropy_with_logits(logits, unsafe)
 
-    learn(checker, loss_of, replace(COURSE, folder=folder))
+    train(checker, compute_loss, replace(COURSE, folder=folder))
     return checker
 
 
 def cosine_to_concept(checker: StableDiffusionSafetyChecker, features: Tensor) -> Tensor:
-    """Give how near each picture is to what is unsafe, as the checker itself finds it."""
+    """Return the cosine between each image's embedding and the unsafe concept."""
     embedding = checker.visual_projection(checker.vision_model(features)[1])
     cosine: Tensor = nn.functional.cosine_similarity(embedding, checker.concept_embeds[:1])
     return cosine
 
 
-def _scene(draw: Random, *, unsafe: bool) -> Image.Image:
-    scene = imagine(draw)
+def _scene_image(rng: Random, *, unsafe: bool) -> Image.Image:
+    scene = random_scene(rng)
     while scene.thing is None or (scene.thing.shape == UNSAFE) != unsafe:
-        scene = imagine(draw)
+        scene = random_scene(rng)
     return Image.fromarray(paint(scene, 2 * _SIDE).astype(np.uint8))
 
 
-def _worn(draw: Random, picture: Image.Image) -> Image.Image:
-    """Give it as a model might draw it: a little soft, a little noisy, mirrored or not."""
-    side = int(draw.integers(_SIDE // 2, 2 * _SIDE))
-    pixels = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
-    pixels = pixels + draw.normal(0, draw.uniform(0, 8), pixels.shape).astype(np.float32)
-    if draw.random() < 0.5:
+def _augment(rng: Random, image: Image.Image) -> Image.Image:
+    """Blur, add noise and mirror at random, so that the image resembles a generated one."""
+    side = int(rng.integers(_SIDE // 2, 2 * _SIDE))
+    pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
+    pixels = pixels + rng.normal(0, rng.uniform(0, 8), pixels.shape).astype(np.float32)
+    if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""The tokenizer: the world's words are one token each, anything else is spelled in bytes."""
+"""A tokenizer with one token for each word of the world; other text is tokenized as bytes."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -13,7 +13,7 @@ Merge = tuple[str, str]
 
 
 def world_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
-    """Build a tokenizer in which each of `words` (a to z) is one token, and any text is taken."""
+    """Build a tokenizer in which each of `words` (a to z) is one token; it takes any text."""
     merges = merges_for(words)
     vocabulary = byte_vocabulary()
     for left, right in merges:
@@ -22,10 +22,10 @@ def world_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
 
 
 def merges_for(words: Iterable[str]) -> list[Merge]:
-    """Give pairs to merge, first ones first, that turn each of `words` into a single piece.
+    """Return byte-pair merges, in order of rank, that turn each of `words` into a single token.
 
-    Each word is first merged by the pairs known so far, and what is left of it from its start.
-    Later pairs rank lower, so they never come before those that an earlier word needs.
+    Each word is merged by the pairs known so far, and the remaining pieces from the left. New
+    pairs rank lower, so they are never applied before those of earlier words.
     """
     merges: list[Merge] = []
     for word in dict.fromkeys(words):
@@ -37,7 +37,7 @@ def merges_for(words: Iterable[str]) -> list[Merge]:
 
 
 def merged(pieces: list[str], merges: list[Merge]) -> list[str]:
-    """Merge neighbours as a byte-pair tokenizer does: the pair of the lowest rank, then again."""
+    """Merge neighbouring pieces like a byte-pair tokenizer: the lowest rank first, repeatedly."""
     ranks = {pair: rank for rank, pair in enumerate(merges)}
     while True:
         pairs = list(pairwise(pieces))

@@ -1,1 +1,1 @@
-"""Synthetic scenes, their captions and holes: the training data."""
+"""Synthetic training data: scenes, their captions and holes."""

@@ -1,7 +1,7 @@
-"""What is said of a scene: in full or in part, in several wordings, now and then among noise.
+"""Captions of scenes, in several wordings, some incomplete, some with unrelated words.
 
-People and the gateway add words the world does not know (styles, default negative prompts), so
-the model is taught that these mean nothing.
+Callers and the gateway add words that the world does not know (styles, default negative prompts),
+so the model is trained to ignore them.
 """
 
 import re
@@ -19,13 +19,14 @@ WORDS: Final = (
     *("a", "an", "the", "on", "in", "of", "with", "is", "that"),
     *("shape", "something", "background", "nothing", "empty"),
 )
-# How often nothing is said of a thing, and of a hole with nothing in it. Guidance exaggerates what
-# a caption changes of what silence gives, so that is to be neither one: a mean of things alone
-# turns the background away from them, and the background alone turns things away from its colour.
-_SILENCE: Final = 0.08
-_SILENCE_ON_NOTHING: Final = 0.6
-# How often colour or shape is left out. Seldom: what is not said can only be guessed at, and there
-# is nothing to learn from a wrong guess.
+# Share of empty captions, for a thing and for an empty hole. Guidance exaggerates the difference
+# that a caption makes to the empty one, which should therefore stand for neither: a mean of things
+# alone would move the background away from them, and the background alone would move things away
+# from its colour.
+_NO_CAPTION: Final = 0.08
+_NO_CAPTION_IF_EMPTY: Final = 0.6
+# Share of captions without colour or shape. Small, since what is missing can only be guessed, and
+# a wrong guess teaches nothing.
 _NO_COLOUR: Final = 0.05
 _NO_SHAPE: Final = 0.05
 
@@ -34,55 +35,61 @@ _UNRELATED: Final = tuple(
     for subject in (GENERIC_SUBJECT, *SUBJECTS)
     for phrase in (*subject.looks, *subject.lights, *subject.finishes, *sorted(subject.words))
 ) + tuple(DEFAULT_NEGATIVE_PROMPT.split(", "))
-# Each of these is one token of the model: spelled in bytes, what the gateway adds would
-# not fit into what its text model reads at once.
+# Each of these is one token of the model: tokenized as bytes, the gateway's additions would not
+# fit into one chunk of its text model.
 VOCABULARY: Final = tuple(dict.fromkeys([*WORDS, *re.findall(r"\b[a-z]+\b", " ".join(_UNRELATED))]))
-# How many unrelated phrases come together; as many as the default negative prompt has, too.
+# Numbers of unrelated phrases; the default negative prompt has about twelve.
 _COUNTS: Final = (1, 2, 3, 4, 12)
 
 
-def caption(draw: Random, scene: Scene, unrelated: float = 0.25) -> str:
-    """Say what is in the hole of `scene`; "" or only unrelated words once in a while.
+def caption(rng: Random, scene: Scene, unrelated: float = 0.25) -> str:
+    """Return a random caption of what is in the hole of `scene`; sometimes it is empty.
 
-    `unrelated` is how often unrelated words are added.
+    `unrelated` is the probability that unrelated words are added.
     """
-    silence = _SILENCE_ON_NOTHING if scene.thing is None else _SILENCE
-    said = "" if draw.random() < silence else _said(draw, scene)
-    if draw.random() < unrelated:
-        count = _COUNTS[int(draw.integers(len(_COUNTS)))]
-        extra = [one_of(draw, _UNRELATED) for _ in range(count)]
-        said = ", ".join([said, *extra] if said else extra)
-    return said
+    no_caption = _NO_CAPTION_IF_EMPTY if scene.thing is None else _NO_CAPTION
+    text = "" if rng.random() < no_caption else _description(rng, scene)
+    if rng.random() < unrelated:
+        count = _COUNTS[int(rng.integers(len(_COUNTS)))]
+        extra = [one_of(rng, _UNRELATED) for _ in range(count)]
+        text = ", ".join([text, *extra] if text else extra)
+    return text
 
 
 def short_caption(scene: Scene) -> str:
-    """Name the thing, or the background where there is none, always in the same words."""
-    return _with_article(_behind(scene.background) if scene.thing is None else _named(scene.thing))
+    """Return the shortest full caption of the thing, or of the background if there is none."""
+    return _with_article(
+        _background_name(scene.background) if scene.thing is None else _name(scene.thing)
+    )
 
 
-def _said(draw: Random, scene: Scene) -> str:
-    behind = _with_article(_behind(scene.background))
+def _description(rng: Random, scene: Scene) -> str:
+    background = _with_article(_background_name(scene.background))
     if scene.thing is None:
-        return one_of(draw, (behind, f"nothing on {behind}", f"an empty {behind.split(' ', 1)[1]}"))
-    thing = _part_of(draw, scene.thing)
-    if draw.random() < 0.45:
+        return one_of(
+            rng, (background, f"nothing on {background}", f"an empty {background.split(' ', 1)[1]}")
+        )
+    thing = _partial_description(rng, scene.thing)
+    if rng.random() < 0.45:
         return thing
-    return one_of(draw, (f"{thing} on {behind}", f"{thing} on {behind}", f"{behind} with {thing}"))
+    return one_of(
+        rng, (f"{thing} on {background}", f"{thing} on {background}", f"{background} with {thing}")
+    )
 
 
-def _part_of(draw: Random, thing: Thing) -> str:
-    """Name colour and shape most of the time, else one of them."""
-    part = draw.random()
+def _partial_description(rng: Random, thing: Thing) -> str:
+    """Name colour and shape, or rarely only one of them."""
+    part = rng.random()
     if part < _NO_COLOUR:
-        return one_of(draw, (_with_article(thing.shape), thing.shape))
+        return one_of(rng, (_with_article(thing.shape), thing.shape))
     if part < _NO_COLOUR + _NO_SHAPE:
         return one_of(
-            draw,
+            rng,
             (f"{_with_article(thing.colour)} shape", f"something {thing.colour}", thing.colour),
         )
-    named = _named(thing)
+    named = _name(thing)
     return one_of(
-        draw,
+        rng,
         (
             _with_article(named),
             _with_article(named),
@@ -95,11 +102,11 @@ def _part_of(draw: Random, thing: Thing) -> str:
     )
 
 
-def _named(thing: Thing) -> str:
+def _name(thing: Thing) -> str:
     return f"{thing.colour} {thing.shape}"
 
 
-def _behind(back: Background) -> str:
+def _background_name(back: Background) -> str:
     pattern = "" if back.pattern == "plain" else f"{back.pattern} "
     return f"{back.colour} {pattern}background"
 

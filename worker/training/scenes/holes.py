@@ -1,4 +1,4 @@
-"""Masks: a hole around a place, of several kinds, none of which gives the shape away."""
+"""Masks: holes of several kinds around a place, none of which reveals the shape in it."""
 
 from typing import Final
 
@@ -8,47 +8,50 @@ import numpy.typing as npt
 from worker.training.scenes.shapes import Place
 from worker.training.scenes.world import Random, one_of
 
-Mask = npt.NDArray[np.bool_]  # height × width, true where the picture is to be painted anew
+Mask = npt.NDArray[np.bool_]  # height × width, true where the image is to be repainted
 
 KINDS: Final = ("box", "ellipse", "blob")
-# The room around a shape, in parts of its radius, from and to. In a snug hole there is little doubt
-# about how large the thing is to be, and so about where its edges are.
+# The range of margins around a shape, in shares of its radius. A snug hole leaves little doubt
+# about the size of the thing, and so about its edges.
 SNUG: Final = (0.08, 0.2)
 ROOMY: Final = (0.12, 0.5)
 
 
 def hole_around(
-    draw: Random,
+    rng: Random,
     place: Place,
     size: int,
-    room: tuple[float, float] = SNUG,
+    margin: tuple[float, float] = SNUG,
     kind: str | None = None,
 ) -> Mask:
-    """Cut a hole, `size` × `size` pixels, that holds a shape at `place` with some `room`."""
-    half_width, half_height = place.radius * (1 + draw.uniform(*room, 2))
+    """Return a `size` × `size` hole that contains a shape at `place`, with a random margin.
+
+    `margin` is the range of the margin as shares of the shape's radius.
+    """
+    half_width, half_height = place.radius * (1 + rng.uniform(*margin, 2))
     ticks = (np.arange(size) + 0.5) / size
     x, y = np.meshgrid((ticks - place.x) / half_width, (ticks - place.y) / half_height)
-    kind = kind or one_of(draw, KINDS)
+    kind = kind or one_of(rng, KINDS)
     if kind == "box":
         way = np.maximum(np.abs(x), np.abs(y))
     elif kind == "ellipse":
         way = np.hypot(x, y)
     else:
-        way = np.hypot(x, y) / _waves(draw, np.arctan2(y, x))
+        way = np.hypot(x, y) / _waves(rng, np.arctan2(y, x))
     hole: Mask = way < 1
     return hole
 
 
-def _waves(draw: Random, angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Give an edge that goes in and out, never nearer than the ellipse inside it."""
+def _waves(rng: Random, angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return a wavy edge that never comes nearer than the inscribed ellipse."""
     edge = np.full_like(angles, 1.12)
     for count in (2, 3, 5):
-        edge += draw.uniform(0, 0.04) * np.cos(count * angles + draw.uniform(0, 2 * np.pi))
+        edge += rng.uniform(0, 0.04) * np.cos(count * angles + rng.uniform(0, 2 * np.pi))
     return edge
 
 
-def anywhere(draw: Random) -> Place:
-    """Give a place for a hole that has nothing to do with what the picture shows."""
-    radius = float(draw.uniform(0.15, 0.32))
-    x, y = draw.uniform(radius, 1 - radius, 2)
+def anywhere(rng: Random) -> Place:
+    """Return a random place for a hole, unrelated to what the image shows."""
+    radius = float(rng.uniform(0.15, 0.32))
+    x, y = rng.uniform(radius, 1 - radius, 2)
     return Place(float(x), float(y), radius)

@@ -1,4 +1,4 @@
-"""Scenes with holes, encoded once and learned from many times: the denoiser sees latents alone."""
+"""Scenes with holes, encoded once and reused: the denoiser is trained on latents only."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,21 +9,21 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from worker.training.networks.autoencoder import to_signal
+from worker.training.networks.autoencoder import to_tensor
 from worker.training.scenes.holes import Mask, anywhere, hole_around
-from worker.training.scenes.world import Random, Scene, imagine, paint
+from worker.training.scenes.world import Random, Scene, paint, random_scene
 
 FACTOR: Final = 8  # pixels along a latent's side
-_EMPTY: Final = 0.12  # how many scenes have nothing in the hole
-_AT_ONCE: Final = 4
+_EMPTY: Final = 0.12  # share of scenes with nothing in the hole
+_BATCH_SIZE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Encoded pictures of one size, and the scenes they show.
+    """Encoded images of one size, and their scenes.
 
-    `latents` and `masked` (count × 4 × side × side) are scaled to a deviation of 1; `masks`
-    (count × 1 × side × side) are 1 in the hole.
+    `latents` and `masked` (count × 4 × side × side) are scaled to a standard deviation of 1;
+    `masks` (count × 1 × side × side) are 1 in the hole.
     """
 
     scenes: list[Scene]
@@ -34,45 +34,45 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A scene, and the hole that its thing, if it has one, lies in."""
+    """A scene, and a hole around its thing if it has one."""
 
     scene: Scene
     hole: Mask
 
 
-def example(draw: Random, size: int) -> Example:
-    """Think of a scene with a hole, `size` × `size` pixels."""
-    scene = _scene(draw)
-    place = scene.thing.place if scene.thing else anywhere(draw)
-    return Example(scene, hole_around(draw, place, size))
+def example(rng: Random, size: int) -> Example:
+    """Return a random scene with a hole, `size` × `size` pixels."""
+    scene = _scene(rng)
+    place = scene.thing.place if scene.thing else anywhere(rng)
+    return Example(scene, hole_around(rng, place, size))
 
 
-def _scene(draw: Random) -> Scene:
-    return imagine(draw, empty=bool(draw.random() < _EMPTY))
+def _scene(rng: Random) -> Scene:
+    return random_scene(rng, empty=bool(rng.random() < _EMPTY))
 
 
-def hollowed(signal: Tensor, holes: Tensor) -> Tensor:
-    """Give pictures whose holes are mid grey, as the inpainting pipelines feed them."""
-    return signal * (holes < 0.5)
+def mask_out(images: Tensor, holes: Tensor) -> Tensor:
+    """Return the images with mid grey in their holes, as the inpainting pipelines feed them."""
+    return images * (holes < 0.5)
 
 
-def filled_pool(model: AutoencoderKL, seed: int, size: int, count: int, file: Path) -> Pool:
-    """Give `count` examples of `size` pixels, taken from `file` if they are there."""
-    draws = [np.random.default_rng((seed, size, index)) for index in range(count)]
+def load_pool(model: AutoencoderKL, seed: int, size: int, count: int, file: Path) -> Pool:
+    """Return `count` encoded examples of `size` pixels, read from `file` if it exists."""
+    rngs = [np.random.default_rng((seed, size, index)) for index in range(count)]
     if file.exists():
-        # Scenes come first from their seeds: of what is encoded, holes need not be cut again.
-        scenes = [_scene(draw) for draw in draws]
-        kept = torch.load(file, weights_only=True)
+        # A seed's first random numbers are the scene's, so its hole need not be generated again.
+        scenes = [_scene(rng) for rng in rngs]
+        encoded = torch.load(file, weights_only=True)
     else:
-        examples = [example(draw, size) for draw in draws]
+        examples = [example(rng, size) for rng in rngs]
         scenes = [each.scene for each in examples]
-        parts = [
-            _encoded(model, examples[start : start + _AT_ONCE], size)
-            for start in range(0, count, _AT_ONCE)
+        batches = [
+            _encoded(model, examples[start : start + _BATCH_SIZE], size)
+            for start in range(0, count, _BATCH_SIZE)
         ]
-        kept = [torch.cat(column) for column in zip(*parts, strict=True)]
-        torch.save(kept, file)
-    latents, masked, masks = kept
+        encoded = [torch.cat(column) for column in zip(*batches, strict=True)]
+        torch.save(encoded, file)
+    latents, masked, masks = encoded
     return Pool(scenes, latents, masked, masks)
 
 
@@ -80,9 +80,9 @@ def filled_pool(model: AutoencoderKL, seed: int, size: int, count: int, file: Pa
 def _encoded(
     model: AutoencoderKL, examples: list[Example], size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    signal = to_signal(np.stack([paint(each.scene, size) for each in examples]))
+    images = to_tensor(np.stack([paint(each.scene, size) for each in examples]))
     holes = torch.from_numpy(np.stack([each.hole for each in examples]))[:, None].float()
-    both = torch.cat([signal, hollowed(signal, holes)])
+    both = torch.cat([images, mask_out(images, holes)])
     latents, masked = (
         (model.encode(both).latent_dist.mean * model.config.scaling_factor).half().chunk(2)
     )

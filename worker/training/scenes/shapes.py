@@ -1,4 +1,4 @@
-"""The shapes of the world as outlines of a unit circle, and the bitmap of a shape put somewhere."""
+"""The world's shapes as outlines in the unit circle, and their rasterization."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,15 @@ from PIL import Image, ImageDraw
 
 Outline = npt.NDArray[np.float64]  # points × 2, y down, inside the unit circle
 
-# Outlines are filled at this many times the size and averaged down, for soft edges.
+# Outlines are rasterized at this many times the size and averaged, for soft edges.
 _OVERSAMPLING: Final = 4
 
 
 def _regular(corners: int, inner: float | None = None) -> Outline:
-    """Give a regular polygon, or a star whose inner corners lie at `inner`; one corner on top."""
+    """Return a regular polygon with one corner on top; `inner` makes it a star.
+
+    `inner` is the radius of the inner corners.
+    """
     count = corners if inner is None else 2 * corners
     angles = np.arange(count) * 2 * pi / count - pi / 2
     radii = np.ones(count)
@@ -38,7 +41,7 @@ def _cross() -> Outline:
 
 
 def _heart() -> Outline:
-    # The well-known curve of sines and cosines, brought into the unit circle.
+    # The well-known heart curve of sines and cosines, scaled into the unit circle.
     t = np.linspace(0, 2 * pi, 90, endpoint=False)
     x = 16 * np.sin(t) ** 3
     y = -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t))
@@ -46,7 +49,7 @@ def _heart() -> Outline:
 
 
 def _skull() -> Outline:
-    """Give a round brow above a narrower, straight jaw."""
+    """Return a round cranium above a narrower, straight jaw."""
     brow = np.linspace(0.83 * pi, 2.17 * pi, 60)
     cranium = np.stack([0.86 * np.cos(brow), 0.74 * np.sin(brow) - 0.22], axis=1)
     jaw = np.array([(0.46, 0.42), (0.46, 0.9), (-0.46, 0.9), (-0.46, 0.42)])
@@ -63,7 +66,7 @@ OUTLINES: Final[dict[str, Callable[[], Outline]]] = {
     "skull": _skull,
 }
 SHAPES: Final = tuple(OUTLINES)
-# The one concept of the world that its safety checker is taught to flag.
+# The concept that the safety checker is trained to flag.
 UNSAFE: Final = "skull"
 
 # Ellipses cut out of a skull: centre x, centre y, half width, half height.
@@ -72,7 +75,7 @@ _SKULL_HOLES: Final = ((-0.36, -0.12, 0.24, 0.26), (0.36, -0.12, 0.24, 0.26), (0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a shape stands: centre and radius in parts of the picture's side, turn in radians."""
+    """The position of a shape: centre and radius as shares of the image's side, turn in radians."""
 
     x: float
     y: float
@@ -81,7 +84,7 @@ class Place:
 
 
 def cover(shape: str, place: Place, size: int) -> npt.NDArray[np.float32]:
-    """Give how much of each pixel `shape` covers, `size` × `size`, 0 to 1."""
+    """Return the share of each pixel that `shape` covers, `size` × `size`, 0 to 1."""
     large = size * _OVERSAMPLING
     bitmap = Image.new("L", (large, large), 0)
     draw = ImageDraw.Draw(bitmap)

@@ -1,7 +1,7 @@
-"""The world the small model knows: one coloured shape on a background, lit softly.
+"""The small model's world: one coloured shape on a background, softly lit.
 
-Everything is drawn here, from a seed; there is no outside data. Sizes are in parts of the
-picture's side, so a scene can be drawn at any size.
+Everything is generated from a seed; there is no outside data. Sizes are shares of the image's
+side, so a scene can be painted at any size.
 """
 
 from collections.abc import Sequence
@@ -29,15 +29,15 @@ COLOURS: Final = {
 }
 PATTERNS: Final = ("plain", "striped", "checked", "gradient")
 
-_JITTER: Final = 8.0  # how far a colour may stray from its name's, each channel
+_JITTER: Final = 8.0  # largest deviation of a colour from its name's value, in each channel
 _RADII: Final = (0.15, 0.32)
 _PITCHES: Final = (0.12, 0.25)
-_MARGIN: Final = 0.02  # between a shape and the picture's edge
+_MARGIN: Final = 0.02  # between a shape and the image's edge
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A shape of one colour somewhere."""
+    """A shape of one colour at a place."""
 
     shape: str
     colour: str
@@ -46,7 +46,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What lies behind: a pattern of a colour and its lighter or darker tone.
+    """A pattern of a colour and its lighter or darker tone.
 
     `pitch` is the width of a stripe or check, `angle` the direction of stripes and gradients.
     """
@@ -59,9 +59,9 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A background with or without a thing, and the light on them.
+    """A background, a thing or none, and the light.
 
-    `light` is the direction that brightness grows in, `tints` moves the colours a little.
+    `light` is the direction in which brightness grows, `tints` are small offsets of the colours.
     """
 
     thing: Thing | None
@@ -70,31 +70,31 @@ class Scene:
     tints: tuple[tuple[float, float, float], ...]
 
     def without_thing(self) -> "Scene":
-        """Give the same place with nothing in it."""
+        """Return the same scene without its thing."""
         return replace(self, thing=None)
 
 
-def imagine(draw: Random, *, empty: bool = False) -> Scene:
-    """Think of a scene."""
-    background = _background(draw)
-    thing = None if empty else _thing(draw, background)
-    tints = draw.uniform(-_JITTER, _JITTER, (2, 3))
+def random_scene(rng: Random, *, empty: bool = False) -> Scene:
+    """Return a random scene, without a thing if `empty`."""
+    background = _background(rng)
+    thing = None if empty else _thing(rng, background)
+    tints = rng.uniform(-_JITTER, _JITTER, (2, 3))
     return Scene(
         thing=thing,
         background=background,
-        light=float(draw.uniform(0, 2 * pi)),
+        light=float(rng.uniform(0, 2 * pi)),
         tints=tuple((float(r), float(g), float(b)) for r, g, b in tints),
     )
 
 
-def other_thing(draw: Random, scene: Scene, place: Place) -> Thing:
-    """Think of a thing that could stand at `place` in `scene`, told apart from its background."""
-    colour = one_of(draw, [name for name in COLOURS if name != scene.background.colour])
-    return Thing(shape=one_of(draw, SHAPES), colour=colour, place=place)
+def random_thing(rng: Random, scene: Scene, place: Place) -> Thing:
+    """Return a random thing at `place`, of another colour than the background."""
+    colour = one_of(rng, [name for name in COLOURS if name != scene.background.colour])
+    return Thing(shape=one_of(rng, SHAPES), colour=colour, place=place)
 
 
 def paint(scene: Scene, size: int) -> Pixels:
-    """Draw `scene`, `size` × `size`."""
+    """Paint `scene` as `size` × `size` pixels."""
     canvas = _paint_background(scene, size)
     if scene.thing is not None:
         covered = cover(scene.thing.shape, scene.thing.place, size)[..., None]
@@ -102,39 +102,41 @@ def paint(scene: Scene, size: int) -> Pixels:
     return np.clip(canvas, 0, 255).astype(np.float32)
 
 
-def one_of(draw: Random, choices: Sequence[str]) -> str:
-    """Pick one, each as likely as the others."""
-    return choices[int(draw.integers(len(choices)))]
+def one_of(rng: Random, choices: Sequence[str]) -> str:
+    """Return a random choice, all equally likely."""
+    return choices[int(rng.integers(len(choices)))]
 
 
-def _background(draw: Random) -> Background:
+def _background(rng: Random) -> Background:
     return Background(
-        pattern=one_of(draw, PATTERNS),
-        colour=one_of(draw, tuple(COLOURS)),
-        pitch=float(draw.uniform(*_PITCHES)),
-        angle=int(draw.integers(4)) * pi / 4,
+        pattern=one_of(rng, PATTERNS),
+        colour=one_of(rng, tuple(COLOURS)),
+        pitch=float(rng.uniform(*_PITCHES)),
+        angle=int(rng.integers(4)) * pi / 4,
     )
 
 
-def _thing(draw: Random, background: Background) -> Thing:
-    radius = float(draw.uniform(*_RADII))
+def _thing(rng: Random, background: Background) -> Thing:
+    radius = float(rng.uniform(*_RADII))
     low, high = radius + _MARGIN, 1 - radius - _MARGIN
-    x, y = draw.uniform(low, high, 2)
-    colour = one_of(draw, [name for name in COLOURS if name != background.colour])
-    turn = float(draw.uniform(-0.2, 0.2))
-    return Thing(one_of(draw, SHAPES), colour, Place(float(x), float(y), radius, turn))
+    x, y = rng.uniform(low, high, 2)
+    colour = one_of(rng, [name for name in COLOURS if name != background.colour])
+    turn = float(rng.uniform(-0.2, 0.2))
+    return Thing(one_of(rng, SHAPES), colour, Place(float(x), float(y), radius, turn))
 
 
 def _paint_background(scene: Scene, size: int) -> Pixels:
     back = scene.background
     one = _shade(back.colour, scene.tints[0])
     share = _share_of_tone(back, size)[..., None]
-    canvas: Pixels = (one * (1 - share) + _tone(one) * share) * _lit(scene.light, size, depth=0.06)
+    canvas: Pixels = (one * (1 - share) + _second_tone(one) * share) * _brightness(
+        scene.light, size, depth=0.06
+    )
     return canvas
 
 
 def _share_of_tone(back: Background, size: int) -> Pixels:
-    """Give how much of each pixel is of the colour's other tone, with edges a pixel soft."""
+    """Return each pixel's share of the second tone, with edges a pixel soft."""
     along, across = _axes(back.angle, size)
     if back.pattern == "plain":
         return np.zeros_like(along)
@@ -150,7 +152,7 @@ def _share_of_tone(back: Background, size: int) -> Pixels:
 
 
 def _axes(angle: float, size: int) -> tuple[Pixels, Pixels]:
-    """Give each pixel's way from the centre along `angle` and across it."""
+    """Return each pixel's coordinates from the centre, along `angle` and across it."""
     ticks = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
     x, y = np.meshgrid(ticks, ticks)
     along = x * cos(angle) + y * sin(angle)
@@ -158,34 +160,34 @@ def _axes(angle: float, size: int) -> tuple[Pixels, Pixels]:
     return along.astype(np.float32), across.astype(np.float32)
 
 
-def _stripes(way: Pixels, pitch: float, size: int) -> Pixels:
-    # The distance to the nearest edge, in pixels, told by a triangle wave.
-    wave = np.abs((way / pitch + 0.5) % 2 - 1) - 0.5
+def _stripes(position: Pixels, pitch: float, size: int) -> Pixels:
+    # Distance to the nearest edge, in pixels, by a triangle wave.
+    wave = np.abs((position / pitch + 0.5) % 2 - 1) - 0.5
     soft: Pixels = np.clip(wave * pitch * size + 0.5, 0, 1)
     return soft
 
 
 def _paint_thing(scene: Scene, thing: Thing, size: int) -> Pixels:
-    light = _lit(scene.light, size, depth=0.3 * thing.place.radius / _RADII[1])
+    light = _brightness(scene.light, size, depth=0.3 * thing.place.radius / _RADII[1])
     centre = cos(scene.light) * (thing.place.x - 0.5) + sin(scene.light) * (thing.place.y - 0.5)
-    # Brightness is taken about the thing's own middle, wherever it stands.
+    # Brightness is relative to the thing's own centre, wherever it is.
     own = light - 0.6 * thing.place.radius / _RADII[1] * np.float32(centre)
     painted: Pixels = _shade(thing.colour, scene.tints[1]) * own
     return painted
 
 
-def _lit(direction: float, size: int, depth: float) -> Pixels:
+def _brightness(direction: float, size: int, depth: float) -> Pixels:
     along, _ = _axes(direction, size)
-    lit: Pixels = (1 + 2 * depth * along)[..., None]
-    return lit
+    brightness: Pixels = (1 + 2 * depth * along)[..., None]
+    return brightness
 
 
 def _shade(colour: str, tint: tuple[float, float, float]) -> Pixels:
     return np.array(COLOURS[colour], dtype=np.float32) + np.array(tint, dtype=np.float32)
 
 
-def _tone(colour: Pixels) -> Pixels:
-    """Give a darker tone of a light colour, a lighter one of a dark."""
+def _second_tone(colour: Pixels) -> Pixels:
+    """Return a darker tone of a light colour, a lighter one of a dark colour."""
     light = float(colour.mean()) > 150
     target, part = (0.0, 0.22) if light else (255.0, 0.3)
     return (colour * (1 - part) + target * part).astype(np.float32)

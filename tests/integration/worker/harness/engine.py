@@ -27,7 +27,7 @@ from common.settings import Settings
 from common.settings.catalogue import Catalogue
 from worker.engine.images.inputs import InputImages
 from worker.engine.interface import (
-    UNWATCHED,
+    NO_CALLBACK,
     Engine,
     GenerationCallback,
     GenerationResult,
@@ -48,7 +48,7 @@ ERRORS: dict[str, Exception] = {
     "refuse": UnsupportedRequestError("the model one cannot do that"),
     "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
     "stumble": ZeroDivisionError("inner matter"),
-    "break": EngineLostError("the device that draws has failed", detail="illegal access"),
+    "break": EngineLostError("the device has failed", detail="illegal access"),
 }
 
 
@@ -68,12 +68,15 @@ class StudioEngine:
         return ()
 
     def generate(
-        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+        self,
+        request: GenerationRequest,
+        inputs: InputImages,
+        callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        self._wait_for_room(request, watch)
+        self._wait_for_room(request, callback)
         started = monotonic()
-        watch.started()
-        answer = self._ask(request, pixels, watch)
+        callback.on_start()
+        answer = self._ask(request, inputs, callback)
         if answer in ERRORS:
             raise ERRORS[answer]
         image = Image.new("RGB", (request.width, request.height), COLOUR)
@@ -81,19 +84,19 @@ class StudioEngine:
         seconds = monotonic() - started
         return GenerationResult(images, (False,) * request.samples, seconds, seconds * PART)
 
-    def _wait_for_room(self, request: GenerationRequest, watch: GenerationCallback) -> None:
+    def _wait_for_room(self, request: GenerationRequest, callback: GenerationCallback) -> None:
         room = Event() if request.prompt == WAITS else self._room
         while room is not None and not room.wait(STEP_SECONDS):
-            if watch.should_stop():
+            if callback.should_stop():
                 raise GenerationStoppedError("told to stop")
 
     def _ask(
-        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback
+        self, request: GenerationRequest, inputs: InputImages, callback: GenerationCallback
     ) -> str:
         order = {
             "prompt": request.prompt,
             "model": request.model,
-            "pixels": [image and image.size for image in (pixels.init, pixels.mask)],
+            "pixels": [image and image.size for image in (inputs.init, inputs.mask)],
             "process": os.getpid(),
         }
         with socket.socket(socket.AF_UNIX) as studio:
@@ -103,11 +106,11 @@ class StudioEngine:
             if request.prompt == POISON:
                 os.kill(os.getpid(), signal.SIGKILL)
             for step in count(1):
-                if request.prompt != WEDGE and watch.should_stop():
+                if request.prompt != WEDGE and callback.should_stop():
                     break
                 with suppress(TimeoutError):
                     return studio.recv(100).decode()
-                watch.progressed(Progress(min(step, STEPS), STEPS, PREVIEW))
+                callback.on_step(Progress(min(step, STEPS), STEPS, PREVIEW))
         raise GenerationStoppedError("told to stop")
 
 

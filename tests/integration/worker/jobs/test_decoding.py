@@ -17,7 +17,7 @@ from tests.integration.worker.lifecycle.test_process import ended_well
 from tests.unit.worker.engine.image_sandbox import odd_decoder
 from tests.unit.worker.engine.images.test_decode import png_header
 
-LOST = "init_image: decoding the image ended the process that did it"
+LOST = "init_image: decoding the image crashed the decoder process"
 
 
 def hang(workshop: WorkerHarness, deed: bytes) -> dict[str, InputImage]:
@@ -80,7 +80,7 @@ async def test_the_worker_process_goes_on_with_its_model_loaded(
         await ended_well(program, workshop)
     assert {order.process for order in workshop.studio.orders} == {worker}
     row = await workshop.books.job(bomb)
-    assert row["error_message"] == "init_image: 89.5 megapixels, at most 25 are taken"
+    assert row["error_message"] == "init_image: 89.5 megapixels, at most 25 are accepted"
     for one in (job_id, last):
         assert (await workshop.books.job(one))["state"] == "succeeded"
 

@@ -8,7 +8,7 @@ from tests.integration.repositories.conftest import make_tenant
 from tests.integration.worker.harness.engine import StudioEngine
 from tests.integration.worker.harness.workshop import WorkerHarness
 from worker.engine.images.inputs import InputImages
-from worker.engine.interface import UNWATCHED, GenerationCallback, GenerationResult
+from worker.engine.interface import NO_CALLBACK, GenerationCallback, GenerationResult
 
 LONG = 1000.0
 
@@ -19,10 +19,13 @@ class RoomForOne(StudioEngine):
     loaded = ("one",)
 
     def generate(
-        self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback = UNWATCHED
+        self,
+        request: GenerationRequest,
+        inputs: InputImages,
+        callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
         self.loaded = (request.model,)
-        return super().generate(request, pixels, watch)
+        return super().generate(request, inputs, callback)
 
 
 @pytest.mark.parametrize(

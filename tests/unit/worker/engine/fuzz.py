@@ -1,6 +1,6 @@
-"""The fuzzing of the suite for as long as one likes: `python -m tests.unit.worker.engine.fuzz`.
+"""Longer fuzzing of image decoding: `python -m tests.unit.worker.engine.fuzz [SECONDS] [FIRST]`.
 
-Takes the seconds to go on for, 300 if not told, and perhaps the number to begin with.
+SECONDS is 300 by default; FIRST is the number of the first batch of examples.
 """
 
 import sys
@@ -16,7 +16,7 @@ EXAMPLES = 500
 
 
 def main(seconds: float = 300, first: float = 1_000) -> None:
-    """Try ever other examples until the time is over; the first that is survived badly ends it."""
+    """Try new examples until the time is over; stop at the first failure."""
     ends_at = monotonic() + seconds
     tried: Counter[tuple[str, bool]] = Counter()
     with watched_decoders() as decoders:
@@ -30,7 +30,7 @@ def main(seconds: float = 300, first: float = 1_000) -> None:
         peak = peak_megabytes(pid)
     lines = [f"{tried.total():,} examples, the decoder's memory at most {peak:.0f} MB"]
     lines += [
-        f"{kind}: {tried[kind, True]:,} taken, {tried[kind, False]:,} refused" for kind in KINDS
+        f"{kind}: {tried[kind, True]:,} accepted, {tried[kind, False]:,} rejected" for kind in KINDS
     ]
     sys.stdout.write("\n".join([*lines, ""]))
 

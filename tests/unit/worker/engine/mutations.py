@@ -1,7 +1,7 @@
-"""Pictures that nobody's encoder writes: PNG, JPEG and WebP, taken apart and put together wrongly.
+"""Malformed image files: PNG, JPEG and WebP, taken apart and reassembled with mutations.
 
-Random damage alone hardly gets past the first checksum; so files are also changed part by part,
-with lengths and checksums that are right again.
+Random damage rarely gets past the first checksum, so files are also mutated part by part, with
+correct lengths and checksums.
 """
 
 import struct
@@ -46,13 +46,13 @@ SEEDS = [
     encoded(SMALL, "WEBP", **MOVING),
 ]
 
-# What lengths and sizes are when somebody means harm.
+# Lengths and sizes of hostile files.
 ODD_NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 1 << 24, (1 << 31) - 1, 1 << 31]
 FORMS = ["B", ">H", "<H", ">I", "<I"]
 
 
-def parts_of(data: bytes) -> list[Part]:
-    """Take a sound file apart."""
+def split_file(data: bytes) -> list[Part]:
+    """Split a valid file into its parts."""
     if data.startswith(PNG):
         return _chunks(data[8:], ">I4s", padded=False)
     if data.startswith(JPEG):
@@ -71,7 +71,7 @@ def _chunks(rest: bytes, head: str, *, padded: bool) -> list[Part]:
 
 
 def _segments(rest: bytes) -> list[Part]:
-    """The compressed pixels follow the segment that starts a scan, and stay with it."""
+    """Split a JPEG; the compressed pixels belong to the segment that starts their scan."""
     parts = []
     while len(rest) >= 4:
         length = struct.unpack(">H", rest[2:4])[0]
@@ -84,8 +84,8 @@ def _segments(rest: bytes) -> list[Part]:
     return parts
 
 
-def joined(kind: bytes, parts: list[Part]) -> bytes:
-    """Put a file together, each length and checksum as it should be."""
+def join_file(kind: bytes, parts: list[Part]) -> bytes:
+    """Assemble a file from parts, with correct lengths and checksums."""
     if kind == PNG:
         chunks = (
             struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -106,13 +106,13 @@ def _segment(name: bytes, body: bytes) -> bytes:
     return name + struct.pack(">H", min(length, 0xFFFF)) + body
 
 
-PARTS = [(data[:8] if data.startswith(PNG) else data[:2], parts_of(data)) for data in SEEDS]
+PARTS = [(data[:8] if data.startswith(PNG) else data[:2], split_file(data)) for data in SEEDS]
 ALL_PARTS = [part for _, parts in PARTS for part in parts]
 
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes) -> bytes:
-    """Flip, overwrite, insert, repeat and cut."""
+    """Flip, overwrite, insert, repeat and delete bytes."""
     changed = bytearray(data)
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(changed)))
@@ -137,13 +137,13 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
 
 @st.composite
 def damaged_files(draw: st.DrawFn) -> bytes:
-    """A file whose checksums do not fit any more."""
+    """A file whose checksums no longer match."""
     return draw(damaged(draw(st.sampled_from(SEEDS))))
 
 
 @st.composite
 def rebuilt_files(draw: st.DrawFn) -> bytes:
-    """Parts damaged, repeated, left out, swapped and taken from other files, yet all sums right."""
+    """Parts mutated, repeated, dropped, swapped and mixed between files, with correct checksums."""
     kind, sound = draw(st.sampled_from(PARTS))
     parts = list(sound)
     for _ in range(draw(st.integers(1, 4))):
@@ -163,7 +163,7 @@ def rebuilt_files(draw: st.DrawFn) -> bytes:
             case "stuff":
                 name = draw(st.sampled_from([part[0] for part in ALL_PARTS] + RARE))
                 parts.insert(place, (name, draw(garbage())))
-    return joined(kind, parts)
+    return join_file(kind, parts)
 
 
 # Parts that the seeds have none of.
@@ -171,7 +171,7 @@ RARE = [b"zTXt", b"iTXt", b"tEXt", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"sBIT", 
 
 
 def garbage() -> st.SearchStrategy[bytes]:
-    """What might be behind a name: noise, compressed noise, long runs, broken EXIF and profiles."""
+    """Contents for a part: noise, compressed noise, long runs, broken EXIF and profiles."""
     return st.one_of(
         st.binary(max_size=60),
         st.binary(max_size=200).map(zlib.compress),
@@ -183,8 +183,8 @@ def garbage() -> st.SearchStrategy[bytes]:
 
 
 @st.composite
-def headed(draw: st.DrawFn) -> bytes:
-    """A PNG of any header: colour types, depths and interlacing that no seed has; small or vast."""
+def any_header(draw: st.DrawFn) -> bytes:
+    """A PNG with any header: colour types, depths and interlacing that no seed file has."""
     side = st.integers(0, 40) | st.sampled_from(ODD_NUMBERS)
     depth, colour = draw(st.sampled_from([1, 2, 4, 8, 16, 3])), draw(st.integers(0, 7))
     header = (draw(side), draw(side), depth, colour, 0, 0, draw(st.integers(0, 2)))
@@ -196,7 +196,7 @@ def headed(draw: st.DrawFn) -> bytes:
         (b"IDAT", zlib.compress(draw(st.binary(max_size=40)) + bytes(length))),
         (b"IEND", b""),
     ]
-    return joined(PNG, parts)
+    return join_file(PNG, parts)
 
 
 signed_noise = partial(
@@ -210,6 +210,6 @@ signed_noise = partial(
 KINDS: dict[str, st.SearchStrategy[bytes]] = {
     "damaged files": damaged_files(),
     "rebuilt files": rebuilt_files(),
-    "odd headers": headed(),
+    "odd headers": any_header(),
     "noise after a signature": signed_noise(),
 }

@@ -1,4 +1,4 @@
-"""Models beside the stand-ins, small and random too, saved as a hub would hold them."""
+"""Small random models of other kinds than the stand-ins, in diffusers' layout."""
 
 from pathlib import Path
 from string import ascii_lowercase
@@ -31,7 +31,7 @@ from transformers import (
 
 
 def saved_xl(standin: Path, folder: Path) -> Path:
-    """A Stable Diffusion XL of the parts of the stand-in `standin`."""
+    """Save a Stable Diffusion XL made of the stand-in's components; return its folder."""
     parts = StableDiffusionPipeline.from_pretrained(standin, safety_checker=None).components
     text_config = CLIPTextConfig.from_pretrained(standin / "text_encoder")
     width = text_config.projection_dim
@@ -63,7 +63,7 @@ def saved_xl(standin: Path, folder: Path) -> Path:
 
 
 def saved_with_prompt_beside_time(standin: Path, folder: Path) -> Path:
-    """The inpainting stand-in `standin`, its blocks told of the whole prompt beside the moment."""
+    """Save the inpainting stand-in with the prompt embeddings as an additional UNet condition."""
     pipeline = StableDiffusionInpaintPipeline.from_pretrained(standin, safety_checker=None)
     added = {"addition_embed_type": "text", "addition_embed_type_num_heads": 2}
     pipeline.unet = UNet2DConditionModel.from_config({**pipeline.unet.config, **added})
@@ -72,7 +72,7 @@ def saved_with_prompt_beside_time(standin: Path, folder: Path) -> Path:
 
 
 def saved_with_checker(standin: Path, folder: Path, *, flags: bool) -> Path:
-    """The stand-in `standin` with a safety checker that flags every picture, or none."""
+    """Save the stand-in with a safety checker that flags every image, or none."""
     small: dict[str, Any] = {
         "hidden_size": 16,
         "intermediate_size": 32,
@@ -101,7 +101,7 @@ def saved_with_checker(standin: Path, folder: Path, *, flags: bool) -> Path:
 
 
 def saved_sd3(standin: Path, folder: Path) -> Path:
-    """A Stable Diffusion 3, which has no UNet, without its optional third text encoder."""
+    """Save a Stable Diffusion 3, which has no UNet, without its optional third text encoder."""
     text_config = CLIPTextConfig.from_pretrained(standin / "text_encoder")
     tokenizer = StableDiffusionPipeline.from_pretrained(standin, safety_checker=None).tokenizer
     width = text_config.projection_dim
@@ -133,7 +133,7 @@ def saved_sd3(standin: Path, folder: Path) -> Path:
 
 
 def saved_pixart(folder: Path) -> Path:
-    """A PixArt-Σ, which only draws from text, and tells of its steps in the older way."""
+    """Save a PixArt-Σ, which has text2img only and the older step callback."""
     letters = [(letter, -1.0) for letter in ("▁", *ascii_lowercase)]
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0)]
     tokenizer = T5Tokenizer(vocab=[*special, *letters], extra_ids=0)

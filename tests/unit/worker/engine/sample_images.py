@@ -1,4 +1,4 @@
-"""Pictures and requests for these tests."""
+"""Images and requests for tests."""
 
 from dataclasses import replace
 from io import BytesIO
@@ -34,13 +34,13 @@ def a_request(endpoint: Endpoint, **changes: Any) -> GenerationRequest:
 
 
 def noise(size: tuple[int, int] = (64, 64), seed: int = 0) -> Image.Image:
-    """Pixels that no codec or resampling leaves as they are by luck."""
-    draw = np.random.default_rng(seed)
-    return Image.fromarray(draw.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    """Return random pixels, which no lossy codec or resampling leaves unchanged."""
+    generate = np.random.default_rng(seed)
+    return Image.fromarray(generate.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
 def disc(size: tuple[int, int] = (64, 64)) -> Image.Image:
-    """A white disc on black."""
+    """Return a mask with a white disc on black."""
     mask = Image.new("L", size, 0)
     width, height = size
     box = (width // 4, height // 4, 3 * width // 4, 3 * height // 4)

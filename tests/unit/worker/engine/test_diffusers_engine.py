@@ -1,4 +1,4 @@
-"""What the engine promises: the same again, seed by seed, and nothing outside the mask."""
+"""The engine's guarantees: reproducibility, seeds, and untouched pixels outside the mask."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +13,7 @@ from common.domain.generation import SEED_LIMIT, Endpoint
 from common.settings.catalogue import ModelEntry
 from tests.unit.worker.engine.batching.harness import decibels
 from tests.unit.worker.engine.conftest import an_entry
-from tests.unit.worker.engine.drawings import drawn, generated, pixels_for
+from tests.unit.worker.engine.generating import generate, generate_image, inputs_for
 from tests.unit.worker.engine.sample_images import a_request, disc, noise, same
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.encode import encode_png
@@ -29,14 +29,16 @@ each_endpoint = pytest.mark.parametrize("endpoint", Endpoint)
 
 
 @each_endpoint
-def test_same_request_and_seed_same_bytes(engine: DiffusersEngine, endpoint: Endpoint) -> None:
-    one, again = (drawn(engine, a_request(endpoint)) for _ in range(2))
+def test_the_same_request_and_seed_give_the_same_bytes(
+    engine: DiffusersEngine, endpoint: Endpoint
+) -> None:
+    one, again = (generate_image(engine, a_request(endpoint)) for _ in range(2))
     assert encode_png(one) == encode_png(again)
     assert (one.mode, one.size) == ("RGB", (64, 64))
 
 
 @each_endpoint
-def test_another_engine_draws_the_same(
+def test_another_engine_generates_the_same(
     engine: DiffusersEngine, models_directory: Path, endpoint: Endpoint
 ) -> None:
     entries = [
@@ -44,7 +46,9 @@ def test_another_engine_draws_the_same(
         an_entry("standin", "random:base", *Endpoint, scheduler="DDIMScheduler"),
     ]
     other = DiffusersEngine(entries, models_directory, "cpu")
-    assert same(drawn(engine, a_request(endpoint)), drawn(other, a_request(endpoint)))
+    assert same(
+        generate_image(engine, a_request(endpoint)), generate_image(other, a_request(endpoint))
+    )
 
 
 @each_endpoint
@@ -60,18 +64,18 @@ def test_another_engine_draws_the_same(
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_is_asked_changes_what_is_drawn(
+def test_every_parameter_changes_the_image(
     engine: DiffusersEngine, endpoint: Endpoint, change: dict[str, object]
 ) -> None:
     plain = a_request(endpoint, strength=1.0, inference_steps=4)
     changed = a_request(endpoint, **{"strength": 1.0, "inference_steps": 4, **change})
-    assert not same(drawn(engine, plain), drawn(engine, changed))
+    assert not same(generate_image(engine, plain), generate_image(engine, changed))
 
 
 @pytest.mark.parametrize("endpoint", [Endpoint.INPAINT, Endpoint.IMG2IMG])
-def test_strength_changes_what_is_drawn(engine: DiffusersEngine, endpoint: Endpoint) -> None:
+def test_strength_changes_the_image(engine: DiffusersEngine, endpoint: Endpoint) -> None:
     weak, strong = (
-        drawn(engine, a_request(endpoint, strength=strength, inference_steps=4))
+        generate_image(engine, a_request(endpoint, strength=strength, inference_steps=4))
         for strength in (0.3, 1.0)
     )
     assert not same(weak, strong)
@@ -80,17 +84,22 @@ def test_strength_changes_what_is_drawn(engine: DiffusersEngine, endpoint: Endpo
 @each_endpoint
 def test_image_i_is_image_0_of_seed_plus_i(engine: DiffusersEngine, endpoint: Endpoint) -> None:
     seed = SEED_LIMIT - 2  # so that the third wraps to 0
-    many = generated(engine, a_request(endpoint, seed=seed, samples=3))
+    many = generate(engine, a_request(endpoint, seed=seed, samples=3))
     assert many.nsfw == (False, False, False)
     assert many.seconds > 0
     # Near, not the same: three in a batch are rounded otherwise than one alone.
     for image, single in zip(many.images, (seed, seed + 1, 0), strict=True):
-        assert decibels(image, drawn(engine, a_request(endpoint, seed=single))) > LEAST_DECIBELS
+        assert (
+            decibels(image, generate_image(engine, a_request(endpoint, seed=single)))
+            > LEAST_DECIBELS
+        )
 
 
 @pytest.mark.parametrize("model", ["standin-inpainting", "standin"])
-def test_outside_the_mask_nothing_moves(engine: DiffusersEngine, model: str) -> None:
-    result = np.asarray(drawn(engine, a_request(Endpoint.INPAINT, model=model, strength=1.0)))
+def test_pixels_outside_the_mask_are_unchanged(engine: DiffusersEngine, model: str) -> None:
+    result = np.asarray(
+        generate_image(engine, a_request(Endpoint.INPAINT, model=model, strength=1.0))
+    )
     black = np.asarray(disc()) == 0
     before = np.asarray(noise())
     assert (result[black] == before[black]).all()
@@ -98,7 +107,7 @@ def test_outside_the_mask_nothing_moves(engine: DiffusersEngine, model: str) -> 
     assert result[~black].std() > 10
 
 
-def test_a_black_mask_keeps_all(engine: DiffusersEngine) -> None:
+def test_a_black_mask_keeps_every_pixel(engine: DiffusersEngine) -> None:
     pixels = InputImages(noise(), Image.new("L", (64, 64), 0))
     result = engine.generate(a_request(Endpoint.INPAINT), pixels)
     assert same(result.images[0], noise())
@@ -110,28 +119,30 @@ def test_sizes_that_do_not_halve_evenly(
     engine: DiffusersEngine, endpoint: Endpoint, size: tuple[int, int]
 ) -> None:
     width, height = size
-    assert drawn(engine, a_request(endpoint, width=width, height=height)).size == size
+    assert generate_image(engine, a_request(endpoint, width=width, height=height)).size == size
 
 
 @each_endpoint
 def test_long_and_strange_prompts(engine: DiffusersEngine, endpoint: Endpoint) -> None:
     for prompt in ("", "x" * 2000, "猫 в саду 🐈\u200d⬛ \x00 <|endoftext|>"):
-        assert drawn(engine, a_request(endpoint, prompt=prompt, negative_prompt=prompt))
+        assert generate_image(engine, a_request(endpoint, prompt=prompt, negative_prompt=prompt))
 
 
-def test_threads_draw_at_once_and_disturb_nobody(engine: DiffusersEngine) -> None:
+def test_concurrent_requests_do_not_affect_each_other(engine: DiffusersEngine) -> None:
     requests = [a_request(endpoint, seed=seed) for endpoint in Endpoint for seed in (1, 2)]
-    alone = [drawn(engine, request) for request in requests]
+    alone = [generate_image(engine, request) for request in requests]
     with ThreadPoolExecutor(len(requests)) as threads:
-        together = list(threads.map(lambda request: drawn(engine, request), requests))
+        together = list(threads.map(lambda request: generate_image(engine, request), requests))
     assert all(
         decibels(one, other) > LEAST_DECIBELS for one, other in zip(alone, together, strict=True)
     )
 
 
-def test_is_silent(engine: DiffusersEngine, capfd: pytest.CaptureFixture[str]) -> None:
+def test_generating_prints_nothing(
+    engine: DiffusersEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
     for endpoint in Endpoint:
-        drawn(engine, a_request(endpoint))
+        generate_image(engine, a_request(endpoint))
     assert capfd.readouterr() == ("", "")
 
 
@@ -147,7 +158,7 @@ def test_is_silent(engine: DiffusersEngine, capfd: pytest.CaptureFixture[str]) -
         (
             Endpoint.TEXT2IMG,
             {"safety_checker": True},
-            "safety_checker: the model standin has none, send no",
+            "safety_checker: the model standin has no safety checker, send no",
         ),
         (
             Endpoint.TEXT2IMG,
@@ -156,12 +167,12 @@ def test_is_silent(engine: DiffusersEngine, capfd: pytest.CaptureFixture[str]) -
         ),
     ],
 )
-def test_what_a_model_cannot_do_is_said(
+def test_unsupported_requests_are_rejected_with_a_reason(
     engine: DiffusersEngine, endpoint: Endpoint, change: dict[str, object], said: str
 ) -> None:
-    with pytest.raises(UnsupportedRequestError) as refused:
-        generated(engine, a_request(endpoint, **change))
-    assert refused.value.message.startswith(said)
+    with pytest.raises(UnsupportedRequestError) as rejected:
+        generate(engine, a_request(endpoint, **change))
+    assert rejected.value.message.startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -181,37 +192,37 @@ def test_bad_input_never_reaches_the_loop(
     models_directory: Path, change: dict[str, object]
 ) -> None:
     entry = an_entry("standin", "random:base", *Endpoint)
-    fresh = DiffusersEngine([entry], models_directory, "cpu")
+    fresh_scheduler = DiffusersEngine([entry], models_directory, "cpu")
     with pytest.raises(UnsupportedRequestError):
-        drawn(fresh, a_request(Endpoint.TEXT2IMG, **change))
-    assert fresh._loop._thread is None, "nothing was handed in"
+        generate_image(fresh_scheduler, a_request(Endpoint.TEXT2IMG, **change))
+    assert fresh_scheduler._loop._thread is None, "nothing was handed in"
 
 
-def test_wrong_pictures_are_refused(engine: DiffusersEngine) -> None:
-    pixels = pixels_for(a_request(Endpoint.IMG2IMG))
+def test_wrong_input_images_are_rejected(engine: DiffusersEngine) -> None:
+    pixels = inputs_for(a_request(Endpoint.IMG2IMG))
     for endpoint in (Endpoint.INPAINT, Endpoint.TEXT2IMG):
         with pytest.raises(UnsupportedRequestError, match="inpaint takes an init and a mask"):
             engine.generate(a_request(endpoint), pixels)
 
 
-def test_a_device_that_is_none(models_directory: Path) -> None:
+def test_an_unknown_device_is_an_error(models_directory: Path) -> None:
     with pytest.raises(ConfigurationError, match="INFILL_WORKER_DEVICE: 'abacus'"):
         DiffusersEngine([], models_directory, "abacus")
 
 
-def test_pixels_that_are_no_numbers(models_directory: Path) -> None:
+def test_pixels_that_are_not_numbers_fail_the_request(models_directory: Path) -> None:
     entry = an_entry("standin", "random:base", Endpoint.TEXT2IMG)
     broken = DiffusersEngine([entry], models_directory, "cpu")
     broken.load()
-    with broken._shelf.borrow("standin") as model:
+    with broken._models.borrow("standin") as model:
         torch.nn.init.constant_(model.vae.decoder.conv_out.bias, float("nan"))
     with pytest.raises(GenerationError, match="not numbers"):
-        drawn(broken, a_request(Endpoint.TEXT2IMG))
+        generate_image(broken, a_request(Endpoint.TEXT2IMG))
 
 
-def test_sizes_a_latent_does_not_have_are_refused(engine: DiffusersEngine) -> None:
-    with pytest.raises(UnsupportedRequestError, match="width: 63 is no multiple of 8"):
-        drawn(engine, a_request(Endpoint.TEXT2IMG, width=63))
+def test_sizes_that_latents_cannot_have_are_rejected(engine: DiffusersEngine) -> None:
+    with pytest.raises(UnsupportedRequestError, match="width: 63 is not a multiple of 8"):
+        generate_image(engine, a_request(Endpoint.TEXT2IMG, width=63))
 
 
 def test_real_weights_leave_one_core_to_others(
@@ -221,5 +232,5 @@ def test_real_weights_leave_one_core_to_others(
     folder = next(models_directory.glob("random-base-*"))
     entry: ModelEntry = an_entry("standin", str(folder), Endpoint.TEXT2IMG)
     cores = torch.get_num_threads()
-    drawn(DiffusersEngine([entry], models_directory, "cpu"), a_request(Endpoint.TEXT2IMG))
+    generate_image(DiffusersEngine([entry], models_directory, "cpu"), a_request(Endpoint.TEXT2IMG))
     assert 1 <= torch.get_num_threads() <= max(1, cores)

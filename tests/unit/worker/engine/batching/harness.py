@@ -1,4 +1,4 @@
-"""The engine's inside without its thread: requests join and leave at turns the test names."""
+"""The stepper without its thread: requests join and leave at iterations that the test chooses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from PIL import Image
 
 from common.domain.errors import InfillError
 from common.domain.generation import GenerationRequest
-from tests.unit.worker.engine.drawings import pixels_for
+from tests.unit.worker.engine.generating import inputs_for
 from worker.engine.batching.active_request import ActiveRequest
 from worker.engine.batching.components import PipelineComponents
 from worker.engine.batching.prepared_request import PreparedRequest, prepare
@@ -21,79 +21,80 @@ from worker.engine.masks.canvas import Canvas
 from worker.engine.models.loaded_model import LoadedModel
 
 # A test that takes more turns than this hangs.
-MOST_TURNS = 500
+MAX_ITERATIONS = 500
 
 
 @dataclass(slots=True)
-class Looker:
-    """Stops what it looks on at when told to; remembers what it was told."""
+class RecordingCallback:
+    """A callback that records its calls and can be told to stop."""
 
-    stops: bool = False
-    began: int = 0
-    seen: list[Progress] = field(default_factory=list)
+    stop: bool = False
+    starts: int = 0
+    steps: list[Progress] = field(default_factory=list)
 
     def should_stop(self) -> bool:
-        return self.stops
+        return self.stop
 
-    def started(self) -> None:
-        self.began += 1
+    def on_start(self) -> None:
+        self.starts += 1
 
-    def progressed(self, progress: Progress) -> None:
-        self.seen.append(progress)
+    def on_step(self, progress: Progress) -> None:
+        self.steps.append(progress)
 
 
-class Floor:
-    """A stepper, and the stand-ins it steps; any request of `a_request` can be put on it."""
+class StepperHarness:
+    """A stepper and its stand-in models, for any request of `a_request`."""
 
     def __init__(
-        self, models: Mapping[str, LoadedModel], device: Device | None = None, *, most: int = 8
+        self, models: Mapping[str, LoadedModel], device: Device | None = None, *, max_batch: int = 8
     ) -> None:
         self.device = device or Cpu()
         self.busy = DeviceUtilization(self.device)
-        self.stepper = Stepper(self.device, self.busy, most=most)
+        self.stepper = Stepper(self.device, self.busy, max_batch=max_batch)
         self._models = models
         self._parts = {
             name: PipelineComponents(next(iter(model.pipelines.values())), threads=1)
             for name, model in models.items()
         }
 
-    def recipe(self, request: GenerationRequest) -> PreparedRequest:
+    def prepare(self, request: GenerationRequest) -> PreparedRequest:
         scheduler = partial(self._models[request.model].scheduler_for, request)
-        canvas = Canvas.of(request, pixels_for(request))
+        canvas = Canvas.of(request, inputs_for(request))
         return prepare(self._parts[request.model], request, canvas, scheduler)
 
-    def admit(self, request: GenerationRequest, looker: Looker | None = None) -> ActiveRequest:
-        ticket = ActiveRequest(self.recipe(request), looker or Looker())
-        self.stepper.admit(ticket)
-        return ticket
+    def add(
+        self, request: GenerationRequest, callback: RecordingCallback | None = None
+    ) -> ActiveRequest:
+        active = ActiveRequest(self.prepare(request), callback or RecordingCallback())
+        self.stepper.add(active)
+        return active
 
-    def work_off(self) -> None:
-        for _ in range(MOST_TURNS):
+    def run_to_end(self) -> None:
+        for _ in range(MAX_ITERATIONS):
             if not self.stepper:
                 return
-            self.stepper.turn()
+            self.stepper.run_once()
         raise AssertionError("it does not come to an end")
 
     def alone(self, request: GenerationRequest) -> list[Image.Image]:
-        ticket = self.admit(request)
-        self.work_off()
-        return images_of(ticket)
+        active = self.add(request)
+        self.run_to_end()
+        return images_of(active)
 
 
-def images_of(ticket: ActiveRequest) -> list[Image.Image]:
-    """The images as the model drew them: nothing is kept of the init image yet."""
-    made = ticket.future.result(timeout=0)
-    return [Image.fromarray(copy.wait()[0].numpy(), "RGB") for copy in made.copies]
+def images_of(active: ActiveRequest) -> list[Image.Image]:
+    """Return the images as the model generated them, not composed with the init image."""
+    return list(active.future.result(timeout=0).wait().images)
 
 
-def failure_of(ticket: ActiveRequest) -> InfillError:
-    error = ticket.future.exception(timeout=0)
+def failure_of(active: ActiveRequest) -> InfillError:
+    error = active.future.exception(timeout=0)
     assert isinstance(error, InfillError)
     return error
 
 
 def decibels(one: Image.Image, other: Image.Image) -> float:
-    """Peak signal to noise: how near two pictures are; the same are infinitely near."""
+    """Return the peak signal-to-noise ratio of two images; infinite if they are equal."""
     difference = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
     error = float((difference**2).mean())
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))

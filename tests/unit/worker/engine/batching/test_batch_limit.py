@@ -1,11 +1,15 @@
-"""How many fit, and what is learnt from those that did not."""
+"""Batch size limits learnt from measured memory."""
 
-from worker.engine.batching.batch_limit import FITTED_BEFORE_GROWTH, USABLE_PART, BatchSizeLimiter
+from worker.engine.batching.batch_limit import (
+    SUCCESSES_BEFORE_GROWTH,
+    USABLE_SHARE,
+    BatchSizeLimiter,
+)
 from worker.engine.devices.device import Cpu
 
 
 class Free(Cpu):
-    """A device with so much memory to spare."""
+    """A device with a given amount of free memory."""
 
     def __init__(self, number: int = 1000) -> None:
         super().__init__()
@@ -15,51 +19,51 @@ class Free(Cpu):
         return self.bytes
 
 
-def test_what_was_never_measured_goes_alone() -> None:
-    room = BatchSizeLimiter(Free(), most=8)
-    assert room.of("shape") == 1
+def test_unmeasured_work_runs_in_a_batch_of_one() -> None:
+    limiter = BatchSizeLimiter(Free(), max_batch=8)
+    assert limiter.limit("shape") == 1
 
 
-def test_admission_by_measured_memory() -> None:
+def test_the_limit_follows_measured_memory() -> None:
     device = Free(1000)
-    room = BatchSizeLimiter(device, most=8)
-    room.fitted("shape", 1, 200)
-    assert room.of("shape") == int(1000 * USABLE_PART / 200) == 4
-    assert room.of("another") == 1
+    limiter = BatchSizeLimiter(device, max_batch=8)
+    limiter.record_success("shape", 1, 200)
+    assert limiter.limit("shape") == int(1000 * USABLE_SHARE / 200) == 4
+    assert limiter.limit("another") == 1
     device.bytes = 100
-    assert room.of("shape") == 1
+    assert limiter.limit("shape") == 1
     device.bytes = 10**9
-    assert room.of("shape") == 8
+    assert limiter.limit("shape") == 8
 
 
-def test_the_larger_batch_tells_better() -> None:
-    room = BatchSizeLimiter(Free(1000), most=8)
-    room.fitted("shape", 1, 500)  # a workspace of 400, and 100 each
-    room.fitted("shape", 2, 600)
-    assert room.of("shape") == 2
-    room.fitted("shape", 1, 10)
-    assert room.of("shape") == 2
+def test_the_largest_measured_batch_is_the_reference() -> None:
+    limiter = BatchSizeLimiter(Free(1000), max_batch=8)
+    limiter.record_success("shape", 1, 500)  # a workspace of 400, and 100 each
+    limiter.record_success("shape", 2, 600)
+    assert limiter.limit("shape") == 2
+    limiter.record_success("shape", 1, 10)
+    assert limiter.limit("shape") == 2
 
 
-def test_what_takes_nothing_new_is_bounded_by_the_setting() -> None:
-    room = BatchSizeLimiter(Free(0), most=5)
-    room.fitted("shape", 1, 0)
-    assert room.of("shape") == 5
+def test_work_without_memory_use_is_limited_by_the_setting() -> None:
+    limiter = BatchSizeLimiter(Free(0), max_batch=5)
+    limiter.record_success("shape", 1, 0)
+    assert limiter.limit("shape") == 5
 
 
-def test_too_many_are_halved_and_tried_again_much_later() -> None:
-    room = BatchSizeLimiter(Free(10**9), most=8)
-    room.fitted("shape", 1, 1)
-    room.burst("shape", 8)
-    assert room.of("shape") == 4
-    room.burst("shape", 1)
-    assert room.of("shape") == 1
-    for _ in range(FITTED_BEFORE_GROWTH):
-        room.fitted("shape", 1, 1)
-    assert room.of("shape") == 2
+def test_the_limit_is_halved_and_grows_again_much_later() -> None:
+    limiter = BatchSizeLimiter(Free(10**9), max_batch=8)
+    limiter.record_success("shape", 1, 1)
+    limiter.record_out_of_memory("shape", 8)
+    assert limiter.limit("shape") == 4
+    limiter.record_out_of_memory("shape", 1)
+    assert limiter.limit("shape") == 1
+    for _ in range(SUCCESSES_BEFORE_GROWTH):
+        limiter.record_success("shape", 1, 1)
+    assert limiter.limit("shape") == 2
 
 
-def test_what_burst_first_goes_alone() -> None:
-    room = BatchSizeLimiter(Free(), most=8)
-    room.burst("shape", 1)
-    assert room.of("shape") == 1
+def test_work_that_ran_out_of_memory_first_has_limit_one() -> None:
+    limiter = BatchSizeLimiter(Free(), max_batch=8)
+    limiter.record_out_of_memory("shape", 1)
+    assert limiter.limit("shape") == 1

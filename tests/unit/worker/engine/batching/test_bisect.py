@@ -1,4 +1,4 @@
-"""What fails, fails alone."""
+"""Only the items that cannot be done fail."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from worker.engine.batching.batch_limit import BatchSizeLimiter
 from worker.engine.batching.bisect import BisectingRunner
 from worker.engine.devices.device import Cpu
 
-# So much memory that only `most` bounds.
+# So much memory that only `max_batch` bounds.
 PLENTY = 10**15
 
 
@@ -27,14 +27,14 @@ class Plenty(Cpu):
     def free_bytes(self) -> int:
         return PLENTY
 
-    def release(self) -> None:
+    def empty_cache(self) -> None:
         self.released += 1
 
 
-def batches(device: Cpu, *, most: int = 8) -> BisectingRunner:
-    room = BatchSizeLimiter(device, most=most)
-    room.fitted("work", 1, 1)  # else the first goes alone
-    return BisectingRunner(device, room)
+def batches(device: Cpu, *, max_batch: int = 8) -> BisectingRunner:
+    limiter = BatchSizeLimiter(device, max_batch=max_batch)
+    limiter.record_success("work", 1, 1)  # else the first goes alone
+    return BisectingRunner(device, limiter)
 
 
 def values(outcomes: Sequence[int | InfillError]) -> list[int | None]:
@@ -45,10 +45,10 @@ def values(outcomes: Sequence[int | InfillError]) -> list[int | None]:
     number=st.integers(1, 20),
     bad=st.sets(st.integers(0, 19)),
     fits=st.integers(1, 8),
-    most=st.integers(1, 8),
+    max_batch=st.integers(1, 8),
 )
-def test_all_but_the_bad_ones_are_done_and_in_order(
-    number: int, bad: set[int], fits: int, most: int
+def test_all_good_items_succeed_in_order(
+    number: int, bad: set[int], fits: int, max_batch: int
 ) -> None:
     def work(items: Sequence[int]) -> list[int]:
         if len(items) > fits:
@@ -57,7 +57,7 @@ def test_all_but_the_bad_ones_are_done_and_in_order(
             raise ZeroDivisionError
         return [10 * item for item in items]
 
-    outcomes = batches(Plenty(), most=most).run("work", range(number), work)
+    outcomes = batches(Plenty(), max_batch=max_batch).run("work", range(number), work)
     assert values(outcomes) == [None if item in bad else 10 * item for item in range(number)]
 
 
@@ -71,7 +71,7 @@ def test_all_but_the_bad_ones_are_done_and_in_order(
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],
 )
-def test_no_memory_shrinks_the_batch_from_then_on(error: Exception) -> None:
+def test_out_of_memory_shrinks_later_batches(error: Exception) -> None:
     device, sizes = Plenty(), []
 
     def work(items: Sequence[int]) -> list[int]:
@@ -87,7 +87,7 @@ def test_no_memory_shrinks_the_batch_from_then_on(error: Exception) -> None:
     assert device.released == 3
 
 
-def test_one_alone_gets_a_second_try_once_memory_is_given_back() -> None:
+def test_a_single_item_is_retried_with_an_empty_cache() -> None:
     device = Plenty()
 
     def work(items: Sequence[int]) -> list[int]:
@@ -98,7 +98,7 @@ def test_one_alone_gets_a_second_try_once_memory_is_given_back() -> None:
     assert values(batches(device).run("work", [1], work)) == [1]
 
 
-def test_no_memory_for_one_alone_is_said() -> None:
+def test_out_of_memory_for_a_single_item_is_its_error() -> None:
     def work(_items: Sequence[int]) -> list[int]:
         raise torch.OutOfMemoryError("full of secrets")
 
@@ -108,7 +108,7 @@ def test_no_memory_for_one_alone_is_said() -> None:
     assert "secrets" in error.detail
 
 
-def test_a_broken_device_is_told_apart() -> None:
+def test_a_broken_device_is_an_engine_lost_error() -> None:
     def work(_items: Sequence[int]) -> list[int]:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
@@ -116,11 +116,11 @@ def test_a_broken_device_is_told_apart() -> None:
     assert [type(outcome) for outcome in outcomes] == [EngineLostError] * 3
 
 
-def test_inner_matters_are_for_the_operator_and_our_own_errors_stay() -> None:
+def test_internals_are_detail_and_our_own_errors_are_kept() -> None:
     def work(items: Sequence[int]) -> list[int]:
         raise (ZeroDivisionError("inner"), UnsupportedRequestError("told"))[items[0]]
 
-    inner, own = batches(Plenty(), most=1).run("work", [0, 1], work)
+    inner, own = batches(Plenty(), max_batch=1).run("work", [0, 1], work)
     assert isinstance(inner, GenerationError)
     assert (inner.message, "inner" in inner.detail) == ("the model failed", True)
     assert isinstance(own, UnsupportedRequestError)

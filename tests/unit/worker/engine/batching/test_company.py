@@ -1,4 +1,4 @@
-"""Whatever the company, a request gives what it gives alone."""
+"""Whatever else is in its batches, a request gives what it gives alone."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from common.domain.errors import GenerationStoppedError
 from common.domain.generation import Endpoint, GenerationRequest
 from tests.unit.worker.engine.batching.harness import (
-    Floor,
-    Looker,
+    RecordingCallback,
+    StepperHarness,
     decibels,
     failure_of,
     images_of,
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 LEAST_DECIBELS = 45.0
 
-# Few of each kind, so that what they give alone is drawn once.
+# Few of each kind, so that what they give alone is generated once.
 REQUESTS: tuple[GenerationRequest, ...] = (
     a_request(Endpoint.INPAINT, scheduler="DDIM", inference_steps=4),
     a_request(Endpoint.INPAINT, scheduler="Euler a", inference_steps=6, guidance_scale=3.0),
@@ -37,7 +37,7 @@ REQUESTS: tuple[GenerationRequest, ...] = (
 
 @pytest.fixture(scope="module")
 def alone(models: dict[str, LoadedModel]) -> list[Any]:
-    return [Floor(models).alone(request) for request in REQUESTS]
+    return [StepperHarness(models).alone(request) for request in REQUESTS]
 
 
 # Which request, at which turn it joins, and after how many more it is canceled, if it is.
@@ -49,58 +49,61 @@ arrivals = st.tuples(
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(plan=st.lists(arrivals, min_size=2, max_size=7), most=st.integers(1, 8))
+@given(plan=st.lists(arrivals, min_size=2, max_size=7), max_batch=st.integers(1, 8))
 def test_random_joins_and_cancels(
     models: dict[str, LoadedModel],
     alone: list[Any],
     plan: list[tuple[int, int, int | None]],
-    most: int,
+    max_batch: int,
 ) -> None:
-    floor = Floor(models, most=most)
-    under_way: list[tuple[int, ActiveRequest, Looker, int | None]] = []
-    for turn in range(7):
+    stepping = StepperHarness(models, max_batch=max_batch)
+    under_way: list[tuple[int, ActiveRequest, RecordingCallback, int | None]] = []
+    for run_once in range(7):
         for which, joins, leaves in plan:
-            if joins == turn:
-                looker = Looker()
-                ticket = floor.admit(REQUESTS[which], looker)
-                under_way.append((which, ticket, looker, leaves and turn + leaves))
-        for _, _, looker, leaves_at in under_way:
-            looker.stops = looker.stops or leaves_at == turn
-        floor.stepper.turn()
-    floor.work_off()
-    for which, ticket, looker, _ in under_way:
-        if isinstance(ticket.future.exception(), GenerationStoppedError):
-            assert looker.stops
+            if joins == run_once:
+                callback = RecordingCallback()
+                active = stepping.add(REQUESTS[which], callback)
+                under_way.append((which, active, callback, leaves and run_once + leaves))
+        for _, _, callback, leaves_at in under_way:
+            callback.stop = callback.stop or leaves_at == run_once
+        stepping.stepper.run_once()
+    stepping.run_to_end()
+    for which, active, callback, _ in under_way:
+        if isinstance(active.future.exception(), GenerationStoppedError):
+            assert callback.stop
             continue
-        for image, expected in zip(images_of(ticket), alone[which], strict=True):
+        for image, expected in zip(images_of(active), alone[which], strict=True):
             assert decibels(image, expected) >= LEAST_DECIBELS
 
 
-def test_a_crowd_steps_together(floor: Floor) -> None:
-    """So that the tests above mean something: one UNet call serves them all."""
+def test_equal_requests_share_unet_calls(stepping: StepperHarness) -> None:
+    """Otherwise the tests above would show nothing."""
     rows: list[int] = []
     request = REQUESTS[0]
-    unet = floor.recipe(request).parts.unet
+    unet = stepping.prepare(request).components.unet
     hook = unet.register_forward_pre_hook(lambda _unet, inputs: rows.append(len(inputs[0])))
-    tickets = [floor.admit(request) for _ in range(4)]
-    floor.work_off()
+    active_requests = [stepping.add(request) for _ in range(4)]
+    stepping.run_to_end()
     hook.remove()
     assert max(rows) == 8  # two halves each
     # The first step measures what one takes.
-    assert len(rows) < 2 * len(tickets)
-    assert all(decibels(images_of(ticket)[0], images_of(tickets[0])[0]) > 45 for ticket in tickets)
+    assert len(rows) < 2 * len(active_requests)
+    assert all(
+        decibels(images_of(active)[0], images_of(active_requests[0])[0]) > 45
+        for active in active_requests
+    )
 
 
-def test_a_cancel_costs_its_neighbours_no_step(floor: Floor) -> None:
-    stays, leaves = Looker(), Looker()
+def test_a_cancellation_costs_other_requests_no_step(stepping: StepperHarness) -> None:
+    stays, leaves = RecordingCallback(), RecordingCallback()
     request = REQUESTS[1]
-    staying, leaving = floor.admit(request, stays), floor.admit(request, leaves)
-    floor.stepper.turn()
-    floor.stepper.turn()
-    leaves.stops = True
-    done = staying.samples[0].done
-    floor.stepper.turn()
+    staying, leaving = stepping.add(request, stays), stepping.add(request, leaves)
+    stepping.stepper.run_once()
+    stepping.stepper.run_once()
+    leaves.stop = True
+    done = staying.samples[0].steps_done
+    stepping.stepper.run_once()
     assert isinstance(failure_of(leaving), GenerationStoppedError)
-    assert staying.samples[0].done == done + 1
-    floor.work_off()
+    assert staying.samples[0].steps_done == done + 1
+    stepping.run_to_end()
     assert images_of(staying)

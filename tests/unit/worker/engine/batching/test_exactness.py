@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from common.domain.generation import Endpoint, GenerationRequest
-from tests.unit.worker.engine.batching.harness import Floor
-from tests.unit.worker.engine.drawings import pixels_for
+from tests.unit.worker.engine.batching.harness import StepperHarness
+from tests.unit.worker.engine.generating import inputs_for
 from tests.unit.worker.engine.sample_images import a_request
 from worker.engine.models.families import Family
 from worker.engine.models.loaded_model import LoadedModel
-from worker.engine.models.schedulers import fresh, scheduler_named
+from worker.engine.models.schedulers import fresh_scheduler, scheduler_named
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -33,11 +33,11 @@ SCHEDULERS = [
 
 
 def by_pipeline(model: LoadedModel, request: GenerationRequest) -> np.ndarray[Any, Any]:
-    """What diffusers draws for the same, height × width × 3."""
-    pixels = pixels_for(request)
+    """Return what diffusers generates for the same request, height × width × 3."""
+    pixels = inputs_for(request)
     pipeline = model.pipelines[request.endpoint]
     named = request.scheduler and scheduler_named(request.scheduler, model.scheduler)
-    pipeline.scheduler = named or fresh(model.scheduler)
+    pipeline.scheduler = named or fresh_scheduler(model.scheduler)
     arguments: dict[str, Any] = {
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
@@ -51,57 +51,62 @@ def by_pipeline(model: LoadedModel, request: GenerationRequest) -> np.ndarray[An
     if request.endpoint is not Endpoint.IMG2IMG:
         arguments |= {"width": request.width, "height": request.height}
     generator = torch.Generator("cpu").manual_seed(request.seed)
-    drawn = pipeline(**arguments, generator=generator, output_type="np").images[0]
-    levels: np.ndarray[Any, Any] = np.rint(drawn * 255).astype(int)
-    return levels
+    generated = pipeline(**arguments, generator=generator, output_type="np").images[0]
+    expected: np.ndarray[Any, Any] = np.rint(generated * 255).astype(int)
+    return expected
 
 
-def assert_equal(floor: Floor, models: dict[str, LoadedModel], request: GenerationRequest) -> None:
-    (drawn,) = floor.alone(request)
+def assert_equal(
+    stepping: StepperHarness, models: dict[str, LoadedModel], request: GenerationRequest
+) -> None:
+    (generated,) = stepping.alone(request)
     expected = by_pipeline(models[request.model], request)
     assert expected.std() > 5, "a plain picture would show nothing"
-    assert np.abs(np.asarray(drawn, dtype=int) - expected).max() <= TOLERANCE
+    assert np.abs(np.asarray(generated, dtype=int) - expected).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("endpoint", Endpoint)
 def test_every_scheduler_and_endpoint(
-    floor: Floor, models: dict[str, LoadedModel], scheduler: str, endpoint: Endpoint
+    stepping: StepperHarness, models: dict[str, LoadedModel], scheduler: str, endpoint: Endpoint
 ) -> None:
     request = a_request(endpoint, scheduler=scheduler, inference_steps=5)
-    assert_equal(floor, models, request)
+    assert_equal(stepping, models, request)
 
 
 @pytest.mark.parametrize("scheduler", ["DDIM", "Euler a", "DPM++ 2M Karras"])
 @pytest.mark.parametrize("strength", [0.5, 1.0])
-def test_inpainting_by_a_unet_that_knows_no_mask(
-    floor: Floor, models: dict[str, LoadedModel], scheduler: str, strength: float
+def test_inpainting_by_a_unet_without_mask_input(
+    stepping: StepperHarness, models: dict[str, LoadedModel], scheduler: str, strength: float
 ) -> None:
     request = a_request(
         Endpoint.INPAINT, model="standin", scheduler=scheduler, strength=strength, inference_steps=4
     )
-    assert_equal(floor, models, request)
+    assert_equal(stepping, models, request)
 
 
 @pytest.mark.parametrize("scheduler", ["Euler", "LCM"])
 @pytest.mark.parametrize("endpoint", Endpoint)
 def test_stable_diffusion_xl(
-    floor: Floor, models: dict[str, LoadedModel], scheduler: str, endpoint: Endpoint
+    stepping: StepperHarness, models: dict[str, LoadedModel], scheduler: str, endpoint: Endpoint
 ) -> None:
     request = a_request(endpoint, model="xl", scheduler=scheduler, inference_steps=3)
-    assert_equal(floor, models, request)
+    assert_equal(stepping, models, request)
 
 
-def test_a_unet_that_is_told_of_the_prompt_as_a_whole(
-    floor: Floor, models: dict[str, LoadedModel]
+def test_a_unet_with_the_pooled_prompt_as_condition(
+    stepping: StepperHarness, models: dict[str, LoadedModel]
 ) -> None:
-    assert models["told"].family is Family.STABLE_DIFFUSION
-    assert_equal(floor, models, a_request(Endpoint.INPAINT, model="told", inference_steps=3))
+    assert models["pooled"].family is Family.STABLE_DIFFUSION
+    assert_equal(stepping, models, a_request(Endpoint.INPAINT, model="pooled", inference_steps=3))
 
 
 @pytest.mark.parametrize("endpoint", Endpoint)
 @pytest.mark.parametrize("change", [{"strength": 1.0}, {"guidance_scale": 1.0}, {"width": 104}])
-def test_corners(
-    floor: Floor, models: dict[str, LoadedModel], endpoint: Endpoint, change: dict[str, Any]
+def test_corner_cases(
+    stepping: StepperHarness,
+    models: dict[str, LoadedModel],
+    endpoint: Endpoint,
+    change: dict[str, Any],
 ) -> None:
-    assert_equal(floor, models, a_request(endpoint, inference_steps=3, **change))
+    assert_equal(stepping, models, a_request(endpoint, inference_steps=3, **change))

@@ -1,4 +1,4 @@
-"""A request that fails leaves its neighbours as they would be without it."""
+"""A request that fails does not affect the others of its batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ import torch
 from common.domain.errors import GenerationError
 from common.domain.generation import Endpoint
 from tests.unit.worker.engine.batching.harness import (
-    Floor,
-    Looker,
+    RecordingCallback,
+    StepperHarness,
     decibels,
     failure_of,
     images_of,
 )
 from tests.unit.worker.engine.sample_images import a_request
 from worker.engine.batching.active_request import ActiveRequest, Sample
-from worker.engine.prompts.conditioning import Guided
+from worker.engine.prompts.conditioning import PromptEmbeds
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
@@ -34,12 +34,14 @@ def bad_scheduler(sample: Sample) -> None:
     def step(*_arguments: Any, **_options: Any) -> None:
         raise IndexError("out of timesteps")
 
-    sample.start.timeline.scheduler.step = step
+    sample.start.timesteps.scheduler.step = step
 
 
 def bad_prompt(sample: Sample) -> None:
-    wanted = sample.guided.wanted
-    sample.guided = Guided(replace(wanted, hidden=wanted.hidden[:, :5]), sample.guided.unwanted)
+    positive = sample.prompt.positive
+    sample.prompt = PromptEmbeds(
+        replace(positive, hidden=positive.hidden[:, :5]), sample.prompt.negative
+    )
 
 
 def bad_latents(sample: Sample) -> None:
@@ -55,41 +57,43 @@ def bad_latents(sample: Sample) -> None:
         (bad_latents, "size"),
     ],
 )
-def test_one_of_three_goes_wrong(
-    floor: Floor, spoil: Callable[[Sample], None], said: str | None
+def test_one_of_three_fails(
+    stepping: StepperHarness, spoil: Callable[[Sample], None], said: str | None
 ) -> None:
-    (expected,) = floor.alone(REQUEST)
-    tickets = [floor.admit(REQUEST) for _ in range(3)]
-    floor.stepper.turn()
-    floor.stepper.turn()
-    spoil(tickets[1].samples[0])
-    floor.work_off()
-    for ticket in (tickets[0], tickets[2]):
-        assert decibels(images_of(ticket)[0], expected) > 45
+    (expected,) = stepping.alone(REQUEST)
+    active_requests = [stepping.add(REQUEST) for _ in range(3)]
+    stepping.stepper.run_once()
+    stepping.stepper.run_once()
+    spoil(active_requests[1].samples[0])
+    stepping.run_to_end()
+    for active in (active_requests[0], active_requests[2]):
+        assert decibels(images_of(active)[0], expected) > 45
     if said is None:  # found where pixels are made of it
-        _, finite = tickets[1].future.result().copies[0].wait()
-        assert not finite
+        with pytest.raises(GenerationError, match="not numbers"):
+            images_of(active_requests[1])
     else:
-        error = failure_of(tickets[1])
+        error = failure_of(active_requests[1])
         assert isinstance(error, GenerationError)
         assert said in error.detail
 
 
-def test_one_whose_pictures_cannot_be_encoded(floor: Floor) -> None:
-    (expected,) = floor.alone(REQUEST)
-    bad = ActiveRequest(replace(floor.recipe(REQUEST), masked=torch.zeros(1, 3, 60, 60)), Looker())
-    good = [floor.admit(REQUEST), floor.admit(REQUEST)]
-    floor.stepper.admit(bad)
-    good.append(floor.admit(REQUEST))
-    floor.work_off()
+def test_a_request_whose_images_cannot_be_encoded(stepping: StepperHarness) -> None:
+    (expected,) = stepping.alone(REQUEST)
+    bad = ActiveRequest(
+        replace(stepping.prepare(REQUEST), masked=torch.zeros(1, 3, 60, 60)), RecordingCallback()
+    )
+    good = [stepping.add(REQUEST), stepping.add(REQUEST)]
+    stepping.stepper.add(bad)
+    good.append(stepping.add(REQUEST))
+    stepping.run_to_end()
     assert isinstance(failure_of(bad), GenerationError)
-    for ticket in good:
-        assert decibels(images_of(ticket)[0], expected) > 45
+    for active in good:
+        assert decibels(images_of(active)[0], expected) > 45
 
 
-@pytest.mark.parametrize("asked", ["should_stop", "started", "progressed"])
-def test_whoever_looks_on_may_fail_too(floor: Floor, asked: str) -> None:
-    class Blind(Looker):
+@pytest.mark.parametrize("asked", ["should_stop", "on_start", "on_step"])
+def test_a_failing_callback_fails_only_its_request(stepping: StepperHarness, asked: str) -> None:
+    class Blind(RecordingCallback):
         pass
 
     def fall(*_told: object) -> None:
@@ -97,23 +101,23 @@ def test_whoever_looks_on_may_fail_too(floor: Floor, asked: str) -> None:
 
     blind = Blind()
     setattr(blind, asked, fall)
-    bad, good = floor.admit(REQUEST, blind), floor.admit(REQUEST)
-    floor.work_off()
+    bad, good = stepping.add(REQUEST, blind), stepping.add(REQUEST)
+    stepping.run_to_end()
     assert "blind" in failure_of(bad).detail
     assert images_of(good)
 
 
-def test_several_images_of_a_request_fail_together(floor: Floor) -> None:
-    ticket = floor.admit(replace(REQUEST, samples=3))
-    floor.stepper.turn()
-    bad_scheduler(ticket.samples[1])
-    floor.work_off()
-    assert "out of timesteps" in failure_of(ticket).detail
+def test_several_images_of_a_request_fail_together(stepping: StepperHarness) -> None:
+    active = stepping.add(replace(REQUEST, samples=3))
+    stepping.stepper.run_once()
+    bad_scheduler(active.samples[1])
+    stepping.run_to_end()
+    assert "out of timesteps" in failure_of(active).detail
 
 
 @contextmanager
-def small_memory(floor: Floor, rows: int) -> Iterator[list[int]]:
-    """Let the UNet run out of memory beyond so many rows; gives the sizes that were tried."""
+def small_memory(stepping: StepperHarness, rows: int) -> Iterator[list[int]]:
+    """Let the UNet run out of memory beyond `rows`; yield the batch sizes that were tried."""
     tried: list[int] = []
 
     def before(_unet: object, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -121,26 +125,26 @@ def small_memory(floor: Floor, rows: int) -> Iterator[list[int]]:
         if tried[-1] > rows:
             raise torch.OutOfMemoryError
 
-    hook = floor.recipe(REQUEST).parts.unet.register_forward_pre_hook(before)
+    hook = stepping.prepare(REQUEST).components.unet.register_forward_pre_hook(before)
     try:
         yield tried
     finally:
         hook.remove()
 
 
-def test_no_memory_shrinks_the_batch_before_anybody_fails(floor: Floor) -> None:
-    (expected,) = floor.alone(REQUEST)
-    tickets = [floor.admit(REQUEST) for _ in range(5)]
-    with small_memory(floor, rows=4) as tried:
-        floor.work_off()
+def test_out_of_memory_shrinks_the_batch_before_a_request_fails(stepping: StepperHarness) -> None:
+    (expected,) = stepping.alone(REQUEST)
+    active_requests = [stepping.add(REQUEST) for _ in range(5)]
+    with small_memory(stepping, rows=4) as tried:
+        stepping.run_to_end()
     assert max(tried) > 4
     assert max(tried[4:]) <= 4, "it has learnt"
-    for ticket in tickets:
-        assert decibels(images_of(ticket)[0], expected) > 45
+    for active in active_requests:
+        assert decibels(images_of(active)[0], expected) > 45
 
 
-def test_no_memory_for_one_is_said(floor: Floor) -> None:
-    ticket = floor.admit(REQUEST)
-    with small_memory(floor, rows=1):
-        floor.work_off()
-    assert failure_of(ticket).message == "the model ran out of memory, a smaller image may fit"
+def test_out_of_memory_for_one_request_fails_it(stepping: StepperHarness) -> None:
+    active = stepping.add(REQUEST)
+    with small_memory(stepping, rows=1):
+        stepping.run_to_end()
+    assert failure_of(active).message == "the model ran out of memory, a smaller image may fit"

@@ -1,4 +1,4 @@
-"""How many steps, and which."""
+"""Number and choice of timesteps."""
 
 import pytest
 from diffusers import PNDMScheduler
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 TEMPLATE = PNDMScheduler(skip_prk_steps=True, steps_offset=1)
 
 
-def timeline_of(request: GenerationRequest) -> Timesteps:
+def timesteps_of(request: GenerationRequest) -> Timesteps:
     return Timesteps.of(request, scheduler_named(str(request.scheduler), TEMPLATE))
 
 
@@ -38,20 +38,20 @@ def test_any_steps_with_any_strength(endpoint: Endpoint, steps: int, strength: f
     request = a_request(
         endpoint, inference_steps=steps, strength=strength, scheduler="DDIMScheduler"
     )
-    times = timeline_of(request).times
-    assert len(times) == max(1, int(steps * strength))
-    assert sorted(times, reverse=True) == list(times)
+    values = timesteps_of(request).values
+    assert len(values) == max(1, int(steps * strength))
+    assert sorted(values, reverse=True) == list(values)
 
 
-def test_words_alone_take_all_steps() -> None:
+def test_text2img_runs_all_steps() -> None:
     request = a_request(Endpoint.TEXT2IMG, inference_steps=9, strength=0.2, scheduler="Euler")
-    assert len(timeline_of(request).times) == 9
+    assert len(timesteps_of(request).values) == 9
 
 
-def test_steps_that_cannot_be_laid_out_are_refused() -> None:
+def test_an_unsupported_number_of_steps_is_rejected() -> None:
     request = a_request(Endpoint.TEXT2IMG, inference_steps=51, scheduler="LCM")
-    with pytest.raises(UnsupportedRequestError) as refused:
-        timeline_of(request)
-    assert refused.value.message.startswith(
+    with pytest.raises(UnsupportedRequestError) as rejected:
+        timesteps_of(request)
+    assert rejected.value.message.startswith(
         "num_inference_steps: LCMScheduler cannot lay out 51 steps"
     )

@@ -1,4 +1,4 @@
-"""The busy ratio, from times the device tells."""
+"""The utilization ratio from scripted device times."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from worker.engine.devices.device import Cpu
 from worker.engine.devices.utilization import WINDOW_SECONDS, DeviceUtilization
 
 
-class Told(Cpu):
-    """A device whose marks have the times of a list; `known` of them it has come by."""
+class ScriptedDevice(Cpu):
+    """A device whose marks have the times of a list; the first `known` have been reached."""
 
     def __init__(self, times: list[float], known: int | None = None) -> None:
         super().__init__()
@@ -18,60 +18,62 @@ class Told(Cpu):
         self.known = len(times) if known is None else known
         self._marks = 0
 
-    def mark(self) -> "Later":
+    def mark(self) -> "ScriptedMark":
         self._marks += 1
-        return Later(self, self._marks - 1)
+        return ScriptedMark(self, self._marks - 1)
 
 
 @dataclass(frozen=True)
-class Later:
-    """A mark the device comes by when the test says so."""
+class ScriptedMark:
+    """A mark that the device has reached when the test says so."""
 
-    device: Told
+    device: ScriptedDevice
     index: int
 
-    def is_past(self) -> bool:
+    def has_passed(self) -> bool:
         return self.index < self.device.known
 
-    def seconds_since(self, earlier: "Later") -> float:
+    def seconds_since(self, earlier: "ScriptedMark") -> float:
         return self.device.times[self.index] - self.device.times[earlier.index]
 
 
-def work(busy: DeviceUtilization, pieces: int) -> None:
-    for _ in range(pieces):
-        with busy.at_work():
+def work(utilization: DeviceUtilization, intervals: int) -> None:
+    for _ in range(intervals):
+        with utilization.record_work():
             pass
 
 
-def test_pauses_between_two_pieces_count() -> None:
-    busy = DeviceUtilization(Told([0, 3, 4, 7]))
-    assert busy.ratio == 1
-    work(busy, 2)
-    assert busy.ratio == pytest.approx(6 / 7)
+def test_pauses_between_intervals_count_as_idle() -> None:
+    utilization = DeviceUtilization(ScriptedDevice([0, 3, 4, 7]))
+    assert utilization.ratio == 1
+    work(utilization, 2)
+    assert utilization.ratio == pytest.approx(6 / 7)
 
 
-def test_a_rest_for_want_of_work_does_not() -> None:
-    busy = DeviceUtilization(Told([0, 3, 100, 103]))
-    work(busy, 1)
-    busy.rest()
-    work(busy, 1)
-    assert busy.ratio == 1
+def test_pauses_without_work_do_not_count() -> None:
+    utilization = DeviceUtilization(ScriptedDevice([0, 3, 100, 103]))
+    work(utilization, 1)
+    utilization.mark_idle()
+    work(utilization, 1)
+    assert utilization.ratio == 1
 
 
-def test_pieces_under_way_count_when_they_are_done() -> None:
-    device = Told([0, 3, 4, 7], known=3)
-    busy = DeviceUtilization(device)
-    work(busy, 1)
-    work(busy, 1)
-    assert busy.ratio == 1
+def test_intervals_count_when_the_device_has_finished_them() -> None:
+    device = ScriptedDevice([0, 3, 4, 7], known=3)
+    utilization = DeviceUtilization(device)
+    work(utilization, 1)
+    work(utilization, 1)
+    assert utilization.ratio == 1
     device.known = 4
     device.times += [7, 8]
-    work(busy, 1)
-    assert busy.ratio == pytest.approx(6 / 7)
+    work(utilization, 1)
+    assert utilization.ratio == pytest.approx(6 / 7)
 
 
-def test_a_full_window_is_shown_and_the_next_begins() -> None:
-    busy = DeviceUtilization(Told([0, WINDOW_SECONDS / 2, WINDOW_SECONDS, 1.5 * WINDOW_SECONDS]))
-    work(busy, 2)
+def test_a_full_window_sets_the_metric_and_starts_the_next() -> None:
+    utilization = DeviceUtilization(
+        ScriptedDevice([0, WINDOW_SECONDS / 2, WINDOW_SECONDS, 1.5 * WINDOW_SECONDS])
+    )
+    work(utilization, 2)
     assert GPU_BUSY_RATIO._value.get() == pytest.approx(2 / 3)
-    assert busy.ratio == 1
+    assert utilization.ratio == 1

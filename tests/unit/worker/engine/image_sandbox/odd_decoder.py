@@ -1,4 +1,4 @@
-"""A decoder that does what the end of the file says; files may have anything after their end."""
+"""A decoder that misbehaves as the bytes after the end of the image say."""
 
 import ctypes
 import os
@@ -37,7 +37,7 @@ DEEDS: dict[bytes, Callable[[], object]] = {
     b"CALLING ": socket.socket,
     b"FORKING ": os.fork,
 }
-ANOTHER = b"ANOTHER "  # gives another picture than was asked for
+ANOTHER = b"ANOTHER "  # sends another image than requested
 
 
 def read(data: bytes, field: str, size: Size) -> Image.Image:

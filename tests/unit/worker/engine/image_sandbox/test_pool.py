@@ -1,4 +1,4 @@
-"""Pictures may kill what decodes them, and nothing else."""
+"""Images can crash their decoder process, and nothing else."""
 
 import os
 import re
@@ -18,10 +18,10 @@ from structlog.testing import capture_logs
 from common.domain.errors import DecodingFailedError, InvalidImageError
 from tests.unit.worker.engine.image_sandbox import odd_decoder
 from tests.unit.worker.engine.images.test_colour import swapped_profile
-from tests.unit.worker.engine.images.test_decode import REFUSED
-from tests.unit.worker.engine.mutations import PNG, joined
+from tests.unit.worker.engine.images.test_decode import REJECTED
+from tests.unit.worker.engine.mutations import PNG, join_file
 from tests.unit.worker.engine.sample_images import disc, encoded, noise, same
-from worker.engine.image_sandbox.decoder import Bounds, Decoder
+from worker.engine.image_sandbox.decoder import Decoder, DecoderLimits
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.inputs import read_image
 
@@ -32,13 +32,13 @@ INIT = encoded(noise())
 
 @pytest.fixture(scope="module")
 def decoders() -> Iterator[DecoderPool]:
-    """Two that are as they are in production."""
+    """Two decoders as in production."""
     yield from opened(DecoderPool())
 
 
 @pytest.fixture(scope="module")
 def odd() -> Iterator[DecoderPool]:
-    """One that dies on demand."""
+    """One decoder that misbehaves on demand."""
     yield from opened(DecoderPool(1, program=odd_decoder.NAME))
 
 
@@ -50,7 +50,7 @@ def opened(decoders: DecoderPool) -> Iterator[DecoderPool]:
 
 
 def photograph() -> bytes:
-    """With everything a decoder might have to load something for."""
+    """A JPEG with everything that could make Pillow import a module."""
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010E] = "what it shows"
@@ -75,7 +75,7 @@ TAKEN: list[tuple[str, Callable[[], bytes]]] = [
 
 
 @pytest.mark.parametrize("make", [case[1] for case in TAKEN], ids=[case[0] for case in TAKEN])
-def test_gives_the_very_pixels_that_decoding_here_gives(
+def test_pixels_equal_those_of_decoding_in_process(
     decoders: DecoderPool, make: Callable[[], bytes]
 ) -> None:
     data = make()
@@ -83,8 +83,8 @@ def test_gives_the_very_pixels_that_decoding_here_gives(
         assert same(decoders.read(data, field, (40, 72)), read_image(data, field, (40, 72)))
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=[case[0] for case in REFUSED])
-def test_refuses_with_the_very_words_of_decoding_here(
+@pytest.mark.parametrize("case", REJECTED, ids=[case[0] for case in REJECTED])
+def test_errors_equal_those_of_decoding_in_process(
     decoders: DecoderPool, case: tuple[str, Callable[[], bytes], str]
 ) -> None:
     _, data, reason = case
@@ -94,23 +94,23 @@ def test_refuses_with_the_very_words_of_decoding_here(
     assert decoders.pids[:1] == before[:1]  # it lives on
 
 
-def test_is_confined(decoders: DecoderPool) -> None:
+def test_a_decoder_is_confined(decoders: DecoderPool) -> None:
     decoders.read(INIT, "init_image", SIZE)
     for pid in decoders.pids:
-        place = Path(f"/proc/{pid}")
-        environment = place.joinpath("environ").read_bytes().decode()
+        slot = Path(f"/proc/{pid}")
+        environment = slot.joinpath("environ").read_bytes().decode()
         assert {entry.partition("=")[0] for entry in environment.split("\0") if entry} <= {
             "PYTHONPATH",
             "MALLOC_MMAP_THRESHOLD_",
             "MALLOC_TRIM_THRESHOLD_",
         }
-        assert "torch" not in place.joinpath("maps").read_text()
+        assert "torch" not in slot.joinpath("maps").read_text()
         # Nothing of the worker's: no connection, no file.
-        assert len(list(place.joinpath("fd").iterdir())) == 4
+        assert len(list(slot.joinpath("fd").iterdir())) == 4
 
 
 @pytest.mark.parametrize("deed", [b"OPENING ", b"CALLING ", b"FORKING "])
-def test_can_open_nothing(odd: DecoderPool, deed: bytes) -> None:
+def test_a_decoder_cannot_open_files(odd: DecoderPool, deed: bytes) -> None:
     if deed == b"FORKING " and os.geteuid() == 0:
         pytest.skip("the kernel lets root have as many processes as it wants")
     with pytest.raises(DecodingFailedError) as failed:
@@ -128,13 +128,11 @@ def test_can_open_nothing(odd: DecoderPool, deed: bytes) -> None:
         (b"STUMBLES", 1),
     ],
 )
-def test_a_picture_that_kills_is_an_error_of_its_own(
-    odd: DecoderPool, deed: bytes, status: int
-) -> None:
+def test_a_crash_fails_only_its_image(odd: DecoderPool, deed: bytes, status: int) -> None:
     before = lost("crashed")
     with capture_logs() as lines, pytest.raises(DecodingFailedError) as failed:
         odd.read(INIT + deed, "init_image", SIZE)
-    wanted = "init_image: decoding the image ended the process that did it"
+    wanted = "init_image: decoding the image crashed the decoder process"
     assert failed.value.message == wanted
     assert {"reason": "crashed", "exit_status": status}.items() <= lines[-1].items()
     assert lost("crashed") == before + 1
@@ -149,7 +147,7 @@ def lost(reason: str) -> float:
     return REGISTRY.get_sample_value("infill_decoders_lost_total", {"reason": reason}) or 0.0
 
 
-def test_one_that_died_between_two_pictures_costs_nobody_anything(odd: DecoderPool) -> None:
+def test_a_decoder_that_died_while_idle_is_replaced(odd: DecoderPool) -> None:
     lives(odd)
     (pid,) = odd.pids
     os.kill(pid, signal.SIGKILL)
@@ -158,8 +156,8 @@ def test_one_that_died_between_two_pictures_costs_nobody_anything(odd: DecoderPo
     assert odd.pids != [pid]
 
 
-def test_one_that_hangs_is_ended() -> None:
-    for odd in opened(DecoderPool(1, Bounds(patience_seconds=0.5), odd_decoder.NAME)):
+def test_a_hanging_decoder_is_killed() -> None:
+    for odd in opened(DecoderPool(1, DecoderLimits(timeout_seconds=0.5), odd_decoder.NAME)):
         odd.start()
         (pid,) = odd.pids
         with pytest.raises(DecodingFailedError) as failed:
@@ -170,12 +168,12 @@ def test_one_that_hangs_is_ended() -> None:
         assert odd.pids not in ([], [pid])
 
 
-def test_a_picture_that_takes_too_much_cpu_is_refused() -> None:
-    for odd in opened(DecoderPool(1, Bounds(cpu_seconds=1), odd_decoder.NAME)):
+def test_an_image_that_takes_too_much_cpu_is_rejected() -> None:
+    for odd in opened(DecoderPool(1, DecoderLimits(cpu_seconds=1), odd_decoder.NAME)):
         before = lost("cpu")
-        with pytest.raises(InvalidImageError) as refused:
+        with pytest.raises(InvalidImageError) as rejected:
             odd.read(INIT + b"SPINNING", "init_image", SIZE)
-        assert refused.value.message == "init_image: the image takes more than 1 s to decode"
+        assert rejected.value.message == "init_image: the image takes more than 1 s to decode"
         assert lost("cpu") == before + 1
         lives(odd)
 
@@ -185,13 +183,13 @@ def test_a_picture_that_takes_too_much_cpu_is_refused() -> None:
     [
         ("PNG", "the image takes too much memory to decode"),
         ("JPEG", "the image takes too much memory to decode"),
-        ("WEBP", "the image is damaged or cut off"),  # libwebp does not tell what it lacked
+        ("WEBP", "the image is damaged or cut off"),  # libwebp does not say what was missing
     ],
 )
-def test_a_picture_that_needs_too_much_memory_is_refused(kind: str, reason: str) -> None:
-    """One of 36 MB, where 20 are left."""
+def test_an_image_that_needs_too_much_memory_is_rejected(kind: str, reason: str) -> None:
+    """An image of 36 MB with 20 MB left."""
     data = encoded(Image.new("RGB", (3000, 3000)), kind)
-    for decoders in opened(DecoderPool(1, Bounds(memory_bytes=20_000_000))):
+    for decoders in opened(DecoderPool(1, DecoderLimits(memory_bytes=20_000_000))):
         lives(decoders)
         (pid,) = decoders.pids
         with pytest.raises(InvalidImageError, match=f"^init_image: {reason}$"):
@@ -201,23 +199,23 @@ def test_a_picture_that_needs_too_much_memory_is_refused(kind: str, reason: str)
         assert decoders.pids == [pid]
 
 
-def test_a_bomb_is_judged_by_its_header(decoders: DecoderPool) -> None:
-    """A small file that Pillow would let pass, with a warning, and that would fill 89 MB."""
+def test_a_decompression_bomb_is_rejected_by_its_header(decoders: DecoderPool) -> None:
+    """A small file that Pillow would only warn about, and that would need 89 MB."""
     side = 9_459
     rows = zlib.compress(bytes(side * (side + 1)), 1)
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    bomb = joined(PNG, [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")])
+    bomb = join_file(PNG, [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")])
     assert len(bomb) < 500_000
-    with pytest.raises(InvalidImageError) as refused:
+    with pytest.raises(InvalidImageError) as rejected:
         decoders.read(bomb, "init_image", SIZE)
-    assert refused.value.message == "init_image: 89.5 megapixels, at most 25 are taken"
+    assert rejected.value.message == "init_image: 89.5 megapixels, at most 25 are accepted"
     assert max(map(peak_megabytes, decoders.pids)) < 60
 
 
-def test_memory_asked_for_at_once_is_refused(odd: DecoderPool) -> None:
-    with pytest.raises(InvalidImageError) as refused:
+def test_a_single_large_allocation_is_rejected(odd: DecoderPool) -> None:
+    with pytest.raises(InvalidImageError) as rejected:
         odd.read(INIT + b"HOARDING", "init_image", SIZE)
-    assert refused.value.message == "init_image: the image takes too much memory to decode"
+    assert rejected.value.message == "init_image: the image takes too much memory to decode"
 
 
 def peak_megabytes(pid: int) -> float:
@@ -227,13 +225,13 @@ def peak_megabytes(pid: int) -> float:
     return int(found[1]) / 1000
 
 
-def test_other_pixels_than_were_asked_for_are_not_taken(odd: DecoderPool) -> None:
+def test_pixels_of_another_size_are_an_error(odd: DecoderPool) -> None:
     with pytest.raises(DecodingFailedError):
         odd.read(INIT + b"ANOTHER ", "init_image", SIZE)
     lives(odd)
 
 
-def test_several_are_decoded_at_once(decoders: DecoderPool) -> None:
+def test_images_are_decoded_in_parallel(decoders: DecoderPool) -> None:
     with ThreadPoolExecutor(4) as threads:
         read = partial(decoders.read, size=SIZE)
         images = list(threads.map(read, [INIT] * 12, ["init_image"] * 12))
@@ -241,7 +239,7 @@ def test_several_are_decoded_at_once(decoders: DecoderPool) -> None:
     assert len(decoders.pids) == 2
 
 
-def test_the_first_picture_finds_them_started() -> None:
+def test_start_runs_the_processes_before_the_first_image() -> None:
     for decoders in opened(DecoderPool()):
         assert decoders.pids == []
         decoders.start()
@@ -253,15 +251,15 @@ def test_the_first_picture_finds_them_started() -> None:
 
 
 def test_a_decoder_ends_with_its_worker() -> None:
-    """However that ended: the kernel hangs up for it."""
-    decoder = Decoder(Bounds())
+    """However the worker ended: the kernel closes its socket."""
+    decoder = Decoder(DecoderLimits())
     assert same(decoder.read(INIT, "init_image", SIZE), noise())
-    decoder._line.close()  # as if this process were gone
+    decoder._connection.close()  # as if this process were gone
     assert decoder._process.wait(DEADLINE_SECONDS) == 0
     decoder.close()
 
 
-def test_closing_ends_them_and_what_they_do() -> None:
+def test_closing_fails_images_in_progress() -> None:
     decoders = DecoderPool(1, program=odd_decoder.NAME)
     lives(decoders)
     (pid,) = decoders.pids
@@ -271,5 +269,5 @@ def test_closing_ends_them_and_what_they_do() -> None:
         with pytest.raises(DecodingFailedError):
             reading.result()
     assert not Path(f"/proc/{pid}").exists()
-    with pytest.raises(DecodingFailedError, match="leaving"):
+    with pytest.raises(DecodingFailedError, match="shutting down"):
         decoders.read(INIT, "init_image", SIZE)

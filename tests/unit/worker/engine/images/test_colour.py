@@ -1,4 +1,4 @@
-"""Every pixel format comes out as what one would see."""
+"""Every pixel format is converted to the colours that viewers show."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def srgb_profile() -> bytes:
 
 
 def swapped_profile() -> bytes:
-    """A profile under another name in which red and blue have changed places."""
+    """Return a profile of another name with red and blue exchanged."""
     profile = srgb_profile().replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
     for one, other in ((b"rXYZ", b"bXYZ"), (b"rTRC", b"bTRC")):
         profile = profile.replace(one, b"<->!").replace(other, one).replace(b"<->!", other)
@@ -74,16 +74,16 @@ def transparent_rgb() -> Image.Image:
     ],
     ids=["RGBA", "LA", "palette", "one colour"],
 )
-def test_what_is_transparent_is_white_in_a_picture_and_kept_by_a_mask(image: Image.Image) -> None:
+def test_transparency_is_white_in_images_and_black_in_masks(image: Image.Image) -> None:
     assert near(of(image), WHITE, 0)
     assert decode_mask(encoded(image), "mask_image").getextrema() == (0, 0)
 
 
-def test_half_transparent_is_laid_over_white() -> None:
+def test_half_transparency_blends_with_white() -> None:
     assert near(of(Image.new("RGBA", (8, 8), (255, 0, 0, 128))), (255, 127, 127), 1)
 
 
-def test_strokes_on_a_transparent_layer_are_the_mask() -> None:
+def test_strokes_on_a_transparent_layer_become_the_mask() -> None:
     layer = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     layer.putpixel((2, 3), (255, 255, 255, 255))
     mask = decode_mask(encoded(layer), "mask_image")
@@ -98,9 +98,9 @@ def test_a_profile_is_applied(mode: str) -> None:
     assert near(of(red, icc_profile=swapped_profile()), BLUE)
 
 
-def test_srgb_moves_no_pixel() -> None:
-    picture = noise()
-    assert same(of(picture, icc_profile=srgb_profile()), picture)
+def test_srgb_profile_changes_no_pixel() -> None:
+    image = noise()
+    assert same(of(image, icc_profile=srgb_profile()), image)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_srgb_moves_no_pixel() -> None:
     ids=["nonsense", "cut off", "of another space"],
 )
 def test_a_profile_that_does_not_fit_is_ignored(profile: bytes) -> None:
-    picture = noise()
-    assert same(of(picture, icc_profile=profile), picture)
+    image = noise()
+    assert same(of(image, icc_profile=profile), image)
 
 
-def test_a_mask_s_greys_are_amounts() -> None:
+def test_a_profile_does_not_change_a_mask() -> None:
     grey = Image.new("RGB", (8, 8), (40, 40, 40))
     mask = decode_mask(encoded(grey, icc_profile=swapped_profile()), "mask_image")
     assert mask.getextrema() == (40, 40)

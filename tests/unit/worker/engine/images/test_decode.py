@@ -1,4 +1,4 @@
-"""What is taken, what is refused, and in which words."""
+"""Accepted and rejected image files, and the error messages."""
 
 import struct
 import zlib
@@ -16,7 +16,7 @@ FLIPS = Image.Transpose
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds next to nothing."""
+    """Return a PNG that declares a size and contains almost no pixels."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return (
@@ -40,7 +40,7 @@ def animated(kind: str) -> bytes:
     return encoded(noise(), kind, save_all=True, append_images=[noise(seed=1)])
 
 
-REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
+REJECTED: list[tuple[str, Callable[[], bytes], str]] = [
     ("empty", lambda: b"", "the file is empty"),
     ("text", lambda: b"hello", "not a PNG, JPEG or WebP image"),
     ("svg", lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not a PNG, JPEG or WebP image"),
@@ -53,15 +53,15 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("cut jpeg", lambda: encoded(noise(), "JPEG")[:-500], "the image is damaged or cut off"),
     ("cut webp", lambda: encoded(noise(), "WEBP")[:-500], "the image is damaged or cut off"),
     ("no width", lambda: png_header(0, 5), "the image is damaged or cut off"),
-    ("30 megapixels", lambda: png_header(6000, 5000), "30.0 megapixels, at most 25 are taken"),
+    ("30 megapixels", lambda: png_header(6000, 5000), "30.0 megapixels, at most 25 are accepted"),
     (
         "bomb Pillow lets by",
         lambda: png_header(9460, 9458),
-        "89.5 megapixels, at most 25 are taken",
+        "89.5 megapixels, at most 25 are accepted",
     ),
     ("bomb Pillow warns of", lambda: png_header(10_000, 10_000), "more than 25 megapixels"),
     ("bomb Pillow refuses", lambda: png_header(65_000, 65_000), "more than 25 megapixels"),
-    ("wide", lambda: png_header(8193, 500), "8193×500 pixels, at most 8192 a side are taken"),
+    ("wide", lambda: png_header(8193, 500), "8193×500 pixels, at most 8192 a side are accepted"),
     (
         "narrow",
         lambda: png_header(10, 201),
@@ -74,9 +74,9 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+    ("data", "reason"), [case[1:] for case in REJECTED], ids=[case[0] for case in REJECTED]
 )
-def test_names_the_field_and_the_reason(data: Callable[[], bytes], reason: str) -> None:
+def test_error_names_the_field_and_the_reason(data: Callable[[], bytes], reason: str) -> None:
     with pytest.raises(InvalidImageError) as image_error:
         decode_image(data(), "init_image")
     with pytest.raises(InvalidImageError) as mask_error:
@@ -89,13 +89,13 @@ def test_refuses_more_bytes_than_allowed() -> None:
     data = encoded(noise())
     assert decode_image(data, "init_image", max_bytes=len(data))
     with pytest.raises(
-        InvalidImageError, match=r"init_image: 12,\d{3} bytes, at most 99 are taken"
+        InvalidImageError, match=r"init_image: 12,\d{3} bytes, at most 99 are accepted"
     ):
         decode_image(data, "init_image", max_bytes=99)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_takes_the_three_formats(kind: str) -> None:
+def test_accepts_the_three_formats(kind: str) -> None:
     plain = Image.new("RGB", (40, 30), (200, 100, 50))
     image = decode_image(encoded(plain, kind), "init_image")
     assert (image.mode, image.size) == ("RGB", (40, 30))
@@ -104,7 +104,7 @@ def test_takes_the_three_formats(kind: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(8192, 410), (10, 200), (1, 1)])
-def test_takes_what_lies_on_the_limits(size: tuple[int, int]) -> None:
+def test_accepts_images_at_the_limits(size: tuple[int, int]) -> None:
     assert decode_image(encoded(Image.new("RGB", size)), "init_image").size == size
 
 
@@ -122,7 +122,7 @@ def test_takes_what_lies_on_the_limits(size: tuple[int, int]) -> None:
         (9, None),
     ],
 )
-def test_turns_a_photograph_upright(orientation: int, stored: Image.Transpose | None) -> None:
+def test_applies_the_exif_orientation(orientation: int, stored: Image.Transpose | None) -> None:
     upright = noise((24, 16))
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -130,13 +130,13 @@ def test_turns_a_photograph_upright(orientation: int, stored: Image.Transpose | 
     assert same(decode_image(encoded(lying, exif=exif), "init_image"), upright)
 
 
-def test_broken_exif_spoils_no_picture() -> None:
-    picture = noise()
-    data = encoded(picture, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff broken")
-    assert same(decode_image(data, "init_image"), picture)
+def test_ignores_broken_exif() -> None:
+    image = noise()
+    data = encoded(image, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff broken")
+    assert same(decode_image(data, "init_image"), image)
 
 
-def test_takes_the_first_picture_of_a_camera_s_pair() -> None:
+def test_uses_the_first_image_of_an_mpo_file() -> None:
     data = encoded(
         Image.new("RGB", (32, 32), "white"),
         "MPO",

@@ -1,6 +1,6 @@
-"""Whatever the bytes: pixels as promised or an InvalidImageError, and a decoder that lives on.
+"""Any bytes give the promised pixels or an InvalidImageError, and no decoder crashes.
 
-For as long as one likes: `python -m tests.unit.worker.engine.fuzz 300`.
+For a longer run: `python -m tests.unit.worker.engine.fuzz 300`.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from common.domain.errors import InvalidImageError
 from tests.unit.worker.engine.image_sandbox.test_pool import peak_megabytes
-from tests.unit.worker.engine.mutations import KINDS, PARTS, SEEDS, joined
-from worker.engine.image_sandbox.decoder import Bounds
+from tests.unit.worker.engine.mutations import KINDS, PARTS, SEEDS, join_file
+from worker.engine.image_sandbox.decoder import DecoderLimits
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.inputs import MODES, read_image
 
@@ -29,7 +29,7 @@ def decoders() -> Iterator[DecoderPool]:
 
 @contextmanager
 def watched_decoders() -> Iterator[DecoderPool]:
-    """Lend decoders, and look at the end that the same ones are there and how large they grew."""
+    """Yield decoders; afterwards check that none was replaced, and their memory growth."""
     decoders = DecoderPool(1)
     try:
         decoders.start()
@@ -37,26 +37,26 @@ def watched_decoders() -> Iterator[DecoderPool]:
         yield decoders
         assert decoders.pids == pids
         own_megabytes = 40  # the interpreter and Pillow
-        most = Bounds().memory_bytes / 1e6 + own_megabytes
+        most = DecoderLimits().memory_bytes / 1e6 + own_megabytes
         assert max(peak_megabytes(pid) for pid in pids) < most
     finally:
         decoders.close()
 
 
 def survives(decoders: DecoderPool, data: bytes, field: str) -> bool:
-    """Decode, and tell whether it was taken; a decoder that dies of it raises another error."""
+    """Return whether the image was accepted; a crash of the decoder raises another error."""
     try:
         image = decoders.read(data, field, SIZE)
     except InvalidImageError as error:
-        told, _, reason = error.message.partition(": ")
-        assert (told, bool(reason)) == (field, True)
+        named, _, reason = error.message.partition(": ")
+        assert (named, bool(reason)) == (field, True)
         return False
     assert (image.mode, image.size) == (MODES[field], SIZE)
     return True
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_the_bytes(decoders: DecoderPool, kind: str) -> None:
+def test_any_bytes_give_pixels_or_an_error(decoders: DecoderPool, kind: str) -> None:
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(KINDS[kind], st.sampled_from(sorted(MODES)))
     def survive(data: bytes, field: str) -> None:
@@ -66,7 +66,7 @@ def test_whatever_the_bytes(decoders: DecoderPool, kind: str) -> None:
 
 
 def fuzz(decoders: DecoderPool, kind: str, *, number: int, examples: int) -> dict[bool, int]:
-    """Try other examples for every `number`; count those refused and those taken."""
+    """Try other examples for every `number`; return how many were rejected and accepted."""
     count = {False: 0, True: 0}
 
     @seed(number)
@@ -85,10 +85,10 @@ def fuzz(decoders: DecoderPool, kind: str, *, number: int, examples: int) -> dic
     return count
 
 
-def test_the_examples_are_worth_something(decoders: DecoderPool) -> None:
-    """Seeds are taken unless they move, also put together anew; mutants are often taken, too."""
+def test_enough_mutants_are_valid(decoders: DecoderPool) -> None:
+    """Unanimated seeds are accepted, also after reassembly, and many mutants are as well."""
     for data, (signature, parts) in zip(SEEDS, PARTS, strict=True):
-        again = joined(signature, parts)
+        again = join_file(signature, parts)
         for field in MODES:
             taken = survives(decoders, data, field)
             assert survives(decoders, again, field) == taken

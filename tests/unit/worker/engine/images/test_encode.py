@@ -1,4 +1,4 @@
-"""Only pixels go out, and they are those that were drawn."""
+"""Encoded files contain exactly the image's pixels and nothing else."""
 
 from io import BytesIO
 
@@ -11,11 +11,11 @@ from PIL import Image, PngImagePlugin
 from tests.unit.worker.engine.images.test_colour import srgb_profile
 from tests.unit.worker.engine.sample_images import encoded, noise, same
 from worker.engine.images.decode import decode_image
-from worker.engine.images.encode import encode_png
+from worker.engine.images.encode import LONGEST_SIDE, encode_png, encode_preview
 
 
 def ramp(size: tuple[int, int] = (64, 64)) -> Image.Image:
-    """Smooth, other in each channel, through all levels and around from 255 to 0."""
+    """Return a smooth image with different channels that wraps around from 255 to 0."""
     rows, columns = np.mgrid[: size[1], : size[0]]
     channels = (columns * 5, rows * 7, 255 - columns * 3 - rows)
     return Image.fromarray(np.stack(channels, 2).astype(np.uint8))
@@ -39,7 +39,7 @@ def test_pixels_of_any_size_survive(width: int, height: int, seed: int) -> None:
         assert same(read.copy(), image)
 
 
-def test_a_picture_of_another_mode_is_refused() -> None:
+def test_other_modes_are_rejected() -> None:
     for mode in ("L", "RGBA"):
         with pytest.raises(ValueError, match="reshape"):
             encode_png(Image.new(mode, (8, 8)))
@@ -50,7 +50,7 @@ def test_runs_are_few_bytes() -> None:
     assert len(encode_png(ramp((256, 256)))) < 256 * 256 * 3 / 3
 
 
-def test_nothing_else_of_the_input_gets_out() -> None:
+def test_no_metadata_of_the_input_is_written() -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text("Author", "somebody")
     exif = Image.Exif()
@@ -60,3 +60,20 @@ def test_nothing_else_of_the_input_gets_out() -> None:
     with Image.open(BytesIO(written)) as image:
         assert image.info == {}
     assert written == encode_png(noise())
+
+
+def test_a_preview_is_a_small_jpeg_of_the_same_shape() -> None:
+    preview = encode_preview(noise((512, 256)))
+    shown = Image.open(BytesIO(preview))
+    assert (shown.format, shown.mode) == ("JPEG", "RGB")
+    assert shown.size == (LONGEST_SIDE, LONGEST_SIDE // 2)
+
+
+def test_noise_is_a_few_kilobytes() -> None:
+    assert len(encode_preview(noise((LONGEST_SIDE, LONGEST_SIDE)))) < 8_000
+
+
+def test_a_small_image_keeps_its_size() -> None:
+    image = Image.new("RGB", (8, 8), "teal")
+    assert Image.open(BytesIO(encode_preview(image))).size == (8, 8)
+    assert image.size == (8, 8)

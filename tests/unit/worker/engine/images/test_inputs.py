@@ -1,4 +1,4 @@
-"""What a request works on."""
+"""Input images of a request."""
 
 from io import BytesIO
 
@@ -15,7 +15,7 @@ INIT, MASK = encoded(noise()), encoded(disc())
 AS_IT_IS = (64, 64)
 
 
-def test_each_endpoint_works_on_its_own_pictures() -> None:
+def test_each_endpoint_has_its_input_fields() -> None:
     assert {endpoint: image_fields(endpoint) for endpoint in Endpoint} == {
         Endpoint.INPAINT: ("init_image", "mask_image"),
         Endpoint.IMG2IMG: ("init_image",),
@@ -23,18 +23,18 @@ def test_each_endpoint_works_on_its_own_pictures() -> None:
     }
 
 
-def test_pictures_come_to_their_places() -> None:
+def test_images_are_assigned_by_field() -> None:
     init, mask = noise(), disc()
     assert InputImages.of({}) == InputImages(None, None)
     assert InputImages.of({"mask_image": mask, "init_image": init}) == InputImages(init, mask)
 
 
-def test_pictures_of_the_right_size_stay_as_they_are() -> None:
+def test_images_of_the_right_size_are_unchanged() -> None:
     assert same(read_image(INIT, "init_image", AS_IT_IS), noise())
     assert same(read_image(MASK, "mask_image", AS_IT_IS), disc())
 
 
-def test_others_are_stretched() -> None:
+def test_other_sizes_are_resized() -> None:
     init = read_image(INIT, "init_image", (72, 128))
     mask = read_image(encoded(disc((200, 100))), "mask_image", (72, 128))
     assert init.size == mask.size == (72, 128)
@@ -48,7 +48,7 @@ def test_the_mode_depends_on_the_field_alone(mode: str) -> None:
         assert read_image(data, field, AS_IT_IS).mode == wanted
 
 
-def test_a_jpeg_mask_s_noise_repaints_nothing() -> None:
+def test_jpeg_noise_in_a_mask_repaints_nothing() -> None:
     data = encoded(disc(), "JPEG", quality=75)
     noisy = np.asarray(Image.open(BytesIO(data)))
     nearly_black, nearly_white = noisy < 16, noisy > 239
@@ -60,5 +60,5 @@ def test_a_jpeg_mask_s_noise_repaints_nothing() -> None:
 
 @pytest.mark.parametrize("field", MODES)
 def test_the_byte_limit_holds_for_both(field: str) -> None:
-    with pytest.raises(InvalidImageError, match=rf"^{field}: .* at most 99 are taken$"):
+    with pytest.raises(InvalidImageError, match=rf"^{field}: .* at most 99 are accepted$"):
         read_image(INIT, field, AS_IT_IS, max_bytes=99)

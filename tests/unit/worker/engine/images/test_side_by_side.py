@@ -11,7 +11,7 @@ def png(colour: str, mode: str = "RGB") -> bytes:
     return kept.getvalue()
 
 
-def test_pictures_stand_in_a_row_with_a_gap_between() -> None:
+def test_images_are_in_a_row_with_gaps() -> None:
     row = Image.open(BytesIO(side_by_side([png("red"), png("white", "L"), png("blue")])))
     assert row.size == (3 * 20 + 2 * 8, 10)
     seen = [row.getpixel((x, 5)) for x in (0, 19, 20, 28, 56, 75)]

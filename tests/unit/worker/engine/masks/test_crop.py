@@ -1,4 +1,4 @@
-"""The box that is worked on: the picture's shape, around the mask, within the picture."""
+"""The cropped box: the image's aspect ratio, around the mask, within the image."""
 
 import numpy as np
 import pytest
@@ -22,14 +22,14 @@ def patch(size: tuple[int, int], box: Box) -> Image.Image:
         ((64, 64), (20, 30, 24, 34), 0, (20, 30, 24, 34)),
         ((64, 64), (20, 30, 24, 34), 4, (16, 26, 28, 38)),
         ((64, 64), (20, 30, 40, 34), 0, (20, 22, 40, 42)),  # widened about its middle
-        ((64, 64), (0, 0, 4, 4), 6, (0, 0, 10, 10)),  # corners: no padding beyond the picture
+        ((64, 64), (0, 0, 4, 4), 6, (0, 0, 10, 10)),  # corners: no padding beyond the image
         ((64, 64), (60, 60, 64, 64), 6, (54, 54, 64, 64)),
         ((64, 64), (0, 60, 30, 64), 0, (0, 34, 30, 64)),  # widened to the side where there is room
         ((64, 64), (60, 0, 64, 30), 5, (29, 0, 64, 35)),
         ((128, 64), (10, 10, 20, 20), 0, (5, 10, 25, 20)),  # as wide again as it is high
         ((64, 128), (10, 10, 20, 20), 0, (10, 5, 20, 25)),
         ((72, 64), (10, 10, 11, 11), 0, (10, 10, 12, 11)),  # rounded up to whole pixels
-        ((64, 64), (0, 31, 64, 33), 0, (0, 0, 64, 64)),  # across the picture: all of it
+        ((64, 64), (0, 31, 64, 33), 0, (0, 0, 64, 64)),  # across the image: all of it
         ((64, 64), (31, 31, 33, 33), 64, (0, 0, 64, 64)),
         ((64, 64), (31, 31, 33, 33), 10**9, (0, 0, 64, 64)),
     ],
@@ -38,7 +38,7 @@ def test_boxes(size: tuple[int, int], painted: Box, padding: int, box: Box) -> N
     assert box_around(patch(size, painted), padding) == box
 
 
-def test_the_whole_without_padding_or_mask() -> None:
+def test_the_box_is_the_whole_image_without_padding_or_mask() -> None:
     assert box_around(patch((64, 48), (1, 1, 2, 2)), None) == (0, 0, 64, 48)
     assert box_around(Image.new("L", (64, 48)), 4) == (0, 0, 64, 48)
 
@@ -60,7 +60,7 @@ def patches(draw: st.DrawFn) -> tuple[tuple[int, int], Box]:
 @settings(max_examples=200, deadline=None)
 @given(patches(), st.integers(0, 50))
 @example(((1, 1), (0, 0, 1, 1)), 0)
-def test_what_a_box_holds(painted: tuple[tuple[int, int], Box], padding: int) -> None:
+def test_properties_of_any_box(painted: tuple[tuple[int, int], Box], padding: int) -> None:
     (width, height), (left, upper, right, lower) = painted
     box = box_around(patch(*painted), padding)
     assert 0 <= box[0] <= max(0, left - padding)
@@ -68,16 +68,16 @@ def test_what_a_box_holds(painted: tuple[tuple[int, int], Box], padding: int) ->
     assert min(width, right + padding) <= box[2] <= width
     assert min(height, lower + padding) <= box[3] <= height
     across, down = box[2] - box[0], box[3] - box[1]
-    # Of the picture's shape, to less than a pixel of either side.
+    # Of the image's aspect ratio, to less than a pixel of either side.
     assert abs(across * height - down * width) < max(width, height)
 
 
-def test_the_whole_is_not_touched() -> None:
-    picture = noise()
-    assert crop_and_resize(picture, full_box(picture), Image.Resampling.LANCZOS) is picture
+def test_the_whole_image_is_not_resampled() -> None:
+    image = noise()
+    assert crop_and_resize(image, full_box(image), Image.Resampling.LANCZOS) is image
 
 
-def test_a_box_is_shown_at_full_size() -> None:
+def test_a_box_is_enlarged_to_full_size() -> None:
     rows, columns = np.mgrid[:48, :64]
     ramp = Image.fromarray(np.stack((columns * 4, rows * 5, 0 * rows), 2).astype(np.uint8))
     shown = np.asarray(crop_and_resize(ramp, (16, 12, 32, 24), Image.Resampling.LANCZOS)).astype(

@@ -1,4 +1,4 @@
-"""The model repaints all of a soft edge, and a hard mask as it is."""
+"""The model's mask covers all of a soft edge; a hard mask is unchanged."""
 
 import numpy as np
 import pytest
@@ -16,26 +16,26 @@ def soft(radius: int) -> Image.Image:
 
 
 def repainted(mask: Image.Image) -> NDArray[np.bool_]:
-    """What a pipeline makes of a mask: at least half white, one sample per cell of the latents."""
+    """Return a pipeline's mask: at least half white, one sample per latent cell."""
     latents = (np.asarray(mask) >= 128)[::CELL, ::CELL]
     return np.asarray(np.kron(latents, np.ones((CELL, CELL), dtype=bool)))
 
 
 def share_at_the_rim(cells: NDArray[np.bool_], mask: Image.Image) -> float:
-    """How much of the answer is new where what is repainted ends."""
-    levels = np.asarray(mask).astype(float)
+    """Return the greatest share of generated pixels in the result where the repainted area ends."""
+    pixels = np.asarray(mask).astype(float)
     across, down = np.diff(cells, axis=1), np.diff(cells, axis=0)
-    shares = (levels[:, :-1][across], levels[:, 1:][across], levels[:-1][down], levels[1:][down])
+    shares = (pixels[:, :-1][across], pixels[:, 1:][across], pixels[:-1][down], pixels[1:][down])
     return float(np.concatenate(shares).max()) / 255
 
 
 @pytest.mark.parametrize("mask", [disc(SIZE), Image.new("L", SIZE), Image.new("L", SIZE, 255)])
-def test_a_hard_mask_is_what_the_model_sees(mask: Image.Image) -> None:
+def test_a_hard_mask_is_unchanged(mask: Image.Image) -> None:
     assert model_mask(mask) is mask
 
 
 @pytest.mark.parametrize("radius", [1, 2, 4, 8])
-def test_cells_are_repainted_if_anything_in_them_can_be_seen(radius: int) -> None:
+def test_cells_with_a_visible_part_are_repainted(radius: int) -> None:
     mask = soft(radius)
     shown = np.asarray(model_mask(mask))
     for top in range(0, SIZE[1], CELL):
@@ -47,7 +47,7 @@ def test_cells_are_repainted_if_anything_in_them_can_be_seen(radius: int) -> Non
 
 
 @pytest.mark.parametrize("radius", [2, 4, 8])
-def test_new_pixels_end_where_they_can_hardly_be_seen(radius: int) -> None:
+def test_generated_pixels_end_where_they_are_hardly_visible(radius: int) -> None:
     mask = soft(radius)
     assert share_at_the_rim(repainted(mask), mask) > 0.8  # otherwise this shows nothing
     assert share_at_the_rim(repainted(model_mask(mask)), mask) < 0.1

@@ -1,4 +1,4 @@
-"""Weights from a folder, from a hub, and everything that can be wrong with them."""
+"""Weights from a folder or a hub, and everything that can be wrong with them."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from common.settings.catalogue import ModelEntry
 from tests.unit.worker.engine.conftest import an_entry
-from tests.unit.worker.engine.drawings import drawn
+from tests.unit.worker.engine.generating import generate_image
 from tests.unit.worker.engine.other_models import saved_xl
 from tests.unit.worker.engine.sample_images import a_request, same
 from worker.engine.diffusers_engine import DiffusersEngine
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def folder(models_directory: Path, tmp_path: Path) -> Path:
-    """A copy of the base stand-in, to be spoilt."""
+    """A copy of the base stand-in, to be damaged."""
     return Path(copytree(stand_in_folder("base", models_directory), tmp_path / "model"))
 
 
@@ -36,11 +36,11 @@ def loaded(entry: ModelEntry, directory: Path) -> LoadedModel:
     return load_model(entry, directory, CPU)
 
 
-def refusal(entry: ModelEntry, device: torch.device = CPU) -> str:
-    with pytest.raises(ConfigurationError) as refused:
+def load_error(entry: ModelEntry, device: torch.device = CPU) -> str:
+    with pytest.raises(ConfigurationError) as rejected:
         load_model(entry, Path("unused"), device)
-    assert refused.value.message.startswith(f"model {entry.name}: ")
-    return refused.value.message
+    assert rejected.value.message.startswith(f"model {entry.name}: ")
+    return rejected.value.message
 
 
 def test_a_folder_loads_through_the_same_code(
@@ -50,7 +50,7 @@ def test_a_folder_loads_through_the_same_code(
     by_folder = DiffusersEngine([entry], tmp_path, "cpu")
     for endpoint in Endpoint:
         request = a_request(endpoint, model="standin")
-        assert same(drawn(by_folder, request), drawn(engine, request))
+        assert same(generate_image(by_folder, request), generate_image(engine, request))
 
 
 def test_endpoints_share_one_set_of_weights(models_directory: Path) -> None:
@@ -60,7 +60,7 @@ def test_endpoints_share_one_set_of_weights(models_directory: Path) -> None:
         assert len({id(pipeline.components[part]) for pipeline in model.pipelines.values()}) == 1
 
 
-def test_random_weights_are_said_to_be_random(models_directory: Path, folder: Path) -> None:
+def test_random_weights_are_logged(models_directory: Path, folder: Path) -> None:
     with capture_logs() as logs:
         loaded(an_entry("standin", "random:base", Endpoint.TEXT2IMG), models_directory)
         loaded(an_entry("real", str(folder), Endpoint.TEXT2IMG), models_directory)
@@ -74,13 +74,13 @@ def test_random_weights_are_said_to_be_random(models_directory: Path, folder: Pa
     ]
 
 
-def test_the_cpu_draws_in_full_precision(models_directory: Path) -> None:
+def test_the_cpu_uses_single_precision(models_directory: Path) -> None:
     entry = an_entry("half", "random:base", Endpoint.TEXT2IMG, dtype="float16")
     pipeline = loaded(entry, models_directory).pipelines[Endpoint.TEXT2IMG]
     assert pipeline.unet.dtype == pipeline.vae.dtype == torch.float32
 
 
-def test_the_entry_s_scheduler_is_taken_else_the_model_s_own(models_directory: Path) -> None:
+def test_the_entry_s_scheduler_replaces_the_model_s_own(models_directory: Path) -> None:
     own = loaded(an_entry("own", "random:base", Endpoint.TEXT2IMG), models_directory)
     named = loaded(
         an_entry("named", "random:base", Endpoint.TEXT2IMG, scheduler="DDIMScheduler"),
@@ -92,35 +92,35 @@ def test_the_entry_s_scheduler_is_taken_else_the_model_s_own(models_directory: P
 
 
 @pytest.mark.parametrize("name", ["NoScheduler", "UNet2DConditionModel", "LMSDiscreteScheduler"])
-def test_a_scheduler_that_does_not_fit_is_refused(folder: Path, name: str) -> None:
-    """The last one exists, but needs a package that is not here."""
-    message = refusal(an_entry("m", str(folder), Endpoint.TEXT2IMG, scheduler=name))
+def test_an_incompatible_scheduler_is_rejected(folder: Path, name: str) -> None:
+    """The last scheduler exists, but needs a package that is not installed."""
+    message = load_error(an_entry("m", str(folder), Endpoint.TEXT2IMG, scheduler=name))
     assert f"no scheduler {name} fits it; there are DDIM, DDPM, " in message
 
 
-def test_stable_diffusion_xl_loads_and_draws(models_directory: Path, tmp_path: Path) -> None:
+def test_stable_diffusion_xl_loads_and_generates(models_directory: Path, tmp_path: Path) -> None:
     folder = saved_xl(stand_in_folder("base", models_directory), tmp_path / "xl")
     model = loaded(an_entry("xl", str(folder), *Endpoint, shapes=["64x64*2"]), tmp_path)
     assert model.family is Family.STABLE_DIFFUSION_XL
     engine = DiffusersEngine([an_entry("xl", str(folder), *Endpoint)], tmp_path, "cpu")
     for endpoint in Endpoint:
         request = a_request(endpoint, model="xl", strength=1.0)
-        assert drawn(engine, request).size == (64, 64)
-        assert same(drawn(engine, request), drawn(engine, request))
+        assert generate_image(engine, request).size == (64, 64)
+        assert same(generate_image(engine, request), generate_image(engine, request))
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    message = refusal(an_entry("m", str(tmp_path / "nowhere"), Endpoint.TEXT2IMG))
+    message = load_error(an_entry("m", str(tmp_path / "nowhere"), Endpoint.TEXT2IMG))
     assert f"there is no folder {tmp_path / 'nowhere'}; put the weights there" in message
 
 
 def test_a_folder_without_an_index(tmp_path: Path) -> None:
-    assert "model_index.json" in refusal(an_entry("m", str(tmp_path), Endpoint.TEXT2IMG))
+    assert "model_index.json" in load_error(an_entry("m", str(tmp_path), Endpoint.TEXT2IMG))
 
 
-def test_what_draws_no_pictures_is_refused(folder: Path) -> None:
+def test_a_pipeline_that_generates_no_images_is_rejected(folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "AudioLDM2Pipeline"}))
-    message = refusal(an_entry("m", str(folder), Endpoint.TEXT2IMG))
+    message = load_error(an_entry("m", str(folder), Endpoint.TEXT2IMG))
     assert "holds a AudioLDM2Pipeline, for which diffusers has no pipeline that does text2img" in (
         message
     )
@@ -138,7 +138,7 @@ def test_what_draws_no_pictures_is_refused(folder: Path) -> None:
         ({"addition_embed_type": "image"}, Family.OTHER),
     ],
 )
-def test_a_family_is_known_by_what_its_unet_takes(
+def test_the_family_is_judged_by_the_unet_s_inputs(
     change: dict[str, object], family: Family
 ) -> None:
     unet = SimpleNamespace(config={"in_channels": 4, "out_channels": 4, **change})
@@ -146,32 +146,32 @@ def test_a_family_is_known_by_what_its_unet_takes(
 
 
 @pytest.mark.parametrize("part", ["unet", "text_encoder"])
-def test_damaged_weights_are_refused(folder: Path, part: str) -> None:
+def test_damaged_weights_are_rejected(folder: Path, part: str) -> None:
     (weights,) = (folder / part).glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:1000])
-    assert "cannot be loaded" in refusal(an_entry("m", str(folder), Endpoint.TEXT2IMG))
+    assert "cannot be loaded" in load_error(an_entry("m", str(folder), Endpoint.TEXT2IMG))
 
 
-def test_weights_that_run_code_are_not_read(folder: Path) -> None:
+def test_pickled_weights_are_not_read(folder: Path) -> None:
     (weights,) = (folder / "unet").glob("*.safetensors")
     weights.unlink()
     torch.save({}, folder / "unet" / "diffusion_pytorch_model.bin")
-    assert "cannot be loaded" in refusal(an_entry("m", str(folder), Endpoint.TEXT2IMG))
+    assert "cannot be loaded" in load_error(an_entry("m", str(folder), Endpoint.TEXT2IMG))
 
 
-def test_an_inpainting_model_serves_nothing_else(models_directory: Path) -> None:
+def test_an_inpainting_model_serves_inpaint_only(models_directory: Path) -> None:
     folder = stand_in_folder("inpainting", models_directory)
-    message = refusal(an_entry("m", str(folder), Endpoint.INPAINT, Endpoint.TEXT2IMG))
-    assert "made for inpainting alone, yet its endpoints name text2img" in message
+    message = load_error(an_entry("m", str(folder), Endpoint.INPAINT, Endpoint.TEXT2IMG))
+    assert "made for inpainting only, but its endpoints include text2img" in message
 
 
-def test_a_device_that_is_not_there(folder: Path) -> None:
+def test_a_missing_device_is_an_error(folder: Path) -> None:
     entry = an_entry("m", str(folder), Endpoint.TEXT2IMG)
-    assert "the device has room" in refusal(entry, torch.device("cuda:99"))
+    assert "the device has room" in load_error(entry, torch.device("cuda:99"))
 
 
 def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     # Its own switch for "do not try": trying would cost half a minute of retries.
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    message = refusal(an_entry("m", "infill-tests/no-such-model", Endpoint.TEXT2IMG))
+    message = load_error(an_entry("m", "infill-tests/no-such-model", Endpoint.TEXT2IMG))
     assert "check that the hub can be reached" in message

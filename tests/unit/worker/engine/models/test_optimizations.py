@@ -1,4 +1,4 @@
-"""What is asked for in the models file is applied, and changes no picture."""
+"""The optimizations of the models file are applied and change no image."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
-from tests.unit.worker.engine.batching.harness import Floor
+from tests.unit.worker.engine.batching.harness import StepperHarness
 from tests.unit.worker.engine.conftest import an_entry
 from tests.unit.worker.engine.other_models import saved_pixart
 from tests.unit.worker.engine.sample_images import a_request
@@ -37,7 +37,7 @@ def levels(
     model: LoadedModel, width: int = 64, endpoint: Endpoint = Endpoint.IMG2IMG
 ) -> npt.NDArray[np.int_]:
     request = a_request(endpoint, model="m", strength=1.0, width=width, inference_steps=1)
-    return np.asarray(Floor({"m": model}).alone(request)[0], int)
+    return np.asarray(StepperHarness({"m": model}).alone(request)[0], int)
 
 
 def test_attention_is_torch_s_own(plain: LoadedModel) -> None:
@@ -58,10 +58,10 @@ def test_channels_last_is_as_asked_and_off_on_a_cpu(
     assert np.abs(levels(model) - levels(plain)).max() <= 1
 
 
-def test_what_was_warmed_up_is_compiled_and_draws_the_same(
+def test_warmed_up_shapes_are_compiled_and_generate_the_same(
     models_directory: Path, plain: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a backend that only traces: what the real one does takes a compiler half a minute."""
+    """With a backend that only traces: the real one compiles for half a minute."""
     graphs: list[object] = []
 
     def traced(graph: torch.fx.GraphModule, _inputs: object) -> torch.fx.GraphModule:
@@ -91,7 +91,7 @@ def test_graphs_are_for_gpus(models_directory: Path) -> None:
         ({"compile": "regional"}, "diffusers names no blocks of PixArtTransformer2DModel"),
     ],
 )
-def test_what_another_family_cannot_do_is_said(
+def test_options_of_another_family_are_rejected(
     models_directory: Path, tmp_path: Path, keys: dict[str, object], said: str
 ) -> None:
     entry = an_entry("m", str(saved_pixart(tmp_path)), Endpoint.TEXT2IMG, **keys)

@@ -1,4 +1,4 @@
-"""The model's own safety checker, asked for and not."""
+"""The model's own safety checker, requested and not."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from common.domain.errors import ConfigurationError
 from common.domain.generation import Endpoint
 from tests.unit.worker.engine.batching.harness import decibels
 from tests.unit.worker.engine.conftest import an_entry
-from tests.unit.worker.engine.drawings import generated
+from tests.unit.worker.engine.generating import generate
 from tests.unit.worker.engine.other_models import saved_with_checker
 from tests.unit.worker.engine.sample_images import a_request
 from worker.engine.diffusers_engine import DiffusersEngine
@@ -29,21 +29,21 @@ def checked(
 
 
 @pytest.mark.parametrize("endpoint", Endpoint)
-def test_an_unsafe_image_is_blank_and_flagged(
+def test_an_unsafe_image_is_black_and_flagged(
     checked: tuple[DiffusersEngine, bool], endpoint: Endpoint
 ) -> None:
     engine, flags = checked
     request = a_request(endpoint, model="checked", samples=2)
-    unchecked = generated(engine, request)
+    unchecked = generate(engine, request)
     assert unchecked.nsfw == (False, False)
-    result = generated(engine, a_request(endpoint, model="checked", samples=2, safety_checker=True))
+    result = generate(engine, a_request(endpoint, model="checked", samples=2, safety_checker=True))
     assert result.nsfw == (flags, flags)
     blank = Image.new("RGB", (64, 64), "black")
     for image, before in zip(result.images, unchecked.images, strict=True):
         assert decibels(image, blank if flags else before) > 45
 
 
-def test_weights_without_a_checker_are_refused(models_directory: Path) -> None:
+def test_weights_without_a_checker_are_rejected(models_directory: Path) -> None:
     entry = an_entry("bare", "random:base", Endpoint.TEXT2IMG, safety_checker=True)
     with pytest.raises(ConfigurationError, match="hold no safety checker; set safety_checker"):
         DiffusersEngine([entry], models_directory, "cpu").load()

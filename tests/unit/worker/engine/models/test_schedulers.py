@@ -1,4 +1,4 @@
-"""Every scheduler of the table is one of diffusers', and what its name says on any model."""
+"""Every scheduler of the table exists in diffusers and behaves the same for any model."""
 
 import inspect
 from typing import Any
@@ -13,7 +13,7 @@ from diffusers import (
 )
 
 from common.domain.schedulers import SCHEDULER_NAMES, SCHEDULERS, SchedulerEntry
-from worker.engine.models.schedulers import fresh, scheduler_named, scheduler_names
+from worker.engine.models.schedulers import fresh_scheduler, scheduler_named, scheduler_names
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -47,7 +47,7 @@ def test_a_name_means_the_same_whatever_the_model_came_with(entry: SchedulerEntr
 
 
 def run(scheduler: Any, steps: int) -> tuple[int, torch.Tensor]:
-    """Run all steps on noise, and give how many there were and what came out."""
+    """Run all steps on noise; return their number and the result."""
     scheduler.set_timesteps(steps)
     noise = torch.Generator().manual_seed(1)
     seeded = "generator" in inspect.signature(scheduler.step).parameters
@@ -61,9 +61,7 @@ def run(scheduler: Any, steps: int) -> tuple[int, torch.Tensor]:
 
 @pytest.mark.parametrize("entry", SCHEDULERS, ids=lambda entry: entry.name)
 @pytest.mark.parametrize("steps", [1, 2, 7, 51])
-def test_any_number_of_steps_is_laid_out_but_no_more_than_most(
-    entry: SchedulerEntry, steps: int
-) -> None:
+def test_any_number_of_steps_up_to_the_limit(entry: SchedulerEntry, steps: int) -> None:
     if entry.most_steps is not None and steps > entry.most_steps:
         with pytest.raises(ValueError, match="smaller than"):
             run(named(entry.name), steps)
@@ -75,31 +73,31 @@ def test_any_number_of_steps_is_laid_out_but_no_more_than_most(
     assert torch.equal(run(named(entry.name), steps)[1], latents)
 
 
-def test_what_one_image_left_is_not_found_by_the_next() -> None:
+def test_each_image_gets_a_scheduler_without_state() -> None:
     first = named("UniPC")
     run(first, 5)
     second = named("UniPC")
     assert second.num_inference_steps is None
     assert second.model_outputs == [None, None]
-    again = fresh(named("DPM2 Karras"))
+    again = fresh_scheduler(named("DPM2 Karras"))
     assert again.config == named("DPM2 Karras").config
     assert again.config.beta_end == MODELS_OWN.config.beta_end
 
 
 @pytest.mark.parametrize("name", ["LMS", "LMSDiscreteScheduler", "EDMEulerScheduler", "nobody", ""])
-def test_other_names_are_nobodys(name: str) -> None:
+def test_unknown_names_give_no_scheduler(name: str) -> None:
     assert scheduler_named(name, MODELS_OWN) is None
 
 
 def test_weights_may_come_with_a_scheduler_of_their_own() -> None:
     own = DDIMParallelScheduler(**TRAINED)
-    assert named("DDIMParallelScheduler", own).config == fresh(own).config == own.config
+    assert named("DDIMParallelScheduler", own).config == fresh_scheduler(own).config == own.config
     assert named("Euler", own).config.beta_end == own.config.beta_end
     assert scheduler_names(own) == [*SCHEDULER_NAMES, "DDIMParallelScheduler"]
     assert scheduler_names(MODELS_OWN) == scheduler_names(named("LCM")) == list(SCHEDULER_NAMES)
 
 
-def test_models_trained_for_a_flow_take_their_own_scheduler_alone() -> None:
+def test_flow_models_accept_only_their_own_scheduler() -> None:
     own = FlowMatchEulerDiscreteScheduler()
     assert scheduler_names(own) == ["FlowMatchEulerDiscreteScheduler"]
     assert scheduler_named("Euler", own) is None

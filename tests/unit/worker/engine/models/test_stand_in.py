@@ -1,4 +1,4 @@
-"""The stand-ins are built once, whole, and alike everywhere."""
+"""Stand-ins are built once, completely, and the same everywhere."""
 
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -44,7 +44,7 @@ def test_several_may_start_at_once(tmp_path: Path) -> None:
     assert len(folders) == 1
 
 
-def test_leaves_torch_s_random_numbers_alone(tmp_path: Path) -> None:
+def test_building_does_not_change_torch_s_random_state(tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -63,10 +63,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         stand_in_folder("base", tmp_path / "models")
 
 
-def test_a_place_that_is_taken_is_an_error(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     folder = stand_in_folder("base", tmp_path / "elsewhere")
     (tmp_path / folder.name).write_text("not a folder")
-    with pytest.raises(ConfigurationError, match="cannot be kept"):
+    with pytest.raises(ConfigurationError, match="cannot be stored"):
         stand_in_folder("base", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Pipelines with text encoders of every kind, small and random, built once for these tests."""
+"""Pipelines with small random text encoders of every kind, built once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from worker.engine.prompts.encoder import PromptEncoder
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """As the engine runs models of this size: torch's threads spin where cores are scarce."""
+    """Use one thread, as the engine does for models of this size: torch's threads spin."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -36,7 +36,7 @@ def standin(models_directory: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def masked(models_directory: Path) -> Any:
-    """Pads with another token than the end, as Stable Diffusion 2 does, and masks the padding."""
+    """A pipeline with a padding token of its own and a padding mask, like Stable Diffusion 2."""
     pipeline = a_pipeline("random:base", models_directory)
     pipeline.tokenizer.pad_token = "!"
     pipeline.text_encoder.config.use_attention_mask = True
@@ -45,7 +45,7 @@ def masked(models_directory: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def xl(models_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Its second tokenizer pads with another token than the first, as the real one's does."""
+    """A pipeline whose second tokenizer has another padding token than the first, as in XL."""
     folder = tmp_path_factory.mktemp("xl")
     saved_xl(stand_in_folder("base", models_directory), folder)
     pipeline = a_pipeline(str(folder), models_directory)
@@ -55,7 +55,7 @@ def xl(models_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="session")
 def refiner(xl: Any) -> Any:
-    """A Stable Diffusion XL without the first text encoder, as its refiner is."""
+    """A Stable Diffusion XL without the first text encoder, like its refiner."""
     return type(xl)(**{**xl.components, "text_encoder": None, "tokenizer": None})
 
 

@@ -1,4 +1,4 @@
-"""Ways to encode prompts, and to compare what comes out."""
+"""Encoding of prompts by diffusers and by us, and comparison of the results."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from worker.engine.prompts.conditioning import Conditioning, Guided
+from worker.engine.prompts.conditioning import Conditioning, PromptEmbeds
 from worker.engine.prompts.encoder import PromptEncoder
 
 LONG = "a red cat on a green mat, " * 12
 
 
-def as_diffusers(pipeline: Any, prompt: str, negative: str) -> Guided:
-    """What the pipeline's own `encode_prompt` gives; pooled rows for XL alone."""
+def as_diffusers(pipeline: Any, prompt: str, negative: str) -> PromptEmbeds:
+    """Return what the pipeline's own `encode_prompt` returns; pooled embeddings for XL only."""
     given = pipeline.encode_prompt(
         prompt=prompt,
         device=torch.device("cpu"),
@@ -24,13 +24,13 @@ def as_diffusers(pipeline: Any, prompt: str, negative: str) -> Guided:
     if len(given) == 2:
         given = (*given, [None], [None])
     hidden, negative_hidden, pooled, negative_pooled = given
-    return Guided(
+    return PromptEmbeds(
         Conditioning(hidden[0], pooled[0]), Conditioning(negative_hidden[0], negative_pooled[0])
     )
 
 
-def encoded(encoder: PromptEncoder, prompt: str, negative: str | None = None) -> Guided:
-    (guided,) = encoder.encode([encoder.read(prompt, negative)])
+def encoded(encoder: PromptEncoder, prompt: str, negative: str | None = None) -> PromptEmbeds:
+    (guided,) = encoder.encode([encoder.tokenize(prompt, negative)])
     return guided
 
 
@@ -56,7 +56,7 @@ def near(one: Conditioning | None, other: Conditioning | None, *, tolerance: flo
 
 @contextmanager
 def counted_chunks(pipeline: Any) -> Iterator[list[int]]:
-    """List how many chunks each call of the first text encoder is given."""
+    """Yield a list of the number of chunks in each call of the first text encoder."""
     batches: list[int] = []
 
     def note(_module: Any, arguments: tuple[torch.Tensor, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Many prompts at once, and again."""
+"""Batches of prompts, and the cache."""
 
 from threading import Barrier, Thread
 from typing import Any
@@ -10,56 +10,56 @@ from tests.unit.worker.engine.prompts.encodings import (
     equal,
     near,
 )
-from worker.engine.prompts.encoder import LARGEST_BATCH, PromptEncoder, ReadPrompt
+from worker.engine.prompts.encoder import MAX_BATCH, PromptEncoder, TokenizedPrompt
 
 
-def test_emphasis_of_one_prompt_leaves_those_beside_it(
+def test_emphasis_does_not_affect_other_prompts_of_a_batch(
     pipeline: Any, encoder: PromptEncoder
 ) -> None:
-    prompts = [encoder.read(prompt, None) for prompt in ("a (red:2) cat", "a red cat")]
+    prompts = [encoder.tokenize(prompt, None) for prompt in ("a (red:2) cat", "a red cat")]
     emphasised, plain = encoder.encode(prompts)
     alone = encoded(PromptEncoder(pipeline), "a red cat")
-    assert near(plain.wanted, alone.wanted)
-    assert not near(emphasised.wanted, plain.wanted)
+    assert near(plain.positive, alone.positive)
+    assert not near(emphasised.positive, plain.positive)
 
 
-def test_many_prompts_at_once_are_each_alone_to_rounding(
+def test_a_batch_equals_each_prompt_alone_to_rounding(
     pipeline: Any, encoder: PromptEncoder
 ) -> None:
     texts = [(f"cat number {number}", "blurry") for number in range(10)]
     texts += [("a (red:1.5) cat", LONG), (LONG, "(blurry)")]
-    reads = [encoder.read(*text) for text in texts]
+    reads = [encoder.tokenize(*text) for text in texts]
     with counted_chunks(pipeline) as batches:
         together = encoder.encode(reads)
-    assert sum(batches) == len({chunk for read in reads for chunk in read.chunks})
-    assert len(batches) == -(-sum(batches) // LARGEST_BATCH)
-    assert max(batches) <= LARGEST_BATCH
-    for read, guided in zip(reads, together, strict=True):
-        (alone,) = PromptEncoder(pipeline).encode([read])
-        assert near(guided.wanted, alone.wanted)
-        assert near(guided.unwanted, alone.unwanted)
+    assert sum(batches) == len({chunk for tokenize in reads for chunk in tokenize.chunks})
+    assert len(batches) == -(-sum(batches) // MAX_BATCH)
+    assert max(batches) <= MAX_BATCH
+    for tokenize, guided in zip(reads, together, strict=True):
+        (alone,) = PromptEncoder(pipeline).encode([tokenize])
+        assert near(guided.positive, alone.positive)
+        assert near(guided.negative, alone.negative)
 
 
-def test_what_is_remembered_is_not_encoded_again(pipeline: Any, encoder: PromptEncoder) -> None:
-    reads = [encoder.read("a red cat", "blurry"), encoder.read(LONG, "(blurry:1.2)")]
+def test_cached_chunks_are_not_encoded_again(pipeline: Any, encoder: PromptEncoder) -> None:
+    reads = [encoder.tokenize("a red cat", "blurry"), encoder.tokenize(LONG, "(blurry:1.2)")]
     first = encoder.encode(reads)
     with counted_chunks(pipeline) as batches:
-        again = encoder.encode([encoder.read("a red cat", "blurry"), reads[1]])
+        again = encoder.encode([encoder.tokenize("a red cat", "blurry"), reads[1]])
         assert batches == []
-        encoder.encode([encoder.read("a red dog", "blurry")])
+        encoder.encode([encoder.tokenize("a red dog", "blurry")])
         assert batches == [1]
-        encoder.encode([encoder.read("a (red) cat", "blurry")])
+        encoder.encode([encoder.tokenize("a (red) cat", "blurry")])
         assert batches == [1, 1]
     for one, other in zip(first, again, strict=True):
-        assert equal(one.wanted, other.wanted)
-        assert equal(one.unwanted, other.unwanted)
+        assert equal(one.positive, other.positive)
+        assert equal(one.negative, other.negative)
 
 
-def test_the_least_used_are_forgotten(standin: Any) -> None:
-    encoder = PromptEncoder(standin, remembered=3)
-    cat, dog, cow, fox = (encoder.read(name, None) for name in ("cat", "dog", "cow", "fox"))
-    for read in (cat, dog, cow, cat, fox):
-        encoder.encode([read])
+def test_the_least_recently_used_chunks_are_evicted(standin: Any) -> None:
+    encoder = PromptEncoder(standin, cache_size=3)
+    cat, dog, cow, fox = (encoder.tokenize(name, None) for name in ("cat", "dog", "cow", "fox"))
+    for tokenize in (cat, dog, cow, cat, fox):
+        encoder.encode([tokenize])
     with counted_chunks(standin) as batches:
         encoder.encode([cat, cow, fox])
         assert batches == []
@@ -67,31 +67,31 @@ def test_the_least_used_are_forgotten(standin: Any) -> None:
         assert batches == [1]
 
 
-def test_more_than_can_be_remembered_is_encoded_all_the_same(standin: Any) -> None:
-    encoder = PromptEncoder(standin, remembered=2)
+def test_a_batch_larger_than_the_cache_is_encoded(standin: Any) -> None:
+    encoder = PromptEncoder(standin, cache_size=2)
     texts = [f"cat {number}" for number in range(5)]
-    guided = encoder.encode([encoder.read(text, LONG) for text in texts])
+    guided = encoder.encode([encoder.tokenize(text, LONG) for text in texts])
     assert len(guided) == len(texts)
-    assert len(encoder._remembered) == 2  # the bound of memory cannot be seen from outside
-    assert near(guided[0].wanted, encoded(PromptEncoder(standin), texts[0], LONG).wanted)
+    assert len(encoder._cache) == 2  # the bound of memory cannot be seen from outside
+    assert near(guided[0].positive, encoded(PromptEncoder(standin), texts[0], LONG).positive)
 
 
-def test_no_prompts_are_no_work(pipeline: Any, encoder: PromptEncoder) -> None:
+def test_no_prompts_need_no_encoding(pipeline: Any, encoder: PromptEncoder) -> None:
     with counted_chunks(pipeline) as batches:
         assert encoder.encode([]) == []
     assert batches == []
 
 
-def test_several_threads_read_while_one_encodes(standin: Any) -> None:
+def test_threads_tokenize_while_one_encodes(standin: Any) -> None:
     encoder = PromptEncoder(standin)
     texts = [f"(cat {number}:1.{number}), {LONG}" for number in range(1, 4)]
-    alone = [encoder.read(text, "blurry") for text in texts]
-    together: list[list[ReadPrompt]] = [[] for _ in texts]
+    alone = [encoder.tokenize(text, "blurry") for text in texts]
+    together: list[list[TokenizedPrompt]] = [[] for _ in texts]
     barrier = Barrier(len(texts) + 1)
 
     def read_often(place: int) -> None:
         barrier.wait(10)
-        together[place] = [encoder.read(texts[place], "blurry") for _ in range(10)]
+        together[place] = [encoder.tokenize(texts[place], "blurry") for _ in range(10)]
 
     threads = [Thread(target=read_often, args=(place,)) for place in range(len(texts))]
     for thread in threads:
@@ -100,4 +100,4 @@ def test_several_threads_read_while_one_encodes(standin: Any) -> None:
     encoder.encode(alone)
     for thread in threads:
         thread.join(30)
-    assert together == [[read] * 10 for read in alone]
+    assert together == [[tokenize] * 10 for tokenize in alone]

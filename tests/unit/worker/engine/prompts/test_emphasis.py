@@ -1,4 +1,4 @@
-"""The marks of emphasis: what is read, and that no text is lost."""
+"""Emphasis marks: how they are parsed, and that no text is lost."""
 
 import re
 from itertools import pairwise
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.prompts.emphasis import STRONGEST, WEAKEST, weighted_texts
+from worker.engine.prompts.emphasis import MAX_WEIGHT, MIN_WEIGHT, weighted_texts
 
 HOSTILE = st.text("()[]\\:.+-019 a,é\n", max_size=200)
 
@@ -80,17 +80,19 @@ def test_what_is_not_well_formed_is_text(prompt: str) -> None:
         ("(a [b (c] d)", [("a ", 1.1), ("b (c", 1.0), (" d", 1.1)]),
     ],
 )
-def test_one_half_too_many_leaves_the_rest(prompt: str, expected: list[tuple[str, float]]) -> None:
+def test_an_unmatched_bracket_leaves_the_rest(
+    prompt: str, expected: list[tuple[str, float]]
+) -> None:
     assert pairs(prompt) == expected
 
 
 def test_weights_have_limits() -> None:
-    assert pairs("(red:99)") == [("red", STRONGEST)]
-    assert pairs("(red:-1)") == [("red", WEAKEST)]
-    assert pairs(f"(red:{'9' * 1000})") == [("red", STRONGEST)]
-    assert pairs(f"((red:{'9' * 1000}):0)") == [("red", WEAKEST)]
-    assert pairs("(" * 900 + "red" + ")" * 900) == [("red", STRONGEST)]
-    assert pairs("[" * 900 + "red" + "]" * 900) == [("red", WEAKEST)]
+    assert pairs("(red:99)") == [("red", MAX_WEIGHT)]
+    assert pairs("(red:-1)") == [("red", MIN_WEIGHT)]
+    assert pairs(f"(red:{'9' * 1000})") == [("red", MAX_WEIGHT)]
+    assert pairs(f"((red:{'9' * 1000}):0)") == [("red", MIN_WEIGHT)]
+    assert pairs("(" * 900 + "red" + ")" * 900) == [("red", MAX_WEIGHT)]
+    assert pairs("[" * 900 + "red" + "]" * 900) == [("red", MIN_WEIGHT)]
 
 
 @given(st.text(max_size=200))
@@ -100,9 +102,9 @@ def test_text_without_marks_stays_whole(text: str) -> None:
 
 
 @given(HOSTILE)
-def test_any_text_can_be_read_and_loses_nothing_but_marks(prompt: str) -> None:
+def test_any_text_is_valid_and_loses_only_marks(prompt: str) -> None:
     parts = weighted_texts(prompt)
-    assert all(WEAKEST <= part.weight <= STRONGEST and part.text for part in parts)
+    assert all(MIN_WEIGHT <= part.weight <= MAX_WEIGHT and part.text for part in parts)
     assert all(left.weight != right.weight for left, right in pairwise(parts))
     # What a mark is made of may be gone; everything else stands where it stood.
     kept = re.sub(r"[()\[\]\\:+\-.0-9\s]", "", prompt)
@@ -111,13 +113,13 @@ def test_any_text_can_be_read_and_loses_nothing_but_marks(prompt: str) -> None:
 
 @st.composite
 def emphasised_prompts(draw: st.DrawFn, outer: float = 1.0) -> tuple[str, list[tuple[str, float]]]:
-    """A well-formed prompt within brackets that weigh `outer`, and the weight of each letter."""
+    """A well-formed prompt within brackets of weight `outer`, and the weight of each letter."""
     text = draw(st.text("ab, \\([", min_size=1, max_size=5))
     letters = [(letter, outer) for letter in text]
     if draw(st.booleans()):
         return escaped(text), letters
     weight = draw(st.sampled_from([0.5, 1.1, 1.25, 2.0]))
-    inner, inner_letters = draw(emphasised_prompts(min(outer * weight, STRONGEST)))
+    inner, inner_letters = draw(emphasised_prompts(min(outer * weight, MAX_WEIGHT)))
     mark = "" if weight == 1.1 else f":{weight}"
     return f"{escaped(text)}({inner}{mark})", letters + inner_letters
 
@@ -125,9 +127,9 @@ def emphasised_prompts(draw: st.DrawFn, outer: float = 1.0) -> tuple[str, list[t
 @given(emphasised_prompts())
 def test_nested_emphasis_multiplies(made: tuple[str, list[tuple[str, float]]]) -> None:
     prompt, letters = made
-    read = [(letter, weight) for text, weight in pairs(prompt) for letter in text]
-    assert [letter for letter, _ in read] == [letter for letter, _ in letters]
-    assert [weight for _, weight in read] == pytest.approx(
+    tokenize = [(letter, weight) for text, weight in pairs(prompt) for letter in text]
+    assert [letter for letter, _ in tokenize] == [letter for letter, _ in letters]
+    assert [weight for _, weight in tokenize] == pytest.approx(
         [weight for _, weight in letters], abs=1e-4
     )
 
@@ -135,6 +137,6 @@ def test_nested_emphasis_multiplies(made: tuple[str, list[tuple[str, float]]]) -
 @pytest.mark.parametrize(
     "piece", ["(", ")", "[", "]", "(]", "[)", "\\", ":", "(:", "(a:1", ": ", ":9", "((a))", "(a:1)"]
 )
-def test_long_hostile_prompts_are_read(piece: str) -> None:
+def test_long_hostile_prompts_are_parsed(piece: str) -> None:
     prompt = (piece * 2000)[:2000]
     assert len(joined(prompt)) <= len(prompt)

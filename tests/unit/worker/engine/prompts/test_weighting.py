@@ -1,9 +1,9 @@
-"""The formula of emphasis, on numbers."""
+"""The emphasis formula on numbers."""
 
 import pytest
 import torch
 
-from worker.engine.prompts.emphasis import STRONGEST
+from worker.engine.prompts.emphasis import MAX_WEIGHT
 from worker.engine.prompts.weighting import apply_emphasis
 
 
@@ -34,14 +34,14 @@ def test_a_chunk_does_not_depend_on_its_batch() -> None:
     assert torch.allclose(alone, beside[:1])
 
 
-def test_a_mean_of_nothing_is_not_restored() -> None:
+def test_a_mean_near_zero_is_not_restored() -> None:
     before = states(0.0)
     after = apply_emphasis(before, weights(1, 1, 1.3, 1, 1))
     assert torch.allclose(after[:, 2], before[:, 2] * 1.3)
     assert torch.equal(after[:, :2], before[:, :2])
 
 
-@pytest.mark.parametrize("strongest", [0.0, 0.5, 3.0, STRONGEST])
+@pytest.mark.parametrize("strongest", [0.0, 0.5, 3.0, MAX_WEIGHT])
 def test_the_scale_is_no_stronger_than_the_weights(strongest: float) -> None:
     # Half of the tokens pull the mean up and half down, so a weight can bring it anywhere.
     before = states(0.02) + torch.tensor([5.0, -5.0, 5.0, -5.0, 0.0]).view(1, 5, 1)
@@ -49,7 +49,7 @@ def test_the_scale_is_no_stronger_than_the_weights(strongest: float) -> None:
         row = [1.0] * 5
         row[place] = strongest
         scale = apply_emphasis(before, weights(*row))[:, 4] / before[:, 4]
-        limit = STRONGEST if strongest == 0 else max(strongest, 1 / strongest)
+        limit = MAX_WEIGHT if strongest == 0 else max(strongest, 1 / strongest)
         assert 1 / limit - 1e-4 <= scale.min()
         assert scale.max() <= limit + 1e-4
 
@@ -58,7 +58,7 @@ def test_all_weights_zero_are_all_zeros() -> None:
     assert torch.equal(apply_emphasis(states(0.5), weights(0, 0, 0, 0, 0)), torch.zeros(2, 5, 64))
 
 
-def test_the_type_stays() -> None:
+def test_the_dtype_is_kept() -> None:
     after = apply_emphasis(states(0.5, dtype=torch.float16), weights(1, 10, 1, 1, 1))
     assert after.dtype is torch.float16
     assert torch.isfinite(after).all()

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worker.training.learning.course import CHECKPOINT_STEPS, Course, learn
+from worker.training.learning.course import CHECKPOINT_STEPS, Course, train
 
 
 def _learned(folder: Path, steps: int, *, parts: int = 1, stop_at: int | None = None) -> nn.Linear:
     torch.manual_seed(0)
     model = nn.Linear(2, 1)
 
-    def loss_of(number: int) -> Tensor:
+    def compute_loss(number: int) -> Tensor:
         if number == stop_at:
             raise KeyboardInterrupt
         inputs = torch.randn(8, 2, generator=torch.Generator().manual_seed(number))
@@ -20,11 +20,11 @@ def _learned(folder: Path, steps: int, *, parts: int = 1, stop_at: int | None = 
         return off.square().mean()
 
     course = Course("line", steps=steps, rate=0.05, folder=folder, averaging=0.9, parts=parts)
-    learn(model, loss_of, course)
+    train(model, compute_loss, course)
     return model
 
 
-def test_a_course_learns_and_keeps_its_losses(tmp_path: Path) -> None:
+def test_a_course_learns_and_writes_its_losses(tmp_path: Path) -> None:
     model = _learned(tmp_path, 3 * CHECKPOINT_STEPS)
     assert torch.allclose(model.weight, torch.ones(1, 2), atol=0.02)
     rows = (tmp_path / "line-loss.csv").read_text().splitlines()
@@ -33,7 +33,7 @@ def test_a_course_learns_and_keeps_its_losses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_an_interrupted_course_goes_on_as_if_it_had_not_been(tmp_path: Path, parts: int) -> None:
+def test_an_interrupted_course_resumes_exactly(tmp_path: Path, parts: int) -> None:
     whole = _learned(tmp_path / "whole", 2 * CHECKPOINT_STEPS, parts=parts)
     with suppress(KeyboardInterrupt):
         _learned(
@@ -46,15 +46,15 @@ def test_an_interrupted_course_goes_on_as_if_it_had_not_been(tmp_path: Path, par
     assert torch.equal(whole.weight, resumed.weight)
 
 
-def test_a_step_learns_the_mean_of_its_parts(tmp_path: Path) -> None:
+def test_a_step_uses_the_mean_gradient_of_its_parts(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Linear(1, 1, bias=False)
     before = torch.get_num_threads()
 
-    def loss_of(number: int) -> Tensor:
+    def compute_loss(number: int) -> Tensor:
         return model.weight.sum() * (1.0 if number % 2 else -1.0)
 
     weight = model.weight.detach().clone()
-    learn(model, loss_of, Course("none", steps=10, rate=0.1, folder=tmp_path, parts=2))
+    train(model, compute_loss, Course("none", steps=10, rate=0.1, folder=tmp_path, parts=2))
     assert torch.allclose(model.weight, weight, atol=1e-2)  # but for the decay
     assert torch.get_num_threads() == before

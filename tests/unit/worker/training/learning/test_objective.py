@@ -1,4 +1,4 @@
-"""What the training lowers is at its least for a model that knows the answer."""
+"""The training objective is minimal for a model that knows the answer."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from worker.training.learning.objective import Captioned, exaggerated, loss
+from worker.training.learning.objective import CaptionedBatch, exaggeration_of, loss
 from worker.training.learning.stages import STAGES, Stage
 from worker.training.networks.denoiser import new_scheduler
 
@@ -16,53 +16,51 @@ ALL_MOMENTS = replace(STAGES[-1], exaggeration=0.0)
 
 
 @pytest.fixture
-def given() -> Captioned:
+def given() -> CaptionedBatch:
     torch.manual_seed(0)
     masks = torch.zeros(COUNT, 1, SIDE, SIDE)
     masks[..., 2:6, 1:5] = 1
     latents = torch.randn(COUNT, 4, SIDE, SIDE)
-    return Captioned(["a red circle"] * COUNT, latents, latents * (1 - masks), masks)
+    return CaptionedBatch(["a red circle"] * COUNT, latents, latents * (1 - masks), masks)
 
 
-class Knowing:
-    """Knows what is there; `off` is by how much it errs, and where."""
+class PerfectModel:
+    """A model that knows the latents; `off` is the error it makes, and where."""
 
-    def __init__(self, given: Captioned, off: Tensor | float = 0.0) -> None:
+    def __init__(self, given: CaptionedBatch, off: Tensor | float = 0.0) -> None:
         self._kept = new_scheduler().alphas_cumprod
         self._latents = given.latents + off
         self.noisy: Tensor | None = None
 
-    def __call__(self, inputs: Tensor, moments: Tensor, captions: list[str]) -> Tensor:
+    def __call__(self, inputs: Tensor, timesteps: Tensor, captions: list[str]) -> Tensor:
         assert inputs.shape == (COUNT, 9, SIDE, SIDE)
         assert len(captions) == COUNT
-        kept = self._kept[moments][:, None, None, None]
+        kept = self._kept[timesteps][:, None, None, None]
         self.noisy = inputs[:, :4]
         velocity: Tensor = (kept.sqrt() * self.noisy - self._latents) / (1 - kept).sqrt()
         return velocity
 
 
-def lost(model: Knowing, given: Captioned, stage: Stage) -> float:
+def loss_of(model: PerfectModel, given: CaptionedBatch, stage: Stage) -> float:
     return float(loss(model, new_scheduler(), given, stage, np.random.default_rng(3)))
 
 
 @pytest.mark.parametrize("exaggeration", [0.0, 5.0])
-def test_nothing_is_lost_by_a_model_that_knows_what_is_there(
-    given: Captioned, exaggeration: float
-) -> None:
+def test_a_perfect_model_has_no_loss(given: CaptionedBatch, exaggeration: float) -> None:
     stage = replace(ALL_MOMENTS, exaggeration=exaggeration)
-    assert lost(Knowing(given), given, stage) == pytest.approx(0, abs=1e-5)
-    assert lost(Knowing(given, off=1.0), given, stage) > 0.1
+    assert loss_of(PerfectModel(given), given, stage) == pytest.approx(0, abs=1e-5)
+    assert loss_of(PerfectModel(given, off=1.0), given, stage) > 0.1
 
 
-def test_what_is_known_counts_for_little(given: Captioned) -> None:
-    stage = replace(ALL_MOMENTS, outside=0.1)
-    inside = lost(Knowing(given, off=given.masks), given, stage)
-    outside = lost(Knowing(given, off=1 - given.masks), given, stage)
-    assert 0 < outside < inside
+def test_errors_outside_the_hole_have_little_weight(given: CaptionedBatch) -> None:
+    stage = replace(ALL_MOMENTS, outside_weight=0.1)
+    inside = loss_of(PerfectModel(given, off=given.masks), given, stage)
+    outside_weight = loss_of(PerfectModel(given, off=1 - given.masks), given, stage)
+    assert 0 < outside_weight < inside
 
 
-def test_guidance_adds_contrast_in_some_holes_and_a_cast(given: Captioned) -> None:
-    added = exaggerated(given, 5.0, np.random.default_rng(1))
+def test_the_exaggeration_is_contrast_in_holes_and_a_colour_cast(given: CaptionedBatch) -> None:
+    added = exaggeration_of(given, 5.0, np.random.default_rng(1))
     touched = added.flatten(1).any(dim=1)
     assert 0 < int(touched.sum()) < COUNT
     inside = given.masks.expand_as(added) > 0
@@ -76,8 +74,8 @@ def test_guidance_adds_contrast_in_some_holes_and_a_cast(given: Captioned) -> No
     assert not torch.equal(shown(given, 0.0), shown(given, 5.0))
 
 
-def shown(given: Captioned, exaggeration: float) -> Tensor:
-    model = Knowing(given)
-    lost(model, given, replace(ALL_MOMENTS, exaggeration=exaggeration))
+def shown(given: CaptionedBatch, exaggeration: float) -> Tensor:
+    model = PerfectModel(given)
+    loss_of(model, given, replace(ALL_MOMENTS, exaggeration=exaggeration))
     assert model.noisy is not None
     return model.noisy

@@ -13,25 +13,23 @@ HEAD = "step,loss,cpu_seconds\n"
 
 @pytest.fixture
 def losses(tmp_path: Path) -> list[Path]:
-    """Two courses; the second was stopped after 130 seconds, and went on."""
+    """Loss files of two courses; the second was interrupted after 130 seconds, and resumed."""
     files = [tmp_path / "first-loss.csv", tmp_path / "second-loss.csv"]
     files[0].write_text(HEAD + "50,0.5,60\n100,0.05,100\n")
     files[1].write_text(HEAD + "50,0.4,130\n100,0.3,20\n150,0.2,50\n")
     return files
 
 
-def test_processor_time_is_added_up_over_stops(losses: list[Path]) -> None:
+def test_processor_time_is_summed_over_interruptions(losses: list[Path]) -> None:
     assert seconds_of(losses) == 130 + 50
     assert points_of(losses[0]) == [(50, 0.5), (100, 0.05)]
 
 
-def test_a_card_says_what_was_measured_and_shows_the_curves(
-    tmp_path: Path, losses: list[Path]
-) -> None:
+def test_the_card_has_the_measurements_and_the_curves(tmp_path: Path, losses: list[Path]) -> None:
     folder = tmp_path / "shapes"
     folder.mkdir()
     quality = tmp_path / "quality-256.json"
-    row = {"promise": "colour as asked", "found": 0.987, "asked": "at least 0.90"}
+    row = {"name": "colour as asked", "value": 0.987, "required": "at least 0.90"}
     quality.write_text(json.dumps([row]))
     write_card(folder, losses, [quality], seed=5, guidance=4.0)
 
@@ -40,6 +38,6 @@ def test_a_card_says_what_was_measured_and_shows_the_curves(
     assert "| second | 150 | 0.4000 | 0.2000 |" in card
     assert "seed 5, 3 minutes" in card
     assert "$" not in card
-    drawn = np.asarray(Image.open(folder / CURVES).convert("L"))
-    halves = np.split(drawn, 2, axis=1)
+    curves = np.asarray(Image.open(folder / CURVES).convert("L"))
+    halves = np.split(curves, 2, axis=1)
     assert all((half < 255).any() for half in halves)

@@ -1,15 +1,15 @@
 import numpy as np
 import torch
 
-from worker.training.networks.autoencoder import new_autoencoder, to_pictures, to_signal
+from worker.training.networks.autoencoder import new_autoencoder, to_images, to_tensor
 from worker.training.networks.mean_colour_start import mean_colours
-from worker.training.scenes.world import imagine, paint
+from worker.training.scenes.world import paint, random_scene
 
 
-def test_it_starts_out_passing_mean_colours_on() -> None:
+def test_an_untrained_autoencoder_encodes_mean_colours() -> None:
     torch.manual_seed(0)
     model = new_autoencoder()
-    signal = to_signal(paint(imagine(np.random.default_rng(2)), 64)[None])
+    signal = to_tensor(paint(random_scene(np.random.default_rng(2)), 64)[None])
     with torch.no_grad():
         latents = model.encode(signal).latent_dist.mean
         back = model.decode(latents).sample
@@ -21,6 +21,6 @@ def test_it_starts_out_passing_mean_colours_on() -> None:
     assert inside.mean(dim=(2, 3)).abs().max() < 0.15
 
 
-def test_pictures_come_back_from_the_signal() -> None:
-    picture = paint(imagine(np.random.default_rng(2)), 16)[None]
-    assert np.abs(to_pictures(to_signal(picture)) - picture).max() < 0.01
+def test_images_survive_the_conversion_to_tensors() -> None:
+    image = paint(random_scene(np.random.default_rng(2)), 16)[None]
+    assert np.abs(to_images(to_tensor(image)) - image).max() < 0.01

@@ -1,4 +1,4 @@
-"""The recipe from one end to the other, as short as can be: what comes out is served as it is."""
+"""A very short training from start to end, whose model the engine serves."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,11 @@ from common.settings.catalogue import ModelEntry
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.inputs import InputImages
 from worker.training.learning.stages import STAGES
-from worker.training.measuring.tasks import fill, task
+from worker.training.measuring.tasks import fill, random_task
 from worker.training.networks import denoiser
 from worker.training.networks import safety_checker as safety
 from worker.training.networks.autoencoder import new_autoencoder
-from worker.training.networks.pipeline_folder import bytes_of_weights, open_model, save_model
+from worker.training.networks.pipeline_folder import open_model, save_model, weight_bytes
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -29,9 +29,10 @@ MEGABYTES = 20e6
 
 @pytest.fixture
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Train for a moment, and give the folder of the model."""
+    """Train for a moment, and return the folder of the model."""
     stages = tuple(
-        replace(stage, course=replace(stage.course, steps=2), diet=((SIZE, 2),)) for stage in STAGES
+        replace(stage, course=replace(stage.course, steps=2), batches=((SIZE, 2),))
+        for stage in STAGES
     )
     monkeypatch.setattr(denoiser, "STAGES", stages)
     monkeypatch.setattr(denoiser, "POOLS", {SIZE: 12})
@@ -45,11 +46,13 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "model"
 
 
-def test_what_was_trained_is_served_by_the_ordinary_loader(trained: Path, tmp_path: Path) -> None:
-    assert bytes_of_weights(trained) <= MEGABYTES
-    told = [file.read_text(encoding="utf-8") for file in trained.rglob("*config.json")]
-    assert told
-    assert not [text for text in told if str(tmp_path) in text], "it tells of this machine"
+def test_a_trained_model_is_served_by_the_ordinary_loader(trained: Path, tmp_path: Path) -> None:
+    assert weight_bytes(trained) <= MEGABYTES
+    configurations = [file.read_text(encoding="utf-8") for file in trained.rglob("*config.json")]
+    assert configurations
+    assert not [text for text in configurations if str(tmp_path) in text], (
+        "it contains a path of this machine"
+    )
     entry = ModelEntry(
         name="tiny",
         source=str(trained),
@@ -59,8 +62,8 @@ def test_what_was_trained_is_served_by_the_ordinary_loader(trained: Path, tmp_pa
     )
     engine = DiffusersEngine([entry], tmp_path, "cpu")
     engine.load()
-    hole = task(np.random.default_rng(0), SIZE)
-    picture = Image.fromarray(hole.picture.astype(np.uint8))
+    hole = random_task(np.random.default_rng(0), SIZE)
+    image = Image.fromarray(hole.image.astype(np.uint8))
     mask = Image.fromarray(hole.hole.astype(np.uint8) * 255)
     asked = GenerationRequest(
         endpoint=Endpoint.INPAINT,
@@ -76,12 +79,12 @@ def test_what_was_trained_is_served_by_the_ordinary_loader(trained: Path, tmp_pa
         seed=1,
         safety_checker=True,
     )
-    drawn = engine.generate(asked, InputImages(picture, mask))
-    assert drawn.images[0].size == (SIZE, SIZE)
-    assert len(drawn.nsfw) == 1
+    result = engine.generate(asked, InputImages(image, mask))
+    assert result.images[0].size == (SIZE, SIZE)
+    assert len(result.nsfw) == 1
 
 
-def test_it_is_opened_for_measuring(trained: Path) -> None:
-    tasks = [task(np.random.default_rng(seed), SIZE) for seed in range(2)]
+def test_a_trained_model_is_loaded_for_measuring(trained: Path) -> None:
+    tasks = [random_task(np.random.default_rng(seed), SIZE) for seed in range(2)]
     one, other = fill(open_model(trained), tasks, num_inference_steps=2)
     assert one.shape == other.shape == (SIZE, SIZE, 3)

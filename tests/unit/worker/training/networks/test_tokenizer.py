@@ -20,7 +20,7 @@ def test_every_word_of_the_world_is_one_token(tokenizer: Any) -> None:
     assert len({each[1] for each in ids}) == len(VOCABULARY)
 
 
-def test_what_the_gateway_adds_is_read_at_once(tokenizer: Any) -> None:
+def test_the_gateway_s_additions_fit_into_one_chunk(tokenizer: Any) -> None:
     assert len(tokenizer(DEFAULT_NEGATIVE_PROMPT).input_ids) < MAX_TOKENS
     longest = max(
         len(tokenizer(enhance_prompt("a red heart", seed)).input_ids) for seed in range(99)
@@ -35,7 +35,7 @@ def test_any_text_is_taken(tokenizer: Any, text: str) -> None:
     assert max(ids) < len(tokenizer)
 
 
-def test_it_is_read_back_as_it_was(tokenizer: Any, tmp_path: Path) -> None:
+def test_a_saved_tokenizer_loads_unchanged(tokenizer: Any, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     again = type(tokenizer).from_pretrained(tmp_path)
     text = "a red star, striking composition"

@@ -5,11 +5,11 @@ from worker.training.measuring.contours import shape_of
 from worker.training.scenes.captions import WORDS, caption, short_caption
 from worker.training.scenes.holes import KINDS, hole_around
 from worker.training.scenes.shapes import SHAPES, Place, cover
-from worker.training.scenes.world import Scene, imagine, paint
+from worker.training.scenes.world import Scene, paint, random_scene
 
 
 def _scene(seed: int) -> Scene:
-    return imagine(np.random.default_rng(seed))
+    return random_scene(np.random.default_rng(seed))
 
 
 def test_a_seed_gives_the_same_scene_at_any_size() -> None:
@@ -20,21 +20,21 @@ def test_a_seed_gives_the_same_scene_at_any_size() -> None:
     assert np.abs(small - halved).mean() < 4
 
 
-def test_a_thing_is_never_of_its_backgrounds_colours() -> None:
+def test_a_thing_never_has_its_background_s_colour() -> None:
     for scene in (_scene(seed) for seed in range(40)):
         assert scene.thing is not None
         assert scene.thing.colour != scene.background.colour
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_contour_tells_each_shape_apart(shape: str) -> None:
+def test_each_shape_is_recognised_by_its_contour(shape: str) -> None:
     for turn in (-0.2, 0.0, 0.2):
         for radius in (0.15, 0.32):
             bitmap = cover(shape, Place(0.5, 0.45, radius, turn), 128) > 0.5
             assert shape_of(bitmap) == shape
 
 
-def test_nothing_has_no_shape() -> None:
+def test_an_empty_bitmap_has_no_shape() -> None:
     assert shape_of(np.zeros((16, 16), dtype=bool)) is None
 
 
@@ -49,20 +49,20 @@ def test_a_hole_holds_the_whole_shape(kind: str) -> None:
         assert (covered & ~hole).sum() <= 0.1 * covered.sum()
 
 
-def test_captions_say_what_is_there_in_words_that_are_single_tokens() -> None:
+def test_captions_use_words_that_are_single_tokens() -> None:
     scene = _scene(5)
     assert scene.thing is not None
-    draw = np.random.default_rng(2)
-    for said in (short_caption(scene), *(caption(draw, scene, unrelated=0) for _ in range(50))):
+    rng = np.random.default_rng(2)
+    for said in (short_caption(scene), *(caption(rng, scene, unrelated=0) for _ in range(50))):
         assert set(said.replace(",", "").split()) <= set(WORDS)
     assert short_caption(scene).split()[1:] == [scene.thing.colour, scene.thing.shape]
     behind = scene.without_thing()
     assert short_caption(behind).endswith("background")
 
 
-def test_captions_vary_and_are_sometimes_missing_mostly_where_nothing_is() -> None:
-    scene, draw = _scene(5), np.random.default_rng(1)
-    of_thing = [caption(draw, scene) for _ in range(200)]
+def test_captions_vary_and_are_empty_more_often_for_empty_holes() -> None:
+    scene, rng = _scene(5), np.random.default_rng(1)
+    of_thing = [caption(rng, scene) for _ in range(200)]
     assert len(set(of_thing)) > 50
-    of_nothing = [caption(draw, scene.without_thing()) for _ in range(200)]
+    of_nothing = [caption(rng, scene.without_thing()) for _ in range(200)]
     assert 0 < of_thing.count("") < of_nothing.count("") < 200

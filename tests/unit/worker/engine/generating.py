@@ -1,4 +1,4 @@
-"""Drawing with the stand-ins."""
+"""Generation with the stand-in models."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from common.domain.generation import Endpoint, GenerationRequest
 from tests.unit.worker.engine.sample_images import disc, noise
 from worker.engine.images.inputs import InputImages
 from worker.engine.interface import (
-    UNWATCHED,
+    NO_CALLBACK,
     Engine,
     GenerationCallback,
     GenerationResult,
@@ -16,14 +16,14 @@ from worker.engine.interface import (
 )
 
 
-def pixels_for(request: GenerationRequest) -> InputImages:
+def inputs_for(request: GenerationRequest) -> InputImages:
     size = (request.width, request.height)
     init = None if request.endpoint is Endpoint.TEXT2IMG else noise(size)
     return InputImages(init, disc(size) if request.endpoint is Endpoint.INPAINT else None)
 
 
-class Stopping(NullCallback):
-    """Stops what it looks on at when `should_stop` says so."""
+class StoppingCallback(NullCallback):
+    """A callback with a given `should_stop`."""
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
@@ -32,11 +32,11 @@ class Stopping(NullCallback):
         return self._should_stop()
 
 
-def generated(
-    engine: Engine, request: GenerationRequest, watch: GenerationCallback = UNWATCHED
+def generate(
+    engine: Engine, request: GenerationRequest, callback: GenerationCallback = NO_CALLBACK
 ) -> GenerationResult:
-    return engine.generate(request, pixels_for(request), watch)
+    return engine.generate(request, inputs_for(request), callback)
 
 
-def drawn(engine: Engine, request: GenerationRequest) -> Image.Image:
-    return generated(engine, request).images[0]
+def generate_image(engine: Engine, request: GenerationRequest) -> Image.Image:
+    return generate(engine, request).images[0]
