@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Final
 
 import structlog
 from fastapi import FastAPI
@@ -10,9 +11,13 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import health
 from api.admin import routes as admin
+from api.admin.dependencies import PREFIX as ADMIN_PREFIX
 from api.dialects.v1 import jobs, webhook_keys, webhooks
+from api.dialects.v1.dependencies import PREFIX as V1_PREFIX
 from api.dialects.v3 import routes as v3
-from api.errors.handlers import add_error_handlers
+from api.dialects.v3.errors import render_error
+from api.errors.handlers import ErrorRenderers, add_error_handlers
+from api.errors.problem_details import render_problem
 from api.middleware import AccessLogMiddleware
 from api.services import open_services
 from common.domain.errors import ConfigurationError
@@ -20,6 +25,10 @@ from common.outbound import Guard
 from common.runtime.logging import configure_logging
 from common.settings import Settings
 from common.settings.catalogue import Catalogue, load_catalogue
+
+RENDERERS: Final = ErrorRenderers(
+    {V1_PREFIX: render_problem, ADMIN_PREFIX: render_problem}, default=render_error
+)
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +87,7 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
         for part in (v3, webhooks, jobs, health, webhook_keys, admin)
         for route in part.router.routes
     ]
-    app.add_middleware(AccessLogMiddleware)
+    app.add_middleware(AccessLogMiddleware, render_error=RENDERERS.render)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -86,5 +95,5 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
         allow_headers=["*"],
         expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
     )
-    add_error_handlers(app)
+    add_error_handlers(app, RENDERERS)
     return app

@@ -5,17 +5,14 @@ from typing import Final
 
 import structlog
 from prometheus_client import Counter, Histogram
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.body.json_response import TRACE, RequestTrace, json_response
-from api.errors.api_errors import error_body
-from api.errors.dialects import uses_problem_details
-from api.errors.problem_details import problem_answer
+from api.body.json_response import TRACE, RequestTrace
+from api.errors.api_error import ErrorRenderer
+from api.errors.handlers import internal_error
 from api.metrics import REQUEST_SECONDS, REQUESTS
 from common.runtime.clock import monotonic
 
-SERVER_ERROR: Final = 500
 # Asked every few seconds by machines; said only where somebody wants every detail.
 PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -25,8 +22,9 @@ log = structlog.get_logger(__name__)
 class AccessLogMiddleware:
     """A plain ASGI middleware: Starlette's convenient base class costs a task per request."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, render_error: ErrorRenderer) -> None:
         self._app = app
+        self._render_error = render_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and tell how it went."""
@@ -49,16 +47,10 @@ class AccessLogMiddleware:
             log.exception("request_crashed", path=scope["path"])
             if status:
                 raise  # half an answer is out; the server closes the connection
-            await _crashed(scope["path"])(scope, receive, watch)
+            response = self._render_error(scope["path"], internal_error())
+            await response(scope, receive, watch)
         finally:
             _tell(scope, trace.outcome or str(status), status, monotonic() - begun)
-
-
-def _crashed(path: str) -> Response:
-    tip = "It has been logged; try again later."
-    if uses_problem_details(path):
-        return problem_answer(path, SERVER_ERROR, "internal_error", tip)
-    return json_response(error_body("internal error", tip=tip), status=SERVER_ERROR)
 
 
 @cache  # our own words, a few dozen pairs; to find a number by its labels takes longer than to add

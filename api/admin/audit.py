@@ -5,16 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.admin.dependencies import CurrentOperator
+from api.admin.dependencies import PREFIX, CurrentOperator
 from api.body.query_parameters import PageParameters
 from api.body.rendering import json_result
-from api.errors.dialects import ADMIN
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from common.operations import audit
 from common.operations.paging import Listed
 from common.postgres.repositories.tenants.audit import AuditRecord
 
-router = APIRouter(prefix=f"{ADMIN}/audit", tags=["admin: audit"])
+router = APIRouter(prefix=f"{PREFIX}/audit", tags=["admin: audit"])
 
 
 class AuditParameters(PageParameters):
@@ -23,7 +22,7 @@ class AuditParameters(PageParameters):
     tenant: str | None = Field(None, pattern=r"^[^\x00]*$")
 
 
-@router.get("", response_model=Listed[AuditRecord], **described())
+@router.get("", response_model=Listed[AuditRecord], **document_route())
 async def list_audit(
     admitted: CurrentOperator, asked: Annotated[AuditParameters, Query()]
 ) -> Response:

@@ -8,11 +8,13 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.body.json_documents import JsonDocument, json_body_after
-from api.errors.problem_errors import WrongAdminKeyError
+from api.errors.api_error import WrongKeyError
 from api.services import Services
+from common.domain.api_key import KeyKind
 from common.operations.operator import Operator
 from common.postgres.database import Database
 
+PREFIX: Final = "/admin/v1"
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="admin key", description="`adm_…`")
 
 
@@ -37,14 +39,14 @@ async def authenticate(
 
     Raises:
         HTTPException: 404 while there is no admin API.
-        WrongAdminKeyError: no admin key came, or none that works.
+        WrongKeyError: no admin key came, or none that works.
     """
     services: Services = request.app.state.services
     if not services.admin_keys.is_open:
         raise HTTPException(404)
     name = None if sent is None else await services.admin_keys.find_name(sent.credentials)
     if name is None:
-        raise WrongAdminKeyError
+        raise WrongKeyError(KeyKind.ADMIN)
     return OperatorContext(services, Operator.with_admin_key(name))
 
 

@@ -5,12 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
-from api.admin.dependencies import CurrentOperator, json_body
+from api.admin.dependencies import PREFIX, CurrentOperator, json_body
 from api.body.json_documents import JsonDocument
 from api.body.query_parameters import Id, PageParameters
 from api.body.rendering import json_result
-from api.errors.dialects import ADMIN
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
 from common.messaging.announcer import Announcer
 from common.messaging.doorbell import Doorbell
@@ -19,7 +18,7 @@ from common.operations.paging import Listed
 from common.postgres.repositories.fair_queue.queues import QueueRecord
 from common.postgres.repositories.jobs.overview import JobSummary
 
-router = APIRouter(prefix=ADMIN, tags=["admin: jobs"])
+router = APIRouter(prefix=PREFIX, tags=["admin: jobs"])
 
 
 class Priority(JsonDocument):
@@ -38,7 +37,7 @@ class JobParameters(PageParameters):
     queue: str | None = Field(None, pattern=r"^[^\x00]*$")
 
 
-@router.get("/queues", response_model=Listed[QueueRecord], **described())
+@router.get("/queues", response_model=Listed[QueueRecord], **document_route())
 async def list_queues(admitted: CurrentOperator) -> Response:
     """List every queue: what waits (counted up to 10,000), what runs, who works."""
     silent_seconds = admitted.services.settings.jobs.lease_seconds
@@ -46,7 +45,7 @@ async def list_queues(admitted: CurrentOperator) -> Response:
     return json_result(listed)
 
 
-@router.get("/jobs", response_model=Listed[JobSummary], **described())
+@router.get("/jobs", response_model=Listed[JobSummary], **document_route())
 async def list_jobs(
     admitted: CurrentOperator, asked: Annotated[JobParameters, Query()]
 ) -> Response:
@@ -57,13 +56,13 @@ async def list_jobs(
     return json_result(listed)
 
 
-@router.get("/jobs/{job_id}", response_model=JobSummary, **described())
+@router.get("/jobs/{job_id}", response_model=JobSummary, **document_route())
 async def show_job(admitted: CurrentOperator, job_id: Id) -> Response:
     """Show how a job stands, without what was asked for."""
     return json_result(await jobs.show_job(admitted.database, job_id))
 
 
-@router.post("/jobs/{job_id}/cancel", response_model=JobSummary, **described(409))
+@router.post("/jobs/{job_id}/cancel", response_model=JobSummary, **document_route(409))
 async def cancel_job(admitted: CurrentOperator, job_id: Id) -> Response:
     """End a job that has not ended; its webhook tells of it."""
     services = admitted.services
@@ -73,7 +72,9 @@ async def cancel_job(admitted: CurrentOperator, job_id: Id) -> Response:
     return json_result(canceled.job)
 
 
-@router.put("/jobs/{job_id}/priority", response_model=JobSummary, **described(409, body=Priority))
+@router.put(
+    "/jobs/{job_id}/priority", response_model=JobSummary, **document_route(409, body=Priority)
+)
 async def set_job_priority(
     admitted: CurrentOperator, job_id: Id, wanted: Annotated[Priority, Depends(json_body(Priority))]
 ) -> Response:

@@ -5,17 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import AwareDatetime, Field
 
-from api.admin.dependencies import CurrentOperator, json_body
+from api.admin.dependencies import PREFIX, CurrentOperator, json_body
 from api.body.json_documents import JsonDocument
 from api.body.query_parameters import Id, Paged
 from api.body.rendering import json_result
-from api.errors.dialects import ADMIN
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from common.operations import admin_keys, api_keys
 from common.operations.paging import Listed
 from common.postgres.repositories.tenants.key_records import KeyRecord
 
-router = APIRouter(prefix=ADMIN, tags=["admin: keys"])
+router = APIRouter(prefix=PREFIX, tags=["admin: keys"])
 
 
 class NewKey(JsonDocument):
@@ -28,7 +27,7 @@ class NewKey(JsonDocument):
 Wanted = Annotated[NewKey, Depends(json_body(NewKey))]
 
 
-@router.get("/tenants/{tenant}/keys", response_model=Listed[KeyRecord], **described())
+@router.get("/tenants/{tenant}/keys", response_model=Listed[KeyRecord], **document_route())
 async def list_keys(admitted: CurrentOperator, tenant: str, asked: Paged) -> Response:
     """List a tenant's API keys, the revoked ones too."""
     return json_result(await api_keys.list_keys(admitted.database, tenant, asked.page))
@@ -38,7 +37,7 @@ async def list_keys(admitted: CurrentOperator, tenant: str, asked: Paged) -> Res
     "/tenants/{tenant}/keys",
     status_code=201,
     response_model=api_keys.IssuedKey,
-    **described(body=NewKey),
+    **document_route(body=NewKey),
 )
 async def issue_key(admitted: CurrentOperator, tenant: str, new: Wanted) -> Response:
     """Make an API key; the key is shown in this answer alone."""
@@ -53,14 +52,14 @@ async def issue_key(admitted: CurrentOperator, tenant: str, new: Wanted) -> Resp
     return json_result(issued, status=201)
 
 
-@router.delete("/tenants/{tenant}/keys/{key_id}", response_model=KeyRecord, **described())
+@router.delete("/tenants/{tenant}/keys/{key_id}", response_model=KeyRecord, **document_route())
 async def revoke_key(admitted: CurrentOperator, tenant: str, key_id: Id) -> Response:
     """Revoke an API key; gateways trust it for a few seconds more."""
     revoked = await api_keys.revoke_key(admitted.database, admitted.operator, tenant, key_id)
     return json_result(revoked)
 
 
-@router.get("/admin-keys", response_model=Listed[KeyRecord], **described())
+@router.get("/admin-keys", response_model=Listed[KeyRecord], **document_route())
 async def list_admin_keys(admitted: CurrentOperator, asked: Paged) -> Response:
     """List the admin keys, the revoked ones too."""
     return json_result(await admin_keys.list_admin_keys(admitted.database, asked.page))
@@ -70,7 +69,7 @@ async def list_admin_keys(admitted: CurrentOperator, asked: Paged) -> Response:
     "/admin-keys",
     status_code=201,
     response_model=api_keys.IssuedKey,
-    **described(409, body=NewKey),
+    **document_route(409, body=NewKey),
 )
 async def issue_admin_key(admitted: CurrentOperator, new: Wanted) -> Response:
     """Make an admin key; the key is shown in this answer alone."""
@@ -84,7 +83,7 @@ async def issue_admin_key(admitted: CurrentOperator, new: Wanted) -> Response:
     return json_result(issued, status=201)
 
 
-@router.delete("/admin-keys/{key_id}", response_model=KeyRecord, **described())
+@router.delete("/admin-keys/{key_id}", response_model=KeyRecord, **document_route())
 async def revoke_admin_key(admitted: CurrentOperator, key_id: Id) -> Response:
     """Revoke an admin key; gateways trust it for a few seconds more."""
     revoked = await admin_keys.revoke_admin_key(admitted.database, admitted.operator, key_id)

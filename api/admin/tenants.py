@@ -5,17 +5,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
-from api.admin.dependencies import CurrentOperator, json_body
+from api.admin.dependencies import PREFIX, CurrentOperator, json_body
 from api.body.json_documents import JsonDocument
 from api.body.query_parameters import Paged
 from api.body.rendering import json_result
-from api.errors.dialects import ADMIN
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from common.operations import tenant_states, tenants
 from common.operations.paging import Listed
 from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN, TenantRecord
 
-router = APIRouter(prefix=f"{ADMIN}/tenants", tags=["admin: tenants"])
+router = APIRouter(prefix=f"{PREFIX}/tenants", tags=["admin: tenants"])
 
 
 class NewTenant(JsonDocument):
@@ -37,14 +36,14 @@ class LimitsOfTenant(JsonDocument):
     limits: dict[str, Any] = Field(examples=[{"max_running": 8, "weight": 2}])
 
 
-@router.get("", response_model=Listed[TenantRecord], **described())
+@router.get("", response_model=Listed[TenantRecord], **document_route())
 async def list_tenants(admitted: CurrentOperator, asked: Paged) -> Response:
     """List tenants, oldest first."""
     return json_result(await tenants.list_tenants(admitted.database, asked.page))
 
 
 @router.post(
-    "", status_code=201, response_model=tenants.NewTenant, **described(409, body=NewTenant)
+    "", status_code=201, response_model=tenants.NewTenant, **document_route(409, body=NewTenant)
 )
 async def create_tenant(
     admitted: CurrentOperator, new: Annotated[NewTenant, Depends(json_body(NewTenant))]
@@ -56,14 +55,14 @@ async def create_tenant(
     return json_result(made, status=201)
 
 
-@router.get("/{tenant}", response_model=tenants.TenantView, **described())
+@router.get("/{tenant}", response_model=tenants.TenantView, **document_route())
 async def show_tenant(admitted: CurrentOperator, tenant: str) -> Response:
     """Show a tenant, with the limits that plan and own limits come to."""
     return json_result(await tenants.show_tenant(admitted.database, tenant))
 
 
 @router.put(
-    "/{tenant}/plan", response_model=tenants.TenantView, **described(409, body=PlanOfTenant)
+    "/{tenant}/plan", response_model=tenants.TenantView, **document_route(409, body=PlanOfTenant)
 )
 async def set_tenant_plan(
     admitted: CurrentOperator,
@@ -77,7 +76,9 @@ async def set_tenant_plan(
     return json_result(changed)
 
 
-@router.put("/{tenant}/limits", response_model=tenants.TenantView, **described(body=LimitsOfTenant))
+@router.put(
+    "/{tenant}/limits", response_model=tenants.TenantView, **document_route(body=LimitsOfTenant)
+)
 async def set_tenant_limits(
     admitted: CurrentOperator,
     tenant: str,
@@ -90,21 +91,21 @@ async def set_tenant_limits(
     return json_result(changed)
 
 
-@router.post("/{tenant}/disable", response_model=TenantRecord, **described(409))
+@router.post("/{tenant}/disable", response_model=TenantRecord, **document_route(409))
 async def disable_tenant(admitted: CurrentOperator, tenant: str) -> Response:
     """Shut a tenant out: its keys open nothing, and none of its waiting jobs is begun."""
     changed = await tenant_states.disable_tenant(admitted.database, admitted.operator, tenant)
     return json_result(changed)
 
 
-@router.post("/{tenant}/enable", response_model=TenantRecord, **described(409))
+@router.post("/{tenant}/enable", response_model=TenantRecord, **document_route(409))
 async def enable_tenant(admitted: CurrentOperator, tenant: str) -> Response:
     """Let a disabled tenant in again; its waiting jobs go on."""
     changed = await tenant_states.enable_tenant(admitted.database, admitted.operator, tenant)
     return json_result(changed)
 
 
-@router.delete("/{tenant}", status_code=202, response_model=TenantRecord, **described(409))
+@router.delete("/{tenant}", status_code=202, response_model=TenantRecord, **document_route(409))
 async def delete_tenant(admitted: CurrentOperator, tenant: str) -> Response:
     """Disable a tenant for good; once nothing of it runs, all of it is erased."""
     changed = await tenant_states.delete_tenant(admitted.database, admitted.operator, tenant)

@@ -6,17 +6,16 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.admin.dependencies import CurrentOperator
+from api.admin.dependencies import PREFIX, CurrentOperator
 from api.body.query_parameters import Parameters
 from api.body.rendering import json_result
-from api.errors.dialects import ADMIN
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from common.operations import usage
 from common.operations.paging import Listed
 
 CSV: Final = "text/csv"
 
-router = APIRouter(prefix=f"{ADMIN}/usage", tags=["admin: usage"])
+router = APIRouter(prefix=f"{PREFIX}/usage", tags=["admin: usage"])
 
 
 class Format(StrEnum):
@@ -35,7 +34,7 @@ class UsageParameters(Parameters):
     format: Format | None = None
 
 
-@router.get("", response_model=Listed[usage.UsageLine], **described(answers=CSV))
+@router.get("", response_model=Listed[usage.UsageLine], **document_route(media_type=CSV))
 async def report_usage(
     request: Request, admitted: CurrentOperator, asked: Annotated[UsageParameters, Query()]
 ) -> Response:

@@ -5,18 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
-from api.admin.dependencies import CurrentOperator, json_body
+from api.admin.dependencies import PREFIX, CurrentOperator, json_body
 from api.body.json_documents import JsonDocument
 from api.body.query_parameters import Id, Paged
 from api.body.rendering import json_result
-from api.errors.dialects import ADMIN
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from common.operations import webhook_secrets
 from common.operations.paging import Listed
 from common.postgres.repositories.tenants.webhook_secrets import WebhookSecretRecord
 
 router = APIRouter(
-    prefix=f"{ADMIN}/tenants/{{tenant}}/webhook-secrets", tags=["admin: webhook secrets"]
+    prefix=f"{PREFIX}/tenants/{{tenant}}/webhook-secrets", tags=["admin: webhook secrets"]
 )
 
 
@@ -26,7 +25,7 @@ class Rotation(JsonDocument):
     overlap_seconds: float = Field(webhook_secrets.SECRET_OVERLAP_SECONDS)
 
 
-@router.get("", response_model=Listed[WebhookSecretRecord], **described())
+@router.get("", response_model=Listed[WebhookSecretRecord], **document_route())
 async def list_webhook_secrets(admitted: CurrentOperator, tenant: str, asked: Paged) -> Response:
     """List a tenant's webhook secrets, without the secrets themselves."""
     listed = await webhook_secrets.list_webhook_secrets(admitted.database, tenant, asked.page)
@@ -37,7 +36,7 @@ async def list_webhook_secrets(admitted: CurrentOperator, tenant: str, asked: Pa
     "",
     status_code=201,
     response_model=webhook_secrets.NewSecret,
-    **described(body=Rotation),
+    **document_route(body=Rotation),
 )
 async def rotate_webhook_secret(
     admitted: CurrentOperator,
@@ -54,7 +53,7 @@ async def rotate_webhook_secret(
     return json_result(made, status=201)
 
 
-@router.delete("/{secret_id}", response_model=WebhookSecretRecord, **described(409))
+@router.delete("/{secret_id}", response_model=WebhookSecretRecord, **document_route(409))
 async def expire_webhook_secret(admitted: CurrentOperator, tenant: str, secret_id: Id) -> Response:
     """Let an older webhook secret sign no more, before its overlap is over."""
     expired = await webhook_secrets.expire_webhook_secret(

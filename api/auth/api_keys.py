@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from api.auth.key_cache import trusted_seconds
-from api.errors.api_errors import InvalidKeyError
+from api.errors.api_error import WrongKeyError
 from common.domain.api_key import digest, is_well_formed
 from common.domain.errors import ConfigurationError, InvalidLimitsError
 from common.domain.limits import Limits
@@ -50,10 +50,10 @@ class ApiKeyAuthenticator:
         """Give the tenant that owns `key`.
 
         Raises:
-            InvalidKeyError: there is no key, or none that works.
+            WrongKeyError: there is no key, or none that works.
         """
         if key is None or not is_well_formed(key):
-            raise InvalidKeyError
+            raise WrongKeyError
         fingerprint = digest(key, self._pepper)
         known = self._callers.get(fingerprint) or self._unknown.get(fingerprint)
         if known is not None and known[0] > monotonic():
@@ -61,7 +61,7 @@ class ApiKeyAuthenticator:
         else:
             caller = await self._look_up_once(fingerprint)
         if caller is None:
-            raise InvalidKeyError
+            raise WrongKeyError
         return caller
 
     async def _look_up_once(self, fingerprint: bytes) -> AuthenticatedTenant | None:

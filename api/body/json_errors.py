@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any, Final, NoReturn
 
-from api.errors.api_errors import MalformedBodyError
+from api.errors.api_error import MalformedBodyError
 
 _TRAILING_COMMA: Final = re.compile(r",\s*[\]}]")
 

@@ -11,7 +11,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from api.body.json_errors import read_anyway
-from api.errors.api_errors import BodyTooLargeError, MalformedBodyError, UnsupportedMediaTypeError
+from api.errors.api_error import BodyTooLargeError, MalformedBodyError, UnsupportedMediaTypeError
+
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+MULTIPART: Final = "multipart/form-data"
+CONTENT_TYPES: Final = (JSON, FORM, MULTIPART)
 
 # What came, by name: JSON values, or text, or the bytes of an uploaded file.
 Fields = dict[str, Any]
@@ -31,14 +36,14 @@ async def read_fields(request: Request, max_bytes: int) -> Fields:
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
     body = await read_body(request, max_bytes)
-    if kind == "application/json" or not kind:
+    if kind == JSON or not kind:
         return _json(body)
-    if kind == "application/x-www-form-urlencoded":
+    if kind == FORM:
         # curl -d '{…}' says it sends a form; no form field's name starts with a brace.
         return _json(body) if body.lstrip().startswith(b"{") else _form(body)
-    if kind == "multipart/form-data":
+    if kind == MULTIPART:
         return await _multipart(request, body)
-    raise UnsupportedMediaTypeError
+    raise UnsupportedMediaTypeError(*CONTENT_TYPES)
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 from structlog.contextvars import bind_contextvars
 
 from api.auth.api_keys import AuthenticatedTenant
-from api.errors.api_errors import InvalidFieldsError
+from api.errors.api_error import FieldError, InvalidFieldsError
 from api.jobs.new_request import JobRequest
 from api.jobs.wait import HungUp, follow_job, wait_for_job
 from api.metrics import SUBMIT_SECONDS
@@ -69,7 +69,7 @@ async def _record(services: Services, new: NewJob) -> JobRecorded | JobRepeated:
             "The Idempotency-Key was used before for another request, "
             f"job {outcome.job_id}: send a new key with a new request."
         )
-        raise InvalidFieldsError({"Idempotency-Key": [told]})
+        raise InvalidFieldsError([FieldError(("Idempotency-Key",), told, "parameter")])
     return outcome
 
 

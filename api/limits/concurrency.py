@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.errors.problem_errors import TooManyAtOnceError
+from api.errors.api_error import TooManyAtOnceError
 
 
 class ConcurrencyLimiter:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from api.auth.api_keys import AuthenticatedTenant
-from api.errors.api_errors import CreditsSpentError, OverLimitError, QueueFullError
+from api.errors.api_error import CreditsSpentError, OverLimitError, QueueFullError
 from api.jobs.eta import EtaEstimator
 from api.jobs.new_request import JobRequest
 from api.limits.headers import RateLimitSnapshot

@@ -8,7 +8,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from api.auth.api_keys import AuthenticatedTenant
-from api.errors.api_errors import RateExceededError
+from api.errors.api_error import RateExceededError
 from api.limits.headers import RateLimitSnapshot
 from api.limits.token_buckets import WINDOW_SECONDS, TokenBucket, TokenBuckets, TokenGrant
 

@@ -12,11 +12,10 @@ from structlog.contextvars import bind_contextvars
 from api.auth.api_keys import AuthenticatedTenant, sent_key
 from api.body.json_documents import JsonDocument, json_body_after
 from api.body.rendering import json_result
-from api.errors.api_errors import InvalidKeyError
-from api.errors.problem_errors import WrongApiKeyError
 from api.limits.headers import RateLimitSnapshot
 from api.services import Services
 
+PREFIX: Final = "/api/v1"
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="API key", description="`inf_…`")
 
 
@@ -42,14 +41,11 @@ async def authenticate(
     """Let a tenant in.
 
     Raises:
-        WrongApiKeyError: no API key came, or none that works.
+        WrongKeyError: no API key came, or none that works.
         RateExceededError: the tenant's plan allows no more requests for now.
     """
     services: Services = request.app.state.services
-    try:
-        caller = await services.keys.find_caller(sent_key(request, {}))
-    except InvalidKeyError as error:
-        raise WrongApiKeyError from error
+    caller = await services.keys.find_caller(sent_key(request, {}))
     bind_contextvars(tenant_id=caller.tenant_id)
     return TenantContext(services, caller, await services.rates.admit(caller))
 

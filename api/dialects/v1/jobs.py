@@ -7,9 +7,8 @@ from typing import Final
 from fastapi import APIRouter, Response
 
 from api.body.query_parameters import Id
-from api.dialects.v1.dependencies import CurrentTenant, TenantContext
-from api.errors.dialects import NATIVE
-from api.errors.openapi import described
+from api.dialects.v1.dependencies import PREFIX, CurrentTenant, TenantContext
+from api.errors.openapi import document_route
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.job import JobState
 from common.domain.record import JobRecord
@@ -21,7 +20,7 @@ from common.postgres.repositories.jobs.read import read_job
 
 TOO_MANY_REQUESTS: Final = 429
 
-router = APIRouter(prefix=f"{NATIVE}/jobs", tags=["jobs"])
+router = APIRouter(prefix=f"{PREFIX}/jobs", tags=["jobs"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class CanceledJob:
     state: JobState
 
 
-@router.get("/{job_id}/progress", response_model=Progress, **described(TOO_MANY_REQUESTS))
+@router.get("/{job_id}/progress", response_model=Progress, **document_route(TOO_MANY_REQUESTS))
 async def show_progress(admitted: CurrentTenant, job_id: Id) -> Response:
     """Show how far a job is; it is told a few times a second while the job is drawn."""
     job = await _find(admitted, job_id)
@@ -57,7 +56,9 @@ async def show_progress(admitted: CurrentTenant, job_id: Id) -> Response:
     return admitted.json_result(Progress(job.id, job.state, progress.step, progress.steps, preview))
 
 
-@router.post("/{job_id}/cancel", response_model=CanceledJob, **described(409, TOO_MANY_REQUESTS))
+@router.post(
+    "/{job_id}/cancel", response_model=CanceledJob, **document_route(409, TOO_MANY_REQUESTS)
+)
 async def cancel_job(admitted: CurrentTenant, job_id: Id) -> Response:
     """End a job that has not ended: a waiting one at once, a running one at its next step.
 

@@ -9,10 +9,9 @@ from pydantic import AwareDatetime, Field
 
 from api.body.json_documents import JsonDocument
 from api.body.query_parameters import PageParameters
-from api.dialects.v1.dependencies import CurrentTenant, TenantContext, json_body
+from api.dialects.v1.dependencies import PREFIX, CurrentTenant, TenantContext, json_body
 from api.dialects.v1.webhook_sample import sample_body
-from api.errors.dialects import NATIVE
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from api.jobs.webhook_ping import PingResult
 from common.domain.delivery import DeliveryState, Event
 from common.domain.delivery_record import AttemptRecord, DeliveryRecord
@@ -29,7 +28,7 @@ from common.runtime.clock import utc_now
 BATCHES: Final = 10
 TOO_MANY_REQUESTS: Final = 429
 
-router = APIRouter(prefix=f"{NATIVE}/webhooks", tags=["webhooks"])
+router = APIRouter(prefix=f"{PREFIX}/webhooks", tags=["webhooks"])
 
 
 class DeliveryParameters(PageParameters):
@@ -84,7 +83,9 @@ class Redelivered:
     more: bool
 
 
-@router.get("/deliveries", response_model=Listed[DeliveryRecord], **described(TOO_MANY_REQUESTS))
+@router.get(
+    "/deliveries", response_model=Listed[DeliveryRecord], **document_route(TOO_MANY_REQUESTS)
+)
 async def list_deliveries(
     admitted: CurrentTenant, asked: Annotated[DeliveryParameters, Query()]
 ) -> Response:
@@ -103,7 +104,9 @@ async def list_deliveries(
     return admitted.json_result(Listed(found.deliveries, following))
 
 
-@router.get("/deliveries/{delivery_id}", response_model=DeliveryLog, **described(TOO_MANY_REQUESTS))
+@router.get(
+    "/deliveries/{delivery_id}", response_model=DeliveryLog, **document_route(TOO_MANY_REQUESTS)
+)
 async def show_delivery(admitted: CurrentTenant, delivery_id: UUID) -> Response:
     """Show a delivery with its latest attempts, and what the receiver answered to each."""
     delivery = await _find(admitted, delivery_id)
@@ -116,7 +119,7 @@ async def show_delivery(admitted: CurrentTenant, delivery_id: UUID) -> Response:
     "/deliveries/{delivery_id}/redeliver",
     status_code=202,
     response_model=DeliveryRecord,
-    **described(409, TOO_MANY_REQUESTS),
+    **document_route(409, TOO_MANY_REQUESTS),
 )
 async def redeliver(admitted: CurrentTenant, delivery_id: UUID) -> Response:
     """Send one again under the same `webhook-id`, or now what waits for its next attempt."""
@@ -134,7 +137,7 @@ async def redeliver(admitted: CurrentTenant, delivery_id: UUID) -> Response:
     "/redeliver",
     status_code=202,
     response_model=Redelivered,
-    **described(TOO_MANY_REQUESTS, body=Failed),
+    **document_route(TOO_MANY_REQUESTS, body=Failed),
 )
 async def redeliver_failed(
     admitted: CurrentTenant, failed: Annotated[Failed, Depends(json_body(Failed))]
@@ -157,7 +160,9 @@ async def redeliver_failed(
     return admitted.json_result(Redelivered(total, more), status=202)
 
 
-@router.post("/test", response_model=PingResult, **described(TOO_MANY_REQUESTS, body=PingRequest))
+@router.post(
+    "/test", response_model=PingResult, **document_route(TOO_MANY_REQUESTS, body=PingRequest)
+)
 async def try_receiver(
     admitted: CurrentTenant, trial: Annotated[PingRequest, Depends(json_body(PingRequest))]
 ) -> Response:

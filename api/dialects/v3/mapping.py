@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from api.dialects.v3.schemas import GenerationBody
-from api.errors.api_errors import InvalidFieldsError, MalformedBodyError
+from api.errors.api_error import FieldError, InvalidFieldsError, MalformedBodyError
 from api.jobs.new_request import JobRequest
 from common.domain.generation import SEED_LIMIT, GenerationRequest
 from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance
@@ -59,13 +59,8 @@ def idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is None or (0 < len(key) <= MAX_IDEMPOTENCY_KEY and _is_visible(key)):
         return key
-    raise InvalidFieldsError(
-        {
-            "Idempotency-Key": [
-                f"The Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters."
-            ]
-        }
-    )
+    detail = f"The Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters."
+    raise InvalidFieldsError([FieldError(("Idempotency-Key",), detail, "parameter")])
 
 
 def request_digest_of(endpoint: str, fields: dict[str, Any]) -> bytes:

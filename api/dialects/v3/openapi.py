@@ -2,7 +2,9 @@
 
 from typing import Any, Final
 
+from api.dialects.v3.errors import error_body
 from api.dialects.v3.schemas import GenerationBody, ImageToImageBody, InpaintBody, TextToImageBody
+from common.dialects.v3 import failed_body
 
 SAMPLES: Final = (
     "https://raw.githubusercontent.com/CompVis/stable-diffusion/main/data/inpainting_examples/"
@@ -98,48 +100,34 @@ _PROCESSING: Final = {
 }
 
 
-def _failed(job_id: int, message: str) -> dict[str, Any]:
-    return {
-        "status": "failed",
-        "id": job_id,
-        "message": message,
-        "messege": message,
-        "output": [],
-    }
-
-
-def _error(message: Any, **extra: str) -> dict[str, Any]:
-    return {"status": "error", "message": message, "messege": message, **extra}
-
-
 _JOB_ANSWERS: Final = {
     "success": _SUCCESS,
     "processing": _PROCESSING,
-    "failed": _failed(12384052, "could not fetch the image: HTTP 404"),
+    "failed": failed_body(12384052, "could not fetch the image: HTTP 404"),
 }
-_BAD_KEY: Final = {"bad key": _error("Invalid Api Key", tip="Send your API key …")}
+_BAD_KEY: Final = {"bad key": error_body("Invalid Api Key", tip="Send your API key …")}
 _BAD_FIELDS: Final = {
-    "bad fields": _error({"prompt": ["The prompt field is required."]}),
-    "bad JSON": _error(
+    "bad fields": error_body({"prompt": ["The prompt field is required."]}),
+    "bad JSON": error_body(
         "Invalid API Request", tip="There is a trailing comma at line 18, column 19: …"
     ),
 }
 _OVER_LIMITS: Final = {
-    "too many requests": _error(
+    "too many requests": error_body(
         "Rate limit exceeded", tips="Your plan allows 60 requests per minute. Try again in 1 s."
     ),
-    "too many waiting jobs": _error(
+    "too many waiting jobs": error_body(
         "Rate limit exceeded. Maximum 50 queued requests allowed.",
         tips="Wait until one of your jobs has been started: that takes about 4 s.",
     ),
-    "credits spent": _error(
+    "credits spent": error_body(
         "Rate limit exceeded. Maximum 5000 credits a month allowed.",
         tips="This job costs 5.505024 credits, and 3.2 are left, waiting and running jobs …",
     ),
 }
 ANSWERS: Final[dict[str, dict[str, Any]]] = {
     **{name: {**_JOB_ANSWERS, **_BAD_FIELDS, **_OVER_LIMITS, **_BAD_KEY} for name in BODIES},
-    "fetch": {**_JOB_ANSWERS, "not found": _failed(0, "Request not found"), **_BAD_KEY},
+    "fetch": {**_JOB_ANSWERS, "not found": failed_body(0, "Request not found"), **_BAD_KEY},
     "system_load": {"load": {"queue_num": 3, "queue_time": 6, "status": "ok"}, **_BAD_KEY},
 }
 _HEADERS: Final = {
@@ -172,8 +160,8 @@ def _headers(name: str) -> dict[str, Any]:
     }
 
 
-def described(name: str) -> dict[str, Any]:
-    """Give the documentation of a v3 route, as arguments for its decorator."""
+def document_route(name: str) -> dict[str, Any]:
+    """Return the documentation of a v3 route as keyword arguments for its decorator."""
     body = {"schema": _schema(name), "example": REQUESTS[name]}
     answers = {title: {"value": value} for title, value in ANSWERS[name].items()}
     return {

@@ -11,7 +11,7 @@ from api.body.json_response import json_response, note_outcome
 from api.body.request_body import Fields, read_fields
 from api.dialects.v3.bare_route import BareRoute
 from api.dialects.v3.mapping import idempotency_key, request_digest_of, to_job_request
-from api.dialects.v3.openapi import described
+from api.dialects.v3.openapi import document_route
 from api.dialects.v3.responses import job_body, not_found_body
 from api.dialects.v3.schemas import (
     GenerationBody,
@@ -31,25 +31,25 @@ LARGEST_ID: Final = 2**63 - 1
 router = APIRouter(prefix="/api/v3", tags=["Stable Diffusion API v3"], route_class=BareRoute)
 
 
-@router.post("/inpaint", **described("inpaint"))
+@router.post("/inpaint", **document_route("inpaint"))
 async def inpaint(request: Request) -> Response:
     """Repaint the white part of a mask."""
     return await _draw(request, InpaintBody)
 
 
-@router.post("/img2img", **described("img2img"))
+@router.post("/img2img", **document_route("img2img"))
 async def img2img(request: Request) -> Response:
     """Draw over a picture."""
     return await _draw(request, ImageToImageBody)
 
 
-@router.post("/text2img", **described("text2img"))
+@router.post("/text2img", **document_route("text2img"))
 async def text2img(request: Request) -> Response:
     """Draw from words alone."""
     return await _draw(request, TextToImageBody)
 
 
-@router.post("/fetch/{job_id}", **described("fetch"))
+@router.post("/fetch/{job_id}", **document_route("fetch"))
 async def fetch(request: Request, job_id: str) -> Response:
     """Read how a job stands; extra fields, such as the whole first request, are ignored."""
     services: Services = request.app.state.services
@@ -64,7 +64,7 @@ async def fetch(request: Request, job_id: str) -> Response:
     return _tell(request, not_found_body())
 
 
-@router.post("/system_load", **described("system_load"))
+@router.post("/system_load", **document_route("system_load"))
 async def system_load(request: Request) -> Response:
     """Tell how many of the caller's jobs wait, and the seconds until a new one would start."""
     services: Services = request.app.state.services

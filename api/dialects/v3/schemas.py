@@ -31,7 +31,7 @@ from api.dialects.v3.generation_fields import (
     Strength,
 )
 from api.dialects.v3.validation import REFUSED, ValidationContext
-from api.errors.api_errors import InvalidFieldsError
+from api.errors.api_error import FieldError, InvalidFieldsError
 from common.domain.generation import Endpoint
 
 # How v3 clients write that they send nothing.
@@ -137,12 +137,13 @@ def read_body(
     try:
         return kind.model_validate(present, context=admission)
     except ValidationError as error:
-        raise InvalidFieldsError(_tell(kind, error)) from error
+        raise InvalidFieldsError(_to_field_errors(kind, error)) from error
 
 
-def _tell(kind: type[GenerationBody], error: ValidationError) -> dict[str, list[str]]:
-    told: dict[str, list[str]] = {}
+def _to_field_errors(kind: type[GenerationBody], error: ValidationError) -> list[FieldError]:
+    """Return one error per field: the first that pydantic found in it."""
     rules = {field.alias or name: field.description for name, field in kind.model_fields.items()}
+    found: dict[str, FieldError] = {}
     for problem in error.errors(include_url=False):
         name = str(problem["loc"][0])
         if problem["type"] == REFUSED:
@@ -151,5 +152,5 @@ def _tell(kind: type[GenerationBody], error: ValidationError) -> dict[str, list[
             sentence = f"The {name} field is required."
         else:
             sentence = f"The {name} field must be {rules[name]}."
-        told.setdefault(name, [sentence])
-    return told
+        found.setdefault(name, FieldError((name,), sentence))
+    return list(found.values())

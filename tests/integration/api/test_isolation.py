@@ -17,7 +17,7 @@ from httpx2 import Response
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.errors.dialects import NATIVE
+from api.dialects.v1.dependencies import PREFIX
 from api.jobs.eta import EtaEstimator
 from common.domain.api_key import KeyKind
 from common.domain.api_key import new_key as draw_key
@@ -66,7 +66,7 @@ class Things:
 
     def of(self, path: str) -> dict[str, str]:
         """Give the values for one path: deliveries have states and a list of their own."""
-        if not path.startswith(NATIVE):
+        if not path.startswith(PREFIX):
             return self.parameters
         after = int(self.parameters["job_id"]) + 1
         cursor = PagePosition("deliveries", 1, None).cursor_to(after)
@@ -99,7 +99,7 @@ class Neighbours:
         if path.startswith("/api/v3/") and (drawing := DRAWING.get(path.rpartition("/")[2])):
             body |= {**drawing, "seed": 7}  # a drawn one changes how the prompt is enhanced
             headers["idempotency-key"] = things.idempotency_key
-        elif path.startswith(NATIVE):
+        elif path.startswith(PREFIX):
             body = WEBHOOK_BODIES.get(path.rpartition("/")[2], {})
         elif path.startswith("/admin/"):
             body = {"name": "x", "plan": "default", "priority": 1}
@@ -199,13 +199,13 @@ async def test_a_tenants_key_opens_no_more_than_junk(
 
 async def test_what_bob_asked_for_is_there_for_alice(neighbours: Neighbours) -> None:
     hers, key = neighbours.alices, neighbours.gateway.key
-    path = f"{NATIVE}/webhooks/deliveries"
+    path = f"{PREFIX}/webhooks/deliveries"
     (listed,) = (await neighbours.ask("GET", path, hers, key)).json()["items"]
     shown = (await neighbours.ask("GET", f"{path}/{{delivery_id}}", hers, key)).json()
     assert shown["delivery"] == listed
-    await neighbours.ask("POST", f"{NATIVE}/webhooks/redeliver", hers, neighbours.bob)
+    await neighbours.ask("POST", f"{PREFIX}/webhooks/redeliver", hers, neighbours.bob)
     assert (await neighbours.ask("GET", path, hers, key)).json()["items"] == [listed]
-    answer = await neighbours.ask("POST", f"{NATIVE}/webhooks/redeliver", hers, key)
+    answer = await neighbours.ask("POST", f"{PREFIX}/webhooks/redeliver", hers, key)
     assert answer.json()["redelivered"] == 1
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.errors.api_errors import InvalidKeyError
+from api.errors.api_error import WrongKeyError
 from common.domain import api_key
 from common.domain.limits import Limits
 from common.postgres.database import Database
@@ -82,7 +82,7 @@ async def test_changed_limits_are_noticed_as_late_and_no_later(gateway: Gateway)
 async def test_an_unknown_key_is_remembered_too(gateway: Gateway, lookups: Lookups) -> None:
     key = api_key.new_key()
     for _ in range(3):
-        with pytest.raises(InvalidKeyError):
+        with pytest.raises(WrongKeyError):
             await gateway.services.keys.find_caller(key)
     assert lookups.number == 1
     await gateway.run(
@@ -122,7 +122,7 @@ async def test_a_known_key_costs_no_query(gateway: Gateway, lookups: Lookups) ->
 async def test_junk_costs_none_at_all(gateway: Gateway, lookups: Lookups) -> None:
     typo = gateway.key[:-1] + ("a" if gateway.key[-1] != "a" else "b")
     for junk in (None, "junk", "inf_" + "0" * 43, typo, gateway.key + " "):
-        with pytest.raises(InvalidKeyError):
+        with pytest.raises(WrongKeyError):
             await gateway.services.keys.find_caller(junk)
     assert lookups.number == 0
     assert not gateway.services.keys._unknown

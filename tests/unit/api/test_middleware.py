@@ -4,6 +4,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from api.body.json_response import note_outcome
+from api.dialects.v3.errors import render_error
 from api.middleware import AccessLogMiddleware
 from tests.support.requests import make_request
 
@@ -37,7 +38,7 @@ async def test_a_crash_before_the_answer_gets_one() -> None:
         raise BrokenError("inner words")
 
     sent = Sent()
-    await AccessLogMiddleware(app)(scope(), nothing, sent)
+    await AccessLogMiddleware(app, render_error)(scope(), nothing, sent)
     assert sent.messages[0]["status"] == 500
     assert b"internal error" in sent.messages[1]["body"]
     assert b"inner words" not in sent.messages[1]["body"]
@@ -50,7 +51,7 @@ async def test_a_crash_within_the_answer_is_the_servers() -> None:
 
     sent = Sent()
     with pytest.raises(BrokenError):
-        await AccessLogMiddleware(app)(scope(), nothing, sent)
+        await AccessLogMiddleware(app, render_error)(scope(), nothing, sent)
     assert sent.messages == [START]
 
 
@@ -60,7 +61,7 @@ async def test_what_is_no_request_passes_by() -> None:
     async def app(given: Scope, _receive: Receive, _send: Send) -> None:
         seen.append(given)
 
-    await AccessLogMiddleware(app)({"type": "lifespan"}, nothing, Sent())
+    await AccessLogMiddleware(app, render_error)({"type": "lifespan"}, nothing, Sent())
     assert seen == [{"type": "lifespan"}]
 
 

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from api.auth.api_keys import AuthenticatedTenant
-from api.errors.api_errors import RateExceededError
+from api.errors.api_error import RateExceededError
 from api.limits.headers import RateLimitSnapshot
 from api.limits.rates import RateLimiter
 from api.limits.token_buckets import TokenBucket, TokenBuckets, TokenGrant
@@ -125,8 +125,8 @@ async def test_requests_at_once_share_an_exchange_and_get_what_there_is(
     admitted = [answer for answer in answers if isinstance(answer, RateLimitSnapshot)]
     assert [standing.remaining for standing in admitted] == list(range(9, -1, -1))
     refused = [answer for answer in answers if isinstance(answer, RateExceededError)]
-    assert [error.standing.remaining for error in refused] == [0, 0, 0]
-    assert {error.standing.seconds for error in refused} == {6}
+    assert [error.rate_limit.remaining for error in refused] == [0, 0, 0]
+    assert {error.rate_limit.seconds for error in refused} == {6}
     assert not rates._drawing
     assert not rates._waiting
 
@@ -175,7 +175,7 @@ async def test_redis_away_is_no_outage_and_no_end_of_the_limit(nowhere: "Redis")
             assert standing.remaining == left
         with pytest.raises(RateExceededError) as refused:
             await rates.admit(CALLER)
-    assert 4 <= refused.value.standing.seconds <= 6
+    assert 4 <= refused.value.rate_limit.seconds <= 6
     assert [line["event"] for line in lines] == ["part_went_away"]  # once
 
 

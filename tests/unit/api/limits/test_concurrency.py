@@ -1,6 +1,6 @@
 import pytest
 
-from api.errors.problem_errors import TooManyAtOnceError
+from api.errors.api_error import TooManyAtOnceError
 from api.limits.concurrency import ConcurrencyLimiter
 
 

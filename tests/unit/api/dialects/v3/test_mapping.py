@@ -2,7 +2,7 @@ import pytest
 
 from api.body.request_body import read_fields
 from api.dialects.v3.mapping import request_digest_of
-from api.errors.api_errors import MalformedBodyError
+from api.errors.api_error import MalformedBodyError
 from tests.support.requests import make_request
 
 LEVELS = 1000  # the fast parser takes 1,024 of them
@@ -13,7 +13,7 @@ async def test_a_field_nested_deeper_than_can_be_spelled_out() -> None:
     fields = await read_fields(make_request(body), len(body))
     with pytest.raises(MalformedBodyError) as told:
         request_digest_of("inpaint", fields)
-    assert told.value.tip == "The JSON is nested too deeply."
+    assert told.value.message == "The JSON is nested too deeply."
 
 
 def test_a_digest_is_of_what_was_asked() -> None:

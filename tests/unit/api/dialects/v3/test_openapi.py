@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from api.dialects.v3.openapi import ANSWERS, BODIES, REQUESTS, described
+from api.dialects.v3.openapi import ANSWERS, BODIES, REQUESTS, document_route
 from tests.unit.api.dialects.v3.test_schemas import read
 
 
@@ -18,7 +18,7 @@ def test_the_example_requests_are_right(name: str) -> None:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_every_route_shows_three_carriers_and_all_answers(name: str) -> None:
-    told = described(name)
+    told = document_route(name)
     carriers = told["openapi_extra"]["requestBody"]["content"]
     assert set(carriers) == {
         "application/json",
@@ -33,7 +33,7 @@ def test_every_route_shows_three_carriers_and_all_answers(name: str) -> None:
 
 
 def test_the_schema_tells_the_limits() -> None:
-    told = described("inpaint")["openapi_extra"]["requestBody"]["content"]
+    told = document_route("inpaint")["openapi_extra"]["requestBody"]["content"]
     fields = told["application/json"]["schema"]["properties"]
     limits = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
     kept = {
@@ -66,5 +66,5 @@ def test_answers_of_every_kind_are_shown(name: str) -> None:
 
 def test_headers_of_limits_are_told_where_jobs_are_made() -> None:
     for name in REQUESTS:
-        headers = described(name)["responses"][200]["headers"]
+        headers = document_route(name)["responses"][200]["headers"]
         assert ("RateLimit" in headers) == (name in BODIES)

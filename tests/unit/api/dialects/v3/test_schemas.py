@@ -11,7 +11,7 @@ from api.dialects.v3.schemas import (
     read_body,
 )
 from api.dialects.v3.validation import ValidationContext, model_choice_for
-from api.errors.api_errors import InvalidFieldsError
+from api.errors.api_error import InvalidFieldsError
 from common.domain.generation import Endpoint
 from common.domain.limits import Limits
 from common.domain.schedulers import SCHEDULER_NAMES
@@ -63,10 +63,7 @@ def errors(
 ) -> Any:
     with pytest.raises(InvalidFieldsError) as caught:
         read(fields, kind, *models, limits=limits)
-    body = caught.value.body()
-    assert body["status"] == "error"
-    assert body["messege"] == body["message"]
-    return body["message"]
+    return {error.path[0]: [error.detail] for error in caught.value.field_errors}
 
 
 BAD: list[tuple[str, str, list[object]]] = [
