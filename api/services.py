@@ -18,6 +18,7 @@ from api.jobs.webhook_ping import WebhookPing
 from api.limits.concurrency import ConcurrencyLimiter
 from api.limits.quotas import QuotaLimiter
 from api.limits.rates import RateLimiter
+from common.messaging.announcer import Announcer
 from common.messaging.completion import CompletionListener
 from common.messaging.connection import connect
 from common.messaging.doorbell import Doorbell
@@ -42,6 +43,8 @@ class Services:
     database: Database
     operators: Database
     redis: "Redis"
+    doorbell: Doorbell
+    announcer: Announcer
     ringer: WorkerNotifier
     listener: CompletionListener
     storage: Storage
@@ -75,7 +78,8 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
         stack.push_async_callback(asyncio.to_thread, storage.close)
         guard = Guard(settings.outbound)
         stack.push_async_callback(guard.aclose)
-        ringer = WorkerNotifier(Doorbell(redis, settings.redis))
+        doorbell = Doorbell(redis, settings.redis)
+        ringer = WorkerNotifier(doorbell)
         stack.push_async_callback(ringer.aclose)
         listener = CompletionListener(redis, _asking(database))
         estimates = EtaEstimator(
@@ -90,6 +94,8 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             database=database,
             operators=operators,
             redis=redis,
+            doorbell=doorbell,
+            announcer=Announcer(redis, doorbell),
             ringer=ringer,
             listener=listener,
             storage=storage,

@@ -11,8 +11,6 @@ from api.body.query_parameters import Id, PageParameters
 from api.body.rendering import json_result
 from api.errors.openapi import document_route
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
-from common.messaging.announcer import Announcer
-from common.messaging.doorbell import Doorbell
 from common.operations import jobs, queues
 from common.operations.paging import Listed
 from common.postgres.repositories.fair_queue.queues import QueueRecord
@@ -65,10 +63,8 @@ async def show_job(admitted: CurrentOperator, job_id: Id) -> Response:
 @router.post("/jobs/{job_id}/cancel", response_model=JobSummary, **document_route(409))
 async def cancel_job(admitted: CurrentOperator, job_id: Id) -> Response:
     """End a job that has not ended; its webhook tells of it."""
-    services = admitted.services
     canceled = await jobs.cancel_job(admitted.database, admitted.operator, job_id)
-    doorbell = Doorbell(services.redis, services.settings.redis)
-    await Announcer(services.redis, doorbell).canceled(canceled.ended)
+    await admitted.services.announcer.canceled(canceled.ended)
     return json_result(canceled.job)
 
 

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 from api.auth.api_keys import AuthenticatedTenant
 from api.errors.api_error import CreditsSpentError, OverLimitError, QueueFullError
 from api.jobs.eta import EtaEstimator
-from api.jobs.new_request import JobRequest
 from api.limits.headers import RateLimitSnapshot
 from api.limits.quota_usage import ENDLESS, QuotaAmount, QuotaUsage, Reservation
 from common.domain.limits import Limits
+from common.domain.record import NewJob
 from common.postgres.database import Database
 from common.postgres.repositories.usage.ledger import month_credits
 from common.postgres.repositories.usage.quotas import count_unfinished, is_repetition
@@ -46,7 +46,7 @@ class QuotaLimiter:
         self._estimates = estimates
         self._accounts: dict[_Key, QuotaUsage] = {}
 
-    async def admit(self, caller: AuthenticatedTenant, order: JobRequest) -> Reservation:
+    async def admit(self, caller: AuthenticatedTenant, new_job: NewJob) -> Reservation:
         """Give the room for one more job, to be taken when it has been recorded.
 
         Raises:
@@ -58,14 +58,14 @@ class QuotaLimiter:
             return ENDLESS  # there is no quota of credits without it
         key = _Key(caller.tenant_id, limits.max_queued, limits.monthly_credits)
         account = self._accounts.get(key) or self._open(key)
-        job = QuotaAmount(1, _millionths(order.request.cost))
+        job = QuotaAmount(1, _millionths(new_job.request.cost))
         for to_refuse in (False, True):
             await account.measure(partial(self._read, key), to_refuse=to_refuse)
             if _has_room(limits, account.load.plus(job)):
                 return account.hold(job)
-        if await self._is_repetition(caller, order):
+        if await self._is_repetition(caller, new_job):
             return ENDLESS  # it makes no job
-        raise await self._refusal(caller, order, account.load)
+        raise await self._refusal(caller, new_job, account.load)
 
     def _open(self, key: _Key) -> QuotaUsage:
         account = QuotaUsage()
@@ -74,26 +74,26 @@ class QuotaLimiter:
 
     async def _read(self, key: _Key) -> QuotaAmount:
         async with self._database.direct(key.tenant_id) as connection:
-            # In this order: a job that ends in between is counted twice, and not left out.
+            # In this new_job: a job that ends in between is counted twice, and not left out.
             unfinished = await count_unfinished(connection, key.tenant_id, most=key.max_queued)
             if key.monthly_credits is None:
                 return QuotaAmount(unfinished.queued)
             spent = await month_credits(connection, key.tenant_id)
         return QuotaAmount(unfinished.queued, _millionths(unfinished.cost) + _millionths(spent))
 
-    async def _is_repetition(self, caller: AuthenticatedTenant, order: JobRequest) -> bool:
-        if order.idempotency_key is None:
+    async def _is_repetition(self, caller: AuthenticatedTenant, new_job: NewJob) -> bool:
+        if new_job.idempotency_key is None:
             return False
         async with self._database.direct(caller.tenant_id) as connection:
-            return await is_repetition(connection, caller.tenant_id, order.idempotency_key)
+            return await is_repetition(connection, caller.tenant_id, new_job.idempotency_key)
 
     async def _refusal(
-        self, caller: AuthenticatedTenant, order: JobRequest, load: QuotaAmount
+        self, caller: AuthenticatedTenant, new_job: NewJob, load: QuotaAmount
     ) -> OverLimitError:
         limits = caller.limits
         quota = limits.max_queued or 0
         if load.jobs >= quota:
-            seconds = await self._seconds_to_a_start(caller.tenant_id, order.queue)
+            seconds = await self._seconds_to_a_start(caller.tenant_id, new_job.queue)
             return QueueFullError(RateLimitSnapshot("queued", quota, 0, seconds, unit="jobs"))
         allowed = limits.monthly_credits or 0.0
         left = max(0, _millionths(allowed) - load.credits)
@@ -104,7 +104,7 @@ class QuotaLimiter:
             seconds_to_next_month(utc_now()),
             unit="credits",
         )
-        cost = _spelled(_millionths(order.request.cost))
+        cost = _spelled(_millionths(new_job.request.cost))
         return CreditsSpentError(
             standing, cost=cost, left=_spelled(left), quota=_spelled(_millionths(allowed))
         )

@@ -12,8 +12,6 @@ from api.errors.openapi import document_route
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.job import JobState
 from common.domain.record import JobRecord
-from common.messaging.announcer import Announcer
-from common.messaging.doorbell import Doorbell
 from common.messaging.progress import PREVIEW_TYPE
 from common.postgres.repositories.jobs.finish import cancel
 from common.postgres.repositories.jobs.read import read_job
@@ -70,8 +68,7 @@ async def cancel_job(admitted: CurrentTenant, job_id: Id) -> Response:
     if ended is None:
         job = await _find(admitted, job_id)
         raise ConflictError(f"the job has ended already: it is {job.state}")
-    doorbell = Doorbell(services.redis, services.settings.redis)
-    await Announcer(services.redis, doorbell).canceled(ended)
+    await services.announcer.canceled(ended)
     return admitted.json_result(CanceledJob(job_id, JobState.CANCELED))
 
 

@@ -17,7 +17,6 @@ from common.domain.delivery import DeliveryState, Event
 from common.domain.delivery_record import AttemptRecord, DeliveryRecord
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.record import MAX_TRACK_ID, TRACK_ID_LIMIT
-from common.messaging.doorbell import Doorbell
 from common.operations.paging import LARGEST_ID, Listed, parse_page
 from common.postgres.repositories.deliveries import log as delivery_log
 from common.postgres.repositories.deliveries import redelivery
@@ -129,7 +128,7 @@ async def redeliver(admitted: CurrentTenant, delivery_id: UUID) -> Response:
     delivery = await _find(admitted, delivery_id)
     if not done:
         raise _why_not(delivery)
-    await _ring(admitted)
+    await admitted.services.doorbell.ring_dispatcher()
     return admitted.json_result(delivery, status=202)
 
 
@@ -154,7 +153,7 @@ async def redeliver_failed(
                 )
             total, more = total + number, number == redelivery.BATCH
             if number:
-                await _ring(admitted)
+                await admitted.services.doorbell.ring_dispatcher()
             if not more:
                 break
     return admitted.json_result(Redelivered(total, more), status=202)
@@ -191,8 +190,3 @@ def _why_not(delivery: DeliveryRecord) -> ConflictError:
             f"POST to /api/v3/fetch/{delivery.job_id} gives the same"
         )
     return ConflictError(f"delivery {delivery.id} is being sent at this moment")
-
-
-async def _ring(admitted: TenantContext) -> None:
-    services = admitted.services
-    await Doorbell(services.redis, services.settings.redis).ring_dispatcher()

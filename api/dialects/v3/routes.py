@@ -10,7 +10,7 @@ from api.auth.api_keys import AuthenticatedTenant, sent_key
 from api.body.json_response import json_response, note_outcome
 from api.body.request_body import Fields, read_fields
 from api.dialects.v3.bare_route import BareRoute
-from api.dialects.v3.mapping import idempotency_key, request_digest_of, to_job_request
+from api.dialects.v3.mapping import read_idempotency_key, request_digest_of, to_new_job
 from api.dialects.v3.openapi import document_route
 from api.dialects.v3.responses import job_body, not_found_body
 from api.dialects.v3.schemas import (
@@ -90,10 +90,16 @@ async def _draw(request: Request, kind: type[GenerationBody]) -> Response:
     body = read_body(
         kind, fields, ValidationContext(services.guard, limit, model, caller.limits, choice)
     )
-    key = idempotency_key(request)
-    digest = None if key is None else request_digest_of(kind.endpoint, fields)
-    order = to_job_request(body, model, key, digest)
-    view = await submit(services, caller, order, hanging_up(request))
+    key = read_idempotency_key(request)
+    new_job, uploads = to_new_job(
+        body,
+        model,
+        tenant_id=caller.tenant_id,
+        max_attempts=services.settings.jobs.max_attempts,
+        idempotency_key=key,
+        request_digest=None if key is None else request_digest_of(kind.endpoint, fields),
+    )
+    view = await submit(services, caller, new_job, uploads, hanging_up(request))
     headers = None if standing is None else standing.headers
     return _tell(request, await job_body(services, view), headers)
 

@@ -44,7 +44,7 @@ class GenerationBody(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
 
     endpoint: ClassVar[Endpoint]
-    picture_fields: ClassVar[tuple[str, ...]] = ()
+    image_fields: ClassVar[tuple[str, ...]] = ()
     mask_fields: ClassVar[tuple[str, ...]] = ()
 
     model_id: OptionalModel = None
@@ -72,9 +72,9 @@ class GenerationBody(BaseModel):
         return 1.0
 
     @property
-    def pictures(self) -> dict[str, str | bytes]:
-        """The pictures that came with the request: a URL, or the bytes themselves."""
-        return {name: getattr(self, name) for name in self.picture_fields}
+    def images(self) -> dict[str, str | bytes]:
+        """The images of the request by field name: a URL, or the bytes themselves."""
+        return {name: getattr(self, name) for name in self.image_fields}
 
     @property
     def mask_changes(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class InpaintBody(_FromPicture):
     """Repaint the white part of a mask."""
 
     endpoint = Endpoint.INPAINT
-    picture_fields = ("init_image", "mask_image")
+    image_fields = ("init_image", "mask_image")
     mask_fields = ("mask_invert", "mask_grow", "mask_blur", "mask_padding")
 
     mask_image: Picture
@@ -110,7 +110,7 @@ class ImageToImageBody(_FromPicture):
     """Draw over a picture."""
 
     endpoint = Endpoint.IMG2IMG
-    picture_fields = ("init_image",)
+    image_fields = ("init_image",)
 
 
 class TextToImageBody(GenerationBody):

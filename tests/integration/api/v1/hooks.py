@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.domain.job import Claim
-from common.messaging.announcer import Announcer
-from common.messaging.doorbell import Doorbell
 from common.postgres.repositories.jobs.finish import cancel
 from tests.integration.api.gateways import BODY, Gateway
 from tests.integration.dispatcher.harness import DispatcherHarness
@@ -72,8 +70,7 @@ class Hooks:
         async with services.operators.statement() as connection:
             ended = await cancel(connection, tenant_id=tenant_id, job_id=asked["id"])
         assert ended is not None
-        doorbell = Doorbell(services.redis, services.settings.redis)
-        await Announcer(services.redis, doorbell).ended(ended)
+        await services.announcer.ended(ended)
         return int(asked["id"])
 
     @asynccontextmanager

@@ -229,7 +229,7 @@ def test_a_track_id_stays_what_it_was(track_id: object) -> None:
 )
 def test_pictures_may_come_along(sent: object) -> None:
     body = read({"prompt": "a cat", "init_image": sent}, ImageToImageBody)
-    assert body.pictures == {"init_image": PIXELS}
+    assert body.images == {"init_image": PIXELS}
 
 
 @pytest.mark.parametrize("sent", [base64.b64encode(b"x" * 101).decode(), b"x" * 101])
@@ -241,4 +241,4 @@ def test_pictures_that_are_too_large(sent: object) -> None:
 
 def test_words_alone_are_drawn_in_full() -> None:
     body = read({"prompt": "  a cat "}, TextToImageBody)
-    assert (body.prompt, body.pictures, body.strength_used) == ("a cat", {}, 1.0)
+    assert (body.prompt, body.images, body.strength_used) == ("a cat", {}, 1.0)
