@@ -7,8 +7,8 @@ from pydantic import Field
 
 from api.admin.dependencies import PREFIX, CurrentOperator, json_body
 from api.body.json_documents import JsonDocument
+from api.body.json_response import json_result
 from api.body.query_parameters import Id, PageParameters
-from api.body.rendering import json_result
 from api.errors.openapi import document_route
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
 from common.operations import jobs, queues
@@ -20,7 +20,7 @@ router = APIRouter(prefix=PREFIX, tags=["admin: jobs"])
 
 
 class Priority(JsonDocument):
-    """The place a job is to have among its tenant's own; the highest goes first."""
+    """The new priority of a job among its tenant's own jobs; the highest is claimed first."""
 
     priority: int = Field(
         json_schema_extra={"minimum": LOWEST_PRIORITY, "maximum": HIGHEST_PRIORITY}
@@ -28,7 +28,7 @@ class Priority(JsonDocument):
 
 
 class JobParameters(PageParameters):
-    """Which jobs are wanted."""
+    """A page of jobs, filtered by tenant, state and queue."""
 
     tenant: str | None = None
     state: JobState | None = None
@@ -36,35 +36,33 @@ class JobParameters(PageParameters):
 
 
 @router.get("/queues", response_model=Listed[QueueRecord], **document_route())
-async def list_queues(admitted: CurrentOperator) -> Response:
-    """List every queue: what waits (counted up to 10,000), what runs, who works."""
-    silent_seconds = admitted.services.settings.jobs.lease_seconds
-    listed = await queues.list_queues(admitted.database, silent_seconds=silent_seconds)
+async def list_queues(context: CurrentOperator) -> Response:
+    """List every queue: jobs waiting (counted up to 10,000) and running, and its workers."""
+    silent_seconds = context.services.settings.jobs.lease_seconds
+    listed = await queues.list_queues(context.database, silent_seconds=silent_seconds)
     return json_result(listed)
 
 
 @router.get("/jobs", response_model=Listed[JobSummary], **document_route())
-async def list_jobs(
-    admitted: CurrentOperator, asked: Annotated[JobParameters, Query()]
-) -> Response:
-    """List jobs, latest first; of very many, a page may be short while there is a next one."""
+async def list_jobs(context: CurrentOperator, query: Annotated[JobParameters, Query()]) -> Response:
+    """List jobs, latest first; with very many jobs, a short page may still have a next one."""
     listed = await jobs.list_jobs(
-        admitted.database, asked.page, tenant=asked.tenant, state=asked.state, queue=asked.queue
+        context.database, query.page, tenant=query.tenant, state=query.state, queue=query.queue
     )
     return json_result(listed)
 
 
 @router.get("/jobs/{job_id}", response_model=JobSummary, **document_route())
-async def show_job(admitted: CurrentOperator, job_id: Id) -> Response:
-    """Show how a job stands, without what was asked for."""
-    return json_result(await jobs.show_job(admitted.database, job_id))
+async def show_job(context: CurrentOperator, job_id: Id) -> Response:
+    """Show the state of a job, without the contents of its request."""
+    return json_result(await jobs.show_job(context.database, job_id))
 
 
 @router.post("/jobs/{job_id}/cancel", response_model=JobSummary, **document_route(409))
-async def cancel_job(admitted: CurrentOperator, job_id: Id) -> Response:
-    """End a job that has not ended; its webhook tells of it."""
-    canceled = await jobs.cancel_job(admitted.database, admitted.operator, job_id)
-    await admitted.services.announcer.canceled(canceled.ended)
+async def cancel_job(context: CurrentOperator, job_id: Id) -> Response:
+    """Cancel a job that has not ended; its webhook is sent."""
+    canceled = await jobs.cancel_job(context.database, context.operator, job_id)
+    await context.services.announcer.canceled(canceled.ended)
     return json_result(canceled.job)
 
 
@@ -72,10 +70,10 @@ async def cancel_job(admitted: CurrentOperator, job_id: Id) -> Response:
     "/jobs/{job_id}/priority", response_model=JobSummary, **document_route(409, body=Priority)
 )
 async def set_job_priority(
-    admitted: CurrentOperator, job_id: Id, wanted: Annotated[Priority, Depends(json_body(Priority))]
+    context: CurrentOperator, job_id: Id, change: Annotated[Priority, Depends(json_body(Priority))]
 ) -> Response:
-    """Let a queued job be taken before or after its tenant's others."""
+    """Change the priority of a queued job among its tenant's own jobs."""
     changed = await jobs.set_job_priority(
-        admitted.database, admitted.operator, job_id, wanted.priority
+        context.database, context.operator, job_id, change.priority
     )
     return json_result(changed)

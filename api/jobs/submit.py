@@ -66,20 +66,20 @@ async def submit(
     """
     begun = monotonic()
     services.database.require()  # before 40 MB of images are stored for nothing
-    with services.listener.expect(new_job.file_prefix) as ended:
-        with await services.quotas.admit(tenant, new_job) as room:
+    with services.completions.expect(new_job.file_prefix) as ended:
+        with await services.quota_limiter.reserve(tenant, new_job) as reservation:
             for key, image in uploads.items():
                 await services.storage.put(key, image, content_type=UNKNOWN_CONTENT_TYPE)
             outcome = await _record(services, new_job)
             if isinstance(outcome, JobRecorded):
-                room.take()
+                reservation.keep()
         if isinstance(outcome, JobRepeated):
             bind_contextvars(job_id=outcome.job.id)
             return await follow_job(services, outcome.job, hung_up)
         job = new_job.recorded(outcome.job_id, utc_now())
         bind_contextvars(job_id=job.id)
-        services.ringer.ring(job.queue)
-        services.estimates.note_accepted(job)
+        services.worker_notifier.ring(job.queue)
+        services.eta_estimator.add_accepted(job)
         SUBMIT_SECONDS.observe(monotonic() - begun)
         return await wait_for_job(services, unfinished_view(job), ended, hung_up)
 

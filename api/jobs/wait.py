@@ -38,7 +38,7 @@ def unfinished_view(job: JobRecord) -> JobView:
 
 async def follow_job(services: Services, job: JobRecord, hung_up: HungUp) -> JobView:
     """Wait for a job recorded by an earlier request, as `wait_for_job` does."""
-    with services.listener.expect(job.file_prefix) as ended:
+    with services.completions.expect(job.file_prefix) as ended:
         # The job may have ended between reading its row and starting to listen.
         view = await _read(services, unfinished_view(job))
         return await wait_for_job(services, view, ended, hung_up)

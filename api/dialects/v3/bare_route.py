@@ -1,4 +1,4 @@
-"""Calling an endpoint that reads its request by itself, and nothing around that."""
+"""A FastAPI route that calls its endpoint directly, for speed."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -8,14 +8,14 @@ from fastapi.routing import APIRoute
 
 
 class BareRoute(APIRoute):
-    """A route like any other to the documentation, whose endpoint gets the request and its path.
+    """A route whose endpoint gets the request and its path parameters, and reads all else itself.
 
-    FastAPI's own handler reads bodies, checks parameters and solves dependencies. These routes
-    have none of that, and going through it was a tenth of what a fetch costs.
+    FastAPI's own handler parses bodies, validates parameters and resolves dependencies. v3 uses
+    none of that, and skipping it saves a tenth of the time of a fetch.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Give the endpoint itself."""
+        """Return a handler that only awaits the endpoint."""
         endpoint: Callable[..., Coroutine[Any, Any, Response]] = self.endpoint
 
         async def handle(request: Request) -> Response:

@@ -21,7 +21,6 @@ from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.postgres.repositories.fair_queue.claim import claim_jobs
 from common.postgres.repositories.jobs.finish import fail, succeed
-from common.runtime.clock import monotonic
 from common.settings import (
     DatabaseSettings,
     GatewaySettings,
@@ -32,6 +31,7 @@ from common.settings import (
     StorageSettings,
     WebhookSettings,
 )
+from tests.support.caches import age_cache
 from tests.support.operators import OPERATOR, PEPPER
 from tests.support.receiver import SECRETS
 
@@ -79,7 +79,7 @@ class Gateway:
 
     async def claim(self, queue: str = QUEUE) -> JobRecord:
         """Take a job as a worker does."""
-        async with self.services.operators.transaction() as connection:
+        async with self.services.operator_database.transaction() as connection:
             taken = await claim_jobs(
                 connection, queues=[queue], worker="w", lease_seconds=60, limit=1
             )
@@ -96,13 +96,13 @@ class Gateway:
             await self.services.storage.put(key, PIXELS)
         nsfw = tuple(index < flagged for index in range(len(keys)))
         result = JobResult(keys, nsfw, seconds, {"claimed": 1.0})
-        async with self.services.operators.transaction() as connection:
+        async with self.services.operator_database.transaction() as connection:
             ended = await succeed(connection, job.claim, result)
         await self._announce(ended)
 
     async def give_up(self, claim: Claim, message: str) -> None:
         """End a job as a worker does that cannot draw it."""
-        async with self.services.operators.transaction() as connection:
+        async with self.services.operator_database.transaction() as connection:
             ended = await fail(connection, claim, code="fetch_rejected", message=message)
         await self._announce(ended)
 
@@ -112,13 +112,13 @@ class Gateway:
 
     async def count_jobs(self) -> int:
         """Count all jobs."""
-        async with self.services.operators.statement() as connection:
+        async with self.services.operator_database.statement() as connection:
             result = await connection.exec_driver_sql("SELECT count(*) FROM jobs")
             return int(result.scalar_one())
 
     async def run(self, sql: str, *values: object) -> None:
         """Change rows by hand."""
-        async with self.services.operators.statement() as connection:
+        async with self.services.operator_database.statement() as connection:
             await connection.exec_driver_sql(sql, values)
 
     async def set_limits(self, **limits: object) -> None:
@@ -129,14 +129,11 @@ class Gateway:
 
     def age_keys(self) -> None:
         """Let the time pass for which looked-up keys are trusted."""
-        keys = self.services.keys
-        for kept in (keys._callers, keys._unknown):
-            for fingerprint, (_, found) in list(kept.items()):
-                kept[fingerprint] = (monotonic() - 1, found)  # type: ignore[assignment] # as it was
+        age_cache(self.services.api_keys._tenants, 1e6)
 
     async def read_column(self, column: str, job_id: int) -> Any:
         """Read one column of a job's row."""
-        async with self.services.operators.statement() as connection:
+        async with self.services.operator_database.statement() as connection:
             result = await connection.exec_driver_sql(
                 f"SELECT {column} FROM jobs WHERE id = $1",  # noqa: S608 - a name from a test
                 (job_id,),
@@ -146,9 +143,9 @@ class Gateway:
 
 async def new_key(services: Services, tenant: str) -> str:
     """Make a tenant and give its API key."""
-    made = await create_tenant(services.operators, OPERATOR, tenant)
+    made = await create_tenant(services.operator_database, OPERATOR, tenant)
     SECRETS.append(made.webhook_secret)
-    issued = await issue_key(services.operators, OPERATOR, tenant, "first", pepper=PEPPER)
+    issued = await issue_key(services.operator_database, OPERATOR, tenant, "first", pepper=PEPPER)
     return issued.key
 
 

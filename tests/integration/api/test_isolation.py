@@ -223,8 +223,8 @@ async def test_bob_sees_his_own_load_alone(neighbours: Neighbours) -> None:
     for _ in range(3):
         await neighbours.gateway.post("inpaint", BODY)
     services = neighbours.gateway.services
-    services.estimates.__init__(services.database, silent_seconds=60)  # type: ignore[misc] # nothing read yet
-    assert isinstance(services.estimates, EtaEstimator)
+    services.eta_estimator.__init__(services.database, silent_seconds=60)  # type: ignore[misc] # nothing read yet
+    assert isinstance(services.eta_estimator, EtaEstimator)
     loads = [
         await neighbours.gateway.post("system_load", {"key": key})
         for key in (neighbours.gateway.key, neighbours.bob)

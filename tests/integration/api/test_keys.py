@@ -62,7 +62,7 @@ async def test_a_key_is_trusted_for_a_while_after_it_was_looked_up(
     assert await status(gateway) == "processing"
     gateway.age_keys()
     assert await status(gateway) == "error"
-    assert not gateway.services.keys._callers
+    assert not gateway.services.api_keys._tenants._values
 
 
 async def test_trust_ends_after_ten_seconds_by_default(gateway: Gateway) -> None:
@@ -70,27 +70,27 @@ async def test_trust_ends_after_ten_seconds_by_default(gateway: Gateway) -> None
 
 
 async def test_changed_limits_are_noticed_as_late_and_no_later(gateway: Gateway) -> None:
-    keys = gateway.services.keys
-    assert (await keys.find_caller(gateway.key)).limits == Limits()
+    keys = gateway.services.api_keys
+    assert (await keys.authenticate(gateway.key)).limits == Limits()
     await gateway.run('UPDATE plans SET limits = \'{"max_queued": 5, "max_pixels": 9}\'')
     await gateway.run("UPDATE tenants SET limits = '{\"max_queued\": 7}'")
-    assert (await keys.find_caller(gateway.key)).limits == Limits()
+    assert (await keys.authenticate(gateway.key)).limits == Limits()
     gateway.age_keys()
-    assert (await keys.find_caller(gateway.key)).limits == Limits(max_queued=7, max_pixels=9)
+    assert (await keys.authenticate(gateway.key)).limits == Limits(max_queued=7, max_pixels=9)
 
 
 async def test_an_unknown_key_is_remembered_too(gateway: Gateway, lookups: Lookups) -> None:
     key = api_key.new_key()
     for _ in range(3):
         with pytest.raises(WrongKeyError):
-            await gateway.services.keys.find_caller(key)
+            await gateway.services.api_keys.authenticate(key)
     assert lookups.number == 1
     await gateway.run(
         "UPDATE api_keys SET digest = $1", api_key.digest(key, PEPPER)
     )  # it was made a moment later
     gateway.age_keys()
     assert await status(gateway, key) == "processing"
-    assert not gateway.services.keys._unknown
+    assert not gateway.services.api_keys._tenants._negatives
 
 
 async def test_no_trust_at_all_by_setting(settings: Settings) -> None:
@@ -102,20 +102,21 @@ async def test_no_trust_at_all_by_setting(settings: Settings) -> None:
 
 
 async def test_what_is_remembered_is_bounded(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.auth.api_keys.REMEMBERED_KEYS", 2)
-    for _ in range(3):
-        await gateway.post("system_load", {"key": await add_key(gateway)})
-        await gateway.post("system_load", {"key": api_key.new_key()})
-    assert len(gateway.services.keys._callers) == 2
-    assert len(gateway.services.keys._unknown) == 2
+    monkeypatch.setattr("api.auth.api_keys.CACHED_KEYS", 2)
+    async with open_gateway(settings) as gateway:
+        for _ in range(3):
+            await gateway.post("system_load", {"key": await add_key(gateway)})
+            await gateway.post("system_load", {"key": api_key.new_key()})
+        cache = gateway.services.api_keys._tenants
+        assert (len(cache._values), len(cache._negatives)) == (2, 2)
 
 
 async def test_a_known_key_costs_no_query(gateway: Gateway, lookups: Lookups) -> None:
-    keys = gateway.services.keys
+    keys = gateway.services.api_keys
     for _ in range(5):
-        await keys.find_caller(gateway.key)
+        await keys.authenticate(gateway.key)
     assert lookups.number == 1
 
 
@@ -123,42 +124,40 @@ async def test_junk_costs_none_at_all(gateway: Gateway, lookups: Lookups) -> Non
     typo = gateway.key[:-1] + ("a" if gateway.key[-1] != "a" else "b")
     for junk in (None, "junk", "inf_" + "0" * 43, typo, gateway.key + " "):
         with pytest.raises(WrongKeyError):
-            await gateway.services.keys.find_caller(junk)
+            await gateway.services.api_keys.authenticate(junk)
     assert lookups.number == 0
-    assert not gateway.services.keys._unknown
+    assert not gateway.services.api_keys._tenants._negatives
 
 
 async def test_requests_at_once_share_one_look_up(gateway: Gateway, lookups: Lookups) -> None:
-    keys = gateway.services.keys
-    looking = [asyncio.create_task(keys.find_caller(gateway.key)) for _ in range(20)]
+    keys = gateway.services.api_keys
+    looking = [asyncio.create_task(keys.authenticate(gateway.key)) for _ in range(20)]
     await asyncio.sleep(0)
     looking[0].cancel()  # whoever hangs up takes it from nobody else
     found = await asyncio.gather(*looking[1:])
     assert lookups.number == 1
     assert len(set(map(id, found))) == 1
-    assert not keys._looking
 
 
 async def test_a_key_that_expires_is_not_trusted_beyond_its_end(gateway: Gateway) -> None:
-    keys = gateway.services.keys
+    keys = gateway.services.api_keys
     key = await add_key(gateway, expires="now() + interval '3 seconds'")
-    await keys.find_caller(key)
-    until, _ = keys._callers[api_key.digest(key, PEPPER)]
-    await keys.find_caller(gateway.key)
-    longest, _ = keys._callers[api_key.digest(gateway.key, PEPPER)]
-    assert 6.9 < longest - until < 10  # three seconds in place of ten
+    await keys.authenticate(key)
+    await keys.authenticate(gateway.key)
+    short, long = (cached.fresh_seconds for cached in keys._tenants._values.values())
+    assert 0 < short <= 3
+    assert long == 10
     await gateway.run("UPDATE api_keys SET expires_at = now()")
     gateway.age_keys()
     assert await status(gateway, key) == "error"
 
 
 async def test_a_key_that_expires_late_is_trusted_as_long_as_any(gateway: Gateway) -> None:
-    keys = gateway.services.keys
+    keys = gateway.services.api_keys
     key = await add_key(gateway, expires="now() + interval '1 hour'")
-    await keys.find_caller(key)
-    await keys.find_caller(gateway.key)
-    one, other = (until for until, _ in keys._callers.values())
-    assert abs(one - other) < 5
+    await keys.authenticate(key)
+    await keys.authenticate(gateway.key)
+    assert {cached.fresh_seconds for cached in keys._tenants._values.values()} == {10.0}
 
 
 async def test_several_keys_of_a_tenant_live_side_by_side(gateway: Gateway) -> None:

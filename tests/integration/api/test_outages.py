@@ -60,7 +60,7 @@ async def test_junk_never_reaches_the_database(settings: Settings) -> None:
 
 async def test_connections_lost_meanwhile_cost_no_request(gateway: Gateway) -> None:
     await gateway.post("inpaint", BODY)
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -84,7 +84,7 @@ async def test_the_store_away_is_told_and_nothing_is_recorded(
     "sql", ["ALTER TABLE jobs RENAME TO work", "DROP TABLE deliveries CASCADE"]
 )
 async def test_a_mistake_of_ours_tells_nothing_of_the_inside(gateway: Gateway, sql: str) -> None:
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql(sql)
     answer = await gateway.client.post("/api/v3/fetch/1", json={"key": gateway.key})
     assert answer.status_code == 500

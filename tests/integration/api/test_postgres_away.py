@@ -124,7 +124,7 @@ async def test_a_caller_whose_job_is_recorded_is_told_so(
     """A refusal would make the caller send the job a second time."""
     async with open_gateway(opening(sync_wait_seconds=1000)) as gateway:
         asking = asyncio.create_task(send(gateway))
-        waiting = gateway.services.listener._waiting  # to know that the caller waits
+        waiting = gateway.services.completions._waiting  # to know that the caller waits
 
         async def waits() -> bool:
             return await gateway.count_jobs() == len(waiting) == 1
@@ -149,7 +149,7 @@ async def test_a_silent_redis_holds_no_caller_up(settings: Settings, servers: Se
             assert {answer.json()["status"] for answer in answers} == {"processing"}
             assert await gateway.count_jobs() == MANY + 1
             # The rings are still on their way: nobody waited for them.
-            ringing = gateway.services.ringer._ringing
+            ringing = gateway.services.worker_notifier._ringing
             assert ringing is not None
             assert not ringing.done()
             line.resume()

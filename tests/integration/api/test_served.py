@@ -65,7 +65,7 @@ async def test_a_caller_who_hangs_up_is_not_waited_for(
         )
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head.encode() + payload)
-        listening = gateway.services.listener._waiting  # to know that the caller waits
+        listening = gateway.services.completions._waiting  # to know that the caller waits
         async with asyncio.timeout(10):
             while not await gateway.count_jobs():
                 pass

@@ -2,11 +2,11 @@
 
 import pytest
 
-from api.auth import admin_keys as key_ring
+from api.auth import admin_keys
 from common.domain.api_key import KeyKind, new_key
-from common.runtime.clock import monotonic
 from tests.integration.api.admin.operating import KEY, OPEN, PROBLEM, Operated
 from tests.integration.api.gateways import Gateway
+from tests.support.caches import age_cache
 
 
 async def status(operated: Operated, key: str) -> int:
@@ -63,29 +63,26 @@ async def test_an_admin_key_is_trusted_for_a_while_after_it_was_looked_up(
     code, _ = await operated.ask("DELETE", f"admin-keys/{issued['id']}")
     assert code == 200
     assert await status(operated, issued["key"]) == 200
-    ring = operated.gateway.services.admin_keys
-    for known, (_, name) in ring._live.items():
-        # Age what is remembered, not the clock.
-        ring._live[known] = (monotonic() - 1, name)
+    names = operated.gateway.services.admin_keys._names
+    age_cache(names, 1e6)
     assert await status(operated, issued["key"]) == 401
-    assert not ring._live
+    assert not names._values
 
 
 async def test_an_admin_key_is_not_trusted_beyond_its_end(operated: Operated) -> None:
-    ring = operated.gateway.services.admin_keys
+    names = operated.gateway.services.admin_keys._names
     _, issued = await operated.ask("POST", "admin-keys", {"name": "ops"})
     assert await status(operated, issued["key"]) == 200
-    ((longest, _),) = ring._live.values()
-    ring._live.clear()
+    (cached,) = names._values.values()
+    assert cached.fresh_seconds == 10
+    names._values.clear()
     # Three seconds in place of ten; then the row is aged, and what is remembered of it.
     await operated.gateway.run("UPDATE admin_keys SET expires_at = now() + interval '3 seconds'")
     assert await status(operated, issued["key"]) == 200
-    ((until, name),) = ring._live.values()
-    assert until < longest
-    assert until <= monotonic() + 3
+    (cached,) = names._values.values()
+    assert 0 < cached.fresh_seconds <= 3
     await operated.gateway.run("UPDATE admin_keys SET expires_at = now()")
-    for known in ring._live:
-        ring._live[known] = (until - 3, name)
+    age_cache(names, 3)
     assert await status(operated, issued["key"]) == 401
 
 
@@ -94,7 +91,7 @@ async def test_junk_costs_no_query(operated: Operated, monkeypatch: pytest.Monke
     async def refuse(*_: object) -> str | None:
         raise AssertionError("the database was asked")
 
-    monkeypatch.setattr(key_ring, "use_admin_key", refuse)
+    monkeypatch.setattr(admin_keys, "use_admin_key", refuse)
     for junk in ("adm_x", new_key(), new_key(KeyKind.ADMIN)[:-1] + "!"):
         assert await status(operated, junk) == 401
     assert await status(operated, new_key(KeyKind.ADMIN)) == 500  # it would have been seen
@@ -103,8 +100,9 @@ async def test_junk_costs_no_query(operated: Operated, monkeypatch: pytest.Monke
 async def test_what_is_remembered_is_bounded(
     operated: Operated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_ring, "REMEMBERED_KEYS", 2)
+    names = operated.gateway.services.admin_keys._names
+    monkeypatch.setattr(names, "_capacity", 2)
     for name in ("a", "b", "c"):
         _, issued = await operated.ask("POST", "admin-keys", {"name": name})
         assert await status(operated, issued["key"]) == 200
-    assert len(operated.gateway.services.admin_keys._live) == 2
+    assert len(names._values) == 2

@@ -209,6 +209,6 @@ async def test_changes_wait_for_each_other(operated: Operated) -> None:
     asked = [operated.ask("POST", "plans", {"name": "pro"}) for _ in range(16)]
     codes = sorted(code for code, _ in await asyncio.gather(*asked))
     assert codes == [201] + [409] * 15
-    job_id = await add_job(operated.gateway.services.operators, "alice")
+    job_id = await add_job(operated.gateway.services.operator_database, "alice")
     canceled = [operated.ask("POST", f"jobs/{job_id}/cancel") for _ in range(8)]
     assert sorted(code for code, _ in await asyncio.gather(*canceled)) == [200] + [409] * 7

@@ -29,7 +29,7 @@ async def test_a_tenant_from_its_making_to_its_end(operated: Operated) -> None:
     assert (code, changed["limits"]) == (200, {"max_running": 2})
     shown = await operated.get("tenants/acme")
     assert shown["effective_limits"]["max_running"] == 2
-    assert (await share(operated.gateway.services.operators, "acme")).max_running == 2
+    assert (await share(operated.gateway.services.operator_database, "acme")).max_running == 2
 
     code, changed = await ask("POST", "tenants/acme/disable")
     assert (code, changed["disabled_at"] is None) == (200, False)
@@ -95,7 +95,7 @@ async def test_webhook_secrets_are_rotated_and_ended(operated: Operated) -> None
 
 async def test_a_canceled_job_is_announced(operated: Operated) -> None:
     services = operated.gateway.services
-    job_id = await add_job(services.operators, "alice")
+    job_id = await add_job(services.operator_database, "alice")
     async with services.redis.pubsub(ignore_subscribe_messages=True) as subscription:
         await subscription.subscribe(CHANNEL)
         code, job = await operated.ask("POST", f"jobs/{job_id}/cancel")
@@ -110,7 +110,7 @@ async def test_a_canceled_job_is_announced(operated: Operated) -> None:
 
 
 async def test_jobs_and_queues_are_seen(operated: Operated) -> None:
-    database = operated.gateway.services.operators
+    database = operated.gateway.services.operator_database
     first = await add_job(database, "alice", "deep")
     await add_job(database, "alice", state=JobState.FAILED)
     listed = await operated.get("jobs?tenant=alice&state=queued&queue=deep")

@@ -67,7 +67,7 @@ class Hooks:
         asked = await self.gateway.post("inpaint", {**BODY, "webhook": url, **fields})
         services = self.gateway.services
         tenant_id = await self.gateway.read_column("tenant_id", asked["id"])
-        async with services.operators.statement() as connection:
+        async with services.operator_database.statement() as connection:
             ended = await cancel(connection, tenant_id=tenant_id, job_id=asked["id"])
         assert ended is not None
         await services.announcer.ended(ended)
@@ -78,7 +78,7 @@ class Hooks:
         """Run a dispatcher while the block lasts; afterwards everything sent is recorded."""
         services = self.gateway.services
         desk = DispatcherHarness(
-            services.operators, services.redis, services.storage, services.guard
+            services.operator_database, services.redis, services.storage, services.guard
         )
         async with desk.configured(**changes).dispatching():
             yield

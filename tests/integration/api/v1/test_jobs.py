@@ -34,7 +34,7 @@ async def tell(gateway: Gateway, job: JobRecord, progress: JobProgress, attempt:
 
 
 async def state_and_traces(gateway: Gateway, job_id: int) -> tuple[Any, ...]:
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         row = await connection.exec_driver_sql(
             "SELECT state, (SELECT count(*) FROM deliveries WHERE event = 'job.canceled'),"
             " (SELECT count(*) FROM usage_entries) FROM jobs WHERE id = $1",
@@ -119,10 +119,10 @@ async def test_a_job_is_canceled_once(gateway: Gateway, *, claimed: bool) -> Non
         assert (await heard(hearing))["data"] == prefix.bytes
     assert await state_and_traces(gateway, job_id) == ("canceled", 1, 0)
     code, body = await ask(gateway, "POST", f"{job_id}/cancel")
-    assert (code, body["detail"]) == (409, "the job has ended already: it is canceled")
+    assert (code, body["detail"]) == (409, "the job has already ended: its state is canceled")
     fetched = await gateway.post(f"fetch/{job_id}")
     assert (fetched["status"], fetched["message"]) == ("failed", "canceled by its owner")
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         counted = await connection.exec_driver_sql(
             "SELECT (SELECT max(running) FROM tenant_queues), max(running) FROM tenant_shares"
         )

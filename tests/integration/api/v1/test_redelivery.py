@@ -110,7 +110,7 @@ async def test_one_that_is_being_sent_is_left_alone(hooks: Hooks) -> None:
     await hooks.set("state = 'sending', lease_expires_at = now() + interval '1 minute'")
     (item,) = await hooks.listed()
     code, told = await hooks.ask("POST", f"deliveries/{item['id']}/redeliver")
-    assert (code, told["detail"]) == (409, f"delivery {item['id']} is being sent at this moment")
+    assert (code, told["detail"]) == (409, f"delivery {item['id']} is being sent right now")
 
 
 async def test_attempts_without_end_are_refused(hooks: Hooks) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from api.jobs import webhook_ping as trying
-from api.jobs.webhook_ping import WebhookPing
+from api.jobs.webhook_ping import PINGS_PER_TENANT, WebhookPing
 from common.domain.delivery import Event
 from common.outbound import Guard
 from common.postgres.repositories.tenants.tenants import add_webhook_secret
@@ -21,7 +20,7 @@ from tests.unit.docs.samples import python_samples
 
 
 async def rows(hooks: Hooks) -> int:
-    async with hooks.gateway.services.operators.statement() as connection:
+    async with hooks.gateway.services.operator_database.statement() as connection:
         result = await connection.exec_driver_sql(
             "SELECT (SELECT count(*) FROM deliveries) + (SELECT count(*) FROM delivery_attempts)"
             " + (SELECT count(*) FROM jobs)"
@@ -47,7 +46,7 @@ async def test_the_receivers_answer_is_shown(hooks: Hooks, receiver: Receiver) -
 async def test_it_is_signed_as_deliveries_are(hooks: Hooks, receiver: Receiver) -> None:
     """With each live secret of the tenant and the installation's key: what the page says holds."""
     old, new = SECRETS[-1], new_secret()
-    async with hooks.gateway.services.operators.transaction() as connection:
+    async with hooks.gateway.services.operator_database.transaction() as connection:
         await add_webhook_secret(connection, tenant_id=1, secret=new, overlap_seconds=60)
     assert (await hooks.ask("POST", "test", {"url": receiver.url}))[1]["delivered"] is True
     await hooks.succeeded(receiver.url)
@@ -123,9 +122,9 @@ async def test_a_name_that_leads_inside_is_refused_alike(
 
     guard = Guard(OutboundSettings(), resolver=inside)
     services = hooks.gateway.services
-    trials = WebhookPing(services.database, guard, settings.webhooks)
+    ping = WebhookPing(services.database, guard, settings.webhooks)
     with pytest.raises(Exception, match="the address is not allowed") as refused:
-        await trials.send(1, "https://inside.example.com/", b"{}")
+        await ping.send(1, "https://inside.example.com/", b"{}")
     assert "10.1.2.3" not in str(refused.value)
     await guard.aclose()
     assert receiver.requests == []
@@ -148,16 +147,16 @@ async def test_a_receiver_that_hangs_holds_no_more_than_its_tenants_turns(
     hooks: Hooks, receiver: Receiver
 ) -> None:
     hold = asyncio.Event()
-    receiver.replies.extend(Reply(hold=hold) for _ in range(trying.OF_A_TENANT))
+    receiver.replies.extend(Reply(hold=hold) for _ in range(PINGS_PER_TENANT))
     body = {"url": receiver.url}
-    held = [asyncio.create_task(hooks.ask("POST", "test", body)) for _ in range(trying.OF_A_TENANT)]
-    await receiver.request(trying.OF_A_TENANT)
+    held = [asyncio.create_task(hooks.ask("POST", "test", body)) for _ in range(PINGS_PER_TENANT)]
+    await receiver.request(PINGS_PER_TENANT)
     code, told = await hooks.ask("POST", "test", body)
     assert (code, told["type"]) == (429, "urn:infill:problem:too_many_at_once")
     bob = await new_key(hooks.gateway.services, "bob")
     assert (await hooks.ask("POST", "test", body, key=bob))[0] == 200
     hold.set()
-    assert [code for code, _ in await asyncio.gather(*held)] == [200] * trying.OF_A_TENANT
+    assert [code for code, _ in await asyncio.gather(*held)] == [200] * PINGS_PER_TENANT
     assert (await hooks.ask("POST", "test", body))[0] == 200
 
 
@@ -167,8 +166,8 @@ async def test_the_deadline_of_webhooks_holds(
     receiver.replies.append(Reply(drip=True))
     hurried = settings.webhooks.model_copy(update={"timeout_seconds": 0.2, "answer_bytes": 10_000})
     services = hooks.gateway.services
-    trials = WebhookPing(services.database, services.guard, hurried)
-    result = await trials.send(1, receiver.url, b"{}")
+    ping = WebhookPing(services.database, services.guard, hurried)
+    result = await ping.send(1, receiver.url, b"{}")
     assert (result.delivered, result.error) == (False, "timeout")
     await receiver.until(lambda: receiver.dropped == 1)
 

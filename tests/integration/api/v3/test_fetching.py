@@ -3,13 +3,15 @@ from typing import Any
 
 import pytest
 
-from api.jobs import eta as estimate
+from api.jobs import eta
+from api.jobs.eta import FRESH_SECONDS
 from common.domain.delivery import DeliveryState
 from common.domain.object_keys import result_key
 from common.forecast.forecast import TenantPosition
 from common.postgres.repositories.fair_queue.tenant_position import read_tenant_position
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from tests.integration.api.gateways import BODY, PIXELS, QUEUE, URL, Gateway, new_key
+from tests.support.caches import age_cache
 
 NOT_FOUND = {
     "status": "failed",
@@ -64,7 +66,7 @@ async def test_where_the_webhook_stands(
 ) -> None:
     asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
     await gateway.draw(await gateway.claim())
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql(
             "UPDATE deliveries SET state = $1, failures = $2", (state.value, failures)
         )
@@ -73,7 +75,7 @@ async def test_where_the_webhook_stands(
 
 async def test_a_canceled_job_has_failed(gateway: Gateway) -> None:
     asked = await gateway.post("inpaint", BODY)
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql("UPDATE jobs SET state = 'canceled'")
     answer = await gateway.post(f"fetch/{asked['id']}")
     assert (answer["status"], answer["message"]) == ("failed", "the job failed")
@@ -94,7 +96,7 @@ async def test_pictures_that_were_deleted_are_not_linked_to(
     await gateway.services.storage.delete(
         [result_key(job.tenant_id, job.file_prefix, job.attempt, 0)]
     )
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql("UPDATE jobs SET objects_deleted_at = '2026-06-03 12:00Z'")
     answer = await gateway.post(f"fetch/{asked['id']}")
     told = "The pictures of this job were deleted on 2026-06-03."
@@ -106,7 +108,7 @@ async def test_pictures_that_were_deleted_are_not_linked_to(
 async def test_where_a_webhook_stands_that_is_long_past(gateway: Gateway) -> None:
     asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
     await gateway.draw(await gateway.claim())
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql("DELETE FROM deliveries")
     assert (await gateway.post(f"fetch/{asked['id']}"))["webhook_status"] == ""
 
@@ -115,7 +117,7 @@ async def test_a_repeated_request_whose_job_was_deleted_makes_a_new_one(gateway:
     key = {"Idempotency-Key": "order-9"}
     first = await gateway.post("inpaint", BODY, **key)
     assert (await gateway.post("inpaint", BODY, **key))["id"] == first["id"]
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql("DELETE FROM jobs")
     assert (await gateway.post("inpaint", BODY, **key))["id"] != first["id"]
     assert await gateway.post(f"fetch/{first['id']}") == NOT_FOUND
@@ -137,21 +139,22 @@ async def test_the_load_follows_what_is_accepted(gateway: Gateway) -> None:
 
 def forget(gateway: Gateway) -> None:
     """As if two seconds had passed: everything is read anew."""
-    gateway.services.estimates._queues._shelves.clear()
-    gateway.services.estimates._places._shelves.clear()
+    estimator = gateway.services.eta_estimator
+    for cache in (estimator._forecasts, estimator._positions):
+        age_cache(cache, FRESH_SECONDS)
 
 
 async def test_estimates_come_from_measured_speed_and_place(gateway: Gateway) -> None:
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         await record_worker_heartbeat(connection, "worker-1", [QUEUE])
     first = await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})
-    assert first["tip"].startswith("Nothing has been measured yet")
+    assert first["tip"].startswith("Nothing has been measured for this model")
     await gateway.draw(await gateway.claim(), seconds=21.0)  # a second for each unit
     forget(gateway)
     jobs = [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})] * 1
     jobs += [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000})]
     assert [job["eta"] for job in jobs] == [21, 42]
-    assert jobs[0]["tip"].startswith("Your job is on its way")
+    assert jobs[0]["tip"].startswith("Your job is queued or running")
     forget(gateway)
     again = [(await gateway.post(f"fetch/{job['id']}"))["eta"] for job in jobs]
     assert again == [21, 42]
@@ -181,7 +184,7 @@ async def test_load_and_estimates_are_the_tenants_own(gateway: Gateway) -> None:
 
 async def test_a_job_of_higher_priority_is_told_to_start_earlier(gateway: Gateway) -> None:
     jobs = [await gateway.post("inpaint", {**BODY, "width": 1000, "height": 1000}) for _ in "ab"]
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql(
             "UPDATE jobs SET priority = 1 WHERE id = $1", (jobs[1]["id"],)
         )
@@ -209,8 +212,8 @@ async def test_polls_of_one_tenant_share_one_reading(
         readings.append(named)
         return await read_tenant_position(*given, **named)
 
-    monkeypatch.setattr(estimate, "read_tenant_position", counted)
-    monkeypatch.setattr(gateway.services.estimates._places, "_fresh_seconds", 60.0)
+    monkeypatch.setattr(eta, "read_tenant_position", counted)
+    monkeypatch.setattr("api.jobs.eta.FRESH_SECONDS", 60.0)
     forget(gateway)
     for _ in range(5):
         assert (await gateway.post(f"fetch/{job['id']}"))["status"] == "processing"

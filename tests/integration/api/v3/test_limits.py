@@ -14,6 +14,7 @@ from common.domain.wording import counted
 from common.runtime.clock import utc_now
 from common.settings import RedisSettings, Settings, StorageSettings
 from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
+from tests.support.caches import age_cache
 
 # 512 × 512 pixels × 21 steps
 COST = 5.505024
@@ -38,14 +39,12 @@ async def said(gateway: Gateway, **fields: Any) -> Any:
     return answer["message"] if answer["status"] == "error" else answer["status"]
 
 
-def accounts(gateway: Gateway) -> list[QuotaUsage]:
-    return list(gateway.services.quotas._accounts.values())
+def usages(gateway: Gateway) -> list[QuotaUsage]:
+    return list(gateway.services.quota_limiter._usages.values())
 
 
-def age_accounts(gateway: Gateway) -> None:
-    """Let a measurement's time pass."""
-    for account in accounts(gateway):
-        account._measured_at -= 1
+def age_measurements(gateway: Gateway, seconds: float = 1.0) -> None:
+    age_cache(gateway.services.quota_limiter._measurements, seconds)
 
 
 async def test_more_requests_in_a_minute_than_allowed(gateway: Gateway) -> None:
@@ -99,7 +98,7 @@ async def test_browsers_may_read_the_headers(gateway: Gateway) -> None:
 async def test_tenants_without_limits_are_told_of_none(gateway: Gateway) -> None:
     answer = await send(gateway)
     assert not {"ratelimit", "ratelimit-policy", "retry-after"} & set(answer.headers)
-    assert not accounts(gateway)
+    assert not usages(gateway)
 
 
 async def test_more_waiting_jobs_than_allowed(gateway: Gateway) -> None:
@@ -126,7 +125,7 @@ async def test_a_started_job_makes_room_that_is_seen_before_anybody_is_refused(
     await gateway.set_limits(max_queued=2)
     assert [await said(gateway) for _ in range(3)] == ["processing"] * 2 + [full(2)]
     await gateway.claim()
-    age_accounts(gateway)
+    age_measurements(gateway)
     assert [await said(gateway) for _ in range(2)] == ["processing", full(2)]
     assert await gateway.count_jobs() == 3
 
@@ -135,8 +134,7 @@ async def test_nobody_is_refused_for_what_was_true_a_moment_ago(gateway: Gateway
     await gateway.set_limits(max_queued=1)
     assert await said(gateway) == "processing"
     await gateway.claim()
-    (account,) = accounts(gateway)
-    account._measured_at -= 0.1  # good enough to admit, and not to refuse
+    age_measurements(gateway, 0.1)  # still good enough to accept, but not to reject
     assert await said(gateway) == "processing"
 
 
@@ -176,11 +174,13 @@ async def test_a_repeated_order_needs_no_room(gateway: Gateway) -> None:
     new = await gateway.post("inpaint", BODY, **{"idempotency-key": "new"})
     assert new["message"] == full(1)
     await gateway.claim()
-    age_accounts(gateway)
+    age_measurements(gateway)
     # What it held was given back: only the one job counts.
-    (account,) = accounts(gateway)
+    (usage,) = usages(gateway)
     assert await gateway.post("inpaint", BODY, **key)
-    assert account.load == (0, round(COST * 1e6))
+    measurements = gateway.services.quota_limiter._measurements
+    measurement = (await measurements.get(usage)).value
+    assert usage.total(measurement) == (0, round(COST * 1e6))
 
 
 async def test_what_another_gateway_accepted_is_seen_a_second_later(
@@ -193,7 +193,7 @@ async def test_what_another_gateway_accepted_is_seen_a_second_later(
         "cost) SELECT tenant_id, gen_random_uuid(), queue, 3, request, inputs, base64, cost "
         "FROM jobs"
     )
-    age_accounts(gateway)
+    age_measurements(gateway)
     assert await said(gateway) == full(2)
 
 
@@ -230,7 +230,7 @@ async def test_running_jobs_and_those_that_succeeded_are_paid_for(
     job = await gateway.claim()
     if state == "succeeded":
         await gateway.draw(job)
-    age_accounts(gateway)
+    age_measurements(gateway)
     assert "credits a month" in await said(gateway)
 
 
@@ -239,18 +239,18 @@ async def test_jobs_that_failed_are_not(gateway: Gateway) -> None:
     assert await said(gateway) == "processing"
     assert "credits a month" in await said(gateway)
     await gateway.give_up((await gateway.claim()).claim, "no")
-    age_accounts(gateway)
+    age_measurements(gateway)
     assert await said(gateway) == "processing"
 
 
 async def test_accounts_that_are_kept_are_bounded(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.limits.quotas.ACCOUNTS", 2)
+    monkeypatch.setattr("api.limits.quotas.KEPT_USAGES", 2)
     for most in range(1, 5):
         await gateway.set_limits(max_queued=most)
         assert await said(gateway) == "processing"
-    assert len(accounts(gateway)) == 2
+    assert len(usages(gateway)) == 2
 
 
 async def test_all_that_is_too_large_is_told_at_once(gateway: Gateway) -> None:

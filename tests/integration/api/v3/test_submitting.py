@@ -20,7 +20,7 @@ async def test_the_answer_while_a_job_is_on_its_way(gateway: Gateway) -> None:
     links = answer.pop("future_links")
     assert answer == {
         "status": "processing",
-        "tip": "No worker is at work for this model; the job waits until one is.",
+        "tip": "No worker is running for this model; the job waits until one starts.",
         "eta": 8,  # 512 × 512 × 30 steps × 2 are 15.7 units, half a second each
         "messege": "Try to fetch request after seconds estimated",
         "message": "Try to fetch request after seconds estimated",
@@ -80,7 +80,7 @@ async def test_the_other_two_ways_to_draw(gateway: Gateway) -> None:
 async def test_workers_are_rung_once_per_job(gateway: Gateway, redis_url: str) -> None:
     for _ in range(3):
         await gateway.post("inpaint", BODY)
-    await gateway.services.ringer.aclose()
+    await gateway.services.worker_notifier.aclose()
     async with Redis.from_url(redis_url) as redis:
         assert await redis.llen(QUEUE) == 3
 

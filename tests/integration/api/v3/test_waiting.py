@@ -84,7 +84,7 @@ async def test_a_repeated_request_waits_like_the_first(patient_gateway: Gateway)
     first = asyncio.create_task(patient_gateway.post("inpaint", BODY, **again))
     job = await claim_soon(patient_gateway)
     second = asyncio.create_task(patient_gateway.post("inpaint", BODY, **again))
-    listening = patient_gateway.services.listener._waiting  # to know that both wait
+    listening = patient_gateway.services.completions._waiting  # to know that both wait
     async with asyncio.timeout(10):
         while len(listening.get(job.file_prefix, ())) < 2:
             await patient_gateway.count_jobs()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.body.json_errors import read_anyway
+from api.body.json_errors import read_lenient_json
 from api.errors.api_error import MalformedBodyError
 
 COMMA = "the last entry of a JSON object or array has no comma after it."
@@ -12,7 +12,7 @@ COMMA = "the last entry of a JSON object or array has no comma after it."
 
 def tip(body: bytes) -> str:
     with pytest.raises(MalformedBodyError) as caught:
-        read_anyway(body)
+        read_lenient_json(body)
     return caught.value.message
 
 
@@ -42,7 +42,7 @@ def test_a_trailing_comma_is_named_with_its_place(body: bytes, place: str) -> No
         (b'{"a": -Infinity}', "-Infinity is not JSON: send a number, a string or null."),
         (b'{"a": 1e999}', "The number 1e999 is too large."),
         (b"[" * 100_000, "The JSON is nested too deeply."),
-        (b"9" * 5000, "The JSON holds a number that is too long."),
+        (b"9" * 5000, "The JSON contains a number that is too long."),
     ],
 )
 def test_other_breaks_are_told_with_their_place(body: bytes, told: str) -> None:
@@ -50,11 +50,11 @@ def test_other_breaks_are_told_with_their_place(body: bytes, told: str) -> None:
 
 
 def test_what_only_the_fast_parser_refuses_is_read() -> None:
-    assert read_anyway(b'\xef\xbb\xbf{"a": 1.5}') == {"a": 1.5}
-    assert read_anyway(b'{"a": "\\ud800"}') == {"a": "\ud800"}
+    assert read_lenient_json(b'\xef\xbb\xbf{"a": 1.5}') == {"a": 1.5}
+    assert read_lenient_json(b'{"a": "\\ud800"}') == {"a": "\ud800"}
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='{}[],:"a1 \n\\', max_size=60).map(str.encode))
 def test_any_body_is_read_or_refused(body: bytes) -> None:
     with suppress(MalformedBodyError):  # any other error fails
-        read_anyway(body)
+        read_lenient_json(body)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from api.dialects.v3.openapi import ANSWERS, BODIES, REQUESTS, document_route
+from api.dialects.v3.openapi import BODIES, REQUESTS, RESPONSES, document_route
 from tests.unit.api.dialects.v3.test_schemas import read
 
 
@@ -27,7 +27,7 @@ def test_every_route_shows_three_carriers_and_all_answers(name: str) -> None:
     }
     assert all("key" in carrier["schema"]["properties"] for carrier in carriers.values())
     assert told["responses"][200]["content"]["application/json"]["examples"].keys() == (
-        ANSWERS[name].keys()
+        RESPONSES[name].keys()
     )
     assert json.dumps(told)
 
@@ -60,7 +60,7 @@ def test_the_schema_tells_the_limits() -> None:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_answers_of_every_kind_are_shown(name: str) -> None:
-    statuses = {answer["status"] for answer in ANSWERS[name].values()}
+    statuses = {answer["status"] for answer in RESPONSES[name].values()}
     assert statuses == {"success", "processing", "failed", "error"}
 
 

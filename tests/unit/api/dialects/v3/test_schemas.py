@@ -235,7 +235,7 @@ def test_pictures_may_come_along(sent: object) -> None:
 @pytest.mark.parametrize("sent", [base64.b64encode(b"x" * 101).decode(), b"x" * 101])
 def test_pictures_that_are_too_large(sent: object) -> None:
     assert errors({**GOOD, "mask_image": sent}) == {
-        "mask_image": ["The mask_image field is too large: at most 100 bytes are taken."]
+        "mask_image": ["The mask_image field is too large: at most 100 bytes are accepted."]
     }
 
 
