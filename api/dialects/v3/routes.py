@@ -1,15 +1,15 @@
 """The five routes of v3."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from structlog.contextvars import bind_contextvars
 
 from api.auth.api_keys import AuthenticatedTenant, find_api_key
 from api.body.json_response import json_response, note_outcome
 from api.body.request_body import Fields, read_fields
-from api.dialects.v3.bare_route import BareRoute
 from api.dialects.v3.mapping import read_idempotency_key, request_digest_of, to_new_job
 from api.dialects.v3.openapi import document_route
 from api.dialects.v3.responses import job_body, not_found_body
@@ -27,6 +27,25 @@ from api.services import Services
 from common.postgres.repositories.jobs.read import read_job
 
 LARGEST_ID: Final = 2**63 - 1
+
+
+class BareRoute(APIRoute):
+    """A route whose endpoint gets the request and its path parameters, and reads all else itself.
+
+    FastAPI's own handler parses bodies, validates parameters and resolves dependencies. v3 uses
+    none of that, and skipping it saves a tenth of the time of a fetch.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return a handler that only awaits the endpoint."""
+        endpoint: Callable[..., Coroutine[Any, Any, Response]] = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            path: dict[str, Any] = request.path_params
+            return await endpoint(request, **path)
+
+        return handle
+
 
 router = APIRouter(prefix="/api/v3", tags=["Stable Diffusion API v3"], route_class=BareRoute)
 

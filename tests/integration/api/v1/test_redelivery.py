@@ -137,7 +137,7 @@ async def test_without_its_pictures_a_job_is_told_as_it_is(
     async with hooks.dispatching():
         told = (await receiver.request()).json
     assert (told["status"], told["output"]) == ("success", [])
-    assert told["message"] == "The pictures of this job were deleted on 2026-06-03."
+    assert told["message"] == "The images of this job were deleted on 2026-06-03."
 
 
 async def test_all_that_failed_since_a_time_are_sent_again(hooks: Hooks) -> None:

@@ -99,7 +99,7 @@ async def test_pictures_that_were_deleted_are_not_linked_to(
     async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql("UPDATE jobs SET objects_deleted_at = '2026-06-03 12:00Z'")
     answer = await gateway.post(f"fetch/{asked['id']}")
-    told = "The pictures of this job were deleted on 2026-06-03."
+    told = "The images of this job were deleted on 2026-06-03."
     assert (answer["status"], answer["output"], answer["proxy_links"]) == ("success", [], [])
     assert (answer["message"], answer["messege"]) == (told, told)
     assert answer["meta"] == asked["meta"] | {"init_image": URL, "mask_image": ""}

@@ -92,7 +92,7 @@ def test_failed() -> None:
 def test_success_after_the_pictures_are_gone() -> None:
     job = job_record(objects_deleted_at=datetime(2026, 6, 3, 23, 59, tzinfo=UTC))
     body = success_body(job, RESULT, output=[], inputs=INPUTS, webhook_status="delivered")
-    told = "The pictures of this job were deleted on 2026-06-03."
+    told = "The images of this job were deleted on 2026-06-03."
     assert (body["status"], body["output"], body["proxy_links"]) == ("success", [], [])
     assert (body["message"], body["messege"]) == (told, told)
     assert body["meta"]["seed"] == REQUEST.seed
