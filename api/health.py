@@ -26,7 +26,7 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
-    """Respond with 200 if requests can be served: that requires Postgres; Redis only speeds it."""
+    """Respond with 200 while Postgres is available; without Redis the status is `degraded`."""
     services: Services = request.app.state.services
     database, redis = await asyncio.gather(_check_database(services), _check_redis(services))
     parts = {"database": database, "redis": redis}
@@ -48,7 +48,7 @@ async def _check_database(services: Services) -> str:
     except Exception as error:
         if not is_unavailable(error):
             raise
-        return "away"
+        return "unavailable"
     return "ok"
 
 
@@ -57,5 +57,5 @@ async def _check_redis(services: Services) -> str:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             await services.redis.ping()
     except (RedisError, OSError):
-        return "away"
+        return "unavailable"
     return "ok"

@@ -130,7 +130,7 @@ async def _running(listener: CompletionListener) -> AsyncIterator[None]:
 
 
 def _fallback_query(database: Database) -> Callable[[Collection[UUID]], Awaitable[set[UUID]]]:
-    """Return the query for ended jobs that replaces their signals while Redis is unavailable."""
+    """Return the query that finds ended jobs while Redis, which signals them, is unavailable."""
 
     async def query(prefixes: Collection[UUID]) -> set[UUID]:
         async with database.direct() as connection:

@@ -18,7 +18,7 @@ router = APIRouter(prefix=f"{PREFIX}/tenants", tags=["admin: tenants"])
 
 
 class NewTenant(JsonDocument):
-    """A tenant to create."""
+    """The name and the plan of a tenant to create."""
 
     name: str
     plan: str = DEFAULT_PLAN
@@ -82,7 +82,7 @@ async def set_tenant_limits(
     tenant: str,
     change: Annotated[LimitsOfTenant, Depends(json_body(LimitsOfTenant))],
 ) -> Response:
-    """Replace the limits of a tenant's own; an empty object removes them."""
+    """Replace the tenant's own limits; an empty object removes them."""
     changed = await tenants.set_tenant_limits(
         context.database, context.operator, tenant, change.limits
     )

@@ -20,7 +20,7 @@ router = APIRouter(
 
 
 class Rotation(JsonDocument):
-    """How long the previous secret still signs webhooks beside the new one."""
+    """How long the previous secret keeps signing webhooks beside the new one."""
 
     overlap_seconds: float = Field(webhook_secrets.SECRET_OVERLAP_SECONDS)
 

@@ -31,7 +31,7 @@ class AdminKeyAuthenticator:
 
     @property
     def is_enabled(self) -> bool:
-        """Whether the admin API is switched on: the setting `admin_key` does it."""
+        """Whether the admin API is enabled: it is if the setting `admin_key` is set."""
         return self._key_of_settings is not None
 
     async def authenticate(self, key: str) -> str | None:

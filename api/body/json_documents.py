@@ -59,7 +59,7 @@ def _to_api_error(kind: type[JsonDocument], error: ValidationError) -> ApiError:
 def _to_field_error(kind: type[JsonDocument], problem: Mapping[str, Any]) -> FieldError:
     match problem["type"]:
         case "extra_forbidden":
-            detail = f"is no field here; there are: {', '.join(kind.model_fields)}"
+            detail = f"is not a field here; the fields are: {', '.join(kind.model_fields)}"
         case "missing":
             detail = "is required"
         case _:

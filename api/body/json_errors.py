@@ -12,7 +12,7 @@ _TRAILING_COMMA: Final = re.compile(r",\s*[\]}]")
 def read_lenient_json(body: bytes) -> Any:
     """Return the value of `body`, parsed by the standard library, which accepts more than orjson.
 
-    It accepts half a surrogate pair, for example, so that its field gets the error.
+    It accepts, for example, half a surrogate pair, which then fails the validation of its field.
 
     Raises:
         MalformedBodyError: the JSON is broken; the message names the line and the column.
@@ -21,7 +21,7 @@ def read_lenient_json(body: bytes) -> Any:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise MalformedBodyError(
-            f"The body is not UTF-8 text: byte {error.start + 1} is wrong."
+            f"The body is not UTF-8 text: byte {error.start + 1} is invalid."
         ) from error
     try:
         return json.loads(text, parse_constant=_reject_constant, parse_float=_finite_float)
@@ -45,7 +45,7 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _find_trailing_comma(text: str, position: int) -> int | None:
-    """Return the comma's index; a parser stops at it or at the bracket after it, by its version."""
+    """Return the index of a trailing comma; parsers stop at it or at the bracket after it."""
     before = len(text[: position + 1].rstrip("]} \t\r\n")) - 1
     return next((at for at in (position, before) if _TRAILING_COMMA.match(text, max(at, 0))), None)
 

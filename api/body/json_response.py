@@ -16,7 +16,7 @@ _MEDIA_TYPE: Final = "application/json"
 
 @dataclass(slots=True)
 class RequestTrace:
-    """The outcome of one request in one word; empty means its HTTP status."""
+    """The outcome of a request in one word, for logs and metrics; empty means its HTTP status."""
 
     outcome: str = ""
 
@@ -36,7 +36,7 @@ def json_result(
 
 
 def note_outcome(request: Request, outcome: str) -> None:
-    """Set the outcome of a request; without `AccessLogMiddleware` it is dropped."""
+    """Set the outcome of a request for `AccessLogMiddleware`; without it, do nothing."""
     trace = request.scope.get(TRACE)
     if isinstance(trace, RequestTrace):
         trace.outcome = outcome

@@ -45,7 +45,7 @@ class FieldError:
 
 
 class ApiError(Exception):
-    """A request that is not accepted: an HTTP status, a stable code and an explanation."""
+    """An error response: HTTP status, stable code, explanation for the caller, headers."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ ErrorRenderer = Callable[[str, ApiError], Response]
 
 
 class WrongKeyError(ApiError):
-    """The request brings no API key, or no admin key, that works."""
+    """The request has no API key, or no admin key, that works."""
 
     def __init__(self, kind: KeyKind = KeyKind.API) -> None:
         name = "admin" if kind is KeyKind.ADMIN else "API"
@@ -162,7 +162,7 @@ class RateExceededError(OverLimitError):
 
 
 class QueueFullError(OverLimitError):
-    """As many of the tenant's jobs wait as its plan allows."""
+    """The tenant already has as many waiting jobs as its plan allows."""
 
     def __init__(self, rate_limit: RateLimitSnapshot) -> None:
         super().__init__(
@@ -182,9 +182,9 @@ class CreditsSpentError(OverLimitError):
     def __init__(self, rate_limit: RateLimitSnapshot, *, cost: str, left: str, quota: str) -> None:
         is_or_are = "is" if left == "1" else "are"
         super().__init__(
-            f"This job costs {counted(cost, 'credit')}, and {left} {is_or_are} left, waiting "
-            "and running jobs counted in. Ask for fewer pixels, steps or samples, or wait for the "
-            "next month (UTC).",
+            f"This job costs {counted(cost, 'credit')}, and {left} {is_or_are} left, counting "
+            "your waiting and running jobs. Request fewer pixels, steps or samples, or wait for "
+            "the next month (UTC).",
             code="credits_spent",
             rate_limit=rate_limit,
         )

@@ -59,7 +59,7 @@ def add_error_handlers(app: FastAPI, renderers: ErrorRenderers) -> None:
 
 
 def internal_error() -> ApiError:
-    """Return the error of a request that failed by a mistake of ours."""
+    """Return the error for a request that failed because of a defect in the gateway."""
     return ApiError("It has been logged; try again later.", code="internal_error", status=500)
 
 
@@ -123,7 +123,7 @@ def _from_parameters(_request: Request, error: RequestValidationError) -> ApiErr
 
 def _parameter_detail(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
-        return "is no parameter of this address"
+        return "is not a parameter of this address"
     return str(problem["msg"])
 
 
@@ -140,7 +140,7 @@ def _from_http(request: Request, error: HTTPException) -> ApiError:
 
 
 def _allowed_methods(request: Request) -> set[str]:
-    """Return the methods of every route that matches the path: each method has its own route."""
+    """Return the HTTP methods of all routes at the request's path; a route has one method."""
     return {
         method
         for route in request.app.router.routes
@@ -151,15 +151,15 @@ def _allowed_methods(request: Request) -> set[str]:
 
 def _from_store(_request: Request, error: StorageUnavailableError) -> ApiError:
     log.error("storage_unavailable", detail=error.detail)
-    return UnavailableError("The image store cannot be reached for the moment.", code=error.code)
+    return UnavailableError("The image store cannot be reached at the moment.", code=error.code)
 
 
 def _from_database(_request: Request, error: Exception) -> ApiError:
     if not is_unavailable(error):
-        raise error  # a mistake of ours: the middleware logs it and responds with 500
+        raise error  # a defect: the middleware logs it and responds with 500
     log.error("database_unavailable", error=type(error).__name__)
     return UnavailableError(
-        "The database cannot be reached for the moment.", code="database_unavailable"
+        "The database cannot be reached at the moment.", code="database_unavailable"
     )
 
 

@@ -20,9 +20,9 @@ TITLES: Final = {
     413: "The body is too large",
     415: "The content type is not supported",
     422: "Some values are invalid",
-    429: "Too many requests for now",
+    429: "Too many requests",
     500: "Internal error",
-    503: "Unavailable for the moment",
+    503: "Temporarily unavailable",
 }
 
 

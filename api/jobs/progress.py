@@ -1,4 +1,4 @@
-"""Read the progress of a running job from Redis; never an error, and hardly a wait."""
+"""Read the progress of a running job from Redis; without Redis there is no progress."""
 
 import asyncio
 from typing import Final

@@ -37,7 +37,7 @@ def unfinished_view(job: JobRecord) -> JobView:
 
 
 async def follow_job(services: Services, job: JobRecord, hung_up: HungUp) -> JobView:
-    """Wait for a job recorded by an earlier request, as `wait_for_job` does."""
+    """Wait for the end of a job that an earlier request recorded; see `wait_for_job`."""
     with services.completions.expect(job.file_prefix) as ended:
         # The job may have ended between reading its row and starting to listen.
         view = await _read(services, unfinished_view(job))
@@ -47,7 +47,7 @@ async def follow_job(services: Services, job: JobRecord, hung_up: HungUp) -> Job
 async def wait_for_job(
     services: Services, view: JobView, ended: asyncio.Event, hung_up: HungUp
 ) -> JobView:
-    """Wait for `ended`, at most `sync_wait_seconds`, then read the job once and return it."""
+    """Return the job, read again once `ended` is set or `sync_wait_seconds` have passed."""
     seconds = services.settings.gateway.sync_wait_seconds
     if not seconds or view.job.state in FINAL_STATES:
         return view

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RateLimitSnapshot:
-    """Of `quota` units, `remaining` are left; more become available in `seconds`.
+    """The state of a limit: `remaining` of `quota` units are left, and more follow in `seconds`.
 
     `unit` None means requests, the draft's default. `window` is the time in seconds in which the
     whole quota refills, None where that is no fixed time.

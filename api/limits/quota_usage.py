@@ -64,7 +64,7 @@ class QuotaUsage:
         self._recorded = NOTHING  # the part of it that is in Postgres
 
     async def measure(self, read: Callable[[], Awaitable[QuotaAmount]]) -> Reading[Measurement]:
-        """Read the amount from Postgres; a slow read is served longer."""
+        """Read the amount from Postgres; after a slow read it stays fresh longer."""
         begun, included = monotonic(), self._recorded
         amount = await read()
         duration = monotonic() - begun

@@ -123,7 +123,7 @@ class QuotaLimiter:
         )
 
     async def _seconds_to_next_start(self, tenant_id: int, queue: str) -> int:
-        """Estimate when the next of the tenant's waiting jobs starts: evenly one after another."""
+        """Estimate the seconds until one more waiting job starts, as if all started evenly."""
         waiting, seconds = await self._eta_estimator.estimate_backlog(tenant_id, queue)
         return max(1, math.ceil(seconds / max(1, waiting)))
 

@@ -83,7 +83,7 @@ class TokenBuckets:
 
 
 class _StoredBuckets:
-    """Buckets in one store; the limiters are by rate."""
+    """Token buckets in one store, Redis or memory, with one limiter per rate."""
 
     def __init__(self, store: BaseStore) -> None:
         self._store = store

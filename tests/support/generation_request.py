@@ -1,4 +1,4 @@
-"""A job to try things on."""
+"""A sample request to generate images, and the record of a job made of it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ JOB = JobRecord(
     state=JobState.RUNNING,
     attempt=1,
     request=REQUEST,
-    inputs={"init_image": InputImage(url="https://pictures.test/bench.png")},
+    inputs={"init_image": InputImage(url="https://images.test/bench.png")},
     base64=False,
     webhook_url="https://caller.test/hook",
     track_id="order-9",
@@ -47,5 +47,5 @@ JOB = JobRecord(
 
 
 def job_record(**changes: Any) -> JobRecord:
-    """Give the sample job with some fields changed."""
+    """Return the sample job with some fields changed."""
     return replace(JOB, **changes)

@@ -12,7 +12,7 @@ router = APIRouter(tags=["webhooks"])
 
 
 def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
-    """Return the public key of the installation; nothing while webhooks are signed with v1 only.
+    """Return the installation's public keys; none while webhooks are signed with `v1` only.
 
     Raises:
         ConfigurationError: the signing key cannot be read.

@@ -41,7 +41,7 @@ _RESULT: Final = JobResult(("sample-0.png",), (False,), 1.5)
 
 
 def sample_body(event: Event, track_id: str | float | None, now: datetime) -> bytes:
-    """Return the JSON body of a webhook for such an event."""
+    """Return the JSON body of a sample webhook for `event`."""
     if event is Event.SUCCEEDED:
         body = success_body(
             _job(now),

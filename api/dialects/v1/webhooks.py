@@ -55,7 +55,7 @@ class FailedDeliveries(JsonDocument):
 
 
 class PingRequest(JsonDocument):
-    """The URL to send a webhook ping to, and the event it shall have."""
+    """The URL to send a webhook ping to, and the event it reports."""
 
     url: str = Field(examples=["https://example.com/hook"])
     event: Event = Event.SUCCEEDED

@@ -56,7 +56,7 @@ def _body(error: ApiError) -> dict[str, Any]:
 
 
 def _limit_message(error: OverLimitError) -> str:
-    """Return the hosted service's sentence, with the plan's limit where it is not a rate."""
+    """Return the hosted service's sentence for a reached limit; it names a quota, but no rate."""
     match error:
         case QueueFullError():
             allowed = f"{counted(error.rate_limit.quota, 'queued request')} allowed"

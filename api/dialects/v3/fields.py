@@ -96,7 +96,7 @@ def _height(value: int, info: ValidationInfo) -> int:
     most = validation_context(info).limits.max_pixels
     if most is not None and width is not None and width * value > most:
         raise field_error(
-            f"The width and height fields must make at most {most} pixels on your plan: "
+            f"The width and height fields must give at most {most} pixels on your plan: "
             f"{width} × {value} are {width * value}."
         )
     return value

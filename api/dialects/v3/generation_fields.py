@@ -85,7 +85,7 @@ def _safety(enabled: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a va
     context = validation_context(info)
     if enabled and not context.model.safety_checker:
         checking = [entry.name for entry in context.choice.usable if entry.safety_checker]
-        others = f"; with one there are: {', '.join(checking)}" if checking else ""
+        others = f"; models with one: {', '.join(checking)}" if checking else ""
         raise field_error(
             f"The {info.field_name} field must be no: "
             f"the model {context.model.name} has no safety checker{others}."

@@ -123,7 +123,7 @@ _OVER_LIMITS: Final = {
     ),
     "credits spent": error_body(
         "Rate limit exceeded. Maximum 5000 credits a month allowed.",
-        tips="This job costs 5.505024 credits, and 3.2 are left, waiting and running jobs …",
+        tips="This job costs 5.505024 credits, and 3.2 are left, counting your waiting …",
     ),
 }
 RESPONSES: Final[dict[str, dict[str, Any]]] = {

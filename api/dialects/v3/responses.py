@@ -80,7 +80,7 @@ async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
 
 
 def _future_keys(job: JobRecord) -> list[str]:
-    """Return the object keys of the current attempt's images, or of the next attempt's."""
+    """Return the keys under which the current attempt, or else the next, stores its images."""
     attempt = job.attempt if job.state is JobState.RUNNING else job.attempt + 1
     return [
         result_key(job.tenant_id, job.file_prefix, attempt, index)

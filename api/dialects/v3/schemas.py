@@ -68,7 +68,7 @@ class GenerationBody(BaseModel):
 
     @property
     def strength_used(self) -> float:
-        """The part of the image to generate, 0 to 1: all of it where there is no initial image."""
+        """The denoising strength, 0 to 1; 1 where there is no initial image."""
         return 1.0
 
     @property
@@ -88,7 +88,7 @@ class _WithInitImage(GenerationBody):
 
     @property
     def strength_used(self) -> float:
-        """The part of the image to generate, 0 to 1."""
+        """The denoising strength, 0 to 1."""
         return self.strength
 
 

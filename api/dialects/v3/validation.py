@@ -38,9 +38,7 @@ class ModelChoice:
     def rule(self) -> str:
         """The rule for `model_id`, as the end of "The … field must be"."""
         where = " on your plan" if self.on_plan else ""
-        return f"null or a model that serves {self.endpoint}{where}, of which there are: " + _names(
-            self.usable
-        )
+        return f"null or a model that serves {self.endpoint}{where} ({_names(self.usable)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ def model_choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -
         entry for entry in catalogue.entries if limits.models is None or entry.name in limits.models
     ]
     raise UnsupportedRequestError(
-        f"No model {where} serves {endpoint}; there are: {_names(allowed) or 'none'}."
+        f"No model {where} serves {endpoint}. Models {where}: {_names(allowed) or 'none'}."
     )
 
 

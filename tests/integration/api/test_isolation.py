@@ -24,7 +24,8 @@ from common.domain.api_key import new_key as draw_key
 from common.operations.paging import PagePosition
 from common.postgres.statements import DirectConnection
 from common.settings import Settings
-from tests.integration.api.gateways import BODY, URL, Gateway, new_key, open_gateway
+from tests.integration.api.gateways import Gateway, new_key, open_gateway
+from tests.support.requests import IMAGE_URL, INPAINT_BODY
 
 ADMIN_KEY = "operator's key"
 # The address is refused before anybody is called.
@@ -34,8 +35,8 @@ WEBHOOK_BODIES = {
 }
 NEVER = "00000000-0000-4000-8000-000000000000"
 DRAWING = {
-    "inpaint": BODY,
-    "img2img": {"prompt": "a cat", "init_image": URL},
+    "inpaint": INPAINT_BODY,
+    "img2img": {"prompt": "a cat", "init_image": IMAGE_URL},
     "text2img": {"prompt": "a cat"},
 }
 # What honestly differs from one answer to the next: what was asked for, and what was just made.
@@ -131,9 +132,9 @@ async def neighbours(
 
 async def have_things(gateway: Gateway) -> tuple[Things, Things]:
     """Let alice draw, and give the names of all that is hers; and names of nothing."""
-    asked = {**BODY, "webhook": URL, "track_id": "alices"}
-    first = await gateway.post("inpaint", asked, **{"Idempotency-Key": "alices-key"})
-    await gateway.draw(await gateway.claim())
+    submitted = {**INPAINT_BODY, "webhook": IMAGE_URL, "track_id": "alices"}
+    first = await gateway.post("inpaint", submitted, **{"Idempotency-Key": "alices-key"})
+    await gateway.finish(await gateway.claim())
     await gateway.run("UPDATE deliveries SET state = 'exhausted', finished_at = now()")
     admin = {"authorization": f"Bearer {ADMIN_KEY}"}
 
@@ -159,17 +160,17 @@ async def have_things(gateway: Gateway) -> tuple[Things, Things]:
     )
 
 
-def masked(answer: Response) -> tuple[int, str, dict[str, str]]:
+def masked(response: Response) -> tuple[int, str, dict[str, str]]:
     headers = {
         name: value
-        for name, value in answer.headers.items()
+        for name, value in response.headers.items()
         if name not in {"content-length", "date"}
     }
-    return answer.status_code, MASKED.sub("…", answer.text), headers
+    return response.status_code, MASKED.sub("…", response.text), headers
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=" ".join)
-async def test_alices_is_as_absent_as_what_never_was(
+async def test_another_tenants_object_looks_the_same_as_a_missing_one(
     neighbours: Neighbours, method: str, path: str
 ) -> None:
     if path == "/metrics":
@@ -186,18 +187,18 @@ async def test_alices_is_as_absent_as_what_never_was(
 @pytest.mark.parametrize(
     ("method", "path"), [one for one in ROUTES if one[1].startswith("/admin/")], ids=" ".join
 )
-async def test_a_tenants_key_opens_no_more_than_junk(
+async def test_a_tenants_key_gives_no_more_admin_access_than_junk(
     neighbours: Neighbours, method: str, path: str
 ) -> None:
-    answers = []
+    responses = []
     for key in (neighbours.bob, neighbours.gateway.key, draw_key(KeyKind.API), "junk"):
-        answers.append(masked(await neighbours.ask(method, path, neighbours.alices, key)))
+        responses.append(masked(await neighbours.ask(method, path, neighbours.alices, key)))
         assert neighbours.statements == []
-    assert answers[0][0] == 401
-    assert all(answer == answers[0] for answer in answers)
+    assert responses[0][0] == 401
+    assert all(response == responses[0] for response in responses)
 
 
-async def test_what_bob_asked_for_is_there_for_alice(neighbours: Neighbours) -> None:
+async def test_alice_sees_the_objects_that_bob_cannot_see(neighbours: Neighbours) -> None:
     hers, key = neighbours.alices, neighbours.gateway.key
     path = f"{PREFIX}/webhooks/deliveries"
     (listed,) = (await neighbours.ask("GET", path, hers, key)).json()["items"]
@@ -205,23 +206,23 @@ async def test_what_bob_asked_for_is_there_for_alice(neighbours: Neighbours) -> 
     assert shown["delivery"] == listed
     await neighbours.ask("POST", f"{PREFIX}/webhooks/redeliver", hers, neighbours.bob)
     assert (await neighbours.ask("GET", path, hers, key)).json()["items"] == [listed]
-    answer = await neighbours.ask("POST", f"{PREFIX}/webhooks/redeliver", hers, key)
-    assert answer.json()["redelivered"] == 1
+    response = await neighbours.ask("POST", f"{PREFIX}/webhooks/redeliver", hers, key)
+    assert response.json()["redelivered"] == 1
 
 
-async def test_an_idempotency_key_of_hers_makes_him_a_job_of_his_own(
+async def test_an_idempotency_key_belongs_to_its_tenant(
     neighbours: Neighbours,
 ) -> None:
     hers = neighbours.alices.parameters["job_id"]
-    answer = await neighbours.ask("POST", "/api/v3/inpaint", neighbours.alices, neighbours.bob)
-    his = answer.json()
+    response = await neighbours.ask("POST", "/api/v3/inpaint", neighbours.alices, neighbours.bob)
+    his = response.json()
     assert his["status"] == "processing"
     assert str(his["id"]) != hers
 
 
-async def test_bob_sees_his_own_load_alone(neighbours: Neighbours) -> None:
+async def test_a_tenant_sees_only_its_own_load(neighbours: Neighbours) -> None:
     for _ in range(3):
-        await neighbours.gateway.post("inpaint", BODY)
+        await neighbours.gateway.post("inpaint", INPAINT_BODY)
     services = neighbours.gateway.services
     services.eta_estimator.__init__(services.database, silent_seconds=60)  # type: ignore[misc] # nothing read yet
     assert isinstance(services.eta_estimator, EtaEstimator)
@@ -232,12 +233,12 @@ async def test_bob_sees_his_own_load_alone(neighbours: Neighbours) -> None:
     assert [load["queue_num"] for load in loads] == [3, 0]
 
 
-async def test_every_object_of_a_tenant_lies_under_its_number(neighbours: Neighbours) -> None:
+async def test_every_object_key_starts_with_the_tenants_id(neighbours: Neighbours) -> None:
     gateway = neighbours.gateway
-    picture = "iVBORw0KGgo="
-    answer = await gateway.post("inpaint", {**BODY, "init_image": picture, "seed": 1})
-    (tenant_id,) = {await gateway.read_column("tenant_id", answer["id"])}
-    links = [*answer["future_links"], answer["meta"]["init_image"]]
+    image = "iVBORw0KGgo="
+    response = await gateway.post("inpaint", {**INPAINT_BODY, "init_image": image, "seed": 1})
+    (tenant_id,) = {await gateway.read_column("tenant_id", response["id"])}
+    links = [*response["future_links"], response["meta"]["init_image"]]
     assert len(links) == 2
     for link in links:
         assert f"/{tenant_id}/" in link

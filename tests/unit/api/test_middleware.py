@@ -33,7 +33,7 @@ def scope() -> Scope:
     return {"type": "http", "method": "GET", "path": "/x"}
 
 
-async def test_a_crash_before_the_answer_gets_one() -> None:
+async def test_a_crash_before_the_response_becomes_a_500() -> None:
     async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise BrokenError("inner words")
 
@@ -44,7 +44,7 @@ async def test_a_crash_before_the_answer_gets_one() -> None:
     assert b"inner words" not in sent.messages[1]["body"]
 
 
-async def test_a_crash_within_the_answer_is_the_servers() -> None:
+async def test_a_crash_within_the_response_is_raised_to_the_server() -> None:
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
         await send(START)
         raise BrokenError
@@ -55,7 +55,7 @@ async def test_a_crash_within_the_answer_is_the_servers() -> None:
     assert sent.messages == [START]
 
 
-async def test_what_is_no_request_passes_by() -> None:
+async def test_other_scopes_than_requests_pass_through() -> None:
     seen: list[Scope] = []
 
     async def app(given: Scope, _receive: Receive, _send: Send) -> None:
@@ -65,5 +65,5 @@ async def test_what_is_no_request_passes_by() -> None:
     assert seen == [{"type": "lifespan"}]
 
 
-def test_an_outcome_nobody_asked_for_is_dropped() -> None:
+def test_an_outcome_without_the_middleware_is_dropped() -> None:
     note_outcome(make_request(), "success")

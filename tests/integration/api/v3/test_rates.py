@@ -83,7 +83,7 @@ async def test_a_bucket_holds_a_minutes_tokens_and_they_come_back_one_by_one(
     assert (await buckets.take(BUCKET, 1)).left == 1
 
 
-async def test_all_gateways_draw_from_one_bucket(redis: "Redis") -> None:
+async def test_all_gateways_share_one_bucket(redis: "Redis") -> None:
     assert (await TokenBuckets(redis).take(BUCKET, 6)).tokens == 6
     assert (await TokenBuckets(redis).take(BUCKET, 4)).left == 0
     assert (await TokenBuckets(redis).take(BUCKET, 1)).tokens == 0
@@ -101,48 +101,48 @@ async def test_a_tenant_has_a_bucket_of_its_own(redis: "Redis") -> None:
     assert (await buckets.take(TokenBucket(8, 10), 1)).left == 9
 
 
-async def test_of_too_few_tokens_all_are_given(redis: "Redis", nowhere: "Redis") -> None:
+async def test_too_few_tokens_are_all_given(redis: "Redis", nowhere: "Redis") -> None:
     for buckets in (TokenBuckets(redis), TokenBuckets(nowhere)):
         assert (await buckets.take(BUCKET, 25)).tokens == 10
         assert (await buckets.take(BUCKET, 25)).tokens == 0
 
 
-async def test_requests_at_once_share_an_exchange_and_get_what_there_is(
+async def test_concurrent_requests_share_a_round_trip_and_the_tokens_left(
     redis: "Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limiter, asked = RateLimiter(redis), []
+    limiter, submitted = RateLimiter(redis), []
     take = limiter._buckets.take
 
     async def counted(bucket: TokenBucket, wanted: int) -> TokenGrant:
-        asked.append(wanted)
+        submitted.append(wanted)
         return await take(bucket, wanted)
 
     monkeypatch.setattr(limiter._buckets, "take", counted)
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(limiter.take_token(TENANT) for _ in range(13)), return_exceptions=True
     )
-    assert asked == [13]
-    admitted = [answer for answer in answers if isinstance(answer, RateLimitSnapshot)]
+    assert submitted == [13]
+    admitted = [response for response in responses if isinstance(response, RateLimitSnapshot)]
     assert [rate_limit.remaining for rate_limit in admitted] == list(range(9, -1, -1))
-    refused = [answer for answer in answers if isinstance(answer, RateExceededError)]
-    assert [error.rate_limit.remaining for error in refused] == [0, 0, 0]
-    assert {error.rate_limit.seconds for error in refused} == {6}
+    rejected = [response for response in responses if isinstance(response, RateExceededError)]
+    assert [error.rate_limit.remaining for error in rejected] == [0, 0, 0]
+    assert {error.rate_limit.seconds for error in rejected} == {6}
     assert not limiter._round_trips
     assert not limiter._pending
 
 
-async def test_one_who_hangs_up_is_passed_over(redis: "Redis") -> None:
+async def test_a_cancelled_request_is_skipped(redis: "Redis") -> None:
     limiter = RateLimiter(redis)
-    asking = [asyncio.ensure_future(limiter.take_token(TENANT)) for _ in range(3)]
+    submitting = [asyncio.ensure_future(limiter.take_token(TENANT)) for _ in range(3)]
     await asyncio.sleep(0)
-    asking[1].cancel()
-    first, third = await asyncio.gather(asking[0], asking[2])
+    submitting[1].cancel()
+    first, third = await asyncio.gather(submitting[0], submitting[2])
     assert first is not None
     assert third is not None
     assert (first.remaining, third.remaining) == (9, 7)
 
 
-async def test_a_mistake_of_ours_is_each_requests_own(
+async def test_an_unexpected_error_is_raised_for_every_request(
     redis: "Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limiter = RateLimiter(redis)
@@ -151,10 +151,10 @@ async def test_a_mistake_of_ours_is_each_requests_own(
         raise LookupError(bucket, wanted)
 
     monkeypatch.setattr(limiter._buckets, "take", fail)
-    asking = [asyncio.ensure_future(limiter.take_token(TENANT)) for _ in range(3)]
+    submitting = [asyncio.ensure_future(limiter.take_token(TENANT)) for _ in range(3)]
     await asyncio.sleep(0)
-    asking[1].cancel()
-    failed = await asyncio.gather(*asking, return_exceptions=True)
+    submitting[1].cancel()
+    failed = await asyncio.gather(*submitting, return_exceptions=True)
     assert [type(error) for error in failed] == [LookupError, asyncio.CancelledError, LookupError]
     monkeypatch.undo()
     assert await limiter.take_token(TENANT) is not None
@@ -166,22 +166,20 @@ async def test_a_tenant_without_the_limit_costs_nothing(nowhere: "Redis") -> Non
     assert not lines
 
 
-async def test_redis_away_is_no_outage_and_no_end_of_the_limit(nowhere: "Redis") -> None:
+async def test_the_limit_holds_while_redis_is_unavailable(nowhere: "Redis") -> None:
     limiter = RateLimiter(nowhere)
     with capture_logs() as lines:
         for left in range(9, -1, -1):
             rate_limit = await limiter.take_token(TENANT)
             assert rate_limit is not None
             assert rate_limit.remaining == left
-        with pytest.raises(RateExceededError) as refused:
+        with pytest.raises(RateExceededError) as rejected:
             await limiter.take_token(TENANT)
-    assert 4 <= refused.value.rate_limit.seconds <= 6
+    assert 4 <= rejected.value.rate_limit.seconds <= 6
     assert [line["event"] for line in lines] == ["part_went_away"]  # once
 
 
-async def test_a_silent_redis_is_waited_for_once_a_second_at_most(
-    far: "Redis", line: Proxy
-) -> None:
+async def test_a_silent_redis_is_checked_once_a_second_at_most(far: "Redis", line: Proxy) -> None:
     buckets = TokenBuckets(far)
     assert (await buckets.take(BUCKET, 1)).left == 9
     line.stall()
@@ -204,9 +202,7 @@ async def test_a_silent_redis_is_waited_for_once_a_second_at_most(
     assert [line["event"] for line in lines] == ["part_went_away", "part_came_back"]
 
 
-async def test_while_one_asks_whether_redis_is_back_the_others_go_on(
-    far: "Redis", line: Proxy
-) -> None:
+async def test_other_requests_do_not_wait_for_the_check_of_redis(far: "Redis", line: Proxy) -> None:
     buckets = TokenBuckets(far)
     line.stall()
     await buckets.take(BUCKET, 1)
@@ -218,7 +214,7 @@ async def test_while_one_asks_whether_redis_is_back_the_others_go_on(
     assert (await probe).tokens == 1
 
 
-async def test_a_redis_that_forgot_everything_goes_on_at_once(redis: "Redis") -> None:
+async def test_an_emptied_redis_is_used_at_once(redis: "Redis") -> None:
     buckets = TokenBuckets(redis)
     await buckets.take(BUCKET, 10)
     await redis.flushall()
@@ -226,6 +222,6 @@ async def test_a_redis_that_forgot_everything_goes_on_at_once(redis: "Redis") ->
     assert (await buckets.take(BUCKET, 1)).left == 9
 
 
-async def test_a_redis_that_takes_no_writes_counts_as_away(redis: "Redis") -> None:
+async def test_a_redis_that_rejects_writes_counts_as_unavailable(redis: "Redis") -> None:
     await redis.set(KEY, "nonsense")
     assert (await TokenBuckets(redis).take(BUCKET, 1)).left == 9

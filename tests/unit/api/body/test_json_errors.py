@@ -26,18 +26,18 @@ def tip(body: bytes) -> str:
         (b"[,]", "line 1, column 2"),
     ],
 )
-def test_a_trailing_comma_is_named_with_its_place(body: bytes, place: str) -> None:
+def test_a_trailing_comma_is_reported_with_line_and_column(body: bytes, place: str) -> None:
     assert tip(body) == f"There is a trailing comma at {place}: {COMMA}"
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "result"),
     [
         (b'{"a" 1}', "The JSON is broken at line 1, column 6: Expecting ':' delimiter."),
         (b'{"a": 1}}', "The JSON is broken at line 1, column 9: Extra data."),
         (b'{"a":\n', "The JSON is broken at line 2, column 1: Expecting value."),
         (b'{"a": "\n"}', "The JSON is broken at line 1, column 8: Invalid control character at."),
-        (b"\xff{}", "The body is not UTF-8 text: byte 1 is wrong."),
+        (b"\xff{}", "The body is not UTF-8 text: byte 1 is invalid."),
         (b'{"a": NaN}', "NaN is not JSON: send a number, a string or null."),
         (b'{"a": -Infinity}', "-Infinity is not JSON: send a number, a string or null."),
         (b'{"a": 1e999}', "The number 1e999 is too large."),
@@ -45,16 +45,16 @@ def test_a_trailing_comma_is_named_with_its_place(body: bytes, place: str) -> No
         (b"9" * 5000, "The JSON contains a number that is too long."),
     ],
 )
-def test_other_breaks_are_told_with_their_place(body: bytes, told: str) -> None:
-    assert tip(body) == told
+def test_other_json_errors_are_reported_with_line_and_column(body: bytes, result: str) -> None:
+    assert tip(body) == result
 
 
-def test_what_only_the_fast_parser_refuses_is_read() -> None:
+def test_json_that_only_orjson_rejects_is_read() -> None:
     assert read_lenient_json(b'\xef\xbb\xbf{"a": 1.5}') == {"a": 1.5}
     assert read_lenient_json(b'{"a": "\\ud800"}') == {"a": "\ud800"}
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='{}[],:"a1 \n\\', max_size=60).map(str.encode))
-def test_any_body_is_read_or_refused(body: bytes) -> None:
+def test_any_body_is_read_or_rejected(body: bytes) -> None:
     with suppress(MalformedBodyError):  # any other error fails
         read_lenient_json(body)

@@ -48,9 +48,9 @@ def test_a_scheduler_goes_by_many_names(
         ("KarrasVeScheduler", "is for models of another kind"),
     ],
 )
-def test_a_scheduler_others_have_is_refused_with_the_reason(sent: str, why: str) -> None:
-    told = f"The scheduler field must be {SCHEDULER}: {sent} {why}."
-    assert errors({**GOOD, "scheduler": sent}) == {"scheduler": [told]}
+def test_a_scheduler_that_only_others_have_is_rejected_with_the_reason(sent: str, why: str) -> None:
+    result = f"The scheduler field must be {SCHEDULER}: {sent} {why}."
+    assert errors({**GOOD, "scheduler": sent}) == {"scheduler": [result]}
 
 
 LCM = {**GOOD, "scheduler": "lcm"}
@@ -65,11 +65,11 @@ def test_steps_that_a_scheduler_cannot_lay_out() -> None:
     assert (body.num_inference_steps, body.strength_used) == (50, 0.02)
     assert read({**GOOD, "num_inference_steps": 51, "strength": 0.001}).strength_used == 0.001
     few = Limits(max_inference_steps=20)
-    (told,) = errors({**LCM, "num_inference_steps": 51}, limits=few)["num_inference_steps"]
-    assert "from 1 to 20 on your plan" in told
+    (result,) = errors({**LCM, "num_inference_steps": 51}, limits=few)["num_inference_steps"]
+    assert "from 1 to 20 on your plan" in result
 
 
-def test_the_scheduler_of_the_models_file_counts_where_none_is_asked_for() -> None:
+def test_the_scheduler_of_the_models_file_is_the_default() -> None:
     lcm = model(scheduler="LCMScheduler")
     many = {**GOOD, "num_inference_steps": 51}
     assert errors(many, InpaintBody, lcm) == {"num_inference_steps": [FEW]}
@@ -77,29 +77,29 @@ def test_the_scheduler_of_the_models_file_counts_where_none_is_asked_for() -> No
 
 
 def test_a_wrong_scheduler_hides_no_other_error() -> None:
-    told = errors({**GOOD, "scheduler": "x", "num_inference_steps": 52, "model_id": "y"})
-    assert set(told) == {"scheduler", "num_inference_steps", "model_id"}
+    result = errors({**GOOD, "scheduler": "x", "num_inference_steps": 52, "model_id": "y"})
+    assert set(result) == {"scheduler", "num_inference_steps", "model_id"}
 
 
 def said(sent: object, kind: type[GenerationBody] = InpaintBody, **limits: Any) -> str:
     """Tell what is said of a model that may not be chosen."""
-    (told,) = errors({**GOOD, "model_id": sent}, kind, *ALL, limits=Limits(**limits))["model_id"]
-    return str(told)
+    (result,) = errors({**GOOD, "model_id": sent}, kind, *ALL, limits=Limits(**limits))["model_id"]
+    return str(result)
 
 
 def test_a_model_may_be_chosen_of_those_that_serve_the_endpoint() -> None:
     assert read({**GOOD, "model_id": " safe "}, InpaintBody, *ALL).model_id == "safe"
-    wanted = "null or a model that serves inpaint, of which there are: plain, safe"
+    wanted = "null or a model that serves inpaint (plain, safe)"
     for sent in ("writer", "nobody", "Safe", "x" * 5000):
         assert said(sent) == f"The model_id field must be {wanted}."
     assert said(5).endswith("must be null or the name of a model that serves this endpoint.")
-    assert "plain, safe, writer." in said("nobody", TextToImageBody)
+    assert "(plain, safe, writer)." in said("nobody", TextToImageBody)
 
 
 def test_models_off_the_plan_are_neither_chosen_nor_named() -> None:
-    told = said("plain", models=("safe", "writer"))
-    wanted = "null or a model that serves inpaint on your plan, of which there are: safe"
-    assert told == f"The model_id field must be {wanted}."
+    result = said("plain", models=("safe", "writer"))
+    wanted = "null or a model that serves inpaint on your plan (safe)"
+    assert result == f"The model_id field must be {wanted}."
 
 
 def test_the_chosen_model_judges_the_other_fields() -> None:
@@ -109,17 +109,17 @@ def test_the_chosen_model_judges_the_other_fields() -> None:
 
 
 @pytest.mark.parametrize("sent", ["no", "yes", None, False, "0"])
-def test_where_a_plan_requires_checking_it_is_on_whatever_is_sent(sent: object) -> None:
+def test_a_plan_that_requires_the_safety_checker_switches_it_on(sent: object) -> None:
     body = read({**GOOD, "safety_checker": sent}, InpaintBody, *ALL, limits=CHECKED)
     assert body.safety_checker is True
-    told = errors({**GOOD, "safety_checker": "x"}, InpaintBody, *ALL, limits=CHECKED)
-    assert told == {"safety_checker": ["The safety_checker field must be yes or no."]}
+    result = errors({**GOOD, "safety_checker": "x"}, InpaintBody, *ALL, limits=CHECKED)
+    assert result == {"safety_checker": ["The safety_checker field must be yes or no."]}
 
 
-def test_where_a_plan_requires_checking_models_without_a_checker_are_refused() -> None:
-    told = said("plain", require_safety_checker=True)
-    assert told == (
-        "The model_id field must be null or a model that serves inpaint, of which there are: safe; "
+def test_a_plan_that_requires_the_safety_checker_rejects_models_without_one() -> None:
+    result = said("plain", require_safety_checker=True)
+    assert result == (
+        "The model_id field must be null or a model that serves inpaint (safe); "
         "your plan requires the safety checker, and plain has none."
     )
     with pytest.raises(UnsupportedRequestError) as caught:
@@ -130,7 +130,7 @@ def test_where_a_plan_requires_checking_models_without_a_checker_are_refused() -
     )
 
 
-def test_the_mask_is_changed_as_asked() -> None:
+def test_mask_options_are_read() -> None:
     sent = {"mask_invert": "yes", "mask_grow": "-64", "mask_blur": 64, "mask_padding": "0"}
     kept = {"mask_invert": True, "mask_grow": -64, "mask_blur": 64, "mask_padding": 0}
     assert read({**GOOD, **sent}).mask_changes == kept

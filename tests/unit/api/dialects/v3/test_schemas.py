@@ -101,7 +101,7 @@ BAD: list[tuple[str, str, list[object]]] = [
     ("field", "value", "must_be"),
     [(field, value, must_be) for field, must_be, values in BAD for value in values],
 )
-def test_every_bad_value_is_answered_with_what_would_be_right(
+def test_every_bad_value_is_rejected_with_what_would_be_right(
     field: str, value: object, must_be: str
 ) -> None:
     assert errors({**GOOD, field: value}) == {field: [f"The {field} field must be {must_be}."]}
@@ -110,14 +110,14 @@ def test_every_bad_value_is_answered_with_what_would_be_right(
 @pytest.mark.parametrize("field", ["prompt", "init_image", "mask_image"])
 @pytest.mark.parametrize("nothing", [None, "", "null", b""])
 def test_what_is_required(field: str, nothing: object) -> None:
-    told = {field: [f"The {field} field is required."]}
-    assert errors({**GOOD, field: nothing}) == told
-    assert errors({name: value for name, value in GOOD.items() if name != field}) == told
+    result = {field: [f"The {field} field is required."]}
+    assert errors({**GOOD, field: nothing}) == result
+    assert errors({name: value for name, value in GOOD.items() if name != field}) == result
 
 
 def test_all_bad_fields_are_named_at_once() -> None:
-    told = errors({"width": "x", "init_image": "http://10.0.0.1/", "samples": 9})
-    assert set(told) == {"prompt", "mask_image", "width", "init_image", "samples"}
+    result = errors({"width": "x", "init_image": "http://10.0.0.1/", "samples": 9})
+    assert set(result) == {"prompt", "mask_image", "width", "init_image", "samples"}
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,9 @@ def test_all_bad_fields_are_named_at_once() -> None:
         ("safety_checker", "yes", "no: the model plain has no safety checker"),
     ],
 )
-def test_what_the_model_cannot_do_is_refused_when_switched_on(
-    field: str, value: str, must_be: str
-) -> None:
-    told = errors({"prompt": "a cat", field: value}, TextToImageBody)
-    assert told == {field: [f"The {field} field must be {must_be}."]}
+def test_an_unsupported_switch_is_rejected_when_on(field: str, value: str, must_be: str) -> None:
+    result = errors({"prompt": "a cat", field: value}, TextToImageBody)
+    assert result == {field: [f"The {field} field must be {must_be}."]}
     off = None if field == "embeddings_model" else "no"
     assert read({"prompt": "a cat", field: off}, TextToImageBody).prompt == "a cat"
 
@@ -166,9 +164,9 @@ def test_width_and_height_are_held_together_against_the_plan(
 @pytest.mark.parametrize("steps", [None, 21, "16"])
 def test_steps_are_held_against_the_plan_where_they_are_left_out_too(steps: object) -> None:
     limits = Limits(max_inference_steps=15)
-    told = errors({**GOOD, "num_inference_steps": steps}, limits=limits)
+    result = errors({**GOOD, "num_inference_steps": steps}, limits=limits)
     must_be = "a whole number from 1 to 15 on your plan"
-    assert told == {"num_inference_steps": [f"The num_inference_steps field must be {must_be}."]}
+    assert result == {"num_inference_steps": [f"The num_inference_steps field must be {must_be}."]}
     assert read({**GOOD, "num_inference_steps": 15}, limits=limits).num_inference_steps == 15
 
 
@@ -227,18 +225,18 @@ def test_a_track_id_stays_what_it_was(track_id: object) -> None:
         PIXELS,
     ],
 )
-def test_pictures_may_come_along(sent: object) -> None:
+def test_images_may_be_sent_as_bytes_or_base64(sent: object) -> None:
     body = read({"prompt": "a cat", "init_image": sent}, ImageToImageBody)
     assert body.images == {"init_image": PIXELS}
 
 
 @pytest.mark.parametrize("sent", [base64.b64encode(b"x" * 101).decode(), b"x" * 101])
-def test_pictures_that_are_too_large(sent: object) -> None:
+def test_images_that_are_too_large_are_rejected(sent: object) -> None:
     assert errors({**GOOD, "mask_image": sent}) == {
         "mask_image": ["The mask_image field is too large: at most 100 bytes are accepted."]
     }
 
 
-def test_words_alone_are_drawn_in_full() -> None:
+def test_text2img_has_no_images_and_full_strength() -> None:
     body = read({"prompt": "  a cat "}, TextToImageBody)
     assert (body.prompt, body.images, body.strength_used) == ("a cat", {}, 1.0)

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from common.settings import Settings, StorageSettings, WebhookSettings
 from common.standard_webhooks.keys import load_signing_key, new_signing_key
-from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
+from tests.integration.api.gateways import Gateway, make_settings, open_gateway
+from tests.support.requests import INPAINT_BODY
 
 
 @asynccontextmanager
@@ -34,9 +35,9 @@ async def served(gateway: Gateway) -> AsyncIterator[int]:
 async def exchange(port: int, *pieces: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.writelines(pieces)
-    answer = await reader.read(65536)
+    response = await reader.read(65536)
     writer.close()
-    return answer
+    return response
 
 
 async def test_a_chunked_body_too_large_is_cut_off(gateway: Gateway) -> None:
@@ -46,18 +47,18 @@ async def test_a_chunked_body_too_large_is_cut_off(gateway: Gateway) -> None:
     )
     chunk = b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
     async with served(gateway) as port:
-        answer = await exchange(port, head, chunk, chunk, chunk)
-    assert answer.startswith(b"HTTP/1.1 413")
-    assert b'"status":"error"' in answer
+        response = await exchange(port, head, chunk, chunk, chunk)
+    assert response.startswith(b"HTTP/1.1 413")
+    assert b'"status":"error"' in response
 
 
-async def test_a_caller_who_hangs_up_is_not_waited_for(
+async def test_a_disconnected_caller_is_not_waited_for(
     database_url: str, redis_url: str, bucket: StorageSettings
 ) -> None:
     settings = make_settings(database_url, redis_url, bucket, sync_wait_seconds=60)
     async with open_gateway(settings) as gateway, served(gateway) as port:
         payload = gateway.client.build_request(
-            "POST", "/", json={"key": gateway.key, **BODY}
+            "POST", "/", json={"key": gateway.key, **INPAINT_BODY}
         ).content
         head = (
             "POST /api/v3/inpaint HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -75,8 +76,8 @@ async def test_a_caller_who_hangs_up_is_not_waited_for(
                 await gateway.count_jobs()
 
 
-async def test_health_numbers_and_documentation(gateway: Gateway) -> None:
-    await gateway.post("inpaint", BODY)
+async def test_health_metrics_and_documentation(gateway: Gateway) -> None:
+    await gateway.post("inpaint", INPAINT_BODY)
     await gateway.post("inpaint", {})
     ready = await gateway.client.get("/readyz")
     assert ready.json() == {"status": "ok", "database": "ok", "redis": "ok"}
@@ -109,5 +110,5 @@ async def test_public_keys_for_receivers(settings: Settings) -> None:
 
 
 async def test_no_public_keys_without_a_signing_key(gateway: Gateway) -> None:
-    answer = await gateway.client.get("/.well-known/infill-webhook-keys")
-    assert answer.json() == {"keys": []}
+    response = await gateway.client.get("/.well-known/infill-webhook-keys")
+    assert response.json() == {"keys": []}

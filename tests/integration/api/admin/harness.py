@@ -11,7 +11,7 @@ PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
-class Operated:
+class AdminHarness:
     """One gateway, and what its operator asks of it."""
 
     gateway: Gateway
@@ -22,17 +22,17 @@ class Operated:
         """Ask as an operator; give the status and the body, None where there is none."""
         given = {**OPEN, **headers}
         content = {"json": body} if body is not None else {}
-        answer = await self.gateway.client.request(
+        response = await self.gateway.client.request(
             method, f"/admin/v1/{path}", headers=given, **content
         )
-        if answer.status_code >= 400:
-            told = answer.json()
-            assert answer.headers["content-type"] == PROBLEM
-            assert told["status"] == answer.status_code
-            assert told["type"].startswith("urn:infill:problem:")
-            assert told["title"]
-            assert told["detail"]
-        return answer.status_code, answer.json() if answer.content else None
+        if response.status_code >= 400:
+            result = response.json()
+            assert response.headers["content-type"] == PROBLEM
+            assert result["status"] == response.status_code
+            assert result["type"].startswith("urn:infill:problem:")
+            assert result["title"]
+            assert result["detail"]
+        return response.status_code, response.json() if response.content else None
 
     async def get(self, path: str, **headers: str) -> Any:
         """Read what has to be there."""

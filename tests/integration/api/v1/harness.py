@@ -7,14 +7,15 @@ from typing import Any
 
 from common.domain.job import Claim
 from common.postgres.repositories.jobs.finish import cancel
-from tests.integration.api.gateways import BODY, Gateway
+from tests.integration.api.gateways import Gateway
 from tests.integration.dispatcher.harness import DispatcherHarness
+from tests.support.requests import INPAINT_BODY
 
 PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
+class WebhookHarness:
     """One gateway, and what its tenant asks of it."""
 
     gateway: Gateway
@@ -25,13 +26,13 @@ class Hooks:
         """Ask with the tenant's key, or another one; give the status and the body."""
         given = {"authorization": f"Bearer {key or self.gateway.key}", **headers}
         content = {"json": body} if body is not None else {}
-        answer = await self.gateway.client.request(
+        response = await self.gateway.client.request(
             method, f"/api/v1/webhooks/{path}", headers=given, **content
         )
-        if answer.status_code >= 400:
-            assert answer.headers["content-type"] == PROBLEM
-            assert answer.json()["status"] == answer.status_code
-        return answer.status_code, answer.json()
+        if response.status_code >= 400:
+            assert response.headers["content-type"] == PROBLEM
+            assert response.json()["status"] == response.status_code
+        return response.status_code, response.json()
 
     async def get(self, path: str) -> Any:
         """Read what has to be there."""
@@ -51,27 +52,27 @@ class Hooks:
 
     async def succeeded(self, url: str, **fields: Any) -> int:
         """Let a job be drawn that tells `url` of it, and give its id."""
-        asked = await self.gateway.post("inpaint", {**BODY, "webhook": url, **fields})
-        await self.gateway.draw(await self.gateway.claim())
-        return int(asked["id"])
+        submitted = await self.gateway.post("inpaint", {**INPAINT_BODY, "webhook": url, **fields})
+        await self.gateway.finish(await self.gateway.claim())
+        return int(submitted["id"])
 
     async def failed(self, url: str, **fields: Any) -> int:
         """Let a job fail that tells `url` of it, and give its id."""
-        asked = await self.gateway.post("inpaint", {**BODY, "webhook": url, **fields})
+        submitted = await self.gateway.post("inpaint", {**INPAINT_BODY, "webhook": url, **fields})
         job = await self.gateway.claim()
-        await self.gateway.give_up(Claim(job.id, job.attempt), "HTTP 404")
-        return int(asked["id"])
+        await self.gateway.fail(Claim(job.id, job.attempt), "HTTP 404")
+        return int(submitted["id"])
 
     async def canceled(self, url: str, **fields: Any) -> int:
         """Let a waiting job that tells `url` of it be canceled, and give its id."""
-        asked = await self.gateway.post("inpaint", {**BODY, "webhook": url, **fields})
+        submitted = await self.gateway.post("inpaint", {**INPAINT_BODY, "webhook": url, **fields})
         services = self.gateway.services
-        tenant_id = await self.gateway.read_column("tenant_id", asked["id"])
+        tenant_id = await self.gateway.read_column("tenant_id", submitted["id"])
         async with services.operator_database.statement() as connection:
-            ended = await cancel(connection, tenant_id=tenant_id, job_id=asked["id"])
+            ended = await cancel(connection, tenant_id=tenant_id, job_id=submitted["id"])
         assert ended is not None
         await services.announcer.ended(ended)
-        return int(asked["id"])
+        return int(submitted["id"])
 
     @asynccontextmanager
     async def dispatching(self, **changes: Any) -> AsyncIterator[None]:
