@@ -1,4 +1,4 @@
-"""Whose a request is: looked up once in ten seconds, and then true of the rows again."""
+"""API keys are looked up at most once in ten seconds, and then follow the rows again."""
 
 import asyncio
 from typing import Any
@@ -18,13 +18,13 @@ REVOKE = "UPDATE api_keys SET revoked_at = now()"
 
 
 async def status(gateway: Gateway, key: str | None = None) -> str:
-    """Tell what comes of a request under the tenant's key, or another."""
+    """Return the status of a v3 response to a request with the tenant's key, or another."""
     response = await gateway.post("inpaint", {**INPAINT_BODY, "key": key or gateway.key})
     return str(response["status"])
 
 
 async def add_key(gateway: Gateway, *, expires: str = "NULL") -> str:
-    """Give the tenant one more key."""
+    """Add a key to the tenant, and return it."""
     key = api_key.new_key()
     await gateway.run(
         "INSERT INTO api_keys (tenant_id, name, digest, last_four, expires_at) "  # noqa: S608
@@ -130,7 +130,7 @@ async def test_concurrent_requests_share_one_look_up(gateway: Gateway, lookups: 
     keys = gateway.services.api_keys
     looking = [asyncio.create_task(keys.authenticate(gateway.key)) for _ in range(20)]
     await asyncio.sleep(0)
-    looking[0].cancel()  # whoever hangs up takes it from nobody else
+    looking[0].cancel()  # a cancelled caller does not cancel the look-up of the others
     found = await asyncio.gather(*looking[1:])
     assert lookups.number == 1
     assert len(set(map(id, found))) == 1

@@ -1,8 +1,7 @@
-"""No route tells a tenant anything of another: every route of the OpenAPI document is asked.
+"""No route shows a tenant anything of another: every route of the OpenAPI document is tested.
 
-Bob asks with what is alice's, and with what never was: he gets the same answer for both, and the
-gateway does the same work for both. How long it takes is a matter of the machine; what is asked of
-Postgres is not.
+Bob requests objects of alice's, and objects that never existed: he gets the same response for both,
+and the gateway runs the same statements. Durations depend on the machine; statements do not.
 """
 
 import json
@@ -20,7 +19,7 @@ from api.app import create_app
 from api.dialects.v1.dependencies import PREFIX
 from api.jobs.eta import EtaEstimator
 from common.domain.api_key import KeyKind
-from common.domain.api_key import new_key as draw_key
+from common.domain.api_key import new_key as new_random_key
 from common.operations.paging import PagePosition
 from common.postgres.statements import DirectConnection
 from common.settings import Settings
@@ -28,18 +27,18 @@ from tests.integration.api.gateways import Gateway, new_key, open_gateway
 from tests.support.requests import IMAGE_URL, INPAINT_BODY
 
 ADMIN_KEY = "operator's key"
-# The address is refused before anybody is called.
+# The URL is rejected before it is called.
 WEBHOOK_BODIES = {
     "redeliver": {"since": "2000-01-01T00:00:00Z"},
     "test": {"url": "http://10.0.0.1"},
 }
 NEVER = "00000000-0000-4000-8000-000000000000"
-DRAWING = {
+GENERATIONS = {
     "inpaint": INPAINT_BODY,
     "img2img": {"prompt": "a cat", "init_image": IMAGE_URL},
     "text2img": {"prompt": "a cat"},
 }
-# What honestly differs from one answer to the next: what was asked for, and what was just made.
+# Parts that differ between responses for good reason: the ids requested, and new ones.
 MASKED = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|\"(?:id|seed|eta|instance)\":\s*(?:\"[^\"]*\"|\d+)"
@@ -48,7 +47,7 @@ MASKED = re.compile(
 
 
 def routes() -> list[tuple[str, str]]:
-    """Give every method and path of the document."""
+    """Return every method and path of the document."""
     settings = Settings()
     settings.gateway = settings.gateway.model_copy(update={"api_key_pepper": SecretStr("x")})
     paths = create_app(settings).openapi()["paths"]
@@ -59,14 +58,14 @@ ROUTES = routes()
 
 
 @dataclass(slots=True)
-class Things:
-    """Values for every parameter there is; a route with another one fails for want of a value."""
+class ObjectIds:
+    """Values for every parameter; a route with a new parameter fails for lack of a value."""
 
     parameters: dict[str, str]
     idempotency_key: str
 
     def of(self, path: str) -> dict[str, str]:
-        """Give the values for one path: deliveries have states and a list of their own."""
+        """Return the values for one path: deliveries have their own states and cursors."""
         if not path.startswith(PREFIX):
             return self.parameters
         after = int(self.parameters["job_id"]) + 1
@@ -80,16 +79,16 @@ class Neighbours:
 
     gateway: Gateway
     bob: str
-    alices: Things
-    nobodys: Things
+    alices: ObjectIds
+    missing: ObjectIds
     statements: list[str] = field(default_factory=list)
 
-    async def ask(self, method: str, path: str, things: Things, key: str) -> Response:
+    async def ask(self, method: str, path: str, ids: ObjectIds, key: str) -> Response:
         """Ask a route with these values in all its parameters, and forget what was asked before."""
         described = self.gateway.app.openapi()["paths"][path][method.lower()]
         given = {
             place: {
-                parameter["name"]: things.of(path)[parameter["name"]]
+                parameter["name"]: ids.of(path)[parameter["name"]]
                 for parameter in described.get("parameters", ())
                 if parameter["in"] == place
             }
@@ -97,9 +96,9 @@ class Neighbours:
         }
         body: dict[str, Any] = {"key": key}
         headers = {"authorization": f"Bearer {key}"}
-        if path.startswith("/api/v3/") and (drawing := DRAWING.get(path.rpartition("/")[2])):
-            body |= {**drawing, "seed": 7}  # a drawn one changes how the prompt is enhanced
-            headers["idempotency-key"] = things.idempotency_key
+        if path.startswith("/api/v3/") and (generation := GENERATIONS.get(path.rpartition("/")[2])):
+            body |= {**generation, "seed": 7}  # a random one would change the enhanced prompt
+            headers["idempotency-key"] = ids.idempotency_key
         elif path.startswith(PREFIX):
             body = WEBHOOK_BODIES.get(path.rpartition("/")[2], {})
         elif path.startswith("/admin/"):
@@ -119,7 +118,7 @@ async def neighbours(
     settings.gateway = settings.gateway.model_copy(update={"admin_key": SecretStr(ADMIN_KEY)})
     async with open_gateway(settings) as gateway:
         bob = await new_key(gateway.services, "bob")
-        neighbours = Neighbours(gateway, bob, *await have_things(gateway))
+        neighbours = Neighbours(gateway, bob, *await create_objects(gateway))
         execute = DirectConnection.execute
 
         async def heard(self: DirectConnection, statement: Any, parameters: Any) -> Any:
@@ -130,8 +129,8 @@ async def neighbours(
         yield neighbours
 
 
-async def have_things(gateway: Gateway) -> tuple[Things, Things]:
-    """Let alice draw, and give the names of all that is hers; and names of nothing."""
+async def create_objects(gateway: Gateway) -> tuple[ObjectIds, ObjectIds]:
+    """Create objects of alice's; return their ids, and ids of objects that do not exist."""
     submitted = {**INPAINT_BODY, "webhook": IMAGE_URL, "track_id": "alices"}
     first = await gateway.post("inpaint", submitted, **{"Idempotency-Key": "alices-key"})
     await gateway.finish(await gateway.claim())
@@ -148,15 +147,15 @@ async def have_things(gateway: Gateway) -> tuple[Things, Things]:
     free |= {"state": "succeeded", "queue": "standin-inpainting"}
     of_alice = {"job_id": first["id"], "tenant": "alice", "plan": "default", "cursor": cursor}
     of_alice |= {"key_id": key["id"], "secret_id": secret["id"]}
-    of_nobody = dict.fromkeys(of_alice, "987654") | {"tenant": "nobody", "plan": "none"}
+    of_none = dict.fromkeys(of_alice, "987654") | {"tenant": "nobody", "plan": "none"}
     hers = {"authorization": f"Bearer {gateway.key}"}
     deliveries = (await gateway.client.get("/api/v1/webhooks/deliveries", headers=hers)).json()
     of_alice |= {"delivery_id": deliveries["items"][0]["id"], "track_id": "alices"}
-    of_nobody |= {"delivery_id": NEVER, "track_id": "nobodys"}
+    of_none |= {"delivery_id": NEVER, "track_id": "missing"}
     of_alice = {name: str(value) for name, value in of_alice.items()}
     return (
-        Things({**free, **of_alice}, "alices-key"),
-        Things({**free, **of_nobody}, "nobodys-key"),
+        ObjectIds({**free, **of_alice}, "alices-key"),
+        ObjectIds({**free, **of_none}, "missing-key"),
     )
 
 
@@ -174,10 +173,10 @@ async def test_another_tenants_object_looks_the_same_as_a_missing_one(
     neighbours: Neighbours, method: str, path: str
 ) -> None:
     if path == "/metrics":
-        return  # numbers of the process: no parameter, and tested to name nobody
-    warm = Things(neighbours.nobodys.parameters, "warming-up")
+        return  # metrics of the process: it has no parameter, and no label names a tenant
+    warm = ObjectIds(neighbours.missing.parameters, "warming-up")
     await neighbours.ask(method, path, warm, neighbours.bob)
-    absent = masked(await neighbours.ask(method, path, neighbours.nobodys, neighbours.bob))
+    absent = masked(await neighbours.ask(method, path, neighbours.missing, neighbours.bob))
     work = list(neighbours.statements)
     alices = masked(await neighbours.ask(method, path, neighbours.alices, neighbours.bob))
     assert alices == absent
@@ -191,7 +190,7 @@ async def test_a_tenants_key_gives_no_more_admin_access_than_junk(
     neighbours: Neighbours, method: str, path: str
 ) -> None:
     responses = []
-    for key in (neighbours.bob, neighbours.gateway.key, draw_key(KeyKind.API), "junk"):
+    for key in (neighbours.bob, neighbours.gateway.key, new_random_key(KeyKind.API), "junk"):
         responses.append(masked(await neighbours.ask(method, path, neighbours.alices, key)))
         assert neighbours.statements == []
     assert responses[0][0] == 401

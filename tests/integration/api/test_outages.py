@@ -1,4 +1,4 @@
-"""What callers are told while something we stand on is away, or breaks."""
+"""Responses while Postgres, Redis or the store are unavailable, or the gateway has a defect."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 @asynccontextmanager
 async def open_client(settings: Settings) -> AsyncIterator[AsyncClient]:
-    """Start a gateway nobody has a key of."""
+    """Start a gateway without tenants."""
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),

@@ -1,4 +1,4 @@
-"""A gateway whose Postgres falls silent: everybody is answered, nothing piles up or is lost."""
+"""A gateway whose Postgres hangs: every request gets a response, nothing piles up or is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,7 +28,7 @@ MANY = 60
 def opening(
     database_url: str, redis_url: str, bucket: StorageSettings, line: Proxy
 ) -> Callable[..., Settings]:
-    """Give settings of a gateway that reaches Postgres over the line."""
+    """Return settings of a gateway that reaches Postgres through the proxy."""
     url = make_url(database_url).set(port=line.port).render_as_string(hide_password=False)
 
     def settings(**gateway: Any) -> Settings:
@@ -45,7 +45,7 @@ async def send(gateway: Gateway, fields: dict[str, Any] | None = None) -> Respon
     )
 
 
-def assert_turned_away(response: Response) -> None:
+def assert_unavailable(response: Response) -> None:
     assert response.status_code == 503
     assert response.headers["retry-after"] == "2"
     assert response.json()["status"] == "error"
@@ -55,12 +55,12 @@ def assert_turned_away(response: Response) -> None:
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not await check():
-            pass  # each look waits for an answer
+            pass  # each check waits for a response
 
 
 @asynccontextmanager
-async def noticed_absence(gateway: Gateway, line: Proxy) -> AsyncIterator[None]:
-    """Let Postgres be silent while the block lasts, from when the gateway knows."""
+async def noticed_outage(gateway: Gateway, line: Proxy) -> AsyncIterator[None]:
+    """Let Postgres hang while the block runs, which starts once the gateway knows."""
     line.stall()
 
     async def away() -> bool:
@@ -89,11 +89,11 @@ async def test_many_more_requests_than_connections_all_get_a_response(
         async with asyncio.timeout(DEADLINE_SECONDS):
             first = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
             then = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
-            # A key nobody has asked for yet is looked up.
+            # A fetch reads the job from Postgres.
             fetched = await gateway.client.post("/api/v3/fetch/1", json={"key": gateway.key})
             ready = await gateway.client.get("/readyz")
         for response in (*first, *then, fetched):
-            assert_turned_away(response)
+            assert_unavailable(response)
         assert ready.status_code == 503
         assert ready.json() == {"status": "unavailable", "database": "unavailable", "redis": "ok"}
         assert (await gateway.client.get("/healthz")).status_code == 200
@@ -113,8 +113,8 @@ async def test_no_image_is_stored_while_postgres_is_known_to_be_unavailable(
 ) -> None:
     async with open_gateway(opening(auth_cache_seconds=1000)) as gateway:
         await send(gateway)  # its key is known from here on
-        async with noticed_absence(gateway, line):
-            assert_turned_away(await send(gateway, {"init_image": "aGVsbG8="}))
+        async with noticed_outage(gateway, line):
+            assert_unavailable(await send(gateway, {"init_image": "aGVsbG8="}))
     stored = await asyncio.to_thread(s3_client.list_objects_v2, Bucket=bucket.bucket)
     assert "Contents" not in stored
 
@@ -122,7 +122,7 @@ async def test_no_image_is_stored_while_postgres_is_known_to_be_unavailable(
 async def test_a_recorded_job_is_reported_even_if_postgres_becomes_unavailable(
     opening: Callable[..., Settings], line: Proxy
 ) -> None:
-    """A refusal would make the caller send the job a second time."""
+    """An error would make the caller send the job a second time."""
     async with open_gateway(opening(sync_wait_seconds=1000)) as gateway:
         submitting = asyncio.create_task(send(gateway))
         waiting = gateway.services.completions._waiting  # to know that the caller waits
@@ -131,7 +131,7 @@ async def test_a_recorded_job_is_reported_even_if_postgres_becomes_unavailable(
             return await gateway.count_jobs() == len(waiting) == 1
 
         await until(waits)
-        async with noticed_absence(gateway, line):
+        async with noticed_outage(gateway, line):
             await announce_ended(gateway.services.redis, *waiting)
             response = await submitting
     assert response.status_code == 200
@@ -149,7 +149,7 @@ async def test_a_silent_redis_delays_no_caller(settings: Settings, servers: Serv
             responses = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
             assert {response.json()["status"] for response in responses} == {"processing"}
             assert await gateway.count_jobs() == MANY + 1
-            # The rings are still on their way: nobody waited for them.
+            # The rings are still being sent: no request waited for them.
             ringing = gateway.services.worker_notifier._ringing
             assert ringing is not None
             assert not ringing.done()

@@ -1,4 +1,4 @@
-"""Through a socket: what only a real server shows."""
+"""The gateway behind a real server and a socket."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from tests.support.requests import INPAINT_BODY
 
 @asynccontextmanager
 async def served(gateway: Gateway) -> AsyncIterator[int]:
-    """Serve an opened gateway on a free port of loopback, and give the port."""
+    """Serve a gateway on a free loopback port, and yield the port."""
     config = uvicorn.Config(
         gateway.app, lifespan="off", log_config=None, access_log=False, loop="none"
     )
@@ -106,7 +106,7 @@ async def test_public_keys_for_receivers(settings: Settings) -> None:
     assert key["public_key"].startswith("whpk_")
     public = b64decode(key["public_key"].removeprefix("whpk_"))
     private = load_signing_key(signing_key)
-    Ed25519PublicKey.from_public_bytes(public).verify(private.sign(b"said"), b"said")
+    Ed25519PublicKey.from_public_bytes(public).verify(private.sign(b"content"), b"content")
 
 
 async def test_no_public_keys_without_a_signing_key(gateway: Gateway) -> None:

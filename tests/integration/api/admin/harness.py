@@ -1,4 +1,4 @@
-"""A gateway with an admin API, and an operator at it."""
+"""A gateway with an admin API, and requests of an operator."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +12,14 @@ PROBLEM = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class AdminHarness:
-    """One gateway, and what its operator asks of it."""
+    """One gateway, and requests to its admin API."""
 
     gateway: Gateway
 
     async def ask(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, Any]:
-        """Ask as an operator; give the status and the body, None where there is none."""
+        """Send a request as an operator; return the status and the body, None without one."""
         given = {**OPEN, **headers}
         content = {"json": body} if body is not None else {}
         response = await self.gateway.client.request(

@@ -1,4 +1,4 @@
-"""A tenant at its webhooks, and what dispatchers do to them."""
+"""A gateway's tenant with webhooks, and the dispatcher that delivers them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,14 +16,14 @@ PROBLEM = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class WebhookHarness:
-    """One gateway, and what its tenant asks of it."""
+    """One gateway, and requests of its tenant to the webhook API."""
 
     gateway: Gateway
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str
     ) -> tuple[int, Any]:
-        """Ask with the tenant's key, or another one; give the status and the body."""
+        """Send a request with the tenant's key, or another; return the status and the body."""
         given = {"authorization": f"Bearer {key or self.gateway.key}", **headers}
         content = {"json": body} if body is not None else {}
         response = await self.gateway.client.request(
@@ -35,7 +35,7 @@ class WebhookHarness:
         return response.status_code, response.json()
 
     async def get(self, path: str) -> Any:
-        """Read what has to be there."""
+        """GET a path that must exist; return its body."""
         code, body = await self.ask("GET", path)
         assert code == 200, body
         return body
@@ -51,20 +51,20 @@ class WebhookHarness:
         return await self.get(f"deliveries/{listed['id']}")
 
     async def succeeded(self, url: str, **fields: Any) -> int:
-        """Let a job be drawn that tells `url` of it, and give its id."""
+        """Let a job with the webhook `url` succeed, and return its id."""
         submitted = await self.gateway.post("inpaint", {**INPAINT_BODY, "webhook": url, **fields})
         await self.gateway.finish(await self.gateway.claim())
         return int(submitted["id"])
 
     async def failed(self, url: str, **fields: Any) -> int:
-        """Let a job fail that tells `url` of it, and give its id."""
+        """Let a job with the webhook `url` fail, and return its id."""
         submitted = await self.gateway.post("inpaint", {**INPAINT_BODY, "webhook": url, **fields})
         job = await self.gateway.claim()
         await self.gateway.fail(Claim(job.id, job.attempt), "HTTP 404")
         return int(submitted["id"])
 
     async def canceled(self, url: str, **fields: Any) -> int:
-        """Let a waiting job that tells `url` of it be canceled, and give its id."""
+        """Cancel a waiting job with the webhook `url`, and return its id."""
         submitted = await self.gateway.post("inpaint", {**INPAINT_BODY, "webhook": url, **fields})
         services = self.gateway.services
         tenant_id = await self.gateway.read_column("tenant_id", submitted["id"])
@@ -78,10 +78,10 @@ class WebhookHarness:
     async def dispatching(self, **changes: Any) -> AsyncIterator[None]:
         """Run a dispatcher while the block lasts; afterwards everything sent is recorded."""
         services = self.gateway.services
-        desk = DispatcherHarness(
+        dispatcher = DispatcherHarness(
             services.operator_database, services.redis, services.storage, services.guard
         )
-        async with desk.configured(**changes).dispatching():
+        async with dispatcher.configured(**changes).dispatching():
             yield
 
     async def set(self, assignment: str) -> None:

@@ -157,7 +157,7 @@ async def test_all_that_failed_since_a_time_are_sent_again(webhooks: WebhookHarn
     assert (code, result) == (202, {"redelivered": 2, "more": False})
     assert await states(webhooks) == dict.fromkeys(lately, "pending") | untouched
     assert await rings(webhooks) == before + 1
-    # Asked for again, there is nothing left to do, and nobody is woken for it.
+    # Repeated, the request finds nothing to do and rings no dispatcher.
     assert (await webhooks.ask("POST", "redeliver", since))[1]["redelivered"] == 0
     assert await rings(webhooks) == before + 1
 

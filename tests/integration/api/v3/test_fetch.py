@@ -133,7 +133,8 @@ async def test_the_load_follows_what_is_accepted(gateway: Gateway) -> None:
     await gateway.post("text2img", {"prompt": "a lake"})
     load = await gateway.post("system_load")
     # 3 jobs of 5.5 units, half a second each while nothing has been measured.
-    assert load == {"queue_num": 4, "queue_time": 9, "status": "ok"}
+    assert load["queue_num"] == 4
+    assert load["queue_time"] in {8, 9}  # less the time since the queue was read
 
 
 def forget(gateway: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""What is over a limit is refused at submit, says so and says when to come again."""
+"""A request over a limit is rejected at submit, with the limit and the time to try again."""
 
 import asyncio
 import math
@@ -22,20 +22,20 @@ COST = 5.505024
 
 
 def full(quota: int) -> str:
-    """Tell what is said when so many jobs wait."""
+    """Return the message when `quota` jobs wait."""
     return f"Rate limit exceeded. Maximum {counted(quota, 'queued request')} allowed."
 
 
 async def send(gateway: Gateway, path: str = "inpaint", **fields: Any) -> Response:
-    """POST with the tenant's key and give the whole answer."""
+    """POST with the tenant's key and return the whole response."""
     body = {"key": gateway.key, **INPAINT_BODY, **fields}
     response = await gateway.client.post(f"/api/v3/{path}", json=body)
     assert response.status_code == 200
     return response
 
 
-async def said(gateway: Gateway, **fields: Any) -> Any:
-    """Tell what comes of a request: its status, or why it was refused."""
+async def outcome(gateway: Gateway, **fields: Any) -> Any:
+    """Send a request and return its v3 status, or the message of its error."""
     response = (await send(gateway, **fields)).json()
     return response["message"] if response["status"] == "error" else response["status"]
 
@@ -74,9 +74,9 @@ async def test_bad_requests_take_tokens_and_reads_do_not(gateway: Gateway) -> No
     for _ in range(3):
         await gateway.post("fetch/1")
         await gateway.post("system_load")
-    assert set(await said(gateway, width=5)) == {"width"}
-    assert await said(gateway) == "processing"
-    assert await said(gateway) == "Rate limit exceeded"
+    assert set(await outcome(gateway, width=5)) == {"width"}
+    assert await outcome(gateway) == "processing"
+    assert await outcome(gateway) == "Rate limit exceeded"
     assert (await gateway.post("system_load"))["status"] == "ok"
 
 
@@ -86,7 +86,7 @@ async def test_without_redis_the_limit_holds_and_fails_no_request(
     settings.redis = RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))
     async with open_gateway(settings) as gateway:
         await gateway.set_limits(requests_per_minute=2)
-        result = [await said(gateway) for _ in range(3)]
+        result = [await outcome(gateway) for _ in range(3)]
     assert result == ["processing", "processing", "Rate limit exceeded"]
 
 
@@ -106,12 +106,12 @@ async def test_tenants_without_limits_get_no_headers(gateway: Gateway) -> None:
 
 async def test_more_waiting_jobs_than_allowed_are_rejected(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=3)
-    assert [await said(gateway) for _ in range(3)] == ["processing"] * 3
+    assert [await outcome(gateway) for _ in range(3)] == ["processing"] * 3
     rejected = await send(gateway)
     body = rejected.json()
     assert body["status"] == "error"
     assert body["message"] == body["messege"] == full(3)
-    # Half a second a unit, nobody at work: each of them takes as long as its work.
+    # Half a second per unit and no worker: each job takes as long as its work.
     seconds = math.ceil(COST / 2)
     assert body["tips"] == (
         f"Wait until one of your jobs has been started: that takes about {seconds} s."
@@ -126,19 +126,19 @@ async def test_a_started_job_is_noticed_before_a_job_is_rejected(
     gateway: Gateway,
 ) -> None:
     await gateway.set_limits(max_queued=2)
-    assert [await said(gateway) for _ in range(3)] == ["processing"] * 2 + [full(2)]
+    assert [await outcome(gateway) for _ in range(3)] == ["processing"] * 2 + [full(2)]
     await gateway.claim()
     age_measurements(gateway)
-    assert [await said(gateway) for _ in range(2)] == ["processing", full(2)]
+    assert [await outcome(gateway) for _ in range(2)] == ["processing", full(2)]
     assert await gateway.count_jobs() == 3
 
 
 async def test_a_job_is_rejected_only_by_a_recent_measurement(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=1)
-    assert await said(gateway) == "processing"
+    assert await outcome(gateway) == "processing"
     await gateway.claim()
     age_measurements(gateway, 0.1)  # still good enough to accept, but not to reject
-    assert await said(gateway) == "processing"
+    assert await outcome(gateway) == "processing"
 
 
 async def test_a_tenant_that_may_have_nothing_waiting(gateway: Gateway) -> None:
@@ -150,7 +150,7 @@ async def test_a_tenant_that_may_have_nothing_waiting(gateway: Gateway) -> None:
 
 async def test_concurrent_requests_cannot_exceed_a_limit_together(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=5)
-    result = await asyncio.gather(*(said(gateway) for _ in range(20)))
+    result = await asyncio.gather(*(outcome(gateway) for _ in range(20)))
     assert sorted(result) == [full(5)] * 15 + ["processing"] * 5
     assert await gateway.count_jobs() == 5
 
@@ -163,7 +163,7 @@ async def test_a_reservation_is_released_when_the_job_is_not_recorded(
         await gateway.set_limits(max_queued=1)
         sent = {"key": gateway.key, **INPAINT_BODY, "init_image": "aGVsbG8="}
         assert (await gateway.client.post("/api/v3/inpaint", json=sent)).status_code == 503
-        assert await said(gateway) == "processing"
+        assert await outcome(gateway) == "processing"
 
 
 async def test_a_repeated_request_needs_no_reservation(gateway: Gateway) -> None:
@@ -190,19 +190,19 @@ async def test_jobs_of_another_gateway_are_seen_a_second_later(
     gateway: Gateway,
 ) -> None:
     await gateway.set_limits(max_queued=2)
-    assert await said(gateway) == "processing"
+    assert await outcome(gateway) == "processing"
     await gateway.run(
         "INSERT INTO jobs (tenant_id, file_prefix, queue, max_attempts, request, inputs, base64, "
         "cost) SELECT tenant_id, gen_random_uuid(), queue, 3, request, inputs, base64, cost "
         "FROM jobs"
     )
     age_measurements(gateway)
-    assert await said(gateway) == full(2)
+    assert await outcome(gateway) == full(2)
 
 
 async def test_credits_can_be_spent_completely(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=100, monthly_credits=COST * 3)
-    assert [await said(gateway) for _ in range(3)] == ["processing"] * 3
+    assert [await outcome(gateway) for _ in range(3)] == ["processing"] * 3
     before = seconds_to_next_month(utc_now())
     rejected = await send(gateway)
     after = seconds_to_next_month(utc_now())
@@ -218,30 +218,30 @@ async def test_credits_can_be_spent_completely(gateway: Gateway) -> None:
 
 async def test_a_smaller_job_may_still_fit(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=100, monthly_credits=6)
-    assert await said(gateway) == "processing"
+    assert await outcome(gateway) == "processing"
     rejected = (await send(gateway)).json()
     assert "and 0.494976 are left" in rejected["tips"]
-    assert await said(gateway, width=64, height=64) == "processing"
+    assert await outcome(gateway, width=64, height=64) == "processing"
 
 
 @pytest.mark.parametrize("state", ["running", "succeeded"])
 async def test_running_and_succeeded_jobs_cost_credits(gateway: Gateway, state: str) -> None:
     await gateway.set_limits(max_queued=100, monthly_credits=COST)
-    assert await said(gateway) == "processing"
+    assert await outcome(gateway) == "processing"
     job = await gateway.claim()
     if state == "succeeded":
         await gateway.finish(job)
     age_measurements(gateway)
-    assert "credits a month" in await said(gateway)
+    assert "credits a month" in await outcome(gateway)
 
 
 async def test_failed_jobs_cost_no_credits(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=100, monthly_credits=COST)
-    assert await said(gateway) == "processing"
-    assert "credits a month" in await said(gateway)
+    assert await outcome(gateway) == "processing"
+    assert "credits a month" in await outcome(gateway)
     await gateway.fail((await gateway.claim()).claim, "no")
     age_measurements(gateway)
-    assert await said(gateway) == "processing"
+    assert await outcome(gateway) == "processing"
 
 
 async def test_the_number_of_kept_usages_is_bounded(
@@ -250,13 +250,13 @@ async def test_the_number_of_kept_usages_is_bounded(
     monkeypatch.setattr("api.limits.quotas.KEPT_USAGES", 2)
     for most in range(1, 5):
         await gateway.set_limits(max_queued=most)
-        assert await said(gateway) == "processing"
+        assert await outcome(gateway) == "processing"
     assert len(usages(gateway)) == 2
 
 
 async def test_all_values_over_the_limits_are_reported_at_once(gateway: Gateway) -> None:
     await gateway.set_limits(max_pixels=512 * 512, max_inference_steps=20)
-    result = await said(gateway, width=1024, height=512, num_inference_steps=30, samples=9)
+    result = await outcome(gateway, width=1024, height=512, num_inference_steps=30, samples=9)
     pixels = "at most 262144 pixels on your plan: 1024 × 512 are 524288"
     assert result == {
         "samples": ["The samples field must be a whole number from 1 to 4."],
@@ -265,7 +265,7 @@ async def test_all_values_over_the_limits_are_reported_at_once(gateway: Gateway)
             "The num_inference_steps field must be a whole number from 1 to 20 on your plan."
         ],
     }
-    assert await said(gateway, width=1024, height=256, num_inference_steps=20) == "processing"
+    assert await outcome(gateway, width=1024, height=256, num_inference_steps=20) == "processing"
 
 
 async def test_models_off_the_plan_are_not_used(gateway: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""Tokens: in Redis for all gateways, in the process while Redis is away, and never a long wait."""
+"""Tokens: in Redis for all gateways, in the process without Redis, and never a long wait."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ async def redis(redis_url: str) -> AsyncIterator["Redis"]:
 
 @pytest.fixture
 async def line(redis_url: str) -> AsyncIterator[Proxy]:
-    """A way to Redis that can stall."""
+    """A proxy to Redis that can stall."""
     port = urlsplit(redis_url).port
     assert port is not None
     async with proxy(port) as opened:
@@ -46,7 +46,7 @@ async def line(redis_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def far(redis_url: str, line: Proxy) -> AsyncIterator["Redis"]:
-    """Redis at the other end of that line."""
+    """A client of Redis through that proxy."""
     port = urlsplit(redis_url).port
     async with client(redis_url.replace(str(port), str(line.port))) as opened:
         yield opened
@@ -196,7 +196,7 @@ async def test_a_silent_redis_is_checked_once_a_second_at_most(far: "Redis", lin
             assert buckets._probe_at > until
         line.resume()
         buckets._probe_at = monotonic() - 1
-        # What had been said before the silence ended is not taken for the answer.
+        # A late response to an earlier command is not taken for the response to this one.
         assert (await buckets.take(BUCKET, 1)).left >= 6
         assert (await buckets.take(BUCKET, 1)).left >= 5
     assert [line["event"] for line in lines] == ["part_went_away", "part_came_back"]

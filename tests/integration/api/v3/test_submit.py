@@ -73,10 +73,10 @@ async def test_a_missing_seed_is_chosen_at_random(gateway: Gateway) -> None:
 
 
 async def test_the_other_two_endpoints(gateway: Gateway) -> None:
-    drawn = await gateway.post("text2img", {"prompt": "a lake"})
-    assert "strength" not in drawn["meta"]
-    assert "init_image" not in drawn["meta"]
-    assert drawn["meta"]["safetychecker"] == "no"
+    text = await gateway.post("text2img", {"prompt": "a lake"})
+    assert "strength" not in text["meta"]
+    assert "init_image" not in text["meta"]
+    assert text["meta"]["safetychecker"] == "no"
     over = await gateway.post("img2img", {"prompt": "a lake", "init_image": IMAGE_URL})
     assert over["meta"]["safety_checker"] == "no"
     assert over["meta"]["init_image"] == IMAGE_URL
@@ -124,7 +124,7 @@ async def test_images_as_base64(gateway: Gateway, prefix: str) -> None:
 
 
 async def test_a_bomb_is_stored_as_it_came(gateway: Gateway) -> None:
-    """What would burst is looked into by workers' decoders, and nobody else."""
+    """Only the decoders of workers look into images, which may be decompression bombs."""
     bomb = png_header(65_000, 65_000)
     await gateway.post("inpaint", {**INPAINT_BODY, "mask_image": base64.b64encode(bomb).decode()})
     key = (await gateway.claim()).inputs["mask_image"].object_key

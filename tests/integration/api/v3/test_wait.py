@@ -49,7 +49,7 @@ async def test_base64_responses_hold_the_images(patient_gateway: Gateway) -> Non
     assert (await submitting)["output"] == [base64.b64encode(IMAGE).decode()]
 
 
-async def test_a_caller_hears_of_a_failure(patient_gateway: Gateway) -> None:
+async def test_a_waiting_caller_gets_the_failure(patient_gateway: Gateway) -> None:
     submitting = asyncio.create_task(patient_gateway.post("inpaint", INPAINT_BODY))
     job = await claim_soon(patient_gateway)
     reason = "could not fetch the image: HTTP 404"

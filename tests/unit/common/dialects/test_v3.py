@@ -80,11 +80,11 @@ def test_one_unsafe_image_sets_the_flag() -> None:
 
 
 def test_failed() -> None:
-    assert failed_body(7, "mask_image is not a picture") == {
+    assert failed_body(7, "mask_image is not an image") == {
         "status": "failed",
         "id": 7,
-        "message": "mask_image is not a picture",
-        "messege": "mask_image is not a picture",
+        "message": "mask_image is not an image",
+        "messege": "mask_image is not an image",
         "output": [],
     }
 
