@@ -80,19 +80,19 @@ class WebhookPing:
     async def _send(self, url: str, body: bytes, secrets: tuple[str, ...]) -> PingResult:
         webhook_id = uuid4()
         headers = self._client.signed(webhook_id, body, secrets)
-        answer: Answer | None = None
+        response: Answer | None = None
         reason: str | None = None
         begun = monotonic()
         try:
-            answer = await self._client.post(url, headers, body)
+            response = await self._client.post(url, headers, body)
         except FetchFailedError as error:
             reason = str(error.reason)
         return PingResult(
             webhook_id=webhook_id,
-            delivered=answer is not None and answer.status in range(200, 300),
-            status_code=None if answer is None else answer.status,
+            delivered=response is not None and response.status in range(200, 300),
+            status_code=None if response is None else response.status,
             error=reason,
             duration_ms=round((monotonic() - begun) * 1000),
-            answer="" if answer is None else answer.excerpt.decode("utf-8", "replace"),
+            answer="" if response is None else response.excerpt.decode("utf-8", "replace"),
             sent=SentWebhook(headers, body.decode()),
         )

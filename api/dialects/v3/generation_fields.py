@@ -76,7 +76,7 @@ def _strength(value: float, info: ValidationInfo) -> float:
 
 
 def _scheduler_used(info: ValidationInfo) -> SchedulerEntry | None:
-    """Return the requested scheduler or the model's default; None for the weights' own."""
+    """Return the requested scheduler or the model's default; None for that of the model's files."""
     name: Any = info.data.get("scheduler") or validation_context(info).model.scheduler
     return find_scheduler(name) if name else None
 

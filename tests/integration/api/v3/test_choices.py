@@ -85,7 +85,7 @@ async def test_bad_choices_are_rejected_and_nothing_is_recorded(gateway: Gateway
     bad: dict[str, Any] = {"model_id": "x", "scheduler": "x", "mask_grow": 99, "mask_padding": -1}
     result = (await send(gateway, **bad, num_inference_steps=0))["message"]
     assert set(result) == {*bad, "num_inference_steps"}
-    assert "plain, safe." in result["model_id"][0]
+    assert "(plain, safe)." in result["model_id"][0]
     lcm = await send(gateway, scheduler="LCM", num_inference_steps=51)
     assert set(lcm["message"]) == {"num_inference_steps"}
     assert await gateway.count_jobs() == 0
