@@ -125,7 +125,7 @@ async def test_a_delivery_with_the_maximum_of_attempts_is_not_sent_again(
     (item,) = await webhooks.listed()
     code, result = await webhooks.ask("POST", f"deliveries/{item['id']}/redeliver")
     assert code == 409
-    assert f"has been tried {most} times" in result["detail"]
+    assert f"has had {most} attempts" in result["detail"]
     since = {"since": "2000-01-01T00:00:00Z"}
     assert await webhooks.ask("POST", "redeliver", since) == (
         202,
@@ -174,7 +174,7 @@ async def test_very_many_are_sent_again_a_part_at_a_time(
     webhooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redelivery, "BATCH", 2)
-    monkeypatch.setattr("api.dialects.v1.webhooks.BATCHES", 2)
+    monkeypatch.setattr("api.dialects.v1.webhooks.MAX_BATCHES", 2)
     redelivery._failed.cache_clear()
     await end(webhooks, "exhausted", number=7)
     since = {"since": "2000-01-01T00:00:00Z"}
