@@ -1,1 +1,1 @@
-"""HTTP in and out; knows no pixels."""
+"""The gateway: HTTP requests in, recorded jobs and their results out; loads no torch."""

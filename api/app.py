@@ -1,8 +1,9 @@
-"""The gateway as an application; `api.server` runs it."""
+"""Build the gateway's ASGI application; `api.server` serves it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Final
 
 import structlog
 from fastapi import FastAPI
@@ -10,9 +11,13 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import health
 from api.admin import routes as admin
+from api.admin.dependencies import PREFIX as ADMIN_PREFIX
 from api.dialects.v1 import jobs, webhook_keys, webhooks
+from api.dialects.v1.dependencies import PREFIX as V1_PREFIX
 from api.dialects.v3 import routes as v3
-from api.errors.handlers import add_error_handlers
+from api.dialects.v3.errors import render_error
+from api.errors.handlers import ErrorRenderers, add_error_handlers
+from api.errors.problem_details import render_problem
 from api.middleware import AccessLogMiddleware
 from api.services import open_services
 from common.domain.errors import ConfigurationError
@@ -21,31 +26,35 @@ from common.runtime.logging import configure_logging
 from common.settings import Settings
 from common.settings.catalogue import Catalogue, load_catalogue
 
+RENDERERS: Final = ErrorRenderers(
+    {V1_PREFIX: render_problem, ADMIN_PREFIX: render_problem}, default=render_error
+)
+
 log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the gateway.
+    """Return the gateway as an application.
 
-    Without `settings` this is the start of a process: they are read from the environment, logs
-    are configured, and a bad setting ends the process with a sentence in place of a traceback.
+    Without `settings` this is the start of a process: settings are read from the environment,
+    logs are configured, and a bad setting ends the process with a message instead of a traceback.
     """
     if settings is not None:
-        return _build(settings, _checked(settings))
+        return _build(settings, _load_checked(settings))
     settings = Settings()
     try:
         configure_logging(settings.telemetry, process="gateway")
-        catalogue = _checked(settings)
+        catalogue = _load_checked(settings)
     except ConfigurationError as error:
         raise SystemExit(f"infill gateway: {error.message}") from None
     return _build(settings, catalogue)
 
 
-def _checked(settings: Settings) -> Catalogue:
-    """Read every section the gateway needs, so that a bad one is told of at the start.
+def _load_checked(settings: Settings) -> Catalogue:
+    """Return the catalogue, having read every setting the gateway needs so that errors show early.
 
     Raises:
-        ConfigurationError: a setting is wrong or missing, the models file or the signing key wrong.
+        ConfigurationError: a setting, the models file or the signing key is missing or invalid.
     """
     _ = (settings.database, settings.redis, settings.storage, settings.gateway, settings.jobs)
     settings.gateway.require_pepper()
@@ -66,19 +75,19 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
     app = FastAPI(
         title="Infill",
         version=version("infill"),
-        summary="Self-hosted diffusion inpainting that speaks the Stable Diffusion API v3.",
+        summary="Self-hosted diffusion inpainting, compatible with the Stable Diffusion API v3.",
         lifespan=lifespan,
-        # A redirect would name the host we were asked under, which behind a proxy is not ours.
+        # A redirect would name the host of the request, which is wrong behind a proxy.
         redirect_slashes=False,
     )
-    # Not `include_router`: it would match every request twice, prefix first. And before the
-    # documentation's own routes, because each request is held against one after the other.
+    # Not `include_router`: it matches every request twice, prefix first. Placed before the routes
+    # of the documentation, because routes are tried in order.
     app.router.routes[:0] = [
         route
         for part in (v3, webhooks, jobs, health, webhook_keys, admin)
         for route in part.router.routes
     ]
-    app.add_middleware(AccessLogMiddleware)
+    app.add_middleware(AccessLogMiddleware, render_error=RENDERERS.render)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -86,5 +95,5 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
         allow_headers=["*"],
         expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
     )
-    add_error_handlers(app)
+    add_error_handlers(app, RENDERERS)
     return app

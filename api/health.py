@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can serve, and its numbers."""
+"""Liveness, readiness and metrics of the gateway."""
 
 import asyncio
 from typing import Final
@@ -12,23 +12,23 @@ from api.body.json_response import json_response
 from api.services import Services
 from common.postgres.database import is_unavailable
 
-PROBE_SECONDS: Final = 2.0
-QUESTION: Final = select(literal(1).label("one"))
+CHECK_TIMEOUT_SECONDS: Final = 2.0
+SELECT_ONE: Final = select(literal(1).label("one"))
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
 async def healthz() -> Response:
-    """Tell that the process is alive."""
+    """Respond with 200 while the process is alive."""
     return json_response({"status": "ok"})
 
 
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
-    """Tell whether requests can be served: without Postgres no, without Redis yes but later."""
+    """Respond with 200 while Postgres is available; without Redis the status is `degraded`."""
     services: Services = request.app.state.services
-    database, redis = await asyncio.gather(_database(services), _redis(services))
+    database, redis = await asyncio.gather(_check_database(services), _check_redis(services))
     parts = {"database": database, "redis": redis}
     if database != "ok":
         return json_response({"status": "unavailable", **parts}, status=503)
@@ -37,25 +37,25 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/metrics")
 async def metrics() -> Response:
-    """Give the numbers as Prometheus reads them."""
+    """Return the metrics of this process in the text format of Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _database(services: Services) -> str:
+async def _check_database(services: Services) -> str:
     try:
-        async with asyncio.timeout(PROBE_SECONDS), services.database.direct() as connection:
-            await connection.execute(QUESTION, {})
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS), services.database.direct() as connection:
+            await connection.execute(SELECT_ONE, {})
     except Exception as error:
         if not is_unavailable(error):
             raise
-        return "away"
+        return "unavailable"
     return "ok"
 
 
-async def _redis(services: Services) -> str:
+async def _check_redis(services: Services) -> str:
     try:
-        async with asyncio.timeout(PROBE_SECONDS):
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             await services.redis.ping()
     except (RedisError, OSError):
-        return "away"
+        return "unavailable"
     return "ok"

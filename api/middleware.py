@@ -1,35 +1,33 @@
-"""One log line and two numbers for every request; and an answer for those that crashed."""
+"""Access log and request metrics; the response to a request that failed unexpectedly."""
 
 from functools import cache
 from typing import Final
 
 import structlog
 from prometheus_client import Counter, Histogram
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.body.json_response import TRACE, RequestTrace, json_response
-from api.errors.api_errors import error_body
-from api.errors.dialects import uses_problem_details
-from api.errors.problem_details import problem_answer
+from api.body.json_response import TRACE, RequestTrace
+from api.errors.api_error import ErrorRenderer
+from api.errors.handlers import internal_error
 from api.metrics import REQUEST_SECONDS, REQUESTS
 from common.runtime.clock import monotonic
 
-SERVER_ERROR: Final = 500
-# Asked every few seconds by machines; said only where somebody wants every detail.
+# Requested every few seconds by machines, so they are logged at debug level only.
 PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 log = structlog.get_logger(__name__)
 
 
 class AccessLogMiddleware:
-    """A plain ASGI middleware: Starlette's convenient base class costs a task per request."""
+    """ASGI middleware; Starlette's base class for middleware would cost a task per request."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, render_error: ErrorRenderer) -> None:
         self._app = app
+        self._render_error = render_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and tell how it went."""
+        """Serve a request, log it and measure it; respond with 500 if it raises."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -37,44 +35,38 @@ class AccessLogMiddleware:
         trace = scope[TRACE] = RequestTrace()
         status = 0
 
-        async def watch(message: Message) -> None:
+        async def send_and_watch(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, watch)
+            await self._app(scope, receive, send_and_watch)
         except Exception:
             log.exception("request_crashed", path=scope["path"])
             if status:
-                raise  # half an answer is out; the server closes the connection
-            await _crashed(scope["path"])(scope, receive, watch)
+                raise  # half of the response is sent; the server closes the connection
+            response = self._render_error(scope["path"], internal_error())
+            await response(scope, receive, send_and_watch)
         finally:
-            _tell(scope, trace.outcome or str(status), status, monotonic() - begun)
+            _record_request(scope, trace.outcome or str(status), status, monotonic() - begun)
 
 
-def _crashed(path: str) -> Response:
-    tip = "It has been logged; try again later."
-    if uses_problem_details(path):
-        return problem_answer(path, SERVER_ERROR, "internal_error", tip)
-    return json_response(error_body("internal error", tip=tip), status=SERVER_ERROR)
-
-
-@cache  # our own words, a few dozen pairs; to find a number by its labels takes longer than to add
-def _numbers(route: str, outcome: str) -> tuple[Counter, Histogram]:
+@cache  # a few dozen pairs of our own words; a look-up by labels is slower than counting
+def _metrics_of(route: str, outcome: str) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, outcome), REQUEST_SECONDS.labels(route)
 
 
-def _tell(scope: Scope, outcome: str, status: int, seconds: float) -> None:
-    # Labels are our own routes: a caller's made-up path never becomes one.
+def _record_request(scope: Scope, outcome: str, status: int, seconds: float) -> None:
+    # Only our own routes become labels, never a path that a caller made up.
     route = getattr(scope.get("route"), "path", "unknown")
-    answered, lasted = _numbers(route, outcome)
-    answered.inc()
-    lasted.observe(seconds)
-    tell = log.debug if route in PROBES else log.info
-    tell(
-        "request_answered",
+    requests, durations = _metrics_of(route, outcome)
+    requests.inc()
+    durations.observe(seconds)
+    write = log.debug if route in PROBES else log.info
+    write(
+        "response_sent",
         method=scope["method"],
         route=route,
         status=status,

@@ -1,4 +1,4 @@
-"""Running a gateway on a port, and ending it without dropping anybody."""
+"""Serve the gateway on a port, and shut it down without dropping a request."""
 
 import asyncio
 import gc
@@ -11,19 +11,19 @@ from fastapi import FastAPI
 
 from api.services import Services
 
-# Idle connections of a load balancer are kept longer than it keeps them itself (usually 60 s).
+# Longer than load balancers keep idle connections (usually 60 s), so that they close first.
 KEEP_ALIVE_SECONDS: Final = 75
-# What a request may still take after SIGTERM: its body to come in, its pictures to go out.
+# Time for running requests after SIGTERM: to receive their bodies and send their images.
 GRACE_SECONDS: Final = 30
-# How long an idle connection may still bring the request that was on its way when we were told.
+# Time in which an idle connection may still deliver a request that was sent before SIGTERM.
 LINGER_SECONDS: Final = 1.0
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which would close idle connections under a request just sent over them.
+    """uvicorn with a gentler shutdown and shorter garbage collection pauses.
 
-    And under load it would stand still for a tenth of a second every few seconds, while the
-    collector walks through all that was loaded at the start.
+    uvicorn alone closes idle connections even when a request is arriving over them. Under load,
+    the collector would stop it for a tenth of a second to scan the modules loaded at the start.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
@@ -31,19 +31,19 @@ class Server(uvicorn.Server):
         self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and take what is there now out of the collector's sight: it stays to the end."""
+        """Start, and exclude all current objects from garbage collection: they live to the end."""
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what has been sent, waiting callers at once, and close every connection."""
-        for listening in self.servers:
-            listening.close()
-        # From here on an answer tells the client to send nothing more over its connection.
+        """Stop listening, release waiting callers, finish running requests, close connections."""
+        for server in self.servers:
+            server.close()
+        # Every response from here on asks the client to send no more over its connection.
         self.server_state.default_headers.append((b"connection", b"close"))
         services: Services = self._app.state.services
-        services.listener.let_go()
+        services.completions.let_go()
         await asyncio.sleep(LINGER_SECONDS)
         await super().shutdown(sockets)
 
@@ -52,7 +52,7 @@ def serve(app: FastAPI, *, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        SystemExit: the port cannot be had.
+        SystemExit: the port is not available.
     """
     config = uvicorn.Config(
         app,
@@ -67,5 +67,5 @@ def serve(app: FastAPI, *, host: str, port: int) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    with suppress(KeyboardInterrupt):  # uvicorn's way to end after SIGINT
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again after a shutdown by SIGINT
         Server(config, app).run()

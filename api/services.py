@@ -1,4 +1,4 @@
-"""What a gateway process holds open, from its start to its end."""
+"""The objects a gateway process opens once and shares between all requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -18,6 +18,7 @@ from api.jobs.webhook_ping import WebhookPing
 from api.limits.concurrency import ConcurrencyLimiter
 from api.limits.quotas import QuotaLimiter
 from api.limits.rates import RateLimiter
+from common.messaging.announcer import Announcer
 from common.messaging.completion import CompletionListener
 from common.messaging.connection import connect
 from common.messaging.doorbell import Doorbell
@@ -28,81 +29,93 @@ from common.postgres.repositories.jobs.read import find_ended
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
 
-# Requests that send many deliveries again, at once in this gateway, of all tenants: each writes for
-# a second or two.
-REDELIVERIES: Final = 4
+# Bulk redeliveries running at once in this gateway, of all tenants: each writes for a second or
+# two.
+BULK_REDELIVERIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One of each, shared by all requests."""
+    """Connections, authenticators, limiters and the rest; one instance per process.
+
+    `database` is restricted to one tenant at a time by row-level security, `operator_database`
+    is not.
+    """
 
     settings: Settings
     catalogue: Catalogue
     database: Database
-    operators: Database
+    operator_database: Database
     redis: "Redis"
-    ringer: WorkerNotifier
-    listener: CompletionListener
     storage: Storage
     guard: Guard
-    keys: ApiKeyAuthenticator
+    doorbell: Doorbell
+    announcer: Announcer
+    worker_notifier: WorkerNotifier
+    completions: CompletionListener
+    api_keys: ApiKeyAuthenticator
     admin_keys: AdminKeyAuthenticator
-    rates: RateLimiter
-    quotas: QuotaLimiter
-    estimates: EtaEstimator
-    progress: ProgressReader
-    trials: WebhookPing
-    redeliveries: ConcurrencyLimiter
+    rate_limiter: RateLimiter
+    quota_limiter: QuotaLimiter
+    redelivery_limiter: ConcurrencyLimiter
+    eta_estimator: EtaEstimator
+    progress_reader: ProgressReader
+    webhook_ping: WebhookPing
 
 
 @asynccontextmanager
 async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Services]:
     """Open everything, and close it in the reverse order.
 
-    Nothing is connected to here, so a gateway starts, and says it is not ready, while
-    Postgres, Redis or the store are away.
+    Nothing connects here: a gateway starts, and reports that it is not ready, while Postgres,
+    Redis or the store are unavailable.
     """
     async with AsyncExitStack() as stack:
         database = Database(settings.database, application="infill-gateway", role=GATEWAY_ROLE)
         stack.push_async_callback(database.aclose)
-        # Of its own, because what operators do is bound to no tenant.
-        operators = Database(settings.database, application="infill-gateway-admin")
-        stack.push_async_callback(operators.aclose)
+        operator_database = Database(settings.database, application="infill-gateway-admin")
+        stack.push_async_callback(operator_database.aclose)
         redis = connect(settings.redis)
         stack.push_async_callback(redis.aclose)
         storage = Storage(settings.storage)
         stack.push_async_callback(asyncio.to_thread, storage.close)
         guard = Guard(settings.outbound)
         stack.push_async_callback(guard.aclose)
-        ringer = WorkerNotifier(Doorbell(redis, settings.redis))
-        stack.push_async_callback(ringer.aclose)
-        listener = CompletionListener(redis, _asking(database))
-        estimates = EtaEstimator(
-            database,
-            silent_seconds=settings.jobs.lease_seconds,
-            places=settings.worker.concurrency,
-        )
-        await stack.enter_async_context(_running(listener))
+        doorbell = Doorbell(redis, settings.redis)
+        worker_notifier = WorkerNotifier(doorbell)
+        stack.push_async_callback(worker_notifier.aclose)
+        completions = CompletionListener(redis, _fallback_query(database))
+        await stack.enter_async_context(_running(completions))
+        eta_estimator = _eta_estimator(database, settings)
         yield Services(
             settings=settings,
             catalogue=catalogue,
             database=database,
-            operators=operators,
+            operator_database=operator_database,
             redis=redis,
-            ringer=ringer,
-            listener=listener,
             storage=storage,
             guard=guard,
-            keys=ApiKeyAuthenticator(database, settings.gateway),
-            admin_keys=AdminKeyAuthenticator(operators, settings.gateway),
-            rates=RateLimiter(redis),
-            quotas=QuotaLimiter(database, estimates),
-            estimates=estimates,
-            progress=ProgressReader(redis),
-            trials=WebhookPing(database, guard, settings.webhooks),
-            redeliveries=ConcurrencyLimiter(of_a_tenant=1, of_all=REDELIVERIES),
+            doorbell=doorbell,
+            announcer=Announcer(redis, doorbell),
+            worker_notifier=worker_notifier,
+            completions=completions,
+            api_keys=ApiKeyAuthenticator(database, settings.gateway),
+            admin_keys=AdminKeyAuthenticator(operator_database, settings.gateway),
+            rate_limiter=RateLimiter(redis),
+            quota_limiter=QuotaLimiter(database, eta_estimator),
+            redelivery_limiter=ConcurrencyLimiter(per_tenant=1, in_all=BULK_REDELIVERIES),
+            eta_estimator=eta_estimator,
+            progress_reader=ProgressReader(redis),
+            webhook_ping=WebhookPing(database, guard, settings.webhooks),
         )
+
+
+def _eta_estimator(database: Database, settings: Settings) -> EtaEstimator:
+    return EtaEstimator(
+        database,
+        silent_seconds=settings.jobs.lease_seconds,
+        slots=settings.worker.concurrency,
+    )
 
 
 @asynccontextmanager
@@ -116,9 +129,11 @@ async def _running(listener: CompletionListener) -> AsyncIterator[None]:
             await task
 
 
-def _asking(database: Database) -> Callable[[Collection[UUID]], Awaitable[set[UUID]]]:
-    async def ask_rows(prefixes: Collection[UUID]) -> set[UUID]:
+def _fallback_query(database: Database) -> Callable[[Collection[UUID]], Awaitable[set[UUID]]]:
+    """Return the query that finds ended jobs while Redis, which signals them, is unavailable."""
+
+    async def query(prefixes: Collection[UUID]) -> set[UUID]:
         async with database.direct() as connection:
             return await find_ended(connection, prefixes)
 
-    return ask_rows
+    return query

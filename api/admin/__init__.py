@@ -1,1 +1,1 @@
-"""The operator's face over HTTP: every use-case of `common.operations`."""
+"""The admin API: every use case of `common.operations` over HTTP, one file per resource."""

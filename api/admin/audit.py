@@ -1,32 +1,33 @@
-"""The audit over HTTP."""
+"""The audit log over HTTP."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.admin.dependencies import CurrentOperator
+from api.admin.dependencies import PREFIX, CurrentOperator
+from api.body.json_response import json_result
 from api.body.query_parameters import PageParameters
-from api.body.rendering import json_result
-from api.errors.dialects import ADMIN
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from common.operations import audit
 from common.operations.paging import Listed
 from common.postgres.repositories.tenants.audit import AuditRecord
 
-router = APIRouter(prefix=f"{ADMIN}/audit", tags=["admin: audit"])
+router = APIRouter(prefix=f"{PREFIX}/audit", tags=["admin: audit"])
 
 
 class AuditParameters(PageParameters):
-    """Which entries are wanted."""
+    """A page of the audit log, of one tenant or of all."""
 
-    tenant: str | None = Field(None, pattern=r"^[^\x00]*$")
+    tenant: str | None = Field(
+        None, pattern=r"^[^\x00]*$", description="only changes to the tenant of this name"
+    )
 
 
-@router.get("", response_model=Listed[AuditRecord], **described())
+@router.get("", response_model=Listed[AuditRecord], **document_route())
 async def list_audit(
-    admitted: CurrentOperator, asked: Annotated[AuditParameters, Query()]
+    context: CurrentOperator, query: Annotated[AuditParameters, Query()]
 ) -> Response:
-    """List what operators changed, latest first; of a tenant's name, also one long gone."""
-    listed = await audit.list_audit(admitted.database, asked.page, tenant=asked.tenant)
+    """List the changes operators made, latest first; `tenant` may name a deleted tenant."""
+    listed = await audit.list_audit(context.database, query.page, tenant=query.tenant)
     return json_result(listed)

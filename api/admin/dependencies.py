@@ -1,4 +1,4 @@
-"""Letting operators in."""
+"""Authentication of operators, as FastAPI dependencies."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,43 +8,45 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.body.json_documents import JsonDocument, json_body_after
-from api.errors.problem_errors import WrongAdminKeyError
+from api.errors.api_error import WrongKeyError
 from api.services import Services
+from common.domain.api_key import KeyKind
 from common.operations.audit import Operator
 from common.postgres.database import Database
 
+PREFIX: Final = "/admin/v1"
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="admin key", description="`adm_…`")
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorContext:
-    """An operator who was let in, and what they work on."""
+    """An authenticated operator, and the services a route works with."""
 
     services: Services
     operator: Operator
 
     @property
     def database(self) -> Database:
-        """Where use-cases of operators run: no tenant's walls stand in it."""
-        return self.services.operators
+        """The database connections that row-level security does not restrict to one tenant."""
+        return self.services.operator_database
 
 
 async def authenticate(
     request: Request,
     sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
 ) -> OperatorContext:
-    """Let an operator in.
+    """Return the operator a request comes from.
 
     Raises:
-        HTTPException: 404 while there is no admin API.
-        WrongAdminKeyError: no admin key came, or none that works.
+        HTTPException: 404 while the admin API is not enabled.
+        WrongKeyError: there is no admin key, or none that works.
     """
     services: Services = request.app.state.services
-    if not services.admin_keys.is_open:
+    if not services.admin_keys.is_enabled:
         raise HTTPException(404)
-    name = None if sent is None else await services.admin_keys.find_name(sent.credentials)
+    name = None if sent is None else await services.admin_keys.authenticate(sent.credentials)
     if name is None:
-        raise WrongAdminKeyError
+        raise WrongKeyError(KeyKind.ADMIN)
     return OperatorContext(services, Operator.with_admin_key(name))
 
 
@@ -54,5 +56,5 @@ D = TypeVar("D", bound=JsonDocument)
 
 
 def json_body(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
-    """Give the dependency that reads a body of that kind, once the operator was let in."""
+    """Return the dependency that reads a body of `kind` after authentication."""
     return json_body_after(authenticate, kind)

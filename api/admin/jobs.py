@@ -5,25 +5,22 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
-from api.admin.dependencies import CurrentOperator, json_body
+from api.admin.dependencies import PREFIX, CurrentOperator, json_body
 from api.body.json_documents import JsonDocument
+from api.body.json_response import json_result
 from api.body.query_parameters import Id, PageParameters
-from api.body.rendering import json_result
-from api.errors.dialects import ADMIN
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, JobState
-from common.messaging.announcer import Announcer
-from common.messaging.doorbell import Doorbell
 from common.operations import jobs
 from common.operations.paging import Listed
 from common.postgres.repositories.fair_queue.queues import QueueRecord
 from common.postgres.repositories.jobs.overview import JobSummary
 
-router = APIRouter(prefix=ADMIN, tags=["admin: jobs"])
+router = APIRouter(prefix=PREFIX, tags=["admin: jobs"])
 
 
 class Priority(JsonDocument):
-    """The place a job is to have among its tenant's own; the highest goes first."""
+    """The new priority of a job among its tenant's own jobs; the highest is claimed first."""
 
     priority: int = Field(
         json_schema_extra={"minimum": LOWEST_PRIORITY, "maximum": HIGHEST_PRIORITY}
@@ -31,54 +28,52 @@ class Priority(JsonDocument):
 
 
 class JobParameters(PageParameters):
-    """Which jobs are wanted."""
+    """A page of jobs, filtered by tenant, state and queue."""
 
     tenant: str | None = None
     state: JobState | None = None
     queue: str | None = Field(None, pattern=r"^[^\x00]*$")
 
 
-@router.get("/queues", response_model=Listed[QueueRecord], **described())
-async def list_queues(admitted: CurrentOperator) -> Response:
-    """List every queue: what waits (counted up to 10,000), what runs, who works."""
-    silent_seconds = admitted.services.settings.jobs.lease_seconds
-    listed = await jobs.list_queues(admitted.database, silent_seconds=silent_seconds)
+@router.get("/queues", response_model=Listed[QueueRecord], **document_route())
+async def list_queues(context: CurrentOperator) -> Response:
+    """List every queue: jobs waiting (counted up to 10,000) and running, and its workers."""
+    silent_seconds = context.services.settings.jobs.lease_seconds
+    listed = await jobs.list_queues(context.database, silent_seconds=silent_seconds)
     return json_result(listed)
 
 
-@router.get("/jobs", response_model=Listed[JobSummary], **described())
-async def list_jobs(
-    admitted: CurrentOperator, asked: Annotated[JobParameters, Query()]
-) -> Response:
-    """List jobs, latest first; of very many, a page may be short while there is a next one."""
+@router.get("/jobs", response_model=Listed[JobSummary], **document_route())
+async def list_jobs(context: CurrentOperator, query: Annotated[JobParameters, Query()]) -> Response:
+    """List jobs, latest first; with very many jobs, a short page may still have a next one."""
     listed = await jobs.list_jobs(
-        admitted.database, asked.page, tenant=asked.tenant, state=asked.state, queue=asked.queue
+        context.database, query.page, tenant=query.tenant, state=query.state, queue=query.queue
     )
     return json_result(listed)
 
 
-@router.get("/jobs/{job_id}", response_model=JobSummary, **described())
-async def show_job(admitted: CurrentOperator, job_id: Id) -> Response:
-    """Show how a job stands, without what was asked for."""
-    return json_result(await jobs.show_job(admitted.database, job_id))
+@router.get("/jobs/{job_id}", response_model=JobSummary, **document_route())
+async def show_job(context: CurrentOperator, job_id: Id) -> Response:
+    """Show the state of a job, without the contents of its request."""
+    return json_result(await jobs.show_job(context.database, job_id))
 
 
-@router.post("/jobs/{job_id}/cancel", response_model=JobSummary, **described(409))
-async def cancel_job(admitted: CurrentOperator, job_id: Id) -> Response:
-    """End a job that has not ended; its webhook tells of it."""
-    services = admitted.services
-    canceled = await jobs.cancel_job(admitted.database, admitted.operator, job_id)
-    doorbell = Doorbell(services.redis, services.settings.redis)
-    await Announcer(services.redis, doorbell).canceled(canceled.ended)
+@router.post("/jobs/{job_id}/cancel", response_model=JobSummary, **document_route(409))
+async def cancel_job(context: CurrentOperator, job_id: Id) -> Response:
+    """Cancel a job that has not ended; its webhook is sent."""
+    canceled = await jobs.cancel_job(context.database, context.operator, job_id)
+    await context.services.announcer.canceled(canceled.ended)
     return json_result(canceled.job)
 
 
-@router.put("/jobs/{job_id}/priority", response_model=JobSummary, **described(409, body=Priority))
+@router.put(
+    "/jobs/{job_id}/priority", response_model=JobSummary, **document_route(409, body=Priority)
+)
 async def set_job_priority(
-    admitted: CurrentOperator, job_id: Id, wanted: Annotated[Priority, Depends(json_body(Priority))]
+    context: CurrentOperator, job_id: Id, change: Annotated[Priority, Depends(json_body(Priority))]
 ) -> Response:
-    """Let a queued job be taken before or after its tenant's others."""
+    """Change the priority of a queued job among its tenant's own jobs."""
     changed = await jobs.set_job_priority(
-        admitted.database, admitted.operator, job_id, wanted.priority
+        context.database, context.operator, job_id, change.priority
     )
     return json_result(changed)

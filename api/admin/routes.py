@@ -1,4 +1,4 @@
-"""Every admin route."""
+"""The router of all admin routes."""
 
 from typing import Final
 

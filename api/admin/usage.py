@@ -6,28 +6,27 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.admin.dependencies import CurrentOperator
+from api.admin.dependencies import PREFIX, CurrentOperator
+from api.body.json_response import json_result
 from api.body.query_parameters import Parameters
-from api.body.rendering import json_result
-from api.errors.dialects import ADMIN
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from common.operations import usage
 from common.operations.paging import Listed
 
 CSV: Final = "text/csv"
 
-router = APIRouter(prefix=f"{ADMIN}/usage", tags=["admin: usage"])
+router = APIRouter(prefix=f"{PREFIX}/usage", tags=["admin: usage"])
 
 
 class Format(StrEnum):
-    """How the report is written."""
+    """The format of the report."""
 
     JSON = "json"
     CSV = "csv"
 
 
 class UsageParameters(Parameters):
-    """Which usage is wanted; both days are included, in UTC."""
+    """The days of a usage report in UTC, both included, its tenant and its format."""
 
     since: date
     until: date
@@ -35,15 +34,15 @@ class UsageParameters(Parameters):
     format: Format | None = None
 
 
-@router.get("", response_model=Listed[usage.UsageLine], **described(answers=CSV))
+@router.get("", response_model=Listed[usage.UsageLine], **document_route(media_type=CSV))
 async def report_usage(
-    request: Request, admitted: CurrentOperator, asked: Annotated[UsageParameters, Query()]
+    request: Request, context: CurrentOperator, query: Annotated[UsageParameters, Query()]
 ) -> Response:
     """Report usage per tenant, day and model, as JSON or (`format=csv`, `Accept`) as CSV."""
     lines = await usage.report_usage(
-        admitted.database, tenant=asked.tenant, since=asked.since, until=asked.until
+        context.database, tenant=query.tenant, since=query.since, until=query.until
     )
-    if (asked.format or _accepted(request)) is Format.CSV:
+    if (query.format or _accepted(request)) is Format.CSV:
         return Response(usage.to_csv(lines), media_type=CSV)
     return json_result(Listed(lines))
 

@@ -5,31 +5,30 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
-from api.admin.dependencies import CurrentOperator, json_body
+from api.admin.dependencies import PREFIX, CurrentOperator, json_body
 from api.body.json_documents import JsonDocument
+from api.body.json_response import json_result
 from api.body.query_parameters import Id, Paged
-from api.body.rendering import json_result
-from api.errors.dialects import ADMIN
-from api.errors.openapi import described
+from api.errors.openapi import document_route
 from common.operations import webhook_secrets
 from common.operations.paging import Listed
 from common.postgres.repositories.tenants.webhook_secrets import WebhookSecretRecord
 
 router = APIRouter(
-    prefix=f"{ADMIN}/tenants/{{tenant}}/webhook-secrets", tags=["admin: webhook secrets"]
+    prefix=f"{PREFIX}/tenants/{{tenant}}/webhook-secrets", tags=["admin: webhook secrets"]
 )
 
 
 class Rotation(JsonDocument):
-    """How long the secret before the new one signs along."""
+    """How long the previous secret keeps signing webhooks beside the new one."""
 
     overlap_seconds: float = Field(webhook_secrets.SECRET_OVERLAP_SECONDS)
 
 
-@router.get("", response_model=Listed[WebhookSecretRecord], **described())
-async def list_webhook_secrets(admitted: CurrentOperator, tenant: str, asked: Paged) -> Response:
-    """List a tenant's webhook secrets, without the secrets themselves."""
-    listed = await webhook_secrets.list_webhook_secrets(admitted.database, tenant, asked.page)
+@router.get("", response_model=Listed[WebhookSecretRecord], **document_route())
+async def list_webhook_secrets(context: CurrentOperator, tenant: str, query: Paged) -> Response:
+    """List a tenant's webhook secrets; the secrets themselves are not shown."""
+    listed = await webhook_secrets.list_webhook_secrets(context.database, tenant, query.page)
     return json_result(listed)
 
 
@@ -37,27 +36,27 @@ async def list_webhook_secrets(admitted: CurrentOperator, tenant: str, asked: Pa
     "",
     status_code=201,
     response_model=webhook_secrets.NewSecret,
-    **described(body=Rotation),
+    **document_route(body=Rotation),
 )
 async def rotate_webhook_secret(
-    admitted: CurrentOperator,
+    context: CurrentOperator,
     tenant: str,
     rotation: Annotated[Rotation, Depends(json_body(Rotation))],
 ) -> Response:
-    """Make a new webhook secret, shown in this answer alone; the one before it signs along."""
-    made = await webhook_secrets.rotate_webhook_secret(
-        admitted.database,
-        admitted.operator,
+    """Create a webhook secret, shown only in this response; the previous one signs for a while."""
+    created = await webhook_secrets.rotate_webhook_secret(
+        context.database,
+        context.operator,
         tenant,
         overlap_seconds=rotation.overlap_seconds,
     )
-    return json_result(made, status=201)
+    return json_result(created, status=201)
 
 
-@router.delete("/{secret_id}", response_model=WebhookSecretRecord, **described(409))
-async def expire_webhook_secret(admitted: CurrentOperator, tenant: str, secret_id: Id) -> Response:
-    """Let an older webhook secret sign no more, before its overlap is over."""
+@router.delete("/{secret_id}", response_model=WebhookSecretRecord, **document_route(409))
+async def expire_webhook_secret(context: CurrentOperator, tenant: str, secret_id: Id) -> Response:
+    """Stop signing with an older webhook secret before its overlap ends."""
     expired = await webhook_secrets.expire_webhook_secret(
-        admitted.database, admitted.operator, tenant, secret_id
+        context.database, context.operator, tenant, secret_id
     )
     return json_result(expired)

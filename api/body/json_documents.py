@@ -1,4 +1,4 @@
-"""Bodies: small JSON documents, read once the caller was let in."""
+"""Small JSON bodies of the native API and the admin API, read after authentication."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, TypeVar
@@ -6,20 +6,20 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.body.request_body import read_body
-from api.errors.problem_details import pointer
-from api.errors.problem_errors import (
-    BrokenJsonError,
-    FieldProblem,
+from api.body.request_body import JSON, read_body
+from api.errors.api_error import (
+    ApiError,
+    FieldError,
     InvalidFieldsError,
-    NotJsonError,
+    MalformedBodyError,
+    UnsupportedMediaTypeError,
 )
 
 MAX_BYTES: Final = 100_000
 
 
 class JsonDocument(BaseModel):
-    """A body; a field that we do not know is an error, since it was meant to do something."""
+    """A JSON object sent as a body; an unknown field is an error, so that no typo is ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -28,36 +28,40 @@ D = TypeVar("D", bound=JsonDocument)
 
 
 def json_body_after(
-    entrance: Callable[..., Awaitable[object]], kind: type[D]
+    authenticate: Callable[..., Awaitable[object]], kind: type[D]
 ) -> Callable[[Request, object], Awaitable[D]]:
-    """Give the dependency that reads a body of that kind after `entrance` let its sender in."""
+    """Return the FastAPI dependency that reads a body of `kind` once `authenticate` succeeded.
 
-    async def read(request: Request, _admitted: Annotated[object, Depends(entrance)]) -> D:
+    It raises `UnsupportedMediaTypeError`, `BodyTooLargeError`, `MalformedBodyError` or
+    `InvalidFieldsError`, which names every bad field.
+    """
+
+    async def read(request: Request, _context: Annotated[object, Depends(authenticate)]) -> D:
         body = await read_body(request, MAX_BYTES)
-        content_type = request.headers.get("content-type", "application/json")
-        if body and content_type.partition(";")[0].strip().lower() != "application/json":
-            raise NotJsonError
+        content_type = request.headers.get("content-type", JSON)
+        if body and content_type.partition(";")[0].strip().lower() != JSON:
+            raise UnsupportedMediaTypeError(JSON)
         try:
             return kind.model_validate_json(body.strip() or b"{}")
         except ValidationError as error:
-            raise _told(kind, error) from error
+            raise _to_api_error(kind, error) from error
 
     return read
 
 
-def _told(kind: type[JsonDocument], error: ValidationError) -> BrokenJsonError | InvalidFieldsError:
+def _to_api_error(kind: type[JsonDocument], error: ValidationError) -> ApiError:
     problems = error.errors(include_url=False, include_context=False)
     if problems[0]["type"] == "json_invalid":
-        return BrokenJsonError(str(problems[0]["msg"]))
-    return InvalidFieldsError([_problem(kind, problem) for problem in problems])
+        return MalformedBodyError(str(problems[0]["msg"]))
+    return InvalidFieldsError([_to_field_error(kind, problem) for problem in problems])
 
 
-def _problem(kind: type[JsonDocument], problem: Mapping[str, Any]) -> FieldProblem:
+def _to_field_error(kind: type[JsonDocument], problem: Mapping[str, Any]) -> FieldError:
     match problem["type"]:
         case "extra_forbidden":
-            detail = f"is no field here; there are: {', '.join(kind.model_fields)}"
+            detail = f"is not a field here; the fields are: {', '.join(kind.model_fields)}"
         case "missing":
             detail = "is required"
         case _:
             detail = problem["msg"]
-    return {"pointer": pointer(*problem["loc"]), "detail": detail}
+    return FieldError(problem["loc"], detail)

@@ -1,67 +1,67 @@
-"""JSON the fast parser refused: read it all the same, or say where it is broken."""
+"""JSON that orjson rejects: parse it with the standard library, or explain where it is broken."""
 
 import json
 import re
 from typing import Any, Final, NoReturn
 
-from api.errors.api_errors import MalformedBodyError
+from api.errors.api_error import MalformedBodyError
 
 _TRAILING_COMMA: Final = re.compile(r",\s*[\]}]")
 
 
-def read_anyway(body: bytes) -> Any:
-    """Read `body` with the standard library, which takes some things the fast parser does not.
+def read_lenient_json(body: bytes) -> Any:
+    """Return the value of `body`, parsed by the standard library, which accepts more than orjson.
 
-    Half a surrogate pair in a string is such a thing: the field it stands in gets the error.
+    It accepts, for example, half a surrogate pair, which then fails the validation of its field.
 
     Raises:
-        MalformedBodyError: it is broken; the tip names the line and the column.
+        MalformedBodyError: the JSON is broken; the message names the line and the column.
     """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise MalformedBodyError(
-            f"The body is not UTF-8 text: byte {error.start + 1} is wrong."
+            f"The body is not UTF-8 text: byte {error.start + 1} is invalid."
         ) from error
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(text, parse_constant=_reject_constant, parse_float=_finite_float)
     except json.JSONDecodeError as error:
         raise MalformedBodyError(_explain(text, error)) from error
     except RecursionError as error:
         raise MalformedBodyError("The JSON is nested too deeply.") from error
     except ValueError as error:
-        # The standard library refuses integers of more than 4,300 digits.
-        raise MalformedBodyError("The JSON holds a number that is too long.") from error
+        # The standard library rejects integers of more than 4,300 digits.
+        raise MalformedBodyError("The JSON contains a number that is too long.") from error
 
 
 def _explain(text: str, error: json.JSONDecodeError) -> str:
-    comma = _trailing_comma(text, error.pos)
+    comma = _find_trailing_comma(text, error.pos)
     if comma is not None:
         return (
-            f"There is a trailing comma at {_place(text, comma)}: "
+            f"There is a trailing comma at {_line_and_column(text, comma)}: "
             "the last entry of a JSON object or array has no comma after it."
         )
-    return f"The JSON is broken at {_place(text, error.pos)}: {error.msg}."
+    return f"The JSON is broken at {_line_and_column(text, error.pos)}: {error.msg}."
 
 
-def _trailing_comma(text: str, position: int) -> int | None:
-    """Find the comma; parsers stop at it or at the bracket after it, depending on their age."""
+def _find_trailing_comma(text: str, position: int) -> int | None:
+    """Return the index of a trailing comma; parsers stop at it or at the bracket after it."""
     before = len(text[: position + 1].rstrip("]} \t\r\n")) - 1
     return next((at for at in (position, before) if _TRAILING_COMMA.match(text, max(at, 0))), None)
 
 
-def _place(text: str, position: int) -> str:
+def _line_and_column(text: str, position: int) -> str:
     line = text.count("\n", 0, position) + 1
     column = position - text.rfind("\n", 0, position)
     return f"line {line}, column {column}"
 
 
-def _finite(text: str) -> float:
+def _finite_float(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise MalformedBodyError(f"The number {text[:40]} is too large.")
     return number
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise MalformedBodyError(f"{name} is not JSON: send a number, a string or null.")

@@ -1,4 +1,4 @@
-"""What stands in addresses: of the admin API, and of the native one."""
+"""Path and query parameters shared by the routes of the native API and the admin API."""
 
 from typing import Annotated
 
@@ -11,20 +11,20 @@ Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 
 class Parameters(BaseModel):
-    """Parameters of an address; one that we do not know is an error."""
+    """Query parameters of a route; an unknown one is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PageParameters(Parameters):
-    """Which part of a list is wanted."""
+    """The page of a list: its size and where it starts."""
 
-    limit: int = Field(DEFAULT_LIMIT, ge=1, le=LARGEST_LIMIT)
-    cursor: str | None = Field(None, description="`next_cursor` of the page before")
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=LARGEST_LIMIT, description="entries per page")
+    cursor: str | None = Field(None, description="`next_cursor` of the previous page")
 
     @property
     def page(self) -> Page:
-        """The part, as use-cases take it."""
+        """The page as `common.operations` takes it."""
         return Page(self.limit, self.cursor)
 
 

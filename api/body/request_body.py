@@ -1,4 +1,4 @@
-"""The three ways a body comes: JSON, form-urlencoded and multipart; each gives the same fields."""
+"""Read a request body as JSON, form-urlencoded or multipart; each gives the same fields."""
 
 from collections.abc import AsyncGenerator
 from typing import Any, Final
@@ -10,43 +10,48 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from api.body.json_errors import read_anyway
-from api.errors.api_errors import BodyTooLargeError, MalformedBodyError, UnsupportedMediaTypeError
+from api.body.json_errors import read_lenient_json
+from api.errors.api_error import BodyTooLargeError, MalformedBodyError, UnsupportedMediaTypeError
 
-# What came, by name: JSON values, or text, or the bytes of an uploaded file.
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+MULTIPART: Final = "multipart/form-data"
+CONTENT_TYPES: Final = (JSON, FORM, MULTIPART)
+
+# Values by field name: of JSON, text of forms, or the bytes of an uploaded file.
 Fields = dict[str, Any]
 
-# Far more than the API has; a body of a million names is an attack.
+# Far more than the API has; a body with a million fields is an attack.
 MAX_FIELDS: Final = 200
 
 
 async def read_fields(request: Request, max_bytes: int) -> Fields:
-    """Read the body into its fields.
+    """Return the fields of the body.
 
     Raises:
-        BodyTooLargeError: it says it is, or is, larger than `max_bytes`.
+        BodyTooLargeError: it is, or is declared, larger than `max_bytes`.
         UnsupportedMediaTypeError: the content type is none of the three.
-        MalformedBodyError: it cannot be read as what it says it is.
+        MalformedBodyError: it cannot be parsed as its content type.
     """
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
     body = await read_body(request, max_bytes)
-    if kind == "application/json" or not kind:
-        return _json(body)
-    if kind == "application/x-www-form-urlencoded":
-        # curl -d '{…}' says it sends a form; no form field's name starts with a brace.
-        return _json(body) if body.lstrip().startswith(b"{") else _form(body)
-    if kind == "multipart/form-data":
-        return await _multipart(request, body)
-    raise UnsupportedMediaTypeError
+    if kind == JSON or not kind:
+        return _parse_json(body)
+    if kind == FORM:
+        # curl -d '{…}' declares a form; no name of a form field starts with a brace.
+        return _parse_json(body) if body.lstrip().startswith(b"{") else _parse_form(body)
+    if kind == MULTIPART:
+        return await _parse_multipart(request, body)
+    raise UnsupportedMediaTypeError(*CONTENT_TYPES)
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Read the whole body.
+    """Return the whole body.
 
     Raises:
-        BodyTooLargeError: it says it is, or is, larger than `max_bytes`.
-        MalformedBodyError: it ended early.
+        BodyTooLargeError: it is, or is declared, larger than `max_bytes`.
+        MalformedBodyError: the caller disconnected before its end.
     """
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > max_bytes:
@@ -60,24 +65,24 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
                 raise BodyTooLargeError(max_bytes)
             chunks.append(chunk)
     except ClientDisconnect as error:
-        # Nobody reads this answer; it keeps a caller who hung up out of the error log.
-        raise MalformedBodyError("The body ended early.") from error
+        # Nobody reads this response, but it keeps disconnected callers out of the error log.
+        raise MalformedBodyError("The connection closed before the body was complete.") from error
     return b"".join(chunks)
 
 
-def _json(body: bytes) -> Fields:
+def _parse_json(body: bytes) -> Fields:
     if not body.strip():
         return {}
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        value = read_anyway(body)
+        value = read_lenient_json(body)
     if not isinstance(value, dict):
         raise MalformedBodyError("The body must be a JSON object: { … }.")
     return value
 
 
-def _form(body: bytes) -> Fields:
+def _parse_form(body: bytes) -> Fields:
     try:
         pairs = parse_qsl(
             body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
@@ -89,35 +94,35 @@ def _form(body: bytes) -> Fields:
     return dict(pairs)
 
 
-async def _multipart(request: Request, body: bytes) -> Fields:
-    async def whole() -> AsyncGenerator[bytes, None]:
+async def _parse_multipart(request: Request, body: bytes) -> Fields:
+    async def body_stream() -> AsyncGenerator[bytes, None]:
         yield body
 
     parser = MultiPartParser(
         request.headers,
-        whole(),
+        body_stream(),
         max_files=MAX_FIELDS,
         max_fields=MAX_FIELDS,
-        # The whole body has been measured already.
+        # The size of the whole body has been checked already.
         max_part_size=len(body),
     )
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise MalformedBodyError(f"The multipart body cannot be read: {error.message}") from error
-    if body and not _is_closed(request.headers["content-type"], body):
-        # The parser leaves out the part that was cut off, and says nothing.
+    if body and not _has_closing_boundary(request.headers["content-type"], body):
+        # The parser silently omits the part that was cut off.
         raise MalformedBodyError("The multipart body ends early: it has no closing boundary.")
     try:
-        return {name: await _part(value) for name, value in form.multi_items()}
+        return {name: await _part_value(value) for name, value in form.multi_items()}
     finally:
         await form.close()
 
 
-def _is_closed(content_type: str, body: bytes) -> bool:
+def _has_closing_boundary(content_type: str, body: bytes) -> bool:
     boundary = parse_options_header(content_type)[1][b"boundary"]
     return body.rfind(b"--" + boundary + b"--") >= 0
 
 
-async def _part(value: UploadFile | str) -> bytes | str:
+async def _part_value(value: UploadFile | str) -> bytes | str:
     return await value.read() if isinstance(value, UploadFile) else value

@@ -1,1 +1,1 @@
-"""One folder for each HTTP protocol that callers speak."""
+"""The dialects: one folder per HTTP protocol that tenants use."""

@@ -1,5 +1,7 @@
-"""Which answer an error gets: the only place that maps our errors to HTTP."""
+"""Map every exception to an `ApiError`, and render it in the dialect of the request's path."""
 
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
@@ -8,75 +10,170 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
-from api.body.json_response import json_response, note_outcome
-from api.errors import problems
-from api.errors.api_errors import ApiError, error_body
-from api.errors.dialects import uses_problem_details
-from common.domain.errors import StorageUnavailableError, UnsupportedRequestError
+from api.body.json_response import note_outcome
+from api.errors.api_error import (
+    ApiError,
+    ErrorRenderer,
+    FieldError,
+    InvalidFieldsError,
+    UnavailableError,
+)
+from common.domain.errors import (
+    ConflictError,
+    InvalidLimitsError,
+    InvalidNameError,
+    InvalidPeriodError,
+    InvalidValueError,
+    NotFoundError,
+    StorageUnavailableError,
+    UnsupportedRequestError,
+)
 from common.postgres.database import DATABASE_ERRORS, is_unavailable
 
-UNAVAILABLE: Final = 503
-RETRY_AFTER: Final = {"retry-after": "2"}
-TRY_AGAIN: Final = "Nothing was recorded that you were not told of; try again in a few seconds."
+Converter = Callable[[Request, Any], ApiError]
 
 log = structlog.get_logger(__name__)
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Give every error of ours, and of what we stand on, its answer."""
-    app.add_exception_handler(ApiError, _by_face(_refused, problems.of_refusal))
-    app.add_exception_handler(UnsupportedRequestError, _unsupported)
-    app.add_exception_handler(StorageUnavailableError, _storage_away)
-    for trouble in DATABASE_ERRORS:
-        app.add_exception_handler(trouble, _database_away)
-    app.add_exception_handler(HTTPException, _by_face(_of_http, problems.of_http))
-    app.add_exception_handler(RequestValidationError, _by_face(_unreadable, problems.of_parameters))
-    for kind, answer in problems.OF_USE_CASES.items():
-        app.add_exception_handler(kind, answer)
+class ErrorRenderers:
+    """The renderer of each path prefix, and one for all other paths."""
+
+    def __init__(self, by_prefix: Mapping[str, ErrorRenderer], default: ErrorRenderer) -> None:
+        self._by_prefix = by_prefix
+        self._default = default
+
+    def render(self, path: str, error: ApiError) -> Response:
+        """Render `error` in the dialect that serves `path`."""
+        for prefix, render in self._by_prefix.items():
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return render(path, error)
+        return self._default(path, error)
 
 
-def _by_face(of_v3: problems.Answer, of_others: problems.Answer) -> problems.Answer:
-    async def answer(request: Request, error: Any) -> Response:
-        told = of_others if uses_problem_details(request.url.path) else of_v3
-        return await told(request, error)
-
-    return answer
+def add_error_handlers(app: FastAPI, renderers: ErrorRenderers) -> None:
+    """Respond to every exception of `_CONVERTERS`; all others are internal errors."""
+    for kind, convert in _CONVERTERS.items():
+        app.add_exception_handler(kind, _handler(convert, renderers))
 
 
-async def _refused(request: Request, error: Any) -> Response:
-    note_outcome(request, error.code)
-    return json_response(error.body(), status=error.http_status, headers=error.headers)
+def internal_error() -> ApiError:
+    """Return the error for a request that failed because of a defect in the gateway."""
+    return ApiError("It has been logged; try again later.", code="internal_error", status=500)
 
 
-async def _unsupported(request: Request, error: Any) -> Response:
-    note_outcome(request, error.code)
-    return json_response(error_body(error.message))
+def _handler(convert: Converter, renderers: ErrorRenderers) -> Any:
+    async def respond(request: Request, exception: Exception) -> Response:
+        error = convert(request, exception)
+        note_outcome(request, error.code)
+        return renderers.render(request.url.path, error)
+
+    return respond
 
 
-async def _storage_away(request: Request, error: Any) -> Response:
+def _keep(_request: Request, error: ApiError) -> ApiError:
+    return error
+
+
+def _from_unsupported(_request: Request, error: UnsupportedRequestError) -> ApiError:
+    return ApiError(error.message, code=error.code, status=422)
+
+
+def _from_not_found(_request: Request, error: NotFoundError) -> ApiError:
+    return ApiError(error.message, code=error.code, status=404)
+
+
+def _from_conflict(_request: Request, error: ConflictError) -> ApiError:
+    return ApiError(error.message, code=error.code, status=409)
+
+
+def _from_name(_request: Request, error: InvalidNameError) -> ApiError:
+    return _invalid(error, FieldError(("name",), error.message))
+
+
+def _from_limits(_request: Request, error: InvalidLimitsError) -> ApiError:
+    return _invalid(
+        error,
+        *(FieldError(("limits", name), problem) for name, problem in error.problems.items()),
+    )
+
+
+def _from_period(_request: Request, error: InvalidPeriodError) -> ApiError:
+    return _invalid(error, FieldError(("until",), error.message, "parameter"))
+
+
+def _from_value(request: Request, error: InvalidValueError) -> ApiError:
+    source: Any = "parameter" if request.method == "GET" else "body"
+    return _invalid(error, FieldError((error.field,), error.problem, source))
+
+
+def _invalid(error: Any, *field_errors: FieldError) -> ApiError:
+    return ApiError(error.message, code=error.code, status=422, field_errors=field_errors)
+
+
+def _from_parameters(_request: Request, error: RequestValidationError) -> ApiError:
+    return InvalidFieldsError(
+        [
+            FieldError((problem["loc"][-1],), _parameter_detail(problem), "parameter")
+            for problem in error.errors()
+        ]
+    )
+
+
+def _parameter_detail(problem: Mapping[str, Any]) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "is not a parameter of this address"
+    return str(problem["msg"])
+
+
+def _from_http(request: Request, error: HTTPException) -> ApiError:
+    status = HTTPStatus(error.status_code)
+    code = status.phrase.lower().replace(" ", "_")
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(sorted(_allowed_methods(request)))
+        message, headers = f"This address takes {allowed}.", {"allow": allowed}
+        return ApiError(message, code=code, status=status.value, headers=headers)
+    found = status is not HTTPStatus.NOT_FOUND
+    message = error.detail if found else "There is nothing at this address."
+    return ApiError(message, code=code, status=status.value, headers=error.headers)
+
+
+def _allowed_methods(request: Request) -> set[str]:
+    """Return the HTTP methods of all routes at the request's path; a route has one method."""
+    return {
+        method
+        for route in request.app.router.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+
+
+def _from_store(_request: Request, error: StorageUnavailableError) -> ApiError:
     log.error("storage_unavailable", detail=error.detail)
-    note_outcome(request, error.code)
-    body = error_body("The image store cannot be reached for the moment.", tip=TRY_AGAIN)
-    return json_response(body, status=UNAVAILABLE, headers=RETRY_AFTER)
+    return UnavailableError("The image store cannot be reached at the moment.", code=error.code)
 
 
-async def _database_away(request: Request, error: Any) -> Response:
+def _from_database(_request: Request, error: Exception) -> ApiError:
     if not is_unavailable(error):
-        raise error  # a mistake of ours
+        raise error  # a defect: the middleware logs it and responds with 500
     log.error("database_unavailable", error=type(error).__name__)
-    if uses_problem_details(request.url.path):
-        return await problems.of_absence(request, RETRY_AFTER)
-    note_outcome(request, "database_unavailable")
-    body = error_body("The database cannot be reached for the moment.", tip=TRY_AGAIN)
-    return json_response(body, status=UNAVAILABLE, headers=RETRY_AFTER)
+    return UnavailableError(
+        "The database cannot be reached at the moment.", code="database_unavailable"
+    )
 
 
-async def _of_http(_request: Request, error: Any) -> Response:
-    return json_response(error_body(error.detail), status=error.status_code, headers=error.headers)
-
-
-async def _unreadable(request: Request, error: Any) -> Response:
-    note_outcome(request, "invalid_fields")
-    fields = {".".join(map(str, told["loc"][1:])): [told["msg"]] for told in error.errors()}
-    return json_response(error_body(fields), status=422)
+_CONVERTERS: Final[dict[type[Exception], Converter]] = {
+    ApiError: _keep,
+    UnsupportedRequestError: _from_unsupported,
+    NotFoundError: _from_not_found,
+    ConflictError: _from_conflict,
+    InvalidNameError: _from_name,
+    InvalidLimitsError: _from_limits,
+    InvalidPeriodError: _from_period,
+    InvalidValueError: _from_value,
+    RequestValidationError: _from_parameters,
+    HTTPException: _from_http,
+    StorageUnavailableError: _from_store,
+    **dict.fromkeys(DATABASE_ERRORS, _from_database),
+}

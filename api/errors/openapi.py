@@ -1,17 +1,23 @@
-"""What OpenAPI says of a route that tells problems: its body, its answer and its problems."""
+"""OpenAPI documentation of routes that respond with problem details."""
 
 from typing import Any, Final
 
 from api.body.json_documents import JsonDocument
 from api.errors.problem_details import MEDIA_TYPE, TITLES
 
-_FIELD: Final = {
+_FIELD_ERROR: Final = {
     "type": "object",
     "required": ["detail"],
     "properties": {
-        "pointer": {"type": "string", "description": "Place in the body, `#/limits/max_running`."},
-        "parameter": {"type": "string", "description": "Name of a parameter of the address."},
-        "detail": {"type": "string", "description": "What would be right."},
+        "pointer": {
+            "type": "string",
+            "description": "JSON pointer to the field in the body, such as `#/limits/max_running`.",
+        },
+        "parameter": {
+            "type": "string",
+            "description": "Name of the parameter, where it is not a field of the body.",
+        },
+        "detail": {"type": "string", "description": "What is wrong, or what would be right."},
     },
 }
 _PROBLEM: Final = {
@@ -19,35 +25,36 @@ _PROBLEM: Final = {
     "required": ["type", "title", "status", "detail", "instance"],
     "properties": {
         "type": {"type": "string", "description": "`urn:infill:problem:` and a stable code."},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
-        "errors": {"type": "array", "items": _FIELD},
+        "title": {"type": "string", "description": "The meaning of the HTTP status."},
+        "status": {"type": "integer", "description": "The HTTP status."},
+        "detail": {"type": "string", "description": "What is wrong with this request."},
+        "instance": {"type": "string", "description": "The path of the request."},
+        "errors": {"type": "array", "items": _FIELD_ERROR},
     },
 }
-# Any of them can come of any request; what else, the route says.
-_ALWAYS: Final = (401, 404, 422, 503)
+# Statuses that any route can respond with; `document_route` takes those of one route.
+_OF_EVERY_ROUTE: Final = (401, 404, 422, 503)
 _OF_A_BODY: Final = (400, 413, 415)
 
 
-def described(
-    *codes: int, body: type[JsonDocument] | None = None, answers: str | None = None
+def document_route(
+    *statuses: int, body: type[JsonDocument] | None = None, media_type: str | None = None
 ) -> dict[str, Any]:
-    """Give the documentation of a route, as arguments for its decorator.
+    """Return the documentation of a route as keyword arguments for its decorator.
 
-    `codes` are problems beside those of every request; `answers` is a media type other than JSON.
+    `statuses` are errors beside those of every route, `body` is the JSON it reads, and
+    `media_type` one it can respond with besides JSON.
     """
     of_body = () if body is None else _OF_A_BODY
     responses: dict[int, Any] = {
-        code: {"description": TITLES[code], "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
-        for code in sorted({*_ALWAYS, *of_body, *codes})
+        status: {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
+        for status in sorted({*_OF_EVERY_ROUTE, *of_body, *statuses})
     }
-    if answers is not None:
-        responses[200] = {"content": {answers: {"schema": {"type": "string"}}}}
-    told: dict[str, Any] = {"responses": responses}
+    if media_type is not None:
+        responses[200] = {"content": {media_type: {"schema": {"type": "string"}}}}
+    documentation: dict[str, Any] = {"responses": responses}
     if body is not None:
         content = {"application/json": {"schema": body.model_json_schema()}}
         required = any(field.is_required() for field in body.model_fields.values())
-        told["openapi_extra"] = {"requestBody": {"required": required, "content": content}}
-    return told
+        documentation["openapi_extra"] = {"requestBody": {"required": required, "content": content}}
+    return documentation

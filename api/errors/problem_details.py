@@ -1,61 +1,62 @@
-"""One problem as an answer."""
+"""Errors rendered as problem details (RFC 9457), for the native API and the admin API."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
-from starlette.requests import Request
 from starlette.responses import Response
 
-from api.body.json_response import note_outcome
-from api.errors.problem_errors import FieldProblem
+from api.errors.api_error import ApiError, FieldError
 
 MEDIA_TYPE: Final = "application/problem+json"
 TITLES: Final = {
     400: "The body cannot be read",
-    401: "No key that works here",
+    401: "No valid key",
     404: "Not found",
     405: "Method not allowed",
-    409: "Conflict with what is there",
+    409: "Conflict with the current state",
     413: "The body is too large",
     415: "The content type is not supported",
-    422: "Some values cannot be taken",
-    429: "Too many requests for now",
+    422: "Some values are invalid",
+    429: "Too many requests",
     500: "Internal error",
-    503: "Unavailable for the moment",
+    503: "Temporarily unavailable",
 }
 
 
-def pointer(*steps: str | int) -> str:
-    """Give the place of a field in a body: a JSON pointer in a URI fragment, RFC 6901."""
-    escaped = (str(step).replace("~", "~0").replace("/", "~1") for step in steps)
-    return "#" + "".join(f"/{quote(step, errors='replace')}" for step in escaped)
+def render_problem(path: str, error: ApiError) -> Response:
+    """Return the response `application/problem+json` to a request for `path`.
 
-
-def problem_answer(
-    path: str,
-    status: int,
-    code: str,
-    detail: str,
-    *,
-    errors: Sequence[FieldProblem] = (),
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    """Give the answer that tells of one problem with a request to `path`."""
+    `type` is `urn:infill:problem:` and the error's code, `detail` its message and tip, `errors`
+    one entry per bad field.
+    """
     body: dict[str, Any] = {
-        "type": f"urn:infill:problem:{code}",
-        "title": TITLES[status],
-        "status": status,
-        "detail": detail,
+        "type": f"urn:infill:problem:{error.code}",
+        "title": TITLES.get(error.status) or HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.message if error.tip is None else f"{error.message} {error.tip}",
         "instance": quote(path),
     }
-    if errors:
-        body["errors"] = errors
-    return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
+    if error.field_errors:
+        body["errors"] = [_field_problem(field_error) for field_error in error.field_errors]
+    return Response(orjson.dumps(body), error.status, _headers(error), MEDIA_TYPE)
 
 
-def tell(request: Request, status: int, code: str, detail: str, **more: Any) -> Response:
-    """Give the same for a request at hand, and note how it came out."""
-    note_outcome(request, code)
-    return problem_answer(request.url.path, status, code, detail, **more)
+def _headers(error: ApiError) -> Mapping[str, str]:
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return {**error.headers, "www-authenticate": "Bearer"}  # RFC 9110 requires it with 401
+    return error.headers
+
+
+def _field_problem(error: FieldError) -> dict[str, str]:
+    if error.source == "parameter":
+        return {"parameter": str(error.path[-1]), "detail": error.detail}
+    return {"pointer": _json_pointer(error.path), "detail": error.detail}
+
+
+def _json_pointer(path: tuple[str | int, ...]) -> str:
+    """Return the path of a body's field as a JSON pointer in a URI fragment, RFC 6901."""
+    escaped = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    return "#" + "".join(f"/{quote(step, errors='replace')}" for step in escaped)

@@ -1,1 +1,1 @@
-"""Submitting a job, waiting for it and estimating its end: what every dialect calls."""
+"""What every dialect calls: submit a job, wait for it, estimate its end, read its progress."""

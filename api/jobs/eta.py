@@ -1,4 +1,4 @@
-"""How long a caller will wait: its own place under fair claiming, and the speed of the model."""
+"""Estimated waits: from a tenant's position under fair claiming and the model's measured speed."""
 
 import math
 from dataclasses import dataclass
@@ -13,20 +13,23 @@ from common.postgres.database import Database, is_unavailable
 from common.postgres.repositories.fair_queue.queue_snapshot import read_queue_snapshot
 from common.postgres.repositories.fair_queue.tenant_position import read_tenant_position
 from common.runtime.clock import utc_now
-from common.runtime.single_flight import SingleFlightCache
+from common.runtime.single_flight import Reading, SingleFlightCache
 
-# One reading of a queue serves all callers for so long, and one of its own place each tenant;
-# what this process accepts meanwhile is added.
+# A snapshot of a queue, or a tenant's position in it, serves all requests for this time; jobs
+# that this gateway accepts meanwhile are added.
 FRESH_SECONDS: Final = 2.0
-# Tenants whose places are kept; a long line takes some 50 kB.
-PLACES_KEPT: Final = 1_000
-# There is one for each model.
-QUEUES_KEPT: Final = 1_000
+# Cached positions; one of a long backlog takes some 50 kB.
+CACHED_POSITIONS: Final = 1_000
+# There is one queue per model.
+CACHED_QUEUES: Final = 1_000
+TIP: Final = (
+    "Your job is queued or running; fetch it after the estimated time, or wait for the webhook."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A wait in seconds, and what is to be said about it."""
+    """A wait in seconds, and the tip shown with it."""
 
     seconds: int
     tip: str
@@ -34,97 +37,97 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Outlook:
-    """What is known of a queue, since when, and of one tenant's place in it."""
+    """The forecast of a queue, its age, and one tenant's position in the queue."""
 
     forecast: Forecast
     age_seconds: float
-    own: TenantPosition
+    position: TenantPosition
 
 
 class EtaEstimator:
-    """Reads each queue, and each tenant's place, at most every two seconds for all requests."""
+    """Estimates waits from snapshots, of which each is read at most every two seconds."""
 
-    def __init__(self, database: Database, *, silent_seconds: float, places: int = 1) -> None:
-        """`places` are the jobs that a worker takes at once."""
+    def __init__(self, database: Database, *, silent_seconds: float, slots: int = 1) -> None:
+        """Estimate for workers that run `slots` jobs at once each.
+
+        A worker without a heartbeat for `silent_seconds` does not count.
+        """
         self._database = database
-        self._places_each = places
+        self._slots = slots
         self._silent_seconds = silent_seconds
-        self._queues = SingleFlightCache(
-            self._read_queue, fresh_seconds=FRESH_SECONDS, most=QUEUES_KEPT
-        )
-        self._places = SingleFlightCache(
-            self._read_place, fresh_seconds=FRESH_SECONDS, most=PLACES_KEPT
-        )
+        self._forecasts = SingleFlightCache(self._read_forecast, capacity=CACHED_QUEUES)
+        self._positions = SingleFlightCache(self._read_position, capacity=CACHED_POSITIONS)
 
-    def note_accepted(self, job: JobRecord) -> None:
-        """Count a job this process has just recorded, until the next reading sees it."""
-        own = self._places.known((job.tenant_id, job.queue))
-        if own is not None:
-            own.queued.add_job(job.priority, job.id, _load(job))
+    def add_accepted(self, job: JobRecord) -> None:
+        """Add a job this process has just recorded to its tenant's cached backlog."""
+        position = self._positions.latest((job.tenant_id, job.queue))
+        if position is not None:
+            position.queued.add_job(job.priority, job.id, _workload(job))
 
-    async def of_job(self, job: JobRecord) -> Estimate:
-        """Estimate when a queued or running job will have ended; without Postgres, roughly."""
+    async def estimate_end(self, job: JobRecord) -> Estimate:
+        """Estimate when a queued or running job ends; without Postgres, from older snapshots."""
         try:
-            outlook = await self._look(job.tenant_id, job.queue)
+            outlook = await self._read_outlook(job.tenant_id, job.queue)
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            # The job is in the books, and its caller is to be told so.
-            outlook = self._remember(job.tenant_id, job.queue)
-        seconds = _until_end(outlook, job)
+            # The job is recorded, and its caller has to learn that.
+            outlook = self._latest_outlook(job.tenant_id, job.queue)
+        seconds = _seconds_to_end(outlook, job)
         return Estimate(max(1, math.ceil(seconds)), _tip(outlook.forecast))
 
-    async def waiting(self, tenant_id: int, queue: str) -> tuple[int, int]:
-        """Give how many of a tenant's jobs wait, and the seconds until a new one would start."""
-        outlook = await self._look(tenant_id, queue)
-        whole = outlook.own.queued.total
+    async def estimate_backlog(self, tenant_id: int, queue: str) -> tuple[int, int]:
+        """Return how many of a tenant's jobs wait, and the seconds until a new one would start."""
+        outlook = await self._read_outlook(tenant_id, queue)
+        backlog = outlook.position.queued.total
         seconds = outlook.forecast.seconds_until_start(
-            outlook.own, whole, elapsed=outlook.age_seconds
+            outlook.position, backlog, elapsed=outlook.age_seconds
         )
-        return round(whole.jobs), math.ceil(seconds)
+        return round(backlog.jobs), math.ceil(seconds)
 
-    async def _look(self, tenant_id: int, queue: str) -> _Outlook:
-        kept = await self._queues.get(queue)
-        own = await self._places.get((tenant_id, queue))
-        return _Outlook(kept.value, kept.age_seconds, own.value)
+    async def _read_outlook(self, tenant_id: int, queue: str) -> _Outlook:
+        forecast = await self._forecasts.get(queue)
+        position = await self._positions.get((tenant_id, queue))
+        return _Outlook(forecast.value, forecast.age_seconds, position.value)
 
-    def _remember(self, tenant_id: int, queue: str) -> _Outlook:
-        forecast = self._queues.known(queue) or Forecast(QueueSnapshot())
-        own = self._places.known((tenant_id, queue)) or TenantPosition(TenantBacklog())
-        return _Outlook(forecast, 0.0, own)
+    def _latest_outlook(self, tenant_id: int, queue: str) -> _Outlook:
+        forecast = self._forecasts.latest(queue) or Forecast(QueueSnapshot())
+        position = self._positions.latest((tenant_id, queue)) or TenantPosition(TenantBacklog())
+        return _Outlook(forecast, 0.0, position)
 
-    async def _read_queue(self, queue: str) -> Forecast:
+    async def _read_forecast(self, queue: str) -> Reading[Forecast]:
         async with self._database.direct() as connection:
-            reading = await read_queue_snapshot(
+            snapshot = await read_queue_snapshot(
                 connection, queue, silent_seconds=self._silent_seconds
             )
-        return Forecast(reading, worker_slots=self._places_each)
+        return Reading(Forecast(snapshot, worker_slots=self._slots), FRESH_SECONDS)
 
-    async def _read_place(self, key: tuple[int, str]) -> TenantPosition:
+    async def _read_position(self, key: tuple[int, str]) -> Reading[TenantPosition]:
         tenant_id, queue = key
         async with self._database.direct(tenant_id) as connection:
-            return await read_tenant_position(connection, tenant_id=tenant_id, queue=queue)
+            position = await read_tenant_position(connection, tenant_id=tenant_id, queue=queue)
+        return Reading(position, FRESH_SECONDS)
 
 
-def _until_end(outlook: _Outlook, job: JobRecord) -> float:
+def _seconds_to_end(outlook: _Outlook, job: JobRecord) -> float:
     if job.state is JobState.RUNNING and job.started_at is not None:
-        seconds = (utc_now() - job.started_at).total_seconds()
+        running = (utc_now() - job.started_at).total_seconds()
         return outlook.forecast.running_seconds_left(
-            _load(job), seconds, elapsed=outlook.age_seconds
+            _workload(job), running, elapsed=outlook.age_seconds
         )
-    before = outlook.own.queued.load_before(job.priority, job.id)
+    before = outlook.position.queued.load_before(job.priority, job.id)
     return outlook.forecast.seconds_until_end(
-        outlook.own, before, _load(job), elapsed=outlook.age_seconds
+        outlook.position, before, _workload(job), elapsed=outlook.age_seconds
     )
 
 
-def _load(job: JobRecord) -> Workload:
+def _workload(job: JobRecord) -> Workload:
     return Workload(1, job.request.cost)
 
 
 def _tip(forecast: Forecast) -> str:
     if not forecast.has_workers:
-        return "No worker is at work for this model; the job waits until one is."
+        return "No worker is running for this model; the job waits until one starts."
     if not forecast.is_measured:
-        return "Nothing has been measured yet for this model, so the estimate is a general one."
-    return "Your job is on its way; fetch it after the seconds estimated, or wait for the webhook."
+        return "Nothing has been measured for this model yet, so the estimate is rough."
+    return TIP

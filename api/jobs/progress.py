@@ -1,4 +1,4 @@
-"""How far a running job is, for whoever asks; never an error, and hardly a wait."""
+"""Read the progress of a running job from Redis; without Redis there is no progress."""
 
 import asyncio
 from typing import Final
@@ -12,31 +12,31 @@ from common.messaging.progress import AttemptName, JobProgress, read_progress
 from common.runtime.availability import Availability
 from common.runtime.clock import monotonic
 
-# A Redis that is there answers in a millisecond; an answer is not held up for longer than this.
-PATIENCE_SECONDS: Final = 0.1
-# While Redis is away, one request in so many seconds asks whether it is back.
+# A healthy Redis responds in a millisecond; a response waits no longer than this for it.
+REDIS_TIMEOUT_SECONDS: Final = 0.1
+# While Redis is unavailable, one request per this time checks whether it is back.
 PROBE_SECONDS: Final = 1.0
 
 
 class ProgressReader:
-    """Reads what workers told of their steps."""
+    """Reads the steps and previews that workers publish in Redis."""
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
-        self._presence = Availability("redis")
+        self._availability = Availability("redis")
         self._probe_at = 0.0
 
-    async def of_job(self, job: JobRecord, *, preview: bool = False) -> JobProgress | None:
-        """Read how far a job is; None for one that is not drawn, or where nobody told."""
+    async def read(self, job: JobRecord, *, preview: bool = False) -> JobProgress | None:
+        """Return the progress of a job; None unless it is running and its worker published it."""
         if job.state is not JobState.RUNNING or monotonic() < self._probe_at:
             return None
         name = AttemptName(job.file_prefix, job.attempt)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
                 progress = await read_progress(self._redis, name, preview=preview)
         except (RedisError, OSError) as error:
             self._probe_at = monotonic() + PROBE_SECONDS
-            self._presence.missed(error)
+            self._availability.missed(error)
             return None
-        self._presence.found()
+        self._availability.found()
         return progress

@@ -1,18 +1,17 @@
-"""Taking an order: pictures to the store, the job into the books, a ring, and the wait."""
+"""Submit a job: store its images, record it, ring a worker, wait for its end."""
 
-from uuid import UUID, uuid4
+from collections.abc import Mapping
+from uuid import UUID
 
 from structlog.contextvars import bind_contextvars
 
 from api.auth.api_keys import AuthenticatedTenant
-from api.errors.api_errors import InvalidFieldsError
-from api.jobs.new_request import JobRequest
-from api.jobs.wait import HungUp, follow_job, wait_for_job
+from api.errors.api_error import FieldError, InvalidFieldsError
+from api.jobs.wait import HungUp, follow_job, unfinished_view, wait_for_job
 from api.metrics import SUBMIT_SECONDS
 from api.services import Services
-from common.domain.job import JobState
 from common.domain.object_keys import input_key
-from common.domain.record import InputImage, JobRecord, NewJob
+from common.domain.record import InputImage, NewJob
 from common.postgres.repositories.jobs.read import JobView
 from common.postgres.repositories.jobs.record import (
     IdempotencyKeyTaken,
@@ -22,113 +21,76 @@ from common.postgres.repositories.jobs.record import (
 )
 from common.runtime.clock import monotonic, utc_now
 
-# The store keeps it for the worker, who sniffs what it is.
-UNKNOWN_CONTENT = "application/octet-stream"
+# The worker finds the format by the image's first bytes.
+UNKNOWN_CONTENT_TYPE = "application/octet-stream"
+
+# Images that came with a request, by the object key they are to be stored under.
+Uploads = dict[str, bytes]
+
+
+def input_images(
+    images: Mapping[str, str | bytes], tenant_id: int, file_prefix: UUID
+) -> tuple[dict[str, InputImage], Uploads]:
+    """Return the job's inputs by field name, and the images to store before it is recorded.
+
+    `images` holds a URL or the bytes of an image by field name.
+    """
+    inputs: dict[str, InputImage] = {}
+    uploads: Uploads = {}
+    for field, image in images.items():
+        if isinstance(image, str):
+            inputs[field] = InputImage(url=image)
+        else:
+            key = input_key(tenant_id, file_prefix, field)
+            inputs[field] = InputImage(object_key=key)
+            uploads[key] = image
+    return inputs, uploads
 
 
 async def submit(
-    services: Services, caller: AuthenticatedTenant, order: JobRequest, hung_up: HungUp
+    services: Services,
+    tenant: AuthenticatedTenant,
+    new_job: NewJob,
+    uploads: Uploads,
+    hung_up: HungUp,
 ) -> JobView:
-    """Record the job and wait for its end as long as callers are made to wait.
+    """Record a job and return it once it has ended, the wait is over or the caller has hung up.
 
-    An order repeated under its idempotency key waits for the job it made the first time.
+    A request repeated under its idempotency key waits for the job recorded the first time.
 
     Raises:
-        OverLimitError: the tenant's plan has no room for the job.
+        OverLimitError: a quota of the tenant's plan does not allow the job.
         InvalidFieldsError: the idempotency key was used for another request.
-        PostgresUnavailableError: Postgres is known to be away; nothing was stored.
-        StorageUnavailableError: a picture could not be stored; nothing was recorded.
+        PostgresUnavailableError: Postgres is known to be unavailable; nothing was stored.
+        StorageUnavailableError: an image could not be stored; nothing was recorded.
     """
     begun = monotonic()
-    services.database.raise_if_unavailable()  # before 40 MB of pictures go to the store for nothing
-    file_prefix = uuid4()
-    with services.listener.expect(file_prefix) as ended:
-        with await services.quotas.admit(caller, order) as room:
-            inputs = await _store_pictures(services, caller.tenant_id, file_prefix, order)
-            new = _new_job(services, caller.tenant_id, file_prefix, order, inputs)
-            outcome = await _record(services, new)
+    services.database.raise_if_unavailable()  # before 40 MB of images are stored for nothing
+    with services.completions.expect(new_job.file_prefix) as ended:
+        with await services.quota_limiter.reserve(tenant, new_job) as reservation:
+            for key, image in uploads.items():
+                await services.storage.put(key, image, content_type=UNKNOWN_CONTENT_TYPE)
+            outcome = await _record(services, new_job)
             if isinstance(outcome, JobRecorded):
-                room.take()
+                reservation.keep()
         if isinstance(outcome, JobRepeated):
             bind_contextvars(job_id=outcome.job.id)
             return await follow_job(services, outcome.job, hung_up)
-        job = _queued(new, outcome.job_id)
+        job = new_job.recorded(outcome.job_id, utc_now())
         bind_contextvars(job_id=job.id)
-        services.ringer.ring(job.queue)
-        services.estimates.note_accepted(job)
+        services.worker_notifier.ring(job.queue)
+        services.eta_estimator.add_accepted(job)
         SUBMIT_SECONDS.observe(monotonic() - begun)
-        view = JobView(job=job, delivery=None, delivery_failures=0)
-        return await wait_for_job(services, view, ended, hung_up)
+        return await wait_for_job(services, unfinished_view(job), ended, hung_up)
 
 
-async def _record(services: Services, new: NewJob) -> JobRecorded | JobRepeated:
-    async with services.database.direct(new.tenant_id) as connection:
-        outcome = await record_job(connection, new)
+async def _record(services: Services, new_job: NewJob) -> JobRecorded | JobRepeated:
+    async with services.database.direct(new_job.tenant_id) as connection:
+        outcome = await record_job(connection, new_job)
     if isinstance(outcome, IdempotencyKeyTaken):
-        told = (
+        detail = (
             "The Idempotency-Key was used before for another request, "
             f"job {outcome.job_id}: send a new key with a new request."
         )
-        raise InvalidFieldsError({"Idempotency-Key": [told]})
+        raise InvalidFieldsError([FieldError(("Idempotency-Key",), detail, "parameter")])
     return outcome
-
-
-async def _store_pictures(
-    services: Services, tenant_id: int, file_prefix: UUID, order: JobRequest
-) -> dict[str, InputImage]:
-    inputs = {}
-    for field, picture in order.pictures.items():
-        if isinstance(picture, str):
-            inputs[field] = InputImage(url=picture)
-        else:
-            key = input_key(tenant_id, file_prefix, field)
-            await services.storage.put(key, picture, content_type=UNKNOWN_CONTENT)
-            inputs[field] = InputImage(object_key=key)
-    return inputs
-
-
-def _new_job(
-    services: Services,
-    tenant_id: int,
-    file_prefix: UUID,
-    order: JobRequest,
-    inputs: dict[str, InputImage],
-) -> NewJob:
-    return NewJob(
-        tenant_id=tenant_id,
-        file_prefix=file_prefix,
-        queue=order.queue,
-        priority=order.priority,
-        request=order.request,
-        inputs=inputs,
-        base64=order.base64,
-        max_attempts=services.settings.jobs.max_attempts,
-        webhook_url=order.webhook_url,
-        track_id=order.track_id,
-        idempotency_key=order.idempotency_key,
-        request_digest=order.request_digest,
-    )
-
-
-def _queued(new: NewJob, job_id: int) -> JobRecord:
-    """Give the record of a job just recorded, without reading it back."""
-    return JobRecord(
-        id=job_id,
-        tenant_id=new.tenant_id,
-        file_prefix=new.file_prefix,
-        queue=new.queue,
-        state=JobState.QUEUED,
-        attempt=0,
-        request=new.request,
-        inputs=new.inputs,
-        base64=new.base64,
-        webhook_url=new.webhook_url,
-        track_id=new.track_id,
-        result=None,
-        error_code=None,
-        error_message=None,
-        created_at=utc_now(),
-        started_at=None,
-        finished_at=None,
-        priority=new.priority,
-    )

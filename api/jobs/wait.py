@@ -1,4 +1,4 @@
-"""Holding an answer back until its job has ended, the time is up, or the caller has hung up."""
+"""Hold a response back until its job has ended, the wait is over or the caller has hung up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,14 +12,17 @@ from common.domain.record import JobRecord
 from common.postgres.database import is_unavailable
 from common.postgres.repositories.jobs.read import JobView, read_job
 
-# Returns when the caller is gone.
+# Returns when the caller has closed the connection.
 HungUp = Callable[[], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
 
 def hanging_up(request: Request) -> HungUp:
-    """Give what returns when the caller of `request`, whose body has been read, is gone."""
+    """Return a function that returns when the caller of `request` disconnects.
+
+    The request's body must have been read.
+    """
 
     async def until_disconnected() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -28,27 +31,32 @@ def hanging_up(request: Request) -> HungUp:
     return until_disconnected
 
 
+def unfinished_view(job: JobRecord) -> JobView:
+    """Return the view of a job that has no webhook delivery yet."""
+    return JobView(job=job, delivery=None, delivery_failures=0)
+
+
 async def follow_job(services: Services, job: JobRecord, hung_up: HungUp) -> JobView:
-    """Wait for a job recorded earlier."""
-    with services.listener.expect(job.file_prefix) as ended:
-        # It may have ended between the look at its row and the moment we began to listen.
-        view = await _read(services, JobView(job=job, delivery=None, delivery_failures=0))
+    """Wait for the end of a job that an earlier request recorded; see `wait_for_job`."""
+    with services.completions.expect(job.file_prefix) as ended:
+        # The job may have ended between reading its row and starting to listen.
+        view = await _read(services, unfinished_view(job))
         return await wait_for_job(services, view, ended, hung_up)
 
 
 async def wait_for_job(
     services: Services, view: JobView, ended: asyncio.Event, hung_up: HungUp
 ) -> JobView:
-    """Wait until `ended` is set, at most as long as callers are made to wait; read the job once."""
+    """Return the job, read again once `ended` is set or `sync_wait_seconds` have passed."""
     seconds = services.settings.gateway.sync_wait_seconds
     if not seconds or view.job.state in FINAL_STATES:
         return view
-    if await _is_gone_first(ended, hung_up, seconds):
-        return view  # nobody is there to read an answer
+    if await _hangs_up_first(ended, hung_up, seconds):
+        return view  # nobody reads the response
     return await _read(services, view)
 
 
-async def _is_gone_first(ended: asyncio.Event, hung_up: HungUp, seconds: float) -> bool:
+async def _hangs_up_first(ended: asyncio.Event, hung_up: HungUp, seconds: float) -> bool:
     waiting = asyncio.ensure_future(ended.wait())
     gone = asyncio.ensure_future(hung_up())
     try:
@@ -60,7 +68,7 @@ async def _is_gone_first(ended: asyncio.Event, hung_up: HungUp, seconds: float) 
 
 
 async def _read(services: Services, view: JobView) -> JobView:
-    """Read the job again; while Postgres is away, tell what was known: it has been accepted."""
+    """Read the job again; without Postgres return `view`: the caller must learn the job's id."""
     try:
         async with services.database.direct(view.job.tenant_id) as connection:
             found = await read_job(connection, tenant_id=view.job.tenant_id, job_id=view.job.id)

@@ -1,1 +1,1 @@
-"""What a tenant's plan allows it to send: requests, waiting jobs, credits."""
+"""Limits of a tenant's plan: requests per minute, waiting jobs, credits, concurrency."""

@@ -1,33 +1,33 @@
-"""Turns: so many things of one tenant, and of all together, are under way at once."""
+"""Limit of concurrent slow requests, per tenant and in all."""
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.errors.problem_errors import TooManyAtOnceError
+from api.errors.api_error import TooManyAtOnceError
 
 
 class ConcurrencyLimiter:
-    """For requests that take long by their nature; each gateway has its own."""
+    """Limits requests that are slow by nature, in this gateway process alone."""
 
-    def __init__(self, *, of_a_tenant: int, of_all: int) -> None:
-        self._of_a_tenant = of_a_tenant
-        self._of_all = of_all
-        self._taken: Counter[int] = Counter()
+    def __init__(self, *, per_tenant: int, in_all: int) -> None:
+        self._per_tenant = per_tenant
+        self._in_all = in_all
+        self._running: Counter[int] = Counter()
 
     @contextmanager
-    def take(self, tenant_id: int) -> Iterator[None]:
-        """Have a turn while the block lasts.
+    def slot(self, tenant_id: int) -> Iterator[None]:
+        """Hold a slot while the block runs.
 
         Raises:
-            TooManyAtOnceError: there is none.
+            TooManyAtOnceError: no slot is free, of the tenant's or of all.
         """
-        if self._taken[tenant_id] >= self._of_a_tenant or self._taken.total() >= self._of_all:
+        if self._running[tenant_id] >= self._per_tenant or self._running.total() >= self._in_all:
             raise TooManyAtOnceError
-        self._taken[tenant_id] += 1
+        self._running[tenant_id] += 1
         try:
             yield
         finally:
-            self._taken[tenant_id] -= 1
-            if not self._taken[tenant_id]:
-                del self._taken[tenant_id]
+            self._running[tenant_id] -= 1
+            if not self._running[tenant_id]:
+                del self._running[tenant_id]  # or it would grow with every tenant

@@ -1,7 +1,7 @@
-"""How a tenant stands to one limit, as the headers tell it.
+"""The state of one limit of a tenant, and its rate limit headers.
 
-They are those of draft-ietf-httpapi-ratelimit-headers, in the form of its revision 10: lists of
-structured fields (RFC 9651), one item per policy.
+The headers are those of draft-ietf-httpapi-ratelimit-headers, revision 10: lists of structured
+fields (RFC 9651), one item per policy.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RateLimitSnapshot:
-    """Of `quota` units, `remaining` are left, and in `seconds` there will be more.
+    """The state of a limit: `remaining` of `quota` units are left, and more follow in `seconds`.
 
-    `unit` None is what the draft takes for granted: requests. `window` is the time in seconds in
-    which a whole quota comes back, None where that is no fixed time.
+    `unit` None means requests, the draft's default. `window` is the time in seconds in which the
+    whole quota refills, None where that is no fixed time.
     """
 
     policy: str
@@ -25,7 +25,7 @@ class RateLimitSnapshot:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The two headers: what is allowed, and what is left of it."""
+        """Return `RateLimit-Policy`, what is allowed, and `RateLimit`, what is left of it."""
         unit = "" if self.unit is None else f';qu="{self.unit}"'
         window = "" if self.window is None else f";w={self.window}"
         return {

@@ -1,18 +1,16 @@
-"""What is known of one tenant's unfinished jobs and spent credits, between two measurements."""
+"""One tenant's waiting jobs and spent credits: as last measured, and as changed since then."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
 from common.runtime.clock import monotonic
+from common.runtime.single_flight import Reading
 
-# One measurement serves for so long; what this gateway accepts meanwhile is added.
-SPACING_SECONDS: Final = 1.0
-# A measurement that takes long, as of a hundred thousand jobs, is made less often than that.
-SPACING_BY_EFFORT: Final = 20
-# Nobody is refused on one that is older than this part of the spacing.
-CURRENT: Final = 0.1
+# A measurement serves for this time; jobs that this gateway accepts meanwhile are added.
+FRESH_SECONDS: Final = 1.0
+# A slow measurement, as of a hundred thousand jobs, serves this many times its own duration.
+FRESH_PER_DURATION: Final = 20
 
 
 class QuotaAmount(NamedTuple):
@@ -22,91 +20,97 @@ class QuotaAmount(NamedTuple):
     credits: int = 0
 
     def plus(self, other: "QuotaAmount") -> "QuotaAmount":
-        """Add."""
+        """Return the sum."""
         return QuotaAmount(self.jobs + other.jobs, self.credits + other.credits)
 
     def minus(self, other: "QuotaAmount") -> "QuotaAmount":
-        """Take away."""
+        """Return the difference."""
         return QuotaAmount(self.jobs - other.jobs, self.credits - other.credits)
 
 
 NOTHING: Final = QuotaAmount()
 
 
-@dataclass(slots=True)
-class QuotaUsage:
-    """Waiting jobs and credits as last measured, and what this gateway has accepted since.
+class QuotaScope(NamedTuple):
+    """A tenant and its quotas; changed quotas start a new usage.
 
-    A request holds room from its admission on, so that those under way at once are not all given
-    the same. One that is recorded while the rows are measured counts twice until the next time: a
-    little too much, never too little.
+    `max_queued` bounds how far jobs are counted, so an old count is no use under a new quota.
     """
 
-    _measuring: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _measured: QuotaAmount = NOTHING
-    _measured_at: float = float("-inf")
-    _spacing: float = SPACING_SECONDS
-    _held: QuotaAmount = NOTHING  # by all requests ever admitted, but for those that gave it back
-    _recorded: QuotaAmount = NOTHING  # the part of it that is in the books
-    _included: QuotaAmount = NOTHING  # the part of that which the measurement has seen
+    tenant_id: int
+    max_queued: int
+    monthly_credits: float | None
 
-    @property
-    def load(self) -> QuotaAmount:
-        """What is to be reckoned with."""
-        return self._measured.plus(self._held.minus(self._included))
 
-    async def measure(self, read: Callable[[], Awaitable[QuotaAmount]], *, to_refuse: bool) -> None:
-        """Measure, unless what is known is good enough; who comes meanwhile shares the result."""
-        if self._is_known(to_refuse=to_refuse):
-            return
-        async with self._measuring:
-            if self._is_known(to_refuse=to_refuse):
-                return
-            begun, included = monotonic(), self._recorded
-            self._measured = await read()
-            self._measured_at, self._included = begun, included
-            self._spacing = max(SPACING_SECONDS, (monotonic() - begun) * SPACING_BY_EFFORT)
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """An amount read from Postgres; `included` is the part this gateway had recorded by then."""
 
-    def _is_known(self, *, to_refuse: bool) -> bool:
-        spacing = self._spacing * CURRENT if to_refuse else self._spacing
-        return self._measured_at + spacing > monotonic()
+    amount: QuotaAmount
+    included: QuotaAmount
 
-    def hold(self, load: QuotaAmount) -> "Reservation":
-        """Keep room for a job about to be recorded."""
-        self._held = self._held.plus(load)
-        return Reservation(self, load)
 
-    def take(self, load: QuotaAmount) -> None:
-        """Note that a job that had room is in the books."""
-        self._recorded = self._recorded.plus(load)
+class QuotaUsage:
+    """The amounts this gateway has reserved and recorded for one tenant.
 
-    def give_back(self, load: QuotaAmount) -> None:
-        """Let others have the room."""
-        self._held = self._held.minus(load)
+    Concurrent requests reserve before they record, so that they cannot all take the same rest of
+    a quota. A job recorded during a measurement counts twice until the next one: the usage may be
+    slightly too high, never too low.
+    """
+
+    def __init__(self, scope: QuotaScope) -> None:
+        self.scope = scope
+        self._reserved = NOTHING  # of all requests so far, except those that failed
+        self._recorded = NOTHING  # the part of it that is in Postgres
+
+    async def measure(self, read: Callable[[], Awaitable[QuotaAmount]]) -> Reading[Measurement]:
+        """Read the amount from Postgres; after a slow read it stays fresh longer."""
+        begun, included = monotonic(), self._recorded
+        amount = await read()
+        duration = monotonic() - begun
+        fresh_seconds = max(FRESH_SECONDS, duration * FRESH_PER_DURATION)
+        return Reading(Measurement(amount, included), fresh_seconds)
+
+    def total(self, measurement: Measurement) -> QuotaAmount:
+        """Return the measured amount plus all reserved since."""
+        return measurement.amount.plus(self._reserved.minus(measurement.included))
+
+    def reserve(self, amount: QuotaAmount) -> "Reservation":
+        """Reserve an amount for a job about to be recorded."""
+        self._reserved = self._reserved.plus(amount)
+        return Reservation(self, amount)
+
+    def record(self, amount: QuotaAmount) -> None:
+        """Count a reserved amount as recorded in Postgres."""
+        self._recorded = self._recorded.plus(amount)
+
+    def release(self, amount: QuotaAmount) -> None:
+        """Make a reserved amount available again."""
+        self._reserved = self._reserved.minus(amount)
 
 
 class Reservation:
-    """Room for one job; given back at the end of the block, unless the job has taken it."""
+    """An amount reserved for one job; released at the end of the block unless kept."""
 
-    __slots__ = ("_account", "_load")
+    __slots__ = ("_amount", "_usage")
 
-    def __init__(self, account: QuotaUsage | None, load: QuotaAmount) -> None:
-        self._account = account
-        self._load = load
+    def __init__(self, usage: QuotaUsage | None, amount: QuotaAmount) -> None:
+        self._usage = usage
+        self._amount = amount
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._account is not None:
-            self._account.give_back(self._load)
+        if self._usage is not None:
+            self._usage.release(self._amount)
 
-    def take(self) -> None:
-        """Note that the job is in the books."""
-        if self._account is not None:
-            self._account.take(self._load)
-            self._account = None
+    def keep(self) -> None:
+        """Keep the amount: the job has been recorded."""
+        if self._usage is not None:
+            self._usage.record(self._amount)
+            self._usage = None
 
 
-# For tenants without such limits: nobody reckons with it.
-ENDLESS: Final = Reservation(None, NOTHING)
+# For requests that no quota limits; shared, because it counts nothing.
+UNLIMITED: Final = Reservation(None, NOTHING)

@@ -1,137 +1,150 @@
-"""Waiting jobs and monthly credits: whether a tenant has room for one more job."""
+"""Quotas of waiting jobs and of monthly credits, checked before a job is recorded."""
 
 import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from api.auth.api_keys import AuthenticatedTenant
-from api.errors.api_errors import CreditsSpentError, OverLimitError, QueueFullError
+from api.errors.api_error import CreditsSpentError, OverLimitError, QueueFullError
 from api.jobs.eta import EtaEstimator
-from api.jobs.new_request import JobRequest
 from api.limits.headers import RateLimitSnapshot
-from api.limits.quota_usage import ENDLESS, QuotaAmount, QuotaUsage, Reservation
+from api.limits.quota_usage import (
+    UNLIMITED,
+    Measurement,
+    QuotaAmount,
+    QuotaScope,
+    QuotaUsage,
+    Reservation,
+)
 from common.domain.limits import Limits
+from common.domain.record import NewJob
 from common.postgres.database import Database
 from common.postgres.repositories.usage.ledger import month_credits
 from common.postgres.repositories.usage.quotas import count_unfinished, is_repetition
 from common.runtime.clock import utc_now
-from common.runtime.single_flight import remember
+from common.runtime.single_flight import Reading, SingleFlightCache, put_bounded
 
-# Tenants whose account is kept; of others it is measured anew.
-ACCOUNTS: Final = 10_000
+# Tenants whose usage is kept; the usage of others is measured anew.
+KEPT_USAGES: Final = 10_000
+# Parts of a measurement's time to live: an older one may accept a job, but not reject it.
+TO_ACCEPT: Final = 1.0
+TO_REJECT: Final = 0.1
 MILLIONTHS: Final = 1_000_000
-# What a structured field can hold, and far more than anybody has.
+# The largest integer of a structured field (RFC 9651), and far more than any quota.
 LARGEST_INTEGER: Final = 10**15 - 1
 
 
-class _Key(NamedTuple):
-    """Changed limits begin a new account: the one before was counted no further than its own."""
-
-    tenant_id: int
-    max_queued: int
-    monthly_credits: float | None
-
-
 class QuotaLimiter:
-    """Holds each tenant with such limits against rows that are read about once a second.
+    """Checks each tenant's quotas against a usage measured about once a second.
 
-    So the way of a request has no query of ours in it. What other gateways accept is seen at the
-    next reading; nobody is refused on an old one.
+    A request therefore needs no query of its own. Jobs accepted by other gateways are seen with
+    the next measurement; a job is rejected only by a recent one.
     """
 
-    def __init__(self, database: Database, estimates: EtaEstimator) -> None:
+    def __init__(self, database: Database, eta_estimator: EtaEstimator) -> None:
         self._database = database
-        self._estimates = estimates
-        self._accounts: dict[_Key, QuotaUsage] = {}
+        self._eta_estimator = eta_estimator
+        self._usages: dict[QuotaScope, QuotaUsage] = {}
+        self._measurements = SingleFlightCache(self._measure, capacity=KEPT_USAGES)
 
-    async def admit(self, caller: AuthenticatedTenant, order: JobRequest) -> Reservation:
-        """Give the room for one more job, to be taken when it has been recorded.
+    async def reserve(self, tenant: AuthenticatedTenant, new_job: NewJob) -> Reservation:
+        """Reserve a waiting job and its credits, to be kept once the job has been recorded.
 
         Raises:
-            QueueFullError: as many jobs wait as may.
+            QueueFullError: as many jobs wait as the plan allows.
             CreditsSpentError: the job would cost more than is left of the month's credits.
         """
-        limits = caller.limits
+        limits = tenant.limits
         if limits.max_queued is None:
-            return ENDLESS  # there is no quota of credits without it
-        key = _Key(caller.tenant_id, limits.max_queued, limits.monthly_credits)
-        account = self._accounts.get(key) or self._open(key)
-        job = QuotaAmount(1, _millionths(order.request.cost))
-        for to_refuse in (False, True):
-            await account.measure(partial(self._read, key), to_refuse=to_refuse)
-            if _has_room(limits, account.load.plus(job)):
-                return account.hold(job)
-        if await self._is_repetition(caller, order):
-            return ENDLESS  # it makes no job
-        raise await self._refusal(caller, order, account.load)
+            return UNLIMITED  # a quota of credits requires one of waiting jobs
+        usage = self._find_usage(
+            QuotaScope(tenant.tenant_id, limits.max_queued, limits.monthly_credits)
+        )
+        job = QuotaAmount(1, _to_millionths(new_job.request.cost))
+        for max_age in (TO_ACCEPT, TO_REJECT):
+            measurement = (await self._measurements.get(usage, max_age=max_age)).value
+            if _is_within(limits, usage.total(measurement).plus(job)):
+                return usage.reserve(job)
+        if await self._is_repetition(new_job):
+            return UNLIMITED  # it makes no job
+        raise await self._to_error(tenant, new_job, usage.total(measurement))
 
-    def _open(self, key: _Key) -> QuotaUsage:
-        account = QuotaUsage()
-        remember(self._accounts, key, account, most=ACCOUNTS)
-        return account
+    def _find_usage(self, scope: QuotaScope) -> QuotaUsage:
+        usage = self._usages.get(scope)
+        if usage is None:
+            usage = QuotaUsage(scope)
+            put_bounded(self._usages, scope, usage, capacity=KEPT_USAGES)
+        return usage
 
-    async def _read(self, key: _Key) -> QuotaAmount:
-        async with self._database.direct(key.tenant_id) as connection:
-            # In this order: a job that ends in between is counted twice, and not left out.
-            unfinished = await count_unfinished(connection, key.tenant_id, most=key.max_queued)
-            if key.monthly_credits is None:
+    async def _measure(self, usage: QuotaUsage) -> Reading[Measurement]:
+        return await usage.measure(partial(self._read_amount, usage.scope))
+
+    async def _read_amount(self, scope: QuotaScope) -> QuotaAmount:
+        async with self._database.direct(scope.tenant_id) as connection:
+            # In this order, a job that ends in between is counted twice, and never left out.
+            unfinished = await count_unfinished(connection, scope.tenant_id, most=scope.max_queued)
+            if scope.monthly_credits is None:
                 return QuotaAmount(unfinished.queued)
-            spent = await month_credits(connection, key.tenant_id)
-        return QuotaAmount(unfinished.queued, _millionths(unfinished.cost) + _millionths(spent))
+            spent = await month_credits(connection, scope.tenant_id)
+        return QuotaAmount(
+            unfinished.queued, _to_millionths(unfinished.cost) + _to_millionths(spent)
+        )
 
-    async def _is_repetition(self, caller: AuthenticatedTenant, order: JobRequest) -> bool:
-        if order.idempotency_key is None:
+    async def _is_repetition(self, new_job: NewJob) -> bool:
+        if new_job.idempotency_key is None:
             return False
-        async with self._database.direct(caller.tenant_id) as connection:
-            return await is_repetition(connection, caller.tenant_id, order.idempotency_key)
+        async with self._database.direct(new_job.tenant_id) as connection:
+            return await is_repetition(connection, new_job.tenant_id, new_job.idempotency_key)
 
-    async def _refusal(
-        self, caller: AuthenticatedTenant, order: JobRequest, load: QuotaAmount
+    async def _to_error(
+        self, tenant: AuthenticatedTenant, new_job: NewJob, usage: QuotaAmount
     ) -> OverLimitError:
-        limits = caller.limits
-        quota = limits.max_queued or 0
-        if load.jobs >= quota:
-            seconds = await self._seconds_to_a_start(caller.tenant_id, order.queue)
-            return QueueFullError(RateLimitSnapshot("queued", quota, 0, seconds, unit="jobs"))
+        limits = tenant.limits
+        max_queued = limits.max_queued or 0
+        if usage.jobs >= max_queued:
+            seconds = await self._seconds_to_next_start(tenant.tenant_id, new_job.queue)
+            return QueueFullError(RateLimitSnapshot("queued", max_queued, 0, seconds, unit="jobs"))
         allowed = limits.monthly_credits or 0.0
-        left = max(0, _millionths(allowed) - load.credits)
-        standing = RateLimitSnapshot(
+        left = max(0, _to_millionths(allowed) - usage.credits)
+        rate_limit = RateLimitSnapshot(
             "credits",
             min(int(allowed), LARGEST_INTEGER),
             min(left // MILLIONTHS, LARGEST_INTEGER),
             seconds_to_next_month(utc_now()),
             unit="credits",
         )
-        cost = _spelled(_millionths(order.request.cost))
         return CreditsSpentError(
-            standing, cost=cost, left=_spelled(left), quota=_spelled(_millionths(allowed))
+            rate_limit,
+            cost=_decimal_text(_to_millionths(new_job.request.cost)),
+            left=_decimal_text(left),
+            quota=_decimal_text(_to_millionths(allowed)),
         )
 
-    async def _seconds_to_a_start(self, tenant_id: int, queue: str) -> int:
-        """Estimate when one of the waiting jobs will be started: they are, one after the other."""
-        waiting, seconds = await self._estimates.waiting(tenant_id, queue)
+    async def _seconds_to_next_start(self, tenant_id: int, queue: str) -> int:
+        """Estimate the seconds until one more waiting job starts, as if all started evenly."""
+        waiting, seconds = await self._eta_estimator.estimate_backlog(tenant_id, queue)
         return max(1, math.ceil(seconds / max(1, waiting)))
 
 
-def _has_room(limits: Limits, load: QuotaAmount) -> bool:
-    """Tell whether a load, the new job within it, is allowed."""
-    if limits.max_queued is not None and load.jobs > limits.max_queued:
+def _is_within(limits: Limits, amount: QuotaAmount) -> bool:
+    """Return whether an amount, the new job included, is within the quotas."""
+    if limits.max_queued is not None and amount.jobs > limits.max_queued:
         return False
-    quota = limits.monthly_credits
-    return quota is None or load.credits <= _millionths(quota)
+    allowed = limits.monthly_credits
+    return allowed is None or amount.credits <= _to_millionths(allowed)
 
 
 def seconds_to_next_month(now: datetime) -> int:
-    """Give the seconds until the credits of the next month are there, a month in UTC."""
+    """Return the seconds until the next month begins in UTC, rounded up."""
     year, month = divmod(now.year * 12 + now.month, 12)
     return math.ceil((datetime(year, month + 1, 1, tzinfo=UTC) - now).total_seconds())
 
 
-def _millionths(amount: float | Decimal) -> int:
+def _to_millionths(amount: float | Decimal) -> int:
     return round(amount * MILLIONTHS)
 
 
-def _spelled(millionths: int) -> str:
+def _decimal_text(millionths: int) -> str:
     return f"{millionths / MILLIONTHS:.6f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""Requests per minute: one token for every request that is to make a job."""
+"""Rate limit: every request that makes a job takes a token of its tenant's bucket."""
 
 import asyncio
 import math
@@ -8,70 +8,70 @@ from typing import Final
 from redis.asyncio import Redis
 
 from api.auth.api_keys import AuthenticatedTenant
-from api.errors.api_errors import RateExceededError
+from api.errors.api_error import RateExceededError
 from api.limits.headers import RateLimitSnapshot
 from api.limits.token_buckets import WINDOW_SECONDS, TokenBucket, TokenBuckets, TokenGrant
 
 POLICY: Final = "requests"
 
-Answer = asyncio.Future[tuple[bool, RateLimitSnapshot]]
+# Resolves to whether the request got a token, and the state of the limit after that.
+PendingToken = asyncio.Future[tuple[bool, RateLimitSnapshot]]
 
 
 class RateLimiter:
-    """Takes tokens; requests of one tenant that come at once take theirs together.
+    """Takes tokens from Redis; concurrent requests of a tenant share one round trip.
 
-    The exchange with Redis costs the gateway more than all else about limits: this way a busy
-    tenant's many requests share it.
+    The round trip is the main cost of all limits, so a busy tenant's requests are batched.
     """
 
     def __init__(self, redis: "Redis") -> None:
         self._buckets = TokenBuckets(redis)
-        self._waiting: dict[TokenBucket, list[Answer]] = {}
-        self._drawing: dict[TokenBucket, asyncio.Task[None]] = {}
+        self._pending: dict[TokenBucket, list[PendingToken]] = {}
+        self._round_trips: dict[TokenBucket, asyncio.Task[None]] = {}
 
-    async def admit(self, caller: AuthenticatedTenant) -> RateLimitSnapshot | None:
-        """Take a token, and tell how many are left; None for a tenant without such a limit.
+    async def take_token(self, tenant: AuthenticatedTenant) -> RateLimitSnapshot | None:
+        """Take a token and return the state of the limit; None for a tenant without one.
 
         Raises:
-            RateExceededError: there is no token.
+            RateExceededError: the bucket is empty.
         """
-        per_minute = caller.limits.requests_per_minute
+        per_minute = tenant.limits.requests_per_minute
         if per_minute is None:
             return None
-        allowed, standing = await self._take(TokenBucket(caller.tenant_id, per_minute))
+        allowed, rate_limit = await self._enqueue(TokenBucket(tenant.tenant_id, per_minute))
         if not allowed:
-            raise RateExceededError(standing)
-        return standing
+            raise RateExceededError(rate_limit)
+        return rate_limit
 
-    def _take(self, bucket: TokenBucket) -> Answer:
-        answer: Answer = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(bucket, []).append(answer)
-        if bucket not in self._drawing:
-            self._drawing[bucket] = asyncio.create_task(self._draw_for_all(bucket))
-        return answer
+    def _enqueue(self, bucket: TokenBucket) -> PendingToken:
+        pending: PendingToken = asyncio.get_running_loop().create_future()
+        self._pending.setdefault(bucket, []).append(pending)
+        if bucket not in self._round_trips:
+            self._round_trips[bucket] = asyncio.create_task(self._serve_pending(bucket))
+        return pending
 
-    async def _draw_for_all(self, bucket: TokenBucket) -> None:
-        while answers := self._waiting.pop(bucket, None):
+    async def _serve_pending(self, bucket: TokenBucket) -> None:
+        while batch := self._pending.pop(bucket, None):
             try:
-                _answer(bucket, answers, await self._buckets.draw(bucket, len(answers)))
-            except Exception as error:  # noqa: BLE001 - it is each request's own to tell
-                for answer in _unanswered(answers):
-                    answer.set_exception(error)
-        del self._drawing[bucket]
+                _hand_out(bucket, batch, await self._buckets.take(bucket, len(batch)))
+            except Exception as error:  # noqa: BLE001 - each request raises it
+                for pending in _not_done(batch):
+                    pending.set_exception(error)
+        del self._round_trips[bucket]
 
 
-def _answer(bucket: TokenBucket, answers: list[Answer], drawn: TokenGrant) -> None:
-    """Give the tokens to those who came first."""
-    seconds = max(1, math.ceil(drawn.seconds))
-    for index, answer in enumerate(answers):
-        left = drawn.left + max(0, drawn.tokens - index - 1)
-        standing = RateLimitSnapshot(
+def _hand_out(bucket: TokenBucket, batch: list[PendingToken], grant: TokenGrant) -> None:
+    """Resolve every request of a batch; the tokens go to those that came first."""
+    seconds = max(1, math.ceil(grant.seconds))
+    for index, pending in enumerate(batch):
+        left = grant.left + max(0, grant.tokens - index - 1)
+        rate_limit = RateLimitSnapshot(
             POLICY, bucket.per_minute, left, seconds, window=WINDOW_SECONDS
         )
-        if not answer.done():
-            answer.set_result((index < drawn.tokens, standing))
+        if not pending.done():
+            pending.set_result((index < grant.tokens, rate_limit))
 
 
-def _unanswered(answers: list[Answer]) -> Iterator[Answer]:
-    """Pass over those whose request was given up meanwhile."""
-    return (answer for answer in answers if not answer.done())
+def _not_done(batch: list[PendingToken]) -> Iterator[PendingToken]:
+    """Skip requests that were cancelled meanwhile."""
+    return (pending for pending in batch if not pending.done())

@@ -1,7 +1,7 @@
-"""Token buckets: in Redis for all gateways, in this process while Redis is away.
+"""Token buckets: in Redis for all gateways, in this process while Redis is unavailable.
 
-They are kept by `throttled`, as one time per bucket (GCRA, which admits exactly what a bucket of
-tokens does) and by the clock of Redis.
+`throttled` stores one time per bucket (GCRA, which is equivalent to a token bucket) and uses the
+clock of Redis.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ from common.runtime.availability import Availability
 from common.runtime.clock import monotonic
 
 WINDOW_SECONDS: Final = 60
-# A Redis that is there answers in a millisecond; a request is not held up for longer than this.
-PATIENCE_SECONDS: Final = 0.1
-# While Redis is away, one request in so many seconds asks whether it is back.
+# A healthy Redis responds in a millisecond; a request waits no longer than this.
+REDIS_TIMEOUT_SECONDS: Final = 0.1
+# While Redis is unavailable, one request per this time checks whether it is back.
 PROBE_SECONDS: Final = 1.0
-# Buckets kept in this process; of more tenants than that, those seen longest ago start full.
+# Buckets kept in this process; beyond it, the least recently used are dropped and start full.
 LOCAL_BUCKETS: Final = 10_000
 KEY_PREFIX: Final = "infill"
 
 
 class TokenBucket(NamedTuple):
-    """One tenant's: it holds `per_minute` tokens, and as many come in a minute."""
+    """The bucket of a tenant: it holds `per_minute` tokens and refills at that rate."""
 
     tenant_id: int
     per_minute: int
@@ -43,7 +43,7 @@ class TokenBucket(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
-    """What a bucket gave: `tokens` of those wanted; `left` in it; the `seconds` until the next."""
+    """Result of taking tokens: `tokens` taken, `left` in the bucket, `seconds` to the next one."""
 
     tokens: int
     left: int
@@ -51,30 +51,30 @@ class TokenGrant:
 
 
 class TokenBuckets:
-    """Draws tokens; never raises for want of Redis, and hardly waits for it."""
+    """Takes tokens; falls back to local buckets when Redis is unavailable or slow."""
 
     def __init__(self, redis: "Redis") -> None:
-        self._shared = _Kept(_SharedStore(redis))
-        self._local = _Kept(MemoryStore(options={"MAX_SIZE": LOCAL_BUCKETS}))
+        self._shared = _StoredBuckets(_SharedStore(redis))
+        self._local = _StoredBuckets(MemoryStore(options={"MAX_SIZE": LOCAL_BUCKETS}))
         self._redis = Availability("redis")
         self._probe_at = 0.0
 
-    async def draw(self, bucket: TokenBucket, wanted: int) -> TokenGrant:
-        """Draw `wanted` tokens, or as many as there are."""
+    async def take(self, bucket: TokenBucket, requested: int) -> TokenGrant:
+        """Take `requested` tokens, or as many as there are."""
         if self._redis.there or self._is_probe():
             try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    drawn = await self._shared.draw(bucket, wanted)
+                async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+                    grant = await self._shared.take(bucket, requested)
             except (BaseThrottledError, OSError) as error:
                 self._probe_at = monotonic() + PROBE_SECONDS
                 self._redis.missed(error)
             else:
                 self._redis.found()
-                return drawn
-        return await self._local.draw(bucket, wanted)
+                return grant
+        return await self._local.take(bucket, requested)
 
     def _is_probe(self) -> bool:
-        """Tell whether it is this request's turn to ask; the others go on without."""
+        """Return whether this request checks Redis; the others use the local buckets."""
         now = monotonic()
         if now < self._probe_at:
             return False
@@ -82,14 +82,14 @@ class TokenBuckets:
         return True
 
 
-class _Kept:
-    """Buckets of one store, by how many tokens they hold."""
+class _StoredBuckets:
+    """Token buckets in one store, Redis or memory, with one limiter per rate."""
 
     def __init__(self, store: BaseStore) -> None:
         self._store = store
         self._limiters: dict[int, GCRARateLimiter] = {}
 
-    async def draw(self, bucket: TokenBucket, wanted: int) -> TokenGrant:
+    async def take(self, bucket: TokenBucket, requested: int) -> TokenGrant:
         limiter = self._limiters.get(bucket.per_minute)
         if limiter is None:
             limiter = GCRARateLimiter(
@@ -97,23 +97,23 @@ class _Kept:
             )
             self._limiters[bucket.per_minute] = limiter
         key = str(bucket.tenant_id)
-        result = await limiter.limit(key, wanted)
+        result = await limiter.limit(key, requested)
         if result.limited and result.state.remaining:
-            # Too few for all who want one: what there is goes to the first of them.
-            wanted = result.state.remaining
-            result = await limiter.limit(key, wanted)
-        return _drawn(bucket, result, 0 if result.limited else wanted)
+            # Fewer than requested: take those that are left.
+            requested = result.state.remaining
+            result = await limiter.limit(key, requested)
+        return _to_grant(bucket, result, 0 if result.limited else requested)
 
 
-def _drawn(bucket: TokenBucket, result: RateLimitResult, tokens: int) -> TokenGrant:
+def _to_grant(bucket: TokenBucket, result: RateLimitResult, tokens: int) -> TokenGrant:
     state = result.state
-    missing = bucket.per_minute - state.remaining - 1  # when the next token will have come
+    missing = bucket.per_minute - state.remaining - 1  # tokens short when the next one has come
     seconds = state.reset_after - missing * WINDOW_SECONDS / bucket.per_minute
     return TokenGrant(tokens, state.remaining, max(0.0, seconds))
 
 
 class _SharedBackend(RedisStoreBackend):
-    """The library's, over the connections we have, with their limits of time."""
+    """The library's backend over our own Redis client, which has our timeouts."""
 
     def __init__(self, redis: "Redis") -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""The bodies the hosted Stable Diffusion API v3 gives for a job that has ended.
+"""Bodies of ended jobs in the format of the hosted Stable Diffusion API v3.
 
-The gateway answers with them and the webhook carries them, so they stand here, once.
+The gateway responds with them and webhooks carry them, so they are shared here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.record import JobRecord, JobResult
 
-OUTPUT_DIRECTORY = "out"  # what the hosted service shows; it means nothing
+OUTPUT_DIRECTORY = "out"  # a constant of the hosted service without a meaning here
 
 
 def success_body(
@@ -20,11 +20,11 @@ def success_body(
     inputs: Mapping[str, str],
     webhook_status: str,
 ) -> dict[str, Any]:
-    """Tell of a job that succeeded.
+    """Return the body of a job that succeeded.
 
-    `output` holds one address per image, or its PNG as base64 where the caller asked for that; it
-    is empty, and a message says why, once the pictures have been deleted.
-    `inputs` are the addresses of the input pictures by field name.
+    `output` holds one URL per image, or the PNG as base64 if the request asked for that. It is
+    empty, with a message that says why, once the images have been deleted.
+    `inputs` holds the URLs of the input images by field name.
     """
     body = {
         "status": "success",
@@ -37,13 +37,13 @@ def success_body(
         "meta": meta(job, inputs),
     }
     if job.objects_deleted_at is not None:
-        told = f"The pictures of this job were deleted on {job.objects_deleted_at:%Y-%m-%d}."
-        body |= {"message": told, "messege": told}
+        message = f"The images of this job were deleted on {job.objects_deleted_at:%Y-%m-%d}."
+        body |= {"message": message, "messege": message}
     return body
 
 
 def failed_body(job_id: int, message: str) -> dict[str, Any]:
-    """Tell of a job that failed; `messege` is how the hosted service spells it."""
+    """Return the body of a job that failed; clients read `messege`, the hosted spelling."""
     return {
         "status": "failed",
         "id": job_id,
@@ -54,10 +54,10 @@ def failed_body(job_id: int, message: str) -> dict[str, Any]:
 
 
 def meta(job: JobRecord, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Tell what was drawn, every value in its real type."""
+    """Return the parameters of a job's generation, each in its real type."""
     request = job.request
     yes_or_no = "yes" if request.safety_checker else "no"
-    told: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "H": request.height,
         "W": request.width,
         "file_prefix": str(job.file_prefix),
@@ -67,26 +67,26 @@ def meta(job: JobRecord, inputs: Mapping[str, str]) -> dict[str, Any]:
         "negative_prompt": request.negative_prompt,
         "outdir": OUTPUT_DIRECTORY,
         "prompt": request.prompt,
-        # Their img2img page spells this one differently; clients read what they know.
+        # The hosted img2img spells this one differently; clients depend on it.
         "safety_checker" if request.endpoint is Endpoint.IMG2IMG else "safetychecker": yes_or_no,
         "seed": request.seed,
         "steps": request.inference_steps,
     }
     if request.endpoint is not Endpoint.TEXT2IMG:
-        told["strength"] = request.strength
-    return told | _beyond(request)
+        parameters["strength"] = request.strength
+    return parameters | _extensions(request)
 
 
-def _beyond(request: GenerationRequest) -> dict[str, Any]:
-    """Tell what was asked for beyond the hosted service's v3, and only that.
+def _extensions(request: GenerationRequest) -> dict[str, Any]:
+    """Return the parameters that the hosted v3 lacks, as far as the request set them.
 
-    Programs that know its fields alone, and may be strict about it, see those.
+    Clients that know only the hosted fields, and may be strict, see only those.
     """
-    told: dict[str, Any] = {
+    extensions: dict[str, Any] = {
         "scheduler": request.scheduler,
         "mask_invert": "yes" if request.mask_invert else None,
         "mask_grow": request.mask_grow or None,
         "mask_blur": request.mask_blur or None,
         "mask_padding": request.mask_padding,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in extensions.items() if value is not None}

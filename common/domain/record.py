@@ -81,6 +81,29 @@ class NewJob:
     idempotency_key: str | None = None
     request_digest: bytes | None = None
 
+    def recorded(self, job_id: int, at: datetime) -> "JobRecord":
+        """Return the record of this job, just inserted as `job_id`, without reading it back."""
+        return JobRecord(
+            id=job_id,
+            tenant_id=self.tenant_id,
+            file_prefix=self.file_prefix,
+            queue=self.queue,
+            state=JobState.QUEUED,
+            attempt=0,
+            request=self.request,
+            inputs=self.inputs,
+            base64=self.base64,
+            webhook_url=self.webhook_url,
+            track_id=self.track_id,
+            result=None,
+            error_code=None,
+            error_message=None,
+            created_at=at,
+            started_at=None,
+            finished_at=None,
+            priority=self.priority,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:

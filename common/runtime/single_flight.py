@@ -1,8 +1,8 @@
-"""Keeping what was read for a short time, and reading it once for all who ask meanwhile."""
+"""Single-flight cache: concurrent requests for a key share one read, and its value for a while."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from common.runtime.clock import monotonic
@@ -12,60 +12,90 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
+class Reading(Generic[Value]):
+    """A value just read, and for how many seconds from the start of the read it may be served."""
+
+    value: Value
+    fresh_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class CachedValue(Generic[Value]):
-    """What was read, and when."""
+    """A value in the cache; `read_at` is the monotonic time at which its read started."""
 
     value: Value
     read_at: float
+    fresh_seconds: float
 
     @property
     def age_seconds(self) -> float:
-        """Give how long ago it was read."""
+        """Return the seconds since its read started."""
         return monotonic() - self.read_at
 
 
-@dataclass(slots=True)
-class _Shelf(Generic[Value]):
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    kept: CachedValue[Value] | None = None
-
-
-def remember(kept: dict[Key, Value], key: Key, value: Value, *, most: int) -> None:
-    """Keep a value under a new key; of more than `most` the oldest goes."""
-    if len(kept) >= most:
-        del kept[next(iter(kept))]  # dicts keep their order
-    kept[key] = value
+def put_bounded(entries: dict[Key, Value], key: Key, value: Value, *, capacity: int) -> None:
+    """Store a value as the newest entry, and evict the oldest one beyond `capacity`."""
+    entries.pop(key, None)
+    entries[key] = value
+    if len(entries) > capacity:
+        del entries[next(iter(entries))]  # dicts keep their order
 
 
 class SingleFlightCache(Generic[Key, Value]):
-    """The latest readings, `most` of them at most; the one that was asked for first goes first."""
+    """The newest values of `read`, at most `capacity` of them.
+
+    Values that are None are negative results: they are bounded apart by `negative_capacity`, so
+    that a flood of unknown keys cannot evict known ones. A caller that is cancelled does not
+    cancel the read that others share. A read that fails raises for all who share it, and leaves
+    the cache as it was.
+    """
 
     def __init__(
-        self, read: Callable[[Key], Awaitable[Value]], *, fresh_seconds: float, most: int
+        self,
+        read: Callable[[Key], Awaitable[Reading[Value]]],
+        *,
+        capacity: int,
+        negative_capacity: int = 0,
     ) -> None:
         self._read = read
-        self._fresh_seconds = fresh_seconds
-        self._most = most
-        self._shelves: dict[Key, _Shelf[Value]] = {}
+        self._capacity = capacity
+        self._negative_capacity = negative_capacity
+        self._values: dict[Key, CachedValue[Value]] = {}
+        self._negatives: dict[Key, CachedValue[Value]] = {}
+        self._reads: dict[Key, asyncio.Task[CachedValue[Value]]] = {}
 
-    async def get(self, key: Key) -> CachedValue[Value]:
-        """Give a fresh reading; those who come while it is being taken share it."""
-        shelf = self._shelf(key)
-        async with shelf.reading:
-            kept = shelf.kept
-            if kept is None or kept.age_seconds >= self._fresh_seconds:
-                read_at = monotonic()
-                kept = shelf.kept = CachedValue(await self._read(key), read_at)
-            return kept
+    async def get(self, key: Key, *, max_age: float = 1.0) -> CachedValue[Value]:
+        """Return a fresh value, reading it if there is none.
 
-    def known(self, key: Key) -> Value | None:
-        """Give the latest reading, fresh or not; None if there is none."""
-        shelf = self._shelves.get(key)
-        return None if shelf is None or shelf.kept is None else shelf.kept.value
+        `max_age` is the part of a value's `fresh_seconds` that may have passed.
+        """
+        cached = self._values.get(key) or self._negatives.get(key)
+        if cached is not None and cached.age_seconds < cached.fresh_seconds * max_age:
+            return cached
+        read = self._reads.get(key)
+        if read is None:
+            read = self._reads[key] = asyncio.create_task(self._read_and_store(key))
+            read.add_done_callback(lambda done: self._end_read(key, done))
+        return await asyncio.shield(read)
 
-    def _shelf(self, key: Key) -> _Shelf[Value]:
-        shelf = self._shelves.get(key)
-        if shelf is None:
-            shelf = _Shelf()
-            remember(self._shelves, key, shelf, most=self._most)
-        return shelf
+    def latest(self, key: Key) -> Value | None:
+        """Return the newest value of a key, fresh or not; None if there is none."""
+        cached = self._values.get(key)
+        return None if cached is None else cached.value
+
+    async def _read_and_store(self, key: Key) -> CachedValue[Value]:
+        read_at = monotonic()
+        reading = await self._read(key)
+        cached = CachedValue(reading.value, read_at, reading.fresh_seconds)
+        self._values.pop(key, None)
+        self._negatives.pop(key, None)
+        if cached.value is None:
+            put_bounded(self._negatives, key, cached, capacity=self._negative_capacity)
+        else:
+            put_bounded(self._values, key, cached, capacity=self._capacity)
+        return cached
+
+    def _end_read(self, key: Key, read: asyncio.Task[CachedValue[Value]]) -> None:
+        del self._reads[key]
+        if not read.cancelled():
+            read.exception()  # asyncio would log one that no caller was left to receive

@@ -150,7 +150,7 @@ class Stage:
             if ages:
                 await connection.execute(AGE, ages)
         estimates = EtaEstimator(
-            self._database, silent_seconds=FOR_EVER, places=self.drawers[0].places
+            self._database, silent_seconds=FOR_EVER, slots=self.drawers[0].places
         )
         for order in orders:
             async with self._database.direct() as connection:
@@ -158,5 +158,5 @@ class Stage:
                     connection, tenant_id=self._tenants[order.tenant], job_id=order.job_id
                 )
             assert view is not None
-            seconds = (await estimates.of_job(view.job)).seconds
+            seconds = (await estimates.estimate_end(view.job)).seconds
             self.told.append(Told(order, self.now, seconds))

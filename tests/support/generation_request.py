@@ -1,4 +1,4 @@
-"""The one sample of a generation request, and of a job of it, for unit and integration tests."""
+"""A sample request to generate images, and the record of a job made of it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ JOB: Final = JobRecord(
     state=JobState.RUNNING,
     attempt=1,
     request=REQUEST,
-    inputs=INPUTS,
+    inputs={"init_image": InputImage(url="https://images.test/bench.png")},
     base64=False,
     webhook_url=HOOK,
     track_id="order-9",
@@ -68,5 +68,5 @@ def new_job(tenant_id: int, **changes: Any) -> NewJob:
 
 
 def job_record(**changes: Any) -> JobRecord:
-    """Return the sample job, running, with some fields changed."""
+    """Return the sample job with some fields changed."""
     return replace(JOB, **changes)

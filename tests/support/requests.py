@@ -1,11 +1,23 @@
-"""Requests as a server would hand them over."""
+"""Sample requests to the gateway: v3 bodies, and requests as the server passes them on."""
+
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.types import Message
 
+IMAGE_URL: Final = "https://example.com/a.png"
+# A valid body of each v3 endpoint, without the key.
+INPAINT_BODY: Final[dict[str, Any]] = {
+    "prompt": "a cat on a bench",
+    "init_image": IMAGE_URL,
+    "mask_image": IMAGE_URL,
+}
+IMG2IMG_BODY: Final[dict[str, Any]] = {"prompt": "a lake", "init_image": IMAGE_URL}
+TEXT2IMG_BODY: Final[dict[str, Any]] = {"prompt": "a lake"}
+
 
 def make_request(*chunks: bytes, **headers: str) -> Request:
-    """Give a POST whose body comes in `chunks`; an empty list of them means it hangs up."""
+    """Return a POST whose body arrives in `chunks`; without any, the caller disconnects."""
     messages: list[Message] = [
         {"type": "http.request", "body": chunk, "more_body": index + 1 < len(chunks)}
         for index, chunk in enumerate(chunks)

@@ -1,1 +1,1 @@
-"""The native face: what a tenant does with its own API key and v3 has no words for."""
+"""The native API v1: what a tenant can do with its API key beyond v3."""

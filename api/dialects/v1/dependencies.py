@@ -1,4 +1,4 @@
-"""Letting tenants in; a request takes a token like one that draws."""
+"""Authentication of tenants, as FastAPI dependencies; every request takes a rate limit token."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,49 +9,50 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
 from structlog.contextvars import bind_contextvars
 
-from api.auth.api_keys import AuthenticatedTenant, sent_key
+from api.auth.api_keys import AuthenticatedTenant, find_api_key
 from api.body.json_documents import JsonDocument, json_body_after
-from api.body.rendering import json_result
-from api.errors.api_errors import InvalidKeyError
-from api.errors.problem_errors import WrongApiKeyError
+from api.body.json_response import json_result
 from api.limits.headers import RateLimitSnapshot
 from api.services import Services
 
+PREFIX: Final = "/api/v1"
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="API key", description="`inf_…`")
 
 
 @dataclass(frozen=True, slots=True)
 class TenantContext:
-    """A tenant that was let in, with what is left of its requests, None without a limit."""
+    """An authenticated tenant, and the state of its rate limit, None where it has none."""
 
     services: Services
-    caller: AuthenticatedTenant
-    standing: RateLimitSnapshot | None
+    tenant: AuthenticatedTenant
+    rate_limit: RateLimitSnapshot | None
 
-    def json_result(self, answer: Any, *, status: int = 200) -> Response:
-        """Give a response that tells the answer, and what is left."""
-        headers = None if self.standing is None else self.standing.headers
-        return json_result(answer, status=status, headers=headers)
+    @property
+    def tenant_id(self) -> int:
+        """The id of the tenant."""
+        return self.tenant.tenant_id
+
+    def json_result(self, result: Any, *, status: int = 200) -> Response:
+        """Return a response with `result` and the rate limit headers."""
+        headers = None if self.rate_limit is None else self.rate_limit.headers
+        return json_result(result, status=status, headers=headers)
 
 
 async def authenticate(
     request: Request,
-    # Named for the documentation: the header `key` is taken, too, as on v3.
-    _sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    # For the OpenAPI document; the header `key` is accepted, too, as on v3.
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
 ) -> TenantContext:
-    """Let a tenant in.
+    """Return the tenant a request comes from.
 
     Raises:
-        WrongApiKeyError: no API key came, or none that works.
-        RateExceededError: the tenant's plan allows no more requests for now.
+        WrongKeyError: there is no API key, or none that works.
+        RateExceededError: the tenant's rate limit is reached.
     """
     services: Services = request.app.state.services
-    try:
-        caller = await services.keys.find_caller(sent_key(request, {}))
-    except InvalidKeyError as error:
-        raise WrongApiKeyError from error
-    bind_contextvars(tenant_id=caller.tenant_id)
-    return TenantContext(services, caller, await services.rates.admit(caller))
+    tenant = await services.api_keys.authenticate(find_api_key(request, {}))
+    bind_contextvars(tenant_id=tenant.tenant_id)
+    return TenantContext(services, tenant, await services.rate_limiter.take_token(tenant))
 
 
 CurrentTenant = Annotated[TenantContext, Depends(authenticate)]
@@ -60,5 +61,5 @@ D = TypeVar("D", bound=JsonDocument)
 
 
 def json_body(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
-    """Give the dependency that reads a body of that kind, once the tenant was let in."""
+    """Return the dependency that reads a body of `kind` after authentication."""
     return json_body_after(authenticate, kind)

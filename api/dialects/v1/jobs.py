@@ -1,4 +1,4 @@
-"""A tenant's jobs: how far one is, and not wanting it any more."""
+"""Progress and cancellation of a tenant's jobs."""
 
 import base64
 from dataclasses import dataclass
@@ -7,28 +7,25 @@ from typing import Final
 from fastapi import APIRouter, Response
 
 from api.body.query_parameters import Id
-from api.dialects.v1.dependencies import CurrentTenant, TenantContext
-from api.errors.dialects import NATIVE
-from api.errors.openapi import described
+from api.dialects.v1.dependencies import PREFIX, CurrentTenant, TenantContext
+from api.errors.openapi import document_route
 from common.domain.errors import ConflictError, NotFoundError
 from common.domain.job import JobState
 from common.domain.record import JobRecord
-from common.messaging.announcer import Announcer
-from common.messaging.doorbell import Doorbell
 from common.messaging.progress import PREVIEW_TYPE
 from common.postgres.repositories.jobs.finish import cancel
 from common.postgres.repositories.jobs.read import read_job
 
 TOO_MANY_REQUESTS: Final = 429
 
-router = APIRouter(prefix=f"{NATIVE}/jobs", tags=["jobs"])
+router = APIRouter(prefix=f"{PREFIX}/jobs", tags=["jobs"])
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a job stands: `step` of `steps` over all its images, null where nobody has told.
+    """The progress of a job: `step` of `steps` over all its images, null while unknown.
 
-    `preview` is a small picture of what the first image is becoming, as a `data:` URI.
+    `preview` is a small preview of the first image as a `data:` URI.
     """
 
     id: int
@@ -46,37 +43,38 @@ class CanceledJob:
     state: JobState
 
 
-@router.get("/{job_id}/progress", response_model=Progress, **described(TOO_MANY_REQUESTS))
-async def show_progress(admitted: CurrentTenant, job_id: Id) -> Response:
-    """Show how far a job is; it is told a few times a second while the job is drawn."""
-    job = await _find(admitted, job_id)
-    progress = await admitted.services.progress.of_job(job, preview=True)
+@router.get("/{job_id}/progress", response_model=Progress, **document_route(TOO_MANY_REQUESTS))
+async def show_progress(context: CurrentTenant, job_id: Id) -> Response:
+    """Show the progress of a job, updated a few times a second while it runs."""
+    job = await _find(context, job_id)
+    progress = await context.services.progress_reader.read(job, preview=True)
     if progress is None:
-        return admitted.json_result(Progress(job.id, job.state, None, None, None))
+        return context.json_result(Progress(job.id, job.state, None, None, None))
     preview = None if progress.preview is None else _data_uri(progress.preview)
-    return admitted.json_result(Progress(job.id, job.state, progress.step, progress.steps, preview))
+    return context.json_result(Progress(job.id, job.state, progress.step, progress.steps, preview))
 
 
-@router.post("/{job_id}/cancel", response_model=CanceledJob, **described(409, TOO_MANY_REQUESTS))
-async def cancel_job(admitted: CurrentTenant, job_id: Id) -> Response:
-    """End a job that has not ended: a waiting one at once, a running one at its next step.
+@router.post(
+    "/{job_id}/cancel", response_model=CanceledJob, **document_route(409, TOO_MANY_REQUESTS)
+)
+async def cancel_job(context: CurrentTenant, job_id: Id) -> Response:
+    """Cancel a job: a waiting one at once, a running one at its next step.
 
-    Its webhook tells of it, and nothing is charged.
+    Its webhook is sent, and nothing is charged.
     """
-    services, tenant_id = admitted.services, admitted.caller.tenant_id
-    async with services.database.direct(tenant_id) as connection:
+    tenant_id = context.tenant_id
+    async with context.services.database.direct(tenant_id) as connection:
         ended = await cancel(connection, tenant_id=tenant_id, job_id=job_id)
     if ended is None:
-        job = await _find(admitted, job_id)
-        raise ConflictError(f"the job has ended already: it is {job.state}")
-    doorbell = Doorbell(services.redis, services.settings.redis)
-    await Announcer(services.redis, doorbell).canceled(ended)
-    return admitted.json_result(CanceledJob(job_id, JobState.CANCELED))
+        job = await _find(context, job_id)
+        raise ConflictError(f"the job has already ended: its state is {job.state}")
+    await context.services.announcer.canceled(ended)
+    return context.json_result(CanceledJob(job_id, JobState.CANCELED))
 
 
-async def _find(admitted: TenantContext, job_id: int) -> JobRecord:
-    tenant_id = admitted.caller.tenant_id
-    async with admitted.services.database.direct(tenant_id) as connection:
+async def _find(context: TenantContext, job_id: int) -> JobRecord:
+    tenant_id = context.tenant_id
+    async with context.services.database.direct(tenant_id) as connection:
         view = await read_job(connection, tenant_id=tenant_id, job_id=job_id)
     if view is None:
         raise NotFoundError("there is no job with this id")

@@ -1,4 +1,4 @@
-"""The public keys receivers verify our webhooks with."""
+"""The public keys with which receivers verify webhook signatures."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -12,7 +12,7 @@ router = APIRouter(tags=["webhooks"])
 
 
 def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
-    """Give the public half of the signing key; nothing where webhooks are signed with v1 alone.
+    """Return the installation's public keys; none while webhooks are signed with `v1` only.
 
     Raises:
         ConfigurationError: the signing key cannot be read.
@@ -25,6 +25,6 @@ def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
 
 @router.get("/.well-known/infill-webhook-keys")
 async def webhook_keys(request: Request) -> Response:
-    """Give the keys `v1a` signatures are verified with."""
+    """Return the public keys that verify `v1a` signatures."""
     services: Services = request.app.state.services
     return json_response({"keys": published_keys(services.settings.webhooks)})

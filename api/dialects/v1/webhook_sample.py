@@ -1,4 +1,4 @@
-"""The webhook a test call sends: shaped like a real one, and about no job."""
+"""The body of a webhook ping: like a real webhook, but of no job."""
 
 from datetime import datetime
 from typing import Final
@@ -15,7 +15,7 @@ from common.domain.record import JobRecord, JobResult
 # No job has this id.
 SAMPLE_ID: Final = 0
 _PREFIX: Final = UUID(int=0)
-_PICTURE: Final = "https://images.example.com/sample-0.png"
+_IMAGE: Final = "https://images.example.com/sample-0.png"
 _INPUTS: Final = {
     "init_image": "https://images.example.com/init.png",
     "mask_image": "https://images.example.com/mask.png",
@@ -27,7 +27,7 @@ _MESSAGES: Final = {
 _REQUEST: Final = GenerationRequest(
     endpoint=Endpoint.INPAINT,
     model="sample",
-    prompt="a sample: no picture was drawn",
+    prompt="a sample: no image was generated",
     negative_prompt="",
     width=512,
     height=512,
@@ -41,12 +41,12 @@ _RESULT: Final = JobResult(("sample-0.png",), (False,), 1.5, {}, 1.5)
 
 
 def sample_body(event: Event, track_id: str | float | None, now: datetime) -> bytes:
-    """Write the body a webhook for such an event would have."""
+    """Return the JSON body of a sample webhook for `event`."""
     if event is Event.SUCCEEDED:
         body = success_body(
             _job(now),
             _RESULT,
-            output=[_PICTURE],
+            output=[_IMAGE],
             inputs=_INPUTS,
             webhook_status="pending",
         )

@@ -1,1 +1,1 @@
-"""The face that speaks the hosted Stable Diffusion API v3."""
+"""The dialect of the hosted Stable Diffusion API v3."""

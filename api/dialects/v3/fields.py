@@ -1,6 +1,6 @@
-"""The kinds of fields the v3 bodies are made of; a description completes "The … must be".
+"""Field types of v3 bodies; each description completes the error "The … field must be".
 
-Callers read the description in the error, and in the interactive documentation.
+Callers see the description in errors and in the interactive documentation.
 """
 
 import base64
@@ -16,7 +16,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from api.dialects.v3.validation import refuse, validation_context
+from api.dialects.v3.validation import field_error, validation_context
 from common.domain.errors import AddressNotAllowedError
 from common.domain.generation import SEED_LIMIT
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
@@ -27,12 +27,12 @@ MAX_TEXT: Final = 2000
 
 def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("a number is wanted")  # noqa: TRY004 - pydantic reports ValueErrors only
+        raise ValueError("not a number")  # noqa: TRY004 - pydantic reports ValueErrors only
     return value
 
 
 def _no_nul(value: str) -> str:
-    # Postgres has no room for this character, in text and in JSON alike.
+    # Postgres can store this character neither in text nor in JSON.
     if "\x00" in value:
         raise ValueError("NUL")
     return value
@@ -40,10 +40,10 @@ def _no_nul(value: str) -> str:
 
 def _track_id(value: Any) -> str | float:
     if isinstance(value, str) and len(value) <= MAX_TRACK_ID:
-        value.encode()  # half a surrogate pair raises, as a ValueError
+        value.encode()  # half a surrogate pair raises a ValueError
         return _no_nul(value)
     if isinstance(_no_bool(value), int | float) and abs(value) < TRACK_ID_LIMIT:
-        return value  # type: ignore[no-any-return] # it is one of the two
+        return value  # type: ignore[no-any-return] # checked above
     raise ValueError("not a track id")
 
 
@@ -52,58 +52,60 @@ def _webhook(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _picture(value: Any, info: ValidationInfo) -> str | bytes:
+def _image(value: Any, info: ValidationInfo) -> str | bytes:
     if isinstance(value, str) and "://" in value[:16]:
         _check_address(value, info, webhook=False)
         return value
-    picture = value if isinstance(value, bytes) else _decoded(value)
+    image = value if isinstance(value, bytes) else _decode_base64(value)
     limit = validation_context(info).image_max_bytes
-    if len(picture) > limit:
-        raise refuse(f"The {info.field_name} field is too large: at most {limit} bytes are taken.")
-    return picture
+    if len(image) > limit:
+        raise field_error(
+            f"The {info.field_name} field is too large: at most {limit} bytes are accepted."
+        )
+    return image
 
 
-def _decoded(value: Any) -> bytes:
-    """Decode base64 strictly, a data: URI's or bare; only line ends within it are let pass."""
+def _decode_base64(value: Any) -> bytes:
+    """Decode bare base64 or a data: URI strictly; only line ends within it are allowed."""
     if not isinstance(value, str):
-        raise ValueError("not a picture")  # noqa: TRY004 - pydantic reports ValueErrors only
+        raise ValueError("not an image")  # noqa: TRY004 - pydantic reports ValueErrors only
     if value[:5].lower() == "data:":
         head, comma, value = value.partition(",")
         if not comma or not head.lower().endswith(";base64"):
             raise ValueError("not a base64 data URI")
     try:
-        picture = base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
+        image = base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
     except binascii.Error as error:
         raise ValueError("not base64") from error
-    if not picture:
+    if not image:
         raise ValueError("no bytes")
-    return picture
+    return image
 
 
 def _check_address(url: str, info: ValidationInfo, *, webhook: bool) -> None:
     try:
         validation_context(info).guard.check(url, webhook=webhook)
     except AddressNotAllowedError as error:
-        raise refuse(
+        raise field_error(
             f"The {info.field_name} field must be a public http or https URL: {error.message}."
         ) from error
 
 
 def _height(value: int, info: ValidationInfo) -> int:
-    width = info.data.get("width")  # missing where it is wrong by itself
+    width = info.data.get("width")  # missing if the width is invalid itself
     most = validation_context(info).limits.max_pixels
     if most is not None and width is not None and width * value > most:
-        raise refuse(
-            f"The width and height fields must make at most {most} pixels on your plan: "
+        raise field_error(
+            f"The width and height fields must give at most {most} pixels on your plan: "
             f"{width} × {value} are {width * value}."
         )
     return value
 
 
-def _unsupported(value: bool | str, info: ValidationInfo) -> bool | str:  # noqa: FBT001 - the same
+def _unsupported(value: bool | str, info: ValidationInfo) -> bool | str:  # noqa: FBT001 - a validator's signature
     if value:
         off = "no" if value is True else "left out"
-        raise refuse(
+        raise field_error(
             f"The {info.field_name} field must be {off}: "
             f"the model {validation_context(info).model.name} does not support it."
         )
@@ -121,13 +123,13 @@ Text = Annotated[
     ),
     AfterValidator(_no_nul),
 ]
-# Limits come first: after a validator, the JSON schema would not have them.
+# Limits come first: behind a validator, the JSON schema would not show them.
 Side = Annotated[
     int,
     Field(ge=64, le=1024, multiple_of=8, description="a multiple of 8 from 64 to 1024"),
     NoBool,
 ]
-# Judged together with the width, which comes before it.
+# Validated together with the width, which comes before it.
 Height = Annotated[Side, AfterValidator(_height)]
 Samples = Annotated[int, Field(ge=1, le=4, description="a whole number from 1 to 4"), NoBool]
 Priority = Annotated[
@@ -144,13 +146,13 @@ Guidance = Annotated[
 ]
 YesNo = Annotated[bool, Field(description="yes or no")]
 UnsupportedSwitch = Annotated[YesNo, AfterValidator(_unsupported)]
-Picture = Annotated[
+Image = Annotated[
     str | bytes,
-    PlainValidator(_picture, json_schema_input_type=str),
+    PlainValidator(_image, json_schema_input_type=str),
     Field(description="an http or https URL, base64 or a data: URI with base64"),
 ]
 
-# Null comes as no field at all, so the validators of these never meet it.
+# Null is removed before validation, so these validators never see it.
 OptionalText = Annotated[
     Text | None,
     Field(description=f"null or text of 1 to {MAX_TEXT} characters, none of them NUL"),
@@ -160,7 +162,7 @@ OptionalSeed = Annotated[
     Field(description=f"null or a whole number from 0 to {SEED_LIMIT - 1}"),
 ]
 OptionalWebhook = Annotated[
-    # A line end around an address is refused like one within it.
+    # A line end around a URL is rejected like one within it.
     Annotated[str, StringConstraints(strip_whitespace=False), AfterValidator(_webhook)] | None,
     Field(description="null or a public http or https URL"),
 ]

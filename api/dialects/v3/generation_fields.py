@@ -1,7 +1,7 @@
-"""The kinds of fields that say how is drawn: model, scheduler, steps, checking, the mask's edge.
+"""Field types of v3 that control generation: model, scheduler, steps, safety, mask edge.
 
-Most are judged by the model that will draw. As in `api.dialects.v3.fields`, a description
-completes "The … must be".
+Most are validated against the model that will serve the request. As in `api.dialects.v3.fields`,
+each description completes the error "The … field must be".
 """
 
 from math import ceil
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from api.dialects.v3.fields import NoBool, YesNo
-from api.dialects.v3.validation import refuse, validation_context
+from api.dialects.v3.validation import field_error, validation_context
 from common.domain.schedulers import (
     SCHEDULER_NAMES,
     SchedulerEntry,
@@ -18,10 +18,10 @@ from common.domain.schedulers import (
     find_unsupported_reason,
 )
 
-MOST_STEPS: Final = 51
-MOST_GROWN: Final = 64
-MOST_BLURRED: Final = 64
-MOST_PADDED: Final = 256
+MAX_STEPS: Final = 51
+MAX_GROW: Final = 64
+MAX_BLUR: Final = 64
+MAX_PADDING: Final = 256
 _STEPS: Final = "a whole number from 1 to {most}"
 _A_SCHEDULER: Final = (
     f"null or one of {', '.join(SCHEDULER_NAMES)}, or the name of one of their classes in diffusers"
@@ -35,7 +35,7 @@ def _model_id(value: str, info: ValidationInfo) -> str:
     why = ""
     if value in {entry.name for entry in choice.unchecked}:
         why = f"; your plan requires the safety checker, and {value} has none"
-    raise refuse(f"The {info.field_name} field must be {choice.wanted}{why}.")
+    raise field_error(f"The {info.field_name} field must be {choice.rule}{why}.")
 
 
 def _scheduler(value: str, info: ValidationInfo) -> str:
@@ -44,19 +44,19 @@ def _scheduler(value: str, info: ValidationInfo) -> str:
         return entry.name
     reason = find_unsupported_reason(value)
     if reason is None:
-        raise ValueError("no scheduler")
-    raise refuse(f"The {info.field_name} field must be {_A_SCHEDULER}: {value} {reason}.")
+        raise ValueError("not a scheduler")
+    raise field_error(f"The {info.field_name} field must be {_A_SCHEDULER}: {value} {reason}.")
 
 
 def _steps(value: int, info: ValidationInfo) -> int:
     most = validation_context(info).limits.max_inference_steps
     if most is not None and value > most:
-        raise refuse(
+        raise field_error(
             f"The {info.field_name} field must be {_STEPS.format(most=most)} on your plan."
         )
     scheduler = _scheduler_used(info)
     if scheduler and scheduler.most_steps is not None and value > scheduler.most_steps:
-        raise refuse(
+        raise field_error(
             f"The {info.field_name} field must be {_STEPS.format(most=scheduler.most_steps)} "
             f"with the scheduler {scheduler.name}."
         )
@@ -64,11 +64,11 @@ def _steps(value: int, info: ValidationInfo) -> int:
 
 
 def _strength(value: float, info: ValidationInfo) -> float:
-    """Refuse what leaves a scheduler with few steps to lay out not a single one of them."""
+    """Reject a strength so low that a scheduler with few steps would run none of them."""
     scheduler = _scheduler_used(info)
     if scheduler and scheduler.most_steps and int(scheduler.most_steps * value) < 1:
         least = ceil(1000 / scheduler.most_steps) / 1000
-        raise refuse(
+        raise field_error(
             f"The {info.field_name} field must be a number from {least:g} to 1 "
             f"with the scheduler {scheduler.name}."
         )
@@ -76,25 +76,25 @@ def _strength(value: float, info: ValidationInfo) -> float:
 
 
 def _scheduler_used(info: ValidationInfo) -> SchedulerEntry | None:
-    """Give the scheduler asked for or named for the model; None for one of the weights' own."""
+    """Return the requested scheduler or the model's default; None for that of the model's files."""
     name: Any = info.data.get("scheduler") or validation_context(info).model.scheduler
     return find_scheduler(name) if name else None
 
 
-def _safety(wanted: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a validator's signature
-    admission = validation_context(info)
-    if wanted and not admission.model.safety_checker:
-        checking = [entry.name for entry in admission.choice.usable if entry.safety_checker]
-        others = f"; with one there are: {', '.join(checking)}" if checking else ""
-        raise refuse(
+def _safety(enabled: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a validator's signature
+    context = validation_context(info)
+    if enabled and not context.model.safety_checker:
+        checking = [entry.name for entry in context.choice.usable if entry.safety_checker]
+        others = f"; models with one: {', '.join(checking)}" if checking else ""
+        raise field_error(
             f"The {info.field_name} field must be no: "
-            f"the model {admission.model.name} has no safety checker{others}."
+            f"the model {context.model.name} has no safety checker{others}."
         )
-    return wanted or admission.limits.require_safety_checker
+    return enabled or context.limits.require_safety_checker
 
 
 Steps = Annotated[
-    Annotated[int, Field(ge=1, le=MOST_STEPS, description=_STEPS.format(most=MOST_STEPS)), NoBool],
+    Annotated[int, Field(ge=1, le=MAX_STEPS, description=_STEPS.format(most=MAX_STEPS)), NoBool],
     AfterValidator(_steps),
 ]
 Strength = Annotated[
@@ -106,18 +106,18 @@ Strength = Annotated[
     AfterValidator(_strength),
 ]
 Safety = Annotated[YesNo, AfterValidator(_safety)]
-Grown = Annotated[
+Grow = Annotated[
     int,
     Field(
-        ge=-MOST_GROWN,
-        le=MOST_GROWN,
-        description=f"a whole number of pixels from -{MOST_GROWN} to {MOST_GROWN}",
+        ge=-MAX_GROW,
+        le=MAX_GROW,
+        description=f"a whole number of pixels from -{MAX_GROW} to {MAX_GROW}",
     ),
     NoBool,
 ]
-Blurred = Annotated[
+Blur = Annotated[
     int,
-    Field(ge=0, le=MOST_BLURRED, description=f"a whole number of pixels from 0 to {MOST_BLURRED}"),
+    Field(ge=0, le=MAX_BLUR, description=f"a whole number of pixels from 0 to {MAX_BLUR}"),
     NoBool,
 ]
 
@@ -130,6 +130,6 @@ OptionalScheduler = Annotated[
     Annotated[str, AfterValidator(_scheduler)] | None, Field(description=_A_SCHEDULER)
 ]
 OptionalPadding = Annotated[
-    Annotated[int, Field(ge=0, le=MOST_PADDED), NoBool] | None,
-    Field(description=f"null or a whole number of pixels from 0 to {MOST_PADDED}"),
+    Annotated[int, Field(ge=0, le=MAX_PADDING), NoBool] | None,
+    Field(description=f"null or a whole number of pixels from 0 to {MAX_PADDING}"),
 ]

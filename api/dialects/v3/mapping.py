@@ -1,89 +1,103 @@
-"""From a v3 body to an order: the prompt enhanced, the seed drawn, nothing left open."""
+"""Map a v3 request to a job: enhance the prompt, choose the seed, read the idempotency key."""
 
 import hashlib
 import json
 import secrets
 from typing import Any, Final
+from uuid import uuid4
 
 from starlette.requests import Request
 
 from api.dialects.v3.schemas import GenerationBody
-from api.errors.api_errors import InvalidFieldsError, MalformedBodyError
-from api.jobs.new_request import JobRequest
+from api.errors.api_error import FieldError, InvalidFieldsError, MalformedBodyError
+from api.jobs.submit import Uploads, input_images
 from common.domain.generation import SEED_LIMIT, GenerationRequest
 from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
+from common.domain.record import NewJob
 from common.settings.catalogue import ModelEntry
 
 MAX_IDEMPOTENCY_KEY: Final = 255
 
 
-def to_job_request(
-    body: GenerationBody, model: ModelEntry, key: str | None, digest: bytes | None
-) -> JobRequest:
-    """Resolve what the body leaves open; `key` and `digest` make the order repeatable."""
+def to_generation_request(body: GenerationBody, model: ModelEntry) -> GenerationRequest:
+    """Return what to generate, with every default resolved and a random seed if none was sent."""
     seed = secrets.randbelow(SEED_LIMIT) if body.seed is None else body.seed
-    return JobRequest(
-        request=GenerationRequest(
-            endpoint=body.endpoint,
-            model=model.name,
-            prompt=enhance_prompt(body.prompt, seed) if body.enhance_prompt else body.prompt,
-            negative_prompt=body.negative_prompt or DEFAULT_NEGATIVE_PROMPT,
-            width=body.width,
-            height=body.height,
-            samples=body.samples,
-            inference_steps=body.num_inference_steps,
-            guidance_scale=body.guidance_scale,
-            strength=body.strength_used,
-            seed=seed,
-            safety_checker=body.safety_checker,
-            scheduler=body.scheduler,
-            **body.mask_changes,
-        ),
-        queue=model.queue,
-        pictures=body.pictures,
-        base64=body.base64_,
-        priority=body.priority,
-        webhook_url=body.webhook,
-        track_id=body.track_id,
-        idempotency_key=key,
-        request_digest=digest,
+    return GenerationRequest(
+        endpoint=body.endpoint,
+        model=model.name,
+        prompt=enhance_prompt(body.prompt, seed) if body.enhance_prompt else body.prompt,
+        negative_prompt=body.negative_prompt or DEFAULT_NEGATIVE_PROMPT,
+        width=body.width,
+        height=body.height,
+        samples=body.samples,
+        inference_steps=body.num_inference_steps,
+        guidance_scale=body.guidance_scale,
+        strength=body.strength_used,
+        seed=seed,
+        safety_checker=body.safety_checker,
+        scheduler=body.scheduler,
+        **body.mask_changes,
     )
 
 
-def idempotency_key(request: Request) -> str | None:
-    """Read the header that makes a request repeatable.
+def to_new_job(
+    body: GenerationBody,
+    model: ModelEntry,
+    *,
+    tenant_id: int,
+    max_attempts: int,
+    idempotency_key: str | None,
+    request_digest: bytes | None,
+) -> tuple[NewJob, Uploads]:
+    """Return the job to record, and the images to store before that."""
+    file_prefix = uuid4()
+    inputs, uploads = input_images(body.images, tenant_id, file_prefix)
+    new_job = NewJob(
+        tenant_id=tenant_id,
+        file_prefix=file_prefix,
+        queue=model.queue,
+        priority=body.priority,
+        request=to_generation_request(body, model),
+        inputs=inputs,
+        base64=body.base64_,
+        max_attempts=max_attempts,
+        webhook_url=body.webhook,
+        track_id=body.track_id,
+        idempotency_key=idempotency_key,
+        request_digest=request_digest,
+    )
+    return new_job, uploads
+
+
+def read_idempotency_key(request: Request) -> str | None:
+    """Return the header `Idempotency-Key`, under which a repeated request makes no second job.
 
     Raises:
-        InvalidFieldsError: it is empty, too long, or holds more than visible ASCII characters.
+        InvalidFieldsError: it is empty, too long, or has other than visible ASCII characters.
     """
     key = request.headers.get("idempotency-key")
     if key is None or (0 < len(key) <= MAX_IDEMPOTENCY_KEY and _is_visible(key)):
         return key
-    raise InvalidFieldsError(
-        {
-            "Idempotency-Key": [
-                f"The Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters."
-            ]
-        }
-    )
+    detail = f"The Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters."
+    raise InvalidFieldsError([FieldError(("Idempotency-Key",), detail, "parameter")])
 
 
 def request_digest_of(endpoint: str, fields: dict[str, Any]) -> bytes:
-    """Give the SHA-256 of what was asked, the API key aside; the order of fields is no matter.
+    """Return the SHA-256 of endpoint and fields, independent of their order and of the API key.
 
     Raises:
-        MalformedBodyError: a field holds more levels than can be spelled out.
+        MalformedBodyError: a field is nested too deeply to be serialized.
     """
-    asked = {name: value for name, value in fields.items() if name != "key"}
+    requested = {name: value for name, value in fields.items() if name != "key"}
     try:
-        spelled = json.dumps([endpoint, asked], sort_keys=True, default=_of_file)
+        serialized = json.dumps([endpoint, requested], sort_keys=True, default=_digest_of_file)
     except RecursionError as error:
-        # The parser takes deeper ones; fields we do not know get here unread.
+        # The JSON parser reads deeper nesting than this; unknown fields get here unvalidated.
         raise MalformedBodyError("The JSON is nested too deeply.") from error
-    return hashlib.sha256(spelled.encode()).digest()
+    return hashlib.sha256(serialized.encode()).digest()
 
 
-def _of_file(content: bytes) -> str:
+def _digest_of_file(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

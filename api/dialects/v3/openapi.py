@@ -1,8 +1,11 @@
-"""What the interactive documentation shows: bodies in three carriers, and every kind of answer."""
+"""OpenAPI documentation of v3: request bodies in three formats, and examples of responses."""
 
 from typing import Any, Final
 
+from api.dialects.v3.errors import error_body
 from api.dialects.v3.schemas import GenerationBody, ImageToImageBody, InpaintBody, TextToImageBody
+from api.jobs.eta import TIP
+from common.dialects.v3 import failed_body
 
 SAMPLES: Final = (
     "https://raw.githubusercontent.com/CompVis/stable-diffusion/main/data/inpainting_examples/"
@@ -13,7 +16,7 @@ KEY: Final = {"key": "inf_…"}
 PREFIX: Final = "0b9ee8c2-6a5f-4c0e-9d7b-3a52f6f1c2d4"
 IMAGE: Final = f"https://images.example.com/1/generations/{PREFIX}-1-0.png"
 
-_DRAWING: Final[dict[str, Any]] = {
+_GENERATION: Final[dict[str, Any]] = {
     **KEY,
     "model_id": None,
     "prompt": "a cat sitting on a bench",
@@ -33,7 +36,7 @@ _DRAWING: Final[dict[str, Any]] = {
 }
 REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "inpaint": {
-        **_DRAWING,
+        **_GENERATION,
         "init_image": INIT_IMAGE,
         "mask_image": MASK_IMAGE,
         "mask_invert": "no",
@@ -43,8 +46,8 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
         "strength": 0.7,
         "base64": "no",
     },
-    "img2img": {**_DRAWING, "init_image": INIT_IMAGE, "strength": 0.7, "base64": "no"},
-    "text2img": {**_DRAWING, "panorama": "no", "upscale": "no", "embeddings_model": None},
+    "img2img": {**_GENERATION, "init_image": INIT_IMAGE, "strength": 0.7, "base64": "no"},
+    "text2img": {**_GENERATION, "panorama": "no", "upscale": "no", "embeddings_model": None},
     "fetch": KEY,
     "system_load": KEY,
 }
@@ -84,7 +87,7 @@ _SUCCESS: Final = {
 _LATER: Final = "Try to fetch request after seconds estimated"
 _PROCESSING: Final = {
     "status": "processing",
-    "tip": "Your job is on its way; fetch it after the seconds estimated, or wait for the webhook.",
+    "tip": TIP,
     "eta": 12,
     "messege": _LATER,
     "message": _LATER,
@@ -98,58 +101,44 @@ _PROCESSING: Final = {
 }
 
 
-def _failed(job_id: int, message: str) -> dict[str, Any]:
-    return {
-        "status": "failed",
-        "id": job_id,
-        "message": message,
-        "messege": message,
-        "output": [],
-    }
-
-
-def _error(message: Any, **extra: str) -> dict[str, Any]:
-    return {"status": "error", "message": message, "messege": message, **extra}
-
-
-_JOB_ANSWERS: Final = {
+_JOB_RESPONSES: Final = {
     "success": _SUCCESS,
     "processing": _PROCESSING,
-    "failed": _failed(12384052, "could not fetch the image: HTTP 404"),
+    "failed": failed_body(12384052, "could not fetch the image: HTTP 404"),
 }
-_BAD_KEY: Final = {"bad key": _error("Invalid Api Key", tip="Send your API key …")}
+_BAD_KEY: Final = {"bad key": error_body("Invalid Api Key", tip="Send your API key …")}
 _BAD_FIELDS: Final = {
-    "bad fields": _error({"prompt": ["The prompt field is required."]}),
-    "bad JSON": _error(
+    "bad fields": error_body({"prompt": ["The prompt field is required."]}),
+    "bad JSON": error_body(
         "Invalid API Request", tip="There is a trailing comma at line 18, column 19: …"
     ),
 }
 _OVER_LIMITS: Final = {
-    "too many requests": _error(
+    "too many requests": error_body(
         "Rate limit exceeded", tips="Your plan allows 60 requests per minute. Try again in 1 s."
     ),
-    "too many waiting jobs": _error(
+    "too many waiting jobs": error_body(
         "Rate limit exceeded. Maximum 50 queued requests allowed.",
         tips="Wait until one of your jobs has been started: that takes about 4 s.",
     ),
-    "credits spent": _error(
+    "credits spent": error_body(
         "Rate limit exceeded. Maximum 5000 credits a month allowed.",
-        tips="This job costs 5.505024 credits, and 3.2 are left, waiting and running jobs …",
+        tips="This job costs 5.505024 credits, and 3.2 are left, counting your waiting …",
     ),
 }
-ANSWERS: Final[dict[str, dict[str, Any]]] = {
-    **{name: {**_JOB_ANSWERS, **_BAD_FIELDS, **_OVER_LIMITS, **_BAD_KEY} for name in BODIES},
-    "fetch": {**_JOB_ANSWERS, "not found": _failed(0, "Request not found"), **_BAD_KEY},
+RESPONSES: Final[dict[str, dict[str, Any]]] = {
+    **{name: {**_JOB_RESPONSES, **_BAD_FIELDS, **_OVER_LIMITS, **_BAD_KEY} for name in BODIES},
+    "fetch": {**_JOB_RESPONSES, "not found": failed_body(0, "Request not found"), **_BAD_KEY},
     "system_load": {"load": {"queue_num": 3, "queue_time": 6, "status": "ok"}, **_BAD_KEY},
 }
 _HEADERS: Final = {
-    "Retry-After": "Seconds until it is worth trying again; where a limit refused the request.",
+    "Retry-After": "Seconds after which to try again, if a limit rejected the request.",
     "RateLimit-Policy": 'What is allowed, such as `"requests";q=60;w=60`: 60 in 60 seconds.',
     "RateLimit": 'What is left of it, such as `"requests";r=12;t=1`: 12, and more in a second.',
 }
 _CODES: Final = {
     413: "The body is too large.",
-    415: "The content type is none of the three.",
+    415: "The content type is none of the three above.",
     503: "Postgres or the image store cannot be reached; see Retry-After.",
 }
 
@@ -163,7 +152,7 @@ def _schema(name: str) -> dict[str, Any]:
 
 
 def _headers(name: str) -> dict[str, Any]:
-    """Describe the headers of limits, which are for requests that make a job."""
+    """Return the rate limit headers, which only requests that make a job have."""
     if name not in BODIES:
         return {}
     return {
@@ -172,10 +161,10 @@ def _headers(name: str) -> dict[str, Any]:
     }
 
 
-def described(name: str) -> dict[str, Any]:
-    """Give the documentation of a v3 route, as arguments for its decorator."""
+def document_route(name: str) -> dict[str, Any]:
+    """Return the documentation of a v3 route as keyword arguments for its decorator."""
     body = {"schema": _schema(name), "example": REQUESTS[name]}
-    answers = {title: {"value": value} for title, value in ANSWERS[name].items()}
+    examples = {title: {"value": value} for title, value in RESPONSES[name].items()}
     return {
         "openapi_extra": {
             "requestBody": {
@@ -189,9 +178,9 @@ def described(name: str) -> dict[str, Any]:
         },
         "responses": {
             200: {
-                "description": "Read `status` for what came of it.",
+                "description": "The result; its `status` says which kind it is.",
                 "headers": _headers(name),
-                "content": {"application/json": {"examples": answers}},
+                "content": {"application/json": {"examples": examples}},
             },
             **{code: {"description": text} for code, text in _CODES.items()},
         },

@@ -1,4 +1,4 @@
-"""The bodies of v3 answers."""
+"""Response bodies of v3."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ NOT_FOUND = "Request not found"
 
 
 async def job_body(services: Services, view: JobView) -> dict[str, Any]:
-    """Tell how a job stands: succeeded, failed, or still on its way.
+    """Return the body of a job: succeeded, failed or processing.
 
     Raises:
-        StorageUnavailableError: the caller wants base64, and the store did not give the image.
+        StorageUnavailableError: base64 was requested, and the store did not return an image.
     """
     job = view.job
     if job.result is not None:
@@ -37,16 +37,16 @@ async def job_body(services: Services, view: JobView) -> dict[str, Any]:
 
 
 def not_found_body() -> dict[str, Any]:
-    """Answer for an id that is unknown, no number, or somebody else's: all read the same."""
+    """Return the body for an id that is unknown, no number or another tenant's: always the same."""
     return failed_body(0, NOT_FOUND)
 
 
 def webhook_status(view: JobView) -> str:
-    """Tell where the webhook stands; empty where none was asked for, or it is long past."""
+    """Return the state of the webhook; empty if none was requested or its row is deleted."""
     if view.job.webhook_url is None:
         return ""
     match view.delivery:
-        case None:  # not written before the job ends, deleted some time after it was sent
+        case None:  # written when the job ends, deleted some time after delivery
             return "" if view.job.state in FINAL_STATES else "pending"
         case DeliveryState.DELIVERED:
             return "delivered"
@@ -58,11 +58,10 @@ def webhook_status(view: JobView) -> str:
 
 async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
     job = view.job
-    estimate = await services.estimates.of_job(job)
+    estimate = await services.eta_estimator.estimate_end(job)
     base = services.settings.gateway.public_url.rstrip("/")
-    progress = await services.progress.of_job(job)
-    told = {} if progress is None else {"step": progress.step, "steps": progress.steps}
-    return {
+    progress = await services.progress_reader.read(job)
+    body = {
         "status": "processing",
         "tip": estimate.tip,
         "eta": estimate.seconds,
@@ -74,12 +73,14 @@ async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
         "future_links": [services.storage.link(key) for key in _future_keys(job)],
         "webhook_status": webhook_status(view),
         "meta": meta(job, input_image_urls(job, services.storage)),
-        **({"progress": told} if told else {}),
     }
+    if progress is not None:
+        body["progress"] = {"step": progress.step, "steps": progress.steps}
+    return body
 
 
 def _future_keys(job: JobRecord) -> list[str]:
-    """Name the objects this attempt will leave, or the next one where none is under way."""
+    """Return the keys under which the current attempt, or else the next, stores its images."""
     attempt = job.attempt if job.state is JobState.RUNNING else job.attempt + 1
     return [
         result_key(job.tenant_id, job.file_prefix, attempt, index)

@@ -1,17 +1,17 @@
 """The five routes of v3."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from structlog.contextvars import bind_contextvars
 
-from api.auth.api_keys import AuthenticatedTenant, sent_key
+from api.auth.api_keys import AuthenticatedTenant, find_api_key
 from api.body.json_response import json_response, note_outcome
 from api.body.request_body import Fields, read_fields
-from api.dialects.v3.bare_route import BareRoute
-from api.dialects.v3.mapping import idempotency_key, request_digest_of, to_job_request
-from api.dialects.v3.openapi import described
+from api.dialects.v3.mapping import read_idempotency_key, request_digest_of, to_new_job
+from api.dialects.v3.openapi import document_route
 from api.dialects.v3.responses import job_body, not_found_body
 from api.dialects.v3.schemas import (
     GenerationBody,
@@ -28,92 +28,119 @@ from common.postgres.repositories.jobs.read import read_job
 
 LARGEST_ID: Final = 2**63 - 1
 
+
+class BareRoute(APIRoute):
+    """A route whose endpoint gets the request and its path parameters, and reads all else itself.
+
+    FastAPI's own handler parses bodies, validates parameters and resolves dependencies. v3 uses
+    none of that, and skipping it saves a tenth of the time of a fetch.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return a handler that only awaits the endpoint."""
+        endpoint: Callable[..., Coroutine[Any, Any, Response]] = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            path: dict[str, Any] = request.path_params
+            return await endpoint(request, **path)
+
+        return handle
+
+
 router = APIRouter(prefix="/api/v3", tags=["Stable Diffusion API v3"], route_class=BareRoute)
 
 
-@router.post("/inpaint", **described("inpaint"))
+@router.post("/inpaint", **document_route("inpaint"))
 async def inpaint(request: Request) -> Response:
     """Repaint the white part of a mask."""
-    return await _draw(request, InpaintBody)
+    return await _generate(request, InpaintBody)
 
 
-@router.post("/img2img", **described("img2img"))
+@router.post("/img2img", **document_route("img2img"))
 async def img2img(request: Request) -> Response:
-    """Draw over a picture."""
-    return await _draw(request, ImageToImageBody)
+    """Generate an image from another one."""
+    return await _generate(request, ImageToImageBody)
 
 
-@router.post("/text2img", **described("text2img"))
+@router.post("/text2img", **document_route("text2img"))
 async def text2img(request: Request) -> Response:
-    """Draw from words alone."""
-    return await _draw(request, TextToImageBody)
+    """Generate an image from a prompt alone."""
+    return await _generate(request, TextToImageBody)
 
 
-@router.post("/fetch/{job_id}", **described("fetch"))
+@router.post("/fetch/{job_id}", **document_route("fetch"))
 async def fetch(request: Request, job_id: str) -> Response:
-    """Read how a job stands; extra fields, such as the whole first request, are ignored."""
+    """Show the state of a job; extra fields, such as those of the first request, are ignored."""
     services: Services = request.app.state.services
-    caller, _ = await _enter(request, services)
-    number = _number(job_id)
+    tenant, _ = await _authenticate(request, services)
+    number = _parse_job_id(job_id)
     if number is not None:
-        async with services.database.direct(caller.tenant_id) as connection:
-            view = await read_job(connection, tenant_id=caller.tenant_id, job_id=number)
+        async with services.database.direct(tenant.tenant_id) as connection:
+            view = await read_job(connection, tenant_id=tenant.tenant_id, job_id=number)
         if view is not None:
             bind_contextvars(job_id=number)
-            return _tell(request, await job_body(services, view))
-    return _tell(request, not_found_body())
+            return _respond(request, await job_body(services, view))
+    return _respond(request, not_found_body())
 
 
-@router.post("/system_load", **described("system_load"))
+@router.post("/system_load", **document_route("system_load"))
 async def system_load(request: Request) -> Response:
-    """Tell how many of the caller's jobs wait, and the seconds until a new one would start."""
+    """Show how many of the tenant's jobs wait, and the seconds until a new one would start."""
     services: Services = request.app.state.services
-    caller, _ = await _enter(request, services)
+    tenant, _ = await _authenticate(request, services)
     queues = services.catalogue.queues
-    loads = [await services.estimates.waiting(caller.tenant_id, queue) for queue in queues]
+    loads = [
+        await services.eta_estimator.estimate_backlog(tenant.tenant_id, queue) for queue in queues
+    ]
     body = {
         "queue_num": sum(waiting for waiting, _ in loads),
-        # Whichever model is asked for, the wait is not longer.
+        # The wait for the slowest model.
         "queue_time": max((seconds for _, seconds in loads), default=0),
         "status": "ok",
     }
-    return _tell(request, body)
+    return _respond(request, body)
 
 
-async def _draw(request: Request, kind: type[GenerationBody]) -> Response:
+async def _generate(request: Request, kind: type[GenerationBody]) -> Response:
     services: Services = request.app.state.services
-    caller, fields = await _enter(request, services)
-    standing = await services.rates.admit(caller)
-    choice = model_choice_for(services.catalogue, caller.limits, kind.endpoint)
+    tenant, fields = await _authenticate(request, services)
+    rate_limit = await services.rate_limiter.take_token(tenant)
+    choice = model_choice_for(services.catalogue, tenant.limits, kind.endpoint)
     model = choice.pick(fields.get("model_id"))
     limit = services.settings.outbound.image_max_bytes
     body = read_body(
-        kind, fields, ValidationContext(services.guard, limit, model, caller.limits, choice)
+        kind, fields, ValidationContext(services.guard, limit, model, tenant.limits, choice)
     )
-    key = idempotency_key(request)
-    digest = None if key is None else request_digest_of(kind.endpoint, fields)
-    order = to_job_request(body, model, key, digest)
-    view = await submit(services, caller, order, hanging_up(request))
-    headers = None if standing is None else standing.headers
-    return _tell(request, await job_body(services, view), headers)
+    key = read_idempotency_key(request)
+    new_job, uploads = to_new_job(
+        body,
+        model,
+        tenant_id=tenant.tenant_id,
+        max_attempts=services.settings.jobs.max_attempts,
+        idempotency_key=key,
+        request_digest=None if key is None else request_digest_of(kind.endpoint, fields),
+    )
+    view = await submit(services, tenant, new_job, uploads, hanging_up(request))
+    headers = None if rate_limit is None else rate_limit.headers
+    return _respond(request, await job_body(services, view), headers)
 
 
-async def _enter(request: Request, services: Services) -> tuple[AuthenticatedTenant, Fields]:
+async def _authenticate(request: Request, services: Services) -> tuple[AuthenticatedTenant, Fields]:
     fields = await read_fields(request, services.settings.gateway.max_body_bytes)
-    caller = await services.keys.find_caller(sent_key(request, fields))
-    bind_contextvars(tenant_id=caller.tenant_id)
-    return caller, fields
+    tenant = await services.api_keys.authenticate(find_api_key(request, fields))
+    bind_contextvars(tenant_id=tenant.tenant_id)
+    return tenant, fields
 
 
-def _number(text: str) -> int | None:
-    """Read a job id; None for anything that cannot be one."""
+def _parse_job_id(text: str) -> int | None:
+    """Return the job id; None for anything that cannot be one."""
     if not (text.isascii() and text.isdecimal()) or len(text) > len(str(LARGEST_ID)):
         return None
     number = int(text)
     return number if number <= LARGEST_ID else None
 
 
-def _tell(
+def _respond(
     request: Request, body: dict[str, object], headers: Mapping[str, str] | None = None
 ) -> Response:
     note_outcome(request, str(body["status"]))

@@ -1,4 +1,4 @@
-"""The bodies of the three endpoints that draw."""
+"""Request bodies of the three endpoints that generate images."""
 
 from typing import Any, ClassVar
 
@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from api.dialects.v3.fields import (
     Guidance,
     Height,
+    Image,
     OptionalSeed,
     OptionalText,
     OptionalTrackId,
     OptionalWebhook,
-    Picture,
     Priority,
     Samples,
     Side,
@@ -21,8 +21,8 @@ from api.dialects.v3.fields import (
     YesNo,
 )
 from api.dialects.v3.generation_fields import (
-    Blurred,
-    Grown,
+    Blur,
+    Grow,
     OptionalModel,
     OptionalPadding,
     OptionalScheduler,
@@ -30,31 +30,31 @@ from api.dialects.v3.generation_fields import (
     Steps,
     Strength,
 )
-from api.dialects.v3.validation import REFUSED, ValidationContext
-from api.errors.api_errors import InvalidFieldsError
+from api.dialects.v3.validation import WHOLE_SENTENCE, ValidationContext
+from api.errors.api_error import FieldError, InvalidFieldsError
 from common.domain.generation import Endpoint
 
-# How v3 clients write that they send nothing.
+# Values by which v3 clients mean that a field is not set.
 NULLS = (None, "", "null", b"")
 
 
 class GenerationBody(BaseModel):
-    """What all three have in common; unknown fields are ignored, because clients send extras."""
+    """Fields that all three share; unknown ones are ignored, because clients send extras."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
 
     endpoint: ClassVar[Endpoint]
-    picture_fields: ClassVar[tuple[str, ...]] = ()
+    image_fields: ClassVar[tuple[str, ...]] = ()
     mask_fields: ClassVar[tuple[str, ...]] = ()
 
     model_id: OptionalModel = None
     prompt: Text
     negative_prompt: OptionalText = None
     width: Side = 512
-    # Defaults, too, are held against the tenant's limits.
+    # Defaults, too, are validated against the tenant's limits.
     height: Height = Field(default=512, validate_default=True)
     samples: Samples = 1
-    # Before what it is held against: steps and strength.
+    # Before the fields that it restricts: steps and strength.
     scheduler: OptionalScheduler = None
     num_inference_steps: Steps = Field(default=21, validate_default=True)
     safety_checker: Safety = Field(default=False, validate_default=True)
@@ -68,53 +68,53 @@ class GenerationBody(BaseModel):
 
     @property
     def strength_used(self) -> float:
-        """How much is drawn anew: all of it, where there is no picture to start from."""
+        """The denoising strength, 0 to 1; 1 where there is no initial image."""
         return 1.0
 
     @property
-    def pictures(self) -> dict[str, str | bytes]:
-        """The pictures that came with the request: a URL, or the bytes themselves."""
-        return {name: getattr(self, name) for name in self.picture_fields}
+    def images(self) -> dict[str, str | bytes]:
+        """The images of the request by field name: a URL, or the bytes themselves."""
+        return {name: getattr(self, name) for name in self.image_fields}
 
     @property
     def mask_changes(self) -> dict[str, Any]:
-        """How the mask is changed before it is used, by the fields of the request to draw."""
+        """Mask options by the field names of `GenerationRequest`."""
         return {name: getattr(self, name) for name in self.mask_fields}
 
 
-class _FromPicture(GenerationBody):
-    init_image: Picture
+class _WithInitImage(GenerationBody):
+    init_image: Image
     strength: Strength = 0.7
 
     @property
     def strength_used(self) -> float:
-        """How much of the picture is redrawn, 0 to 1."""
+        """The denoising strength, 0 to 1."""
         return self.strength
 
 
-class InpaintBody(_FromPicture):
+class InpaintBody(_WithInitImage):
     """Repaint the white part of a mask."""
 
     endpoint = Endpoint.INPAINT
-    picture_fields = ("init_image", "mask_image")
+    image_fields = ("init_image", "mask_image")
     mask_fields = ("mask_invert", "mask_grow", "mask_blur", "mask_padding")
 
-    mask_image: Picture
+    mask_image: Image
     mask_invert: YesNo = False
-    mask_grow: Grown = 0
-    mask_blur: Blurred = 0
+    mask_grow: Grow = 0
+    mask_blur: Blur = 0
     mask_padding: OptionalPadding = None
 
 
-class ImageToImageBody(_FromPicture):
-    """Draw over a picture."""
+class ImageToImageBody(_WithInitImage):
+    """Generate an image from another one."""
 
     endpoint = Endpoint.IMG2IMG
-    picture_fields = ("init_image",)
+    image_fields = ("init_image",)
 
 
 class TextToImageBody(GenerationBody):
-    """Draw from words alone."""
+    """Generate an image from a prompt alone."""
 
     endpoint = Endpoint.TEXT2IMG
 
@@ -126,30 +126,31 @@ class TextToImageBody(GenerationBody):
 
 
 def read_body(
-    kind: type[GenerationBody], fields: dict[str, Any], admission: ValidationContext
+    kind: type[GenerationBody], fields: dict[str, Any], context: ValidationContext
 ) -> GenerationBody:
-    """Read the fields into a body of that kind.
+    """Return the validated body of a request.
 
     Raises:
         InvalidFieldsError: names every bad field at once, and what would be right.
     """
     present = {name: value for name, value in fields.items() if value not in NULLS}
     try:
-        return kind.model_validate(present, context=admission)
+        return kind.model_validate(present, context=context)
     except ValidationError as error:
-        raise InvalidFieldsError(_tell(kind, error)) from error
+        raise InvalidFieldsError(_to_field_errors(kind, error)) from error
 
 
-def _tell(kind: type[GenerationBody], error: ValidationError) -> dict[str, list[str]]:
-    told: dict[str, list[str]] = {}
+def _to_field_errors(kind: type[GenerationBody], error: ValidationError) -> list[FieldError]:
+    """Return one error per field: the first that pydantic found in it."""
     rules = {field.alias or name: field.description for name, field in kind.model_fields.items()}
+    found: dict[str, FieldError] = {}
     for problem in error.errors(include_url=False):
         name = str(problem["loc"][0])
-        if problem["type"] == REFUSED:
+        if problem["type"] == WHOLE_SENTENCE:
             sentence = problem["msg"]
         elif problem["type"] == "missing":
             sentence = f"The {name} field is required."
         else:
             sentence = f"The {name} field must be {rules[name]}."
-        told.setdefault(name, [sentence])
-    return told
+        found.setdefault(name, FieldError((name,), sentence))
+    return list(found.values())

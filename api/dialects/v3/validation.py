@@ -1,4 +1,4 @@
-"""What fields are judged by beside themselves: the guard, the models, the tenant's limits."""
+"""The context that fields are validated in: the outbound guard, the models, the limits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,16 +13,15 @@ from common.domain.limits import Limits
 from common.outbound import Guard
 from common.settings.catalogue import Catalogue, ModelEntry
 
-REFUSED: Final = "refused"  # the type of errors that bring their whole sentence along
+WHOLE_SENTENCE: Final = "whole_sentence"  # the type of errors that carry their whole sentence
 
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """The models a caller may use for an endpoint.
+    """The models a tenant may use for an endpoint.
 
-    `usable` is never empty, and its first is used where none is asked for; `unchecked` are those
-    that only lack the safety checker that the tenant's plan requires. `on_plan` says that these
-    are not all there are.
+    `usable` is never empty; its first is the default. `unchecked` lack only the safety checker
+    that the tenant's plan requires. `on_plan` is true if the plan names the models.
     """
 
     endpoint: Endpoint
@@ -30,23 +29,21 @@ class ModelChoice:
     unchecked: tuple[ModelEntry, ...] = ()
     on_plan: bool = False
 
-    def pick(self, wanted: Any) -> ModelEntry:
-        """Give the model called `wanted`; the first for anything that is no name of one."""
-        name = wanted.strip() if isinstance(wanted, str) else None
+    def pick(self, requested: Any) -> ModelEntry:
+        """Return the model named `requested`; the default for anything else."""
+        name = requested.strip() if isinstance(requested, str) else None
         return next((entry for entry in self.usable if entry.name == name), self.usable[0])
 
     @property
-    def wanted(self) -> str:
-        """What a model's name must be, to complete a sentence."""
+    def rule(self) -> str:
+        """The rule for `model_id`, as the end of "The … field must be"."""
         where = " on your plan" if self.on_plan else ""
-        return f"null or a model that serves {self.endpoint}{where}, of which there are: " + _names(
-            self.usable
-        )
+        return f"null or a model that serves {self.endpoint}{where} ({_names(self.usable)})"
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationContext:
-    """What one request is judged by; `model` is the one of `choice` that will draw."""
+    """The context of one request; `model` is the one of `choice` that will serve it."""
 
     guard: Guard
     image_max_bytes: int
@@ -56,21 +53,21 @@ class ValidationContext:
 
 
 def validation_context(info: ValidationInfo) -> ValidationContext:
-    """Give what the body under validation is judged by."""
+    """Return the context of the body under validation."""
     return cast("ValidationContext", info.context)
 
 
-def refuse(sentence: str) -> PydanticCustomError:
-    """Make the error of a field that tells its caller `sentence`."""
-    # The sentence goes in as a value: braces in it would be read as places to fill.
-    return PydanticCustomError(REFUSED, "{sentence}", {"sentence": sentence})
+def field_error(sentence: str) -> PydanticCustomError:
+    """Return a validation error that shows `sentence` to the caller."""
+    # Passed as a value, because pydantic would format braces in a message template.
+    return PydanticCustomError(WHOLE_SENTENCE, "{sentence}", {"sentence": sentence})
 
 
 def model_choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -> ModelChoice:
-    """Find the models that serve `endpoint` and that `limits` allow.
+    """Return the models that serve `endpoint` and that `limits` allow.
 
     Raises:
-        UnsupportedRequestError: there is none; says what there is.
+        UnsupportedRequestError: there is none; the message names the models there are.
     """
     serving = catalogue.find_models(endpoint, limits.models)
     usable: tuple[ModelEntry, ...] = serving
@@ -90,7 +87,7 @@ def model_choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -
         entry for entry in catalogue.entries if limits.models is None or entry.name in limits.models
     ]
     raise UnsupportedRequestError(
-        f"No model {where} serves {endpoint}; there are: {_names(allowed) or 'none'}."
+        f"No model {where} serves {endpoint}. Models {where}: {_names(allowed) or 'none'}."
     )
 
 

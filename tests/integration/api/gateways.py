@@ -1,4 +1,4 @@
-"""Gateways for tests: the real application over real stores, and what workers do to its jobs."""
+"""Gateways for tests: the real application over real servers, and what workers do to its jobs."""
 
 import json
 from collections.abc import AsyncIterator
@@ -20,8 +20,8 @@ from common.messaging.completion import announce_ended
 from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.postgres.repositories.fair_queue.claim import claim_jobs
-from common.postgres.repositories.jobs.finish import fail, succeed
-from common.runtime.clock import monotonic
+from common.postgres.repositories.jobs.finish import fail as fail_job
+from common.postgres.repositories.jobs.finish import succeed
 from common.settings import (
     DatabaseSettings,
     GatewaySettings,
@@ -32,20 +32,19 @@ from common.settings import (
     StorageSettings,
     WebhookSettings,
 )
+from tests.support.caches import age_cache
 from tests.support.operators import OPERATOR, PEPPER
 from tests.support.receiver import SECRETS
 
 QUEUE = "standin-inpainting"
-URL = "https://example.com/a.png"
-BODY: dict[str, Any] = {"prompt": "a cat on a bench", "init_image": URL, "mask_image": URL}
 PUBLIC = "https://infill.example.com"
-PIXELS = b"\x89PNG drawn"
+IMAGE = b"\x89PNG generated"
 
 
 def make_settings(
     database_url: str, redis_url: str, bucket: StorageSettings, **gateway: Any
 ) -> Settings:
-    """Give settings of one gateway; `gateway` changes its own section."""
+    """Return settings of a gateway; `gateway` changes its own section."""
     settings = Settings()
     settings.database = DatabaseSettings(
         url=SecretStr(database_url), pool_size=4, connect_timeout_seconds=1.0
@@ -70,40 +69,40 @@ class Gateway:
     key: str
 
     async def post(self, path: str, fields: dict[str, Any] | None = None, **headers: str) -> Any:
-        """POST JSON to a v3 route with the tenant's key and give the body of the answer."""
-        answer = await self.client.post(
+        """POST JSON to a v3 route with the tenant's key and return the body of the response."""
+        response = await self.client.post(
             f"/api/v3/{path}", json={"key": self.key, **(fields or {})}, headers=headers
         )
-        assert answer.status_code == 200
-        return answer.json()
+        assert response.status_code == 200
+        return response.json()
 
     async def claim(self, queue: str = QUEUE) -> JobRecord:
-        """Take a job as a worker does."""
-        async with self.services.operators.transaction() as connection:
+        """Claim a job as a worker does."""
+        async with self.services.operator_database.transaction() as connection:
             taken = await claim_jobs(
                 connection, queues=[queue], worker="w", lease_seconds=60, limit=1
             )
         ((job, _),) = taken.jobs
         return job
 
-    async def draw(self, job: JobRecord, *, seconds: float = 1.5, flagged: int = 0) -> None:
-        """End a job as a worker does that has drawn it; the first `flagged` images are unsafe."""
+    async def finish(self, job: JobRecord, *, seconds: float = 1.5, flagged: int = 0) -> None:
+        """Finish a job as its worker does; the first `flagged` images are unsafe."""
         keys = tuple(
             result_key(job.tenant_id, job.file_prefix, job.attempt, index)
             for index in range(job.request.samples)
         )
         for key in keys:
-            await self.services.storage.put(key, PIXELS)
+            await self.services.storage.put(key, IMAGE)
         nsfw = tuple(index < flagged for index in range(len(keys)))
         result = JobResult(keys, nsfw, seconds, {"claimed": 1.0}, seconds)
-        async with self.services.operators.transaction() as connection:
+        async with self.services.operator_database.transaction() as connection:
             ended = await succeed(connection, job.claim, result)
         await self._announce(ended)
 
-    async def give_up(self, claim: Claim, message: str) -> None:
-        """End a job as a worker does that cannot draw it."""
-        async with self.services.operators.transaction() as connection:
-            ended = await fail(connection, claim, code="fetch_rejected", message=message)
+    async def fail(self, claim: Claim, message: str) -> None:
+        """Fail a job as its worker does."""
+        async with self.services.operator_database.transaction() as connection:
+            ended = await fail_job(connection, claim, code="fetch_rejected", message=message)
         await self._announce(ended)
 
     async def _announce(self, ended: EndedJob | None) -> None:
@@ -112,31 +111,28 @@ class Gateway:
 
     async def count_jobs(self) -> int:
         """Count all jobs."""
-        async with self.services.operators.statement() as connection:
+        async with self.services.operator_database.statement() as connection:
             result = await connection.exec_driver_sql("SELECT count(*) FROM jobs")
             return int(result.scalar_one())
 
     async def run(self, sql: str, *values: object) -> None:
         """Change rows by hand."""
-        async with self.services.operators.statement() as connection:
+        async with self.services.operator_database.statement() as connection:
             await connection.exec_driver_sql(sql, values)
 
     async def set_limits(self, **limits: object) -> None:
-        """Agree limits with the tenant; the gateway hears of them at the next look-up."""
-        spelled = json.dumps(limits)
-        await self.run("UPDATE tenants SET limits = CAST($1::text AS jsonb)", spelled)
+        """Set the tenant's limits; the gateway reads them at the next look-up."""
+        text = json.dumps(limits)
+        await self.run("UPDATE tenants SET limits = CAST($1::text AS jsonb)", text)
         self.age_keys()
 
     def age_keys(self) -> None:
-        """Let the time pass for which looked-up keys are trusted."""
-        keys = self.services.keys
-        for kept in (keys._callers, keys._unknown):
-            for fingerprint, (_, found) in list(kept.items()):
-                kept[fingerprint] = (monotonic() - 1, found)  # type: ignore[assignment] # as it was
+        """Let all cached keys expire."""
+        age_cache(self.services.api_keys._tenants, 1e6)
 
     async def read_column(self, column: str, job_id: int) -> Any:
         """Read one column of a job's row."""
-        async with self.services.operators.statement() as connection:
+        async with self.services.operator_database.statement() as connection:
             result = await connection.exec_driver_sql(
                 f"SELECT {column} FROM jobs WHERE id = $1",  # noqa: S608 - a name from a test
                 (job_id,),
@@ -145,16 +141,16 @@ class Gateway:
 
 
 async def new_key(services: Services, tenant: str) -> str:
-    """Make a tenant and give its API key."""
-    made = await create_tenant(services.operators, OPERATOR, tenant)
+    """Create a tenant and return its API key."""
+    made = await create_tenant(services.operator_database, OPERATOR, tenant)
     SECRETS.append(made.webhook_secret)
-    issued = await issue_key(services.operators, OPERATOR, tenant, "first", pepper=PEPPER)
+    issued = await issue_key(services.operator_database, OPERATOR, tenant, "first", pepper=PEPPER)
     return issued.key
 
 
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Start a gateway, without a socket, with one tenant."""
+    """Start a gateway with one tenant, without a socket."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         services: Services = app.state.services
@@ -163,6 +159,6 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             yield Gateway(app, services, client, await new_key(services, "alice"))
 
 
-def prefix_of(answer: Any) -> UUID:
-    """Give the file prefix an answer tells."""
-    return UUID(answer["meta"]["file_prefix"])
+def prefix_of(response: Any) -> UUID:
+    """Return the file prefix in a response."""
+    return UUID(response["meta"]["file_prefix"])

@@ -1,8 +1,7 @@
-"""No route tells a tenant anything of another: every route of the OpenAPI document is asked.
+"""No route shows a tenant anything of another: every route of the OpenAPI document is tested.
 
-Bob asks with what is alice's, and with what never was: he gets the same answer for both, and the
-gateway does the same work for both. How long it takes is a matter of the machine; what is asked of
-Postgres is not.
+Bob requests objects of alice's, and objects that never existed: he gets the same response for both,
+and the gateway runs the same statements. Durations depend on the machine; statements do not.
 """
 
 import json
@@ -17,28 +16,29 @@ from httpx2 import Response
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.errors.dialects import NATIVE
+from api.dialects.v1.dependencies import PREFIX
 from api.jobs.eta import EtaEstimator
 from common.domain.api_key import KeyKind
-from common.domain.api_key import new_key as draw_key
+from common.domain.api_key import new_key as new_random_key
 from common.operations.paging import PagePosition
 from common.postgres.statements import DirectConnection
 from common.settings import Settings
-from tests.integration.api.gateways import BODY, URL, Gateway, new_key, open_gateway
+from tests.integration.api.gateways import Gateway, new_key, open_gateway
+from tests.support.requests import IMAGE_URL, INPAINT_BODY
 
 ADMIN_KEY = "operator's key"
-# The address is refused before anybody is called.
+# The URL is rejected before it is called.
 WEBHOOK_BODIES = {
     "redeliver": {"since": "2000-01-01T00:00:00Z"},
     "test": {"url": "http://10.0.0.1"},
 }
 NEVER = "00000000-0000-4000-8000-000000000000"
-DRAWING = {
-    "inpaint": BODY,
-    "img2img": {"prompt": "a cat", "init_image": URL},
+GENERATIONS = {
+    "inpaint": INPAINT_BODY,
+    "img2img": {"prompt": "a cat", "init_image": IMAGE_URL},
     "text2img": {"prompt": "a cat"},
 }
-# What honestly differs from one answer to the next: what was asked for, and what was just made.
+# Parts that differ between responses for good reason: the ids requested, and new ones.
 MASKED = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|\"(?:id|seed|eta|instance)\":\s*(?:\"[^\"]*\"|\d+)"
@@ -47,7 +47,7 @@ MASKED = re.compile(
 
 
 def routes() -> list[tuple[str, str]]:
-    """Give every method and path of the document."""
+    """Return every method and path of the document."""
     settings = Settings()
     settings.gateway = settings.gateway.model_copy(update={"api_key_pepper": SecretStr("x")})
     paths = create_app(settings).openapi()["paths"]
@@ -58,15 +58,15 @@ ROUTES = routes()
 
 
 @dataclass(slots=True)
-class Things:
-    """Values for every parameter there is; a route with another one fails for want of a value."""
+class ObjectIds:
+    """Values for every parameter; a route with a new parameter fails for lack of a value."""
 
     parameters: dict[str, str]
     idempotency_key: str
 
     def of(self, path: str) -> dict[str, str]:
-        """Give the values for one path: deliveries have states and a list of their own."""
-        if not path.startswith(NATIVE):
+        """Return the values for one path: deliveries have their own states and cursors."""
+        if not path.startswith(PREFIX):
             return self.parameters
         after = int(self.parameters["job_id"]) + 1
         cursor = PagePosition("deliveries", 1, None).cursor_after(after)
@@ -79,16 +79,16 @@ class Neighbours:
 
     gateway: Gateway
     bob: str
-    alices: Things
-    nobodys: Things
+    alices: ObjectIds
+    missing: ObjectIds
     statements: list[str] = field(default_factory=list)
 
-    async def ask(self, method: str, path: str, things: Things, key: str) -> Response:
+    async def ask(self, method: str, path: str, ids: ObjectIds, key: str) -> Response:
         """Ask a route with these values in all its parameters, and forget what was asked before."""
         described = self.gateway.app.openapi()["paths"][path][method.lower()]
         given = {
             place: {
-                parameter["name"]: things.of(path)[parameter["name"]]
+                parameter["name"]: ids.of(path)[parameter["name"]]
                 for parameter in described.get("parameters", ())
                 if parameter["in"] == place
             }
@@ -96,10 +96,10 @@ class Neighbours:
         }
         body: dict[str, Any] = {"key": key}
         headers = {"authorization": f"Bearer {key}"}
-        if path.startswith("/api/v3/") and (drawing := DRAWING.get(path.rpartition("/")[2])):
-            body |= {**drawing, "seed": 7}  # a drawn one changes how the prompt is enhanced
-            headers["idempotency-key"] = things.idempotency_key
-        elif path.startswith(NATIVE):
+        if path.startswith("/api/v3/") and (generation := GENERATIONS.get(path.rpartition("/")[2])):
+            body |= {**generation, "seed": 7}  # a random one would change the enhanced prompt
+            headers["idempotency-key"] = ids.idempotency_key
+        elif path.startswith(PREFIX):
             body = WEBHOOK_BODIES.get(path.rpartition("/")[2], {})
         elif path.startswith("/admin/"):
             body = {"name": "x", "plan": "default", "priority": 1}
@@ -118,7 +118,7 @@ async def neighbours(
     settings.gateway = settings.gateway.model_copy(update={"admin_key": SecretStr(ADMIN_KEY)})
     async with open_gateway(settings) as gateway:
         bob = await new_key(gateway.services, "bob")
-        neighbours = Neighbours(gateway, bob, *await have_things(gateway))
+        neighbours = Neighbours(gateway, bob, *await create_objects(gateway))
         execute = DirectConnection.execute
 
         async def heard(self: DirectConnection, statement: Any, parameters: Any) -> Any:
@@ -129,11 +129,11 @@ async def neighbours(
         yield neighbours
 
 
-async def have_things(gateway: Gateway) -> tuple[Things, Things]:
-    """Let alice draw, and give the names of all that is hers; and names of nothing."""
-    asked = {**BODY, "webhook": URL, "track_id": "alices"}
-    first = await gateway.post("inpaint", asked, **{"Idempotency-Key": "alices-key"})
-    await gateway.draw(await gateway.claim())
+async def create_objects(gateway: Gateway) -> tuple[ObjectIds, ObjectIds]:
+    """Create objects of alice's; return their ids, and ids of objects that do not exist."""
+    submitted = {**INPAINT_BODY, "webhook": IMAGE_URL, "track_id": "alices"}
+    first = await gateway.post("inpaint", submitted, **{"Idempotency-Key": "alices-key"})
+    await gateway.finish(await gateway.claim())
     await gateway.run("UPDATE deliveries SET state = 'exhausted', finished_at = now()")
     admin = {"authorization": f"Bearer {ADMIN_KEY}"}
 
@@ -147,36 +147,36 @@ async def have_things(gateway: Gateway) -> tuple[Things, Things]:
     free |= {"state": "succeeded", "queue": "standin-inpainting"}
     of_alice = {"job_id": first["id"], "tenant": "alice", "plan": "default", "cursor": cursor}
     of_alice |= {"key_id": key["id"], "secret_id": secret["id"]}
-    of_nobody = dict.fromkeys(of_alice, "987654") | {"tenant": "nobody", "plan": "none"}
+    of_none = dict.fromkeys(of_alice, "987654") | {"tenant": "nobody", "plan": "none"}
     hers = {"authorization": f"Bearer {gateway.key}"}
     deliveries = (await gateway.client.get("/api/v1/webhooks/deliveries", headers=hers)).json()
     of_alice |= {"delivery_id": deliveries["items"][0]["id"], "track_id": "alices"}
-    of_nobody |= {"delivery_id": NEVER, "track_id": "nobodys"}
+    of_none |= {"delivery_id": NEVER, "track_id": "missing"}
     of_alice = {name: str(value) for name, value in of_alice.items()}
     return (
-        Things({**free, **of_alice}, "alices-key"),
-        Things({**free, **of_nobody}, "nobodys-key"),
+        ObjectIds({**free, **of_alice}, "alices-key"),
+        ObjectIds({**free, **of_none}, "missing-key"),
     )
 
 
-def masked(answer: Response) -> tuple[int, str, dict[str, str]]:
+def masked(response: Response) -> tuple[int, str, dict[str, str]]:
     headers = {
         name: value
-        for name, value in answer.headers.items()
+        for name, value in response.headers.items()
         if name not in {"content-length", "date"}
     }
-    return answer.status_code, MASKED.sub("…", answer.text), headers
+    return response.status_code, MASKED.sub("…", response.text), headers
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=" ".join)
-async def test_alices_is_as_absent_as_what_never_was(
+async def test_another_tenants_object_looks_the_same_as_a_missing_one(
     neighbours: Neighbours, method: str, path: str
 ) -> None:
     if path == "/metrics":
-        return  # numbers of the process: no parameter, and tested to name nobody
-    warm = Things(neighbours.nobodys.parameters, "warming-up")
+        return  # metrics of the process: it has no parameter, and no label names a tenant
+    warm = ObjectIds(neighbours.missing.parameters, "warming-up")
     await neighbours.ask(method, path, warm, neighbours.bob)
-    absent = masked(await neighbours.ask(method, path, neighbours.nobodys, neighbours.bob))
+    absent = masked(await neighbours.ask(method, path, neighbours.missing, neighbours.bob))
     work = list(neighbours.statements)
     alices = masked(await neighbours.ask(method, path, neighbours.alices, neighbours.bob))
     assert alices == absent
@@ -186,45 +186,45 @@ async def test_alices_is_as_absent_as_what_never_was(
 @pytest.mark.parametrize(
     ("method", "path"), [one for one in ROUTES if one[1].startswith("/admin/")], ids=" ".join
 )
-async def test_a_tenants_key_opens_no_more_than_junk(
+async def test_a_tenants_key_gives_no_more_admin_access_than_junk(
     neighbours: Neighbours, method: str, path: str
 ) -> None:
-    answers = []
-    for key in (neighbours.bob, neighbours.gateway.key, draw_key(KeyKind.API), "junk"):
-        answers.append(masked(await neighbours.ask(method, path, neighbours.alices, key)))
+    responses = []
+    for key in (neighbours.bob, neighbours.gateway.key, new_random_key(KeyKind.API), "junk"):
+        responses.append(masked(await neighbours.ask(method, path, neighbours.alices, key)))
         assert neighbours.statements == []
-    assert answers[0][0] == 401
-    assert all(answer == answers[0] for answer in answers)
+    assert responses[0][0] == 401
+    assert all(response == responses[0] for response in responses)
 
 
-async def test_what_bob_asked_for_is_there_for_alice(neighbours: Neighbours) -> None:
+async def test_alice_sees_the_objects_that_bob_cannot_see(neighbours: Neighbours) -> None:
     hers, key = neighbours.alices, neighbours.gateway.key
-    path = f"{NATIVE}/webhooks/deliveries"
+    path = f"{PREFIX}/webhooks/deliveries"
     (listed,) = (await neighbours.ask("GET", path, hers, key)).json()["items"]
     shown = (await neighbours.ask("GET", f"{path}/{{delivery_id}}", hers, key)).json()
     assert shown["delivery"] == listed
-    await neighbours.ask("POST", f"{NATIVE}/webhooks/redeliver", hers, neighbours.bob)
+    await neighbours.ask("POST", f"{PREFIX}/webhooks/redeliver", hers, neighbours.bob)
     assert (await neighbours.ask("GET", path, hers, key)).json()["items"] == [listed]
-    answer = await neighbours.ask("POST", f"{NATIVE}/webhooks/redeliver", hers, key)
-    assert answer.json()["redelivered"] == 1
+    response = await neighbours.ask("POST", f"{PREFIX}/webhooks/redeliver", hers, key)
+    assert response.json()["redelivered"] == 1
 
 
-async def test_an_idempotency_key_of_hers_makes_him_a_job_of_his_own(
+async def test_an_idempotency_key_belongs_to_its_tenant(
     neighbours: Neighbours,
 ) -> None:
     hers = neighbours.alices.parameters["job_id"]
-    answer = await neighbours.ask("POST", "/api/v3/inpaint", neighbours.alices, neighbours.bob)
-    his = answer.json()
+    response = await neighbours.ask("POST", "/api/v3/inpaint", neighbours.alices, neighbours.bob)
+    his = response.json()
     assert his["status"] == "processing"
     assert str(his["id"]) != hers
 
 
-async def test_bob_sees_his_own_load_alone(neighbours: Neighbours) -> None:
+async def test_a_tenant_sees_only_its_own_load(neighbours: Neighbours) -> None:
     for _ in range(3):
-        await neighbours.gateway.post("inpaint", BODY)
+        await neighbours.gateway.post("inpaint", INPAINT_BODY)
     services = neighbours.gateway.services
-    services.estimates.__init__(services.database, silent_seconds=60)  # type: ignore[misc] # nothing read yet
-    assert isinstance(services.estimates, EtaEstimator)
+    services.eta_estimator.__init__(services.database, silent_seconds=60)  # type: ignore[misc] # nothing read yet
+    assert isinstance(services.eta_estimator, EtaEstimator)
     loads = [
         await neighbours.gateway.post("system_load", {"key": key})
         for key in (neighbours.gateway.key, neighbours.bob)
@@ -232,12 +232,12 @@ async def test_bob_sees_his_own_load_alone(neighbours: Neighbours) -> None:
     assert [load["queue_num"] for load in loads] == [3, 0]
 
 
-async def test_every_object_of_a_tenant_lies_under_its_number(neighbours: Neighbours) -> None:
+async def test_every_object_key_starts_with_the_tenants_id(neighbours: Neighbours) -> None:
     gateway = neighbours.gateway
-    picture = "iVBORw0KGgo="
-    answer = await gateway.post("inpaint", {**BODY, "init_image": picture, "seed": 1})
-    (tenant_id,) = {await gateway.read_column("tenant_id", answer["id"])}
-    links = [*answer["future_links"], answer["meta"]["init_image"]]
+    image = "iVBORw0KGgo="
+    response = await gateway.post("inpaint", {**INPAINT_BODY, "init_image": image, "seed": 1})
+    (tenant_id,) = {await gateway.read_column("tenant_id", response["id"])}
+    links = [*response["future_links"], response["meta"]["init_image"]]
     assert len(links) == 2
     for link in links:
         assert f"/{tenant_id}/" in link

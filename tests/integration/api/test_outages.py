@@ -1,4 +1,4 @@
-"""What callers are told while something we stand on is away, or breaks."""
+"""Responses while Postgres, Redis or the store are unavailable, or the gateway has a defect."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,14 +11,15 @@ from pydantic import SecretStr
 from api.app import create_app
 from common.domain.api_key import new_key
 from common.settings import DatabaseSettings, RedisSettings, Settings, StorageSettings
-from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
+from tests.integration.api.gateways import Gateway, make_settings, open_gateway
+from tests.support.requests import INPAINT_BODY
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 
 @asynccontextmanager
 async def open_client(settings: Settings) -> AsyncIterator[AsyncClient]:
-    """Start a gateway nobody has a key of."""
+    """Start a gateway without tenants."""
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
@@ -27,69 +28,71 @@ async def open_client(settings: Settings) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def test_redis_away_loses_no_job(settings: Settings) -> None:
+async def test_an_unavailable_redis_loses_no_job(settings: Settings) -> None:
     settings.redis = RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))
     async with open_gateway(settings) as gateway:
-        answer = await gateway.post("inpaint", BODY)
-        assert answer["status"] == "processing"
-        assert (await gateway.claim()).id == answer["id"]
+        response = await gateway.post("inpaint", INPAINT_BODY)
+        assert response["status"] == "processing"
+        assert (await gateway.claim()).id == response["id"]
         ready = await gateway.client.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json() == {"status": "degraded", "database": "ok", "redis": "away"}
+    assert ready.json() == {"status": "degraded", "database": "ok", "redis": "unavailable"}
 
 
-async def test_postgres_away_is_told_at_once(settings: Settings) -> None:
+async def test_an_unavailable_postgres_is_reported_at_once(settings: Settings) -> None:
     settings.database = DatabaseSettings(url=SecretStr(NOWHERE))
     async with open_client(settings) as client:
-        answer = await client.post("/api/v3/inpaint", json={**BODY, "key": new_key()})
+        response = await client.post("/api/v3/inpaint", json={**INPAINT_BODY, "key": new_key()})
         ready = await client.get("/readyz")
         alive = await client.get("/healthz")
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "2"
-    assert answer.json()["message"] == "The database cannot be reached for the moment."
-    assert (ready.status_code, ready.json()["database"]) == (503, "away")
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "2"
+    assert response.json()["message"] == "The database cannot be reached at the moment."
+    assert (ready.status_code, ready.json()["database"]) == (503, "unavailable")
     assert alive.status_code == 200
 
 
 async def test_junk_never_reaches_the_database(settings: Settings) -> None:
     settings.database = DatabaseSettings(url=SecretStr(NOWHERE))
     async with open_client(settings) as client:
-        answer = await client.post("/api/v3/inpaint", json={**BODY, "key": "inf_" + "0" * 43})
-    assert answer.json()["message"] == "Invalid Api Key"
+        response = await client.post(
+            "/api/v3/inpaint", json={**INPAINT_BODY, "key": "inf_" + "0" * 43}
+        )
+    assert response.json()["message"] == "Invalid Api Key"
 
 
-async def test_connections_lost_meanwhile_cost_no_request(gateway: Gateway) -> None:
-    await gateway.post("inpaint", BODY)
-    async with gateway.services.operators.statement() as connection:
+async def test_lost_connections_fail_no_request(gateway: Gateway) -> None:
+    await gateway.post("inpaint", INPAINT_BODY)
+    async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-    assert (await gateway.post("inpaint", BODY))["status"] == "processing"
+    assert (await gateway.post("inpaint", INPAINT_BODY))["status"] == "processing"
 
 
-async def test_the_store_away_is_told_and_nothing_is_recorded(
+async def test_an_unavailable_store_is_reported_and_nothing_is_recorded(
     database_url: str, redis_url: str, bucket: StorageSettings
 ) -> None:
     away = bucket.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})
     async with open_gateway(make_settings(database_url, redis_url, away)) as gateway:
-        sent = {"key": gateway.key, **BODY, "init_image": "aGVsbG8="}
-        answer = await gateway.client.post("/api/v3/inpaint", json=sent)
+        sent = {"key": gateway.key, **INPAINT_BODY, "init_image": "aGVsbG8="}
+        response = await gateway.client.post("/api/v3/inpaint", json=sent)
         assert await gateway.count_jobs() == 0
-    assert answer.status_code == 503
-    assert answer.json()["message"] == "The image store cannot be reached for the moment."
+    assert response.status_code == 503
+    assert response.json()["message"] == "The image store cannot be reached at the moment."
 
 
 @pytest.mark.parametrize(
     "sql", ["ALTER TABLE jobs RENAME TO work", "DROP TABLE deliveries CASCADE"]
 )
-async def test_a_mistake_of_ours_tells_nothing_of_the_inside(gateway: Gateway, sql: str) -> None:
-    async with gateway.services.operators.statement() as connection:
+async def test_an_internal_error_shows_no_details(gateway: Gateway, sql: str) -> None:
+    async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql(sql)
-    answer = await gateway.client.post("/api/v3/fetch/1", json={"key": gateway.key})
-    assert answer.status_code == 500
-    told: dict[str, Any] = answer.json()
-    assert told == {
+    response = await gateway.client.post("/api/v3/fetch/1", json={"key": gateway.key})
+    assert response.status_code == 500
+    result: dict[str, Any] = response.json()
+    assert result == {
         "status": "error",
         "message": "internal error",
         "messege": "internal error",

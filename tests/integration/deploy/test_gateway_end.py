@@ -21,8 +21,8 @@ from deploy.local.processes.child_exit import ChildExit
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import gateway_process
-from tests.integration.api.gateways import BODY
 from tests.support.operators import OPERATOR, PEPPER
+from tests.support.requests import INPAINT_BODY
 
 CALLERS = 8
 DEADLINE_SECONDS = 60
@@ -117,7 +117,9 @@ async def test_every_request_sent_gets_a_whole_response(
     tmp_path: Path, database: Database, key: str
 ) -> None:
     port = free_port()
-    waiting = [Caller(port, request("inpaint", {"key": key, **BODY})) for _ in range(CALLERS)]
+    waiting = [
+        Caller(port, request("inpaint", {"key": key, **INPAINT_BODY})) for _ in range(CALLERS)
+    ]
     busy = [Caller(port, request("fetch/1", {"key": key})) for _ in range(CALLERS)]
     async with Supervisor(tmp_path) as supervisor:
         pid = await supervisor.start(gateway_process(port))

@@ -83,7 +83,7 @@ async def test_a_late_webhook_leads_to_no_picture_that_was_deleted(
     async with desk.dispatching():
         body = (await receiver.request()).json
     assert (body["status"], body["output"], body["meta"]["mask_image"]) == ("success", [], "")
-    assert body["message"] == "The pictures of this job were deleted on 2026-06-03."
+    assert body["message"] == "The images of this job were deleted on 2026-06-03."
 
 
 async def test_an_image_that_cannot_be_had_is_a_failed_attempt(

@@ -39,7 +39,7 @@ def test_without_a_pepper_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.usefixtures("configured")
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "result"),
     [
         ("INFILL_DATABASE_POOL_SIZE", "none", "INFILL_DATABASE_POOL_SIZE"),
         ("INFILL_SYNC_WAIT_SECONDS", "-1", "INFILL_SYNC_WAIT_SECONDS"),
@@ -49,12 +49,12 @@ def test_without_a_pepper_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_a_bad_setting_ends_it_with_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, result: str
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(SystemExit) as caught:
         module.create_app()
     assert str(caught.value).startswith("infill gateway: ")
-    assert told in str(caught.value)
+    assert result in str(caught.value)
     assert "secret-words" not in str(caught.value)
     assert caught.value.__suppress_context__

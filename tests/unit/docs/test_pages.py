@@ -11,10 +11,10 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import api.metrics
 import common.runtime.metrics
+from api.admin.dependencies import PREFIX as ADMIN_PREFIX
 from api.admin.routes import router
 from api.dialects.v1 import webhooks
 from api.dialects.v3.openapi import BODIES
-from api.errors.dialects import ADMIN
 from common.domain.limits import NAMES
 from common.domain.schedulers import SCHEDULERS, UNSUPPORTED
 from deploy.cli.main import infill
@@ -80,7 +80,7 @@ def test_operators_find_every_command_and_route() -> None:
     assert told == listed - {"keys webhook", "tenants rotate-secret"}
     shown = set(re.findall(r"`([A-Z]+ /\S+)` \|$", page, re.MULTILINE))
     assert shown == {
-        f"{method} {route.path.removeprefix(ADMIN)}"
+        f"{method} {route.path.removeprefix(ADMIN_PREFIX)}"
         for route in router.routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()

@@ -4,12 +4,12 @@ import pytest
 from pydantic import SecretStr
 
 from common.settings import Settings
-from tests.integration.api.admin.operating import KEY, Operated
+from tests.integration.api.admin.harness import KEY, AdminHarness
 from tests.integration.api.gateways import open_gateway
 
 
 @pytest.fixture
-async def operated(settings: Settings) -> AsyncIterator[Operated]:
+async def admin(settings: Settings) -> AsyncIterator[AdminHarness]:
     settings.gateway = settings.gateway.model_copy(update={"admin_key": SecretStr(KEY)})
     async with open_gateway(settings) as gateway:
-        yield Operated(gateway)
+        yield AdminHarness(gateway)

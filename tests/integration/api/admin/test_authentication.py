@@ -2,15 +2,15 @@
 
 import pytest
 
-from api.auth import admin_keys as key_ring
+from api.auth import admin_keys
 from common.domain.api_key import KeyKind, new_key
-from common.runtime.clock import monotonic
-from tests.integration.api.admin.operating import KEY, OPEN, PROBLEM, Operated
+from tests.integration.api.admin.harness import KEY, OPEN, PROBLEM, AdminHarness
 from tests.integration.api.gateways import Gateway
+from tests.support.caches import age_cache
 
 
-async def status(operated: Operated, key: str) -> int:
-    return (await operated.ask("GET", "tenants", authorization=f"Bearer {key}"))[0]
+async def status(admin: AdminHarness, key: str) -> int:
+    return (await admin.ask("GET", "tenants", authorization=f"Bearer {key}"))[0]
 
 
 @pytest.mark.parametrize(
@@ -24,87 +24,83 @@ async def status(operated: Operated, key: str) -> int:
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "tenants"), ("POST", "tenants"), ("GET", "jobs?limit=bad")]
 )
-async def test_nobody_else_is_let_in(
-    operated: Operated, sent: str | None, method: str, path: str
+async def test_requests_without_a_valid_admin_key_are_rejected(
+    admin: AdminHarness, sent: str | None, method: str, path: str
 ) -> None:
     headers = [] if sent is None else [(b"authorization", sent.encode("latin-1"))]
-    answer = await operated.gateway.client.request(
+    response = await admin.gateway.client.request(
         method, f"/admin/v1/{path}", headers=headers, content=b"not even JSON"
     )
-    assert (answer.status_code, answer.json()["type"]) == (
+    assert (response.status_code, response.json()["type"]) == (
         401,
         "urn:infill:problem:wrong_admin_key",
     )
-    assert answer.headers["www-authenticate"] == "Bearer"
-    assert answer.headers["content-type"] == PROBLEM
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["content-type"] == PROBLEM
 
 
 @pytest.mark.parametrize("headers", [{}, OPEN])
 async def test_without_an_admin_key_in_the_settings_there_is_no_admin_api(
     gateway: Gateway, headers: dict[str, str]
 ) -> None:
-    answer = await gateway.client.get("/admin/v1/tenants", headers=headers)
-    assert (answer.status_code, answer.json()["title"]) == (404, "Not found")
-    assert answer.headers["content-type"] == PROBLEM
+    response = await gateway.client.get("/admin/v1/tenants", headers=headers)
+    assert (response.status_code, response.json()["title"]) == (404, "Not found")
+    assert response.headers["content-type"] == PROBLEM
 
 
-async def test_a_tenants_key_opens_nothing_here(operated: Operated) -> None:
-    assert await status(operated, operated.gateway.key) == 401
+async def test_an_api_key_is_no_admin_key(admin: AdminHarness) -> None:
+    assert await status(admin, admin.gateway.key) == 401
 
 
-async def test_an_admin_key_is_trusted_for_a_while_after_it_was_looked_up(
-    operated: Operated,
+async def test_an_admin_key_is_cached_after_a_look_up(
+    admin: AdminHarness,
 ) -> None:
-    _, issued = await operated.ask("POST", "admin-keys", {"name": "ops"})
+    _, issued = await admin.ask("POST", "admin-keys", {"name": "ops"})
     assert issued["key"].startswith("adm_")
-    assert await status(operated, issued["key"]) == 200
-    (listed,) = (await operated.get("admin-keys"))["items"]
+    assert await status(admin, issued["key"]) == 200
+    (listed,) = (await admin.get("admin-keys"))["items"]
     assert (listed["name"], listed["last_used_at"] is None) == ("ops", False)
-    code, _ = await operated.ask("DELETE", f"admin-keys/{issued['id']}")
+    code, _ = await admin.ask("DELETE", f"admin-keys/{issued['id']}")
     assert code == 200
-    assert await status(operated, issued["key"]) == 200
-    ring = operated.gateway.services.admin_keys
-    for known, (_, name) in ring._live.items():
-        # Age what is remembered, not the clock.
-        ring._live[known] = (monotonic() - 1, name)
-    assert await status(operated, issued["key"]) == 401
-    assert not ring._live
+    assert await status(admin, issued["key"]) == 200
+    names = admin.gateway.services.admin_keys._names
+    age_cache(names, 1e6)
+    assert await status(admin, issued["key"]) == 401
+    assert not names._values
 
 
-async def test_an_admin_key_is_not_trusted_beyond_its_end(operated: Operated) -> None:
-    ring = operated.gateway.services.admin_keys
-    _, issued = await operated.ask("POST", "admin-keys", {"name": "ops"})
-    assert await status(operated, issued["key"]) == 200
-    ((longest, _),) = ring._live.values()
-    ring._live.clear()
+async def test_an_admin_key_is_not_cached_beyond_its_expiry(admin: AdminHarness) -> None:
+    names = admin.gateway.services.admin_keys._names
+    _, issued = await admin.ask("POST", "admin-keys", {"name": "ops"})
+    assert await status(admin, issued["key"]) == 200
+    (cached,) = names._values.values()
+    assert cached.fresh_seconds == 10
+    names._values.clear()
     # Three seconds in place of ten; then the row is aged, and what is remembered of it.
-    await operated.gateway.run("UPDATE admin_keys SET expires_at = now() + interval '3 seconds'")
-    assert await status(operated, issued["key"]) == 200
-    ((until, name),) = ring._live.values()
-    assert until < longest
-    assert until <= monotonic() + 3
-    await operated.gateway.run("UPDATE admin_keys SET expires_at = now()")
-    for known in ring._live:
-        ring._live[known] = (until - 3, name)
-    assert await status(operated, issued["key"]) == 401
+    await admin.gateway.run("UPDATE admin_keys SET expires_at = now() + interval '3 seconds'")
+    assert await status(admin, issued["key"]) == 200
+    (cached,) = names._values.values()
+    assert 0 < cached.fresh_seconds <= 3
+    await admin.gateway.run("UPDATE admin_keys SET expires_at = now()")
+    age_cache(names, 3)
+    assert await status(admin, issued["key"]) == 401
 
 
-async def test_junk_costs_no_query(operated: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_junk_costs_no_query(admin: AdminHarness, monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def refuse(*_: object) -> str | None:
         raise AssertionError("the database was asked")
 
-    monkeypatch.setattr(key_ring, "use_admin_key", refuse)
+    monkeypatch.setattr(admin_keys, "use_admin_key", refuse)
     for junk in ("adm_x", new_key(), new_key(KeyKind.ADMIN)[:-1] + "!"):
-        assert await status(operated, junk) == 401
-    assert await status(operated, new_key(KeyKind.ADMIN)) == 500  # it would have been seen
+        assert await status(admin, junk) == 401
+    assert await status(admin, new_key(KeyKind.ADMIN)) == 500  # it would have been seen
 
 
-async def test_what_is_remembered_is_bounded(
-    operated: Operated, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(key_ring, "REMEMBERED_KEYS", 2)
+async def test_the_cache_is_bounded(admin: AdminHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = admin.gateway.services.admin_keys._names
+    monkeypatch.setattr(names, "_capacity", 2)
     for name in ("a", "b", "c"):
-        _, issued = await operated.ask("POST", "admin-keys", {"name": name})
-        assert await status(operated, issued["key"]) == 200
-    assert len(operated.gateway.services.admin_keys._live) == 2
+        _, issued = await admin.ask("POST", "admin-keys", {"name": name})
+        assert await status(admin, issued["key"]) == 200
+    assert len(names._values) == 2

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from common.settings import OutboundSettings, Settings, WebhookSettings
 from common.standard_webhooks.keys import new_signing_key
 from tests.integration.api.gateways import open_gateway
-from tests.integration.api.v1.hooks import Hooks
+from tests.integration.api.v1.harness import WebhookHarness
 from tests.support.receiver import Receiver, receiving
 
 
@@ -24,9 +24,9 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-async def hooks(settings: Settings) -> AsyncIterator[Hooks]:
+async def webhooks(settings: Settings) -> AsyncIterator[WebhookHarness]:
     async with open_gateway(settings) as gateway:
-        yield Hooks(gateway)
+        yield WebhookHarness(gateway)
 
 
 @pytest.fixture

@@ -13,18 +13,19 @@ from common.messaging.cancellation import CHANNEL
 from common.messaging.progress import AttemptName, JobProgress, write_progress
 from common.settings import RedisSettings, Settings
 from deploy.local.servers.ports import free_port
-from tests.integration.api.gateways import BODY, URL, Gateway, new_key, open_gateway
-from tests.integration.api.v1.hooks import PROBLEM
+from tests.integration.api.gateways import Gateway, new_key, open_gateway
+from tests.integration.api.v1.harness import PROBLEM
+from tests.support.requests import IMAGE_URL, INPAINT_BODY
 
 PREVIEW = b"\xff\xd8 a small picture"
 
 
 async def ask(gateway: Gateway, method: str, path: str, key: str = "") -> tuple[int, Any]:
     headers = {"authorization": f"Bearer {key or gateway.key}"}
-    answer = await gateway.client.request(method, f"/api/v1/jobs/{path}", headers=headers)
-    if answer.status_code >= 400:
-        assert answer.headers["content-type"] == PROBLEM
-    return answer.status_code, answer.json()
+    response = await gateway.client.request(method, f"/api/v1/jobs/{path}", headers=headers)
+    if response.status_code >= 400:
+        assert response.headers["content-type"] == PROBLEM
+    return response.status_code, response.json()
 
 
 async def tell(gateway: Gateway, job: JobRecord, progress: JobProgress, attempt: int = 0) -> None:
@@ -34,7 +35,7 @@ async def tell(gateway: Gateway, job: JobRecord, progress: JobProgress, attempt:
 
 
 async def state_and_traces(gateway: Gateway, job_id: int) -> tuple[Any, ...]:
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         row = await connection.exec_driver_sql(
             "SELECT state, (SELECT count(*) FROM deliveries WHERE event = 'job.canceled'),"
             " (SELECT count(*) FROM usage_entries) FROM jobs WHERE id = $1",
@@ -44,9 +45,9 @@ async def state_and_traces(gateway: Gateway, job_id: int) -> tuple[Any, ...]:
 
 
 async def test_progress_from_queued_to_succeeded(gateway: Gateway) -> None:
-    asked = await gateway.post("inpaint", BODY)
-    path, nothing = f"{asked['id']}/progress", {"step": None, "steps": None, "preview": None}
-    expected = {"id": asked["id"], "state": "queued", **nothing}
+    submitted = await gateway.post("inpaint", INPAINT_BODY)
+    path, nothing = f"{submitted['id']}/progress", {"step": None, "steps": None, "preview": None}
+    expected = {"id": submitted["id"], "state": "queued", **nothing}
     assert await ask(gateway, "GET", path) == (200, expected)
     job = await gateway.claim()
     assert await ask(gateway, "GET", path) == (200, expected | {"state": "running"})
@@ -60,14 +61,14 @@ async def test_progress_from_queued_to_succeeded(gateway: Gateway) -> None:
     )
     fetched = await gateway.post(f"fetch/{job.id}")
     assert (fetched["status"], fetched["progress"]) == ("processing", {"step": 8, "steps": 20})
-    await gateway.draw(job)
+    await gateway.finish(job)
     # What its worker may have left to tell is of no interest any more.
     assert await ask(gateway, "GET", path) == (200, expected | {"state": "succeeded"})
     assert "progress" not in await gateway.post(f"fetch/{job.id}")
 
 
-async def test_another_attempts_progress_is_not_this_ones(gateway: Gateway) -> None:
-    await gateway.post("inpaint", BODY)
+async def test_progress_of_another_attempt_is_not_shown(gateway: Gateway) -> None:
+    await gateway.post("inpaint", INPAINT_BODY)
     job = await gateway.claim()
     await tell(gateway, job, JobProgress(19, 20), attempt=job.attempt + 1)
     assert (await ask(gateway, "GET", f"{job.id}/progress"))[1]["step"] is None
@@ -77,7 +78,7 @@ async def test_without_redis_there_is_no_progress_and_no_trouble(settings: Setti
     nowhere = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
     settings.redis = RedisSettings(url=nowhere, timeout_seconds=0.5)
     async with open_gateway(settings) as gateway:
-        await gateway.post("inpaint", BODY)
+        await gateway.post("inpaint", INPAINT_BODY)
         job = await gateway.claim()
         for _ in range(2):
             code, body = await ask(gateway, "GET", f"{job.id}/progress")
@@ -87,14 +88,14 @@ async def test_without_redis_there_is_no_progress_and_no_trouble(settings: Setti
 
 
 @pytest.mark.parametrize(("method", "what"), [("GET", "progress"), ("POST", "cancel")])
-async def test_of_others_and_of_none_there_is_nothing_to_see(
+async def test_another_tenants_job_looks_the_same_as_a_missing_one(
     gateway: Gateway, method: str, what: str
 ) -> None:
-    asked = await gateway.post("inpaint", BODY)
+    submitted = await gateway.post("inpaint", INPAINT_BODY)
     job = await gateway.claim()
     await tell(gateway, job, JobProgress(7, 20, PREVIEW))
     stranger = await new_key(gateway.services, "bob")
-    for job_id in (asked["id"], 999_999):
+    for job_id in (submitted["id"], 999_999):
         code, body = await ask(gateway, method, f"{job_id}/{what}", stranger)
         assert (code, body["type"]) == (404, "urn:infill:problem:not_found")
         assert body["detail"] == "there is no job with this id"
@@ -105,8 +106,8 @@ async def test_of_others_and_of_none_there_is_nothing_to_see(
 
 @pytest.mark.parametrize("claimed", [False, True])
 async def test_a_job_is_canceled_once(gateway: Gateway, *, claimed: bool) -> None:
-    asked = await gateway.post("inpaint", {**BODY, "webhook": URL})
-    job_id = asked["id"]
+    submitted = await gateway.post("inpaint", {**INPAINT_BODY, "webhook": IMAGE_URL})
+    job_id = submitted["id"]
     if claimed:
         await gateway.claim()
     prefix = await gateway.read_column("file_prefix", job_id)
@@ -119,10 +120,10 @@ async def test_a_job_is_canceled_once(gateway: Gateway, *, claimed: bool) -> Non
         assert (await heard(hearing))["data"] == prefix.bytes
     assert await state_and_traces(gateway, job_id) == ("canceled", 1, 0)
     code, body = await ask(gateway, "POST", f"{job_id}/cancel")
-    assert (code, body["detail"]) == (409, "the job has ended already: it is canceled")
+    assert (code, body["detail"]) == (409, "the job has already ended: its state is canceled")
     fetched = await gateway.post(f"fetch/{job_id}")
     assert (fetched["status"], fetched["message"]) == ("failed", "canceled by its owner")
-    async with gateway.services.operators.statement() as connection:
+    async with gateway.services.operator_database.statement() as connection:
         counted = await connection.exec_driver_sql(
             "SELECT (SELECT max(running) FROM tenant_queues), max(running) FROM tenant_shares"
         )
@@ -136,10 +137,10 @@ async def heard(hearing: PubSub) -> Any:
             return message
 
 
-async def test_a_waiting_caller_is_answered_when_the_job_is_canceled(
+async def test_a_waiting_caller_gets_a_response_when_the_job_is_canceled(
     patient_gateway: Gateway,
 ) -> None:
-    waiting = asyncio.create_task(patient_gateway.post("inpaint", BODY))
+    waiting = asyncio.create_task(patient_gateway.post("inpaint", INPAINT_BODY))
     async with asyncio.timeout(20):
         while not await patient_gateway.count_jobs():
             pass  # each look waits for Postgres

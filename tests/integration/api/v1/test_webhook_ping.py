@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from api.jobs import webhook_ping as trying
-from api.jobs.webhook_ping import WebhookPing
+from api.jobs.webhook_ping import PINGS_PER_TENANT, WebhookPing
 from common.domain.delivery import Event
 from common.outbound import Guard
 from common.postgres.repositories.tenants.tenants import add_webhook_secret
@@ -15,13 +14,13 @@ from common.settings import OutboundSettings, Settings
 from common.standard_webhooks.keys import new_secret
 from deploy.local.servers.ports import free_port
 from tests.integration.api.gateways import new_key
-from tests.integration.api.v1.hooks import Hooks
+from tests.integration.api.v1.harness import WebhookHarness
 from tests.support.receiver import SECRETS, Received, Receiver, Reply
 from tests.unit.docs.samples import python_samples
 
 
-async def rows(hooks: Hooks) -> int:
-    async with hooks.gateway.services.operators.statement() as connection:
+async def rows(webhooks: WebhookHarness) -> int:
+    async with webhooks.gateway.services.operator_database.statement() as connection:
         result = await connection.exec_driver_sql(
             "SELECT (SELECT count(*) FROM deliveries) + (SELECT count(*) FROM delivery_attempts)"
             " + (SELECT count(*) FROM jobs)"
@@ -29,9 +28,11 @@ async def rows(hooks: Hooks) -> int:
         return int(result.scalar_one())
 
 
-async def test_the_receivers_answer_is_shown(hooks: Hooks, receiver: Receiver) -> None:
+async def test_the_receivers_response_is_shown(
+    webhooks: WebhookHarness, receiver: Receiver
+) -> None:
     receiver.replies.append(Reply(500, body=b"no such order\xff" + b"x" * 100))
-    code, told = await hooks.ask("POST", "test", {"url": receiver.url, "track_id": 17})
+    code, told = await webhooks.ask("POST", "test", {"url": receiver.url, "track_id": 17})
     request = await receiver.request()
     assert (code, told["delivered"], told["status_code"], told["error"]) == (200, False, 500, None)
     assert told["answer"] == "no such order\N{REPLACEMENT CHARACTER}" + "x" * 50
@@ -41,18 +42,18 @@ async def test_the_receivers_answer_is_shown(hooks: Hooks, receiver: Receiver) -
     assert (request.json["status"], request.json["id"], request.json["track_id"]) == (
         ("success", 0, 17)
     )
-    assert await rows(hooks) == 0
+    assert await rows(webhooks) == 0
 
 
-async def test_it_is_signed_as_deliveries_are(hooks: Hooks, receiver: Receiver) -> None:
+async def test_it_is_signed_as_deliveries_are(webhooks: WebhookHarness, receiver: Receiver) -> None:
     """With each live secret of the tenant and the installation's key: what the page says holds."""
     old, new = SECRETS[-1], new_secret()
-    async with hooks.gateway.services.operators.transaction() as connection:
+    async with webhooks.gateway.services.operator_database.transaction() as connection:
         await add_webhook_secret(connection, tenant_id=1, secret=new, overlap_seconds=60)
-    assert (await hooks.ask("POST", "test", {"url": receiver.url}))[1]["delivered"] is True
-    await hooks.succeeded(receiver.url)
-    keys = (await hooks.gateway.client.get("/.well-known/infill-webhook-keys")).json()["keys"]
-    services = hooks.gateway.services
+    assert (await webhooks.ask("POST", "test", {"url": receiver.url}))[1]["delivered"] is True
+    await webhooks.succeeded(receiver.url)
+    keys = (await webhooks.gateway.client.get("/.well-known/infill-webhook-keys")).json()["keys"]
+    services = webhooks.gateway.services
     trial, verified_v1a = await receiver.request(), python_samples()["verified_v1a"]
     assert [part.split(",")[0] for part in trial.headers["webhook-signature"].split()] == [
         *("v1", "v1", "v1a")
@@ -60,42 +61,46 @@ async def test_it_is_signed_as_deliveries_are(hooks: Hooks, receiver: Receiver) 
     assert verified_v1a(keys[0]["public_key"], trial.headers, trial.body) == trial.json
     for secret in (old, new):
         assert Webhook(secret).verify(trial.body, trial.headers) == trial.json
-    assert set(trial.headers) == set(await headers_of_a_delivery(hooks, receiver))
+    assert set(trial.headers) == set(await headers_of_a_delivery(webhooks, receiver))
     assert services.settings.webhooks.signing_key is not None
 
 
-async def headers_of_a_delivery(hooks: Hooks, receiver: Receiver) -> dict[str, str]:
-    async with hooks.dispatching():
+async def headers_of_a_delivery(webhooks: WebhookHarness, receiver: Receiver) -> dict[str, str]:
+    async with webhooks.dispatching():
         request: Received = await receiver.request(2)
     return request.headers
 
 
-async def test_a_number_of_any_size_is_passed_on(hooks: Hooks, receiver: Receiver) -> None:
+async def test_a_number_of_any_size_is_passed_on(
+    webhooks: WebhookHarness, receiver: Receiver
+) -> None:
     for number, sent in enumerate((2**63 - 1, 10**30, -7.5), start=1):
-        assert (await hooks.ask("POST", "test", {"url": receiver.url, "track_id": sent}))[0] == 200
+        assert (await webhooks.ask("POST", "test", {"url": receiver.url, "track_id": sent}))[
+            0
+        ] == 200
         assert float((await receiver.request(number)).json["track_id"]) == float(sent)
 
 
-async def test_every_event_has_a_sample(hooks: Hooks, receiver: Receiver) -> None:
+async def test_every_event_has_a_sample(webhooks: WebhookHarness, receiver: Receiver) -> None:
     for number, event in enumerate(Event, start=1):
-        await hooks.ask("POST", "test", {"url": receiver.url, "event": event})
+        await webhooks.ask("POST", "test", {"url": receiver.url, "event": event})
         told = (await receiver.request(number)).json
         assert told["status"] == ("success" if event is Event.SUCCEEDED else "failed")
         assert (told["id"], told["track_id"]) == (0, "test")
 
 
 async def test_one_tenants_are_signed_with_its_own_secrets_alone(
-    hooks: Hooks, receiver: Receiver
+    webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     alices = SECRETS[-1]
-    bob = await new_key(hooks.gateway.services, "bob")
-    await hooks.ask("POST", "test", {"url": receiver.url}, key=bob)
+    bob = await new_key(webhooks.gateway.services, "bob")
+    await webhooks.ask("POST", "test", {"url": receiver.url}, key=bob)
     request = await receiver.request()
     assert request.verifies(SECRETS[-1])
     assert not request.verifies(alices)
 
 
-async def test_addresses_of_the_inside_are_refused_without_a_reason(hooks: Hooks) -> None:
+async def test_internal_addresses_are_rejected_without_a_reason(webhooks: WebhookHarness) -> None:
     detail = "must be a public http or https URL: the address is not allowed"
     for url in (
         "http://10.0.0.1/hook",
@@ -107,14 +112,14 @@ async def test_addresses_of_the_inside_are_refused_without_a_reason(hooks: Hooks
         "ftp://example.com/",
         "",
     ):
-        code, told = await hooks.ask("POST", "test", {"url": url})
+        code, told = await webhooks.ask("POST", "test", {"url": url})
         assert code == 422
         assert told["errors"] == [{"pointer": "#/url", "detail": detail}]
         assert told["detail"] == f"url {detail}"
 
 
-async def test_a_name_that_leads_inside_is_refused_alike(
-    hooks: Hooks, receiver: Receiver, settings: Settings
+async def test_a_name_that_resolves_to_an_internal_address_is_rejected_alike(
+    webhooks: WebhookHarness, receiver: Receiver, settings: Settings
 ) -> None:
     from ipaddress import ip_address  # noqa: PLC0415
 
@@ -122,60 +127,60 @@ async def test_a_name_that_leads_inside_is_refused_alike(
         return [ip_address("10.1.2.3")]
 
     guard = Guard(OutboundSettings(), resolver=inside)
-    services = hooks.gateway.services
-    trials = WebhookPing(services.database, guard, settings.webhooks)
-    with pytest.raises(Exception, match="the address is not allowed") as refused:
-        await trials.send(1, "https://inside.example.com/", b"{}")
-    assert "10.1.2.3" not in str(refused.value)
+    services = webhooks.gateway.services
+    ping = WebhookPing(services.database, guard, settings.webhooks)
+    with pytest.raises(Exception, match="the address is not allowed") as rejected:
+        await ping.send(1, "https://inside.example.com/", b"{}")
+    assert "10.1.2.3" not in str(rejected.value)
     await guard.aclose()
     assert receiver.requests == []
 
 
-async def test_no_answer_is_one_word(hooks: Hooks) -> None:
+async def test_a_missing_response_is_reported_as_one_word(webhooks: WebhookHarness) -> None:
     url = f"http://127.0.0.1:{free_port()}/"
-    code, told = await hooks.ask("POST", "test", {"url": url})
+    code, told = await webhooks.ask("POST", "test", {"url": url})
     assert (code, told["delivered"], told["status_code"]) == (200, False, None)
     assert (told["error"], told["answer"]) == ("connect", "")
 
 
-async def test_a_redirect_is_an_answer_and_not_followed(hooks: Hooks, receiver: Receiver) -> None:
+async def test_a_redirect_is_not_followed(webhooks: WebhookHarness, receiver: Receiver) -> None:
     receiver.replies.append(Reply(302, {"location": receiver.url}))
-    _, told = await hooks.ask("POST", "test", {"url": receiver.url})
+    _, told = await webhooks.ask("POST", "test", {"url": receiver.url})
     assert (told["delivered"], told["status_code"], len(receiver.requests)) == (False, 302, 1)
 
 
-async def test_a_receiver_that_hangs_holds_no_more_than_its_tenants_turns(
-    hooks: Hooks, receiver: Receiver
+async def test_a_hanging_receiver_occupies_only_its_tenants_slots(
+    webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     hold = asyncio.Event()
-    receiver.replies.extend(Reply(hold=hold) for _ in range(trying.OF_A_TENANT))
+    receiver.replies.extend(Reply(hold=hold) for _ in range(PINGS_PER_TENANT))
     body = {"url": receiver.url}
-    held = [asyncio.create_task(hooks.ask("POST", "test", body)) for _ in range(trying.OF_A_TENANT)]
-    await receiver.request(trying.OF_A_TENANT)
-    code, told = await hooks.ask("POST", "test", body)
+    held = [
+        asyncio.create_task(webhooks.ask("POST", "test", body)) for _ in range(PINGS_PER_TENANT)
+    ]
+    await receiver.request(PINGS_PER_TENANT)
+    code, told = await webhooks.ask("POST", "test", body)
     assert (code, told["type"]) == (429, "urn:infill:problem:too_many_at_once")
-    bob = await new_key(hooks.gateway.services, "bob")
-    assert (await hooks.ask("POST", "test", body, key=bob))[0] == 200
+    bob = await new_key(webhooks.gateway.services, "bob")
+    assert (await webhooks.ask("POST", "test", body, key=bob))[0] == 200
     hold.set()
-    assert [code for code, _ in await asyncio.gather(*held)] == [200] * trying.OF_A_TENANT
-    assert (await hooks.ask("POST", "test", body))[0] == 200
+    assert [code for code, _ in await asyncio.gather(*held)] == [200] * PINGS_PER_TENANT
+    assert (await webhooks.ask("POST", "test", body))[0] == 200
 
 
 async def test_the_deadline_of_webhooks_holds(
-    hooks: Hooks, receiver: Receiver, settings: Settings
+    webhooks: WebhookHarness, receiver: Receiver, settings: Settings
 ) -> None:
     receiver.replies.append(Reply(drip=True))
-    hurried = settings.webhooks.model_copy(
-        update={"timeout_seconds": 0.2, "response_bytes": 10_000}
-    )
-    services = hooks.gateway.services
-    trials = WebhookPing(services.database, services.guard, hurried)
-    result = await trials.send(1, receiver.url, b"{}")
+    hurried = settings.webhooks.model_copy(update={"timeout_seconds": 0.2, "answer_bytes": 10_000})
+    services = webhooks.gateway.services
+    ping = WebhookPing(services.database, services.guard, hurried)
+    result = await ping.send(1, receiver.url, b"{}")
     assert (result.delivered, result.error) == (False, "timeout")
     await receiver.until(lambda: receiver.dropped == 1)
 
 
-async def test_bad_bodies_are_told_of(hooks: Hooks) -> None:
+async def test_bad_bodies_are_reported(webhooks: WebhookHarness) -> None:
     address = "https://example.com"
     wrong: list[tuple[object, str]] = [
         ({}, "url"),
@@ -186,6 +191,6 @@ async def test_bad_bodies_are_told_of(hooks: Hooks) -> None:
         ({"url": address, "track_id": "x" * 1001}, "track_id"),
     ]
     for body, field in wrong:
-        code, told = await hooks.ask("POST", "test", body)
+        code, told = await webhooks.ask("POST", "test", body)
         assert code == 422
         assert {error["pointer"].split("/")[1] for error in told["errors"]} == {field}

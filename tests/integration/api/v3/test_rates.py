@@ -1,4 +1,4 @@
-"""Tokens: in Redis for all gateways, in the process while Redis is away, and never a long wait."""
+"""Tokens: in Redis for all gateways, in the process without Redis, and never a long wait."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from api.auth.api_keys import AuthenticatedTenant
-from api.errors.api_errors import RateExceededError
+from api.errors.api_error import RateExceededError
 from api.limits.headers import RateLimitSnapshot
 from api.limits.rates import RateLimiter
 from api.limits.token_buckets import TokenBucket, TokenBuckets, TokenGrant
@@ -22,7 +22,7 @@ from tests.support.tcp_proxy import Proxy, proxy
 
 BUCKET = TokenBucket(7, 10)  # a token in six seconds
 KEY = "infill:v1:gcra:7"
-CALLER = AuthenticatedTenant(7, Limits(requests_per_minute=10))
+TENANT = AuthenticatedTenant(7, Limits(requests_per_minute=10))
 
 
 def client(url: str) -> "Redis":
@@ -37,7 +37,7 @@ async def redis(redis_url: str) -> AsyncIterator["Redis"]:
 
 @pytest.fixture
 async def line(redis_url: str) -> AsyncIterator[Proxy]:
-    """A way to Redis that can stall."""
+    """A proxy to Redis that can stall."""
     port = urlsplit(redis_url).port
     assert port is not None
     async with proxy(port) as opened:
@@ -46,7 +46,7 @@ async def line(redis_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def far(redis_url: str, line: Proxy) -> AsyncIterator["Redis"]:
-    """Redis at the other end of that line."""
+    """A client of Redis through that proxy."""
     port = urlsplit(redis_url).port
     async with client(redis_url.replace(str(port), str(line.port))) as opened:
         yield opened
@@ -70,162 +70,158 @@ async def test_a_bucket_holds_a_minutes_tokens_and_they_come_back_one_by_one(
 ) -> None:
     buckets = TokenBuckets(redis)
     for left in range(9, -1, -1):
-        drawn = await buckets.draw(BUCKET, 1)
-        assert (drawn.tokens, drawn.left) == (1, left)
-        assert 4 < drawn.seconds <= 6
-    empty = await buckets.draw(BUCKET, 1)
+        grant = await buckets.take(BUCKET, 1)
+        assert (grant.tokens, grant.left) == (1, left)
+        assert 4 < grant.seconds <= 6
+    empty = await buckets.take(BUCKET, 1)
     assert (empty.tokens, empty.left) == (0, 0)
     assert 4 < empty.seconds <= 6
     await age(redis, 6)
-    assert (await buckets.draw(BUCKET, 1)).tokens == 1
-    assert (await buckets.draw(BUCKET, 1)).tokens == 0
+    assert (await buckets.take(BUCKET, 1)).tokens == 1
+    assert (await buckets.take(BUCKET, 1)).tokens == 0
     await age(redis, 13)
-    assert (await buckets.draw(BUCKET, 1)).left == 1
+    assert (await buckets.take(BUCKET, 1)).left == 1
 
 
-async def test_all_gateways_draw_from_one_bucket(redis: "Redis") -> None:
-    assert (await TokenBuckets(redis).draw(BUCKET, 6)).tokens == 6
-    assert (await TokenBuckets(redis).draw(BUCKET, 4)).left == 0
-    assert (await TokenBuckets(redis).draw(BUCKET, 1)).tokens == 0
+async def test_all_gateways_share_one_bucket(redis: "Redis") -> None:
+    assert (await TokenBuckets(redis).take(BUCKET, 6)).tokens == 6
+    assert (await TokenBuckets(redis).take(BUCKET, 4)).left == 0
+    assert (await TokenBuckets(redis).take(BUCKET, 1)).tokens == 0
 
 
 async def test_a_bucket_that_is_full_again_is_no_key_in_redis(redis: "Redis") -> None:
-    await TokenBuckets(redis).draw(BUCKET, 10)
+    await TokenBuckets(redis).take(BUCKET, 10)
     assert await redis.keys() == [KEY.encode()]
     assert 55 < await redis.ttl(KEY) <= 60
 
 
 async def test_a_tenant_has_a_bucket_of_its_own(redis: "Redis") -> None:
     buckets = TokenBuckets(redis)
-    assert (await buckets.draw(BUCKET, 10)).left == 0
-    assert (await buckets.draw(TokenBucket(8, 10), 1)).left == 9
+    assert (await buckets.take(BUCKET, 10)).left == 0
+    assert (await buckets.take(TokenBucket(8, 10), 1)).left == 9
 
 
-async def test_of_too_few_tokens_all_are_given(redis: "Redis", nowhere: "Redis") -> None:
+async def test_too_few_tokens_are_all_given(redis: "Redis", nowhere: "Redis") -> None:
     for buckets in (TokenBuckets(redis), TokenBuckets(nowhere)):
-        assert (await buckets.draw(BUCKET, 25)).tokens == 10
-        assert (await buckets.draw(BUCKET, 25)).tokens == 0
+        assert (await buckets.take(BUCKET, 25)).tokens == 10
+        assert (await buckets.take(BUCKET, 25)).tokens == 0
 
 
-async def test_requests_at_once_share_an_exchange_and_get_what_there_is(
+async def test_concurrent_requests_share_a_round_trip_and_the_tokens_left(
     redis: "Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rates, asked = RateLimiter(redis), []
-    draw = rates._buckets.draw
+    limiter, submitted = RateLimiter(redis), []
+    take = limiter._buckets.take
 
     async def counted(bucket: TokenBucket, wanted: int) -> TokenGrant:
-        asked.append(wanted)
-        return await draw(bucket, wanted)
+        submitted.append(wanted)
+        return await take(bucket, wanted)
 
-    monkeypatch.setattr(rates._buckets, "draw", counted)
-    answers = await asyncio.gather(
-        *(rates.admit(CALLER) for _ in range(13)), return_exceptions=True
+    monkeypatch.setattr(limiter._buckets, "take", counted)
+    responses = await asyncio.gather(
+        *(limiter.take_token(TENANT) for _ in range(13)), return_exceptions=True
     )
-    assert asked == [13]
-    admitted = [answer for answer in answers if isinstance(answer, RateLimitSnapshot)]
-    assert [standing.remaining for standing in admitted] == list(range(9, -1, -1))
-    refused = [answer for answer in answers if isinstance(answer, RateExceededError)]
-    assert [error.standing.remaining for error in refused] == [0, 0, 0]
-    assert {error.standing.seconds for error in refused} == {6}
-    assert not rates._drawing
-    assert not rates._waiting
+    assert submitted == [13]
+    admitted = [response for response in responses if isinstance(response, RateLimitSnapshot)]
+    assert [rate_limit.remaining for rate_limit in admitted] == list(range(9, -1, -1))
+    rejected = [response for response in responses if isinstance(response, RateExceededError)]
+    assert [error.rate_limit.remaining for error in rejected] == [0, 0, 0]
+    assert {error.rate_limit.seconds for error in rejected} == {6}
+    assert not limiter._round_trips
+    assert not limiter._pending
 
 
-async def test_one_who_hangs_up_is_passed_over(redis: "Redis") -> None:
-    rates = RateLimiter(redis)
-    asking = [asyncio.ensure_future(rates.admit(CALLER)) for _ in range(3)]
+async def test_a_cancelled_request_is_skipped(redis: "Redis") -> None:
+    limiter = RateLimiter(redis)
+    submitting = [asyncio.ensure_future(limiter.take_token(TENANT)) for _ in range(3)]
     await asyncio.sleep(0)
-    asking[1].cancel()
-    first, third = await asyncio.gather(asking[0], asking[2])
+    submitting[1].cancel()
+    first, third = await asyncio.gather(submitting[0], submitting[2])
     assert first is not None
     assert third is not None
     assert (first.remaining, third.remaining) == (9, 7)
 
 
-async def test_a_mistake_of_ours_is_each_requests_own(
+async def test_an_unexpected_error_is_raised_for_every_request(
     redis: "Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rates = RateLimiter(redis)
+    limiter = RateLimiter(redis)
 
     async def fail(bucket: TokenBucket, wanted: int) -> TokenGrant:
         raise LookupError(bucket, wanted)
 
-    monkeypatch.setattr(rates._buckets, "draw", fail)
-    asking = [asyncio.ensure_future(rates.admit(CALLER)) for _ in range(3)]
+    monkeypatch.setattr(limiter._buckets, "take", fail)
+    submitting = [asyncio.ensure_future(limiter.take_token(TENANT)) for _ in range(3)]
     await asyncio.sleep(0)
-    asking[1].cancel()
-    failed = await asyncio.gather(*asking, return_exceptions=True)
+    submitting[1].cancel()
+    failed = await asyncio.gather(*submitting, return_exceptions=True)
     assert [type(error) for error in failed] == [LookupError, asyncio.CancelledError, LookupError]
     monkeypatch.undo()
-    assert await rates.admit(CALLER) is not None
+    assert await limiter.take_token(TENANT) is not None
 
 
 async def test_a_tenant_without_the_limit_costs_nothing(nowhere: "Redis") -> None:
     with capture_logs() as lines:
-        assert await RateLimiter(nowhere).admit(AuthenticatedTenant(7, Limits())) is None
+        assert await RateLimiter(nowhere).take_token(AuthenticatedTenant(7, Limits())) is None
     assert not lines
 
 
-async def test_redis_away_is_no_outage_and_no_end_of_the_limit(nowhere: "Redis") -> None:
-    rates = RateLimiter(nowhere)
+async def test_the_limit_holds_while_redis_is_unavailable(nowhere: "Redis") -> None:
+    limiter = RateLimiter(nowhere)
     with capture_logs() as lines:
         for left in range(9, -1, -1):
-            standing = await rates.admit(CALLER)
-            assert standing is not None
-            assert standing.remaining == left
-        with pytest.raises(RateExceededError) as refused:
-            await rates.admit(CALLER)
-    assert 4 <= refused.value.standing.seconds <= 6
+            rate_limit = await limiter.take_token(TENANT)
+            assert rate_limit is not None
+            assert rate_limit.remaining == left
+        with pytest.raises(RateExceededError) as rejected:
+            await limiter.take_token(TENANT)
+    assert 4 <= rejected.value.rate_limit.seconds <= 6
     assert [line["event"] for line in lines] == ["part_went_away"]  # once
 
 
-async def test_a_silent_redis_is_waited_for_once_a_second_at_most(
-    far: "Redis", line: Proxy
-) -> None:
+async def test_a_silent_redis_is_checked_once_a_second_at_most(far: "Redis", line: Proxy) -> None:
     buckets = TokenBuckets(far)
-    assert (await buckets.draw(BUCKET, 1)).left == 9
+    assert (await buckets.take(BUCKET, 1)).left == 9
     line.stall()
     with capture_logs() as lines:
         # Redis has 30 s by its own setting; nothing here waits for it so long.
         async with asyncio.timeout(10):
-            await buckets.draw(BUCKET, 1)
+            await buckets.take(BUCKET, 1)
             until = buckets._probe_at
             for _ in range(5):
-                await buckets.draw(BUCKET, 1)
+                await buckets.take(BUCKET, 1)
             assert buckets._probe_at == until  # it was not asked again
             buckets._probe_at = monotonic() - 1
-            assert (await buckets.draw(BUCKET, 1)).tokens == 1
+            assert (await buckets.take(BUCKET, 1)).tokens == 1
             assert buckets._probe_at > until
         line.resume()
         buckets._probe_at = monotonic() - 1
-        # What had been said before the silence ended is not taken for the answer.
-        assert (await buckets.draw(BUCKET, 1)).left >= 6
-        assert (await buckets.draw(BUCKET, 1)).left >= 5
+        # A late response to an earlier command is not taken for the response to this one.
+        assert (await buckets.take(BUCKET, 1)).left >= 6
+        assert (await buckets.take(BUCKET, 1)).left >= 5
     assert [line["event"] for line in lines] == ["part_went_away", "part_came_back"]
 
 
-async def test_while_one_asks_whether_redis_is_back_the_others_go_on(
-    far: "Redis", line: Proxy
-) -> None:
+async def test_other_requests_do_not_wait_for_the_check_of_redis(far: "Redis", line: Proxy) -> None:
     buckets = TokenBuckets(far)
     line.stall()
-    await buckets.draw(BUCKET, 1)
+    await buckets.take(BUCKET, 1)
     buckets._probe_at = monotonic() - 1
-    probe = asyncio.create_task(buckets.draw(BUCKET, 1))
+    probe = asyncio.create_task(buckets.take(BUCKET, 1))
     await asyncio.sleep(0)
-    assert (await buckets.draw(BUCKET, 1)).tokens == 1
+    assert (await buckets.take(BUCKET, 1)).tokens == 1
     assert not probe.done()
     assert (await probe).tokens == 1
 
 
-async def test_a_redis_that_forgot_everything_goes_on_at_once(redis: "Redis") -> None:
+async def test_an_emptied_redis_is_used_at_once(redis: "Redis") -> None:
     buckets = TokenBuckets(redis)
-    await buckets.draw(BUCKET, 10)
+    await buckets.take(BUCKET, 10)
     await redis.flushall()
     await redis.script_flush()
-    assert (await buckets.draw(BUCKET, 1)).left == 9
+    assert (await buckets.take(BUCKET, 1)).left == 9
 
 
-async def test_a_redis_that_takes_no_writes_counts_as_away(redis: "Redis") -> None:
+async def test_a_redis_that_rejects_writes_counts_as_unavailable(redis: "Redis") -> None:
     await redis.set(KEY, "nonsense")
-    assert (await TokenBuckets(redis).draw(BUCKET, 1)).left == 9
+    assert (await TokenBuckets(redis).take(BUCKET, 1)).left == 9

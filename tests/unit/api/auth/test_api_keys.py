@@ -1,6 +1,6 @@
 import pytest
 
-from api.auth.api_keys import sent_key
+from api.auth.api_keys import find_api_key
 from tests.support.requests import make_request
 
 
@@ -18,7 +18,7 @@ from tests.support.requests import make_request
         ({}, {}, None),
     ],
 )
-def test_where_a_key_is_looked_for(
+def test_a_key_is_found_in_body_header_or_bearer_token(
     fields: dict[str, object], headers: dict[str, str], key: str | None
 ) -> None:
-    assert sent_key(make_request(**headers), fields) == key
+    assert find_api_key(make_request(**headers), fields) == key

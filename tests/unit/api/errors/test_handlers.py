@@ -1,13 +1,48 @@
-"""Trouble on the way to Postgres becomes an answer that says when to come again."""
+"""Every exception becomes an ApiError, rendered in the dialect of the request's path."""
 
+from typing import Any
+
+import orjson
 import pytest
 from asyncpg import InterfaceError, InternalClientError
 from asyncpg.exceptions import CannotConnectNowError
 from fastapi import FastAPI
-from httpx2 import ASGITransport, AsyncClient
+from httpx2 import ASGITransport, AsyncClient, Response
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from api.errors.handlers import add_error_handlers
+from api.app import RENDERERS
+from api.dialects.v3.errors import render_error
+from api.errors.api_error import (
+    ApiError,
+    BodyTooLargeError,
+    FieldError,
+    InvalidFieldsError,
+    MalformedBodyError,
+    RateExceededError,
+    UnavailableError,
+    UnsupportedMediaTypeError,
+    WrongKeyError,
+)
+from api.errors.handlers import add_error_handlers, internal_error
+from api.errors.problem_details import render_problem
+from api.limits.headers import RateLimitSnapshot
+from common.domain.api_key import KeyKind
+
+RETRY = "Your request was not saved; retry in a few seconds."
+SNAPSHOT = RateLimitSnapshot("requests", 60, 0, 3)
+
+
+async def fetch(path: str, trouble: Exception) -> Response:
+    """Return the response of a route at `path` that raises `trouble`."""
+    app = FastAPI()
+    add_error_handlers(app, RENDERERS)
+
+    @app.get(path)
+    async def fail() -> None:
+        raise trouble
+
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+        return await client.get(path)
 
 
 @pytest.mark.parametrize(
@@ -23,16 +58,79 @@ from api.errors.handlers import add_error_handlers
     ],
     ids=lambda trouble: type(trouble).__name__,
 )
-async def test_an_absent_postgres_is_a_503(trouble: Exception) -> None:
-    app = FastAPI()
-    add_error_handlers(app)
+async def test_an_unavailable_postgres_is_a_503(trouble: Exception) -> None:
+    response = await fetch("/api/v3/inpaint", trouble)
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "2"
+    assert response.json()["status"] == "error"
+    assert response.json()["tip"] == RETRY
 
-    @app.get("/")
-    async def ask() -> None:
-        raise trouble
 
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
-        answer = await client.get("/")
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "2"
-    assert answer.json()["status"] == "error"
+@pytest.mark.parametrize(
+    ("path", "is_problem"),
+    [
+        ("/api/v1", True),
+        ("/api/v1/jobs", True),
+        ("/admin/v1/x", True),
+        ("/api/v10", False),
+        ("/api/v3/fetch/1", False),
+        ("/", False),
+    ],
+)
+async def test_the_path_decides_the_dialect(path: str, *, is_problem: bool) -> None:
+    response = await fetch(path, MalformedBodyError("broken at line 1"))
+    assert (response.headers["content-type"] == "application/problem+json") == is_problem
+    assert response.status_code == (400 if is_problem else 200)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message", "more"),
+    [
+        (MalformedBodyError("broken"), 200, "Invalid API Request", {"tip": "broken"}),
+        (RateExceededError(SNAPSHOT), 200, "Rate limit exceeded", {"tips": ...}),
+        (WrongKeyError(), 200, "Invalid Api Key", {"tip": ...}),
+        (BodyTooLargeError(9), 413, "The request body is larger than 9 bytes.", {"tip": ...}),
+        (
+            UnsupportedMediaTypeError("a/b", "c/d", "e/f"),
+            *(415, "This content type is not supported.", {"tip": "Send a/b, c/d or e/f."}),
+        ),
+        (
+            InvalidFieldsError([FieldError(("a",), "x"), FieldError(("a",), "y")]),
+            *(200, {"a": ["x", "y"]}, {}),
+        ),
+        (ApiError("no model", code="unsupported_request", status=422), 200, "no model", {}),
+        (ApiError("gone", code="not_found", status=404), 404, "Not Found", {}),
+        (UnavailableError("away", code="database_unavailable"), 503, "away", {"tip": RETRY}),
+        (internal_error(), 500, "internal error", {"tip": ...}),
+    ],
+    ids=lambda value: value.code if isinstance(value, ApiError) else "",
+)
+def test_v3_bodies(error: ApiError, status: int, message: Any, more: dict[str, Any]) -> None:
+    response = render_error("/api/v3/inpaint", error)
+    body = orjson.loads(bytes(response.body))
+    assert response.status_code == status
+    assert (body.pop("status"), body.pop("message"), body.pop("messege")) == (
+        *("error", message),
+        message,
+    )
+    assert body.keys() == more.keys()
+    assert all(body[name] == value for name, value in more.items() if value is not ...)
+    assert "www-authenticate" not in response.headers
+
+
+def test_problem_bodies() -> None:
+    response = render_problem("/admin/v1/ä", WrongKeyError(KeyKind.ADMIN))
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert orjson.loads(bytes(response.body)) == {
+        "type": "urn:infill:problem:wrong_admin_key",
+        "title": "No valid key",
+        "status": 401,
+        "detail": "Send a valid admin key as `Authorization: Bearer …`. Keys start with `adm_`.",
+        "instance": "/admin/v1/%C3%A4",
+    }
+    fields = [FieldError(("limits", "a/b"), "x"), FieldError(("until",), "y", "parameter")]
+    problem = orjson.loads(bytes(render_problem("/", InvalidFieldsError(fields)).body))
+    assert problem["errors"] == [
+        {"pointer": "#/limits/a~1b", "detail": "x"},
+        {"parameter": "until", "detail": "y"},
+    ]

@@ -1,133 +1,106 @@
-"""What is reckoned with between two measurements: never too little."""
+"""The usage between two measurements may be too high, never too low."""
 
 import asyncio
 
 import pytest
 
-from api.limits.quota_usage import CURRENT, ENDLESS, SPACING_SECONDS, QuotaAmount, QuotaUsage
+from api.limits.quota_usage import (
+    FRESH_SECONDS,
+    UNLIMITED,
+    Measurement,
+    QuotaAmount,
+    QuotaScope,
+    QuotaUsage,
+)
 from common.runtime.clock import monotonic
 
 JOB = QuotaAmount(1, 5)
+NOTHING = QuotaAmount()
 
 
 class Rows:
-    """Stands for the rows, and counts how often they are read."""
+    """Stands for the rows in Postgres; a read can be held up after it saw them."""
 
     def __init__(self) -> None:
-        self.load = QuotaAmount()
-        self.reads = 0
+        self.amount = NOTHING
         self.reading = asyncio.Event()
         self.go_on = asyncio.Event()
         self.go_on.set()
 
     async def read(self) -> QuotaAmount:
-        self.reads += 1
-        seen = self.load
+        seen = self.amount
         self.reading.set()
         await self.go_on.wait()
         return seen
 
 
-def age(account: QuotaUsage, seconds: float) -> None:
-    """Age what is known, not the clock."""
-    account._measured_at -= seconds
+@pytest.fixture
+def usage() -> QuotaUsage:
+    return QuotaUsage(QuotaScope(1, 100, None))
 
 
-async def test_one_measurement_serves_for_a_second() -> None:
-    account, rows = QuotaUsage(), Rows()
-    for _ in range(3):
-        await account.measure(rows.read, to_refuse=False)
-    assert rows.reads == 1
-    age(account, SPACING_SECONDS)
-    await account.measure(rows.read, to_refuse=False)
-    assert rows.reads == 2
+@pytest.fixture
+def rows() -> Rows:
+    return Rows()
 
 
-async def test_to_refuse_it_must_be_younger() -> None:
-    account, rows = QuotaUsage(), Rows()
-    await account.measure(rows.read, to_refuse=False)
-    age(account, SPACING_SECONDS * CURRENT)
-    await account.measure(rows.read, to_refuse=False)
-    assert rows.reads == 1
-    await account.measure(rows.read, to_refuse=True)
-    assert rows.reads == 2
+async def measure(usage: QuotaUsage, rows: Rows) -> Measurement:
+    return (await usage.measure(rows.read)).value
 
 
-async def test_who_comes_meanwhile_shares_it() -> None:
-    account, rows = QuotaUsage(), Rows()
-    rows.go_on.clear()
-    callers = [asyncio.create_task(account.measure(rows.read, to_refuse=True)) for _ in range(9)]
-    await rows.reading.wait()
-    rows.go_on.set()
-    await asyncio.gather(*callers)
-    assert rows.reads == 1
+async def test_a_measurement_serves_for_a_second(usage: QuotaUsage, rows: Rows) -> None:
+    assert (await usage.measure(rows.read)).fresh_seconds == FRESH_SECONDS
 
 
-async def test_what_takes_long_is_measured_less_often() -> None:
-    account, rows = QuotaUsage(), Rows()
+async def test_a_slow_measurement_serves_longer(usage: QuotaUsage, rows: Rows) -> None:
     begun = monotonic()
     rows.go_on.clear()
-    measuring = asyncio.create_task(account.measure(rows.read, to_refuse=False))
+    measuring = asyncio.create_task(usage.measure(rows.read))
     await rows.reading.wait()
     asyncio.get_running_loop().call_later(0.1, rows.go_on.set)
-    await measuring
-    took = monotonic() - begun
-    assert 2.0 <= account._spacing <= took * 20
+    fresh_seconds = (await measuring).fresh_seconds
+    assert 2.0 <= fresh_seconds <= (monotonic() - begun) * 20
 
 
-async def test_what_was_accepted_is_carried_forward_until_it_is_measured() -> None:
-    account, rows = QuotaUsage(), Rows()
-    await account.measure(rows.read, to_refuse=False)
-    with account.hold(JOB) as room:
-        assert account.load == JOB
-        room.take()
-    assert account.load == JOB
-    rows.load = JOB
-    age(account, SPACING_SECONDS)
-    await account.measure(rows.read, to_refuse=False)
-    assert account.load == JOB
+async def test_a_recorded_job_is_added_until_it_is_measured(usage: QuotaUsage, rows: Rows) -> None:
+    before = await measure(usage, rows)
+    with usage.reserve(JOB) as reservation:
+        assert usage.total(before) == JOB
+        reservation.keep()
+    assert usage.total(before) == JOB
+    rows.amount = JOB
+    assert usage.total(await measure(usage, rows)) == JOB
 
 
-async def test_room_that_was_not_taken_is_given_back() -> None:
-    account = QuotaUsage()
-    with pytest.raises(LookupError), account.hold(JOB):
+async def test_a_reservation_that_is_not_kept_is_released(usage: QuotaUsage, rows: Rows) -> None:
+    measurement = await measure(usage, rows)
+    with pytest.raises(LookupError), usage.reserve(JOB):
         raise LookupError
-    assert account.load == QuotaAmount()
+    assert usage.total(measurement) == NOTHING
 
 
-async def test_a_job_recorded_while_the_rows_are_read_is_not_left_out() -> None:
-    account, rows = QuotaUsage(), Rows()
+async def test_a_job_recorded_during_a_measurement_is_counted(
+    usage: QuotaUsage, rows: Rows
+) -> None:
     rows.go_on.clear()
-    with account.hold(JOB) as room:
-        measuring = asyncio.create_task(account.measure(rows.read, to_refuse=False))
-        await rows.reading.wait()  # they were read without it
-        room.take()
+    with usage.reserve(JOB) as reservation:
+        measuring = asyncio.create_task(measure(usage, rows))
+        await rows.reading.wait()  # the rows were read without it
+        reservation.keep()
     rows.go_on.set()
-    await measuring
-    assert account.load == JOB
+    assert usage.total(await measuring) == JOB
 
 
-async def test_a_request_under_way_is_reckoned_with_whatever_is_measured() -> None:
-    account, rows = QuotaUsage(), Rows()
-    with account.hold(JOB):
-        await account.measure(rows.read, to_refuse=False)
-        assert account.load == JOB
-    assert account.load == QuotaAmount()
+async def test_a_running_request_counts_under_any_measurement(
+    usage: QuotaUsage, rows: Rows
+) -> None:
+    with usage.reserve(JOB):
+        measurement = await measure(usage, rows)
+        assert usage.total(measurement) == JOB
+    assert usage.total(measurement) == NOTHING
 
 
-async def test_a_failed_measurement_leaves_the_next_to_measure() -> None:
-    account, rows = QuotaUsage(), Rows()
-
-    async def fail() -> QuotaAmount:
-        raise ConnectionError
-
-    with pytest.raises(ConnectionError):
-        await account.measure(fail, to_refuse=False)
-    await account.measure(rows.read, to_refuse=False)
-    assert rows.reads == 1
-
-
-def test_endless_room_is_anybodys() -> None:
+def test_the_unlimited_reservation_can_be_kept_again_and_again() -> None:
     for _ in range(2):
-        with ENDLESS as room:
-            room.take()
+        with UNLIMITED as reservation:
+            reservation.keep()

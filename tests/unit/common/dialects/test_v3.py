@@ -53,7 +53,7 @@ def test_success() -> None:
         (Endpoint.TEXT2IMG, "safetychecker", False),
     ],
 )
-def test_meta_as_each_endpoint_spells_it(
+def test_each_endpoint_has_its_own_spelling_in_meta(
     endpoint: Endpoint, spelling: str, *, has_strength: bool
 ) -> None:
     job = job_record(request=replace(REQUEST, endpoint=endpoint, safety_checker=True))
@@ -63,7 +63,7 @@ def test_meta_as_each_endpoint_spells_it(
     assert ("strength" in meta) == has_strength
 
 
-def test_meta_tells_of_what_v3_has_not_only_where_it_was_asked_for() -> None:
+def test_meta_has_extensions_only_where_they_were_set() -> None:
     asked = {"scheduler": "Euler a", "mask_grow": -3, "mask_blur": 8, "mask_padding": 0}
     request = replace(REQUEST, mask_invert=True, **asked)  # type: ignore[arg-type] # by name
     plain, changed = (
@@ -73,26 +73,26 @@ def test_meta_tells_of_what_v3_has_not_only_where_it_was_asked_for() -> None:
     assert changed["meta"] == plain["meta"] | asked | {"mask_invert": "yes"}
 
 
-def test_one_unsafe_image_is_told() -> None:
+def test_one_unsafe_image_sets_the_flag() -> None:
     unsafe = replace(RESULT, nsfw=(False, True))
     body = success_body(job_record(), unsafe, output=LINKS, inputs={}, webhook_status="")
     assert body["nsfw_content_detected"] is True
 
 
 def test_failed() -> None:
-    assert failed_body(7, "mask_image is not a picture") == {
+    assert failed_body(7, "mask_image is not an image") == {
         "status": "failed",
         "id": 7,
-        "message": "mask_image is not a picture",
-        "messege": "mask_image is not a picture",
+        "message": "mask_image is not an image",
+        "messege": "mask_image is not an image",
         "output": [],
     }
 
 
-def test_success_after_the_pictures_are_gone() -> None:
+def test_success_after_the_images_were_deleted() -> None:
     job = job_record(objects_deleted_at=datetime(2026, 6, 3, 23, 59, tzinfo=UTC))
     body = success_body(job, RESULT, output=[], inputs=INPUTS, webhook_status="delivered")
-    told = "The pictures of this job were deleted on 2026-06-03."
+    told = "The images of this job were deleted on 2026-06-03."
     assert (body["status"], body["output"], body["proxy_links"]) == ("success", [], [])
     assert (body["message"], body["messege"]) == (told, told)
     assert body["meta"]["seed"] == REQUEST.seed

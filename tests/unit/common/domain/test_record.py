@@ -1,13 +1,15 @@
 """Serialization of a job's inputs and result."""
 
 import json
+from dataclasses import fields
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
-from common.domain.job import Claim
+from common.domain.job import Claim, JobState
 from common.domain.object_keys import input_key, result_key
-from common.domain.record import InputImage, JobResult
+from common.domain.record import InputImage, JobResult, NewJob
 from tests.support.generation_request import FILE_PREFIX, job_record
 
 
@@ -54,3 +56,24 @@ def test_two_attempts_never_write_the_same_object() -> None:
 def test_keys_are_sorted_by_tenant() -> None:
     assert result_key(4, FILE_PREFIX, 2, 0) == f"4/generations/{FILE_PREFIX}-2-0.png"
     assert input_key(4, FILE_PREFIX, "mask_image") == f"4/inputs/{FILE_PREFIX}-mask_image"
+
+
+def test_a_job_just_recorded_waits_with_everything_it_was_given() -> None:
+    new_job = NewJob(
+        tenant_id=4,
+        file_prefix=FILE_PREFIX,
+        queue="q",
+        request=job_record().request,
+        inputs={"init_image": InputImage(object_key="k")},
+        base64=True,
+        max_attempts=3,
+        priority=9,
+        webhook_url="https://caller.test/hook",
+        track_id=1.5,
+    )
+    at = datetime(2026, 5, 4, tzinfo=UTC)
+    job = new_job.recorded(7, at)
+    assert (job.id, job.created_at, job.state, job.attempt) == (7, at, JobState.QUEUED, 0)
+    shared = {field.name for field in fields(NewJob)} & {field.name for field in fields(job)}
+    assert len(shared) == 9
+    assert all(getattr(job, name) == getattr(new_job, name) for name in shared)

@@ -1,4 +1,4 @@
-"""Choosing a model and a scheduler, the checker a plan requires, the mask's edge."""
+"""Choice of model and scheduler, the safety checker a plan requires, mask options."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from api.dialects.v3.schemas import GenerationBody, ImageToImageBody, InpaintBod
 from common.domain.errors import UnsupportedRequestError
 from common.domain.generation import Endpoint
 from common.domain.limits import Limits
-from tests.unit.api.dialects.v3.test_schemas import GOOD, SCHEDULER, errors, model, read
+from tests.support.requests import INPAINT_BODY
+from tests.unit.api.dialects.v3.test_schemas import SCHEDULER, errors, model, read
 
 CHECKED = Limits(require_safety_checker=True)
 PLAIN, SAFE, WRITER = (
@@ -36,7 +37,7 @@ ALL = (PLAIN, SAFE, WRITER)
 def test_a_scheduler_goes_by_many_names(
     kind: type[GenerationBody], sent: str | None, kept: str | None
 ) -> None:
-    assert read({**GOOD, "scheduler": sent}, kind).scheduler == kept
+    assert read({**INPAINT_BODY, "scheduler": sent}, kind).scheduler == kept
 
 
 @pytest.mark.parametrize(
@@ -48,12 +49,12 @@ def test_a_scheduler_goes_by_many_names(
         ("KarrasVeScheduler", "is for models of another kind"),
     ],
 )
-def test_a_scheduler_others_have_is_refused_with_the_reason(sent: str, why: str) -> None:
-    told = f"The scheduler field must be {SCHEDULER}: {sent} {why}."
-    assert errors({**GOOD, "scheduler": sent}) == {"scheduler": [told]}
+def test_a_scheduler_that_only_others_have_is_rejected_with_the_reason(sent: str, why: str) -> None:
+    result = f"The scheduler field must be {SCHEDULER}: {sent} {why}."
+    assert errors({**INPAINT_BODY, "scheduler": sent}) == {"scheduler": [result]}
 
 
-LCM = {**GOOD, "scheduler": "lcm"}
+LCM = {**INPAINT_BODY, "scheduler": "lcm"}
 FEW = "The num_inference_steps field must be a whole number from 1 to 50 with the scheduler LCM."
 STRONG = "The strength field must be a number from 0.02 to 1 with the scheduler LCM."
 
@@ -63,77 +64,81 @@ def test_steps_that_a_scheduler_cannot_lay_out() -> None:
     assert errors({**LCM, "strength": 0.019}) == {"strength": [STRONG]}
     body = read({**LCM, "num_inference_steps": 50, "strength": 0.02})
     assert (body.num_inference_steps, body.strength_used) == (50, 0.02)
-    assert read({**GOOD, "num_inference_steps": 51, "strength": 0.001}).strength_used == 0.001
+    assert (
+        read({**INPAINT_BODY, "num_inference_steps": 51, "strength": 0.001}).strength_used == 0.001
+    )
     few = Limits(max_inference_steps=20)
-    (told,) = errors({**LCM, "num_inference_steps": 51}, limits=few)["num_inference_steps"]
-    assert "from 1 to 20 on your plan" in told
+    (result,) = errors({**LCM, "num_inference_steps": 51}, limits=few)["num_inference_steps"]
+    assert "from 1 to 20 on your plan" in result
 
 
-def test_the_scheduler_of_the_models_file_counts_where_none_is_asked_for() -> None:
+def test_the_scheduler_of_the_models_file_is_the_default() -> None:
     lcm = model(scheduler="LCMScheduler")
-    many = {**GOOD, "num_inference_steps": 51}
+    many = {**INPAINT_BODY, "num_inference_steps": 51}
     assert errors(many, InpaintBody, lcm) == {"num_inference_steps": [FEW]}
     assert read({**many, "scheduler": "DDIM"}, InpaintBody, lcm).num_inference_steps == 51
 
 
 def test_a_wrong_scheduler_hides_no_other_error() -> None:
-    told = errors({**GOOD, "scheduler": "x", "num_inference_steps": 52, "model_id": "y"})
-    assert set(told) == {"scheduler", "num_inference_steps", "model_id"}
+    result = errors({**INPAINT_BODY, "scheduler": "x", "num_inference_steps": 52, "model_id": "y"})
+    assert set(result) == {"scheduler", "num_inference_steps", "model_id"}
 
 
-def said(sent: object, kind: type[GenerationBody] = InpaintBody, **limits: Any) -> str:
-    """Tell what is said of a model that may not be chosen."""
-    (told,) = errors({**GOOD, "model_id": sent}, kind, *ALL, limits=Limits(**limits))["model_id"]
-    return str(told)
+def model_error(sent: object, kind: type[GenerationBody] = InpaintBody, **limits: Any) -> str:
+    """Return the error for a model that may not be chosen."""
+    (result,) = errors({**INPAINT_BODY, "model_id": sent}, kind, *ALL, limits=Limits(**limits))[
+        "model_id"
+    ]
+    return str(result)
 
 
 def test_a_model_may_be_chosen_of_those_that_serve_the_endpoint() -> None:
-    assert read({**GOOD, "model_id": " safe "}, InpaintBody, *ALL).model_id == "safe"
-    wanted = "null or a model that serves inpaint, of which there are: plain, safe"
+    assert read({**INPAINT_BODY, "model_id": " safe "}, InpaintBody, *ALL).model_id == "safe"
+    wanted = "null or a model that serves inpaint (plain, safe)"
     for sent in ("writer", "nobody", "Safe", "x" * 5000):
-        assert said(sent) == f"The model_id field must be {wanted}."
-    assert said(5).endswith("must be null or the name of a model that serves this endpoint.")
-    assert "plain, safe, writer." in said("nobody", TextToImageBody)
+        assert model_error(sent) == f"The model_id field must be {wanted}."
+    assert model_error(5).endswith("must be null or the name of a model that serves this endpoint.")
+    assert "(plain, safe, writer)." in model_error("nobody", TextToImageBody)
 
 
 def test_models_off_the_plan_are_neither_chosen_nor_named() -> None:
-    told = said("plain", models=("safe", "writer"))
-    wanted = "null or a model that serves inpaint on your plan, of which there are: safe"
-    assert told == f"The model_id field must be {wanted}."
+    result = model_error("plain", models=("safe", "writer"))
+    wanted = "null or a model that serves inpaint on your plan (safe)"
+    assert result == f"The model_id field must be {wanted}."
 
 
 def test_the_chosen_model_judges_the_other_fields() -> None:
-    checked = {**GOOD, "safety_checker": "yes"}
+    checked = {**INPAINT_BODY, "safety_checker": "yes"}
     assert set(errors(checked, InpaintBody, *ALL)) == {"safety_checker"}
     assert read({**checked, "model_id": "safe"}, InpaintBody, *ALL).safety_checker is True
 
 
 @pytest.mark.parametrize("sent", ["no", "yes", None, False, "0"])
-def test_where_a_plan_requires_checking_it_is_on_whatever_is_sent(sent: object) -> None:
-    body = read({**GOOD, "safety_checker": sent}, InpaintBody, *ALL, limits=CHECKED)
+def test_a_plan_that_requires_the_safety_checker_switches_it_on(sent: object) -> None:
+    body = read({**INPAINT_BODY, "safety_checker": sent}, InpaintBody, *ALL, limits=CHECKED)
     assert body.safety_checker is True
-    told = errors({**GOOD, "safety_checker": "x"}, InpaintBody, *ALL, limits=CHECKED)
-    assert told == {"safety_checker": ["The safety_checker field must be yes or no."]}
+    result = errors({**INPAINT_BODY, "safety_checker": "x"}, InpaintBody, *ALL, limits=CHECKED)
+    assert result == {"safety_checker": ["The safety_checker field must be yes or no."]}
 
 
-def test_where_a_plan_requires_checking_models_without_a_checker_are_refused() -> None:
-    told = said("plain", require_safety_checker=True)
-    assert told == (
-        "The model_id field must be null or a model that serves inpaint, of which there are: safe; "
+def test_a_plan_that_requires_the_safety_checker_rejects_models_without_one() -> None:
+    result = model_error("plain", require_safety_checker=True)
+    assert result == (
+        "The model_id field must be null or a model that serves inpaint (safe); "
         "your plan requires the safety checker, and plain has none."
     )
     with pytest.raises(UnsupportedRequestError) as caught:
-        read(GOOD, TextToImageBody, PLAIN, WRITER, limits=CHECKED)
+        read(INPAINT_BODY, TextToImageBody, PLAIN, WRITER, limits=CHECKED)
     assert caught.value.message == (
         "Your plan requires the safety checker, and no model that serves text2img has one: "
         "plain, writer."
     )
 
 
-def test_the_mask_is_changed_as_asked() -> None:
+def test_mask_options_are_read() -> None:
     sent = {"mask_invert": "yes", "mask_grow": "-64", "mask_blur": 64, "mask_padding": "0"}
     kept = {"mask_invert": True, "mask_grow": -64, "mask_blur": 64, "mask_padding": 0}
-    assert read({**GOOD, **sent}).mask_changes == kept
+    assert read({**INPAINT_BODY, **sent}).mask_changes == kept
     plain = {"mask_invert": False, "mask_grow": 0, "mask_blur": 0, "mask_padding": None}
-    assert read(GOOD).mask_changes == plain
-    assert read({**GOOD, **sent}, ImageToImageBody).mask_changes == {}
+    assert read(INPAINT_BODY).mask_changes == plain
+    assert read({**INPAINT_BODY, **sent}, ImageToImageBody).mask_changes == {}

@@ -2,22 +2,24 @@ import pytest
 
 from api.body.request_body import read_fields
 from api.dialects.v3.mapping import request_digest_of
-from api.errors.api_errors import MalformedBodyError
+from api.errors.api_error import MalformedBodyError
 from tests.support.requests import make_request
 
 LEVELS = 1000  # the fast parser takes 1,024 of them
 
 
-async def test_a_field_nested_deeper_than_can_be_spelled_out() -> None:
+async def test_a_field_nested_too_deeply_for_a_digest_is_rejected() -> None:
     body = b'{"unknown": %s%s}' % (b"[" * LEVELS, b"]" * LEVELS)
     fields = await read_fields(make_request(body), len(body))
-    with pytest.raises(MalformedBodyError) as told:
+    with pytest.raises(MalformedBodyError) as result:
         request_digest_of("inpaint", fields)
-    assert told.value.tip == "The JSON is nested too deeply."
+    assert result.value.message == "The JSON is nested too deeply."
 
 
-def test_a_digest_is_of_what_was_asked() -> None:
-    asked = request_digest_of("inpaint", {"prompt": "a cat", "seed": 5, "key": "one"})
-    assert asked == request_digest_of("inpaint", {"seed": 5, "prompt": "a cat", "key": "another"})
-    assert asked != request_digest_of("img2img", {"prompt": "a cat", "seed": 5})
-    assert asked != request_digest_of("inpaint", {"prompt": "a cat", "seed": 6})
+def test_a_digest_covers_endpoint_and_fields_but_not_the_key() -> None:
+    submitted = request_digest_of("inpaint", {"prompt": "a cat", "seed": 5, "key": "one"})
+    assert submitted == request_digest_of(
+        "inpaint", {"seed": 5, "prompt": "a cat", "key": "another"}
+    )
+    assert submitted != request_digest_of("img2img", {"prompt": "a cat", "seed": 5})
+    assert submitted != request_digest_of("inpaint", {"prompt": "a cat", "seed": 6})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from api.dialects.v3.openapi import ANSWERS, BODIES, REQUESTS, described
+from api.dialects.v3.openapi import BODIES, REQUESTS, RESPONSES, document_route
 from tests.unit.api.dialects.v3.test_schemas import read
 
 
@@ -17,24 +17,24 @@ def test_the_example_requests_are_right(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_every_route_shows_three_carriers_and_all_answers(name: str) -> None:
-    told = described(name)
-    carriers = told["openapi_extra"]["requestBody"]["content"]
+def test_every_route_documents_three_content_types_and_all_responses(name: str) -> None:
+    result = document_route(name)
+    carriers = result["openapi_extra"]["requestBody"]["content"]
     assert set(carriers) == {
         "application/json",
         "application/x-www-form-urlencoded",
         "multipart/form-data",
     }
     assert all("key" in carrier["schema"]["properties"] for carrier in carriers.values())
-    assert told["responses"][200]["content"]["application/json"]["examples"].keys() == (
-        ANSWERS[name].keys()
+    assert result["responses"][200]["content"]["application/json"]["examples"].keys() == (
+        RESPONSES[name].keys()
     )
-    assert json.dumps(told)
+    assert json.dumps(result)
 
 
-def test_the_schema_tells_the_limits() -> None:
-    told = described("inpaint")["openapi_extra"]["requestBody"]["content"]
-    fields = told["application/json"]["schema"]["properties"]
+def test_the_schema_has_the_limits() -> None:
+    result = document_route("inpaint")["openapi_extra"]["requestBody"]["content"]
+    fields = result["application/json"]["schema"]["properties"]
     limits = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
     kept = {
         name: {limit: field[limit] for limit in limits if limit in field}
@@ -59,12 +59,12 @@ def test_the_schema_tells_the_limits() -> None:
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_answers_of_every_kind_are_shown(name: str) -> None:
-    statuses = {answer["status"] for answer in ANSWERS[name].values()}
+def test_responses_of_every_kind_are_documented(name: str) -> None:
+    statuses = {response["status"] for response in RESPONSES[name].values()}
     assert statuses == {"success", "processing", "failed", "error"}
 
 
-def test_headers_of_limits_are_told_where_jobs_are_made() -> None:
+def test_rate_limit_headers_are_documented_where_jobs_are_made() -> None:
     for name in REQUESTS:
-        headers = described(name)["responses"][200]["headers"]
+        headers = document_route(name)["responses"][200]["headers"]
         assert ("RateLimit" in headers) == (name in BODIES)

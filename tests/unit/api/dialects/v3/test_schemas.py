@@ -11,18 +11,17 @@ from api.dialects.v3.schemas import (
     read_body,
 )
 from api.dialects.v3.validation import ValidationContext, model_choice_for
-from api.errors.api_errors import InvalidFieldsError
+from api.errors.api_error import InvalidFieldsError
 from common.domain.generation import Endpoint
 from common.domain.limits import Limits
 from common.domain.schedulers import SCHEDULER_NAMES
 from common.outbound import Guard
 from common.settings import OutboundSettings
 from common.settings.catalogue import Catalogue, ModelEntry
+from tests.support.requests import IMAGE_URL, INPAINT_BODY
 
-URL = "https://example.com/a.png"
 PIXELS = b"\x89PNG pixels"
 SENT = base64.b64encode(PIXELS).decode()
-GOOD: dict[str, Any] = {"prompt": "a cat", "init_image": URL, "mask_image": URL}
 UNLIMITED = Limits()
 
 SIDE = "a multiple of 8 from 64 to 1024"
@@ -63,10 +62,7 @@ def errors(
 ) -> Any:
     with pytest.raises(InvalidFieldsError) as caught:
         read(fields, kind, *models, limits=limits)
-    body = caught.value.body()
-    assert body["status"] == "error"
-    assert body["messege"] == body["message"]
-    return body["message"]
+    return {error.path[0]: [error.detail] for error in caught.value.field_errors}
 
 
 BAD: list[tuple[str, str, list[object]]] = [
@@ -91,7 +87,13 @@ BAD: list[tuple[str, str, list[object]]] = [
     (
         "webhook",
         ADDRESS,
-        ["ftp://example.com/", "http://127.0.0.1/", "hook", "http://x.localhost/", f"{URL}\n"],
+        [
+            "ftp://example.com/",
+            "http://127.0.0.1/",
+            "hook",
+            "http://x.localhost/",
+            f"{IMAGE_URL}\n",
+        ],
     ),
     ("webhook", "null or a public http or https URL", [5]),
     ("init_image", ADDRESS, ["http://localhost/", "file:///etc/passwd", "https://u@example.com/a"]),
@@ -104,23 +106,25 @@ BAD: list[tuple[str, str, list[object]]] = [
     ("field", "value", "must_be"),
     [(field, value, must_be) for field, must_be, values in BAD for value in values],
 )
-def test_every_bad_value_is_answered_with_what_would_be_right(
+def test_every_bad_value_is_rejected_with_what_would_be_right(
     field: str, value: object, must_be: str
 ) -> None:
-    assert errors({**GOOD, field: value}) == {field: [f"The {field} field must be {must_be}."]}
+    assert errors({**INPAINT_BODY, field: value}) == {
+        field: [f"The {field} field must be {must_be}."]
+    }
 
 
 @pytest.mark.parametrize("field", ["prompt", "init_image", "mask_image"])
 @pytest.mark.parametrize("nothing", [None, "", "null", b""])
 def test_what_is_required(field: str, nothing: object) -> None:
-    told = {field: [f"The {field} field is required."]}
-    assert errors({**GOOD, field: nothing}) == told
-    assert errors({name: value for name, value in GOOD.items() if name != field}) == told
+    result = {field: [f"The {field} field is required."]}
+    assert errors({**INPAINT_BODY, field: nothing}) == result
+    assert errors({name: value for name, value in INPAINT_BODY.items() if name != field}) == result
 
 
 def test_all_bad_fields_are_named_at_once() -> None:
-    told = errors({"width": "x", "init_image": "http://10.0.0.1/", "samples": 9})
-    assert set(told) == {"prompt", "mask_image", "width", "init_image", "samples"}
+    result = errors({"width": "x", "init_image": "http://10.0.0.1/", "samples": 9})
+    assert set(result) == {"prompt", "mask_image", "width", "init_image", "samples"}
 
 
 @pytest.mark.parametrize(
@@ -134,11 +138,9 @@ def test_all_bad_fields_are_named_at_once() -> None:
         ("safety_checker", "yes", "no: the model plain has no safety checker"),
     ],
 )
-def test_what_the_model_cannot_do_is_refused_when_switched_on(
-    field: str, value: str, must_be: str
-) -> None:
-    told = errors({"prompt": "a cat", field: value}, TextToImageBody)
-    assert told == {field: [f"The {field} field must be {must_be}."]}
+def test_an_unsupported_switch_is_rejected_when_on(field: str, value: str, must_be: str) -> None:
+    result = errors({"prompt": "a cat", field: value}, TextToImageBody)
+    assert result == {field: [f"The {field} field must be {must_be}."]}
     off = None if field == "embeddings_model" else "no"
     assert read({"prompt": "a cat", field: off}, TextToImageBody).prompt == "a cat"
 
@@ -161,42 +163,47 @@ def test_width_and_height_are_held_together_against_the_plan(
 ) -> None:
     limits = Limits(max_pixels=256 * 256)
     if wrong:
-        assert set(errors({**GOOD, **fields}, limits=limits)) == wrong
+        assert set(errors({**INPAINT_BODY, **fields}, limits=limits)) == wrong
     else:
-        assert read({**GOOD, **fields}, limits=limits).width == fields.get("width", 512)
+        assert read({**INPAINT_BODY, **fields}, limits=limits).width == fields.get("width", 512)
 
 
 @pytest.mark.parametrize("steps", [None, 21, "16"])
 def test_steps_are_held_against_the_plan_where_they_are_left_out_too(steps: object) -> None:
     limits = Limits(max_inference_steps=15)
-    told = errors({**GOOD, "num_inference_steps": steps}, limits=limits)
+    result = errors({**INPAINT_BODY, "num_inference_steps": steps}, limits=limits)
     must_be = "a whole number from 1 to 15 on your plan"
-    assert told == {"num_inference_steps": [f"The num_inference_steps field must be {must_be}."]}
-    assert read({**GOOD, "num_inference_steps": 15}, limits=limits).num_inference_steps == 15
+    assert result == {"num_inference_steps": [f"The num_inference_steps field must be {must_be}."]}
+    assert (
+        read({**INPAINT_BODY, "num_inference_steps": 15}, limits=limits).num_inference_steps == 15
+    )
 
 
 def test_a_model_with_a_checker_checks() -> None:
     checking = model(safety_checker=True)
-    assert read({**GOOD, "safety_checker": "yes"}, InpaintBody, checking).safety_checker is True
-    assert read(GOOD, InpaintBody, checking).safety_checker is False
+    assert (
+        read({**INPAINT_BODY, "safety_checker": "yes"}, InpaintBody, checking).safety_checker
+        is True
+    )
+    assert read(INPAINT_BODY, InpaintBody, checking).safety_checker is False
 
 
 @pytest.mark.parametrize(("text", "value"), [("yes", True), ("Yes", True), ("no", False)])
 @pytest.mark.parametrize("field", ["base64_", "enhance_prompt"])
 def test_switches(field: str, text: str, value: object) -> None:
-    assert getattr(read({**GOOD, field.removesuffix("_"): text}), field) is value
+    assert getattr(read({**INPAINT_BODY, field.removesuffix("_"): text}), field) is value
 
 
 @pytest.mark.parametrize("spelled", [True, "true", "True", False, "false"])
 def test_switches_sent_as_booleans(spelled: object) -> None:
-    read_one = read({**GOOD, "enhance_prompt": spelled})
+    read_one = read({**INPAINT_BODY, "enhance_prompt": spelled})
     assert read_one.enhance_prompt is (str(spelled).lower() == "true")
 
 
 def test_numbers_may_be_text_and_nulls_are_defaults() -> None:
     body = read(
         {
-            **GOOD,
+            **INPAINT_BODY,
             "width": "64",
             "height": 1024,
             "samples": "4",
@@ -215,7 +222,7 @@ def test_numbers_may_be_text_and_nulls_are_defaults() -> None:
 
 @pytest.mark.parametrize("track_id", ["42", 42, -1.5, " spaced ", "x" * 1000, 2**63 - 1])
 def test_a_track_id_stays_what_it_was(track_id: object) -> None:
-    kept = read({**GOOD, "track_id": track_id}).track_id
+    kept = read({**INPAINT_BODY, "track_id": track_id}).track_id
     assert kept == track_id
     assert type(kept) is type(track_id)
 
@@ -230,18 +237,18 @@ def test_a_track_id_stays_what_it_was(track_id: object) -> None:
         PIXELS,
     ],
 )
-def test_pictures_may_come_along(sent: object) -> None:
+def test_images_may_be_sent_as_bytes_or_base64(sent: object) -> None:
     body = read({"prompt": "a cat", "init_image": sent}, ImageToImageBody)
-    assert body.pictures == {"init_image": PIXELS}
+    assert body.images == {"init_image": PIXELS}
 
 
 @pytest.mark.parametrize("sent", [base64.b64encode(b"x" * 101).decode(), b"x" * 101])
-def test_pictures_that_are_too_large(sent: object) -> None:
-    assert errors({**GOOD, "mask_image": sent}) == {
-        "mask_image": ["The mask_image field is too large: at most 100 bytes are taken."]
+def test_images_that_are_too_large_are_rejected(sent: object) -> None:
+    assert errors({**INPAINT_BODY, "mask_image": sent}) == {
+        "mask_image": ["The mask_image field is too large: at most 100 bytes are accepted."]
     }
 
 
-def test_words_alone_are_drawn_in_full() -> None:
+def test_text2img_has_no_images_and_full_strength() -> None:
     body = read({"prompt": "  a cat "}, TextToImageBody)
-    assert (body.prompt, body.pictures, body.strength_used) == ("a cat", {}, 1.0)
+    assert (body.prompt, body.images, body.strength_used) == ("a cat", {}, 1.0)

@@ -1,4 +1,4 @@
-"""A gateway with an admin API, and an operator at it."""
+"""A gateway with an admin API, and requests of an operator."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,28 +11,28 @@ PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
-class Operated:
-    """One gateway, and what its operator asks of it."""
+class AdminHarness:
+    """One gateway, and requests to its admin API."""
 
     gateway: Gateway
 
     async def ask(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, Any]:
-        """Ask as an operator; give the status and the body, None where there is none."""
+        """Send a request as an operator; return the status and the body, None without one."""
         given = {**OPEN, **headers}
         content = {"json": body} if body is not None else {}
-        answer = await self.gateway.client.request(
+        response = await self.gateway.client.request(
             method, f"/admin/v1/{path}", headers=given, **content
         )
-        if answer.status_code >= 400:
-            told = answer.json()
-            assert answer.headers["content-type"] == PROBLEM
-            assert told["status"] == answer.status_code
-            assert told["type"].startswith("urn:infill:problem:")
-            assert told["title"]
-            assert told["detail"]
-        return answer.status_code, answer.json() if answer.content else None
+        if response.status_code >= 400:
+            result = response.json()
+            assert response.headers["content-type"] == PROBLEM
+            assert result["status"] == response.status_code
+            assert result["type"].startswith("urn:infill:problem:")
+            assert result["title"]
+            assert result["detail"]
+        return response.status_code, response.json() if response.content else None
 
     async def get(self, path: str, **headers: str) -> Any:
         """Read what has to be there."""

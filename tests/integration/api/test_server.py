@@ -1,4 +1,4 @@
-"""Through a socket: what only a real server shows."""
+"""The gateway behind a real server and a socket."""
 
 import asyncio
 import socket
@@ -12,12 +12,13 @@ from pydantic import SecretStr
 
 from common.settings import Settings, StorageSettings, WebhookSettings
 from common.standard_webhooks.keys import load_signing_key, new_signing_key
-from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
+from tests.integration.api.gateways import Gateway, make_settings, open_gateway
+from tests.support.requests import INPAINT_BODY
 
 
 @asynccontextmanager
 async def served(gateway: Gateway) -> AsyncIterator[int]:
-    """Serve an opened gateway on a free port of loopback, and give the port."""
+    """Serve a gateway on a free loopback port, and yield the port."""
     config = uvicorn.Config(
         gateway.app, lifespan="off", log_config=None, access_log=False, loop="none"
     )
@@ -34,9 +35,9 @@ async def served(gateway: Gateway) -> AsyncIterator[int]:
 async def exchange(port: int, *pieces: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.writelines(pieces)
-    answer = await reader.read(65536)
+    response = await reader.read(65536)
     writer.close()
-    return answer
+    return response
 
 
 async def test_a_chunked_body_too_large_is_cut_off(gateway: Gateway) -> None:
@@ -46,18 +47,18 @@ async def test_a_chunked_body_too_large_is_cut_off(gateway: Gateway) -> None:
     )
     chunk = b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
     async with served(gateway) as port:
-        answer = await exchange(port, head, chunk, chunk, chunk)
-    assert answer.startswith(b"HTTP/1.1 413")
-    assert b'"status":"error"' in answer
+        response = await exchange(port, head, chunk, chunk, chunk)
+    assert response.startswith(b"HTTP/1.1 413")
+    assert b'"status":"error"' in response
 
 
-async def test_a_caller_who_hangs_up_is_not_waited_for(
+async def test_a_disconnected_caller_is_not_waited_for(
     database_url: str, redis_url: str, bucket: StorageSettings
 ) -> None:
     settings = make_settings(database_url, redis_url, bucket, sync_wait_seconds=60)
     async with open_gateway(settings) as gateway, served(gateway) as port:
         payload = gateway.client.build_request(
-            "POST", "/", json={"key": gateway.key, **BODY}
+            "POST", "/", json={"key": gateway.key, **INPAINT_BODY}
         ).content
         head = (
             "POST /api/v3/inpaint HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -65,7 +66,7 @@ async def test_a_caller_who_hangs_up_is_not_waited_for(
         )
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head.encode() + payload)
-        listening = gateway.services.listener._waiting  # to know that the caller waits
+        listening = gateway.services.completions._waiting  # to know that the caller waits
         async with asyncio.timeout(10):
             while not await gateway.count_jobs():
                 pass
@@ -75,8 +76,8 @@ async def test_a_caller_who_hangs_up_is_not_waited_for(
                 await gateway.count_jobs()
 
 
-async def test_health_numbers_and_documentation(gateway: Gateway) -> None:
-    await gateway.post("inpaint", BODY)
+async def test_health_metrics_and_documentation(gateway: Gateway) -> None:
+    await gateway.post("inpaint", INPAINT_BODY)
     await gateway.post("inpaint", {})
     ready = await gateway.client.get("/readyz")
     assert ready.json() == {"status": "ok", "database": "ok", "redis": "ok"}
@@ -105,9 +106,9 @@ async def test_public_keys_for_receivers(settings: Settings) -> None:
     assert key["public_key"].startswith("whpk_")
     public = b64decode(key["public_key"].removeprefix("whpk_"))
     private = load_signing_key(signing_key)
-    Ed25519PublicKey.from_public_bytes(public).verify(private.sign(b"said"), b"said")
+    Ed25519PublicKey.from_public_bytes(public).verify(private.sign(b"content"), b"content")
 
 
 async def test_no_public_keys_without_a_signing_key(gateway: Gateway) -> None:
-    answer = await gateway.client.get("/.well-known/infill-webhook-keys")
-    assert answer.json() == {"keys": []}
+    response = await gateway.client.get("/.well-known/infill-webhook-keys")
+    assert response.json() == {"keys": []}

@@ -1,4 +1,4 @@
-"""A tenant at its webhooks, and what dispatchers do to them."""
+"""A gateway's tenant with webhooks, and the dispatcher that delivers them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,37 +6,36 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.domain.job import Claim
-from common.messaging.announcer import Announcer
-from common.messaging.doorbell import Doorbell
 from common.postgres.repositories.jobs.finish import cancel
-from tests.integration.api.gateways import BODY, Gateway
+from tests.integration.api.gateways import Gateway
 from tests.integration.dispatcher.harness import DispatcherHarness
+from tests.support.requests import INPAINT_BODY
 
 PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
-    """One gateway, and what its tenant asks of it."""
+class WebhookHarness:
+    """One gateway, and requests of its tenant to the webhook API."""
 
     gateway: Gateway
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str
     ) -> tuple[int, Any]:
-        """Ask with the tenant's key, or another one; give the status and the body."""
+        """Send a request with the tenant's key, or another; return the status and the body."""
         given = {"authorization": f"Bearer {key or self.gateway.key}", **headers}
         content = {"json": body} if body is not None else {}
-        answer = await self.gateway.client.request(
+        response = await self.gateway.client.request(
             method, f"/api/v1/webhooks/{path}", headers=given, **content
         )
-        if answer.status_code >= 400:
-            assert answer.headers["content-type"] == PROBLEM
-            assert answer.json()["status"] == answer.status_code
-        return answer.status_code, answer.json()
+        if response.status_code >= 400:
+            assert response.headers["content-type"] == PROBLEM
+            assert response.json()["status"] == response.status_code
+        return response.status_code, response.json()
 
     async def get(self, path: str) -> Any:
-        """Read what has to be there."""
+        """GET a path that must exist; return its body."""
         code, body = await self.ask("GET", path)
         assert code == 200, body
         return body
@@ -52,38 +51,37 @@ class Hooks:
         return await self.get(f"deliveries/{listed['id']}")
 
     async def succeeded(self, url: str, **fields: Any) -> int:
-        """Let a job be drawn that tells `url` of it, and give its id."""
-        asked = await self.gateway.post("inpaint", {**BODY, "webhook": url, **fields})
-        await self.gateway.draw(await self.gateway.claim())
-        return int(asked["id"])
+        """Let a job with the webhook `url` succeed, and return its id."""
+        submitted = await self.gateway.post("inpaint", {**INPAINT_BODY, "webhook": url, **fields})
+        await self.gateway.finish(await self.gateway.claim())
+        return int(submitted["id"])
 
     async def failed(self, url: str, **fields: Any) -> int:
-        """Let a job fail that tells `url` of it, and give its id."""
-        asked = await self.gateway.post("inpaint", {**BODY, "webhook": url, **fields})
+        """Let a job with the webhook `url` fail, and return its id."""
+        submitted = await self.gateway.post("inpaint", {**INPAINT_BODY, "webhook": url, **fields})
         job = await self.gateway.claim()
-        await self.gateway.give_up(Claim(job.id, job.attempt), "HTTP 404")
-        return int(asked["id"])
+        await self.gateway.fail(Claim(job.id, job.attempt), "HTTP 404")
+        return int(submitted["id"])
 
     async def canceled(self, url: str, **fields: Any) -> int:
-        """Let a waiting job that tells `url` of it be canceled, and give its id."""
-        asked = await self.gateway.post("inpaint", {**BODY, "webhook": url, **fields})
+        """Cancel a waiting job with the webhook `url`, and return its id."""
+        submitted = await self.gateway.post("inpaint", {**INPAINT_BODY, "webhook": url, **fields})
         services = self.gateway.services
-        tenant_id = await self.gateway.read_column("tenant_id", asked["id"])
-        async with services.operators.statement() as connection:
-            ended = await cancel(connection, tenant_id=tenant_id, job_id=asked["id"])
+        tenant_id = await self.gateway.read_column("tenant_id", submitted["id"])
+        async with services.operator_database.statement() as connection:
+            ended = await cancel(connection, tenant_id=tenant_id, job_id=submitted["id"])
         assert ended is not None
-        doorbell = Doorbell(services.redis, services.settings.redis)
-        await Announcer(services.redis, doorbell).ended(ended)
-        return int(asked["id"])
+        await services.announcer.ended(ended)
+        return int(submitted["id"])
 
     @asynccontextmanager
     async def dispatching(self, **changes: Any) -> AsyncIterator[None]:
         """Run a dispatcher while the block lasts; afterwards everything sent is recorded."""
         services = self.gateway.services
-        desk = DispatcherHarness(
-            services.operators, services.redis, services.storage, services.guard
+        dispatcher = DispatcherHarness(
+            services.operator_database, services.redis, services.storage, services.guard
         )
-        async with desk.configured(**changes).dispatching():
+        async with dispatcher.configured(**changes).dispatching():
             yield
 
     async def set(self, assignment: str) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from common.settings import ModelSettings, Settings
-from tests.integration.api.gateways import BODY, Gateway, open_gateway
+from tests.integration.api.gateways import Gateway, open_gateway
+from tests.support.requests import INPAINT_BODY
 
 MODELS = """
 [[models]]
@@ -36,25 +37,25 @@ async def gateway(settings: Settings, tmp_path: Path) -> AsyncIterator[Gateway]:
 
 
 async def send(gateway: Gateway, path: str = "inpaint", **fields: Any) -> Any:
-    return await gateway.post(path, {**BODY, **fields})
+    return await gateway.post(path, {**INPAINT_BODY, **fields})
 
 
-async def test_what_was_chosen_reaches_the_row_and_the_answer(gateway: Gateway) -> None:
+async def test_the_choices_reach_the_row_and_the_response(gateway: Gateway) -> None:
     mask: dict[str, Any] = {"mask_grow": -8, "mask_blur": 4, "mask_padding": 32}
     sent = {"model_id": "safe", "scheduler": "plms", "mask_invert": "yes", **mask}
-    answer = await send(gateway, **sent)
+    response = await send(gateway, **sent)
     kept = await gateway.claim("safe")
-    assert (kept.id, kept.request.model) == (answer["id"], "safe")
+    assert (kept.id, kept.request.model) == (response["id"], "safe")
     assert (kept.request.scheduler, kept.request.mask_invert) == ("PNDM", True)
     assert {name: getattr(kept.request, name) for name in mask} == mask
-    await gateway.draw(kept)
-    done = await gateway.post(f"fetch/{answer['id']}")
-    assert done["meta"] == answer["meta"]
-    told = {"scheduler": "PNDM", "mask_invert": "yes", **mask}
-    assert {name: done["meta"].get(name) for name in told} == told
+    await gateway.finish(kept)
+    done = await gateway.post(f"fetch/{response['id']}")
+    assert done["meta"] == response["meta"]
+    result = {"scheduler": "PNDM", "mask_invert": "yes", **mask}
+    assert {name: done["meta"].get(name) for name in result} == result
 
 
-async def test_what_was_not_asked_for_is_not_told(gateway: Gateway) -> None:
+async def test_fields_left_out_are_not_in_the_response(gateway: Gateway) -> None:
     off: dict[str, Any] = {
         "mask_invert": "no",
         "mask_grow": 0,
@@ -68,17 +69,23 @@ async def test_what_was_not_asked_for_is_not_told(gateway: Gateway) -> None:
 
 
 async def test_a_form_may_choose_too(gateway: Gateway) -> None:
-    form = {"key": gateway.key, **BODY, "model_id": "safe", "mask_grow": "9", "scheduler": "lcm"}
-    answer = (await gateway.client.post("/api/v3/inpaint", data=form)).json()
-    assert (answer["meta"]["mask_grow"], answer["meta"]["scheduler"]) == (9, "LCM")
-    assert await gateway.read_column("queue", answer["id"]) == "safe"
+    form = {
+        "key": gateway.key,
+        **INPAINT_BODY,
+        "model_id": "safe",
+        "mask_grow": "9",
+        "scheduler": "lcm",
+    }
+    response = (await gateway.client.post("/api/v3/inpaint", data=form)).json()
+    assert (response["meta"]["mask_grow"], response["meta"]["scheduler"]) == (9, "LCM")
+    assert await gateway.read_column("queue", response["id"]) == "safe"
 
 
-async def test_bad_choices_are_told_at_once_and_nothing_is_recorded(gateway: Gateway) -> None:
+async def test_bad_choices_are_rejected_and_nothing_is_recorded(gateway: Gateway) -> None:
     bad: dict[str, Any] = {"model_id": "x", "scheduler": "x", "mask_grow": 99, "mask_padding": -1}
-    told = (await send(gateway, **bad, num_inference_steps=0))["message"]
-    assert set(told) == {*bad, "num_inference_steps"}
-    assert "plain, safe." in told["model_id"][0]
+    result = (await send(gateway, **bad, num_inference_steps=0))["message"]
+    assert set(result) == {*bad, "num_inference_steps"}
+    assert "(plain, safe)." in result["model_id"][0]
     lcm = await send(gateway, scheduler="LCM", num_inference_steps=51)
     assert set(lcm["message"]) == {"num_inference_steps"}
     assert await gateway.count_jobs() == 0
@@ -97,22 +104,22 @@ async def test_a_required_checker_is_on_whatever_was_sent(
     gateway: Gateway, sent: dict[str, str]
 ) -> None:
     await gateway.set_limits(require_safety_checker=True)
-    answer = await send(gateway, **sent)
-    assert answer["meta"]["safetychecker"] == "yes"
+    response = await send(gateway, **sent)
+    assert response["meta"]["safetychecker"] == "yes"
     job = await gateway.claim("safe")
     assert job.request.safety_checker is True
-    await gateway.draw(job, flagged=1)
+    await gateway.finish(job, flagged=1)
     assert (await gateway.post(f"fetch/{job.id}"))["nsfw_content_detected"] is True
 
 
-async def test_models_without_a_checker_are_refused_where_it_is_required(gateway: Gateway) -> None:
+async def test_models_without_a_required_safety_checker_are_rejected(gateway: Gateway) -> None:
     await gateway.set_limits(require_safety_checker=True)
-    (told,) = (await send(gateway, model_id="plain"))["message"]["model_id"]
-    assert told.endswith(
-        "there are: safe; your plan requires the safety checker, and plain has none."
+    (result,) = (await send(gateway, model_id="plain"))["message"]["model_id"]
+    assert result.endswith(
+        "inpaint (safe); your plan requires the safety checker, and plain has none."
     )
-    refused = (await send(gateway, "text2img"))["message"]
-    assert refused.startswith("Your plan requires the safety checker, and no model that serves ")
+    rejected = (await send(gateway, "text2img"))["message"]
+    assert rejected.startswith("Your plan requires the safety checker, and no model that serves ")
     await gateway.set_limits(require_safety_checker=True, models=["plain"])
     assert "no model that serves inpaint has one: plain." in (await send(gateway))["message"]
     assert await gateway.count_jobs() == 0
@@ -120,8 +127,8 @@ async def test_models_without_a_checker_are_refused_where_it_is_required(gateway
 
 async def test_without_the_requirement_the_request_decides(gateway: Gateway) -> None:
     assert (await send(gateway))["meta"]["safetychecker"] == "no"
-    told = (await send(gateway, safety_checker="yes"))["message"]
-    must_be = "no: the model plain has no safety checker; with one there are: safe"
-    assert told == {"safety_checker": [f"The safety_checker field must be {must_be}."]}
+    result = (await send(gateway, safety_checker="yes"))["message"]
+    must_be = "no: the model plain has no safety checker; models with one: safe"
+    assert result == {"safety_checker": [f"The safety_checker field must be {must_be}."]}
     checked = await send(gateway, safety_checker="yes", model_id="safe")
     assert checked["meta"]["safetychecker"] == "yes"

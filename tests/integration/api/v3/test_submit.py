@@ -7,25 +7,26 @@ from redis.asyncio import Redis
 from common.domain.generation import SEED_LIMIT
 from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
 from common.settings import ModelSettings, Settings
-from tests.integration.api.gateways import BODY, PUBLIC, QUEUE, URL, Gateway, open_gateway
+from tests.integration.api.gateways import PUBLIC, QUEUE, Gateway, open_gateway
+from tests.support.requests import IMAGE_URL, INPAINT_BODY
 from tests.unit.worker.engine.images.test_decode import png_header
 
 PICTURE = b"\x89PNG sent"
 
 
-async def test_the_answer_while_a_job_is_on_its_way(gateway: Gateway) -> None:
-    asked = {**BODY, "seed": 3163825381, "samples": "2", "num_inference_steps": "30"}
-    answer = await gateway.post("inpaint", asked)
-    prefix = answer["meta"]["file_prefix"]
-    links = answer.pop("future_links")
-    assert answer == {
+async def test_the_response_for_a_queued_job(gateway: Gateway) -> None:
+    submitted = {**INPAINT_BODY, "seed": 3163825381, "samples": "2", "num_inference_steps": "30"}
+    response = await gateway.post("inpaint", submitted)
+    prefix = response["meta"]["file_prefix"]
+    links = response.pop("future_links")
+    assert response == {
         "status": "processing",
-        "tip": "No worker is at work for this model; the job waits until one is.",
+        "tip": "No worker is running for this model; the job waits until one starts.",
         "eta": 8,  # 512 × 512 × 30 steps × 2 are 15.7 units, half a second each
         "messege": "Try to fetch request after seconds estimated",
         "message": "Try to fetch request after seconds estimated",
-        "fetch_result": f"{PUBLIC}/api/v3/fetch/{answer['id']}",
-        "id": answer["id"],
+        "fetch_result": f"{PUBLIC}/api/v3/fetch/{response['id']}",
+        "id": response["id"],
         "output": [],
         "webhook_status": "",
         "meta": {
@@ -33,8 +34,8 @@ async def test_the_answer_while_a_job_is_on_its_way(gateway: Gateway) -> None:
             "W": 512,
             "file_prefix": prefix,
             "guidance_scale": 7.5,
-            "init_image": URL,
-            "mask_image": URL,
+            "init_image": IMAGE_URL,
+            "mask_image": IMAGE_URL,
             "n_samples": 2,
             "negative_prompt": DEFAULT_NEGATIVE_PROMPT,
             "outdir": "out",
@@ -51,52 +52,57 @@ async def test_the_answer_while_a_job_is_on_its_way(gateway: Gateway) -> None:
 
 
 async def test_what_the_caller_wants_unchanged_stays_so(gateway: Gateway) -> None:
-    asked = {**BODY, "enhance_prompt": "no", "negative_prompt": "dogs", "webhook": URL}
-    answer = await gateway.post("inpaint", {**asked, "track_id": 7})
-    assert answer["meta"]["prompt"] == "a cat on a bench"
-    assert answer["meta"]["negative_prompt"] == "dogs"
-    assert answer["webhook_status"] == "pending"
-    assert await gateway.read_column("webhook_url", answer["id"]) == URL
-    assert await gateway.read_column("track_id", answer["id"]) == 7
+    submitted = {
+        **INPAINT_BODY,
+        "enhance_prompt": "no",
+        "negative_prompt": "dogs",
+        "webhook": IMAGE_URL,
+    }
+    response = await gateway.post("inpaint", {**submitted, "track_id": 7})
+    assert response["meta"]["prompt"] == "a cat on a bench"
+    assert response["meta"]["negative_prompt"] == "dogs"
+    assert response["webhook_status"] == "pending"
+    assert await gateway.read_column("webhook_url", response["id"]) == IMAGE_URL
+    assert await gateway.read_column("track_id", response["id"]) == 7
 
 
-async def test_a_seed_is_drawn_where_none_is_given(gateway: Gateway) -> None:
-    seeds = {(await gateway.post("inpaint", BODY))["meta"]["seed"] for _ in range(3)}
+async def test_a_missing_seed_is_chosen_at_random(gateway: Gateway) -> None:
+    seeds = {(await gateway.post("inpaint", INPAINT_BODY))["meta"]["seed"] for _ in range(3)}
     assert len(seeds) == 3
     assert all(0 <= seed < SEED_LIMIT for seed in seeds)
 
 
-async def test_the_other_two_ways_to_draw(gateway: Gateway) -> None:
-    drawn = await gateway.post("text2img", {"prompt": "a lake"})
-    assert "strength" not in drawn["meta"]
-    assert "init_image" not in drawn["meta"]
-    assert drawn["meta"]["safetychecker"] == "no"
-    over = await gateway.post("img2img", {"prompt": "a lake", "init_image": URL})
+async def test_the_other_two_endpoints(gateway: Gateway) -> None:
+    text = await gateway.post("text2img", {"prompt": "a lake"})
+    assert "strength" not in text["meta"]
+    assert "init_image" not in text["meta"]
+    assert text["meta"]["safetychecker"] == "no"
+    over = await gateway.post("img2img", {"prompt": "a lake", "init_image": IMAGE_URL})
     assert over["meta"]["safety_checker"] == "no"
-    assert over["meta"]["init_image"] == URL
+    assert over["meta"]["init_image"] == IMAGE_URL
     assert await gateway.read_column("queue", over["id"]) == "standin"
 
 
 async def test_workers_are_rung_once_per_job(gateway: Gateway, redis_url: str) -> None:
     for _ in range(3):
-        await gateway.post("inpaint", BODY)
-    await gateway.services.ringer.aclose()
+        await gateway.post("inpaint", INPAINT_BODY)
+    await gateway.services.worker_notifier.aclose()
     async with Redis.from_url(redis_url) as redis:
         assert await redis.llen(QUEUE) == 3
 
 
 async def test_forms(gateway: Gateway) -> None:
-    fields = {"key": gateway.key, **BODY, "width": "64", "track_id": "7", "webhook": ""}
-    answer = (await gateway.client.post("/api/v3/inpaint", data=fields)).json()
-    assert (answer["status"], answer["meta"]["W"]) == ("processing", 64)
-    assert await gateway.read_column("track_id", answer["id"]) == "7"
+    fields = {"key": gateway.key, **INPAINT_BODY, "width": "64", "track_id": "7", "webhook": ""}
+    response = (await gateway.client.post("/api/v3/inpaint", data=fields)).json()
+    assert (response["status"], response["meta"]["W"]) == ("processing", 64)
+    assert await gateway.read_column("track_id", response["id"]) == "7"
 
 
 async def test_multipart_with_files(gateway: Gateway) -> None:
-    answer = (
+    response = (
         await gateway.client.post(
             "/api/v3/inpaint",
-            data={"key": gateway.key, "prompt": "a cat", "mask_image": URL},
+            data={"key": gateway.key, "prompt": "a cat", "mask_image": IMAGE_URL},
             files={"init_image": ("a.png", PICTURE, "image/png")},
         )
     ).json()
@@ -104,23 +110,23 @@ async def test_multipart_with_files(gateway: Gateway) -> None:
     key = job.inputs["init_image"].object_key
     assert key == f"{job.tenant_id}/inputs/{job.file_prefix}-init_image"
     assert await gateway.services.storage.get(key) == PICTURE
-    assert f"/{key}?X-Amz-" in answer["meta"]["init_image"]
-    assert answer["meta"]["mask_image"] == URL
+    assert f"/{key}?X-Amz-" in response["meta"]["init_image"]
+    assert response["meta"]["mask_image"] == IMAGE_URL
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
-async def test_pictures_as_base64(gateway: Gateway, prefix: str) -> None:
+async def test_images_as_base64(gateway: Gateway, prefix: str) -> None:
     sent = prefix + base64.b64encode(PICTURE).decode()
-    await gateway.post("inpaint", {**BODY, "mask_image": sent})
+    await gateway.post("inpaint", {**INPAINT_BODY, "mask_image": sent})
     key = (await gateway.claim()).inputs["mask_image"].object_key
     assert key is not None
     assert await gateway.services.storage.get(key) == PICTURE
 
 
 async def test_a_bomb_is_stored_as_it_came(gateway: Gateway) -> None:
-    """What would burst is looked into by workers' decoders, and nobody else."""
+    """Only the decoders of workers look into images, which may be decompression bombs."""
     bomb = png_header(65_000, 65_000)
-    await gateway.post("inpaint", {**BODY, "mask_image": base64.b64encode(bomb).decode()})
+    await gateway.post("inpaint", {**INPAINT_BODY, "mask_image": base64.b64encode(bomb).decode()})
     key = (await gateway.claim()).inputs["mask_image"].object_key
     assert key is not None
     assert await gateway.services.storage.get(key) == bomb
@@ -129,17 +135,17 @@ async def test_a_bomb_is_stored_as_it_came(gateway: Gateway) -> None:
 @pytest.mark.parametrize("place", ["body", "header", "bearer"])
 async def test_where_the_key_may_stand(gateway: Gateway, place: str) -> None:
     headers = {"header": {"key": gateway.key}, "bearer": {"authorization": f"Bearer {gateway.key}"}}
-    body = {**BODY, **({"key": gateway.key} if place == "body" else {})}
-    answer = await gateway.client.post("/api/v3/inpaint", json=body, headers=headers.get(place))
-    assert answer.json()["status"] == "processing"
+    body = {**INPAINT_BODY, **({"key": gateway.key} if place == "body" else {})}
+    response = await gateway.client.post("/api/v3/inpaint", json=body, headers=headers.get(place))
+    assert response.json()["status"] == "processing"
 
 
 @pytest.mark.parametrize("path", ["inpaint", "img2img", "text2img", "fetch/1", "system_load"])
 @pytest.mark.parametrize("key", [None, "", "inf_nonsense", 5, "inf_" + "0" * 43])
 async def test_a_bad_key(gateway: Gateway, path: str, key: Any) -> None:
-    answer = await gateway.client.post(f"/api/v3/{path}", json={**BODY, "key": key})
-    body = answer.json()
-    assert answer.status_code == 200
+    response = await gateway.client.post(f"/api/v3/{path}", json={**INPAINT_BODY, "key": key})
+    body = response.json()
+    assert response.status_code == 200
     assert (body["status"], body["message"], body["messege"]) == (
         "error",
         "Invalid Api Key",
@@ -149,19 +155,19 @@ async def test_a_bad_key(gateway: Gateway, path: str, key: Any) -> None:
 
 
 async def test_bad_fields_record_nothing(gateway: Gateway) -> None:
-    answer = await gateway.post("inpaint", {"width": 5})
-    assert set(answer["message"]) == {"prompt", "init_image", "mask_image", "width"}
+    response = await gateway.post("inpaint", {"width": 5})
+    assert set(response["message"]) == {"prompt", "init_image", "mask_image", "width"}
     assert await gateway.count_jobs() == 0
 
 
 async def test_an_endpoint_no_model_serves(settings: Settings) -> None:
     settings.models = ModelSettings(serve=("standin",))
     async with open_gateway(settings) as gateway:
-        answer = await gateway.post("inpaint", BODY)
-    assert answer["message"] == "No model here serves inpaint; there are: standin."
+        response = await gateway.post("inpaint", INPAINT_BODY)
+    assert response["message"] == "No model here serves inpaint. Models here: standin."
 
 
-async def test_transport_trouble_uses_the_code(gateway: Gateway) -> None:
+async def test_transport_errors_keep_their_status(gateway: Gateway) -> None:
     post = gateway.client.post
     large = await post("/api/v3/inpaint", content=b"x" * 10_001)
     assert (large.status_code, large.json()["status"]) == (413, "error")
@@ -173,15 +179,15 @@ async def test_transport_trouble_uses_the_code(gateway: Gateway) -> None:
     assert (wrong.status_code, wrong.json()["status"]) == (405, "error")
 
 
-async def test_broken_json_is_told_apart(gateway: Gateway) -> None:
-    answer = await gateway.client.post("/api/v3/inpaint", content=b'{"prompt": "a",}')
-    assert answer.status_code == 200
-    assert answer.json()["message"] == "Invalid API Request"
-    assert "trailing comma at line 1, column 15" in answer.json()["tip"]
+async def test_broken_json_is_reported(gateway: Gateway) -> None:
+    response = await gateway.client.post("/api/v3/inpaint", content=b'{"prompt": "a",}')
+    assert response.status_code == 200
+    assert response.json()["message"] == "Invalid API Request"
+    assert "trailing comma at line 1, column 15" in response.json()["tip"]
 
 
 async def test_any_page_may_call(gateway: Gateway) -> None:
-    answer = await gateway.client.post(
+    response = await gateway.client.post(
         "/api/v3/inpaint", json={}, headers={"origin": "https://example.com"}
     )
-    assert answer.headers["access-control-allow-origin"] == "*"
+    assert response.headers["access-control-allow-origin"] == "*"

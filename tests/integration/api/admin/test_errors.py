@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from api.app import create_app
 from common.settings import DatabaseSettings, Settings
 from deploy.local.servers.ports import LOOPBACK, free_port
-from tests.integration.api.admin.operating import KEY, OPEN, PROBLEM, Operated
+from tests.integration.api.admin.harness import KEY, OPEN, PROBLEM, AdminHarness
 from tests.integration.operations.rows import add_job
 
 HUGE = "9" * 30
@@ -41,12 +41,12 @@ HUGE = "9" * 30
         ("POST", "tenants/alice", {}, 405, "This address takes DELETE, GET."),
     ],
 )
-async def test_what_cannot_be_done_says_why(
-    operated: Operated, method: str, path: str, body: Any, code: int, detail: str
+async def test_an_impossible_change_is_rejected_with_the_reason(
+    admin: AdminHarness, method: str, path: str, body: Any, code: int, detail: str
 ) -> None:
-    told = await operated.ask(method, path, body)
-    assert (told[0], told[1]["detail"]) == (code, detail)
-    assert told[1]["instance"].startswith("/admin/v1")
+    result = await admin.ask(method, path, body)
+    assert (result[0], result[1]["detail"]) == (code, detail)
+    assert result[1]["instance"].startswith("/admin/v1")
 
 
 def field(pointer: str, detail: str) -> dict[str, str]:
@@ -66,7 +66,7 @@ def parameter(name: str, detail: str) -> dict[str, str]:
             {"name": 5, "nmae": "x"},
             [
                 field("name", "Input should be a valid string"),
-                field("nmae", "is no field here; there are: name, plan"),
+                field("nmae", "is not a field here; the fields are: name, plan"),
             ],
         ),
         (
@@ -95,7 +95,7 @@ def parameter(name: str, detail: str) -> dict[str, str]:
         ),
         (
             *("GET", "tenants?limt=5", None),
-            [parameter("limt", "is no parameter of this address")],
+            [parameter("limt", "is not a parameter of this address")],
         ),
         (
             *("GET", "tenants?cursor=x", None),
@@ -118,32 +118,32 @@ def parameter(name: str, detail: str) -> dict[str, str]:
         ("GET", "usage?since=2026-01-01&until=2026-01-01&format=xml", None, None),
     ],
 )
-async def test_every_bad_field_is_named(
-    operated: Operated, method: str, path: str, body: Any, errors: list[dict[str, str]] | None
+async def test_every_bad_field_is_reported(
+    admin: AdminHarness, method: str, path: str, body: Any, errors: list[dict[str, str]] | None
 ) -> None:
-    code, told = await operated.ask(method, path, body)
+    code, result = await admin.ask(method, path, body)
     assert code == 422
-    assert told["errors"] == errors if errors is not None else told["errors"]
-    assert all(entry["detail"] for entry in told["errors"])
+    assert result["errors"] == errors if errors is not None else result["errors"]
+    assert all(entry["detail"] for entry in result["errors"])
 
 
-async def test_a_bad_name_is_told_of_its_field(operated: Operated) -> None:
+async def test_a_bad_name_is_reported_for_its_field(admin: AdminHarness) -> None:
     for name in ("a b", "", "\x00", "\u00e9"):
         for path in ("tenants", "plans", "admin-keys", "tenants/alice/keys"):
-            code, told = await operated.ask("POST", path, {"name": name})
-            assert (code, told["errors"][0]["pointer"]) == (422, "#/name")
-            assert "1 to 64 letters" in told["detail"]
+            code, result = await admin.ask("POST", path, {"name": name})
+            assert (code, result["errors"][0]["pointer"]) == (422, "#/name")
+            assert "1 to 64 letters" in result["detail"]
 
 
-async def test_the_places_of_limits_are_json_pointers(operated: Operated) -> None:
-    _, told = await operated.ask(
+async def test_bad_limits_are_reported_by_json_pointer(admin: AdminHarness) -> None:
+    _, result = await admin.ask(
         "PUT", "tenants/alice/limits", {"limits": {"max_runing": 3, "a/b~ü": 1}}
     )
-    assert [entry["pointer"] for entry in told["errors"]] == [
+    assert [entry["pointer"] for entry in result["errors"]] == [
         "#/limits/max_runing",
         "#/limits/a~1b~0%C3%BC",
     ]
-    assert "there are: max_inference_steps, max_pixels" in told["errors"][0]["detail"]
+    assert "there are: max_inference_steps, max_pixels" in result["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize(
@@ -162,28 +162,28 @@ async def test_the_places_of_limits_are_json_pointers(operated: Operated) -> Non
     ],
 )
 async def test_bodies_that_cannot_be_read(
-    operated: Operated, content: bytes, content_type: str, code: int
+    admin: AdminHarness, content: bytes, content_type: str, code: int
 ) -> None:
-    answer = await operated.gateway.client.post(
+    response = await admin.gateway.client.post(
         "/admin/v1/tenants", content=content, headers={**OPEN, "content-type": content_type}
     )
-    assert (answer.status_code, answer.json()["status"]) == (code, code)
-    assert answer.headers["content-type"] == PROBLEM
-    assert (await operated.get("tenants"))["items"][1:] == []
+    assert (response.status_code, response.json()["status"]) == (code, code)
+    assert response.headers["content-type"] == PROBLEM
+    assert (await admin.get("tenants"))["items"][1:] == []
 
 
-async def test_an_address_with_a_slash_too_many_is_none(operated: Operated) -> None:
-    assert (await operated.ask("GET", "tenants/"))[0] == 404
+async def test_a_trailing_slash_is_not_found(admin: AdminHarness) -> None:
+    assert (await admin.ask("GET", "tenants/"))[0] == 404
 
 
-async def test_v3_speaks_as_ever(operated: Operated) -> None:
-    answer = await operated.gateway.client.get("/admin/v2/x")
-    assert (answer.status_code, answer.json()["status"]) == (404, "error")
-    answer = await operated.gateway.client.get("/api/v3/inpaint")
-    assert (answer.status_code, answer.json()["status"]) == (405, "error")
+async def test_other_paths_respond_as_v3(admin: AdminHarness) -> None:
+    response = await admin.gateway.client.get("/admin/v2/x")
+    assert (response.status_code, response.json()["status"]) == (404, "error")
+    response = await admin.gateway.client.get("/api/v3/inpaint")
+    assert (response.status_code, response.json()["status"]) == (405, "error")
 
 
-async def test_without_postgres_it_is_said_at_once(settings: Settings) -> None:
+async def test_an_unavailable_postgres_is_reported_as_a_problem(settings: Settings) -> None:
     settings.database = DatabaseSettings(
         url=SecretStr(f"postgresql://x@{LOOPBACK}:{free_port()}/x"), connect_timeout_seconds=1
     )
@@ -192,29 +192,29 @@ async def test_without_postgres_it_is_said_at_once(settings: Settings) -> None:
     async with app.router.lifespan_context(app):
         transport = ASGITransport(app=app)
         async with AsyncClient(transport=transport, base_url="http://gateway") as client:
-            answer = await client.get("/admin/v1/tenants", headers=OPEN)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-    assert answer.headers["content-type"] == PROBLEM
-    assert answer.json()["type"] == "urn:infill:problem:database_unavailable"
+            response = await client.get("/admin/v1/tenants", headers=OPEN)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    assert response.headers["content-type"] == PROBLEM
+    assert response.json()["type"] == "urn:infill:problem:database_unavailable"
 
 
-async def test_a_crash_is_told_as_a_problem_too(
-    operated: Operated, monkeypatch: pytest.MonkeyPatch
+async def test_a_crash_is_reported_as_a_problem(
+    admin: AdminHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def crash(*_: object, **__: object) -> None:
         raise RuntimeError("inner words")
 
     monkeypatch.setattr("common.operations.tenants.tenants.list_tenants", crash)
-    code, told = await operated.ask("GET", "tenants")
-    assert (code, told["type"]) == (500, "urn:infill:problem:internal_error")
-    assert "inner words" not in str(told)
+    code, result = await admin.ask("GET", "tenants")
+    assert (code, result["type"]) == (500, "urn:infill:problem:internal_error")
+    assert "inner words" not in str(result)
 
 
-async def test_changes_wait_for_each_other(operated: Operated) -> None:
+async def test_concurrent_changes_are_serialized(admin: AdminHarness) -> None:
     """Of sixteen who make the same at once, one does; the others are told that it is there."""
-    asked = [operated.ask("POST", "plans", {"name": "pro"}) for _ in range(16)]
-    codes = sorted(code for code, _ in await asyncio.gather(*asked))
+    submitted = [admin.ask("POST", "plans", {"name": "pro"}) for _ in range(16)]
+    codes = sorted(code for code, _ in await asyncio.gather(*submitted))
     assert codes == [201] + [409] * 15
-    job_id = await add_job(operated.gateway.services.operators, "alice")
-    canceled = [operated.ask("POST", f"jobs/{job_id}/cancel") for _ in range(8)]
+    job_id = await add_job(admin.gateway.services.operator_database, "alice")
+    canceled = [admin.ask("POST", f"jobs/{job_id}/cancel") for _ in range(8)]
     assert sorted(code for code, _ in await asyncio.gather(*canceled)) == [200] + [409] * 7

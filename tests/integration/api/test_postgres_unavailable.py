@@ -1,4 +1,4 @@
-"""A gateway whose Postgres falls silent: everybody is answered, nothing piles up or is lost."""
+"""A gateway whose Postgres hangs: every request gets a response, nothing piles up or is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +15,8 @@ from common.messaging.completion import announce_ended
 from common.postgres.watchdog import PostgresUnavailableError
 from common.settings import RedisSettings, Settings, StorageSettings
 from tests.conftest import Servers
-from tests.integration.api.gateways import BODY, Gateway, make_settings, open_gateway
+from tests.integration.api.gateways import Gateway, make_settings, open_gateway
+from tests.support.requests import INPAINT_BODY
 from tests.support.tcp_proxy import Proxy, proxy
 
 DEADLINE_SECONDS = 60
@@ -27,7 +28,7 @@ MANY = 60
 def opening(
     database_url: str, redis_url: str, bucket: StorageSettings, database_proxy: Proxy
 ) -> Callable[..., Settings]:
-    """Give settings of a gateway that reaches Postgres over the proxy."""
+    """Return settings of a gateway that reaches Postgres through the proxy."""
     url = make_url(database_url).set(port=database_proxy.port).render_as_string(hide_password=False)
 
     def settings(**gateway: Any) -> Settings:
@@ -40,26 +41,26 @@ def opening(
 
 async def send(gateway: Gateway, fields: dict[str, Any] | None = None) -> Response:
     return await gateway.client.post(
-        "/api/v3/inpaint", json={"key": gateway.key, **BODY, **(fields or {})}
+        "/api/v3/inpaint", json={"key": gateway.key, **INPAINT_BODY, **(fields or {})}
     )
 
 
-def assert_turned_away(answer: Response) -> None:
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "2"
-    assert answer.json()["status"] == "error"
-    assert answer.json()["message"] == "The database cannot be reached for the moment."
+def assert_unavailable(response: Response) -> None:
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "2"
+    assert response.json()["status"] == "error"
+    assert response.json()["message"] == "The database cannot be reached at the moment."
 
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not await check():
-            pass  # each look waits for an answer
+            pass  # each check waits for a response
 
 
 @asynccontextmanager
-async def noticed_absence(gateway: Gateway, database_proxy: Proxy) -> AsyncIterator[None]:
-    """Let Postgres be silent while the block lasts, from when the gateway knows."""
+async def noticed_outage(gateway: Gateway, database_proxy: Proxy) -> AsyncIterator[None]:
+    """Let Postgres hang while the block runs, which starts once the gateway knows."""
     database_proxy.stall()
 
     async def away() -> bool:
@@ -79,7 +80,7 @@ async def noticed_absence(gateway: Gateway, database_proxy: Proxy) -> AsyncItera
     database_proxy.resume()
 
 
-async def test_many_more_requests_than_connections_are_all_answered(
+async def test_many_more_requests_than_connections_all_get_a_response(
     opening: Callable[..., Settings], database_proxy: Proxy
 ) -> None:
     async with open_gateway(opening()) as gateway:
@@ -88,13 +89,13 @@ async def test_many_more_requests_than_connections_are_all_answered(
         async with asyncio.timeout(DEADLINE_SECONDS):
             first = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
             then = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
-            # A key nobody has asked for yet is looked up.
+            # A fetch reads the job from Postgres.
             fetched = await gateway.client.post("/api/v3/fetch/1", json={"key": gateway.key})
             ready = await gateway.client.get("/readyz")
-        for answer in (*first, *then, fetched):
-            assert_turned_away(answer)
+        for response in (*first, *then, fetched):
+            assert_unavailable(response)
         assert ready.status_code == 503
-        assert ready.json() == {"status": "unavailable", "database": "away", "redis": "ok"}
+        assert ready.json() == {"status": "unavailable", "database": "unavailable", "redis": "ok"}
         assert (await gateway.client.get("/healthz")).status_code == 200
 
         database_proxy.resume()
@@ -104,10 +105,10 @@ async def test_many_more_requests_than_connections_are_all_answered(
 
         await until(ready_again)
         again = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
-        assert {answer.json()["status"] for answer in again} == {"processing"}
+        assert {response.json()["status"] for response in again} == {"processing"}
 
 
-async def test_pictures_are_not_stored_for_a_request_that_will_be_refused(
+async def test_no_image_is_stored_while_postgres_is_known_to_be_unavailable(
     opening: Callable[..., Settings],
     database_proxy: Proxy,
     bucket: StorageSettings,
@@ -115,44 +116,44 @@ async def test_pictures_are_not_stored_for_a_request_that_will_be_refused(
 ) -> None:
     async with open_gateway(opening(auth_cache_seconds=1000)) as gateway:
         await send(gateway)  # its key is known from here on
-        async with noticed_absence(gateway, database_proxy):
-            assert_turned_away(await send(gateway, {"init_image": "aGVsbG8="}))
+        async with noticed_outage(gateway, database_proxy):
+            assert_unavailable(await send(gateway, {"init_image": "aGVsbG8="}))
     stored = await asyncio.to_thread(s3_client.list_objects_v2, Bucket=bucket.bucket)
     assert "Contents" not in stored
 
 
-async def test_a_caller_whose_job_is_recorded_is_told_so(
+async def test_a_recorded_job_is_reported_even_if_postgres_becomes_unavailable(
     opening: Callable[..., Settings], database_proxy: Proxy
 ) -> None:
-    """A refusal would make the caller send the job a second time."""
+    """An error would make the caller send the job a second time."""
     async with open_gateway(opening(sync_wait_seconds=1000)) as gateway:
-        asking = asyncio.create_task(send(gateway))
-        waiting = gateway.services.listener._waiting  # to know that the caller waits
+        submitting = asyncio.create_task(send(gateway))
+        waiting = gateway.services.completions._waiting  # to know that the caller waits
 
         async def waits() -> bool:
             return await gateway.count_jobs() == len(waiting) == 1
 
         await until(waits)
-        async with noticed_absence(gateway, database_proxy):
+        async with noticed_outage(gateway, database_proxy):
             await announce_ended(gateway.services.redis, *waiting)
-            answer = await asking
-    assert answer.status_code == 200
-    told = answer.json()
-    assert (told["status"], told["output"]) == ("processing", [])
-    assert told["id"] > 0
+            response = await submitting
+    assert response.status_code == 200
+    result = response.json()
+    assert (result["status"], result["output"]) == ("processing", [])
+    assert result["id"] > 0
 
 
-async def test_a_silent_redis_holds_no_caller_up(settings: Settings, servers: Servers) -> None:
+async def test_a_silent_redis_delays_no_caller(settings: Settings, servers: Servers) -> None:
     async with proxy(servers.redis.port) as redis_proxy:
         settings.redis = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{redis_proxy.port}/0"))
         async with open_gateway(settings) as gateway:
             await send(gateway)
             redis_proxy.stall()
-            answers = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
-            assert {answer.json()["status"] for answer in answers} == {"processing"}
+            responses = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
+            assert {response.json()["status"] for response in responses} == {"processing"}
             assert await gateway.count_jobs() == MANY + 1
-            # The rings are still on their way: nobody waited for them.
-            ringing = gateway.services.ringer._ringing
+            # The rings are still being sent: no request waited for them.
+            ringing = gateway.services.worker_notifier._ringing
             assert ringing is not None
             assert not ringing.done()
             redis_proxy.resume()

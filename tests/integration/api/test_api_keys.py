@@ -1,29 +1,30 @@
-"""Whose a request is: looked up once in ten seconds, and then true of the rows again."""
+"""API keys are looked up at most once in ten seconds, and then follow the rows again."""
 
 import asyncio
 from typing import Any
 
 import pytest
 
-from api.errors.api_errors import InvalidKeyError
+from api.errors.api_error import WrongKeyError
 from common.domain import api_key
 from common.domain.limits import Limits
 from common.postgres.database import Database
 from common.settings import Settings
-from tests.integration.api.gateways import BODY, Gateway, open_gateway
+from tests.integration.api.gateways import Gateway, open_gateway
 from tests.support.operators import PEPPER
+from tests.support.requests import INPAINT_BODY
 
 REVOKE = "UPDATE api_keys SET revoked_at = now()"
 
 
 async def status(gateway: Gateway, key: str | None = None) -> str:
-    """Tell what comes of a request under the tenant's key, or another."""
-    answer = await gateway.post("inpaint", {**BODY, "key": key or gateway.key})
-    return str(answer["status"])
+    """Return the status of a v3 response to a request with the tenant's key, or another."""
+    response = await gateway.post("inpaint", {**INPAINT_BODY, "key": key or gateway.key})
+    return str(response["status"])
 
 
 async def add_key(gateway: Gateway, *, expires: str = "NULL") -> str:
-    """Give the tenant one more key."""
+    """Add a key to the tenant, and return it."""
     key = api_key.new_key()
     await gateway.run(
         "INSERT INTO api_keys (tenant_id, name, digest, last_four, expires_at) "  # noqa: S608
@@ -54,46 +55,44 @@ def lookups(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Lookups:
 
 
 @pytest.mark.parametrize("change", [REVOKE, "UPDATE tenants SET disabled_at = now()"])
-async def test_a_key_is_trusted_for_a_while_after_it_was_looked_up(
-    gateway: Gateway, change: str
-) -> None:
+async def test_a_key_is_cached_after_a_look_up(gateway: Gateway, change: str) -> None:
     assert await status(gateway) == "processing"
     await gateway.run(change)
     assert await status(gateway) == "processing"
     gateway.age_keys()
     assert await status(gateway) == "error"
-    assert not gateway.services.keys._callers
+    assert not gateway.services.api_keys._tenants._values
 
 
-async def test_trust_ends_after_ten_seconds_by_default(gateway: Gateway) -> None:
+async def test_keys_are_cached_for_ten_seconds_by_default(gateway: Gateway) -> None:
     assert gateway.services.settings.gateway.auth_cache_seconds == 10.0
 
 
-async def test_changed_limits_are_noticed_as_late_and_no_later(gateway: Gateway) -> None:
-    keys = gateway.services.keys
-    assert (await keys.find_caller(gateway.key)).limits == Limits()
+async def test_changed_limits_apply_when_the_cache_entry_expires(gateway: Gateway) -> None:
+    keys = gateway.services.api_keys
+    assert (await keys.authenticate(gateway.key)).limits == Limits()
     await gateway.run('UPDATE plans SET limits = \'{"max_queued": 5, "max_pixels": 9}\'')
     await gateway.run("UPDATE tenants SET limits = '{\"max_queued\": 7}'")
-    assert (await keys.find_caller(gateway.key)).limits == Limits()
+    assert (await keys.authenticate(gateway.key)).limits == Limits()
     gateway.age_keys()
-    assert (await keys.find_caller(gateway.key)).limits == Limits(max_queued=7, max_pixels=9)
+    assert (await keys.authenticate(gateway.key)).limits == Limits(max_queued=7, max_pixels=9)
 
 
-async def test_an_unknown_key_is_remembered_too(gateway: Gateway, lookups: Lookups) -> None:
+async def test_an_unknown_key_is_cached_too(gateway: Gateway, lookups: Lookups) -> None:
     key = api_key.new_key()
     for _ in range(3):
-        with pytest.raises(InvalidKeyError):
-            await gateway.services.keys.find_caller(key)
+        with pytest.raises(WrongKeyError):
+            await gateway.services.api_keys.authenticate(key)
     assert lookups.number == 1
     await gateway.run(
         "UPDATE api_keys SET digest = $1", api_key.digest(key, PEPPER)
     )  # it was made a moment later
     gateway.age_keys()
     assert await status(gateway, key) == "processing"
-    assert not gateway.services.keys._unknown
+    assert not gateway.services.api_keys._tenants._negatives
 
 
-async def test_no_trust_at_all_by_setting(settings: Settings) -> None:
+async def test_caching_can_be_switched_off(settings: Settings) -> None:
     settings.gateway = settings.gateway.model_copy(update={"auth_cache_seconds": 0.0})
     async with open_gateway(settings) as gateway:
         assert await status(gateway) == "processing"
@@ -101,67 +100,64 @@ async def test_no_trust_at_all_by_setting(settings: Settings) -> None:
         assert await status(gateway) == "error"
 
 
-async def test_what_is_remembered_is_bounded(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.auth.api_keys.REMEMBERED_KEYS", 2)
-    for _ in range(3):
-        await gateway.post("system_load", {"key": await add_key(gateway)})
-        await gateway.post("system_load", {"key": api_key.new_key()})
-    assert len(gateway.services.keys._callers) == 2
-    assert len(gateway.services.keys._unknown) == 2
+async def test_the_cache_is_bounded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.auth.api_keys.CACHED_KEYS", 2)
+    async with open_gateway(settings) as gateway:
+        for _ in range(3):
+            await gateway.post("system_load", {"key": await add_key(gateway)})
+            await gateway.post("system_load", {"key": api_key.new_key()})
+        cache = gateway.services.api_keys._tenants
+        assert (len(cache._values), len(cache._negatives)) == (2, 2)
 
 
 async def test_a_known_key_costs_no_query(gateway: Gateway, lookups: Lookups) -> None:
-    keys = gateway.services.keys
+    keys = gateway.services.api_keys
     for _ in range(5):
-        await keys.find_caller(gateway.key)
+        await keys.authenticate(gateway.key)
     assert lookups.number == 1
 
 
-async def test_junk_costs_none_at_all(gateway: Gateway, lookups: Lookups) -> None:
+async def test_junk_costs_no_query(gateway: Gateway, lookups: Lookups) -> None:
     typo = gateway.key[:-1] + ("a" if gateway.key[-1] != "a" else "b")
     for junk in (None, "junk", "inf_" + "0" * 43, typo, gateway.key + " "):
-        with pytest.raises(InvalidKeyError):
-            await gateway.services.keys.find_caller(junk)
+        with pytest.raises(WrongKeyError):
+            await gateway.services.api_keys.authenticate(junk)
     assert lookups.number == 0
-    assert not gateway.services.keys._unknown
+    assert not gateway.services.api_keys._tenants._negatives
 
 
-async def test_requests_at_once_share_one_look_up(gateway: Gateway, lookups: Lookups) -> None:
-    keys = gateway.services.keys
-    looking = [asyncio.create_task(keys.find_caller(gateway.key)) for _ in range(20)]
+async def test_concurrent_requests_share_one_look_up(gateway: Gateway, lookups: Lookups) -> None:
+    keys = gateway.services.api_keys
+    looking = [asyncio.create_task(keys.authenticate(gateway.key)) for _ in range(20)]
     await asyncio.sleep(0)
-    looking[0].cancel()  # whoever hangs up takes it from nobody else
+    looking[0].cancel()  # a cancelled caller does not cancel the look-up of the others
     found = await asyncio.gather(*looking[1:])
     assert lookups.number == 1
     assert len(set(map(id, found))) == 1
-    assert not keys._looking
 
 
-async def test_a_key_that_expires_is_not_trusted_beyond_its_end(gateway: Gateway) -> None:
-    keys = gateway.services.keys
+async def test_a_key_is_not_cached_beyond_its_expiry(gateway: Gateway) -> None:
+    keys = gateway.services.api_keys
     key = await add_key(gateway, expires="now() + interval '3 seconds'")
-    await keys.find_caller(key)
-    until, _ = keys._callers[api_key.digest(key, PEPPER)]
-    await keys.find_caller(gateway.key)
-    longest, _ = keys._callers[api_key.digest(gateway.key, PEPPER)]
-    assert 6.9 < longest - until < 10  # three seconds in place of ten
+    await keys.authenticate(key)
+    await keys.authenticate(gateway.key)
+    short, long = (cached.fresh_seconds for cached in keys._tenants._values.values())
+    assert 0 < short <= 3
+    assert long == 10
     await gateway.run("UPDATE api_keys SET expires_at = now()")
     gateway.age_keys()
     assert await status(gateway, key) == "error"
 
 
-async def test_a_key_that_expires_late_is_trusted_as_long_as_any(gateway: Gateway) -> None:
-    keys = gateway.services.keys
+async def test_a_key_that_expires_late_is_cached_as_long_as_any(gateway: Gateway) -> None:
+    keys = gateway.services.api_keys
     key = await add_key(gateway, expires="now() + interval '1 hour'")
-    await keys.find_caller(key)
-    await keys.find_caller(gateway.key)
-    one, other = (until for until, _ in keys._callers.values())
-    assert abs(one - other) < 5
+    await keys.authenticate(key)
+    await keys.authenticate(gateway.key)
+    assert {cached.fresh_seconds for cached in keys._tenants._values.values()} == {10.0}
 
 
-async def test_several_keys_of_a_tenant_live_side_by_side(gateway: Gateway) -> None:
+async def test_several_keys_of_a_tenant_work_side_by_side(gateway: Gateway) -> None:
     more = await add_key(gateway)
     assert [await status(gateway, key) for key in (gateway.key, more)] == ["processing"] * 2
     await gateway.run("UPDATE api_keys SET revoked_at = now() WHERE name <> 'more'")
@@ -169,10 +165,12 @@ async def test_several_keys_of_a_tenant_live_side_by_side(gateway: Gateway) -> N
     assert [await status(gateway, key) for key in (gateway.key, more)] == ["error", "processing"]
 
 
-async def test_limits_nobody_can_read_are_a_mistake_of_ours_and_told_to_nobody(
+async def test_unreadable_limits_are_an_internal_error(
     gateway: Gateway,
 ) -> None:
     await gateway.run("UPDATE tenants SET limits = '{\"max_quued\": 7}'")
-    answer = await gateway.client.post("/api/v3/inpaint", json={**BODY, "key": gateway.key})
-    assert answer.status_code == 500
-    assert "max_quued" not in answer.text
+    response = await gateway.client.post(
+        "/api/v3/inpaint", json={**INPAINT_BODY, "key": gateway.key}
+    )
+    assert response.status_code == 500
+    assert "max_quued" not in response.text

@@ -1,0 +1,67 @@
+"""Errors rendered as the hosted Stable Diffusion API v3 does."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from api.body.json_response import json_response
+from api.errors.api_error import ApiError, CreditsSpentError, OverLimitError, QueueFullError
+from common.domain.errors import pluralize
+
+# v3 clients expect 200 with `status: error`; only these errors of the transport keep their status.
+_NO_ROUTE: Final = frozenset({404, 405})
+_KEPT_STATUSES: Final = _NO_ROUTE | {413, 415}
+_FIRST_SERVER_ERROR: Final = 500
+# The hosted service's sentences by error code; our own message becomes the tip.
+_MESSAGES: Final = {
+    "wrong_api_key": "Invalid Api Key",
+    "malformed_body": "Invalid API Request",
+    "internal_error": "internal error",
+}
+_TIPS: Final = {
+    "wrong_api_key": "Send your API key as the field `key`, as the header `key`, "
+    "or as `Authorization: Bearer …`. Keys start with `inf_`.",
+    "body_too_large": "Send large images as URLs in place of base64.",
+}
+
+
+def error_body(message: Any, **extra: Any) -> dict[str, Any]:
+    """Return the body of an error; clients read `messege`, the hosted service's spelling."""
+    return {"status": "error", "message": message, "messege": message, **extra}
+
+
+def render_error(_path: str, error: ApiError) -> Response:
+    """Return the v3 response to a request that failed with `error`."""
+    keeps_status = error.status in _KEPT_STATUSES or error.status >= _FIRST_SERVER_ERROR
+    status = error.status if keeps_status else 200
+    return json_response(_body(error), status=status, headers=error.headers)
+
+
+def _body(error: ApiError) -> dict[str, Any]:
+    if error.field_errors:
+        fields: dict[str, list[str]] = {}
+        for field_error in error.field_errors:
+            name = ".".join(map(str, field_error.path))
+            fields.setdefault(name, []).append(field_error.detail)
+        return error_body(fields)
+    if isinstance(error, OverLimitError):
+        return error_body(_limit_message(error), tips=error.message)  # `tips` here, as theirs
+    if error.status in _NO_ROUTE:
+        return error_body(HTTPStatus(error.status).phrase)
+    if error.code in _MESSAGES:
+        return error_body(_MESSAGES[error.code], tip=_TIPS.get(error.code, error.message))
+    tip = _TIPS.get(error.code, error.tip)
+    return error_body(error.message, **({} if tip is None else {"tip": tip}))
+
+
+def _limit_message(error: OverLimitError) -> str:
+    """Return the hosted service's sentence for a reached limit; it names a quota, but no rate."""
+    match error:
+        case QueueFullError():
+            allowed = f"{pluralize(error.rate_limit.quota, 'queued request')} allowed"
+        case CreditsSpentError():
+            allowed = f"{pluralize(error.quota, 'credit')} a month allowed"
+        case _:
+            return "Rate limit exceeded"
+    return f"Rate limit exceeded. Maximum {allowed}."

@@ -1,0 +1,204 @@
+"""The one tree of errors a caller can receive; each carries data and knows no dialect.
+
+ApiError                        any error: code, HTTP status, message, tip, fields, headers
+├── WrongKeyError                 401: no API key or admin key was sent, or none that works
+├── MalformedBodyError            400: broken JSON, broken multipart, a body that ended early
+├── BodyTooLargeError             413
+├── UnsupportedMediaTypeError     415
+├── InvalidFieldsError            422: names every bad field of the request
+├── TooManyAtOnceError            429: too many slow requests of this kind are running
+├── OverLimitError                429: a limit of the tenant's plan is reached
+│   ├── RateExceededError           requests per minute
+│   ├── QueueFullError              jobs that wait
+│   └── CreditsSpentError           credits per month
+└── UnavailableError              503: Postgres or the image store cannot be reached
+
+`api.errors.handlers` turns every other exception into one of these. Each dialect has a renderer,
+which decides the JSON and may replace the HTTP status.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from starlette.responses import Response
+
+from api.limits.headers import RateLimitSnapshot
+from common.domain.api_key import KeyKind
+from common.domain.errors import pluralize
+
+# Seconds a caller is asked to wait where nothing better is known.
+RETRY_SECONDS: Final = 2
+RETRY_AFTER: Final[Mapping[str, str]] = {"retry-after": str(RETRY_SECONDS)}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One bad field: its path within the body, or its name as a parameter, and what is wrong.
+
+    Parameters are those of the path, the query string and the headers.
+    """
+
+    path: tuple[str | int, ...]
+    detail: str
+    source: Literal["body", "parameter"] = "body"
+
+
+class ApiError(Exception):
+    """An error response: HTTP status, stable code, explanation for the caller, headers."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int,
+        tip: str | None = None,
+        field_errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status = status
+        self.tip = tip
+        self.field_errors = tuple(field_errors)
+        self.headers = headers or {}
+
+
+# Renders an error as the response to a request for a path.
+ErrorRenderer = Callable[[str, ApiError], Response]
+
+
+class WrongKeyError(ApiError):
+    """The request has no API key, or no admin key, that works."""
+
+    def __init__(self, kind: KeyKind = KeyKind.API) -> None:
+        name = "admin" if kind is KeyKind.ADMIN else "API"
+        super().__init__(
+            f"Send a valid {name} key as `Authorization: Bearer …`. Keys start with `{kind}`.",
+            code=f"wrong_{name.lower()}_key",
+            status=401,
+        )
+
+
+class MalformedBodyError(ApiError):
+    """The body cannot be parsed; the message says where and why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="malformed_body", status=400)
+
+
+class BodyTooLargeError(ApiError):
+    """The body is larger than `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The request body is larger than {limit} bytes.", code="body_too_large", status=413
+        )
+
+
+class UnsupportedMediaTypeError(ApiError):
+    """The content type is none of those the route reads."""
+
+    def __init__(self, *supported: str) -> None:
+        *others, last = supported
+        names = f"{', '.join(others)} or {last}" if others else last
+        super().__init__(
+            "This content type is not supported.",
+            code="unsupported_media_type",
+            status=415,
+            tip=f"Send {names}.",
+        )
+
+
+class InvalidFieldsError(ApiError):
+    """Some fields of the request are invalid; every one of them is named."""
+
+    def __init__(self, field_errors: Sequence[FieldError]) -> None:
+        super().__init__(
+            "Some values are invalid; `errors` says what is wrong with each.",
+            code="invalid_fields",
+            status=422,
+            field_errors=field_errors,
+        )
+
+
+class TooManyAtOnceError(ApiError):
+    """Too many slow requests of one kind are running, of this tenant or of all tenants."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Too many requests of this kind are running. Wait for their responses, then retry.",
+            code="too_many_at_once",
+            status=429,
+            headers=RETRY_AFTER,
+        )
+
+
+class OverLimitError(ApiError):
+    """A limit of the tenant's plan is reached; `rate_limit` says which, and until when."""
+
+    def __init__(self, message: str, *, code: str, rate_limit: RateLimitSnapshot) -> None:
+        super().__init__(
+            message,
+            code=code,
+            status=429,
+            headers={"retry-after": str(rate_limit.seconds), **rate_limit.headers},
+        )
+        self.rate_limit = rate_limit
+
+
+class RateExceededError(OverLimitError):
+    """The tenant sent more requests in a minute than its plan allows."""
+
+    def __init__(self, rate_limit: RateLimitSnapshot) -> None:
+        super().__init__(
+            f"Your plan allows {pluralize(rate_limit.quota, 'request')} per minute. "
+            f"Try again in {rate_limit.seconds} s.",
+            code="rate_exceeded",
+            rate_limit=rate_limit,
+        )
+
+
+class QueueFullError(OverLimitError):
+    """The tenant already has as many waiting jobs as its plan allows."""
+
+    def __init__(self, rate_limit: RateLimitSnapshot) -> None:
+        super().__init__(
+            "Wait until one of your jobs has been started: "
+            f"that takes about {rate_limit.seconds} s.",
+            code="queue_full",
+            rate_limit=rate_limit,
+        )
+
+
+class CreditsSpentError(OverLimitError):
+    """The job would cost more than is left of the month's credits.
+
+    `cost`, `left` and `quota` are credits (megapixel-steps) written as decimal numbers.
+    """
+
+    def __init__(self, rate_limit: RateLimitSnapshot, *, cost: str, left: str, quota: str) -> None:
+        is_or_are = "is" if left == "1" else "are"
+        super().__init__(
+            f"This job costs {pluralize(cost, 'credit')}, and {left} {is_or_are} left, counting "
+            "your waiting and running jobs. Request fewer pixels, steps or samples, or wait for "
+            "the next month (UTC).",
+            code="credits_spent",
+            rate_limit=rate_limit,
+        )
+        self.quota = quota
+
+
+class UnavailableError(ApiError):
+    """Postgres or the image store cannot be reached."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(
+            message,
+            code=code,
+            status=503,
+            tip="Your request was not saved; retry in a few seconds.",
+            headers=RETRY_AFTER,
+        )
