@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 
 from common.domain.errors import ClaimLostError, GenerationStoppedError, InfillError
-from common.domain.record import JobRecord
+from common.domain.record import ClaimedJob, JobRecord
 from common.domain.retry import GiveUp, Retry, decide_retry
 from common.messaging.announcer import Announcer
 from common.postgres.database import Database
@@ -33,21 +33,21 @@ class FailureHandler:
         self._announcer = announcer
         self._settings = settings
 
-    async def settle(self, job: JobRecord, max_attempts: int, error: Exception) -> None:
-        """Drop, give back, retry or fail the job, as `error` demands."""
+    async def settle(self, claimed: ClaimedJob, error: Exception) -> None:
+        """Drop the result, or release, retry or fail the job, depending on `error`."""
         if isinstance(error, ClaimLostError):
             log.info("result_dropped", reason=error.message)
         elif isinstance(error, GenerationStoppedError):
-            await self._give_back(job)
+            await self._give_back(claimed.record)
         else:
-            await self._after_failure(job, max_attempts, error)
+            await self._after_failure(claimed, error)
 
     async def _give_back(self, job: JobRecord) -> None:
         if await self._write(partial(release_claim, claim=job.claim)):
             await self._announcer.waiting(job.queue)
             log.info("job_given_back")
 
-    async def _after_failure(self, job: JobRecord, max_attempts: int, error: Exception) -> None:
+    async def _after_failure(self, claimed: ClaimedJob, error: Exception) -> None:
         foreseen = isinstance(error, InfillError)
         log.warning(
             "attempt_failed",
@@ -55,11 +55,10 @@ class FailureHandler:
             detail=error.detail if isinstance(error, InfillError) else "",
             exc_info=None if foreseen else error,
         )
-        now = utc_now()
+        job, now = claimed.record, utc_now()
         wait = timedelta(seconds=self._settings.retry_seconds)
-        match decide_retry(
-            error, attempt=job.attempt, max_attempts=max_attempts, now=now, wait=wait
-        ):
+        most = claimed.max_attempts
+        match decide_retry(error, attempt=job.attempt, max_attempts=most, now=now, wait=wait):
             case Retry(at, code, message):
                 seconds = (at - now).total_seconds()
                 again = partial(

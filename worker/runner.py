@@ -8,7 +8,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from common.domain.errors import ClaimLostError
-from common.domain.record import JobRecord, JobResult
+from common.domain.record import ClaimedJob, JobRecord, JobResult
 from common.messaging.announcer import Announcer
 from common.postgres.database import Database
 from common.postgres.repositories.fair_queue.claim import claim_jobs
@@ -23,7 +23,7 @@ from worker.engine.images.inputs import InputImages
 from worker.engine_pool import TimedGeneration
 from worker.failure import FailureHandler
 from worker.heartbeat import Heartbeat
-from worker.quarantine import Admitted, Quarantine, is_suspect
+from worker.quarantine import Quarantine
 from worker.queue_order import QueueOrder
 from worker.stages import Stages
 
@@ -87,16 +87,16 @@ class Runner:
                 admitted = await self._admit(queue)
                 if not admitted:
                     break
-                queue = queues[(queues.index(admitted[0][0].queue) + 1) % len(queues)]
-                running += [asyncio.create_task(self._run_admitted(*one)) for one in admitted]
+                queue = queues[(queues.index(admitted[0].record.queue) + 1) % len(queues)]
+                running += [asyncio.create_task(self._run_admitted(job)) for job in admitted]
         finally:
             await asyncio.gather(*running)
         return len(running)
 
-    async def _admit(self, turn: str) -> list[Admitted]:
+    async def _admit(self, turn: str) -> list[ClaimedJob]:
         """Claim jobs for the places that are free, when there is one; each job keeps its place."""
         places = await self._take_places()
-        admitted: list[Admitted] = []
+        admitted: list[ClaimedJob] = []
         try:
             admitted = await self._quarantine.admit(partial(self._claim, turn, places))
         finally:
@@ -117,7 +117,7 @@ class Runner:
         for _ in range(number):
             self._places.release()
 
-    async def _claim(self, turn: str, limit: int) -> list[Admitted]:
+    async def _claim(self, turn: str, limit: int) -> list[ClaimedJob]:
         if self._stopping:  # while it waited for a place
             return []
         queues = self._turns.order(turn, self._stages.loaded, monotonic())
@@ -129,7 +129,7 @@ class Runner:
                 lease_seconds=self._settings.lease_seconds,
                 limit=limit,
             )
-        served = claimed.jobs[0][0].queue if claimed.jobs else None
+        served = claimed.jobs[0].record.queue if claimed.jobs else None
         self._turns.asked(queues, served, monotonic())
         for claim, detail in claimed.unreadable:
             log.warning("job_not_understood", job_id=claim.job_id, detail=detail)
@@ -137,14 +137,15 @@ class Runner:
             await write_with_retry(self._database, again, seconds=self._settings.lease_seconds)
         return claimed.jobs
 
-    async def _run_admitted(self, job: JobRecord, max_attempts: int) -> None:
+    async def _run_admitted(self, claimed: ClaimedJob) -> None:
         try:
-            await self._run(job, max_attempts)
+            await self._run(claimed)
         finally:
-            self._quarantine.ended(job)
+            self._quarantine.ended(claimed)
             self._leave_places(1)
 
-    async def _run(self, job: JobRecord, max_attempts: int) -> None:
+    async def _run(self, claimed: ClaimedJob) -> None:
+        job = claimed.record
         attempt = Attempt(job, max_run_seconds=self._settings.max_run_seconds)
         with (
             bound_contextvars(job_id=job.id, attempt=job.attempt, tenant_id=job.tenant_id),
@@ -152,20 +153,20 @@ class Runner:
         ):
             if job.attempt == 1:
                 QUEUE_WAIT_SECONDS.observe((utc_now() - job.created_at).total_seconds())
-            log.info("job_claimed", queue=job.queue, alone=is_suspect(job))
+            log.info("job_claimed", queue=job.queue, alone=claimed.suspect)
             self._under_way.add(attempt)
             if self._giving_back:
                 attempt.leave(grace_seconds=self._grace_seconds)
             try:
-                await self._work(attempt)
+                await self._work(attempt, alone=claimed.suspect)
             except Exception as error:  # noqa: BLE001 whatever happened, the row has to say so
-                await self._settlement.settle(job, max_attempts, attempt.reason or error)
+                await self._settlement.settle(claimed, attempt.reason or error)
             finally:
                 self._under_way.discard(attempt)
 
-    async def _work(self, attempt: Attempt) -> None:
+    async def _work(self, attempt: Attempt, *, alone: bool) -> None:
         claimed_at = utc_now().timestamp()
-        if is_suspect(attempt.job):
+        if alone:
             async with attempt.interruptible():
                 await self._quarantine.alone()
         pixels = await self._fetch(attempt)

@@ -5,8 +5,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-# Error code of an attempt whose lease expired; a job with this code is a suspect: it may have
-# killed its worker.
+# Error code of an attempt whose lease expired.
 WORKER_LOST: Final = "worker_lost"
 # Priorities order a tenant's own jobs, highest first.
 LOWEST_PRIORITY: Final = -100

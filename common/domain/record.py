@@ -133,3 +133,16 @@ class JobRecord:
     def claim(self) -> Claim:
         """The claim of the worker that runs the job: its id and attempt."""
         return Claim(self.id, self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job a worker has claimed, with what the claim decided on.
+
+    `max_attempts` is how many attempts it may have. The last attempt of a `suspect` lost its worker
+    and may have been the cause, so this one is run alone.
+    """
+
+    record: JobRecord
+    max_attempts: int
+    suspect: bool

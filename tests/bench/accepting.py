@@ -74,7 +74,7 @@ async def succeeded_job(rig: Rig) -> int:
         claimed = await claim_jobs(
             connection, queues=["standin-inpainting"], worker="bench", lease_seconds=60, limit=1
         )
-        ((job, _),) = claimed.jobs
+        (job,) = (job.record for job in claimed.jobs)
         key = f"{job.tenant_id}/generations/{job.file_prefix}-1-0.png"
         result = JobResult((key,), (False,), 1.0, {}, 1.0)
         await succeed(connection, job.claim, result)

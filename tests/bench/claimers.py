@@ -73,7 +73,7 @@ async def _claimer(database: Database, notes: _Notes, claims: int, at_once: int)
                 connection, queues=[QUEUE], worker="bench", lease_seconds=3600, limit=at_once
             )
             ended = monotonic()
-            for job, _ in claimed.jobs:
+            for job in (one.record for one in claimed.jobs):
                 notes.ended.append(ended)
                 notes.begun.append(begun)
                 notes.tenants.append(job.tenant_id)

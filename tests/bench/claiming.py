@@ -51,7 +51,7 @@ async def _claimer(database: Database, times: Times, jobs: int) -> None:
             )
             taken = monotonic()
             assert claimed, "the backlog was too small"
-            ((job, _),) = claimed.jobs
+            (job,) = (job.record for job in claimed.jobs)
             finishing = monotonic()
             await succeed(connection, job.claim, _result(job))
             if number >= WARM_UP:

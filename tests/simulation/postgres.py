@@ -134,7 +134,7 @@ class Stage:
                 lease_seconds=FOR_EVER,
                 limit=1,
             )
-        for job, _ in claimed.jobs:
+        for job in (one.record for one in claimed.jobs):
             self._jobs[job.id] = job
             self.drawers[number].take(self.orders[job.id], self.now)
             self._foresee(number)

@@ -79,7 +79,7 @@ async def claimed(database: Database, *, lease_seconds: float = 60) -> Claim:
         taken = await claim_jobs(
             connection, queues=[QUEUE], worker=WORKER, lease_seconds=lease_seconds, limit=1
         )
-    ((job, _),) = taken.jobs
+    (job,) = (job.record for job in taken.jobs)
     return job.claim
 
 

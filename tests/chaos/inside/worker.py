@@ -25,7 +25,7 @@ def install() -> None:
 
 def _claimed(claimed: Any) -> None:
     JOURNAL.note("looked")
-    for job, _ in claimed.jobs:
+    for job in (one.record for one in claimed.jobs):
         JOURNAL.note("claimed", job=job.id, attempt=job.attempt)
     if claimed.jobs:
         WOUNDS.strike("worker.claimed")

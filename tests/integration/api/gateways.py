@@ -82,7 +82,7 @@ class Gateway:
             taken = await claim_jobs(
                 connection, queues=[queue], worker="w", lease_seconds=60, limit=1
             )
-        ((job, _),) = taken.jobs
+        (job,) = (job.record for job in taken.jobs)
         return job
 
     async def finish(self, job: JobRecord, *, seconds: float = 1.5, flagged: int = 0) -> None:

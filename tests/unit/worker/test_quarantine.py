@@ -6,19 +6,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from common.domain.job import WORKER_LOST
-from common.domain.record import JobRecord
+from common.domain.record import ClaimedJob
 from tests.support.generation_request import job_record
-from worker.quarantine import Admitted, Quarantine, is_suspect
+from worker.quarantine import Quarantine
 
-ORDINARY, SUSPECT = job_record(), job_record(error_code=WORKER_LOST)
-
-
-@pytest.mark.parametrize(
-    ("code", "suspect"), [(None, False), ("generation_failed", False), (WORKER_LOST, True)]
-)
-def test_a_suspect_is_who_lost_its_worker_last(code: str | None, *, suspect: bool) -> None:
-    assert is_suspect(job_record(error_code=code)) is suspect
+ORDINARY, SUSPECT = (ClaimedJob(job_record(), 3, suspect) for suspect in (False, True))
 
 
 class House:
@@ -28,20 +20,20 @@ class House:
         self.quarantine = Quarantine()
         self.claims = 0
 
-    async def claim(self, *jobs: JobRecord) -> list[Admitted]:
+    async def claim(self, *jobs: ClaimedJob) -> list[ClaimedJob]:
         self.claims += 1
         await asyncio.sleep(0)
-        return [(job, 3) for job in jobs]
+        return list(jobs)
 
     @asynccontextmanager
-    async def guest(self, *jobs: JobRecord) -> AsyncIterator[asyncio.Event]:
+    async def guest(self, *jobs: ClaimedJob) -> AsyncIterator[asyncio.Event]:
         """Keep somebody in while the block lasts, who leaves early when the event is set."""
         leave = asyncio.Event()
 
         async def stay() -> None:
             admitted = await self.quarantine.admit(lambda: self.claim(*jobs))
             await leave.wait()
-            for job, _ in admitted:
+            for job in admitted:
                 self.quarantine.ended(job)
 
         staying = asyncio.create_task(stay())
@@ -92,7 +84,7 @@ async def test_a_suspect_waits_for_those_who_were_there_before() -> None:
 async def test_a_claim_that_failed_leaves_the_gate_open() -> None:
     house = House()
 
-    async def fail() -> list[Admitted]:
+    async def fail() -> list[ClaimedJob]:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):

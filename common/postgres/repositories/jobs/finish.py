@@ -65,6 +65,7 @@ _SUCCEEDED = end(
     JobState.SUCCEEDED,
     *_FENCE,
     result=bindparam("to_result"),
+    suspect=False,
     error_code=None,  # of an attempt before this one
     error_message=None,
 )
@@ -72,6 +73,7 @@ _SUCCEED = tell(_SUCCEEDED, Event.SUCCEEDED, *charge(_SUCCEEDED), *freed(_SUCCEE
 _FAILED = end(
     JobState.FAILED,
     *_FENCE,
+    suspect=False,
     error_code=bindparam("to_error_code"),
     error_message=bindparam("to_error_message"),
 )

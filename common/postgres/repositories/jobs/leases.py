@@ -75,6 +75,7 @@ _RELEASE = _requeue(
 )
 _RETRY_LATER = _requeue(
     available_at=from_now(bindparam("in_seconds", type_=Double())),
+    suspect=False,
     error_code=bindparam("told_code"),
     error_message=bindparam("told_message"),
 )

@@ -63,6 +63,7 @@ def _requeueing(limit: int) -> Update:
             claimed_by=None,
             lease_expires_at=None,
             available_at=func.now(),
+            suspect=True,
             error_code=WORKER_LOST,
             error_message="the worker stopped answering",
         )

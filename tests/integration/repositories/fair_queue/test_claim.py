@@ -29,7 +29,7 @@ async def claim_all(books: Books, worker: str) -> list[int]:
         while claimed := await claim_jobs(
             connection, queues=[QUEUE], worker=worker, lease_seconds=LEASE_SECONDS, limit=1
         ):
-            taken += [job.id for job, _ in claimed.jobs]
+            taken += [job.record.id for job in claimed.jobs]
     return taken
 
 
@@ -39,13 +39,14 @@ async def test_a_claim_takes_the_job_under_a_lease(books: Books) -> None:
         claimed = await claim_jobs(
             connection, queues=[QUEUE], worker="w7", lease_seconds=90.5, limit=1
         )
-    ((job, max_attempts),) = claimed.jobs
-    assert (job.id, job.tenant_id, job.state, job.attempt, max_attempts) == (
+    (taken,) = claimed.jobs
+    assert (taken.max_attempts, taken.suspect) == (3, False)
+    job = taken.record
+    assert (job.id, job.tenant_id, job.state, job.attempt) == (
         job_id,
         books.tenant_id,
         JobState.RUNNING,
         1,
-        3,
     )
     assert (job.request, job.webhook_url, job.track_id) == (REQUEST, HOOK, "order-9")
     assert job.inputs == {"init_image": InputImage(url="https://p.test/a.png")}
@@ -72,7 +73,7 @@ async def test_what_a_newer_release_recorded_is_told_apart(
         claimed = await claim_jobs(
             connection, queues=[QUEUE], worker="w1", lease_seconds=60, limit=2
         )
-    assert [job.id for job, _ in claimed.jobs] == [readable]
+    assert [job.record.id for job in claimed.jobs] == [readable]
     ((claim, told),) = claimed.unreadable
     assert claim == Claim(job_id, 1)
     assert detail in told
@@ -108,7 +109,7 @@ async def test_a_claimer_passes_over_a_tenant_another_is_just_serving(
     await books.queued()
     async with books.database.transaction() as connection:
         held = await claim_jobs(connection, queues=[QUEUE], worker="w1", lease_seconds=60, limit=1)
-        assert [job.id for job, _ in held.jobs] == [first]
+        assert [job.record.id for job in held.jobs] == [first]
         assert await claim_all(books, "w2") == [theirs]
 
 

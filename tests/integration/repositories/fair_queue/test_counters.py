@@ -40,7 +40,7 @@ async def running(books: Books) -> JobRecord:
         claimed = await claim_jobs(
             connection, queues=[QUEUE], worker="w", lease_seconds=60, limit=5
         )
-    (job,) = (job for job, _ in claimed.jobs if job.id == job_id)
+    (job,) = (job.record for job in claimed.jobs if job.record.id == job_id)
     return job
 
 
@@ -99,7 +99,7 @@ async def test_limits_hold_exactly_under_sixteen_claimers(books: Books) -> None:
                     connection, queues=[QUEUE], worker="w", lease_seconds=60, limit=at_once
                 )
                 seen.append(await count(books, JobState.RUNNING))
-                for job, _ in claimed.jobs:
+                for job in (one.record for one in claimed.jobs):
                     assert await fail(connection, job.claim, code="x", message="x")
                     done += 1
         return done

@@ -86,7 +86,7 @@ async def work(books: Books, chance: random.Random, *, until: Callable[[], bool]
             claimed = await claim_jobs(
                 connection, queues=QUEUES, worker="w", lease_seconds=60, limit=2
             )
-        for job, _ in claimed.jobs:
+        for job in (one.record for one in claimed.jobs):
             await end(books, job.claim, job.request.samples, chance)
         if over and not claimed:
             return

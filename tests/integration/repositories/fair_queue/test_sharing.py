@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from common.domain.job import WORKER_LOST
 from common.domain.record import JobRecord
 from common.postgres.models import TenantQueue, TenantShare
 from common.postgres.repositories.fair_queue.claim import claim_jobs
@@ -23,7 +22,7 @@ async def claim(books: Books, limit: int, *queues: str) -> list[JobRecord]:
         claimed = await claim_jobs(
             connection, queues=queues or [QUEUE], worker="w", lease_seconds=60, limit=limit
         )
-    return [job for job, _ in claimed.jobs]
+    return [job.record for job in claimed.jobs]
 
 
 async def give(books: Books, **columns: Any) -> None:
@@ -245,7 +244,7 @@ async def test_the_first_queue_that_has_work_is_taken_from(books: Books) -> None
 
 async def test_a_suspect_is_taken_alone(books: Books) -> None:
     first = await books.queued()
-    suspect = await books.queued(columns={"error_code": WORKER_LOST})
+    suspect = await books.queued(columns={"suspect": True})
     last = await books.queued()
     taken = [[job.id for job in await claim(books, 9)] for _ in range(3)]
     assert taken == [[first], [suspect], [last]]

@@ -83,7 +83,8 @@ async def test_the_sweeper_touches_running_jobs_only(books: Books, state: JobSta
         failed = await fail_abandoned(connection, limit=10)
     if state is JobState.RUNNING:
         assert (requeued, [ended.job_id for ended in failed]) == (1, [used_up.job_id])
-        assert (await books.job(left.job_id))["state"] is JobState.QUEUED
+        row = await books.job(left.job_id)
+        assert (row["state"], row["suspect"]) == (JobState.QUEUED, True)
         assert (await books.job(used_up.job_id))["state"] is JobState.FAILED
     else:
         assert (requeued, failed) == (0, [])

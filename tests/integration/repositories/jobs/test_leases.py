@@ -58,17 +58,17 @@ async def test_a_job_given_back_has_as_many_attempts_left_as_before(books: Books
 async def test_given_back_for_later_it_waits_until_then_and_stays_what_it_was(
     books: Books,
 ) -> None:
-    job_id = await books.queued(columns={"error_code": "worker_lost"})
+    job_id = await books.queued(columns={"error_code": "worker_lost", "suspect": True})
     claim = (await books.claim()).claim
     async with books.database.statement() as connection:
         assert await release_claim(connection, claim, seconds=3600)
     row = await books.job(job_id)
     assert row["available_at"] - row["created_at"] > timedelta(seconds=3600)
-    assert (row["error_code"], row["max_attempts"]) == ("worker_lost", 4)
+    assert (row["error_code"], row["max_attempts"], row["suspect"]) == ("worker_lost", 4, True)
 
 
 async def test_a_job_to_retry_waits_and_says_why(books: Books) -> None:
-    job_id = await books.queued()
+    job_id = await books.queued(columns={"error_code": "worker_lost", "suspect": True})
     claim = (await books.claim()).claim
     async with books.database.statement() as connection:
         assert await retry_later(
@@ -77,7 +77,7 @@ async def test_a_job_to_retry_waits_and_says_why(books: Books) -> None:
     row = await books.job(job_id)
     assert (row["state"], row["attempt"], row["max_attempts"]) == (JobState.QUEUED, 1, 3)
     assert (row["error_code"], row["error_message"]) == ("storage_unavailable", "store away")
-    assert row["claimed_by"] is None
+    assert (row["claimed_by"], row["suspect"]) == (None, False)
     assert row["available_at"] - row["started_at"] > timedelta(seconds=29)
 
 

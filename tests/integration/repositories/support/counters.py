@@ -107,7 +107,7 @@ class Books:
             claimed = await claim_jobs(
                 connection, queues=[queue], worker="w1", lease_seconds=LEASE_SECONDS, limit=1
             )
-        ((job, _),) = claimed.jobs
+        (job,) = (job.record for job in claimed.jobs)
         return job
 
     async def job_in(self, state: JobState, **columns: Any) -> Claim:

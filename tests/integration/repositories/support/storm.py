@@ -29,7 +29,7 @@ async def _claim_and_end(database: Database) -> None:
             claimed = await claim_jobs(
                 connection, queues=[QUEUE], worker="w", lease_seconds=60, limit=2
             )
-        for job, _ in claimed.jobs:
+        for job in (one.record for one in claimed.jobs):
             print(job.id, flush=True)  # noqa: T201 - whoever kills us counts them
             await _end(database, job.claim)
 

@@ -11,7 +11,7 @@ from tests.integration.dispatcher.program import running
 from tests.integration.worker.harness.engine import POISON
 from tests.integration.worker.harness.workshop import WorkerHarness
 
-SUSPECT = {"error_code": WORKER_LOST}
+SUSPECT = {"suspect": True}
 
 
 async def test_beside_a_suspect_nothing_is_claimed(workshop: WorkerHarness) -> None:
@@ -72,7 +72,7 @@ async def test_waiting_it_is_given_back_at_no_cost_and_remains_a_suspect(
         await asyncio.gather(first, second)
     row = await workshop.books.job(suspect)
     assert (row["state"], row["attempt"], row["max_attempts"]) == ("queued", 1, 4)
-    assert row["error_code"] == WORKER_LOST
+    assert row["suspect"]
 
 
 async def a_later_suspect(workshop: WorkerHarness) -> int:

@@ -1,0 +1,67 @@
+"""Every `.sql` file of the package is used, is valid on a real Postgres, and knows our states."""
+
+import re
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+
+import common
+from common.domain.delivery import DeliveryState, Event
+from common.domain.job import JobState
+from common.postgres.sql_text import load_sql
+
+ROOT = Path(common.__file__).parent
+FILES = sorted(ROOT.rglob("*.sql"))
+STATES = {*map(str, JobState), *map(str, DeliveryState)}
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+# `state = 'queued'`, `lower(job.state) = 'queued'`, `state IN ('queued', 'running')`.
+OF_STATE = re.compile(r"\bstate\)?\s*(?:=|<>|!=|(?:NOT )?IN)\s*(\([^()]*\)|'[^']*')")
+LITERAL = re.compile(r"'([^']*)'")
+EVENT = re.compile(r"'(job\.\w+)'")
+
+each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+
+
+def states_in(written: str) -> list[str]:
+    return [state for found in OF_STATE.findall(written) for state in LITERAL.findall(found)]
+
+
+def test_state_literals_are_found_in_every_form() -> None:
+    written = (
+        "WHERE a.state = 'one' AND lower(b.state) = 'two' AND state NOT IN ('three', 'four') "
+        "AND state <> 'five' AND estate = 'none' AND error_code = 'none'"
+    )
+    assert states_in(written) == ["one", "two", "three", "four", "five"]
+
+
+@each_file
+def test_states_and_events_in_the_text_are_ours(file: Path) -> None:
+    written = file.read_text()
+    assert set(states_in(written)) <= STATES
+    assert set(EVENT.findall(written)) <= set(Event)
+
+
+def test_some_file_names_a_state() -> None:
+    assert {state for file in FILES for state in states_in(file.read_text())} > {"queued"}
+
+
+@each_file
+def test_a_module_beside_it_loads_it(file: Path) -> None:
+    assert any(f'"{file.name}"' in module.read_text() for module in file.parent.glob("*.py"))
+
+
+@each_file
+async def test_postgres_accepts_it(file: Path, database_url: str) -> None:
+    package = ".".join(file.parent.relative_to(ROOT.parent).parts)
+    written = file.read_text()
+    integers = dict.fromkeys(PLACEHOLDER.findall(written), 1)
+    statement = str(load_sql(package, file.name, integers=integers).compile(dialect=dialect()))
+    connection = await asyncpg.connect(database_url)
+    try:
+        # Raises where a name is unknown, or where the type of a parameter cannot be inferred.
+        prepared = await connection.prepare(statement)
+        assert len(prepared.get_parameters()) == len(set(re.findall(r"\$(\d+)", statement)))
+    finally:
+        await connection.close()
