@@ -5,13 +5,17 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy import column
+from sqlalchemy.engine import Dialect, make_url
 
 import common
 from common.domain.delivery import DeliveryState, Event
 from common.domain.job import JobState
 from common.postgres.sql_text import load_sql
+from common.postgres.statements import DirectStatements
 
+DIALECT: Dialect = make_url("postgresql+asyncpg://").get_dialect()()
+ANY = (column("any"),)
 ROOT = Path(common.__file__).parent
 FILES = sorted(ROOT.rglob("*.sql"))
 STATES = {*map(str, JobState), *map(str, DeliveryState)}
@@ -55,13 +59,14 @@ def test_a_module_beside_it_loads_it(file: Path) -> None:
 @each_file
 async def test_postgres_accepts_it(file: Path, database_url: str) -> None:
     package = ".".join(file.parent.relative_to(ROOT.parent).parts)
-    written = file.read_text()
-    integers = dict.fromkeys(PLACEHOLDER.findall(written), 1)
-    statement = str(load_sql(package, file.name, integers=integers).compile(dialect=dialect()))
+    integers = dict.fromkeys(PLACEHOLDER.findall(file.read_text()), 1)
+    prepared = DirectStatements(DIALECT).prepare(
+        load_sql(package, file.name, columns=ANY, integers=integers), ()
+    )
     connection = await asyncpg.connect(database_url)
     try:
         # Raises where a name is unknown, or where the type of a parameter cannot be inferred.
-        prepared = await connection.prepare(statement)
-        assert len(prepared.get_parameters()) == len(set(re.findall(r"\$(\d+)", statement)))
+        statement = await connection.prepare(prepared.text)
+        assert len(statement.get_parameters()) == len(set(prepared.names))
     finally:
         await connection.close()

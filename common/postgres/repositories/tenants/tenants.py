@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import func, insert, literal, select, update
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.names import is_name
 from common.postgres.models import Plan, Tenant, TenantShare, WebhookSecret
 from common.postgres.repositories.columns import following, from_now
+from common.postgres.sql_text import load_sql
 
 # The plan there is in every installation: no limits, until an operator sets some.
 DEFAULT_PLAN: Final = "default"
@@ -25,6 +25,7 @@ _TENANTS: Final = select(
     Tenant.disabled_at,
     Tenant.deleting_at,
 ).join(Plan, Plan.id == Tenant.plan_id)
+_CREATE: Final = load_sql(__package__, "create_tenant.sql", columns=(TenantShare.tenant_id,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,11 @@ class TenantRecord:
 async def create_tenant(
     connection: AsyncConnection, name: str, *, plan: str = DEFAULT_PLAN
 ) -> int | None:
-    """Create a tenant on a plan, with an unlimited share; give its id, None if the name is taken.
+    """Create a tenant on a plan, with an unlimited share; return its id, None if the name is taken.
 
-    What the plan says of the share is another statement's business.
+    The plan's limits are granted by another statement.
     """
-    made = (
-        postgresql.insert(Tenant)
-        .from_select(["name", "plan_id"], select(literal(name), Plan.id).where(Plan.name == plan))
-        .on_conflict_do_nothing(index_elements=[Tenant.name])
-        .returning(Tenant.id)
-        .cte("made")
-    )
-    share = insert(TenantShare).from_select(["tenant_id"], select(made.c.id))
-    return (await connection.execute(share.returning(TenantShare.tenant_id))).scalar()
+    return (await connection.execute(_CREATE, {"name": name, "plan": plan})).scalar()
 
 
 async def find_tenant(connection: AsyncConnection, name: str) -> int | None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Executable, column
+from sqlalchemy import ColumnClause, Executable, column
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.postgres.sql_text import load_sql
@@ -60,7 +60,7 @@ async def month_credits(connection: Executor, tenant_id: int) -> Decimal:
     return used
 
 
-_LINE: Final = [column(field.name) for field in fields(UsageLine)]
+_LINE: Final[list[ColumnClause[Any]]] = [column(field.name) for field in fields(UsageLine)]
 _READ_ALL: Final = load_sql(__package__, "read_usage.sql", columns=_LINE)
 _READ_TENANT: Final = load_sql(__package__, "read_tenant_usage.sql", columns=_LINE)
 # Without a type: the driver returns a Decimal, and SQLAlchemy's reader does not expect one.
