@@ -2,10 +2,11 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import column
+from sqlalchemy import ColumnClause, column
 from sqlalchemy.engine import Dialect, make_url
 
 import common
@@ -15,7 +16,7 @@ from common.postgres.sql_text import load_sql
 from common.postgres.statements import DirectStatements
 
 DIALECT: Dialect = make_url("postgresql+asyncpg://").get_dialect()()
-ANY = (column("any"),)
+ANY: list[ColumnClause[Any]] = [column("any")]
 ROOT = Path(common.__file__).parent
 FILES = sorted(ROOT.rglob("*.sql"))
 STATES = {*map(str, JobState), *map(str, DeliveryState)}
