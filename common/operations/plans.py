@@ -12,7 +12,7 @@ from common.operations.audit import Operator, audited_change
 from common.operations.lookups import require_plan
 from common.operations.paging import Listed, Page, parse_page
 from common.postgres.database import Database
-from common.postgres.repositories.fair_queue.shares import grant_shares
+from common.postgres.repositories.fair_queue.shares import refresh_shares
 from common.postgres.repositories.tenants import plans
 from common.postgres.repositories.tenants.plans import PlanRecord
 from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN, list_limited_tenants
@@ -74,7 +74,7 @@ async def set_plan_limits(
         before = await require_plan(change.connection, name)
         await _check_tenants(change.connection, before.id, checked)
         await plans.set_plan_limits(change.connection, before.id, checked)
-        await grant_shares(change.connection, plan_id=before.id)
+        await refresh_shares(change.connection, plan_id=before.id)
         change.subject = name
         change.details = {"limits": checked, "before": before.limits}
         return await require_plan(change.connection, name)

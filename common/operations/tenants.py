@@ -14,7 +14,7 @@ from common.operations.lookups import require_plan, require_tenant_id
 from common.operations.paging import Listed, Page, parse_page
 from common.operations.webhook_secrets import SECRET_OVERLAP_SECONDS
 from common.postgres.database import Database
-from common.postgres.repositories.fair_queue.shares import grant_shares
+from common.postgres.repositories.fair_queue.shares import refresh_shares
 from common.postgres.repositories.tenants import tenants
 from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN, TenantRecord
 from common.standard_webhooks.keys import new_secret
@@ -54,7 +54,7 @@ async def create_tenant(
         tenant_id = await tenants.create_tenant(change.connection, name, plan=chosen.name)
         if tenant_id is None:
             raise ConflictError(f"there is a tenant called {name} already")
-        await grant_shares(change.connection, tenant_id=tenant_id)
+        await refresh_shares(change.connection, tenant_id=tenant_id)
         await tenants.add_webhook_secret(
             change.connection,
             tenant_id=tenant_id,
@@ -104,7 +104,7 @@ async def set_tenant_plan(
         before = await tenants.read_tenant(change.connection, tenant_id)
         Limits.from_json(chosen.limits, before.limits)
         await tenants.set_tenant_plan(change.connection, tenant_id, chosen.id)
-        await grant_shares(change.connection, tenant_id=tenant_id)
+        await refresh_shares(change.connection, tenant_id=tenant_id)
         change.details = {"plan": plan, "before": before.plan}
         return await _view_tenant(change.connection, tenant_id)
 
@@ -124,7 +124,7 @@ async def set_tenant_limits(
         plan = await require_plan(change.connection, before.plan)
         Limits.from_json(plan.limits, limits)
         await tenants.set_tenant_limits(change.connection, tenant_id, limits)
-        await grant_shares(change.connection, tenant_id=tenant_id)
+        await refresh_shares(change.connection, tenant_id=tenant_id)
         change.details = {"limits": dict(limits), "before": before.limits}
         return await _view_tenant(change.connection, tenant_id)
 

@@ -44,7 +44,7 @@ def is_ready(tenant_id: Any, queue: Any) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-async def grant_shares(
+async def refresh_shares(
     connection: AsyncConnection, *, tenant_id: int | None = None, plan_id: int | None = None
 ) -> None:
     """Derive the shares of one tenant, or of all on one plan, from plan and tenant.
@@ -54,8 +54,8 @@ async def grant_shares(
     """
     values = {"of_tenant": tenant_id, "of_plan": plan_id}
     await connection.execute(_LIFT_TENANTS, values)
-    await connection.execute(_GRANT_SHARES, values)
+    await connection.execute(_REFRESH_SHARES, values)
 
 
 _LIFT_TENANTS: Final = load_sql(__package__, "lift_tenants.sql")
-_GRANT_SHARES: Final = load_sql(__package__, "grant_shares.sql")
+_REFRESH_SHARES: Final = load_sql(__package__, "refresh_shares.sql")

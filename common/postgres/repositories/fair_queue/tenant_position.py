@@ -27,7 +27,7 @@ async def read_tenant_position(
 ) -> TenantPosition:
     """Read one tenant's position in one queue, in one statement."""
     values = {"of_tenant": tenant_id, "of_queue": queue}
-    row = (await connection.execute(_OWN_PLACE, values)).first()
+    row = (await connection.execute(_TENANT_POSITION, values)).first()
     weight, virtual_time, backlog, has_ready, max_running = row[:5]
     return TenantPosition(
         queued=_line(row[5:11], backlog),
@@ -53,7 +53,7 @@ def _line(row: Sequence[Any], backlog: float) -> TenantBacklog:
     ]
     read = sum((each.load for each in stretches), Workload())
     more = read.jobs >= JOBS_READ and backlog > read.work
-    whole = read.part(backlog / read.work) if more else read
+    whole = read.scale(backlog / read.work) if more else read
     greatest_id = max([end_of_queue or 0, *(each.last_id for each in stretches)])
     return TenantBacklog(stretches, whole, greatest_id)
 
@@ -61,9 +61,9 @@ def _line(row: Sequence[Any], backlog: float) -> TenantBacklog:
 _SHARE: Final = ("weight", "virtual_time", "backlog", "has_ready", "most_running")
 _WAITING: Final = ("priorities", "first_ids", "last_ids", "jobs", "work", "end_of_queue")
 _RUNNING: Final = ("running_costs", "running_seconds")
-_OWN_PLACE: Final = load_sql(
+_TENANT_POSITION: Final = load_sql(
     __package__,
-    "read_own_place.sql",
+    "read_tenant_position.sql",
     columns=[column(name) for name in (*_SHARE, *_WAITING, *_RUNNING)],
     integers={
         "jobs_read": JOBS_READ,

@@ -5,17 +5,17 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Executable, Text, Uuid, bindparam, func, select
 from sqlalchemy.sql import column
 
-from common.domain.job import Claim
+from common.domain.job import Claim, EndedJob
 from common.domain.record import JobResult
 from common.postgres.models import Job
-from common.postgres.repositories.jobs.endings import ENDED_COLUMNS, Ended
+from common.postgres.repositories.jobs.endings import ENDED_COLUMNS
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
 SECONDS_TO_MILLISECONDS: Final = 1000
 
 
-async def succeed(connection: Executor, claim: Claim, result: JobResult) -> Ended | None:
+async def succeed(connection: Executor, claim: Claim, result: JobResult) -> EndedJob | None:
     """Record the result, the usage and the delivery; return None if the claim was lost."""
     values = _of(claim) | {
         "to_result": result.to_json(),
@@ -26,7 +26,7 @@ async def succeed(connection: Executor, claim: Claim, result: JobResult) -> Ende
     return await _one(connection, _SUCCEED, values)
 
 
-async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -> Ended | None:
+async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -> EndedJob | None:
     """Record the reason and the delivery; return None if the claim was lost."""
     return await _one(
         connection, _FAIL, _of(claim) | {"to_error_code": code, "to_error_message": message}
@@ -35,7 +35,7 @@ async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -
 
 async def cancel(
     connection: Executor, *, tenant_id: int, job_id: int, message: str = "canceled by its owner"
-) -> Ended | None:
+) -> EndedJob | None:
     """Cancel a job; return None if it is not this tenant's or has ended already."""
     values = {"of_job": job_id, "of_tenant": tenant_id, "to_error_message": message}
     return await _one(connection, _CANCEL, values)

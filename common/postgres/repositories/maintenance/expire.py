@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from common.domain.job import WORKER_LOST
-from common.domain.wording import counted
-from common.postgres.repositories.jobs.endings import ENDED_COLUMNS, Ended
+from common.domain.errors import pluralize
+from common.domain.job import WORKER_LOST, EndedJob
+from common.postgres.repositories.jobs.endings import ENDED_COLUMNS
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
@@ -16,14 +16,14 @@ async def fail_abandoned(connection: Executor, *, limit: int) -> list[EndedJob]:
     """
     values = {"at_most": limit, "to_error_code": WORKER_LOST}
     rows = await connection.execute(_FAIL_ABANDONED, values)
-    return [Ended(*row) for row in rows.all()]
+    return [EndedJob(*row) for row in rows.all()]
 
 
 async def fail_overdue(
     connection: Executor, *, max_queue_seconds: float, limit: int
-) -> list[Ended]:
+) -> list[EndedJob]:
     """Fail jobs that wait, or wait again, `max_queue_seconds` after they were accepted."""
-    longest = counted(f"{max_queue_seconds:g}", "second")
+    longest = pluralize(f"{max_queue_seconds:g}", "second")
     message = f"the job waited longer than the limit of {longest}"
     values = {
         "max_queue_seconds": max_queue_seconds,

@@ -116,5 +116,5 @@ async def test_running_jobs_are_told_where_there_is_a_limit(
 
 
 def test_the_limits_of_the_reading_are_in_the_statement() -> None:
-    spelled = str(own_places._OWN_PLACE)
+    spelled = str(own_places._TENANT_POSITION)
     assert f"LIMIT {JOBS_READ}" in spelled

@@ -1,0 +1,49 @@
+-- End a job in failure: the reason and its webhook in one statement, so that no failure exists
+-- without its delivery.
+--
+-- One row, or none if the claim is lost: the job, its file prefix, and its delivery or NULL.
+
+WITH ended AS (
+    -- The fence: this attempt, still running.
+    UPDATE jobs
+    SET state = 'failed',
+        claimed_by = NULL,
+        lease_expires_at = NULL,
+        finished_at = now(),
+        suspect = false,
+        error_code = :to_error_code,
+        error_message = :to_error_message
+    WHERE id = :of_job
+      AND attempt = :of_attempt
+      AND state = 'running'
+    RETURNING id, tenant_id, queue, file_prefix, webhook_url
+),
+
+freed_of_queue AS (
+    -- The counters of running jobs, in the order in which a claim locks them.
+    UPDATE tenant_queues
+    SET running = tenant_queues.running - 1
+    FROM ended
+    WHERE tenant_queues.tenant_id = ended.tenant_id
+      AND tenant_queues.queue = ended.queue
+    RETURNING tenant_queues.tenant_id
+),
+
+freed_of_tenant AS (
+    UPDATE tenant_shares
+    SET running = tenant_shares.running - 1
+    FROM freed_of_queue
+    WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+),
+
+outbox AS (
+    INSERT INTO deliveries (job_id, tenant_id, event, url)
+    SELECT id, tenant_id, 'job.failed', webhook_url
+    FROM ended
+    WHERE webhook_url IS NOT NULL
+    RETURNING id, job_id
+)
+
+SELECT ended.id, ended.file_prefix, outbox.id AS delivery_id
+FROM ended
+LEFT JOIN outbox ON outbox.job_id = ended.id

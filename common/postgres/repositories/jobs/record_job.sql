@@ -1,0 +1,59 @@
+-- Record a queued job, and mark that its tenant has work in its queue.
+--
+-- One row with the id; none if the tenant has used the idempotency key before. Without a key there
+-- is no conflict: the index holds only jobs with one.
+
+WITH recorded AS (
+    INSERT INTO jobs (
+        tenant_id,
+        file_prefix,
+        queue,
+        priority,
+        max_attempts,
+        request,
+        inputs,
+        base64,
+        cost,
+        webhook_url,
+        track_id,
+        idempotency_key,
+        request_digest
+    )
+    VALUES (
+        :tenant_id,
+        :file_prefix,
+        :queue,
+        :priority,
+        :max_attempts,
+        :request,
+        :inputs,
+        :base64,
+        :cost,
+        :webhook_url,
+        :track_id,
+        :idempotency_key,
+        :request_digest
+    )
+    ON CONFLICT (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    RETURNING id, tenant_id, queue
+),
+
+woken AS (
+    -- A tenant that had no work starts at the queue's virtual time, so that idle time earns no
+    -- credit. One already known to have work is left alone: otherwise each of a busy tenant's
+    -- submits would wait for the one before, and for the claims.
+    INSERT INTO tenant_queues (tenant_id, queue, virtual_time, has_ready)
+    SELECT tenant_id, queue, infill_virtual_time(queue), true
+    FROM recorded
+    WHERE NOT EXISTS (
+        SELECT FROM tenant_queues
+        WHERE tenant_queues.tenant_id = recorded.tenant_id
+          AND tenant_queues.queue = recorded.queue
+          AND tenant_queues.has_ready
+    )
+    ON CONFLICT (tenant_id, queue) DO UPDATE
+    SET has_ready = true,
+        virtual_time = greatest(tenant_queues.virtual_time, excluded.virtual_time)
+)
+
+SELECT id FROM recorded

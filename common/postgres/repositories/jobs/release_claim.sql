@@ -1,0 +1,40 @@
+-- Return a claimed job to the queue untouched, at no cost.
+--
+-- The attempt number stays, because a fence never falls; one more attempt is allowed instead. What
+-- an earlier attempt left in the row stays too, so a suspect remains one. One row with the id, or
+-- none if the claim is lost.
+
+WITH released AS (
+    UPDATE jobs
+    SET state = 'queued',
+        claimed_by = NULL,
+        lease_expires_at = NULL,
+        started_at = NULL,
+        max_attempts = max_attempts + 1,
+        available_at = now() + make_interval(secs => CAST(:in_seconds AS double precision))
+    WHERE id = :of_job
+      AND attempt = :of_attempt
+      AND state = 'running'
+    RETURNING id, tenant_id, queue, available_at
+),
+
+freed_of_queue AS (
+    -- The counters of running jobs, in the order in which a claim locks them. A job that can be
+    -- claimed at once is work for its tenant; of others the sweeper takes note when they are due.
+    UPDATE tenant_queues
+    SET running = tenant_queues.running - 1,
+        has_ready = tenant_queues.has_ready OR released.available_at <= now()
+    FROM released
+    WHERE tenant_queues.tenant_id = released.tenant_id
+      AND tenant_queues.queue = released.queue
+    RETURNING tenant_queues.tenant_id
+),
+
+freed_of_tenant AS (
+    UPDATE tenant_shares
+    SET running = tenant_shares.running - 1
+    FROM freed_of_queue
+    WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+)
+
+SELECT id FROM released

@@ -1,0 +1,40 @@
+-- Queue a job again after a failed attempt, which counts. The worker lives, so the job is no
+-- suspect any more.
+--
+-- One row with the id, or none if the claim is lost.
+
+WITH requeued AS (
+    UPDATE jobs
+    SET state = 'queued',
+        claimed_by = NULL,
+        lease_expires_at = NULL,
+        available_at = now() + make_interval(secs => CAST(:in_seconds AS double precision)),
+        suspect = false,
+        error_code = :to_error_code,
+        error_message = :to_error_message
+    WHERE id = :of_job
+      AND attempt = :of_attempt
+      AND state = 'running'
+    RETURNING id, tenant_id, queue, available_at
+),
+
+freed_of_queue AS (
+    -- The counters of running jobs, in the order in which a claim locks them. A job that can be
+    -- claimed at once is work for its tenant; of others the sweeper takes note when they are due.
+    UPDATE tenant_queues
+    SET running = tenant_queues.running - 1,
+        has_ready = tenant_queues.has_ready OR requeued.available_at <= now()
+    FROM requeued
+    WHERE tenant_queues.tenant_id = requeued.tenant_id
+      AND tenant_queues.queue = requeued.queue
+    RETURNING tenant_queues.tenant_id
+),
+
+freed_of_tenant AS (
+    UPDATE tenant_shares
+    SET running = tenant_shares.running - 1
+    FROM freed_of_queue
+    WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+)
+
+SELECT id FROM requeued

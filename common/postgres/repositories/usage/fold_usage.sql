@@ -1,0 +1,65 @@
+-- Add up to {limit} usage entries to the daily totals; return how many there were.
+--
+-- Mark and total change in one statement: a process that dies in it has folded nothing, and no
+-- entry is added twice.
+
+WITH marked AS (
+    -- Two processes that fold at once, as while the leader changes, step around each other.
+    SELECT job_id
+    FROM unfolded_usage
+    ORDER BY job_id
+    LIMIT {limit}
+    FOR UPDATE SKIP LOCKED
+),
+
+unmarked AS (
+    DELETE FROM unfolded_usage
+    USING marked
+    WHERE unfolded_usage.job_id = marked.job_id
+    RETURNING unfolded_usage.job_id
+),
+
+summed AS (
+    -- The entries are looked up one by one, which the LIMIT forces: the ledger grows for ever, and
+    -- a planner that thinks the marks many would read through it.
+    SELECT
+        entry.tenant_id,
+        entry.day,
+        entry.model,
+        count(*) AS jobs,
+        sum(entry.images) AS images,
+        sum(entry.megapixel_steps) AS megapixel_steps,
+        sum(entry.gpu_milliseconds) AS gpu_milliseconds
+    FROM unmarked
+    JOIN LATERAL (
+        SELECT
+            tenant_id,
+            CAST(timezone('UTC', created_at) AS date) AS day,
+            model,
+            images,
+            megapixel_steps,
+            gpu_milliseconds
+        FROM usage_entries
+        WHERE usage_entries.job_id = unmarked.job_id
+        LIMIT 1
+    ) AS entry ON true
+    GROUP BY entry.tenant_id, entry.day, entry.model
+),
+
+added AS (
+    -- In one order, so that two processes that add to the same totals wait and do not deadlock.
+    -- Flagged images are added by a trigger on the marks.
+    INSERT INTO daily_usage (
+        tenant_id, day, model, jobs, images, megapixel_steps, gpu_milliseconds
+    )
+    SELECT tenant_id, day, model, jobs, images, megapixel_steps, gpu_milliseconds
+    FROM summed
+    ORDER BY tenant_id, day, model
+    ON CONFLICT (tenant_id, day, model) DO UPDATE
+    SET jobs = daily_usage.jobs + excluded.jobs,
+        images = daily_usage.images + excluded.images,
+        megapixel_steps = daily_usage.megapixel_steps + excluded.megapixel_steps,
+        gpu_milliseconds = daily_usage.gpu_milliseconds + excluded.gpu_milliseconds
+)
+
+SELECT count(*) AS folded FROM unmarked
