@@ -29,7 +29,8 @@ summed AS (
         count(*) AS jobs,
         sum(entry.images) AS images,
         sum(entry.megapixel_steps) AS megapixel_steps,
-        sum(entry.gpu_milliseconds) AS gpu_milliseconds
+        sum(entry.gpu_milliseconds) AS gpu_milliseconds,
+        sum(entry.flagged_images) AS flagged_images
     FROM unmarked
     JOIN LATERAL (
         SELECT
@@ -38,7 +39,8 @@ summed AS (
             model,
             images,
             megapixel_steps,
-            gpu_milliseconds
+            gpu_milliseconds,
+            flagged_images
         FROM usage_entries
         WHERE usage_entries.job_id = unmarked.job_id
         LIMIT 1
@@ -48,18 +50,19 @@ summed AS (
 
 added AS (
     -- In one order, so that two processes that add to the same totals wait and do not deadlock.
-    -- Flagged images are added by a trigger on the marks.
     INSERT INTO daily_usage (
-        tenant_id, day, model, jobs, images, megapixel_steps, gpu_milliseconds
+        tenant_id, day, model, jobs, images, megapixel_steps, gpu_milliseconds, flagged_images
     )
-    SELECT tenant_id, day, model, jobs, images, megapixel_steps, gpu_milliseconds
+    SELECT
+        tenant_id, day, model, jobs, images, megapixel_steps, gpu_milliseconds, flagged_images
     FROM summed
     ORDER BY tenant_id, day, model
     ON CONFLICT (tenant_id, day, model) DO UPDATE
     SET jobs = daily_usage.jobs + excluded.jobs,
         images = daily_usage.images + excluded.images,
         megapixel_steps = daily_usage.megapixel_steps + excluded.megapixel_steps,
-        gpu_milliseconds = daily_usage.gpu_milliseconds + excluded.gpu_milliseconds
+        gpu_milliseconds = daily_usage.gpu_milliseconds + excluded.gpu_milliseconds,
+        flagged_images = daily_usage.flagged_images + excluded.flagged_images
 )
 
 SELECT count(*) AS folded FROM unmarked
