@@ -1,8 +1,9 @@
 """The engine's seats: a thread for each attempt that draws, and what if the engine hangs."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,8 +16,7 @@ from common.runtime.metrics import STAGE_SECONDS
 from common.runtime.threads import run_in_thread
 from worker.attempt import Attempt
 from worker.engine.images.inputs import InputImages
-from worker.engine.interface import Engine, GenerationResult
-from worker.engine_callback import AttemptCallback
+from worker.engine.interface import Engine, GenerationResult, Progress
 from worker.progress import ProgressReporter
 
 log = structlog.get_logger(__name__)
@@ -29,6 +29,39 @@ class TimedGeneration:
     generated: GenerationResult
     started_at: float
     ended_at: float
+
+
+class AttemptCallback:
+    """See `worker.engine.interface.Watch`; made on the loop's thread.
+
+    `begun` is done once the engine has begun, at `started_at` (unix seconds, None before).
+    """
+
+    def __init__(self, attempt: Attempt, progressed: Callable[[Progress], None]) -> None:
+        """`progressed` takes what the engine tells of each step; it may not block."""
+        self.started_at: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self.begun: asyncio.Future[None] = self._loop.create_future()
+        self._attempt = attempt
+        self._progressed = progressed
+
+    def should_stop(self) -> bool:
+        """Tell whether the attempt was told to stop."""
+        return self._attempt.should_stop()
+
+    def started(self) -> None:
+        """Let the attempt's time run from now."""
+        self.started_at = utc_now().timestamp()
+        with suppress(RuntimeError):  # the loop is closed: a stuck engine has woken up
+            self._loop.call_soon_threadsafe(self._begin)
+
+    def progressed(self, progress: Progress) -> None:
+        """Pass it on."""
+        self._progressed(progress)
+
+    def _begin(self) -> None:
+        if not self.begun.done():
+            self.begun.set_result(None)
 
 
 class EnginePool:

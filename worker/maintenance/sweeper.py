@@ -12,6 +12,12 @@ from common.messaging.announcer import Announcer
 from common.messaging.doorbell import Doorbell
 from common.postgres.database import Database
 from common.postgres.locks import Lock
+from common.postgres.repositories.deliveries.origins import refresh_due
+from common.postgres.repositories.deliveries.recount import (
+    count_open_breakers,
+    delete_idle_origins,
+    recount_sending,
+)
 from common.postgres.repositories.fair_queue.recount import (
     mark_ready_tenants,
     recount_backlogs,
@@ -27,6 +33,7 @@ from common.postgres.repositories.maintenance.requeue import (
     seconds_up,
 )
 from common.postgres.repositories.maintenance.vacuum import vacuum_queues
+from common.postgres.repositories.usage.ledger import fold_usage
 from common.runtime.availability import Availability
 from common.runtime.clock import monotonic
 from common.runtime.metrics import BREAKERS_OPEN, JOBS, JOBS_ENDED
@@ -34,8 +41,6 @@ from common.runtime.waiting import wait_for_event
 from common.settings import JobSettings, WebhookSettings
 from worker.maintenance.leader import leader_lock
 from worker.maintenance.lease_grace import LeaseGracePeriod
-from worker.maintenance.origins import maintain_origins
-from worker.maintenance.usage_totals import fold_usage_backlog
 
 BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
 # Per queue and sweep: one heard ring makes a thread work until nothing waits, and unheard ones
@@ -47,6 +52,16 @@ RINGS: Final = 100
 RESTS_PER_RECOUNT: Final = 30
 # The same for looking at every line: ten thousand take some 50 ms.
 RESTS_PER_LOOK_AT_LINES: Final = 10
+
+# An origin without deliveries for so long is deleted, with the little that was counted.
+IDLE_SECONDS: Final = 3600.0
+# Rows deleted in one sweep: a tenant that names a new host with each job costs little.
+IDLE_ORIGINS: Final = 500
+
+USAGE_ENTRIES: Final = 1_000  # that one statement folds: tens of milliseconds
+# In one sweep, so that a backlog, as after an upgrade, delays no other task; usage reports are
+# exact however much is still to be folded.
+USAGE_BATCHES: Final = 40
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +133,7 @@ class Sweeper:
             await self._doorbell.ring_worker_up_to(queue, number)
         for state, number in (await count_jobs(connection)).items():
             JOBS.labels(state=state.value).set(number)
-        await fold_usage_backlog(connection)
+        await _fold_usage_backlog(connection)
         await vacuum_queues(connection)
 
     async def _keep_lines(self, connection: AsyncConnection) -> None:
@@ -181,3 +196,19 @@ async def _in_batches(step: Callable[[], Awaitable[int]]) -> int:
         moved += batch
         if batch < BATCH:
             return moved
+
+
+async def maintain_origins(connection: AsyncConnection, *, per_origin: int) -> bool:
+    """Recount deliveries under way, mark due origins, delete idle ones; True if any became due."""
+    await recount_sending(connection, per_origin=per_origin)
+    woken = await refresh_due(connection)
+    await delete_idle_origins(connection, seconds=IDLE_SECONDS, limit=IDLE_ORIGINS)
+    BREAKERS_OPEN.set(await count_open_breakers(connection))
+    return woken > 0
+
+
+async def _fold_usage_backlog(connection: AsyncConnection) -> None:
+    """Add new ledger entries to the daily totals, up to `USAGE_BATCHES` batches."""
+    for _ in range(USAGE_BATCHES):
+        if await fold_usage(connection, limit=USAGE_ENTRIES) < USAGE_ENTRIES:
+            break

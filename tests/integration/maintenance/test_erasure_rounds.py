@@ -15,7 +15,7 @@ from common.object_store.storage import Storage
 from common.postgres.models import Delivery
 from common.settings import StorageSettings
 from deploy.local.servers.ports import LOOPBACK, free_port
-from tests.integration.maintenance.leaving import (
+from tests.integration.maintenance.deleted_tenants import (
     FOR_EVER,
     bob,
     bucket_is_ours,

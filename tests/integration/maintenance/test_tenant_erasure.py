@@ -14,7 +14,7 @@ from common.postgres.models import AuditEntry, Delivery, Job
 from common.postgres.repositories.jobs.finish import succeed
 from common.settings import GatewaySettings
 from deploy.local.processes.readiness import until_ready
-from tests.integration.maintenance.leaving import (
+from tests.integration.maintenance.deleted_tenants import (
     FOR_EVER,
     bob,
     bucket_is_ours,

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from common.postgres.models import Job
 from common.postgres.repositories.maintenance.requeue import requeue_expired
 from common.settings import RetentionSettings
-from tests.integration.maintenance.leaving import is_there, leave, rows_of
+from tests.integration.maintenance.deleted_tenants import is_there, leave, rows_of
 from tests.integration.repositories.usage.test_ledger import read
 from tests.integration.worker.harness.studio import Answer
 from tests.integration.worker.harness.workshop import WorkerHarness

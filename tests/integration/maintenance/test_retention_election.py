@@ -14,7 +14,7 @@ from common.postgres.database import Database
 from common.settings import DatabaseSettings, RetentionSettings
 from deploy.local.servers.ports import free_port
 from tests.integration.maintenance.stored_objects import Shelf
-from tests.integration.sweeper.test_lock import holders
+from tests.integration.maintenance.test_sweeper_election import holders
 from worker.maintenance.retention import Retention
 
 
