@@ -24,10 +24,10 @@ from common.postgres.repositories.maintenance.retention import (
 )
 from common.runtime.availability import Availability
 from common.runtime.metrics import RETENTION_DELETED
-from common.runtime.waiting import wait_for_event
 from common.settings import RetentionSettings
+from worker.maintenance.batches import Step, run_batches
 from worker.maintenance.bucket_ownership import BucketOwnership
-from worker.maintenance.leader import leader_lock
+from worker.maintenance.leader import LeaderLoop
 from worker.maintenance.orphan_objects import OrphanCollector
 from worker.maintenance.tenant_erasure import TenantErasure
 
@@ -36,44 +36,24 @@ JOBS: Final = 50  # whose pictures go together: some hundred requests to the sto
 # Of each kind in a round, so that a backlog of one kind keeps no other waiting.
 BATCHES: Final = 50
 
-Step = Callable[[], Awaitable[int]]
-
 log = structlog.get_logger(__name__)
 
 
-class Retention:
-    """Has a round every `interval_seconds` while it holds the lock, else competes as often."""
+class Retention(LeaderLoop):
+    """Deletes what is old every `interval_seconds` while it is the leader."""
 
     def __init__(self, database: Database, storage: Storage, settings: RetentionSettings) -> None:
-        self._database = database
+        super().__init__(
+            database, Lock.RETENTION, name="retention", interval_seconds=settings.interval_seconds
+        )
         self._storage = storage
         self._settings = settings
-        self._postgres = Availability("postgres, for retention")
         self._store = Availability("the image store, for retention")
         ownership = BucketOwnership(storage)
         self._erasure = TenantErasure(storage, ownership, self._store)
-        self._walk = OrphanCollector(storage, ownership, orphan_seconds=settings.orphan_seconds)
+        self._orphans = OrphanCollector(storage, ownership, orphan_seconds=settings.orphan_seconds)
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Delete or compete until `stopping` is set."""
-        while not stopping.is_set():
-            try:
-                await self._work_if_chosen(stopping)
-            except Exception as error:  # noqa: BLE001 whatever the trouble, it goes on
-                self._postgres.missed(error)
-            await wait_for_event(stopping, self._settings.interval_seconds)
-
-    async def _work_if_chosen(self, stopping: asyncio.Event) -> None:
-        async with leader_lock(self._database, Lock.RETENTION) as connection:
-            self._postgres.found()
-            if connection is None:
-                return
-            log.info("retention_begins")
-            while not stopping.is_set():
-                await self.go_round(connection, stopping)
-                await wait_for_event(stopping, self._settings.interval_seconds)
-
-    async def go_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+    async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
         """Do everything once; stops between two batches when told to.
 
         Pictures come before rows, for only the rows know their names. Without the store the rows
@@ -89,7 +69,7 @@ class Retention:
         ):
             if seconds:
                 step = partial(verb, connection, seconds=seconds, limit=ROWS)
-                await _in_batches(kind, step, ROWS, stopping)
+                await _delete_batches(kind, step, ROWS, stopping)
         await self._with_store(self._erasure.go_on, connection, stopping)
         await self._with_store(self._delete_orphans, connection, stopping)
 
@@ -107,7 +87,7 @@ class Retention:
     async def _delete_pictures(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
         if self._settings.object_seconds:
             step = partial(self._delete_some_pictures, connection)
-            await _in_batches("pictures", step, JOBS, stopping)
+            await _delete_batches("pictures", step, JOBS, stopping)
 
     async def _delete_some_pictures(self, connection: AsyncConnection) -> int:
         old = await find_expired_images(
@@ -121,22 +101,22 @@ class Retention:
 
     async def _delete_orphans(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
         if self._settings.orphan_seconds and not stopping.is_set():
-            _note("orphan", await self._walk.go_on(connection))
+            _note("orphan", await self._orphans.go_on(connection))
             self._store.found()
 
 
-async def _in_batches(kind: str, step: Step, size: int, stopping: asyncio.Event) -> None:
-    """Repeat `step` while it deletes full batches of `size`, but not for ever."""
+async def _delete_batches(kind: str, step: Step, size: int, stopping: asyncio.Event) -> None:
     deleted = 0
+
+    async def counted_step() -> int:
+        nonlocal deleted
+        batch = await step()
+        deleted += batch
+        return batch
+
     try:
-        for _ in range(BATCHES):
-            if stopping.is_set():
-                break
-            batch = await step()
-            deleted += batch
-            if batch < size:
-                break
-    finally:
+        await run_batches(counted_step, size=size, max_batches=BATCHES, stopping=stopping)
+    finally:  # what was deleted before an error counts too
         _note(kind, deleted)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -34,12 +35,11 @@ from common.postgres.repositories.maintenance.requeue import (
 )
 from common.postgres.repositories.maintenance.vacuum import vacuum_queues
 from common.postgres.repositories.usage.ledger import fold_usage
-from common.runtime.availability import Availability
 from common.runtime.clock import monotonic
 from common.runtime.metrics import BREAKERS_OPEN, JOBS, JOBS_ENDED
-from common.runtime.waiting import wait_for_event
 from common.settings import JobSettings, WebhookSettings
-from worker.maintenance.leader import leader_lock
+from worker.maintenance.batches import run_batches
+from worker.maintenance.leader import LeaderLoop
 from worker.maintenance.lease_grace import LeaseGracePeriod
 
 BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
@@ -66,8 +66,8 @@ USAGE_BATCHES: Final = 40
 log = structlog.get_logger(__name__)
 
 
-class Sweeper:
-    """Sweeps every `sweep_seconds` while it holds the lock, else competes for it as often."""
+class Sweeper(LeaderLoop):
+    """Sweeps every `sweep_seconds` while it is the leader."""
 
     def __init__(
         self,
@@ -81,41 +81,30 @@ class Sweeper:
         grace: LeaseGracePeriod | None = None,
     ) -> None:
         """Put it together; without a `grace` it is the one the leases need."""
-        self._database = database
+        super().__init__(
+            database, Lock.SWEEPER, name="the sweeper", interval_seconds=settings.sweep_seconds
+        )
         self._doorbell = doorbell
         self._announcer = announcer
         self._settings = settings
         self._webhooks = webhooks
         self._queues = queues
-        self._postgres = Availability("postgres, for the sweeper")
         self._grace = grace or LeaseGracePeriod.of(settings, now=monotonic())
         self._next_backlogs = 0.0
         self._next_lines = 0.0
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Sweep or compete until `stopping` is set."""
-        while not stopping.is_set():
-            try:
-                await self._sweep_if_chosen(stopping)
-            except Exception as error:  # noqa: BLE001 whatever the trouble, sweeping goes on
-                self._postgres.missed(error)
-            await wait_for_event(stopping, self._settings.sweep_seconds)
+    async def run_round(self, connection: AsyncConnection, _stopping: asyncio.Event) -> None:
+        """Do one sweep."""
+        await self.sweep(connection)
 
-    async def _sweep_if_chosen(self, stopping: asyncio.Event) -> None:
-        async with leader_lock(self._database, Lock.SWEEPER) as connection:
-            self._postgres.found()
-            self._grace.answered(monotonic())
-            if connection is None:
-                return
-            log.info("sweeping_begins")
-            try:
-                while not stopping.is_set():
-                    await self.sweep(connection)
-                    await wait_for_event(stopping, self._settings.sweep_seconds)
-            finally:
-                JOBS.clear()
-                BREAKERS_OPEN.set(0)
-                log.info("sweeping_ends")
+    def _record_response(self) -> None:
+        super()._record_response()
+        self._grace.answered(monotonic())
+
+    def _end_leadership(self) -> None:
+        JOBS.clear()
+        BREAKERS_OPEN.set(0)
+        super()._end_leadership()
 
     async def sweep(self, connection: AsyncConnection) -> None:
         """Do every duty once; what is put back first is rung for last."""
@@ -133,7 +122,11 @@ class Sweeper:
             await self._doorbell.ring_worker_up_to(queue, number)
         for state, number in (await count_jobs(connection)).items():
             JOBS.labels(state=state.value).set(number)
-        await _fold_usage_backlog(connection)
+        await run_batches(
+            partial(fold_usage, connection, limit=USAGE_ENTRIES),
+            size=USAGE_ENTRIES,
+            max_batches=USAGE_BATCHES,
+        )
         await vacuum_queues(connection)
 
     async def _keep_lines(self, connection: AsyncConnection) -> None:
@@ -156,8 +149,9 @@ class Sweeper:
             self._next_backlogs = ended + (ended - begun) * RESTS_PER_RECOUNT
 
     async def _take_jobs_back(self, connection: AsyncConnection) -> None:
-        if requeued := await _in_batches(lambda: requeue_expired(connection, limit=BATCH)):
-            log.warning("expired_jobs_requeued", jobs=requeued)
+        requeue = partial(requeue_expired, connection, limit=BATCH)
+        if moved := (await run_batches(requeue, size=BATCH)).moved:
+            log.warning("expired_jobs_requeued", jobs=moved)
         await self._fail("abandoned_job_failed", lambda: fail_abandoned(connection, limit=BATCH))
 
     async def _fail_overdue(self, connection: AsyncConnection) -> None:
@@ -174,7 +168,7 @@ class Sweeper:
             await asyncio.gather(*(self._tell(event, job) for job in failed))
             return len(failed)
 
-        await _in_batches(batch)
+        await run_batches(batch, size=BATCH)
 
     async def _tell(self, event: str, job: EndedJob) -> None:
         log.warning(event, job_id=job.job_id)
@@ -182,20 +176,10 @@ class Sweeper:
         await self._announcer.ended(job)
 
     async def _take_deliveries_back(self, connection: AsyncConnection) -> None:
-        moved = await _in_batches(lambda: requeue_expired_deliveries(connection, limit=BATCH))
-        if moved:
+        requeue = partial(requeue_expired_deliveries, connection, limit=BATCH)
+        if moved := (await run_batches(requeue, size=BATCH)).moved:
             log.warning("expired_deliveries_requeued", deliveries=moved)
             await self._doorbell.ring_dispatcher()
-
-
-async def _in_batches(step: Callable[[], Awaitable[int]]) -> int:
-    """Repeat `step` until it moves less than a full batch; give how many rows it moved."""
-    moved = 0
-    while True:
-        batch = await step()
-        moved += batch
-        if batch < BATCH:
-            return moved
 
 
 async def maintain_origins(connection: AsyncConnection, *, per_origin: int) -> bool:
@@ -205,10 +189,3 @@ async def maintain_origins(connection: AsyncConnection, *, per_origin: int) -> b
     await delete_idle_origins(connection, seconds=IDLE_SECONDS, limit=IDLE_ORIGINS)
     BREAKERS_OPEN.set(await count_open_breakers(connection))
     return woken > 0
-
-
-async def _fold_usage_backlog(connection: AsyncConnection) -> None:
-    """Add new ledger entries to the daily totals, up to `USAGE_BATCHES` batches."""
-    for _ in range(USAGE_BATCHES):
-        if await fold_usage(connection, limit=USAGE_ENTRIES) < USAGE_ENTRIES:
-            break

@@ -6,7 +6,6 @@ round that was broken off, or a job that came late, is made up for by the next.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -27,6 +26,7 @@ from common.postgres.repositories.maintenance.tenant_erasure import (
 )
 from common.runtime.availability import Availability
 from common.runtime.metrics import JOBS_ENDED
+from worker.maintenance.batches import Step, run_batches
 from worker.maintenance.bucket_ownership import BucketOwnership
 
 # By then every gateway has forgotten a disabled tenant's keys (`INFILL_AUTH_CACHE_SECONDS`), and
@@ -98,7 +98,7 @@ async def _cancel_queued(
         JOBS_ENDED.labels(outcome=JobState.CANCELED.value).inc(canceled)
         return canceled
 
-    return await _to_the_end(step, stopping)
+    return await _run_to_end(step, stopping)
 
 
 async def _is_drained(connection: AsyncConnection, tenant_id: int) -> bool:
@@ -114,17 +114,13 @@ async def _delete_rows(
 ) -> None:
     for verb in (delete_ended_jobs, delete_usage):
         step = partial(verb, connection, tenant_id, limit=ROWS)
-        if not await _to_the_end(step, stopping):
+        if not await _run_to_end(step, stopping):
             return
     if await delete_drained_tenant(connection, tenant_id):
         log.info("tenant_erased", tenant_id=tenant_id)
 
 
-async def _to_the_end(step: Callable[[], Awaitable[int]], stopping: asyncio.Event) -> bool:
-    """Repeat `step` while it moves full batches; False if there may be more to move."""
-    for _ in range(BATCHES):
-        if stopping.is_set():
-            return False
-        if await step() < ROWS:
-            return True
-    return False
+async def _run_to_end(step: Step, stopping: asyncio.Event) -> bool:
+    """Run batches of `ROWS`; False if there may be more to move."""
+    result = await run_batches(step, size=ROWS, max_batches=BATCHES, stopping=stopping)
+    return result.finished

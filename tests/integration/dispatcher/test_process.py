@@ -86,7 +86,7 @@ async def test_it_sweeps_and_shows_its_state(
     port = free_port()
     await succeeded(desk.database, owner, receiver.url)
     async with running(settings | {"INFILL_STATUS_PORT": str(port)}) as program:
-        await program.said_each("sweeping_begins", "delivery_attempted")
+        await program.said_each("leadership_gained", "delivery_attempted")
         for page, expected in {
             "healthz": '{"status":"ok"}',
             "readyz": '{"status":"ok"}',

@@ -88,10 +88,10 @@ class Shelf:
     def retention(self, storage: Storage | None = None, /, **settings: Any) -> Retention:
         return Retention(self.database, storage or self.storage, RetentionSettings(**settings))
 
-    async def go_round(self, retention: Retention | None = None) -> None:
+    async def run_round(self, retention: Retention | None = None) -> None:
         """Do everything once."""
         async with self.database.statement() as connection:
-            await (retention or self.retention()).go_round(connection, self.stopping)
+            await (retention or self.retention()).run_round(connection, self.stopping)
 
     async def job_ids(self) -> list[int]:
         async with self.database.statement() as connection:

@@ -56,8 +56,8 @@ async def test_a_round_that_broke_off_is_made_up_for(
     with monkeypatch.context() as patched:
         patched.setattr(erasure, step, die)
         with pytest.raises(ConnectionResetError):
-            await shelf.go_round(shelf.retention(**FOR_EVER))
-    await shelf.go_round(shelf.retention(**FOR_EVER))
+            await shelf.run_round(shelf.retention(**FOR_EVER))
+    await shelf.run_round(shelf.retention(**FOR_EVER))
     assert set((await rows_of(shelf.books)).values()) == {0}
     assert shelf.keys == {MARKER_KEY}
 
@@ -74,7 +74,7 @@ async def test_large_tenants_go_in_batches_over_several_rounds(
     await leave(shelf.books)
     seen = []
     while await is_there(shelf.books):
-        await shelf.go_round(retention)
+        await shelf.run_round(retention)
         found = await states(shelf.books)
         seen.append((found.count("queued"), len(found), len(shelf.keys) - 1))
     assert seen == [(1, 5, 5), (0, 5, 0), (0, 1, 0), (0, 0, 0)]
@@ -92,9 +92,9 @@ async def test_much_usage_goes_in_batches(
     async with shelf.database.statement() as connection:
         await connection.execute(entries, {"id": shelf.books.tenant_id})
     await leave(shelf.books)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert (await rows_of(shelf.books))["usage_entries"] == 1
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert not await is_there(shelf.books)
 
 
@@ -114,10 +114,10 @@ async def test_it_stops_between_two_batches(shelf: Shelf, bucket: StorageSetting
     await leave(shelf.books)
     storage = StopsAtOnce(bucket)
     storage.stopping = shelf.stopping
-    await shelf.go_round(shelf.retention(storage, **FOR_EVER))
+    await shelf.run_round(shelf.retention(storage, **FOR_EVER))
     assert shelf.keys == {MARKER_KEY}
     assert await states(shelf.books) == ["succeeded"]
-    await shelf.go_round(shelf.retention(storage, **FOR_EVER))  # told to stop before it begins
+    await shelf.run_round(shelf.retention(storage, **FOR_EVER))  # told to stop before it begins
     assert await states(shelf.books) == ["succeeded"]
     storage.close()
 
@@ -132,11 +132,11 @@ async def test_without_the_store_jobs_are_canceled_and_rows_stay(
     nowhere = f"http://{LOOPBACK}:{free_port()}"
     away = Storage(bucket.model_copy(update={"endpoint_url": nowhere, "timeout_seconds": 1.0}))
     with capture_logs() as lines:
-        await shelf.go_round(shelf.retention(away, **FOR_EVER))
+        await shelf.run_round(shelf.retention(away, **FOR_EVER))
     away.close()
     assert [line["event"] for line in lines] == ["part_went_away"]
     assert await states(shelf.books) == ["canceled", "succeeded"]
-    await shelf.go_round(shelf.retention(**FOR_EVER))
+    await shelf.run_round(shelf.retention(**FOR_EVER))
     assert not await is_there(shelf.books)
     assert shelf.keys == {MARKER_KEY}
 
@@ -151,8 +151,8 @@ async def test_the_bucket_of_another_installation_is_left_alone(
     shelf.s3.put_object(Bucket=shelf.bucket, Key=MARKER_KEY, Body=b"another")
     await leave(shelf.books)
     with capture_logs() as lines:
-        await shelf.go_round(retention)
-        await shelf.go_round(retention)
+        await shelf.run_round(retention)
+        await shelf.run_round(retention)
     assert shelf.keys == {MARKER_KEY, key}
     assert await states(shelf.books) == ["canceled"]
     said = [line["event"] for line in lines if line["log_level"] == "error"]
@@ -163,7 +163,7 @@ async def test_a_webhook_not_yet_sent_goes_with_its_job(shelf: Shelf, retention:
     for state in (DeliveryState.PENDING, DeliveryState.SENDING):
         await shelf.books.delivery_in(state, created_at=LONG_AGO)
     await leave(shelf.books)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert not await is_there(shelf.books)
     assert await shelf.books.rows(Delivery) == []
 
@@ -175,7 +175,7 @@ async def test_several_tenants_go_in_one_round(
     await carol.job_in(JobState.RUNNING)  # who is still at work holds nobody else up
     for whose in (carol, shelf.books, bob):
         await leave(whose)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert [await is_there(whose) for whose in (shelf.books, bob, carol)] == [False, False, True]
 
 
@@ -189,5 +189,5 @@ async def test_a_row_that_cannot_go_keeps_its_tenant(shelf: Shelf, retention: Re
             await connection.execute(text(statement))
     await leave(shelf.books)
     with pytest.raises(DBAPIError, match="extras"):
-        await shelf.go_round(retention)
+        await shelf.run_round(retention)
     assert await is_there(shelf.books)

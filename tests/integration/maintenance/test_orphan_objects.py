@@ -25,7 +25,7 @@ KEPT = {"object_seconds": 0, "job_seconds": 0}
 async def walking(shelf: Shelf) -> Retention:
     """One whose bucket carries our name already."""
     retention = shelf.retention(**KEPT)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert shelf.keys == {MARKER_KEY}
     return retention
 
@@ -36,7 +36,7 @@ async def test_a_superseded_attempts_picture_goes_and_the_winners_stays(
     job = await shelf.job(JobState.SUCCEEDED)
     shelf.put(job.drawn(1), job.drawn(2), job.drawn(3), job.mask)
     before = counted()
-    await shelf.go_round(walking)
+    await shelf.run_round(walking)
     assert shelf.keys == {MARKER_KEY, job.drawn(2), job.mask}
     assert counted()["orphan"] == before["orphan"] + 2
 
@@ -47,7 +47,7 @@ async def test_what_a_failed_job_drew_goes_and_what_it_was_sent_stays(
 ) -> None:
     job = await shelf.job(state)
     shelf.put(job.drawn(1), job.drawn(2), job.mask)
-    await shelf.go_round(walking)
+    await shelf.run_round(walking)
     assert shelf.keys == {MARKER_KEY, job.mask}
 
 
@@ -58,7 +58,7 @@ async def test_an_unfinished_jobs_objects_are_never_touched(
     job = await shelf.job(state, created_at=LONG_AGO)
     keys = {job.drawn(1), job.drawn(2), job.mask}
     shelf.put(*keys)
-    await shelf.go_round(walking)
+    await shelf.run_round(walking)
     assert shelf.keys == keys | {MARKER_KEY}
 
 
@@ -68,14 +68,14 @@ async def test_pictures_of_a_request_that_was_never_recorded_go(
     old, young = (input_key(shelf.books.tenant_id, uuid4(), "init_image") for _ in range(2))
     shelf.put(old)
     shelf.put(young, modified_at=hours_ago(23))
-    await shelf.go_round(walking)
+    await shelf.run_round(walking)
     assert shelf.keys == {MARKER_KEY, young}
 
 
 async def test_young_objects_are_not_judged(shelf: Shelf, walking: Retention) -> None:
     job = await shelf.job(JobState.FAILED)
     shelf.put_now(job.drawn(2))
-    await shelf.go_round(walking)
+    await shelf.run_round(walking)
     assert job.drawn(2) in shelf.keys
 
 
@@ -83,7 +83,7 @@ async def test_what_was_uploaded_after_the_deletion_goes(shelf: Shelf, walking: 
     """A worker long given up for dead wakes up and finishes its upload."""
     job = await shelf.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
     shelf.put(job.drawn(2), job.mask)
-    await shelf.go_round(walking)
+    await shelf.run_round(walking)
     assert shelf.keys == {MARKER_KEY}
 
 
@@ -91,7 +91,7 @@ async def test_foreign_objects_are_never_touched(shelf: Shelf, walking: Retentio
     drawn = result_key(shelf.books.tenant_id, uuid4(), 1, 0)
     foreign = {f"backup/{drawn}", f"{drawn}.bak", "postgres.dump", "1/generations/cat.png"}
     shelf.put(*foreign)
-    await shelf.go_round(walking)
+    await shelf.run_round(walking)
     assert shelf.keys == foreign | {MARKER_KEY}
 
 
@@ -101,12 +101,12 @@ async def test_a_bucket_without_a_name_gets_ours_and_is_walked_from_then_on(
     orphan = result_key(shelf.books.tenant_id, uuid4(), 1, 0)
     shelf.put(orphan)
     retention = shelf.retention()
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert shelf.keys == {MARKER_KEY, orphan}
     async with shelf.database.statement() as connection:
         place = await read_bucket_cursor(connection)
     assert await shelf.storage.get(MARKER_KEY) == str(place.installation_id).encode()
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert shelf.keys == {MARKER_KEY}
 
 
@@ -118,7 +118,7 @@ async def test_a_bucket_of_another_installation_is_left_alone(shelf: Shelf) -> N
     retention = shelf.retention()
     with capture_logs() as lines:
         for _ in range(3):
-            await shelf.go_round(retention)
+            await shelf.run_round(retention)
     assert shelf.keys == {MARKER_KEY, picture}
     assert await shelf.storage.get(MARKER_KEY) == theirs.encode()
     (line,) = lines
@@ -126,7 +126,7 @@ async def test_a_bucket_of_another_installation_is_left_alone(shelf: Shelf) -> N
     assert line["theirs"] == theirs
     await shelf.storage.delete([MARKER_KEY])  # what the operator does who knows better
     for _ in range(2):
-        await shelf.go_round(retention)
+        await shelf.run_round(retention)
     assert shelf.keys == {MARKER_KEY}
 
 
@@ -134,7 +134,7 @@ async def test_nothing_is_walked_where_orphans_are_kept(shelf: Shelf) -> None:
     orphan = result_key(shelf.books.tenant_id, uuid4(), 1, 0)
     shelf.put(orphan)
     for _ in range(2):
-        await shelf.go_round(shelf.retention(orphan_seconds=0))
+        await shelf.run_round(shelf.retention(orphan_seconds=0))
     assert shelf.keys == {orphan}
 
 
@@ -151,7 +151,7 @@ async def test_a_walk_goes_on_where_the_one_before_stopped_whoever_that_was(
         storage = Storage(bucket)
         events = storage._client.meta.events
         events.register("before-parameter-build.s3.ListObjectsV2", two_at_a_time)
-        await shelf.go_round(shelf.retention(storage, **KEPT))
+        await shelf.run_round(shelf.retention(storage, **KEPT))
         storage.close()
         left.append(sorted(shelf.keys - {MARKER_KEY}))
         if len(left) == 3:

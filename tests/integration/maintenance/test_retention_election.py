@@ -27,8 +27,8 @@ class Counting(Retention):
         super().__init__(database, storage, RetentionSettings(interval_seconds=0.01))
         self.went = asyncio.Event()
 
-    async def go_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
-        await super().go_round(connection, stopping)
+    async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+        await super().run_round(connection, stopping)
         self.rounds += 1
         self.went.set()
 
@@ -89,5 +89,6 @@ async def test_postgres_away_is_told_once_and_waited_for(shelf: Shelf) -> None:
     assert [line["event"] for line in lines] == [
         "part_went_away",
         "part_came_back",
-        "retention_begins",
+        "leadership_gained",
+        "leadership_lost",
     ]

@@ -35,12 +35,12 @@ async def test_pictures_go_and_their_row_stays_until_its_time(
     job = await shelf.job(state, finished_at=hours_ago(31 * 24))
     shelf.put(job.drawn(1), job.drawn(2), job.mask)
     before = counted()
-    await shelf.go_round(shelf.retention(**NO_WALK))
+    await shelf.run_round(shelf.retention(**NO_WALK))
     assert shelf.keys == set()
     assert (await shelf.books.job(job.job_id))["objects_deleted_at"] is not None
     assert counted() == before | {"pictures": before["pictures"] + 1}
     await shelf.books.set_job(job.job_id, finished_at=hours_ago(91 * 24))
-    await shelf.go_round(shelf.retention(**NO_WALK))
+    await shelf.run_round(shelf.retention(**NO_WALK))
     assert await shelf.job_ids() == []
     assert counted()["job"] == before["job"] + 1
 
@@ -53,7 +53,7 @@ async def test_pictures_of_young_and_unfinished_jobs_stay(shelf: Shelf) -> None:
     ]
     keys = {key for job in jobs for key in (job.drawn(), job.mask)}
     shelf.put(*keys)
-    await shelf.go_round(shelf.retention(**NO_WALK))
+    await shelf.run_round(shelf.retention(**NO_WALK))
     assert shelf.keys == keys
     assert [row["objects_deleted_at"] for row in await shelf.books.rows(Job)] == [None] * 3
 
@@ -62,7 +62,7 @@ async def test_a_dispatcher_that_died_before_it_noted_a_deletion_is_made_up_for(
     shelf: Shelf,
 ) -> None:
     job = await shelf.job(JobState.SUCCEEDED)  # and its pictures are gone already
-    await shelf.go_round(shelf.retention(**NO_WALK, job_seconds=0))
+    await shelf.run_round(shelf.retention(**NO_WALK, job_seconds=0))
     assert (await shelf.books.job(job.job_id))["objects_deleted_at"] is not None
 
 
@@ -71,7 +71,7 @@ async def test_deliveries_and_attempts_go_by_settings_of_their_own(shelf: Shelf)
     waiting = await shelf.books.delivery_in(DeliveryState.PENDING)
     await log_attempts(shelf.books, waiting.delivery_id, LONG_AGO, hours_ago(24))
     before = counted()
-    await shelf.go_round(shelf.retention(**NO_WALK))
+    await shelf.run_round(shelf.retention(**NO_WALK))
     assert [row["id"] for row in await shelf.books.rows(Delivery)] == [waiting.delivery_id]
     assert len(await shelf.books.rows(DeliveryAttempt)) == 1
     assert sent != waiting
@@ -89,8 +89,8 @@ async def test_nothing_goes_that_is_kept_for_ever(shelf: Shelf) -> None:
     keys = {job.drawn(1), job.drawn(2), job.mask}
     shelf.put(*keys)
     before = await shelf.books.everything()
-    await shelf.go_round(shelf.retention(**FOR_EVER))
-    await shelf.go_round(shelf.retention(**FOR_EVER))
+    await shelf.run_round(shelf.retention(**FOR_EVER))
+    await shelf.run_round(shelf.retention(**FOR_EVER))
     assert await shelf.books.everything() == before
     assert shelf.keys == keys
 
@@ -99,10 +99,10 @@ async def test_a_webhook_still_to_be_sent_holds_its_job_back(shelf: Shelf) -> No
     claim = await shelf.books.delivery_in(DeliveryState.PENDING)
     (job_id,) = await shelf.job_ids()
     await shelf.books.set_job(job_id, finished_at=LONG_AGO)
-    await shelf.go_round()
+    await shelf.run_round()
     assert await shelf.job_ids() == [job_id]
     await shelf.books.set_delivery(claim.delivery_id, state=DeliveryState.DELIVERED)
-    await shelf.go_round()
+    await shelf.run_round()
     assert await shelf.job_ids() == []
 
 
@@ -113,7 +113,7 @@ async def test_more_than_a_batch(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) 
     shelf.put(*(job.drawn() for job in jobs))
     claim = await shelf.books.delivery_in(DeliveryState.PENDING)
     await log_attempts(shelf.books, claim.delivery_id, *[LONG_AGO] * 5)
-    await shelf.go_round(shelf.retention(**NO_WALK))
+    await shelf.run_round(shelf.retention(**NO_WALK))
     assert shelf.keys == set()
     assert len(await shelf.job_ids()) == 1
     assert await shelf.books.rows(DeliveryAttempt) == []
@@ -128,7 +128,7 @@ async def test_a_backlog_is_worked_off_over_several_rounds(
         await shelf.job(JobState.FAILED)
     left = []
     for _ in range(3):
-        await shelf.go_round(shelf.retention(**NO_WALK))
+        await shelf.run_round(shelf.retention(**NO_WALK))
         left.append(len(await shelf.job_ids()))
     assert left == [3, 1, 0]
 
@@ -143,14 +143,14 @@ async def test_rows_do_not_wait_for_the_store(shelf: Shelf, bucket: StorageSetti
     retention = shelf.retention(away)
     with capture_logs() as lines:
         for _ in range(2):
-            await shelf.go_round(retention)
+            await shelf.run_round(retention)
         away.close()
         assert await shelf.job_ids() == [with_pictures.job_id, with_pictures.job_id + 2]
         assert await shelf.books.rows(Delivery) == []
         assert shelf.keys == {with_pictures.drawn()}
-        for part in (retention, retention._walk, retention._walk._ownership):
+        for part in (retention, retention._orphans, retention._orphans._ownership):
             part._storage = shelf.storage  # the store is back
-        await shelf.go_round(retention)
+        await shelf.run_round(retention)
     assert shelf.keys == {MARKER_KEY}
     assert await shelf.job_ids() == [with_pictures.job_id + 2]
     told = [line for line in lines if line["event"].startswith("part")]
@@ -177,11 +177,11 @@ async def test_stopping_in_the_middle(
     shelf.put(*(job.drawn() for job in jobs))
     storage = StopsAtOnce(bucket)
     storage.stopping = shelf.stopping
-    await shelf.go_round(shelf.retention(storage))
+    await shelf.run_round(shelf.retention(storage))
     storage.close()
     assert shelf.keys == {job.drawn() for job in jobs[2:]}
     marked = [row["objects_deleted_at"] is not None for row in await shelf.books.rows(Job)]
     assert marked == [True, True, False, False, False, True]
     shelf.stopping.clear()  # another process goes on
-    await shelf.go_round(shelf.retention(**NO_WALK))
+    await shelf.run_round(shelf.retention(**NO_WALK))
     assert (shelf.keys, await shelf.job_ids()) == (set(), [])

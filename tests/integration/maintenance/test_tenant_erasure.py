@@ -43,7 +43,7 @@ async def test_nothing_is_left_behind(shelf: Shelf, database: Database) -> None:
     full = await rows_of(carol)
     assert min(full.values()) > 0, f"the test leaves a table empty: {full}"
     await leave(carol)
-    await shelf.go_round(shelf.retention(**FOR_EVER))
+    await shelf.run_round(shelf.retention(**FOR_EVER))
     assert set((await rows_of(carol)).values()) == {0}
     assert await everything(database) == before
 
@@ -58,7 +58,7 @@ async def test_all_its_objects_go_and_nobody_elses(
     shelf.put(job.drawn(), job.mask, f"{ours}/generations/what-is-this", f"{ours}/more/a/b")
     shelf.put_now(job.drawn(9))
     await leave(shelf.books)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert shelf.keys == kept
     assert not await is_there(shelf.books)
     assert await is_there(bob)
@@ -70,7 +70,7 @@ async def test_others_keep_every_row(shelf: Shelf, bob: Books, retention: Retent
     waiting = await bob.queued()
     theirs = await rows_of(bob)
     await leave(shelf.books)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert set((await rows_of(shelf.books)).values()) == {0}
     assert await rows_of(bob) == theirs
     assert (await bob.job(waiting))["state"] == "queued"
@@ -81,7 +81,7 @@ async def test_the_audit_stays(shelf: Shelf, retention: Retention) -> None:
     async with shelf.database.statement() as connection:
         await connection.execute(insert(AuditEntry).values(**entry))
     await leave(shelf.books)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert not await is_there(shelf.books)
     assert [row["tenant"] for row in await shelf.books.rows(AuditEntry)] == ["alice"]
 
@@ -93,7 +93,7 @@ async def test_nothing_is_touched_before_the_gateways_have_forgotten(
     shelf.put(job.mask)
     await leave(shelf.books, seconds_ago=GatewaySettings().auth_cache_seconds + 10)
     before = await everything(shelf.database)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert await everything(shelf.database) == before
     assert job.mask in shelf.keys
 
@@ -103,7 +103,7 @@ async def test_a_tenant_that_is_only_disabled_stays(shelf: Shelf, retention: Ret
     async with shelf.database.statement() as connection:
         await connection.execute(text("UPDATE tenants SET disabled_at = now() - interval '1 year'"))
     before = await everything(shelf.database)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert await everything(shelf.database) == before
 
 
@@ -119,8 +119,8 @@ async def test_waiting_jobs_are_canceled_and_running_ones_waited_for(
     name, labels = "infill_jobs_ended_total", {"outcome": "canceled"}
     canceled = REGISTRY.get_sample_value(name, labels) or 0
     with capture_logs() as lines:
-        await shelf.go_round(retention)
-        await shelf.go_round(retention)
+        await shelf.run_round(retention)
+        await shelf.run_round(retention)
     assert await states(shelf.books) == ["running", "succeeded", *["canceled"] * 3]
     assert await shelf.books.rows(Delivery) == []  # nobody is told
     assert REGISTRY.get_sample_value(name, labels) == canceled + 3
@@ -129,7 +129,7 @@ async def test_waiting_jobs_are_canceled_and_running_ones_waited_for(
     async with shelf.database.statement() as connection:
         assert await succeed(connection, running, RESULT) is not None
     with capture_logs() as lines:
-        await shelf.go_round(retention)
+        await shelf.run_round(retention)
     assert not await is_there(shelf.books)
     assert shelf.keys == {MARKER_KEY}
     erased = [line["tenant_id"] for line in lines if line["event"] == "tenant_erased"]
@@ -140,7 +140,7 @@ async def test_a_canceled_job_says_why(shelf: Shelf, retention: Retention) -> No
     await shelf.books.job_in(JobState.RUNNING)
     job_id = await shelf.books.queued()
     await leave(shelf.books)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     job = await shelf.books.job(job_id)
     assert (job["state"], job["error_code"]) == ("canceled", "canceled")
     assert job["error_message"] == "its tenant is being deleted"
@@ -150,9 +150,9 @@ async def test_a_canceled_job_says_why(shelf: Shelf, retention: Retention) -> No
 async def test_a_job_that_waits_again_is_canceled_then(shelf: Shelf, retention: Retention) -> None:
     running = await shelf.books.job_in(JobState.RUNNING)
     await leave(shelf.books)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     await shelf.books.set_job(running.job_id, state=JobState.QUEUED, lease_expires_at=None)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert not await is_there(shelf.books)
 
 
@@ -170,10 +170,10 @@ async def test_a_job_of_the_last_moment_is_taken_along(
     await leave(shelf.books)
     with monkeypatch.context() as patched:
         patched.setattr(erasure, "delete_usage", submit)
-        await shelf.go_round(retention)
+        await shelf.run_round(retention)
     assert await states(shelf.books) == ["queued"]
     assert await is_there(shelf.books)
-    await shelf.go_round(retention)
+    await shelf.run_round(retention)
     assert not await is_there(shelf.books)
     assert shelf.keys == {MARKER_KEY}
 
@@ -194,7 +194,7 @@ async def test_a_job_being_recorded_while_its_tenant_goes_goes_along(
     )
     async with shelf.database.transaction() as connection:
         await connection.execute(insertion)
-        going = asyncio.create_task(shelf.go_round(retention))
+        going = asyncio.create_task(shelf.run_round(retention))
         await until_ready(shelf.books.somebody_waits, "the deletion", 20)
     await going
     assert not await is_there(shelf.books)

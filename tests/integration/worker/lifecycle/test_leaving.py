@@ -15,11 +15,11 @@ from tests.integration.worker.harness.workshop import WorkerHarness
 from worker.maintenance.retention import Retention
 
 
-async def go_round(workshop: WorkerHarness) -> None:
+async def run_round(workshop: WorkerHarness) -> None:
     """Do what the dispatcher does; the first time it only names the bucket."""
     retention = Retention(workshop.database, workshop.storage, RetentionSettings())
     async with workshop.database.statement() as connection:
-        await retention.go_round(connection, asyncio.Event())
+        await retention.run_round(connection, asyncio.Event())
 
 
 async def states(workshop: WorkerHarness) -> list[str]:
@@ -27,7 +27,7 @@ async def states(workshop: WorkerHarness) -> list[str]:
 
 
 async def test_a_running_job_is_finished_before_its_tenant_goes(workshop: WorkerHarness) -> None:
-    await go_round(workshop)
+    await run_round(workshop)
     may_draw = workshop.studio.hold_next()
     await workshop.queued()
     async with workshop.worker() as worker:
@@ -36,7 +36,7 @@ async def test_a_running_job_is_finished_before_its_tenant_goes(workshop: Worker
         await workshop.queued()
         await leave(workshop.books)
         for _ in range(2):
-            await go_round(workshop)
+            await run_round(workshop)
             assert await states(workshop) == ["running", "canceled"]
             await worker.heartbeat.beat()
         assert not order.ended
@@ -48,7 +48,7 @@ async def test_a_running_job_is_finished_before_its_tenant_goes(workshop: Worker
     assert await states(workshop) == ["succeeded", "canceled"]
     (line,) = await read(workshop.books)
     assert line.jobs == 1
-    await go_round(workshop)
+    await run_round(workshop)
     assert set((await rows_of(workshop.books)).values()) == {0}
     objects = (await workshop.storage.list_page(None)).objects
     assert [found.key.split("/")[0] for found in objects] == [".infill"]
@@ -58,7 +58,7 @@ async def test_a_running_job_is_finished_before_its_tenant_goes(workshop: Worker
 async def test_a_running_job_that_fails_is_not_tried_again(
     workshop: WorkerHarness, answer: str
 ) -> None:
-    await go_round(workshop)
+    await run_round(workshop)
     hold = asyncio.Event()
     workshop.studio.answers.append(Answer(answer, hold=hold))
     await workshop.queued()
@@ -66,10 +66,10 @@ async def test_a_running_job_that_fails_is_not_tried_again(
         looking = asyncio.create_task(worker.runner.look("one"))
         await workshop.studio.order()
         await leave(workshop.books)
-        await go_round(workshop)
+        await run_round(workshop)
         hold.set()
         await looking
-    await go_round(workshop)
+    await run_round(workshop)
     assert not await is_there(workshop.books)
     assert len(workshop.studio.orders) == 1
 
@@ -77,19 +77,19 @@ async def test_a_running_job_that_fails_is_not_tried_again(
 async def test_a_worker_that_died_holds_the_deletion_up_for_its_lease(
     workshop: WorkerHarness,
 ) -> None:
-    await go_round(workshop)
+    await run_round(workshop)
     workshop.studio.hold_next()
     job_id = await workshop.queued()
     async with workshop.worker() as worker:
         looking = asyncio.create_task(worker.runner.look("one"))
         await workshop.studio.order()
         await leave(workshop.books)
-        await go_round(workshop)
+        await run_round(workshop)
         assert await is_there(workshop.books)
         await workshop.age_lease(job_id)
         async with workshop.database.statement() as connection:
             assert await requeue_expired(connection, limit=10) == 1
-        await go_round(workshop)
+        await run_round(workshop)
         assert not await is_there(workshop.books)
         worker.runner.stop_claiming()
         await worker.heartbeat.beat()  # it lives after all, and learns that nothing is left
