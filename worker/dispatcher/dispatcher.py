@@ -104,7 +104,7 @@ class Dispatcher:
                     self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
         finally:
             stop.cancel()
-            self._recorder.hurry(LAST_PATIENCE_SECONDS)
+            self._recorder.shorten_patience(LAST_PATIENCE_SECONDS)
             if self._under_way:
                 log.info("finishing_deliveries", under_way=len(self._under_way))
                 await asyncio.wait(self._under_way)

@@ -149,7 +149,7 @@ async def test_a_silent_redis_holds_no_caller_up(settings: Settings, servers: Se
             assert {answer.json()["status"] for answer in answers} == {"processing"}
             assert await gateway.count_jobs() == MANY + 1
             # The rings are still on their way: nobody waited for them.
-            ringing = gateway.services.ringer._ringing
+            ringing = gateway.services.ringer._rings._writing
             assert ringing is not None
             assert not ringing.done()
             line.resume()
