@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from common.domain.errors import GenerationStoppedError, InfillError, RunTimeExceededError
 from common.domain.record import JobRecord
-from common.runtime.clock import monotonic
+from common.runtime.clock import monotonic, utc_now
 
 
 class Attempt:
@@ -21,6 +21,7 @@ class Attempt:
         self.job = job
         self.reason: InfillError | None = None
         self.has_images = False
+        self.timeline: dict[str, float] = {}
         self._max_run_seconds = max_run_seconds
         self._left_seconds = max_run_seconds
         self._block: asyncio.Timeout | None = None
@@ -44,6 +45,10 @@ class Attempt:
     def should_stop(self) -> bool:
         """Tell whether it was told to stop."""
         return self.reason is not None
+
+    def record_time(self, step: str) -> None:
+        """Add the present time to the timeline, in unix seconds, as the end of a step."""
+        self.timeline[step] = utc_now().timestamp()
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,15 +19,6 @@ from worker.engine.interface import Engine, GenerationResult, Progress
 from worker.progress import ProgressReporter
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TimedGeneration:
-    """What the engine gave, and when (unix seconds) it began with it and ended."""
-
-    generated: GenerationResult
-    started_at: float
-    ended_at: float
 
 
 class AttemptCallback:
@@ -88,7 +78,7 @@ class EnginePool:
         """The models whose jobs can start at once."""
         return self._engine.loaded
 
-    async def draw(self, attempt: Attempt, pixels: InputImages) -> TimedGeneration:
+    async def generate(self, attempt: Attempt, pixels: InputImages) -> GenerationResult:
         """Let the engine draw; the attempt's time stands still until the engine begins.
 
         Raises:
@@ -96,7 +86,7 @@ class EnginePool:
         """
         with self._progresses.of(attempt.job) as progressed:
             watch = AttemptCallback(attempt, progressed)
-            drawing = run_in_thread(self._threads, partial(self._draw, attempt, pixels, watch))
+            drawing = run_in_thread(self._threads, partial(self._generate, attempt, pixels, watch))
             drawing.add_done_callback(_heard)
             try:
                 async with attempt.interruptible():
@@ -114,7 +104,7 @@ class EnginePool:
         """Release the threads, unless they are lost."""
         self._threads.shutdown(wait=not self.stuck.is_set())
 
-    async def _back_from(self, drawing: asyncio.Future[TimedGeneration]) -> None:
+    async def _back_from(self, drawing: asyncio.Future[GenerationResult]) -> None:
         """Wait until the engine has come back, or is known to be stuck."""
         stuck = asyncio.create_task(self.stuck.wait())
         await _first_of(drawing, stuck, seconds=self._stuck_seconds)
@@ -125,7 +115,7 @@ class EnginePool:
             log.error("engine_stuck", waited_seconds=self._stuck_seconds)
             self.stuck.set()
 
-    def _result_of(self, drawing: asyncio.Future[TimedGeneration]) -> TimedGeneration:
+    def _result_of(self, drawing: asyncio.Future[GenerationResult]) -> GenerationResult:
         try:
             return drawing.result()
         except EngineLostError as error:
@@ -133,14 +123,16 @@ class EnginePool:
             self.stuck.set()
             raise
 
-    def _draw(
+    def _generate(
         self, attempt: Attempt, pixels: InputImages, watch: AttemptCallback
-    ) -> TimedGeneration:
+    ) -> GenerationResult:
         generated = self._engine.generate(attempt.job.request, pixels, watch)
         ended_at = utc_now().timestamp()
         started_at = watch.started_at or ended_at - generated.seconds
         STAGE_SECONDS.labels(stage="generate").observe(ended_at - started_at)
-        return TimedGeneration(generated, started_at, ended_at)
+        attempt.timeline["generation_started"] = started_at
+        attempt.timeline["generated"] = ended_at
+        return generated
 
 
 async def _first_of(*either: asyncio.Future[Any], seconds: float | None = None) -> None:
@@ -148,7 +140,7 @@ async def _first_of(*either: asyncio.Future[Any], seconds: float | None = None) 
     await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _heard(drawing: asyncio.Future[TimedGeneration]) -> None:
+def _heard(drawing: asyncio.Future[GenerationResult]) -> None:
     """Take note of how it ended: nobody else does where the attempt was told to stop."""
     if not drawing.cancelled():
         drawing.exception()

@@ -26,9 +26,9 @@ from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.interface import Engine
 from worker.engine_pool import EnginePool
 from worker.heartbeat import Heartbeat
+from worker.image_transfers import ImageTransfers
 from worker.progress import ProgressReporter
 from worker.runner import Runner
-from worker.stages import Stages
 
 T = TypeVar("T")
 
@@ -68,13 +68,13 @@ class WorkerProcess:
         self._guard = Guard(settings.outbound)
         self._storage = Storage(settings.storage)
         self._progresses = ProgressReporter(self._redis)
-        self._engine = EnginePool(
+        self._engine_pool = EnginePool(
             engine,
             self._progresses,
             seats=settings.worker.concurrency,
             stuck_seconds=settings.worker.stuck_seconds,
         )
-        self._stages = Stages(self._guard, self._storage, self._engine, DecoderPool())
+        self._transfers = ImageTransfers(self._guard, self._storage, DecoderPool())
         self._heartbeat = Heartbeat(
             self._database, settings.jobs, worker=worker, queues=tuple(queues)
         )
@@ -82,7 +82,8 @@ class WorkerProcess:
         self._announcer = Announcer(self._redis, Doorbell(self._redis, settings.redis))
         self._runner = Runner(
             self._database,
-            self._stages,
+            self._transfers,
+            self._engine_pool,
             self._announcer,
             self._heartbeat,
             settings.jobs,
@@ -117,7 +118,7 @@ class WorkerProcess:
     @property
     def engine_stuck(self) -> bool:
         """Whether the engine was told to stop and did not."""
-        return self._engine.stuck.is_set()
+        return self._engine_pool.stuck.is_set()
 
     def look(self, queue: str) -> None:
         """Work while there is work; called from Celery's threads."""
@@ -133,7 +134,7 @@ class WorkerProcess:
 
     async def _start(self) -> None:
         await self._status.start()
-        self._stages.start()
+        self._transfers.start()
         self._looking = asyncio.create_task(self._look_unrung())
         self._until_the_end = [
             asyncio.create_task(work)
@@ -155,7 +156,7 @@ class WorkerProcess:
                 await wait_for_event(self._leaving, self._settings.jobs.sweep_seconds)
 
     async def _leave_when_stuck(self) -> None:
-        await self._engine.stuck.wait()
+        await self._engine_pool.stuck.wait()
         self._leave()
         self._runner.give_back()
         self._stop_listening()
@@ -206,7 +207,8 @@ class WorkerProcess:
         self.threads_stuck = self.engine_stuck
         try:
             async with asyncio.timeout(CLOSING_SECONDS):
-                await asyncio.to_thread(self._stages.close)
+                await asyncio.to_thread(self._engine_pool.close)
+                await asyncio.to_thread(self._transfers.close)
                 await asyncio.to_thread(self._storage.close)
         except TimeoutError:
             log.warning("threads_left_behind")

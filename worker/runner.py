@@ -20,12 +20,13 @@ from common.runtime.metrics import JOBS_ENDED, QUEUE_WAIT_SECONDS
 from common.settings import JobSettings, WorkerSettings
 from worker.attempt import Attempt
 from worker.engine.images.inputs import InputImages
-from worker.engine_pool import TimedGeneration
+from worker.engine.interface import GenerationResult
+from worker.engine_pool import EnginePool
 from worker.failure import FailureHandler
 from worker.heartbeat import Heartbeat
+from worker.image_transfers import ImageTransfers
 from worker.quarantine import Admitted, Quarantine, is_suspect
 from worker.queue_order import QueueOrder
-from worker.stages import Stages
 
 # For which a job that a newer release recorded is left to that release's workers.
 UNREADABLE_SECONDS: Final = 10.0
@@ -39,7 +40,8 @@ class Runner:
     def __init__(
         self,
         database: Database,
-        stages: Stages,
+        transfers: ImageTransfers,
+        engine_pool: EnginePool,
         announcer: Announcer,
         heartbeat: Heartbeat,
         settings: JobSettings,
@@ -47,7 +49,8 @@ class Runner:
     ) -> None:
         self.free_places = worker_settings.concurrency
         self._database = database
-        self._stages = stages
+        self._transfers = transfers
+        self._engine_pool = engine_pool
         self._announcer = announcer
         self._heartbeat = heartbeat
         self._settings = settings
@@ -120,7 +123,7 @@ class Runner:
     async def _claim(self, turn: str, limit: int) -> list[Admitted]:
         if self._stopping:  # while it waited for a place
             return []
-        queues = self._turns.order(turn, self._stages.loaded, monotonic())
+        queues = self._turns.order(turn, self._engine_pool.loaded, monotonic())
         async with self._database.direct() as connection:
             claimed = await claim_jobs(
                 connection,
@@ -164,36 +167,33 @@ class Runner:
                 self._under_way.discard(attempt)
 
     async def _work(self, attempt: Attempt) -> None:
-        claimed_at = utc_now().timestamp()
+        attempt.record_time("claimed")
         if is_suspect(attempt.job):
             async with attempt.interruptible():
                 await self._quarantine.alone()
-        pixels = await self._fetch(attempt)
-        fetched_at = utc_now().timestamp()
-        drawn = await self._stages.generate(attempt, pixels)
-        object_keys = await self._upload(attempt, drawn)
-        timeline = {
-            "claimed": claimed_at,
-            "fetched": fetched_at,
-            "generation_started": drawn.started_at,
-            "generated": drawn.ended_at,
-            "uploaded": utc_now().timestamp(),
-        }
-        generated = drawn.generated
+        inputs = await self._fetch(attempt)
+        attempt.record_time("fetched")
+        generated = await self._engine_pool.generate(attempt, inputs)
+        object_keys = await self._upload(attempt, generated)
+        attempt.record_time("uploaded")
         result = JobResult(
-            object_keys, generated.nsfw, generated.seconds, timeline, generated.engine_seconds
+            object_keys,
+            generated.nsfw,
+            generated.seconds,
+            attempt.timeline,
+            generated.engine_seconds,
         )
         await self._finish(attempt.job, result)
 
     async def _fetch(self, attempt: Attempt) -> InputImages:
         with attempt.at_work():
             async with attempt.interruptible():
-                return await self._stages.fetch(attempt.job)
+                return await self._transfers.fetch(attempt.job)
 
-    async def _upload(self, attempt: Attempt, drawn: TimedGeneration) -> tuple[str, ...]:
+    async def _upload(self, attempt: Attempt, generated: GenerationResult) -> tuple[str, ...]:
         with attempt.at_work():
             async with attempt.interruptible():
-                return await self._stages.upload(attempt.job, drawn)
+                return await self._transfers.upload(attempt.job, generated)
 
     async def _finish(self, job: JobRecord, result: JobResult) -> None:
         ended = await write_with_retry(

@@ -27,10 +27,10 @@ from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.interface import Engine
 from worker.engine_pool import EnginePool
 from worker.heartbeat import Heartbeat
+from worker.image_transfers import ImageTransfers
 from worker.maintenance.sweeper import Sweeper
 from worker.progress import ProgressReporter
 from worker.runner import Runner
-from worker.stages import Stages
 
 QUEUES = ("one", "two")
 PROMPT = "a cat nobody may read of"
@@ -45,7 +45,7 @@ class Parts:
 
     runner: Runner
     heartbeat: Heartbeat
-    stages: Stages
+    transfers: ImageTransfers
     decoders: DecoderPool
     progresses: ProgressReporter
 
@@ -83,14 +83,17 @@ class WorkerHarness:
             stuck_seconds=self.places.stuck_seconds,
         )
         decoders = DecoderPool(program=self.decoder)
-        stages = Stages(guard, self.storage, seats, decoders)
+        transfers = ImageTransfers(guard, self.storage, decoders)
         heartbeat = Heartbeat(self.database, self.jobs, worker=name, queues=QUEUES)
         announcer = Announcer(self.redis, Doorbell(self.redis, RedisSettings()))
-        runner = Runner(self.database, stages, announcer, heartbeat, self.jobs, self.places)
+        runner = Runner(
+            self.database, transfers, seats, announcer, heartbeat, self.jobs, self.places
+        )
         try:
-            yield Parts(runner, heartbeat, stages, decoders, progresses)
+            yield Parts(runner, heartbeat, transfers, decoders, progresses)
         finally:
-            stages.close()
+            seats.close()
+            transfers.close()
             await guard.aclose()
 
     def pictures(self, init: str = "init.png", mask: str = "mask.png") -> dict[str, InputImage]:

@@ -114,14 +114,14 @@ async def test_its_neighbour_at_the_engine_goes_on(workshop: WorkerHarness) -> N
     seats = EnginePool(engine, ProgressReporter(workshop.redis), seats=2, stuck_seconds=HOUR)
     patient = Attempt(job_record(), max_run_seconds=HOUR)
     hasty = Attempt(job_record(), max_run_seconds=0.3)
-    drawing = asyncio.create_task(seats.draw(patient, InputImages()))
+    drawing = asyncio.create_task(seats.generate(patient, InputImages()))
     await workshop.studio.order()
     with pytest.raises(RunTimeExceededError):
-        await seats.draw(hasty, InputImages())
+        await seats.generate(hasty, InputImages())
     await workshop.studio.until(lambda: workshop.studio.orders[1].stopped)
     assert workshop.studio.most_at_once == 2
     holds[0].set()
-    assert len((await drawing).generated.images) == job_record().request.samples
+    assert len((await drawing).images) == job_record().request.samples
     seats.close()
 
 
@@ -138,7 +138,7 @@ async def full(workshop: WorkerHarness) -> AsyncIterator[FullEngine]:
 
 async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
     hasty = Attempt(job_record(), max_run_seconds=0)
-    drawing = asyncio.create_task(full.seats.draw(hasty, InputImages()))
+    drawing = asyncio.create_task(full.seats.generate(hasty, InputImages()))
     for _ in range(20):  # any timer of its own would have gone off
         await asyncio.sleep(0)
     assert hasty.reason is None
@@ -149,7 +149,7 @@ async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
 
 async def test_who_waits_for_the_engine_leaves_at_once(full: FullEngine) -> None:
     attempt = Attempt(job_record(), max_run_seconds=HOUR)
-    drawing = asyncio.create_task(full.seats.draw(attempt, InputImages()))
+    drawing = asyncio.create_task(full.seats.generate(attempt, InputImages()))
     await asyncio.sleep(0)
     attempt.leave(grace_seconds=HOUR)
     with pytest.raises(GenerationStoppedError):

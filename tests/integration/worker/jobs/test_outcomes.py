@@ -285,7 +285,7 @@ async def test_a_time_out_of_nobodys_making_is_no_reason_to_give_the_job_back(
 
     job_id = await workshop.queued(max_attempts=1)
     async with workshop.worker() as worker:
-        monkeypatch.setattr(worker.stages, "fetch", fetch)
+        monkeypatch.setattr(worker.transfers, "fetch", fetch)
         with capture_logs():
             await worker.runner.look("one")
     job = await workshop.books.job(job_id)

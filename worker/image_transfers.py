@@ -1,7 +1,7 @@
 """What is done with a claimed job: fetch, generate, upload. No database here."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -13,11 +13,10 @@ from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.runtime.metrics import STAGE_SECONDS
 from common.runtime.threads import run_in_thread
-from worker.attempt import Attempt
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.encode import encode_png
 from worker.engine.images.inputs import InputImages, Picture, Size, image_fields, missing_image
-from worker.engine_pool import EnginePool, TimedGeneration
+from worker.engine.interface import GenerationResult
 
 T = TypeVar("T")
 
@@ -25,24 +24,16 @@ T = TypeVar("T")
 ENCODE_THREADS: Final = 2
 
 
-class Stages:
+class ImageTransfers:
     """Each step of several jobs at once; their threads are apart from the engine's."""
 
-    def __init__(
-        self, guard: Guard, storage: Storage, engine: EnginePool, decoders: DecoderPool
-    ) -> None:
+    def __init__(self, guard: Guard, storage: Storage, decoders: DecoderPool) -> None:
         self._guard = guard
         self._storage = storage
-        self._engine = engine
         self._decoders = decoders
         # Apart, so that a picture a decoder works at for long keeps no other job from its end.
         self._decode_threads = ThreadPoolExecutor(decoders.number, thread_name_prefix="decode")
         self._encode_threads = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode")
-
-    @property
-    def loaded(self) -> Collection[str]:
-        """The models whose jobs can start at once."""
-        return self._engine.loaded
 
     def start(self) -> None:
         """Start what the first job is to find ready."""
@@ -63,15 +54,7 @@ class Stages:
             reads = [self._read(field, job.inputs.get(field), size) for field in fields]
             return InputImages.of(dict(zip(fields, await _together(reads), strict=True)))
 
-    async def generate(self, attempt: Attempt, pixels: InputImages) -> TimedGeneration:
-        """Draw, in the company of whatever else the engine has.
-
-        Raises:
-            InfillError: see `EnginePool.draw`.
-        """
-        return await self._engine.draw(attempt, pixels)
-
-    async def upload(self, job: JobRecord, drawn: TimedGeneration) -> tuple[str, ...]:
+    async def upload(self, job: JobRecord, generated: GenerationResult) -> tuple[str, ...]:
         """Store the images and give their object keys.
 
         Raises:
@@ -83,13 +66,12 @@ class Stages:
                     result_key(job.tenant_id, job.file_prefix, job.attempt, index),
                     partial(encode_png, image),
                 )
-                for index, image in enumerate(drawn.generated.images)
+                for index, image in enumerate(generated.images)
             ]
             return tuple(await _together(stores))
 
     def close(self) -> None:
         """Wait for what is under way in the threads, and release them."""
-        self._engine.close()
         self._decode_threads.shutdown(wait=False, cancel_futures=True)
         self._decoders.close()
         self._decode_threads.shutdown()
