@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
         # From here on an answer tells the client to send nothing more over its connection.
         self.server_state.default_headers.append((b"connection", b"close"))
         services: Services = self._app.state.services
-        services.listener.let_go()
+        services.listener.wake_all()
         await asyncio.sleep(LINGER_SECONDS)
         await super().shutdown(sockets)
 

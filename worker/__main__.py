@@ -45,19 +45,19 @@ def run(settings: Settings) -> NoReturn:
         settings, engine, worker=worker, queues=catalogue.queues, stop_listening=stop_listening
     )
 
-    def leave(*_signal: object) -> None:
-        runtime.leave()
+    def stop(*_signal: object) -> None:
+        runtime.begin_shutdown()
         stop_listening()
 
     with runtime:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, leave)
+            signal.signal(number, stop)
         # All that has been loaded stays: walking through torch's half a million objects once
         # more takes the collector seconds, which a worker told to leave does not have.
         gc.freeze()
         listener = create_listener(
             app,
-            runtime.look,
+            runtime.run_waiting_jobs,
             name=worker,
             queues=catalogue.queues,
             threads=settings.worker.concurrency,

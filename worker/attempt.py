@@ -23,18 +23,18 @@ class Attempt:
         self.has_images = False
         self.timeline: dict[str, float] = {}
         self._max_run_seconds = max_run_seconds
-        self._left_seconds = max_run_seconds
-        self._block: asyncio.Timeout | None = None
+        self._remaining_seconds = max_run_seconds
+        self._timeout: asyncio.Timeout | None = None
 
     def stop(self, reason: InfillError) -> None:
         """Tell it to stop; a later reason changes nothing."""
         if self.reason is not None:
             return
         self.reason = reason
-        if self._block is not None:
-            self._block.reschedule(0)
+        if self._timeout is not None:
+            self._timeout.reschedule(0)
 
-    def leave(self, *, grace_seconds: float) -> None:
+    def stop_for_shutdown(self, *, grace_seconds: float) -> None:
         """Tell it that its worker leaves: with images, there is time left to store them."""
         reason = GenerationStoppedError("the worker is leaving")
         if self.has_images:
@@ -51,28 +51,28 @@ class Attempt:
         self.timeline[step] = utc_now().timestamp()
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def timed(self) -> Iterator[None]:
         """Let its time run while the block lasts."""
         began = monotonic()
         over = asyncio.get_running_loop().call_later(
-            self._left_seconds, self.stop, RunTimeExceededError(self._max_run_seconds)
+            self._remaining_seconds, self.stop, RunTimeExceededError(self._max_run_seconds)
         )
         try:
             yield
         finally:
             over.cancel()
-            self._left_seconds -= monotonic() - began
+            self._remaining_seconds -= monotonic() - began
 
     @asynccontextmanager
     async def interruptible(self) -> AsyncIterator[None]:
         """Break the block off when told to stop, and raise the reason."""
-        self._block = asyncio.timeout(0 if self.should_stop() else None)
+        self._timeout = asyncio.timeout(0 if self.should_stop() else None)
         try:
-            async with self._block as block:
+            async with self._timeout as block:
                 yield
         except TimeoutError as error:
             if block.expired() and self.reason is not None:
                 raise self.reason from error
             raise
         finally:
-            self._block = None
+            self._timeout = None

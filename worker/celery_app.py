@@ -18,9 +18,9 @@ from common.runtime.availability import Availability
 from common.settings import RedisSettings, Settings
 
 # kombu asks Redis for the next ring with a wait this long; an answer takes so long at most.
-_LISTENING_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 1.0
 # Between two tries to reach Redis; left to itself, Celery would soon pause for half a minute.
-_PAUSE_SECONDS: Final = 1
+_RETRY_SECONDS: Final = 1
 # The kernel finds out that the other end is gone without a word, as after a power cut: it asks
 # after so many seconds of silence, so often.
 _KEEPALIVE: Final = {
@@ -30,7 +30,7 @@ _KEEPALIVE: Final = {
 }
 
 
-class Listener(Consumer):
+class ReconnectingConsumer(Consumer):
     """Celery's consumer, which tries once a second to reach a Redis that is away."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -40,12 +40,12 @@ class Listener(Consumer):
     def ensure_connected(self, conn: Connection) -> Connection:
         """Wait until Redis is there, or this process is told to stop."""
         connected = conn.ensure_connection(
-            lambda error, _pause: self._redis.missed(error),
-            interval_start=_PAUSE_SECONDS,
-            interval_max=_PAUSE_SECONDS,
+            lambda error, _pause: self._redis.mark_unavailable(error),
+            interval_start=_RETRY_SECONDS,
+            interval_max=_RETRY_SECONDS,
             callback=state.maybe_shutdown,
         )
-        self._redis.found()
+        self._redis.mark_available()
         return connected
 
 
@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_enable_prefetch_count_reduction=False,
         broker_connection_retry_on_startup=True,
-        worker_consumer=Listener,
+        worker_consumer=ReconnectingConsumer,
         broker_transport_options=_transport(settings.redis),
         # Unset, Celery would bind every ring to an exchange of this name first.
         task_default_queue="infill",
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> Celery:
 
 
 def create_listener(
-    app: Celery, look: Callable[[str], object], *, name: str, queues: Sequence[str], threads: int
+    app: Celery, on_ring: Callable[[str], object], *, name: str, queues: Sequence[str], threads: int
 ) -> WorkController:
     """Give what calls `look` with a queue's name, in one of `threads`, when that queue is rung.
 
@@ -78,8 +78,8 @@ def create_listener(
     """
 
     @app.task(name=TASK_NAME)
-    def heard(queue: str) -> None:
-        look(queue)
+    def ring(queue: str) -> None:
+        on_ring(queue)
 
     app.set_default()  # the pool's threads find the task through it
     return app.WorkController(
@@ -106,7 +106,7 @@ def _transport(redis: RedisSettings) -> dict[str, object]:
         # Ours have no priorities; else each queue is asked for under four names.
         "priority_steps": [0],
         "socket_connect_timeout": redis.timeout_seconds,
-        "socket_timeout": _LISTENING_SECONDS + redis.timeout_seconds,
+        "socket_timeout": _POLL_SECONDS + redis.timeout_seconds,
         "socket_keepalive": True,
         "socket_keepalive_options": _KEEPALIVE,
     }

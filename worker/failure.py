@@ -33,21 +33,21 @@ class FailureHandler:
         self._announcer = announcer
         self._settings = settings
 
-    async def settle(self, job: JobRecord, max_attempts: int, error: Exception) -> None:
+    async def handle(self, job: JobRecord, max_attempts: int, error: Exception) -> None:
         """Drop, give back, retry or fail the job, as `error` demands."""
         if isinstance(error, ClaimLostError):
             log.info("result_dropped", reason=error.message)
         elif isinstance(error, GenerationStoppedError):
-            await self._give_back(job)
+            await self._release(job)
         else:
-            await self._after_failure(job, max_attempts, error)
+            await self._retry_or_fail(job, max_attempts, error)
 
-    async def _give_back(self, job: JobRecord) -> None:
+    async def _release(self, job: JobRecord) -> None:
         if await self._write(partial(release_claim, claim=job.claim)):
-            await self._announcer.waiting(job.queue)
-            log.info("job_given_back")
+            await self._announcer.announce_queued(job.queue)
+            log.info("job_released")
 
-    async def _after_failure(self, job: JobRecord, max_attempts: int, error: Exception) -> None:
+    async def _retry_or_fail(self, job: JobRecord, max_attempts: int, error: Exception) -> None:
         foreseen = isinstance(error, InfillError)
         log.warning(
             "attempt_failed",
@@ -64,7 +64,7 @@ class FailureHandler:
                     retry_later, claim=job.claim, seconds=seconds, code=code, message=message
                 )
                 if await self._write(again):
-                    log.info("job_retried_later", code=code, seconds=seconds)
+                    log.info("job_retry_scheduled", code=code, seconds=seconds)
             case GiveUp(code, message):
                 await self._fail(job, code, message)
 
@@ -73,7 +73,7 @@ class FailureHandler:
         if ended is not None:
             JOBS_ENDED.labels(outcome="failed").inc()
             log.info("job_failed", code=code)
-            await self._announcer.ended(ended)
+            await self._announcer.announce_ended(ended)
 
     async def _write(self, write: Callable[[Executor], Awaitable[T]]) -> T:
         return await write_with_retry(self._database, write, seconds=self._settings.lease_seconds)

@@ -19,7 +19,7 @@ from common.settings import JobSettings
 from worker.attempt import Attempt
 
 # After a beat that Postgres did not take: leases are to be renewed as soon as it is back.
-MISSED_BEAT_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -39,65 +39,65 @@ class Heartbeat:
         self.worker = worker
         self.queues = queues
         self.postgres = Availability("postgres")
-        self._held: dict[Claim, Attempt] = {}
+        self._attempts: dict[Claim, Attempt] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._soon = asyncio.Event()
+        self._wake = asyncio.Event()
 
     @property
-    def held(self) -> int:
+    def claim_count(self) -> int:
         """How many claims are under way."""
-        return len(self._held)
+        return len(self._attempts)
 
     @contextmanager
-    def hold(self, attempt: Attempt) -> Iterator[None]:
+    def keep_alive(self, attempt: Attempt) -> Iterator[None]:
         """Keep its claim alive while the block lasts; tell it to stop when the claim is lost."""
         claim = attempt.job.claim
-        self._held[claim] = attempt
+        self._attempts[claim] = attempt
         self._idle.clear()
         try:
             yield
         finally:
-            del self._held[claim]
-            if not self._held:
+            del self._attempts[claim]
+            if not self._attempts:
                 self._idle.set()
 
-    async def idle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no claim is under way."""
         await self._idle.wait()
 
-    def canceled(self, file_prefix: UUID | None) -> None:
+    def on_job_canceled(self, file_prefix: UUID | None) -> None:
         """Beat soon if that job, or for None any, is held: the rows say what became of it."""
-        held = self._held.values()
+        held = self._attempts.values()
         if any(file_prefix in {None, attempt.job.file_prefix} for attempt in held):
-            self._soon.set()
+            self._wake.set()
 
     async def run(self) -> None:
         """Beat until canceled."""
         seconds = self._settings.heartbeat_seconds
         while True:
-            pause = seconds if self.postgres.there else min(seconds, MISSED_BEAT_SECONDS)
-            await wait_for_event(self._soon, pause)
-            self._soon.clear()
+            pause = seconds if self.postgres.is_available else min(seconds, RETRY_SECONDS)
+            await wait_for_event(self._wake, pause)
+            self._wake.clear()
             try:
-                await self.beat()
+                await self.renew_leases()
             except Exception as error:
                 if not is_unavailable(error):
                     log.exception("heartbeat_failed")
                 else:
-                    self.postgres.missed(error)
+                    self.postgres.mark_unavailable(error)
 
-    async def beat(self) -> None:
+    async def renew_leases(self) -> None:
         """Renew everything now, and mark what was lost."""
-        held = dict(self._held)
+        held = dict(self._attempts)
         async with self._database.statement() as connection:
             await record_worker_heartbeat(connection, self.worker, self.queues)
-            self.postgres.found()
+            self.postgres.mark_available()
             if not held:
                 return
             renewed = await renew_claims(connection, list(held), self._settings.lease_seconds)
         # Those that were let go meanwhile have ended by our own hand.
-        for claim in (held.keys() & self._held.keys()) - renewed:
+        for claim in (held.keys() & self._attempts.keys()) - renewed:
             held[claim].stop(ClaimLostError("somebody else has the say over this job now"))
             log.warning(
                 "claim_lost",

@@ -17,32 +17,32 @@ class QueueOrder:
     def __init__(self, queues: Sequence[str], *, patience_seconds: float) -> None:
         self._queues = tuple(queues)
         self._patience_seconds = patience_seconds
-        self._passed_over_since: dict[str, float] = {}
+        self._skipped_since: dict[str, float] = {}
 
-    def order(self, turn: str, loaded: Collection[str], now: float) -> list[str]:
+    def order(self, first: str, loaded: Collection[str], now: float) -> list[str]:
         """Give all queues in the order to ask them in.
 
-        It is the turn of the queue `turn`, and of those after it; `now` is in seconds. A queue
+        It is the first of the queue `first`, and of those after it; `now` is in seconds. A queue
         has the name of its model, of which `loaded` are there.
         """
-        start = self._queues.index(turn) if turn in self._queues else 0
-        by_turns = [*self._queues[start:], *self._queues[:start]]
+        start = self._queues.index(first) if first in self._queues else 0
+        rotated = [*self._queues[start:], *self._queues[:start]]
         overdue = sorted(
             (
                 queue
-                for queue, since in self._passed_over_since.items()
+                for queue, since in self._skipped_since.items()
                 if now - since >= self._patience_seconds
             ),
-            key=self._passed_over_since.__getitem__,
+            key=self._skipped_since.__getitem__,
         )
-        others = [queue for queue in by_turns if queue not in overdue]
+        others = [queue for queue in rotated if queue not in overdue]
         # Sorting keeps the turns among those that are loaded, and among those that are not.
         return overdue + sorted(others, key=lambda queue: queue not in loaded)
 
-    def asked(self, order: Sequence[str], served: str | None, now: float) -> None:
+    def record_claim(self, order: Sequence[str], served: str | None, now: float) -> None:
         """Take note that queues were asked in `order` up to the one served; None had work."""
         number = len(order) if served is None else order.index(served) + 1
         for queue in order[:number]:
-            self._passed_over_since.pop(queue, None)
+            self._skipped_since.pop(queue, None)
         for queue in order[number:]:
-            self._passed_over_since.setdefault(queue, now)
+            self._skipped_since.setdefault(queue, now)

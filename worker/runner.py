@@ -47,7 +47,7 @@ class Runner:
         settings: JobSettings,
         worker_settings: WorkerSettings,
     ) -> None:
-        self.free_places = worker_settings.concurrency
+        self.free_slots = worker_settings.concurrency
         self._database = database
         self._transfers = transfers
         self._engine_pool = engine_pool
@@ -55,32 +55,32 @@ class Runner:
         self._heartbeat = heartbeat
         self._settings = settings
         self._grace_seconds = worker_settings.stuck_seconds
-        self._settlement = FailureHandler(database, announcer, settings)
-        self._places = asyncio.Semaphore(worker_settings.concurrency)
+        self._failure_handler = FailureHandler(database, announcer, settings)
+        self._slots = asyncio.Semaphore(worker_settings.concurrency)
         self._quarantine = Quarantine()
-        self._turns = QueueOrder(
+        self._queue_order = QueueOrder(
             heartbeat.queues, patience_seconds=worker_settings.model_patience_seconds
         )
         self._stopping = False
-        self._giving_back = False
-        self._under_way: set[Attempt] = set()
+        self._releasing = False
+        self._attempts: set[Attempt] = set()
 
     def stop_claiming(self) -> None:
         """Take no further job; the ones under way go on."""
         self._stopping = True
 
-    def give_back(self) -> None:
+    def release_jobs(self) -> None:
         """Stop the jobs that have no images yet and queue them again, at no cost."""
-        if self._giving_back:
+        if self._releasing:
             return
-        self._giving_back = True
-        for attempt in self._under_way:
-            attempt.leave(grace_seconds=self._grace_seconds)
+        self._releasing = True
+        for attempt in self._attempts:
+            attempt.stop_for_shutdown(grace_seconds=self._grace_seconds)
 
-    async def look(self, queue: str) -> int:
+    async def run_waiting_jobs(self, queue: str) -> int:
         """Work while there is work, beginning with `queue`; give the number of jobs run.
 
-        Whenever places are free, as many jobs are claimed at once. After each claim the queues
+        Whenever slots are free, as many jobs are claimed at once. After each claim the queues
         take turns, so that a full one does not starve the others; see `QueueOrder`.
         """
         queues = self._heartbeat.queues
@@ -96,34 +96,34 @@ class Runner:
             await asyncio.gather(*running)
         return len(running)
 
-    async def _admit(self, turn: str) -> list[Admitted]:
-        """Claim jobs for the places that are free, when there is one; each job keeps its place."""
-        places = await self._take_places()
+    async def _admit(self, first_queue: str) -> list[Admitted]:
+        """Claim jobs for the slots that are free, when there is one; each job keeps its place."""
+        slots = await self._acquire_slots()
         admitted: list[Admitted] = []
         try:
-            admitted = await self._quarantine.admit(partial(self._claim, turn, places))
+            admitted = await self._quarantine.admit(partial(self._claim, first_queue, slots))
         finally:
-            self._leave_places(places - len(admitted))
+            self._release_slots(slots - len(admitted))
         return admitted
 
-    async def _take_places(self) -> int:
-        await self._places.acquire()
+    async def _acquire_slots(self) -> int:
+        await self._slots.acquire()
         taken = 1
-        while not self._places.locked():
-            await self._places.acquire()
+        while not self._slots.locked():
+            await self._slots.acquire()
             taken += 1
-        self.free_places -= taken
+        self.free_slots -= taken
         return taken
 
-    def _leave_places(self, number: int) -> None:
-        self.free_places += number
+    def _release_slots(self, number: int) -> None:
+        self.free_slots += number
         for _ in range(number):
-            self._places.release()
+            self._slots.release()
 
-    async def _claim(self, turn: str, limit: int) -> list[Admitted]:
+    async def _claim(self, first_queue: str, limit: int) -> list[Admitted]:
         if self._stopping:  # while it waited for a place
             return []
-        queues = self._turns.order(turn, self._engine_pool.loaded, monotonic())
+        queues = self._queue_order.order(first_queue, self._engine_pool.loaded, monotonic())
         async with self._database.direct() as connection:
             claimed = await claim_jobs(
                 connection,
@@ -133,9 +133,9 @@ class Runner:
                 limit=limit,
             )
         served = claimed.jobs[0][0].queue if claimed.jobs else None
-        self._turns.asked(queues, served, monotonic())
+        self._queue_order.record_claim(queues, served, monotonic())
         for claim, detail in claimed.unreadable:
-            log.warning("job_not_understood", job_id=claim.job_id, detail=detail)
+            log.warning("job_unreadable", job_id=claim.job_id, detail=detail)
             again = partial(release_claim, claim=claim, seconds=UNREADABLE_SECONDS)
             await write_with_retry(self._database, again, seconds=self._settings.lease_seconds)
         return claimed.jobs
@@ -145,26 +145,26 @@ class Runner:
             await self._run(job, max_attempts)
         finally:
             self._quarantine.ended(job)
-            self._leave_places(1)
+            self._release_slots(1)
 
     async def _run(self, job: JobRecord, max_attempts: int) -> None:
         attempt = Attempt(job, max_run_seconds=self._settings.max_run_seconds)
         with (
             bound_contextvars(job_id=job.id, attempt=job.attempt, tenant_id=job.tenant_id),
-            self._heartbeat.hold(attempt),
+            self._heartbeat.keep_alive(attempt),
         ):
             if job.attempt == 1:
                 QUEUE_WAIT_SECONDS.observe((utc_now() - job.created_at).total_seconds())
             log.info("job_claimed", queue=job.queue, alone=is_suspect(job))
-            self._under_way.add(attempt)
-            if self._giving_back:
-                attempt.leave(grace_seconds=self._grace_seconds)
+            self._attempts.add(attempt)
+            if self._releasing:
+                attempt.stop_for_shutdown(grace_seconds=self._grace_seconds)
             try:
                 await self._work(attempt)
             except Exception as error:  # noqa: BLE001 whatever happened, the row has to say so
-                await self._settlement.settle(job, max_attempts, attempt.reason or error)
+                await self._failure_handler.handle(job, max_attempts, attempt.reason or error)
             finally:
-                self._under_way.discard(attempt)
+                self._attempts.discard(attempt)
 
     async def _work(self, attempt: Attempt) -> None:
         attempt.record_time("claimed")
@@ -186,12 +186,12 @@ class Runner:
         await self._finish(attempt.job, result)
 
     async def _fetch(self, attempt: Attempt) -> InputImages:
-        with attempt.at_work():
+        with attempt.timed():
             async with attempt.interruptible():
                 return await self._transfers.fetch(attempt.job)
 
     async def _upload(self, attempt: Attempt, generated: GenerationResult) -> tuple[str, ...]:
-        with attempt.at_work():
+        with attempt.timed():
             async with attempt.interruptible():
                 return await self._transfers.upload(attempt.job, generated)
 
@@ -211,4 +211,4 @@ class Runner:
             generation_seconds=round(result.generation_seconds, 3),
             engine_seconds=round(result.charged_seconds, 3),
         )
-        await self._announcer.ended(ended)
+        await self._announcer.announce_ended(ended)

@@ -69,7 +69,7 @@ async def cancel_job(admitted: CurrentOperator, job_id: Id) -> Response:
     services = admitted.services
     canceled = await jobs.cancel_job(admitted.database, admitted.operator, job_id)
     doorbell = Doorbell(services.redis, services.settings.redis)
-    await Announcer(services.redis, doorbell).canceled(canceled.ended)
+    await Announcer(services.redis, doorbell).announce_canceled(canceled.ended)
     return json_result(canceled.job)
 
 

@@ -36,7 +36,7 @@ class ProgressReader:
                 progress = await read_progress(self._redis, name, preview=preview)
         except (RedisError, OSError) as error:
             self._probe_at = monotonic() + PROBE_SECONDS
-            self._presence.missed(error)
+            self._presence.mark_unavailable(error)
             return None
-        self._presence.found()
+        self._presence.mark_available()
         return progress

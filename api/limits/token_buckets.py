@@ -61,15 +61,15 @@ class TokenBuckets:
 
     async def draw(self, bucket: TokenBucket, wanted: int) -> TokenGrant:
         """Draw `wanted` tokens, or as many as there are."""
-        if self._redis.there or self._is_probe():
+        if self._redis.is_available or self._is_probe():
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     drawn = await self._shared.draw(bucket, wanted)
             except (BaseThrottledError, OSError) as error:
                 self._probe_at = monotonic() + PROBE_SECONDS
-                self._redis.missed(error)
+                self._redis.mark_unavailable(error)
             else:
-                self._redis.found()
+                self._redis.mark_available()
                 return drawn
         return await self._local.draw(bucket, wanted)
 

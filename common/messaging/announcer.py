@@ -3,8 +3,7 @@
 from redis.asyncio import Redis
 
 from common.domain.job import EndedJob
-from common.messaging.cancellation import announce_canceled
-from common.messaging.completion import announce_ended
+from common.messaging import cancellation, completion
 from common.messaging.doorbell import Doorbell
 
 
@@ -15,17 +14,17 @@ class Announcer:
         self._redis = redis
         self._doorbell = doorbell
 
-    async def ended(self, job: EndedJob) -> None:
+    async def announce_ended(self, job: EndedJob) -> None:
         """Wake a dispatcher, if there is a webhook to send, and the callers waiting for the job."""
         if job.delivery_id is not None:
             await self._doorbell.ring_dispatcher()
-        await announce_ended(self._redis, job.file_prefix)
+        await completion.announce_ended(self._redis, job.file_prefix)
 
-    async def canceled(self, job: EndedJob) -> None:
+    async def announce_canceled(self, job: EndedJob) -> None:
         """Let the worker that may hold the job hear of it, too: it stops at its next step."""
-        await announce_canceled(self._redis, job.file_prefix)
-        await self.ended(job)
+        await cancellation.announce_canceled(self._redis, job.file_prefix)
+        await self.announce_ended(job)
 
-    async def waiting(self, queue: str) -> None:
+    async def announce_queued(self, queue: str) -> None:
         """Wake a worker for a job that waits in `queue`."""
         await self._doorbell.ring_worker(queue)

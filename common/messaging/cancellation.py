@@ -10,7 +10,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from common.messaging.listener import ChannelListener, announce, prefix_in
+from common.messaging.listener import ChannelListener, announce, parse_prefix
 
 CHANNEL: Final = "infill:canceled"
 
@@ -23,17 +23,17 @@ async def announce_canceled(redis: "Redis", file_prefix: UUID) -> None:
 class CancellationListener(ChannelListener):
     """Tells a worker which jobs were canceled; None where some may have been that nobody heard."""
 
-    def __init__(self, redis: "Redis", canceled: Callable[[UUID | None], None]) -> None:
+    def __init__(self, redis: "Redis", on_canceled: Callable[[UUID | None], None]) -> None:
         super().__init__(redis, CHANNEL)
-        self._canceled = canceled
+        self._on_canceled = on_canceled
 
-    def _heard(self, data: bytes) -> None:
-        prefix = prefix_in(data)
+    def _on_message(self, data: bytes) -> None:
+        prefix = parse_prefix(data)
         if prefix is not None:
-            self._canceled(prefix)
+            self._on_canceled(prefix)
 
-    async def _subscribed(self) -> None:
-        self._canceled(None)
+    async def _on_subscribed(self) -> None:
+        self._on_canceled(None)
 
-    async def _missed(self) -> None:
+    async def _on_unavailable(self) -> None:
         """Leave it to the heartbeat."""

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from redis.asyncio import Redis
 
-from common.messaging.listener import ChannelListener, announce, prefix_in
+from common.messaging.listener import ChannelListener, announce, parse_prefix
 
 CHANNEL: Final = "infill:ended"
 
@@ -35,13 +35,13 @@ class CompletionListener(ChannelListener):
         super().__init__(redis, CHANNEL)
         self._find_ended = find_ended
         self._waiting: dict[UUID, set[asyncio.Event]] = defaultdict(set)
-        self._letting_go = False
+        self._closing = False
 
     @contextmanager
     def expect(self, file_prefix: UUID) -> Iterator[asyncio.Event]:
         """Give the event that is set when this job ends; enter before the job is recorded."""
         event = asyncio.Event()
-        if self._letting_go:
+        if self._closing:
             event.set()
         self._waiting[file_prefix].add(event)
         try:
@@ -51,15 +51,15 @@ class CompletionListener(ChannelListener):
             if not self._waiting[file_prefix]:
                 del self._waiting[file_prefix]
 
-    def let_go(self) -> None:
+    def wake_all(self) -> None:
         """Wake everybody, now and from now on: this process is ending."""
-        self._letting_go = True
+        self._closing = True
         self._wake(set(self._waiting))
 
-    def _heard(self, data: bytes) -> None:
+    def _on_message(self, data: bytes) -> None:
         self._wake(_prefixes(data))
 
-    async def _subscribed(self) -> None:
+    async def _on_subscribed(self) -> None:
         if not self._waiting:
             return
         try:
@@ -67,8 +67,8 @@ class CompletionListener(ChannelListener):
         except Exception as error:  # noqa: BLE001 the rows are asked again in a moment
             log.warning("completion_fallback_failed", error=type(error).__name__)
 
-    async def _missed(self) -> None:
-        await self._subscribed()
+    async def _on_unavailable(self) -> None:
+        await self._on_subscribed()
 
     def _wake(self, ended: set[UUID]) -> None:
         for file_prefix in ended:
@@ -77,5 +77,5 @@ class CompletionListener(ChannelListener):
 
 
 def _prefixes(data: bytes) -> set[UUID]:
-    prefix = prefix_in(data)
+    prefix = parse_prefix(data)
     return set() if prefix is None else {prefix}

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from common.settings import RedisSettings
 
-TASK_NAME: Final = "infill.look"
+TASK_NAME: Final = "infill.ring"
 DISPATCHER_LIST: Final = "infill:deliveries"
 
 # How long one blocking command may wait, as a part of the time after which Redis counts as away.
@@ -61,7 +61,7 @@ class Doorbell:
         """Wake one dispatcher; False if Redis did not take it."""
         return await self._ring(DISPATCHER_LIST, b"look")
 
-    async def heard_by_dispatcher(self, seconds: float) -> bool:
+    async def wait_for_dispatcher_ring(self, seconds: float) -> bool:
         """Wait up to `seconds` for a ring to a dispatcher and take all that are there.
 
         The wait may be cut short: a longer one would look like Redis being away.

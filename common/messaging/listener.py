@@ -34,18 +34,18 @@ class ChannelListener(ABC):
     def __init__(self, redis: "Redis", channel: str) -> None:
         self._redis = redis
         self._channel = channel
-        self._presence = Availability("redis")
+        self._availability = Availability("redis")
 
     @abstractmethod
-    def _heard(self, data: bytes) -> None:
+    def _on_message(self, data: bytes) -> None:
         """Take a signal, which may be none of ours: it must not end the listening."""
 
     @abstractmethod
-    async def _subscribed(self) -> None:
+    async def _on_subscribed(self) -> None:
         """Make good what was announced before this moment; raises nothing."""
 
     @abstractmethod
-    async def _missed(self) -> None:
+    async def _on_unavailable(self) -> None:
         """Do without Redis; called again and again while it is away; raises nothing."""
 
     async def run(self) -> None:
@@ -56,8 +56,8 @@ class ChannelListener(ABC):
             except (RedisError, OSError) as error:
                 if _is_canceled():
                     raise asyncio.CancelledError from error
-                self._presence.missed(error)
-            await self._missed()
+                self._availability.mark_unavailable(error)
+            await self._on_unavailable()
             await asyncio.sleep(FALLBACK_SECONDS)
 
     async def _listen(self) -> None:
@@ -66,18 +66,18 @@ class ChannelListener(ABC):
             while True:
                 message = await _next_message(subscription)
                 if message["type"] == "message":
-                    self._heard(message["data"])
+                    self._on_message(message["data"])
                 elif message["type"] == "subscribe":  # perhaps not for the first time
-                    self._presence.found()
-                    await self._subscribed()
+                    self._availability.mark_available()
+                    await self._on_subscribed()
 
 
-def prefix_in(data: bytes) -> UUID | None:
+def parse_prefix(data: bytes) -> UUID | None:
     """Read a signal; None for one that is none of ours."""
     try:
         return UUID(bytes=data)
     except ValueError:
-        log.warning("signal_not_understood", size=len(data))
+        log.warning("signal_unreadable", size=len(data))
         return None
 
 

@@ -1,4 +1,4 @@
-"""How far running jobs are: told by their workers a few times a second, and kept for a minute.
+"""How far running jobs are: reported by their workers a few times a second, and kept for a minute.
 
 Nothing here is a fact: whoever finds nothing knows the job's state from its row. Each attempt has
 a key of its own, so a worker given up for dead does not talk into its successor's.
@@ -30,7 +30,7 @@ class AttemptName(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """`step` of `steps`, over all images of the job; `preview` is a small JPEG of the first."""
+    """`step` of `steps`, ended all images of the job; `preview` is a small JPEG of the first."""
 
     step: int
     steps: int
@@ -38,7 +38,9 @@ class JobProgress:
 
 
 async def write_progress(
-    redis: "Redis", told: Mapping[AttemptName, JobProgress], over: Collection[AttemptName]
+    redis: "Redis",
+    progress_by_attempt: Mapping[AttemptName, JobProgress],
+    ended: Collection[AttemptName],
 ) -> None:
     """Tell of many attempts in one exchange; a preview stays until a later one comes.
 
@@ -46,20 +48,20 @@ async def write_progress(
         redis.exceptions.RedisError: Redis is away.
     """
     async with redis.pipeline(transaction=False) as pipeline:
-        for name, progress in told.items():
+        for name, progress in progress_by_attempt.items():
             pipeline.hset(name.key, mapping={"step": progress.step, "steps": progress.steps})
             if progress.preview is not None:
                 pipeline.hset(name.key, "preview", progress.preview)
             pipeline.expire(name.key, KEPT_SECONDS)
-        if over:
-            pipeline.delete(*(name.key for name in over))
+        if ended:
+            pipeline.delete(*(name.key for name in ended))
         await pipeline.execute()
 
 
 async def read_progress(
     redis: "Redis", name: AttemptName, *, preview: bool = False
 ) -> JobProgress | None:
-    """Read how far an attempt is, with its preview only where wanted; None if nobody told.
+    """Read how far an attempt is, with its preview only where wanted; None if nothing was reported.
 
     Raises:
         redis.exceptions.RedisError: Redis is away.

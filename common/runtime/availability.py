@@ -10,21 +10,26 @@ log = structlog.get_logger(__name__)
 class Availability:
     """Remembers whether one part answered when it was last asked."""
 
-    def __init__(self, part: str) -> None:
-        self._part = part
-        self.there = True
+    def __init__(self, dependency: str) -> None:
+        self._dependency = dependency
+        self.is_available = True
 
-    def found(self) -> None:
+    def mark_available(self) -> None:
         """Note that it answered."""
-        if not self.there:
-            self.there = True
-            log.info("part_came_back", part=self._part)
+        if not self.is_available:
+            self.is_available = True
+            log.info("dependency_available", dependency=self._dependency)
 
-    def missed(self, error: Exception) -> None:
+    def mark_unavailable(self, error: Exception) -> None:
         """Note that it did not; the error's text may hold what a log must not, its name does."""
-        if self.there:
-            self.there = False
+        if self.is_available:
+            self.is_available = False
             cause = getattr(error, "orig", None) or error
             # What our own errors say to the operator is meant for the log.
-            told = {"detail": error.detail} if isinstance(error, InfillError) else {}
-            log.warning("part_went_away", part=self._part, error=type(cause).__name__, **told)
+            detail = {"detail": error.detail} if isinstance(error, InfillError) else {}
+            log.warning(
+                "dependency_unavailable",
+                dependency=self._dependency,
+                error=type(cause).__name__,
+                **detail,
+            )

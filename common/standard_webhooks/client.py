@@ -39,7 +39,9 @@ class WebhookClient:
         self._settings = settings
         self._key = key
 
-    def signed(self, webhook_id: UUID, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
+    def build_headers(
+        self, webhook_id: UUID, body: bytes, secrets: Iterable[str]
+    ) -> dict[str, str]:
         """Give the headers of a webhook sent now."""
         signed = signed_headers(webhook_id, utc_now(), body, secrets=secrets, key=self._key)
         return FIXED_HEADERS | signed

@@ -162,7 +162,7 @@ async def crash(scene: Scene, database_url: str) -> None:
     asked = body(key=scene.key, prompt="prompt-marker", webhook=scene.hook("never")[1])
     assert (await scene.client.post("/api/v3/text2img", json=asked)).status_code == 500
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while "look_failed" not in (scene.logs / "worker.log").read_text():
+        while "job_loop_failed" not in (scene.logs / "worker.log").read_text():
             await scene.numbers()  # each look waits for the worker
 
 
@@ -203,5 +203,5 @@ async def test_nothing_secret_is_told_at_any_level(scene: Scene, database_url: s
         told_of |= {line["job_id"] for line in lines if "job_id" in line}
     assert told_of >= set(scene.jobs)
     assert "request_crashed" in logs["gateway"]
-    assert "look_failed" in logs["worker"]
+    assert "job_loop_failed" in logs["worker"]
     assert_told_nothing(pages | logs, scene.secrets)

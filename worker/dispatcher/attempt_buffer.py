@@ -159,7 +159,7 @@ def _to_result(due: DueDelivery, attempt: Attempt) -> DeliveryResult:
     else:
         seconds, state = None, FINAL_STATES[type(decision)]
     return DeliveryResult(
-        due.claim, state, attempt.log, wait_seconds=seconds, is_well=attempt.is_well
+        due.claim, state, attempt.log, wait_seconds=seconds, is_well=attempt.is_healthy
     )
 
 

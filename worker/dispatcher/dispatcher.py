@@ -49,7 +49,7 @@ class StartedBatch:
 
     taken: int = 0
     has_more: bool = False
-    has_no_place: bool = False
+    is_out_of_slots: bool = False
 
 
 class Dispatcher:
@@ -73,63 +73,63 @@ class Dispatcher:
         self._settings = settings
         self._name = name
         self._reserved = math.floor(settings.concurrency * settings.reserved_part)
-        self._looking = Wakeup(doorbell, settings.poll_seconds)
-        self._recorder = AttemptBuffer(database, settings, self._looking.want)
+        self._wakeup = Wakeup(doorbell, settings.poll_seconds)
+        self._attempt_buffer = AttemptBuffer(database, settings, self._wakeup.wake)
         self._under_way: set[asyncio.Task[None]] = set()
-        self._of_tenants: Counter[int] = Counter()
-        self._passed_over = False
+        self._tenant_counts: Counter[int] = Counter()
+        self._skipped_tenants = False
         self._has_more = False
         self._postgres = Availability("postgres")
         self._pause_seconds = FIRST_PAUSE_SECONDS
 
-    async def check(self) -> None:
+    async def check_ready(self) -> None:
         """Make sure that the last look at the rows succeeded; costs nothing.
 
         Raises:
             ConnectionError: it did not.
         """
-        if not self._postgres.there:
+        if not self._postgres.is_available:
             raise ConnectionError("Postgres is away")
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Send what is due until `stopping` is set, then finish the attempts under way."""
         stop = asyncio.create_task(stopping.wait())
-        listening = asyncio.create_task(self._looking.listen(stop))
+        listening = asyncio.create_task(self._wakeup.listen(stop))
         try:
             while not stopping.is_set():
                 if await self._start_due():
-                    await self._looking.until_worth_it(stop, has_room=self._free_slots() > 0)
+                    await self._wakeup.wait(stop, has_slots=self._free_slots() > 0)
                 else:
                     await wait_for_event(stopping, self._pause_seconds)
                     self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
         finally:
             stop.cancel()
-            self._recorder.shorten_patience(LAST_PATIENCE_SECONDS)
+            self._attempt_buffer.shorten_patience(LAST_PATIENCE_SECONDS)
             if self._under_way:
                 log.info("finishing_deliveries", under_way=len(self._under_way))
                 await asyncio.wait(self._under_way)
-            await self._recorder.aclose()
+            await self._attempt_buffer.aclose()
             await asyncio.wait({listening})
 
     async def _start_due(self) -> bool:
         """Start what is due, as far as there are free slots; False if Postgres is away."""
-        self._looking.begin()
+        self._wakeup.clear()
         try:
-            await self._look_up()
+            await self._refresh_due()
             self._has_more = await self._start()
         except Exception as error:  # noqa: BLE001 whatever the trouble, the loop goes on
-            self._postgres.missed(error)
+            self._postgres.mark_unavailable(error)
             return False
         return True
 
-    async def _look_up(self) -> None:
+    async def _refresh_due(self) -> None:
         """See to what becomes due unheard."""
-        if self._looking.is_time_to_poll():
+        if self._wakeup.take_poll():
             async with self._database.direct() as connection:
                 await mark_due_dispatches(connection)
-        if crossed := self._looking.crossed():
+        if rechecks := self._wakeup.take_rechecks():
             async with self._database.direct() as connection:
-                await recheck_origins(connection, crossed)
+                await recheck_origins(connection, rechecks)
 
     async def _start(self) -> bool:
         """Start batches of first attempts and of retries in turn; say whether there may be more.
@@ -138,11 +138,11 @@ class Dispatcher:
         """
         tries = 0
         while tries < MOST_TRIES:
-            self._passed_over = False
+            self._skipped_tenants = False
             first = await self._start_batch(self._free_slots(), retries=False)
             retry = await self._start_batch(self._free_slots() - self._reserved, retries=True)
             if not (first.has_more or retry.has_more):
-                return self._passed_over or first.has_no_place or retry.has_no_place
+                return self._skipped_tenants or first.is_out_of_slots or retry.is_out_of_slots
             if not (first.taken or retry.taken):
                 tries += 1
                 await asyncio.sleep(random.uniform(0, LONGEST_WAIT_SECONDS))  # noqa: S311 guards nothing
@@ -150,20 +150,20 @@ class Dispatcher:
 
     async def _start_batch(self, free: int, *, retries: bool) -> StartedBatch:
         if free <= 0:
-            return StartedBatch(has_no_place=True)
+            return StartedBatch(is_out_of_slots=True)
         most = LARGEST_RETRY_BATCH if retries else LARGEST_BATCH
         due = await self._claim(min(largest_batch(free), most), retries=retries)
-        self._postgres.found()
+        self._postgres.mark_available()
         self._pause_seconds = FIRST_PAUSE_SECONDS
-        self._looking.emptied(due.emptied)
+        self._wakeup.recheck_later(due.emptied)
         for delivery in due.taken:
-            self._deliver_soon(delivery)
+            self._start_delivery(delivery)
         return StartedBatch(taken=len(due.taken), has_more=due.has_more)
 
     async def _claim(self, limit: int, *, retries: bool) -> ClaimedDeliveries:
         most = max(self._free_slots(), LARGEST_BATCH)
-        passing_over = [id_ for id_, number in self._of_tenants.items() if number >= most]
-        self._passed_over |= bool(passing_over)
+        passing_over = [id_ for id_, number in self._tenant_counts.items() if number >= most]
+        self._skipped_tenants |= bool(passing_over)
         async with self._database.direct() as connection:
             return await claim_deliveries(
                 connection,
@@ -175,9 +175,9 @@ class Dispatcher:
                 passing_over=passing_over,
             )
 
-    def _deliver_soon(self, due: DueDelivery) -> None:
+    def _start_delivery(self, due: DueDelivery) -> None:
         tenant_id = due.job.tenant_id
-        self._of_tenants[tenant_id] += 1
+        self._tenant_counts[tenant_id] += 1
         task = asyncio.create_task(self._deliver(due))
         self._under_way.add(task)
         DELIVERIES_SENDING.set(len(self._under_way))
@@ -185,11 +185,11 @@ class Dispatcher:
         def ended(_: asyncio.Task[None]) -> None:
             self._under_way.discard(task)
             DELIVERIES_SENDING.set(len(self._under_way))
-            self._of_tenants[tenant_id] -= 1
-            if not self._of_tenants[tenant_id]:
-                del self._of_tenants[tenant_id]
+            self._tenant_counts[tenant_id] -= 1
+            if not self._tenant_counts[tenant_id]:
+                del self._tenant_counts[tenant_id]
             if self._has_more:
-                self._looking.want()
+                self._wakeup.wake()
 
         task.add_done_callback(ended)
 
@@ -201,7 +201,7 @@ class Dispatcher:
             attempt=due.claim.attempt,
         ):
             try:
-                await self._recorder.record(due, await self._sender.attempt(due))
+                await self._attempt_buffer.record(due, await self._sender.send(due))
             except Exception as error:  # noqa: BLE001 the lease runs out and it is sent again
                 log.error("delivery_not_recorded", error=type(error).__name__)  # noqa: TRY400 - a trace would hold the row's values
 

@@ -12,7 +12,7 @@ from common.object_store.storage import Storage
 from common.postgres.repositories.deliveries.claim import DueDelivery
 
 
-async def payload(due: DueDelivery, storage: Storage) -> bytes:
+async def build_payload(due: DueDelivery, storage: Storage) -> bytes:
     """Write the body of one attempt; its links are signed now, so that they outlive the wait.
 
     A canceled job is told as failed, with the reason: v3 has no word for it.
@@ -22,14 +22,14 @@ async def payload(due: DueDelivery, storage: Storage) -> bytes:
     """
     job = due.job
     if due.event is Event.SUCCEEDED and job.result is not None:
-        body = await _success(job, job.result, storage, repeated=due.failures > 0)
+        body = await _success_body(job, job.result, storage, repeated=due.failures > 0)
     else:
         body = failed_body(job.id, job.error_message or "")
     # Copied: orjson's own bytes keep 4 kB of memory, however few they are, and thousands wait.
     return bytes(memoryview(orjson.dumps({**body, "track_id": job.track_id})))
 
 
-async def _success(
+async def _success_body(
     job: JobRecord, result: JobResult, storage: Storage, *, repeated: bool
 ) -> dict[str, Any]:
     return success_body(

@@ -28,7 +28,7 @@ from worker.maintenance.retention import Retention
 from worker.maintenance.sweeper import Sweeper
 
 # Of the middle collections one in so many goes through everything; Python's own is one in ten.
-SELDOM: Final = 10_000
+FULL_COLLECTION_INTERVAL: Final = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -44,15 +44,15 @@ async def serve(settings: Settings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with _parts(settings) as parts, asyncio.TaskGroup() as tasks:
-        _collect_seldom()
+    async with _open_parts(settings) as parts, asyncio.TaskGroup() as tasks:
+        _reduce_collections()
         log.info("dispatcher_ready")
         for part in parts:
             tasks.create_task(part.run(stopping))
     log.info("dispatcher_stopped")
 
 
-def _collect_seldom() -> None:
+def _reduce_collections() -> None:
     """Spare everybody the pauses of full collections: half a second with 5,000 attempts under way.
 
     What is there now stays, and attempts leave no cycles behind, so there is next to nothing for
@@ -61,11 +61,11 @@ def _collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     youngest, middle, _ = gc.get_threshold()
-    gc.set_threshold(youngest, middle, SELDOM)
+    gc.set_threshold(youngest, middle, FULL_COLLECTION_INTERVAL)
 
 
 @asynccontextmanager
-async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper, Retention]]:
+async def _open_parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper, Retention]]:
     key = load_installation_key(settings.webhooks)
     queues = load_catalogue(settings.models).queues
     database = Database(settings.database, application="infill-dispatcher")
@@ -73,12 +73,12 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper,
     storage = Storage(settings.storage)
     guard = Guard(settings.outbound)
     doorbell = Doorbell(redis, settings.redis)
-    room = raise_descriptor_limit(settings.webhooks.concurrency)
+    concurrency = raise_descriptor_limit(settings.webhooks.concurrency)
     dispatcher = Dispatcher(
         database,
         doorbell,
         Sender(guard, storage, settings.webhooks, key),
-        settings.webhooks.model_copy(update={"concurrency": room}),
+        settings.webhooks.model_copy(update={"concurrency": concurrency}),
         name=f"{socket.gethostname()}-{os.getpid()}",
     )
     announcer = Announcer(redis, doorbell)
@@ -86,7 +86,7 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper,
         database, doorbell, announcer, settings.jobs, settings.webhooks, queues=queues
     )
     retention = Retention(database, storage, settings.retention)
-    status = StatusServer(settings.telemetry, ready=dispatcher.check)
+    status = StatusServer(settings.telemetry, ready=dispatcher.check_ready)
     await status.start()
     try:
         yield dispatcher, sweeper, retention

@@ -26,7 +26,7 @@ SCHEDULE: Final = "schedule"
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class Responded:
     """The receiver answered; `retry_after` is that header as it came.
 
     `is_unwanted` says that it asked for no more of this message.
@@ -43,7 +43,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class NoResponse:
     """No answer came, or the request could not be made; `reason` is one word.
 
     `is_ours` says that the trouble was on our side.
@@ -54,11 +54,11 @@ class Unanswered:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Blocked:
     """The guard let nothing out to that address."""
 
 
-Outcome: TypeAlias = Answered | Unanswered | Refused
+Outcome: TypeAlias = Responded | NoResponse | Blocked
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +82,13 @@ class Exhausted:
 class Discarded:
     """Trying again is no use, or not wanted; `why` is one word."""
 
-    why: str
+    reason: str
 
 
 Decision: TypeAlias = Delivered | Retry | Exhausted | Discarded
 
 
-def plan(
+def decide(
     outcome: Outcome,
     failures: int,
     now: datetime,
@@ -102,9 +102,9 @@ def plan(
     came, so by now its owner has pointed it at a place we never go. `jitter_draw` is a number
     drawn from 0 to 1.
     """
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, Blocked):
         return Discarded(AddressNotAllowedError.code)
-    if isinstance(outcome, Answered):
+    if isinstance(outcome, Responded):
         if outcome.is_success:
             return Delivered()
         if outcome.status == HTTPStatus.GONE:
@@ -118,29 +118,29 @@ def plan(
     return Retry(now + timedelta(seconds=max(scheduled, _asked(outcome, now, settings))))
 
 
-def is_well(outcome: Outcome) -> bool | None:
+def is_healthy(outcome: Outcome) -> bool | None:
     """Say what an outcome tells of the receiver: well, in trouble, or (None) nothing.
 
     One that wants no more is well. Our own trouble tells nothing, and neither does an address we
     do not call.
     """
-    if isinstance(outcome, Answered):
+    if isinstance(outcome, Responded):
         return outcome.is_success or outcome.is_unwanted or outcome.status == HTTPStatus.GONE
-    if isinstance(outcome, Unanswered) and not outcome.is_ours:
+    if isinstance(outcome, NoResponse) and not outcome.is_ours:
         return False
     return None
 
 
-def ended_by(decision: Decision) -> str | None:
+def end_reason(decision: Decision) -> str | None:
     """Say in one word what ended a delivery that was not delivered."""
     if isinstance(decision, Discarded):
-        return decision.why
+        return decision.reason
     return SCHEDULE if isinstance(decision, Exhausted) else None
 
 
-def _asked(outcome: Answered | Unanswered, now: datetime, settings: WebhookSettings) -> float:
+def _asked(outcome: Responded | NoResponse, now: datetime, settings: WebhookSettings) -> float:
     """Give the wait the receiver asked for, in seconds; 0 if it asked for none we can grant."""
-    if isinstance(outcome, Unanswered) or outcome.status not in BUSY or not outcome.retry_after:
+    if isinstance(outcome, NoResponse) or outcome.status not in BUSY or not outcome.retry_after:
         return 0
     return min(_seconds(outcome.retry_after.strip(), now), settings.retry_after_limit_seconds)
 

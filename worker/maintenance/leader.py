@@ -42,12 +42,12 @@ class LeaderLoop(ABC):
             try:
                 await self._lead_if_elected(stopping)
             except Exception as error:  # noqa: BLE001 whatever the trouble, the loop goes on
-                self._postgres.missed(error)
+                self._postgres.mark_unavailable(error)
             await wait_for_event(stopping, self._interval_seconds)
 
     def _record_response(self) -> None:
         """Record that Postgres responded to an attempt to become leader."""
-        self._postgres.found()
+        self._postgres.mark_available()
 
     def _end_leadership(self) -> None:
         """Log the end; a subclass also clears metrics that only the leader may show."""

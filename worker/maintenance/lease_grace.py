@@ -24,7 +24,7 @@ class LeaseGracePeriod:
     def __init__(self, seconds: float, *, harmless_seconds: float, now: float) -> None:
         self._seconds = seconds
         self._harmless_seconds = harmless_seconds
-        self._last_answer = now
+        self._last_response = now
         self._back_since: float | None = None
 
     @classmethod
@@ -36,11 +36,11 @@ class LeaseGracePeriod:
             now=now,
         )
 
-    def answered(self, now: float) -> None:
+    def record_response(self, now: float) -> None:
         """Note that Postgres has answered."""
-        if now - self._last_answer > self._harmless_seconds:
+        if now - self._last_response > self._harmless_seconds:
             self._back_since = now
-        self._last_answer = now
+        self._last_response = now
 
     def is_over(self, now: float, *, up_seconds: float) -> bool:
         """Tell whether leases count, for a Postgres that was started `up_seconds` ago."""

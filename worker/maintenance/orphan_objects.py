@@ -34,16 +34,16 @@ class OrphanCollector:
         self._ownership = ownership
         self._age = timedelta(seconds=orphan_seconds)
 
-    async def go_on(self, connection: AsyncConnection) -> int:
+    async def collect(self, connection: AsyncConnection) -> int:
         """Look at the next pages; give the number of orphans that were deleted.
 
         Raises:
             StorageUnavailableError: the store did not answer, or refused.
         """
-        place = await read_bucket_cursor(connection)
-        if not await self._ownership.is_ours(place.installation_id):
+        cursor = await read_bucket_cursor(connection)
+        if not await self._ownership.is_ours(cursor.installation_id):
             return 0
-        after, deleted = place.walked_to, 0
+        after, deleted = cursor.walked_to, 0
         for _ in range(PAGES):
             page = await self._storage.list_page(after)
             deleted += await self._delete_orphans(connection, page)

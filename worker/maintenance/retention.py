@@ -61,7 +61,7 @@ class Retention(LeaderLoop):
         deleted go whatever the settings say.
         """
         kept = self._settings
-        await self._with_store(self._delete_pictures, connection, stopping)
+        await self._with_store(self._delete_images, connection, stopping)
         for kind, seconds, verb in (
             ("job", kept.job_seconds, delete_old_jobs),
             ("delivery", kept.delivery_seconds, delete_old_deliveries),
@@ -70,39 +70,39 @@ class Retention(LeaderLoop):
             if seconds:
                 step = partial(verb, connection, seconds=seconds, limit=ROWS)
                 await _delete_batches(kind, step, ROWS, stopping)
-        await self._with_store(self._erasure.go_on, connection, stopping)
+        await self._with_store(self._erasure.run_round, connection, stopping)
         await self._with_store(self._delete_orphans, connection, stopping)
 
     async def _with_store(
         self,
-        duty: Callable[[AsyncConnection, asyncio.Event], Awaitable[None]],
+        task: Callable[[AsyncConnection, asyncio.Event], Awaitable[None]],
         connection: AsyncConnection,
         stopping: asyncio.Event,
     ) -> None:
         try:
-            await duty(connection, stopping)
+            await task(connection, stopping)
         except StorageUnavailableError as error:
-            self._store.missed(error)
+            self._store.mark_unavailable(error)
 
-    async def _delete_pictures(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+    async def _delete_images(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
         if self._settings.object_seconds:
-            step = partial(self._delete_some_pictures, connection)
-            await _delete_batches("pictures", step, JOBS, stopping)
+            step = partial(self._delete_expired_images, connection)
+            await _delete_batches("images", step, JOBS, stopping)
 
-    async def _delete_some_pictures(self, connection: AsyncConnection) -> int:
+    async def _delete_expired_images(self, connection: AsyncConnection) -> int:
         old = await find_expired_images(
             connection, seconds=self._settings.object_seconds, limit=JOBS
         )
         if old:
             await self._storage.delete([key for job in old for key in job.keys])
-            self._store.found()
+            self._store.mark_available()
             await mark_images_deleted(connection, [job.job_id for job in old])
         return len(old)
 
     async def _delete_orphans(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
         if self._settings.orphan_seconds and not stopping.is_set():
-            _note("orphan", await self._orphans.go_on(connection))
-            self._store.found()
+            _record_deleted("orphan", await self._orphans.collect(connection))
+            self._store.mark_available()
 
 
 async def _delete_batches(kind: str, step: Step, size: int, stopping: asyncio.Event) -> None:
@@ -117,10 +117,10 @@ async def _delete_batches(kind: str, step: Step, size: int, stopping: asyncio.Ev
     try:
         await run_batches(counted_step, size=size, max_batches=BATCHES, stopping=stopping)
     finally:  # what was deleted before an error counts too
-        _note(kind, deleted)
+        _record_deleted(kind, deleted)
 
 
-def _note(kind: str, deleted: int) -> None:
+def _record_deleted(kind: str, deleted: int) -> None:
     if deleted:
         RETENTION_DELETED.labels(kind=kind).inc(deleted)
         log.info("retention_deleted", kind=kind, number=deleted)

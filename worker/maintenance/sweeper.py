@@ -49,9 +49,9 @@ RINGS: Final = 100
 
 # After adding up all that waits comes a rest of so many times what it took: a million waiting jobs
 # take most of a second, and the sums are for estimates alone.
-RESTS_PER_RECOUNT: Final = 30
+PAUSES_PER_BACKLOG_RECOUNT: Final = 30
 # The same for looking at every line: ten thousand take some 50 ms.
-RESTS_PER_LOOK_AT_LINES: Final = 10
+PAUSES_PER_ORIGIN_RECOUNT: Final = 10
 
 # An origin without deliveries for so long is deleted, with the little that was counted.
 IDLE_SECONDS: Final = 3600.0
@@ -91,7 +91,7 @@ class Sweeper(LeaderLoop):
         self._queues = queues
         self._grace = grace or LeaseGracePeriod.of(settings, now=monotonic())
         self._next_backlogs = 0.0
-        self._next_lines = 0.0
+        self._next_origins = 0.0
 
     async def run_round(self, connection: AsyncConnection, _stopping: asyncio.Event) -> None:
         """Do one sweep."""
@@ -99,7 +99,7 @@ class Sweeper(LeaderLoop):
 
     def _record_response(self) -> None:
         super()._record_response()
-        self._grace.answered(monotonic())
+        self._grace.record_response(monotonic())
 
     def _end_leadership(self) -> None:
         JOBS.clear()
@@ -109,11 +109,11 @@ class Sweeper(LeaderLoop):
     async def sweep(self, connection: AsyncConnection) -> None:
         """Do every duty once; what is put back first is rung for last."""
         up_seconds = await seconds_up(connection)
-        self._grace.answered(monotonic())
+        self._grace.record_response(monotonic())
         if self._grace.is_over(monotonic(), up_seconds=up_seconds):
-            await self._take_jobs_back(connection)
-            await self._take_deliveries_back(connection)
-        await self._keep_lines(connection)
+            await self._requeue_jobs(connection)
+            await self._requeue_deliveries(connection)
+        await self._maintain_origins(connection)
         await self._fail_overdue(connection)
         await self._recount(connection)
         await delete_silent_workers(connection, seconds=self._settings.lease_seconds)
@@ -129,14 +129,14 @@ class Sweeper(LeaderLoop):
         )
         await vacuum_queues(connection)
 
-    async def _keep_lines(self, connection: AsyncConnection) -> None:
+    async def _maintain_origins(self, connection: AsyncConnection) -> None:
         begun = monotonic()
-        if begun < self._next_lines:
+        if begun < self._next_origins:
             return
         if await maintain_origins(connection, per_origin=self._webhooks.origin_concurrency):
             await self._doorbell.ring_dispatcher()
         ended = monotonic()
-        self._next_lines = ended + (ended - begun) * RESTS_PER_LOOK_AT_LINES
+        self._next_origins = ended + (ended - begun) * PAUSES_PER_ORIGIN_RECOUNT
 
     async def _recount(self, connection: AsyncConnection) -> None:
         """Derive the books of fair claiming anew: what was just taken back, and what got lost."""
@@ -146,9 +146,9 @@ class Sweeper(LeaderLoop):
         if begun >= self._next_backlogs:
             await recount_backlogs(connection)
             ended = monotonic()
-            self._next_backlogs = ended + (ended - begun) * RESTS_PER_RECOUNT
+            self._next_backlogs = ended + (ended - begun) * PAUSES_PER_BACKLOG_RECOUNT
 
-    async def _take_jobs_back(self, connection: AsyncConnection) -> None:
+    async def _requeue_jobs(self, connection: AsyncConnection) -> None:
         requeue = partial(requeue_expired, connection, limit=BATCH)
         if moved := (await run_batches(requeue, size=BATCH)).moved:
             log.warning("expired_jobs_requeued", jobs=moved)
@@ -165,17 +165,17 @@ class Sweeper(LeaderLoop):
         async def batch() -> int:
             failed = await fail()
             # Together: a Redis that hangs is waited for once, not once for every job.
-            await asyncio.gather(*(self._tell(event, job) for job in failed))
+            await asyncio.gather(*(self._announce_failed(event, job) for job in failed))
             return len(failed)
 
         await run_batches(batch, size=BATCH)
 
-    async def _tell(self, event: str, job: EndedJob) -> None:
+    async def _announce_failed(self, event: str, job: EndedJob) -> None:
         log.warning(event, job_id=job.job_id)
         JOBS_ENDED.labels(outcome=JobState.FAILED.value).inc()
-        await self._announcer.ended(job)
+        await self._announcer.announce_ended(job)
 
-    async def _take_deliveries_back(self, connection: AsyncConnection) -> None:
+    async def _requeue_deliveries(self, connection: AsyncConnection) -> None:
         requeue = partial(requeue_expired_deliveries, connection, limit=BATCH)
         if moved := (await run_batches(requeue, size=BATCH)).moved:
             log.warning("expired_deliveries_requeued", deliveries=moved)

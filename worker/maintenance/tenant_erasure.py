@@ -31,7 +31,7 @@ from worker.maintenance.bucket_ownership import BucketOwnership
 
 # By then every gateway has forgotten a disabled tenant's keys (`INFILL_AUTH_CACHE_SECONDS`), and
 # recorded what it had let in.
-FORGOTTEN_SECONDS: Final = 30.0
+CACHE_EXPIRY_SECONDS: Final = 30.0
 ROWS: Final = 200  # that one statement moves, with all that hangs on them: tens of milliseconds
 # Of each kind in a round, so that a large tenant keeps nobody else's retention waiting.
 BATCHES: Final = 50
@@ -48,17 +48,17 @@ class TenantErasure:
         self._ownership = ownership
         self._store = store
 
-    async def go_on(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+    async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
         """Do what can be done now; stops between two batches when told to.
 
         Raises:
             StorageUnavailableError: the store did not answer, or refused; waiting jobs are
                 canceled without it.
         """
-        leaving = await find_tenants_to_erase(connection, seconds=FORGOTTEN_SECONDS)
+        tenant_ids = await find_tenants_to_erase(connection, seconds=CACHE_EXPIRY_SECONDS)
         drained = [
             tenant_id
-            for tenant_id in leaving
+            for tenant_id in tenant_ids
             if await _cancel_queued(connection, tenant_id, stopping)
             and await _is_drained(connection, tenant_id)
         ]
@@ -70,9 +70,9 @@ class TenantErasure:
 
     async def _is_bucket_ours(self, connection: AsyncConnection) -> bool:
         """Tell whether what stands under our tenants' numbers is theirs, and not others'."""
-        place = await read_bucket_cursor(connection)
-        ours = await self._ownership.is_ours(place.installation_id)
-        self._store.found()
+        cursor = await read_bucket_cursor(connection)
+        ours = await self._ownership.is_ours(cursor.installation_id)
+        self._store.mark_available()
         return ours
 
     async def _delete_objects(self, tenant_id: int, stopping: asyncio.Event) -> bool:

@@ -70,7 +70,7 @@ async def cancel_job(admitted: CurrentTenant, job_id: Id) -> Response:
         job = await _find(admitted, job_id)
         raise ConflictError(f"the job has ended already: it is {job.state}")
     doorbell = Doorbell(services.redis, services.settings.redis)
-    await Announcer(services.redis, doorbell).canceled(ended)
+    await Announcer(services.redis, doorbell).announce_canceled(ended)
     return admitted.json_result(CanceledJob(job_id, JobState.CANCELED))
 
 

@@ -37,7 +37,7 @@ async def until_noticed(dispatcher: Dispatcher) -> None:
     async with asyncio.timeout(20):
         while True:
             try:
-                await dispatcher.check()
+                await dispatcher.check_ready()
             except ConnectionError:
                 return
             await asyncio.sleep(0)
@@ -95,7 +95,7 @@ async def test_postgres_may_restart_under_a_delivery(
                 await until_noticed(dispatcher)
                 noticed.set()
                 await stopping.wait()
-                await dispatcher.check()  # it is ready again
+                await dispatcher.check_ready()  # it is ready again
 
         task = asyncio.create_task(serve())
         await receiver.request()

@@ -108,7 +108,7 @@ async def test_it_deletes_what_is_old(
         "INFILL_RETENTION_INTERVAL_SECONDS": "0.05",
     }
     async with running(settings | kept) as program:
-        assert (await program.said("retention_deleted"))["kind"] == "pictures"
+        assert (await program.said("retention_deleted"))["kind"] == "images"
         assert (await program.said("retention_deleted"))["kind"] == "job"
         # Beside the rest of what it does.
         await succeeded(desk.database, owner, receiver.url)
@@ -137,8 +137,8 @@ async def test_it_starts_without_postgres_and_redis(settings: dict[str, str]) ->
         "INFILL_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
     }
     async with running(settings | nowhere) as program:
-        said = await program.said("part_went_away")
-        assert said["part"].startswith("postgres")
+        said = await program.said("dependency_unavailable")
+        assert said["dependency"].startswith("postgres")
         program.process.terminate()
         assert await program.exit_code() == 0
 

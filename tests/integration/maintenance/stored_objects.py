@@ -19,7 +19,7 @@ from common.settings import RetentionSettings
 from tests.integration.repositories.support.counters import ATTEMPT, FAR_AHEAD, LONG_AGO, Books
 from worker.maintenance.retention import Retention
 
-KINDS = ("pictures", "job", "delivery", "attempt", "orphan")
+KINDS = ("images", "job", "delivery", "attempt", "orphan")
 
 
 @dataclass(frozen=True, slots=True)

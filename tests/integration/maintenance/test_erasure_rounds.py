@@ -134,7 +134,7 @@ async def test_without_the_store_jobs_are_canceled_and_rows_stay(
     with capture_logs() as lines:
         await shelf.run_round(shelf.retention(away, **FOR_EVER))
     away.close()
-    assert [line["event"] for line in lines] == ["part_went_away"]
+    assert [line["event"] for line in lines] == ["dependency_unavailable"]
     assert await states(shelf.books) == ["canceled", "succeeded"]
     await shelf.run_round(shelf.retention(**FOR_EVER))
     assert not await is_there(shelf.books)

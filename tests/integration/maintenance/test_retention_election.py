@@ -81,14 +81,14 @@ async def test_postgres_away_is_told_once_and_waited_for(shelf: Shelf) -> None:
     with capture_logs() as lines:
         async with running(retention):
             async with asyncio.timeout(20):
-                while retention._postgres.there:
+                while retention._postgres.is_available:
                     await shelf.job_ids()  # each look waits for the one that is there
             retention._database = shelf.database  # Postgres is back
             await retention.has_gone(2)
     await away.aclose()
     assert [line["event"] for line in lines] == [
-        "part_went_away",
-        "part_came_back",
+        "dependency_unavailable",
+        "dependency_available",
         "leadership_gained",
         "leadership_lost",
     ]

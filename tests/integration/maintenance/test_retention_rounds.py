@@ -38,7 +38,7 @@ async def test_pictures_go_and_their_row_stays_until_its_time(
     await shelf.run_round(shelf.retention(**NO_WALK))
     assert shelf.keys == set()
     assert (await shelf.books.job(job.job_id))["objects_deleted_at"] is not None
-    assert counted() == before | {"pictures": before["pictures"] + 1}
+    assert counted() == before | {"images": before["images"] + 1}
     await shelf.books.set_job(job.job_id, finished_at=hours_ago(91 * 24))
     await shelf.run_round(shelf.retention(**NO_WALK))
     assert await shelf.job_ids() == []
@@ -154,7 +154,7 @@ async def test_rows_do_not_wait_for_the_store(shelf: Shelf, bucket: StorageSetti
     assert shelf.keys == {MARKER_KEY}
     assert await shelf.job_ids() == [with_pictures.job_id + 2]
     told = [line for line in lines if line["event"].startswith("part")]
-    assert [line["event"] for line in told] == ["part_went_away", "part_came_back"]
+    assert [line["event"] for line in told] == ["dependency_unavailable", "dependency_available"]
     assert "connect" in told[0]["detail"]
 
 

@@ -79,7 +79,7 @@ async def test_what_is_not_a_signal_does_no_harm(redis: Redis, rows: Rows) -> No
                 await announce_ended(redis, uuid4())
                 await announce_ended(redis, prefix)
                 await within_deadline(event)
-    assert [entry["event"] for entry in logs] == ["signal_not_understood"]
+    assert [entry["event"] for entry in logs] == ["signal_unreadable"]
 
 
 async def test_an_idle_listener_sleeps(
@@ -110,7 +110,7 @@ async def test_let_go_everybody_is_woken_and_nobody_waits_any_more(
 ) -> None:
     listener = CompletionListener(redis, rows.find_ended)
     with listener.expect(uuid4()) as before:
-        listener.let_go()
+        listener.wake_all()
         assert before.is_set()
     with listener.expect(uuid4()) as after:
         assert after.is_set()

@@ -63,13 +63,13 @@ async def test_rings_are_made_up_to_a_number(
 async def test_one_hearing_takes_all_rings(doorbell: Doorbell, redis: Redis) -> None:
     for _ in range(3):
         await doorbell.ring_dispatcher()
-    assert await doorbell.heard_by_dispatcher(30)
+    assert await doorbell.wait_for_dispatcher_ring(30)
     assert await redis.exists(DISPATCHER_LIST) == 0
-    assert not await doorbell.heard_by_dispatcher(0.05)
+    assert not await doorbell.wait_for_dispatcher_ring(0.05)
 
 
 async def test_a_ring_ends_the_wait(doorbell: Doorbell, redis: Redis) -> None:
-    hearing = asyncio.create_task(doorbell.heard_by_dispatcher(30))
+    hearing = asyncio.create_task(doorbell.wait_for_dispatcher_ring(30))
     await blocked_clients(redis, 1)
     assert await doorbell.ring_dispatcher()
     assert await hearing
@@ -78,7 +78,7 @@ async def test_a_ring_ends_the_wait(doorbell: Doorbell, redis: Redis) -> None:
 @pytest.mark.parametrize("seconds", [0.0, 1e-9, 0.05, 5.0])
 async def test_no_wait_looks_like_redis_being_away(doorbell: Doorbell, seconds: float) -> None:
     """5 s is far longer than the time-out of 0.4 s, and 0 means no end to Redis."""
-    assert not await doorbell.heard_by_dispatcher(seconds)
+    assert not await doorbell.wait_for_dispatcher_ring(seconds)
 
 
 async def blocked_clients(redis: Redis, number: int) -> None:
@@ -106,7 +106,7 @@ async def assert_rings_are_lost(url: str) -> None:
             assert not await doorbell.ring_dispatcher()
             await doorbell.ring_worker_up_to(QUEUE, 2)
         with pytest.raises(RedisError):
-            await doorbell.heard_by_dispatcher(0.1)
+            await doorbell.wait_for_dispatcher_ring(0.1)
     assert [entry["event"] for entry in logs] == ["ring_lost"] * 3
     assert [entry["queue"] for entry in logs] == [QUEUE, DISPATCHER_LIST, QUEUE]
 

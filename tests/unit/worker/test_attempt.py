@@ -58,7 +58,7 @@ async def test_a_block_entered_after_that_is_broken_off_too() -> None:
 
 async def test_its_time_runs_at_work_and_tells_the_limit() -> None:
     under_way = attempt(0.01)
-    with under_way.at_work():
+    with under_way.timed():
         await told_to_stop(under_way)
     assert isinstance(under_way.reason, RunTimeExceededError)
     assert under_way.reason.message == "the job ran longer than the limit of 0.01 seconds"
@@ -67,15 +67,15 @@ async def test_its_time_runs_at_work_and_tells_the_limit() -> None:
 async def test_used_up_in_pieces_it_is_used_up() -> None:
     under_way = attempt(0.01)
     for _ in range(3):
-        with under_way.at_work():
+        with under_way.timed():
             await asyncio.sleep(0.005)
-    with under_way.at_work():
+    with under_way.timed():
         await told_to_stop(under_way)
 
 
 async def test_its_time_stands_still_while_it_waits() -> None:
     under_way = attempt(0.01)
-    with under_way.at_work():
+    with under_way.timed():
         pass
     async with under_way.interruptible():
         await asyncio.sleep(0.05)
@@ -94,8 +94,8 @@ async def test_who_leaves_with_images_may_store_them_first() -> None:
     without, with_images = attempt(), attempt()
     with_images.has_images = True
     for under_way in (without, with_images):
-        under_way.leave(grace_seconds=HOUR)
+        under_way.stop_for_shutdown(grace_seconds=HOUR)
     assert isinstance(without.reason, GenerationStoppedError)
     assert with_images.reason is None
-    with_images.leave(grace_seconds=0)
+    with_images.stop_for_shutdown(grace_seconds=0)
     await told_to_stop(with_images)

@@ -31,7 +31,7 @@ def test_turns_among_the_loaded_then_among_the_others(
 def after(*claims: tuple[list[str], str | None, float]) -> QueueOrder:
     turns = QueueOrder(QUEUES, patience_seconds=PATIENCE)
     for order, served, now in claims:
-        turns.asked(order, served, now)
+        turns.record_claim(order, served, now)
     return turns
 
 
@@ -76,7 +76,7 @@ def test_a_queue_with_work_waits_for_its_patience_and_one_claim_of_each_other(se
         with_work = {"four", *draw.sample(QUEUES, draw.randint(0, 4))}
         order = turns.order(turn, loaded, now)
         served = next(queue for queue in order if queue in with_work)
-        turns.asked(order, served, now)
+        turns.record_claim(order, served, now)
         turn = QUEUES[(QUEUES.index(served) + 1) % len(QUEUES)]
         if served == "four":
             since, overdue_claims = None, 0

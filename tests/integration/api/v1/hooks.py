@@ -73,7 +73,7 @@ class Hooks:
             ended = await cancel(connection, tenant_id=tenant_id, job_id=asked["id"])
         assert ended is not None
         doorbell = Doorbell(services.redis, services.settings.redis)
-        await Announcer(services.redis, doorbell).ended(ended)
+        await Announcer(services.redis, doorbell).announce_ended(ended)
         return int(asked["id"])
 
     @asynccontextmanager

@@ -176,7 +176,7 @@ async def test_redis_away_is_no_outage_and_no_end_of_the_limit(nowhere: "Redis")
         with pytest.raises(RateExceededError) as refused:
             await rates.admit(CALLER)
     assert 4 <= refused.value.standing.seconds <= 6
-    assert [line["event"] for line in lines] == ["part_went_away"]  # once
+    assert [line["event"] for line in lines] == ["dependency_unavailable"]  # once
 
 
 async def test_a_silent_redis_is_waited_for_once_a_second_at_most(
@@ -201,7 +201,7 @@ async def test_a_silent_redis_is_waited_for_once_a_second_at_most(
         # What had been said before the silence ended is not taken for the answer.
         assert (await buckets.draw(BUCKET, 1)).left >= 6
         assert (await buckets.draw(BUCKET, 1)).left >= 5
-    assert [line["event"] for line in lines] == ["part_went_away", "part_came_back"]
+    assert [line["event"] for line in lines] == ["dependency_unavailable", "dependency_available"]
 
 
 async def test_while_one_asks_whether_redis_is_back_the_others_go_on(

@@ -79,7 +79,7 @@ class WorkerHarness:
         seats = EnginePool(
             engine or StudioEngine(self.studio.folder),
             progresses,
-            seats=self.places.concurrency,
+            threads=self.places.concurrency,
             stuck_seconds=self.places.stuck_seconds,
         )
         decoders = DecoderPool(program=self.decoder)

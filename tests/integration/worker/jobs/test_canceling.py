@@ -41,7 +41,7 @@ async def test_one_of_two_is_canceled_and_the_other_is_drawn(
         async with workshop.database.statement() as connection:
             ended = await cancel(connection, tenant_id=workshop.books.tenant_id, job_id=jobs[0])
         assert ended is not None
-        await Announcer(redis, Doorbell(redis, RedisSettings())).canceled(ended)
+        await Announcer(redis, Doorbell(redis, RedisSettings())).announce_canceled(ended)
         await workshop.studio.until(lambda: first.stopped)
         assert not second.ended
         holds[1].set()
@@ -72,11 +72,11 @@ async def test_a_signal_is_no_fact(workshop: WorkerHarness) -> None:
     hold = workshop.studio.hold_next()
     job_id = await workshop.drawing()
     async with workshop.having(jobs=SELDOM).worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await workshop.studio.order()
         beating = asyncio.create_task(worker.heartbeat.run())
         soon = (await workshop.books.job(job_id))["lease_expires_at"]
-        worker.heartbeat.canceled((await workshop.books.job(job_id))["file_prefix"])
+        worker.heartbeat.on_job_canceled((await workshop.books.job(job_id))["file_prefix"])
         async with asyncio.timeout(20):
             while (await workshop.books.job(job_id))["lease_expires_at"] == soon:
                 pass  # each look waits for Postgres

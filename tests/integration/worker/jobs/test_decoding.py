@@ -36,9 +36,9 @@ async def test_a_picture_that_kills_its_decoder_costs_its_own_job_alone(
     bad = await workshop.queued(inputs=hang(workshop, deed), max_attempts=1)
     beside = await workshop.queued()
     async with workshop.worker(engine=engine) as worker:
-        assert await worker.runner.look("one") == 3
+        assert await worker.runner.run_waiting_jobs("one") == 3
         after = await workshop.queued()
-        assert await worker.runner.look("one") == 1
+        assert await worker.runner.run_waiting_jobs("one") == 1
     row = await workshop.books.job(bad)
     assert (row["state"], row["error_code"]) == ("failed", "decoding_failed")
     assert row["error_message"] == f"{LOST} (tried 1 time)"
@@ -53,7 +53,7 @@ async def test_it_is_tried_again_since_the_picture_may_be_innocent(workshop: Wor
         inputs=hang(workshop, b"KILLED  ")
     )
     async with workshop.having(decoder=odd_decoder.NAME).worker() as worker:
-        await worker.runner.look("one")
+        await worker.runner.run_waiting_jobs("one")
     row = await workshop.books.job(job_id)
     assert (row["state"], row["attempt"], row["error_code"]) == ("queued", 1, "decoding_failed")
 
@@ -105,10 +105,10 @@ async def test_the_pictures_of_jobs_claimed_together_are_fetched_together(
         for number in range(3)
     ]
     async with workshop.worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         for name in names:
             await workshop.gallery.asked_for(name)
-        assert worker.heartbeat.held == 3
+        assert worker.heartbeat.claim_count == 3
         assert workshop.studio.orders == []
         all_asked.set()
         assert await looking == 3
@@ -122,7 +122,7 @@ async def test_a_picture_is_decoded_while_the_other_is_still_on_its_way(
     workshop.gallery.hold("mask.png")
     job_id = await workshop.queued(inputs=workshop.pictures(init="cut.png"))
     async with workshop.worker() as worker:
-        assert await worker.runner.look("one") == 1
+        assert await worker.runner.run_waiting_jobs("one") == 1
     row = await workshop.books.job(job_id)
     assert (row["state"], row["error_code"]) == ("failed", "invalid_image")
 
@@ -133,7 +133,7 @@ async def test_what_the_server_calls_a_picture_counts_for_nothing(workshop: Work
     taken = await workshop.queued(inputs=workshop.pictures(init="page.html"))
     refused = await workshop.queued(inputs=workshop.pictures(init="text.png"))
     async with workshop.worker() as worker:
-        await worker.runner.look("one")
+        await worker.runner.run_waiting_jobs("one")
     assert (await workshop.books.job(taken))["state"] == "succeeded"
     row = await workshop.books.job(refused)
     assert row["error_message"] == "init_image: not a PNG, JPEG or WebP image"
@@ -144,6 +144,6 @@ async def test_a_picture_that_did_not_come_is_named(workshop: WorkerHarness) -> 
     del inputs["mask_image"]
     job_id = await workshop.queued(inputs=inputs)
     async with workshop.worker() as worker:
-        await worker.runner.look("one")
+        await worker.runner.run_waiting_jobs("one")
     row = await workshop.books.job(job_id)
     assert row["error_message"] == "mask_image: an image is needed"

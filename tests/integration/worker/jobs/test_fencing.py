@@ -31,7 +31,7 @@ async def taken_over(workshop: WorkerHarness, job_id: int) -> None:
     """Another worker has finished it already."""
     await taken_back(workshop, job_id)
     async with workshop.worker("w2") as second:
-        assert await second.runner.look("one") == 1
+        assert await second.runner.run_waiting_jobs("one") == 1
 
 
 async def canceled(workshop: WorkerHarness, job_id: int) -> None:
@@ -55,12 +55,12 @@ async def test_a_generation_stops_once_the_claim_is_lost(
     job_id = await workshop.queued()
     async with workshop.worker("w1") as first:
         with capture_logs() as lines:
-            looking = asyncio.create_task(first.runner.look("one"))
+            looking = asyncio.create_task(first.runner.run_waiting_jobs("one"))
             order = await workshop.studio.order()
             await take(workshop, job_id)
             first.runner.stop_claiming()
             before = await workshop.books.everything()
-            await first.heartbeat.beat()
+            await first.heartbeat.renew_leases()
             await looking
     await workshop.studio.until(lambda: order.stopped)
     assert await workshop.books.everything() == before
@@ -86,7 +86,7 @@ async def test_what_comes_too_late_changes_nothing(
     workshop.studio.answers.append(Answer(answer, hold))
     job_id = await workshop.queued()
     async with workshop.worker("w1") as first:
-        looking = asyncio.create_task(first.runner.look("one"))
+        looking = asyncio.create_task(first.runner.run_waiting_jobs("one"))
         await workshop.studio.order()
         await take(workshop, job_id)
         first.runner.stop_claiming()
@@ -95,7 +95,7 @@ async def test_what_comes_too_late_changes_nothing(
         with capture_logs() as lines:
             await looking
     assert await workshop.books.everything() == before
-    assert not {"job_succeeded", "job_failed", "job_retried_later"} & {
+    assert not {"job_succeeded", "job_failed", "job_retry_scheduled"} & {
         line["event"] for line in lines
     }
 
@@ -104,12 +104,12 @@ async def test_what_is_given_back_too_late_changes_nothing(workshop: WorkerHarne
     workshop.studio.hold_next()
     job_id = await workshop.queued()
     async with workshop.worker("w1") as first:
-        looking = asyncio.create_task(first.runner.look("one"))
+        looking = asyncio.create_task(first.runner.run_waiting_jobs("one"))
         await workshop.studio.order()
         await taken_over(workshop, job_id)
         before = await workshop.books.everything()
         first.runner.stop_claiming()
-        first.runner.give_back()
+        first.runner.release_jobs()
         await looking
     assert await workshop.books.everything() == before
 
@@ -123,11 +123,11 @@ async def test_a_job_canceled_while_it_waits_for_the_engine_never_gets_there(
     workshop.gallery.pages["/late.png"] = workshop.gallery.pages["/mask.png"]
     arrived = workshop.gallery.hold("late.png")
     async with workshop.worker() as worker:
-        looking = [asyncio.create_task(worker.runner.look("one")) for _ in range(2)]
+        looking = [asyncio.create_task(worker.runner.run_waiting_jobs("one")) for _ in range(2)]
         await workshop.studio.order()
         await workshop.gallery.asked_for("late.png")
         await canceled(workshop, waiting)
-        await worker.heartbeat.beat()
+        await worker.heartbeat.renew_leases()
         arrived.set()
         hold.set()
         await asyncio.gather(*looking)
@@ -144,22 +144,22 @@ async def test_one_statement_renews_all_claims(workshop: WorkerHarness) -> None:
         statements.append(statement)
 
     async with workshop.worker() as worker:
-        looking = [asyncio.create_task(worker.runner.look("one")) for _ in jobs]
+        looking = [asyncio.create_task(worker.runner.run_waiting_jobs("one")) for _ in jobs]
         await workshop.gallery.asked_for("init.png", 2)
-        assert worker.heartbeat.held == 2
+        assert worker.heartbeat.claim_count == 2
         soon = utc_now()
         for job_id in jobs:
             await workshop.books.set_job(job_id, lease_expires_at=soon)
         engine = workshop.database.engine.sync_engine
         event.listen(engine, "before_cursor_execute", note)
-        await worker.heartbeat.beat()
+        await worker.heartbeat.renew_leases()
         event.remove(engine, "before_cursor_execute", note)
         for job_id in jobs:
             lease = (await workshop.books.job(job_id))["lease_expires_at"]
             assert 50 < (lease - soon).total_seconds() < 120
         hold.set()
         await asyncio.gather(*looking)
-        await worker.heartbeat.idle()
+        await worker.heartbeat.wait_until_idle()
     assert [statement.split()[1] for statement in statements] == ["INTO", "jobs"]
 
 
@@ -169,17 +169,17 @@ async def test_a_job_that_ends_under_the_heartbeat_is_not_called_lost(
     job_id = await workshop.queued()
     hold = workshop.gallery.hold("init.png")
     async with workshop.worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await workshop.gallery.asked_for("init.png")
         with capture_logs() as lines:
             async with workshop.database.transaction() as locking:
                 # While we keep the row to ourselves the heartbeat waits, and the job ends.
                 await locking.execute(text("SELECT 1 FROM jobs FOR UPDATE"))
-                beating = asyncio.create_task(worker.heartbeat.beat())
+                beating = asyncio.create_task(worker.heartbeat.renew_leases())
                 await somebody_waits(workshop)
                 looking.cancel()
                 await asyncio.gather(looking, return_exceptions=True)
-                assert worker.heartbeat.held == 0
+                assert worker.heartbeat.claim_count == 0
                 await ends(locking, job_id)
             await beating
         hold.set()

@@ -75,7 +75,7 @@ async def test_a_picture_that_does_not_come(workshop: WorkerHarness) -> None:
     workshop.gallery.hold("init.png")
     job_id = await workshop.queued()
     async with workshop.having(jobs=BRIEF).worker() as worker:
-        assert await worker.runner.look("one") == 1
+        assert await worker.runner.run_waiting_jobs("one") == 1
     await failed_for_its_time(workshop, job_id)
 
 
@@ -89,7 +89,7 @@ async def test_a_store_that_hangs(
         inputs = {"fetch": workshop.pictures() | stored, "upload": workshop.pictures()}
         job_id = await workshop.queued(inputs=inputs[stage])
         async with workshop.having(jobs=BRIEF, storage=storage).worker() as worker:
-            await worker.runner.look("one")
+            await worker.runner.run_waiting_jobs("one")
         await failed_for_its_time(workshop, job_id)
 
 
@@ -99,7 +99,7 @@ async def test_a_generation_that_takes_too_long_is_stopped_and_the_engine_draws_
     workshop.studio.hold_next()
     jobs = [await workshop.drawing() for _ in range(2)]
     async with workshop.having(jobs=PATIENT).worker() as worker:
-        assert await worker.runner.look("one") == 2
+        assert await worker.runner.run_waiting_jobs("one") == 2
     rows = [await workshop.books.job(job_id) for job_id in jobs]
     (failed,) = [row["id"] for row in rows if row["state"] == "failed"]
     await failed_for_its_time(workshop, failed, "2")
@@ -111,7 +111,7 @@ async def test_its_neighbour_at_the_engine_goes_on(workshop: WorkerHarness) -> N
     """Both are drawn together, one runs out of time, and the other hears nothing of it."""
     holds = [workshop.studio.hold_next() for _ in range(2)]
     engine = StudioEngine(workshop.studio.folder)
-    seats = EnginePool(engine, ProgressReporter(workshop.redis), seats=2, stuck_seconds=HOUR)
+    seats = EnginePool(engine, ProgressReporter(workshop.redis), threads=2, stuck_seconds=HOUR)
     patient = Attempt(job_record(), max_run_seconds=HOUR)
     hasty = Attempt(job_record(), max_run_seconds=0.3)
     drawing = asyncio.create_task(seats.generate(patient, InputImages()))
@@ -130,7 +130,7 @@ async def full(workshop: WorkerHarness) -> AsyncIterator[FullEngine]:
     """An engine that has no room for anybody yet."""
     progresses, room = ProgressReporter(workshop.redis), Event()
     engine = StudioEngine(workshop.studio.folder, room=room)
-    seats = EnginePool(engine, progresses, seats=2, stuck_seconds=HOUR)
+    seats = EnginePool(engine, progresses, threads=2, stuck_seconds=HOUR)
     yield FullEngine(seats, room)
     room.set()
     seats.close()
@@ -151,7 +151,7 @@ async def test_who_waits_for_the_engine_leaves_at_once(full: FullEngine) -> None
     attempt = Attempt(job_record(), max_run_seconds=HOUR)
     drawing = asyncio.create_task(full.seats.generate(attempt, InputImages()))
     await asyncio.sleep(0)
-    attempt.leave(grace_seconds=HOUR)
+    attempt.stop_for_shutdown(grace_seconds=HOUR)
     with pytest.raises(GenerationStoppedError):
         await drawing
     assert not full.seats.stuck.is_set()

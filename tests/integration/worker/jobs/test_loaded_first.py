@@ -59,6 +59,6 @@ async def models_drawn(workshop: WorkerHarness, patience: float) -> list[str]:
     places = WorkerSettings(concurrency=1, model_patience_seconds=patience)
     engine = RoomForOne(workshop.studio.folder)
     async with workshop.having(places=places).worker(engine=engine) as worker:
-        await worker.runner.look("two")
+        await worker.runner.run_waiting_jobs("two")
     assert not await workshop.in_state("queued")
     return [order.model for order in workshop.studio.orders]

@@ -36,9 +36,9 @@ async def test_a_job_from_claim_to_finish(
     async with workshop.worker() as worker, redis.pubsub() as hearing:
         await hearing.subscribe(CHANNEL)
         await hearing.get_message(timeout=10)
-        assert await worker.runner.look("one") == 1
+        assert await worker.runner.run_waiting_jobs("one") == 1
         heard: Any = await hearing.get_message(timeout=10)
-        assert worker.heartbeat.held == 0
+        assert worker.heartbeat.claim_count == 0
     job = await workshop.books.job(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 1)
     assert (job["claimed_by"], job["lease_expires_at"], job["error_code"]) == (None, None, None)
@@ -75,7 +75,7 @@ async def test_without_a_webhook_no_dispatcher_is_rung(
 ) -> None:
     job_id = await workshop.queued(webhook_url=None)
     async with workshop.worker() as worker:
-        await worker.runner.look("one")
+        await worker.runner.run_waiting_jobs("one")
     assert (await workshop.books.job(job_id))["state"] == "succeeded"
     assert await workshop.traces(job_id) == (0, 1)
     assert await redis.llen(DISPATCHER_LIST) == 0
@@ -93,7 +93,7 @@ async def test_inputs_may_be_uploaded_or_at_a_url_or_none(
         await workshop.queued(inputs={}, asked={"endpoint": Endpoint.TEXT2IMG}),
     ]
     async with workshop.worker() as worker:
-        assert await worker.runner.look("one") == 2
+        assert await worker.runner.run_waiting_jobs("one") == 2
     assert [(await books.job(job))["state"] for job in jobs] == ["succeeded"] * 2
     drawn = [order.pixels for order in workshop.studio.orders]  # both were fetched for at once
     assert len(drawn) == 2
@@ -137,7 +137,7 @@ async def fails_at_once(
     job_id = await workshop.queued(inputs=inputs)
     async with workshop.worker() as worker:
         with capture_logs() as lines:
-            assert await worker.runner.look("one") == 1
+            assert await worker.runner.run_waiting_jobs("one") == 1
     job = await workshop.books.job(job_id)
     assert (job["state"], job["attempt"], job["error_code"]) == ("failed", 1, code)
     assert job["error_message"].startswith(f"{field}: ")
@@ -153,7 +153,7 @@ async def test_at_a_bad_picture_the_other_download_is_dropped(workshop: WorkerHa
     workshop.gallery.hold("mask.png")
     job_id = await workshop.queued(inputs=workshop.pictures(init="missing.png"))
     async with workshop.worker() as worker:
-        await worker.runner.look("one")
+        await worker.runner.run_waiting_jobs("one")
         assert workshop.gallery.peer
         await asyncio.wait_for(workshop.gallery.peer.left.wait(), 20)
     assert (await workshop.books.job(job_id))["error_message"].startswith("init_image: ")
@@ -182,8 +182,8 @@ async def test_trouble_that_may_pass_is_tried_again_until_the_attempts_are_used_
     async with workshop.worker() as worker:
         for attempt, wait in ((1, 100), (2, 200)):
             with capture_logs():  # a traceback takes long to print
-                assert await worker.runner.look("one") == 1
-            assert await worker.runner.look("one") == 0  # not before it is due
+                assert await worker.runner.run_waiting_jobs("one") == 1
+            assert await worker.runner.run_waiting_jobs("one") == 0  # not before it is due
             job = await workshop.books.job(job_id)
             assert (job["state"], job["attempt"]) == ("queued", attempt)
             assert job["error_message"].startswith(expected)
@@ -192,7 +192,7 @@ async def test_trouble_that_may_pass_is_tried_again_until_the_attempts_are_used_
             assert await workshop.traces(job_id) == (0, 0)
             await workshop.books.set_job(job_id, available_at=utc_now())
         with capture_logs():
-            await worker.runner.look("one")
+            await worker.runner.run_waiting_jobs("one")
     job = await workshop.books.job(job_id)
     assert (job["state"], job["attempt"]) == ("failed", 3)
     assert job["error_message"].startswith(expected)
@@ -204,9 +204,9 @@ async def test_a_later_attempt_succeeds_and_leaves_no_error(workshop: WorkerHarn
     workshop.studio.answers.append(Answer("fail"))
     job_id = await workshop.queued()
     async with workshop.worker() as worker:
-        await worker.runner.look("one")
+        await worker.runner.run_waiting_jobs("one")
         await workshop.books.set_job(job_id, available_at=utc_now())
-        await worker.runner.look("one")
+        await worker.runner.run_waiting_jobs("one")
     job = await workshop.books.job(job_id)
     assert (job["state"], job["attempt"], job["error_code"]) == ("succeeded", 2, None)
     assert job["result"]["object_keys"][0].endswith("-2-0.png")
@@ -217,7 +217,7 @@ async def test_what_the_model_cannot_do_is_not_tried_again(workshop: WorkerHarne
     workshop.studio.answers.append(Answer("refuse"))
     job_id = await workshop.queued()
     async with workshop.worker() as worker:
-        await worker.runner.look("one")
+        await worker.runner.run_waiting_jobs("one")
     job = await workshop.books.job(job_id)
     assert (job["state"], job["error_code"]) == ("failed", "unsupported_request")
     assert job["error_message"] == "the model one cannot do that"
@@ -244,7 +244,7 @@ async def test_every_line_about_a_job_names_it_and_tells_no_secret(workshop: Wor
         for job in jobs
     }
     assert list(events.values()) == [
-        ["job_claimed", "attempt_failed", "job_retried_later"],
+        ["job_claimed", "attempt_failed", "job_retry_scheduled"],
         ["job_claimed", "attempt_failed", "job_failed"],
         ["job_claimed", "attempt_failed", "job_failed"],
         ["job_claimed", "job_succeeded"],
@@ -261,7 +261,7 @@ async def logged(workshop: WorkerHarness) -> list[Any]:
     """Work on all there is and give what was logged, with what was bound."""
     async with workshop.worker() as worker:
         with capture_logs(processors=[merge_contextvars]) as lines:
-            await worker.runner.look("one")
+            await worker.runner.run_waiting_jobs("one")
     return list(lines)
 
 
@@ -272,7 +272,7 @@ async def test_a_large_picture_is_brought_to_size(
     inputs = workshop.pictures() | {"init_image": InputImage(object_key="inputs/large")}
     job_id = await workshop.queued(inputs=inputs)
     async with workshop.worker() as worker:
-        await worker.runner.look("one")
+        await worker.runner.run_waiting_jobs("one")
     assert (await workshop.books.job(job_id))["state"] == "succeeded"
     assert workshop.studio.orders[0].pixels[0] == [64, 64]
 
@@ -287,6 +287,6 @@ async def test_a_time_out_of_nobodys_making_is_no_reason_to_give_the_job_back(
     async with workshop.worker() as worker:
         monkeypatch.setattr(worker.transfers, "fetch", fetch)
         with capture_logs():
-            await worker.runner.look("one")
+            await worker.runner.run_waiting_jobs("one")
     job = await workshop.books.job(job_id)
     assert (job["state"], job["error_message"]) == ("failed", "internal error (tried 1 time)")

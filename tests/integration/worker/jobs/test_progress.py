@@ -64,7 +64,7 @@ async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
     hold = workshop.studio.hold_next()
     prefix = (await workshop.books.job(await workshop.drawing()))["file_prefix"]
     async with workshop.worker() as worker, writing(worker.progresses):
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await workshop.studio.order()
         before = await writes(workshop)
         seen: list[JobProgress] = []
@@ -99,7 +99,7 @@ async def test_what_is_to_be_checked_shows_no_preview(
     job_id = await workshop.drawing(safety_checker=True)
     prefix = (await workshop.books.job(job_id))["file_prefix"]
     async with workshop.worker() as worker, writing(worker.progresses):
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
 
         async def told() -> bool:
             return await told_of(redis, prefix) is not None
@@ -122,11 +122,11 @@ async def test_without_redis_nothing_is_told_and_nothing_held_up(workshop: Worke
                 workshop.having(redis=away).worker() as worker,
                 writing(worker.progresses),
             ):
-                looking = asyncio.create_task(worker.runner.look("one"))
+                looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
                 async with asyncio.timeout(DEADLINE_SECONDS):
-                    while "part_went_away" not in {line["event"] for line in lines}:  # noqa: ASYNC110
+                    while "dependency_unavailable" not in {line["event"] for line in lines}:  # noqa: ASYNC110
                         await asyncio.sleep(0)
                 hold.set()
                 await looking
     assert (await workshop.books.job(job_id))["state"] == "succeeded"
-    assert [line["event"] for line in lines].count("part_went_away") == 1
+    assert [line["event"] for line in lines].count("dependency_unavailable") == 1

@@ -24,7 +24,7 @@ async def test_queues_take_turns(workshop: WorkerHarness, rung: str, expected: l
     for queue in ("one",) * 4 + ("two",) * 2:
         await workshop.queued(inputs={}, asked={"model": queue, "endpoint": Endpoint.TEXT2IMG})
     async with workshop.worker() as worker:
-        assert await worker.runner.look(rung) == 6
+        assert await worker.runner.run_waiting_jobs(rung) == 6
     assert [order.model for order in workshop.studio.orders] == expected
 
 
@@ -34,21 +34,21 @@ async def test_a_look_claims_as_many_as_there_are_places(workshop: WorkerHarness
         await workshop.drawing()
     workshop = workshop.having(places=WorkerSettings(concurrency=3))
     async with workshop.worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await workshop.studio.order(3)
-        assert (worker.heartbeat.held, worker.runner.free_places) == (3, 0)
+        assert (worker.heartbeat.claim_count, worker.runner.free_slots) == (3, 0)
         assert len(await workshop.in_state("queued")) == 1
         for hold in holds:
             hold.set()
         assert await looking == 4
-        assert worker.runner.free_places == 3
+        assert worker.runner.free_slots == 3
 
 
 async def test_who_leaves_claims_nothing(workshop: WorkerHarness) -> None:
     job_id = await workshop.queued()
     async with workshop.worker() as worker:
         worker.runner.stop_claiming()
-        assert await worker.runner.look("one") == 0
+        assert await worker.runner.run_waiting_jobs("one") == 0
     assert (await workshop.books.job(job_id))["attempt"] == 0
 
 
@@ -60,10 +60,10 @@ async def test_all_that_is_fetched_is_handed_to_the_engine_at_once(workshop: Wor
     jobs = [await workshop.queued() for _ in holds]
     jobs.append(await workshop.queued(inputs=workshop.pictures(mask="late.png")))
     async with workshop.worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await workshop.studio.order(2)
         await workshop.gallery.asked_for("late.png")
-        assert worker.heartbeat.held == 3
+        assert worker.heartbeat.claim_count == 3
         arrived.set()
         await workshop.studio.order(3)
         assert workshop.studio.most_at_once == 3

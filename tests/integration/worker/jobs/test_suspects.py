@@ -20,12 +20,12 @@ async def test_beside_a_suspect_nothing_is_claimed(workshop: WorkerHarness) -> N
     await workshop.books.set_job(suspect, **SUSPECT)
     other = await workshop.drawing()
     async with workshop.worker() as worker:
-        looking = [asyncio.create_task(worker.runner.look("one")) for _ in range(3)]
+        looking = [asyncio.create_task(worker.runner.run_waiting_jobs("one")) for _ in range(3)]
         await workshop.studio.order()
         async with workshop.worker("w2") as second:
             # Claims are free for others, so this one's restraint is its own.
-            assert worker.heartbeat.held == 1
-            assert await second.runner.look("one") == 1
+            assert worker.heartbeat.claim_count == 1
+            assert await second.runner.run_waiting_jobs("one") == 1
         third = await workshop.drawing()
         assert (await workshop.books.job(third))["state"] == "queued"
         hold.set()
@@ -40,14 +40,14 @@ async def test_a_suspect_waits_until_the_others_have_ended(workshop: WorkerHarne
     suspect = await a_later_suspect(workshop)
     await workshop.queued()
     async with workshop.worker() as worker:
-        first = asyncio.create_task(worker.runner.look("one"))
+        first = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await workshop.gallery.asked_for("init.png")
         await workshop.books.set_job(suspect, available_at=utc_now())
-        second = asyncio.create_task(worker.runner.look("one"))
-        await until(lambda: worker.heartbeat.held == 2)
+        second = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
+        await until(lambda: worker.heartbeat.claim_count == 2)
         # The engine is free, and yet it is not drawn: it would be by now.
         for _ in range(50):
-            await worker.heartbeat.beat()
+            await worker.heartbeat.renew_leases()
         assert workshop.studio.orders == []
         hold.set()
         await asyncio.gather(first, second)
@@ -62,13 +62,13 @@ async def test_waiting_it_is_given_back_at_no_cost_and_remains_a_suspect(
     suspect = await a_later_suspect(workshop)
     await workshop.drawing()
     async with workshop.worker() as worker:
-        first = asyncio.create_task(worker.runner.look("one"))
+        first = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await workshop.studio.order()
         await workshop.books.set_job(suspect, available_at=utc_now())
-        second = asyncio.create_task(worker.runner.look("one"))
-        await until(lambda: worker.heartbeat.held == 2)
+        second = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
+        await until(lambda: worker.heartbeat.claim_count == 2)
         worker.runner.stop_claiming()
-        worker.runner.give_back()
+        worker.runner.release_jobs()
         await asyncio.gather(first, second)
     row = await workshop.books.job(suspect)
     assert (row["state"], row["attempt"], row["max_attempts"]) == ("queued", 1, 4)

@@ -31,14 +31,14 @@ async def test_a_running_job_is_finished_before_its_tenant_goes(workshop: Worker
     may_draw = workshop.studio.hold_next()
     await workshop.queued()
     async with workshop.worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         order = await workshop.studio.order()
         await workshop.queued()
         await leave(workshop.books)
         for _ in range(2):
             await run_round(workshop)
             assert await states(workshop) == ["running", "canceled"]
-            await worker.heartbeat.beat()
+            await worker.heartbeat.renew_leases()
         assert not order.ended
         may_draw.set()
         with capture_logs() as lines:
@@ -63,7 +63,7 @@ async def test_a_running_job_that_fails_is_not_tried_again(
     workshop.studio.answers.append(Answer(answer, hold=hold))
     await workshop.queued()
     async with workshop.worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await workshop.studio.order()
         await leave(workshop.books)
         await run_round(workshop)
@@ -81,7 +81,7 @@ async def test_a_worker_that_died_holds_the_deletion_up_for_its_lease(
     workshop.studio.hold_next()
     job_id = await workshop.queued()
     async with workshop.worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await workshop.studio.order()
         await leave(workshop.books)
         await run_round(workshop)
@@ -92,7 +92,7 @@ async def test_a_worker_that_died_holds_the_deletion_up_for_its_lease(
         await run_round(workshop)
         assert not await is_there(workshop.books)
         worker.runner.stop_claiming()
-        await worker.heartbeat.beat()  # it lives after all, and learns that nothing is left
+        await worker.heartbeat.renew_leases()  # it lives after all, and learns that nothing is left
         await looking
 
 
@@ -100,5 +100,5 @@ async def test_nothing_more_is_claimed_for_a_tenant_that_leaves(workshop: Worker
     await workshop.queued()
     await leave(workshop.books, seconds_ago=0)
     async with workshop.worker() as worker:
-        assert await worker.runner.look("one") == 0
+        assert await worker.runner.run_waiting_jobs("one") == 0
     assert await states(workshop) == ["queued"]

@@ -44,7 +44,7 @@ async def test_an_idle_worker_leaves_at_a_signal(
 ) -> None:
     async with working(environment) as program:
         program.process.send_signal(number)
-        assert (await program.said("worker_leaving"))["claims"] == 0
+        assert (await program.said("worker_stopping"))["claims"] == 0
         await ended_well(program, workshop)
 
 
@@ -56,7 +56,7 @@ async def test_a_signal_lets_the_job_under_way_finish(
     async with working(environment) as program:
         await workshop.studio.order()
         program.process.terminate()
-        await program.said("worker_leaving")
+        await program.said("worker_stopping")
         second = await workshop.queued()
         hold.set()
         await ended_well(program, workshop)
@@ -83,12 +83,12 @@ async def test_a_job_that_takes_too_long_is_given_back_at_no_cost(
     async with working(environment, SHORT) as program:
         order = await workshop.studio.order()
         program.process.terminate()
-        await program.said("job_given_back")
+        await program.said("job_released")
         await ended_well(program, workshop)
     await workshop.studio.until(lambda: order.stopped)
     await was_given_back(workshop, redis, job_id)
     async with workshop.worker("another") as other:
-        await other.runner.look("one")
+        await other.runner.run_waiting_jobs("one")
     job = await workshop.books.job(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
     assert await workshop.traces(job_id) == (1, 1)
@@ -115,7 +115,7 @@ async def test_a_second_signal_gives_back_at_once(
     async with working(environment, LONG) as program:
         await workshop.studio.order()
         program.process.send_signal(signal.SIGINT)
-        await program.said("worker_leaving")
+        await program.said("worker_stopping")
         program.process.send_signal(signal.SIGINT)
         await ended_well(program, workshop)
     await was_given_back(workshop, redis, job_id)

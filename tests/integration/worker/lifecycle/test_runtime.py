@@ -75,7 +75,7 @@ async def test_it_looks_by_itself_and_when_rung(
     settings.jobs = JobSettings(sweep_seconds=3600)
     async with running(settings, workshop) as runtime:
         await workshop.queued(asked={"model": "two"})
-        await asyncio.to_thread(runtime.look, "two")
+        await asyncio.to_thread(runtime.run_waiting_jobs, "two")
     jobs = [await workshop.books.job(number) for number in (1, 2)]
     assert [job["state"] for job in jobs] == ["succeeded"] * 2
     assert await workshop.books.rows(Worker) == []
@@ -89,11 +89,11 @@ async def test_its_end_waits_for_the_job_under_way(
     with capture_logs() as lines:
         async with running(settings, workshop) as runtime:
             await workshop.studio.order()
-            runtime.leave()
-            await until_said(lines, "worker_leaving")
+            runtime.begin_shutdown()
+            await until_said(lines, "worker_stopping")
             hold.set()
     assert (await workshop.books.job(job_id))["state"] == "succeeded"
-    runtime.leave()  # a signal that comes late
+    runtime.begin_shutdown()  # a signal that comes late
 
 
 async def test_left_without_a_signal_it_gives_back_what_takes_too_long(
@@ -111,10 +111,10 @@ async def test_left_without_a_signal_it_gives_back_what_takes_too_long(
 
 async def test_what_is_fetched_while_leaving_is_given_back_at_once(workshop: WorkerHarness) -> None:
     async with workshop.worker() as worker:
-        worker.runner.give_back()
+        worker.runner.release_jobs()
         workshop.gallery.hold("init.png")
         job_id = await workshop.queued()
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         async with asyncio.timeout(20):
             while not (await workshop.books.job(job_id))["attempt"]:
                 pass  # each look waits for Postgres
@@ -129,14 +129,14 @@ async def test_told_twice_to_give_back_it_gives_back_once(workshop: WorkerHarnes
     async with workshop.having(places=WorkerSettings(concurrency=1)).worker() as worker:
         workshop.gallery.hold("init.png")
         job_id = await workshop.queued()
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         async with asyncio.timeout(20):
-            while not worker.heartbeat.held:  # noqa: ASYNC110 - a claim sets no event
+            while not worker.heartbeat.claim_count:  # noqa: ASYNC110 - a claim sets no event
                 await asyncio.sleep(0)
         worker.runner.stop_claiming()
-        worker.runner.give_back()
+        worker.runner.release_jobs()
         await asyncio.sleep(0)  # the fetch's time is up, and it has not heard yet
-        worker.runner.give_back()
+        worker.runner.release_jobs()
         await looking
     job = await workshop.books.job(job_id)
     assert (job["state"], job["max_attempts"]) == ("queued", 4)
@@ -148,13 +148,13 @@ async def test_postgres_may_go_and_come_back(
     with capture_logs() as lines:
         async with running(settings, workshop):
             async with closed(servers, database_url.rpartition("/")[2]):
-                await until_said(lines, "part_went_away")
-            await until_said(lines, "part_came_back")
+                await until_said(lines, "dependency_unavailable")
+            await until_said(lines, "dependency_available")
             await workshop.database.aclose()
             await workshop.queued()
             await workshop.studio.order()
     events = [line["event"] for line in lines]
-    assert events.count("part_went_away") == events.count("part_came_back") == 1
+    assert events.count("dependency_unavailable") == events.count("dependency_available") == 1
     assert not [line for line in lines if line.get("exc_info")]
 
 
@@ -167,16 +167,16 @@ async def test_what_nobody_foresaw_is_logged_whole_and_survived(
 
     with capture_logs() as lines:
         async with running(settings, workshop) as runtime:
-            for table, event in (("jobs", "look_failed"), ("workers", "heartbeat_failed")):
+            for table, event in (("jobs", "job_loop_failed"), ("workers", "heartbeat_failed")):
                 await rename(table, "hidden")
                 await until_said(lines, event)
                 await rename("hidden", table)
             await rename("jobs", "hidden")
-            await asyncio.to_thread(runtime.look, "one")  # Celery's thread lives on
+            await asyncio.to_thread(runtime.run_waiting_jobs, "one")  # Celery's thread lives on
             await rename("hidden", "jobs")
             await workshop.queued()
             await workshop.studio.order()
-    failed = [line for line in lines if line["event"] in {"look_failed", "heartbeat_failed"}]
+    failed = [line for line in lines if line["event"] in {"job_loop_failed", "heartbeat_failed"}]
     assert all(line["exc_info"] for line in failed)
 
 
@@ -207,7 +207,7 @@ async def test_it_ends_although_postgres_is_away(
 ) -> None:
     settings.database = DatabaseSettings(url=SecretStr(NOWHERE))
     async with running(settings, workshop) as runtime:
-        await asyncio.to_thread(runtime.look, "one")
+        await asyncio.to_thread(runtime.run_waiting_jobs, "one")
     assert await workshop.books.rows(Worker) == []
 
 

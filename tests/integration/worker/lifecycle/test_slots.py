@@ -24,7 +24,7 @@ async def test_unrung_it_uses_all_its_places_and_claims_no_more(
     jobs = [await workshop.queued() for _ in range(3)]
     async with running(settings, workshop) as runtime:
         await workshop.gallery.asked_for("init.png", 2)
-        rung = asyncio.create_task(asyncio.to_thread(runtime.look, "one"))
+        rung = asyncio.create_task(asyncio.to_thread(runtime.run_waiting_jobs, "one"))
         async with asyncio.timeout(20):
             while await beats(workshop) < 10:
                 pass  # each look waits for Postgres
@@ -47,12 +47,12 @@ async def test_a_missed_beat_is_made_up_for_soon(workshop: WorkerHarness) -> Non
     """Not after half an hour: in an outage leases run out, and others wait to take the jobs."""
     seldom = JobSettings(lease_seconds=7200, heartbeat_seconds=1800)
     async with workshop.having(jobs=seldom).worker() as worker:
-        worker.heartbeat.postgres.missed(ConnectionError())
+        worker.heartbeat.postgres.mark_unavailable(ConnectionError())
         beating = asyncio.create_task(worker.heartbeat.run())
         async with asyncio.timeout(20):
             while not await workshop.books.rows(Worker):
                 pass  # each look waits for Postgres
-        assert worker.heartbeat.postgres.there
+        assert worker.heartbeat.postgres.is_available
         beating.cancel()
 
 
@@ -63,12 +63,12 @@ async def test_a_job_of_a_newer_release_is_left_to_its_workers(workshop: WorkerH
     other = await workshop.drawing()
     async with workshop.worker() as worker:
         with capture_logs() as lines:
-            await worker.runner.look("one")
-            await worker.runner.look("one")
-        assert worker.heartbeat.held == 0
+            await worker.runner.run_waiting_jobs("one")
+            await worker.runner.run_waiting_jobs("one")
+        assert worker.heartbeat.claim_count == 0
     row = await workshop.books.job(job_id)
     assert (row["state"], row["attempt"], row["max_attempts"]) == ("queued", 1, 4)
     assert row["available_at"] > utc_now()
     assert (await workshop.books.job(other))["state"] == "succeeded"
     (line,) = [line for line in lines if line["log_level"] == "warning"]
-    assert (line["event"], line["job_id"]) == ("job_not_understood", job_id)
+    assert (line["event"], line["job_id"]) == ("job_unreadable", job_id)

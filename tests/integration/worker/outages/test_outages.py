@@ -102,7 +102,7 @@ async def test_postgres_may_restart_under_a_generation(
         job_id = await there.queued()
         await database.aclose()
     async with running(settings, "worker") as program:
-        await program.said("part_went_away")
+        await program.said("dependency_unavailable")
         async with serving(server, tmp_path):
             await there.studio.order()
         hold.set()
@@ -171,7 +171,7 @@ async def sweep(workshop: WorkerHarness) -> None:
 
 async def test_a_worker_leaves_although_postgres_is_away(environment: dict[str, str]) -> None:
     async with running(environment | {"INFILL_DATABASE_URL": NOWHERE}, "worker") as program:
-        await program.said("part_went_away")
+        await program.said("dependency_unavailable")
         await program.said("worker_ready")
         program.process.terminate()
         await program.said("worker_stopped")
@@ -198,7 +198,7 @@ async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
     job_id = await workshop.queued()
     workshop = workshop.having(jobs=JobSettings(lease_seconds=0.1, heartbeat_seconds=0.05))
     async with workshop.worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
+        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await workshop.studio.order()
         async with closed(servers, database_url.rpartition("/")[2]):
             hold.set()
@@ -206,7 +206,7 @@ async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
                 (trouble,) = await asyncio.gather(looking, return_exceptions=True)
         assert isinstance(trouble, Exception)
         assert is_unavailable(trouble)
-        assert worker.heartbeat.held == 0
+        assert worker.heartbeat.claim_count == 0
     await workshop.database.aclose()  # its connections were broken off
     assert {line["event"] for line in lines} >= {"outcome_write_delayed"}
     assert (await workshop.books.job(job_id))["state"] == "running"

@@ -56,11 +56,11 @@ async def test_a_worker_hears_again_when_redis_comes_back_empty(
         async with working(environment | SELDOM | away) as program:
             await until_listening(client)
             await supervisor.stop_all()
-            await program.said("part_went_away")
+            await program.said("dependency_unavailable")
             # With Celery's own pauses, of 2, 4, 6, 8, 10 and 12 seconds, this takes too long.
             await until_it_tries_again(line, 6)
             await supervisor.start(server.child())
-            await program.said("part_came_back")
+            await program.said("dependency_available")
             await until_listening(client)
             await workshop.queued()
             assert await doorbell.ring_worker("one")

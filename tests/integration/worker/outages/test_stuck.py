@@ -92,6 +92,6 @@ async def test_an_upload_that_hangs_keeps_no_worker_from_leaving(
         async with working(environment | SOON | there, SHORT) as program:
             await store.asked.wait()
             program.process.send_signal(signal.SIGTERM)
-            await program.said_each("threads_left_behind", "worker_stopped")
+            await program.said_each("threads_abandoned", "worker_stopped")
             assert await program.exit_code() == os.EX_OK
     await given_back(workshop, job_id)

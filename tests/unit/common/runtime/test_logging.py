@@ -65,7 +65,7 @@ def test_what_postgres_quotes_of_a_row_is_withheld(
         except CheckViolationError as error:
             raise ConnectionError(f"so it was: {error}") from error
     except ConnectionError:
-        structlog.get_logger("ours").exception("look_failed")
+        structlog.get_logger("ours").exception("job_loop_failed")
         logging.getLogger("celery").exception("failed")
     for line in written(capfdbinary):
         told = str(line["exception"])

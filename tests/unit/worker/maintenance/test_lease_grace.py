@@ -29,7 +29,7 @@ def test_after_an_absence_leases_count_again_once_all_could_renew(
 ) -> None:
     grace = LeaseGracePeriod(GRACE, harmless_seconds=HARMLESS, now=0)
     for answer in answers:
-        grace.answered(answer)
+        grace.record_response(answer)
     assert grace.is_over(at, up_seconds=LONG_UP) is over
 
 
@@ -52,9 +52,9 @@ def test_it_fits_the_leases(
     grace = LeaseGracePeriod.of(settings, now=0)
     assert not grace.is_over(0, up_seconds=seconds - 0.1)
     assert grace.is_over(0, up_seconds=seconds)
-    grace.answered(harmless)
+    grace.record_response(harmless)
     assert grace.is_over(harmless, up_seconds=LONG_UP)
-    grace.answered(2.1 * harmless)
+    grace.record_response(2.1 * harmless)
     assert not grace.is_over(2.1 * harmless, up_seconds=LONG_UP)
 
 
@@ -62,5 +62,5 @@ def test_the_sweepers_own_pace_is_no_absence() -> None:
     settings = JobSettings(lease_seconds=3, heartbeat_seconds=1, sweep_seconds=2)
     grace = LeaseGracePeriod.of(settings, now=0)
     for answer in range(2, 20, 2):
-        grace.answered(answer)
+        grace.record_response(answer)
     assert grace.is_over(18, up_seconds=LONG_UP)
