@@ -1,4 +1,4 @@
-"""The engine's threads: a thread for each attempt that draws, and what if the engine hangs."""
+"""The thread pool that calls the engine, and the detection of an engine that hangs."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -22,13 +22,14 @@ log = structlog.get_logger(__name__)
 
 
 class AttemptCallback:
-    """See `worker.engine.interface.Watch`; made on the loop's thread.
+    """Callback of the engine for one attempt; the engine calls it from its own threads.
 
-    `begun` is done once the engine has begun, at `started_at` (unix seconds, None before).
+    `has_started` is done once the engine has started, at `started_at` (unix seconds, None
+    before). It implements `worker.engine.interface.GenerationCallback`.
     """
 
     def __init__(self, attempt: Attempt, progressed: Callable[[Progress], None]) -> None:
-        """`progressed` takes what the engine tells of each step; it may not block."""
+        """Create it on the event loop's thread; `progressed` gets each step and must not block."""
         self.started_at: float | None = None
         self._loop = asyncio.get_running_loop()
         self.has_started: asyncio.Future[None] = self._loop.create_future()
@@ -36,17 +37,17 @@ class AttemptCallback:
         self._progressed = progressed
 
     def should_stop(self) -> bool:
-        """Tell whether the attempt was told to stop."""
+        """Return whether the attempt has to stop."""
         return self._attempt.should_stop()
 
     def started(self) -> None:
-        """Let the attempt's time run from now."""
+        """Record that the engine has started; the attempt's run time counts from now on."""
         self.started_at = utc_now().timestamp()
-        with suppress(RuntimeError):  # the loop is closed: a stuck engine has woken up
+        with suppress(RuntimeError):  # the loop is closed: a stuck engine returned after all
             self._loop.call_soon_threadsafe(self._set_started)
 
     def progressed(self, progress: Progress) -> None:
-        """Pass it on."""
+        """Pass the progress of one step on."""
         self._progressed(progress)
 
     def _set_started(self) -> None:
@@ -55,13 +56,12 @@ class AttemptCallback:
 
 
 class EnginePool:
-    """Hands every attempt to the engine at once, each in a thread of its own.
+    """Thread pool that hands every attempt to the engine at once; the engine batches them.
 
-    `threads` are as many as attempts are ever there together: in what order and company their
-    images are result is the engine's to say. Nothing can end a thread that hangs in a driver's
-    call. An engine that was told to drop an attempt and has not come back after `stuck_seconds`
-    is lost, and with it the process: `stuck` is set. So it is when the engine says itself that
-    its device is lost.
+    There are as many threads as concurrent attempts. A thread that hangs in a driver call cannot
+    be ended. So an engine that does not return within `stuck_seconds` of being told to stop is
+    lost, and the process with it: `stuck` is set. It is also set when the engine reports that its
+    device is lost.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class EnginePool:
 
     @property
     def loaded(self) -> Collection[str]:
-        """The models whose jobs can start at once."""
+        """The names of the models in memory, whose jobs can start at once."""
         return self._engine.loaded
 
     async def generate(self, attempt: Attempt, inputs: InputImages) -> GenerationResult:
-        """Let the engine draw; the attempt's time stands still until the engine begins.
+        """Generate the attempt's images; waiting for the engine does not count as run time.
 
         Raises:
-            InfillError: why the attempt was told to stop; or see `Engine.generate`.
+            InfillError: the reason why the attempt was stopped, or an error of `Engine.generate`.
         """
         with self._progress_reporter.track(attempt.job) as progressed:
             callback = AttemptCallback(attempt, progressed)
@@ -108,11 +108,11 @@ class EnginePool:
         return result
 
     def close(self) -> None:
-        """Release the threads, unless they are lost."""
+        """Wait for the threads to end, unless the engine is stuck."""
         self._threads.shutdown(wait=not self.stuck.is_set())
 
     async def _wait_for_return(self, generation: asyncio.Future[GenerationResult]) -> None:
-        """Wait until the engine has come back, or is known to be stuck."""
+        """Wait until the engine has returned from a stopped attempt, or is known to be stuck."""
         stuck = asyncio.create_task(self.stuck.wait())
         await _wait_for_any(generation, stuck, seconds=self._stuck_seconds)
         stuck.cancel()
@@ -142,12 +142,12 @@ class EnginePool:
         return result
 
 
-async def _wait_for_any(*either: asyncio.Future[Any], seconds: float | None = None) -> None:
-    """Wait until one of them is done, or the time is over."""
-    await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+async def _wait_for_any(*futures: asyncio.Future[Any], seconds: float | None = None) -> None:
+    """Wait until one of the futures is done, or `seconds` have passed."""
+    await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _retrieve_exception(generation: asyncio.Future[GenerationResult]) -> None:
-    """Take note of how it ended: nobody else does where the attempt was told to stop."""
+    """Mark the exception as retrieved: nothing else reads it when the attempt was stopped."""
     if not generation.cancelled():
         generation.exception()

@@ -1,4 +1,4 @@
-"""What becomes of a job whose attempt did not end in images."""
+"""What happens to a job whose attempt failed: release, retry or final failure."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class FailureHandler:
-    """Writes the outcome of a failed attempt; the fence makes every write here harmless."""
+    """Records the outcome of failed attempts; every write is fenced by the attempt's claim."""
 
     def __init__(self, database: Database, announcer: Announcer, settings: JobSettings) -> None:
         self._database = database
@@ -34,7 +34,7 @@ class FailureHandler:
         self._settings = settings
 
     async def handle(self, job: JobRecord, max_attempts: int, error: Exception) -> None:
-        """Drop, give back, retry or fail the job, as `error` demands."""
+        """Drop the result, or release, retry or fail the job, depending on `error`."""
         if isinstance(error, ClaimLostError):
             log.info("result_dropped", reason=error.message)
         elif isinstance(error, GenerationStoppedError):

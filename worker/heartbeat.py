@@ -1,4 +1,4 @@
-"""Keeping claims alive: one statement renews all of a process's leases."""
+"""The heartbeat of a worker: one statement renews the leases of all its jobs."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ from common.runtime.waiting import wait_for_event
 from common.settings import JobSettings
 from worker.attempt import Attempt
 
-# After a beat that Postgres did not take: leases are to be renewed as soon as it is back.
+# After a failed heartbeat: leases have to be renewed as soon as Postgres is available again.
 RETRY_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """Renews the leases of all claims under way, and says that this worker lives.
+    """Renews the leases of all claimed jobs and records that this worker is alive.
 
-    When Postgres cannot be reached nothing is given up: nobody else can claim either, and the
-    fence decides in the end.
+    While Postgres is unavailable jobs go on: no other worker can claim either, and the fence
+    decides in the end whose result counts.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Heartbeat:
 
     @property
     def claim_count(self) -> int:
-        """How many claims are under way."""
+        """The number of jobs this worker holds."""
         return len(self._attempts)
 
     @contextmanager
     def keep_alive(self, attempt: Attempt) -> Iterator[None]:
-        """Keep its claim alive while the block lasts; tell it to stop when the claim is lost."""
+        """Renew the attempt's lease while the block lasts; stop the attempt on a lost claim."""
         claim = attempt.job.claim
         self._attempts[claim] = attempt
         self._idle.clear()
@@ -63,17 +63,17 @@ class Heartbeat:
                 self._idle.set()
 
     async def wait_until_idle(self) -> None:
-        """Wait until no claim is under way."""
+        """Wait until this worker holds no job."""
         await self._idle.wait()
 
     def on_job_canceled(self, file_prefix: UUID | None) -> None:
-        """Beat soon if that job, or for None any, is held: the rows say what became of it."""
+        """Renew leases soon, which finds lost claims, if the job (for None: any) is held here."""
         held = self._attempts.values()
         if any(file_prefix in {None, attempt.job.file_prefix} for attempt in held):
             self._wake.set()
 
     async def run(self) -> None:
-        """Beat until canceled."""
+        """Renew leases every `heartbeat_seconds` until canceled, sooner after a failure."""
         seconds = self._settings.heartbeat_seconds
         while True:
             pause = seconds if self.postgres.is_available else min(seconds, RETRY_SECONDS)
@@ -88,7 +88,7 @@ class Heartbeat:
                     self.postgres.mark_unavailable(error)
 
     async def renew_leases(self) -> None:
-        """Renew everything now, and mark what was lost."""
+        """Renew all leases now, and stop the attempts whose claims were lost."""
         held = dict(self._attempts)
         async with self._database.statement() as connection:
             await record_worker_heartbeat(connection, self.worker, self.queues)
@@ -96,9 +96,11 @@ class Heartbeat:
             if not held:
                 return
             renewed = await renew_claims(connection, list(held), self._settings.lease_seconds)
-        # Those that were let go meanwhile have ended by our own hand.
+        # Attempts that ended meanwhile are not held any more, and so not lost.
         for claim in (held.keys() & self._attempts.keys()) - renewed:
-            held[claim].stop(ClaimLostError("somebody else has the say over this job now"))
+            held[claim].stop(
+                ClaimLostError("the claim was lost: another process has requeued or ended the job")
+            )
             log.warning(
                 "claim_lost",
                 job_id=claim.job_id,

@@ -1,4 +1,4 @@
-"""What a worker process holds: one event loop in a thread of its own, and all that runs on it."""
+"""The parts of a worker process, on one event loop in a thread of its own."""
 
 import asyncio
 import contextlib
@@ -32,18 +32,18 @@ from worker.runner import Runner
 
 T = TypeVar("T")
 
-# For transfers that were broken off to end by themselves, before the process ends without them.
+# How long an ending process waits for interrupted transfers to end in their threads.
 CLOSING_SECONDS: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class WorkerProcess:
-    """Everything is async and lives on one loop; Celery's threads only hand over and wait.
+    """All parts of a worker; they are async on one loop, and Celery's threads only wait for them.
 
-    The loop runs while the `with` block lasts; the block's end waits for the claims under way.
-    `engine_stuck` says that the process is of no use any more, `threads_stuck` that some thread
-    of it would not let it end; both are for whoever ends it.
+    The loop runs while the `with` block lasts; leaving the block waits for the jobs under way.
+    Afterwards `engine_stuck` means that the process is of no further use, and `threads_stuck`
+    that a thread would keep the interpreter from exiting.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class WorkerProcess:
         queues: Sequence[str],
         stop_listening: Callable[[], object] = lambda: None,
     ) -> None:
-        """Put the parts together; nothing is connected yet.
+        """Create the parts; nothing is connected yet.
 
-        `stop_listening` is called, from the loop's thread, when the engine is stuck.
+        `stop_listening` is called from the loop's thread when the engine is stuck.
 
         Raises:
             ConfigurationError: a setting is wrong.
@@ -97,10 +97,10 @@ class WorkerProcess:
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start.
+        """Start the loop and the background tasks.
 
         Raises:
-            ConfigurationError: the status port cannot be had.
+            ConfigurationError: the status port is taken or not allowed.
         """
         self._thread.start()
         try:
@@ -111,23 +111,23 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Leave, wait for the claims under way, and stop."""
+        """Shut down: wait for the jobs under way, then stop the loop."""
         self._submit(self._stop()).result()
         self._end_loop()
 
     @property
     def engine_stuck(self) -> bool:
-        """Whether the engine was told to stop and did not."""
+        """Whether the engine did not stop when told to, or its device is lost."""
         return self._engine_pool.stuck.is_set()
 
     def run_waiting_jobs(self, queue: str) -> None:
-        """Work while there is work; called from Celery's threads."""
+        """Run waiting jobs, beginning with `queue`, until there are none; for Celery's threads."""
         self._submit(self._run_waiting_jobs(queue)).result()
 
     def begin_shutdown(self) -> None:
-        """Claim nothing more, and give back what is not done in time; the second time, at once.
+        """Stop claiming, and release jobs not done within `shutdown_seconds`; a second call, now.
 
-        Called from a signal handler, at any time: it only schedules.
+        Safe to call from a signal handler at any time: it only schedules the work.
         """
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._begin_shutdown)
@@ -147,7 +147,7 @@ class WorkerProcess:
         ]
 
     async def _poll_queues(self) -> None:
-        """Look by ourselves now and then: work goes on while Redis is away, or its rings lost."""
+        """Run waiting jobs every `sweep_seconds` without a ring: rings may have been lost."""
         queues = cycle(self._heartbeat.queues)
         async with asyncio.TaskGroup() as runs:
             while not self._stopping.is_set():
@@ -167,7 +167,7 @@ class WorkerProcess:
         except Exception as error:
             if not is_unavailable(error):
                 log.exception("job_loop_failed", queue=queue)
-            else:  # the next look, soon, may find it back
+            else:  # it is tried again soon
                 self._heartbeat.postgres.mark_unavailable(error)
 
     async def _ready(self) -> None:
@@ -191,10 +191,12 @@ class WorkerProcess:
         for task in self._background_tasks:
             task.cancel()
         await asyncio.gather(*self._background_tasks, return_exceptions=True)
-        with contextlib.suppress(Exception):  # Postgres is away: our silence will say it
+        with contextlib.suppress(
+            Exception
+        ):  # Postgres is unavailable: the sweeper removes silent workers
             async with self._database.statement() as connection:
                 await remove_worker(connection, self._heartbeat.worker)
-        # What rang while we were leaving was heard here, for nothing.
+        # Rings received during the shutdown had no effect here: pass them on.
         await asyncio.gather(
             *(self._announcer.announce_queued(queue) for queue in self._heartbeat.queues)
         )
@@ -205,7 +207,7 @@ class WorkerProcess:
         await self._close_threads()
 
     async def _close_threads(self) -> None:
-        """Wait for the threads, no longer than makes sense: a store may hang for minutes."""
+        """Wait for the threads, up to `CLOSING_SECONDS`: a store may hang for minutes."""
         self.threads_stuck = self.engine_stuck
         try:
             async with asyncio.timeout(CLOSING_SECONDS):

@@ -1,4 +1,4 @@
-"""What the engine tells of its steps, passed on to Redis: the latest of each attempt, no more."""
+"""Reporting of generation progress to Redis: the latest step of each attempt."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -17,8 +17,8 @@ from common.runtime.availability import Availability
 from worker.engine.images.preview import encode_preview
 from worker.engine.interface import Progress
 
-# Between two exchanges with Redis: nobody looks more often, and an engine of many samples would
-# tell of hundreds of steps in a second.
+# Between two writes to Redis: clients do not poll more often, and an engine with many samples
+# reports hundreds of steps a second.
 WRITE_INTERVAL_SECONDS: Final = 0.15
 
 LatestProgress: TypeAlias = dict[AttemptName, Progress]
@@ -27,9 +27,9 @@ log = structlog.get_logger(__name__)
 
 
 class ProgressReporter:
-    """Takes report in the engine's threads, without waiting for anything; one task writes.
+    """Collects progress from the engine's threads without blocking; one task writes it to Redis.
 
-    What came while Redis was away is dropped: something later follows.
+    Progress that cannot be written is dropped: later progress follows.
     """
 
     def __init__(self, redis: "Redis") -> None:
@@ -43,9 +43,10 @@ class ProgressReporter:
 
     @contextmanager
     def track(self, job: JobRecord) -> Iterator[Callable[[Progress], None]]:
-        """Give what takes report of one attempt's steps; after the block nothing is kept of it.
+        """Yield a callback for the progress of one attempt; delete the progress after the block.
 
-        An image that is to be checked shows no preview: it is found unsafe only when it is done.
+        A job whose images go through the safety checker has no preview: only finished images are
+        checked.
         """
         name = AttemptName(job.file_prefix, job.attempt)
         loop = asyncio.get_running_loop()
@@ -62,7 +63,7 @@ class ProgressReporter:
             self._end(name)
 
     async def run(self) -> None:
-        """Write until canceled."""
+        """Write collected progress until canceled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -76,7 +77,7 @@ class ProgressReporter:
             await asyncio.sleep(WRITE_INTERVAL_SECONDS)
 
     def _store(self, name: AttemptName, progress: Progress) -> bool:
-        """Keep the latest, and a preview until there is a later one; tell whether it is news."""
+        """Store the latest step, keeping an earlier preview; return whether to wake the writer."""
         with self._lock:
             is_first = not self._latest
             before = self._latest.get(name)

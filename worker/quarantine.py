@@ -1,4 +1,4 @@
-"""Keeping what may have killed a worker away from the jobs it could take along."""
+"""Run a job that may have killed its worker apart from all others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

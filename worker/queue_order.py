@@ -1,17 +1,17 @@
-"""Which queue is asked for jobs first: by turns, rather one whose model is loaded."""
+"""The order in which queues are asked for jobs: round robin, loaded models first."""
 
 from collections.abc import Collection, Sequence
 
 
 class QueueOrder:
-    """Puts queues in order for a claim, which serves the first of them that has work.
+    """Orders queues for a claim, which takes jobs from the first queue that has any.
 
-    A queue whose model is loaded comes before one whose model would have to be loaded first, and
-    perhaps push another out. But no queue is passed over for more than `patience_seconds`: then
-    it comes first, and of several the one that was passed over for longest.
+    A queue whose model is loaded comes before one whose model would have to be loaded, perhaps
+    evicting another. A queue that was skipped for `patience_seconds` comes first; of several, the
+    one that was skipped for longest.
 
-    Passed over is who was not asked because another, before it, had work. Who was asked has
-    either been served or has nothing to be served.
+    A queue is skipped when an earlier queue had work, so that it was not asked. A queue that was
+    asked was either served or empty.
     """
 
     def __init__(self, queues: Sequence[str], *, patience_seconds: float) -> None:
@@ -20,10 +20,10 @@ class QueueOrder:
         self._skipped_since: dict[str, float] = {}
 
     def order(self, first: str, loaded: Collection[str], now: float) -> list[str]:
-        """Give all queues in the order to ask them in.
+        """Return all queues in the order in which a claim should ask them.
 
-        It is the first of the queue `first`, and of those after it; `now` is in seconds. A queue
-        has the name of its model, of which `loaded` are there.
+        The round robin begins at queue `first`. A queue has the name of its model; `loaded` are
+        the models in memory. `now` is in seconds of a monotonic clock.
         """
         start = self._queues.index(first) if first in self._queues else 0
         rotated = [*self._queues[start:], *self._queues[:start]]
@@ -36,11 +36,11 @@ class QueueOrder:
             key=self._skipped_since.__getitem__,
         )
         others = [queue for queue in rotated if queue not in overdue]
-        # Sorting keeps the turns among those that are loaded, and among those that are not.
+        # Sorting is stable: it keeps the round robin among loaded and among other queues.
         return overdue + sorted(others, key=lambda queue: queue not in loaded)
 
     def record_claim(self, order: Sequence[str], served: str | None, now: float) -> None:
-        """Take note that queues were asked in `order` up to the one served; None had work."""
+        """Record that queues were asked in `order` up to `served`, or all if None had work."""
         number = len(order) if served is None else order.index(served) + 1
         for queue in order[:number]:
             self._skipped_since.pop(queue, None)

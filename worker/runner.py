@@ -1,4 +1,4 @@
-"""One job from claim to finish; read `_work` from top to bottom."""
+"""A job from claim to finish; `_work` reads from top to bottom."""
 
 import asyncio
 from functools import partial
@@ -28,14 +28,14 @@ from worker.image_transfers import ImageTransfers
 from worker.quarantine import Admitted, Quarantine, is_suspect
 from worker.queue_order import QueueOrder
 
-# For which a job that a newer release recorded is left to that release's workers.
+# How long a job recorded by a newer release is left to the workers of that release.
 UNREADABLE_SECONDS: Final = 10.0
 
 log = structlog.get_logger(__name__)
 
 
 class Runner:
-    """Claims jobs and works on them until their end; holds `concurrency` of them at most."""
+    """Claims jobs and runs each of them to its end, up to `concurrency` at the same time."""
 
     def __init__(
         self,
@@ -66,11 +66,11 @@ class Runner:
         self._attempts: set[Attempt] = set()
 
     def stop_claiming(self) -> None:
-        """Take no further job; the ones under way go on."""
+        """Claim no further job; those under way go on."""
         self._stopping = True
 
     def release_jobs(self) -> None:
-        """Stop the jobs that have no images yet and queue them again, at no cost."""
+        """Stop the jobs without images and requeue them; the attempt does not count."""
         if self._releasing:
             return
         self._releasing = True
@@ -78,10 +78,10 @@ class Runner:
             attempt.stop_for_shutdown(grace_seconds=self._grace_seconds)
 
     async def run_waiting_jobs(self, queue: str) -> int:
-        """Work while there is work, beginning with `queue`; give the number of jobs run.
+        """Claim and run jobs until none waits, beginning with `queue`; return how many were run.
 
-        Whenever slots are free, as many jobs are claimed at once. After each claim the queues
-        take turns, so that a full one does not starve the others; see `QueueOrder`.
+        Each claim fills all free slots. The next claim begins with the next queue, so that a full
+        queue does not starve the others; see `QueueOrder`.
         """
         queues = self._heartbeat.queues
         running: list[asyncio.Task[None]] = []
@@ -97,7 +97,7 @@ class Runner:
         return len(running)
 
     async def _admit(self, first_queue: str) -> list[Admitted]:
-        """Claim jobs for the slots that are free, when there is one; each job keeps its place."""
+        """Wait for a free slot, claim jobs for all free slots, and release the unused ones."""
         slots = await self._acquire_slots()
         admitted: list[Admitted] = []
         try:
@@ -121,7 +121,7 @@ class Runner:
             self._slots.release()
 
     async def _claim(self, first_queue: str, limit: int) -> list[Admitted]:
-        if self._stopping:  # while it waited for a place
+        if self._stopping:  # while it waited for a slot
             return []
         queues = self._queue_order.order(first_queue, self._engine_pool.loaded, monotonic())
         async with self._database.direct() as connection:
@@ -203,7 +203,7 @@ class Runner:
         )
         if ended is None:
             raise ClaimLostError(
-                "somebody else has ended this job, or our own write did whose answer was lost"
+                "the job was ended by another process, or by our own write whose response was lost"
             )
         JOBS_ENDED.labels(outcome="succeeded").inc()
         log.info(

@@ -1,7 +1,6 @@
-"""The cancellation signal: whoever cancels a job says so, and its worker looks at the row.
+"""The cancellation signal: makes the worker that runs a canceled job check its claim at once.
 
-The signal carries no fact. A worker that hears of a job it holds asks the rows about its claims;
-one that hears nothing asks them with its next heartbeat.
+A worker that misses the signal finds the lost claim with its next heartbeat.
 """
 
 from collections.abc import Callable
@@ -16,12 +15,12 @@ CHANNEL: Final = "infill:canceled"
 
 
 async def announce_canceled(redis: "Redis", file_prefix: UUID) -> None:
-    """Tell all workers that a job was canceled, which one of them may hold."""
+    """Tell all workers that a job was canceled; one of them may be running it."""
     await announce(redis, CHANNEL, file_prefix)
 
 
 class CancellationListener(ChannelListener):
-    """Tells a worker which jobs were canceled; None where some may have been that nobody heard."""
+    """Calls `on_canceled` for each canceled job, or with None when signals may have been missed."""
 
     def __init__(self, redis: "Redis", on_canceled: Callable[[UUID | None], None]) -> None:
         super().__init__(redis, CHANNEL)
@@ -36,4 +35,4 @@ class CancellationListener(ChannelListener):
         self._on_canceled(None)
 
     async def _on_unavailable(self) -> None:
-        """Leave it to the heartbeat."""
+        """Do nothing: the heartbeat finds canceled jobs."""

@@ -1,4 +1,4 @@
-"""The completion signal: whoever ends a job says so, and the gateways wake its waiting callers."""
+"""The completion signal: makes gateways respond to the callers that wait for a job."""
 
 import asyncio
 from collections import defaultdict
@@ -23,10 +23,10 @@ async def announce_ended(redis: "Redis", file_prefix: UUID) -> None:
 
 
 class CompletionListener(ChannelListener):
-    """Wakes callers when their jobs end: one subscription per process, however many wait.
+    """Wakes waiting callers when their jobs end, over one subscription per process.
 
-    While Redis is away, and once whenever it comes back, one query asks the rows about all
-    callers together (`find_ended`).
+    While Redis is unavailable, and once when it is back, `find_ended` asks Postgres about the
+    jobs of all waiting callers in one query.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class CompletionListener(ChannelListener):
 
     @contextmanager
     def expect(self, file_prefix: UUID) -> Iterator[asyncio.Event]:
-        """Give the event that is set when this job ends; enter before the job is recorded."""
+        """Yield the event that is set when the job ends; enter before the job is recorded."""
         event = asyncio.Event()
         if self._closing:
             event.set()
@@ -52,7 +52,7 @@ class CompletionListener(ChannelListener):
                 del self._waiting[file_prefix]
 
     def wake_all(self) -> None:
-        """Wake everybody, now and from now on: this process is ending."""
+        """Wake all callers, and from now on each new one at once: the process is ending."""
         self._closing = True
         self._wake(set(self._waiting))
 
@@ -64,7 +64,7 @@ class CompletionListener(ChannelListener):
             return
         try:
             self._wake(await self._find_ended(list(self._waiting)))
-        except Exception as error:  # noqa: BLE001 the rows are asked again in a moment
+        except Exception as error:  # noqa: BLE001 tried again in a moment
             log.warning("completion_fallback_failed", error=type(error).__name__)
 
     async def _on_unavailable(self) -> None:

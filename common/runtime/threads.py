@@ -1,4 +1,4 @@
-"""Blocking work in threads of its own."""
+"""Running blocking calls in a thread pool."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,5 +10,5 @@ T = TypeVar("T")
 
 
 def run_in_thread(threads: Executor, work: Callable[[], T]) -> asyncio.Future[T]:
-    """Run `work` in one of `threads`, its log lines bound to the same job."""
+    """Run `work` in a pool with the caller's context variables, which bind its log lines."""
     return asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)

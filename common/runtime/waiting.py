@@ -1,11 +1,11 @@
-"""Waiting in a loop that something may call on, such as its process being told to stop."""
+"""A pause that an event, such as the end of the process, cuts short."""
 
 import asyncio
 from contextlib import suppress
 
 
-async def wait_for_event(called: asyncio.Event, seconds: float) -> None:
-    """Wait for `seconds`, shorter if it is called."""
+async def wait_for_event(event: asyncio.Event, seconds: float) -> None:
+    """Wait until `event` is set, but no longer than `seconds`."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await called.wait()
+            await event.wait()

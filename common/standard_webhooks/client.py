@@ -1,4 +1,4 @@
-"""Signing a webhook and sending it: deliveries and test calls go this one way."""
+"""Signing and sending of webhooks, for deliveries and webhook pings alike."""
 
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -20,17 +20,17 @@ FIXED_HEADERS: Final = {
 
 
 def load_installation_key(settings: WebhookSettings) -> Ed25519PrivateKey | None:
-    """Give the installation's key; None where webhooks are signed with `v1` alone.
+    """Return the installation's `v1a` key; None if webhooks are signed with `v1` only.
 
     Raises:
-        ConfigurationError: the key cannot be read.
+        ConfigurationError: the key is malformed.
     """
     key = settings.signing_key
     return None if key is None else load_signing_key(key.get_secret_value())
 
 
 class WebhookClient:
-    """Sends webhooks through the guard, within the deadline; `key` adds `v1a` signatures."""
+    """Sends webhooks through the outbound guard, within a deadline; `key` adds `v1a` signatures."""
 
     def __init__(
         self, guard: Guard, settings: WebhookSettings, key: Ed25519PrivateKey | None
@@ -42,16 +42,16 @@ class WebhookClient:
     def build_headers(
         self, webhook_id: UUID, body: bytes, secrets: Iterable[str]
     ) -> dict[str, str]:
-        """Give the headers of a webhook sent now."""
+        """Return the headers, signatures included, of a webhook sent now."""
         signed = signed_headers(webhook_id, utc_now(), body, secrets=secrets, key=self._key)
         return FIXED_HEADERS | signed
 
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
-        """Send a webhook and give the receiver's answer, whatever its status.
+        """Send a webhook and return the receiver's response, whatever its status.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
-            FetchFailedError: no answer came in time; `reason` is one word.
+            FetchFailedError: no response came in time; `reason` is one word.
         """
         return await self._guard.post(
             url,

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _PendingWrite:
-    """A result to be written; `is_held` becomes whether its claim was still ours."""
+    """A result to write; `is_held` resolves to whether its claim was still held."""
 
     result: DeliveryResult
     is_held: "asyncio.Future[bool]"

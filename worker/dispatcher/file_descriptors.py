@@ -1,24 +1,24 @@
-"""Room for connections: each attempt under way holds one of the process's file descriptors."""
+"""The limit of file descriptors: each delivery under way holds one for its connection."""
 
 import resource
 from typing import Final
 
 import structlog
 
-# Of everything else: Postgres, Redis, the store, the event loop, logs.
+# Descriptors for everything else: Postgres, Redis, the object store, the event loop, logs.
 OTHERS: Final = 200
 
 log = structlog.get_logger(__name__)
 
 
-def raise_descriptor_limit(attempts: int) -> int:
-    """Raise the process's limit as far as it may be; give how many attempts there is room for.
+def raise_descriptor_limit(wanted: int) -> int:
+    """Raise the process's limit to its maximum; return how many attempts it allows at a time.
 
-    With fewer than wanted, `ulimit -n` or the container's limit wants raising: that is logged.
+    Log a warning if they are fewer than wanted: `ulimit -n` or the container's limit is too low.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    room = attempts if most == resource.RLIM_INFINITY else max(min(attempts, most - OTHERS), 1)
-    if room < attempts:
-        log.warning("too_few_file_descriptors", limit=most, attempts=room, wanted=attempts)
-    return room
+    attempts = wanted if most == resource.RLIM_INFINITY else max(min(wanted, most - OTHERS), 1)
+    if attempts < wanted:
+        log.warning("too_few_file_descriptors", limit=most, attempts=attempts, wanted=wanted)
+    return attempts

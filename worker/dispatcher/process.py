@@ -1,4 +1,4 @@
-"""The dispatcher process: what it is made of, and how it ends."""
+"""The parts of a dispatcher process: sender, sweeper and retention on one event loop."""
 
 import asyncio
 import gc
@@ -27,16 +27,14 @@ from worker.dispatcher.sender import Sender
 from worker.maintenance.retention import Retention
 from worker.maintenance.sweeper import Sweeper
 
-# Of the middle collections one in so many goes through everything; Python's own is one in ten.
+# Middle collections per full one; Python's default is ten.
 FULL_COLLECTION_INTERVAL: Final = 10_000
 
 log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings) -> None:
-    """Send webhooks, sweep and delete what is old until SIGTERM or SIGINT.
-
-    Attempts under way are finished.
+    """Send webhooks and do maintenance until SIGTERM or SIGINT, then finish the attempts under way.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -53,10 +51,9 @@ async def serve(settings: Settings) -> None:
 
 
 def _reduce_collections() -> None:
-    """Spare everybody the pauses of full collections: half a second with 5,000 attempts under way.
+    """Make full garbage collections rare: with 5,000 attempts under way each takes half a second.
 
-    What is there now stays, and attempts leave no cycles behind, so there is next to nothing for
-    them to find.
+    Attempts leave no reference cycles behind, so there is next to nothing to collect.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""One attempt to deliver a webhook: build, sign, post, decide. No database here."""
+"""One attempt to deliver a webhook: build, sign, post, decide; no database."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ from worker.dispatcher.schedule import (
     is_healthy,
 )
 
-# A header of the answer by which a receiver can end a delivery, and what it says then.
+# The response header by which a receiver can end a delivery, and the value that does.
 CONTROL_HEADER: Final = "webhook-delivery"
 ABORT: Final = "abort-message"
 
@@ -42,15 +42,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of one attempt and what follows from it."""
+    """The record of one attempt, and the decision that follows from it."""
 
     decision: Decision
     log: AttemptLog
-    is_healthy: bool | None  # the receiver
+    is_healthy: bool | None  # of the receiver; None if unknown
 
 
 class Sender:
-    """Sends webhooks through the guard; `key` adds `v1a` signatures."""
+    """Sends webhooks through the outbound guard; with a `key` it adds `v1a` signatures."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Sender:
         self._settings = settings
 
     async def send(self, due: DueDelivery) -> Attempt:
-        """Send once; every kind of trouble becomes part of the answer, none is raised."""
+        """Send once and return the attempt; errors become part of it, none is raised."""
         started_at, begun = utc_now(), monotonic()
         outcome, excerpt = await self._outcome(due)
         duration = timedelta(seconds=monotonic() - begun)
@@ -94,11 +94,11 @@ class Sender:
             log.warning("delivery_body_failed", error=error.code, detail=error.detail)
             return NoResponse(error.code, is_ours=True), b""
         except Exception:
-            # A fault of ours. It takes its turn in the schedule, so that it is neither lost
-            # before it is mended nor tried without end.
+            # A bug of ours. It follows the retry schedule, so that the delivery is neither lost
+            # before the bug is fixed nor tried without end.
             log.exception("delivery_attempt_crashed")
             return NoResponse("internal_error", is_ours=True), b""
-        return _responded(answer), answer.excerpt
+        return _to_outcome(answer), answer.excerpt
 
     async def _body(self, due: DueDelivery) -> bytes:
         try:
@@ -112,12 +112,12 @@ class Sender:
         return await self._client.post(due.url, headers, body)
 
 
-def _responded(answer: Answer) -> Responded:
-    told = answer.headers.get(CONTROL_HEADER, "")
+def _to_outcome(answer: Answer) -> Responded:
+    control = answer.headers.get(CONTROL_HEADER, "")
     return Responded(
         answer.status,
         answer.headers.get("retry-after"),
-        is_unwanted=told.strip().lower() == ABORT,
+        is_unwanted=control.strip().lower() == ABORT,
     )
 
 

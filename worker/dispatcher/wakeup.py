@@ -1,4 +1,4 @@
-"""When a dispatcher looks for deliveries: rung, when time is up, or when something tells it to."""
+"""When the dispatcher claims deliveries: on a ring, at intervals, or when a slot is freed."""
 
 import asyncio
 from contextlib import suppress
@@ -9,15 +9,16 @@ from common.postgres.repositories.deliveries.origins import OriginKey
 from common.runtime.availability import Availability
 from common.runtime.clock import monotonic
 
-# Who is just committing a delivery when a claim sees a origin without has done so by then.
+# A transaction that was adding a delivery while a claim found its origin empty has committed by
+# then.
 RECHECK_SECONDS: Final = 0.05
 
 
 class Wakeup:
-    """Waits for a reason to look at the rows, and remembers which origins want another look.
+    """Waits for a reason to claim deliveries, and remembers origins to check once more.
 
-    Without rings there is a reason every `poll_seconds`: that finds what was rung for while Redis
-    was away, and what has become due again.
+    Without rings there is a reason every `poll_seconds`: it finds deliveries whose rings were
+    lost while Redis was unavailable, and retries that became due.
     """
 
     def __init__(self, doorbell: Doorbell, poll_seconds: float) -> None:
@@ -30,11 +31,11 @@ class Wakeup:
         self._next_poll = 0.0
 
     def wake(self) -> None:
-        """Let the next wait end at once."""
+        """End the current or the next wait at once."""
         self._wakeup.set()
 
     def take_poll(self) -> bool:
-        """Tell, once in `poll_seconds`, that it is time."""
+        """Return whether a poll is due; True at most once in `poll_seconds`."""
         now = monotonic()
         if now < self._next_poll:
             return False
@@ -42,13 +43,13 @@ class Wakeup:
         return True
 
     def recheck_later(self, origins: set[OriginKey]) -> None:
-        """Note origins in which nothing more was seen."""
+        """Remember origins in which a claim found nothing more, for a check after a moment."""
         at = monotonic() + RECHECK_SECONDS
         for origin in origins:
             self._rechecks.setdefault(origin, at)
 
     def take_rechecks(self) -> list[OriginKey]:
-        """Give the origins that are to be looked at again now, and forget them."""
+        """Remove and return the origins to check now."""
         now = monotonic()
         due = [origin for origin, at in self._rechecks.items() if at <= now]
         for origin in due:
@@ -56,11 +57,11 @@ class Wakeup:
         return due
 
     def clear(self) -> None:
-        """Say that the rows are being looked at: only what comes from now on is news."""
+        """Forget earlier wakeups, because deliveries are being claimed now."""
         self._wakeup.clear()
 
     async def wait(self, stop: asyncio.Task[bool], *, has_slots: bool) -> None:
-        """Wait for a reason to look, or for the end; rings are left for others without room."""
+        """Wait for a reason to claim, or for `stop`; without slots rings are left to others."""
         if has_slots:
             self._has_slots.set()
         else:
@@ -71,21 +72,22 @@ class Wakeup:
         woken.cancel()
 
     async def listen(self, stop: asyncio.Task[bool]) -> None:
-        """Hear rings, and tell the time, until the end."""
+        """Wake on every ring and every `poll_seconds`, until `stop` is done."""
         while not stop.done():
-            heard = asyncio.create_task(self._wait_for_ring(stop))
-            await asyncio.wait({stop, heard}, return_when=asyncio.FIRST_COMPLETED)
-            heard.cancel()
+            ring = asyncio.create_task(self._wait_for_ring(stop))
+            await asyncio.wait({stop, ring}, return_when=asyncio.FIRST_COMPLETED)
+            ring.cancel()
             with suppress(asyncio.CancelledError):
-                await heard
+                await ring
 
     async def _wait_for_ring(self, stop: asyncio.Task[bool]) -> None:
         await self._has_slots.wait()
         try:
             rung = await self._doorbell.wait_for_dispatcher_ring(self._poll_seconds)
-        except Exception as error:  # noqa: BLE001 whatever the trouble, the time is told
+        except Exception as error:  # noqa: BLE001 after any error polling goes on
             self._redis.mark_unavailable(error)
-            # Not a mere sleep: a cancellation that met the time-out of the Redis client is lost.
+            # Not a mere sleep: the Redis client may have swallowed a cancellation that met its
+            # own time-out.
             await asyncio.wait({stop}, timeout=self._poll_seconds)
         else:
             self._redis.mark_available()

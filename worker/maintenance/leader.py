@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 class LeaderLoop(ABC):
     """Loop that runs a round every `interval_seconds` while leader, and else competes as often.
 
-    `name` names the job in the log. Trouble of any kind, a lost connection included, ends the
-    leadership; the loop goes on and competes again.
+    `name` is the role's name in the log. Any error, a lost connection included, ends the
+    leadership; the loop then competes again.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class LeaderLoop(ABC):
         """Do the work of one round over `connection`, which holds the leader lock."""
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Lead or compete until `stopping` is set."""
+        """Lead or compete for leadership until `stopping` is set."""
         while not stopping.is_set():
             try:
                 await self._lead_if_elected(stopping)
-            except Exception as error:  # noqa: BLE001 whatever the trouble, the loop goes on
+            except Exception as error:  # noqa: BLE001 the loop goes on after any error
                 self._postgres.mark_unavailable(error)
             await wait_for_event(stopping, self._interval_seconds)
 
@@ -71,8 +71,8 @@ class LeaderLoop(ABC):
 async def leader_lock(database: Database, lock: Lock) -> AsyncIterator[AsyncConnection | None]:
     """Yield the connection that holds `lock`, or None if another process holds it.
 
-    The leader works over this very connection: when it dies the lock is free, and the old leader
-    can do nothing more over it.
+    The leader works over this very connection: if it breaks, the lock is free and the old leader
+    can change nothing more.
     """
     async with database.statement(keeping=True) as connection:
         if not await take_lock(connection, lock):

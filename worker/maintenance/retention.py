@@ -1,6 +1,6 @@
-"""Retention: deletes what has been kept long enough, one process at a time.
+"""Retention: deletes images and rows that are older than the settings allow.
 
-It has a loop and a lock of its own: a store that is slow holds up nothing else.
+It has a loop and a lock of its own, so that a slow object store delays nothing else.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ from worker.maintenance.leader import LeaderLoop
 from worker.maintenance.orphan_objects import OrphanCollector
 from worker.maintenance.tenant_erasure import TenantErasure
 
-ROWS: Final = 200  # that one statement deletes, with all that hangs on them: tens of milliseconds
-JOBS: Final = 50  # whose pictures go together: some hundred requests to the store
-# Of each kind in a round, so that a backlog of one kind keeps no other waiting.
+ROWS: Final = 200  # in one statement, with their dependent rows: tens of milliseconds
+JOBS: Final = 50  # whose images are deleted together: some hundred requests to the store
+# Of each kind in a round, so that a backlog of one kind delays no other.
 BATCHES: Final = 50
 
 log = structlog.get_logger(__name__)
@@ -54,11 +54,11 @@ class Retention(LeaderLoop):
         self._orphans = OrphanCollector(storage, ownership, orphan_seconds=settings.orphan_seconds)
 
     async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
-        """Do everything once; stops between two batches when told to.
+        """Delete what is too old, erase deleted tenants, collect orphans; stops between batches.
 
-        Pictures come before rows, for only the rows know their names. Without the store the rows
-        go on: those whose pictures are gone, deliveries and attempts. Tenants that are being
-        deleted go whatever the settings say.
+        Images are deleted before their rows, because only the rows name them. While the object
+        store is unavailable, other rows are deleted all the same: deliveries, attempts and jobs
+        whose images are gone.
         """
         kept = self._settings
         await self._with_store(self._delete_images, connection, stopping)

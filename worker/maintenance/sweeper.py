@@ -1,4 +1,4 @@
-"""The sweeper: finds what fell through, one process at a time."""
+"""The sweeper: requeues expired leases, fails overdue jobs, rings again, recounts counters."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,15 +42,15 @@ from worker.maintenance.batches import run_batches
 from worker.maintenance.leader import LeaderLoop
 from worker.maintenance.lease_grace import LeaseGracePeriod
 
-BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
-# Per queue and sweep: one heard ring makes a thread work until nothing waits, and unheard ones
-# are made up for by the next sweep.
+BATCH: Final = 500  # rows moved by one statement, which takes milliseconds
+# Per queue and sweep: one ring makes a thread work until no job waits, and the next sweep makes up
+# for lost ones.
 RINGS: Final = 100
 
-# After adding up all that waits comes a rest of so many times what it took: a million waiting jobs
+# The pause after recounting the backlogs, as a multiple of the time it took: a million waiting jobs
 # take most of a second, and the sums are for estimates alone.
 PAUSES_PER_BACKLOG_RECOUNT: Final = 30
-# The same for looking at every line: ten thousand take some 50 ms.
+# The same for recounting all origins: ten thousand take some 50 ms.
 PAUSES_PER_ORIGIN_RECOUNT: Final = 10
 
 # An origin without deliveries for so long is deleted, with the little that was counted.
@@ -67,7 +67,7 @@ log = structlog.get_logger(__name__)
 
 
 class Sweeper(LeaderLoop):
-    """Sweeps every `sweep_seconds` while it is the leader."""
+    """Repairs what crashes, lost rings and lost counts left behind, every `sweep_seconds`."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Sweeper(LeaderLoop):
         queues: Sequence[str],
         grace: LeaseGracePeriod | None = None,
     ) -> None:
-        """Put it together; without a `grace` it is the one the leases need."""
+        """Create a sweeper; without a `grace` it uses the one of the lease settings."""
         super().__init__(
             database, Lock.SWEEPER, name="the sweeper", interval_seconds=settings.sweep_seconds
         )
@@ -107,7 +107,7 @@ class Sweeper(LeaderLoop):
         super()._end_leadership()
 
     async def sweep(self, connection: AsyncConnection) -> None:
-        """Do every duty once; what is put back first is rung for last."""
+        """Do every task once; jobs requeued at the beginning are rung for at the end."""
         up_seconds = await seconds_up(connection)
         self._grace.record_response(monotonic())
         if self._grace.is_over(monotonic(), up_seconds=up_seconds):
@@ -139,7 +139,7 @@ class Sweeper(LeaderLoop):
         self._next_origins = ended + (ended - begun) * PAUSES_PER_ORIGIN_RECOUNT
 
     async def _recount(self, connection: AsyncConnection) -> None:
-        """Derive the books of fair claiming anew: what was just taken back, and what got lost."""
+        """Derive the counters of the fair queue anew from the rows."""
         await recount_running(connection)
         await mark_ready_tenants(connection)
         begun = monotonic()
@@ -164,7 +164,7 @@ class Sweeper(LeaderLoop):
     async def _fail(self, event: str, fail: Callable[[], Awaitable[list[EndedJob]]]) -> None:
         async def batch() -> int:
             failed = await fail()
-            # Together: a Redis that hangs is waited for once, not once for every job.
+            # Together: the timeout of a Redis that hangs counts once, not once for every job.
             await asyncio.gather(*(self._announce_failed(event, job) for job in failed))
             return len(failed)
 

@@ -153,7 +153,7 @@ async def test_rows_do_not_wait_for_the_store(shelf: Shelf, bucket: StorageSetti
         await shelf.run_round(retention)
     assert shelf.keys == {MARKER_KEY}
     assert await shelf.job_ids() == [with_pictures.job_id + 2]
-    told = [line for line in lines if line["event"].startswith("part")]
+    told = [line for line in lines if line["event"].startswith("dependency")]
     assert [line["event"] for line in told] == ["dependency_unavailable", "dependency_available"]
     assert "connect" in told[0]["detail"]
 
