@@ -10,11 +10,12 @@ from common.runtime.clock import monotonic, utc_now
 
 
 class Attempt:
-    """One attempt at a job; it stops when its claim is lost, its worker ends or its time is up.
+    """One attempt at a job, with its run time limit and the reason why it has to stop.
 
-    The first reason counts. Run time is counted inside `timed()` only: waiting for the engine is
-    free. `reason` is written by the event loop's thread and read by the engine's threads; a plain
-    attribute is enough. `timeline` holds the unix time at which each step was done.
+    It stops when its claim is lost, its worker ends or its time is up; the first reason counts.
+    Run time is counted inside `timed()` only: waiting for the engine is free. `reason` is written
+    by the event loop's thread and read by the engine's threads; a plain attribute is enough.
+    `timeline` holds the unix time at which each step was done.
     """
 
     def __init__(self, job: JobRecord, *, max_run_seconds: float) -> None:

@@ -31,7 +31,7 @@ _KEEPALIVE: Final = {
 
 
 class ReconnectingConsumer(Consumer):
-    """Celery's consumer, which tries to reconnect to Redis once a second."""
+    """Celery consumer that tries to reconnect to Redis once a second."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._redis = Availability("redis")
@@ -50,7 +50,7 @@ class ReconnectingConsumer(Consumer):
 
 
 def create_app(settings: Settings) -> Celery:
-    """Return the Celery application, with everything off that delivering rings does not need."""
+    """Return a Celery application reduced to the delivery of rings."""
     app = Celery("infill", broker=settings.redis.url.get_secret_value(), set_as_current=False)
     app.conf.update(
         task_ignore_result=True,

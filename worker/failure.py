@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class FailureHandler:
-    """Records the outcome of failed attempts; every write is fenced by the attempt's claim."""
+    """Handler of failed attempts; every write is fenced by the attempt's claim."""
 
     def __init__(self, database: Database, announcer: Announcer, settings: JobSettings) -> None:
         self._database = database

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """Renews the leases of all claimed jobs and records that this worker is alive.
+    """Periodic renewal of the leases of all claimed jobs, and of the worker's own entry.
 
     While Postgres is unavailable jobs go on: no other worker can claim either, and the fence
     decides in the end whose result counts.

@@ -25,7 +25,7 @@ ENCODE_THREADS: Final = 2
 
 
 class ImageTransfers:
-    """Fetches and decodes input images, encodes and uploads results, for several jobs at once."""
+    """Fetching and decoding of input images, encoding and uploading of results."""
 
     def __init__(self, guard: Guard, storage: Storage, decoders: DecoderPool) -> None:
         self._guard = guard

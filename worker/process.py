@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class WorkerProcess:
-    """All parts of a worker; they are async on one loop, and Celery's threads only wait for them.
+    """All parts of a worker, on one event loop; Celery's threads only wait for results.
 
     The loop runs while the `with` block lasts; leaving the block waits for the jobs under way.
     Afterwards `engine_stuck` means that the process is of no further use, and `threads_stuck`

@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class ProgressReporter:
-    """Collects progress from the engine's threads without blocking; one task writes it to Redis.
+    """Collector of progress from the engine's threads; a background task writes it to Redis.
 
     Progress that cannot be written is dropped: later progress follows.
     """

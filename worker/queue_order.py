@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 
 class QueueOrder:
-    """Orders queues for a claim, which takes jobs from the first queue that has any.
+    """The order of queues for a claim, which takes jobs from the first queue that has any.
 
     A queue whose model is loaded comes before one whose model would have to be loaded, perhaps
     evicting another. A queue that was skipped for `patience_seconds` comes first; of several, the

@@ -1,4 +1,4 @@
-"""A job from claim to finish; `_work` reads from top to bottom."""
+"""The life of a claimed job: fetch, generate, upload, finish; begin reading at `Runner._work`."""
 
 import asyncio
 from functools import partial
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 class Runner:
-    """Claims jobs and runs each of them to its end, up to `concurrency` at the same time."""
+    """Runner of jobs from claim to end, up to `concurrency` at the same time."""
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from common.messaging.doorbell import Doorbell
 
 
 class Announcer:
-    """Wakes the processes that wait for a change just committed to Postgres."""
+    """Sender of wakeups for changes just committed to Postgres."""
 
     def __init__(self, redis: Redis, doorbell: Doorbell) -> None:
         self._redis = redis

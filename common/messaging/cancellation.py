@@ -20,7 +20,7 @@ async def announce_canceled(redis: "Redis", file_prefix: UUID) -> None:
 
 
 class CancellationListener(ChannelListener):
-    """Calls `on_canceled` for each canceled job, or with None when signals may have been missed."""
+    """Listener that calls `on_canceled` for each canceled job, and with None after an outage."""
 
     def __init__(self, redis: "Redis", on_canceled: Callable[[UUID | None], None]) -> None:
         super().__init__(redis, CHANNEL)

@@ -23,7 +23,7 @@ async def announce_ended(redis: "Redis", file_prefix: UUID) -> None:
 
 
 class CompletionListener(ChannelListener):
-    """Wakes waiting callers when their jobs end, over one subscription per process.
+    """Listener that wakes waiting callers when their jobs end; one subscription per process.
 
     While Redis is unavailable, and once when it is back, `find_ended` asks Postgres about the
     jobs of all waiting callers in one query.

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class Doorbell:
-    """Rings workers and dispatchers; rings raise nothing, because a lost one only delays work."""
+    """Ringer of workers and dispatchers; rings raise nothing: a lost one only delays work."""
 
     def __init__(self, redis: "Redis", settings: RedisSettings) -> None:
         self._script = redis.register_script(_RING)

@@ -29,7 +29,7 @@ async def announce(redis: "Redis", channel: str, file_prefix: UUID) -> None:
 
 
 class ChannelListener(ABC):
-    """Base of listeners with one subscription per process; subclasses handle its three events."""
+    """Base class of listeners to one channel; subclasses handle its three events."""
 
     def __init__(self, redis: "Redis", channel: str) -> None:
         self._redis = redis

@@ -16,7 +16,7 @@ TERMINATOR: Final = "aws4_request"
 
 
 class Presigner:
-    """Signs links to the objects of one bucket; pure, except that it caches the day's key."""
+    """Signer of links to the objects of one bucket; pure, except that it caches the day's key."""
 
     def __init__(
         self, *, endpoint_url: str, bucket: str, region: str, access_key_id: str, secret: str

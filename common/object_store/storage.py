@@ -55,7 +55,7 @@ class Page:
 
 
 class Storage:
-    """Asynchronous access to one bucket."""
+    """Asynchronous client of one bucket."""
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class StatusServer:
-    """Serves health probes and metrics; `ready` raises while the process is not ready."""
+    """Server of health probes and metrics; `ready` raises while the process is not ready."""
 
     def __init__(
         self, settings: TelemetrySettings, *, ready: Callable[[], Awaitable[None]]

@@ -10,5 +10,5 @@ T = TypeVar("T")
 
 
 def run_in_thread(threads: Executor, work: Callable[[], T]) -> asyncio.Future[T]:
-    """Run `work` in a pool with the caller's context variables, which bind its log lines."""
+    """Run `work` in a thread pool, with the caller's context variables for its log lines."""
     return asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)

@@ -1,4 +1,4 @@
-"""A buffer that turns many single writes into few, without delaying the first."""
+"""A buffer that combines concurrent writes into batches."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,10 +9,10 @@ Item = TypeVar("Item")
 
 
 class WriteBuffer(Generic[Item]):
-    """Items to be written by a background task: what arrives during one write goes into the next.
+    """Buffer whose background task writes items in batches, one batch after the other.
 
-    A single item is written at once; under load many share one write. `write` takes up to
-    `max_batch` items, handles its own errors and raises nothing.
+    A single item is written at once; items that arrive during a write share the next one. `write`
+    takes up to `max_batch` items, handles its own errors and raises nothing.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class WriteBuffer(Generic[Item]):
         self._writing: asyncio.Task[None] | None = None
 
     def add(self, item: Item) -> None:
-        """Write the item soon."""
+        """Add an item to the next write, without waiting."""
         self._items.append(item)
         if self._writing is None or self._writing.done():
             # With an empty context: its log lines are not about whatever happened to come first.

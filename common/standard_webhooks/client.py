@@ -30,7 +30,7 @@ def load_installation_key(settings: WebhookSettings) -> Ed25519PrivateKey | None
 
 
 class WebhookClient:
-    """Sends webhooks through the outbound guard, within a deadline; `key` adds `v1a` signatures."""
+    """Client that posts webhooks through the outbound guard; `key` adds `v1a` signatures."""
 
     def __init__(
         self, guard: Guard, settings: WebhookSettings, key: Ed25519PrivateKey | None

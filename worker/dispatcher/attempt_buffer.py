@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _PendingWrite:
-    """A result to write; `is_held` resolves to whether its claim was still held."""
+    """A result to be written; `is_held` resolves to whether its claim was still held."""
 
     result: DeliveryResult
     is_held: "asyncio.Future[bool]"
@@ -51,7 +51,7 @@ class _PendingWrite:
 
 
 class AttemptBuffer:
-    """Records results of attempts, each guarded by its claim, through a short Postgres outage too.
+    """Buffer that records attempts in batches, each fenced by its claim; retries in an outage.
 
     `on_capacity` is called when an origin can take another delivery.
     """
@@ -76,7 +76,7 @@ class AttemptBuffer:
                 timeout.reschedule(min(end, timeout.when() or end))
 
     async def aclose(self) -> None:
-        """Give up what is still being written."""
+        """Cancel the write under way and drop what was not written."""
         await self._buffer.aclose()
 
     async def record(self, due: DueDelivery, attempt: Attempt) -> None:

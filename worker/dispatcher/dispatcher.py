@@ -53,7 +53,7 @@ class StartedBatch:
 
 
 class Dispatcher:
-    """Sends due deliveries, up to `concurrency` at the same time, each in a task of its own.
+    """Sender of due deliveries, up to `concurrency` at the same time, each in its own task.
 
     A part of the slots is reserved for first attempts. A tenant with as many deliveries under way
     as there are free slots gets no more: one tenant whose receivers hang holds at most half of

@@ -27,7 +27,7 @@ SCHEDULE: Final = "schedule"
 
 @dataclass(frozen=True, slots=True)
 class Responded:
-    """The receiver responded; `retry_after` is the header's raw value.
+    """Outcome: the receiver responded; `retry_after` is the header's raw value.
 
     `is_unwanted` means that the receiver asked for no further attempts at this message.
     """
@@ -44,7 +44,7 @@ class Responded:
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """No response came, or the request could not be made; `reason` is one word.
+    """Outcome: no response, or the request could not be made; `reason` is one word.
 
     `is_ours` means that the cause was on our side.
     """
@@ -55,7 +55,7 @@ class NoResponse:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The outbound guard does not allow the address."""
+    """Outcome: the outbound guard does not allow the address."""
 
 
 Outcome: TypeAlias = Responded | NoResponse | Blocked
@@ -95,7 +95,7 @@ def decide(
     jitter_draw: float,
     settings: WebhookSettings,
 ) -> Decision:
-    """Decide what follows an attempt that came after `failures` failed ones.
+    """Return what follows an attempt, given its outcome and the number of earlier failures.
 
     Success is 2xx only; a redirect is a failure like any other. A status 410 or the header
     `webhook-delivery: abort-message` discards the delivery, and so does a forbidden address: it

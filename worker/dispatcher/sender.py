@@ -50,7 +50,7 @@ class Attempt:
 
 
 class Sender:
-    """Sends webhooks through the outbound guard; with a `key` it adds `v1a` signatures."""
+    """Sender of single attempts, which decides what follows each; `key` adds `v1a` signatures."""
 
     def __init__(
         self,

@@ -15,10 +15,10 @@ RECHECK_SECONDS: Final = 0.05
 
 
 class Wakeup:
-    """Waits for a reason to claim deliveries, and remembers origins to check once more.
+    """Wakeups of the dispatcher, and the origins it has to check once more.
 
-    Without rings there is a reason every `poll_seconds`: it finds deliveries whose rings were
-    lost while Redis was unavailable, and retries that became due.
+    Without rings it wakes every `poll_seconds`, which finds deliveries whose rings were lost while
+    Redis was unavailable, and retries that became due.
     """
 
     def __init__(self, doorbell: Doorbell, poll_seconds: float) -> None:

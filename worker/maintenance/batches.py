@@ -9,7 +9,7 @@ Step = Callable[[], Awaitable[int]]
 
 
 class BatchResult(NamedTuple):
-    """How many rows were moved, and whether the last batch was short: none is left then."""
+    """The number of rows moved, and whether none is left: the last batch was not full."""
 
     moved: int
     finished: bool

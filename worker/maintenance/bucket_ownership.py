@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class BucketOwnership:
-    """Checks the bucket's marker, so that only its owner deletes objects no row names."""
+    """Check of the bucket's marker, so that only its owner deletes objects no row names."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class LeaderLoop(ABC):
-    """Loop that runs a round every `interval_seconds` while leader, and else competes as often.
+    """Loop that runs one round per interval as the leader, or else competes to become it.
 
     `name` is the role's name in the log. Any error, a lost connection included, ends the
     leadership; the loop then competes again.

@@ -12,7 +12,7 @@ _TRIES_SECONDS: Final = 5.0
 
 
 class LeaseGracePeriod:
-    """The time after an outage of Postgres in which expired leases are not believed.
+    """The period after a Postgres outage in which expired leases do not count as lost.
 
     During an outage no worker can renew its lease, so afterwards all leases have expired although
     all workers may be alive. Leases count again once Postgres has been available for `seconds`:

@@ -24,7 +24,7 @@ PAGES: Final = 2
 
 
 class OrphanCollector:
-    """Lists the bucket page by page, from a cursor stored in Postgres, and deletes orphans."""
+    """Collector that lists the bucket page by page, from a stored cursor, and deletes orphans."""
 
     def __init__(
         self, storage: Storage, ownership: BucketOwnership, *, orphan_seconds: float

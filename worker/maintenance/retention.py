@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 
 class Retention(LeaderLoop):
-    """Deletes what is old every `interval_seconds` while it is the leader."""
+    """Leader-elected loop that deletes old images and rows, deleted tenants and orphans."""
 
     def __init__(self, database: Database, storage: Storage, settings: RetentionSettings) -> None:
         super().__init__(

@@ -67,7 +67,7 @@ log = structlog.get_logger(__name__)
 
 
 class Sweeper(LeaderLoop):
-    """Repairs what crashes, lost rings and lost counts left behind, every `sweep_seconds`."""
+    """Leader-elected loop that repairs the effects of crashes and lost rings."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class Sweeper(LeaderLoop):
 
 
 async def maintain_origins(connection: AsyncConnection, *, per_origin: int) -> bool:
-    """Recount deliveries under way, mark due origins, delete idle ones; True if any became due."""
+    """Recount deliveries by origin, mark due origins, delete idle ones; True if any became due."""
     await recount_sending(connection, per_origin=per_origin)
     woken = await refresh_due(connection)
     await delete_idle_origins(connection, seconds=IDLE_SECONDS, limit=IDLE_ORIGINS)

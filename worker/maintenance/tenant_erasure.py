@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 class TenantErasure:
-    """Erases tenants that are being deleted, a bounded part in each round."""
+    """Erasure of the tenants that are being deleted, a bounded part in each round."""
 
     def __init__(self, storage: Storage, ownership: BucketOwnership, store: Availability) -> None:
         self._storage = storage
