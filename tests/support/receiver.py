@@ -72,12 +72,12 @@ class Receiver:
 
     async def request(self, number: int = 1) -> Received:
         """Give the first, second … request, waiting for it."""
-        await self.until(lambda: len(self.requests) >= number)
+        await self.wait_until(lambda: len(self.requests) >= number)
         return self.requests[number - 1]
 
-    async def until(self, so: Any) -> None:
+    async def wait_until(self, condition: Any) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
-            await self._changed.wait_for(so)
+            await self._changed.wait_for(condition)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

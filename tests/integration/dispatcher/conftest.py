@@ -64,5 +64,5 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-def desk(database: Database, redis: Redis, storage: Storage, guard: Guard) -> DispatcherHarness:
+def harness(database: Database, redis: Redis, storage: Storage, guard: Guard) -> DispatcherHarness:
     return DispatcherHarness(database, redis, storage, guard)

@@ -52,10 +52,10 @@ class DispatcherHarness:
     settings: WebhookSettings = SETTINGS
     key: Ed25519PrivateKey | None = None
 
-    def having(self, **changes: Any) -> "DispatcherHarness":
+    def replace(self, **changes: Any) -> "DispatcherHarness":
         return replace(self, **changes)
 
-    def configured(self, **changes: Any) -> "DispatcherHarness":
+    def with_settings(self, **changes: Any) -> "DispatcherHarness":
         return replace(self, settings=self.settings.model_copy(update=changes))
 
     @property
@@ -99,7 +99,7 @@ class DispatcherHarness:
         async with self.database.statement() as connection:
             return list(await connection.execute(statement))
 
-    async def logged(self, delivery_id: UUID | None) -> Any:
+    async def wait_for_attempt(self, delivery_id: UUID | None) -> Any:
         """Give the log of the only attempt, once it is written."""
         async with asyncio.timeout(20):
             while not (attempts := await self.attempts(delivery_id)):
@@ -107,12 +107,12 @@ class DispatcherHarness:
         (attempt,) = attempts
         return attempt
 
-    async def run(self, statement: str) -> None:
+    async def execute(self, statement: str) -> None:
         """Change rows by hand."""
         async with self.database.statement() as connection:
             await connection.execute(text(statement))
 
-    async def age(self, column: str) -> None:
+    async def expire(self, column: str) -> None:
         """Make every pending delivery due, or every lease run out."""
         async with self.database.statement() as connection:
             await connection.execute(

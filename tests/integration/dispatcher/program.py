@@ -38,7 +38,7 @@ class Program:
     process: Process
     lines: list[dict[str, Any]]
 
-    async def said(self, event: str) -> dict[str, Any]:
+    async def wait_for_event(self, event: str) -> dict[str, Any]:
         """Read its log up to a line with that event."""
         assert self.process.stdout is not None
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -48,7 +48,7 @@ class Program:
                     return self.lines[-1]
         raise AssertionError(f"it ended without saying {event}: {self.lines}")
 
-    async def said_each(self, *events: str) -> None:
+    async def wait_for_events(self, *events: str) -> None:
         """Read its log until each of these events has been told, in whatever order."""
         missing = set(events) - {line["event"] for line in self.lines}
         while missing:

@@ -53,15 +53,15 @@ async def until_back(database: Database) -> None:
 
 
 async def test_redis_may_be_away_and_come_back(
-    desk: DispatcherHarness, owner: Owner, receiver: Receiver, tmp_path: Path
+    harness: DispatcherHarness, owner: Owner, receiver: Receiver, tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = RedisServer(tmp_path, free_port())
     redis = connect(RedisSettings(url=SecretStr(server.url())))
-    absent = desk.having(redis=redis)
+    absent = harness.replace(redis=redis)
     async with absent.dispatching():
         for number in (1, 2):
-            await succeeded(desk.database, owner, receiver.url)
+            await succeeded(harness.database, owner, receiver.url)
             assert not await absent.doorbell.ring_dispatcher()
             await receiver.request(number)
         async with running(server, tmp_path):
@@ -70,18 +70,18 @@ async def test_redis_may_be_away_and_come_back(
             async with asyncio.timeout(20):
                 while await redis.dbsize():
                     pass
-        await succeeded(desk.database, owner, receiver.url)
+        await succeeded(harness.database, owner, receiver.url)
         await receiver.request(3)
     await redis.aclose()
 
 
 async def test_postgres_may_restart_under_a_delivery(
-    desk: DispatcherHarness, receiver: Receiver, tmp_path: Path
+    harness: DispatcherHarness, receiver: Receiver, tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = PostgresServer(tmp_path, free_port(), "secret", durable=False)
     database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
-    away, hold = desk.having(database=database), asyncio.Event()
+    away, hold = harness.replace(database=database), asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
     async with running(server, tmp_path):
         await server.ensure_database()
@@ -114,25 +114,25 @@ async def test_postgres_may_restart_under_a_delivery(
 
 
 async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
-    desk: DispatcherHarness, owner: Owner, receiver: Receiver
+    harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     """The receiver has it, we do not know: after the lease it is sent again, same id."""
     hold = asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
-    ended = await succeeded(desk.database, owner, receiver.url)
-    async with desk.dispatching():
+    ended = await succeeded(harness.database, owner, receiver.url)
+    async with harness.dispatching():
         await receiver.request()
-        async with desk.database.statement() as connection:
+        async with harness.database.statement() as connection:
             await connection.exec_driver_sql("ALTER TABLE delivery_attempts RENAME TO hidden")
         hold.set()
-    async with desk.database.statement() as connection:
+    async with harness.database.statement() as connection:
         await connection.exec_driver_sql("ALTER TABLE hidden RENAME TO delivery_attempts")
-    assert (await desk.row(ended.delivery_id)).state is DeliveryState.SENDING
-    assert await desk.attempts(ended.delivery_id) == []
+    assert (await harness.row(ended.delivery_id)).state is DeliveryState.SENDING
+    assert await harness.attempts(ended.delivery_id) == []
 
 
 async def test_told_to_stop_while_postgres_is_away_it_does_not_wait_a_whole_lease(
-    desk: DispatcherHarness, receiver: Receiver, tmp_path: Path
+    harness: DispatcherHarness, receiver: Receiver, tmp_path: Path
 ) -> None:
     """The lease is what sends it again; until then other processes wait for this one's end."""
     require_server_wheels()
@@ -144,7 +144,7 @@ async def test_told_to_stop_while_postgres_is_away_it_does_not_wait_a_whole_leas
         await server.ensure_database()
         await upgrade(server.url())
         ended = await succeeded(database, await new_owner(database), receiver.url)
-        away = desk.having(database=database).configured(lease_seconds=1000.0)
+        away = harness.replace(database=database).with_settings(lease_seconds=1000.0)
         dispatching = away.dispatching()
         await dispatching.__aenter__()
         await receiver.request()

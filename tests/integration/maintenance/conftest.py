@@ -12,7 +12,7 @@ from common.object_store.storage import Storage
 from common.postgres.database import Database
 from common.settings import JobSettings, RedisSettings, StorageSettings, WebhookSettings
 from tests.integration.dispatcher.conftest import owner, redis, storage
-from tests.integration.maintenance.stored_objects import Shelf
+from tests.integration.maintenance.stored_objects import StoredJobs
 from tests.integration.repositories.conftest import database, make_tenant
 from tests.support.jobs import NO_GRACE, QUEUE
 from worker.maintenance.sweeper import Sweeper
@@ -21,11 +21,11 @@ __all__ = ["database", "owner", "redis", "storage"]  # fixtures made elsewhere
 
 
 @pytest.fixture
-async def shelf(
+async def stored_jobs(
     database: Database, storage: Storage, bucket: StorageSettings, s3_client: S3Client
-) -> Shelf:
+) -> StoredJobs:
     books = await make_tenant(database, "alice")
-    return Shelf(books, storage, s3_client, bucket.bucket, asyncio.Event())
+    return StoredJobs(books, storage, s3_client, bucket.bucket, asyncio.Event())
 
 
 @pytest.fixture

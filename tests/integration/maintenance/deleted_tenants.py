@@ -16,13 +16,13 @@ from common.postgres.repositories.maintenance.retention import read_bucket_curso
 from common.postgres.repositories.tenants.api_keys import add_api_key
 from common.postgres.repositories.tenants.tenants import add_webhook_secret
 from common.postgres.repositories.usage.ledger import fold_usage
-from tests.integration.maintenance.stored_objects import Shelf
+from tests.integration.maintenance.stored_objects import StoredJobs
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.repositories.maintenance.test_retention import log_attempts
 from tests.integration.repositories.support.counters import LONG_AGO, RESULT, Books
 from worker.maintenance.retention import Retention
 
-FOR_EVER: dict[str, Any] = {
+KEEP_FOREVER: dict[str, Any] = {
     f"{kind}_seconds": 0 for kind in ("object", "job", "delivery", "attempt", "orphan")
 }
 Rows = Mapping[str, list[Any]]
@@ -31,7 +31,7 @@ Rows = Mapping[str, list[Any]]
 OF_NOBODY = {Installation.__tablename__, AuditEntry.__tablename__}
 
 
-async def leave(books: Books, *, seconds_ago: float = 60) -> None:
+async def mark_for_deletion(books: Books, *, seconds_ago: float = 60) -> None:
     """Do what the use-case does, so long ago."""
     moment = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds_ago)
     async with books.database.transaction() as connection:
@@ -45,7 +45,7 @@ async def leave(books: Books, *, seconds_ago: float = 60) -> None:
         )
 
 
-async def have_everything(books: Books) -> None:
+async def add_rows_to_every_table(books: Books) -> None:
     """Give a tenant a row in each table there is a tenant's row in; its jobs have ended."""
     for folded in (True, False):
         claim = await books.job_in(JobState.RUNNING)
@@ -88,7 +88,7 @@ async def rows_of(books: Books) -> dict[str, int]:
         return found
 
 
-async def is_there(books: Books) -> bool:
+async def tenant_exists(books: Books) -> bool:
     async with books.database.statement() as connection:
         query = text("SELECT count(*) FROM tenants WHERE id = :id")
         return bool((await connection.execute(query, {"id": books.tenant_id})).scalar())
@@ -105,15 +105,15 @@ async def bob(database: Database) -> Books:
 
 
 @pytest.fixture
-def retention(shelf: Shelf) -> Retention:
+def retention(stored_jobs: StoredJobs) -> Retention:
     """Keep everything for ever: what goes, goes with its tenant."""
-    return shelf.retention(**FOR_EVER)
+    return stored_jobs.retention(**KEEP_FOREVER)
 
 
 @pytest.fixture(autouse=True)
-async def bucket_is_ours(shelf: Shelf) -> None:
+async def bucket_is_ours(stored_jobs: StoredJobs) -> None:
     """Let a dispatcher have been here before, so that the bucket has a name."""
-    async with shelf.database.statement() as connection:
+    async with stored_jobs.database.statement() as connection:
         place = await read_bucket_cursor(connection)
     name = str(place.installation_id).encode()
-    shelf.s3.put_object(Bucket=shelf.bucket, Key=MARKER_KEY, Body=name)
+    stored_jobs.s3.put_object(Bucket=stored_jobs.bucket, Key=MARKER_KEY, Body=name)

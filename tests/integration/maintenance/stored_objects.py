@@ -23,7 +23,7 @@ KINDS = ("images", "job", "delivery", "attempt", "orphan")
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class StoredJob:
     """A job and the keys of its prefix."""
 
     job_id: int
@@ -39,7 +39,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class StoredJobs:
     """One tenant's jobs and a bucket."""
 
     books: Books
@@ -52,10 +52,10 @@ class Shelf:
     def database(self) -> Database:
         return self.books.database
 
-    async def job(self, state: JobState, **columns: Any) -> Pictures:
+    async def job(self, state: JobState, **columns: Any) -> StoredJob:
         """Record a job under attempt 2, which is two samples wide; if it has ended, long ago."""
         prefix = uuid4()
-        made = Pictures(0, self.books.tenant_id, prefix)
+        made = StoredJob(0, self.books.tenant_id, prefix)
         running, ended = state is JobState.RUNNING, state not in {"queued", "running"}
         result = JobResult((made.drawn(),), (False,), 1.0).to_json()
         values = {
@@ -68,7 +68,7 @@ class Shelf:
         }
         inputs = {"mask_image": InputImage(object_key=made.mask)}
         job_id = await self.books.queued(file_prefix=prefix, inputs=inputs, columns=values)
-        return Pictures(job_id, self.books.tenant_id, prefix)
+        return StoredJob(job_id, self.books.tenant_id, prefix)
 
     def put(self, *keys: str, modified_at: datetime = LONG_AGO) -> None:
         """Store objects as if they had been stored then; the local server reads it from there."""

@@ -13,7 +13,7 @@ from common.object_store.storage import Storage
 from common.postgres.database import Database
 from common.settings import DatabaseSettings, RetentionSettings
 from deploy.local.servers.ports import free_port
-from tests.integration.maintenance.stored_objects import Shelf
+from tests.integration.maintenance.stored_objects import StoredJobs
 from tests.integration.maintenance.test_sweeper_election import holders
 from worker.maintenance.retention import Retention
 
@@ -50,40 +50,40 @@ async def running(retention: Retention) -> AsyncIterator[None]:
         await task
 
 
-async def test_one_deletes_and_the_other_takes_over(shelf: Shelf) -> None:
-    first, second = (Counting(shelf.database, shelf.storage) for _ in range(2))
+async def test_one_deletes_and_the_other_takes_over(stored_jobs: StoredJobs) -> None:
+    first, second = (Counting(stored_jobs.database, stored_jobs.storage) for _ in range(2))
     async with AsyncExitStack() as longer:
         async with running(first):
             await first.has_gone(1)
             await longer.enter_async_context(running(second))
             await first.has_gone(first.rounds + 5)
             assert second.rounds == 0
-            assert len(await holders(shelf.database)) == 1
+            assert len(await holders(stored_jobs.database)) == 1
         await second.has_gone(1)
-    assert await holders(shelf.database) == []
+    assert await holders(stored_jobs.database) == []
 
 
-async def test_a_lost_connection_is_a_lost_lock_and_won_again(shelf: Shelf) -> None:
-    retention = Counting(shelf.database, shelf.storage)
+async def test_a_lost_connection_is_a_lost_lock_and_won_again(stored_jobs: StoredJobs) -> None:
+    retention = Counting(stored_jobs.database, stored_jobs.storage)
     async with running(retention):
         await retention.has_gone(1)
-        (before,) = await holders(shelf.database)
-        async with shelf.database.statement() as connection:
+        (before,) = await holders(stored_jobs.database)
+        async with stored_jobs.database.statement() as connection:
             await connection.execute(text(f"SELECT pg_terminate_backend({before})"))
         await retention.has_gone(retention.rounds + 3)
-        assert [before] != await holders(shelf.database)
+        assert [before] != await holders(stored_jobs.database)
 
 
-async def test_postgres_away_is_told_once_and_waited_for(shelf: Shelf) -> None:
+async def test_postgres_away_is_told_once_and_waited_for(stored_jobs: StoredJobs) -> None:
     nowhere = f"postgresql://infill@127.0.0.1:{free_port()}/infill"
     away = Database(DatabaseSettings(url=SecretStr(nowhere)), application="tests")
-    retention = Counting(away, shelf.storage)
+    retention = Counting(away, stored_jobs.storage)
     with capture_logs() as lines:
         async with running(retention):
             async with asyncio.timeout(20):
                 while retention._postgres.is_available:
-                    await shelf.job_ids()  # each look waits for the one that is there
-            retention._database = shelf.database  # Postgres is back
+                    await stored_jobs.job_ids()  # each look waits for the one that is there
+            retention._database = stored_jobs.database  # Postgres is back
             await retention.has_gone(2)
     await away.aclose()
     assert [line["event"] for line in lines] == [

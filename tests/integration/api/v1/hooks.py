@@ -80,10 +80,10 @@ class Hooks:
     async def dispatching(self, **changes: Any) -> AsyncIterator[None]:
         """Run a dispatcher while the block lasts; afterwards everything sent is recorded."""
         services = self.gateway.services
-        desk = DispatcherHarness(
+        harness = DispatcherHarness(
             services.operators, services.redis, services.storage, services.guard
         )
-        async with desk.configured(**changes).dispatching():
+        async with harness.with_settings(**changes).dispatching():
             yield
 
     async def set(self, assignment: str) -> None:

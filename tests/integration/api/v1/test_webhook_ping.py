@@ -170,7 +170,7 @@ async def test_the_deadline_of_webhooks_holds(
     trials = WebhookPing(services.database, services.guard, hurried)
     result = await trials.send(1, receiver.url, b"{}")
     assert (result.delivered, result.error) == (False, "timeout")
-    await receiver.until(lambda: receiver.dropped == 1)
+    await receiver.wait_until(lambda: receiver.dropped == 1)
 
 
 async def test_bad_bodies_are_told_of(hooks: Hooks) -> None:

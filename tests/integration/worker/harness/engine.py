@@ -1,4 +1,4 @@
-"""An engine that draws one colour, when and how the test's studio says so.
+"""An engine that draws one colour, when and how the test's engine_control says so.
 
 It may run in the test's process or in a worker's: they talk over a socket in a folder both know.
 """
@@ -40,10 +40,10 @@ STEPS = 20
 PREVIEW = Image.new("RGB", (8, 8), COLOUR)
 # Of the engine's time, whoever else it draws for meanwhile.
 PART = 0.5
-SOCKET = "studio"
-POISON = "what kills whoever draws it"
-WEDGE = "what hangs in the driver"
-WAITS = "what waits for room in the engine"
+SOCKET = "engine_control"
+KILLS_WORKER = "what kills whoever draws it"
+HANGS_IN_DRIVER = "what hangs in the driver"
+WAITS_FOR_ENGINE = "what waits for room in the engine"
 ERRORS: dict[str, Exception] = {
     "refuse": UnsupportedRequestError("the model one cannot do that"),
     "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
@@ -52,11 +52,11 @@ ERRORS: dict[str, Exception] = {
 }
 
 
-class StudioEngine:
-    """Asks the studio before each picture; a step is one look for its answer.
+class ControlledEngine:
+    """Asks the engine_control before each picture; a step is one look for its answer.
 
     It draws all that is asked at once, each in its caller's thread, and says of each step how far
-    it is. It begins with nothing before there is `room`, and never with what `WAITS`.
+    it is. It begins with nothing before there is `room`, and never with what `WAITS_FOR_ENGINE`.
     """
 
     def __init__(self, folder: Path, room: Event | None = None) -> None:
@@ -82,7 +82,7 @@ class StudioEngine:
         return GenerationResult(images, (False,) * request.samples, seconds, seconds * PART)
 
     def _wait_for_room(self, request: GenerationRequest, watch: GenerationCallback) -> None:
-        room = Event() if request.prompt == WAITS else self._room
+        room = Event() if request.prompt == WAITS_FOR_ENGINE else self._room
         while room is not None and not room.wait(STEP_SECONDS):
             if watch.should_stop():
                 raise GenerationStoppedError("told to stop")
@@ -96,24 +96,24 @@ class StudioEngine:
             "pixels": [image and image.size for image in (pixels.init, pixels.mask)],
             "process": os.getpid(),
         }
-        with socket.socket(socket.AF_UNIX) as studio:
-            studio.connect(self._address)
-            studio.sendall(json.dumps(order).encode() + b"\n")
-            studio.settimeout(STEP_SECONDS)
-            if request.prompt == POISON:
+        with socket.socket(socket.AF_UNIX) as engine_control:
+            engine_control.connect(self._address)
+            engine_control.sendall(json.dumps(order).encode() + b"\n")
+            engine_control.settimeout(STEP_SECONDS)
+            if request.prompt == KILLS_WORKER:
                 os.kill(os.getpid(), signal.SIGKILL)
             for step in count(1):
-                if request.prompt != WEDGE and watch.should_stop():
+                if request.prompt != HANGS_IN_DRIVER and watch.should_stop():
                     break
                 with suppress(TimeoutError):
-                    return studio.recv(100).decode()
+                    return engine_control.recv(100).decode()
                 watch.progressed(Progress(min(step, STEPS), STEPS, PREVIEW))
         raise GenerationStoppedError("told to stop")
 
 
 def create_engine(settings: Settings, _catalogue: Catalogue) -> Engine:
-    """Made by a worker process; the folder of models is where the studio is."""
-    return StudioEngine(settings.models.directory)
+    """Made by a worker process; the folder of models is where the engine_control is."""
+    return ControlledEngine(settings.models.directory)
 
 
 def create_broken_engine(_settings: Settings, _catalogue: Catalogue) -> Engine:

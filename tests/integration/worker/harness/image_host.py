@@ -22,7 +22,7 @@ class ImageHost:
     """What hangs where; `asked` are the paths wanted so far."""
 
     peer: Peer | None = None
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     pages: dict[str, bytes] = field(
         default_factory=lambda: {
             "/init.png": answer(INIT),
@@ -43,17 +43,17 @@ class ImageHost:
         """Answer requests for this picture only once the event is set."""
         return self.holds.setdefault(f"/{name}", asyncio.Event())
 
-    async def asked_for(self, name: str, times: int = 1) -> None:
+    async def wait_for_request(self, name: str, times: int = 1) -> None:
         """Wait until somebody has asked for a picture."""
         async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
-            await self._changed.wait_for(lambda: self.asked.count(f"/{name}") >= times)
+            await self._changed.wait_for(lambda: self.requested.count(f"/{name}") >= times)
 
-    async def show(
+    async def serve(
         self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         path = (await peer.request(reader)).split(b" ")[1].decode()
         async with self._changed:
-            self.asked.append(path)
+            self.requested.append(path)
             self._changed.notify_all()
         if path in self.holds:
             await self.holds[path].wait()
@@ -62,8 +62,8 @@ class ImageHost:
 
 
 @asynccontextmanager
-async def open_gallery() -> AsyncIterator[ImageHost]:
+async def open_image_host() -> AsyncIterator[ImageHost]:
     """Show the pictures while the block lasts."""
-    gallery = ImageHost()
-    async with listening(gallery.show) as gallery.peer:
-        yield gallery
+    image_host = ImageHost()
+    async with listening(image_host.serve) as image_host.peer:
+        yield image_host

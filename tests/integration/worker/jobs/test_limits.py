@@ -14,8 +14,8 @@ from common.object_store.storage import Storage
 from common.postgres.models import Delivery
 from common.settings import JobSettings, StorageSettings
 from deploy.local.servers.ports import LOOPBACK
-from tests.integration.worker.harness.engine import StudioEngine
-from tests.integration.worker.harness.workshop import WorkerHarness
+from tests.integration.worker.harness.engine import ControlledEngine
+from tests.integration.worker.harness.worker_harness import WorkerHarness
 from tests.support.generation_request import job_record
 from worker.attempt import Attempt
 from worker.engine.images.inputs import InputImages
@@ -56,89 +56,89 @@ async def silent_store(bucket: StorageSettings) -> AsyncIterator[SilentStore]:
 
 @dataclass(frozen=True, slots=True)
 class FullEngine:
-    """The seats at an engine, and what lets it begin."""
+    """The engine_pool at an engine, and what lets it begin."""
 
-    seats: EnginePool
+    engine_pool: EnginePool
     room: Event
 
 
-async def failed_for_its_time(workshop: WorkerHarness, job_id: int, limit: str = "0.3") -> None:
-    job = await workshop.books.job(job_id)
+async def failed_for_its_time(harness: WorkerHarness, job_id: int, limit: str = "0.3") -> None:
+    job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"]) == ("failed", 1)
     assert job["error_code"] == "run_time_exceeded"
     assert job["error_message"] == f"the job ran longer than the limit of {limit} seconds"
-    (delivery,) = [row for row in await workshop.books.rows(Delivery) if row["job_id"] == job_id]
+    (delivery,) = [row for row in await harness.books.rows(Delivery) if row["job_id"] == job_id]
     assert delivery["event"] == "job.failed"
 
 
-async def test_a_picture_that_does_not_come(workshop: WorkerHarness) -> None:
-    workshop.gallery.hold("init.png")
-    job_id = await workshop.queued()
-    async with workshop.having(jobs=BRIEF).worker() as worker:
+async def test_a_picture_that_does_not_come(harness: WorkerHarness) -> None:
+    harness.image_host.hold("init.png")
+    job_id = await harness.queue_inpaint()
+    async with harness.replace(jobs=BRIEF).worker() as worker:
         assert await worker.runner.run_waiting_jobs("one") == 1
-    await failed_for_its_time(workshop, job_id)
+    await failed_for_its_time(harness, job_id)
 
 
 @pytest.mark.parametrize("stage", ["fetch", "upload"])
 async def test_a_store_that_hangs(
-    workshop: WorkerHarness, bucket: StorageSettings, stage: str
+    harness: WorkerHarness, bucket: StorageSettings, stage: str
 ) -> None:
     async with silent_store(bucket) as store:
         storage = Storage(store.settings)
         stored = {"init_image": InputImage(object_key="inputs/x")}
-        inputs = {"fetch": workshop.pictures() | stored, "upload": workshop.pictures()}
-        job_id = await workshop.queued(inputs=inputs[stage])
-        async with workshop.having(jobs=BRIEF, storage=storage).worker() as worker:
+        inputs = {"fetch": harness.input_images() | stored, "upload": harness.input_images()}
+        job_id = await harness.queue_inpaint(inputs=inputs[stage])
+        async with harness.replace(jobs=BRIEF, storage=storage).worker() as worker:
             await worker.runner.run_waiting_jobs("one")
-        await failed_for_its_time(workshop, job_id)
+        await failed_for_its_time(harness, job_id)
 
 
 async def test_a_generation_that_takes_too_long_is_stopped_and_the_engine_draws_on(
-    workshop: WorkerHarness,
+    harness: WorkerHarness,
 ) -> None:
-    workshop.studio.hold_next()
-    jobs = [await workshop.drawing() for _ in range(2)]
-    async with workshop.having(jobs=PATIENT).worker() as worker:
+    harness.engine_control.hold_next()
+    jobs = [await harness.queue_text2img() for _ in range(2)]
+    async with harness.replace(jobs=PATIENT).worker() as worker:
         assert await worker.runner.run_waiting_jobs("one") == 2
-    rows = [await workshop.books.job(job_id) for job_id in jobs]
+    rows = [await harness.books.job(job_id) for job_id in jobs]
     (failed,) = [row["id"] for row in rows if row["state"] == "failed"]
-    await failed_for_its_time(workshop, failed, "2")
+    await failed_for_its_time(harness, failed, "2")
     assert [row["state"] for row in rows if row["id"] != failed] == ["succeeded"]
-    assert [order.stopped for order in workshop.studio.orders] == [True, False]
+    assert [order.stopped for order in harness.engine_control.generations] == [True, False]
 
 
-async def test_its_neighbour_at_the_engine_goes_on(workshop: WorkerHarness) -> None:
+async def test_its_neighbour_at_the_engine_goes_on(harness: WorkerHarness) -> None:
     """Both are drawn together, one runs out of time, and the other hears nothing of it."""
-    holds = [workshop.studio.hold_next() for _ in range(2)]
-    engine = StudioEngine(workshop.studio.folder)
-    seats = EnginePool(engine, ProgressReporter(workshop.redis), threads=2, stuck_seconds=HOUR)
+    holds = [harness.engine_control.hold_next() for _ in range(2)]
+    engine = ControlledEngine(harness.engine_control.folder)
+    engine_pool = EnginePool(engine, ProgressReporter(harness.redis), threads=2, stuck_seconds=HOUR)
     patient = Attempt(job_record(), max_run_seconds=HOUR)
     hasty = Attempt(job_record(), max_run_seconds=0.3)
-    drawing = asyncio.create_task(seats.generate(patient, InputImages()))
-    await workshop.studio.order()
+    drawing = asyncio.create_task(engine_pool.generate(patient, InputImages()))
+    await harness.engine_control.generation()
     with pytest.raises(RunTimeExceededError):
-        await seats.generate(hasty, InputImages())
-    await workshop.studio.until(lambda: workshop.studio.orders[1].stopped)
-    assert workshop.studio.most_at_once == 2
+        await engine_pool.generate(hasty, InputImages())
+    await harness.engine_control.wait_until(lambda: harness.engine_control.generations[1].stopped)
+    assert harness.engine_control.most_at_once == 2
     holds[0].set()
     assert len((await drawing).images) == job_record().request.samples
-    seats.close()
+    engine_pool.close()
 
 
 @pytest.fixture
-async def full(workshop: WorkerHarness) -> AsyncIterator[FullEngine]:
+async def full(harness: WorkerHarness) -> AsyncIterator[FullEngine]:
     """An engine that has no room for anybody yet."""
-    progresses, room = ProgressReporter(workshop.redis), Event()
-    engine = StudioEngine(workshop.studio.folder, room=room)
-    seats = EnginePool(engine, progresses, threads=2, stuck_seconds=HOUR)
-    yield FullEngine(seats, room)
+    progress_reporter, room = ProgressReporter(harness.redis), Event()
+    engine = ControlledEngine(harness.engine_control.folder, room=room)
+    engine_pool = EnginePool(engine, progress_reporter, threads=2, stuck_seconds=HOUR)
+    yield FullEngine(engine_pool, room)
     room.set()
-    seats.close()
+    engine_pool.close()
 
 
 async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
     hasty = Attempt(job_record(), max_run_seconds=0)
-    drawing = asyncio.create_task(full.seats.generate(hasty, InputImages()))
+    drawing = asyncio.create_task(full.engine_pool.generate(hasty, InputImages()))
     for _ in range(20):  # any timer of its own would have gone off
         await asyncio.sleep(0)
     assert hasty.reason is None
@@ -149,9 +149,9 @@ async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
 
 async def test_who_waits_for_the_engine_leaves_at_once(full: FullEngine) -> None:
     attempt = Attempt(job_record(), max_run_seconds=HOUR)
-    drawing = asyncio.create_task(full.seats.generate(attempt, InputImages()))
+    drawing = asyncio.create_task(full.engine_pool.generate(attempt, InputImages()))
     await asyncio.sleep(0)
     attempt.stop_for_shutdown(grace_seconds=HOUR)
     with pytest.raises(GenerationStoppedError):
         await drawing
-    assert not full.seats.stuck.is_set()
+    assert not full.engine_pool.stuck.is_set()

@@ -17,15 +17,15 @@ from common.messaging.progress import AttemptName, JobProgress, read_progress
 from common.settings import RedisSettings
 from deploy.local.servers.ports import free_port
 from tests.integration.worker.harness.engine import STEPS
-from tests.integration.worker.harness.workshop import WorkerHarness
+from tests.integration.worker.harness.worker_harness import WorkerHarness
 from worker.progress import ProgressReporter
 
 DEADLINE_SECONDS = 20
 
 
 @asynccontextmanager
-async def writing(progresses: ProgressReporter) -> AsyncIterator[None]:
-    task = asyncio.create_task(progresses.run())
+async def writing(progress_reporter: ProgressReporter) -> AsyncIterator[None]:
+    task = asyncio.create_task(progress_reporter.run())
     try:
         yield
         assert not task.done()
@@ -45,9 +45,9 @@ async def told_of(redis: Redis, prefix: UUID) -> JobProgress | None:
     return await read_progress(redis, AttemptName(prefix, 1), preview=True)
 
 
-async def writes(workshop: WorkerHarness) -> object:
+async def writes(harness: WorkerHarness) -> object:
     """Tell which transactions wrote last to the tables that workers write to."""
-    async with workshop.database.statement() as connection:
+    async with harness.database.statement() as connection:
         rows = await connection.execute(
             text(
                 "SELECT (SELECT array_agg(xmin ORDER BY id) FROM jobs),"
@@ -59,14 +59,14 @@ async def writes(workshop: WorkerHarness) -> object:
 
 
 async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
-    workshop: WorkerHarness, redis: Redis
+    harness: WorkerHarness, redis: Redis
 ) -> None:
-    hold = workshop.studio.hold_next()
-    prefix = (await workshop.books.job(await workshop.drawing()))["file_prefix"]
-    async with workshop.worker() as worker, writing(worker.progresses):
-        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
-        await workshop.studio.order()
-        before = await writes(workshop)
+    hold = harness.engine_control.hold_next()
+    prefix = (await harness.books.job(await harness.queue_text2img()))["file_prefix"]
+    async with harness.worker() as worker, writing(worker.progress_reporter):
+        running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
+        await harness.engine_control.generation()
+        before = await writes(harness)
         seen: list[JobProgress] = []
 
         async def at_the_last_step() -> bool:
@@ -75,7 +75,7 @@ async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
             return bool(seen) and seen[-1].step == STEPS
 
         await until(at_the_last_step)
-        assert await writes(workshop) == before
+        assert await writes(harness) == before
         assert {told.steps for told in seen} == {STEPS}
         steps = [told.step for told in seen]
         assert steps == sorted(steps)
@@ -84,7 +84,7 @@ async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
         assert (preview.format, preview.size) == ("JPEG", (8, 8))
         assert 0 < await redis.ttl(AttemptName(prefix, 1).key) <= 60
         hold.set()
-        await looking
+        await running_jobs
 
         async def forgotten() -> bool:
             return await told_of(redis, prefix) is None
@@ -92,14 +92,12 @@ async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
         await until(forgotten)
 
 
-async def test_what_is_to_be_checked_shows_no_preview(
-    workshop: WorkerHarness, redis: Redis
-) -> None:
-    hold = workshop.studio.hold_next()
-    job_id = await workshop.drawing(safety_checker=True)
-    prefix = (await workshop.books.job(job_id))["file_prefix"]
-    async with workshop.worker() as worker, writing(worker.progresses):
-        looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
+async def test_what_is_to_be_checked_shows_no_preview(harness: WorkerHarness, redis: Redis) -> None:
+    hold = harness.engine_control.hold_next()
+    job_id = await harness.queue_text2img(safety_checker=True)
+    prefix = (await harness.books.job(job_id))["file_prefix"]
+    async with harness.worker() as worker, writing(worker.progress_reporter):
+        running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
 
         async def told() -> bool:
             return await told_of(redis, prefix) is not None
@@ -109,24 +107,24 @@ async def test_what_is_to_be_checked_shows_no_preview(
         assert progress is not None
         assert progress.preview is None
         hold.set()
-        await looking
+        await running_jobs
 
 
-async def test_without_redis_nothing_is_told_and_nothing_held_up(workshop: WorkerHarness) -> None:
+async def test_without_redis_nothing_is_told_and_nothing_held_up(harness: WorkerHarness) -> None:
     nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"))
     async with connect(nowhere) as away:
-        hold = workshop.studio.hold_next()
-        job_id = await workshop.drawing()
+        hold = harness.engine_control.hold_next()
+        job_id = await harness.queue_text2img()
         with capture_logs() as lines:
             async with (
-                workshop.having(redis=away).worker() as worker,
-                writing(worker.progresses),
+                harness.replace(redis=away).worker() as worker,
+                writing(worker.progress_reporter),
             ):
-                looking = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
+                running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
                 async with asyncio.timeout(DEADLINE_SECONDS):
                     while "dependency_unavailable" not in {line["event"] for line in lines}:  # noqa: ASYNC110
                         await asyncio.sleep(0)
                 hold.set()
-                await looking
-    assert (await workshop.books.job(job_id))["state"] == "succeeded"
+                await running_jobs
+    assert (await harness.books.job(job_id))["state"] == "succeeded"
     assert [line["event"] for line in lines].count("dependency_unavailable") == 1

@@ -15,7 +15,7 @@ from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import free_port
 from deploy.local.servers.redis import RedisServer
 from tests.conftest import require_server_wheels
-from tests.integration.worker.harness.workshop import WorkerHarness
+from tests.integration.worker.harness.worker_harness import WorkerHarness
 from tests.integration.worker.lifecycle.test_listening import SELDOM, until_listening
 from tests.integration.worker.lifecycle.test_process import ended_well, working
 from tests.support.tcp_proxy import Proxy, proxy
@@ -42,7 +42,7 @@ async def until_it_tries_again(line: Proxy, times: int) -> None:
 
 
 async def test_a_worker_hears_again_when_redis_comes_back_empty(
-    workshop: WorkerHarness,
+    harness: WorkerHarness,
     environment: dict[str, str],
     server: RedisServer,
     client: Redis,
@@ -56,14 +56,14 @@ async def test_a_worker_hears_again_when_redis_comes_back_empty(
         async with working(environment | SELDOM | away) as program:
             await until_listening(client)
             await supervisor.stop_all()
-            await program.said("dependency_unavailable")
+            await program.wait_for_event("dependency_unavailable")
             # With Celery's own pauses, of 2, 4, 6, 8, 10 and 12 seconds, this takes too long.
             await until_it_tries_again(line, 6)
             await supervisor.start(server.child())
-            await program.said("dependency_available")
+            await program.wait_for_event("dependency_available")
             await until_listening(client)
-            await workshop.queued()
+            await harness.queue_inpaint()
             assert await doorbell.ring_worker("one")
-            await program.said("job_succeeded")
+            await program.wait_for_event("job_succeeded")
             program.process.terminate()
-            await ended_well(program, workshop)
+            await ended_well(program, harness)

@@ -18,9 +18,9 @@ from common.postgres.models import Delivery, Job, UsageEntry
 from common.settings import JobSettings, RedisSettings, WebhookSettings, WorkerSettings
 from tests.integration.dispatcher.conftest import LOOPBACK_OPEN
 from tests.integration.repositories.support.counters import LONG_AGO, REQUEST, Books, Row
-from tests.integration.worker.harness.engine import StudioEngine
+from tests.integration.worker.harness.engine import ControlledEngine
+from tests.integration.worker.harness.engine_control import EngineControl
 from tests.integration.worker.harness.image_host import ImageHost
-from tests.integration.worker.harness.studio import Studio
 from tests.support.jobs import NO_GRACE
 from worker.engine.image_sandbox.decoder import PROGRAM
 from worker.engine.image_sandbox.pool import DecoderPool
@@ -36,7 +36,7 @@ QUEUES = ("one", "two")
 PROMPT = "a cat nobody may read of"
 HOOK = "https://caller.test/hook?token=hush"
 SETTINGS = JobSettings(retry_seconds=100)
-PLACES = WorkerSettings()
+WORKER_SETTINGS = WorkerSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Parts:
     heartbeat: Heartbeat
     transfers: ImageTransfers
     decoders: DecoderPool
-    progresses: ProgressReporter
+    progress_reporter: ProgressReporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class WorkerHarness:
     redis: Redis
     storage: Storage
     books: Books
-    gallery: ImageHost
-    studio: Studio
+    image_host: ImageHost
+    engine_control: EngineControl
     jobs: JobSettings = SETTINGS
-    places: WorkerSettings = PLACES
+    worker_settings: WorkerSettings = WORKER_SETTINGS
     image_timeout_seconds: float = 20.0
     decoder: str = PROGRAM
 
-    def having(self, **changes: Any) -> "WorkerHarness":
+    def replace(self, **changes: Any) -> "WorkerHarness":
         return replace(self, **changes)
 
     @asynccontextmanager
@@ -75,47 +75,53 @@ class WorkerHarness:
             update={"image_timeout_seconds": self.image_timeout_seconds}
         )
         guard = Guard(rules)
-        progresses = ProgressReporter(self.redis)
-        seats = EnginePool(
-            engine or StudioEngine(self.studio.folder),
-            progresses,
-            threads=self.places.concurrency,
-            stuck_seconds=self.places.stuck_seconds,
+        progress_reporter = ProgressReporter(self.redis)
+        engine_pool = EnginePool(
+            engine or ControlledEngine(self.engine_control.folder),
+            progress_reporter,
+            threads=self.worker_settings.concurrency,
+            stuck_seconds=self.worker_settings.stuck_seconds,
         )
         decoders = DecoderPool(program=self.decoder)
         transfers = ImageTransfers(guard, self.storage, decoders)
         heartbeat = Heartbeat(self.database, self.jobs, worker=name, queues=QUEUES)
         announcer = Announcer(self.redis, Doorbell(self.redis, RedisSettings()))
         runner = Runner(
-            self.database, transfers, seats, announcer, heartbeat, self.jobs, self.places
+            self.database,
+            transfers,
+            engine_pool,
+            announcer,
+            heartbeat,
+            self.jobs,
+            self.worker_settings,
         )
         try:
-            yield Parts(runner, heartbeat, transfers, decoders, progresses)
+            yield Parts(runner, heartbeat, transfers, decoders, progress_reporter)
         finally:
-            seats.close()
+            engine_pool.close()
             transfers.close()
             await guard.aclose()
 
-    def pictures(self, init: str = "init.png", mask: str = "mask.png") -> dict[str, InputImage]:
-        """Name two pictures of the gallery as inputs."""
+    def input_images(self, init: str = "init.png", mask: str = "mask.png") -> dict[str, InputImage]:
+        """Name two pictures of the image_host as inputs."""
         return {
-            "init_image": InputImage(url=self.gallery.url(init)),
-            "mask_image": InputImage(url=self.gallery.url(mask)),
+            "init_image": InputImage(url=self.image_host.url(init)),
+            "mask_image": InputImage(url=self.image_host.url(mask)),
         }
 
-    async def queued(self, **changes: Any) -> int:
+    async def queue_inpaint(self, **changes: Any) -> int:
         """Record an inpaint job of two small images; fields of its request may be changed too."""
         request = REQUEST
         asked: dict[str, Any] = {"width": 64, "height": 64, "prompt": PROMPT, "model": QUEUES[0]}
         asked |= changes.pop("asked", {})
-        fields = {"inputs": self.pictures(), "queue": asked["model"], "webhook_url": HOOK}
+        fields = {"inputs": self.input_images(), "queue": asked["model"], "webhook_url": HOOK}
         return await self.books.queued(**fields | {"request": replace(request, **asked)} | changes)
 
-    async def drawing(self, **asked: Any) -> int:
+    async def queue_text2img(self, **asked: Any) -> int:
         """Record a job that needs no picture."""
-        return await self.queued(inputs={}, asked={"endpoint": Endpoint.TEXT2IMG, **asked})
+        return await self.queue_inpaint(inputs={}, asked={"endpoint": Endpoint.TEXT2IMG, **asked})
 
-    async def in_state(self, state: str) -> list[Row]:
+    async def jobs_in_state(self, state: str) -> list[Row]:
         """Give the jobs that are in a state now."""
         return [row for row in await self.books.rows(Job) if row["state"] == state]
 
@@ -138,7 +144,7 @@ class WorkerHarness:
         """Make its worker look dead."""
         await self.books.set_job(job_id, lease_expires_at=LONG_AGO)
 
-    async def traces(self, job_id: int) -> tuple[int, int]:
+    async def count_records(self, job_id: int) -> tuple[int, int]:
         """Count the job's deliveries and its usage entries."""
         deliveries, usage = await self.books.rows(Delivery), await self.books.rows(UsageEntry)
         return (

@@ -17,7 +17,7 @@ DEADLINE_SECONDS = 30.0
 
 
 @dataclass(slots=True)
-class Answer:
+class EngineResponse:
     """`draw`, or a key of `engine.ERRORS`; with `hold`, only once that is set."""
 
     text: str = "draw"
@@ -25,7 +25,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Order:
+class Generation:
     """One generation: what was asked, by which process, and how it ended."""
 
     prompt: str
@@ -37,41 +37,43 @@ class Order:
 
 
 @dataclass(slots=True)
-class Studio:
+class EngineControl:
     """Gives its answers in turn, and `draw` when there are none left."""
 
     folder: Path
-    answers: deque[Answer] = field(default_factory=deque)
-    orders: list[Order] = field(default_factory=list)
+    responses: deque[EngineResponse] = field(default_factory=deque)
+    generations: list[Generation] = field(default_factory=list)
     most_at_once: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def hold_next(self) -> asyncio.Event:
         """Let the next generation last until the event is set."""
         hold = asyncio.Event()
-        self.answers.append(Answer(hold=hold))
+        self.responses.append(EngineResponse(hold=hold))
         return hold
 
-    async def order(self, number: int = 1) -> Order:
+    async def generation(self, number: int = 1) -> Generation:
         """Give the first, second … generation once it has begun."""
-        await self.until(lambda: len(self.orders) >= number)
-        return self.orders[number - 1]
+        await self.wait_until(lambda: len(self.generations) >= number)
+        return self.generations[number - 1]
 
-    async def until(self, so: Callable[[], bool]) -> None:
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
-            await self._changed.wait_for(so)
+            await self._changed.wait_for(condition)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        order = Order(**json.loads(await reader.readline()))
-        answer = self.answers.popleft() if self.answers else Answer()
-        self.orders.append(order)
-        self.most_at_once = max(self.most_at_once, sum(not order.ended for order in self.orders))
+        generation = Generation(**json.loads(await reader.readline()))
+        response = self.responses.popleft() if self.responses else EngineResponse()
+        self.generations.append(generation)
+        self.most_at_once = max(
+            self.most_at_once, sum(not generation.ended for generation in self.generations)
+        )
         await self._note()
-        if answer.hold is not None:
-            order.stopped = await _left(reader, answer.hold)
-        # Before the answer: once the engine has it the next generation may begin.
-        order.ended = True
-        writer.write(answer.text.encode())
+        if response.hold is not None:
+            generation.stopped = await _left(reader, response.hold)
+        # Before the response: once the engine has it the next generation may begin.
+        generation.ended = True
+        writer.write(response.text.encode())
         writer.close()
         await self._note()
 
@@ -90,8 +92,10 @@ async def _left(reader: asyncio.StreamReader, hold: asyncio.Event) -> bool:
 
 
 @asynccontextmanager
-async def open_studio(folder: Path) -> AsyncIterator[Studio]:
-    """Answer the engines that look for a studio in `folder` while the block lasts."""
-    studio = Studio(folder)
-    async with serving(studio.serve, partial(asyncio.start_unix_server, path=folder / SOCKET)):
-        yield studio
+async def open_engine_control(folder: Path) -> AsyncIterator[EngineControl]:
+    """Answer the engines that look for a engine_control in `folder` while the block lasts."""
+    engine_control = EngineControl(folder)
+    async with serving(
+        engine_control.serve, partial(asyncio.start_unix_server, path=folder / SOCKET)
+    ):
+        yield engine_control
