@@ -59,7 +59,7 @@ class Doorbell:
 
     async def ring_dispatcher(self) -> bool:
         """Wake one dispatcher; False if Redis is unavailable."""
-        return await self._ring(DISPATCHER_LIST, b"look")
+        return await self._ring(DISPATCHER_LIST, b"ring")
 
     async def wait_for_dispatcher_ring(self, seconds: float) -> bool:
         """Wait up to `seconds` for a ring and remove all rings; return whether there was one.

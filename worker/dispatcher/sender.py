@@ -85,7 +85,7 @@ class Sender:
 
     async def _outcome(self, due: DueDelivery) -> tuple[Outcome, bytes]:
         try:
-            answer = await self._post(due, await self._body(due))
+            response = await self._post(due, await self._body(due))
         except AddressNotAllowedError:
             return Blocked(), b""
         except FetchFailedError as error:
@@ -98,7 +98,7 @@ class Sender:
             # before the bug is fixed nor tried without end.
             log.exception("delivery_attempt_crashed")
             return NoResponse("internal_error", is_ours=True), b""
-        return _to_outcome(answer), answer.excerpt
+        return _to_outcome(response), response.excerpt
 
     async def _body(self, due: DueDelivery) -> bytes:
         try:
@@ -112,11 +112,11 @@ class Sender:
         return await self._client.post(due.url, headers, body)
 
 
-def _to_outcome(answer: Answer) -> Responded:
-    control = answer.headers.get(CONTROL_HEADER, "")
+def _to_outcome(response: Answer) -> Responded:
+    control = response.headers.get(CONTROL_HEADER, "")
     return Responded(
-        answer.status,
-        answer.headers.get("retry-after"),
+        response.status,
+        response.headers.get("retry-after"),
         is_unwanted=control.strip().lower() == ABORT,
     )
 

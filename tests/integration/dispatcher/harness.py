@@ -1,4 +1,4 @@
-"""Running dispatchers inside the test, and reading what they wrote."""
+"""Runs dispatchers inside the test and reads the rows they wrote."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ SETTINGS = WebhookSettings(poll_seconds=0.05, timeout_seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     state: DeliveryState
     attempt: int
@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class DispatcherHarness:
-    """The parts a dispatcher is made of; any of them can be exchanged."""
+    """The dependencies and settings of test dispatchers."""
 
     database: Database
     redis: Redis
@@ -100,15 +100,15 @@ class DispatcherHarness:
             return list(await connection.execute(statement))
 
     async def wait_for_attempt(self, delivery_id: UUID | None) -> Any:
-        """Give the log of the only attempt, once it is written."""
+        """Wait for the only attempt to be recorded, and return it."""
         async with asyncio.timeout(20):
             while not (attempts := await self.attempts(delivery_id)):
-                pass  # each look waits for Postgres
+                pass  # each query waits for Postgres
         (attempt,) = attempts
         return attempt
 
     async def execute(self, statement: str) -> None:
-        """Change rows by hand."""
+        """Execute one SQL statement."""
         async with self.database.statement() as connection:
             await connection.execute(text(statement))
 

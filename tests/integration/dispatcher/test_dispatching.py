@@ -1,4 +1,4 @@
-"""When the dispatcher looks, how much it takes, and how it ends."""
+"""When the dispatcher claims deliveries, how many, and how it shuts down."""
 
 import asyncio
 from collections import Counter
@@ -146,7 +146,7 @@ async def test_no_more_than_its_limit_is_sent_to_one_origin(
             await receiver.request(6)
 
 
-async def test_an_origin_that_only_fails_is_left_in_peace_and_then_tried(
+async def test_the_circuit_breaker_of_a_failing_origin_opens_and_closes(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.extend(Reply(500) for _ in range(3))
@@ -169,10 +169,10 @@ async def test_an_origin_that_only_fails_is_left_in_peace_and_then_tried(
     assert REGISTRY.get_sample_value("infill_webhook_breakers_opened_total") == opened + 1
 
 
-async def test_what_cannot_be_written_takes_nothing_else_along(
+async def test_an_attempt_that_cannot_be_recorded_fails_no_other_of_its_batch(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
-    """Outcomes are written together; one whose row is refused is left to its lease, alone."""
+    """Attempts are recorded in batches; one whose row violates a constraint fails alone."""
     hold = asyncio.Event()
     receiver.replies.extend([Reply(hold=hold), Reply(hold=hold), Reply(418, hold=hold)])
     endings = [await succeeded(harness.database, owner, receiver.url) for _ in range(3)]

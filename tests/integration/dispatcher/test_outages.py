@@ -1,4 +1,4 @@
-"""Postgres or Redis away for a while: nothing is lost, and nobody has to step in."""
+"""Outages of Postgres or Redis: no delivery is lost, without an operator."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ async def running(server: Server, home: Path) -> AsyncIterator[None]:
         yield
 
 
-async def until_noticed(dispatcher: Dispatcher) -> None:
+async def wait_for_outage(dispatcher: Dispatcher) -> None:
     async with asyncio.timeout(20):
         while True:
             try:
@@ -43,7 +43,7 @@ async def until_noticed(dispatcher: Dispatcher) -> None:
             await asyncio.sleep(0)
 
 
-async def until_back(database: Database) -> None:
+async def wait_for_postgres(database: Database) -> None:
     async with asyncio.timeout(20):
         while True:
             with suppress(OSError):
@@ -52,7 +52,7 @@ async def until_back(database: Database) -> None:
             await asyncio.sleep(0)
 
 
-async def test_redis_may_be_away_and_come_back(
+async def test_an_outage_of_redis_is_survived(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, tmp_path: Path
 ) -> None:
     require_server_wheels()
@@ -66,7 +66,7 @@ async def test_redis_may_be_away_and_come_back(
             await receiver.request(number)
         async with running(server, tmp_path):
             assert await absent.doorbell.ring_dispatcher()
-            # It hears again: the ring is taken from the list.
+            # It receives rings again: the ring is taken from the list.
             async with asyncio.timeout(20):
                 while await redis.dbsize():
                     pass
@@ -75,7 +75,7 @@ async def test_redis_may_be_away_and_come_back(
     await redis.aclose()
 
 
-async def test_postgres_may_restart_under_a_delivery(
+async def test_a_restart_of_postgres_during_a_delivery_is_survived(
     harness: DispatcherHarness, receiver: Receiver, tmp_path: Path
 ) -> None:
     require_server_wheels()
@@ -92,18 +92,18 @@ async def test_postgres_may_restart_under_a_delivery(
 
         async def serve() -> None:
             async with away.dispatching() as dispatcher:
-                await until_noticed(dispatcher)
+                await wait_for_outage(dispatcher)
                 noticed.set()
                 await stopping.wait()
                 await dispatcher.check_ready()  # it is ready again
 
         task = asyncio.create_task(serve())
         await receiver.request()
-    # The answer comes while there is nobody to write it down for.
+    # The response comes while Postgres is unavailable.
     await noticed.wait()
     hold.set()
     async with running(server, tmp_path):
-        await until_back(database)
+        await wait_for_postgres(database)
         await succeeded(database, owner, receiver.url)
         await receiver.request(2)
         stopping.set()
@@ -116,7 +116,7 @@ async def test_postgres_may_restart_under_a_delivery(
 async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
-    """The receiver has it, we do not know: after the lease it is sent again, same id."""
+    """It arrived but is not recorded: it is sent again after the lease, with the same id."""
     hold = asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
     ended = await succeeded(harness.database, owner, receiver.url)
@@ -131,10 +131,10 @@ async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
     assert await harness.attempts(ended.delivery_id) == []
 
 
-async def test_told_to_stop_while_postgres_is_away_it_does_not_wait_a_whole_lease(
+async def test_shutdown_during_an_outage_of_postgres_does_not_wait_for_a_lease(
     harness: DispatcherHarness, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """The lease is what sends it again; until then other processes wait for this one's end."""
+    """The lease makes sure that it is sent again, so the process need not wait."""
     require_server_wheels()
     server = PostgresServer(tmp_path, free_port(), "secret", durable=False)
     database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
@@ -155,6 +155,6 @@ async def test_told_to_stop_while_postgres_is_away_it_does_not_wait_a_whole_leas
             await stopped
     assert {line["event"] for line in lines} >= {"outcome_write_delayed", "delivery_not_recorded"}
     async with running(server, tmp_path):
-        await until_back(database)
+        await wait_for_postgres(database)
         assert (await away.row(ended.delivery_id)).state is DeliveryState.SENDING
         await database.aclose()

@@ -1,4 +1,4 @@
-"""Success bodies: what stands in `output`, and whether its links work."""
+"""The body of a webhook: its output, links and status."""
 
 import base64
 
@@ -19,7 +19,7 @@ PICTURE = b"\x89PNG, or so it says"
 KEY = "1/generations/a-1-0.png"
 
 
-async def test_links_are_good_and_made_anew_for_every_attempt(
+async def test_links_work_and_are_signed_anew_for_every_attempt(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, guard: Guard
 ) -> None:
     receiver.replies.append(Reply(500))
@@ -28,7 +28,7 @@ async def test_links_are_good_and_made_anew_for_every_attempt(
     await succeeded(harness.database, owner, receiver.url, object_keys=(KEY,))
     async with harness.dispatching():
         await receiver.request()
-    # A link says when it was signed, in whole seconds: the next attempt is another's.
+    # A link contains its signing time in whole seconds: another lifetime makes it differ.
     resigned = Storage(harness.storage._settings.model_copy(update={"presigned_seconds": 60}))
     await harness.expire("available_at")
     async with harness.replace(storage=resigned).dispatching():
@@ -53,7 +53,7 @@ async def test_track_id_keeps_its_type(
 
 
 @pytest.mark.parametrize("flagged", [True, False])
-async def test_an_unsafe_image_is_told_of(
+async def test_an_unsafe_image_is_reported(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, *, flagged: bool
 ) -> None:
     await succeeded(harness.database, owner, receiver.url, flagged=flagged)
@@ -61,7 +61,7 @@ async def test_an_unsafe_image_is_told_of(
         assert (await receiver.request()).json["nsfw_content_detected"] is flagged
 
 
-async def test_images_themselves_are_sent_where_they_were_asked_for(
+async def test_base64_images_are_sent_if_asked_for(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     keys = (KEY, "1/generations/a-1-1.png")
@@ -74,7 +74,7 @@ async def test_images_themselves_are_sent_where_they_were_asked_for(
 
 
 @pytest.mark.parametrize("as_base64", [False, True])
-async def test_a_late_webhook_leads_to_no_picture_that_was_deleted(
+async def test_a_late_webhook_has_no_links_to_deleted_images(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, *, as_base64: bool
 ) -> None:
     await succeeded(harness.database, owner, receiver.url, object_keys=(KEY,), base64=as_base64)
@@ -86,7 +86,7 @@ async def test_a_late_webhook_leads_to_no_picture_that_was_deleted(
     assert body["message"] == "The pictures of this job were deleted on 2026-06-03."
 
 
-async def test_an_image_that_cannot_be_had_is_a_failed_attempt(
+async def test_an_image_that_cannot_be_read_is_a_failed_attempt(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     ended = await succeeded(harness.database, owner, receiver.url, object_keys=("no",), base64=True)
@@ -110,7 +110,7 @@ async def test_a_store_that_hangs_does_not_hold_the_slot(
     storage.close()
 
 
-async def test_a_canceled_job_is_told_as_failed(
+async def test_a_canceled_job_has_the_status_failed(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     job_id = await queued_job(harness.database, owner, webhook_url=receiver.url)

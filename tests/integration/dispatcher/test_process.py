@@ -1,4 +1,4 @@
-"""The dispatcher as a process: how it ends, and what its end leaves behind."""
+"""The dispatcher as a process: start, shutdown and crash."""
 
 import asyncio
 import json
@@ -110,7 +110,7 @@ async def test_it_deletes_what_is_old(
     async with running(settings | kept) as program:
         assert (await program.wait_for_event("retention_deleted"))["kind"] == "images"
         assert (await program.wait_for_event("retention_deleted"))["kind"] == "job"
-        # Beside the rest of what it does.
+        # Webhooks are sent all the same.
         await succeeded(harness.database, owner, receiver.url)
         await receiver.request()
         program.process.terminate()
@@ -126,7 +126,7 @@ def get(url: str) -> str:
         return str(answer.read().decode())
 
 
-async def test_a_bad_setting_is_named(settings: dict[str, str]) -> None:
+async def test_a_bad_setting_ends_the_process(settings: dict[str, str]) -> None:
     async with running(settings | {"INFILL_WEBHOOK_SIGNING_KEY": "whsk_short"}) as program:
         assert await program.exit_code() == 1
 

@@ -1,4 +1,4 @@
-"""One delivery at a time: what the receiver gets, and what becomes of each answer."""
+"""Single deliveries: what the receiver gets, and what follows each response."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ from worker.dispatcher import sender
 DELIVERED, PENDING = DeliveryState.DELIVERED, DeliveryState.PENDING
 
 
-async def test_a_success_is_told_once_and_verifies(
+async def test_a_success_is_sent_once_and_verifies(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     ended = await succeeded(harness.database, owner, receiver.url, track_id=17)
@@ -46,7 +46,7 @@ async def test_a_success_is_told_once_and_verifies(
     assert len(receiver.requests) == 1
 
 
-async def test_a_failure_is_told_with_its_reason(
+async def test_a_failure_is_sent_with_its_message(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     ended = await failed(
@@ -108,10 +108,10 @@ async def test_a_failed_attempt_is_repeated_under_the_same_id(
     assert (await harness.attempts(ended.delivery_id))[0].next_attempt_at is not None
 
 
-async def test_a_clock_that_is_slow_shortens_no_wait(
+async def test_a_slow_clock_does_not_shorten_the_wait(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a machine hours behind would run through the whole schedule within seconds."""
+    """Otherwise a machine hours behind would use up the schedule within seconds."""
 
     def an_hour_ago() -> datetime:
         return utc_now() - timedelta(hours=1)
@@ -146,7 +146,7 @@ async def test_a_redirect_is_a_failure_and_not_followed(
         (Reply(404, {"Webhook-Delivery": " Abort-Message "}), "abort_message"),
     ],
 )
-async def test_a_receiver_can_end_it(
+async def test_a_receiver_can_end_a_delivery(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, reply: Reply, why: str
 ) -> None:
     receiver.replies.append(reply)
@@ -157,7 +157,7 @@ async def test_a_receiver_can_end_it(
     assert (await harness.row(ended.delivery_id)).state is DeliveryState.DISCARDED
 
 
-async def test_who_has_it_and_wants_no_more_has_it(
+async def test_success_with_an_abort_header_is_a_success(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(200, {"webhook-delivery": "abort-message"}))
@@ -168,7 +168,7 @@ async def test_who_has_it_and_wants_no_more_has_it(
     assert (await harness.row(ended.delivery_id)).state is DELIVERED
 
 
-async def test_another_wish_is_none(
+async def test_an_unknown_value_of_the_control_header_is_ignored(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(500, {"webhook-delivery": "please"}))
@@ -178,7 +178,7 @@ async def test_another_wish_is_none(
     assert (await harness.row(ended.delivery_id)).state is PENDING
 
 
-async def test_a_busy_receiver_is_given_its_time(
+async def test_retry_after_of_a_busy_receiver_delays_the_retry(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(429, {"retry-after": "1800"}))
@@ -200,7 +200,7 @@ async def test_a_dripping_receiver_is_cut_off(
     assert (await harness.row(ended.delivery_id)).state is PENDING
 
 
-async def test_nobody_listening_is_a_failed_attempt(
+async def test_a_refused_connection_is_a_failed_attempt(
     harness: DispatcherHarness, owner: Owner
 ) -> None:
     ended = await succeeded(harness.database, owner, f"http://127.0.0.1:{free_port()}/hook")
@@ -223,7 +223,7 @@ async def test_a_refused_address_is_discarded_and_nothing_is_sent(
     assert receiver.requests == []
 
 
-async def test_the_end_of_the_schedule_ends_it(
+async def test_a_delivery_ends_with_its_schedule(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.extend([Reply(500), Reply(503), Reply(404)])
@@ -242,7 +242,7 @@ async def test_the_end_of_the_schedule_ends_it(
     assert logged == [(500, None), (503, None), (404, "schedule")]
 
 
-async def test_a_fault_in_one_delivery_stops_no_other(
+async def test_an_error_in_one_delivery_stops_no_other(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     async with harness.database.transaction() as connection:
@@ -260,10 +260,10 @@ async def test_a_fault_in_one_delivery_stops_no_other(
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_an_answer_is_recorded_only_by_whoever_holds_the_claim(
+async def test_a_response_is_recorded_only_under_a_held_claim(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, *, late: bool
 ) -> None:
-    """The first dispatcher hangs until its lease has run out and another has sent it again."""
+    """The first dispatcher hangs until its lease has expired and another has sent it again."""
     hold = asyncio.Event()
     receiver.replies.append(Reply(200 if late else 500, hold=hold))
     ended = await succeeded(harness.database, owner, receiver.url)

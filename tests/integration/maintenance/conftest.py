@@ -17,7 +17,7 @@ from tests.integration.repositories.conftest import database, make_tenant
 from tests.support.jobs import NO_GRACE, QUEUE
 from worker.maintenance.sweeper import Sweeper
 
-__all__ = ["database", "owner", "redis", "storage"]  # fixtures made elsewhere
+__all__ = ["database", "owner", "redis", "storage"]  # fixtures from other modules
 
 
 @pytest.fixture

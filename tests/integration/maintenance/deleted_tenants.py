@@ -1,4 +1,4 @@
-"""Tenants being deleted: how they come to be, and what is left of them."""
+"""Tenants that are being deleted, and the rows left of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,12 +27,12 @@ KEEP_FOREVER: dict[str, Any] = {
 }
 Rows = Mapping[str, list[Any]]
 
-# What is of the installation, and what is kept of those who have gone.
-OF_NOBODY = {Installation.__tablename__, AuditEntry.__tablename__}
+# Tables of the installation, and what is kept of erased tenants.
+WITHOUT_TENANT_ROWS = {Installation.__tablename__, AuditEntry.__tablename__}
 
 
 async def mark_for_deletion(books: Books, *, seconds_ago: float = 60) -> None:
-    """Do what the use-case does, so long ago."""
+    """Mark the tenant as deleted `seconds_ago`, as the use case does."""
     moment = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds_ago)
     async with books.database.transaction() as connection:
         await connection.execute(
@@ -46,7 +46,7 @@ async def mark_for_deletion(books: Books, *, seconds_ago: float = 60) -> None:
 
 
 async def add_rows_to_every_table(books: Books) -> None:
-    """Give a tenant a row in each table there is a tenant's row in; its jobs have ended."""
+    """Add a row of the tenant to each table with tenants' rows; its jobs have ended."""
     for folded in (True, False):
         claim = await books.job_in(JobState.RUNNING)
         async with books.database.statement() as connection:
@@ -67,17 +67,17 @@ async def add_rows_to_every_table(books: Books) -> None:
 
 
 async def everything(database: Database) -> Rows:
-    """Give every row of every table, but those of nobody."""
+    """Return every row of every table, except tables without tenants' rows."""
     async with database.statement() as connection:
         return {
             table.name: sorted(map(repr, await connection.execute(select(table))))
             for table in Table.metadata.sorted_tables
-            if table.name not in OF_NOBODY
+            if table.name not in WITHOUT_TENANT_ROWS
         }
 
 
 async def rows_of(books: Books) -> dict[str, int]:
-    """Count the tenant's rows in each table that names tenants, the tenant's own too."""
+    """Count the tenant's rows in each table that has any, its own row included."""
     async with books.database.statement() as connection:
         found = {}
         for table in Table.metadata.sorted_tables:
@@ -100,19 +100,19 @@ async def states(books: Books) -> list[str]:
 
 @pytest.fixture
 async def bob(database: Database) -> Books:
-    """Give a tenant nothing happens to."""
+    """A tenant that is not deleted."""
     return await make_tenant(database, "bob")
 
 
 @pytest.fixture
 def retention(stored_jobs: StoredJobs) -> Retention:
-    """Keep everything for ever: what goes, goes with its tenant."""
+    """Retention that keeps everything, except of deleted tenants."""
     return stored_jobs.retention(**KEEP_FOREVER)
 
 
 @pytest.fixture(autouse=True)
 async def bucket_is_ours(stored_jobs: StoredJobs) -> None:
-    """Let a dispatcher have been here before, so that the bucket has a name."""
+    """Write the bucket's marker, as an earlier round would have."""
     async with stored_jobs.database.statement() as connection:
         place = await read_bucket_cursor(connection)
     name = str(place.installation_id).encode()

@@ -1,4 +1,4 @@
-"""Jobs with their pictures, both as old as a test needs them; nothing waits for time to pass."""
+"""Jobs with stored images, both as old as a test needs them."""
 
 import asyncio
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ KINDS = ("images", "job", "delivery", "attempt", "orphan")
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A job and the keys of its prefix."""
+    """A job and the keys of its images."""
 
     job_id: int
     tenant_id: int
@@ -40,7 +40,7 @@ class StoredJob:
 
 @dataclass(frozen=True, slots=True)
 class StoredJobs:
-    """One tenant's jobs and a bucket."""
+    """One tenant's jobs and the objects in a bucket."""
 
     books: Books
     storage: Storage
@@ -100,6 +100,6 @@ class StoredJobs:
 
 
 def counted() -> dict[str, float]:
-    """Read the counters of what was deleted."""
+    """Return the deletion counters by kind."""
     name = "infill_retention_deleted_total"
     return {kind: REGISTRY.get_sample_value(name, {"kind": kind}) or 0.0 for kind in KINDS}

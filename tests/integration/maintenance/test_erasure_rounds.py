@@ -1,4 +1,4 @@
-"""Erasure in rounds: in batches, broken off and made up for, and with the store away."""
+"""Erasure in rounds: batches, interrupted rounds, an unavailable store."""
 
 from collections.abc import Collection
 from typing import Any
@@ -32,14 +32,14 @@ from tests.integration.repositories.support.counters import LONG_AGO, Books
 from worker.maintenance import tenant_erasure as erasure
 from worker.maintenance.retention import Retention
 
-__all__ = ["bob", "bucket_is_ours", "retention"]  # fixtures made elsewhere
+__all__ = ["bob", "bucket_is_ours", "retention"]  # fixtures from other modules
 
 STEPS = ["cancel_queued", "is_drained", "delete_ended_jobs", "delete_usage"]
 
 
 @pytest.mark.parametrize("step", [*STEPS, "delete_drained_tenant"])
 @pytest.mark.parametrize("after", [False, True])
-async def test_a_round_that_broke_off_is_made_up_for(
+async def test_an_interrupted_round_is_completed_by_the_next(
     stored_jobs: StoredJobs, monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool
 ) -> None:
     await add_rows_to_every_table(stored_jobs.books)
@@ -62,7 +62,7 @@ async def test_a_round_that_broke_off_is_made_up_for(
     assert stored_jobs.keys == {MARKER_KEY}
 
 
-async def test_large_tenants_go_in_batches_over_several_rounds(
+async def test_large_tenants_are_erased_in_batches_over_several_rounds(
     stored_jobs: StoredJobs, retention: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "ROWS", 2)
@@ -80,7 +80,7 @@ async def test_large_tenants_go_in_batches_over_several_rounds(
     assert seen == [(1, 5, 5), (0, 5, 0), (0, 1, 0), (0, 0, 0)]
 
 
-async def test_much_usage_goes_in_batches(
+async def test_usage_is_erased_in_batches(
     stored_jobs: StoredJobs, retention: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "ROWS", 2)
@@ -99,7 +99,7 @@ async def test_much_usage_goes_in_batches(
 
 
 class StopsAtOnce(Storage):
-    """The process is told to stop while this deletes."""
+    """A store during whose first deletion the process is told to stop."""
 
     stopping: Any
 
@@ -121,12 +121,12 @@ async def test_it_stops_between_two_batches(
     assert await states(stored_jobs.books) == ["succeeded"]
     await stored_jobs.run_round(
         stored_jobs.retention(storage, **KEEP_FOREVER)
-    )  # told to stop before it begins
+    )  # stopped before it starts
     assert await states(stored_jobs.books) == ["succeeded"]
     storage.close()
 
 
-async def test_without_the_store_jobs_are_canceled_and_rows_stay(
+async def test_without_the_store_jobs_are_canceled_and_rows_kept(
     stored_jobs: StoredJobs, bucket: StorageSettings
 ) -> None:
     await stored_jobs.job(JobState.QUEUED)
@@ -148,7 +148,7 @@ async def test_without_the_store_jobs_are_canceled_and_rows_stay(
 async def test_the_bucket_of_another_installation_is_left_alone(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    """Under our tenant's number stands what is somebody else's there."""
+    """Another installation's objects stand under our tenant's number."""
     await stored_jobs.job(JobState.QUEUED)
     key = f"{stored_jobs.books.tenant_id}/generations/somebody.png"
     stored_jobs.put(key)
@@ -163,7 +163,7 @@ async def test_the_bucket_of_another_installation_is_left_alone(
     assert said == ["bucket_of_another_installation"]
 
 
-async def test_a_webhook_not_yet_sent_goes_with_its_job(
+async def test_an_unsent_webhook_is_erased_with_its_job(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
     for state in (DeliveryState.PENDING, DeliveryState.SENDING):
@@ -174,11 +174,11 @@ async def test_a_webhook_not_yet_sent_goes_with_its_job(
     assert await stored_jobs.books.rows(Delivery) == []
 
 
-async def test_several_tenants_go_in_one_round(
+async def test_several_tenants_are_erased_in_one_round(
     stored_jobs: StoredJobs, bob: Books, retention: Retention
 ) -> None:
     carol = await make_tenant(stored_jobs.database, "carol")
-    await carol.job_in(JobState.RUNNING)  # who is still at work holds nobody else up
+    await carol.job_in(JobState.RUNNING)  # a running job delays only its own tenant
     for whose in (carol, stored_jobs.books, bob):
         await mark_for_deletion(whose)
     await stored_jobs.run_round(retention)
@@ -189,10 +189,10 @@ async def test_several_tenants_go_in_one_round(
     ]
 
 
-async def test_a_row_that_cannot_go_keeps_its_tenant(
+async def test_a_row_that_cannot_be_deleted_keeps_its_tenant(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    """A table nobody told us of, without a cascade: all stays consistent, and it is said."""
+    """An unknown table without a cascade: nothing is deleted, and the error is raised."""
     async with stored_jobs.database.statement() as connection:
         for statement in (
             "CREATE TABLE extras (tenant_id bigint REFERENCES tenants)",

@@ -1,4 +1,4 @@
-"""Objects that no job names go; all others stay, whoever they belong to."""
+"""Objects that no job names are deleted; all others are kept."""
 
 from typing import Any
 from uuid import uuid4
@@ -17,20 +17,20 @@ from tests.integration.repositories.support.counters import LONG_AGO
 from worker.maintenance import orphan_objects as orphans
 from worker.maintenance.retention import Retention
 
-# StoredJob of ended jobs are kept: what goes, goes as an orphan.
+# Images of ended jobs are kept: only orphans are deleted.
 KEPT = {"object_seconds": 0, "job_seconds": 0}
 
 
 @pytest.fixture
 async def walking(stored_jobs: StoredJobs) -> Retention:
-    """One whose bucket carries our name already."""
+    """Retention whose bucket has our marker already."""
     retention = stored_jobs.retention(**KEPT)
     await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY}
     return retention
 
 
-async def test_a_superseded_attempts_picture_goes_and_the_winners_stays(
+async def test_a_superseded_attempts_image_is_deleted_and_the_winners_kept(
     stored_jobs: StoredJobs, walking: Retention
 ) -> None:
     job = await stored_jobs.job(JobState.SUCCEEDED)
@@ -42,7 +42,7 @@ async def test_a_superseded_attempts_picture_goes_and_the_winners_stays(
 
 
 @pytest.mark.parametrize("state", sorted(FINAL_STATES - {JobState.SUCCEEDED}))
-async def test_what_a_failed_job_drew_goes_and_what_it_was_sent_stays(
+async def test_a_failed_jobs_outputs_are_deleted_and_its_inputs_kept(
     stored_jobs: StoredJobs, walking: Retention, state: JobState
 ) -> None:
     job = await stored_jobs.job(state)
@@ -52,7 +52,7 @@ async def test_what_a_failed_job_drew_goes_and_what_it_was_sent_stays(
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
-async def test_an_unfinished_jobs_objects_are_never_touched(
+async def test_an_unfinished_jobs_objects_are_kept(
     stored_jobs: StoredJobs, walking: Retention, state: JobState
 ) -> None:
     job = await stored_jobs.job(state, created_at=LONG_AGO)
@@ -62,7 +62,7 @@ async def test_an_unfinished_jobs_objects_are_never_touched(
     assert stored_jobs.keys == keys | {MARKER_KEY}
 
 
-async def test_pictures_of_a_request_that_was_never_recorded_go(
+async def test_images_of_a_request_that_was_never_recorded_are_deleted(
     stored_jobs: StoredJobs, walking: Retention
 ) -> None:
     old, young = (input_key(stored_jobs.books.tenant_id, uuid4(), "init_image") for _ in range(2))
@@ -72,17 +72,17 @@ async def test_pictures_of_a_request_that_was_never_recorded_go(
     assert stored_jobs.keys == {MARKER_KEY, young}
 
 
-async def test_young_objects_are_not_judged(stored_jobs: StoredJobs, walking: Retention) -> None:
+async def test_young_objects_are_kept(stored_jobs: StoredJobs, walking: Retention) -> None:
     job = await stored_jobs.job(JobState.FAILED)
     stored_jobs.put_now(job.drawn(2))
     await stored_jobs.run_round(walking)
     assert job.drawn(2) in stored_jobs.keys
 
 
-async def test_what_was_uploaded_after_the_deletion_goes(
+async def test_an_object_uploaded_after_the_deletion_is_deleted(
     stored_jobs: StoredJobs, walking: Retention
 ) -> None:
-    """A worker long given up for dead wakes up and finishes its upload."""
+    """A worker that was thought dead finishes its upload."""
     job = await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
     stored_jobs.put(job.drawn(2), job.mask)
     await stored_jobs.run_round(walking)
@@ -99,7 +99,7 @@ async def test_foreign_objects_are_never_touched(
     assert stored_jobs.keys == foreign | {MARKER_KEY}
 
 
-async def test_a_bucket_without_a_name_gets_ours_and_is_walked_from_then_on(
+async def test_a_bucket_without_a_marker_gets_ours_and_is_collected_from_then_on(
     stored_jobs: StoredJobs,
 ) -> None:
     orphan = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
@@ -128,13 +128,15 @@ async def test_a_bucket_of_another_installation_is_left_alone(stored_jobs: Store
     (line,) = lines
     assert (line["event"], line["log_level"]) == ("bucket_of_another_installation", "error")
     assert line["theirs"] == theirs
-    await stored_jobs.storage.delete([MARKER_KEY])  # what the operator does who knows better
+    await stored_jobs.storage.delete(
+        [MARKER_KEY]
+    )  # as an operator does who knows that the bucket is ours
     for _ in range(2):
         await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY}
 
 
-async def test_nothing_is_walked_where_orphans_are_kept(stored_jobs: StoredJobs) -> None:
+async def test_without_an_orphan_age_nothing_is_collected(stored_jobs: StoredJobs) -> None:
     orphan = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
     stored_jobs.put(orphan)
     for _ in range(2):
@@ -143,7 +145,7 @@ async def test_nothing_is_walked_where_orphans_are_kept(stored_jobs: StoredJobs)
 
 
 @pytest.mark.usefixtures("walking")
-async def test_a_walk_goes_on_where_the_one_before_stopped_whoever_that_was(
+async def test_a_round_continues_where_the_last_process_stopped(
     stored_jobs: StoredJobs, bucket: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orphans, "PAGES", 1)
@@ -159,7 +161,7 @@ async def test_a_walk_goes_on_where_the_one_before_stopped_whoever_that_was(
         storage.close()
         left.append(sorted(stored_jobs.keys - {MARKER_KEY}))
         if len(left) == 3:
-            stored_jobs.put(keys[0])  # behind the walker's back: found when it has begun anew
+            stored_jobs.put(keys[0])  # before the cursor: found by the next listing
     # The marker is the first of the first page.
     assert left == [keys[1:], keys[3:], [], []]
 

@@ -1,4 +1,4 @@
-"""One process at a time, and whatever the trouble, it goes on."""
+"""Leader election of retention: one process at a time, through outages too."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from worker.maintenance.retention import Retention
 
 
 class Counting(Retention):
-    """Counts its rounds, and says when it has had one."""
+    """Retention that counts its rounds."""
 
     rounds = 0
 
@@ -50,7 +50,7 @@ async def running(retention: Retention) -> AsyncIterator[None]:
         await task
 
 
-async def test_one_deletes_and_the_other_takes_over(stored_jobs: StoredJobs) -> None:
+async def test_one_leads_and_the_other_takes_over(stored_jobs: StoredJobs) -> None:
     first, second = (Counting(stored_jobs.database, stored_jobs.storage) for _ in range(2))
     async with AsyncExitStack() as longer:
         async with running(first):
@@ -63,7 +63,9 @@ async def test_one_deletes_and_the_other_takes_over(stored_jobs: StoredJobs) -> 
     assert await holders(stored_jobs.database) == []
 
 
-async def test_a_lost_connection_is_a_lost_lock_and_won_again(stored_jobs: StoredJobs) -> None:
+async def test_a_lost_connection_loses_the_lock_and_a_new_one_gets_it_back(
+    stored_jobs: StoredJobs,
+) -> None:
     retention = Counting(stored_jobs.database, stored_jobs.storage)
     async with running(retention):
         await retention.has_gone(1)
@@ -74,7 +76,7 @@ async def test_a_lost_connection_is_a_lost_lock_and_won_again(stored_jobs: Store
         assert [before] != await holders(stored_jobs.database)
 
 
-async def test_postgres_away_is_told_once_and_waited_for(stored_jobs: StoredJobs) -> None:
+async def test_an_outage_of_postgres_is_logged_once_and_survived(stored_jobs: StoredJobs) -> None:
     nowhere = f"postgresql://infill@127.0.0.1:{free_port()}/infill"
     away = Database(DatabaseSettings(url=SecretStr(nowhere)), application="tests")
     retention = Counting(away, stored_jobs.storage)
@@ -82,7 +84,7 @@ async def test_postgres_away_is_told_once_and_waited_for(stored_jobs: StoredJobs
         async with running(retention):
             async with asyncio.timeout(20):
                 while retention._postgres.is_available:
-                    await stored_jobs.job_ids()  # each look waits for the one that is there
+                    await stored_jobs.job_ids()  # each query waits for the available Postgres
             retention._database = stored_jobs.database  # Postgres is back
             await retention.has_gone(2)
     await away.aclose()

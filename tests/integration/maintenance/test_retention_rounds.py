@@ -1,4 +1,4 @@
-"""One round: pictures, then rows, in batches; what the store holds up, and what it does not."""
+"""Rounds of retention: images, then rows, in batches; with an unavailable store too."""
 
 from collections.abc import Collection
 from typing import Any
@@ -29,7 +29,7 @@ NO_WALK = {"orphan_seconds": 0}
 
 
 @pytest.mark.parametrize("state", sorted(FINAL_STATES))
-async def test_pictures_go_and_their_row_stays_until_its_time(
+async def test_images_are_deleted_before_their_row(
     stored_jobs: StoredJobs, state: JobState
 ) -> None:
     job = await stored_jobs.job(state, finished_at=hours_ago(31 * 24))
@@ -45,7 +45,7 @@ async def test_pictures_go_and_their_row_stays_until_its_time(
     assert counted()["job"] == before["job"] + 1
 
 
-async def test_pictures_of_young_and_unfinished_jobs_stay(stored_jobs: StoredJobs) -> None:
+async def test_images_of_young_and_unfinished_jobs_are_kept(stored_jobs: StoredJobs) -> None:
     jobs = [
         await stored_jobs.job(JobState.SUCCEEDED, finished_at=hours_ago(1)),
         await stored_jobs.job(JobState.RUNNING, created_at=LONG_AGO),
@@ -58,15 +58,17 @@ async def test_pictures_of_young_and_unfinished_jobs_stay(stored_jobs: StoredJob
     assert [row["objects_deleted_at"] for row in await stored_jobs.books.rows(Job)] == [None] * 3
 
 
-async def test_a_dispatcher_that_died_before_it_noted_a_deletion_is_made_up_for(
+async def test_a_deletion_that_was_not_recorded_is_recorded_by_the_next_round(
     stored_jobs: StoredJobs,
 ) -> None:
-    job = await stored_jobs.job(JobState.SUCCEEDED)  # and its pictures are gone already
+    job = await stored_jobs.job(JobState.SUCCEEDED)  # and its images are deleted already
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK, job_seconds=0))
     assert (await stored_jobs.books.job(job.job_id))["objects_deleted_at"] is not None
 
 
-async def test_deliveries_and_attempts_go_by_settings_of_their_own(stored_jobs: StoredJobs) -> None:
+async def test_deliveries_and_attempts_have_retention_settings_of_their_own(
+    stored_jobs: StoredJobs,
+) -> None:
     sent = await stored_jobs.books.delivery_in(
         DeliveryState.DELIVERED, finished_at=hours_ago(31 * 24)
     )
@@ -83,7 +85,7 @@ async def test_deliveries_and_attempts_go_by_settings_of_their_own(stored_jobs: 
     }
 
 
-async def test_nothing_goes_that_is_kept_for_ever(stored_jobs: StoredJobs) -> None:
+async def test_nothing_is_deleted_if_everything_is_kept_forever(stored_jobs: StoredJobs) -> None:
     job = await stored_jobs.job(JobState.SUCCEEDED)
     await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
     claim = await stored_jobs.books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
@@ -97,7 +99,7 @@ async def test_nothing_goes_that_is_kept_for_ever(stored_jobs: StoredJobs) -> No
     assert stored_jobs.keys == keys
 
 
-async def test_a_webhook_still_to_be_sent_holds_its_job_back(stored_jobs: StoredJobs) -> None:
+async def test_a_pending_webhook_keeps_its_job(stored_jobs: StoredJobs) -> None:
     claim = await stored_jobs.books.delivery_in(DeliveryState.PENDING)
     (job_id,) = await stored_jobs.job_ids()
     await stored_jobs.books.set_job(job_id, finished_at=LONG_AGO)
@@ -121,7 +123,7 @@ async def test_more_than_a_batch(stored_jobs: StoredJobs, monkeypatch: pytest.Mo
     assert await stored_jobs.books.rows(DeliveryAttempt) == []
 
 
-async def test_a_backlog_is_worked_off_over_several_rounds(
+async def test_a_backlog_is_deleted_over_several_rounds(
     stored_jobs: StoredJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "JOBS", 1)
@@ -163,7 +165,7 @@ async def test_rows_do_not_wait_for_the_store(
 
 
 class StopsAtOnce(Storage):
-    """The process is told to stop while this deletes."""
+    """A store during whose first deletion the process is told to stop."""
 
     stopping: Any
 

@@ -1,4 +1,4 @@
-"""A tenant being deleted: disabled, drained, erased, and nothing of it is left behind."""
+"""Erasure of a tenant: drained, then deleted with all its rows and objects."""
 
 import asyncio
 
@@ -32,11 +32,11 @@ from tests.integration.repositories.support.counters import RESULT, Books
 from worker.maintenance import tenant_erasure as erasure
 from worker.maintenance.retention import Retention
 
-__all__ = ["bob", "bucket_is_ours", "retention"]  # fixtures made elsewhere
+__all__ = ["bob", "bucket_is_ours", "retention"]  # fixtures from other modules
 
 
 async def test_nothing_is_left_behind(stored_jobs: StoredJobs, database: Database) -> None:
-    """Every table is looked through as the models list them: a new one cannot be forgotten."""
+    """Every table of the models is checked, so that a new one cannot be forgotten."""
     before = await everything(database)
     carol = await make_tenant(database, "carol")
     await add_rows_to_every_table(carol)
@@ -48,7 +48,7 @@ async def test_nothing_is_left_behind(stored_jobs: StoredJobs, database: Databas
     assert await everything(database) == before
 
 
-async def test_all_its_objects_go_and_nobody_elses(
+async def test_only_the_erased_tenants_objects_are_deleted(
     stored_jobs: StoredJobs, bob: Books, retention: Retention
 ) -> None:
     ours, theirs = stored_jobs.books.tenant_id, bob.tenant_id
@@ -78,7 +78,7 @@ async def test_others_keep_every_row(
     assert (await bob.job(waiting))["state"] == "queued"
 
 
-async def test_the_audit_stays(stored_jobs: StoredJobs, retention: Retention) -> None:
+async def test_the_audit_log_is_kept(stored_jobs: StoredJobs, retention: Retention) -> None:
     entry = {"actor": "cli", "action": "tenant.delete", "tenant": "alice", "details": {}}
     async with stored_jobs.database.statement() as connection:
         await connection.execute(insert(AuditEntry).values(**entry))
@@ -88,7 +88,7 @@ async def test_the_audit_stays(stored_jobs: StoredJobs, retention: Retention) ->
     assert [row["tenant"] for row in await stored_jobs.books.rows(AuditEntry)] == ["alice"]
 
 
-async def test_nothing_is_touched_before_the_gateways_have_forgotten(
+async def test_nothing_is_erased_before_gateway_caches_have_expired(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
     job = await stored_jobs.job(JobState.QUEUED)
@@ -128,7 +128,7 @@ async def test_waiting_jobs_are_canceled_and_running_ones_waited_for(
         await stored_jobs.run_round(retention)
         await stored_jobs.run_round(retention)
     assert await states(stored_jobs.books) == ["running", "succeeded", *["canceled"] * 3]
-    assert await stored_jobs.books.rows(Delivery) == []  # nobody is told
+    assert await stored_jobs.books.rows(Delivery) == []  # no webhook is sent
     assert REGISTRY.get_sample_value(name, labels) == canceled + 3
     assert done.drawn() in stored_jobs.keys
     assert [line["event"] for line in lines] == ["tenant_is_draining"] * 2
@@ -142,7 +142,9 @@ async def test_waiting_jobs_are_canceled_and_running_ones_waited_for(
     assert erased == [stored_jobs.books.tenant_id]
 
 
-async def test_a_canceled_job_says_why(stored_jobs: StoredJobs, retention: Retention) -> None:
+async def test_a_canceled_job_has_an_error_message(
+    stored_jobs: StoredJobs, retention: Retention
+) -> None:
     await stored_jobs.books.job_in(JobState.RUNNING)
     job_id = await stored_jobs.books.queued()
     await mark_for_deletion(stored_jobs.books)
@@ -153,7 +155,7 @@ async def test_a_canceled_job_says_why(stored_jobs: StoredJobs, retention: Reten
     assert job["finished_at"] is not None
 
 
-async def test_a_job_that_waits_again_is_canceled_then(
+async def test_a_requeued_job_of_a_deleted_tenant_is_canceled(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
     running = await stored_jobs.books.job_in(JobState.RUNNING)
@@ -164,10 +166,10 @@ async def test_a_job_that_waits_again_is_canceled_then(
     assert not await tenant_exists(stored_jobs.books)
 
 
-async def test_a_job_of_the_last_moment_is_taken_along(
+async def test_a_job_submitted_during_the_erasure_is_erased_by_the_next_round(
     stored_jobs: StoredJobs, retention: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A gateway that trusts a key it has seen submits between any two steps."""
+    """A gateway with a cached key submits between two steps."""
     late = []
 
     async def submit(*_: object, **__: object) -> int:
@@ -186,7 +188,7 @@ async def test_a_job_of_the_last_moment_is_taken_along(
     assert stored_jobs.keys == {MARKER_KEY}
 
 
-async def test_a_job_being_recorded_while_its_tenant_goes_goes_along(
+async def test_a_job_recorded_during_the_erasure_is_erased_too(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
     await mark_for_deletion(stored_jobs.books)

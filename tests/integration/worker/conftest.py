@@ -17,7 +17,7 @@ from tests.integration.worker.harness.engine_control import EngineControl, open_
 from tests.integration.worker.harness.image_host import ImageHost, open_image_host
 from tests.integration.worker.harness.worker_harness import QUEUES, WorkerHarness
 
-__all__ = ["database", "redis", "storage"]  # fixtures made elsewhere
+__all__ = ["database", "redis", "storage"]  # fixtures from other modules
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Who is let in beside whom."""
+"""Which jobs may be claimed beside a suspect."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,9 @@ ORDINARY, SUSPECT = job_record(), job_record(error_code=WORKER_LOST)
 @pytest.mark.parametrize(
     ("code", "suspect"), [(None, False), ("generation_failed", False), (WORKER_LOST, True)]
 )
-def test_a_suspect_is_who_lost_its_worker_last(code: str | None, *, suspect: bool) -> None:
+def test_a_job_whose_last_attempt_lost_its_worker_is_a_suspect(
+    code: str | None, *, suspect: bool
+) -> None:
     assert is_suspect(job_record(error_code=code)) is suspect
 
 
@@ -74,7 +76,7 @@ async def test_nothing_is_claimed_beside_a_suspect() -> None:
         assert house.claims == 2
 
 
-async def test_a_suspect_waits_for_those_who_were_there_before() -> None:
+async def test_a_suspect_waits_for_the_jobs_claimed_before_it() -> None:
     house = House()
     async with (
         house.guest(ORDINARY, ORDINARY) as first,

@@ -1,6 +1,6 @@
-"""An engine that draws one colour, when and how the test's engine_control says so.
+"""An engine that generates one colour, when and how the test's `EngineControl` tells it to.
 
-It may run in the test's process or in a worker's: they talk over a socket in a folder both know.
+It may run in the test's process or in a worker's: they talk over a socket in a shared folder.
 """
 
 import json
@@ -38,12 +38,12 @@ COLOUR = (200, 30, 60)
 STEP_SECONDS = 0.02
 STEPS = 20
 PREVIEW = Image.new("RGB", (8, 8), COLOUR)
-# Of the engine's time, whoever else it draws for meanwhile.
+# The job's part of the engine's time.
 PART = 0.5
 SOCKET = "engine_control"
-KILLS_WORKER = "what kills whoever draws it"
-HANGS_IN_DRIVER = "what hangs in the driver"
-WAITS_FOR_ENGINE = "what waits for room in the engine"
+KILLS_WORKER = "kills the worker that runs it"
+HANGS_IN_DRIVER = "hangs in the driver"
+WAITS_FOR_ENGINE = "waits for the engine"
 ERRORS: dict[str, Exception] = {
     "refuse": UnsupportedRequestError("the model one cannot do that"),
     "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
@@ -53,10 +53,10 @@ ERRORS: dict[str, Exception] = {
 
 
 class ControlledEngine:
-    """Asks the engine_control before each picture; a step is one look for its answer.
+    """Asks the control before each generation; each step polls for its response.
 
-    It draws all that is asked at once, each in its caller's thread, and says of each step how far
-    it is. It begins with nothing before there is `room`, and never with what `WAITS_FOR_ENGINE`.
+    Each generation runs in its caller's thread and reports each step. None starts before `room`
+    is set, and a prompt `WAITS_FOR_ENGINE` never does.
     """
 
     def __init__(self, folder: Path, room: Event | None = None) -> None:
@@ -112,7 +112,7 @@ class ControlledEngine:
 
 
 def create_engine(settings: Settings, _catalogue: Catalogue) -> Engine:
-    """Made by a worker process; the folder of models is where the engine_control is."""
+    """Create the engine in a worker process; its models' folder holds the control's socket."""
     return ControlledEngine(settings.models.directory)
 
 

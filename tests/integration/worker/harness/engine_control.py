@@ -1,4 +1,4 @@
-"""Where the tests' engines ask what to do: it sees every generation and answers as told."""
+"""The test's control over its engines: it records every generation and sets its outcome."""
 
 import asyncio
 import json
@@ -26,19 +26,19 @@ class EngineResponse:
 
 @dataclass(slots=True)
 class Generation:
-    """One generation: what was asked, by which process, and how it ended."""
+    """One generation: the request, the process that runs it, and how it ended."""
 
     prompt: str
     model: str
     pixels: list[Any]
     process: int
-    stopped: bool = False  # the engine left before it was answered
+    stopped: bool = False  # the engine disconnected before the response
     ended: bool = False
 
 
 @dataclass(slots=True)
 class EngineControl:
-    """Gives its answers in turn, and `draw` when there are none left."""
+    """Sends its responses in turn, and `draw` when there are none left."""
 
     folder: Path
     responses: deque[EngineResponse] = field(default_factory=deque)
@@ -47,13 +47,13 @@ class EngineControl:
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def hold_next(self) -> asyncio.Event:
-        """Let the next generation last until the event is set."""
+        """Return an event; the next generation lasts until it is set."""
         hold = asyncio.Event()
         self.responses.append(EngineResponse(hold=hold))
         return hold
 
     async def generation(self, number: int = 1) -> Generation:
-        """Give the first, second … generation once it has begun."""
+        """Return the first, second … generation once it has started."""
         await self.wait_until(lambda: len(self.generations) >= number)
         return self.generations[number - 1]
 
@@ -83,7 +83,7 @@ class EngineControl:
 
 
 async def _left(reader: asyncio.StreamReader, hold: asyncio.Event) -> bool:
-    """Wait until the engine has gone, or may draw; tell whether it has gone."""
+    """Wait until the engine disconnects or `hold` is set; return whether it disconnected."""
     gone, may_draw = asyncio.create_task(reader.read()), asyncio.create_task(hold.wait())
     done, pending = await asyncio.wait({gone, may_draw}, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
@@ -93,7 +93,7 @@ async def _left(reader: asyncio.StreamReader, hold: asyncio.Event) -> bool:
 
 @asynccontextmanager
 async def open_engine_control(folder: Path) -> AsyncIterator[EngineControl]:
-    """Answer the engines that look for a engine_control in `folder` while the block lasts."""
+    """Serve the engines that connect to the socket in `folder` while the block lasts."""
     engine_control = EngineControl(folder)
     async with serving(
         engine_control.serve, partial(asyncio.start_unix_server, path=folder / SOCKET)

@@ -1,4 +1,4 @@
-"""Running a worker's parts inside the test, and reading what they wrote."""
+"""Runs a worker's parts inside the test and reads the rows they wrote."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,7 +41,7 @@ WORKER_SETTINGS = WorkerSettings()
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """One worker's."""
+    """The parts of one worker."""
 
     runner: Runner
     heartbeat: Heartbeat
@@ -52,7 +52,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerHarness:
-    """What a worker is made of, and the rows it works on; any part can be exchanged."""
+    """The dependencies and settings of test workers, and the rows of one tenant."""
 
     database: Database
     redis: Redis
@@ -70,7 +70,7 @@ class WorkerHarness:
 
     @asynccontextmanager
     async def worker(self, name: str = "w1", engine: Engine | None = None) -> AsyncIterator[Parts]:
-        """Put a worker together; its heart beats when told to."""
+        """Create a worker whose heartbeat runs only when the test calls it."""
         rules = LOOPBACK_OPEN.model_copy(
             update={"image_timeout_seconds": self.image_timeout_seconds}
         )
@@ -103,14 +103,14 @@ class WorkerHarness:
             await guard.aclose()
 
     def input_images(self, init: str = "init.png", mask: str = "mask.png") -> dict[str, InputImage]:
-        """Name two pictures of the image_host as inputs."""
+        """Return two images of the host as inputs."""
         return {
             "init_image": InputImage(url=self.image_host.url(init)),
             "mask_image": InputImage(url=self.image_host.url(mask)),
         }
 
     async def queue_inpaint(self, **changes: Any) -> int:
-        """Record an inpaint job of two small images; fields of its request may be changed too."""
+        """Record an inpaint job; `asked` changes fields of its request."""
         request = REQUEST
         asked: dict[str, Any] = {"width": 64, "height": 64, "prompt": PROMPT, "model": QUEUES[0]}
         asked |= changes.pop("asked", {})
@@ -118,15 +118,15 @@ class WorkerHarness:
         return await self.books.queued(**fields | {"request": replace(request, **asked)} | changes)
 
     async def queue_text2img(self, **asked: Any) -> int:
-        """Record a job that needs no picture."""
+        """Record a job without input images."""
         return await self.queue_inpaint(inputs={}, asked={"endpoint": Endpoint.TEXT2IMG, **asked})
 
     async def jobs_in_state(self, state: str) -> list[Row]:
-        """Give the jobs that are in a state now."""
+        """Return the jobs in a state."""
         return [row for row in await self.books.rows(Job) if row["state"] == state]
 
     async def sweep(self) -> None:
-        """Do what a sweeper does, believing every lease."""
+        """Run one sweep without a grace period for leases."""
         doorbell = Doorbell(self.redis, RedisSettings())
         sweeper = Sweeper(
             self.database,
@@ -141,7 +141,7 @@ class WorkerHarness:
             await sweeper.sweep(connection)
 
     async def age_lease(self, job_id: int) -> None:
-        """Make its worker look dead."""
+        """Expire the lease, so that its worker looks dead."""
         await self.books.set_job(job_id, lease_expires_at=LONG_AGO)
 
     async def count_records(self, job_id: int) -> tuple[int, int]:

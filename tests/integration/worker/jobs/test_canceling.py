@@ -1,4 +1,4 @@
-"""A canceled job stops at its next step, and costs its neighbours nothing."""
+"""A canceled job stops at its next step; other jobs of the worker go on."""
 
 import asyncio
 from contextlib import suppress
@@ -14,9 +14,9 @@ from deploy.local.processes.readiness import until_ready
 from tests.integration.worker.harness.worker_harness import WorkerHarness
 from tests.integration.worker.lifecycle.test_runtime import running, settings
 
-__all__ = ["settings"]  # a fixture made elsewhere
+__all__ = ["settings"]  # a fixture from another module
 
-# Nothing is learnt from a heartbeat within the test.
+# No heartbeat happens within the test, unless a signal causes it.
 SELDOM = JobSettings(sweep_seconds=0.05, heartbeat_seconds=1800, lease_seconds=7200)
 
 
@@ -27,7 +27,7 @@ async def listening(redis: Redis) -> None:
     await until_ready(known, "the subscription", 20)
 
 
-async def test_one_of_two_is_canceled_and_the_other_is_drawn(
+async def test_canceling_one_of_two_jobs_does_not_stop_the_other(
     settings: Settings, harness: WorkerHarness, redis: Redis
 ) -> None:
     settings.jobs = SELDOM
@@ -52,7 +52,7 @@ async def test_one_of_two_is_canceled_and_the_other_is_drawn(
     assert not second.stopped
 
 
-async def test_a_cancel_that_nobody_announced_is_learnt_of_when_redis_is_back(
+async def test_a_missed_cancellation_signal_is_made_up_for_when_redis_is_back(
     settings: Settings, harness: WorkerHarness, redis: Redis
 ) -> None:
     settings.jobs = SELDOM
@@ -67,8 +67,10 @@ async def test_a_cancel_that_nobody_announced_is_learnt_of_when_redis_is_back(
         await harness.engine_control.wait_until(lambda: order.stopped)
 
 
-async def test_a_signal_is_no_fact(harness: WorkerHarness) -> None:
-    """A job that was not canceled after all goes on, whoever says so."""
+async def test_a_cancellation_signal_for_a_running_job_changes_nothing(
+    harness: WorkerHarness,
+) -> None:
+    """The signal only makes the worker check its claims; the job goes on."""
     hold = harness.engine_control.hold_next()
     job_id = await harness.queue_text2img()
     async with harness.replace(jobs=SELDOM).worker() as worker:
@@ -79,7 +81,7 @@ async def test_a_signal_is_no_fact(harness: WorkerHarness) -> None:
         worker.heartbeat.on_job_canceled((await harness.books.job(job_id))["file_prefix"])
         async with asyncio.timeout(20):
             while (await harness.books.job(job_id))["lease_expires_at"] == soon:
-                pass  # each look waits for Postgres
+                pass  # each query waits for Postgres
         hold.set()
         await running_jobs
         beating.cancel()
@@ -88,7 +90,7 @@ async def test_a_signal_is_no_fact(harness: WorkerHarness) -> None:
     assert (await harness.books.job(job_id))["state"] == "succeeded"
 
 
-async def test_what_is_no_signal_ends_no_listening(
+async def test_an_invalid_signal_does_not_end_the_listener(
     settings: Settings, harness: WorkerHarness, redis: Redis
 ) -> None:
     settings.jobs = SELDOM

@@ -1,4 +1,4 @@
-"""What a hostile picture does to the worker that decodes it: nothing, beyond its own job."""
+"""A hostile image fails its own job and harms neither the worker nor other jobs."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from tests.integration.dispatcher.program import running
 from tests.integration.worker.harness.engine import ControlledEngine
 from tests.integration.worker.harness.image_host import INIT, answer
 from tests.integration.worker.harness.worker_harness import WorkerHarness
-from tests.integration.worker.lifecycle.test_process import ended_well
+from tests.integration.worker.lifecycle.test_process import assert_clean_exit
 from tests.unit.worker.engine.image_sandbox import odd_decoder
 from tests.unit.worker.engine.images.test_decode import png_header
 
@@ -21,13 +21,13 @@ LOST = "init_image: decoding the image ended the process that did it"
 
 
 def hang(harness: WorkerHarness, deed: bytes) -> dict[str, InputImage]:
-    """Put a picture into the image_host that makes its decoder do that."""
+    """Serve an image that makes its decoder do the deed."""
     harness.image_host.pages["/odd.png"] = answer(INIT + deed)
     return harness.input_images(init="odd.png")
 
 
 @pytest.mark.parametrize("deed", [b"SEGFAULT", b"KILLED  "])
-async def test_a_picture_that_kills_its_decoder_costs_its_own_job_alone(
+async def test_an_image_that_kills_its_decoder_fails_its_own_job_only(
     harness: WorkerHarness, deed: bytes
 ) -> None:
     harness = harness.replace(decoder=odd_decoder.NAME)
@@ -48,7 +48,7 @@ async def test_a_picture_that_kills_its_decoder_costs_its_own_job_alone(
         assert (row["state"], row["attempt"]) == ("succeeded", 1)
 
 
-async def test_it_is_tried_again_since_the_picture_may_be_innocent(harness: WorkerHarness) -> None:
+async def test_a_killed_decoder_is_retried(harness: WorkerHarness) -> None:
     job_id = await harness.replace(decoder=odd_decoder.NAME).queue_inpaint(
         inputs=hang(harness, b"KILLED  ")
     )
@@ -61,7 +61,7 @@ async def test_it_is_tried_again_since_the_picture_may_be_innocent(harness: Work
 async def test_the_worker_process_goes_on_with_its_model_loaded(
     harness: WorkerHarness, environment: dict[str, str]
 ) -> None:
-    """A decoder is killed from outside while its picture is on its way; the next job is drawn."""
+    """Decoders are killed from outside; the same worker generates the next jobs."""
     async with running(environment, "worker") as program:
         await program.wait_for_event("worker_ready")
         worker = program.process.pid
@@ -72,12 +72,12 @@ async def test_the_worker_process_goes_on_with_its_model_loaded(
         job_id = await harness.queue_inpaint()
         await program.wait_for_event("job_succeeded")
         assert not killed & children_of(worker)
-        bomb = await queued_bomb(harness)
+        bomb = await queue_bomb(harness)
         await program.wait_for_event("job_failed")
         last = await harness.queue_inpaint()
         await program.wait_for_event("job_succeeded")
         program.process.terminate()
-        await ended_well(program, harness)
+        await assert_clean_exit(program, harness)
     assert {order.process for order in harness.engine_control.generations} == {worker}
     row = await harness.books.job(bomb)
     assert row["error_message"] == "init_image: 89.5 megapixels, at most 25 are taken"
@@ -85,15 +85,15 @@ async def test_the_worker_process_goes_on_with_its_model_loaded(
         assert (await harness.books.job(one))["state"] == "succeeded"
 
 
-async def queued_bomb(harness: WorkerHarness) -> int:
+async def queue_bomb(harness: WorkerHarness) -> int:
     harness.image_host.pages["/bomb.png"] = answer(png_header(9460, 9458))
     return await harness.queue_inpaint(inputs=harness.input_images(init="bomb.png"))
 
 
-async def test_the_pictures_of_jobs_claimed_together_are_fetched_together(
+async def test_the_images_of_jobs_claimed_together_are_fetched_together(
     harness: WorkerHarness,
 ) -> None:
-    """The image_host answers nobody before all have asked: one after the other would never end."""
+    """The host responds once all images are requested: one after the other would never end."""
     names = [f"{kind}{number}.png" for number in range(3) for kind in ("init", "mask")]
     all_asked: Any = asyncio.Event()
     for name in names:
@@ -118,7 +118,7 @@ async def test_the_pictures_of_jobs_claimed_together_are_fetched_together(
     assert [row["state"] for row in rows] == ["succeeded"] * 3
 
 
-async def test_a_picture_is_decoded_while_the_other_is_still_on_its_way(
+async def test_an_image_is_decoded_while_the_other_is_still_being_fetched(
     harness: WorkerHarness,
 ) -> None:
     harness.image_host.hold("mask.png")
@@ -129,7 +129,7 @@ async def test_a_picture_is_decoded_while_the_other_is_still_on_its_way(
     assert (row["state"], row["error_code"]) == ("failed", "invalid_image")
 
 
-async def test_what_the_server_calls_a_picture_counts_for_nothing(harness: WorkerHarness) -> None:
+async def test_the_content_type_of_an_image_is_ignored(harness: WorkerHarness) -> None:
     pages = harness.image_host.pages
     pages["/page.html"] = pages["/init.png"].replace(b"image/png", b"text/html")
     taken = await harness.queue_inpaint(inputs=harness.input_images(init="page.html"))
@@ -141,7 +141,7 @@ async def test_what_the_server_calls_a_picture_counts_for_nothing(harness: Worke
     assert row["error_message"] == "init_image: not a PNG, JPEG or WebP image"
 
 
-async def test_a_picture_that_did_not_come_is_named(harness: WorkerHarness) -> None:
+async def test_a_missing_image_is_named(harness: WorkerHarness) -> None:
     inputs = harness.input_images()
     del inputs["mask_image"]
     job_id = await harness.queue_inpaint(inputs=inputs)

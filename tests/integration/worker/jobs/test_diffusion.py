@@ -1,4 +1,4 @@
-"""The worker with the engine it has unless told otherwise: real pipelines, small random weights."""
+"""A worker with its default engine: real pipelines with small random weights."""
 
 import json
 from io import BytesIO
@@ -9,14 +9,14 @@ from types_boto3_s3 import S3Client
 from common.settings import StorageSettings
 from tests.integration.dispatcher.program import running
 from tests.integration.worker.harness.worker_harness import WorkerHarness
-from tests.integration.worker.lifecycle.test_process import ended_well
+from tests.integration.worker.lifecycle.test_process import assert_clean_exit
 
 MODEL = "standin-inpainting"
-# Longer than a text encoder reads: libraries like to say which part they left out.
+# Longer than a text encoder reads: libraries log the part they left out.
 PROMPT = "a cat nobody may read of, " * 30
 
 
-async def test_a_real_model_draws(
+async def test_a_real_model_generates_an_image(
     harness: WorkerHarness,
     environment: dict[str, str],
     s3_client: S3Client,
@@ -32,7 +32,7 @@ async def test_a_real_model_draws(
         assert (await program.wait_for_event("model_loaded"))["model"] == MODEL
         await program.wait_for_event("job_succeeded")
         program.process.terminate()
-        await ended_well(program, harness)
+        await assert_clean_exit(program, harness)
     job = await harness.books.job(job_id)
     key, _other = job["result"]["object_keys"]
     stored = s3_client.get_object(Bucket=bucket.bucket, Key=key)["Body"].read()

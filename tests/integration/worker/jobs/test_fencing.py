@@ -1,4 +1,4 @@
-"""A worker that lost its claim throws its work away; whoever holds the claim has the say."""
+"""Fencing: a worker that lost its claim changes nothing any more."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,17 +19,17 @@ from tests.integration.worker.harness.worker_harness import WorkerHarness
 Take = Callable[[WorkerHarness, int], Awaitable[None]]
 
 
-async def taken_back(harness: WorkerHarness, job_id: int) -> None:
-    """What the sweeper does with the job of a worker that looks dead."""
+async def requeued(harness: WorkerHarness, job_id: int) -> None:
+    """Requeue the job, as the sweeper does for a worker that looks dead."""
     await harness.age_lease(job_id)
     async with harness.database.statement() as connection:
         assert await requeue_expired(connection, limit=10) == 1
         await mark_ready_tenants(connection)
 
 
-async def taken_over(harness: WorkerHarness, job_id: int) -> None:
-    """Another worker has finished it already."""
-    await taken_back(harness, job_id)
+async def finished_by_another(harness: WorkerHarness, job_id: int) -> None:
+    """Requeue the job and let another worker finish it."""
+    await requeued(harness, job_id)
     async with harness.worker("w2") as second:
         assert await second.runner.run_waiting_jobs("one") == 1
 
@@ -43,8 +43,8 @@ async def canceled(harness: WorkerHarness, job_id: int) -> None:
 @pytest.mark.parametrize(
     ("take", "state", "attempt", "traces"),
     [
-        (taken_back, "queued", 1, (0, 0)),
-        (taken_over, "succeeded", 2, (1, 1)),
+        (requeued, "queued", 1, (0, 0)),
+        (finished_by_another, "succeeded", 2, (1, 1)),
         (canceled, "canceled", 1, (1, 0)),
     ],
 )
@@ -77,11 +77,11 @@ async def test_a_generation_stops_once_the_claim_is_lost(
 
 
 @pytest.mark.parametrize("answer", ["draw", "fail", "refuse", "stumble"])
-@pytest.mark.parametrize("take", [taken_back, taken_over, canceled])
-async def test_what_comes_too_late_changes_nothing(
+@pytest.mark.parametrize("take", [requeued, finished_by_another, canceled])
+async def test_a_late_result_changes_nothing(
     harness: WorkerHarness, take: Take, answer: str
 ) -> None:
-    """It has not even heard yet that it lost its claim."""
+    """The worker does not know yet that it lost its claim."""
     hold = asyncio.Event()
     harness.engine_control.responses.append(EngineResponse(answer, hold))
     job_id = await harness.queue_inpaint()
@@ -100,13 +100,13 @@ async def test_what_comes_too_late_changes_nothing(
     }
 
 
-async def test_what_is_given_back_too_late_changes_nothing(harness: WorkerHarness) -> None:
+async def test_a_late_release_changes_nothing(harness: WorkerHarness) -> None:
     harness.engine_control.hold_next()
     job_id = await harness.queue_inpaint()
     async with harness.worker("w1") as first:
         running_jobs = asyncio.create_task(first.runner.run_waiting_jobs("one"))
         await harness.engine_control.generation()
-        await taken_over(harness, job_id)
+        await finished_by_another(harness, job_id)
         before = await harness.books.everything()
         first.runner.stop_claiming()
         first.runner.release_jobs()
@@ -114,7 +114,7 @@ async def test_what_is_given_back_too_late_changes_nothing(harness: WorkerHarnes
     assert await harness.books.everything() == before
 
 
-async def test_a_job_canceled_while_it_waits_for_the_engine_never_gets_there(
+async def test_a_job_canceled_while_it_waits_for_the_engine_is_not_generated(
     harness: WorkerHarness,
 ) -> None:
     hold = harness.engine_control.hold_next()
@@ -175,10 +175,10 @@ async def test_a_job_that_ends_under_the_heartbeat_is_not_called_lost(
         await harness.image_host.wait_for_request("init.png")
         with capture_logs() as lines:
             async with harness.database.transaction() as locking:
-                # While we keep the row to ourselves the heartbeat waits, and the job ends.
+                # While this transaction locks the row the heartbeat waits, and the job ends.
                 await locking.execute(text("SELECT 1 FROM jobs FOR UPDATE"))
                 beating = asyncio.create_task(worker.heartbeat.renew_leases())
-                await somebody_waits(harness)
+                await wait_for_blocked_query(harness)
                 running_jobs.cancel()
                 await asyncio.gather(running_jobs, return_exceptions=True)
                 assert worker.heartbeat.claim_count == 0
@@ -195,8 +195,8 @@ async def ends(connection: AsyncConnection, job_id: int) -> None:
     )
 
 
-async def somebody_waits(harness: WorkerHarness) -> None:
+async def wait_for_blocked_query(harness: WorkerHarness) -> None:
     blocked = text("SELECT 1 FROM pg_locks WHERE NOT granted")
     async with asyncio.timeout(20), harness.database.statement() as connection:
         while (await connection.execute(blocked)).first() is None:
-            pass  # each look waits for Postgres
+            pass  # each query waits for Postgres

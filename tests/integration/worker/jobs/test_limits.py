@@ -1,4 +1,4 @@
-"""What an attempt may take: past it the job has failed, whatever hangs."""
+"""The run time limit: past it a job has failed, whatever hangs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ class SilentStore:
 
 @asynccontextmanager
 async def silent_store(bucket: StorageSettings) -> AsyncIterator[SilentStore]:
-    """Listen, take everything in and answer nothing."""
+    """Accept connections and never respond."""
     over, asked = asyncio.Event(), asyncio.Event()
 
     async def listen(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,13 +56,13 @@ async def silent_store(bucket: StorageSettings) -> AsyncIterator[SilentStore]:
 
 @dataclass(frozen=True, slots=True)
 class FullEngine:
-    """The engine_pool at an engine, and what lets it begin."""
+    """A pool whose engine starts nothing before `room` is set."""
 
     engine_pool: EnginePool
     room: Event
 
 
-async def failed_for_its_time(harness: WorkerHarness, job_id: int, limit: str = "0.3") -> None:
+async def assert_run_time_exceeded(harness: WorkerHarness, job_id: int, limit: str = "0.3") -> None:
     job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"]) == ("failed", 1)
     assert job["error_code"] == "run_time_exceeded"
@@ -71,16 +71,16 @@ async def failed_for_its_time(harness: WorkerHarness, job_id: int, limit: str = 
     assert delivery["event"] == "job.failed"
 
 
-async def test_a_picture_that_does_not_come(harness: WorkerHarness) -> None:
+async def test_a_fetch_that_hangs_fails_the_job_at_its_limit(harness: WorkerHarness) -> None:
     harness.image_host.hold("init.png")
     job_id = await harness.queue_inpaint()
     async with harness.replace(jobs=BRIEF).worker() as worker:
         assert await worker.runner.run_waiting_jobs("one") == 1
-    await failed_for_its_time(harness, job_id)
+    await assert_run_time_exceeded(harness, job_id)
 
 
 @pytest.mark.parametrize("stage", ["fetch", "upload"])
-async def test_a_store_that_hangs(
+async def test_an_object_store_that_hangs_fails_the_job_at_its_limit(
     harness: WorkerHarness, bucket: StorageSettings, stage: str
 ) -> None:
     async with silent_store(bucket) as store:
@@ -90,10 +90,10 @@ async def test_a_store_that_hangs(
         job_id = await harness.queue_inpaint(inputs=inputs[stage])
         async with harness.replace(jobs=BRIEF, storage=storage).worker() as worker:
             await worker.runner.run_waiting_jobs("one")
-        await failed_for_its_time(harness, job_id)
+        await assert_run_time_exceeded(harness, job_id)
 
 
-async def test_a_generation_that_takes_too_long_is_stopped_and_the_engine_draws_on(
+async def test_a_generation_past_its_limit_is_stopped_and_the_engine_goes_on(
     harness: WorkerHarness,
 ) -> None:
     harness.engine_control.hold_next()
@@ -102,13 +102,15 @@ async def test_a_generation_that_takes_too_long_is_stopped_and_the_engine_draws_
         assert await worker.runner.run_waiting_jobs("one") == 2
     rows = [await harness.books.job(job_id) for job_id in jobs]
     (failed,) = [row["id"] for row in rows if row["state"] == "failed"]
-    await failed_for_its_time(harness, failed, "2")
+    await assert_run_time_exceeded(harness, failed, "2")
     assert [row["state"] for row in rows if row["id"] != failed] == ["succeeded"]
     assert [order.stopped for order in harness.engine_control.generations] == [True, False]
 
 
-async def test_its_neighbour_at_the_engine_goes_on(harness: WorkerHarness) -> None:
-    """Both are drawn together, one runs out of time, and the other hears nothing of it."""
+async def test_a_stopped_attempt_does_not_stop_another_in_the_engine(
+    harness: WorkerHarness,
+) -> None:
+    """Both are in the engine together; one exceeds its limit, the other goes on."""
     holds = [harness.engine_control.hold_next() for _ in range(2)]
     engine = ControlledEngine(harness.engine_control.folder)
     engine_pool = EnginePool(engine, ProgressReporter(harness.redis), threads=2, stuck_seconds=HOUR)
@@ -127,7 +129,7 @@ async def test_its_neighbour_at_the_engine_goes_on(harness: WorkerHarness) -> No
 
 @pytest.fixture
 async def full(harness: WorkerHarness) -> AsyncIterator[FullEngine]:
-    """An engine that has no room for anybody yet."""
+    """An engine that is full."""
     progress_reporter, room = ProgressReporter(harness.redis), Event()
     engine = ControlledEngine(harness.engine_control.folder, room=room)
     engine_pool = EnginePool(engine, progress_reporter, threads=2, stuck_seconds=HOUR)
@@ -139,7 +141,7 @@ async def full(harness: WorkerHarness) -> AsyncIterator[FullEngine]:
 async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
     hasty = Attempt(job_record(), max_run_seconds=0)
     drawing = asyncio.create_task(full.engine_pool.generate(hasty, InputImages()))
-    for _ in range(20):  # any timer of its own would have gone off
+    for _ in range(20):  # a timer of zero seconds would have fired
         await asyncio.sleep(0)
     assert hasty.reason is None
     full.room.set()
@@ -147,7 +149,7 @@ async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
         await drawing
 
 
-async def test_who_waits_for_the_engine_leaves_at_once(full: FullEngine) -> None:
+async def test_an_attempt_waiting_for_the_engine_stops_at_once(full: FullEngine) -> None:
     attempt = Attempt(job_record(), max_run_seconds=HOUR)
     drawing = asyncio.create_task(full.engine_pool.generate(attempt, InputImages()))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Jobs of loaded models are claimed first, and nobody waits for that longer than the patience."""
+"""Jobs of loaded models are claimed first, as long as no other queue waits too long."""
 
 import pytest
 
@@ -14,7 +14,7 @@ LONG = 1000.0
 
 
 class RoomForOne(ControlledEngine):
-    """Has one model loaded: that of the last picture."""
+    """An engine that keeps one model loaded: that of the last generation."""
 
     loaded = ("one",)
 
@@ -33,16 +33,16 @@ class RoomForOne(ControlledEngine):
     ],
     ids=["patient", "not at all"],
 )
-async def test_jobs_of_the_loaded_model_go_first_for_as_long_as_is_patience(
+async def test_jobs_of_the_loaded_model_go_first_until_patience_ends(
     harness: WorkerHarness, patience: float, expected: list[str]
 ) -> None:
-    """Whoever waits for another model is another tenant: it is asked for as soon as that."""
+    """The jobs of the other model belong to another tenant, so only the queue order decides."""
     bob = harness.replace(books=await make_tenant(harness.database, "bob"))
     for _ in range(4):
         await harness.queue_text2img(model="one")
     for _ in range(2):
         await bob.queue_text2img(model="two")
-    assert await models_drawn(harness, patience) == expected
+    assert await generated_models(harness, patience) == expected
 
 
 async def test_tenants_of_the_same_model_share_it_as_before(harness: WorkerHarness) -> None:
@@ -50,12 +50,12 @@ async def test_tenants_of_the_same_model_share_it_as_before(harness: WorkerHarne
     for _ in range(3):
         await harness.queue_text2img(model="one", prompt="alice")
     await bob.queue_text2img(model="one", prompt="bob")
-    await models_drawn(harness, LONG)
+    await generated_models(harness, LONG)
     assert "bob" in [order.prompt for order in harness.engine_control.generations[:2]]
 
 
-async def models_drawn(harness: WorkerHarness, patience: float) -> list[str]:
-    """Run all jobs one at a time, from a ring of queue two; give their models in order."""
+async def generated_models(harness: WorkerHarness, patience: float) -> list[str]:
+    """Run all jobs one at a time, from a ring of queue two; return their models in order."""
     places = WorkerSettings(concurrency=1, model_patience_seconds=patience)
     engine = RoomForOne(harness.engine_control.folder)
     async with harness.replace(worker_settings=places).worker(engine=engine) as worker:

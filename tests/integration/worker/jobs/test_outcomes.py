@@ -1,4 +1,4 @@
-"""What becomes of a job: the good end, and every bad one."""
+"""The outcomes of a job: success and every kind of failure."""
 
 import asyncio
 from io import BytesIO
@@ -112,20 +112,22 @@ async def test_inputs_may_be_uploaded_or_at_a_url_or_none(
         ("mask_image", "cut.png", "invalid_image"),
     ],
 )
-async def test_a_bad_picture_fails_the_job_at_once(
+async def test_a_bad_image_fails_the_job_without_a_retry(
     harness: WorkerHarness, field: str, picture: str, code: str
 ) -> None:
     inputs = harness.input_images() | {field: InputImage(url=harness.image_host.url(picture))}
     await fails_at_once(harness, inputs, field, code)
 
 
-async def test_a_blocked_address_fails_the_job_at_once(harness: WorkerHarness) -> None:
+async def test_a_blocked_address_fails_the_job_without_a_retry(harness: WorkerHarness) -> None:
     for url in ("http://169.254.169.254/latest", "http://[fc00::1]/a.png", "ftp://x.test/a"):
         inputs = harness.input_images() | {"init_image": InputImage(url=url)}
         await fails_at_once(harness, inputs, "init_image", "address_not_allowed")
 
 
-async def test_an_uploaded_picture_may_be_bad_too(harness: WorkerHarness, storage: Storage) -> None:
+async def test_a_bad_uploaded_image_fails_the_job_without_a_retry(
+    harness: WorkerHarness, storage: Storage
+) -> None:
     await storage.put("inputs/cut", INIT[:100])
     inputs = harness.input_images() | {"init_image": InputImage(object_key="inputs/cut")}
     await fails_at_once(harness, inputs, "init_image", "invalid_image")
@@ -149,7 +151,7 @@ async def fails_at_once(
     assert not any("exc_info" in line and line["exc_info"] for line in lines)
 
 
-async def test_at_a_bad_picture_the_other_download_is_dropped(harness: WorkerHarness) -> None:
+async def test_a_bad_image_cancels_the_other_fetch(harness: WorkerHarness) -> None:
     harness.image_host.hold("mask.png")
     job_id = await harness.queue_inpaint(inputs=harness.input_images(init="missing.png"))
     async with harness.worker() as worker:
@@ -160,7 +162,7 @@ async def test_at_a_bad_picture_the_other_download_is_dropped(harness: WorkerHar
 
 
 @pytest.mark.parametrize("trouble", ["busy", "silent", "storage", "engine", "unforeseen"])
-async def test_trouble_that_may_pass_is_tried_again_until_the_attempts_are_used_up(
+async def test_temporary_errors_are_retried_until_the_attempts_are_used_up(
     harness: WorkerHarness, bucket: StorageSettings, trouble: str
 ) -> None:
     inputs, expected = harness.input_images(), ""
@@ -223,16 +225,18 @@ async def test_what_the_model_cannot_do_is_not_tried_again(harness: WorkerHarnes
     assert job["error_message"] == "the model one cannot do that"
 
 
-async def test_every_line_about_a_job_names_it_and_tells_no_secret(harness: WorkerHarness) -> None:
+async def test_every_log_line_about_a_job_names_it_and_holds_no_secret(
+    harness: WorkerHarness,
+) -> None:
     answers = ("stumble", "fail", "refuse", "draw")
     harness.engine_control.responses.extend(EngineResponse(text) for text in answers)
-    # Without pictures they come to the engine in the order they were claimed.
+    # Without input images they reach the engine in the order of their claims.
     words: dict[str, Any] = {"inputs": {}, "asked": {"endpoint": Endpoint.TEXT2IMG}}
     jobs = [await harness.queue_inpaint(max_attempts=number, **words) for number in (3, 1, 1, 1)]
     secret = harness.image_host.url("missing.png?signature=hush")
     inputs = harness.input_images() | {"init_image": InputImage(secret)}
     jobs.append(await harness.queue_inpaint(inputs=inputs))
-    # One after the other: at once, any of them might get any of the answers.
+    # One after the other: together, any of them might get any of the responses.
     lines = await logged(harness.replace(worker_settings=WorkerSettings(concurrency=1)))
     assert {line["job_id"] for line in lines} == set(jobs)
     assert {line["attempt"] for line in lines} == {1}
@@ -258,14 +262,14 @@ async def test_every_line_about_a_job_names_it_and_tells_no_secret(harness: Work
 
 
 async def logged(harness: WorkerHarness) -> list[Any]:
-    """Work on all there is and give what was logged, with what was bound."""
+    """Run all jobs and return the log lines, with their bound context."""
     async with harness.worker() as worker:
         with capture_logs(processors=[merge_contextvars]) as lines:
             await worker.runner.run_waiting_jobs("one")
     return list(lines)
 
 
-async def test_a_large_picture_is_brought_to_size(harness: WorkerHarness, storage: Storage) -> None:
+async def test_a_large_image_is_resized(harness: WorkerHarness, storage: Storage) -> None:
     await storage.put("inputs/large", encoded(noise((300, 200))))
     inputs = harness.input_images() | {"init_image": InputImage(object_key="inputs/large")}
     job_id = await harness.queue_inpaint(inputs=inputs)
@@ -275,7 +279,7 @@ async def test_a_large_picture_is_brought_to_size(harness: WorkerHarness, storag
     assert harness.engine_control.generations[0].pixels[0] == [64, 64]
 
 
-async def test_a_time_out_of_nobodys_making_is_no_reason_to_give_the_job_back(
+async def test_an_unexpected_timeout_fails_the_job_instead_of_releasing_it(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fetch(_job: object) -> None:

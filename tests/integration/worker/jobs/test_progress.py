@@ -1,4 +1,4 @@
-"""How far a drawing is reaches Redis while it lasts, and never the rows."""
+"""Progress of a generation: written to Redis, never to Postgres."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,15 +38,15 @@ async def writing(progress_reporter: ProgressReporter) -> AsyncIterator[None]:
 async def until(so: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not await so():
-            pass  # each look waits for Redis
+            pass  # each query waits for Redis
 
 
-async def told_of(redis: Redis, prefix: UUID) -> JobProgress | None:
+async def read_job_progress(redis: Redis, prefix: UUID) -> JobProgress | None:
     return await read_progress(redis, AttemptName(prefix, 1), preview=True)
 
 
-async def writes(harness: WorkerHarness) -> object:
-    """Tell which transactions wrote last to the tables that workers write to."""
+async def latest_writes(harness: WorkerHarness) -> object:
+    """Return the last transactions that wrote to the tables that workers write to."""
     async with harness.database.statement() as connection:
         rows = await connection.execute(
             text(
@@ -58,7 +58,7 @@ async def writes(harness: WorkerHarness) -> object:
         return rows.one()
 
 
-async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
+async def test_steps_and_a_preview_are_reported_without_a_write_to_postgres(
     harness: WorkerHarness, redis: Redis
 ) -> None:
     hold = harness.engine_control.hold_next()
@@ -66,16 +66,16 @@ async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
     async with harness.worker() as worker, writing(worker.progress_reporter):
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await harness.engine_control.generation()
-        before = await writes(harness)
+        before = await latest_writes(harness)
         seen: list[JobProgress] = []
 
         async def at_the_last_step() -> bool:
-            if (told := await told_of(redis, prefix)) is not None:
+            if (told := await read_job_progress(redis, prefix)) is not None:
                 seen.append(told)
             return bool(seen) and seen[-1].step == STEPS
 
         await until(at_the_last_step)
-        assert await writes(harness) == before
+        assert await latest_writes(harness) == before
         assert {told.steps for told in seen} == {STEPS}
         steps = [told.step for told in seen]
         assert steps == sorted(steps)
@@ -87,12 +87,14 @@ async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
         await running_jobs
 
         async def forgotten() -> bool:
-            return await told_of(redis, prefix) is None
+            return await read_job_progress(redis, prefix) is None
 
         await until(forgotten)
 
 
-async def test_what_is_to_be_checked_shows_no_preview(harness: WorkerHarness, redis: Redis) -> None:
+async def test_a_job_with_the_safety_checker_has_no_preview(
+    harness: WorkerHarness, redis: Redis
+) -> None:
     hold = harness.engine_control.hold_next()
     job_id = await harness.queue_text2img(safety_checker=True)
     prefix = (await harness.books.job(job_id))["file_prefix"]
@@ -100,17 +102,17 @@ async def test_what_is_to_be_checked_shows_no_preview(harness: WorkerHarness, re
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
 
         async def told() -> bool:
-            return await told_of(redis, prefix) is not None
+            return await read_job_progress(redis, prefix) is not None
 
         await until(told)
-        progress = await told_of(redis, prefix)
+        progress = await read_job_progress(redis, prefix)
         assert progress is not None
         assert progress.preview is None
         hold.set()
         await running_jobs
 
 
-async def test_without_redis_nothing_is_told_and_nothing_held_up(harness: WorkerHarness) -> None:
+async def test_without_redis_progress_is_dropped_and_delays_nothing(harness: WorkerHarness) -> None:
     nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"))
     async with connect(nowhere) as away:
         hold = harness.engine_control.hold_next()

@@ -1,4 +1,4 @@
-"""How jobs share a worker: queues take turns, the network overlaps the engine, all are drawn."""
+"""How jobs share a worker: round robin among queues, transfers beside generations."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ async def test_queues_take_turns(harness: WorkerHarness, rung: str, expected: li
     assert [order.model for order in harness.engine_control.generations] == expected
 
 
-async def test_a_look_claims_as_many_as_there_are_places(harness: WorkerHarness) -> None:
+async def test_one_claim_fills_all_free_slots(harness: WorkerHarness) -> None:
     holds = [harness.engine_control.hold_next() for _ in range(4)]
     for _ in holds:
         await harness.queue_text2img()
@@ -46,7 +46,7 @@ async def test_a_look_claims_as_many_as_there_are_places(harness: WorkerHarness)
         assert worker.runner.free_slots == 3
 
 
-async def test_who_leaves_claims_nothing(harness: WorkerHarness) -> None:
+async def test_a_stopped_worker_claims_nothing(harness: WorkerHarness) -> None:
     job_id = await harness.queue_inpaint()
     async with harness.worker() as worker:
         worker.runner.stop_claiming()
@@ -54,8 +54,8 @@ async def test_who_leaves_claims_nothing(harness: WorkerHarness) -> None:
     assert (await harness.books.job(job_id))["attempt"] == 0
 
 
-async def test_all_that_is_fetched_is_handed_to_the_engine_at_once(harness: WorkerHarness) -> None:
-    """A download that lasts holds nobody up, and what is drawn does not hold up a download."""
+async def test_each_fetched_job_is_handed_to_the_engine_at_once(harness: WorkerHarness) -> None:
+    """A slow fetch delays no generation, and a generation delays no fetch."""
     holds = [harness.engine_control.hold_next() for _ in range(2)]
     harness.image_host.pages["/late.png"] = harness.image_host.pages["/mask.png"]
     arrived = harness.image_host.hold("late.png")

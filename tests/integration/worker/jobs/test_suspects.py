@@ -1,4 +1,4 @@
-"""A job whose last attempt lost its worker is run alone, so that it takes no other along."""
+"""A job whose last attempt lost its worker is run alone, so that it can harm no other."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ async def test_beside_a_suspect_nothing_is_claimed(harness: WorkerHarness) -> No
         ]
         await harness.engine_control.generation()
         async with harness.worker("w2") as second:
-            # Claims are free for others, so this one's restraint is its own.
+            # Other workers may claim, so this one holds back by itself.
             assert worker.heartbeat.claim_count == 1
             assert await second.runner.run_waiting_jobs("one") == 1
         third = await harness.queue_text2img()
@@ -39,7 +39,7 @@ async def test_beside_a_suspect_nothing_is_claimed(harness: WorkerHarness) -> No
 
 async def test_a_suspect_waits_until_the_others_have_ended(harness: WorkerHarness) -> None:
     hold = harness.image_host.hold("init.png")
-    suspect = await a_later_suspect(harness)
+    suspect = await queue_later_suspect(harness)
     await harness.queue_inpaint()
     async with harness.worker() as worker:
         first = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
@@ -47,7 +47,7 @@ async def test_a_suspect_waits_until_the_others_have_ended(harness: WorkerHarnes
         await harness.books.set_job(suspect, available_at=utc_now())
         second = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await until(lambda: worker.heartbeat.claim_count == 2)
-        # The engine is free, and yet it is not drawn: it would be by now.
+        # The engine is free, but the suspect has not started: it would have by now.
         for _ in range(50):
             await worker.heartbeat.renew_leases()
         assert harness.engine_control.generations == []
@@ -60,11 +60,11 @@ async def test_a_suspect_waits_until_the_others_have_ended(harness: WorkerHarnes
     assert (await harness.books.job(suspect))["state"] == "succeeded"
 
 
-async def test_waiting_it_is_given_back_at_no_cost_and_remains_a_suspect(
+async def test_a_waiting_suspect_is_released_and_remains_a_suspect(
     harness: WorkerHarness,
 ) -> None:
     harness.engine_control.hold_next()
-    suspect = await a_later_suspect(harness)
+    suspect = await queue_later_suspect(harness)
     await harness.queue_text2img()
     async with harness.worker() as worker:
         first = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
@@ -80,8 +80,8 @@ async def test_waiting_it_is_given_back_at_no_cost_and_remains_a_suspect(
     assert row["error_code"] == WORKER_LOST
 
 
-async def a_later_suspect(harness: WorkerHarness) -> int:
-    """Record one that is not due yet, so that no look takes it before it is known for a suspect."""
+async def queue_later_suspect(harness: WorkerHarness) -> int:
+    """Record a suspect that is not available yet, so that no earlier claim takes it."""
     job_id = await harness.queue_text2img()
     later = utc_now() + timedelta(hours=1)
     await harness.books.set_job(job_id, **SUSPECT, available_at=later)
@@ -94,8 +94,8 @@ async def until(so: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-async def until_dead(harness: WorkerHarness, environment: dict[str, str], held: int) -> None:
-    """Run a worker until the poison kills it with `held` claims, and take them back."""
+async def run_until_killed(harness: WorkerHarness, environment: dict[str, str], held: int) -> None:
+    """Run a worker until a job kills it while it holds `held` jobs; requeue them."""
     async with running(environment, "worker") as program:
         assert await program.exit_code() == -signal.SIGKILL
     rows = await harness.jobs_in_state("running")
@@ -105,18 +105,18 @@ async def until_dead(harness: WorkerHarness, environment: dict[str, str], held: 
     await harness.sweep()
 
 
-async def test_poison_takes_others_along_once_at_most(
+async def test_a_job_that_kills_workers_harms_others_once_at_most(
     harness: WorkerHarness, environment: dict[str, str]
 ) -> None:
-    """Two innocents are held beside it when it kills its first worker; then it is alone."""
+    """Two other jobs are running when it kills its first worker; after that it runs alone."""
     hold = harness.image_host.hold("init.png")
     innocents = [await harness.queue_inpaint(max_attempts=2) for _ in range(2)]
     poison = await harness.queue_text2img(prompt=KILLS_WORKER)
-    await until_dead(harness, environment, held=3)
+    await run_until_killed(harness, environment, held=3)
     hold.set()
     innocents += [await harness.queue_inpaint(max_attempts=2) for _ in range(3)]
     for _ in range(2):
-        await until_dead(harness, environment, held=1)
+        await run_until_killed(harness, environment, held=1)
     async with running(environment, "worker") as program:
         for _ in range(len(await harness.jobs_in_state("queued"))):
             await program.wait_for_event("job_succeeded")

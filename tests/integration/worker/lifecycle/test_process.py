@@ -1,4 +1,4 @@
-"""The worker as it is run: `python -m worker`, in a process of its own, and how it ends."""
+"""`python -m worker` in a process of its own, and how it ends."""
 
 import json
 import signal
@@ -23,14 +23,14 @@ async def working(environment: dict[str, str], shutdown: str = LONG) -> AsyncIte
         yield program
 
 
-async def ended_well(program: Program, harness: WorkerHarness) -> None:
-    """It says so, leaves no entry among the workers, and nothing on its output but log lines."""
+async def assert_clean_exit(program: Program, harness: WorkerHarness) -> None:
+    """It logs its end, removes its entry among the workers and exits with 0."""
     await program.wait_for_event("worker_stopped")
     assert await program.exit_code() == 0
     assert await harness.books.rows(Worker) == []
 
 
-async def was_given_back(harness: WorkerHarness, redis: Redis, job_id: int) -> None:
+async def assert_released(harness: WorkerHarness, redis: Redis, job_id: int) -> None:
     job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
     assert (job["started_at"], job["error_code"], job["claimed_by"]) == (None, None, None)
@@ -39,13 +39,13 @@ async def was_given_back(harness: WorkerHarness, redis: Redis, job_id: int) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_an_idle_worker_leaves_at_a_signal(
+async def test_an_idle_worker_shuts_down_at_a_signal(
     harness: WorkerHarness, environment: dict[str, str], number: signal.Signals
 ) -> None:
     async with working(environment) as program:
         program.process.send_signal(number)
         assert (await program.wait_for_event("worker_stopping"))["claims"] == 0
-        await ended_well(program, harness)
+        await assert_clean_exit(program, harness)
 
 
 async def test_a_signal_lets_the_job_under_way_finish(
@@ -59,7 +59,7 @@ async def test_a_signal_lets_the_job_under_way_finish(
         await program.wait_for_event("worker_stopping")
         second = await harness.queue_inpaint()
         hold.set()
-        await ended_well(program, harness)
+        await assert_clean_exit(program, harness)
     assert (await harness.books.job(first))["state"] == "succeeded"
     assert await harness.count_records(first) == (1, 1)
     job = await harness.books.job(second)
@@ -80,7 +80,7 @@ async def test_a_signal_lets_the_job_under_way_finish(
         assert hidden not in json.dumps(program.lines)
 
 
-async def test_a_job_that_takes_too_long_is_given_back_at_no_cost(
+async def test_a_job_that_outlasts_the_shutdown_is_released_without_counting_an_attempt(
     harness: WorkerHarness, environment: dict[str, str], redis: Redis
 ) -> None:
     harness.engine_control.hold_next()
@@ -89,9 +89,9 @@ async def test_a_job_that_takes_too_long_is_given_back_at_no_cost(
         order = await harness.engine_control.generation()
         program.process.terminate()
         await program.wait_for_event("job_released")
-        await ended_well(program, harness)
+        await assert_clean_exit(program, harness)
     await harness.engine_control.wait_until(lambda: order.stopped)
-    await was_given_back(harness, redis, job_id)
+    await assert_released(harness, redis, job_id)
     async with harness.worker("another") as other:
         await other.runner.run_waiting_jobs("one")
     job = await harness.books.job(job_id)
@@ -99,7 +99,7 @@ async def test_a_job_that_takes_too_long_is_given_back_at_no_cost(
     assert await harness.count_records(job_id) == (1, 1)
 
 
-async def test_a_slow_picture_is_not_waited_for(
+async def test_a_slow_fetch_does_not_delay_the_shutdown(
     harness: WorkerHarness, environment: dict[str, str], redis: Redis
 ) -> None:
     harness.image_host.hold("init.png")
@@ -107,12 +107,12 @@ async def test_a_slow_picture_is_not_waited_for(
     async with working(environment, SHORT) as program:
         await harness.image_host.wait_for_request("init.png")
         program.process.terminate()
-        await ended_well(program, harness)
-    await was_given_back(harness, redis, job_id)
+        await assert_clean_exit(program, harness)
+    await assert_released(harness, redis, job_id)
     assert harness.engine_control.generations == []
 
 
-async def test_a_second_signal_gives_back_at_once(
+async def test_a_second_signal_releases_jobs_at_once(
     harness: WorkerHarness, environment: dict[str, str], redis: Redis
 ) -> None:
     harness.engine_control.hold_next()
@@ -122,8 +122,8 @@ async def test_a_second_signal_gives_back_at_once(
         program.process.send_signal(signal.SIGINT)
         await program.wait_for_event("worker_stopping")
         program.process.send_signal(signal.SIGINT)
-        await ended_well(program, harness)
-    await was_given_back(harness, redis, job_id)
+        await assert_clean_exit(program, harness)
+    await assert_released(harness, redis, job_id)
 
 
 async def test_a_job_survives_its_worker(

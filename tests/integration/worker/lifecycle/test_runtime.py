@@ -1,4 +1,4 @@
-"""A worker's parts on a loop of their own: running_jobs by itself, trouble, health and the end."""
+"""A worker process inside the test: polling, errors, health endpoints and shutdown."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ from worker.process import WorkerProcess
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> Settings:
-    """Look and beat often: nobody rings here."""
+    """Settings with frequent polls and heartbeats: these tests do not ring."""
     settings = Settings()
     settings.database = DatabaseSettings(url=SecretStr(database_url))
     settings.redis = RedisSettings(url=SecretStr(redis_url))
@@ -49,7 +49,7 @@ def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> Sett
 
 @asynccontextmanager
 async def running(settings: Settings, harness: WorkerHarness) -> AsyncIterator[WorkerProcess]:
-    """Run the parts while the block lasts; begin and end block, so they do it in a thread."""
+    """Run a worker process while the block lasts; a thread waits for its start and its end."""
     engine = ControlledEngine(harness.engine_control.folder)
     runtime = WorkerProcess(settings, engine, worker="w1", queues=QUEUES)
     await asyncio.to_thread(runtime.__enter__)
@@ -59,14 +59,16 @@ async def running(settings: Settings, harness: WorkerHarness) -> AsyncIterator[W
         await asyncio.to_thread(runtime.__exit__, None, None, None)
 
 
-async def until_said(lines: Sequence[Mapping[str, Any]], event: str) -> None:
+async def wait_for_log(lines: Sequence[Mapping[str, Any]], event: str) -> None:
     async def said() -> bool:
         return any(line["event"] == event for line in lines)
 
     await until_ready(said, event, 20)
 
 
-async def test_it_looks_by_itself_and_when_rung(settings: Settings, harness: WorkerHarness) -> None:
+async def test_it_runs_waiting_jobs_by_polling_and_when_rung(
+    settings: Settings, harness: WorkerHarness
+) -> None:
     async with running(settings, harness) as runtime:
         await harness.queue_inpaint(asked={"model": "two"})
         await harness.engine_control.generation()
@@ -79,7 +81,7 @@ async def test_it_looks_by_itself_and_when_rung(settings: Settings, harness: Wor
     assert await harness.books.rows(Worker) == []
 
 
-async def test_its_end_waits_for_the_job_under_way(
+async def test_shutdown_waits_for_the_job_under_way(
     settings: Settings, harness: WorkerHarness
 ) -> None:
     hold = harness.engine_control.hold_next()
@@ -88,16 +90,16 @@ async def test_its_end_waits_for_the_job_under_way(
         async with running(settings, harness) as runtime:
             await harness.engine_control.generation()
             runtime.begin_shutdown()
-            await until_said(lines, "worker_stopping")
+            await wait_for_log(lines, "worker_stopping")
             hold.set()
     assert (await harness.books.job(job_id))["state"] == "succeeded"
     runtime.begin_shutdown()  # a signal that comes late
 
 
-async def test_left_without_a_signal_it_gives_back_what_takes_too_long(
+async def test_without_a_signal_it_releases_jobs_that_take_too_long(
     settings: Settings, harness: WorkerHarness
 ) -> None:
-    """Celery may end by itself; the claims must not hang on."""
+    """Celery may end by itself; its jobs must not wait for their leases to expire."""
     harness.engine_control.hold_next()
     settings.worker = settings.worker.model_copy(update={"shutdown_seconds": 0.05})
     job_id = await harness.queue_inpaint()
@@ -107,7 +109,7 @@ async def test_left_without_a_signal_it_gives_back_what_takes_too_long(
     assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
 
 
-async def test_what_is_fetched_while_leaving_is_given_back_at_once(harness: WorkerHarness) -> None:
+async def test_a_job_claimed_during_the_release_is_released_at_once(harness: WorkerHarness) -> None:
     async with harness.worker() as worker:
         worker.runner.release_jobs()
         harness.image_host.hold("init.png")
@@ -115,15 +117,15 @@ async def test_what_is_fetched_while_leaving_is_given_back_at_once(harness: Work
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         async with asyncio.timeout(20):
             while not (await harness.books.job(job_id))["attempt"]:
-                pass  # each look waits for Postgres
+                pass  # each query waits for Postgres
         worker.runner.stop_claiming()
         await running_jobs
     assert (await harness.books.job(job_id))["state"] == "queued"
 
 
-async def test_told_twice_to_give_back_it_gives_back_once(harness: WorkerHarness) -> None:
-    """A second signal may come while a fetch that was told to end is still cleaning up."""
-    # With a place to spare a claim under way might take it again, to give it back once more.
+async def test_a_second_release_changes_nothing(harness: WorkerHarness) -> None:
+    """A second signal may come while a canceled fetch is still cleaning up."""
+    # With a free slot a claim under way might claim it again, and release it once more.
     async with harness.replace(worker_settings=WorkerSettings(concurrency=1)).worker() as worker:
         harness.image_host.hold("init.png")
         job_id = await harness.queue_inpaint()
@@ -133,21 +135,21 @@ async def test_told_twice_to_give_back_it_gives_back_once(harness: WorkerHarness
                 await asyncio.sleep(0)
         worker.runner.stop_claiming()
         worker.runner.release_jobs()
-        await asyncio.sleep(0)  # the fetch's time is up, and it has not heard yet
+        await asyncio.sleep(0)  # the fetch is being canceled, and has not noticed yet
         worker.runner.release_jobs()
         await running_jobs
     job = await harness.books.job(job_id)
     assert (job["state"], job["max_attempts"]) == ("queued", 4)
 
 
-async def test_postgres_may_go_and_come_back(
+async def test_an_outage_of_postgres_is_survived(
     settings: Settings, harness: WorkerHarness, servers: Servers, database_url: str
 ) -> None:
     with capture_logs() as lines:
         async with running(settings, harness):
             async with closed(servers, database_url.rpartition("/")[2]):
-                await until_said(lines, "dependency_unavailable")
-            await until_said(lines, "dependency_available")
+                await wait_for_log(lines, "dependency_unavailable")
+            await wait_for_log(lines, "dependency_available")
             await harness.database.aclose()
             await harness.queue_inpaint()
             await harness.engine_control.generation()
@@ -156,7 +158,7 @@ async def test_postgres_may_go_and_come_back(
     assert not [line for line in lines if line.get("exc_info")]
 
 
-async def test_what_nobody_foresaw_is_logged_whole_and_survived(
+async def test_an_unexpected_error_is_logged_with_its_traceback_and_survived(
     settings: Settings, harness: WorkerHarness
 ) -> None:
     async def rename(table: str, name: str) -> None:
@@ -167,10 +169,10 @@ async def test_what_nobody_foresaw_is_logged_whole_and_survived(
         async with running(settings, harness) as runtime:
             for table, event in (("jobs", "job_loop_failed"), ("workers", "heartbeat_failed")):
                 await rename(table, "hidden")
-                await until_said(lines, event)
+                await wait_for_log(lines, event)
                 await rename("hidden", table)
             await rename("jobs", "hidden")
-            await asyncio.to_thread(runtime.run_waiting_jobs, "one")  # Celery's thread lives on
+            await asyncio.to_thread(runtime.run_waiting_jobs, "one")  # Celery's thread survives
             await rename("hidden", "jobs")
             await harness.queue_inpaint()
             await harness.engine_control.generation()

@@ -1,4 +1,4 @@
-"""How many claims a worker holds, and which it lets be."""
+"""How many jobs a worker claims, and which it leaves to others."""
 
 import asyncio
 
@@ -10,15 +10,15 @@ from common.settings import JobSettings, Settings
 from tests.integration.worker.harness.worker_harness import WorkerHarness
 from tests.integration.worker.lifecycle.test_runtime import running, settings
 
-__all__ = ["settings"]  # a fixture made elsewhere
+__all__ = ["settings"]  # a fixture from another module
 
 BEAT_SECONDS = 0.05
 
 
-async def test_unrung_it_uses_all_its_places_and_claims_no_more(
+async def test_without_rings_it_fills_all_its_slots_and_claims_no_more(
     settings: Settings, harness: WorkerHarness
 ) -> None:
-    """While Redis is away nobody rings; jobs are to overlap all the same."""
+    """Without rings, as in an outage of Redis, jobs overlap all the same."""
     settings.worker = settings.worker.model_copy(update={"concurrency": 2})
     hold = harness.image_host.hold("init.png")
     jobs = [await harness.queue_inpaint() for _ in range(3)]
@@ -26,8 +26,8 @@ async def test_unrung_it_uses_all_its_places_and_claims_no_more(
         await harness.image_host.wait_for_request("init.png", 2)
         rung = asyncio.create_task(asyncio.to_thread(runtime.run_waiting_jobs, "one"))
         async with asyncio.timeout(20):
-            while await beats(harness) < 10:
-                pass  # each look waits for Postgres
+            while await count_heartbeats(harness) < 10:
+                pass  # each query waits for Postgres
         assert [row["id"] for row in await harness.jobs_in_state("running")] == jobs[:2]
         hold.set()
         await rung
@@ -36,22 +36,22 @@ async def test_unrung_it_uses_all_its_places_and_claims_no_more(
     assert [row["state"] for row in rows] == ["succeeded"] * 3
 
 
-async def beats(harness: WorkerHarness) -> int:
-    """Tell how long, in beats, the worker has lived."""
+async def count_heartbeats(harness: WorkerHarness) -> int:
+    """Return how long the worker has lived, in heartbeats."""
     rows = await harness.books.rows(Worker)
     lived = [(row["seen_at"] - row["started_at"]).total_seconds() for row in rows]
     return int(sum(lived) / BEAT_SECONDS)
 
 
-async def test_a_missed_beat_is_made_up_for_soon(harness: WorkerHarness) -> None:
-    """Not after half an hour: in an outage leases run out, and others wait to take the jobs."""
+async def test_a_failed_heartbeat_is_repeated_soon(harness: WorkerHarness) -> None:
+    """Not after the interval of half an hour: leases expire during an outage."""
     seldom = JobSettings(lease_seconds=7200, heartbeat_seconds=1800)
     async with harness.replace(jobs=seldom).worker() as worker:
         worker.heartbeat.postgres.mark_unavailable(ConnectionError())
         beating = asyncio.create_task(worker.heartbeat.run())
         async with asyncio.timeout(20):
             while not await harness.books.rows(Worker):
-                pass  # each look waits for Postgres
+                pass  # each query waits for Postgres
         assert worker.heartbeat.postgres.is_available
         beating.cancel()
 

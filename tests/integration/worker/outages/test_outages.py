@@ -1,4 +1,4 @@
-"""Redis or Postgres away for a while: jobs still end, once, and nobody has to step in."""
+"""Outages of Redis or Postgres: jobs still end exactly once, without an operator."""
 
 import asyncio
 import signal
@@ -24,8 +24,8 @@ from tests.integration.local import parts
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.repositories.support.counters import LONG_AGO
 from tests.integration.worker.harness.worker_harness import QUEUES, WorkerHarness
-from tests.integration.worker.lifecycle.test_listening import SELDOM, until_listening
-from tests.integration.worker.lifecycle.test_process import ended_well, working
+from tests.integration.worker.lifecycle.test_listening import SELDOM, wait_for_listener
+from tests.integration.worker.lifecycle.test_process import assert_clean_exit, working
 from worker.maintenance.sweeper import Sweeper
 
 NOWHERE = "postgresql://infill@127.0.0.1:1/infill"
@@ -38,7 +38,7 @@ async def serving(server: Server, home: Path) -> AsyncIterator[None]:
         yield
 
 
-async def test_redis_may_be_away_at_the_start_and_come_and_go(
+async def test_outages_of_redis_from_the_start_on_are_survived(
     harness: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
@@ -50,19 +50,19 @@ async def test_redis_may_be_away_at_the_start_and_come_and_go(
         await program.wait_for_event("job_succeeded")
         for _ in range(2):
             async with serving(server, tmp_path):
-                await until_listening(redis)
+                await wait_for_listener(redis)
                 await harness.queue_inpaint()
                 await program.wait_for_event("job_succeeded")
             await harness.queue_inpaint()
             await program.wait_for_event("job_succeeded")
         program.process.terminate()
-        await ended_well(program, harness)
+        await assert_clean_exit(program, harness)
     await redis.aclose()
     assert (await harness.books.job(first))["state"] == "succeeded"
     assert "Traceback" not in str(program.lines)
 
 
-async def test_rings_are_heard_again_after_a_restart_of_redis(
+async def test_rings_are_received_again_after_a_restart_of_redis(
     harness: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
@@ -73,18 +73,18 @@ async def test_rings_are_heard_again_after_a_restart_of_redis(
     async with working(settings) as program:
         for _ in range(2):
             async with serving(server, tmp_path):
-                await until_listening(redis)
+                await wait_for_listener(redis)
                 for queue in QUEUES:
                     job_id = await harness.queue_inpaint(asked={"model": queue})
                     assert await doorbell.ring_worker(queue)
                     assert (await program.wait_for_event("job_succeeded"))["job_id"] == job_id
-        # Redis is away once more; that keeps nobody from leaving.
+        # Redis is unavailable once more; the worker shuts down all the same.
         program.process.terminate()
-        await ended_well(program, harness)
+        await assert_clean_exit(program, harness)
     await redis.aclose()
 
 
-async def test_postgres_may_restart_under_a_generation(
+async def test_a_restart_of_postgres_during_a_generation_is_survived(
     harness: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
@@ -112,17 +112,17 @@ async def test_postgres_may_restart_under_a_generation(
             job = await there.books.job(job_id)
             assert (job["state"], job["attempt"]) == ("succeeded", 1)
             assert await there.count_records(job_id) == (1, 1)
-            # It works on: the next job too is found and done.
+            # It goes on: the next job is run too.
             await there.queue_inpaint()
             await program.wait_for_event("job_succeeded")
             program.process.terminate()
-            await ended_well(program, there)
+            await assert_clean_exit(program, there)
             await database.aclose()
     assert len(there.engine_control.generations) == 2
     assert "Traceback" not in str(program.lines)
 
 
-async def test_leases_that_ran_out_while_postgres_was_away_are_not_believed_at_once(
+async def test_leases_that_expired_during_an_outage_are_not_requeued_at_once(
     harness: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
@@ -150,7 +150,7 @@ async def test_leases_that_ran_out_while_postgres_was_away_are_not_believed_at_o
             program.process.send_signal(signal.SIGCONT)
             async with asyncio.timeout(30):
                 while (await there.books.job(job_id))["lease_expires_at"] == LONG_AGO:
-                    pass  # each look waits for Postgres
+                    pass  # each query waits for Postgres
             await there.sweep()  # all leases count now, and this one has been renewed
             hold.set()
             await program.wait_for_event("job_succeeded")
@@ -159,7 +159,7 @@ async def test_leases_that_ran_out_while_postgres_was_away_are_not_believed_at_o
 
 
 async def sweep(harness: WorkerHarness) -> None:
-    """Do what a sweeper does that has just begun."""
+    """Run one sweep with a new sweeper, grace period included."""
     doorbell = Doorbell(harness.redis, RedisSettings())
     announcer = Announcer(harness.redis, doorbell)
     sweeper = Sweeper(
@@ -169,7 +169,9 @@ async def sweep(harness: WorkerHarness) -> None:
         await sweeper.sweep(connection)
 
 
-async def test_a_worker_leaves_although_postgres_is_away(environment: dict[str, str]) -> None:
+async def test_a_worker_shuts_down_although_postgres_is_unavailable(
+    environment: dict[str, str],
+) -> None:
     async with running(environment | {"INFILL_DATABASE_URL": NOWHERE}, "worker") as program:
         await program.wait_for_event("dependency_unavailable")
         await program.wait_for_event("worker_ready")
@@ -180,7 +182,7 @@ async def test_a_worker_leaves_although_postgres_is_away(environment: dict[str, 
 
 @asynccontextmanager
 async def closed(servers: Servers, name: str) -> AsyncIterator[None]:
-    """Let nobody into a database while the block lasts."""
+    """Refuse all connections to a database while the block lasts."""
     admin = await asyncpg.connect(servers.postgres.url("postgres"))
     await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
     await admin.execute(
@@ -207,6 +209,6 @@ async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
         assert isinstance(trouble, Exception)
         assert is_unavailable(trouble)
         assert worker.heartbeat.claim_count == 0
-    await harness.database.aclose()  # its connections were broken off
+    await harness.database.aclose()  # its connections were closed by the server
     assert {line["event"] for line in lines} >= {"outcome_write_delayed"}
     assert (await harness.books.job(job_id))["state"] == "running"

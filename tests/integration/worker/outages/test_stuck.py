@@ -1,4 +1,4 @@
-"""An engine that does not heed: the books are settled, and the process ends to be started anew."""
+"""An engine that does not stop: its jobs are failed or released, and the process ends."""
 
 import asyncio
 import os
@@ -14,19 +14,19 @@ from tests.integration.worker.lifecycle.test_process import LONG, SHORT, working
 SOON = {"INFILL_WORKER_STUCK_SECONDS": "0.2"}
 
 
-async def given_back(harness: WorkerHarness, job_id: int) -> None:
+async def assert_released(harness: WorkerHarness, job_id: int) -> None:
     job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
     assert await harness.count_records(job_id) == (0, 0)
 
 
-async def until_held(harness: WorkerHarness, number: int) -> None:
+async def wait_for_running(harness: WorkerHarness, number: int) -> None:
     async with asyncio.timeout(30):
         while len(await harness.jobs_in_state("running")) < number:
-            pass  # each look waits for Postgres
+            pass  # each query waits for Postgres
 
 
-async def test_past_its_time_the_job_has_failed_and_the_others_are_given_back(
+async def test_a_stuck_engine_fails_the_overdue_job_and_releases_the_others(
     harness: WorkerHarness, environment: dict[str, str]
 ) -> None:
     harness.engine_control.hold_next()
@@ -35,7 +35,7 @@ async def test_past_its_time_the_job_has_failed_and_the_others_are_given_back(
     limits = {"INFILL_JOB_MAX_RUN_SECONDS": "2"}
     async with working(environment | SOON | limits, LONG) as program:
         await harness.engine_control.generation()
-        await until_held(harness, 2)
+        await wait_for_running(harness, 2)
         await program.wait_for_event("engine_stuck")
         unclaimed = await harness.queue_text2img()
         await program.wait_for_event("worker_stopped")
@@ -44,13 +44,13 @@ async def test_past_its_time_the_job_has_failed_and_the_others_are_given_back(
     assert (job["state"], job["attempt"]) == ("failed", 1)
     assert job["error_code"] == "run_time_exceeded"
     assert await harness.count_records(wedged) == (1, 0)
-    await given_back(harness, waiting)
+    await assert_released(harness, waiting)
     row = await harness.books.job(unclaimed)
     assert (row["state"], row["attempt"]) == ("queued", 0)
     assert len(harness.engine_control.generations) == 1
 
 
-async def test_a_device_that_is_lost_takes_its_worker_along(
+async def test_a_lost_device_ends_its_worker(
     harness: WorkerHarness, environment: dict[str, str]
 ) -> None:
     hold = asyncio.Event()
@@ -59,16 +59,16 @@ async def test_a_device_that_is_lost_takes_its_worker_along(
     async with working(environment, LONG) as program:
         await harness.engine_control.generation()
         waiting = await harness.queue_text2img(prompt=WAITS_FOR_ENGINE)
-        await until_held(harness, 2)
+        await wait_for_running(harness, 2)
         hold.set()
         await program.wait_for_events("engine_lost", "worker_stopped")
         assert await program.exit_code() == os.EX_SOFTWARE
     job = await harness.books.job(breaking)
     assert (job["state"], job["attempt"], job["error_code"]) == ("queued", 1, "engine_lost")
-    await given_back(harness, waiting)
+    await assert_released(harness, waiting)
 
 
-async def test_told_to_leave_the_worker_does_not_wait_for_it(
+async def test_shutdown_does_not_wait_for_a_stuck_engine(
     harness: WorkerHarness, environment: dict[str, str]
 ) -> None:
     harness.engine_control.hold_next()
@@ -78,15 +78,15 @@ async def test_told_to_leave_the_worker_does_not_wait_for_it(
     ]
     async with working(environment | SOON, SHORT) as program:
         await harness.engine_control.generation()
-        await until_held(harness, 2)
+        await wait_for_running(harness, 2)
         program.process.send_signal(signal.SIGTERM)
         await program.wait_for_event("worker_stopped")
         assert await program.exit_code() == os.EX_SOFTWARE
     for job_id in jobs:
-        await given_back(harness, job_id)
+        await assert_released(harness, job_id)
 
 
-async def test_an_upload_that_hangs_keeps_no_worker_from_leaving(
+async def test_an_upload_that_hangs_does_not_prevent_the_shutdown(
     harness: WorkerHarness, environment: dict[str, str], bucket: StorageSettings
 ) -> None:
     async with silent_store(bucket) as store:
@@ -97,4 +97,4 @@ async def test_an_upload_that_hangs_keeps_no_worker_from_leaving(
             program.process.send_signal(signal.SIGTERM)
             await program.wait_for_events("threads_abandoned", "worker_stopped")
             assert await program.exit_code() == os.EX_OK
-    await given_back(harness, job_id)
+    await assert_released(harness, job_id)

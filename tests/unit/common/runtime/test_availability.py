@@ -5,7 +5,7 @@ from common.domain.errors import StorageUnavailableError
 from common.runtime.availability import Availability
 
 
-def test_only_changes_are_told() -> None:
+def test_only_changes_are_logged() -> None:
     part = Availability("postgres")
     with capture_logs() as lines:
         part.mark_available()
@@ -21,7 +21,7 @@ def test_only_changes_are_told() -> None:
     ]
 
 
-def test_the_drivers_error_is_named_and_no_text_is_told() -> None:
+def test_the_type_of_the_drivers_error_is_logged_without_its_text() -> None:
     with capture_logs() as lines:
         error = DBAPIError("SELECT secret", ("whsec_x",), ConnectionResetError("whsec_x"))
         Availability("postgres").mark_unavailable(error)
@@ -29,7 +29,7 @@ def test_the_drivers_error_is_named_and_no_text_is_told() -> None:
     assert "whsec_x" not in str(lines)
 
 
-def test_what_our_own_errors_tell_the_operator_is_told() -> None:
+def test_the_detail_of_our_own_errors_is_logged() -> None:
     with capture_logs() as lines:
         Availability("store").mark_unavailable(
             StorageUnavailableError("not available", detail="AccessDenied")

@@ -1,4 +1,4 @@
-"""A process that may open few files has few attempts under way."""
+"""A low limit of file descriptors lowers the number of attempts."""
 
 import subprocess
 import sys

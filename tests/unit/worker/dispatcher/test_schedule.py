@@ -32,13 +32,13 @@ def wait(outcome: Outcome, failures: int = 0, draw: float = EVEN) -> float:
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_2xx_is_success_however_late(status: int) -> None:
+def test_2xx_is_success_after_any_number_of_failures(status: int) -> None:
     for failures in (0, 9, 50):
         assert decide(Responded(status), failures, NOW, EVEN, SETTINGS) == Delivered()
 
 
 @pytest.mark.parametrize("status", [100, 199, 300, 301, 302, 307, 308, 400, 401, 404, 429, 500])
-def test_anything_else_is_tried_again(status: int) -> None:
+def test_any_other_status_is_retried(status: int) -> None:
     assert wait(Responded(status)) == 5
 
 
@@ -50,7 +50,7 @@ def test_anything_else_is_tried_again(status: int) -> None:
         (Blocked(), "address_not_allowed"),
     ],
 )
-def test_what_is_not_wanted_or_not_allowed_is_discarded(outcome: Outcome, reason: str) -> None:
+def test_an_unwanted_or_forbidden_delivery_is_discarded(outcome: Outcome, reason: str) -> None:
     assert decide(outcome, 0, NOW, EVEN, SETTINGS) == Discarded(reason)
 
 
@@ -93,11 +93,11 @@ def test_a_busy_receiver_may_ask_for_a_longer_wait(
     assert wait(Responded(status, retry_after)) == seconds
 
 
-def test_a_wait_beyond_the_limit_stays_where_the_schedule_itself_is_longer() -> None:
+def test_the_schedule_may_be_longer_than_the_limit_of_retry_after() -> None:
     assert wait(Responded(503, "999999"), 8) == 24 * HOUR
 
 
-def test_other_answers_may_not_ask() -> None:
+def test_retry_after_is_ignored_with_other_statuses() -> None:
     assert wait(Responded(500, "120")) == 5
 
 
@@ -113,7 +113,7 @@ def test_no_header_breaks_the_bounds(retry_after: str, failures: int, draw: floa
     st.integers(0, 10**18),
     st.sampled_from(["GMT", "+9999", "-9999", "-0000", "+999999999999999999999"]),
 )
-def test_no_absurd_date_breaks_them(day: int, year: int, zone: str) -> None:
+def test_no_absurd_date_breaks_the_bounds(day: int, year: int, zone: str) -> None:
     seconds = wait(Responded(429, f"Mon, {day} Jan {year} 00:00:00 {zone}"))
     assert 5 <= seconds <= 10 * HOUR
 
@@ -132,5 +132,5 @@ def test_no_absurd_date_breaks_them(day: int, year: int, zone: str) -> None:
         (Blocked(), None),
     ],
 )
-def test_what_an_outcome_tells_of_the_receiver(outcome: Outcome, *, told: bool | None) -> None:
+def test_which_outcomes_show_a_healthy_receiver(outcome: Outcome, *, told: bool | None) -> None:
     assert is_healthy(outcome) is told

@@ -1,4 +1,4 @@
-"""A tenant is deleted while a worker draws for it: the worker finishes in peace, then all goes."""
+"""A tenant is deleted while a worker runs its job: the job is finished, then all is erased."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from worker.maintenance.retention import Retention
 
 
 async def run_round(harness: WorkerHarness) -> None:
-    """Do what the dispatcher does; the first time it only names the bucket."""
+    """Run one round of retention; the first only writes the bucket's marker."""
     retention = Retention(harness.database, harness.storage, RetentionSettings())
     async with harness.database.statement() as connection:
         await retention.run_round(connection, asyncio.Event())
@@ -26,7 +26,9 @@ async def states(harness: WorkerHarness) -> list[str]:
     return [row["state"] for row in await harness.books.rows(Job)]
 
 
-async def test_a_running_job_is_finished_before_its_tenant_goes(harness: WorkerHarness) -> None:
+async def test_a_running_job_is_finished_before_its_tenant_is_erased(
+    harness: WorkerHarness,
+) -> None:
     await run_round(harness)
     may_draw = harness.engine_control.hold_next()
     await harness.queue_inpaint()
@@ -74,7 +76,7 @@ async def test_a_running_job_that_fails_is_not_tried_again(
     assert len(harness.engine_control.generations) == 1
 
 
-async def test_a_worker_that_died_holds_the_deletion_up_for_its_lease(
+async def test_a_dead_worker_delays_the_erasure_until_its_lease_expires(
     harness: WorkerHarness,
 ) -> None:
     await run_round(harness)
@@ -92,11 +94,11 @@ async def test_a_worker_that_died_holds_the_deletion_up_for_its_lease(
         await run_round(harness)
         assert not await tenant_exists(harness.books)
         worker.runner.stop_claiming()
-        await worker.heartbeat.renew_leases()  # it lives after all, and learns that nothing is left
+        await worker.heartbeat.renew_leases()  # it is alive after all, and finds its claim lost
         await running_jobs
 
 
-async def test_nothing_more_is_claimed_for_a_tenant_that_leaves(harness: WorkerHarness) -> None:
+async def test_no_job_of_a_deleted_tenant_is_claimed(harness: WorkerHarness) -> None:
     await harness.queue_inpaint()
     await mark_for_deletion(harness.books, seconds_ago=0)
     async with harness.worker() as worker:
