@@ -15,13 +15,13 @@ class Availability:
         self.is_available = True
 
     def mark_available(self) -> None:
-        """Record that it responded."""
+        """Record that the dependency responded; log it after an outage."""
         if not self.is_available:
             self.is_available = True
             log.info("dependency_available", dependency=self._dependency)
 
     def mark_unavailable(self, error: Exception) -> None:
-        """Record that it did not; only the error's type is logged, its text may hold secrets."""
+        """Record that it did not respond; the log gets the error's type: its text may hold secrets."""
         if self.is_available:
             self.is_available = False
             cause = getattr(error, "orig", None) or error

@@ -43,7 +43,7 @@ class Wakeup:
         return True
 
     def recheck_later(self, origins: set[OriginKey]) -> None:
-        """Remember origins in which a claim found nothing more, for a check after a moment."""
+        """Remember origins in which a claim found nothing more, to check them once more soon."""
         at = monotonic() + RECHECK_SECONDS
         for origin in origins:
             self._rechecks.setdefault(origin, at)

@@ -47,7 +47,7 @@ async def test_no_more_than_the_slots_are_under_way(
         rows = [await harness.row(ended.delivery_id) for ended in endings]
         states = [row.state for row in rows]
         assert states == [DeliveryState.SENDING] * 3 + [DeliveryState.PENDING] * 4
-        # Freed slots are filled although nobody rings.
+        # Freed slots are filled without a ring.
         hold.set()
         await receiver.request(7)
     rows = [await harness.row(ended.delivery_id) for ended in endings]

@@ -15,7 +15,7 @@ from tests.integration.dispatcher.harness import DispatcherHarness
 from tests.support.jobs import Owner, queued_job, succeeded
 from tests.support.receiver import Receiver, Reply
 
-PICTURE = b"\x89PNG, or so it says"
+IMAGE = b"\x89PNG, or so it says"
 KEY = "1/generations/a-1-0.png"
 
 
@@ -23,8 +23,8 @@ async def test_links_work_and_are_signed_anew_for_every_attempt(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, guard: Guard
 ) -> None:
     receiver.replies.append(Reply(500))
-    await harness.storage.put(KEY, PICTURE)
-    await harness.storage.put("inputs/mask", PICTURE)
+    await harness.storage.put(KEY, IMAGE)
+    await harness.storage.put("inputs/mask", IMAGE)
     await succeeded(harness.database, owner, receiver.url, object_keys=(KEY,))
     async with harness.dispatching():
         await receiver.request()
@@ -35,8 +35,8 @@ async def test_links_work_and_are_signed_anew_for_every_attempt(
         await receiver.request(2)
     first, second = (request.json for request in receiver.requests)
     for body in (first, second):
-        assert await guard.fetch(body["output"][0]) == PICTURE
-        assert await guard.fetch(body["meta"]["mask_image"]) == PICTURE
+        assert await guard.fetch(body["output"][0]) == IMAGE
+        assert await guard.fetch(body["meta"]["mask_image"]) == IMAGE
         assert body["meta"]["init_image"] == "https://example.com/init.png"
         assert body["proxy_links"] == body["output"]
     assert first["output"] != second["output"]
@@ -48,8 +48,8 @@ async def test_track_id_keeps_its_type(
 ) -> None:
     await succeeded(harness.database, owner, receiver.url, track_id=track_id)
     async with harness.dispatching():
-        told = (await receiver.request()).json["track_id"]
-    assert (told, type(told)) == (track_id, type(track_id))
+        received = (await receiver.request()).json["track_id"]
+    assert (received, type(received)) == (track_id, type(track_id))
 
 
 @pytest.mark.parametrize("flagged", [True, False])
@@ -66,11 +66,11 @@ async def test_base64_images_are_sent_if_asked_for(
 ) -> None:
     keys = (KEY, "1/generations/a-1-1.png")
     for number, key in enumerate(keys):
-        await harness.storage.put(key, PICTURE + bytes([number]))
+        await harness.storage.put(key, IMAGE + bytes([number]))
     await succeeded(harness.database, owner, receiver.url, object_keys=keys, base64=True)
     async with harness.dispatching():
         output = (await receiver.request()).json["output"]
-    assert [base64.b64decode(image) for image in output] == [PICTURE + b"\0", PICTURE + b"\1"]
+    assert [base64.b64decode(image) for image in output] == [IMAGE + b"\0", IMAGE + b"\1"]
 
 
 @pytest.mark.parametrize("as_base64", [False, True])

@@ -114,6 +114,6 @@ def retention(stored_jobs: StoredJobs) -> Retention:
 async def bucket_is_ours(stored_jobs: StoredJobs) -> None:
     """Write the bucket's marker, as an earlier round would have."""
     async with stored_jobs.database.statement() as connection:
-        place = await read_bucket_cursor(connection)
-    name = str(place.installation_id).encode()
+        cursor = await read_bucket_cursor(connection)
+    name = str(cursor.installation_id).encode()
     stored_jobs.s3.put_object(Bucket=stored_jobs.bucket, Key=MARKER_KEY, Body=name)

@@ -30,7 +30,7 @@ class StoredJob:
     tenant_id: int
     prefix: UUID
 
-    def drawn(self, attempt: int = ATTEMPT) -> str:
+    def output_key(self, attempt: int = ATTEMPT) -> str:
         return result_key(self.tenant_id, self.prefix, attempt, 0)
 
     @property
@@ -57,7 +57,7 @@ class StoredJobs:
         prefix = uuid4()
         made = StoredJob(0, self.books.tenant_id, prefix)
         running, ended = state is JobState.RUNNING, state not in {"queued", "running"}
-        result = JobResult((made.drawn(),), (False,), 1.0).to_json()
+        result = JobResult((made.output_key(),), (False,), 1.0).to_json()
         values = {
             "state": state,
             "attempt": ATTEMPT,
@@ -73,8 +73,8 @@ class StoredJobs:
     def put(self, *keys: str, modified_at: datetime = LONG_AGO) -> None:
         """Store objects as if they had been stored then; the local server reads it from there."""
         for key in keys:
-            told = {"mtime": str(modified_at.timestamp())}
-            self.s3.put_object(Bucket=self.bucket, Key=key, Body=b"\x89PNG", Metadata=told)
+            metadata = {"mtime": str(modified_at.timestamp())}
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=b"\x89PNG", Metadata=metadata)
 
     def put_now(self, *keys: str) -> None:
         self.put(*keys, modified_at=utc_now())

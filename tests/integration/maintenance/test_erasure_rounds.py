@@ -112,7 +112,7 @@ async def test_it_stops_between_two_batches(
     stored_jobs: StoredJobs, bucket: StorageSettings
 ) -> None:
     job = await stored_jobs.job(JobState.SUCCEEDED)
-    stored_jobs.put(job.drawn())
+    stored_jobs.put(job.output_key())
     await mark_for_deletion(stored_jobs.books)
     storage = StopsAtOnce(bucket)
     storage.stopping = stored_jobs.stopping
@@ -131,7 +131,7 @@ async def test_without_the_store_jobs_are_canceled_and_rows_kept(
 ) -> None:
     await stored_jobs.job(JobState.QUEUED)
     done = await stored_jobs.job(JobState.SUCCEEDED)
-    stored_jobs.put(done.drawn())
+    stored_jobs.put(done.output_key())
     await mark_for_deletion(stored_jobs.books)
     nowhere = f"http://{LOOPBACK}:{free_port()}"
     away = Storage(bucket.model_copy(update={"endpoint_url": nowhere, "timeout_seconds": 1.0}))

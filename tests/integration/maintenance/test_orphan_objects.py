@@ -34,10 +34,10 @@ async def test_a_superseded_attempts_image_is_deleted_and_the_winners_kept(
     stored_jobs: StoredJobs, walking: Retention
 ) -> None:
     job = await stored_jobs.job(JobState.SUCCEEDED)
-    stored_jobs.put(job.drawn(1), job.drawn(2), job.drawn(3), job.mask)
+    stored_jobs.put(job.output_key(1), job.output_key(2), job.output_key(3), job.mask)
     before = counted()
     await stored_jobs.run_round(walking)
-    assert stored_jobs.keys == {MARKER_KEY, job.drawn(2), job.mask}
+    assert stored_jobs.keys == {MARKER_KEY, job.output_key(2), job.mask}
     assert counted()["orphan"] == before["orphan"] + 2
 
 
@@ -46,7 +46,7 @@ async def test_a_failed_jobs_outputs_are_deleted_and_its_inputs_kept(
     stored_jobs: StoredJobs, walking: Retention, state: JobState
 ) -> None:
     job = await stored_jobs.job(state)
-    stored_jobs.put(job.drawn(1), job.drawn(2), job.mask)
+    stored_jobs.put(job.output_key(1), job.output_key(2), job.mask)
     await stored_jobs.run_round(walking)
     assert stored_jobs.keys == {MARKER_KEY, job.mask}
 
@@ -56,7 +56,7 @@ async def test_an_unfinished_jobs_objects_are_kept(
     stored_jobs: StoredJobs, walking: Retention, state: JobState
 ) -> None:
     job = await stored_jobs.job(state, created_at=LONG_AGO)
-    keys = {job.drawn(1), job.drawn(2), job.mask}
+    keys = {job.output_key(1), job.output_key(2), job.mask}
     stored_jobs.put(*keys)
     await stored_jobs.run_round(walking)
     assert stored_jobs.keys == keys | {MARKER_KEY}
@@ -74,9 +74,9 @@ async def test_images_of_a_request_that_was_never_recorded_are_deleted(
 
 async def test_young_objects_are_kept(stored_jobs: StoredJobs, walking: Retention) -> None:
     job = await stored_jobs.job(JobState.FAILED)
-    stored_jobs.put_now(job.drawn(2))
+    stored_jobs.put_now(job.output_key(2))
     await stored_jobs.run_round(walking)
-    assert job.drawn(2) in stored_jobs.keys
+    assert job.output_key(2) in stored_jobs.keys
 
 
 async def test_an_object_uploaded_after_the_deletion_is_deleted(
@@ -84,7 +84,7 @@ async def test_an_object_uploaded_after_the_deletion_is_deleted(
 ) -> None:
     """A worker that was thought dead finishes its upload."""
     job = await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
-    stored_jobs.put(job.drawn(2), job.mask)
+    stored_jobs.put(job.output_key(2), job.mask)
     await stored_jobs.run_round(walking)
     assert stored_jobs.keys == {MARKER_KEY}
 
@@ -92,8 +92,8 @@ async def test_an_object_uploaded_after_the_deletion_is_deleted(
 async def test_foreign_objects_are_never_touched(
     stored_jobs: StoredJobs, walking: Retention
 ) -> None:
-    drawn = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
-    foreign = {f"backup/{drawn}", f"{drawn}.bak", "postgres.dump", "1/generations/cat.png"}
+    output = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
+    foreign = {f"backup/{output}", f"{output}.bak", "postgres.dump", "1/generations/cat.png"}
     stored_jobs.put(*foreign)
     await stored_jobs.run_round(walking)
     assert stored_jobs.keys == foreign | {MARKER_KEY}
@@ -108,8 +108,8 @@ async def test_a_bucket_without_a_marker_gets_ours_and_is_collected_from_then_on
     await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY, orphan}
     async with stored_jobs.database.statement() as connection:
-        place = await read_bucket_cursor(connection)
-    assert await stored_jobs.storage.get(MARKER_KEY) == str(place.installation_id).encode()
+        cursor = await read_bucket_cursor(connection)
+    assert await stored_jobs.storage.get(MARKER_KEY) == str(cursor.installation_id).encode()
     await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY}
 
@@ -117,13 +117,13 @@ async def test_a_bucket_without_a_marker_gets_ours_and_is_collected_from_then_on
 async def test_a_bucket_of_another_installation_is_left_alone(stored_jobs: StoredJobs) -> None:
     theirs = str(uuid4())
     await stored_jobs.storage.put(MARKER_KEY, theirs.encode())
-    picture = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
-    stored_jobs.put(picture)
+    image = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
+    stored_jobs.put(image)
     retention = stored_jobs.retention()
     with capture_logs() as lines:
         for _ in range(3):
             await stored_jobs.run_round(retention)
-    assert stored_jobs.keys == {MARKER_KEY, picture}
+    assert stored_jobs.keys == {MARKER_KEY, image}
     assert await stored_jobs.storage.get(MARKER_KEY) == theirs.encode()
     (line,) = lines
     assert (line["event"], line["log_level"]) == ("bucket_of_another_installation", "error")

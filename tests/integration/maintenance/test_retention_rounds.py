@@ -33,7 +33,7 @@ async def test_images_are_deleted_before_their_row(
     stored_jobs: StoredJobs, state: JobState
 ) -> None:
     job = await stored_jobs.job(state, finished_at=hours_ago(31 * 24))
-    stored_jobs.put(job.drawn(1), job.drawn(2), job.mask)
+    stored_jobs.put(job.output_key(1), job.output_key(2), job.mask)
     before = counted()
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
     assert stored_jobs.keys == set()
@@ -51,7 +51,7 @@ async def test_images_of_young_and_unfinished_jobs_are_kept(stored_jobs: StoredJ
         await stored_jobs.job(JobState.RUNNING, created_at=LONG_AGO),
         await stored_jobs.job(JobState.QUEUED, created_at=LONG_AGO),
     ]
-    keys = {key for job in jobs for key in (job.drawn(), job.mask)}
+    keys = {key for job in jobs for key in (job.output_key(), job.mask)}
     stored_jobs.put(*keys)
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
     assert stored_jobs.keys == keys
@@ -90,7 +90,7 @@ async def test_nothing_is_deleted_if_everything_is_kept_forever(stored_jobs: Sto
     await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
     claim = await stored_jobs.books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
     await log_attempts(stored_jobs.books, claim.delivery_id, LONG_AGO)
-    keys = {job.drawn(1), job.drawn(2), job.mask}
+    keys = {job.output_key(1), job.output_key(2), job.mask}
     stored_jobs.put(*keys)
     before = await stored_jobs.books.everything()
     await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
@@ -114,7 +114,7 @@ async def test_more_than_a_batch(stored_jobs: StoredJobs, monkeypatch: pytest.Mo
     monkeypatch.setattr(rounds, "ROWS", 2)
     monkeypatch.setattr(rounds, "JOBS", 2)
     jobs = [await stored_jobs.job(JobState.SUCCEEDED) for _ in range(5)]
-    stored_jobs.put(*(job.drawn() for job in jobs))
+    stored_jobs.put(*(job.output_key() for job in jobs))
     claim = await stored_jobs.books.delivery_in(DeliveryState.PENDING)
     await log_attempts(stored_jobs.books, claim.delivery_id, *[LONG_AGO] * 5)
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
@@ -143,7 +143,7 @@ async def test_rows_do_not_wait_for_the_store(
     with_pictures = await stored_jobs.job(JobState.SUCCEEDED)
     await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
     await stored_jobs.books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
-    stored_jobs.put(with_pictures.drawn())
+    stored_jobs.put(with_pictures.output_key())
     nowhere = f"http://{LOOPBACK}:{free_port()}"
     away = Storage(bucket.model_copy(update={"endpoint_url": nowhere, "timeout_seconds": 1.0}))
     retention = stored_jobs.retention(away)
@@ -153,19 +153,19 @@ async def test_rows_do_not_wait_for_the_store(
         away.close()
         assert await stored_jobs.job_ids() == [with_pictures.job_id, with_pictures.job_id + 2]
         assert await stored_jobs.books.rows(Delivery) == []
-        assert stored_jobs.keys == {with_pictures.drawn()}
+        assert stored_jobs.keys == {with_pictures.output_key()}
         for part in (retention, retention._orphans, retention._orphans._ownership):
             part._storage = stored_jobs.storage  # the store is back
         await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY}
     assert await stored_jobs.job_ids() == [with_pictures.job_id + 2]
-    told = [line for line in lines if line["event"].startswith("dependency")]
-    assert [line["event"] for line in told] == ["dependency_unavailable", "dependency_available"]
-    assert "connect" in told[0]["detail"]
+    logged = [line for line in lines if line["event"].startswith("dependency")]
+    assert [line["event"] for line in logged] == ["dependency_unavailable", "dependency_available"]
+    assert "connect" in logged[0]["detail"]
 
 
 class StopsAtOnce(Storage):
-    """A store during whose first deletion the process is told to stop."""
+    """A store during whose first deletion the process is logged to stop."""
 
     stopping: Any
 
@@ -180,12 +180,12 @@ async def test_stopping_in_the_middle(
     monkeypatch.setattr(rounds, "JOBS", 2)
     jobs = [await stored_jobs.job(JobState.SUCCEEDED) for _ in range(5)]
     await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
-    stored_jobs.put(*(job.drawn() for job in jobs))
+    stored_jobs.put(*(job.output_key() for job in jobs))
     storage = StopsAtOnce(bucket)
     storage.stopping = stored_jobs.stopping
     await stored_jobs.run_round(stored_jobs.retention(storage))
     storage.close()
-    assert stored_jobs.keys == {job.drawn() for job in jobs[2:]}
+    assert stored_jobs.keys == {job.output_key() for job in jobs[2:]}
     marked = [row["objects_deleted_at"] is not None for row in await stored_jobs.books.rows(Job)]
     assert marked == [True, True, False, False, False, True]
     stored_jobs.stopping.clear()  # another process goes on

@@ -55,8 +55,10 @@ async def test_only_the_erased_tenants_objects_are_deleted(
     job = await stored_jobs.job(JobState.SUCCEEDED)
     kept = {f"{theirs}/generations/x.png", f"{ours}0/inputs/y", f"x{ours}/z", MARKER_KEY}
     stored_jobs.put(*kept - {MARKER_KEY})
-    stored_jobs.put(job.drawn(), job.mask, f"{ours}/generations/what-is-this", f"{ours}/more/a/b")
-    stored_jobs.put_now(job.drawn(9))
+    stored_jobs.put(
+        job.output_key(), job.mask, f"{ours}/generations/what-is-this", f"{ours}/more/a/b"
+    )
+    stored_jobs.put_now(job.output_key(9))
     await mark_for_deletion(stored_jobs.books)
     await stored_jobs.run_round(retention)
     assert stored_jobs.keys == kept
@@ -120,7 +122,7 @@ async def test_waiting_jobs_are_canceled_and_running_ones_waited_for(
     done = await stored_jobs.job(JobState.SUCCEEDED)
     for _ in range(3):
         await stored_jobs.job(JobState.QUEUED)
-    stored_jobs.put(done.drawn())
+    stored_jobs.put(done.output_key())
     await mark_for_deletion(stored_jobs.books)
     name, labels = "infill_jobs_ended_total", {"outcome": "canceled"}
     canceled = REGISTRY.get_sample_value(name, labels) or 0
@@ -130,7 +132,7 @@ async def test_waiting_jobs_are_canceled_and_running_ones_waited_for(
     assert await states(stored_jobs.books) == ["running", "succeeded", *["canceled"] * 3]
     assert await stored_jobs.books.rows(Delivery) == []  # no webhook is sent
     assert REGISTRY.get_sample_value(name, labels) == canceled + 3
-    assert done.drawn() in stored_jobs.keys
+    assert done.output_key() in stored_jobs.keys
     assert [line["event"] for line in lines] == ["tenant_is_draining"] * 2
     async with stored_jobs.database.statement() as connection:
         assert await succeed(connection, running, RESULT) is not None

@@ -36,9 +36,9 @@ async def worker(redis_settings: RedisSettings, tmp_path: Path) -> AsyncIterator
 async def heard(redis_url: str) -> list[str]:
     """Wait for the next task to run, and return its arguments."""
     async with Redis.from_url(redis_url, socket_timeout=None) as patient:
-        told = await patient.blpop([HEARD], timeout=60)
-    assert told is not None
-    read: list[str] = json.loads(told[1])
+        popped = await patient.blpop([HEARD], timeout=60)
+    assert popped is not None
+    read: list[str] = json.loads(popped[1])
     return read
 
 

@@ -103,7 +103,7 @@ async def test_signals_missed_during_a_reconnection_are_made_up_for(
         await subscribed(redis)
         with listener.expect(prefix) as event:
             assert not rows.asked.is_set()
-            rows.ended.add(prefix)  # nobody announces it
+            rows.ended.add(prefix)  # without a signal
             await redis.client_kill_filter(_type="pubsub")
             await within_deadline(event)
         await subscribed(redis)

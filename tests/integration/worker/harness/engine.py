@@ -48,7 +48,7 @@ ERRORS: dict[str, Exception] = {
     "refuse": UnsupportedRequestError("the model one cannot do that"),
     "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
     "stumble": ZeroDivisionError("inner matter"),
-    "break": EngineLostError("the device that draws has failed", detail="illegal access"),
+    "break": EngineLostError("the device has failed", detail="illegal access"),
 }
 
 
@@ -85,7 +85,7 @@ class ControlledEngine:
         room = Event() if request.prompt == WAITS_FOR_ENGINE else self._room
         while room is not None and not room.wait(STEP_SECONDS):
             if watch.should_stop():
-                raise GenerationStoppedError("told to stop")
+                raise GenerationStoppedError("the attempt was stopped")
 
     def _ask(
         self, request: GenerationRequest, pixels: InputImages, watch: GenerationCallback
@@ -108,7 +108,7 @@ class ControlledEngine:
                 with suppress(TimeoutError):
                     return engine_control.recv(100).decode()
                 watch.progressed(Progress(min(step, STEPS), STEPS, PREVIEW))
-        raise GenerationStoppedError("told to stop")
+        raise GenerationStoppedError("the attempt was stopped")
 
 
 def create_engine(settings: Settings, _catalogue: Catalogue) -> Engine:

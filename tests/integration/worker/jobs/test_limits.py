@@ -116,14 +116,14 @@ async def test_a_stopped_attempt_does_not_stop_another_in_the_engine(
     engine_pool = EnginePool(engine, ProgressReporter(harness.redis), threads=2, stuck_seconds=HOUR)
     patient = Attempt(job_record(), max_run_seconds=HOUR)
     hasty = Attempt(job_record(), max_run_seconds=0.3)
-    drawing = asyncio.create_task(engine_pool.generate(patient, InputImages()))
+    generating = asyncio.create_task(engine_pool.generate(patient, InputImages()))
     await harness.engine_control.generation()
     with pytest.raises(RunTimeExceededError):
         await engine_pool.generate(hasty, InputImages())
     await harness.engine_control.wait_until(lambda: harness.engine_control.generations[1].stopped)
     assert harness.engine_control.most_at_once == 2
     holds[0].set()
-    assert len((await drawing).images) == job_record().request.samples
+    assert len((await generating).images) == job_record().request.samples
     engine_pool.close()
 
 
@@ -140,20 +140,20 @@ async def full(harness: WorkerHarness) -> AsyncIterator[FullEngine]:
 
 async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
     hasty = Attempt(job_record(), max_run_seconds=0)
-    drawing = asyncio.create_task(full.engine_pool.generate(hasty, InputImages()))
+    generating = asyncio.create_task(full.engine_pool.generate(hasty, InputImages()))
     for _ in range(20):  # a timer of zero seconds would have fired
         await asyncio.sleep(0)
     assert hasty.reason is None
     full.room.set()
     with pytest.raises(RunTimeExceededError):
-        await drawing
+        await generating
 
 
 async def test_an_attempt_waiting_for_the_engine_stops_at_once(full: FullEngine) -> None:
     attempt = Attempt(job_record(), max_run_seconds=HOUR)
-    drawing = asyncio.create_task(full.engine_pool.generate(attempt, InputImages()))
+    generating = asyncio.create_task(full.engine_pool.generate(attempt, InputImages()))
     await asyncio.sleep(0)
     attempt.stop_for_shutdown(grace_seconds=HOUR)
     with pytest.raises(GenerationStoppedError):
-        await drawing
+        await generating
     assert not full.engine_pool.stuck.is_set()

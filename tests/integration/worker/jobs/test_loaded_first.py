@@ -56,9 +56,9 @@ async def test_tenants_of_the_same_model_share_it_as_before(harness: WorkerHarne
 
 async def generated_models(harness: WorkerHarness, patience: float) -> list[str]:
     """Run all jobs one at a time, from a ring of queue two; return their models in order."""
-    places = WorkerSettings(concurrency=1, model_patience_seconds=patience)
+    settings = WorkerSettings(concurrency=1, model_patience_seconds=patience)
     engine = RoomForOne(harness.engine_control.folder)
-    async with harness.replace(worker_settings=places).worker(engine=engine) as worker:
+    async with harness.replace(worker_settings=settings).worker(engine=engine) as worker:
         await worker.runner.run_waiting_jobs("two")
     assert not await harness.jobs_in_state("queued")
     return [order.model for order in harness.engine_control.generations]

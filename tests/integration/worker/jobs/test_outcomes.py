@@ -95,16 +95,16 @@ async def test_inputs_may_be_uploaded_or_at_a_url_or_none(
     async with harness.worker() as worker:
         assert await worker.runner.run_waiting_jobs("one") == 2
     assert [(await books.job(job))["state"] for job in jobs] == ["succeeded"] * 2
-    drawn = [
+    sizes = [
         order.pixels for order in harness.engine_control.generations
     ]  # both were fetched for at once
-    assert len(drawn) == 2
-    assert [[64, 64], [64, 64]] in drawn
-    assert [None, None] in drawn
+    assert len(sizes) == 2
+    assert [[64, 64], [64, 64]] in sizes
+    assert [None, None] in sizes
 
 
 @pytest.mark.parametrize(
-    ("field", "picture", "code"),
+    ("field", "image", "code"),
     [
         ("init_image", "missing.png", "fetch_rejected"),
         ("mask_image", "missing.png", "fetch_rejected"),
@@ -113,9 +113,9 @@ async def test_inputs_may_be_uploaded_or_at_a_url_or_none(
     ],
 )
 async def test_a_bad_image_fails_the_job_without_a_retry(
-    harness: WorkerHarness, field: str, picture: str, code: str
+    harness: WorkerHarness, field: str, image: str, code: str
 ) -> None:
-    inputs = harness.input_images() | {field: InputImage(url=harness.image_host.url(picture))}
+    inputs = harness.input_images() | {field: InputImage(url=harness.image_host.url(image))}
     await fails_at_once(harness, inputs, field, code)
 
 

@@ -70,14 +70,14 @@ async def test_steps_and_a_preview_are_reported_without_a_write_to_postgres(
         seen: list[JobProgress] = []
 
         async def at_the_last_step() -> bool:
-            if (told := await read_job_progress(redis, prefix)) is not None:
-                seen.append(told)
+            if (reported := await read_job_progress(redis, prefix)) is not None:
+                seen.append(reported)
             return bool(seen) and seen[-1].step == STEPS
 
         await until(at_the_last_step)
         assert await latest_writes(harness) == before
-        assert {told.steps for told in seen} == {STEPS}
-        steps = [told.step for told in seen]
+        assert {reported.steps for reported in seen} == {STEPS}
+        steps = [reported.step for reported in seen]
         assert steps == sorted(steps)
         assert len(set(steps)) > 1
         preview = Image.open(BytesIO(seen[-1].preview or b""))
@@ -101,10 +101,10 @@ async def test_a_job_with_the_safety_checker_has_no_preview(
     async with harness.worker() as worker, writing(worker.progress_reporter):
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return await read_job_progress(redis, prefix) is not None
 
-        await until(told)
+        await until(reported)
         progress = await read_job_progress(redis, prefix)
         assert progress is not None
         assert progress.preview is None

@@ -25,8 +25,8 @@ def test_the_limit_is_raised_and_no_more_is_taken_than_fits(
     soft: int, hard: int, wanted: int, room: int
 ) -> None:
     limits = map(str, (soft, hard, wanted))
-    told = subprocess.run(
+    lines = subprocess.run(
         [sys.executable, "-c", SOURCE, *limits], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert told[-1].split() == [str(room), str(hard)]
-    assert ("too_few_file_descriptors" in "".join(told)) == (room < wanted)
+    assert lines[-1].split() == [str(room), str(hard)]
+    assert ("too_few_file_descriptors" in "".join(lines)) == (room < wanted)

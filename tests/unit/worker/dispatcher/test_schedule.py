@@ -119,7 +119,7 @@ def test_no_absurd_date_breaks_the_bounds(day: int, year: int, zone: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("outcome", "told"),
+    ("outcome", "healthy"),
     [
         (Responded(204), True),
         (Responded(410), True),
@@ -132,5 +132,5 @@ def test_no_absurd_date_breaks_the_bounds(day: int, year: int, zone: str) -> Non
         (Blocked(), None),
     ],
 )
-def test_which_outcomes_show_a_healthy_receiver(outcome: Outcome, *, told: bool | None) -> None:
-    assert is_healthy(outcome) is told
+def test_which_outcomes_show_a_healthy_receiver(outcome: Outcome, *, healthy: bool | None) -> None:
+    assert is_healthy(outcome) is healthy
