@@ -16,7 +16,7 @@ CONNECTIONS: Final = 20
 def connect(settings: RedisSettings) -> "Redis":
     """Return a client that connects when first used, and again after Redis was unavailable.
 
-    A failed command is retried once without a pause: after a restart of Redis every pooled connection is
+    A failed command is retried once, at once: after a restart of Redis every pooled connection is
     dead, and the first command over each would fail although Redis is back. When all connections
     are in use a command waits for one: to fail at once would lose rings under load.
     """

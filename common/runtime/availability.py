@@ -21,7 +21,7 @@ class Availability:
             log.info("dependency_available", dependency=self._dependency)
 
     def mark_unavailable(self, error: Exception) -> None:
-        """Record that it did not respond; the log gets the error's type: its text may hold secrets."""
+        """Record that it did not respond; only the error's type is logged, not its text."""
         if self.is_available:
             self.is_available = False
             cause = getattr(error, "orig", None) or error
