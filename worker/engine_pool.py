@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 
 from common.domain.errors import EngineLostError, InfillError
+from common.runtime.asyncio_tools import run_in_thread
 from common.runtime.clock import utc_now
 from common.runtime.metrics import STAGE_SECONDS
-from common.runtime.threads import run_in_thread
 from worker.attempt import Attempt
 from worker.engine.images.inputs import InputImages
 from worker.engine.interface import Engine, GenerationResult, Progress

@@ -13,8 +13,8 @@ from common.domain.job import Claim
 from common.postgres.database import Database, is_unavailable
 from common.postgres.repositories.jobs.leases import renew_claims
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
+from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.availability import Availability
-from common.runtime.waiting import wait_for_event
 from common.settings import JobSettings
 from worker.attempt import Attempt
 

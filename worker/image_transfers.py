@@ -11,8 +11,8 @@ from common.domain.object_keys import result_key
 from common.domain.record import InputImage, JobRecord
 from common.object_store.storage import Storage
 from common.outbound import Guard
+from common.runtime.asyncio_tools import run_in_thread
 from common.runtime.metrics import STAGE_SECONDS
-from common.runtime.threads import run_in_thread
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.encode import encode_png
 from worker.engine.images.inputs import InputImages, Picture, Size, image_fields, missing_image

@@ -19,8 +19,8 @@ from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.postgres.database import Database, is_unavailable
 from common.postgres.repositories.jobs.workers import remove_worker
+from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.status_server import StatusServer
-from common.runtime.waiting import wait_for_event
 from common.settings import Settings
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.interface import Engine

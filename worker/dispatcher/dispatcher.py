@@ -18,9 +18,9 @@ from common.postgres.repositories.deliveries.claim import (
     claim_deliveries,
 )
 from common.postgres.repositories.deliveries.origins import mark_due_dispatches, recheck_origins
+from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.availability import Availability
 from common.runtime.metrics import DELIVERIES_SENDING
-from common.runtime.waiting import wait_for_event
 from common.settings import WebhookSettings
 from worker.dispatcher.attempt_buffer import AttemptBuffer
 from worker.dispatcher.sender import Sender

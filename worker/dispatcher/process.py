@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -22,13 +23,14 @@ from common.settings import Settings
 from common.settings.catalogue import load_catalogue
 from common.standard_webhooks.client import load_installation_key
 from worker.dispatcher.dispatcher import Dispatcher
-from worker.dispatcher.file_descriptors import raise_descriptor_limit
 from worker.dispatcher.sender import Sender
 from worker.maintenance.retention import Retention
 from worker.maintenance.sweeper import Sweeper
 
 # Middle collections per full one; Python's default is ten.
 FULL_COLLECTION_INTERVAL: Final = 10_000
+# File descriptors for all else than deliveries: Postgres, Redis, the object store, logs.
+OTHER_DESCRIPTORS: Final = 200
 
 log = structlog.get_logger(__name__)
 
@@ -93,3 +95,18 @@ async def _open_parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Swe
         await guard.aclose()
         await redis.aclose()
         await database.aclose()
+
+
+def raise_descriptor_limit(wanted: int) -> int:
+    """Raise the process's limit to its maximum; return how many deliveries it allows at a time.
+
+    Each delivery holds a file descriptor for its connection. Log a warning if fewer are allowed
+    than wanted: `ulimit -n` or the container's limit is too low.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    unlimited = most == resource.RLIM_INFINITY
+    attempts = wanted if unlimited else max(min(wanted, most - OTHER_DESCRIPTORS), 1)
+    if attempts < wanted:
+        log.warning("too_few_file_descriptors", limit=most, attempts=attempts, wanted=wanted)
+    return attempts

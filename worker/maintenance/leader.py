@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.postgres.database import Database
 from common.postgres.locks import Lock, take_lock
+from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.availability import Availability
-from common.runtime.waiting import wait_for_event
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ import pytest
 # In a process of its own: a limit that was lowered cannot be raised again.
 SOURCE = """
 import resource, sys
-from worker.dispatcher.file_descriptors import raise_descriptor_limit
+from worker.dispatcher.process import raise_descriptor_limit
 
 soft, hard, wanted = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
