@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
         # Every response from here on asks the client to send no more over its connection.
         self.server_state.default_headers.append((b"connection", b"close"))
         services: Services = self._app.state.services
-        services.completions.let_go()
+        services.completions.wake_all()
         await asyncio.sleep(LINGER_SECONDS)
         await super().shutdown(sockets)
 

@@ -1,1 +1,1 @@
-"""What happens after the answer: generation, webhooks, sweeping."""
+"""The GPU worker, the webhook dispatcher and the maintenance jobs."""

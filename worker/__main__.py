@@ -1,4 +1,4 @@
-"""A GPU worker process: `python -m worker`."""
+"""Entry point of a GPU worker: `python -m worker`."""
 
 import gc
 import os
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 def main() -> None:
-    """Load the models, then wait for rings until SIGTERM."""
+    """Run a worker with the settings of the environment."""
     settings = Settings()
     try:
         configure_logging(settings.telemetry, process="worker")
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def run(settings: Settings) -> NoReturn:
-    """Serve until SIGTERM or SIGINT, or until the engine is stuck, and end the process.
+    """Load the models, run jobs until SIGTERM, SIGINT or a stuck engine, and exit the process.
 
     Raises:
         ConfigurationError: a setting is wrong, or a model cannot be loaded.
@@ -45,19 +45,19 @@ def run(settings: Settings) -> NoReturn:
         settings, engine, worker=worker, queues=catalogue.queues, stop_listening=stop_listening
     )
 
-    def leave(*_signal: object) -> None:
-        runtime.leave()
+    def stop(*_signal: object) -> None:
+        runtime.begin_shutdown()
         stop_listening()
 
     with runtime:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, leave)
-        # All that has been loaded stays: walking through torch's half a million objects once
-        # more takes the collector seconds, which a worker told to leave does not have.
+            signal.signal(number, stop)
+        # Exempt what is loaded from collection: scanning torch's half a million objects takes
+        # seconds, which a worker that is shutting down does not have.
         gc.freeze()
         listener = create_listener(
             app,
-            runtime.look,
+            runtime.run_waiting_jobs,
             name=worker,
             queues=catalogue.queues,
             threads=settings.worker.concurrency,
@@ -72,7 +72,7 @@ def run(settings: Settings) -> NoReturn:
 
 
 def _end_without_threads(code: int) -> NoReturn:
-    """End now: the interpreter would wait for its threads, and one of them never ends."""
+    """Exit at once: the interpreter would wait for its threads, and one of them never ends."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""One attempt at a job: how long it may take, and what tells it to stop."""
+"""One attempt at a job: its run time limit and its reason to stop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -6,68 +6,74 @@ from contextlib import asynccontextmanager, contextmanager
 
 from common.domain.errors import GenerationStoppedError, InfillError, RunTimeExceededError
 from common.domain.record import JobRecord
-from common.runtime.clock import monotonic
+from common.runtime.clock import monotonic, utc_now
 
 
 class Attempt:
-    """It stops for the first reason given: its claim is lost, its worker leaves, its time is over.
+    """One attempt at a job, with its run time limit and the reason why it has to stop.
 
-    Its time runs while it works and stands still while it waits for the engine: how long others
-    take is no fault of its own. `reason` is written by the loop's thread and read by the
-    engine's: a plain attribute is enough.
+    It stops when its claim is lost, its worker ends or its time is up; the first reason counts.
+    Run time is counted inside `timed()` only: waiting for the engine is free. `reason` is written
+    by the event loop's thread and read by the engine's threads; a plain attribute is enough.
+    `timeline` holds the unix time at which each step was done.
     """
 
     def __init__(self, job: JobRecord, *, max_run_seconds: float) -> None:
         self.job = job
         self.reason: InfillError | None = None
         self.has_images = False
+        self.timeline: dict[str, float] = {}
         self._max_run_seconds = max_run_seconds
-        self._left_seconds = max_run_seconds
-        self._block: asyncio.Timeout | None = None
+        self._remaining_seconds = max_run_seconds
+        self._timeout: asyncio.Timeout | None = None
 
     def stop(self, reason: InfillError) -> None:
-        """Tell it to stop; a later reason changes nothing."""
+        """Stop the attempt, unless it already has a reason to stop."""
         if self.reason is not None:
             return
         self.reason = reason
-        if self._block is not None:
-            self._block.reschedule(0)
+        if self._timeout is not None:
+            self._timeout.reschedule(0)
 
-    def leave(self, *, grace_seconds: float) -> None:
-        """Tell it that its worker leaves: with images, there is time left to store them."""
-        reason = GenerationStoppedError("the worker is leaving")
+    def stop_for_shutdown(self, *, grace_seconds: float) -> None:
+        """Stop because the worker ends; finished images get `grace_seconds` to be stored."""
+        reason = GenerationStoppedError("the worker is shutting down")
         if self.has_images:
             asyncio.get_running_loop().call_later(grace_seconds, self.stop, reason)
         else:
             self.stop(reason)
 
     def should_stop(self) -> bool:
-        """Tell whether it was told to stop."""
+        """Return whether the attempt has to stop."""
         return self.reason is not None
 
+    def record_time(self, step: str) -> None:
+        """Add the present unix time to the timeline under the name of a step."""
+        self.timeline[step] = utc_now().timestamp()
+
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Let its time run while the block lasts."""
-        began = monotonic()
-        over = asyncio.get_running_loop().call_later(
-            self._left_seconds, self.stop, RunTimeExceededError(self._max_run_seconds)
+    def timed(self) -> Iterator[None]:
+        """Count the block's duration as run time; stop the attempt when none is left."""
+        started = monotonic()
+        limit = asyncio.get_running_loop().call_later(
+            self._remaining_seconds, self.stop, RunTimeExceededError(self._max_run_seconds)
         )
         try:
             yield
         finally:
-            over.cancel()
-            self._left_seconds -= monotonic() - began
+            limit.cancel()
+            self._remaining_seconds -= monotonic() - started
 
     @asynccontextmanager
     async def interruptible(self) -> AsyncIterator[None]:
-        """Break the block off when told to stop, and raise the reason."""
-        self._block = asyncio.timeout(0 if self.should_stop() else None)
+        """Cancel the block when the attempt is stopped, and raise the reason."""
+        self._timeout = asyncio.timeout(0 if self.should_stop() else None)
         try:
-            async with self._block as block:
+            async with self._timeout as block:
                 yield
         except TimeoutError as error:
             if block.expired() and self.reason is not None:
                 raise self.reason from error
             raise
         finally:
-            self._block = None
+            self._timeout = None

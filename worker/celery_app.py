@@ -1,7 +1,7 @@
-"""The Celery application: a bell and its ringing threads, nothing more.
+"""The Celery application: it delivers rings to a pool of threads and does nothing else.
 
-Results, retries and late acknowledgement stay off: the job's row owns outcome, attempts and
-backoff. A message that is lost, or delivered twice, changes nothing.
+Results, retries and late acknowledgement stay off: outcome, attempts and backoff are columns of
+the job's row. A message that is lost or delivered twice changes nothing.
 """
 
 import socket
@@ -17,12 +17,12 @@ from common.messaging.doorbell import TASK_NAME
 from common.runtime.availability import Availability
 from common.settings import RedisSettings, Settings
 
-# kombu asks Redis for the next ring with a wait this long; an answer takes so long at most.
-_LISTENING_SECONDS: Final = 1.0
-# Between two tries to reach Redis; left to itself, Celery would soon pause for half a minute.
-_PAUSE_SECONDS: Final = 1
-# The kernel finds out that the other end is gone without a word, as after a power cut: it asks
-# after so many seconds of silence, so often.
+# kombu waits for the next ring with a blocking command of this length.
+_POLL_SECONDS: Final = 1.0
+# Between two tries to reach Redis; by default Celery would soon pause for half a minute.
+_RETRY_SECONDS: Final = 1
+# The kernel probes an idle connection, so that a peer that vanished without closing it, as after
+# a power cut, is noticed.
 _KEEPALIVE: Final = {
     socket.TCP_KEEPIDLE: 2,
     socket.TCP_KEEPINTVL: 1,
@@ -30,64 +30,64 @@ _KEEPALIVE: Final = {
 }
 
 
-class Listener(Consumer):
-    """Celery's consumer, which tries once a second to reach a Redis that is away."""
+class ReconnectingConsumer(Consumer):
+    """Celery consumer that tries to reconnect to Redis once a second."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._redis = Availability("redis")
         super().__init__(*args, **options)
 
     def ensure_connected(self, conn: Connection) -> Connection:
-        """Wait until Redis is there, or this process is told to stop."""
+        """Wait until Redis is available or the process is told to stop; return the connection."""
         connected = conn.ensure_connection(
-            lambda error, _pause: self._redis.missed(error),
-            interval_start=_PAUSE_SECONDS,
-            interval_max=_PAUSE_SECONDS,
+            lambda error, _pause: self._redis.mark_unavailable(error),
+            interval_start=_RETRY_SECONDS,
+            interval_max=_RETRY_SECONDS,
             callback=state.maybe_shutdown,
         )
-        self._redis.found()
+        self._redis.mark_available()
         return connected
 
 
 def create_app(settings: Settings) -> Celery:
-    """Give the application with everything off that a doorbell does not need."""
+    """Return a Celery application reduced to the delivery of rings."""
     app = Celery("infill", broker=settings.redis.url.get_secret_value(), set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
-        # A ring that no thread here is free to hear is left to other workers.
+        # A ring for which no thread is free here is left to other workers.
         worker_disable_prefetch=True,
         worker_enable_remote_control=False,
-        # Unset, this warns: it is to become the default. It concerns late acknowledgement alone.
+        # Concerns late acknowledgement only; unset, Celery warns that its default will change.
         worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_enable_prefetch_count_reduction=False,
         broker_connection_retry_on_startup=True,
-        worker_consumer=Listener,
+        worker_consumer=ReconnectingConsumer,
         broker_transport_options=_transport(settings.redis),
-        # Unset, Celery would bind every ring to an exchange of this name first.
+        # Unset, Celery would first bind every ring to an exchange of its default name.
         task_default_queue="infill",
     )
     return app
 
 
 def create_listener(
-    app: Celery, look: Callable[[str], object], *, name: str, queues: Sequence[str], threads: int
+    app: Celery, on_ring: Callable[[str], object], *, name: str, queues: Sequence[str], threads: int
 ) -> WorkController:
-    """Give what calls `look` with a queue's name, in one of `threads`, when that queue is rung.
+    """Return a Celery worker that calls `on_ring` with the name of each queue that is rung.
 
-    This is Celery's worker without the program around it: signals, logs and exit are ours.
+    Calls are made in one of `threads`. Signals, logging and exit are left to the caller.
     """
 
     @app.task(name=TASK_NAME)
-    def heard(queue: str) -> None:
-        look(queue)
+    def ring(queue: str) -> None:
+        on_ring(queue)
 
-    app.set_default()  # the pool's threads find the task through it
+    app.set_default()  # the pool's threads look the task up in it
     return app.WorkController(
         pool="threads",
         concurrency=threads,
         queues=list(queues),
         hostname=name,
-        # Workers need not know of each other: the rows are all they share.
+        # Workers coordinate through Postgres only.
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
@@ -95,18 +95,18 @@ def create_listener(
 
 
 def stop_listening() -> None:
-    """Let the listener end when it next wakes, within a second; may be called from a signal."""
+    """End the listener within a second; safe to call from a signal handler."""
     state.should_stop = 0  # type: ignore[assignment] # declared None, an exit code when set
 
 
 def _transport(redis: RedisSettings) -> dict[str, object]:
     return {
-        # A ring that was heard is gone: no list of messages under way, no visibility timeout.
+        # A ring is gone once read: no list of unacknowledged messages, no visibility timeout.
         "ack_emulation": False,
-        # Ours have no priorities; else each queue is asked for under four names.
+        # One priority: by default each queue is polled under four names.
         "priority_steps": [0],
         "socket_connect_timeout": redis.timeout_seconds,
-        "socket_timeout": _LISTENING_SECONDS + redis.timeout_seconds,
+        "socket_timeout": _POLL_SECONDS + redis.timeout_seconds,
         "socket_keepalive": True,
         "socket_keepalive_options": _KEEPALIVE,
     }

@@ -1,121 +1,153 @@
-"""The engine's seats: a thread for each attempt that draws, and what if the engine hangs."""
+"""The thread pool that calls the engine, and the detection of an engine that hangs."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import structlog
 
 from common.domain.errors import EngineLostError, InfillError
+from common.runtime.asyncio_tools import run_in_thread
 from common.runtime.clock import utc_now
 from common.runtime.metrics import STAGE_SECONDS
-from common.runtime.threads import run_in_thread
 from worker.attempt import Attempt
 from worker.engine.images.inputs import InputImages
-from worker.engine.interface import Engine, GenerationResult
-from worker.engine_callback import AttemptCallback
+from worker.engine.interface import Engine, GenerationResult, Progress
 from worker.progress import ProgressReporter
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class TimedGeneration:
-    """What the engine gave, and when (unix seconds) it began with it and ended."""
+class AttemptCallback:
+    """Callback of the engine for one attempt; the engine calls it from its own threads.
 
-    generated: GenerationResult
-    started_at: float
-    ended_at: float
+    `has_started` is done once the engine has started, at `started_at` (unix seconds, None
+    before). It implements `worker.engine.interface.GenerationCallback`.
+    """
+
+    def __init__(self, attempt: Attempt, progressed: Callable[[Progress], None]) -> None:
+        """Create it on the event loop's thread; `progressed` gets each step and must not block."""
+        self.started_at: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self.has_started: asyncio.Future[None] = self._loop.create_future()
+        self._attempt = attempt
+        self._progressed = progressed
+
+    def should_stop(self) -> bool:
+        """Return whether the attempt has to stop."""
+        return self._attempt.should_stop()
+
+    def on_start(self) -> None:
+        """Record that the engine has started; the attempt's run time counts from now on."""
+        self.started_at = utc_now().timestamp()
+        with suppress(RuntimeError):  # the loop is closed: a stuck engine returned after all
+            self._loop.call_soon_threadsafe(self._set_started)
+
+    def on_step(self, progress: Progress) -> None:
+        """Pass the progress of one step on."""
+        self._progressed(progress)
+
+    def _set_started(self) -> None:
+        if not self.has_started.done():
+            self.has_started.set_result(None)
 
 
 class EnginePool:
-    """Hands every attempt to the engine at once, each in a thread of its own.
+    """Thread pool that hands every attempt to the engine at once; the engine batches them.
 
-    `seats` are as many as attempts are ever there together: in what order and company their
-    images are drawn is the engine's to say. Nothing can end a thread that hangs in a driver's
-    call. An engine that was told to drop an attempt and has not come back after `stuck_seconds`
-    is lost, and with it the process: `stuck` is set. So it is when the engine says itself that
-    its device is lost.
+    There are as many threads as concurrent attempts. A thread that hangs in a driver call cannot
+    be ended. So an engine that does not return within `stuck_seconds` of being told to stop is
+    lost, and the process with it: `stuck` is set. It is also set when the engine reports that its
+    device is lost.
     """
 
     def __init__(
-        self, engine: Engine, progresses: ProgressReporter, *, seats: int, stuck_seconds: float
+        self,
+        engine: Engine,
+        progress_reporter: ProgressReporter,
+        *,
+        threads: int,
+        stuck_seconds: float,
     ) -> None:
         self.stuck = asyncio.Event()
         self._engine = engine
-        self._progresses = progresses
+        self._progress_reporter = progress_reporter
         self._stuck_seconds = stuck_seconds
-        self._threads = ThreadPoolExecutor(seats, thread_name_prefix="seat")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="engine")
 
     @property
     def loaded(self) -> Collection[str]:
-        """The models whose jobs can start at once."""
+        """The names of the models in memory, whose jobs can start at once."""
         return self._engine.loaded
 
-    async def draw(self, attempt: Attempt, pixels: InputImages) -> TimedGeneration:
-        """Let the engine draw; the attempt's time stands still until the engine begins.
+    async def generate(self, attempt: Attempt, inputs: InputImages) -> GenerationResult:
+        """Generate the attempt's images; waiting for the engine does not count as run time.
 
         Raises:
-            InfillError: why the attempt was told to stop; or see `Engine.generate`.
+            InfillError: the reason why the attempt was stopped, or an error of `Engine.generate`.
         """
-        with self._progresses.of(attempt.job) as progressed:
-            watch = AttemptCallback(attempt, progressed)
-            drawing = run_in_thread(self._threads, partial(self._draw, attempt, pixels, watch))
-            drawing.add_done_callback(_heard)
+        with self._progress_reporter.track(attempt.job) as progressed:
+            callback = AttemptCallback(attempt, progressed)
+            generation = run_in_thread(
+                self._threads, partial(self._generate, attempt, inputs, callback)
+            )
+            generation.add_done_callback(_retrieve_exception)
             try:
                 async with attempt.interruptible():
-                    await _first_of(drawing, watch.begun)
-                    with attempt.at_work():
-                        await asyncio.wait({drawing})
+                    await _wait_for_any(generation, callback.has_started)
+                    with attempt.timed():
+                        await asyncio.wait({generation})
             except InfillError:
-                await self._back_from(drawing)
+                await self._wait_for_return(generation)
                 raise
-        drawn = self._result_of(drawing)
+        result = self._result_of(generation)
         attempt.has_images = True
-        return drawn
+        return result
 
     def close(self) -> None:
-        """Release the threads, unless they are lost."""
+        """Wait for the threads to end, unless the engine is stuck."""
         self._threads.shutdown(wait=not self.stuck.is_set())
 
-    async def _back_from(self, drawing: asyncio.Future[TimedGeneration]) -> None:
-        """Wait until the engine has come back, or is known to be stuck."""
+    async def _wait_for_return(self, generation: asyncio.Future[GenerationResult]) -> None:
+        """Wait until the engine has returned from a stopped attempt, or is known to be stuck."""
         stuck = asyncio.create_task(self.stuck.wait())
-        await _first_of(drawing, stuck, seconds=self._stuck_seconds)
+        await _wait_for_any(generation, stuck, seconds=self._stuck_seconds)
         stuck.cancel()
-        if drawing.done() and isinstance(drawing.exception(), EngineLostError):
+        if generation.done() and isinstance(generation.exception(), EngineLostError):
             self.stuck.set()
-        if not drawing.done() and not self.stuck.is_set():
+        if not generation.done() and not self.stuck.is_set():
             log.error("engine_stuck", waited_seconds=self._stuck_seconds)
             self.stuck.set()
 
-    def _result_of(self, drawing: asyncio.Future[TimedGeneration]) -> TimedGeneration:
+    def _result_of(self, generation: asyncio.Future[GenerationResult]) -> GenerationResult:
         try:
-            return drawing.result()
+            return generation.result()
         except EngineLostError as error:
             log.error("engine_lost", detail=error.detail)  # noqa: TRY400 - its trace is torch's
             self.stuck.set()
             raise
 
-    def _draw(
-        self, attempt: Attempt, pixels: InputImages, watch: AttemptCallback
-    ) -> TimedGeneration:
-        generated = self._engine.generate(attempt.job.request, pixels, watch)
+    def _generate(
+        self, attempt: Attempt, inputs: InputImages, callback: AttemptCallback
+    ) -> GenerationResult:
+        result = self._engine.generate(attempt.job.request, inputs, callback)
         ended_at = utc_now().timestamp()
-        started_at = watch.started_at or ended_at - generated.seconds
+        started_at = callback.started_at or ended_at - result.seconds
         STAGE_SECONDS.labels(stage="generate").observe(ended_at - started_at)
-        return TimedGeneration(generated, started_at, ended_at)
+        attempt.timeline["generation_started"] = started_at
+        attempt.timeline["generated"] = ended_at
+        return result
 
 
-async def _first_of(*either: asyncio.Future[Any], seconds: float | None = None) -> None:
-    """Wait until one of them is done, or the time is over."""
-    await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+async def _wait_for_any(*futures: asyncio.Future[Any], seconds: float | None = None) -> None:
+    """Wait until one of the futures is done, or `seconds` have passed."""
+    await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _heard(drawing: asyncio.Future[TimedGeneration]) -> None:
-    """Take note of how it ended: nobody else does where the attempt was told to stop."""
-    if not drawing.cancelled():
-        drawing.exception()
+def _retrieve_exception(generation: asyncio.Future[GenerationResult]) -> None:
+    """Mark the exception as retrieved: nothing else reads it when the attempt was stopped."""
+    if not generation.cancelled():
+        generation.exception()

@@ -1,4 +1,4 @@
-"""What becomes of a job whose attempt did not end in images."""
+"""What happens to a job whose attempt failed: release, retry or final failure."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -26,28 +26,28 @@ log = structlog.get_logger(__name__)
 
 
 class FailureHandler:
-    """Writes the outcome of a failed attempt; the fence makes every write here harmless."""
+    """Handler of failed attempts; every write is fenced by the attempt's claim."""
 
     def __init__(self, database: Database, announcer: Announcer, settings: JobSettings) -> None:
         self._database = database
         self._announcer = announcer
         self._settings = settings
 
-    async def settle(self, claimed: ClaimedJob, error: Exception) -> None:
+    async def handle(self, claimed: ClaimedJob, error: Exception) -> None:
         """Drop the result, or release, retry or fail the job, depending on `error`."""
         if isinstance(error, ClaimLostError):
             log.info("result_dropped", reason=error.message)
         elif isinstance(error, GenerationStoppedError):
-            await self._give_back(claimed.record)
+            await self._release(claimed.record)
         else:
-            await self._after_failure(claimed, error)
+            await self._retry_or_fail(claimed, error)
 
-    async def _give_back(self, job: JobRecord) -> None:
+    async def _release(self, job: JobRecord) -> None:
         if await self._write(partial(release_claim, claim=job.claim)):
-            await self._announcer.waiting(job.queue)
-            log.info("job_given_back")
+            await self._announcer.announce_queued(job.queue)
+            log.info("job_released")
 
-    async def _after_failure(self, claimed: ClaimedJob, error: Exception) -> None:
+    async def _retry_or_fail(self, claimed: ClaimedJob, error: Exception) -> None:
         foreseen = isinstance(error, InfillError)
         log.warning(
             "attempt_failed",
@@ -65,7 +65,7 @@ class FailureHandler:
                     retry_later, claim=job.claim, seconds=seconds, code=code, message=message
                 )
                 if await self._write(again):
-                    log.info("job_retried_later", code=code, seconds=seconds)
+                    log.info("job_retry_scheduled", code=code, seconds=seconds)
             case GiveUp(code, message):
                 await self._fail(job, code, message)
 
@@ -74,7 +74,7 @@ class FailureHandler:
         if ended is not None:
             JOBS_ENDED.labels(outcome="failed").inc()
             log.info("job_failed", code=code)
-            await self._announcer.ended(ended)
+            await self._announcer.announce_ended(ended)
 
     async def _write(self, write: Callable[[Executor], Awaitable[T]]) -> T:
         return await write_with_retry(self._database, write, seconds=self._settings.lease_seconds)

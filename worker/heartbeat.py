@@ -1,4 +1,4 @@
-"""Keeping claims alive: one statement renews all of a process's leases."""
+"""The heartbeat of a worker: one statement renews the leases of all its jobs."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,22 +13,22 @@ from common.domain.job import Claim
 from common.postgres.database import Database, is_unavailable
 from common.postgres.repositories.jobs.leases import renew_claims
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
+from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.availability import Availability
-from common.runtime.waiting import wait_for_event
 from common.settings import JobSettings
 from worker.attempt import Attempt
 
-# After a beat that Postgres did not take: leases are to be renewed as soon as it is back.
-MISSED_BEAT_SECONDS: Final = 1.0
+# After a failed heartbeat: leases have to be renewed as soon as Postgres is available again.
+RETRY_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """Renews the leases of all claims under way, and says that this worker lives.
+    """Periodic renewal of the leases of all claimed jobs, and of the worker's own entry.
 
-    When Postgres cannot be reached nothing is given up: nobody else can claim either, and the
-    fence decides in the end.
+    While Postgres is unavailable jobs go on: no other worker can claim either, and the fence
+    decides in the end whose result counts.
     """
 
     def __init__(
@@ -39,66 +39,68 @@ class Heartbeat:
         self.worker = worker
         self.queues = queues
         self.postgres = Availability("postgres")
-        self._held: dict[Claim, Attempt] = {}
+        self._attempts: dict[Claim, Attempt] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._soon = asyncio.Event()
+        self._wake = asyncio.Event()
 
     @property
-    def held(self) -> int:
-        """How many claims are under way."""
-        return len(self._held)
+    def claim_count(self) -> int:
+        """The number of jobs this worker holds."""
+        return len(self._attempts)
 
     @contextmanager
-    def hold(self, attempt: Attempt) -> Iterator[None]:
-        """Keep its claim alive while the block lasts; tell it to stop when the claim is lost."""
+    def keep_alive(self, attempt: Attempt) -> Iterator[None]:
+        """Renew the attempt's lease while the block lasts; stop the attempt on a lost claim."""
         claim = attempt.job.claim
-        self._held[claim] = attempt
+        self._attempts[claim] = attempt
         self._idle.clear()
         try:
             yield
         finally:
-            del self._held[claim]
-            if not self._held:
+            del self._attempts[claim]
+            if not self._attempts:
                 self._idle.set()
 
-    async def idle(self) -> None:
-        """Wait until no claim is under way."""
+    async def wait_until_idle(self) -> None:
+        """Wait until this worker holds no job."""
         await self._idle.wait()
 
-    def canceled(self, file_prefix: UUID | None) -> None:
-        """Beat soon if that job, or for None any, is held: the rows say what became of it."""
-        held = self._held.values()
+    def on_job_canceled(self, file_prefix: UUID | None) -> None:
+        """Renew leases soon, which finds lost claims, if the job (for None: any) is held here."""
+        held = self._attempts.values()
         if any(file_prefix in {None, attempt.job.file_prefix} for attempt in held):
-            self._soon.set()
+            self._wake.set()
 
     async def run(self) -> None:
-        """Beat until canceled."""
+        """Renew leases every `heartbeat_seconds` until canceled, sooner after a failure."""
         seconds = self._settings.heartbeat_seconds
         while True:
-            pause = seconds if self.postgres.there else min(seconds, MISSED_BEAT_SECONDS)
-            await wait_for_event(self._soon, pause)
-            self._soon.clear()
+            pause = seconds if self.postgres.is_available else min(seconds, RETRY_SECONDS)
+            await wait_for_event(self._wake, pause)
+            self._wake.clear()
             try:
-                await self.beat()
+                await self.renew_leases()
             except Exception as error:
                 if not is_unavailable(error):
                     log.exception("heartbeat_failed")
                 else:
-                    self.postgres.missed(error)
+                    self.postgres.mark_unavailable(error)
 
-    async def beat(self) -> None:
-        """Renew everything now, and mark what was lost."""
-        held = dict(self._held)
+    async def renew_leases(self) -> None:
+        """Renew all leases now, and stop the attempts whose claims were lost."""
+        held = dict(self._attempts)
         async with self._database.statement() as connection:
             await record_worker_heartbeat(connection, self.worker, self.queues)
-            self.postgres.found()
+            self.postgres.mark_available()
             if not held:
                 return
             renewed = await renew_claims(connection, list(held), self._settings.lease_seconds)
-        # Those that were let go meanwhile have ended by our own hand.
-        for claim in (held.keys() & self._held.keys()) - renewed:
-            held[claim].stop(ClaimLostError("somebody else has the say over this job now"))
+        # Attempts that ended meanwhile are not held any more, and so not lost.
+        for claim in (held.keys() & self._attempts.keys()) - renewed:
+            held[claim].stop(
+                ClaimLostError("the claim was lost: another process has requeued or ended the job")
+            )
             log.warning(
                 "claim_lost",
                 job_id=claim.job_id,

@@ -1,4 +1,4 @@
-"""What a worker process holds: one event loop in a thread of its own, and all that runs on it."""
+"""The parts of a worker process, on one event loop in a thread of its own."""
 
 import asyncio
 import contextlib
@@ -19,31 +19,31 @@ from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.postgres.database import Database, is_unavailable
 from common.postgres.repositories.jobs.workers import remove_worker
+from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.status_server import StatusServer
-from common.runtime.waiting import wait_for_event
 from common.settings import Settings
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.interface import Engine
 from worker.engine_pool import EnginePool
 from worker.heartbeat import Heartbeat
+from worker.image_transfers import ImageTransfers
 from worker.progress import ProgressReporter
 from worker.runner import Runner
-from worker.stages import Stages
 
 T = TypeVar("T")
 
-# For transfers that were broken off to end by themselves, before the process ends without them.
+# How long an ending process waits for interrupted transfers to end in their threads.
 CLOSING_SECONDS: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class WorkerProcess:
-    """Everything is async and lives on one loop; Celery's threads only hand over and wait.
+    """All parts of a worker, on one event loop; Celery's threads only wait for results.
 
-    The loop runs while the `with` block lasts; the block's end waits for the claims under way.
-    `engine_stuck` says that the process is of no use any more, `threads_stuck` that some thread
-    of it would not let it end; both are for whoever ends it.
+    The loop runs while the `with` block lasts; leaving the block waits for the jobs under way.
+    Afterwards `engine_stuck` means that the process is of no further use, and `threads_stuck`
+    that a thread would keep the interpreter from exiting.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class WorkerProcess:
         queues: Sequence[str],
         stop_listening: Callable[[], object] = lambda: None,
     ) -> None:
-        """Put the parts together; nothing is connected yet.
+        """Create the parts; nothing is connected yet.
 
-        `stop_listening` is called, from the loop's thread, when the engine is stuck.
+        `stop_listening` is called from the loop's thread when the engine is stuck.
 
         Raises:
             ConfigurationError: a setting is wrong.
@@ -67,22 +67,23 @@ class WorkerProcess:
         self._redis = connect(settings.redis)
         self._guard = Guard(settings.outbound)
         self._storage = Storage(settings.storage)
-        self._progresses = ProgressReporter(self._redis)
-        self._engine = EnginePool(
+        self._progress_reporter = ProgressReporter(self._redis)
+        self._engine_pool = EnginePool(
             engine,
-            self._progresses,
-            seats=settings.worker.concurrency,
+            self._progress_reporter,
+            threads=settings.worker.concurrency,
             stuck_seconds=settings.worker.stuck_seconds,
         )
-        self._stages = Stages(self._guard, self._storage, self._engine, DecoderPool())
+        self._transfers = ImageTransfers(self._guard, self._storage, DecoderPool())
         self._heartbeat = Heartbeat(
             self._database, settings.jobs, worker=worker, queues=tuple(queues)
         )
-        self._cancellations = CancellationListener(self._redis, self._heartbeat.canceled)
+        self._cancellations = CancellationListener(self._redis, self._heartbeat.on_job_canceled)
         self._announcer = Announcer(self._redis, Doorbell(self._redis, settings.redis))
         self._runner = Runner(
             self._database,
-            self._stages,
+            self._transfers,
+            self._engine_pool,
             self._announcer,
             self._heartbeat,
             settings.jobs,
@@ -90,16 +91,16 @@ class WorkerProcess:
         )
         self._status = StatusServer(settings.telemetry, ready=self._ready)
         self._stop_listening = stop_listening
-        self._leaving = asyncio.Event()
+        self._stopping = asyncio.Event()
         self.threads_stuck = False
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start.
+        """Start the loop and the background tasks.
 
         Raises:
-            ConfigurationError: the status port cannot be had.
+            ConfigurationError: the status port is taken or not allowed.
         """
         self._thread.start()
         try:
@@ -110,106 +111,111 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Leave, wait for the claims under way, and stop."""
+        """Shut down: wait for the jobs under way, then stop the loop."""
         self._submit(self._stop()).result()
         self._end_loop()
 
     @property
     def engine_stuck(self) -> bool:
-        """Whether the engine was told to stop and did not."""
-        return self._engine.stuck.is_set()
+        """Whether the engine did not stop when told to, or its device is lost."""
+        return self._engine_pool.stuck.is_set()
 
-    def look(self, queue: str) -> None:
-        """Work while there is work; called from Celery's threads."""
-        self._submit(self._look(queue)).result()
+    def run_waiting_jobs(self, queue: str) -> None:
+        """Run waiting jobs, beginning with `queue`, until there are none; for Celery's threads."""
+        self._submit(self._run_waiting_jobs(queue)).result()
 
-    def leave(self) -> None:
-        """Claim nothing more, and give back what is not done in time; the second time, at once.
+    def begin_shutdown(self) -> None:
+        """Stop claiming, and release jobs not done within `shutdown_seconds`; a second call, now.
 
-        Called from a signal handler, at any time: it only schedules.
+        Safe to call from a signal handler at any time: it only schedules the work.
         """
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._leave)
+            self._loop.call_soon_threadsafe(self._begin_shutdown)
 
     async def _start(self) -> None:
         await self._status.start()
-        self._stages.start()
-        self._looking = asyncio.create_task(self._look_unrung())
-        self._until_the_end = [
+        self._transfers.start()
+        self._polling = asyncio.create_task(self._poll_queues())
+        self._background_tasks = [
             asyncio.create_task(work)
             for work in (
                 self._heartbeat.run(),
                 self._cancellations.run(),
-                self._progresses.run(),
-                self._leave_when_stuck(),
+                self._progress_reporter.run(),
+                self._shut_down_when_stuck(),
             )
         ]
 
-    async def _look_unrung(self) -> None:
-        """Look by ourselves now and then: work goes on while Redis is away, or its rings lost."""
-        turns = cycle(self._heartbeat.queues)
-        async with asyncio.TaskGroup() as looks:
-            while not self._leaving.is_set():
-                if self._runner.free_places:
-                    looks.create_task(self._look(next(turns)))
-                await wait_for_event(self._leaving, self._settings.jobs.sweep_seconds)
+    async def _poll_queues(self) -> None:
+        """Run waiting jobs every `sweep_seconds` without a ring: rings may have been lost."""
+        queues = cycle(self._heartbeat.queues)
+        async with asyncio.TaskGroup() as runs:
+            while not self._stopping.is_set():
+                if self._runner.free_slots:
+                    runs.create_task(self._run_waiting_jobs(next(queues)))
+                await wait_for_event(self._stopping, self._settings.jobs.sweep_seconds)
 
-    async def _leave_when_stuck(self) -> None:
-        await self._engine.stuck.wait()
-        self._leave()
-        self._runner.give_back()
+    async def _shut_down_when_stuck(self) -> None:
+        await self._engine_pool.stuck.wait()
+        self._begin_shutdown()
+        self._runner.release_jobs()
         self._stop_listening()
 
-    async def _look(self, queue: str) -> None:
+    async def _run_waiting_jobs(self, queue: str) -> None:
         try:
-            await self._runner.look(queue)
+            await self._runner.run_waiting_jobs(queue)
         except Exception as error:
             if not is_unavailable(error):
-                log.exception("look_failed", queue=queue)
-            else:  # the next look, soon, may find it back
-                self._heartbeat.postgres.missed(error)
+                log.exception("job_loop_failed", queue=queue)
+            else:  # it is tried again soon
+                self._heartbeat.postgres.mark_unavailable(error)
 
     async def _ready(self) -> None:
         async with asyncio.timeout(self._settings.database.connect_timeout_seconds):
-            await self._heartbeat.beat()
+            await self._heartbeat.renew_leases()
 
-    def _leave(self) -> None:
-        if self._leaving.is_set():
-            self._runner.give_back()
+    def _begin_shutdown(self) -> None:
+        if self._stopping.is_set():
+            self._runner.release_jobs()
             return
-        log.info("worker_leaving", claims=self._heartbeat.held)
-        self._leaving.set()
+        log.info("worker_stopping", claims=self._heartbeat.claim_count)
+        self._stopping.set()
         self._runner.stop_claiming()
-        self._loop.call_later(self._settings.worker.shutdown_seconds, self._runner.give_back)
+        self._loop.call_later(self._settings.worker.shutdown_seconds, self._runner.release_jobs)
 
     async def _stop(self) -> None:
-        if not self._leaving.is_set():
-            self._leave()
-        await self._looking
-        await self._heartbeat.idle()
-        for task in self._until_the_end:
+        if not self._stopping.is_set():
+            self._begin_shutdown()
+        await self._polling
+        await self._heartbeat.wait_until_idle()
+        for task in self._background_tasks:
             task.cancel()
-        await asyncio.gather(*self._until_the_end, return_exceptions=True)
-        with contextlib.suppress(Exception):  # Postgres is away: our silence will say it
+        await asyncio.gather(*self._background_tasks, return_exceptions=True)
+        with contextlib.suppress(
+            Exception
+        ):  # Postgres is unavailable: the sweeper removes silent workers
             async with self._database.statement() as connection:
                 await remove_worker(connection, self._heartbeat.worker)
-        # What rang while we were leaving was heard here, for nothing.
-        await asyncio.gather(*(self._announcer.waiting(queue) for queue in self._heartbeat.queues))
+        # Rings received during the shutdown had no effect here: pass them on.
+        await asyncio.gather(
+            *(self._announcer.announce_queued(queue) for queue in self._heartbeat.queues)
+        )
         await self._status.stop()
         await self._guard.aclose()
         await self._redis.aclose()
         await self._database.aclose()
-        await self._release_threads()
+        await self._close_threads()
 
-    async def _release_threads(self) -> None:
-        """Wait for the threads, no longer than makes sense: a store may hang for minutes."""
+    async def _close_threads(self) -> None:
+        """Wait for the threads, up to `CLOSING_SECONDS`: a store may hang for minutes."""
         self.threads_stuck = self.engine_stuck
         try:
             async with asyncio.timeout(CLOSING_SECONDS):
-                await asyncio.to_thread(self._stages.close)
+                await asyncio.to_thread(self._engine_pool.close)
+                await asyncio.to_thread(self._transfers.close)
                 await asyncio.to_thread(self._storage.close)
         except TimeoutError:
-            log.warning("threads_left_behind")
+            log.warning("threads_abandoned")
             self.threads_stuck = True
 
     def _end_loop(self) -> None:

@@ -1,4 +1,4 @@
-"""What the engine tells of its steps, passed on to Redis: the latest of each attempt, no more."""
+"""Reporting of generation progress to Redis: the latest step of each attempt."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -17,66 +17,67 @@ from common.runtime.availability import Availability
 from worker.engine.images.encode import encode_preview
 from worker.engine.interface import Progress
 
-# Between two exchanges with Redis: nobody looks more often, and an engine of many samples would
-# tell of hundreds of steps in a second.
-PAUSE_SECONDS: Final = 0.15
+# Between two writes to Redis: clients do not poll more often, and an engine with many samples
+# reports hundreds of steps a second.
+WRITE_INTERVAL_SECONDS: Final = 0.15
 
-Told: TypeAlias = dict[AttemptName, Progress]
+LatestProgress: TypeAlias = dict[AttemptName, Progress]
 
 log = structlog.get_logger(__name__)
 
 
 class ProgressReporter:
-    """Takes note in the engine's threads, without waiting for anything; one task writes.
+    """Collector of progress from the engine's threads; a background task writes it to Redis.
 
-    What came while Redis was away is dropped: something later follows.
+    Progress that cannot be written is dropped: later progress follows.
     """
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
-        self._presence = Availability("redis")
+        self._availability = Availability("redis")
         self._lock = Lock()
-        self._latest: Told = {}
+        self._latest: LatestProgress = {}
         self._written: set[AttemptName] = set()
-        self._over: list[AttemptName] = []
-        self._news = asyncio.Event()
+        self._ended: list[AttemptName] = []
+        self._wake = asyncio.Event()
 
     @contextmanager
-    def of(self, job: JobRecord) -> Iterator[Callable[[Progress], None]]:
-        """Give what takes note of one attempt's steps; after the block nothing is kept of it.
+    def track(self, job: JobRecord) -> Iterator[Callable[[Progress], None]]:
+        """Yield a callback for the progress of one attempt; delete the progress after the block.
 
-        An image that is to be checked shows no preview: it is found unsafe only when it is done.
+        A job whose images go through the safety checker has no preview: only finished images are
+        checked.
         """
         name = AttemptName(job.file_prefix, job.attempt)
         loop = asyncio.get_running_loop()
 
-        def note(progress: Progress) -> None:
+        def report(progress: Progress) -> None:
             if job.request.safety_checker:
                 progress = replace(progress, preview=None)
-            if self._note(name, progress) and not loop.is_closed():
-                loop.call_soon_threadsafe(self._news.set)
+            if self._store(name, progress) and not loop.is_closed():
+                loop.call_soon_threadsafe(self._wake.set)
 
         try:
-            yield note
+            yield report
         finally:
-            self._forget(name)
+            self._end(name)
 
     async def run(self) -> None:
-        """Write until canceled."""
+        """Write collected progress until canceled."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._wake.wait()
+            self._wake.clear()
             try:
                 await self._write()
-                self._presence.found()
+                self._availability.mark_available()
             except (RedisError, OSError) as error:
-                self._presence.missed(error)
+                self._availability.mark_unavailable(error)
             except Exception:
-                log.exception("progress_not_told")
-            await asyncio.sleep(PAUSE_SECONDS)
+                log.exception("progress_write_failed")
+            await asyncio.sleep(WRITE_INTERVAL_SECONDS)
 
-    def _note(self, name: AttemptName, progress: Progress) -> bool:
-        """Keep the latest, and a preview until there is a later one; tell whether it is news."""
+    def _store(self, name: AttemptName, progress: Progress) -> bool:
+        """Store the latest step, keeping an earlier preview; return whether to wake the writer."""
         with self._lock:
             is_first = not self._latest
             before = self._latest.get(name)
@@ -85,24 +86,24 @@ class ProgressReporter:
             self._latest[name] = progress
             return is_first
 
-    def _forget(self, name: AttemptName) -> None:
+    def _end(self, name: AttemptName) -> None:
         with self._lock:
             self._latest.pop(name, None)
         if name in self._written:
             self._written.discard(name)
-            self._over.append(name)
-            self._news.set()
+            self._ended.append(name)
+            self._wake.set()
 
     async def _write(self) -> None:
         with self._lock:
             latest, self._latest = self._latest, {}
-        over, self._over = self._over, []
+        ended, self._ended = self._ended, []
         self._written |= latest.keys()
-        told = await asyncio.to_thread(_encoded, latest) if latest else {}
-        await write_progress(self._redis, told, over)
+        encoded = await asyncio.to_thread(_encode, latest) if latest else {}
+        await write_progress(self._redis, encoded, ended)
 
 
-def _encoded(latest: Told) -> dict[AttemptName, JobProgress]:
+def _encode(latest: LatestProgress) -> dict[AttemptName, JobProgress]:
     return {
         name: JobProgress(
             progress.step,

@@ -1,48 +1,48 @@
-"""Which queue is asked for jobs first: by turns, rather one whose model is loaded."""
+"""The order in which queues are asked for jobs: round robin, loaded models first."""
 
 from collections.abc import Collection, Sequence
 
 
 class QueueOrder:
-    """Puts queues in order for a claim, which serves the first of them that has work.
+    """The order of queues for a claim, which takes jobs from the first queue that has any.
 
-    A queue whose model is loaded comes before one whose model would have to be loaded first, and
-    perhaps push another out. But no queue is passed over for more than `patience_seconds`: then
-    it comes first, and of several the one that was passed over for longest.
+    A queue whose model is loaded comes before one whose model would have to be loaded, perhaps
+    evicting another. A queue that was skipped for `patience_seconds` comes first; of several, the
+    one that was skipped for longest.
 
-    Passed over is who was not asked because another, before it, had work. Who was asked has
-    either been served or has nothing to be served.
+    A queue is skipped when an earlier queue had work, so that it was not asked. A queue that was
+    asked was either served or empty.
     """
 
     def __init__(self, queues: Sequence[str], *, patience_seconds: float) -> None:
         self._queues = tuple(queues)
         self._patience_seconds = patience_seconds
-        self._passed_over_since: dict[str, float] = {}
+        self._skipped_since: dict[str, float] = {}
 
-    def order(self, turn: str, loaded: Collection[str], now: float) -> list[str]:
-        """Give all queues in the order to ask them in.
+    def order(self, first: str, loaded: Collection[str], now: float) -> list[str]:
+        """Return all queues in the order in which a claim should ask them.
 
-        It is the turn of the queue `turn`, and of those after it; `now` is in seconds. A queue
-        has the name of its model, of which `loaded` are there.
+        The round robin begins at queue `first`. A queue has the name of its model; `loaded` are
+        the models in memory. `now` is in seconds of a monotonic clock.
         """
-        start = self._queues.index(turn) if turn in self._queues else 0
-        by_turns = [*self._queues[start:], *self._queues[:start]]
+        start = self._queues.index(first) if first in self._queues else 0
+        rotated = [*self._queues[start:], *self._queues[:start]]
         overdue = sorted(
             (
                 queue
-                for queue, since in self._passed_over_since.items()
+                for queue, since in self._skipped_since.items()
                 if now - since >= self._patience_seconds
             ),
-            key=self._passed_over_since.__getitem__,
+            key=self._skipped_since.__getitem__,
         )
-        others = [queue for queue in by_turns if queue not in overdue]
-        # Sorting keeps the turns among those that are loaded, and among those that are not.
+        others = [queue for queue in rotated if queue not in overdue]
+        # Sorting is stable: it keeps the round robin among loaded and among other queues.
         return overdue + sorted(others, key=lambda queue: queue not in loaded)
 
-    def asked(self, order: Sequence[str], served: str | None, now: float) -> None:
-        """Take note that queues were asked in `order` up to the one served; None had work."""
+    def record_claim(self, order: Sequence[str], served: str | None, now: float) -> None:
+        """Record that queues were asked in `order` up to `served`, or all if None had work."""
         number = len(order) if served is None else order.index(served) + 1
         for queue in order[:number]:
-            self._passed_over_since.pop(queue, None)
+            self._skipped_since.pop(queue, None)
         for queue in order[number:]:
-            self._passed_over_since.setdefault(queue, now)
+            self._skipped_since.setdefault(queue, now)

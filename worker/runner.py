@@ -1,4 +1,4 @@
-"""One job from claim to finish; read `_work` from top to bottom."""
+"""The life of a claimed job: fetch, generate, upload, finish; begin reading at `Runner._work`."""
 
 import asyncio
 from functools import partial
@@ -20,65 +20,68 @@ from common.runtime.metrics import JOBS_ENDED, QUEUE_WAIT_SECONDS
 from common.settings import JobSettings, WorkerSettings
 from worker.attempt import Attempt
 from worker.engine.images.inputs import InputImages
-from worker.engine_pool import TimedGeneration
+from worker.engine.interface import GenerationResult
+from worker.engine_pool import EnginePool
 from worker.failure import FailureHandler
 from worker.heartbeat import Heartbeat
+from worker.image_transfers import ImageTransfers
 from worker.quarantine import Quarantine
 from worker.queue_order import QueueOrder
-from worker.stages import Stages
 
-# For which a job that a newer release recorded is left to that release's workers.
+# How long a job recorded by a newer release is left to the workers of that release.
 UNREADABLE_SECONDS: Final = 10.0
 
 log = structlog.get_logger(__name__)
 
 
 class Runner:
-    """Claims jobs and works on them until their end; holds `concurrency` of them at most."""
+    """Runner of jobs from claim to end, up to `concurrency` at the same time."""
 
     def __init__(
         self,
         database: Database,
-        stages: Stages,
+        transfers: ImageTransfers,
+        engine_pool: EnginePool,
         announcer: Announcer,
         heartbeat: Heartbeat,
         settings: JobSettings,
         worker_settings: WorkerSettings,
     ) -> None:
-        self.free_places = worker_settings.concurrency
+        self.free_slots = worker_settings.concurrency
         self._database = database
-        self._stages = stages
+        self._transfers = transfers
+        self._engine_pool = engine_pool
         self._announcer = announcer
         self._heartbeat = heartbeat
         self._settings = settings
         self._grace_seconds = worker_settings.stuck_seconds
-        self._settlement = FailureHandler(database, announcer, settings)
-        self._places = asyncio.Semaphore(worker_settings.concurrency)
+        self._failure_handler = FailureHandler(database, announcer, settings)
+        self._slots = asyncio.Semaphore(worker_settings.concurrency)
         self._quarantine = Quarantine()
-        self._turns = QueueOrder(
+        self._queue_order = QueueOrder(
             heartbeat.queues, patience_seconds=worker_settings.unloaded_model_wait_seconds
         )
         self._stopping = False
-        self._giving_back = False
-        self._under_way: set[Attempt] = set()
+        self._releasing = False
+        self._attempts: set[Attempt] = set()
 
     def stop_claiming(self) -> None:
-        """Take no further job; the ones under way go on."""
+        """Claim no further job; those under way go on."""
         self._stopping = True
 
-    def give_back(self) -> None:
-        """Stop the jobs that have no images yet and queue them again, at no cost."""
-        if self._giving_back:
+    def release_jobs(self) -> None:
+        """Stop the jobs without images and requeue them; the attempt does not count."""
+        if self._releasing:
             return
-        self._giving_back = True
-        for attempt in self._under_way:
-            attempt.leave(grace_seconds=self._grace_seconds)
+        self._releasing = True
+        for attempt in self._attempts:
+            attempt.stop_for_shutdown(grace_seconds=self._grace_seconds)
 
-    async def look(self, queue: str) -> int:
-        """Work while there is work, beginning with `queue`; give the number of jobs run.
+    async def run_waiting_jobs(self, queue: str) -> int:
+        """Claim and run jobs until none waits, beginning with `queue`; return how many were run.
 
-        Whenever places are free, as many jobs are claimed at once. After each claim the queues
-        take turns, so that a full one does not starve the others; see `QueueOrder`.
+        Each claim fills all free slots. The next claim begins with the next queue, so that a full
+        queue does not starve the others; see `QueueOrder`.
         """
         queues = self._heartbeat.queues
         running: list[asyncio.Task[None]] = []
@@ -93,34 +96,34 @@ class Runner:
             await asyncio.gather(*running)
         return len(running)
 
-    async def _admit(self, turn: str) -> list[ClaimedJob]:
-        """Claim jobs for the places that are free, when there is one; each job keeps its place."""
-        places = await self._take_places()
+    async def _admit(self, first_queue: str) -> list[ClaimedJob]:
+        """Wait for a free slot, claim jobs for all free slots, and release the unused ones."""
+        slots = await self._acquire_slots()
         admitted: list[ClaimedJob] = []
         try:
-            admitted = await self._quarantine.admit(partial(self._claim, turn, places))
+            admitted = await self._quarantine.admit(partial(self._claim, first_queue, slots))
         finally:
-            self._leave_places(places - len(admitted))
+            self._release_slots(slots - len(admitted))
         return admitted
 
-    async def _take_places(self) -> int:
-        await self._places.acquire()
+    async def _acquire_slots(self) -> int:
+        await self._slots.acquire()
         taken = 1
-        while not self._places.locked():
-            await self._places.acquire()
+        while not self._slots.locked():
+            await self._slots.acquire()
             taken += 1
-        self.free_places -= taken
+        self.free_slots -= taken
         return taken
 
-    def _leave_places(self, number: int) -> None:
-        self.free_places += number
+    def _release_slots(self, number: int) -> None:
+        self.free_slots += number
         for _ in range(number):
-            self._places.release()
+            self._slots.release()
 
-    async def _claim(self, turn: str, limit: int) -> list[ClaimedJob]:
-        if self._stopping:  # while it waited for a place
+    async def _claim(self, first_queue: str, limit: int) -> list[ClaimedJob]:
+        if self._stopping:  # while it waited for a slot
             return []
-        queues = self._turns.order(turn, self._stages.loaded, monotonic())
+        queues = self._queue_order.order(first_queue, self._engine_pool.loaded, monotonic())
         async with self._database.direct() as connection:
             claimed = await claim_jobs(
                 connection,
@@ -130,9 +133,9 @@ class Runner:
                 limit=limit,
             )
         served = claimed.jobs[0].record.queue if claimed.jobs else None
-        self._turns.asked(queues, served, monotonic())
+        self._queue_order.record_claim(queues, served, monotonic())
         for claim, detail in claimed.unreadable:
-            log.warning("job_not_understood", job_id=claim.job_id, detail=detail)
+            log.warning("job_unreadable", job_id=claim.job_id, detail=detail)
             again = partial(release_claim, claim=claim, seconds=UNREADABLE_SECONDS)
             await write_with_retry(self._database, again, seconds=self._settings.lease_seconds)
         return claimed.jobs
@@ -142,59 +145,56 @@ class Runner:
             await self._run(claimed)
         finally:
             self._quarantine.ended(claimed)
-            self._leave_places(1)
+            self._release_slots(1)
 
     async def _run(self, claimed: ClaimedJob) -> None:
         job = claimed.record
         attempt = Attempt(job, max_run_seconds=self._settings.max_run_seconds)
         with (
             bound_contextvars(job_id=job.id, attempt=job.attempt, tenant_id=job.tenant_id),
-            self._heartbeat.hold(attempt),
+            self._heartbeat.keep_alive(attempt),
         ):
             if job.attempt == 1:
                 QUEUE_WAIT_SECONDS.observe((utc_now() - job.created_at).total_seconds())
             log.info("job_claimed", queue=job.queue, alone=claimed.suspect)
-            self._under_way.add(attempt)
-            if self._giving_back:
-                attempt.leave(grace_seconds=self._grace_seconds)
+            self._attempts.add(attempt)
+            if self._releasing:
+                attempt.stop_for_shutdown(grace_seconds=self._grace_seconds)
             try:
                 await self._work(attempt, alone=claimed.suspect)
             except Exception as error:  # noqa: BLE001 whatever happened, the row has to say so
-                await self._settlement.settle(claimed, attempt.reason or error)
+                await self._failure_handler.handle(claimed, attempt.reason or error)
             finally:
-                self._under_way.discard(attempt)
+                self._attempts.discard(attempt)
 
     async def _work(self, attempt: Attempt, *, alone: bool) -> None:
-        claimed_at = utc_now().timestamp()
+        attempt.record_time("claimed")
         if alone:
             async with attempt.interruptible():
                 await self._quarantine.alone()
-        pixels = await self._fetch(attempt)
-        fetched_at = utc_now().timestamp()
-        drawn = await self._stages.generate(attempt, pixels)
-        object_keys = await self._upload(attempt, drawn)
-        timeline = {
-            "claimed": claimed_at,
-            "fetched": fetched_at,
-            "generation_started": drawn.started_at,
-            "generated": drawn.ended_at,
-            "uploaded": utc_now().timestamp(),
-        }
-        generated = drawn.generated
+        inputs = await self._fetch(attempt)
+        attempt.record_time("fetched")
+        generated = await self._engine_pool.generate(attempt, inputs)
+        object_keys = await self._upload(attempt, generated)
+        attempt.record_time("uploaded")
         result = JobResult(
-            object_keys, generated.nsfw, generated.seconds, timeline, generated.engine_seconds
+            object_keys,
+            generated.nsfw,
+            generated.seconds,
+            attempt.timeline,
+            generated.engine_seconds,
         )
         await self._finish(attempt.job, result)
 
     async def _fetch(self, attempt: Attempt) -> InputImages:
-        with attempt.at_work():
+        with attempt.timed():
             async with attempt.interruptible():
-                return await self._stages.fetch(attempt.job)
+                return await self._transfers.fetch(attempt.job)
 
-    async def _upload(self, attempt: Attempt, drawn: TimedGeneration) -> tuple[str, ...]:
-        with attempt.at_work():
+    async def _upload(self, attempt: Attempt, generated: GenerationResult) -> tuple[str, ...]:
+        with attempt.timed():
             async with attempt.interruptible():
-                return await self._stages.upload(attempt.job, drawn)
+                return await self._transfers.upload(attempt.job, generated)
 
     async def _finish(self, job: JobRecord, result: JobResult) -> None:
         ended = await write_with_retry(
@@ -204,7 +204,7 @@ class Runner:
         )
         if ended is None:
             raise ClaimLostError(
-                "somebody else has ended this job, or our own write did whose answer was lost"
+                "the job was ended by another process, or by our own write whose response was lost"
             )
         JOBS_ENDED.labels(outcome="succeeded").inc()
         log.info(
@@ -212,4 +212,4 @@ class Runner:
             generation_seconds=round(result.generation_seconds, 3),
             engine_seconds=round(result.engine_seconds, 3),
         )
-        await self._announcer.ended(ended)
+        await self._announcer.announce_ended(ended)

@@ -62,7 +62,7 @@ async def show_job(context: CurrentOperator, job_id: Id) -> Response:
 async def cancel_job(context: CurrentOperator, job_id: Id) -> Response:
     """Cancel a job that has not ended; its webhook is sent."""
     canceled = await jobs.cancel_job(context.database, context.operator, job_id)
-    await context.services.announcer.canceled(canceled.ended)
+    await context.services.announcer.announce_canceled(canceled.ended)
     return json_result(canceled.job)
 
 

@@ -36,7 +36,7 @@ class ProgressReader:
                 progress = await read_progress(self._redis, name, preview=preview)
         except (RedisError, OSError) as error:
             self._probe_at = monotonic() + PROBE_SECONDS
-            self._availability.missed(error)
+            self._availability.mark_unavailable(error)
             return None
-        self._availability.found()
+        self._availability.mark_available()
         return progress

@@ -80,7 +80,7 @@ class WebhookPing:
 
     async def _send(self, url: str, body: bytes, secrets: tuple[str, ...]) -> PingResult:
         webhook_id = uuid4()
-        headers = self._client.signed(webhook_id, body, secrets)
+        headers = self._client.build_headers(webhook_id, body, secrets)
         response: WebhookResponse | None = None
         reason: str | None = None
         begun = monotonic()

@@ -61,15 +61,15 @@ class TokenBuckets:
 
     async def take(self, bucket: TokenBucket, requested: int) -> TokenGrant:
         """Take `requested` tokens, or as many as there are."""
-        if self._redis.there or self._is_probe():
+        if self._redis.is_available or self._is_probe():
             try:
                 async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
                     grant = await self._shared.take(bucket, requested)
             except (BaseThrottledError, OSError) as error:
                 self._probe_at = monotonic() + PROBE_SECONDS
-                self._redis.missed(error)
+                self._redis.mark_unavailable(error)
             else:
-                self._redis.found()
+                self._redis.mark_available()
                 return grant
         return await self._local.take(bucket, requested)
 

@@ -1,4 +1,4 @@
-"""Redis: the doorbell that wakes workers, and the signal that wakes waiting callers.
+"""Redis messages: rings to workers and dispatchers, signals to waiting callers, job progress.
 
-Nothing here carries a fact. Whatever is lost is found again from the rows.
+No message is the source of a fact: what is lost is found again in Postgres.
 """

@@ -1,31 +1,30 @@
-"""Telling the others after a commit; each of these may be lost without harm."""
+"""Messages sent after a commit; each of them may be lost without harm."""
 
 from redis.asyncio import Redis
 
 from common.domain.job import EndedJob
-from common.messaging.cancellation import announce_canceled
-from common.messaging.completion import announce_ended
+from common.messaging import cancellation, completion
 from common.messaging.doorbell import Doorbell
 
 
 class Announcer:
-    """Wakes whoever waits for what has just been committed."""
+    """Sender of wakeups for changes just committed to Postgres."""
 
     def __init__(self, redis: Redis, doorbell: Doorbell) -> None:
         self._redis = redis
         self._doorbell = doorbell
 
-    async def ended(self, job: EndedJob) -> None:
-        """Wake a dispatcher, if there is a webhook to send, and the callers waiting for the job."""
+    async def announce_ended(self, job: EndedJob) -> None:
+        """Wake the callers waiting for the job, and a dispatcher if there is a webhook to send."""
         if job.delivery_id is not None:
             await self._doorbell.ring_dispatcher()
-        await announce_ended(self._redis, job.file_prefix)
+        await completion.announce_ended(self._redis, job.file_prefix)
 
-    async def canceled(self, job: EndedJob) -> None:
-        """Let the worker that may hold the job hear of it, too: it stops at its next step."""
-        await announce_canceled(self._redis, job.file_prefix)
-        await self.ended(job)
+    async def announce_canceled(self, job: EndedJob) -> None:
+        """Tell the worker that may run the job to stop it, and announce its end."""
+        await cancellation.announce_canceled(self._redis, job.file_prefix)
+        await self.announce_ended(job)
 
-    async def waiting(self, queue: str) -> None:
-        """Wake a worker for a job that waits in `queue`."""
+    async def announce_queued(self, queue: str) -> None:
+        """Wake a worker for a job in `queue`."""
         await self._doorbell.ring_worker(queue)

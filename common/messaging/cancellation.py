@@ -1,7 +1,6 @@
-"""The cancellation signal: whoever cancels a job says so, and its worker looks at the row.
+"""The cancellation signal: makes the worker that runs a canceled job check its claim at once.
 
-The signal carries no fact. A worker that hears of a job it holds asks the rows about its claims;
-one that hears nothing asks them with its next heartbeat.
+A worker that misses the signal finds the lost claim with its next heartbeat.
 """
 
 from collections.abc import Callable
@@ -10,30 +9,30 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from common.messaging.listener import ChannelListener, announce, prefix_in
+from common.messaging.listener import ChannelListener, announce, parse_prefix
 
 CHANNEL: Final = "infill:canceled"
 
 
 async def announce_canceled(redis: "Redis", file_prefix: UUID) -> None:
-    """Tell all workers that a job was canceled, which one of them may hold."""
+    """Tell all workers that a job was canceled; one of them may be running it."""
     await announce(redis, CHANNEL, file_prefix)
 
 
 class CancellationListener(ChannelListener):
-    """Tells a worker which jobs were canceled; None where some may have been that nobody heard."""
+    """Listener that calls `on_canceled` for each canceled job, and with None after an outage."""
 
-    def __init__(self, redis: "Redis", canceled: Callable[[UUID | None], None]) -> None:
+    def __init__(self, redis: "Redis", on_canceled: Callable[[UUID | None], None]) -> None:
         super().__init__(redis, CHANNEL)
-        self._canceled = canceled
+        self._on_canceled = on_canceled
 
-    def _heard(self, data: bytes) -> None:
-        prefix = prefix_in(data)
+    def _on_message(self, data: bytes) -> None:
+        prefix = parse_prefix(data)
         if prefix is not None:
-            self._canceled(prefix)
+            self._on_canceled(prefix)
 
-    async def _subscribed(self) -> None:
-        self._canceled(None)
+    async def _on_subscribed(self) -> None:
+        self._on_canceled(None)
 
-    async def _missed(self) -> None:
-        """Leave it to the heartbeat."""
+    async def _on_unavailable(self) -> None:
+        """Do nothing: the heartbeat finds canceled jobs."""

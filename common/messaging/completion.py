@@ -1,4 +1,4 @@
-"""The completion signal: whoever ends a job says so, and the gateways wake its waiting callers."""
+"""The completion signal: makes gateways respond to the callers that wait for a job."""
 
 import asyncio
 from collections import defaultdict
@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from redis.asyncio import Redis
 
-from common.messaging.listener import ChannelListener, announce, prefix_in
+from common.messaging.listener import ChannelListener, announce, parse_prefix
 
 CHANNEL: Final = "infill:ended"
 
@@ -23,10 +23,10 @@ async def announce_ended(redis: "Redis", file_prefix: UUID) -> None:
 
 
 class CompletionListener(ChannelListener):
-    """Wakes callers when their jobs end: one subscription per process, however many wait.
+    """Listener that wakes waiting callers when their jobs end; one subscription per process.
 
-    While Redis is away, and once whenever it comes back, one query asks the rows about all
-    callers together (`find_ended`).
+    While Redis is unavailable, and once when it is back, `find_ended` asks Postgres about the
+    jobs of all waiting callers in one query.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class CompletionListener(ChannelListener):
         super().__init__(redis, CHANNEL)
         self._find_ended = find_ended
         self._waiting: dict[UUID, set[asyncio.Event]] = defaultdict(set)
-        self._letting_go = False
+        self._closing = False
 
     @contextmanager
     def expect(self, file_prefix: UUID) -> Iterator[asyncio.Event]:
-        """Give the event that is set when this job ends; enter before the job is recorded."""
+        """Yield the event that is set when the job ends; enter before the job is recorded."""
         event = asyncio.Event()
-        if self._letting_go:
+        if self._closing:
             event.set()
         self._waiting[file_prefix].add(event)
         try:
@@ -51,24 +51,24 @@ class CompletionListener(ChannelListener):
             if not self._waiting[file_prefix]:
                 del self._waiting[file_prefix]
 
-    def let_go(self) -> None:
-        """Wake everybody, now and from now on: this process is ending."""
-        self._letting_go = True
+    def wake_all(self) -> None:
+        """Wake all callers, and from now on each new one at once: the process is ending."""
+        self._closing = True
         self._wake(set(self._waiting))
 
-    def _heard(self, data: bytes) -> None:
+    def _on_message(self, data: bytes) -> None:
         self._wake(_prefixes(data))
 
-    async def _subscribed(self) -> None:
+    async def _on_subscribed(self) -> None:
         if not self._waiting:
             return
         try:
             self._wake(await self._find_ended(list(self._waiting)))
-        except Exception as error:  # noqa: BLE001 the rows are asked again in a moment
+        except Exception as error:  # noqa: BLE001 tried again in a moment
             log.warning("completion_fallback_failed", error=type(error).__name__)
 
-    async def _missed(self) -> None:
-        await self._subscribed()
+    async def _on_unavailable(self) -> None:
+        await self._on_subscribed()
 
     def _wake(self, ended: set[UUID]) -> None:
         for file_prefix in ended:
@@ -77,5 +77,5 @@ class CompletionListener(ChannelListener):
 
 
 def _prefixes(data: bytes) -> set[UUID]:
-    prefix = prefix_in(data)
+    prefix = parse_prefix(data)
     return set() if prefix is None else {prefix}

@@ -1,9 +1,9 @@
-"""The doorbell: a ring says "look", and nothing else.
+"""The doorbell: a ring wakes a worker or a dispatcher, which then looks for work in Postgres.
 
-Workers are rung through Celery. A ring is one message in the list Celery's Redis transport
-reads, written here without Celery's producer: that costs the gateway a tenth, and lets one
-script bound the list. All rings of a queue mean the same, so more than `ring_limit` of them
-would only fill Redis. Dispatchers read their list themselves.
+A ring carries nothing but the name of a queue. Workers receive rings through Celery: a ring is one
+message in the list that Celery's Redis transport reads, written here without Celery's producer,
+which costs the gateway a tenth and lets a script bound the list. All rings of a queue mean the
+same, so more than `ring_limit` of them would only fill Redis. Dispatchers read a list of their own.
 """
 
 import base64
@@ -17,12 +17,12 @@ from redis.exceptions import RedisError
 
 from common.settings import RedisSettings
 
-TASK_NAME: Final = "infill.look"
+TASK_NAME: Final = "infill.ring"
 DISPATCHER_LIST: Final = "infill:deliveries"
 
-# How long one blocking command may wait, as a part of the time after which Redis counts as away.
+# The longest wait of a blocking command, as a part of the client's timeout.
 _PATIENCE: Final = 0.5
-# Redis takes no wait at all, 0, for a wait without end, and rounds to milliseconds.
+# To Redis 0 means to wait without end, and it rounds to milliseconds.
 _SHORTEST_WAIT_SECONDS: Final = 0.01
 
 _RING = """
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class Doorbell:
-    """Rings workers and dispatchers; never raises, because a lost ring is only late work."""
+    """Ringer of workers and dispatchers; rings raise nothing: a lost one only delays work."""
 
     def __init__(self, redis: "Redis", settings: RedisSettings) -> None:
         self._script = redis.register_script(_RING)
@@ -43,12 +43,12 @@ class Doorbell:
         self._longest_wait = settings.timeout_seconds * _PATIENCE
 
     async def ring_worker(self, queue: str, times: int = 1) -> bool:
-        """Wake that many threads of workers that serve `queue`; False if Redis did not take it."""
+        """Wake `times` threads of workers that serve `queue`; False if Redis is unavailable."""
         messages = [celery_message(queue, uuid4().hex) for _ in range(min(times, self._limit))]
         return await self._ring(queue, *messages)
 
     async def ring_worker_up_to(self, queue: str, number: int) -> None:
-        """Add rings until `number` of them lie unheard; for jobs whose rings may be lost."""
+        """Add rings until `number` of them wait in the list; for jobs whose rings were lost."""
         try:
             missing = min(number, self._limit) - await self._redis.llen(queue)
             if missing > 0:
@@ -58,16 +58,16 @@ class Doorbell:
             log.warning("ring_lost", queue=queue, error=type(error).__name__)
 
     async def ring_dispatcher(self) -> bool:
-        """Wake one dispatcher; False if Redis did not take it."""
-        return await self._ring(DISPATCHER_LIST, b"look")
+        """Wake one dispatcher; False if Redis is unavailable."""
+        return await self._ring(DISPATCHER_LIST, b"ring")
 
-    async def heard_by_dispatcher(self, seconds: float) -> bool:
-        """Wait up to `seconds` for a ring to a dispatcher and take all that are there.
+    async def wait_for_dispatcher_ring(self, seconds: float) -> bool:
+        """Wait up to `seconds` for a ring and remove all rings; return whether there was one.
 
-        The wait may be cut short: a longer one would look like Redis being away.
+        The wait is shortened to stay below the client's timeout.
 
         Raises:
-            redis.exceptions.RedisError: Redis is away.
+            redis.exceptions.RedisError: Redis is unavailable.
         """
         patience = max(min(seconds, self._longest_wait), _SHORTEST_WAIT_SECONDS)
         if await self._redis.blpop([DISPATCHER_LIST], timeout=patience) is None:
@@ -85,9 +85,9 @@ class Doorbell:
 
 
 def celery_message(queue: str, identity: str) -> bytes:
-    """Write one ring in Celery's task protocol 2 within kombu's Redis envelope.
+    """Return one ring as a Celery message: task protocol 2 in kombu's Redis envelope.
 
-    `identity` must be unique among the messages under way.
+    `identity` must be unique among the messages in Redis.
     """
     headers = {"lang": "py", "task": TASK_NAME, "id": identity, "root_id": identity, "retries": 0}
     properties = {

@@ -1,4 +1,4 @@
-"""Hearing one channel of Redis for as long as the process lives, whatever becomes of Redis."""
+"""A subscription to a Redis channel that survives outages of Redis."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -12,16 +12,16 @@ from redis.exceptions import RedisError
 
 from common.runtime.availability import Availability
 
-# How soon we try again while Redis is away.
+# Between two tries to subscribe while Redis is unavailable.
 FALLBACK_SECONDS: Final = 0.5
-# After so long a silence Redis is asked to say something; after as long again it counts as away.
+# After this long without a message Redis is pinged; after as long again it counts as unavailable.
 QUIET_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
 
 async def announce(redis: "Redis", channel: str, file_prefix: UUID) -> None:
-    """Tell whoever listens to `channel` of a job; a lost signal is made good by the rows."""
+    """Publish a job's prefix on `channel`; a lost signal only delays its listeners."""
     try:
         await redis.publish(channel, file_prefix.bytes)
     except (RedisError, OSError) as error:
@@ -29,24 +29,24 @@ async def announce(redis: "Redis", channel: str, file_prefix: UUID) -> None:
 
 
 class ChannelListener(ABC):
-    """One subscription per process; what each kind of listener does is in the three methods."""
+    """Base class of listeners to one channel; subclasses handle its three events."""
 
     def __init__(self, redis: "Redis", channel: str) -> None:
         self._redis = redis
         self._channel = channel
-        self._presence = Availability("redis")
+        self._availability = Availability("redis")
 
     @abstractmethod
-    def _heard(self, data: bytes) -> None:
-        """Take a signal, which may be none of ours: it must not end the listening."""
+    def _on_message(self, data: bytes) -> None:
+        """Handle a message, which may not be a valid signal; raises nothing."""
 
     @abstractmethod
-    async def _subscribed(self) -> None:
-        """Make good what was announced before this moment; raises nothing."""
+    async def _on_subscribed(self) -> None:
+        """Find what was announced before the subscription began; raises nothing."""
 
     @abstractmethod
-    async def _missed(self) -> None:
-        """Do without Redis; called again and again while it is away; raises nothing."""
+    async def _on_unavailable(self) -> None:
+        """Do without Redis; called repeatedly while it is unavailable; raises nothing."""
 
     async def run(self) -> None:
         """Listen until canceled."""
@@ -56,8 +56,8 @@ class ChannelListener(ABC):
             except (RedisError, OSError) as error:
                 if _is_canceled():
                     raise asyncio.CancelledError from error
-                self._presence.missed(error)
-            await self._missed()
+                self._availability.mark_unavailable(error)
+            await self._on_unavailable()
             await asyncio.sleep(FALLBACK_SECONDS)
 
     async def _listen(self) -> None:
@@ -66,26 +66,26 @@ class ChannelListener(ABC):
             while True:
                 message = await _next_message(subscription)
                 if message["type"] == "message":
-                    self._heard(message["data"])
-                elif message["type"] == "subscribe":  # perhaps not for the first time
-                    self._presence.found()
-                    await self._subscribed()
+                    self._on_message(message["data"])
+                elif message["type"] == "subscribe":  # again after every reconnection
+                    self._availability.mark_available()
+                    await self._on_subscribed()
 
 
-def prefix_in(data: bytes) -> UUID | None:
-    """Read a signal; None for one that is none of ours."""
+def parse_prefix(data: bytes) -> UUID | None:
+    """Parse a signal: the prefix of a job, or None if it is invalid."""
     try:
         return UUID(bytes=data)
     except ValueError:
-        log.warning("signal_not_understood", size=len(data))
+        log.warning("signal_unreadable", size=len(data))
         return None
 
 
 async def _next_message(subscription: PubSub) -> dict[str, Any]:
-    """Wait for the next message; a line gone dead without a word is found out.
+    """Wait for the next message; ping after a silence, which detects a dead connection.
 
     Raises:
-        TimeoutError: Redis does not answer.
+        TimeoutError: Redis did not respond to the ping.
     """
     message = await subscription.get_message(timeout=QUIET_SECONDS)
     if message is None and not _is_canceled():
@@ -93,11 +93,11 @@ async def _next_message(subscription: PubSub) -> dict[str, Any]:
         message = await subscription.get_message(timeout=QUIET_SECONDS)
     if message is None:
         raise TimeoutError
-    answered: dict[str, Any] = message
-    return answered
+    received: dict[str, Any] = message
+    return received
 
 
 def _is_canceled() -> bool:
-    """Tell whether this task was canceled; met by a time-out of the client, that is not raised."""
+    """Return whether this task was canceled: the client's own timeout may hide the cancellation."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

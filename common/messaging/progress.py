@@ -1,7 +1,7 @@
-"""How far running jobs are: told by their workers a few times a second, and kept for a minute.
+"""Progress of running jobs in Redis: written by workers a few times a second, kept for a minute.
 
-Nothing here is a fact: whoever finds nothing knows the job's state from its row. Each attempt has
-a key of its own, so a worker given up for dead does not talk into its successor's.
+Progress is not durable: without it the job's row still tells its state. Each attempt has a key of
+its own, so a worker that lost its claim cannot overwrite the progress of the next attempt.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,26 +11,26 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-# Longer than any step, and not for ever: a worker that dies takes nothing back.
+# Longer than any step; it expires, because a worker that dies deletes nothing.
 KEPT_SECONDS: Final = 60
 PREVIEW_TYPE: Final = "image/jpeg"
 
 
 class AttemptName(NamedTuple):
-    """One attempt at one job."""
+    """The name of one attempt at one job."""
 
     file_prefix: UUID
     attempt: int
 
     @property
     def key(self) -> str:
-        """Where it is kept."""
+        """The Redis key of its progress."""
         return f"infill:progress:{self.file_prefix}:{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """`step` of `steps`, over all images of the job; `preview` is a small JPEG of the first."""
+    """Progress of an attempt: `step` of `steps`, and a small JPEG preview of the first image."""
 
     step: int
     steps: int
@@ -38,31 +38,35 @@ class JobProgress:
 
 
 async def write_progress(
-    redis: "Redis", told: Mapping[AttemptName, JobProgress], over: Collection[AttemptName]
+    redis: "Redis",
+    progress_by_attempt: Mapping[AttemptName, JobProgress],
+    ended: Collection[AttemptName],
 ) -> None:
-    """Tell of many attempts in one exchange; a preview stays until a later one comes.
+    """Store the progress of many attempts and delete that of ended ones, in one round trip.
+
+    A preview stays until a later one comes.
 
     Raises:
-        redis.exceptions.RedisError: Redis is away.
+        redis.exceptions.RedisError: Redis is unavailable.
     """
     async with redis.pipeline(transaction=False) as pipeline:
-        for name, progress in told.items():
+        for name, progress in progress_by_attempt.items():
             pipeline.hset(name.key, mapping={"step": progress.step, "steps": progress.steps})
             if progress.preview is not None:
                 pipeline.hset(name.key, "preview", progress.preview)
             pipeline.expire(name.key, KEPT_SECONDS)
-        if over:
-            pipeline.delete(*(name.key for name in over))
+        if ended:
+            pipeline.delete(*(name.key for name in ended))
         await pipeline.execute()
 
 
 async def read_progress(
     redis: "Redis", name: AttemptName, *, preview: bool = False
 ) -> JobProgress | None:
-    """Read how far an attempt is, with its preview only where wanted; None if nobody told.
+    """Read the progress of an attempt, with the preview if asked for; None if there is none.
 
     Raises:
-        redis.exceptions.RedisError: Redis is away.
+        redis.exceptions.RedisError: Redis is unavailable.
     """
     fields = ["step", "steps", *(["preview"] if preview else [])]
     found: list[Any] = await redis.hmget(name.key, fields)

@@ -1,1 +1,1 @@
-"""The object store: transfers, presigned links, the images of a job."""
+"""The S3-compatible object store: transfers, presigned links, the images of a job."""

@@ -1,4 +1,4 @@
-"""The pictures of a job as its owner is sent them: as links, or the images themselves."""
+"""The images of a job as they stand in a response or webhook: links, or base64."""
 
 import asyncio
 import base64
@@ -8,10 +8,10 @@ from common.object_store.storage import Storage
 
 
 async def output_images(job: JobRecord, result: JobResult, storage: Storage) -> list[str]:
-    """Give a link per image, or its PNG as base64; nothing once the pictures have been deleted.
+    """Return a link or base64 PNG per image; an empty list once the images have been deleted.
 
     Raises:
-        StorageUnavailableError: the images themselves are wanted and were not to be had.
+        StorageUnavailableError: base64 was asked for and the images could not be read.
     """
     if job.objects_deleted_at is not None:
         return []
@@ -22,7 +22,7 @@ async def output_images(job: JobRecord, result: JobResult, storage: Storage) -> 
 
 
 def input_image_urls(job: JobRecord, storage: Storage) -> dict[str, str]:
-    """Give the addresses of the input pictures by field; of one that was deleted, an empty one."""
+    """Return the URLs of the input images by field; an empty string for a deleted one."""
     gone = job.objects_deleted_at is not None
     return {
         field: image.url or ""

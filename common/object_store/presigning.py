@@ -1,7 +1,7 @@
-"""Links to read an object for a limited time: Amazon's signature version 4 in a query string.
+"""Presigned links: URLs to read an object for a limited time, by AWS Signature Version 4.
 
-The key a link is signed with changes once a day, so it is made once a day. boto3 can make the
-same links; it takes a hundred times as long, and a gateway makes several for each answer.
+The signing key depends on the day, so it is derived once a day. boto3 makes the same links, but
+takes a hundred times as long, and a gateway makes several for each response.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ TERMINATOR: Final = "aws4_request"
 
 
 class Presigner:
-    """Signs links to the objects of one bucket; pure, apart from remembering the day's key."""
+    """Signer of links to the objects of one bucket; pure, except that it caches the day's key."""
 
     def __init__(
         self, *, endpoint_url: str, bucket: str, region: str, access_key_id: str, secret: str
@@ -32,7 +32,7 @@ class Presigner:
         self._signing_key = b""
 
     def link(self, key: str, *, seconds: int, now: datetime) -> str:
-        """Give an address that reads `key` for `seconds` from `now`, an aware time in UTC.
+        """Return a URL that reads `key` for `seconds` from `now`, an aware datetime in UTC.
 
         Source: AWS Signature Version 4 for API requests, authentication by query parameters.
         """
@@ -41,7 +41,7 @@ class Presigner:
         if day != self._day:
             self._begin(day)
         path = f"{self._folder}/{quote(key, safe='/-_.~')}"
-        # In the order of their names, as the signature wants them.
+        # Sorted by name, as the signature requires.
         query = (
             f"X-Amz-Algorithm={ALGORITHM}"
             f"&X-Amz-Credential={self._credential}"
@@ -54,7 +54,7 @@ class Presigner:
         return f"{self._origin}{path}?{query}&X-Amz-Signature={signature}"
 
     def _begin(self, day: str) -> None:
-        """Make what all links of a day share."""
+        """Derive and cache the signing key and scope of a day."""
         key = f"AWS4{self._secret}".encode()
         for part in (day, self._region, SERVICE, TERMINATOR):
             key = hmac.digest(key, part.encode(), "sha256")

@@ -1,7 +1,7 @@
 """The object store: boto3 against any S3-compatible endpoint.
 
-boto3 blocks, so every transfer runs in a thread of this module's own pool; making a link
-needs no network and runs where it is called.
+boto3 blocks, so every transfer runs in a thread pool of its own; making a link needs no network
+and runs where it is called.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TRANSFERS_AT_ONCE: Final = 8
-DELETIONS_AT_ONCE: Final = 4  # so that whoever reads or writes meanwhile finds a free thread
+DELETIONS_AT_ONCE: Final = 4  # leaves threads free for transfers
 PNG: Final = "image/png"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as the store lists it; `modified_at` is by the store's clock."""
+    """An object in a listing; `modified_at` is by the store's clock."""
 
     key: str
     modified_at: datetime
@@ -45,9 +45,9 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of the objects of a bucket, in the order of their keys.
+    """One page of a listing, ordered by key.
 
-    The next page follows `next_after`, None where this was the last.
+    The next page begins after the key `next_after`; None on the last page.
     """
 
     objects: tuple[StoredObject, ...]
@@ -55,7 +55,7 @@ class Page:
 
 
 class Storage:
-    """One bucket."""
+    """Asynchronous client of one bucket."""
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
@@ -69,19 +69,19 @@ class Storage:
             aws_secret_access_key=settings.secret_access_key.get_secret_value(),
             config=Config(
                 signature_version="s3v4",
-                # Names of buckets in the path: what R2, MinIO and the local store all speak.
+                # The bucket in the path: supported by R2, MinIO and the local store alike.
                 s3={"addressing_style": "path"},
                 connect_timeout=settings.timeout_seconds,
                 read_timeout=settings.timeout_seconds,
                 retries={"mode": "standard", "total_max_attempts": 3},
                 max_pool_connections=TRANSFERS_AT_ONCE,
-                # Newer checksum trailers are not understood by every S3-compatible store.
+                # Not every S3-compatible store supports the newer checksum trailers.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
         )
-        # boto3 asks the store for leave before each upload (Expect: 100-continue): a second round
-        # trip for objects that are small and that no store of ours refuses.
+        # boto3 sends `Expect: 100-continue` before each upload: a second round trip that small
+        # objects do not need.
         self._client.meta.events.unregister("before-call.s3", add_expect_header)
         self._presigner = Presigner(
             endpoint_url=settings.presigned_endpoint_url or self._client.meta.endpoint_url,
@@ -92,10 +92,10 @@ class Storage:
         )
 
     async def put(self, key: str, data: bytes, *, content_type: str = PNG) -> None:
-        """Store an object under a key that is never written twice.
+        """Store an object; a key is never written twice.
 
         Raises:
-            StorageUnavailableError: the store did not take it, after three tries.
+            StorageUnavailableError: three tries failed.
         """
         await self._run(
             partial(
@@ -109,57 +109,55 @@ class Storage:
         )
 
     async def get(self, key: str) -> bytes:
-        """Read an object whole.
+        """Return the content of an object.
 
         Raises:
-            StorageUnavailableError: the store did not give it, after three tries.
+            StorageUnavailableError: three tries failed, or there is no such object.
         """
         return await self._run(lambda: self._read(key))
 
     async def find(self, key: str) -> bytes | None:
-        """Read an object whole; None where there is none.
+        """Return the content of an object, or None if there is none.
 
         Raises:
-            StorageUnavailableError: the store did not say, after three tries.
+            StorageUnavailableError: three tries failed.
         """
-        return await self._run(lambda: self._read_if_there(key))
+        return await self._run(lambda: self._read_or_none(key))
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Delete objects; one that is not there is as good as deleted.
+        """Delete objects; missing ones are no error.
 
-        One request each: the request that deletes many wants a checksum in a header, and stores
-        disagree with boto3 about which (it sends CRC32 since 1.36, several take Content-MD5 alone).
+        One request each: the request that deletes many needs a checksum header, and stores
+        disagree with boto3 about which (it sends CRC32 since 1.36, several take Content-MD5 only).
 
         Raises:
-            StorageUnavailableError: the store refused one; others may be gone.
+            StorageUnavailableError: one could not be deleted; others may have been.
         """
         waiting = iter(keys)
         while batch := list(islice(waiting, DELETIONS_AT_ONCE)):
             await asyncio.gather(*(self._run(partial(self._remove, key)) for key in batch))
 
     async def list_page(self, after: str | None, *, prefix: str = "") -> Page:
-        """Give the objects whose keys follow `after`, up to a thousand; None begins with the first.
-
-        Only those whose keys begin with `prefix`.
+        """Return up to 1,000 objects with keys after `after` (None: from the first) and a prefix.
 
         Raises:
-            StorageUnavailableError: the store did not say, after three tries.
+            StorageUnavailableError: three tries failed.
         """
         return await self._run(lambda: self._list(after, prefix))
 
     async def check(self) -> None:
-        """Ask the store whether the bucket is there and ours.
+        """Check that the bucket exists and can be accessed.
 
         Raises:
-            StorageUnavailableError: it is not.
+            StorageUnavailableError: it does not, or access was denied.
         """
         await self._run(partial(self._client.head_bucket, Bucket=self._bucket))
 
     async def create_bucket(self) -> None:
-        """Create the bucket; one that is ours already is left alone.
+        """Create the bucket, unless it exists already.
 
         Raises:
-            StorageUnavailableError: the store refused.
+            StorageUnavailableError: the bucket could not be created.
         """
         try:
             await self.check()
@@ -167,20 +165,20 @@ class Storage:
             await self._run(partial(self._client.create_bucket, Bucket=self._bucket))
 
     def link(self, key: str) -> str:
-        """Give an address to read the object from: public, or signed for a limited time."""
+        """Return a URL to read the object from: public, or presigned for a limited time."""
         if self._settings.public_base_url is not None:
             return f"{self._settings.public_base_url.rstrip('/')}/{quote(key)}"
         return self._presigner.link(key, seconds=self._settings.presigned_seconds, now=utc_now())
 
     def close(self) -> None:
-        """Wait for transfers under way and release the threads."""
+        """Wait for the transfers under way, and end the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._client.close()
 
     def _read(self, key: str) -> bytes:
         return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
-    def _read_if_there(self, key: str) -> bytes | None:
+    def _read_or_none(self, key: str) -> bytes | None:
         try:
             return self._read(key)
         except self._client.exceptions.NoSuchKey:
@@ -190,14 +188,14 @@ class Storage:
         self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def _list(self, after: str | None, prefix: str) -> Page:
-        asked: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket, "Prefix": prefix}
+        request: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket, "Prefix": prefix}
         if after is not None:
-            # Not the store's own token: a walk goes on hours later, in another process.
-            asked["StartAfter"] = after
-        answer = self._client.list_objects_v2(**asked)
-        found = answer.get("Contents", [])
+            # Not the store's own token: a listing may go on hours later, in another process.
+            request["StartAfter"] = after
+        response = self._client.list_objects_v2(**request)
+        found = response.get("Contents", [])
         objects = tuple(StoredObject(entry["Key"], entry["LastModified"]) for entry in found)
-        return Page(objects, objects[-1].key if objects and answer["IsTruncated"] else None)
+        return Page(objects, objects[-1].key if objects and response["IsTruncated"] else None)
 
     async def _run(self, call: Callable[[], T]) -> T:
         try:

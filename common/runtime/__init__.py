@@ -1,1 +1,1 @@
-"""What every process needs: clock, logs, metrics, probes, threads."""
+"""Shared by all processes: clock, logs, metrics, health endpoints, threads."""

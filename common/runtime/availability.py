@@ -1,4 +1,4 @@
-"""Whether a part we depend on is there: said in the log when it changes, and only then."""
+"""Whether a dependency, such as Postgres, is available; only changes are logged."""
 
 import structlog
 
@@ -8,23 +8,28 @@ log = structlog.get_logger(__name__)
 
 
 class Availability:
-    """Remembers whether one part answered when it was last asked."""
+    """Whether one dependency responded to the last request."""
 
-    def __init__(self, part: str) -> None:
-        self._part = part
-        self.there = True
+    def __init__(self, dependency: str) -> None:
+        self._dependency = dependency
+        self.is_available = True
 
-    def found(self) -> None:
-        """Note that it answered."""
-        if not self.there:
-            self.there = True
-            log.info("part_came_back", part=self._part)
+    def mark_available(self) -> None:
+        """Record that the dependency responded; log it after an outage."""
+        if not self.is_available:
+            self.is_available = True
+            log.info("dependency_available", dependency=self._dependency)
 
-    def missed(self, error: Exception) -> None:
-        """Note that it did not; the error's text may hold what a log must not, its name does."""
-        if self.there:
-            self.there = False
+    def mark_unavailable(self, error: Exception) -> None:
+        """Record that it did not respond; only the error's type is logged, not its text."""
+        if self.is_available:
+            self.is_available = False
             cause = getattr(error, "orig", None) or error
-            # What our own errors say to the operator is meant for the log.
-            told = {"detail": error.detail} if isinstance(error, InfillError) else {}
-            log.warning("part_went_away", part=self._part, error=type(cause).__name__, **told)
+            # The detail of our own errors is written for the log.
+            detail = {"detail": error.detail} if isinstance(error, InfillError) else {}
+            log.warning(
+                "dependency_unavailable",
+                dependency=self._dependency,
+                error=type(cause).__name__,
+                **detail,
+            )

@@ -1,14 +1,14 @@
-"""The one place that reads the clock."""
+"""The only module that reads the clock."""
 
 import time
 from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """Give the present time, aware, in UTC."""
+    """Return the present time as an aware datetime in UTC."""
     return datetime.now(UTC)  # noqa: TID251 this is that place
 
 
 def monotonic() -> float:
-    """Give seconds for measuring durations; the zero point means nothing."""
+    """Return seconds for measuring durations; the zero point is arbitrary."""
     return time.monotonic()

@@ -1,4 +1,4 @@
-"""Logs: one JSON object per line on standard output, ours and every library's alike."""
+"""Log configuration: one JSON object per line on standard output, for libraries too."""
 
 import logging
 import sys
@@ -14,23 +14,23 @@ from structlog.typing import EventDict, ExcInfo, Processor
 from common.domain.errors import ConfigurationError
 from common.settings import TelemetrySettings
 
-# Loggers that come with handlers of their own, or that say per request what we say better.
+# Loggers with handlers of their own, and loggers that repeat what our own lines say.
 REROUTED: Final = ("uvicorn", "uvicorn.error", "celery", "celery.redirected", "alembic")
 SILENCED: Final = ("uvicorn.access",)
-# Chatter of libraries that only matters when it is a warning. httpcore2's holds headers, in which
-# stand addresses with credentials: where a picture has moved to.
+# Loggers that matter from warnings on. httpcore2 logs headers, and a redirect's `Location` may hold
+# credentials.
 QUIET: Final = ("botocore", "boto3", "urllib3", "asyncio", "httpcore2", "kombu", "amqp")
-# What stands in a traceback in place of a row.
+# Replaces the values of a row in a traceback.
 WITHHELD: Final = "(withheld: it quotes a row)"
 
 
 def configure_logging(settings: TelemetrySettings, *, process: str) -> None:
-    """Send all logs of this process to standard output, `process` on every line.
+    """Send all logs of this process to standard output, with `process` on every line.
 
-    `structlog.contextvars` add what is bound for the moment: `job_id`, `attempt`, `tenant_id`.
+    `structlog.contextvars` add what is bound at the time: `job_id`, `attempt`, `tenant_id`.
 
     Raises:
-        ConfigurationError: the level is none that logging knows.
+        ConfigurationError: the log level does not exist.
     """
     level = logging.getLevelNamesMapping().get(settings.log_level.upper())
     if level is None:
@@ -73,16 +73,16 @@ def _before_rendering(process: str) -> list[Processor]:
 
 
 def _traceback(exc_info: ExcInfo) -> str:
-    """Spell an exception, less the rows that Postgres quotes: tenants' words stand in them."""
-    told = "".join(traceback.format_exception(*exc_info)).removesuffix("\n")
+    """Format an exception without the rows that Postgres quotes: they hold tenants' data."""
+    text = "".join(traceback.format_exception(*exc_info)).removesuffix("\n")
     for error in _chain(exc_info[1]):
         if isinstance(error, PostgresError) and error.detail:
-            told = told.replace(error.detail, WITHHELD)
-    return told
+            text = text.replace(error.detail, WITHHELD)
+    return text
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Give an exception and those it was raised from, or while handling them."""
+    """Yield an exception and its causes and contexts."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

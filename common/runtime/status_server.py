@@ -1,6 +1,6 @@
-"""A tiny HTTP server with /healthz, /readyz and /metrics, for processes that serve nothing else.
+"""A small HTTP server with /healthz, /readyz and /metrics, for processes without one.
 
-It costs nothing while nobody asks: no thread, no timer, only a listening socket.
+It needs no thread and no timer, only a listening socket.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class StatusServer:
-    """Answers probes and the collector of numbers; `ready` raises while the process is not."""
+    """Server of health probes and metrics; `ready` raises while the process is not ready."""
 
     def __init__(
         self, settings: TelemetrySettings, *, ready: Callable[[], Awaitable[None]]
@@ -33,10 +33,10 @@ class StatusServer:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen, unless the port is 0.
+        """Start listening, unless the port is 0.
 
         Raises:
-            ConfigurationError: the port is taken or not ours to use.
+            ConfigurationError: the port is taken or not allowed.
         """
         host, port = self._settings.status_host, self._settings.status_port
         if not port:
@@ -49,7 +49,7 @@ class StatusServer:
             ) from error
 
     async def stop(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
@@ -61,7 +61,7 @@ class StatusServer:
                 writer.write(await self._respond(head))
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # gone, too slow, or not HTTP: nobody to answer
+            pass  # closed, too slow, or not HTTP: no response
         finally:
             writer.close()
 
@@ -87,7 +87,7 @@ class StatusServer:
     async def _readiness(self) -> bytes:
         try:
             await self._ready()
-        except Exception as error:  # noqa: BLE001 whatever is missing, the answer is the same
+        except Exception as error:  # noqa: BLE001 any error means not ready
             log.warning("not_ready", error=type(error).__name__)
             return _response(HTTPStatus.SERVICE_UNAVAILABLE, JSON, b'{"status":"unavailable"}')
         return _response(HTTPStatus.OK, JSON, b'{"status":"ok"}')

@@ -1,4 +1,4 @@
-"""Signing a webhook and sending it: deliveries and test calls go this one way."""
+"""Signing and sending of webhooks, for deliveries and webhook pings alike."""
 
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -20,17 +20,17 @@ FIXED_HEADERS: Final = {
 
 
 def load_installation_key(settings: WebhookSettings) -> Ed25519PrivateKey | None:
-    """Give the installation's key; None where webhooks are signed with `v1` alone.
+    """Return the installation's `v1a` key; None if webhooks are signed with `v1` only.
 
     Raises:
-        ConfigurationError: the key cannot be read.
+        ConfigurationError: the key is malformed.
     """
     key = settings.signing_key
     return None if key is None else load_signing_key(key.get_secret_value())
 
 
 class WebhookClient:
-    """Sends webhooks through the guard, within the deadline; `key` adds `v1a` signatures."""
+    """Client that posts webhooks through the outbound guard; `key` adds `v1a` signatures."""
 
     def __init__(
         self, guard: Guard, settings: WebhookSettings, key: Ed25519PrivateKey | None
@@ -39,8 +39,10 @@ class WebhookClient:
         self._settings = settings
         self._key = key
 
-    def signed(self, webhook_id: UUID, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
-        """Give the headers of a webhook sent now."""
+    def build_headers(
+        self, webhook_id: UUID, body: bytes, secrets: Iterable[str]
+    ) -> dict[str, str]:
+        """Return the headers, signatures included, of a webhook sent now."""
         signed = signed_headers(webhook_id, utc_now(), body, secrets=secrets, key=self._key)
         return FIXED_HEADERS | signed
 
@@ -49,7 +51,7 @@ class WebhookClient:
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
-            FetchFailedError: no answer came in time; `reason` is one word.
+            FetchFailedError: no response came in time; `reason` is one word.
         """
         return await self._guard.post(
             url,

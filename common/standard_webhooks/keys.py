@@ -1,4 +1,4 @@
-"""Keys and secrets webhooks are signed with, in the spelling of Standard Webhooks 1.0.0."""
+"""Keys and secrets for signing webhooks, in the format of Standard Webhooks 1.0.0."""
 
 import base64
 import binascii
@@ -21,20 +21,20 @@ KEY_ID_LENGTH: Final = 16
 
 
 def new_secret() -> str:
-    """Draw the shared secret of a tenant's `v1` signatures."""
-    return SECRET_PREFIX + _spell(secrets.token_bytes(SECRET_BYTES))
+    """Generate a shared secret for a tenant's `v1` signatures."""
+    return SECRET_PREFIX + _to_base64(secrets.token_bytes(SECRET_BYTES))
 
 
 def new_signing_key() -> str:
-    """Draw the private key of this installation's `v1a` signatures."""
-    return SIGNING_PREFIX + _spell(Ed25519PrivateKey.generate().private_bytes_raw())
+    """Generate a private key for an installation's `v1a` signatures."""
+    return SIGNING_PREFIX + _to_base64(Ed25519PrivateKey.generate().private_bytes_raw())
 
 
 def load_signing_key(text: str) -> Ed25519PrivateKey:
-    """Read a private key: `whsk_` and the base64 of its 32 bytes, or of those and the public 32.
+    """Parse a private key: `whsk_` and the base64 of its 32 bytes, with or without the public 32.
 
     Raises:
-        ConfigurationError: it is neither; the key itself is never part of the message.
+        ConfigurationError: it is malformed; the message never contains the key.
     """
     try:
         raw = base64.b64decode(text.removeprefix(SIGNING_PREFIX), validate=True)
@@ -49,15 +49,15 @@ def load_signing_key(text: str) -> Ed25519PrivateKey:
 
 
 def public_key(signing_key: Ed25519PrivateKey) -> str:
-    """Give what receivers verify `v1a` signatures with."""
-    return PUBLIC_PREFIX + _spell(signing_key.public_key().public_bytes_raw())
+    """Return the public key with which receivers verify `v1a` signatures."""
+    return PUBLIC_PREFIX + _to_base64(signing_key.public_key().public_bytes_raw())
 
 
 def key_id(signing_key: Ed25519PrivateKey) -> str:
-    """Name a key by its public half, so that the name changes exactly when the key does."""
+    """Return a short hash of the public key, which changes exactly when the key does."""
     raw = signing_key.public_key().public_bytes_raw()
     return hashlib.sha256(raw).hexdigest()[:KEY_ID_LENGTH]
 
 
-def _spell(raw: bytes) -> str:
+def _to_base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()

@@ -1,7 +1,7 @@
-"""Signing webhooks as Standard Webhooks 1.0.0 wants it; pure.
+"""Signatures of Standard Webhooks 1.0.0; pure functions.
 
-Signed are the bytes `id.timestamp.body`. `v1` is HMAC-SHA256 under a secret shared with the
-tenant, `v1a` is ed25519 under a key of ours whose public half anyone may read.
+The signed bytes are `id.timestamp.body`. `v1` is HMAC-SHA256 with a secret shared with the tenant;
+`v1a` is ed25519 with a key of the installation, whose public half is published.
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
@@ -26,10 +26,10 @@ def signed_headers(
     secrets: Iterable[str],
     key: Ed25519PrivateKey | None = None,
 ) -> dict[str, str]:
-    """Give the three headers of one attempt made `at`; the id is the same for every attempt.
+    """Return the three headers of one attempt made `at`; the id is the same for every attempt.
 
-    There is one `v1` for each of `secrets` (`whsec_` and base64), and `v1a` where there is a key.
-    With nothing to sign with, the signature is left out: a receiver that checks will refuse.
+    There is one `v1` signature for each of `secrets` (`whsec_` and base64), and a `v1a` signature
+    if there is a key. Without secrets and key the signature header is missing.
 
     Raises:
         ValueError: a secret is not `whsec_` and base64.

@@ -19,7 +19,7 @@ from tests.bench.delivering import HEALTHY, MILLISECONDS, P99_TARGET_MILLISECOND
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig import Rig
 from tests.bench.telling import origin, tell
-from worker.maintenance.origins import maintain_origins
+from worker.maintenance.sweeper import maintain_origins
 
 PENDING: Final = 1_000_000
 CHUNK: Final = 100_000

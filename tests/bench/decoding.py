@@ -15,10 +15,9 @@ from PIL import Image
 
 from common.domain.generation import Endpoint
 from common.domain.record import InputImage, JobRecord
-from common.messaging.connection import connect
 from common.object_store.storage import Storage
 from common.outbound import Guard
-from common.settings import OutboundSettings, RedisSettings, StorageSettings, WorkerSettings
+from common.settings import OutboundSettings, StorageSettings
 from deploy.local.processes.child import Child
 from deploy.local.processes.readiness import responds_ok
 from deploy.local.processes.supervisor import Supervisor
@@ -26,14 +25,11 @@ from deploy.local.sample_server import SAMPLES
 from deploy.local.servers.ports import LOOPBACK, free_port
 from tests.bench.cpu import cpu_seconds
 from tests.bench.figures import Figure
-from tests.bench.instant import InstantEngine
 from tests.support.generation_request import REQUEST, job_record
 from tests.unit.worker.engine.sample_images import encoded
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.inputs import read_image
-from worker.engine_pool import EnginePool
-from worker.progress import ProgressReporter
-from worker.stages import Stages
+from worker.image_transfers import ImageTransfers
 
 SIDE = 512
 ROUNDS = 5
@@ -79,9 +75,9 @@ async def measure_decoding(home: Path) -> list[Figure]:
 
 
 async def _measure(files: dict[str, bytes], url: str) -> list[Figure]:
-    async with _stages() as (stages, decoders):
+    async with _transfers() as (transfers, decoders):
         return [
-            await _figure(name, data, f"{url}/{number}", stages, decoders)
+            await _figure(name, data, f"{url}/{number}", transfers, decoders)
             for number, (name, data) in enumerate(files.items())
         ]
 
@@ -102,21 +98,15 @@ async def _serving(home: Path, folder: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _stages() -> AsyncIterator[tuple[Stages, DecoderPool]]:
+async def _transfers() -> AsyncIterator[tuple[ImageTransfers, DecoderPool]]:
     guard = Guard(OutboundSettings(allowed_networks=[f"{LOOPBACK}/32"]))
-    engine = EnginePool(
-        InstantEngine(),
-        ProgressReporter(connect(RedisSettings())),  # nothing is drawn here, so nothing is told
-        seats=1,
-        stuck_seconds=WorkerSettings().stuck_seconds,
-    )
     decoders = DecoderPool()
-    stages = Stages(guard, Storage(StorageSettings()), engine, decoders)
+    transfers = ImageTransfers(guard, Storage(StorageSettings()), decoders)
     try:
-        stages.start()
-        yield stages, decoders
+        transfers.start()
+        yield transfers, decoders
     finally:
-        stages.close()
+        transfers.close()
         await guard.aclose()
 
 
@@ -126,12 +116,12 @@ def _job(url: str) -> JobRecord:
 
 
 async def _figure(
-    name: str, data: bytes, url: str, stages: Stages, decoders: DecoderPool
+    name: str, data: bytes, url: str, transfers: ImageTransfers, decoders: DecoderPool
 ) -> Figure:
     job = _job(url)
     for _ in range(WARM_UP):
-        await stages.fetch(job)
-    rounds = [await _round(job, stages, decoders) for _ in range(ROUNDS)]
+        await transfers.fetch(job)
+    rounds = [await _round(job, transfers, decoders) for _ in range(ROUNDS)]
     worker, decoder = sorted(rounds, key=sum)[ROUNDS // 2]
     return Figure(
         name=f"CPU to fetch and decode {name}",
@@ -145,10 +135,12 @@ async def _figure(
     )
 
 
-async def _round(job: JobRecord, stages: Stages, decoders: DecoderPool) -> tuple[float, float]:
+async def _round(
+    job: JobRecord, transfers: ImageTransfers, decoders: DecoderPool
+) -> tuple[float, float]:
     here, there = process_time(), cpu_seconds(decoders.pids)
     for _ in range(PICTURES):
-        await stages.fetch(job)
+        await transfers.fetch(job)
     worker, decoder = process_time() - here, cpu_seconds(decoders.pids) - there
     return worker / PICTURES * MILLISECONDS, decoder / PICTURES * MILLISECONDS
 

@@ -19,8 +19,8 @@ from common.postgres.database import Database
 from common.postgres.models import TenantShare
 from common.postgres.repositories.jobs.record import record_job
 from common.postgres.repositories.maintenance.vacuum import vacuum_queues
+from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.clock import monotonic
-from common.runtime.waiting import wait_for_event
 from common.settings import DatabaseSettings, JobSettings
 from tests.bench.claimers import CLAIMERS, MILLISECONDS, PROCESSES, Claims, claim_together
 from tests.bench.crowding import HOG_PART, QUEUE, crowd, newcomers, weigh

@@ -1,4 +1,4 @@
-"""Stopping a server in its tracks: it keeps its connections and answers nobody."""
+"""Freezing of a server: it keeps its connections and does not respond."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Jobs in the states tests need, made through the same doors the product uses."""
+"""Jobs in the states tests need, made by the repositories of the product."""
 
 from dataclasses import dataclass
 from uuid import uuid4
@@ -17,7 +17,7 @@ from worker.maintenance.lease_grace import LeaseGracePeriod
 
 QUEUE = "test-model"
 WORKER = "test-worker"
-# Believes every lease at once.
+# Expired leases count at once.
 NO_GRACE = LeaseGracePeriod(0, harmless_seconds=0, now=0)
 
 REQUEST = generation_request(
@@ -53,7 +53,7 @@ async def queued_job(
     base64: bool = False,
     max_attempts: int = 3,
 ) -> int:
-    """Record a job and give its id."""
+    """Record a job and return its id."""
     new = new_job(
         owner.id,
         queue=QUEUE,
@@ -74,7 +74,7 @@ async def queued_job(
 
 
 async def claimed(database: Database, *, lease_seconds: float = 60) -> Claim:
-    """Claim the next job, which must be there."""
+    """Claim the next job, which must exist."""
     async with database.statement() as connection:
         taken = await claim_jobs(
             connection, queues=[QUEUE], worker=WORKER, lease_seconds=lease_seconds, limit=1
@@ -93,7 +93,7 @@ async def succeeded(
     base64: bool = False,
     flagged: bool = False,
 ) -> EndedJob:
-    """Record a job and end it well."""
+    """Record a job and let it succeed."""
     await queued_job(database, owner, webhook_url=webhook_url, track_id=track_id, base64=base64)
     claim = await claimed(database)
     result = JobResult(object_keys, tuple(flagged for _ in object_keys), 1.5, {}, 1.5)
@@ -111,7 +111,7 @@ async def failed(
     *,
     track_id: str | float | None = None,
 ) -> EndedJob:
-    """Record a job and end it badly."""
+    """Record a job and let it fail."""
     await queued_job(database, owner, webhook_url=webhook_url, track_id=track_id)
     claim = await claimed(database)
     async with database.statement() as connection:

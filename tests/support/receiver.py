@@ -1,7 +1,7 @@
-"""A webhook receiver on loopback that does as it is told and remembers what it got.
+"""A webhook receiver on loopback with scripted replies, which records what it received.
 
-Like any good receiver it verifies each delivery, with the package receivers use; a test whose
-receiver got one that does not verify has failed.
+It verifies the signature of each delivery with the package that receivers use; a test whose
+receiver got a delivery that does not verify fails.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Received:
 
 @dataclass(slots=True)
 class Reply:
-    """What to answer. With `hold`, only once that is set; with `drip`, byte by byte, for ever."""
+    """One reply: with `hold`, sent once that is set; with `drip`, sent byte by byte without end."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -60,24 +60,24 @@ class Reply:
 
 
 class Receiver:
-    """Gives the replies it was handed, in turn, and 200 when there are none left."""
+    """Server that sends its replies in turn, and 200 when there are none left."""
 
     def __init__(self) -> None:
         self.url = ""  # known once somebody listens
         self.replies: deque[Reply] = deque()
         self.requests: list[Received] = []
         self.unverified: list[Received] = []
-        self.dropped = 0  # connections the sender gave up while it was being answered
+        self.dropped = 0  # connections that the sender closed before the end of the reply
         self._changed = asyncio.Condition()
 
     async def request(self, number: int = 1) -> Received:
-        """Give the first, second … request, waiting for it."""
-        await self.until(lambda: len(self.requests) >= number)
+        """Wait for the first, second … request, and return it."""
+        await self.wait_until(lambda: len(self.requests) >= number)
         return self.requests[number - 1]
 
-    async def until(self, so: Any) -> None:
+    async def wait_until(self, condition: Any) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
-            await self._changed.wait_for(so)
+            await self._changed.wait_for(condition)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -1,6 +1,6 @@
-"""A line between a client and a server on loopback that can stall, as networks do.
+"""A TCP proxy on loopback that can stall, as networks do.
 
-Stalled, it still accepts connections but passes no byte in either direction, and nobody is told.
+Stalled, it still accepts connections but passes no byte in either direction and closes nothing.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ CHUNK_BYTES = 65_536
 
 
 class Proxy:
-    """Passes bytes between `port` and `target` until told otherwise."""
+    """Proxy between its `port` and the port `target`."""
 
     def __init__(self, target: int) -> None:
         self.port = 0
@@ -24,15 +24,15 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
 
     def stall(self) -> None:
-        """Hold every byte back."""
+        """Hold back every byte."""
         self._flowing.clear()
 
     def resume(self) -> None:
-        """Let everything pass again, what was held back first."""
+        """Pass everything on again, beginning with what was held back."""
         self._flowing.set()
 
     def cut(self) -> None:
-        """Break all connections; new ones are served."""
+        """Break all connections; accept new ones."""
         for writer in self._writers:
             writer.transport.abort()
 
@@ -63,7 +63,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(target: int) -> AsyncIterator[Proxy]:
-    """Stand before the server on port `target` of loopback while the block lasts."""
+    """Run a proxy to port `target` of loopback while the block lasts."""
     line = Proxy(target)
     async with serving(line.serve) as server:
         line.port = port_of(server)

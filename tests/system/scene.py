@@ -12,7 +12,7 @@ import httpx2
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import dispatcher_process, gateway_process, worker_process
-from tests.integration.worker.harness.image_host import ImageHost, answer, open_gallery
+from tests.integration.worker.harness.image_host import ImageHost, answer, open_image_host
 from tests.system.installation import body
 
 # Longer than the 77 tokens a text encoder takes: what is cut off is told of by the library.
@@ -26,7 +26,7 @@ class Scene:
     """Three processes that log all they can, and a client of theirs."""
 
     supervisor: Supervisor
-    gallery: ImageHost
+    image_host: ImageHost
     client: httpx2.AsyncClient
     logs: Path
     ports: dict[str, int]
@@ -55,20 +55,20 @@ class Scene:
         """Give a URL that holds a token; there is nothing behind it unless something is shown."""
         page = f"{name}?token=picture-token-marker"
         if shown is not None:
-            self.gallery.pages[f"/{page}"] = answer(shown)
-        return self.gallery.url(page)
+            self.image_host.pages[f"/{page}"] = answer(shown)
+        return self.image_host.url(page)
 
     def moved(self, name: str, to: str) -> str:
         """Give a URL that redirects to another."""
         head = f"HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
-        self.gallery.pages[f"/{name}"] = head.encode()
-        return self.gallery.url(name)
+        self.image_host.pages[f"/{name}"] = head.encode()
+        return self.image_host.url(name)
 
     def hook(self, name: str) -> tuple[str, str]:
         """Give a page that takes webhooks, and its URL."""
         page = f"{name}?secret=hook-token-marker"
-        self.gallery.pages[f"/{page}"] = answer(b"ok")
-        return page, self.gallery.url(page)
+        self.image_host.pages[f"/{page}"] = answer(b"ok")
+        return page, self.image_host.url(page)
 
     async def numbers(self) -> dict[str, str]:
         pages = {}
@@ -88,12 +88,12 @@ async def open_scene(folder: Path, secrets: dict[str, str]) -> AsyncIterator[Sce
     }
     url = f"http://{LOOPBACK}:{port}"
     async with (
-        open_gallery() as gallery,
+        open_image_host() as image_host,
         Supervisor(folder) as supervisor,
         httpx2.AsyncClient(base_url=url, trust_env=False, timeout=SECONDS) as client,
     ):
         await asyncio.gather(*(supervisor.start(child) for child in children))
-        scene = Scene(supervisor, gallery, client, folder, ports, secrets)
+        scene = Scene(supervisor, image_host, client, folder, ports, secrets)
         made = await scene.administer("tenants", name="marked")
         issued = await scene.administer("tenants/marked/keys", name="first")
         rotated = await scene.administer("tenants/marked/webhook-secrets")

@@ -91,28 +91,28 @@ async def succeed(scene: Scene) -> dict[str, Any]:
         "mask_image": scene.moved("moved.png", scene.picture("mask.png", MASK)),
     }
     first = await scene.draw("inpaint", **images, webhook=url, track_id="track-marker")
-    await scene.gallery.asked_for(page)
+    await scene.image_host.wait_for_request(page)
     page, url = scene.hook("drawn-too")
     sent = base64.b64encode(INIT).decode()
     await scene.draw("img2img", init_image=sent, webhook=url, base64="yes")
-    await scene.gallery.asked_for(page)
+    await scene.image_host.wait_for_request(page)
     return first
 
 
 async def fail(scene: Scene) -> None:
     page, url = scene.hook("failed")
     await scene.draw("img2img", init_image=scene.picture("missing.png"), webhook=url)
-    await scene.gallery.asked_for(page)
+    await scene.image_host.wait_for_request(page)
 
 
 async def cancel(scene: Scene) -> None:
     page, url = scene.hook("canceled")
     slow = "slow.png?token=picture-token-marker"
-    hold = scene.gallery.hold(slow)
-    job = await scene.draw("img2img", init_image=scene.gallery.url(slow), webhook=url)
-    await scene.gallery.asked_for(slow)
+    hold = scene.image_host.hold(slow)
+    job = await scene.draw("img2img", init_image=scene.image_host.url(slow), webhook=url)
+    await scene.image_host.wait_for_request(slow)
     await scene.administer(f"jobs/{job['id']}/cancel")
-    await scene.gallery.asked_for(page)
+    await scene.image_host.wait_for_request(page)
     hold.set()
 
 
@@ -129,7 +129,7 @@ async def be_refused(scene: Scene) -> None:
     strangers = {f"key of nobody {kind}": new_key(kind) for kind in KeyKind}
     scene.secrets |= strangers
     client, right = scene.client, {"key": scene.key, "prompt": PROMPT}
-    url = scene.gallery.url("init.png", host="user:password-marker@127.0.0.1")
+    url = scene.image_host.url("init.png", host="user:password-marker@127.0.0.1")
     bodies = [
         *({**right, "key": key} for key in (*strangers.values(), "inf_key-marker")),
         {**right, "negative_prompt": [NEGATIVE], "samples": "prompt-marker", "webhook": url},
@@ -156,13 +156,13 @@ async def crash(scene: Scene, database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER TABLE jobs ADD CHECK (state <> 'succeeded') NOT VALID")
     await scene.draw("img2img", init_image=picture, webhook=scene.hook("never")[1])
-    await scene.gallery.asked_for(page)
+    await scene.image_host.wait_for_request(page)
     await connection.execute("ALTER TABLE jobs ADD CHECK (queue <> 'standin') NOT VALID")
     await connection.close()
     asked = body(key=scene.key, prompt="prompt-marker", webhook=scene.hook("never")[1])
     assert (await scene.client.post("/api/v3/text2img", json=asked)).status_code == 500
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while "look_failed" not in (scene.logs / "worker.log").read_text():
+        while "job_loop_failed" not in (scene.logs / "worker.log").read_text():
             await scene.numbers()  # each look waits for the worker
 
 
@@ -203,5 +203,5 @@ async def test_nothing_secret_is_told_at_any_level(scene: Scene, database_url: s
         told_of |= {line["job_id"] for line in lines if "job_id" in line}
     assert told_of >= set(scene.jobs)
     assert "request_crashed" in logs["gateway"]
-    assert "look_failed" in logs["worker"]
+    assert "job_loop_failed" in logs["worker"]
     assert_told_nothing(pages | logs, scene.secrets)

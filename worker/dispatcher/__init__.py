@@ -1,1 +1,1 @@
-"""Signed, persistent delivery of results."""
+"""The webhook dispatcher: signed delivery of results, with retries."""

@@ -1,4 +1,4 @@
-"""The dispatcher process: `python -m worker.dispatcher`."""
+"""Entry point of the webhook dispatcher: `python -m worker.dispatcher`."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ from worker.dispatcher.process import serve
 
 
 def main() -> None:
-    """Send webhooks and sweep until SIGTERM."""
+    """Run a dispatcher with the settings of the environment."""
     settings = Settings()
     try:
         configure_logging(settings.telemetry, process="dispatcher")

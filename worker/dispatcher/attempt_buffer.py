@@ -1,8 +1,8 @@
-"""Writing down what came of attempts to deliver: whatever ended meanwhile, in one statement."""
+"""Recording of delivery attempts: attempts that end at the same time share one statement."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextvars import Context
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -20,149 +20,148 @@ from common.postgres.repositories.deliveries.record import (
 from common.postgres.write_with_retry import write_with_retry
 from common.runtime.clock import utc_now
 from common.runtime.metrics import BREAKERS_OPENED, DELIVERIES, DELIVERY_SECONDS
+from common.runtime.write_buffer import WriteBuffer
 from common.settings import WebhookSettings
 from worker.dispatcher.schedule import Delivered, Discarded, Exhausted, Retry
 from worker.dispatcher.sender import Attempt
 
-FINAL: Final = {
+FINAL_STATES: Final = {
     Delivered: DeliveryState.DELIVERED,
     Exhausted: DeliveryState.EXHAUSTED,
     Discarded: DeliveryState.DISCARDED,
 }
 LOST: Final = "lost"
 RETRY: Final = "retry"
-# One statement's at most: some milliseconds.
+# Attempts in one statement, which then takes some milliseconds.
 LARGEST_BATCH: Final = 200
 
 log = structlog.get_logger(__name__)
 
-_Waiting = tuple[DeliveryResult, "asyncio.Future[bool]"]
+
+@dataclass(frozen=True, slots=True)
+class _PendingWrite:
+    """A result to be written; `is_held` resolves to whether its claim was still held."""
+
+    result: DeliveryResult
+    is_held: "asyncio.Future[bool]"
+
+    def fail(self, error: Exception) -> None:
+        if not self.is_held.done():
+            self.is_held.set_exception(error)
 
 
 class AttemptBuffer:
-    """Stores outcomes under their claims' fences, through a short absence of Postgres too.
+    """Buffer that records attempts in batches, each fenced by its claim; retries in an outage.
 
-    What ends while a statement is under way goes into the next: with one attempt at a time nothing
-    waits, and with many an outcome costs little. `on_room` is called when a line has room again.
+    `on_capacity` is called when an origin can take another delivery.
     """
 
     def __init__(
-        self, database: Database, settings: WebhookSettings, on_room: Callable[[], None]
+        self, database: Database, settings: WebhookSettings, on_capacity: Callable[[], None]
     ) -> None:
         self._database = database
         self._per_origin = settings.origin_concurrency
         self._rules = BreakerRules.of(settings)
         self._patience_seconds = settings.lease_seconds
-        self._on_room = on_room
-        self._waiting: list[_Waiting] = []
-        self._writing: asyncio.Task[None] | None = None
-        self._under_way: set[asyncio.Timeout] = set()
+        self._on_capacity = on_capacity
+        self._buffer = WriteBuffer(self._write, max_batch=LARGEST_BATCH)
+        self._timeouts: set[asyncio.Timeout] = set()
 
-    def hurry(self, seconds: float) -> None:
-        """From now on wait for Postgres so long at most; the lease makes good what is lost."""
+    def shorten_patience(self, seconds: float) -> None:
+        """From now on wait at most `seconds` for Postgres; what is lost is sent again later."""
         self._patience_seconds = min(self._patience_seconds, seconds)
         end = asyncio.get_running_loop().time() + self._patience_seconds
-        for limit in self._under_way:
-            if not limit.expired():
-                limit.reschedule(min(end, limit.when() or end))
+        for timeout in self._timeouts:
+            if not timeout.expired():
+                timeout.reschedule(min(end, timeout.when() or end))
 
     async def aclose(self) -> None:
-        """Give up what is still being written."""
-        if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.wait({self._writing})
+        """Cancel the write under way and drop what was not written."""
+        await self._buffer.aclose()
 
     async def record(self, due: DueDelivery, attempt: Attempt) -> None:
-        """Store the attempt, or drop it where another dispatcher has taken the delivery over.
+        """Store the attempt, or drop it if another dispatcher has claimed the delivery since.
 
         Raises:
-            Exception: Postgres stayed away for a whole lease, or for too long for a process that
-                ends; the delivery will be sent again.
+            Exception: Postgres was unavailable for a whole lease, or for longer than an ending
+                process waits; the delivery will be sent again.
         """
-        outcome = _outcome(due, attempt)
-        async with asyncio.timeout(self._patience_seconds) as limit:
-            self._under_way.add(limit)
+        result = _to_result(due, attempt)
+        async with asyncio.timeout(self._patience_seconds) as timeout:
+            self._timeouts.add(timeout)
             try:
-                held = await self._written(outcome)
+                held = await self._add(result)
             finally:
-                self._under_way.discard(limit)
-        told = _told(outcome.state) if held else LOST
-        DELIVERIES.labels(outcome=told).inc()
+                self._timeouts.discard(timeout)
+        outcome = _outcome_label(result.state) if held else LOST
+        DELIVERIES.labels(outcome=outcome).inc()
         DELIVERY_SECONDS.observe(attempt.log.duration.total_seconds())
         log.info(
             "delivery_attempted",
-            outcome=told,
+            outcome=outcome,
             status_code=attempt.log.status_code,
             error=attempt.log.error,
             duration_ms=round(attempt.log.duration.total_seconds() * 1000),
-            failures=due.failures + (outcome.state is not DeliveryState.DELIVERED),
+            failures=due.failures + (result.state is not DeliveryState.DELIVERED),
         )
 
-    def _written(self, outcome: DeliveryResult) -> "asyncio.Future[bool]":
-        loop = asyncio.get_running_loop()
-        told: asyncio.Future[bool] = loop.create_future()
-        self._waiting.append((outcome, told))
-        if self._writing is None or self._writing.done():
-            # What it logs is about lines, not about the delivery that happened to come first.
-            self._writing = loop.create_task(self._write(), context=Context())
-        return told
+    def _add(self, result: DeliveryResult) -> "asyncio.Future[bool]":
+        pending = _PendingWrite(result, asyncio.get_running_loop().create_future())
+        self._buffer.add(pending)
+        return pending.is_held
 
-    async def _write(self) -> None:
-        while self._waiting:
-            batch, self._waiting = (
-                self._waiting[:LARGEST_BATCH],
-                self._waiting[LARGEST_BATCH:],
-            )
-            try:
-                await self._write_batch(batch)
-            except Exception as error:  # noqa: BLE001 whoever waits is told
-                for one in batch:
-                    await self._write_alone(one, error, is_only=len(batch) == 1)
+    async def _write(self, batch: list[_PendingWrite]) -> None:
+        try:
+            await self._write_batch(batch)
+        except Exception as error:  # noqa: BLE001 passed on to all that wait for this write
+            for pending in batch:
+                await self._write_alone(pending, error, is_only=len(batch) == 1)
 
-    async def _write_alone(self, one: _Waiting, error: Exception, *, is_only: bool) -> None:
-        """Let no outcome be the trouble of those it was written with."""
+    async def _write_alone(
+        self, pending: _PendingWrite, error: Exception, *, is_only: bool
+    ) -> None:
+        """Write one result of a failed batch by itself: only the one at fault may fail."""
         if not is_only and not is_unavailable(error):
             try:
-                await self._write_batch([one])
-            except Exception as its_own:  # noqa: BLE001 the same
-                error = its_own
+                await self._write_batch([pending])
+            except Exception as own_error:  # noqa: BLE001 the same
+                error = own_error
             else:
                 return
-        if not one[1].done():
-            one[1].set_exception(error)
+        pending.fail(error)
 
-    async def _write_batch(self, batch: Sequence[_Waiting]) -> None:
+    async def _write_batch(self, batch: Sequence[_PendingWrite]) -> None:
         write = partial(
             record_attempts,
-            outcomes=[outcome for outcome, _ in batch],
+            outcomes=[pending.result for pending in batch],
             per_origin=self._per_origin,
             rules=self._rules,
         )
         recorded = await write_with_retry(self._database, write, seconds=self._patience_seconds)
-        for outcome, told in batch:
-            if not told.done():  # who waited may have run out of patience
-                told.set_result(outcome.claim in recorded.held)
-        self._tell(recorded)
+        for pending in batch:
+            if not pending.is_held.done():  # its caller's timeout may have expired
+                pending.is_held.set_result(pending.result.claim in recorded.held)
+        self._report(recorded)
 
-    def _tell(self, recorded: RecordedAttempts) -> None:
+    def _report(self, recorded: RecordedAttempts) -> None:
         for tenant_id, origin in recorded.opened:
             BREAKERS_OPENED.inc()
             log.warning("webhook_breaker_opened", tenant_id=tenant_id, origin=origin)
         if recorded.has_room:
-            self._on_room()
+            self._on_capacity()
 
 
-def _outcome(due: DueDelivery, attempt: Attempt) -> DeliveryResult:
+def _to_result(due: DueDelivery, attempt: Attempt) -> DeliveryResult:
     decision = attempt.decision
     if isinstance(decision, Retry):
         seconds = (decision.at - utc_now()).total_seconds()
         state = DeliveryState.PENDING
     else:
-        seconds, state = None, FINAL[type(decision)]
+        seconds, state = None, FINAL_STATES[type(decision)]
     return DeliveryResult(
-        due.claim, state, attempt.log, wait_seconds=seconds, is_well=attempt.is_well
+        due.claim, state, attempt.log, wait_seconds=seconds, is_well=attempt.is_healthy
     )
 
 
-def _told(state: DeliveryState) -> str:
+def _outcome_label(state: DeliveryState) -> str:
     return RETRY if state is DeliveryState.PENDING else state.value

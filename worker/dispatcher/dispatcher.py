@@ -1,4 +1,4 @@
-"""The dispatcher's loop: look for due deliveries when there is a reason to, and send them."""
+"""The dispatcher's loop: wait for a wakeup, claim due deliveries, send them."""
 
 import asyncio
 import math
@@ -18,9 +18,9 @@ from common.postgres.repositories.deliveries.claim import (
     claim_deliveries,
 )
 from common.postgres.repositories.deliveries.origins import mark_due_dispatches, recheck_origins
+from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.availability import Availability
 from common.runtime.metrics import DELIVERIES_SENDING
-from common.runtime.waiting import wait_for_event
 from common.settings import WebhookSettings
 from worker.dispatcher.attempt_buffer import AttemptBuffer
 from worker.dispatcher.sender import Sender
@@ -29,14 +29,14 @@ from worker.dispatcher.wakeup import Wakeup
 # Between two tries to reach Postgres: the first at once, then doubling.
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 1.0
-# How long an ending process waits for Postgres to take the outcome of a finished attempt.
+# How long an ending process waits for Postgres to record a finished attempt.
 LAST_PATIENCE_SECONDS: Final = 5.0
-# Few enough that a backlog is started no faster than it can be sent: a claim's answer waits for
-# its turn on the event loop behind the attempts of the claims before it.
+# Small enough that a backlog is claimed no faster than it is sent: the result of a claim waits on
+# the event loop behind the attempts of earlier claims.
 LARGEST_BATCH: Final = 32
-# After an outage thousands are due at once: a fresh result stands behind fewer of them.
+# After an outage thousands of retries are due: a first attempt waits behind few of them.
 LARGEST_RETRY_BATCH: Final = 8
-# All that have something due are just being served or recorded by others, for milliseconds.
+# Claims that found only tenants locked by other dispatchers, which takes milliseconds.
 MOST_TRIES: Final = 50
 LONGEST_WAIT_SECONDS: Final = 0.008
 
@@ -45,18 +45,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StartedBatch:
-    """How many attempts a batch began, whether there may be more, and whether no slot was free."""
+    """Result of a claim: attempts started, whether more are due, whether no slot was free."""
 
-    taken: int = 0
+    started: int = 0
     has_more: bool = False
-    has_no_place: bool = False
+    is_out_of_slots: bool = False
 
 
 class Dispatcher:
-    """Keeps up to `concurrency` attempts under way; each is a task that fails alone.
+    """Sender of due deliveries, up to `concurrency` at the same time, each in its own task.
 
-    Retries leave a part of them to first attempts. And no tenant gets as many as are left free: one
-    whose receivers hang holds half of them at most, two hold a third each, and so on.
+    A part of the slots is reserved for first attempts. A tenant with as many deliveries under way
+    as there are free slots gets no more: one tenant whose receivers hang holds at most half of
+    the slots, two hold a third each, and so on.
     """
 
     def __init__(
@@ -73,97 +74,97 @@ class Dispatcher:
         self._settings = settings
         self._name = name
         self._reserved = math.floor(settings.concurrency * settings.first_attempt_share)
-        self._looking = Wakeup(doorbell, settings.poll_seconds)
-        self._recorder = AttemptBuffer(database, settings, self._looking.want)
+        self._wakeup = Wakeup(doorbell, settings.poll_seconds)
+        self._attempt_buffer = AttemptBuffer(database, settings, self._wakeup.wake)
         self._under_way: set[asyncio.Task[None]] = set()
-        self._of_tenants: Counter[int] = Counter()
-        self._passed_over = False
+        self._tenant_counts: Counter[int] = Counter()
+        self._skipped_tenants = False
         self._has_more = False
         self._postgres = Availability("postgres")
         self._pause_seconds = FIRST_PAUSE_SECONDS
 
-    async def check(self) -> None:
-        """Make sure that the last look at the rows succeeded; costs nothing.
+    async def check_ready(self) -> None:
+        """Check that the last claim reached Postgres, without a query.
 
         Raises:
             ConnectionError: it did not.
         """
-        if not self._postgres.there:
-            raise ConnectionError("Postgres is away")
+        if not self._postgres.is_available:
+            raise ConnectionError("Postgres is unavailable")
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Send what is due until `stopping` is set, then finish the attempts under way."""
+        """Send due deliveries until `stopping` is set, then finish the attempts under way."""
         stop = asyncio.create_task(stopping.wait())
-        listening = asyncio.create_task(self._looking.listen(stop))
+        listening = asyncio.create_task(self._wakeup.listen(stop))
         try:
             while not stopping.is_set():
                 if await self._start_due():
-                    await self._looking.until_worth_it(stop, has_room=self._free_slots() > 0)
+                    await self._wakeup.wait(stop, has_slots=self._free_slots() > 0)
                 else:
                     await wait_for_event(stopping, self._pause_seconds)
                     self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
         finally:
             stop.cancel()
-            self._recorder.hurry(LAST_PATIENCE_SECONDS)
+            self._attempt_buffer.shorten_patience(LAST_PATIENCE_SECONDS)
             if self._under_way:
                 log.info("finishing_deliveries", under_way=len(self._under_way))
                 await asyncio.wait(self._under_way)
-            await self._recorder.aclose()
+            await self._attempt_buffer.aclose()
             await asyncio.wait({listening})
 
     async def _start_due(self) -> bool:
-        """Start what is due, as far as there are free slots; False if Postgres is away."""
-        self._looking.begin()
+        """Start due deliveries in the free slots; False if Postgres is unavailable."""
+        self._wakeup.clear()
         try:
-            await self._look_up()
+            await self._refresh_due()
             self._has_more = await self._start()
-        except Exception as error:  # noqa: BLE001 whatever the trouble, the loop goes on
-            self._postgres.missed(error)
+        except Exception as error:  # noqa: BLE001 the loop goes on after any error
+            self._postgres.mark_unavailable(error)
             return False
         return True
 
-    async def _look_up(self) -> None:
-        """See to what becomes due unheard."""
-        if self._looking.is_time_to_poll():
+    async def _refresh_due(self) -> None:
+        """Find deliveries that became due without a ring."""
+        if self._wakeup.take_poll():
             async with self._database.direct() as connection:
                 await mark_due_dispatches(connection)
-        if crossed := self._looking.crossed():
+        if rechecks := self._wakeup.take_rechecks():
             async with self._database.direct() as connection:
-                await recheck_origins(connection, crossed)
+                await recheck_origins(connection, rechecks)
 
     async def _start(self) -> bool:
-        """Start batches of first attempts and of retries in turn; say whether there may be more.
+        """Start batches of first attempts and of retries in turn; return whether more may be due.
 
-        However many retries are due, first attempts wait for the start of one batch of them.
+        However many retries are due, a first attempt waits for one batch of them at most.
         """
         tries = 0
         while tries < MOST_TRIES:
-            self._passed_over = False
+            self._skipped_tenants = False
             first = await self._start_batch(self._free_slots(), retries=False)
             retry = await self._start_batch(self._free_slots() - self._reserved, retries=True)
             if not (first.has_more or retry.has_more):
-                return self._passed_over or first.has_no_place or retry.has_no_place
-            if not (first.taken or retry.taken):
+                return self._skipped_tenants or first.is_out_of_slots or retry.is_out_of_slots
+            if not (first.started or retry.started):
                 tries += 1
                 await asyncio.sleep(random.uniform(0, LONGEST_WAIT_SECONDS))  # noqa: S311 guards nothing
         return True
 
     async def _start_batch(self, free: int, *, retries: bool) -> StartedBatch:
         if free <= 0:
-            return StartedBatch(has_no_place=True)
+            return StartedBatch(is_out_of_slots=True)
         most = LARGEST_RETRY_BATCH if retries else LARGEST_BATCH
         due = await self._claim(min(largest_batch(free), most), retries=retries)
-        self._postgres.found()
+        self._postgres.mark_available()
         self._pause_seconds = FIRST_PAUSE_SECONDS
-        self._looking.emptied(due.emptied)
+        self._wakeup.recheck_later(due.emptied)
         for delivery in due.taken:
-            self._deliver_soon(delivery)
-        return StartedBatch(taken=len(due.taken), has_more=due.has_more)
+            self._start_delivery(delivery)
+        return StartedBatch(started=len(due.taken), has_more=due.has_more)
 
     async def _claim(self, limit: int, *, retries: bool) -> ClaimedDeliveries:
         most = max(self._free_slots(), LARGEST_BATCH)
-        passing_over = [id_ for id_, number in self._of_tenants.items() if number >= most]
-        self._passed_over |= bool(passing_over)
+        skipped = [id_ for id_, number in self._tenant_counts.items() if number >= most]
+        self._skipped_tenants |= bool(skipped)
         async with self._database.direct() as connection:
             return await claim_deliveries(
                 connection,
@@ -172,12 +173,12 @@ class Dispatcher:
                 lease_seconds=self._settings.lease_seconds,
                 per_origin=self._settings.origin_concurrency,
                 retries=retries,
-                passing_over=passing_over,
+                passing_over=skipped,
             )
 
-    def _deliver_soon(self, due: DueDelivery) -> None:
+    def _start_delivery(self, due: DueDelivery) -> None:
         tenant_id = due.job.tenant_id
-        self._of_tenants[tenant_id] += 1
+        self._tenant_counts[tenant_id] += 1
         task = asyncio.create_task(self._deliver(due))
         self._under_way.add(task)
         DELIVERIES_SENDING.set(len(self._under_way))
@@ -185,11 +186,11 @@ class Dispatcher:
         def ended(_: asyncio.Task[None]) -> None:
             self._under_way.discard(task)
             DELIVERIES_SENDING.set(len(self._under_way))
-            self._of_tenants[tenant_id] -= 1
-            if not self._of_tenants[tenant_id]:
-                del self._of_tenants[tenant_id]
+            self._tenant_counts[tenant_id] -= 1
+            if not self._tenant_counts[tenant_id]:
+                del self._tenant_counts[tenant_id]
             if self._has_more:
-                self._looking.want()
+                self._wakeup.wake()
 
         task.add_done_callback(ended)
 
@@ -201,8 +202,8 @@ class Dispatcher:
             attempt=due.claim.attempt,
         ):
             try:
-                await self._recorder.record(due, await self._sender.attempt(due))
-            except Exception as error:  # noqa: BLE001 the lease runs out and it is sent again
+                await self._attempt_buffer.record(due, await self._sender.send(due))
+            except Exception as error:  # noqa: BLE001 sent again when the lease expires
                 log.error("delivery_not_recorded", error=type(error).__name__)  # noqa: TRY400 - a trace would hold the row's values
 
     def _free_slots(self) -> int:
@@ -210,9 +211,9 @@ class Dispatcher:
 
 
 def largest_batch(free: int) -> int:
-    """Round down to a power of two.
+    """Round the number of free slots down to a power of two.
 
-    The size of a batch is part of its statement's text, and Postgres parses each text anew: few
-    sizes keep them all prepared.
+    The batch size is part of the statement's text, and each text is prepared once per connection:
+    few sizes keep all of them prepared.
     """
     return 1 << (free.bit_length() - 1)

@@ -1,4 +1,4 @@
-"""The body of a webhook: the v3 answer for the ended job, with its `track_id`."""
+"""The body of a webhook: the v3 response for the ended job, with its `track_id`."""
 
 from typing import Any
 
@@ -12,24 +12,24 @@ from common.object_store.storage import Storage
 from common.postgres.repositories.deliveries.claim import DueDelivery
 
 
-async def payload(due: DueDelivery, storage: Storage) -> bytes:
-    """Write the body of one attempt; its links are signed now, so that they outlive the wait.
+async def build_payload(due: DueDelivery, storage: Storage) -> bytes:
+    """Return the JSON body of one attempt; links are signed now, so that they are still valid.
 
-    A canceled job is told as failed, with the reason: v3 has no word for it.
+    A canceled job has the status `failed`, with the reason: v3 has no status for it.
 
     Raises:
-        StorageUnavailableError: the caller wants the images themselves and they were not to be had.
+        StorageUnavailableError: the images are part of the body and could not be read.
     """
     job = due.job
     if due.event is Event.SUCCEEDED and job.result is not None:
-        body = await _success(job, job.result, storage, repeated=due.failures > 0)
+        body = await _success_body(job, job.result, storage, repeated=due.failures > 0)
     else:
         body = failed_body(job.id, job.error_message or "")
-    # Copied: orjson's own bytes keep 4 kB of memory, however few they are, and thousands wait.
+    # Copied: the bytes orjson returns hold at least 4 kB of memory, and thousands may wait.
     return bytes(memoryview(orjson.dumps({**body, "track_id": job.track_id})))
 
 
-async def _success(
+async def _success_body(
     job: JobRecord, result: JobResult, storage: Storage, *, repeated: bool
 ) -> dict[str, Any]:
     return success_body(

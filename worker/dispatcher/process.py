@@ -1,8 +1,9 @@
-"""The dispatcher process: what it is made of, and how it ends."""
+"""The parts of a dispatcher process: sender, sweeper and retention on one event loop."""
 
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -22,21 +23,20 @@ from common.settings import Settings
 from common.settings.catalogue import load_catalogue
 from common.standard_webhooks.client import load_installation_key
 from worker.dispatcher.dispatcher import Dispatcher
-from worker.dispatcher.file_descriptors import raise_descriptor_limit
 from worker.dispatcher.sender import Sender
 from worker.maintenance.retention import Retention
 from worker.maintenance.sweeper import Sweeper
 
-# Of the middle collections one in so many goes through everything; Python's own is one in ten.
-SELDOM: Final = 10_000
+# Middle collections per full one; Python's default is ten.
+FULL_COLLECTION_INTERVAL: Final = 10_000
+# File descriptors for all else than deliveries: Postgres, Redis, the object store, logs.
+OTHER_DESCRIPTORS: Final = 200
 
 log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings) -> None:
-    """Send webhooks, sweep and delete what is old until SIGTERM or SIGINT.
-
-    Attempts under way are finished.
+    """Send webhooks and do maintenance until SIGTERM or SIGINT, then finish the attempts under way.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -44,28 +44,27 @@ async def serve(settings: Settings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with _parts(settings) as parts, asyncio.TaskGroup() as tasks:
-        _collect_seldom()
+    async with _open_parts(settings) as parts, asyncio.TaskGroup() as tasks:
+        _reduce_collections()
         log.info("dispatcher_ready")
         for part in parts:
             tasks.create_task(part.run(stopping))
     log.info("dispatcher_stopped")
 
 
-def _collect_seldom() -> None:
-    """Spare everybody the pauses of full collections: half a second with 5,000 attempts under way.
+def _reduce_collections() -> None:
+    """Make full garbage collections rare: with 5,000 attempts under way each takes half a second.
 
-    What is there now stays, and attempts leave no cycles behind, so there is next to nothing for
-    them to find.
+    Attempts leave no reference cycles behind, so there is next to nothing to collect.
     """
     gc.collect()
     gc.freeze()
     youngest, middle, _ = gc.get_threshold()
-    gc.set_threshold(youngest, middle, SELDOM)
+    gc.set_threshold(youngest, middle, FULL_COLLECTION_INTERVAL)
 
 
 @asynccontextmanager
-async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper, Retention]]:
+async def _open_parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper, Retention]]:
     key = load_installation_key(settings.webhooks)
     queues = load_catalogue(settings.models).queues
     database = Database(settings.database, application="infill-dispatcher")
@@ -73,12 +72,12 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper,
     storage = Storage(settings.storage)
     guard = Guard(settings.outbound)
     doorbell = Doorbell(redis, settings.redis)
-    room = raise_descriptor_limit(settings.webhooks.concurrency)
+    concurrency = raise_descriptor_limit(settings.webhooks.concurrency)
     dispatcher = Dispatcher(
         database,
         doorbell,
         Sender(guard, storage, settings.webhooks, key),
-        settings.webhooks.model_copy(update={"concurrency": room}),
+        settings.webhooks.model_copy(update={"concurrency": concurrency}),
         name=f"{socket.gethostname()}-{os.getpid()}",
     )
     announcer = Announcer(redis, doorbell)
@@ -86,7 +85,7 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper,
         database, doorbell, announcer, settings.jobs, settings.webhooks, queues=queues
     )
     retention = Retention(database, storage, settings.retention)
-    status = StatusServer(settings.telemetry, ready=dispatcher.check)
+    status = StatusServer(settings.telemetry, ready=dispatcher.check_ready)
     await status.start()
     try:
         yield dispatcher, sweeper, retention
@@ -96,3 +95,18 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Sweeper,
         await guard.aclose()
         await redis.aclose()
         await database.aclose()
+
+
+def raise_descriptor_limit(wanted: int) -> int:
+    """Raise the process's limit to its maximum; return how many deliveries it allows at a time.
+
+    Each delivery holds a file descriptor for its connection. Log a warning if fewer are allowed
+    than wanted: `ulimit -n` or the container's limit is too low.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    unlimited = most == resource.RLIM_INFINITY
+    attempts = wanted if unlimited else max(min(wanted, most - OTHER_DESCRIPTORS), 1)
+    if attempts < wanted:
+        log.warning("too_few_file_descriptors", limit=most, attempts=attempts, wanted=wanted)
+    return attempts

@@ -1,4 +1,4 @@
-"""What follows an attempt to deliver a webhook; pure, clock and chance are given."""
+"""The retry schedule of webhooks: pure decisions, with time and jitter as arguments."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from common.domain.errors import AddressNotAllowedError
 from common.settings import WebhookSettings
 
-# Answers that say "not now": with these the receiver may ask for a longer wait.
+# Statuses that mean "not now": with these a `Retry-After` header is honoured.
 BUSY: Final = frozenset(
     {
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -19,17 +19,17 @@ BUSY: Final = frozenset(
     }
 )
 
-# What ends a delivery before its time; the address that is not allowed has its error's word.
+# Reasons for the end of a delivery; a forbidden address has its error's code instead.
 GONE: Final = "gone"
 ABORT_MESSAGE: Final = "abort_message"
 SCHEDULE: Final = "schedule"
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """The receiver answered; `retry_after` is that header as it came.
+class Responded:
+    """Outcome: the receiver responded; `retry_after` is the header's raw value.
 
-    `is_unwanted` says that it asked for no more of this message.
+    `is_unwanted` means that the receiver asked for no further attempts at this message.
     """
 
     status: int
@@ -38,15 +38,15 @@ class Answered:
 
     @property
     def is_success(self) -> bool:
-        """Whether the receiver has it."""
+        """Whether the receiver accepted the webhook: 2xx."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
-    """No answer came, or the request could not be made; `reason` is one word.
+class NoResponse:
+    """Outcome: no response, or the request could not be made; `reason` is one word.
 
-    `is_ours` says that the trouble was on our side.
+    `is_ours` means that the cause was on our side.
     """
 
     reason: str
@@ -54,57 +54,57 @@ class Unanswered:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """The guard let nothing out to that address."""
+class Blocked:
+    """Outcome: the outbound guard does not allow the address."""
 
 
-Outcome: TypeAlias = Answered | Unanswered | Refused
+Outcome: TypeAlias = Responded | NoResponse | Blocked
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver has it."""
+    """Decision: the webhook was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again, not before `at`."""
+    """Decision: try again, not before `at`."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """The schedule has ended."""
+    """Decision: the retry schedule has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """Trying again is no use, or not wanted; `why` is one word."""
+    """Decision: do not try again; `reason` is one word."""
 
-    why: str
+    reason: str
 
 
 Decision: TypeAlias = Delivered | Retry | Exhausted | Discarded
 
 
-def plan(
+def decide(
     outcome: Outcome,
     failures: int,
     now: datetime,
     jitter_draw: float,
     settings: WebhookSettings,
 ) -> Decision:
-    """Decide what follows an attempt that came after `failures` failed ones.
+    """Return what follows an attempt, given its outcome and the number of earlier failures.
 
-    Success is 2xx only; a redirect is a failure like any other. 410 says the receiver wants no
-    more, and so does a header. A refused address is discarded too: it was judged when the job
-    came, so by now its owner has pointed it at a place we never go. `jitter_draw` is a number
-    drawn from 0 to 1.
+    Success is 2xx only; a redirect is a failure like any other. A status 410 or the header
+    `webhook-delivery: abort-message` discards the delivery, and so does a forbidden address: it
+    was allowed when the job was submitted, so its host resolves to another address now.
+    `jitter_draw` is a random number from 0 to 1.
     """
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, Blocked):
         return Discarded(AddressNotAllowedError.code)
-    if isinstance(outcome, Answered):
+    if isinstance(outcome, Responded):
         if outcome.is_success:
             return Delivered()
         if outcome.status == HTTPStatus.GONE:
@@ -115,43 +115,47 @@ def plan(
         return Exhausted()
     stretch = 1 + settings.jitter * (2 * jitter_draw - 1)
     scheduled = settings.retry_schedule_seconds[failures] * stretch
-    return Retry(now + timedelta(seconds=max(scheduled, _asked(outcome, now, settings))))
+    return Retry(now + timedelta(seconds=max(scheduled, _requested_wait(outcome, now, settings))))
 
 
-def is_well(outcome: Outcome) -> bool | None:
-    """Say what an outcome tells of the receiver: well, in trouble, or (None) nothing.
+def is_healthy(outcome: Outcome) -> bool | None:
+    """Return whether an outcome shows a healthy receiver; None if it shows nothing.
 
-    One that wants no more is well. Our own trouble tells nothing, and neither does an address we
-    do not call.
+    A receiver that wants no more attempts is healthy. A failure on our side shows nothing, and
+    neither does a forbidden address.
     """
-    if isinstance(outcome, Answered):
+    if isinstance(outcome, Responded):
         return outcome.is_success or outcome.is_unwanted or outcome.status == HTTPStatus.GONE
-    if isinstance(outcome, Unanswered) and not outcome.is_ours:
+    if isinstance(outcome, NoResponse) and not outcome.is_ours:
         return False
     return None
 
 
-def ended_by(decision: Decision) -> str | None:
-    """Say in one word what ended a delivery that was not delivered."""
+def end_reason(decision: Decision) -> str | None:
+    """Return the reason, in one word, that ended an undelivered delivery; None if it goes on."""
     if isinstance(decision, Discarded):
-        return decision.why
+        return decision.reason
     return SCHEDULE if isinstance(decision, Exhausted) else None
 
 
-def _asked(outcome: Answered | Unanswered, now: datetime, settings: WebhookSettings) -> float:
-    """Give the wait the receiver asked for, in seconds; 0 if it asked for none we can grant."""
-    if isinstance(outcome, Unanswered) or outcome.status not in BUSY or not outcome.retry_after:
+def _requested_wait(
+    outcome: Responded | NoResponse, now: datetime, settings: WebhookSettings
+) -> float:
+    """Return the wait in seconds that the receiver asked for, up to the limit; 0 without one."""
+    if isinstance(outcome, NoResponse) or outcome.status not in BUSY or not outcome.retry_after:
         return 0
-    return min(_seconds(outcome.retry_after.strip(), now), settings.retry_after_limit_seconds)
+    return min(
+        _parse_retry_after(outcome.retry_after.strip(), now), settings.retry_after_limit_seconds
+    )
 
 
-def _seconds(retry_after: str, now: datetime) -> float:
-    """Read seconds or an HTTP date (RFC 9110, 10.2.3); anything else asks for nothing."""
+def _parse_retry_after(retry_after: str, now: datetime) -> float:
+    """Parse `Retry-After`, seconds or an HTTP date (RFC 9110, 10.2.3); 0 if it is neither."""
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after)
     try:
         at = parsedate_to_datetime(retry_after)
     except (ValueError, OverflowError):
         return 0
-    # `-0000` gives a naive time that is meant as UTC.
+    # `-0000` yields a naive datetime, which means UTC.
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()

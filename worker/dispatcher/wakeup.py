@@ -1,4 +1,4 @@
-"""When a dispatcher looks for deliveries: rung, when time is up, or when something tells it to."""
+"""When the dispatcher claims deliveries: on a ring, at intervals, or when a slot is freed."""
 
 import asyncio
 from contextlib import suppress
@@ -9,86 +9,88 @@ from common.postgres.repositories.deliveries.origins import OriginKey
 from common.runtime.availability import Availability
 from common.runtime.clock import monotonic
 
-# Who is just committing a delivery when a claim sees a line without has done so by then.
-CROSSING_SECONDS: Final = 0.05
+# A transaction that was adding a delivery while a claim found its origin empty has committed by
+# then.
+RECHECK_SECONDS: Final = 0.05
 
 
 class Wakeup:
-    """Waits for a reason to look at the rows, and remembers which lines want another look.
+    """Wakeups of the dispatcher, and the origins it has to check once more.
 
-    Without rings there is a reason every `poll_seconds`: that finds what was rung for while Redis
-    was away, and what has become due again.
+    Without rings it wakes every `poll_seconds`, which finds deliveries whose rings were lost while
+    Redis was unavailable, and retries that became due.
     """
 
     def __init__(self, doorbell: Doorbell, poll_seconds: float) -> None:
         self._doorbell = doorbell
         self._poll_seconds = poll_seconds
         self._redis = Availability("redis")
-        self._wanted = asyncio.Event()
-        self._has_room = asyncio.Event()
-        self._crossed: dict[OriginKey, float] = {}
+        self._wakeup = asyncio.Event()
+        self._has_slots = asyncio.Event()
+        self._rechecks: dict[OriginKey, float] = {}
         self._next_poll = 0.0
 
-    def want(self) -> None:
-        """Let the next wait end at once."""
-        self._wanted.set()
+    def wake(self) -> None:
+        """End the current or the next wait at once."""
+        self._wakeup.set()
 
-    def is_time_to_poll(self) -> bool:
-        """Tell, once in `poll_seconds`, that it is time."""
+    def take_poll(self) -> bool:
+        """Return whether a poll is due; True at most once in `poll_seconds`."""
         now = monotonic()
         if now < self._next_poll:
             return False
         self._next_poll = now + self._poll_seconds
         return True
 
-    def emptied(self, lines: set[OriginKey]) -> None:
-        """Note lines in which nothing more was seen."""
-        at = monotonic() + CROSSING_SECONDS
-        for line in lines:
-            self._crossed.setdefault(line, at)
+    def recheck_later(self, origins: set[OriginKey]) -> None:
+        """Remember origins in which a claim found nothing more, to check them once more soon."""
+        at = monotonic() + RECHECK_SECONDS
+        for origin in origins:
+            self._rechecks.setdefault(origin, at)
 
-    def crossed(self) -> list[OriginKey]:
-        """Give the lines that are to be looked at again now, and forget them."""
+    def take_rechecks(self) -> list[OriginKey]:
+        """Remove and return the origins to check now."""
         now = monotonic()
-        due = [line for line, at in self._crossed.items() if at <= now]
-        for line in due:
-            del self._crossed[line]
+        due = [origin for origin, at in self._rechecks.items() if at <= now]
+        for origin in due:
+            del self._rechecks[origin]
         return due
 
-    def begin(self) -> None:
-        """Say that the rows are being looked at: only what comes from now on is news."""
-        self._wanted.clear()
+    def clear(self) -> None:
+        """Forget earlier wakeups, because deliveries are being claimed now."""
+        self._wakeup.clear()
 
-    async def until_worth_it(self, stop: asyncio.Task[bool], *, has_room: bool) -> None:
-        """Wait for a reason to look, or for the end; rings are left for others without room."""
-        if has_room:
-            self._has_room.set()
+    async def wait(self, stop: asyncio.Task[bool], *, has_slots: bool) -> None:
+        """Wait for a reason to claim, or for `stop`; without slots rings are left to others."""
+        if has_slots:
+            self._has_slots.set()
         else:
-            self._has_room.clear()
-        wanted = asyncio.create_task(self._wanted.wait())
-        seconds = max(min(self._crossed.values()) - monotonic(), 0) if self._crossed else None
-        await asyncio.wait({stop, wanted}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        wanted.cancel()
+            self._has_slots.clear()
+        woken = asyncio.create_task(self._wakeup.wait())
+        seconds = max(min(self._rechecks.values()) - monotonic(), 0) if self._rechecks else None
+        await asyncio.wait({stop, woken}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        woken.cancel()
 
     async def listen(self, stop: asyncio.Task[bool]) -> None:
-        """Hear rings, and tell the time, until the end."""
+        """Wake on every ring and every `poll_seconds`, until `stop` is done."""
         while not stop.done():
-            heard = asyncio.create_task(self._hear(stop))
-            await asyncio.wait({stop, heard}, return_when=asyncio.FIRST_COMPLETED)
-            heard.cancel()
+            ring = asyncio.create_task(self._wait_for_ring(stop))
+            await asyncio.wait({stop, ring}, return_when=asyncio.FIRST_COMPLETED)
+            ring.cancel()
             with suppress(asyncio.CancelledError):
-                await heard
+                await ring
 
-    async def _hear(self, stop: asyncio.Task[bool]) -> None:
-        await self._has_room.wait()
+    async def _wait_for_ring(self, stop: asyncio.Task[bool]) -> None:
+        await self._has_slots.wait()
         try:
-            rung = await self._doorbell.heard_by_dispatcher(self._poll_seconds)
-        except Exception as error:  # noqa: BLE001 whatever the trouble, the time is told
-            self._redis.missed(error)
-            # Not a mere sleep: a cancellation that met the time-out of the Redis client is lost.
+            rung = await self._doorbell.wait_for_dispatcher_ring(self._poll_seconds)
+        except Exception as error:  # noqa: BLE001 after any error polling goes on
+            self._redis.mark_unavailable(error)
+            # Not a mere sleep: the Redis client may have swallowed a cancellation that met its
+            # own time-out.
             await asyncio.wait({stop}, timeout=self._poll_seconds)
         else:
-            self._redis.found()
-            if rung and not self._has_room.is_set():
+            self._redis.mark_available()
+            if rung and not self._has_slots.is_set():
                 await self._doorbell.ring_dispatcher()
-        self._wanted.set()
+        self._wakeup.set()

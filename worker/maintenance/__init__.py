@@ -1,1 +1,1 @@
-"""Recurring work of one elected process: sweeping, retention, erasure."""
+"""Recurring work of an elected leader: sweeping, retention, tenant erasure."""

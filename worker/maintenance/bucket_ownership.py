@@ -1,4 +1,4 @@
-"""Whose the bucket is: it carries the name of its installation, and only that one's walk in it."""
+"""The marker object that names the installation a bucket belongs to."""
 
 from typing import Final
 from uuid import UUID
@@ -14,20 +14,20 @@ log = structlog.get_logger(__name__)
 
 
 class BucketOwnership:
-    """Asked before objects are deleted because no row of ours names them."""
+    """Check of the bucket's marker, so that only its owner deletes objects no row names."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._warned = False
 
     async def is_ours(self, installation_id: UUID) -> bool:
-        """Tell whether the bucket carries our name; one without a name gets it.
+        """Return whether the bucket's marker names this installation; write a missing marker.
 
-        Who has just written the name walks in the next round: two who write at once then see
-        who was last.
+        False after writing it: of two installations that write at the same time, the next check
+        tells which was last.
 
         Raises:
-            StorageUnavailableError: the store did not answer, or refused.
+            StorageUnavailableError: the store failed or denied access.
         """
         marker = await self._storage.find(MARKER_KEY)
         ours = str(installation_id)

@@ -1,20 +1,78 @@
-"""Being the one process that does a duty."""
+"""Leader election by a Postgres advisory lock: one process at a time does a maintenance job."""
 
+import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.postgres.database import Database
 from common.postgres.locks import Lock, take_lock
+from common.runtime.asyncio_tools import wait_for_event
+from common.runtime.availability import Availability
+
+log = structlog.get_logger(__name__)
+
+
+class LeaderLoop(ABC):
+    """Loop that runs one round per interval as the leader, or else competes to become it.
+
+    `name` is the role's name in the log. Any error, a lost connection included, ends the
+    leadership; the loop then competes again.
+    """
+
+    def __init__(
+        self, database: Database, lock: Lock, *, name: str, interval_seconds: float
+    ) -> None:
+        self._database = database
+        self._lock = lock
+        self._name = name
+        self._interval_seconds = interval_seconds
+        self._postgres = Availability(f"postgres, for {name}")
+
+    @abstractmethod
+    async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+        """Do the work of one round over `connection`, which holds the leader lock."""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Lead or compete for leadership until `stopping` is set."""
+        while not stopping.is_set():
+            try:
+                await self._lead_if_elected(stopping)
+            except Exception as error:  # noqa: BLE001 the loop goes on after any error
+                self._postgres.mark_unavailable(error)
+            await wait_for_event(stopping, self._interval_seconds)
+
+    def _record_response(self) -> None:
+        """Record that Postgres responded to an attempt to become leader."""
+        self._postgres.mark_available()
+
+    def _end_leadership(self) -> None:
+        """Log the end; a subclass also clears metrics that only the leader may show."""
+        log.info("leadership_lost", role=self._name)
+
+    async def _lead_if_elected(self, stopping: asyncio.Event) -> None:
+        async with leader_lock(self._database, self._lock) as connection:
+            self._record_response()
+            if connection is None:
+                return
+            log.info("leadership_gained", role=self._name)
+            try:
+                while not stopping.is_set():
+                    await self.run_round(connection, stopping)
+                    await wait_for_event(stopping, self._interval_seconds)
+            finally:
+                self._end_leadership()
 
 
 @asynccontextmanager
 async def leader_lock(database: Database, lock: Lock) -> AsyncIterator[AsyncConnection | None]:
-    """Give the connection that holds `lock` while the block lasts; None if somebody else does.
+    """Yield the connection that holds `lock`, or None if another process holds it.
 
-    The duty is done over this very connection: when it dies the lock is free, and nothing more
-    can be done over it.
+    The leader works over this very connection: if it breaks, the lock is free and the old leader
+    can change nothing more.
     """
     async with database.statement(long_lived=True) as connection:
         if not await take_lock(connection, lock):

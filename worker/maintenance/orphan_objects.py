@@ -1,7 +1,7 @@
-"""The walk through the bucket, for objects that nobody will ever ask for.
+"""Deletion of orphans: stored objects that no job names.
 
 They come from attempts that failed or were superseded, and from requests whose job was never
-recorded. No row knows them, so every object is looked at, a few pages at a time.
+recorded. No row names them, so the whole bucket is listed, a few pages in each round.
 """
 
 from datetime import timedelta
@@ -19,13 +19,12 @@ from common.postgres.repositories.maintenance.retention import (
 from common.runtime.clock import utc_now
 from worker.maintenance.bucket_ownership import BucketOwnership
 
-# Pages of 1,000 objects in each round: at a round a minute 2 million objects take 17 hours, and
-# the store is asked twice a minute.
+# Pages of 1,000 objects in each round: with a round a minute, 2 million objects take 17 hours.
 PAGES: Final = 2
 
 
 class OrphanCollector:
-    """Goes on where the walk before it stopped, whichever process that was."""
+    """Collector that lists the bucket page by page, from a stored cursor, and deletes orphans."""
 
     def __init__(
         self, storage: Storage, ownership: BucketOwnership, *, orphan_seconds: float
@@ -34,16 +33,16 @@ class OrphanCollector:
         self._ownership = ownership
         self._age = timedelta(seconds=orphan_seconds)
 
-    async def go_on(self, connection: AsyncConnection) -> int:
-        """Look at the next pages; give the number of orphans that were deleted.
+    async def collect(self, connection: AsyncConnection) -> int:
+        """List the next `PAGES` pages, delete their orphans, and return how many were deleted.
 
         Raises:
-            StorageUnavailableError: the store did not answer, or refused.
+            StorageUnavailableError: the store failed or denied access.
         """
-        place = await read_bucket_cursor(connection)
-        if not await self._ownership.is_ours(place.installation_id):
+        cursor = await read_bucket_cursor(connection)
+        if not await self._ownership.is_ours(cursor.installation_id):
             return 0
-        after, deleted = place.walked_to, 0
+        after, deleted = cursor.walked_to, 0
         for _ in range(PAGES):
             page = await self._storage.list_page(after)
             deleted += await self._delete_orphans(connection, page)
@@ -62,7 +61,7 @@ class OrphanCollector:
         }
         if not old:
             return 0
-        # Asked after the listing: a job that names one of these objects is in its answer.
+        # Read after the listing, so that every job that names one of these objects is found.
         owners = await find_job_objects(connection, set(old.values()))
         orphans = [key for key, prefix in old.items() if is_orphan(key, owners.get(prefix))]
         await self._storage.delete(orphans)

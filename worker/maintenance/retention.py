@@ -1,6 +1,6 @@
-"""Retention: deletes what has been kept long enough, one process at a time.
+"""Retention: deletes images and rows that are older than the settings allow.
 
-It has a loop and a lock of its own: a store that is slow holds up nothing else.
+It has a loop and a lock of its own, so that a slow object store delays nothing else.
 """
 
 import asyncio
@@ -24,64 +24,44 @@ from common.postgres.repositories.maintenance.retention import (
 )
 from common.runtime.availability import Availability
 from common.runtime.metrics import RETENTION_DELETED
-from common.runtime.waiting import wait_for_event
 from common.settings import RetentionSettings
+from worker.maintenance.batches import Step, run_batches
 from worker.maintenance.bucket_ownership import BucketOwnership
-from worker.maintenance.leader import leader_lock
+from worker.maintenance.leader import LeaderLoop
 from worker.maintenance.orphan_objects import OrphanCollector
 from worker.maintenance.tenant_erasure import TenantErasure
 
-ROWS: Final = 200  # that one statement deletes, with all that hangs on them: tens of milliseconds
-JOBS: Final = 50  # whose pictures go together: some hundred requests to the store
-# Of each kind in a round, so that a backlog of one kind keeps no other waiting.
+ROWS: Final = 200  # in one statement, with their dependent rows: tens of milliseconds
+JOBS: Final = 50  # whose images are deleted together: some hundred requests to the store
+# Of each kind in a round, so that a backlog of one kind delays no other.
 BATCHES: Final = 50
-
-Step = Callable[[], Awaitable[int]]
 
 log = structlog.get_logger(__name__)
 
 
-class Retention:
-    """Has a round every `interval_seconds` while it holds the lock, else competes as often."""
+class Retention(LeaderLoop):
+    """Leader-elected loop that deletes old images and rows, deleted tenants and orphans."""
 
     def __init__(self, database: Database, storage: Storage, settings: RetentionSettings) -> None:
-        self._database = database
+        super().__init__(
+            database, Lock.RETENTION, name="retention", interval_seconds=settings.interval_seconds
+        )
         self._storage = storage
         self._settings = settings
-        self._postgres = Availability("postgres, for retention")
         self._store = Availability("the image store, for retention")
         ownership = BucketOwnership(storage)
         self._erasure = TenantErasure(storage, ownership, self._store)
-        self._walk = OrphanCollector(storage, ownership, orphan_seconds=settings.orphan_seconds)
+        self._orphans = OrphanCollector(storage, ownership, orphan_seconds=settings.orphan_seconds)
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Delete or compete until `stopping` is set."""
-        while not stopping.is_set():
-            try:
-                await self._work_if_chosen(stopping)
-            except Exception as error:  # noqa: BLE001 whatever the trouble, it goes on
-                self._postgres.missed(error)
-            await wait_for_event(stopping, self._settings.interval_seconds)
+    async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+        """Delete what is too old, erase deleted tenants, collect orphans; stops between batches.
 
-    async def _work_if_chosen(self, stopping: asyncio.Event) -> None:
-        async with leader_lock(self._database, Lock.RETENTION) as connection:
-            self._postgres.found()
-            if connection is None:
-                return
-            log.info("retention_begins")
-            while not stopping.is_set():
-                await self.go_round(connection, stopping)
-                await wait_for_event(stopping, self._settings.interval_seconds)
-
-    async def go_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
-        """Do everything once; stops between two batches when told to.
-
-        Pictures come before rows, for only the rows know their names. Without the store the rows
-        go on: those whose pictures are gone, deliveries and attempts. Tenants that are being
-        deleted go whatever the settings say.
+        Images are deleted before their rows, because only the rows name them. While the object
+        store is unavailable, other rows are deleted all the same: deliveries, attempts and jobs
+        whose images are gone.
         """
         kept = self._settings
-        await self._with_store(self._delete_pictures, connection, stopping)
+        await self._with_store(self._delete_images, connection, stopping)
         for kind, seconds, verb in (
             ("job", kept.job_seconds, delete_old_jobs),
             ("delivery", kept.delivery_seconds, delete_old_deliveries),
@@ -89,58 +69,58 @@ class Retention:
         ):
             if seconds:
                 step = partial(verb, connection, seconds=seconds, limit=ROWS)
-                await _in_batches(kind, step, ROWS, stopping)
-        await self._with_store(self._erasure.go_on, connection, stopping)
+                await _delete_batches(kind, step, ROWS, stopping)
+        await self._with_store(self._erasure.run_round, connection, stopping)
         await self._with_store(self._delete_orphans, connection, stopping)
 
     async def _with_store(
         self,
-        duty: Callable[[AsyncConnection, asyncio.Event], Awaitable[None]],
+        task: Callable[[AsyncConnection, asyncio.Event], Awaitable[None]],
         connection: AsyncConnection,
         stopping: asyncio.Event,
     ) -> None:
         try:
-            await duty(connection, stopping)
+            await task(connection, stopping)
         except StorageUnavailableError as error:
-            self._store.missed(error)
+            self._store.mark_unavailable(error)
 
-    async def _delete_pictures(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+    async def _delete_images(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
         if self._settings.object_seconds:
-            step = partial(self._delete_some_pictures, connection)
-            await _in_batches("pictures", step, JOBS, stopping)
+            step = partial(self._delete_expired_images, connection)
+            await _delete_batches("images", step, JOBS, stopping)
 
-    async def _delete_some_pictures(self, connection: AsyncConnection) -> int:
+    async def _delete_expired_images(self, connection: AsyncConnection) -> int:
         old = await find_expired_images(
             connection, seconds=self._settings.object_seconds, limit=JOBS
         )
         if old:
             await self._storage.delete([key for job in old for key in job.keys])
-            self._store.found()
+            self._store.mark_available()
             await mark_images_deleted(connection, [job.job_id for job in old])
         return len(old)
 
     async def _delete_orphans(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
         if self._settings.orphan_seconds and not stopping.is_set():
-            _note("orphan", await self._walk.go_on(connection))
-            self._store.found()
+            _record_deleted("orphan", await self._orphans.collect(connection))
+            self._store.mark_available()
 
 
-async def _in_batches(kind: str, step: Step, size: int, stopping: asyncio.Event) -> None:
-    """Repeat `step` while it deletes full batches of `size`, but not for ever."""
+async def _delete_batches(kind: str, step: Step, size: int, stopping: asyncio.Event) -> None:
     deleted = 0
+
+    async def counted_step() -> int:
+        nonlocal deleted
+        batch = await step()
+        deleted += batch
+        return batch
+
     try:
-        for _ in range(BATCHES):
-            if stopping.is_set():
-                break
-            batch = await step()
-            deleted += batch
-            if batch < size:
-                break
-    finally:
-        _note(kind, deleted)
+        await run_batches(counted_step, size=size, max_batches=BATCHES, stopping=stopping)
+    finally:  # what was deleted before an error counts too
+        _record_deleted(kind, deleted)
 
 
-def _note(kind: str, deleted: int) -> None:
+def _record_deleted(kind: str, deleted: int) -> None:
     if deleted:
         RETENTION_DELETED.labels(kind=kind).inc(deleted)
         log.info("retention_deleted", kind=kind, number=deleted)

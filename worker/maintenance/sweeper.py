@@ -1,7 +1,8 @@
-"""The sweeper: finds what fell through, one process at a time."""
+"""The sweeper: requeues expired leases, fails overdue jobs, rings again, recounts counters."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -12,6 +13,12 @@ from common.messaging.announcer import Announcer
 from common.messaging.doorbell import Doorbell
 from common.postgres.database import Database
 from common.postgres.locks import Lock
+from common.postgres.repositories.deliveries.origins import refresh_due
+from common.postgres.repositories.deliveries.recount import (
+    count_open_breakers,
+    delete_idle_origins,
+    recount_sending,
+)
 from common.postgres.repositories.fair_queue.recount import (
     mark_ready_tenants,
     recount_backlogs,
@@ -27,32 +34,40 @@ from common.postgres.repositories.maintenance.requeue import (
     seconds_up,
 )
 from common.postgres.repositories.maintenance.vacuum import vacuum_queues
-from common.runtime.availability import Availability
+from common.postgres.repositories.usage.ledger import fold_usage
 from common.runtime.clock import monotonic
 from common.runtime.metrics import BREAKERS_OPEN, JOBS, JOBS_ENDED
-from common.runtime.waiting import wait_for_event
 from common.settings import JobSettings, WebhookSettings
-from worker.maintenance.leader import leader_lock
+from worker.maintenance.batches import run_batches
+from worker.maintenance.leader import LeaderLoop
 from worker.maintenance.lease_grace import LeaseGracePeriod
-from worker.maintenance.origins import maintain_origins
-from worker.maintenance.usage_totals import fold_usage_backlog
 
-BATCH: Final = 500  # rows one statement moves: few enough to take milliseconds
-# Per queue and sweep: one heard ring makes a thread work until nothing waits, and unheard ones
-# are made up for by the next sweep.
+BATCH: Final = 500  # rows moved by one statement, which takes milliseconds
+# Per queue and sweep: one ring makes a thread work until no job waits, and the next sweep makes up
+# for lost ones.
 RINGS: Final = 100
 
-# After adding up all that waits comes a rest of so many times what it took: a million waiting jobs
+# The pause after recounting the backlogs, as a multiple of the time it took: a million waiting jobs
 # take most of a second, and the sums are for estimates alone.
-RESTS_PER_RECOUNT: Final = 30
-# The same for looking at every line: ten thousand take some 50 ms.
-RESTS_PER_LOOK_AT_LINES: Final = 10
+PAUSES_PER_BACKLOG_RECOUNT: Final = 30
+# The same for recounting all origins: ten thousand take some 50 ms.
+PAUSES_PER_ORIGIN_RECOUNT: Final = 10
+
+# An origin without deliveries for so long is deleted, with the little that was counted.
+IDLE_SECONDS: Final = 3600.0
+# Rows deleted in one sweep: a tenant that names a new host with each job costs little.
+IDLE_ORIGINS: Final = 500
+
+USAGE_ENTRIES: Final = 1_000  # that one statement folds: tens of milliseconds
+# In one sweep, so that a backlog, as after an upgrade, delays no other task; usage reports are
+# exact however much is still to be folded.
+USAGE_BATCHES: Final = 40
 
 log = structlog.get_logger(__name__)
 
 
-class Sweeper:
-    """Sweeps every `sweep_seconds` while it holds the lock, else competes for it as often."""
+class Sweeper(LeaderLoop):
+    """Leader-elected loop that repairs the effects of crashes and lost rings."""
 
     def __init__(
         self,
@@ -65,51 +80,40 @@ class Sweeper:
         queues: Sequence[str],
         grace: LeaseGracePeriod | None = None,
     ) -> None:
-        """Put it together; without a `grace` it is the one the leases need."""
-        self._database = database
+        """Create a sweeper; without a `grace` it uses the one of the lease settings."""
+        super().__init__(
+            database, Lock.SWEEPER, name="the sweeper", interval_seconds=settings.sweep_seconds
+        )
         self._doorbell = doorbell
         self._announcer = announcer
         self._settings = settings
         self._webhooks = webhooks
         self._queues = queues
-        self._postgres = Availability("postgres, for the sweeper")
         self._grace = grace or LeaseGracePeriod.of(settings, now=monotonic())
         self._next_backlogs = 0.0
-        self._next_lines = 0.0
+        self._next_origins = 0.0
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Sweep or compete until `stopping` is set."""
-        while not stopping.is_set():
-            try:
-                await self._sweep_if_chosen(stopping)
-            except Exception as error:  # noqa: BLE001 whatever the trouble, sweeping goes on
-                self._postgres.missed(error)
-            await wait_for_event(stopping, self._settings.sweep_seconds)
+    async def run_round(self, connection: AsyncConnection, _stopping: asyncio.Event) -> None:
+        """Do one sweep."""
+        await self.sweep(connection)
 
-    async def _sweep_if_chosen(self, stopping: asyncio.Event) -> None:
-        async with leader_lock(self._database, Lock.SWEEPER) as connection:
-            self._postgres.found()
-            self._grace.answered(monotonic())
-            if connection is None:
-                return
-            log.info("sweeping_begins")
-            try:
-                while not stopping.is_set():
-                    await self.sweep(connection)
-                    await wait_for_event(stopping, self._settings.sweep_seconds)
-            finally:
-                JOBS.clear()
-                BREAKERS_OPEN.set(0)
-                log.info("sweeping_ends")
+    def _record_response(self) -> None:
+        super()._record_response()
+        self._grace.record_response(monotonic())
+
+    def _end_leadership(self) -> None:
+        JOBS.clear()
+        BREAKERS_OPEN.set(0)
+        super()._end_leadership()
 
     async def sweep(self, connection: AsyncConnection) -> None:
-        """Do every duty once; what is put back first is rung for last."""
+        """Do every task once; jobs requeued at the beginning are rung for at the end."""
         up_seconds = await seconds_up(connection)
-        self._grace.answered(monotonic())
+        self._grace.record_response(monotonic())
         if self._grace.is_over(monotonic(), up_seconds=up_seconds):
-            await self._take_jobs_back(connection)
-            await self._take_deliveries_back(connection)
-        await self._keep_lines(connection)
+            await self._requeue_jobs(connection)
+            await self._requeue_deliveries(connection)
+        await self._maintain_origins(connection)
         await self._fail_overdue(connection)
         await self._recount(connection)
         await delete_silent_workers(connection, seconds=self._settings.lease_seconds)
@@ -118,31 +122,36 @@ class Sweeper:
             await self._doorbell.ring_worker_up_to(queue, number)
         for state, number in (await count_jobs(connection)).items():
             JOBS.labels(state=state.value).set(number)
-        await fold_usage_backlog(connection)
+        await run_batches(
+            partial(fold_usage, connection, limit=USAGE_ENTRIES),
+            size=USAGE_ENTRIES,
+            max_batches=USAGE_BATCHES,
+        )
         await vacuum_queues(connection)
 
-    async def _keep_lines(self, connection: AsyncConnection) -> None:
+    async def _maintain_origins(self, connection: AsyncConnection) -> None:
         begun = monotonic()
-        if begun < self._next_lines:
+        if begun < self._next_origins:
             return
         if await maintain_origins(connection, per_origin=self._webhooks.origin_concurrency):
             await self._doorbell.ring_dispatcher()
         ended = monotonic()
-        self._next_lines = ended + (ended - begun) * RESTS_PER_LOOK_AT_LINES
+        self._next_origins = ended + (ended - begun) * PAUSES_PER_ORIGIN_RECOUNT
 
     async def _recount(self, connection: AsyncConnection) -> None:
-        """Derive the books of fair claiming anew: what was just taken back, and what got lost."""
+        """Derive the counters of the fair queue anew from the rows."""
         await recount_running(connection)
         await mark_ready_tenants(connection)
         begun = monotonic()
         if begun >= self._next_backlogs:
             await recount_backlogs(connection)
             ended = monotonic()
-            self._next_backlogs = ended + (ended - begun) * RESTS_PER_RECOUNT
+            self._next_backlogs = ended + (ended - begun) * PAUSES_PER_BACKLOG_RECOUNT
 
-    async def _take_jobs_back(self, connection: AsyncConnection) -> None:
-        if requeued := await _in_batches(lambda: requeue_expired(connection, limit=BATCH)):
-            log.warning("expired_jobs_requeued", jobs=requeued)
+    async def _requeue_jobs(self, connection: AsyncConnection) -> None:
+        requeue = partial(requeue_expired, connection, limit=BATCH)
+        if moved := (await run_batches(requeue, size=BATCH)).moved:
+            log.warning("expired_jobs_requeued", jobs=moved)
         await self._fail("abandoned_job_failed", lambda: fail_abandoned(connection, limit=BATCH))
 
     async def _fail_overdue(self, connection: AsyncConnection) -> None:
@@ -155,29 +164,28 @@ class Sweeper:
     async def _fail(self, event: str, fail: Callable[[], Awaitable[list[EndedJob]]]) -> None:
         async def batch() -> int:
             failed = await fail()
-            # Together: a Redis that hangs is waited for once, not once for every job.
-            await asyncio.gather(*(self._tell(event, job) for job in failed))
+            # Together: the timeout of a Redis that hangs counts once, not once for every job.
+            await asyncio.gather(*(self._announce_failed(event, job) for job in failed))
             return len(failed)
 
-        await _in_batches(batch)
+        await run_batches(batch, size=BATCH)
 
-    async def _tell(self, event: str, job: EndedJob) -> None:
+    async def _announce_failed(self, event: str, job: EndedJob) -> None:
         log.warning(event, job_id=job.job_id)
         JOBS_ENDED.labels(outcome=JobState.FAILED.value).inc()
-        await self._announcer.ended(job)
+        await self._announcer.announce_ended(job)
 
-    async def _take_deliveries_back(self, connection: AsyncConnection) -> None:
-        moved = await _in_batches(lambda: requeue_expired_deliveries(connection, limit=BATCH))
-        if moved:
+    async def _requeue_deliveries(self, connection: AsyncConnection) -> None:
+        requeue = partial(requeue_expired_deliveries, connection, limit=BATCH)
+        if moved := (await run_batches(requeue, size=BATCH)).moved:
             log.warning("expired_deliveries_requeued", deliveries=moved)
             await self._doorbell.ring_dispatcher()
 
 
-async def _in_batches(step: Callable[[], Awaitable[int]]) -> int:
-    """Repeat `step` until it moves less than a full batch; give how many rows it moved."""
-    moved = 0
-    while True:
-        batch = await step()
-        moved += batch
-        if batch < BATCH:
-            return moved
+async def maintain_origins(connection: AsyncConnection, *, per_origin: int) -> bool:
+    """Recount deliveries by origin, mark due origins, delete idle ones; True if any became due."""
+    await recount_sending(connection, per_origin=per_origin)
+    woken = await refresh_due(connection)
+    await delete_idle_origins(connection, seconds=IDLE_SECONDS, limit=IDLE_ORIGINS)
+    BREAKERS_OPEN.set(await count_open_breakers(connection))
+    return woken > 0

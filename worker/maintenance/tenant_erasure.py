@@ -1,12 +1,11 @@
-"""Erasure: deletes tenants that are being deleted, and all that is theirs, once they are drained.
+"""Erasure of tenants: cancels their jobs, waits for running ones, deletes objects and rows.
 
-Disabled they are already. Their waiting jobs are canceled, those at work are waited for, then the
-objects go, the rows, and last the tenant's own. Every round begins with the first step, so a
-round that was broken off, or a job that came late, is made up for by the next.
+Such a tenant is disabled already. Its waiting jobs are canceled, running ones finish, then its
+objects are deleted, its rows, and last the tenant itself. Every round begins with the first step,
+so it makes up for a round that was interrupted and for jobs that came late.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -27,13 +26,14 @@ from common.postgres.repositories.maintenance.tenant_erasure import (
 )
 from common.runtime.availability import Availability
 from common.runtime.metrics import JOBS_ENDED
+from worker.maintenance.batches import Step, run_batches
 from worker.maintenance.bucket_ownership import BucketOwnership
 
-# By then every gateway has forgotten a disabled tenant's keys (`INFILL_AUTH_CACHE_SECONDS`), and
-# recorded what it had let in.
-FORGOTTEN_SECONDS: Final = 30.0
-ROWS: Final = 200  # that one statement moves, with all that hangs on them: tens of milliseconds
-# Of each kind in a round, so that a large tenant keeps nobody else's retention waiting.
+# After this time no gateway has a disabled tenant's keys cached any more
+# (`INFILL_AUTH_CACHE_SECONDS`), and every accepted request is recorded.
+CACHE_EXPIRY_SECONDS: Final = 30.0
+ROWS: Final = 200  # in one statement, with their dependent rows: tens of milliseconds
+# Of each kind in a round, so that a large tenant does not delay the others' retention.
 BATCHES: Final = 50
 PAGES: Final = 10  # of 1,000 objects each: some ten seconds of a store's time
 
@@ -41,24 +41,24 @@ log = structlog.get_logger(__name__)
 
 
 class TenantErasure:
-    """Goes on with every tenant that is being deleted, one round at a time."""
+    """Erasure of the tenants that are being deleted, a bounded part in each round."""
 
     def __init__(self, storage: Storage, ownership: BucketOwnership, store: Availability) -> None:
         self._storage = storage
         self._ownership = ownership
         self._store = store
 
-    async def go_on(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
-        """Do what can be done now; stops between two batches when told to.
+    async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+        """Do the next part for every tenant that is being deleted; stops between two batches.
 
         Raises:
-            StorageUnavailableError: the store did not answer, or refused; waiting jobs are
-                canceled without it.
+            StorageUnavailableError: the store failed or denied access; waiting jobs have been
+                canceled all the same.
         """
-        leaving = await find_tenants_to_erase(connection, seconds=FORGOTTEN_SECONDS)
+        tenant_ids = await find_tenants_to_erase(connection, seconds=CACHE_EXPIRY_SECONDS)
         drained = [
             tenant_id
-            for tenant_id in leaving
+            for tenant_id in tenant_ids
             if await _cancel_queued(connection, tenant_id, stopping)
             and await _is_drained(connection, tenant_id)
         ]
@@ -69,16 +69,16 @@ class TenantErasure:
                 await _delete_rows(connection, tenant_id, stopping)
 
     async def _is_bucket_ours(self, connection: AsyncConnection) -> bool:
-        """Tell whether what stands under our tenants' numbers is theirs, and not others'."""
-        place = await read_bucket_cursor(connection)
-        ours = await self._ownership.is_ours(place.installation_id)
-        self._store.found()
+        """Return whether the bucket is this installation's, and so the objects its tenants'."""
+        cursor = await read_bucket_cursor(connection)
+        ours = await self._ownership.is_ours(cursor.installation_id)
+        self._store.mark_available()
         return ours
 
     async def _delete_objects(self, tenant_id: int, stopping: asyncio.Event) -> bool:
-        """Delete what is in the bucket under the tenant's prefix; False if there may be more.
+        """Delete the objects under the tenant's prefix; False if there may be more.
 
-        Also what no row names: failed attempts and requests left it.
+        These include orphans, which no row names.
         """
         for _ in range(PAGES):
             if stopping.is_set():
@@ -98,11 +98,11 @@ async def _cancel_queued(
         JOBS_ENDED.labels(outcome=JobState.CANCELED.value).inc(canceled)
         return canceled
 
-    return await _to_the_end(step, stopping)
+    return await _run_to_end(step, stopping)
 
 
 async def _is_drained(connection: AsyncConnection, tenant_id: int) -> bool:
-    """Wait for those at work: they end as any other, or by their run time, or by their lease."""
+    """Return whether no job of the tenant is running; running jobs end by themselves."""
     drained = await is_drained(connection, tenant_id)
     if not drained:
         log.info("tenant_is_draining", tenant_id=tenant_id)
@@ -112,19 +112,15 @@ async def _is_drained(connection: AsyncConnection, tenant_id: int) -> bool:
 async def _delete_rows(
     connection: AsyncConnection, tenant_id: int, stopping: asyncio.Event
 ) -> None:
-    for verb in (delete_ended_jobs, delete_usage):
-        step = partial(verb, connection, tenant_id, limit=ROWS)
-        if not await _to_the_end(step, stopping):
+    for delete in (delete_ended_jobs, delete_usage):
+        step = partial(delete, connection, tenant_id, limit=ROWS)
+        if not await _run_to_end(step, stopping):
             return
     if await delete_drained_tenant(connection, tenant_id):
         log.info("tenant_erased", tenant_id=tenant_id)
 
 
-async def _to_the_end(step: Callable[[], Awaitable[int]], stopping: asyncio.Event) -> bool:
-    """Repeat `step` while it moves full batches; False if there may be more to move."""
-    for _ in range(BATCHES):
-        if stopping.is_set():
-            return False
-        if await step() < ROWS:
-            return True
-    return False
+async def _run_to_end(step: Step, stopping: asyncio.Event) -> bool:
+    """Run batches of `ROWS`; False if there may be more rows."""
+    result = await run_batches(step, size=ROWS, max_batches=BATCHES, stopping=stopping)
+    return result.finished

@@ -68,7 +68,7 @@ async def cancel_job(context: CurrentTenant, job_id: Id) -> Response:
     if ended is None:
         job = await _find(context, job_id)
         raise ConflictError(f"the job has already ended: its state is {job.state}")
-    await context.services.announcer.canceled(ended)
+    await context.services.announcer.announce_canceled(ended)
     return context.json_result(CanceledJob(job_id, JobState.CANCELED))
 
 

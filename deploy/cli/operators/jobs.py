@@ -87,7 +87,7 @@ async def _cancel(database: Database, job_id: int) -> JobSummary:
     settings = Settings().redis
     redis = connect(settings)
     try:
-        await Announcer(redis, Doorbell(redis, settings)).canceled(canceled.ended)
+        await Announcer(redis, Doorbell(redis, settings)).announce_canceled(canceled.ended)
     finally:
         await redis.aclose()
     return canceled.job

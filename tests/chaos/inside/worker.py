@@ -7,8 +7,8 @@ import worker.runner
 from common.object_store.storage import Storage
 from common.outbound import Guard
 from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put
+from worker.image_transfers import ImageTransfers
 from worker.process import WorkerProcess
-from worker.stages import Stages
 
 
 def install() -> None:
@@ -16,7 +16,7 @@ def install() -> None:
     hook(Guard, "fetch", before=_strike("worker.fetching"))
     stored = _note("stored")
     hook(Storage, "put", before=_strike("worker.uploading"), after=stored)
-    hook(Stages, "upload", after=_strike("worker.uploaded"))
+    hook(ImageTransfers, "upload", after=_strike("worker.uploaded"))
     hook(worker.runner, "succeed", after=_committed)
     for name in ("release_claim", "retry_later", "fail"):
         _note_end(name)
@@ -50,13 +50,13 @@ def _note_end(name: str) -> None:
 
 
 def _note_rings() -> None:
-    original = WorkerProcess.look
+    original = WorkerProcess.run_waiting_jobs
 
-    def look(self: WorkerProcess, queue: str) -> None:
+    def run_waiting_jobs(self: WorkerProcess, queue: str) -> None:
         JOURNAL.note("ring_heard")
         original(self, queue)
 
-    put(WorkerProcess, "look", look)
+    put(WorkerProcess, "run_waiting_jobs", run_waiting_jobs)
 
 
 def _note(event: str) -> Any:

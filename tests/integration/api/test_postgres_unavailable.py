@@ -153,7 +153,7 @@ async def test_a_silent_redis_delays_no_caller(settings: Settings, servers: Serv
             assert {response.json()["status"] for response in responses} == {"processing"}
             assert await gateway.count_jobs() == MANY + 1
             # The rings are still being sent: no request waited for them.
-            ringing = gateway.services.worker_notifier._ringing
+            ringing = gateway.services.worker_notifier._rings._writing
             assert ringing is not None
             assert not ringing.done()
             redis_proxy.resume()

@@ -1,4 +1,4 @@
-"""A dispatcher's surroundings, all real: Postgres, Redis, S3 and a receiver on loopback."""
+"""Fixtures of the dispatcher tests: Postgres, Redis, S3 and a receiver on loopback."""
 
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Network
@@ -64,5 +64,5 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-def desk(database: Database, redis: Redis, storage: Storage, guard: Guard) -> DispatcherHarness:
+def harness(database: Database, redis: Redis, storage: Storage, guard: Guard) -> DispatcherHarness:
     return DispatcherHarness(database, redis, storage, guard)

@@ -1,4 +1,4 @@
-"""Running dispatchers inside the test, and reading what they wrote."""
+"""Runs dispatchers inside the test and reads the rows they wrote."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ SETTINGS = WebhookSettings(poll_seconds=0.05, timeout_seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     state: DeliveryState
     attempt: int
@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class DispatcherHarness:
-    """The parts a dispatcher is made of; any of them can be exchanged."""
+    """The dependencies and settings of test dispatchers."""
 
     database: Database
     redis: Redis
@@ -52,10 +52,10 @@ class DispatcherHarness:
     settings: WebhookSettings = SETTINGS
     key: Ed25519PrivateKey | None = None
 
-    def having(self, **changes: Any) -> "DispatcherHarness":
+    def replace(self, **changes: Any) -> "DispatcherHarness":
         return replace(self, **changes)
 
-    def configured(self, **changes: Any) -> "DispatcherHarness":
+    def with_settings(self, **changes: Any) -> "DispatcherHarness":
         return replace(self, settings=self.settings.model_copy(update=changes))
 
     @property
@@ -99,20 +99,20 @@ class DispatcherHarness:
         async with self.database.statement() as connection:
             return list(await connection.execute(statement))
 
-    async def logged(self, delivery_id: UUID | None) -> Any:
-        """Give the log of the only attempt, once it is written."""
+    async def wait_for_attempt(self, delivery_id: UUID | None) -> Any:
+        """Wait for the only attempt to be recorded, and return it."""
         async with asyncio.timeout(20):
             while not (attempts := await self.attempts(delivery_id)):
-                pass  # each look waits for Postgres
+                pass  # each query waits for Postgres
         (attempt,) = attempts
         return attempt
 
-    async def run(self, statement: str) -> None:
-        """Change rows by hand."""
+    async def execute(self, statement: str) -> None:
+        """Execute one SQL statement."""
         async with self.database.statement() as connection:
             await connection.execute(text(statement))
 
-    async def age(self, column: str) -> None:
+    async def expire(self, column: str) -> None:
         """Make every pending delivery due, or every lease run out."""
         async with self.database.statement() as connection:
             await connection.execute(

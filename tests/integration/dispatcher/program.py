@@ -1,4 +1,4 @@
-"""A dispatcher or a worker as it is run: in a process of its own."""
+"""A dispatcher or a worker in a process of its own."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ DEADLINE_SECONDS = 90.0
 
 
 def environment(database_url: str, redis_url: str, bucket: StorageSettings) -> dict[str, str]:
-    """Give the settings of a dispatcher that may call receivers on loopback."""
+    """Return the settings of a dispatcher that may call receivers on loopback."""
     return {
         "INFILL_DATABASE_URL": database_url,
         "INFILL_REDIS_URL": redis_url,
@@ -33,13 +33,13 @@ def environment(database_url: str, redis_url: str, bucket: StorageSettings) -> d
 
 @dataclass(slots=True)
 class Program:
-    """A running process and what it has said."""
+    """A running process and its log lines."""
 
     process: Process
     lines: list[dict[str, Any]]
 
-    async def said(self, event: str) -> dict[str, Any]:
-        """Read its log up to a line with that event."""
+    async def wait_for_event(self, event: str) -> dict[str, Any]:
+        """Read its log up to the next line with that event, and return it."""
         assert self.process.stdout is not None
         async with asyncio.timeout(DEADLINE_SECONDS):
             while line := await self.process.stdout.readline():
@@ -48,8 +48,8 @@ class Program:
                     return self.lines[-1]
         raise AssertionError(f"it ended without saying {event}: {self.lines}")
 
-    async def said_each(self, *events: str) -> None:
-        """Read its log until each of these events has been told, in whatever order."""
+    async def wait_for_events(self, *events: str) -> None:
+        """Read its log until each of these events has appeared, in any order."""
         missing = set(events) - {line["event"] for line in self.lines}
         while missing:
             assert self.process.stdout is not None
@@ -68,7 +68,7 @@ class Program:
 async def running(
     settings: dict[str, str], module: str = "worker.dispatcher"
 ) -> AsyncIterator[Program]:
-    """Run it while the block lasts."""
+    """Run a module as a process while the block lasts."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""Postgres or Redis away for a while: nothing is lost, and nobody has to step in."""
+"""Outages of Postgres or Redis: no delivery is lost, without an operator."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,17 +33,17 @@ async def running(server: Server, home: Path) -> AsyncIterator[None]:
         yield
 
 
-async def until_noticed(dispatcher: Dispatcher) -> None:
+async def wait_for_outage(dispatcher: Dispatcher) -> None:
     async with asyncio.timeout(20):
         while True:
             try:
-                await dispatcher.check()
+                await dispatcher.check_ready()
             except ConnectionError:
                 return
             await asyncio.sleep(0)
 
 
-async def until_back(database: Database) -> None:
+async def wait_for_postgres(database: Database) -> None:
     async with asyncio.timeout(20):
         while True:
             with suppress(OSError):
@@ -52,36 +52,36 @@ async def until_back(database: Database) -> None:
             await asyncio.sleep(0)
 
 
-async def test_redis_may_be_away_and_come_back(
-    desk: DispatcherHarness, owner: Owner, receiver: Receiver, tmp_path: Path
+async def test_an_outage_of_redis_is_survived(
+    harness: DispatcherHarness, owner: Owner, receiver: Receiver, tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = RedisServer(tmp_path, free_port())
     redis = connect(RedisSettings(url=SecretStr(server.url())))
-    absent = desk.having(redis=redis)
+    absent = harness.replace(redis=redis)
     async with absent.dispatching():
         for number in (1, 2):
-            await succeeded(desk.database, owner, receiver.url)
+            await succeeded(harness.database, owner, receiver.url)
             assert not await absent.doorbell.ring_dispatcher()
             await receiver.request(number)
         async with running(server, tmp_path):
             assert await absent.doorbell.ring_dispatcher()
-            # It hears again: the ring is taken from the list.
+            # It receives rings again: the ring is taken from the list.
             async with asyncio.timeout(20):
                 while await redis.dbsize():
                     pass
-        await succeeded(desk.database, owner, receiver.url)
+        await succeeded(harness.database, owner, receiver.url)
         await receiver.request(3)
     await redis.aclose()
 
 
-async def test_postgres_may_restart_under_a_delivery(
-    desk: DispatcherHarness, receiver: Receiver, tmp_path: Path
+async def test_a_restart_of_postgres_during_a_delivery_is_survived(
+    harness: DispatcherHarness, receiver: Receiver, tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = PostgresServer(tmp_path, free_port(), "secret", durable=False)
     database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
-    away, hold = desk.having(database=database), asyncio.Event()
+    away, hold = harness.replace(database=database), asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
     async with running(server, tmp_path):
         await server.ensure_database()
@@ -92,18 +92,18 @@ async def test_postgres_may_restart_under_a_delivery(
 
         async def serve() -> None:
             async with away.dispatching() as dispatcher:
-                await until_noticed(dispatcher)
+                await wait_for_outage(dispatcher)
                 noticed.set()
                 await stopping.wait()
-                await dispatcher.check()  # it is ready again
+                await dispatcher.check_ready()  # it is ready again
 
         task = asyncio.create_task(serve())
         await receiver.request()
-    # The answer comes while there is nobody to write it down for.
+    # The response comes while Postgres is unavailable.
     await noticed.wait()
     hold.set()
     async with running(server, tmp_path):
-        await until_back(database)
+        await wait_for_postgres(database)
         await succeeded(database, owner, receiver.url)
         await receiver.request(2)
         stopping.set()
@@ -114,27 +114,27 @@ async def test_postgres_may_restart_under_a_delivery(
 
 
 async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
-    desk: DispatcherHarness, owner: Owner, receiver: Receiver
+    harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
-    """The receiver has it, we do not know: after the lease it is sent again, same id."""
+    """It arrived but is not recorded: it is sent again after the lease, with the same id."""
     hold = asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
-    ended = await succeeded(desk.database, owner, receiver.url)
-    async with desk.dispatching():
+    ended = await succeeded(harness.database, owner, receiver.url)
+    async with harness.dispatching():
         await receiver.request()
-        async with desk.database.statement() as connection:
+        async with harness.database.statement() as connection:
             await connection.exec_driver_sql("ALTER TABLE delivery_attempts RENAME TO hidden")
         hold.set()
-    async with desk.database.statement() as connection:
+    async with harness.database.statement() as connection:
         await connection.exec_driver_sql("ALTER TABLE hidden RENAME TO delivery_attempts")
-    assert (await desk.row(ended.delivery_id)).state is DeliveryState.SENDING
-    assert await desk.attempts(ended.delivery_id) == []
+    assert (await harness.row(ended.delivery_id)).state is DeliveryState.SENDING
+    assert await harness.attempts(ended.delivery_id) == []
 
 
-async def test_told_to_stop_while_postgres_is_away_it_does_not_wait_a_whole_lease(
-    desk: DispatcherHarness, receiver: Receiver, tmp_path: Path
+async def test_shutdown_during_an_outage_of_postgres_does_not_wait_for_a_lease(
+    harness: DispatcherHarness, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """The lease is what sends it again; until then other processes wait for this one's end."""
+    """The lease makes sure that it is sent again, so the process need not wait."""
     require_server_wheels()
     server = PostgresServer(tmp_path, free_port(), "secret", durable=False)
     database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
@@ -144,7 +144,7 @@ async def test_told_to_stop_while_postgres_is_away_it_does_not_wait_a_whole_leas
         await server.ensure_database()
         await upgrade(server.url())
         ended = await succeeded(database, await new_owner(database), receiver.url)
-        away = desk.having(database=database).configured(lease_seconds=1000.0)
+        away = harness.replace(database=database).with_settings(lease_seconds=1000.0)
         dispatching = away.dispatching()
         await dispatching.__aenter__()
         await receiver.request()
@@ -155,6 +155,6 @@ async def test_told_to_stop_while_postgres_is_away_it_does_not_wait_a_whole_leas
             await stopped
     assert {line["event"] for line in lines} >= {"outcome_write_delayed", "delivery_not_recorded"}
     async with running(server, tmp_path):
-        await until_back(database)
+        await wait_for_postgres(database)
         assert (await away.row(ended.delivery_id)).state is DeliveryState.SENDING
         await database.aclose()

@@ -1,4 +1,4 @@
-"""The dispatcher as a process: how it ends, and what its end leaves behind."""
+"""The dispatcher as a process: start, shutdown and crash."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> dict
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_lets_the_posts_under_way_finish(
-    desk: DispatcherHarness,
+    harness: DispatcherHarness,
     owner: Owner,
     receiver: Receiver,
     settings: dict[str, str],
@@ -37,19 +37,19 @@ async def test_a_signal_lets_the_posts_under_way_finish(
 ) -> None:
     hold = asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
-    first = await succeeded(desk.database, owner, f"{receiver.url}?token=hush")
+    first = await succeeded(harness.database, owner, f"{receiver.url}?token=hush")
     async with running(settings) as program:
         request = await receiver.request()
         program.process.send_signal(number)
-        await program.said("finishing_deliveries")
-        second = await succeeded(desk.database, owner, receiver.url)
+        await program.wait_for_event("finishing_deliveries")
+        second = await succeeded(harness.database, owner, receiver.url)
         hold.set()
-        said = await program.said("delivery_attempted")
-        await program.said("dispatcher_stopped")
+        said = await program.wait_for_event("delivery_attempted")
+        await program.wait_for_event("dispatcher_stopped")
         assert await program.exit_code() == 0
     Webhook(owner.secret).verify(request.body, request.headers)
-    assert (await desk.row(first.delivery_id)).state is DeliveryState.DELIVERED
-    assert (await desk.row(second.delivery_id)).state is DeliveryState.PENDING
+    assert (await harness.row(first.delivery_id)).state is DeliveryState.DELIVERED
+    assert (await harness.row(second.delivery_id)).state is DeliveryState.PENDING
 
     assert said["job_id"] == first.job_id
     assert said["tenant_id"] == owner.id
@@ -60,33 +60,33 @@ async def test_a_signal_lets_the_posts_under_way_finish(
 
 
 async def test_a_delivery_survives_its_dispatcher(
-    desk: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
+    harness: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     receiver.replies.append(Reply(hold=asyncio.Event()))
-    ended = await succeeded(desk.database, owner, receiver.url)
+    ended = await succeeded(harness.database, owner, receiver.url)
     async with running(settings) as program:
         first = await receiver.request()
         program.process.kill()
         assert await program.exit_code() == -signal.SIGKILL
-    assert (await desk.row(ended.delivery_id)).state is DeliveryState.SENDING
-    await desk.age("lease_expires_at")
-    async with desk.database.statement() as connection:
+    assert (await harness.row(ended.delivery_id)).state is DeliveryState.SENDING
+    await harness.expire("lease_expires_at")
+    async with harness.database.statement() as connection:
         assert await requeue_expired_deliveries(connection, limit=10) == 1
     async with running(settings) as program:
         second = await receiver.request(2)
-        await program.said("delivery_attempted")
+        await program.wait_for_event("delivery_attempted")
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
-    row = await desk.row(ended.delivery_id)
+    row = await harness.row(ended.delivery_id)
     assert (row.state, row.attempt, row.failures) == (DeliveryState.DELIVERED, 2, 0)
 
 
 async def test_it_sweeps_and_shows_its_state(
-    desk: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
+    harness: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     port = free_port()
-    await succeeded(desk.database, owner, receiver.url)
+    await succeeded(harness.database, owner, receiver.url)
     async with running(settings | {"INFILL_STATUS_PORT": str(port)}) as program:
-        await program.said_each("sweeping_begins", "delivery_attempted")
+        await program.wait_for_events("leadership_gained", "delivery_attempted")
         for page, expected in {
             "healthz": '{"status":"ok"}',
             "readyz": '{"status":"ok"}',
@@ -96,11 +96,11 @@ async def test_it_sweeps_and_shows_its_state(
 
 
 async def test_it_deletes_what_is_old(
-    desk: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
+    harness: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
-    ended = await succeeded(desk.database, owner, None, object_keys=(KEY,))
-    await desk.storage.put(KEY, b"pixels")
-    async with desk.database.statement() as connection:
+    ended = await succeeded(harness.database, owner, None, object_keys=(KEY,))
+    await harness.storage.put(KEY, b"pixels")
+    async with harness.database.statement() as connection:
         await connection.execute(text("UPDATE jobs SET finished_at = finished_at - interval '1d'"))
     kept = {
         "INFILL_RETENTION_OBJECT_SECONDS": "7200",
@@ -108,15 +108,15 @@ async def test_it_deletes_what_is_old(
         "INFILL_RETENTION_INTERVAL_SECONDS": "0.05",
     }
     async with running(settings | kept) as program:
-        assert (await program.said("retention_deleted"))["kind"] == "pictures"
-        assert (await program.said("retention_deleted"))["kind"] == "job"
-        # Beside the rest of what it does.
-        await succeeded(desk.database, owner, receiver.url)
+        assert (await program.wait_for_event("retention_deleted"))["kind"] == "images"
+        assert (await program.wait_for_event("retention_deleted"))["kind"] == "job"
+        # Webhooks are sent all the same.
+        await succeeded(harness.database, owner, receiver.url)
         await receiver.request()
         program.process.terminate()
         assert await program.exit_code() == 0
-    assert await desk.storage.find(KEY) is None
-    async with desk.database.statement() as connection:
+    assert await harness.storage.find(KEY) is None
+    async with harness.database.statement() as connection:
         left = await connection.execute(text("SELECT id FROM jobs"))
         assert ended.job_id not in left.scalars()
 
@@ -126,7 +126,7 @@ def get(url: str) -> str:
         return str(answer.read().decode())
 
 
-async def test_a_bad_setting_is_named(settings: dict[str, str]) -> None:
+async def test_a_bad_setting_ends_the_process(settings: dict[str, str]) -> None:
     async with running(settings | {"INFILL_WEBHOOK_SIGNING_KEY": "whsk_short"}) as program:
         assert await program.exit_code() == 1
 
@@ -137,8 +137,8 @@ async def test_it_starts_without_postgres_and_redis(settings: dict[str, str]) ->
         "INFILL_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
     }
     async with running(settings | nowhere) as program:
-        said = await program.said("part_went_away")
-        assert said["part"].startswith("postgres")
+        said = await program.wait_for_event("dependency_unavailable")
+        assert said["dependency"].startswith("postgres")
         program.process.terminate()
         assert await program.exit_code() == 0
 

@@ -1,4 +1,4 @@
-"""Jobs with their pictures, both as old as a test needs them; nothing waits for time to pass."""
+"""Jobs with stored images, both as old as a test needs them."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ from common.settings import RetentionSettings
 from tests.integration.repositories.support.counters import ATTEMPT, FAR_AHEAD, LONG_AGO, Books
 from worker.maintenance.retention import Retention
 
-KINDS = ("pictures", "job", "delivery", "attempt", "orphan")
+KINDS = ("images", "job", "delivery", "attempt", "orphan")
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
-    """A job and the keys of its prefix."""
+class StoredJob:
+    """A job and the keys of its images."""
 
     job_id: int
     tenant_id: int
     prefix: UUID
 
-    def drawn(self, attempt: int = ATTEMPT) -> str:
+    def output_key(self, attempt: int = ATTEMPT) -> str:
         return result_key(self.tenant_id, self.prefix, attempt, 0)
 
     @property
@@ -39,8 +39,8 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """One tenant's jobs and a bucket."""
+class StoredJobs:
+    """One tenant's jobs and the objects in a bucket."""
 
     books: Books
     storage: Storage
@@ -52,12 +52,12 @@ class Shelf:
     def database(self) -> Database:
         return self.books.database
 
-    async def job(self, state: JobState, **columns: Any) -> Pictures:
+    async def job(self, state: JobState, **columns: Any) -> StoredJob:
         """Record a job under attempt 2, which is two samples wide; if it has ended, long ago."""
         prefix = uuid4()
-        made = Pictures(0, self.books.tenant_id, prefix)
+        made = StoredJob(0, self.books.tenant_id, prefix)
         running, ended = state is JobState.RUNNING, state not in {"queued", "running"}
-        result = JobResult((made.drawn(),), (False,), 1.0, {}, 1.0).to_json()
+        result = JobResult((made.output_key(),), (False,), 1.0, {}, 1.0).to_json()
         values = {
             "state": state,
             "attempt": ATTEMPT,
@@ -68,13 +68,13 @@ class Shelf:
         }
         inputs = {"mask_image": InputImage(object_key=made.mask)}
         job_id = await self.books.queued(file_prefix=prefix, inputs=inputs, columns=values)
-        return Pictures(job_id, self.books.tenant_id, prefix)
+        return StoredJob(job_id, self.books.tenant_id, prefix)
 
     def put(self, *keys: str, modified_at: datetime = LONG_AGO) -> None:
         """Store objects as if they had been stored then; the local server reads it from there."""
         for key in keys:
-            told = {"mtime": str(modified_at.timestamp())}
-            self.s3.put_object(Bucket=self.bucket, Key=key, Body=b"\x89PNG", Metadata=told)
+            metadata = {"mtime": str(modified_at.timestamp())}
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=b"\x89PNG", Metadata=metadata)
 
     def put_now(self, *keys: str) -> None:
         self.put(*keys, modified_at=utc_now())
@@ -88,10 +88,10 @@ class Shelf:
     def retention(self, storage: Storage | None = None, /, **settings: Any) -> Retention:
         return Retention(self.database, storage or self.storage, RetentionSettings(**settings))
 
-    async def go_round(self, retention: Retention | None = None) -> None:
+    async def run_round(self, retention: Retention | None = None) -> None:
         """Do everything once."""
         async with self.database.statement() as connection:
-            await (retention or self.retention()).go_round(connection, self.stopping)
+            await (retention or self.retention()).run_round(connection, self.stopping)
 
     async def job_ids(self) -> list[int]:
         async with self.database.statement() as connection:
@@ -100,6 +100,6 @@ class Shelf:
 
 
 def counted() -> dict[str, float]:
-    """Read the counters of what was deleted."""
+    """Return the deletion counters by kind."""
     name = "infill_retention_deleted_total"
     return {kind: REGISTRY.get_sample_value(name, {"kind": kind}) or 0.0 for kind in KINDS}

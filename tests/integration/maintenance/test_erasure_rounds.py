@@ -1,4 +1,4 @@
-"""Erasure in rounds: in batches, broken off and made up for, and with the store away."""
+"""Erasure in rounds: batches, interrupted rounds, an unavailable store."""
 
 from collections.abc import Collection
 from typing import Any
@@ -15,37 +15,37 @@ from common.object_store.storage import Storage
 from common.postgres.models import Delivery
 from common.settings import StorageSettings
 from deploy.local.servers.ports import LOOPBACK, free_port
-from tests.integration.maintenance.leaving import (
-    FOR_EVER,
+from tests.integration.maintenance.deleted_tenants import (
+    KEEP_FOREVER,
+    add_rows_to_every_table,
     bob,
     bucket_is_ours,
-    have_everything,
-    is_there,
-    leave,
+    mark_for_deletion,
     retention,
     rows_of,
     states,
+    tenant_exists,
 )
-from tests.integration.maintenance.stored_objects import Shelf
+from tests.integration.maintenance.stored_objects import StoredJobs
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.repositories.support.counters import LONG_AGO, Books
 from worker.maintenance import tenant_erasure as erasure
 from worker.maintenance.retention import Retention
 
-__all__ = ["bob", "bucket_is_ours", "retention"]  # fixtures made elsewhere
+__all__ = ["bob", "bucket_is_ours", "retention"]  # fixtures from other modules
 
 STEPS = ["cancel_queued", "is_drained", "delete_ended_jobs", "delete_usage"]
 
 
 @pytest.mark.parametrize("step", [*STEPS, "delete_drained_tenant"])
 @pytest.mark.parametrize("after", [False, True])
-async def test_a_round_that_broke_off_is_made_up_for(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool
+async def test_an_interrupted_round_is_completed_by_the_next(
+    stored_jobs: StoredJobs, monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool
 ) -> None:
-    await have_everything(shelf.books)
-    job = await shelf.job(JobState.QUEUED)
-    shelf.put(job.mask)
-    await leave(shelf.books)
+    await add_rows_to_every_table(stored_jobs.books)
+    job = await stored_jobs.job(JobState.QUEUED)
+    stored_jobs.put(job.mask)
+    await mark_for_deletion(stored_jobs.books)
     verb = getattr(erasure, step)
 
     async def die(*arguments: Any, **named: Any) -> None:
@@ -56,32 +56,32 @@ async def test_a_round_that_broke_off_is_made_up_for(
     with monkeypatch.context() as patched:
         patched.setattr(erasure, step, die)
         with pytest.raises(ConnectionResetError):
-            await shelf.go_round(shelf.retention(**FOR_EVER))
-    await shelf.go_round(shelf.retention(**FOR_EVER))
-    assert set((await rows_of(shelf.books)).values()) == {0}
-    assert shelf.keys == {MARKER_KEY}
+            await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
+    await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
+    assert set((await rows_of(stored_jobs.books)).values()) == {0}
+    assert stored_jobs.keys == {MARKER_KEY}
 
 
-async def test_large_tenants_go_in_batches_over_several_rounds(
-    shelf: Shelf, retention: Retention, monkeypatch: pytest.MonkeyPatch
+async def test_large_tenants_are_erased_in_batches_over_several_rounds(
+    stored_jobs: StoredJobs, retention: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "ROWS", 2)
     monkeypatch.setattr(erasure, "BATCHES", 2)
     monkeypatch.setattr(erasure, "PAGES", 1)
     for _ in range(5):
-        job = await shelf.job(JobState.QUEUED)
-        shelf.put(job.mask)
-    await leave(shelf.books)
+        job = await stored_jobs.job(JobState.QUEUED)
+        stored_jobs.put(job.mask)
+    await mark_for_deletion(stored_jobs.books)
     seen = []
-    while await is_there(shelf.books):
-        await shelf.go_round(retention)
-        found = await states(shelf.books)
-        seen.append((found.count("queued"), len(found), len(shelf.keys) - 1))
+    while await tenant_exists(stored_jobs.books):
+        await stored_jobs.run_round(retention)
+        found = await states(stored_jobs.books)
+        seen.append((found.count("queued"), len(found), len(stored_jobs.keys) - 1))
     assert seen == [(1, 5, 5), (0, 5, 0), (0, 1, 0), (0, 0, 0)]
 
 
-async def test_much_usage_goes_in_batches(
-    shelf: Shelf, retention: Retention, monkeypatch: pytest.MonkeyPatch
+async def test_usage_is_erased_in_batches(
+    stored_jobs: StoredJobs, retention: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "ROWS", 2)
     monkeypatch.setattr(erasure, "BATCHES", 2)
@@ -89,17 +89,17 @@ async def test_much_usage_goes_in_batches(
         "INSERT INTO usage_entries (job_id, tenant_id, model, images, megapixel_steps,"
         " gpu_milliseconds) SELECT n, :id, 'm', 1, 1, 1 FROM generate_series(1, 5) AS n"
     )
-    async with shelf.database.statement() as connection:
-        await connection.execute(entries, {"id": shelf.books.tenant_id})
-    await leave(shelf.books)
-    await shelf.go_round(retention)
-    assert (await rows_of(shelf.books))["usage_entries"] == 1
-    await shelf.go_round(retention)
-    assert not await is_there(shelf.books)
+    async with stored_jobs.database.statement() as connection:
+        await connection.execute(entries, {"id": stored_jobs.books.tenant_id})
+    await mark_for_deletion(stored_jobs.books)
+    await stored_jobs.run_round(retention)
+    assert (await rows_of(stored_jobs.books))["usage_entries"] == 1
+    await stored_jobs.run_round(retention)
+    assert not await tenant_exists(stored_jobs.books)
 
 
 class StopsAtOnce(Storage):
-    """The process is told to stop while this deletes."""
+    """A store during whose first deletion the process is told to stop."""
 
     stopping: Any
 
@@ -108,86 +108,98 @@ class StopsAtOnce(Storage):
         self.stopping.set()
 
 
-async def test_it_stops_between_two_batches(shelf: Shelf, bucket: StorageSettings) -> None:
-    job = await shelf.job(JobState.SUCCEEDED)
-    shelf.put(job.drawn())
-    await leave(shelf.books)
+async def test_it_stops_between_two_batches(
+    stored_jobs: StoredJobs, bucket: StorageSettings
+) -> None:
+    job = await stored_jobs.job(JobState.SUCCEEDED)
+    stored_jobs.put(job.output_key())
+    await mark_for_deletion(stored_jobs.books)
     storage = StopsAtOnce(bucket)
-    storage.stopping = shelf.stopping
-    await shelf.go_round(shelf.retention(storage, **FOR_EVER))
-    assert shelf.keys == {MARKER_KEY}
-    assert await states(shelf.books) == ["succeeded"]
-    await shelf.go_round(shelf.retention(storage, **FOR_EVER))  # told to stop before it begins
-    assert await states(shelf.books) == ["succeeded"]
+    storage.stopping = stored_jobs.stopping
+    await stored_jobs.run_round(stored_jobs.retention(storage, **KEEP_FOREVER))
+    assert stored_jobs.keys == {MARKER_KEY}
+    assert await states(stored_jobs.books) == ["succeeded"]
+    await stored_jobs.run_round(
+        stored_jobs.retention(storage, **KEEP_FOREVER)
+    )  # stopped before it starts
+    assert await states(stored_jobs.books) == ["succeeded"]
     storage.close()
 
 
-async def test_without_the_store_jobs_are_canceled_and_rows_stay(
-    shelf: Shelf, bucket: StorageSettings
+async def test_without_the_store_jobs_are_canceled_and_rows_kept(
+    stored_jobs: StoredJobs, bucket: StorageSettings
 ) -> None:
-    await shelf.job(JobState.QUEUED)
-    done = await shelf.job(JobState.SUCCEEDED)
-    shelf.put(done.drawn())
-    await leave(shelf.books)
+    await stored_jobs.job(JobState.QUEUED)
+    done = await stored_jobs.job(JobState.SUCCEEDED)
+    stored_jobs.put(done.output_key())
+    await mark_for_deletion(stored_jobs.books)
     nowhere = f"http://{LOOPBACK}:{free_port()}"
     away = Storage(bucket.model_copy(update={"endpoint_url": nowhere, "timeout_seconds": 1.0}))
     with capture_logs() as lines:
-        await shelf.go_round(shelf.retention(away, **FOR_EVER))
+        await stored_jobs.run_round(stored_jobs.retention(away, **KEEP_FOREVER))
     away.close()
-    assert [line["event"] for line in lines] == ["part_went_away"]
-    assert await states(shelf.books) == ["canceled", "succeeded"]
-    await shelf.go_round(shelf.retention(**FOR_EVER))
-    assert not await is_there(shelf.books)
-    assert shelf.keys == {MARKER_KEY}
+    assert [line["event"] for line in lines] == ["dependency_unavailable"]
+    assert await states(stored_jobs.books) == ["canceled", "succeeded"]
+    await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
+    assert not await tenant_exists(stored_jobs.books)
+    assert stored_jobs.keys == {MARKER_KEY}
 
 
 async def test_the_bucket_of_another_installation_is_left_alone(
-    shelf: Shelf, retention: Retention
+    stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    """Under our tenant's number stands what is somebody else's there."""
-    await shelf.job(JobState.QUEUED)
-    key = f"{shelf.books.tenant_id}/generations/somebody.png"
-    shelf.put(key)
-    shelf.s3.put_object(Bucket=shelf.bucket, Key=MARKER_KEY, Body=b"another")
-    await leave(shelf.books)
+    """Another installation's objects stand under our tenant's number."""
+    await stored_jobs.job(JobState.QUEUED)
+    key = f"{stored_jobs.books.tenant_id}/generations/somebody.png"
+    stored_jobs.put(key)
+    stored_jobs.s3.put_object(Bucket=stored_jobs.bucket, Key=MARKER_KEY, Body=b"another")
+    await mark_for_deletion(stored_jobs.books)
     with capture_logs() as lines:
-        await shelf.go_round(retention)
-        await shelf.go_round(retention)
-    assert shelf.keys == {MARKER_KEY, key}
-    assert await states(shelf.books) == ["canceled"]
+        await stored_jobs.run_round(retention)
+        await stored_jobs.run_round(retention)
+    assert stored_jobs.keys == {MARKER_KEY, key}
+    assert await states(stored_jobs.books) == ["canceled"]
     said = [line["event"] for line in lines if line["log_level"] == "error"]
     assert said == ["bucket_of_another_installation"]
 
 
-async def test_a_webhook_not_yet_sent_goes_with_its_job(shelf: Shelf, retention: Retention) -> None:
-    for state in (DeliveryState.PENDING, DeliveryState.SENDING):
-        await shelf.books.delivery_in(state, created_at=LONG_AGO)
-    await leave(shelf.books)
-    await shelf.go_round(retention)
-    assert not await is_there(shelf.books)
-    assert await shelf.books.rows(Delivery) == []
-
-
-async def test_several_tenants_go_in_one_round(
-    shelf: Shelf, bob: Books, retention: Retention
+async def test_an_unsent_webhook_is_erased_with_its_job(
+    stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    carol = await make_tenant(shelf.database, "carol")
-    await carol.job_in(JobState.RUNNING)  # who is still at work holds nobody else up
-    for whose in (carol, shelf.books, bob):
-        await leave(whose)
-    await shelf.go_round(retention)
-    assert [await is_there(whose) for whose in (shelf.books, bob, carol)] == [False, False, True]
+    for state in (DeliveryState.PENDING, DeliveryState.SENDING):
+        await stored_jobs.books.delivery_in(state, created_at=LONG_AGO)
+    await mark_for_deletion(stored_jobs.books)
+    await stored_jobs.run_round(retention)
+    assert not await tenant_exists(stored_jobs.books)
+    assert await stored_jobs.books.rows(Delivery) == []
 
 
-async def test_a_row_that_cannot_go_keeps_its_tenant(shelf: Shelf, retention: Retention) -> None:
-    """A table nobody told us of, without a cascade: all stays consistent, and it is said."""
-    async with shelf.database.statement() as connection:
+async def test_several_tenants_are_erased_in_one_round(
+    stored_jobs: StoredJobs, bob: Books, retention: Retention
+) -> None:
+    carol = await make_tenant(stored_jobs.database, "carol")
+    await carol.job_in(JobState.RUNNING)  # a running job delays only its own tenant
+    for whose in (carol, stored_jobs.books, bob):
+        await mark_for_deletion(whose)
+    await stored_jobs.run_round(retention)
+    assert [await tenant_exists(whose) for whose in (stored_jobs.books, bob, carol)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+async def test_a_row_that_cannot_be_deleted_keeps_its_tenant(
+    stored_jobs: StoredJobs, retention: Retention
+) -> None:
+    """An unknown table without a cascade: nothing is deleted, and the error is raised."""
+    async with stored_jobs.database.statement() as connection:
         for statement in (
             "CREATE TABLE extras (tenant_id bigint REFERENCES tenants)",
             "INSERT INTO extras SELECT id FROM tenants",
         ):
             await connection.execute(text(statement))
-    await leave(shelf.books)
+    await mark_for_deletion(stored_jobs.books)
     with pytest.raises(DBAPIError, match="extras"):
-        await shelf.go_round(retention)
-    assert await is_there(shelf.books)
+        await stored_jobs.run_round(retention)
+    assert await tenant_exists(stored_jobs.books)

@@ -1,4 +1,4 @@
-"""Objects that no job names go; all others stay, whoever they belong to."""
+"""Objects that no job names are deleted; all others are kept."""
 
 from typing import Any
 from uuid import uuid4
@@ -11,151 +11,157 @@ from common.domain.object_keys import MARKER_KEY, input_key, result_key
 from common.object_store.storage import Storage
 from common.postgres.repositories.maintenance.retention import read_bucket_cursor
 from common.settings import StorageSettings
-from tests.integration.maintenance.stored_objects import Shelf, counted
+from tests.integration.maintenance.stored_objects import StoredJobs, counted
 from tests.integration.repositories.maintenance.test_retention import hours_ago
 from tests.integration.repositories.support.counters import LONG_AGO
 from worker.maintenance import orphan_objects as orphans
 from worker.maintenance.retention import Retention
 
-# Pictures of ended jobs are kept: what goes, goes as an orphan.
+# Images of ended jobs are kept: only orphans are deleted.
 KEPT = {"object_seconds": 0, "job_seconds": 0}
 
 
 @pytest.fixture
-async def walking(shelf: Shelf) -> Retention:
-    """One whose bucket carries our name already."""
-    retention = shelf.retention(**KEPT)
-    await shelf.go_round(retention)
-    assert shelf.keys == {MARKER_KEY}
+async def walking(stored_jobs: StoredJobs) -> Retention:
+    """Retention whose bucket has our marker already."""
+    retention = stored_jobs.retention(**KEPT)
+    await stored_jobs.run_round(retention)
+    assert stored_jobs.keys == {MARKER_KEY}
     return retention
 
 
-async def test_a_superseded_attempts_picture_goes_and_the_winners_stays(
-    shelf: Shelf, walking: Retention
+async def test_a_superseded_attempts_image_is_deleted_and_the_winners_kept(
+    stored_jobs: StoredJobs, walking: Retention
 ) -> None:
-    job = await shelf.job(JobState.SUCCEEDED)
-    shelf.put(job.drawn(1), job.drawn(2), job.drawn(3), job.mask)
+    job = await stored_jobs.job(JobState.SUCCEEDED)
+    stored_jobs.put(job.output_key(1), job.output_key(2), job.output_key(3), job.mask)
     before = counted()
-    await shelf.go_round(walking)
-    assert shelf.keys == {MARKER_KEY, job.drawn(2), job.mask}
+    await stored_jobs.run_round(walking)
+    assert stored_jobs.keys == {MARKER_KEY, job.output_key(2), job.mask}
     assert counted()["orphan"] == before["orphan"] + 2
 
 
 @pytest.mark.parametrize("state", sorted(FINAL_STATES - {JobState.SUCCEEDED}))
-async def test_what_a_failed_job_drew_goes_and_what_it_was_sent_stays(
-    shelf: Shelf, walking: Retention, state: JobState
+async def test_a_failed_jobs_outputs_are_deleted_and_its_inputs_kept(
+    stored_jobs: StoredJobs, walking: Retention, state: JobState
 ) -> None:
-    job = await shelf.job(state)
-    shelf.put(job.drawn(1), job.drawn(2), job.mask)
-    await shelf.go_round(walking)
-    assert shelf.keys == {MARKER_KEY, job.mask}
+    job = await stored_jobs.job(state)
+    stored_jobs.put(job.output_key(1), job.output_key(2), job.mask)
+    await stored_jobs.run_round(walking)
+    assert stored_jobs.keys == {MARKER_KEY, job.mask}
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
-async def test_an_unfinished_jobs_objects_are_never_touched(
-    shelf: Shelf, walking: Retention, state: JobState
+async def test_an_unfinished_jobs_objects_are_kept(
+    stored_jobs: StoredJobs, walking: Retention, state: JobState
 ) -> None:
-    job = await shelf.job(state, created_at=LONG_AGO)
-    keys = {job.drawn(1), job.drawn(2), job.mask}
-    shelf.put(*keys)
-    await shelf.go_round(walking)
-    assert shelf.keys == keys | {MARKER_KEY}
+    job = await stored_jobs.job(state, created_at=LONG_AGO)
+    keys = {job.output_key(1), job.output_key(2), job.mask}
+    stored_jobs.put(*keys)
+    await stored_jobs.run_round(walking)
+    assert stored_jobs.keys == keys | {MARKER_KEY}
 
 
-async def test_pictures_of_a_request_that_was_never_recorded_go(
-    shelf: Shelf, walking: Retention
+async def test_images_of_a_request_that_was_never_recorded_are_deleted(
+    stored_jobs: StoredJobs, walking: Retention
 ) -> None:
-    old, young = (input_key(shelf.books.tenant_id, uuid4(), "init_image") for _ in range(2))
-    shelf.put(old)
-    shelf.put(young, modified_at=hours_ago(23))
-    await shelf.go_round(walking)
-    assert shelf.keys == {MARKER_KEY, young}
+    old, young = (input_key(stored_jobs.books.tenant_id, uuid4(), "init_image") for _ in range(2))
+    stored_jobs.put(old)
+    stored_jobs.put(young, modified_at=hours_ago(23))
+    await stored_jobs.run_round(walking)
+    assert stored_jobs.keys == {MARKER_KEY, young}
 
 
-async def test_young_objects_are_not_judged(shelf: Shelf, walking: Retention) -> None:
-    job = await shelf.job(JobState.FAILED)
-    shelf.put_now(job.drawn(2))
-    await shelf.go_round(walking)
-    assert job.drawn(2) in shelf.keys
+async def test_young_objects_are_kept(stored_jobs: StoredJobs, walking: Retention) -> None:
+    job = await stored_jobs.job(JobState.FAILED)
+    stored_jobs.put_now(job.output_key(2))
+    await stored_jobs.run_round(walking)
+    assert job.output_key(2) in stored_jobs.keys
 
 
-async def test_what_was_uploaded_after_the_deletion_goes(shelf: Shelf, walking: Retention) -> None:
-    """A worker long given up for dead wakes up and finishes its upload."""
-    job = await shelf.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
-    shelf.put(job.drawn(2), job.mask)
-    await shelf.go_round(walking)
-    assert shelf.keys == {MARKER_KEY}
-
-
-async def test_foreign_objects_are_never_touched(shelf: Shelf, walking: Retention) -> None:
-    drawn = result_key(shelf.books.tenant_id, uuid4(), 1, 0)
-    foreign = {f"backup/{drawn}", f"{drawn}.bak", "postgres.dump", "1/generations/cat.png"}
-    shelf.put(*foreign)
-    await shelf.go_round(walking)
-    assert shelf.keys == foreign | {MARKER_KEY}
-
-
-async def test_a_bucket_without_a_name_gets_ours_and_is_walked_from_then_on(
-    shelf: Shelf,
+async def test_an_object_uploaded_after_the_deletion_is_deleted(
+    stored_jobs: StoredJobs, walking: Retention
 ) -> None:
-    orphan = result_key(shelf.books.tenant_id, uuid4(), 1, 0)
-    shelf.put(orphan)
-    retention = shelf.retention()
-    await shelf.go_round(retention)
-    assert shelf.keys == {MARKER_KEY, orphan}
-    async with shelf.database.statement() as connection:
-        place = await read_bucket_cursor(connection)
-    assert await shelf.storage.get(MARKER_KEY) == str(place.installation_id).encode()
-    await shelf.go_round(retention)
-    assert shelf.keys == {MARKER_KEY}
+    """A worker that was thought dead finishes its upload."""
+    job = await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
+    stored_jobs.put(job.output_key(2), job.mask)
+    await stored_jobs.run_round(walking)
+    assert stored_jobs.keys == {MARKER_KEY}
 
 
-async def test_a_bucket_of_another_installation_is_left_alone(shelf: Shelf) -> None:
+async def test_foreign_objects_are_never_touched(
+    stored_jobs: StoredJobs, walking: Retention
+) -> None:
+    output = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
+    foreign = {f"backup/{output}", f"{output}.bak", "postgres.dump", "1/generations/cat.png"}
+    stored_jobs.put(*foreign)
+    await stored_jobs.run_round(walking)
+    assert stored_jobs.keys == foreign | {MARKER_KEY}
+
+
+async def test_a_bucket_without_a_marker_gets_ours_and_is_collected_from_then_on(
+    stored_jobs: StoredJobs,
+) -> None:
+    orphan = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
+    stored_jobs.put(orphan)
+    retention = stored_jobs.retention()
+    await stored_jobs.run_round(retention)
+    assert stored_jobs.keys == {MARKER_KEY, orphan}
+    async with stored_jobs.database.statement() as connection:
+        cursor = await read_bucket_cursor(connection)
+    assert await stored_jobs.storage.get(MARKER_KEY) == str(cursor.installation_id).encode()
+    await stored_jobs.run_round(retention)
+    assert stored_jobs.keys == {MARKER_KEY}
+
+
+async def test_a_bucket_of_another_installation_is_left_alone(stored_jobs: StoredJobs) -> None:
     theirs = str(uuid4())
-    await shelf.storage.put(MARKER_KEY, theirs.encode())
-    picture = result_key(shelf.books.tenant_id, uuid4(), 1, 0)
-    shelf.put(picture)
-    retention = shelf.retention()
+    await stored_jobs.storage.put(MARKER_KEY, theirs.encode())
+    image = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
+    stored_jobs.put(image)
+    retention = stored_jobs.retention()
     with capture_logs() as lines:
         for _ in range(3):
-            await shelf.go_round(retention)
-    assert shelf.keys == {MARKER_KEY, picture}
-    assert await shelf.storage.get(MARKER_KEY) == theirs.encode()
+            await stored_jobs.run_round(retention)
+    assert stored_jobs.keys == {MARKER_KEY, image}
+    assert await stored_jobs.storage.get(MARKER_KEY) == theirs.encode()
     (line,) = lines
     assert (line["event"], line["log_level"]) == ("bucket_of_another_installation", "error")
     assert line["theirs"] == theirs
-    await shelf.storage.delete([MARKER_KEY])  # what the operator does who knows better
+    await stored_jobs.storage.delete(
+        [MARKER_KEY]
+    )  # as an operator does who knows that the bucket is ours
     for _ in range(2):
-        await shelf.go_round(retention)
-    assert shelf.keys == {MARKER_KEY}
+        await stored_jobs.run_round(retention)
+    assert stored_jobs.keys == {MARKER_KEY}
 
 
-async def test_nothing_is_walked_where_orphans_are_kept(shelf: Shelf) -> None:
-    orphan = result_key(shelf.books.tenant_id, uuid4(), 1, 0)
-    shelf.put(orphan)
+async def test_without_an_orphan_age_nothing_is_collected(stored_jobs: StoredJobs) -> None:
+    orphan = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
+    stored_jobs.put(orphan)
     for _ in range(2):
-        await shelf.go_round(shelf.retention(orphan_seconds=0))
-    assert shelf.keys == {orphan}
+        await stored_jobs.run_round(stored_jobs.retention(orphan_seconds=0))
+    assert stored_jobs.keys == {orphan}
 
 
 @pytest.mark.usefixtures("walking")
-async def test_a_walk_goes_on_where_the_one_before_stopped_whoever_that_was(
-    shelf: Shelf, bucket: StorageSettings, monkeypatch: pytest.MonkeyPatch
+async def test_a_round_continues_where_the_last_process_stopped(
+    stored_jobs: StoredJobs, bucket: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orphans, "PAGES", 1)
     prefixes = sorted(str(uuid4()) for _ in range(4))
     keys = [f"1/generations/{prefix}-1-0.png" for prefix in prefixes]
-    shelf.put(*keys)
+    stored_jobs.put(*keys)
     left = []
     for _ in range(4):  # each round by another process
         storage = Storage(bucket)
         events = storage._client.meta.events
         events.register("before-parameter-build.s3.ListObjectsV2", two_at_a_time)
-        await shelf.go_round(shelf.retention(storage, **KEPT))
+        await stored_jobs.run_round(stored_jobs.retention(storage, **KEPT))
         storage.close()
-        left.append(sorted(shelf.keys - {MARKER_KEY}))
+        left.append(sorted(stored_jobs.keys - {MARKER_KEY}))
         if len(left) == 3:
-            shelf.put(keys[0])  # behind the walker's back: found when it has begun anew
+            stored_jobs.put(keys[0])  # before the cursor: found by the next listing
     # The marker is the first of the first page.
     assert left == [keys[1:], keys[3:], [], []]
 

@@ -1,4 +1,4 @@
-"""One round: pictures, then rows, in batches; what the store holds up, and what it does not."""
+"""Rounds of retention: images, then rows, in batches; with an unavailable store too."""
 
 from collections.abc import Collection
 from typing import Any
@@ -13,12 +13,12 @@ from common.object_store.storage import Storage
 from common.postgres.models import Delivery, DeliveryAttempt, Job
 from common.settings import StorageSettings
 from deploy.local.servers.ports import LOOPBACK, free_port
-from tests.integration.maintenance.stored_objects import Shelf, counted
+from tests.integration.maintenance.stored_objects import StoredJobs, counted
 from tests.integration.repositories.maintenance.test_retention import hours_ago, log_attempts
 from tests.integration.repositories.support.counters import LONG_AGO
 from worker.maintenance import retention as rounds
 
-FOR_EVER = {
+KEEP_FOREVER = {
     "object_seconds": 0,
     "job_seconds": 0,
     "delivery_seconds": 0,
@@ -29,51 +29,55 @@ NO_WALK = {"orphan_seconds": 0}
 
 
 @pytest.mark.parametrize("state", sorted(FINAL_STATES))
-async def test_pictures_go_and_their_row_stays_until_its_time(
-    shelf: Shelf, state: JobState
+async def test_images_are_deleted_before_their_row(
+    stored_jobs: StoredJobs, state: JobState
 ) -> None:
-    job = await shelf.job(state, finished_at=hours_ago(31 * 24))
-    shelf.put(job.drawn(1), job.drawn(2), job.mask)
+    job = await stored_jobs.job(state, finished_at=hours_ago(31 * 24))
+    stored_jobs.put(job.output_key(1), job.output_key(2), job.mask)
     before = counted()
-    await shelf.go_round(shelf.retention(**NO_WALK))
-    assert shelf.keys == set()
-    assert (await shelf.books.job(job.job_id))["objects_deleted_at"] is not None
-    assert counted() == before | {"pictures": before["pictures"] + 1}
-    await shelf.books.set_job(job.job_id, finished_at=hours_ago(91 * 24))
-    await shelf.go_round(shelf.retention(**NO_WALK))
-    assert await shelf.job_ids() == []
+    await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
+    assert stored_jobs.keys == set()
+    assert (await stored_jobs.books.job(job.job_id))["objects_deleted_at"] is not None
+    assert counted() == before | {"images": before["images"] + 1}
+    await stored_jobs.books.set_job(job.job_id, finished_at=hours_ago(91 * 24))
+    await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
+    assert await stored_jobs.job_ids() == []
     assert counted()["job"] == before["job"] + 1
 
 
-async def test_pictures_of_young_and_unfinished_jobs_stay(shelf: Shelf) -> None:
+async def test_images_of_young_and_unfinished_jobs_are_kept(stored_jobs: StoredJobs) -> None:
     jobs = [
-        await shelf.job(JobState.SUCCEEDED, finished_at=hours_ago(1)),
-        await shelf.job(JobState.RUNNING, created_at=LONG_AGO),
-        await shelf.job(JobState.QUEUED, created_at=LONG_AGO),
+        await stored_jobs.job(JobState.SUCCEEDED, finished_at=hours_ago(1)),
+        await stored_jobs.job(JobState.RUNNING, created_at=LONG_AGO),
+        await stored_jobs.job(JobState.QUEUED, created_at=LONG_AGO),
     ]
-    keys = {key for job in jobs for key in (job.drawn(), job.mask)}
-    shelf.put(*keys)
-    await shelf.go_round(shelf.retention(**NO_WALK))
-    assert shelf.keys == keys
-    assert [row["objects_deleted_at"] for row in await shelf.books.rows(Job)] == [None] * 3
+    keys = {key for job in jobs for key in (job.output_key(), job.mask)}
+    stored_jobs.put(*keys)
+    await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
+    assert stored_jobs.keys == keys
+    assert [row["objects_deleted_at"] for row in await stored_jobs.books.rows(Job)] == [None] * 3
 
 
-async def test_a_dispatcher_that_died_before_it_noted_a_deletion_is_made_up_for(
-    shelf: Shelf,
+async def test_a_deletion_that_was_not_recorded_is_recorded_by_the_next_round(
+    stored_jobs: StoredJobs,
 ) -> None:
-    job = await shelf.job(JobState.SUCCEEDED)  # and its pictures are gone already
-    await shelf.go_round(shelf.retention(**NO_WALK, job_seconds=0))
-    assert (await shelf.books.job(job.job_id))["objects_deleted_at"] is not None
+    job = await stored_jobs.job(JobState.SUCCEEDED)  # and its images are deleted already
+    await stored_jobs.run_round(stored_jobs.retention(**NO_WALK, job_seconds=0))
+    assert (await stored_jobs.books.job(job.job_id))["objects_deleted_at"] is not None
 
 
-async def test_deliveries_and_attempts_go_by_settings_of_their_own(shelf: Shelf) -> None:
-    sent = await shelf.books.delivery_in(DeliveryState.DELIVERED, finished_at=hours_ago(31 * 24))
-    waiting = await shelf.books.delivery_in(DeliveryState.PENDING)
-    await log_attempts(shelf.books, waiting.delivery_id, LONG_AGO, hours_ago(24))
+async def test_deliveries_and_attempts_have_retention_settings_of_their_own(
+    stored_jobs: StoredJobs,
+) -> None:
+    sent = await stored_jobs.books.delivery_in(
+        DeliveryState.DELIVERED, finished_at=hours_ago(31 * 24)
+    )
+    waiting = await stored_jobs.books.delivery_in(DeliveryState.PENDING)
+    await log_attempts(stored_jobs.books, waiting.delivery_id, LONG_AGO, hours_ago(24))
     before = counted()
-    await shelf.go_round(shelf.retention(**NO_WALK))
-    assert [row["id"] for row in await shelf.books.rows(Delivery)] == [waiting.delivery_id]
-    assert len(await shelf.books.rows(DeliveryAttempt)) == 1
+    await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
+    assert [row["id"] for row in await stored_jobs.books.rows(Delivery)] == [waiting.delivery_id]
+    assert len(await stored_jobs.books.rows(DeliveryAttempt)) == 1
     assert sent != waiting
     assert counted() == before | {
         "delivery": before["delivery"] + 1,
@@ -81,85 +85,87 @@ async def test_deliveries_and_attempts_go_by_settings_of_their_own(shelf: Shelf)
     }
 
 
-async def test_nothing_goes_that_is_kept_for_ever(shelf: Shelf) -> None:
-    job = await shelf.job(JobState.SUCCEEDED)
-    await shelf.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
-    claim = await shelf.books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
-    await log_attempts(shelf.books, claim.delivery_id, LONG_AGO)
-    keys = {job.drawn(1), job.drawn(2), job.mask}
-    shelf.put(*keys)
-    before = await shelf.books.everything()
-    await shelf.go_round(shelf.retention(**FOR_EVER))
-    await shelf.go_round(shelf.retention(**FOR_EVER))
-    assert await shelf.books.everything() == before
-    assert shelf.keys == keys
+async def test_nothing_is_deleted_if_everything_is_kept_forever(stored_jobs: StoredJobs) -> None:
+    job = await stored_jobs.job(JobState.SUCCEEDED)
+    await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
+    claim = await stored_jobs.books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
+    await log_attempts(stored_jobs.books, claim.delivery_id, LONG_AGO)
+    keys = {job.output_key(1), job.output_key(2), job.mask}
+    stored_jobs.put(*keys)
+    before = await stored_jobs.books.everything()
+    await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
+    await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
+    assert await stored_jobs.books.everything() == before
+    assert stored_jobs.keys == keys
 
 
-async def test_a_webhook_still_to_be_sent_holds_its_job_back(shelf: Shelf) -> None:
-    claim = await shelf.books.delivery_in(DeliveryState.PENDING)
-    (job_id,) = await shelf.job_ids()
-    await shelf.books.set_job(job_id, finished_at=LONG_AGO)
-    await shelf.go_round()
-    assert await shelf.job_ids() == [job_id]
-    await shelf.books.set_delivery(claim.delivery_id, state=DeliveryState.DELIVERED)
-    await shelf.go_round()
-    assert await shelf.job_ids() == []
+async def test_a_pending_webhook_keeps_its_job(stored_jobs: StoredJobs) -> None:
+    claim = await stored_jobs.books.delivery_in(DeliveryState.PENDING)
+    (job_id,) = await stored_jobs.job_ids()
+    await stored_jobs.books.set_job(job_id, finished_at=LONG_AGO)
+    await stored_jobs.run_round()
+    assert await stored_jobs.job_ids() == [job_id]
+    await stored_jobs.books.set_delivery(claim.delivery_id, state=DeliveryState.DELIVERED)
+    await stored_jobs.run_round()
+    assert await stored_jobs.job_ids() == []
 
 
-async def test_more_than_a_batch(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_a_batch(stored_jobs: StoredJobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "ROWS", 2)
     monkeypatch.setattr(rounds, "JOBS", 2)
-    jobs = [await shelf.job(JobState.SUCCEEDED) for _ in range(5)]
-    shelf.put(*(job.drawn() for job in jobs))
-    claim = await shelf.books.delivery_in(DeliveryState.PENDING)
-    await log_attempts(shelf.books, claim.delivery_id, *[LONG_AGO] * 5)
-    await shelf.go_round(shelf.retention(**NO_WALK))
-    assert shelf.keys == set()
-    assert len(await shelf.job_ids()) == 1
-    assert await shelf.books.rows(DeliveryAttempt) == []
+    jobs = [await stored_jobs.job(JobState.SUCCEEDED) for _ in range(5)]
+    stored_jobs.put(*(job.output_key() for job in jobs))
+    claim = await stored_jobs.books.delivery_in(DeliveryState.PENDING)
+    await log_attempts(stored_jobs.books, claim.delivery_id, *[LONG_AGO] * 5)
+    await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
+    assert stored_jobs.keys == set()
+    assert len(await stored_jobs.job_ids()) == 1
+    assert await stored_jobs.books.rows(DeliveryAttempt) == []
 
 
-async def test_a_backlog_is_worked_off_over_several_rounds(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+async def test_a_backlog_is_deleted_over_several_rounds(
+    stored_jobs: StoredJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "JOBS", 1)
     monkeypatch.setattr(rounds, "BATCHES", 2)
     for _ in range(5):
-        await shelf.job(JobState.FAILED)
+        await stored_jobs.job(JobState.FAILED)
     left = []
     for _ in range(3):
-        await shelf.go_round(shelf.retention(**NO_WALK))
-        left.append(len(await shelf.job_ids()))
+        await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
+        left.append(len(await stored_jobs.job_ids()))
     assert left == [3, 1, 0]
 
 
-async def test_rows_do_not_wait_for_the_store(shelf: Shelf, bucket: StorageSettings) -> None:
-    with_pictures = await shelf.job(JobState.SUCCEEDED)
-    await shelf.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
-    await shelf.books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
-    shelf.put(with_pictures.drawn())
+async def test_rows_do_not_wait_for_the_store(
+    stored_jobs: StoredJobs, bucket: StorageSettings
+) -> None:
+    with_pictures = await stored_jobs.job(JobState.SUCCEEDED)
+    await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
+    await stored_jobs.books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
+    stored_jobs.put(with_pictures.output_key())
     nowhere = f"http://{LOOPBACK}:{free_port()}"
     away = Storage(bucket.model_copy(update={"endpoint_url": nowhere, "timeout_seconds": 1.0}))
-    retention = shelf.retention(away)
+    retention = stored_jobs.retention(away)
     with capture_logs() as lines:
         for _ in range(2):
-            await shelf.go_round(retention)
+            await stored_jobs.run_round(retention)
         away.close()
-        assert await shelf.job_ids() == [with_pictures.job_id, with_pictures.job_id + 2]
-        assert await shelf.books.rows(Delivery) == []
-        assert shelf.keys == {with_pictures.drawn()}
-        for part in (retention, retention._walk, retention._walk._ownership):
-            part._storage = shelf.storage  # the store is back
-        await shelf.go_round(retention)
-    assert shelf.keys == {MARKER_KEY}
-    assert await shelf.job_ids() == [with_pictures.job_id + 2]
-    told = [line for line in lines if line["event"].startswith("part")]
-    assert [line["event"] for line in told] == ["part_went_away", "part_came_back"]
-    assert "connect" in told[0]["detail"]
+        assert await stored_jobs.job_ids() == [with_pictures.job_id, with_pictures.job_id + 2]
+        assert await stored_jobs.books.rows(Delivery) == []
+        assert stored_jobs.keys == {with_pictures.output_key()}
+        for part in (retention, retention._orphans, retention._orphans._ownership):
+            part._storage = stored_jobs.storage  # the store is back
+        await stored_jobs.run_round(retention)
+    assert stored_jobs.keys == {MARKER_KEY}
+    assert await stored_jobs.job_ids() == [with_pictures.job_id + 2]
+    logged = [line for line in lines if line["event"].startswith("dependency")]
+    assert [line["event"] for line in logged] == ["dependency_unavailable", "dependency_available"]
+    assert "connect" in logged[0]["detail"]
 
 
 class StopsAtOnce(Storage):
-    """The process is told to stop while this deletes."""
+    """A store during whose first deletion the process is logged to stop."""
 
     stopping: Any
 
@@ -169,19 +175,19 @@ class StopsAtOnce(Storage):
 
 
 async def test_stopping_in_the_middle(
-    shelf: Shelf, bucket: StorageSettings, monkeypatch: pytest.MonkeyPatch
+    stored_jobs: StoredJobs, bucket: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "JOBS", 2)
-    jobs = [await shelf.job(JobState.SUCCEEDED) for _ in range(5)]
-    await shelf.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
-    shelf.put(*(job.drawn() for job in jobs))
+    jobs = [await stored_jobs.job(JobState.SUCCEEDED) for _ in range(5)]
+    await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
+    stored_jobs.put(*(job.output_key() for job in jobs))
     storage = StopsAtOnce(bucket)
-    storage.stopping = shelf.stopping
-    await shelf.go_round(shelf.retention(storage))
+    storage.stopping = stored_jobs.stopping
+    await stored_jobs.run_round(stored_jobs.retention(storage))
     storage.close()
-    assert shelf.keys == {job.drawn() for job in jobs[2:]}
-    marked = [row["objects_deleted_at"] is not None for row in await shelf.books.rows(Job)]
+    assert stored_jobs.keys == {job.output_key() for job in jobs[2:]}
+    marked = [row["objects_deleted_at"] is not None for row in await stored_jobs.books.rows(Job)]
     assert marked == [True, True, False, False, False, True]
-    shelf.stopping.clear()  # another process goes on
-    await shelf.go_round(shelf.retention(**NO_WALK))
-    assert (shelf.keys, await shelf.job_ids()) == (set(), [])
+    stored_jobs.stopping.clear()  # another process goes on
+    await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
+    assert (stored_jobs.keys, await stored_jobs.job_ids()) == (set(), [])

@@ -1,4 +1,4 @@
-"""Clients of a real Redis, of our own making."""
+"""Fixtures of the messaging tests: clients of a real Redis."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ from tests.integration.messaging.listening import Rows
 
 @pytest.fixture
 def redis_settings(redis_url: str) -> RedisSettings:
-    """A short time-out, so that a wait that outlasts it is soon seen."""
+    """Settings with a short timeout, so that a wait that exceeds it shows soon."""
     return RedisSettings(url=SecretStr(redis_url), timeout_seconds=0.4, ring_limit=5)
 
 

@@ -1,20 +1,20 @@
-"""A listener at work inside the test, and the rows it asks."""
+"""A running completion listener, and a stand-in for the rows it queries."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
-from common.messaging.completion import CHANNEL, CompletionListener
+from common.messaging.completion import CHANNEL, CompletionListener, announce_ended
 from deploy.local.processes.readiness import wait_until_ready
 
 DEADLINE_SECONDS = 30
 
 
 class Rows:
-    """The rows as the listener asks them: which of these jobs have ended?"""
+    """Stand-in for the query for ended jobs."""
 
     def __init__(self) -> None:
         self.ended: set[UUID] = set()
@@ -45,8 +45,17 @@ async def within_deadline(event: asyncio.Event) -> None:
     await asyncio.wait_for(event.wait(), DEADLINE_SECONDS)
 
 
+async def until_served(redis: Redis, listener: CompletionListener) -> None:
+    """Wait until the listener receives signals: Redis knows of it a moment earlier."""
+    await subscribed(redis)
+    prefix = uuid4()
+    with listener.expect(prefix) as event:
+        await announce_ended(redis, prefix)
+        await within_deadline(event)
+
+
 async def subscribed(redis: Redis) -> None:
-    """Wait until Redis knows of a subscription."""
+    """Wait until Redis has a subscription."""
 
     async def known() -> bool:
         return (await redis.pubsub_numsub(CHANNEL))[0][1] > 0

@@ -1,4 +1,4 @@
-"""A worker process as the product starts it, whose task says what it was called with."""
+"""A Celery worker configured as in the product, whose task records its arguments."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A real Celery worker hears the rings we write by hand."""
+"""A real Celery worker receives the rings written without Celery."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ PROGRAM = "tests.integration.messaging.listening_worker"
 
 @pytest.fixture
 async def worker(redis_settings: RedisSettings, tmp_path: Path) -> AsyncIterator[Path]:
-    """Run Celery as a process; give the folder of its log."""
+    """Run Celery as a process; yield the folder of its log."""
     child = Child(
         name="celery",
         command=(sys.executable, "-m", PROGRAM, f"--queues={QUEUE},{OTHER_QUEUE}"),
@@ -34,11 +34,11 @@ async def worker(redis_settings: RedisSettings, tmp_path: Path) -> AsyncIterator
 
 
 async def heard(redis_url: str) -> list[str]:
-    """Wait for the next task that ran, and give its arguments."""
+    """Wait for the next task to run, and return its arguments."""
     async with Redis.from_url(redis_url, socket_timeout=None) as patient:
-        told = await patient.blpop([HEARD], timeout=60)
-    assert told is not None
-    read: list[str] = json.loads(told[1])
+        popped = await patient.blpop([HEARD], timeout=60)
+    assert popped is not None
+    read: list[str] = json.loads(popped[1])
     return read
 
 

@@ -1,4 +1,4 @@
-"""Callers that wait are woken by the signal."""
+"""The completion signal wakes waiting callers."""
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
@@ -16,16 +16,18 @@ from tests.integration.messaging.listening import (
     Rows,
     listening,
     subscribed,
+    until_served,
     within_deadline,
 )
 
 
-async def test_the_signal_wakes_all_who_wait_for_a_job_and_nobody_else(
+async def test_the_signal_wakes_all_callers_of_its_job_and_no_others(
     redis: Redis, rows: Rows
 ) -> None:
     ended, other = uuid4(), uuid4()
     async with listening(redis, rows) as listener:
-        await subscribed(redis)
+        await until_served(redis, listener)
+        rows.asked.clear()
         with (
             listener.expect(ended) as first,
             listener.expect(ended) as second,
@@ -35,10 +37,10 @@ async def test_the_signal_wakes_all_who_wait_for_a_job_and_nobody_else(
             await within_deadline(first)
             await within_deadline(second)
             assert not bystander.is_set()
-    assert not rows.asked.is_set(), "no row is read while Redis is there"
+    assert not rows.asked.is_set(), "no row is read while Redis is available"
 
 
-async def test_many_wait_over_one_subscription(redis: Redis, rows: Rows) -> None:
+async def test_many_callers_share_one_subscription(redis: Redis, rows: Rows) -> None:
     prefixes = [uuid4() for _ in range(300)]
     async with listening(redis, rows) as listener, AsyncExitStack() as expected:
         await subscribed(redis)
@@ -49,13 +51,13 @@ async def test_many_wait_over_one_subscription(redis: Redis, rows: Rows) -> None
         assert await redis.pubsub_numsub(CHANNEL) == [(CHANNEL.encode(), 1)]
 
 
-async def test_nothing_is_kept_of_callers_that_left(redis: Redis, rows: Rows) -> None:
+async def test_callers_that_left_are_forgotten(redis: Redis, rows: Rows) -> None:
     listener = CompletionListener(redis, rows.find_ended)
     prefix = uuid4()
     with listener.expect(prefix):
         with listener.expect(prefix), suppress(ValueError):
             raise ValueError
-        assert set(listener._waiting) == {prefix}  # what a leak would show in
+        assert set(listener._waiting) == {prefix}  # shows a leak
     assert not listener._waiting
 
 
@@ -69,7 +71,7 @@ async def test_a_job_that_ended_before_the_subscription_is_found_in_the_rows(
             await within_deadline(event)
 
 
-async def test_what_is_not_a_signal_does_no_harm(redis: Redis, rows: Rows) -> None:
+async def test_an_invalid_signal_is_ignored(redis: Redis, rows: Rows) -> None:
     prefix = uuid4()
     with capture_logs() as logs:
         async with listening(redis, rows) as listener:
@@ -79,13 +81,13 @@ async def test_what_is_not_a_signal_does_no_harm(redis: Redis, rows: Rows) -> No
                 await announce_ended(redis, uuid4())
                 await announce_ended(redis, prefix)
                 await within_deadline(event)
-    assert [entry["event"] for entry in logs] == ["signal_not_understood"]
+    assert [entry["event"] for entry in logs] == ["signal_unreadable"]
 
 
-async def test_an_idle_listener_sleeps(
+async def test_an_idle_listener_makes_few_calls(
     redis: Redis, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A silence longer than the time-out of Redis is neither an error nor a reason to look."""
+    """A silence longer than the client's timeout is no error and causes no query."""
     reads = 0
     get_message = PubSub.get_message
 
@@ -101,25 +103,23 @@ async def test_an_idle_listener_sleeps(
             before = reads
             # Idleness has no event to wait for; 0.4 s is the time-out.
             await asyncio.sleep(1.0)
-            assert reads - before <= 4  # two a second: for a message, and for an answer
+            assert reads - before <= 4  # two a second: for a message, and for a ping's response
     assert logs == []
 
 
-async def test_let_go_everybody_is_woken_and_nobody_waits_any_more(
-    redis: Redis, rows: Rows
-) -> None:
+async def test_wake_all_wakes_waiting_and_later_callers(redis: Redis, rows: Rows) -> None:
     listener = CompletionListener(redis, rows.find_ended)
     with listener.expect(uuid4()) as before:
-        listener.let_go()
+        listener.wake_all()
         assert before.is_set()
     with listener.expect(uuid4()) as after:
         assert after.is_set()
 
 
-async def test_a_cancellation_the_client_swallows_ends_the_listening(
+async def test_a_cancellation_that_the_client_swallows_ends_the_listener(
     redis: Redis, rows: Rows
 ) -> None:
-    """The client may answer a cancellation that meets its own time-out with the time-out."""
+    """The client may raise its own timeout in place of a cancellation."""
     listens = asyncio.Event()
 
     class Swallowing(CompletionListener):

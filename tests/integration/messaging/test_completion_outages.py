@@ -1,4 +1,4 @@
-"""Callers that wait are answered from the rows while Redis is away, and by the signal after."""
+"""Waiting callers are woken by queries during an outage of Redis, and by signals after it."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -24,12 +24,12 @@ from tests.integration.messaging.listening import (
 from tests.support.tcp_proxy import proxy
 
 
-async def test_a_listener_without_redis_asks_the_rows_again_and_again(rows: Rows) -> None:
+async def test_without_redis_the_listener_polls_postgres(rows: Rows) -> None:
     settings = RedisSettings(url=SecretStr(f"redis://{LOOPBACK}:{free_port()}/0"))
     prefix = uuid4()
     rows.broken = True
     async with connect(settings) as away, listening(away, rows) as listener:
-        await announce_ended(away, prefix)  # says so in the log, and raises nothing
+        await announce_ended(away, prefix)  # logs the loss and raises nothing
         with listener.expect(prefix) as event:
             await within_deadline(rows.asked)
             assert not event.is_set()
@@ -38,7 +38,7 @@ async def test_a_listener_without_redis_asks_the_rows_again_and_again(rows: Rows
             await within_deadline(event)
 
 
-async def test_a_restart_of_redis_costs_nobody_the_answer(rows: Rows, tmp_path: Path) -> None:
+async def test_a_restart_of_redis_loses_no_wakeup(rows: Rows, tmp_path: Path) -> None:
     server = RedisServer(tmp_path, free_port())
     await server.prepare()
     settings = RedisSettings(url=SecretStr(server.url()))
@@ -67,10 +67,10 @@ async def test_a_restart_of_redis_costs_nobody_the_answer(rows: Rows, tmp_path: 
             await within_deadline(event)
 
 
-async def test_a_line_gone_dead_without_a_word_is_found_out(
+async def test_a_connection_that_dies_silently_is_detected(
     servers: Servers, redis: Redis, rows: Rows
 ) -> None:
-    """No end of the connection is told: without a question of ours it would be listened to."""
+    """The connection is never closed: only a ping shows that it is dead."""
     during, after = uuid4(), uuid4()
     async with proxy(servers.redis.port) as line:
         settings = RedisSettings(
@@ -88,14 +88,14 @@ async def test_a_line_gone_dead_without_a_word_is_found_out(
             with listener.expect(after) as event:
 
                 async def heard() -> bool:
-                    # Redis may still count the dead line's subscription: nothing else tells us.
+                    # Redis may still count the subscription of the dead connection.
                     await announce_ended(redis, after)
                     return event.is_set()
 
                 await wait_until_ready(heard, "a signal over a new line", DEADLINE_SECONDS)
 
 
-async def test_what_was_missed_while_the_connection_was_down_is_found_on_return(
+async def test_signals_missed_during_a_reconnection_are_made_up_for(
     redis: Redis, rows: Rows
 ) -> None:
     prefix = uuid4()
@@ -103,7 +103,7 @@ async def test_what_was_missed_while_the_connection_was_down_is_found_on_return(
         await subscribed(redis)
         with listener.expect(prefix) as event:
             assert not rows.asked.is_set()
-            rows.ended.add(prefix)  # nobody announces it
+            rows.ended.add(prefix)  # without a signal
             await redis.client_kill_filter(_type="pubsub")
             await within_deadline(event)
         await subscribed(redis)

@@ -1,4 +1,4 @@
-"""Rings: taken, bounded, heard, and never in the way when Redis is."""
+"""Rings: bounded in number, received, and harmless when Redis is unavailable."""
 
 import asyncio
 from contextlib import suppress
@@ -32,7 +32,7 @@ async def test_rings_are_bounded(doorbell: Doorbell, redis: Redis) -> None:
 
 
 async def test_more_rings_at_once_than_connections(redis: Redis, redis_url: str) -> None:
-    # Patient, for a busy machine: they wait for each other, which is what is to be seen.
+    # A long timeout, because the rings wait for each other's connections.
     settings = RedisSettings(url=SecretStr(redis_url), timeout_seconds=30, ring_limit=1000)
     async with connect(settings) as patient:
         doorbell = Doorbell(patient, settings)
@@ -51,7 +51,7 @@ async def test_no_two_rings_are_the_same_message(doorbell: Doorbell, redis: Redi
 @pytest.mark.parametrize(
     ("already", "wanted", "there"), [(0, 3, 3), (2, 3, 3), (3, 1, 3), (0, 9, 5), (0, 0, 0)]
 )
-async def test_rings_are_made_up_to_a_number(
+async def test_rings_are_added_up_to_a_number(
     doorbell: Doorbell, redis: Redis, already: int, wanted: int, there: int
 ) -> None:
     for _ in range(already):
@@ -60,29 +60,29 @@ async def test_rings_are_made_up_to_a_number(
     assert await redis.llen(QUEUE) == there
 
 
-async def test_one_hearing_takes_all_rings(doorbell: Doorbell, redis: Redis) -> None:
+async def test_one_wait_removes_all_rings(doorbell: Doorbell, redis: Redis) -> None:
     for _ in range(3):
         await doorbell.ring_dispatcher()
-    assert await doorbell.heard_by_dispatcher(30)
+    assert await doorbell.wait_for_dispatcher_ring(30)
     assert await redis.exists(DISPATCHER_LIST) == 0
-    assert not await doorbell.heard_by_dispatcher(0.05)
+    assert not await doorbell.wait_for_dispatcher_ring(0.05)
 
 
 async def test_a_ring_ends_the_wait(doorbell: Doorbell, redis: Redis) -> None:
-    hearing = asyncio.create_task(doorbell.heard_by_dispatcher(30))
+    hearing = asyncio.create_task(doorbell.wait_for_dispatcher_ring(30))
     await blocked_clients(redis, 1)
     assert await doorbell.ring_dispatcher()
     assert await hearing
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-9, 0.05, 5.0])
-async def test_no_wait_looks_like_redis_being_away(doorbell: Doorbell, seconds: float) -> None:
-    """5 s is far longer than the time-out of 0.4 s, and 0 means no end to Redis."""
-    assert not await doorbell.heard_by_dispatcher(seconds)
+async def test_no_wait_exceeds_the_client_timeout(doorbell: Doorbell, seconds: float) -> None:
+    """5 s is far longer than the timeout of 0.4 s, and to Redis 0 means to wait forever."""
+    assert not await doorbell.wait_for_dispatcher_ring(seconds)
 
 
 async def blocked_clients(redis: Redis, number: int) -> None:
-    """Wait until Redis itself says that so many clients wait in it."""
+    """Wait until Redis reports `number` blocked clients."""
 
     async def waiting() -> bool:
         return bool((await redis.info("clients"))["blocked_clients"] == number)
@@ -106,16 +106,16 @@ async def assert_rings_are_lost(url: str) -> None:
             assert not await doorbell.ring_dispatcher()
             await doorbell.ring_worker_up_to(QUEUE, 2)
         with pytest.raises(RedisError):
-            await doorbell.heard_by_dispatcher(0.1)
+            await doorbell.wait_for_dispatcher_ring(0.1)
     assert [entry["event"] for entry in logs] == ["ring_lost"] * 3
     assert [entry["queue"] for entry in logs] == [QUEUE, DISPATCHER_LIST, QUEUE]
 
 
-async def test_redis_away_is_told_not_raised() -> None:
+async def test_an_outage_of_redis_is_logged_not_raised() -> None:
     await assert_rings_are_lost(f"redis://{LOOPBACK}:{free_port()}/0")
 
 
-async def test_redis_that_does_not_answer_is_given_up() -> None:
+async def test_a_redis_that_does_not_respond_times_out() -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -125,11 +125,11 @@ async def test_redis_that_does_not_answer_is_given_up() -> None:
         await assert_rings_are_lost(f"redis://{LOOPBACK}:{port}/0")
 
 
-async def test_a_dead_connection_in_the_pool_costs_no_ring(
+async def test_a_dead_connection_in_the_pool_loses_no_ring(
     doorbell: Doorbell, redis: Redis
 ) -> None:
     """After a restart of Redis the first ring must not be lost to a stale connection."""
     assert await doorbell.ring_worker(QUEUE)
-    with suppress(RedisConnectionError):  # we end the very connection we ask over
+    with suppress(RedisConnectionError):  # it ends its own connection too
         await redis.client_kill_filter(_type="normal", skipme=False)
     assert await doorbell.ring_worker(QUEUE)

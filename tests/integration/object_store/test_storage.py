@@ -1,4 +1,4 @@
-"""The object store, over a real S3 server."""
+"""The object store client with a real S3 server."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ def changed(settings: StorageSettings, **fields: object) -> StorageSettings:
     return settings.model_copy(update=fields)
 
 
-async def test_what_was_put_is_read_back(storage: Storage) -> None:
+async def test_a_stored_object_is_read_back(storage: Storage) -> None:
     await storage.put(KEY, PIXELS)
     assert await storage.get(KEY) == PIXELS
 
@@ -68,14 +68,14 @@ def test_a_public_link_stands_under_the_base(bucket: StorageSettings, base: str)
     storage.close()
 
 
-async def test_a_missing_object_is_told(storage: Storage) -> None:
+async def test_a_missing_object_is_an_error(storage: Storage) -> None:
     with pytest.raises(StorageUnavailableError) as caught:
         await storage.get("nothing/here.png")
     assert caught.value.message == "the image store is not available"
     assert "NoSuchKey" in caught.value.detail
 
 
-async def test_a_store_that_is_away_is_told(bucket: StorageSettings) -> None:
+async def test_an_unavailable_store_is_an_error(bucket: StorageSettings) -> None:
     away = changed(bucket, endpoint_url=f"http://{LOOPBACK}:{free_port()}", timeout_seconds=1.0)
     storage = Storage(away)
     for call in (
@@ -91,7 +91,7 @@ async def test_a_store_that_is_away_is_told(bucket: StorageSettings) -> None:
     storage.close()
 
 
-async def test_a_wrong_key_is_told(bucket: StorageSettings) -> None:
+async def test_a_wrong_access_key_is_an_error(bucket: StorageSettings) -> None:
     storage = Storage(changed(bucket, access_key_id="stranger"))
     with pytest.raises(StorageUnavailableError):
         await storage.put(KEY, PIXELS)
@@ -116,7 +116,7 @@ async def test_an_object_is_found_or_not(storage: Storage) -> None:
     assert await storage.find("nothing/here.png") is None
 
 
-async def test_a_missing_bucket_is_no_missing_object(bucket: StorageSettings) -> None:
+async def test_a_missing_bucket_is_an_error_not_a_missing_object(bucket: StorageSettings) -> None:
     storage = Storage(changed(bucket, bucket=f"new-{uuid4().hex}"))
     with pytest.raises(StorageUnavailableError) as caught:
         await storage.find(KEY)
@@ -124,7 +124,7 @@ async def test_a_missing_bucket_is_no_missing_object(bucket: StorageSettings) ->
     storage.close()
 
 
-async def test_deleting_what_is_there_and_what_is_not(storage: Storage) -> None:
+async def test_deleting_existing_and_missing_objects(storage: Storage) -> None:
     keys = [f"4/generations/{number}.png" for number in range(10)]
     for key in keys:
         await storage.put(key, PIXELS)
@@ -134,10 +134,10 @@ async def test_deleting_what_is_there_and_what_is_not(storage: Storage) -> None:
     assert [found.key for found in (await storage.list_page(None)).objects] == keys[9:]
 
 
-async def test_a_bucket_is_walked_page_by_page(
+async def test_a_bucket_is_listed_page_by_page(
     bucket: StorageSettings, s3_client: S3Client
 ) -> None:
-    """With pages of two, which we never ask for: 1,000 objects would take a while to store."""
+    """Pages of two, because it would take long to store more than 1,000 objects."""
     keys = [".infill/installation", "1/a.png", "1/b.png", "10/a.png", "ü &?.txt"]
     storage = Storage(bucket)
     for key in reversed(keys):
@@ -157,7 +157,7 @@ async def test_a_bucket_is_walked_page_by_page(
     storage.close()
 
 
-async def test_what_does_not_begin_with_the_prefix_is_passed_over(storage: Storage) -> None:
+async def test_a_listing_is_limited_to_a_prefix(storage: Storage) -> None:
     for key in ("1/a", "1/b/c", "10/a", "11", "x/1/a"):
         await storage.put(key, PIXELS)
     for after, keys in ((None, ["1/a", "1/b/c"]), ("1/a", ["1/b/c"]), ("1/b/c", [])):

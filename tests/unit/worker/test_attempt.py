@@ -1,4 +1,4 @@
-"""What tells an attempt to stop, and when."""
+"""The run time limit of an attempt and its reasons to stop."""
 
 import asyncio
 
@@ -27,13 +27,13 @@ async def hang(under_way: Attempt, began: asyncio.Event) -> None:
         await asyncio.Event().wait()
 
 
-async def told_to_stop(under_way: Attempt) -> None:
+async def assert_stopped(under_way: Attempt) -> None:
     with pytest.raises(InfillError):
         await asyncio.wait_for(hang(under_way, asyncio.Event()), DEADLINE_SECONDS)
 
 
 @pytest.mark.parametrize("reason", [ClaimLostError("taken"), RunTimeExceededError(5)])
-async def test_told_to_stop_a_block_is_broken_off_with_the_first_reason(
+async def test_a_stopped_attempt_cancels_its_block_with_the_first_reason(
     reason: InfillError,
 ) -> None:
     under_way, began = attempt(), asyncio.Event()
@@ -49,40 +49,40 @@ async def test_told_to_stop_a_block_is_broken_off_with_the_first_reason(
     assert under_way.should_stop()
 
 
-async def test_a_block_entered_after_that_is_broken_off_too() -> None:
+async def test_a_stopped_attempt_cancels_the_next_block_too() -> None:
     under_way = attempt()
     under_way.stop(ClaimLostError("taken"))
     with pytest.raises(ClaimLostError):
         await asyncio.wait_for(hang(under_way, asyncio.Event()), DEADLINE_SECONDS)
 
 
-async def test_its_time_runs_at_work_and_tells_the_limit() -> None:
+async def test_run_time_counts_inside_timed_and_the_error_names_the_limit() -> None:
     under_way = attempt(0.01)
-    with under_way.at_work():
-        await told_to_stop(under_way)
+    with under_way.timed():
+        await assert_stopped(under_way)
     assert isinstance(under_way.reason, RunTimeExceededError)
     assert under_way.reason.message == "the job ran longer than the limit of 0.01 seconds"
 
 
-async def test_used_up_in_pieces_it_is_used_up() -> None:
+async def test_run_time_adds_up_over_several_blocks() -> None:
     under_way = attempt(0.01)
     for _ in range(3):
-        with under_way.at_work():
+        with under_way.timed():
             await asyncio.sleep(0.005)
-    with under_way.at_work():
-        await told_to_stop(under_way)
+    with under_way.timed():
+        await assert_stopped(under_way)
 
 
-async def test_its_time_stands_still_while_it_waits() -> None:
+async def test_run_time_does_not_count_outside_timed() -> None:
     under_way = attempt(0.01)
-    with under_way.at_work():
+    with under_way.timed():
         pass
     async with under_way.interruptible():
         await asyncio.sleep(0.05)
     assert under_way.reason is None
 
 
-async def test_a_time_out_of_the_blocks_own_is_none_of_ours() -> None:
+async def test_a_timeout_raised_inside_the_block_does_not_stop_the_attempt() -> None:
     under_way = attempt()
     with pytest.raises(TimeoutError):
         async with under_way.interruptible():
@@ -90,12 +90,12 @@ async def test_a_time_out_of_the_blocks_own_is_none_of_ours() -> None:
     assert under_way.reason is None
 
 
-async def test_who_leaves_with_images_may_store_them_first() -> None:
+async def test_shutdown_leaves_time_to_store_finished_images() -> None:
     without, with_images = attempt(), attempt()
     with_images.has_images = True
     for under_way in (without, with_images):
-        under_way.leave(grace_seconds=HOUR)
+        under_way.stop_for_shutdown(grace_seconds=HOUR)
     assert isinstance(without.reason, GenerationStoppedError)
     assert with_images.reason is None
-    with_images.leave(grace_seconds=0)
-    await told_to_stop(with_images)
+    with_images.stop_for_shutdown(grace_seconds=0)
+    await assert_stopped(with_images)

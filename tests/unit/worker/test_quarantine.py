@@ -1,4 +1,4 @@
-"""Who is let in beside whom."""
+"""Which jobs may be claimed beside a suspect."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,8 +13,8 @@ from worker.quarantine import Quarantine
 ORDINARY, SUSPECT = (ClaimedJob(job_record(), 3, suspect) for suspect in (False, True))
 
 
-class House:
-    """Counts who is in, and lets each go when told."""
+class QuarantineHarness:
+    """Counts the claims made through a quarantine, and ends jobs when told to."""
 
     def __init__(self) -> None:
         self.quarantine = Quarantine()
@@ -26,68 +26,68 @@ class House:
         return list(jobs)
 
     @asynccontextmanager
-    async def guest(self, *jobs: ClaimedJob) -> AsyncIterator[asyncio.Event]:
-        """Keep somebody in while the block lasts, who leaves early when the event is set."""
-        leave = asyncio.Event()
+    async def hold(self, *jobs: ClaimedJob) -> AsyncIterator[asyncio.Event]:
+        """Claim jobs and hold them while the block lasts, or until the yielded event is set."""
+        release = asyncio.Event()
 
         async def stay() -> None:
             admitted = await self.quarantine.admit(lambda: self.claim(*jobs))
-            await leave.wait()
+            await release.wait()
             for job in admitted:
                 self.quarantine.ended(job)
 
         staying = asyncio.create_task(stay())
         await settled()
         try:
-            yield leave
+            yield release
         finally:
-            leave.set()
+            release.set()
             await staying
 
 
 async def settled() -> None:
-    """Let every task go as far as it can: nothing here waits for anything but each other."""
+    """Let every task run as far as it can: they wait only for each other."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 async def test_ordinary_jobs_come_one_after_the_other_and_stay_together() -> None:
-    house = House()
-    async with house.guest(ORDINARY), house.guest(ORDINARY, ORDINARY), house.guest():
-        assert house.claims == 3
+    harness = QuarantineHarness()
+    async with harness.hold(ORDINARY), harness.hold(ORDINARY, ORDINARY), harness.hold():
+        assert harness.claims == 3
 
 
 async def test_nothing_is_claimed_beside_a_suspect() -> None:
-    house = House()
-    async with house.guest(SUSPECT) as leave, house.guest(ORDINARY):
-        assert house.claims == 1
-        leave.set()
+    harness = QuarantineHarness()
+    async with harness.hold(SUSPECT) as release, harness.hold(ORDINARY):
+        assert harness.claims == 1
+        release.set()
         await settled()
-        assert house.claims == 2
+        assert harness.claims == 2
 
 
-async def test_a_suspect_waits_for_those_who_were_there_before() -> None:
-    house = House()
+async def test_a_suspect_waits_for_the_jobs_claimed_before_it() -> None:
+    harness = QuarantineHarness()
     async with (
-        house.guest(ORDINARY, ORDINARY) as first,
-        house.guest(ORDINARY) as second,
-        house.guest(SUSPECT),
+        harness.hold(ORDINARY, ORDINARY) as first,
+        harness.hold(ORDINARY) as second,
+        harness.hold(SUSPECT),
     ):
-        alone = asyncio.create_task(house.quarantine.alone())
-        for leave in (first, second):
+        alone = asyncio.create_task(harness.quarantine.alone())
+        for release in (first, second):
             await settled()
             assert not alone.done()
-            leave.set()
+            release.set()
         await asyncio.wait_for(alone, 20)
 
 
 async def test_a_claim_that_failed_leaves_the_gate_open() -> None:
-    house = House()
+    harness = QuarantineHarness()
 
     async def fail() -> list[ClaimedJob]:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        await house.quarantine.admit(fail)
-    async with house.guest(ORDINARY):
-        assert house.claims == 1
+        await harness.quarantine.admit(fail)
+    async with harness.hold(ORDINARY):
+        assert harness.claims == 1

@@ -71,7 +71,7 @@ class WebhookHarness:
         async with services.operator_database.statement() as connection:
             ended = await cancel(connection, tenant_id=tenant_id, job_id=submitted["id"])
         assert ended is not None
-        await services.announcer.ended(ended)
+        await services.announcer.announce_ended(ended)
         return int(submitted["id"])
 
     @asynccontextmanager
@@ -81,7 +81,7 @@ class WebhookHarness:
         dispatcher = DispatcherHarness(
             services.operator_database, services.redis, services.storage, services.guard
         )
-        async with dispatcher.configured(**changes).dispatching():
+        async with dispatcher.with_settings(**changes).dispatching():
             yield
 
     async def set(self, assignment: str) -> None:

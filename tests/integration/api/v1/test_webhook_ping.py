@@ -172,12 +172,14 @@ async def test_the_deadline_of_webhooks_holds(
     webhooks: WebhookHarness, receiver: Receiver, settings: Settings
 ) -> None:
     receiver.replies.append(Reply(drip=True))
-    hurried = settings.webhooks.model_copy(update={"timeout_seconds": 0.2, "answer_bytes": 10_000})
+    hurried = settings.webhooks.model_copy(
+        update={"timeout_seconds": 0.2, "response_bytes": 10_000}
+    )
     services = webhooks.gateway.services
     ping = WebhookPing(services.database, services.guard, hurried)
     result = await ping.send(1, receiver.url, b"{}")
     assert (result.delivered, result.error) == (False, "timeout")
-    await receiver.until(lambda: receiver.dropped == 1)
+    await receiver.wait_until(lambda: receiver.dropped == 1)
 
 
 async def test_bad_bodies_are_reported(webhooks: WebhookHarness) -> None:

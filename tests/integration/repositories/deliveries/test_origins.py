@@ -28,7 +28,7 @@ from tests.integration.repositories.support.counters import (
     RULES,
     Books,
 )
-from worker.maintenance.origins import maintain_origins
+from worker.maintenance.sweeper import maintain_origins
 
 ORIGIN = "https://caller.test"
 NEVER, AT_ANY_TIME = "infinity", "-infinity"

@@ -1,6 +1,6 @@
-"""An engine that draws one colour, when and how the test's studio says so.
+"""An engine that generates one colour, when and how the test's `EngineControl` tells it to.
 
-It may run in the test's process or in a worker's: they talk over a socket in a folder both know.
+It may run in the test's process or in a worker's: they talk over a socket in a shared folder.
 """
 
 import json
@@ -38,12 +38,12 @@ COLOUR = (200, 30, 60)
 STEP_SECONDS = 0.02
 STEPS = 20
 PREVIEW = Image.new("RGB", (8, 8), COLOUR)
-# Of the engine's time, whoever else it draws for meanwhile.
+# The job's part of the engine's time.
 PART = 0.5
-SOCKET = "studio"
-POISON = "what kills whoever draws it"
-WEDGE = "what hangs in the driver"
-WAITS = "what waits for room in the engine"
+SOCKET = "engine_control"
+KILLS_WORKER = "kills the worker that runs it"
+HANGS_IN_DRIVER = "hangs in the driver"
+WAITS_FOR_ENGINE = "waits for the engine"
 ERRORS: dict[str, Exception] = {
     "refuse": UnsupportedRequestError("the model one cannot do that"),
     "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
@@ -52,11 +52,11 @@ ERRORS: dict[str, Exception] = {
 }
 
 
-class StudioEngine:
-    """Asks the studio before each picture; a step is one look for its answer.
+class ControlledEngine:
+    """Asks the control before each generation; each step polls for its response.
 
-    It draws all that is asked at once, each in its caller's thread, and says of each step how far
-    it is. It begins with nothing before there is `room`, and never with what `WAITS`.
+    Each generation runs in its caller's thread and reports each step. None starts before `room`
+    is set, and a prompt `WAITS_FOR_ENGINE` never does.
     """
 
     def __init__(self, folder: Path, room: Event | None = None) -> None:
@@ -85,10 +85,10 @@ class StudioEngine:
         return GenerationResult(images, (False,) * request.samples, seconds, seconds * PART)
 
     def _wait_for_room(self, request: GenerationRequest, callback: GenerationCallback) -> None:
-        room = Event() if request.prompt == WAITS else self._room
+        room = Event() if request.prompt == WAITS_FOR_ENGINE else self._room
         while room is not None and not room.wait(STEP_SECONDS):
             if callback.should_stop():
-                raise GenerationStoppedError("told to stop")
+                raise GenerationStoppedError("the attempt was stopped")
 
     def _ask(
         self, request: GenerationRequest, inputs: InputImages, callback: GenerationCallback
@@ -99,24 +99,24 @@ class StudioEngine:
             "pixels": [image and image.size for image in (inputs.init, inputs.mask)],
             "process": os.getpid(),
         }
-        with socket.socket(socket.AF_UNIX) as studio:
-            studio.connect(self._address)
-            studio.sendall(json.dumps(order).encode() + b"\n")
-            studio.settimeout(STEP_SECONDS)
-            if request.prompt == POISON:
+        with socket.socket(socket.AF_UNIX) as engine_control:
+            engine_control.connect(self._address)
+            engine_control.sendall(json.dumps(order).encode() + b"\n")
+            engine_control.settimeout(STEP_SECONDS)
+            if request.prompt == KILLS_WORKER:
                 os.kill(os.getpid(), signal.SIGKILL)
             for step in count(1):
-                if request.prompt != WEDGE and callback.should_stop():
+                if request.prompt != HANGS_IN_DRIVER and callback.should_stop():
                     break
                 with suppress(TimeoutError):
-                    return studio.recv(100).decode()
+                    return engine_control.recv(100).decode()
                 callback.on_step(Progress(min(step, STEPS), STEPS, PREVIEW))
-        raise GenerationStoppedError("told to stop")
+        raise GenerationStoppedError("the attempt was stopped")
 
 
 def create_engine(settings: Settings, _catalogue: Catalogue) -> Engine:
-    """Made by a worker process; the folder of models is where the studio is."""
-    return StudioEngine(settings.models.directory)
+    """Create the engine in a worker process; its models' folder holds the control's socket."""
+    return ControlledEngine(settings.models.directory)
 
 
 def create_broken_engine(_settings: Settings, _catalogue: Catalogue) -> Engine:

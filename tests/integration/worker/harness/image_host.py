@@ -1,4 +1,4 @@
-"""A server of pictures on loopback, good and bad, that can be told to wait."""
+"""A server of good and bad images on loopback, whose responses can be held back."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,10 +19,10 @@ def answer(body: bytes, status: str = "200 OK") -> bytes:
 
 @dataclass(slots=True)
 class ImageHost:
-    """What hangs where; `asked` are the paths wanted so far."""
+    """The responses by path; `requested` are the paths requested so far."""
 
     peer: Peer | None = None
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     pages: dict[str, bytes] = field(
         default_factory=lambda: {
             "/init.png": answer(INIT),
@@ -40,20 +40,20 @@ class ImageHost:
         return self.peer.url(f"/{name}", host=host)
 
     def hold(self, name: str) -> asyncio.Event:
-        """Answer requests for this picture only once the event is set."""
+        """Return an event; requests for this image get no response before it is set."""
         return self.holds.setdefault(f"/{name}", asyncio.Event())
 
-    async def asked_for(self, name: str, times: int = 1) -> None:
-        """Wait until somebody has asked for a picture."""
+    async def wait_for_request(self, name: str, times: int = 1) -> None:
+        """Wait until an image has been requested."""
         async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
-            await self._changed.wait_for(lambda: self.asked.count(f"/{name}") >= times)
+            await self._changed.wait_for(lambda: self.requested.count(f"/{name}") >= times)
 
-    async def show(
+    async def serve(
         self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         path = (await peer.request(reader)).split(b" ")[1].decode()
         async with self._changed:
-            self.asked.append(path)
+            self.requested.append(path)
             self._changed.notify_all()
         if path in self.holds:
             await self.holds[path].wait()
@@ -62,8 +62,8 @@ class ImageHost:
 
 
 @asynccontextmanager
-async def open_gallery() -> AsyncIterator[ImageHost]:
-    """Show the pictures while the block lasts."""
-    gallery = ImageHost()
-    async with listening(gallery.show) as gallery.peer:
-        yield gallery
+async def open_image_host() -> AsyncIterator[ImageHost]:
+    """Serve the images while the block lasts."""
+    image_host = ImageHost()
+    async with listening(image_host.serve) as image_host.peer:
+        yield image_host

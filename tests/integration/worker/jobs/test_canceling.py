@@ -1,4 +1,4 @@
-"""A canceled job stops at its next step, and costs its neighbours nothing."""
+"""A canceled job stops at its next step; other jobs of the worker go on."""
 
 import asyncio
 from contextlib import suppress
@@ -11,12 +11,12 @@ from common.messaging.doorbell import Doorbell
 from common.postgres.repositories.jobs.finish import cancel
 from common.settings import JobSettings, RedisSettings, Settings
 from deploy.local.processes.readiness import wait_until_ready
-from tests.integration.worker.harness.workshop import WorkerHarness
+from tests.integration.worker.harness.worker_harness import WorkerHarness
 from tests.integration.worker.lifecycle.test_runtime import running, settings
 
-__all__ = ["settings"]  # a fixture made elsewhere
+__all__ = ["settings"]  # a fixture from another module
 
-# Nothing is learnt from a heartbeat within the test.
+# No heartbeat happens within the test, unless a signal causes it.
 SELDOM = JobSettings(sweep_seconds=0.05, heartbeat_seconds=1800, lease_seconds=7200)
 
 
@@ -27,79 +27,81 @@ async def listening(redis: Redis) -> None:
     await wait_until_ready(known, "the subscription", 20)
 
 
-async def test_one_of_two_is_canceled_and_the_other_is_drawn(
-    settings: Settings, workshop: WorkerHarness, redis: Redis
+async def test_canceling_one_of_two_jobs_does_not_stop_the_other(
+    settings: Settings, harness: WorkerHarness, redis: Redis
 ) -> None:
     settings.jobs = SELDOM
-    holds = [workshop.studio.hold_next() for _ in range(2)]
-    async with running(settings, workshop):
+    holds = [harness.engine_control.hold_next() for _ in range(2)]
+    async with running(settings, harness):
         await listening(redis)
-        jobs = [await workshop.drawing(prompt="first")]
-        first = await workshop.studio.order()
-        jobs.append(await workshop.drawing(prompt="second"))
-        second = await workshop.studio.order(2)
-        async with workshop.database.statement() as connection:
-            ended = await cancel(connection, tenant_id=workshop.books.tenant_id, job_id=jobs[0])
+        jobs = [await harness.queue_text2img(prompt="first")]
+        first = await harness.engine_control.generation()
+        jobs.append(await harness.queue_text2img(prompt="second"))
+        second = await harness.engine_control.generation(2)
+        async with harness.database.statement() as connection:
+            ended = await cancel(connection, tenant_id=harness.books.tenant_id, job_id=jobs[0])
         assert ended is not None
-        await Announcer(redis, Doorbell(redis, RedisSettings())).canceled(ended)
-        await workshop.studio.until(lambda: first.stopped)
+        await Announcer(redis, Doorbell(redis, RedisSettings())).announce_canceled(ended)
+        await harness.engine_control.wait_until(lambda: first.stopped)
         assert not second.ended
         holds[1].set()
-        await workshop.studio.until(lambda: second.ended)
-    rows = [await workshop.books.job(job_id) for job_id in jobs]
+        await harness.engine_control.wait_until(lambda: second.ended)
+    rows = [await harness.books.job(job_id) for job_id in jobs]
     assert [row["state"] for row in rows] == ["canceled", "succeeded"]
-    assert [await workshop.traces(job_id) for job_id in jobs] == [(1, 0), (1, 1)]
+    assert [await harness.count_records(job_id) for job_id in jobs] == [(1, 0), (1, 1)]
     assert not second.stopped
 
 
-async def test_a_cancel_that_nobody_announced_is_learnt_of_when_redis_is_back(
-    settings: Settings, workshop: WorkerHarness, redis: Redis
+async def test_a_missed_cancellation_signal_is_made_up_for_when_redis_is_back(
+    settings: Settings, harness: WorkerHarness, redis: Redis
 ) -> None:
     settings.jobs = SELDOM
-    workshop.studio.hold_next()
-    async with running(settings, workshop):
+    harness.engine_control.hold_next()
+    async with running(settings, harness):
         await listening(redis)
-        job_id = await workshop.drawing()
-        order = await workshop.studio.order()
-        async with workshop.database.statement() as connection:
-            await cancel(connection, tenant_id=workshop.books.tenant_id, job_id=job_id)
+        job_id = await harness.queue_text2img()
+        order = await harness.engine_control.generation()
+        async with harness.database.statement() as connection:
+            await cancel(connection, tenant_id=harness.books.tenant_id, job_id=job_id)
         await redis.client_kill_filter(_type="pubsub")
-        await workshop.studio.until(lambda: order.stopped)
+        await harness.engine_control.wait_until(lambda: order.stopped)
 
 
-async def test_a_signal_is_no_fact(workshop: WorkerHarness) -> None:
-    """A job that was not canceled after all goes on, whoever says so."""
-    hold = workshop.studio.hold_next()
-    job_id = await workshop.drawing()
-    async with workshop.having(jobs=SELDOM).worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
-        await workshop.studio.order()
+async def test_a_cancellation_signal_for_a_running_job_changes_nothing(
+    harness: WorkerHarness,
+) -> None:
+    """The signal only makes the worker check its claims; the job goes on."""
+    hold = harness.engine_control.hold_next()
+    job_id = await harness.queue_text2img()
+    async with harness.replace(jobs=SELDOM).worker() as worker:
+        running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
+        await harness.engine_control.generation()
         beating = asyncio.create_task(worker.heartbeat.run())
-        soon = (await workshop.books.job(job_id))["lease_expires_at"]
-        worker.heartbeat.canceled((await workshop.books.job(job_id))["file_prefix"])
+        soon = (await harness.books.job(job_id))["lease_expires_at"]
+        worker.heartbeat.on_job_canceled((await harness.books.job(job_id))["file_prefix"])
         async with asyncio.timeout(20):
-            while (await workshop.books.job(job_id))["lease_expires_at"] == soon:
-                pass  # each look waits for Postgres
+            while (await harness.books.job(job_id))["lease_expires_at"] == soon:
+                pass  # each query waits for Postgres
         hold.set()
-        await looking
+        await running_jobs
         beating.cancel()
         with suppress(asyncio.CancelledError):
             await beating
-    assert (await workshop.books.job(job_id))["state"] == "succeeded"
+    assert (await harness.books.job(job_id))["state"] == "succeeded"
 
 
-async def test_what_is_no_signal_ends_no_listening(
-    settings: Settings, workshop: WorkerHarness, redis: Redis
+async def test_an_invalid_signal_does_not_end_the_listener(
+    settings: Settings, harness: WorkerHarness, redis: Redis
 ) -> None:
     settings.jobs = SELDOM
-    workshop.studio.hold_next()
-    async with running(settings, workshop):
+    harness.engine_control.hold_next()
+    async with running(settings, harness):
         await listening(redis)
-        job_id = await workshop.drawing()
-        order = await workshop.studio.order()
+        job_id = await harness.queue_text2img()
+        order = await harness.engine_control.generation()
         await redis.publish(CHANNEL, b"hello")
-        async with workshop.database.statement() as connection:
-            ended = await cancel(connection, tenant_id=workshop.books.tenant_id, job_id=job_id)
+        async with harness.database.statement() as connection:
+            ended = await cancel(connection, tenant_id=harness.books.tenant_id, job_id=job_id)
         assert ended is not None
         await announce_canceled(redis, ended.file_prefix)
-        await workshop.studio.until(lambda: order.stopped)
+        await harness.engine_control.wait_until(lambda: order.stopped)

@@ -1,4 +1,4 @@
-"""The worker with the engine it has unless told otherwise: real pipelines, small random weights."""
+"""A worker with its default engine: real pipelines with small random weights."""
 
 import json
 from io import BytesIO
@@ -8,16 +8,16 @@ from types_boto3_s3 import S3Client
 
 from common.settings import StorageSettings
 from tests.integration.dispatcher.program import running
-from tests.integration.worker.harness.workshop import WorkerHarness
-from tests.integration.worker.lifecycle.test_process import ended_well
+from tests.integration.worker.harness.worker_harness import WorkerHarness
+from tests.integration.worker.lifecycle.test_process import assert_clean_exit
 
 MODEL = "standin-inpainting"
-# Longer than a text encoder reads: libraries like to say which part they left out.
+# Longer than a text encoder reads: libraries log the part they left out.
 PROMPT = "a cat nobody may read of, " * 30
 
 
-async def test_a_real_model_draws(
-    workshop: WorkerHarness,
+async def test_a_real_model_generates_an_image(
+    harness: WorkerHarness,
     environment: dict[str, str],
     s3_client: S3Client,
     bucket: StorageSettings,
@@ -25,15 +25,17 @@ async def test_a_real_model_draws(
     shipped = ("INFILL_MODELS_FILE", "INFILL_WORKER_ENGINE")
     settings = {name: value for name, value in environment.items() if name not in shipped}
     settings["INFILL_MODELS_SERVE"] = f'["{MODEL}"]'
-    job_id = await workshop.queued(asked={"model": MODEL, "prompt": PROMPT, "inference_steps": 2})
+    job_id = await harness.queue_inpaint(
+        asked={"model": MODEL, "prompt": PROMPT, "inference_steps": 2}
+    )
     async with running(settings, "worker") as program:
-        assert (await program.said("model_loaded"))["model"] == MODEL
-        await program.said("job_succeeded")
+        assert (await program.wait_for_event("model_loaded"))["model"] == MODEL
+        await program.wait_for_event("job_succeeded")
         program.process.terminate()
-        await ended_well(program, workshop)
-    job = await workshop.books.job(job_id)
+        await assert_clean_exit(program, harness)
+    job = await harness.books.job(job_id)
     key, _other = job["result"]["object_keys"]
     stored = s3_client.get_object(Bucket=bucket.bucket, Key=key)["Body"].read()
     assert Image.open(BytesIO(stored)).size == (64, 64)
-    assert await workshop.traces(job_id) == (1, 1)
+    assert await harness.count_records(job_id) == (1, 1)
     assert "nobody may read" not in json.dumps(program.lines)

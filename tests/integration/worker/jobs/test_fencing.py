@@ -1,4 +1,4 @@
-"""A worker that lost its claim throws its work away; whoever holds the claim has the say."""
+"""Fencing: a worker that lost its claim changes nothing any more."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,173 +13,175 @@ from common.postgres.repositories.fair_queue.recount import mark_ready_tenants
 from common.postgres.repositories.jobs.finish import cancel
 from common.postgres.repositories.maintenance.requeue import requeue_expired
 from common.runtime.clock import utc_now
-from tests.integration.worker.harness.studio import Answer
-from tests.integration.worker.harness.workshop import WorkerHarness
+from tests.integration.worker.harness.engine_control import EngineResponse
+from tests.integration.worker.harness.worker_harness import WorkerHarness
 
 Take = Callable[[WorkerHarness, int], Awaitable[None]]
 
 
-async def taken_back(workshop: WorkerHarness, job_id: int) -> None:
-    """What the sweeper does with the job of a worker that looks dead."""
-    await workshop.age_lease(job_id)
-    async with workshop.database.statement() as connection:
+async def requeued(harness: WorkerHarness, job_id: int) -> None:
+    """Requeue the job, as the sweeper does for a worker that looks dead."""
+    await harness.age_lease(job_id)
+    async with harness.database.statement() as connection:
         assert await requeue_expired(connection, limit=10) == 1
         await mark_ready_tenants(connection)
 
 
-async def taken_over(workshop: WorkerHarness, job_id: int) -> None:
-    """Another worker has finished it already."""
-    await taken_back(workshop, job_id)
-    async with workshop.worker("w2") as second:
-        assert await second.runner.look("one") == 1
+async def finished_by_another(harness: WorkerHarness, job_id: int) -> None:
+    """Requeue the job and let another worker finish it."""
+    await requeued(harness, job_id)
+    async with harness.worker("w2") as second:
+        assert await second.runner.run_waiting_jobs("one") == 1
 
 
-async def canceled(workshop: WorkerHarness, job_id: int) -> None:
-    async with workshop.database.statement() as connection:
-        ended = await cancel(connection, tenant_id=workshop.books.tenant_id, job_id=job_id)
+async def canceled(harness: WorkerHarness, job_id: int) -> None:
+    async with harness.database.statement() as connection:
+        ended = await cancel(connection, tenant_id=harness.books.tenant_id, job_id=job_id)
     assert ended is not None
 
 
 @pytest.mark.parametrize(
     ("take", "state", "attempt", "traces"),
     [
-        (taken_back, "queued", 1, (0, 0)),
-        (taken_over, "succeeded", 2, (1, 1)),
+        (requeued, "queued", 1, (0, 0)),
+        (finished_by_another, "succeeded", 2, (1, 1)),
         (canceled, "canceled", 1, (1, 0)),
     ],
 )
 async def test_a_generation_stops_once_the_claim_is_lost(
-    workshop: WorkerHarness, take: Take, state: str, attempt: int, traces: tuple[int, int]
+    harness: WorkerHarness, take: Take, state: str, attempt: int, traces: tuple[int, int]
 ) -> None:
-    workshop.studio.hold_next()
-    job_id = await workshop.queued()
-    async with workshop.worker("w1") as first:
+    harness.engine_control.hold_next()
+    job_id = await harness.queue_inpaint()
+    async with harness.worker("w1") as first:
         with capture_logs() as lines:
-            looking = asyncio.create_task(first.runner.look("one"))
-            order = await workshop.studio.order()
-            await take(workshop, job_id)
+            running_jobs = asyncio.create_task(first.runner.run_waiting_jobs("one"))
+            order = await harness.engine_control.generation()
+            await take(harness, job_id)
             first.runner.stop_claiming()
-            before = await workshop.books.everything()
-            await first.heartbeat.beat()
-            await looking
-    await workshop.studio.until(lambda: order.stopped)
-    assert await workshop.books.everything() == before
-    job = await workshop.books.job(job_id)
+            before = await harness.books.everything()
+            await first.heartbeat.renew_leases()
+            await running_jobs
+    await harness.engine_control.wait_until(lambda: order.stopped)
+    assert await harness.books.everything() == before
+    job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"]) == (state, attempt)
-    assert await workshop.traces(job_id) == traces
+    assert await harness.count_records(job_id) == traces
     said = [line for line in lines if line["event"] in {"claim_lost", "result_dropped"}]
     assert [(line["event"], line["log_level"]) for line in said] == [
         ("claim_lost", "warning"),
         ("result_dropped", "info"),
     ]
     assert (said[0]["job_id"], said[0]["attempt"]) == (job_id, 1)
-    assert said[0]["tenant_id"] == workshop.books.tenant_id
+    assert said[0]["tenant_id"] == harness.books.tenant_id
 
 
 @pytest.mark.parametrize("answer", ["draw", "fail", "refuse", "stumble"])
-@pytest.mark.parametrize("take", [taken_back, taken_over, canceled])
-async def test_what_comes_too_late_changes_nothing(
-    workshop: WorkerHarness, take: Take, answer: str
+@pytest.mark.parametrize("take", [requeued, finished_by_another, canceled])
+async def test_a_late_result_changes_nothing(
+    harness: WorkerHarness, take: Take, answer: str
 ) -> None:
-    """It has not even heard yet that it lost its claim."""
+    """The worker does not know yet that it lost its claim."""
     hold = asyncio.Event()
-    workshop.studio.answers.append(Answer(answer, hold))
-    job_id = await workshop.queued()
-    async with workshop.worker("w1") as first:
-        looking = asyncio.create_task(first.runner.look("one"))
-        await workshop.studio.order()
-        await take(workshop, job_id)
+    harness.engine_control.responses.append(EngineResponse(answer, hold))
+    job_id = await harness.queue_inpaint()
+    async with harness.worker("w1") as first:
+        running_jobs = asyncio.create_task(first.runner.run_waiting_jobs("one"))
+        await harness.engine_control.generation()
+        await take(harness, job_id)
         first.runner.stop_claiming()
-        before = await workshop.books.everything()
+        before = await harness.books.everything()
         hold.set()
         with capture_logs() as lines:
-            await looking
-    assert await workshop.books.everything() == before
-    assert not {"job_succeeded", "job_failed", "job_retried_later"} & {
+            await running_jobs
+    assert await harness.books.everything() == before
+    assert not {"job_succeeded", "job_failed", "job_retry_scheduled"} & {
         line["event"] for line in lines
     }
 
 
-async def test_what_is_given_back_too_late_changes_nothing(workshop: WorkerHarness) -> None:
-    workshop.studio.hold_next()
-    job_id = await workshop.queued()
-    async with workshop.worker("w1") as first:
-        looking = asyncio.create_task(first.runner.look("one"))
-        await workshop.studio.order()
-        await taken_over(workshop, job_id)
-        before = await workshop.books.everything()
+async def test_a_late_release_changes_nothing(harness: WorkerHarness) -> None:
+    harness.engine_control.hold_next()
+    job_id = await harness.queue_inpaint()
+    async with harness.worker("w1") as first:
+        running_jobs = asyncio.create_task(first.runner.run_waiting_jobs("one"))
+        await harness.engine_control.generation()
+        await finished_by_another(harness, job_id)
+        before = await harness.books.everything()
         first.runner.stop_claiming()
-        first.runner.give_back()
-        await looking
-    assert await workshop.books.everything() == before
+        first.runner.release_jobs()
+        await running_jobs
+    assert await harness.books.everything() == before
 
 
-async def test_a_job_canceled_while_it_waits_for_the_engine_never_gets_there(
-    workshop: WorkerHarness,
+async def test_a_job_canceled_while_it_waits_for_the_engine_is_not_generated(
+    harness: WorkerHarness,
 ) -> None:
-    hold = workshop.studio.hold_next()
-    await workshop.queued()
-    waiting = await workshop.queued(inputs=workshop.pictures(mask="late.png"))
-    workshop.gallery.pages["/late.png"] = workshop.gallery.pages["/mask.png"]
-    arrived = workshop.gallery.hold("late.png")
-    async with workshop.worker() as worker:
-        looking = [asyncio.create_task(worker.runner.look("one")) for _ in range(2)]
-        await workshop.studio.order()
-        await workshop.gallery.asked_for("late.png")
-        await canceled(workshop, waiting)
-        await worker.heartbeat.beat()
+    hold = harness.engine_control.hold_next()
+    await harness.queue_inpaint()
+    waiting = await harness.queue_inpaint(inputs=harness.input_images(mask="late.png"))
+    harness.image_host.pages["/late.png"] = harness.image_host.pages["/mask.png"]
+    arrived = harness.image_host.hold("late.png")
+    async with harness.worker() as worker:
+        running_jobs = [
+            asyncio.create_task(worker.runner.run_waiting_jobs("one")) for _ in range(2)
+        ]
+        await harness.engine_control.generation()
+        await harness.image_host.wait_for_request("late.png")
+        await canceled(harness, waiting)
+        await worker.heartbeat.renew_leases()
         arrived.set()
         hold.set()
-        await asyncio.gather(*looking)
-    assert len(workshop.studio.orders) == 1
-    assert (await workshop.books.job(waiting))["state"] == "canceled"
+        await asyncio.gather(*running_jobs)
+    assert len(harness.engine_control.generations) == 1
+    assert (await harness.books.job(waiting))["state"] == "canceled"
 
 
-async def test_one_statement_renews_all_claims(workshop: WorkerHarness) -> None:
-    jobs = [await workshop.queued(), await workshop.queued(asked={"model": "two"})]
-    hold = workshop.gallery.hold("init.png")
+async def test_one_statement_renews_all_claims(harness: WorkerHarness) -> None:
+    jobs = [await harness.queue_inpaint(), await harness.queue_inpaint(asked={"model": "two"})]
+    hold = harness.image_host.hold("init.png")
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_others: Any) -> None:
         statements.append(statement)
 
-    async with workshop.worker() as worker:
-        looking = [asyncio.create_task(worker.runner.look("one")) for _ in jobs]
-        await workshop.gallery.asked_for("init.png", 2)
-        assert worker.heartbeat.held == 2
+    async with harness.worker() as worker:
+        running_jobs = [asyncio.create_task(worker.runner.run_waiting_jobs("one")) for _ in jobs]
+        await harness.image_host.wait_for_request("init.png", 2)
+        assert worker.heartbeat.claim_count == 2
         soon = utc_now()
         for job_id in jobs:
-            await workshop.books.set_job(job_id, lease_expires_at=soon)
-        engine = workshop.database.engine.sync_engine
+            await harness.books.set_job(job_id, lease_expires_at=soon)
+        engine = harness.database.engine.sync_engine
         event.listen(engine, "before_cursor_execute", note)
-        await worker.heartbeat.beat()
+        await worker.heartbeat.renew_leases()
         event.remove(engine, "before_cursor_execute", note)
         for job_id in jobs:
-            lease = (await workshop.books.job(job_id))["lease_expires_at"]
+            lease = (await harness.books.job(job_id))["lease_expires_at"]
             assert 50 < (lease - soon).total_seconds() < 120
         hold.set()
-        await asyncio.gather(*looking)
-        await worker.heartbeat.idle()
+        await asyncio.gather(*running_jobs)
+        await worker.heartbeat.wait_until_idle()
     assert [statement.split()[1] for statement in statements] == ["INTO", "jobs"]
 
 
 async def test_a_job_that_ends_under_the_heartbeat_is_not_called_lost(
-    workshop: WorkerHarness,
+    harness: WorkerHarness,
 ) -> None:
-    job_id = await workshop.queued()
-    hold = workshop.gallery.hold("init.png")
-    async with workshop.worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
-        await workshop.gallery.asked_for("init.png")
+    job_id = await harness.queue_inpaint()
+    hold = harness.image_host.hold("init.png")
+    async with harness.worker() as worker:
+        running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
+        await harness.image_host.wait_for_request("init.png")
         with capture_logs() as lines:
-            async with workshop.database.transaction() as locking:
-                # While we keep the row to ourselves the heartbeat waits, and the job ends.
+            async with harness.database.transaction() as locking:
+                # While this transaction locks the row the heartbeat waits, and the job ends.
                 await locking.execute(text("SELECT 1 FROM jobs FOR UPDATE"))
-                beating = asyncio.create_task(worker.heartbeat.beat())
-                await somebody_waits(workshop)
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
-                assert worker.heartbeat.held == 0
+                beating = asyncio.create_task(worker.heartbeat.renew_leases())
+                await wait_for_blocked_query(harness)
+                running_jobs.cancel()
+                await asyncio.gather(running_jobs, return_exceptions=True)
+                assert worker.heartbeat.claim_count == 0
                 await ends(locking, job_id)
             await beating
         hold.set()
@@ -193,8 +195,8 @@ async def ends(connection: AsyncConnection, job_id: int) -> None:
     )
 
 
-async def somebody_waits(workshop: WorkerHarness) -> None:
+async def wait_for_blocked_query(harness: WorkerHarness) -> None:
     blocked = text("SELECT 1 FROM pg_locks WHERE NOT granted")
-    async with asyncio.timeout(20), workshop.database.statement() as connection:
+    async with asyncio.timeout(20), harness.database.statement() as connection:
         while (await connection.execute(blocked)).first() is None:
-            pass  # each look waits for Postgres
+            pass  # each query waits for Postgres

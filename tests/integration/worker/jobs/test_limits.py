@@ -1,4 +1,4 @@
-"""What an attempt may take: past it the job has failed, whatever hangs."""
+"""The run time limit: past it a job has failed, whatever hangs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,8 +14,8 @@ from common.object_store.storage import Storage
 from common.postgres.models import Delivery
 from common.settings import JobSettings, StorageSettings
 from deploy.local.servers.ports import LOOPBACK
-from tests.integration.worker.harness.engine import StudioEngine
-from tests.integration.worker.harness.workshop import WorkerHarness
+from tests.integration.worker.harness.engine import ControlledEngine
+from tests.integration.worker.harness.worker_harness import WorkerHarness
 from tests.support.generation_request import job_record
 from worker.attempt import Attempt
 from worker.engine.images.inputs import InputImages
@@ -37,7 +37,7 @@ class SilentStore:
 
 @asynccontextmanager
 async def silent_store(bucket: StorageSettings) -> AsyncIterator[SilentStore]:
-    """Listen, take everything in and answer nothing."""
+    """Accept connections and never respond."""
     over, asked = asyncio.Event(), asyncio.Event()
 
     async def listen(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,102 +56,104 @@ async def silent_store(bucket: StorageSettings) -> AsyncIterator[SilentStore]:
 
 @dataclass(frozen=True, slots=True)
 class FullEngine:
-    """The seats at an engine, and what lets it begin."""
+    """A pool whose engine starts nothing before `room` is set."""
 
-    seats: EnginePool
+    engine_pool: EnginePool
     room: Event
 
 
-async def failed_for_its_time(workshop: WorkerHarness, job_id: int, limit: str = "0.3") -> None:
-    job = await workshop.books.job(job_id)
+async def assert_run_time_exceeded(harness: WorkerHarness, job_id: int, limit: str = "0.3") -> None:
+    job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"]) == ("failed", 1)
     assert job["error_code"] == "run_time_exceeded"
     assert job["error_message"] == f"the job ran longer than the limit of {limit} seconds"
-    (delivery,) = [row for row in await workshop.books.rows(Delivery) if row["job_id"] == job_id]
+    (delivery,) = [row for row in await harness.books.rows(Delivery) if row["job_id"] == job_id]
     assert delivery["event"] == "job.failed"
 
 
-async def test_a_picture_that_does_not_come(workshop: WorkerHarness) -> None:
-    workshop.gallery.hold("init.png")
-    job_id = await workshop.queued()
-    async with workshop.having(jobs=BRIEF).worker() as worker:
-        assert await worker.runner.look("one") == 1
-    await failed_for_its_time(workshop, job_id)
+async def test_a_fetch_that_hangs_fails_the_job_at_its_limit(harness: WorkerHarness) -> None:
+    harness.image_host.hold("init.png")
+    job_id = await harness.queue_inpaint()
+    async with harness.replace(jobs=BRIEF).worker() as worker:
+        assert await worker.runner.run_waiting_jobs("one") == 1
+    await assert_run_time_exceeded(harness, job_id)
 
 
 @pytest.mark.parametrize("stage", ["fetch", "upload"])
-async def test_a_store_that_hangs(
-    workshop: WorkerHarness, bucket: StorageSettings, stage: str
+async def test_an_object_store_that_hangs_fails_the_job_at_its_limit(
+    harness: WorkerHarness, bucket: StorageSettings, stage: str
 ) -> None:
     async with silent_store(bucket) as store:
         storage = Storage(store.settings)
         stored = {"init_image": InputImage(object_key="inputs/x")}
-        inputs = {"fetch": workshop.pictures() | stored, "upload": workshop.pictures()}
-        job_id = await workshop.queued(inputs=inputs[stage])
-        async with workshop.having(jobs=BRIEF, storage=storage).worker() as worker:
-            await worker.runner.look("one")
-        await failed_for_its_time(workshop, job_id)
+        inputs = {"fetch": harness.input_images() | stored, "upload": harness.input_images()}
+        job_id = await harness.queue_inpaint(inputs=inputs[stage])
+        async with harness.replace(jobs=BRIEF, storage=storage).worker() as worker:
+            await worker.runner.run_waiting_jobs("one")
+        await assert_run_time_exceeded(harness, job_id)
 
 
-async def test_a_generation_that_takes_too_long_is_stopped_and_the_engine_draws_on(
-    workshop: WorkerHarness,
+async def test_a_generation_past_its_limit_is_stopped_and_the_engine_goes_on(
+    harness: WorkerHarness,
 ) -> None:
-    workshop.studio.hold_next()
-    jobs = [await workshop.drawing() for _ in range(2)]
-    async with workshop.having(jobs=PATIENT).worker() as worker:
-        assert await worker.runner.look("one") == 2
-    rows = [await workshop.books.job(job_id) for job_id in jobs]
+    harness.engine_control.hold_next()
+    jobs = [await harness.queue_text2img() for _ in range(2)]
+    async with harness.replace(jobs=PATIENT).worker() as worker:
+        assert await worker.runner.run_waiting_jobs("one") == 2
+    rows = [await harness.books.job(job_id) for job_id in jobs]
     (failed,) = [row["id"] for row in rows if row["state"] == "failed"]
-    await failed_for_its_time(workshop, failed, "2")
+    await assert_run_time_exceeded(harness, failed, "2")
     assert [row["state"] for row in rows if row["id"] != failed] == ["succeeded"]
-    assert [order.stopped for order in workshop.studio.orders] == [True, False]
+    assert [order.stopped for order in harness.engine_control.generations] == [True, False]
 
 
-async def test_its_neighbour_at_the_engine_goes_on(workshop: WorkerHarness) -> None:
-    """Both are drawn together, one runs out of time, and the other hears nothing of it."""
-    holds = [workshop.studio.hold_next() for _ in range(2)]
-    engine = StudioEngine(workshop.studio.folder)
-    seats = EnginePool(engine, ProgressReporter(workshop.redis), seats=2, stuck_seconds=HOUR)
+async def test_a_stopped_attempt_does_not_stop_another_in_the_engine(
+    harness: WorkerHarness,
+) -> None:
+    """Both are in the engine together; one exceeds its limit, the other goes on."""
+    holds = [harness.engine_control.hold_next() for _ in range(2)]
+    engine = ControlledEngine(harness.engine_control.folder)
+    engine_pool = EnginePool(engine, ProgressReporter(harness.redis), threads=2, stuck_seconds=HOUR)
     patient = Attempt(job_record(), max_run_seconds=HOUR)
     hasty = Attempt(job_record(), max_run_seconds=0.3)
-    drawing = asyncio.create_task(seats.draw(patient, InputImages()))
-    await workshop.studio.order()
+    generating = asyncio.create_task(engine_pool.generate(patient, InputImages()))
+    await harness.engine_control.generation()
     with pytest.raises(RunTimeExceededError):
-        await seats.draw(hasty, InputImages())
-    await workshop.studio.until(lambda: workshop.studio.orders[1].stopped)
-    assert workshop.studio.most_at_once == 2
+        await engine_pool.generate(hasty, InputImages())
+    await harness.engine_control.wait_until(lambda: harness.engine_control.generations[1].stopped)
+    assert harness.engine_control.most_at_once == 2
     holds[0].set()
-    assert len((await drawing).generated.images) == job_record().request.samples
-    seats.close()
+    assert len((await generating).images) == job_record().request.samples
+    engine_pool.close()
 
 
 @pytest.fixture
-async def full(workshop: WorkerHarness) -> AsyncIterator[FullEngine]:
-    """An engine that has no room for anybody yet."""
-    progresses, room = ProgressReporter(workshop.redis), Event()
-    engine = StudioEngine(workshop.studio.folder, room=room)
-    seats = EnginePool(engine, progresses, seats=2, stuck_seconds=HOUR)
-    yield FullEngine(seats, room)
+async def full(harness: WorkerHarness) -> AsyncIterator[FullEngine]:
+    """An engine that is full."""
+    progress_reporter, room = ProgressReporter(harness.redis), Event()
+    engine = ControlledEngine(harness.engine_control.folder, room=room)
+    engine_pool = EnginePool(engine, progress_reporter, threads=2, stuck_seconds=HOUR)
+    yield FullEngine(engine_pool, room)
     room.set()
-    seats.close()
+    engine_pool.close()
 
 
 async def test_waiting_for_the_engine_does_not_count(full: FullEngine) -> None:
     hasty = Attempt(job_record(), max_run_seconds=0)
-    drawing = asyncio.create_task(full.seats.draw(hasty, InputImages()))
-    for _ in range(20):  # any timer of its own would have gone off
+    generating = asyncio.create_task(full.engine_pool.generate(hasty, InputImages()))
+    for _ in range(20):  # a timer of zero seconds would have fired
         await asyncio.sleep(0)
     assert hasty.reason is None
     full.room.set()
     with pytest.raises(RunTimeExceededError):
-        await drawing
+        await generating
 
 
-async def test_who_waits_for_the_engine_leaves_at_once(full: FullEngine) -> None:
+async def test_an_attempt_waiting_for_the_engine_stops_at_once(full: FullEngine) -> None:
     attempt = Attempt(job_record(), max_run_seconds=HOUR)
-    drawing = asyncio.create_task(full.seats.draw(attempt, InputImages()))
+    generating = asyncio.create_task(full.engine_pool.generate(attempt, InputImages()))
     await asyncio.sleep(0)
-    attempt.leave(grace_seconds=HOUR)
+    attempt.stop_for_shutdown(grace_seconds=HOUR)
     with pytest.raises(GenerationStoppedError):
-        await drawing
-    assert not full.seats.stuck.is_set()
+        await generating
+    assert not full.engine_pool.stuck.is_set()

@@ -1,20 +1,20 @@
-"""Jobs of loaded models are claimed first, and nobody waits for that longer than the patience."""
+"""Jobs of loaded models are claimed first, as long as no other queue waits too long."""
 
 import pytest
 
 from common.domain.generation import GenerationRequest
 from common.settings import WorkerSettings
 from tests.integration.repositories.conftest import make_tenant
-from tests.integration.worker.harness.engine import StudioEngine
-from tests.integration.worker.harness.workshop import WorkerHarness
+from tests.integration.worker.harness.engine import ControlledEngine
+from tests.integration.worker.harness.worker_harness import WorkerHarness
 from worker.engine.images.inputs import InputImages
 from worker.engine.interface import NO_CALLBACK, GenerationCallback, GenerationResult
 
 LONG = 1000.0
 
 
-class RoomForOne(StudioEngine):
-    """Has one model loaded: that of the last picture."""
+class RoomForOne(ControlledEngine):
+    """An engine that keeps one model loaded: that of the last generation."""
 
     loaded = ("one",)
 
@@ -36,32 +36,32 @@ class RoomForOne(StudioEngine):
     ],
     ids=["patient", "not at all"],
 )
-async def test_jobs_of_the_loaded_model_go_first_for_as_long_as_is_patience(
-    workshop: WorkerHarness, patience: float, expected: list[str]
+async def test_jobs_of_the_loaded_model_go_first_until_patience_ends(
+    harness: WorkerHarness, patience: float, expected: list[str]
 ) -> None:
-    """Whoever waits for another model is another tenant: it is asked for as soon as that."""
-    bob = workshop.having(books=await make_tenant(workshop.database, "bob"))
+    """The jobs of the other model belong to another tenant, so only the queue order decides."""
+    bob = harness.replace(books=await make_tenant(harness.database, "bob"))
     for _ in range(4):
-        await workshop.drawing(model="one")
+        await harness.queue_text2img(model="one")
     for _ in range(2):
-        await bob.drawing(model="two")
-    assert await models_drawn(workshop, patience) == expected
+        await bob.queue_text2img(model="two")
+    assert await generated_models(harness, patience) == expected
 
 
-async def test_tenants_of_the_same_model_share_it_as_before(workshop: WorkerHarness) -> None:
-    bob = workshop.having(books=await make_tenant(workshop.database, "bob"))
+async def test_tenants_of_the_same_model_share_it_as_before(harness: WorkerHarness) -> None:
+    bob = harness.replace(books=await make_tenant(harness.database, "bob"))
     for _ in range(3):
-        await workshop.drawing(model="one", prompt="alice")
-    await bob.drawing(model="one", prompt="bob")
-    await models_drawn(workshop, LONG)
-    assert "bob" in [order.prompt for order in workshop.studio.orders[:2]]
+        await harness.queue_text2img(model="one", prompt="alice")
+    await bob.queue_text2img(model="one", prompt="bob")
+    await generated_models(harness, LONG)
+    assert "bob" in [order.prompt for order in harness.engine_control.generations[:2]]
 
 
-async def models_drawn(workshop: WorkerHarness, patience: float) -> list[str]:
-    """Run all jobs one at a time, from a ring of queue two; give their models in order."""
-    places = WorkerSettings(concurrency=1, unloaded_model_wait_seconds=patience)
-    engine = RoomForOne(workshop.studio.folder)
-    async with workshop.having(places=places).worker(engine=engine) as worker:
-        await worker.runner.look("two")
-    assert not await workshop.in_state("queued")
-    return [order.model for order in workshop.studio.orders]
+async def generated_models(harness: WorkerHarness, patience: float) -> list[str]:
+    """Run all jobs one at a time, from a ring of queue two; return their models in order."""
+    settings = WorkerSettings(concurrency=1, unloaded_model_wait_seconds=patience)
+    engine = RoomForOne(harness.engine_control.folder)
+    async with harness.replace(worker_settings=settings).worker(engine=engine) as worker:
+        await worker.runner.run_waiting_jobs("two")
+    assert not await harness.jobs_in_state("queued")
+    return [order.model for order in harness.engine_control.generations]

@@ -1,4 +1,4 @@
-"""What becomes of a job: the good end, and every bad one."""
+"""The outcomes of a job: success and every kind of failure."""
 
 import asyncio
 from io import BytesIO
@@ -22,24 +22,24 @@ from common.runtime.clock import utc_now
 from common.settings import StorageSettings, WorkerSettings
 from deploy.local.servers.ports import free_port
 from tests.integration.worker.harness.engine import COLOUR
+from tests.integration.worker.harness.engine_control import EngineResponse
 from tests.integration.worker.harness.image_host import INIT, MASK
-from tests.integration.worker.harness.studio import Answer
-from tests.integration.worker.harness.workshop import HOOK, PROMPT, WorkerHarness
+from tests.integration.worker.harness.worker_harness import HOOK, PROMPT, WorkerHarness
 from tests.unit.worker.engine.sample_images import encoded, noise
 
 
 async def test_a_job_from_claim_to_finish(
-    workshop: WorkerHarness, redis: Redis, s3_client: S3Client, bucket: StorageSettings
+    harness: WorkerHarness, redis: Redis, s3_client: S3Client, bucket: StorageSettings
 ) -> None:
     before = utc_now().timestamp()
-    job_id = await workshop.queued(asked={"samples": 2, "inference_steps": 10})
-    async with workshop.worker() as worker, redis.pubsub() as hearing:
+    job_id = await harness.queue_inpaint(asked={"samples": 2, "inference_steps": 10})
+    async with harness.worker() as worker, redis.pubsub() as hearing:
         await hearing.subscribe(CHANNEL)
         await hearing.get_message(timeout=10)
-        assert await worker.runner.look("one") == 1
+        assert await worker.runner.run_waiting_jobs("one") == 1
         heard: Any = await hearing.get_message(timeout=10)
-        assert worker.heartbeat.held == 0
-    job = await workshop.books.job(job_id)
+        assert worker.heartbeat.claim_count == 0
+    job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 1)
     assert (job["claimed_by"], job["lease_expires_at"], job["error_code"]) == (None, None, None)
     keys = [result_key(job["tenant_id"], job["file_prefix"], 1, index) for index in (0, 1)]
@@ -50,7 +50,7 @@ async def test_a_job_from_claim_to_finish(
         image = Image.open(BytesIO(stored["Body"].read()))
         assert (image.size, image.getpixel((0, 0))) == ((64, 64), COLOUR)
         assert stored["ContentType"] == "image/png"
-    order = await workshop.studio.order()
+    order = await harness.engine_control.generation()
     assert order.pixels == [[64, 64], [64, 64]]
 
     timeline = job["result"]["timeline"]
@@ -60,10 +60,10 @@ async def test_a_job_from_claim_to_finish(
     assert times[-1] <= job["finished_at"].timestamp()
     assert 0 < job["result"]["generation_seconds"] <= times[3] - times[2]
 
-    (usage,) = await workshop.books.rows(UsageEntry)
+    (usage,) = await harness.books.rows(UsageEntry)
     assert (usage["job_id"], usage["images"], usage["model"]) == (job_id, 2, "one")
     assert float(usage["megapixel_steps"]) == job["cost"]
-    (delivery,) = await workshop.books.rows(Delivery)
+    (delivery,) = await harness.books.rows(Delivery)
     assert (delivery["job_id"], delivery["state"]) == (job_id, "pending")
     assert (delivery["event"], delivery["url"]) == ("job.succeeded", HOOK)
     assert heard["data"] == job["file_prefix"].bytes
@@ -71,38 +71,40 @@ async def test_a_job_from_claim_to_finish(
 
 
 async def test_without_a_webhook_no_dispatcher_is_rung(
-    workshop: WorkerHarness, redis: Redis
+    harness: WorkerHarness, redis: Redis
 ) -> None:
-    job_id = await workshop.queued(webhook_url=None)
-    async with workshop.worker() as worker:
-        await worker.runner.look("one")
-    assert (await workshop.books.job(job_id))["state"] == "succeeded"
-    assert await workshop.traces(job_id) == (0, 1)
+    job_id = await harness.queue_inpaint(webhook_url=None)
+    async with harness.worker() as worker:
+        await worker.runner.run_waiting_jobs("one")
+    assert (await harness.books.job(job_id))["state"] == "succeeded"
+    assert await harness.count_records(job_id) == (0, 1)
     assert await redis.llen(DISPATCHER_LIST) == 0
 
 
 async def test_inputs_may_be_uploaded_or_at_a_url_or_none(
-    workshop: WorkerHarness, storage: Storage
+    harness: WorkerHarness, storage: Storage
 ) -> None:
-    books = workshop.books
+    books = harness.books
     key = input_key(books.tenant_id, books.new_job().file_prefix, "mask_image")
     await storage.put(key, MASK)
-    mixed = workshop.pictures() | {"mask_image": InputImage(object_key=key)}
+    mixed = harness.input_images() | {"mask_image": InputImage(object_key=key)}
     jobs = [
-        await workshop.queued(inputs=mixed),
-        await workshop.queued(inputs={}, asked={"endpoint": Endpoint.TEXT2IMG}),
+        await harness.queue_inpaint(inputs=mixed),
+        await harness.queue_inpaint(inputs={}, asked={"endpoint": Endpoint.TEXT2IMG}),
     ]
-    async with workshop.worker() as worker:
-        assert await worker.runner.look("one") == 2
+    async with harness.worker() as worker:
+        assert await worker.runner.run_waiting_jobs("one") == 2
     assert [(await books.job(job))["state"] for job in jobs] == ["succeeded"] * 2
-    drawn = [order.pixels for order in workshop.studio.orders]  # both were fetched for at once
-    assert len(drawn) == 2
-    assert [[64, 64], [64, 64]] in drawn
-    assert [None, None] in drawn
+    sizes = [
+        order.pixels for order in harness.engine_control.generations
+    ]  # both were fetched for at once
+    assert len(sizes) == 2
+    assert [[64, 64], [64, 64]] in sizes
+    assert [None, None] in sizes
 
 
 @pytest.mark.parametrize(
-    ("field", "picture", "code"),
+    ("field", "image", "code"),
     [
         ("init_image", "missing.png", "fetch_rejected"),
         ("mask_image", "missing.png", "fetch_rejected"),
@@ -110,141 +112,143 @@ async def test_inputs_may_be_uploaded_or_at_a_url_or_none(
         ("mask_image", "cut.png", "invalid_image"),
     ],
 )
-async def test_a_bad_picture_fails_the_job_at_once(
-    workshop: WorkerHarness, field: str, picture: str, code: str
+async def test_a_bad_image_fails_the_job_without_a_retry(
+    harness: WorkerHarness, field: str, image: str, code: str
 ) -> None:
-    inputs = workshop.pictures() | {field: InputImage(url=workshop.gallery.url(picture))}
-    await fails_at_once(workshop, inputs, field, code)
+    inputs = harness.input_images() | {field: InputImage(url=harness.image_host.url(image))}
+    await fails_at_once(harness, inputs, field, code)
 
 
-async def test_a_blocked_address_fails_the_job_at_once(workshop: WorkerHarness) -> None:
+async def test_a_blocked_address_fails_the_job_without_a_retry(harness: WorkerHarness) -> None:
     for url in ("http://169.254.169.254/latest", "http://[fc00::1]/a.png", "ftp://x.test/a"):
-        inputs = workshop.pictures() | {"init_image": InputImage(url=url)}
-        await fails_at_once(workshop, inputs, "init_image", "address_not_allowed")
+        inputs = harness.input_images() | {"init_image": InputImage(url=url)}
+        await fails_at_once(harness, inputs, "init_image", "address_not_allowed")
 
 
-async def test_an_uploaded_picture_may_be_bad_too(
-    workshop: WorkerHarness, storage: Storage
+async def test_a_bad_uploaded_image_fails_the_job_without_a_retry(
+    harness: WorkerHarness, storage: Storage
 ) -> None:
     await storage.put("inputs/cut", INIT[:100])
-    inputs = workshop.pictures() | {"init_image": InputImage(object_key="inputs/cut")}
-    await fails_at_once(workshop, inputs, "init_image", "invalid_image")
+    inputs = harness.input_images() | {"init_image": InputImage(object_key="inputs/cut")}
+    await fails_at_once(harness, inputs, "init_image", "invalid_image")
 
 
 async def fails_at_once(
-    workshop: WorkerHarness, inputs: dict[str, InputImage], field: str, code: str
+    harness: WorkerHarness, inputs: dict[str, InputImage], field: str, code: str
 ) -> None:
-    job_id = await workshop.queued(inputs=inputs)
-    async with workshop.worker() as worker:
+    job_id = await harness.queue_inpaint(inputs=inputs)
+    async with harness.worker() as worker:
         with capture_logs() as lines:
-            assert await worker.runner.look("one") == 1
-    job = await workshop.books.job(job_id)
+            assert await worker.runner.run_waiting_jobs("one") == 1
+    job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"], job["error_code"]) == ("failed", 1, code)
     assert job["error_message"].startswith(f"{field}: ")
     assert "tried" not in job["error_message"]
-    (delivery,) = [row for row in await workshop.books.rows(Delivery) if row["job_id"] == job_id]
+    (delivery,) = [row for row in await harness.books.rows(Delivery) if row["job_id"] == job_id]
     assert delivery["event"] == "job.failed"
-    assert await workshop.traces(job_id) == (1, 0)
-    assert workshop.studio.orders == []
+    assert await harness.count_records(job_id) == (1, 0)
+    assert harness.engine_control.generations == []
     assert not any("exc_info" in line and line["exc_info"] for line in lines)
 
 
-async def test_at_a_bad_picture_the_other_download_is_dropped(workshop: WorkerHarness) -> None:
-    workshop.gallery.hold("mask.png")
-    job_id = await workshop.queued(inputs=workshop.pictures(init="missing.png"))
-    async with workshop.worker() as worker:
-        await worker.runner.look("one")
-        assert workshop.gallery.peer
-        await asyncio.wait_for(workshop.gallery.peer.left.wait(), 20)
-    assert (await workshop.books.job(job_id))["error_message"].startswith("init_image: ")
+async def test_a_bad_image_cancels_the_other_fetch(harness: WorkerHarness) -> None:
+    harness.image_host.hold("mask.png")
+    job_id = await harness.queue_inpaint(inputs=harness.input_images(init="missing.png"))
+    async with harness.worker() as worker:
+        await worker.runner.run_waiting_jobs("one")
+        assert harness.image_host.peer
+        await asyncio.wait_for(harness.image_host.peer.left.wait(), 20)
+    assert (await harness.books.job(job_id))["error_message"].startswith("init_image: ")
 
 
 @pytest.mark.parametrize("trouble", ["busy", "silent", "storage", "engine", "unforeseen"])
-async def test_trouble_that_may_pass_is_tried_again_until_the_attempts_are_used_up(
-    workshop: WorkerHarness, bucket: StorageSettings, trouble: str
+async def test_temporary_errors_are_retried_until_the_attempts_are_used_up(
+    harness: WorkerHarness, bucket: StorageSettings, trouble: str
 ) -> None:
-    inputs, expected = workshop.pictures(), ""
+    inputs, expected = harness.input_images(), ""
     if trouble == "busy":
-        inputs, expected = workshop.pictures(mask="busy.png"), "mask_image: could not fetch"
+        inputs, expected = harness.input_images(mask="busy.png"), "mask_image: could not fetch"
     elif trouble == "silent":
-        workshop.gallery.hold("init.png")
-        workshop = workshop.having(image_timeout_seconds=0.1)
+        harness.image_host.hold("init.png")
+        harness = harness.replace(image_timeout_seconds=0.1)
         expected = "init_image: could not fetch"
     elif trouble == "storage":
         nowhere = {"endpoint_url": f"http://127.0.0.1:{free_port()}"}
-        workshop = workshop.having(storage=Storage(bucket.model_copy(update=nowhere)))
+        harness = harness.replace(storage=Storage(bucket.model_copy(update=nowhere)))
         expected = "the image store is not available"
     else:
         text = {"engine": "fail", "unforeseen": "stumble"}[trouble]
-        workshop.studio.answers.extend([Answer(text)] * 3)
+        harness.engine_control.responses.extend([EngineResponse(text)] * 3)
         expected = {"engine": "the model failed", "unforeseen": "internal error"}[trouble]
-    job_id = await workshop.queued(inputs=inputs, max_attempts=3)
-    async with workshop.worker() as worker:
+    job_id = await harness.queue_inpaint(inputs=inputs, max_attempts=3)
+    async with harness.worker() as worker:
         for attempt, wait in ((1, 100), (2, 200)):
             with capture_logs():  # a traceback takes long to print
-                assert await worker.runner.look("one") == 1
-            assert await worker.runner.look("one") == 0  # not before it is due
-            job = await workshop.books.job(job_id)
+                assert await worker.runner.run_waiting_jobs("one") == 1
+            assert await worker.runner.run_waiting_jobs("one") == 0  # not before it is due
+            job = await harness.books.job(job_id)
             assert (job["state"], job["attempt"]) == ("queued", attempt)
             assert job["error_message"].startswith(expected)
             due_in = (job["available_at"] - utc_now()).total_seconds()
             assert wait - 60 < due_in <= wait
-            assert await workshop.traces(job_id) == (0, 0)
-            await workshop.books.set_job(job_id, available_at=utc_now())
+            assert await harness.count_records(job_id) == (0, 0)
+            await harness.books.set_job(job_id, available_at=utc_now())
         with capture_logs():
-            await worker.runner.look("one")
-    job = await workshop.books.job(job_id)
+            await worker.runner.run_waiting_jobs("one")
+    job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"]) == ("failed", 3)
     assert job["error_message"].startswith(expected)
     assert job["error_message"].endswith("(tried 3 times)")
-    assert await workshop.traces(job_id) == (1, 0)
+    assert await harness.count_records(job_id) == (1, 0)
 
 
-async def test_a_later_attempt_succeeds_and_leaves_no_error(workshop: WorkerHarness) -> None:
-    workshop.studio.answers.append(Answer("fail"))
-    job_id = await workshop.queued()
-    async with workshop.worker() as worker:
-        await worker.runner.look("one")
-        await workshop.books.set_job(job_id, available_at=utc_now())
-        await worker.runner.look("one")
-    job = await workshop.books.job(job_id)
+async def test_a_later_attempt_succeeds_and_leaves_no_error(harness: WorkerHarness) -> None:
+    harness.engine_control.responses.append(EngineResponse("fail"))
+    job_id = await harness.queue_inpaint()
+    async with harness.worker() as worker:
+        await worker.runner.run_waiting_jobs("one")
+        await harness.books.set_job(job_id, available_at=utc_now())
+        await worker.runner.run_waiting_jobs("one")
+    job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"], job["error_code"]) == ("succeeded", 2, None)
     assert job["result"]["object_keys"][0].endswith("-2-0.png")
-    assert await workshop.traces(job_id) == (1, 1)
+    assert await harness.count_records(job_id) == (1, 1)
 
 
-async def test_what_the_model_cannot_do_is_not_tried_again(workshop: WorkerHarness) -> None:
-    workshop.studio.answers.append(Answer("refuse"))
-    job_id = await workshop.queued()
-    async with workshop.worker() as worker:
-        await worker.runner.look("one")
-    job = await workshop.books.job(job_id)
+async def test_what_the_model_cannot_do_is_not_tried_again(harness: WorkerHarness) -> None:
+    harness.engine_control.responses.append(EngineResponse("refuse"))
+    job_id = await harness.queue_inpaint()
+    async with harness.worker() as worker:
+        await worker.runner.run_waiting_jobs("one")
+    job = await harness.books.job(job_id)
     assert (job["state"], job["error_code"]) == ("failed", "unsupported_request")
     assert job["error_message"] == "the model one cannot do that"
 
 
-async def test_every_line_about_a_job_names_it_and_tells_no_secret(workshop: WorkerHarness) -> None:
+async def test_every_log_line_about_a_job_names_it_and_holds_no_secret(
+    harness: WorkerHarness,
+) -> None:
     answers = ("stumble", "fail", "refuse", "draw")
-    workshop.studio.answers.extend(Answer(text) for text in answers)
-    # Without pictures they come to the engine in the order they were claimed.
+    harness.engine_control.responses.extend(EngineResponse(text) for text in answers)
+    # Without input images they reach the engine in the order of their claims.
     words: dict[str, Any] = {"inputs": {}, "asked": {"endpoint": Endpoint.TEXT2IMG}}
-    jobs = [await workshop.queued(max_attempts=number, **words) for number in (3, 1, 1, 1)]
-    secret = workshop.gallery.url("missing.png?signature=hush")
-    inputs = workshop.pictures() | {"init_image": InputImage(secret)}
-    jobs.append(await workshop.queued(inputs=inputs))
-    # One after the other: at once, any of them might get any of the answers.
-    lines = await logged(workshop.having(places=WorkerSettings(concurrency=1)))
+    jobs = [await harness.queue_inpaint(max_attempts=number, **words) for number in (3, 1, 1, 1)]
+    secret = harness.image_host.url("missing.png?signature=hush")
+    inputs = harness.input_images() | {"init_image": InputImage(secret)}
+    jobs.append(await harness.queue_inpaint(inputs=inputs))
+    # One after the other: together, any of them might get any of the responses.
+    lines = await logged(harness.replace(worker_settings=WorkerSettings(concurrency=1)))
     assert {line["job_id"] for line in lines} == set(jobs)
     assert {line["attempt"] for line in lines} == {1}
-    assert {line["tenant_id"] for line in lines} == {workshop.books.tenant_id}
-    for hidden in (PROMPT, "hush", workshop.gallery.url("")):
+    assert {line["tenant_id"] for line in lines} == {harness.books.tenant_id}
+    for hidden in (PROMPT, "hush", harness.image_host.url("")):
         assert hidden not in str(lines)
     events = {
         job: [line["event"] for line in lines if line["job_id"] == job and line["event"]]
         for job in jobs
     }
     assert list(events.values()) == [
-        ["job_claimed", "attempt_failed", "job_retried_later"],
+        ["job_claimed", "attempt_failed", "job_retry_scheduled"],
         ["job_claimed", "attempt_failed", "job_failed"],
         ["job_claimed", "attempt_failed", "job_failed"],
         ["job_claimed", "job_succeeded"],
@@ -257,36 +261,34 @@ async def test_every_line_about_a_job_names_it_and_tells_no_secret(workshop: Wor
     assert failed[jobs[1]]["detail"] == "out of memory on cuda:0"
 
 
-async def logged(workshop: WorkerHarness) -> list[Any]:
-    """Work on all there is and give what was logged, with what was bound."""
-    async with workshop.worker() as worker:
+async def logged(harness: WorkerHarness) -> list[Any]:
+    """Run all jobs and return the log lines, with their bound context."""
+    async with harness.worker() as worker:
         with capture_logs(processors=[merge_contextvars]) as lines:
-            await worker.runner.look("one")
+            await worker.runner.run_waiting_jobs("one")
     return list(lines)
 
 
-async def test_a_large_picture_is_brought_to_size(
-    workshop: WorkerHarness, storage: Storage
-) -> None:
+async def test_a_large_image_is_resized(harness: WorkerHarness, storage: Storage) -> None:
     await storage.put("inputs/large", encoded(noise((300, 200))))
-    inputs = workshop.pictures() | {"init_image": InputImage(object_key="inputs/large")}
-    job_id = await workshop.queued(inputs=inputs)
-    async with workshop.worker() as worker:
-        await worker.runner.look("one")
-    assert (await workshop.books.job(job_id))["state"] == "succeeded"
-    assert workshop.studio.orders[0].pixels[0] == [64, 64]
+    inputs = harness.input_images() | {"init_image": InputImage(object_key="inputs/large")}
+    job_id = await harness.queue_inpaint(inputs=inputs)
+    async with harness.worker() as worker:
+        await worker.runner.run_waiting_jobs("one")
+    assert (await harness.books.job(job_id))["state"] == "succeeded"
+    assert harness.engine_control.generations[0].pixels[0] == [64, 64]
 
 
-async def test_a_time_out_of_nobodys_making_is_no_reason_to_give_the_job_back(
-    workshop: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+async def test_an_unexpected_timeout_fails_the_job_instead_of_releasing_it(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fetch(_job: object) -> None:
         raise TimeoutError
 
-    job_id = await workshop.queued(max_attempts=1)
-    async with workshop.worker() as worker:
-        monkeypatch.setattr(worker.stages, "fetch", fetch)
+    job_id = await harness.queue_inpaint(max_attempts=1)
+    async with harness.worker() as worker:
+        monkeypatch.setattr(worker.transfers, "fetch", fetch)
         with capture_logs():
-            await worker.runner.look("one")
-    job = await workshop.books.job(job_id)
+            await worker.runner.run_waiting_jobs("one")
+    job = await harness.books.job(job_id)
     assert (job["state"], job["error_message"]) == ("failed", "internal error (tried 1 time)")

@@ -1,4 +1,4 @@
-"""How far a drawing is reaches Redis while it lasts, and never the rows."""
+"""Progress of a generation: written to Redis, never to Postgres."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,15 +17,15 @@ from common.messaging.progress import AttemptName, JobProgress, read_progress
 from common.settings import RedisSettings
 from deploy.local.servers.ports import free_port
 from tests.integration.worker.harness.engine import STEPS
-from tests.integration.worker.harness.workshop import WorkerHarness
+from tests.integration.worker.harness.worker_harness import WorkerHarness
 from worker.progress import ProgressReporter
 
 DEADLINE_SECONDS = 20
 
 
 @asynccontextmanager
-async def writing(progresses: ProgressReporter) -> AsyncIterator[None]:
-    task = asyncio.create_task(progresses.run())
+async def writing(progress_reporter: ProgressReporter) -> AsyncIterator[None]:
+    task = asyncio.create_task(progress_reporter.run())
     try:
         yield
         assert not task.done()
@@ -38,16 +38,16 @@ async def writing(progresses: ProgressReporter) -> AsyncIterator[None]:
 async def until(so: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not await so():
-            pass  # each look waits for Redis
+            pass  # each query waits for Redis
 
 
-async def told_of(redis: Redis, prefix: UUID) -> JobProgress | None:
+async def read_job_progress(redis: Redis, prefix: UUID) -> JobProgress | None:
     return await read_progress(redis, AttemptName(prefix, 1), preview=True)
 
 
-async def writes(workshop: WorkerHarness) -> object:
-    """Tell which transactions wrote last to the tables that workers write to."""
-    async with workshop.database.statement() as connection:
+async def latest_writes(harness: WorkerHarness) -> object:
+    """Return the last transactions that wrote to the tables that workers write to."""
+    async with harness.database.statement() as connection:
         rows = await connection.execute(
             text(
                 "SELECT (SELECT array_agg(xmin ORDER BY id) FROM jobs),"
@@ -58,75 +58,75 @@ async def writes(workshop: WorkerHarness) -> object:
         return rows.one()
 
 
-async def test_steps_and_a_preview_are_told_without_a_write_to_the_rows(
-    workshop: WorkerHarness, redis: Redis
+async def test_steps_and_a_preview_are_reported_without_a_write_to_postgres(
+    harness: WorkerHarness, redis: Redis
 ) -> None:
-    hold = workshop.studio.hold_next()
-    prefix = (await workshop.books.job(await workshop.drawing()))["file_prefix"]
-    async with workshop.worker() as worker, writing(worker.progresses):
-        looking = asyncio.create_task(worker.runner.look("one"))
-        await workshop.studio.order()
-        before = await writes(workshop)
+    hold = harness.engine_control.hold_next()
+    prefix = (await harness.books.job(await harness.queue_text2img()))["file_prefix"]
+    async with harness.worker() as worker, writing(worker.progress_reporter):
+        running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
+        await harness.engine_control.generation()
+        before = await latest_writes(harness)
         seen: list[JobProgress] = []
 
         async def at_the_last_step() -> bool:
-            if (told := await told_of(redis, prefix)) is not None:
-                seen.append(told)
+            if (reported := await read_job_progress(redis, prefix)) is not None:
+                seen.append(reported)
             return bool(seen) and seen[-1].step == STEPS
 
         await until(at_the_last_step)
-        assert await writes(workshop) == before
-        assert {told.steps for told in seen} == {STEPS}
-        steps = [told.step for told in seen]
+        assert await latest_writes(harness) == before
+        assert {reported.steps for reported in seen} == {STEPS}
+        steps = [reported.step for reported in seen]
         assert steps == sorted(steps)
         assert len(set(steps)) > 1
         preview = Image.open(BytesIO(seen[-1].preview or b""))
         assert (preview.format, preview.size) == ("JPEG", (8, 8))
         assert 0 < await redis.ttl(AttemptName(prefix, 1).key) <= 60
         hold.set()
-        await looking
+        await running_jobs
 
         async def forgotten() -> bool:
-            return await told_of(redis, prefix) is None
+            return await read_job_progress(redis, prefix) is None
 
         await until(forgotten)
 
 
-async def test_what_is_to_be_checked_shows_no_preview(
-    workshop: WorkerHarness, redis: Redis
+async def test_a_job_with_the_safety_checker_has_no_preview(
+    harness: WorkerHarness, redis: Redis
 ) -> None:
-    hold = workshop.studio.hold_next()
-    job_id = await workshop.drawing(safety_checker=True)
-    prefix = (await workshop.books.job(job_id))["file_prefix"]
-    async with workshop.worker() as worker, writing(worker.progresses):
-        looking = asyncio.create_task(worker.runner.look("one"))
+    hold = harness.engine_control.hold_next()
+    job_id = await harness.queue_text2img(safety_checker=True)
+    prefix = (await harness.books.job(job_id))["file_prefix"]
+    async with harness.worker() as worker, writing(worker.progress_reporter):
+        running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
 
-        async def told() -> bool:
-            return await told_of(redis, prefix) is not None
+        async def reported() -> bool:
+            return await read_job_progress(redis, prefix) is not None
 
-        await until(told)
-        progress = await told_of(redis, prefix)
+        await until(reported)
+        progress = await read_job_progress(redis, prefix)
         assert progress is not None
         assert progress.preview is None
         hold.set()
-        await looking
+        await running_jobs
 
 
-async def test_without_redis_nothing_is_told_and_nothing_held_up(workshop: WorkerHarness) -> None:
+async def test_without_redis_progress_is_dropped_and_delays_nothing(harness: WorkerHarness) -> None:
     nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"))
     async with connect(nowhere) as away:
-        hold = workshop.studio.hold_next()
-        job_id = await workshop.drawing()
+        hold = harness.engine_control.hold_next()
+        job_id = await harness.queue_text2img()
         with capture_logs() as lines:
             async with (
-                workshop.having(redis=away).worker() as worker,
-                writing(worker.progresses),
+                harness.replace(redis=away).worker() as worker,
+                writing(worker.progress_reporter),
             ):
-                looking = asyncio.create_task(worker.runner.look("one"))
+                running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
                 async with asyncio.timeout(DEADLINE_SECONDS):
-                    while "part_went_away" not in {line["event"] for line in lines}:  # noqa: ASYNC110
+                    while "dependency_unavailable" not in {line["event"] for line in lines}:  # noqa: ASYNC110
                         await asyncio.sleep(0)
                 hold.set()
-                await looking
-    assert (await workshop.books.job(job_id))["state"] == "succeeded"
-    assert [line["event"] for line in lines].count("part_went_away") == 1
+                await running_jobs
+    assert (await harness.books.job(job_id))["state"] == "succeeded"
+    assert [line["event"] for line in lines].count("dependency_unavailable") == 1

@@ -1,4 +1,4 @@
-"""How a worker hears rings: which ones it takes, and which it leaves to others."""
+"""Which rings a worker takes, and which it leaves to others."""
 
 import asyncio
 
@@ -8,18 +8,18 @@ from redis.asyncio import Redis
 from common.messaging.doorbell import Doorbell
 from common.settings import RedisSettings
 from tests.integration.dispatcher.program import running
-from tests.integration.worker.harness.workshop import QUEUES, WorkerHarness
-from tests.integration.worker.lifecycle.test_process import ended_well, working
+from tests.integration.worker.harness.worker_harness import QUEUES, WorkerHarness
+from tests.integration.worker.lifecycle.test_process import assert_clean_exit, working
 
-# Only a ring makes a worker look within the test.
+# Only a ring makes a worker claim within the test.
 SELDOM = {"INFILL_JOB_SWEEP_SECONDS": "3600"}
 
 
-async def until_listening(redis: Redis, *, yes: bool = True) -> None:
-    """Wait until some worker waits for rings, or none does any more."""
+async def wait_for_listener(redis: Redis, *, yes: bool = True) -> None:
+    """Wait until a worker waits for rings, or with `yes=False` until none does."""
     async with asyncio.timeout(60):
         while yes is not any("b" in client["flags"] for client in await redis.client_list()):
-            pass  # each look waits for Redis
+            pass  # each query waits for Redis
 
 
 @pytest.fixture
@@ -28,40 +28,40 @@ def doorbell(redis: Redis) -> Doorbell:
 
 
 async def test_a_ring_for_any_queue_wakes_a_worker(
-    workshop: WorkerHarness, environment: dict[str, str], redis: Redis, doorbell: Doorbell
+    harness: WorkerHarness, environment: dict[str, str], redis: Redis, doorbell: Doorbell
 ) -> None:
     async with working(environment | SELDOM) as program:
-        await until_listening(redis)
+        await wait_for_listener(redis)
         for queue in QUEUES:
-            job_id = await workshop.queued(asked={"model": queue})
+            job_id = await harness.queue_inpaint(asked={"model": queue})
             await doorbell.ring_worker(queue)
-            said = await program.said("job_succeeded")
+            said = await program.wait_for_event("job_succeeded")
             assert said["job_id"] == job_id
         program.process.terminate()
-        await ended_well(program, workshop)
+        await assert_clean_exit(program, harness)
 
 
-async def test_rings_a_busy_worker_cannot_hear_are_left_to_others(
-    workshop: WorkerHarness, environment: dict[str, str], redis: Redis, doorbell: Doorbell
+async def test_a_busy_worker_leaves_rings_to_others(
+    harness: WorkerHarness, environment: dict[str, str], redis: Redis, doorbell: Doorbell
 ) -> None:
-    hold = workshop.studio.hold_next()
+    hold = harness.engine_control.hold_next()
     busy = environment | SELDOM | {"INFILL_WORKER_CONCURRENCY": "1"}
     async with working(busy) as first:
-        await until_listening(redis)
-        await workshop.queued()
+        await wait_for_listener(redis)
+        await harness.queue_inpaint()
         await doorbell.ring_worker("one")
-        begun = await workshop.studio.order()
-        await until_listening(redis, yes=False)
-        await workshop.queued()
+        begun = await harness.engine_control.generation()
+        await wait_for_listener(redis, yes=False)
+        await harness.queue_inpaint()
         await doorbell.ring_worker("one")
         assert await redis.llen("one") == 1
         async with running(environment | SELDOM, "worker") as second:
-            await second.said("job_succeeded")
-        assert (await workshop.studio.order(2)).process != begun.process
+            await second.wait_for_event("job_succeeded")
+        assert (await harness.engine_control.generation(2)).process != begun.process
         hold.set()
-        await first.said("job_succeeded")
-        # With its thread free again it hears again.
-        await until_listening(redis)
-        await workshop.queued()
+        await first.wait_for_event("job_succeeded")
+        # With its thread free again it takes rings again.
+        await wait_for_listener(redis)
+        await harness.queue_inpaint()
         await doorbell.ring_worker("one")
-        await first.said("job_succeeded")
+        await first.wait_for_event("job_succeeded")

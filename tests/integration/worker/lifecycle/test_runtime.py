@@ -1,4 +1,4 @@
-"""A worker's parts on a loop of their own: looking by itself, trouble, health and the end."""
+"""A worker process inside the test: polling, errors, health endpoints and shutdown."""
 
 import asyncio
 import json
@@ -28,15 +28,15 @@ from deploy.local.servers.ports import free_port
 from tests.conftest import Servers
 from tests.integration.dispatcher.conftest import LOOPBACK_OPEN
 from tests.integration.dispatcher.test_process import get
-from tests.integration.worker.harness.engine import StudioEngine
-from tests.integration.worker.harness.workshop import QUEUES, WorkerHarness
+from tests.integration.worker.harness.engine import ControlledEngine
+from tests.integration.worker.harness.worker_harness import QUEUES, WorkerHarness
 from tests.integration.worker.outages.test_outages import NOWHERE, closed
 from worker.process import WorkerProcess
 
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> Settings:
-    """Look and beat often: nobody rings here."""
+    """Settings with frequent polls and heartbeats: these tests do not ring."""
     settings = Settings()
     settings.database = DatabaseSettings(url=SecretStr(database_url))
     settings.redis = RedisSettings(url=SecretStr(redis_url))
@@ -48,9 +48,9 @@ def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> Sett
 
 
 @asynccontextmanager
-async def running(settings: Settings, workshop: WorkerHarness) -> AsyncIterator[WorkerProcess]:
-    """Run the parts while the block lasts; begin and end block, so they do it in a thread."""
-    engine = StudioEngine(workshop.studio.folder)
+async def running(settings: Settings, harness: WorkerHarness) -> AsyncIterator[WorkerProcess]:
+    """Run a worker process while the block lasts; a thread waits for its start and its end."""
+    engine = ControlledEngine(harness.engine_control.folder)
     runtime = WorkerProcess(settings, engine, worker="w1", queues=QUEUES)
     await asyncio.to_thread(runtime.__enter__)
     try:
@@ -59,135 +59,135 @@ async def running(settings: Settings, workshop: WorkerHarness) -> AsyncIterator[
         await asyncio.to_thread(runtime.__exit__, None, None, None)
 
 
-async def until_said(lines: Sequence[Mapping[str, Any]], event: str) -> None:
+async def wait_for_log(lines: Sequence[Mapping[str, Any]], event: str) -> None:
     async def said() -> bool:
         return any(line["event"] == event for line in lines)
 
     await wait_until_ready(said, event, 20)
 
 
-async def test_it_looks_by_itself_and_when_rung(
-    settings: Settings, workshop: WorkerHarness
+async def test_it_runs_waiting_jobs_by_polling_and_when_rung(
+    settings: Settings, harness: WorkerHarness
 ) -> None:
-    async with running(settings, workshop) as runtime:
-        await workshop.queued(asked={"model": "two"})
-        await workshop.studio.order()
+    async with running(settings, harness) as runtime:
+        await harness.queue_inpaint(asked={"model": "two"})
+        await harness.engine_control.generation()
     settings.jobs = JobSettings(sweep_seconds=3600)
-    async with running(settings, workshop) as runtime:
-        await workshop.queued(asked={"model": "two"})
-        await asyncio.to_thread(runtime.look, "two")
-    jobs = [await workshop.books.job(number) for number in (1, 2)]
+    async with running(settings, harness) as runtime:
+        await harness.queue_inpaint(asked={"model": "two"})
+        await asyncio.to_thread(runtime.run_waiting_jobs, "two")
+    jobs = [await harness.books.job(number) for number in (1, 2)]
     assert [job["state"] for job in jobs] == ["succeeded"] * 2
-    assert await workshop.books.rows(Worker) == []
+    assert await harness.books.rows(Worker) == []
 
 
-async def test_its_end_waits_for_the_job_under_way(
-    settings: Settings, workshop: WorkerHarness
+async def test_shutdown_waits_for_the_job_under_way(
+    settings: Settings, harness: WorkerHarness
 ) -> None:
-    hold = workshop.studio.hold_next()
-    job_id = await workshop.queued()
+    hold = harness.engine_control.hold_next()
+    job_id = await harness.queue_inpaint()
     with capture_logs() as lines:
-        async with running(settings, workshop) as runtime:
-            await workshop.studio.order()
-            runtime.leave()
-            await until_said(lines, "worker_leaving")
+        async with running(settings, harness) as runtime:
+            await harness.engine_control.generation()
+            runtime.begin_shutdown()
+            await wait_for_log(lines, "worker_stopping")
             hold.set()
-    assert (await workshop.books.job(job_id))["state"] == "succeeded"
-    runtime.leave()  # a signal that comes late
+    assert (await harness.books.job(job_id))["state"] == "succeeded"
+    runtime.begin_shutdown()  # a signal that comes late
 
 
-async def test_left_without_a_signal_it_gives_back_what_takes_too_long(
-    settings: Settings, workshop: WorkerHarness
+async def test_without_a_signal_it_releases_jobs_that_take_too_long(
+    settings: Settings, harness: WorkerHarness
 ) -> None:
-    """Celery may end by itself; the claims must not hang on."""
-    workshop.studio.hold_next()
+    """Celery may end by itself; its jobs must not wait for their leases to expire."""
+    harness.engine_control.hold_next()
     settings.worker = settings.worker.model_copy(update={"shutdown_seconds": 0.05})
-    job_id = await workshop.queued()
-    async with running(settings, workshop):
-        await workshop.studio.order()
-    job = await workshop.books.job(job_id)
+    job_id = await harness.queue_inpaint()
+    async with running(settings, harness):
+        await harness.engine_control.generation()
+    job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
 
 
-async def test_what_is_fetched_while_leaving_is_given_back_at_once(workshop: WorkerHarness) -> None:
-    async with workshop.worker() as worker:
-        worker.runner.give_back()
-        workshop.gallery.hold("init.png")
-        job_id = await workshop.queued()
-        looking = asyncio.create_task(worker.runner.look("one"))
+async def test_a_job_claimed_during_the_release_is_released_at_once(harness: WorkerHarness) -> None:
+    async with harness.worker() as worker:
+        worker.runner.release_jobs()
+        harness.image_host.hold("init.png")
+        job_id = await harness.queue_inpaint()
+        running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         async with asyncio.timeout(20):
-            while not (await workshop.books.job(job_id))["attempt"]:
-                pass  # each look waits for Postgres
+            while not (await harness.books.job(job_id))["attempt"]:
+                pass  # each query waits for Postgres
         worker.runner.stop_claiming()
-        await looking
-    assert (await workshop.books.job(job_id))["state"] == "queued"
+        await running_jobs
+    assert (await harness.books.job(job_id))["state"] == "queued"
 
 
-async def test_told_twice_to_give_back_it_gives_back_once(workshop: WorkerHarness) -> None:
-    """A second signal may come while a fetch that was told to end is still cleaning up."""
-    # With a place to spare a claim under way might take it again, to give it back once more.
-    async with workshop.having(places=WorkerSettings(concurrency=1)).worker() as worker:
-        workshop.gallery.hold("init.png")
-        job_id = await workshop.queued()
-        looking = asyncio.create_task(worker.runner.look("one"))
+async def test_a_second_release_changes_nothing(harness: WorkerHarness) -> None:
+    """A second signal may come while a canceled fetch is still cleaning up."""
+    # With a free slot a claim under way might claim it again, and release it once more.
+    async with harness.replace(worker_settings=WorkerSettings(concurrency=1)).worker() as worker:
+        harness.image_host.hold("init.png")
+        job_id = await harness.queue_inpaint()
+        running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         async with asyncio.timeout(20):
-            while not worker.heartbeat.held:  # noqa: ASYNC110 - a claim sets no event
+            while not worker.heartbeat.claim_count:  # noqa: ASYNC110 - a claim sets no event
                 await asyncio.sleep(0)
         worker.runner.stop_claiming()
-        worker.runner.give_back()
-        await asyncio.sleep(0)  # the fetch's time is up, and it has not heard yet
-        worker.runner.give_back()
-        await looking
-    job = await workshop.books.job(job_id)
+        worker.runner.release_jobs()
+        await asyncio.sleep(0)  # the fetch is being canceled, and has not noticed yet
+        worker.runner.release_jobs()
+        await running_jobs
+    job = await harness.books.job(job_id)
     assert (job["state"], job["max_attempts"]) == ("queued", 4)
 
 
-async def test_postgres_may_go_and_come_back(
-    settings: Settings, workshop: WorkerHarness, servers: Servers, database_url: str
+async def test_an_outage_of_postgres_is_survived(
+    settings: Settings, harness: WorkerHarness, servers: Servers, database_url: str
 ) -> None:
     with capture_logs() as lines:
-        async with running(settings, workshop):
+        async with running(settings, harness):
             async with closed(servers, database_url.rpartition("/")[2]):
-                await until_said(lines, "part_went_away")
-            await until_said(lines, "part_came_back")
-            await workshop.database.aclose()
-            await workshop.queued()
-            await workshop.studio.order()
+                await wait_for_log(lines, "dependency_unavailable")
+            await wait_for_log(lines, "dependency_available")
+            await harness.database.aclose()
+            await harness.queue_inpaint()
+            await harness.engine_control.generation()
     events = [line["event"] for line in lines]
-    assert events.count("part_went_away") == events.count("part_came_back") == 1
+    assert events.count("dependency_unavailable") == events.count("dependency_available") == 1
     assert not [line for line in lines if line.get("exc_info")]
 
 
-async def test_what_nobody_foresaw_is_logged_whole_and_survived(
-    settings: Settings, workshop: WorkerHarness
+async def test_an_unexpected_error_is_logged_with_its_traceback_and_survived(
+    settings: Settings, harness: WorkerHarness
 ) -> None:
     async def rename(table: str, name: str) -> None:
-        async with workshop.database.statement() as connection:
+        async with harness.database.statement() as connection:
             await connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
 
     with capture_logs() as lines:
-        async with running(settings, workshop) as runtime:
-            for table, event in (("jobs", "look_failed"), ("workers", "heartbeat_failed")):
+        async with running(settings, harness) as runtime:
+            for table, event in (("jobs", "job_loop_failed"), ("workers", "heartbeat_failed")):
                 await rename(table, "hidden")
-                await until_said(lines, event)
+                await wait_for_log(lines, event)
                 await rename("hidden", table)
             await rename("jobs", "hidden")
-            await asyncio.to_thread(runtime.look, "one")  # Celery's thread lives on
+            await asyncio.to_thread(runtime.run_waiting_jobs, "one")  # Celery's thread survives
             await rename("hidden", "jobs")
-            await workshop.queued()
-            await workshop.studio.order()
-    failed = [line for line in lines if line["event"] in {"look_failed", "heartbeat_failed"}]
+            await harness.queue_inpaint()
+            await harness.engine_control.generation()
+    failed = [line for line in lines if line["event"] in {"job_loop_failed", "heartbeat_failed"}]
     assert all(line["exc_info"] for line in failed)
 
 
 async def test_it_shows_its_health(
-    settings: Settings, workshop: WorkerHarness, servers: Servers, database_url: str
+    settings: Settings, harness: WorkerHarness, servers: Servers, database_url: str
 ) -> None:
     port = free_port()
     settings.telemetry = TelemetrySettings(status_port=port)
-    await workshop.queued()
-    async with running(settings, workshop):
-        await workshop.studio.order()
+    await harness.queue_inpaint()
+    async with running(settings, harness):
+        await harness.engine_control.generation()
         for page in ("healthz", "readyz"):
             answer = await asyncio.to_thread(get, f"http://127.0.0.1:{port}/{page}")
             assert json.loads(answer) == {"status": "ok"}
@@ -199,25 +199,25 @@ async def test_it_shows_its_health(
     for name in ("infill_jobs_ended", "infill_queue_wait_seconds", "infill_stage_seconds"):
         assert f"# TYPE {name}" in metrics
     assert 'infill_stage_seconds_count{stage="fetch"}' in metrics
-    await workshop.database.aclose()
+    await harness.database.aclose()
 
 
 async def test_it_ends_although_postgres_is_away(
-    settings: Settings, workshop: WorkerHarness
+    settings: Settings, harness: WorkerHarness
 ) -> None:
     settings.database = DatabaseSettings(url=SecretStr(NOWHERE))
-    async with running(settings, workshop) as runtime:
-        await asyncio.to_thread(runtime.look, "one")
-    assert await workshop.books.rows(Worker) == []
+    async with running(settings, harness) as runtime:
+        await asyncio.to_thread(runtime.run_waiting_jobs, "one")
+    assert await harness.books.rows(Worker) == []
 
 
 async def test_a_start_that_fails_leaves_no_thread(
-    settings: Settings, workshop: WorkerHarness
+    settings: Settings, harness: WorkerHarness
 ) -> None:
     port = free_port()
     settings.telemetry = TelemetrySettings(status_port=port)
     async with await asyncio.start_server(lambda *_: None, "127.0.0.1", port):
         with pytest.raises(ConfigurationError, match="INFILL_STATUS_PORT"):
-            async with running(settings, workshop):
+            async with running(settings, harness):
                 pass
     assert "loop" not in {thread.name for thread in threading.enumerate()}

@@ -1,4 +1,4 @@
-"""How many claims a worker holds, and which it lets be."""
+"""How many jobs a worker claims, and which it leaves to others."""
 
 import asyncio
 
@@ -7,68 +7,68 @@ from structlog.testing import capture_logs
 from common.postgres.models import Worker
 from common.runtime.clock import utc_now
 from common.settings import JobSettings, Settings
-from tests.integration.worker.harness.workshop import WorkerHarness
+from tests.integration.worker.harness.worker_harness import WorkerHarness
 from tests.integration.worker.lifecycle.test_runtime import running, settings
 
-__all__ = ["settings"]  # a fixture made elsewhere
+__all__ = ["settings"]  # a fixture from another module
 
 BEAT_SECONDS = 0.05
 
 
-async def test_unrung_it_uses_all_its_places_and_claims_no_more(
-    settings: Settings, workshop: WorkerHarness
+async def test_without_rings_it_fills_all_its_slots_and_claims_no_more(
+    settings: Settings, harness: WorkerHarness
 ) -> None:
-    """While Redis is away nobody rings; jobs are to overlap all the same."""
+    """Without rings, as in an outage of Redis, jobs overlap all the same."""
     settings.worker = settings.worker.model_copy(update={"concurrency": 2})
-    hold = workshop.gallery.hold("init.png")
-    jobs = [await workshop.queued() for _ in range(3)]
-    async with running(settings, workshop) as runtime:
-        await workshop.gallery.asked_for("init.png", 2)
-        rung = asyncio.create_task(asyncio.to_thread(runtime.look, "one"))
+    hold = harness.image_host.hold("init.png")
+    jobs = [await harness.queue_inpaint() for _ in range(3)]
+    async with running(settings, harness) as runtime:
+        await harness.image_host.wait_for_request("init.png", 2)
+        rung = asyncio.create_task(asyncio.to_thread(runtime.run_waiting_jobs, "one"))
         async with asyncio.timeout(20):
-            while await beats(workshop) < 10:
-                pass  # each look waits for Postgres
-        assert [row["id"] for row in await workshop.in_state("running")] == jobs[:2]
+            while await count_heartbeats(harness) < 10:
+                pass  # each query waits for Postgres
+        assert [row["id"] for row in await harness.jobs_in_state("running")] == jobs[:2]
         hold.set()
         await rung
-        await workshop.gallery.asked_for("init.png", 3)
-    rows = [await workshop.books.job(job_id) for job_id in jobs]
+        await harness.image_host.wait_for_request("init.png", 3)
+    rows = [await harness.books.job(job_id) for job_id in jobs]
     assert [row["state"] for row in rows] == ["succeeded"] * 3
 
 
-async def beats(workshop: WorkerHarness) -> int:
-    """Tell how long, in beats, the worker has lived."""
-    rows = await workshop.books.rows(Worker)
+async def count_heartbeats(harness: WorkerHarness) -> int:
+    """Return how long the worker has lived, in heartbeats."""
+    rows = await harness.books.rows(Worker)
     lived = [(row["seen_at"] - row["started_at"]).total_seconds() for row in rows]
     return int(sum(lived) / BEAT_SECONDS)
 
 
-async def test_a_missed_beat_is_made_up_for_soon(workshop: WorkerHarness) -> None:
-    """Not after half an hour: in an outage leases run out, and others wait to take the jobs."""
+async def test_a_failed_heartbeat_is_repeated_soon(harness: WorkerHarness) -> None:
+    """Not after the interval of half an hour: leases expire during an outage."""
     seldom = JobSettings(lease_seconds=7200, heartbeat_seconds=1800)
-    async with workshop.having(jobs=seldom).worker() as worker:
-        worker.heartbeat.postgres.missed(ConnectionError())
+    async with harness.replace(jobs=seldom).worker() as worker:
+        worker.heartbeat.postgres.mark_unavailable(ConnectionError())
         beating = asyncio.create_task(worker.heartbeat.run())
         async with asyncio.timeout(20):
-            while not await workshop.books.rows(Worker):
-                pass  # each look waits for Postgres
-        assert worker.heartbeat.postgres.there
+            while not await harness.books.rows(Worker):
+                pass  # each query waits for Postgres
+        assert worker.heartbeat.postgres.is_available
         beating.cancel()
 
 
-async def test_a_job_of_a_newer_release_is_left_to_its_workers(workshop: WorkerHarness) -> None:
-    job_id = await workshop.drawing()
-    request = (await workshop.books.job(job_id))["request"]
-    await workshop.books.set_job(job_id, request=request | {"tiling": True})
-    other = await workshop.drawing()
-    async with workshop.worker() as worker:
+async def test_a_job_of_a_newer_release_is_left_to_its_workers(harness: WorkerHarness) -> None:
+    job_id = await harness.queue_text2img()
+    request = (await harness.books.job(job_id))["request"]
+    await harness.books.set_job(job_id, request=request | {"tiling": True})
+    other = await harness.queue_text2img()
+    async with harness.worker() as worker:
         with capture_logs() as lines:
-            await worker.runner.look("one")
-            await worker.runner.look("one")
-        assert worker.heartbeat.held == 0
-    row = await workshop.books.job(job_id)
+            await worker.runner.run_waiting_jobs("one")
+            await worker.runner.run_waiting_jobs("one")
+        assert worker.heartbeat.claim_count == 0
+    row = await harness.books.job(job_id)
     assert (row["state"], row["attempt"], row["max_attempts"]) == ("queued", 1, 4)
     assert row["available_at"] > utc_now()
-    assert (await workshop.books.job(other))["state"] == "succeeded"
+    assert (await harness.books.job(other))["state"] == "succeeded"
     (line,) = [line for line in lines if line["log_level"] == "warning"]
-    assert (line["event"], line["job_id"]) == ("job_not_understood", job_id)
+    assert (line["event"], line["job_id"]) == ("job_unreadable", job_id)

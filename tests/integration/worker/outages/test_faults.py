@@ -1,4 +1,4 @@
-"""What an operator got wrong ends the process with one clear line, before it takes any job."""
+"""A wrong configuration ends the process with one clear line, before it claims a job."""
 
 import asyncio
 import os

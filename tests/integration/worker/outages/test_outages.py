@@ -1,4 +1,4 @@
-"""Redis or Postgres away for a while: jobs still end, once, and nobody has to step in."""
+"""Outages of Redis or Postgres: jobs still end exactly once, without an operator."""
 
 import asyncio
 import signal
@@ -23,9 +23,9 @@ from tests.integration.dispatcher.program import running
 from tests.integration.local import parts
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.repositories.support.counters import LONG_AGO
-from tests.integration.worker.harness.workshop import QUEUES, WorkerHarness
-from tests.integration.worker.lifecycle.test_listening import SELDOM, until_listening
-from tests.integration.worker.lifecycle.test_process import ended_well, working
+from tests.integration.worker.harness.worker_harness import QUEUES, WorkerHarness
+from tests.integration.worker.lifecycle.test_listening import SELDOM, wait_for_listener
+from tests.integration.worker.lifecycle.test_process import assert_clean_exit, working
 from worker.maintenance.sweeper import Sweeper
 
 NOWHERE = "postgresql://infill@127.0.0.1:1/infill"
@@ -38,32 +38,32 @@ async def serving(server: Server, home: Path) -> AsyncIterator[None]:
         yield
 
 
-async def test_redis_may_be_away_at_the_start_and_come_and_go(
-    workshop: WorkerHarness, environment: dict[str, str], tmp_path: Path
+async def test_outages_of_redis_from_the_start_on_are_survived(
+    harness: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = parts.redis(tmp_path)
     redis = connect(RedisSettings(url=SecretStr(server.url())))
-    workshop = workshop.having(redis=redis)
+    harness = harness.replace(redis=redis)
     async with working(environment | {"INFILL_REDIS_URL": server.url()}) as program:
-        first = await workshop.queued()
-        await program.said("job_succeeded")
+        first = await harness.queue_inpaint()
+        await program.wait_for_event("job_succeeded")
         for _ in range(2):
             async with serving(server, tmp_path):
-                await until_listening(redis)
-                await workshop.queued()
-                await program.said("job_succeeded")
-            await workshop.queued()
-            await program.said("job_succeeded")
+                await wait_for_listener(redis)
+                await harness.queue_inpaint()
+                await program.wait_for_event("job_succeeded")
+            await harness.queue_inpaint()
+            await program.wait_for_event("job_succeeded")
         program.process.terminate()
-        await ended_well(program, workshop)
+        await assert_clean_exit(program, harness)
     await redis.aclose()
-    assert (await workshop.books.job(first))["state"] == "succeeded"
+    assert (await harness.books.job(first))["state"] == "succeeded"
     assert "Traceback" not in str(program.lines)
 
 
-async def test_rings_are_heard_again_after_a_restart_of_redis(
-    workshop: WorkerHarness, environment: dict[str, str], tmp_path: Path
+async def test_rings_are_received_again_after_a_restart_of_redis(
+    harness: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = parts.redis(tmp_path)
@@ -73,24 +73,24 @@ async def test_rings_are_heard_again_after_a_restart_of_redis(
     async with working(settings) as program:
         for _ in range(2):
             async with serving(server, tmp_path):
-                await until_listening(redis)
+                await wait_for_listener(redis)
                 for queue in QUEUES:
-                    job_id = await workshop.queued(asked={"model": queue})
+                    job_id = await harness.queue_inpaint(asked={"model": queue})
                     assert await doorbell.ring_worker(queue)
-                    assert (await program.said("job_succeeded"))["job_id"] == job_id
-        # Redis is away once more; that keeps nobody from leaving.
+                    assert (await program.wait_for_event("job_succeeded"))["job_id"] == job_id
+        # Redis is unavailable once more; the worker shuts down all the same.
         program.process.terminate()
-        await ended_well(program, workshop)
+        await assert_clean_exit(program, harness)
     await redis.aclose()
 
 
-async def test_postgres_may_restart_under_a_generation(
-    workshop: WorkerHarness, environment: dict[str, str], tmp_path: Path
+async def test_a_restart_of_postgres_during_a_generation_is_survived(
+    harness: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = parts.postgres(tmp_path)
     database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
-    hold = workshop.studio.hold_next()
+    hold = harness.engine_control.hold_next()
     settings = environment | {
         "INFILL_DATABASE_URL": server.url(),
         "INFILL_JOB_HEARTBEAT_SECONDS": "0.1",
@@ -98,37 +98,37 @@ async def test_postgres_may_restart_under_a_generation(
     async with serving(server, tmp_path):
         await server.ensure_database()
         await upgrade(server.url())
-        there = workshop.having(database=database, books=await make_tenant(database, "alice"))
-        job_id = await there.queued()
+        there = harness.replace(database=database, books=await make_tenant(database, "alice"))
+        job_id = await there.queue_inpaint()
         await database.aclose()
     async with running(settings, "worker") as program:
-        await program.said("part_went_away")
+        await program.wait_for_event("dependency_unavailable")
         async with serving(server, tmp_path):
-            await there.studio.order()
+            await there.engine_control.generation()
         hold.set()
-        await program.said("outcome_write_delayed")
+        await program.wait_for_event("outcome_write_delayed")
         async with serving(server, tmp_path):
-            await program.said("job_succeeded")
+            await program.wait_for_event("job_succeeded")
             job = await there.books.job(job_id)
             assert (job["state"], job["attempt"]) == ("succeeded", 1)
-            assert await there.traces(job_id) == (1, 1)
-            # It works on: the next job too is found and done.
-            await there.queued()
-            await program.said("job_succeeded")
+            assert await there.count_records(job_id) == (1, 1)
+            # It goes on: the next job is run too.
+            await there.queue_inpaint()
+            await program.wait_for_event("job_succeeded")
             program.process.terminate()
-            await ended_well(program, there)
+            await assert_clean_exit(program, there)
             await database.aclose()
-    assert len(there.studio.orders) == 2
+    assert len(there.engine_control.generations) == 2
     assert "Traceback" not in str(program.lines)
 
 
-async def test_leases_that_ran_out_while_postgres_was_away_are_not_believed_at_once(
-    workshop: WorkerHarness, environment: dict[str, str], tmp_path: Path
+async def test_leases_that_expired_during_an_outage_are_not_requeued_at_once(
+    harness: WorkerHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
     require_server_wheels()
     server = parts.postgres(tmp_path)
     database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
-    hold = workshop.studio.hold_next()
+    hold = harness.engine_control.hold_next()
     settings = environment | {
         "INFILL_DATABASE_URL": server.url(),
         "INFILL_JOB_HEARTBEAT_SECONDS": "0.1",
@@ -137,9 +137,9 @@ async def test_leases_that_ran_out_while_postgres_was_away_are_not_believed_at_o
         async with serving(server, tmp_path):
             await server.ensure_database()
             await upgrade(server.url())
-            there = workshop.having(database=database, books=await make_tenant(database, "alice"))
-            job_id = await there.queued()
-            await there.studio.order()
+            there = harness.replace(database=database, books=await make_tenant(database, "alice"))
+            job_id = await there.queue_inpaint()
+            await there.engine_control.generation()
             await database.aclose()
         program.process.send_signal(signal.SIGSTOP)  # so that only our rows age
         async with serving(server, tmp_path):
@@ -150,37 +150,39 @@ async def test_leases_that_ran_out_while_postgres_was_away_are_not_believed_at_o
             program.process.send_signal(signal.SIGCONT)
             async with asyncio.timeout(30):
                 while (await there.books.job(job_id))["lease_expires_at"] == LONG_AGO:
-                    pass  # each look waits for Postgres
+                    pass  # each query waits for Postgres
             await there.sweep()  # all leases count now, and this one has been renewed
             hold.set()
-            await program.said("job_succeeded")
+            await program.wait_for_event("job_succeeded")
             assert (await there.books.job(job_id))["attempt"] == 1
             await database.aclose()
 
 
-async def sweep(workshop: WorkerHarness) -> None:
-    """Do what a sweeper does that has just begun."""
-    doorbell = Doorbell(workshop.redis, RedisSettings())
-    announcer = Announcer(workshop.redis, doorbell)
+async def sweep(harness: WorkerHarness) -> None:
+    """Run one sweep with a new sweeper, grace period included."""
+    doorbell = Doorbell(harness.redis, RedisSettings())
+    announcer = Announcer(harness.redis, doorbell)
     sweeper = Sweeper(
-        workshop.database, doorbell, announcer, workshop.jobs, WebhookSettings(), queues=QUEUES
+        harness.database, doorbell, announcer, harness.jobs, WebhookSettings(), queues=QUEUES
     )
-    async with workshop.database.statement() as connection:
+    async with harness.database.statement() as connection:
         await sweeper.sweep(connection)
 
 
-async def test_a_worker_leaves_although_postgres_is_away(environment: dict[str, str]) -> None:
+async def test_a_worker_shuts_down_although_postgres_is_unavailable(
+    environment: dict[str, str],
+) -> None:
     async with running(environment | {"INFILL_DATABASE_URL": NOWHERE}, "worker") as program:
-        await program.said("part_went_away")
-        await program.said("worker_ready")
+        await program.wait_for_event("dependency_unavailable")
+        await program.wait_for_event("worker_ready")
         program.process.terminate()
-        await program.said("worker_stopped")
+        await program.wait_for_event("worker_stopped")
         assert await program.exit_code() == 0
 
 
 @asynccontextmanager
 async def closed(servers: Servers, name: str) -> AsyncIterator[None]:
-    """Let nobody into a database while the block lasts."""
+    """Refuse all connections to a database while the block lasts."""
     admin = await asyncpg.connect(servers.postgres.url("postgres"))
     await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
     await admin.execute(
@@ -192,21 +194,21 @@ async def closed(servers: Servers, name: str) -> AsyncIterator[None]:
 
 
 async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
-    workshop: WorkerHarness, servers: Servers, database_url: str
+    harness: WorkerHarness, servers: Servers, database_url: str
 ) -> None:
-    hold = workshop.studio.hold_next()
-    job_id = await workshop.queued()
-    workshop = workshop.having(jobs=JobSettings(lease_seconds=0.1, heartbeat_seconds=0.05))
-    async with workshop.worker() as worker:
-        looking = asyncio.create_task(worker.runner.look("one"))
-        await workshop.studio.order()
+    hold = harness.engine_control.hold_next()
+    job_id = await harness.queue_inpaint()
+    harness = harness.replace(jobs=JobSettings(lease_seconds=0.1, heartbeat_seconds=0.05))
+    async with harness.worker() as worker:
+        running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
+        await harness.engine_control.generation()
         async with closed(servers, database_url.rpartition("/")[2]):
             hold.set()
             with capture_logs() as lines:
-                (trouble,) = await asyncio.gather(looking, return_exceptions=True)
+                (trouble,) = await asyncio.gather(running_jobs, return_exceptions=True)
         assert isinstance(trouble, Exception)
         assert is_unavailable(trouble)
-        assert worker.heartbeat.held == 0
-    await workshop.database.aclose()  # its connections were broken off
+        assert worker.heartbeat.claim_count == 0
+    await harness.database.aclose()  # its connections were closed by the server
     assert {line["event"] for line in lines} >= {"outcome_write_delayed"}
-    assert (await workshop.books.job(job_id))["state"] == "running"
+    assert (await harness.books.job(job_id))["state"] == "running"

@@ -1,4 +1,4 @@
-"""Redis away for longer than any pause between two tries: the same process hears again."""
+"""A long outage of Redis: the same process receives rings again."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,9 +15,9 @@ from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import free_port
 from deploy.local.servers.redis import RedisServer
 from tests.conftest import require_server_wheels
-from tests.integration.worker.harness.workshop import WorkerHarness
-from tests.integration.worker.lifecycle.test_listening import SELDOM, until_listening
-from tests.integration.worker.lifecycle.test_process import ended_well, working
+from tests.integration.worker.harness.worker_harness import WorkerHarness
+from tests.integration.worker.lifecycle.test_listening import SELDOM, wait_for_listener
+from tests.integration.worker.lifecycle.test_process import assert_clean_exit, working
 from tests.support.tcp_proxy import Proxy, proxy
 
 
@@ -33,16 +33,16 @@ async def client(server: RedisServer) -> AsyncIterator[Redis]:
         yield client
 
 
-async def until_it_tries_again(line: Proxy, times: int) -> None:
-    """Wait until it has tried to reach Redis in vain that often."""
+async def wait_for_reconnects(line: Proxy, times: int) -> None:
+    """Wait until it has tried to reach Redis `times` more."""
     wanted = line.connections + times
     async with asyncio.timeout(30):
         while line.connections < wanted:  # noqa: ASYNC110 - a connection sets no event
             await asyncio.sleep(0)
 
 
-async def test_a_worker_hears_again_when_redis_comes_back_empty(
-    workshop: WorkerHarness,
+async def test_a_worker_receives_rings_again_when_redis_comes_back_empty(
+    harness: WorkerHarness,
     environment: dict[str, str],
     server: RedisServer,
     client: Redis,
@@ -54,16 +54,16 @@ async def test_a_worker_hears_again_when_redis_comes_back_empty(
         await supervisor.start(server.child())
         away = {"INFILL_REDIS_URL": f"redis://127.0.0.1:{line.port}/0"}
         async with working(environment | SELDOM | away) as program:
-            await until_listening(client)
+            await wait_for_listener(client)
             await supervisor.stop_all()
-            await program.said("part_went_away")
+            await program.wait_for_event("dependency_unavailable")
             # With Celery's own pauses, of 2, 4, 6, 8, 10 and 12 seconds, this takes too long.
-            await until_it_tries_again(line, 6)
+            await wait_for_reconnects(line, 6)
             await supervisor.start(server.child())
-            await program.said("part_came_back")
-            await until_listening(client)
-            await workshop.queued()
+            await program.wait_for_event("dependency_available")
+            await wait_for_listener(client)
+            await harness.queue_inpaint()
             assert await doorbell.ring_worker("one")
-            await program.said("job_succeeded")
+            await program.wait_for_event("job_succeeded")
             program.process.terminate()
-            await ended_well(program, workshop)
+            await assert_clean_exit(program, harness)

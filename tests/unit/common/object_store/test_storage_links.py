@@ -1,4 +1,4 @@
-"""Links for callers who reach the store under another address than we do."""
+"""Links for clients that reach the store under another address than the product."""
 
 from collections.abc import Iterator
 

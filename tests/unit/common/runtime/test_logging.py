@@ -65,13 +65,13 @@ def test_what_postgres_quotes_of_a_row_is_withheld(
         except CheckViolationError as error:
             raise ConnectionError(f"so it was: {error}") from error
     except ConnectionError:
-        structlog.get_logger("ours").exception("look_failed")
+        structlog.get_logger("ours").exception("job_loop_failed")
         logging.getLogger("celery").exception("failed")
     for line in written(capfdbinary):
-        told = str(line["exception"])
-        assert "new row violates check constraint" in told
-        assert "so it was" in told
-        assert "a cat" not in told
+        text = str(line["exception"])
+        assert "new row violates check constraint" in text
+        assert "so it was" in text
+        assert "a cat" not in text
 
 
 def test_levels(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -31,7 +31,7 @@ async def serving(ready: Callable[[], Awaitable[None]] = always) -> AsyncIterato
 
 
 async def ask(port: int, request: str) -> str:
-    """Send a request and give the whole answer, empty if the connection is closed without one."""
+    """Send a request and return the whole response, empty if there is none."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.encode())
     writer.write_eof()
@@ -80,7 +80,7 @@ async def test_health_does_not_depend_on_readiness() -> None:
 
 
 @pytest.mark.parametrize("request_text", ["", "GET /healthz", "x" * (2 * MAX_HEAD)])
-async def test_what_is_no_request_gets_no_answer_and_harms_nothing(request_text: str) -> None:
+async def test_a_malformed_request_gets_no_response_and_harms_nothing(request_text: str) -> None:
     async with serving() as port:
         assert await ask(port, request_text) == ""
         assert "200 OK" in await ask(port, "GET /healthz HTTP/1.1\r\n\r\n")
@@ -93,7 +93,7 @@ async def test_port_0_switches_it_off() -> None:
 
 
 @pytest.mark.parametrize("port", [None, 70_000])
-async def test_a_port_that_cannot_be_had_is_named(port: int | None) -> None:
+async def test_a_port_that_cannot_be_opened_is_named(port: int | None) -> None:
     async with serving() as taken:
         wanted = port or taken
         server = StatusServer(TelemetrySettings(status_port=wanted), ready=always)

@@ -25,13 +25,13 @@ def test_a_secret_has_32_bytes_and_receivers_take_it() -> None:
     assert secret != new_secret()
 
 
-def test_what_a_key_signs_its_public_half_verifies() -> None:
+def test_the_public_key_verifies_a_signature() -> None:
     private = load_signing_key(new_signing_key())
     public = base64.b64decode(public_key(private).removeprefix("whpk_"))
     Ed25519PublicKey.from_public_bytes(public).verify(private.sign(b"said"), b"said")
 
 
-def test_a_key_may_carry_its_public_half() -> None:
+def test_a_private_key_may_include_its_public_half() -> None:
     seed = bytes(range(32))
     short = load_signing_key(spell(seed))
     long = load_signing_key(spell(seed + short.public_key().public_bytes_raw()))
@@ -39,7 +39,7 @@ def test_a_key_may_carry_its_public_half() -> None:
     assert key_id(short) == key_id(long)
 
 
-def test_a_key_is_named_by_its_public_half() -> None:
+def test_the_key_id_depends_on_the_public_key() -> None:
     first, second = (load_signing_key(new_signing_key()) for _ in range(2))
     assert len(key_id(first)) == 16
     assert key_id(first) != key_id(second)
@@ -48,7 +48,7 @@ def test_a_key_is_named_by_its_public_half() -> None:
 @pytest.mark.parametrize(
     "text", ["", "whsk_", "whsk_é", "whsk_AAAA", spell(b"x" * 33), spell(b"x" * 32)[5:], "whsk_="]
 )
-def test_what_is_no_key_is_told_without_showing_it(text: str) -> None:
+def test_the_error_about_a_malformed_key_does_not_show_it(text: str) -> None:
     with pytest.raises(ConfigurationError, match="INFILL_WEBHOOK_SIGNING_KEY is not") as caught:
         load_signing_key(text)
     assert len(text) < 6 or text not in caught.value.message

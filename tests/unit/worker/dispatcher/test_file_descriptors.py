@@ -1,4 +1,4 @@
-"""A process that may open few files has few attempts under way."""
+"""A low limit of file descriptors lowers the number of attempts."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 # In a process of its own: a limit that was lowered cannot be raised again.
 SOURCE = """
 import resource, sys
-from worker.dispatcher.file_descriptors import raise_descriptor_limit
+from worker.dispatcher.process import raise_descriptor_limit
 
 soft, hard, wanted = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -25,8 +25,8 @@ def test_the_limit_is_raised_and_no_more_is_taken_than_fits(
     soft: int, hard: int, wanted: int, room: int
 ) -> None:
     limits = map(str, (soft, hard, wanted))
-    told = subprocess.run(
+    lines = subprocess.run(
         [sys.executable, "-c", SOURCE, *limits], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert told[-1].split() == [str(room), str(hard)]
-    assert ("too_few_file_descriptors" in "".join(told)) == (room < wanted)
+    assert lines[-1].split() == [str(room), str(hard)]
+    assert ("too_few_file_descriptors" in "".join(lines)) == (room < wanted)

@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 from common.settings import WebhookSettings
 from worker.dispatcher.schedule import (
-    Answered,
+    Blocked,
     Delivered,
     Discarded,
     Exhausted,
+    NoResponse,
     Outcome,
-    Refused,
+    Responded,
     Retry,
-    Unanswered,
-    is_well,
-    plan,
+    decide,
+    is_healthy,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -26,45 +26,45 @@ HOUR = 3600.0
 
 
 def wait(outcome: Outcome, failures: int = 0, draw: float = EVEN) -> float:
-    decision = plan(outcome, failures, NOW, draw, SETTINGS)
+    decision = decide(outcome, failures, NOW, draw, SETTINGS)
     assert isinstance(decision, Retry)
     return (decision.at - NOW).total_seconds()
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_2xx_is_success_however_late(status: int) -> None:
+def test_2xx_is_success_after_any_number_of_failures(status: int) -> None:
     for failures in (0, 9, 50):
-        assert plan(Answered(status), failures, NOW, EVEN, SETTINGS) == Delivered()
+        assert decide(Responded(status), failures, NOW, EVEN, SETTINGS) == Delivered()
 
 
 @pytest.mark.parametrize("status", [100, 199, 300, 301, 302, 307, 308, 400, 401, 404, 429, 500])
-def test_anything_else_is_tried_again(status: int) -> None:
-    assert wait(Answered(status)) == 5
+def test_any_other_status_is_retried(status: int) -> None:
+    assert wait(Responded(status)) == 5
 
 
 @pytest.mark.parametrize(
-    ("outcome", "why"),
+    ("outcome", "reason"),
     [
-        (Answered(410), "gone"),
-        (Answered(500, is_unwanted=True), "abort_message"),
-        (Refused(), "address_not_allowed"),
+        (Responded(410), "gone"),
+        (Responded(500, is_unwanted=True), "abort_message"),
+        (Blocked(), "address_not_allowed"),
     ],
 )
-def test_what_is_not_wanted_or_not_allowed_is_discarded(outcome: Outcome, why: str) -> None:
-    assert plan(outcome, 0, NOW, EVEN, SETTINGS) == Discarded(why)
+def test_an_unwanted_or_forbidden_delivery_is_discarded(outcome: Outcome, reason: str) -> None:
+    assert decide(outcome, 0, NOW, EVEN, SETTINGS) == Discarded(reason)
 
 
 def test_the_waits_follow_the_schedule_to_its_end() -> None:
-    timeout = Unanswered("timeout")
+    timeout = NoResponse("timeout")
     waits = [wait(timeout, failures) for failures in range(9)]
     hours = [2, 5, 10, 14, 20, 24]
     assert waits == [5, 300, 1800, *(hour * HOUR for hour in hours)]
-    assert plan(timeout, 9, NOW, EVEN, SETTINGS) == Exhausted()
+    assert decide(timeout, 9, NOW, EVEN, SETTINGS) == Exhausted()
 
 
 @pytest.mark.parametrize(("draw", "seconds"), [(0.0, 240), (0.5, 300), (1.0, 360)])
 def test_jitter_moves_a_wait_by_up_to_a_fifth(draw: float, seconds: float) -> None:
-    assert wait(Unanswered("dns"), 1, draw) == pytest.approx(seconds)
+    assert wait(NoResponse("dns"), 1, draw) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -90,20 +90,20 @@ def test_jitter_moves_a_wait_by_up_to_a_fifth(draw: float, seconds: float) -> No
 def test_a_busy_receiver_may_ask_for_a_longer_wait(
     status: int, retry_after: str, seconds: float
 ) -> None:
-    assert wait(Answered(status, retry_after)) == seconds
+    assert wait(Responded(status, retry_after)) == seconds
 
 
-def test_a_wait_beyond_the_limit_stays_where_the_schedule_itself_is_longer() -> None:
-    assert wait(Answered(503, "999999"), 8) == 24 * HOUR
+def test_the_schedule_may_be_longer_than_the_limit_of_retry_after() -> None:
+    assert wait(Responded(503, "999999"), 8) == 24 * HOUR
 
 
-def test_other_answers_may_not_ask() -> None:
-    assert wait(Answered(500, "120")) == 5
+def test_retry_after_is_ignored_with_other_statuses() -> None:
+    assert wait(Responded(500, "120")) == 5
 
 
 @given(st.text(), st.integers(0, 8), st.floats(0, 1))
 def test_no_header_breaks_the_bounds(retry_after: str, failures: int, draw: float) -> None:
-    seconds = wait(Answered(503, retry_after), failures, draw)
+    seconds = wait(Responded(503, retry_after), failures, draw)
     scheduled = SETTINGS.retry_schedule_seconds[failures]
     assert 0.79 * scheduled <= seconds <= max(1.21 * scheduled, 10 * HOUR)
 
@@ -113,24 +113,24 @@ def test_no_header_breaks_the_bounds(retry_after: str, failures: int, draw: floa
     st.integers(0, 10**18),
     st.sampled_from(["GMT", "+9999", "-9999", "-0000", "+999999999999999999999"]),
 )
-def test_no_absurd_date_breaks_them(day: int, year: int, zone: str) -> None:
-    seconds = wait(Answered(429, f"Mon, {day} Jan {year} 00:00:00 {zone}"))
+def test_no_absurd_date_breaks_the_bounds(day: int, year: int, zone: str) -> None:
+    seconds = wait(Responded(429, f"Mon, {day} Jan {year} 00:00:00 {zone}"))
     assert 5 <= seconds <= 10 * HOUR
 
 
 @pytest.mark.parametrize(
-    ("outcome", "told"),
+    ("outcome", "healthy"),
     [
-        (Answered(204), True),
-        (Answered(410), True),
-        (Answered(500, is_unwanted=True), True),
-        (Answered(500), False),
-        (Answered(301), False),
-        (Answered(429, "60"), False),
-        (Unanswered("timeout"), False),
-        (Unanswered("storage_unavailable", is_ours=True), None),
-        (Refused(), None),
+        (Responded(204), True),
+        (Responded(410), True),
+        (Responded(500, is_unwanted=True), True),
+        (Responded(500), False),
+        (Responded(301), False),
+        (Responded(429, "60"), False),
+        (NoResponse("timeout"), False),
+        (NoResponse("storage_unavailable", is_ours=True), None),
+        (Blocked(), None),
     ],
 )
-def test_what_an_outcome_tells_of_the_receiver(outcome: Outcome, *, told: bool | None) -> None:
-    assert is_well(outcome) is told
+def test_which_outcomes_show_a_healthy_receiver(outcome: Outcome, *, healthy: bool | None) -> None:
+    assert is_healthy(outcome) is healthy

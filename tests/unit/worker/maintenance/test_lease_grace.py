@@ -1,4 +1,4 @@
-"""When leases count again after an absence; times are seconds."""
+"""When expired leases count again after an outage; times are in seconds."""
 
 import pytest
 
@@ -20,21 +20,21 @@ LONG_UP = 10_000.0
         ([2, 33], 92.9, False),
         ([2, 33], 93, True),
         ([2, 33, 35, 37], 92.9, False),
-        ([2, 33, 90], 93, False),  # away again meanwhile
-        ([31], 31, False),  # away since this process began
+        ([2, 33, 90], 93, False),  # unavailable again meanwhile
+        ([31], 31, False),  # unavailable since this process began
     ],
 )
-def test_after_an_absence_leases_count_again_once_all_could_renew(
+def test_after_an_outage_leases_count_again_once_all_could_be_renewed(
     answers: list[float], at: float, *, over: bool
 ) -> None:
     grace = LeaseGracePeriod(GRACE, harmless_seconds=HARMLESS, now=0)
     for answer in answers:
-        grace.answered(answer)
+        grace.record_response(answer)
     assert grace.is_over(at, up_seconds=LONG_UP) is over
 
 
 @pytest.mark.parametrize(("up_seconds", "over"), [(0, False), (59.9, False), (60, True)])
-def test_a_postgres_just_started_was_away(up_seconds: float, *, over: bool) -> None:
+def test_a_postgres_that_just_started_counts_as_an_outage(up_seconds: float, *, over: bool) -> None:
     assert (
         LeaseGracePeriod(GRACE, harmless_seconds=HARMLESS, now=0).is_over(0, up_seconds=up_seconds)
         is over
@@ -52,15 +52,15 @@ def test_it_fits_the_leases(
     grace = LeaseGracePeriod.of(settings, now=0)
     assert not grace.is_over(0, up_seconds=seconds - 0.1)
     assert grace.is_over(0, up_seconds=seconds)
-    grace.answered(harmless)
+    grace.record_response(harmless)
     assert grace.is_over(harmless, up_seconds=LONG_UP)
-    grace.answered(2.1 * harmless)
+    grace.record_response(2.1 * harmless)
     assert not grace.is_over(2.1 * harmless, up_seconds=LONG_UP)
 
 
-def test_the_sweepers_own_pace_is_no_absence() -> None:
+def test_the_sweepers_interval_is_no_outage() -> None:
     settings = JobSettings(lease_seconds=3, heartbeat_seconds=1, sweep_seconds=2)
     grace = LeaseGracePeriod.of(settings, now=0)
     for answer in range(2, 20, 2):
-        grace.answered(answer)
+        grace.record_response(answer)
     assert grace.is_over(18, up_seconds=LONG_UP)

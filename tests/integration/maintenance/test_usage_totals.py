@@ -1,4 +1,4 @@
-"""Usage is added up by the sweeper, and no backlog of it holds a sweep up."""
+"""The sweeper folds the usage ledger into daily totals, a bounded part in each sweep."""
 
 from datetime import date
 
@@ -7,11 +7,11 @@ from sqlalchemy import text
 
 from common.operations.usage import report_usage
 from common.postgres.database import Database
-from tests.integration.sweeper.test_duties import Sweep, rows, sweep
+from tests.integration.maintenance.test_sweeper import Sweep, rows, sweep
 from tests.support.jobs import Owner, queued_job, succeeded
-from worker.maintenance import usage_totals as folding
+from worker.maintenance import sweeper as sweeping
 
-__all__ = ["sweep"]  # a fixture made elsewhere
+__all__ = ["sweep"]  # a fixture from another module
 
 MARKS = "SELECT count(*) FROM unfolded_usage"
 
@@ -36,8 +36,8 @@ async def test_a_sweep_folds_what_the_ledger_has_gained(
 async def test_a_backlog_is_folded_over_several_sweeps(
     database: Database, owner: Owner, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folding, "ENTRIES", 2)
-    monkeypatch.setattr(folding, "BATCHES", 2)
+    monkeypatch.setattr(sweeping, "USAGE_ENTRIES", 2)
+    monkeypatch.setattr(sweeping, "USAGE_BATCHES", 2)
     for _ in range(7):
         await succeeded(database, owner, None)
     before, left = await used(database), []
@@ -48,7 +48,7 @@ async def test_a_backlog_is_folded_over_several_sweeps(
     assert left == [(3,), (0,), (0,)]
 
 
-async def test_usage_that_cannot_be_folded_keeps_no_other_duty_from_being_done(
+async def test_usage_that_cannot_be_folded_stops_no_earlier_task(
     database: Database, owner: Owner, sweep: Sweep
 ) -> None:
     await succeeded(database, owner, None)

@@ -1,4 +1,4 @@
-"""Tenants being deleted: how they come to be, and what is left of them."""
+"""Tenants that are being deleted, and the rows left of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,23 +16,23 @@ from common.postgres.repositories.maintenance.retention import read_bucket_curso
 from common.postgres.repositories.tenants.api_keys import add_api_key
 from common.postgres.repositories.tenants.tenants import add_webhook_secret
 from common.postgres.repositories.usage.ledger import fold_usage
-from tests.integration.maintenance.stored_objects import Shelf
+from tests.integration.maintenance.stored_objects import StoredJobs
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.repositories.maintenance.test_retention import log_attempts
 from tests.integration.repositories.support.counters import LONG_AGO, RESULT, Books
 from worker.maintenance.retention import Retention
 
-FOR_EVER: dict[str, Any] = {
+KEEP_FOREVER: dict[str, Any] = {
     f"{kind}_seconds": 0 for kind in ("object", "job", "delivery", "attempt", "orphan")
 }
 Rows = Mapping[str, list[Any]]
 
-# What is of the installation, and what is kept of those who have gone.
-OF_NOBODY = {Installation.__tablename__, AuditEntry.__tablename__}
+# Tables of the installation, and what is kept of erased tenants.
+WITHOUT_TENANT_ROWS = {Installation.__tablename__, AuditEntry.__tablename__}
 
 
-async def leave(books: Books, *, seconds_ago: float = 60) -> None:
-    """Do what the use-case does, so long ago."""
+async def mark_for_deletion(books: Books, *, seconds_ago: float = 60) -> None:
+    """Mark the tenant as deleted `seconds_ago`, as the use case does."""
     moment = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds_ago)
     async with books.database.transaction() as connection:
         await connection.execute(
@@ -45,8 +45,8 @@ async def leave(books: Books, *, seconds_ago: float = 60) -> None:
         )
 
 
-async def have_everything(books: Books) -> None:
-    """Give a tenant a row in each table there is a tenant's row in; its jobs have ended."""
+async def add_rows_to_every_table(books: Books) -> None:
+    """Add a row of the tenant to each table with tenants' rows; its jobs have ended."""
     for folded in (True, False):
         claim = await books.job_in(JobState.RUNNING)
         async with books.database.statement() as connection:
@@ -67,17 +67,17 @@ async def have_everything(books: Books) -> None:
 
 
 async def everything(database: Database) -> Rows:
-    """Give every row of every table, but those of nobody."""
+    """Return every row of every table, except tables without tenants' rows."""
     async with database.statement() as connection:
         return {
             table.name: sorted(map(repr, await connection.execute(select(table))))
             for table in Table.metadata.sorted_tables
-            if table.name not in OF_NOBODY
+            if table.name not in WITHOUT_TENANT_ROWS
         }
 
 
 async def rows_of(books: Books) -> dict[str, int]:
-    """Count the tenant's rows in each table that names tenants, the tenant's own too."""
+    """Count the tenant's rows in each table that has any, its own row included."""
     async with books.database.statement() as connection:
         found = {}
         for table in Table.metadata.sorted_tables:
@@ -88,7 +88,7 @@ async def rows_of(books: Books) -> dict[str, int]:
         return found
 
 
-async def is_there(books: Books) -> bool:
+async def tenant_exists(books: Books) -> bool:
     async with books.database.statement() as connection:
         query = text("SELECT count(*) FROM tenants WHERE id = :id")
         return bool((await connection.execute(query, {"id": books.tenant_id})).scalar())
@@ -100,20 +100,20 @@ async def states(books: Books) -> list[str]:
 
 @pytest.fixture
 async def bob(database: Database) -> Books:
-    """Give a tenant nothing happens to."""
+    """A tenant that is not deleted."""
     return await make_tenant(database, "bob")
 
 
 @pytest.fixture
-def retention(shelf: Shelf) -> Retention:
-    """Keep everything for ever: what goes, goes with its tenant."""
-    return shelf.retention(**FOR_EVER)
+def retention(stored_jobs: StoredJobs) -> Retention:
+    """Retention that keeps everything, except of deleted tenants."""
+    return stored_jobs.retention(**KEEP_FOREVER)
 
 
 @pytest.fixture(autouse=True)
-async def bucket_is_ours(shelf: Shelf) -> None:
-    """Let a dispatcher have been here before, so that the bucket has a name."""
-    async with shelf.database.statement() as connection:
-        place = await read_bucket_cursor(connection)
-    name = str(place.installation_id).encode()
-    shelf.s3.put_object(Bucket=shelf.bucket, Key=MARKER_KEY, Body=name)
+async def bucket_is_ours(stored_jobs: StoredJobs) -> None:
+    """Write the bucket's marker, as an earlier round would have."""
+    async with stored_jobs.database.statement() as connection:
+        cursor = await read_bucket_cursor(connection)
+    name = str(cursor.installation_id).encode()
+    stored_jobs.s3.put_object(Bucket=stored_jobs.bucket, Key=MARKER_KEY, Body=name)

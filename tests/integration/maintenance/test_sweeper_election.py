@@ -1,4 +1,4 @@
-"""One sweeper at a time, and always one."""
+"""Leader election of the sweeper: one process at a time, and always one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 
 
 class Counting(Sweeper):
-    """Counts its sweeps, and says when it has swept."""
+    """A sweeper that counts its sweeps."""
 
     swept: asyncio.Event
     sweeps = 0
@@ -65,7 +65,7 @@ async def holders(database: Database) -> list[int]:
         return list((await connection.execute(text(HOLDER))).scalars())
 
 
-async def test_one_sweeps_and_the_other_takes_over(database: Database, redis: Redis) -> None:
+async def test_one_leads_and_the_other_takes_over(database: Database, redis: Redis) -> None:
     first, second = counting(database, redis), counting(database, redis)
     async with AsyncExitStack() as longer:
         async with running(first):
@@ -78,7 +78,7 @@ async def test_one_sweeps_and_the_other_takes_over(database: Database, redis: Re
     assert await holders(database) == []
 
 
-async def test_a_lost_connection_is_a_lost_lock_and_won_again(
+async def test_a_lost_connection_loses_the_lock_and_a_new_one_gets_it_back(
     database: Database, redis: Redis
 ) -> None:
     sweeper = counting(database, redis)
@@ -91,7 +91,7 @@ async def test_a_lost_connection_is_a_lost_lock_and_won_again(
         assert [before] != await holders(database)
 
 
-async def test_who_sweeps_no_longer_shows_no_numbers(database: Database, redis: Redis) -> None:
+async def test_a_former_leader_shows_no_job_counts(database: Database, redis: Redis) -> None:
     sweeper = counting(database, redis)
     async with running(sweeper):
         await sweeper.has_swept(1)

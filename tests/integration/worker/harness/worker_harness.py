@@ -1,4 +1,4 @@
-"""Running a worker's parts inside the test, and reading what they wrote."""
+"""Runs a worker's parts inside the test and reads the rows they wrote."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,106 +18,115 @@ from common.postgres.models import Delivery, Job, UsageEntry
 from common.settings import JobSettings, RedisSettings, WebhookSettings, WorkerSettings
 from tests.integration.dispatcher.conftest import LOOPBACK_OPEN
 from tests.integration.repositories.support.counters import LONG_AGO, REQUEST, Books, Row
-from tests.integration.worker.harness.engine import StudioEngine
+from tests.integration.worker.harness.engine import ControlledEngine
+from tests.integration.worker.harness.engine_control import EngineControl
 from tests.integration.worker.harness.image_host import ImageHost
-from tests.integration.worker.harness.studio import Studio
 from tests.support.jobs import NO_GRACE
 from worker.engine.image_sandbox.decoder import PROGRAM
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.interface import Engine
 from worker.engine_pool import EnginePool
 from worker.heartbeat import Heartbeat
+from worker.image_transfers import ImageTransfers
 from worker.maintenance.sweeper import Sweeper
 from worker.progress import ProgressReporter
 from worker.runner import Runner
-from worker.stages import Stages
 
 QUEUES = ("one", "two")
 PROMPT = "a cat nobody may read of"
 HOOK = "https://caller.test/hook?token=hush"
 SETTINGS = JobSettings(retry_seconds=100)
-PLACES = WorkerSettings()
+WORKER_SETTINGS = WorkerSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """One worker's."""
+    """The parts of one worker."""
 
     runner: Runner
     heartbeat: Heartbeat
-    stages: Stages
+    transfers: ImageTransfers
     decoders: DecoderPool
-    progresses: ProgressReporter
+    progress_reporter: ProgressReporter
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerHarness:
-    """What a worker is made of, and the rows it works on; any part can be exchanged."""
+    """The dependencies and settings of test workers, and the rows of one tenant."""
 
     database: Database
     redis: Redis
     storage: Storage
     books: Books
-    gallery: ImageHost
-    studio: Studio
+    image_host: ImageHost
+    engine_control: EngineControl
     jobs: JobSettings = SETTINGS
-    places: WorkerSettings = PLACES
+    worker_settings: WorkerSettings = WORKER_SETTINGS
     image_timeout_seconds: float = 20.0
     decoder: str = PROGRAM
 
-    def having(self, **changes: Any) -> "WorkerHarness":
+    def replace(self, **changes: Any) -> "WorkerHarness":
         return replace(self, **changes)
 
     @asynccontextmanager
     async def worker(self, name: str = "w1", engine: Engine | None = None) -> AsyncIterator[Parts]:
-        """Put a worker together; its heart beats when told to."""
+        """Create a worker whose heartbeat runs only when the test calls it."""
         rules = LOOPBACK_OPEN.model_copy(
             update={"image_timeout_seconds": self.image_timeout_seconds}
         )
         guard = Guard(rules)
-        progresses = ProgressReporter(self.redis)
-        seats = EnginePool(
-            engine or StudioEngine(self.studio.folder),
-            progresses,
-            seats=self.places.concurrency,
-            stuck_seconds=self.places.stuck_seconds,
+        progress_reporter = ProgressReporter(self.redis)
+        engine_pool = EnginePool(
+            engine or ControlledEngine(self.engine_control.folder),
+            progress_reporter,
+            threads=self.worker_settings.concurrency,
+            stuck_seconds=self.worker_settings.stuck_seconds,
         )
         decoders = DecoderPool(program=self.decoder)
-        stages = Stages(guard, self.storage, seats, decoders)
+        transfers = ImageTransfers(guard, self.storage, decoders)
         heartbeat = Heartbeat(self.database, self.jobs, worker=name, queues=QUEUES)
         announcer = Announcer(self.redis, Doorbell(self.redis, RedisSettings()))
-        runner = Runner(self.database, stages, announcer, heartbeat, self.jobs, self.places)
+        runner = Runner(
+            self.database,
+            transfers,
+            engine_pool,
+            announcer,
+            heartbeat,
+            self.jobs,
+            self.worker_settings,
+        )
         try:
-            yield Parts(runner, heartbeat, stages, decoders, progresses)
+            yield Parts(runner, heartbeat, transfers, decoders, progress_reporter)
         finally:
-            stages.close()
+            engine_pool.close()
+            transfers.close()
             await guard.aclose()
 
-    def pictures(self, init: str = "init.png", mask: str = "mask.png") -> dict[str, InputImage]:
-        """Name two pictures of the gallery as inputs."""
+    def input_images(self, init: str = "init.png", mask: str = "mask.png") -> dict[str, InputImage]:
+        """Return two images of the host as inputs."""
         return {
-            "init_image": InputImage(url=self.gallery.url(init)),
-            "mask_image": InputImage(url=self.gallery.url(mask)),
+            "init_image": InputImage(url=self.image_host.url(init)),
+            "mask_image": InputImage(url=self.image_host.url(mask)),
         }
 
-    async def queued(self, **changes: Any) -> int:
-        """Record an inpaint job of two small images; fields of its request may be changed too."""
+    async def queue_inpaint(self, **changes: Any) -> int:
+        """Record an inpaint job; `asked` changes fields of its request."""
         request = REQUEST
         asked: dict[str, Any] = {"width": 64, "height": 64, "prompt": PROMPT, "model": QUEUES[0]}
         asked |= changes.pop("asked", {})
-        fields = {"inputs": self.pictures(), "queue": asked["model"], "webhook_url": HOOK}
+        fields = {"inputs": self.input_images(), "queue": asked["model"], "webhook_url": HOOK}
         return await self.books.queued(**fields | {"request": replace(request, **asked)} | changes)
 
-    async def drawing(self, **asked: Any) -> int:
-        """Record a job that needs no picture."""
-        return await self.queued(inputs={}, asked={"endpoint": Endpoint.TEXT2IMG, **asked})
+    async def queue_text2img(self, **asked: Any) -> int:
+        """Record a job without input images."""
+        return await self.queue_inpaint(inputs={}, asked={"endpoint": Endpoint.TEXT2IMG, **asked})
 
-    async def in_state(self, state: str) -> list[Row]:
-        """Give the jobs that are in a state now."""
+    async def jobs_in_state(self, state: str) -> list[Row]:
+        """Return the jobs in a state."""
         return [row for row in await self.books.rows(Job) if row["state"] == state]
 
     async def sweep(self) -> None:
-        """Do what a sweeper does, believing every lease."""
+        """Run one sweep without a grace period for leases."""
         doorbell = Doorbell(self.redis, RedisSettings())
         sweeper = Sweeper(
             self.database,
@@ -132,10 +141,10 @@ class WorkerHarness:
             await sweeper.sweep(connection)
 
     async def age_lease(self, job_id: int) -> None:
-        """Make its worker look dead."""
+        """Expire the lease, so that its worker looks dead."""
         await self.books.set_job(job_id, lease_expires_at=LONG_AGO)
 
-    async def traces(self, job_id: int) -> tuple[int, int]:
+    async def count_records(self, job_id: int) -> tuple[int, int]:
         """Count the job's deliveries and its usage entries."""
         deliveries, usage = await self.books.rows(Delivery), await self.books.rows(UsageEntry)
         return (

@@ -1,4 +1,4 @@
-"""One process at a time, and whatever the trouble, it goes on."""
+"""Leader election of retention: one process at a time, through outages too."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,13 +13,13 @@ from common.object_store.storage import Storage
 from common.postgres.database import Database
 from common.settings import DatabaseSettings, RetentionSettings
 from deploy.local.servers.ports import free_port
-from tests.integration.maintenance.stored_objects import Shelf
-from tests.integration.sweeper.test_lock import holders
+from tests.integration.maintenance.stored_objects import StoredJobs
+from tests.integration.maintenance.test_sweeper_election import holders
 from worker.maintenance.retention import Retention
 
 
 class Counting(Retention):
-    """Counts its rounds, and says when it has had one."""
+    """Retention that counts its rounds."""
 
     rounds = 0
 
@@ -27,8 +27,8 @@ class Counting(Retention):
         super().__init__(database, storage, RetentionSettings(interval_seconds=0.01))
         self.went = asyncio.Event()
 
-    async def go_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
-        await super().go_round(connection, stopping)
+    async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
+        await super().run_round(connection, stopping)
         self.rounds += 1
         self.went.set()
 
@@ -50,44 +50,47 @@ async def running(retention: Retention) -> AsyncIterator[None]:
         await task
 
 
-async def test_one_deletes_and_the_other_takes_over(shelf: Shelf) -> None:
-    first, second = (Counting(shelf.database, shelf.storage) for _ in range(2))
+async def test_one_leads_and_the_other_takes_over(stored_jobs: StoredJobs) -> None:
+    first, second = (Counting(stored_jobs.database, stored_jobs.storage) for _ in range(2))
     async with AsyncExitStack() as longer:
         async with running(first):
             await first.has_gone(1)
             await longer.enter_async_context(running(second))
             await first.has_gone(first.rounds + 5)
             assert second.rounds == 0
-            assert len(await holders(shelf.database)) == 1
+            assert len(await holders(stored_jobs.database)) == 1
         await second.has_gone(1)
-    assert await holders(shelf.database) == []
+    assert await holders(stored_jobs.database) == []
 
 
-async def test_a_lost_connection_is_a_lost_lock_and_won_again(shelf: Shelf) -> None:
-    retention = Counting(shelf.database, shelf.storage)
+async def test_a_lost_connection_loses_the_lock_and_a_new_one_gets_it_back(
+    stored_jobs: StoredJobs,
+) -> None:
+    retention = Counting(stored_jobs.database, stored_jobs.storage)
     async with running(retention):
         await retention.has_gone(1)
-        (before,) = await holders(shelf.database)
-        async with shelf.database.statement() as connection:
+        (before,) = await holders(stored_jobs.database)
+        async with stored_jobs.database.statement() as connection:
             await connection.execute(text(f"SELECT pg_terminate_backend({before})"))
         await retention.has_gone(retention.rounds + 3)
-        assert [before] != await holders(shelf.database)
+        assert [before] != await holders(stored_jobs.database)
 
 
-async def test_postgres_away_is_told_once_and_waited_for(shelf: Shelf) -> None:
+async def test_an_outage_of_postgres_is_logged_once_and_survived(stored_jobs: StoredJobs) -> None:
     nowhere = f"postgresql://infill@127.0.0.1:{free_port()}/infill"
     away = Database(DatabaseSettings(url=SecretStr(nowhere)), application="tests")
-    retention = Counting(away, shelf.storage)
+    retention = Counting(away, stored_jobs.storage)
     with capture_logs() as lines:
         async with running(retention):
             async with asyncio.timeout(20):
-                while retention._postgres.there:
-                    await shelf.job_ids()  # each look waits for the one that is there
-            retention._database = shelf.database  # Postgres is back
+                while retention._postgres.is_available:
+                    await stored_jobs.job_ids()  # each query waits for the available Postgres
+            retention._database = stored_jobs.database  # Postgres is back
             await retention.has_gone(2)
     await away.aclose()
     assert [line["event"] for line in lines] == [
-        "part_went_away",
-        "part_came_back",
-        "retention_begins",
+        "dependency_unavailable",
+        "dependency_available",
+        "leadership_gained",
+        "leadership_lost",
     ]

@@ -1,4 +1,4 @@
-"""Every duty of one sweep. Nothing waits: rows are aged."""
+"""Every task of a sweep, on rows that were made old enough."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,7 +53,7 @@ async def expired_claim(database: Database) -> None:
     await claimed(database, lease_seconds=-1)
 
 
-async def test_a_dead_workers_job_waits_again_and_is_rung_for(
+async def test_a_dead_workers_job_is_requeued_and_rung_for(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
     await queued_job(database, owner)
@@ -74,7 +74,7 @@ async def test_a_live_claim_is_left_alone(
     assert await redis.dbsize() == 0
 
 
-async def test_a_job_out_of_attempts_fails_and_everyone_is_told(
+async def test_a_job_out_of_attempts_fails_and_its_end_is_announced(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep, announced: Any
 ) -> None:
     job_id = await queued_job(database, owner, webhook_url=HOOK, max_attempts=1)
@@ -94,7 +94,7 @@ async def test_a_job_out_of_attempts_fails_and_everyone_is_told(
     assert after == before + 1
 
 
-async def test_a_job_that_waited_too_long_fails_and_everyone_is_told(
+async def test_a_job_that_waited_too_long_fails_and_its_end_is_announced(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep, announced: Any
 ) -> None:
     job_id = await queued_job(database, owner, webhook_url=HOOK)
@@ -113,7 +113,7 @@ async def test_a_job_that_waited_too_long_fails_and_everyone_is_told(
     assert after == before + 1
 
 
-async def test_a_dead_dispatchers_delivery_waits_again_and_is_rung_for(
+async def test_a_dead_dispatchers_delivery_is_requeued_and_rung_for(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
     await succeeded(database, owner, HOOK)
@@ -126,7 +126,7 @@ async def test_a_dead_dispatchers_delivery_waits_again_and_is_rung_for(
     assert await redis.llen(DISPATCHER_LIST) == 1
 
 
-async def test_jobs_nobody_rang_for_are_rung_for_once(
+async def test_waiting_jobs_are_rung_for_once(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
     for _ in range(3):
@@ -151,7 +151,7 @@ async def test_rings_of_one_sweep_are_bounded(
     assert await redis.llen(QUEUE) == 2
 
 
-async def test_a_job_whose_time_has_not_come_is_not_rung_for(
+async def test_a_job_that_is_not_available_yet_is_not_rung_for(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
     await queued_job(database, owner)
@@ -174,7 +174,7 @@ async def test_more_than_a_batch_is_moved_in_one_sweep(
     assert await rows(database, query) == [("failed", 3), ("queued", 4)]
 
 
-async def test_silent_workers_are_forgotten(database: Database, sweep: Sweep) -> None:
+async def test_silent_workers_are_deleted(database: Database, sweep: Sweep) -> None:
     async with database.statement() as connection:
         await record_worker_heartbeat(connection, "silent", [QUEUE])
         await connection.execute(text("UPDATE workers SET seen_at = now() - interval '61 s'"))
@@ -192,7 +192,7 @@ async def test_unfinished_jobs_are_counted(database: Database, owner: Owner, swe
     assert REGISTRY.get_sample_value("infill_jobs", {"state": "running"}) == 1
 
 
-async def test_redis_away_stops_no_duty(
+async def test_an_outage_of_redis_stops_no_task_of_a_sweep(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
     await queued_job(database, owner)
@@ -203,10 +203,10 @@ async def test_redis_away_stops_no_duty(
     assert REGISTRY.get_sample_value("infill_jobs", {"state": "queued"}) == 1
 
 
-async def test_a_hung_redis_is_waited_for_once_not_once_for_every_job(
+async def test_a_hung_redis_delays_a_sweep_once_not_once_for_every_job(
     database: Database, owner: Owner
 ) -> None:
-    """Else five hundred abandoned jobs would keep a sweeper from all else for half an hour."""
+    """Otherwise 500 abandoned jobs would delay a sweep by half an hour."""
     asked, hung = asyncio.Queue[None](), asyncio.Event()
 
     async def say_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

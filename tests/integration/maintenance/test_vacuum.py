@@ -1,4 +1,4 @@
-"""The books of fair claiming are cleared of what claims leave behind."""
+"""The sweeper vacuums the counters of the fair queue."""
 
 import pytest
 from sqlalchemy import text
@@ -19,12 +19,12 @@ END $$
 
 
 @pytest.mark.parametrize(("times", "vacuums"), [(WORTH_A_VACUUM, 1), (WORTH_A_VACUUM // 2, 0)])
-async def test_a_sweep_vacuums_the_queues_once_it_is_worth_it(
+async def test_a_sweep_vacuums_the_queues_after_many_updates(
     database: Database, owner: Owner, sweeper: Sweeper, times: int, vacuums: int
 ) -> None:
     await queued_job(database, owner)
     async with database.statement() as connection:
-        # What the tests before this one left counts, too.
+        # Dead rows of earlier tests count too.
         await connection.execute(text("VACUUM tenant_queues"))
         before = await counted_vacuums(database)
         await connection.execute(text(MOVE.format(times=times)))

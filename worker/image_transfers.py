@@ -1,7 +1,7 @@
-"""What is done with a claimed job: fetch, generate, upload. No database here."""
+"""Input images from URL to decoded image, results from image to stored object."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -11,13 +11,12 @@ from common.domain.object_keys import result_key
 from common.domain.record import InputImage, JobRecord
 from common.object_store.storage import Storage
 from common.outbound import Guard
+from common.runtime.asyncio_tools import run_in_thread
 from common.runtime.metrics import STAGE_SECONDS
-from common.runtime.threads import run_in_thread
-from worker.attempt import Attempt
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.encode import encode_png
 from worker.engine.images.inputs import DecodedImage, InputImages, Size, image_fields, missing_image
-from worker.engine_pool import EnginePool, TimedGeneration
+from worker.engine.interface import GenerationResult
 
 T = TypeVar("T")
 
@@ -25,57 +24,41 @@ T = TypeVar("T")
 ENCODE_THREADS: Final = 2
 
 
-class Stages:
-    """Each step of several jobs at once; their threads are apart from the engine's."""
+class ImageTransfers:
+    """Fetching and decoding of input images, encoding and uploading of results."""
 
-    def __init__(
-        self, guard: Guard, storage: Storage, engine: EnginePool, decoders: DecoderPool
-    ) -> None:
+    def __init__(self, guard: Guard, storage: Storage, decoders: DecoderPool) -> None:
         self._guard = guard
         self._storage = storage
-        self._engine = engine
         self._decoders = decoders
-        # Apart, so that a picture a decoder works at for long keeps no other job from its end.
+        # Separate pools, so that an image that takes long to decode delays no upload.
         self._decode_threads = ThreadPoolExecutor(decoders.number, thread_name_prefix="decode")
         self._encode_threads = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode")
 
-    @property
-    def loaded(self) -> Collection[str]:
-        """The models whose jobs can start at once."""
-        return self._engine.loaded
-
     def start(self) -> None:
-        """Start what the first job is to find ready."""
+        """Start the decoder processes, so that the first job need not wait for them."""
         self._decoders.start()
 
     async def fetch(self, job: JobRecord) -> InputImages:
-        """Get and decode the input pictures, all at once.
+        """Fetch and decode a job's input images, all at the same time.
 
         Raises:
-            AddressNotAllowedError, FetchRejectedError, FetchFailedError: a picture could not be
+            AddressNotAllowedError, FetchRejectedError, FetchFailedError: an image could not be
                 fetched; the message begins with the field.
-            InvalidImageError: the bytes are not an image we accept, or none came.
-            DecodingFailedError: what decodes pictures died of one, or hung.
+            InvalidImageError: the bytes are not an image we accept, or the image is missing.
+            DecodingFailedError: the decoder process crashed or hung on an image.
         """
         with STAGE_SECONDS.labels(stage="fetch").time():
             fields = image_fields(job.request.endpoint)
             size = (job.request.width, job.request.height)
             reads = [self._read(field, job.inputs.get(field), size) for field in fields]
-            return InputImages.of(dict(zip(fields, await _together(reads), strict=True)))
+            return InputImages.of(dict(zip(fields, await _gather(reads), strict=True)))
 
-    async def generate(self, attempt: Attempt, pixels: InputImages) -> TimedGeneration:
-        """Draw, in the company of whatever else the engine has.
-
-        Raises:
-            InfillError: see `EnginePool.draw`.
-        """
-        return await self._engine.draw(attempt, pixels)
-
-    async def upload(self, job: JobRecord, drawn: TimedGeneration) -> tuple[str, ...]:
-        """Store the images and give their object keys.
+    async def upload(self, job: JobRecord, generated: GenerationResult) -> tuple[str, ...]:
+        """Encode and store the generated images; return their object keys, in the same order.
 
         Raises:
-            StorageUnavailableError: the store did not take one of them.
+            StorageUnavailableError: an image could not be stored.
         """
         with STAGE_SECONDS.labels(stage="upload").time():
             stores = [
@@ -83,13 +66,12 @@ class Stages:
                     result_key(job.tenant_id, job.file_prefix, job.attempt, index),
                     partial(encode_png, image),
                 )
-                for index, image in enumerate(drawn.generated.images)
+                for index, image in enumerate(generated.images)
             ]
-            return tuple(await _together(stores))
+            return tuple(await _gather(stores))
 
     def close(self) -> None:
-        """Wait for what is under way in the threads, and release them."""
-        self._engine.close()
+        """Stop the decoders and wait for the work in the threads to end."""
         self._decode_threads.shutdown(wait=False, cancel_futures=True)
         self._decoders.close()
         self._decode_threads.shutdown()
@@ -98,12 +80,12 @@ class Stages:
     async def _read(self, field: str, image: InputImage | None, size: Size) -> DecodedImage:
         if image is None:
             raise missing_image(field)
-        data = await self._load(field, image)
+        data = await self._fetch_bytes(field, image)
         return await run_in_thread(
             self._decode_threads, partial(self._decoders.read, data, field, size)
         )
 
-    async def _load(self, field: str, image: InputImage) -> bytes:
+    async def _fetch_bytes(self, field: str, image: InputImage) -> bytes:
         if image.object_key is not None:
             return await self._storage.get(image.object_key)
         try:
@@ -117,13 +99,13 @@ class Stages:
         return key
 
 
-async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await all; at the first trouble drop the others and raise that alone."""
+async def _gather(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all; at the first error cancel the others and raise that error alone."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in works]
-    except ExceptionGroup as troubles:
-        trouble = troubles.exceptions[0]
+    except ExceptionGroup as group_error:
+        error = group_error.exceptions[0]
     else:
         return [task.result() for task in tasks]
-    raise trouble
+    raise error

@@ -1,6 +1,6 @@
 import asyncio
 
-from common.runtime.waiting import wait_for_event
+from common.runtime.asyncio_tools import wait_for_event
 
 
 async def test_it_ends_when_time_is_up() -> None:
