@@ -1,15 +1,20 @@
-"""Taking webhook deliveries, fairly between tenants and within each origin's limits."""
+"""Claim webhook deliveries, fairly between tenants and within the limits of each origin."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import cache
+from typing import Any
 from uuid import UUID
+
+from sqlalchemy import Boolean, Executable, Text, column
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from common.domain.delivery import DeliveryClaim, Event
 from common.domain.record import JobRecord
-from common.postgres.repositories.columns import job_record
-from common.postgres.repositories.deliveries.claim_statement import CLAIMED, line_claim
-from common.postgres.repositories.deliveries.origins import FIRSTS, RETRIES, OriginKey
+from common.postgres.models import Delivery, TenantDispatch, TenantOrigin
+from common.postgres.repositories.columns import JOB_COLUMNS, job_record
+from common.postgres.repositories.deliveries.origins import OriginKey
+from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
 
@@ -30,10 +35,10 @@ class DueDelivery:
 
 @dataclass(slots=True)
 class ClaimedDeliveries:
-    """What one claim took, the longest due first.
+    """Result of one claim: the deliveries, longest due first.
 
-    `emptied` are the lines in which it saw nothing more: what was being committed just then is
-    found by `lines.look_again`. `has_more` says that there may be more for the next claim.
+    `emptied` are the origins that seemed to have nothing more: what was being committed just then
+    is found by `lines.look_again`. `has_more` means that another claim may find more.
     """
 
     taken: list[DueDelivery] = field(default_factory=list)
@@ -51,13 +56,13 @@ async def claim_deliveries(
     retries: bool,
     passing_over: Sequence[int] = (),
 ) -> ClaimedDeliveries:
-    """Take up to `limit` deliveries that are due: first attempts, or retries.
+    """Claim up to `limit` deliveries that are due: first attempts, or retries.
 
-    They are of the tenants served the longest ago, an equal part of each, and an equal part of each
-    of its lines; of a line those that are longest due. No more than `per_origin` of a line are ever
-    under way, and of one whose breaker is half open only one. Tenants and lines that another claim
-    or a recording is just at are passed over, so nobody is waited for; and so are the tenants in
-    `passing_over`.
+    They are of the tenants served longest ago: an equal share for each, divided equally between its
+    origins, and for an origin its longest due. At most `per_origin` of a tenant's origin are under
+    way at any time, and a single one while its circuit breaker is half open. Tenants and origins
+    that another process has locked are passed over, so a claim never waits; so are the tenants in
+    `passing_over`. The new attempt number of each delivery is the fence for every later write.
     """
     values = {
         "by_dispatcher": dispatcher,
@@ -65,36 +70,48 @@ async def claim_deliveries(
         "per_origin": per_origin,
         "passing_over": list(passing_over),
     }
-    rows = (
-        await connection.execute(line_claim(limit, RETRIES if retries else FIRSTS), values)
-    ).all()
+    rows = (await connection.execute(_claim_statement(limit, retries), values)).all()
     due = ClaimedDeliveries()
     tenants = set()
-    for waiting, tenant_id, has_due, origin, has_more, *claimed in rows:
-        if tenant_id is None:  # others are at all of them, if there are any
-            due.has_more = waiting
+    for tenants_wait, tenant_id, has_due, origin, has_more, *claimed in rows:
+        if tenant_id is None:  # other dispatchers are serving all tenants that wait, if any do
+            due.has_more = tenants_wait
             continue
         tenants.add(tenant_id)
         due.has_more |= has_due
         if origin is not None and not has_more:
             due.emptied.add((tenant_id, origin))
-        if claimed[_ID] is not None:
-            due.taken.append(_due(job_record(claimed[len(CLAIMED) :]), *claimed[: len(CLAIMED)]))
+        if claimed[0] is not None:
+            due.taken.append(_due(claimed))
     due.has_more |= len(tenants) == limit
     return due
 
 
-_ID: Final = CLAIMED.index("id")
-
-
-def _due(
-    job: JobRecord,
-    delivery_id: UUID,
-    attempt: int,
-    event: str,
-    url: str,
-    failures: int,
-    secrets: Any,
-) -> DueDelivery:
+def _due(row: Sequence[Any]) -> DueDelivery:
+    delivery_id, attempt, event, url, failures, secrets, *job = row
     claim = DeliveryClaim(delivery_id, attempt)
-    return DueDelivery(claim, Event(event), url, failures, job, tuple(secrets or ()))
+    return DueDelivery(claim, Event(event), url, failures, job_record(job), tuple(secrets or ()))
+
+
+# Once for each kind and limit: loading it takes longer than running it.
+@cache
+def _claim_statement(limit: int, retries: bool) -> Executable:  # noqa: FBT001 a key of the cache
+    return load_sql(
+        __package__,
+        "claim_deliveries.sql",
+        columns=(
+            column("tenants_wait", Boolean()),
+            TenantDispatch.tenant_id,
+            TenantDispatch.has_due,
+            TenantOrigin.origin,
+            column("has_more", Boolean()),
+            Delivery.id,
+            Delivery.attempt,
+            Delivery.event,
+            Delivery.url,
+            Delivery.failures,
+            column("secrets", ARRAY(Text())),
+            *JOB_COLUMNS,
+        ),
+        integers={"limit": limit, "retries": int(retries)},
+    )

@@ -12,7 +12,7 @@ from common.postgres.repositories.columns import following
 from common.postgres.statements import Executor
 
 _SECRET: Final = (WebhookSecret.id, WebhookSecret.created_at, WebhookSecret.expires_at)
-# Which secrets sign: deliveries as well as test calls.
+# Which secrets sign. The same condition is in claim_deliveries.sql.
 IS_LIVE: Final = or_(WebhookSecret.expires_at.is_(None), WebhookSecret.expires_at > func.now())
 _LIVE: Final = (
     select(WebhookSecret.secret)
