@@ -1,47 +1,26 @@
-"""Recording what came of attempts to deliver, many in one statement; and judging their lines."""
+"""Record the outcomes of attempts to deliver, and count them in circuit breakers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from sqlalchemy import (
-    CTE,
-    Boolean,
-    DateTime,
-    Double,
-    Executable,
-    Integer,
-    Text,
-    Uuid,
-    and_,
-    bindparam,
-    case,
-    cast,
-    false,
-    func,
-    insert,
-    literal_column,
-    select,
-    update,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Boolean, Executable, column
 
 from common.domain.delivery import DeliveryClaim, DeliveryState
-from common.postgres.models import Delivery, DeliveryAttempt, TenantOrigin
-from common.postgres.repositories.columns import from_now, is_found_in, spelled
-from common.postgres.repositories.deliveries.circuit_breaker import held_until, judged_lines
+from common.postgres.models import Delivery
 from common.postgres.repositories.deliveries.origins import OriginKey
+from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 from common.settings import WebhookSettings
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptLog:
-    """What the log keeps of one attempt.
+    """Entry of the log for one attempt.
 
-    `error` is one word, None where an answer came. `ended_by` is one word for what ended the
-    delivery with it, None where it was delivered or goes on.
+    `error` is one word, None where a response came. `ended_by` is one word for what ended the
+    delivery with this attempt, None where it was delivered or will be tried again.
     """
 
     started_at: datetime
@@ -54,10 +33,10 @@ class AttemptLog:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What came of a claim: its next state and the log.
+    """Outcome of a claimed delivery: its next state, and the log entry.
 
-    `wait_seconds` is for one that goes on: from now by the database's clock, which is also what
-    they are waited by. `is_well` says what the attempt tells of the receiver, None for nothing.
+    `wait_seconds` until the next attempt, if there is to be one, by the database's clock, by which
+    claims find it due. `is_well` is whether the receiver works, None if the attempt does not show.
     """
 
     claim: DeliveryClaim
@@ -69,9 +48,9 @@ class DeliveryResult:
 
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
-    """When a line's breaker opens, and for how long.
+    """When an origin's circuit breaker opens, and for how long.
 
-    Of at least `requests` recorded within `window_seconds`, `failed_part` have failed.
+    It opens when `failed_part` of at least `requests` within `window_seconds` have failed.
     """
 
     window_seconds: float
@@ -81,7 +60,7 @@ class BreakerRules:
 
     @classmethod
     def of(cls, settings: WebhookSettings) -> Self:
-        """Give those of the settings."""
+        """Return the rules of these settings."""
         return cls(
             window_seconds=settings.breaker_window_seconds,
             requests=settings.breaker_min_requests,
@@ -92,7 +71,7 @@ class BreakerRules:
 
 @dataclass(frozen=True, slots=True)
 class RecordedAttempts:
-    """Whose claims held, the lines whose breaker has opened, and whether a line has room again."""
+    """Result: claims still held, origins whose breaker opened, whether one has room again."""
 
     held: frozenset[DeliveryClaim]
     opened: frozenset[OriginKey]
@@ -106,20 +85,29 @@ async def record_attempts(
     per_origin: int,
     rules: BreakerRules,
 ) -> RecordedAttempts:
-    """Write attempts down, each under its claim's fence, and what follows for its line.
+    """Record attempts, each under its claim's fence, and update their origins.
 
-    A claim that is missing from the answer was lost; nothing of it has been written.
+    A claim missing from `held` was lost, and nothing of it has been written.
     """
+    logs = [outcome.log for outcome in outcomes]
     values = {
         "per_origin": per_origin,
-        "window_seconds": -rules.window_seconds,
+        "window_seconds": rules.window_seconds,
         "least_requests": rules.requests,
         "failed_part": rules.failed_part,
         "open_seconds": rules.open_seconds,
-        **{
-            _bound(name): [give(outcome) for outcome in outcomes]
-            for name, (_, give) in _GIVEN.items()
-        },
+        "delivery_ids": [outcome.claim.delivery_id for outcome in outcomes],
+        "attempts": [outcome.claim.attempt for outcome in outcomes],
+        "states": [outcome.state.value for outcome in outcomes],
+        "waits_seconds": [outcome.wait_seconds for outcome in outcomes],
+        "well": [outcome.is_well for outcome in outcomes],
+        "started_at": [log.started_at for log in logs],
+        "durations_ms": [round(log.duration / timedelta(milliseconds=1)) for log in logs],
+        "status_codes": [log.status_code for log in logs],
+        "errors": [log.error for log in logs],
+        # Postgres stores no NUL in a text; a receiver may well send one.
+        "answers": [log.answer.replace("\0", "\N{REPLACEMENT CHARACTER}") for log in logs],
+        "endings": [log.ended_by for log in logs],
     }
     rows = (await connection.execute(_RECORD, values)).all()
     return RecordedAttempts(
@@ -129,125 +117,15 @@ async def record_attempts(
     )
 
 
-def _bound(name: str) -> str:
-    # A parameter that is called like a column would be written to it.
-    return f"all_{name}"
-
-
-def _said(outcome: DeliveryResult) -> str:
-    # Postgres keeps no NUL in a text; a receiver may well send one.
-    return outcome.log.answer.replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-_GIVEN: Final[dict[str, tuple[Any, Any]]] = {
-    "id": (Uuid(), lambda o: o.claim.delivery_id),
-    "attempt": (Integer(), lambda o: o.claim.attempt),
-    "state": (Text(), lambda o: o.state.value),
-    "wait_seconds": (Double(), lambda o: o.wait_seconds),
-    "is_well": (Boolean(), lambda o: o.is_well),
-    "started_at": (DateTime(timezone=True), lambda o: o.log.started_at),
-    "duration_ms": (Integer(), lambda o: round(o.log.duration / timedelta(milliseconds=1))),
-    "status_code": (Integer(), lambda o: o.log.status_code),
-    "error": (Text(), lambda o: o.log.error),
-    "answer": (Text(), _said),
-    "ended_by": (Text(), lambda o: o.log.ended_by),
-}
-_ZERO: Final = spelled(0)
-
-
-def _given() -> CTE:
-    arrays = [bindparam(_bound(name), type_=ARRAY(kind)) for name, (kind, _) in _GIVEN.items()]
-    columns = func.unnest(*arrays).table_valued(*_GIVEN).render_derived()
-    return select(
-        *(cast(columns.c[name], kind).label(name) for name, (kind, _) in _GIVEN.items())
-    ).cte("given")
-
-
-def _moved(given: CTE) -> CTE:
-    goes_on = given.c.state == literal_column(f"'{DeliveryState.PENDING}'")
-    failure = given.c.state != literal_column(f"'{DeliveryState.DELIVERED}'")
-    return (
-        update(Delivery)
-        .where(
-            Delivery.id == given.c.id,
-            Delivery.attempt == given.c.attempt,
-            is_found_in(Delivery.state, DeliveryState.SENDING),
-        )
-        .values(
-            state=given.c.state,
-            failures=Delivery.failures + cast(failure, Integer()),
-            claimed_by=None,
-            lease_expires_at=None,
-            available_at=case(
-                (goes_on, from_now(given.c.wait_seconds)), else_=Delivery.available_at
-            ),
-            finished_at=case((~goes_on, func.now())),
-        )
-        .returning(
-            Delivery.id,
-            Delivery.attempt,
-            Delivery.tenant_id,
-            Delivery.origin,
-            given.c.is_well,
-        )
-        .cte("moved")
-    )
-
-
-def _logged(given: CTE, moved: CTE) -> CTE:
-    names = ("attempt", "started_at", "duration_ms", "status_code", "error", "answer", "ended_by")
-    return (
-        insert(DeliveryAttempt)
-        .from_select(
-            ["delivery_id", *names, "next_attempt_at"],
-            select(
-                moved.c.id,
-                *(given.c[name] for name in names),
-                from_now(given.c.wait_seconds),  # no wait: NULL, no next time
-            ).join(moved, and_(moved.c.id == given.c.id, moved.c.attempt == given.c.attempt)),
-        )
-        .cte("logged")
-    )
-
-
-def _recording() -> Executable:
-    given = _given()
-    moved = _moved(given)
-    judged = judged_lines(moved)
-    same = and_(
-        TenantOrigin.tenant_id == judged.c.tenant_id, TenantOrigin.origin == judged.c.origin
-    )
-    names = ("sending", "counted_since", "requests", "failed", "open_until")
-    written = (
-        update(TenantOrigin)
-        .where(same)
-        .values(
-            **{name: judged.c[name] for name in names},
-            held_until=held_until(judged.c.sending, judged.c.open_until),
-        )
-        .returning(
-            TenantOrigin.tenant_id,
-            TenantOrigin.origin,
-            judged.c.has_opened,
-            and_(judged.c.was_held, TenantOrigin.held_until <= func.now()).label("has_room"),
-        )
-        .cte("written")
-    )
-    return (
-        select(
-            moved.c.id,
-            moved.c.attempt,
-            moved.c.tenant_id,
-            moved.c.origin,
-            func.coalesce(written.c.has_opened, false()),
-            func.coalesce(written.c.has_room, false()),
-        )
-        .outerjoin(
-            written,
-            and_(written.c.tenant_id == moved.c.tenant_id, written.c.origin == moved.c.origin),
-        )
-        .add_cte(_logged(given, moved))
-    )
-
-
-_RECORD: Final = _recording()
+_RECORD: Final[Executable] = load_sql(
+    __package__,
+    "record_attempts.sql",
+    columns=(
+        Delivery.id,
+        Delivery.attempt,
+        Delivery.tenant_id,
+        Delivery.origin,
+        column("has_opened", Boolean()),
+        column("has_room", Boolean()),
+    ),
+)
