@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Boolean, Executable, Text, column
 from sqlalchemy.dialects.postgresql import ARRAY

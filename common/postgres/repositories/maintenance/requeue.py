@@ -1,4 +1,4 @@
-"""Finding what fell through: dead workers' jobs, dead dispatchers' deliveries, unheard rings."""
+"""Find what was lost: jobs of dead workers, deliveries of dead dispatchers, unheard rings."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -7,25 +7,24 @@ from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
+    Executable,
     Select,
-    Text,
     Update,
-    cast,
+    column,
     delete,
     func,
     select,
-    true,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.delivery import DeliveryState
 from common.domain.job import WORKER_LOST, JobState
-from common.postgres.models import Delivery, Job, TenantQueue, TenantShare, Worker
+from common.postgres.models import Delivery, Job, TenantQueue, Worker
 from common.postgres.repositories.columns import from_now, is_one_of, spelled
-from common.postgres.repositories.fair_queue.shares import ROOM, SERVABLE, is_ready
+from common.postgres.sql_text import load_sql
 
 _UP: Final = select(func.extract("epoch", func.now() - func.pg_postmaster_start_time()))
 # The states that are counted, each in the order of an index of its own.
@@ -39,7 +38,7 @@ MOST_COUNTED: Final = 100_000
 
 
 async def seconds_up(connection: AsyncConnection) -> float:
-    """Give how long this Postgres has been running."""
+    """Return the seconds for which this Postgres has been running."""
     return float((await connection.execute(_UP)).scalar_one())
 
 
@@ -71,9 +70,9 @@ def _requeueing(limit: int) -> Update:
 
 
 async def requeue_expired_deliveries(connection: AsyncConnection, *, limit: int) -> int:
-    """Make deliveries pending again whose dispatcher died while sending; give their number.
+    """Make deliveries pending again whose dispatcher died while sending; return their number.
 
-    The receiver may or may not have had the request: it is sent again, under the same id.
+    The receiver may or may not have got the request: it is sent again, under the same id.
     """
     return (await connection.execute(_requeueing_deliveries(limit))).rowcount
 
@@ -110,50 +109,32 @@ def _expired(
 async def count_servable(
     connection: AsyncConnection, queues: Sequence[str], *, at_most: int
 ) -> dict[str, int]:
-    """Give how many jobs could be claimed now in each queue that has any, up to `at_most`."""
-    rows = await connection.execute(_servable(tuple(queues), at_most))
+    """Return how many jobs could be claimed now in each queue that has any, at most `at_most`."""
+    rows = await connection.execute(_servable(at_most), {"of_queues": list(queues)})
     return {row[0]: row[1] for row in rows}
 
 
 @cache
-def _servable(queues: tuple[str, ...], at_most: int) -> Select[Any]:
-    asked = func.unnest(cast(list(queues), ARRAY(Text))).table_valued("queue").render_derived()
-    size = spelled(at_most)
-    # A tenant's jobs are counted no further than it has room.
-    theirs = (
-        select(Job.id)
-        .where(*is_ready(TenantQueue.tenant_id, TenantQueue.queue))
-        .order_by(Job.priority.desc(), Job.id)
-        .limit(func.least(ROOM, size))
-        .lateral("theirs")
-    )
-    servable = (
-        select(theirs.c.id)
-        .select_from(TenantQueue)
-        .join(TenantShare, TenantShare.tenant_id == TenantQueue.tenant_id)
-        .join(theirs, true())
-        .where(TenantQueue.queue == asked.c.queue, *SERVABLE)
-        .limit(size)
-        .lateral("servable")
-    )
-    return (
-        select(asked.c.queue, func.count())
-        .join_from(asked, servable, true())
-        .group_by(asked.c.queue)
+def _servable(at_most: int) -> Executable:
+    return load_sql(
+        __package__,
+        "count_servable.sql",
+        columns=(TenantQueue.queue, column("number", BigInteger())),
+        integers={"at_most": at_most},
     )
 
 
 async def delete_silent_workers(connection: AsyncConnection, *, seconds: float) -> None:
-    """Delete the workers that have said nothing for `seconds`."""
+    """Delete the workers that have not been seen for `seconds`."""
     await connection.execute(delete(Worker).where(Worker.seen_at < from_now(-seconds)))
 
 
 async def count_jobs(
     connection: AsyncConnection, *, at_most: int = MOST_COUNTED
 ) -> dict[JobState, int]:
-    """Give the number of unfinished jobs by state, up to `at_most` of each.
+    """Return the number of unfinished jobs by state, up to `at_most` of each.
 
-    The finished ones are counters' business.
+    Finished jobs are counted by metrics counters.
     """
     row = (await connection.execute(_counting(at_most))).one()
     return dict(zip(_UNFINISHED, row, strict=True))
