@@ -1,4 +1,7 @@
-"""Deliveries as their tenant sees them: where each stands, and what came of its attempts."""
+"""Deliveries as their tenant sees them: the state of each, and its logged attempts.
+
+The conditions of a listing are optional, so its statements are put together with SQLAlchemy Core.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +37,7 @@ from common.postgres.models import Delivery, DeliveryAttempt, Job, TenantOrigin
 from common.postgres.repositories.columns import is_one_of, spelled
 from common.postgres.statements import Executor
 
-# One page looks at no more rows than this: a state that few have would be looked for in all.
+# One page reads no more rows than this: otherwise a rare state would be searched for in all.
 MOST_LOOKED_AT: Final = 50_000
 # Repeated redeliveries leave many attempts; of these the latest are shown.
 MOST_ATTEMPTS: Final = 50
@@ -44,9 +47,9 @@ _SIZES: Final = (51, 201)
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """Which deliveries are meant; None leaves a condition out.
+    """Conditions of a listing; None leaves one out.
 
-    A `track_id` is meant by its spelling: 17 is found as a number and as text.
+    `track_id` is compared as text: 17 finds both the number and the string.
     """
 
     job_id: int | None = None
@@ -56,14 +59,14 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPage:
-    """Some deliveries, latest job first; `reached` is how far it was looked, None at the end."""
+    """Deliveries, latest job first; the next page begins after `reached`, None is the end."""
 
     deliveries: list[DeliveryRecord]
     reached: int | None
 
 
 class _Asked(NamedTuple):
-    """Which conditions a statement has; their values are bound."""
+    """Conditions that a statement has; their values are bound."""
 
     job_id: bool
     track_id: bool
@@ -73,9 +76,9 @@ class _Asked(NamedTuple):
 async def list_deliveries(
     connection: Executor, tenant_id: int, chosen: DeliveryFilter, *, after: int | None, limit: int
 ) -> DeliveryPage:
-    """Give up to `limit` deliveries of jobs before the id `after`.
+    """Return up to `limit` deliveries of jobs with ids below `after`.
 
-    Of very many, a page may be short or empty while there is a next one.
+    If the tenant has very many, a page may be short or empty although there is a next one.
     """
     asked = _Asked(chosen.job_id is not None, chosen.track_id is not None, after is not None)
     named = {"job_id": chosen.job_id, "track_id": chosen.track_id, "after": after}
@@ -96,14 +99,14 @@ async def list_deliveries(
 async def find_delivery(
     connection: Executor, tenant_id: int, delivery_id: UUID
 ) -> DeliveryRecord | None:
-    """Give one delivery; None if the tenant has none of this id."""
+    """Return one delivery; None if the tenant has none of this id."""
     values = {"of_tenant": tenant_id, "of_delivery": delivery_id}
     row = (await connection.execute(_FIND, values)).first()
     return None if row is None else _record(row)
 
 
 async def read_attempts(connection: Executor, delivery_id: UUID) -> list[AttemptRecord]:
-    """Give a delivery's attempts that are still in the log, latest first."""
+    """Return a delivery's attempts that are still in the log, latest first."""
     rows = (await connection.execute(_ATTEMPTS, {"of_delivery": delivery_id})).all()
     return [AttemptRecord(*row) for row in rows]
 
@@ -151,7 +154,7 @@ def _matching(asked: _Asked) -> list[ColumnElement[bool]]:
 
 @cache
 def _looking(asked: _Asked) -> Select[Any]:
-    """Find the last row to look at; none, where that is fewer than may be."""
+    """Return a statement that finds the last row a page may read; no row if all may be read."""
     return (
         select(Delivery.job_id)
         .where(*_matching(asked))
@@ -173,7 +176,7 @@ def _listing(asked: _Asked, state: DeliveryState | None, size: int) -> Select[An
 
 
 def _shown(chosen: Select[UUID]) -> Select[Any]:
-    """Read all that is shown of the chosen deliveries: each is looked up, lines and log too."""
+    """Return a statement that reads what is shown of the chosen deliveries, each by its keys."""
     of_page = chosen.subquery("chosen")
     last = (
         select(*_OUTCOME)

@@ -1,4 +1,4 @@
-"""Deleting what has been kept long enough, in batches that take milliseconds."""
+"""Retention: delete what has been kept long enough, in batches that take milliseconds."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from common.postgres.repositories.columns import from_now, is_one_of, spelled
 
 @dataclass(frozen=True, slots=True)
 class ExpiredImages:
-    """A job whose pictures have been kept long enough, and every object it may have left."""
+    """A job whose images have been kept long enough, with the keys of all objects it may have."""
 
     job_id: int
     keys: frozenset[str]
@@ -42,7 +42,7 @@ class ExpiredImages:
 
 @dataclass(frozen=True, slots=True)
 class BucketCursor:
-    """Which installation this is, and how far its walk through the bucket has come."""
+    """This installation, and how far its search of the bucket for orphans has come."""
 
     installation_id: UUID
     walked_to: str | None
@@ -51,35 +51,35 @@ class BucketCursor:
 async def find_expired_images(
     connection: AsyncConnection, *, seconds: float, limit: int
 ) -> list[ExpiredImages]:
-    """Give jobs that ended at least `seconds` ago and still have pictures, the oldest first."""
+    """Return jobs that ended at least `seconds` ago and still have images, oldest first."""
     rows = (await connection.execute(_choosing_pictures(limit), {"ago": -seconds})).all()
     return [_old_pictures(*row) for row in rows]
 
 
 async def mark_images_deleted(connection: AsyncConnection, job_ids: Collection[int]) -> None:
-    """Note that these jobs have no objects any more."""
+    """Record that the objects of these jobs have been deleted."""
     await connection.execute(_MARK, {"job_ids": list(job_ids)})
 
 
 async def delete_old_jobs(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
-    """Delete jobs that ended at least `seconds` ago, deliveries and all; give their number.
+    """Delete jobs that ended at least `seconds` ago, with their deliveries; return their number.
 
-    A job stays while it has pictures, for nobody else knows their names, and while its webhook
-    is still to be sent.
+    A job stays while it has images, as only its row names them, and while its webhook is still to
+    be sent.
     """
     return (await connection.execute(_deleting_jobs(limit), {"ago": -seconds})).rowcount
 
 
 async def delete_old_deliveries(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
-    """Delete deliveries that ended at least `seconds` ago; give their number."""
+    """Delete deliveries that ended at least `seconds` ago; return their number."""
     return (await connection.execute(_deleting_deliveries(limit), {"ago": -seconds})).rowcount
 
 
 async def delete_old_attempts(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
-    """Delete entries of the log that are `seconds` old or older; give their number.
+    """Delete logged attempts that are at least `seconds` old; return their number.
 
-    Ids rise with time, so only the `limit` lowest are looked at: when some of these are too
-    young, so is all that follows.
+    Ids rise with time, so only the `limit` lowest are read: if one of these is too young, so are
+    all that follow.
     """
     return (await connection.execute(_deleting_attempts(limit), {"ago": -seconds})).rowcount
 
@@ -87,19 +87,19 @@ async def delete_old_attempts(connection: AsyncConnection, *, seconds: float, li
 async def find_job_objects(
     connection: AsyncConnection, prefixes: Collection[UUID]
 ) -> dict[UUID, JobObjects]:
-    """Give what the rows say about the objects of these prefixes; one without a row is left out."""
+    """Return the objects of the jobs with these prefixes; a prefix without a job is left out."""
     rows = (await connection.execute(_OWNERS, {"prefixes": list(prefixes)})).all()
     return {row[0]: _job_objects(*row[1:]) for row in rows}
 
 
 async def read_bucket_cursor(connection: AsyncConnection) -> BucketCursor:
-    """Give the name of this installation and the place to walk on from."""
+    """Return the id of this installation and the object key to continue from."""
     row = (await connection.execute(_PLACE)).one()
     return BucketCursor(row[0], row[1])
 
 
 async def save_bucket_cursor(connection: AsyncConnection, walked_to: str | None) -> None:
-    """Remember where to walk on; None is the beginning of the bucket."""
+    """Record the object key to continue from; None is the beginning of the bucket."""
     await connection.execute(_NOTE_PLACE, {"walked_to_key": walked_to})
 
 
@@ -111,7 +111,7 @@ def _old_pictures(
 
 
 def _job_objects(state: JobState, deleted_at: datetime | None, *naming: Any) -> JobObjects:
-    # Deleted pictures are named still. An upload that came after the deletion is nobody's.
+    # The row still names deleted images. An object uploaded after the deletion is an orphan.
     named = _named(*naming) if deleted_at is None else frozenset[str]()
     return JobObjects(ended=state in FINAL_STATES, named=named)
 

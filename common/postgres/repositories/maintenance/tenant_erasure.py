@@ -1,7 +1,7 @@
-"""Deleting a tenant that is being deleted: its jobs drained, its rows in batches, then its own.
+"""Erasure of a tenant: drain its jobs, delete its rows in batches, then the tenant's own row.
 
-Every verb may be repeated, and each asks for one tenant: who dies between two leaves the rest to
-the next round.
+Every function is for one tenant and may be repeated: what a process that dies leaves undone, the
+next round does.
 """
 
 from functools import cache
@@ -27,7 +27,7 @@ from common.postgres.repositories.columns import from_now, is_one_of, spelled
 
 
 async def find_tenants_to_erase(connection: AsyncConnection, *, seconds: float) -> list[int]:
-    """Give the tenants whose deletion was asked for at least `seconds` ago, the first one first."""
+    """Return tenants whose deletion was requested at least `seconds` ago, earliest first."""
     statement = (
         select(Tenant.id)
         .where(Tenant.deleting_at <= from_now(-seconds))
@@ -37,30 +37,31 @@ async def find_tenants_to_erase(connection: AsyncConnection, *, seconds: float) 
 
 
 async def cancel_queued(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
-    """Cancel up to `limit` waiting jobs, and tell nobody; give their number."""
+    """Cancel up to `limit` queued jobs, without webhooks; return their number."""
     return (await connection.execute(_canceling(limit), {"of_tenant": tenant_id})).rowcount
 
 
 async def is_drained(connection: AsyncConnection, tenant_id: int) -> bool:
-    """Tell whether all jobs of a tenant have ended."""
+    """Return whether all jobs of a tenant have ended."""
     found = await connection.execute(_UNFINISHED, {"of_tenant": tenant_id})
     return not any(found.one())
 
 
 async def delete_ended_jobs(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
-    """Delete up to `limit` ended jobs, with their deliveries and attempts; give their number."""
+    """Delete up to `limit` ended jobs, with their deliveries and attempts; return their number."""
     return (await connection.execute(_deleting_jobs(limit), {"of_tenant": tenant_id})).rowcount
 
 
 async def delete_usage(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
-    """Delete up to `limit` entries of the ledger, with their marks; give their number."""
+    """Delete up to `limit` usage entries, with their marks; return their number."""
     return (await connection.execute(_deleting_usage(limit), {"of_tenant": tenant_id})).rowcount
 
 
 async def delete_drained_tenant(connection: AsyncConnection, tenant_id: int) -> bool:
-    """Delete the tenant's own row, and what hangs on it; False while it has jobs.
+    """Delete the tenant's own row, and all that refers to it; return False while it has jobs.
 
-    A job that is just being recorded goes along: its insert holds the row, so the deletion waits.
+    A job that is just being recorded is deleted too: its insert locks the row, so the deletion
+    waits for it.
     """
     return (await connection.execute(_DELETE_TENANT, {"of_tenant": tenant_id})).rowcount == 1
 
@@ -69,7 +70,7 @@ async def delete_drained_tenant(connection: AsyncConnection, tenant_id: int) -> 
 
 _OF_TENANT: Final = bindparam("of_tenant", type_=BigInteger())
 _QUEUED: Final = is_one_of(Job.state, {JobState.QUEUED})
-# In the orders of the indexes, each of which is short: else all that the tenant ever did is read.
+# In the order of an index of unfinished jobs: otherwise all jobs of the tenant are read.
 _WAITS: Final = (
     select(Job.id)
     .where(Job.tenant_id == _OF_TENANT, _QUEUED)

@@ -1,8 +1,8 @@
-"""Clearing what claims leave behind in the books of fair claiming, sooner than autovacuum does.
+"""Vacuum the small tables that every claim updates, more often than autovacuum does.
 
-A claim moves its tenants to the back of their queue, and every later claim steps over the index
-entries they had at its front: within a minute, which is how often autovacuum looks, thousands. So
-it is with the lines and turns of deliveries.
+A claim moves its tenants to the back of their queue, and every later claim steps over the dead
+index entries at its front: thousands within a minute, which is how often autovacuum checks. The
+same holds for a tenant's origins and dispatch rows.
 """
 
 from typing import Final
@@ -19,7 +19,7 @@ _TABLES: Final = [table.__tablename__ for table in (TenantQueue, TenantOrigin, T
 _DEAD: Final = {
     table: text(f"SELECT pg_stat_get_dead_tuples('{table}'::regclass)") for table in _TABLES
 }
-# Cutting the table shorter would lock claims out. If a vacuum is under way already, that will do.
+# Truncating the table would lock out claims. If a vacuum is already running, that is enough.
 _VACUUM: Final = {
     table: text(f"VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF, PARALLEL 0) {table}")
     for table in _TABLES
@@ -27,10 +27,10 @@ _VACUUM: Final = {
 
 
 async def vacuum_queues(connection: AsyncConnection, *, worth_it: int = WORTH_A_VACUUM) -> bool:
-    """Vacuum each of the books once `worth_it` rows have been left dead there; tell whether any.
+    """Vacuum each of the tables that has `worth_it` dead rows; return whether any had.
 
-    Takes milliseconds, for they have a row for each tenant and queue, or origin, alone. An account
-    that does not own a table is let do nothing by Postgres, with a warning: autovacuum remains.
+    Takes milliseconds, as they have one row for each tenant and queue, or origin. For an account
+    that does not own a table Postgres only logs a warning: autovacuum remains.
     """
     worn = [
         table
