@@ -10,7 +10,6 @@ from sqlalchemy import (
     Interval,
     Select,
     String,
-    Text,
     func,
     literal_column,
 )
@@ -68,15 +67,6 @@ def is_one_of(
     if len(spelled) == 1:
         return column == spelled[0]
     return column.in_(spelled)
-
-
-def is_found_in(column: InstrumentedAttribute[Any], state: StrEnum) -> ColumnElement[bool]:
-    """Ask for the state of rows that are found by their ids, in words no index fits.
-
-    Else the planner may believe that few are in it, and read all of them through a partial index:
-    when a backlog has come since it last counted, that takes for ever.
-    """
-    return func.lower(column, type_=Text()) == literal_column(f"'{state.value}'", Text())
 
 
 def from_now(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:

@@ -3,7 +3,7 @@
 A claim locks dispatch rows, then origins, then deliveries, and waits for none of them: it passes
 over what others hold. All others wait: first for deliveries, then origins, then dispatch rows, each
 in the order of the keys. So there is no deadlock. Whoever makes a delivery pending, the database's
-triggers record in these rows that it waits (`migrations.delivery_functions`).
+triggers record in these rows that it waits (`migrations/baseline/delivery_triggers.sql`).
 """
 
 from collections.abc import Iterable

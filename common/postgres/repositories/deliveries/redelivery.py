@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, Executable, Uuid, bindparam, case, column, func, update
 
-from common.domain.delivery import ENDED_STATES, FAILED_STATES, DeliveryState
+from common.domain.delivery import ENDED_STATES, DeliveryState
 from common.postgres.models import Delivery
 from common.postgres.repositories.columns import is_one_of, spelled
 from common.postgres.sql_text import load_sql
@@ -36,14 +36,14 @@ async def redeliver_failed(
 
     Those that failed first come first. `state` chooses those that ended in it, None all failed.
     """
-    states = sorted(FAILED if state is None else {state})
+    states = sorted(FAILED_STATES if state is None else {state})
     values = {"of_tenant": tenant_id, "failed_since": since, "of_states": states}
     return int((await connection.execute(_redeliver_failed(BATCH), values)).scalar())
 
 
 # The statements, put together once: that takes longer than running them.
 
-_HAS_ENDED: Final = is_one_of(Delivery.state, ENDED)
+_HAS_ENDED: Final = is_one_of(Delivery.state, ENDED_STATES)
 # The attempt number stays, as in redeliver_failed.sql.
 _ONE: Final = (
     update(Delivery)

@@ -2,36 +2,20 @@
 
 A claim, and every statement by which a worker or an owner ends or requeues a running job, changes
 `running` in both tables in its transaction, `tenant_queues` first. The sweeper's statements do
-not: they move many tenants' jobs at once, and a recount follows (`recounting`). So a counter is
+not: they move many tenants' jobs at once, and a recount follows (`recount`). So a counter is
 never lower than the rows, and a limit never exceeded.
 """
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, func, literal_column
+from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from common.domain.job import JobState
-from common.postgres.models import Job, TenantQueue, TenantShare
+from common.postgres.models import Job
 from common.postgres.repositories.columns import is_one_of
 from common.postgres.sql_text import load_sql
-
-# Stands for "no limit": more than ever run at once.
-UNLIMITED: Final[ColumnElement[int]] = literal_column("2147483647", BigInteger())
-
-# How many more jobs of a tenant may run in a queue.
-ROOM: Final[ColumnElement[int]] = func.least(
-    func.coalesce(TenantShare.max_running_per_queue, UNLIMITED) - TenantQueue.running,
-    func.coalesce(TenantShare.max_running, UNLIMITED) - TenantShare.running,
-)
-# Which tenants a claim may serve; `TenantQueue` joined with its `TenantShare`.
-SERVABLE: Final[tuple[Any, ...]] = (
-    TenantShare.tenant_id == TenantQueue.tenant_id,
-    TenantQueue.has_ready,
-    ~TenantShare.closed,
-    ROOM > 0,
-)
 
 
 def is_ready(tenant_id: Any, queue: Any) -> tuple[ColumnElement[bool], ...]:

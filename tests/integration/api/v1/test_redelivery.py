@@ -174,12 +174,12 @@ async def test_very_many_are_sent_again_a_part_at_a_time(
     webhooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redelivery, "BATCH", 2)
-    monkeypatch.setattr("api.dialects.v1.webhooks.BATCHES", 2)
-    await end(hooks, "exhausted", number=7)
+    monkeypatch.setattr("api.dialects.v1.webhooks.MAX_BATCHES", 2)
+    await end(webhooks, "exhausted", number=7)
     since = {"since": "2000-01-01T00:00:00Z"}
-    answers = [(await hooks.ask("POST", "redeliver", since))[1] for _ in range(2)]
-    assert answers == [{"redelivered": 4, "more": True}, {"redelivered": 3, "more": False}]
-    assert set((await states(hooks)).values()) == {"pending"}
+    responses = [(await webhooks.ask("POST", "redeliver", since))[1] for _ in range(2)]
+    assert responses == [{"redelivered": 4, "more": True}, {"redelivered": 3, "more": False}]
+    assert set((await states(webhooks)).values()) == {"pending"}
 
 
 async def test_a_second_bulk_redelivery_at_once_is_rejected(webhooks: WebhookHarness) -> None:

@@ -1,0 +1,35 @@
+-- Count the jobs that could be claimed now in each of :of_queues, at most {at_most} of a queue.
+--
+-- The rows: a queue and its number; none for a queue without such jobs.
+
+SELECT asked.queue, count(*) AS number
+FROM unnest(CAST(:of_queues AS text[])) AS asked (queue)
+JOIN LATERAL (
+    SELECT next_jobs.id
+    FROM tenant_queues
+    JOIN tenant_shares ON tenant_shares.tenant_id = tenant_queues.tenant_id
+    CROSS JOIN LATERAL (
+        -- How many more of its jobs may run: each limit less what it counts; NULL is no limit.
+        SELECT least(
+            coalesce(tenant_shares.max_running_per_queue, 2147483647) - tenant_queues.running,
+            coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running
+        ) AS room
+    ) AS allowed
+    JOIN LATERAL (
+        -- In the order of an index: otherwise the planner may read the whole queue.
+        SELECT jobs.id
+        FROM jobs
+        WHERE jobs.tenant_id = tenant_queues.tenant_id
+          AND jobs.queue = tenant_queues.queue
+          AND jobs.state = 'queued'
+          AND jobs.available_at <= now()
+        ORDER BY jobs.priority DESC, jobs.id
+        LIMIT least(allowed.room, {at_most})
+    ) AS next_jobs ON true
+    WHERE tenant_queues.queue = asked.queue
+      AND tenant_queues.has_ready
+      AND NOT tenant_shares.closed
+      AND allowed.room > 0
+    LIMIT {at_most}
+) AS servable ON true
+GROUP BY asked.queue
