@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, Executable, Uuid, bindparam, case, column, func, update
 
-from common.domain.delivery import ENDED_STATES, DeliveryState
+from common.domain.delivery import ENDED_STATES, FAILED_STATES, DeliveryState
 from common.postgres.models import Delivery
 from common.postgres.repositories.columns import is_one_of, spelled
 from common.postgres.sql_text import load_sql
