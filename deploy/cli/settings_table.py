@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from common.settings import Section, Settings
 
-PAGES: Final = ("docs/configuration.md", "README.md")
+PAGES: Final = ("docs/configuration.md",)
 BEGIN: Final = "<!-- settings: "
 END: Final = "<!-- end of settings -->"
 ALL: Final = "all"

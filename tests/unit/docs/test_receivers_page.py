@@ -66,9 +66,9 @@ def test_v1a_is_verified(v1a: Verify) -> None:
     key = load_signing_key(new_signing_key())
     headers = signed_headers(uuid4(), utc_now(), BODY, secrets=[new_secret()], key=key)
     assert v1a(public_key(key), headers, BODY) == EVENT
-    with pytest.raises(ValueError, match="no signature fits"):
+    with pytest.raises(ValueError, match="no valid signature"):
         v1a(public_key(key), headers, BODY + b" ")
-    with pytest.raises(ValueError, match="no signature fits"):
+    with pytest.raises(ValueError, match="no valid signature"):
         v1a(public_key(load_signing_key(new_signing_key())), headers, BODY)
-    with pytest.raises(ValueError, match="too old"):
+    with pytest.raises(ValueError, match="outside the tolerance"):
         v1a(public_key(key), headers | {"webhook-timestamp": "1"}, BODY)
