@@ -19,7 +19,7 @@ def model_mask(mask: Image.Image) -> Image.Image:
     that the softness was meant to hide. So every cell with a visible part is repainted as a whole.
     A hard mask has nothing to hide and is returned unchanged.
 
-    See docs/decisions/0027-soft-edges-are-repainted-whole.md.
+    See docs/decisions/0027-soft-edges-are-repainted-completely.md.
     """
     if not any(mask.histogram()[1:-1]):
         return mask
