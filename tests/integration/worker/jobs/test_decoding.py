@@ -11,7 +11,7 @@ from common.domain.record import InputImage
 from tests.bench.cpu import children_of
 from tests.integration.dispatcher.program import running
 from tests.integration.worker.harness.engine import ControlledEngine
-from tests.integration.worker.harness.image_host import INIT, answer
+from tests.integration.worker.harness.image_host import INIT, http_response
 from tests.integration.worker.harness.worker_harness import WorkerHarness
 from tests.integration.worker.lifecycle.test_process import assert_clean_exit
 from tests.unit.worker.engine.image_sandbox import odd_decoder
@@ -22,7 +22,7 @@ LOST = "init_image: decoding the image crashed the decoder process"
 
 def hang(harness: WorkerHarness, deed: bytes) -> dict[str, InputImage]:
     """Serve an image that makes its decoder do the deed."""
-    harness.image_host.pages["/odd.png"] = answer(INIT + deed)
+    harness.image_host.pages["/odd.png"] = http_response(INIT + deed)
     return harness.input_images(init="odd.png")
 
 
@@ -86,7 +86,7 @@ async def test_the_worker_process_goes_on_with_its_model_loaded(
 
 
 async def queue_bomb(harness: WorkerHarness) -> int:
-    harness.image_host.pages["/bomb.png"] = answer(png_header(9460, 9458))
+    harness.image_host.pages["/bomb.png"] = http_response(png_header(9460, 9458))
     return await harness.queue_inpaint(inputs=harness.input_images(init="bomb.png"))
 
 
