@@ -197,7 +197,7 @@ async def test_a_tenants_key_gives_no_more_admin_access_than_junk(
     assert all(response == responses[0] for response in responses)
 
 
-async def test_alice_sees_the_objects_that_bob_cannot_see(neighbours: Neighbours) -> None:
+async def test_the_owner_can_read_the_objects_that_others_cannot(neighbours: Neighbours) -> None:
     hers, key = neighbours.alices, neighbours.gateway.key
     path = f"{PREFIX}/webhooks/deliveries"
     (listed,) = (await neighbours.ask("GET", path, hers, key)).json()["items"]

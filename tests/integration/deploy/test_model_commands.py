@@ -71,7 +71,7 @@ def listed() -> dict[str, dict[str, str]]:
     return {row["name"]: row for row in json.loads(told)}
 
 
-def test_models_are_listed_with_what_of_them_is_here() -> None:
+def test_models_are_listed_with_the_state_of_their_weights() -> None:
     rows = listed()
     assert {name: row["weights"] for name, row in rows.items()} == {
         "of-a-hub": "missing",
@@ -85,7 +85,7 @@ def test_models_are_listed_with_what_of_them_is_here() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # of diffusers' schedulers
-def test_what_was_fetched_draws_without_the_hub(
+def test_downloaded_weights_generate_without_the_hub(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (home / "weights" / "all-in-one.safetensors").write_bytes(b"not wanted")
@@ -109,7 +109,7 @@ def test_what_was_fetched_draws_without_the_hub(
     assert "model wrong: no scheduler NoScheduler fits it" in told
 
 
-def test_a_part_that_is_not_there_is_named(home: Path) -> None:
+def test_a_missing_component_is_named(home: Path) -> None:
     (weights,) = (home / "weights" / "vae").glob("*.safetensors")
     kept = weights.read_bytes()
     weights.unlink()
@@ -130,7 +130,7 @@ def test_a_part_that_is_not_there_is_named(home: Path) -> None:
         (("pull", "of-a-folder"), 0, "nothing to download"),
     ],
 )
-def test_what_cannot_be_pulled_is_said(
+def test_models_that_cannot_be_pulled_are_explained(
     home: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     monkeypatch.setenv("INFILL_MODELS_FILE", str(home / "elsewhere.toml"))

@@ -60,7 +60,7 @@ async def beside(database_url: str, ask: Any) -> Any:
         await database.aclose()
 
 
-def test_a_tenant_is_made_and_its_secret_shown() -> None:
+def test_a_tenant_is_created_and_its_webhook_secret_is_printed() -> None:
     assert re.fullmatch(
         r"tenant acme \(id 1\)\nwebhook secret: whsec_[A-Za-z0-9+/]{43}=\n",
         run("tenants", "create", "acme"),
@@ -69,7 +69,7 @@ def test_a_tenant_is_made_and_its_secret_shown() -> None:
     assert (made["id"], made["plan"], made["webhook_secret"][:6]) == (2, "default", "whsec_")
 
 
-def test_tenants_are_listed_and_no_secret_with_them() -> None:
+def test_tenants_are_listed_without_secrets() -> None:
     run("tenants", "create", "acme")
     run("tenants", "create", "a-longer-name")
     title, *lines = run("tenants", "list").splitlines()
@@ -82,7 +82,7 @@ def test_tenants_are_listed_and_no_secret_with_them() -> None:
     assert "whsec_" not in run("tenants", "list", "--json")
 
 
-def test_a_list_goes_on_where_it_says() -> None:
+def test_a_list_continues_at_its_cursor() -> None:
     for name in ("a", "b", "c"):
         run("tenants", "create", name)
     first = invoke("tenants", "list", "--limit", "2")
@@ -92,7 +92,7 @@ def test_a_list_goes_on_where_it_says() -> None:
     assert invoke("tenants", "list", "--limit", "0").exit_code == 2
 
 
-def test_a_name_is_taken_once_and_has_a_form() -> None:
+def test_a_used_or_malformed_name_is_rejected() -> None:
     run("tenants", "create", "acme")
     with pytest.raises(ConflictError, match="there is already a tenant called acme"):
         run("tenants", "create", "acme")
@@ -121,7 +121,7 @@ def test_a_tenant_gets_a_plan_and_limits_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("entry", ["max_running", "max_running=", "max_running=four", "=4="])
-def test_a_limit_is_name_and_json(entry: str) -> None:
+def test_a_limit_that_is_not_name_and_json_is_rejected(entry: str) -> None:
     result = invoke("plans", "create", "pro", "--set", entry)
     assert result.exit_code == 2
     assert "is not NAME=VALUE with a value in JSON, such as max_running=4" in result.stderr
@@ -142,7 +142,7 @@ def test_a_tenant_is_disabled_enabled_and_deleted() -> None:
     assert told("tenants", "delete", "acme", "--yes")["deleting_at"] is not None
 
 
-def test_webhook_secrets_are_rotated_and_ended() -> None:
+def test_webhook_secrets_are_rotated_and_expired() -> None:
     first = run("tenants", "create", "acme").rsplit(maxsplit=1)[-1]
     rotated = run("tenants", "rotate-secret", "acme")
     assert rotated.startswith("webhook secret: whsec_")
@@ -156,7 +156,7 @@ def test_webhook_secrets_are_rotated_and_ended() -> None:
         run("secrets", "expire", "acme", str(ids[-1]))
 
 
-async def test_a_key_opens_the_gateway_until_it_is_revoked(database_url: str) -> None:
+async def test_a_key_authenticates_until_it_is_revoked(database_url: str) -> None:
     async def live(key: str) -> bool:
         found: bool = await beside(database_url, lambda database: is_live(database, key))
         return found
@@ -174,14 +174,14 @@ async def test_a_key_opens_the_gateway_until_it_is_revoked(database_url: str) ->
     assert not await live(key)
 
 
-def test_a_key_ends_when_it_is_said_in_utc() -> None:
+def test_the_expiry_of_a_key_is_read_as_utc() -> None:
     run("tenants", "create", "acme")
     made = told("keys", "create", "acme", "--expires-at", "2999-01-31")
     assert made["expires_at"] == "2999-01-31T00:00:00+00:00"
     assert made["key"].startswith("inf_")
 
 
-def test_an_admin_key_is_made_listed_and_revoked() -> None:
+def test_an_admin_key_is_created_listed_and_revoked() -> None:
     shown = run("admin-keys", "create", "ops")
     assert is_well_formed(shown.split()[-1], KeyKind.ADMIN)
     made = told("admin-keys", "create", "more", "--expires-at", "2999-01-31T12:00:00")
@@ -191,7 +191,7 @@ def test_an_admin_key_is_made_listed_and_revoked() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("keys", "create", "acme"), ("admin-keys", "create", "x")])
-def test_no_key_is_made_without_a_pepper(
+def test_no_key_is_created_without_a_pepper(
     monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("INFILL_API_KEY_PEPPER", "")
@@ -199,7 +199,7 @@ def test_no_key_is_made_without_a_pepper(
         run(*arguments)
 
 
-async def test_jobs_and_queues_are_seen_and_changed(
+async def test_jobs_and_queues_are_listed_and_changed(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INFILL_REDIS_URL", redis_url)
@@ -219,7 +219,7 @@ async def test_jobs_and_queues_are_seen_and_changed(
     await asyncio.to_thread(operate)
 
 
-def test_usage_is_of_this_month_unless_said() -> None:
+def test_usage_is_of_this_month_by_default() -> None:
     assert told("usage") == {"items": [], "next_cursor": None}
     titles = ("tenant", "day", "model", "jobs", "images")
     assert run("usage").split()[: len(titles)] == list(titles)
@@ -230,7 +230,7 @@ def test_usage_is_of_this_month_unless_said() -> None:
         run("usage", "--tenant", "nobody")
 
 
-def test_the_audit_names_the_account() -> None:
+def test_the_audit_log_names_the_operators_account() -> None:
     run("tenants", "create", "acme")
     (entry,) = told("audit", "--tenant", "acme")["items"]
     assert entry["actor"] == running.current_operator().name
@@ -243,7 +243,7 @@ def test_an_account_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) 
     assert running.current_operator().name == f"cli:uid-{2**31 - 7}"
 
 
-def test_what_does_not_exist_is_named() -> None:
+def test_missing_tenants_and_keys_are_named_in_the_error() -> None:
     for arguments in (
         ("keys", "create", "nobody"),
         ("keys", "list", "nobody"),
@@ -258,6 +258,6 @@ def test_what_does_not_exist_is_named() -> None:
         run("keys", "revoke", "acme", "7")
 
 
-def test_a_signing_key_is_made_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signing_key_is_created_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     load_signing_key(run("keys", "webhook").strip())

@@ -44,12 +44,12 @@ def alive(child: Child, port: int) -> Child:
     )
 
 
-async def test_a_gateway(tmp_path: Path) -> None:
+async def test_a_gateway_starts_without_stores_and_stops_on_a_signal(tmp_path: Path) -> None:
     port = free_port()
     await ends_well(tmp_path, alive(gateway_process(port), port), port)
 
 
-async def test_a_dispatcher(tmp_path: Path) -> None:
+async def test_a_dispatcher_starts_without_stores_and_stops_on_a_signal(tmp_path: Path) -> None:
     child = dispatcher_process()
     port = int(child.environment["INFILL_STATUS_PORT"])
     await ends_well(tmp_path, alive(child, port), port)

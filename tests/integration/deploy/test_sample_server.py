@@ -21,7 +21,7 @@ async def test_images_are_served_unchanged() -> None:
             assert answer.content == (SAMPLES / name).read_bytes()
 
 
-async def test_webhooks_are_kept_in_the_order_they_came(tmp_path: Path) -> None:
+async def test_webhooks_are_kept_in_the_order_of_arrival(tmp_path: Path) -> None:
     async with (
         sample_server(tmp_path) as beside,
         httpx2.AsyncClient(base_url=beside.base_url, trust_env=False) as client,

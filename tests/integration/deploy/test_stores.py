@@ -35,7 +35,7 @@ async def test_stores_named_by_url_are_left_to_the_operator(
     assert not (tmp_path / "postgres").exists()
 
 
-async def test_the_others_are_started_and_named(
+async def test_stores_without_a_url_are_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in NAMED:

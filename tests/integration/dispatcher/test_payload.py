@@ -121,7 +121,7 @@ async def test_a_canceled_job_has_the_status_failed(
     assert (body["status"], body["message"]) == ("failed", "canceled by its owner")
 
 
-async def test_nothing_is_pending_without_a_webhook(
+async def test_a_job_without_a_webhook_has_no_delivery(
     harness: DispatcherHarness, owner: Owner
 ) -> None:
     await succeeded(harness.database, owner, None)

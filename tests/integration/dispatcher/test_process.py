@@ -28,7 +28,7 @@ def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> dict
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_lets_the_posts_under_way_finish(
+async def test_a_signal_lets_running_attempts_finish(
     harness: DispatcherHarness,
     owner: Owner,
     receiver: Receiver,
@@ -80,7 +80,7 @@ async def test_a_delivery_survives_its_dispatcher(
     assert (row.state, row.attempt, row.failures) == (DeliveryState.DELIVERED, 2, 0)
 
 
-async def test_it_sweeps_and_shows_its_state(
+async def test_the_dispatcher_sweeps_and_serves_its_state(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     port = free_port()
@@ -95,7 +95,7 @@ async def test_it_sweeps_and_shows_its_state(
             assert expected in await asyncio.to_thread(get, f"http://127.0.0.1:{port}/{page}")
 
 
-async def test_it_deletes_what_is_old(
+async def test_the_dispatcher_deletes_old_rows(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     ended = await succeeded(harness.database, owner, None, object_keys=(KEY,))
@@ -131,7 +131,7 @@ async def test_a_bad_setting_ends_the_process(settings: dict[str, str]) -> None:
         assert await program.exit_code() == 1
 
 
-async def test_it_starts_without_postgres_and_redis(settings: dict[str, str]) -> None:
+async def test_the_dispatcher_starts_without_postgres_and_redis(settings: dict[str, str]) -> None:
     nowhere = {
         "INFILL_DATABASE_URL": f"postgresql://infill@127.0.0.1:{free_port()}/infill",
         "INFILL_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
@@ -143,7 +143,7 @@ async def test_it_starts_without_postgres_and_redis(settings: dict[str, str]) ->
         assert await program.exit_code() == 0
 
 
-async def test_it_loads_neither_torch_nor_celery() -> None:
+async def test_the_dispatcher_loads_neither_torch_nor_celery() -> None:
     source = (
         "import sys, worker.dispatcher.process; "
         "sys.exit(bool({'torch', 'diffusers', 'celery', 'PIL'} & set(sys.modules)))"

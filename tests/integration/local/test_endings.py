@@ -50,7 +50,7 @@ async def test_a_signal_stops_everything_in_order(tmp_path: Path, how: signal.Si
     assert "database system is shut down" in (tmp_path / "logs" / "postgres.log").read_text()
 
 
-async def test_ctrl_c_in_a_terminal_reaches_the_owner_alone(tmp_path: Path) -> None:
+async def test_ctrl_c_in_a_terminal_is_handled_by_the_owner_only(tmp_path: Path) -> None:
     async with running_stack(tmp_path) as (process, handles):
         os.killpg(process.pid, signal.SIGINT)
         os.killpg(process.pid, signal.SIGINT)
@@ -58,7 +58,7 @@ async def test_ctrl_c_in_a_terminal_reaches_the_owner_alone(tmp_path: Path) -> N
         assert await parts.all_ended(handles)
 
 
-async def test_kill_leaves_no_orphans_and_the_next_start_goes_well(tmp_path: Path) -> None:
+async def test_kill_leaves_no_orphans_and_the_next_start_succeeds(tmp_path: Path) -> None:
     async with running_stack(tmp_path) as (process, handles):
         process.kill()
         assert await parts.all_ended(handles)

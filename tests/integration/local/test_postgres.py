@@ -127,7 +127,7 @@ async def test_data_of_another_account_is_rejected(
 
 
 @pytest.mark.parametrize(("mode", "rights"), [(0o755, 0), (0o700, PASSAGE)])
-async def test_it_has_no_more_rights_than_needed(mode: int, rights: int) -> None:
+async def test_postgres_has_no_more_rights_than_needed(mode: int, rights: int) -> None:
     with home_below(mode) as home:
         async with Supervisor(home / "logs") as supervisor:
             status = status_of(await parts.start(supervisor, parts.postgres(home)))
@@ -158,7 +158,7 @@ async def test_an_interrupted_draft_is_replaced(tmp_path: Path) -> None:
     assert not draft.exists()
 
 
-async def test_a_failing_initdb_is_quoted(tmp_path: Path) -> None:
+async def test_the_error_of_a_failing_initdb_is_quoted(tmp_path: Path) -> None:
     data = tmp_path / "postgres"
     # A name that initdb refuses; to root, who is not to be here at all, it says so first.
     with pytest.raises(ConfigurationError, match=r"could not create its data .* initdb: error: "):
@@ -166,5 +166,5 @@ async def test_a_failing_initdb_is_quoted(tmp_path: Path) -> None:
     assert not data.exists()
 
 
-async def test_it_is_not_ready_before_it_is_started(tmp_path: Path) -> None:
+async def test_postgres_is_not_ready_before_it_is_started(tmp_path: Path) -> None:
     assert not await parts.postgres(tmp_path).is_ready()

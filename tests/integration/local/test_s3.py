@@ -25,7 +25,7 @@ async def read(url: str) -> tuple[bytes, HTTPMessage]:
     return await asyncio.to_thread(fetch)
 
 
-async def test_a_link_gives_the_object_with_its_headers(bucket: StorageSettings) -> None:
+async def test_a_link_returns_the_object_with_its_headers(bucket: StorageSettings) -> None:
     storage = Storage(bucket)
     await storage.put("a/picture.png", b"pixels")
     body, headers = await read(storage.link("a/picture.png"))
@@ -34,7 +34,7 @@ async def test_a_link_gives_the_object_with_its_headers(bucket: StorageSettings)
     assert headers["Cache-Control"] == bucket.cache_control
 
 
-async def test_a_link_that_was_changed_gives_nothing(bucket: StorageSettings) -> None:
+async def test_a_changed_link_is_rejected(bucket: StorageSettings) -> None:
     storage = Storage(bucket)
     await storage.put("a/picture.png", b"pixels")
     await storage.put("b/picture.png", b"secret")

@@ -108,7 +108,7 @@ class StopsAtOnce(Storage):
         self.stopping.set()
 
 
-async def test_it_stops_between_two_batches(
+async def test_an_erasure_stops_between_two_batches(
     stored_jobs: StoredJobs, bucket: StorageSettings
 ) -> None:
     job = await stored_jobs.job(JobState.SUCCEEDED)

@@ -50,7 +50,7 @@ async def running(retention: Retention) -> AsyncIterator[None]:
         await task
 
 
-async def test_one_leads_and_the_other_takes_over(stored_jobs: StoredJobs) -> None:
+async def test_one_process_leads_and_the_other_takes_over(stored_jobs: StoredJobs) -> None:
     first, second = (Counting(stored_jobs.database, stored_jobs.storage) for _ in range(2))
     async with AsyncExitStack() as longer:
         async with running(first):

@@ -110,7 +110,9 @@ async def test_a_pending_webhook_keeps_its_job(stored_jobs: StoredJobs) -> None:
     assert await stored_jobs.job_ids() == []
 
 
-async def test_more_than_a_batch(stored_jobs: StoredJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_rows_than_a_batch_are_deleted_in_one_round(
+    stored_jobs: StoredJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rounds, "ROWS", 2)
     monkeypatch.setattr(rounds, "JOBS", 2)
     jobs = [await stored_jobs.job(JobState.SUCCEEDED) for _ in range(5)]
@@ -174,7 +176,7 @@ class StopsAtOnce(Storage):
         self.stopping.set()
 
 
-async def test_stopping_in_the_middle(
+async def test_a_round_stops_between_two_batches(
     stored_jobs: StoredJobs, bucket: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "JOBS", 2)

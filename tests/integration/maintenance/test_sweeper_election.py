@@ -65,7 +65,7 @@ async def holders(database: Database) -> list[int]:
         return list((await connection.execute(text(HOLDER))).scalars())
 
 
-async def test_one_leads_and_the_other_takes_over(database: Database, redis: Redis) -> None:
+async def test_one_process_leads_and_the_other_takes_over(database: Database, redis: Redis) -> None:
     first, second = counting(database, redis), counting(database, redis)
     async with AsyncExitStack() as longer:
         async with running(first):

@@ -51,7 +51,7 @@ async def test_many_callers_share_one_subscription(redis: Redis, rows: Rows) -> 
         assert await redis.pubsub_numsub(CHANNEL) == [(CHANNEL.encode(), 1)]
 
 
-async def test_callers_that_left_are_forgotten(redis: Redis, rows: Rows) -> None:
+async def test_callers_that_left_are_removed(redis: Redis, rows: Rows) -> None:
     listener = CompletionListener(redis, rows.find_ended)
     prefix = uuid4()
     with listener.expect(prefix):

@@ -95,7 +95,7 @@ async def test_a_connection_that_dies_silently_is_detected(
                 await wait_until_ready(heard, "a signal over a new line", DEADLINE_SECONDS)
 
 
-async def test_signals_missed_during_a_reconnection_are_made_up_for(
+async def test_signals_missed_during_a_reconnection_are_replaced_by_a_query(
     redis: Redis, rows: Rows
 ) -> None:
     prefix = uuid4()

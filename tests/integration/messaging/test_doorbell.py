@@ -90,7 +90,7 @@ async def blocked_clients(redis: Redis, number: int) -> None:
     await wait_until_ready(waiting, "the waiting client", 20)
 
 
-async def test_redis_forgetting_its_scripts_loses_no_ring(doorbell: Doorbell, redis: Redis) -> None:
+async def test_a_flush_of_redis_scripts_loses_no_ring(doorbell: Doorbell, redis: Redis) -> None:
     assert await doorbell.ring_worker(QUEUE)
     await redis.script_flush()
     assert await doorbell.ring_worker(QUEUE)

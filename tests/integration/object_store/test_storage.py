@@ -35,7 +35,7 @@ async def test_a_stored_object_is_read_back(storage: Storage) -> None:
     assert await storage.get(KEY) == PIXELS
 
 
-async def test_type_and_caching_are_set(
+async def test_content_type_and_cache_control_are_stored(
     storage: Storage, bucket: StorageSettings, s3_client: S3Client
 ) -> None:
     await storage.put(KEY, PIXELS)
@@ -61,7 +61,7 @@ async def test_a_signed_link_can_be_fetched_for_its_time(
 
 
 @pytest.mark.parametrize("base", ["https://cdn.test/results", "https://cdn.test/results/"])
-def test_a_public_link_stands_under_the_base(bucket: StorageSettings, base: str) -> None:
+def test_a_public_link_starts_with_the_base_url(bucket: StorageSettings, base: str) -> None:
     storage = Storage(changed(bucket, public_base_url=base))
     assert storage.link(KEY) == f"https://cdn.test/results/{KEY}"
     assert storage.link("a b/ü?.png") == "https://cdn.test/results/a%20b/%C3%BC%3F.png"

@@ -25,11 +25,11 @@ async def assert_not_allowed(guard: Guard, url: str) -> None:
         await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, response_bytes=10)
 
 
-async def test_a_forbidden_address_itself(guard: Guard, forbidden: Peer) -> None:
+async def test_a_url_with_a_forbidden_address_is_rejected(guard: Guard, forbidden: Peer) -> None:
     await assert_not_allowed(guard, forbidden.url())
 
 
-async def test_our_own_public_address(
+async def test_a_public_address_of_this_machine_is_rejected(
     guard: Guard, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A public address of this machine is not to be had on every machine that runs the tests.
@@ -52,7 +52,7 @@ def test_is_this_machine(address: Address, *, own: bool) -> None:
     assert connector.is_this_machine(address) is own
 
 
-async def test_the_name_goes_on_in_the_host_header(guard: Guard, names: Names) -> None:
+async def test_the_host_header_has_the_name(guard: Guard, names: Names) -> None:
     names.add(NAME, ["127.0.0.1"])
     async with listening(says(OK)) as peer:
         await guard.fetch(peer.url("/a?b=c#d", host=f"{NAME.upper()}."))
@@ -83,7 +83,7 @@ async def test_a_dead_address_leaves_time_for_the_next(
         await asyncio.wait_for(dead.left.wait(), 5)
 
 
-async def test_a_refused_connection(guard: Guard, names: Names) -> None:
+async def test_a_rejected_connection_is_a_failed_fetch(guard: Guard, names: Names) -> None:
     async with listening(silence) as gone:
         pass
     names.add(NAME, ["127.0.0.1"])
@@ -116,7 +116,9 @@ class Broken:
     ],
     ids=["unknown", "time-out", "hung"],
 )
-async def test_dns_trouble(settings: OutboundSettings, resolver: Broken) -> None:
+async def test_a_failed_look_up_is_a_failed_fetch(
+    settings: OutboundSettings, resolver: Broken
+) -> None:
     guard = Guard(settings.model_copy(update={"dns_timeout_seconds": 0.1}), resolver=resolver)
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch("http://images.example/")
@@ -125,14 +127,14 @@ async def test_dns_trouble(settings: OutboundSettings, resolver: Broken) -> None
     assert caught.value.detail
 
 
-async def test_a_name_without_addresses(guard: Guard, names: Names) -> None:
+async def test_a_name_without_addresses_is_a_failed_fetch(guard: Guard, names: Names) -> None:
     names.add(NAME, [])
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch(f"http://{NAME}/")
     assert caught.value.reason == "dns"
 
 
-async def test_nothing_is_taken_from_the_environment(
+async def test_the_environment_does_not_configure_the_guard(
     guard: Guard, names: Names, forbidden: Peer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

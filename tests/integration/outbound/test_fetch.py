@@ -12,13 +12,15 @@ from tests.hostile.peers import Script, listening, says, says_and_stays
 
 
 @pytest.mark.parametrize(("answer", "image"), answers.TAKEN)
-async def test_accepted(guard: Guard, answer: bytes, image: bytes) -> None:
+async def test_an_image_is_fetched(guard: Guard, answer: bytes, image: bytes) -> None:
     async with listening(says(answer)) as peer:
         assert await guard.fetch(peer.url()) == image
 
 
 @pytest.mark.parametrize(("answer", "told"), answers.LISTED_REJECTED + answers.REJECTED)
-async def test_rejected_for_good(guard: Guard, answer: bytes, told: str) -> None:
+async def test_a_response_without_an_acceptable_image_is_rejected(
+    guard: Guard, answer: bytes, told: str
+) -> None:
     """The peer keeps the connection open: the result is known without waiting for its end."""
     async with listening(says_and_stays(answer)) as peer:
         with pytest.raises(FetchRejectedError) as caught:
@@ -29,7 +31,7 @@ async def test_rejected_for_good(guard: Guard, answer: bytes, told: str) -> None
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 599])
-async def test_trouble_of_the_far_side(guard: Guard, status: int) -> None:
+async def test_a_5xx_response_is_a_failed_fetch(guard: Guard, status: int) -> None:
     answer = f"HTTP/1.1 {status} Oh\r\ncontent-length: 6\r\n\r\nbanner".encode()
     async with listening(says(answer)) as peer:
         with pytest.raises(FetchFailedError) as caught:
@@ -50,7 +52,7 @@ async def test_a_malformed_response(guard: Guard, what: str, script: Script) -> 
 
 
 @pytest.mark.parametrize(("what", "script"), answers.LISTED_TOO_MUCH + answers.TOO_MUCH)
-async def test_too_much_is_cut_off(guard: Guard, what: str, script: Script) -> None:
+async def test_a_body_that_is_too_large_is_cut_off(guard: Guard, what: str, script: Script) -> None:
     async with listening(script) as peer:
         with pytest.raises(FetchRejectedError, match="too large, at most 1000 bytes"):
             await guard.fetch(peer.url())
@@ -58,7 +60,7 @@ async def test_too_much_is_cut_off(guard: Guard, what: str, script: Script) -> N
 
 
 @pytest.mark.parametrize(("what", "script"), answers.CRUMBS)
-async def test_a_body_in_crumbs_is_cut_off(
+async def test_a_body_in_tiny_chunks_is_cut_off(
     settings: OutboundSettings, what: str, script: Script
 ) -> None:
     """Else one host would hold a core until the deadline, and a worker's event loop with it."""
@@ -73,7 +75,7 @@ async def test_a_body_in_crumbs_is_cut_off(
         await asyncio.wait_for(peer.left.wait(), 5)
 
 
-async def test_large_bodies_in_small_packets_are_taken(settings: OutboundSettings) -> None:
+async def test_large_bodies_in_small_packets_are_fetched(settings: OutboundSettings) -> None:
     """The smallest packets the Internet makes, 536 bytes each, are no crumbs."""
     guard = Guard(settings.model_copy(update={"image_max_bytes": 20_000_000}))
     body = (b"218\r\n" + b"x" * 536 + b"\r\n") * 20_000
@@ -82,7 +84,9 @@ async def test_large_bodies_in_small_packets_are_taken(settings: OutboundSetting
 
 
 @pytest.mark.parametrize(("what", "script"), answers.LISTED_SLOW + answers.SLOW)
-async def test_cut_off_by_the_one_deadline(hasty: Guard, what: str, script: Script) -> None:
+async def test_a_slow_host_is_cut_off_by_the_deadline(
+    hasty: Guard, what: str, script: Script
+) -> None:
     async with listening(script) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await hasty.fetch(peer.url())

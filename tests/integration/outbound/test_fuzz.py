@@ -43,7 +43,9 @@ def changed(data: bytes, how: list[tuple[float, int, bytes]]) -> bytes:
 
 @given(st.sampled_from(KNOWN), changes())
 @example(b"", [])
-async def test_any_response_of_a_host(answer: bytes, how: list[tuple[float, int, bytes]]) -> None:
+async def test_any_response_of_a_host_is_an_image_or_a_fetch_error(
+    answer: bytes, how: list[tuple[float, int, bytes]]
+) -> None:
     # A redirect would lead out of here.
     said = changed(answer, how).replace(b"ocation", b"o-cation")
     async with listening(says(said)) as peer:
@@ -59,7 +61,9 @@ async def test_any_response_of_a_host(answer: bytes, how: list[tuple[float, int,
 @given(changes())
 @example([(0.9, 1, b"\xff\xff")])
 @settings(max_examples=15)
-async def test_any_response_of_a_name_server(how: list[tuple[float, int, bytes]]) -> None:
+async def test_any_response_of_a_name_server_is_an_address_or_a_fetch_error(
+    how: list[tuple[float, int, bytes]],
+) -> None:
     def script(question: Question) -> list[bytes]:
         return [changed(message, how) for message in GOOD(question)]
 

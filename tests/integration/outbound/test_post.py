@@ -36,7 +36,7 @@ async def post(
     )
 
 
-async def test_what_the_receiver_sees(guard: Guard, names: Names) -> None:
+async def test_the_request_has_exactly_the_expected_headers(guard: Guard, names: Names) -> None:
     names.add("hooks.example", ["127.0.0.1"])
     async with listening(says(OK)) as peer:
         answer = await post(guard, peer.url("/in?a=b", host="hooks.example"), body=b'{"id": 7}')
@@ -85,7 +85,7 @@ async def test_every_status_is_a_response(
     ],
     ids=["ends too soon", "no chunk length", "chunk extension"],
 )
-async def test_a_broken_body_does_not_unsay_the_status(guard: Guard, rest: bytes) -> None:
+async def test_a_broken_body_does_not_change_the_status(guard: Guard, rest: bytes) -> None:
     async with listening(says(HEAD + rest)) as peer:
         answer = await post(guard, peer.url())
     assert (answer.status, answer.excerpt) == (200, b"ok")
@@ -99,7 +99,7 @@ async def test_redirects_are_not_followed(guard: Guard, forbidden: Peer) -> None
     assert answer.headers["location"] == forbidden.url()
 
 
-async def test_https_only(settings: OutboundSettings) -> None:
+async def test_http_is_rejected_if_webhooks_require_https(settings: OutboundSettings) -> None:
     guard = Guard(settings.model_copy(update={"webhooks_https_only": True}))
     async with listening(silence) as peer:
         with pytest.raises(AddressNotAllowedError):
@@ -154,7 +154,7 @@ async def test_a_malformed_response(guard: Guard, raw: bytes) -> None:
     assert caught.value.message == "could not deliver the webhook: the host sent no usable response"
 
 
-async def test_a_response_before_the_body_was_read(guard: Guard) -> None:
+async def test_a_response_before_the_body_was_read_is_no_timeout(guard: Guard) -> None:
     async def hasty_receiver(
         _peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:

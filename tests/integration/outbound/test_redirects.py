@@ -26,7 +26,7 @@ async def test_three_redirects_are_followed(guard: Guard, status: int) -> None:
     assert peer.connections == 4
 
 
-async def test_a_loop_ends_after_three(guard: Guard) -> None:
+async def test_a_redirect_loop_ends_after_three_redirects(guard: Guard) -> None:
     async with listening(says(redirect("/"))) as peer:
         with pytest.raises(FetchRejectedError, match="too many redirects"):
             await guard.fetch(peer.url())
@@ -34,7 +34,7 @@ async def test_a_loop_ends_after_three(guard: Guard) -> None:
 
 
 @pytest.mark.parametrize(("location", "why"), hops.REFUSED)
-async def test_rejected_at_the_redirect(
+async def test_redirects_to_forbidden_addresses_are_rejected(
     guard: Guard, names: Names, forbidden: Peer, location: str, why: str
 ) -> None:
     names.add("inside.example", ["127.0.0.2"])
@@ -48,7 +48,9 @@ async def test_rejected_at_the_redirect(
 
 
 @pytest.mark.parametrize(("head", "why"), hops.NO_REDIRECT)
-async def test_no_redirect_to_us(guard: Guard, forbidden: Peer, head: str, why: str) -> None:
+async def test_responses_that_are_no_redirect_are_not_followed(
+    guard: Guard, forbidden: Peer, head: str, why: str
+) -> None:
     answer = f"HTTP/1.1 {head}\r\n".replace("{port}", str(forbidden.port)).encode()
     async with listening(says(answer)) as peer:
         with pytest.raises(FetchRejectedError, match=f"HTTP {head[:3]}$"):
@@ -57,7 +59,7 @@ async def test_no_redirect_to_us(guard: Guard, forbidden: Peer, head: str, why: 
 
 
 @pytest.mark.parametrize(("location", "path"), hops.FOLLOWED)
-async def test_followed_on_the_same_host(
+async def test_redirects_on_the_same_host_are_followed(
     guard: Guard, forbidden: Peer, location: str, path: bytes
 ) -> None:
     port = str(forbidden.port)
@@ -69,7 +71,7 @@ async def test_followed_on_the_same_host(
 
 
 @pytest.mark.parametrize("host", ["theirs.example", "ours.example"])
-async def test_ports_and_our_own_names_count_at_the_hop(
+async def test_port_and_host_rules_apply_to_redirects(
     settings: OutboundSettings, names: Names, host: str
 ) -> None:
     names.add(host, ["127.0.0.1"])
@@ -95,7 +97,7 @@ async def test_two_locations_are_rejected(guard: Guard, forbidden: Peer) -> None
             await guard.fetch(peer.url())
 
 
-async def test_a_name_that_changes_between_hops(
+async def test_a_name_that_changes_between_redirects_is_rejected(
     guard: Guard, names: Names, forbidden: Peer
 ) -> None:
     names.add("images.example", ["127.0.0.1"], ["127.0.0.2"])
@@ -105,7 +107,7 @@ async def test_a_name_that_changes_between_hops(
         assert peer.connections == 1
 
 
-async def test_redirects_share_the_one_deadline(hasty: Guard) -> None:
+async def test_redirects_share_one_deadline(hasty: Guard) -> None:
     async with listening(silence) as slow, listening(says(redirect(slow.url()))) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await hasty.fetch(peer.url())

@@ -43,7 +43,7 @@ def v1a(request: pytest.FixtureRequest, node: NodeSamples) -> Verify:
     return verify
 
 
-def test_v1_is_verified(v1: Verify) -> None:
+def test_the_samples_verify_v1_signatures(v1: Verify) -> None:
     old, new = new_secret(), new_secret()
     key = load_signing_key(new_signing_key())
     headers = signed_headers(uuid4(), utc_now(), BODY, secrets=[new, old], key=key)
@@ -62,7 +62,7 @@ def test_v1_is_verified(v1: Verify) -> None:
             v1(secret, told, body)
 
 
-def test_v1a_is_verified(v1a: Verify) -> None:
+def test_the_samples_verify_v1a_signatures(v1a: Verify) -> None:
     key = load_signing_key(new_signing_key())
     headers = signed_headers(uuid4(), utc_now(), BODY, secrets=[new_secret()], key=key)
     assert v1a(public_key(key), headers, BODY) == EVENT

@@ -48,7 +48,7 @@ async def test_without_an_admin_key_in_the_settings_there_is_no_admin_api(
     assert response.headers["content-type"] == PROBLEM
 
 
-async def test_an_api_key_is_no_admin_key(admin: AdminHarness) -> None:
+async def test_an_api_key_is_rejected_as_an_admin_key(admin: AdminHarness) -> None:
     assert await status(admin, admin.gateway.key) == 401
 
 

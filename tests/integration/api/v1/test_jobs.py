@@ -74,7 +74,7 @@ async def test_progress_of_another_attempt_is_not_shown(gateway: Gateway) -> Non
     assert (await ask(gateway, "GET", f"{job.id}/progress"))[1]["step"] is None
 
 
-async def test_without_redis_there_is_no_progress_and_no_trouble(settings: Settings) -> None:
+async def test_without_redis_progress_is_empty_and_jobs_can_be_canceled(settings: Settings) -> None:
     nowhere = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
     settings.redis = RedisSettings(url=nowhere, timeout_seconds=0.5)
     async with open_gateway(settings) as gateway:

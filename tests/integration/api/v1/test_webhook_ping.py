@@ -28,7 +28,7 @@ async def rows(webhooks: WebhookHarness) -> int:
         return int(result.scalar_one())
 
 
-async def test_the_receivers_response_is_shown(
+async def test_the_response_of_the_receiver_is_shown(
     webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(500, body=b"no such order\xff" + b"x" * 100))
@@ -45,7 +45,9 @@ async def test_the_receivers_response_is_shown(
     assert await rows(webhooks) == 0
 
 
-async def test_it_is_signed_as_deliveries_are(webhooks: WebhookHarness, receiver: Receiver) -> None:
+async def test_a_webhook_ping_is_signed_like_a_delivery(
+    webhooks: WebhookHarness, receiver: Receiver
+) -> None:
     """With each live secret of the tenant and the installation's key: what the page says holds."""
     old, new = SECRETS[-1], new_secret()
     async with webhooks.gateway.services.operator_database.transaction() as connection:
@@ -71,7 +73,7 @@ async def headers_of_a_delivery(webhooks: WebhookHarness, receiver: Receiver) ->
     return request.headers
 
 
-async def test_a_number_of_any_size_is_passed_on(
+async def test_a_track_id_of_any_size_is_sent_unchanged(
     webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     for number, sent in enumerate((2**63 - 1, 10**30, -7.5), start=1):
@@ -81,7 +83,7 @@ async def test_a_number_of_any_size_is_passed_on(
         assert float((await receiver.request(number)).json["track_id"]) == float(sent)
 
 
-async def test_every_event_has_a_sample(webhooks: WebhookHarness, receiver: Receiver) -> None:
+async def test_every_event_can_be_pinged(webhooks: WebhookHarness, receiver: Receiver) -> None:
     for number, event in enumerate(Event, start=1):
         await webhooks.ask("POST", "test", {"url": receiver.url, "event": event})
         told = (await receiver.request(number)).json
@@ -89,7 +91,7 @@ async def test_every_event_has_a_sample(webhooks: WebhookHarness, receiver: Rece
         assert (told["id"], told["track_id"]) == (0, "test")
 
 
-async def test_one_tenants_are_signed_with_its_own_secrets_alone(
+async def test_a_webhook_ping_is_signed_with_the_tenants_own_secrets_only(
     webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     alices = SECRETS[-1]
@@ -100,7 +102,9 @@ async def test_one_tenants_are_signed_with_its_own_secrets_alone(
     assert not request.verifies(alices)
 
 
-async def test_internal_addresses_are_rejected_without_a_reason(webhooks: WebhookHarness) -> None:
+async def test_all_internal_addresses_are_rejected_with_the_same_message(
+    webhooks: WebhookHarness,
+) -> None:
     detail = "must be a public http or https URL: the address is not allowed"
     for url in (
         "http://10.0.0.1/hook",
@@ -118,7 +122,7 @@ async def test_internal_addresses_are_rejected_without_a_reason(webhooks: Webhoo
         assert told["detail"] == f"url {detail}"
 
 
-async def test_a_name_that_resolves_to_an_internal_address_is_rejected_alike(
+async def test_a_name_that_resolves_to_an_internal_address_is_rejected_with_the_same_message(
     webhooks: WebhookHarness, receiver: Receiver, settings: Settings
 ) -> None:
     from ipaddress import ip_address  # noqa: PLC0415
@@ -136,7 +140,7 @@ async def test_a_name_that_resolves_to_an_internal_address_is_rejected_alike(
     assert receiver.requests == []
 
 
-async def test_a_missing_response_is_reported_as_one_word(webhooks: WebhookHarness) -> None:
+async def test_a_missing_response_is_reported_by_an_error_name(webhooks: WebhookHarness) -> None:
     url = f"http://127.0.0.1:{free_port()}/"
     code, told = await webhooks.ask("POST", "test", {"url": url})
     assert (code, told["delivered"], told["status_code"]) == (200, False, None)
@@ -168,7 +172,7 @@ async def test_a_hanging_receiver_occupies_only_its_tenants_slots(
     assert (await webhooks.ask("POST", "test", body))[0] == 200
 
 
-async def test_the_deadline_of_webhooks_holds(
+async def test_a_webhook_ping_has_the_deadline_of_deliveries(
     webhooks: WebhookHarness, receiver: Receiver, settings: Settings
 ) -> None:
     receiver.replies.append(Reply(drip=True))

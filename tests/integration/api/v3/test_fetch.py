@@ -26,7 +26,7 @@ NOT_FOUND = {
 @pytest.mark.parametrize(
     "job_id", ["999999", "0", "-1", "abc", "1.5", "٣", "9" * 30, str(2**63), "1;drop"]
 )
-async def test_what_is_no_job_of_theirs(gateway: Gateway, job_id: str) -> None:
+async def test_an_invalid_or_unknown_job_id_is_not_found(gateway: Gateway, job_id: str) -> None:
     assert await gateway.post(f"fetch/{job_id}") == NOT_FOUND
 
 
@@ -62,7 +62,7 @@ async def test_a_job_from_queued_to_succeeded(gateway: Gateway) -> None:
         (DeliveryState.DISCARDED, 1, "exhausted"),
     ],
 )
-async def test_where_the_webhook_stands(
+async def test_the_status_of_the_webhook_is_shown(
     gateway: Gateway, state: DeliveryState, failures: int, result: str
 ) -> None:
     submitted = await gateway.post("inpaint", {**INPAINT_BODY, "webhook": IMAGE_URL})
@@ -74,7 +74,7 @@ async def test_where_the_webhook_stands(
     assert (await gateway.post(f"fetch/{submitted['id']}"))["webhook_status"] == result
 
 
-async def test_a_canceled_job_has_failed(gateway: Gateway) -> None:
+async def test_a_canceled_job_is_shown_as_failed(gateway: Gateway) -> None:
     submitted = await gateway.post("inpaint", INPAINT_BODY)
     async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql("UPDATE jobs SET state = 'canceled'")
@@ -104,7 +104,7 @@ async def test_deleted_images_have_no_links(gateway: Gateway, as_base64: str) ->
     assert response["meta"] == submitted["meta"] | {"init_image": IMAGE_URL, "mask_image": ""}
 
 
-async def test_where_a_webhook_stands_that_is_long_past(gateway: Gateway) -> None:
+async def test_the_status_of_a_deleted_delivery_is_empty(gateway: Gateway) -> None:
     submitted = await gateway.post("inpaint", {**INPAINT_BODY, "webhook": IMAGE_URL})
     await gateway.finish(await gateway.claim())
     async with gateway.services.operator_database.statement() as connection:
@@ -122,11 +122,11 @@ async def test_a_repeated_request_whose_job_was_deleted_makes_a_new_one(gateway:
     assert await gateway.post(f"fetch/{first['id']}") == NOT_FOUND
 
 
-async def test_the_load_of_an_idle_installation(gateway: Gateway) -> None:
+async def test_an_idle_installation_has_no_load(gateway: Gateway) -> None:
     assert await gateway.post("system_load") == {"queue_num": 0, "queue_time": 0, "status": "ok"}
 
 
-async def test_the_load_follows_what_is_accepted(gateway: Gateway) -> None:
+async def test_accepted_jobs_are_added_to_the_load(gateway: Gateway) -> None:
     await gateway.post("system_load")  # measured here; what is accepted afterwards is added
     for _ in range(3):
         await gateway.post("inpaint", INPAINT_BODY)

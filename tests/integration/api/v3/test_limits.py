@@ -141,7 +141,7 @@ async def test_a_job_is_rejected_only_by_a_recent_measurement(gateway: Gateway) 
     assert await outcome(gateway) == "processing"
 
 
-async def test_a_tenant_that_may_have_nothing_waiting(gateway: Gateway) -> None:
+async def test_a_tenant_with_a_queue_limit_of_zero_is_rejected(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=0)
     rejected = await send(gateway)
     assert rejected.json()["message"] == full(0)
@@ -268,7 +268,7 @@ async def test_all_values_over_the_limits_are_reported_at_once(gateway: Gateway)
     assert await outcome(gateway, width=1024, height=256, num_inference_steps=20) == "processing"
 
 
-async def test_models_off_the_plan_are_not_used(gateway: Gateway) -> None:
+async def test_models_that_the_plan_excludes_are_not_used(gateway: Gateway) -> None:
     await gateway.set_limits(models=["standin", "gone"])
     assert (await send(gateway, "text2img")).json()["status"] == "processing"
     rejected = (await send(gateway)).json()

@@ -101,7 +101,9 @@ async def test_a_tenant_has_a_bucket_of_its_own(redis: "Redis") -> None:
     assert (await buckets.take(TokenBucket(8, 10), 1)).left == 9
 
 
-async def test_too_few_tokens_are_all_given(redis: "Redis", nowhere: "Redis") -> None:
+async def test_a_request_for_more_tokens_than_are_left_gets_all_of_them(
+    redis: "Redis", nowhere: "Redis"
+) -> None:
     for buckets in (TokenBuckets(redis), TokenBuckets(nowhere)):
         assert (await buckets.take(BUCKET, 25)).tokens == 10
         assert (await buckets.take(BUCKET, 25)).tokens == 0

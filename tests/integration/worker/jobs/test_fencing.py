@@ -165,7 +165,7 @@ async def test_one_statement_renews_all_claims(harness: WorkerHarness) -> None:
     assert [statement.split()[1] for statement in statements] == ["INTO", "jobs"]
 
 
-async def test_a_job_that_ends_under_the_heartbeat_is_not_called_lost(
+async def test_a_job_that_ends_during_a_heartbeat_is_not_reported_as_lost(
     harness: WorkerHarness,
 ) -> None:
     job_id = await harness.queue_inpaint()

@@ -81,7 +81,7 @@ async def test_without_a_webhook_no_dispatcher_is_rung(
     assert await redis.llen(DISPATCHER_LIST) == 0
 
 
-async def test_inputs_may_be_uploaded_or_at_a_url_or_none(
+async def test_inputs_may_be_uploaded_at_a_url_or_absent(
     harness: WorkerHarness, storage: Storage
 ) -> None:
     books = harness.books
@@ -215,7 +215,7 @@ async def test_a_later_attempt_succeeds_and_leaves_no_error(harness: WorkerHarne
     assert await harness.count_records(job_id) == (1, 1)
 
 
-async def test_what_the_model_cannot_do_is_not_tried_again(harness: WorkerHarness) -> None:
+async def test_an_unsupported_request_is_not_retried(harness: WorkerHarness) -> None:
     harness.engine_control.responses.append(EngineResponse("refuse"))
     job_id = await harness.queue_inpaint()
     async with harness.worker() as worker:

@@ -14,7 +14,7 @@ from tests.integration.worker.harness.worker_harness import WorkerHarness
 SUSPECT = {"suspect": True}
 
 
-async def test_beside_a_suspect_nothing_is_claimed(harness: WorkerHarness) -> None:
+async def test_no_job_is_claimed_beside_a_suspect(harness: WorkerHarness) -> None:
     hold = harness.engine_control.hold_next()
     suspect = await harness.queue_text2img()
     await harness.books.set_job(suspect, **SUSPECT)

@@ -57,7 +57,7 @@ async def test_a_running_job_is_finished_before_its_tenant_is_erased(
 
 
 @pytest.mark.parametrize("answer", ["fail", "refuse"])
-async def test_a_running_job_that_fails_is_not_tried_again(
+async def test_a_failing_job_of_a_deleted_tenant_is_not_retried(
     harness: WorkerHarness, answer: str
 ) -> None:
     await run_round(harness)

@@ -28,18 +28,18 @@ ENGINES = "tests.integration.worker.harness.engine"
         ),
     ],
 )
-async def test_a_wrong_setting(
+async def test_a_wrong_setting_ends_the_process(
     environment: dict[str, str], wrong: dict[str, str], expected: str
 ) -> None:
     await ends_with(environment | wrong, expected, "-m", "worker")
 
 
-async def test_a_wrong_setting_on_the_command_line(environment: dict[str, str]) -> None:
+async def test_a_wrong_setting_ends_the_command(environment: dict[str, str]) -> None:
     wrong = environment | {"INFILL_WORKER_CONCURRENCY": "0"}
     await ends_with(wrong, "INFILL_WORKER_CONCURRENCY: ", "-m", "deploy.cli", "worker")
 
 
-async def test_a_status_port_that_is_taken(environment: dict[str, str]) -> None:
+async def test_a_used_status_port_ends_the_process(environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         expected = f"INFILL_STATUS_PORT: cannot listen on 127.0.0.1:{port}"

@@ -105,7 +105,9 @@ async def test_the_path_decides_the_dialect(path: str, *, is_problem: bool) -> N
     ],
     ids=lambda value: value.code if isinstance(value, ApiError) else "",
 )
-def test_v3_bodies(error: ApiError, status: int, message: Any, more: dict[str, Any]) -> None:
+def test_errors_are_rendered_as_v3_bodies(
+    error: ApiError, status: int, message: Any, more: dict[str, Any]
+) -> None:
     response = render_error("/api/v3/inpaint", error)
     body = orjson.loads(bytes(response.body))
     assert response.status_code == status
@@ -118,7 +120,7 @@ def test_v3_bodies(error: ApiError, status: int, message: Any, more: dict[str, A
     assert "www-authenticate" not in response.headers
 
 
-def test_problem_bodies() -> None:
+def test_errors_are_rendered_as_problem_bodies() -> None:
     response = render_problem("/admin/v1/ä", WrongKeyError(KeyKind.ADMIN))
     assert response.headers["www-authenticate"] == "Bearer"
     assert orjson.loads(bytes(response.body)) == {

@@ -16,7 +16,7 @@ INPUTS = {"init_image": "https://p.test/a.png", "mask_image": "https://p.test/b.
 RESULT = JobResult(("k0", "k1"), (False, False), 1.91, {}, 1.91)
 
 
-def test_success() -> None:
+def test_the_body_of_a_succeeded_job() -> None:
     job = job_record(state=JobState.SUCCEEDED, result=RESULT)
     assert success_body(job, RESULT, output=LINKS, inputs=INPUTS, webhook_status="pending") == {
         "status": "success",
@@ -79,7 +79,7 @@ def test_one_unsafe_image_sets_the_flag() -> None:
     assert body["nsfw_content_detected"] is True
 
 
-def test_failed() -> None:
+def test_the_body_of_a_failed_job() -> None:
     assert failed_body(7, "mask_image is not an image") == {
         "status": "failed",
         "id": 7,

@@ -66,7 +66,7 @@ def test_the_digest_depends_on_key_and_pepper() -> None:
     assert len(digest(key, "pepper")) == 32
 
 
-def test_a_key_of_one_kind_is_none_of_the_other() -> None:
+def test_an_api_key_is_not_well_formed_as_an_admin_key() -> None:
     api, admin = new_key(), new_key(KeyKind.ADMIN)
     assert admin.startswith("adm_")
     assert is_well_formed(admin, KeyKind.ADMIN)
@@ -75,5 +75,5 @@ def test_a_key_of_one_kind_is_none_of_the_other() -> None:
     assert not is_well_formed("adm_" + api.removeprefix("inf_"), KeyKind.ADMIN)
 
 
-def test_its_owner_knows_a_key_by_its_end() -> None:
+def test_a_key_is_recognized_by_its_last_four_characters() -> None:
     assert last_four("inf_0123456789") == "6789"

@@ -29,7 +29,7 @@ def drawn(heading: str) -> list[tuple[str, str]]:
         ("Delivery", delivery.TRANSITIONS, delivery.DeliveryState.PENDING),
     ],
 )
-def test_the_diagram_is_the_code(
+def test_the_diagram_has_the_transitions_of_the_code(
     heading: str, transitions: Mapping[StrEnum, frozenset[StrEnum]], first: StrEnum
 ) -> None:
     moves = {(source, target) for source, targets in transitions.items() for target in targets}
@@ -42,7 +42,7 @@ def test_the_diagram_is_the_code(
 @pytest.mark.parametrize(
     ("heading", "transitions"), [("Job", job.TRANSITIONS), ("Delivery", delivery.TRANSITIONS)]
 )
-def test_the_table_has_every_move(
+def test_the_table_has_every_transition(
     heading: str, transitions: Mapping[StrEnum, frozenset[StrEnum]]
 ) -> None:
     section = PAGE.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]

@@ -17,12 +17,12 @@ from common.domain.prompts import GENERIC_SUBJECT, SUBJECTS, enhance_prompt, fin
         ("a red car", 6),
     ],
 )
-def test_what_a_prompt_is_about(prompt: str, index: int) -> None:
+def test_the_subject_of_a_prompt_is_found(prompt: str, index: int) -> None:
     assert find_subject(prompt) is SUBJECTS[index]
 
 
 @pytest.mark.parametrize("prompt", ["", "xyzzy", "кот на скамейке", "猫"])
-def test_what_is_not_understood_gets_a_general_style(prompt: str) -> None:
+def test_a_prompt_without_a_known_subject_gets_the_generic_style(prompt: str) -> None:
     assert find_subject(prompt) is GENERIC_SUBJECT
 
 

@@ -20,7 +20,7 @@ from tests.support.generation_request import FILE_PREFIX, job_record
         (InputImage(object_key="1/inputs/x"), {"object_key": "1/inputs/x"}),
     ],
 )
-def test_an_input_image_is_stored_without_its_empty_half(
+def test_an_input_image_is_stored_without_its_empty_field(
     image: InputImage, stored: dict[str, str]
 ) -> None:
     assert image.to_json() == stored
@@ -38,7 +38,7 @@ def test_a_result_reads_back_the_same() -> None:
     assert JobResult.from_json(json.loads(json.dumps(result.to_json()))) == result
 
 
-def test_a_record_knows_its_claim() -> None:
+def test_a_record_returns_its_claim() -> None:
     assert job_record(attempt=3).claim == Claim(7, 3)
 
 
@@ -58,7 +58,7 @@ def test_keys_are_sorted_by_tenant() -> None:
     assert input_key(4, FILE_PREFIX, "mask_image") == f"4/inputs/{FILE_PREFIX}-mask_image"
 
 
-def test_a_job_just_recorded_waits_with_everything_it_was_given() -> None:
+def test_a_recorded_job_is_queued_with_all_fields_of_the_new_job() -> None:
     new_job = NewJob(
         tenant_id=4,
         file_prefix=FILE_PREFIX,

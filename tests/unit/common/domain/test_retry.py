@@ -49,7 +49,7 @@ def again(seconds: float, code: str, message: str) -> Retry:
         (ENGINE, 10, 99, again(600, "generation_failed", ENGINE.message)),
     ],
 )
-def test_decisions(
+def test_the_decision_depends_on_error_and_attempts(
     error: Exception, attempt: int, max_attempts: int, expected: Retry | GiveUp
 ) -> None:
     decision = decide_retry(
@@ -59,7 +59,7 @@ def test_decisions(
 
 
 @given(attempt=st.integers(1, 32_766), wait=st.timedeltas(timedelta(milliseconds=1), MAX_WAIT))
-def test_the_wait_grows_within_its_limit(attempt: int, wait: timedelta) -> None:
+def test_the_retry_delay_grows_up_to_its_limit(attempt: int, wait: timedelta) -> None:
     waits = [
         decision.at - NOW
         for made in (attempt, attempt + 1)

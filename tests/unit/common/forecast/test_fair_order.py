@@ -51,14 +51,16 @@ def jobs(each: WaitingTenant) -> float:
 
 
 @given(crowd=st.lists(waiting_tenants(limited=False), max_size=12), tag=tags)
-def test_the_curve_is_the_plain_sum(crowd: list[WaitingTenant], tag: float) -> None:
+def test_the_curve_equals_the_plain_sum(crowd: list[WaitingTenant], tag: float) -> None:
     direct = sum(each.seconds_before(tag, PACE) for each in crowd)
     told = QueueContention(crowd, virtual_time=0.0, pace=PACE).seconds_before(tag)
     assert told == pytest.approx(direct, rel=1e-6, abs=1e-6)
 
 
 @given(crowd=st.lists(waiting_tenants(limited=False), max_size=12), tag=tags)
-def test_it_is_within_half_a_job_of_each_tenant(crowd: list[WaitingTenant], tag: float) -> None:
+def test_the_work_before_a_tag_is_within_half_a_job_of_each_tenant(
+    crowd: list[WaitingTenant], tag: float
+) -> None:
     whole = [
         WaitingTenant(
             each.virtual_time,
@@ -74,7 +76,7 @@ def test_it_is_within_half_a_job_of_each_tenant(crowd: list[WaitingTenant], tag:
 
 
 @given(crowd=st.lists(waiting_tenants(), min_size=1, max_size=12), tag=tags)
-def test_without_one_is_as_if_it_were_not_there(crowd: list[WaitingTenant], tag: float) -> None:
+def test_excluding_a_tenant_equals_leaving_it_out(crowd: list[WaitingTenant], tag: float) -> None:
     def told(some: list[WaitingTenant], without: WaitingTenant | None = None) -> float:
         contention = QueueContention(some, virtual_time=150.0, pace=PACE, engine_share=0.5)
         return contention.seconds_before(tag, without=without)
@@ -83,18 +85,18 @@ def test_without_one_is_as_if_it_were_not_there(crowd: list[WaitingTenant], tag:
     assert told(crowd, first) == pytest.approx(told(others), rel=1e-6, abs=1e-6)
 
 
-def test_no_work_is_before_a_tag_that_all_have() -> None:
+def test_tenants_with_the_same_start_tag_have_no_work_before_it() -> None:
     crowd = [WaitingTenant(7.0, 1.0, Workload(3, 30))] * 5
     assert QueueContention(crowd, virtual_time=7.0, pace=PACE).seconds_before(7.0) == 0.0
 
 
-def test_weights_give_shares() -> None:
+def test_tenants_are_served_in_proportion_to_their_weights() -> None:
     crowd = [WaitingTenant(0.0, weight, Workload(1000, 10_000)) for weight in (1.0, 2.0, 4.0)]
     one, two, four = (each.seconds_before(1000.0, PACE) for each in crowd)
     assert (two / one, four / one) == pytest.approx((2.0, 4.0), rel=0.01)
 
 
-def test_a_tenant_skipped_for_its_limit_gets_what_the_limit_allows() -> None:
+def test_a_tenant_at_its_limit_is_served_as_its_limit_allows() -> None:
     held = WaitingTenant(0.0, 1.0, Workload(100, 1000), max_running=2)
     contention = QueueContention([held], virtual_time=500.0, pace=PACE)
     assert contention.has_limited
@@ -107,14 +109,14 @@ def test_a_tenant_skipped_for_its_limit_gets_what_the_limit_allows() -> None:
     assert crowded.seconds_before(600.0, within=10.0) == pytest.approx(5.0)
 
 
-def test_a_tenant_that_may_run_nothing_gets_nothing() -> None:
+def test_a_tenant_with_a_limit_of_zero_is_not_served() -> None:
     held = WaitingTenant(0.0, 1.0, Workload(100, 1000), max_running=0)
     contention = QueueContention([held], virtual_time=500.0, pace=PACE)
     assert contention.seconds_before(600.0, within=10.0) == 0.0
     assert contention.seconds_before(600.0, within=10.0, without=held) == 0.0
 
 
-def test_a_tenant_within_its_limit_is_served_in_its_order() -> None:
+def test_a_tenant_within_its_limit_is_served_in_fair_order() -> None:
     contention = QueueContention(
         [WaitingTenant(500.0, 1.0, Workload(100, 1000), max_running=2)],
         virtual_time=500.0,
@@ -141,7 +143,7 @@ def test_waiting_work_comes_from_the_counters_and_the_next_jobs(
     assert made == (waiting and WaitingTenant(3.0, 2.0, waiting, 4))
 
 
-def test_the_unread_are_like_the_read_and_behind_them() -> None:
+def test_unread_tenants_are_taken_to_be_like_the_read_ones_and_behind_them() -> None:
     read = [WaitingTenant(1.0, 1.0, Workload(2, 20)), WaitingTenant(5.0, 3.0, Workload(4, 60))]
     assert extrapolate_tenants(read, 8) == [WaitingTenant(5.0, 2.0, Workload(3, 40), count=8)]
     assert extrapolate_tenants(read, 0) == []

@@ -30,7 +30,7 @@ def own(jobs: int = 0, first_id: int = 1, **changes: object) -> TenantPosition:
     )
 
 
-def test_nothing_known_is_a_general_guess() -> None:
+def test_without_measurements_a_general_estimate_is_used() -> None:
     forecast = Forecast(QueueSnapshot(engines=0))
     assert not forecast.is_measured
     assert not forecast.has_workers
@@ -45,14 +45,14 @@ def test_an_idle_engine_starts_at_once() -> None:
     assert forecast.seconds_until_end(own(), Workload(), JOB) == 10.0
 
 
-def test_the_own_jobs_before_are_waited_for() -> None:
+def test_a_job_waits_for_the_earlier_jobs_of_its_tenant() -> None:
     assert Forecast(reading()).seconds_until_start(own(3), Workload(3, 30)) == 30.0
     assert Forecast(reading(engines=3)).seconds_until_start(
         own(3), Workload(3, 30)
     ) == pytest.approx(20 / 3)
 
 
-def test_a_hogs_million_jobs_cost_a_newcomer_nothing() -> None:
+def test_the_backlog_of_another_tenant_does_not_delay_a_newcomer() -> None:
     hog = WaitingTenant(699.0, 1.0, Workload(1e6, 1e7))
     forecast = Forecast(reading(hog, virtual_time=690.0, running=[RunningJob(JOB, 4.0)]))
     assert forecast.seconds_until_start(own(), Workload()) == 6.0
@@ -60,7 +60,7 @@ def test_a_hogs_million_jobs_cost_a_newcomer_nothing() -> None:
     assert forecast.seconds_until_start(own(), JOB) == pytest.approx(6.0 + 10.0 + 10.0)
 
 
-def test_a_newcomer_is_raised_and_a_tenant_with_work_is_not() -> None:
+def test_only_a_tenant_without_work_starts_at_the_queues_virtual_time() -> None:
     hog = WaitingTenant(700.0, 1.0, Workload(100, 1000))
     forecast = Forecast(reading(hog, virtual_time=700.0))
     before = Workload(5, 50)
@@ -72,7 +72,7 @@ def test_a_newcomer_is_raised_and_a_tenant_with_work_is_not() -> None:
     )
 
 
-def test_the_heavier_waits_less() -> None:
+def test_a_tenant_with_a_greater_weight_waits_less() -> None:
     hog = WaitingTenant(0.0, 1.0, Workload(100, 1000))
     waits = [
         Forecast(reading(hog)).seconds_until_start(own(weight=weight), Workload(8, 80))
@@ -81,7 +81,7 @@ def test_the_heavier_waits_less() -> None:
     assert waits == pytest.approx([160, 120, 100], abs=5)
 
 
-def test_ones_own_work_is_not_counted_twice() -> None:
+def test_the_work_of_the_own_tenant_is_not_counted_twice() -> None:
     mine = WaitingTenant(0.0, 1.0, Workload(4, 40))
     hog = WaitingTenant(0.0, 1.0, Workload(100, 1000))
     ours = own(4, backlog=40.0)
@@ -93,7 +93,7 @@ def test_ones_own_work_is_not_counted_twice() -> None:
     ) == pytest.approx(Forecast(reading(mine, hog)).seconds_until_start(ours, Workload(3, 30)))
 
 
-def test_tenants_that_were_not_read_are_taken_to_be_alike() -> None:
+def test_unread_tenants_are_taken_to_be_like_the_read_ones() -> None:
     read = [WaitingTenant(float(number), 1.0, Workload(10, 100)) for number in range(10)]
     more = Forecast(reading(*read, unread_tenants=10))
     fewer = Forecast(reading(*read))
@@ -114,7 +114,7 @@ def test_engines_shared_with_other_queues_take_longer() -> None:
     assert forecast.running_seconds_left(JOB, 5.0) == 15.0
 
 
-def test_a_limit_makes_a_tenant_wait_for_itself() -> None:
+def test_a_tenant_at_its_limit_waits_for_its_own_jobs() -> None:
     forecast = Forecast(reading(engines=4, running=[RunningJob(JOB, 3.0)]))
     limited = own(5, max_running=1, running=[RunningJob(JOB, 3.0)])
     assert forecast.seconds_until_start(limited, Workload()) == 7.0
@@ -134,14 +134,14 @@ def test_a_job_that_shares_its_engine_takes_longer() -> None:
     assert forecast.seconds_until_end(limited, JOB, JOB) == pytest.approx(25.0 + 10.0 + 10.0)
 
 
-def test_a_running_job_longer_at_work_than_thought_is_about_to_end() -> None:
+def test_a_job_that_runs_longer_than_estimated_is_about_to_end() -> None:
     assert Forecast(reading()).running_seconds_left(JOB, 99.0) == 0.0
     late = Forecast(reading(running=[RunningJob(JOB, 99.0)]))
     assert late.running_seconds_left(JOB, 99.0) == 0.0
     assert late.seconds_until_start(own(), Workload()) == 0.0
 
 
-def test_a_tenant_at_its_limit_leaves_the_other_engines() -> None:
+def test_a_tenant_at_its_limit_leaves_the_other_engines_to_others() -> None:
     # It has lagged behind for long; one engine is its own, three are left for the others.
     held = WaitingTenant(0.0, 1.0, Workload(1000, 10_000), max_running=1)
     running = [RunningJob(JOB, 0.0, number) for number in range(4)]
@@ -167,7 +167,7 @@ def test_jobs_that_are_not_due_are_not_counted_among_the_waiting() -> None:
     assert Forecast(reading(hog)).seconds_until_start(later, Workload(4, 40)) == pytest.approx(85.0)
 
 
-def test_what_has_passed_since_the_reading_is_over() -> None:
+def test_time_since_the_snapshot_is_subtracted() -> None:
     forecast = Forecast(reading(running=[RunningJob(JOB, 4.0)]))
     assert forecast.seconds_until_start(own(), Workload(), elapsed=2.0) == 4.0
     assert forecast.seconds_until_start(own(), Workload(), elapsed=8.0) == 0.0
@@ -188,12 +188,12 @@ def test_with_free_slots_a_job_joins_the_engine_with_the_fewest_others() -> None
     assert idle.seconds_until_end(own(), Workload(), JOB) == 10.0
 
 
-def test_without_free_slots_the_first_to_be_free_is_waited_for() -> None:
+def test_without_free_slots_a_job_waits_for_the_first_to_become_free() -> None:
     forecast = Forecast(reading(engines=2, running=at_two_engines(6.0)), worker_slots=2)
     assert forecast.seconds_until_start(own(), Workload()) == pytest.approx(2 * (10 - 6 / 2))
 
 
-def test_the_end_of_a_running_job_depends_on_those_beside_it_and_those_waiting() -> None:
+def test_the_end_of_a_running_job_depends_on_jobs_beside_it_and_waiting_jobs() -> None:
     short = RunningJob(Workload(1, 4.0), 6.0, 1)  # two of its four seconds are drawn
     running = [short, RunningJob(JOB, 6.0, 1), RunningJob(JOB, 6.0, 1)]
     forecast = Forecast(reading(running=running))
@@ -205,7 +205,7 @@ def test_the_end_of_a_running_job_depends_on_those_beside_it_and_those_waiting()
     )
 
 
-def test_a_job_claimed_since_the_reading_is_taken_for_one_just_claimed() -> None:
+def test_a_job_claimed_since_the_snapshot_is_estimated_as_just_claimed() -> None:
     forecast = Forecast(reading(running=[RunningJob(Workload(1, 4.0), 1.0)]), worker_slots=8)
     assert forecast.running_seconds_left(JOB, 1.0, elapsed=2.0) == pytest.approx(10 + 3 - 1)
 

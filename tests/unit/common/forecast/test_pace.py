@@ -18,7 +18,7 @@ def samples(*drawn: tuple[float, float]) -> SpeedSamples:
     )
 
 
-def test_nothing_measured_is_no_pace() -> None:
+def test_without_samples_there_is_no_pace() -> None:
     assert Pace.fit(SpeedSamples()) is None
     assert Pace.fit(samples((0.0, 1.0))) is None
     assert SpeedSamples().mean_seconds == 0.0
@@ -36,7 +36,7 @@ def test_a_fixed_cost_per_job_is_separated_from_that_of_its_size() -> None:
     assert learnt.seconds_for(Workload(3, 30)) == pytest.approx(18.0)
 
 
-def test_it_is_found_through_noise() -> None:
+def test_pace_is_fitted_to_noisy_samples() -> None:
     draw = random.Random(1)
     drawn = [(c, (2.0 + 0.4 * c) * draw.uniform(0.9, 1.1)) for c in (5.0, 10.0, 20.0, 40.0) * 12]
     learnt = Pace.fit(samples(*drawn))
@@ -64,6 +64,6 @@ def test_time_that_cannot_be_separated_is_attributed_to_the_size(
     assert learnt.seconds_per_unit == pytest.approx(ratio)
 
 
-def test_loads_add_up() -> None:
+def test_workloads_can_be_added() -> None:
     assert Workload(1, 2) + Workload(3, 4) == Workload(4, 6)
     assert Workload(4, 6).scale(0.5) == Workload(2, 3)

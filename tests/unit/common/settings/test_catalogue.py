@@ -37,7 +37,7 @@ def message(given: ModelSettings) -> str:
     return caught.value.message
 
 
-def test_the_file_that_is_shipped_serves_every_endpoint() -> None:
+def test_the_shipped_models_file_serves_every_endpoint() -> None:
     catalogue = load_catalogue(ModelSettings())
     assert all(catalogue.find_models(endpoint) for endpoint in Endpoint)
     assert len(set(catalogue.queues)) == len(catalogue.entries)
@@ -50,7 +50,7 @@ def test_models_keep_the_order_of_the_file(tmp_path: Path) -> None:
     assert [entry.has_random_weights for entry in catalogue.entries] == [False, True]
 
 
-def test_the_first_to_list_an_endpoint_is_its_default(tmp_path: Path) -> None:
+def test_the_first_model_with_an_endpoint_is_its_default(tmp_path: Path) -> None:
     catalogue = load_catalogue(settings(tmp_path))
     painter, writer = catalogue.entries
     assert catalogue.find_models(Endpoint.IMG2IMG) == (painter, writer)
@@ -61,7 +61,7 @@ def test_the_first_to_list_an_endpoint_is_its_default(tmp_path: Path) -> None:
     assert catalogue.get("nobody") is None
 
 
-def test_some_are_served(tmp_path: Path) -> None:
+def test_only_the_chosen_models_are_served(tmp_path: Path) -> None:
     catalogue = load_catalogue(settings(tmp_path, TWO, "writer"))
     assert catalogue.queues == ("writer",)
     assert catalogue.find_models(Endpoint.INPAINT) == ()
@@ -115,7 +115,7 @@ def tuned(tmp_path: Path, line: str) -> ModelSettings:
     return settings(tmp_path, TWO + line)
 
 
-def test_what_makes_a_model_fast_is_off_unless_asked_for(tmp_path: Path) -> None:
+def test_optimizations_are_off_by_default(tmp_path: Path) -> None:
     keys = 'compile = "regional"\nshapes = ["512x512", "512x768*4"]\nchannels_last = false'
     painter, writer = load_catalogue(tuned(tmp_path, keys)).entries
     assert (painter.compile, painter.shapes, painter.channels_last) == ("off", (), None)

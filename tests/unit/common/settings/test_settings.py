@@ -21,7 +21,7 @@ from common.settings.section import export_environment, is_set
 SECRET = "hunter2hunter2"
 
 
-def test_all_sections_have_defaults_that_hold() -> None:
+def test_all_sections_have_valid_defaults() -> None:
     settings = Settings()
     assert settings.database.pool_size == 10
     assert settings.redis.ring_limit == 1000
@@ -43,7 +43,7 @@ def test_a_section_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().jobs.max_attempts == 9
 
 
-def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_read_from_their_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_S3_BUCKET", "pictures")
     monkeypatch.setenv("INFILL_SYNC_WAIT_SECONDS", "0")
     monkeypatch.setenv("INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "[1, 2.5]")
@@ -105,7 +105,7 @@ def test_a_bad_value_is_named(
     assert said in caught.value.message
 
 
-def test_the_value_given_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_JOB_MAX_ATTEMPTS", "many")
     with pytest.raises(ConfigurationError, match=r"\(given: 'many'\)"):
         JobSettings()
@@ -137,7 +137,7 @@ def test_secrets_are_not_shown(
 
 
 @pytest.mark.parametrize("field", ["api_key_pepper", "admin_key"])
-def test_a_bad_secret_is_not_shown_either(field: str) -> None:
+def test_a_bad_secret_is_not_shown(field: str) -> None:
     given: dict[str, Any] = {field: [SECRET]}
     with pytest.raises(ConfigurationError, match=f"INFILL_{field.upper()}") as caught:
         GatewaySettings(**given)
@@ -150,14 +150,14 @@ def test_a_pepper_has_no_default() -> None:
     assert GatewaySettings(api_key_pepper=SecretStr(SECRET)).require_pepper() == SECRET
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ConfigurationError, match="INFILL_JOB_MAX_ATTEMPTS"):
         JobSettings(max_attempts=0)
     with pytest.raises(ValueError, match="frozen"):
         JobSettings().max_attempts = 5  # type: ignore[misc] # what is tried here
 
 
-def test_a_program_hands_settings_on_to_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exported_settings_are_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_S3_BUCKET", "")
     assert not is_set("INFILL_S3_BUCKET")
     export_environment({"INFILL_S3_BUCKET": "pictures"})
@@ -172,7 +172,7 @@ def test_a_program_hands_settings_on_to_its_children(monkeypatch: pytest.MonkeyP
         (WebhookSettings, "INFILL_WEBHOOK_TIMEOUT_SECONDS"),
     ],
 )
-def test_a_lease_too_short_for_its_work_is_rejected(
+def test_a_lease_shorter_than_twice_its_interval_is_rejected(
     monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str
 ) -> None:
     """Else work under way is taken back and done again, without end."""

@@ -18,7 +18,7 @@ def spell(raw: bytes) -> str:
     return "whsk_" + base64.b64encode(raw).decode()
 
 
-def test_a_secret_has_32_bytes_and_receivers_take_it() -> None:
+def test_a_secret_has_32_bytes_and_is_accepted_by_receivers() -> None:
     secret = new_secret()
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
     assert Webhook(secret)

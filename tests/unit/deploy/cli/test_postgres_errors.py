@@ -25,12 +25,12 @@ def test_an_unavailable_postgres_is_explained(trouble: Exception, named: str) ->
     assert "INFILL_DATABASE_URL" in told.value.message
 
 
-def test_a_mistake_is_left_as_it_is() -> None:
+def test_a_programming_error_is_raised_unchanged() -> None:
     mistake = ProgrammingError("SELEC 1", None, asyncpg.PostgresSyntaxError("syntax"))
     with pytest.raises(ProgrammingError), explain_unreachable_postgres():
         raise mistake
 
 
-def test_nothing_happens_where_nothing_is_wrong() -> None:
+def test_a_block_without_an_error_is_unaffected() -> None:
     with explain_unreachable_postgres():
         pass

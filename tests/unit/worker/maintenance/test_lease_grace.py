@@ -45,7 +45,7 @@ def test_a_postgres_that_just_started_counts_as_an_outage(up_seconds: float, *, 
     ("lease", "heartbeat", "seconds", "harmless"),
     [(60.0, 15.0, 20.0, 32.0), (4.0, 1.0, 4.0, 4.0), (6.0, 3.0, 6.0, 5.0)],
 )
-def test_it_fits_the_leases(
+def test_the_grace_period_matches_the_leases(
     lease: float, heartbeat: float, seconds: float, harmless: float
 ) -> None:
     settings = JobSettings(lease_seconds=lease, heartbeat_seconds=heartbeat, sweep_seconds=2)

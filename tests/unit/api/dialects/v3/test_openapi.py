@@ -9,7 +9,7 @@ from tests.unit.api.dialects.v3.test_schemas import read
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_the_example_requests_are_right(name: str) -> None:
+def test_the_example_requests_are_valid(name: str) -> None:
     assert read(REQUESTS[name], BODIES[name]).width == 512
     assert set(REQUESTS[name]) - {"key"} <= {
         field.alias or key for key, field in BODIES[name].model_fields.items()
@@ -32,7 +32,7 @@ def test_every_route_documents_three_content_types_and_all_responses(name: str) 
     assert json.dumps(result)
 
 
-def test_the_schema_has_the_limits() -> None:
+def test_the_schema_has_the_limits_of_every_field() -> None:
     result = document_route("inpaint")["openapi_extra"]["requestBody"]["content"]
     fields = result["application/json"]["schema"]["properties"]
     limits = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")

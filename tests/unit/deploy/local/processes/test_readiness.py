@@ -48,7 +48,7 @@ async def test_only_200_is_ready(answer: bytes, ready: bool) -> None:  # noqa: F
         assert await responds_ok(port) is ready
 
 
-async def test_the_path_is_asked_for() -> None:
+async def test_the_given_path_is_requested() -> None:
     heads: list[bytes] = []
 
     def respond(head: bytes) -> bytes:

@@ -14,12 +14,14 @@ def be(monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
     monkeypatch.setattr("os.geteuid", lambda: uid)
 
 
-def test_an_ordinary_user_stays_who_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ordinary_user_keeps_their_account(monkeypatch: pytest.MonkeyPatch) -> None:
     be(monkeypatch, 1000)
     assert account.choose_account(ROOT, ROOT) is None
 
 
-def test_root_makes_data_as_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_root_creates_data_as_the_unprivileged_account(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     be(monkeypatch, 0)
     tmp_path.chmod(0o700)
     chosen = account.choose_account(tmp_path / "data", ROOT)
@@ -27,7 +29,7 @@ def test_root_makes_data_as_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert chosen == Account(nobody.pw_uid, nobody.pw_gid, keeps_access=True)
 
 
-def test_root_leaves_data_to_the_account_that_made_them(
+def test_root_keeps_the_account_that_owns_the_data(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     be(monkeypatch, 0)
@@ -37,14 +39,16 @@ def test_root_leaves_data_to_the_account_that_made_them(
     assert (chosen.uid, chosen.gid) == (status.st_uid, status.st_gid)
 
 
-def test_root_needs_another_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_root_without_an_unprivileged_account_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     be(monkeypatch, 0)
     monkeypatch.setattr(account, "UNPRIVILEGED", "no-such-account")
     with pytest.raises(ConfigurationError, match="start it as an ordinary user"):
         account.choose_account(tmp_path / "data", ROOT)
 
 
-def test_passage_is_given_only_where_a_folder_is_closed(tmp_path: Path) -> None:
+def test_a_folder_below_a_closed_one_is_not_open_to_all(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir(mode=0o755)
     tmp_path.chmod(0o700)

@@ -50,7 +50,7 @@ arrivals = st.tuples(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(plan=st.lists(arrivals, min_size=2, max_size=7), max_batch=st.integers(1, 8))
-def test_random_joins_and_cancels(
+def test_a_request_is_unaffected_by_random_joins_and_cancels(
     models: dict[str, LoadedModel],
     alone: list[Any],
     plan: list[tuple[int, int, int | None]],

@@ -57,7 +57,7 @@ def bad_latents(sample: Sample) -> None:
         (bad_latents, "size"),
     ],
 )
-def test_one_of_three_fails(
+def test_a_failing_request_does_not_fail_two_others(
     stepping: StepperHarness, spoil: Callable[[Sample], None], said: str | None
 ) -> None:
     (expected,) = stepping.alone(REQUEST)
@@ -77,7 +77,7 @@ def test_one_of_three_fails(
         assert said in error.detail
 
 
-def test_a_request_whose_images_cannot_be_encoded(stepping: StepperHarness) -> None:
+def test_an_encoding_error_fails_only_its_request(stepping: StepperHarness) -> None:
     (expected,) = stepping.alone(REQUEST)
     bad = ActiveRequest(
         replace(stepping.prepare(REQUEST), masked=torch.zeros(1, 3, 60, 60)), RecordingCallback()

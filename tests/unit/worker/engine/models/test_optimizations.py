@@ -49,7 +49,7 @@ def test_attention_is_torch_s_own(plain: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize("asked", [True, None])
-def test_channels_last_is_as_asked_and_off_on_a_cpu(
+def test_channels_last_is_configurable_and_off_on_a_cpu_by_default(
     models_directory: Path, plain: LoadedModel, *, asked: bool | None
 ) -> None:
     model = tuned(models_directory, channels_last=asked)
@@ -79,7 +79,7 @@ def test_warmed_up_shapes_are_compiled_and_generate_the_same(
     assert len(graphs) == compiled
 
 
-def test_graphs_are_for_gpus(models_directory: Path) -> None:
+def test_cuda_graphs_are_rejected_on_a_cpu(models_directory: Path) -> None:
     with pytest.raises(ConfigurationError, match="the device is cpu; write regional or off"):
         tuned(models_directory, compile="graphs")
 

@@ -39,7 +39,7 @@ def named(name: str, template: Any = MODELS_OWN) -> Any:
 
 
 @pytest.mark.parametrize("entry", SCHEDULERS, ids=lambda entry: entry.name)
-def test_a_name_means_the_same_whatever_the_model_came_with(entry: SchedulerEntry) -> None:
+def test_a_scheduler_name_overrides_the_settings_of_the_model(entry: SchedulerEntry) -> None:
     scheduler = named(entry.name, ODD_ONE)
     assert type(scheduler).__name__ == entry.class_name
     assert {key: scheduler.config[key] for key in entry.settings} == entry.settings
@@ -61,7 +61,7 @@ def run(scheduler: Any, steps: int) -> tuple[int, torch.Tensor]:
 
 @pytest.mark.parametrize("entry", SCHEDULERS, ids=lambda entry: entry.name)
 @pytest.mark.parametrize("steps", [1, 2, 7, 51])
-def test_any_number_of_steps_up_to_the_limit(entry: SchedulerEntry, steps: int) -> None:
+def test_any_number_of_steps_up_to_the_limit_is_run(entry: SchedulerEntry, steps: int) -> None:
     if entry.most_steps is not None and steps > entry.most_steps:
         with pytest.raises(ValueError, match="smaller than"):
             run(named(entry.name), steps)
@@ -85,11 +85,11 @@ def test_each_image_gets_a_scheduler_without_state() -> None:
 
 
 @pytest.mark.parametrize("name", ["LMS", "LMSDiscreteScheduler", "EDMEulerScheduler", "nobody", ""])
-def test_unknown_names_give_no_scheduler(name: str) -> None:
+def test_unknown_names_have_no_scheduler(name: str) -> None:
     assert scheduler_named(name, MODELS_OWN) is None
 
 
-def test_weights_may_come_with_a_scheduler_of_their_own() -> None:
+def test_the_scheduler_of_the_weights_can_be_named() -> None:
     own = DDIMParallelScheduler(**TRAINED)
     assert named("DDIMParallelScheduler", own).config == fresh_scheduler(own).config == own.config
     assert named("Euler", own).config.beta_end == own.config.beta_end

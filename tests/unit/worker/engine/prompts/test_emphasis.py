@@ -53,7 +53,7 @@ def escaped(text: str) -> str:
         ("[at 16:9]", [("at 16:9", 0.9091)]),
     ],
 )
-def test_well_formed_emphasis(prompt: str, expected: list[tuple[str, float]]) -> None:
+def test_well_formed_emphasis_is_parsed(prompt: str, expected: list[tuple[str, float]]) -> None:
     assert pairs(prompt) == expected
 
 
@@ -65,7 +65,7 @@ def test_well_formed_emphasis(prompt: str, expected: list[tuple[str, float]]) ->
         "(red:\uff11.3)", "trailing \\",
     ],
 )  # fmt: skip
-def test_what_is_not_well_formed_is_text(prompt: str) -> None:
+def test_malformed_emphasis_is_text(prompt: str) -> None:
     assert pairs(prompt) == [(prompt, 1.0)]
 
 
