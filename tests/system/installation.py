@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.requests import TEXT2IMG_BODY
+
 # Loading torch takes most of it on a busy machine.
 START_SECONDS = 120.0
 END_SECONDS = 60.0
@@ -99,7 +101,7 @@ def alive(pids: Mapping[int, str]) -> dict[int, str]:
 def small_body(**fields: Any) -> dict[str, Any]:
     """Return the v3 body of a small request, which takes little time to generate."""
     return {
-        "prompt": "a cat sitting on a bench",
+        **TEXT2IMG_BODY,
         "width": 64,
         "height": 64,
         "num_inference_steps": 2,

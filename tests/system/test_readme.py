@@ -15,7 +15,7 @@ from PIL import Image
 
 from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.servers.ports import LOOPBACK, free_port
-from tests.system.installation import Installation
+from tests.system.installation import Installation, small_body
 from worker.training.measuring.observation import colours_of
 from worker.training.scenes.world import COLOURS
 
@@ -115,14 +115,8 @@ async def test_the_webhook_receiver_verifies_deliveries(
         async with httpx2.AsyncClient(trust_env=False, timeout=SECONDS) as client:
             forged = await client.post(f"{url}/", content=b"{}")
             assert forged.status_code == 400
-            body = {
-                "key": settings["INFILL_KEY"],
-                "prompt": "a cat",
-                "width": 64,
-                "height": 64,
-                "webhook": f"{url}/",
-                "track_id": "order-17",
-            }
+            fields = {"webhook": f"{url}/", "track_id": "order-17"}
+            body = small_body(key=settings["INFILL_KEY"], **fields)
             await client.post(f"{settings['INFILL_URL']}/api/v3/text2img", json=body)
         async with asyncio.timeout(SECONDS):
             while b"order-17 success" not in (line := await receiver.stdout.readline()):

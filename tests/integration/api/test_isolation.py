@@ -24,7 +24,7 @@ from common.operations.paging import PagePosition
 from common.postgres.statements import DirectConnection
 from common.settings import Settings
 from tests.integration.api.gateways import Gateway, new_key, open_gateway
-from tests.support.requests import IMAGE_URL, INPAINT_BODY
+from tests.support.requests import IMAGE_URL, IMG2IMG_BODY, INPAINT_BODY, TEXT2IMG_BODY
 
 ADMIN_KEY = "operator's key"
 # The URL is rejected before it is called.
@@ -35,8 +35,8 @@ WEBHOOK_BODIES = {
 NEVER = "00000000-0000-4000-8000-000000000000"
 GENERATIONS = {
     "inpaint": INPAINT_BODY,
-    "img2img": {"prompt": "a cat", "init_image": IMAGE_URL},
-    "text2img": {"prompt": "a cat"},
+    "img2img": IMG2IMG_BODY,
+    "text2img": TEXT2IMG_BODY,
 }
 # Parts that differ between responses for good reason: the ids requested, and new ones.
 MASKED = re.compile(

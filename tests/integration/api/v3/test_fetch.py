@@ -12,7 +12,7 @@ from common.postgres.repositories.fair_queue.tenant_position import read_tenant_
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from tests.integration.api.gateways import IMAGE, QUEUE, Gateway, new_key
 from tests.support.caches import age_cache
-from tests.support.requests import IMAGE_URL, INPAINT_BODY
+from tests.support.requests import IMAGE_URL, INPAINT_BODY, TEXT2IMG_BODY
 
 NOT_FOUND = {
     "status": "failed",
@@ -130,7 +130,7 @@ async def test_accepted_jobs_are_added_to_the_load(gateway: Gateway) -> None:
     await gateway.post("system_load")  # measured here; what is accepted afterwards is added
     for _ in range(3):
         await gateway.post("inpaint", INPAINT_BODY)
-    await gateway.post("text2img", {"prompt": "a lake"})
+    await gateway.post("text2img", TEXT2IMG_BODY)
     load = await gateway.post("system_load")
     # 3 jobs of 5.5 units, half a second each while nothing has been measured.
     assert load["queue_num"] == 4

@@ -8,10 +8,10 @@ from common.domain.generation import SEED_LIMIT
 from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
 from common.settings import ModelSettings, Settings
 from tests.integration.api.gateways import PUBLIC, QUEUE, Gateway, open_gateway
-from tests.support.requests import IMAGE_URL, INPAINT_BODY
+from tests.support.requests import IMAGE_URL, IMG2IMG_BODY, INPAINT_BODY, TEXT2IMG_BODY
 from tests.unit.worker.engine.images.test_decode import png_header
 
-PICTURE = b"\x89PNG sent"
+IMAGE = b"\x89PNG sent"
 
 
 async def test_the_response_for_a_queued_job(gateway: Gateway) -> None:
@@ -73,11 +73,11 @@ async def test_a_missing_seed_is_chosen_at_random(gateway: Gateway) -> None:
 
 
 async def test_text2img_and_img2img_jobs_are_accepted(gateway: Gateway) -> None:
-    text = await gateway.post("text2img", {"prompt": "a lake"})
+    text = await gateway.post("text2img", TEXT2IMG_BODY)
     assert "strength" not in text["meta"]
     assert "init_image" not in text["meta"]
     assert text["meta"]["safetychecker"] == "no"
-    over = await gateway.post("img2img", {"prompt": "a lake", "init_image": IMAGE_URL})
+    over = await gateway.post("img2img", IMG2IMG_BODY)
     assert over["meta"]["safety_checker"] == "no"
     assert over["meta"]["init_image"] == IMAGE_URL
     assert await gateway.read_column("queue", over["id"]) == "standin"
@@ -103,24 +103,24 @@ async def test_multipart_bodies_with_files_are_accepted(gateway: Gateway) -> Non
         await gateway.client.post(
             "/api/v3/inpaint",
             data={"key": gateway.key, "prompt": "a cat", "mask_image": IMAGE_URL},
-            files={"init_image": ("a.png", PICTURE, "image/png")},
+            files={"init_image": ("a.png", IMAGE, "image/png")},
         )
     ).json()
     job = await gateway.claim()
     key = job.inputs["init_image"].object_key
     assert key == f"{job.tenant_id}/inputs/{job.file_prefix}-init_image"
-    assert await gateway.services.storage.get(key) == PICTURE
+    assert await gateway.services.storage.get(key) == IMAGE
     assert f"/{key}?X-Amz-" in response["meta"]["init_image"]
     assert response["meta"]["mask_image"] == IMAGE_URL
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
 async def test_base64_images_are_accepted(gateway: Gateway, prefix: str) -> None:
-    sent = prefix + base64.b64encode(PICTURE).decode()
+    sent = prefix + base64.b64encode(IMAGE).decode()
     await gateway.post("inpaint", {**INPAINT_BODY, "mask_image": sent})
     key = (await gateway.claim()).inputs["mask_image"].object_key
     assert key is not None
-    assert await gateway.services.storage.get(key) == PICTURE
+    assert await gateway.services.storage.get(key) == IMAGE
 
 
 async def test_a_decompression_bomb_is_stored_undecoded(gateway: Gateway) -> None:

@@ -10,13 +10,13 @@ import pytest
 from common.domain.job import Claim, JobState
 from common.domain.object_keys import input_key, result_key
 from common.domain.record import InputImage, JobResult, NewJob
-from tests.support.generation_request import FILE_PREFIX, job_record
+from tests.support.generation_request import FILE_PREFIX, HOOK, job_record, new_job
 
 
 @pytest.mark.parametrize(
     ("image", "stored"),
     [
-        (InputImage(url="https://pictures.test/a.png"), {"url": "https://pictures.test/a.png"}),
+        (InputImage(url="https://images.test/a.png"), {"url": "https://images.test/a.png"}),
         (InputImage(object_key="1/inputs/x"), {"object_key": "1/inputs/x"}),
     ],
 )
@@ -59,21 +59,17 @@ def test_keys_are_sorted_by_tenant() -> None:
 
 
 def test_a_recorded_job_is_queued_with_all_fields_of_the_new_job() -> None:
-    new_job = NewJob(
-        tenant_id=4,
-        file_prefix=FILE_PREFIX,
-        queue="q",
-        request=job_record().request,
+    job_to_record = new_job(
+        4,
         inputs={"init_image": InputImage(object_key="k")},
         base64=True,
-        max_attempts=3,
         priority=9,
-        webhook_url="https://caller.test/hook",
+        webhook_url=HOOK,
         track_id=1.5,
     )
     at = datetime(2026, 5, 4, tzinfo=UTC)
-    job = new_job.recorded(7, at)
+    job = job_to_record.recorded(7, at)
     assert (job.id, job.created_at, job.state, job.attempt) == (7, at, JobState.QUEUED, 0)
     shared = {field.name for field in fields(NewJob)} & {field.name for field in fields(job)}
     assert len(shared) == 9
-    assert all(getattr(job, name) == getattr(new_job, name) for name in shared)
+    assert all(getattr(job, name) == getattr(job_to_record, name) for name in shared)

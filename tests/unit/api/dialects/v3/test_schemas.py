@@ -18,7 +18,7 @@ from common.domain.schedulers import SCHEDULER_NAMES
 from common.outbound import Guard
 from common.settings import OutboundSettings
 from common.settings.catalogue import Catalogue, ModelEntry
-from tests.support.requests import IMAGE_URL, INPAINT_BODY
+from tests.support.requests import IMAGE_URL, IMG2IMG_BODY, INPAINT_BODY, TEXT2IMG_BODY
 
 PIXELS = b"\x89PNG pixels"
 SENT = base64.b64encode(PIXELS).decode()
@@ -27,7 +27,7 @@ UNLIMITED = Limits()
 SIDE = "a multiple of 8 from 64 to 1024"
 TEXT = "text of 1 to 2000 characters, none of them NUL"
 ADDRESS = "a public http or https URL: the address is not allowed"
-PICTURE = "an http or https URL, base64 or a data: URI with base64"
+IMAGE_FORMS = "an http or https URL, base64 or a data: URI with base64"
 SCHEDULER = (
     f"null or one of {', '.join(SCHEDULER_NAMES)}, or the name of one of their classes in diffusers"
 )
@@ -97,8 +97,8 @@ BAD: list[tuple[str, str, list[object]]] = [
     ),
     ("webhook", "null or a public http or https URL", [5]),
     ("init_image", ADDRESS, ["http://localhost/", "file:///etc/passwd", "https://u@example.com/a"]),
-    ("mask_image", PICTURE, ["@@@@", SENT[:-3], SENT + " x", "data:image/png,abc", 7, "é"]),
-    ("mask_image", PICTURE, ["data:image/png;base64", "data:;base64,", "\r\n"]),
+    ("mask_image", IMAGE_FORMS, ["@@@@", SENT[:-3], SENT + " x", "data:image/png,abc", 7, "é"]),
+    ("mask_image", IMAGE_FORMS, ["data:image/png;base64", "data:;base64,", "\r\n"]),
 ]
 
 
@@ -139,10 +139,10 @@ def test_all_bad_fields_are_named_at_once() -> None:
     ],
 )
 def test_an_unsupported_switch_is_rejected_when_on(field: str, value: str, must_be: str) -> None:
-    result = errors({"prompt": "a cat", field: value}, TextToImageBody)
+    result = errors({**TEXT2IMG_BODY, field: value}, TextToImageBody)
     assert result == {field: [f"The {field} field must be {must_be}."]}
     off = None if field == "embeddings_model" else "no"
-    assert read({"prompt": "a cat", field: off}, TextToImageBody).prompt == "a cat"
+    assert read({**TEXT2IMG_BODY, field: off}, TextToImageBody).prompt == TEXT2IMG_BODY["prompt"]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_track_id_keeps_its_type_and_value(track_id: object) -> None:
     ],
 )
 def test_images_may_be_sent_as_bytes_or_base64(sent: object) -> None:
-    body = read({"prompt": "a cat", "init_image": sent}, ImageToImageBody)
+    body = read({**IMG2IMG_BODY, "init_image": sent}, ImageToImageBody)
     assert body.images == {"init_image": PIXELS}
 
 
