@@ -87,6 +87,6 @@ async def test_a_store_that_rejects_us_is_a_readable_error(
     settings = servers.s3.settings(f"never-{uuid4().hex}")
     name_store(monkeypatch, settings)
     monkeypatch.setenv("INFILL_S3_SECRET_ACCESS_KEY", "another")
-    with pytest.raises(StorageUnavailableError) as told:
+    with pytest.raises(StorageUnavailableError) as caught:
         await run("bucket")
-    assert "CreateBucket" in told.value.detail
+    assert "CreateBucket" in caught.value.detail

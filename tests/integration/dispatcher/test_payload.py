@@ -15,7 +15,7 @@ from tests.integration.dispatcher.harness import DispatcherHarness
 from tests.support.jobs import Owner, queued_job, succeeded
 from tests.support.receiver import Receiver, Reply
 
-IMAGE = b"\x89PNG, or so it says"
+IMAGE = b"\x89PNG, in name only"
 KEY = "1/generations/a-1-0.png"
 
 

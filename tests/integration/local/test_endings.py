@@ -22,7 +22,7 @@ async def running_stack(home: Path) -> AsyncIterator[tuple[Process, list[int]]]:
     program = (sys.executable, "-m", "tests.integration.local.stack_program", str(home))
     process = await asyncio.create_subprocess_exec(*program, cwd=HERE, stdout=PIPE, process_group=0)
     try:
-        await line_starting(process, "ready")
+        await read_line_starting(process, "ready")
         with parts.watched(parts.descendants(process.pid)) as handles:
             assert len(handles) > 3
             yield process, handles
@@ -32,13 +32,13 @@ async def running_stack(home: Path) -> AsyncIterator[tuple[Process, list[int]]]:
         await process.communicate()
 
 
-async def line_starting(process: Process, word: str) -> str:
+async def read_line_starting(process: Process, word: str) -> str:
     assert process.stdout
     async with asyncio.timeout(parts.DEADLINE_SECONDS):
         async for line in process.stdout:
             if line.decode().startswith(word):
                 return line.decode()
-    raise AssertionError(f"it ended without saying {word!r}")
+    raise AssertionError(f"it ended without printing {word!r}")
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
@@ -70,6 +70,6 @@ async def test_kill_leaves_no_orphans_and_the_next_start_succeeds(tmp_path: Path
 async def test_a_dead_server_ends_the_others(tmp_path: Path) -> None:
     async with running_stack(tmp_path) as (process, handles):
         signal.pidfd_send_signal(handles[-1], signal.SIGKILL)
-        assert "s3 was ended by SIGKILL" in await line_starting(process, "died")
+        assert "s3 was ended by SIGKILL" in await read_line_starting(process, "died")
         assert await process.wait() == 0
         assert await parts.all_ended(handles)

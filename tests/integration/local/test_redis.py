@@ -41,6 +41,6 @@ async def test_redis_never_evicts_and_never_saves(tmp_path: Path) -> None:
 
 async def test_a_used_port_is_named(tmp_path: Path) -> None:
     server = parts.redis(tmp_path)
-    refused = pytest.raises(ConfigurationError, match=f"Redis cannot listen on .*:{server.port}")
-    with socket.create_server((LOOPBACK, server.port)), refused:
+    rejected = pytest.raises(ConfigurationError, match=f"Redis cannot listen on .*:{server.port}")
+    with socket.create_server((LOOPBACK, server.port)), rejected:
         await server.prepare()

@@ -71,8 +71,8 @@ async def test_only_the_erased_tenants_objects_are_deleted(
 async def test_an_erasure_keeps_every_row_of_other_tenants(
     stored_jobs: StoredJobs, bob: Books, retention: Retention
 ) -> None:
-    for whose in (stored_jobs.books, bob):
-        await add_rows_to_every_table(whose)
+    for tenant in (stored_jobs.books, bob):
+        await add_rows_to_every_table(tenant)
     waiting = await bob.queued()
     theirs = await rows_of(bob)
     await mark_for_deletion(stored_jobs.books)

@@ -53,9 +53,9 @@ async def test_a_signed_link_can_be_fetched_for_its_time(
     link = storage.link(KEY)
     assert parse_qs(urlsplit(link).query)["X-Amz-Expires"] == [str(bucket.presigned_seconds)]
     async with httpx2.AsyncClient() as client:
-        answer = await client.get(link)
-        assert (answer.status_code, answer.content) == (200, PIXELS)
-        assert answer.headers["content-type"] == "image/png"
+        response = await client.get(link)
+        assert (response.status_code, response.content) == (200, PIXELS)
+        assert response.headers["content-type"] == "image/png"
         spoiled = await client.get(link[:-1] + ("0" if link[-1] != "0" else "1"))
         assert spoiled.status_code == 403
 
@@ -76,8 +76,10 @@ async def test_a_missing_object_is_an_error(storage: Storage) -> None:
 
 
 async def test_an_unavailable_store_is_an_error(bucket: StorageSettings) -> None:
-    away = changed(bucket, endpoint_url=f"http://{LOOPBACK}:{free_port()}", timeout_seconds=1.0)
-    storage = Storage(away)
+    unavailable = changed(
+        bucket, endpoint_url=f"http://{LOOPBACK}:{free_port()}", timeout_seconds=1.0
+    )
+    storage = Storage(unavailable)
     for call in (
         storage.put(KEY, PIXELS),
         storage.get(KEY),

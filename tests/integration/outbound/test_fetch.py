@@ -11,29 +11,29 @@ from tests.hostile import answers
 from tests.hostile.peers import Script, listening, says, says_and_stays
 
 
-@pytest.mark.parametrize(("answer", "image"), answers.TAKEN)
-async def test_an_image_is_fetched(guard: Guard, answer: bytes, image: bytes) -> None:
-    async with listening(says(answer)) as peer:
+@pytest.mark.parametrize(("response", "image"), answers.TAKEN)
+async def test_an_image_is_fetched(guard: Guard, response: bytes, image: bytes) -> None:
+    async with listening(says(response)) as peer:
         assert await guard.fetch(peer.url()) == image
 
 
-@pytest.mark.parametrize(("answer", "told"), answers.LISTED_REJECTED + answers.REJECTED)
+@pytest.mark.parametrize(("response", "message"), answers.LISTED_REJECTED + answers.REJECTED)
 async def test_a_response_without_an_acceptable_image_is_rejected(
-    guard: Guard, answer: bytes, told: str
+    guard: Guard, response: bytes, message: str
 ) -> None:
     """The peer keeps the connection open: the result is known without waiting for its end."""
-    async with listening(says_and_stays(answer)) as peer:
+    async with listening(says_and_stays(response)) as peer:
         with pytest.raises(FetchRejectedError) as caught:
             await guard.fetch(peer.url())
         assert caught.value.message.startswith("could not fetch the image: ")
-        assert told in caught.value.message
+        assert message in caught.value.message
         await asyncio.wait_for(peer.left.wait(), 5)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 599])
 async def test_a_5xx_response_is_a_failed_fetch(guard: Guard, status: int) -> None:
-    answer = f"HTTP/1.1 {status} Oh\r\ncontent-length: 6\r\n\r\nbanner".encode()
-    async with listening(says(answer)) as peer:
+    response = f"HTTP/1.1 {status} Oh\r\ncontent-length: 6\r\n\r\nbanner".encode()
+    async with listening(says(response)) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await guard.fetch(peer.url())
     assert caught.value.reason == "http_5xx"
@@ -63,7 +63,7 @@ async def test_a_body_that_is_too_large_is_cut_off(guard: Guard, what: str, scri
 async def test_a_body_in_tiny_chunks_is_cut_off(
     settings: OutboundSettings, what: str, script: Script
 ) -> None:
-    """Else one host would hold a core until the deadline, and a worker's event loop with it."""
+    """Otherwise one host could occupy a core, and a worker's event loop, until the deadline."""
     guard = Guard(settings.model_copy(update={"image_max_bytes": 20_000_000}))
     async with listening(script) as peer:
         with pytest.raises(FetchFailedError) as caught:
@@ -76,7 +76,7 @@ async def test_a_body_in_tiny_chunks_is_cut_off(
 
 
 async def test_large_bodies_in_small_packets_are_fetched(settings: OutboundSettings) -> None:
-    """The smallest packets the Internet makes, 536 bytes each, are no crumbs."""
+    """The smallest packets of the Internet, 536 bytes each, are large enough."""
     guard = Guard(settings.model_copy(update={"image_max_bytes": 20_000_000}))
     body = (b"218\r\n" + b"x" * 536 + b"\r\n") * 20_000
     async with listening(says(answers.CHUNKED + body + b"0\r\n\r\n")) as peer:

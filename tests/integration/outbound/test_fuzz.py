@@ -23,7 +23,7 @@ GUARD = Guard(
         }
     )
 )
-KNOWN = [answer for answer, _ in [*answers.TAKEN, *answers.REJECTED] if len(answer) < 500]
+KNOWN = [response for response, _ in [*answers.TAKEN, *answers.REJECTED] if len(response) < 500]
 GOOD = records("CNAME b.example.", "b.example. A 127.0.0.1", "b.example. AAAA ::1")
 
 
@@ -44,16 +44,16 @@ def changed(data: bytes, how: list[tuple[float, int, bytes]]) -> bytes:
 @given(st.sampled_from(KNOWN), changes())
 @example(b"", [])
 async def test_any_response_of_a_host_is_an_image_or_a_fetch_error(
-    answer: bytes, how: list[tuple[float, int, bytes]]
+    response: bytes, how: list[tuple[float, int, bytes]]
 ) -> None:
     # A redirect would lead out of here.
-    said = changed(answer, how).replace(b"ocation", b"o-cation")
-    async with listening(says(said)) as peer:
+    mutated = changed(response, how).replace(b"ocation", b"o-cation")
+    async with listening(says(mutated)) as peer:
         try:
             image = await GUARD.fetch(peer.url())
         except (FetchFailedError, FetchRejectedError) as error:
-            told = error.message
-            assert told.startswith("could not fetch the image: ")
+            message = error.message
+            assert message.startswith("could not fetch the image: ")
         else:
             assert len(image) <= answers.MAX_BYTES
 

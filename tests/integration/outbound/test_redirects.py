@@ -1,4 +1,4 @@
-"""Redirects of an image: each hop is judged like the first address."""
+"""Redirects of an image: each target is checked like the first address."""
 
 import pytest
 
@@ -18,8 +18,8 @@ async def test_three_redirects_are_followed(guard: Guard, status: int) -> None:
     hops = [redirect(location, status) for location in ("/2?a=b", "3", "//127.0.0.1:{port}/4")]
     async with listening(silence) as spare:
         pass
-    answers = [hop.replace(b"{port}", str(spare.port).encode()) for hop in hops]
-    async with listening(says(*answers, OK), port=spare.port) as peer:
+    responses = [hop.replace(b"{port}", str(spare.port).encode()) for hop in hops]
+    async with listening(says(*responses, OK), port=spare.port) as peer:
         assert await guard.fetch(peer.url("/1")) == b"ok"
         lines = [line for line in peer.received.split(b"\r\n") if line.startswith(b"GET")]
     assert [line.split()[1] for line in lines] == [b"/1", b"/2?a=b", b"/3", b"/4"]
@@ -51,8 +51,8 @@ async def test_redirects_to_forbidden_addresses_are_rejected(
 async def test_responses_that_are_no_redirect_are_not_followed(
     guard: Guard, forbidden: Peer, head: str, why: str
 ) -> None:
-    answer = f"HTTP/1.1 {head}\r\n".replace("{port}", str(forbidden.port)).encode()
-    async with listening(says(answer)) as peer:
+    response = f"HTTP/1.1 {head}\r\n".replace("{port}", str(forbidden.port)).encode()
+    async with listening(says(response)) as peer:
         with pytest.raises(FetchRejectedError, match=f"HTTP {head[:3]}$"):
             await guard.fetch(peer.url())
         assert peer.connections == 1, why
@@ -63,8 +63,8 @@ async def test_redirects_on_the_same_host_are_followed(
     guard: Guard, forbidden: Peer, location: str, path: bytes
 ) -> None:
     port = str(forbidden.port)
-    answer = redirect(location.replace("{port}", port))
-    async with listening(says(answer, OK), port=forbidden.port) as peer:
+    response = redirect(location.replace("{port}", port))
+    async with listening(says(response, OK), port=forbidden.port) as peer:
         assert await guard.fetch(peer.url()) == b"ok"
         lines = [line for line in peer.received.split(b"\r\n") if line.startswith(b"GET")]
     assert lines[1].split()[1] == path.replace(b"{port}", port.encode())
@@ -76,8 +76,8 @@ async def test_port_and_host_rules_apply_to_redirects(
 ) -> None:
     names.add(host, ["127.0.0.1"])
     async with listening(silence) as other:
-        answer = redirect(other.url(host=host))
-        async with listening(says(answer)) as peer:
+        response = redirect(other.url(host=host))
+        async with listening(says(response)) as peer:
             ports = {"theirs.example": {peer.port}, "ours.example": {0}}[host]
             rules = {"allowed_ports": ports, "denied_hosts": {"ours.example"}}
             guard = Guard(settings.model_copy(update=rules), resolver=names)
@@ -89,10 +89,10 @@ async def test_port_and_host_rules_apply_to_redirects(
 
 
 async def test_two_locations_are_rejected(guard: Guard, forbidden: Peer) -> None:
-    answer = redirect("/").replace(
+    response = redirect("/").replace(
         b"\r\n\r\n", b"\r\nlocation: " + forbidden.url().encode() + b"\r\n\r\n"
     )
-    async with listening(says(answer)) as peer:
+    async with listening(says(response)) as peer:
         with pytest.raises(AddressNotAllowedError):
             await guard.fetch(peer.url())
 

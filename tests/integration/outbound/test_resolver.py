@@ -52,18 +52,18 @@ async def resolver(names: DeadNames) -> AsyncIterator[ThreadedResolver]:
 async def test_the_system_resolver_does_not_use_its_search_list(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A search list, and a server that answers under it, are not to be had on every machine.
-    asked: list[str] = []
+    # Not every machine has a search list, or a server with names of it.
+    requested: list[str] = []
     of_the_system = socket.getaddrinfo
 
-    def note(host: str, port: int, type: socket.SocketKind) -> Any:  # noqa: A002 as it is called
-        asked.append(host)
+    def record(host: str, port: int, type: socket.SocketKind) -> Any:  # noqa: A002 as it is called
+        requested.append(host)
         return of_the_system("127.0.0.1", port, type=type)
 
-    monkeypatch.setattr(socket, "getaddrinfo", note)
+    monkeypatch.setattr(socket, "getaddrinfo", record)
     resolver = ThreadedResolver()
     assert await resolver("wiki.intranet", 80) == [IPv4Address("127.0.0.1")]
-    assert asked == ["wiki.intranet."]
+    assert requested == ["wiki.intranet."]
     await resolver.aclose()
 
 
@@ -80,8 +80,8 @@ async def test_waiting_callers_share_one_look_up(
     waiting = [asyncio.create_task(resolver("dead.example", 80)) for _ in range(200)]
     await asyncio.sleep(0)
     names.released.set()
-    answers = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {type(answer) for answer in answers} == {socket.gaierror}
+    errors = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(error) for error in errors} == {socket.gaierror}
     assert names.asked["dead.example"] == 1
 
 

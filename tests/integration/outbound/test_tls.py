@@ -1,4 +1,4 @@
-"""Encrypted peers: the name is what counts, and a handshake has no time of its own."""
+"""TLS: certificates are checked for the name; the handshake counts towards the deadline."""
 
 import asyncio
 
@@ -56,7 +56,7 @@ async def test_a_server_with_an_untrusted_certificate_gets_no_request(
         with pytest.raises(FetchFailedError) as caught:
             await guard.fetch(peer.url(host=NAME, scheme="https"))
         assert not peer.received, why
-    # Who finds no version in common may hang up instead of saying so.
+    # A peer without a common TLS version may close the connection without an alert.
     assert caught.value.reason in {"tls", "connect"}
     assert caught.value.message == "could not fetch the image: the host sent no usable response"
 
@@ -128,16 +128,16 @@ async def test_certificates_are_verified_against_the_systems_authorities_by_defa
     authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = []
+    contexts = []
 
-    def note() -> object:
-        made.append(httpcore2.default_ssl_context())
-        return made[-1]
+    def record_context() -> object:
+        contexts.append(httpcore2.default_ssl_context())
+        return contexts[-1]
 
-    monkeypatch.setattr("common.outbound.guard.default_ssl_context", note)
+    monkeypatch.setattr("common.outbound.guard.default_ssl_context", record_context)
     names.add(NAME, ["127.0.0.1"])
     guard = Guard(settings, resolver=names)
     async with listening(says(OK), tls=authority.server(NAME)) as peer:
         for _ in range(2):
             await assert_tls_error(guard, peer.url(host=NAME, scheme="https"))
-    assert len(made) == 1
+    assert len(contexts) == 1

@@ -1,4 +1,4 @@
-"""The pool: its limits, and a Postgres that goes and comes back."""
+"""The pool: its limits, and a Postgres that becomes unavailable and available again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -113,10 +113,10 @@ async def test_a_wrong_statement_is_not_unavailable(database: Database) -> None:
     async with database.statement() as connection:
         with pytest.raises(ProgrammingError) as wrong:
             await connection.execute(text("SELECT * FROM nowhere"))
-        with pytest.raises(IntegrityError) as refused:
+        with pytest.raises(IntegrityError) as rejected:
             await connection.execute(text("INSERT INTO workers (name, queues) VALUES (NULL, '{}')"))
     assert not is_unavailable(wrong.value)
-    assert not is_unavailable(refused.value)
+    assert not is_unavailable(rejected.value)
     assert not is_unavailable(ValueError())
 
 
@@ -148,7 +148,7 @@ async def test_after_a_restart_of_postgres_the_next_statement_works(
 
 
 class Relay:
-    """A way to Postgres on which the connections made so far can fall silent, unbroken."""
+    """TCP relay to Postgres that can stop forwarding on its connections without closing them."""
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
@@ -159,7 +159,7 @@ class Relay:
         """Stop forwarding data of the present connections; new ones are not affected."""
         self._silent = len(self._lines)
 
-    def say(self, message: bytes) -> None:
+    def inject(self, message: bytes) -> None:
         """Send data to the clients that the server did not send."""
         for writer in self._lines[::2]:
             writer.write(message)
@@ -232,7 +232,7 @@ async def test_a_silent_connection_is_dropped_after_one_timeout(
 
 
 def fatal_error() -> bytes:
-    """Return the last message of a backend whose server has died."""
+    """Return the last message of a backend when its server has died."""
     fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
     return b"E" + (len(fields) + 4).to_bytes(4) + fields
 
@@ -245,8 +245,8 @@ async def test_a_connection_whose_server_announced_its_end_is_not_used_again(
     way, url = relay
     database = small(url, connect_seconds=5)
     assert await ask(database) == 1
-    way.say(fatal_error())
-    other = await asyncpg.connect(url)  # what was said before is heard by then
+    way.inject(fatal_error())
+    other = await asyncpg.connect(url)  # the injected message has arrived by then
     await other.close()
     with pytest.raises(Exception, match="another operation") as caught:
         await ask(database)

@@ -33,7 +33,7 @@ Ask = Callable[[Database], Awaitable[object]]
 
 
 def connected_to(url: str) -> Database:
-    """Far longer limits than a test takes: only the watch can end a wait in time."""
+    """Return a database with timeouts so long that only the watchdog can end a wait."""
     settings = DatabaseSettings(
         url=SecretStr(url),
         pool_size=POOL_SIZE,
@@ -74,10 +74,10 @@ async def database(database_url: str, database_proxy: Proxy) -> AsyncIterator[Da
 async def assert_all_unavailable(database: Database, ask: Ask) -> None:
     """Start many more callers than connections; each must fail, none may hang."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        answers = await asyncio.gather(
+        results = await asyncio.gather(
             *(ask(database) for _ in range(MANY)), return_exceptions=True
         )
-    assert all(isinstance(answer, Exception) and is_unavailable(answer) for answer in answers)
+    assert all(isinstance(result, Exception) and is_unavailable(result) for result in results)
 
 
 async def wait_for_response(database: Database, ask: Ask) -> None:
@@ -142,7 +142,7 @@ async def test_a_slow_statement_does_not_make_postgres_unavailable(
 ) -> None:
     slow = asyncio.create_task(slowly(database))
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while database_proxy.connections < 3:  # noqa: ASYNC110 - its own, and two questions of the watch
+        while database_proxy.connections < 3:  # noqa: ASYNC110 - its own, and two checks of the watchdog
             await asyncio.sleep(0)
     assert await directly(database) == await in_a_statement(database) == 1
     assert not slow.done()
@@ -170,7 +170,7 @@ async def test_a_long_lived_idle_connection_causes_no_check(
     async with database.statement(long_lived=True):
         for _ in range(20):
             assert await directly(database) == 1
-        # A silence ends with a look that finds nobody waiting, and none is due after it.
+        # The check that finds no waiting caller is the last one.
         async with asyncio.timeout(DEADLINE_SECONDS):
             while database._watchdog._next_check:  # noqa: ASYNC110 - it sets no event
                 await asyncio.sleep(0)
@@ -201,10 +201,10 @@ async def test_connections_to_a_server_that_became_read_only_are_dropped(
     """As after a failover: the connection leads to the standby, the address to the primary."""
     async with database.statement() as connection:
         await connection.execute(text("SET default_transaction_read_only = on"))
-    with pytest.raises(DBAPIError) as refused:
+    with pytest.raises(DBAPIError) as rejected:
         async with database.statement() as connection:
             await connection.execute(NEW_ROW)
-    assert is_unavailable(refused.value)
+    assert is_unavailable(rejected.value)
     async with database.statement() as connection:
         await connection.execute(NEW_ROW)
 

@@ -1,4 +1,4 @@
-"""How a gateway process starts."""
+"""Start of a gateway process."""
 
 import pytest
 from fastapi import FastAPI
@@ -14,7 +14,7 @@ def pepper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The processes logs were configured for, in place of configuring this one's."""
+    """Return the names of processes for which logging would have been configured."""
     names: list[str] = []
     monkeypatch.setattr(module, "configure_logging", lambda _, process: names.append(process))
     return names

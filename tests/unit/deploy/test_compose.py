@@ -213,8 +213,8 @@ def reason_to_skip() -> str | None:
     docker = shutil.which("docker")
     if docker is None:
         return "no docker client"
-    asked = subprocess.run([docker, "compose", "version"], capture_output=True, check=False)
-    return None if asked.returncode == 0 else "the docker client has no compose plugin"
+    version = subprocess.run([docker, "compose", "version"], capture_output=True, check=False)
+    return None if version.returncode == 0 else "the docker client has no compose plugin"
 
 
 def test_compose_accepts_the_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pages name what there is: links lead somewhere, tables hold every metric and every field."""
+"""The pages are complete: links have a target, tables have every metric, route and field."""
 
 import re
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def test_every_decision_is_listed() -> None:
 
 
 def commands(command: click.Command, *path: str) -> Iterator[str]:
-    """Give the words of every command below this one."""
+    """Yield the words of every command below this one."""
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
             yield from commands(inner, *path, name)
@@ -69,15 +69,15 @@ def test_the_operations_page_has_every_metric() -> None:
         for value in vars(module).values()
         if isinstance(value, MetricWrapperBase)
     }
-    told = set(re.findall(r"^\| `(infill_\w+)", text("docs/operations.md"), re.MULTILINE))
-    assert told == defined
+    listed = set(re.findall(r"^\| `(infill_\w+)", text("docs/operations.md"), re.MULTILINE))
+    assert listed == defined
 
 
 def test_the_administration_page_has_every_command_and_route() -> None:
     page = text("docs/administration.md")
-    told = set(re.findall(r"`infill ([a-z-]+(?: [a-z-]+)?)` \|", page))
-    listed = {name for name in commands(infill) if name.split()[0] in OF_OPERATORS}
-    assert told == listed - {"keys webhook", "tenants rotate-secret"}
+    listed = set(re.findall(r"`infill ([a-z-]+(?: [a-z-]+)?)` \|", page))
+    defined = {name for name in commands(infill) if name.split()[0] in OF_OPERATORS}
+    assert listed == defined - {"keys webhook", "tenants rotate-secret"}
     shown = set(re.findall(r"`([A-Z]+ /\S+)` \|$", page, re.MULTILINE))
     assert shown == {
         f"{method} {route.path.removeprefix(ADMIN_PREFIX)}"

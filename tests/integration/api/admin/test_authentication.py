@@ -1,4 +1,4 @@
-"""Who is let in to the admin API."""
+"""Authentication at the admin API."""
 
 import pytest
 
@@ -76,7 +76,7 @@ async def test_an_admin_key_is_not_cached_beyond_its_expiry(admin: AdminHarness)
     (cached,) = names._values.values()
     assert cached.fresh_seconds == 10
     names._values.clear()
-    # Three seconds in place of ten; then the row is aged, and what is remembered of it.
+    # Three seconds in place of ten; then the row and the cached key are aged.
     await admin.gateway.run("UPDATE admin_keys SET expires_at = now() + interval '3 seconds'")
     assert await status(admin, issued["key"]) == 200
     (cached,) = names._values.values()
@@ -88,10 +88,10 @@ async def test_an_admin_key_is_not_cached_beyond_its_expiry(admin: AdminHarness)
 
 async def test_junk_costs_no_query(admin: AdminHarness, monkeypatch: pytest.MonkeyPatch) -> None:
 
-    async def refuse(*_: object) -> str | None:
+    async def reject(*_: object) -> str | None:
         raise AssertionError("the database was asked")
 
-    monkeypatch.setattr(admin_keys, "use_admin_key", refuse)
+    monkeypatch.setattr(admin_keys, "use_admin_key", reject)
     for junk in ("adm_x", new_key(), new_key(KeyKind.ADMIN)[:-1] + "!"):
         assert await status(admin, junk) == 401
     assert await status(admin, new_key(KeyKind.ADMIN)) == 500  # it would have been seen

@@ -211,7 +211,7 @@ async def test_a_crash_is_reported_as_a_problem(
 
 
 async def test_concurrent_changes_are_serialized(admin: AdminHarness) -> None:
-    """Of sixteen who make the same at once, one does; the others are told that it is there."""
+    """Of sixteen concurrent requests for the same change one succeeds; the others are conflicts."""
     submitted = [admin.ask("POST", "plans", {"name": "pro"}) for _ in range(16)]
     codes = sorted(code for code, _ in await asyncio.gather(*submitted))
     assert codes == [201] + [409] * 15

@@ -1,4 +1,4 @@
-"""Everything operators do, over HTTP."""
+"""The routes of the admin API."""
 
 from datetime import UTC, datetime
 

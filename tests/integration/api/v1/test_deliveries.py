@@ -1,4 +1,4 @@
-"""What a tenant sees of its deliveries."""
+"""Deliveries as their tenant reads them."""
 
 from datetime import datetime
 from itertools import product
@@ -120,7 +120,7 @@ async def test_the_event_that_ended_a_delivery_is_shown(
 async def test_a_delivery_is_found_by_a_track_id_of_any_type(
     webhooks: WebhookHarness,
 ) -> None:
-    spelled: dict[Any, str] = {
+    spellings: dict[Any, str] = {
         17: "17",
         "17": "17",
         7.5: "7.5",
@@ -128,10 +128,11 @@ async def test_a_delivery_is_found_by_a_track_id_of_any_type(
         "ü" * 1000: "%C3%BC" * 1000,
     }
     jobs = {
-        (value, type(value)): await webhooks.failed(IMAGE_URL, track_id=value) for value in spelled
+        (value, type(value)): await webhooks.failed(IMAGE_URL, track_id=value)
+        for value in spellings
     }
     await webhooks.failed(IMAGE_URL)
-    for value, spelling in spelled.items():
+    for value, spelling in spellings.items():
         found = await webhooks.listed(f"?track_id={spelling}")
         result = {(item["track_id"], type(item["track_id"])): item["job_id"] for item in found}
         assert result == {key: job for key, job in jobs.items() if str(key[0]) == str(value)}

@@ -1,4 +1,4 @@
-"""Test calls: signed and guarded like any webhook, told in full, and recorded nowhere."""
+"""Webhook pings: signed and guarded like deliveries, reported in full, recorded nowhere."""
 
 import asyncio
 from typing import Any
@@ -32,13 +32,18 @@ async def test_the_response_of_the_receiver_is_shown(
     webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(500, body=b"no such order\xff" + b"x" * 100))
-    code, told = await webhooks.ask("POST", "test", {"url": receiver.url, "track_id": 17})
+    code, result = await webhooks.ask("POST", "test", {"url": receiver.url, "track_id": 17})
     request = await receiver.request()
-    assert (code, told["delivered"], told["status_code"], told["error"]) == (200, False, 500, None)
-    assert told["answer"] == "no such order\N{REPLACEMENT CHARACTER}" + "x" * 50
-    assert told["webhook_id"] == request.headers["webhook-id"]
-    assert told["sent"]["body"].encode() == request.body
-    assert told["sent"]["headers"].items() <= request.headers.items()
+    assert (code, result["delivered"], result["status_code"], result["error"]) == (
+        200,
+        False,
+        500,
+        None,
+    )
+    assert result["answer"] == "no such order\N{REPLACEMENT CHARACTER}" + "x" * 50
+    assert result["webhook_id"] == request.headers["webhook-id"]
+    assert result["sent"]["body"].encode() == request.body
+    assert result["sent"]["headers"].items() <= request.headers.items()
     assert (request.json["status"], request.json["id"], request.json["track_id"]) == (
         ("success", 0, 17)
     )
@@ -48,7 +53,7 @@ async def test_the_response_of_the_receiver_is_shown(
 async def test_a_webhook_ping_is_signed_like_a_delivery(
     webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
-    """With each live secret of the tenant and the installation's key: what the page says holds."""
+    """Each live secret of the tenant and the installation's key verify, as documented."""
     old, new = SECRETS[-1], new_secret()
     async with webhooks.gateway.services.operator_database.transaction() as connection:
         await add_webhook_secret(connection, tenant_id=1, secret=new, overlap_seconds=60)
@@ -56,14 +61,14 @@ async def test_a_webhook_ping_is_signed_like_a_delivery(
     await webhooks.succeeded(receiver.url)
     keys = (await webhooks.gateway.client.get("/.well-known/infill-webhook-keys")).json()["keys"]
     services = webhooks.gateway.services
-    trial, verified_v1a = await receiver.request(), python_samples()["verified_v1a"]
-    assert [part.split(",")[0] for part in trial.headers["webhook-signature"].split()] == [
+    ping, verified_v1a = await receiver.request(), python_samples()["verified_v1a"]
+    assert [part.split(",")[0] for part in ping.headers["webhook-signature"].split()] == [
         *("v1", "v1", "v1a")
     ]
-    assert verified_v1a(keys[0]["public_key"], trial.headers, trial.body) == trial.json
+    assert verified_v1a(keys[0]["public_key"], ping.headers, ping.body) == ping.json
     for secret in (old, new):
-        assert Webhook(secret).verify(trial.body, trial.headers) == trial.json
-    assert set(trial.headers) == set(await headers_of_a_delivery(webhooks, receiver))
+        assert Webhook(secret).verify(ping.body, ping.headers) == ping.json
+    assert set(ping.headers) == set(await headers_of_a_delivery(webhooks, receiver))
     assert services.settings.webhooks.signing_key is not None
 
 
@@ -86,9 +91,9 @@ async def test_a_track_id_of_any_size_is_sent_unchanged(
 async def test_every_event_can_be_pinged(webhooks: WebhookHarness, receiver: Receiver) -> None:
     for number, event in enumerate(Event, start=1):
         await webhooks.ask("POST", "test", {"url": receiver.url, "event": event})
-        told = (await receiver.request(number)).json
-        assert told["status"] == ("success" if event is Event.SUCCEEDED else "failed")
-        assert (told["id"], told["track_id"]) == (0, "test")
+        result = (await receiver.request(number)).json
+        assert result["status"] == ("success" if event is Event.SUCCEEDED else "failed")
+        assert (result["id"], result["track_id"]) == (0, "test")
 
 
 async def test_a_webhook_ping_is_signed_with_the_tenants_own_secrets_only(
@@ -116,10 +121,10 @@ async def test_all_internal_addresses_are_rejected_with_the_same_message(
         "ftp://example.com/",
         "",
     ):
-        code, told = await webhooks.ask("POST", "test", {"url": url})
+        code, result = await webhooks.ask("POST", "test", {"url": url})
         assert code == 422
-        assert told["errors"] == [{"pointer": "#/url", "detail": detail}]
-        assert told["detail"] == f"url {detail}"
+        assert result["errors"] == [{"pointer": "#/url", "detail": detail}]
+        assert result["detail"] == f"url {detail}"
 
 
 async def test_a_name_that_resolves_to_an_internal_address_is_rejected_with_the_same_message(
@@ -142,15 +147,15 @@ async def test_a_name_that_resolves_to_an_internal_address_is_rejected_with_the_
 
 async def test_a_missing_response_is_reported_by_an_error_name(webhooks: WebhookHarness) -> None:
     url = f"http://127.0.0.1:{free_port()}/"
-    code, told = await webhooks.ask("POST", "test", {"url": url})
-    assert (code, told["delivered"], told["status_code"]) == (200, False, None)
-    assert (told["error"], told["answer"]) == ("connect", "")
+    code, result = await webhooks.ask("POST", "test", {"url": url})
+    assert (code, result["delivered"], result["status_code"]) == (200, False, None)
+    assert (result["error"], result["answer"]) == ("connect", "")
 
 
 async def test_a_redirect_is_not_followed(webhooks: WebhookHarness, receiver: Receiver) -> None:
     receiver.replies.append(Reply(302, {"location": receiver.url}))
-    _, told = await webhooks.ask("POST", "test", {"url": receiver.url})
-    assert (told["delivered"], told["status_code"], len(receiver.requests)) == (False, 302, 1)
+    _, result = await webhooks.ask("POST", "test", {"url": receiver.url})
+    assert (result["delivered"], result["status_code"], len(receiver.requests)) == (False, 302, 1)
 
 
 async def test_a_hanging_receiver_occupies_only_its_tenants_slots(
@@ -163,8 +168,8 @@ async def test_a_hanging_receiver_occupies_only_its_tenants_slots(
         asyncio.create_task(webhooks.ask("POST", "test", body)) for _ in range(PINGS_PER_TENANT)
     ]
     await receiver.request(PINGS_PER_TENANT)
-    code, told = await webhooks.ask("POST", "test", body)
-    assert (code, told["type"]) == (429, "urn:infill:problem:too_many_at_once")
+    code, result = await webhooks.ask("POST", "test", body)
+    assert (code, result["type"]) == (429, "urn:infill:problem:too_many_at_once")
     bob = await new_key(webhooks.gateway.services, "bob")
     assert (await webhooks.ask("POST", "test", body, key=bob))[0] == 200
     hold.set()
@@ -197,6 +202,6 @@ async def test_bad_bodies_are_reported(webhooks: WebhookHarness) -> None:
         ({"url": address, "track_id": "x" * 1001}, "track_id"),
     ]
     for body, field in wrong:
-        code, told = await webhooks.ask("POST", "test", body)
+        code, result = await webhooks.ask("POST", "test", body)
         assert code == 422
-        assert {error["pointer"].split("/")[1] for error in told["errors"]} == {field}
+        assert {error["pointer"].split("/")[1] for error in result["errors"]} == {field}

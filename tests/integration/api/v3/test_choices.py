@@ -28,7 +28,7 @@ licence = "none"
 
 @pytest.fixture
 async def gateway(settings: Settings, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """One with two models, of which one checks."""
+    """Yield a gateway with two models, of which one has a safety checker."""
     file = tmp_path / "models.toml"
     file.write_text(MODELS)
     settings.models = ModelSettings(file=file)

@@ -132,13 +132,15 @@ async def test_a_decompression_bomb_is_stored_undecoded(gateway: Gateway) -> Non
     assert await gateway.services.storage.get(key) == bomb
 
 
-@pytest.mark.parametrize("place", ["body", "header", "bearer"])
+@pytest.mark.parametrize("location", ["body", "header", "bearer"])
 async def test_the_key_is_read_from_body_header_or_bearer_token(
-    gateway: Gateway, place: str
+    gateway: Gateway, location: str
 ) -> None:
     headers = {"header": {"key": gateway.key}, "bearer": {"authorization": f"Bearer {gateway.key}"}}
-    body = {**INPAINT_BODY, **({"key": gateway.key} if place == "body" else {})}
-    response = await gateway.client.post("/api/v3/inpaint", json=body, headers=headers.get(place))
+    body = {**INPAINT_BODY, **({"key": gateway.key} if location == "body" else {})}
+    response = await gateway.client.post(
+        "/api/v3/inpaint", json=body, headers=headers.get(location)
+    )
     assert response.json()["status"] == "processing"
 
 

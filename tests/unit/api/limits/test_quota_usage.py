@@ -19,7 +19,7 @@ NOTHING = QuotaAmount()
 
 
 class Rows:
-    """Stands for the rows in Postgres; a read can be held up after it saw them."""
+    """Stand-in for the rows in Postgres; a read can be blocked after it saw them."""
 
     def __init__(self) -> None:
         self.amount = NOTHING

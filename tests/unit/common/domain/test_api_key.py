@@ -42,14 +42,14 @@ def test_junk_is_rejected(junk: str) -> None:
 
 
 @given(KEYS, st.integers(0, LENGTH - 1), st.characters())
-def test_one_changed_character_is_rejected(key: str, place: int, other: str) -> None:
-    changed = key[:place] + other + key[place + 1 :]
+def test_one_changed_character_is_rejected(key: str, position: int, other: str) -> None:
+    changed = key[:position] + other + key[position + 1 :]
     assert is_well_formed(changed) == (changed == key)
 
 
 @given(KEYS, st.integers(0, LENGTH - 2))
-def test_two_swapped_characters_are_rejected(key: str, place: int) -> None:
-    swapped = key[:place] + key[place + 1] + key[place] + key[place + 2 :]
+def test_two_swapped_characters_are_rejected(key: str, position: int) -> None:
+    swapped = key[:position] + key[position + 1] + key[position] + key[position + 2 :]
     assert is_well_formed(swapped) == (swapped == key)
 
 

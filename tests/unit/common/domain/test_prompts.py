@@ -29,9 +29,9 @@ def test_a_prompt_without_a_known_subject_gets_the_generic_style(prompt: str) ->
 @pytest.mark.parametrize("subject", [*SUBJECTS, GENERIC_SUBJECT])
 def test_every_choice_of_a_subject_is_selected_by_some_seed(subject: object) -> None:
     prompt = " ".join(sorted(getattr(subject, "words", ())))
-    drawn = " ".join(enhance_prompt(prompt, seed) for seed in range(60))
+    enhanced = " ".join(enhance_prompt(prompt, seed) for seed in range(60))
     for part in ("looks", "lights", "finishes"):
-        assert all(choice in drawn for choice in getattr(subject, part))
+        assert all(choice in enhanced for choice in getattr(subject, part))
 
 
 @given(st.text(max_size=200), st.integers(0, 2**32 - 1))

@@ -54,4 +54,4 @@ def test_case_and_spaces_of_a_scheduler_name_are_ignored() -> None:
             assert find_scheduler(name.upper()) is entry
             assert find_scheduler(f" {name.lower().replace(' ', '  ')} ") is entry
     assert find_scheduler("dpm++2m") is None
-    assert find_unsupported_reason("nobody") is None
+    assert find_unsupported_reason("unknown") is None

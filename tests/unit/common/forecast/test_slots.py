@@ -11,7 +11,7 @@ from common.forecast.slots import Slots
 seconds = st.floats(0, 100)
 
 
-def played(busy: list[float], count: int, jobs: list[float]) -> float:
+def simulate(busy: list[float], count: int, jobs: list[float]) -> float:
     """Simulate the slots taking the jobs, and return when the next one would be taken."""
     free = busy + [0.0] * (count - len(busy))
     heapq.heapify(free)
@@ -39,8 +39,8 @@ def test_one_slot_does_all_the_work_ahead() -> None:
 @pytest.mark.parametrize("jobs", range(9))
 @pytest.mark.parametrize("count", [1, 2, 4, 5])
 def test_the_estimate_for_equal_jobs_is_nearly_exact(count: int, jobs: int) -> None:
-    busy = [10.0 * place / count for place in range(count)]
-    expected = played(busy, count, [10.0] * jobs)
+    busy = [10.0 * number / count for number in range(count)]
+    expected = simulate(busy, count, [10.0] * jobs)
     assert Slots(busy, count=count).seconds_until_free(10.0 * jobs, typical=10.0) == pytest.approx(
         expected, abs=0.5
     )
@@ -56,6 +56,6 @@ def test_the_estimate_is_off_by_less_than_the_longest_job(
 ) -> None:
     count = len(busy) + idle
     typical = sum(jobs) / len(jobs) if jobs else 0.0
-    expected = played(busy, count, jobs)
-    told = Slots(busy, count=count).seconds_until_free(sum(jobs), typical=typical)
-    assert told == pytest.approx(expected, abs=max(jobs, default=0.0) + 1e-6)
+    expected = simulate(busy, count, jobs)
+    estimate = Slots(busy, count=count).seconds_until_free(sum(jobs), typical=typical)
+    assert estimate == pytest.approx(expected, abs=max(jobs, default=0.0) + 1e-6)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.outbound.address import Address, AddressRules, Network, is_public
 
-# IANA's special-purpose registries, less the anycast entries nobody serves images from.
+# IANA's special-purpose registries, without the anycast entries, which serve no images.
 SPECIAL_IPV4 = [
     IPv4Network(block)
     for block in [

@@ -1,4 +1,4 @@
-"""What the operator's settings open and shut, before any look-up."""
+"""URLs allowed and rejected by the operator's settings, before any look-up."""
 
 from typing import Any
 

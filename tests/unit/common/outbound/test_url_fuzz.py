@@ -60,7 +60,7 @@ urls = (
 
 
 def assert_plain(target: Target) -> None:
-    """What is let through reads in one way only, and is nothing of the inside."""
+    """Assert that an accepted URL is unambiguous and not internal."""
     assert target.scheme in {"http", "https"}
     assert target.port in {80, 443}
     assert re.fullmatch(rb"/[\x21-\x7e]*", target.path)

@@ -57,11 +57,11 @@ def test_row_values_quoted_by_postgres_are_not_logged(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     configure_logging(TelemetrySettings(), process="worker")
-    refused = CheckViolationError("new row violates check constraint")
-    refused.detail = "Failing row contains (1, a cat\non a bench)."
+    violation = CheckViolationError("new row violates check constraint")
+    violation.detail = "Failing row contains (1, a cat\non a bench)."
     try:
         try:
-            raise refused
+            raise violation
         except CheckViolationError as error:
             raise ConnectionError(f"so it was: {error}") from error
     except ConnectionError:

@@ -16,7 +16,7 @@ async def always() -> None:
 
 
 async def never() -> None:
-    raise ConnectionError("Postgres is away")
+    raise ConnectionError("Postgres is unavailable")
 
 
 @asynccontextmanager
@@ -36,10 +36,10 @@ async def ask(port: int, request: str) -> str:
     writer.write(request.encode())
     writer.write_eof()
     async with asyncio.timeout(20):
-        answer = await reader.read()
+        response = await reader.read()
     writer.close()
     await writer.wait_closed()
-    return answer.decode()
+    return response.decode()
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ async def test_pages_have_their_status_and_body(request_line: str, status: str, 
 
 async def test_metrics_are_in_the_prometheus_format() -> None:
     async with serving() as port:
-        answer = await ask(port, "GET /metrics HTTP/1.1\r\n\r\n")
-    assert "Content-Type: text/plain; version=" in answer
-    assert f"# TYPE {next(iter(DELIVERY_SECONDS.describe())).name} histogram" in answer
+        response = await ask(port, "GET /metrics HTTP/1.1\r\n\r\n")
+    assert "Content-Type: text/plain; version=" in response
+    assert f"# TYPE {next(iter(DELIVERY_SECONDS.describe())).name} histogram" in response
 
 
 async def test_health_does_not_depend_on_readiness() -> None:

@@ -1,4 +1,4 @@
-"""What may be kept for how long."""
+"""Validation of the retention settings."""
 
 from typing import Any
 

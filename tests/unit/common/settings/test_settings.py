@@ -44,14 +44,14 @@ def test_a_section_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_settings_are_read_from_their_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INFILL_S3_BUCKET", "pictures")
+    monkeypatch.setenv("INFILL_S3_BUCKET", "images")
     monkeypatch.setenv("INFILL_SYNC_WAIT_SECONDS", "0")
     monkeypatch.setenv("INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "[1, 2.5]")
     monkeypatch.setenv("INFILL_OUTBOUND_ALLOWED_NETWORKS", '["127.0.0.0/8", "::1/128"]')
     named = '["192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353"]'
     monkeypatch.setenv("INFILL_OUTBOUND_NAMESERVERS", named)
     monkeypatch.setenv("INFILL_JOB_LEASE_SECONDS", "")  # empty is as unset
-    assert StorageSettings().bucket == "pictures"
+    assert StorageSettings().bucket == "images"
     assert GatewaySettings().sync_wait_seconds == 0
     assert WebhookSettings().retry_schedule_seconds == (1.0, 2.5)
     assert [str(net) for net in OutboundSettings().allowed_networks] == ["127.0.0.0/8", "::1/128"]
@@ -65,7 +65,7 @@ def test_settings_are_read_from_their_variables(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("section", "variable", "value", "said"),
+    ("section", "variable", "value", "expected"),
     [
         (JobSettings, "INFILL_JOB_MAX_ATTEMPTS", "many", "valid integer"),
         (JobSettings, "INFILL_JOB_LEASE_SECONDS", "-1", "greater than 0"),
@@ -96,13 +96,17 @@ def test_settings_are_read_from_their_variables(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_a_bad_value_is_named(
-    monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str, value: str, said: str
+    monkeypatch: pytest.MonkeyPatch,
+    section: type[Section],
+    variable: str,
+    value: str,
+    expected: str,
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError) as caught:
         section()
     assert variable in caught.value.message
-    assert said in caught.value.message
+    assert expected in caught.value.message
 
 
 def test_a_bad_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,9 +164,9 @@ def test_settings_are_immutable() -> None:
 def test_exported_settings_are_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_S3_BUCKET", "")
     assert not is_set("INFILL_S3_BUCKET")
-    export_environment({"INFILL_S3_BUCKET": "pictures"})
+    export_environment({"INFILL_S3_BUCKET": "images"})
     assert is_set("INFILL_S3_BUCKET")
-    assert StorageSettings().bucket == "pictures"
+    assert StorageSettings().bucket == "images"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,7 @@ def test_exported_settings_are_in_the_environment(monkeypatch: pytest.MonkeyPatc
 def test_a_lease_shorter_than_twice_its_interval_is_rejected(
     monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str
 ) -> None:
-    """Else work under way is taken back and done again, without end."""
+    """Otherwise running work would be requeued and done again without end."""
     monkeypatch.setenv(variable, "31")
     with pytest.raises(ConfigurationError, match=f"at least twice {variable}: "):
         section()

@@ -36,8 +36,8 @@ def test_every_command_is_listed() -> None:
 
 
 def test_the_version_is_printed() -> None:
-    told = CliRunner().invoke(cli.infill, ["--version"]).output
-    assert told == f"infill {version('infill')}\n"
+    output = CliRunner().invoke(cli.infill, ["--version"]).output
+    assert output == f"infill {version('infill')}\n"
 
 
 def test_a_successful_command_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,18 +57,18 @@ def test_an_error_is_printed_without_a_traceback(
 ) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", f"postgresql://x@{LOOPBACK}:{free_port()}/x")
     assert run(monkeypatch, "tenants", "list") == 1
-    told = capsys.readouterr().err
-    assert told.startswith("infill: Postgres cannot be reached")
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert output.startswith("infill: Postgres cannot be reached")
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (ConfigurationError("this is wrong"), "infill: this is wrong\n"),
         (
-            StorageUnavailableError("the store is away", detail="connection refused"),
-            "infill: the store is away (connection refused)\n",
+            StorageUnavailableError("the store is unavailable", detail="cannot connect"),
+            "infill: the store is unavailable (cannot connect)\n",
         ),
     ],
 )
@@ -76,11 +76,11 @@ def test_the_detail_of_an_error_is_printed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: Exception,
-    told: str,
+    expected: str,
 ) -> None:
     def fail() -> None:
         raise error
 
     monkeypatch.setattr(cli, "infill", fail)
     assert run(monkeypatch) == 1
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == expected

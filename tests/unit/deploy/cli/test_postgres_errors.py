@@ -9,7 +9,7 @@ from deploy.cli.postgres_errors import explain_unreachable_postgres
 
 
 @pytest.mark.parametrize(
-    ("trouble", "named"),
+    ("error", "named"),
     [
         (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError"),
         (TimeoutError(), "TimeoutError"),
@@ -19,10 +19,10 @@ from deploy.cli.postgres_errors import explain_unreachable_postgres
         ),
     ],
 )
-def test_an_unavailable_postgres_is_explained(trouble: Exception, named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named) as told, explain_unreachable_postgres():
-        raise trouble
-    assert "INFILL_DATABASE_URL" in told.value.message
+def test_an_unavailable_postgres_is_explained(error: Exception, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named) as caught, explain_unreachable_postgres():
+        raise error
+    assert "INFILL_DATABASE_URL" in caught.value.message
 
 
 def test_a_programming_error_is_raised_unchanged() -> None:

@@ -9,8 +9,8 @@ from deploy.local.home_lock import lock_home
 
 def test_a_home_has_one_owner_at_a_time(tmp_path: Path) -> None:
     home = tmp_path / "new" / "home"
-    refused = pytest.raises(ConfigurationError, match=f"in use .* process {os.getpid()}: stop")
-    with lock_home(home), refused, lock_home(home):
+    rejected = pytest.raises(ConfigurationError, match=f"in use .* process {os.getpid()}: stop")
+    with lock_home(home), rejected, lock_home(home):
         pass
     with lock_home(home):
         assert (home / "lock").read_text() == str(os.getpid())

@@ -95,10 +95,10 @@ def model_error(sent: object, kind: type[GenerationBody] = InpaintBody, **limits
 def test_a_model_may_be_chosen_of_those_that_serve_the_endpoint() -> None:
     assert read({**INPAINT_BODY, "model_id": " safe "}, InpaintBody, *ALL).model_id == "safe"
     wanted = "null or a model that serves inpaint (plain, safe)"
-    for sent in ("writer", "nobody", "Safe", "x" * 5000):
+    for sent in ("writer", "unknown", "Safe", "x" * 5000):
         assert model_error(sent) == f"The model_id field must be {wanted}."
     assert model_error(5).endswith("must be null or the name of a model that serves this endpoint.")
-    assert "(plain, safe, writer)." in model_error("nobody", TextToImageBody)
+    assert "(plain, safe, writer)." in model_error("unknown", TextToImageBody)
 
 
 def test_models_that_the_plan_excludes_are_neither_chosen_nor_named() -> None:

@@ -19,13 +19,15 @@ def test_the_example_requests_are_valid(name: str) -> None:
 @pytest.mark.parametrize("name", REQUESTS)
 def test_every_route_documents_three_content_types_and_all_responses(name: str) -> None:
     result = document_route(name)
-    carriers = result["openapi_extra"]["requestBody"]["content"]
-    assert set(carriers) == {
+    content_types = result["openapi_extra"]["requestBody"]["content"]
+    assert set(content_types) == {
         "application/json",
         "application/x-www-form-urlencoded",
         "multipart/form-data",
     }
-    assert all("key" in carrier["schema"]["properties"] for carrier in carriers.values())
+    assert all(
+        "key" in content_type["schema"]["properties"] for content_type in content_types.values()
+    )
     assert result["responses"][200]["content"]["application/json"]["examples"].keys() == (
         RESPONSES[name].keys()
     )

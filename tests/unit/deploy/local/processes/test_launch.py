@@ -1,4 +1,4 @@
-"""`launch.py` is run as the program it is: it ends as another one."""
+"""`launch.py`, run as a program."""
 
 import os
 import signal
@@ -33,8 +33,8 @@ def test_the_command_is_not_started_if_the_parent_has_ended() -> None:
 
 def test_the_kernel_kills_the_command_with_its_parent() -> None:
     show = (
-        "import ctypes; told = ctypes.c_int(); "
-        "ctypes.CDLL(None).prctl(2, ctypes.byref(told)); print(told.value)"
+        "import ctypes; number = ctypes.c_int(); "
+        "ctypes.CDLL(None).prctl(2, ctypes.byref(number)); print(number.value)"
     )
     ended = launch(os.getpid(), "-", sys.executable, "-c", show)
     assert ended.stdout == f"{int(signal.SIGKILL)}\n"
