@@ -33,7 +33,7 @@ def test_an_app_with_given_settings_does_not_configure_logging(configured: list[
 @pytest.mark.usefixtures("configured")
 def test_a_gateway_does_not_start_without_a_pepper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_API_KEY_PEPPER", "")
-    with pytest.raises(SystemExit, match="INFILL_API_KEY_PEPPER is not set: give it a long"):
+    with pytest.raises(SystemExit, match="INFILL_API_KEY_PEPPER is not set: set it to a long"):
         module.create_app()
 
 

@@ -19,7 +19,7 @@ PATIENCE = 30.0
         ("one", ("two", "four"), ["two", "four", "one", "three"]),
         ("three", ("two", "four"), ["four", "two", "three", "one"]),
         ("not served here", ("two",), ["two", "one", "three", "four"]),
-        ("one", ("of nobody here",), ["one", "two", "three", "four"]),
+        ("one", ("unknown",), ["one", "two", "three", "four"]),
     ],
 )
 def test_round_robin_among_loaded_queues_then_among_the_others(

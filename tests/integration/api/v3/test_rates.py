@@ -181,7 +181,7 @@ async def test_the_limit_holds_while_redis_is_unavailable(unavailable_redis: "Re
         with pytest.raises(RateExceededError) as rejected:
             await limiter.take_token(TENANT)
     assert 4 <= rejected.value.rate_limit.seconds <= 6
-    assert [line["event"] for line in lines] == ["part_went_away"]  # once
+    assert [line["event"] for line in lines] == ["dependency_unavailable"]  # once
 
 
 async def test_a_silent_redis_is_checked_once_a_second_at_most(
@@ -206,7 +206,7 @@ async def test_a_silent_redis_is_checked_once_a_second_at_most(
         # A late response to an earlier command is not taken for the response to this one.
         assert (await buckets.take(BUCKET, 1)).left >= 6
         assert (await buckets.take(BUCKET, 1)).left >= 5
-    assert [line["event"] for line in lines] == ["part_went_away", "part_came_back"]
+    assert [line["event"] for line in lines] == ["dependency_unavailable", "dependency_available"]
 
 
 async def test_other_requests_do_not_wait_for_the_check_of_redis(

@@ -34,7 +34,7 @@ from worker.progress import ProgressReporter
 from worker.runner import Runner
 
 QUEUES = ("one", "two")
-PROMPT = "a cat nobody may read of"
+PROMPT = "a cat that no log may contain"
 HOOK = "https://caller.test/hook?token=hush"
 SETTINGS = JobSettings(retry_seconds=100)
 WORKER_SETTINGS = WorkerSettings()

@@ -80,7 +80,7 @@ async def test_the_worker_process_goes_on_with_its_model_loaded(
         await assert_clean_exit(program, harness)
     assert {order.process for order in harness.engine_control.generations} == {worker}
     row = await harness.books.job(bomb)
-    assert row["error_message"] == "init_image: 89.5 megapixels, at most 25 are taken"
+    assert row["error_message"] == "init_image: 89.5 megapixels, at most 25 are accepted"
     for one in (job_id, last):
         assert (await harness.books.job(one))["state"] == "succeeded"
 
@@ -133,11 +133,11 @@ async def test_the_content_type_of_an_image_is_ignored(harness: WorkerHarness) -
     pages = harness.image_host.pages
     pages["/page.html"] = pages["/init.png"].replace(b"image/png", b"text/html")
     taken = await harness.queue_inpaint(inputs=harness.input_images(init="page.html"))
-    refused = await harness.queue_inpaint(inputs=harness.input_images(init="text.png"))
+    rejected = await harness.queue_inpaint(inputs=harness.input_images(init="text.png"))
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
     assert (await harness.books.job(taken))["state"] == "succeeded"
-    row = await harness.books.job(refused)
+    row = await harness.books.job(rejected)
     assert row["error_message"] == "init_image: not a PNG, JPEG or WebP image"
 
 

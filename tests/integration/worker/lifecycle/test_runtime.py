@@ -60,10 +60,10 @@ async def running(settings: Settings, harness: WorkerHarness) -> AsyncIterator[W
 
 
 async def wait_for_log(lines: Sequence[Mapping[str, Any]], event: str) -> None:
-    async def said() -> bool:
+    async def is_logged() -> bool:
         return any(line["event"] == event for line in lines)
 
-    await wait_until_ready(said, event, 20)
+    await wait_until_ready(is_logged, event, 20)
 
 
 async def test_a_worker_runs_waiting_jobs_by_polling_and_after_a_ring(
@@ -189,8 +189,8 @@ async def test_a_worker_serves_its_health(
     async with running(settings, harness):
         await harness.engine_control.generation()
         for page in ("healthz", "readyz"):
-            answer = await asyncio.to_thread(get, f"http://127.0.0.1:{port}/{page}")
-            assert json.loads(answer) == {"status": "ok"}
+            response = await asyncio.to_thread(get, f"http://127.0.0.1:{port}/{page}")
+            assert json.loads(response) == {"status": "ok"}
         metrics = await asyncio.to_thread(get, f"http://127.0.0.1:{port}/metrics")
         async with closed(servers, database_url.rpartition("/")[2]):
             with pytest.raises(OSError, match="503"):

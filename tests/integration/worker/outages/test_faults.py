@@ -18,7 +18,7 @@ ENGINES = "tests.integration.worker.harness.engine"
     [
         ({"INFILL_LOG_LEVEL": "LOUD"}, "INFILL_LOG_LEVEL: 'LOUD' is no level"),
         ({"INFILL_JOB_LEASE_SECONDS": "-1"}, "INFILL_JOB_LEASE_SECONDS: "),
-        ({"INFILL_MODELS_SERVE": '["nobody"]'}, "INFILL_MODELS_SERVE names nobody"),
+        ({"INFILL_MODELS_SERVE": '["unknown"]'}, "INFILL_MODELS_SERVE names unknown"),
         ({"INFILL_WORKER_ENGINE": "worker.nothing:create"}, "INFILL_WORKER_ENGINE: 'worker.nothin"),
         ({"INFILL_WORKER_ENGINE": f"{ENGINES}:nothing"}, "INFILL_WORKER_ENGINE: "),
         ({"INFILL_WORKER_ENGINE": "not a name"}, "INFILL_WORKER_ENGINE: 'not a name'"),
@@ -55,9 +55,9 @@ async def ends_with(environment: dict[str, str], expected: str, *command: str) -
         stderr=PIPE,
     )
     async with asyncio.timeout(DEADLINE_SECONDS):
-        logged, said = await process.communicate()
+        logged, errors = await process.communicate()
     assert process.returncode == 1
-    (line,) = said.decode().splitlines()
+    (line,) = errors.decode().splitlines()
     assert line.startswith("infill worker: ")
     assert expected in line
     assert b"worker_ready" not in logged

@@ -147,9 +147,9 @@ def test_generating_prints_nothing(
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "change", "said"),
+    ("endpoint", "change", "message"),
     [
-        (Endpoint.INPAINT, {"model": "nobody"}, "the model nobody is not served here"),
+        (Endpoint.INPAINT, {"model": "unknown"}, "the model unknown is not served here"),
         (
             Endpoint.IMG2IMG,
             {"model": "standin-inpainting"},
@@ -168,17 +168,17 @@ def test_generating_prints_nothing(
     ],
 )
 def test_unsupported_requests_are_rejected_with_a_reason(
-    engine: DiffusersEngine, endpoint: Endpoint, change: dict[str, object], said: str
+    engine: DiffusersEngine, endpoint: Endpoint, change: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UnsupportedRequestError) as rejected:
         generate(engine, a_request(endpoint, **change))
-    assert rejected.value.message.startswith(said)
+    assert rejected.value.message.startswith(message)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"model": "nobody"},
+        {"model": "unknown"},
         {"safety_checker": True},
         {"scheduler": "nonsense"},
         {"scheduler": "LCM", "inference_steps": 51},

@@ -1,4 +1,4 @@
-"""The small model generates what the prompt says, measured in the pixels, with the real engine."""
+"""The small model follows the prompt, as measured in the pixels, with the real engine."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Alone in the engine, a request gives what diffusers' own pipeline gives."""
+"""A request alone in the engine has the same result as the pipeline of diffusers."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def assert_equal(
 ) -> None:
     (generated,) = stepping.alone(request)
     expected = by_pipeline(models[request.model], request)
-    assert expected.std() > 5, "a plain picture would show nothing"
+    assert expected.std() > 5, "a uniform image would show nothing"
     assert np.abs(np.asarray(generated, dtype=int) - expected).max() <= TOLERANCE
 
 

@@ -85,15 +85,15 @@ def test_cuda_graphs_are_rejected_on_a_cpu(models_directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "message"),
     [
         ({"shapes": ["64x64"]}, "shapes can be warmed up for Stable Diffusion and Stable"),
         ({"compile": "regional"}, "diffusers names no blocks of PixArtTransformer2DModel"),
     ],
 )
 def test_options_of_another_family_are_rejected(
-    models_directory: Path, tmp_path: Path, keys: dict[str, object], said: str
+    models_directory: Path, tmp_path: Path, keys: dict[str, object], message: str
 ) -> None:
     entry = an_entry("m", str(saved_pixart(tmp_path)), Endpoint.TEXT2IMG, **keys)
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         load_model(entry, models_directory, CPU)

@@ -26,7 +26,7 @@ TRAINED = {
     "steps_offset": 1,
 }
 MODELS_OWN = PNDMScheduler(skip_prk_steps=True, **TRAINED)
-# Not what any name says.
+# Different from the settings of every name.
 ODD_ONE = DPMSolverMultistepScheduler(
     use_exponential_sigmas=True, algorithm_type="sde-dpmsolver++", solver_order=3, **TRAINED
 )
@@ -68,7 +68,7 @@ def test_any_number_of_steps_up_to_the_limit_is_run(entry: SchedulerEntry, steps
         steps = entry.most_steps
     evaluations, latents = run(named(entry.name), steps)
     assert torch.isfinite(latents).all()
-    # The last step of those that ask twice needs no second answer; PNDM's second is asked twice.
+    # Schedulers with two evaluations need one in the last step; PNDM does its second step twice.
     assert abs(evaluations - steps * entry.evaluations) <= 1
     assert torch.equal(run(named(entry.name), steps)[1], latents)
 
@@ -84,7 +84,9 @@ def test_each_image_gets_a_scheduler_without_state() -> None:
     assert again.config.beta_end == MODELS_OWN.config.beta_end
 
 
-@pytest.mark.parametrize("name", ["LMS", "LMSDiscreteScheduler", "EDMEulerScheduler", "nobody", ""])
+@pytest.mark.parametrize(
+    "name", ["LMS", "LMSDiscreteScheduler", "EDMEulerScheduler", "unknown", ""]
+)
 def test_unknown_names_have_no_scheduler(name: str) -> None:
     assert scheduler_named(name, MODELS_OWN) is None
 

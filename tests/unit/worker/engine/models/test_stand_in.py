@@ -40,7 +40,7 @@ def test_a_stand_in_is_built_once(tmp_path: Path) -> None:
 def test_concurrent_builds_leave_one_stand_in(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
         folders = set(threads.map(lambda _: stand_in_folder("inpainting", tmp_path), range(3)))
-    assert folders == set(tmp_path.iterdir())  # nothing half-built stays behind
+    assert folders == set(tmp_path.iterdir())  # no incomplete folder is left
     assert len(folders) == 1
 
 
@@ -79,5 +79,5 @@ def test_any_text_has_tokens(text: str) -> None:
     first, *middle, last = ids
     ends = len(byte_vocabulary()) - 1
     assert (first, last) == (ends - 1, ends)
-    assert ends not in middle  # which also stands for the unknown
+    assert ends not in middle  # it is also the token of unknown text
     assert len(ids) <= MAX_TOKENS

@@ -106,7 +106,7 @@ def test_any_text_is_valid_and_loses_only_marks(prompt: str) -> None:
     parts = weighted_texts(prompt)
     assert all(MIN_WEIGHT <= part.weight <= MAX_WEIGHT and part.text for part in parts)
     assert all(left.weight != right.weight for left, right in pairwise(parts))
-    # What a mark is made of may be gone; everything else stands where it stood.
+    # Characters of marks may be removed; all others keep their order.
     kept = re.sub(r"[()\[\]\\:+\-.0-9\s]", "", prompt)
     assert re.sub(r"[()\[\]\\:+\-.0-9\s]", "", joined(prompt)) == kept
 
