@@ -8,21 +8,21 @@ from pathlib import Path
 import structlog
 
 from deploy.local.stack import dispatcher_process, worker_process
-from tests.bench.accepting import measure_accepting
-from tests.bench.backlog import measure_backlog
-from tests.bench.costing import measure_costs
-from tests.bench.decoding import measure_decoding
-from tests.bench.delivering import measure_delivering, measure_hanging
-from tests.bench.encoding import measure_encoding
 from tests.bench.figures import Figure
-from tests.bench.idling import measure_idling
-from tests.bench.isolation import measure_isolation
-from tests.bench.journeys import measure_journeys
-from tests.bench.masking import measure_masking
-from tests.bench.rig import open_rig
-from tests.bench.scaling import measure_scale
-from tests.bench.sharing import measure_sharing
-from tests.bench.tuning import measure_tuning
+from tests.bench.measure.dead_origin import measure_backlog
+from tests.bench.measure.delivery_rate import measure_delivering, measure_hanging
+from tests.bench.measure.fair_sharing import measure_sharing
+from tests.bench.measure.idle_cpu import measure_idling
+from tests.bench.measure.images.decoding import measure_decoding
+from tests.bench.measure.images.encoding import measure_encoding
+from tests.bench.measure.images.masks import measure_masking
+from tests.bench.measure.job_cpu import measure_costs
+from tests.bench.measure.job_latency import measure_journeys
+from tests.bench.measure.optimizations import measure_tuning
+from tests.bench.measure.request_rate import measure_accepting
+from tests.bench.measure.table_size import measure_scale
+from tests.bench.measure.timing_isolation import measure_isolation
+from tests.bench.rig.stack import open_rig
 
 
 async def _requests(home: Path) -> list[Figure]:

@@ -8,16 +8,16 @@ from pathlib import Path
 from common.domain.errors import ConfigurationError
 from common.runtime.clock import monotonic
 from deploy.local.processes.readiness import until_ready
-from tests.chaos.accounts import differences, read_accounts
-from tests.chaos.books import list_bucket, read_books, unsettled
-from tests.chaos.clients import Clients
-from tests.chaos.faults import NotInjectedError, inject
-from tests.chaos.oracle import judge
-from tests.chaos.orders import draw_orders
+from tests.chaos.faults.inject import NotInjectedError, inject
+from tests.chaos.installation.world import World, open_world
+from tests.chaos.judge.final_state import list_bucket, read_books, unsettled
+from tests.chaos.judge.judge import judge
+from tests.chaos.judge.ledger import differences, read_accounts
+from tests.chaos.judge.recovery import recoveries
+from tests.chaos.judge.report import Outcome, outcome
+from tests.chaos.load.clients import Clients
+from tests.chaos.load.orders import draw_orders
 from tests.chaos.plan import Plan
-from tests.chaos.recovery import recoveries
-from tests.chaos.report import Outcome, outcome
-from tests.chaos.world import World, open_world
 
 SETTLE_SECONDS = 180.0
 AGEINGS = 3

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from tests.hostile import addresses, answers, handshakes, hops, names, operators, spellings
+from tests.hostile.tables import addresses
+from tests.hostile.tables import dns_names as names
+from tests.hostile.tables import http_responses as answers
+from tests.hostile.tables import operator_rules as operators
+from tests.hostile.tables import redirects as hops
+from tests.hostile.tables import tls_handshakes as handshakes
+from tests.hostile.tables import url_spellings as spellings
 
 # Where nothing goes without saying: so much of an input is shown.
 SHOWN_CHARACTERS: Final = 100

@@ -12,13 +12,18 @@ import pytest
 from types_boto3_s3 import S3Client
 
 from tests.conftest import Servers, fresh_bucket, fresh_database
-from tests.hostile import addresses, answers, handshakes, hops, names, spellings
-from tests.hostile.certificates import Authority
-from tests.hostile.dns_server import Script as Answer
-from tests.hostile.dns_server import records
-from tests.hostile.handshakes import NAME
-from tests.hostile.peers import OK, Peer, Script, listening, says, silence
-from tests.hostile.trap import trap
+from tests.hostile.servers.certificates import Authority
+from tests.hostile.servers.dns_server import Script as Answer
+from tests.hostile.servers.dns_server import records
+from tests.hostile.servers.peers import OK, Peer, Script, listening, says, silence
+from tests.hostile.servers.trap import trap
+from tests.hostile.tables import addresses
+from tests.hostile.tables import dns_names as names
+from tests.hostile.tables import http_responses as answers
+from tests.hostile.tables import redirects as hops
+from tests.hostile.tables import tls_handshakes as handshakes
+from tests.hostile.tables import url_spellings as spellings
+from tests.hostile.tables.tls_handshakes import NAME
 from tests.integration.dispatcher.program import environment
 from tests.system.surrounded import Surrounded, picture, surrounded
 

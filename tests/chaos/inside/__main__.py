@@ -6,8 +6,9 @@
 import sys
 
 from deploy.cli.main import main
-from tests.chaos.inside import breaking, dispatcher, gateway, worker
-from tests.chaos.inside.surroundings import BROKEN
+from tests.chaos.inside import broken_protections as breaking
+from tests.chaos.inside import dispatcher, gateway, worker
+from tests.chaos.inside.hooks import BROKEN
 
 if __name__ == "__main__":
     if BROKEN:  # first: what is broken is hooked into too

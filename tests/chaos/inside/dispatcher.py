@@ -1,7 +1,7 @@
 """Hooks into a dispatcher."""
 
 import worker.dispatcher.dispatcher
-from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook
+from tests.chaos.inside.hooks import JOURNAL, WOUNDS, hook
 from worker.dispatcher.attempt_buffer import AttemptBuffer
 from worker.dispatcher.sender import Sender
 

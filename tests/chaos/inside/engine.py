@@ -11,7 +11,7 @@ from common.domain.errors import GenerationStoppedError
 from common.domain.generation import GenerationRequest
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
-from tests.chaos.inside.surroundings import JOURNAL, WOUNDS
+from tests.chaos.inside.hooks import JOURNAL, WOUNDS
 from worker.engine.images.inputs import InputImages
 from worker.engine.interface import UNWATCHED, Engine, GenerationCallback, GenerationResult
 

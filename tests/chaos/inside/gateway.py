@@ -4,7 +4,7 @@ from uuid import UUID
 
 import api.jobs.submit
 import common.messaging.completion
-from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put
+from tests.chaos.inside.hooks import JOURNAL, WOUNDS, hook, put
 
 
 def _recorded(_: object) -> None:

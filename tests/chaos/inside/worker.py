@@ -6,7 +6,7 @@ import worker.failure
 import worker.runner
 from common.object_store.storage import Storage
 from common.outbound import Guard
-from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put
+from tests.chaos.inside.hooks import JOURNAL, WOUNDS, hook, put
 from worker.process import WorkerProcess
 from worker.stages import Stages
 

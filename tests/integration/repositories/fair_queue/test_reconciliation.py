@@ -20,7 +20,7 @@ from common.postgres.repositories.jobs.leases import release_claim, retry_later
 from common.postgres.repositories.maintenance.expire import fail_abandoned
 from common.postgres.repositories.maintenance.requeue import requeue_expired
 from common.postgres.repositories.usage.ledger import fold_usage
-from tests.chaos.accounts import Accounts, differences, read_accounts
+from tests.chaos.judge.ledger import Accounts, differences, read_accounts
 from tests.integration.repositories.support.counters import REQUEST, Books
 
 QUEUES = ("one", "two")

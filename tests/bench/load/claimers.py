@@ -1,0 +1,92 @@
+"""Claimers in processes of their own, and what they took when."""
+
+import asyncio
+from array import array
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from pydantic import SecretStr
+
+from common.postgres.database import Database
+from common.postgres.repositories.fair_queue.claim import claim_jobs
+from common.runtime.clock import monotonic
+from common.settings import DatabaseSettings
+from tests.bench.data.waiting_jobs import QUEUE
+
+CLAIMERS: Final = 8
+# One process's Python would be the slowest part: half of the claimers run in each of two.
+PROCESSES: Final = 2
+OF_A_PROCESS: Final = CLAIMERS // PROCESSES
+WARM_UP: Final = 10  # claims per connection: Postgres settles on a plan at the sixth
+MILLISECONDS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What one process's claimers took: whose jobs, in which order, and how long each claim took.
+
+    `claimed` holds, for each job, the moments its claim was answered and begun, and its tenant.
+    """
+
+    claimed: list[tuple[float, float, int]]
+    times: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """The same while it is taken down: numbers alone, for the garbage collector not to look at."""
+
+    ended: "array[float]" = field(default_factory=lambda: array("d"))
+    begun: "array[float]" = field(default_factory=lambda: array("d"))
+    tenants: "array[int]" = field(default_factory=lambda: array("q"))
+    times: "array[float]" = field(default_factory=lambda: array("d"))
+
+    def claims(self) -> Claims:
+        claimed = zip(self.ended, self.begun, self.tenants, strict=True)
+        return Claims(list(claimed), list(self.times))
+
+
+def _claim(url: str, claims: int, at_once: int) -> Claims:
+    """Let this process's part of the claimers claim so often each."""
+    return asyncio.run(_claimers(url, claims, at_once))
+
+
+async def _claimers(url: str, claims: int, at_once: int) -> Claims:
+    database = Database(DatabaseSettings(url=SecretStr(url)), application="infill-bench")
+    notes = _Notes()
+    try:
+        await asyncio.gather(
+            *(_claimer(database, notes, claims, at_once) for _ in range(OF_A_PROCESS))
+        )
+    finally:
+        await database.aclose()
+    return notes.claims()
+
+
+async def _claimer(database: Database, notes: _Notes, claims: int, at_once: int) -> None:
+    async with database.direct() as connection:
+        for number in range(WARM_UP + claims):
+            begun = monotonic()
+            claimed = await claim_jobs(
+                connection, queues=[QUEUE], worker="bench", lease_seconds=3600, limit=at_once
+            )
+            ended = monotonic()
+            for job, _ in claimed.jobs:
+                notes.ended.append(ended)
+                notes.begun.append(begun)
+                notes.tenants.append(job.tenant_id)
+            if number >= WARM_UP:
+                notes.times.append((ended - begun) * MILLISECONDS)
+
+
+async def claim_together(processes: Executor, url: str, claims: int, at_once: int) -> Claims:
+    """Let all claimers claim at the same time; give what they took, in the order of time."""
+    work = partial(_claim, url, claims, at_once)
+    loop = asyncio.get_running_loop()
+    parts = await asyncio.gather(*(loop.run_in_executor(processes, work) for _ in range(PROCESSES)))
+    return Claims(
+        sorted(one for part in parts for one in part.claimed),
+        [time for part in parts for time in part.times],
+    )

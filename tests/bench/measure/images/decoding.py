@@ -1,0 +1,160 @@
+"""What a picture costs in CPU time until its pixels are there, worker and decoders together."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import uvloop
+from PIL import Image
+
+from common.domain.generation import Endpoint
+from common.domain.record import InputImage, JobRecord
+from common.messaging.connection import connect
+from common.object_store.storage import Storage
+from common.outbound import Guard
+from common.settings import OutboundSettings, RedisSettings, StorageSettings, WorkerSettings
+from deploy.local.processes.child import Child
+from deploy.local.processes.http_check import answers_ok
+from deploy.local.processes.supervisor import Supervisor
+from deploy.local.sample_server import SAMPLES
+from deploy.local.servers.ports import LOOPBACK, free_port
+from tests.bench.figures import Figure
+from tests.bench.rig.cpu import cpu_seconds
+from tests.bench.rig.instant_engine import InstantEngine
+from tests.support.generation_request import REQUEST, job_record
+from tests.unit.worker.engine.sample_images import encoded
+from worker.engine.image_sandbox.pool import DecoderPool
+from worker.engine.images.inputs import read_image
+from worker.engine_pool import EnginePool
+from worker.progress import ProgressReporter
+from worker.stages import Stages
+
+SIDE = 512
+ROUNDS = 5
+PICTURES = 100
+WARM_UP = 40
+MILLISECONDS = 1000
+TARGET = 5
+GRAIN = 4  # of 255 levels, as of a photograph taken indoors
+
+
+def photograph(side: int = SIDE) -> Image.Image:
+    """Give soft shapes under the grain of a sensor: what PNG is worst at and callers send."""
+    draw = np.random.default_rng(0)
+    shapes = Image.fromarray(draw.integers(0, 256, (side // 16, side // 16, 3), dtype=np.uint8))
+    soft = np.asarray(shapes.resize((side, side), Image.Resampling.BICUBIC), dtype=float)
+    grain = draw.normal(0, GRAIN, (side, side, 1))
+    return Image.fromarray((soft + grain).clip(0, 255).astype(np.uint8))
+
+
+def pictures() -> dict[str, bytes]:
+    """Give the files that are fetched, by what they are."""
+    sample = (SAMPLES / "bench.png").read_bytes()
+    grainy = photograph()
+    return {
+        "the demo's picture, a PNG": sample,
+        "the demo's mask, a PNG": (SAMPLES / "bench_mask.png").read_bytes(),
+        "the demo's picture as JPEG": encoded(Image.open(BytesIO(sample)), "JPEG", quality=90),
+        "a grainy photograph as PNG": encoded(grainy),
+        "the same photograph as JPEG": encoded(grainy, "JPEG", quality=90),
+    }
+
+
+async def measure_decoding(home: Path) -> list[Figure]:
+    """Fetch each picture many times from a server in a process of its own, which does not count."""
+    files = pictures()
+    folder = home / "pictures"
+    folder.mkdir()
+    for number, data in enumerate(files.values()):
+        (folder / str(number)).write_bytes(data)
+    async with _serving(home, folder) as url:
+        # On a loop such as a worker's, which has one in a thread too.
+        return await asyncio.to_thread(uvloop.run, _measure(files, url))
+
+
+async def _measure(files: dict[str, bytes], url: str) -> list[Figure]:
+    async with _stages() as (stages, decoders):
+        return [
+            await _figure(name, data, f"{url}/{number}", stages, decoders)
+            for number, (name, data) in enumerate(files.items())
+        ]
+
+
+@asynccontextmanager
+async def _serving(home: Path, folder: Path) -> AsyncIterator[str]:
+    port = free_port()
+    command = (
+        *(sys.executable, "-m", "http.server", str(port)),
+        *("--bind", LOOPBACK, "--directory", str(folder)),
+    )
+    ready = Child(
+        name="pictures", command=command, environment={}, ready=lambda: answers_ok(port, "/0")
+    )
+    async with Supervisor(home / "logs") as supervisor:
+        await supervisor.start(ready)
+        yield f"http://{LOOPBACK}:{port}"
+
+
+@asynccontextmanager
+async def _stages() -> AsyncIterator[tuple[Stages, DecoderPool]]:
+    guard = Guard(OutboundSettings(allowed_networks=[f"{LOOPBACK}/32"]))
+    engine = EnginePool(
+        InstantEngine(),
+        ProgressReporter(connect(RedisSettings())),  # nothing is drawn here, so nothing is told
+        seats=1,
+        stuck_seconds=WorkerSettings().stuck_seconds,
+    )
+    decoders = DecoderPool()
+    stages = Stages(guard, Storage(StorageSettings()), engine, decoders)
+    try:
+        stages.start()
+        yield stages, decoders
+    finally:
+        stages.close()
+        await guard.aclose()
+
+
+def _job(url: str) -> JobRecord:
+    request = replace(REQUEST, endpoint=Endpoint.IMG2IMG, width=SIDE, height=SIDE)
+    return job_record(request=request, inputs={"init_image": InputImage(url=url)})
+
+
+async def _figure(
+    name: str, data: bytes, url: str, stages: Stages, decoders: DecoderPool
+) -> Figure:
+    job = _job(url)
+    for _ in range(WARM_UP):
+        await stages.fetch(job)
+    rounds = [await _round(job, stages, decoders) for _ in range(ROUNDS)]
+    worker, decoder = sorted(rounds, key=sum)[ROUNDS // 2]
+    return Figure(
+        name=f"CPU to fetch and decode {name}",
+        value=worker + decoder,
+        unit="ms",
+        target=TARGET,
+        at_least=False,
+        note=f"{SIDE} × {SIDE} pixels in {len(data) / 1000:.0f} kB from loopback, the median of "
+        f"{ROUNDS} rounds of {PICTURES}: worker {worker:.2f}, decoder {decoder:.2f}; "
+        f"Pillow alone takes {_alone(data):.2f}",
+    )
+
+
+async def _round(job: JobRecord, stages: Stages, decoders: DecoderPool) -> tuple[float, float]:
+    here, there = process_time(), cpu_seconds(decoders.pids)
+    for _ in range(PICTURES):
+        await stages.fetch(job)
+    worker, decoder = process_time() - here, cpu_seconds(decoders.pids) - there
+    return worker / PICTURES * MILLISECONDS, decoder / PICTURES * MILLISECONDS
+
+
+def _alone(data: bytes) -> float:
+    begun = process_time()
+    for _ in range(WARM_UP):
+        read_image(data, "init_image", (SIDE, SIDE))
+    return (process_time() - begun) / WARM_UP * MILLISECONDS

@@ -1,0 +1,190 @@
+"""The faults: each does one thing to the world, and ends when the world is whole again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from itertools import zip_longest
+
+from common.domain.errors import ConfigurationError
+from common.runtime.clock import monotonic
+from deploy.local.processes.readiness import until_ready
+from tests.chaos.installation.fleet import Member
+from tests.chaos.installation.world import World
+
+STRUCK_SECONDS = 45.0
+LEAVE_SECONDS = 60.0
+BUSY = b"HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+Fault = Callable[[World], Awaitable[None]]
+
+
+class NotInjectedError(Exception):
+    """The fault could not be brought about; a run without it shows nothing."""
+
+
+async def inject(world: World, kind: str) -> None:
+    """Do it, and note when it began and ended.
+
+    Raises:
+        NotInjectedError: nobody came by the place at which to die.
+    """
+    world.journal.note("fault_begins", kind=kind)
+    await (FAULTS[kind](world) if kind in FAULTS else _strike(world, kind))
+    world.journal.note("fault_ends", kind=kind)
+
+
+async def _strike(world: World, place: str) -> None:
+    world.wounds.arm(place)
+
+    async def struck() -> bool:
+        return not (world.wounds.folder / place).exists()
+
+    try:
+        await until_ready(struck, place, STRUCK_SECONDS)
+    except ConfigurationError as error:
+        if world.wounds.disarm(place):
+            raise NotInjectedError(place) from error
+
+
+async def _dispatcher_during(world: World) -> None:
+    """Kill the dispatcher whose POST has just arrived, before it is answered."""
+    killed = asyncio.Event()
+
+    async def kill_sender(webhook_id: str) -> bool:
+        if killed.is_set():
+            return False
+        rows = await world.ask("SELECT claimed_by FROM deliveries WHERE id = $1", webhook_id)
+        sender = (rows[0][0] or "") if rows else ""
+        for member in world.dispatchers:
+            if sender.endswith(f"-{member.pid}"):
+                killed.set()
+                member.kill()
+                return True
+        return False
+
+    world.receiver.on_call = kill_sender
+    try:
+        async with asyncio.timeout(STRUCK_SECONDS):
+            await killed.wait()
+    except TimeoutError as error:
+        raise NotInjectedError("dispatcher.during") from error
+    finally:
+        world.receiver.on_call = None
+
+
+async def _worker_frozen(world: World) -> None:
+    """Stop a worker that is drawing past its lease, and let it go on beside its successor."""
+    member, token = await _one_that_draws(world)
+    frozen_at = monotonic()
+    member.freeze()
+
+    async def drawn_again() -> bool:
+        later = (e for e in world.journal.entries("generating") if e.at > frozen_at)
+        return any(e.facts["token"] == token and e.pid != member.pid for e in later)
+
+    try:
+        await until_ready(drawn_again, "a successor", STRUCK_SECONDS)
+    except ConfigurationError as error:
+        raise NotInjectedError("nobody took over from the frozen worker") from error
+    finally:
+        member.thaw()
+
+
+async def _worker_cut_off(world: World) -> None:
+    """Stall the network between a worker and Postgres until long after its lease."""
+    member, _ = await _one_that_draws(world)
+    number = world.workers.index(member)
+    pid, line = world.workers[number].pid, world.lines[number]
+    world.journal.note("frozen", victim=pid)
+    line.stall()
+    await asyncio.sleep(world.plan.lease_seconds + 3)
+    line.resume()
+    world.journal.note("thawed", victim=pid)
+
+
+async def _one_that_draws(world: World) -> tuple[Member, str]:
+    """Find a worker that is drawing now, well on its way if it can be; give the order's token."""
+    seen = len(world.journal.entries("generating"))
+    well_on = 1.0 if world.plan.long == world.plan.jobs else 0.0
+    found: list[tuple[Member, str]] = []
+
+    async def drawing() -> bool:
+        for entry in world.journal.entries("generating")[seen:]:
+            if entry.at <= monotonic() - well_on:
+                alive = (member for member in world.workers if member.pid == entry.pid)
+                found.extend((member, entry.facts["token"]) for member in alive)
+        return bool(found)
+
+    try:
+        await until_ready(drawing, "a worker that draws", STRUCK_SECONDS)
+    except ConfigurationError as error:
+        raise NotInjectedError("nobody draws") from error
+    return found[-1]
+
+
+@asynccontextmanager
+async def _without(world: World, store: Member) -> AsyncIterator[None]:
+    world.journal.note("store_away", store=store.name)
+    await store.down()
+    yield
+    await store.up()
+    world.journal.note("store_back", store=store.name)
+
+
+def _restart(name: str) -> Fault:
+    async def restart(world: World) -> None:
+        async with _without(world, getattr(world.stores, name)):
+            pass
+
+    return restart
+
+
+def _away(name: str) -> Fault:
+    async def away(world: World) -> None:
+        async with _without(world, getattr(world.stores, name)):
+            await asyncio.sleep(world.plan.away_seconds)
+
+    return away
+
+
+async def _s3_busy(world: World) -> None:
+    """Answer every request to the store with 503, on the store's own port."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(BUSY)
+            await writer.drain()
+        writer.close()
+
+    async with _without(world, world.stores.s3):
+        busy = await asyncio.start_server(refuse, "127.0.0.1", world.stores.s3_port)
+        await asyncio.sleep(world.plan.away_seconds)
+        busy.close()
+
+
+async def _rolling_restart(world: World) -> None:
+    """Replace every process of ours, one of each kind at a time, as an upgrade does."""
+    kinds = (world.gateways, world.workers, world.dispatchers)
+    for together in zip_longest(*kinds):
+        await asyncio.gather(*(_replace(member) for member in together if member))
+
+
+async def _replace(member: Member) -> None:
+    async with asyncio.timeout(LEAVE_SECONDS):
+        await member.leave()
+    await member.up()
+
+
+FAULTS: dict[str, Fault] = {
+    "dispatcher.during": _dispatcher_during,
+    "worker.frozen": _worker_frozen,
+    "worker.cut_off": _worker_cut_off,
+    "redis.restart": _restart("redis"),
+    "redis.away": _away("redis"),
+    "postgres.restart": _restart("postgres"),
+    "postgres.away": _away("postgres"),
+    "s3.away": _away("s3"),
+    "s3.busy": _s3_busy,
+    "rolling.restart": _rolling_restart,
+}
