@@ -1,4 +1,4 @@
-"""Tables of a size that years of work would leave: made by Postgres itself, in wide strokes."""
+"""Tables as large as after years of operation, inserted by a few large statements."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ CHUNK: Final = 25_000  # jobs one statement writes
 WRITERS: Final = 2
 TENANTS: Final = 10
 
-# The trace of a job in every table it touches. Of a hundred, 95 succeeded, four failed and one
+# The rows of an ended job in every table. Of a hundred, 95 succeeded, four failed and one
 # was canceled; 60 have a webhook, and every tenth of those took two attempts. `$3` holds the
-# tenants, taken in turn by id, so that a reader can tell whose a job is.
+# tenants, assigned round-robin by id, so that a reader knows the tenant of a job.
 ENDED: Final = """
-WITH drawn AS (
+WITH chosen AS (
     SELECT id, ($3::bigint[])[1 + id % cardinality($3)] AS tenant, random() AS luck,
         now() - interval '30 days' * random() AS ended,
         100 + (random() * 200)::int AS prompt_length, gen_random_uuid() AS prefix
@@ -45,9 +45,9 @@ WITH drawn AS (
                 extract(epoch FROM ended) - 2.4, 'generated', extract(epoch FROM ended) - 0.4,
                 'uploaded', extract(epoch FROM ended))) END,
         CASE WHEN luck >= 0.95 THEN 'invalid_image' END,
-        CASE WHEN luck >= 0.95 THEN 'init_image is not a picture' END,
+        CASE WHEN luck >= 0.95 THEN 'init_image is not an image' END,
         ended - interval '5 s', ended - interval '5 s', ended - interval '3 s', ended
-    FROM drawn
+    FROM chosen
     RETURNING id, tenant_id, state, webhook_url, cost, finished_at
 ), delivery AS (
     INSERT INTO deliveries (job_id, tenant_id, event, url, state, attempt, failures,
@@ -57,7 +57,7 @@ WITH drawn AS (
     FROM job, LATERAL (SELECT (id / 10 % 10 = 0)::int) AS repeated(n)
     WHERE webhook_url IS NOT NULL
     RETURNING id, attempt, created_at
-), told AS (
+), attempts AS (
     INSERT INTO delivery_attempts (delivery_id, attempt, started_at, duration_ms, status_code,
         answer)
     SELECT id, n, created_at, 40, CASE WHEN n = attempt THEN 200 ELSE 503 END, 'ok'
@@ -67,7 +67,7 @@ INSERT INTO usage_entries (job_id, tenant_id, model, images, megapixel_steps, gp
     created_at)
 SELECT id, tenant_id, $4::text, 1, cost, 1910, finished_at FROM job WHERE state = 'succeeded'
 """
-# Waiting jobs are like the first ended ones, before their end.
+# Waiting jobs are copies of the first ended ones.
 WAITING: Final = """
 INSERT INTO jobs (tenant_id, file_prefix, queue, max_attempts, request, inputs, base64, cost,
     webhook_url, track_id)
@@ -77,29 +77,29 @@ FROM generate_series(1, $1::bigint) AS n JOIN jobs ON jobs.id = 1 + n % $2::bigi
 
 
 async def fill(url: str, *, ended: int, waiting: int) -> list[int]:
-    """Write so many ended jobs, with ids from 1, and waiting ones; give the tenants.
+    """Insert ended jobs with ids from 1, and waiting ones; return the tenants.
 
     Job `id` is of tenant number `id % TENANTS` of these.
     """
-    keeper = await asyncpg.connect(url)
+    connection = await asyncpg.connect(url)
     try:
-        tenants = await make_tenants(keeper, {f"scale-{n}": 1.0 for n in range(TENANTS)})
+        tenants = await make_tenants(connection, {f"scale-{n}": 1.0 for n in range(TENANTS)})
         starts = iter(range(1, ended + 1, CHUNK))
         await asyncio.gather(*(_write(url, starts, ended, tenants) for _ in range(WRITERS)))
-        await keeper.execute("SELECT setval(pg_get_serial_sequence('jobs', 'id'), $1)", ended)
-        await keeper.execute(WAITING, waiting, min(ended, CHUNK))
-        await keeper.execute(QUEUES)
-        await keeper.execute("VACUUM (ANALYZE)")
-        await keeper.execute("CHECKPOINT")
+        await connection.execute("SELECT setval(pg_get_serial_sequence('jobs', 'id'), $1)", ended)
+        await connection.execute(WAITING, waiting, min(ended, CHUNK))
+        await connection.execute(QUEUES)
+        await connection.execute("VACUUM (ANALYZE)")
+        await connection.execute("CHECKPOINT")
     finally:
-        await keeper.close()
+        await connection.close()
     return tenants
 
 
 async def _write(url: str, starts: Iterator[int], last: int, tenants: Sequence[int]) -> None:
     writer = await asyncpg.connect(url)
     try:
-        # Foreign keys hold by how the rows are made; checking each would take longer than writing.
+        # Foreign keys hold by construction; checking each would take longer than writing.
         await writer.execute("SET session_replication_role = replica")
         for start in starts:
             await writer.execute(ENDED, start, min(start + CHUNK - 1, last), tenants, QUEUE)

@@ -1,4 +1,4 @@
-"""Waiting jobs of many tenants, one of whom has most: made by Postgres itself, in wide strokes."""
+"""Waiting jobs of many tenants, inserted by a few large statements."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -11,16 +11,16 @@ COST: Final = 7.864  # 512 × 512 pixels, 30 steps, in megapixel-steps
 WEIGHTS: Final[Mapping[str, float]] = {"light": 1.0, "middle": 2.0, "heavy": 4.0}
 
 TENANTS: Final = """
-WITH made AS (
+WITH created AS (
     INSERT INTO tenants (name, plan_id) SELECT called, plans.id
     FROM unnest($1::text[]) AS called, plans WHERE plans.name = 'default' RETURNING id, name
 )
 INSERT INTO tenant_shares (tenant_id, weight)
-SELECT id, weight FROM made JOIN unnest($1::text[], $2::float8[]) AS given(name, weight)
+SELECT id, weight FROM created JOIN unnest($1::text[], $2::float8[]) AS given(name, weight)
     USING (name)
 RETURNING tenant_id
 """
-# `$2` jobs of each tenant `$1`, one tenant's after another's or in turn: their order is no matter.
+# `$2` jobs of each tenant `$1`; their order does not matter.
 JOBS: Final = """
 INSERT INTO jobs (tenant_id, file_prefix, queue, max_attempts, request, inputs, base64, cost)
 SELECT tenant, gen_random_uuid(), $3, 3, jsonb_build_object('endpoint', 'inpaint', 'model',
@@ -38,54 +38,54 @@ SELECT tenant_id, queue, true, sum(cost) FROM jobs WHERE state = 'queued' GROUP 
 
 
 async def crowd(url: str, *, jobs: int, tenants: int) -> int:
-    """Let three quarters of the jobs be one tenant's, and the others share the rest; give it."""
-    keeper = await asyncpg.connect(url)
+    """Insert jobs, three quarters of them of one tenant, the hog; return its id."""
+    connection = await asyncpg.connect(url)
     try:
-        hog, *others = await make_tenants(keeper, {f"tenant-{n}": 1.0 for n in range(tenants)})
+        hog, *others = await make_tenants(connection, {f"tenant-{n}": 1.0 for n in range(tenants)})
         of_hog = round(jobs * HOG_PART)
-        await _fill(keeper, [hog], of_hog)
-        await _fill(keeper, others, (jobs - of_hog) // len(others))
-        await _settle(keeper)
+        await _fill(connection, [hog], of_hog)
+        await _fill(connection, others, (jobs - of_hog) // len(others))
+        await _settle(connection)
     finally:
-        await keeper.close()
+        await connection.close()
     return hog
 
 
 async def weigh(url: str, *, jobs: int) -> dict[int, float]:
-    """Give each of three tenants so many jobs; give their weights."""
-    keeper = await asyncpg.connect(url)
+    """Insert `jobs` jobs for each of three tenants; return their weights by id."""
+    connection = await asyncpg.connect(url)
     try:
-        tenants = await make_tenants(keeper, WEIGHTS)
-        await _fill(keeper, tenants, jobs)
-        await _settle(keeper)
-        found = await keeper.fetch("SELECT tenant_id, weight FROM tenant_shares")
+        tenants = await make_tenants(connection, WEIGHTS)
+        await _fill(connection, tenants, jobs)
+        await _settle(connection)
+        found = await connection.fetch("SELECT tenant_id, weight FROM tenant_shares")
     finally:
-        await keeper.close()
+        await connection.close()
     return {row["tenant_id"]: row["weight"] for row in found}
 
 
 async def newcomers(url: str, number: int) -> list[int]:
-    """Make tenants that have asked for nothing yet."""
-    keeper = await asyncpg.connect(url)
+    """Create tenants without any job; return their ids."""
+    connection = await asyncpg.connect(url)
     try:
-        return await make_tenants(keeper, {f"newcomer-{n}": 1.0 for n in range(number)})
+        return await make_tenants(connection, {f"newcomer-{n}": 1.0 for n in range(number)})
     finally:
-        await keeper.close()
+        await connection.close()
 
 
-async def make_tenants(keeper: asyncpg.Connection, weights: Mapping[str, float]) -> list[int]:
-    """Make tenants of these names and weights; give their ids in rising order."""
-    rows = await keeper.fetch(TENANTS, list(weights), list(weights.values()))
+async def make_tenants(connection: asyncpg.Connection, weights: Mapping[str, float]) -> list[int]:
+    """Create tenants of these names and weights; return their ids in rising order."""
+    rows = await connection.fetch(TENANTS, list(weights), list(weights.values()))
     return sorted(row["tenant_id"] for row in rows)
 
 
-async def _fill(keeper: asyncpg.Connection, tenants: list[int], each: int) -> None:
-    # Foreign keys hold by how the rows are made; checking each would take longer than writing.
-    await keeper.execute("SET session_replication_role = replica")
-    await keeper.execute(JOBS, tenants, each, QUEUE, COST)
+async def _fill(connection: asyncpg.Connection, tenants: list[int], each: int) -> None:
+    # Foreign keys hold by construction; checking each would take longer than writing.
+    await connection.execute("SET session_replication_role = replica")
+    await connection.execute(JOBS, tenants, each, QUEUE, COST)
 
 
-async def _settle(keeper: asyncpg.Connection) -> None:
-    await keeper.execute(QUEUES)
-    await keeper.execute("VACUUM (ANALYZE)")
-    await keeper.execute("CHECKPOINT")
+async def _settle(connection: asyncpg.Connection) -> None:
+    await connection.execute(QUEUES)
+    await connection.execute("VACUUM (ANALYZE)")
+    await connection.execute("CHECKPOINT")

@@ -1,4 +1,4 @@
-"""What else a database is asked while workers claim: readers, new jobs, the sweeper."""
+"""Other load on a database while workers claim: readers, new jobs, the sweeper."""
 
 import asyncio
 import random
@@ -46,8 +46,8 @@ REQUEST: Final = GenerationRequest(
 
 
 @dataclass(frozen=True, slots=True)
-class Alongside:
-    """One database with `ended` jobs of `tenants`, as `fill` made them."""
+class BackgroundLoad:
+    """Load on one database with `ended` jobs of `tenants`, as inserted by `fill`."""
 
     database: Database
     tenants: Sequence[int]
@@ -55,13 +55,13 @@ class Alongside:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[list[float]]:
-        """Fetch, submit and sweep at an ordinary pace for as long as the block lasts.
+        """Fetch, submit and sweep at an ordinary pace while the block lasts.
 
-        Gives the list that holds each fetch's time, in milliseconds.
+        Yields the list that collects the milliseconds of each fetch.
         """
         fetches: list[float] = []
-        duties = [*(self._fetch(fetches) for _ in range(FETCHERS)), self._submit(), self._sweep()]
-        tasks = [asyncio.create_task(duty) for duty in duties]
+        loops = [*(self._fetch(fetches) for _ in range(FETCHERS)), self._submit(), self._sweep()]
+        tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield fetches
         finally:

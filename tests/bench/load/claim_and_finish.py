@@ -1,4 +1,4 @@
-"""Claimers with nothing to draw: they take a job, end it, and take the next."""
+"""Claimers without an engine: each claims a job, finishes it, and claims the next."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ MILLISECONDS: Final = 1000
 
 @dataclass(slots=True)
 class Times:
-    """How long each claim and each finish took, from the call to its answer; milliseconds."""
+    """Milliseconds of each claim and each finish, from the call to its return."""
 
     claims: list[float] = field(default_factory=list)
     finishes: list[float] = field(default_factory=list)
 
 
 def claim_and_finish(url: str, claimers: int, jobs: int) -> Times:
-    """Let each of the claimers do so many jobs; called in a process of its own."""
+    """Let each of `claimers` claim and finish `jobs`; called in a process of its own."""
     return asyncio.run(_claim_and_finish(url, claimers, jobs))
 
 
@@ -62,5 +62,5 @@ async def _claimer(database: Database, times: Times, jobs: int) -> None:
 def _result(job: JobRecord) -> JobResult:
     key = f"{job.tenant_id}/generations/{job.file_prefix}-{job.attempt}-0.png"
     stages = ("claimed", "fetched", "generation_started", "generated", "uploaded")
-    timeline = {stage: job.created_at.timestamp() + turn for turn, stage in enumerate(stages)}
+    timeline = {stage: job.created_at.timestamp() + second for second, stage in enumerate(stages)}
     return JobResult((key,), (False,), 1.91, timeline)

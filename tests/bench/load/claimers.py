@@ -1,4 +1,4 @@
-"""Claimers in processes of their own, and what they took when."""
+"""Claimers in processes of their own, and the jobs that they claimed."""
 
 import asyncio
 from array import array
@@ -25,9 +25,9 @@ MILLISECONDS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What one process's claimers took: whose jobs, in which order, and how long each claim took.
+    """Jobs claimed in order, and the milliseconds of each claim.
 
-    `claimed` holds, for each job, the moments its claim was answered and begun, and its tenant.
+    `claimed` holds, for each job, the moments its claim returned and began, and its tenant.
     """
 
     claimed: list[tuple[float, float, int]]
@@ -36,7 +36,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class _Notes:
-    """The same while it is taken down: numbers alone, for the garbage collector not to look at."""
+    """The same while it is recorded: arrays of numbers, which the garbage collector skips."""
 
     ended: "array[float]" = field(default_factory=lambda: array("d"))
     begun: "array[float]" = field(default_factory=lambda: array("d"))
@@ -49,7 +49,7 @@ class _Notes:
 
 
 def _claim(url: str, claims: int, at_once: int) -> Claims:
-    """Let this process's part of the claimers claim so often each."""
+    """Let each of this process's claimers make `claims` claims."""
     return asyncio.run(_claimers(url, claims, at_once))
 
 
@@ -82,7 +82,7 @@ async def _claimer(database: Database, notes: _Notes, claims: int, at_once: int)
 
 
 async def claim_together(processes: Executor, url: str, claims: int, at_once: int) -> Claims:
-    """Let all claimers claim at the same time; give what they took, in the order of time."""
+    """Let all claimers claim at the same time; return what they claimed in order of time."""
     work = partial(_claim, url, claims, at_once)
     loop = asyncio.get_running_loop()
     parts = await asyncio.gather(*(loop.run_in_executor(processes, work) for _ in range(PROCESSES)))

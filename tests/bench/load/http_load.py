@@ -1,6 +1,6 @@
-"""A closed-loop HTTP load generator: N connections, each sends its next request on an answer.
+"""A closed-loop HTTP load generator: N connections, each sends its next request on a response.
 
-Run as a program, so that it shares no interpreter with what it measures:
+Run as a program, so that it shares no interpreter with what it measures (`run_load`):
 `python -m tests.bench.load.http_load PORT PATH CONNECTIONS REQUESTS < body`.
 Prints one JSON line.
 """
@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 import uvloop
 
@@ -18,7 +18,7 @@ LENGTH = b"content-length:"
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection; counts answers and takes their times."""
+    """One keep-alive connection; counts responses and records their times."""
 
     def __init__(self, request: bytes, budget: list[int], times: list[float]) -> None:
         self._request = request
@@ -64,7 +64,24 @@ def _length(head: bytes) -> int:
     return int(lowered[start:].split(b"\r\n", 1)[0])
 
 
-async def run(port: int, path: str, connections: int, requests: int, body: bytes) -> list[float]:
+async def run_load(
+    port: int, path: str, body: dict[str, Any], *, connections: int, requests: int
+) -> dict[str, float]:
+    """Run the load generator in a process of its own and return its figures."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench.load.http_load"),
+        *(str(port), path, str(connections), str(requests)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate(json.dumps(body).encode())
+    if process.returncode:
+        raise RuntimeError(f"the load generator failed on {path}")
+    figures: dict[str, float] = json.loads(output)
+    return figures
+
+
+async def _send(port: int, path: str, connections: int, requests: int, body: bytes) -> list[float]:
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -86,15 +103,15 @@ def main() -> None:
     port, path, connections, requests = sys.argv[1:]
     body = sys.stdin.buffer.read()
     begun = perf_counter()
-    times = uvloop.run(run(int(port), path, int(connections), int(requests), body))
+    times = uvloop.run(_send(int(port), path, int(connections), int(requests), body))
     seconds = perf_counter() - begun
     times.sort()
-    told = {
+    figures = {
         "per_second": len(times) / seconds,
         "p50_ms": times[len(times) // 2] * 1000,
         "p99_ms": times[len(times) * 99 // 100] * 1000,
     }
-    print(json.dumps(told))  # noqa: T201 - this is its answer
+    print(json.dumps(figures))  # noqa: T201 - its output
 
 
 if __name__ == "__main__":

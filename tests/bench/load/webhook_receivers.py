@@ -1,6 +1,6 @@
-"""Receivers of webhooks on loopback: one that answers at once, one that never does, one that drips.
+"""Webhook receivers on loopback: one responds at once, one never does, one drips its response.
 
-Run as a program, so that they share no interpreter with what is measured:
+Run as a program, so that they share no interpreter with what is measured (`open_receivers`):
 `python -m tests.bench.load.webhook_receivers`. Prints their ports as a JSON line; for each line it
 then reads, it prints how many webhooks the first has had; and for a path, writes there when each of
 them came.
@@ -10,9 +10,12 @@ import asyncio
 import json
 import resource
 import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import uvloop
 
@@ -20,7 +23,7 @@ from common.runtime.clock import monotonic
 
 ANYWHERE = "0.0.0.0"  # all of 127.0.0.0/8: each address is an origin of its own
 BACKLOG = 4096
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
+RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
 HEAD_END = b"\r\n\r\n"
 ID = b"webhook-id: "
 LENGTH = b"content-length: "
@@ -29,8 +32,57 @@ DRIP_SECONDS = 0.5
 Arrivals = dict[str, float]
 
 
+@dataclass(slots=True)
+class Receivers:
+    """The process with the receivers; `prompt`, `silent` and `dripping` are their ports."""
+
+    process: asyncio.subprocess.Process
+    prompt: int
+    silent: int
+    dripping: int
+
+    async def count(self) -> int:
+        """Return how many webhooks the prompt receiver has had."""
+        return int(await self._ask(""))
+
+    async def arrivals(self, home: Path) -> dict[str, float]:
+        """Return when each webhook arrived, by the monotonic clock that all processes share."""
+        path = home / "arrivals.json"
+        await self._ask(str(path))
+        arrivals: dict[str, float] = json.loads(path.read_text())
+        return arrivals
+
+    async def until(self, number: int, seconds: float) -> None:
+        """Wait until the prompt receiver has had `number` webhooks."""
+        async with asyncio.timeout(seconds):
+            while await self.count() < number:  # noqa: ASYNC110 - in another process
+                await asyncio.sleep(0.05)
+
+    async def _ask(self, line: str) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{line}\n".encode())
+        return json.loads(await self.process.stdout.readline())
+
+
+@asynccontextmanager
+async def open_receivers() -> AsyncIterator[Receivers]:
+    """Run the receivers in a process of their own while the block lasts."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench.load.webhook_receivers"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        yield Receivers(process, *json.loads(await process.stdout.readline()))
+    finally:
+        process.terminate()
+        await process.wait()
+
+
 class Prompt(asyncio.Protocol):
-    """Notes when a webhook has come whole, and answers."""
+    """Records when a webhook has arrived whole, and responds."""
 
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
@@ -44,26 +96,26 @@ class Prompt(asyncio.Protocol):
         head, separator, body = self._buffer.partition(HEAD_END)
         if separator and len(body) >= int(_value(head, LENGTH)):
             self._arrivals.setdefault(_value(head, ID), monotonic())
-            self._transport.write(ANSWER)
+            self._transport.write(RESPONSE)
             self._transport.close()
 
 
 class Silent(asyncio.Protocol):
-    """Takes everything and says nothing: a stalled handshake too, where TLS is tried."""
+    """Reads everything and sends nothing: for TLS, a handshake that stalls."""
 
 
 class Dripping(asyncio.Protocol):
-    """Answers a byte at a time."""
+    """Responds one byte at a time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._drip(iter(ANSWER))
+        self._drip(iter(RESPONSE))
 
-    def _drip(self, answer: "partial[bytes] | object") -> None:
-        byte = next(answer, None)  # type: ignore[call-overload]
+    def _drip(self, response: Iterator[int]) -> None:
+        byte = next(response, None)
         if byte is not None and not self._transport.is_closing():
             self._transport.write(bytes([byte]))
-            asyncio.get_running_loop().call_later(DRIP_SECONDS, self._drip, answer)
+            asyncio.get_running_loop().call_later(DRIP_SECONDS, self._drip, response)
 
 
 def _value(head: bytes, name: bytes) -> str:
@@ -75,15 +127,15 @@ async def serve() -> None:
     loop = asyncio.get_running_loop()
     kinds = (partial(Prompt, arrivals), Silent, Dripping)
     servers = [await loop.create_server(kind, ANYWHERE, 0, backlog=BACKLOG) for kind in kinds]
-    _say([server.sockets[0].getsockname()[1] for server in servers])
+    _print([server.sockets[0].getsockname()[1] for server in servers])
     while line := await asyncio.to_thread(sys.stdin.readline):
         if path := line.strip():
             Path(path).write_text(json.dumps(arrivals))
-        _say(len(arrivals))
+        _print(len(arrivals))
 
 
-def _say(told: object) -> None:
-    print(json.dumps(told), flush=True)  # noqa: T201 - whoever started us reads it
+def _print(value: object) -> None:
+    print(json.dumps(value), flush=True)  # noqa: T201 - read by the process that started this one
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""A million deliveries that wait for one dead origin, and what they cost the others."""
+"""What a million pending deliveries of one dead origin cost the others."""
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from common.domain.delivery import DeliveryState
@@ -15,36 +14,32 @@ from common.postgres.repositories.deliveries.record import (
 )
 from common.runtime.clock import monotonic
 from common.settings import WebhookSettings
-from tests.bench.data.deliveries import origin, tell
+from tests.bench.data.deliveries import end_jobs, origin
 from tests.bench.figures import Figure, percentile
-from tests.bench.measure.delivery_rate import (
-    HEALTHY,
+from tests.bench.rig.stack import Rig
+from tests.bench.rig.webhook_scene import (
     MILLISECONDS,
     P99_TARGET_MILLISECONDS,
-    Scene,
-    scene,
+    WebhookScene,
+    webhook_scene,
 )
-from tests.bench.rig.stack import Rig
+from tests.bench.sizes import DeliverySizes, Sizes
 from worker.maintenance.origins import maintain_origins
 
-PENDING: Final = 1_000_000
-CHUNK: Final = 100_000
-ROUNDS: Final = 1_000
-WARM_UP: Final = 20
 BATCH: Final = 32
 PER_ORIGIN: Final = 50
 LEASE_SECONDS: Final = 60.0
 CLAIM_TARGET_MILLISECONDS: Final = 25
-# Each of a dead tenant's failures, to be told to a place where nobody listens.
+# Failed jobs of one tenant, whose webhooks go to a port where nothing listens.
 FILL: Final = """
 WITH job AS (
     INSERT INTO jobs (tenant_id, file_prefix, queue, state, attempt, max_attempts, request, inputs,
         base64, cost, webhook_url, error_code, error_message, finished_at)
-    SELECT $1, gen_random_uuid(), 'told', 'failed', 1, 3, jsonb_build_object('endpoint', 'inpaint',
-            'model', 'told', 'prompt', 'a cat', 'negative_prompt', '', 'width', 512, 'height', 512,
+    SELECT $1, gen_random_uuid(), 'hooks', 'failed', 1, 3, jsonb_build_object('endpoint', 'inpaint',
+            'model', 'hooks', 'prompt', 'a cat', 'negative_prompt', '', 'width', 512, 'height', 512,
             'samples', 1, 'inference_steps', 30, 'guidance_scale', 7.5, 'strength', 0.7,
             'seed', n, 'safety_checker', false, 'scheduler', null),
-        '{}', false, 7.864, $2, 'invalid_image', 'init_image is not a picture', now()
+        '{}', false, 7.864, $2, 'invalid_image', 'init_image is not an image', now()
     FROM generate_series(1, $3::bigint) AS n RETURNING id, tenant_id, webhook_url
 )
 INSERT INTO deliveries (job_id, tenant_id, event, url, origin, attempt, failures)
@@ -52,19 +47,20 @@ SELECT id, tenant_id, 'job.failed', webhook_url, infill_origin(webhook_url), id 
 """
 
 
-async def measure_backlog(rig: Rig, home: Path) -> list[Figure]:
-    """Claim and send beside it: by hand with its breaker kept closed, then with a dispatcher."""
-    async with scene(rig, home, 2) as setting:
-        dead, healthy = setting.tenants
+async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Claim beside the backlog, its circuit breaker kept closed; then send with a dispatcher."""
+    load = sizes.deliveries
+    async with webhook_scene(rig, 2) as scene:
+        dead, healthy = scene.tenants
         begun = monotonic()
-        await _fill(setting, dead)
+        await _fill(scene, dead, load)
         filled = monotonic() - begun
-        times = await _claim(setting, healthy)
-        await setting.start_dispatcher()
-        waits = await setting.trickle(healthy, HEALTHY)
+        times = await _claim(scene, healthy, load)
+        await scene.start_dispatcher()
+        waits = await scene.trickle(healthy, load.trickled)
     return [
         Figure(
-            f"claim beside {PENDING:,} pending of one origin, p99",
+            f"claim beside {load.pending:,} pending of one origin, p99",
             percentile(times, 99),
             "ms",
             CLAIM_TARGET_MILLISECONDS,
@@ -78,35 +74,38 @@ async def measure_backlog(rig: Rig, home: Path) -> list[Figure]:
             "ms",
             P99_TARGET_MILLISECONDS,
             at_least=False,
-            note=f"p50 {percentile(waits, 50):.1f} ms over {HEALTHY}, one at a time",
+            note=f"p50 {percentile(waits, 50):.1f} ms over {load.trickled}, one at a time",
         ),
     ]
 
 
-async def _fill(setting: Scene, tenant_id: int) -> None:
+async def _fill(scene: WebhookScene, tenant_id: int, load: DeliverySizes) -> None:
     url = origin(0, 1)
-    # The triggers would note each chunk; the books are derived once instead, as by the sweeper.
-    await setting.connection.execute("SET session_replication_role = replica")
-    for _ in range(PENDING // CHUNK):
-        await setting.connection.execute(FILL, tenant_id, url, CHUNK, timeout=600)
-    await setting.connection.execute("SET session_replication_role = origin")
-    await setting.connection.execute(
+    # Triggers would update the counters per chunk; they are recounted once, as by the sweeper.
+    await scene.connection.execute("SET session_replication_role = replica")
+    for _ in range(load.pending // load.pending_chunk):
+        await scene.connection.execute(FILL, tenant_id, url, load.pending_chunk, timeout=600)
+    await scene.connection.execute("SET session_replication_role = origin")
+    await scene.connection.execute(
         "INSERT INTO tenant_origins (tenant_id, origin) VALUES ($1, infill_origin($2))",
         tenant_id,
         url,
     )
-    await setting.connection.execute("VACUUM (ANALYZE)", timeout=600)
-    async with setting.rig.database.statement() as connection:
+    await scene.connection.execute("VACUUM (ANALYZE)", timeout=600)
+    async with scene.rig.database.statement() as connection:
         await maintain_origins(connection, per_origin=PER_ORIGIN)
 
 
-async def _claim(setting: Scene, healthy: int) -> list[float]:
-    """Take, fail what is of the dead origin, and go on; a delivery of another comes each time."""
+async def _claim(scene: WebhookScene, healthy: int, load: DeliverySizes) -> list[float]:
+    """Claim repeatedly, failing the dead origin's; one delivery of another origin is due each time.
+
+    Returns the milliseconds of each claim.
+    """
     times: list[float] = []
-    url = origin(1, setting.receivers.prompt)
-    async with setting.rig.database.direct() as connection:
-        for number in range(WARM_UP + ROUNDS):
-            await tell(setting.connection, [healthy], [url])
+    url = origin(1, scene.receivers.prompt)
+    async with scene.rig.database.direct() as connection:
+        for number in range(load.claim_warm_up + load.claim_rounds):
+            await end_jobs(scene.connection, [healthy], [url])
             taken: list[DueDelivery] = []
             for retries in (False, True):
                 begun = monotonic()
@@ -118,7 +117,7 @@ async def _claim(setting: Scene, healthy: int) -> list[float]:
                     per_origin=PER_ORIGIN,
                     retries=retries,
                 )
-                if number >= WARM_UP:
+                if number >= load.claim_warm_up:
                     times.append((monotonic() - begun) * MILLISECONDS)
                 taken += due.taken
             assert healthy in {one.job.tenant_id for one in taken}

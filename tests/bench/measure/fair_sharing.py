@@ -1,4 +1,4 @@
-"""Whether many tenants share fairly, and fast, when one of them has most of what waits."""
+"""Claims per second and fairness between tenants, when one of them has most waiting jobs."""
 
 import asyncio
 from collections import Counter
@@ -26,34 +26,31 @@ from tests.bench.data.waiting_jobs import HOG_PART, QUEUE, crowd, newcomers, wei
 from tests.bench.figures import Figure, percentile
 from tests.bench.load.claimers import CLAIMERS, MILLISECONDS, PROCESSES, Claims, claim_together
 from tests.bench.rig.stack import Rig
+from tests.bench.sizes import SharingSizes, Sizes
 
-JOBS: Final = 2_000_000
-TENANTS: Final = 10_000
-AT_ONCE: Final = 8  # jobs a claim takes, as a worker with so many free places
-CLAIMS: Final = 3_000  # per claimer
+AT_ONCE: Final = 8  # jobs per claim, as of a worker with so many free slots
 CLAIMED_TARGET: Final = 5_000
-WEIGHED_JOBS: Final = 10_000
-NEWCOMERS: Final = 20
-JOBS_BETWEEN: Final = 3_000  # taken between one newcomer and the next
-SERVED: Final = select(func.sum(TenantShare.running))
+CLAIMED: Final = select(func.sum(TenantShare.running))
 
 
-async def measure_sharing(rig: Rig) -> list[Figure]:
-    """Fill a database with a crowd and a hog, claim as fast as can be, and see who was served."""
+async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Fill a database with a crowd and a hog, claim as fast as possible, and compare shares."""
+    load = sizes.sharing
     crowded, weighed = await rig.new_database("crowded"), await rig.new_database("weighed")
     begun = monotonic()
-    hog = await crowd(crowded, jobs=JOBS, tenants=TENANTS)
+    hog = await crowd(crowded, jobs=load.jobs, tenants=load.tenants)
     filled = monotonic() - begun
-    weights = await weigh(weighed, jobs=WEIGHED_JOBS)
+    weights = await weigh(weighed, jobs=load.weighed_jobs)
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as processes:
         async with _vacuuming(crowded):
             came, taken = await asyncio.gather(
-                _send_newcomers(crowded), claim_together(processes, crowded, CLAIMS, AT_ONCE)
+                _send_newcomers(crowded, load),
+                claim_together(processes, crowded, load.claims, AT_ONCE),
             )
-        shared = await claim_together(processes, weighed, WEIGHED_JOBS // CLAIMERS, 1)
+        shared = await claim_together(processes, weighed, load.weighed_jobs // CLAIMERS, 1)
     return [
-        *_speed(taken, filled),
-        _hog(taken, hog),
+        *_speed(taken, filled, load),
+        _hog(taken, hog, load),
         _newcomers(taken, came),
         *_weights(shared, weights),
     ]
@@ -61,18 +58,18 @@ async def measure_sharing(rig: Rig) -> list[Figure]:
 
 @asynccontextmanager
 async def _vacuuming(url: str) -> AsyncIterator[None]:
-    """Do beside the block the one duty of the sweeper's that claims wait for."""
+    """Vacuum the queues beside the block, as the sweeper does: claims depend on it."""
     database = Database(DatabaseSettings(url=SecretStr(url)), application="infill-bench")
     ended = asyncio.Event()
 
-    async def duty() -> None:
+    async def vacuum() -> None:
         async with database.statement(keeping=True) as connection:
             while not ended.is_set():
                 await vacuum_queues(connection)
                 await wait_for_event(ended, JobSettings().sweep_seconds)
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(duty())
+        tasks.create_task(vacuum())
         try:
             yield
         finally:
@@ -80,15 +77,15 @@ async def _vacuuming(url: str) -> AsyncIterator[None]:
     await database.aclose()
 
 
-async def _send_newcomers(url: str) -> dict[int, float]:
-    """While they claim, let tenants ask for something for the first time; give when each did."""
-    tenants = await newcomers(url, NEWCOMERS)
+async def _send_newcomers(url: str, load: SharingSizes) -> dict[int, float]:
+    """Submit the first job of new tenants while others claim; return when each was sent."""
+    tenants = await newcomers(url, load.newcomers)
     database = Database(DatabaseSettings(url=SecretStr(url)), application="infill-bench")
     came = {}
     try:
         async with database.direct() as connection:
             for number, tenant_id in enumerate(tenants, 1):
-                await _until_served(database, (NEWCOMERS + number) * JOBS_BETWEEN)
+                await _until_claimed(database, (load.newcomers + number) * load.jobs_between)
                 await record_job(connection, _first_job(tenant_id))
                 came[tenant_id] = monotonic()
     finally:
@@ -96,10 +93,10 @@ async def _send_newcomers(url: str) -> dict[int, float]:
     return came
 
 
-async def _until_served(database: Database, jobs: int) -> None:
-    """Wait until so many jobs have been taken."""
+async def _until_claimed(database: Database, jobs: int) -> None:
+    """Wait until so many jobs have been claimed."""
     async with database.statement() as connection:
-        while (await connection.execute(SERVED)).scalar_one() < jobs:  # noqa: ASYNC110 other processes' work has no event here
+        while (await connection.execute(CLAIMED)).scalar_one() < jobs:  # noqa: ASYNC110 - in other processes
             await asyncio.sleep(0.05)
 
 
@@ -110,11 +107,11 @@ def _first_job(tenant_id: int) -> NewJob:
     return NewJob(tenant_id, uuid4(), QUEUE, request, {}, base64=False, max_attempts=3)
 
 
-def _speed(taken: Claims, fill_seconds: float) -> list[Figure]:
+def _speed(taken: Claims, fill_seconds: float, load: SharingSizes) -> list[Figure]:
     moments = [ended for ended, _, _ in taken.claimed]
     note = (
-        f"{CLAIMERS} claimers in {PROCESSES} processes, {AT_ONCE} jobs a claim, of {JOBS:,} "
-        f"waiting jobs of {TENANTS:,} tenants, filled in {fill_seconds:.0f} s"
+        f"{CLAIMERS} claimers in {PROCESSES} processes, {AT_ONCE} jobs a claim, of {load.jobs:,} "
+        f"waiting jobs of {load.tenants:,} tenants, filled in {fill_seconds:.0f} s"
     )
     rate = (len(moments) - AT_ONCE) / (moments[-1] - moments[0])
     slow = percentile(taken.times, 99)
@@ -125,24 +122,24 @@ def _speed(taken: Claims, fill_seconds: float) -> list[Figure]:
     ]
 
 
-def _hog(taken: Claims, hog: int) -> Figure:
+def _hog(taken: Claims, hog: int, load: SharingSizes) -> Figure:
     served = Counter(tenant for _, _, tenant in taken.claimed)
-    share = served.total() / TENANTS
+    share = served.total() / load.tenants
     return Figure(
-        "hog's service beside its fair share, off by",
+        "hog's jobs claimed, deviation from its fair share",
         abs(served[hog] / share - 1) * 100,
         "%",
         10,
         at_least=False,
-        note=f"{served[hog]} of {served.total():,} jobs; its fair share are {share:.1f}; "
-        f"it has {HOG_PART:.0%} of all that wait",
+        note=f"{served[hog]} of {served.total():,} jobs; its fair share is {share:.1f}; "
+        f"it has {HOG_PART:.0%} of all waiting jobs",
     )
 
 
 def _newcomers(taken: Claims, came: dict[int, float]) -> Figure:
     claimed = {tenant: one for *one, tenant in taken.claimed if tenant in came}
     waits = [claimed[tenant][0] - moment for tenant, moment in came.items()]
-    # By claims that began when it was there, before the one that took it.
+    # By claims that began when it was queued, before the claim that included it.
     before = [
         sum(moment < begun < claimed[tenant][1] for _, begun, _ in taken.claimed)
         for tenant, moment in came.items()
@@ -153,8 +150,8 @@ def _newcomers(taken: Claims, came: dict[int, float]) -> Figure:
         "",
         CLAIMERS * AT_ONCE,
         at_least=False,
-        note=f"the most of {NEWCOMERS} new tenants (median {median(before):g}); one for each free "
-        f"place are {CLAIMERS * AT_ONCE}; longest wait {max(waits) * MILLISECONDS:.1f} ms",
+        note=f"the most of {len(came)} new tenants (median {median(before):g}); one for each free "
+        f"slot is {CLAIMERS * AT_ONCE}; longest wait {max(waits) * MILLISECONDS:.1f} ms",
     )
 
 
@@ -163,7 +160,7 @@ def _weights(shared: Claims, weights: dict[int, float]) -> list[Figure]:
     part = served.total() / sum(weights.values())
     return [
         Figure(
-            f"service of weight {weight:g}, off by",
+            f"claims of weight {weight:g}, deviation from its share",
             abs(served[tenant] / (part * weight) - 1) * 100,
             "%",
             5,

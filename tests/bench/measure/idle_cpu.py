@@ -1,4 +1,4 @@
-"""What the whole stack costs when nobody asks anything of it."""
+"""CPU time of the whole stack while it receives no request."""
 
 import asyncio
 
@@ -6,19 +6,18 @@ from common.runtime.clock import monotonic
 from tests.bench.figures import Figure
 from tests.bench.rig.cpu import cpu_by_name
 from tests.bench.rig.stack import Rig
+from tests.bench.sizes import Sizes
 
-SETTLE_SECONDS = 5
-WATCH_SECONDS = 30
 PERCENT = 100
 
 
-async def measure_idling(rig: Rig) -> list[Figure]:
-    """Watch the CPU time of every process while nothing is sent."""
-    await asyncio.sleep(SETTLE_SECONDS)
-    pids = rig.supervisor.pids
+async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Count the CPU time of every running process while nothing is sent."""
+    await asyncio.sleep(sizes.latency.settle_seconds)
+    pids = rig.pids
     before = cpu_by_name(pids)
     begun = monotonic()
-    await asyncio.sleep(WATCH_SECONDS)
+    await asyncio.sleep(sizes.latency.watch_seconds)
     seconds = monotonic() - begun
     after = cpu_by_name(pids)
     shares = {name: (after[name] - used) / seconds * PERCENT for name, used in before.items()}

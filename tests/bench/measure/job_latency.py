@@ -1,4 +1,4 @@
-"""Jobs through the whole stack: how long one waits when alone."""
+"""Latency of one job at a time through the whole stack."""
 
 import json
 from itertools import pairwise
@@ -6,36 +6,39 @@ from itertools import pairwise
 import httpx2
 
 from common.postgres.repositories.jobs.read import read_job
+from deploy.local.stack import dispatcher_process, worker_process
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig.stack import Rig
+from tests.bench.sizes import Sizes
 
-JOBS = 300
-WARM_UP = 30
 MILLISECONDS = 1000
 
 
-async def measure_journeys(rig: Rig, gateway: int) -> list[Figure]:
-    """Send jobs one after another, each when the webhook of the one before has come."""
+async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Send jobs one after another, each when the webhook of the one before has arrived."""
+    gateway = await rig.start_gateway()
+    await rig.processes.start(worker_process())
+    await rig.processes.start(dispatcher_process())
     starts: list[float] = []
     arrivals: list[float] = []
     async with httpx2.AsyncClient(trust_env=False) as client:
-        for number in range(WARM_UP + JOBS):
-            waited, told = await _journey(rig, client, gateway)
-            if number >= WARM_UP:
+        for number in range(sizes.latency.warm_up + sizes.latency.jobs):
+            waited, sent = await _send_one(rig, client, gateway)
+            if number >= sizes.latency.warm_up:
                 starts.append(waited)
-                arrivals.append(told)
+                arrivals.append(sent)
     return [
         _latency("accepted to generation starts, p50", starts, 15),
         _latency("finish committed to webhook arrives, p50", arrivals, 20),
     ]
 
 
-async def _journey(rig: Rig, client: httpx2.AsyncClient, gateway: int) -> tuple[float, float]:
-    """Give the milliseconds from accepted to started, and from committed to told."""
+async def _send_one(rig: Rig, client: httpx2.AsyncClient, gateway: int) -> tuple[float, float]:
+    """Return milliseconds from accepted to started, and from committed to webhook arrival."""
     job_id = await rig.send_job(client, gateway)
-    call = await rig.beside.calls.get()
-    told = json.loads(call.body)
-    assert told["status"] == "success" and told["id"] == job_id, told  # noqa: PT018 - one fact
+    call = await rig.samples.calls.get()
+    body = json.loads(call.body)
+    assert (body["status"], body["id"]) == ("success", job_id), body
     async with rig.database.statement() as connection:
         view = await read_job(connection, tenant_id=rig.tenant_id, job_id=job_id)
     assert view is not None
@@ -48,8 +51,8 @@ async def _journey(rig: Rig, client: httpx2.AsyncClient, gateway: int) -> tuple[
         job.finished_at.timestamp(),
         call.arrived_at.timestamp(),
     ]
-    waited, _, told_after = [(after - before) * MILLISECONDS for before, after in pairwise(moments)]
-    return waited, told_after
+    waited, _, sent_after = [(after - before) * MILLISECONDS for before, after in pairwise(moments)]
+    return waited, sent_after
 
 
 def _latency(name: str, times: list[float], target: float) -> Figure:

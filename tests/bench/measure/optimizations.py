@@ -1,8 +1,7 @@
-"""What each way to make a model fast gains or loses on this machine's CPU."""
+"""CPU time of a denoising step with each optimization, beside the plain step."""
 
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 from statistics import median
 from time import process_time
 from typing import Any
@@ -12,21 +11,20 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
 from tests.bench.figures import Figure
+from tests.bench.sizes import Sizes, StepSizes
 from worker.engine.models.optimizations import BACKEND, REGIONAL
 
-ROUNDS = 3
-LATENTS = 64  # a side: pictures of 512 × 512
 ROWS = 2  # one image, guided
 TOKENS = 77
 WIDTH = 256
 
 
-def network() -> Any:
-    """Give a UNet of Stable Diffusion's architecture with random weights, a small part its size."""
+def network(sizes: StepSizes) -> Any:
+    """Return a UNet of Stable Diffusion's architecture with random weights, much smaller."""
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
-        sample_size=LATENTS,
-        block_out_channels=(96, 192, 384, 384),
+        sample_size=sizes.latent_side,
+        block_out_channels=sizes.channels,
         layers_per_block=1,
         cross_attention_dim=WIDTH,
         attention_head_dim=8,
@@ -35,10 +33,10 @@ def network() -> Any:
     return unet.eval().requires_grad_(requires_grad=False)
 
 
-def arguments() -> dict[str, Any]:
+def arguments(side: int) -> dict[str, Any]:
     draw = torch.Generator().manual_seed(0)
     return {
-        "sample": torch.randn(ROWS, 4, LATENTS, LATENTS, generator=draw),
+        "sample": torch.randn(ROWS, 4, side, side, generator=draw),
         "timestep": torch.tensor(500),
         "encoder_hidden_states": torch.randn(ROWS, TOKENS, WIDTH, generator=draw),
     }
@@ -56,33 +54,37 @@ def with_compiled_blocks(unet: Any) -> None:
     unet.compile_repeated_blocks(backend=BACKEND, **REGIONAL)
 
 
-# What we do without: it is to be no faster.
+# Not used by the product: expected to be no faster.
 SLOWER = {"attention spelled out"}
-WAYS: dict[str, Callable[[Any], None]] = {
+OPTIMIZATIONS: dict[str, Callable[[Any], None]] = {
     "attention spelled out": with_plain_attention,
     "channels last": with_channels_last,
     "compiled blocks": with_compiled_blocks,
 }
 
 
-async def measure_tuning(_home: Path) -> list[Figure]:
-    """Run a step each way in turn, on one core, and count its CPU time."""
+async def measure(sizes: Sizes) -> list[Figure]:
+    """Run a step with each optimization in turn, on one core, and count its CPU time."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with torch.no_grad():
-        return _measure()
+    try:
+        with torch.no_grad():
+            return _measure(sizes.step)
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _measure() -> list[Figure]:
-    plain = network()
-    unets = {name: deepcopy(plain) for name in WAYS}
-    for name, change in WAYS.items():
+def _measure(sizes: StepSizes) -> list[Figure]:
+    plain, side = network(sizes), sizes.latent_side
+    unets = {name: deepcopy(plain) for name in OPTIMIZATIONS}
+    for name, change in OPTIMIZATIONS.items():
         change(unets[name])
-    _, expected = _step(plain)
-    first = {name: _step(unet) for name, unet in unets.items()}
-    times: dict[str, list[float]] = {name: [] for name in ("plain", *WAYS)}
-    for _ in range(ROUNDS):
+    _, expected = _step(plain, side)
+    first = {name: _step(unet, side) for name, unet in unets.items()}
+    times: dict[str, list[float]] = {name: [] for name in ("plain", *OPTIMIZATIONS)}
+    for _ in range(sizes.rounds):
         for name, unet in {"plain": plain, **unets}.items():
-            times[name].append(_step(unet)[0])
+            times[name].append(_step(unet, side)[0])
     parameters = sum(parameter.numel() for parameter in plain.parameters())
     return [
         Figure(
@@ -92,22 +94,22 @@ def _measure() -> list[Figure]:
             unit="s",
             target=1,
             at_least=name in SLOWER,
-            note=f"CPU time of {ROWS} rows of {LATENTS} × {LATENTS} latents through "
-            f"{parameters / 1e6:.0f} million weights on one core, the median of {ROUNDS} in "
-            f"turn; the first took {first[name][0]:.1f} s; it is "
-            f"{_apart(first[name][1], expected):.2g} of the spread of the latents' noise away",
+            note=f"CPU time of {ROWS} rows of {side} × {side} latents through "
+            f"{parameters / 1e6:.0f} million weights on one core, the median of "
+            f"{sizes.rounds} alternating rounds; the first took {first[name][0]:.1f} s; its "
+            f"output differs by {_apart(first[name][1], expected):.2g} standard deviations",
         )
-        for name in WAYS
+        for name in OPTIMIZATIONS
     ]
 
 
-def _step(unet: Any) -> tuple[float, torch.Tensor]:
-    given = arguments()
+def _step(unet: Any, side: int) -> tuple[float, torch.Tensor]:
+    given = arguments(side)
     begun = process_time()
     noise: torch.Tensor = unet(**given).sample
     return process_time() - begun, noise
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Give the largest difference, in standard deviations of what is right."""
+    """Return the largest difference, in standard deviations of `other`."""
     return float((one - other).abs().max() / other.std())

@@ -1,4 +1,4 @@
-"""Requests per second the gateway takes, and jobs per second it reads back."""
+"""Requests accepted per second by the gateway, and jobs fetched per second."""
 
 from dataclasses import dataclass, field
 from statistics import median
@@ -8,18 +8,17 @@ from common.domain.record import JobResult
 from common.postgres.repositories.fair_queue.claim import claim_jobs
 from common.postgres.repositories.jobs.finish import succeed
 from tests.bench.figures import Figure
+from tests.bench.load.http_load import run_load
 from tests.bench.rig.cpu import cpu_seconds
-from tests.bench.rig.stack import Rig, load
+from tests.bench.rig.stack import QUEUE, Rig
+from tests.bench.sizes import RequestSizes, Sizes
 
-CONNECTIONS = 32
-REQUESTS = 4_000
-ROUNDS = 5
 MILLISECONDS = 1000
 
 
 @dataclass(slots=True)
 class Side:
-    """One of the two that are compared: the process, what it is sent, and each round's figures."""
+    """One of two processes compared: what it is sent, and the figures of each round."""
 
     process: str
     port: int
@@ -28,51 +27,58 @@ class Side:
     rates: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
 
-    async def run(self, rig: Rig, *, counted: bool) -> None:
-        pids = [rig.supervisor.pids[self.process]]
+    async def run(self, rig: Rig, sizes: RequestSizes, *, counted: bool) -> None:
+        pids = [rig.pids[self.process]]
         before = cpu_seconds(pids)
-        figures = await load(
-            self.port, self.path, self.body, connections=CONNECTIONS, requests=REQUESTS
+        figures = await run_load(
+            self.port,
+            self.path,
+            self.body,
+            connections=sizes.connections,
+            requests=sizes.requests,
         )
         if counted:
             self.rates.append(figures["per_second"])
-            self.cpu_ms.append((cpu_seconds(pids) - before) * MILLISECONDS / REQUESTS)
+            self.cpu_ms.append((cpu_seconds(pids) - before) * MILLISECONDS / sizes.requests)
 
 
-async def measure_accepting(rig: Rig, gateway: int, bare: int) -> list[Figure]:
-    """Compare accepted requests, and fetches, with the bare application's, round by round."""
+async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Compare accepted requests, and fetches, with the bare gateway's, round by round."""
+    gateway, bare = await rig.start_gateway(), await rig.start_bare_gateway()
     accepted = await _compare(
         rig,
+        sizes.requests,
         Side("gateway", gateway, "/api/v3/inpaint", rig.request()),
-        Side("baseline", bare, "/submit", rig.request(key=str(rig.tenant_id))),
+        Side("bare gateway", bare, "/submit", rig.request(key=str(rig.tenant_id))),
     )
     job_id, key = await succeeded_job(rig), {"key": rig.api_key}
     fetched = await _compare(
         rig,
+        sizes.requests,
         Side("gateway", gateway, f"/api/v3/fetch/{job_id}", key),
-        Side("baseline", bare, f"/read/{job_id}", key),
+        Side("bare gateway", bare, f"/read/{job_id}", key),
     )
     return [
-        _rate("accepted inpaint requests", accepted, 0.5),
-        _rate("fetches", fetched, 0.6),
-        _cpu("process's CPU of an accepted request", accepted, 1 / 0.5),
-        _cpu("process's CPU of a fetch", fetched, 1 / 0.6),
+        _rate("accepted inpaint requests", accepted, 0.5, sizes.requests),
+        _rate("fetches", fetched, 0.6, sizes.requests),
+        _cpu("gateway process, CPU of an accepted request", accepted, 1 / 0.5),
+        _cpu("gateway process, CPU of a fetch", fetched, 1 / 0.6),
     ]
 
 
-async def _compare(rig: Rig, *sides: Side) -> tuple[Side, ...]:
-    """Alternate, so that a neighbour's noise falls on both."""
-    for round_number in range(ROUNDS + 1):
+async def _compare(rig: Rig, sizes: RequestSizes, *sides: Side) -> tuple[Side, ...]:
+    """Alternate between the sides, so that a neighbour's noise falls on both."""
+    for round_number in range(sizes.rounds + 1):
         for side in sides:
-            await side.run(rig, counted=round_number > 0)  # the first round warms both up
+            await side.run(rig, sizes, counted=round_number > 0)  # the first round warms both up
     return sides
 
 
 async def succeeded_job(rig: Rig) -> int:
-    """End one of the jobs just accepted, as a worker would."""
+    """Finish one of the jobs just accepted, as a worker would, and return its id."""
     async with rig.database.statement() as connection:
         claimed = await claim_jobs(
-            connection, queues=["standin-inpainting"], worker="bench", lease_seconds=60, limit=1
+            connection, queues=[QUEUE], worker="bench", lease_seconds=60, limit=1
         )
         ((job, _),) = claimed.jobs
         result = JobResult((f"{job.tenant_id}/generations/{job.file_prefix}-1-0.png",), (False,), 1)
@@ -80,13 +86,16 @@ async def succeeded_job(rig: Rig) -> int:
     return job.id
 
 
-def _rate(name: str, sides: tuple[Side, ...], target: float) -> Figure:
+def _rate(name: str, sides: tuple[Side, ...], target: float, sizes: RequestSizes) -> Figure:
     ours, theirs = (median(side.rates) for side in sides)
-    note = f"median of {ROUNDS} rounds of {REQUESTS} requests over {CONNECTIONS} connections"
+    note = (
+        f"median of {sizes.rounds} rounds of {sizes.requests} requests over "
+        f"{sizes.connections} connections"
+    )
     return Figure(name, ours, "/s", target, at_least=True, baseline=theirs, note=note)
 
 
 def _cpu(name: str, sides: tuple[Side, ...], target: float) -> Figure:
-    """Tell of the same rounds what they cost: that depends less on who else uses the machine."""
+    """Return the CPU time of the same rounds: other load on the machine changes it less."""
     ours, theirs = (median(side.cpu_ms) for side in sides)
     return Figure(name, ours, "ms", target, at_least=False, baseline=theirs)

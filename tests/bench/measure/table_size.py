@@ -1,4 +1,4 @@
-"""Whether claim, fetch and finish stay as fast when millions of jobs lie in the tables."""
+"""Whether claim, fetch and finish stay as fast with millions of ended jobs in the tables."""
 
 import asyncio
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -16,21 +16,17 @@ from common.runtime.clock import monotonic
 from common.settings import DatabaseSettings
 from tests.bench.data.ended_jobs import fill
 from tests.bench.figures import Figure, percentile
-from tests.bench.load.background import Alongside
+from tests.bench.load.background import BackgroundLoad
 from tests.bench.load.claim_and_finish import claim_and_finish
 from tests.bench.rig.stack import Rig
+from tests.bench.sizes import Sizes, TableSizes
 
-FEW: Final = 10_000
-MANY: Final = 2_000_000
-WAITING: Final = 20_000
 CLAIMERS: Final = 8
 # One process's Python would be the slowest part: half of the claimers run in each of two.
 PROCESSES: Final = 2
-ROUNDS: Final = 7
-JOBS: Final = 250  # per claimer and round
 CLAIM_TARGET_MILLISECONDS: Final = 25
 FLAT: Final = 1.5
-SIZES: Final = """
+SIZES_QUERY: Final = """
 SELECT pg_size_pretty(pg_table_size('jobs')), pg_size_pretty(pg_indexes_size('jobs')),
     pg_size_pretty(pg_relation_size('ix_jobs_queued')),
     pg_size_pretty(pg_database_size(current_database()))
@@ -38,21 +34,21 @@ SELECT pg_size_pretty(pg_table_size('jobs')), pg_size_pretty(pg_indexes_size('jo
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """A database of its own with so many ended jobs, and what was measured on it."""
+class FilledDatabase:
+    """A database with ended jobs, and the milliseconds measured on it, one list a round."""
 
     url: str
-    alongside: Alongside
+    background: BackgroundLoad
     fill_seconds: float
     claims: list[list[float]] = field(default_factory=list)
     finishes: list[list[float]] = field(default_factory=list)
     fetches: list[list[float]] = field(default_factory=list)
 
     async def round(self, processes: Executor, jobs: int) -> None:
-        """Let the claimers do so many jobs each, beside all else that goes on."""
+        """Let each claimer do so many jobs, beside the background load."""
         work = partial(claim_and_finish, self.url, CLAIMERS // PROCESSES, jobs)
         loop = asyncio.get_running_loop()
-        async with self.alongside.running() as fetches:
+        async with self.background.running() as fetches:
             times = await asyncio.gather(
                 *(loop.run_in_executor(processes, work) for _ in range(PROCESSES))
             )
@@ -61,10 +57,10 @@ class Filled:
         self.fetches.append(fetches)
 
     async def sizes(self) -> str:
-        """Say how large its tables and indexes are."""
+        """Return a sentence with the sizes of its tables and indexes."""
         connection = await asyncpg.connect(self.url)
         try:
-            jobs, indexes, queued, everything = await connection.fetchrow(SIZES)
+            jobs, indexes, queued, everything = await connection.fetchrow(SIZES_QUERY)
         finally:
             await connection.close()
         return (
@@ -73,62 +69,70 @@ class Filled:
         )
 
 
-async def measure_scale(rig: Rig) -> list[Figure]:
+async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
     """Fill one database with few and one with many ended jobs, and compare them round by round.
 
-    They take turns, so that a neighbour's noise falls on both.
+    The rounds alternate, so that a neighbour's noise falls on both.
     """
-    few, many = await _filled(rig, "few", FEW), await _filled(rig, "many", MANY)
-    sizes = await many.sizes()
+    rows = sizes.tables
+    few = await _filled(rig, "few", rows.few, rows)
+    many = await _filled(rig, "many", rows.many, rows)
+    on_disk = await many.sizes()
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as processes:
-        for number in range(ROUNDS + 1):
+        for number in range(rows.rounds + 1):
             for filled in (few, many):
-                await filled.round(processes, JOBS)
+                await filled.round(processes, rows.jobs)
                 if not number:  # the first round warms both up
                     filled.claims.clear()
                     filled.finishes.clear()
                     filled.fetches.clear()
     for filled in (few, many):
-        await filled.alongside.database.aclose()
+        await filled.background.database.aclose()
     return [
-        _slowest("claim", few.claims, many.claims, sizes),
-        _ratio("claim", few.claims, many.claims),
-        _ratio("finish", few.finishes, many.finishes),
-        _ratio("fetch", few.fetches, many.fetches),
+        _slowest("claim", few.claims, many.claims, rows, on_disk),
+        _ratio("claim", few.claims, many.claims, rows),
+        _ratio("finish", few.finishes, many.finishes, rows),
+        _ratio("fetch", few.fetches, many.fetches, rows),
     ]
 
 
-async def _filled(rig: Rig, name: str, ended: int) -> Filled:
+async def _filled(rig: Rig, name: str, ended: int, rows: TableSizes) -> FilledDatabase:
     url = await rig.new_database(name)
     begun = monotonic()
-    tenants = await fill(url, ended=ended, waiting=WAITING)
+    tenants = await fill(url, ended=ended, waiting=rows.waiting)
     seconds = monotonic() - begun
     database = Database(DatabaseSettings(url=SecretStr(url)), application="infill-bench")
-    return Filled(url, Alongside(database, tenants, ended), seconds)
+    return FilledDatabase(url, BackgroundLoad(database, tenants, ended), seconds)
 
 
-def _slowest(name: str, few: list[list[float]], many: list[list[float]], sizes: str) -> Figure:
+def _slowest(
+    name: str,
+    few: list[list[float]],
+    many: list[list[float]],
+    rows: TableSizes,
+    on_disk: str,
+) -> Figure:
     return Figure(
-        name=f"{name} at {MANY:,} ended jobs, p99",
+        name=f"{name} at {rows.many:,} ended jobs, p99",
         value=_p99(many),
         unit="ms",
         target=CLAIM_TARGET_MILLISECONDS,
         at_least=False,
-        note=f"{CLAIMERS} claimers in {PROCESSES} processes, as fast as they can, with {WAITING:,} "
-        f"jobs waiting; at {FEW:,} ended jobs {_p99(few):.2f} ms; at {MANY:,}: {sizes}",
+        note=f"{CLAIMERS} claimers in {PROCESSES} processes, as fast as they can, with "
+        f"{rows.waiting:,} jobs waiting; at {rows.few:,} ended jobs {_p99(few):.2f} ms; at {rows.many:,}: {on_disk}",
     )
 
 
-def _ratio(name: str, few: list[list[float]], many: list[list[float]]) -> Figure:
+def _ratio(name: str, few: list[list[float]], many: list[list[float]], rows: TableSizes) -> Figure:
     return Figure(
-        name=f"{name} at {MANY:,} ended jobs, p50",
+        name=f"{name} at {rows.many:,} ended jobs, p50",
         value=_p50(many),
         unit="ms",
         baseline=_p50(few),
         target=FLAT,
         at_least=False,
-        note=f"the baseline is the same at {FEW:,}; each the median of {ROUNDS} rounds in turn; "
-        f"p99 {_p99(many):.2f} ms, baseline {_p99(few):.2f} ms",
+        note=f"the baseline is the same at {rows.few:,}; each the median of {rows.rounds} "
+        f"alternating rounds; p99 {_p99(many):.2f} ms, baseline {_p99(few):.2f} ms",
     )
 
 

@@ -1,8 +1,8 @@
-"""Whether the time an answer takes tells a tenant what others have.
+"""Whether response times reveal to a tenant what other tenants own.
 
-One tenant asks with what is another's and with what never was, in turn and in no order, one
-request after the other. What never was is asked for twice: how far those two are apart is the
-measure of what can be told at all.
+One tenant sends ids and keys of another tenant, and ones that never existed, in random order, one
+request after the other. Those that never existed are sent twice: the difference between these two
+series is the noise, below which nothing is revealed.
 """
 
 import random
@@ -21,12 +21,10 @@ from deploy.local.servers.ports import LOOPBACK
 from tests.bench.figures import Figure
 from tests.bench.measure.request_rate import succeeded_job
 from tests.bench.rig.stack import Rig
+from tests.bench.sizes import Sizes
 
-FETCHES = 4_000
-DRAWINGS = 1_000
-WARM_UP = 200
 MILLISECONDS = 1000
-# Ids that no job has, between those of jobs: as many digits as theirs have, and amid them.
+# Ids of no job, between those of jobs and with as many digits.
 GAP = range(1_100_000, 1_900_000)
 
 Send = Callable[[str], Awaitable[httpx2.Response]]
@@ -34,7 +32,7 @@ Send = Callable[[str], Awaitable[httpx2.Response]]
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """The tenant that asks."""
+    """The tenant that sends the requests."""
 
     client: httpx2.AsyncClient
     rig: Rig
@@ -43,28 +41,50 @@ class Asker:
     async def fetch(self, job_id: str) -> httpx2.Response:
         return await self.client.post(f"/api/v3/fetch/{job_id}", json={"key": self.key})
 
-    async def draw(self, idempotency_key: str, key: str | None = None) -> httpx2.Response:
+    async def submit(self, idempotency_key: str, key: str | None = None) -> httpx2.Response:
         headers = {"idempotency-key": idempotency_key}
         body = self.rig.request(key=key or self.key)
         return await self.client.post("/api/v3/inpaint", json=body, headers=headers)
 
 
-async def measure_isolation(rig: Rig, gateway: int) -> list[Figure]:
-    """Time everything a tenant can name: ids of jobs, and Idempotency-Keys."""
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Requests to time: `theirs` name what another owns, `nobodys` makes what never existed."""
+
+    send: Send
+    theirs: Sequence[object]
+    nobodys: Callable[[], str]
+    times: int
+    warm_up: int
+
+
+async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Time requests with everything a tenant can name: job ids and Idempotency-Keys."""
+    times = sizes.isolation
+    gateway = await rig.start_gateway()
     await create_tenant(rig.database, operator(), "asker")
     pepper = rig.settings.gateway.required_pepper()
     issued = await issue_key(rig.database, operator(), "asker", "bench", pepper=pepper)
     url = f"http://{LOOPBACK}:{gateway}"
     async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
         asker = Asker(client, rig, issued.key)
-        taken = [str(uuid4()) for _ in range(DRAWINGS + WARM_UP)]
+        taken = [str(uuid4()) for _ in range(times.submissions + times.warm_up)]
         waiting = await _jobs_around_the_gap(asker, taken)
         ended = await succeeded_job(rig)
         waiting.remove(ended)
         return [
-            await _compare("fetch of another's ended job", asker.fetch, [ended], _id, FETCHES),
-            await _compare("fetch of another's waiting job", asker.fetch, waiting, _id, FETCHES),
-            await _compare("another's Idempotency-Key", asker.draw, taken, _key, DRAWINGS),
+            await _compare(
+                "fetch of another's ended job",
+                Series(asker.fetch, [ended], _id, times.fetches, times.warm_up),
+            ),
+            await _compare(
+                "fetch of another's waiting job",
+                Series(asker.fetch, waiting, _id, times.fetches, times.warm_up),
+            ),
+            await _compare(
+                "another's Idempotency-Key",
+                Series(asker.submit, taken, _key, times.submissions, times.warm_up),
+            ),
         ]
 
 
@@ -77,7 +97,7 @@ async def _jobs_around_the_gap(asker: Asker, keys: Sequence[str]) -> list[int]:
                 await connection.exec_driver_sql(
                     f"SELECT setval(pg_get_serial_sequence('jobs', 'id'), {last})"
                 )
-        jobs.append((await asker.draw(key, asker.rig.api_key)).json()["id"])
+        jobs.append((await asker.submit(key, asker.rig.api_key)).json()["id"])
     return jobs
 
 
@@ -89,28 +109,27 @@ def _key() -> str:
     return str(uuid4())
 
 
-async def _compare(
-    name: str, send: Send, theirs: Sequence[object], nobodys: Callable[[], str], times: int
-) -> Figure:
+async def _compare(name: str, series: Series) -> Figure:
     kinds: dict[str, list[float]] = {"theirs": [], "nobodys": [], "nobodys too": []}
-    for number in range(WARM_UP + times):
+    for number in range(series.warm_up + series.times):
         for kind in random.sample(list(kinds), len(kinds)):
-            name_sent = str(theirs[number % len(theirs)]) if kind == "theirs" else nobodys()
+            is_theirs = kind == "theirs"
+            sent = series.theirs[number % len(series.theirs)] if is_theirs else series.nobodys()
             begun = monotonic()
-            answer = await send(name_sent)
+            response = await series.send(str(sent))
             spent = (monotonic() - begun) * MILLISECONDS
-            assert answer.json()["status"] in {"failed", "processing"}, answer.text
-            if number >= WARM_UP:
+            assert response.json()["status"] in {"failed", "processing"}, response.text
+            if number >= series.warm_up:
                 kinds[kind].append(spent)
     of_theirs, of_nobodys, again = (median(spent) for spent in kinds.values())
     return Figure(
-        name=f"{name}, beside what never was",
+        name=f"{name}, beside one that never existed",
         value=of_theirs,
         unit="ms",
         baseline=of_nobodys,
         target=1.05,
         at_least=False,
-        note=f"medians of {times} each, in turn; what never was asked for once more: "
-        f"{again:.3f} ms, a ratio of {again / of_nobodys:.3f}; "
-        f"of the other's {of_theirs / of_nobodys:.3f}",
+        note=f"medians of {series.times} each, alternating; a second series of ones that never "
+        f"existed: {again:.3f} ms, a ratio of {again / of_nobodys:.3f}; "
+        f"of the other tenant's {of_theirs / of_nobodys:.3f}",
     )

@@ -1,4 +1,4 @@
-"""What any gateway of this kind has to do at least, in one bare FastAPI application.
+"""The least that a gateway of this kind has to do, as one bare FastAPI application.
 
 The same body validated by the same model, one asyncpg INSERT into the same table, one LPUSH;
 and one single-row read of the same table.
@@ -64,14 +64,14 @@ async def submit(body: Annotated[BareBody, Body()]) -> Response:
     tenant = int(body.key)
     job_id = await app.state.pool.fetchval(INSERT, tenant, uuid4(), request, inputs)
     await app.state.redis.lpush("bare", str(job_id))
-    return _answer({"status": "processing", "id": job_id, "output": []})
+    return _response({"status": "processing", "id": job_id, "output": []})
 
 
 @app.post("/read/{job_id}")
 async def read(job_id: int) -> Response:
     row = await app.state.pool.fetchrow("SELECT * FROM jobs WHERE id = $1", job_id)
-    return _answer({"status": row["state"], "id": row["id"], "request": row["request"]})
+    return _response({"status": row["state"], "id": row["id"], "request": row["request"]})
 
 
-def _answer(body: dict[str, Any]) -> Response:
+def _response(body: dict[str, Any]) -> Response:
     return Response(orjson.dumps(body), media_type="application/json")

@@ -8,21 +8,21 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Give the user and system time these processes and their descendants have used.
+    """Return the user and system time these processes and their descendants have used.
 
-    Children that ended are in their parent's account, so nothing is missed in between.
+    The time of children that ended is counted in their parent, so none is missed.
     """
     parents = _parents()
     return sum(_used(pid) for pid in _with_descendants(set(pids), parents)) / TICKS
 
 
 def cpu_by_name(pids: Mapping[str, int]) -> dict[str, float]:
-    """Give the same for each of the named processes."""
+    """Return the same time for each of the named processes."""
     return {name: cpu_seconds([pid]) for name, pid in pids.items()}
 
 
 def children_of(pid: int) -> set[int]:
-    """Give the processes this one has started."""
+    """Return the ids of the processes that this one has started."""
     return {child for child, parent in _parents().items() if parent == pid}
 
 

@@ -1,4 +1,4 @@
-"""An engine that takes no time: what a job costs beside its generation shows against it."""
+"""An engine that takes no time, so that only the cost outside generation is measured."""
 
 from PIL import Image
 
@@ -10,7 +10,7 @@ from worker.engine.interface import UNWATCHED, Engine, GenerationCallback, Gener
 
 
 class InstantEngine:
-    """Gives the init image back, or a grey one."""
+    """Returns the init image, or a grey one."""
 
     @property
     def loaded(self) -> tuple[str, ...]:

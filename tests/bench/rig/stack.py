@@ -1,15 +1,17 @@
-"""What the benchmarks run against: real servers and our processes, each started when needed."""
+"""The servers and processes the benchmarks measure, each started when a phase needs it."""
 
-import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from uuid import uuid4
 
+import asyncpg
 import httpx2
+from redis.asyncio import Redis
 from sqlalchemy import make_url
 
 from common.operations.api_keys import issue_key
@@ -28,38 +30,63 @@ from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.servers.servers import prepare_stores, start_servers
 from deploy.local.stack import gateway_process, own_settings
 
-SMALL = 64
-PICTURES = Path(__file__).parent
-# One of every kind, each wider than any load here: what they cost is part of what is measured.
-LIMITS: dict[str, Any] = {
+SMALL_SIDE: Final = 64  # pixels
+IMAGES: Final = Path(__file__).parent
+# Stand-ins: what is measured here does not depend on what is generated.
+MODELS: Final = ("standin-inpainting", "standin")
+QUEUE: Final = MODELS[0]
+# One limit of every kind, each wider than any load here: their cost is part of what is measured.
+LIMITS: Final[dict[str, Any]] = {
     "requests_per_minute": 10_000_000,
     "max_queued": 100_000,
     "max_running": 10_000,
     "max_running_per_queue": 10_000,
     "max_pixels": 1024 * 1024,
     "max_inference_steps": 51,
-    "models": ["standin-inpainting", "standin"],
+    "models": MODELS,
     "monthly_credits": 1e9,
+}
+SETTINGS: Final = {
+    "INFILL_MODELS_SERVE": json.dumps(MODELS),
+    "INFILL_SYNC_WAIT_SECONDS": "0",
+    "INFILL_WORKER_ENGINE": "tests.bench.rig.instant_engine:create_engine",
+    "INFILL_LOG_LEVEL": "WARNING",
 }
 
 
-@dataclass
-class Rig:
-    """A stack without our processes; `start` adds them."""
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Postgres, Redis and S3, running; their data are in `home`."""
 
-    supervisor: Supervisor
+    home: Path
+    servers: Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A database and a bucket with one tenant; `start` adds processes of ours."""
+
+    stores: Stores
+    processes: Supervisor
     settings: Settings
     database: Database
-    beside: SampleServer
+    samples: SampleServer
     tenant_id: int
     api_key: str
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids of the servers and of our processes, by name."""
+        return self.stores.servers.pids | self.processes.pids
+
     async def start_gateway(self) -> int:
+        """Start a gateway and return its port."""
         port = free_port()
-        await self.supervisor.start(gateway_process(port))
+        await self.processes.start(gateway_process(port))
         return port
 
-    async def start_baseline(self) -> int:
+    async def start_bare_gateway(self) -> int:
+        """Start the gateway to compare with and return its port."""
         port = free_port()
         command = (
             *(sys.executable, "-m", "uvicorn", "tests.bench.rig.bare_gateway:app"),
@@ -70,34 +97,31 @@ class Rig:
             "BARE_DATABASE_URL": self.settings.database.url.get_secret_value(),
             "BARE_REDIS_URL": self.settings.redis.url.get_secret_value(),
         }
-        ready = Child(
-            name="baseline",
+        child = Child(
+            name="bare gateway",
             command=command,
             environment=environment,
             ready=lambda: answers_ok(port, "/openapi.json"),
         )
-        await self.supervisor.start(ready)
+        await self.processes.start(child)
         return port
 
     async def new_database(self, name: str) -> str:
-        """Make and migrate one more database on the same server; give its address."""
-        address = make_url(self.settings.database.url.get_secret_value())
-        async with self.database.statement() as connection:
-            await connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        url = address.set(database=name).render_as_string(hide_password=False)
+        """Create and migrate one more database on the same server; return its URL."""
+        url = await _create_database(self.settings, f"{name}_{uuid4().hex}")
         await upgrade(url)
         return url
 
     def request(self, **fields: Any) -> dict[str, Any]:
-        """Give a valid inpainting request with small pictures served beside us."""
+        """Return a valid inpainting request; its small images are served beside the gateway."""
         return {
             "key": self.api_key,
             "prompt": "a cat sitting on a bench",
             "negative_prompt": "blurry",
-            "init_image": f"{self.beside.base_url}/bench_small.png",
-            "mask_image": f"{self.beside.base_url}/bench_small_mask.png",
-            "width": SMALL,
-            "height": SMALL,
+            "init_image": f"{self.samples.base_url}/bench_small.png",
+            "mask_image": f"{self.samples.base_url}/bench_small_mask.png",
+            "width": SMALL_SIDE,
+            "height": SMALL_SIDE,
             "samples": 1,
             "num_inference_steps": 30,
             "guidance_scale": 7.5,
@@ -107,54 +131,56 @@ class Rig:
         }
 
     async def send_job(self, client: httpx2.AsyncClient, gateway: int) -> int:
-        """Post a job with a webhook and give its id."""
+        """Submit a job with a webhook and return its id."""
         url = f"http://{LOOPBACK}:{gateway}/api/v3/inpaint"
-        request = self.request(webhook=f"{self.beside.base_url}/webhook")
-        answer = (await client.post(url, json=request)).json()
-        assert answer["status"] == "processing", answer
-        job_id: int = answer["id"]
+        request = self.request(webhook=f"{self.samples.base_url}/webhook")
+        response = (await client.post(url, json=request)).json()
+        assert response["status"] == "processing", response
+        job_id: int = response["id"]
         return job_id
 
 
 @asynccontextmanager
-async def open_rig(home: Path) -> AsyncIterator[Rig]:
-    """Start Postgres, Redis, S3 and the picture server; all end with the block."""
-    async with Supervisor(home / "logs") as supervisor, sample_server(PICTURES) as beside:
-        keyring = load_or_create_secrets(home)
-        export(own_settings(home, free_port(), keyring))
-        export(
-            {
-                "INFILL_SYNC_WAIT_SECONDS": "0",
-                "INFILL_WORKER_ENGINE": "tests.bench.rig.instant_engine:create_engine",
-                "INFILL_LOG_LEVEL": "WARNING",
-            }
-        )
-        export(await start_servers(home, keyring, supervisor, lambda _: None))
-        settings = Settings()
-        await prepare_stores(settings, lambda _: None)
-        database = Database(settings.database, application="infill-bench")
+async def open_stores(home: Path) -> AsyncIterator[Stores]:
+    """Start Postgres, Redis and S3 with data in `home`, and export their settings."""
+    async with Supervisor(home / "logs") as servers:
+        secrets = load_or_create_secrets(home)
+        export(own_settings(home, free_port(), secrets) | SETTINGS)
+        export(await start_servers(home, secrets, servers, lambda _: None))
+        yield Stores(home, servers)
+
+
+@asynccontextmanager
+async def open_rig(stores: Stores) -> AsyncIterator[Rig]:
+    """Make a rig with a database and a bucket of its own; its processes stop with the block."""
+    name = f"bench-{uuid4().hex}"
+    url = await _create_database(Settings(), name)
+    export({"INFILL_DATABASE_URL": url, "INFILL_S3_BUCKET": name})
+    settings = Settings()
+    await prepare_stores(settings, lambda _: None)
+    async with Redis.from_url(settings.redis.url.get_secret_value()) as redis:
+        await redis.flushall()
+    database = Database(settings.database, application="infill-bench")
+    try:
         tenant = await create_tenant(database, operator(), "bench")
-        pepper = settings.gateway.required_pepper()
         await set_tenant_limits(database, operator(), "bench", LIMITS)
+        pepper = settings.gateway.required_pepper()
         issued = await issue_key(database, operator(), "bench", "bench", pepper=pepper)
-        try:
-            yield Rig(supervisor, settings, database, beside, tenant.id, issued.key)
-        finally:
-            await database.aclose()
+        async with (
+            sample_server(IMAGES) as samples,
+            Supervisor(stores.home / "logs") as processes,
+        ):
+            yield Rig(stores, processes, settings, database, samples, tenant.id, issued.key)
+    finally:
+        await database.aclose()
 
 
-async def load(
-    port: int, path: str, body: dict[str, Any], *, connections: int, requests: int
-) -> dict[str, float]:
-    """Run the load generator in a process of its own; give its figures."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench.load.http_load"),
-        *(str(port), path, str(connections), str(requests)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate(json.dumps(body).encode())
-    if process.returncode:
-        raise RuntimeError(f"the load generator failed on {path}")
-    figures: dict[str, float] = json.loads(output)
-    return figures
+async def _create_database(settings: Settings, name: str) -> str:
+    """Create an empty database on the server of `settings` and return its URL."""
+    address = settings.database.url.get_secret_value()
+    connection = await asyncpg.connect(address)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+    return make_url(address).set(database=name).render_as_string(hide_password=False)

@@ -22,7 +22,7 @@ from deploy.local.sample_server import sample_server
 from deploy.local.servers.ports import LOOPBACK, free_ports
 from deploy.local.servers.postgres import PostgresServer
 from deploy.local.stack import dispatcher_process, gateway_process, worker_process
-from tests.bench.rig.stack import PICTURES
+from tests.bench.rig.stack import IMAGES
 from tests.chaos.faults.crash_points import Wounds
 from tests.chaos.installation.fleet import Member
 from tests.chaos.installation.stores import Stores, open_stores
@@ -103,7 +103,7 @@ async def open_world(plan: Plan, home: Path, broken: str = "") -> AsyncIterator[
             lines=lines,
             dispatchers=[member(dispatcher_process(), n) for n in range(plan.dispatchers)],
             receiver=await enter(receiving(plan.seed)),
-            pictures=(await enter(sample_server(PICTURES))).base_url,
+            pictures=(await enter(sample_server(IMAGES))).base_url,
             tenants=await _make_tenants(stores.settings, plan.tenants),
         )
         stack.push_async_callback(_end, world.ours)

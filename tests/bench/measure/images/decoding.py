@@ -1,7 +1,8 @@
-"""What a picture costs in CPU time until its pixels are there, worker and decoders together."""
+"""CPU time to fetch and decode an image, worker and decoder processes together."""
 
 import asyncio
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,6 +28,7 @@ from deploy.local.servers.ports import LOOPBACK, free_port
 from tests.bench.figures import Figure
 from tests.bench.rig.cpu import cpu_seconds
 from tests.bench.rig.instant_engine import InstantEngine
+from tests.bench.sizes import ImageSizes, Sizes
 from tests.support.generation_request import REQUEST, job_record
 from tests.unit.worker.engine.sample_images import encoded
 from worker.engine.image_sandbox.pool import DecoderPool
@@ -35,17 +37,13 @@ from worker.engine_pool import EnginePool
 from worker.progress import ProgressReporter
 from worker.stages import Stages
 
-SIDE = 512
-ROUNDS = 5
-PICTURES = 100
-WARM_UP = 40
 MILLISECONDS = 1000
 TARGET = 5
 GRAIN = 4  # of 255 levels, as of a photograph taken indoors
 
 
-def photograph(side: int = SIDE) -> Image.Image:
-    """Give soft shapes under the grain of a sensor: what PNG is worst at and callers send."""
+def photograph(side: int) -> Image.Image:
+    """Return soft shapes under a sensor's grain: usual input, and the worst case of PNG."""
     draw = np.random.default_rng(0)
     shapes = Image.fromarray(draw.integers(0, 256, (side // 16, side // 16, 3), dtype=np.uint8))
     soft = np.asarray(shapes.resize((side, side), Image.Resampling.BICUBIC), dtype=float)
@@ -53,35 +51,36 @@ def photograph(side: int = SIDE) -> Image.Image:
     return Image.fromarray((soft + grain).clip(0, 255).astype(np.uint8))
 
 
-def pictures() -> dict[str, bytes]:
-    """Give the files that are fetched, by what they are."""
+def image_files(side: int) -> dict[str, bytes]:
+    """Return the files that are fetched, by their description."""
     sample = (SAMPLES / "bench.png").read_bytes()
-    grainy = photograph()
+    grainy = photograph(side)
     return {
-        "the demo's picture, a PNG": sample,
+        "the demo's image, a PNG": sample,
         "the demo's mask, a PNG": (SAMPLES / "bench_mask.png").read_bytes(),
-        "the demo's picture as JPEG": encoded(Image.open(BytesIO(sample)), "JPEG", quality=90),
+        "the demo's image as JPEG": encoded(Image.open(BytesIO(sample)), "JPEG", quality=90),
         "a grainy photograph as PNG": encoded(grainy),
         "the same photograph as JPEG": encoded(grainy, "JPEG", quality=90),
     }
 
 
-async def measure_decoding(home: Path) -> list[Figure]:
-    """Fetch each picture many times from a server in a process of its own, which does not count."""
-    files = pictures()
-    folder = home / "pictures"
-    folder.mkdir()
-    for number, data in enumerate(files.values()):
-        (folder / str(number)).write_bytes(data)
-    async with _serving(home, folder) as url:
-        # On a loop such as a worker's, which has one in a thread too.
-        return await asyncio.to_thread(uvloop.run, _measure(files, url))
+async def measure(sizes: Sizes) -> list[Figure]:
+    """Fetch each image many times; the server's process, which is not counted, is another one."""
+    files = image_files(sizes.images.side)
+    with tempfile.TemporaryDirectory(prefix="infill-bench-") as home:
+        folder = Path(home) / "images"
+        folder.mkdir()
+        for number, data in enumerate(files.values()):
+            (folder / str(number)).write_bytes(data)
+        async with _serving(Path(home), folder) as url:
+            # On a loop such as a worker's, which has one in a thread too.
+            return await asyncio.to_thread(uvloop.run, _measure(files, url, sizes.images))
 
 
-async def _measure(files: dict[str, bytes], url: str) -> list[Figure]:
+async def _measure(files: dict[str, bytes], url: str, sizes: ImageSizes) -> list[Figure]:
     async with _stages() as (stages, decoders):
         return [
-            await _figure(name, data, f"{url}/{number}", stages, decoders)
+            await _figure(name, data, f"{url}/{number}", stages, decoders, sizes)
             for number, (name, data) in enumerate(files.items())
         ]
 
@@ -94,7 +93,7 @@ async def _serving(home: Path, folder: Path) -> AsyncIterator[str]:
         *("--bind", LOOPBACK, "--directory", str(folder)),
     )
     ready = Child(
-        name="pictures", command=command, environment={}, ready=lambda: answers_ok(port, "/0")
+        name="images", command=command, environment={}, ready=lambda: answers_ok(port, "/0")
     )
     async with Supervisor(home / "logs") as supervisor:
         await supervisor.start(ready)
@@ -106,7 +105,7 @@ async def _stages() -> AsyncIterator[tuple[Stages, DecoderPool]]:
     guard = Guard(OutboundSettings(allowed_networks=[f"{LOOPBACK}/32"]))
     engine = EnginePool(
         InstantEngine(),
-        ProgressReporter(connect(RedisSettings())),  # nothing is drawn here, so nothing is told
+        ProgressReporter(connect(RedisSettings())),  # nothing is generated, so nothing is reported
         seats=1,
         stuck_seconds=WorkerSettings().stuck_seconds,
     )
@@ -120,41 +119,44 @@ async def _stages() -> AsyncIterator[tuple[Stages, DecoderPool]]:
         await guard.aclose()
 
 
-def _job(url: str) -> JobRecord:
-    request = replace(REQUEST, endpoint=Endpoint.IMG2IMG, width=SIDE, height=SIDE)
+def _job(url: str, side: int) -> JobRecord:
+    request = replace(REQUEST, endpoint=Endpoint.IMG2IMG, width=side, height=side)
     return job_record(request=request, inputs={"init_image": InputImage(url=url)})
 
 
 async def _figure(
-    name: str, data: bytes, url: str, stages: Stages, decoders: DecoderPool
+    name: str, data: bytes, url: str, stages: Stages, decoders: DecoderPool, sizes: ImageSizes
 ) -> Figure:
-    job = _job(url)
-    for _ in range(WARM_UP):
+    job = _job(url, sizes.side)
+    for _ in range(sizes.warm_up):
         await stages.fetch(job)
-    rounds = [await _round(job, stages, decoders) for _ in range(ROUNDS)]
-    worker, decoder = sorted(rounds, key=sum)[ROUNDS // 2]
+    rounds = [await _round(job, stages, decoders, sizes.fetches) for _ in range(sizes.fetch_rounds)]
+    worker, decoder = sorted(rounds, key=sum)[sizes.fetch_rounds // 2]
     return Figure(
         name=f"CPU to fetch and decode {name}",
         value=worker + decoder,
         unit="ms",
         target=TARGET,
         at_least=False,
-        note=f"{SIDE} × {SIDE} pixels in {len(data) / 1000:.0f} kB from loopback, the median of "
-        f"{ROUNDS} rounds of {PICTURES}: worker {worker:.2f}, decoder {decoder:.2f}; "
-        f"Pillow alone takes {_alone(data):.2f}",
+        note=f"{sizes.side} × {sizes.side} pixels in {len(data) / 1000:.0f} kB from loopback, the "
+        f"median of {sizes.fetch_rounds} rounds of {sizes.fetches}: worker {worker:.2f}, "
+        f"decoder {decoder:.2f}; "
+        f"Pillow alone takes {_alone(data, sizes):.2f}",
     )
 
 
-async def _round(job: JobRecord, stages: Stages, decoders: DecoderPool) -> tuple[float, float]:
+async def _round(
+    job: JobRecord, stages: Stages, decoders: DecoderPool, fetches: int
+) -> tuple[float, float]:
     here, there = process_time(), cpu_seconds(decoders.pids)
-    for _ in range(PICTURES):
+    for _ in range(fetches):
         await stages.fetch(job)
     worker, decoder = process_time() - here, cpu_seconds(decoders.pids) - there
-    return worker / PICTURES * MILLISECONDS, decoder / PICTURES * MILLISECONDS
+    return worker / fetches * MILLISECONDS, decoder / fetches * MILLISECONDS
 
 
-def _alone(data: bytes) -> float:
+def _alone(data: bytes, sizes: ImageSizes) -> float:
     begun = process_time()
-    for _ in range(WARM_UP):
-        read_image(data, "init_image", (SIDE, SIDE))
-    return (process_time() - begun) / WARM_UP * MILLISECONDS
+    for _ in range(sizes.warm_up):
+        read_image(data, "init_image", (sizes.side, sizes.side))
+    return (process_time() - begun) / sizes.warm_up * MILLISECONDS

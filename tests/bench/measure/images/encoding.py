@@ -1,4 +1,4 @@
-"""What it costs in CPU time to make the stored file of an image that was drawn."""
+"""CPU time to encode a generated image as the file that is stored."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -10,47 +10,48 @@ from PIL import Image
 
 from deploy.local.sample_server import SAMPLES
 from tests.bench.figures import Figure
-from tests.bench.measure.images.decoding import MILLISECONDS, SIDE, photograph
+from tests.bench.measure.images.decoding import MILLISECONDS, photograph
+from tests.bench.sizes import ImageSizes, Sizes
 from tests.unit.worker.engine.sample_images import encoded, noise
 from worker.engine.images.encode import encode_png
 
-ROUNDS = 15
-LARGE = 1024
-TARGET = 0.8  # of Pillow's time; what is nearly flat gains least
+TARGET = 0.8  # of Pillow's time; nearly flat images gain least
 
 
-def soft_shapes() -> Image.Image:
-    """Give what a photograph is without its grain: what drawn pictures lie between."""
-    spots = np.random.default_rng(1).integers(0, 256, (SIDE // 16, SIDE // 16, 3), dtype=np.uint8)
-    return Image.fromarray(spots).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+def soft_shapes(side: int) -> Image.Image:
+    """Return a photograph without its grain; generated images lie between the two."""
+    spots = np.random.default_rng(1).integers(0, 256, (side // 16, side // 16, 3), dtype=np.uint8)
+    return Image.fromarray(spots).resize((side, side), Image.Resampling.BICUBIC)
 
 
-def drawn() -> dict[str, Image.Image]:
-    """Give the images, by what they are."""
+def generated_images(sizes: ImageSizes) -> dict[str, Image.Image]:
+    """Return the images, by their description."""
     with Image.open(BytesIO((SAMPLES / "bench.png").read_bytes())) as sample:
         demo = sample.convert("RGB")
     return {
-        "a grainy photograph": photograph(),
-        "a grainy photograph, four times as large": photograph(LARGE),
-        "soft shapes": soft_shapes(),
-        "noise, as a stand-in draws": noise((SIDE, SIDE)),
-        "the demo's picture": demo,
+        "a grainy photograph": photograph(sizes.side),
+        "a grainy photograph, four times as large": photograph(sizes.large_side),
+        "soft shapes": soft_shapes(sizes.side),
+        "noise, as a stand-in generates": noise((sizes.side, sizes.side)),
+        "the demo's image": demo,
     }
 
 
-def measure_encoding() -> list[Figure]:
-    """Encode each image as the worker does and as Pillow does, in turn."""
-    return [_figure(name, image) for name, image in drawn().items()]
+async def measure(sizes: Sizes) -> list[Figure]:
+    """Encode each image as the worker does and as Pillow does, alternating."""
+    rounds = sizes.images.encode_rounds
+    images = generated_images(sizes.images)
+    return [_figure(name, image, rounds) for name, image in images.items()]
 
 
-def pillows(image: Image.Image) -> bytes:
+def with_pillow(image: Image.Image) -> bytes:
     return encoded(image, compress_level=1)
 
 
-def _figure(name: str, image: Image.Image) -> Figure:
-    rounds = [(_taken(encode_png, image), _taken(pillows, image)) for _ in range(ROUNDS)]
-    ours, theirs = (median(times) for times in zip(*rounds, strict=True))
-    kilobytes = {encode: len(encode(image)) / 1000 for encode in (encode_png, pillows)}
+def _figure(name: str, image: Image.Image, rounds: int) -> Figure:
+    pairs = [(_taken(encode_png, image), _taken(with_pillow, image)) for _ in range(rounds)]
+    ours, theirs = (median(times) for times in zip(*pairs, strict=True))
+    kilobytes = {encode: len(encode(image)) / 1000 for encode in (encode_png, with_pillow)}
     return Figure(
         name=f"CPU to encode {name}",
         value=ours,
@@ -59,8 +60,8 @@ def _figure(name: str, image: Image.Image) -> Figure:
         at_least=False,
         baseline=theirs,
         note=f"{image.width} × {image.height} pixels to {kilobytes[encode_png]:.0f} kB of PNG; the "
-        f"baseline is Pillow at level 1, to {kilobytes[pillows]:.0f} kB; each the median of "
-        f"{ROUNDS} in turn",
+        f"baseline is Pillow at level 1, to {kilobytes[with_pillow]:.0f} kB; each the median of "
+        f"{rounds}, alternating",
     )
 
 

@@ -21,32 +21,32 @@ NEGATIVE_PROMPT = "blurry, noisy"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One request and its pictures."""
+class RaceRequest:
+    """One request and its images."""
 
     request: GenerationRequest
-    pixels: InputImages
+    images: InputImages
 
 
-def orders(architecture: Architecture, number: int, *, seed: int = 7) -> list[Order]:
-    """Make `number` requests that differ in steps, strength, guidance, prompt and seed."""
-    draw = random.Random(seed)
+def race_requests(architecture: Architecture, number: int, *, seed: int = 7) -> list[RaceRequest]:
+    """Return `number` requests that differ in steps, strength, guidance, prompt and seed."""
+    chance = random.Random(seed)
     size = (architecture.side, architecture.side)
     init, mask = noise(size).resize(size, Image.Resampling.BILINEAR), disc(size)
     return [
-        Order(
+        RaceRequest(
             GenerationRequest(
                 endpoint=Endpoint.INPAINT,
                 model=MODEL,
-                prompt=draw.choice(PROMPTS),
+                prompt=chance.choice(PROMPTS),
                 negative_prompt=NEGATIVE_PROMPT,
                 width=architecture.side,
                 height=architecture.side,
                 samples=1,
-                inference_steps=draw.randint(*architecture.steps),
-                guidance_scale=draw.choice((5.0, 7.5, 9.0)),
-                strength=draw.choice((0.8, 1.0)),
-                seed=draw.randrange(2**32),
+                inference_steps=chance.randint(*architecture.steps),
+                guidance_scale=chance.choice((5.0, 7.5, 9.0)),
+                strength=chance.choice((0.8, 1.0)),
+                seed=chance.randrange(2**32),
             ),
             InputImages(init, mask),
         )
