@@ -55,6 +55,9 @@ class TableSizes:
     waiting: int = 20_000
     rounds: int = 7
     jobs: int = 250  # per claimer and round
+    # One process's Python would be the slowest part: the claimers run in several.
+    processes: int = 2
+    claimers: int = 4  # per process
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class SharingSizes:
     weighed_jobs: int = 10_000
     newcomers: int = 20
     jobs_between: int = 3_000  # claimed between one newcomer and the next
+    processes: int = 2
+    claimers: int = 4  # per process
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ class StepSizes:
     latent_side: int = 64  # images of 512 × 512 pixels
     channels: tuple[int, ...] = (96, 192, 384, 384)
     rounds: int = 3
+    backend: str | None = None  # of torch.compile; None for the product's
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +153,16 @@ TINY = Sizes(
         mask_rounds=1,
         blur_radii=(2,),
     ),
-    tables=TableSizes(few=100, many=200, waiting=400, rounds=1, jobs=2),
+    tables=TableSizes(few=100, many=200, waiting=100, rounds=1, jobs=2, processes=1, claimers=2),
     sharing=SharingSizes(
-        jobs=8_000, tenants=20, claims=50, weighed_jobs=160, newcomers=2, jobs_between=20
+        jobs=8_000,
+        tenants=20,
+        claims=100,
+        weighed_jobs=40,
+        newcomers=2,
+        jobs_between=20,
+        processes=1,
+        claimers=2,
     ),
     deliveries=DeliverySizes(
         tenants=2,
@@ -165,6 +178,6 @@ TINY = Sizes(
         claim_warm_up=1,
     ),
     isolation=IsolationSizes(fetches=4, submissions=4, warm_up=1),
-    step=StepSizes(latent_side=8, channels=(32, 32, 32, 32), rounds=1),
+    step=StepSizes(latent_side=8, channels=(32, 32, 32, 32), rounds=1, backend="eager"),
     race=RaceSizes(clients=(1, 2), rounds=1, requests=2, side=64, steps=(2, 2)),
 )

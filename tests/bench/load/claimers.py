@@ -14,11 +14,8 @@ from common.postgres.repositories.fair_queue.claim import claim_jobs
 from common.runtime.clock import monotonic
 from common.settings import DatabaseSettings
 from tests.bench.data.waiting_jobs import QUEUE
+from tests.bench.sizes import SharingSizes
 
-CLAIMERS: Final = 8
-# One process's Python would be the slowest part: half of the claimers run in each of two.
-PROCESSES: Final = 2
-OF_A_PROCESS: Final = CLAIMERS // PROCESSES
 WARM_UP: Final = 10  # claims per connection: Postgres settles on a plan at the sixth
 MILLISECONDS: Final = 1000
 
@@ -48,18 +45,16 @@ class _Notes:
         return Claims(list(claimed), list(self.times))
 
 
-def _claim(url: str, claims: int, at_once: int) -> Claims:
+def _claim(url: str, claimers: int, claims: int, at_once: int) -> Claims:
     """Let each of this process's claimers make `claims` claims."""
-    return asyncio.run(_claimers(url, claims, at_once))
+    return asyncio.run(_claimers(url, claimers, claims, at_once))
 
 
-async def _claimers(url: str, claims: int, at_once: int) -> Claims:
+async def _claimers(url: str, claimers: int, claims: int, at_once: int) -> Claims:
     database = Database(DatabaseSettings(url=SecretStr(url)), application="infill-bench")
     notes = _Notes()
     try:
-        await asyncio.gather(
-            *(_claimer(database, notes, claims, at_once) for _ in range(OF_A_PROCESS))
-        )
+        await asyncio.gather(*(_claimer(database, notes, claims, at_once) for _ in range(claimers)))
     finally:
         await database.aclose()
     return notes.claims()
@@ -81,11 +76,15 @@ async def _claimer(database: Database, notes: _Notes, claims: int, at_once: int)
                 notes.times.append((ended - begun) * MILLISECONDS)
 
 
-async def claim_together(processes: Executor, url: str, claims: int, at_once: int) -> Claims:
+async def claim_together(
+    executor: Executor, url: str, load: SharingSizes, *, claims: int, at_once: int
+) -> Claims:
     """Let all claimers claim at the same time; return what they claimed in order of time."""
-    work = partial(_claim, url, claims, at_once)
+    work = partial(_claim, url, load.claimers, claims, at_once)
     loop = asyncio.get_running_loop()
-    parts = await asyncio.gather(*(loop.run_in_executor(processes, work) for _ in range(PROCESSES)))
+    parts = await asyncio.gather(
+        *(loop.run_in_executor(executor, work) for _ in range(load.processes))
+    )
     return Claims(
         sorted(one for part in parts for one in part.claimed),
         [time for part in parts for time in part.times],

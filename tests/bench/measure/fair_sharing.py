@@ -24,7 +24,7 @@ from common.runtime.waiting import wait_for_event
 from common.settings import DatabaseSettings, JobSettings
 from tests.bench.data.waiting_jobs import HOG_PART, QUEUE, crowd, newcomers, weigh
 from tests.bench.figures import Figure, percentile
-from tests.bench.load.claimers import CLAIMERS, MILLISECONDS, PROCESSES, Claims, claim_together
+from tests.bench.load.claimers import MILLISECONDS, Claims, claim_together
 from tests.bench.rig.stack import Rig
 from tests.bench.sizes import SharingSizes, Sizes
 
@@ -41,17 +41,18 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
     hog = await crowd(crowded, jobs=load.jobs, tenants=load.tenants)
     filled = monotonic() - begun
     weights = await weigh(weighed, jobs=load.weighed_jobs)
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as processes:
+    with ProcessPoolExecutor(load.processes, get_context("spawn")) as processes:
         async with _vacuuming(crowded):
             came, taken = await asyncio.gather(
                 _send_newcomers(crowded, load),
-                claim_together(processes, crowded, load.claims, AT_ONCE),
+                claim_together(processes, crowded, load, claims=load.claims, at_once=AT_ONCE),
             )
-        shared = await claim_together(processes, weighed, load.weighed_jobs // CLAIMERS, 1)
+        each = load.weighed_jobs // (load.processes * load.claimers)
+        shared = await claim_together(processes, weighed, load, claims=each, at_once=1)
     return [
         *_speed(taken, filled, load),
         _hog(taken, hog, load),
-        _newcomers(taken, came),
+        _newcomers(taken, came, load),
         *_weights(shared, weights),
     ]
 
@@ -110,8 +111,8 @@ def _first_job(tenant_id: int) -> NewJob:
 def _speed(taken: Claims, fill_seconds: float, load: SharingSizes) -> list[Figure]:
     moments = [ended for ended, _, _ in taken.claimed]
     note = (
-        f"{CLAIMERS} claimers in {PROCESSES} processes, {AT_ONCE} jobs a claim, of {load.jobs:,} "
-        f"waiting jobs of {load.tenants:,} tenants, filled in {fill_seconds:.0f} s"
+        f"{load.processes * load.claimers} claimers in {load.processes} processes, {AT_ONCE} jobs "
+        f"a claim, of {load.jobs:,} waiting jobs of {load.tenants:,} tenants, filled in {fill_seconds:.0f} s"
     )
     rate = (len(moments) - AT_ONCE) / (moments[-1] - moments[0])
     slow = percentile(taken.times, 99)
@@ -136,7 +137,7 @@ def _hog(taken: Claims, hog: int, load: SharingSizes) -> Figure:
     )
 
 
-def _newcomers(taken: Claims, came: dict[int, float]) -> Figure:
+def _newcomers(taken: Claims, came: dict[int, float], load: SharingSizes) -> Figure:
     claimed = {tenant: one for *one, tenant in taken.claimed if tenant in came}
     waits = [claimed[tenant][0] - moment for tenant, moment in came.items()]
     # By claims that began when it was queued, before the claim that included it.
@@ -144,14 +145,15 @@ def _newcomers(taken: Claims, came: dict[int, float]) -> Figure:
         sum(moment < begun < claimed[tenant][1] for _, begun, _ in taken.claimed)
         for tenant, moment in came.items()
     ]
+    slots = load.processes * load.claimers * AT_ONCE
     return Figure(
         "jobs claimed between a new tenant's first and its claim",
         max(before),
         "",
-        CLAIMERS * AT_ONCE,
+        slots,
         at_least=False,
         note=f"the most of {len(came)} new tenants (median {median(before):g}); one for each free "
-        f"slot is {CLAIMERS * AT_ONCE}; longest wait {max(waits) * MILLISECONDS:.1f} ms",
+        f"slot is {slots}; longest wait {max(waits) * MILLISECONDS:.1f} ms",
     )
 
 

@@ -42,21 +42,21 @@ def arguments(side: int) -> dict[str, Any]:
     }
 
 
-def with_plain_attention(unet: Any) -> None:
+def with_plain_attention(unet: Any, _sizes: StepSizes) -> None:
     unet.set_attn_processor(AttnProcessor())
 
 
-def with_channels_last(unet: Any) -> None:
+def with_channels_last(unet: Any, _sizes: StepSizes) -> None:
     unet.to(memory_format=torch.channels_last)
 
 
-def with_compiled_blocks(unet: Any) -> None:
-    unet.compile_repeated_blocks(backend=BACKEND, **REGIONAL)
+def with_compiled_blocks(unet: Any, sizes: StepSizes) -> None:
+    unet.compile_repeated_blocks(backend=sizes.backend or BACKEND, **REGIONAL)
 
 
 # Not used by the product: expected to be no faster.
 SLOWER = {"attention spelled out"}
-OPTIMIZATIONS: dict[str, Callable[[Any], None]] = {
+OPTIMIZATIONS: dict[str, Callable[[Any, StepSizes], None]] = {
     "attention spelled out": with_plain_attention,
     "channels last": with_channels_last,
     "compiled blocks": with_compiled_blocks,
@@ -78,7 +78,7 @@ def _measure(sizes: StepSizes) -> list[Figure]:
     plain, side = network(sizes), sizes.latent_side
     unets = {name: deepcopy(plain) for name in OPTIMIZATIONS}
     for name, change in OPTIMIZATIONS.items():
-        change(unets[name])
+        change(unets[name], sizes)
     _, expected = _step(plain, side)
     first = {name: _step(unet, side) for name, unet in unets.items()}
     times: dict[str, list[float]] = {name: [] for name in ("plain", *OPTIMIZATIONS)}

@@ -21,9 +21,6 @@ from tests.bench.load.claim_and_finish import claim_and_finish
 from tests.bench.rig.stack import Rig
 from tests.bench.sizes import Sizes, TableSizes
 
-CLAIMERS: Final = 8
-# One process's Python would be the slowest part: half of the claimers run in each of two.
-PROCESSES: Final = 2
 CLAIM_TARGET_MILLISECONDS: Final = 25
 FLAT: Final = 1.5
 SIZES_QUERY: Final = """
@@ -44,13 +41,13 @@ class FilledDatabase:
     finishes: list[list[float]] = field(default_factory=list)
     fetches: list[list[float]] = field(default_factory=list)
 
-    async def round(self, processes: Executor, jobs: int) -> None:
-        """Let each claimer do so many jobs, beside the background load."""
-        work = partial(claim_and_finish, self.url, CLAIMERS // PROCESSES, jobs)
+    async def round(self, executor: Executor, rows: TableSizes) -> None:
+        """Let each claimer claim and finish its jobs, beside the background load."""
+        work = partial(claim_and_finish, self.url, rows.claimers, rows.jobs)
         loop = asyncio.get_running_loop()
         async with self.background.running() as fetches:
             times = await asyncio.gather(
-                *(loop.run_in_executor(processes, work) for _ in range(PROCESSES))
+                *(loop.run_in_executor(executor, work) for _ in range(rows.processes))
             )
         self.claims.append([claim for part in times for claim in part.claims])
         self.finishes.append([finish for part in times for finish in part.finishes])
@@ -78,10 +75,10 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
     few = await _filled(rig, "few", rows.few, rows)
     many = await _filled(rig, "many", rows.many, rows)
     on_disk = await many.sizes()
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as processes:
+    with ProcessPoolExecutor(rows.processes, get_context("spawn")) as processes:
         for number in range(rows.rounds + 1):
             for filled in (few, many):
-                await filled.round(processes, rows.jobs)
+                await filled.round(processes, rows)
                 if not number:  # the first round warms both up
                     filled.claims.clear()
                     filled.finishes.clear()
@@ -118,8 +115,9 @@ def _slowest(
         unit="ms",
         target=CLAIM_TARGET_MILLISECONDS,
         at_least=False,
-        note=f"{CLAIMERS} claimers in {PROCESSES} processes, as fast as they can, with "
-        f"{rows.waiting:,} jobs waiting; at {rows.few:,} ended jobs {_p99(few):.2f} ms; at {rows.many:,}: {on_disk}",
+        note=f"{rows.processes * rows.claimers} claimers in {rows.processes} processes, as fast as "
+        f"they can, with {rows.waiting:,} jobs waiting; at {rows.few:,} ended jobs {_p99(few):.2f} ms; "
+        f"at {rows.many:,}: {on_disk}",
     )
 
 

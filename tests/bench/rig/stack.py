@@ -35,6 +35,7 @@ IMAGES: Final = Path(__file__).parent
 # Stand-ins: what is measured here does not depend on what is generated.
 MODELS: Final = ("standin-inpainting", "standin")
 QUEUE: Final = MODELS[0]
+TEMPLATE: Final = "bench_template"
 # One limit of every kind, each wider than any load here: their cost is part of what is measured.
 LIMITS: Final[dict[str, Any]] = {
     "requests_per_minute": 10_000_000,
@@ -107,10 +108,8 @@ class Rig:
         return port
 
     async def new_database(self, name: str) -> str:
-        """Create and migrate one more database on the same server; return its URL."""
-        url = await _create_database(self.settings, f"{name}_{uuid4().hex}")
-        await upgrade(url)
-        return url
+        """Create one more migrated database on the same server; return its URL."""
+        return await _create_database(self.settings, f"{name}_{uuid4().hex}")
 
     def request(self, **fields: Any) -> dict[str, Any]:
         """Return a valid inpainting request; its small images are served beside the gateway."""
@@ -147,6 +146,7 @@ async def open_stores(home: Path) -> AsyncIterator[Stores]:
         secrets = load_or_create_secrets(home)
         export(own_settings(home, free_port(), secrets) | SETTINGS)
         export(await start_servers(home, secrets, servers, lambda _: None))
+        await _create_template(Settings())
         yield Stores(home, servers)
 
 
@@ -175,12 +175,17 @@ async def open_rig(stores: Stores) -> AsyncIterator[Rig]:
         await database.aclose()
 
 
-async def _create_database(settings: Settings, name: str) -> str:
-    """Create an empty database on the server of `settings` and return its URL."""
+async def _create_template(settings: Settings) -> None:
+    """Create and migrate the database that all others are copied from."""
+    await upgrade(await _create_database(settings, TEMPLATE, template="template0"))
+
+
+async def _create_database(settings: Settings, name: str, template: str = TEMPLATE) -> str:
+    """Create a copy of `template` on the server of `settings` and return its URL."""
     address = settings.database.url.get_secret_value()
     connection = await asyncpg.connect(address)
     try:
-        await connection.execute(f'CREATE DATABASE "{name}"')
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     finally:
         await connection.close()
     return make_url(address).set(database=name).render_as_string(hide_password=False)
