@@ -4,6 +4,7 @@ Of a finished one, `sheet` draws pictures, `measure` measures the promises, `car
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from common.domain.errors import ConfigurationError
+from worker.training.learning.scale import FULL, TINY, Scale
 from worker.training.learning.stages import STAGES
 from worker.training.measuring.card import SHEET, write_card
 from worker.training.measuring.quality import kept_in, measure
@@ -26,50 +28,51 @@ from worker.training.networks.safety_checker import COURSE, train_checker
 SEED: Final = 20_240_301
 MODEL: Final = Path("deploy/models/shapes-inpainting")
 WORK: Final = Path(".infill/training")
-_TASKS: Final = ("train", "sheet", "measure", "card")
+COMMANDS: Final = ("train", "sheet", "measure", "card")
 _ON_SHEET: Final = 16
 _SHEET_SEED: Final = 7
 _SHEET_SIZE: Final = 256  # pixels
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train or measure, as the arguments say."""
-    asked = _arguments()
+    asked = _parser().parse_args(arguments)
     if asked.threads:
         torch.set_num_threads(asked.threads)
     if asked.what == "train":
-        _train(asked.work, asked.model)
+        _train(asked.work, asked.model, TINY if asked.tiny else FULL)
     elif asked.what == "measure":
         _measure(asked)
     elif asked.what == "card":
-        _describe(asked.work, asked.model)
+        _describe(asked.work, asked.model, asked.size)
     if asked.what in {"train", "sheet"}:
         _show(asked.model, asked.work / f"sheet-{asked.size}.png", asked.size)
 
 
-def _arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m worker.training", description=__doc__)
-    parser.add_argument("what", nargs="?", default="train", choices=_TASKS)
+    parser.add_argument("what", nargs="?", default="train", choices=COMMANDS)
     parser.add_argument("--model", type=Path, default=MODEL, help="folder of the finished model")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints and losses")
     parser.add_argument("--size", type=int, default=_SHEET_SIZE, help="pixels of a side")
     parser.add_argument("--scenes", type=int, default=500, help="how many to measure")
     parser.add_argument("--few", type=int, default=50, help="how many for each other setting")
     parser.add_argument("--threads", type=int, help="threads of torch")
-    return parser.parse_args()
+    parser.add_argument("--tiny", action="store_true", help="train a step of every course")
+    return parser
 
 
-def _train(work: Path, model: Path) -> None:
-    autoencoder = _trained_autoencoder(work)
-    denoiser = train_denoiser(autoencoder, SEED, work)
-    save_model(autoencoder, denoiser, train_checker(SEED, work), model)
+def _train(work: Path, model: Path, scale: Scale) -> None:
+    autoencoder = _trained_autoencoder(work, scale)
+    denoiser = train_denoiser(autoencoder, SEED, work, scale)
+    save_model(autoencoder, denoiser, train_checker(SEED, work, scale), model)
     print(f"{model}: {bytes_of_weights(model) / 1e6:.1f} MB of weights")
 
 
-def _trained_autoencoder(work: Path) -> AutoencoderKL:
+def _trained_autoencoder(work: Path, scale: Scale) -> AutoencoderKL:
     folder = work / "autoencoder"
     if not folder.exists():
-        train_autoencoder(SEED, work).save_pretrained(folder)
+        train_autoencoder(SEED, work, scale).save_pretrained(folder)
     return AutoencoderKL.from_pretrained(folder)
 
 
@@ -80,11 +83,11 @@ def _show(model: Path, file: Path, size: int) -> None:
     print(f"sheet: {file}")
 
 
-def _describe(work: Path, model: Path) -> None:
+def _describe(work: Path, model: Path, size: int) -> None:
     courses = (TOGETHER, SHARPER, *(stage.course for stage in STAGES), COURSE)
     losses = [replace(course, folder=work).losses for course in courses]
     qualities = sorted(work.glob("quality-*.json"))
-    _show(model, model / SHEET, _SHEET_SIZE)
+    _show(model, model / SHEET, size)
     write_card(model, losses, qualities, seed=SEED, guidance=GUIDANCE)
 
 

@@ -112,7 +112,8 @@ def _speed(taken: Claims, fill_seconds: float, load: SharingSizes) -> list[Figur
     moments = [ended for ended, _, _ in taken.claimed]
     note = (
         f"{load.processes * load.claimers} claimers in {load.processes} processes, {AT_ONCE} jobs "
-        f"a claim, of {load.jobs:,} waiting jobs of {load.tenants:,} tenants, filled in {fill_seconds:.0f} s"
+        f"a claim, of {load.jobs:,} waiting jobs of {load.tenants:,} tenants, "
+        f"filled in {fill_seconds:.0f} s"
     )
     rate = (len(moments) - AT_ONCE) / (moments[-1] - moments[0])
     slow = percentile(taken.times, 99)

@@ -116,8 +116,8 @@ def _slowest(
         target=CLAIM_TARGET_MILLISECONDS,
         at_least=False,
         note=f"{rows.processes * rows.claimers} claimers in {rows.processes} processes, as fast as "
-        f"they can, with {rows.waiting:,} jobs waiting; at {rows.few:,} ended jobs {_p99(few):.2f} ms; "
-        f"at {rows.many:,}: {on_disk}",
+        f"they can, with {rows.waiting:,} jobs waiting; at {rows.few:,} ended jobs "
+        f"{_p99(few):.2f} ms; at {rows.many:,}: {on_disk}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Measurements of the small model on new scenes: `python -m worker.training.measuring.quality`."""
+"""Measurements of the small model on new scenes: `python -m worker.training measure`."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,6 +1,5 @@
 """The autoencoder: pictures to latents an eighth of their size, and back."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from worker.training.learning.course import Course, learn
+from worker.training.learning.scale import FULL, Scale
 from worker.training.networks.mean_colour_start import mean_colours, pass_colours_straight
 from worker.training.scenes.holes import ROOMY, anywhere, hole_around
 from worker.training.scenes.world import Pixels, Random, imagine, paint
@@ -22,7 +22,6 @@ SIZE: Final = 256
 # sharp edges, at a rate the whole would not bear. Pieces of pictures are cheap and show them all.
 TOGETHER: Final = Course("autoencoder", steps=1200, rate=2.5e-4, folder=Path(), averaging=0.99)
 SHARPER: Final = Course("decoder", steps=2000, rate=5e-4, folder=Path(), averaging=0.995)
-PICTURES: Final = 600
 
 _PIECE: Final = 64
 _AT_ONCE: Final = 16
@@ -48,26 +47,26 @@ def new_autoencoder() -> AutoencoderKL:
     return model
 
 
-def train_autoencoder(seed: int, folder: Path) -> AutoencoderKL:
+def train_autoencoder(seed: int, folder: Path, scale: Scale = FULL) -> AutoencoderKL:
     """Train one, and set its scaling factor so that latents have a standard deviation of 1."""
     torch.manual_seed(seed)
     model = new_autoencoder()
-    pictures = _pictures(seed)
+    pictures = _pictures(seed, scale.autoencoder_images)
 
     def loss_of(step: int) -> Tensor:
         signal = _pieces(seed, step, pictures)
         posterior = model.encode(signal).latent_dist
         return _off(model, posterior.mean, signal) + _held(posterior.mean, signal)
 
-    learn(model, loss_of, replace(TOGETHER, folder=folder))
+    learn(model, loss_of, scale.course(TOGETHER, folder))
     _set_scale(model, to_signal(pictures[:64]))
-    sharpen(model, seed, folder)
+    sharpen(model, seed, folder, scale)
     return model
 
 
-def sharpen(model: AutoencoderKL, seed: int, folder: Path) -> None:
+def sharpen(model: AutoencoderKL, seed: int, folder: Path, scale: Scale = FULL) -> None:
     """Train the decoder of `model` alone; latents mean what they did before."""
-    pictures = _pictures(seed)
+    pictures = _pictures(seed, scale.autoencoder_images)
 
     def loss_of(step: int) -> Tensor:
         signal = _pieces(seed + 1, step, pictures)
@@ -76,7 +75,7 @@ def sharpen(model: AutoencoderKL, seed: int, folder: Path) -> None:
         return _off(model, latents, signal)
 
     half = nn.ModuleList([model.post_quant_conv, model.decoder])
-    learn(half, loss_of, replace(SHARPER, folder=folder))
+    learn(half, loss_of, scale.course(SHARPER, folder))
     model.eval()
 
 
@@ -90,9 +89,9 @@ def to_pictures(signal: Tensor) -> Pixels:
     return ((signal.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
 
 
-def _pictures(seed: int) -> Bytes:
+def _pictures(seed: int, count: int) -> Bytes:
     draw = np.random.default_rng(seed)
-    return np.stack([_with_hole(draw, paint(imagine(draw), SIZE)) for _ in range(PICTURES)])
+    return np.stack([_with_hole(draw, paint(imagine(draw), SIZE)) for _ in range(count)])
 
 
 def _with_hole(draw: Random, picture: Pixels) -> Bytes:

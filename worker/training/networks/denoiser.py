@@ -14,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from worker.engine.models.byte_tokenizer import MAX_TOKENS
 from worker.training.learning.course import learn
 from worker.training.learning.objective import Captioned, loss
+from worker.training.learning.scale import FULL, Scale
 from worker.training.learning.stages import STAGES, Stage
 from worker.training.networks.tokenizer import world_tokenizer
 from worker.training.scenes.captions import VOCABULARY
@@ -23,9 +24,6 @@ from worker.training.scenes.world import Random, Scene
 TEXT_WIDTH: Final = 64
 _WORD_SPREAD: Final = 0.2
 _DISLIKE: Final = 0.3
-
-
-POOLS: Final = {256: 8_000, 512: 300}
 
 
 class Denoiser(nn.Module):
@@ -66,16 +64,19 @@ def new_scheduler() -> DDIMScheduler:
     )
 
 
-def train_denoiser(autoencoder: AutoencoderKL, seed: int, folder: Path) -> Denoiser:
+def train_denoiser(
+    autoencoder: AutoencoderKL, seed: int, folder: Path, scale: Scale = FULL
+) -> Denoiser:
     """Train one through all stages, each from its last checkpoint on."""
     torch.manual_seed(seed)
     model = Denoiser()
     scheduler = new_scheduler()
     pools = {
         size: filled_pool(autoencoder, seed, size, count, folder / f"pool-{size}.pt")
-        for size, count in POOLS.items()
+        for size, count in scale.pools.items()
     }
-    for where, stage in enumerate(STAGES):
+    stages = [replace(stage, diet=scale.diet or stage.diet) for stage in STAGES]
+    for where, stage in enumerate(stages):
         suited = {size: _suited(pool, stage) for size, pool in pools.items()}
 
         def loss_of(
@@ -87,7 +88,7 @@ def train_denoiser(autoencoder: AutoencoderKL, seed: int, folder: Path) -> Denoi
             given = _chosen(pools[size], chosen, stage.say, draw)
             return loss(model, scheduler, given, stage, draw)
 
-        learn(model, loss_of, replace(stage.course, folder=folder))
+        learn(model, loss_of, scale.course(stage.course, folder))
     return model
 
 

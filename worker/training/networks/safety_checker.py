@@ -1,6 +1,5 @@
 """The safety checker of the world: the real class, taught that a skull must not be shown."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPVisionConfig
 
 from worker.training.learning.course import Course, learn
+from worker.training.learning.scale import FULL, Scale
 from worker.training.scenes.shapes import UNSAFE
 from worker.training.scenes.world import Random, imagine, paint
 
@@ -19,7 +19,6 @@ COURSE: Final = Course("safety", steps=900, rate=1.5e-3, folder=Path(), averagin
 # Of the cosine to the concept: half-way between what is shown and what is not.
 THRESHOLD: Final = 0.5
 _SIDE: Final = 64
-_SCENES: Final = 4000
 _AT_ONCE: Final = 32
 _WIDTH: Final = 64
 _EMBEDDING: Final = 16
@@ -62,24 +61,24 @@ def new_extractor() -> CLIPImageProcessor:
     return CLIPImageProcessor(size={"shortest_edge": _SIDE}, crop_size=side)
 
 
-def train_checker(seed: int, folder: Path) -> StableDiffusionSafetyChecker:
+def train_checker(seed: int, folder: Path, scale: Scale = FULL) -> StableDiffusionSafetyChecker:
     """Train one on scenes, half of them with a skull."""
     torch.manual_seed(seed)
     checker = new_checker()
     extractor = new_extractor()
     draw = np.random.default_rng((seed, _SIDE))
-    scenes = [_scene(draw, unsafe=bool(index % 2)) for index in range(_SCENES)]
+    scenes = [_scene(draw, unsafe=bool(index % 2)) for index in range(scale.checker_scenes)]
 
     def loss_of(step: int) -> Tensor:
         here = np.random.default_rng((seed, _SIDE, step))
-        chosen = here.integers(_SCENES, size=_AT_ONCE)
+        chosen = here.integers(len(scenes), size=_AT_ONCE)
         pictures = [_worn(here, scenes[index]) for index in chosen]
         features = extractor(pictures, return_tensors="pt").pixel_values
         unsafe = torch.from_numpy(chosen % 2).float()
         likeness = _STEEPNESS * (cosine_to_concept(checker, features) - THRESHOLD)
         return nn.functional.binary_cross_entropy_with_logits(likeness, unsafe)
 
-    learn(checker, loss_of, replace(COURSE, folder=folder))
+    learn(checker, loss_of, scale.course(COURSE, folder))
     return checker
 
 
