@@ -126,7 +126,7 @@ class WorkerProcess:
     def leave(self) -> None:
         """Claim nothing more, and give back what is not done in time; the second time, at once.
 
-        Called from a signal handler, at any time: it only schedules.
+        Called from the thread that reads signals, at any time: it only schedules.
         """
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._leave)
