@@ -95,7 +95,7 @@ def create_listener(
 
 
 def stop_listening() -> None:
-    """Let the listener end when it next wakes, within a second; may be called from a signal."""
+    """Let the listener end when it next wakes, within a second; may be called from any thread."""
     state.should_stop = 0  # type: ignore[assignment] # declared None, an exit code when set
 
 

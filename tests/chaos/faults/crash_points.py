@@ -1,6 +1,6 @@
-"""Places at which a process kills itself when told to: a real SIGKILL at an exact moment.
+"""Points in the code at which a process kills itself with SIGKILL, when armed.
 
-Telling is a file with the place's name; the process that can delete it is the one that dies.
+A point is armed by a file with its name; the process that deletes the file is the one that dies.
 """
 
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.chaos.journal import Journal
 
 
-class Wounds:
-    """The files, and the killing."""
+class CrashPoints:
+    """The files of armed points in `folder`; each kill is recorded in the journal."""
 
     def __init__(self, folder: Path, journal: Journal) -> None:
         folder.mkdir(exist_ok=True)
@@ -19,19 +19,19 @@ class Wounds:
         self._journal = journal
 
     def arm(self, place: str) -> None:
-        """Let the next process that comes by this place die there."""
+        """Let the next process that reaches this point die there."""
         (self.folder / place).touch()
 
     def disarm(self, place: str) -> bool:
-        """Let nobody die there any more; False if somebody has."""
+        """Disarm the point; return False if a process has died there."""
         try:
             (self.folder / place).unlink()
         except FileNotFoundError:
             return False
         return True
 
-    def strike(self, place: str) -> None:
-        """Die here, now, if that was asked for."""
+    def crash_if_armed(self, place: str) -> None:
+        """Kill this process if the point is armed."""
         if self.disarm(place):
             self.die(place)
 

@@ -1,4 +1,4 @@
-"""The faults: each does one thing to the world, and ends when the world is whole again."""
+"""The faults; injecting one returns when the installation is whole again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +11,7 @@ from deploy.local.processes.readiness import until_ready
 from tests.chaos.installation.fleet import Member
 from tests.chaos.installation.world import World
 
-STRUCK_SECONDS = 45.0
+CRASH_SECONDS = 45.0
 LEAVE_SECONDS = 60.0
 BUSY = b"HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -19,30 +19,30 @@ Fault = Callable[[World], Awaitable[None]]
 
 
 class NotInjectedError(Exception):
-    """The fault could not be brought about; a run without it shows nothing."""
+    """The fault could not be injected, so the run shows nothing about it."""
 
 
 async def inject(world: World, kind: str) -> None:
-    """Do it, and note when it began and ended.
+    """Inject a fault and record when it began and ended.
 
     Raises:
-        NotInjectedError: nobody came by the place at which to die.
+        NotInjectedError: no process reached the point at which to crash.
     """
     world.journal.note("fault_begins", kind=kind)
-    await (FAULTS[kind](world) if kind in FAULTS else _strike(world, kind))
+    await (FAULTS[kind](world) if kind in FAULTS else _crash(world, kind))
     world.journal.note("fault_ends", kind=kind)
 
 
-async def _strike(world: World, place: str) -> None:
-    world.wounds.arm(place)
+async def _crash(world: World, place: str) -> None:
+    world.crash_points.arm(place)
 
-    async def struck() -> bool:
-        return not (world.wounds.folder / place).exists()
+    async def crashed() -> bool:
+        return not (world.crash_points.folder / place).exists()
 
     try:
-        await until_ready(struck, place, STRUCK_SECONDS)
+        await until_ready(crashed, place, CRASH_SECONDS)
     except ConfigurationError as error:
-        if world.wounds.disarm(place):
+        if world.crash_points.disarm(place):
             raise NotInjectedError(place) from error
 
 
@@ -64,7 +64,7 @@ async def _dispatcher_during(world: World) -> None:
 
     world.receiver.on_call = kill_sender
     try:
-        async with asyncio.timeout(STRUCK_SECONDS):
+        async with asyncio.timeout(CRASH_SECONDS):
             await killed.wait()
     except TimeoutError as error:
         raise NotInjectedError("dispatcher.during") from error
@@ -73,26 +73,26 @@ async def _dispatcher_during(world: World) -> None:
 
 
 async def _worker_frozen(world: World) -> None:
-    """Stop a worker that is drawing past its lease, and let it go on beside its successor."""
-    member, token = await _one_that_draws(world)
+    """Freeze a generating worker past its lease; resume it while its successor generates."""
+    member, token = await _generating_worker(world)
     frozen_at = monotonic()
     member.freeze()
 
-    async def drawn_again() -> bool:
+    async def generated_again() -> bool:
         later = (e for e in world.journal.entries("generating") if e.at > frozen_at)
         return any(e.facts["token"] == token and e.pid != member.pid for e in later)
 
     try:
-        await until_ready(drawn_again, "a successor", STRUCK_SECONDS)
+        await until_ready(generated_again, "a successor", CRASH_SECONDS)
     except ConfigurationError as error:
-        raise NotInjectedError("nobody took over from the frozen worker") from error
+        raise NotInjectedError("no worker took over from the frozen one") from error
     finally:
         member.thaw()
 
 
 async def _worker_cut_off(world: World) -> None:
     """Stall the network between a worker and Postgres until long after its lease."""
-    member, _ = await _one_that_draws(world)
+    member, _ = await _generating_worker(world)
     number = world.workers.index(member)
     pid, line = world.workers[number].pid, world.lines[number]
     world.journal.note("frozen", victim=pid)
@@ -102,13 +102,13 @@ async def _worker_cut_off(world: World) -> None:
     world.journal.note("thawed", victim=pid)
 
 
-async def _one_that_draws(world: World) -> tuple[Member, str]:
-    """Find a worker that is drawing now, well on its way if it can be; give the order's token."""
+async def _generating_worker(world: World) -> tuple[Member, str]:
+    """Return a worker that is generating now, and the token of its order."""
     seen = len(world.journal.entries("generating"))
     well_on = 1.0 if world.plan.long == world.plan.jobs else 0.0
     found: list[tuple[Member, str]] = []
 
-    async def drawing() -> bool:
+    async def generating() -> bool:
         for entry in world.journal.entries("generating")[seen:]:
             if entry.at <= monotonic() - well_on:
                 alive = (member for member in world.workers if member.pid == entry.pid)
@@ -116,9 +116,9 @@ async def _one_that_draws(world: World) -> tuple[Member, str]:
         return bool(found)
 
     try:
-        await until_ready(drawing, "a worker that draws", STRUCK_SECONDS)
+        await until_ready(generating, "a generating worker", CRASH_SECONDS)
     except ConfigurationError as error:
-        raise NotInjectedError("nobody draws") from error
+        raise NotInjectedError("no worker generates") from error
     return found[-1]
 
 
@@ -164,7 +164,7 @@ async def _s3_busy(world: World) -> None:
 
 
 async def _rolling_restart(world: World) -> None:
-    """Replace every process of ours, one of each kind at a time, as an upgrade does."""
+    """Restart every process under test, one of each kind at a time, as an upgrade does."""
     kinds = (world.gateways, world.workers, world.dispatchers)
     for together in zip_longest(*kinds):
         await asyncio.gather(*(_replace(member) for member in together if member))

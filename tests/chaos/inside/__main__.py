@@ -1,4 +1,4 @@
-"""A process of ours as the harness runs it: the ordinary command, hooked into.
+"""A process under test: the ordinary command with the harness's hooks.
 
 `python -m tests.chaos.inside worker|dispatcher|gateway …`
 """
@@ -11,7 +11,7 @@ from tests.chaos.inside import dispatcher, gateway, worker
 from tests.chaos.inside.hooks import BROKEN
 
 if __name__ == "__main__":
-    if BROKEN:  # first: what is broken is hooked into too
+    if BROKEN:  # first: hooks apply to the broken functions too
         breaking.BREAKS[BROKEN]()
     {"worker": worker, "dispatcher": dispatcher, "gateway": gateway}[sys.argv[1]].install()
     main()

@@ -1,4 +1,4 @@
-"""The protections, each taken away: what the harness must find out."""
+"""Protections of the product, each removed: the harness must detect that."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,12 @@ from common.domain.job import Claim, EndedJob, JobState
 from common.domain.record import JobResult
 from common.postgres.models import Delivery, Job, UsageEntry
 from common.postgres.repositories.jobs.leases import renew_claims
-from tests.chaos.inside.hooks import WOUNDS, put
+from tests.chaos.inside.hooks import CRASH_POINTS, put
 from worker.heartbeat import Heartbeat
 
 
 def without_fence() -> None:
-    """Let whoever once held a job believe so for ever, and end it whatever others do."""
+    """Let a worker keep every claim it ever held, and finish the job whoever holds it now."""
 
     async def all_hold(connection: Any, claims: Sequence[Claim], seconds: float) -> set[Claim]:
         await renew_claims(connection, claims, seconds)
@@ -31,12 +31,12 @@ def without_fence() -> None:
 
 
 def without_outbox() -> None:
-    """Write the webhook down after the result's commit, as systems without an outbox do."""
+    """Record the delivery after the commit of the result, as systems without an outbox do."""
 
     async def end_then_tell(connection: Any, claim: Claim, result: JobResult) -> EndedJob | None:
         ended = await _end(connection, claim, result, tell=False)
         if ended is not None:
-            WOUNDS.strike("worker.untold")
+            CRASH_POINTS.crash_if_armed("worker.untold")
             await connection.execute(_TELL, {"of_job": ended.job_id})
         return ended
 

@@ -1,4 +1,4 @@
-"""What a process of the harness finds around it: the journal, the wounds, and how to hook in."""
+"""What a process under test uses of the harness: journal, crash points, hooks."""
 
 import functools
 import os
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos.faults.crash_points import Wounds
+from tests.chaos.faults.crash_points import CrashPoints
 from tests.chaos.journal import Journal
 
 HOME_VARIABLE: Final = "CHAOS_HOME"
 BREAK_VARIABLE: Final = "CHAOS_BREAK"
-# The harness talks to processes it starts, and nobody else reads these.
+# Set by the harness for the processes it starts.
 HOME: Final = Path(os.environ[HOME_VARIABLE])  # noqa: TID251
 BROKEN: Final = os.environ.get(BREAK_VARIABLE, "")  # noqa: TID251
 
 JOURNAL: Final = Journal(HOME / "journal.jsonl")
-WOUNDS: Final = Wounds(HOME / "wounds", JOURNAL)
+CRASH_POINTS: Final = CrashPoints(HOME / "crash_points", JOURNAL)
 
 Before = Callable[..., object]
 After = Callable[[Any], object]
@@ -27,7 +27,7 @@ def nothing(*_: object, **__: object) -> None:
 
 
 def put(owner: Any, name: str, value: object) -> None:
-    """Put something else in the place of what the product calls."""
+    """Replace an attribute that the product uses."""
     setattr(owner, name, value)
 
 

@@ -1,4 +1,4 @@
-"""Processes that are started again whenever they end, as an orchestrator would."""
+"""Processes that are restarted whenever they end, as by an orchestrator."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ READY_SECONDS = 120.0  # of all that starts together, on a machine that does oth
 
 
 class Member:
-    """One place in the fleet; who fills it changes."""
+    """One member of the fleet; its process changes with every restart."""
 
     def __init__(self, child: Child, journal: Journal, logs: Path) -> None:
         self.child = child
@@ -37,7 +37,7 @@ class Member:
         return self._process.pid
 
     async def up(self) -> float:
-        """Start it, wait until it is ready, and give the moment at which it was."""
+        """Start it, wait until it is ready, and return the moment."""
         self._wanted = True
         await self._start()
         self._keeping = asyncio.create_task(self._keep())
@@ -48,7 +48,7 @@ class Member:
         return monotonic()
 
     async def down(self) -> None:
-        """Kill it, and what it started, and leave its place empty."""
+        """Kill it and its children, without a restart."""
         self._wanted = False
         self._journal.note("killed", place=self.name, victim=self.pid)
         children = _children_of(self.pid)
@@ -59,14 +59,14 @@ class Member:
         await self._gone()
 
     async def leave(self) -> None:
-        """Ask it to leave, wait until it has, and leave its place empty."""
+        """Ask it to stop and wait until it has, without a restart."""
         self._wanted = False
         self._journal.note("asked_to_leave", name=self.name, victim=self.pid)
         self._signal(self.child.stop_signal)
         await self._gone()
 
     def kill(self) -> None:
-        """Kill it; it is started again."""
+        """Kill it; it is restarted."""
         self._journal.note("killed", place=self.name, victim=self.pid)
         self._signal(signal.SIGKILL)
 
@@ -79,7 +79,7 @@ class Member:
         self._signal(signal.SIGCONT)
 
     async def end(self) -> None:
-        """Be done with it, whatever state it is in."""
+        """Stop it for good, whatever its state."""
         self._wanted = False
         if self._process is None or self._process.returncode is not None:
             return

@@ -19,7 +19,7 @@ from tests.chaos.installation.fleet import Member
 from tests.chaos.journal import Journal
 from tests.chaos.plan import Plan
 
-# Quick where production is patient, so that a run sees many rounds of everything.
+# Shorter times than in production, so that a run has many rounds of everything.
 IMPATIENT = {
     "INFILL_S3_TIMEOUT_SECONDS": "5",
     "INFILL_WORKER_ENGINE": "tests.chaos.inside.engine:create_engine",
@@ -46,7 +46,7 @@ class Stores:
 
 @asynccontextmanager
 async def open_stores(plan: Plan, home: Path, journal: Journal) -> AsyncIterator[Stores]:
-    """Start the three, migrated and with a bucket; every setting of ours is made here."""
+    """Start the three servers, migrated and with a bucket, and export every setting."""
     keyring, ports = load_or_create_secrets(home), free_ports(3)
     postgres = PostgresServer(home, ports[0], keyring.postgres_password)
     redis = RedisServer(home, ports[1])

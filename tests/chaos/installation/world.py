@@ -23,7 +23,7 @@ from deploy.local.servers.ports import LOOPBACK, free_ports
 from deploy.local.servers.postgres import PostgresServer
 from deploy.local.stack import dispatcher_process, gateway_process, worker_process
 from tests.bench.rig.stack import IMAGES
-from tests.chaos.faults.crash_points import Wounds
+from tests.chaos.faults.crash_points import CrashPoints
 from tests.chaos.installation.fleet import Member
 from tests.chaos.installation.stores import Stores, open_stores
 from tests.chaos.journal import Journal
@@ -37,7 +37,7 @@ SYNC_WAITS = ("8", "0")
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A customer."""
+    """Credentials of one tenant."""
 
     key: str
     secret: str
@@ -45,12 +45,12 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything a fault can reach and the oracle can ask."""
+    """Everything that faults act on and checks read."""
 
     plan: Plan
     chance: random.Random
     journal: Journal
-    wounds: Wounds
+    crash_points: CrashPoints
     stores: Stores
     gateways: list[Member]
     gateway_urls: list[str]
@@ -58,16 +58,16 @@ class World:
     lines: list[Proxy]  # from each worker to Postgres
     dispatchers: list[Member]
     receiver: Receiver
-    pictures: str
+    images_url: str
     tenants: list[Tenant]
 
     @property
     def ours(self) -> list[Member]:
-        """Our own processes."""
+        """The processes under test."""
         return [*self.gateways, *self.workers, *self.dispatchers]
 
     async def ask(self, query: str, *values: Any) -> list[asyncpg.Record]:
-        """Ask the rows, past all code of ours."""
+        """Query the rows without the product's code."""
         connection = await asyncpg.connect(self.stores.postgres_server.url())
         try:
             rows: list[asyncpg.Record] = await connection.fetch(query, *values)
@@ -95,7 +95,7 @@ async def open_world(plan: Plan, home: Path, broken: str = "") -> AsyncIterator[
             plan=plan,
             chance=random.Random(plan.seed),
             journal=journal,
-            wounds=Wounds(home / "wounds", journal),
+            crash_points=CrashPoints(home / "crash_points", journal),
             stores=stores,
             gateways=[member(_gateway(n, port), n) for n, port in enumerate(ports)],
             gateway_urls=[f"http://{LOOPBACK}:{port}" for port in ports],
@@ -103,7 +103,7 @@ async def open_world(plan: Plan, home: Path, broken: str = "") -> AsyncIterator[
             lines=lines,
             dispatchers=[member(dispatcher_process(), n) for n in range(plan.dispatchers)],
             receiver=await enter(receiving(plan.seed)),
-            pictures=(await enter(sample_server(IMAGES))).base_url,
+            images_url=(await enter(sample_server(IMAGES))).base_url,
             tenants=await _make_tenants(stores.settings, plan.tenants),
         )
         stack.push_async_callback(_end, world.ours)
@@ -127,7 +127,7 @@ def _worker(server: PostgresServer, line: Proxy) -> Child:
 
 
 def _hooked(child: Child, number: int) -> Child:
-    """Give the same process as the harness runs it: hooked into, and one of several."""
+    """Return the same process with the harness's hooks and a number."""
     _, _, _, *arguments = child.command
     command = (sys.executable, "-m", "tests.chaos.inside", *arguments)
     return replace(child, name=f"{child.name}-{number}", command=command)

@@ -1,4 +1,4 @@
-"""What the rows, the bucket and the journal say after a run; read once, judged by the oracle."""
+"""Rows, bucket and journal after a run, read once for all checks."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from botocore.config import Config
 from common.settings import Settings
 from tests.chaos.installation.world import World
 from tests.chaos.journal import Entry
-from tests.chaos.judge.ledger import Accounts, read_accounts
+from tests.chaos.judge.ledger import LedgerRows, read_ledger
 
 FINAL = {"succeeded", "failed", "canceled"}
 
@@ -27,18 +27,18 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """Everything there is to judge by."""
+class FinalState:
+    """Everything that the checks read."""
 
     jobs: dict[int, Row]
-    accounts: Accounts
+    accounts: LedgerRows
     deliveries: list[Row]
     objects: set[str]
     entries: list[Entry] = field(repr=False)
 
     @property
     def named(self) -> set[str]:
-        """The objects some job names: its results and its uploaded inputs."""
+        """The objects that jobs name: results and uploaded inputs."""
         return {key for job in self.jobs.values() for key in named_by(job)}
 
 
@@ -54,12 +54,12 @@ async def unsettled(world: World) -> int:
     return count
 
 
-async def read_books(world: World) -> Books:
+async def read_final_state(world: World) -> FinalState:
     jobs = [_job(dict(row)) for row in await world.ask(JOBS)]
     deliveries = await world.ask("SELECT id::text, job_id, event, state FROM deliveries")
-    return Books(
+    return FinalState(
         jobs={job["id"]: job for job in jobs},
-        accounts=await read_accounts(world.ask),
+        accounts=await read_ledger(world.ask),
         deliveries=[dict(row) for row in deliveries],
         objects=await asyncio.to_thread(list_bucket),
         entries=world.journal.entries(),
@@ -67,7 +67,7 @@ async def read_books(world: World) -> Books:
 
 
 def list_bucket() -> set[str]:
-    """List the bucket, past all code of ours; the marker of the installation is no picture."""
+    """Return the keys in the bucket, less the installation's marker; read without the product."""
     settings = Settings().storage
     client = boto3.client(
         "s3",

@@ -1,6 +1,6 @@
-"""Whether the ledger, its totals and the counters agree with the jobs, to the last digit.
+"""Whether the usage ledger, its totals and the counters agree exactly with the jobs.
 
-Read past all code of ours, and added up here once more.
+Read without the product's code, and added up a second time here.
 """
 
 from collections import Counter, defaultdict
@@ -41,7 +41,7 @@ TABLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
+class LedgerRows:
     """The rows to compare."""
 
     jobs: Sequence[Row]
@@ -52,16 +52,16 @@ class Accounts:
     shares: Sequence[Row]
 
 
-async def read_accounts(ask: Ask) -> Accounts:
-    return Accounts(**{name: await ask(query) for name, query in TABLES.items()})
+async def read_ledger(ask: Ask) -> LedgerRows:
+    return LedgerRows(**{name: await ask(query) for name, query in TABLES.items()})
 
 
-def differences(accounts: Accounts) -> list[str]:
-    """Give every difference; none, if all agree."""
+def differences(accounts: LedgerRows) -> list[str]:
+    """Return every difference as a sentence."""
     return [*_charges(accounts), *_sums(accounts), *_counters(accounts)]
 
 
-def _charges(accounts: Accounts) -> Iterator[str]:
+def _charges(accounts: LedgerRows) -> Iterator[str]:
     """A job that succeeded is charged once and for what it was; no other is charged."""
     charged = Counter(entry["job_id"] for entry in accounts.entries)
     entries = {entry["job_id"]: entry for entry in accounts.entries}
@@ -88,7 +88,7 @@ def _charge(job: Row, entry: Row) -> Iterator[str]:
             yield f"job {job['id']} was charged {name} {entry[name]}, not {amount}"
 
 
-def _sums(accounts: Accounts) -> Iterator[str]:
+def _sums(accounts: LedgerRows) -> Iterator[str]:
     """Per tenant, model and day: the entries are the totals and what is not folded yet."""
     entries = {entry["job_id"]: entry for entry in accounts.entries}
     unfolded = []
@@ -112,7 +112,7 @@ def _added_up(rows: Iterable[Row]) -> dict[Hashable, list[Any]]:
     return sums
 
 
-def _counters(accounts: Accounts) -> Iterator[str]:
+def _counters(accounts: LedgerRows) -> Iterator[str]:
     running = [job for job in accounts.jobs if job["state"] == "running"]
     of_queue = Counter((job["tenant_id"], job["queue"]) for job in running)
     of_tenant = Counter(job["tenant_id"] for job in running)

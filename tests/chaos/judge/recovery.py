@@ -1,11 +1,11 @@
-"""How long the system took to be itself again after each fault, beside what is promised."""
+"""Recovery times after each fault, beside the promised ones."""
 
 from collections import defaultdict
 from dataclasses import dataclass
 
 from tests.chaos.judge.claims import Claim, read_claims, spans
-from tests.chaos.judge.final_state import Books
-from tests.chaos.load.clients import Told
+from tests.chaos.judge.final_state import FinalState
+from tests.chaos.load.clients import Responses
 from tests.chaos.plan import Plan
 
 SLACK_SECONDS = 5.0
@@ -13,7 +13,7 @@ AGAIN = "a lost worker's job runs again"
 # Jobs that lost their worker are suspects: each worker runs one of them at a time, alone, after all
 # that it held before. So one that came back with others waits for them, however long they are.
 AGAIN_BEHIND = f"{AGAIN}, behind other suspects"
-# What each process notes when a store serves it.
+# Journal entries of a process that show that a store serves it again.
 SIGNS = {
     "postgres": {
         "a job is accepted": "recorded",
@@ -21,7 +21,7 @@ SIGNS = {
         "a dispatcher looks": "deliveries_looked",
     },
     "redis": {"a ring is heard": "ring_heard", "a caller is woken": "signal_heard"},
-    "s3": {"a picture is stored": "stored"},
+    "s3": {"an image is stored": "stored"},
 }
 
 
@@ -39,14 +39,14 @@ class Recovery:
         return self.promised is None or self.longest <= self.promised
 
 
-def recoveries(books: Books, plan: Plan, told: Told) -> list[Recovery]:
-    """Give every kind that occurred."""
+def recoveries(state: FinalState, plan: Plan, told: Responses) -> list[Recovery]:
+    """Return the recoveries of every kind that occurred."""
     measured: dict[str, list[float]] = defaultdict(list)
-    measured[AGAIN], measured[AGAIN_BEHIND] = _jobs_again(books, plan)
+    measured[AGAIN], measured[AGAIN_BEHIND] = _jobs_again(state, plan)
     for store in SIGNS:
-        for part, seconds in _parts_again(books, store):
+        for part, seconds in _parts_again(state, store):
             measured[f"{store} back: {part}"].append(seconds)
-    measured["postgres away: a caller gets its 503"] = _refusals(books, told)
+    measured["postgres away: a caller gets its 503"] = _refusals(state, told)
     promises = {
         AGAIN: plan.lease_seconds + SLACK_SECONDS,
         # Rings are not judged: with a backlog a worker looks on and has no need to hear one.
@@ -59,16 +59,16 @@ def recoveries(books: Books, plan: Plan, told: Told) -> list[Recovery]:
     ]
 
 
-def _jobs_again(books: Books, plan: Plan) -> tuple[list[float], list[float]]:
+def _jobs_again(state: FinalState, plan: Plan) -> tuple[list[float], list[float]]:
     """From the loss of a claim's worker to the job's next claim, where no store was away.
 
     Apart from the others: those that came back while another suspect was held.
     """
-    losses = [entry for entry in books.entries if entry.event in {"killed", "frozen"}]
+    losses = [entry for entry in state.entries if entry.event in {"killed", "frozen"}]
     away = [
-        span for store in SIGNS for span in spans(books, "store_away", "store_back", "store", store)
+        span for store in SIGNS for span in spans(state, "store_away", "store_back", "store", store)
     ]
-    claims = read_claims(books)
+    claims = read_claims(state)
     held: dict[int, list[Claim]] = defaultdict(list)
     for claim in claims:
         held[claim.pid].append(claim)
@@ -95,24 +95,24 @@ def _suspects(claims: list[Claim]) -> list[Claim]:
     return [claim for claim in claims if (claim.job, claim.attempt) in lost]
 
 
-def _parts_again(books: Books, store: str) -> list[tuple[str, float]]:
+def _parts_again(state: FinalState, store: str) -> list[tuple[str, float]]:
     """From the store's return to the first sign of each part, in each process that lived on."""
-    began = {e.facts["child"]: e.at for e in books.entries if e.event == "started"}
+    began = {e.facts["child"]: e.at for e in state.entries if e.event == "started"}
     found = []
-    for away, back in spans(books, "store_away", "store_back", "store", store):
+    for away, back in spans(state, "store_away", "store_back", "store", store):
         for part, sign in SIGNS[store].items():
             first: dict[int, float] = {}
-            for entry in books.entries:
+            for entry in state.entries:
                 if entry.event == sign and entry.at >= back and began[entry.pid] < away:
                     first.setdefault(entry.pid, entry.at - back)
             found += [(part, seconds) for seconds in first.values()]
     return found
 
 
-def _refusals(books: Books, told: Told) -> list[float]:
-    away = spans(books, "store_away", "store_back", "store", "postgres")
+def _refusals(state: FinalState, told: Responses) -> list[float]:
+    away = spans(state, "store_away", "store_back", "store", "postgres")
     return [
-        refusal.seconds
-        for refusal in told.refusals
-        if any(begin <= refusal.at <= end for begin, end in away)
+        error.seconds
+        for error in told.server_errors
+        if any(begin <= error.at <= end for begin, end in away)
     ]

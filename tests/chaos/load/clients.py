@@ -1,4 +1,4 @@
-"""The callers: each sends its order until it is accepted, under one idempotency key."""
+"""Callers that send each order until it is accepted, under one idempotency key."""
 
 import asyncio
 import random
@@ -20,8 +20,8 @@ SERVER_TROUBLE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A 5xx answer: how long it took, and whether it said when to come again."""
+class ServerError:
+    """A 5xx response: its duration, and whether it had a Retry-After header."""
 
     status: int
     seconds: float
@@ -30,27 +30,27 @@ class Refusal:
 
 
 @dataclass(slots=True)
-class Told:
-    """What the callers were told; `ids` are all job numbers told for one order."""
+class Responses:
+    """Responses to the callers; `ids` are all job ids returned for one order."""
 
     ids: dict[str, set[int]] = field(default_factory=dict)
     odd: list[str] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
+    server_errors: list[ServerError] = field(default_factory=list)
     broken: int = 0  # no answer at all
 
 
 class Clients:
-    """Sends orders at an even pace, from several tenants to several gateways."""
+    """Sends orders at a steady rate, from several tenants to several gateways."""
 
     def __init__(self, world: World) -> None:
         self._gateways = world.gateway_urls
         self._tenants = world.tenants
-        self._pictures = world.pictures
+        self._pictures = world.images_url
         self._receiver = world.receiver
         self._per_second = world.plan.jobs / world.plan.seconds
         self._chance = random.Random(world.plan.seed)
         self._places = asyncio.Semaphore(AT_ONCE)
-        self.told = Told()
+        self.told = Responses()
         self.sent: list[Order] = []
         self.accepted = 0
 
@@ -87,7 +87,7 @@ class Clients:
                     return
                 took = monotonic() - begun
                 told = "retry-after" in answer.headers
-                self.told.refusals.append(Refusal(answer.status_code, took, told, begun))
+                self.told.server_errors.append(ServerError(answer.status_code, took, told, begun))
             await asyncio.sleep(PAUSE_SECONDS * self._chance.uniform(0.5, 2))
 
     async def _send_in_place(self, http: httpx2.AsyncClient, order: Order) -> None:

@@ -1,4 +1,4 @@
-"""What the clients ask for."""
+"""Requests that the clients send."""
 
 import base64
 import random
@@ -27,10 +27,10 @@ class Order:
     poison: bool = False
     webhook: bool = True
     samples: int = 1
-    picture_in_body: bool = False
+    image_in_body: bool = False
 
-    def body(self, key: str, pictures: str, hook: str) -> dict[str, Any]:
-        """Spell it as the API wants it."""
+    def body(self, key: str, images_url: str, hook: str) -> dict[str, Any]:
+        """Return the request body of the API."""
         body: dict[str, Any] = {
             "key": key,
             "prompt": f"{self.token} {'poison' if self.poison else self.seconds}",
@@ -44,13 +44,13 @@ class Order:
         if self.webhook:
             body["webhook"] = hook
         if self.path == INPAINT:
-            init = PICTURE if self.picture_in_body else f"{pictures}/bench_small.png"
-            body |= {"init_image": init, "mask_image": f"{pictures}/bench_small_mask.png"}
+            init = IMAGE if self.image_in_body else f"{images_url}/bench_small.png"
+            body |= {"init_image": init, "mask_image": f"{images_url}/bench_small_mask.png"}
         return body
 
 
-def draw_orders(plan: Plan) -> Iterator[Order]:
-    """Draw without end: most are short, some long, a few kill whoever works on them.
+def random_orders(plan: Plan) -> Iterator[Order]:
+    """Yield random orders without end: most are short, some long, a few kill their worker.
 
     The special ones are among the first of the plan's orders, but for the very first.
     """
@@ -75,14 +75,14 @@ def _draw(chance: random.Random, number: int, tenants: int) -> Order:
         seconds=round(chance.uniform(0.04, 0.4), 2),
         webhook=chance.random() < 0.9,
         samples=chance.choice((1, 1, 1, 2)),
-        picture_in_body=chance.random() < 0.1,
+        image_in_body=chance.random() < 0.1,
     )
 
 
-def _picture() -> str:
+def _image() -> str:
     buffer = BytesIO()
     Image.new("RGB", (SIZE, SIZE), "teal").save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-PICTURE = _picture()
+IMAGE = _image()

@@ -1,4 +1,4 @@
-"""The customers' webhook receiver, which fails a fifth of its calls in one way or another."""
+"""The tenants' webhook receiver, which fails a fifth of its calls in various ways."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ class Receiver:
         self.unverified = 0
         self.misbehaved = 0
         self.secrets: dict[str, str] = {}  # of the tenants, by the order's token
-        # Told of each call's `webhook-id` before it is answered; True leaves it unanswered.
+        # Responses of each call's `webhook-id` before it is answered; True leaves it unanswered.
         self.on_call: Callable[[str], Awaitable[bool]] | None = None
         self._chance = random.Random(seed)
 

@@ -1,64 +1,68 @@
-"""What must be true when all has settled, whatever was done meanwhile; each breach a sentence."""
+"""What must hold when all jobs have ended, whatever was injected; each violation is a sentence."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from tests.chaos.judge.claims import lost_to_poison, read_claims, unexplained
-from tests.chaos.judge.final_state import FINAL, Books, Row, named_by
+from tests.chaos.judge.final_state import FINAL, FinalState, Row, named_by
 from tests.chaos.judge.ledger import differences
-from tests.chaos.load.clients import Told
+from tests.chaos.load.clients import Responses
 from tests.chaos.load.orders import Order
 from tests.chaos.load.receiver import Call
 
-# Of those asked to leave: in order, by the signal, or as a shell would say that.
-# How Postgres ends that may not start.
+# Exit code of a Postgres that may not start yet.
 POSTGRES_REFUSES = 1
+# Exit codes after SIGTERM: in order, by the signal, or by the signal under a shell.
 LEFT = {0, -15, 128 + 15}
 EVENTS = {"succeeded": "job.succeeded", "failed": "job.failed", "canceled": "job.canceled"}
 STATUSES = {"succeeded": "success", "failed": "failed", "canceled": "failed"}
-# What a job may have failed of, all attempts used up; anything else is a fault of ours.
+# Errors with which a job may fail when its attempts are used up; any other is a bug.
 EXCUSED = {"worker_lost", "storage_unavailable"}
 
 
-def judge(
-    books: Books, orders: Sequence[Order], told: Told, calls: Sequence[Call], unverified: int
+def find_violations(
+    state: FinalState,
+    orders: Sequence[Order],
+    told: Responses,
+    calls: Sequence[Call],
+    unverified: int,
 ) -> list[str]:
-    """Give every breach; none, if the promises were kept."""
+    """Return every violation."""
     by_token = {order.token: order for order in orders}
     return [
-        *_acceptance(books, by_token, told),
-        *_endings(books, by_token),
-        *_results(books),
-        *differences(books.accounts),
-        *_objects(books),
-        *_webhooks(books, calls),
-        *_commits(books),
-        *unexplained(books),
-        *_poison(books, by_token),
-        *_ends_of_processes(books),
+        *_acceptance(state, by_token, told),
+        *_endings(state, by_token),
+        *_results(state),
+        *differences(state.accounts),
+        *_objects(state),
+        *_webhooks(state, calls),
+        *_commits(state),
+        *unexplained(state),
+        *_poison(state, by_token),
+        *_ends_of_processes(state),
         *([f"{unverified} webhooks had a signature that does not verify"] if unverified else []),
     ]
 
 
-def _acceptance(books: Books, orders: dict[str, Order], told: Told) -> Iterator[str]:
+def _acceptance(state: FinalState, orders: dict[str, Order], told: Responses) -> Iterator[str]:
     """One order, one job, whatever was repeated."""
     yield from (f"odd answer: {answer}" for answer in told.odd)
     for token in orders:
         ids = told.ids.get(token, set())
         if len(ids) != 1:
             yield f"{token}: the caller was told of jobs {sorted(ids)}, not of one"
-        elif not ids <= books.jobs.keys():
-            yield f"{token}: accepted as job {min(ids)}, which is not in the books"
-    per_token = Counter(job["token"] for job in books.jobs.values())
+        elif not ids <= state.jobs.keys():
+            yield f"{token}: accepted as job {min(ids)}, which has no row"
+    per_token = Counter(job["token"] for job in state.jobs.values())
     yield from (f"{token}: {count} jobs" for token, count in per_token.items() if count > 1)
     yield from (f"job of nobody's order: {token}" for token in per_token.keys() - orders.keys())
-    for refusal in told.refusals:
-        if not refusal.retry_after:
-            yield f"an answer {refusal.status} without Retry-After"
+    for error in told.server_errors:
+        if not error.retry_after:
+            yield f"an answer {error.status} without Retry-After"
 
 
-def _endings(books: Books, orders: dict[str, Order]) -> Iterator[str]:
-    for job in books.jobs.values():
+def _endings(state: FinalState, orders: dict[str, Order]) -> Iterator[str]:
+    for job in state.jobs.values():
         if job["state"] not in FINAL:
             yield f"job {job['id']} has not ended: {job['state']}"
         if job["state"] != "failed" or orders[job["token"]].poison:
@@ -67,30 +71,30 @@ def _endings(books: Books, orders: dict[str, Order]) -> Iterator[str]:
             yield f"job {job['id']} failed of {job['error_code']} in attempt {job['attempt']}"
 
 
-def _results(books: Books) -> Iterator[str]:
-    for job in books.jobs.values():
+def _results(state: FinalState) -> Iterator[str]:
+    for job in state.jobs.values():
         if (job["state"] == "succeeded") != bool(job["result"]):
             yield f"job {job['id']} is {job['state']}, with result: {bool(job['result'])}"
 
 
-def _objects(books: Books) -> Iterator[str]:
-    for job in books.jobs.values():
-        missing = named_by(job) - books.objects
+def _objects(state: FinalState) -> Iterator[str]:
+    for job in state.jobs.values():
+        missing = named_by(job) - state.objects
         if missing:
             yield f"job {job['id']} names objects that are not there: {sorted(missing)}"
-    orphans = books.objects - books.named
+    orphans = state.objects - state.named
     if orphans:
         yield f"{len(orphans)} objects belong to nobody and were not swept: {sorted(orphans)[:3]}"
 
 
-def _webhooks(books: Books, calls: Sequence[Call]) -> Iterator[str]:
+def _webhooks(state: FinalState, calls: Sequence[Call]) -> Iterator[str]:
     deliveries: dict[int, list[Row]] = defaultdict(list)
-    for delivery in books.deliveries:
+    for delivery in state.deliveries:
         deliveries[delivery["job_id"]].append(delivery)
     received: dict[int, list[Call]] = defaultdict(list)
     for call in calls:
         received[call.job_id].append(call)
-    for job in books.jobs.values():
+    for job in state.jobs.values():
         if job["told"]:
             yield from _webhook(job, deliveries[job["id"]], received[job["id"]])
         elif deliveries[job["id"]] or received[job["id"]]:
@@ -113,13 +117,13 @@ def _webhook(job: Row, deliveries: list[Row], calls: list[Call]) -> Iterator[str
         yield f"{name}: body of another outcome or order"
 
 
-def _commits(books: Books) -> Iterator[str]:
-    """No job ran two generations to completion that both committed."""
-    commits = Counter(e.facts["job"] for e in books.entries if e.event == "committed")
+def _commits(state: FinalState) -> Iterator[str]:
+    """No two generations of a job were both committed."""
+    commits = Counter(e.facts["job"] for e in state.entries if e.event == "committed")
     yield from (
         f"job {job}: committed {count} times" for job, count in commits.items() if count > 1
     )
-    for job in books.jobs.values():
+    for job in state.jobs.values():
         for key in job["result"].get("object_keys", []):
             attempt = int(key.rsplit("-", 2)[1])
             if attempt != job["attempt"]:
@@ -129,33 +133,33 @@ def _commits(books: Books) -> Iterator[str]:
                 )
 
 
-def _poison(books: Books, orders: dict[str, Order]) -> Iterator[str]:
-    for job in books.jobs.values():
+def _poison(state: FinalState, orders: dict[str, Order]) -> Iterator[str]:
+    for job in state.jobs.values():
         if not orders[job["token"]].poison:
             continue
         if job["state"] != "failed" or job["error_code"] != "worker_lost":
             yield f"poison job {job['id']} is {job['state']} ({job['error_code']})"
         kills = sum(
             entry.facts.get("token") == job["token"]
-            for entry in books.entries
+            for entry in state.entries
             if entry.event == "killed"
         )
         if kills > job["max_attempts"]:
             yield f"poison job {job['id']} killed {kills} workers"
-    for (poison, job_id), times in lost_to_poison(books, read_claims(books)).items():
+    for (poison, job_id), times in lost_to_poison(state, read_claims(state)).items():
         if times > 1:
             yield f"{poison} took {times} attempts of job {job_id} with it"
 
 
-def _ends_of_processes(books: Books) -> Iterator[str]:
-    """Nobody ends but by our hand, and who is asked to leave leaves in order."""
-    killed = {e.facts["victim"] for e in books.entries if e.event == "killed"}
-    asked = {e.facts["victim"] for e in books.entries if e.event == "asked_to_leave"}
-    for entry in books.entries:
+def _ends_of_processes(state: FinalState) -> Iterator[str]:
+    """No process ends unasked, and one that is asked to stop exits in order."""
+    killed = {e.facts["victim"] for e in state.entries if e.event == "killed"}
+    asked = {e.facts["victim"] for e in state.entries if e.event == "asked_to_leave"}
+    for entry in state.entries:
         if entry.event != "ended" or entry.facts["child"] in killed:
             continue
         child, code = entry.facts["child"], entry.facts["code"]
-        # Not while a child of the one that was killed holds its memory: it is started until it may.
+        # While a child of the killed one holds its memory, starting it fails and is repeated.
         if entry.facts["name"] == "postgres" and code == POSTGRES_REFUSES:
             continue
         if child not in asked or code not in LEFT:
