@@ -139,10 +139,11 @@ class Sizes:
 
 
 FULL = Sizes()
+# CPU time is counted in hundredths of a second: what is a divisor has to take several of them.
 TINY = Sizes(
-    requests=RequestSizes(connections=2, requests=10, rounds=1),
+    requests=RequestSizes(connections=2, requests=200, rounds=1),
     latency=LatencySizes(jobs=3, warm_up=1, settle_seconds=0.0, watch_seconds=0.1),
-    job_cpu=JobCpuSizes(jobs=4, warm_up=1, stream=2, bare_requests=10),
+    job_cpu=JobCpuSizes(jobs=4, warm_up=1, stream=2, bare_requests=200),
     images=ImageSizes(
         side=64,
         large_side=64,

@@ -15,7 +15,7 @@ from common.runtime.clock import utc_now
 
 
 class Authority:
-    """Signs server certificates, and makes the two sides' contexts."""
+    """Signs server certificates, and makes the TLS contexts of both sides."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

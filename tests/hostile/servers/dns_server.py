@@ -1,4 +1,4 @@
-"""A name server on loopback that answers as a test tells it, or not at all."""
+"""A name server on loopback that responds as scripted by a test, or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,7 +15,7 @@ LONG: Final = 65_535  # bytes of the longest message
 
 
 class Question:
-    """One question as it came."""
+    """One question as received."""
 
     def __init__(self, wire: bytes) -> None:
         self.wire = wire
@@ -25,7 +25,7 @@ class Question:
         self.kind = dns.rdatatype.to_text(asked.rdtype)
 
 
-# What a question is answered with: messages as they go on the wire, none for silence.
+# The response to a question: messages as on the wire, none for silence.
 Script: TypeAlias = Callable[[Question], Sequence[bytes]]
 
 
@@ -53,7 +53,7 @@ def records(*lines: str, ttl: int = 60, flags: int = 0, rcode: int = 0) -> Scrip
 
 
 class NameServer:
-    """Answers each look-up of a name by its next script, the last one for ever."""
+    """Responds to each look-up of a name with its next script, then always with the last."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -62,7 +62,7 @@ class NameServer:
         self._turns: dict[tuple[str, str], int] = {}
 
     def add(self, name: str, *scripts: Script) -> None:
-        """Say what a name is answered with; A and AAAA are counted apart."""
+        """Set the responses for a name, in order; A and AAAA are counted separately."""
         self._scripts[name] = scripts
 
     def answer(self, wire: bytes) -> Sequence[bytes]:

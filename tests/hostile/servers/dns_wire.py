@@ -1,4 +1,4 @@
-"""Answers of a name server that no honest one gives, down to the bytes."""
+"""Responses that no honest name server sends, down to the bytes."""
 
 import struct
 from collections.abc import Callable, Sequence
@@ -12,22 +12,22 @@ HEADER_BYTES = 12
 
 
 def silence(_question: Question) -> Sequence[bytes]:
-    """Never answer."""
+    """Never respond."""
     return []
 
 
 def nothing_but(wire: bytes) -> Script:
-    """Answer with these bytes, whatever was asked."""
+    """Respond with these bytes to any question."""
     return lambda _question: [wire]
 
 
 def echo(question: Question) -> Sequence[bytes]:
-    """Send the question back."""
+    """Respond with the question itself."""
     return [question.wire]
 
 
 def another_id(address: str) -> Script:
-    """Answer under a number that was not asked with."""
+    """Respond with another message id than the question's."""
 
     def script(question: Question) -> list[bytes]:
         (wire,) = records(f"A {address}")(question)
@@ -121,7 +121,7 @@ def a_wrong_length(length: int) -> Script:
 
 
 def promises(number: int) -> Script:
-    """Say there are so many answers, and give one."""
+    """Claim so many answers in the header, and send one."""
     owner = struct.pack("!H", 0xC000 | HEADER_BYTES)
     return lambda question: _raw(question, lambda _at: owner, number=number)
 

@@ -1,4 +1,4 @@
-"""Hostile and honest peers on loopback, and a name service that says what a test wants."""
+"""Hostile and honest peers on loopback, and a name service scripted by tests."""
 
 import asyncio
 import ssl
@@ -15,7 +15,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 class Peer:
-    """One listener; remembers who called and what was said."""
+    """One listener; records connections and what they sent."""
 
     def __init__(self, script: Script) -> None:
         self.host = ""
@@ -106,7 +106,7 @@ def says_and_stays(answer: bytes) -> Script:
 
 
 def repeats(begin: bytes, again: bytes, *, pause_seconds: float = 0.0) -> Script:
-    """Say `begin`, then `again` and again until the client goes."""
+    """Send `begin`, then `again` repeatedly until the client disconnects."""
 
     async def script(
         peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -122,7 +122,7 @@ def repeats(begin: bytes, again: bytes, *, pause_seconds: float = 0.0) -> Script
 
 
 def blurts(answer: bytes) -> Script:
-    """Say `answer` without having been asked, and stay until the client goes."""
+    """Send `answer` without a request, and stay connected until the client disconnects."""
 
     async def script(
         _peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

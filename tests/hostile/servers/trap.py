@@ -1,4 +1,4 @@
-"""The forbidden address: a listener that proves that nobody called."""
+"""A listener on the forbidden address that shows that nothing connected."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ async def _hear(peer: Peer, reader: asyncio.StreamReader, _writer: asyncio.Strea
 
 @asynccontextmanager
 async def trap() -> AsyncIterator[Peer]:
-    """Listen where nothing may arrive; when the block is over, check that nothing did.
+    """Listen where nothing may arrive; check at the end of the block that nothing did.
 
     A connection may be established and not be noticed yet. So the trap calls itself: connections
     are taken in the order they came, and its own has to be the first.

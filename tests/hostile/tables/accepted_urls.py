@@ -1,4 +1,4 @@
-"""Neighbours of the refused URLs that must pass: (URL, scheme, host, port, path on the wire)."""
+"""Accepted URLs, similar to rejected ones: (URL, scheme, host, port, path on the wire)."""
 
 from typing import Final
 

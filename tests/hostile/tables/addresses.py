@@ -1,4 +1,4 @@
-"""URLs with an address for a host, refused at submit: (URL, why)."""
+"""URLs whose host is an address, rejected at submit: (URL, why)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What a name server may answer: refused at connect, no answer at all, and what passes.
+"""Responses of a name server: rejected at connect, unusable, and accepted ones.
 
 127.0.0.1, 127.0.0.3 and 127.1.0.0/16 stand for public hosts, opened by setting; 127.0.0.2 does not.
 """

@@ -1,4 +1,4 @@
-"""What an image's host may answer: cut off, refused, told of, and what is taken.
+"""Responses of an image host: cut off, rejected, reported, and accepted ones.
 
 At most 1,000 bytes of picture are taken where these are run.
 """
@@ -28,7 +28,7 @@ MAX: Final = b"x" * MAX_BYTES
 
 
 def drips(begin: bytes, again: bytes) -> Script:
-    """Say one thing at once, and another again and again with a pause."""
+    """Send one thing at once, then another repeatedly with a pause."""
     return repeats(begin, again, pause_seconds=DRIP_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""What an operator's settings refuse at submit on top of everything else, and what they open."""
+"""What operators' settings additionally reject at submit, and what they allow."""
 
 from typing import Any, Final
 

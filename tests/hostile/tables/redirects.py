@@ -7,7 +7,7 @@ name service `inside.example` is 127.0.0.2, and `mixed.example` is 127.0.0.1 and
 from typing import Final
 
 # "Redirects to any of these": the specification asks for every refused URL once more at the hop.
-# `addresses.py` and `spellings.py` are run there too, those that can stand in a header.
+# `addresses.py` and `url_spellings.py` are run there too, those that can stand in a header.
 
 REFUSED: Final = [
     ("http://127.0.0.2:{port}/", "forbidden"),

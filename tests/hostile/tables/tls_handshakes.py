@@ -1,4 +1,4 @@
-"""Servers whose TLS is not to be trusted, or does not come to an end; called `images.example`."""
+"""Servers named `images.example` with untrusted certificates or stalled handshakes."""
 
 import ssl
 import warnings
@@ -11,7 +11,7 @@ from tests.hostile.servers.peers import OK, Script, blurts, hangs_up, repeats, s
 
 NAME: Final = "images.example"
 
-# Makes the server's side, given an authority the guard trusts and one it does not.
+# Makes the server's context from an authority that the guard trusts and one that it does not.
 Context: TypeAlias = Callable[[Authority, Authority], ssl.SSLContext]
 
 DAY: Final = timedelta(days=1)

@@ -1,4 +1,4 @@
-"""URLs with a name, a port or a scheme that is refused at submit: (URL, why)."""
+"""URLs with a name, a port or a scheme that is rejected at submit: (URL, why)."""
 
 from typing import Final
 
