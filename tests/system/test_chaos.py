@@ -1,12 +1,19 @@
-"""The harness in its short form, and that it finds out when a protection is missing."""
+"""The chaos harness: every kind of fault once, and the detection of each removed protection."""
 
 import asyncio
+import re
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 
 import pytest
 
-# What the harness says of a build from which a protection was taken away.
+from tests.chaos.__main__ import FAULTS_OF_BREAK
+from tests.chaos.faults.inject import FAULTS
+from tests.chaos.plan import CRASHES, OTHER_FAULTS, full, short
+
+KINDS = (*CRASHES, *OTHER_FAULTS)
+
+# The violation that reveals each removed protection.
 FOUND_OUT = {
     "fence": "but the claim belonged to attempt",
     "outbox": ": 0 deliveries",
@@ -28,11 +35,22 @@ async def chaos(*arguments: str) -> tuple[int, str]:
     return process.returncode, said.decode()
 
 
+def test_the_tables_of_faults_agree() -> None:
+    """The short run injects every kind there is, and every protection has its test."""
+    assert sorted(OTHER_FAULTS) == sorted(FAULTS)
+    assert sorted(short(seed=1).faults) == sorted(KINDS)
+    assert set(full(seed=1).faults) == set(KINDS)
+    assert FOUND_OUT.keys() == FAULTS_OF_BREAK.keys()
+
+
 @pytest.mark.timeout(DEADLINE_SECONDS)
 async def test_nothing_is_lost_whatever_dies() -> None:
     code, said = await chaos("--short")
     assert code == 0, said
     assert "no violation" in said
+    # A crash of a process and a fault of another kind are recorded alike: each once.
+    for kind in KINDS:
+        assert re.search(rf"^fault: {re.escape(kind)} +1$", said, re.MULTILINE), kind
 
 
 @pytest.mark.timeout(DEADLINE_SECONDS)

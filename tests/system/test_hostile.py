@@ -4,7 +4,7 @@ Gateway, worker and dispatcher look names up at a hostile name server. Each orde
 address as picture and as webhook; 127.0.0.1 is open, 127.0.0.2 is the trap.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,18 +12,26 @@ import pytest
 from types_boto3_s3 import S3Client
 
 from tests.conftest import Servers, fresh_bucket, fresh_database
-from tests.hostile import addresses, answers, handshakes, hops, names, spellings
-from tests.hostile.certificates import Authority
-from tests.hostile.dns_server import Script as Answer
-from tests.hostile.dns_server import records
-from tests.hostile.handshakes import NAME
-from tests.hostile.peers import OK, Peer, Script, listening, says, silence
-from tests.hostile.trap import trap
+from tests.hostile.servers.certificates import Authority
+from tests.hostile.servers.dns_server import Script as Answer
+from tests.hostile.servers.dns_server import records
+from tests.hostile.servers.peers import OK, Peer, Script, listening, says, silence
+from tests.hostile.servers.trap import trap
+from tests.hostile.tables import addresses
+from tests.hostile.tables import dns_names as names
+from tests.hostile.tables import http_responses as answers
+from tests.hostile.tables import redirects as hops
+from tests.hostile.tables import tls_handshakes as handshakes
+from tests.hostile.tables import url_spellings as spellings
+from tests.hostile.tables.tls_handshakes import NAME
 from tests.integration.dispatcher.program import environment
-from tests.system.surrounded import Surrounded, picture, surrounded
+from tests.system.surrounded import Outcome, Surrounded, picture, surrounded
 
 REFUSED = "the address is not allowed"
-UNUSABLE = "could not fetch the image: the host sent no usable response (tried 1 time)"
+ROUNDS = 10
+# Webhooks that ended before their receiver was reached, or before it was judged.
+TOO_LATE = {"dns", "timeout"}
+UNUSABLE = "could not fetch the image: the host gave no usable answer (tried 1 time)"
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +166,21 @@ async def test_cut_off_by_the_one_deadline(world: Surrounded) -> None:
         assert (end.delivery, end.attempts) == ("delivered", ["200"]), what
 
 
+async def outcomes_of_connections(world: Surrounded, urls: Sequence[str]) -> list[Outcome]:
+    """Return what came of a request for each URL, with webhooks that got as far as a connection.
+
+    The deadlines are short here, and on a busy machine a look-up may miss them. Such a webhook
+    shows nothing of its receiver: its request is sent again, with less beside it each time.
+    """
+    ends: dict[str, Outcome] = {}
+    for _ in range(ROUNDS):
+        left = [url for url in urls if url not in ends or TOO_LATE & set(ends[url].attempts)]
+        if not left:
+            break
+        ends |= dict(zip(left, await world.outcomes([order(url) for url in left]), strict=True))
+    return [ends[url] for url in urls]
+
+
 async def test_servers_that_are_not_trusted(world: Surrounded, tmp_path: Any) -> None:
     stranger = Authority(tmp_path)
     async with AsyncExitStack() as stack:
@@ -168,7 +191,7 @@ async def test_servers_that_are_not_trusted(world: Surrounded, tmp_path: Any) ->
             for _, context in handshakes.UNTRUSTED
         ]
         urls = [peer.url(host=NAME, scheme="https") for peer in peers]
-        ends = await world.outcomes([order(url) for url in urls])
+        ends = await outcomes_of_connections(world, urls)
         assert [peer.received for peer in peers if peer.received] == []
     for end, (why, _) in zip(ends, handshakes.UNTRUSTED, strict=True):
         assert (end.state, end.code) == ("failed", "fetch_failed"), why
