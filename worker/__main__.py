@@ -12,6 +12,7 @@ import structlog
 
 from common.domain.errors import ConfigurationError
 from common.runtime.logging import configure_logging
+from common.runtime.signals import acting_on_signals
 from common.settings import Settings
 from common.settings.catalogue import Catalogue, load_catalogue
 from worker.celery_app import create_app, create_listener, stop_listening
@@ -45,13 +46,11 @@ def run(settings: Settings) -> NoReturn:
         settings, engine, worker=worker, queues=catalogue.queues, stop_listening=stop_listening
     )
 
-    def stop(*_signal: object) -> None:
+    def stop() -> None:
         runtime.begin_shutdown()
         stop_listening()
 
-    with runtime:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
+    with acting_on_signals((signal.SIGTERM, signal.SIGINT), stop), runtime:
         # Exempt what is loaded from collection: scanning torch's half a million objects takes
         # seconds, which a worker that is shutting down does not have.
         gc.freeze()

@@ -95,7 +95,7 @@ def create_listener(
 
 
 def stop_listening() -> None:
-    """End the listener within a second; safe to call from a signal handler."""
+    """End the listener within a second; safe to call from any thread."""
     state.should_stop = 0  # type: ignore[assignment] # declared None, an exit code when set
 
 

@@ -127,7 +127,7 @@ class WorkerProcess:
     def begin_shutdown(self) -> None:
         """Stop claiming, and release jobs not done within `shutdown_seconds`; a second call, now.
 
-        Safe to call from a signal handler at any time: it only schedules the work.
+        Called from the thread that reads signals, at any time: it only schedules.
         """
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._begin_shutdown)

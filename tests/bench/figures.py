@@ -1,4 +1,4 @@
-"""What was measured, and whether it is what we promise."""
+"""Figures that were measured, and whether they reach their targets."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ class Figure:
     """One measurement beside its baseline (where there is one) and its target.
 
     `value` is in `unit`; `ratio` is value / baseline. `target` is on the ratio where there is a
-    baseline, otherwise on the value; `at_least` says on which side of it is good.
+    baseline, otherwise on the value; `at_least` tells whether higher values are better.
     """
 
     name: str
@@ -60,5 +60,5 @@ def table(figures: list[Figure]) -> str:
 
 
 def as_json(figures: list[Figure]) -> str:
-    told = [asdict(f) | {"ratio": f.ratio, "reached": f.reached} for f in figures]
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    rows = [asdict(f) | {"ratio": f.ratio, "reached": f.reached} for f in figures]
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"

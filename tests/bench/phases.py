@@ -1,108 +1,76 @@
-"""What is measured together, on one stack."""
+"""The phases of `make bench`: what each measures, and how one of them is run."""
 
 import asyncio
 import logging
 import tempfile
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 import structlog
 
-from deploy.local.stack import dispatcher_process, worker_process
-from tests.bench.accepting import measure_accepting
-from tests.bench.backlog import measure_backlog
-from tests.bench.costing import measure_costs
-from tests.bench.decoding import measure_decoding
-from tests.bench.delivering import measure_delivering, measure_hanging
-from tests.bench.encoding import measure_encoding
 from tests.bench.figures import Figure
-from tests.bench.idling import measure_idling
-from tests.bench.isolation import measure_isolation
-from tests.bench.journeys import measure_journeys
-from tests.bench.masking import measure_masking
-from tests.bench.rig import open_rig
-from tests.bench.scaling import measure_scale
-from tests.bench.sharing import measure_sharing
-from tests.bench.tuning import measure_tuning
+from tests.bench.rig.stack import Rig, open_rig, open_stores
+from tests.bench.sizes import Sizes
+
+MEASURE: Final = "tests.bench.measure"
 
 
-async def _requests(home: Path) -> list[Figure]:
-    async with open_rig(home) as rig:
-        gateway, bare = await rig.start_gateway(), await rig.start_baseline()
-        return await measure_accepting(rig, gateway, bare)
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Measurements made together: `modules` of `tests.bench.measure`, one after another.
+
+    With `on_stack` they share servers and processes of their own, a `Rig`.
+    """
+
+    summary: str
+    modules: tuple[str, ...]
+    on_stack: bool = True
+
+    async def measure(self, sizes: Sizes, rig: Rig | None = None) -> list[Figure]:
+        """Return the figures of all modules; a phase on a stack needs `rig`."""
+        figures: list[Figure] = []
+        for name in self.modules:
+            # Imported here: few phases need torch, and reading the table needs none of them.
+            module = import_module(f"{MEASURE}.{name}")
+            figures += await (
+                module.measure(rig, sizes) if self.on_stack else module.measure(sizes)
+            )
+        return figures
 
 
-async def _jobs(home: Path) -> list[Figure]:
-    async with open_rig(home) as rig:
-        gateway = await rig.start_gateway()
-        await rig.supervisor.start(worker_process())
-        await rig.supervisor.start(dispatcher_process())
-        return await measure_journeys(rig, gateway) + await measure_idling(rig)
+PHASES: Final = {
+    "requests": Phase("requests accepted and jobs fetched per second", ("request_rate",)),
+    "jobs": Phase("latency of a job alone; CPU of an idle stack", ("job_latency", "idle_cpu")),
+    "costs": Phase("CPU time of a job outside generation", ("job_cpu",)),
+    "images": Phase(
+        "CPU time to decode, encode and mask images",
+        ("images.decoding", "images.encoding", "images.masks"),
+        on_stack=False,
+    ),
+    "scale": Phase("claim, fetch and finish with millions of ended jobs", ("table_size",)),
+    "sharing": Phase("claims and fairness with 10,000 tenants waiting", ("fair_sharing",)),
+    "deliveries": Phase("webhooks sent per second", ("delivery_rate",)),
+    "hanging": Phase("webhooks beside thousands that hang", ("hanging_receivers",)),
+    "backlog": Phase("webhooks beside a million pending of one dead origin", ("dead_origin",)),
+    "isolation": Phase("response times for what another tenant owns", ("timing_isolation",)),
+    "optimizations": Phase(
+        "CPU time of a denoising step with each optimization", ("optimizations",), on_stack=False
+    ),
+}
 
 
-async def _costs(home: Path) -> list[Figure]:
-    async with open_rig(home) as rig:
-        gateway, bare = await rig.start_gateway(), await rig.start_baseline()
-        await rig.supervisor.start(worker_process())
-        await rig.supervisor.start(dispatcher_process())
-        return await measure_costs(rig, gateway, bare)
-
-
-async def _pictures(home: Path) -> list[Figure]:
-    return await measure_decoding(home) + measure_encoding() + measure_masking()
-
-
-async def _scale(home: Path) -> list[Figure]:
-    async with open_rig(home) as rig:
-        return await measure_scale(rig)
-
-
-async def _sharing(home: Path) -> list[Figure]:
-    async with open_rig(home) as rig:
-        return await measure_sharing(rig)
-
-
-async def _deliveries(home: Path) -> list[Figure]:
-    async with open_rig(home) as rig:
-        return await measure_delivering(rig, home)
-
-
-async def _hanging(home: Path) -> list[Figure]:
-    async with open_rig(home) as rig:
-        return await measure_hanging(rig, home)
-
-
-async def _backlog(home: Path) -> list[Figure]:
-    async with open_rig(home) as rig:
-        return await measure_backlog(rig, home)
-
-
-async def _isolation(home: Path) -> list[Figure]:
-    async with open_rig(home) as rig:
-        return await measure_isolation(rig, await rig.start_gateway())
-
-
-async def _tuning(home: Path) -> list[Figure]:
-    return await measure_tuning(home)
-
-
-def run_phase(phase: str) -> list[Figure]:
-    """Measure on a stack of its own; called in a process of its own, whose settings it makes."""
+def run_phase(name: str, sizes: Sizes) -> list[Figure]:
+    """Measure one phase; called in a process of its own, because it exports settings."""
     # What starts and stops is of no interest here.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    return asyncio.run(_run(PHASES[name], sizes))
+
+
+async def _run(phase: Phase, sizes: Sizes) -> list[Figure]:
+    if not phase.on_stack:
+        return await phase.measure(sizes)
     with tempfile.TemporaryDirectory(prefix="infill-bench-") as home:
-        return asyncio.run(PHASES[phase](Path(home)))
-
-
-PHASES = {
-    "requests": _requests,
-    "jobs": _jobs,
-    "costs": _costs,
-    "pictures": _pictures,
-    "scale": _scale,
-    "sharing": _sharing,
-    "deliveries": _deliveries,
-    "hanging": _hanging,
-    "backlog": _backlog,
-    "isolation": _isolation,
-    "tuning": _tuning,
-}
+        async with open_stores(Path(home)) as stores, open_rig(stores) as rig:
+            return await phase.measure(sizes, rig)

@@ -1,4 +1,4 @@
-"""`make chaos`: kill everything, and show that nothing was lost.
+"""`make chaos`: inject every fault under load, and check that nothing was lost.
 
 `python -m tests.chaos [--short] [--seed N] [--break fence|outbox|heartbeat] [--keep FOLDER]`
 """
@@ -17,7 +17,7 @@ import structlog
 from tests.chaos.plan import Plan, full, only, short
 from tests.chaos.run import run
 
-# What shows that a protection is gone.
+# The faults that reveal a removed protection.
 FAULTS_OF_BREAK = {"fence": ("worker.frozen",), "outbox": ("worker.untold",), "heartbeat": ()}
 
 

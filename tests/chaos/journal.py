@@ -1,4 +1,4 @@
-"""What happened, told by every process on its own: lines of JSON in one file.
+"""A journal of events that all processes append to: lines of JSON in one file.
 
 A line is one write to a file opened for appending, so lines of processes that are killed in
 the next moment are whole. Times are of the machine's monotonic clock, which all share.
@@ -37,13 +37,13 @@ class Journal:
         os.write(self._file, json.dumps(line).encode() + b"\n")
 
     def entries(self, *events: str) -> list[Entry]:
-        """Give what was noted so far, of these events or of all."""
+        """Return the entries so far, of these events or of all."""
         self._read_on()
         wanted = set(events)
         return [entry for entry in self._entries if not wanted or entry.event in wanted]
 
     def _read_on(self) -> None:
-        """Read what has come since the last time, a line that is being written excepted."""
+        """Read the lines added since the last time, except one that is being written."""
         with self._path.open("rb") as file:
             file.seek(self._read)
             for line in file:

@@ -1,10 +1,10 @@
-"""What a run does: how much, for how long, and which faults in which order, from one seed."""
+"""What a run does: its load, its duration and its faults in order, all from one seed."""
 
 import random
 from dataclasses import dataclass
 from typing import Final
 
-STRIKES: Final = (
+CRASHES: Final = (
     "worker.claimed",
     "worker.fetching",
     "worker.generating",
@@ -16,7 +16,7 @@ STRIKES: Final = (
     "gateway.before_commit",
     "gateway.after_commit",
 )
-OTHERS: Final = (
+OTHER_FAULTS: Final = (
     "dispatcher.during",
     "worker.frozen",
     "worker.cut_off",
@@ -32,7 +32,7 @@ OTHERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run; `away_seconds` is how long a store stays away."""
+    """One run; `away_seconds` is how long a store stays unavailable."""
 
     seed: int
     jobs: int
@@ -50,18 +50,18 @@ class Plan:
     workers: int = 3
     dispatchers: int = 2
     long_leases: float = 1.5
-    swept_seconds: float = 30.0  # what the sweeper has to settle the accounts, and the bucket
+    swept_seconds: float = 30.0  # for the sweeper, to reconcile counters and to empty the bucket
 
     @property
     def long_seconds(self) -> float:
-        """Longer than a lease: such a job lives by the heartbeat."""
+        """The duration of a long job: more than a lease, so that it needs the heartbeat."""
         return self.lease_seconds * self.long_leases
 
 
 def full(seed: int) -> Plan:
-    """Give the run of about ten minutes."""
+    """Return the plan of about ten minutes."""
     often = 3
-    faults = [*STRIKES * often, *("dispatcher.during", "worker.frozen") * often, *OTHERS[2:]]
+    faults = [*CRASHES * often, *("dispatcher.during", "worker.frozen") * often, *OTHER_FAULTS[2:]]
     faults += ["worker.cut_off", "redis.restart", "postgres.restart", "worker.uploaded"]
     return Plan(
         seed=seed,
@@ -79,12 +79,12 @@ def full(seed: int) -> Plan:
 
 
 def short(seed: int) -> Plan:
-    """Give the run of about a minute: each kind of fault once."""
+    """Return the plan of about a minute: each kind of fault once."""
     return Plan(
         seed=seed,
         jobs=250,
         seconds=40.0,
-        faults=_shuffled(seed, [*STRIKES, *OTHERS]),
+        faults=_shuffled(seed, [*CRASHES, *OTHER_FAULTS]),
         poison=1,
         long=2,
         lease_seconds=3.0,
@@ -95,10 +95,10 @@ def short(seed: int) -> Plan:
 
 
 def only(seed: int, *faults: str) -> Plan:
-    """Give a run of a few seconds with these faults, to see a broken protection found out.
+    """Return a plan of a few seconds with these faults, for detecting a removed protection.
 
-    All its jobs are long: they live by the heartbeat, and a successor is still at work when a
-    frozen worker goes on. A second worker is all that takes, so the world is a small one.
+    All its jobs are long: they need the heartbeat, and a successor is still generating when a
+    frozen worker resumes. Two workers are enough, so the installation is small.
     """
     return Plan(
         seed=seed,
@@ -114,9 +114,9 @@ def only(seed: int, *faults: str) -> Plan:
         gateways=1,
         workers=2,
         dispatchers=1,
-        # A sweep, and the grace after Postgres' start, must have come by before they end.
+        # Must outlast a sweep and the grace period after the start of Postgres.
         long_leases=3.0,
-        swept_seconds=5.0,  # with a protection gone it never will
+        swept_seconds=5.0,  # without a protection it never does
     )
 
 

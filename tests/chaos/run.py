@@ -1,4 +1,4 @@
-"""One run: load and faults together, then quiet, then the questions."""
+"""One run: load and faults together, then settling, then the checks."""
 
 import asyncio
 import os
@@ -8,16 +8,16 @@ from pathlib import Path
 from common.domain.errors import ConfigurationError
 from common.runtime.clock import monotonic
 from deploy.local.processes.readiness import wait_until_ready
-from tests.chaos.accounts import differences, read_accounts
-from tests.chaos.books import list_bucket, read_books, unsettled
-from tests.chaos.clients import Clients
-from tests.chaos.faults import NotInjectedError, inject
-from tests.chaos.oracle import judge
-from tests.chaos.orders import draw_orders
+from tests.chaos.faults.inject import NotInjectedError, inject
+from tests.chaos.installation.world import World, open_world
+from tests.chaos.judge.final_state import list_bucket, read_final_state, unsettled
+from tests.chaos.judge.ledger import differences, read_ledger
+from tests.chaos.judge.recovery import recoveries
+from tests.chaos.judge.report import Outcome, outcome
+from tests.chaos.judge.violations import find_violations
+from tests.chaos.load.clients import Clients
+from tests.chaos.load.orders import random_orders
 from tests.chaos.plan import Plan
-from tests.chaos.recovery import recoveries
-from tests.chaos.report import Outcome, outcome
-from tests.chaos.world import World, open_world
 
 SETTLE_SECONDS = 180.0
 AGEINGS = 3
@@ -26,25 +26,25 @@ Say = Callable[[str], None]
 
 
 async def run(plan: Plan, home: Path, say: Say, broken: str = "") -> Outcome:
-    """Do what the plan says to a world of its own, kept in the folder `home`."""
+    """Run the plan on an installation of its own in the folder `home`."""
     say("starting the installation …")
     async with open_world(plan, home, broken) as world:
         begun = monotonic()
         clients = Clients(world)
-        violations = await _suffer(world, clients, say)
+        violations = await _load_and_faults(world, clients, say)
         say("settling …")
         violations += await _settle(world)
-        books = await read_books(world)
+        state = await read_final_state(world)
     told, receiver = clients.told, world.receiver
-    violations += judge(books, clients.sent, told, receiver.calls, receiver.unverified)
+    violations += find_violations(state, clients.sent, told, receiver.calls, receiver.unverified)
     took = monotonic() - begun
-    return outcome(plan, took, books, told, receiver, recoveries(books, plan, told), violations)
+    return outcome(plan, took, state, told, receiver, recoveries(state, plan, told), violations)
 
 
-async def _suffer(world: World, clients: Clients, say: Say) -> list[str]:
-    """Let the callers call and the faults happen; the last order goes to a whole system."""
+async def _load_and_faults(world: World, clients: Clients, say: Say) -> list[str]:
+    """Send orders and inject the faults; the last order is sent after the last fault."""
     violations: list[str] = []
-    orders = draw_orders(world.plan)
+    orders = random_orders(world.plan)
     over = asyncio.Event()
 
     def enough() -> bool:
@@ -65,24 +65,26 @@ async def _suffer(world: World, clients: Clients, say: Say) -> list[str]:
 
 
 async def _settle(world: World) -> list[str]:
-    """Wait until everything has ended and was swept; then make every object old, and wait again."""
+    """Wait until all has ended and is reconciled; then age the objects until orphans are gone."""
 
     async def quiet() -> bool:
         return await unsettled(world) == 0
 
     async def accounted() -> bool:
-        accounts = await read_accounts(world.ask)
+        accounts = await read_ledger(world.ask)
         return not accounts.marks and not differences(accounts)
 
     async def swept() -> bool:
-        books = await read_books(world)
-        return not await asyncio.to_thread(list_bucket) - books.named
+        state = await read_final_state(world)
+        return not await asyncio.to_thread(list_bucket) - state.named
 
     patience = world.plan.swept_seconds
     unquiet = await _within(quiet, "jobs or deliveries have not ended", SETTLE_SECONDS)
-    unquiet += await _within(accounted, "the sweeper has not settled the accounts", patience)
+    unquiet += await _within(
+        accounted, "the sweeper has not reconciled the ledger and the counters", patience
+    )
     unswept: list[str] = []
-    for _ in range(AGEINGS):  # again for what a worker given up for dead stored meanwhile
+    for _ in range(AGEINGS):  # again for what a worker that had lost its claim stored meanwhile
         await _age_objects(world)
         unswept = await _within(swept, "orphans are not swept", patience)
         if not unswept:

@@ -1,4 +1,4 @@
-"""What an attacker would send: one table of cases, and the hostile servers that act them out.
+"""Attacks on the outbound guard: one table of cases, and the hostile servers that perform them.
 
-`cases.py` gathers the table: the input, where it has to be refused, and why.
+`cases.py` joins the tables: the input, where it has to be rejected, and why.
 """

@@ -1,4 +1,4 @@
-"""The one table of what the guard has to refuse: input, where, why. Tests run every row of it.
+"""The table of what the outbound guard has to reject: input, where, why. Tests run every row.
 
 `python -m tests.hostile` prints it.
 """
@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from tests.hostile import addresses, answers, handshakes, hops, names, operators, spellings
+from tests.hostile.tables import addresses
+from tests.hostile.tables import dns_names as names
+from tests.hostile.tables import http_responses as answers
+from tests.hostile.tables import operator_rules as operators
+from tests.hostile.tables import redirects as hops
+from tests.hostile.tables import tls_handshakes as handshakes
+from tests.hostile.tables import url_spellings as spellings
 
-# Where nothing goes without saying: so much of an input is shown.
+# An input is cut off after so many characters.
 SHOWN_CHARACTERS: Final = 100
 
 
 class Where(StrEnum):
-    """The place where a case has to end."""
+    """The step at which a case has to be rejected."""
 
     SUBMIT = "at submit, without DNS"
     CONNECT = "at connect"
@@ -25,7 +31,7 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row; `listed` when the specification of the guard demands it by name."""
+    """One row; `listed` if the specification of the guard names it."""
 
     given: str
     where: Where
@@ -93,7 +99,7 @@ TABLE: Final = (*_submitted(), *_connected(), *_redirected(), *_answered())
 
 
 def shown(case: Case) -> str:
-    """Give a case as a line of a table."""
+    """Return a case as a row of a Markdown table."""
     given = case.given.encode("unicode_escape").decode()
     if len(given) > SHOWN_CHARACTERS:
         given = f"{given[:SHOWN_CHARACTERS]}… ({len(given)} characters)"

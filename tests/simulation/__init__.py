@@ -1,1 +1,1 @@
-"""Tenants, their jobs and engines of known speed, in a time of their own."""
+"""Simulation of tenants, jobs and engines of known speed, in simulated time."""

@@ -1,5 +1,7 @@
-"""`python -m tests.simulation` prints how close the etas of every scene were."""
+"""`python -m tests.simulation`: print how close the etas of every scene were."""
 
+import argparse
+from collections.abc import Sequence
 from statistics import quantiles
 
 from rich.console import Console
@@ -11,7 +13,7 @@ SEED = 1
 
 
 def line(name: str, answers: list[Answer]) -> str:
-    """Tell the shares within 30 %, and how eta and truth are to each other."""
+    """Return a row: shares of etas within 30 % of the truth, and quantiles of their ratio."""
     stood = share_close([(each.eta, each.as_things_stood) for each in answers])
     ended = share_close([(each.eta, each.in_the_end) for each in answers])
     ratios = quantiles((each.eta / each.as_things_stood for each in answers), n=20)
@@ -22,15 +24,25 @@ def line(name: str, answers: list[Answer]) -> str:
     )
 
 
-def main() -> None:
-    """Print a table."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    made.add_argument("--every", type=int, default=1, help="ask for one job in so many")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run every scene with both estimates and print a table."""
+    every = parser().parse_args(arguments).every
     console = Console(soft_wrap=True, highlight=False)
     console.print(
         f"{'scene':<42}{'jobs':>6}{'stood':>10}{'ended':>10}{'p5':>8}{'p50':>6}{'p95':>6}"
     )
     for scene in SCENES:
         for name, how in ((scene.name, estimate), ("  by everyone's queue", whole_queue)):
-            console.print(line(name, ask_all(scene.world(SEED), how)), markup=False)
+            answers = ask_all(scene.world(SEED), how, every=every)
+            console.print(line(name, answers), markup=False)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Asking the estimate for each job of a scene, and looking how it turned out."""
+"""Requests the estimate for each job of a scene, and compares it with the outcome."""
 
 import math
 from collections.abc import Callable
@@ -25,18 +25,18 @@ class Answer:
 
 
 def is_close(eta: int, truth: float) -> bool:
-    """Whether it is within 30 %, or cannot be told from it in whole seconds."""
+    """Whether `eta` is within 30 % of `truth`, or equal in whole seconds."""
     return abs(eta - truth) <= max(TOLERANCE * truth, ROUNDING_SECONDS)
 
 
 def share_close(told: list[tuple[int, float]]) -> float:
-    """Give the share of etas that are close to their truths."""
+    """Return the share of etas that are close to the truth."""
     return sum(is_close(eta, truth) for eta, truth in told) / len(told)
 
 
 def estimate(world: World, order: Order) -> float:
     """Estimate as the gateway does."""
-    forecast = Forecast(read_queue(world), worker_slots=world.drawers[0].places)
+    forecast = Forecast(read_queue(world), worker_slots=world.workers[0].places)
     load = Workload(1, order.cost)
     if order.claimed_at is not None:
         return forecast.running_seconds_left(load, world.now - order.claimed_at)
@@ -51,12 +51,12 @@ def whole_queue(world: World, order: Order) -> float:
     ended = world.ended
     cost = sum(each.cost for each in ended)
     pace = sum(each.seconds for each in ended) / cost if cost else 0.5
-    running = [each for drawer in world.drawers for each in drawer.claims]
+    running = [each for worker in world.workers for each in worker.claims]
     if order.claimed_at is not None:
         return order.cost * pace - (world.now - order.claimed_at)
     waiting = [each for account in world.accounts.values() for each in account.in_turn]
     ahead = sum(each.cost for each in [*running, *waiting] if each.job_id < order.job_id)
-    return ahead * pace / len(world.drawers) + order.cost * pace
+    return ahead * pace / len(world.workers) + order.cost * pace
 
 
 def ask_all(world: World, how: Estimate, *, every: int = 1) -> list[Answer]:
@@ -75,7 +75,7 @@ def ask_all(world: World, how: Estimate, *, every: int = 1) -> list[Answer]:
 
 
 def _alone(world: World, arrived: Order) -> float:
-    """Give the seconds the job takes if nothing more arrives."""
+    """Return the seconds that the job takes if no other arrives."""
     copy = world.without_future()
     order = copy.find(arrived.job_id)
     while order.ended_at is None:

@@ -1,6 +1,6 @@
-"""The same queue in a real Postgres: submitted, claimed and ended by the statements themselves.
+"""The same queue in a real Postgres: submitted, claimed and finished by the product's statements.
 
-Time is the simulation's own: before anything is read, running jobs are aged by it.
+Time is simulated: before anything is read, running jobs are aged to it.
 """
 
 import heapq
@@ -20,7 +20,7 @@ from common.postgres.repositories.jobs.finish import succeed
 from common.postgres.repositories.jobs.read import read_job
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from tests.integration.repositories.support.counters import QUEUE, REQUEST, Books
-from tests.simulation.world import SWEEP_SECONDS, Account, Drawer, Order
+from tests.simulation.world import SWEEP_SECONDS, Account, Order, SimulatedWorker
 
 FOR_EVER = 1e6
 AGE = text("UPDATE jobs SET started_at = now() - make_interval(secs => :seconds) WHERE id = :id")
@@ -28,7 +28,7 @@ AGE = text("UPDATE jobs SET started_at = now() - make_interval(secs => :seconds)
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An eta, of which job and when."""
+    """An eta, its job, and when it was requested."""
 
     order: Order
     at: float
@@ -36,14 +36,14 @@ class Told:
 
 
 class Stage:
-    """A queue's rows, the engines, and the time they live in."""
+    """The rows of a queue, its workers, and simulated time."""
 
     def __init__(
         self, database: Database, tenants: dict[int, int], *, workers: int, places: int
     ) -> None:
         self.now = 0.0
         self.told: list[Told] = []
-        self.drawers = [Drawer(places) for _ in range(workers)]
+        self.workers = [SimulatedWorker(places) for _ in range(workers)]
         self.orders: dict[int, Order] = {}
         self._database = database
         self._tenants = tenants
@@ -52,7 +52,7 @@ class Stage:
         self._ids = count()
 
     async def open(self, accounts: list[Account], orders: list[Order]) -> None:
-        """Write down the tenants' shares and the workers, and await the orders."""
+        """Insert the tenants' shares and the workers, and schedule the orders."""
         async with self._database.statement() as connection:
             for account in accounts:
                 await connection.execute(
@@ -60,7 +60,7 @@ class Stage:
                     .where(TenantShare.tenant_id == self._tenants[account.tenant])
                     .values(weight=account.weight, max_running_per_queue=account.max_running)
                 )
-            for number in range(len(self.drawers)):
+            for number in range(len(self.workers)):
                 await record_worker_heartbeat(connection, f"worker-{number}", [QUEUE])
         for order in orders:
             self.at(order.at, "arrival", order)
@@ -68,20 +68,20 @@ class Stage:
 
     @property
     def has_more(self) -> bool:
-        """Whether anything but sweeps is to come."""
+        """Whether events other than sweeps are left."""
         return any(kind != "sweep" for _, _, kind, _ in self._events)
 
     def at(self, when: float, kind: str, about: Any = None) -> None:
-        """Let something happen: `arrival`, `drawn`, `sweep`, or `ask` for every waiting job."""
+        """Schedule an event: `arrival`, `ended`, `sweep`, or `ask` for every waiting job."""
         heapq.heappush(self._events, (when, next(self._ids), kind, about))
 
     async def step(self) -> None:
-        """Do what happens next."""
+        """Process the next event."""
         self.now, _, kind, about = heapq.heappop(self._events)
         match kind:
             case "arrival":
                 await self._submit(about)
-            case "drawn":
+            case "ended":
                 await self._end(*about)
             case "sweep":
                 await self._sweep()
@@ -105,24 +105,24 @@ class Stage:
         self.at(self.now + SWEEP_SECONDS, "sweep")
 
     async def _end(self, number: int, version: int) -> None:
-        drawer = self.drawers[number]
-        if version != drawer.version:
+        worker = self.workers[number]
+        if version != worker.version:
             return
-        order = drawer.end(self.now)
+        order = worker.end(self.now)
         took = self.now - (order.claimed_at or 0.0)
         result = JobResult(("a.png",), (False,), took, {}, order.seconds)
         async with self._database.direct() as connection:
             assert await succeed(connection, self._jobs[order.job_id].claim, result)
-        self._foresee(number)
+        self._schedule_end(number)
 
-    def _foresee(self, number: int) -> None:
-        if (foreseen := self.drawers[number].foresee()) is not None:
-            self.at(foreseen[0], "drawn", (number, foreseen[1]))
+    def _schedule_end(self, number: int) -> None:
+        if (predicted := self.workers[number].predict_end()) is not None:
+            self.at(predicted[0], "ended", (number, predicted[1]))
 
     async def _claim_all(self) -> None:
         while True:
-            number = min(range(len(self.drawers)), key=lambda n: len(self.drawers[n].claims))
-            if not self.drawers[number].has_room or not await self._claim(number):
+            number = min(range(len(self.workers)), key=lambda n: len(self.workers[n].claims))
+            if not self.workers[number].has_room or not await self._claim(number):
                 return
 
     async def _claim(self, number: int) -> bool:
@@ -136,13 +136,13 @@ class Stage:
             )
         for job in (one.record for one in claimed.jobs):
             self._jobs[job.id] = job
-            self.drawers[number].take(self.orders[job.id], self.now)
-            self._foresee(number)
+            self.workers[number].take(self.orders[job.id], self.now)
+            self._schedule_end(number)
         return bool(claimed)
 
     async def _ask(self, orders: list[Order]) -> None:
-        """Ask as a gateway does that has just been started; nothing is remembered."""
-        running = [order for drawer in self.drawers for order in drawer.claims]
+        """Request etas as from a gateway that has just started, with empty caches."""
+        running = [order for worker in self.workers for order in worker.claims]
         ages = [
             {"id": each.job_id, "seconds": self.now - (each.claimed_at or 0)} for each in running
         ]
@@ -150,7 +150,7 @@ class Stage:
             if ages:
                 await connection.execute(AGE, ages)
         estimates = EtaEstimator(
-            self._database, silent_seconds=FOR_EVER, slots=self.drawers[0].places
+            self._database, silent_seconds=FOR_EVER, slots=self.workers[0].places
         )
         for order in orders:
             async with self._database.direct() as connection:

@@ -1,4 +1,4 @@
-"""What the statements would read of a simulated queue."""
+"""What the product's statements would read from a simulated queue."""
 
 from common.forecast.engines import RunningJob
 from common.forecast.fair_order import SAMPLED_JOBS, make_waiting_tenant
@@ -30,10 +30,10 @@ def read_queue(world: World) -> QueueSnapshot:
         last_job_id=world.last_id,
         running=[
             RunningJob(Workload(1, order.cost), world.now - _claimed_at(order), number)
-            for number, drawer in enumerate(world.drawers)
-            for order in drawer.claims
+            for number, worker in enumerate(world.workers)
+            for order in worker.claims
         ],
-        engines=len(world.drawers),
+        engines=len(world.workers),
         samples=_samples(world.ended),
     )
 
@@ -46,8 +46,8 @@ def read_own_place(world: World, account: Account) -> TenantPosition:
     ]
     running = [
         RunningJob(Workload(1, order.cost), world.now - _claimed_at(order))
-        for drawer in world.drawers
-        for order in drawer.claims
+        for worker in world.workers
+        for order in worker.claims
         if order.tenant == account.tenant
     ]
     return TenantPosition(

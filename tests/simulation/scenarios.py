@@ -24,7 +24,7 @@ class Scene:
     places: int = 1
 
     def world(self, seed: int) -> World:
-        """Give its beginning: some jobs have been drawn before, so the speed is known."""
+        """Return its initial world: some jobs have ended before, so the speed is known."""
         world = World(self.accounts(), workers=self.workers, places=self.places)
         draw = random.Random(seed)
         world.ended = [order(draw, 0.0, 0) for _ in range(LATEST_SUCCESSES)]
@@ -105,13 +105,13 @@ SCENES = (
 
 
 def few_accounts() -> list[Account]:
-    """Give six tenants with different weights and limits."""
+    """Return six tenants with different weights and limits."""
     weights, limits = (1.0, 1.0, 2.0, 4.0, 1.0, 1.0), {1: 1, 4: 2}
     return [Account(tenant, weight, limits.get(tenant)) for tenant, weight in enumerate(weights)]
 
 
 def few_orders(draw: random.Random) -> list[Order]:
-    """Give a hog's burst, batches of the others, one of higher priority, within two minutes."""
+    """Return a hog's burst, batches of the others, one of higher priority, within two minutes."""
     jobs = {0: 60, 1: 8, 2: 14, 3: 20, 4: 10, 5: 4}
     begin = {0: 0.0, 1: 6.0, 2: 15.0, 3: 40.0, 4: 60.0, 5: 90.0}
     orders = [

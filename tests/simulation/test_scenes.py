@@ -12,6 +12,7 @@ from common.postgres.database import Database
 from common.postgres.repositories.tenants.tenants import create_tenant
 from common.settings import DatabaseSettings
 from tests.integration.repositories.support.counters import RESULT, Books
+from tests.simulation.__main__ import main
 from tests.simulation.asking import ask_all, estimate, share_close, whole_queue
 from tests.simulation.postgres import Stage
 from tests.simulation.scenarios import CALM, SCENES, Scene, few_accounts, few_orders, order
@@ -37,6 +38,13 @@ def test_the_length_of_everyones_queue_told_half_of_them_wrong() -> None:
 def test_where_arrivals_are_steady_later_ones_change_little() -> None:
     answers = ask_all(CALM.world(seed=2), estimate)
     assert share_close([(each.eta, each.in_the_end) for each in answers]) >= 0.9
+
+
+def test_the_command_prints_every_scene(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--every", "100"])
+    printed = capsys.readouterr().out
+    assert printed.count("by everyone's queue") == len(SCENES)
+    assert all(scene.name in printed for scene in SCENES)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""A queue of several tenants and its engines: fair claiming, event by event, in its own time.
+"""A queue of several tenants and its workers: fair claiming, event by event, in simulated time.
 
-The rules are those of `common.postgres.repositories.fair_queue.claim`, written down a second time
-and plainly.
+The rules are those of `common.postgres.repositories.fair_queue.claim`, implemented a second time
+in plain Python.
 """
 
 import heapq
@@ -16,7 +16,7 @@ LATEST_SUCCESSES = 50
 
 @dataclass(slots=True)
 class Order:
-    """One job: who sends it when, what it costs, and how long an engine draws it."""
+    """One job: its tenant, time of arrival, cost, and the seconds that an engine needs."""
 
     at: float
     tenant: int
@@ -31,7 +31,7 @@ class Order:
 
 @dataclass(slots=True)
 class Account:
-    """One tenant in the queue; `backlog` is what the sweeper counted, less what was claimed."""
+    """One tenant in the queue; `backlog` is the sweeper's count, less what was claimed since."""
 
     tenant: int
     weight: float = 1.0
@@ -49,15 +49,15 @@ class Account:
 
     @property
     def in_turn(self) -> list[Order]:
-        """The waiting jobs in the order they are taken."""
+        """The waiting jobs in the order of their claims."""
         return [order for _, _, order in sorted(self.waiting, key=lambda entry: entry[:2])]
 
 
 @dataclass(slots=True)
-class Drawer:
-    """A worker: all its claims are drawn together, each with an equal part of the engine's time.
+class SimulatedWorker:
+    """A worker: its claims are generated together, each with an equal share of the engine's time.
 
-    `version` tells whether what was foreseen still holds.
+    `version` tells whether a predicted end is still valid.
     """
 
     places: int
@@ -70,28 +70,28 @@ class Drawer:
         return len(self.claims) < self.places
 
     def take(self, order: Order, now: float) -> None:
-        """Draw one more."""
-        self._draw_until(now)
+        """Start one more job."""
+        self._advance_to(now)
         order.left = order.seconds
         order.claimed_at = now
         self.claims.append(order)
 
     def end(self, now: float) -> Order:
-        """Give the one that is drawn now."""
-        self._draw_until(now)
+        """Remove and return the job that ends now."""
+        self._advance_to(now)
         order = min(self.claims, key=lambda each: each.left)
         self.claims.remove(order)
         order.ended_at = now
         return order
 
-    def foresee(self) -> tuple[float, int] | None:
-        """Give when the next of them will be drawn, and the version; None where there is none."""
+    def predict_end(self) -> tuple[float, int] | None:
+        """Return when the next job ends, and the version; None without jobs."""
         self.version += 1
         if not self.claims:
             return None
         return self._at + min(each.left for each in self.claims) * len(self.claims), self.version
 
-    def _draw_until(self, now: float) -> None:
+    def _advance_to(self, now: float) -> None:
         for each in self.claims:
             each.left -= (now - self._at) / len(self.claims)
         self._at = now
@@ -103,7 +103,7 @@ class World:
     def __init__(self, accounts: list[Account], *, workers: int, places: int) -> None:
         self.now = 0.0
         self.accounts = {account.tenant: account for account in accounts}
-        self.drawers = [Drawer(places) for _ in range(workers)]
+        self.workers = [SimulatedWorker(places) for _ in range(workers)]
         self.ended: list[Order] = []
         self.last_id = 0
         self.expected = 0
@@ -116,31 +116,31 @@ class World:
         return max(account.start_tag for account in self.accounts.values())
 
     def expect(self, orders: list[Order]) -> None:
-        """Let these arrive at their times."""
+        """Schedule the arrival of these jobs."""
         self.expected += len(orders)
         for order in orders:
             self._at(order.at, "arrival", order)
 
     def find(self, job_id: int) -> Order:
-        """Give an unfinished job."""
-        claimed = [order for drawer in self.drawers for order in drawer.claims]
+        """Return an unfinished job."""
+        claimed = [order for worker in self.workers for order in worker.claims]
         waiting = [order for account in self.accounts.values() for order in account.in_turn]
         return next(order for order in [*claimed, *waiting] if order.job_id == job_id)
 
     def without_future(self) -> "World":
-        """Give a copy in which nothing more arrives, nor is swept: what is counted nobody reads."""
-        events, self._events = self._events, [each for each in self._events if each[2] == "drawn"]
+        """Return a copy without future arrivals and sweeps, whose counts nothing reads there."""
+        events, self._events = self._events, [each for each in self._events if each[2] == "ended"]
         copy: World = pickle.loads(pickle.dumps(self))  # noqa: S301 - our own, and fast
         self._events = events
         heapq.heapify(copy._events)
         return copy
 
     def step(self) -> Order | None:
-        """Do what happens next; give the job that has just arrived, if one has."""
+        """Process the next event; return the job that has just arrived, if any."""
         self.now, _, kind, about = heapq.heappop(self._events)
         if kind == "arrival":
             self._submit(about)
-        elif kind == "drawn":
+        elif kind == "ended":
             self._end(*about)
         else:
             self._sweep()
@@ -160,17 +160,17 @@ class World:
         heapq.heappush(account.waiting, (-order.priority, order.job_id, order))
 
     def _end(self, number: int, version: int) -> None:
-        drawer = self.drawers[number]
-        if version != drawer.version:
+        worker = self.workers[number]
+        if version != worker.version:
             return
-        order = drawer.end(self.now)
+        order = worker.end(self.now)
         self.accounts[order.tenant].running -= 1
         self.ended = [*self.ended[1 - LATEST_SUCCESSES :], order]
-        self._foresee(number)
+        self._schedule_end(number)
 
-    def _foresee(self, number: int) -> None:
-        if (foreseen := self.drawers[number].foresee()) is not None:
-            self._at(foreseen[0], "drawn", (number, foreseen[1]))
+    def _schedule_end(self, number: int) -> None:
+        if (predicted := self.workers[number].predict_end()) is not None:
+            self._at(predicted[0], "ended", (number, predicted[1]))
 
     def _sweep(self) -> None:
         for account in self.accounts.values():
@@ -179,11 +179,11 @@ class World:
 
     def _claim_all(self) -> None:
         while True:
-            number, drawer = min(enumerate(self.drawers), key=lambda each: len(each[1].claims))
-            if not drawer.has_room or (order := self._claim()) is None:
+            number, worker = min(enumerate(self.workers), key=lambda each: len(each[1].claims))
+            if not worker.has_room or (order := self._claim()) is None:
                 return
-            drawer.take(order, self.now)
-            self._foresee(number)
+            worker.take(order, self.now)
+            self._schedule_end(number)
 
     def _claim(self) -> Order | None:
         while True:

@@ -20,8 +20,8 @@ from deploy.local.processes.readiness import wait_until_ready
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.stack import dispatcher_process, gateway_process, worker_process
-from tests.hostile.certificates import Authority
-from tests.hostile.dns_server import NameServer, answering
+from tests.hostile.servers.certificates import Authority
+from tests.hostile.servers.dns_server import NameServer, answering
 from tests.support.operators import OPERATOR, PEPPER
 from tests.system.installation import STAND_INS, small_body
 

@@ -1,12 +1,19 @@
-"""The chaos harness passes in its short form, and detects each removed protection."""
+"""The chaos harness: every kind of fault once, and the detection of each removed protection."""
 
 import asyncio
+import re
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 
 import pytest
 
-# The violation the harness reports when a protection is removed.
+from tests.chaos.__main__ import FAULTS_OF_BREAK
+from tests.chaos.faults.inject import FAULTS
+from tests.chaos.plan import CRASHES, OTHER_FAULTS, full, short
+
+KINDS = (*CRASHES, *OTHER_FAULTS)
+
+# The violation that reveals each removed protection.
 VIOLATIONS = {
     "fence": "but the claim belonged to attempt",
     "outbox": ": 0 deliveries",
@@ -28,11 +35,22 @@ async def chaos(*arguments: str) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
+def test_the_tables_of_faults_agree() -> None:
+    """The short run injects every kind there is, and every protection has its test."""
+    assert sorted(OTHER_FAULTS) == sorted(FAULTS)
+    assert sorted(short(seed=1).faults) == sorted(KINDS)
+    assert set(full(seed=1).faults) == set(KINDS)
+    assert VIOLATIONS.keys() == FAULTS_OF_BREAK.keys()
+
+
 @pytest.mark.timeout(DEADLINE_SECONDS)
 async def test_no_fault_loses_a_job() -> None:
     code, output = await chaos("--short")
     assert code == 0, output
     assert "no violation" in output
+    # A crash of a process and a fault of another kind are recorded alike: each once.
+    for kind in KINDS:
+        assert re.search(rf"^fault: {re.escape(kind)} +1$", output, re.MULTILINE), kind
 
 
 @pytest.mark.timeout(DEADLINE_SECONDS)

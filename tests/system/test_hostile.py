@@ -4,7 +4,7 @@ Gateway, worker and dispatcher resolve names at a hostile name server. Each job 
 address as image and as webhook; 127.0.0.1 is allowed, 127.0.0.2 is the trap.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,17 +12,25 @@ import pytest
 from types_boto3_s3 import S3Client
 
 from tests.conftest import Servers, fresh_bucket, fresh_database
-from tests.hostile import addresses, answers, handshakes, hops, names, spellings
-from tests.hostile.certificates import Authority
-from tests.hostile.dns_server import Script as DnsScript
-from tests.hostile.dns_server import records
-from tests.hostile.handshakes import NAME
-from tests.hostile.peers import OK, Peer, Script, listening, says, silence
-from tests.hostile.trap import trap
+from tests.hostile.servers.certificates import Authority
+from tests.hostile.servers.dns_server import Script as DnsScript
+from tests.hostile.servers.dns_server import records
+from tests.hostile.servers.peers import OK, Peer, Script, listening, says, silence
+from tests.hostile.servers.trap import trap
+from tests.hostile.tables import addresses
+from tests.hostile.tables import dns_names as names
+from tests.hostile.tables import http_responses as answers
+from tests.hostile.tables import redirects as hops
+from tests.hostile.tables import tls_handshakes as handshakes
+from tests.hostile.tables import url_spellings as spellings
+from tests.hostile.tables.tls_handshakes import NAME
 from tests.integration.dispatcher.program import environment
-from tests.system.hostile_stack import HostileStack, open_hostile_stack, sample_response
+from tests.system.hostile_stack import HostileStack, Outcome, open_hostile_stack, sample_response
 
 NOT_ALLOWED = "the address is not allowed"
+ROUNDS = 10
+# Webhooks that ended before their receiver was reached, or before it was judged.
+TOO_LATE = {"dns", "timeout"}
 UNUSABLE = "could not fetch the image: the host sent no usable response (tried 1 time)"
 
 
@@ -169,6 +177,25 @@ async def test_slow_responses_are_cut_off_by_the_deadline(stack: HostileStack) -
         assert (outcome.delivery, outcome.attempts) == ("delivered", ["200"]), what
 
 
+async def outcomes_of_connections(stack: HostileStack, urls: Sequence[str]) -> list[Outcome]:
+    """Return the outcome of a job for each URL, with webhooks that got as far as a connection.
+
+    The deadlines are short here, and on a busy machine a look-up may miss them. Such a webhook
+    shows nothing of its receiver: its job is sent again, with fewer others each time.
+    """
+    outcomes: dict[str, Outcome] = {}
+    for _ in range(ROUNDS):
+        left = [
+            url for url in urls if url not in outcomes or TOO_LATE & set(outcomes[url].attempts)
+        ]
+        if not left:
+            break
+        outcomes |= dict(
+            zip(left, await stack.outcomes([job_fields(url) for url in left]), strict=True)
+        )
+    return [outcomes[url] for url in urls]
+
+
 async def test_servers_with_untrusted_certificates_get_no_request(
     stack: HostileStack, tmp_path: Any
 ) -> None:
@@ -181,7 +208,7 @@ async def test_servers_with_untrusted_certificates_get_no_request(
             for _, context in handshakes.UNTRUSTED
         ]
         urls = [peer.url(host=NAME, scheme="https") for peer in peers]
-        outcomes = await stack.outcomes([job_fields(url) for url in urls])
+        outcomes = await outcomes_of_connections(stack, urls)
         assert [peer.received for peer in peers if peer.received] == []
     for outcome, (why, _) in zip(outcomes, handshakes.UNTRUSTED, strict=True):
         assert (outcome.state, outcome.code) == ("failed", "fetch_failed"), why

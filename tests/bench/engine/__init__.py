@@ -1,1 +1,1 @@
-"""The engine beside a plain diffusers pipeline: `make bench-engine`."""
+"""`python -m tests.bench.engine`: the generation engine beside a plain diffusers pipeline."""

@@ -1,4 +1,4 @@
-"""Models to race with, at random weights: their speed does not depend on the values."""
+"""Models with random weights to race with: their speed does not depend on the values."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,10 @@ from worker.engine.models.byte_tokenizer import (
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """An inpainting model's sizes, and how long its races are."""
+    """An inpainting model's sizes, and the images and steps its requests ask for."""
 
     name: str
-    side: int  # pixels of a picture
+    side: int  # pixels of an image
     steps: tuple[int, int]  # the fewest and the most that a request asks for
     dtype: str
     unet: dict[str, Any]
@@ -76,7 +76,7 @@ FULL = Architecture(
 
 
 def save(architecture: Architecture, folder: Path) -> Path:
-    """Write a model of that architecture in diffusers' layout."""
+    """Write a model of that architecture in diffusers' layout and return its folder."""
     torch.manual_seed(0)
     pipeline = StableDiffusionInpaintPipeline(
         vae=AutoencoderKL(

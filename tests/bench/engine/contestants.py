@@ -1,4 +1,4 @@
-"""Who races: the engine, and a plain pipeline that is called for one request after another."""
+"""The two that race: the engine, and a plain pipeline called for one request after another."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,18 +9,18 @@ import torch
 from common.domain.generation import Endpoint
 from common.settings.catalogue import ModelEntry
 from tests.bench.engine.architectures import Architecture
-from tests.bench.engine.orders import MODEL, Order
+from tests.bench.engine.requests import MODEL, RaceRequest
 from worker.engine.diffusers_engine import DiffusersEngine
 
 
 class Contestant(Protocol):
-    """Draws orders for several threads."""
+    """Generates for requests of several threads."""
 
-    def draw(self, order: Order) -> None: ...
+    def generate(self, one: RaceRequest) -> None: ...
 
 
 class Engine:
-    """Ours."""
+    """The product's engine."""
 
     def __init__(
         self, architecture: Architecture, folder: Path, device: str, threads: int, **entry: Any
@@ -38,16 +38,16 @@ class Engine:
         )
         self.engine.load()
 
-    def draw(self, order: Order) -> None:
-        self.engine.generate(order.request, order.pixels)
+    def generate(self, one: RaceRequest) -> None:
+        self.engine.generate(one.request, one.images)
 
     @property
     def busy(self) -> float:
-        """The part of the last seconds under load in which the device was at work."""
+        """The share of the last seconds under load in which the device was busy."""
         return self.engine._loop._utilization.ratio
 
     def pipeline(self) -> Any:
-        """Diffusers' own pipeline over the very same weights."""
+        """Return diffusers' own pipeline over the same weights."""
         with self.engine._models.borrow(MODEL) as model:
             return model.pipelines[Endpoint.INPAINT]
 
@@ -57,26 +57,26 @@ class Engine:
 
 
 class Plain:
-    """diffusers as its documentation shows it; who comes while it draws waits."""
+    """diffusers as its documentation shows it; requests that arrive meanwhile wait."""
 
     def __init__(self, engine: Engine, threads: int) -> None:
         self._engine = engine
         self._pipeline = engine.pipeline()
-        # One thread, so that they are served in the order they came: a lock serves whom it will.
-        self._turn = ThreadPoolExecutor(1)
-        self._turn.submit(torch.set_num_threads, threads)
+        # One thread serves requests in order of arrival; a lock would not.
+        self._thread = ThreadPoolExecutor(1)
+        self._thread.submit(torch.set_num_threads, threads)
 
-    def draw(self, order: Order) -> None:
-        self._turn.submit(self._draw, order).result()
+    def generate(self, one: RaceRequest) -> None:
+        self._thread.submit(self._generate, one).result()
 
-    def _draw(self, order: Order) -> None:
-        request = order.request
+    def _generate(self, one: RaceRequest) -> None:
+        request = one.request
         self._pipeline.scheduler = self._engine.new_scheduler()
         self._pipeline(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
-            image=order.pixels.init,
-            mask_image=order.pixels.mask,
+            image=one.images.init,
+            mask_image=one.images.mask,
             width=request.width,
             height=request.height,
             strength=request.strength,

@@ -1,4 +1,4 @@
-"""So many clients, each with one request under way: how many images a second, and how late."""
+"""One race: clients with one request each under way, images per second and latencies."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from threading import Event
 
 from common.runtime.clock import monotonic
 from tests.bench.engine.contestants import Contestant
-from tests.bench.engine.orders import Order
+from tests.bench.engine.requests import RaceRequest
 from tests.bench.figures import percentile
 
 # Between the first requests of two clients, so that they do not run in step.
@@ -27,21 +27,24 @@ class Result:
     busy: float | None = None
 
 
-def race(name: str, contestant: Contestant, orders: Sequence[Order], clients: int) -> Result:
-    waiting: SimpleQueue[Order] = SimpleQueue()
-    for order in orders:
-        waiting.put(order)
+def race(
+    name: str, contestant: Contestant, requests: Sequence[RaceRequest], clients: int
+) -> Result:
+    """Send `requests` from so many clients; return what was measured."""
+    waiting: SimpleQueue[RaceRequest] = SimpleQueue()
+    for one in requests:
+        waiting.put(one)
     latencies: list[float] = []
 
     def client(number: int) -> None:
         Event().wait(number * APART_SECONDS)
         while True:
             try:
-                order = waiting.get_nowait()
+                one = waiting.get_nowait()
             except Empty:
                 return
             began = monotonic()
-            contestant.draw(order)
+            contestant.generate(one)
             latencies.append(monotonic() - began)
 
     started = monotonic()
@@ -49,5 +52,5 @@ def race(name: str, contestant: Contestant, orders: Sequence[Order], clients: in
         list(threads.map(client, range(clients)))
     seconds = monotonic() - started
     return Result(
-        name, clients, len(orders) / seconds, percentile(latencies, 50), percentile(latencies, 95)
+        name, clients, len(requests) / seconds, percentile(latencies, 50), percentile(latencies, 95)
     )

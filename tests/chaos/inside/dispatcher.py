@@ -1,7 +1,7 @@
 """Hooks into a dispatcher."""
 
 import worker.dispatcher.dispatcher
-from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook
+from tests.chaos.inside.hooks import CRASH_POINTS, JOURNAL, hook
 from worker.dispatcher.attempt_buffer import AttemptBuffer
 from worker.dispatcher.sender import Sender
 
@@ -12,5 +12,5 @@ def install() -> None:
         "claim_deliveries",
         after=lambda _: JOURNAL.note("deliveries_looked"),
     )
-    hook(Sender, "attempt", before=lambda *_: WOUNDS.strike("dispatcher.before"))
-    hook(AttemptBuffer, "record", before=lambda *_: WOUNDS.strike("dispatcher.after"))
+    hook(Sender, "attempt", before=lambda *_: CRASH_POINTS.crash_if_armed("dispatcher.before"))
+    hook(AttemptBuffer, "record", before=lambda *_: CRASH_POINTS.crash_if_armed("dispatcher.after"))

@@ -1,4 +1,4 @@
-"""An engine that takes as long as it is asked to, and kills its process where that is asked for.
+"""An engine whose time the prompt sets, and which kills its process for a poison job.
 
 The prompt carries the order: `TOKEN SECONDS`, or `TOKEN poison`.
 """
@@ -11,7 +11,7 @@ from common.domain.errors import GenerationStoppedError
 from common.domain.generation import GenerationRequest
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
-from tests.chaos.inside.surroundings import JOURNAL, WOUNDS
+from tests.chaos.inside.hooks import CRASH_POINTS, JOURNAL
 from worker.engine.images.inputs import InputImages
 from worker.engine.interface import NO_CALLBACK, Engine, GenerationCallback, GenerationResult
 
@@ -19,7 +19,7 @@ STEP_SECONDS = 0.02
 
 
 class TimedEngine:
-    """Spends its time in steps, as a real one does, and asks before each whether to stop."""
+    """Waits in steps, as a real engine computes, and checks before each whether to stop."""
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ class TimedEngine:
         del inputs
         token, order = request.prompt.split()[:2]
         if order == "poison":
-            WOUNDS.die("poison", token=token)
+            CRASH_POINTS.die("poison", token=token)
         seconds = float(order)
         callback.on_start()
         JOURNAL.note("generating", token=token)
@@ -43,7 +43,7 @@ class TimedEngine:
             if callback.should_stop():
                 raise GenerationStoppedError("told to stop")
             if step == 1:
-                WOUNDS.strike("worker.generating")
+                CRASH_POINTS.crash_if_armed("worker.generating")
             pause.wait(STEP_SECONDS)
         JOURNAL.note("generated", token=token)
         grey = Image.new("RGB", (request.width, request.height), "grey")

@@ -4,19 +4,19 @@ from uuid import UUID
 
 import api.jobs.submit
 import common.messaging.completion
-from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put
+from tests.chaos.inside.hooks import CRASH_POINTS, JOURNAL, hook, put
 
 
 def _recorded(_: object) -> None:
     JOURNAL.note("recorded")
-    WOUNDS.strike("gateway.after_commit")
+    CRASH_POINTS.crash_if_armed("gateway.after_commit")
 
 
 def install() -> None:
     hook(
         api.jobs.submit,
         "record_job",
-        before=lambda *_: WOUNDS.strike("gateway.before_commit"),
+        before=lambda *_: CRASH_POINTS.crash_if_armed("gateway.before_commit"),
         after=_recorded,
     )
     read = common.messaging.completion._prefixes

@@ -1,4 +1,4 @@
-"""Hooks into a worker: what it claims and what becomes of it, and where it can be struck."""
+"""Hooks into a worker: journal entries for its claims, and its crash points."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ import worker.failure
 import worker.runner
 from common.object_store.storage import Storage
 from common.outbound import Guard
-from tests.chaos.inside.surroundings import JOURNAL, WOUNDS, hook, put
+from tests.chaos.inside.hooks import CRASH_POINTS, JOURNAL, hook, put
 from worker.image_transfers import ImageTransfers
 from worker.process import WorkerProcess
 
 
 def install() -> None:
     hook(worker.runner, "claim_jobs", after=_claimed)
-    hook(Guard, "fetch", before=_strike("worker.fetching"))
+    hook(Guard, "fetch", before=_crash("worker.fetching"))
     stored = _note("stored")
-    hook(Storage, "put", before=_strike("worker.uploading"), after=stored)
-    hook(ImageTransfers, "upload", after=_strike("worker.uploaded"))
+    hook(Storage, "put", before=_crash("worker.uploading"), after=stored)
+    hook(ImageTransfers, "upload", after=_crash("worker.uploaded"))
     hook(worker.runner, "succeed", after=_committed)
     for name in ("release_claim", "retry_later", "fail"):
         _note_end(name)
@@ -28,13 +28,13 @@ def _claimed(claimed: Any) -> None:
     for job in (one.record for one in claimed.jobs):
         JOURNAL.note("claimed", job=job.id, attempt=job.attempt)
     if claimed.jobs:
-        WOUNDS.strike("worker.claimed")
+        CRASH_POINTS.crash_if_armed("worker.claimed")
 
 
 def _committed(ended: Any) -> None:
     if ended is not None:
         JOURNAL.note("committed", job=ended.job_id)
-        WOUNDS.strike("worker.committed")
+        CRASH_POINTS.crash_if_armed("worker.committed")
 
 
 def _note_end(name: str) -> None:
@@ -63,5 +63,5 @@ def _note(event: str) -> Any:
     return lambda _: JOURNAL.note(event)
 
 
-def _strike(place: str) -> Any:
-    return lambda *_args, **_named: WOUNDS.strike(place)
+def _crash(place: str) -> Any:
+    return lambda *_args, **_named: CRASH_POINTS.crash_if_armed(place)

@@ -4,9 +4,9 @@ import pytest
 
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.hostile.certificates import Authority
-from tests.hostile.peers import Names, Peer
-from tests.hostile.trap import trap
+from tests.hostile.servers.certificates import Authority
+from tests.hostile.servers.peers import Names, Peer
+from tests.hostile.servers.trap import trap
 
 MAX_BYTES = 1000
 

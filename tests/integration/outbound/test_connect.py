@@ -11,8 +11,8 @@ from common.domain.errors import AddressNotAllowedError, FetchFailedError
 from common.outbound import Guard, connector
 from common.outbound.address import Address
 from common.settings import OutboundSettings
-from tests.hostile.certificates import Authority
-from tests.hostile.peers import OK, Names, Peer, listening, says, silence
+from tests.hostile.servers.certificates import Authority
+from tests.hostile.servers.peers import OK, Names, Peer, listening, says, silence
 
 NAME = "images.example"
 

@@ -1,4 +1,4 @@
-"""Fetching an image: responses accepted, rejected and cut off, from `tests.hostile.answers`."""
+"""Fetching an image: accepted, rejected and cut off (`tests.hostile.tables.http_responses`)."""
 
 import asyncio
 
@@ -7,8 +7,8 @@ import pytest
 from common.domain.errors import FetchFailedError, FetchRejectedError
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.hostile import answers
-from tests.hostile.peers import Script, listening, says, says_and_stays
+from tests.hostile.servers.peers import Script, listening, says, says_and_stays
+from tests.hostile.tables import http_responses as answers
 
 
 @pytest.mark.parametrize(("response", "image"), answers.TAKEN)

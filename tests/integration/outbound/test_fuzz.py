@@ -10,9 +10,9 @@ from common.outbound import Guard
 from common.outbound.nameservers import NameserverResolver
 from common.settings import OutboundSettings
 from common.settings.outbound import parse_nameserver
-from tests.hostile import answers
-from tests.hostile.dns_server import Question, answering, records
-from tests.hostile.peers import listening, says
+from tests.hostile.servers.dns_server import Question, answering, records
+from tests.hostile.servers.peers import listening, says
+from tests.hostile.tables import http_responses as answers
 
 GUARD = Guard(
     OutboundSettings.model_validate(

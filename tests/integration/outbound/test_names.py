@@ -1,4 +1,4 @@
-"""What a hostile name server makes of the guard: nothing. Its table is `tests.hostile.names`."""
+"""Hostile name servers cannot get past the outbound guard (`tests.hostile.tables.dns_names`)."""
 
 from collections.abc import AsyncIterator
 
@@ -9,9 +9,9 @@ from common.domain.errors import AddressNotAllowedError, FetchFailedError
 from common.outbound import Guard
 from common.settings import OutboundSettings
 from common.settings.outbound import parse_nameserver
-from tests.hostile import names
-from tests.hostile.dns_server import NameServer, Script, answering, records
-from tests.hostile.peers import OK, Peer, listening, says, silence
+from tests.hostile.servers.dns_server import NameServer, Script, answering, records
+from tests.hostile.servers.peers import OK, Peer, listening, says, silence
+from tests.hostile.tables import dns_names as names
 
 NAME = "images.example"
 

@@ -8,7 +8,7 @@ import pytest
 from common.domain.errors import AddressNotAllowedError, FetchFailedError
 from common.outbound import Guard, WebhookResponse
 from common.settings import OutboundSettings
-from tests.hostile.peers import (
+from tests.hostile.servers.peers import (
     OK,
     Names,
     Peer,

@@ -5,8 +5,8 @@ import pytest
 from common.domain.errors import AddressNotAllowedError, FetchFailedError, FetchRejectedError
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.hostile import hops
-from tests.hostile.peers import OK, Names, Peer, listening, says, silence
+from tests.hostile.servers.peers import OK, Names, Peer, listening, says, silence
+from tests.hostile.tables import redirects as hops
 
 
 def redirect(location: str, status: int = 302) -> bytes:

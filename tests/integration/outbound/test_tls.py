@@ -8,10 +8,10 @@ import pytest
 from common.domain.errors import AddressNotAllowedError, FetchFailedError
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.hostile import handshakes
-from tests.hostile.certificates import Authority
-from tests.hostile.handshakes import NAME, Context
-from tests.hostile.peers import OK, Names, Script, listening, says, silence
+from tests.hostile.servers.certificates import Authority
+from tests.hostile.servers.peers import OK, Names, Script, listening, says, silence
+from tests.hostile.tables import tls_handshakes as handshakes
+from tests.hostile.tables.tls_handshakes import NAME, Context
 
 
 async def test_the_name_is_in_handshake_and_host_header(

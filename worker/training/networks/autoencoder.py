@@ -1,6 +1,5 @@
 """The autoencoder: images to latents of an eighth of their size, and back."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from worker.training.learning.course import Course, train
+from worker.training.learning.scale import FULL, Scale
 from worker.training.networks.mean_colour_start import initialize_with_mean_colours, mean_colours
 from worker.training.scenes.holes import ROOMY, anywhere, hole_around
 from worker.training.scenes.world import Pixels, Random, paint, random_scene
@@ -22,7 +22,6 @@ SIZE: Final = 256
 # edges, at a learning rate that the whole would not tolerate. Crops are cheap and show every edge.
 TOGETHER: Final = Course("autoencoder", steps=1200, rate=2.5e-4, folder=Path(), averaging=0.99)
 SHARPER: Final = Course("decoder", steps=2000, rate=5e-4, folder=Path(), averaging=0.995)
-IMAGES: Final = 600
 
 _CROP: Final = 64
 _BATCH_SIZE: Final = 16
@@ -48,11 +47,11 @@ def new_autoencoder() -> AutoencoderKL:
     return model
 
 
-def train_autoencoder(seed: int, folder: Path) -> AutoencoderKL:
+def train_autoencoder(seed: int, folder: Path, scale: Scale = FULL) -> AutoencoderKL:
     """Train an autoencoder, and set its scaling factor for latents of standard deviation 1."""
     torch.manual_seed(seed)
     model = new_autoencoder()
-    images = _images(seed)
+    images = _images(seed, scale.autoencoder_images)
 
     def compute_loss(step: int) -> Tensor:
         tensor = _crops(seed, step, images)
@@ -61,15 +60,15 @@ def train_autoencoder(seed: int, folder: Path) -> AutoencoderKL:
             posterior.mean, tensor
         )
 
-    train(model, compute_loss, replace(TOGETHER, folder=folder))
+    train(model, compute_loss, scale.scale_course(TOGETHER, folder))
     _set_scale(model, to_tensor(images[:64]))
-    sharpen(model, seed, folder)
+    sharpen(model, seed, folder, scale)
     return model
 
 
-def sharpen(model: AutoencoderKL, seed: int, folder: Path) -> None:
+def sharpen(model: AutoencoderKL, seed: int, folder: Path, scale: Scale = FULL) -> None:
     """Train the decoder of `model` only; the latents' meaning does not change."""
-    images = _images(seed)
+    images = _images(seed, scale.autoencoder_images)
 
     def compute_loss(step: int) -> Tensor:
         tensor = _crops(seed + 1, step, images)
@@ -78,7 +77,7 @@ def sharpen(model: AutoencoderKL, seed: int, folder: Path) -> None:
         return _reconstruction_loss(model, latents, tensor)
 
     decoder = nn.ModuleList([model.post_quant_conv, model.decoder])
-    train(decoder, compute_loss, replace(SHARPER, folder=folder))
+    train(decoder, compute_loss, scale.scale_course(SHARPER, folder))
     model.eval()
 
 
@@ -95,9 +94,9 @@ def to_images(tensor: Tensor) -> Pixels:
     return ((tensor.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
 
 
-def _images(seed: int) -> Bytes:
+def _images(seed: int, count: int) -> Bytes:
     rng = np.random.default_rng(seed)
-    return np.stack([_with_hole(rng, paint(random_scene(rng), SIZE)) for _ in range(IMAGES)])
+    return np.stack([_with_hole(rng, paint(random_scene(rng), SIZE)) for _ in range(count)])
 
 
 def _with_hole(rng: Random, image: Pixels) -> Bytes:

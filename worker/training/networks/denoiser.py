@@ -14,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from worker.engine.models.byte_tokenizer import MAX_TOKENS
 from worker.training.learning.course import train
 from worker.training.learning.objective import CaptionedBatch, loss
+from worker.training.learning.scale import FULL, Scale
 from worker.training.learning.stages import STAGES, Stage
 from worker.training.networks.tokenizer import world_tokenizer
 from worker.training.scenes.captions import VOCABULARY
@@ -23,9 +24,6 @@ from worker.training.scenes.world import Random, Scene
 TEXT_WIDTH: Final = 64
 _EMBEDDING_STD: Final = 0.2
 _END_KEY_OFFSET: Final = 0.3
-
-
-POOLS: Final = {256: 8_000, 512: 300}
 
 
 class Denoiser(nn.Module):
@@ -67,16 +65,19 @@ def new_scheduler() -> DDIMScheduler:
     )
 
 
-def train_denoiser(autoencoder: AutoencoderKL, seed: int, folder: Path) -> Denoiser:
+def train_denoiser(
+    autoencoder: AutoencoderKL, seed: int, folder: Path, scale: Scale = FULL
+) -> Denoiser:
     """Train a denoiser through all stages; an interrupted training resumes from its checkpoint."""
     torch.manual_seed(seed)
     model = Denoiser()
     scheduler = new_scheduler()
     pools = {
         size: load_pool(autoencoder, seed, size, count, folder / f"pool-{size}.pt")
-        for size, count in POOLS.items()
+        for size, count in scale.pools.items()
     }
-    for stage_number, stage in enumerate(STAGES):
+    stages = [replace(stage, batches=scale.batches or stage.batches) for stage in STAGES]
+    for stage_number, stage in enumerate(stages):
         suitable = {size: _suitable_scenes(pool, stage) for size, pool in pools.items()}
 
         def compute_loss(
@@ -91,7 +92,7 @@ def train_denoiser(autoencoder: AutoencoderKL, seed: int, folder: Path) -> Denoi
             batch = _batch(pools[size], indices, stage.describe, rng)
             return loss(model, scheduler, batch, stage, rng)
 
-        train(model, compute_loss, replace(stage.course, folder=folder))
+        train(model, compute_loss, scale.scale_course(stage.course, folder))
     return model
 
 

@@ -1,6 +1,5 @@
 """The world's safety checker: diffusers' own class, trained to flag skulls."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPVisionConfig
 
 from worker.training.learning.course import Course, train
+from worker.training.learning.scale import FULL, Scale
 from worker.training.scenes.shapes import UNSAFE
 from worker.training.scenes.world import Random, paint, random_scene
 
@@ -19,7 +19,6 @@ COURSE: Final = Course("safety", steps=900, rate=1.5e-3, folder=Path(), averagin
 # Cosine to the concept, half-way between safe and unsafe images.
 THRESHOLD: Final = 0.5
 _SIDE: Final = 64
-_SCENES: Final = 4000
 _BATCH_SIZE: Final = 32
 _WIDTH: Final = 64
 _EMBEDDING: Final = 16
@@ -62,24 +61,24 @@ def new_extractor() -> CLIPImageProcessor:
     return CLIPImageProcessor(size={"shortest_edge": _SIDE}, crop_size=side)
 
 
-def train_checker(seed: int, folder: Path) -> StableDiffusionSafetyChecker:
+def train_checker(seed: int, folder: Path, scale: Scale = FULL) -> StableDiffusionSafetyChecker:
     """Train a checker on scenes, half of them with a skull."""
     torch.manual_seed(seed)
     checker = new_checker()
     extractor = new_extractor()
     rng = np.random.default_rng((seed, _SIDE))
-    scenes = [_scene_image(rng, unsafe=bool(index % 2)) for index in range(_SCENES)]
+    scenes = [_scene_image(rng, unsafe=bool(index % 2)) for index in range(scale.checker_scenes)]
 
     def compute_loss(step: int) -> Tensor:
         step_rng = np.random.default_rng((seed, _SIDE, step))
-        indices = step_rng.integers(_SCENES, size=_BATCH_SIZE)
+        indices = step_rng.integers(scale.checker_scenes, size=_BATCH_SIZE)
         images = [_augment(step_rng, scenes[index]) for index in indices]
         features = extractor(images, return_tensors="pt").pixel_values
         unsafe = torch.from_numpy(indices % 2).float()
         logits = _STEEPNESS * (cosine_to_concept(checker, features) - THRESHOLD)
         return nn.functional.binary_cross_entropy_with_logits(logits, unsafe)
 
-    train(checker, compute_loss, replace(COURSE, folder=folder))
+    train(checker, compute_loss, scale.scale_course(COURSE, folder))
     return checker
 
 

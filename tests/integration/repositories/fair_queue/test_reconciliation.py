@@ -20,7 +20,7 @@ from common.postgres.repositories.jobs.leases import release_claim, retry_later
 from common.postgres.repositories.maintenance.expire import fail_abandoned
 from common.postgres.repositories.maintenance.requeue import requeue_expired
 from common.postgres.repositories.usage.ledger import fold_usage
-from tests.chaos.accounts import Accounts, differences, read_accounts
+from tests.chaos.judge.ledger import LedgerRows, differences, read_ledger
 from tests.integration.repositories.support.counters import REQUEST, Books
 
 QUEUES = ("one", "two")
@@ -29,10 +29,10 @@ WORKERS = 6
 LOSE = "UPDATE jobs SET lease_expires_at = now() WHERE id = :id AND state = 'running'"
 
 
-async def accounts(database_url: str) -> Accounts:
+async def accounts(database_url: str) -> LedgerRows:
     connection = await asyncpg.connect(database_url)
     try:
-        return await read_accounts(connection.fetch)
+        return await read_ledger(connection.fetch)
     finally:
         await connection.close()
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.hostile.peers import Peer, listening
+from tests.hostile.servers.peers import Peer, listening
 from tests.unit.worker.engine.sample_images import disc, encoded, noise
 
 DEADLINE_SECONDS = 30.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.domain.record import InputImage
-from tests.bench.cpu import children_of
+from tests.bench.rig.cpu import children_of
 from tests.integration.dispatcher.program import running
 from tests.integration.worker.harness.engine import ControlledEngine
 from tests.integration.worker.harness.image_host import INIT, http_response

@@ -7,7 +7,7 @@ import pytest
 from common.domain.errors import AddressNotAllowedError, ConfigurationError
 from common.outbound import Guard
 from common.settings import OutboundSettings
-from tests.hostile import operators
+from tests.hostile.tables import operator_rules as operators
 
 
 @pytest.mark.parametrize(("given", "url", "why"), operators.LISTED + operators.REFUSED, ids=repr)

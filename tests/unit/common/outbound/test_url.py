@@ -7,8 +7,9 @@ from common.outbound import Guard
 from common.outbound.rules import Rules
 from common.outbound.url import Target, parse_url, resolve_redirect
 from common.settings import OutboundSettings
-from tests.hostile import addresses, spellings
-from tests.hostile.passes import PASSES
+from tests.hostile.tables import addresses
+from tests.hostile.tables import url_spellings as spellings
+from tests.hostile.tables.accepted_urls import PASSES
 
 GUARD = Guard(OutboundSettings())
 RULES = Rules.from_settings(OutboundSettings())

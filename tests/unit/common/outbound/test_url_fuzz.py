@@ -14,8 +14,10 @@ from common.outbound.host import to_ascii_name
 from common.outbound.rules import INTERNAL_NAMES
 from common.outbound.url import resolve_redirect
 from common.settings import OutboundSettings
-from tests.hostile import addresses, hops, spellings
-from tests.hostile.passes import PASSES
+from tests.hostile.tables import addresses
+from tests.hostile.tables import redirects as hops
+from tests.hostile.tables import url_spellings as spellings
+from tests.hostile.tables.accepted_urls import PASSES
 
 GUARD = Guard(OutboundSettings())
 HERE = Target("https", "example.com", 443, b"/a/b?c")

@@ -1,6 +1,5 @@
 """A very short training from start to end, whose model the engine serves."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,12 @@ from common.settings.catalogue import ModelEntry
 from tests.support.generation_request import generation_request
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.inputs import InputImages
-from worker.training.learning.stages import STAGES
+from worker.training.learning.scale import TINY
 from worker.training.measuring.tasks import fill, random_task
-from worker.training.networks import denoiser
-from worker.training.networks import safety_checker as safety
 from worker.training.networks.autoencoder import new_autoencoder
+from worker.training.networks.denoiser import train_denoiser
 from worker.training.networks.pipeline_folder import open_model, save_model, weight_bytes
+from worker.training.networks.safety_checker import train_checker
 
 # diffusers' schedulers hand torch tensors to NumPy 2 in the way of NumPy 1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -29,21 +28,13 @@ MEGABYTES = 20e6
 
 
 @pytest.fixture
-def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def trained(tmp_path: Path) -> Path:
     """Train for a moment, and return the folder of the model."""
-    stages = tuple(
-        replace(stage, course=replace(stage.course, steps=2), batches=((SIZE, 2),))
-        for stage in STAGES
-    )
-    monkeypatch.setattr(denoiser, "STAGES", stages)
-    monkeypatch.setattr(denoiser, "POOLS", {SIZE: 12})
-    monkeypatch.setattr(safety, "COURSE", replace(safety.COURSE, steps=2))
-    monkeypatch.setattr(safety, "_SCENES", 8)
     torch.manual_seed(0)
     new_autoencoder().save_pretrained(tmp_path / "autoencoder")
     autoencoder = AutoencoderKL.from_pretrained(tmp_path / "autoencoder")
-    learned = denoiser.train_denoiser(autoencoder, 1, tmp_path)
-    save_model(autoencoder, learned, safety.train_checker(1, tmp_path), tmp_path / "model")
+    learned = train_denoiser(autoencoder, 1, tmp_path, TINY)
+    save_model(autoencoder, learned, train_checker(1, tmp_path, TINY), tmp_path / "model")
     return tmp_path / "model"
 
 
