@@ -22,7 +22,8 @@ SELECT tenant, gen_random_uuid(), 'webhooks', 'succeeded', 1, 3,
     jsonb_build_object('init_image', jsonb_build_object('url', 'https://pictures.test/' || n)),
     false, 7.864, url, to_jsonb('order-' || n),
     jsonb_build_object('object_keys', jsonb_build_array(tenant || '/generations/' || n || '.png'),
-        'nsfw', jsonb_build_array(false), 'generation_seconds', 1.91, 'timeline', '{}'::jsonb),
+        'nsfw', jsonb_build_array(false), 'generation_seconds', 1.91, 'engine_seconds', 1.91,
+        'timeline', '{}'::jsonb),
     now(), now()
 FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS given (tenant, url, n)
 RETURNING id, tenant_id, webhook_url

@@ -51,10 +51,10 @@ WITH chosen AS (
     FROM chosen
     RETURNING id, tenant_id, state, webhook_url, cost, finished_at
 ), delivery AS (
-    INSERT INTO deliveries (job_id, tenant_id, event, url, state, attempt, failures,
+    INSERT INTO deliveries (job_id, tenant_id, event, url, origin, state, attempt, failures,
         available_at, created_at, finished_at)
-    SELECT id, tenant_id, 'job.' || state, webhook_url, 'delivered', 1 + n, n, finished_at,
-        finished_at, finished_at + interval '1 s'
+    SELECT id, tenant_id, 'job.' || state, webhook_url, infill_origin(webhook_url), 'delivered',
+        1 + n, n, finished_at, finished_at, finished_at + interval '1 s'
     FROM job, LATERAL (SELECT (id / 10 % 10 = 0)::int) AS repeated(n)
     WHERE webhook_url IS NOT NULL
     RETURNING id, attempt, created_at
