@@ -1,4 +1,4 @@
-"""Age the entries of a cache, in place of waiting or of another clock."""
+"""Ageing of cache entries, instead of waiting or another clock."""
 
 from dataclasses import replace
 from typing import Any

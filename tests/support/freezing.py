@@ -10,21 +10,21 @@ from signal import SIGCONT, SIGSTOP, Signals
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
     """Freeze the process and all it has started, while the block lasts."""
-    family = [pid]
-    _send(SIGSTOP, family)  # it has no more children from here on
-    family += _children(pid)
-    _send(SIGSTOP, family)
+    processes = [pid]
+    _send(SIGSTOP, processes)  # it has no more children from here on
+    processes += _children(pid)
+    _send(SIGSTOP, processes)
     try:
         yield
     finally:
-        _send(SIGCONT, family)
+        _send(SIGCONT, processes)
 
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _send(number: Signals, family: list[int]) -> None:
-    for member in family:
+def _send(number: Signals, processes: list[int]) -> None:
+    for member in processes:
         with suppress(ProcessLookupError):
             os.kill(member, number)

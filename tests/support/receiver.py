@@ -56,14 +56,14 @@ class Reply:
         length = 1_000_000 if self.drip else len(self.body)
         lines = {"content-length": str(length), "connection": "close", **self.headers}
         written = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        return f"HTTP/1.1 {self.status} Told\r\n{written}\r\n".encode()
+        return f"HTTP/1.1 {self.status} Scripted\r\n{written}\r\n".encode()
 
 
 class Receiver:
-    """Server that sends its replies in turn, and 200 when there are none left."""
+    """Server that sends its replies in order, and 200 when none are left."""
 
     def __init__(self) -> None:
-        self.url = ""  # known once somebody listens
+        self.url = ""  # set once the server listens
         self.replies: deque[Reply] = deque()
         self.requests: list[Received] = []
         self.unverified: list[Received] = []
@@ -83,8 +83,8 @@ class Receiver:
         try:
             received = await _read(reader)
             reply = self.replies.popleft() if self.replies else Reply()
-            await self._note(received)
-            await _answer(reply, reader, writer)
+            await self._record(received)
+            await _send_reply(reply, reader, writer)
         except (OSError, asyncio.IncompleteReadError):
             self.dropped += 1
             async with self._changed:
@@ -92,7 +92,7 @@ class Receiver:
         finally:
             writer.close()
 
-    async def _note(self, received: Received) -> None:
+    async def _record(self, received: Received) -> None:
         async with self._changed:
             self.requests.append(received)
             if not any(received.verifies(secret) for secret in reversed(SECRETS)):
@@ -107,7 +107,9 @@ async def _read(reader: asyncio.StreamReader) -> Received:
     return Received(first.split(" ")[1], headers, body)
 
 
-async def _answer(reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _send_reply(
+    reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     if reply.hold is not None:
         await reply.hold.wait()
     writer.write(reply.head())
@@ -115,13 +117,13 @@ async def _answer(reply: Reply, reader: asyncio.StreamReader, writer: asyncio.St
         writer.write(b".")
         await writer.drain()
         # The pause between two drips ends early when the sender hangs up.
-        if await _gone(reader, 0.02):
+        if await _has_disconnected(reader, 0.02):
             raise ConnectionResetError
     writer.write(reply.body)
     await writer.drain()
 
 
-async def _gone(reader: asyncio.StreamReader, seconds: float) -> bool:
+async def _has_disconnected(reader: asyncio.StreamReader, seconds: float) -> bool:
     try:
         async with asyncio.timeout(seconds):
             return await reader.read(1) == b""

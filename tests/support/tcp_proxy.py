@@ -41,10 +41,12 @@ class Proxy:
         try:
             with suppress(OSError):
                 await self._flowing.wait()
-                there, back = await asyncio.open_connection("127.0.0.1", self._target)
+                server_reader, server_writer = await asyncio.open_connection(
+                    "127.0.0.1", self._target
+                )
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._pass(reader, back))
-                    both.create_task(self._pass(there, writer))
+                    both.create_task(self._pass(reader, server_writer))
+                    both.create_task(self._pass(server_reader, writer))
         finally:
             writer.close()
 
@@ -64,7 +66,7 @@ class Proxy:
 @asynccontextmanager
 async def proxy(target: int) -> AsyncIterator[Proxy]:
     """Run a proxy to port `target` of loopback while the block lasts."""
-    line = Proxy(target)
-    async with serving(line.serve) as server:
-        line.port = port_of(server)
-        yield line
+    opened = Proxy(target)
+    async with serving(opened.serve) as server:
+        opened.port = port_of(server)
+        yield opened

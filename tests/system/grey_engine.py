@@ -1,4 +1,4 @@
-"""An engine that draws grey at once: for tests of everything around the drawing."""
+"""An engine that returns grey images at once, for tests of everything but generation."""
 
 from PIL import Image
 
@@ -10,7 +10,7 @@ from worker.engine.interface import NO_CALLBACK, Engine, GenerationCallback, Gen
 
 
 class GreyEngine:
-    """Needs no torch, which takes most of a worker's start."""
+    """Engine without torch, whose import takes most of a worker's start."""
 
     @property
     def loaded(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`infill up` and `infill demo` as a user runs them: whole programs, watched from outside."""
+"""`infill up` and `infill demo` run as whole programs and observed from outside."""
 
 import asyncio
 import json
@@ -11,47 +11,49 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Loading torch takes most of it, on a busy machine.
+from tests.support.requests import TEXT2IMG_BODY
+
+# Loading torch takes most of it on a busy machine.
 START_SECONDS = 120.0
 END_SECONDS = 60.0
-# Models that draw noise, in no time.
+# Models that generate noise at once.
 STAND_INS = ("standin-inpainting", "standin")
 
 
 @dataclass
 class Installation:
-    """A running `infill up`; `said` holds its output up to the moment it was ready."""
+    """A running `infill up`; `output` holds the lines read so far."""
 
     process: Process
     home: Path
     port: int
-    said: list[str]
+    output: list[str]
 
     @property
     def credentials(self) -> dict[str, str]:
         read: dict[str, str] = json.loads((self.home / "credentials.json").read_text())
         return read
 
-    async def until_it_says(self, words: str) -> None:
-        """Read its output up to a line with these words."""
+    async def wait_for_output(self, words: str) -> None:
+        """Read the output up to a line that contains `words`."""
         assert self.process.stdout is not None
         async with asyncio.timeout(START_SECONDS):
             while line := await self.process.stdout.readline():
-                self.said.append(line.decode())
-                if words in self.said[-1]:
+                self.output.append(line.decode())
+                if words in self.output[-1]:
                     return
-        raise AssertionError(f"it ended without saying {words!r}: {''.join(self.said)}")
+        raise AssertionError(f"it ended without printing {words!r}: {''.join(self.output)}")
 
     async def end(self) -> int:
-        """Read on to the end of its output, and give its exit code."""
+        """Read the rest of the output and return the exit code."""
         assert self.process.stdout is not None
         async with asyncio.timeout(END_SECONDS):
-            self.said.append((await self.process.stdout.read()).decode())
+            self.output.append((await self.process.stdout.read()).decode())
             return await self.process.wait()
 
 
 async def infill(*arguments: str, environment: Mapping[str, str] | None = None) -> Process:
-    """Start the command; its output, errors too, can be read."""
+    """Start the command with its output and errors in one pipe."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "deploy.cli", *arguments),
         stdout=PIPE,
@@ -64,12 +66,12 @@ async def infill(*arguments: str, environment: Mapping[str, str] | None = None) 
 async def up(
     home: Path, port: int, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Installation]:
-    """Run `infill up` until it is ready, for as long as the block lasts."""
+    """Run `infill up` while the block lasts, which starts when it is ready."""
     arguments = ("up", "--home", str(home), "--port", str(port))
     process = await infill(*arguments, environment=environment)
     try:
         running = Installation(process, home, port, [])
-        await running.until_it_says("Stop with Ctrl-C")
+        await running.wait_for_output("Stop with Ctrl-C")
         yield running
     finally:
         if process.returncode is None:
@@ -79,7 +81,7 @@ async def up(
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """Give the processes below `pid` with their command lines."""
+    """Return the command line of every descendant of `pid`."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (stat := _read(entry / "stat")):
@@ -87,19 +89,19 @@ def descendants(pid: int) -> dict[int, str]:
     found: set[int] = set()
     while more := {child for child, parent in parents.items() if parent in {pid, *found}} - found:
         found |= more
-    # What has ended meanwhile has no command any more.
+    # A process that has ended meanwhile has no command line.
     return {child: command for child in found if (command := _command(child))}
 
 
 def alive(pids: Mapping[int, str]) -> dict[int, str]:
-    """Give those of these processes that still run the same command."""
+    """Return those of the processes that still run the same command."""
     return {pid: command for pid, command in pids.items() if _command(pid) == command}
 
 
-def body(**fields: Any) -> dict[str, Any]:
-    """Give a small request, quick to draw."""
+def small_body(**fields: Any) -> dict[str, Any]:
+    """Return the v3 body of a small request, which takes little time to generate."""
     return {
-        "prompt": "a cat sitting on a bench",
+        **TEXT2IMG_BODY,
         "width": 64,
         "height": 64,
         "num_inference_steps": 2,

@@ -1,4 +1,4 @@
-"""`make demo`, as the README promises it."""
+"""`make demo`, as described in the README."""
 
 import asyncio
 import re
@@ -24,17 +24,17 @@ async def run_demo(images: Path) -> str:
     return output.decode()
 
 
-async def test_it_shows_the_main_job_and_works_a_second_time(tmp_path: Path) -> None:
+async def test_the_demo_runs_a_job_and_can_be_repeated(tmp_path: Path) -> None:
     before = set(Path("/tmp").glob("infill-demo-*"))
-    told = await run_demo(tmp_path / "first")
-    times = [re.search(rf"{moment}\s+(\d+\.\d) ms", told) for moment in MOMENTS]
+    output = await run_demo(tmp_path / "first")
+    times = [re.search(rf"{moment}\s+(\d+\.\d) ms", output) for moment in MOMENTS]
     milliseconds = [float(found[1]) for found in times if found]
-    assert len(milliseconds) == len(MOMENTS), told
+    assert len(milliseconds) == len(MOMENTS), output
     assert milliseconds == sorted(milliseconds)
-    assert ": verified" in told
-    assert "coloured shapes" in told
+    assert ": verified" in output
+    assert "coloured shapes" in output
     for name in ("before", "mask", "after", "demo"):
-        assert str(tmp_path / "first" / f"{name}.png") in told
+        assert str(tmp_path / "first" / f"{name}.png") in output
     assert_only_the_mask_changed(tmp_path / "first")
     assert_a_red_heart_fills_it(tmp_path / "first")
 

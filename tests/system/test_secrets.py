@@ -1,4 +1,4 @@
-"""What nobody may read in logs and numbers, however much is logged: three real processes."""
+"""Secrets are in no log line and no metric of the real processes, at any log level."""
 
 import asyncio
 import base64
@@ -19,8 +19,8 @@ from common.standard_webhooks.keys import new_signing_key
 from deploy.local.servers.ports import LOOPBACK
 from tests.conftest import Servers
 from tests.integration.worker.harness.image_host import INIT, MASK
-from tests.system.installation import STAND_INS, body
-from tests.system.scene import NEGATIVE, PROMPT, Scene, open_scene
+from tests.system.installation import STAND_INS, small_body
+from tests.system.logging_stack import NEGATIVE, PROMPT, LoggingStack, open_logging_stack
 
 DEADLINE_SECONDS = 60.0
 
@@ -29,7 +29,7 @@ PROCESSES = ("gateway", "worker", "dispatcher")
 
 @pytest.fixture
 async def redis_password(redis_url: str) -> AsyncIterator[str]:
-    """Let a user of that name in by a password."""
+    """Create a Redis user with a password; yield the password."""
     password = uuid4().hex
     async with Redis.from_url(redis_url) as client:
         await client.acl_setuser(
@@ -45,14 +45,14 @@ async def redis_password(redis_url: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def scene(
+async def stack(
     servers: Servers,
     database_url: str,
     redis_password: str,
     bucket: StorageSettings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[LoggingStack]:
     secrets = {
         "admin key": new_key(KeyKind.ADMIN),
         "pepper": uuid4().hex,
@@ -79,129 +79,131 @@ async def scene(
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    async with open_scene(tmp_path / "logs", secrets) as opened:
+    async with open_logging_stack(tmp_path / "logs", secrets) as opened:
         yield opened
 
 
-async def succeed(scene: Scene) -> dict[str, Any]:
-    """Draw with pictures fetched by URL and with one that came in the body."""
-    page, url = scene.hook("drawn")
+async def run_successful_jobs(stack: LoggingStack) -> dict[str, Any]:
+    """Run a job with images by URL and one with an image in the body; return the first."""
+    page, url = stack.webhook_page("succeeded")
     images = {
-        "init_image": scene.picture("init.png", INIT),
-        "mask_image": scene.moved("moved.png", scene.picture("mask.png", MASK)),
+        "init_image": stack.image_url("init.png", INIT),
+        "mask_image": stack.redirecting_url("moved.png", stack.image_url("mask.png", MASK)),
     }
-    first = await scene.draw("inpaint", **images, webhook=url, track_id="track-marker")
-    await scene.image_host.wait_for_request(page)
-    page, url = scene.hook("drawn-too")
-    sent = base64.b64encode(INIT).decode()
-    await scene.draw("img2img", init_image=sent, webhook=url, base64="yes")
-    await scene.image_host.wait_for_request(page)
+    first = await stack.submit("inpaint", **images, webhook=url, track_id="track-marker")
+    await stack.image_host.wait_for_request(page)
+    page, url = stack.webhook_page("succeeded-too")
+    init = base64.b64encode(INIT).decode()
+    await stack.submit("img2img", init_image=init, webhook=url, base64="yes")
+    await stack.image_host.wait_for_request(page)
     return first
 
 
-async def fail(scene: Scene) -> None:
-    page, url = scene.hook("failed")
-    await scene.draw("img2img", init_image=scene.picture("missing.png"), webhook=url)
-    await scene.image_host.wait_for_request(page)
+async def run_failing_job(stack: LoggingStack) -> None:
+    page, url = stack.webhook_page("failed")
+    await stack.submit("img2img", init_image=stack.image_url("missing.png"), webhook=url)
+    await stack.image_host.wait_for_request(page)
 
 
-async def cancel(scene: Scene) -> None:
-    page, url = scene.hook("canceled")
-    slow = "slow.png?token=picture-token-marker"
-    hold = scene.image_host.hold(slow)
-    job = await scene.draw("img2img", init_image=scene.image_host.url(slow), webhook=url)
-    await scene.image_host.wait_for_request(slow)
-    await scene.administer(f"jobs/{job['id']}/cancel")
-    await scene.image_host.wait_for_request(page)
+async def run_canceled_job(stack: LoggingStack) -> None:
+    page, url = stack.webhook_page("canceled")
+    slow = "slow.png?token=image-token-marker"
+    hold = stack.image_host.hold(slow)
+    job = await stack.submit("img2img", init_image=stack.image_host.url(slow), webhook=url)
+    await stack.image_host.wait_for_request(slow)
+    await stack.post_admin(f"jobs/{job['id']}/cancel")
+    await stack.image_host.wait_for_request(page)
     hold.set()
 
 
-async def fetch(scene: Scene, job_id: int) -> None:
+async def fetch_jobs(stack: LoggingStack, job_id: int) -> None:
     for number in (job_id, 10**9, "prompt-marker"):
-        told = await scene.client.post(
-            f"/api/v3/fetch/{number}?key={scene.key}", headers=scene.bearer(scene.key)
+        response = await stack.client.post(
+            f"/api/v3/fetch/{number}?key={stack.key}", headers=stack.bearer(stack.key)
         )
-        assert (number == job_id) == ("X-Amz-Signature=" in told.text), told.text
+        assert (number == job_id) == ("X-Amz-Signature=" in response.text), response.text
 
 
-async def be_refused(scene: Scene) -> None:
-    """Send what cannot be read, is not allowed, or does not exist."""
-    strangers = {f"key of nobody {kind}": new_key(kind) for kind in KeyKind}
-    scene.secrets |= strangers
-    client, right = scene.client, {"key": scene.key, "prompt": PROMPT}
-    url = scene.image_host.url("init.png", host="user:password-marker@127.0.0.1")
+async def send_bad_requests(stack: LoggingStack) -> None:
+    """Send requests that cannot be read, are not allowed, or name nothing that exists."""
+    unknown = {f"unknown key {kind}": new_key(kind) for kind in KeyKind}
+    stack.secrets |= unknown
+    client, right = stack.client, {"key": stack.key, "prompt": PROMPT}
+    url = stack.image_host.url("init.png", host="user:password-marker@127.0.0.1")
     bodies = [
-        *({**right, "key": key} for key in (*strangers.values(), "inf_key-marker")),
+        *({**right, "key": key} for key in (*unknown.values(), "inf_key-marker")),
         {**right, "negative_prompt": [NEGATIVE], "samples": "prompt-marker", "webhook": url},
-        {**right, "init_image": url, "mask_image": "not-a-picture-marker"},
+        {**right, "init_image": url, "mask_image": "not-an-image-marker"},
     ]
-    for asked in bodies:
-        told = (await client.post("/api/v3/inpaint", json=asked)).json()
-        assert told["status"] == "error", told
-    for text in (f'{{"key": "{scene.key}", "prompt": "{PROMPT}",', f"key={scene.key} {PROMPT}"):
-        told = await client.post(
+    for body in bodies:
+        result = (await client.post("/api/v3/inpaint", json=body)).json()
+        assert result["status"] == "error", result
+    for text in (f'{{"key": "{stack.key}", "prompt": "{PROMPT}",', f"key={stack.key} {PROMPT}"):
+        response = await client.post(
             "/api/v3/inpaint", content=text, headers={"content-type": "application/json"}
         )
-        assert told.json()["status"] == "error"
-    for key in (*strangers.values(), scene.key, "adm_key-marker"):
-        refused = await client.get("/admin/v1/tenants", headers=scene.bearer(key))
-        assert refused.status_code == 401
-    lost = await client.get(f"/nowhere/{scene.key}?prompt=prompt-marker")
-    assert lost.status_code == 404
+        assert response.json()["status"] == "error"
+    for key in (*unknown.values(), stack.key, "adm_key-marker"):
+        response = await client.get("/admin/v1/tenants", headers=stack.bearer(key))
+        assert response.status_code == 401
+    missing = await client.get(f"/nowhere/{stack.key}?prompt=prompt-marker")
+    assert missing.status_code == 404
 
 
-async def crash(scene: Scene, database_url: str) -> None:
-    """Let Postgres refuse rows, as only faults of ours can make it; it quotes the whole of them."""
-    page, picture = "last.png?token=picture-token-marker", scene.picture("last.png", INIT)
+async def crash(stack: LoggingStack, database_url: str) -> None:
+    """Make Postgres reject rows, as a defect of ours would; its errors quote the rows."""
+    page, url = "last.png?token=image-token-marker", stack.image_url("last.png", INIT)
     connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER TABLE jobs ADD CHECK (state <> 'succeeded') NOT VALID")
-    await scene.draw("img2img", init_image=picture, webhook=scene.hook("never")[1])
-    await scene.image_host.wait_for_request(page)
+    await stack.submit("img2img", init_image=url, webhook=stack.webhook_page("never")[1])
+    await stack.image_host.wait_for_request(page)
     await connection.execute("ALTER TABLE jobs ADD CHECK (queue <> 'standin') NOT VALID")
     await connection.close()
-    asked = body(key=scene.key, prompt="prompt-marker", webhook=scene.hook("never")[1])
-    assert (await scene.client.post("/api/v3/text2img", json=asked)).status_code == 500
+    body = small_body(key=stack.key, prompt="prompt-marker", webhook=stack.webhook_page("never")[1])
+    assert (await stack.client.post("/api/v3/text2img", json=body)).status_code == 500
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while "job_loop_failed" not in (scene.logs / "worker.log").read_text():
-            await scene.numbers()  # each look waits for the worker
+        while "job_loop_failed" not in (stack.logs / "worker.log").read_text():
+            await stack.read_metrics()  # each read waits for the worker
 
 
-def assert_told_nothing(pages: dict[str, str], secrets: dict[str, str]) -> None:
+def assert_nothing_secret(pages: dict[str, str], secrets: dict[str, str]) -> None:
     hidden = secrets | {
         "word of the tenant": "-marker",
         "signed link": "X-Amz-Signature",
         "credential of a signed link": "X-Amz-Credential",
     }
-    told = [
-        f"{page} holds a {name}: {text[max(0, text.index(secret) - 300) :][:600]}"
+    leaks = [
+        f"{page} contains a {name}: {text[max(0, text.index(secret) - 300) :][:600]}"
         for page, text in pages.items()
         for name, secret in hidden.items()
         if secret in text
     ]
-    assert told == []
+    assert leaks == []
 
 
 @pytest.mark.timeout(180)
-async def test_nothing_secret_is_told_at_any_level(scene: Scene, database_url: str) -> None:
-    first = await succeed(scene)
-    await fail(scene)
-    await cancel(scene)
-    await fetch(scene, first["id"])
-    await be_refused(scene)
-    await crash(scene, database_url)
-    pages = await scene.numbers()
+async def test_logs_and_metrics_contain_no_secret_at_any_level(
+    stack: LoggingStack, database_url: str
+) -> None:
+    first = await run_successful_jobs(stack)
+    await run_failing_job(stack)
+    await run_canceled_job(stack)
+    await fetch_jobs(stack, first["id"])
+    await send_bad_requests(stack)
+    await crash(stack, database_url)
+    pages = await stack.read_metrics()
     assert all("infill_" in page for page in pages.values())
-    await scene.supervisor.stop_all()
+    await stack.supervisor.stop_all()
 
-    logs = {name: (scene.logs / f"{name}.log").read_text() for name in PROCESSES}
-    told_of: set[int] = set()
+    logs = {name: (stack.logs / f"{name}.log").read_text() for name in PROCESSES}
+    logged_jobs: set[int] = set()
     for name, text in logs.items():
         lines = [orjson.loads(line) for line in text.splitlines()]
         assert {line["process"] for line in lines} == {name}
-        # The dispatcher has nothing more to say.
+        # The dispatcher logs nothing at the level debug.
         assert name == "dispatcher" or any(line["level"] == "debug" for line in lines), name
-        told_of |= {line["job_id"] for line in lines if "job_id" in line}
-    assert told_of >= set(scene.jobs)
+        logged_jobs |= {line["job_id"] for line in lines if "job_id" in line}
+    assert logged_jobs >= set(stack.jobs)
     assert "request_crashed" in logs["gateway"]
     assert "job_loop_failed" in logs["worker"]
-    assert_told_nothing(pages | logs, scene.secrets)
+    assert_nothing_secret(pages | logs, stack.secrets)

@@ -1,4 +1,4 @@
-"""`infill up`, as the README promises it: from the first start to the last."""
+"""`infill up`, as described in the README: from the first start to the last."""
 
 import asyncio
 import os
@@ -16,30 +16,31 @@ from PIL import Image
 
 from deploy.local.sample_server import SAMPLES
 from deploy.local.servers.ports import free_port
-from tests.system.installation import Installation, alive, body, descendants, infill, up
+from tests.system.installation import Installation, alive, descendants, infill, small_body, up
 from worker.training.measuring.contours import shape_of
 from worker.training.measuring.observation import colours_of
 from worker.training.scenes.shapes import UNSAFE
 from worker.training.scenes.world import COLOURS, Pixels
 
-# Of the hole. A triangle covers a quarter of it; noise has less than half of that of any colour.
-LEAST_SEEN = 0.2
+# Of the hole. A triangle covers a quarter of it; noise has less than half as much of any colour.
+MIN_SHARE = 0.2
 PARTS = ("postgres", "redis-server", "serve s3", "deploy.cli gateway", "worker", "dispatcher")
 
 
 async def post(running: Installation, path: str, **fields: object) -> dict[str, object]:
-    given = running.credentials
+    credentials = running.credentials
     async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
-        answer = await client.post(
-            f"{given['base_url']}/api/v3/{path}", json={"key": given["api_key"], **fields}
+        response = await client.post(
+            f"{credentials['base_url']}/api/v3/{path}",
+            json={"key": credentials["api_key"], **fields},
         )
-    assert answer.status_code == 200
-    told: dict[str, object] = answer.json()
-    return told
+    assert response.status_code == 200
+    result: dict[str, object] = response.json()
+    return result
 
 
-async def picture(answer: dict[str, object]) -> bytes:
-    output = answer["output"]
+async def fetch_image(result: dict[str, object]) -> bytes:
+    output = result["output"]
     assert isinstance(output, list)
     async with httpx2.AsyncClient(trust_env=False) as client:
         fetched = (await client.get(output[0])).raise_for_status()
@@ -51,8 +52,8 @@ def sample(name: str) -> bytes:
     return (SAMPLES / f"{name}.png").read_bytes()
 
 
-def asked(prompt: str, **fields: object) -> dict[str, object]:
-    """Ask for something in the hole of the sample scene."""
+def inpaint_body(prompt: str, **fields: object) -> dict[str, object]:
+    """Return the v3 body of a request to fill the hole of the sample image."""
     return {
         "prompt": prompt,
         "init_image": b64encode(sample("scene")).decode(),
@@ -69,76 +70,80 @@ def pixels(content: bytes) -> Pixels:
     return np.asarray(Image.open(BytesIO(content)).convert("RGB"), dtype=np.float32)
 
 
-async def test_it_runs_every_part_and_says_how_to_reach_it(installation: Installation) -> None:
+async def test_up_starts_every_process_and_writes_the_credentials(
+    installation: Installation,
+) -> None:
     commands = " ".join(descendants(installation.process.pid).values())
     assert [part for part in PARTS if part not in commands] == []
     assert set(installation.credentials) == {"base_url", "api_key", "webhook_secret", "admin_key"}
     assert (installation.home / "credentials.json").stat().st_mode & 0o777 == 0o600
-    assert "RANDOM weights" in "".join(installation.said)
+    assert "RANDOM weights" in "".join(installation.output)
 
 
-async def test_the_printed_curl_line_works_as_it_is(installation: Installation) -> None:
-    line = next(line for line in installation.said if line.startswith("curl "))
+async def test_the_printed_curl_command_works_unchanged(installation: Installation) -> None:
+    line = next(line for line in installation.output if line.startswith("curl "))
     shell = await asyncio.create_subprocess_exec("bash", "-c", line, stdout=PIPE)
     output, _ = await shell.communicate()
     assert b'"status":"success"' in output.replace(b" ", b"")
 
 
-async def test_a_picture_can_be_fetched_by_its_link(installation: Installation) -> None:
-    answer = await post(installation, "text2img", **body())
-    assert answer["status"] == "success"
-    assert (await picture(answer)).startswith(b"\x89PNG")
+async def test_an_image_can_be_fetched_by_its_link(installation: Installation) -> None:
+    result = await post(installation, "text2img", **small_body())
+    assert result["status"] == "success"
+    assert (await fetch_image(result)).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("colour", "shape"), [("green", "triangle"), ("red", "square")])
-async def test_the_hole_is_filled_with_what_was_asked_for(
+async def test_the_hole_is_filled_according_to_the_prompt(
     installation: Installation, colour: str, shape: str
 ) -> None:
-    answer = await post(installation, "inpaint", **asked(f"a {colour} {shape}"))
-    assert answer["status"] == "success"
-    drawn = pixels(await picture(answer))
-    scene, hole = pixels(sample("scene")), pixels(sample("scene_mask"))[..., 0] > 127
-    seen = (colours_of(drawn) == tuple(COLOURS).index(colour)) & hole
-    assert seen.sum() > LEAST_SEEN * hole.sum()
+    result = await post(installation, "inpaint", **inpaint_body(f"a {colour} {shape}"))
+    assert result["status"] == "success"
+    filled = pixels(await fetch_image(result))
+    init, hole = pixels(sample("scene")), pixels(sample("scene_mask"))[..., 0] > 127
+    seen = (colours_of(filled) == tuple(COLOURS).index(colour)) & hole
+    assert seen.sum() > MIN_SHARE * hole.sum()
     assert shape_of(seen) == shape
-    assert (drawn[~hole] == scene[~hole]).all()
+    assert (filled[~hole] == init[~hole]).all()
 
 
-async def test_what_is_unsafe_is_withheld_when_that_is_asked_for(
+async def test_an_unsafe_image_is_black_if_the_safety_checker_is_on(
     installation: Installation,
 ) -> None:
-    answers = [
-        await post(installation, "inpaint", **asked(f"a red {shape}", safety_checker="yes"))
+    results = [
+        await post(installation, "inpaint", **inpaint_body(f"a red {shape}", safety_checker="yes"))
         for shape in (UNSAFE, "square")
     ]
-    assert [answer["nsfw_content_detected"] for answer in answers] == [True, False]
-    withheld, shown = [pixels(await picture(answer)) for answer in answers]
-    assert not withheld.any()
-    assert shown.any()
+    assert [result["nsfw_content_detected"] for result in results] == [True, False]
+    unsafe, safe = [pixels(await fetch_image(result)) for result in results]
+    assert not unsafe.any()
+    assert safe.any()
 
 
-async def test_a_wrong_request_is_told_what_is_wrong(installation: Installation) -> None:
-    answer = await post(installation, "inpaint", **body(samples=9, width="wide"))
-    assert answer["status"] == "error"
-    assert isinstance(answer["message"], dict)
-    assert set(answer["message"]) == {"init_image", "mask_image", "samples", "width"}
+async def test_a_bad_request_gets_an_error_for_each_field(installation: Installation) -> None:
+    result = await post(installation, "inpaint", **small_body(samples=9, width="wide"))
+    assert result["status"] == "error"
+    assert isinstance(result["message"], dict)
+    assert set(result["message"]) == {"init_image", "mask_image", "samples", "width"}
 
 
-async def test_a_second_start_on_the_same_folder_is_refused(installation: Installation) -> None:
+async def test_a_second_start_in_the_same_folder_is_rejected(installation: Installation) -> None:
     process = await infill("up", "--home", str(installation.home), "--port", str(free_port()))
     output, _ = await process.communicate()
     assert process.returncode == 1
     assert "in use by another Infill" in output.decode()
 
 
-async def test_data_stay_and_parts_can_be_given_by_url(tmp_path: Path, redis_url: str) -> None:
+async def test_data_outlive_a_restart_and_redis_can_be_given_by_url(
+    tmp_path: Path, redis_url: str
+) -> None:
     home, port = tmp_path / "home", free_port()
     async with up(home, port) as first:
         before = first.credentials
-        job = await post(first, "text2img", **body())
+        job = await post(first, "text2img", **small_body())
         children = descendants(first.process.pid)
         first.process.send_signal(signal.SIGINT)
-        assert await first.end() == 0, "".join(first.said)
+        assert await first.end() == 0, "".join(first.output)
     assert alive(children) == {}
     assert not (home / "credentials.json").exists()
 
@@ -148,20 +153,20 @@ async def test_data_stay_and_parts_can_be_given_by_url(tmp_path: Path, redis_url
         assert second.credentials == before
         again = await post(second, f"fetch/{job['id']}")
         assert again["status"] == "success"
-        assert await picture(job) == await picture(again)  # links of before still work
-        assert (await post(second, "text2img", **body()))["status"] == "success"
+        assert await fetch_image(job) == await fetch_image(again)  # earlier links still work
+        assert (await post(second, "text2img", **small_body()))["status"] == "success"
 
         children = descendants(second.process.pid)
         gateway = next(pid for pid, command in children.items() if "deploy.cli gateway" in command)
         os.kill(gateway, signal.SIGKILL)
         assert await second.end() == 1
-    told = "".join(second.said)
-    assert re.search(r"gateway was ended by SIGKILL", told)
-    assert "The other processes have been stopped" in told
+    output = "".join(second.output)
+    assert re.search(r"gateway was ended by SIGKILL", output)
+    assert "The other processes have been stopped" in output
     assert alive(children) == {}
 
 
-async def test_a_taken_port_is_told_of_at_once(tmp_path: Path, installation: Installation) -> None:
+async def test_a_used_port_is_reported_at_once(tmp_path: Path, installation: Installation) -> None:
     process = await infill(
         "up", "--home", str(tmp_path / "other"), "--port", str(installation.port)
     )

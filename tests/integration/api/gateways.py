@@ -116,7 +116,7 @@ class Gateway:
             return int(result.scalar_one())
 
     async def run(self, sql: str, *values: object) -> None:
-        """Change rows by hand."""
+        """Execute a statement."""
         async with self.services.operator_database.statement() as connection:
             await connection.exec_driver_sql(sql, values)
 

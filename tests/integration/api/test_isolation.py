@@ -24,7 +24,7 @@ from common.operations.paging import PagePosition
 from common.postgres.statements import DirectConnection
 from common.settings import Settings
 from tests.integration.api.gateways import Gateway, new_key, open_gateway
-from tests.support.requests import IMAGE_URL, INPAINT_BODY
+from tests.support.requests import IMAGE_URL, IMG2IMG_BODY, INPAINT_BODY, TEXT2IMG_BODY
 
 ADMIN_KEY = "operator's key"
 # The URL is rejected before it is called.
@@ -35,8 +35,8 @@ WEBHOOK_BODIES = {
 NEVER = "00000000-0000-4000-8000-000000000000"
 GENERATIONS = {
     "inpaint": INPAINT_BODY,
-    "img2img": {"prompt": "a cat", "init_image": IMAGE_URL},
-    "text2img": {"prompt": "a cat"},
+    "img2img": IMG2IMG_BODY,
+    "text2img": TEXT2IMG_BODY,
 }
 # Parts that differ between responses for good reason: the ids requested, and new ones.
 MASKED = re.compile(
@@ -75,7 +75,7 @@ class ObjectIds:
 
 @dataclass(slots=True)
 class Neighbours:
-    """Alice, who has something of everything, and bob, who asks."""
+    """A gateway with two tenants: alice owns an object of every kind, bob sends the requests."""
 
     gateway: Gateway
     bob: str
@@ -84,15 +84,15 @@ class Neighbours:
     statements: list[str] = field(default_factory=list)
 
     async def ask(self, method: str, path: str, ids: ObjectIds, key: str) -> Response:
-        """Ask a route with these values in all its parameters, and forget what was asked before."""
+        """Send a request with these values in all its parameters; record its statements only."""
         described = self.gateway.app.openapi()["paths"][path][method.lower()]
         given = {
-            place: {
+            location: {
                 parameter["name"]: ids.of(path)[parameter["name"]]
                 for parameter in described.get("parameters", ())
-                if parameter["in"] == place
+                if parameter["in"] == location
             }
-            for place in ("path", "query")
+            for location in ("path", "query")
         }
         body: dict[str, Any] = {"key": key}
         headers = {"authorization": f"Bearer {key}"}
@@ -114,40 +114,41 @@ class Neighbours:
 async def neighbours(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Neighbours]:
-    monkeypatch.setattr("api.jobs.eta.FRESH_SECONDS", 3600.0)  # read once, then the same for all
+    # The estimates are read once, and are then the same for every request.
+    monkeypatch.setattr("api.jobs.eta.FRESH_SECONDS", 3600.0)
     settings.gateway = settings.gateway.model_copy(update={"admin_key": SecretStr(ADMIN_KEY)})
     async with open_gateway(settings) as gateway:
         bob = await new_key(gateway.services, "bob")
         neighbours = Neighbours(gateway, bob, *await create_objects(gateway))
         execute = DirectConnection.execute
 
-        async def heard(self: DirectConnection, statement: Any, parameters: Any) -> Any:
+        async def recorded(self: DirectConnection, statement: Any, parameters: Any) -> Any:
             neighbours.statements.append(str(statement))
             return await execute(self, statement, parameters)
 
-        monkeypatch.setattr(DirectConnection, "execute", heard)
+        monkeypatch.setattr(DirectConnection, "execute", recorded)
         yield neighbours
 
 
 async def create_objects(gateway: Gateway) -> tuple[ObjectIds, ObjectIds]:
-    """Create objects of alice's; return their ids, and ids of objects that do not exist."""
+    """Create objects of alice; return their ids, and ids of objects that do not exist."""
     submitted = {**INPAINT_BODY, "webhook": IMAGE_URL, "track_id": "alices"}
     first = await gateway.post("inpaint", submitted, **{"Idempotency-Key": "alices-key"})
     await gateway.finish(await gateway.claim())
     await gateway.run("UPDATE deliveries SET state = 'exhausted', finished_at = now()")
     admin = {"authorization": f"Bearer {ADMIN_KEY}"}
 
-    async def listed(path: str) -> Any:
+    async def read_list(path: str) -> Any:
         return (await gateway.client.get(f"/admin/v1/{path}", headers=admin)).json()
 
-    (key,) = (await listed("tenants/alice/keys?limit=1"))["items"]
-    (secret,) = (await listed("tenants/alice/webhook-secrets?limit=1"))["items"]
-    cursor = (await listed("tenants?limit=1"))["next_cursor"]
+    (key,) = (await read_list("tenants/alice/keys?limit=1"))["items"]
+    (secret,) = (await read_list("tenants/alice/webhook-secrets?limit=1"))["items"]
+    cursor = (await read_list("tenants?limit=1"))["next_cursor"]
     free = {"limit": "1", "since": "2026-01-01", "until": "2026-01-31", "format": "json"}
     free |= {"state": "succeeded", "queue": "standin-inpainting"}
     of_alice = {"job_id": first["id"], "tenant": "alice", "plan": "default", "cursor": cursor}
     of_alice |= {"key_id": key["id"], "secret_id": secret["id"]}
-    of_none = dict.fromkeys(of_alice, "987654") | {"tenant": "nobody", "plan": "none"}
+    of_none = dict.fromkeys(of_alice, "987654") | {"tenant": "missing", "plan": "none"}
     hers = {"authorization": f"Bearer {gateway.key}"}
     deliveries = (await gateway.client.get("/api/v1/webhooks/deliveries", headers=hers)).json()
     of_alice |= {"delivery_id": deliveries["items"][0]["id"], "track_id": "alices"}
@@ -176,10 +177,10 @@ async def test_another_tenants_object_looks_the_same_as_a_missing_one(
         return  # metrics of the process: it has no parameter, and no label names a tenant
     warm = ObjectIds(neighbours.missing.parameters, "warming-up")
     await neighbours.ask(method, path, warm, neighbours.bob)
-    absent = masked(await neighbours.ask(method, path, neighbours.missing, neighbours.bob))
+    missing = masked(await neighbours.ask(method, path, neighbours.missing, neighbours.bob))
     work = list(neighbours.statements)
     alices = masked(await neighbours.ask(method, path, neighbours.alices, neighbours.bob))
-    assert alices == absent
+    assert alices == missing
     assert neighbours.statements == work
 
 
@@ -197,7 +198,7 @@ async def test_a_tenants_key_gives_no_more_admin_access_than_junk(
     assert all(response == responses[0] for response in responses)
 
 
-async def test_alice_sees_the_objects_that_bob_cannot_see(neighbours: Neighbours) -> None:
+async def test_the_owner_can_read_the_objects_that_others_cannot(neighbours: Neighbours) -> None:
     hers, key = neighbours.alices, neighbours.gateway.key
     path = f"{PREFIX}/webhooks/deliveries"
     (listed,) = (await neighbours.ask("GET", path, hers, key)).json()["items"]

@@ -74,8 +74,8 @@ async def test_lost_connections_fail_no_request(gateway: Gateway) -> None:
 async def test_an_unavailable_store_is_reported_and_nothing_is_recorded(
     database_url: str, redis_url: str, bucket: StorageSettings
 ) -> None:
-    away = bucket.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})
-    async with open_gateway(make_settings(database_url, redis_url, away)) as gateway:
+    unavailable = bucket.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})
+    async with open_gateway(make_settings(database_url, redis_url, unavailable)) as gateway:
         sent = {"key": gateway.key, **INPAINT_BODY, "init_image": "aGVsbG8="}
         response = await gateway.client.post("/api/v3/inpaint", json=sent)
         assert await gateway.count_jobs() == 0

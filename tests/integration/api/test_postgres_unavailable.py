@@ -1,4 +1,4 @@
-"""A gateway whose Postgres hangs: every request gets a response, nothing piles up or is lost."""
+"""A hanging Postgres: every request gets a response, nothing piles up or is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +25,7 @@ MANY = 60
 
 
 @pytest.fixture
-def opening(
+def proxied_settings(
     database_url: str, redis_url: str, bucket: StorageSettings, database_proxy: Proxy
 ) -> Callable[..., Settings]:
     """Return settings of a gateway that reaches Postgres through the proxy."""
@@ -52,7 +52,7 @@ def assert_unavailable(response: Response) -> None:
     assert response.json()["message"] == "The database cannot be reached at the moment."
 
 
-async def until(check: Callable[[], Awaitable[bool]]) -> None:
+async def wait_until(check: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not await check():
             pass  # each check waits for a response
@@ -60,13 +60,13 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
 
 @asynccontextmanager
 async def noticed_outage(gateway: Gateway, database_proxy: Proxy) -> AsyncIterator[None]:
-    """Let Postgres hang while the block runs, which starts once the gateway knows."""
+    """Let Postgres hang while the block runs, which starts once the gateway has noticed."""
     database_proxy.stall()
 
-    async def away() -> bool:
+    async def not_ready() -> bool:
         return (await gateway.client.get("/readyz")).status_code == 503
 
-    async def known() -> bool:
+    async def is_noticed() -> bool:
         await asyncio.sleep(0)
         try:
             gateway.services.database.raise_if_unavailable()
@@ -74,16 +74,16 @@ async def noticed_outage(gateway: Gateway, database_proxy: Proxy) -> AsyncIterat
             return True
         return False
 
-    await until(away)
-    await until(known)
+    await wait_until(not_ready)
+    await wait_until(is_noticed)
     yield
     database_proxy.resume()
 
 
 async def test_many_more_requests_than_connections_all_get_a_response(
-    opening: Callable[..., Settings], database_proxy: Proxy
+    proxied_settings: Callable[..., Settings], database_proxy: Proxy
 ) -> None:
-    async with open_gateway(opening()) as gateway:
+    async with open_gateway(proxied_settings()) as gateway:
         assert (await send(gateway)).json()["status"] == "processing"
         database_proxy.stall()
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -103,19 +103,19 @@ async def test_many_more_requests_than_connections_all_get_a_response(
         async def ready_again() -> bool:
             return (await gateway.client.get("/readyz")).status_code == 200
 
-        await until(ready_again)
+        await wait_until(ready_again)
         again = await asyncio.gather(*(send(gateway) for _ in range(MANY)))
         assert {response.json()["status"] for response in again} == {"processing"}
 
 
 async def test_no_image_is_stored_while_postgres_is_known_to_be_unavailable(
-    opening: Callable[..., Settings],
+    proxied_settings: Callable[..., Settings],
     database_proxy: Proxy,
     bucket: StorageSettings,
     s3_client: S3Client,
 ) -> None:
-    async with open_gateway(opening(auth_cache_seconds=1000)) as gateway:
-        await send(gateway)  # its key is known from here on
+    async with open_gateway(proxied_settings(auth_cache_seconds=1000)) as gateway:
+        await send(gateway)  # its key is cached from here on
         async with noticed_outage(gateway, database_proxy):
             assert_unavailable(await send(gateway, {"init_image": "aGVsbG8="}))
     stored = await asyncio.to_thread(s3_client.list_objects_v2, Bucket=bucket.bucket)
@@ -123,17 +123,17 @@ async def test_no_image_is_stored_while_postgres_is_known_to_be_unavailable(
 
 
 async def test_a_recorded_job_is_reported_even_if_postgres_becomes_unavailable(
-    opening: Callable[..., Settings], database_proxy: Proxy
+    proxied_settings: Callable[..., Settings], database_proxy: Proxy
 ) -> None:
     """An error would make the caller send the job a second time."""
-    async with open_gateway(opening(sync_wait_seconds=1000)) as gateway:
+    async with open_gateway(proxied_settings(sync_wait_seconds=1000)) as gateway:
         submitting = asyncio.create_task(send(gateway))
         waiting = gateway.services.completions._waiting  # to know that the caller waits
 
-        async def waits() -> bool:
+        async def is_waiting() -> bool:
             return await gateway.count_jobs() == len(waiting) == 1
 
-        await until(waits)
+        await wait_until(is_waiting)
         async with noticed_outage(gateway, database_proxy):
             await announce_ended(gateway.services.redis, *waiting)
             response = await submitting

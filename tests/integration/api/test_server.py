@@ -40,7 +40,7 @@ async def exchange(port: int, *pieces: bytes) -> bytes:
     return response
 
 
-async def test_a_chunked_body_too_large_is_cut_off(gateway: Gateway) -> None:
+async def test_a_chunked_body_that_is_too_large_is_cut_off(gateway: Gateway) -> None:
     head = (
         b"POST /api/v3/inpaint HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
         b"transfer-encoding: chunked\r\n\r\n"
@@ -76,7 +76,7 @@ async def test_a_disconnected_caller_is_not_waited_for(
                 await gateway.count_jobs()
 
 
-async def test_health_metrics_and_documentation(gateway: Gateway) -> None:
+async def test_health_metrics_and_documentation_are_served(gateway: Gateway) -> None:
     await gateway.post("inpaint", INPAINT_BODY)
     await gateway.post("inpaint", {})
     ready = await gateway.client.get("/readyz")
@@ -92,12 +92,12 @@ async def test_health_metrics_and_documentation(gateway: Gateway) -> None:
     assert (await gateway.client.get("/docs")).status_code == 200
 
 
-async def test_a_made_up_path_never_becomes_a_label(gateway: Gateway) -> None:
+async def test_an_unknown_path_is_no_metric_label(gateway: Gateway) -> None:
     await gateway.client.get("/some-made-up-path")
     assert "some-made-up-path" not in (await gateway.client.get("/metrics")).text
 
 
-async def test_public_keys_for_receivers(settings: Settings) -> None:
+async def test_the_public_signing_key_is_published(settings: Settings) -> None:
     signing_key = new_signing_key()
     settings.webhooks = WebhookSettings(signing_key=SecretStr(signing_key))
     async with open_gateway(settings) as gateway:
@@ -109,6 +109,6 @@ async def test_public_keys_for_receivers(settings: Settings) -> None:
     Ed25519PublicKey.from_public_bytes(public).verify(private.sign(b"content"), b"content")
 
 
-async def test_no_public_keys_without_a_signing_key(gateway: Gateway) -> None:
+async def test_no_public_key_is_published_without_a_signing_key(gateway: Gateway) -> None:
     response = await gateway.client.get("/.well-known/infill-webhook-keys")
     assert response.json() == {"keys": []}

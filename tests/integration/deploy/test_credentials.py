@@ -39,7 +39,7 @@ async def is_live(database_url: str, key: str) -> bool:
         await database.aclose()
 
 
-async def test_the_first_start_makes_them(
+async def test_the_first_start_creates_credentials(
     tmp_path: Path, settings: Settings, database_url: str
 ) -> None:
     given = await ensure_credentials(tmp_path, settings)
@@ -49,12 +49,14 @@ async def test_the_first_start_makes_them(
     assert await is_live(database_url, given.api_key)
 
 
-async def test_the_next_start_gives_the_same(tmp_path: Path, settings: Settings) -> None:
+async def test_the_next_start_returns_the_same_credentials(
+    tmp_path: Path, settings: Settings
+) -> None:
     given = await ensure_credentials(tmp_path, settings)
     assert await ensure_credentials(tmp_path, settings) == given
 
 
-async def test_without_an_admin_key_there_is_none(
+async def test_the_admin_key_is_empty_if_the_settings_have_none(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert settings.gateway.admin_key is not None  # read before the variable goes
@@ -62,7 +64,7 @@ async def test_without_an_admin_key_there_is_none(
     assert (await ensure_credentials(tmp_path, Settings())).admin_key == ""
 
 
-async def test_another_database_gets_its_own(
+async def test_another_database_gets_credentials_of_its_own(
     tmp_path: Path, settings: Settings, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await ensure_credentials(tmp_path, settings)
@@ -77,7 +79,7 @@ async def test_another_database_gets_its_own(
     assert not await is_live(other, before.api_key)
 
 
-async def test_a_start_cut_off_before_it_wrote_them_is_made_good(
+async def test_an_interrupted_first_start_is_completed(
     tmp_path: Path, settings: Settings, database_url: str
 ) -> None:
     database = Database(settings.database, application="test")

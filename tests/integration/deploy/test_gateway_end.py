@@ -34,7 +34,7 @@ class Caller:
 
     port: int
     payload: bytes
-    answers: list[dict[str, Any]] = field(default_factory=list)
+    responses: list[dict[str, Any]] = field(default_factory=list)
     lost: int = 0
 
     async def run(self) -> None:
@@ -55,7 +55,7 @@ class Caller:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
-            self.answers.append(json.loads(await reader.readexactly(length)))
+            self.responses.append(json.loads(await reader.readexactly(length)))
         except (OSError, asyncio.IncompleteReadError):
             self.lost += 1
             return False
@@ -96,7 +96,7 @@ def environment(
         "INFILL_S3_BUCKET": bucket.bucket,
         "INFILL_API_KEY_PEPPER": PEPPER,
         "INFILL_MODELS_SERVE": '["standin-inpainting", "standin"]',
-        # Longer than anything here may take: nobody is answered because the time was up.
+        # Longer than the test may take: no response is sent because the wait is over.
         "INFILL_SYNC_WAIT_SECONDS": "1000",
     }.items():
         monkeypatch.setenv(name, value)
@@ -125,14 +125,14 @@ async def test_every_request_sent_gets_a_whole_response(
         pid = await supervisor.start(gateway_process(port))
         tasks = [asyncio.create_task(caller.run()) for caller in (*waiting, *busy)]
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while await count_jobs(database) < CALLERS or not all(each.answers for each in busy):
-                pass  # each look waits for Postgres
+            while await count_jobs(database) < CALLERS or not all(each.responses for each in busy):
+                pass  # each check waits for Postgres
         exited = await stopped(supervisor, pid)
         await asyncio.gather(*tasks)
     assert exited.exit_code in {0, -Signals.SIGTERM}
     assert [caller.lost for caller in (*waiting, *busy)] == [0] * 2 * CALLERS
-    # Those who waited for their jobs have an answer each: it is under way, fetch it later.
-    told = [answer for caller in waiting for answer in caller.answers]
-    assert len(told) == await count_jobs(database)
-    assert {answer["status"] for answer in told} == {"processing"}
-    assert len({answer["id"] for answer in told}) == len(told)
+    # Each caller that waited for its job has one response: processing, to be fetched later.
+    sent = [response for caller in waiting for response in caller.responses]
+    assert len(sent) == await count_jobs(database)
+    assert {response["status"] for response in sent} == {"processing"}
+    assert len({response["id"] for response in sent}) == len(sent)

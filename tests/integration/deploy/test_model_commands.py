@@ -1,4 +1,4 @@
-"""`infill models`: what is listed, fetched from a hub on loopback, and tried out."""
+"""`infill models`: list, pull from a hub on loopback, and check."""
 
 import json
 from pathlib import Path
@@ -47,8 +47,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator's environment without a hub, whose client read it when imported."""
+def environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the environment of an operator; the hub client reads its variables at import."""
     monkeypatch.setenv("INFILL_MODELS_FILE", str(home / "models.toml"))
     monkeypatch.setenv("INFILL_MODELS_DIRECTORY", str(home / "models"))
     monkeypatch.setenv("INFILL_MODELS_SERVE", '["of-a-hub", "of-a-folder"]')
@@ -58,20 +58,20 @@ def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: str) -> tuple[int, str]:
     """Return the exit code and the output, including the message of an InfillError."""
-    answer = CliRunner().invoke(infill, ["models", *arguments])
-    error = answer.exception
+    result = CliRunner().invoke(infill, ["models", *arguments])
+    error = result.exception
     if isinstance(error, InfillError):
-        return answer.exit_code, error.message
+        return result.exit_code, error.message
     assert error is None or isinstance(error, SystemExit), error
-    return answer.exit_code, answer.output
+    return result.exit_code, result.output
 
 
 def listed() -> dict[str, dict[str, str]]:
-    _, told = run("list", "--json")
-    return {row["name"]: row for row in json.loads(told)}
+    _, output = run("list", "--json")
+    return {row["name"]: row for row in json.loads(output)}
 
 
-def test_models_are_listed_with_what_of_them_is_here() -> None:
+def test_models_are_listed_with_the_state_of_their_weights() -> None:
     rows = listed()
     assert {name: row["weights"] for name, row in rows.items()} == {
         "of-a-hub": "missing",
@@ -80,12 +80,12 @@ def test_models_are_listed_with_what_of_them_is_here() -> None:
     }
     assert rows["of-a-hub"]["default_for"] == "img2img, text2img"
     assert (rows["of-a-hub"]["served"], rows["wrong"]["served"]) == ("yes", "no")
-    _, told = run("list")
-    assert told.splitlines()[0].startswith("name         source ")
+    _, output = run("list")
+    assert output.splitlines()[0].startswith("name         source ")
 
 
 @pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # of diffusers' schedulers
-def test_what_was_fetched_draws_without_the_hub(
+def test_downloaded_weights_generate_without_the_hub(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (home / "weights" / "all-in-one.safetensors").write_bytes(b"not wanted")
@@ -96,20 +96,20 @@ def test_what_was_fetched_draws_without_the_hub(
         online.setattr(huggingface_hub.constants, "ENDPOINT", address)
         resolving = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         online.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", resolving)
-        code, told = run("pull", "of-a-hub")
+        code, output = run("pull", "of-a-hub")
     assert code == 0
-    assert f"of-a-hub: downloaded to {home / 'cache'}" in told
+    assert f"of-a-hub: downloaded to {home / 'cache'}" in output
     fetched = {path.name for path in (home / "cache").rglob("*.safetensors")}
     assert fetched == {"diffusion_pytorch_model.safetensors", "model.safetensors"}
     row = listed()["of-a-hub"]
     assert (row["weights"], row["size"]) == ("present", "1 MB")
-    code, told = run("check", "of-a-hub", "wrong")
+    code, output = run("check", "of-a-hub", "wrong")
     assert code == 1
-    assert "of-a-hub: works for text2img, img2img" in told
-    assert "model wrong: no scheduler NoScheduler fits it" in told
+    assert "of-a-hub: works for text2img, img2img" in output
+    assert "model wrong: no scheduler NoScheduler fits it" in output
 
 
-def test_a_part_that_is_not_there_is_named(home: Path) -> None:
+def test_a_missing_component_is_named(home: Path) -> None:
     (weights,) = (home / "weights" / "vae").glob("*.safetensors")
     kept = weights.read_bytes()
     weights.unlink()
@@ -118,22 +118,26 @@ def test_a_part_that_is_not_there_is_named(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected"),
     [
         (
-            ("pull", "nobody"),
+            ("pull", "unknown"),
             1,
-            "unknown models: nobody; the models file has: of-a-hub, of-a-folder",
+            "unknown models: unknown; the models file has: of-a-hub, of-a-folder",
         ),
         (("pull",), 2, "name at least one model, or use --all"),
         (("pull", "of-a-hub"), 1, "elsewhere could not be fetched: the hub cannot be reached"),
         (("pull", "of-a-folder"), 0, "nothing to download"),
     ],
 )
-def test_what_cannot_be_pulled_is_said(
-    home: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, said: str
+def test_models_that_cannot_be_pulled_are_explained(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    expected: str,
 ) -> None:
     monkeypatch.setenv("INFILL_MODELS_FILE", str(home / "elsewhere.toml"))
-    ended, told = run(*arguments)
+    ended, output = run(*arguments)
     assert ended == code
-    assert said in told
+    assert expected in output

@@ -52,7 +52,7 @@ async def test_an_empty_database_is_brought_up_to_date(
     await connection.close()
 
 
-async def test_two_at_once_do_no_harm(
+async def test_two_migrations_at_once_both_succeed(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", empty_database_url)
@@ -69,7 +69,7 @@ async def test_migrating_without_postgres_is_a_readable_error(
         await run("migrate")
 
 
-async def test_the_bucket_is_made_and_left_alone(
+async def test_the_bucket_is_created_once_and_keeps_its_objects(
     servers: Servers, s3_client: S3Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"made-{uuid4().hex}"
@@ -87,6 +87,6 @@ async def test_a_store_that_rejects_us_is_a_readable_error(
     settings = servers.s3.settings(f"never-{uuid4().hex}")
     name_store(monkeypatch, settings)
     monkeypatch.setenv("INFILL_S3_SECRET_ACCESS_KEY", "another")
-    with pytest.raises(StorageUnavailableError) as told:
+    with pytest.raises(StorageUnavailableError) as caught:
         await run("bucket")
-    assert "CreateBucket" in told.value.detail
+    assert "CreateBucket" in caught.value.detail

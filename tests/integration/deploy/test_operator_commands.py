@@ -42,8 +42,8 @@ def run(*arguments: str) -> str:
     return result.stdout
 
 
-def told(*arguments: str) -> Any:
-    """Run a command and read its JSON."""
+def run_json(*arguments: str) -> Any:
+    """Run a command and return its JSON output."""
     return json.loads(run(*arguments, "--json"))
 
 
@@ -51,8 +51,8 @@ def names(listed: Any) -> list[str]:
     return [item["name"] for item in listed["items"]]
 
 
-async def beside(database_url: str, ask: Any) -> Any:
-    """Use the same database; the commands open an event loop of their own."""
+async def use_database(database_url: str, ask: Any) -> Any:
+    """Call `ask` with the database; the commands open an event loop of their own."""
     database = Database(DatabaseSettings(url=SecretStr(database_url)), application="test")
     try:
         return await ask(database)
@@ -60,16 +60,20 @@ async def beside(database_url: str, ask: Any) -> Any:
         await database.aclose()
 
 
-def test_a_tenant_is_made_and_its_secret_shown() -> None:
+def test_a_tenant_is_created_and_its_webhook_secret_is_printed() -> None:
     assert re.fullmatch(
         r"tenant acme \(id 1\)\nwebhook secret: whsec_[A-Za-z0-9+/]{43}=\n",
         run("tenants", "create", "acme"),
     )
-    made = told("tenants", "create", "beta")
-    assert (made["id"], made["plan"], made["webhook_secret"][:6]) == (2, "default", "whsec_")
+    created = run_json("tenants", "create", "beta")
+    assert (created["id"], created["plan"], created["webhook_secret"][:6]) == (
+        2,
+        "default",
+        "whsec_",
+    )
 
 
-def test_tenants_are_listed_and_no_secret_with_them() -> None:
+def test_tenants_are_listed_without_secrets() -> None:
     run("tenants", "create", "acme")
     run("tenants", "create", "a-longer-name")
     title, *lines = run("tenants", "list").splitlines()
@@ -82,17 +86,17 @@ def test_tenants_are_listed_and_no_secret_with_them() -> None:
     assert "whsec_" not in run("tenants", "list", "--json")
 
 
-def test_a_list_goes_on_where_it_says() -> None:
+def test_a_list_continues_at_its_cursor() -> None:
     for name in ("a", "b", "c"):
         run("tenants", "create", name)
     first = invoke("tenants", "list", "--limit", "2")
     more = re.fullmatch(r"there are more: --cursor (\S+)\n", first.stderr)
     assert more is not None
-    assert names(told("tenants", "list", "--cursor", more[1])) == ["c"]
+    assert names(run_json("tenants", "list", "--cursor", more[1])) == ["c"]
     assert invoke("tenants", "list", "--limit", "0").exit_code == 2
 
 
-def test_a_name_is_taken_once_and_has_a_form() -> None:
+def test_a_used_or_malformed_name_is_rejected() -> None:
     run("tenants", "create", "acme")
     with pytest.raises(ConflictError, match="there is already a tenant called acme"):
         run("tenants", "create", "acme")
@@ -101,27 +105,29 @@ def test_a_name_is_taken_once_and_has_a_form() -> None:
 
 
 def test_a_tenant_gets_a_plan_and_limits_of_its_own() -> None:
-    made = told("plans", "create", "pro", "--set", "max_running=4", "--set", 'models=["sd15"]')
-    assert made["limits"] == {"max_running": 4, "models": ["sd15"]}
+    created = run_json(
+        "plans", "create", "pro", "--set", "max_running=4", "--set", 'models=["sd15"]'
+    )
+    assert created["limits"] == {"max_running": 4, "models": ["sd15"]}
     run("tenants", "create", "acme")
     assert "plan: pro\n" in run("tenants", "set-plan", "acme", "pro")
-    changed = told("tenants", "set-limits", "acme", "--set", "max_running=null")
+    changed = run_json("tenants", "set-limits", "acme", "--set", "max_running=null")
     assert changed["limits"] == {"max_running": None}
-    assert told("tenants", "show", "acme")["effective_limits"]["models"] == ["sd15"]
-    checked = told("plans", "set-limits", "pro", "--set", "require_safety_checker=true")
+    assert run_json("tenants", "show", "acme")["effective_limits"]["models"] == ["sd15"]
+    checked = run_json("plans", "set-limits", "pro", "--set", "require_safety_checker=true")
     assert checked["limits"] == {"require_safety_checker": True}
-    assert told("tenants", "show", "acme")["effective_limits"]["require_safety_checker"] is True
-    (latest, *_) = told("audit")["items"]
+    assert run_json("tenants", "show", "acme")["effective_limits"]["require_safety_checker"] is True
+    (latest, *_) = run_json("audit")["items"]
     assert latest["details"]["limits"] == {"require_safety_checker": True}
-    assert told("plans", "set-limits", "pro")["limits"] == {}
-    assert told("plans", "show", "pro")["tenants"] == 1
+    assert run_json("plans", "set-limits", "pro")["limits"] == {}
+    assert run_json("plans", "show", "pro")["tenants"] == 1
     run("tenants", "set-plan", "acme", "default")
     assert run("plans", "delete", "pro") == "deleted\n"
-    assert names(told("plans", "list")) == ["default"]
+    assert names(run_json("plans", "list")) == ["default"]
 
 
 @pytest.mark.parametrize("entry", ["max_running", "max_running=", "max_running=four", "=4="])
-def test_a_limit_is_name_and_json(entry: str) -> None:
+def test_a_limit_that_is_not_name_and_json_is_rejected(entry: str) -> None:
     result = invoke("plans", "create", "pro", "--set", entry)
     assert result.exit_code == 2
     assert "is not NAME=VALUE with a value in JSON, such as max_running=4" in result.stderr
@@ -134,31 +140,31 @@ def test_an_unknown_limit_is_an_error() -> None:
 
 def test_a_tenant_is_disabled_enabled_and_deleted() -> None:
     run("tenants", "create", "acme")
-    assert told("tenants", "disable", "acme")["disabled_at"] is not None
+    assert run_json("tenants", "disable", "acme")["disabled_at"] is not None
     assert "disabled at: -\n" in run("tenants", "enable", "acme")
-    asked = CliRunner().invoke(infill, ["tenants", "delete", "acme"], input="n\n")
-    assert asked.exit_code == 1
-    assert told("tenants", "show", "acme")["deleting_at"] is None
-    assert told("tenants", "delete", "acme", "--yes")["deleting_at"] is not None
+    declined = CliRunner().invoke(infill, ["tenants", "delete", "acme"], input="n\n")
+    assert declined.exit_code == 1
+    assert run_json("tenants", "show", "acme")["deleting_at"] is None
+    assert run_json("tenants", "delete", "acme", "--yes")["deleting_at"] is not None
 
 
-def test_webhook_secrets_are_rotated_and_ended() -> None:
+def test_webhook_secrets_are_rotated_and_expired() -> None:
     first = run("tenants", "create", "acme").rsplit(maxsplit=1)[-1]
     rotated = run("tenants", "rotate-secret", "acme")
     assert rotated.startswith("webhook secret: whsec_")
     assert rotated.split()[-1] != first
-    again = told("secrets", "rotate", "acme", "--overlap-seconds", "60")
+    again = run_json("secrets", "rotate", "acme", "--overlap-seconds", "60")
     assert again["webhook_secret"].startswith("whsec_")
     assert "whsec_" not in run("secrets", "list", "acme")
-    ids = [item["id"] for item in told("secrets", "list", "acme")["items"]]
-    assert told("secrets", "expire", "acme", str(ids[0]))["id"] == ids[0]
+    ids = [item["id"] for item in run_json("secrets", "list", "acme")["items"]]
+    assert run_json("secrets", "expire", "acme", str(ids[0]))["id"] == ids[0]
     with pytest.raises(ConflictError, match="rotate it first"):
         run("secrets", "expire", "acme", str(ids[-1]))
 
 
-async def test_a_key_opens_the_gateway_until_it_is_revoked(database_url: str) -> None:
+async def test_a_key_authenticates_until_it_is_revoked(database_url: str) -> None:
     async def live(key: str) -> bool:
-        found: bool = await beside(database_url, lambda database: is_live(database, key))
+        found: bool = await use_database(database_url, lambda database: is_live(database, key))
         return found
 
     await asyncio.to_thread(run, "tenants", "create", "acme")
@@ -169,29 +175,29 @@ async def test_a_key_opens_the_gateway_until_it_is_revoked(database_url: str) ->
     assert await live(key)
     listed = (await asyncio.to_thread(run, "keys", "list", "acme")).splitlines()
     assert listed[1].split()[:3] == ["1", "laptop", key[-4:]]
-    revoked = await asyncio.to_thread(told, "keys", "revoke", "acme", "1")
+    revoked = await asyncio.to_thread(run_json, "keys", "revoke", "acme", "1")
     assert revoked["revoked_at"] is not None
     assert not await live(key)
 
 
-def test_a_key_ends_when_it_is_said_in_utc() -> None:
+def test_the_expiry_of_a_key_is_read_as_utc() -> None:
     run("tenants", "create", "acme")
-    made = told("keys", "create", "acme", "--expires-at", "2999-01-31")
-    assert made["expires_at"] == "2999-01-31T00:00:00+00:00"
-    assert made["key"].startswith("inf_")
+    created = run_json("keys", "create", "acme", "--expires-at", "2999-01-31")
+    assert created["expires_at"] == "2999-01-31T00:00:00+00:00"
+    assert created["key"].startswith("inf_")
 
 
-def test_an_admin_key_is_made_listed_and_revoked() -> None:
+def test_an_admin_key_is_created_listed_and_revoked() -> None:
     shown = run("admin-keys", "create", "ops")
     assert is_well_formed(shown.split()[-1], KeyKind.ADMIN)
-    made = told("admin-keys", "create", "more", "--expires-at", "2999-01-31T12:00:00")
-    assert made["key"][-4:] == made["last_four"]
-    assert names(told("admin-keys", "list")) == ["ops", "more"]
+    created = run_json("admin-keys", "create", "more", "--expires-at", "2999-01-31T12:00:00")
+    assert created["key"][-4:] == created["last_four"]
+    assert names(run_json("admin-keys", "list")) == ["ops", "more"]
     assert "revoked at: 2" in run("admin-keys", "revoke", "1")
 
 
 @pytest.mark.parametrize("arguments", [("keys", "create", "acme"), ("admin-keys", "create", "x")])
-def test_no_key_is_made_without_a_pepper(
+def test_no_key_is_created_without_a_pepper(
     monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("INFILL_API_KEY_PEPPER", "")
@@ -199,40 +205,40 @@ def test_no_key_is_made_without_a_pepper(
         run(*arguments)
 
 
-async def test_jobs_and_queues_are_seen_and_changed(
+async def test_jobs_and_queues_are_listed_and_changed(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INFILL_REDIS_URL", redis_url)
     await asyncio.to_thread(run, "tenants", "create", "acme")
-    job_id = str(await beside(database_url, lambda database: add_job(database, "acme")))
+    job_id = str(await use_database(database_url, lambda database: add_job(database, "acme")))
 
     def operate() -> None:
         assert run("jobs", "list", "--tenant", "acme", "--state", "queued").count("acme") == 1
-        assert told("jobs", "list", "--queue", "none")["items"] == []
-        assert told("jobs", "set-priority", job_id, "-5")["priority"] == -5
+        assert run_json("jobs", "list", "--queue", "none")["items"] == []
+        assert run_json("jobs", "set-priority", job_id, "-5")["priority"] == -5
         assert "priority: -5\n" in run("jobs", "show", job_id)
-        (queue,) = told("queues")["items"]
+        (queue,) = run_json("queues")["items"]
         assert (queue["waiting"], queue["workers"]) == (1, 0)
         assert "ready tenants" in run("queues")
-        assert told("jobs", "cancel", job_id)["state"] == "canceled"
+        assert run_json("jobs", "cancel", job_id)["state"] == "canceled"
 
     await asyncio.to_thread(operate)
 
 
-def test_usage_is_of_this_month_unless_said() -> None:
-    assert told("usage") == {"items": [], "next_cursor": None}
+def test_usage_is_of_this_month_by_default() -> None:
+    assert run_json("usage") == {"items": [], "next_cursor": None}
     titles = ("tenant", "day", "model", "jobs", "images")
     assert run("usage").split()[: len(titles)] == list(titles)
     report = run("usage", "--csv", "--since", "2026-01-01", "--until", "2026-01-31")
     amounts = "jobs,images,megapixel_steps,gpu_milliseconds,flagged_images"
     assert report == f"tenant,day,model,{amounts}\n"
-    with pytest.raises(NotFoundError, match="there is no tenant called nobody"):
-        run("usage", "--tenant", "nobody")
+    with pytest.raises(NotFoundError, match="there is no tenant called missing"):
+        run("usage", "--tenant", "missing")
 
 
-def test_the_audit_names_the_account() -> None:
+def test_the_audit_log_names_the_operators_account() -> None:
     run("tenants", "create", "acme")
-    (entry,) = told("audit", "--tenant", "acme")["items"]
+    (entry,) = run_json("audit", "--tenant", "acme")["items"]
     assert entry["actor"] == running.current_operator().name
     assert entry["actor"].startswith("cli:")
     assert "tenant.create" in run("audit")
@@ -243,21 +249,21 @@ def test_an_account_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) 
     assert running.current_operator().name == f"cli:uid-{2**31 - 7}"
 
 
-def test_what_does_not_exist_is_named() -> None:
+def test_missing_tenants_and_keys_are_named_in_the_error() -> None:
     for arguments in (
-        ("keys", "create", "nobody"),
-        ("keys", "list", "nobody"),
-        ("keys", "revoke", "nobody", "1"),
-        ("tenants", "rotate-secret", "nobody"),
-        ("tenants", "show", "nobody"),
+        ("keys", "create", "missing"),
+        ("keys", "list", "missing"),
+        ("keys", "revoke", "missing", "1"),
+        ("tenants", "rotate-secret", "missing"),
+        ("tenants", "show", "missing"),
     ):
-        with pytest.raises(NotFoundError, match="there is no tenant called nobody"):
+        with pytest.raises(NotFoundError, match="there is no tenant called missing"):
             run(*arguments)
     run("tenants", "create", "acme")
     with pytest.raises(NotFoundError, match="acme has no live key with the id 7"):
         run("keys", "revoke", "acme", "7")
 
 
-def test_a_signing_key_is_made_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signing_key_is_created_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     load_signing_key(run("keys", "webhook").strip())

@@ -14,15 +14,15 @@ from deploy.local.stack import dispatcher_process, gateway_process
 
 
 @pytest.fixture(autouse=True)
-def stores_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    nobody = free_port()
-    monkeypatch.setenv("INFILL_DATABASE_URL", f"postgresql://x@{LOOPBACK}:{nobody}/x")
-    monkeypatch.setenv("INFILL_REDIS_URL", f"redis://{LOOPBACK}:{nobody}/0")
-    monkeypatch.setenv("INFILL_S3_ENDPOINT_URL", f"http://{LOOPBACK}:{nobody}")
+def unavailable_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    unused = free_port()
+    monkeypatch.setenv("INFILL_DATABASE_URL", f"postgresql://x@{LOOPBACK}:{unused}/x")
+    monkeypatch.setenv("INFILL_REDIS_URL", f"redis://{LOOPBACK}:{unused}/0")
+    monkeypatch.setenv("INFILL_S3_ENDPOINT_URL", f"http://{LOOPBACK}:{unused}")
     monkeypatch.setenv("INFILL_API_KEY_PEPPER", "of the tests")
 
 
-async def ends_well(folder: Path, child: Child, port: int) -> None:
+async def assert_starts_and_stops(folder: Path, child: Child, port: int) -> None:
     async with Supervisor(folder) as supervisor:
         pid = await supervisor.start(child)
         assert await responds_ok(port, "/healthz")
@@ -34,8 +34,8 @@ async def ends_well(folder: Path, child: Child, port: int) -> None:
     assert f'"event":"{child.name}_stopped"' in str(exited)
 
 
-def alive(child: Child, port: int) -> Child:
-    """Return a child whose check is /healthz, since it cannot become ready."""
+def checked_by_liveness(child: Child, port: int) -> Child:
+    """Return the child with /healthz as its check, since it cannot become ready."""
     return Child(
         name=child.name,
         command=child.command,
@@ -44,12 +44,12 @@ def alive(child: Child, port: int) -> Child:
     )
 
 
-async def test_a_gateway(tmp_path: Path) -> None:
+async def test_a_gateway_starts_without_stores_and_stops_on_a_signal(tmp_path: Path) -> None:
     port = free_port()
-    await ends_well(tmp_path, alive(gateway_process(port), port), port)
+    await assert_starts_and_stops(tmp_path, checked_by_liveness(gateway_process(port), port), port)
 
 
-async def test_a_dispatcher(tmp_path: Path) -> None:
+async def test_a_dispatcher_starts_without_stores_and_stops_on_a_signal(tmp_path: Path) -> None:
     child = dispatcher_process()
     port = int(child.environment["INFILL_STATUS_PORT"])
-    await ends_well(tmp_path, alive(child, port), port)
+    await assert_starts_and_stops(tmp_path, checked_by_liveness(child, port), port)

@@ -16,19 +16,19 @@ async def test_images_are_served_unchanged() -> None:
         httpx2.AsyncClient(base_url=beside.base_url, trust_env=False) as client,
     ):
         for name in ("bench.png", "bench_mask.png"):
-            answer = await client.get(f"/{name}")
-            assert answer.headers["content-type"] == "image/png"
-            assert answer.content == (SAMPLES / name).read_bytes()
+            response = await client.get(f"/{name}")
+            assert response.headers["content-type"] == "image/png"
+            assert response.content == (SAMPLES / name).read_bytes()
 
 
-async def test_webhooks_are_kept_in_the_order_they_came(tmp_path: Path) -> None:
+async def test_webhooks_are_kept_in_the_order_of_arrival(tmp_path: Path) -> None:
     async with (
         sample_server(tmp_path) as beside,
         httpx2.AsyncClient(base_url=beside.base_url, trust_env=False) as client,
     ):
         for body in (b'{"id": 1}', b'{"id": 2}'):
-            answer = await client.post("/webhook", content=body, headers={"Webhook-Id": "a"})
-            assert answer.status_code == 204
+            response = await client.post("/webhook", content=body, headers={"Webhook-Id": "a"})
+            assert response.status_code == 204
         async with asyncio.timeout(10):
             first, second = await beside.calls.get(), await beside.calls.get()
         assert (first.body, second.body) == (b'{"id": 1}', b'{"id": 2}')

@@ -25,29 +25,29 @@ async def test_stores_named_by_url_are_left_to_the_operator(
 ) -> None:
     for name, value in NAMED.items():
         monkeypatch.setenv(name, value)
-    told: list[str] = []
+    messages: list[str] = []
     async with Supervisor(tmp_path / "logs") as supervisor:
         started = await start_stores(
-            tmp_path, load_or_create_secrets(tmp_path), supervisor, told.append
+            tmp_path, load_or_create_secrets(tmp_path), supervisor, messages.append
         )
     assert started == {}
-    assert told == []
+    assert messages == []
     assert not (tmp_path / "postgres").exists()
 
 
-async def test_the_others_are_started_and_named(
+async def test_stores_without_a_url_are_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in NAMED:
         monkeypatch.delenv(name, raising=False)
-    told: list[str] = []
+    messages: list[str] = []
     async with Supervisor(tmp_path / "logs") as supervisor:
         started = await start_stores(
-            tmp_path, load_or_create_secrets(tmp_path), supervisor, told.append
+            tmp_path, load_or_create_secrets(tmp_path), supervisor, messages.append
         )
         for name, value in started.items():
             monkeypatch.setenv(name, value)
-        await prepare_stores(Settings(), told.append)
+        await prepare_stores(Settings(), messages.append)
         connection = await asyncpg.connect(started["INFILL_DATABASE_URL"])
         assert await connection.fetchval("SELECT count(*) FROM tenants") == 0
         await connection.close()
@@ -56,7 +56,7 @@ async def test_the_others_are_started_and_named(
         storage = Storage(StorageSettings())
         await storage.check()
         storage.close()
-    assert told == [
+    assert messages == [
         "starting PostgreSQL",
         "starting Redis",
         "starting the S3 server",

@@ -36,7 +36,7 @@ async def test_no_ring_is_needed(
         await receiver.request(2)
 
 
-async def test_no_more_than_the_slots_are_under_way(
+async def test_no_more_attempts_run_than_there_are_slots(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     hold = asyncio.Event()
@@ -65,7 +65,7 @@ async def test_two_dispatchers_never_send_the_same(
     assert sorted(ids) == sorted(str(ended.delivery_id) for ended in endings)
 
 
-async def test_stopping_finishes_what_is_under_way_and_starts_nothing(
+async def test_stopping_finishes_running_attempts_and_starts_none(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     hold, stopping = asyncio.Event(), asyncio.Event()

@@ -58,14 +58,14 @@ async def test_an_outage_of_redis_is_survived(
     require_server_wheels()
     server = RedisServer(tmp_path, free_port())
     redis = connect(RedisSettings(url=SecretStr(server.url())))
-    absent = harness.replace(redis=redis)
-    async with absent.dispatching():
+    outage_harness = harness.replace(redis=redis)
+    async with outage_harness.dispatching():
         for number in (1, 2):
             await succeeded(harness.database, owner, receiver.url)
-            assert not await absent.doorbell.ring_dispatcher()
+            assert not await outage_harness.doorbell.ring_dispatcher()
             await receiver.request(number)
         async with running(server, tmp_path):
-            assert await absent.doorbell.ring_dispatcher()
+            assert await outage_harness.doorbell.ring_dispatcher()
             # It receives rings again: the ring is taken from the list.
             async with asyncio.timeout(20):
                 while await redis.dbsize():
@@ -81,7 +81,7 @@ async def test_a_restart_of_postgres_during_a_delivery_is_survived(
     require_server_wheels()
     server = PostgresServer(tmp_path, free_port(), "secret", durable=False)
     database = Database(DatabaseSettings(url=SecretStr(server.url())), application="tests")
-    away, hold = harness.replace(database=database), asyncio.Event()
+    outage_harness, hold = harness.replace(database=database), asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
     async with running(server, tmp_path):
         await server.ensure_database()
@@ -91,7 +91,7 @@ async def test_a_restart_of_postgres_during_a_delivery_is_survived(
         stopping, noticed = asyncio.Event(), asyncio.Event()
 
         async def serve() -> None:
-            async with away.dispatching() as dispatcher:
+            async with outage_harness.dispatching() as dispatcher:
                 await wait_for_outage(dispatcher)
                 noticed.set()
                 await stopping.wait()
@@ -108,7 +108,7 @@ async def test_a_restart_of_postgres_during_a_delivery_is_survived(
         await receiver.request(2)
         stopping.set()
         await task
-        assert (await away.row(ended.delivery_id)).state is DeliveryState.DELIVERED
+        assert (await outage_harness.row(ended.delivery_id)).state is DeliveryState.DELIVERED
         await database.aclose()
     assert len(receiver.requests) == 2
 
@@ -144,8 +144,8 @@ async def test_shutdown_during_an_outage_of_postgres_does_not_wait_for_a_lease(
         await server.ensure_database()
         await upgrade(server.url())
         ended = await succeeded(database, await new_owner(database), receiver.url)
-        away = harness.replace(database=database).with_settings(lease_seconds=1000.0)
-        dispatching = away.dispatching()
+        outage_harness = harness.replace(database=database).with_settings(lease_seconds=1000.0)
+        dispatching = outage_harness.dispatching()
         await dispatching.__aenter__()
         await receiver.request()
     with capture_logs() as lines:
@@ -156,5 +156,5 @@ async def test_shutdown_during_an_outage_of_postgres_does_not_wait_for_a_lease(
     assert {line["event"] for line in lines} >= {"outcome_write_delayed", "delivery_not_recorded"}
     async with running(server, tmp_path):
         await wait_for_postgres(database)
-        assert (await away.row(ended.delivery_id)).state is DeliveryState.SENDING
+        assert (await outage_harness.row(ended.delivery_id)).state is DeliveryState.SENDING
         await database.aclose()

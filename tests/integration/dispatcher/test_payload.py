@@ -15,7 +15,7 @@ from tests.integration.dispatcher.harness import DispatcherHarness
 from tests.support.jobs import Owner, queued_job, succeeded
 from tests.support.receiver import Receiver, Reply
 
-IMAGE = b"\x89PNG, or so it says"
+IMAGE = b"\x89PNG, in name only"
 KEY = "1/generations/a-1-0.png"
 
 
@@ -121,7 +121,7 @@ async def test_a_canceled_job_has_the_status_failed(
     assert (body["status"], body["message"]) == ("failed", "canceled by its owner")
 
 
-async def test_nothing_is_pending_without_a_webhook(
+async def test_a_job_without_a_webhook_has_no_delivery(
     harness: DispatcherHarness, owner: Owner
 ) -> None:
     await succeeded(harness.database, owner, None)

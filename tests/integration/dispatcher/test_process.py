@@ -28,7 +28,7 @@ def settings(database_url: str, redis_url: str, bucket: StorageSettings) -> dict
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_lets_the_posts_under_way_finish(
+async def test_a_signal_lets_running_attempts_finish(
     harness: DispatcherHarness,
     owner: Owner,
     receiver: Receiver,
@@ -44,17 +44,17 @@ async def test_a_signal_lets_the_posts_under_way_finish(
         await program.wait_for_event("finishing_deliveries")
         second = await succeeded(harness.database, owner, receiver.url)
         hold.set()
-        said = await program.wait_for_event("delivery_attempted")
+        line = await program.wait_for_event("delivery_attempted")
         await program.wait_for_event("dispatcher_stopped")
         assert await program.exit_code() == 0
     Webhook(owner.secret).verify(request.body, request.headers)
     assert (await harness.row(first.delivery_id)).state is DeliveryState.DELIVERED
     assert (await harness.row(second.delivery_id)).state is DeliveryState.PENDING
 
-    assert said["job_id"] == first.job_id
-    assert said["tenant_id"] == owner.id
-    assert said["delivery_id"] == str(first.delivery_id)
-    assert (said["attempt"], said["outcome"], said["process"]) == (1, "delivered", "dispatcher")
+    assert line["job_id"] == first.job_id
+    assert line["tenant_id"] == owner.id
+    assert line["delivery_id"] == str(first.delivery_id)
+    assert (line["attempt"], line["outcome"], line["process"]) == (1, "delivered", "dispatcher")
     for secret in ("hush", owner.secret, "a cat on a bench"):
         assert secret not in json.dumps(program.lines)
 
@@ -80,7 +80,7 @@ async def test_a_delivery_survives_its_dispatcher(
     assert (row.state, row.attempt, row.failures) == (DeliveryState.DELIVERED, 2, 0)
 
 
-async def test_it_sweeps_and_shows_its_state(
+async def test_the_dispatcher_sweeps_and_serves_its_state(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     port = free_port()
@@ -95,7 +95,7 @@ async def test_it_sweeps_and_shows_its_state(
             assert expected in await asyncio.to_thread(get, f"http://127.0.0.1:{port}/{page}")
 
 
-async def test_it_deletes_what_is_old(
+async def test_the_dispatcher_deletes_old_rows(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     ended = await succeeded(harness.database, owner, None, object_keys=(KEY,))
@@ -122,8 +122,8 @@ async def test_it_deletes_what_is_old(
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - ours, on loopback
-        return str(answer.read().decode())
+    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - ours, on loopback
+        return str(response.read().decode())
 
 
 async def test_a_bad_setting_ends_the_process(settings: dict[str, str]) -> None:
@@ -131,19 +131,19 @@ async def test_a_bad_setting_ends_the_process(settings: dict[str, str]) -> None:
         assert await program.exit_code() == 1
 
 
-async def test_it_starts_without_postgres_and_redis(settings: dict[str, str]) -> None:
+async def test_the_dispatcher_starts_without_postgres_and_redis(settings: dict[str, str]) -> None:
     nowhere = {
         "INFILL_DATABASE_URL": f"postgresql://infill@127.0.0.1:{free_port()}/infill",
         "INFILL_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
     }
     async with running(settings | nowhere) as program:
-        said = await program.wait_for_event("dependency_unavailable")
-        assert said["dependency"].startswith("postgres")
+        line = await program.wait_for_event("dependency_unavailable")
+        assert line["dependency"].startswith("postgres")
         program.process.terminate()
         assert await program.exit_code() == 0
 
 
-async def test_it_loads_neither_torch_nor_celery() -> None:
+async def test_the_dispatcher_loads_neither_torch_nor_celery() -> None:
     source = (
         "import sys, worker.dispatcher.process; "
         "sys.exit(bool({'torch', 'diffusers', 'celery', 'PIL'} & set(sys.modules)))"

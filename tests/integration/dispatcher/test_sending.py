@@ -108,7 +108,7 @@ async def test_a_failed_attempt_is_repeated_under_the_same_id(
     assert (await harness.attempts(ended.delivery_id))[0].next_attempt_at is not None
 
 
-async def test_a_slow_clock_does_not_shorten_the_wait(
+async def test_a_slow_clock_does_not_shorten_the_retry_delay(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a machine hours behind would use up the schedule within seconds."""
@@ -200,7 +200,7 @@ async def test_a_dripping_receiver_is_cut_off(
     assert (await harness.row(ended.delivery_id)).state is PENDING
 
 
-async def test_a_refused_connection_is_a_failed_attempt(
+async def test_a_rejected_connection_is_a_failed_attempt(
     harness: DispatcherHarness, owner: Owner
 ) -> None:
     ended = await succeeded(harness.database, owner, f"http://127.0.0.1:{free_port()}/hook")
@@ -210,7 +210,7 @@ async def test_a_refused_connection_is_a_failed_attempt(
     assert (await harness.row(ended.delivery_id)).state is PENDING
 
 
-async def test_a_refused_address_is_discarded_and_nothing_is_sent(
+async def test_a_delivery_to_a_forbidden_address_is_discarded_unsent(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     guard = Guard(OutboundSettings(allowed_ports=frozenset({0})))

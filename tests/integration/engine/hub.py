@@ -20,15 +20,15 @@ class Hub(BaseHTTPRequestHandler):
     folder: ClassVar[Path]
 
     def do_HEAD(self) -> None:
-        self.answer(with_body=False)
+        self.respond(with_body=False)
 
     def do_GET(self) -> None:
-        self.answer(with_body=True)
+        self.respond(with_body=True)
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
 
-    def answer(self, *, with_body: bool) -> None:
+    def respond(self, *, with_body: bool) -> None:
         body = self.body()
         self.send_response(200 if body is not None else 404)
         self.send_header("X-Repo-Commit", COMMIT)

@@ -16,12 +16,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from common.settings.catalogue import ModelEntry
-from common.domain.generation import Endpoint, GenerationRequest
+from common.domain.generation import Endpoint
+from tests.support.generation_request import generation_request
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.inputs import InputImages
 
-request = GenerationRequest(
-    Endpoint.TEXT2IMG, "m", "a cat", "", 64, 64, 1, 2, 7.5, 1.0, 1
+request = generation_request(
+    endpoint=Endpoint.TEXT2IMG, model="m", width=64, height=64, samples=1, inference_steps=2
 )
 for source in sys.argv[1:]:
     entry = ModelEntry(

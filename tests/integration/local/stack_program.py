@@ -17,11 +17,11 @@ async def serve(home: Path) -> None:
     async with Supervisor(home / "logs") as supervisor:
         for server in (parts.postgres(home), parts.redis(home), parts.s3(home)):
             await parts.start(supervisor, server)
-        tell("ready")
-        tell(f"died {await supervisor.wait_for_exit()}")
+        print_line("ready")
+        print_line(f"died {await supervisor.wait_for_exit()}")
 
 
-def tell(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -14,7 +14,7 @@ async def test_a_database_is_migrated_and_fresh(database_url: str) -> None:
     await connection.close()
 
 
-def test_a_plain_test_can_ask_for_them_too(
+def test_a_synchronous_test_can_use_the_fixtures(
     database_url: str, redis_url: str, bucket: StorageSettings
 ) -> None:
     assert database_url.startswith("postgresql://")
@@ -28,7 +28,7 @@ async def test_redis_is_empty(redis_url: str) -> None:
         await client.set("left", "behind")
 
 
-async def test_redis_is_empty_again(redis_url: str) -> None:
+async def test_redis_is_empty_for_the_next_test(redis_url: str) -> None:
     async with Redis.from_url(redis_url) as client:
         assert await client.dbsize() == 0
 

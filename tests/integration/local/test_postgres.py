@@ -23,7 +23,7 @@ from tests.integration.local import parts
 PASSAGE = 1 << 1  # CAP_DAC_OVERRIDE
 
 
-async def note(server: PostgresServer, statement: str) -> object:
+async def query(server: PostgresServer, statement: str) -> object:
     connection = await asyncpg.connect(server.url())
     try:
         return await connection.fetchval(statement)
@@ -36,11 +36,11 @@ async def test_data_outlive_a_restart(tmp_path: Path) -> None:
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
         await server.ensure_database()
-        await note(server, "CREATE TABLE kept AS SELECT 7 AS number")
+        await query(server, "CREATE TABLE kept AS SELECT 7 AS number")
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
         await server.ensure_database()
-        assert await note(server, "SELECT number FROM kept") == 7
+        assert await query(server, "SELECT number FROM kept") == 7
     assert "not properly shut down" not in (tmp_path / "logs" / "postgres.log").read_text()
 
 
@@ -49,7 +49,7 @@ async def test_data_outlive_a_kill(tmp_path: Path) -> None:
     async with Supervisor(tmp_path / "logs") as supervisor:
         pid = await parts.start(supervisor, server)
         await server.ensure_database()
-        await note(server, "CREATE TABLE kept AS SELECT 7 AS number")
+        await query(server, "CREATE TABLE kept AS SELECT 7 AS number")
         with parts.watched(parts.descendants(pid)) as backends:
             os.kill(pid, signal.SIGKILL)
             exited = await supervisor.wait_for_exit()
@@ -58,7 +58,7 @@ async def test_data_outlive_a_kill(tmp_path: Path) -> None:
     assert (server.data / "postmaster.pid").exists()
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
-        assert await note(server, "SELECT number FROM kept") == 7
+        assert await query(server, "SELECT number FROM kept") == 7
 
 
 async def test_a_stale_lock_naming_a_living_program_does_not_matter(tmp_path: Path) -> None:
@@ -88,8 +88,10 @@ async def test_a_running_server_is_not_started_twice(
 
 async def test_a_used_port_is_named(tmp_path: Path) -> None:
     server = parts.postgres(tmp_path)
-    refused = pytest.raises(ConfigurationError, match=f"Postgres cannot listen on .*:{server.port}")
-    with socket.create_server((LOOPBACK, server.port)), refused:
+    rejected = pytest.raises(
+        ConfigurationError, match=f"Postgres cannot listen on .*:{server.port}"
+    )
+    with socket.create_server((LOOPBACK, server.port)), rejected:
         await server.prepare()
 
 
@@ -117,17 +119,17 @@ async def test_data_of_another_account_is_rejected(
     server = parts.postgres(tmp_path)
     server.data.mkdir()
 
-    def refuse(_: Path) -> str:
+    def fail(_: Path) -> str:
         raise PermissionError
 
-    # Root, as whom these tests may run, is refused nothing.
-    monkeypatch.setattr(Path, "read_text", refuse)
+    # These tests may run as root, which no file permission stops.
+    monkeypatch.setattr(Path, "read_text", fail)
     with pytest.raises(ConfigurationError, match="belongs to another account"):
         await server.prepare()
 
 
 @pytest.mark.parametrize(("mode", "rights"), [(0o755, 0), (0o700, PASSAGE)])
-async def test_it_has_no_more_rights_than_needed(mode: int, rights: int) -> None:
+async def test_postgres_has_no_more_rights_than_needed(mode: int, rights: int) -> None:
     with home_below(mode) as home:
         async with Supervisor(home / "logs") as supervisor:
             status = status_of(await parts.start(supervisor, parts.postgres(home)))
@@ -158,13 +160,13 @@ async def test_an_interrupted_draft_is_replaced(tmp_path: Path) -> None:
     assert not draft.exists()
 
 
-async def test_a_failing_initdb_is_quoted(tmp_path: Path) -> None:
+async def test_the_error_of_a_failing_initdb_is_quoted(tmp_path: Path) -> None:
     data = tmp_path / "postgres"
-    # A name that initdb refuses; to root, who is not to be here at all, it says so first.
+    # A name that initdb rejects; as root it fails earlier, with an error of its own.
     with pytest.raises(ConfigurationError, match=r"could not create its data .* initdb: error: "):
         await create_cluster(data, "pg_reserved", "password", None)
     assert not data.exists()
 
 
-async def test_it_is_not_ready_before_it_is_started(tmp_path: Path) -> None:
+async def test_postgres_is_not_ready_before_it_is_started(tmp_path: Path) -> None:
     assert not await parts.postgres(tmp_path).is_ready()

@@ -12,7 +12,7 @@ from deploy.local.servers.ports import LOOPBACK
 from tests.integration.local import parts
 
 
-async def test_it_starts_again_and_has_forgotten(tmp_path: Path) -> None:
+async def test_redis_starts_again_without_data(tmp_path: Path) -> None:
     server = parts.redis(tmp_path)
     for _ in range(2):
         async with Supervisor(tmp_path / "logs") as supervisor:
@@ -23,7 +23,7 @@ async def test_it_starts_again_and_has_forgotten(tmp_path: Path) -> None:
     assert not await server.is_ready()
 
 
-async def test_it_never_evicts_and_never_saves(tmp_path: Path) -> None:
+async def test_redis_never_evicts_and_never_saves(tmp_path: Path) -> None:
     server = parts.redis(tmp_path)
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
@@ -41,6 +41,6 @@ async def test_it_never_evicts_and_never_saves(tmp_path: Path) -> None:
 
 async def test_a_used_port_is_named(tmp_path: Path) -> None:
     server = parts.redis(tmp_path)
-    refused = pytest.raises(ConfigurationError, match=f"Redis cannot listen on .*:{server.port}")
-    with socket.create_server((LOOPBACK, server.port)), refused:
+    rejected = pytest.raises(ConfigurationError, match=f"Redis cannot listen on .*:{server.port}")
+    with socket.create_server((LOOPBACK, server.port)), rejected:
         await server.prepare()

@@ -19,30 +19,30 @@ from tests.integration.local import parts
 
 async def read(url: str) -> tuple[bytes, HTTPMessage]:
     def fetch() -> tuple[bytes, HTTPMessage]:
-        with urlopen(url) as answer:  # noqa: S310 - our own link
-            return answer.read(), answer.headers
+        with urlopen(url) as response:  # noqa: S310 - our own link
+            return response.read(), response.headers
 
     return await asyncio.to_thread(fetch)
 
 
-async def test_a_link_gives_the_object_with_its_headers(bucket: StorageSettings) -> None:
+async def test_a_link_returns_the_object_with_its_headers(bucket: StorageSettings) -> None:
     storage = Storage(bucket)
-    await storage.put("a/picture.png", b"pixels")
-    body, headers = await read(storage.link("a/picture.png"))
+    await storage.put("a/image.png", b"pixels")
+    body, headers = await read(storage.link("a/image.png"))
     assert body == b"pixels"
     assert headers["Content-Type"] == "image/png"
     assert headers["Cache-Control"] == bucket.cache_control
 
 
-async def test_a_link_that_was_changed_gives_nothing(bucket: StorageSettings) -> None:
+async def test_a_changed_link_is_rejected(bucket: StorageSettings) -> None:
     storage = Storage(bucket)
-    await storage.put("a/picture.png", b"pixels")
-    await storage.put("b/picture.png", b"secret")
-    link = storage.link("a/picture.png")
+    await storage.put("a/image.png", b"pixels")
+    await storage.put("b/image.png", b"secret")
+    link = storage.link("a/image.png")
     for hostile in (link.replace("/a/", "/b/"), link.partition("?")[0]):
-        with pytest.raises(HTTPError, match=r"HTTP Error 40[03]") as refused:
+        with pytest.raises(HTTPError, match=r"HTTP Error 40[03]") as rejected:
             await read(hostile)
-        refused.value.close()
+        rejected.value.close()
 
 
 async def test_objects_outlive_a_restart(tmp_path: Path) -> None:
@@ -50,10 +50,10 @@ async def test_objects_outlive_a_restart(tmp_path: Path) -> None:
     storage = Storage(server.settings())
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
-        await storage.put("a/picture.png", b"pixels")
+        await storage.put("a/image.png", b"pixels")
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
-        body, headers = await read(storage.link("a/picture.png"))
+        body, headers = await read(storage.link("a/image.png"))
         assert body == b"pixels"
         assert headers["Content-Type"] == "image/png"
     assert not await server.is_ready()
@@ -61,6 +61,6 @@ async def test_objects_outlive_a_restart(tmp_path: Path) -> None:
 
 async def test_a_used_port_is_named(tmp_path: Path) -> None:
     server = parts.s3(tmp_path)
-    refused = pytest.raises(ConfigurationError, match=f"S3 cannot listen on .*:{server.port}")
-    with socket.create_server((LOOPBACK, server.port)), refused:
+    rejected = pytest.raises(ConfigurationError, match=f"S3 cannot listen on .*:{server.port}")
+    with socket.create_server((LOOPBACK, server.port)), rejected:
         await server.prepare()

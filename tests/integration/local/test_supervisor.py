@@ -102,7 +102,7 @@ async def test_a_child_leads_a_group_of_its_own(tmp_path: Path) -> None:
         assert os.getpgid(pid) == pid
 
 
-async def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
+async def test_the_log_of_the_previous_run_is_kept(tmp_path: Path) -> None:
     for word in ("one", "two"):
         async with Supervisor(tmp_path) as supervisor:
             await supervisor.start(parts.python("talker", f"print('{word}')"))

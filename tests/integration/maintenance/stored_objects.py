@@ -53,7 +53,7 @@ class StoredJobs:
         return self.books.database
 
     async def job(self, state: JobState, **columns: Any) -> StoredJob:
-        """Record a job under attempt 2, which is two samples wide; if it has ended, long ago."""
+        """Record a job in its second attempt, with two samples; a final state is old."""
         prefix = uuid4()
         made = StoredJob(0, self.books.tenant_id, prefix)
         running, ended = state is JobState.RUNNING, state not in {"queued", "running"}
@@ -81,7 +81,7 @@ class StoredJobs:
 
     @property
     def keys(self) -> set[str]:
-        """Everything in the bucket."""
+        """The keys of all objects in the bucket."""
         found = self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
         return {entry["Key"] for entry in found}
 
@@ -89,7 +89,7 @@ class StoredJobs:
         return Retention(self.database, storage or self.storage, RetentionSettings(**settings))
 
     async def run_round(self, retention: Retention | None = None) -> None:
-        """Do everything once."""
+        """Run one round of retention."""
         async with self.database.statement() as connection:
             await (retention or self.retention()).run_round(connection, self.stopping)
 
@@ -99,7 +99,7 @@ class StoredJobs:
             return list(found.scalars())
 
 
-def counted() -> dict[str, float]:
+def deletion_counts() -> dict[str, float]:
     """Return the deletion counters by kind."""
     name = "infill_retention_deleted_total"
     return {kind: REGISTRY.get_sample_value(name, {"kind": kind}) or 0.0 for kind in KINDS}

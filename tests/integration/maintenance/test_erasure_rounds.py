@@ -99,7 +99,7 @@ async def test_usage_is_erased_in_batches(
 
 
 class StopsAtOnce(Storage):
-    """A store during whose first deletion the process is told to stop."""
+    """Store that asks the process to stop during its first deletion."""
 
     stopping: Any
 
@@ -108,7 +108,7 @@ class StopsAtOnce(Storage):
         self.stopping.set()
 
 
-async def test_it_stops_between_two_batches(
+async def test_an_erasure_stops_between_two_batches(
     stored_jobs: StoredJobs, bucket: StorageSettings
 ) -> None:
     job = await stored_jobs.job(JobState.SUCCEEDED)
@@ -134,10 +134,12 @@ async def test_without_the_store_jobs_are_canceled_and_rows_kept(
     stored_jobs.put(done.output_key())
     await mark_for_deletion(stored_jobs.books)
     nowhere = f"http://{LOOPBACK}:{free_port()}"
-    away = Storage(bucket.model_copy(update={"endpoint_url": nowhere, "timeout_seconds": 1.0}))
+    unavailable = Storage(
+        bucket.model_copy(update={"endpoint_url": nowhere, "timeout_seconds": 1.0})
+    )
     with capture_logs() as lines:
-        await stored_jobs.run_round(stored_jobs.retention(away, **KEEP_FOREVER))
-    away.close()
+        await stored_jobs.run_round(stored_jobs.retention(unavailable, **KEEP_FOREVER))
+    unavailable.close()
     assert [line["event"] for line in lines] == ["dependency_unavailable"]
     assert await states(stored_jobs.books) == ["canceled", "succeeded"]
     await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
@@ -148,7 +150,7 @@ async def test_without_the_store_jobs_are_canceled_and_rows_kept(
 async def test_the_bucket_of_another_installation_is_left_alone(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    """Another installation's objects stand under our tenant's number."""
+    """The other installation has objects with the id of our tenant in their keys."""
     await stored_jobs.job(JobState.QUEUED)
     key = f"{stored_jobs.books.tenant_id}/generations/somebody.png"
     stored_jobs.put(key)
@@ -159,8 +161,8 @@ async def test_the_bucket_of_another_installation_is_left_alone(
         await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY, key}
     assert await states(stored_jobs.books) == ["canceled"]
-    said = [line["event"] for line in lines if line["log_level"] == "error"]
-    assert said == ["bucket_of_another_installation"]
+    errors = [line["event"] for line in lines if line["log_level"] == "error"]
+    assert errors == ["bucket_of_another_installation"]
 
 
 async def test_an_unsent_webhook_is_erased_with_its_job(
@@ -179,10 +181,10 @@ async def test_several_tenants_are_erased_in_one_round(
 ) -> None:
     carol = await make_tenant(stored_jobs.database, "carol")
     await carol.job_in(JobState.RUNNING)  # a running job delays only its own tenant
-    for whose in (carol, stored_jobs.books, bob):
-        await mark_for_deletion(whose)
+    for tenant in (carol, stored_jobs.books, bob):
+        await mark_for_deletion(tenant)
     await stored_jobs.run_round(retention)
-    assert [await tenant_exists(whose) for whose in (stored_jobs.books, bob, carol)] == [
+    assert [await tenant_exists(tenant) for tenant in (stored_jobs.books, bob, carol)] == [
         False,
         False,
         True,

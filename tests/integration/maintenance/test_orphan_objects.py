@@ -11,7 +11,7 @@ from common.domain.object_keys import MARKER_KEY, input_key, result_key
 from common.object_store.storage import Storage
 from common.postgres.repositories.maintenance.retention import read_bucket_cursor
 from common.settings import StorageSettings
-from tests.integration.maintenance.stored_objects import StoredJobs, counted
+from tests.integration.maintenance.stored_objects import StoredJobs, deletion_counts
 from tests.integration.repositories.maintenance.test_retention import hours_ago
 from tests.integration.repositories.support.counters import LONG_AGO
 from worker.maintenance import orphan_objects as orphans
@@ -22,8 +22,8 @@ KEPT = {"object_seconds": 0, "job_seconds": 0}
 
 
 @pytest.fixture
-async def walking(stored_jobs: StoredJobs) -> Retention:
-    """Retention whose bucket has our marker already."""
+async def retention(stored_jobs: StoredJobs) -> Retention:
+    """Return retention with a bucket that has our marker."""
     retention = stored_jobs.retention(**KEPT)
     await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY}
@@ -31,71 +31,71 @@ async def walking(stored_jobs: StoredJobs) -> Retention:
 
 
 async def test_a_superseded_attempts_image_is_deleted_and_the_winners_kept(
-    stored_jobs: StoredJobs, walking: Retention
+    stored_jobs: StoredJobs, retention: Retention
 ) -> None:
     job = await stored_jobs.job(JobState.SUCCEEDED)
     stored_jobs.put(job.output_key(1), job.output_key(2), job.output_key(3), job.mask)
-    before = counted()
-    await stored_jobs.run_round(walking)
+    before = deletion_counts()
+    await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY, job.output_key(2), job.mask}
-    assert counted()["orphan"] == before["orphan"] + 2
+    assert deletion_counts()["orphan"] == before["orphan"] + 2
 
 
 @pytest.mark.parametrize("state", sorted(FINAL_STATES - {JobState.SUCCEEDED}))
 async def test_a_failed_jobs_outputs_are_deleted_and_its_inputs_kept(
-    stored_jobs: StoredJobs, walking: Retention, state: JobState
+    stored_jobs: StoredJobs, retention: Retention, state: JobState
 ) -> None:
     job = await stored_jobs.job(state)
     stored_jobs.put(job.output_key(1), job.output_key(2), job.mask)
-    await stored_jobs.run_round(walking)
+    await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY, job.mask}
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
 async def test_an_unfinished_jobs_objects_are_kept(
-    stored_jobs: StoredJobs, walking: Retention, state: JobState
+    stored_jobs: StoredJobs, retention: Retention, state: JobState
 ) -> None:
     job = await stored_jobs.job(state, created_at=LONG_AGO)
     keys = {job.output_key(1), job.output_key(2), job.mask}
     stored_jobs.put(*keys)
-    await stored_jobs.run_round(walking)
+    await stored_jobs.run_round(retention)
     assert stored_jobs.keys == keys | {MARKER_KEY}
 
 
 async def test_images_of_a_request_that_was_never_recorded_are_deleted(
-    stored_jobs: StoredJobs, walking: Retention
+    stored_jobs: StoredJobs, retention: Retention
 ) -> None:
     old, young = (input_key(stored_jobs.books.tenant_id, uuid4(), "init_image") for _ in range(2))
     stored_jobs.put(old)
     stored_jobs.put(young, modified_at=hours_ago(23))
-    await stored_jobs.run_round(walking)
+    await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY, young}
 
 
-async def test_young_objects_are_kept(stored_jobs: StoredJobs, walking: Retention) -> None:
+async def test_young_objects_are_kept(stored_jobs: StoredJobs, retention: Retention) -> None:
     job = await stored_jobs.job(JobState.FAILED)
     stored_jobs.put_now(job.output_key(2))
-    await stored_jobs.run_round(walking)
+    await stored_jobs.run_round(retention)
     assert job.output_key(2) in stored_jobs.keys
 
 
 async def test_an_object_uploaded_after_the_deletion_is_deleted(
-    stored_jobs: StoredJobs, walking: Retention
+    stored_jobs: StoredJobs, retention: Retention
 ) -> None:
     """A worker that was thought dead finishes its upload."""
     job = await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
     stored_jobs.put(job.output_key(2), job.mask)
-    await stored_jobs.run_round(walking)
+    await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY}
 
 
 async def test_foreign_objects_are_never_touched(
-    stored_jobs: StoredJobs, walking: Retention
+    stored_jobs: StoredJobs, retention: Retention
 ) -> None:
     output = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
     foreign = {f"backup/{output}", f"{output}.bak", "postgres.dump", "1/generations/cat.png"}
     stored_jobs.put(*foreign)
-    await stored_jobs.run_round(walking)
+    await stored_jobs.run_round(retention)
     assert stored_jobs.keys == foreign | {MARKER_KEY}
 
 
@@ -130,7 +130,7 @@ async def test_a_bucket_of_another_installation_is_left_alone(stored_jobs: Store
     assert line["theirs"] == theirs
     await stored_jobs.storage.delete(
         [MARKER_KEY]
-    )  # as an operator does who knows that the bucket is ours
+    )  # as an operator does that knows the bucket to be ours
     for _ in range(2):
         await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY}
@@ -144,7 +144,7 @@ async def test_without_an_orphan_age_nothing_is_collected(stored_jobs: StoredJob
     assert stored_jobs.keys == {orphan}
 
 
-@pytest.mark.usefixtures("walking")
+@pytest.mark.usefixtures("retention")
 async def test_a_round_continues_where_the_last_process_stopped(
     stored_jobs: StoredJobs, bucket: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

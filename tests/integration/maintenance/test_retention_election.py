@@ -18,7 +18,7 @@ from tests.integration.maintenance.test_sweeper_election import holders
 from worker.maintenance.retention import Retention
 
 
-class Counting(Retention):
+class CountingRetention(Retention):
     """Retention that counts its rounds."""
 
     rounds = 0
@@ -32,7 +32,7 @@ class Counting(Retention):
         self.rounds += 1
         self.went.set()
 
-    async def has_gone(self, times: int) -> None:
+    async def wait_for_rounds(self, times: int) -> None:
         async with asyncio.timeout(20):
             while self.rounds < times:
                 self.went.clear()
@@ -50,44 +50,44 @@ async def running(retention: Retention) -> AsyncIterator[None]:
         await task
 
 
-async def test_one_leads_and_the_other_takes_over(stored_jobs: StoredJobs) -> None:
-    first, second = (Counting(stored_jobs.database, stored_jobs.storage) for _ in range(2))
+async def test_one_process_leads_and_the_other_takes_over(stored_jobs: StoredJobs) -> None:
+    first, second = (CountingRetention(stored_jobs.database, stored_jobs.storage) for _ in range(2))
     async with AsyncExitStack() as longer:
         async with running(first):
-            await first.has_gone(1)
+            await first.wait_for_rounds(1)
             await longer.enter_async_context(running(second))
-            await first.has_gone(first.rounds + 5)
+            await first.wait_for_rounds(first.rounds + 5)
             assert second.rounds == 0
             assert len(await holders(stored_jobs.database)) == 1
-        await second.has_gone(1)
+        await second.wait_for_rounds(1)
     assert await holders(stored_jobs.database) == []
 
 
 async def test_a_lost_connection_loses_the_lock_and_a_new_one_gets_it_back(
     stored_jobs: StoredJobs,
 ) -> None:
-    retention = Counting(stored_jobs.database, stored_jobs.storage)
+    retention = CountingRetention(stored_jobs.database, stored_jobs.storage)
     async with running(retention):
-        await retention.has_gone(1)
+        await retention.wait_for_rounds(1)
         (before,) = await holders(stored_jobs.database)
         async with stored_jobs.database.statement() as connection:
             await connection.execute(text(f"SELECT pg_terminate_backend({before})"))
-        await retention.has_gone(retention.rounds + 3)
+        await retention.wait_for_rounds(retention.rounds + 3)
         assert [before] != await holders(stored_jobs.database)
 
 
 async def test_an_outage_of_postgres_is_logged_once_and_survived(stored_jobs: StoredJobs) -> None:
     nowhere = f"postgresql://infill@127.0.0.1:{free_port()}/infill"
-    away = Database(DatabaseSettings(url=SecretStr(nowhere)), application="tests")
-    retention = Counting(away, stored_jobs.storage)
+    unavailable = Database(DatabaseSettings(url=SecretStr(nowhere)), application="tests")
+    retention = CountingRetention(unavailable, stored_jobs.storage)
     with capture_logs() as lines:
         async with running(retention):
             async with asyncio.timeout(20):
                 while retention._postgres.is_available:
                     await stored_jobs.job_ids()  # each query waits for the available Postgres
             retention._database = stored_jobs.database  # Postgres is back
-            await retention.has_gone(2)
-    await away.aclose()
+            await retention.wait_for_rounds(2)
+    await unavailable.aclose()
     assert [line["event"] for line in lines] == [
         "dependency_unavailable",
         "dependency_available",

@@ -13,7 +13,7 @@ from common.object_store.storage import Storage
 from common.postgres.models import Delivery, DeliveryAttempt, Job
 from common.settings import StorageSettings
 from deploy.local.servers.ports import LOOPBACK, free_port
-from tests.integration.maintenance.stored_objects import StoredJobs, counted
+from tests.integration.maintenance.stored_objects import StoredJobs, deletion_counts
 from tests.integration.repositories.maintenance.test_retention import hours_ago, log_attempts
 from tests.integration.repositories.support.counters import LONG_AGO
 from worker.maintenance import retention as rounds
@@ -34,15 +34,15 @@ async def test_images_are_deleted_before_their_row(
 ) -> None:
     job = await stored_jobs.job(state, finished_at=hours_ago(31 * 24))
     stored_jobs.put(job.output_key(1), job.output_key(2), job.mask)
-    before = counted()
+    before = deletion_counts()
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
     assert stored_jobs.keys == set()
     assert (await stored_jobs.books.job(job.job_id))["objects_deleted_at"] is not None
-    assert counted() == before | {"images": before["images"] + 1}
+    assert deletion_counts() == before | {"images": before["images"] + 1}
     await stored_jobs.books.set_job(job.job_id, finished_at=hours_ago(91 * 24))
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
     assert await stored_jobs.job_ids() == []
-    assert counted()["job"] == before["job"] + 1
+    assert deletion_counts()["job"] == before["job"] + 1
 
 
 async def test_images_of_young_and_unfinished_jobs_are_kept(stored_jobs: StoredJobs) -> None:
@@ -74,12 +74,12 @@ async def test_deliveries_and_attempts_have_retention_settings_of_their_own(
     )
     waiting = await stored_jobs.books.delivery_in(DeliveryState.PENDING)
     await log_attempts(stored_jobs.books, waiting.delivery_id, LONG_AGO, hours_ago(24))
-    before = counted()
+    before = deletion_counts()
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
     assert [row["id"] for row in await stored_jobs.books.rows(Delivery)] == [waiting.delivery_id]
     assert len(await stored_jobs.books.rows(DeliveryAttempt)) == 1
     assert sent != waiting
-    assert counted() == before | {
+    assert deletion_counts() == before | {
         "delivery": before["delivery"] + 1,
         "attempt": before["attempt"] + 1,
     }
@@ -110,7 +110,9 @@ async def test_a_pending_webhook_keeps_its_job(stored_jobs: StoredJobs) -> None:
     assert await stored_jobs.job_ids() == []
 
 
-async def test_more_than_a_batch(stored_jobs: StoredJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_rows_than_a_batch_are_deleted_in_one_round(
+    stored_jobs: StoredJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rounds, "ROWS", 2)
     monkeypatch.setattr(rounds, "JOBS", 2)
     jobs = [await stored_jobs.job(JobState.SUCCEEDED) for _ in range(5)]
@@ -140,32 +142,34 @@ async def test_a_backlog_is_deleted_over_several_rounds(
 async def test_rows_do_not_wait_for_the_store(
     stored_jobs: StoredJobs, bucket: StorageSettings
 ) -> None:
-    with_pictures = await stored_jobs.job(JobState.SUCCEEDED)
+    with_images = await stored_jobs.job(JobState.SUCCEEDED)
     await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
     await stored_jobs.books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
-    stored_jobs.put(with_pictures.output_key())
+    stored_jobs.put(with_images.output_key())
     nowhere = f"http://{LOOPBACK}:{free_port()}"
-    away = Storage(bucket.model_copy(update={"endpoint_url": nowhere, "timeout_seconds": 1.0}))
-    retention = stored_jobs.retention(away)
+    unavailable = Storage(
+        bucket.model_copy(update={"endpoint_url": nowhere, "timeout_seconds": 1.0})
+    )
+    retention = stored_jobs.retention(unavailable)
     with capture_logs() as lines:
         for _ in range(2):
             await stored_jobs.run_round(retention)
-        away.close()
-        assert await stored_jobs.job_ids() == [with_pictures.job_id, with_pictures.job_id + 2]
+        unavailable.close()
+        assert await stored_jobs.job_ids() == [with_images.job_id, with_images.job_id + 2]
         assert await stored_jobs.books.rows(Delivery) == []
-        assert stored_jobs.keys == {with_pictures.output_key()}
+        assert stored_jobs.keys == {with_images.output_key()}
         for part in (retention, retention._orphans, retention._orphans._ownership):
             part._storage = stored_jobs.storage  # the store is back
         await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY}
-    assert await stored_jobs.job_ids() == [with_pictures.job_id + 2]
+    assert await stored_jobs.job_ids() == [with_images.job_id + 2]
     logged = [line for line in lines if line["event"].startswith("dependency")]
     assert [line["event"] for line in logged] == ["dependency_unavailable", "dependency_available"]
     assert "connect" in logged[0]["detail"]
 
 
 class StopsAtOnce(Storage):
-    """A store during whose first deletion the process is logged to stop."""
+    """Store that asks the process to stop during its first deletion."""
 
     stopping: Any
 
@@ -174,7 +178,7 @@ class StopsAtOnce(Storage):
         self.stopping.set()
 
 
-async def test_stopping_in_the_middle(
+async def test_a_round_stops_between_two_batches(
     stored_jobs: StoredJobs, bucket: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "JOBS", 2)

@@ -21,7 +21,7 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 
-class Counting(Sweeper):
+class CountingSweeper(Sweeper):
     """A sweeper that counts its sweeps."""
 
     swept: asyncio.Event
@@ -32,17 +32,17 @@ class Counting(Sweeper):
         self.sweeps += 1
         self.swept.set()
 
-    async def has_swept(self, times: int) -> None:
+    async def wait_for_sweeps(self, times: int) -> None:
         async with asyncio.timeout(20):
             while self.sweeps < times:
                 self.swept.clear()
                 await self.swept.wait()
 
 
-def counting(database: Database, redis: Redis) -> Counting:
+def counting(database: Database, redis: Redis) -> CountingSweeper:
     doorbell = Doorbell(redis, RedisSettings())
     settings = JobSettings(sweep_seconds=0.01)
-    made = Counting(
+    made = CountingSweeper(
         database, doorbell, Announcer(redis, doorbell), settings, WebhookSettings(), queues=()
     )
     made.swept = asyncio.Event()
@@ -65,16 +65,16 @@ async def holders(database: Database) -> list[int]:
         return list((await connection.execute(text(HOLDER))).scalars())
 
 
-async def test_one_leads_and_the_other_takes_over(database: Database, redis: Redis) -> None:
+async def test_one_process_leads_and_the_other_takes_over(database: Database, redis: Redis) -> None:
     first, second = counting(database, redis), counting(database, redis)
     async with AsyncExitStack() as longer:
         async with running(first):
-            await first.has_swept(1)
+            await first.wait_for_sweeps(1)
             await longer.enter_async_context(running(second))
-            await first.has_swept(first.sweeps + 5)
+            await first.wait_for_sweeps(first.sweeps + 5)
             assert second.sweeps == 0
             assert len(await holders(database)) == 1
-        await second.has_swept(1)
+        await second.wait_for_sweeps(1)
     assert await holders(database) == []
 
 
@@ -83,17 +83,17 @@ async def test_a_lost_connection_loses_the_lock_and_a_new_one_gets_it_back(
 ) -> None:
     sweeper = counting(database, redis)
     async with running(sweeper):
-        await sweeper.has_swept(1)
+        await sweeper.wait_for_sweeps(1)
         (before,) = await holders(database)
         async with database.statement() as connection:
             await connection.execute(text(f"SELECT pg_terminate_backend({before})"))
-        await sweeper.has_swept(sweeper.sweeps + 3)
+        await sweeper.wait_for_sweeps(sweeper.sweeps + 3)
         assert [before] != await holders(database)
 
 
 async def test_a_former_leader_shows_no_job_counts(database: Database, redis: Redis) -> None:
     sweeper = counting(database, redis)
     async with running(sweeper):
-        await sweeper.has_swept(1)
+        await sweeper.wait_for_sweeps(1)
         assert REGISTRY.get_sample_value("infill_jobs", {"state": "queued"}) == 0
     assert REGISTRY.get_sample_value("infill_jobs", {"state": "queued"}) is None

@@ -35,7 +35,9 @@ from worker.maintenance.retention import Retention
 __all__ = ["bob", "bucket_is_ours", "retention"]  # fixtures from other modules
 
 
-async def test_nothing_is_left_behind(stored_jobs: StoredJobs, database: Database) -> None:
+async def test_an_erasure_deletes_every_row_of_its_tenant(
+    stored_jobs: StoredJobs, database: Database
+) -> None:
     """Every table of the models is checked, so that a new one cannot be forgotten."""
     before = await everything(database)
     carol = await make_tenant(database, "carol")
@@ -66,11 +68,11 @@ async def test_only_the_erased_tenants_objects_are_deleted(
     assert await tenant_exists(bob)
 
 
-async def test_others_keep_every_row(
+async def test_an_erasure_keeps_every_row_of_other_tenants(
     stored_jobs: StoredJobs, bob: Books, retention: Retention
 ) -> None:
-    for whose in (stored_jobs.books, bob):
-        await add_rows_to_every_table(whose)
+    for tenant in (stored_jobs.books, bob):
+        await add_rows_to_every_table(tenant)
     waiting = await bob.queued()
     theirs = await rows_of(bob)
     await mark_for_deletion(stored_jobs.books)
@@ -104,7 +106,7 @@ async def test_nothing_is_erased_before_gateway_caches_have_expired(
     assert job.mask in stored_jobs.keys
 
 
-async def test_a_tenant_that_is_only_disabled_stays(
+async def test_a_disabled_tenant_is_not_erased(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
     await stored_jobs.job(JobState.QUEUED)

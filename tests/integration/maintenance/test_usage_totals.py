@@ -21,7 +21,7 @@ async def used(database: Database) -> list[tuple[int, int, str]]:
     return [(line.jobs, line.images, f"{line.megapixel_steps}") for line in lines]
 
 
-async def test_a_sweep_folds_what_the_ledger_has_gained(
+async def test_a_sweep_folds_new_usage_entries(
     database: Database, owner: Owner, sweep: Sweep
 ) -> None:
     for number in range(1, 4):

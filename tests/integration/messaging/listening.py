@@ -41,20 +41,20 @@ async def listening(redis: Redis, rows: Rows) -> AsyncIterator[CompletionListene
             await task
 
 
-async def within_deadline(event: asyncio.Event) -> None:
+async def wait_for_event(event: asyncio.Event) -> None:
     await asyncio.wait_for(event.wait(), DEADLINE_SECONDS)
 
 
-async def until_served(redis: Redis, listener: CompletionListener) -> None:
+async def wait_for_signals(redis: Redis, listener: CompletionListener) -> None:
     """Wait until the listener receives signals: Redis knows of it a moment earlier."""
-    await subscribed(redis)
+    await wait_for_subscription(redis)
     prefix = uuid4()
     with listener.expect(prefix) as event:
         await announce_ended(redis, prefix)
-        await within_deadline(event)
+        await wait_for_event(event)
 
 
-async def subscribed(redis: Redis) -> None:
+async def wait_for_subscription(redis: Redis) -> None:
     """Wait until Redis has a subscription."""
 
     async def known() -> bool:

@@ -15,11 +15,11 @@ HEARD = "heard"
 def main() -> None:
     settings = Settings()
     app = create_app(settings)
-    answers = Redis.from_url(settings.redis.url.get_secret_value())
+    redis = Redis.from_url(settings.redis.url.get_secret_value())
 
     @app.task(name=TASK_NAME)
     def look(*arguments: object) -> None:
-        answers.rpush(HEARD, json.dumps(arguments))
+        redis.rpush(HEARD, json.dumps(arguments))
 
     app.worker_main(
         [

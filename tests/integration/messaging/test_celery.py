@@ -33,7 +33,7 @@ async def worker(redis_settings: RedisSettings, tmp_path: Path) -> AsyncIterator
         yield tmp_path
 
 
-async def heard(redis_url: str) -> list[str]:
+async def next_arguments(redis_url: str) -> list[str]:
     """Wait for the next task to run, and return its arguments."""
     async with Redis.from_url(redis_url, socket_timeout=None) as patient:
         popped = await patient.blpop([HEARD], timeout=60)
@@ -48,9 +48,9 @@ async def test_a_ring_runs_the_task(
     doorbell = Doorbell(redis, redis_settings)
     for queue in (QUEUE, OTHER_QUEUE, QUEUE):
         assert await doorbell.ring_worker(queue)
-        assert await heard(redis_url) == [queue]
+        assert await next_arguments(redis_url) == [queue]
     await doorbell.ring_worker_up_to(QUEUE, 3)
-    assert [await heard(redis_url) for _ in range(3)] == [[QUEUE]] * 3
+    assert [await next_arguments(redis_url) for _ in range(3)] == [[QUEUE]] * 3
     assert await redis.llen(QUEUE) == 0
 
     # Acknowledged on receipt: nothing is kept to be delivered again.
@@ -58,6 +58,6 @@ async def test_a_ring_runs_the_task(
         return not await redis.hlen("unacked")
 
     await wait_until_ready(nothing_kept, "an empty list of messages under way", 20)
-    said = (worker / "celery.log").read_text()
-    assert "Traceback" not in said
-    assert "unknown" not in said.lower()
+    log = (worker / "celery.log").read_text()
+    assert "Traceback" not in log
+    assert "unknown" not in log.lower()

@@ -15,9 +15,9 @@ from tests.integration.messaging.listening import (
     DEADLINE_SECONDS,
     Rows,
     listening,
-    subscribed,
-    until_served,
-    within_deadline,
+    wait_for_event,
+    wait_for_signals,
+    wait_for_subscription,
 )
 
 
@@ -26,7 +26,7 @@ async def test_the_signal_wakes_all_callers_of_its_job_and_no_others(
 ) -> None:
     ended, other = uuid4(), uuid4()
     async with listening(redis, rows) as listener:
-        await until_served(redis, listener)
+        await wait_for_signals(redis, listener)
         rows.asked.clear()
         with (
             listener.expect(ended) as first,
@@ -34,8 +34,8 @@ async def test_the_signal_wakes_all_callers_of_its_job_and_no_others(
             listener.expect(other) as bystander,
         ):
             await announce_ended(redis, ended)
-            await within_deadline(first)
-            await within_deadline(second)
+            await wait_for_event(first)
+            await wait_for_event(second)
             assert not bystander.is_set()
     assert not rows.asked.is_set(), "no row is read while Redis is available"
 
@@ -43,15 +43,15 @@ async def test_the_signal_wakes_all_callers_of_its_job_and_no_others(
 async def test_many_callers_share_one_subscription(redis: Redis, rows: Rows) -> None:
     prefixes = [uuid4() for _ in range(300)]
     async with listening(redis, rows) as listener, AsyncExitStack() as expected:
-        await subscribed(redis)
+        await wait_for_subscription(redis)
         events = [expected.enter_context(listener.expect(prefix)) for prefix in prefixes]
         for prefix in prefixes:
             await announce_ended(redis, prefix)
-        await asyncio.gather(*(within_deadline(event) for event in events))
+        await asyncio.gather(*(wait_for_event(event) for event in events))
         assert await redis.pubsub_numsub(CHANNEL) == [(CHANNEL.encode(), 1)]
 
 
-async def test_callers_that_left_are_forgotten(redis: Redis, rows: Rows) -> None:
+async def test_callers_that_left_are_removed(redis: Redis, rows: Rows) -> None:
     listener = CompletionListener(redis, rows.find_ended)
     prefix = uuid4()
     with listener.expect(prefix):
@@ -68,19 +68,19 @@ async def test_a_job_that_ended_before_the_subscription_is_found_in_the_rows(
     rows.ended.add(prefix)
     async with listening(redis, rows) as listener:
         with listener.expect(prefix) as event:
-            await within_deadline(event)
+            await wait_for_event(event)
 
 
 async def test_an_invalid_signal_is_ignored(redis: Redis, rows: Rows) -> None:
     prefix = uuid4()
     with capture_logs() as logs:
         async with listening(redis, rows) as listener:
-            await subscribed(redis)
+            await wait_for_subscription(redis)
             with listener.expect(prefix) as event:
                 await redis.publish(CHANNEL, b"hello")
                 await announce_ended(redis, uuid4())
                 await announce_ended(redis, prefix)
-                await within_deadline(event)
+                await wait_for_event(event)
     assert [entry["event"] for entry in logs] == ["signal_unreadable"]
 
 
@@ -99,7 +99,7 @@ async def test_an_idle_listener_makes_few_calls(
     monkeypatch.setattr(PubSub, "get_message", counting)
     with capture_logs() as logs:
         async with listening(redis, rows):
-            await subscribed(redis)
+            await wait_for_subscription(redis)
             before = reads
             # Idleness has no event to wait for; 0.4 s is the time-out.
             await asyncio.sleep(1.0)
@@ -131,7 +131,7 @@ async def test_a_cancellation_that_the_client_swallows_ends_the_listener(
                 raise TimeoutError from None
 
     task = asyncio.create_task(Swallowing(redis, rows.find_ended).run())
-    await within_deadline(listens)
+    await wait_for_event(listens)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, DEADLINE_SECONDS)

@@ -18,8 +18,8 @@ from tests.integration.messaging.listening import (
     DEADLINE_SECONDS,
     Rows,
     listening,
-    subscribed,
-    within_deadline,
+    wait_for_event,
+    wait_for_subscription,
 )
 from tests.support.tcp_proxy import proxy
 
@@ -28,14 +28,14 @@ async def test_without_redis_the_listener_polls_postgres(rows: Rows) -> None:
     settings = RedisSettings(url=SecretStr(f"redis://{LOOPBACK}:{free_port()}/0"))
     prefix = uuid4()
     rows.broken = True
-    async with connect(settings) as away, listening(away, rows) as listener:
-        await announce_ended(away, prefix)  # logs the loss and raises nothing
+    async with connect(settings) as unavailable, listening(unavailable, rows) as listener:
+        await announce_ended(unavailable, prefix)  # logs the loss and raises nothing
         with listener.expect(prefix) as event:
-            await within_deadline(rows.asked)
+            await wait_for_event(rows.asked)
             assert not event.is_set()
             rows.broken = False
             rows.ended.add(prefix)
-            await within_deadline(event)
+            await wait_for_event(event)
 
 
 async def test_a_restart_of_redis_loses_no_wakeup(rows: Rows, tmp_path: Path) -> None:
@@ -50,21 +50,21 @@ async def test_a_restart_of_redis_loses_no_wakeup(rows: Rows, tmp_path: Path) ->
         listening(redis, rows) as listener,
     ):
         await supervisor.start(server.child())
-        await subscribed(speaker)
+        await wait_for_subscription(speaker)
         await supervisor.stop_all()
 
         rows.asked.clear()
         with listener.expect(during) as event:
-            await within_deadline(rows.asked)
+            await wait_for_event(rows.asked)
             rows.ended.add(during)  # its signal finds no Redis
             await announce_ended(speaker, during)
-            await within_deadline(event)
+            await wait_for_event(event)
 
         await supervisor.start(server.child())
-        await subscribed(speaker)
+        await wait_for_subscription(speaker)
         with listener.expect(after) as event:
             await announce_ended(speaker, after)
-            await within_deadline(event)
+            await wait_for_event(event)
 
 
 async def test_a_connection_that_dies_silently_is_detected(
@@ -77,12 +77,12 @@ async def test_a_connection_that_dies_silently_is_detected(
             url=SecretStr(f"redis://{LOOPBACK}:{line.port}/0"), timeout_seconds=0.4
         )
         async with connect(settings) as listener_redis, listening(listener_redis, rows) as listener:
-            await subscribed(redis)
+            await wait_for_subscription(redis)
             line.stall()
             with listener.expect(during) as event:
                 rows.ended.add(during)
                 await announce_ended(redis, during)
-                await within_deadline(event)
+                await wait_for_event(event)
             line.resume()
             line.cut()
             with listener.expect(after) as event:
@@ -95,15 +95,15 @@ async def test_a_connection_that_dies_silently_is_detected(
                 await wait_until_ready(heard, "a signal over a new line", DEADLINE_SECONDS)
 
 
-async def test_signals_missed_during_a_reconnection_are_made_up_for(
+async def test_signals_missed_during_a_reconnection_are_replaced_by_a_query(
     redis: Redis, rows: Rows
 ) -> None:
     prefix = uuid4()
     async with listening(redis, rows) as listener:
-        await subscribed(redis)
+        await wait_for_subscription(redis)
         with listener.expect(prefix) as event:
             assert not rows.asked.is_set()
             rows.ended.add(prefix)  # without a signal
             await redis.client_kill_filter(_type="pubsub")
-            await within_deadline(event)
-        await subscribed(redis)
+            await wait_for_event(event)
+        await wait_for_subscription(redis)

@@ -90,7 +90,7 @@ async def blocked_clients(redis: Redis, number: int) -> None:
     await wait_until_ready(waiting, "the waiting client", 20)
 
 
-async def test_redis_forgetting_its_scripts_loses_no_ring(doorbell: Doorbell, redis: Redis) -> None:
+async def test_a_flush_of_redis_scripts_loses_no_ring(doorbell: Doorbell, redis: Redis) -> None:
     assert await doorbell.ring_worker(QUEUE)
     await redis.script_flush()
     assert await doorbell.ring_worker(QUEUE)
@@ -99,8 +99,8 @@ async def test_redis_forgetting_its_scripts_loses_no_ring(doorbell: Doorbell, re
 
 async def assert_rings_are_lost(url: str) -> None:
     settings = RedisSettings(url=SecretStr(url), timeout_seconds=0.2)
-    async with asyncio.timeout(20), connect(settings) as away:
-        doorbell = Doorbell(away, settings)
+    async with asyncio.timeout(20), connect(settings) as unavailable:
+        doorbell = Doorbell(unavailable, settings)
         with capture_logs() as logs:
             assert not await doorbell.ring_worker(QUEUE)
             assert not await doorbell.ring_dispatcher()

@@ -35,7 +35,7 @@ async def test_a_stored_object_is_read_back(storage: Storage) -> None:
     assert await storage.get(KEY) == PIXELS
 
 
-async def test_type_and_caching_are_set(
+async def test_content_type_and_cache_control_are_stored(
     storage: Storage, bucket: StorageSettings, s3_client: S3Client
 ) -> None:
     await storage.put(KEY, PIXELS)
@@ -53,15 +53,15 @@ async def test_a_signed_link_can_be_fetched_for_its_time(
     link = storage.link(KEY)
     assert parse_qs(urlsplit(link).query)["X-Amz-Expires"] == [str(bucket.presigned_seconds)]
     async with httpx2.AsyncClient() as client:
-        answer = await client.get(link)
-        assert (answer.status_code, answer.content) == (200, PIXELS)
-        assert answer.headers["content-type"] == "image/png"
+        response = await client.get(link)
+        assert (response.status_code, response.content) == (200, PIXELS)
+        assert response.headers["content-type"] == "image/png"
         spoiled = await client.get(link[:-1] + ("0" if link[-1] != "0" else "1"))
         assert spoiled.status_code == 403
 
 
 @pytest.mark.parametrize("base", ["https://cdn.test/results", "https://cdn.test/results/"])
-def test_a_public_link_stands_under_the_base(bucket: StorageSettings, base: str) -> None:
+def test_a_public_link_starts_with_the_base_url(bucket: StorageSettings, base: str) -> None:
     storage = Storage(changed(bucket, public_base_url=base))
     assert storage.link(KEY) == f"https://cdn.test/results/{KEY}"
     assert storage.link("a b/ü?.png") == "https://cdn.test/results/a%20b/%C3%BC%3F.png"
@@ -76,8 +76,10 @@ async def test_a_missing_object_is_an_error(storage: Storage) -> None:
 
 
 async def test_an_unavailable_store_is_an_error(bucket: StorageSettings) -> None:
-    away = changed(bucket, endpoint_url=f"http://{LOOPBACK}:{free_port()}", timeout_seconds=1.0)
-    storage = Storage(away)
+    unavailable = changed(
+        bucket, endpoint_url=f"http://{LOOPBACK}:{free_port()}", timeout_seconds=1.0
+    )
+    storage = Storage(unavailable)
     for call in (
         storage.put(KEY, PIXELS),
         storage.get(KEY),

@@ -23,7 +23,7 @@ def names() -> Names:
 
 @pytest.fixture
 def settings() -> OutboundSettings:
-    """Open parts of loopback for public; all else, 127.0.0.2 too, stays shut."""
+    """Return settings that allow parts of loopback, but not 127.0.0.2."""
     return OutboundSettings.model_validate(
         {
             "allowed_ports": [0],
@@ -47,7 +47,7 @@ async def guard(
 async def hasty(
     settings: OutboundSettings, names: Names, authority: Authority
 ) -> AsyncIterator[Guard]:
-    """A guard that gives an image a third of a second."""
+    """Yield a guard with an image timeout of 0.3 s."""
     quick = settings.model_copy(update={"image_timeout_seconds": 0.3})
     guard = Guard(quick, resolver=names, tls=authority.client())
     yield guard
@@ -56,6 +56,6 @@ async def hasty(
 
 @pytest.fixture
 async def forbidden() -> AsyncIterator[Peer]:
-    """A listener that must not be contacted, which is checked after the test."""
+    """Yield a listener that must not be contacted, which is checked after the test."""
     async with trap() as peer:
         yield peer

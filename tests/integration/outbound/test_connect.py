@@ -25,14 +25,14 @@ async def assert_not_allowed(guard: Guard, url: str) -> None:
         await guard.post(url, headers={}, body=b"{}", timeout_seconds=5, response_bytes=10)
 
 
-async def test_a_forbidden_address_itself(guard: Guard, forbidden: Peer) -> None:
+async def test_a_url_with_a_forbidden_address_is_rejected(guard: Guard, forbidden: Peer) -> None:
     await assert_not_allowed(guard, forbidden.url())
 
 
-async def test_our_own_public_address(
+async def test_a_public_address_of_this_machine_is_rejected(
     guard: Guard, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A public address of this machine is not to be had on every machine that runs the tests.
+    # Not every machine that runs the tests has a public address of its own.
     monkeypatch.setattr(connector, "is_this_machine", lambda address: str(address) == "8.8.8.8")
     names.add(NAME, ["8.8.8.8"])
     await assert_not_allowed(guard, f"http://{NAME}/")
@@ -43,7 +43,7 @@ async def test_our_own_public_address(
     ("address", "own"),
     [
         (IPv4Address("127.0.0.1"), True),
-        (IPv4Address("127.0.0.2"), False),  # answers, but packets to it leave from 127.0.0.1
+        (IPv4Address("127.0.0.2"), False),  # reachable, but packets to it leave from 127.0.0.1
         (IPv4Address("255.255.255.255"), False),  # no socket may connect there
         (IPv6Address("ff02::1"), False),
     ],
@@ -52,7 +52,7 @@ def test_is_this_machine(address: Address, *, own: bool) -> None:
     assert connector.is_this_machine(address) is own
 
 
-async def test_the_name_goes_on_in_the_host_header(guard: Guard, names: Names) -> None:
+async def test_the_host_header_has_the_name(guard: Guard, names: Names) -> None:
     names.add(NAME, ["127.0.0.1"])
     async with listening(says(OK)) as peer:
         await guard.fetch(peer.url("/a?b=c#d", host=f"{NAME.upper()}."))
@@ -64,7 +64,7 @@ async def test_the_name_goes_on_in_the_host_header(guard: Guard, names: Names) -
 
 async def test_the_next_address_is_tried(guard: Guard, names: Names) -> None:
     async with listening(says(OK)) as peer:
-        names.add(NAME, ["127.0.0.3", "127.0.0.1"])  # nobody listens on the first
+        names.add(NAME, ["127.0.0.3", "127.0.0.1"])  # no server listens on the first
         assert await guard.fetch(peer.url(host=NAME)) == b"ok"
 
 
@@ -83,7 +83,7 @@ async def test_a_dead_address_leaves_time_for_the_next(
         await asyncio.wait_for(dead.left.wait(), 5)
 
 
-async def test_a_refused_connection(guard: Guard, names: Names) -> None:
+async def test_a_rejected_connection_is_a_failed_fetch(guard: Guard, names: Names) -> None:
     async with listening(silence) as gone:
         pass
     names.add(NAME, ["127.0.0.1"])
@@ -94,8 +94,8 @@ async def test_a_refused_connection(guard: Guard, names: Names) -> None:
     assert str(gone.port) in caught.value.detail
 
 
-class Broken:
-    """A name service that fails in a given way."""
+class BrokenResolver:
+    """Resolver that fails in a given way."""
 
     def __init__(self, failure: OSError | None) -> None:
         self.failure = failure
@@ -110,13 +110,15 @@ class Broken:
 @pytest.mark.parametrize(
     "resolver",
     [
-        Broken(socket.gaierror(-2, "Name or service not known")),
-        Broken(TimeoutError()),
-        Broken(None),
+        BrokenResolver(socket.gaierror(-2, "Name or service not known")),
+        BrokenResolver(TimeoutError()),
+        BrokenResolver(None),
     ],
     ids=["unknown", "time-out", "hung"],
 )
-async def test_dns_trouble(settings: OutboundSettings, resolver: Broken) -> None:
+async def test_a_failed_look_up_is_a_failed_fetch(
+    settings: OutboundSettings, resolver: BrokenResolver
+) -> None:
     guard = Guard(settings.model_copy(update={"dns_timeout_seconds": 0.1}), resolver=resolver)
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch("http://images.example/")
@@ -125,14 +127,14 @@ async def test_dns_trouble(settings: OutboundSettings, resolver: Broken) -> None
     assert caught.value.detail
 
 
-async def test_a_name_without_addresses(guard: Guard, names: Names) -> None:
+async def test_a_name_without_addresses_is_a_failed_fetch(guard: Guard, names: Names) -> None:
     names.add(NAME, [])
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch(f"http://{NAME}/")
     assert caught.value.reason == "dns"
 
 
-async def test_nothing_is_taken_from_the_environment(
+async def test_the_environment_does_not_configure_the_guard(
     guard: Guard, names: Names, forbidden: Peer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

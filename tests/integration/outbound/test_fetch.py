@@ -11,27 +11,29 @@ from tests.hostile.servers.peers import Script, listening, says, says_and_stays
 from tests.hostile.tables import http_responses as answers
 
 
-@pytest.mark.parametrize(("answer", "image"), answers.TAKEN)
-async def test_accepted(guard: Guard, answer: bytes, image: bytes) -> None:
-    async with listening(says(answer)) as peer:
+@pytest.mark.parametrize(("response", "image"), answers.TAKEN)
+async def test_an_image_is_fetched(guard: Guard, response: bytes, image: bytes) -> None:
+    async with listening(says(response)) as peer:
         assert await guard.fetch(peer.url()) == image
 
 
-@pytest.mark.parametrize(("answer", "told"), answers.LISTED_REJECTED + answers.REJECTED)
-async def test_rejected_for_good(guard: Guard, answer: bytes, told: str) -> None:
+@pytest.mark.parametrize(("response", "message"), answers.LISTED_REJECTED + answers.REJECTED)
+async def test_a_response_without_an_acceptable_image_is_rejected(
+    guard: Guard, response: bytes, message: str
+) -> None:
     """The peer keeps the connection open: the result is known without waiting for its end."""
-    async with listening(says_and_stays(answer)) as peer:
+    async with listening(says_and_stays(response)) as peer:
         with pytest.raises(FetchRejectedError) as caught:
             await guard.fetch(peer.url())
         assert caught.value.message.startswith("could not fetch the image: ")
-        assert told in caught.value.message
+        assert message in caught.value.message
         await asyncio.wait_for(peer.left.wait(), 5)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 599])
-async def test_trouble_of_the_far_side(guard: Guard, status: int) -> None:
-    answer = f"HTTP/1.1 {status} Oh\r\ncontent-length: 6\r\n\r\nbanner".encode()
-    async with listening(says(answer)) as peer:
+async def test_a_5xx_response_is_a_failed_fetch(guard: Guard, status: int) -> None:
+    response = f"HTTP/1.1 {status} Oh\r\ncontent-length: 6\r\n\r\nbanner".encode()
+    async with listening(says(response)) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await guard.fetch(peer.url())
     assert caught.value.reason == "http_5xx"
@@ -50,7 +52,7 @@ async def test_a_malformed_response(guard: Guard, what: str, script: Script) -> 
 
 
 @pytest.mark.parametrize(("what", "script"), answers.LISTED_TOO_MUCH + answers.TOO_MUCH)
-async def test_too_much_is_cut_off(guard: Guard, what: str, script: Script) -> None:
+async def test_a_body_that_is_too_large_is_cut_off(guard: Guard, what: str, script: Script) -> None:
     async with listening(script) as peer:
         with pytest.raises(FetchRejectedError, match="too large, at most 1000 bytes"):
             await guard.fetch(peer.url())
@@ -58,10 +60,10 @@ async def test_too_much_is_cut_off(guard: Guard, what: str, script: Script) -> N
 
 
 @pytest.mark.parametrize(("what", "script"), answers.CRUMBS)
-async def test_a_body_in_crumbs_is_cut_off(
+async def test_a_body_in_tiny_chunks_is_cut_off(
     settings: OutboundSettings, what: str, script: Script
 ) -> None:
-    """Else one host would hold a core until the deadline, and a worker's event loop with it."""
+    """Otherwise one host could occupy a core, and a worker's event loop, until the deadline."""
     guard = Guard(settings.model_copy(update={"image_max_bytes": 20_000_000}))
     async with listening(script) as peer:
         with pytest.raises(FetchFailedError) as caught:
@@ -73,8 +75,8 @@ async def test_a_body_in_crumbs_is_cut_off(
         await asyncio.wait_for(peer.left.wait(), 5)
 
 
-async def test_large_bodies_in_small_packets_are_taken(settings: OutboundSettings) -> None:
-    """The smallest packets the Internet makes, 536 bytes each, are no crumbs."""
+async def test_large_bodies_in_small_packets_are_fetched(settings: OutboundSettings) -> None:
+    """The smallest packets of the Internet, 536 bytes each, are large enough."""
     guard = Guard(settings.model_copy(update={"image_max_bytes": 20_000_000}))
     body = (b"218\r\n" + b"x" * 536 + b"\r\n") * 20_000
     async with listening(says(answers.CHUNKED + body + b"0\r\n\r\n")) as peer:
@@ -82,7 +84,9 @@ async def test_large_bodies_in_small_packets_are_taken(settings: OutboundSetting
 
 
 @pytest.mark.parametrize(("what", "script"), answers.LISTED_SLOW + answers.SLOW)
-async def test_cut_off_by_the_one_deadline(hasty: Guard, what: str, script: Script) -> None:
+async def test_a_slow_host_is_cut_off_by_the_deadline(
+    hasty: Guard, what: str, script: Script
+) -> None:
     async with listening(script) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await hasty.fetch(peer.url())

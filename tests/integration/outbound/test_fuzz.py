@@ -23,7 +23,7 @@ GUARD = Guard(
         }
     )
 )
-KNOWN = [answer for answer, _ in [*answers.TAKEN, *answers.REJECTED] if len(answer) < 500]
+KNOWN = [response for response, _ in [*answers.TAKEN, *answers.REJECTED] if len(response) < 500]
 GOOD = records("CNAME b.example.", "b.example. A 127.0.0.1", "b.example. AAAA ::1")
 
 
@@ -43,15 +43,17 @@ def changed(data: bytes, how: list[tuple[float, int, bytes]]) -> bytes:
 
 @given(st.sampled_from(KNOWN), changes())
 @example(b"", [])
-async def test_any_response_of_a_host(answer: bytes, how: list[tuple[float, int, bytes]]) -> None:
+async def test_any_response_of_a_host_is_an_image_or_a_fetch_error(
+    response: bytes, how: list[tuple[float, int, bytes]]
+) -> None:
     # A redirect would lead out of here.
-    said = changed(answer, how).replace(b"ocation", b"o-cation")
-    async with listening(says(said)) as peer:
+    mutated = changed(response, how).replace(b"ocation", b"o-cation")
+    async with listening(says(mutated)) as peer:
         try:
             image = await GUARD.fetch(peer.url())
         except (FetchFailedError, FetchRejectedError) as error:
-            told = error.message
-            assert told.startswith("could not fetch the image: ")
+            message = error.message
+            assert message.startswith("could not fetch the image: ")
         else:
             assert len(image) <= answers.MAX_BYTES
 
@@ -59,7 +61,9 @@ async def test_any_response_of_a_host(answer: bytes, how: list[tuple[float, int,
 @given(changes())
 @example([(0.9, 1, b"\xff\xff")])
 @settings(max_examples=15)
-async def test_any_response_of_a_name_server(how: list[tuple[float, int, bytes]]) -> None:
+async def test_any_response_of_a_name_server_is_an_address_or_a_fetch_error(
+    how: list[tuple[float, int, bytes]],
+) -> None:
     def script(question: Question) -> list[bytes]:
         return [changed(message, how) for message in GOOD(question)]
 

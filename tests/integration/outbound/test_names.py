@@ -49,7 +49,7 @@ async def assert_not_allowed(guard: Guard, url: str) -> None:
 
 
 @pytest.mark.parametrize(("why", "script"), names.LISTED + names.REFUSED)
-async def test_rejected_at_connect(
+async def test_names_with_forbidden_addresses_are_rejected_at_connect(
     asking: Guard, server: NameServer, forbidden: Peer, why: str, script: Script
 ) -> None:
     server.add(NAME, script)
@@ -59,7 +59,7 @@ async def test_rejected_at_connect(
 
 
 @pytest.mark.parametrize(("why", "script"), names.NO_ANSWER)
-async def test_no_response_and_no_connection(
+async def test_a_look_up_without_a_usable_response_opens_no_connection(
     impatient: Guard, server: NameServer, forbidden: Peer, why: str, script: Script
 ) -> None:
     server.add(NAME, script)
@@ -85,7 +85,7 @@ async def test_a_name_that_changes_is_looked_up_once_for_each_request(
 
 
 @pytest.mark.parametrize(("what", "script"), names.PASSES)
-async def test_what_passes(
+async def test_names_with_public_addresses_are_fetched(
     asking: Guard, server: NameServer, forbidden: Peer, what: str, script: Script
 ) -> None:
     server.add(NAME, script)
@@ -93,7 +93,7 @@ async def test_what_passes(
         assert await asking.fetch(allowed.url(host=NAME)) == b"ok", what
 
 
-async def test_no_other_name_is_asked_for(asking: Guard, server: NameServer) -> None:
+async def test_only_the_name_itself_is_looked_up(asking: Guard, server: NameServer) -> None:
     server.add(NAME, names.PASSES[0][1])
     async with listening(says(OK)) as allowed:
         await asking.fetch(allowed.url(host=f"{NAME.upper()}."))
@@ -102,7 +102,7 @@ async def test_no_other_name_is_asked_for(asking: Guard, server: NameServer) -> 
     assert {name for name, _ in server.asked} == {NAME, "gone.example"}
 
 
-async def test_what_does_not_fit_is_not_asked_for_over_tcp(
+async def test_a_truncated_response_is_not_repeated_over_tcp(
     asking: Guard, server: NameServer
 ) -> None:
     """A hostile zone can send 64 kB there, whose parsing would block the event loop."""

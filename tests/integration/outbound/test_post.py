@@ -36,10 +36,10 @@ async def post(
     )
 
 
-async def test_what_the_receiver_sees(guard: Guard, names: Names) -> None:
+async def test_the_request_has_exactly_the_expected_headers(guard: Guard, names: Names) -> None:
     names.add("hooks.example", ["127.0.0.1"])
     async with listening(says(OK)) as peer:
-        answer = await post(guard, peer.url("/in?a=b", host="hooks.example"), body=b'{"id": 7}')
+        response = await post(guard, peer.url("/in?a=b", host="hooks.example"), body=b'{"id": 7}')
         assert peer.received == (
             b"POST /in?a=b HTTP/1.1\r\n"
             b"host: hooks.example:%d\r\n"
@@ -51,8 +51,8 @@ async def test_what_the_receiver_sees(guard: Guard, names: Names) -> None:
             b"\r\n"
             b'{"id": 7}' % peer.port
         )
-    assert (answer.status, answer.excerpt) == (200, b"ok")
-    assert answer.duration_seconds > 0
+    assert (response.status, response.excerpt) == (200, b"ok")
+    assert response.duration_seconds > 0
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ async def test_every_status_is_a_response(
     guard: Guard, raw: bytes, status: int, excerpt: bytes
 ) -> None:
     async with listening(says_and_stays(raw)) as peer:
-        answer = await post(guard, peer.url())
-        assert (answer.status, answer.excerpt) == (status, excerpt)
+        response = await post(guard, peer.url())
+        assert (response.status, response.excerpt) == (status, excerpt)
         await asyncio.wait_for(peer.left.wait(), 5)
 
 
@@ -85,21 +85,21 @@ async def test_every_status_is_a_response(
     ],
     ids=["ends too soon", "no chunk length", "chunk extension"],
 )
-async def test_a_broken_body_does_not_unsay_the_status(guard: Guard, rest: bytes) -> None:
+async def test_a_broken_body_does_not_change_the_status(guard: Guard, rest: bytes) -> None:
     async with listening(says(HEAD + rest)) as peer:
-        answer = await post(guard, peer.url())
-    assert (answer.status, answer.excerpt) == (200, b"ok")
+        response = await post(guard, peer.url())
+    assert (response.status, response.excerpt) == (200, b"ok")
 
 
 async def test_redirects_are_not_followed(guard: Guard, forbidden: Peer) -> None:
     moved = f"HTTP/1.1 302 Found\r\nlocation: {forbidden.url()}\r\n\r\n".encode()
     async with listening(says(moved)) as peer:
-        answer = await post(guard, peer.url())
-    assert answer.status == 302
-    assert answer.headers["location"] == forbidden.url()
+        response = await post(guard, peer.url())
+    assert response.status == 302
+    assert response.headers["location"] == forbidden.url()
 
 
-async def test_https_only(settings: OutboundSettings) -> None:
+async def test_http_is_rejected_if_webhooks_require_https(settings: OutboundSettings) -> None:
     guard = Guard(settings.model_copy(update={"webhooks_https_only": True}))
     async with listening(silence) as peer:
         with pytest.raises(AddressNotAllowedError):
@@ -110,12 +110,12 @@ async def test_https_only(settings: OutboundSettings) -> None:
 async def test_headers_of_the_response_are_lower_case(guard: Guard) -> None:
     raw = b"HTTP/1.1 429 Slow\r\nRetry-After: 120\r\nVary: a\r\nVARY: b\r\n\r\n"
     async with listening(says(raw)) as peer:
-        answer = await post(guard, peer.url())
-    assert answer.headers == {"retry-after": "120", "vary": "a, b"}
+        response = await post(guard, peer.url())
+    assert response.headers == {"retry-after": "120", "vary": "a, b"}
 
 
 SLOW: list[tuple[str, Script]] = [
-    ("says nothing", silence),
+    ("sends nothing", silence),
     ("never reads", deafness),
     ("drips a head", repeats(HEAD + b"x: ", b"a", pause_seconds=0.02)),
     (
@@ -154,7 +154,7 @@ async def test_a_malformed_response(guard: Guard, raw: bytes) -> None:
     assert caught.value.message == "could not deliver the webhook: the host sent no usable response"
 
 
-async def test_a_response_before_the_body_was_read(guard: Guard) -> None:
+async def test_a_response_before_the_body_was_read_is_no_timeout(guard: Guard) -> None:
     async def hasty_receiver(
         _peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -163,10 +163,10 @@ async def test_a_response_before_the_body_was_read(guard: Guard) -> None:
         await writer.drain()
 
     async with listening(hasty_receiver) as peer:
-        answer_or_error: WebhookResponse | FetchFailedError
+        response_or_error: WebhookResponse | FetchFailedError
         try:
-            answer_or_error = await post(guard, peer.url(), body=bytes(20_000_000))
+            response_or_error = await post(guard, peer.url(), body=bytes(20_000_000))
         except FetchFailedError as error:
-            answer_or_error = error
-    # Which of the two depends on whether the reset overtakes the answer; neither is a time-out.
-    assert isinstance(answer_or_error, WebhookResponse) or answer_or_error.reason == "protocol"
+            response_or_error = error
+    # It depends on whether the reset or the response arrives first; neither is a timeout.
+    assert isinstance(response_or_error, WebhookResponse) or response_or_error.reason == "protocol"

@@ -1,4 +1,4 @@
-"""Redirects of an image: each hop is judged like the first address."""
+"""Redirects of an image: each target is checked like the first address."""
 
 import pytest
 
@@ -18,15 +18,15 @@ async def test_three_redirects_are_followed(guard: Guard, status: int) -> None:
     hops = [redirect(location, status) for location in ("/2?a=b", "3", "//127.0.0.1:{port}/4")]
     async with listening(silence) as spare:
         pass
-    answers = [hop.replace(b"{port}", str(spare.port).encode()) for hop in hops]
-    async with listening(says(*answers, OK), port=spare.port) as peer:
+    responses = [hop.replace(b"{port}", str(spare.port).encode()) for hop in hops]
+    async with listening(says(*responses, OK), port=spare.port) as peer:
         assert await guard.fetch(peer.url("/1")) == b"ok"
         lines = [line for line in peer.received.split(b"\r\n") if line.startswith(b"GET")]
     assert [line.split()[1] for line in lines] == [b"/1", b"/2?a=b", b"/3", b"/4"]
     assert peer.connections == 4
 
 
-async def test_a_loop_ends_after_three(guard: Guard) -> None:
+async def test_a_redirect_loop_ends_after_three_redirects(guard: Guard) -> None:
     async with listening(says(redirect("/"))) as peer:
         with pytest.raises(FetchRejectedError, match="too many redirects"):
             await guard.fetch(peer.url())
@@ -34,7 +34,7 @@ async def test_a_loop_ends_after_three(guard: Guard) -> None:
 
 
 @pytest.mark.parametrize(("location", "why"), hops.REFUSED)
-async def test_rejected_at_the_redirect(
+async def test_redirects_to_forbidden_addresses_are_rejected(
     guard: Guard, names: Names, forbidden: Peer, location: str, why: str
 ) -> None:
     names.add("inside.example", ["127.0.0.2"])
@@ -48,34 +48,36 @@ async def test_rejected_at_the_redirect(
 
 
 @pytest.mark.parametrize(("head", "why"), hops.NO_REDIRECT)
-async def test_no_redirect_to_us(guard: Guard, forbidden: Peer, head: str, why: str) -> None:
-    answer = f"HTTP/1.1 {head}\r\n".replace("{port}", str(forbidden.port)).encode()
-    async with listening(says(answer)) as peer:
+async def test_responses_that_are_no_redirect_are_not_followed(
+    guard: Guard, forbidden: Peer, head: str, why: str
+) -> None:
+    response = f"HTTP/1.1 {head}\r\n".replace("{port}", str(forbidden.port)).encode()
+    async with listening(says(response)) as peer:
         with pytest.raises(FetchRejectedError, match=f"HTTP {head[:3]}$"):
             await guard.fetch(peer.url())
         assert peer.connections == 1, why
 
 
 @pytest.mark.parametrize(("location", "path"), hops.FOLLOWED)
-async def test_followed_on_the_same_host(
+async def test_redirects_on_the_same_host_are_followed(
     guard: Guard, forbidden: Peer, location: str, path: bytes
 ) -> None:
     port = str(forbidden.port)
-    answer = redirect(location.replace("{port}", port))
-    async with listening(says(answer, OK), port=forbidden.port) as peer:
+    response = redirect(location.replace("{port}", port))
+    async with listening(says(response, OK), port=forbidden.port) as peer:
         assert await guard.fetch(peer.url()) == b"ok"
         lines = [line for line in peer.received.split(b"\r\n") if line.startswith(b"GET")]
     assert lines[1].split()[1] == path.replace(b"{port}", port.encode())
 
 
 @pytest.mark.parametrize("host", ["theirs.example", "ours.example"])
-async def test_ports_and_our_own_names_count_at_the_hop(
+async def test_port_and_host_rules_apply_to_redirects(
     settings: OutboundSettings, names: Names, host: str
 ) -> None:
     names.add(host, ["127.0.0.1"])
     async with listening(silence) as other:
-        answer = redirect(other.url(host=host))
-        async with listening(says(answer)) as peer:
+        response = redirect(other.url(host=host))
+        async with listening(says(response)) as peer:
             ports = {"theirs.example": {peer.port}, "ours.example": {0}}[host]
             rules = {"allowed_ports": ports, "denied_hosts": {"ours.example"}}
             guard = Guard(settings.model_copy(update=rules), resolver=names)
@@ -87,15 +89,15 @@ async def test_ports_and_our_own_names_count_at_the_hop(
 
 
 async def test_two_locations_are_rejected(guard: Guard, forbidden: Peer) -> None:
-    answer = redirect("/").replace(
+    response = redirect("/").replace(
         b"\r\n\r\n", b"\r\nlocation: " + forbidden.url().encode() + b"\r\n\r\n"
     )
-    async with listening(says(answer)) as peer:
+    async with listening(says(response)) as peer:
         with pytest.raises(AddressNotAllowedError):
             await guard.fetch(peer.url())
 
 
-async def test_a_name_that_changes_between_hops(
+async def test_a_name_that_changes_between_redirects_is_rejected(
     guard: Guard, names: Names, forbidden: Peer
 ) -> None:
     names.add("images.example", ["127.0.0.1"], ["127.0.0.2"])
@@ -105,7 +107,7 @@ async def test_a_name_that_changes_between_hops(
         assert peer.connections == 1
 
 
-async def test_redirects_share_the_one_deadline(hasty: Guard) -> None:
+async def test_redirects_share_one_deadline(hasty: Guard) -> None:
     async with listening(silence) as slow, listening(says(redirect(slow.url()))) as peer:
         with pytest.raises(FetchFailedError) as caught:
             await hasty.fetch(peer.url())

@@ -49,39 +49,39 @@ async def resolver(names: DeadNames) -> AsyncIterator[ThreadedResolver]:
     await resolver.aclose()
 
 
-async def test_the_system_is_asked_for_the_name_as_it_stands(
+async def test_the_system_resolver_does_not_use_its_search_list(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A search list, and a server that answers under it, are not to be had on every machine.
-    asked: list[str] = []
+    # Not every machine has a search list, or a server with names of it.
+    requested: list[str] = []
     of_the_system = socket.getaddrinfo
 
-    def note(host: str, port: int, type: socket.SocketKind) -> Any:  # noqa: A002 as it is called
-        asked.append(host)
+    def record(host: str, port: int, type: socket.SocketKind) -> Any:  # noqa: A002 as it is called
+        requested.append(host)
         return of_the_system("127.0.0.1", port, type=type)
 
-    monkeypatch.setattr(socket, "getaddrinfo", note)
+    monkeypatch.setattr(socket, "getaddrinfo", record)
     resolver = ThreadedResolver()
     assert await resolver("wiki.intranet", 80) == [IPv4Address("127.0.0.1")]
-    assert asked == ["wiki.intranet."]
+    assert requested == ["wiki.intranet."]
     await resolver.aclose()
 
 
-async def test_the_system_says_no() -> None:
+async def test_a_failed_look_up_of_the_system_is_an_os_error() -> None:
     resolver = ThreadedResolver()
     with pytest.raises(OSError, match=r"\[Errno -"):
         await resolver("a." * 199 + "a", 80)
     await resolver.aclose()
 
 
-async def test_a_name_is_looked_up_once_for_all_who_wait(
+async def test_waiting_callers_share_one_look_up(
     resolver: ThreadedResolver, names: DeadNames
 ) -> None:
     waiting = [asyncio.create_task(resolver("dead.example", 80)) for _ in range(200)]
     await asyncio.sleep(0)
     names.released.set()
-    answers = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {type(answer) for answer in answers} == {socket.gaierror}
+    errors = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(error) for error in errors} == {socket.gaierror}
     assert names.asked["dead.example"] == 1
 
 
@@ -97,7 +97,7 @@ async def test_a_hung_site_leaves_threads_for_others(
     await asyncio.gather(*hung, return_exceptions=True)
 
 
-async def test_a_caller_who_gives_up_leaves_the_look_up_to_others(
+async def test_a_caller_that_times_out_does_not_cancel_the_look_up(
     resolver: ThreadedResolver, names: DeadNames
 ) -> None:
     with pytest.raises(TimeoutError):
@@ -111,7 +111,7 @@ async def test_a_caller_who_gives_up_leaves_the_look_up_to_others(
     assert names.asked["dead.example"] == 1
 
 
-async def test_closing_ends_the_waiting(names: DeadNames) -> None:
+async def test_closing_cancels_waiting_callers(names: DeadNames) -> None:
     resolver = ThreadedResolver(names)
     waiting = asyncio.create_task(resolver("dead.example", 80))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Encrypted peers: the name is what counts, and a handshake has no time of its own."""
+"""TLS: certificates are checked for the name; the handshake counts towards the deadline."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from tests.hostile.tables import tls_handshakes as handshakes
 from tests.hostile.tables.tls_handshakes import NAME, Context
 
 
-async def test_name_in_handshake_and_header(
+async def test_the_name_is_in_handshake_and_host_header(
     guard: Guard, names: Names, authority: Authority
 ) -> None:
     names.add(NAME, ["127.0.0.1"])
@@ -24,12 +24,12 @@ async def test_name_in_handshake_and_header(
         assert f"host: {NAME}:{peer.port}".encode() in peer.received
 
 
-async def test_an_address_with_a_certificate(guard: Guard, authority: Authority) -> None:
+async def test_an_address_with_a_certificate_is_fetched(guard: Guard, authority: Authority) -> None:
     async with listening(says(OK), tls=authority.server("127.0.0.1")) as peer:
         assert await guard.fetch(peer.url(scheme="https")) == b"ok"
 
 
-async def assert_tls_trouble(guard: Guard, url: str) -> None:
+async def assert_tls_error(guard: Guard, url: str) -> None:
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch(url)
     assert caught.value.reason == "tls"
@@ -43,7 +43,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.mark.parametrize(("why", "context"), handshakes.UNTRUSTED)
-async def test_nothing_is_sent_to_whom_is_not_trusted(
+async def test_a_server_with_an_untrusted_certificate_gets_no_request(
     guard: Guard,
     names: Names,
     authority: Authority,
@@ -56,13 +56,13 @@ async def test_nothing_is_sent_to_whom_is_not_trusted(
         with pytest.raises(FetchFailedError) as caught:
             await guard.fetch(peer.url(host=NAME, scheme="https"))
         assert not peer.received, why
-    # Who finds no version in common may hang up instead of saying so.
+    # A peer without a common TLS version may close the connection without an alert.
     assert caught.value.reason in {"tls", "connect"}
     assert caught.value.message == "could not fetch the image: the host sent no usable response"
 
 
 @pytest.mark.parametrize(("why", "context"), handshakes.TRUSTED)
-async def test_who_is_trusted(
+async def test_a_server_with_a_trusted_certificate_is_fetched(
     guard: Guard,
     names: Names,
     authority: Authority,
@@ -76,7 +76,7 @@ async def test_who_is_trusted(
 
 
 @pytest.mark.parametrize(("what", "script", "reason"), handshakes.NO_HANDSHAKE)
-async def test_no_handshake(
+async def test_a_failed_handshake_is_a_failed_fetch(
     guard: Guard, names: Names, what: str, script: Script, reason: str
 ) -> None:
     names.add(NAME, ["127.0.0.1"])
@@ -99,7 +99,7 @@ async def test_a_stalled_handshake_is_cut_off(
         await asyncio.wait_for(peer.left.wait(), 5)
 
 
-async def test_never_from_https_down_to_http(
+async def test_a_redirect_from_https_to_http_is_rejected(
     guard: Guard, names: Names, authority: Authority
 ) -> None:
     names.add(NAME, ["127.0.0.1"])
@@ -111,7 +111,9 @@ async def test_never_from_https_down_to_http(
         assert plain.connections == 0
 
 
-async def test_up_from_http_to_https(guard: Guard, names: Names, authority: Authority) -> None:
+async def test_a_redirect_from_http_to_https_is_followed(
+    guard: Guard, names: Names, authority: Authority
+) -> None:
     names.add(NAME, ["127.0.0.1"])
     async with listening(says(OK), tls=authority.server(NAME)) as peer:
         location = peer.url(host=NAME, scheme="https")
@@ -120,22 +122,22 @@ async def test_up_from_http_to_https(guard: Guard, names: Names, authority: Auth
             assert await guard.fetch(plain.url()) == b"ok"
 
 
-async def test_the_systems_authorities_are_the_default(
+async def test_certificates_are_verified_against_the_systems_authorities_by_default(
     settings: OutboundSettings,
     names: Names,
     authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = []
+    contexts = []
 
-    def note() -> object:
-        made.append(httpcore2.default_ssl_context())
-        return made[-1]
+    def record_context() -> object:
+        contexts.append(httpcore2.default_ssl_context())
+        return contexts[-1]
 
-    monkeypatch.setattr("common.outbound.guard.default_ssl_context", note)
+    monkeypatch.setattr("common.outbound.guard.default_ssl_context", record_context)
     names.add(NAME, ["127.0.0.1"])
     guard = Guard(settings, resolver=names)
     async with listening(says(OK), tls=authority.server(NAME)) as peer:
         for _ in range(2):
-            await assert_tls_trouble(guard, peer.url(host=NAME, scheme="https"))
-    assert len(made) == 1
+            await assert_tls_error(guard, peer.url(host=NAME, scheme="https"))
+    assert len(contexts) == 1

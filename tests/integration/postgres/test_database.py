@@ -1,4 +1,4 @@
-"""The pool: its limits, and a Postgres that goes and comes back."""
+"""The pool: its limits, and a Postgres that becomes unavailable and available again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -45,7 +45,7 @@ async def one(database: Database) -> object:
         return (await connection.execute(text("SELECT 1"))).scalar_one()
 
 
-async def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
+async def test_a_block_that_raises_is_rolled_back(database: Database) -> None:
     insert = text("INSERT INTO workers (name, queues) VALUES ('alice', '{}')")
 
     async def insert_and_raise() -> None:
@@ -62,7 +62,7 @@ async def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
         assert (await connection.execute(text("SELECT count(*) FROM workers"))).scalar_one() == 1
 
 
-async def test_postgres_knows_us_and_our_limits(database: Database) -> None:
+async def test_application_name_and_limits_are_set_on_the_server(database: Database) -> None:
     async with database.statement() as connection:
         for name, value in (
             ("application_name", "test-pool"),
@@ -72,7 +72,7 @@ async def test_postgres_knows_us_and_our_limits(database: Database) -> None:
             assert (await connection.execute(text(f"SHOW {name}"))).scalar_one() == value
 
 
-async def test_a_slow_statement_is_ended(database: Database) -> None:
+async def test_a_slow_statement_times_out(database: Database) -> None:
     with pytest.raises(DBAPIError, match="statement timeout") as caught:
         async with database.statement() as connection:
             await connection.execute(text("SELECT pg_sleep(60)"))
@@ -80,7 +80,7 @@ async def test_a_slow_statement_is_ended(database: Database) -> None:
     assert await one(database) == 1
 
 
-async def test_a_caller_who_gives_up_leaves_the_pool_whole(database_url: str) -> None:
+async def test_a_canceled_caller_returns_its_connection_to_the_pool(database_url: str) -> None:
     database = small(database_url, statement_seconds=60)
 
     async def slow() -> None:
@@ -93,7 +93,7 @@ async def test_a_caller_who_gives_up_leaves_the_pool_whole(database_url: str) ->
     await database.aclose()
 
 
-async def test_an_exhausted_pool_says_so(database: Database) -> None:
+async def test_an_exhausted_pool_is_unavailable(database: Database) -> None:
     async with database.statement():
         with pytest.raises(PoolTimeoutError, match=r"size 1 .* timeout 0\.30") as caught:
             await one(database)
@@ -101,7 +101,7 @@ async def test_an_exhausted_pool_says_so(database: Database) -> None:
     assert await one(database) == 1
 
 
-async def test_no_postgres_is_unavailable() -> None:
+async def test_a_failed_connect_is_unavailable() -> None:
     database = small(f"postgresql://infill:x@{LOOPBACK}:{free_port()}/infill")
     with pytest.raises(OSError, match="Connect call failed") as caught:
         await one(database)
@@ -109,14 +109,14 @@ async def test_no_postgres_is_unavailable() -> None:
     await database.aclose()
 
 
-async def test_a_wrong_statement_is_not_an_absent_postgres(database: Database) -> None:
+async def test_a_wrong_statement_is_not_unavailable(database: Database) -> None:
     async with database.statement() as connection:
         with pytest.raises(ProgrammingError) as wrong:
             await connection.execute(text("SELECT * FROM nowhere"))
-        with pytest.raises(IntegrityError) as refused:
+        with pytest.raises(IntegrityError) as rejected:
             await connection.execute(text("INSERT INTO workers (name, queues) VALUES (NULL, '{}')"))
     assert not is_unavailable(wrong.value)
-    assert not is_unavailable(refused.value)
+    assert not is_unavailable(rejected.value)
     assert not is_unavailable(ValueError())
 
 
@@ -148,7 +148,7 @@ async def test_after_a_restart_of_postgres_the_next_statement_works(
 
 
 class Relay:
-    """A way to Postgres on which the connections made so far can fall silent, unbroken."""
+    """TCP relay to Postgres that can stop forwarding on its connections without closing them."""
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
@@ -159,7 +159,7 @@ class Relay:
         """Stop forwarding data of the present connections; new ones are not affected."""
         self._silent = len(self._lines)
 
-    def say(self, message: bytes) -> None:
+    def inject(self, message: bytes) -> None:
         """Send data to the clients that the server did not send."""
         for writer in self._lines[::2]:
             writer.write(message)
@@ -217,7 +217,7 @@ async def in_a_transaction(database: Database) -> object:
 
 
 @pytest.mark.parametrize("ask", [one, directly, in_a_transaction])
-async def test_a_connection_gone_silent_is_used_once_more_and_never_again(
+async def test_a_silent_connection_is_dropped_after_one_timeout(
     relay: tuple[Relay, str], ask: Callable[[Database], Awaitable[object]]
 ) -> None:
     way, url = relay
@@ -232,7 +232,7 @@ async def test_a_connection_gone_silent_is_used_once_more_and_never_again(
 
 
 def fatal_error() -> bytes:
-    """Return the last message of a backend whose server has died."""
+    """Return the last message of a backend when its server has died."""
     fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
     return b"E" + (len(fields) + 4).to_bytes(4) + fields
 
@@ -245,8 +245,8 @@ async def test_a_connection_whose_server_announced_its_end_is_not_used_again(
     way, url = relay
     database = small(url, connect_seconds=5)
     assert await ask(database) == 1
-    way.say(fatal_error())
-    other = await asyncpg.connect(url)  # what was said before is heard by then
+    way.inject(fatal_error())
+    other = await asyncpg.connect(url)  # the injected message has arrived by then
     await other.close()
     with pytest.raises(Exception, match="another operation") as caught:
         await ask(database)
@@ -255,7 +255,7 @@ async def test_a_connection_whose_server_announced_its_end_is_not_used_again(
     await database.aclose()
 
 
-async def test_a_caller_who_gives_up_takes_a_direct_connection_along(database_url: str) -> None:
+async def test_a_canceled_caller_closes_its_direct_connection(database_url: str) -> None:
     database = small(database_url, statement_seconds=60, connect_seconds=5)
 
     async def slow() -> None:
@@ -269,7 +269,7 @@ async def test_a_caller_who_gives_up_takes_a_direct_connection_along(database_ur
     await database.aclose()
 
 
-async def test_closing_does_not_depend_on_a_response(relay: tuple[Relay, str]) -> None:
+async def test_closing_does_not_wait_for_a_response(relay: tuple[Relay, str]) -> None:
     way, url = relay
     database = small(url)
     assert await directly(database) == 1
@@ -277,7 +277,7 @@ async def test_closing_does_not_depend_on_a_response(relay: tuple[Relay, str]) -
     await database.aclose()
 
 
-async def test_a_value_out_of_range_is_not_an_absent_postgres(database: Database) -> None:
+async def test_a_value_out_of_range_is_not_unavailable(database: Database) -> None:
     with pytest.raises(asyncpg.DataError) as too_large:
         async with database.direct() as connection:
             await connection.execute(SMALL, {"number": 70_000})

@@ -33,7 +33,7 @@ Ask = Callable[[Database], Awaitable[object]]
 
 
 def connected_to(url: str) -> Database:
-    """Far longer limits than a test takes: only the watch can end a wait in time."""
+    """Return a database with timeouts so long that only the watchdog can end a wait."""
     settings = DatabaseSettings(
         url=SecretStr(url),
         pool_size=POOL_SIZE,
@@ -71,16 +71,16 @@ async def database(database_url: str, database_proxy: Proxy) -> AsyncIterator[Da
     await database.aclose()
 
 
-async def all_turned_away(database: Database, ask: Ask) -> None:
+async def assert_all_unavailable(database: Database, ask: Ask) -> None:
     """Start many more callers than connections; each must fail, none may hang."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        answers = await asyncio.gather(
+        results = await asyncio.gather(
             *(ask(database) for _ in range(MANY)), return_exceptions=True
         )
-    assert all(isinstance(answer, Exception) and is_unavailable(answer) for answer in answers)
+    assert all(isinstance(result, Exception) and is_unavailable(result) for result in results)
 
 
-async def until_answered(database: Database, ask: Ask) -> None:
+async def wait_for_response(database: Database, ask: Ask) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             try:
@@ -92,32 +92,32 @@ async def until_answered(database: Database, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("ask", [directly, in_a_statement, in_a_transaction])
-async def test_a_silent_postgres_is_unavailable_to_all_and_found_again(
+async def test_a_silent_postgres_is_unavailable_until_it_responds(
     database: Database, database_proxy: Proxy, ask: Ask
 ) -> None:
     await asyncio.gather(*(ask(database) for _ in range(POOL_SIZE)))
     database_proxy.stall()
-    await all_turned_away(database, ask)
+    await assert_all_unavailable(database, ask)
     with pytest.raises(PostgresUnavailableError):
         await ask(database)
     with pytest.raises(PostgresUnavailableError):
         database.raise_if_unavailable()
     database_proxy.resume()
-    await until_answered(database, ask)
+    await wait_for_response(database, ask)
     database.raise_if_unavailable()
     assert await asyncio.gather(*(ask(database) for _ in range(MANY))) == [1] * MANY
 
 
-async def test_silence_before_the_first_connection(
+async def test_a_postgres_silent_before_the_first_connection_is_unavailable(
     database: Database, database_proxy: Proxy
 ) -> None:
     database_proxy.stall()
-    await all_turned_away(database, directly)
+    await assert_all_unavailable(database, directly)
     database_proxy.resume()
-    await until_answered(database, directly)
+    await wait_for_response(database, directly)
 
 
-async def test_a_server_stopped_and_continued_or_killed_and_started_again(tmp_path: Path) -> None:
+async def test_a_server_that_was_frozen_or_restarted_is_available_again(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path, free_port(), uuid4().hex, durable=False)
     await server.prepare()
     database = connected_to(server.url("postgres"))
@@ -125,29 +125,31 @@ async def test_a_server_stopped_and_continued_or_killed_and_started_again(tmp_pa
         pid = await supervisor.start(server.child())
         assert await in_a_statement(database) == await directly(database) == 1
         with frozen(pid):
-            await all_turned_away(database, directly)
+            await assert_all_unavailable(database, directly)
             with pytest.raises(PostgresUnavailableError):
                 await in_a_statement(database)
-        await until_answered(database, in_a_statement)
+        await wait_for_response(database, in_a_statement)
         await supervisor.stop_all()
-        await all_turned_away(database, directly)
+        await assert_all_unavailable(database, directly)
         await supervisor.start(server.child())
-        await until_answered(database, directly)
+        await wait_for_response(database, directly)
         assert await in_a_statement(database) == 1
         await database.aclose()
 
 
-async def test_a_slow_statement_is_no_absence(database: Database, database_proxy: Proxy) -> None:
+async def test_a_slow_statement_does_not_make_postgres_unavailable(
+    database: Database, database_proxy: Proxy
+) -> None:
     slow = asyncio.create_task(slowly(database))
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while database_proxy.connections < 3:  # noqa: ASYNC110 - its own, and two questions of the watch
+        while database_proxy.connections < 3:  # noqa: ASYNC110 - its own, and two checks of the watchdog
             await asyncio.sleep(0)
     assert await directly(database) == await in_a_statement(database) == 1
     assert not slow.done()
     slow.cancel()
 
 
-async def test_a_full_pool_is_no_absence(database_url: str) -> None:
+async def test_a_full_pool_does_not_make_postgres_unavailable(database_url: str) -> None:
     settings = DatabaseSettings(
         url=SecretStr(database_url), pool_size=1, connect_timeout_seconds=0.3
     )
@@ -162,13 +164,13 @@ async def test_a_full_pool_is_no_absence(database_url: str) -> None:
     await database.aclose()
 
 
-async def test_a_connection_kept_and_idle_raises_no_question(
+async def test_a_long_lived_idle_connection_causes_no_check(
     database: Database, database_proxy: Proxy
 ) -> None:
     async with database.statement(long_lived=True):
         for _ in range(20):
             assert await directly(database) == 1
-        # A silence ends with a look that finds nobody waiting, and none is due after it.
+        # The check that finds no waiting caller is the last one.
         async with asyncio.timeout(DEADLINE_SECONDS):
             while database._watchdog._next_check:  # noqa: ASYNC110 - it sets no event
                 await asyncio.sleep(0)
@@ -185,20 +187,24 @@ async def test_closing_a_silent_postgres_does_not_hang(
         await database.aclose()
 
 
-async def test_closing_while_it_is_away(database: Database, database_proxy: Proxy) -> None:
+async def test_closing_an_unavailable_postgres_does_not_hang(
+    database: Database, database_proxy: Proxy
+) -> None:
     database_proxy.stall()
-    await all_turned_away(database, directly)
+    await assert_all_unavailable(database, directly)
     await database.aclose()
 
 
-async def test_a_server_that_has_become_read_only_is_left(database: Database) -> None:
+async def test_connections_to_a_server_that_became_read_only_are_dropped(
+    database: Database,
+) -> None:
     """As after a failover: the connection leads to the standby, the address to the primary."""
     async with database.statement() as connection:
         await connection.execute(text("SET default_transaction_read_only = on"))
-    with pytest.raises(DBAPIError) as refused:
+    with pytest.raises(DBAPIError) as rejected:
         async with database.statement() as connection:
             await connection.execute(NEW_ROW)
-    assert is_unavailable(refused.value)
+    assert is_unavailable(rejected.value)
     async with database.statement() as connection:
         await connection.execute(NEW_ROW)
 

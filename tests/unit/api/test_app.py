@@ -1,4 +1,4 @@
-"""How a gateway process starts."""
+"""Start of a gateway process."""
 
 import pytest
 from fastapi import FastAPI
@@ -14,7 +14,7 @@ def pepper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The processes logs were configured for, in place of configuring this one's."""
+    """Return the names of processes for which logging would have been configured."""
     names: list[str] = []
     monkeypatch.setattr(module, "configure_logging", lambda _, process: names.append(process))
     return names
@@ -25,15 +25,15 @@ def test_a_process_starts_from_its_environment(configured: list[str]) -> None:
     assert configured == ["gateway"]
 
 
-def test_settings_given_leave_the_logs_alone(configured: list[str]) -> None:
+def test_an_app_with_given_settings_does_not_configure_logging(configured: list[str]) -> None:
     assert isinstance(module.create_app(Settings()), FastAPI)
     assert not configured
 
 
 @pytest.mark.usefixtures("configured")
-def test_without_a_pepper_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gateway_does_not_start_without_a_pepper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_API_KEY_PEPPER", "")
-    with pytest.raises(SystemExit, match="INFILL_API_KEY_PEPPER is not set: give it a long"):
+    with pytest.raises(SystemExit, match="INFILL_API_KEY_PEPPER is not set: set it to a long"):
         module.create_app()
 
 
@@ -48,7 +48,7 @@ def test_without_a_pepper_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> 
         ("INFILL_OUTBOUND_DENIED_HOSTS", '["é\\u0000"]', "INFILL_OUTBOUND_DENIED_HOSTS"),
     ],
 )
-def test_a_bad_setting_ends_it_with_a_sentence(
+def test_a_bad_setting_ends_the_process_with_one_sentence(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, result: str
 ) -> None:
     monkeypatch.setenv(variable, value)

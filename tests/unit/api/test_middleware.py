@@ -1,4 +1,4 @@
-"""What happens to requests that crash."""
+"""Responses and outcomes of requests that crash."""
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -15,12 +15,12 @@ class BrokenError(Exception):
     pass
 
 
-async def nothing() -> Message:
+async def receive_disconnect() -> Message:
     return {"type": "http.disconnect"}
 
 
 class Sent:
-    """Keeps what the server was given."""
+    """Records the messages sent to the server."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -38,7 +38,7 @@ async def test_a_crash_before_the_response_becomes_a_500() -> None:
         raise BrokenError("inner words")
 
     sent = Sent()
-    await AccessLogMiddleware(app, render_error)(scope(), nothing, sent)
+    await AccessLogMiddleware(app, render_error)(scope(), receive_disconnect, sent)
     assert sent.messages[0]["status"] == 500
     assert b"internal error" in sent.messages[1]["body"]
     assert b"inner words" not in sent.messages[1]["body"]
@@ -51,7 +51,7 @@ async def test_a_crash_within_the_response_is_raised_to_the_server() -> None:
 
     sent = Sent()
     with pytest.raises(BrokenError):
-        await AccessLogMiddleware(app, render_error)(scope(), nothing, sent)
+        await AccessLogMiddleware(app, render_error)(scope(), receive_disconnect, sent)
     assert sent.messages == [START]
 
 
@@ -61,7 +61,7 @@ async def test_other_scopes_than_requests_pass_through() -> None:
     async def app(given: Scope, _receive: Receive, _send: Send) -> None:
         seen.append(given)
 
-    await AccessLogMiddleware(app, render_error)({"type": "lifespan"}, nothing, Sent())
+    await AccessLogMiddleware(app, render_error)({"type": "lifespan"}, receive_disconnect, Sent())
     assert seen == [{"type": "lifespan"}]
 
 

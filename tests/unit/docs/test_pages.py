@@ -1,4 +1,4 @@
-"""The pages name what there is: links lead somewhere, tables hold every metric and every field."""
+"""The pages are complete: links have a target, tables have every metric, route and field."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def text(name: str) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_a_target(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
     for link in links:
         target, _, anchor = link.partition("#")
@@ -49,7 +49,7 @@ def test_every_decision_is_listed() -> None:
 
 
 def commands(command: click.Command, *path: str) -> Iterator[str]:
-    """Give the words of every command below this one."""
+    """Yield the words of every command below this one."""
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
             yield from commands(inner, *path, name)
@@ -62,22 +62,22 @@ def exposed_name(metric: MetricWrapperBase) -> str:
     return f"{family.name}_total" if family.type == "counter" else family.name
 
 
-def test_operators_find_every_metric() -> None:
+def test_the_operations_page_has_every_metric() -> None:
     defined = {
         exposed_name(value)
         for module in (api.metrics, common.runtime.metrics)
         for value in vars(module).values()
         if isinstance(value, MetricWrapperBase)
     }
-    told = set(re.findall(r"^\| `(infill_\w+)", text("docs/operations.md"), re.MULTILINE))
-    assert told == defined
+    listed = set(re.findall(r"^\| `(infill_\w+)", text("docs/operations.md"), re.MULTILINE))
+    assert listed == defined
 
 
-def test_operators_find_every_command_and_route() -> None:
+def test_the_administration_page_has_every_command_and_route() -> None:
     page = text("docs/administration.md")
-    told = set(re.findall(r"`infill ([a-z-]+(?: [a-z-]+)?)` \|", page))
-    listed = {name for name in commands(infill) if name.split()[0] in OF_OPERATORS}
-    assert told == listed - {"keys webhook", "tenants rotate-secret"}
+    listed = set(re.findall(r"`infill ([a-z-]+(?: [a-z-]+)?)` \|", page))
+    defined = {name for name in commands(infill) if name.split()[0] in OF_OPERATORS}
+    assert listed == defined - {"keys webhook", "tenants rotate-secret"}
     shown = set(re.findall(r"`([A-Z]+ /\S+)` \|$", page, re.MULTILINE))
     assert shown == {
         f"{method} {route.path.removeprefix(ADMIN_PREFIX)}"
@@ -87,7 +87,7 @@ def test_operators_find_every_command_and_route() -> None:
     }
 
 
-def test_tenants_find_every_route_of_their_webhooks() -> None:
+def test_the_webhooks_page_has_every_route() -> None:
     shown = re.findall(r"^\| `([A-Z]+ /\S+)` \|", text("docs/webhooks.md"), re.MULTILINE)
     assert sorted(shown) == sorted(
         f"{method} {route.path.removeprefix(webhooks.router.prefix)}"
@@ -97,18 +97,18 @@ def test_tenants_find_every_route_of_their_webhooks() -> None:
     )
 
 
-def test_operators_find_every_limit() -> None:
+def test_the_administration_page_has_every_limit() -> None:
     page = text("docs/administration.md")
     assert [name for name in sorted(NAMES) if f"| `{name}` |" not in page] == []
 
 
-def test_callers_find_every_scheduler() -> None:
+def test_the_api_page_has_every_scheduler() -> None:
     page = text("docs/api.md")
     names = [name for entry in SCHEDULERS for name in (entry.name, *entry.aliases)]
     assert [name for name in (*names, *UNSUPPORTED) if f"`{name}`" not in page] == []
 
 
-def test_callers_find_every_field() -> None:
+def test_the_api_page_has_every_field() -> None:
     fields = {
         field.alias or name for body in BODIES.values() for name, field in body.model_fields.items()
     }

@@ -1,4 +1,4 @@
-"""What docs/webhooks.md tells receivers to run verifies what we send, in Python and in Node.js."""
+"""The samples of docs/webhooks.md verify our webhooks, in Python and in Node.js."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ from tests.unit.docs.samples import NodeSamples, python_samples
 
 BODY = '{"status": "success", "track_id": "ein Kätzchen"}'.encode()
 EVENT = {"status": "success", "track_id": "ein Kätzchen"}
-REFUSED = (WebhookVerificationError, ValueError)
+REJECTIONS = (WebhookVerificationError, ValueError)
 
 Verify: TypeAlias = Callable[[str, dict[str, str], bytes], Any]
 
@@ -27,7 +27,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> NodeSamples:
 
 @pytest.fixture(params=["python", "node"])
 def v1(request: pytest.FixtureRequest, node: NodeSamples) -> Verify:
-    """Give the page's way to verify `v1` in a language."""
+    """Return the page's function to verify `v1` in a language."""
     if request.param == "node":
         return partial(node.call, "verified")
     verify: Verify = python_samples()["verified"]
@@ -36,20 +36,20 @@ def v1(request: pytest.FixtureRequest, node: NodeSamples) -> Verify:
 
 @pytest.fixture(params=["python", "node"])
 def v1a(request: pytest.FixtureRequest, node: NodeSamples) -> Verify:
-    """Give the page's way to verify `v1a` in a language."""
+    """Return the page's function to verify `v1a` in a language."""
     if request.param == "node":
         return partial(node.call, "verifiedV1a")
     verify: Verify = python_samples()["verified_v1a"]
     return verify
 
 
-def test_v1_is_verified(v1: Verify) -> None:
+def test_the_samples_verify_v1_signatures(v1: Verify) -> None:
     old, new = new_secret(), new_secret()
     key = load_signing_key(new_signing_key())
     headers = signed_headers(uuid4(), utc_now(), BODY, secrets=[new, old], key=key)
     assert v1(old, headers, BODY) == v1(new, headers, BODY) == EVENT
     only_v1a = headers | {"webhook-signature": headers["webhook-signature"].split()[-1]}
-    for secret, told, body in (
+    for secret, sent, body in (
         (new_secret(), headers, BODY),
         (new, headers, BODY + b" "),
         (new, headers | {"webhook-id": str(uuid4())}, BODY),
@@ -58,11 +58,11 @@ def test_v1_is_verified(v1: Verify) -> None:
         (new, headers | {"webhook-signature": ""}, BODY),
         (new, only_v1a, BODY),
     ):
-        with pytest.raises(REFUSED):
-            v1(secret, told, body)
+        with pytest.raises(REJECTIONS):
+            v1(secret, sent, body)
 
 
-def test_v1a_is_verified(v1a: Verify) -> None:
+def test_the_samples_verify_v1a_signatures(v1a: Verify) -> None:
     key = load_signing_key(new_signing_key())
     headers = signed_headers(uuid4(), utc_now(), BODY, secrets=[new_secret()], key=key)
     assert v1a(public_key(key), headers, BODY) == EVENT

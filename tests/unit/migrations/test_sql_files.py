@@ -6,7 +6,7 @@ from migrations.sql_files import split_statements
 
 FUNCTION = """
 -- A body; with statements of its own.
-CREATE FUNCTION answer() RETURNS trigger LANGUAGE plpgsql AS $body$
+CREATE FUNCTION count_jobs() RETURNS trigger LANGUAGE plpgsql AS $body$
 BEGIN
     NEW.text := 'it''s; $1';  -- the caller's
     RETURN NEW;

@@ -14,7 +14,7 @@ ORDINARY, SUSPECT = (ClaimedJob(job_record(), 3, suspect) for suspect in (False,
 
 
 class QuarantineHarness:
-    """Counts the claims made through a quarantine, and ends jobs when told to."""
+    """Counts the claims made through a quarantine, and ends jobs on request."""
 
     def __init__(self) -> None:
         self.quarantine = Quarantine()
@@ -46,7 +46,7 @@ class QuarantineHarness:
 
 
 async def settled() -> None:
-    """Let every task run as far as it can: they wait only for each other."""
+    """Let every task run until all of them wait."""
     for _ in range(20):
         await asyncio.sleep(0)
 

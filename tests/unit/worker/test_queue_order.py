@@ -19,7 +19,7 @@ PATIENCE = 30.0
         ("one", ("two", "four"), ["two", "four", "one", "three"]),
         ("three", ("two", "four"), ["four", "two", "three", "one"]),
         ("not served here", ("two",), ["two", "one", "three", "four"]),
-        ("one", ("of nobody here",), ["one", "two", "three", "four"]),
+        ("one", ("unknown",), ["one", "two", "three", "four"]),
     ],
 )
 def test_round_robin_among_loaded_queues_then_among_the_others(
@@ -64,7 +64,9 @@ def test_the_queue_skipped_for_longest_comes_first() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_queue_with_work_waits_for_its_patience_and_one_claim_of_each_other(seed: int) -> None:
+def test_a_queue_with_work_waits_at_most_for_its_patience_and_one_claim_of_each_other(
+    seed: int,
+) -> None:
     """`four` always has work; the work and models of the others are random."""
     draw = Random(seed)
     turns = QueueOrder(QUEUES, patience_seconds=PATIENCE)

@@ -35,7 +35,7 @@ class AdminHarness:
         return response.status_code, response.json() if response.content else None
 
     async def get(self, path: str, **headers: str) -> Any:
-        """Read what has to be there."""
+        """GET a path that must exist; return its body."""
         code, body = await self.ask("GET", path, **headers)
         assert code == 200, body
         return body

@@ -1,4 +1,4 @@
-"""Who is let in to the admin API."""
+"""Authentication at the admin API."""
 
 import pytest
 
@@ -48,7 +48,7 @@ async def test_without_an_admin_key_in_the_settings_there_is_no_admin_api(
     assert response.headers["content-type"] == PROBLEM
 
 
-async def test_an_api_key_is_no_admin_key(admin: AdminHarness) -> None:
+async def test_an_api_key_is_rejected_as_an_admin_key(admin: AdminHarness) -> None:
     assert await status(admin, admin.gateway.key) == 401
 
 
@@ -76,7 +76,7 @@ async def test_an_admin_key_is_not_cached_beyond_its_expiry(admin: AdminHarness)
     (cached,) = names._values.values()
     assert cached.fresh_seconds == 10
     names._values.clear()
-    # Three seconds in place of ten; then the row is aged, and what is remembered of it.
+    # Three seconds in place of ten; then the row and the cached key are aged.
     await admin.gateway.run("UPDATE admin_keys SET expires_at = now() + interval '3 seconds'")
     assert await status(admin, issued["key"]) == 200
     (cached,) = names._values.values()
@@ -88,10 +88,10 @@ async def test_an_admin_key_is_not_cached_beyond_its_expiry(admin: AdminHarness)
 
 async def test_junk_costs_no_query(admin: AdminHarness, monkeypatch: pytest.MonkeyPatch) -> None:
 
-    async def refuse(*_: object) -> str | None:
+    async def reject(*_: object) -> str | None:
         raise AssertionError("the database was asked")
 
-    monkeypatch.setattr(admin_keys, "use_admin_key", refuse)
+    monkeypatch.setattr(admin_keys, "use_admin_key", reject)
     for junk in ("adm_x", new_key(), new_key(KeyKind.ADMIN)[:-1] + "!"):
         assert await status(admin, junk) == 401
     assert await status(admin, new_key(KeyKind.ADMIN)) == 500  # it would have been seen

@@ -161,7 +161,7 @@ async def test_bad_limits_are_reported_by_json_pointer(admin: AdminHarness) -> N
         (b'{"name": "' + b"x" * 100_000 + b'"}', "application/json", 413),
     ],
 )
-async def test_bodies_that_cannot_be_read(
+async def test_unreadable_bodies_are_rejected(
     admin: AdminHarness, content: bytes, content_type: str, code: int
 ) -> None:
     response = await admin.gateway.client.post(
@@ -176,7 +176,7 @@ async def test_a_trailing_slash_is_not_found(admin: AdminHarness) -> None:
     assert (await admin.ask("GET", "tenants/"))[0] == 404
 
 
-async def test_other_paths_respond_as_v3(admin: AdminHarness) -> None:
+async def test_errors_of_other_paths_are_rendered_as_v3(admin: AdminHarness) -> None:
     response = await admin.gateway.client.get("/admin/v2/x")
     assert (response.status_code, response.json()["status"]) == (404, "error")
     response = await admin.gateway.client.get("/api/v3/inpaint")
@@ -211,7 +211,7 @@ async def test_a_crash_is_reported_as_a_problem(
 
 
 async def test_concurrent_changes_are_serialized(admin: AdminHarness) -> None:
-    """Of sixteen who make the same at once, one does; the others are told that it is there."""
+    """Of sixteen concurrent requests for the same change one succeeds; the others are conflicts."""
     submitted = [admin.ask("POST", "plans", {"name": "pro"}) for _ in range(16)]
     codes = sorted(code for code, _ in await asyncio.gather(*submitted))
     assert codes == [201] + [409] * 15

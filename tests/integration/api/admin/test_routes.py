@@ -1,4 +1,4 @@
-"""Everything operators do, over HTTP."""
+"""The routes of the admin API."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ from tests.support.requests import INPAINT_BODY
 HOOK = "https://hooks.example.com/x"
 
 
-async def test_a_tenant_from_its_making_to_its_end(admin: AdminHarness) -> None:
+async def test_a_tenant_is_created_changed_disabled_and_deleted(admin: AdminHarness) -> None:
     ask = admin.ask
     code, tenant = await ask("POST", "tenants", {"name": "acme"})
     assert (code, tenant["name"], tenant["plan"]) == (201, "acme", "default")
@@ -39,7 +39,7 @@ async def test_a_tenant_from_its_making_to_its_end(admin: AdminHarness) -> None:
     assert (code, changed["deleting_at"] is None) == (202, False)
 
 
-async def test_a_plan_from_its_making_to_its_end(admin: AdminHarness) -> None:
+async def test_a_plan_is_created_changed_and_deleted(admin: AdminHarness) -> None:
     await admin.ask("POST", "plans", {"name": "pro"})
     code, changed = await admin.ask("PUT", "plans/pro/limits", {"limits": {"weight": 2.5}})
     assert (code, changed["limits"]) == (200, {"weight": 2.5})
@@ -57,7 +57,7 @@ async def test_a_plan_from_its_making_to_its_end(admin: AdminHarness) -> None:
     assert (await admin.ask("GET", "plans/pro"))[0] == 404
 
 
-async def test_a_key_opens_the_gateway_until_it_is_revoked(admin: AdminHarness) -> None:
+async def test_a_key_authenticates_until_it_is_revoked(admin: AdminHarness) -> None:
     code, issued = await admin.ask(
         "POST", "tenants/alice/keys", {"name": "web", "expires_at": "2999-01-31T00:00:00Z"}
     )
@@ -77,7 +77,7 @@ async def test_a_key_opens_the_gateway_until_it_is_revoked(admin: AdminHarness) 
     assert (code, gone["detail"]) == (404, f"alice has no live key with the id {key['id']}")
 
 
-async def test_webhook_secrets_are_rotated_and_ended(admin: AdminHarness) -> None:
+async def test_webhook_secrets_are_rotated_and_expired(admin: AdminHarness) -> None:
     path = "tenants/alice/webhook-secrets"
     code, rotated = await admin.ask("POST", path)
     assert (code, rotated["webhook_secret"].startswith("whsec_")) == (201, True)
@@ -93,7 +93,7 @@ async def test_webhook_secrets_are_rotated_and_ended(admin: AdminHarness) -> Non
     assert (await admin.ask("DELETE", f"{path}/{third['id']}"))[0] == 409
 
 
-async def test_a_canceled_job_is_announced(admin: AdminHarness) -> None:
+async def test_the_end_of_a_canceled_job_is_announced(admin: AdminHarness) -> None:
     services = admin.gateway.services
     job_id = await add_job(services.operator_database, "alice")
     async with services.redis.pubsub(ignore_subscribe_messages=True) as subscription:
@@ -109,7 +109,7 @@ async def test_a_canceled_job_is_announced(admin: AdminHarness) -> None:
     assert (await admin.ask("POST", f"jobs/{job_id}/cancel"))[0] == 409
 
 
-async def test_jobs_and_queues_are_seen(admin: AdminHarness) -> None:
+async def test_jobs_and_queues_are_listed(admin: AdminHarness) -> None:
     database = admin.gateway.services.operator_database
     first = await add_job(database, "alice", "deep")
     await add_job(database, "alice", state=JobState.FAILED)

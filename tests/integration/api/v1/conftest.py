@@ -13,7 +13,7 @@ from tests.support.receiver import Receiver, receiving
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """A gateway's settings that lets receivers on loopback be called, and signs with a key."""
+    """Return settings that allow receivers on loopback and have a signing key."""
     settings.outbound = OutboundSettings(
         allowed_ports=frozenset({0}), allowed_networks=(IPv4Network("127.0.0.1/32"),)
     )

@@ -46,7 +46,7 @@ class WebhookHarness:
         return items
 
     async def shown(self, job_id: int) -> Any:
-        """Show the delivery of a job, with its attempts."""
+        """Return the delivery of a job, with its attempts."""
         (listed,) = await self.listed(f"?job_id={job_id}")
         return await self.get(f"deliveries/{listed['id']}")
 
@@ -85,5 +85,5 @@ class WebhookHarness:
             yield
 
     async def set(self, assignment: str) -> None:
-        """Change all deliveries by hand."""
+        """Set columns of all deliveries."""
         await self.gateway.run(f"UPDATE deliveries SET {assignment}")  # noqa: S608 - of a test

@@ -1,4 +1,4 @@
-"""What a tenant sees of its deliveries."""
+"""Deliveries as their tenant reads them."""
 
 from datetime import datetime
 from itertools import product
@@ -31,7 +31,7 @@ SHOWN = {
 }
 
 
-async def test_a_delivery_from_its_event_to_its_end(
+async def test_a_delivery_is_shown_from_pending_to_delivered(
     webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(503, {"retry-after": "600"}, body=b"busy \xff" + b"x" * 100))
@@ -117,10 +117,10 @@ async def test_the_event_that_ended_a_delivery_is_shown(
     assert (await webhooks.gateway.post(f"fetch/{job_id}"))["webhook_status"] == "exhausted"
 
 
-async def test_a_delivery_is_found_by_track_id_however_it_was_sent(
+async def test_a_delivery_is_found_by_a_track_id_of_any_type(
     webhooks: WebhookHarness,
 ) -> None:
-    spelled: dict[Any, str] = {
+    spellings: dict[Any, str] = {
         17: "17",
         "17": "17",
         7.5: "7.5",
@@ -128,10 +128,11 @@ async def test_a_delivery_is_found_by_track_id_however_it_was_sent(
         "ü" * 1000: "%C3%BC" * 1000,
     }
     jobs = {
-        (value, type(value)): await webhooks.failed(IMAGE_URL, track_id=value) for value in spelled
+        (value, type(value)): await webhooks.failed(IMAGE_URL, track_id=value)
+        for value in spellings
     }
     await webhooks.failed(IMAGE_URL)
-    for value, spelling in spelled.items():
+    for value, spelling in spellings.items():
         found = await webhooks.listed(f"?track_id={spelling}")
         result = {(item["track_id"], type(item["track_id"])): item["job_id"] for item in found}
         assert result == {key: job for key, job in jobs.items() if str(key[0]) == str(value)}
@@ -139,9 +140,7 @@ async def test_a_delivery_is_found_by_track_id_however_it_was_sent(
     assert (await webhooks.listed(f"?job_id={jobs[7.5, float]}"))[0]["track_id"] == 7.5
 
 
-async def test_lists_are_read_a_page_at_a_time(
-    webhooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_lists_are_paged(webhooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery_log, "MOST_LOOKED_AT", 3)
     delivery_log._looking.cache_clear()
     jobs = [await webhooks.failed(IMAGE_URL, track_id="same") for _ in range(5)]
@@ -209,7 +208,7 @@ async def test_requests_without_a_valid_key_are_rejected(webhooks: WebhookHarnes
         assert response.json()["type"] == "urn:infill:problem:wrong_api_key"
 
 
-async def test_the_header_of_v3_opens_it_too(webhooks: WebhookHarness) -> None:
+async def test_the_key_header_of_v3_is_accepted(webhooks: WebhookHarness) -> None:
     client, headers = webhooks.gateway.client, {"key": webhooks.gateway.key}
     assert (await client.get("/api/v1/webhooks/deliveries", headers=headers)).status_code == 200
 
@@ -228,7 +227,7 @@ async def test_every_request_takes_a_rate_limit_token(webhooks: WebhookHarness) 
     assert int(response.headers["retry-after"]) > 0
 
 
-async def test_bad_parameters_are_named(webhooks: WebhookHarness) -> None:
+async def test_bad_parameters_are_named_in_the_error(webhooks: WebhookHarness) -> None:
     for path, name in {
         "deliveries?state=done": "state",
         "deliveries?job_id=0": "job_id",
@@ -244,7 +243,7 @@ async def test_bad_parameters_are_named(webhooks: WebhookHarness) -> None:
         assert [error["parameter"] for error in result["errors"]] == [name]
 
 
-async def test_addresses_and_methods_there_are_not(webhooks: WebhookHarness) -> None:
+async def test_unknown_paths_and_methods_are_rejected(webhooks: WebhookHarness) -> None:
     assert (await webhooks.ask("GET", "nothing"))[0] == 404
     code, result = await webhooks.ask("GET", "test")
     assert (code, result["detail"]) == (405, "This address takes POST.")

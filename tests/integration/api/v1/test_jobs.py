@@ -17,7 +17,7 @@ from tests.integration.api.gateways import Gateway, new_key, open_gateway
 from tests.integration.api.v1.harness import PROBLEM
 from tests.support.requests import IMAGE_URL, INPAINT_BODY
 
-PREVIEW = b"\xff\xd8 a small picture"
+PREVIEW = b"\xff\xd8 a small image"
 
 
 async def ask(gateway: Gateway, method: str, path: str, key: str = "") -> tuple[int, Any]:
@@ -28,13 +28,15 @@ async def ask(gateway: Gateway, method: str, path: str, key: str = "") -> tuple[
     return response.status_code, response.json()
 
 
-async def tell(gateway: Gateway, job: JobRecord, progress: JobProgress, attempt: int = 0) -> None:
-    """Do what the worker does that holds the job."""
+async def report_progress(
+    gateway: Gateway, job: JobRecord, progress: JobProgress, attempt: int = 0
+) -> None:
+    """Report progress as the worker of the job does."""
     name = AttemptName(job.file_prefix, attempt or job.attempt)
     await write_progress(gateway.services.redis, {name: progress}, [])
 
 
-async def state_and_traces(gateway: Gateway, job_id: int) -> tuple[Any, ...]:
+async def state_and_records(gateway: Gateway, job_id: int) -> tuple[Any, ...]:
     async with gateway.services.operator_database.statement() as connection:
         row = await connection.exec_driver_sql(
             "SELECT state, (SELECT count(*) FROM deliveries WHERE event = 'job.canceled'),"
@@ -52,8 +54,8 @@ async def test_progress_from_queued_to_succeeded(gateway: Gateway) -> None:
     job = await gateway.claim()
     assert await ask(gateway, "GET", path) == (200, expected | {"state": "running"})
     assert "progress" not in await gateway.post(f"fetch/{job.id}")
-    await tell(gateway, job, JobProgress(7, 20, PREVIEW))
-    await tell(gateway, job, JobProgress(8, 20))
+    await report_progress(gateway, job, JobProgress(7, 20, PREVIEW))
+    await report_progress(gateway, job, JobProgress(8, 20))
     preview = "data:image/jpeg;base64," + base64.b64encode(PREVIEW).decode()
     assert await ask(gateway, "GET", path) == (
         200,
@@ -62,7 +64,7 @@ async def test_progress_from_queued_to_succeeded(gateway: Gateway) -> None:
     fetched = await gateway.post(f"fetch/{job.id}")
     assert (fetched["status"], fetched["progress"]) == ("processing", {"step": 8, "steps": 20})
     await gateway.finish(job)
-    # What its worker may have left to tell is of no interest any more.
+    # Progress that its worker reported last is not shown any more.
     assert await ask(gateway, "GET", path) == (200, expected | {"state": "succeeded"})
     assert "progress" not in await gateway.post(f"fetch/{job.id}")
 
@@ -70,11 +72,11 @@ async def test_progress_from_queued_to_succeeded(gateway: Gateway) -> None:
 async def test_progress_of_another_attempt_is_not_shown(gateway: Gateway) -> None:
     await gateway.post("inpaint", INPAINT_BODY)
     job = await gateway.claim()
-    await tell(gateway, job, JobProgress(19, 20), attempt=job.attempt + 1)
+    await report_progress(gateway, job, JobProgress(19, 20), attempt=job.attempt + 1)
     assert (await ask(gateway, "GET", f"{job.id}/progress"))[1]["step"] is None
 
 
-async def test_without_redis_there_is_no_progress_and_no_trouble(settings: Settings) -> None:
+async def test_without_redis_progress_is_empty_and_jobs_can_be_canceled(settings: Settings) -> None:
     nowhere = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
     settings.redis = RedisSettings(url=nowhere, timeout_seconds=0.5)
     async with open_gateway(settings) as gateway:
@@ -93,7 +95,7 @@ async def test_another_tenants_job_looks_the_same_as_a_missing_one(
 ) -> None:
     submitted = await gateway.post("inpaint", INPAINT_BODY)
     job = await gateway.claim()
-    await tell(gateway, job, JobProgress(7, 20, PREVIEW))
+    await report_progress(gateway, job, JobProgress(7, 20, PREVIEW))
     stranger = await new_key(gateway.services, "bob")
     for job_id in (submitted["id"], 999_999):
         code, body = await ask(gateway, method, f"{job_id}/{what}", stranger)
@@ -101,7 +103,7 @@ async def test_another_tenants_job_looks_the_same_as_a_missing_one(
         assert body["detail"] == "there is no job with this id"
     assert (await ask(gateway, method, f"0/{what}"))[0] == 422
     assert (await ask(gateway, method, f"{job.id}/{what}", "inf_wrong"))[0] == 401
-    assert (await state_and_traces(gateway, job.id))[0] == "running"
+    assert (await state_and_records(gateway, job.id))[0] == "running"
 
 
 @pytest.mark.parametrize("claimed", [False, True])
@@ -117,8 +119,8 @@ async def test_a_job_is_canceled_once(gateway: Gateway, *, claimed: bool) -> Non
             200,
             {"id": job_id, "state": "canceled"},
         )
-        assert (await heard(hearing))["data"] == prefix.bytes
-    assert await state_and_traces(gateway, job_id) == ("canceled", 1, 0)
+        assert (await next_message(hearing))["data"] == prefix.bytes
+    assert await state_and_records(gateway, job_id) == ("canceled", 1, 0)
     code, body = await ask(gateway, "POST", f"{job_id}/cancel")
     assert (code, body["detail"]) == (409, "the job has already ended: its state is canceled")
     fetched = await gateway.post(f"fetch/{job_id}")
@@ -130,7 +132,7 @@ async def test_a_job_is_canceled_once(gateway: Gateway, *, claimed: bool) -> Non
         assert counted.one() == (0, 0)
 
 
-async def heard(hearing: PubSub) -> Any:
+async def next_message(hearing: PubSub) -> Any:
     while True:
         message = await hearing.get_message(timeout=10)
         if message is not None:

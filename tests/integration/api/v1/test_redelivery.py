@@ -1,4 +1,4 @@
-"""Sending again what a tenant asks for again."""
+"""Redelivery at a tenant's request, of one delivery and in bulk."""
 
 import asyncio
 from datetime import timedelta
@@ -17,10 +17,10 @@ from tests.support.requests import IMAGE_URL
 ENDED = ("delivered", "exhausted", "discarded")
 
 
-async def end(
+async def create_finished(
     webhooks: WebhookHarness, state: str, *, hours_ago: int = 0, number: int = 1
 ) -> list[int]:
-    """Make deliveries that have ended."""
+    """Create deliveries in a final state; return the ids of their jobs."""
     jobs = [await webhooks.failed(IMAGE_URL) for _ in range(number)]
     for job_id in jobs:
         await webhooks.gateway.run(
@@ -41,7 +41,7 @@ async def rings(webhooks: WebhookHarness) -> int:
 
 
 @pytest.mark.parametrize("state", ENDED)
-async def test_one_is_sent_again_under_the_same_id(
+async def test_a_finished_delivery_is_sent_again_under_the_same_id(
     webhooks: WebhookHarness, receiver: Receiver, state: str
 ) -> None:
     receiver.replies.append(Reply(500))
@@ -65,7 +65,9 @@ async def test_one_is_sent_again_under_the_same_id(
     assert (await webhooks.gateway.post(f"fetch/{job_id}"))["webhook_status"] == "delivered"
 
 
-async def test_its_schedule_begins_anew(webhooks: WebhookHarness, receiver: Receiver) -> None:
+async def test_a_redelivery_starts_the_retry_schedule_again(
+    webhooks: WebhookHarness, receiver: Receiver
+) -> None:
     receiver.replies.append(Reply(500))
     job_id = await webhooks.succeeded(receiver.url)
     await webhooks.set("state = 'exhausted', finished_at = now(), attempt = 10, failures = 10")
@@ -78,7 +80,7 @@ async def test_its_schedule_begins_anew(webhooks: WebhookHarness, receiver: Rece
     assert (await webhooks.gateway.post(f"fetch/{job_id}"))["webhook_status"] == "retrying"
 
 
-async def test_one_that_ended_before_there_were_lines_is_sent_again(
+async def test_a_delivery_without_an_origin_is_sent_again(
     webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     await webhooks.succeeded(receiver.url)
@@ -95,7 +97,7 @@ async def test_one_that_ended_before_there_were_lines_is_sent_again(
         await receiver.request()
 
 
-async def test_one_that_waits_for_its_next_attempt_is_sent_now(webhooks: WebhookHarness) -> None:
+async def test_a_delivery_that_waits_for_a_retry_becomes_due_now(webhooks: WebhookHarness) -> None:
     await webhooks.failed(IMAGE_URL)
     await webhooks.set("available_at = now() + interval '10 hours', attempt = 3, failures = 3")
     (waiting,) = await webhooks.listed()
@@ -103,11 +105,11 @@ async def test_one_that_waits_for_its_next_attempt_is_sent_now(webhooks: Webhook
     code, result = await webhooks.ask("POST", path)
     assert (code, result["state"], result["failures"]) == (202, "pending", 3)
     assert result["next_attempt_at"] < waiting["next_attempt_at"]
-    # Asked for again, it keeps its place.
+    # Repeated, the request keeps the due time.
     assert await webhooks.ask("POST", path) == (202, result)
 
 
-async def test_one_that_is_being_sent_is_left_alone(webhooks: WebhookHarness) -> None:
+async def test_a_delivery_that_is_being_sent_is_a_conflict(webhooks: WebhookHarness) -> None:
     await webhooks.failed(IMAGE_URL)
     await webhooks.set("state = 'sending', lease_expires_at = now() + interval '1 minute'")
     (item,) = await webhooks.listed()
@@ -118,7 +120,7 @@ async def test_one_that_is_being_sent_is_left_alone(webhooks: WebhookHarness) ->
 async def test_a_delivery_with_the_maximum_of_attempts_is_not_sent_again(
     webhooks: WebhookHarness,
 ) -> None:
-    """The count of attempts has an end, and reaching it would break everybody's claims."""
+    """The number of attempts is limited, and exceeding it would break every claim."""
     await webhooks.failed(IMAGE_URL)
     most = redelivery.MOST_ATTEMPTS
     await webhooks.set(f"state = 'exhausted', finished_at = now(), attempt = {most}")
@@ -147,10 +149,18 @@ async def test_a_job_is_redelivered_after_its_images_were_deleted(
     assert result["message"] == "The images of this job were deleted on 2026-06-03."
 
 
-async def test_all_that_failed_since_a_time_are_sent_again(webhooks: WebhookHarness) -> None:
-    long_ago = await end(webhooks, "exhausted", hours_ago=30)
-    lately = [*await end(webhooks, "exhausted"), *await end(webhooks, "discarded")]
-    untouched = {(await end(webhooks, "delivered"))[0]: "delivered", long_ago[0]: "exhausted"}
+async def test_all_deliveries_that_failed_since_a_time_are_sent_again(
+    webhooks: WebhookHarness,
+) -> None:
+    long_ago = await create_finished(webhooks, "exhausted", hours_ago=30)
+    lately = [
+        *await create_finished(webhooks, "exhausted"),
+        *await create_finished(webhooks, "discarded"),
+    ]
+    untouched = {
+        (await create_finished(webhooks, "delivered"))[0]: "delivered",
+        long_ago[0]: "exhausted",
+    }
     before = await rings(webhooks)
     since = {"since": (utc_now() - timedelta(hours=24)).isoformat()}
     code, result = await webhooks.ask("POST", "redeliver", since)
@@ -162,20 +172,20 @@ async def test_all_that_failed_since_a_time_are_sent_again(webhooks: WebhookHarn
     assert await rings(webhooks) == before + 1
 
 
-async def test_those_that_ended_in_one_way_can_be_chosen(webhooks: WebhookHarness) -> None:
-    (exhausted,) = await end(webhooks, "exhausted")
-    (discarded,) = await end(webhooks, "discarded")
+async def test_bulk_redelivery_can_be_limited_to_one_state(webhooks: WebhookHarness) -> None:
+    (exhausted,) = await create_finished(webhooks, "exhausted")
+    (discarded,) = await create_finished(webhooks, "discarded")
     chosen = {"since": "2000-01-01T00:00:00Z", "state": "exhausted"}
     assert (await webhooks.ask("POST", "redeliver", chosen))[1]["redelivered"] == 1
     assert await states(webhooks) == {exhausted: "pending", discarded: "discarded"}
 
 
-async def test_very_many_are_sent_again_a_part_at_a_time(
+async def test_a_large_bulk_redelivery_is_done_in_parts(
     webhooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redelivery, "BATCH", 2)
     monkeypatch.setattr("api.dialects.v1.webhooks.MAX_BATCHES", 2)
-    await end(webhooks, "exhausted", number=7)
+    await create_finished(webhooks, "exhausted", number=7)
     since = {"since": "2000-01-01T00:00:00Z"}
     responses = [(await webhooks.ask("POST", "redeliver", since))[1] for _ in range(2)]
     assert responses == [{"redelivered": 4, "more": True}, {"redelivered": 3, "more": False}]
@@ -183,7 +193,7 @@ async def test_very_many_are_sent_again_a_part_at_a_time(
 
 
 async def test_a_second_bulk_redelivery_at_once_is_rejected(webhooks: WebhookHarness) -> None:
-    await end(webhooks, "exhausted", number=5)
+    await create_finished(webhooks, "exhausted", number=5)
     since = {"since": "2000-01-01T00:00:00Z"}
     submitted = await asyncio.gather(*(webhooks.ask("POST", "redeliver", since) for _ in range(3)))
     assert sorted(code for code, _ in submitted) == [202, 429, 429]

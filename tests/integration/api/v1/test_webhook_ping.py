@@ -1,4 +1,4 @@
-"""Test calls: signed and guarded like any webhook, told in full, and recorded nowhere."""
+"""Webhook pings: signed and guarded like deliveries, reported in full, recorded nowhere."""
 
 import asyncio
 from typing import Any
@@ -28,25 +28,32 @@ async def rows(webhooks: WebhookHarness) -> int:
         return int(result.scalar_one())
 
 
-async def test_the_receivers_response_is_shown(
+async def test_the_response_of_the_receiver_is_shown(
     webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(500, body=b"no such order\xff" + b"x" * 100))
-    code, told = await webhooks.ask("POST", "test", {"url": receiver.url, "track_id": 17})
+    code, result = await webhooks.ask("POST", "test", {"url": receiver.url, "track_id": 17})
     request = await receiver.request()
-    assert (code, told["delivered"], told["status_code"], told["error"]) == (200, False, 500, None)
-    assert told["answer"] == "no such order\N{REPLACEMENT CHARACTER}" + "x" * 50
-    assert told["webhook_id"] == request.headers["webhook-id"]
-    assert told["sent"]["body"].encode() == request.body
-    assert told["sent"]["headers"].items() <= request.headers.items()
+    assert (code, result["delivered"], result["status_code"], result["error"]) == (
+        200,
+        False,
+        500,
+        None,
+    )
+    assert result["answer"] == "no such order\N{REPLACEMENT CHARACTER}" + "x" * 50
+    assert result["webhook_id"] == request.headers["webhook-id"]
+    assert result["sent"]["body"].encode() == request.body
+    assert result["sent"]["headers"].items() <= request.headers.items()
     assert (request.json["status"], request.json["id"], request.json["track_id"]) == (
         ("success", 0, 17)
     )
     assert await rows(webhooks) == 0
 
 
-async def test_it_is_signed_as_deliveries_are(webhooks: WebhookHarness, receiver: Receiver) -> None:
-    """With each live secret of the tenant and the installation's key: what the page says holds."""
+async def test_a_webhook_ping_is_signed_like_a_delivery(
+    webhooks: WebhookHarness, receiver: Receiver
+) -> None:
+    """Each live secret of the tenant and the installation's key verify, as documented."""
     old, new = SECRETS[-1], new_secret()
     async with webhooks.gateway.services.operator_database.transaction() as connection:
         await add_webhook_secret(connection, tenant_id=1, secret=new, overlap_seconds=60)
@@ -54,14 +61,14 @@ async def test_it_is_signed_as_deliveries_are(webhooks: WebhookHarness, receiver
     await webhooks.succeeded(receiver.url)
     keys = (await webhooks.gateway.client.get("/.well-known/infill-webhook-keys")).json()["keys"]
     services = webhooks.gateway.services
-    trial, verified_v1a = await receiver.request(), python_samples()["verified_v1a"]
-    assert [part.split(",")[0] for part in trial.headers["webhook-signature"].split()] == [
+    ping, verified_v1a = await receiver.request(), python_samples()["verified_v1a"]
+    assert [part.split(",")[0] for part in ping.headers["webhook-signature"].split()] == [
         *("v1", "v1", "v1a")
     ]
-    assert verified_v1a(keys[0]["public_key"], trial.headers, trial.body) == trial.json
+    assert verified_v1a(keys[0]["public_key"], ping.headers, ping.body) == ping.json
     for secret in (old, new):
-        assert Webhook(secret).verify(trial.body, trial.headers) == trial.json
-    assert set(trial.headers) == set(await headers_of_a_delivery(webhooks, receiver))
+        assert Webhook(secret).verify(ping.body, ping.headers) == ping.json
+    assert set(ping.headers) == set(await headers_of_a_delivery(webhooks, receiver))
     assert services.settings.webhooks.signing_key is not None
 
 
@@ -71,7 +78,7 @@ async def headers_of_a_delivery(webhooks: WebhookHarness, receiver: Receiver) ->
     return request.headers
 
 
-async def test_a_number_of_any_size_is_passed_on(
+async def test_a_track_id_of_any_size_is_sent_unchanged(
     webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     for number, sent in enumerate((2**63 - 1, 10**30, -7.5), start=1):
@@ -81,15 +88,15 @@ async def test_a_number_of_any_size_is_passed_on(
         assert float((await receiver.request(number)).json["track_id"]) == float(sent)
 
 
-async def test_every_event_has_a_sample(webhooks: WebhookHarness, receiver: Receiver) -> None:
+async def test_every_event_can_be_pinged(webhooks: WebhookHarness, receiver: Receiver) -> None:
     for number, event in enumerate(Event, start=1):
         await webhooks.ask("POST", "test", {"url": receiver.url, "event": event})
-        told = (await receiver.request(number)).json
-        assert told["status"] == ("success" if event is Event.SUCCEEDED else "failed")
-        assert (told["id"], told["track_id"]) == (0, "test")
+        result = (await receiver.request(number)).json
+        assert result["status"] == ("success" if event is Event.SUCCEEDED else "failed")
+        assert (result["id"], result["track_id"]) == (0, "test")
 
 
-async def test_one_tenants_are_signed_with_its_own_secrets_alone(
+async def test_a_webhook_ping_is_signed_with_the_tenants_own_secrets_only(
     webhooks: WebhookHarness, receiver: Receiver
 ) -> None:
     alices = SECRETS[-1]
@@ -100,7 +107,9 @@ async def test_one_tenants_are_signed_with_its_own_secrets_alone(
     assert not request.verifies(alices)
 
 
-async def test_internal_addresses_are_rejected_without_a_reason(webhooks: WebhookHarness) -> None:
+async def test_all_internal_addresses_are_rejected_with_the_same_message(
+    webhooks: WebhookHarness,
+) -> None:
     detail = "must be a public http or https URL: the address is not allowed"
     for url in (
         "http://10.0.0.1/hook",
@@ -112,13 +121,13 @@ async def test_internal_addresses_are_rejected_without_a_reason(webhooks: Webhoo
         "ftp://example.com/",
         "",
     ):
-        code, told = await webhooks.ask("POST", "test", {"url": url})
+        code, result = await webhooks.ask("POST", "test", {"url": url})
         assert code == 422
-        assert told["errors"] == [{"pointer": "#/url", "detail": detail}]
-        assert told["detail"] == f"url {detail}"
+        assert result["errors"] == [{"pointer": "#/url", "detail": detail}]
+        assert result["detail"] == f"url {detail}"
 
 
-async def test_a_name_that_resolves_to_an_internal_address_is_rejected_alike(
+async def test_a_name_that_resolves_to_an_internal_address_is_rejected_with_the_same_message(
     webhooks: WebhookHarness, receiver: Receiver, settings: Settings
 ) -> None:
     from ipaddress import ip_address  # noqa: PLC0415
@@ -136,17 +145,17 @@ async def test_a_name_that_resolves_to_an_internal_address_is_rejected_alike(
     assert receiver.requests == []
 
 
-async def test_a_missing_response_is_reported_as_one_word(webhooks: WebhookHarness) -> None:
+async def test_a_missing_response_is_reported_by_an_error_name(webhooks: WebhookHarness) -> None:
     url = f"http://127.0.0.1:{free_port()}/"
-    code, told = await webhooks.ask("POST", "test", {"url": url})
-    assert (code, told["delivered"], told["status_code"]) == (200, False, None)
-    assert (told["error"], told["answer"]) == ("connect", "")
+    code, result = await webhooks.ask("POST", "test", {"url": url})
+    assert (code, result["delivered"], result["status_code"]) == (200, False, None)
+    assert (result["error"], result["answer"]) == ("connect", "")
 
 
 async def test_a_redirect_is_not_followed(webhooks: WebhookHarness, receiver: Receiver) -> None:
     receiver.replies.append(Reply(302, {"location": receiver.url}))
-    _, told = await webhooks.ask("POST", "test", {"url": receiver.url})
-    assert (told["delivered"], told["status_code"], len(receiver.requests)) == (False, 302, 1)
+    _, result = await webhooks.ask("POST", "test", {"url": receiver.url})
+    assert (result["delivered"], result["status_code"], len(receiver.requests)) == (False, 302, 1)
 
 
 async def test_a_hanging_receiver_occupies_only_its_tenants_slots(
@@ -159,8 +168,8 @@ async def test_a_hanging_receiver_occupies_only_its_tenants_slots(
         asyncio.create_task(webhooks.ask("POST", "test", body)) for _ in range(PINGS_PER_TENANT)
     ]
     await receiver.request(PINGS_PER_TENANT)
-    code, told = await webhooks.ask("POST", "test", body)
-    assert (code, told["type"]) == (429, "urn:infill:problem:too_many_at_once")
+    code, result = await webhooks.ask("POST", "test", body)
+    assert (code, result["type"]) == (429, "urn:infill:problem:too_many_at_once")
     bob = await new_key(webhooks.gateway.services, "bob")
     assert (await webhooks.ask("POST", "test", body, key=bob))[0] == 200
     hold.set()
@@ -168,7 +177,7 @@ async def test_a_hanging_receiver_occupies_only_its_tenants_slots(
     assert (await webhooks.ask("POST", "test", body))[0] == 200
 
 
-async def test_the_deadline_of_webhooks_holds(
+async def test_a_webhook_ping_has_the_deadline_of_deliveries(
     webhooks: WebhookHarness, receiver: Receiver, settings: Settings
 ) -> None:
     receiver.replies.append(Reply(drip=True))
@@ -193,6 +202,6 @@ async def test_bad_bodies_are_reported(webhooks: WebhookHarness) -> None:
         ({"url": address, "track_id": "x" * 1001}, "track_id"),
     ]
     for body, field in wrong:
-        code, told = await webhooks.ask("POST", "test", body)
+        code, result = await webhooks.ask("POST", "test", body)
         assert code == 422
-        assert {error["pointer"].split("/")[1] for error in told["errors"]} == {field}
+        assert {error["pointer"].split("/")[1] for error in result["errors"]} == {field}

@@ -28,7 +28,7 @@ licence = "none"
 
 @pytest.fixture
 async def gateway(settings: Settings, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """One with two models, of which one checks."""
+    """Yield a gateway with two models, of which one has a safety checker."""
     file = tmp_path / "models.toml"
     file.write_text(MODELS)
     settings.models = ModelSettings(file=file)
@@ -40,7 +40,7 @@ async def send(gateway: Gateway, path: str = "inpaint", **fields: Any) -> Any:
     return await gateway.post(path, {**INPAINT_BODY, **fields})
 
 
-async def test_the_choices_reach_the_row_and_the_response(gateway: Gateway) -> None:
+async def test_model_scheduler_and_mask_options_are_recorded_and_returned(gateway: Gateway) -> None:
     mask: dict[str, Any] = {"mask_grow": -8, "mask_blur": 4, "mask_padding": 32}
     sent = {"model_id": "safe", "scheduler": "plms", "mask_invert": "yes", **mask}
     response = await send(gateway, **sent)
@@ -68,7 +68,7 @@ async def test_fields_left_out_are_not_in_the_response(gateway: Gateway) -> None
     assert await gateway.read_column("queue", switched_off["id"]) == "plain"
 
 
-async def test_a_form_may_choose_too(gateway: Gateway) -> None:
+async def test_a_form_can_choose_model_scheduler_and_mask_options(gateway: Gateway) -> None:
     form = {
         "key": gateway.key,
         **INPAINT_BODY,
@@ -91,7 +91,7 @@ async def test_bad_choices_are_rejected_and_nothing_is_recorded(gateway: Gateway
     assert await gateway.count_jobs() == 0
 
 
-async def test_a_scheduler_that_works_twice_costs_twice(gateway: Gateway) -> None:
+async def test_a_scheduler_that_evaluates_the_model_twice_costs_twice(gateway: Gateway) -> None:
     euler, heun = [await send(gateway, scheduler=name) for name in ("Euler", "Heun")]
     cost = await gateway.read_column("cost", euler["id"])
     assert await gateway.read_column("cost", heun["id"]) == 2 * cost
@@ -100,7 +100,7 @@ async def test_a_scheduler_that_works_twice_costs_twice(gateway: Gateway) -> Non
 
 
 @pytest.mark.parametrize("sent", [{}, {"safety_checker": "no"}, {"safety_checker": "yes"}])
-async def test_a_required_checker_is_on_whatever_was_sent(
+async def test_a_required_safety_checker_is_on_for_every_request(
     gateway: Gateway, sent: dict[str, str]
 ) -> None:
     await gateway.set_limits(require_safety_checker=True)
@@ -125,7 +125,7 @@ async def test_models_without_a_required_safety_checker_are_rejected(gateway: Ga
     assert await gateway.count_jobs() == 0
 
 
-async def test_without_the_requirement_the_request_decides(gateway: Gateway) -> None:
+async def test_the_request_decides_about_an_optional_safety_checker(gateway: Gateway) -> None:
     assert (await send(gateway))["meta"]["safetychecker"] == "no"
     result = (await send(gateway, safety_checker="yes"))["message"]
     must_be = "no: the model plain has no safety checker; models with one: safe"

@@ -12,7 +12,7 @@ from common.postgres.repositories.fair_queue.tenant_position import read_tenant_
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from tests.integration.api.gateways import IMAGE, QUEUE, Gateway, new_key
 from tests.support.caches import age_cache
-from tests.support.requests import IMAGE_URL, INPAINT_BODY
+from tests.support.requests import IMAGE_URL, INPAINT_BODY, TEXT2IMG_BODY
 
 NOT_FOUND = {
     "status": "failed",
@@ -26,7 +26,7 @@ NOT_FOUND = {
 @pytest.mark.parametrize(
     "job_id", ["999999", "0", "-1", "abc", "1.5", "٣", "9" * 30, str(2**63), "1;drop"]
 )
-async def test_what_is_no_job_of_theirs(gateway: Gateway, job_id: str) -> None:
+async def test_an_invalid_or_unknown_job_id_is_not_found(gateway: Gateway, job_id: str) -> None:
     assert await gateway.post(f"fetch/{job_id}") == NOT_FOUND
 
 
@@ -62,7 +62,7 @@ async def test_a_job_from_queued_to_succeeded(gateway: Gateway) -> None:
         (DeliveryState.DISCARDED, 1, "exhausted"),
     ],
 )
-async def test_where_the_webhook_stands(
+async def test_the_status_of_the_webhook_is_shown(
     gateway: Gateway, state: DeliveryState, failures: int, result: str
 ) -> None:
     submitted = await gateway.post("inpaint", {**INPAINT_BODY, "webhook": IMAGE_URL})
@@ -74,7 +74,7 @@ async def test_where_the_webhook_stands(
     assert (await gateway.post(f"fetch/{submitted['id']}"))["webhook_status"] == result
 
 
-async def test_a_canceled_job_has_failed(gateway: Gateway) -> None:
+async def test_a_canceled_job_is_shown_as_failed(gateway: Gateway) -> None:
     submitted = await gateway.post("inpaint", INPAINT_BODY)
     async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql("UPDATE jobs SET state = 'canceled'")
@@ -84,7 +84,7 @@ async def test_a_canceled_job_has_failed(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("as_base64", ["no", "yes"])
 async def test_deleted_images_have_no_links(gateway: Gateway, as_base64: str) -> None:
-    """The job is what it was; only what is gone is left out, without asking the store."""
+    """The job is unchanged except for its links; the store is not asked."""
     fields = {**INPAINT_BODY, "mask_image": b64encode(IMAGE).decode(), "base64": as_base64}
     submitted = await gateway.post("inpaint", fields)
     job = await gateway.claim()
@@ -104,7 +104,7 @@ async def test_deleted_images_have_no_links(gateway: Gateway, as_base64: str) ->
     assert response["meta"] == submitted["meta"] | {"init_image": IMAGE_URL, "mask_image": ""}
 
 
-async def test_where_a_webhook_stands_that_is_long_past(gateway: Gateway) -> None:
+async def test_the_status_of_a_deleted_delivery_is_empty(gateway: Gateway) -> None:
     submitted = await gateway.post("inpaint", {**INPAINT_BODY, "webhook": IMAGE_URL})
     await gateway.finish(await gateway.claim())
     async with gateway.services.operator_database.statement() as connection:
@@ -122,23 +122,23 @@ async def test_a_repeated_request_whose_job_was_deleted_makes_a_new_one(gateway:
     assert await gateway.post(f"fetch/{first['id']}") == NOT_FOUND
 
 
-async def test_the_load_of_an_idle_installation(gateway: Gateway) -> None:
+async def test_an_idle_installation_has_no_load(gateway: Gateway) -> None:
     assert await gateway.post("system_load") == {"queue_num": 0, "queue_time": 0, "status": "ok"}
 
 
-async def test_the_load_follows_what_is_accepted(gateway: Gateway) -> None:
+async def test_accepted_jobs_are_added_to_the_load(gateway: Gateway) -> None:
     await gateway.post("system_load")  # measured here; what is accepted afterwards is added
     for _ in range(3):
         await gateway.post("inpaint", INPAINT_BODY)
-    await gateway.post("text2img", {"prompt": "a lake"})
+    await gateway.post("text2img", TEXT2IMG_BODY)
     load = await gateway.post("system_load")
     # 3 jobs of 5.5 units, half a second each while nothing has been measured.
     assert load["queue_num"] == 4
     assert load["queue_time"] in {8, 9}  # less the time since the queue was read
 
 
-def forget(gateway: Gateway) -> None:
-    """As if two seconds had passed: everything is read anew."""
+def age_caches(gateway: Gateway) -> None:
+    """Age the caches by two seconds, so that everything is read again."""
     estimator = gateway.services.eta_estimator
     for cache in (estimator._forecasts, estimator._positions):
         age_cache(cache, FRESH_SECONDS)
@@ -150,12 +150,12 @@ async def test_estimates_use_measured_speed_and_queue_position(gateway: Gateway)
     first = await gateway.post("inpaint", {**INPAINT_BODY, "width": 1000, "height": 1000})
     assert first["tip"].startswith("Nothing has been measured for this model")
     await gateway.finish(await gateway.claim(), seconds=21.0)  # a second for each unit
-    forget(gateway)
+    age_caches(gateway)
     jobs = [await gateway.post("inpaint", {**INPAINT_BODY, "width": 1000, "height": 1000})] * 1
     jobs += [await gateway.post("inpaint", {**INPAINT_BODY, "width": 1000, "height": 1000})]
     assert [job["eta"] for job in jobs] == [21, 42]
     assert jobs[0]["tip"].startswith("Your job is queued or running")
-    forget(gateway)
+    age_caches(gateway)
     again = [(await gateway.post(f"fetch/{job['id']}"))["eta"] for job in jobs]
     assert again == [21, 42]
     await gateway.claim()
@@ -175,10 +175,10 @@ async def test_load_and_estimates_are_the_tenants_own(gateway: Gateway) -> None:
     first = await gateway.post("inpaint", megapixel)
     assert first["eta"] == 11
     # A second job of the same tenant lets one of the hog's pass; the hog's wait for both.
-    forget(gateway)
+    age_caches(gateway)
     second = await gateway.post("inpaint", megapixel)
     assert second["eta"] == 32
-    forget(gateway)
+    age_caches(gateway)
     assert (await gateway.post(f"fetch/{last['id']}", hog))["eta"] == pytest.approx(231, abs=1)
 
 
@@ -190,7 +190,7 @@ async def test_a_job_of_higher_priority_has_an_earlier_estimate(gateway: Gateway
         await connection.exec_driver_sql(
             "UPDATE jobs SET priority = 1 WHERE id = $1", (jobs[1]["id"],)
         )
-    forget(gateway)
+    age_caches(gateway)
     etas = [(await gateway.post(f"fetch/{job['id']}"))["eta"] for job in jobs]
     assert etas == [21, 11]
 
@@ -198,9 +198,9 @@ async def test_a_job_of_higher_priority_has_an_earlier_estimate(gateway: Gateway
 async def test_the_first_response_considers_the_priority(gateway: Gateway) -> None:
     body = {**INPAINT_BODY, "width": 1000, "height": 1000}
     await gateway.post("inpaint", body)
-    forget(gateway)
+    age_caches(gateway)
     urgent = await gateway.post("inpaint", {**body, "priority": 5})
-    forget(gateway)
+    age_caches(gateway)
     assert urgent["eta"] == (await gateway.post(f"fetch/{urgent['id']}"))["eta"] == 11
 
 
@@ -216,7 +216,7 @@ async def test_polls_of_one_tenant_share_one_read(
 
     monkeypatch.setattr(eta, "read_tenant_position", counted)
     monkeypatch.setattr("api.jobs.eta.FRESH_SECONDS", 60.0)
-    forget(gateway)
+    age_caches(gateway)
     for _ in range(5):
         assert (await gateway.post(f"fetch/{job['id']}"))["status"] == "processing"
     assert len(readings) == 1

@@ -21,7 +21,7 @@ from tests.support.requests import INPAINT_BODY
 COST = 5.505024
 
 
-def full(quota: int) -> str:
+def queue_full_message(quota: int) -> str:
     """Return the message when `quota` jobs wait."""
     return f"Rate limit exceeded. Maximum {pluralize(quota, 'queued request')} allowed."
 
@@ -110,7 +110,7 @@ async def test_more_waiting_jobs_than_allowed_are_rejected(gateway: Gateway) -> 
     rejected = await send(gateway)
     body = rejected.json()
     assert body["status"] == "error"
-    assert body["message"] == body["messege"] == full(3)
+    assert body["message"] == body["messege"] == queue_full_message(3)
     # Half a second per unit and no worker: each job takes as long as its work.
     seconds = math.ceil(COST / 2)
     assert body["tips"] == (
@@ -126,10 +126,12 @@ async def test_a_started_job_is_noticed_before_a_job_is_rejected(
     gateway: Gateway,
 ) -> None:
     await gateway.set_limits(max_queued=2)
-    assert [await outcome(gateway) for _ in range(3)] == ["processing"] * 2 + [full(2)]
+    assert [await outcome(gateway) for _ in range(3)] == ["processing"] * 2 + [
+        queue_full_message(2)
+    ]
     await gateway.claim()
     age_measurements(gateway)
-    assert [await outcome(gateway) for _ in range(2)] == ["processing", full(2)]
+    assert [await outcome(gateway) for _ in range(2)] == ["processing", queue_full_message(2)]
     assert await gateway.count_jobs() == 3
 
 
@@ -141,25 +143,25 @@ async def test_a_job_is_rejected_only_by_a_recent_measurement(gateway: Gateway) 
     assert await outcome(gateway) == "processing"
 
 
-async def test_a_tenant_that_may_have_nothing_waiting(gateway: Gateway) -> None:
+async def test_a_tenant_with_a_queue_limit_of_zero_is_rejected(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=0)
     rejected = await send(gateway)
-    assert rejected.json()["message"] == full(0)
+    assert rejected.json()["message"] == queue_full_message(0)
     assert rejected.headers["retry-after"] == "1"
 
 
 async def test_concurrent_requests_cannot_exceed_a_limit_together(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=5)
     result = await asyncio.gather(*(outcome(gateway) for _ in range(20)))
-    assert sorted(result) == [full(5)] * 15 + ["processing"] * 5
+    assert sorted(result) == [queue_full_message(5)] * 15 + ["processing"] * 5
     assert await gateway.count_jobs() == 5
 
 
 async def test_a_reservation_is_released_when_the_job_is_not_recorded(
     database_url: str, redis_url: str, bucket: StorageSettings
 ) -> None:
-    away = bucket.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})
-    async with open_gateway(make_settings(database_url, redis_url, away)) as gateway:
+    unavailable = bucket.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})
+    async with open_gateway(make_settings(database_url, redis_url, unavailable)) as gateway:
         await gateway.set_limits(max_queued=1)
         sent = {"key": gateway.key, **INPAINT_BODY, "init_image": "aGVsbG8="}
         assert (await gateway.client.post("/api/v3/inpaint", json=sent)).status_code == 503
@@ -175,7 +177,7 @@ async def test_a_repeated_request_needs_no_reservation(gateway: Gateway) -> None
     other = await gateway.post("inpaint", {**INPAINT_BODY, "seed": 5}, **key)
     assert set(other["message"]) == {"Idempotency-Key"}
     new = await gateway.post("inpaint", INPAINT_BODY, **{"idempotency-key": "new"})
-    assert new["message"] == full(1)
+    assert new["message"] == queue_full_message(1)
     await gateway.claim()
     age_measurements(gateway)
     # What it held was given back: only the one job counts.
@@ -197,7 +199,7 @@ async def test_jobs_of_another_gateway_are_seen_a_second_later(
         "FROM jobs"
     )
     age_measurements(gateway)
-    assert await outcome(gateway) == full(2)
+    assert await outcome(gateway) == queue_full_message(2)
 
 
 async def test_credits_can_be_spent_completely(gateway: Gateway) -> None:
@@ -268,7 +270,7 @@ async def test_all_values_over_the_limits_are_reported_at_once(gateway: Gateway)
     assert await outcome(gateway, width=1024, height=256, num_inference_steps=20) == "processing"
 
 
-async def test_models_off_the_plan_are_not_used(gateway: Gateway) -> None:
+async def test_models_that_the_plan_excludes_are_not_used(gateway: Gateway) -> None:
     await gateway.set_limits(models=["standin", "gone"])
     assert (await send(gateway, "text2img")).json()["status"] == "processing"
     rejected = (await send(gateway)).json()

@@ -36,8 +36,8 @@ async def redis(redis_url: str) -> AsyncIterator["Redis"]:
 
 
 @pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Proxy]:
-    """A proxy to Redis that can stall."""
+async def redis_proxy(redis_url: str) -> AsyncIterator[Proxy]:
+    """Yield a proxy to Redis that can be stalled."""
     port = urlsplit(redis_url).port
     assert port is not None
     async with proxy(port) as opened:
@@ -45,21 +45,21 @@ async def line(redis_url: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def far(redis_url: str, line: Proxy) -> AsyncIterator["Redis"]:
-    """A client of Redis through that proxy."""
+async def proxied_redis(redis_url: str, redis_proxy: Proxy) -> AsyncIterator["Redis"]:
+    """Yield a client of Redis through the proxy."""
     port = urlsplit(redis_url).port
-    async with client(redis_url.replace(str(port), str(line.port))) as opened:
+    async with client(redis_url.replace(str(port), str(redis_proxy.port))) as opened:
         yield opened
 
 
 @pytest.fixture
-async def nowhere() -> AsyncIterator["Redis"]:
+async def unavailable_redis() -> AsyncIterator["Redis"]:
     async with client("redis://127.0.0.1:1/0") as opened:
         yield opened
 
 
 async def age(redis: "Redis", seconds: float) -> None:
-    """Let the bucket refill for a while."""
+    """Make the bucket look as if it had refilled for `seconds`."""
     full_at = await redis.get(KEY)
     assert full_at is not None
     await redis.set(KEY, float(full_at) - seconds, keepttl=True)
@@ -101,8 +101,10 @@ async def test_a_tenant_has_a_bucket_of_its_own(redis: "Redis") -> None:
     assert (await buckets.take(TokenBucket(8, 10), 1)).left == 9
 
 
-async def test_too_few_tokens_are_all_given(redis: "Redis", nowhere: "Redis") -> None:
-    for buckets in (TokenBuckets(redis), TokenBuckets(nowhere)):
+async def test_a_request_for_more_tokens_than_are_left_gets_all_of_them(
+    redis: "Redis", unavailable_redis: "Redis"
+) -> None:
+    for buckets in (TokenBuckets(redis), TokenBuckets(unavailable_redis)):
         assert (await buckets.take(BUCKET, 25)).tokens == 10
         assert (await buckets.take(BUCKET, 25)).tokens == 0
 
@@ -160,14 +162,17 @@ async def test_an_unexpected_error_is_raised_for_every_request(
     assert await limiter.take_token(TENANT) is not None
 
 
-async def test_a_tenant_without_the_limit_costs_nothing(nowhere: "Redis") -> None:
+async def test_a_tenant_without_the_limit_costs_nothing(unavailable_redis: "Redis") -> None:
     with capture_logs() as lines:
-        assert await RateLimiter(nowhere).take_token(AuthenticatedTenant(7, Limits())) is None
+        assert (
+            await RateLimiter(unavailable_redis).take_token(AuthenticatedTenant(7, Limits()))
+            is None
+        )
     assert not lines
 
 
-async def test_the_limit_holds_while_redis_is_unavailable(nowhere: "Redis") -> None:
-    limiter = RateLimiter(nowhere)
+async def test_the_limit_holds_while_redis_is_unavailable(unavailable_redis: "Redis") -> None:
+    limiter = RateLimiter(unavailable_redis)
     with capture_logs() as lines:
         for left in range(9, -1, -1):
             rate_limit = await limiter.take_token(TENANT)
@@ -176,13 +181,15 @@ async def test_the_limit_holds_while_redis_is_unavailable(nowhere: "Redis") -> N
         with pytest.raises(RateExceededError) as rejected:
             await limiter.take_token(TENANT)
     assert 4 <= rejected.value.rate_limit.seconds <= 6
-    assert [line["event"] for line in lines] == ["part_went_away"]  # once
+    assert [line["event"] for line in lines] == ["dependency_unavailable"]  # once
 
 
-async def test_a_silent_redis_is_checked_once_a_second_at_most(far: "Redis", line: Proxy) -> None:
-    buckets = TokenBuckets(far)
+async def test_a_silent_redis_is_checked_once_a_second_at_most(
+    proxied_redis: "Redis", redis_proxy: Proxy
+) -> None:
+    buckets = TokenBuckets(proxied_redis)
     assert (await buckets.take(BUCKET, 1)).left == 9
-    line.stall()
+    redis_proxy.stall()
     with capture_logs() as lines:
         # Redis has 30 s by its own setting; nothing here waits for it so long.
         async with asyncio.timeout(10):
@@ -194,17 +201,19 @@ async def test_a_silent_redis_is_checked_once_a_second_at_most(far: "Redis", lin
             buckets._probe_at = monotonic() - 1
             assert (await buckets.take(BUCKET, 1)).tokens == 1
             assert buckets._probe_at > until
-        line.resume()
+        redis_proxy.resume()
         buckets._probe_at = monotonic() - 1
         # A late response to an earlier command is not taken for the response to this one.
         assert (await buckets.take(BUCKET, 1)).left >= 6
         assert (await buckets.take(BUCKET, 1)).left >= 5
-    assert [line["event"] for line in lines] == ["part_went_away", "part_came_back"]
+    assert [line["event"] for line in lines] == ["dependency_unavailable", "dependency_available"]
 
 
-async def test_other_requests_do_not_wait_for_the_check_of_redis(far: "Redis", line: Proxy) -> None:
-    buckets = TokenBuckets(far)
-    line.stall()
+async def test_other_requests_do_not_wait_for_the_check_of_redis(
+    proxied_redis: "Redis", redis_proxy: Proxy
+) -> None:
+    buckets = TokenBuckets(proxied_redis)
+    redis_proxy.stall()
     await buckets.take(BUCKET, 1)
     buckets._probe_at = monotonic() - 1
     probe = asyncio.create_task(buckets.take(BUCKET, 1))

@@ -8,10 +8,10 @@ from common.domain.generation import SEED_LIMIT
 from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
 from common.settings import ModelSettings, Settings
 from tests.integration.api.gateways import PUBLIC, QUEUE, Gateway, open_gateway
-from tests.support.requests import IMAGE_URL, INPAINT_BODY
+from tests.support.requests import IMAGE_URL, IMG2IMG_BODY, INPAINT_BODY, TEXT2IMG_BODY
 from tests.unit.worker.engine.images.test_decode import png_header
 
-PICTURE = b"\x89PNG sent"
+IMAGE = b"\x89PNG sent"
 
 
 async def test_the_response_for_a_queued_job(gateway: Gateway) -> None:
@@ -51,7 +51,7 @@ async def test_the_response_for_a_queued_job(gateway: Gateway) -> None:
         assert f"/generations/{prefix}-1-{index}.png?X-Amz-Algorithm=" in link
 
 
-async def test_what_the_caller_wants_unchanged_stays_so(gateway: Gateway) -> None:
+async def test_prompts_are_unchanged_without_enhancement(gateway: Gateway) -> None:
     submitted = {
         **INPAINT_BODY,
         "enhance_prompt": "no",
@@ -72,12 +72,12 @@ async def test_a_missing_seed_is_chosen_at_random(gateway: Gateway) -> None:
     assert all(0 <= seed < SEED_LIMIT for seed in seeds)
 
 
-async def test_the_other_two_endpoints(gateway: Gateway) -> None:
-    text = await gateway.post("text2img", {"prompt": "a lake"})
+async def test_text2img_and_img2img_jobs_are_accepted(gateway: Gateway) -> None:
+    text = await gateway.post("text2img", TEXT2IMG_BODY)
     assert "strength" not in text["meta"]
     assert "init_image" not in text["meta"]
     assert text["meta"]["safetychecker"] == "no"
-    over = await gateway.post("img2img", {"prompt": "a lake", "init_image": IMAGE_URL})
+    over = await gateway.post("img2img", IMG2IMG_BODY)
     assert over["meta"]["safety_checker"] == "no"
     assert over["meta"]["init_image"] == IMAGE_URL
     assert await gateway.read_column("queue", over["id"]) == "standin"
@@ -91,39 +91,39 @@ async def test_workers_are_rung_once_per_job(gateway: Gateway, redis_url: str) -
         assert await redis.llen(QUEUE) == 3
 
 
-async def test_forms(gateway: Gateway) -> None:
+async def test_form_bodies_are_accepted(gateway: Gateway) -> None:
     fields = {"key": gateway.key, **INPAINT_BODY, "width": "64", "track_id": "7", "webhook": ""}
     response = (await gateway.client.post("/api/v3/inpaint", data=fields)).json()
     assert (response["status"], response["meta"]["W"]) == ("processing", 64)
     assert await gateway.read_column("track_id", response["id"]) == "7"
 
 
-async def test_multipart_with_files(gateway: Gateway) -> None:
+async def test_multipart_bodies_with_files_are_accepted(gateway: Gateway) -> None:
     response = (
         await gateway.client.post(
             "/api/v3/inpaint",
             data={"key": gateway.key, "prompt": "a cat", "mask_image": IMAGE_URL},
-            files={"init_image": ("a.png", PICTURE, "image/png")},
+            files={"init_image": ("a.png", IMAGE, "image/png")},
         )
     ).json()
     job = await gateway.claim()
     key = job.inputs["init_image"].object_key
     assert key == f"{job.tenant_id}/inputs/{job.file_prefix}-init_image"
-    assert await gateway.services.storage.get(key) == PICTURE
+    assert await gateway.services.storage.get(key) == IMAGE
     assert f"/{key}?X-Amz-" in response["meta"]["init_image"]
     assert response["meta"]["mask_image"] == IMAGE_URL
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
-async def test_images_as_base64(gateway: Gateway, prefix: str) -> None:
-    sent = prefix + base64.b64encode(PICTURE).decode()
+async def test_base64_images_are_accepted(gateway: Gateway, prefix: str) -> None:
+    sent = prefix + base64.b64encode(IMAGE).decode()
     await gateway.post("inpaint", {**INPAINT_BODY, "mask_image": sent})
     key = (await gateway.claim()).inputs["mask_image"].object_key
     assert key is not None
-    assert await gateway.services.storage.get(key) == PICTURE
+    assert await gateway.services.storage.get(key) == IMAGE
 
 
-async def test_a_bomb_is_stored_as_it_came(gateway: Gateway) -> None:
+async def test_a_decompression_bomb_is_stored_undecoded(gateway: Gateway) -> None:
     """Only the decoders of workers look into images, which may be decompression bombs."""
     bomb = png_header(65_000, 65_000)
     await gateway.post("inpaint", {**INPAINT_BODY, "mask_image": base64.b64encode(bomb).decode()})
@@ -132,17 +132,21 @@ async def test_a_bomb_is_stored_as_it_came(gateway: Gateway) -> None:
     assert await gateway.services.storage.get(key) == bomb
 
 
-@pytest.mark.parametrize("place", ["body", "header", "bearer"])
-async def test_where_the_key_may_stand(gateway: Gateway, place: str) -> None:
+@pytest.mark.parametrize("location", ["body", "header", "bearer"])
+async def test_the_key_is_read_from_body_header_or_bearer_token(
+    gateway: Gateway, location: str
+) -> None:
     headers = {"header": {"key": gateway.key}, "bearer": {"authorization": f"Bearer {gateway.key}"}}
-    body = {**INPAINT_BODY, **({"key": gateway.key} if place == "body" else {})}
-    response = await gateway.client.post("/api/v3/inpaint", json=body, headers=headers.get(place))
+    body = {**INPAINT_BODY, **({"key": gateway.key} if location == "body" else {})}
+    response = await gateway.client.post(
+        "/api/v3/inpaint", json=body, headers=headers.get(location)
+    )
     assert response.json()["status"] == "processing"
 
 
 @pytest.mark.parametrize("path", ["inpaint", "img2img", "text2img", "fetch/1", "system_load"])
 @pytest.mark.parametrize("key", [None, "", "inf_nonsense", 5, "inf_" + "0" * 43])
-async def test_a_bad_key(gateway: Gateway, path: str, key: Any) -> None:
+async def test_a_bad_key_is_rejected(gateway: Gateway, path: str, key: Any) -> None:
     response = await gateway.client.post(f"/api/v3/{path}", json={**INPAINT_BODY, "key": key})
     body = response.json()
     assert response.status_code == 200
@@ -160,7 +164,7 @@ async def test_bad_fields_record_nothing(gateway: Gateway) -> None:
     assert await gateway.count_jobs() == 0
 
 
-async def test_an_endpoint_no_model_serves(settings: Settings) -> None:
+async def test_an_endpoint_without_a_model_is_rejected(settings: Settings) -> None:
     settings.models = ModelSettings(serve=("standin",))
     async with open_gateway(settings) as gateway:
         response = await gateway.post("inpaint", INPAINT_BODY)
@@ -186,7 +190,7 @@ async def test_broken_json_is_reported(gateway: Gateway) -> None:
     assert "trailing comma at line 1, column 15" in response.json()["tip"]
 
 
-async def test_any_page_may_call(gateway: Gateway) -> None:
+async def test_browsers_of_any_origin_may_call(gateway: Gateway) -> None:
     response = await gateway.client.post(
         "/api/v3/inpaint", json={}, headers={"origin": "https://example.com"}
     )

@@ -63,7 +63,7 @@ async def test_a_waiting_caller_gets_the_failure(patient_gateway: Gateway) -> No
     }
 
 
-async def test_a_caller_is_let_go_when_the_time_is_up(
+async def test_a_caller_gets_a_processing_response_after_the_wait(
     database_url: str, redis_url: str, bucket: StorageSettings
 ) -> None:
     settings = make_settings(database_url, redis_url, bucket, sync_wait_seconds=0.05)
@@ -71,7 +71,7 @@ async def test_a_caller_is_let_go_when_the_time_is_up(
         assert (await gateway.post("inpaint", INPAINT_BODY))["status"] == "processing"
 
 
-async def test_waiting_without_redis(database_url: str, bucket: StorageSettings) -> None:
+async def test_callers_can_wait_without_redis(database_url: str, bucket: StorageSettings) -> None:
     settings = make_settings(database_url, "redis://127.0.0.1:1/0", bucket, sync_wait_seconds=30)
     async with open_gateway(settings) as gateway:
         submitting = asyncio.create_task(
@@ -125,7 +125,7 @@ async def test_a_repeated_upload_is_the_same_request(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b"])
-async def test_an_idempotency_key_has_a_form(gateway: Gateway, key: str) -> None:
+async def test_a_malformed_idempotency_key_is_rejected(gateway: Gateway, key: str) -> None:
     response = await gateway.post("inpaint", INPAINT_BODY, **{"idempotency-key": key})
     result = "The Idempotency-Key must be 1 to 255 visible ASCII characters."
     assert response["message"] == {"Idempotency-Key": [result]}

@@ -1,6 +1,6 @@
-"""An engine that generates one colour, when and how the test's `EngineControl` tells it to.
+"""An engine that generates one colour, controlled by the test's `EngineControl`.
 
-It may run in the test's process or in a worker's: they talk over a socket in a shared folder.
+It may run in the test's process or in a worker: they communicate over a socket in a folder.
 """
 
 import json
@@ -38,22 +38,22 @@ COLOUR = (200, 30, 60)
 STEP_SECONDS = 0.02
 STEPS = 20
 PREVIEW = Image.new("RGB", (8, 8), COLOUR)
-# The job's part of the engine's time.
+# Part of the engine's time that belongs to the job.
 PART = 0.5
 SOCKET = "engine_control"
 KILLS_WORKER = "kills the worker that runs it"
 HANGS_IN_DRIVER = "hangs in the driver"
 WAITS_FOR_ENGINE = "waits for the engine"
 ERRORS: dict[str, Exception] = {
-    "refuse": UnsupportedRequestError("the model one cannot do that"),
+    "reject": UnsupportedRequestError("the model one cannot do that"),
     "fail": GenerationError("the model failed", detail="out of memory on cuda:0"),
-    "stumble": ZeroDivisionError("inner matter"),
+    "crash": ZeroDivisionError("inner matter"),
     "break": EngineLostError("the device has failed", detail="illegal access"),
 }
 
 
 class ControlledEngine:
-    """Asks the control before each generation; each step polls for its response.
+    """Engine that asks the control for each generation; each step polls for the response.
 
     Each generation runs in its caller's thread and reports each step. None starts before `room`
     is set, and a prompt `WAITS_FOR_ENGINE` never does.
@@ -76,9 +76,9 @@ class ControlledEngine:
         self._wait_for_room(request, callback)
         started = monotonic()
         callback.on_start()
-        answer = self._ask(request, inputs, callback)
-        if answer in ERRORS:
-            raise ERRORS[answer]
+        response = self._ask(request, inputs, callback)
+        if response in ERRORS:
+            raise ERRORS[response]
         image = Image.new("RGB", (request.width, request.height), COLOUR)
         images = (image,) * request.samples
         seconds = monotonic() - started
@@ -93,7 +93,7 @@ class ControlledEngine:
     def _ask(
         self, request: GenerationRequest, inputs: InputImages, callback: GenerationCallback
     ) -> str:
-        order = {
+        request_line = {
             "prompt": request.prompt,
             "model": request.model,
             "pixels": [image and image.size for image in (inputs.init, inputs.mask)],
@@ -101,7 +101,7 @@ class ControlledEngine:
         }
         with socket.socket(socket.AF_UNIX) as engine_control:
             engine_control.connect(self._address)
-            engine_control.sendall(json.dumps(order).encode() + b"\n")
+            engine_control.sendall(json.dumps(request_line).encode() + b"\n")
             engine_control.settimeout(STEP_SECONDS)
             if request.prompt == KILLS_WORKER:
                 os.kill(os.getpid(), signal.SIGKILL)

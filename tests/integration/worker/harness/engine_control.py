@@ -18,9 +18,9 @@ DEADLINE_SECONDS = 30.0
 
 @dataclass(slots=True)
 class EngineResponse:
-    """`draw`, or a key of `engine.ERRORS`; with `hold`, only once that is set."""
+    """`generate`, or a key of `engine.ERRORS`; with `hold`, sent only once that is set."""
 
-    text: str = "draw"
+    text: str = "generate"
     hold: asyncio.Event | None = None
 
 
@@ -38,7 +38,7 @@ class Generation:
 
 @dataclass(slots=True)
 class EngineControl:
-    """Sends its responses in turn, and `draw` when there are none left."""
+    """Sends its responses in order, and `generate` when none are left."""
 
     folder: Path
     responses: deque[EngineResponse] = field(default_factory=deque)
@@ -68,27 +68,27 @@ class EngineControl:
         self.most_at_once = max(
             self.most_at_once, sum(not generation.ended for generation in self.generations)
         )
-        await self._note()
+        await self._notify()
         if response.hold is not None:
             generation.stopped = await _left(reader, response.hold)
         # Before the response: once the engine has it the next generation may begin.
         generation.ended = True
         writer.write(response.text.encode())
         writer.close()
-        await self._note()
+        await self._notify()
 
-    async def _note(self) -> None:
+    async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
 
 async def _left(reader: asyncio.StreamReader, hold: asyncio.Event) -> bool:
     """Wait until the engine disconnects or `hold` is set; return whether it disconnected."""
-    gone, may_draw = asyncio.create_task(reader.read()), asyncio.create_task(hold.wait())
-    done, pending = await asyncio.wait({gone, may_draw}, return_when=asyncio.FIRST_COMPLETED)
+    gone, released = asyncio.create_task(reader.read()), asyncio.create_task(hold.wait())
+    done, pending = await asyncio.wait({gone, released}, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
-    return may_draw not in done
+    return released not in done
 
 
 @asynccontextmanager

@@ -12,24 +12,25 @@ DEADLINE_SECONDS = 30.0
 INIT, MASK = encoded(noise()), encoded(disc())
 
 
-def answer(body: bytes, status: str = "200 OK") -> bytes:
+def http_response(body: bytes, status: str = "200 OK") -> bytes:
+    """Return an HTTP response with an image, or what should be one."""
     head = f"HTTP/1.1 {status}\r\ncontent-type: image/png\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 @dataclass(slots=True)
 class ImageHost:
-    """The responses by path; `requested` are the paths requested so far."""
+    """Image server; `pages` are its responses by path, `requested` the paths requested so far."""
 
     peer: Peer | None = None
     requested: list[str] = field(default_factory=list)
     pages: dict[str, bytes] = field(
         default_factory=lambda: {
-            "/init.png": answer(INIT),
-            "/mask.png": answer(MASK),
-            "/text.png": answer(b"<html>not a picture</html>"),
-            "/cut.png": answer(INIT[: len(INIT) // 2]),
-            "/busy.png": answer(b"", "503 Service Unavailable"),
+            "/init.png": http_response(INIT),
+            "/mask.png": http_response(MASK),
+            "/text.png": http_response(b"<html>not an image</html>"),
+            "/cut.png": http_response(INIT[: len(INIT) // 2]),
+            "/busy.png": http_response(b"", "503 Service Unavailable"),
         }
     )
     holds: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -44,7 +45,7 @@ class ImageHost:
         return self.holds.setdefault(f"/{name}", asyncio.Event())
 
     async def wait_for_request(self, name: str, times: int = 1) -> None:
-        """Wait until an image has been requested."""
+        """Wait until an image has been requested `times` times."""
         async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
             await self._changed.wait_for(lambda: self.requested.count(f"/{name}") >= times)
 
@@ -57,7 +58,7 @@ class ImageHost:
             self._changed.notify_all()
         if path in self.holds:
             await self.holds[path].wait()
-        writer.write(self.pages.get(path, answer(b"", "404 Not Found")))
+        writer.write(self.pages.get(path, http_response(b"", "404 Not Found")))
         await writer.drain()
 
 

@@ -17,10 +17,11 @@ from common.postgres.database import Database
 from common.postgres.models import Delivery, Job, UsageEntry
 from common.settings import JobSettings, RedisSettings, WebhookSettings, WorkerSettings
 from tests.integration.dispatcher.conftest import LOOPBACK_OPEN
-from tests.integration.repositories.support.counters import LONG_AGO, REQUEST, Books, Row
+from tests.integration.repositories.support.counters import LONG_AGO, Books, Row
 from tests.integration.worker.harness.engine import ControlledEngine
 from tests.integration.worker.harness.engine_control import EngineControl
 from tests.integration.worker.harness.image_host import ImageHost
+from tests.support.generation_request import generation_request
 from tests.support.jobs import NO_GRACE
 from worker.engine.image_sandbox.decoder import PROGRAM
 from worker.engine.image_sandbox.pool import DecoderPool
@@ -33,7 +34,7 @@ from worker.progress import ProgressReporter
 from worker.runner import Runner
 
 QUEUES = ("one", "two")
-PROMPT = "a cat nobody may read of"
+PROMPT = "a cat that no log may contain"
 HOOK = "https://caller.test/hook?token=hush"
 SETTINGS = JobSettings(retry_seconds=100)
 WORKER_SETTINGS = WorkerSettings()
@@ -110,12 +111,11 @@ class WorkerHarness:
         }
 
     async def queue_inpaint(self, **changes: Any) -> int:
-        """Record an inpaint job; `asked` changes fields of its request."""
-        request = REQUEST
-        asked: dict[str, Any] = {"width": 64, "height": 64, "prompt": PROMPT, "model": QUEUES[0]}
-        asked |= changes.pop("asked", {})
-        fields = {"inputs": self.input_images(), "queue": asked["model"], "webhook_url": HOOK}
-        return await self.books.queued(**fields | {"request": replace(request, **asked)} | changes)
+        """Record a small inpaint job; `asked` changes fields of its request."""
+        small = {"width": 64, "height": 64, "prompt": PROMPT, "model": QUEUES[0]}
+        request = generation_request(**small | changes.pop("asked", {}))
+        fields = {"inputs": self.input_images(), "queue": request.model, "webhook_url": HOOK}
+        return await self.books.queued(**fields | {"request": request} | changes)
 
     async def queue_text2img(self, **asked: Any) -> int:
         """Record a job without input images."""

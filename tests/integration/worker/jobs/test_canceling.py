@@ -52,7 +52,7 @@ async def test_canceling_one_of_two_jobs_does_not_stop_the_other(
     assert not second.stopped
 
 
-async def test_a_missed_cancellation_signal_is_made_up_for_when_redis_is_back(
+async def test_a_missed_cancellation_signal_is_noticed_when_redis_is_available_again(
     settings: Settings, harness: WorkerHarness, redis: Redis
 ) -> None:
     settings.jobs = SELDOM

@@ -11,7 +11,7 @@ from common.domain.record import InputImage
 from tests.bench.rig.cpu import children_of
 from tests.integration.dispatcher.program import running
 from tests.integration.worker.harness.engine import ControlledEngine
-from tests.integration.worker.harness.image_host import INIT, answer
+from tests.integration.worker.harness.image_host import INIT, http_response
 from tests.integration.worker.harness.worker_harness import WorkerHarness
 from tests.integration.worker.lifecycle.test_process import assert_clean_exit
 from tests.unit.worker.engine.image_sandbox import odd_decoder
@@ -22,7 +22,7 @@ LOST = "init_image: decoding the image crashed the decoder process"
 
 def hang(harness: WorkerHarness, deed: bytes) -> dict[str, InputImage]:
     """Serve an image that makes its decoder do the deed."""
-    harness.image_host.pages["/odd.png"] = answer(INIT + deed)
+    harness.image_host.pages["/odd.png"] = http_response(INIT + deed)
     return harness.input_images(init="odd.png")
 
 
@@ -80,13 +80,13 @@ async def test_the_worker_process_goes_on_with_its_model_loaded(
         await assert_clean_exit(program, harness)
     assert {order.process for order in harness.engine_control.generations} == {worker}
     row = await harness.books.job(bomb)
-    assert row["error_message"] == "init_image: 89.5 megapixels, at most 25 are taken"
+    assert row["error_message"] == "init_image: 89.5 megapixels, at most 25 are accepted"
     for one in (job_id, last):
         assert (await harness.books.job(one))["state"] == "succeeded"
 
 
 async def queue_bomb(harness: WorkerHarness) -> int:
-    harness.image_host.pages["/bomb.png"] = answer(png_header(9460, 9458))
+    harness.image_host.pages["/bomb.png"] = http_response(png_header(9460, 9458))
     return await harness.queue_inpaint(inputs=harness.input_images(init="bomb.png"))
 
 
@@ -133,11 +133,11 @@ async def test_the_content_type_of_an_image_is_ignored(harness: WorkerHarness) -
     pages = harness.image_host.pages
     pages["/page.html"] = pages["/init.png"].replace(b"image/png", b"text/html")
     taken = await harness.queue_inpaint(inputs=harness.input_images(init="page.html"))
-    refused = await harness.queue_inpaint(inputs=harness.input_images(init="text.png"))
+    rejected = await harness.queue_inpaint(inputs=harness.input_images(init="text.png"))
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
     assert (await harness.books.job(taken))["state"] == "succeeded"
-    row = await harness.books.job(refused)
+    row = await harness.books.job(rejected)
     assert row["error_message"] == "init_image: not a PNG, JPEG or WebP image"
 
 

@@ -67,23 +67,23 @@ async def test_a_generation_stops_once_the_claim_is_lost(
     job = await harness.books.job(job_id)
     assert (job["state"], job["attempt"]) == (state, attempt)
     assert await harness.count_records(job_id) == traces
-    said = [line for line in lines if line["event"] in {"claim_lost", "result_dropped"}]
-    assert [(line["event"], line["log_level"]) for line in said] == [
+    lost = [line for line in lines if line["event"] in {"claim_lost", "result_dropped"}]
+    assert [(line["event"], line["log_level"]) for line in lost] == [
         ("claim_lost", "warning"),
         ("result_dropped", "info"),
     ]
-    assert (said[0]["job_id"], said[0]["attempt"]) == (job_id, 1)
-    assert said[0]["tenant_id"] == harness.books.tenant_id
+    assert (lost[0]["job_id"], lost[0]["attempt"]) == (job_id, 1)
+    assert lost[0]["tenant_id"] == harness.books.tenant_id
 
 
-@pytest.mark.parametrize("answer", ["draw", "fail", "refuse", "stumble"])
+@pytest.mark.parametrize("response", ["generate", "fail", "reject", "crash"])
 @pytest.mark.parametrize("take", [requeued, finished_by_another, canceled])
 async def test_a_late_result_changes_nothing(
-    harness: WorkerHarness, take: Take, answer: str
+    harness: WorkerHarness, take: Take, response: str
 ) -> None:
     """The worker does not know yet that it lost its claim."""
     hold = asyncio.Event()
-    harness.engine_control.responses.append(EngineResponse(answer, hold))
+    harness.engine_control.responses.append(EngineResponse(response, hold))
     job_id = await harness.queue_inpaint()
     async with harness.worker("w1") as first:
         running_jobs = asyncio.create_task(first.runner.run_waiting_jobs("one"))
@@ -142,7 +142,7 @@ async def test_one_statement_renews_all_claims(harness: WorkerHarness) -> None:
     hold = harness.image_host.hold("init.png")
     statements: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_others: Any) -> None:
+    def record(_connection: Any, _cursor: Any, statement: str, *_others: Any) -> None:
         statements.append(statement)
 
     async with harness.worker() as worker:
@@ -153,9 +153,9 @@ async def test_one_statement_renews_all_claims(harness: WorkerHarness) -> None:
         for job_id in jobs:
             await harness.books.set_job(job_id, lease_expires_at=soon)
         engine = harness.database.engine.sync_engine
-        event.listen(engine, "before_cursor_execute", note)
+        event.listen(engine, "before_cursor_execute", record)
         await worker.heartbeat.renew_leases()
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "before_cursor_execute", record)
         for job_id in jobs:
             lease = (await harness.books.job(job_id))["lease_expires_at"]
             assert 50 < (lease - soon).total_seconds() < 120
@@ -165,7 +165,7 @@ async def test_one_statement_renews_all_claims(harness: WorkerHarness) -> None:
     assert [statement.split()[1] for statement in statements] == ["INTO", "jobs"]
 
 
-async def test_a_job_that_ends_under_the_heartbeat_is_not_called_lost(
+async def test_a_job_that_ends_during_a_heartbeat_is_not_reported_as_lost(
     harness: WorkerHarness,
 ) -> None:
     job_id = await harness.queue_inpaint()

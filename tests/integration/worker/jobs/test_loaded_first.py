@@ -36,7 +36,7 @@ class RoomForOne(ControlledEngine):
     ],
     ids=["patient", "not at all"],
 )
-async def test_jobs_of_the_loaded_model_go_first_until_patience_ends(
+async def test_jobs_of_the_loaded_model_are_claimed_first_until_another_queue_waited_too_long(
     harness: WorkerHarness, patience: float, expected: list[str]
 ) -> None:
     """The jobs of the other model belong to another tenant, so only the queue order decides."""
@@ -48,7 +48,9 @@ async def test_jobs_of_the_loaded_model_go_first_until_patience_ends(
     assert await generated_models(harness, patience) == expected
 
 
-async def test_tenants_of_the_same_model_share_it_as_before(harness: WorkerHarness) -> None:
+async def test_tenants_of_the_loaded_model_are_still_served_in_fair_order(
+    harness: WorkerHarness,
+) -> None:
     bob = harness.replace(books=await make_tenant(harness.database, "bob"))
     for _ in range(3):
         await harness.queue_text2img(model="one", prompt="alice")

@@ -81,7 +81,7 @@ async def test_without_a_webhook_no_dispatcher_is_rung(
     assert await redis.llen(DISPATCHER_LIST) == 0
 
 
-async def test_inputs_may_be_uploaded_or_at_a_url_or_none(
+async def test_inputs_may_be_uploaded_at_a_url_or_absent(
     harness: WorkerHarness, storage: Storage
 ) -> None:
     books = harness.books
@@ -161,25 +161,25 @@ async def test_a_bad_image_cancels_the_other_fetch(harness: WorkerHarness) -> No
     assert (await harness.books.job(job_id))["error_message"].startswith("init_image: ")
 
 
-@pytest.mark.parametrize("trouble", ["busy", "silent", "storage", "engine", "unforeseen"])
+@pytest.mark.parametrize("failure", ["busy", "silent", "storage", "engine", "unforeseen"])
 async def test_temporary_errors_are_retried_until_the_attempts_are_used_up(
-    harness: WorkerHarness, bucket: StorageSettings, trouble: str
+    harness: WorkerHarness, bucket: StorageSettings, failure: str
 ) -> None:
     inputs, expected = harness.input_images(), ""
-    if trouble == "busy":
+    if failure == "busy":
         inputs, expected = harness.input_images(mask="busy.png"), "mask_image: could not fetch"
-    elif trouble == "silent":
+    elif failure == "silent":
         harness.image_host.hold("init.png")
         harness = harness.replace(image_timeout_seconds=0.1)
         expected = "init_image: could not fetch"
-    elif trouble == "storage":
+    elif failure == "storage":
         nowhere = {"endpoint_url": f"http://127.0.0.1:{free_port()}"}
         harness = harness.replace(storage=Storage(bucket.model_copy(update=nowhere)))
         expected = "the image store is not available"
     else:
-        text = {"engine": "fail", "unforeseen": "stumble"}[trouble]
+        text = {"engine": "fail", "unforeseen": "crash"}[failure]
         harness.engine_control.responses.extend([EngineResponse(text)] * 3)
-        expected = {"engine": "the model failed", "unforeseen": "internal error"}[trouble]
+        expected = {"engine": "the model failed", "unforeseen": "internal error"}[failure]
     job_id = await harness.queue_inpaint(inputs=inputs, max_attempts=3)
     async with harness.worker() as worker:
         for attempt, wait in ((1, 100), (2, 200)):
@@ -215,8 +215,8 @@ async def test_a_later_attempt_succeeds_and_leaves_no_error(harness: WorkerHarne
     assert await harness.count_records(job_id) == (1, 1)
 
 
-async def test_what_the_model_cannot_do_is_not_tried_again(harness: WorkerHarness) -> None:
-    harness.engine_control.responses.append(EngineResponse("refuse"))
+async def test_an_unsupported_request_is_not_retried(harness: WorkerHarness) -> None:
+    harness.engine_control.responses.append(EngineResponse("reject"))
     job_id = await harness.queue_inpaint()
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
@@ -228,8 +228,8 @@ async def test_what_the_model_cannot_do_is_not_tried_again(harness: WorkerHarnes
 async def test_every_log_line_about_a_job_names_it_and_holds_no_secret(
     harness: WorkerHarness,
 ) -> None:
-    answers = ("stumble", "fail", "refuse", "draw")
-    harness.engine_control.responses.extend(EngineResponse(text) for text in answers)
+    responses = ("crash", "fail", "reject", "generate")
+    harness.engine_control.responses.extend(EngineResponse(text) for text in responses)
     # Without input images they reach the engine in the order of their claims.
     words: dict[str, Any] = {"inputs": {}, "asked": {"endpoint": Endpoint.TEXT2IMG}}
     jobs = [await harness.queue_inpaint(max_attempts=number, **words) for number in (3, 1, 1, 1)]

@@ -35,7 +35,7 @@ async def writing(progress_reporter: ProgressReporter) -> AsyncIterator[None]:
             await task
 
 
-async def until(so: Callable[[], Awaitable[bool]]) -> None:
+async def wait_until(so: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not await so():
             pass  # each query waits for Redis
@@ -74,7 +74,7 @@ async def test_steps_and_a_preview_are_reported_without_a_write_to_postgres(
                 seen.append(reported)
             return bool(seen) and seen[-1].step == STEPS
 
-        await until(at_the_last_step)
+        await wait_until(at_the_last_step)
         assert await latest_writes(harness) == before
         assert {reported.steps for reported in seen} == {STEPS}
         steps = [reported.step for reported in seen]
@@ -86,10 +86,10 @@ async def test_steps_and_a_preview_are_reported_without_a_write_to_postgres(
         hold.set()
         await running_jobs
 
-        async def forgotten() -> bool:
+        async def is_deleted() -> bool:
             return await read_job_progress(redis, prefix) is None
 
-        await until(forgotten)
+        await wait_until(is_deleted)
 
 
 async def test_a_job_with_the_safety_checker_has_no_preview(
@@ -104,7 +104,7 @@ async def test_a_job_with_the_safety_checker_has_no_preview(
         async def reported() -> bool:
             return await read_job_progress(redis, prefix) is not None
 
-        await until(reported)
+        await wait_until(reported)
         progress = await read_job_progress(redis, prefix)
         assert progress is not None
         assert progress.preview is None
@@ -114,12 +114,12 @@ async def test_a_job_with_the_safety_checker_has_no_preview(
 
 async def test_without_redis_progress_is_dropped_and_delays_nothing(harness: WorkerHarness) -> None:
     nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"))
-    async with connect(nowhere) as away:
+    async with connect(nowhere) as unavailable:
         hold = harness.engine_control.hold_next()
         job_id = await harness.queue_text2img()
         with capture_logs() as lines:
             async with (
-                harness.replace(redis=away).worker() as worker,
+                harness.replace(redis=unavailable).worker() as worker,
                 writing(worker.progress_reporter),
             ):
                 running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))

@@ -19,7 +19,9 @@ from tests.integration.worker.harness.worker_harness import WorkerHarness
         ("a queue it does not serve", ["one", "two", "one", "two", "one", "one"]),
     ],
 )
-async def test_queues_take_turns(harness: WorkerHarness, rung: str, expected: list[str]) -> None:
+async def test_queues_are_served_round_robin(
+    harness: WorkerHarness, rung: str, expected: list[str]
+) -> None:
     harness = harness.replace(worker_settings=WorkerSettings(concurrency=1))
     for queue in ("one",) * 4 + ("two",) * 2:
         await harness.queue_inpaint(

@@ -14,7 +14,7 @@ from tests.integration.worker.harness.worker_harness import WorkerHarness
 SUSPECT = {"suspect": True}
 
 
-async def test_beside_a_suspect_nothing_is_claimed(harness: WorkerHarness) -> None:
+async def test_no_job_is_claimed_beside_a_suspect(harness: WorkerHarness) -> None:
     hold = harness.engine_control.hold_next()
     suspect = await harness.queue_text2img()
     await harness.books.set_job(suspect, **SUSPECT)
@@ -46,7 +46,7 @@ async def test_a_suspect_waits_until_the_others_have_ended(harness: WorkerHarnes
         await harness.image_host.wait_for_request("init.png")
         await harness.books.set_job(suspect, available_at=utc_now())
         second = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
-        await until(lambda: worker.heartbeat.claim_count == 2)
+        await wait_until(lambda: worker.heartbeat.claim_count == 2)
         # The engine is free, but the suspect has not started: it would have by now.
         for _ in range(50):
             await worker.heartbeat.renew_leases()
@@ -71,7 +71,7 @@ async def test_a_waiting_suspect_is_released_and_remains_a_suspect(
         await harness.engine_control.generation()
         await harness.books.set_job(suspect, available_at=utc_now())
         second = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
-        await until(lambda: worker.heartbeat.claim_count == 2)
+        await wait_until(lambda: worker.heartbeat.claim_count == 2)
         worker.runner.stop_claiming()
         worker.runner.release_jobs()
         await asyncio.gather(first, second)
@@ -88,7 +88,7 @@ async def queue_later_suspect(harness: WorkerHarness) -> int:
     return job_id
 
 
-async def until(so: Callable[[], bool]) -> None:
+async def wait_until(so: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not so():  # noqa: ASYNC110 - a claim sets no event
             await asyncio.sleep(0)

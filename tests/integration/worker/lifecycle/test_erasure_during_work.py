@@ -56,13 +56,13 @@ async def test_a_running_job_is_finished_before_its_tenant_is_erased(
     assert [found.key.split("/")[0] for found in objects] == [".infill"]
 
 
-@pytest.mark.parametrize("answer", ["fail", "refuse"])
-async def test_a_running_job_that_fails_is_not_tried_again(
-    harness: WorkerHarness, answer: str
+@pytest.mark.parametrize("response", ["fail", "reject"])
+async def test_a_failing_job_of_a_deleted_tenant_is_not_retried(
+    harness: WorkerHarness, response: str
 ) -> None:
     await run_round(harness)
     hold = asyncio.Event()
-    harness.engine_control.responses.append(EngineResponse(answer, hold=hold))
+    harness.engine_control.responses.append(EngineResponse(response, hold=hold))
     await harness.queue_inpaint()
     async with harness.worker() as worker:
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))

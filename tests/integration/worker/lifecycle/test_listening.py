@@ -35,8 +35,8 @@ async def test_a_ring_for_any_queue_wakes_a_worker(
         for queue in QUEUES:
             job_id = await harness.queue_inpaint(asked={"model": queue})
             await doorbell.ring_worker(queue)
-            said = await program.wait_for_event("job_succeeded")
-            assert said["job_id"] == job_id
+            line = await program.wait_for_event("job_succeeded")
+            assert line["job_id"] == job_id
         program.process.terminate()
         await assert_clean_exit(program, harness)
 

@@ -48,7 +48,7 @@ async def test_an_idle_worker_shuts_down_at_a_signal(
         await assert_clean_exit(program, harness)
 
 
-async def test_a_signal_lets_the_job_under_way_finish(
+async def test_a_signal_lets_the_running_job_finish(
     harness: WorkerHarness, environment: dict[str, str]
 ) -> None:
     hold = harness.engine_control.hold_next()

@@ -60,13 +60,13 @@ async def running(settings: Settings, harness: WorkerHarness) -> AsyncIterator[W
 
 
 async def wait_for_log(lines: Sequence[Mapping[str, Any]], event: str) -> None:
-    async def said() -> bool:
+    async def is_logged() -> bool:
         return any(line["event"] == event for line in lines)
 
-    await wait_until_ready(said, event, 20)
+    await wait_until_ready(is_logged, event, 20)
 
 
-async def test_it_runs_waiting_jobs_by_polling_and_when_rung(
+async def test_a_worker_runs_waiting_jobs_by_polling_and_after_a_ring(
     settings: Settings, harness: WorkerHarness
 ) -> None:
     async with running(settings, harness) as runtime:
@@ -81,7 +81,7 @@ async def test_it_runs_waiting_jobs_by_polling_and_when_rung(
     assert await harness.books.rows(Worker) == []
 
 
-async def test_shutdown_waits_for_the_job_under_way(
+async def test_shutdown_waits_for_the_running_job(
     settings: Settings, harness: WorkerHarness
 ) -> None:
     hold = harness.engine_control.hold_next()
@@ -96,7 +96,7 @@ async def test_shutdown_waits_for_the_job_under_way(
     runtime.begin_shutdown()  # a signal that comes late
 
 
-async def test_without_a_signal_it_releases_jobs_that_take_too_long(
+async def test_a_shutdown_without_a_signal_releases_long_jobs(
     settings: Settings, harness: WorkerHarness
 ) -> None:
     """Celery may end by itself; its jobs must not wait for their leases to expire."""
@@ -180,7 +180,7 @@ async def test_an_unexpected_error_is_logged_with_its_traceback_and_survived(
     assert all(line["exc_info"] for line in failed)
 
 
-async def test_it_shows_its_health(
+async def test_a_worker_serves_its_health(
     settings: Settings, harness: WorkerHarness, servers: Servers, database_url: str
 ) -> None:
     port = free_port()
@@ -189,8 +189,8 @@ async def test_it_shows_its_health(
     async with running(settings, harness):
         await harness.engine_control.generation()
         for page in ("healthz", "readyz"):
-            answer = await asyncio.to_thread(get, f"http://127.0.0.1:{port}/{page}")
-            assert json.loads(answer) == {"status": "ok"}
+            response = await asyncio.to_thread(get, f"http://127.0.0.1:{port}/{page}")
+            assert json.loads(response) == {"status": "ok"}
         metrics = await asyncio.to_thread(get, f"http://127.0.0.1:{port}/metrics")
         async with closed(servers, database_url.rpartition("/")[2]):
             with pytest.raises(OSError, match="503"):
@@ -202,7 +202,7 @@ async def test_it_shows_its_health(
     await harness.database.aclose()
 
 
-async def test_it_ends_although_postgres_is_away(
+async def test_a_worker_ends_although_postgres_is_unavailable(
     settings: Settings, harness: WorkerHarness
 ) -> None:
     settings.database = DatabaseSettings(url=SecretStr(NOWHERE))

@@ -15,7 +15,7 @@ __all__ = ["settings"]  # a fixture from another module
 BEAT_SECONDS = 0.05
 
 
-async def test_without_rings_it_fills_all_its_slots_and_claims_no_more(
+async def test_a_worker_without_rings_fills_its_slots_and_claims_no_more(
     settings: Settings, harness: WorkerHarness
 ) -> None:
     """Without rings, as in an outage of Redis, jobs overlap all the same."""

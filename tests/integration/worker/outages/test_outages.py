@@ -182,7 +182,7 @@ async def test_a_worker_shuts_down_although_postgres_is_unavailable(
 
 @asynccontextmanager
 async def closed(servers: Servers, name: str) -> AsyncIterator[None]:
-    """Refuse all connections to a database while the block lasts."""
+    """Reject all connections to a database while the block lasts."""
     admin = await asyncpg.connect(servers.postgres.url("postgres"))
     await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
     await admin.execute(
@@ -205,9 +205,9 @@ async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
         async with closed(servers, database_url.rpartition("/")[2]):
             hold.set()
             with capture_logs() as lines:
-                (trouble,) = await asyncio.gather(running_jobs, return_exceptions=True)
-        assert isinstance(trouble, Exception)
-        assert is_unavailable(trouble)
+                (error,) = await asyncio.gather(running_jobs, return_exceptions=True)
+        assert isinstance(error, Exception)
+        assert is_unavailable(error)
         assert worker.heartbeat.claim_count == 0
     await harness.database.aclose()  # its connections were closed by the server
     assert {line["event"] for line in lines} >= {"outcome_write_delayed"}

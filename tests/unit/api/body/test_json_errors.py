@@ -17,7 +17,7 @@ def tip(body: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("body", "place"),
+    ("body", "position"),
     [
         (b'{"a": 1,}', "line 1, column 8"),
         (b'{\n  "a": 1,\n  "b": null,  \n  \n}', "line 3, column 12"),
@@ -26,8 +26,8 @@ def tip(body: bytes) -> str:
         (b"[,]", "line 1, column 2"),
     ],
 )
-def test_a_trailing_comma_is_reported_with_line_and_column(body: bytes, place: str) -> None:
-    assert tip(body) == f"There is a trailing comma at {place}: {COMMA}"
+def test_a_trailing_comma_is_reported_with_line_and_column(body: bytes, position: str) -> None:
+    assert tip(body) == f"There is a trailing comma at {position}: {COMMA}"
 
 
 @pytest.mark.parametrize(

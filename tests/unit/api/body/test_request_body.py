@@ -21,7 +21,7 @@ def multipart(*parts: bytes) -> bytes:
 MULTIPART = "multipart/form-data; boundary=edge"
 
 
-async def test_json_in_several_chunks() -> None:
+async def test_json_is_read_from_several_chunks() -> None:
     request = make_request(b'{"a": 1, ', b'"b": null}', content_type="application/json; charset=x")
     assert await read_fields(request, LIMIT) == {"a": 1, "b": None}
 
@@ -35,12 +35,12 @@ async def test_no_content_type_means_json() -> None:
     assert await read_fields(make_request(b'{"a": 1}'), LIMIT) == {"a": 1}
 
 
-async def test_the_last_of_two_entries_counts() -> None:
+async def test_the_last_of_two_entries_is_used() -> None:
     assert await read(b'{"a": 1, "a": 2}') == {"a": 2}
     assert await read(b"a=1&a=2", FORM) == {"a": "2"}
 
 
-async def test_form() -> None:
+async def test_a_form_is_read() -> None:
     assert await read("prompt=a+c%C3%A4t&x=é&empty=".encode(), FORM) == {
         "prompt": "a cät",
         "x": "é",
@@ -49,11 +49,11 @@ async def test_form() -> None:
 
 
 @pytest.mark.parametrize("before", [b"", b"\n  "])
-async def test_json_sent_as_a_form_as_curl_does(before: bytes) -> None:
+async def test_json_sent_with_the_form_content_type_is_read(before: bytes) -> None:
     assert await read(before + b'{"a": "b&c=d"}', FORM) == {"a": "b&c=d"}
 
 
-async def test_multipart_gives_text_and_files() -> None:
+async def test_a_multipart_body_is_read_as_text_and_files() -> None:
     body = multipart(
         b'Content-Disposition: form-data; name="prompt"\r\n\r\n' + "a cät".encode(),
         b'Content-Disposition: form-data; name="init_image"; filename="a.png"\r\n\r\n\x89PNG\xff',

@@ -20,7 +20,7 @@ def test_a_quota_of_one_uses_the_singular() -> None:
     assert RunTimeExceededError(1.0).message == "the job ran longer than the limit of 1 second"
 
 
-def test_only_v3_spells_messege() -> None:
+def test_only_the_v3_renderer_contains_messege() -> None:
     spelling = {
         str(path.relative_to(ROOT))
         for part in ("api", "common", "worker", "deploy", "migrations")

@@ -32,34 +32,34 @@ RETRY = "Your request was not saved; retry in a few seconds."
 SNAPSHOT = RateLimitSnapshot("requests", 60, 0, 3)
 
 
-async def fetch(path: str, trouble: Exception) -> Response:
-    """Return the response of a route at `path` that raises `trouble`."""
+async def fetch(path: str, error: Exception) -> Response:
+    """Return the response of a route at `path` that raises `error`."""
     app = FastAPI()
     add_error_handlers(app, RENDERERS)
 
     @app.get(path)
     async def fail() -> None:
-        raise trouble
+        raise error
 
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
         return await client.get(path)
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "error",
     [
-        ConnectionRefusedError("nobody there"),
-        TimeoutError("no answer"),
+        ConnectionRefusedError("connection refused"),
+        TimeoutError("no response"),
         PoolTimeoutError("no connection became free"),
         CannotConnectNowError("starting up"),
         InterfaceError("the connection is closed"),
-        # What the driver says of a connection whose server died while it was idle.
+        # The driver's error for a connection closed by its server while it was idle.
         InternalClientError("another operation is in progress"),
     ],
-    ids=lambda trouble: type(trouble).__name__,
+    ids=lambda error: type(error).__name__,
 )
-async def test_an_unavailable_postgres_is_a_503(trouble: Exception) -> None:
-    response = await fetch("/api/v3/inpaint", trouble)
+async def test_an_unavailable_postgres_is_a_503(error: Exception) -> None:
+    response = await fetch("/api/v3/inpaint", error)
     assert response.status_code == 503
     assert response.headers["retry-after"] == "2"
     assert response.json()["status"] == "error"
@@ -100,12 +100,19 @@ async def test_the_path_decides_the_dialect(path: str, *, is_problem: bool) -> N
         ),
         (ApiError("no model", code="unsupported_request", status=422), 200, "no model", {}),
         (ApiError("gone", code="not_found", status=404), 404, "Not Found", {}),
-        (UnavailableError("away", code="database_unavailable"), 503, "away", {"tip": RETRY}),
+        (
+            UnavailableError("unavailable", code="database_unavailable"),
+            503,
+            "unavailable",
+            {"tip": RETRY},
+        ),
         (internal_error(), 500, "internal error", {"tip": ...}),
     ],
     ids=lambda value: value.code if isinstance(value, ApiError) else "",
 )
-def test_v3_bodies(error: ApiError, status: int, message: Any, more: dict[str, Any]) -> None:
+def test_errors_are_rendered_as_v3_bodies(
+    error: ApiError, status: int, message: Any, more: dict[str, Any]
+) -> None:
     response = render_error("/api/v3/inpaint", error)
     body = orjson.loads(bytes(response.body))
     assert response.status_code == status
@@ -118,7 +125,7 @@ def test_v3_bodies(error: ApiError, status: int, message: Any, more: dict[str, A
     assert "www-authenticate" not in response.headers
 
 
-def test_problem_bodies() -> None:
+def test_errors_are_rendered_as_problem_bodies() -> None:
     response = render_problem("/admin/v1/ä", WrongKeyError(KeyKind.ADMIN))
     assert response.headers["www-authenticate"] == "Bearer"
     assert orjson.loads(bytes(response.body)) == {

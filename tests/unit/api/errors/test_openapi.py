@@ -1,4 +1,4 @@
-"""Every route that tells problems is described: what it takes, what it answers, each problem."""
+"""Every route of the problem dialects documents its request, its responses and its errors."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -30,5 +30,5 @@ def test_a_month_ends_where_the_next_begins(now: datetime, next_month: datetime)
     assert timedelta(seconds=seconds_to_next_month(now)) == next_month - now
 
 
-def test_the_last_part_of_a_second_is_a_second() -> None:
+def test_seconds_to_the_next_month_are_rounded_up() -> None:
     assert seconds_to_next_month(datetime(2026, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)) == 1

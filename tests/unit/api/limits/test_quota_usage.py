@@ -19,7 +19,7 @@ NOTHING = QuotaAmount()
 
 
 class Rows:
-    """Stands for the rows in Postgres; a read can be held up after it saw them."""
+    """Stand-in for the rows in Postgres; a read can be blocked after it saw them."""
 
     def __init__(self) -> None:
         self.amount = NOTHING
@@ -48,11 +48,11 @@ async def measure(usage: QuotaUsage, rows: Rows) -> Measurement:
     return (await usage.measure(rows.read)).value
 
 
-async def test_a_measurement_serves_for_a_second(usage: QuotaUsage, rows: Rows) -> None:
+async def test_a_measurement_is_fresh_for_a_second(usage: QuotaUsage, rows: Rows) -> None:
     assert (await usage.measure(rows.read)).fresh_seconds == FRESH_SECONDS
 
 
-async def test_a_slow_measurement_serves_longer(usage: QuotaUsage, rows: Rows) -> None:
+async def test_a_slow_measurement_is_fresh_for_longer(usage: QuotaUsage, rows: Rows) -> None:
     begun = monotonic()
     rows.go_on.clear()
     measuring = asyncio.create_task(usage.measure(rows.read))
@@ -91,16 +91,14 @@ async def test_a_job_recorded_during_a_measurement_is_counted(
     assert usage.total(await measuring) == JOB
 
 
-async def test_a_running_request_counts_under_any_measurement(
-    usage: QuotaUsage, rows: Rows
-) -> None:
+async def test_a_reservation_of_a_running_request_is_counted(usage: QuotaUsage, rows: Rows) -> None:
     with usage.reserve(JOB):
         measurement = await measure(usage, rows)
         assert usage.total(measurement) == JOB
     assert usage.total(measurement) == NOTHING
 
 
-def test_the_unlimited_reservation_can_be_kept_again_and_again() -> None:
+def test_the_unlimited_reservation_can_be_kept_repeatedly() -> None:
     for _ in range(2):
         with UNLIMITED as reservation:
             reservation.keep()

@@ -1,4 +1,4 @@
-"""The bodies of jobs that have ended, against the contract's own example."""
+"""The bodies of jobs that have ended, against the example of the documentation."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ INPUTS = {"init_image": "https://p.test/a.png", "mask_image": "https://p.test/b.
 RESULT = JobResult(("k0", "k1"), (False, False), 1.91, {}, 1.91)
 
 
-def test_success() -> None:
+def test_the_body_of_a_succeeded_job() -> None:
     job = job_record(state=JobState.SUCCEEDED, result=RESULT)
     assert success_body(job, RESULT, output=LINKS, inputs=INPUTS, webhook_status="pending") == {
         "status": "success",
@@ -64,13 +64,13 @@ def test_each_endpoint_has_its_own_spelling_in_meta(
 
 
 def test_meta_has_extensions_only_where_they_were_set() -> None:
-    asked = {"scheduler": "Euler a", "mask_grow": -3, "mask_blur": 8, "mask_padding": 0}
-    request = replace(REQUEST, mask_invert=True, **asked)  # type: ignore[arg-type] # by name
+    extensions = {"scheduler": "Euler a", "mask_grow": -3, "mask_blur": 8, "mask_padding": 0}
+    request = replace(REQUEST, mask_invert=True, **extensions)  # type: ignore[arg-type] # by name
     plain, changed = (
         success_body(job_record(request=one), RESULT, output=[], inputs={}, webhook_status="")
         for one in (REQUEST, request)
     )
-    assert changed["meta"] == plain["meta"] | asked | {"mask_invert": "yes"}
+    assert changed["meta"] == plain["meta"] | extensions | {"mask_invert": "yes"}
 
 
 def test_one_unsafe_image_sets_the_flag() -> None:
@@ -79,7 +79,7 @@ def test_one_unsafe_image_sets_the_flag() -> None:
     assert body["nsfw_content_detected"] is True
 
 
-def test_failed() -> None:
+def test_the_body_of_a_failed_job() -> None:
     assert failed_body(7, "mask_image is not an image") == {
         "status": "failed",
         "id": 7,
@@ -92,7 +92,7 @@ def test_failed() -> None:
 def test_success_after_the_images_were_deleted() -> None:
     job = job_record(objects_deleted_at=datetime(2026, 6, 3, 23, 59, tzinfo=UTC))
     body = success_body(job, RESULT, output=[], inputs=INPUTS, webhook_status="delivered")
-    told = "The images of this job were deleted on 2026-06-03."
+    message = "The images of this job were deleted on 2026-06-03."
     assert (body["status"], body["output"], body["proxy_links"]) == ("success", [], [])
-    assert (body["message"], body["messege"]) == (told, told)
+    assert (body["message"], body["messege"]) == (message, message)
     assert body["meta"]["seed"] == REQUEST.seed

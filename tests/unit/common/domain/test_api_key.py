@@ -42,14 +42,14 @@ def test_junk_is_rejected(junk: str) -> None:
 
 
 @given(KEYS, st.integers(0, LENGTH - 1), st.characters())
-def test_one_changed_character_is_rejected(key: str, place: int, other: str) -> None:
-    changed = key[:place] + other + key[place + 1 :]
+def test_one_changed_character_is_rejected(key: str, position: int, other: str) -> None:
+    changed = key[:position] + other + key[position + 1 :]
     assert is_well_formed(changed) == (changed == key)
 
 
 @given(KEYS, st.integers(0, LENGTH - 2))
-def test_two_swapped_characters_are_rejected(key: str, place: int) -> None:
-    swapped = key[:place] + key[place + 1] + key[place] + key[place + 2 :]
+def test_two_swapped_characters_are_rejected(key: str, position: int) -> None:
+    swapped = key[:position] + key[position + 1] + key[position] + key[position + 2 :]
     assert is_well_formed(swapped) == (swapped == key)
 
 
@@ -66,7 +66,7 @@ def test_the_digest_depends_on_key_and_pepper() -> None:
     assert len(digest(key, "pepper")) == 32
 
 
-def test_a_key_of_one_kind_is_none_of_the_other() -> None:
+def test_an_api_key_is_not_well_formed_as_an_admin_key() -> None:
     api, admin = new_key(), new_key(KeyKind.ADMIN)
     assert admin.startswith("adm_")
     assert is_well_formed(admin, KeyKind.ADMIN)
@@ -75,5 +75,5 @@ def test_a_key_of_one_kind_is_none_of_the_other() -> None:
     assert not is_well_formed("adm_" + api.removeprefix("inf_"), KeyKind.ADMIN)
 
 
-def test_its_owner_knows_a_key_by_its_end() -> None:
+def test_a_key_is_recognized_by_its_last_four_characters() -> None:
     assert last_four("inf_0123456789") == "6789"

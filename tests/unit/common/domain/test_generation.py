@@ -27,7 +27,7 @@ REQUESTS = st.builds(
 
 
 @given(REQUESTS)
-def test_what_is_stored_reads_back_the_same(request: GenerationRequest) -> None:
+def test_a_stored_request_is_read_back_unchanged(request: GenerationRequest) -> None:
     stored = json.loads(json.dumps(request.to_json()))
     assert GenerationRequest.from_json(stored) == request
     assert isinstance(GenerationRequest.from_json(stored).endpoint, Endpoint)
@@ -40,7 +40,7 @@ def test_each_image_has_a_seed_of_32_bits(request: GenerationRequest) -> None:
     assert all(0 <= seed < SEED_LIMIT for seed in request.seeds)
 
 
-def test_seeds_wrap() -> None:
+def test_seeds_wrap_around_at_their_limit() -> None:
     wrapping = generation_request(seed=SEED_LIMIT - 2, samples=4)
     assert wrapping.seeds == [SEED_LIMIT - 2, SEED_LIMIT - 1, 0, 1]
 

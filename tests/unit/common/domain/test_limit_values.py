@@ -45,7 +45,7 @@ def test_valid_quotas(credits_: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "told"),
+    ("name", "values", "expected"),
     [
         (
             "weight",
@@ -75,11 +75,11 @@ def test_valid_quotas(credits_: float | None) -> None:
         ),
     ],
 )
-def test_invalid_limits(name: str, values: tuple[Any, ...], told: str) -> None:
+def test_invalid_limits(name: str, values: tuple[Any, ...], expected: str) -> None:
     for value in values:
         with pytest.raises(InvalidLimitsError) as caught:
             Limits.from_json({name: value})
-        assert caught.value.problems == {name: told}
+        assert caught.value.problems == {name: expected}
 
 
 def test_all_problems_are_reported_at_once() -> None:

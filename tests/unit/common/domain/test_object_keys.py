@@ -23,12 +23,14 @@ NUMBERS = st.integers(min_value=1, max_value=2**63 - 1)
 
 
 @given(NUMBERS, st.uuids(), NUMBERS, st.integers(min_value=0, max_value=99))
-def test_a_result_names_its_job(tenant: int, prefix: UUID, attempt: int, index: int) -> None:
+def test_the_file_prefix_is_parsed_from_a_result_key(
+    tenant: int, prefix: UUID, attempt: int, index: int
+) -> None:
     assert parse_file_prefix(result_key(tenant, prefix, attempt, index)) == prefix
 
 
 @given(NUMBERS, st.uuids(), st.sampled_from(["init_image", "mask_image"]))
-def test_an_input_names_its_job(tenant: int, prefix: UUID, field: str) -> None:
+def test_the_file_prefix_is_parsed_from_an_input_key(tenant: int, prefix: UUID, field: str) -> None:
     assert parse_file_prefix(input_key(tenant, prefix, field)) == prefix
 
 
@@ -40,7 +42,7 @@ def test_a_prefix_is_of_one_tenant(one: int, other: int, prefix: UUID) -> None:
 
 
 @given(st.text())
-def test_what_is_read_was_written_so(text: str) -> None:
+def test_only_keys_that_we_would_write_are_parsed(text: str) -> None:
     """With any text for a part of a key, it is ours only if we would build the same key."""
     for key in (
         text,
@@ -95,7 +97,9 @@ def test_anything_else_is_foreign(key: str) -> None:
         (JobObjects(ended=False, named=frozenset({KEY})), False),
     ],
 )
-def test_what_is_an_orphan(job: JobObjects | None, *, orphan: bool) -> None:
+def test_an_object_that_its_ended_or_missing_job_does_not_name_is_an_orphan(
+    job: JobObjects | None, *, orphan: bool
+) -> None:
     assert is_orphan(KEY, job) is orphan
 
 

@@ -17,21 +17,21 @@ from common.domain.prompts import GENERIC_SUBJECT, SUBJECTS, enhance_prompt, fin
         ("a red car", 6),
     ],
 )
-def test_what_a_prompt_is_about(prompt: str, index: int) -> None:
+def test_the_subject_of_a_prompt_is_found(prompt: str, index: int) -> None:
     assert find_subject(prompt) is SUBJECTS[index]
 
 
 @pytest.mark.parametrize("prompt", ["", "xyzzy", "кот на скамейке", "猫"])
-def test_what_is_not_understood_gets_a_general_style(prompt: str) -> None:
+def test_a_prompt_without_a_known_subject_gets_the_generic_style(prompt: str) -> None:
     assert find_subject(prompt) is GENERIC_SUBJECT
 
 
 @pytest.mark.parametrize("subject", [*SUBJECTS, GENERIC_SUBJECT])
 def test_every_choice_of_a_subject_is_selected_by_some_seed(subject: object) -> None:
     prompt = " ".join(sorted(getattr(subject, "words", ())))
-    drawn = " ".join(enhance_prompt(prompt, seed) for seed in range(60))
+    enhanced = " ".join(enhance_prompt(prompt, seed) for seed in range(60))
     for part in ("looks", "lights", "finishes"):
-        assert all(choice in drawn for choice in getattr(subject, part))
+        assert all(choice in enhanced for choice in getattr(subject, part))
 
 
 @given(st.text(max_size=200), st.integers(0, 2**32 - 1))

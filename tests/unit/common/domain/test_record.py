@@ -10,17 +10,17 @@ import pytest
 from common.domain.job import Claim, JobState
 from common.domain.object_keys import input_key, result_key
 from common.domain.record import InputImage, JobResult, NewJob
-from tests.support.generation_request import FILE_PREFIX, job_record
+from tests.support.generation_request import FILE_PREFIX, HOOK, job_record, new_job
 
 
 @pytest.mark.parametrize(
     ("image", "stored"),
     [
-        (InputImage(url="https://pictures.test/a.png"), {"url": "https://pictures.test/a.png"}),
+        (InputImage(url="https://images.test/a.png"), {"url": "https://images.test/a.png"}),
         (InputImage(object_key="1/inputs/x"), {"object_key": "1/inputs/x"}),
     ],
 )
-def test_an_input_image_is_stored_without_its_empty_half(
+def test_an_input_image_is_stored_without_its_empty_field(
     image: InputImage, stored: dict[str, str]
 ) -> None:
     assert image.to_json() == stored
@@ -38,7 +38,7 @@ def test_a_result_reads_back_the_same() -> None:
     assert JobResult.from_json(json.loads(json.dumps(result.to_json()))) == result
 
 
-def test_a_record_knows_its_claim() -> None:
+def test_a_record_returns_its_claim() -> None:
     assert job_record(attempt=3).claim == Claim(7, 3)
 
 
@@ -58,22 +58,18 @@ def test_keys_are_sorted_by_tenant() -> None:
     assert input_key(4, FILE_PREFIX, "mask_image") == f"4/inputs/{FILE_PREFIX}-mask_image"
 
 
-def test_a_job_just_recorded_waits_with_everything_it_was_given() -> None:
-    new_job = NewJob(
-        tenant_id=4,
-        file_prefix=FILE_PREFIX,
-        queue="q",
-        request=job_record().request,
+def test_a_recorded_job_is_queued_with_all_fields_of_the_new_job() -> None:
+    job_to_record = new_job(
+        4,
         inputs={"init_image": InputImage(object_key="k")},
         base64=True,
-        max_attempts=3,
         priority=9,
-        webhook_url="https://caller.test/hook",
+        webhook_url=HOOK,
         track_id=1.5,
     )
     at = datetime(2026, 5, 4, tzinfo=UTC)
-    job = new_job.recorded(7, at)
+    job = job_to_record.recorded(7, at)
     assert (job.id, job.created_at, job.state, job.attempt) == (7, at, JobState.QUEUED, 0)
     shared = {field.name for field in fields(NewJob)} & {field.name for field in fields(job)}
     assert len(shared) == 9
-    assert all(getattr(job, name) == getattr(new_job, name) for name in shared)
+    assert all(getattr(job, name) == getattr(job_to_record, name) for name in shared)

@@ -17,13 +17,15 @@ from common.domain.retry import MAX_WAIT, GiveUp, Retry, decide_retry
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 TWO_SECONDS = timedelta(seconds=2)
 
-BAD_MASK = InvalidImageError("mask_image is not a picture: send PNG, JPEG or WebP")
-STORE_AWAY = StorageUnavailableError("the image store is not available", detail="10.0.0.7 refused")
-ENGINE = GenerationError("the model ran out of memory: ask for a smaller picture")
+BAD_MASK = InvalidImageError("mask_image is not an image: send PNG, JPEG or WebP")
+STORE_UNAVAILABLE = StorageUnavailableError(
+    "the image store is not available", detail="10.0.0.7 rejected the connection"
+)
+ENGINE = GenerationError("the model ran out of memory: ask for a smaller image")
 STRANGE = ValueError("/home/infill/secret/path")
 
 
-def again(seconds: float, code: str, message: str) -> Retry:
+def retry_after(seconds: float, code: str, message: str) -> Retry:
     return Retry(NOW + timedelta(seconds=seconds), code, message)
 
 
@@ -32,24 +34,34 @@ def again(seconds: float, code: str, message: str) -> Retry:
     [
         (BAD_MASK, 1, 3, GiveUp("invalid_image", BAD_MASK.message)),
         (BAD_MASK, 3, 3, GiveUp("invalid_image", BAD_MASK.message)),
-        (STORE_AWAY, 1, 3, again(2, "storage_unavailable", STORE_AWAY.message)),
-        (STORE_AWAY, 2, 3, again(4, "storage_unavailable", STORE_AWAY.message)),
-        (STORE_AWAY, 3, 3, GiveUp("storage_unavailable", f"{STORE_AWAY.message} (tried 3 times)")),
-        (STORE_AWAY, 4, 3, GiveUp("storage_unavailable", f"{STORE_AWAY.message} (tried 4 times)")),
+        (STORE_UNAVAILABLE, 1, 3, retry_after(2, "storage_unavailable", STORE_UNAVAILABLE.message)),
+        (STORE_UNAVAILABLE, 2, 3, retry_after(4, "storage_unavailable", STORE_UNAVAILABLE.message)),
+        (
+            STORE_UNAVAILABLE,
+            3,
+            3,
+            GiveUp("storage_unavailable", f"{STORE_UNAVAILABLE.message} (tried 3 times)"),
+        ),
+        (
+            STORE_UNAVAILABLE,
+            4,
+            3,
+            GiveUp("storage_unavailable", f"{STORE_UNAVAILABLE.message} (tried 4 times)"),
+        ),
         (ENGINE, 1, 1, GiveUp("generation_failed", f"{ENGINE.message} (tried 1 time)")),
         (
-            FetchFailedError("init_image did not come", reason="timeout"),
+            FetchFailedError("init_image timed out", reason="timeout"),
             1,
             2,
-            again(2, "fetch_failed", "init_image did not come"),
+            retry_after(2, "fetch_failed", "init_image timed out"),
         ),
-        (STRANGE, 1, 2, again(2, "internal_error", "internal error")),
+        (STRANGE, 1, 2, retry_after(2, "internal_error", "internal error")),
         (STRANGE, 2, 2, GiveUp("internal_error", "internal error (tried 2 times)")),
-        (ENGINE, 9, 99, again(512, "generation_failed", ENGINE.message)),
-        (ENGINE, 10, 99, again(600, "generation_failed", ENGINE.message)),
+        (ENGINE, 9, 99, retry_after(512, "generation_failed", ENGINE.message)),
+        (ENGINE, 10, 99, retry_after(600, "generation_failed", ENGINE.message)),
     ],
 )
-def test_decisions(
+def test_the_decision_depends_on_error_and_attempts(
     error: Exception, attempt: int, max_attempts: int, expected: Retry | GiveUp
 ) -> None:
     decision = decide_retry(
@@ -59,7 +71,7 @@ def test_decisions(
 
 
 @given(attempt=st.integers(1, 32_766), wait=st.timedeltas(timedelta(milliseconds=1), MAX_WAIT))
-def test_the_wait_grows_within_its_limit(attempt: int, wait: timedelta) -> None:
+def test_the_retry_delay_grows_up_to_its_limit(attempt: int, wait: timedelta) -> None:
     waits = [
         decision.at - NOW
         for made in (attempt, attempt + 1)

@@ -33,13 +33,13 @@ def test_a_name_of_the_hosted_service_is_supported_or_rejected_with_a_reason(nam
     assert (find_scheduler(name) is None) == (find_unsupported_reason(name) is not None)
 
 
-def test_no_name_means_two_things() -> None:
+def test_no_two_schedulers_share_a_name() -> None:
     names = [name for entry in SCHEDULERS for name in (entry.name, *entry.aliases)]
     counted = Counter(name.casefold() for name in (*names, *UNSUPPORTED))
     assert {name for name, times in counted.items() if times > 1} == set()
 
 
-def test_a_class_means_its_plain_scheduler() -> None:
+def test_a_class_name_selects_its_plain_scheduler() -> None:
     for name in {entry.class_name for entry in SCHEDULERS}:
         entry = find_scheduler(name)
         assert entry is not None
@@ -48,10 +48,10 @@ def test_a_class_means_its_plain_scheduler() -> None:
         assert "SDE" not in entry.name
 
 
-def test_case_and_spaces_are_no_matter() -> None:
+def test_case_and_spaces_of_a_scheduler_name_are_ignored() -> None:
     for entry in SCHEDULERS:
         for name in (entry.name, *entry.aliases):
             assert find_scheduler(name.upper()) is entry
             assert find_scheduler(f" {name.lower().replace(' ', '  ')} ") is entry
     assert find_scheduler("dpm++2m") is None
-    assert find_unsupported_reason("nobody") is None
+    assert find_unsupported_reason("unknown") is None

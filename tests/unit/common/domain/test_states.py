@@ -30,19 +30,21 @@ DELIVERY_MOVES = {
 
 
 @pytest.mark.parametrize(("source", "target"), [*product(JobState, JobState)])
-def test_a_job_moves_only_so(source: JobState, target: JobState) -> None:
+def test_a_job_has_exactly_these_transitions(source: JobState, target: JobState) -> None:
     assert (target in job.TRANSITIONS[source]) == ((source, target) in JOB_MOVES)
 
 
 @pytest.mark.parametrize(("source", "target"), [*product(DeliveryState, DeliveryState)])
-def test_a_delivery_moves_only_so(source: DeliveryState, target: DeliveryState) -> None:
+def test_a_delivery_has_exactly_these_transitions(
+    source: DeliveryState, target: DeliveryState
+) -> None:
     assert (target in delivery.TRANSITIONS[source]) == ((source, target) in DELIVERY_MOVES)
 
 
-def test_every_state_has_its_line() -> None:
+def test_every_state_has_its_transitions() -> None:
     assert set(job.TRANSITIONS) == set(JobState)
     assert set(delivery.TRANSITIONS) == set(DeliveryState)
 
 
-def test_a_job_ends_in_one_of_three_ways() -> None:
+def test_a_job_has_three_final_states() -> None:
     assert set(FINAL_STATES) == {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}

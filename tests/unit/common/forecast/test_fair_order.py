@@ -29,10 +29,10 @@ def waiting_tenants(draw: st.DrawFn, *, limited: bool = True) -> WaitingTenant:
     )
 
 
-def served_before(tag: float, crowd: list[WaitingTenant]) -> float:
-    """Serve jobs one by one, by the least virtual time, until none is before the tag."""
-    times = [each.virtual_time for each in crowd]
-    left = [round(each.waiting.jobs) for each in crowd]
+def served_before(tag: float, tenants: list[WaitingTenant]) -> float:
+    """Return the seconds until no job is before the tag, by serving them one by one."""
+    times = [each.virtual_time for each in tenants]
+    left = [round(each.waiting.jobs) for each in tenants]
     seconds = 0.0
     while True:
         ready = [(time, index) for index, time in enumerate(times) if left[index] and time < tag]
@@ -40,9 +40,9 @@ def served_before(tag: float, crowd: list[WaitingTenant]) -> float:
             return seconds
         _, index = min(ready)
         left[index] -= 1
-        times[index] += crowd[index].virtual_time_per_job
-        seconds += crowd[index].count * PACE.seconds_for(
-            crowd[index].waiting.scale(1 / jobs(crowd[index]))
+        times[index] += tenants[index].virtual_time_per_job
+        seconds += tenants[index].count * PACE.seconds_for(
+            tenants[index].waiting.scale(1 / jobs(tenants[index]))
         )
 
 
@@ -50,15 +50,17 @@ def jobs(each: WaitingTenant) -> float:
     return each.waiting.jobs
 
 
-@given(crowd=st.lists(waiting_tenants(limited=False), max_size=12), tag=tags)
-def test_the_curve_is_the_plain_sum(crowd: list[WaitingTenant], tag: float) -> None:
-    direct = sum(each.seconds_before(tag, PACE) for each in crowd)
-    told = QueueContention(crowd, virtual_time=0.0, pace=PACE).seconds_before(tag)
-    assert told == pytest.approx(direct, rel=1e-6, abs=1e-6)
+@given(tenants=st.lists(waiting_tenants(limited=False), max_size=12), tag=tags)
+def test_the_curve_equals_the_plain_sum(tenants: list[WaitingTenant], tag: float) -> None:
+    direct = sum(each.seconds_before(tag, PACE) for each in tenants)
+    estimated = QueueContention(tenants, virtual_time=0.0, pace=PACE).seconds_before(tag)
+    assert estimated == pytest.approx(direct, rel=1e-6, abs=1e-6)
 
 
-@given(crowd=st.lists(waiting_tenants(limited=False), max_size=12), tag=tags)
-def test_it_is_within_half_a_job_of_each_tenant(crowd: list[WaitingTenant], tag: float) -> None:
+@given(tenants=st.lists(waiting_tenants(limited=False), max_size=12), tag=tags)
+def test_the_work_before_a_tag_is_within_half_a_job_of_each_tenant(
+    tenants: list[WaitingTenant], tag: float
+) -> None:
     whole = [
         WaitingTenant(
             each.virtual_time,
@@ -66,35 +68,35 @@ def test_it_is_within_half_a_job_of_each_tenant(crowd: list[WaitingTenant], tag:
             each.waiting.scale(round(jobs(each)) / jobs(each)),
             count=each.count,
         )
-        for each in crowd
+        for each in tenants
     ]
     allowed = sum(each.count * PACE.seconds_for(each.waiting) / jobs(each) for each in whole) / 2
-    told = QueueContention(whole, virtual_time=0.0, pace=PACE).seconds_before(tag)
-    assert told == pytest.approx(served_before(tag, whole), abs=allowed + 1e-6)
+    estimated = QueueContention(whole, virtual_time=0.0, pace=PACE).seconds_before(tag)
+    assert estimated == pytest.approx(served_before(tag, whole), abs=allowed + 1e-6)
 
 
-@given(crowd=st.lists(waiting_tenants(), min_size=1, max_size=12), tag=tags)
-def test_without_one_is_as_if_it_were_not_there(crowd: list[WaitingTenant], tag: float) -> None:
-    def told(some: list[WaitingTenant], without: WaitingTenant | None = None) -> float:
+@given(tenants=st.lists(waiting_tenants(), min_size=1, max_size=12), tag=tags)
+def test_excluding_a_tenant_equals_leaving_it_out(tenants: list[WaitingTenant], tag: float) -> None:
+    def estimate(some: list[WaitingTenant], without: WaitingTenant | None = None) -> float:
         contention = QueueContention(some, virtual_time=150.0, pace=PACE, engine_share=0.5)
         return contention.seconds_before(tag, without=without)
 
-    first, *others = crowd
-    assert told(crowd, first) == pytest.approx(told(others), rel=1e-6, abs=1e-6)
+    first, *others = tenants
+    assert estimate(tenants, first) == pytest.approx(estimate(others), rel=1e-6, abs=1e-6)
 
 
-def test_no_work_is_before_a_tag_that_all_have() -> None:
-    crowd = [WaitingTenant(7.0, 1.0, Workload(3, 30))] * 5
-    assert QueueContention(crowd, virtual_time=7.0, pace=PACE).seconds_before(7.0) == 0.0
+def test_tenants_with_the_same_start_tag_have_no_work_before_it() -> None:
+    tenants = [WaitingTenant(7.0, 1.0, Workload(3, 30))] * 5
+    assert QueueContention(tenants, virtual_time=7.0, pace=PACE).seconds_before(7.0) == 0.0
 
 
-def test_weights_give_shares() -> None:
-    crowd = [WaitingTenant(0.0, weight, Workload(1000, 10_000)) for weight in (1.0, 2.0, 4.0)]
-    one, two, four = (each.seconds_before(1000.0, PACE) for each in crowd)
+def test_tenants_are_served_in_proportion_to_their_weights() -> None:
+    tenants = [WaitingTenant(0.0, weight, Workload(1000, 10_000)) for weight in (1.0, 2.0, 4.0)]
+    one, two, four = (each.seconds_before(1000.0, PACE) for each in tenants)
     assert (two / one, four / one) == pytest.approx((2.0, 4.0), rel=0.01)
 
 
-def test_a_tenant_skipped_for_its_limit_gets_what_the_limit_allows() -> None:
+def test_a_tenant_at_its_limit_is_served_as_its_limit_allows() -> None:
     held = WaitingTenant(0.0, 1.0, Workload(100, 1000), max_running=2)
     contention = QueueContention([held], virtual_time=500.0, pace=PACE)
     assert contention.has_limited
@@ -107,14 +109,14 @@ def test_a_tenant_skipped_for_its_limit_gets_what_the_limit_allows() -> None:
     assert crowded.seconds_before(600.0, within=10.0) == pytest.approx(5.0)
 
 
-def test_a_tenant_that_may_run_nothing_gets_nothing() -> None:
+def test_a_tenant_with_a_limit_of_zero_is_not_served() -> None:
     held = WaitingTenant(0.0, 1.0, Workload(100, 1000), max_running=0)
     contention = QueueContention([held], virtual_time=500.0, pace=PACE)
     assert contention.seconds_before(600.0, within=10.0) == 0.0
     assert contention.seconds_before(600.0, within=10.0, without=held) == 0.0
 
 
-def test_a_tenant_within_its_limit_is_served_in_its_order() -> None:
+def test_a_tenant_within_its_limit_is_served_in_fair_order() -> None:
     contention = QueueContention(
         [WaitingTenant(500.0, 1.0, Workload(100, 1000), max_running=2)],
         virtual_time=500.0,
@@ -141,7 +143,7 @@ def test_waiting_work_comes_from_the_counters_and_the_next_jobs(
     assert made == (waiting and WaitingTenant(3.0, 2.0, waiting, 4))
 
 
-def test_the_unread_are_like_the_read_and_behind_them() -> None:
+def test_unread_tenants_are_taken_to_be_like_the_read_ones_and_behind_them() -> None:
     read = [WaitingTenant(1.0, 1.0, Workload(2, 20)), WaitingTenant(5.0, 3.0, Workload(4, 60))]
     assert extrapolate_tenants(read, 8) == [WaitingTenant(5.0, 2.0, Workload(3, 40), count=8)]
     assert extrapolate_tenants(read, 0) == []

@@ -51,5 +51,5 @@ def test_a_new_day_has_a_new_key() -> None:
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=40))
-def test_any_key_gives_a_plain_address(key: str) -> None:
+def test_a_link_of_any_key_is_a_plain_url(key: str) -> None:
     assert make("https://s3.amazonaws.com").link(key, seconds=1, now=NOW).isascii()

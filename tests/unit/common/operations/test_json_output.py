@@ -20,7 +20,7 @@ def test_a_decimal_is_written_to_its_last_digit() -> None:
     assert encode_json(Line(Decimal("1E+3"))) == b'{"amount":"1000"}'
 
 
-def test_a_list_is_written_with_where_it_goes_on() -> None:
+def test_a_list_is_written_with_its_cursor() -> None:
     assert (
         encode_json(Listed([Line(Decimal(1))])) == b'{"items":[{"amount":"1"}],"next_cursor":null}'
     )

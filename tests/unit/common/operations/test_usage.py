@@ -46,6 +46,6 @@ def test_no_text_can_begin_a_formula(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["a-b", "org/model@main", 'a "b", c', "two\nlines", "a\rb"])
-def test_other_texts_come_back_as_they_were(model: str) -> None:
+def test_other_texts_are_written_unchanged(model: str) -> None:
     (_, row) = read(to_csv([line(model=model)]))
     assert row[2] == model

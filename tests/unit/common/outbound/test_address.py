@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.outbound.address import Address, AddressRules, Network, is_public
 
-# IANA's special-purpose registries, less the anycast entries nobody serves images from.
+# IANA's special-purpose registries, without the anycast entries, which serve no images.
 SPECIAL_IPV4 = [
     IPv4Network(block)
     for block in [
@@ -76,7 +76,7 @@ def test_blocks_end_where_the_registries_say(address: Address) -> None:
 @given(st.ip_addresses(v=4))
 @example(IPv4Address("192.0.0.192"))
 @example(IPv4Address("224.0.0.1"))
-def test_any_ipv4_address(address: IPv4Address) -> None:
+def test_ipv4_addresses_are_public_unless_registered_as_special(address: IPv4Address) -> None:
     assert is_public(address) is not any(address in block for block in SPECIAL_IPV4)
 
 
@@ -84,20 +84,20 @@ def test_any_ipv4_address(address: IPv4Address) -> None:
 @example(IPv6Address("fec0::1"))
 @example(IPv6Address("2606:4700::1"))
 @example(IPv6Address("2606:4700::5efe:7f00:1"))
-def test_any_ipv6_address(address: IPv6Address) -> None:
+def test_ipv6_addresses_are_public_unless_registered_as_special(address: IPv6Address) -> None:
     special = any(address in block for block in SPECIAL_IPV6)
     isatap = address.exploded[20:29] in {"0000:5efe", "0200:5efe"}
     assert is_public(address) is not (special or isatap)
 
 
 @given(st.ip_addresses())
-def test_a_denial_wins_over_an_opening(address: Address) -> None:
+def test_a_denied_network_wins_over_an_allowed_one(address: Address) -> None:
     everything = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
     assert not AddressRules(opened=everything, denied=everything).allows(address)
 
 
 @given(st.ip_addresses(v=4))
-def test_an_opening_opens_all_it_names_and_no_more(address: IPv4Address) -> None:
+def test_an_allowed_network_allows_its_own_addresses_only(address: IPv4Address) -> None:
     rules = AddressRules(opened=(IPv4Network("127.0.0.0/8"),))
     named = address in IPv4Network("127.0.0.0/8")
     assert rules.is_opened(address) is named
@@ -105,6 +105,6 @@ def test_an_opening_opens_all_it_names_and_no_more(address: IPv4Address) -> None
 
 
 @pytest.mark.parametrize("text", ["::ffff:127.0.0.1", "2606:4700::1%eth0", "fe80::1%1"])
-def test_other_spellings_stay_shut_although_all_is_open(text: str) -> None:
+def test_mapped_and_scoped_addresses_are_never_allowed(text: str) -> None:
     everything = AddressRules(opened=(IPv4Network("0.0.0.0/0"), IPv6Network("::/0")))
     assert not everything.allows(ip_address(text))

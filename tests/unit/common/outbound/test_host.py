@@ -1,4 +1,4 @@
-"""Hosts made up at random: whatever is let through is plain."""
+"""Random hosts: every accepted host is plain."""
 
 import re
 from ipaddress import AddressValueError, IPv4Address
@@ -21,7 +21,7 @@ def test_a_host_is_rejected_or_normalized(text: str) -> None:
     except ValueError:
         return
     assert host == str(literal) if literal else re.fullmatch(r"[a-z0-9._-]+", host)
-    # Reading what came out gives the same: nothing is left to be normalised by anyone later.
+    # Parsing the result changes nothing: it is fully normalized.
     if not text.startswith("["):
         assert parse_host(host) == (host, literal)
 

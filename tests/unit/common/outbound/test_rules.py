@@ -1,4 +1,4 @@
-"""What the operator's settings open and shut, before any look-up."""
+"""URLs allowed and rejected by the operator's settings, before any look-up."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def test_settings_reject(given: dict[str, Any], url: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(("given", "url"), operators.PASSES, ids=repr)
-def test_settings_open(given: dict[str, Any], url: str) -> None:
+def test_settings_allow(given: dict[str, Any], url: str) -> None:
     assert Guard(OutboundSettings(**given)).check(url, webhook=True)
 
 
@@ -28,6 +28,6 @@ def test_https_only_is_for_webhooks() -> None:
     assert guard.check("http://example.com/").scheme == "http"
 
 
-def test_a_denied_host_that_is_none_is_the_operators_to_mend() -> None:
+def test_an_invalid_denied_host_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="INFILL_OUTBOUND_DENIED_HOSTS"):
         Guard(OutboundSettings(denied_hosts={"①.example"}))

@@ -94,26 +94,26 @@ prefixes = st.integers(0, 2**64 - 1)
 
 
 @given(blocks.flatmap(lambda block: st.ip_addresses(network=block)))
-def test_no_address_of_a_registered_block(address: Address) -> None:
+def test_no_address_of_a_registered_block_is_public(address: Address) -> None:
     assert not is_public(address)
     assert not AddressRules().allows(address)
 
 
 @pytest.mark.parametrize("block", [ip_network(block) for block in REGISTERED], ids=str)
-def test_neither_end_of_a_registered_block(block: Network) -> None:
+def test_neither_end_of_a_registered_block_is_public(block: Network) -> None:
     assert not is_public(block[0])
     assert not is_public(block[-1])
 
 
 @pytest.mark.parametrize("address", METADATA)
-def test_no_metadata(address: str) -> None:
+def test_no_metadata_address_is_public(address: str) -> None:
     assert not AddressRules().allows(ip_address(address))
 
 
 @given(numbers_of_four)
 @example(int(IPv4Address("127.0.0.1")))
 @example(int(IPv4Address("8.8.8.8")))
-def test_no_prefix_before_an_ipv4_address(number: int) -> None:
+def test_no_ipv4_address_with_a_prefix_is_public(number: int) -> None:
     spellings = [
         IPv6Address(number),  # compatible
         IPv6Address(0xFFFF << 32 | number),  # mapped
@@ -124,12 +124,12 @@ def test_no_prefix_before_an_ipv4_address(number: int) -> None:
 
 
 @given(numbers_of_four, st.integers(0, 2**80 - 1))
-def test_no_6to4(number: int, rest: int) -> None:
+def test_no_6to4_address_is_public(number: int, rest: int) -> None:
     assert not is_public(IPv6Address(0x2002 << 112 | number << 80 | rest))
 
 
 @given(numbers_of_four, st.integers(0, 2**32 - 1), numbers_of_four)
-def test_no_teredo(server: int, flags_and_port: int, client: int) -> None:
+def test_no_teredo_address_is_public(server: int, flags_and_port: int, client: int) -> None:
     address = 0x20010000 << 96 | server << 64 | flags_and_port << 32 | (client ^ 0xFFFFFFFF)
     assert not is_public(IPv6Address(address))
 
@@ -137,12 +137,12 @@ def test_no_teredo(server: int, flags_and_port: int, client: int) -> None:
 @given(prefixes, numbers_of_four, st.sampled_from([0x00005EFE, 0x02005EFE]))
 @example(0x2606_4700 << 32, int(IPv4Address("127.0.0.1")), 0x00005EFE)
 @example(0x2606_4700 << 32, int(IPv4Address("10.0.0.1")), 0x02005EFE)
-def test_no_isatap_under_any_prefix(prefix: int, number: int, mark: int) -> None:
+def test_no_isatap_address_is_public(prefix: int, number: int, mark: int) -> None:
     assert not is_public(IPv6Address(prefix << 64 | mark << 32 | number))
 
 
 @given(numbers_of_four, st.integers(0, 2**16 - 1))
-def test_no_local_nat64_of_any_length(number: int, subnet: int) -> None:
+def test_no_local_nat64_address_is_public(number: int, subnet: int) -> None:
     """RFC 6052: the address follows the prefix, around eight bits (64 to 71) that stay zero."""
     local = 0x64FF9B0001 << 80
     high, low = divmod(number, 2**16)
@@ -160,7 +160,7 @@ def test_no_local_nat64_of_any_length(number: int, subnet: int) -> None:
 @example(int(IPv4Address("10.0.0.1")))
 @example(int(IPv4Address("8.8.8.8")))
 @example(int(IPv4Address("8.8.4.4")))
-def test_an_opened_translator_opens_nothing_behind_it(number: int) -> None:
+def test_an_allowed_nat64_prefix_allows_no_address_behind_it(number: int) -> None:
     rules = AddressRules(opened=(NAT64,), denied=(IPv4Network("8.8.4.0/24"),))
     behind = IPv4Address(number)
     through = IPv6Address(int(NAT64[0]) | number)

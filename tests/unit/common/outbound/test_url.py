@@ -23,7 +23,7 @@ def shortened(value: object) -> str:
 
 @pytest.mark.parametrize("webhook", [False, True], ids=["image", "webhook"])
 @pytest.mark.parametrize(("url", "why"), REFUSED, ids=shortened)
-def test_rejected_without_dns(url: str, why: str, *, webhook: bool) -> None:
+def test_urls_are_rejected_without_dns(url: str, why: str, *, webhook: bool) -> None:
     with pytest.raises(AddressNotAllowedError) as caught:
         GUARD.check(url, webhook=webhook)
     assert caught.value.message == "the address is not allowed", why
@@ -31,7 +31,7 @@ def test_rejected_without_dns(url: str, why: str, *, webhook: bool) -> None:
 
 
 @pytest.mark.parametrize(("url", "scheme", "host", "port", "path"), PASSES, ids=shortened)
-def test_passes(url: str, scheme: str, host: str, port: int, path: bytes) -> None:
+def test_public_urls_are_accepted(url: str, scheme: str, host: str, port: int, path: bytes) -> None:
     target = GUARD.check(url, webhook=True)
     assert (target.scheme, target.host, target.port, target.path) == (scheme, host, port, path)
 
@@ -46,7 +46,7 @@ def test_passes(url: str, scheme: str, host: str, port: int, path: bytes) -> Non
         ("http://[2606:4700::1]:443/", "[2606:4700::1]:443", "http://[2606:4700::1]:443"),
     ],
 )
-def test_authority_and_origin(url: str, authority: str, origin: str) -> None:
+def test_authority_and_origin_are_parsed(url: str, authority: str, origin: str) -> None:
     target = parse_url(url)
     assert (target.authority, target.origin) == (authority, origin)
 
@@ -92,7 +92,7 @@ def test_redirect_is_rejected(location: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(("url", "why"), REFUSED, ids=shortened)
-def test_no_redirect_leads_there_either(url: str, why: str) -> None:
+def test_redirects_to_rejected_urls_are_rejected(url: str, why: str) -> None:
     """Read as a location, some of them are paths; those stay on the host that redirects."""
     try:
         following = resolve_redirect(PLAIN, url)

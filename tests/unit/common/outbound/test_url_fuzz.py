@@ -62,7 +62,7 @@ urls = (
 
 
 def assert_plain(target: Target) -> None:
-    """What is let through reads in one way only, and is nothing of the inside."""
+    """Assert that an accepted URL is unambiguous and not internal."""
     assert target.scheme in {"http", "https"}
     assert target.port in {80, 443}
     assert re.fullmatch(rb"/[\x21-\x7e]*", target.path)
@@ -125,7 +125,7 @@ def test_a_redirect_is_rejected_or_plain(location: str) -> None:
 @example("\U0010ffff", 2000, "http://a.example/")
 @example("\u00e4", 2041, "http://")
 @example("[", 10_000_000, "http://")
-def test_no_url_takes_memory(unit: str, times: int, begin: str) -> None:
+def test_checking_a_url_takes_little_memory(unit: str, times: int, begin: str) -> None:
     url = begin + unit * times
     tracemalloc.start()
     try:

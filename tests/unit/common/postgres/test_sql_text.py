@@ -35,7 +35,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop(PACKAGE, None)
 
 
-def test_comments_go_and_integers_come() -> None:
+def test_comments_are_removed_and_integers_inserted() -> None:
     written = str(load_sql(PACKAGE, "some.sql", integers={"limit": 7}))
     assert "--" not in written
     assert written.startswith("WITH some AS (\n    SELECT")
@@ -60,7 +60,7 @@ def test_a_direct_connection_converts_the_values() -> None:
 
 
 @pytest.mark.parametrize("integers", [{}, {"limit": 1, "offset": 1}, {"size": 1}])
-def test_placeholders_have_to_be_those_of_the_text(integers: dict[str, int]) -> None:
+def test_integers_that_do_not_match_the_placeholders_are_an_error(integers: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"some\.sql"):
         load_sql(PACKAGE, "some.sql", integers=integers)
 

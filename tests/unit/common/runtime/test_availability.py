@@ -9,7 +9,7 @@ def test_only_changes_are_logged() -> None:
     part = Availability("postgres")
     with capture_logs() as lines:
         part.mark_available()
-        part.mark_unavailable(ConnectionError("refused"))
+        part.mark_unavailable(ConnectionError("closed"))
         part.mark_unavailable(TimeoutError())
         while_away = part.is_available
         part.mark_available()

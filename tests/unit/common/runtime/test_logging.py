@@ -14,7 +14,7 @@ TOUCHED = ("", *REROUTED, *SILENCED, *QUIET)
 
 
 @pytest.fixture(autouse=True)
-def logging_left_as_it_was() -> Iterator[None]:
+def restore_logging() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in TOUCHED]
     before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
     kept = structlog.get_config()
@@ -29,7 +29,7 @@ def written(capfdbinary: pytest.CaptureFixture[bytes]) -> list[dict[str, object]
     return [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
 
 
-def test_our_lines_and_those_of_libraries_are_json(
+def test_own_log_lines_and_those_of_libraries_are_json(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     configure_logging(TelemetrySettings(), process="gateway")
@@ -53,15 +53,15 @@ def test_an_exception_stays_on_one_line(capfdbinary: pytest.CaptureFixture[bytes
     assert "ValueError: invalid literal" in str(line["exception"])
 
 
-def test_what_postgres_quotes_of_a_row_is_withheld(
+def test_row_values_quoted_by_postgres_are_not_logged(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     configure_logging(TelemetrySettings(), process="worker")
-    refused = CheckViolationError("new row violates check constraint")
-    refused.detail = "Failing row contains (1, a cat\non a bench)."
+    violation = CheckViolationError("new row violates check constraint")
+    violation.detail = "Failing row contains (1, a cat\non a bench)."
     try:
         try:
-            raise refused
+            raise violation
         except CheckViolationError as error:
             raise ConnectionError(f"so it was: {error}") from error
     except ConnectionError:
@@ -74,7 +74,7 @@ def test_what_postgres_quotes_of_a_row_is_withheld(
         assert "a cat" not in text
 
 
-def test_levels(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_lines_below_the_level_are_not_logged(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     configure_logging(TelemetrySettings(log_level="warning"), process="gateway")
     structlog.get_logger("ours").info("not_said")
     logging.getLogger("botocore").info("not said")
@@ -83,6 +83,6 @@ def test_levels(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert [line["event"] for line in written(capfdbinary)] == ["said"]
 
 
-def test_a_level_that_does_not_exist() -> None:
+def test_an_unknown_level_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="INFILL_LOG_LEVEL: 'LOUD' is no level"):
         configure_logging(TelemetrySettings(log_level="LOUD"), process="gateway")

@@ -14,7 +14,7 @@ DEADLINE_SECONDS = 30.0
 
 @pytest.fixture
 def number() -> Iterator[signal.Signals]:
-    """Give a signal that nobody else uses; its handler is put back."""
+    """Yield a signal without other users; its handler is restored afterwards."""
     before = signal.getsignal(signal.SIGUSR1)
     yield signal.SIGUSR1
     signal.signal(signal.SIGUSR1, before)

@@ -10,7 +10,7 @@ from common.runtime.single_flight import Reading, SingleFlightCache
 
 
 class Source:
-    """Counts the reads of each key; blocks them until `open` is set; fails if told to."""
+    """Counts the reads of each key; blocks them until `open` is set; fails if `error` is set."""
 
     def __init__(self) -> None:
         self.reads: list[str] = []

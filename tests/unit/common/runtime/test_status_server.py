@@ -16,7 +16,7 @@ async def always() -> None:
 
 
 async def never() -> None:
-    raise ConnectionError("Postgres is away")
+    raise ConnectionError("Postgres is unavailable")
 
 
 @asynccontextmanager
@@ -36,10 +36,10 @@ async def ask(port: int, request: str) -> str:
     writer.write(request.encode())
     writer.write_eof()
     async with asyncio.timeout(20):
-        answer = await reader.read()
+        response = await reader.read()
     writer.close()
     await writer.wait_closed()
-    return answer.decode()
+    return response.decode()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ async def ask(port: int, request: str) -> str:
         ("nonsense", "405 Method Not Allowed", '{"status":"only GET"}'),
     ],
 )
-async def test_pages(request_line: str, status: str, body: str) -> None:
+async def test_pages_have_their_status_and_body(request_line: str, status: str, body: str) -> None:
     async with serving() as port:
         head, _, text = (await ask(port, f"{request_line}\r\nHost: x\r\n\r\n")).partition(
             "\r\n\r\n"
@@ -63,11 +63,11 @@ async def test_pages(request_line: str, status: str, body: str) -> None:
     assert text == body
 
 
-async def test_metrics_are_in_the_collectors_format() -> None:
+async def test_metrics_are_in_the_prometheus_format() -> None:
     async with serving() as port:
-        answer = await ask(port, "GET /metrics HTTP/1.1\r\n\r\n")
-    assert "Content-Type: text/plain; version=" in answer
-    assert f"# TYPE {next(iter(DELIVERY_SECONDS.describe())).name} histogram" in answer
+        response = await ask(port, "GET /metrics HTTP/1.1\r\n\r\n")
+    assert "Content-Type: text/plain; version=" in response
+    assert f"# TYPE {next(iter(DELIVERY_SECONDS.describe())).name} histogram" in response
 
 
 async def test_health_does_not_depend_on_readiness() -> None:
@@ -86,7 +86,7 @@ async def test_a_malformed_request_gets_no_response_and_harms_nothing(request_te
         assert "200 OK" in await ask(port, "GET /healthz HTTP/1.1\r\n\r\n")
 
 
-async def test_port_0_switches_it_off() -> None:
+async def test_port_0_switches_the_server_off() -> None:
     server = StatusServer(TelemetrySettings(status_port=0), ready=always)
     await server.start()
     await server.stop()

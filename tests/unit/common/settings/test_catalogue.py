@@ -37,7 +37,7 @@ def message(given: ModelSettings) -> str:
     return caught.value.message
 
 
-def test_the_file_that_is_shipped_serves_every_endpoint() -> None:
+def test_the_shipped_models_file_serves_every_endpoint() -> None:
     catalogue = load_catalogue(ModelSettings())
     assert all(catalogue.find_models(endpoint) for endpoint in Endpoint)
     assert len(set(catalogue.queues)) == len(catalogue.entries)
@@ -50,7 +50,7 @@ def test_models_keep_the_order_of_the_file(tmp_path: Path) -> None:
     assert [entry.has_random_weights for entry in catalogue.entries] == [False, True]
 
 
-def test_the_first_to_list_an_endpoint_is_its_default(tmp_path: Path) -> None:
+def test_the_first_model_with_an_endpoint_is_its_default(tmp_path: Path) -> None:
     catalogue = load_catalogue(settings(tmp_path))
     painter, writer = catalogue.entries
     assert catalogue.find_models(Endpoint.IMG2IMG) == (painter, writer)
@@ -58,10 +58,10 @@ def test_the_first_to_list_an_endpoint_is_its_default(tmp_path: Path) -> None:
     assert catalogue.find_models(Endpoint.INPAINT, {"writer"}) == ()
     assert catalogue.find_models(Endpoint.IMG2IMG, {"writer", "gone"}) == (writer,)
     assert catalogue.get("writer") is writer
-    assert catalogue.get("nobody") is None
+    assert catalogue.get("unknown") is None
 
 
-def test_some_are_served(tmp_path: Path) -> None:
+def test_only_the_chosen_models_are_served(tmp_path: Path) -> None:
     catalogue = load_catalogue(settings(tmp_path, TWO, "writer"))
     assert catalogue.queues == ("writer",)
     assert catalogue.find_models(Endpoint.INPAINT) == ()
@@ -80,7 +80,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ("[[models]\nname", "line 1"),
         (b"\xff\xfe", "utf-8"),
@@ -97,25 +97,25 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_reported_with_its_location(
-    tmp_path: Path, content: str | bytes, said: str
+    tmp_path: Path, content: str | bytes, expected: str
 ) -> None:
-    told = message(settings(tmp_path, content))
-    assert said in told
-    assert str(tmp_path / "models.toml") in told
-    assert "https://" not in told
+    result = message(settings(tmp_path, content))
+    assert expected in result
+    assert str(tmp_path / "models.toml") in result
+    assert "https://" not in result
 
 
 def test_a_name_to_serve_must_be_in_the_file(tmp_path: Path) -> None:
-    told = message(settings(tmp_path, TWO, "writer", "nobody"))
-    assert "INFILL_MODELS_SERVE names nobody" in told
-    assert "painter, writer" in told
+    result = message(settings(tmp_path, TWO, "writer", "unknown"))
+    assert "INFILL_MODELS_SERVE names unknown" in result
+    assert "painter, writer" in result
 
 
 def tuned(tmp_path: Path, line: str) -> ModelSettings:
     return settings(tmp_path, TWO + line)
 
 
-def test_what_makes_a_model_fast_is_off_unless_asked_for(tmp_path: Path) -> None:
+def test_optimizations_are_off_by_default(tmp_path: Path) -> None:
     keys = 'compile = "regional"\nshapes = ["512x512", "512x768*4"]\nchannels_last = false'
     painter, writer = load_catalogue(tuned(tmp_path, keys)).entries
     assert (painter.compile, painter.shapes, painter.channels_last) == ("off", (), None)
@@ -124,7 +124,7 @@ def test_what_makes_a_model_fast_is_off_unless_asked_for(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "expected"),
     [
         ('compile = "fast"', "models.1.compile: Input should be 'off', 'regional' or 'graphs'"),
         ('shapes = ["512"]', "models.1.shapes.0: Value error, '512' is not a shape: write WIDTHx"),
@@ -133,5 +133,5 @@ def test_what_makes_a_model_fast_is_off_unless_asked_for(tmp_path: Path) -> None
         ('shapes = ["512x512*0"]', "512x512*0: sides must be multiples of 8, images at least 1"),
     ],
 )
-def test_an_invalid_optimization_is_reported(tmp_path: Path, line: str, said: str) -> None:
-    assert said in message(tuned(tmp_path, line))
+def test_an_invalid_optimization_is_reported(tmp_path: Path, line: str, expected: str) -> None:
+    assert expected in message(tuned(tmp_path, line))

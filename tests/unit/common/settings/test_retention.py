@@ -1,4 +1,4 @@
-"""What may be kept for how long."""
+"""Validation of the retention settings."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ FOR_EVER: dict[str, Any] = {
 }
 
 
-def test_the_defaults_fit_together() -> None:
+def test_the_defaults_are_consistent() -> None:
     kept = RetentionSettings()
     assert kept.orphan_seconds < kept.object_seconds < kept.job_seconds
     assert kept.attempt_seconds < kept.delivery_seconds < kept.job_seconds
 
 
-def test_everything_may_be_kept_for_ever() -> None:
+def test_everything_may_be_kept_forever() -> None:
     assert RetentionSettings(**FOR_EVER).job_seconds == 0
     assert RetentionSettings(job_seconds=0).object_seconds > 0
 
@@ -29,7 +29,7 @@ def test_images_may_not_outlive_their_job(objects: float) -> None:
         RetentionSettings(object_seconds=objects, job_seconds=7200)
 
 
-def test_young_objects_are_no_orphans() -> None:
+def test_an_orphan_age_of_less_than_the_minimum_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match=r"INFILL_RETENTION_ORPHAN_SECONDS.*an hour"):
         RetentionSettings(orphan_seconds=3599)
     assert RetentionSettings(orphan_seconds=3600).orphan_seconds == 3600

@@ -21,7 +21,7 @@ from common.settings.section import export_environment, is_set
 SECRET = "hunter2hunter2"
 
 
-def test_all_sections_have_defaults_that_hold() -> None:
+def test_all_sections_have_valid_defaults() -> None:
     settings = Settings()
     assert settings.database.pool_size == 10
     assert settings.redis.ring_limit == 1000
@@ -43,15 +43,15 @@ def test_a_section_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().jobs.max_attempts == 9
 
 
-def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INFILL_S3_BUCKET", "pictures")
+def test_settings_are_read_from_their_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFILL_S3_BUCKET", "images")
     monkeypatch.setenv("INFILL_SYNC_WAIT_SECONDS", "0")
     monkeypatch.setenv("INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "[1, 2.5]")
     monkeypatch.setenv("INFILL_OUTBOUND_ALLOWED_NETWORKS", '["127.0.0.0/8", "::1/128"]')
     named = '["192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353"]'
     monkeypatch.setenv("INFILL_OUTBOUND_NAMESERVERS", named)
     monkeypatch.setenv("INFILL_JOB_LEASE_SECONDS", "")  # empty is as unset
-    assert StorageSettings().bucket == "pictures"
+    assert StorageSettings().bucket == "images"
     assert GatewaySettings().sync_wait_seconds == 0
     assert WebhookSettings().retry_schedule_seconds == (1.0, 2.5)
     assert [str(net) for net in OutboundSettings().allowed_networks] == ["127.0.0.0/8", "::1/128"]
@@ -65,7 +65,7 @@ def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("section", "variable", "value", "said"),
+    ("section", "variable", "value", "expected"),
     [
         (JobSettings, "INFILL_JOB_MAX_ATTEMPTS", "many", "valid integer"),
         (JobSettings, "INFILL_JOB_LEASE_SECONDS", "-1", "greater than 0"),
@@ -96,16 +96,20 @@ def test_variables_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_a_bad_value_is_named(
-    monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str, value: str, said: str
+    monkeypatch: pytest.MonkeyPatch,
+    section: type[Section],
+    variable: str,
+    value: str,
+    expected: str,
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError) as caught:
         section()
     assert variable in caught.value.message
-    assert said in caught.value.message
+    assert expected in caught.value.message
 
 
-def test_the_value_given_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_JOB_MAX_ATTEMPTS", "many")
     with pytest.raises(ConfigurationError, match=r"\(given: 'many'\)"):
         JobSettings()
@@ -137,7 +141,7 @@ def test_secrets_are_not_shown(
 
 
 @pytest.mark.parametrize("field", ["api_key_pepper", "admin_key"])
-def test_a_bad_secret_is_not_shown_either(field: str) -> None:
+def test_a_bad_secret_is_not_shown(field: str) -> None:
     given: dict[str, Any] = {field: [SECRET]}
     with pytest.raises(ConfigurationError, match=f"INFILL_{field.upper()}") as caught:
         GatewaySettings(**given)
@@ -150,19 +154,19 @@ def test_a_pepper_has_no_default() -> None:
     assert GatewaySettings(api_key_pepper=SecretStr(SECRET)).require_pepper() == SECRET
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ConfigurationError, match="INFILL_JOB_MAX_ATTEMPTS"):
         JobSettings(max_attempts=0)
     with pytest.raises(ValueError, match="frozen"):
         JobSettings().max_attempts = 5  # type: ignore[misc] # what is tried here
 
 
-def test_a_program_hands_settings_on_to_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exported_settings_are_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_S3_BUCKET", "")
     assert not is_set("INFILL_S3_BUCKET")
-    export_environment({"INFILL_S3_BUCKET": "pictures"})
+    export_environment({"INFILL_S3_BUCKET": "images"})
     assert is_set("INFILL_S3_BUCKET")
-    assert StorageSettings().bucket == "pictures"
+    assert StorageSettings().bucket == "images"
 
 
 @pytest.mark.parametrize(
@@ -172,10 +176,10 @@ def test_a_program_hands_settings_on_to_its_children(monkeypatch: pytest.MonkeyP
         (WebhookSettings, "INFILL_WEBHOOK_TIMEOUT_SECONDS"),
     ],
 )
-def test_a_lease_too_short_for_its_work_is_rejected(
+def test_a_lease_shorter_than_twice_its_interval_is_rejected(
     monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str
 ) -> None:
-    """Else work under way is taken back and done again, without end."""
+    """Otherwise running work would be requeued and done again without end."""
     monkeypatch.setenv(variable, "31")
     with pytest.raises(ConfigurationError, match=f"at least twice {variable}: "):
         section()

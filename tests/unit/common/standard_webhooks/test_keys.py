@@ -14,11 +14,11 @@ from common.standard_webhooks.keys import (
 )
 
 
-def spell(raw: bytes) -> str:
+def written_key(raw: bytes) -> str:
     return "whsk_" + base64.b64encode(raw).decode()
 
 
-def test_a_secret_has_32_bytes_and_receivers_take_it() -> None:
+def test_a_secret_has_32_bytes_and_is_accepted_by_receivers() -> None:
     secret = new_secret()
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
     assert Webhook(secret)
@@ -28,13 +28,13 @@ def test_a_secret_has_32_bytes_and_receivers_take_it() -> None:
 def test_the_public_key_verifies_a_signature() -> None:
     private = load_signing_key(new_signing_key())
     public = base64.b64decode(public_key(private).removeprefix("whpk_"))
-    Ed25519PublicKey.from_public_bytes(public).verify(private.sign(b"said"), b"said")
+    Ed25519PublicKey.from_public_bytes(public).verify(private.sign(b"content"), b"content")
 
 
 def test_a_private_key_may_include_its_public_half() -> None:
     seed = bytes(range(32))
-    short = load_signing_key(spell(seed))
-    long = load_signing_key(spell(seed + short.public_key().public_bytes_raw()))
+    short = load_signing_key(written_key(seed))
+    long = load_signing_key(written_key(seed + short.public_key().public_bytes_raw()))
     assert public_key(short) == public_key(long)
     assert key_id(short) == key_id(long)
 
@@ -46,7 +46,16 @@ def test_the_key_id_depends_on_the_public_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "whsk_", "whsk_é", "whsk_AAAA", spell(b"x" * 33), spell(b"x" * 32)[5:], "whsk_="]
+    "text",
+    [
+        "",
+        "whsk_",
+        "whsk_é",
+        "whsk_AAAA",
+        written_key(b"x" * 33),
+        written_key(b"x" * 32)[5:],
+        "whsk_=",
+    ],
 )
 def test_the_error_about_a_malformed_key_does_not_show_it(text: str) -> None:
     with pytest.raises(ConfigurationError, match="INFILL_WEBHOOK_SIGNING_KEY is not") as caught:

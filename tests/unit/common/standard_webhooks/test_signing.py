@@ -14,7 +14,7 @@ ID = UUID("0b1f7f0e-6a35-4b53-9a44-0f6f3fb7c1ab")
 BODY = '{"status":"success","prompt":"ein Kätzchen"}'.encode()
 
 
-def test_the_published_example_is_signed_alike() -> None:
+def test_the_published_example_has_the_same_signature() -> None:
     # From the specification's reference implementations.
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     at = datetime.fromtimestamp(1614265330, UTC)
@@ -61,6 +61,6 @@ def test_without_secret_and_key_there_is_no_signature() -> None:
 
 
 @pytest.mark.parametrize("secret", ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_???", "whsec_abc"])
-def test_a_malformed_secret_is_refused(secret: str) -> None:
+def test_a_malformed_secret_is_rejected(secret: str) -> None:
     with pytest.raises(ValueError, match=r"whsec_|base64|padding"):
         signed_headers(ID, utc_now(), BODY, secrets=[secret])

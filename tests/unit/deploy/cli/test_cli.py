@@ -14,7 +14,7 @@ from deploy.local.servers.ports import LOOPBACK, free_port
 
 
 @pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
+def restore_logging() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
@@ -35,17 +35,17 @@ def test_every_command_is_listed() -> None:
     assert "keys" in listed
 
 
-def test_it_knows_its_version() -> None:
-    told = CliRunner().invoke(cli.infill, ["--version"]).output
-    assert told == f"infill {version('infill')}\n"
+def test_the_version_is_printed() -> None:
+    output = CliRunner().invoke(cli.infill, ["--version"]).output
+    assert output == f"infill {version('infill')}\n"
 
 
-def test_a_command_that_does_its_work_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_successful_command_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, "keys", "webhook") == 0
 
 
 @pytest.mark.parametrize("key_id", ["0", str(2**63), "abc"])
-def test_a_key_id_is_one_postgres_can_hold(
+def test_a_key_id_out_of_range_is_rejected(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key_id: str
 ) -> None:
     assert run(monkeypatch, "keys", "revoke", "acme", key_id) == 2
@@ -57,30 +57,30 @@ def test_an_error_is_printed_without_a_traceback(
 ) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", f"postgresql://x@{LOOPBACK}:{free_port()}/x")
     assert run(monkeypatch, "tenants", "list") == 1
-    told = capsys.readouterr().err
-    assert told.startswith("infill: Postgres cannot be reached")
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert output.startswith("infill: Postgres cannot be reached")
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (ConfigurationError("this is wrong"), "infill: this is wrong\n"),
         (
-            StorageUnavailableError("the store is away", detail="connection refused"),
-            "infill: the store is away (connection refused)\n",
+            StorageUnavailableError("the store is unavailable", detail="cannot connect"),
+            "infill: the store is unavailable (cannot connect)\n",
         ),
     ],
 )
-def test_operators_see_the_detail(
+def test_the_detail_of_an_error_is_printed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: Exception,
-    told: str,
+    expected: str,
 ) -> None:
     def fail() -> None:
         raise error
 
     monkeypatch.setattr(cli, "infill", fail)
     assert run(monkeypatch) == 1
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == expected

@@ -9,7 +9,7 @@ from deploy.cli.postgres_errors import explain_unreachable_postgres
 
 
 @pytest.mark.parametrize(
-    ("trouble", "named"),
+    ("error", "named"),
     [
         (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError"),
         (TimeoutError(), "TimeoutError"),
@@ -19,18 +19,18 @@ from deploy.cli.postgres_errors import explain_unreachable_postgres
         ),
     ],
 )
-def test_an_unavailable_postgres_is_explained(trouble: Exception, named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named) as told, explain_unreachable_postgres():
-        raise trouble
-    assert "INFILL_DATABASE_URL" in told.value.message
+def test_an_unavailable_postgres_is_explained(error: Exception, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named) as caught, explain_unreachable_postgres():
+        raise error
+    assert "INFILL_DATABASE_URL" in caught.value.message
 
 
-def test_a_mistake_is_left_as_it_is() -> None:
+def test_a_programming_error_is_raised_unchanged() -> None:
     mistake = ProgrammingError("SELEC 1", None, asyncpg.PostgresSyntaxError("syntax"))
     with pytest.raises(ProgrammingError), explain_unreachable_postgres():
         raise mistake
 
 
-def test_nothing_happens_where_nothing_is_wrong() -> None:
+def test_a_block_without_an_error_is_unaffected() -> None:
     with explain_unreachable_postgres():
         pass

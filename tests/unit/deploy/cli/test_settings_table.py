@@ -23,7 +23,7 @@ def test_the_full_table_holds_every_variable() -> None:
     )
 
 
-def test_every_setting_says_what_it_means() -> None:
+def test_every_setting_has_a_description() -> None:
     assert [name for name, field in list_variables().items() if not field.description] == []
 
 
@@ -36,7 +36,7 @@ def test_all_sections_are_found() -> None:
     } <= list_variables().keys()
 
 
-def test_only_what_stands_between_the_marks_is_made_anew() -> None:
+def test_only_the_text_between_the_marks_is_replaced() -> None:
     page = (
         "before\n<!-- settings: INFILL_S3_BUCKET INFILL_LOG_LEVEL -->\nold\n"
         "<!-- end of settings -->\nafter\n"
@@ -50,12 +50,12 @@ def test_only_what_stands_between_the_marks_is_made_anew() -> None:
     )
 
 
-def test_a_name_that_is_no_setting_is_an_error() -> None:
+def test_an_unknown_setting_is_an_error() -> None:
     with pytest.raises(KeyError, match="INFILL_NOTHING"):
         rewrite_page("<!-- settings: INFILL_NOTHING -->\n<!-- end of settings -->\n")
 
 
-def test_pages_are_written_in_place(tmp_path: Path) -> None:
+def test_pages_are_rewritten_in_place(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     for name in PAGES:
         (tmp_path / name).write_text(

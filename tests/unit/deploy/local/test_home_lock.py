@@ -9,14 +9,14 @@ from deploy.local.home_lock import lock_home
 
 def test_a_home_has_one_owner_at_a_time(tmp_path: Path) -> None:
     home = tmp_path / "new" / "home"
-    refused = pytest.raises(ConfigurationError, match=f"in use .* process {os.getpid()}: stop")
-    with lock_home(home), refused, lock_home(home):
+    rejected = pytest.raises(ConfigurationError, match=f"in use .* process {os.getpid()}: stop")
+    with lock_home(home), rejected, lock_home(home):
         pass
     with lock_home(home):
         assert (home / "lock").read_text() == str(os.getpid())
 
 
-def test_a_home_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_home_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "taken" / "lock").mkdir(parents=True)
     for home in (tmp_path / "file", tmp_path / "file" / "home", tmp_path / "taken"):
@@ -27,6 +27,6 @@ def test_a_home_that_cannot_be_had_is_named(tmp_path: Path) -> None:
             pass
 
 
-def test_trouble_within_the_block_is_not_the_homes(tmp_path: Path) -> None:
+def test_an_error_within_the_block_is_raised_unchanged(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="elsewhere"), lock_home(tmp_path):
         raise OSError("elsewhere")

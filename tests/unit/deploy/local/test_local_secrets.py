@@ -42,7 +42,7 @@ def test_a_damaged_file_is_reported_and_kept(tmp_path: Path, content: str) -> No
     assert path.read_text() == content
 
 
-def test_a_private_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_private_file_is_replaced_atomically(tmp_path: Path) -> None:
     path = tmp_path / "credentials.json"
     write_private(path, {"a": "x" * 1000})
     write_private(path, {"b": 1})

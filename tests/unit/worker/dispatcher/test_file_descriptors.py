@@ -21,7 +21,7 @@ print(room, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     ("soft", "hard", "wanted", "room"),
     [(100, 1000, 500, 500), (100, 1000, 6000, 800), (64, 64, 6000, 1)],
 )
-def test_the_limit_is_raised_and_no_more_is_taken_than_fits(
+def test_the_descriptor_limit_is_raised_and_bounds_the_attempts(
     soft: int, hard: int, wanted: int, room: int
 ) -> None:
     limits = map(str, (soft, hard, wanted))

@@ -132,5 +132,7 @@ def test_no_absurd_date_breaks_the_bounds(day: int, year: int, zone: str) -> Non
         (Blocked(), None),
     ],
 )
-def test_which_outcomes_show_a_healthy_receiver(outcome: Outcome, *, healthy: bool | None) -> None:
+def test_the_health_of_a_receiver_follows_from_the_outcome(
+    outcome: Outcome, *, healthy: bool | None
+) -> None:
     assert is_healthy(outcome) is healthy

@@ -147,22 +147,22 @@ def rebuilt_files(draw: st.DrawFn) -> bytes:
     kind, sound = draw(st.sampled_from(PARTS))
     parts = list(sound)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(parts) - 1)) if parts else 0
+        index = draw(st.integers(0, len(parts) - 1)) if parts else 0
         match draw(st.sampled_from(["damage", "repeat", "drop", "swap", "splice", "stuff"])):
             case "damage" if parts:
-                parts[place] = (parts[place][0], draw(damaged(parts[place][1])))
+                parts[index] = (parts[index][0], draw(damaged(parts[index][1])))
             case "repeat" if parts:
-                parts[place:place] = [parts[place]] * draw(st.sampled_from([1, 2, 50]))
+                parts[index:index] = [parts[index]] * draw(st.sampled_from([1, 2, 50]))
             case "drop" if parts:
-                del parts[place]
+                del parts[index]
             case "swap" if parts:
                 other = draw(st.integers(0, len(parts) - 1))
-                parts[place], parts[other] = parts[other], parts[place]
+                parts[index], parts[other] = parts[other], parts[index]
             case "splice":
-                parts.insert(place, draw(st.sampled_from(ALL_PARTS)))
+                parts.insert(index, draw(st.sampled_from(ALL_PARTS)))
             case "stuff":
                 name = draw(st.sampled_from([part[0] for part in ALL_PARTS] + RARE))
-                parts.insert(place, (name, draw(garbage())))
+                parts.insert(index, (name, draw(garbage())))
     return join_file(kind, parts)
 
 

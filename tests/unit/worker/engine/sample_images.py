@@ -1,6 +1,5 @@
 """Images and requests for tests."""
 
-from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from common.domain.generation import Endpoint, GenerationRequest
+from tests.support.generation_request import generation_request
 
 MODEL_OF = {
     Endpoint.INPAINT: "standin-inpainting",
@@ -17,20 +17,11 @@ MODEL_OF = {
 
 
 def a_request(endpoint: Endpoint, **changes: Any) -> GenerationRequest:
-    request = GenerationRequest(
-        endpoint=endpoint,
-        model=MODEL_OF[endpoint],
-        prompt="a cat on a park bench",
-        negative_prompt="blurry",
-        width=64,
-        height=64,
-        samples=1,
-        inference_steps=2,
-        guidance_scale=7.5,
-        strength=0.7,
-        seed=1234,
+    """Return a small request for a stand-in model, with some fields changed."""
+    small = {"width": 64, "height": 64, "samples": 1, "inference_steps": 2}
+    return generation_request(
+        **{"endpoint": endpoint, "model": MODEL_OF[endpoint], **small, **changes}
     )
-    return replace(request, **changes)
 
 
 def noise(size: tuple[int, int] = (64, 64), seed: int = 0) -> Image.Image:

@@ -115,7 +115,7 @@ def test_a_black_mask_keeps_every_pixel(engine: DiffusersEngine) -> None:
 
 @each_endpoint
 @pytest.mark.parametrize("size", [(72, 64), (64, 200), (136, 88)])
-def test_sizes_that_do_not_halve_evenly(
+def test_sizes_that_do_not_halve_evenly_are_generated(
     engine: DiffusersEngine, endpoint: Endpoint, size: tuple[int, int]
 ) -> None:
     width, height = size
@@ -123,7 +123,7 @@ def test_sizes_that_do_not_halve_evenly(
 
 
 @each_endpoint
-def test_long_and_strange_prompts(engine: DiffusersEngine, endpoint: Endpoint) -> None:
+def test_long_and_strange_prompts_are_accepted(engine: DiffusersEngine, endpoint: Endpoint) -> None:
     for prompt in ("", "x" * 2000, "猫 в саду 🐈\u200d⬛ \x00 <|endoftext|>"):
         assert generate_image(engine, a_request(endpoint, prompt=prompt, negative_prompt=prompt))
 
@@ -147,9 +147,9 @@ def test_generating_prints_nothing(
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "change", "said"),
+    ("endpoint", "change", "message"),
     [
-        (Endpoint.INPAINT, {"model": "nobody"}, "the model nobody is not served here"),
+        (Endpoint.INPAINT, {"model": "unknown"}, "the model unknown is not served here"),
         (
             Endpoint.IMG2IMG,
             {"model": "standin-inpainting"},
@@ -168,17 +168,17 @@ def test_generating_prints_nothing(
     ],
 )
 def test_unsupported_requests_are_rejected_with_a_reason(
-    engine: DiffusersEngine, endpoint: Endpoint, change: dict[str, object], said: str
+    engine: DiffusersEngine, endpoint: Endpoint, change: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UnsupportedRequestError) as rejected:
         generate(engine, a_request(endpoint, **change))
-    assert rejected.value.message.startswith(said)
+    assert rejected.value.message.startswith(message)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"model": "nobody"},
+        {"model": "unknown"},
         {"safety_checker": True},
         {"scheduler": "nonsense"},
         {"scheduler": "LCM", "inference_steps": 51},

@@ -1,4 +1,4 @@
-"""The small model generates what the prompt says, measured in the pixels, with the real engine."""
+"""The small model follows the prompt, as measured in the pixels, with the real engine."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
 from common.settings import ModelSettings
 from common.settings.catalogue import load_catalogue
+from tests.support.generation_request import generation_request
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.inputs import InputImages
 from worker.engine.interface import GenerationResult
@@ -49,8 +49,7 @@ def hole() -> Task:
 
 
 def generated(engine: DiffusersEngine, hole: Task, **changes: Any) -> GenerationResult:
-    asked = GenerationRequest(
-        endpoint=Endpoint.INPAINT,
+    request = generation_request(
         model=NAME,
         prompt=hole.prompt,
         negative_prompt="",
@@ -64,7 +63,7 @@ def generated(engine: DiffusersEngine, hole: Task, **changes: Any) -> Generation
     )
     image = Image.fromarray(hole.image.astype(np.uint8))
     mask = Image.fromarray(hole.hole.astype(np.uint8) * 255)
-    return engine.generate(replace(asked, **changes), InputImages(image, mask))
+    return engine.generate(replace(request, **changes), InputImages(image, mask))
 
 
 def generate_pixels(engine: DiffusersEngine, hole: Task, **changes: Any) -> PixelArray:

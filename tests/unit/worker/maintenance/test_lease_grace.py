@@ -11,7 +11,7 @@ LONG_UP = 10_000.0
 
 
 @pytest.mark.parametrize(
-    ("answers", "at", "over"),
+    ("responses", "at", "over"),
     [
         ([], 0, True),  # a sweeper that has just begun, as when another died
         ([2, 4, 6], 6, True),
@@ -25,11 +25,11 @@ LONG_UP = 10_000.0
     ],
 )
 def test_after_an_outage_leases_count_again_once_all_could_be_renewed(
-    answers: list[float], at: float, *, over: bool
+    responses: list[float], at: float, *, over: bool
 ) -> None:
     grace = LeaseGracePeriod(GRACE, harmless_seconds=HARMLESS, now=0)
-    for answer in answers:
-        grace.record_response(answer)
+    for at_seconds in responses:
+        grace.record_response(at_seconds)
     assert grace.is_over(at, up_seconds=LONG_UP) is over
 
 
@@ -45,7 +45,7 @@ def test_a_postgres_that_just_started_counts_as_an_outage(up_seconds: float, *, 
     ("lease", "heartbeat", "seconds", "harmless"),
     [(60.0, 15.0, 20.0, 32.0), (4.0, 1.0, 4.0, 4.0), (6.0, 3.0, 6.0, 5.0)],
 )
-def test_it_fits_the_leases(
+def test_the_grace_period_matches_the_leases(
     lease: float, heartbeat: float, seconds: float, harmless: float
 ) -> None:
     settings = JobSettings(lease_seconds=lease, heartbeat_seconds=heartbeat, sweep_seconds=2)
@@ -61,6 +61,6 @@ def test_it_fits_the_leases(
 def test_the_sweepers_interval_is_no_outage() -> None:
     settings = JobSettings(lease_seconds=3, heartbeat_seconds=1, sweep_seconds=2)
     grace = LeaseGracePeriod.of(settings, now=0)
-    for answer in range(2, 20, 2):
-        grace.record_response(answer)
+    for at_seconds in range(2, 20, 2):
+        grace.record_response(at_seconds)
     assert grace.is_over(18, up_seconds=LONG_UP)

@@ -34,7 +34,7 @@ ALL = (PLAIN, SAFE, WRITER)
     ],
 )
 @pytest.mark.parametrize("kind", [InpaintBody, ImageToImageBody, TextToImageBody])
-def test_a_scheduler_goes_by_many_names(
+def test_a_scheduler_is_found_by_each_of_its_names(
     kind: type[GenerationBody], sent: str | None, kept: str | None
 ) -> None:
     assert read({**INPAINT_BODY, "scheduler": sent}, kind).scheduler == kept
@@ -49,7 +49,7 @@ def test_a_scheduler_goes_by_many_names(
         ("KarrasVeScheduler", "is for models of another kind"),
     ],
 )
-def test_a_scheduler_that_only_others_have_is_rejected_with_the_reason(sent: str, why: str) -> None:
+def test_an_unsupported_scheduler_is_rejected_with_the_reason(sent: str, why: str) -> None:
     result = f"The scheduler field must be {SCHEDULER}: {sent} {why}."
     assert errors({**INPAINT_BODY, "scheduler": sent}) == {"scheduler": [result]}
 
@@ -59,7 +59,7 @@ FEW = "The num_inference_steps field must be a whole number from 1 to 50 with th
 STRONG = "The strength field must be a number from 0.02 to 1 with the scheduler LCM."
 
 
-def test_steps_that_a_scheduler_cannot_lay_out() -> None:
+def test_step_counts_that_a_scheduler_does_not_support_are_rejected() -> None:
     assert errors({**LCM, "num_inference_steps": 51}) == {"num_inference_steps": [FEW]}
     assert errors({**LCM, "strength": 0.019}) == {"strength": [STRONG]}
     body = read({**LCM, "num_inference_steps": 50, "strength": 0.02})
@@ -95,19 +95,19 @@ def model_error(sent: object, kind: type[GenerationBody] = InpaintBody, **limits
 def test_a_model_may_be_chosen_of_those_that_serve_the_endpoint() -> None:
     assert read({**INPAINT_BODY, "model_id": " safe "}, InpaintBody, *ALL).model_id == "safe"
     wanted = "null or a model that serves inpaint (plain, safe)"
-    for sent in ("writer", "nobody", "Safe", "x" * 5000):
+    for sent in ("writer", "unknown", "Safe", "x" * 5000):
         assert model_error(sent) == f"The model_id field must be {wanted}."
     assert model_error(5).endswith("must be null or the name of a model that serves this endpoint.")
-    assert "(plain, safe, writer)." in model_error("nobody", TextToImageBody)
+    assert "(plain, safe, writer)." in model_error("unknown", TextToImageBody)
 
 
-def test_models_off_the_plan_are_neither_chosen_nor_named() -> None:
+def test_models_that_the_plan_excludes_are_neither_chosen_nor_named() -> None:
     result = model_error("plain", models=("safe", "writer"))
     wanted = "null or a model that serves inpaint on your plan (safe)"
     assert result == f"The model_id field must be {wanted}."
 
 
-def test_the_chosen_model_judges_the_other_fields() -> None:
+def test_fields_are_validated_for_the_chosen_model() -> None:
     checked = {**INPAINT_BODY, "safety_checker": "yes"}
     assert set(errors(checked, InpaintBody, *ALL)) == {"safety_checker"}
     assert read({**checked, "model_id": "safe"}, InpaintBody, *ALL).safety_checker is True

@@ -9,7 +9,7 @@ from tests.unit.api.dialects.v3.test_schemas import read
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_the_example_requests_are_right(name: str) -> None:
+def test_the_example_requests_are_valid(name: str) -> None:
     assert read(REQUESTS[name], BODIES[name]).width == 512
     assert set(REQUESTS[name]) - {"key"} <= {
         field.alias or key for key, field in BODIES[name].model_fields.items()
@@ -19,20 +19,22 @@ def test_the_example_requests_are_right(name: str) -> None:
 @pytest.mark.parametrize("name", REQUESTS)
 def test_every_route_documents_three_content_types_and_all_responses(name: str) -> None:
     result = document_route(name)
-    carriers = result["openapi_extra"]["requestBody"]["content"]
-    assert set(carriers) == {
+    content_types = result["openapi_extra"]["requestBody"]["content"]
+    assert set(content_types) == {
         "application/json",
         "application/x-www-form-urlencoded",
         "multipart/form-data",
     }
-    assert all("key" in carrier["schema"]["properties"] for carrier in carriers.values())
+    assert all(
+        "key" in content_type["schema"]["properties"] for content_type in content_types.values()
+    )
     assert result["responses"][200]["content"]["application/json"]["examples"].keys() == (
         RESPONSES[name].keys()
     )
     assert json.dumps(result)
 
 
-def test_the_schema_has_the_limits() -> None:
+def test_the_schema_has_the_limits_of_every_field() -> None:
     result = document_route("inpaint")["openapi_extra"]["requestBody"]["content"]
     fields = result["application/json"]["schema"]["properties"]
     limits = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")

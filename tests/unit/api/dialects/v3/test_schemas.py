@@ -18,7 +18,7 @@ from common.domain.schedulers import SCHEDULER_NAMES
 from common.outbound import Guard
 from common.settings import OutboundSettings
 from common.settings.catalogue import Catalogue, ModelEntry
-from tests.support.requests import IMAGE_URL, INPAINT_BODY
+from tests.support.requests import IMAGE_URL, IMG2IMG_BODY, INPAINT_BODY, TEXT2IMG_BODY
 
 PIXELS = b"\x89PNG pixels"
 SENT = base64.b64encode(PIXELS).decode()
@@ -27,7 +27,7 @@ UNLIMITED = Limits()
 SIDE = "a multiple of 8 from 64 to 1024"
 TEXT = "text of 1 to 2000 characters, none of them NUL"
 ADDRESS = "a public http or https URL: the address is not allowed"
-PICTURE = "an http or https URL, base64 or a data: URI with base64"
+IMAGE_FORMS = "an http or https URL, base64 or a data: URI with base64"
 SCHEDULER = (
     f"null or one of {', '.join(SCHEDULER_NAMES)}, or the name of one of their classes in diffusers"
 )
@@ -81,7 +81,7 @@ BAD: list[tuple[str, str, list[object]]] = [
     ("mask_grow", "a whole number of pixels from -64 to 64", [-65, 65, 0.5, "wide", True]),
     ("mask_blur", "a whole number of pixels from 0 to 64", [-1, 65, "1.5", False]),
     ("mask_padding", "null or a whole number of pixels from 0 to 256", [-1, 257, "x", True]),
-    ("scheduler", SCHEDULER, ["nobody", "DPM", "AutoencoderKL", 5, [], True]),
+    ("scheduler", SCHEDULER, ["unknown", "DPM", "AutoencoderKL", 5, [], True]),
     ("seed", SEED, [-1, 2**32, "1.5", True, "x", {}]),
     ("track_id", TRACK, [True, "x" * 1001, "a\x00", "\ud800", 2**63, 1e300, [], {"a": 1}]),
     (
@@ -97,8 +97,8 @@ BAD: list[tuple[str, str, list[object]]] = [
     ),
     ("webhook", "null or a public http or https URL", [5]),
     ("init_image", ADDRESS, ["http://localhost/", "file:///etc/passwd", "https://u@example.com/a"]),
-    ("mask_image", PICTURE, ["@@@@", SENT[:-3], SENT + " x", "data:image/png,abc", 7, "é"]),
-    ("mask_image", PICTURE, ["data:image/png;base64", "data:;base64,", "\r\n"]),
+    ("mask_image", IMAGE_FORMS, ["@@@@", SENT[:-3], SENT + " x", "data:image/png,abc", 7, "é"]),
+    ("mask_image", IMAGE_FORMS, ["data:image/png;base64", "data:;base64,", "\r\n"]),
 ]
 
 
@@ -106,7 +106,7 @@ BAD: list[tuple[str, str, list[object]]] = [
     ("field", "value", "must_be"),
     [(field, value, must_be) for field, must_be, values in BAD for value in values],
 )
-def test_every_bad_value_is_rejected_with_what_would_be_right(
+def test_every_bad_value_is_rejected_with_the_valid_values(
     field: str, value: object, must_be: str
 ) -> None:
     assert errors({**INPAINT_BODY, field: value}) == {
@@ -116,7 +116,7 @@ def test_every_bad_value_is_rejected_with_what_would_be_right(
 
 @pytest.mark.parametrize("field", ["prompt", "init_image", "mask_image"])
 @pytest.mark.parametrize("nothing", [None, "", "null", b""])
-def test_what_is_required(field: str, nothing: object) -> None:
+def test_a_missing_required_field_is_reported(field: str, nothing: object) -> None:
     result = {field: [f"The {field} field is required."]}
     assert errors({**INPAINT_BODY, field: nothing}) == result
     assert errors({name: value for name, value in INPAINT_BODY.items() if name != field}) == result
@@ -139,10 +139,10 @@ def test_all_bad_fields_are_named_at_once() -> None:
     ],
 )
 def test_an_unsupported_switch_is_rejected_when_on(field: str, value: str, must_be: str) -> None:
-    result = errors({"prompt": "a cat", field: value}, TextToImageBody)
+    result = errors({**TEXT2IMG_BODY, field: value}, TextToImageBody)
     assert result == {field: [f"The {field} field must be {must_be}."]}
     off = None if field == "embeddings_model" else "no"
-    assert read({"prompt": "a cat", field: off}, TextToImageBody).prompt == "a cat"
+    assert read({**TEXT2IMG_BODY, field: off}, TextToImageBody).prompt == TEXT2IMG_BODY["prompt"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_an_unsupported_switch_is_rejected_when_on(field: str, value: str, must_
         ({"width": 1024, "height": 5}, {"height"}),
     ],
 )
-def test_width_and_height_are_held_together_against_the_plan(
+def test_the_product_of_width_and_height_is_checked_against_the_plan(
     fields: dict[str, int], wrong: set[str]
 ) -> None:
     limits = Limits(max_pixels=256 * 256)
@@ -169,7 +169,7 @@ def test_width_and_height_are_held_together_against_the_plan(
 
 
 @pytest.mark.parametrize("steps", [None, 21, "16"])
-def test_steps_are_held_against_the_plan_where_they_are_left_out_too(steps: object) -> None:
+def test_default_steps_are_checked_against_the_plan(steps: object) -> None:
     limits = Limits(max_inference_steps=15)
     result = errors({**INPAINT_BODY, "num_inference_steps": steps}, limits=limits)
     must_be = "a whole number from 1 to 15 on your plan"
@@ -179,7 +179,7 @@ def test_steps_are_held_against_the_plan_where_they_are_left_out_too(steps: obje
     )
 
 
-def test_a_model_with_a_checker_checks() -> None:
+def test_the_safety_checker_of_a_model_can_be_switched_on() -> None:
     checking = model(safety_checker=True)
     assert (
         read({**INPAINT_BODY, "safety_checker": "yes"}, InpaintBody, checking).safety_checker
@@ -190,17 +190,17 @@ def test_a_model_with_a_checker_checks() -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("yes", True), ("Yes", True), ("no", False)])
 @pytest.mark.parametrize("field", ["base64_", "enhance_prompt"])
-def test_switches(field: str, text: str, value: object) -> None:
+def test_switches_are_read_from_text(field: str, text: str, value: object) -> None:
     assert getattr(read({**INPAINT_BODY, field.removesuffix("_"): text}), field) is value
 
 
-@pytest.mark.parametrize("spelled", [True, "true", "True", False, "false"])
-def test_switches_sent_as_booleans(spelled: object) -> None:
-    read_one = read({**INPAINT_BODY, "enhance_prompt": spelled})
-    assert read_one.enhance_prompt is (str(spelled).lower() == "true")
+@pytest.mark.parametrize("value", [True, "true", "True", False, "false"])
+def test_switches_are_read_from_booleans(value: object) -> None:
+    read_one = read({**INPAINT_BODY, "enhance_prompt": value})
+    assert read_one.enhance_prompt is (str(value).lower() == "true")
 
 
-def test_numbers_may_be_text_and_nulls_are_defaults() -> None:
+def test_numbers_are_read_from_text_and_nulls_are_defaults() -> None:
     body = read(
         {
             **INPAINT_BODY,
@@ -221,7 +221,7 @@ def test_numbers_may_be_text_and_nulls_are_defaults() -> None:
 
 
 @pytest.mark.parametrize("track_id", ["42", 42, -1.5, " spaced ", "x" * 1000, 2**63 - 1])
-def test_a_track_id_stays_what_it_was(track_id: object) -> None:
+def test_a_track_id_keeps_its_type_and_value(track_id: object) -> None:
     kept = read({**INPAINT_BODY, "track_id": track_id}).track_id
     assert kept == track_id
     assert type(kept) is type(track_id)
@@ -238,7 +238,7 @@ def test_a_track_id_stays_what_it_was(track_id: object) -> None:
     ],
 )
 def test_images_may_be_sent_as_bytes_or_base64(sent: object) -> None:
-    body = read({"prompt": "a cat", "init_image": sent}, ImageToImageBody)
+    body = read({**IMG2IMG_BODY, "init_image": sent}, ImageToImageBody)
     assert body.images == {"init_image": PIXELS}
 
 

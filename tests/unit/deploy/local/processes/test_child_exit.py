@@ -9,7 +9,7 @@ from deploy.local.processes.child_exit import ChildExit, log_tail
     ("exit_code", "summary"),
     [(0, "api ended with exit code 0"), (-11, "api was ended by SIGSEGV")],
 )
-def test_an_exit_says_how(exit_code: int, summary: str) -> None:
+def test_the_summary_of_an_exit_names_code_or_signal(exit_code: int, summary: str) -> None:
     assert ChildExit("api", exit_code, Path("api.log")).summary == summary
 
 

@@ -11,7 +11,7 @@ async def value() -> int:
     return 7
 
 
-async def test_undisturbed_work_gives_its_result() -> None:
+async def test_work_without_an_interrupt_returns_its_result() -> None:
     assert await run_until_interrupted(value()) == 7
 
 
@@ -33,7 +33,7 @@ async def test_an_interrupt_lets_the_work_clean_up(how: signal.Signals) -> None:
     assert cleaned.is_set()
 
 
-async def test_a_cancel_from_elsewhere_stays_one() -> None:
+async def test_a_cancellation_that_is_no_interrupt_is_raised() -> None:
     async def work() -> None:
         raise asyncio.CancelledError
 

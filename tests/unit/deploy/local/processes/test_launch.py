@@ -1,4 +1,4 @@
-"""`launch.py` is run as the program it is: it ends as another one."""
+"""`launch.py`, run as a program."""
 
 import os
 import signal
@@ -15,26 +15,26 @@ def launch(parent: int, account: str, *command: str) -> subprocess.CompletedProc
     )
 
 
-def test_it_becomes_the_command() -> None:
+def test_launch_executes_the_command() -> None:
     ended = launch(os.getpid(), "-", "/bin/sh", "-c", "echo $0 here; exit 5")
     assert (ended.stdout, ended.returncode) == ("/bin/sh here\n", 5)
 
 
-def test_the_command_ignores_no_signal_that_we_do_not() -> None:
+def test_the_command_ignores_no_additional_signal() -> None:
     ended = launch(os.getpid(), "-", "/bin/grep", "SigIgn", "/proc/self/status")
     ignored = int(ended.stdout.split()[1], 16)
     assert not ignored & 1 << (signal.SIGPIPE - 1)
 
 
-def test_nothing_is_started_once_the_parent_is_gone() -> None:
+def test_the_command_is_not_started_if_the_parent_has_ended() -> None:
     ended = launch(os.getpid() + 1, "-", "/bin/echo", "started")
     assert (ended.stdout, ended.returncode) == ("", 1)
 
 
-def test_the_kernel_ends_it_with_its_parent() -> None:
+def test_the_kernel_kills_the_command_with_its_parent() -> None:
     show = (
-        "import ctypes; told = ctypes.c_int(); "
-        "ctypes.CDLL(None).prctl(2, ctypes.byref(told)); print(told.value)"
+        "import ctypes; number = ctypes.c_int(); "
+        "ctypes.CDLL(None).prctl(2, ctypes.byref(number)); print(number.value)"
     )
     ended = launch(os.getpid(), "-", sys.executable, "-c", show)
     assert ended.stdout == f"{int(signal.SIGKILL)}\n"

@@ -17,11 +17,11 @@ async def serving(respond: Callable[[bytes], bytes | None]) -> AsyncIterator[int
     ends = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answer = respond(await reader.readuntil(b"\r\n\r\n"))
-        if answer is None:
+        response = respond(await reader.readuntil(b"\r\n\r\n"))
+        if response is None:
             await ends.wait()
         else:
-            writer.write(answer)
+            writer.write(response)
         writer.close()
 
     port = free_port()
@@ -35,7 +35,7 @@ async def serving(respond: Callable[[bytes], bytes | None]) -> AsyncIterator[int
 
 
 @pytest.mark.parametrize(
-    ("answer", "ready"),
+    ("response", "ready"),
     [
         (b"HTTP/1.1 200 OK\r\n\r\n", True),
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False),
@@ -43,12 +43,12 @@ async def serving(respond: Callable[[bytes], bytes | None]) -> AsyncIterator[int
         (b"", False),
     ],
 )
-async def test_only_200_is_ready(answer: bytes, ready: bool) -> None:  # noqa: FBT001 - a table
-    async with serving(lambda _head: answer) as port:
+async def test_only_200_is_ready(response: bytes, ready: bool) -> None:  # noqa: FBT001 - a table
+    async with serving(lambda _head: response) as port:
         assert await responds_ok(port) is ready
 
 
-async def test_the_path_is_asked_for() -> None:
+async def test_the_given_path_is_requested() -> None:
     heads: list[bytes] = []
 
     def respond(head: bytes) -> bytes:

@@ -27,7 +27,7 @@ def test_a_missing_rclone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("servers")
-def test_what_is_installed_is_found() -> None:
+def test_installed_binaries_are_found() -> None:
     assert (binaries.find_postgres_programs() / "initdb").is_file()
     assert binaries.find_redis_server().is_file()
     assert binaries.find_rclone().is_file()

@@ -40,7 +40,7 @@ def test_a_new_name_gets_a_port_beside_the_kept_ones(tmp_path: Path) -> None:
     assert both["redis"] != both["s3"]
 
 
-def test_ports_that_cannot_be_written_down_leave_the_old_ones(tmp_path: Path) -> None:
+def test_ports_that_cannot_be_saved_leave_the_old_ones(tmp_path: Path) -> None:
     first = ports.choose_stable_ports(tmp_path, ("s3",))
     (tmp_path / "ports.new").mkdir()  # as good as a full disk: the draft cannot be written
     with pytest.raises(OSError, match=r"ports\.new"):

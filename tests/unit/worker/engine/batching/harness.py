@@ -26,7 +26,7 @@ MAX_ITERATIONS = 500
 
 @dataclass(slots=True)
 class RecordingCallback:
-    """A callback that records its calls and can be told to stop."""
+    """A callback that records its calls; `stop` makes it ask for a stop."""
 
     stop: bool = False
     starts: int = 0

@@ -77,7 +77,7 @@ def test_rejoining_does_not_clear_a_debt() -> None:
         queue.remove("short", chosen)
     assert abs(turns["short"] - turns["long"]) <= 2
     assert queue.count("short") == 40 - turns["short"]
-    assert queue.count("nobody") == 0
+    assert queue.count("unknown") == 0
 
 
 @given(

@@ -118,7 +118,7 @@ def test_a_broken_device_is_an_engine_lost_error() -> None:
 
 def test_internals_are_detail_and_our_own_errors_are_kept() -> None:
     def work(items: Sequence[int]) -> list[int]:
-        raise (ZeroDivisionError("inner"), UnsupportedRequestError("told"))[items[0]]
+        raise (ZeroDivisionError("inner"), UnsupportedRequestError("unsupported"))[items[0]]
 
     inner, own = batches(Plenty(), max_batch=1).run("work", [0, 1], work)
     assert isinstance(inner, GenerationError)

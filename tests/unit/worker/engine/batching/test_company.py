@@ -1,4 +1,4 @@
-"""Whatever else is in its batches, a request gives what it gives alone."""
+"""A request has the same result in any batch as alone."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 LEAST_DECIBELS = 45.0
 
-# Few of each kind, so that what they give alone is generated once.
+# Few of each kind, so that each is generated alone only once.
 REQUESTS: tuple[GenerationRequest, ...] = (
     a_request(Endpoint.INPAINT, scheduler="DDIM", inference_steps=4),
     a_request(Endpoint.INPAINT, scheduler="Euler a", inference_steps=6, guidance_scale=3.0),
@@ -50,7 +50,7 @@ arrivals = st.tuples(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(plan=st.lists(arrivals, min_size=2, max_size=7), max_batch=st.integers(1, 8))
-def test_random_joins_and_cancels(
+def test_a_request_is_unaffected_by_random_joins_and_cancels(
     models: dict[str, LoadedModel],
     alone: list[Any],
     plan: list[tuple[int, int, int | None]],
@@ -77,7 +77,7 @@ def test_random_joins_and_cancels(
 
 
 def test_equal_requests_share_unet_calls(stepping: StepperHarness) -> None:
-    """Otherwise the tests above would show nothing."""
+    """The tests above depend on it."""
     rows: list[int] = []
     request = REQUESTS[0]
     unet = stepping.prepare(request).components.unet

@@ -1,4 +1,4 @@
-"""Alone in the engine, a request gives what diffusers' own pipeline gives."""
+"""A request alone in the engine has the same result as the pipeline of diffusers."""
 
 from typing import Any
 
@@ -61,13 +61,13 @@ def assert_equal(
 ) -> None:
     (generated,) = stepping.alone(request)
     expected = by_pipeline(models[request.model], request)
-    assert expected.std() > 5, "a plain picture would show nothing"
+    assert expected.std() > 5, "a uniform image would show nothing"
     assert np.abs(np.asarray(generated, dtype=int) - expected).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("endpoint", Endpoint)
-def test_every_scheduler_and_endpoint(
+def test_every_scheduler_and_endpoint_equals_the_pipeline(
     stepping: StepperHarness, models: dict[str, LoadedModel], scheduler: str, endpoint: Endpoint
 ) -> None:
     request = a_request(endpoint, scheduler=scheduler, inference_steps=5)
@@ -76,7 +76,7 @@ def test_every_scheduler_and_endpoint(
 
 @pytest.mark.parametrize("scheduler", ["DDIM", "Euler a", "DPM++ 2M Karras"])
 @pytest.mark.parametrize("strength", [0.5, 1.0])
-def test_inpainting_by_a_unet_without_mask_input(
+def test_inpainting_by_a_unet_without_mask_input_equals_the_pipeline(
     stepping: StepperHarness, models: dict[str, LoadedModel], scheduler: str, strength: float
 ) -> None:
     request = a_request(
@@ -87,14 +87,14 @@ def test_inpainting_by_a_unet_without_mask_input(
 
 @pytest.mark.parametrize("scheduler", ["Euler", "LCM"])
 @pytest.mark.parametrize("endpoint", Endpoint)
-def test_stable_diffusion_xl(
+def test_stable_diffusion_xl_equals_the_pipeline(
     stepping: StepperHarness, models: dict[str, LoadedModel], scheduler: str, endpoint: Endpoint
 ) -> None:
     request = a_request(endpoint, model="xl", scheduler=scheduler, inference_steps=3)
     assert_equal(stepping, models, request)
 
 
-def test_a_unet_with_the_pooled_prompt_as_condition(
+def test_a_unet_with_the_pooled_prompt_as_condition_equals_the_pipeline(
     stepping: StepperHarness, models: dict[str, LoadedModel]
 ) -> None:
     assert models["pooled"].family is Family.STABLE_DIFFUSION
@@ -103,7 +103,7 @@ def test_a_unet_with_the_pooled_prompt_as_condition(
 
 @pytest.mark.parametrize("endpoint", Endpoint)
 @pytest.mark.parametrize("change", [{"strength": 1.0}, {"guidance_scale": 1.0}, {"width": 104}])
-def test_corner_cases(
+def test_corner_cases_equal_the_pipeline(
     stepping: StepperHarness,
     models: dict[str, LoadedModel],
     endpoint: Endpoint,

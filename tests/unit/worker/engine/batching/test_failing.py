@@ -26,39 +26,39 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 REQUEST = a_request(Endpoint.INPAINT, scheduler="Euler a", inference_steps=4, strength=1.0)
 
 
-def no_numbers(sample: Sample) -> None:
+def spoil_latents_with_nan(sample: Sample) -> None:
     sample.latents = torch.full_like(sample.latents, float("nan"))
 
 
-def bad_scheduler(sample: Sample) -> None:
+def spoil_scheduler(sample: Sample) -> None:
     def step(*_arguments: Any, **_options: Any) -> None:
         raise IndexError("out of timesteps")
 
     sample.start.timesteps.scheduler.step = step
 
 
-def bad_prompt(sample: Sample) -> None:
+def spoil_prompt(sample: Sample) -> None:
     positive = sample.prompt.positive
     sample.prompt = PromptEmbeds(
         replace(positive, hidden=positive.hidden[:, :5]), sample.prompt.negative
     )
 
 
-def bad_latents(sample: Sample) -> None:
+def spoil_latents(sample: Sample) -> None:
     sample.latents = sample.latents[..., :5]
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "detail"),
     [
-        (no_numbers, None),
-        (bad_scheduler, "out of timesteps"),
-        (bad_prompt, "size"),
-        (bad_latents, "size"),
+        (spoil_latents_with_nan, None),
+        (spoil_scheduler, "out of timesteps"),
+        (spoil_prompt, "size"),
+        (spoil_latents, "size"),
     ],
 )
-def test_one_of_three_fails(
-    stepping: StepperHarness, spoil: Callable[[Sample], None], said: str | None
+def test_a_failing_request_does_not_fail_two_others(
+    stepping: StepperHarness, spoil: Callable[[Sample], None], detail: str | None
 ) -> None:
     (expected,) = stepping.alone(REQUEST)
     active_requests = [stepping.add(REQUEST) for _ in range(3)]
@@ -68,16 +68,16 @@ def test_one_of_three_fails(
     stepping.run_to_end()
     for active in (active_requests[0], active_requests[2]):
         assert decibels(images_of(active)[0], expected) > 45
-    if said is None:  # found where pixels are made of it
+    if detail is None:  # detected when pixels are decoded
         with pytest.raises(GenerationError, match="not numbers"):
             images_of(active_requests[1])
     else:
         error = failure_of(active_requests[1])
         assert isinstance(error, GenerationError)
-        assert said in error.detail
+        assert detail in error.detail
 
 
-def test_a_request_whose_images_cannot_be_encoded(stepping: StepperHarness) -> None:
+def test_an_encoding_error_fails_only_its_request(stepping: StepperHarness) -> None:
     (expected,) = stepping.alone(REQUEST)
     bad = ActiveRequest(
         replace(stepping.prepare(REQUEST), masked=torch.zeros(1, 3, 60, 60)), RecordingCallback()
@@ -91,16 +91,16 @@ def test_a_request_whose_images_cannot_be_encoded(stepping: StepperHarness) -> N
         assert decibels(images_of(active)[0], expected) > 45
 
 
-@pytest.mark.parametrize("asked", ["should_stop", "on_start", "on_step"])
-def test_a_failing_callback_fails_only_its_request(stepping: StepperHarness, asked: str) -> None:
+@pytest.mark.parametrize("method", ["should_stop", "on_start", "on_step"])
+def test_a_failing_callback_fails_only_its_request(stepping: StepperHarness, method: str) -> None:
     class Blind(RecordingCallback):
         pass
 
-    def fall(*_told: object) -> None:
+    def fall(*_arguments: object) -> None:
         raise ZeroDivisionError("blind")
 
     blind = Blind()
-    setattr(blind, asked, fall)
+    setattr(blind, method, fall)
     bad, good = stepping.add(REQUEST, blind), stepping.add(REQUEST)
     stepping.run_to_end()
     assert "blind" in failure_of(bad).detail
@@ -110,7 +110,7 @@ def test_a_failing_callback_fails_only_its_request(stepping: StepperHarness, ask
 def test_several_images_of_a_request_fail_together(stepping: StepperHarness) -> None:
     active = stepping.add(replace(REQUEST, samples=3))
     stepping.stepper.run_once()
-    bad_scheduler(active.samples[1])
+    spoil_scheduler(active.samples[1])
     stepping.run_to_end()
     assert "out of timesteps" in failure_of(active).detail
 

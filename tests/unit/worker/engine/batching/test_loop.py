@@ -56,13 +56,13 @@ def test_tasks_run_on_the_device_thread_between_steps(
 ) -> None:
     holding = Holding()
     with ThreadPoolExecutor(2) as threads:
-        drawing = threads.submit(loop.generate, stepping.prepare(REQUEST), holding)
+        generating = threads.submit(loop.generate, stepping.prepare(REQUEST), holding)
         assert holding.holds.wait(DEADLINE_SECONDS)
         task = threads.submit(loop.run, threading.current_thread)
         assert not task.done()
         holding.go.set()
         assert task.result(DEADLINE_SECONDS).name == "device"
-        assert drawing.result(DEADLINE_SECONDS)
+        assert generating.result(DEADLINE_SECONDS)
 
 
 def test_an_error_in_a_task_is_raised_in_its_caller(
@@ -92,13 +92,13 @@ def test_a_bug_in_the_loop_fails_all_waiting_callers(
 def test_closing_fails_active_requests(stepping: StepperHarness) -> None:
     loop, holding = DeviceLoop(Cpu(), max_batch=8), Holding()
     with ThreadPoolExecutor(2) as threads:
-        drawing = threads.submit(loop.generate, stepping.prepare(REQUEST), holding)
+        generating = threads.submit(loop.generate, stepping.prepare(REQUEST), holding)
         assert holding.holds.wait(DEADLINE_SECONDS)
         closing = threads.submit(loop.close)
         holding.go.set()
         closing.result(DEADLINE_SECONDS)
         with pytest.raises(GenerationError, match="has been closed"):
-            drawing.result(DEADLINE_SECONDS)
+            generating.result(DEADLINE_SECONDS)
     with pytest.raises(GenerationError, match="has been closed"):
         loop.generate(stepping.prepare(REQUEST), RecordingCallback())
 

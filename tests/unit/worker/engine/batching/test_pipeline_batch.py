@@ -247,7 +247,7 @@ def test_parameters_are_passed_to_the_pipeline(
     assert same(before, after) is not differs
 
 
-def test_a_family_with_text2img_only(pixart: LoadedModel) -> None:
+def test_a_family_with_text2img_only_generates(pixart: LoadedModel) -> None:
     samples = samples_for(Endpoint.TEXT2IMG, 2, inference_steps=2)
     one, other = run(pixart, samples)
     assert one.size == other.size == (64, 64)

@@ -34,7 +34,9 @@ def test_at_least_one_step_is_run(steps: int, strength: float) -> None:
 @pytest.mark.parametrize("endpoint", [Endpoint.INPAINT, Endpoint.IMG2IMG])
 @pytest.mark.parametrize("steps", [1, 2, 51])
 @pytest.mark.parametrize("strength", [1e-9, 0.02, 0.7, 1.0])
-def test_any_steps_with_any_strength(endpoint: Endpoint, steps: int, strength: float) -> None:
+def test_the_number_of_timesteps_is_steps_times_strength(
+    endpoint: Endpoint, steps: int, strength: float
+) -> None:
     request = a_request(
         endpoint, inference_steps=steps, strength=strength, scheduler="DDIMScheduler"
     )

@@ -25,7 +25,7 @@ class ScriptedDevice(Cpu):
 
 @dataclass(frozen=True)
 class ScriptedMark:
-    """A mark that the device has reached when the test says so."""
+    """A mark that the device reaches when the test decides."""
 
     device: ScriptedDevice
     index: int

@@ -1,4 +1,4 @@
-"""A decoder that misbehaves as the bytes after the end of the image say."""
+"""Decoder that misbehaves as the bytes after the end of the image demand."""
 
 import ctypes
 import os

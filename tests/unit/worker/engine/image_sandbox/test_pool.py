@@ -183,7 +183,7 @@ def test_an_image_that_takes_too_much_cpu_is_rejected() -> None:
     [
         ("PNG", "the image takes too much memory to decode"),
         ("JPEG", "the image takes too much memory to decode"),
-        ("WEBP", "the image is damaged or cut off"),  # libwebp does not say what was missing
+        ("WEBP", "the image is damaged or cut off"),  # libwebp does not report what is missing
     ],
 )
 def test_an_image_that_needs_too_much_memory_is_rejected(kind: str, reason: str) -> None:

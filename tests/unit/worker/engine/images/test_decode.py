@@ -76,7 +76,7 @@ REJECTED: list[tuple[str, Callable[[], bytes], str]] = [
 @pytest.mark.parametrize(
     ("data", "reason"), [case[1:] for case in REJECTED], ids=[case[0] for case in REJECTED]
 )
-def test_error_names_the_field_and_the_reason(data: Callable[[], bytes], reason: str) -> None:
+def test_the_error_names_the_field_and_the_reason(data: Callable[[], bytes], reason: str) -> None:
     with pytest.raises(InvalidImageError) as image_error:
         decode_image(data(), "init_image")
     with pytest.raises(InvalidImageError) as mask_error:
@@ -85,7 +85,7 @@ def test_error_names_the_field_and_the_reason(data: Callable[[], bytes], reason:
     assert mask_error.value.message == f"mask_image: {reason}"
 
 
-def test_refuses_more_bytes_than_allowed() -> None:
+def test_more_bytes_than_allowed_are_rejected() -> None:
     data = encoded(noise())
     assert decode_image(data, "init_image", max_bytes=len(data))
     with pytest.raises(
@@ -95,7 +95,7 @@ def test_refuses_more_bytes_than_allowed() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_accepts_the_three_formats(kind: str) -> None:
+def test_the_three_formats_are_accepted(kind: str) -> None:
     plain = Image.new("RGB", (40, 30), (200, 100, 50))
     image = decode_image(encoded(plain, kind), "init_image")
     assert (image.mode, image.size) == ("RGB", (40, 30))
@@ -104,7 +104,7 @@ def test_accepts_the_three_formats(kind: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(8192, 410), (10, 200), (1, 1)])
-def test_accepts_images_at_the_limits(size: tuple[int, int]) -> None:
+def test_images_at_the_limits_are_accepted(size: tuple[int, int]) -> None:
     assert decode_image(encoded(Image.new("RGB", size)), "init_image").size == size
 
 
@@ -122,7 +122,7 @@ def test_accepts_images_at_the_limits(size: tuple[int, int]) -> None:
         (9, None),
     ],
 )
-def test_applies_the_exif_orientation(orientation: int, stored: Image.Transpose | None) -> None:
+def test_the_exif_orientation_is_applied(orientation: int, stored: Image.Transpose | None) -> None:
     upright = noise((24, 16))
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -130,13 +130,13 @@ def test_applies_the_exif_orientation(orientation: int, stored: Image.Transpose 
     assert same(decode_image(encoded(lying, exif=exif), "init_image"), upright)
 
 
-def test_ignores_broken_exif() -> None:
+def test_broken_exif_is_ignored() -> None:
     image = noise()
     data = encoded(image, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff broken")
     assert same(decode_image(data, "init_image"), image)
 
 
-def test_uses_the_first_image_of_an_mpo_file() -> None:
+def test_the_first_image_of_an_mpo_file_is_used() -> None:
     data = encoded(
         Image.new("RGB", (32, 32), "white"),
         "MPO",

@@ -1,4 +1,4 @@
-"""Any bytes give the promised pixels or an InvalidImageError, and no decoder crashes.
+"""Any bytes decode to valid pixels or raise InvalidImageError, and no decoder crashes.
 
 For a longer run: `python -m tests.unit.worker.engine.fuzz 300`.
 """

@@ -26,7 +26,7 @@ def ramp(size: tuple[int, int] = (64, 64)) -> Image.Image:
     [noise(), ramp(), Image.new("RGB", (64, 64)), Image.new("RGB", (64, 64), "white")],
     ids=["noise", "ramp", "black", "white"],
 )
-def test_pixels_survive(image: Image.Image) -> None:
+def test_pixels_survive_encoding(image: Image.Image) -> None:
     assert same(decode_image(encode_png(image), "init_image"), image)
 
 
@@ -45,7 +45,7 @@ def test_other_modes_are_rejected() -> None:
             encode_png(Image.new(mode, (8, 8)))
 
 
-def test_runs_are_few_bytes() -> None:
+def test_uniform_areas_are_few_bytes() -> None:
     assert len(encode_png(Image.new("RGB", (512, 512), "navy"))) < 6_000
     assert len(encode_png(ramp((256, 256)))) < 256 * 256 * 3 / 3
 

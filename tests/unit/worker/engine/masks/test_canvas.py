@@ -176,7 +176,7 @@ OPTIONS = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None)
 @given(mask=masks(), options=OPTIONS, inverted=st.booleans())
-def test_any_mask_with_any_options(
+def test_any_mask_with_any_options_keeps_black_pixels(
     mask: Image.Image, options: dict[str, Any], *, inverted: bool
 ) -> None:
     changes = {**options, "mask_invert": inverted}

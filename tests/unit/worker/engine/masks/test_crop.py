@@ -34,7 +34,9 @@ def patch(size: tuple[int, int], box: Box) -> Image.Image:
         ((64, 64), (31, 31, 33, 33), 10**9, (0, 0, 64, 64)),
     ],
 )
-def test_boxes(size: tuple[int, int], painted: Box, padding: int, box: Box) -> None:
+def test_the_box_is_the_padded_mask_widened_to_the_aspect_ratio(
+    size: tuple[int, int], painted: Box, padding: int, box: Box
+) -> None:
     assert box_around(patch(size, painted), padding) == box
 
 
@@ -60,7 +62,9 @@ def patches(draw: st.DrawFn) -> tuple[tuple[int, int], Box]:
 @settings(max_examples=200, deadline=None)
 @given(patches(), st.integers(0, 50))
 @example(((1, 1), (0, 0, 1, 1)), 0)
-def test_properties_of_any_box(painted: tuple[tuple[int, int], Box], padding: int) -> None:
+def test_any_box_contains_the_mask_and_has_the_aspect_ratio_of_the_image(
+    painted: tuple[tuple[int, int], Box], padding: int
+) -> None:
     (width, height), (left, upper, right, lower) = painted
     box = box_around(patch(*painted), padding)
     assert 0 <= box[0] <= max(0, left - padding)

@@ -120,7 +120,7 @@ def test_shrinking_takes_the_least_value_within_the_radius(radius: int) -> None:
 
 
 @pytest.mark.parametrize("by", [-12, -5, 3, 16, 30])
-def test_a_disc_stays_one(by: int) -> None:
+def test_a_grown_or_shrunk_disc_is_still_a_disc(by: int) -> None:
     radius = 25
     before, after = round_mask(radius), grow_mask(round_mask(radius), by)
     assert area(after) == pytest.approx(pi * (radius + by) ** 2, rel=0.03)
@@ -140,7 +140,7 @@ def test_a_mask_at_the_border_stays_there_when_shrunk() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
-def test_the_smallest_images(size: tuple[int, int]) -> None:
+def test_the_smallest_masks_can_be_edited(size: tuple[int, int]) -> None:
     mask = Image.new("L", size)
     mask.putpixel((size[0] - 1, size[1] - 1), 200)
     assert grow_mask(mask, 9).getextrema() == (200, 200)

@@ -59,7 +59,7 @@ def test_faint_greys_alone_repaint_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (9, 7), (17, 24)])
-def test_sizes_that_cells_do_not_fill(size: tuple[int, int]) -> None:
+def test_sizes_that_are_no_multiple_of_a_cell_are_supported(size: tuple[int, int]) -> None:
     mask = Image.new("L", size)
     mask.putpixel((size[0] - 1, size[1] - 1), 99)
     shown = model_mask(mask)

@@ -114,7 +114,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert f"there is no folder {tmp_path / 'nowhere'}; put the weights there" in message
 
 
-def test_a_folder_without_an_index(tmp_path: Path) -> None:
+def test_a_folder_without_an_index_is_rejected(tmp_path: Path) -> None:
     assert "model_index.json" in load_error(an_entry("m", str(tmp_path), Endpoint.TEXT2IMG))
 
 
@@ -138,7 +138,7 @@ def test_a_pipeline_that_generates_no_images_is_rejected(folder: Path) -> None:
         ({"addition_embed_type": "image"}, Family.OTHER),
     ],
 )
-def test_the_family_is_judged_by_the_unet_s_inputs(
+def test_the_family_is_determined_by_the_inputs_of_the_unet(
     change: dict[str, object], family: Family
 ) -> None:
     unet = SimpleNamespace(config={"in_channels": 4, "out_channels": 4, **change})
@@ -170,7 +170,7 @@ def test_a_missing_device_is_an_error(folder: Path) -> None:
     assert "the device has room" in load_error(entry, torch.device("cuda:99"))
 
 
-def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     # Its own switch for "do not try": trying would cost half a minute of retries.
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     message = load_error(an_entry("m", "infill-tests/no-such-model", Endpoint.TEXT2IMG))

@@ -49,7 +49,7 @@ def test_attention_is_torch_s_own(plain: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize("asked", [True, None])
-def test_channels_last_is_as_asked_and_off_on_a_cpu(
+def test_channels_last_is_configurable_and_off_on_a_cpu_by_default(
     models_directory: Path, plain: LoadedModel, *, asked: bool | None
 ) -> None:
     model = tuned(models_directory, channels_last=asked)
@@ -79,21 +79,21 @@ def test_warmed_up_shapes_are_compiled_and_generate_the_same(
     assert len(graphs) == compiled
 
 
-def test_graphs_are_for_gpus(models_directory: Path) -> None:
+def test_cuda_graphs_are_rejected_on_a_cpu(models_directory: Path) -> None:
     with pytest.raises(ConfigurationError, match="the device is cpu; write regional or off"):
         tuned(models_directory, compile="graphs")
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "message"),
     [
         ({"shapes": ["64x64"]}, "shapes can be warmed up for Stable Diffusion and Stable"),
         ({"compile": "regional"}, "diffusers names no blocks of PixArtTransformer2DModel"),
     ],
 )
 def test_options_of_another_family_are_rejected(
-    models_directory: Path, tmp_path: Path, keys: dict[str, object], said: str
+    models_directory: Path, tmp_path: Path, keys: dict[str, object], message: str
 ) -> None:
     entry = an_entry("m", str(saved_pixart(tmp_path)), Endpoint.TEXT2IMG, **keys)
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         load_model(entry, models_directory, CPU)

@@ -26,7 +26,7 @@ TRAINED = {
     "steps_offset": 1,
 }
 MODELS_OWN = PNDMScheduler(skip_prk_steps=True, **TRAINED)
-# Not what any name says.
+# Different from the settings of every name.
 ODD_ONE = DPMSolverMultistepScheduler(
     use_exponential_sigmas=True, algorithm_type="sde-dpmsolver++", solver_order=3, **TRAINED
 )
@@ -39,7 +39,7 @@ def named(name: str, template: Any = MODELS_OWN) -> Any:
 
 
 @pytest.mark.parametrize("entry", SCHEDULERS, ids=lambda entry: entry.name)
-def test_a_name_means_the_same_whatever_the_model_came_with(entry: SchedulerEntry) -> None:
+def test_a_scheduler_name_overrides_the_settings_of_the_model(entry: SchedulerEntry) -> None:
     scheduler = named(entry.name, ODD_ONE)
     assert type(scheduler).__name__ == entry.class_name
     assert {key: scheduler.config[key] for key in entry.settings} == entry.settings
@@ -61,14 +61,14 @@ def run(scheduler: Any, steps: int) -> tuple[int, torch.Tensor]:
 
 @pytest.mark.parametrize("entry", SCHEDULERS, ids=lambda entry: entry.name)
 @pytest.mark.parametrize("steps", [1, 2, 7, 51])
-def test_any_number_of_steps_up_to_the_limit(entry: SchedulerEntry, steps: int) -> None:
+def test_any_number_of_steps_up_to_the_limit_is_run(entry: SchedulerEntry, steps: int) -> None:
     if entry.most_steps is not None and steps > entry.most_steps:
         with pytest.raises(ValueError, match="smaller than"):
             run(named(entry.name), steps)
         steps = entry.most_steps
     evaluations, latents = run(named(entry.name), steps)
     assert torch.isfinite(latents).all()
-    # The last step of those that ask twice needs no second answer; PNDM's second is asked twice.
+    # Schedulers with two evaluations need one in the last step; PNDM does its second step twice.
     assert abs(evaluations - steps * entry.evaluations) <= 1
     assert torch.equal(run(named(entry.name), steps)[1], latents)
 
@@ -84,12 +84,14 @@ def test_each_image_gets_a_scheduler_without_state() -> None:
     assert again.config.beta_end == MODELS_OWN.config.beta_end
 
 
-@pytest.mark.parametrize("name", ["LMS", "LMSDiscreteScheduler", "EDMEulerScheduler", "nobody", ""])
-def test_unknown_names_give_no_scheduler(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["LMS", "LMSDiscreteScheduler", "EDMEulerScheduler", "unknown", ""]
+)
+def test_unknown_names_have_no_scheduler(name: str) -> None:
     assert scheduler_named(name, MODELS_OWN) is None
 
 
-def test_weights_may_come_with_a_scheduler_of_their_own() -> None:
+def test_the_scheduler_of_the_weights_can_be_named() -> None:
     own = DDIMParallelScheduler(**TRAINED)
     assert named("DDIMParallelScheduler", own).config == fresh_scheduler(own).config == own.config
     assert named("Euler", own).config.beta_end == own.config.beta_end

@@ -22,7 +22,7 @@ def weights(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["base", "inpainting"])
-def test_is_the_same_everywhere_and_in_diffusers_layout(kind: str, tmp_path: Path) -> None:
+def test_a_stand_in_is_reproducible_and_in_diffusers_layout(kind: str, tmp_path: Path) -> None:
     one, other = (stand_in_folder(kind, tmp_path / name / "models") for name in ("one", "other"))
     assert weights(one) == weights(other)
     assert len(weights(one)) == 3  # autoencoder, text encoder, UNet
@@ -30,17 +30,17 @@ def test_is_the_same_everywhere_and_in_diffusers_layout(kind: str, tmp_path: Pat
     assert sum(path.stat().st_size for path in one.rglob("*")) < 2_000_000
 
 
-def test_is_built_once(tmp_path: Path) -> None:
+def test_a_stand_in_is_built_once(tmp_path: Path) -> None:
     folder = stand_in_folder("base", tmp_path)
     before = (folder / "model_index.json").stat()
     assert stand_in_folder("base", tmp_path) == folder
     assert (folder / "model_index.json").stat() == before
 
 
-def test_several_may_start_at_once(tmp_path: Path) -> None:
+def test_concurrent_builds_leave_one_stand_in(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
         folders = set(threads.map(lambda _: stand_in_folder("inpainting", tmp_path), range(3)))
-    assert folders == set(tmp_path.iterdir())  # nothing half-built stays behind
+    assert folders == set(tmp_path.iterdir())  # no incomplete folder is left
     assert len(folders) == 1
 
 
@@ -79,5 +79,5 @@ def test_any_text_has_tokens(text: str) -> None:
     first, *middle, last = ids
     ends = len(byte_vocabulary()) - 1
     assert (first, last) == (ends - 1, ends)
-    assert ends not in middle  # which also stands for the unknown
+    assert ends not in middle  # it is also the token of unknown text
     assert len(ids) <= MAX_TOKENS

@@ -89,11 +89,11 @@ def test_threads_tokenize_while_one_encodes(standin: Any) -> None:
     together: list[list[TokenizedPrompt]] = [[] for _ in texts]
     barrier = Barrier(len(texts) + 1)
 
-    def read_often(place: int) -> None:
+    def read_often(index: int) -> None:
         barrier.wait(10)
-        together[place] = [encoder.tokenize(texts[place], "blurry") for _ in range(10)]
+        together[index] = [encoder.tokenize(texts[index], "blurry") for _ in range(10)]
 
-    threads = [Thread(target=read_often, args=(place,)) for place in range(len(texts))]
+    threads = [Thread(target=read_often, args=(index,)) for index in range(len(texts))]
     for thread in threads:
         thread.start()
     barrier.wait(10)

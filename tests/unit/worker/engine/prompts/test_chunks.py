@@ -81,11 +81,11 @@ def test_several_threads_tokenize_at_once(standin: Any) -> None:
     together: list[list[Any]] = [[] for _ in texts]
     barrier = Barrier(len(texts))
 
-    def read_often(place: int) -> None:
+    def read_often(index: int) -> None:
         barrier.wait(10)
-        together[place] = [section_tokenizer.tokenize(texts[place]) for _ in range(25)]
+        together[index] = [section_tokenizer.tokenize(texts[index]) for _ in range(25)]
 
-    threads = [Thread(target=read_often, args=(place,)) for place in range(len(texts))]
+    threads = [Thread(target=read_often, args=(index,)) for index in range(len(texts))]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -53,7 +53,7 @@ def escaped(text: str) -> str:
         ("[at 16:9]", [("at 16:9", 0.9091)]),
     ],
 )
-def test_well_formed_emphasis(prompt: str, expected: list[tuple[str, float]]) -> None:
+def test_well_formed_emphasis_is_parsed(prompt: str, expected: list[tuple[str, float]]) -> None:
     assert pairs(prompt) == expected
 
 
@@ -65,7 +65,7 @@ def test_well_formed_emphasis(prompt: str, expected: list[tuple[str, float]]) ->
         "(red:\uff11.3)", "trailing \\",
     ],
 )  # fmt: skip
-def test_what_is_not_well_formed_is_text(prompt: str) -> None:
+def test_malformed_emphasis_is_text(prompt: str) -> None:
     assert pairs(prompt) == [(prompt, 1.0)]
 
 
@@ -106,7 +106,7 @@ def test_any_text_is_valid_and_loses_only_marks(prompt: str) -> None:
     parts = weighted_texts(prompt)
     assert all(MIN_WEIGHT <= part.weight <= MAX_WEIGHT and part.text for part in parts)
     assert all(left.weight != right.weight for left, right in pairwise(parts))
-    # What a mark is made of may be gone; everything else stands where it stood.
+    # Characters of marks may be removed; all others keep their order.
     kept = re.sub(r"[()\[\]\\:+\-.0-9\s]", "", prompt)
     assert re.sub(r"[()\[\]\\:+\-.0-9\s]", "", joined(prompt)) == kept
 

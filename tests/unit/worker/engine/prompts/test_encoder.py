@@ -102,10 +102,10 @@ def test_a_long_prompt_is_the_concatenation_of_its_chunks(encoder: PromptEncoder
     assert len(tokenize.positive) > 2
     whole = encoded(encoder, LONG).positive
     assert len(whole.hidden) == tokenize.tokens
-    for place, chunk in enumerate(tokenize.positive):
+    for index, chunk in enumerate(tokenize.positive):
         (alone,) = encoder.encode([TokenizedPrompt((chunk,), None)])
-        assert torch.equal(whole.hidden[77 * place : 77 * (place + 1)], alone.positive.hidden)
-        if place == 0 and whole.pooled is not None:
+        assert torch.equal(whole.hidden[77 * index : 77 * (index + 1)], alone.positive.hidden)
+        if index == 0 and whole.pooled is not None:
             assert alone.positive.pooled is not None
             assert torch.equal(whole.pooled, alone.positive.pooled)
 

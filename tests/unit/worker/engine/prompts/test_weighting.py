@@ -45,9 +45,9 @@ def test_a_mean_near_zero_is_not_restored() -> None:
 def test_the_scale_is_no_stronger_than_the_weights(strongest: float) -> None:
     # Half of the tokens pull the mean up and half down, so a weight can bring it anywhere.
     before = states(0.02) + torch.tensor([5.0, -5.0, 5.0, -5.0, 0.0]).view(1, 5, 1)
-    for place in range(4):
+    for index in range(4):
         row = [1.0] * 5
-        row[place] = strongest
+        row[index] = strongest
         scale = apply_emphasis(before, weights(*row))[:, 4] / before[:, 4]
         limit = MAX_WEIGHT if strongest == 0 else max(strongest, 1 / strongest)
         assert 1 / limit - 1e-4 <= scale.min()

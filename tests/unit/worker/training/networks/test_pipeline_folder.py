@@ -8,8 +8,9 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from common.domain.generation import Endpoint, GenerationRequest
+from common.domain.generation import Endpoint
 from common.settings.catalogue import ModelEntry
+from tests.support.generation_request import generation_request
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.inputs import InputImages
 from worker.training.learning.scale import TINY
@@ -56,21 +57,16 @@ def test_a_trained_model_is_served_by_the_ordinary_loader(trained: Path, tmp_pat
     hole = random_task(np.random.default_rng(0), SIZE)
     image = Image.fromarray(hole.image.astype(np.uint8))
     mask = Image.fromarray(hole.hole.astype(np.uint8) * 255)
-    asked = GenerationRequest(
-        endpoint=Endpoint.INPAINT,
+    request = generation_request(
         model="tiny",
         prompt=hole.prompt,
-        negative_prompt="",
         width=SIZE,
         height=SIZE,
         samples=1,
         inference_steps=3,
-        guidance_scale=4.0,
-        strength=1.0,
-        seed=1,
         safety_checker=True,
     )
-    result = engine.generate(asked, InputImages(image, mask))
+    result = engine.generate(request, InputImages(image, mask))
     assert result.images[0].size == (SIZE, SIZE)
     assert len(result.nsfw) == 1
 

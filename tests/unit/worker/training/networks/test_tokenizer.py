@@ -29,7 +29,7 @@ def test_the_gateway_s_additions_fit_into_one_chunk(tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Zebras crossing, 85 mm", "café 日本語 🎈", "a" * 500])
-def test_any_text_is_taken(tokenizer: Any, text: str) -> None:
+def test_any_text_is_tokenized(tokenizer: Any, text: str) -> None:
     ids = tokenizer(text, padding="max_length", truncation=True).input_ids
     assert len(ids) == MAX_TOKENS
     assert max(ids) < len(tokenizer)

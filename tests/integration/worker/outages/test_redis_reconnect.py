@@ -33,11 +33,11 @@ async def client(server: RedisServer) -> AsyncIterator[Redis]:
         yield client
 
 
-async def wait_for_reconnects(line: Proxy, times: int) -> None:
+async def wait_for_reconnects(redis_proxy: Proxy, times: int) -> None:
     """Wait until it has tried to reach Redis `times` more."""
-    wanted = line.connections + times
+    expected = redis_proxy.connections + times
     async with asyncio.timeout(30):
-        while line.connections < wanted:  # noqa: ASYNC110 - a connection sets no event
+        while redis_proxy.connections < expected:  # noqa: ASYNC110 - a connection sets no event
             await asyncio.sleep(0)
 
 
@@ -49,16 +49,16 @@ async def test_a_worker_receives_rings_again_when_redis_comes_back_empty(
     tmp_path: Path,
 ) -> None:
     doorbell = Doorbell(client, RedisSettings())
-    async with Supervisor(tmp_path / "logs") as supervisor, proxy(server.port) as line:
+    async with Supervisor(tmp_path / "logs") as supervisor, proxy(server.port) as redis_proxy:
         await server.prepare()
         await supervisor.start(server.child())
-        away = {"INFILL_REDIS_URL": f"redis://127.0.0.1:{line.port}/0"}
-        async with working(environment | SELDOM | away) as program:
+        through_proxy = {"INFILL_REDIS_URL": f"redis://127.0.0.1:{redis_proxy.port}/0"}
+        async with working(environment | SELDOM | through_proxy) as program:
             await wait_for_listener(client)
             await supervisor.stop_all()
             await program.wait_for_event("dependency_unavailable")
             # With Celery's own pauses, of 2, 4, 6, 8, 10 and 12 seconds, this takes too long.
-            await wait_for_reconnects(line, 6)
+            await wait_for_reconnects(redis_proxy, 6)
             await supervisor.start(server.child())
             await program.wait_for_event("dependency_available")
             await wait_for_listener(client)

@@ -1,4 +1,4 @@
-"""The real processes, asking a hostile server for names, and what came of their jobs."""
+"""The real processes behind a hostile name server, and the outcomes of their jobs."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ from deploy.local.stack import dispatcher_process, gateway_process, worker_proce
 from tests.hostile.servers.certificates import Authority
 from tests.hostile.servers.dns_server import NameServer, answering
 from tests.support.operators import OPERATOR, PEPPER
-from tests.system.installation import STAND_INS, body
+from tests.system.installation import STAND_INS, small_body
 
 ENDED_SECONDS = 60.0
 SAMPLES = Path(__file__).parents[2] / "deploy/local/samples"
 
-# Impatient, so that what hangs ends soon. 127.0.0.1 alone is open, as on the local stack; names may
-# be called at any port, for our servers draw theirs.
+# Short timeouts, so that a hanging request ends soon. Of loopback only 127.0.0.1 is allowed, as on
+# the local stack; every port is allowed, because the test servers use free ones.
 SETTINGS = {
     "INFILL_API_KEY_PEPPER": PEPPER,
     "INFILL_MODELS_SERVE": json.dumps(STAND_INS),
@@ -64,7 +64,7 @@ SELECT count(*) FROM jobs LEFT JOIN deliveries ON deliveries.job_id = jobs.id
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a job and of its webhook; `attempts` are statuses or words for trouble."""
+    """Outcome of a job and its webhook; `attempts` are HTTP statuses or error names."""
 
     state: str
     code: str | None
@@ -74,8 +74,8 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Surrounded:
-    """The processes' front door, the name server they ask, and the authority they trust."""
+class HostileStack:
+    """The gateway's URL, the name server of the processes, and the authority they trust."""
 
     names: NameServer
     authority: Authority
@@ -85,15 +85,15 @@ class Surrounded:
     database: asyncpg.Connection
 
     async def post(self, **fields: Any) -> Any:
-        """Ask for an inpainting and give the answer."""
-        answer = await self.client.post(
-            f"{self.url}/api/v3/inpaint", json={"key": self.key, **body(**fields)}
+        """Submit an inpaint job and return the body of the response."""
+        response = await self.client.post(
+            f"{self.url}/api/v3/inpaint", json={"key": self.key, **small_body(**fields)}
         )
-        return answer.json()
+        return response.json()
 
-    async def outcomes(self, orders: Sequence[dict[str, Any]]) -> list[Outcome]:
-        """Order all of these, wait until they and their webhooks have ended, and give the ends."""
-        ids = [(await self.post(**order))["id"] for order in orders]
+    async def outcomes(self, jobs: Sequence[dict[str, Any]]) -> list[Outcome]:
+        """Submit the jobs, wait until they and their webhooks have ended; return the outcomes."""
+        ids = [(await self.post(**fields))["id"] for fields in jobs]
 
         async def all_ended() -> bool:
             return bool(await self.database.fetchval(UNENDED, ids) == 0)
@@ -104,8 +104,8 @@ class Surrounded:
 
 
 @asynccontextmanager
-async def surrounded(stores: dict[str, str], home: Path) -> AsyncIterator[Surrounded]:
-    """Run gateway, worker and dispatcher in hostile surroundings while the block lasts."""
+async def open_hostile_stack(stores: dict[str, str], home: Path) -> AsyncIterator[HostileStack]:
+    """Run gateway, worker and dispatcher with a hostile name server while the block lasts."""
     authority = Authority(home)
     trusted = home / "authority.pem"
     trusted.write_bytes(authority.pem)
@@ -119,14 +119,14 @@ async def surrounded(stores: dict[str, str], home: Path) -> AsyncIterator[Surrou
         async with Supervisor(home / "logs") as supervisor:
             async with asyncio.TaskGroup() as starting:
                 for child in children:
-                    surroundings = {**stores, **settings, **child.environment}
-                    started = supervisor.start(replace(child, environment=surroundings))
+                    environment = {**stores, **settings, **child.environment}
+                    started = supervisor.start(replace(child, environment=environment))
                     starting.create_task(started)
             key = await _new_key(stores["INFILL_DATABASE_URL"])
             database = await asyncpg.connect(stores["INFILL_DATABASE_URL"])
             try:
                 url = f"http://{LOOPBACK}:{port}"
-                yield Surrounded(names, authority, url, key, client, database)
+                yield HostileStack(names, authority, url, key, client, database)
             finally:
                 await database.close()
 
@@ -140,7 +140,7 @@ async def _new_key(url: str) -> str:
         await database.aclose()
 
 
-async def picture(name: str) -> bytes:
-    """Give the answer of an honest host that has this sample."""
+async def sample_response(name: str) -> bytes:
+    """Return a correct HTTP response with a sample image."""
     content = await asyncio.to_thread((SAMPLES / name).read_bytes)
     return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(content) + content
