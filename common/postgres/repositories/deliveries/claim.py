@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from common.domain.delivery import DeliveryClaim, Event
 from common.domain.record import JobRecord
 from common.postgres.models import Delivery, TenantDispatch, TenantOrigin
-from common.postgres.repositories.columns import JOB_COLUMNS, job_record
 from common.postgres.repositories.deliveries.origins import OriginKey
+from common.postgres.repositories.jobs.job_rows import JOB_COLUMNS, to_job_record
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
@@ -89,7 +89,7 @@ async def claim_deliveries(
 def _due(row: Sequence[Any]) -> DueDelivery:
     delivery_id, attempt, event, url, failures, secrets, *job = row
     claim = DeliveryClaim(delivery_id, attempt)
-    return DueDelivery(claim, Event(event), url, failures, job_record(job), tuple(secrets or ()))
+    return DueDelivery(claim, Event(event), url, failures, to_job_record(job), tuple(secrets or ()))
 
 
 # Once for each kind and limit: loading it takes longer than running it.

@@ -33,8 +33,8 @@ from common.domain.delivery import (
     DeliveryState,
     Event,
 )
+from common.postgres.expressions import is_one_of, literal_int
 from common.postgres.models import Delivery, DeliveryAttempt, Job, TenantOrigin
-from common.postgres.repositories.columns import is_one_of, spelled
 from common.postgres.statements import Executor
 
 # One page reads no more rows than this: otherwise a rare state would be searched for in all.
@@ -132,7 +132,7 @@ _ATTEMPTS: Final = (
     select(*_OUTCOME, DeliveryAttempt.answer, DeliveryAttempt.next_attempt_at)
     .where(DeliveryAttempt.delivery_id == bindparam("of_delivery", type_=Uuid()))
     .order_by(DeliveryAttempt.id.desc())
-    .limit(spelled(MOST_ATTEMPTS))
+    .limit(literal_int(MOST_ATTEMPTS))
 )
 
 
@@ -143,7 +143,8 @@ def _matching(asked: _Asked) -> list[ColumnElement[bool]]:
     if asked.track_id:
         wanted = bindparam("of_track_id", type_=Text())
         conditions += [
-            Delivery.track_hash == func.hashtextextended(wanted, spelled(0), type_=BigInteger()),
+            Delivery.track_hash
+            == func.hashtextextended(wanted, literal_int(0), type_=BigInteger()),
             # Two spellings may have one hash.
             exists().where(Job.id == Delivery.job_id, Job.track_id.op("#>>")(_NO_STEPS) == wanted),
         ]
@@ -159,8 +160,8 @@ def _looking(asked: _Asked) -> Select[Any]:
         select(Delivery.job_id)
         .where(*_matching(asked))
         .order_by(Delivery.job_id.desc())
-        .offset(spelled(MOST_LOOKED_AT - 1))
-        .limit(spelled(1))
+        .offset(literal_int(MOST_LOOKED_AT - 1))
+        .limit(literal_int(1))
     )
 
 
@@ -171,7 +172,10 @@ def _listing(asked: _Asked, state: DeliveryState | None, size: int) -> Select[An
     if state is not None:
         conditions.append(is_one_of(Delivery.state, {state}))
     return _shown(
-        select(Delivery.id).where(*conditions).order_by(Delivery.job_id.desc()).limit(spelled(size))
+        select(Delivery.id)
+        .where(*conditions)
+        .order_by(Delivery.job_id.desc())
+        .limit(literal_int(size))
     )
 
 
@@ -182,7 +186,7 @@ def _shown(chosen: Select[UUID]) -> Select[Any]:
         select(*_OUTCOME)
         .where(DeliveryAttempt.delivery_id == of_page.c.id)
         .order_by(DeliveryAttempt.id.desc())
-        .limit(spelled(1))
+        .limit(literal_int(1))
         .lateral("last")
     )
     return (

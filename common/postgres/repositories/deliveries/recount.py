@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy import Executable, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import literal_int
 from common.postgres.models import TenantOrigin
-from common.postgres.repositories.columns import spelled
 from common.postgres.sql_text import load_sql
 
 # Counting for a gauge stops here.
@@ -36,7 +36,7 @@ _RECOUNT: Final = load_sql(__package__, "recount_sending.sql")
 _COUNT_OPEN: Final = select(func.count()).select_from(
     select(TenantOrigin.tenant_id)
     .where(TenantOrigin.open_until > literal_column("'-infinity'"))
-    .limit(spelled(MOST_COUNTED))
+    .limit(literal_int(MOST_COUNTED))
     .subquery("held")
 )
 

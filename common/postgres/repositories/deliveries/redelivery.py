@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Executable, Uuid, bindparam, case, column, func, update
 
 from common.domain.delivery import ENDED_STATES, FAILED_STATES, DeliveryState
+from common.postgres.expressions import is_one_of, literal_int
 from common.postgres.models import Delivery
-from common.postgres.repositories.columns import is_one_of, spelled
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
@@ -51,12 +51,12 @@ _ONE: Final = (
         Delivery.tenant_id == bindparam("of_tenant", type_=BigInteger()),
         Delivery.id == bindparam("of_delivery", type_=Uuid()),
         is_one_of(Delivery.state, ENDED_STATES | {DeliveryState.PENDING}),
-        Delivery.attempt < spelled(MOST_ATTEMPTS),
+        Delivery.attempt < literal_int(MOST_ATTEMPTS),
     )
     .values(
         state=DeliveryState.PENDING,
         finished_at=None,
-        failures=case((_HAS_ENDED, spelled(0)), else_=Delivery.failures),
+        failures=case((_HAS_ENDED, literal_int(0)), else_=Delivery.failures),
         # One that is due keeps its place.
         available_at=case(
             (_HAS_ENDED, func.now()), else_=func.least(Delivery.available_at, func.now())

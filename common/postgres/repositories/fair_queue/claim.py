@@ -12,8 +12,8 @@ from sqlalchemy import Executable, bindparam, exists, update
 from common.domain.job import Claim
 from common.domain.record import ClaimedJob
 from common.postgres.models import Job, TenantQueue
-from common.postgres.repositories.columns import JOB_COLUMNS, job_record
 from common.postgres.repositories.fair_queue.shares import is_ready
+from common.postgres.repositories.jobs.job_rows import JOB_COLUMNS, to_job_record
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
@@ -76,7 +76,7 @@ def _claimed(rows: Sequence[Sequence[Any]]) -> ClaimResult:
     for row in rows:
         *_, max_attempts, suspect = row
         try:
-            claimed.jobs.append(ClaimedJob(job_record(row), max_attempts, suspect))
+            claimed.jobs.append(ClaimedJob(to_job_record(row), max_attempts, suspect))
         except (TypeError, ValueError, KeyError) as error:
             claim = Claim(*(row[JOB_COLUMNS.index(column)] for column in (Job.id, Job.attempt)))
             claimed.unreadable.append((claim, str(error)))

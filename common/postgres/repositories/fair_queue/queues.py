@@ -14,8 +14,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import JobState
+from common.postgres.expressions import from_now, is_one_of, literal_int
 from common.postgres.models import Job, TenantQueue, Worker
-from common.postgres.repositories.columns import from_now, is_one_of, spelled
 
 # Counting a million waiting jobs takes a second, and nobody needs to know them to the last one.
 MOST_COUNTED: Final = 10_000
@@ -78,7 +78,7 @@ def _workers(silent_seconds: float) -> Select[str, int]:
 
 
 def _waiting(queue: str, at_most: int = MOST_COUNTED) -> Select[int]:
-    most = spelled(at_most)
+    most = literal_int(at_most)
     # Tenant by tenant: what waits is indexed so, for the claims. In the index's order, else the
     # planner may read through the table.
     theirs = (

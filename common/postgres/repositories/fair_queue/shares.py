@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from common.domain.job import JobState
+from common.postgres.expressions import is_one_of
 from common.postgres.models import Job
-from common.postgres.repositories.columns import is_one_of
 from common.postgres.sql_text import load_sql
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.sql import column
 from common.domain.job import Claim, EndedJob
 from common.domain.record import JobResult
 from common.postgres.models import Job
-from common.postgres.repositories.jobs.endings import ENDED_COLUMNS
+from common.postgres.repositories.jobs.job_rows import ENDED_JOB_COLUMNS
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
@@ -53,9 +53,9 @@ def _of(claim: Claim) -> dict[str, Any]:
 
 
 _SUCCEED: Final = load_sql(
-    __package__, "succeed.sql", columns=ENDED_COLUMNS, types={"to_result": Job.result.type}
+    __package__, "succeed.sql", columns=ENDED_JOB_COLUMNS, types={"to_result": Job.result.type}
 )
-_FAIL: Final = load_sql(__package__, "fail.sql", columns=ENDED_COLUMNS)
+_FAIL: Final = load_sql(__package__, "fail.sql", columns=ENDED_JOB_COLUMNS)
 # By the database's own function: a gateway may cancel for a tenant, and change no job otherwise.
 _CANCEL: Final = select(
     *func.infill_cancel(

@@ -7,8 +7,8 @@ from sqlalchemy import tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import Claim, JobState
+from common.postgres.expressions import from_now, is_one_of
 from common.postgres.models import Job
-from common.postgres.repositories.columns import from_now, is_one_of
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 

@@ -8,8 +8,8 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import JobState
+from common.postgres.expressions import is_one_of, select_page
 from common.postgres.models import Job, Tenant
-from common.postgres.repositories.columns import following, is_one_of
 
 # One page looks at no more rows than this: a list that few jobs match would read the whole table.
 MOST_LOOKED_AT: Final = 100_000
@@ -78,7 +78,7 @@ async def list_jobs(
     """Give up to `limit` jobs before the id `after`; of many, a page may be short or empty."""
     # Those that run are few, and have an index of their own.
     end = 0 if chosen.state is JobState.RUNNING else await _end_of_look(connection, after)
-    matching = following(
+    matching = select_page(
         _all(chosen).where(Job.id >= end), Job.id, after, limit + 1, newest_first=True
     )
     jobs = await _read(connection, matching)
@@ -104,7 +104,7 @@ async def set_priority(connection: AsyncConnection, job_id: int, priority: int) 
 
 async def _end_of_look(connection: AsyncConnection, after: int | None) -> int:
     """Give the id of the last row to look at, 0 where that is all there is."""
-    looked = following(select(Job.id), Job.id, after, 1, newest_first=True)
+    looked = select_page(select(Job.id), Job.id, after, 1, newest_first=True)
     end = (await connection.execute(looked.offset(MOST_LOOKED_AT - 1))).scalar()
     return end or 0
 

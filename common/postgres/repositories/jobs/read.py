@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from common.domain.delivery import DeliveryState
 from common.domain.record import JobRecord
 from common.postgres.models import Delivery, Job
-from common.postgres.repositories.columns import JOB_COLUMNS, job_record
+from common.postgres.repositories.jobs.job_rows import JOB_COLUMNS, to_job_record
 from common.postgres.statements import Executor
 
 # Built once: for a statement built anew, SQLAlchemy matches every column of the result again,
@@ -53,7 +53,7 @@ async def find_ended(connection: Executor, prefixes: Collection[UUID]) -> set[UU
 def _view(row: Sequence[Any]) -> JobView:
     state, failures = row[-2], row[-1]
     return JobView(
-        job=job_record(row),
+        job=to_job_record(row),
         delivery=None if state is None else DeliveryState(str(state)),
         delivery_failures=int(str(failures or 0)),
     )

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, select
 
 from common.domain.record import JobRecord, NewJob
 from common.postgres.models import Job
-from common.postgres.repositories.columns import JOB_COLUMNS, job_record
+from common.postgres.repositories.jobs.job_rows import JOB_COLUMNS, to_job_record
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
@@ -69,5 +69,5 @@ async def record_job(
 async def _earlier(connection: Executor, new: NewJob) -> JobRepeated | IdempotencyKeyTaken:
     theirs = {"tenant_id": new.tenant_id, "idempotency_key": new.idempotency_key}
     row = (await connection.execute(_EARLIER, theirs)).first()
-    job = job_record(row)
+    job = to_job_record(row)
     return JobRepeated(job) if row[-1] == new.request_digest else IdempotencyKeyTaken(job.id)

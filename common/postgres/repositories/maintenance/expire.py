@@ -4,7 +4,7 @@ from typing import Final
 
 from common.domain.errors import pluralize
 from common.domain.job import WORKER_LOST, EndedJob
-from common.postgres.repositories.jobs.endings import ENDED_COLUMNS
+from common.postgres.repositories.jobs.job_rows import ENDED_JOB_COLUMNS
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
@@ -34,5 +34,5 @@ async def fail_overdue(
     return [EndedJob(*row) for row in rows.all()]
 
 
-_FAIL_ABANDONED: Final = load_sql(__package__, "fail_abandoned.sql", columns=ENDED_COLUMNS)
-_FAIL_OVERDUE: Final = load_sql(__package__, "fail_overdue.sql", columns=ENDED_COLUMNS)
+_FAIL_ABANDONED: Final = load_sql(__package__, "fail_abandoned.sql", columns=ENDED_JOB_COLUMNS)
+_FAIL_OVERDUE: Final = load_sql(__package__, "fail_overdue.sql", columns=ENDED_JOB_COLUMNS)

@@ -22,8 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.delivery import DeliveryState
 from common.domain.job import WORKER_LOST, JobState
+from common.postgres.expressions import from_now, is_one_of, literal_int
 from common.postgres.models import Delivery, Job, TenantQueue, Worker
-from common.postgres.repositories.columns import from_now, is_one_of, spelled
 from common.postgres.sql_text import load_sql
 
 _UP: Final = select(func.extract("epoch", func.now() - func.pg_postmaster_start_time()))
@@ -148,7 +148,7 @@ def _counting(at_most: int) -> Select[Any]:
         select(Job.id)
         .where(is_one_of(Job.state, {state}))
         .order_by(*order)
-        .limit(spelled(at_most))
+        .limit(literal_int(at_most))
         .subquery(state.value)
         for state, order in _UNFINISHED.items()
     ]

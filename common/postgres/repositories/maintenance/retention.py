@@ -28,8 +28,8 @@ from common.domain.delivery import DeliveryState
 from common.domain.job import FINAL_STATES, JobState
 from common.domain.object_keys import JobObjects, list_possible_result_keys
 from common.domain.record import InputImage
+from common.postgres.expressions import from_now, is_one_of, literal_int
 from common.postgres.models import Delivery, DeliveryAttempt, Installation, Job
-from common.postgres.repositories.columns import from_now, is_one_of, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _choosing_pictures(limit: int) -> Select[Any]:
         select(Job.id, Job.tenant_id, Job.file_prefix, Job.attempt, samples, *_NAMING)
         .where(Job.finished_at <= _AGO, Job.objects_deleted_at.is_(None))
         .order_by(Job.finished_at)
-        .limit(spelled(limit))
+        .limit(literal_int(limit))
     )
 
 
@@ -158,7 +158,7 @@ def _deleting_jobs(limit: int) -> Delete:
         select(Job.id)
         .where(Job.finished_at <= _AGO, Job.objects_deleted_at.is_not(None), ~unsent)
         .order_by(Job.finished_at)
-        .limit(spelled(limit))
+        .limit(literal_int(limit))
         .with_for_update(skip_locked=True)
         .cte("old")
     )
@@ -171,7 +171,7 @@ def _deleting_deliveries(limit: int) -> Delete:
         select(Delivery.id)
         .where(Delivery.finished_at <= _AGO)
         .order_by(Delivery.finished_at)
-        .limit(spelled(limit))
+        .limit(literal_int(limit))
         .with_for_update(skip_locked=True)
         .cte("old")
     )
@@ -183,7 +183,7 @@ def _deleting_attempts(limit: int) -> Delete:
     oldest = (
         select(DeliveryAttempt.id, DeliveryAttempt.started_at)
         .order_by(DeliveryAttempt.id)
-        .limit(spelled(limit))
+        .limit(literal_int(limit))
         .cte("oldest")
     )
     return delete(DeliveryAttempt).where(

@@ -22,8 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import FINAL_STATES, JobState
+from common.postgres.expressions import from_now, is_one_of, literal_int
 from common.postgres.models import Job, Tenant, UsageEntry
-from common.postgres.repositories.columns import from_now, is_one_of, spelled
 
 
 async def find_tenants_to_erase(connection: AsyncConnection, *, seconds: float) -> list[int]:
@@ -81,7 +81,9 @@ _RUNS: Final = (
     .where(Job.tenant_id == _OF_TENANT, is_one_of(Job.state, {JobState.RUNNING}))
     .order_by(Job.lease_expires_at)
 )
-_UNFINISHED: Final = select(*(jobs.limit(spelled(1)).scalar_subquery() for jobs in (_WAITS, _RUNS)))
+_UNFINISHED: Final = select(
+    *(jobs.limit(literal_int(1)).scalar_subquery() for jobs in (_WAITS, _RUNS))
+)
 _DELETE_TENANT: Final = delete(Tenant).where(
     Tenant.id == _OF_TENANT,
     Tenant.deleting_at.is_not(None),
@@ -91,7 +93,7 @@ _DELETE_TENANT: Final = delete(Tenant).where(
 
 @cache
 def _canceling(limit: int) -> Update:
-    waiting = _WAITS.limit(spelled(limit)).with_for_update(skip_locked=True).cte("waiting")
+    waiting = _WAITS.limit(literal_int(limit)).with_for_update(skip_locked=True).cte("waiting")
     return (
         update(Job)
         .where(Job.id == waiting.c.id)
@@ -117,4 +119,4 @@ def _deleting_usage(limit: int) -> Delete:
 
 
 def _some(column: Any, limit: int, *conditions: ColumnElement[bool]) -> Any:
-    return select(column).where(*conditions).limit(spelled(limit)).cte("some")
+    return select(column).where(*conditions).limit(literal_int(limit)).cte("some")

@@ -18,8 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import select_page
 from common.postgres.models import AdminKey
-from common.postgres.repositories.columns import following
 from common.postgres.repositories.tenants.key_records import KeyRecord, key_columns
 
 _KEY: Final = key_columns(AdminKey)
@@ -67,7 +67,7 @@ async def list_admin_keys(
     connection: AsyncConnection, *, after: int | None, limit: int
 ) -> list[KeyRecord]:
     """Give up to `limit` keys, oldest first, the revoked ones too."""
-    rows = await connection.execute(following(select(*_KEY), AdminKey.id, after, limit))
+    rows = await connection.execute(select_page(select(*_KEY), AdminKey.id, after, limit))
     return [KeyRecord(*row) for row in rows]
 
 

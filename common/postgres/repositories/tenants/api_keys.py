@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import select_page
 from common.postgres.models import ApiKey
-from common.postgres.repositories.columns import following
 from common.postgres.repositories.tenants.key_records import KeyRecord, key_columns
 
 _KEY: Final = key_columns(ApiKey)
@@ -33,7 +33,7 @@ async def list_api_keys(
 ) -> list[KeyRecord]:
     """Give up to `limit` keys of a tenant, oldest first, the revoked ones too."""
     theirs = select(*_KEY).where(ApiKey.tenant_id == tenant_id)
-    rows = await connection.execute(following(theirs, ApiKey.id, after, limit))
+    rows = await connection.execute(select_page(theirs, ApiKey.id, after, limit))
     return [KeyRecord(*row) for row in rows]
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import select_page
 from common.postgres.models import AuditEntry
-from common.postgres.repositories.columns import following
 
 _ENTRIES: Final = select(
     AuditEntry.id,
@@ -54,5 +54,5 @@ async def list_audit_entries(
 ) -> list[AuditRecord]:
     """Give up to `limit` entries, latest first, those before the id `after`; None is of all."""
     statement = _ENTRIES if tenant is None else _ENTRIES.where(AuditEntry.tenant == tenant)
-    page = following(statement, AuditEntry.id, after, limit, newest_first=True)
+    page = select_page(statement, AuditEntry.id, after, limit, newest_first=True)
     return [AuditRecord(*row) for row in await connection.execute(page)]

@@ -9,8 +9,8 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import select_page
 from common.postgres.models import Plan, Tenant
-from common.postgres.repositories.columns import following
 
 _TENANTS: Final = (
     select(func.count()).where(Tenant.plan_id == Plan.id).scalar_subquery().label("tenants")
@@ -45,7 +45,7 @@ async def list_plans(
     connection: AsyncConnection, *, after: int | None, limit: int
 ) -> list[PlanRecord]:
     """Give up to `limit` plans, oldest first, those after the id `after`."""
-    rows = await connection.execute(following(_PLANS, Plan.id, after, limit))
+    rows = await connection.execute(select_page(_PLANS, Plan.id, after, limit))
     return [PlanRecord(*row) for row in rows]
 
 

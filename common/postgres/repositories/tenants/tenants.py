@@ -9,8 +9,8 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.names import is_name
+from common.postgres.expressions import from_now, select_page
 from common.postgres.models import Plan, Tenant, TenantShare, WebhookSecret
-from common.postgres.repositories.columns import following, from_now
 from common.postgres.sql_text import load_sql
 
 # The plan there is in every installation: no limits, until an operator sets some.
@@ -67,7 +67,7 @@ async def list_tenants(
     connection: AsyncConnection, *, after: int | None, limit: int
 ) -> list[TenantRecord]:
     """Give up to `limit` tenants, oldest first, those after the id `after`."""
-    rows = await connection.execute(following(_TENANTS, Tenant.id, after, limit))
+    rows = await connection.execute(select_page(_TENANTS, Tenant.id, after, limit))
     return [TenantRecord(*row) for row in rows]
 
 

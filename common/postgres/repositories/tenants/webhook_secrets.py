@@ -7,8 +7,8 @@ from typing import Final
 from sqlalchemy import BigInteger, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import select_page
 from common.postgres.models import WebhookSecret
-from common.postgres.repositories.columns import following
 from common.postgres.statements import Executor
 
 _SECRET: Final = (WebhookSecret.id, WebhookSecret.created_at, WebhookSecret.expires_at)
@@ -35,7 +35,7 @@ async def list_webhook_secrets(
 ) -> list[WebhookSecretRecord]:
     """Give up to `limit` secrets of a tenant, oldest first, the expired ones too."""
     theirs = select(*_SECRET).where(WebhookSecret.tenant_id == tenant_id)
-    rows = await connection.execute(following(theirs, WebhookSecret.id, after, limit))
+    rows = await connection.execute(select_page(theirs, WebhookSecret.id, after, limit))
     return [WebhookSecretRecord(*row) for row in rows]
 
 

@@ -15,8 +15,8 @@ from sqlalchemy import (
 from sqlalchemy.types import NULLTYPE
 
 from common.domain.job import JobState
+from common.postgres.expressions import is_one_of
 from common.postgres.models import Job
-from common.postgres.repositories.columns import is_one_of
 from common.postgres.statements import Executor
 
 
