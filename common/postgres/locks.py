@@ -14,7 +14,7 @@ class Lock(IntEnum):
     OPERATORS = 0x6F7065726174  # "operat"
 
 
-async def take_lock(connection: AsyncConnection, lock: Lock) -> bool:
+async def try_lock(connection: AsyncConnection, lock: Lock) -> bool:
     """Try to take a lock until this connection ends; return whether it is now held.
 
     If the holder dies, Postgres ends its connection and so releases the lock.

@@ -103,12 +103,12 @@ class DirectPool:
 
     def _take_idle(self, tenant_id: int | None = None) -> _PooledConnection | None:
         while self._idle:
-            pooled = self._idle.pop(self._best_index(tenant_id))
+            pooled = self._idle.pop(self._find_best_index(tenant_id))
             if not pooled.driver.is_closed():
                 return pooled
         return None
 
-    def _best_index(self, tenant_id: int | None) -> int:
+    def _find_best_index(self, tenant_id: int | None) -> int:
         for index in range(len(self._idle) - 1, 0, -1):
             if self._idle[index].tenant_id == tenant_id:
                 return index

@@ -75,18 +75,18 @@ class DirectStatements:
             names=order,
             constants={name: compiled.binds[name].effective_value for name in order},
             binders=[
-                self._implementation(compiled.binds[name].type).bind_processor(self._dialect)
+                self._dialect_type(compiled.binds[name].type).bind_processor(self._dialect)
                 for name in order
             ],
-            readers=[self._reader(column.type) for column in statement.exported_columns],
+            readers=[self._find_reader(column.type) for column in statement.exported_columns],
         )
 
-    def _reader(self, kind: TypeEngine[Any]) -> Convert:
+    def _find_reader(self, kind: TypeEngine[Any]) -> Convert:
         if isinstance(kind, Float):
             return None  # as the driver gives it; SQLAlchemy's would ask for the column's type code
-        return self._implementation(kind).result_processor(self._dialect, None)
+        return self._dialect_type(kind).result_processor(self._dialect, None)
 
-    def _implementation(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    def _dialect_type(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
         return kind.dialect_impl(self._dialect)
 
 
@@ -100,16 +100,16 @@ class DirectConnection:
     async def execute(self, statement: Any, parameters: Mapping[str, Any], /) -> Rows:
         """Run a statement that is a module's constant, with values for all its parameters."""
         prepared = self._statements.prepare(statement, list(parameters))
-        given = {**prepared.constants, **parameters}
+        values_by_name = {**prepared.constants, **parameters}
         values = [
-            given[name] if bind is None else bind(given[name])
+            values_by_name[name] if bind is None else bind(values_by_name[name])
             for name, bind in zip(prepared.names, prepared.binders, strict=True)
         ]
         found = await self._driver.fetch(prepared.text, *values)
-        return Rows([_read(row, prepared.readers) for row in found])
+        return Rows([_convert_row(row, prepared.readers) for row in found])
 
 
-def _read(row: Row, readers: Sequence[Convert]) -> Row:
+def _convert_row(row: Row, readers: Sequence[Convert]) -> Row:
     return [
         value if read is None else read(value) for value, read in zip(row, readers, strict=True)
     ]

@@ -190,9 +190,9 @@ class PostgresWatchdog:
 
     def _start_probing(self) -> None:
         if self._probing is None:
-            self._probing = asyncio.create_task(self._probe_until_answered())
+            self._probing = asyncio.create_task(self._probe_until_available())
 
-    async def _probe_until_answered(self) -> None:
+    async def _probe_until_available(self) -> None:
         finished = self._finished
         try:
             while not await self._probe():

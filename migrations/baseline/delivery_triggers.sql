@@ -15,7 +15,7 @@ SELECT regexp_replace(
     '^(http://.*):80$|^(https://.*):443$', '\1\2')
 $body$;
 
-CREATE FUNCTION infill_name_origin() RETURNS trigger
+CREATE FUNCTION infill_set_origin() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp
 AS $body$
 BEGIN
@@ -23,17 +23,17 @@ BEGIN
     RETURN NEW;
 END
 $body$;
-REVOKE ALL ON FUNCTION infill_name_origin() FROM PUBLIC;
+REVOKE ALL ON FUNCTION infill_set_origin() FROM PUBLIC;
 
-CREATE TRIGGER name_origin BEFORE INSERT ON deliveries
-    FOR EACH ROW WHEN (NEW.origin IS NULL) EXECUTE FUNCTION infill_name_origin();
+CREATE TRIGGER set_origin BEFORE INSERT ON deliveries
+    FOR EACH ROW WHEN (NEW.origin IS NULL) EXECUTE FUNCTION infill_set_origin();
 
 -- Hash the job's track_id, by which tenants search their deliveries. The text is hashed, so that 17
 -- is found whether it was sent as a number or as a string. A hash, because an index does not take a
 -- text as long as a track_id may be; in a column, because an index on an expression is not used
 -- behind row-level security, which lets only leakproof operators reach an index; on this table,
 -- because an index on `jobs` would cost every claim (decision record 0023).
-CREATE FUNCTION infill_hash_track_id() RETURNS trigger
+CREATE FUNCTION infill_set_track_hash() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp
 AS $body$
 BEGIN
@@ -43,10 +43,10 @@ BEGIN
     RETURN NEW;
 END
 $body$;
-REVOKE ALL ON FUNCTION infill_hash_track_id() FROM PUBLIC;
+REVOKE ALL ON FUNCTION infill_set_track_hash() FROM PUBLIC;
 
-CREATE TRIGGER hash_track_id BEFORE INSERT ON deliveries
-    FOR EACH ROW EXECUTE FUNCTION infill_hash_track_id();
+CREATE TRIGGER set_track_hash BEFORE INSERT ON deliveries
+    FOR EACH ROW EXECUTE FUNCTION infill_set_track_hash();
 
 -- Record when the deliveries that have become pending are due: first in the row of their origin,
 -- then in the dispatch row of their tenant. Rows that already say so are left alone; otherwise

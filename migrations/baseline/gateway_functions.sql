@@ -10,8 +10,8 @@
 
 -- Return the owner of a live API key, the limits of plan and tenant, and the seconds until the key
 -- expires; no row for an unknown, revoked or expired key or a disabled tenant. Records the use, at
--- most once in `noted_after_seconds`, and skips that while another request is recording it.
-CREATE FUNCTION infill_authenticate(digest bytea, noted_after_seconds double precision)
+-- most once in `record_use_after_seconds`, and skips that while another request is recording it.
+CREATE FUNCTION infill_authenticate(digest bytea, record_use_after_seconds double precision)
 RETURNS TABLE (
     tenant_id bigint,
     plan_limits jsonb,
@@ -31,7 +31,7 @@ WITH found AS (
         AND api_keys.revoked_at IS NULL
         AND (api_keys.expires_at IS NULL OR api_keys.expires_at > now())
         AND tenants.disabled_at IS NULL
-), noted AS (
+), recorded_use AS (
     UPDATE api_keys SET last_used_at = now()
     WHERE id = (
         SELECT api_keys.id FROM api_keys
@@ -45,7 +45,7 @@ SELECT tenant_id, plan_limits, tenant_limits, seconds_left FROM found
 $body$;
 
 -- Return those of the jobs with these random prefixes that have ended.
-CREATE FUNCTION infill_ended(prefixes uuid[])
+CREATE FUNCTION infill_ended_jobs(prefixes uuid[])
 RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
@@ -64,11 +64,11 @@ $body$;
 -- Cancel a queued or running job, lower the counters of running jobs and record the webhook, in one
 -- statement like every other end of a job. Returns no row where the job has ended or is not the
 -- tenant's. A gateway's connection is set to one tenant, and cancels no other tenant's job.
-CREATE FUNCTION infill_cancel(tenant bigint, job bigint, message text)
+CREATE FUNCTION infill_cancel_job(tenant bigint, job bigint, message text)
 RETURNS TABLE (job_id bigint, file_prefix uuid, delivery_id uuid)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
-WITH theirs AS (
+WITH target AS (
     SELECT id, state FROM jobs
     WHERE id = $2 AND tenant_id = $1 AND state IN ('queued', 'running')
         -- An operator's connection has no tenant set, and may cancel any job.
@@ -77,19 +77,19 @@ WITH theirs AS (
 ), ended AS (
     UPDATE jobs SET state = 'canceled', claimed_by = NULL, lease_expires_at = NULL,
         finished_at = now(), error_code = 'canceled', error_message = $3
-    FROM theirs WHERE jobs.id = theirs.id
+    FROM target WHERE jobs.id = target.id
     RETURNING jobs.id, jobs.tenant_id, jobs.queue, jobs.file_prefix, jobs.webhook_url,
-        theirs.state AS was
-), freed_of_queue AS (
+        target.state AS was
+), queue_counter AS (
     -- First this counter, then the other one, as in every statement that ends a job: no deadlocks.
     UPDATE tenant_queues SET running = tenant_queues.running - 1
     FROM ended
     WHERE tenant_queues.tenant_id = ended.tenant_id AND tenant_queues.queue = ended.queue
         AND ended.was = 'running'
     RETURNING tenant_queues.tenant_id
-), freed_of_tenant AS (
+), tenant_counter AS (
     UPDATE tenant_shares SET running = tenant_shares.running - 1
-    FROM freed_of_queue WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+    FROM queue_counter WHERE tenant_shares.tenant_id = queue_counter.tenant_id
 ), outbox AS (
     INSERT INTO deliveries (job_id, tenant_id, event, url)
     SELECT id, tenant_id, 'job.canceled', webhook_url FROM ended WHERE webhook_url IS NOT NULL
@@ -118,7 +118,7 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
-WITH of_workers AS (
+WITH live_workers AS (
     -- A worker divides its time between this queue and its others that have work.
     SELECT count(*) AS engines, coalesce(avg(1.0::float8 / (1 + (
         SELECT count(*) FROM unnest(workers.queues) AS other (queue)
@@ -144,48 +144,48 @@ SELECT
         WHERE queue = $1 AND has_ready AND NOT closed),
     (SELECT coalesce(max(start_tag), 0) FROM tenant_queues WHERE queue = $1),
     (SELECT coalesce(max(id), 0) FROM jobs),
-    of_workers.engines, of_workers.share,
+    live_workers.engines, live_workers.share,
     samples.count, samples.cost, samples.seconds, samples.cost_squared, samples.cost_by_seconds
-FROM of_workers CROSS JOIN samples
+FROM live_workers CROSS JOIN samples
 $body$;
 
 -- Return the counters of the tenants served next, each with number and cost of its next four jobs.
-CREATE FUNCTION infill_queue_contenders(queue text)
+CREATE FUNCTION infill_waiting_tenants(queue text)
 RETURNS TABLE (
     virtual_time double precision,
     weight double precision,
     backlog double precision,
-    most_running integer,
+    max_running integer,
     jobs bigint,
     work double precision
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
-WITH least_served AS (
+WITH next_tenants AS (
     SELECT tenant_queues.tenant_id, tenant_queues.virtual_time, tenant_shares.weight,
         tenant_queues.backlog,
         least(max_running_per_queue, max_running - (tenant_shares.running - tenant_queues.running))
-            AS most_running
+            AS max_running
     FROM tenant_queues JOIN tenant_shares USING (tenant_id)
     WHERE queue = $1 AND has_ready AND NOT closed
     ORDER BY virtual_time LIMIT 1000
 )
-SELECT virtual_time, weight, backlog, most_running, summed_up.jobs, summed_up.work
-FROM least_served CROSS JOIN LATERAL (
+SELECT virtual_time, weight, backlog, max_running, summed_up.jobs, summed_up.work
+FROM next_tenants CROSS JOIN LATERAL (
     SELECT count(*) AS jobs, coalesce(sum(cost), 0) AS work
     FROM (
         SELECT cost FROM jobs
-        WHERE jobs.tenant_id = least_served.tenant_id AND queue = $1
+        WHERE jobs.tenant_id = next_tenants.tenant_id AND queue = $1
             AND state = 'queued' AND available_at <= now()
         ORDER BY priority DESC, id LIMIT 4
-    ) AS their_next
+    ) AS next_jobs
 ) AS summed_up
 ORDER BY virtual_time
 $body$;
 
 -- Return each running job of a queue: a number for its worker, its cost, the seconds since its
 -- claim.
-CREATE FUNCTION infill_queue_at_work(queue text)
+CREATE FUNCTION infill_running_jobs(queue text)
 RETURNS TABLE (engine bigint, cost double precision, seconds double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$

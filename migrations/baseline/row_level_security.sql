@@ -89,7 +89,7 @@ CREATE POLICY tenant ON tenant_dispatches TO infill_gateway
 CREATE POLICY tenant ON delivery_attempts TO infill_gateway
     USING (EXISTS (SELECT FROM deliveries WHERE deliveries.id = delivery_id));
 
--- Submit a job. It is inserted as queued; its state is changed by others, or by infill_cancel.
+-- Submit a job. It is inserted as queued; its state is changed by others, or by infill_cancel_job.
 GRANT
     SELECT,
     INSERT (tenant_id, file_prefix, queue, priority, max_attempts, request, inputs, base64, cost,
@@ -116,19 +116,19 @@ GRANT SELECT (id, tenant_id, secret, expires_at) ON webhook_secrets TO infill_ga
 -- Functions are open to everybody unless that is revoked.
 REVOKE ALL ON FUNCTION
     infill_authenticate(bytea, double precision),
-    infill_ended(uuid[]),
+    infill_ended_jobs(uuid[]),
     infill_virtual_time(text),
-    infill_cancel(bigint, bigint, text),
+    infill_cancel_job(bigint, bigint, text),
     infill_queue_totals(text, double precision),
-    infill_queue_contenders(text),
-    infill_queue_at_work(text)
+    infill_waiting_tenants(text),
+    infill_running_jobs(text)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     infill_authenticate(bytea, double precision),
-    infill_ended(uuid[]),
+    infill_ended_jobs(uuid[]),
     infill_virtual_time(text),
-    infill_cancel(bigint, bigint, text),
+    infill_cancel_job(bigint, bigint, text),
     infill_queue_totals(text, double precision),
-    infill_queue_contenders(text),
-    infill_queue_at_work(text)
+    infill_waiting_tenants(text),
+    infill_running_jobs(text)
 TO infill_gateway;

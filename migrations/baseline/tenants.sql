@@ -92,10 +92,10 @@ CREATE INDEX ix_audit_entries_tenant_id ON audit_entries (tenant, id);
 -- The one row that names this installation; its bucket carries the same id. Objects unknown to the
 -- database are deleted from the bucket, and the id keeps two installations that share a bucket by
 -- mistake from deleting each other's images.
--- `walked_to` is the object key that walk has reached, NULL at its beginning.
+-- `checked_to` is the object key that walk has reached, NULL at its beginning.
 CREATE TABLE installations (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
-    walked_to text,
+    checked_to text,
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_installations PRIMARY KEY (id)
 );

@@ -18,7 +18,7 @@ WITH tenants AS (
     FROM tenant_dispatches
     WHERE tenant_dispatches.retries = ({retries} = 1)
       AND tenant_dispatches.has_due
-      AND tenant_dispatches.tenant_id <> ALL (CAST(:passing_over AS bigint[]))
+      AND tenant_dispatches.tenant_id <> ALL (CAST(:skip_tenants AS bigint[]))
     ORDER BY tenant_dispatches.served_at
     LIMIT {limit}
     FOR UPDATE SKIP LOCKED
@@ -271,7 +271,7 @@ SELECT
         SELECT FROM tenant_dispatches
         WHERE tenant_dispatches.retries = ({retries} = 1)
           AND tenant_dispatches.has_due
-          AND tenant_dispatches.tenant_id <> ALL (CAST(:passing_over AS bigint[]))
+          AND tenant_dispatches.tenant_id <> ALL (CAST(:skip_tenants AS bigint[]))
     ) AS tenants_wait,
     dispatched.tenant_id AS served_tenant_id,
     dispatched.has_due,

@@ -10,7 +10,7 @@ WITH given AS (
         CAST(:attempts AS integer[]),
         CAST(:states AS text[]),
         CAST(:waits_seconds AS double precision[]),
-        CAST(:well AS boolean[]),
+        CAST(:healthy AS boolean[]),
         CAST(:started_at AS timestamptz[]),
         CAST(:durations_ms AS integer[]),
         CAST(:status_codes AS integer[]),
@@ -18,7 +18,7 @@ WITH given AS (
         CAST(:answers AS text[]),
         CAST(:endings AS text[])
     ) AS given (
-        delivery_id, attempt, state, wait_seconds, is_well,
+        delivery_id, attempt, state, wait_seconds, is_healthy,
         started_at, duration_ms, status_code, error, answer, ended_by
     )
 ),
@@ -45,7 +45,7 @@ moved AS (
         deliveries.attempt,
         deliveries.tenant_id,
         deliveries.origin,
-        given.is_well
+        given.is_healthy
 ),
 
 logged AS (
@@ -69,13 +69,13 @@ logged AS (
 ),
 
 ended AS (
-    -- Some attempts say nothing about the receiver, neither well nor failed: trouble of ours.
+    -- Some attempts say nothing about the receiver, neither healthy nor failed: trouble of ours.
     SELECT
         tenant_id,
         origin,
         count(*) AS number,
-        count(*) FILTER (WHERE is_well) AS well,
-        count(*) FILTER (WHERE NOT is_well) AS failed
+        count(*) FILTER (WHERE is_healthy) AS healthy,
+        count(*) FILTER (WHERE NOT is_healthy) AS failed
     FROM moved
     GROUP BY tenant_id, origin
 ),
@@ -94,8 +94,8 @@ origins AS (
             AS window_is_over,
         tenant_origins.requests,
         tenant_origins.failed,
-        ended.well AS newly_well,
-        ended.failed AS newly_failed
+        ended.healthy AS new_successes,
+        ended.failed AS new_failures
     FROM tenant_origins
     JOIN ended
         ON ended.tenant_id = tenant_origins.tenant_id
@@ -114,10 +114,10 @@ counted AS MATERIALIZED (
         was_held,
         open_until,
         CASE WHEN window_is_over THEN now() ELSE counted_since END AS counted_since,
-        CASE WHEN window_is_over THEN 0 ELSE requests END + newly_well + newly_failed AS requests,
-        CASE WHEN window_is_over THEN 0 ELSE failed END + newly_failed AS failed,
-        newly_well,
-        newly_failed
+        CASE WHEN window_is_over THEN 0 ELSE requests END + new_successes + new_failures AS requests,
+        CASE WHEN window_is_over THEN 0 ELSE failed END + new_failures AS failed,
+        new_successes,
+        new_failures
     FROM origins
 ),
 
@@ -127,12 +127,12 @@ judged AS (
     -- a success closes it and a failure opens it again.
     SELECT
         *,
-        open_until <> '-infinity' AND newly_well > 0 AS closes,
-        newly_failed > 0 AND (
+        open_until <> '-infinity' AND new_successes > 0 AS closes,
+        new_failures > 0 AND (
             open_until <> '-infinity'
             OR (
-                requests >= CAST(:least_requests AS integer)
-                AND failed >= requests * CAST(:failed_part AS double precision)
+                requests >= CAST(:min_requests AS integer)
+                AND failed >= requests * CAST(:failure_ratio AS double precision)
             )
         ) AS opens
     FROM counted
@@ -177,7 +177,7 @@ written AS (
         tenant_origins.tenant_id,
         tenant_origins.origin,
         decided.has_opened,
-        decided.was_held AND tenant_origins.held_until <= now() AS has_room
+        decided.was_held AND tenant_origins.held_until <= now() AS has_capacity
 )
 
 SELECT
@@ -186,6 +186,6 @@ SELECT
     moved.tenant_id,
     moved.origin,
     coalesce(written.has_opened, false) AS has_opened,
-    coalesce(written.has_room, false) AS has_room
+    coalesce(written.has_capacity, false) AS has_capacity
 FROM moved
 LEFT JOIN written ON written.tenant_id = moved.tenant_id AND written.origin = moved.origin

@@ -9,7 +9,7 @@ WITH failed AS (
       AND deliveries.state IN ('discarded', 'exhausted')
       AND deliveries.state = ANY (CAST(:of_states AS text[]))
       AND deliveries.finished_at >= :failed_since
-      AND deliveries.attempt < {most_attempts}
+      AND deliveries.attempt < {max_attempts}
     ORDER BY deliveries.finished_at
     LIMIT {limit}
     FOR UPDATE SKIP LOCKED

@@ -10,7 +10,7 @@ WITH first_queue AS (
     -- its limits of running jobs. Read in the order of an index: otherwise the planner may scan
     -- the table, hoping to meet such a tenant soon.
     SELECT asked.queue
-    FROM unnest(CAST(:of_queues AS text[])) WITH ORDINALITY AS asked (queue, place)
+    FROM unnest(CAST(:of_queues AS text[])) WITH ORDINALITY AS asked (queue, position)
     JOIN LATERAL (
         SELECT tenant_queues.tenant_id
         FROM tenant_queues
@@ -25,7 +25,7 @@ WITH first_queue AS (
         ORDER BY tenant_queues.virtual_time
         LIMIT 1
     ) AS servable ON true
-    ORDER BY asked.place
+    ORDER BY asked.position
     LIMIT 1
 ),
 
@@ -42,7 +42,7 @@ tenants AS (
         least(
             coalesce(tenant_shares.max_running_per_queue, 2147483647) - tenant_queues.running,
             coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running
-        ) AS room
+        ) AS capacity
     FROM tenant_queues
     JOIN tenant_queues AS seen
         ON seen.tenant_id = tenant_queues.tenant_id
@@ -61,7 +61,7 @@ tenants AS (
     FOR UPDATE OF tenant_queues, tenant_shares SKIP LOCKED
 ),
 
-passed_over AS (
+skipped AS (
     -- The least virtual time of a tenant that can be served, but that another claimer holds.
     SELECT tenant_queues.virtual_time
     FROM tenant_queues
@@ -88,7 +88,7 @@ next_jobs AS (
         best.cost,
         tenants.tenant_id,
         tenants.weight,
-        row_number() OVER of_tenant <= tenants.room AS has_room,
+        row_number() OVER of_tenant <= tenants.capacity AS is_within_capacity,
         tenants.virtual_time
             + (sum(best.cost) OVER of_tenant - best.cost) / tenants.weight AS tag
     FROM tenants
@@ -112,8 +112,8 @@ ready AS (
         id,
         tenant_id,
         tag,
-        has_room
-            AND tag <= coalesce((SELECT virtual_time FROM passed_over), 'infinity') + cost / weight
+        is_within_capacity
+            AND tag <= coalesce((SELECT virtual_time FROM skipped), 'infinity') + cost / weight
             AS may_be_claimed
     FROM next_jobs
 ),
@@ -142,7 +142,7 @@ ordered AS (
     SELECT
         id,
         tag,
-        row_number() OVER in_order AS place,
+        row_number() OVER in_order AS position,
         bool_or(suspect) OVER in_order AS is_or_follows_suspect
     FROM locked
     WINDOW in_order AS (ORDER BY tag, id)
@@ -158,7 +158,7 @@ claimed AS (
         started_at = now()
     FROM ordered
     WHERE jobs.id = ordered.id
-      AND (NOT ordered.is_or_follows_suspect OR ordered.place = 1)
+      AND (NOT ordered.is_or_follows_suspect OR ordered.position = 1)
     RETURNING
         jobs.id,
         jobs.tenant_id,

@@ -16,7 +16,7 @@ first_jobs AS (
       AND queue = :of_queue
       AND state = 'queued'
     ORDER BY priority DESC, id
-    LIMIT {jobs_read}
+    LIMIT {max_jobs_read}
 ),
 
 waiting AS (
@@ -24,12 +24,12 @@ waiting AS (
         id,
         priority,
         cost,
-        row_number() OVER (ORDER BY priority DESC, id) AS place
+        row_number() OVER (ORDER BY priority DESC, id) AS position
     FROM first_jobs
 ),
 
-stretches AS (
-    -- The first places one by one, those behind in stretches that grow with the place, so that
+ranges AS (
+    -- The first places one by one, those behind in ranges that grow with the position, so that
     -- thousands of jobs come as some 200 rows.
     SELECT
         priority,
@@ -37,19 +37,19 @@ stretches AS (
         max(id) AS last_id,
         count(*) AS jobs,
         sum(cost) AS work,
-        min(place) AS place
+        min(position) AS position
     FROM waiting
     GROUP BY
         priority,
         CASE
-            WHEN place <= {places_told} THEN place
-            ELSE {places_told} + ceil(
-                ln(place / CAST({places_told} AS double precision)) * {stretches_per_fold}
+            WHEN position <= {single_jobs} THEN position
+            ELSE {single_jobs} + ceil(
+                ln(position / CAST({single_jobs} AS double precision)) * {ranges_per_e_fold}
             )
         END
 ),
 
-end_of_queue AS (
+last_job AS (
     -- The last of all, which may be behind the jobs that were read.
     SELECT id
     FROM jobs
@@ -60,7 +60,7 @@ end_of_queue AS (
     LIMIT 1
 ),
 
-own_running AS (
+running_jobs AS (
     SELECT
         cost,
         coalesce(CAST(extract(epoch FROM now() - started_at) AS double precision), 0) AS seconds
@@ -68,7 +68,7 @@ own_running AS (
     WHERE tenant_id = :of_tenant
       AND queue = :of_queue
       AND state = 'running'
-    LIMIT {running_read}
+    LIMIT {max_running_read}
 )
 
 SELECT
@@ -81,23 +81,23 @@ SELECT
         tenant_shares.max_running_per_queue,
         tenant_shares.max_running
             - (tenant_shares.running - coalesce(tenant_queues.running, 0))
-    ) AS most_running,
-    (SELECT array_agg(priority ORDER BY place) FROM stretches) AS priorities,
-    (SELECT array_agg(first_id ORDER BY place) FROM stretches) AS first_ids,
-    (SELECT array_agg(last_id ORDER BY place) FROM stretches) AS last_ids,
-    (SELECT array_agg(jobs ORDER BY place) FROM stretches) AS jobs,
-    (SELECT array_agg(work ORDER BY place) FROM stretches) AS work,
-    (SELECT id FROM end_of_queue) AS end_of_queue,
+    ) AS max_running,
+    (SELECT array_agg(priority ORDER BY position) FROM ranges) AS priorities,
+    (SELECT array_agg(first_id ORDER BY position) FROM ranges) AS first_ids,
+    (SELECT array_agg(last_id ORDER BY position) FROM ranges) AS last_ids,
+    (SELECT array_agg(jobs ORDER BY position) FROM ranges) AS jobs,
+    (SELECT array_agg(work ORDER BY position) FROM ranges) AS work,
+    (SELECT id FROM last_job) AS last_job_id,
     -- Running jobs matter only to a tenant whose number of them is limited.
     CASE
         WHEN tenant_shares.max_running IS NOT NULL
             OR tenant_shares.max_running_per_queue IS NOT NULL
-        THEN (SELECT array_agg(cost) FROM own_running)
+        THEN (SELECT array_agg(cost) FROM running_jobs)
     END AS running_costs,
     CASE
         WHEN tenant_shares.max_running IS NOT NULL
             OR tenant_shares.max_running_per_queue IS NOT NULL
-        THEN (SELECT array_agg(seconds) FROM own_running)
+        THEN (SELECT array_agg(seconds) FROM running_jobs)
     END AS running_seconds
 FROM asked
 LEFT JOIN tenant_shares ON tenant_shares.tenant_id = asked.tenant_id

@@ -19,7 +19,7 @@ WITH ended AS (
     RETURNING id, tenant_id, queue, file_prefix, webhook_url
 ),
 
-freed_of_queue AS (
+queue_counter AS (
     -- The counters of running jobs, in the order in which a claim locks them.
     UPDATE tenant_queues
     SET running = tenant_queues.running - 1
@@ -29,11 +29,11 @@ freed_of_queue AS (
     RETURNING tenant_queues.tenant_id
 ),
 
-freed_of_tenant AS (
+tenant_counter AS (
     UPDATE tenant_shares
     SET running = tenant_shares.running - 1
-    FROM freed_of_queue
-    WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+    FROM queue_counter
+    WHERE tenant_shares.tenant_id = queue_counter.tenant_id
 ),
 
 outbox AS (

@@ -38,7 +38,7 @@ WITH recorded AS (
     RETURNING id, tenant_id, queue
 ),
 
-woken AS (
+ready AS (
     -- A tenant that had no work starts at the queue's virtual time, so that idle time earns no
     -- credit. One already known to have work is left alone: otherwise each of a busy tenant's
     -- submits would wait for the one before, and for the claims.

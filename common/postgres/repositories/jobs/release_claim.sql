@@ -18,7 +18,7 @@ WITH released AS (
     RETURNING id, tenant_id, queue, available_at
 ),
 
-freed_of_queue AS (
+queue_counter AS (
     -- The counters of running jobs, in the order in which a claim locks them. A job that can be
     -- claimed at once is work for its tenant; of others the sweeper takes note when they are due.
     UPDATE tenant_queues
@@ -30,11 +30,11 @@ freed_of_queue AS (
     RETURNING tenant_queues.tenant_id
 ),
 
-freed_of_tenant AS (
+tenant_counter AS (
     UPDATE tenant_shares
     SET running = tenant_shares.running - 1
-    FROM freed_of_queue
-    WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+    FROM queue_counter
+    WHERE tenant_shares.tenant_id = queue_counter.tenant_id
 )
 
 SELECT id FROM released

@@ -83,9 +83,9 @@ async def test_one_that_ended_before_there_were_lines_is_sent_again(
 ) -> None:
     await webhooks.succeeded(receiver.url)
     for statement in (
-        "ALTER TABLE deliveries DISABLE TRIGGER name_origin",
+        "ALTER TABLE deliveries DISABLE TRIGGER set_origin",
         "UPDATE deliveries SET origin = NULL, state = 'exhausted', finished_at = now()",
-        "ALTER TABLE deliveries ENABLE TRIGGER name_origin",
+        "ALTER TABLE deliveries ENABLE TRIGGER set_origin",
         "DELETE FROM tenant_origins",
     ):
         await webhooks.gateway.run(statement)
@@ -120,7 +120,7 @@ async def test_a_delivery_with_the_maximum_of_attempts_is_not_sent_again(
 ) -> None:
     """The count of attempts has an end, and reaching it would break everybody's claims."""
     await webhooks.failed(IMAGE_URL)
-    most = redelivery.MOST_ATTEMPTS
+    most = redelivery.MAX_ATTEMPTS
     await webhooks.set(f"state = 'exhausted', finished_at = now(), attempt = {most}")
     (item,) = await webhooks.listed()
     code, result = await webhooks.ask("POST", f"deliveries/{item['id']}/redeliver")
@@ -173,7 +173,7 @@ async def test_those_that_ended_in_one_way_can_be_chosen(webhooks: WebhookHarnes
 async def test_very_many_are_sent_again_a_part_at_a_time(
     webhooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redelivery, "BATCH", 2)
+    monkeypatch.setattr(redelivery, "MAX_REDELIVERIES", 2)
     monkeypatch.setattr("api.dialects.v1.webhooks.MAX_BATCHES", 2)
     await end(webhooks, "exhausted", number=7)
     since = {"since": "2000-01-01T00:00:00Z"}

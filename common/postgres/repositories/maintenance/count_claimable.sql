@@ -13,7 +13,7 @@ JOIN LATERAL (
         SELECT least(
             coalesce(tenant_shares.max_running_per_queue, 2147483647) - tenant_queues.running,
             coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running
-        ) AS room
+        ) AS capacity
     ) AS allowed
     JOIN LATERAL (
         -- In the order of an index: otherwise the planner may read the whole queue.
@@ -24,12 +24,12 @@ JOIN LATERAL (
           AND jobs.state = 'queued'
           AND jobs.available_at <= now()
         ORDER BY jobs.priority DESC, jobs.id
-        LIMIT least(allowed.room, {at_most})
+        LIMIT least(allowed.capacity, {at_most})
     ) AS next_jobs ON true
     WHERE tenant_queues.queue = asked.queue
       AND tenant_queues.has_ready
       AND NOT tenant_shares.closed
-      AND allowed.room > 0
+      AND allowed.capacity > 0
     LIMIT {at_most}
-) AS servable ON true
+) AS claimable ON true
 GROUP BY asked.queue
