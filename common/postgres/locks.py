@@ -15,7 +15,7 @@ class Lock(IntEnum):
 
 
 async def try_lock(connection: AsyncConnection, lock: Lock) -> bool:
-    """Try to take a lock until this connection ends; return whether it is now held.
+    """Try to take a lock for the life of this connection; return whether it is now held.
 
     If the holder dies, Postgres ends its connection and so releases the lock.
     """

@@ -81,7 +81,7 @@ def is_unavailable(error: Exception) -> bool:
 
 
 class PostgresWatchdog:
-    """Lets callers through while Postgres is available; belongs to one event loop.
+    """Circuit breaker for Postgres: rejects callers while it is unavailable; for one event loop.
 
     After a caller's error, or if no statement finishes for a while, it probes Postgres over a
     connection of its own. If that gets no response within `probe_seconds`, all connections are

@@ -176,5 +176,5 @@ async def test_a_rejected_role_is_logged(
         async with database.direct():
             pass
     assert is_unavailable(refused.value)
-    assert "database_role_refused" in capsys.readouterr().out
+    assert "database_role_rejected" in capsys.readouterr().out
     await database.aclose()

@@ -43,7 +43,7 @@ async def read_queues(connection: AsyncConnection, *, silent_seconds: float) -> 
     names = list((await connection.execute(_NAMES)).scalars())
     running = await _count_by_queue(connection, _RUNNING)
     ready = await _count_by_queue(connection, _READY)
-    workers = await _count_by_queue(connection, _workers(silent_seconds))
+    workers = await _count_by_queue(connection, _count_workers(silent_seconds))
     return [
         QueueRecord(
             name=name,
@@ -57,9 +57,9 @@ async def read_queues(connection: AsyncConnection, *, silent_seconds: float) -> 
 
 
 async def _count_by_queue(
-    connection: AsyncConnection, counting: Select[str, int]
+    connection: AsyncConnection, statement: Select[str, int]
 ) -> Mapping[str, int]:
-    return {row[0]: row[1] for row in await connection.execute(counting)}
+    return {row[0]: row[1] for row in await connection.execute(statement)}
 
 
 _SERVED: Final = select(func.unnest(Worker.queues).label("queue"), Worker.seen_at).subquery()
@@ -74,13 +74,13 @@ _READY: Final = (
 )
 
 
-def _workers(silent_seconds: float) -> Select[str, int]:
+def _count_workers(silent_seconds: float) -> Select[str, int]:
     alive = _SERVED.c.seen_at > from_now(-silent_seconds)
     return select(_SERVED.c.queue, func.count()).where(alive).group_by(_SERVED.c.queue)
 
 
 def _count_waiting(queue: str, at_most: int = MAX_COUNTED) -> Select[int]:
-    most = literal_int(at_most)
+    limit = literal_int(at_most)
     # Tenant by tenant and in the order of the claims' index: otherwise the planner may scan the
     # table.
     queued_jobs = (
@@ -91,7 +91,7 @@ def _count_waiting(queue: str, at_most: int = MAX_COUNTED) -> Select[int]:
             is_one_of(Job.state, {JobState.QUEUED}),
         )
         .order_by(Job.priority.desc(), Job.id)
-        .limit(most)
+        .limit(limit)
         .lateral("queued_jobs")
     )
     counted = (
@@ -99,7 +99,7 @@ def _count_waiting(queue: str, at_most: int = MAX_COUNTED) -> Select[int]:
         .select_from(TenantQueue)
         .join(queued_jobs, true())
         .where(TenantQueue.queue == queue)
-        .limit(most)
+        .limit(limit)
         .subquery("counted")
     )
     return select(func.count()).select_from(counted)

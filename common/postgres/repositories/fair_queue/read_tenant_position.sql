@@ -1,15 +1,16 @@
 -- Read one tenant's position in one queue: its share, its waiting jobs in the order they will be
 -- claimed, and its running jobs.
 --
--- Always one row, with the defaults of a tenant that has no share and no queue yet. Arrays are NULL
--- where there are no jobs. The limits are part of the text: for a bound one the planner guesses.
+-- Returns one row, with default values if the tenant has no share or is not in the queue yet.
+-- Arrays are NULL if there are no jobs. The limits are literals: for a bound limit the planner
+-- guesses.
 
-WITH asked AS (
+WITH given AS (
     SELECT CAST(:of_tenant AS bigint) AS tenant_id, CAST(:of_queue AS text) AS queue
 ),
 
 first_jobs AS (
-    -- Limited before they are numbered: otherwise Postgres numbers all jobs that wait.
+    -- Limited before they are numbered: otherwise Postgres would number all waiting jobs.
     SELECT id, priority, cost
     FROM jobs
     WHERE tenant_id = :of_tenant
@@ -29,8 +30,8 @@ waiting AS (
 ),
 
 ranges AS (
-    -- The first places one by one, those behind in ranges that grow with the position, so that
-    -- thousands of jobs come as some 200 rows.
+    -- The first jobs one by one, later ones in ranges whose length grows with the position, so that
+    -- thousands of jobs make about 200 rows.
     SELECT
         priority,
         min(id) AS first_id,
@@ -50,7 +51,7 @@ ranges AS (
 ),
 
 last_job AS (
-    -- The last of all, which may be behind the jobs that were read.
+    -- The last job of the queue, which may be behind the jobs that were read.
     SELECT id
     FROM jobs
     WHERE tenant_id = :of_tenant
@@ -76,7 +77,7 @@ SELECT
     coalesce(tenant_queues.virtual_time, 0) AS virtual_time,
     coalesce(tenant_queues.backlog, 0) AS backlog,
     coalesce(tenant_queues.has_ready, false) AS has_ready,
-    -- How many jobs may run in this queue beside those in the tenant's other queues.
+    -- How many jobs may run in this queue, given those running in the tenant's other queues.
     least(
         tenant_shares.max_running_per_queue,
         tenant_shares.max_running
@@ -88,7 +89,7 @@ SELECT
     (SELECT array_agg(jobs ORDER BY position) FROM ranges) AS jobs,
     (SELECT array_agg(work ORDER BY position) FROM ranges) AS work,
     (SELECT id FROM last_job) AS last_job_id,
-    -- Running jobs matter only to a tenant whose number of them is limited.
+    -- Running jobs only matter if their number is limited.
     CASE
         WHEN tenant_shares.max_running IS NOT NULL
             OR tenant_shares.max_running_per_queue IS NOT NULL
@@ -99,8 +100,8 @@ SELECT
             OR tenant_shares.max_running_per_queue IS NOT NULL
         THEN (SELECT array_agg(seconds) FROM running_jobs)
     END AS running_seconds
-FROM asked
-LEFT JOIN tenant_shares ON tenant_shares.tenant_id = asked.tenant_id
+FROM given
+LEFT JOIN tenant_shares ON tenant_shares.tenant_id = given.tenant_id
 LEFT JOIN tenant_queues
-    ON tenant_queues.tenant_id = asked.tenant_id
-    AND tenant_queues.queue = asked.queue
+    ON tenant_queues.tenant_id = given.tenant_id
+    AND tenant_queues.queue = given.queue

@@ -1,7 +1,7 @@
--- End a job in failure: the reason and its webhook in one statement, so that no failure exists
--- without its delivery.
+-- Fail a job: record the error and its delivery in one statement, so that no failed job lacks its
+-- delivery.
 --
--- One row, or none if the claim is lost: the job, its file prefix, and its delivery or NULL.
+-- Returns the job, its file prefix, and its delivery or NULL; no row if the claim was lost.
 
 WITH ended AS (
     -- The fence: this attempt, still running.
@@ -20,7 +20,7 @@ WITH ended AS (
 ),
 
 queue_counter AS (
-    -- The counters of running jobs, in the order in which a claim locks them.
+    -- Lower the counters of running jobs, in the order in which a claim locks them.
     UPDATE tenant_queues
     SET running = tenant_queues.running - 1
     FROM ended

@@ -1,7 +1,7 @@
--- Queue a job again after a failed attempt, which counts. The worker lives, so the job is no
--- suspect any more.
+-- Put a job back into its queue after a failed attempt, which counts. Its worker is alive, so it is
+-- no longer a suspect.
 --
--- One row with the id, or none if the claim is lost.
+-- Returns the id; no row if the claim was lost.
 
 WITH requeued AS (
     UPDATE jobs
@@ -19,8 +19,8 @@ WITH requeued AS (
 ),
 
 queue_counter AS (
-    -- The counters of running jobs, in the order in which a claim locks them. A job that can be
-    -- claimed at once is work for its tenant; of others the sweeper takes note when they are due.
+    -- Lower the counters of running jobs, in the order in which a claim locks them. Mark the tenant
+    -- as ready if the job is due at once; otherwise the sweeper does so when it is due.
     UPDATE tenant_queues
     SET running = tenant_queues.running - 1,
         has_ready = tenant_queues.has_ready OR requeued.available_at <= now()

@@ -36,7 +36,7 @@ async def find_tenants_to_erase(connection: AsyncConnection, *, seconds: float) 
 
 
 async def cancel_queued(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
-    """Cancel up to `limit` queued jobs, without webhooks; return their number."""
+    """Cancel up to `limit` queued jobs of a tenant, without webhooks; return their number."""
     return (await connection.execute(_cancel_statement(limit), {"of_tenant": tenant_id})).rowcount
 
 
