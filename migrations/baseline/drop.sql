@@ -1,5 +1,6 @@
--- Remove everything the other files of this folder make. Indexes, triggers, policies and rights go
--- with their tables. The role infill_gateway stays: other databases of the cluster may use it.
+-- Drop everything that the other files of this folder create. Indexes, triggers, policies and
+-- rights are dropped with their tables. The role infill_gateway stays: other databases of the
+-- cluster may use it.
 DROP TABLE
     delivery_attempts, deliveries, tenant_origins, tenant_dispatches,
     unfolded_usage, usage_entries, daily_usage,

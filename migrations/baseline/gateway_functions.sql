@@ -1,16 +1,16 @@
--- Functions the gateway calls to learn what concerns several tenants.
+-- Functions through which the gateway reads and changes rows beyond one tenant's.
 --
 -- The gateway's role sees the rows of one tenant at a time (row_level_security.sql). These
--- functions run with the rights of their owner. Each answers one question, and no result names a
--- tenant whose key or job the caller does not already hold. Their search path is fixed, so a caller
--- cannot make them read other tables.
+-- functions run with the rights of their owner. Each serves one purpose, and no result names a
+-- tenant unless the caller passed its key. Their search path is fixed, so a caller cannot make them
+-- read other tables.
 --
--- Bodies refer to parameters by number: the tests explain the bodies as statements. A LIMIT is a
--- literal, because with a bound one the planner guesses.
+-- Bodies refer to parameters by number, so that the tests can EXPLAIN the bodies as statements. A
+-- LIMIT is a literal, because for a bound one the planner guesses.
 
 -- Return the owner of a live API key, the limits of plan and tenant, and the seconds until the key
--- expires; no row for an unknown, revoked or expired key or a disabled tenant. Records the use, at
--- most once in `record_use_after_seconds`, and skips that while another request is recording it.
+-- expires; no row for an unknown, revoked or expired key or a disabled tenant. Records the use of
+-- the key, at most once in `record_use_after_seconds`, unless another request is recording it.
 CREATE FUNCTION infill_authenticate(digest bytea, record_use_after_seconds double precision)
 RETURNS TABLE (
     tenant_id bigint,
@@ -44,7 +44,8 @@ WITH found AS (
 SELECT tenant_id, plan_limits, tenant_limits, seconds_left FROM found
 $body$;
 
--- Return those of the jobs with these random prefixes that have ended.
+-- Return the prefixes of those jobs with these prefixes that have ended. Prefixes are random, so a
+-- caller only knows those of its own jobs.
 CREATE FUNCTION infill_ended_jobs(prefixes uuid[])
 RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
@@ -53,7 +54,8 @@ SELECT file_prefix FROM jobs
 WHERE file_prefix = ANY ($1) AND state IN ('canceled', 'failed', 'succeeded')
 $body$;
 
--- Return a queue's virtual time, to which a tenant without waiting jobs is lifted when it submits.
+-- Return a queue's virtual time, to which a tenant without waiting jobs is raised when it submits
+-- one.
 CREATE FUNCTION infill_virtual_time(queue text)
 RETURNS double precision
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
@@ -81,7 +83,7 @@ WITH target AS (
     RETURNING jobs.id, jobs.tenant_id, jobs.queue, jobs.file_prefix, jobs.webhook_url,
         target.state AS was
 ), queue_counter AS (
-    -- First this counter, then the other one, as in every statement that ends a job: no deadlocks.
+    -- In the order of every statement that ends a job, so that they never deadlock.
     UPDATE tenant_queues SET running = tenant_queues.running - 1
     FROM ended
     WHERE tenant_queues.tenant_id = ended.tenant_id AND tenant_queues.queue = ended.queue
@@ -99,10 +101,10 @@ SELECT ended.id, ended.file_prefix, outbox.id
 FROM ended LEFT JOIN outbox ON outbox.job_id = ended.id
 $body$;
 
--- Return what an estimate needs to know of a queue as a whole: how many tenants wait, the queue's
--- virtual time, the latest job id, how many workers were seen in the last `silent_seconds` and the
--- mean part of their time they have for this queue, and sums over the latest 50 successes from
--- which the speed of an engine is learnt.
+-- Return totals of a queue for estimates: the number of ready tenants, the queue's virtual time,
+-- the latest job id, the number of workers seen in the last `silent_seconds`, the mean part of
+-- their time for this queue, and sums over the latest 50 successes, to which the speed of an engine
+-- is fitted.
 CREATE FUNCTION infill_queue_totals(queue text, silent_seconds double precision)
 RETURNS TABLE (
     ready_tenants bigint,
@@ -119,7 +121,7 @@ RETURNS TABLE (
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
 WITH live_workers AS (
-    -- A worker divides its time between this queue and its others that have work.
+    -- A worker divides its time between this queue and its other queues with ready tenants.
     SELECT count(*) AS engines, coalesce(avg(1.0::float8 / (1 + (
         SELECT count(*) FROM unnest(workers.queues) AS other (queue)
         WHERE other.queue <> $1 AND EXISTS (
@@ -149,7 +151,8 @@ SELECT
 FROM live_workers CROSS JOIN samples
 $body$;
 
--- Return the counters of the tenants served next, each with number and cost of its next four jobs.
+-- Return the counters of the tenants served next, each with the number and cost of its next four
+-- jobs.
 CREATE FUNCTION infill_waiting_tenants(queue text)
 RETURNS TABLE (
     virtual_time double precision,
@@ -183,8 +186,8 @@ FROM next_tenants CROSS JOIN LATERAL (
 ORDER BY virtual_time
 $body$;
 
--- Return each running job of a queue: a number for its worker, its cost, the seconds since its
--- claim.
+-- Return each running job of a queue: a number for its worker, its cost, and the seconds since it
+-- was claimed.
 CREATE FUNCTION infill_running_jobs(queue text)
 RETURNS TABLE (engine bigint, cost double precision, seconds double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
