@@ -18,7 +18,7 @@ from common.messaging.doorbell import Doorbell
 from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.postgres.database import Database, is_unavailable
-from common.postgres.repositories.jobs.workers import remove_worker
+from common.postgres.repositories.jobs.workers import delete_worker
 from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.status_server import StatusServer
 from common.settings import Settings
@@ -195,7 +195,7 @@ class WorkerProcess:
             Exception
         ):  # Postgres is unavailable: the sweeper removes silent workers
             async with self._database.statement() as connection:
-                await remove_worker(connection, self._heartbeat.worker)
+                await delete_worker(connection, self._heartbeat.worker)
         # Rings received during the shutdown had no effect here: pass them on.
         await asyncio.gather(
             *(self._announcer.announce_queued(queue) for queue in self._heartbeat.queues)

@@ -14,8 +14,8 @@ class Lock(IntEnum):
     OPERATORS = 0x6F7065726174  # "operat"
 
 
-async def take_lock(connection: AsyncConnection, lock: Lock) -> bool:
-    """Try to take a lock until this connection ends; return whether it is now held.
+async def try_lock(connection: AsyncConnection, lock: Lock) -> bool:
+    """Try to take a lock for the life of this connection; return whether it is now held.
 
     If the holder dies, Postgres ends its connection and so releases the lock.
     """

@@ -12,7 +12,7 @@ from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.operations.webhook_secrets import rotate_webhook_secret
 from common.postgres.database import Database
-from common.postgres.repositories.tenants.authentication import look_up_key
+from common.postgres.repositories.tenants.authentication import find_key_owner
 from common.settings import Settings
 from deploy.cli.operators.run import current_operator
 from deploy.local.local_secrets import write_private
@@ -65,7 +65,7 @@ def publish_credentials(credentials: Credentials, home: Path) -> Iterator[Path]:
 
 async def _is_live(database: Database, key: str, pepper: str) -> bool:
     async with database.direct() as connection:
-        return await look_up_key(connection, digest(key, pepper)) is not None
+        return await find_key_owner(connection, digest(key, pepper)) is not None
 
 
 async def _issue(database: Database, pepper: str) -> dict[str, str]:

@@ -61,7 +61,7 @@ class AttemptBuffer:
     ) -> None:
         self._database = database
         self._per_origin = settings.origin_concurrency
-        self._rules = BreakerRules.of(settings)
+        self._rules = BreakerRules.from_settings(settings)
         self._patience_seconds = settings.lease_seconds
         self._on_capacity = on_capacity
         self._buffer = WriteBuffer(self._write, max_batch=LARGEST_BATCH)
@@ -144,10 +144,10 @@ class AttemptBuffer:
         self._report(recorded)
 
     def _report(self, recorded: RecordedAttempts) -> None:
-        for tenant_id, origin in recorded.opened:
+        for tenant_id, origin in recorded.opened_origins:
             BREAKERS_OPENED.inc()
             log.warning("webhook_breaker_opened", tenant_id=tenant_id, origin=origin)
-        if recorded.has_room:
+        if recorded.has_capacity:
             self._on_capacity()
 
 
@@ -159,7 +159,7 @@ def _to_result(due: DueDelivery, attempt: Attempt) -> DeliveryResult:
     else:
         seconds, state = None, FINAL_STATES[type(decision)]
     return DeliveryResult(
-        due.claim, state, attempt.log, wait_seconds=seconds, is_well=attempt.is_healthy
+        due.claim, state, attempt.log, wait_seconds=seconds, is_healthy=attempt.is_healthy
     )
 
 

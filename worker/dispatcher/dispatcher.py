@@ -156,10 +156,10 @@ class Dispatcher:
         due = await self._claim(min(largest_batch(free), most), retries=retries)
         self._postgres.mark_available()
         self._pause_seconds = FIRST_PAUSE_SECONDS
-        self._wakeup.recheck_later(due.emptied)
-        for delivery in due.taken:
+        self._wakeup.recheck_later(due.origins_to_recheck)
+        for delivery in due.deliveries:
             self._start_delivery(delivery)
-        return StartedBatch(started=len(due.taken), has_more=due.has_more)
+        return StartedBatch(started=len(due.deliveries), has_more=due.has_more)
 
     async def _claim(self, limit: int, *, retries: bool) -> ClaimedDeliveries:
         most = max(self._free_slots(), LARGEST_BATCH)
@@ -173,7 +173,7 @@ class Dispatcher:
                 lease_seconds=self._settings.lease_seconds,
                 per_origin=self._settings.origin_concurrency,
                 retries=retries,
-                passing_over=skipped,
+                skip_tenants=skipped,
             )
 
     def _start_delivery(self, due: DueDelivery) -> None:

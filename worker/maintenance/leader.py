@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.postgres.database import Database
-from common.postgres.locks import Lock, take_lock
+from common.postgres.locks import Lock, try_lock
 from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.availability import Availability
 
@@ -75,7 +75,7 @@ async def leader_lock(database: Database, lock: Lock) -> AsyncIterator[AsyncConn
     can change nothing more.
     """
     async with database.statement(long_lived=True) as connection:
-        if not await take_lock(connection, lock):
+        if not await try_lock(connection, lock):
             yield None
             return
         try:

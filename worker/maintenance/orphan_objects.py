@@ -42,7 +42,7 @@ class OrphanCollector:
         cursor = await read_bucket_cursor(connection)
         if not await self._ownership.is_ours(cursor.installation_id):
             return 0
-        after, deleted = cursor.walked_to, 0
+        after, deleted = cursor.checked_to, 0
         for _ in range(PAGES):
             page = await self._storage.list_page(after)
             deleted += await self._delete_orphans(connection, page)

@@ -94,7 +94,7 @@ class Retention(LeaderLoop):
             connection, seconds=self._settings.object_seconds, limit=JOBS
         )
         if old:
-            await self._storage.delete([key for job in old for key in job.keys])
+            await self._storage.delete([key for job in old for key in job.object_keys])
             self._store.mark_available()
             await mark_images_deleted(connection, [job.job_id for job in old])
         return len(old)

@@ -16,8 +16,8 @@ from common.postgres.repositories.jobs.read import read_job
 from common.postgres.repositories.jobs.record import record_job
 from common.postgres.repositories.maintenance.expire import fail_abandoned
 from common.postgres.repositories.maintenance.requeue import (
+    count_claimable,
     count_jobs,
-    count_servable,
     requeue_expired,
     requeue_expired_deliveries,
 )
@@ -107,6 +107,6 @@ class BackgroundLoad:
                 await requeue_expired_deliveries(connection, limit=BATCH)
                 await recount_running(connection)
                 await mark_ready_tenants(connection)
-                await count_servable(connection, [QUEUE], at_most=100)
+                await count_claimable(connection, [QUEUE], at_most=100)
                 await count_jobs(connection)
             await asyncio.sleep(SWEEP_PAUSE_SECONDS)

@@ -9,7 +9,7 @@ from common.operations.paging import Page
 from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.postgres.models import Delivery, Job, TenantShare
-from common.postgres.repositories.fair_queue.queues import MOST_COUNTED, QueueRecord, _waiting
+from common.postgres.repositories.fair_queue.queues import MAX_COUNTED, QueueRecord, _count_waiting
 from common.postgres.repositories.jobs import overview as job_overview
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from tests.integration.operations.rows import QUEUE, add_job, rows
@@ -71,7 +71,7 @@ async def test_of_very_many_jobs_a_page_looks_at_some_and_says_that_there_are_mo
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a filter that matches little would read the whole table."""
-    monkeypatch.setattr(job_overview, "MOST_LOOKED_AT", 3)
+    monkeypatch.setattr(job_overview, "MAX_ROWS_READ", 3)
     wanted = await add_job(database, "other")
     for _ in range(4):
         await add_job(database, "acme")
@@ -132,5 +132,5 @@ async def test_queues_show_waiting_and_running_jobs_and_workers(database: Databa
 
 
 def test_what_waits_is_counted_up_to_a_limit_that_the_planner_sees() -> None:
-    spelled = str(_waiting(QUEUE))
-    assert spelled.count(f"LIMIT {MOST_COUNTED}") == 2
+    spelled = str(_count_waiting(QUEUE))
+    assert spelled.count(f"LIMIT {MAX_COUNTED}") == 2

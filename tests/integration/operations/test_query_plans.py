@@ -3,8 +3,8 @@
 import pytest
 
 from common.domain.job import JobState
-from common.postgres.repositories.fair_queue.queues import _RUNNING, _waiting
-from common.postgres.repositories.jobs.overview import JobFilter, _all, _read
+from common.postgres.repositories.fair_queue.queues import _RUNNING, _count_waiting
+from common.postgres.repositories.jobs.overview import JobFilter, _read_summaries, _select_jobs
 from tests.integration.repositories.support.counters import Books
 from tests.integration.repositories.support.query_plans import Call, fill, plans
 
@@ -14,9 +14,13 @@ _RUNS = JobFilter(state=JobState.RUNNING)
 @pytest.mark.parametrize(
     ("call", "index"),
     [
-        pytest.param(lambda c: c.execute(_waiting("queue-0", 5)), "ix_jobs_queued", id="waiting"),
+        pytest.param(
+            lambda c: c.execute(_count_waiting("queue-0", 5)), "ix_jobs_queued", id="waiting"
+        ),
         pytest.param(lambda c: c.execute(_RUNNING), "ix_jobs_lease", id="running"),
-        pytest.param(lambda c: _read(c, _all(_RUNS).limit(50)), "ix_jobs_lease", id="list"),
+        pytest.param(
+            lambda c: _read_summaries(c, _select_jobs(_RUNS).limit(50)), "ix_jobs_lease", id="list"
+        ),
     ],
 )
 async def test_the_index_is_used(books: Books, database_url: str, call: Call, index: str) -> None:

@@ -136,7 +136,7 @@ async def test_it_changes_nothing_but_when_its_tenant_is_served(
         "DROP POLICY tenant ON jobs",
         "ALTER ROLE infill_gateway BYPASSRLS",
         "CREATE TABLE mine ()",
-        "CREATE FUNCTION infill_ended(text) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE FUNCTION infill_ended_jobs(text) RETURNS int LANGUAGE sql AS 'SELECT 1'",
     ],
 )
 async def test_forbidden_statements_are_rejected(gateway: Connection, reaching: str) -> None:
@@ -176,5 +176,5 @@ async def test_a_rejected_role_is_logged(
         async with database.direct():
             pass
     assert is_unavailable(refused.value)
-    assert "database_role_refused" in capsys.readouterr().out
+    assert "database_role_rejected" in capsys.readouterr().out
     await database.aclose()

@@ -20,9 +20,9 @@ from common.postgres.repositories.jobs.record import (
     JobRepeated,
     record_job,
 )
-from common.postgres.repositories.tenants.authentication import look_up_key
-from common.postgres.repositories.usage.ledger import month_credits
-from common.postgres.repositories.usage.quotas import count_unfinished, is_repetition
+from common.postgres.repositories.tenants.authentication import find_key_owner
+from common.postgres.repositories.usage.ledger import read_month_credits
+from common.postgres.repositories.usage.quotas import count_unfinished, is_idempotency_key_used
 from tests.integration.repositories.support.counters import QUEUE, Books
 
 
@@ -37,7 +37,7 @@ async def test_a_job_is_recorded_found_again_and_read(
         assert isinstance(again, JobRepeated)
         other = bob.new_job(idempotency_key="order-1", request_digest=b"two")
         assert await record_job(connection, other) == IdempotencyKeyTaken(recorded.job_id)
-        assert await is_repetition(connection, bob.tenant_id, "order-1")
+        assert await is_idempotency_key_used(connection, bob.tenant_id, "order-1")
         view = await read_job(connection, tenant_id=bob.tenant_id, job_id=recorded.job_id)
         assert view is not None
         assert view.job.id == recorded.job_id
@@ -55,9 +55,9 @@ async def test_another_tenants_job_and_key_are_not_there_whatever_is_asked(
     async with gateway_database.direct(bob.tenant_id) as connection:
         asked = {"tenant_id": alice.tenant_id, "job_id": recorded.job_id}
         assert await read_job(connection, **asked) is None
-        assert not await is_repetition(connection, alice.tenant_id, "order-1")
-        assert (await count_unfinished(connection, alice.tenant_id, most=9)).queued == 0
-        assert await month_credits(connection, alice.tenant_id) == 0
+        assert not await is_idempotency_key_used(connection, alice.tenant_id, "order-1")
+        assert (await count_unfinished(connection, alice.tenant_id, limit=9)).queued == 0
+        assert await read_month_credits(connection, alice.tenant_id) == 0
         own = await read_tenant_position(connection, tenant_id=alice.tenant_id, queue=QUEUE)
         assert (own.has_ready, own.queued.total.jobs) == (False, 0)
 
@@ -68,8 +68,8 @@ async def test_a_tenants_position_and_credits_are_read(
     async with gateway_database.direct(bob.tenant_id) as connection:
         own = await read_tenant_position(connection, tenant_id=bob.tenant_id, queue=QUEUE)
         assert (own.has_ready, own.queued.total.jobs) == (True, 1)
-        assert (await count_unfinished(connection, bob.tenant_id, most=9)).queued == 1
-        await month_credits(connection, bob.tenant_id)
+        assert (await count_unfinished(connection, bob.tenant_id, limit=9)).queued == 1
+        await read_month_credits(connection, bob.tenant_id)
 
 
 async def test_a_returning_tenant_is_raised_to_the_queues_virtual_time_without_seeing_others(
@@ -95,10 +95,10 @@ async def test_a_key_is_looked_up_by_its_digest_alone(
     gateway_database: Database, alice: Books, bob: Books
 ) -> None:
     async with gateway_database.direct() as connection:
-        found = await look_up_key(connection, b"alice")
+        found = await find_key_owner(connection, b"alice")
         assert found is not None
         assert found.tenant_id == alice.tenant_id
-        assert await look_up_key(connection, b"nobody") is None
+        assert await find_key_owner(connection, b"nobody") is None
     used = {row["tenant_id"]: row["last_used_at"] for row in await bob.rows(ApiKey)}
     assert used[alice.tenant_id] is not None
     assert used[bob.tenant_id] is None

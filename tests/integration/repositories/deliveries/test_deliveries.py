@@ -95,10 +95,10 @@ async def test_dispatchers_pass_over_what_another_is_just_taking(books: Books) -
             per_origin=PER_ORIGIN,
             retries=True,
         )
-        (taken,) = held.taken
+        (taken,) = held.deliveries
         assert taken.claim.delivery_id == first.delivery_id
         passed = await books.look(retries=True)
-        assert (passed.taken, passed.has_more) == ([], True)
+        assert (passed.deliveries, passed.has_more) == ([], True)
     assert [due.claim.delivery_id for due in await books.claim_due()] == [second.delivery_id]
 
 
@@ -126,7 +126,7 @@ async def test_only_the_holder_ends_or_retries(books: Books, end: DeliveryState)
                 continue
             claim = replace(made, attempt=attempt)
             before = await books.everything()
-            assert not await books.told(DeliveryResult(claim, end, LOG, is_well=False))
+            assert not await books.told(DeliveryResult(claim, end, LOG, is_healthy=False))
             assert not await books.told(DeliveryResult(claim, PENDING, LOG, wait_seconds=60.0))
             assert await books.everything() == before
 

@@ -14,8 +14,8 @@ from common.postgres.models import Delivery, TenantOrigin
 from common.postgres.repositories.deliveries.claim import DueDelivery
 from common.postgres.repositories.deliveries.origins import (
     mark_due_dispatches,
+    recheck_all_origins,
     recheck_origins,
-    refresh_due,
 )
 from common.postgres.repositories.deliveries.record import DeliveryResult
 from common.postgres.repositories.deliveries.recount import delete_idle_origins, recount_sending
@@ -36,11 +36,11 @@ DELIVERED, PENDING = DeliveryState.DELIVERED, DeliveryState.PENDING
 
 
 def well(due: DueDelivery) -> DeliveryResult:
-    return DeliveryResult(due.claim, DELIVERED, LOG, is_well=True)
+    return DeliveryResult(due.claim, DELIVERED, LOG, is_healthy=True)
 
 
 def ill(due: DueDelivery, wait_seconds: float = 0.0) -> DeliveryResult:
-    return DeliveryResult(due.claim, PENDING, LOG, wait_seconds=wait_seconds, is_well=False)
+    return DeliveryResult(due.claim, PENDING, LOG, wait_seconds=wait_seconds, is_healthy=False)
 
 
 async def keep(books: Books) -> None:
@@ -71,25 +71,25 @@ async def test_a_delivery_stands_in_the_line_of_its_origin(
 
 async def test_no_more_of_a_line_is_under_way_than_may_be(books: Books) -> None:
     await books.waiting(number=5)
-    first = (await books.look(per_origin=2)).taken
+    first = (await books.look(per_origin=2)).deliveries
     assert len(first) == 2
     full = await books.look(per_origin=2)
-    assert (full.taken, full.has_more) == ([], False)
+    assert (full.deliveries, full.has_more) == ([], False)
     assert (await books.line(ORIGIN))["held_until"] == NEVER
     assert await books.told(well(first[0]))
-    assert len((await books.look()).taken) == 3
+    assert len((await books.look()).deliveries) == 3
     assert (await books.line(ORIGIN))["sending"] == 4
 
 
 async def test_a_limit_that_was_lowered_holds_from_then_on(books: Books) -> None:
     await books.waiting(number=5)
-    assert len((await books.look(limit=4)).taken) == 4
+    assert len((await books.look(limit=4)).deliveries) == 4
     await books.run("UPDATE tenant_dispatches SET has_due = true")
-    assert (await books.look(per_origin=2)).taken == []
+    assert (await books.look(per_origin=2)).deliveries == []
     async with books.database.statement() as connection:
         assert await recount_sending(connection, per_origin=10) == 1
-        await refresh_due(connection)
-    assert len((await books.look()).taken) == 1
+        await recheck_all_origins(connection)
+    assert len((await books.look()).deliveries) == 1
 
 
 async def test_a_tenant_with_many_origins_gets_one_share(books: Books, other_books: Books) -> None:
@@ -97,7 +97,7 @@ async def test_a_tenant_with_many_origins_gets_one_share(books: Books, other_boo
         await books.waiting(f"https://host-{number}.test/")
     await other_books.waiting(number=6)
     for _ in range(3):
-        taken = (await books.look(limit=4)).taken
+        taken = (await books.look(limit=4)).deliveries
         owners = Counter(due.job.tenant_id for due in taken)
         assert owners == {books.tenant_id: 2, other_books.tenant_id: 2}
 
@@ -107,51 +107,51 @@ async def test_of_two_tenants_the_one_served_longest_ago_is_next(
 ) -> None:
     for each in (books, other_books):
         await each.waiting(number=3)
-    owners = [(await books.look(limit=1)).taken[0].job.tenant_id for _ in range(6)]
+    owners = [(await books.look(limit=1)).deliveries[0].job.tenant_id for _ in range(6)]
     assert set(owners[:2]) == set(owners[2:4]) == set(owners[4:]) == set(owners)
 
 
 async def test_each_line_of_a_tenant_gets_an_equal_part(books: Books) -> None:
     await books.waiting(number=6, available_at=LONG_AGO)
     await books.waiting("https://other.test/", number=6)
-    taken = (await books.look(limit=4)).taken
+    taken = (await books.look(limit=4)).deliveries
     assert Counter(due.url for due in taken) == {HOOK: 2, "https://other.test/": 2}
 
 
 async def test_tenants_can_be_passed_over(books: Books, other_books: Books) -> None:
     for each in (books, other_books):
         await each.waiting()
-    due = await books.look(passing_over=[books.tenant_id])
-    assert [taken.job.tenant_id for taken in due.taken] == [other_books.tenant_id]
+    due = await books.look(skip_tenants=[books.tenant_id])
+    assert [taken.job.tenant_id for taken in due.deliveries] == [other_books.tenant_id]
     assert not due.has_more
 
 
 async def test_first_attempts_and_retries_are_claimed_apart(books: Books) -> None:
     (first,) = await books.waiting()
     retry = await books.delivery_in(PENDING)
-    assert [due.claim.delivery_id for due in (await books.look(retries=True)).taken] == [
+    assert [due.claim.delivery_id for due in (await books.look(retries=True)).deliveries] == [
         retry.delivery_id
     ]
-    assert [due.claim.delivery_id for due in (await books.look()).taken] == [first]
+    assert [due.claim.delivery_id for due in (await books.look()).deliveries] == [first]
 
 
 async def test_a_retry_becomes_due_unheard(books: Books) -> None:
     await books.waiting()
-    (due,) = (await books.look()).taken
+    (due,) = (await books.look()).deliveries
     assert await books.told(ill(due, wait_seconds=3600.0))
-    assert (await books.look(retries=True)).taken == []
+    assert (await books.look(retries=True)).deliveries == []
     for table in ("deliveries SET available_at", "tenant_origins SET retry_due_at"):
         await books.run(f"UPDATE {table} = now()")
     await books.run("UPDATE tenant_dispatches SET due_at = now(), has_due = false")
-    assert (await books.look(retries=True)).taken == []
+    assert (await books.look(retries=True)).deliveries == []
     async with books.database.statement() as connection:
         assert await mark_due_dispatches(connection) == 2
-    assert [again.claim.attempt for again in (await books.look(retries=True)).taken] == [2]
+    assert [again.claim.attempt for again in (await books.look(retries=True)).deliveries] == [2]
 
 
 async def test_the_breaker_opens_at_ten_attempts_with_seven_failed(books: Books) -> None:
     await books.waiting(number=12)
-    taken = (await books.look()).taken
+    taken = (await books.look()).deliveries
     await books.told(*map(ill, taken[:6]))
     await books.told(*map(well, taken[6:9]))
     line = await books.line(ORIGIN)
@@ -167,7 +167,7 @@ async def test_the_breaker_opens_at_ten_attempts_with_seven_failed(books: Books)
 @pytest.mark.parametrize("failed", [6, 9])
 async def test_it_stays_closed_below_either_limit(books: Books, failed: int) -> None:
     await books.waiting(number=12)
-    taken = (await books.look()).taken
+    taken = (await books.look()).deliveries
     number = 10 if failed == 6 else 9
     await books.told(*map(ill, taken[:failed]), *map(well, taken[failed:number]))
     assert not (await books.line(ORIGIN))["is_open"]
@@ -176,7 +176,7 @@ async def test_it_stays_closed_below_either_limit(books: Books, failed: int) -> 
 
 async def test_attempts_long_ago_do_not_count(books: Books) -> None:
     await books.waiting(number=10)
-    taken = (await books.look()).taken
+    taken = (await books.look()).deliveries
     await books.told(*map(well, taken[:5]))
     await books.run("UPDATE tenant_origins SET counted_since = now() - interval '301 s'")
     await books.told(*map(ill, taken[5:]))
@@ -187,8 +187,8 @@ async def test_attempts_long_ago_do_not_count(books: Books) -> None:
 async def opened(books: Books, number: int = 3) -> None:
     """Have so many deliveries wait behind a breaker whose time is up."""
     await books.waiting(number=number + 1)
-    (due,) = (await books.look(limit=1)).taken
-    await books.told(ill(due, wait_seconds=3600.0), rules=replace(RULES, requests=1))
+    (due,) = (await books.look(limit=1)).deliveries
+    await books.told(ill(due, wait_seconds=3600.0), rules=replace(RULES, min_requests=1))
     assert (await books.line(ORIGIN))["is_open"]
     await books.run("UPDATE tenant_origins SET open_until = now(), held_until = now()")
     await books.run("UPDATE tenant_dispatches SET due_at = now()")
@@ -198,7 +198,7 @@ async def opened(books: Books, number: int = 3) -> None:
 
 async def test_half_open_it_lets_one_through_and_a_success_closes_it(books: Books) -> None:
     await opened(books)
-    (probe,) = (await books.look()).taken
+    (probe,) = (await books.look()).deliveries
     assert await books.claim_due() == []
     await books.told(well(probe))
     line = await books.line(ORIGIN)
@@ -207,12 +207,12 @@ async def test_half_open_it_lets_one_through_and_a_success_closes_it(books: Book
         AT_ANY_TIME,
         0,
     )
-    assert len((await books.look()).taken) == 2
+    assert len((await books.look()).deliveries) == 2
 
 
 async def test_half_open_a_failure_opens_it_anew(books: Books) -> None:
     await opened(books)
-    (probe,) = (await books.look()).taken
+    (probe,) = (await books.look()).deliveries
     await books.told(ill(probe))
     assert (await books.line(ORIGIN))["is_open"]
     assert await books.claim_due() == []
@@ -220,23 +220,23 @@ async def test_half_open_a_failure_opens_it_anew(books: Books) -> None:
 
 async def test_a_probe_whose_dispatcher_died_is_made_again_after_its_lease(books: Books) -> None:
     await opened(books)
-    assert len((await books.look()).taken) == 1
+    assert len((await books.look()).deliveries) == 1
     await books.run("UPDATE tenant_origins SET open_until = now(), held_until = now()")
     await books.run("UPDATE tenant_dispatches SET due_at = now()")
     async with books.database.statement() as connection:
         await mark_due_dispatches(connection)
-    assert len((await books.look()).taken) == 1
+    assert len((await books.look()).deliveries) == 1
 
 
-@pytest.mark.parametrize("is_well", [True, None])
+@pytest.mark.parametrize("is_healthy", [True, None])
 async def test_what_is_no_fault_of_the_receivers_opens_nothing(
-    books: Books, *, is_well: bool | None
+    books: Books, *, is_healthy: bool | None
 ) -> None:
     await books.waiting(number=10)
-    taken = (await books.look()).taken
-    await books.told(*(replace(ill(due), is_well=is_well) for due in taken))
+    taken = (await books.look()).deliveries
+    await books.told(*(replace(ill(due), is_healthy=is_healthy) for due in taken))
     line = await books.line(ORIGIN)
-    assert (line["is_open"], line["requests"]) == (False, 10 if is_well else 0)
+    assert (line["is_open"], line["requests"]) == (False, 10 if is_healthy else 0)
 
 
 async def test_what_crosses_a_claim_that_saw_nothing_more_is_found_by_the_look_again(
@@ -252,13 +252,13 @@ async def test_what_crosses_a_claim_that_saw_nothing_more_is_found_by_the_look_a
             )
         )
         due = await books.look()
-        assert len(due.taken) == 1
-        assert due.emptied == {(books.tenant_id, ORIGIN)}
-    assert (await books.look()).taken == []
+        assert len(due.deliveries) == 1
+        assert due.origins_to_recheck == {(books.tenant_id, ORIGIN)}
+    assert (await books.look()).deliveries == []
     async with books.database.statement() as connection:
-        assert await recheck_origins(connection, due.emptied)
-        assert not await recheck_origins(connection, due.emptied)
-    assert len((await books.look()).taken) == 1
+        assert await recheck_origins(connection, due.origins_to_recheck)
+        assert not await recheck_origins(connection, due.origins_to_recheck)
+    assert len((await books.look()).deliveries) == 1
 
 
 async def test_a_sweep_makes_good_what_a_dead_dispatcher_left(books: Books) -> None:
@@ -303,7 +303,7 @@ async def dispatch(books: Books, ended: asyncio.Event, chance: random.Random) ->
         sent |= {due.claim for due in taken if due.claim.attempt == 1}
         outcomes = [ill(due) if chance.random() < 0.3 else well(due) for due in taken]
         if outcomes:
-            held = await books.told(*outcomes, rules=replace(RULES, requests=10_000))
+            held = await books.told(*outcomes, rules=replace(RULES, min_requests=10_000))
             assert len(held) == len(outcomes)
         else:
             await keep(books)

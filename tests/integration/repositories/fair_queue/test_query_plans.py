@@ -18,8 +18,8 @@ from common.postgres.repositories.jobs.leases import renew_claims
 from common.postgres.repositories.jobs.read import find_ended, read_job
 from common.postgres.repositories.maintenance.expire import fail_abandoned, fail_overdue
 from common.postgres.repositories.maintenance.requeue import (
+    count_claimable,
     count_jobs,
-    count_servable,
     requeue_expired,
     requeue_expired_deliveries,
 )
@@ -50,9 +50,9 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
         ),
         pytest.param(lambda c: count_jobs(c, at_most=5), "ix_jobs_waiting", id="count_jobs"),
         pytest.param(
-            lambda c: count_servable(c, ["queue-0", "queue-1"], at_most=5),
+            lambda c: count_claimable(c, ["queue-0", "queue-1"], at_most=5),
             "ix_jobs_queued",
-            id="count_servable",
+            id="count_claimable",
         ),
         pytest.param(lambda c: requeue_expired(c, limit=10), "ix_jobs_lease", id="requeue"),
         pytest.param(lambda c: fail_abandoned(c, limit=10), "ix_jobs_lease", id="abandoned"),

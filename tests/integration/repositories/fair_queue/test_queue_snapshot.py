@@ -13,7 +13,7 @@ from common.forecast.forecast import QueueSnapshot
 from common.forecast.pace import Pace, SpeedSamples, Workload
 from common.postgres.models import TenantQueue, TenantShare, Worker
 from common.postgres.repositories.fair_queue.queue_snapshot import read_queue_snapshot
-from common.postgres.repositories.jobs.workers import record_worker_heartbeat, remove_worker
+from common.postgres.repositories.jobs.workers import delete_worker, record_worker_heartbeat
 from tests.integration.repositories.support.counters import (
     FAR_AHEAD,
     LONG_AGO,
@@ -22,7 +22,7 @@ from tests.integration.repositories.support.counters import (
     Books,
 )
 
-CONTENDERS = "SELECT pg_get_functiondef('infill_queue_contenders'::regproc)"
+CONTENDERS = "SELECT pg_get_functiondef('infill_waiting_tenants'::regproc)"
 SPEED_SAMPLE = 50
 
 
@@ -168,7 +168,7 @@ async def test_workers_that_lately_spoke_are_counted(books: Books) -> None:
             await record_worker_heartbeat(connection, name, queues)
         await connection.execute(update(Worker).where(Worker.name == "w4").values(seen_at=LONG_AGO))
         assert await engines() == 2
-        await remove_worker(connection, "w2")
+        await delete_worker(connection, "w2")
         assert await engines() == 1
         await record_worker_heartbeat(connection, "w1", ["x"])
         await record_worker_heartbeat(connection, "w4", [QUEUE])

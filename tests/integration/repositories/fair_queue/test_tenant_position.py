@@ -10,8 +10,8 @@ from common.forecast.forecast import TenantPosition
 from common.forecast.pace import Workload
 from common.postgres.repositories.fair_queue import tenant_position as own_places
 from common.postgres.repositories.fair_queue.tenant_position import (
-    JOBS_READ,
-    PLACES_TOLD,
+    MAX_JOBS_READ,
+    SINGLE_JOBS,
     read_tenant_position,
 )
 from tests.integration.repositories.fair_queue.test_queue_snapshot import set_queue, set_share
@@ -79,27 +79,27 @@ async def test_far_places_are_told_in_ranges_and_are_right_within_some_hundredth
 ) -> None:
     await send_many(books, 1000)
     line = (await look(books)).queued
-    assert len(line._ranges) < PLACES_TOLD + 100
+    assert len(line._ranges) < SINGLE_JOBS + 100
     first = line.first_id
     assert first is not None
     assert line.total == Workload(1000, 2000.0)
-    for place in (0, 1, PLACES_TOLD - 1, PLACES_TOLD, 65, 70, 100, 500, 999):
+    for place in (0, 1, SINGLE_JOBS - 1, SINGLE_JOBS, 65, 70, 100, 500, 999):
         assert line.load_before(0, first + place).jobs == pytest.approx(place, rel=0.03)
 
 
 async def test_of_a_long_line_the_end_is_known_by_the_backlog(books: Books) -> None:
-    await send_many(books, JOBS_READ + 1000)
+    await send_many(books, MAX_JOBS_READ + 1000)
     await books.queued(columns={"cost": 2.0})
-    await set_queue(books, backlog=2.0 * (JOBS_READ + 1001))
+    await set_queue(books, backlog=2.0 * (MAX_JOBS_READ + 1001))
     line = (await look(books)).queued
     first = line.first_id
     assert first is not None
-    assert line.total == Workload(JOBS_READ + 1001, 2.0 * (JOBS_READ + 1001))
-    assert line.load_before(0, first + JOBS_READ + 500).jobs == pytest.approx(
-        JOBS_READ + 500, rel=0.01
+    assert line.total == Workload(MAX_JOBS_READ + 1001, 2.0 * (MAX_JOBS_READ + 1001))
+    assert line.load_before(0, first + MAX_JOBS_READ + 500).jobs == pytest.approx(
+        MAX_JOBS_READ + 500, rel=0.01
     )
     await set_queue(books, backlog=0.0)  # not counted yet: what was read, at least
-    assert (await look(books)).queued.total == Workload(JOBS_READ, 2.0 * JOBS_READ)
+    assert (await look(books)).queued.total == Workload(MAX_JOBS_READ, 2.0 * MAX_JOBS_READ)
 
 
 async def test_running_jobs_are_told_where_there_is_a_limit(
@@ -116,5 +116,5 @@ async def test_running_jobs_are_told_where_there_is_a_limit(
 
 
 def test_the_limits_of_the_reading_are_in_the_statement() -> None:
-    spelled = str(own_places._TENANT_POSITION)
-    assert f"LIMIT {JOBS_READ}" in spelled
+    spelled = str(own_places._READ_TENANT_POSITION)
+    assert f"LIMIT {MAX_JOBS_READ}" in spelled

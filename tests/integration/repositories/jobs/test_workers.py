@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from common.postgres.models import Worker
-from common.postgres.repositories.jobs.workers import record_worker_heartbeat, remove_worker
+from common.postgres.repositories.jobs.workers import delete_worker, record_worker_heartbeat
 from tests.integration.repositories.support.counters import QUEUE, Books
 
 
@@ -13,7 +13,7 @@ async def test_workers_say_that_they_live_and_that_they_leave(books: Books) -> N
             await record_worker_heartbeat(connection, name, [QUEUE, "x"])
         before = {row["name"]: row for row in await books.rows(Worker)}
         await record_worker_heartbeat(connection, "w1", ["x"])
-        await remove_worker(connection, "w2")
+        await delete_worker(connection, "w2")
     (left,) = await books.rows(Worker)
     assert (left["name"], left["queues"]) == ("w1", ["x"])
     assert left["started_at"] == before["w1"]["started_at"]

@@ -6,10 +6,10 @@ from common.domain.job import JobState
 from common.postgres.models import Worker
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from common.postgres.repositories.maintenance.requeue import (
+    count_claimable,
     count_jobs,
-    count_servable,
     delete_silent_workers,
-    seconds_up,
+    read_uptime_seconds,
 )
 from tests.integration.repositories.support.counters import FAR_AHEAD, LONG_AGO, Books
 
@@ -22,8 +22,11 @@ async def test_waiting_jobs_are_counted_by_queue_up_to_a_limit(books: Books) -> 
     await books.queued(queue="c", columns={"available_at": FAR_AHEAD})
     await books.claim("b")
     async with books.database.statement() as connection:
-        assert await count_servable(connection, ["a", "b", "c", "d"], at_most=3) == {"a": 3, "b": 1}
-        assert await count_servable(connection, [], at_most=3) == {}
+        assert await count_claimable(connection, ["a", "b", "c", "d"], at_most=3) == {
+            "a": 3,
+            "b": 1,
+        }
+        assert await count_claimable(connection, [], at_most=3) == {}
 
 
 async def test_unfinished_jobs_are_counted_by_state(books: Books) -> None:
@@ -49,5 +52,5 @@ async def test_silent_workers_are_forgotten(books: Books) -> None:
 
 async def test_a_running_postgres_has_been_up_for_a_while(books: Books) -> None:
     async with books.database.statement() as connection:
-        before = await seconds_up(connection)
-        assert 0 < before <= await seconds_up(connection)
+        before = await read_uptime_seconds(connection)
+        assert 0 < before <= await read_uptime_seconds(connection)

@@ -110,14 +110,14 @@ async def test_every_object_a_job_may_have_left_is_named(books: Books) -> None:
         (old,) = await find_expired_images(connection, seconds=HOUR, limit=5)
     drawn = {result_key(books.tenant_id, prefix, *which) for which in product((1, 2), (0, 1))}
     assert old.job_id == job_id
-    assert old.keys == drawn | {key}
+    assert old.object_keys == drawn | {key}
 
 
 async def test_what_a_result_names_is_chosen_whatever_its_form(books: Books) -> None:
     await ended(books, JobState.SUCCEEDED)
     async with books.database.statement() as connection:
         (old,) = await find_expired_images(connection, seconds=HOUR, limit=5)
-    assert old.keys > set(RESULT.object_keys)
+    assert old.object_keys > set(RESULT.object_keys)
 
 
 async def test_marked_pictures_are_not_chosen_again(books: Books) -> None:
@@ -235,12 +235,12 @@ async def test_owners_of_objects(books: Books) -> None:
 async def test_the_place_is_remembered(books: Books) -> None:
     async with books.database.statement() as connection:
         first = await read_bucket_cursor(connection)
-        assert first.walked_to is None
+        assert first.checked_to is None
         await save_bucket_cursor(connection, "4/generations/x")
         second = await read_bucket_cursor(connection)
-        assert (second.installation_id, second.walked_to) == (
+        assert (second.installation_id, second.checked_to) == (
             first.installation_id,
             "4/generations/x",
         )
         await save_bucket_cursor(connection, None)
-        assert (await read_bucket_cursor(connection)).walked_to is None
+        assert (await read_bucket_cursor(connection)).checked_to is None

@@ -39,7 +39,7 @@ QUEUE = "sd15-inpainting"
 HOOK = "https://caller.test/hook"
 LEASE_SECONDS = 60.0
 PER_ORIGIN = 50
-RULES = BreakerRules.of(WebhookSettings())
+RULES = BreakerRules.from_settings(WebhookSettings())
 LONG_AGO = datetime(2020, 2, 2, tzinfo=UTC)
 FAR_AHEAD = datetime(2100, 2, 2, tzinfo=UTC)
 ATTEMPT = 2  # of every row put into a state by hand
@@ -148,7 +148,7 @@ class Books:
         retries: bool = False,
         limit: int = 10,
         per_origin: int = PER_ORIGIN,
-        passing_over: Sequence[int] = (),
+        skip_tenants: Sequence[int] = (),
     ) -> ClaimedDeliveries:
         """Claim deliveries as a dispatcher does."""
         async with self.database.statement() as connection:
@@ -159,7 +159,7 @@ class Books:
                 lease_seconds=LEASE_SECONDS,
                 per_origin=per_origin,
                 retries=retries,
-                passing_over=passing_over,
+                skip_tenants=skip_tenants,
             )
 
     async def waiting(self, url: str = HOOK, *, number: int = 1, **columns: Any) -> list[UUID]:
@@ -186,9 +186,9 @@ class Books:
 
     async def claim_due(self, limit: int = 10) -> list[DueDelivery]:
         """Claim first attempts, and retries with what is left of the limit."""
-        taken = (await self.look(limit=limit)).taken
+        taken = (await self.look(limit=limit)).deliveries
         if left := limit - len(taken):
-            taken += (await self.look(retries=True, limit=left)).taken
+            taken += (await self.look(retries=True, limit=left)).deliveries
         return taken
 
     async def told(

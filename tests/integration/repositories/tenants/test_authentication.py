@@ -7,7 +7,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.postgres.models import ApiKey, Plan, Tenant
-from common.postgres.repositories.tenants.authentication import KeyOwner, look_up_key
+from common.postgres.repositories.tenants.authentication import KeyOwner, find_key_owner
 from common.runtime.clock import utc_now
 from tests.integration.repositories.support.counters import FAR_AHEAD, LONG_AGO, Books
 from tests.integration.repositories.support.query_plans import fill, plans
@@ -26,7 +26,7 @@ async def key_id(books: Books) -> int:
 
 async def look_up(books: Books, digest: bytes = DIGEST) -> KeyOwner | None:
     async with books.database.direct() as connection:
-        return await look_up_key(connection, digest)
+        return await find_key_owner(connection, digest)
 
 
 async def set_key(books: Books, **columns: object) -> None:
@@ -52,7 +52,7 @@ async def test_an_owner_comes_with_the_limits_of_plan_and_tenant(books: Books) -
 @pytest.mark.usefixtures("key_id")
 async def test_it_reads_the_same_over_either_connection(books: Books) -> None:
     async with books.database.statement() as connection:
-        assert await look_up_key(connection, DIGEST) == await look_up(books)
+        assert await find_key_owner(connection, DIGEST) == await look_up(books)
 
 
 @pytest.mark.usefixtures("key_id")
@@ -106,7 +106,7 @@ async def test_the_digest_leads_to_it(books: Books, database_url: str) -> None:
     await fill(books)
 
     async def call(connection: AsyncConnection) -> object:
-        return await look_up_key(connection, DIGEST)
+        return await find_key_owner(connection, DIGEST)
 
     async with books.database.transaction() as connection:
         await connection.exec_driver_sql(

@@ -7,13 +7,13 @@ from sqlalchemy import update
 from common.postgres.database import Database
 from common.postgres.models import ApiKey, WebhookSecret
 from common.postgres.repositories.tenants.api_keys import add_api_key, list_api_keys, revoke_api_key
-from common.postgres.repositories.tenants.authentication import look_up_key
+from common.postgres.repositories.tenants.authentication import find_key_owner
 from common.postgres.repositories.tenants.tenants import (
     add_webhook_secret,
     create_tenant,
-    disable_tenant,
     find_tenant,
     list_tenants,
+    set_tenant_disabled,
 )
 from common.runtime.clock import utc_now
 from tests.integration.repositories.support.counters import FAR_AHEAD, LONG_AGO, Books
@@ -31,7 +31,7 @@ async def add_key(books: Books, digest: bytes = DIGEST) -> int:
 
 async def owner(books: Books, digest: bytes = DIGEST) -> int | None:
     async with books.database.direct() as connection:
-        found = await look_up_key(connection, digest)
+        found = await find_key_owner(connection, digest)
     return None if found is None else found.tenant_id
 
 
@@ -80,11 +80,11 @@ async def test_an_expired_key_has_none(books: Books) -> None:
 async def test_a_disabled_tenants_keys_are_shut_out_until_it_is_enabled(books: Books) -> None:
     await add_key(books)
     async with books.database.statement() as connection:
-        assert await disable_tenant(connection, "alice", disabled=True)
+        assert await set_tenant_disabled(connection, "alice", disabled=True)
         assert await owner(books) is None
-        assert await disable_tenant(connection, "alice", disabled=False)
+        assert await set_tenant_disabled(connection, "alice", disabled=False)
         assert await owner(books) == books.tenant_id
-        assert not await disable_tenant(connection, "nobody", disabled=True)
+        assert not await set_tenant_disabled(connection, "nobody", disabled=True)
 
 
 async def test_keys_are_listed_by_tenant(books: Books, other_books: Books) -> None:

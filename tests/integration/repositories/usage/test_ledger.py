@@ -14,7 +14,7 @@ from common.postgres.repositories.jobs.finish import fail, succeed
 from common.postgres.repositories.usage.ledger import (
     UsageLine,
     fold_usage,
-    month_credits,
+    read_month_credits,
     read_usage,
 )
 from deploy.local.processes.readiness import wait_until_ready
@@ -54,9 +54,9 @@ async def read(books: Books, *, of_all: bool = False) -> list[UsageLine]:
 async def month(books: Books) -> Decimal:
     """Ask on both kinds of connection, which have to agree."""
     async with books.database.statement() as connection:
-        used = await month_credits(connection, books.tenant_id)
+        used = await read_month_credits(connection, books.tenant_id)
     async with books.database.direct() as direct:
-        assert await month_credits(direct, books.tenant_id) == used
+        assert await read_month_credits(direct, books.tenant_id) == used
     assert isinstance(used, Decimal)
     return used
 

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 from sqlalchemy import text
 
-from common.postgres.repositories.usage.ledger import fold_usage, month_credits, read_usage
+from common.postgres.repositories.usage.ledger import fold_usage, read_month_credits, read_usage
 from tests.integration.repositories.support.counters import Books
 from tests.integration.repositories.support.query_plans import Call, plans
 
@@ -48,9 +48,9 @@ async def fill(books: Books) -> None:
             id="fold_usage",
         ),
         pytest.param(
-            lambda c: month_credits(c, 1),
+            lambda c: read_month_credits(c, 1),
             ("pk_daily_usage", "ix_unfolded_usage_tenant_id"),
-            id="month_credits",
+            id="read_month_credits",
         ),
         pytest.param(
             lambda c: read_usage(c, 1, DAY, DAY),
