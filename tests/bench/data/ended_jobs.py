@@ -33,7 +33,7 @@ WITH chosen AS (
             'width', 512, 'height', 512, 'samples', 1, 'inference_steps', 30,
             'guidance_scale', 7.5, 'strength', 0.7, 'seed', id % 4294967296,
             'safety_checker', false, 'scheduler', null),
-        jsonb_build_object('init_image', jsonb_build_object('url', 'https://pictures.test/' || id),
+        jsonb_build_object('init_image', jsonb_build_object('url', 'https://images.test/' || id),
             'mask_image', jsonb_build_object('object_key', tenant || '/inputs/' || prefix)),
         false, 7.86, CASE WHEN id % 10 < 6 THEN 'https://tenant-' || tenant || '.test/hook' END,
         to_jsonb('order-' || id),

@@ -90,7 +90,7 @@ class BackgroundLoad:
                 file_prefix=uuid4(),
                 queue=QUEUE,
                 request=REQUEST,
-                inputs={"init_image": InputImage(url="https://pictures.test/new.png")},
+                inputs={"init_image": InputImage(url="https://images.test/new.png")},
                 base64=False,
                 max_attempts=3,
                 webhook_url="https://tenant.test/hook",

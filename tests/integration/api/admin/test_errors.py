@@ -143,7 +143,7 @@ async def test_bad_limits_are_reported_by_json_pointer(admin: AdminHarness) -> N
         "#/limits/max_runing",
         "#/limits/a~1b~0%C3%BC",
     ]
-    assert "there are: max_inference_steps, max_pixels" in result["errors"][0]["detail"]
+    assert "the limits are: max_inference_steps, max_pixels" in result["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize(

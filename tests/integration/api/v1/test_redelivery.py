@@ -80,23 +80,6 @@ async def test_a_redelivery_starts_the_retry_schedule_again(
     assert (await webhooks.gateway.post(f"fetch/{job_id}"))["webhook_status"] == "retrying"
 
 
-async def test_a_delivery_without_an_origin_is_sent_again(
-    webhooks: WebhookHarness, receiver: Receiver
-) -> None:
-    await webhooks.succeeded(receiver.url)
-    for statement in (
-        "ALTER TABLE deliveries DISABLE TRIGGER set_origin",
-        "UPDATE deliveries SET origin = NULL, state = 'exhausted', finished_at = now()",
-        "ALTER TABLE deliveries ENABLE TRIGGER set_origin",
-        "DELETE FROM tenant_origins",
-    ):
-        await webhooks.gateway.run(statement)
-    (item,) = await webhooks.listed()
-    assert (await webhooks.ask("POST", f"deliveries/{item['id']}/redeliver"))[0] == 202
-    async with webhooks.dispatching():
-        await receiver.request()
-
-
 async def test_a_delivery_that_waits_for_a_retry_becomes_due_now(webhooks: WebhookHarness) -> None:
     await webhooks.failed(IMAGE_URL)
     await webhooks.set("available_at = now() + interval '10 hours', attempt = 3, failures = 3")
