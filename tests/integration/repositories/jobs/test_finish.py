@@ -100,12 +100,12 @@ async def test_nothing_is_stored_if_the_delivery_is_refused(books: Books) -> Non
 async def test_a_failure_stores_its_reason_and_charges_nothing(books: Books) -> None:
     claim = await books.job_in(JobState.RUNNING)
     async with books.database.statement() as connection:
-        ended = await fail(connection, claim, code="invalid_image", message="not a picture")
+        ended = await fail(connection, claim, code="invalid_image", message="not an image")
     job = await books.job(claim.job_id)
     assert (job["state"], job["error_code"], job["error_message"], job["result"]) == (
         JobState.FAILED,
         "invalid_image",
-        "not a picture",
+        "not an image",
         None,
     )
     (delivery,) = await books.rows(Delivery)

@@ -80,7 +80,7 @@ async def ids(books: Books, table: type[Any] = Job) -> list[Any]:
 
 
 @pytest.mark.parametrize("state", sorted(FINAL_STATES))
-async def test_pictures_of_ended_jobs_are_chosen_the_oldest_first(
+async def test_images_of_ended_jobs_are_chosen_the_oldest_first(
     books: Books, state: JobState
 ) -> None:
     later = await ended(books, state, finished_at=hours_ago(2))
@@ -92,7 +92,7 @@ async def test_pictures_of_ended_jobs_are_chosen_the_oldest_first(
 
 
 @pytest.mark.parametrize("state", UNFINISHED)
-async def test_an_unfinished_job_keeps_its_pictures(books: Books, state: JobState) -> None:
+async def test_an_unfinished_job_keeps_its_images(books: Books, state: JobState) -> None:
     await books.job_in(state, created_at=LONG_AGO, available_at=LONG_AGO)
     assert await chosen(books) == []
 
@@ -120,7 +120,7 @@ async def test_what_a_result_names_is_chosen_whatever_its_form(books: Books) -> 
     assert old.object_keys > set(RESULT.object_keys)
 
 
-async def test_marked_pictures_are_not_chosen_again(books: Books) -> None:
+async def test_marked_images_are_not_chosen_again(books: Books) -> None:
     jobs = [await ended(books) for _ in range(3)]
     async with books.database.statement() as connection:
         await mark_images_deleted(connection, jobs[:2])
@@ -144,7 +144,7 @@ async def test_a_job_goes_with_all_that_hangs_on_it_but_not_its_usage(books: Boo
     assert usage["job_id"] == job.id
 
 
-async def test_a_job_stays_while_it_is_young_or_has_pictures(books: Books) -> None:
+async def test_a_job_stays_while_it_is_young_or_has_images(books: Books) -> None:
     gone: dict[str, Any] = {"objects_deleted_at": LONG_AGO}
     kept = [await ended(books), await ended(books, finished_at=hours_ago(0.5), **gone)]
     kept += [(await books.job_in(state, created_at=LONG_AGO)).job_id for state in UNFINISHED]
