@@ -9,7 +9,7 @@ from asyncpg.exceptions import InsufficientPrivilegeError
 
 from common.postgres.database import GATEWAY_ROLE
 from common.postgres.models import Table
-from tests.integration.repositories.support.counters import Books
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -44,7 +44,9 @@ async def owner(database_url: str) -> AsyncIterator[Connection]:
 
 
 @pytest.fixture
-async def looking(owner: Connection, database_url: str, bob: Books) -> AsyncIterator[Connection]:
+async def looking(
+    owner: Connection, database_url: str, bob: TenantRows
+) -> AsyncIterator[Connection]:
     """A connection of the gateway's role that speaks for bob, may what the policies let it."""
     await owner.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {GATEWAY_ROLE}")
     connection = await asyncpg.connect(database_url, server_settings={"role": GATEWAY_ROLE})
@@ -60,7 +62,7 @@ async def test_no_table_is_without(owner: Connection) -> None:
 
 @pytest.mark.parametrize("table", OF_TENANTS)
 async def test_one_tenants_rows_are_all_there_is(
-    owner: Connection, looking: Connection, alice: Books, bob: Books, table: str
+    owner: Connection, looking: Connection, alice: TenantRows, bob: TenantRows, table: str
 ) -> None:
     assert await tenants_in(owner, table) == {alice.tenant_id, bob.tenant_id}
     assert await tenants_in(looking, table) == {bob.tenant_id}
@@ -74,14 +76,14 @@ async def test_one_tenants_rows_are_all_there_is(
 @pytest.mark.parametrize("table", OF_TENANTS)
 @pytest.mark.parametrize("forge", [COPY_FOR, "UPDATE {table} SET tenant_id = $1"])
 async def test_nothing_can_be_written_in_another_tenants_name(
-    looking: Connection, alice: Books, table: str, forge: str
+    looking: Connection, alice: TenantRows, table: str, forge: str
 ) -> None:
     with pytest.raises(InsufficientPrivilegeError, match="row-level security"):
         await looking.execute(forge.format(table=table), alice.tenant_id)
 
 
 async def test_rows_with_a_derived_tenant_are_isolated_too(
-    owner: Connection, looking: Connection, bob: Books
+    owner: Connection, looking: Connection, bob: TenantRows
 ) -> None:
     assert [row[0] for row in await looking.fetch("SELECT id FROM tenants")] == [bob.tenant_id]
     assert await count(owner, "delivery_attempts") == 2

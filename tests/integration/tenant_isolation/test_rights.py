@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from common.postgres.database import GATEWAY_ROLE, Database, is_unavailable
 from common.postgres.models import Table
 from common.settings import DatabaseSettings
-from tests.integration.repositories.support.counters import Books
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -31,7 +31,7 @@ READ = {
 
 
 @pytest.fixture
-async def gateway(database_url: str, bob: Books) -> AsyncIterator[Connection]:
+async def gateway(database_url: str, bob: TenantRows) -> AsyncIterator[Connection]:
     """A connection as a gateway makes them, speaking for bob."""
     connection = await asyncpg.connect(database_url, server_settings={"role": GATEWAY_ROLE})
     await connection.execute("SELECT set_config('infill.tenant_id', $1, false)", str(bob.tenant_id))
@@ -152,7 +152,7 @@ async def test_resetting_leads_back_to_the_role(gateway: Connection) -> None:
 
 
 async def test_an_account_of_its_own_has_nowhere_to_go(
-    hardened_url: str, alice: Books, bob: Books
+    hardened_url: str, alice: TenantRows, bob: TenantRows
 ) -> None:
     """Where the account that logs in is the owner, SET ROLE NONE leads back to that one."""
     connection = await asyncpg.connect(hardened_url, server_settings={"role": GATEWAY_ROLE})

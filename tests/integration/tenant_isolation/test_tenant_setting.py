@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, bindparam, func, literal, literal_column, sel
 
 from common.postgres.database import Database
 from common.postgres.models import Delivery, Job, TenantQueue
-from tests.integration.repositories.support.counters import Books
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
 # What the first wall keeps from happening: statements that forgot to ask for one tenant's.
 ALL_JOBS: Final = select(Job.tenant_id)
@@ -35,7 +35,7 @@ async def tenants(gateway_database: Database, tenant_id: int | None) -> set[int]
 
 
 async def test_a_statement_without_a_tenant_condition_gets_its_own_rows(
-    gateway_database: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
     assert await tenants(gateway_database, bob.tenant_id) == {bob.tenant_id}
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
@@ -47,7 +47,7 @@ async def test_a_statement_without_a_tenant_condition_gets_its_own_rows(
 
 
 async def test_many_at_once_over_few_connections_each_get_their_own(
-    gateway_database: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
     turns = [alice.tenant_id, None, bob.tenant_id, bob.tenant_id, None, alice.tenant_id] * 20
     seen = await asyncio.gather(*(tenants(gateway_database, tenant_id) for tenant_id in turns))
@@ -56,7 +56,7 @@ async def test_many_at_once_over_few_connections_each_get_their_own(
 
 
 async def test_an_error_in_the_middle_changes_nothing(
-    gateway_database: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
     for tenant_id in (alice.tenant_id, bob.tenant_id, None):
         with pytest.raises(asyncpg.DivisionByZeroError):
@@ -67,7 +67,7 @@ async def test_an_error_in_the_middle_changes_nothing(
 
 
 async def test_one_who_gives_up_in_the_middle_leaves_no_connection_behind(
-    gateway_database: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
     async def slow() -> None:
         async with gateway_database.direct(alice.tenant_id) as connection:
@@ -83,8 +83,8 @@ async def test_one_who_gives_up_in_the_middle_leaves_no_connection_behind(
 @pytest.mark.parametrize("trouble", [asyncio.CancelledError, asyncpg.QueryCanceledError])
 async def test_an_error_while_the_tenant_is_changed_leaves_it_unknown(
     gateway_database: Database,
-    alice: Books,
-    bob: Books,
+    alice: TenantRows,
+    bob: TenantRows,
     monkeypatch: pytest.MonkeyPatch,
     trouble: type[BaseException],
 ) -> None:
@@ -107,7 +107,7 @@ async def test_an_error_while_the_tenant_is_changed_leaves_it_unknown(
 
 
 async def test_a_tenant_finds_the_connection_that_speaks_for_it(
-    gateway_database: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
     async def backend(tenant_id: int | None) -> object:
         async with gateway_database.direct(tenant_id) as connection:
@@ -128,7 +128,7 @@ async def test_a_tenant_finds_the_connection_that_speaks_for_it(
 
 
 async def test_a_known_tenant_is_not_set_again(
-    gateway_database: Database, alice: Books, monkeypatch: pytest.MonkeyPatch
+    gateway_database: Database, alice: TenantRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
     monkeypatch.delattr(asyncpg.Connection, "fetchval")
@@ -136,7 +136,7 @@ async def test_a_known_tenant_is_not_set_again(
 
 
 async def test_the_tenant_of_a_connection_is_reset_to_none(
-    gateway_database: Database, alice: Books
+    gateway_database: Database, alice: TenantRows
 ) -> None:
     async with gateway_database.direct(alice.tenant_id) as connection:
         assert (await connection.execute(SPOKEN_FOR, {})).scalar() == str(alice.tenant_id)
