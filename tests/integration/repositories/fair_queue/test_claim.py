@@ -1,4 +1,4 @@
-"""Taking jobs: the best one, and once."""
+"""Claiming jobs: the next one first, and each once."""
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,7 @@ from tests.integration.repositories.support.tenant_rows import (
 
 
 async def claim_all(alice: TenantRows, worker: str) -> list[int]:
-    """Claim until nothing is left."""
+    """Claim until no job is left; return the ids in order."""
     taken: list[int] = []
     async with alice.database.statement() as connection:
         while claimed := await claim_jobs(
@@ -33,7 +33,7 @@ async def claim_all(alice: TenantRows, worker: str) -> list[int]:
     return taken
 
 
-async def test_a_claim_takes_the_job_under_a_lease(alice: TenantRows) -> None:
+async def test_a_claim_sets_state_attempt_and_lease(alice: TenantRows) -> None:
     job_id = await alice.queue_job()
     async with alice.database.statement() as connection:
         claimed = await claim_jobs(
@@ -65,7 +65,7 @@ async def test_a_claim_takes_the_job_under_a_lease(alice: TenantRows) -> None:
         ({"inputs": {"init_image": {"volume": "x"}}}, "volume"),
     ],
 )
-async def test_what_a_newer_release_recorded_is_told_apart(
+async def test_jobs_of_a_newer_release_are_returned_as_unreadable(
     alice: TenantRows, columns: dict[str, Any], detail: str
 ) -> None:
     job_id, readable = await alice.queue_job(columns=columns), await alice.queue_job()
@@ -74,35 +74,35 @@ async def test_what_a_newer_release_recorded_is_told_apart(
             connection, queues=[QUEUE], worker="w1", lease_seconds=60, limit=2
         )
     assert [job.record.id for job in claimed.jobs] == [readable]
-    ((claim, told),) = claimed.unreadable
+    ((claim, error),) = claimed.unreadable
     assert claim == Claim(job_id, 1)
-    assert detail in told
+    assert detail in error
 
 
-async def test_an_empty_queue_gives_nothing(alice: TenantRows) -> None:
+async def test_no_job_is_claimed_from_an_empty_queue(alice: TenantRows) -> None:
     assert await claim_all(alice, "w1") == []
 
 
-async def test_priority_first_then_age(alice: TenantRows) -> None:
+async def test_claims_are_by_priority_then_age(alice: TenantRows) -> None:
     low = await alice.queue_job(columns={"priority": -1})
     first, second = await alice.queue_job(), await alice.queue_job()
     high = await alice.queue_job(columns={"priority": 5})
     assert await claim_all(alice, "w1") == [high, first, second, low]
 
 
-async def test_a_job_waits_for_its_time(alice: TenantRows) -> None:
+async def test_a_job_is_not_claimed_before_it_is_due(alice: TenantRows) -> None:
     await alice.queue_job(columns={"available_at": FAR_AHEAD})
     due = await alice.queue_job(columns={"available_at": LONG_AGO})
     assert await claim_all(alice, "w1") == [due]
 
 
-async def test_a_claimer_takes_its_own_queue_only(alice: TenantRows) -> None:
+async def test_only_jobs_of_the_given_queues_are_claimed(alice: TenantRows) -> None:
     await alice.queue_job(queue="sdxl-inpainting")
     assert await claim_all(alice, "w1") == []
     assert (await alice.claim_job("sdxl-inpainting")).queue == "sdxl-inpainting"
 
 
-async def test_a_claimer_passes_over_a_tenant_another_is_just_serving(
+async def test_a_claim_skips_tenants_that_another_claim_has_locked(
     alice: TenantRows, bob: TenantRows
 ) -> None:
     first, theirs = await alice.queue_job(), await bob.queue_job()
@@ -113,7 +113,7 @@ async def test_a_claimer_passes_over_a_tenant_another_is_just_serving(
         assert await claim_all(alice, "w2") == [theirs]
 
 
-async def test_sixteen_claimers_take_each_job_once(alice: TenantRows) -> None:
+async def test_sixteen_concurrent_workers_claim_each_job_once(alice: TenantRows) -> None:
     jobs = [await alice.queue_job() for _ in range(200)]
     taken = await asyncio.gather(*(claim_all(alice, f"w{n}") for n in range(16)))
     counts = Counter(job_id for mine in taken for job_id in mine)

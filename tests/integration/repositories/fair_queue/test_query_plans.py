@@ -1,4 +1,4 @@
-"""Statements that run often read through their index, never through the whole table."""
+"""Frequent statements use their index and never scan a whole table."""
 
 import re
 from uuid import uuid4
@@ -141,10 +141,10 @@ async def test_the_index_is_used(
 
 
 @pytest.mark.parametrize("retries", [False, True])
-async def test_what_a_claim_takes_is_found_by_id_however_little_was_there_when_last_counted(
+async def test_claimed_deliveries_are_found_by_id_with_outdated_statistics(
     alice: TenantRows, database_url: str, *, retries: bool
 ) -> None:
-    """Else the first claims after a backlog has come would read through all of it."""
+    """Otherwise the first claims from a new backlog would read all of it."""
     for plan in await plans(
         alice.database,
         database_url,
@@ -157,7 +157,7 @@ async def test_what_a_claim_takes_is_found_by_id_however_little_was_there_when_l
         assert "ix_deliveries" not in locked
 
 
-async def test_a_job_whose_time_has_not_come_costs_no_look_at_its_row(
+async def test_jobs_that_are_not_due_are_skipped_within_the_index(
     alice: TenantRows, database_url: str
 ) -> None:
     await fill(alice)

@@ -1,5 +1,4 @@
-"""The ledger and the jobs agree to the last digit, whatever happened at once; and who checks finds
-out when they do not."""
+"""Ledger, totals, counters and jobs agree exactly after concurrent work; differences are found."""
 
 import asyncio
 import random
@@ -57,7 +56,7 @@ async def submit(alice: TenantRows, chance: random.Random) -> None:
 
 
 async def end(alice: TenantRows, claim: Claim, samples: int, chance: random.Random) -> None:
-    """End a claim one way or another; some are lost, some ended twice."""
+    """End a claim at random; some are lost, some are ended twice."""
     keys = tuple(f"{index}.png" for index in range(samples))
     seconds = chance.uniform(0, 3)
     result = JobResult(keys, (False,) * samples, seconds, {}, seconds)
@@ -102,7 +101,7 @@ async def sweep(alice: TenantRows, limit: int) -> int:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_all_agrees_after_a_storm(
+async def test_everything_agrees_after_concurrent_work(
     alice: TenantRows, bob: TenantRows, database_url: str, seed: int
 ) -> None:
     submitted = False
@@ -137,7 +136,7 @@ async def test_all_agrees_after_a_storm(
     assert {row["running"] for row in (*settled.queues, *settled.shares)} == {0}
 
 
-TAMPERINGS: dict[str, str] = {
+CHANGES: dict[str, str] = {
     "charged 0 times": "DELETE FROM usage_entries WHERE job_id = 1",
     "job 2 is canceled and was charged 1 times": "UPDATE jobs SET state = 'canceled', result = NULL"
     " WHERE id = 2",
@@ -161,9 +160,9 @@ TAMPERINGS: dict[str, str] = {
 }
 
 
-@pytest.mark.parametrize("found_out", TAMPERINGS)
-async def test_every_difference_is_found_out(
-    alice: TenantRows, database_url: str, found_out: str
+@pytest.mark.parametrize("message", CHANGES)
+async def test_every_difference_is_found(
+    alice: TenantRows, database_url: str, message: str
 ) -> None:
     result = JobResult(("a", "b"), (False, False), 1.91, {}, 1.91)
     for _ in range(4):
@@ -176,10 +175,10 @@ async def test_every_difference_is_found_out(
                 await fold_usage(connection, limit=1)
     assert differences(await accounts(database_url)) == []
     connection = await asyncpg.connect(database_url)
-    await connection.execute(TAMPERINGS[found_out])
+    await connection.execute(CHANGES[message])
     await connection.close()
-    said = "\n".join(differences(await accounts(database_url)))
-    assert found_out in said
+    found = "\n".join(differences(await accounts(database_url)))
+    assert message in found
 
 
 async def _claim(alice: TenantRows) -> Claim:

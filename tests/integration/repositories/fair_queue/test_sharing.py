@@ -1,4 +1,4 @@
-"""Sharing the GPUs: who is served next, and by how much."""
+"""Start-time fair queueing: which tenant is served next, and how much service each gets."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ async def claim(alice: TenantRows, limit: int, *queues: str) -> list[JobRecord]:
     return [job.record for job in claimed.jobs]
 
 
-async def give(alice: TenantRows, **columns: Any) -> None:
+async def set_share(alice: TenantRows, **columns: Any) -> None:
     """Set columns of the tenant's share."""
     async with alice.database.statement() as connection:
         await connection.execute(
@@ -42,12 +42,12 @@ async def queue_of(alice: TenantRows, queue: str = QUEUE) -> Mapping[str, Any]:
 
 
 async def serve(alice: TenantRows, times: int, limit: int = 1) -> Counter[int]:
-    """Claim so often; give how many jobs of which tenant were taken."""
+    """Claim `times` times; return the number of claimed jobs by tenant."""
     return Counter([job.tenant_id for _ in range(times) for job in await claim(alice, limit)])
 
 
-async def many_queued(alice: TenantRows, number: int) -> None:
-    """Copy one job so often, by Postgres itself."""
+async def queue_many(alice: TenantRows, number: int) -> None:
+    """Insert `number` equal jobs in one statement."""
     job_id = await alice.queue_job(idempotency_key=None)
     async with alice.database.statement() as connection:
         await connection.execute(
@@ -60,30 +60,32 @@ async def many_queued(alice: TenantRows, number: int) -> None:
         )
 
 
-async def test_one_job_does_not_wait_behind_a_thousand(alice: TenantRows, bob: TenantRows) -> None:
-    await many_queued(alice, 1000)
+async def test_one_job_does_not_wait_behind_another_tenants_thousand(
+    alice: TenantRows, bob: TenantRows
+) -> None:
+    await queue_many(alice, 1000)
     assert await serve(alice, 3) == {alice.tenant_id: 3}
     theirs = await bob.queue_job()
     assert [job.id for job in await claim(alice, 1)] == [theirs]
 
 
-async def test_tenants_with_equal_weights_are_served_in_turn(
+async def test_tenants_with_equal_weights_get_equal_service(
     alice: TenantRows, bob: TenantRows
 ) -> None:
-    await many_queued(alice, 100)
-    await many_queued(bob, 10)
+    await queue_many(alice, 100)
+    await queue_many(bob, 10)
     served = await serve(alice, 20)
     assert served == {alice.tenant_id: 10, bob.tenant_id: 10}
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 7])
-async def test_weights_one_two_four_give_service_one_two_four(
+async def test_service_is_proportional_to_weight(
     alice: TenantRows, bob: TenantRows, at_once: int
 ) -> None:
     third = await make_tenant(alice.database, "carol")
     for weight, one in enumerate((alice, bob, third)):
-        await give(one, weight=2.0**weight)
-        await many_queued(one, 700)
+        await set_share(one, weight=2.0**weight)
+        await queue_many(one, 700)
     served: Counter[int] = Counter()
     while served.total() < 700:
         served += await serve(alice, 1, at_once)
@@ -95,31 +97,29 @@ async def test_service_is_measured_by_cost(alice: TenantRows, bob: TenantRows) -
     """A tenant whose jobs cost four times as much gets a quarter as many."""
     for _ in range(10):
         await alice.queue_job(columns={"cost": 4 * COST})
-    await many_queued(bob, 40)
+    await queue_many(bob, 40)
     served = await serve(alice, 25)
     assert served == {alice.tenant_id: 5, bob.tenant_id: 20}
 
 
-async def test_a_claim_takes_as_many_as_it_may_across_tenants(
-    alice: TenantRows, bob: TenantRows
-) -> None:
-    await many_queued(alice, 5)
-    await many_queued(bob, 1)
+async def test_a_claim_is_filled_from_several_tenants(alice: TenantRows, bob: TenantRows) -> None:
+    await queue_many(alice, 5)
+    await queue_many(bob, 1)
     taken = Counter(job.tenant_id for job in await claim(alice, 3))
     assert taken == {alice.tenant_id: 2, bob.tenant_id: 1}
     assert {job.tenant_id for job in await claim(alice, 9)} == {alice.tenant_id}
 
 
-async def test_a_tenant_alone_is_given_all_places_at_once(alice: TenantRows) -> None:
-    await many_queued(alice, 10)
+async def test_a_single_tenant_can_fill_a_claim(alice: TenantRows) -> None:
+    await queue_many(alice, 10)
     assert len(await claim(alice, 8)) == 8
 
 
-async def test_a_tenant_passed_over_is_overtaken_by_one_job_at_most(
+async def test_a_skipped_tenant_falls_behind_by_one_job_at_most(
     alice: TenantRows, bob: TenantRows
 ) -> None:
-    await many_queued(alice, 10)
-    await many_queued(bob, 10)
+    await queue_many(alice, 10)
+    await queue_many(bob, 10)
     async with alice.database.transaction() as other_claim:
         await other_claim.execute(
             select(TenantQueue).where(TenantQueue.tenant_id == bob.tenant_id).with_for_update()
@@ -130,14 +130,12 @@ async def test_a_tenant_passed_over_is_overtaken_by_one_job_at_most(
     assert {job.tenant_id for job in await claim(alice, 2)} == {bob.tenant_id}
 
 
-async def test_a_tenant_that_comes_back_has_saved_nothing_up(
-    alice: TenantRows, bob: TenantRows
-) -> None:
+async def test_idle_time_earns_no_credit(alice: TenantRows, bob: TenantRows) -> None:
     await bob.queue_job()
     await claim(alice, 1)
-    await many_queued(alice, 50)
+    await queue_many(alice, 50)
     await serve(alice, 20)
-    await many_queued(bob, 50)
+    await queue_many(bob, 50)
     served = await serve(alice, 20)
     assert abs(served[alice.tenant_id] - served[bob.tenant_id]) <= 2
 
@@ -145,7 +143,7 @@ async def test_a_tenant_that_comes_back_has_saved_nothing_up(
 async def test_of_equals_the_one_served_longest_ago_is_next(
     alice: TenantRows, bob: TenantRows
 ) -> None:
-    await many_queued(alice, 4)
+    await queue_many(alice, 4)
     await serve(alice, 2)
     newcomer = await bob.queue_job()
     async with alice.database.statement() as connection:
@@ -153,10 +151,10 @@ async def test_of_equals_the_one_served_longest_ago_is_next(
     assert [job.id for job in await claim(alice, 1)] == [newcomer]
 
 
-async def test_a_newcomer_is_next_whatever_the_costs_add_up_to(
+async def test_a_newcomer_is_next_despite_rounding_errors(
     alice: TenantRows, bob: TenantRows
 ) -> None:
-    """Sums of 7.864 are no round numbers; all who are served alike are ahead by the same."""
+    """Sums of 7.864 are rounded; tenants with equal service must still have equal tags."""
     for one in (alice, bob):
         for _ in range(12):
             await one.queue_job(columns={"cost": 7.864})
@@ -167,9 +165,9 @@ async def test_a_newcomer_is_next_whatever_the_costs_add_up_to(
         assert [job.id for job in await claim(alice, 1)] == [job_id]
 
 
-async def test_the_books_say_what_was_served(alice: TenantRows) -> None:
-    await give(alice, weight=2.0)
-    await many_queued(alice, 3)
+async def test_a_claim_updates_the_counters_of_its_tenant(alice: TenantRows) -> None:
+    await set_share(alice, weight=2.0)
+    await queue_many(alice, 3)
     await claim(alice, 2)
     row = await queue_of(alice)
     assert (row["running"], row["virtual_time"], row["start_tag"]) == (2, COST, COST / 2)
@@ -179,8 +177,8 @@ async def test_the_books_say_what_was_served(alice: TenantRows) -> None:
     assert (row["running"], row["has_ready"]) == (3, False)
 
 
-async def test_the_backlog_goes_down_with_each_claim(alice: TenantRows) -> None:
-    await many_queued(alice, 3)
+async def test_each_claim_lowers_the_backlog(alice: TenantRows) -> None:
+    await queue_many(alice, 3)
     async with alice.database.statement() as connection:
         await connection.execute(update(TenantQueue).values(backlog=1.5 * COST))
     await claim(alice, 1)
@@ -190,18 +188,18 @@ async def test_the_backlog_goes_down_with_each_claim(alice: TenantRows) -> None:
 
 
 @pytest.mark.parametrize("limit", ["max_running", "max_running_per_queue"])
-async def test_a_tenant_has_no_more_jobs_at_work_than_it_may(
+async def test_a_limit_of_running_jobs_holds(
     alice: TenantRows, bob: TenantRows, limit: str
 ) -> None:
-    await give(alice, **{limit: 2})
-    await many_queued(alice, 5)
-    await many_queued(bob, 5)
+    await set_share(alice, **{limit: 2})
+    await queue_many(alice, 5)
+    await queue_many(bob, 5)
     assert (await serve(alice, 3, 9))[alice.tenant_id] == 2
     assert await claim(alice, 9) == []
 
 
 async def test_the_tenants_own_limit_counts_all_its_queues(alice: TenantRows) -> None:
-    await give(alice, max_running=3, max_running_per_queue=2)
+    await set_share(alice, max_running=3, max_running_per_queue=2)
     for _ in range(4):
         await alice.queue_job()
         await alice.queue_job(queue=OTHER_QUEUE)
@@ -212,15 +210,13 @@ async def test_the_tenants_own_limit_counts_all_its_queues(alice: TenantRows) ->
 async def test_a_closed_share_is_not_served(alice: TenantRows, bob: TenantRows) -> None:
     await alice.queue_job()
     theirs = await bob.queue_job()
-    await give(alice, closed=True)
+    await set_share(alice, closed=True)
     assert [job.id for _ in range(2) for job in await claim(alice, 9)] == [theirs]
-    await give(alice, closed=False)
+    await set_share(alice, closed=False)
     assert len(await claim(alice, 9)) == 1
 
 
-async def test_a_tenant_whose_jobs_wait_for_their_time_is_passed_over(
-    alice: TenantRows, bob: TenantRows
-) -> None:
+async def test_a_tenant_without_due_jobs_is_skipped(alice: TenantRows, bob: TenantRows) -> None:
     later = await alice.queue_job()
     async with alice.database.statement() as connection:
         await connection.execute(
@@ -232,7 +228,7 @@ async def test_a_tenant_whose_jobs_wait_for_their_time_is_passed_over(
     assert not (await queue_of(alice))["has_ready"]
 
 
-async def test_the_first_queue_that_has_work_is_taken_from(alice: TenantRows) -> None:
+async def test_jobs_come_from_the_first_queue_that_has_any(alice: TenantRows) -> None:
     await alice.queue_job(queue=OTHER_QUEUE)
     await alice.queue_job()
     asked = ("empty", OTHER_QUEUE, QUEUE)
@@ -240,7 +236,7 @@ async def test_the_first_queue_that_has_work_is_taken_from(alice: TenantRows) ->
     assert taken == [[OTHER_QUEUE], [QUEUE], []]
 
 
-async def test_a_suspect_is_taken_alone(alice: TenantRows) -> None:
+async def test_a_suspect_is_claimed_alone(alice: TenantRows) -> None:
     first = await alice.queue_job()
     suspect = await alice.queue_job(columns={"suspect": True})
     last = await alice.queue_job()
@@ -248,8 +244,8 @@ async def test_a_suspect_is_taken_alone(alice: TenantRows) -> None:
     assert taken == [[first], [suspect], [last]]
 
 
-async def test_a_submit_that_crosses_the_last_claim_is_seen(alice: TenantRows) -> None:
-    """What a claim sees is what was there when it began; it looks again when it found the end."""
+async def test_a_recheck_finds_a_job_committed_during_a_claim(alice: TenantRows) -> None:
+    """A claim reads the snapshot of its start; it rechecks a tenant that has no more jobs."""
     await alice.queue_job()
     async with (
         alice.database.transaction() as recording,

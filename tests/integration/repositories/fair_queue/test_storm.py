@@ -28,20 +28,20 @@ async def test_counters_equal_the_rows_after_a_storm_of_kills(
     for _ in range(150):
         await alice.queue_job(max_attempts=1000)
         await bob.queue_job(max_attempts=1000)
-    storm = asyncio.gather(*(kill_again_and_again(database_url) for _ in range(PROCESSES)))
-    taken_back = 0
+    storm = asyncio.gather(*(kill_repeatedly(database_url) for _ in range(PROCESSES)))
+    requeued = 0
     while not storm.done():
         assert all(number <= LIMIT for number in (await running(alice)).values())
-        taken_back += await sweep(alice)
+        requeued += await sweep(alice)
     await storm
-    await books_agree(alice)
-    taken_back += await sweep(alice)
-    assert taken_back, "nobody was killed while at work"
+    await assert_counters_match(alice)
+    requeued += await sweep(alice)
+    assert requeued, "no process was killed while it held a claim"
     assert not await running(alice)
-    await books_agree(alice)
+    await assert_counters_match(alice)
 
 
-async def kill_again_and_again(url: str) -> None:
+async def kill_repeatedly(url: str) -> None:
     for _ in range(KILLS):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", PROGRAM, url, stdout=PIPE
@@ -61,14 +61,14 @@ async def claimed(process: Process, number: int) -> None:
 
 
 async def sweep(alice: TenantRows) -> int:
-    """Take everything back, as if no lease had been renewed for long, also from those who live."""
+    """Requeue all running jobs, as if every lease had expired; return their number."""
     async with alice.database.statement() as connection:
         await connection.execute(
             update(Job).where(Job.state == JobState.RUNNING).values(lease_expires_at=LONG_AGO)
         )
-        taken_back = await requeue_expired(connection, limit=1000)
+        requeued = await requeue_expired(connection, limit=1000)
         await recount_running(connection)
-    return taken_back
+    return requeued
 
 
 async def running(alice: TenantRows) -> Counter[int]:
@@ -77,7 +77,7 @@ async def running(alice: TenantRows) -> Counter[int]:
     )
 
 
-async def books_agree(alice: TenantRows) -> None:
+async def assert_counters_match(alice: TenantRows) -> None:
     async with alice.database.statement() as connection:
         await recount_running(connection)
         assert await recount_running(connection) == 0

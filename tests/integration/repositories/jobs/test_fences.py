@@ -1,4 +1,4 @@
-"""Every verb that moves a job, against every state its row can be in."""
+"""Every statement that changes a job's state, tried in every state."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -33,32 +33,32 @@ async def run(alice: TenantRows, move: Move, claim: Claim) -> object:
         return await move(connection, claim)
 
 
-@pytest.mark.parametrize("verb", FENCED)
-async def test_only_the_holder_of_a_running_job_moves_it(alice: TenantRows, verb: str) -> None:
-    move, target = FENCED[verb]
+@pytest.mark.parametrize("name", FENCED)
+async def test_only_the_holder_of_the_claim_changes_a_job(alice: TenantRows, name: str) -> None:
+    move, target = FENCED[name]
     for state in JobState:
         claim = await alice.add_job(state)
         for attempt in (0, claim.attempt - 1, claim.attempt, claim.attempt + 1):
             held = state is JobState.RUNNING and attempt == claim.attempt
             before = await alice.read_everything()
-            answer = await run(alice, move, replace(claim, attempt=attempt))
-            assert (answer not in NOTHING) == held, (state, attempt, answer)
+            result = await run(alice, move, replace(claim, attempt=attempt))
+            assert (result not in NOTHING) == held, (state, attempt, result)
             if held:
                 assert (await alice.read_job(claim.job_id))["state"] is target
                 break
             assert await alice.read_everything() == before, (state, attempt)
 
 
-@pytest.mark.parametrize("verb", FENCED)
-async def test_no_verb_moves_a_job_that_is_not_there(alice: TenantRows, verb: str) -> None:
+@pytest.mark.parametrize("name", FENCED)
+async def test_nothing_changes_for_an_unknown_job(alice: TenantRows, name: str) -> None:
     await alice.add_job(JobState.RUNNING)
     before = await alice.read_everything()
-    assert await run(alice, FENCED[verb][0], Claim(987_654, 2)) in NOTHING
+    assert await run(alice, FENCED[name][0], Claim(987_654, 2)) in NOTHING
     assert await alice.read_everything() == before
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_a_job_is_canceled_before_its_end_only(alice: TenantRows, state: JobState) -> None:
+async def test_only_unfinished_jobs_are_canceled(alice: TenantRows, state: JobState) -> None:
     claim = await alice.add_job(state)
     before = await alice.read_everything()
     async with alice.database.statement() as connection:
@@ -72,8 +72,8 @@ async def test_a_job_is_canceled_before_its_end_only(alice: TenantRows, state: J
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_the_sweeper_touches_running_jobs_only(alice: TenantRows, state: JobState) -> None:
-    """Its two verbs share the jobs whose lease ran out: some go back, the rest have failed."""
+async def test_the_sweeper_changes_running_jobs_only(alice: TenantRows, state: JobState) -> None:
+    """Jobs whose lease expired are requeued if they have attempts left, and failed otherwise."""
     lease = {"lease_expires_at": LONG_AGO} if state is JobState.RUNNING else {}
     left = await alice.add_job(state, max_attempts=3, **lease)
     used_up = await alice.add_job(state, max_attempts=2, **lease)
@@ -92,7 +92,7 @@ async def test_the_sweeper_touches_running_jobs_only(alice: TenantRows, state: J
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_only_waiting_jobs_wait_too_long(alice: TenantRows, state: JobState) -> None:
+async def test_only_queued_jobs_become_overdue(alice: TenantRows, state: JobState) -> None:
     claim = await alice.add_job(state, created_at=LONG_AGO)
     before = await alice.read_everything()
     async with alice.database.statement() as connection:
@@ -104,8 +104,8 @@ async def test_only_waiting_jobs_wait_too_long(alice: TenantRows, state: JobStat
         assert await alice.read_everything() == before
 
 
-async def test_a_worker_given_up_for_dead_changes_nothing(alice: TenantRows) -> None:
-    """Claimed, lost, claimed again: the first worker comes back and finds every door shut."""
+async def test_a_worker_that_lost_its_claim_changes_nothing(alice: TenantRows) -> None:
+    """The job was requeued and claimed again; every write of the first worker is rejected."""
     job_id = await alice.queue_job()
     dead = (await alice.claim_job()).claim
     await alice.set_job(job_id, lease_expires_at=LONG_AGO)

@@ -1,4 +1,4 @@
-"""Ending a job: everything is stored, or nothing."""
+"""Finishing a job: everything is stored, or nothing."""
 
 from datetime import timedelta
 
@@ -21,14 +21,16 @@ from tests.integration.repositories.support.tenant_rows import (
 )
 
 
-async def end_well(alice: TenantRows, claim: Claim, result: JobResult = RESULT) -> EndedJob | None:
+async def finish_with_result(
+    alice: TenantRows, claim: Claim, result: JobResult = RESULT
+) -> EndedJob | None:
     async with alice.database.statement() as connection:
         return await succeed(connection, claim, result)
 
 
 async def test_success_stores_result_usage_and_delivery(alice: TenantRows) -> None:
     claim = await alice.add_job(JobState.RUNNING, error_code="fetch_failed", error_message="once")
-    ended = await end_well(alice, claim)
+    ended = await finish_with_result(alice, claim)
     job = await alice.read_job(claim.job_id)
     assert JobResult.from_json(job["result"]) == RESULT
     assert (job["state"], job["error_code"], job["error_message"]) == (
@@ -62,15 +64,15 @@ async def test_success_stores_result_usage_and_delivery(alice: TenantRows) -> No
     assert ended == EndedJob(claim.job_id, job["file_prefix"], delivery["id"])
 
 
-async def test_without_a_webhook_nothing_is_to_be_delivered(alice: TenantRows) -> None:
+async def test_without_a_webhook_no_delivery_is_stored(alice: TenantRows) -> None:
     job_id = await alice.queue_job(webhook_url=None)
-    ended = await end_well(alice, (await alice.claim_job()).claim)
+    ended = await finish_with_result(alice, (await alice.claim_job()).claim)
     assert ended == EndedJob(job_id, (await alice.read_job(job_id))["file_prefix"], None)
     assert await alice.read_rows(Delivery) == []
     assert len(await alice.read_rows(UsageEntry)) == 1
 
 
-async def test_nothing_is_stored_if_the_charge_is_refused(alice: TenantRows) -> None:
+async def test_nothing_is_stored_if_the_usage_entry_fails(alice: TenantRows) -> None:
     claim = await alice.add_job(JobState.RUNNING)
     async with alice.database.statement() as connection:
         await connection.execute(
@@ -85,11 +87,11 @@ async def test_nothing_is_stored_if_the_charge_is_refused(alice: TenantRows) -> 
         )
     before = await alice.read_everything()
     with pytest.raises(IntegrityError, match="pk_usage_entries"):
-        await end_well(alice, claim)
+        await finish_with_result(alice, claim)
     assert await alice.read_everything() == before
 
 
-async def test_nothing_is_stored_if_the_delivery_is_refused(alice: TenantRows) -> None:
+async def test_nothing_is_stored_if_the_delivery_fails(alice: TenantRows) -> None:
     claim = await alice.add_job(JobState.RUNNING)
     async with alice.database.statement() as connection:
         await connection.execute(
@@ -99,19 +101,19 @@ async def test_nothing_is_stored_if_the_delivery_is_refused(alice: TenantRows) -
         )
     before = await alice.read_everything()
     with pytest.raises(IntegrityError, match="uq_deliveries_job_id_event"):
-        await end_well(alice, claim)
+        await finish_with_result(alice, claim)
     assert await alice.read_everything() == before
 
 
 async def test_a_failure_stores_its_reason_and_charges_nothing(alice: TenantRows) -> None:
     claim = await alice.add_job(JobState.RUNNING)
     async with alice.database.statement() as connection:
-        ended = await fail(connection, claim, code="invalid_image", message="not a picture")
+        ended = await fail(connection, claim, code="invalid_image", message="not an image")
     job = await alice.read_job(claim.job_id)
     assert (job["state"], job["error_code"], job["error_message"], job["result"]) == (
         JobState.FAILED,
         "invalid_image",
-        "not a picture",
+        "not an image",
         None,
     )
     (delivery,) = await alice.read_rows(Delivery)
@@ -140,10 +142,10 @@ async def test_only_its_owner_cancels_a_job(
     (delivery,) = await alice.read_rows(Delivery)
     assert delivery["event"] == "job.canceled"
     assert ended == EndedJob(claim.job_id, job["file_prefix"], delivery["id"])
-    assert await end_well(alice, claim) is None
+    assert await finish_with_result(alice, claim) is None
 
 
-async def test_jobs_abandoned_on_their_last_attempt_have_failed(alice: TenantRows) -> None:
+async def test_jobs_abandoned_on_their_last_attempt_fail(alice: TenantRows) -> None:
     first = await alice.add_job(JobState.RUNNING, lease_expires_at=LONG_AGO, max_attempts=2)
     later = LONG_AGO + timedelta(seconds=1)
     second = await alice.add_job(JobState.RUNNING, lease_expires_at=later, max_attempts=1)
@@ -162,7 +164,7 @@ async def test_jobs_abandoned_on_their_last_attempt_have_failed(alice: TenantRow
     assert job["error_message"] == "the worker stopped answering (attempt 2)"
 
 
-async def test_jobs_that_waited_too_long_have_failed_the_oldest_first(alice: TenantRows) -> None:
+async def test_overdue_jobs_fail_oldest_first(alice: TenantRows) -> None:
     later = LONG_AGO + timedelta(seconds=1)
     second = await alice.queue_job(columns={"created_at": later})
     silent = await alice.queue_job(columns={"created_at": later}, webhook_url=None)
@@ -177,8 +179,8 @@ async def test_jobs_that_waited_too_long_have_failed_the_oldest_first(alice: Ten
     assert {other.job_id for other in rest} == {second, silent}
     assert (await alice.read_job(young))["state"] == JobState.QUEUED
     deliveries = await alice.read_rows(Delivery)
-    told = {(row["job_id"], row["event"]) for row in deliveries}
-    assert told == {(first, "job.failed"), (second, "job.failed")}
+    events = {(row["job_id"], row["event"]) for row in deliveries}
+    assert events == {(first, "job.failed"), (second, "job.failed")}
     job = await alice.read_job(first)
     assert (job["state"], job["error_code"]) == (JobState.FAILED, "queue_time_exceeded")
     assert job["error_message"] == "the job waited longer than the limit of 3600 seconds"

@@ -1,4 +1,4 @@
-"""Keeping claims, and giving them back."""
+"""Renewing and releasing claims, and retrying and requeueing jobs."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ async def renew(alice: TenantRows, *claims: Claim) -> set[Claim]:
         return await renew_claims(connection, claims, 60.0)
 
 
-async def test_a_renewal_tells_which_claims_still_hold(alice: TenantRows) -> None:
+async def test_a_renewal_returns_the_claims_still_held(alice: TenantRows) -> None:
     kept, other = [await alice.add_job(JobState.RUNNING) for _ in range(2)]
     canceled = await alice.add_job(JobState.RUNNING)
     stale = Claim(other.job_id, other.attempt - 1)
@@ -38,13 +38,13 @@ async def test_a_renewal_leaves_other_claims_alone(alice: TenantRows) -> None:
     assert (await alice.read_job(theirs.job_id))["lease_expires_at"] == FAR_AHEAD
 
 
-async def test_nobody_renews_nothing(alice: TenantRows) -> None:
+async def test_a_renewal_without_claims_changes_nothing(alice: TenantRows) -> None:
     claim = await alice.add_job(JobState.RUNNING)
     assert await renew(alice) == set()
     assert (await alice.read_job(claim.job_id))["lease_expires_at"] == FAR_AHEAD
 
 
-async def test_a_job_given_back_has_as_many_attempts_left_as_before(alice: TenantRows) -> None:
+async def test_a_release_costs_no_attempt(alice: TenantRows) -> None:
     job_id = await alice.queue_job(max_attempts=1)
     for _ in range(3):
         claim = (await alice.claim_job()).claim
@@ -55,7 +55,7 @@ async def test_a_job_given_back_has_as_many_attempts_left_as_before(alice: Tenan
         assert (row["claimed_by"], row["started_at"], row["error_code"]) == (None, None, None)
 
 
-async def test_given_back_for_later_it_waits_until_then_and_stays_what_it_was(
+async def test_a_release_with_a_delay_keeps_a_suspect(
     alice: TenantRows,
 ) -> None:
     job_id = await alice.queue_job(columns={"error_code": "worker_lost", "suspect": True})
@@ -67,21 +67,21 @@ async def test_given_back_for_later_it_waits_until_then_and_stays_what_it_was(
     assert (row["error_code"], row["max_attempts"], row["suspect"]) == ("worker_lost", 4, True)
 
 
-async def test_a_job_to_retry_waits_and_says_why(alice: TenantRows) -> None:
+async def test_a_job_to_be_retried_has_a_delay_and_its_error(alice: TenantRows) -> None:
     job_id = await alice.queue_job(columns={"error_code": "worker_lost", "suspect": True})
     claim = (await alice.claim_job()).claim
     async with alice.database.statement() as connection:
         assert await retry_later(
-            connection, claim, seconds=30, code="storage_unavailable", message="store away"
+            connection, claim, seconds=30, code="storage_unavailable", message="store unavailable"
         )
     row = await alice.read_job(job_id)
     assert (row["state"], row["attempt"], row["max_attempts"]) == (JobState.QUEUED, 1, 3)
-    assert (row["error_code"], row["error_message"]) == ("storage_unavailable", "store away")
+    assert (row["error_code"], row["error_message"]) == ("storage_unavailable", "store unavailable")
     assert (row["claimed_by"], row["suspect"]) == (None, False)
     assert row["available_at"] - row["started_at"] > timedelta(seconds=29)
 
 
-async def test_requeueing_takes_the_longest_dead_first_up_to_its_limit(alice: TenantRows) -> None:
+async def test_requeueing_begins_with_the_lease_that_expired_first(alice: TenantRows) -> None:
     claims = [
         await alice.add_job(JobState.RUNNING, lease_expires_at=LONG_AGO + timedelta(seconds=age))
         for age in (2, 0, 1)

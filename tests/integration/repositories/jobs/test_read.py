@@ -1,4 +1,4 @@
-"""Reading jobs back."""
+"""Reading jobs and finding ended ones."""
 
 from uuid import uuid4
 
@@ -15,7 +15,7 @@ async def read(alice: TenantRows, job_id: int) -> JobView | None:
         return await read_job(connection, tenant_id=alice.tenant_id, job_id=job_id)
 
 
-async def test_a_job_is_read_with_where_its_webhook_stands(alice: TenantRows) -> None:
+async def test_a_job_is_read_with_the_state_of_its_delivery(alice: TenantRows) -> None:
     claim = await alice.add_delivery(DeliveryState.EXHAUSTED, failures=10)
     job_id = (await alice.read_delivery(claim.delivery_id))["job_id"]
     view = await read(alice, job_id)
@@ -32,14 +32,14 @@ async def test_a_job_without_a_delivery(alice: TenantRows, state: JobState) -> N
     assert (view.job.state, view.delivery, view.delivery_failures) == (state, None, 0)
 
 
-async def test_somebody_elses_job_is_as_absent_as_none(alice: TenantRows, bob: TenantRows) -> None:
+async def test_another_tenants_job_is_not_found(alice: TenantRows, bob: TenantRows) -> None:
     job_id = await alice.queue_job()
     assert await read(alice, job_id) is not None
     assert await read(bob, job_id) is None
     assert await read(alice, job_id + 1) is None
 
 
-async def test_those_that_have_ended_are_found(alice: TenantRows) -> None:
+async def test_ended_jobs_are_found_by_prefix(alice: TenantRows) -> None:
     prefixes = {}
     for state in JobState:
         claim = await alice.add_job(state)

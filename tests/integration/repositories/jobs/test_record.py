@@ -1,4 +1,4 @@
-"""Recording jobs, and repeating oneself under an idempotency key."""
+"""Recording jobs, and repeated requests under an idempotency key."""
 
 import asyncio
 from typing import Any
@@ -18,10 +18,10 @@ from tests.integration.repositories.support.tenant_rows import HOOK, QUEUE, REQU
 DIGEST, OTHER_DIGEST = b"a" * 32, b"b" * 32
 
 
-async def test_a_recorded_job_waits(alice: TenantRows) -> None:
+async def test_a_recorded_job_is_queued(alice: TenantRows) -> None:
     row = await alice.read_job(await alice.queue_job())
-    told = {name: row[name] for name in ("tenant_id", "queue", "state", "attempt", "max_attempts")}
-    assert told == {
+    shown = {name: row[name] for name in ("tenant_id", "queue", "state", "attempt", "max_attempts")}
+    assert shown == {
         "tenant_id": alice.tenant_id,
         "queue": QUEUE,
         "state": JobState.QUEUED,
@@ -52,7 +52,7 @@ async def test_jobs_without_a_key_are_all_recorded(alice: TenantRows) -> None:
     assert await alice.queue_job() != await alice.queue_job()
 
 
-async def test_a_repeated_request_gets_its_job(alice: TenantRows) -> None:
+async def test_a_repeated_request_returns_the_first_job(alice: TenantRows) -> None:
     first = await alice.record_job(idempotency_key="k", request_digest=DIGEST)
     second = await alice.record_job(idempotency_key="k", request_digest=DIGEST)
     assert isinstance(first, JobRecorded)
@@ -62,30 +62,30 @@ async def test_a_repeated_request_gets_its_job(alice: TenantRows) -> None:
     assert len(await alice.read_rows(Job)) == 1
 
 
-async def test_a_key_serves_one_request_only(alice: TenantRows) -> None:
+async def test_a_key_used_for_another_request_is_taken(alice: TenantRows) -> None:
     first = await alice.queue_job(idempotency_key="k", request_digest=DIGEST)
     again = await alice.record_job(idempotency_key="k", request_digest=OTHER_DIGEST)
     assert again == IdempotencyKeyTaken(first)
     assert len(await alice.read_rows(Job)) == 1
 
 
-async def test_another_tenant_has_keys_of_its_own(alice: TenantRows, bob: TenantRows) -> None:
+async def test_keys_are_separate_for_each_tenant(alice: TenantRows, bob: TenantRows) -> None:
     first = await alice.queue_job(idempotency_key="k", request_digest=DIGEST)
     second = await bob.queue_job(idempotency_key="k", request_digest=DIGEST)
     assert first != second
 
 
-async def test_requests_at_once_under_one_key_make_one_job(alice: TenantRows) -> None:
-    answers = await asyncio.gather(
+async def test_concurrent_requests_under_one_key_record_one_job(alice: TenantRows) -> None:
+    results = await asyncio.gather(
         *(alice.record_job(idempotency_key="k", request_digest=DIGEST) for _ in range(16))
     )
-    assert [type(answer) for answer in answers].count(JobRecorded) == 1
-    ids = {a.job.id if isinstance(a, JobRepeated) else a.job_id for a in answers}
+    assert [type(result) for result in results].count(JobRecorded) == 1
+    ids = {a.job.id if isinstance(a, JobRepeated) else a.job_id for a in results}
     assert len(ids) == len(await alice.read_rows(Job)) == 1
 
 
-async def test_who_comes_second_waits_for_the_first_to_commit(alice: TenantRows) -> None:
-    """The second must not answer with a job that is then rolled back."""
+async def test_a_second_request_waits_for_the_first_to_commit(alice: TenantRows) -> None:
+    """The second must not return a job that is then rolled back."""
     new = alice.new_job(idempotency_key="k", request_digest=DIGEST)
     async with alice.database.engine.connect() as connection:
         first = await record_job(connection, new)

@@ -1,4 +1,4 @@
-"""Who says that they are at work."""
+"""Heartbeats of workers."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ from common.postgres.repositories.jobs.workers import delete_worker, record_work
 from tests.integration.repositories.support.tenant_rows import QUEUE, TenantRows
 
 
-async def test_workers_say_that_they_live_and_that_they_leave(alice: TenantRows) -> None:
+async def test_heartbeats_are_recorded_and_workers_deleted(alice: TenantRows) -> None:
     async with alice.database.statement() as connection:
         for name in ("w1", "w2"):
             await record_worker_heartbeat(connection, name, [QUEUE, "x"])

@@ -1,4 +1,4 @@
-"""What the sweeper counts and forgets."""
+"""Counts of the sweeper, and deletion of silent workers."""
 
 from sqlalchemy import update
 
@@ -14,7 +14,7 @@ from common.postgres.repositories.maintenance.requeue import (
 from tests.integration.repositories.support.tenant_rows import FAR_AHEAD, LONG_AGO, TenantRows
 
 
-async def test_waiting_jobs_are_counted_by_queue_up_to_a_limit(alice: TenantRows) -> None:
+async def test_claimable_jobs_are_counted_by_queue_up_to_a_limit(alice: TenantRows) -> None:
     for queue, number in (("a", 5), ("b", 2), ("elsewhere", 1)):
         for _ in range(number):
             await alice.queue_job(queue=queue)
@@ -39,7 +39,7 @@ async def test_unfinished_jobs_are_counted_by_state(alice: TenantRows) -> None:
         assert await count_jobs(connection, at_most=1) == dict.fromkeys(counted, 1)
 
 
-async def test_silent_workers_are_forgotten(alice: TenantRows) -> None:
+async def test_silent_workers_are_deleted(alice: TenantRows) -> None:
     async with alice.database.statement() as connection:
         for name in ("silent", "alive"):
             await record_worker_heartbeat(connection, name, ["a"])
@@ -50,7 +50,7 @@ async def test_silent_workers_are_forgotten(alice: TenantRows) -> None:
     assert [row["name"] for row in await alice.read_rows(Worker)] == ["alive"]
 
 
-async def test_a_running_postgres_has_been_up_for_a_while(alice: TenantRows) -> None:
+async def test_the_uptime_of_postgres_is_read(alice: TenantRows) -> None:
     async with alice.database.statement() as connection:
         before = await read_uptime_seconds(connection)
         assert 0 < before <= await read_uptime_seconds(connection)

@@ -1,4 +1,4 @@
-"""What is old enough goes, in batches; what is needed stays."""
+"""Retention deletes what is old enough, in batches, and keeps what is needed."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -37,13 +37,15 @@ def hours_ago(hours: float) -> datetime:
     return utc_now() - timedelta(hours=hours)
 
 
-async def ended(alice: TenantRows, state: JobState = JobState.FAILED, /, **columns: Any) -> int:
-    """Make a job that ended long ago."""
+async def add_ended_job(
+    alice: TenantRows, state: JobState = JobState.FAILED, /, **columns: Any
+) -> int:
+    """Add a job that ended long ago; return its id."""
     return (await alice.add_job(state, **{"finished_at": LONG_AGO, **columns})).job_id
 
 
-async def told(alice: TenantRows, job_id: int, state: DeliveryState) -> DeliveryClaim:
-    """Give a job a delivery in `state`."""
+async def give_delivery(alice: TenantRows, job_id: int, state: DeliveryState) -> DeliveryClaim:
+    """Add a delivery in `state` to a job; return its claim."""
     claim = await alice.add_delivery(state)
     await alice.set_delivery(claim.delivery_id, job_id=job_id)
     return claim
@@ -64,7 +66,7 @@ async def log_attempts(alice: TenantRows, delivery_id: UUID, *begun: datetime) -
         await connection.execute(insert(DeliveryAttempt), values)
 
 
-async def chosen(alice: TenantRows, *, limit: int = 10) -> list[int]:
+async def find_expired(alice: TenantRows, *, limit: int = 10) -> list[int]:
     async with alice.database.statement() as connection:
         found = await find_expired_images(connection, seconds=HOUR, limit=limit)
     return [job.job_id for job in found]
@@ -80,24 +82,22 @@ async def ids(alice: TenantRows, table: type[Any] = Job) -> list[Any]:
 
 
 @pytest.mark.parametrize("state", sorted(FINAL_STATES))
-async def test_pictures_of_ended_jobs_are_chosen_the_oldest_first(
-    alice: TenantRows, state: JobState
-) -> None:
-    later = await ended(alice, state, finished_at=hours_ago(2))
-    first = await ended(alice, state)
-    await ended(alice, state, finished_at=hours_ago(0.5))
-    await ended(alice, state, objects_deleted_at=LONG_AGO)
-    assert await chosen(alice) == [first, later]
-    assert await chosen(alice, limit=1) == [first]
+async def test_expired_images_are_found_oldest_first(alice: TenantRows, state: JobState) -> None:
+    later = await add_ended_job(alice, state, finished_at=hours_ago(2))
+    first = await add_ended_job(alice, state)
+    await add_ended_job(alice, state, finished_at=hours_ago(0.5))
+    await add_ended_job(alice, state, objects_deleted_at=LONG_AGO)
+    assert await find_expired(alice) == [first, later]
+    assert await find_expired(alice, limit=1) == [first]
 
 
 @pytest.mark.parametrize("state", UNFINISHED)
-async def test_an_unfinished_job_keeps_its_pictures(alice: TenantRows, state: JobState) -> None:
+async def test_an_unfinished_job_keeps_its_images(alice: TenantRows, state: JobState) -> None:
     await alice.add_job(state, created_at=LONG_AGO, available_at=LONG_AGO)
-    assert await chosen(alice) == []
+    assert await find_expired(alice) == []
 
 
-async def test_every_object_a_job_may_have_left_is_named(alice: TenantRows) -> None:
+async def test_all_possible_objects_of_a_job_are_named(alice: TenantRows) -> None:
     prefix = uuid4()
     key = input_key(alice.tenant_id, prefix, "mask_image")
     mask = InputImage(object_key=key)
@@ -108,28 +108,28 @@ async def test_every_object_a_job_may_have_left_is_named(alice: TenantRows) -> N
     )
     async with alice.database.statement() as connection:
         (old,) = await find_expired_images(connection, seconds=HOUR, limit=5)
-    drawn = {result_key(alice.tenant_id, prefix, *which) for which in product((1, 2), (0, 1))}
+    results = {result_key(alice.tenant_id, prefix, *which) for which in product((1, 2), (0, 1))}
     assert old.job_id == job_id
-    assert old.object_keys == drawn | {key}
+    assert old.object_keys == results | {key}
 
 
-async def test_what_a_result_names_is_chosen_whatever_its_form(alice: TenantRows) -> None:
-    await ended(alice, JobState.SUCCEEDED)
+async def test_object_keys_of_the_result_are_named(alice: TenantRows) -> None:
+    await add_ended_job(alice, JobState.SUCCEEDED)
     async with alice.database.statement() as connection:
         (old,) = await find_expired_images(connection, seconds=HOUR, limit=5)
     assert old.object_keys > set(RESULT.object_keys)
 
 
-async def test_marked_pictures_are_not_chosen_again(alice: TenantRows) -> None:
-    jobs = [await ended(alice) for _ in range(3)]
+async def test_images_marked_as_deleted_are_not_found(alice: TenantRows) -> None:
+    jobs = [await add_ended_job(alice) for _ in range(3)]
     async with alice.database.statement() as connection:
         await mark_images_deleted(connection, jobs[:2])
-    assert await chosen(alice) == jobs[2:]
+    assert await find_expired(alice) == jobs[2:]
     marked = [row["objects_deleted_at"] is not None for row in await alice.read_rows(Job)]
     assert marked == [True, True, False]
 
 
-async def test_a_job_goes_with_all_that_hangs_on_it_but_not_its_usage(alice: TenantRows) -> None:
+async def test_a_job_is_deleted_with_its_deliveries_but_not_its_usage(alice: TenantRows) -> None:
     await alice.queue_job()
     job = await alice.claim_job()
     async with alice.database.statement() as connection:
@@ -144,24 +144,29 @@ async def test_a_job_goes_with_all_that_hangs_on_it_but_not_its_usage(alice: Ten
     assert usage["job_id"] == job.id
 
 
-async def test_a_job_stays_while_it_is_young_or_has_pictures(alice: TenantRows) -> None:
+async def test_a_young_job_or_one_with_images_is_kept(alice: TenantRows) -> None:
     gone: dict[str, Any] = {"objects_deleted_at": LONG_AGO}
-    kept = [await ended(alice), await ended(alice, finished_at=hours_ago(0.5), **gone)]
+    kept = [
+        await add_ended_job(alice),
+        await add_ended_job(alice, finished_at=hours_ago(0.5), **gone),
+    ]
     kept += [(await alice.add_job(state, created_at=LONG_AGO)).job_id for state in UNFINISHED]
-    old = await ended(alice, **gone)
+    old = await add_ended_job(alice, **gone)
     assert await delete_jobs(alice) == 1
     assert await ids(alice) == kept
     assert old not in kept
 
 
 @pytest.mark.parametrize("state", UNSENT)
-async def test_a_job_stays_until_its_webhook_is_sent(
+async def test_a_job_is_kept_until_its_webhook_is_sent(
     alice: TenantRows, state: DeliveryState
 ) -> None:
-    waiting = await ended(alice, objects_deleted_at=LONG_AGO)
-    others = [await ended(alice, objects_deleted_at=LONG_AGO) for _ in range(3)]
-    claim = await told(alice, waiting, state)
-    assert await delete_jobs(alice, limit=2) == 2, "one held back does not take another's place"
+    waiting = await add_ended_job(alice, objects_deleted_at=LONG_AGO)
+    others = [await add_ended_job(alice, objects_deleted_at=LONG_AGO) for _ in range(3)]
+    claim = await give_delivery(alice, waiting, state)
+    assert await delete_jobs(alice, limit=2) == 2, (
+        "a job that is kept does not count against the limit"
+    )
     assert await delete_jobs(alice, limit=2) == 1
     assert not set(others) & set(await ids(alice))
     await alice.set_delivery(
@@ -170,23 +175,23 @@ async def test_a_job_stays_until_its_webhook_is_sent(
     assert await delete_jobs(alice) == 1
 
 
-async def test_jobs_go_in_batches_the_oldest_first(alice: TenantRows) -> None:
+async def test_jobs_are_deleted_in_batches_oldest_first(alice: TenantRows) -> None:
     dates = [datetime(2020, month, 1, tzinfo=UTC) for month in (5, 3, 4)]
-    jobs = [await ended(alice, finished_at=when, objects_deleted_at=when) for when in dates]
+    jobs = [await add_ended_job(alice, finished_at=when, objects_deleted_at=when) for when in dates]
     assert await delete_jobs(alice, limit=2) == 2
     assert await ids(alice) == jobs[:1]
     assert [await delete_jobs(alice, limit=2) for _ in range(2)] == [1, 0]
 
 
-async def test_a_row_somebody_holds_is_left_for_later(alice: TenantRows) -> None:
-    jobs = [await ended(alice, objects_deleted_at=LONG_AGO) for _ in range(2)]
+async def test_a_locked_job_is_skipped(alice: TenantRows) -> None:
+    jobs = [await add_ended_job(alice, objects_deleted_at=LONG_AGO) for _ in range(2)]
     async with alice.database.transaction() as connection:
         await connection.exec_driver_sql("SELECT 1 FROM jobs WHERE id = $1 FOR UPDATE", (jobs[0],))
         assert await delete_jobs(alice) == 1
     assert await ids(alice) == jobs[:1]
 
 
-async def test_ended_deliveries_go_with_their_attempts_and_leave_the_job(alice: TenantRows) -> None:
+async def test_ended_deliveries_are_deleted_with_their_attempts(alice: TenantRows) -> None:
     old = [await alice.add_delivery(state, finished_at=LONG_AGO) for state in SENT]
     await alice.add_delivery(DeliveryState.DELIVERED, finished_at=hours_ago(0.5))
     for state in UNSENT:
@@ -201,18 +206,18 @@ async def test_ended_deliveries_go_with_their_attempts_and_leave_the_job(alice: 
     assert len(await ids(alice)) == 6
 
 
-async def test_old_attempts_go_and_the_first_young_ones_end_the_search(alice: TenantRows) -> None:
+async def test_old_attempts_are_deleted_by_lowest_id(alice: TenantRows) -> None:
     claim = await alice.add_delivery(DeliveryState.PENDING)
     young = hours_ago(0.5)
     await log_attempts(alice, claim.delivery_id, *[LONG_AGO] * 3, young, LONG_AGO, young)
     async with alice.database.statement() as connection:
         deleted = [await delete_old_attempts(connection, seconds=HOUR, limit=2) for _ in range(4)]
-    # Two; one beside a young one; then the old one between two young ones is out of sight no more.
+    # Two old ones; an old and a young one; then a young one and the old one behind it.
     assert deleted == [2, 1, 1, 0]
     assert [row["started_at"] for row in await alice.read_rows(DeliveryAttempt)] == [young, young]
 
 
-async def test_owners_of_objects(alice: TenantRows) -> None:
+async def test_the_objects_of_jobs_are_found_by_prefix(alice: TenantRows) -> None:
     prefixes = [uuid4() for _ in range(4)]
     key = input_key(alice.tenant_id, prefixes[0], "init_image")
     uploaded = {"init_image": InputImage(object_key=key), "mask_image": InputImage(url="u")}
@@ -234,7 +239,7 @@ async def test_owners_of_objects(alice: TenantRows) -> None:
     }
 
 
-async def test_the_place_is_remembered(alice: TenantRows) -> None:
+async def test_the_progress_of_the_orphan_search_is_saved(alice: TenantRows) -> None:
     async with alice.database.statement() as connection:
         first = await read_bucket_cursor(connection)
         assert first.checked_to is None

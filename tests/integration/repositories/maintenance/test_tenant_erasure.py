@@ -1,4 +1,4 @@
-"""The verbs of erasure: each is of one tenant, stops at its limit, and reads through no table."""
+"""Statements of erasure: each affects one tenant, stops at its limit, and uses an index."""
 
 import pytest
 from sqlalchemy import text
@@ -16,7 +16,7 @@ from common.postgres.repositories.maintenance.tenant_erasure import (
 from tests.integration.repositories.support.query_plans import Call, plans
 from tests.integration.repositories.support.tenant_rows import TenantRows
 
-# Ended jobs of a hundred tenants, a few that wait or run, and what hangs on them.
+# Ended jobs of a hundred tenants, a few queued or running ones, and rows that refer to them.
 FILL_TENANTS = """
 INSERT INTO tenants (name, plan_id)
 SELECT 'tenant-' || n, plans.id FROM plans, generate_series(1, 100) AS n
@@ -45,7 +45,7 @@ async def fill(alice: TenantRows) -> None:
             await connection.execute(text(statement))
 
 
-async def leave(alice: TenantRows, *, seconds_ago: float) -> None:
+async def mark_deleting(alice: TenantRows, *, seconds_ago: float) -> None:
     async with alice.database.statement() as connection:
         moment = "now() - make_interval(secs => :seconds)"
         await connection.execute(
@@ -54,11 +54,13 @@ async def leave(alice: TenantRows, *, seconds_ago: float) -> None:
         )
 
 
-async def test_who_leaves_is_found_in_its_turn(alice: TenantRows, bob: TenantRows) -> None:
+async def test_tenants_to_erase_are_found_earliest_first(
+    alice: TenantRows, bob: TenantRows
+) -> None:
     async with alice.database.statement() as connection:
         assert await find_tenants_to_erase(connection, seconds=0) == []
-        await leave(bob, seconds_ago=60)
-        await leave(alice, seconds_ago=40)
+        await mark_deleting(bob, seconds_ago=60)
+        await mark_deleting(alice, seconds_ago=40)
         assert await find_tenants_to_erase(connection, seconds=30) == [
             bob.tenant_id,
             alice.tenant_id,
@@ -66,7 +68,7 @@ async def test_who_leaves_is_found_in_its_turn(alice: TenantRows, bob: TenantRow
         assert await find_tenants_to_erase(connection, seconds=50) == [bob.tenant_id]
 
 
-async def test_only_the_tenants_own_waiting_jobs_are_canceled(
+async def test_only_the_tenants_own_queued_jobs_are_canceled(
     alice: TenantRows, bob: TenantRows
 ) -> None:
     claims = {state: await alice.add_job(state) for state in JobState}
@@ -81,7 +83,7 @@ async def test_only_the_tenants_own_waiting_jobs_are_canceled(
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_drained_is_who_has_only_ended_jobs(
+async def test_a_tenant_with_only_ended_jobs_is_drained(
     alice: TenantRows, bob: TenantRows, state: JobState
 ) -> None:
     for unfinished in (JobState.QUEUED, JobState.RUNNING):
@@ -109,7 +111,7 @@ async def test_only_ended_jobs_are_deleted(alice: TenantRows, bob: TenantRows) -
 
 @pytest.mark.parametrize("state", JobState)
 async def test_a_tenant_with_a_job_is_not_deleted(alice: TenantRows, state: JobState) -> None:
-    await leave(alice, seconds_ago=60)
+    await mark_deleting(alice, seconds_ago=60)
     await alice.add_job(state)
     async with alice.database.statement() as connection:
         assert not await delete_drained_tenant(connection, alice.tenant_id)
@@ -118,7 +120,7 @@ async def test_a_tenant_with_a_job_is_not_deleted(alice: TenantRows, state: JobS
         assert not await delete_drained_tenant(connection, alice.tenant_id)
 
 
-async def test_a_tenant_nobody_asked_to_delete_is_not(alice: TenantRows) -> None:
+async def test_a_tenant_not_marked_for_deletion_is_not_deleted(alice: TenantRows) -> None:
     async with alice.database.statement() as connection:
         assert not await delete_drained_tenant(connection, alice.tenant_id)
 
@@ -153,8 +155,8 @@ async def test_the_index_is_used(
         assert "Seq Scan on usage_entries" not in plan, plan
 
 
-async def test_what_hangs_on_a_tenant_is_found_by_index(alice: TenantRows) -> None:
-    """The database's own deletions: without an index each would read the whole table."""
+async def test_every_foreign_key_to_tenants_has_an_index(alice: TenantRows) -> None:
+    """Without one, a cascading deletion would scan the whole table."""
     unindexed = """
     SELECT conrelid::regclass::text FROM pg_constraint
     WHERE contype = 'f' AND confrelid = 'tenants'::regclass AND NOT EXISTS (

@@ -202,7 +202,7 @@ class TenantRows:
         return set(recorded.held)
 
     async def set_job(self, job_id: int, **columns: Any) -> None:
-        """Change a job by hand; the tenant of fair claiming follow, as after a sweep."""
+        """Change a job directly, then recount the counters, as a sweep does."""
         async with self.database.statement() as connection:
             await connection.execute(update(Job).where(Job.id == job_id).values(**columns))
             await recount_running(connection)

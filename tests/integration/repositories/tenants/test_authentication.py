@@ -1,4 +1,4 @@
-"""Whose key it is, what they may use, and when the key was last used: one statement."""
+"""Finding the tenant of a key and its limits, and recording the use, in one statement."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ async def key_id(alice: TenantRows) -> int:
         return int((await connection.execute(statement.returning(ApiKey.id))).scalar_one())
 
 
-async def look_up(alice: TenantRows, digest: bytes = DIGEST) -> KeyOwner | None:
+async def find_owner(alice: TenantRows, digest: bytes = DIGEST) -> KeyOwner | None:
     async with alice.database.direct() as connection:
         return await find_key_owner(connection, digest)
 
@@ -39,70 +39,70 @@ async def last_used(alice: TenantRows) -> object:
 
 
 @pytest.mark.usefixtures("key_id")
-async def test_an_owner_comes_with_the_limits_of_plan_and_tenant(alice: TenantRows) -> None:
-    assert await look_up(alice) == KeyOwner(alice.tenant_id, {}, {}, None)
+async def test_the_limits_of_plan_and_tenant_are_returned(alice: TenantRows) -> None:
+    assert await find_owner(alice) == KeyOwner(alice.tenant_id, {}, {}, None)
     async with alice.database.statement() as connection:
         await connection.execute(update(Plan).values(limits={"max_queued": 5}))
         await connection.execute(update(Tenant).values(limits={"models": ["a"]}))
-    assert await look_up(alice) == KeyOwner(
+    assert await find_owner(alice) == KeyOwner(
         alice.tenant_id, {"max_queued": 5}, {"models": ["a"]}, None
     )
 
 
 @pytest.mark.usefixtures("key_id")
-async def test_it_reads_the_same_over_either_connection(alice: TenantRows) -> None:
+async def test_both_kinds_of_connection_return_the_same(alice: TenantRows) -> None:
     async with alice.database.statement() as connection:
-        assert await find_key_owner(connection, DIGEST) == await look_up(alice)
+        assert await find_key_owner(connection, DIGEST) == await find_owner(alice)
 
 
 @pytest.mark.usefixtures("key_id")
-async def test_a_key_knows_how_long_it_has_to_live(alice: TenantRows) -> None:
+async def test_the_seconds_until_the_key_expires_are_returned(alice: TenantRows) -> None:
     await set_key(alice, expires_at=utc_now() + timedelta(hours=1))
-    owner = await look_up(alice)
+    owner = await find_owner(alice)
     assert owner is not None
     assert owner.seconds_left == pytest.approx(3600, abs=60)
     await set_key(alice, expires_at=FAR_AHEAD)
-    assert await look_up(alice) is not None
+    assert await find_owner(alice) is not None
 
 
 @pytest.mark.usefixtures("key_id")
-async def test_no_other_key_has_an_owner_and_none_of_them_is_noted(alice: TenantRows) -> None:
-    assert await look_up(alice, b"b" * 32) is None
+async def test_a_key_that_is_not_live_has_no_owner_and_no_use(alice: TenantRows) -> None:
+    assert await find_owner(alice, b"b" * 32) is None
     await set_key(alice, expires_at=LONG_AGO)
-    assert await look_up(alice) is None
+    assert await find_owner(alice) is None
     await set_key(alice, expires_at=None, revoked_at=LONG_AGO)
-    assert await look_up(alice) is None
+    assert await find_owner(alice) is None
     await set_key(alice, revoked_at=None)
     async with alice.database.statement() as connection:
         await connection.execute(update(Tenant).values(disabled_at=LONG_AGO))
-    assert await look_up(alice) is None
+    assert await find_owner(alice) is None
     assert await last_used(alice) is None
 
 
 @pytest.mark.usefixtures("key_id")
-async def test_its_use_is_noted_once_a_minute(alice: TenantRows) -> None:
-    await look_up(alice)
-    noted = await last_used(alice)
-    assert noted is not None
-    await look_up(alice)
-    assert await last_used(alice) == noted
+async def test_the_use_is_recorded_once_a_minute(alice: TenantRows) -> None:
+    await find_owner(alice)
+    recorded = await last_used(alice)
+    assert recorded is not None
+    await find_owner(alice)
+    assert await last_used(alice) == recorded
     lately = utc_now() - timedelta(seconds=55)
     await set_key(alice, last_used_at=lately)
-    await look_up(alice)
+    await find_owner(alice)
     assert await last_used(alice) == lately
     await set_key(alice, last_used_at=utc_now() - timedelta(seconds=65))
-    await look_up(alice)
+    await find_owner(alice)
     assert await last_used(alice) > lately  # type: ignore[operator] # a time
 
 
-async def test_nobody_waits_for_a_key_somebody_holds(alice: TenantRows, key_id: int) -> None:
+async def test_a_locked_key_is_not_waited_for(alice: TenantRows, key_id: int) -> None:
     async with alice.database.transaction() as connection:
         await connection.execute(select(ApiKey.id).where(ApiKey.id == key_id).with_for_update())
-        assert await look_up(alice) is not None
+        assert await find_owner(alice) is not None
     assert await last_used(alice) is None
 
 
-async def test_the_digest_leads_to_it(alice: TenantRows, database_url: str) -> None:
+async def test_the_digest_is_found_by_its_index(alice: TenantRows, database_url: str) -> None:
     await fill(alice)
 
     async def call(connection: AsyncConnection) -> object:

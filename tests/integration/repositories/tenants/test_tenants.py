@@ -40,7 +40,7 @@ async def set_expiry(alice: TenantRows, **columns: object) -> None:
         await connection.execute(update(ApiKey).values(**columns))
 
 
-async def test_a_tenants_name_is_its_own(database: Database) -> None:
+async def test_tenant_names_are_unique(database: Database) -> None:
     async with database.statement() as connection:
         first = await create_tenant(connection, "alice")
         assert await create_tenant(connection, "alice") is None
@@ -58,7 +58,7 @@ async def test_a_live_key_has_an_owner(alice: TenantRows) -> None:
     assert await owner(alice, OTHER_DIGEST) is None
 
 
-async def test_a_revoked_key_has_none(alice: TenantRows, bob: TenantRows) -> None:
+async def test_a_revoked_key_has_no_owner(alice: TenantRows, bob: TenantRows) -> None:
     key_id = await add_key(alice)
     async with alice.database.statement() as connection:
         stranger = bob.tenant_id
@@ -69,7 +69,7 @@ async def test_a_revoked_key_has_none(alice: TenantRows, bob: TenantRows) -> Non
     assert await owner(alice) is None
 
 
-async def test_an_expired_key_has_none(alice: TenantRows) -> None:
+async def test_an_expired_key_has_no_owner(alice: TenantRows) -> None:
     await add_key(alice)
     await set_expiry(alice, expires_at=FAR_AHEAD)
     assert await owner(alice) == alice.tenant_id
@@ -77,7 +77,7 @@ async def test_an_expired_key_has_none(alice: TenantRows) -> None:
     assert await owner(alice) is None
 
 
-async def test_a_disabled_tenants_keys_are_shut_out_until_it_is_enabled(alice: TenantRows) -> None:
+async def test_keys_of_a_disabled_tenant_have_no_owner(alice: TenantRows) -> None:
     await add_key(alice)
     async with alice.database.statement() as connection:
         assert await set_tenant_disabled(connection, "alice", disabled=True)
@@ -102,7 +102,7 @@ async def test_keys_are_listed_by_tenant(alice: TenantRows, bob: TenantRows) -> 
     assert [key.expires_at for key in keys] == [None, None]
 
 
-async def test_an_older_secret_lives_on_for_the_overlap_and_not_longer(
+async def test_an_older_secret_expires_after_the_overlap(
     alice: TenantRows, bob: TenantRows
 ) -> None:
     async with alice.database.transaction() as connection:
@@ -119,7 +119,7 @@ async def test_an_older_secret_lives_on_for_the_overlap_and_not_longer(
         for row in await alice.read_rows(WebhookSecret)
     }
     in_an_hour = utc_now() + timedelta(hours=1)
-    # The third did not lengthen the first one's life.
+    # The third rotation did not extend the first secret.
     assert abs(ends[alice.tenant_id, "first"] - in_an_hour) < timedelta(minutes=5)
     assert ends[alice.tenant_id, "second"] > ends[alice.tenant_id, "first"]
     assert ends[alice.tenant_id, "third"] is None

@@ -27,7 +27,7 @@ COST = Decimal(10)  # of one job of REQUEST
 async def use(
     alice: TenantRows, *, at: datetime | None = None, model: str | None = None, **columns: object
 ) -> int:
-    """Let a job succeed, date its entry, and give the job's id."""
+    """Let a job succeed, set the time of its usage entry, and return the job's id."""
     claim = await alice.add_job(JobState.RUNNING, **columns)
     dated = {"created_at": at} if at else {}
     named = {"model": model} if model else {}
@@ -52,7 +52,7 @@ async def read(alice: TenantRows, *, of_all: bool = False) -> list[UsageLine]:
 
 
 async def month(alice: TenantRows) -> Decimal:
-    """Ask on both kinds of connection, which have to agree."""
+    """Read on both kinds of connection, which must agree."""
     async with alice.database.statement() as connection:
         used = await read_month_credits(connection, alice.tenant_id)
     async with alice.database.direct() as direct:
@@ -61,7 +61,7 @@ async def month(alice: TenantRows) -> Decimal:
     return used
 
 
-async def test_folding_adds_up_by_tenant_day_and_model(alice: TenantRows, bob: TenantRows) -> None:
+async def test_folding_sums_by_tenant_day_and_model(alice: TenantRows, bob: TenantRows) -> None:
     later = NOON + timedelta(days=1)
     for at, model in ((NOON, "a"), (NOON, "a"), (NOON, "b"), (later, "a")):
         await use(alice, at=at, model=model)
@@ -82,7 +82,7 @@ async def test_folding_adds_up_by_tenant_day_and_model(alice: TenantRows, bob: T
     assert len(await alice.read_rows(UsageEntry)) == 5
 
 
-async def test_folding_again_adds_to_the_totals_there_are(alice: TenantRows) -> None:
+async def test_folding_adds_to_existing_totals(alice: TenantRows) -> None:
     for _ in range(3):
         await use(alice, at=NOON)
         assert await fold(alice) == 1
@@ -107,7 +107,7 @@ async def test_no_more_than_the_limit_is_folded(alice: TenantRows) -> None:
     ],
 )
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
-async def test_a_day_is_one_in_utc_wherever_the_server_stands(
+async def test_days_are_in_utc_whatever_the_servers_time_zone(
     alice: TenantRows, at: datetime, day: date, zone: str
 ) -> None:
     await use(alice, at=at)
@@ -121,10 +121,10 @@ async def test_a_day_is_one_in_utc_wherever_the_server_stands(
     assert [row["day"] for row in await alice.read_rows(DailyUsage)] == [day]
 
 
-async def test_readings_are_exact_at_every_moment_of_the_folding(
+async def test_usage_reads_the_same_before_and_after_folding(
     alice: TenantRows, bob: TenantRows
 ) -> None:
-    # Parts that no binary fraction holds: sums of floats would differ in the last digits.
+    # Not exact in binary: sums of floats would differ in the last digits.
     costs = ["0.1", "0.2", "0.3", "0.000001", "1234567.654321"]
     for cost in costs:
         await use(alice, cost=float(cost))
@@ -140,7 +140,7 @@ async def test_readings_are_exact_at_every_moment_of_the_folding(
         assert await fold(alice, limit=1) == 1
 
 
-async def test_lines_come_by_tenant_day_and_model(alice: TenantRows, bob: TenantRows) -> None:
+async def test_usage_is_sorted_by_tenant_day_and_model(alice: TenantRows, bob: TenantRows) -> None:
     later = NOON + timedelta(days=1)
     await use(bob, at=NOON, model="a")
     for at, model in ((later, "a"), (NOON, "b"), (NOON, "B"), (NOON, "_"), (later, "A")):
@@ -151,7 +151,7 @@ async def test_lines_come_by_tenant_day_and_model(alice: TenantRows, bob: Tenant
     assert keys == sorted(keys)
 
 
-async def test_a_job_that_did_not_succeed_uses_nothing(alice: TenantRows) -> None:
+async def test_a_failed_job_is_not_charged(alice: TenantRows) -> None:
     claim = await alice.add_job(JobState.RUNNING)
     async with alice.database.statement() as connection:
         assert await fail(connection, claim, code="x", message="y") is not None
@@ -174,7 +174,7 @@ async def test_the_month_begins_on_its_first_day(alice: TenantRows) -> None:
     assert await month(alice) == 2 * COST
 
 
-async def test_an_entry_whose_transaction_was_slow_is_not_passed_over(
+async def test_an_entry_that_is_committed_late_is_folded(
     alice: TenantRows, bob: TenantRows
 ) -> None:
     slow = await alice.add_job(JobState.RUNNING)
@@ -186,20 +186,20 @@ async def test_an_entry_whose_transaction_was_slow_is_not_passed_over(
     assert [line.jobs for line in await read(alice, of_all=True)] == [1, 1]
 
 
-async def test_two_who_fold_at_once_share_the_work(alice: TenantRows) -> None:
+async def test_concurrent_folds_take_different_entries(alice: TenantRows) -> None:
     for _ in range(6):
         await use(alice)
     async with alice.database.transaction() as connection:
         assert await fold_usage(connection, limit=3) == 3
         other = asyncio.create_task(fold(alice, limit=3))
-        # Held up by the total both add to, which only the server knows.
-        await wait_until_ready(alice.is_blocked, "who folds beside us", 10)
+        # It waits for the lock on the total to which both add.
+        await wait_until_ready(alice.is_blocked, "the other fold to wait for a lock", 10)
     assert await other == 3
     (row,) = await alice.read_rows(DailyUsage)
     assert row["jobs"] == 6
 
 
-async def test_many_who_fold_and_finish_at_once_lose_and_double_nothing(alice: TenantRows) -> None:
+async def test_concurrent_folds_lose_nothing_and_count_nothing_twice(alice: TenantRows) -> None:
     async def finish() -> None:
         for number in range(10):
             await use(alice, model=f"m{number % 3}")
@@ -223,12 +223,12 @@ async def test_many_who_fold_and_finish_at_once_lose_and_double_nothing(alice: T
     assert sum(row["megapixel_steps"] for row in rows) == 40 * COST
 
 
-async def test_who_dies_while_folding_has_folded_nothing(alice: TenantRows) -> None:
+async def test_a_failed_fold_changes_nothing(alice: TenantRows) -> None:
     for _ in range(3):
         await use(alice)
     before = await alice.read_rows(UnfoldedUsage)
     async with alice.database.statement() as connection:
-        # The totals refuse the sum, after the marks were taken.
+        # The statement fails at the totals, after the marks were deleted.
         await connection.execute(text("ALTER TABLE daily_usage ADD CHECK (jobs < 3)"))
         with pytest.raises(DBAPIError):
             await fold_usage(connection, limit=10)
@@ -238,7 +238,7 @@ async def test_who_dies_while_folding_has_folded_nothing(alice: TenantRows) -> N
     assert line.jobs == 3
 
 
-async def test_a_tenant_takes_its_usage_along(alice: TenantRows, bob: TenantRows) -> None:
+async def test_the_usage_of_a_deleted_tenant_is_deleted(alice: TenantRows, bob: TenantRows) -> None:
     for whose in (alice, bob):
         await use(whose, at=NOON)
         await fold(whose)

@@ -1,4 +1,4 @@
-"""The ledger grows for ever: what is asked often never reads through it."""
+"""The ledger grows without limit: frequent statements never scan it."""
 
 from datetime import date
 from typing import Final
@@ -60,7 +60,7 @@ async def fill(alice: TenantRows) -> None:
         pytest.param(lambda c: read_usage(c, None, *ALL_TIMES), (), id="read_usage_of_all"),
     ],
 )
-async def test_the_ledger_is_not_read_through(
+async def test_the_ledger_is_not_scanned(
     alice: TenantRows, database_url: str, call: Call, indexes: tuple[str, ...]
 ) -> None:
     await fill(alice)

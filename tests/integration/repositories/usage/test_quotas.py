@@ -1,4 +1,4 @@
-"""What a tenant's quotas are held against."""
+"""A tenant's unfinished jobs and idempotency keys, which quotas check."""
 
 import pytest
 
@@ -12,29 +12,31 @@ from tests.integration.repositories.support.query_plans import fill, plans
 from tests.integration.repositories.support.tenant_rows import FAR_AHEAD, TenantRows
 
 
-async def unfinished(alice: TenantRows, most: int = 10) -> UnfinishedJobs:
+async def read_unfinished(alice: TenantRows, most: int = 10) -> UnfinishedJobs:
     async with alice.database.direct() as connection:
         return await count_unfinished(connection, alice.tenant_id, limit=most)
 
 
-async def test_a_tenant_without_jobs_has_nothing(alice: TenantRows) -> None:
-    assert await unfinished(alice) == UnfinishedJobs(0, 0.0)
+async def test_a_tenant_without_jobs_has_none_unfinished(alice: TenantRows) -> None:
+    assert await read_unfinished(alice) == UnfinishedJobs(0, 0.0)
 
 
-async def test_waiting_jobs_count_and_running_ones_cost(alice: TenantRows, bob: TenantRows) -> None:
+async def test_queued_jobs_are_counted_and_running_ones_add_cost(
+    alice: TenantRows, bob: TenantRows
+) -> None:
     await alice.queue_job()
-    await alice.queue_job(columns={"available_at": FAR_AHEAD})  # it waits to be tried again
+    await alice.queue_job(columns={"available_at": FAR_AHEAD})  # waits for a retry
     await alice.queue_job(queue="another")
     for state in (JobState.RUNNING, *FINAL_STATES):
         await alice.add_job(state)
     await bob.queue_job()
     await bob.add_job(JobState.RUNNING)
-    assert await unfinished(alice) == UnfinishedJobs(3, 40.0)
-    assert await unfinished(alice, most=2) == UnfinishedJobs(2, 30.0)
-    assert await unfinished(alice, most=0) == UnfinishedJobs(0, 10.0)
+    assert await read_unfinished(alice) == UnfinishedJobs(3, 40.0)
+    assert await read_unfinished(alice, most=2) == UnfinishedJobs(2, 30.0)
+    assert await read_unfinished(alice, most=0) == UnfinishedJobs(0, 10.0)
 
 
-async def test_an_idempotency_key_is_known_to_its_tenant_alone(
+async def test_an_idempotency_key_is_used_only_by_its_tenant(
     alice: TenantRows, bob: TenantRows
 ) -> None:
     await alice.queue_job(idempotency_key="k", request_digest=b"d")
@@ -44,10 +46,10 @@ async def test_an_idempotency_key_is_known_to_its_tenant_alone(
         assert not await is_idempotency_key_used(connection, bob.tenant_id, "k")
 
 
-async def test_both_are_read_from_indexes(
+async def test_both_statements_use_indexes(
     alice: TenantRows, bob: TenantRows, database_url: str
 ) -> None:
-    """Of a tenant's own rows: never by everybody's waiting jobs."""
+    """They never scan the queued jobs of all tenants."""
     await fill(alice)
     tenant = bob.tenant_id
     for plan in await plans(
