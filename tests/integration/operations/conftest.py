@@ -2,4 +2,4 @@
 
 from tests.integration.repositories.conftest import alice, bob, database
 
-__all__ = ["alice", "bob", "database"]  # fixtures made elsewhere
+__all__ = ["alice", "bob", "database"]  # fixtures from another module

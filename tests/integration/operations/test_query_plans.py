@@ -1,4 +1,4 @@
-"""What operators look at is read through an index, however many jobs there are."""
+"""Lists for operators use an index."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The report operators charge by."""
+"""The usage report, by which operators charge."""
 
 from datetime import UTC, date, datetime
 
@@ -17,7 +17,7 @@ DAY = date(2026, 5, 4)
 
 
 async def use(alice: TenantRows, day: date = DAY) -> None:
-    """Let a job succeed on that day."""
+    """Let a job succeed, and set the day of its usage entry."""
     claim = await alice.add_job(JobState.RUNNING)
     async with alice.database.statement() as connection:
         assert await succeed(connection, claim, RESULT) is not None
@@ -34,7 +34,7 @@ async def report(
     return await report_usage(alice.database, tenant=tenant, since=since, until=until)
 
 
-async def test_a_report_is_of_one_tenant_or_of_all(alice: TenantRows, bob: TenantRows) -> None:
+async def test_a_report_covers_one_tenant_or_all(alice: TenantRows, bob: TenantRows) -> None:
     for _ in range(2):
         await use(alice)
     await use(bob)
@@ -49,7 +49,7 @@ async def test_a_report_is_of_one_tenant_or_of_all(alice: TenantRows, bob: Tenan
     assert [(line.tenant, line.jobs) for line in everyones] == [("alice", 2), ("bob", 1)]
 
 
-async def test_both_days_of_the_period_are_in_it(alice: TenantRows) -> None:
+async def test_both_days_of_the_period_are_included(alice: TenantRows) -> None:
     days = [date(2026, 5, day) for day in (3, 4, 5, 6)]
     for day in days[:2]:
         await use(alice, day)
@@ -62,15 +62,15 @@ async def test_both_days_of_the_period_are_in_it(alice: TenantRows) -> None:
     assert [line.day for line in await report(alice, "alice", date.min, date.max)] == days
 
 
-async def test_nothing_used_is_nothing_reported(alice: TenantRows) -> None:
+async def test_a_report_without_usage_is_empty(alice: TenantRows) -> None:
     assert await report(alice, "alice") == []
 
 
-async def test_a_tenant_there_is_not_is_named(alice: TenantRows) -> None:
+async def test_an_unknown_tenant_is_an_error(alice: TenantRows) -> None:
     with pytest.raises(NotFoundError, match="no tenant called carol"):
         await report(alice, "carol")
 
 
-async def test_a_period_has_to_end_after_it_begins(alice: TenantRows) -> None:
+async def test_a_period_that_ends_before_it_begins_is_rejected(alice: TenantRows) -> None:
     with pytest.raises(InvalidPeriodError, match=r"ends on 2026-05-03, before .* 2026-05-04"):
         await report(alice, None, DAY, date(2026, 5, 3))

@@ -45,7 +45,7 @@ async def gateway_database(database_url: str) -> AsyncIterator[Database]:
     await opened.aclose()
 
 
-async def _settle(database: Database, name: str) -> TenantRows:
+async def _create_tenant(database: Database, name: str) -> TenantRows:
     async with database.statement() as connection:
         tenant_id = await create_tenant(connection, name)
     assert tenant_id is not None
@@ -74,11 +74,11 @@ def _rows(name: str, job_id: int, delivery_id: UUID) -> list[tuple[type[Table], 
 
 @pytest.fixture
 async def alice(database: Database) -> TenantRows:
-    return await _settle(database, "alice")
+    return await _create_tenant(database, "alice")
 
 
 @pytest.fixture
 async def bob(database: Database, alice: TenantRows) -> TenantRows:
-    """The tenant that reads; alice was created before."""
+    """The tenant that reads; alice is created before it."""
     assert alice.tenant_id
-    return await _settle(database, "bob")
+    return await _create_tenant(database, "bob")

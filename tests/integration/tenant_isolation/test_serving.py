@@ -26,7 +26,7 @@ from common.postgres.repositories.usage.quotas import count_unfinished, is_idemp
 from tests.integration.repositories.support.tenant_rows import QUEUE, TenantRows
 
 
-async def test_a_job_is_recorded_found_again_and_read(
+async def test_a_job_is_recorded_repeated_and_read(
     gateway_database: Database, bob: TenantRows
 ) -> None:
     new = bob.new_job(idempotency_key="order-1", request_digest=b"one")
@@ -43,10 +43,10 @@ async def test_a_job_is_recorded_found_again_and_read(
         assert view.job.id == recorded.job_id
 
 
-async def test_another_tenants_job_and_key_are_not_there_whatever_is_asked(
+async def test_another_tenants_job_and_key_are_not_found(
     gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
-    """The statements ask for alice's, as after a mistake; the connection speaks for bob."""
+    """The statements ask for alice's rows by mistake; the connection is set to bob."""
     new = alice.new_job(idempotency_key="order-1", request_digest=b"one")
     recorded = await alice.record_job(
         idempotency_key="order-1", request_digest=b"one", file_prefix=new.file_prefix
@@ -127,11 +127,11 @@ async def test_a_queue_is_read_as_anonymous_numbers(
     assert len(waiting_tenants) == 2
     assert seen.engines == 1
     assert {alice.tenant_id, bob.tenant_id}.isdisjoint(
-        vars(type(seen))  # no field of an answer is anybody's name
+        vars(type(seen))  # no field of the result identifies a tenant
     )
 
 
-async def test_a_job_is_canceled_for_the_tenant_that_is_spoken_for_alone(
+async def test_a_job_is_canceled_only_for_the_connections_tenant(
     gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
     hers, his = await alice.queue_job(), await bob.queue_job()

@@ -1,4 +1,4 @@
-"""Claimers are killed again and again, at any place; the alice still agree with the rows."""
+"""The counters agree with the rows although claiming processes are killed at random moments."""
 
 import asyncio
 import sys
