@@ -53,7 +53,7 @@ async def create_tenant(
         chosen = await require_plan(change.connection, plan)
         tenant_id = await tenants.create_tenant(change.connection, name, plan=chosen.name)
         if tenant_id is None:
-            raise ConflictError(f"there is a tenant called {name} already")
+            raise ConflictError(f"there is already a tenant called {name}")
         await refresh_shares(change.connection, tenant_id=tenant_id)
         await tenants.add_webhook_secret(
             change.connection,
