@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Lock(IntEnum):
-    """Keys of our advisory locks; unique among all versions that may run at the same time."""
+    """Keys of our advisory locks; unique among all releases that may run at the same time."""
 
     SWEEPER = 0x737765657065  # "sweepe"
     RETENTION = 0x726574656E74  # "retent"

@@ -14,7 +14,7 @@ SET_TENANT: Final = "SELECT set_config('infill.tenant_id', $1, false)"
 
 
 class _UnknownTenant(Enum):
-    """The tenant of a connection while it is being changed: equal to no id, and not None."""
+    """Sentinel for the tenant of a connection while it is being changed; equals no tenant id."""
 
     UNKNOWN = 0
 

@@ -27,7 +27,7 @@ def load_sql(
     types: Mapping[str, type[TypeEngine[Any]] | TypeEngine[Any]] | None = None,
     integers: Mapping[str, int] | None = None,
 ) -> Executable:
-    """Return the statement in file `name` of `package`, for both kinds of connection.
+    """Return the statement in file `name` of `package`, for SQLAlchemy's and direct connections.
 
     Load each statement once, as a constant: `DirectConnection` compiles a statement object at its
     first use.

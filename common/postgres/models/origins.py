@@ -56,8 +56,8 @@ class TenantDispatch(Table):
     """When a tenant's deliveries were last served; one row for first attempts, one for retries.
 
     Among the tenants with due deliveries, the one served longest ago is next, however many origins
-    it has. `has_due` means that an origin of the tenant may have a due delivery; if not, `due_at`
-    is when one will, never later than in its origins' rows.
+    it has. `has_due` means that the tenant may have a due delivery; if not, `due_at` is when the
+    next one is due, never too late.
     """
 
     __tablename__ = "tenant_dispatches"

@@ -104,7 +104,7 @@ async def list_deliveries(
 async def find_delivery(
     connection: Executor, tenant_id: int, delivery_id: UUID
 ) -> DeliveryRecord | None:
-    """Return one delivery; None if the tenant has none of this id."""
+    """Return one delivery; None if the tenant has none with this id."""
     values = {"of_tenant": tenant_id, "of_delivery": delivery_id}
     row = (await connection.execute(_FIND, values)).first()
     return None if row is None else _to_delivery_record(row)

@@ -36,9 +36,10 @@ async def recheck_origins(connection: Executor, origins: Iterable[OriginKey]) ->
 
 
 async def recheck_all_origins(connection: Executor) -> int:
-    """Correct due times that are later than the deliveries'; return how many dispatches changed.
+    """Find all due deliveries whose tenant origin or tenant dispatch has a later due time.
 
-    Origins that another process has locked are skipped.
+    Correct these due times; return the number of corrected dispatches. Origins that another
+    process has locked are skipped.
     """
     await connection.execute(_RECHECK_ALL_ORIGINS, {"of_tenants": [], "of_origins": []})
     return len((await connection.execute(_RECHECK_ALL_DISPATCHES, {"of_tenants": []})).all())

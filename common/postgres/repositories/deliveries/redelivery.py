@@ -33,9 +33,10 @@ async def redeliver(connection: Executor, tenant_id: int, delivery_id: UUID) -> 
 async def redeliver_failed(
     connection: Executor, tenant_id: int, *, since: datetime, state: DeliveryState | None = None
 ) -> int:
-    """Make up to `MAX_REDELIVERIES` deliveries due that failed since a time; return their number.
+    """Make failed deliveries due again, up to `MAX_REDELIVERIES`; return their number.
 
-    Those that failed first come first. `state` is the final state to select, None for both.
+    They are those that failed since `since`, earliest first. `state` selects one of the two final
+    states of failed deliveries, None both.
     """
     states = sorted(FAILED_STATES if state is None else {state})
     values = {"of_tenant": tenant_id, "failed_since": since, "of_states": states}

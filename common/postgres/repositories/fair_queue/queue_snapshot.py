@@ -64,14 +64,17 @@ async def read_queue_snapshot(
 
 
 async def read_totals(connection: Executor, queue: str, *, silent_seconds: float) -> QueueTotals:
-    """Return a queue's numbers of tenants and engines, and the sums over its latest successes."""
+    """Return a queue's numbers of tenants and engines, and sums over its latest succeeded jobs."""
     values = {"of_queue": queue, "silent_seconds": silent_seconds}
     row = (await connection.execute(_TOTALS, values)).first()
     return QueueTotals(row[0], row[1], row[2], row[3], row[4], SpeedSamples(*row[5:]))
 
 
 async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[WaitingTenant], int]:
-    """Return the tenants with waiting jobs, least served first, and the number of tenants read."""
+    """Return the tenants with due jobs, least served first, and the number of tenants read.
+
+    The number can be greater: tenants marked as ready may have no due job left.
+    """
     rows = (await connection.execute(_WAITING_TENANTS, {"of_queue": queue})).all()
     read = (
         make_waiting_tenant(row[0], row[1], row[2], Workload(row[4], row[5]), max_running=row[3])
@@ -81,7 +84,7 @@ async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[W
 
 
 async def read_running(connection: Executor, queue: str) -> list[RunningJob]:
-    """Return the running jobs of a queue, each with a number for its engine."""
+    """Return the running jobs of a queue; jobs of one engine have the same engine number."""
     rows = (await connection.execute(_RUNNING, {"of_queue": queue})).all()
     return [RunningJob(Workload(1, row[1]), row[2], row[0]) for row in rows]
 

@@ -21,10 +21,10 @@ async def recount_running(connection: AsyncConnection) -> int:
 
 
 async def mark_ready_tenants(connection: AsyncConnection) -> int:
-    """Mark tenants with due jobs as ready where they are not; return how many were marked.
+    """Mark tenants as ready that have due jobs and are not marked; return how many were marked.
 
-    A job that waits for a retry becomes due without any write, and a job can be recorded while a
-    claim finds no more.
+    Marks can be missing: a job that waits for a retry becomes due without a write, and a job can
+    be recorded while a claim finds no more and clears the mark.
     """
     return (await connection.execute(_MARK_READY)).rowcount
 

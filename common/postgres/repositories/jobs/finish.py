@@ -16,7 +16,10 @@ SECONDS_TO_MILLISECONDS: Final = 1000
 
 
 async def succeed(connection: Executor, claim: Claim, result: JobResult) -> EndedJob | None:
-    """Finish a job with its result, usage entry and delivery; return None if the claim was lost."""
+    """Finish a job as succeeded; return None if the claim was lost.
+
+    Result, usage entry and webhook delivery are recorded in one statement.
+    """
     values = _fence(claim) | {
         "to_result": result.to_json(),
         "charged_images": len(result.object_keys),
@@ -27,7 +30,10 @@ async def succeed(connection: Executor, claim: Claim, result: JobResult) -> Ende
 
 
 async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -> EndedJob | None:
-    """Finish a job with an error and its delivery; return None if the claim was lost."""
+    """Finish a job as failed; return None if the claim was lost.
+
+    Error and webhook delivery are recorded in one statement.
+    """
     return await _end_job(
         connection, _FAIL, _fence(claim) | {"to_error_code": code, "to_error_message": message}
     )

@@ -1,4 +1,4 @@
--- Put a claimed job back into its queue at no attempt.
+-- Put a claimed job back into its queue, without using up an attempt.
 --
 -- The attempt number stays, because a fence never falls; max_attempts is raised instead. Errors of
 -- earlier attempts stay, and a suspect remains one. Returns the id; no row if the claim was lost.

@@ -42,7 +42,7 @@ class ExpiredImages:
 
 @dataclass(frozen=True, slots=True)
 class BucketCursor:
-    """Progress of the search for orphans in the bucket of this installation.
+    """Progress of the search for orphan objects in the bucket of this installation.
 
     `checked_to` is the last object key checked, None at the beginning.
     """
@@ -99,7 +99,7 @@ async def find_job_objects(
 
 
 async def read_bucket_cursor(connection: AsyncConnection) -> BucketCursor:
-    """Return the progress of the search for orphans."""
+    """Return how far the search for orphan objects in the bucket has come."""
     row = (await connection.execute(_READ_CURSOR)).one()
     return BucketCursor(row[0], row[1])
 

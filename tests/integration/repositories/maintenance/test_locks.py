@@ -32,7 +32,7 @@ async def test_a_lock_has_one_holder(database: Database) -> None:
         assert await try_lock(second, Lock.SWEEPER)
 
 
-async def test_each_duty_has_a_lock_of_its_own(database: Database) -> None:
+async def test_each_maintenance_task_has_its_own_lock(database: Database) -> None:
     async with database.statement() as first, database.statement() as second:
         assert await try_lock(first, Lock.SWEEPER)
         assert await try_lock(second, Lock.RETENTION)
