@@ -69,7 +69,7 @@ class Attempt:
 
     @asynccontextmanager
     async def interruptible(self) -> AsyncIterator[None]:
-        """Cancel the block when the attempt is stopped, and raise the reason."""
+        """Cancel the block when the attempt is stopped, and raise the reason for the stop."""
         self._timeout = asyncio.timeout(0 if self.should_stop() else None)
         try:
             async with self._timeout as block:

@@ -98,7 +98,7 @@ class WorkerProcess:
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start the loop and the background tasks.
+        """Start the event loop and the background tasks, and return this process.
 
         Raises:
             ConfigurationError: the status port is taken or not allowed.

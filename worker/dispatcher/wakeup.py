@@ -52,7 +52,7 @@ class Wakeup:
             self._rechecks.setdefault(origin, at)
 
     def take_rechecks(self) -> list[OriginKey]:
-        """Remove and return the noted origins whose time to be checked has come."""
+        """Remove and return the noted origins that are due to be checked again."""
         now = monotonic()
         due = [origin for origin, at in self._rechecks.items() if at <= now]
         for origin in due:

@@ -28,7 +28,11 @@ class LeaseGracePeriod:
 
     @classmethod
     def of(cls, settings: JobSettings, *, now: float) -> Self:
-        """Return the grace period for the lease settings, checked every `sweep_seconds`."""
+        """Return the grace period for the lease times in `settings`, starting at `now`.
+
+        It is checked by the sweeper, every `sweep_seconds`. `now` is in seconds of a monotonic
+        clock.
+        """
         return cls(
             min(settings.lease_seconds, settings.heartbeat_seconds + _TRIES_SECONDS),
             harmless_seconds=settings.lease_seconds * _HARMLESS + settings.sweep_seconds,

@@ -67,7 +67,10 @@ log = structlog.get_logger(__name__)
 
 
 class Sweeper(LeaderLoop):
-    """Leader-elected loop that repairs the effects of crashes and lost rings."""
+    """Leader-elected loop that repairs the effects of crashes and lost rings.
+
+    A ring is the message that wakes a worker or dispatcher; work itself is rows in Postgres.
+    """
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ class PostgresServer:
         return f"postgresql://{USER}:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
     async def prepare(self) -> None:
-        """Create the data folder if it is missing, and wait until no server uses it.
+        """Create the data folder if it is missing, wait until no server uses it, check the port.
 
         Raises:
             ConfigurationError: the data is unusable, or the port is taken.

@@ -36,7 +36,7 @@ class BatchSizeLimiter:
     """
 
     def __init__(self, device: Device, *, max_batch: int) -> None:
-        """Limit every batch to `max_batch` items, whatever the memory."""
+        """Create a limiter; no batch exceeds `max_batch` items, however much memory is free."""
         self._device = device
         self._max_batch = max_batch
         self._measured: dict[Hashable, _Measured] = {}

@@ -41,7 +41,7 @@ class Stepper:
         self._requests: dict[ActiveRequest, None] = {}  # in order of arrival
 
     def __bool__(self) -> bool:
-        """Return whether there are active requests."""
+        """Return whether any request is active."""
         return bool(self._requests)
 
     def add(self, active: ActiveRequest) -> None:

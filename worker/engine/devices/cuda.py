@@ -61,7 +61,11 @@ class Cuda:
 
     @contextmanager
     def measure_peak(self) -> Iterator[PeakMemory]:
-        """Measure the block's additional peak memory by torch's statistics, without waiting."""
+        """Yield a `PeakMemory`, set at the end of the block from torch's allocator statistics.
+
+        It is the memory needed in addition to what was allocated before; the GPU is not
+        synchronized.
+        """
         peak, before = PeakMemory(), torch.cuda.memory_allocated(self.torch_device)
         torch.cuda.reset_peak_memory_stats(self.torch_device)
         yield peak

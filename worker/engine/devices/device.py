@@ -121,9 +121,9 @@ class Cpu:
 
     @contextmanager
     def measure_peak(self) -> Iterator[PeakMemory]:
-        """Measure by how much the process's peak memory grows in the block.
+        """Yield a `PeakMemory`, set at the end of the block to the growth of the process's peak.
 
-        Memory held before is not counted.
+        Memory held before the block is not counted.
         """
         status, peak = Path("/proc/self/status"), PeakMemory()
         _reset_peak()
@@ -135,7 +135,7 @@ class Cpu:
         """Do nothing: no memory is cached."""
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the tensor, moved if `torch_device` is not the CPU."""
+        """Return `tensor`, moved to `torch_device` if that is not the CPU."""
         return tensor.to(self.torch_device)
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:

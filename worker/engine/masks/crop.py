@@ -7,16 +7,16 @@ Box = tuple[int, int, int, int]
 
 
 def full_box(image: Image.Image) -> Box:
-    """Return the box of the whole `image`."""
+    """Return the box (left, upper, right, lower; in pixels) that covers the whole `image`."""
     return (0, 0, image.width, image.height)
 
 
 def box_around(mask: Image.Image, padding: int | None) -> Box:
     """Return the smallest box around the non-black part of `mask`, with `padding` pixels around.
 
-    The box is lengthened to the aspect ratio of the mask, rounded up to whole pixels, and stays
-    within the mask: at a border it is shifted inwards. It is the whole mask if `padding` is None or
-    the mask is black.
+    The box (left, upper, right, lower; in pixels) is lengthened to the aspect ratio of the mask,
+    rounded up to whole pixels, and stays within the mask: at a border it is shifted inwards. It is
+    the whole mask if `padding` is None or the mask is black.
     """
     bounds = mask.getbbox()
     if padding is None or bounds is None:

@@ -43,12 +43,20 @@ class LoadedModel:
 
     @property
     def unet(self) -> Any:
-        """Return the UNet. Raises KeyError for models of family `OTHER` that have none."""
+        """Return the UNet.
+
+        Raises:
+            KeyError: the model has none, like some of family `OTHER`.
+        """
         return self.components["unet"]
 
     @property
     def vae(self) -> Any:
-        """Return the autoencoder. Raises KeyError for models of family `OTHER` that have none."""
+        """Return the autoencoder.
+
+        Raises:
+            KeyError: the model has none, like some of family `OTHER`.
+        """
         return self.components["vae"]
 
     def scheduler_for(self, request: GenerationRequest) -> Any:

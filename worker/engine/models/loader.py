@@ -137,9 +137,9 @@ def _source(entry: ModelEntry, directory: Path) -> str:
 
 
 def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tuple[Any, Pipelines]:
-    """Return a pipeline with the weights in host memory, and the pipeline classes by endpoint.
+    """Return a pipeline with the weights, and the model's pipeline classes by endpoint.
 
-    The weights have the precision they will have on `device`.
+    The weights are in host memory, in the precision they will have on `device`.
     """
     index = index_of(source, entry.revision)
     class_name = str(index[CLASS])

@@ -46,7 +46,7 @@ class SectionTokenizer:
         return self._length - 2
 
     def tokenize(self, texts: Sequence[WeightedText]) -> list[Section]:
-        """Return the sections of the concatenated `texts`, at least one.
+        """Return the sections of the concatenated `texts`; an empty text gives one empty section.
 
         The texts must not contain lone surrogates.
         """

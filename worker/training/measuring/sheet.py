@@ -15,7 +15,7 @@ _LINE = 14  # pixels for a prompt
 def draw_sheet(
     tasks: Sequence[Task], images: Sequence[Pixels], file: Path, columns: int = 8
 ) -> None:
-    """Write a contact sheet to `file`: for each task its prompt, original, hole and result image.
+    """Write a contact sheet to the image `file`: each task's prompt, original, hole and result.
 
     `images` are the results of `tasks`, in order; `columns` is the number of tasks in a row.
     """

@@ -118,9 +118,10 @@ def _with_hole(rng: Random, image: Pixels) -> Bytes:
 
 
 def _crops(seed: int, step: int, images: Bytes) -> Tensor:
-    """Return a batch of random, rotated crops of `images`, the same for equal seed and step.
+    """Return the training batch of a step: random, rotated crops of `images` as a tensor.
 
-    Also seeds torch's global generator, which `_reconstruction_loss` draws the latents' noise from.
+    Equal seed and step give equal crops. Also seeds torch's global generator, from which
+    `_reconstruction_loss` draws the noise it adds to the latents.
     """
     rng = np.random.default_rng((seed, step))
     torch.manual_seed(step)

@@ -62,9 +62,8 @@ class Background:
 class Scene:
     """Description of a training image: background, coloured shape (or None), and light.
 
-    `light` is the direction in radians in which brightness grows. `tints` are small offsets (red,
-    green, blue; in steps of 0 to 255) of the colours of the background and of the shape, in this
-    order.
+    `light` is the direction in radians in which brightness grows. `tints` are small RGB offsets (in
+    units of 0 to 255 values), first for the background's colour, then for the shape's.
     """
 
     thing: Thing | None
