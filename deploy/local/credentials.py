@@ -22,7 +22,7 @@ TENANT = "local"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Address of the gateway, and the keys and secret for it."""
+    """The gateway's address, API key, webhook secret and admin key of a local stack."""
 
     base_url: str
     api_key: str
@@ -31,7 +31,10 @@ class Credentials:
 
 
 async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
-    """Return the credentials of tenant `local`; those of an earlier start stay valid."""
+    """Return the credentials of the tenant `local`, created on the first start.
+
+    Credentials of an earlier start stay valid.
+    """
     path = home / "tenant.json"
     database = Database(settings.database, application="infill-up")
     pepper = settings.gateway.require_pepper()
@@ -54,7 +57,10 @@ async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
 
 @contextmanager
 def publish_credentials(credentials: Credentials, home: Path) -> Iterator[Path]:
-    """Write credentials.json for the time of the block: it exists while the gateway is ready."""
+    """Write HOME/credentials.json for the duration of the block and yield its path.
+
+    So the file exists exactly while the gateway is ready.
+    """
     path = home / "credentials.json"
     write_private(path, asdict(credentials))
     try:

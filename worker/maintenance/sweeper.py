@@ -67,7 +67,10 @@ log = structlog.get_logger(__name__)
 
 
 class Sweeper(LeaderLoop):
-    """Leader-elected loop that repairs the effects of crashes and lost rings."""
+    """Leader-elected loop that repairs the effects of crashes and lost rings.
+
+    A ring is the message that wakes a worker or dispatcher; work itself is rows in Postgres.
+    """
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class Sweeper(LeaderLoop):
         queues: Sequence[str],
         grace: LeaseGracePeriod | None = None,
     ) -> None:
-        """Create a sweeper; without a `grace` it uses the one of the lease settings."""
+        """Create a sweeper for `queues`; `grace` None means the one of the lease settings."""
         super().__init__(
             database, Lock.SWEEPER, name="the sweeper", interval_seconds=settings.sweep_seconds
         )
@@ -94,7 +97,7 @@ class Sweeper(LeaderLoop):
         self._next_origins = 0.0
 
     async def run_round(self, connection: AsyncConnection, _stopping: asyncio.Event) -> None:
-        """Do one sweep."""
+        """Do one sweep over `connection`."""
         await self.sweep(connection)
 
     def _record_response(self) -> None:
@@ -107,7 +110,10 @@ class Sweeper(LeaderLoop):
         super()._end_leadership()
 
     async def sweep(self, connection: AsyncConnection) -> None:
-        """Do every task once; jobs requeued at the beginning are rung for at the end."""
+        """Do every maintenance task once.
+
+        Queues are rung near the end, so jobs requeued at the beginning are rung for.
+        """
         up_seconds = await read_uptime_seconds(connection)
         self._grace.record_response(monotonic())
         if self._grace.is_over(monotonic(), up_seconds=up_seconds):
@@ -139,7 +145,7 @@ class Sweeper(LeaderLoop):
         self._next_origins = ended + (ended - begun) * PAUSES_PER_ORIGIN_RECOUNT
 
     async def _recount(self, connection: AsyncConnection) -> None:
-        """Derive the counters of the fair queue anew from the rows."""
+        """Recount the counters of the fair queue from the rows."""
         await recount_running(connection)
         await mark_ready_tenants(connection)
         begun = monotonic()
@@ -183,7 +189,11 @@ class Sweeper(LeaderLoop):
 
 
 async def maintain_origins(connection: AsyncConnection, *, per_origin: int) -> bool:
-    """Recount deliveries by origin, mark due origins, delete idle ones; True if any became due."""
+    """Recount deliveries by origin, mark due origins, delete idle ones; True if any became due.
+
+    An origin is scheme, host and port of a tenant's webhook URLs. `per_origin` is the number of
+    deliveries to one origin at the same time.
+    """
     await recount_sending(connection, per_origin=per_origin)
     woken = await recheck_all_origins(connection)
     await delete_idle_origins(connection, seconds=IDLE_SECONDS, limit=IDLE_ORIGINS)
