@@ -29,7 +29,7 @@ def read_statements(path: str) -> list[str]:
 def split_statements(text: str) -> list[str]:
     """Return the statements of an SQL text, each with the comments before it.
 
-    They are run one by one, because asyncpg prepares each and Postgres prepares no two at once.
+    They are run one by one, because asyncpg prepares each, and only one can be prepared at a time.
     Function bodies are quoted with `$body$`.
 
     Raises:

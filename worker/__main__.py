@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 def main() -> None:
-    """Run a worker with the settings of the environment."""
+    """Run a worker with the environment's settings; exit with a message if one is wrong."""
     settings = Settings()
     try:
         configure_logging(settings.telemetry, process="worker")
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def run(settings: Settings) -> NoReturn:
-    """Load the models, run jobs until SIGTERM, SIGINT or a stuck engine, and exit the process.
+    """Load the models and run jobs until SIGTERM, SIGINT or a stuck engine; then exit the process.
 
     Raises:
         ConfigurationError: a setting is wrong, or a model cannot be loaded.
@@ -71,7 +71,7 @@ def run(settings: Settings) -> NoReturn:
 
 
 def _end_without_threads(code: int) -> NoReturn:
-    """Exit at once: the interpreter would wait for its threads, and one of them never ends."""
+    """Exit at once without waiting for threads: a stuck thread would keep the process alive."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

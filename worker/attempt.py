@@ -1,4 +1,4 @@
-"""One attempt at a job: its run time limit and its reason to stop."""
+"""One attempt at a job: its run time limit and the reason to stop it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,12 +10,12 @@ from common.runtime.clock import monotonic, utc_now
 
 
 class Attempt:
-    """One attempt at a job, with its run time limit and the reason why it has to stop.
+    """One attempt at a job, with its run time limit and the reason why it must stop, if any.
 
-    It stops when its claim is lost, its worker ends or its time is up; the first reason counts.
-    Run time is counted inside `timed()` only: waiting for the engine is free. `reason` is written
-    by the event loop's thread and read by the engine's threads; a plain attribute is enough.
-    `timeline` holds the unix time at which each step was done.
+    It stops when its claim is lost, its worker shuts down or its run time is used up; the first
+    reason counts. Run time is counted inside `timed()` only: waiting for the engine is free.
+    `reason` is written by the event loop's thread and read by the engine's threads; a plain
+    attribute is enough. `timeline` maps the name of each finished step to its unix time.
     """
 
     def __init__(self, job: JobRecord, *, max_run_seconds: float) -> None:
@@ -28,7 +28,7 @@ class Attempt:
         self._timeout: asyncio.Timeout | None = None
 
     def stop(self, reason: InfillError) -> None:
-        """Stop the attempt, unless it already has a reason to stop."""
+        """Stop the attempt for `reason`, unless it is already stopped."""
         if self.reason is not None:
             return
         self.reason = reason
@@ -36,7 +36,10 @@ class Attempt:
             self._timeout.reschedule(0)
 
     def stop_for_shutdown(self, *, grace_seconds: float) -> None:
-        """Stop because the worker ends; finished images get `grace_seconds` to be stored."""
+        """Stop the attempt because the worker shuts down.
+
+        Finished images get `grace_seconds` more to be stored.
+        """
         reason = GenerationStoppedError("the worker is shutting down")
         if self.has_images:
             asyncio.get_running_loop().call_later(grace_seconds, self.stop, reason)
@@ -44,16 +47,16 @@ class Attempt:
             self.stop(reason)
 
     def should_stop(self) -> bool:
-        """Return whether the attempt has to stop."""
+        """Return whether the attempt has been stopped."""
         return self.reason is not None
 
     def record_time(self, step: str) -> None:
-        """Add the present unix time to the timeline under the name of a step."""
+        """Record the current unix time in the timeline under the name `step`."""
         self.timeline[step] = utc_now().timestamp()
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count the block's duration as run time; stop the attempt when none is left."""
+        """Count the block's duration as run time; stop the attempt when the limit is used up."""
         started = monotonic()
         limit = asyncio.get_running_loop().call_later(
             self._remaining_seconds, self.stop, RunTimeExceededError(self._max_run_seconds)
@@ -66,7 +69,7 @@ class Attempt:
 
     @asynccontextmanager
     async def interruptible(self) -> AsyncIterator[None]:
-        """Cancel the block when the attempt is stopped, and raise the reason."""
+        """Cancel the block when the attempt is stopped, and raise the reason for the stop."""
         self._timeout = asyncio.timeout(0 if self.should_stop() else None)
         try:
             async with self._timeout as block:

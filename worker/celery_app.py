@@ -1,7 +1,8 @@
 """The Celery application: it delivers rings to a pool of threads and does nothing else.
 
-Results, retries and late acknowledgement stay off: outcome, attempts and backoff are columns of
-the job's row. A message that is lost or delivered twice changes nothing.
+A ring is a message that says that a queue has jobs; the jobs are rows in Postgres. Celery's
+results, retries and late acknowledgement stay off: outcome, attempts and backoff are columns of the
+job's row. A ring that is lost or delivered twice changes nothing.
 """
 
 import socket
@@ -50,7 +51,7 @@ class ReconnectingConsumer(Consumer):
 
 
 def create_app(settings: Settings) -> Celery:
-    """Return a Celery application reduced to the delivery of rings."""
+    """Return a Celery application that only delivers rings."""
     app = Celery("infill", broker=settings.redis.url.get_secret_value(), set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -72,9 +73,10 @@ def create_app(settings: Settings) -> Celery:
 def create_listener(
     app: Celery, on_ring: Callable[[str], object], *, name: str, queues: Sequence[str], threads: int
 ) -> WorkController:
-    """Return a Celery worker that calls `on_ring` with the name of each queue that is rung.
+    """Return a Celery worker that calls `on_ring` with a queue's name when that queue is rung.
 
-    Calls are made in one of `threads`. Signals, logging and exit are left to the caller.
+    `name` is the worker's name. Calls are made from a pool of `threads` threads. Signals, logging
+    and exit are left to the caller.
     """
 
     @app.task(name=TASK_NAME)
@@ -95,7 +97,7 @@ def create_listener(
 
 
 def stop_listening() -> None:
-    """End the listener within a second; safe to call from any thread."""
+    """End the Celery worker within a second; safe to call from any thread."""
     state.should_stop = 0  # type: ignore[assignment] # declared None, an exit code when set
 
 

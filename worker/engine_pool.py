@@ -22,14 +22,17 @@ log = structlog.get_logger(__name__)
 
 
 class AttemptCallback:
-    """Callback of the engine for one attempt; the engine calls it from its own threads.
+    """The engine's callback for one attempt; called from the engine's own threads.
 
-    `has_started` is done once the engine has started, at `started_at` (unix seconds, None
-    before). It implements `worker.engine.interface.GenerationCallback`.
+    The future `has_started` is done once the engine has started the work, at `started_at` (unix
+    seconds, None before). Implements `worker.engine.interface.GenerationCallback`.
     """
 
     def __init__(self, attempt: Attempt, progressed: Callable[[Progress], None]) -> None:
-        """Create it on the event loop's thread; `progressed` gets each step and must not block."""
+        """Create the callback on the event loop's thread.
+
+        `progressed` is called with the progress of each step and must not block.
+        """
         self.started_at: float | None = None
         self._loop = asyncio.get_running_loop()
         self.has_started: asyncio.Future[None] = self._loop.create_future()
@@ -37,7 +40,7 @@ class AttemptCallback:
         self._progressed = progressed
 
     def should_stop(self) -> bool:
-        """Return whether the attempt has to stop."""
+        """Return whether the attempt has been stopped."""
         return self._attempt.should_stop()
 
     def on_start(self) -> None:
@@ -47,7 +50,7 @@ class AttemptCallback:
             self._loop.call_soon_threadsafe(self._set_started)
 
     def on_step(self, progress: Progress) -> None:
-        """Pass the progress of one step on."""
+        """Pass the progress of a step to `progressed`."""
         self._progressed(progress)
 
     def _set_started(self) -> None:
@@ -56,12 +59,12 @@ class AttemptCallback:
 
 
 class EnginePool:
-    """Thread pool that hands every attempt to the engine at once; the engine batches them.
+    """Thread pool that hands each attempt to the engine at once; the engine batches them.
 
-    There are as many threads as concurrent attempts. A thread that hangs in a driver call cannot
-    be ended. So an engine that does not return within `stuck_seconds` of being told to stop is
-    lost, and the process with it: `stuck` is set. It is also set when the engine reports that its
-    device is lost.
+    There are as many threads as concurrent attempts. A thread that hangs in a driver call cannot be
+    ended. So an engine that does not return within `stuck_seconds` of being told to stop is lost,
+    and the process with it: the event `stuck` is set. It is also set when the engine reports that
+    its device is lost.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class EnginePool:
         return self._engine.loaded
 
     async def generate(self, attempt: Attempt, inputs: InputImages) -> GenerationResult:
-        """Generate the attempt's images; waiting for the engine does not count as run time.
+        """Return the generated images of `attempt`; waiting for the engine is not run time.
 
         Raises:
             InfillError: the reason why the attempt was stopped, or an error of `Engine.generate`.
@@ -108,11 +111,11 @@ class EnginePool:
         return result
 
     def close(self) -> None:
-        """Wait for the threads to end, unless the engine is stuck."""
+        """Wait for the threads to end; return at once if the engine is stuck."""
         self._threads.shutdown(wait=not self.stuck.is_set())
 
     async def _wait_for_return(self, generation: asyncio.Future[GenerationResult]) -> None:
-        """Wait until the engine has returned from a stopped attempt, or is known to be stuck."""
+        """Wait until the engine returns from a stopped attempt; mark it stuck if it does not."""
         stuck = asyncio.create_task(self.stuck.wait())
         await _wait_for_any(generation, stuck, seconds=self._stuck_seconds)
         stuck.cancel()
@@ -143,11 +146,14 @@ class EnginePool:
 
 
 async def _wait_for_any(*futures: asyncio.Future[Any], seconds: float | None = None) -> None:
-    """Wait until one of the futures is done, or `seconds` have passed."""
+    """Wait until one of `futures` is done, or `seconds` have passed (None: no limit)."""
     await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _retrieve_exception(generation: asyncio.Future[GenerationResult]) -> None:
-    """Mark the exception as retrieved: nothing else reads it when the attempt was stopped."""
+    """Mark the exception as retrieved: nothing else reads it if the attempt was stopped.
+
+    Otherwise asyncio would log that it was never retrieved.
+    """
     if not generation.cancelled():
         generation.exception()

@@ -1,4 +1,4 @@
-"""What happens to a job whose attempt failed: release, retry or final failure."""
+"""Handling of failed attempts: release, retry or final failure of the job."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -26,7 +26,10 @@ log = structlog.get_logger(__name__)
 
 
 class FailureHandler:
-    """Handler of failed attempts; every write is fenced by the attempt's claim."""
+    """Decides and records what happens to the job of a failed attempt.
+
+    Every write is fenced by the attempt's claim.
+    """
 
     def __init__(self, database: Database, announcer: Announcer, settings: JobSettings) -> None:
         self._database = database
@@ -34,7 +37,10 @@ class FailureHandler:
         self._settings = settings
 
     async def handle(self, claimed: ClaimedJob, error: Exception) -> None:
-        """Drop the result, or release, retry or fail the job, depending on `error`."""
+        """Release the job, schedule a retry, or fail it for good, depending on `error`.
+
+        If the claim was lost nothing is written: the result is dropped.
+        """
         if isinstance(error, ClaimLostError):
             log.info("result_dropped", reason=error.message)
         elif isinstance(error, GenerationStoppedError):

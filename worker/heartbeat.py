@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """Periodic renewal of the leases of all claimed jobs, and of the worker's own entry.
+    """Periodic renewal of the leases of all jobs a worker holds, and of the worker's own row.
 
-    While Postgres is unavailable jobs go on: no other worker can claim either, and the fence
-    decides in the end whose result counts.
+    While Postgres is unavailable, jobs continue: no other worker can claim them either, and in the
+    end the fence decides whose result counts.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Heartbeat:
 
     @property
     def claim_count(self) -> int:
-        """The number of jobs this worker holds."""
+        """The number of jobs that this worker holds."""
         return len(self._attempts)
 
     @contextmanager
     def keep_alive(self, attempt: Attempt) -> Iterator[None]:
-        """Renew the attempt's lease while the block lasts; stop the attempt on a lost claim."""
+        """Renew the lease of `attempt` during the block; stop the attempt if its claim is lost."""
         claim = attempt.job.claim
         self._attempts[claim] = attempt
         self._idle.clear()
@@ -67,13 +67,16 @@ class Heartbeat:
         await self._idle.wait()
 
     def on_job_canceled(self, file_prefix: UUID | None) -> None:
-        """Renew leases soon, which finds lost claims, if the job (for None: any) is held here."""
+        """Renew the leases soon if the canceled job is held here, which stops its attempt.
+
+        `file_prefix` identifies the job; None means any job, after missed messages.
+        """
         held = self._attempts.values()
         if any(file_prefix in {None, attempt.job.file_prefix} for attempt in held):
             self._wake.set()
 
     async def run(self) -> None:
-        """Renew leases every `heartbeat_seconds` until canceled, sooner after a failure."""
+        """Renew the leases every `heartbeat_seconds` until canceled; sooner after a failure."""
         seconds = self._settings.heartbeat_seconds
         while True:
             pause = seconds if self.postgres.is_available else min(seconds, RETRY_SECONDS)
@@ -88,7 +91,7 @@ class Heartbeat:
                     self.postgres.mark_unavailable(error)
 
     async def renew_leases(self) -> None:
-        """Renew all leases now, and stop the attempts whose claims were lost."""
+        """Renew the leases of all held jobs now, and stop the attempts whose claims were lost."""
         held = dict(self._attempts)
         async with self._database.statement() as connection:
             await record_worker_heartbeat(connection, self.worker, self.queues)

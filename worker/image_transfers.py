@@ -1,4 +1,4 @@
-"""Input images from URL to decoded image, results from image to stored object."""
+"""Transfer of images: input images from URL to decoded image, results to the object store."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -25,7 +25,7 @@ ENCODE_THREADS: Final = 2
 
 
 class ImageTransfers:
-    """Fetching and decoding of input images, encoding and uploading of results."""
+    """Fetching and decoding of input images; encoding and uploading of results."""
 
     def __init__(self, guard: Guard, storage: Storage, decoders: DecoderPool) -> None:
         self._guard = guard
@@ -40,7 +40,7 @@ class ImageTransfers:
         self._decoders.start()
 
     async def fetch(self, job: JobRecord) -> InputImages:
-        """Fetch and decode a job's input images, all at the same time.
+        """Return the input images of `job`, fetched and decoded concurrently.
 
         Raises:
             AddressNotAllowedError, FetchRejectedError, FetchFailedError: an image could not be
@@ -71,7 +71,7 @@ class ImageTransfers:
             return tuple(await _gather(stores))
 
     def close(self) -> None:
-        """Stop the decoders and wait for the work in the threads to end."""
+        """Stop the decoders, and wait until the threads have finished their work."""
         self._decode_threads.shutdown(wait=False, cancel_futures=True)
         self._decoders.close()
         self._decode_threads.shutdown()
@@ -100,7 +100,10 @@ class ImageTransfers:
 
 
 async def _gather(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await all; at the first error cancel the others and raise that error alone."""
+    """Return the results of all coroutines, run concurrently.
+
+    At the first error the others are canceled, and that error is raised alone.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in works]

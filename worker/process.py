@@ -1,4 +1,4 @@
-"""The parts of a worker process, on one event loop in a thread of its own."""
+"""The parts of a worker process, on one event loop in its own thread."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from common.messaging.doorbell import Doorbell
 from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.postgres.database import Database, is_unavailable
-from common.postgres.repositories.jobs.workers import remove_worker
+from common.postgres.repositories.jobs.workers import delete_worker
 from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.status_server import StatusServer
 from common.settings import Settings
@@ -42,8 +42,8 @@ class WorkerProcess:
     """All parts of a worker, on one event loop; Celery's threads only wait for results.
 
     The loop runs while the `with` block lasts; leaving the block waits for the jobs under way.
-    Afterwards `engine_stuck` means that the process is of no further use, and `threads_stuck`
-    that a thread would keep the interpreter from exiting.
+    Afterwards `engine_stuck` means that the process must be replaced, and `threads_stuck` that a
+    thread would keep the interpreter from exiting.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class WorkerProcess:
     ) -> None:
         """Create the parts; nothing is connected yet.
 
-        `stop_listening` is called from the loop's thread when the engine is stuck.
+        `worker` is the worker's name, `queues` are the queues it serves. `stop_listening` is called
+        from the loop's thread when the engine is stuck.
 
         Raises:
             ConfigurationError: a setting is wrong.
@@ -97,7 +98,7 @@ class WorkerProcess:
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start the loop and the background tasks.
+        """Start the event loop and the background tasks, and return this process.
 
         Raises:
             ConfigurationError: the status port is taken or not allowed.
@@ -117,17 +118,18 @@ class WorkerProcess:
 
     @property
     def engine_stuck(self) -> bool:
-        """Whether the engine did not stop when told to, or its device is lost."""
+        """Whether the engine did not stop when told to, or has lost its device."""
         return self._engine_pool.stuck.is_set()
 
     def run_waiting_jobs(self, queue: str) -> None:
-        """Run waiting jobs, beginning with `queue`, until there are none; for Celery's threads."""
+        """Run jobs, `queue` first, until none is waiting; blocks (for Celery's threads)."""
         self._submit(self._run_waiting_jobs(queue)).result()
 
     def begin_shutdown(self) -> None:
-        """Stop claiming, and release jobs not done within `shutdown_seconds`; a second call, now.
+        """Stop claiming, and release the jobs that are not done within `shutdown_seconds`.
 
-        Called from the thread that reads signals, at any time: it only schedules.
+        A second call releases them at once. Called from the thread that reads signals, at any time:
+        it only schedules the work on the event loop.
         """
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._begin_shutdown)
@@ -147,7 +149,7 @@ class WorkerProcess:
         ]
 
     async def _poll_queues(self) -> None:
-        """Run waiting jobs every `sweep_seconds` without a ring: rings may have been lost."""
+        """Run waiting jobs every `sweep_seconds` without a ring, since rings may be lost."""
         queues = cycle(self._heartbeat.queues)
         async with asyncio.TaskGroup() as runs:
             while not self._stopping.is_set():
@@ -195,7 +197,7 @@ class WorkerProcess:
             Exception
         ):  # Postgres is unavailable: the sweeper removes silent workers
             async with self._database.statement() as connection:
-                await remove_worker(connection, self._heartbeat.worker)
+                await delete_worker(connection, self._heartbeat.worker)
         # Rings received during the shutdown had no effect here: pass them on.
         await asyncio.gather(
             *(self._announcer.announce_queued(queue) for queue in self._heartbeat.queues)

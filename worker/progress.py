@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 class ProgressReporter:
     """Collector of progress from the engine's threads; a background task writes it to Redis.
 
-    Progress that cannot be written is dropped: later progress follows.
+    Progress that cannot be written is dropped, because later progress replaces it.
     """
 
     def __init__(self, redis: "Redis") -> None:
@@ -45,8 +45,7 @@ class ProgressReporter:
     def track(self, job: JobRecord) -> Iterator[Callable[[Progress], None]]:
         """Yield a callback for the progress of one attempt; delete the progress after the block.
 
-        A job whose images go through the safety checker has no preview: only finished images are
-        checked.
+        A job with safety checker has no previews, because only finished images are checked.
         """
         name = AttemptName(job.file_prefix, job.attempt)
         loop = asyncio.get_running_loop()
@@ -63,7 +62,7 @@ class ProgressReporter:
             self._end(name)
 
     async def run(self) -> None:
-        """Write collected progress until canceled."""
+        """Write the collected progress to Redis until canceled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -77,7 +76,10 @@ class ProgressReporter:
             await asyncio.sleep(WRITE_INTERVAL_SECONDS)
 
     def _store(self, name: AttemptName, progress: Progress) -> bool:
-        """Store the latest step, keeping an earlier preview; return whether to wake the writer."""
+        """Store an attempt's latest progress; return whether to wake the writer.
+
+        If it has no preview, the one stored before is kept.
+        """
         with self._lock:
             is_first = not self._latest
             before = self._latest.get(name)

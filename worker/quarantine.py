@@ -1,4 +1,4 @@
-"""Run a job that may have killed its worker apart from all others."""
+"""Quarantine of suspects: a job that may have crashed its worker runs without other jobs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,10 +7,10 @@ from common.domain.record import ClaimedJob
 
 
 class Quarantine:
-    """Gate around one worker's claims: one claim at a time, and none while it holds a suspect.
+    """Gate for one worker's claims: one claim at a time, and none while a suspect is held.
 
-    A claim returns ordinary jobs, or one suspect. So a worker holds one suspect at most, and
-    nothing is claimed beside it.
+    A suspect is a job that may have crashed a worker before. A claim returns either ordinary jobs
+    or one suspect. So a worker holds at most one suspect, and claims nothing while it runs.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,10 @@ class Quarantine:
         self._cleared.set()
 
     async def admit(self, claim: Callable[[], Awaitable[list[ClaimedJob]]]) -> list[ClaimedJob]:
-        """Run `claim` and return its jobs; call `ended` for each of them when it has ended."""
+        """Run `claim` when the gate is open, and return the claimed jobs.
+
+        Call `ended` for each of them when it has ended.
+        """
         await self._gate.acquire()
         suspect = False
         try:
@@ -35,7 +38,7 @@ class Quarantine:
         return admitted
 
     def ended(self, job: ClaimedJob) -> None:
-        """Record that an admitted job has ended; after a suspect the gate opens again."""
+        """Record that an admitted job has ended; if it was a suspect, open the gate again."""
         if job.suspect:
             self._gate.release()
             return
@@ -44,5 +47,5 @@ class Quarantine:
             self._cleared.set()
 
     async def alone(self) -> None:
-        """Wait until all jobs except the suspect have ended."""
+        """Wait until all admitted jobs except the suspect have ended."""
         await self._cleared.wait()

@@ -1,4 +1,4 @@
-"""The order in which queues are asked for jobs: round robin, loaded models first."""
+"""The order in which a claim asks the queues for jobs: round robin, loaded models first."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 class QueueOrder:
     """The order of queues for a claim, which takes jobs from the first queue that has any.
 
-    A queue whose model is loaded comes before one whose model would have to be loaded, perhaps
-    evicting another. A queue that was skipped for `patience_seconds` comes first; of several, the
-    one that was skipped for longest.
+    There is one queue for each model. A queue whose model is loaded comes before one whose model
+    would have to be loaded, perhaps evicting another. A queue that has been skipped for
+    `patience_seconds` comes before all others; of several, the one skipped for longest.
 
-    A queue is skipped when an earlier queue had work, so that it was not asked. A queue that was
+    A queue is skipped when an earlier queue had jobs, so that it was not asked. A queue that was
     asked was either served or empty.
     """
 
@@ -22,8 +22,8 @@ class QueueOrder:
     def order(self, first: str, loaded: Collection[str], now: float) -> list[str]:
         """Return all queues in the order in which a claim should ask them.
 
-        The round robin begins at queue `first`. A queue has the name of its model; `loaded` are
-        the models in memory. `now` is in seconds of a monotonic clock.
+        The round robin begins at queue `first`. A queue has the name of its model; `loaded` are the
+        models in memory. `now` is in seconds of a monotonic clock.
         """
         start = self._queues.index(first) if first in self._queues else 0
         rotated = [*self._queues[start:], *self._queues[:start]]
@@ -40,7 +40,11 @@ class QueueOrder:
         return overdue + sorted(others, key=lambda queue: queue not in loaded)
 
     def record_claim(self, order: Sequence[str], served: str | None, now: float) -> None:
-        """Record that queues were asked in `order` up to `served`, or all if None had work."""
+        """Record which queues were asked: those in `order` up to `served`, all if it is None.
+
+        The later ones count as skipped since `now` (seconds of a monotonic clock), unless they were
+        skipped already.
+        """
         number = len(order) if served is None else order.index(served) + 1
         for queue in order[:number]:
             self._skipped_since.pop(queue, None)

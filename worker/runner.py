@@ -1,4 +1,4 @@
-"""The life of a claimed job: fetch, generate, upload, finish; begin reading at `Runner._work`."""
+"""The life of a claimed job: fetch, generate, upload, finish; start reading at `Runner._work`."""
 
 import asyncio
 from functools import partial
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 class Runner:
-    """Runner of jobs from claim to end, up to `concurrency` at the same time."""
+    """Claims jobs and runs them to their end, up to `concurrency` at the same time."""
 
     def __init__(
         self,
@@ -66,11 +66,14 @@ class Runner:
         self._attempts: set[Attempt] = set()
 
     def stop_claiming(self) -> None:
-        """Claim no further job; those under way go on."""
+        """Claim no further jobs; jobs under way continue."""
         self._stopping = True
 
     def release_jobs(self) -> None:
-        """Stop the jobs without images and requeue them; the attempt does not count."""
+        """Stop jobs and requeue them for other workers; the attempt does not count.
+
+        Jobs whose images are generated get a little time to store them.
+        """
         if self._releasing:
             return
         self._releasing = True
@@ -78,9 +81,9 @@ class Runner:
             attempt.stop_for_shutdown(grace_seconds=self._grace_seconds)
 
     async def run_waiting_jobs(self, queue: str) -> int:
-        """Claim and run jobs until none waits, beginning with `queue`; return how many were run.
+        """Claim and run jobs until none is waiting, `queue` first; return how many were run.
 
-        Each claim fills all free slots. The next claim begins with the next queue, so that a full
+        Each claim fills all free slots. The next claim begins with the next queue, so that a long
         queue does not starve the others; see `QueueOrder`.
         """
         queues = self._heartbeat.queues
@@ -97,7 +100,10 @@ class Runner:
         return len(running)
 
     async def _admit(self, first_queue: str) -> list[ClaimedJob]:
-        """Wait for a free slot, claim jobs for all free slots, and release the unused ones."""
+        """Wait for a free slot, and return jobs claimed for all free slots.
+
+        Slots that remain unused are released.
+        """
         slots = await self._acquire_slots()
         admitted: list[ClaimedJob] = []
         try:

@@ -11,7 +11,7 @@ from common.domain.api_key import digest, is_well_formed
 from common.domain.errors import ConfigurationError, InvalidLimitsError
 from common.domain.limits import Limits
 from common.postgres.database import Database
-from common.postgres.repositories.tenants.authentication import KeyOwner, look_up_key
+from common.postgres.repositories.tenants.authentication import KeyOwner, find_key_owner
 from common.runtime.single_flight import Reading, SingleFlightCache
 from common.settings import GatewaySettings
 
@@ -58,7 +58,7 @@ class ApiKeyAuthenticator:
 
     async def _look_up(self, key_digest: bytes) -> Reading[AuthenticatedTenant | None]:
         async with self._database.direct() as connection:
-            owner = await look_up_key(connection, key_digest)
+            owner = await find_key_owner(connection, key_digest)
         if owner is None:
             return Reading(None, self._cache_seconds)
         tenant = AuthenticatedTenant(owner.tenant_id, _combined_limits(owner))

@@ -11,7 +11,7 @@ from common.domain.errors import AddressNotAllowedError, FetchFailedError, Inval
 from common.outbound import Guard
 from common.outbound.guard import WebhookResponse
 from common.postgres.database import Database
-from common.postgres.repositories.tenants.webhook_secrets import live_secrets
+from common.postgres.repositories.tenants.webhook_secrets import read_live_secrets
 from common.runtime.clock import monotonic
 from common.settings import WebhookSettings
 from common.standard_webhooks.client import WebhookClient, load_installation_key
@@ -68,7 +68,7 @@ class WebhookPing:
             try:
                 self._guard.check(url, webhook=True)  # reject it before signing anything
                 async with self._database.direct(tenant_id) as connection:
-                    secrets = await live_secrets(connection, tenant_id)
+                    secrets = await read_live_secrets(connection, tenant_id)
                 result = await self._send(url, body, secrets)
             except AddressNotAllowedError as error:
                 log.info("webhook_ping_rejected", detail=error.detail)

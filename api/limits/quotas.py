@@ -21,8 +21,8 @@ from api.limits.quota_usage import (
 from common.domain.limits import Limits
 from common.domain.record import NewJob
 from common.postgres.database import Database
-from common.postgres.repositories.usage.ledger import month_credits
-from common.postgres.repositories.usage.quotas import count_unfinished, is_repetition
+from common.postgres.repositories.usage.ledger import read_month_credits
+from common.postgres.repositories.usage.quotas import count_unfinished, is_idempotency_key_used
 from common.runtime.clock import utc_now
 from common.runtime.single_flight import Reading, SingleFlightCache, put_bounded
 
@@ -84,10 +84,10 @@ class QuotaLimiter:
     async def _read_amount(self, scope: QuotaScope) -> QuotaAmount:
         async with self._database.direct(scope.tenant_id) as connection:
             # In this order, a job that ends in between is counted twice, and never left out.
-            unfinished = await count_unfinished(connection, scope.tenant_id, most=scope.max_queued)
+            unfinished = await count_unfinished(connection, scope.tenant_id, limit=scope.max_queued)
             if scope.monthly_credits is None:
                 return QuotaAmount(unfinished.queued)
-            spent = await month_credits(connection, scope.tenant_id)
+            spent = await read_month_credits(connection, scope.tenant_id)
         return QuotaAmount(
             unfinished.queued, _to_millionths(unfinished.cost) + _to_millionths(spent)
         )
@@ -96,7 +96,9 @@ class QuotaLimiter:
         if new_job.idempotency_key is None:
             return False
         async with self._database.direct(new_job.tenant_id) as connection:
-            return await is_repetition(connection, new_job.tenant_id, new_job.idempotency_key)
+            return await is_idempotency_key_used(
+                connection, new_job.tenant_id, new_job.idempotency_key
+            )
 
     async def _to_error(
         self, tenant: AuthenticatedTenant, new_job: NewJob, usage: QuotaAmount

@@ -51,7 +51,7 @@ async def list_jobs(
             after=position.after,
             limit=position.limit,
         )
-    reached = found.reached
+    reached = found.next_after
     return Listed(found.jobs, None if reached is None else position.cursor_after(reached))
 
 

@@ -142,7 +142,7 @@ async def disable_tenant(database: Database, operator: Operator, name: str) -> T
         before = await _read_tenant(change, name)
         if before.disabled_at is not None:
             raise ConflictError(f"{name} is already disabled")
-        await tenants.disable_tenant(change.connection, name, disabled=True)
+        await tenants.set_tenant_disabled(change.connection, name, disabled=True)
         return await _refresh_shares(change, before)
 
 
@@ -159,7 +159,7 @@ async def enable_tenant(database: Database, operator: Operator, name: str) -> Te
             raise ConflictError(f"{name} is being deleted, and cannot be restored")
         if before.disabled_at is None:
             raise ConflictError(f"{name} is not disabled")
-        await tenants.disable_tenant(change.connection, name, disabled=False)
+        await tenants.set_tenant_disabled(change.connection, name, disabled=False)
         return await _refresh_shares(change, before)
 
 

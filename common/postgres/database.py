@@ -31,7 +31,7 @@ MAX_PROBE_SECONDS = 2.0
 READ_ONLY = "25006"
 
 # Errors of Postgres if the role does not exist, or the account may not assume it.
-ROLE_REFUSED = (InvalidParameterValueError, InsufficientPrivilegeError)
+ROLE_REJECTED = (InvalidParameterValueError, InsufficientPrivilegeError)
 ROLE_HINT = "run `infill migrate`, and GRANT infill_gateway TO the account that logs in"
 
 log = structlog.get_logger(__name__)
@@ -147,9 +147,9 @@ class Database:
         _, options = self.engine.dialect.create_connect_args(self.engine.url)
         try:
             return await asyncpg.connect(**options, **self._connect_args)
-        except ROLE_REFUSED as error:
+        except ROLE_REJECTED as error:
             # Callers see an unavailable database; the operator needs to know the reason.
-            log.error("database_role_refused", error=str(error), hint=ROLE_HINT)  # noqa: TRY400
+            log.error("database_role_rejected", error=str(error), hint=ROLE_HINT)  # noqa: TRY400
             raise
 
     async def _connect_directly(self) -> "Connection[Any]":

@@ -7,15 +7,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Lock(IntEnum):
-    """Keys of our advisory locks; unique among all versions that may run at the same time."""
+    """Keys of our advisory locks; unique among all releases that may run at the same time."""
 
     SWEEPER = 0x737765657065  # "sweepe"
     RETENTION = 0x726574656E74  # "retent"
     OPERATORS = 0x6F7065726174  # "operat"
 
 
-async def take_lock(connection: AsyncConnection, lock: Lock) -> bool:
-    """Try to take a lock until this connection ends; return whether it is now held.
+async def try_lock(connection: AsyncConnection, lock: Lock) -> bool:
+    """Try to take a lock for the life of this connection; return whether it is now held.
 
     If the holder dies, Postgres ends its connection and so releases the lock.
     """

@@ -1,4 +1,4 @@
-"""A pool of plain asyncpg connections for direct statements, faster than SQLAlchemy's."""
+"""A pool of asyncpg connections for direct statements, faster than SQLAlchemy's pool."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -14,7 +14,7 @@ SET_TENANT: Final = "SELECT set_config('infill.tenant_id', $1, false)"
 
 
 class _UnknownTenant(Enum):
-    """The tenant of a connection while it is being changed: equal to no id, and not None."""
+    """Sentinel for the tenant of a connection while it is being changed; equals no tenant id."""
 
     UNKNOWN = 0
 
@@ -38,12 +38,12 @@ class _PooledConnection:
 class DirectPool:
     """A pool of at most `size` connections; belongs to one event loop.
 
-    A connection already set to the wanted tenant is preferred, the most recently used one, because
-    changing the tenant costs a round trip. Otherwise the least recently used one is changed.
+    A borrower gets the most recently used connection that is set to its tenant, because changing
+    the tenant costs a round trip. If there is none, the least recently used one is changed.
 
-    A connection that Postgres has closed in the meantime, as after a restart, is not handed out;
-    neither is one whose borrower met anything but an ordinary error of Postgres. The context
-    manager `abort_if_unavailable` wraps every wait for a connection, and may end it early.
+    Connections that Postgres has closed meanwhile, as after a restart, are dropped, and so are
+    those whose borrower raised anything but an ordinary error of Postgres. The context manager
+    `abort_if_unavailable` wraps every wait for a connection, and may end it early.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class DirectPool:
         self._abort_if_unavailable = abort_if_unavailable
         self._free = asyncio.Semaphore(size)
         self._timeout_seconds = timeout_seconds
-        self._idle: list[_PooledConnection] = []  # the latest used last
+        self._idle: list[_PooledConnection] = []  # most recently used last
 
     @asynccontextmanager
     async def connection(self, tenant_id: int | None = None) -> AsyncGenerator["Connection[Any]"]:
@@ -84,10 +84,8 @@ class DirectPool:
 
     async def aclose(self) -> None:
         """Close the idle connections, whether or not Postgres responds."""
-        unlent = iter(self._take_idle, None)
-        closing = (
-            pooled.driver.close(timeout=self._timeout_seconds) for pooled in unlent if pooled
-        )
+        idle = iter(self._take_idle, None)
+        closing = (pooled.driver.close(timeout=self._timeout_seconds) for pooled in idle if pooled)
         await asyncio.gather(*closing, return_exceptions=True)
 
     async def _acquire(self) -> None:
@@ -103,12 +101,12 @@ class DirectPool:
 
     def _take_idle(self, tenant_id: int | None = None) -> _PooledConnection | None:
         while self._idle:
-            pooled = self._idle.pop(self._best_index(tenant_id))
+            pooled = self._idle.pop(self._find_best_index(tenant_id))
             if not pooled.driver.is_closed():
                 return pooled
         return None
 
-    def _best_index(self, tenant_id: int | None) -> int:
+    def _find_best_index(self, tenant_id: int | None) -> int:
         for index in range(len(self._idle) - 1, 0, -1):
             if self._idle[index].tenant_id == tenant_id:
                 return index

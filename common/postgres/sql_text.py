@@ -27,32 +27,33 @@ def load_sql(
     types: Mapping[str, type[TypeEngine[Any]] | TypeEngine[Any]] | None = None,
     integers: Mapping[str, int] | None = None,
 ) -> Executable:
-    """Return the statement in file `name` of `package`, for both kinds of connection.
+    """Return the statement in file `name` of `package`, for SQLAlchemy's and direct connections.
 
-    Load a statement once and keep it: `DirectConnection` compiles it when it first meets it.
+    Load each statement once, as a constant: `DirectConnection` compiles a statement object at its
+    first use.
 
     Args:
-        package: of the calling module, `__package__`.
-        name: of the file, with its suffix.
-        columns: what the rows consist of, in order: table columns or `sqlalchemy.column()`s. Their
+        package: the package of the calling module: `__package__`.
+        name: the file's name with its suffix.
+        columns: the columns of the rows, in order: table columns or `sqlalchemy.column()`s. Their
             types convert the values, as for a Core statement.
-        types: of those parameters whose values SQLAlchemy has to convert, such as JSON. Of all
-            others Postgres infers the type; where it cannot, the text has a CAST.
-        integers: are written into the text in place of `{key}`. For a LIMIT: with a bound one
-            Postgres settles on a generic plan, which can be a hundred times slower.
+        types: the types of parameters that SQLAlchemy has to convert, such as JSON. Postgres infers
+            the types of all others; where it cannot, the text has a CAST.
+        integers: values written into the text in place of `{key}`, such as a LIMIT: for a bound
+            limit Postgres chooses a generic plan, which can be a hundred times slower.
 
     Raises:
-        TypeError: a value of `integers` is no int.
+        TypeError: a value of `integers` is not an int.
         ValueError: the placeholders in the text are not the keys of `integers`.
     """
     literals = {} if integers is None else integers
-    written = _COMMENT_LINE.sub("", files(package).joinpath(name).read_text(encoding="utf-8"))
-    if set(_PLACEHOLDER.findall(written)) != literals.keys():
+    sql = _COMMENT_LINE.sub("", files(package).joinpath(name).read_text(encoding="utf-8"))
+    if set(_PLACEHOLDER.findall(sql)) != literals.keys():
         raise ValueError(f"{name}: its placeholders are not {sorted(literals)}")
     for key, value in literals.items():
         if type(value) is not int:
             raise TypeError(f"{name}: {key} has to be an int")
-        written = written.replace(f"{{{key}}}", str(value))
-    converted = [bindparam(key, type_=kind) for key, kind in (types or {}).items()]
-    statement = text(written).bindparams(*converted)
+        sql = sql.replace(f"{{{key}}}", str(value))
+    typed_parameters = [bindparam(key, type_=kind) for key, kind in (types or {}).items()]
+    statement = text(sql).bindparams(*typed_parameters)
     return statement.columns(*columns) if columns else statement

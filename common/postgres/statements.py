@@ -1,8 +1,8 @@
-"""Running a prepared statement straight on asyncpg, past SQLAlchemy's execution layer.
+"""Execution of precompiled SQLAlchemy statements directly on asyncpg.
 
-That layer costs the gateway more than Postgres does. Here a statement is compiled once and
-then needs one round trip and nothing else; types are converted by SQLAlchemy's own converters.
-It is meant for the few statements every request runs, which are built once as constants.
+SQLAlchemy's execution layer costs the gateway more time than Postgres does. Here a statement is
+compiled once, and then takes one round trip; SQLAlchemy's own converters convert the values. This
+is for the few statements that every request runs, which are constants of their modules.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,33 +19,35 @@ Row = Sequence[Any]
 
 
 class Executor(Protocol):
-    """What runs a statement: SQLAlchemy's connection, or a direct one."""
+    """A connection that executes statements: SQLAlchemy's, or a `DirectConnection`."""
 
     async def execute(self, statement: Any, parameters: Any, /) -> Any:
-        """Run the statement with these values."""
+        """Execute the statement with these parameters and return its result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a direct statement gave."""
+    """The result of a direct statement, with the part of SQLAlchemy's interface that we use."""
 
     rows: Sequence[Row]
 
     def first(self) -> Row | None:
-        """Give the first row, None if there is none."""
+        """Return the first row, None if there is none."""
         return self.rows[0] if self.rows else None
 
     def all(self) -> Sequence[Row]:
-        """Give all rows."""
+        """Return all rows."""
         return self.rows
 
     def scalar(self) -> Any:
-        """Give the first column of the first row, None if there is none."""
+        """Return the first column of the first row, None if there is none."""
         return self.rows[0][0] if self.rows else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
+    """A compiled statement: its text, its parameters in order, and converters for both ways."""
+
     text: str
     names: Sequence[str]
     constants: Mapping[str, Any]
@@ -54,14 +56,17 @@ class _Prepared:
 
 
 class DirectStatements:
-    """The statements compiled so far, by identity: they are constants of their modules."""
+    """Cache of compiled statements, by the identity of the statement object."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._prepared: dict[Executable, _Prepared] = {}
 
     def prepare(self, statement: Executable, names: Sequence[str]) -> _Prepared:
-        """Compile a statement when it is first met."""
+        """Return the compiled statement; compile it at its first use.
+
+        `names` are those of all parameters.
+        """
         known = self._prepared.get(statement)
         if known is None:
             known = self._prepared[statement] = self._compile(statement, names)
@@ -75,18 +80,18 @@ class DirectStatements:
             names=order,
             constants={name: compiled.binds[name].effective_value for name in order},
             binders=[
-                self._implementation(compiled.binds[name].type).bind_processor(self._dialect)
+                self._dialect_type(compiled.binds[name].type).bind_processor(self._dialect)
                 for name in order
             ],
-            readers=[self._reader(column.type) for column in statement.exported_columns],
+            readers=[self._find_reader(column.type) for column in statement.exported_columns],
         )
 
-    def _reader(self, kind: TypeEngine[Any]) -> Convert:
+    def _find_reader(self, kind: TypeEngine[Any]) -> Convert:
         if isinstance(kind, Float):
-            return None  # as the driver gives it; SQLAlchemy's would ask for the column's type code
-        return self._implementation(kind).result_processor(self._dialect, None)
+            return None  # the driver's value is right; SQLAlchemy's converter needs a type code
+        return self._dialect_type(kind).result_processor(self._dialect, None)
 
-    def _implementation(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    def _dialect_type(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
         return kind.dialect_impl(self._dialect)
 
 
@@ -98,18 +103,18 @@ class DirectConnection:
         self._statements = statements
 
     async def execute(self, statement: Any, parameters: Mapping[str, Any], /) -> Rows:
-        """Run a statement that is a module's constant, with values for all its parameters."""
+        """Execute a statement that is a module's constant, with values for all its parameters."""
         prepared = self._statements.prepare(statement, list(parameters))
-        given = {**prepared.constants, **parameters}
+        values_by_name = {**prepared.constants, **parameters}
         values = [
-            given[name] if bind is None else bind(given[name])
+            values_by_name[name] if bind is None else bind(values_by_name[name])
             for name, bind in zip(prepared.names, prepared.binders, strict=True)
         ]
         found = await self._driver.fetch(prepared.text, *values)
-        return Rows([_read(row, prepared.readers) for row in found])
+        return Rows([_convert_row(row, prepared.readers) for row in found])
 
 
-def _read(row: Row, readers: Sequence[Convert]) -> Row:
+def _convert_row(row: Row, readers: Sequence[Convert]) -> Row:
     return [
         value if read is None else read(value) for value, read in zip(row, readers, strict=True)
     ]

@@ -81,7 +81,7 @@ def is_unavailable(error: Exception) -> bool:
 
 
 class PostgresWatchdog:
-    """Lets callers through while Postgres is available; belongs to one event loop.
+    """Circuit breaker for Postgres: rejects callers while it is unavailable; for one event loop.
 
     After a caller's error, or if no statement finishes for a while, it probes Postgres over a
     connection of its own. If that gets no response within `probe_seconds`, all connections are
@@ -190,9 +190,9 @@ class PostgresWatchdog:
 
     def _start_probing(self) -> None:
         if self._probing is None:
-            self._probing = asyncio.create_task(self._probe_until_answered())
+            self._probing = asyncio.create_task(self._probe_until_available())
 
-    async def _probe_until_answered(self) -> None:
+    async def _probe_until_available(self) -> None:
         finished = self._finished
         try:
             while not await self._probe():

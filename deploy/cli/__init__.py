@@ -1,1 +1,1 @@
-"""The `infill` command."""
+"""The `infill` command line."""

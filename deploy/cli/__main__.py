@@ -1,4 +1,4 @@
-"""`python -m deploy.cli`: the same as `infill`."""
+"""Entry point `python -m deploy.cli`, the same as the command `infill`."""
 
 from deploy.cli.main import main
 

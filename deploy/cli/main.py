@@ -49,7 +49,7 @@ for command in (gateway, worker, dispatcher, migrate, bucket, models, *COMMANDS)
 
 
 def main() -> None:
-    """Run the command line; an `InfillError` is printed as its message, without a traceback."""
+    """Run the command line; for an `InfillError`, print its message and exit with status 1."""
     # For the operators' commands; the processes configure their own logs.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     try:

@@ -1,4 +1,4 @@
-"""Migration of a database to the schema version of this release."""
+"""Migration of a database's schema to the version of this release."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ MIGRATION_LOCK = 0x696E66696C6C  # "infill"
 
 
 def alembic_config(connection: Connection) -> Config:
-    """Return the configuration of alembic, bound to an open connection."""
+    """Return alembic's configuration for the migrations of Infill, bound to `connection`."""
     config = Config()
     config.set_main_option("script_location", "migrations:")
     config.set_main_option("path_separator", "os")
@@ -24,7 +24,7 @@ def alembic_config(connection: Connection) -> Config:
 
 
 async def upgrade(url: str, revision: str = "head") -> None:
-    """Migrate up to `revision`; do nothing if the database is there already.
+    """Migrate the database at `url` up to `revision`; do nothing if it is already there.
 
     Raises:
         sqlalchemy.exc.DBAPIError: Postgres reported an error or could not be reached.
@@ -33,7 +33,7 @@ async def upgrade(url: str, revision: str = "head") -> None:
 
 
 async def downgrade(url: str, revision: str) -> None:
-    """Migrate down to `revision`; `base` removes all tables."""
+    """Migrate the database at `url` down to `revision`; `base` removes all tables."""
     await _run_locked(
         url, lambda connection: command.downgrade(alembic_config(connection), revision)
     )

@@ -1,4 +1,4 @@
-"""The `infill models` commands: list models, pull their weights, check that they work."""
+"""The `infill models` commands: list models, download their weights, check that they work."""
 
 import sys
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of `infill models list`."""
+    """One line of the output of `infill models list`."""
 
     name: str
     source: str
@@ -84,7 +84,7 @@ def check(names: Sequence[str], device: str | None) -> None:
 
 
 def _all_models() -> Catalogue:
-    """Return every model of the file, served or not."""
+    """Return all models of the models file, served or not."""
     return load_catalogue(Settings().models.model_copy(update={"serve": ()}))
 
 

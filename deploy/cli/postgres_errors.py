@@ -1,4 +1,4 @@
-"""A readable error for an operator if Postgres cannot be reached."""
+"""A readable error for the operator when Postgres cannot be reached."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from common.postgres.database import is_unavailable
 
 @contextmanager
 def explain_unreachable_postgres() -> Iterator[None]:
-    """Turn errors of an unavailable Postgres in the block into one with a hint for the operator.
+    """Translate an error of an unreachable Postgres in the block into one with a hint.
 
     Raises:
-        ConfigurationError: Postgres could not be reached.
+        ConfigurationError: Postgres could not be reached; other errors are raised unchanged.
     """
     try:
         yield

@@ -1,4 +1,7 @@
-"""The commands that run in production: one per process, and the two one-off tasks before them."""
+"""The commands that run in production: one for each process, and two one-off tasks before them.
+
+The one-off tasks migrate the database and create the bucket.
+"""
 
 import asyncio
 

@@ -1,6 +1,6 @@
 """Generator of the tables of settings in the documentation.
 
-`python -m deploy.cli.settings_table` rewrites them; a test fails if they are out of date.
+`python -m deploy.cli.settings_table` rewrites the tables; a test fails if they are out of date.
 """
 
 import json
@@ -21,14 +21,14 @@ ALL: Final = "all"
 
 
 def list_sections() -> Iterator[type[Section]]:
-    """Yield all sections of settings, in the order of `Settings`."""
+    """Yield all sections of the settings, in the order of `Settings`."""
     for member in vars(Settings).values():
         if isinstance(member, cached_property):
             yield get_type_hints(member.func)["return"]
 
 
 def list_variables() -> dict[str, FieldInfo]:
-    """Return all settings by the name of their environment variable."""
+    """Return the field of each setting by the name of its environment variable."""
     return {
         f"{section.model_config['env_prefix']}{name}".upper(): field
         for section in list_sections()
@@ -37,9 +37,9 @@ def list_variables() -> dict[str, FieldInfo]:
 
 
 def rewrite_page(page: str) -> str:
-    """Return `page` with the tables between its marks generated anew.
+    """Return the Markdown `page` with the tables between its marks generated anew.
 
-    A table begins with the mark `<!-- settings: all -->`, or one with variable names instead of
+    A table begins with the mark `<!-- settings: all -->`, or with the names of variables instead of
     `all`, and ends with the mark `<!-- end of settings -->`.
     """
     before, *marked = page.split(BEGIN)
@@ -47,7 +47,7 @@ def rewrite_page(page: str) -> str:
 
 
 def write(root: Path) -> None:
-    """Rewrite the tables of all pages under `root`."""
+    """Rewrite the tables of settings in all documentation pages under `root`."""
     for name in PAGES:
         page = root / name
         page.write_text(rewrite_page(page.read_text(encoding="utf-8")), encoding="utf-8")
@@ -69,7 +69,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _format_default(default: Any) -> str:
-    """Format a default as it would be written in the environment."""
+    """Return a setting's default as it would be written in the environment, as Markdown code."""
     if default is None:
         return "empty"
     if isinstance(default, SecretStr):

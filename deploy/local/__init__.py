@@ -1,1 +1,1 @@
-"""The whole stack on one machine: real servers from Python wheels, and our own processes."""
+"""The whole stack on one machine: servers from Python wheels, and Infill's own processes."""

@@ -12,7 +12,7 @@ from common.operations.api_keys import issue_key
 from common.operations.tenants import create_tenant
 from common.operations.webhook_secrets import rotate_webhook_secret
 from common.postgres.database import Database
-from common.postgres.repositories.tenants.authentication import look_up_key
+from common.postgres.repositories.tenants.authentication import find_key_owner
 from common.settings import Settings
 from deploy.cli.operators.run import current_operator
 from deploy.local.local_secrets import write_private
@@ -22,7 +22,7 @@ TENANT = "local"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Address of the gateway, and the keys and secret for it."""
+    """The gateway's address, API key, webhook secret and admin key of a local stack."""
 
     base_url: str
     api_key: str
@@ -31,7 +31,10 @@ class Credentials:
 
 
 async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
-    """Return the credentials of tenant `local`; those of an earlier start stay valid."""
+    """Return the credentials of the tenant `local`, created on the first start.
+
+    Credentials of an earlier start stay valid.
+    """
     path = home / "tenant.json"
     database = Database(settings.database, application="infill-up")
     pepper = settings.gateway.require_pepper()
@@ -54,7 +57,10 @@ async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
 
 @contextmanager
 def publish_credentials(credentials: Credentials, home: Path) -> Iterator[Path]:
-    """Write credentials.json for the time of the block: it exists while the gateway is ready."""
+    """Write HOME/credentials.json for the duration of the block and yield its path.
+
+    So the file exists exactly while the gateway is ready.
+    """
     path = home / "credentials.json"
     write_private(path, asdict(credentials))
     try:
@@ -65,7 +71,7 @@ def publish_credentials(credentials: Credentials, home: Path) -> Iterator[Path]:
 
 async def _is_live(database: Database, key: str, pepper: str) -> bool:
     async with database.direct() as connection:
-        return await look_up_key(connection, digest(key, pepper)) is not None
+        return await find_key_owner(connection, digest(key, pepper)) is not None
 
 
 async def _issue(database: Database, pepper: str) -> dict[str, str]:

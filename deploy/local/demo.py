@@ -39,7 +39,7 @@ OWN_WORLD = (
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The results of the demo: the job, its webhook, the fetched response, and the image."""
+    """Results of the demo: the job, its webhook call, the fetched response, the result image."""
 
     job: JobRecord
     call: Call
@@ -48,7 +48,7 @@ class Shown:
 
 
 def demo(images: Path) -> None:
-    """Run the job, print its timeline, and write its images to the folder `images`.
+    """Run one job, print its timeline, and write its images to the folder `images`.
 
     Raises:
         ConfigurationError: a process could not start, or a result was not as expected.
@@ -95,7 +95,11 @@ async def _main_job(home: Path, report: Any) -> Shown:
 
 
 def example_request(stack: Stack, beside: SampleServer) -> dict[str, Any]:
-    """Return the hosted service's example request, with a prompt the small model knows."""
+    """Return the body of the demo's v3 inpainting request.
+
+    It is the example of the hosted service that v3 is compatible with, with a prompt that the small
+    demo model knows. Input images and webhook are URLs of the demo's own server `beside`.
+    """
     return {
         "key": stack.credentials.api_key,
         "prompt": PROMPT,

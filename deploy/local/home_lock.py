@@ -1,4 +1,4 @@
-"""The lock on a local stack's folder: one process uses it at a time."""
+"""The lock on a local stack's folder: only one process uses the folder at a time."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from common.domain.errors import ConfigurationError
 
 @contextmanager
 def lock_home(home: Path) -> Iterator[None]:
-    """Lock the folder `home` for the time of the block; create it if it is missing.
+    """Lock the folder `home` for the duration of the block; create it if it is missing.
 
     The kernel releases the lock when the process ends, however it ends, so no stale lock remains.
 

@@ -14,7 +14,7 @@ from common.standard_webhooks.keys import new_signing_key
 
 @dataclass(frozen=True, slots=True)
 class LocalSecrets:
-    """Passwords and keys shared by the processes of a local stack."""
+    """Passwords and keys that the processes of a local stack share."""
 
     postgres_password: str
     s3_access_key_id: str
@@ -25,7 +25,7 @@ class LocalSecrets:
 
 
 def load_or_create_secrets(home: Path) -> LocalSecrets:
-    """Return the secrets stored in `home`; generate them the first time.
+    """Return the secrets in `home`/secrets.json; generate them on the first call.
 
     Raises:
         ConfigurationError: the file does not contain the secrets.
@@ -43,7 +43,10 @@ def load_or_create_secrets(home: Path) -> LocalSecrets:
 
 
 def write_private(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file that only its owner can read; atomically, by renaming a draft."""
+    """Write `content` as a JSON file that only its owner can read.
+
+    Atomic: a temporary file is written and renamed.
+    """
     draft = path.with_suffix(".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

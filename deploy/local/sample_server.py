@@ -1,4 +1,4 @@
-"""A web server for the demo: it serves the input images, and receives the webhook."""
+"""A web server for the demo, which serves the input images and receives the webhook."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ START_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One received webhook; names in `headers` are lower-case."""
+    """One received webhook call; the names in `headers` are lower-case."""
 
     arrived_at: datetime
     headers: dict[str, str]
@@ -33,7 +33,7 @@ class Call:
 
 
 class SampleServer:
-    """The handlers of the server; received webhooks are put into `calls`."""
+    """The request handlers of the demo's web server; received webhooks are put into `calls`."""
 
     def __init__(self, port: int, images: Path) -> None:
         self.base_url = f"http://{LOOPBACK}:{port}"
@@ -42,11 +42,11 @@ class SampleServer:
         self._loop = asyncio.get_running_loop()
 
     async def image(self, request: Request) -> Response:
-        """Respond with one of the images."""
+        """Respond with the image file named in the path."""
         return FileResponse(self._images / request.path_params["name"])
 
     async def webhook(self, request: Request) -> Response:
-        """Queue a webhook, and respond 204."""
+        """Put the received webhook into `calls`, and respond with the status 204."""
         call = Call(utc_now(), dict(request.headers), await request.body())
         self._loop.call_soon_threadsafe(self.calls.put_nowait, call)
         return Response(status_code=204)
@@ -54,9 +54,10 @@ class SampleServer:
 
 @asynccontextmanager
 async def sample_server(images: Path) -> AsyncIterator[SampleServer]:
-    """Serve the folder `images` on a free port of loopback for the time of the block.
+    """Serve the folder `images` on a free port of loopback for the duration of the block.
 
-    The server runs in a thread, since in the main thread uvicorn would replace signal handlers.
+    The server runs in its own thread, since in the main thread uvicorn would replace signal
+    handlers.
     """
     port = free_port()
     served = SampleServer(port, images)

@@ -1,4 +1,4 @@
-"""The local stack: Postgres, Redis and S3, and our processes started as in production."""
+"""The local stack: Postgres, Redis and S3, and Infill's processes started as in production."""
 
 import asyncio
 import json
@@ -28,19 +28,21 @@ SERVED = (OWN_MODEL, "standin")
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A local stack that is ready."""
+    """A running local stack: the credentials for it and the settings of its processes."""
 
     credentials: Credentials
     settings: Settings
 
 
 async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Report) -> Stack:
-    """Start all servers and processes, calling `report` before each step.
+    """Start all servers and processes, and return the stack once all are ready.
 
-    Settings that are already in the environment stay as they are.
+    The gateway listens on `port`. `report` is called with a description before each step. Settings
+    that are already in the environment stay as they are.
 
     Raises:
-        ConfigurationError: one could not start; the message has the reason and its log's end.
+        ConfigurationError: a process could not start; the message has the reason and the end of its
+            log.
     """
     check_port_free(port, "the gateway")
     secrets = load_or_create_secrets(home)
@@ -55,7 +57,7 @@ async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Rep
 
 
 def default_settings(home: Path, port: int, secrets: LocalSecrets) -> dict[str, str]:
-    """Return the settings of a local stack, without those already in the environment."""
+    """Return the environment variables of a local stack, without those already set."""
     defaults: dict[str, Any] = {
         "INFILL_PUBLIC_URL": f"http://{LOOPBACK}:{port}",
         "INFILL_API_KEY_PEPPER": secrets.api_key_pepper,
@@ -70,7 +72,7 @@ def default_settings(home: Path, port: int, secrets: LocalSecrets) -> dict[str, 
 
 
 def gateway_process(port: int) -> Child:
-    """Describe a gateway that listens on `port`, to be run by the supervisor."""
+    """Return the description of a gateway process that listens on `port`."""
     return Child(
         name="gateway",
         command=_command("gateway", "--host", LOOPBACK, "--port", str(port)),
@@ -79,12 +81,12 @@ def gateway_process(port: int) -> Child:
 
 
 def worker_process() -> Child:
-    """Describe a worker, to be run by the supervisor; it is ready when its models are loaded."""
+    """Return the description of a worker process, which is ready when its models are loaded."""
     return _watched("worker", MODEL_SECONDS)
 
 
 def dispatcher_process() -> Child:
-    """Describe a dispatcher, to be run by the supervisor."""
+    """Return the description of a webhook dispatcher process."""
     return _watched("dispatcher", START_SECONDS)
 
 

@@ -25,7 +25,7 @@ RANDOM_WEIGHTS = "{} are served by a stand-in with RANDOM weights, which generat
 
 
 def up(home: Path, port: int) -> None:
-    """Run the stack until Ctrl-C or SIGTERM.
+    """Run the stack with its data in `home` and the gateway on `port`, until Ctrl-C or SIGTERM.
 
     Raises:
         ConfigurationError: a process could not start or has ended; the others have been stopped.
@@ -57,7 +57,7 @@ def _greet(console: Console, stack: Stack, credentials: Path) -> None:
 
 
 def _warn(console: Console, catalogue: Catalogue) -> None:
-    """Print what the models that are served cannot do."""
+    """Print the limits of the served models: coloured shapes only, or noise for some endpoints."""
     if catalogue.get(OWN_MODEL):
         console.print(SHAPES_ONLY)
     if noise := [
@@ -69,7 +69,7 @@ def _warn(console: Console, catalogue: Catalogue) -> None:
 
 
 def curl_line(stack: Stack) -> str:
-    """Return a curl command that sends the sample images."""
+    """Return a curl command that sends the sample images to the stack as an inpainting request."""
     given = stack.credentials
     fields = {
         "key": given.api_key,

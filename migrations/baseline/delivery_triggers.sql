@@ -1,10 +1,10 @@
--- What Postgres itself does when deliveries are written.
+-- Triggers that derive columns and counters when deliveries are inserted or updated.
 --
--- Triggers, because deliveries have several writers: the statements that end jobs, the sweeper, and
--- the gateway's role, which has no right to write counters (it redelivers).
+-- Deliveries have several writers: the statements that end jobs, the sweeper, and the gateway's
+-- role, which redelivers but has no right to write counters.
 
--- Return scheme, host and port of a URL as common.outbound.url.Target.origin spells them, but
--- without what needs a parser: IDNA and one spelling of IPv6 addresses. Two spellings are two
+-- Return scheme, host and port of a URL in the form of common.outbound.url.Target.origin, but
+-- without what needs a parser: IDNA, and normal forms of IPv6 addresses. Two spellings are two
 -- origins.
 CREATE FUNCTION infill_origin(url text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -15,7 +15,7 @@ SELECT regexp_replace(
     '^(http://.*):80$|^(https://.*):443$', '\1\2')
 $body$;
 
-CREATE FUNCTION infill_name_origin() RETURNS trigger
+CREATE FUNCTION infill_set_origin() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp
 AS $body$
 BEGIN
@@ -23,17 +23,17 @@ BEGIN
     RETURN NEW;
 END
 $body$;
-REVOKE ALL ON FUNCTION infill_name_origin() FROM PUBLIC;
+REVOKE ALL ON FUNCTION infill_set_origin() FROM PUBLIC;
 
-CREATE TRIGGER name_origin BEFORE INSERT ON deliveries
-    FOR EACH ROW WHEN (NEW.origin IS NULL) EXECUTE FUNCTION infill_name_origin();
+CREATE TRIGGER set_origin BEFORE INSERT ON deliveries
+    FOR EACH ROW WHEN (NEW.origin IS NULL) EXECUTE FUNCTION infill_set_origin();
 
--- Hash the job's track_id, by which tenants search their deliveries. The text is hashed, so that 17
--- is found whether it was sent as a number or as a string. A hash, because an index does not take a
--- text as long as a track_id may be; in a column, because an index on an expression is not used
--- behind row-level security, which lets only leakproof operators reach an index; on this table,
--- because an index on `jobs` would cost every claim (decision record 0023).
-CREATE FUNCTION infill_hash_track_id() RETURNS trigger
+-- Set the hash of the job's track_id, by which tenants search their deliveries. The text is hashed,
+-- so that 17 is found whether it was sent as a number or as a string. It is a hash, because a
+-- track_id can be longer than an index entry; a column, because row-level security prevents the use
+-- of an index on an expression, whose operators are not leakproof; and in this table, because an
+-- index on `jobs` would slow down every claim (decision record 0023).
+CREATE FUNCTION infill_set_track_hash() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp
 AS $body$
 BEGIN
@@ -43,15 +43,15 @@ BEGIN
     RETURN NEW;
 END
 $body$;
-REVOKE ALL ON FUNCTION infill_hash_track_id() FROM PUBLIC;
+REVOKE ALL ON FUNCTION infill_set_track_hash() FROM PUBLIC;
 
-CREATE TRIGGER hash_track_id BEFORE INSERT ON deliveries
-    FOR EACH ROW EXECUTE FUNCTION infill_hash_track_id();
+CREATE TRIGGER set_track_hash BEFORE INSERT ON deliveries
+    FOR EACH ROW EXECUTE FUNCTION infill_set_track_hash();
 
--- Record when the deliveries that have become pending are due: first in the row of their origin,
--- then in the dispatch row of their tenant. Rows that already say so are left alone; otherwise
--- workers that end jobs of one tenant would wait for each other. All origins are written before all
--- dispatches, each in the order of their keys, so that writers cannot deadlock.
+-- Record when the deliveries that have become pending are due: first in their tenant origins, then
+-- in their tenant dispatches. Rows that are right already are not updated; otherwise workers that
+-- end jobs of one tenant would wait for each other. All origins are written before all dispatches,
+-- each in the order of their keys, so that writers never deadlock.
 CREATE FUNCTION infill_record_due() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
@@ -80,8 +80,8 @@ BEGIN
         first_due_at = least(stored.first_due_at, excluded.first_due_at),
         retry_due_at = least(stored.retry_due_at, excluded.retry_due_at);
 
-    -- For all origins touched, not only those with something pending: one that has ended a request
-    -- may have room for another.
+    -- For the origins of all changed deliveries, not only of pending ones: after the end of an
+    -- attempt an origin may be below its limit again.
     INSERT INTO tenant_dispatches AS stored (tenant_id, retries, has_due, due_at)
     SELECT tenant_id, retries, due_at <= now(), due_at
     FROM (

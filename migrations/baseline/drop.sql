@@ -1,5 +1,6 @@
--- Remove everything the other files of this folder make. Indexes, triggers, policies and rights go
--- with their tables. The role infill_gateway stays: other databases of the cluster may use it.
+-- Drop everything that the other files of this folder create. Indexes, triggers, policies and
+-- rights are dropped with their tables. The role infill_gateway stays: other databases of the
+-- cluster may use it.
 DROP TABLE
     delivery_attempts, deliveries, tenant_origins, tenant_dispatches,
     unfolded_usage, usage_entries, daily_usage,
@@ -8,13 +9,13 @@ DROP TABLE
     webhook_secrets, api_keys, tenants, plans;
 DROP FUNCTION
     infill_origin(text),
-    infill_name_origin(),
-    infill_hash_track_id(),
+    infill_set_origin(),
+    infill_set_track_hash(),
     infill_record_due(),
     infill_authenticate(bytea, double precision),
-    infill_ended(uuid[]),
+    infill_ended_jobs(uuid[]),
     infill_virtual_time(text),
-    infill_cancel(bigint, bigint, text),
+    infill_cancel_job(bigint, bigint, text),
     infill_queue_totals(text, double precision),
-    infill_queue_contenders(text),
-    infill_queue_at_work(text);
+    infill_waiting_tenants(text),
+    infill_running_jobs(text);

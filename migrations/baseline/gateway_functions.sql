@@ -1,17 +1,17 @@
--- Functions the gateway calls to learn what concerns several tenants.
+-- Functions through which the gateway reads and changes rows beyond one tenant's.
 --
 -- The gateway's role sees the rows of one tenant at a time (row_level_security.sql). These
--- functions run with the rights of their owner. Each answers one question, and no result names a
--- tenant whose key or job the caller does not already hold. Their search path is fixed, so a caller
--- cannot make them read other tables.
+-- functions run with the rights of their owner. Each serves one purpose, and no result names a
+-- tenant unless the caller passed its key. Their search path is fixed, so a caller cannot make them
+-- read other tables.
 --
--- Bodies refer to parameters by number: the tests explain the bodies as statements. A LIMIT is a
--- literal, because with a bound one the planner guesses.
+-- Bodies refer to parameters by number, so that the tests can EXPLAIN the bodies as statements. A
+-- LIMIT is a literal, because for a bound one the planner guesses.
 
 -- Return the owner of a live API key, the limits of plan and tenant, and the seconds until the key
--- expires; no row for an unknown, revoked or expired key or a disabled tenant. Records the use, at
--- most once in `noted_after_seconds`, and skips that while another request is recording it.
-CREATE FUNCTION infill_authenticate(digest bytea, noted_after_seconds double precision)
+-- expires; no row for an unknown, revoked or expired key or a disabled tenant. Records the use of
+-- the key, at most once in `record_use_after_seconds`, unless another request is recording it.
+CREATE FUNCTION infill_authenticate(digest bytea, record_use_after_seconds double precision)
 RETURNS TABLE (
     tenant_id bigint,
     plan_limits jsonb,
@@ -31,7 +31,7 @@ WITH found AS (
         AND api_keys.revoked_at IS NULL
         AND (api_keys.expires_at IS NULL OR api_keys.expires_at > now())
         AND tenants.disabled_at IS NULL
-), noted AS (
+), recorded_use AS (
     UPDATE api_keys SET last_used_at = now()
     WHERE id = (
         SELECT api_keys.id FROM api_keys
@@ -44,8 +44,9 @@ WITH found AS (
 SELECT tenant_id, plan_limits, tenant_limits, seconds_left FROM found
 $body$;
 
--- Return those of the jobs with these random prefixes that have ended.
-CREATE FUNCTION infill_ended(prefixes uuid[])
+-- Return the prefixes of those jobs with these prefixes that have ended. Prefixes are random, so a
+-- caller only knows those of its own jobs.
+CREATE FUNCTION infill_ended_jobs(prefixes uuid[])
 RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
@@ -53,7 +54,8 @@ SELECT file_prefix FROM jobs
 WHERE file_prefix = ANY ($1) AND state IN ('canceled', 'failed', 'succeeded')
 $body$;
 
--- Return a queue's virtual time, to which a tenant without waiting jobs is lifted when it submits.
+-- Return a queue's virtual time, to which a tenant without waiting jobs is raised when it submits
+-- one.
 CREATE FUNCTION infill_virtual_time(queue text)
 RETURNS double precision
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
@@ -64,11 +66,11 @@ $body$;
 -- Cancel a queued or running job, lower the counters of running jobs and record the webhook, in one
 -- statement like every other end of a job. Returns no row where the job has ended or is not the
 -- tenant's. A gateway's connection is set to one tenant, and cancels no other tenant's job.
-CREATE FUNCTION infill_cancel(tenant bigint, job bigint, message text)
+CREATE FUNCTION infill_cancel_job(tenant bigint, job bigint, message text)
 RETURNS TABLE (job_id bigint, file_prefix uuid, delivery_id uuid)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
-WITH theirs AS (
+WITH target AS (
     SELECT id, state FROM jobs
     WHERE id = $2 AND tenant_id = $1 AND state IN ('queued', 'running')
         -- An operator's connection has no tenant set, and may cancel any job.
@@ -77,19 +79,19 @@ WITH theirs AS (
 ), ended AS (
     UPDATE jobs SET state = 'canceled', claimed_by = NULL, lease_expires_at = NULL,
         finished_at = now(), error_code = 'canceled', error_message = $3
-    FROM theirs WHERE jobs.id = theirs.id
+    FROM target WHERE jobs.id = target.id
     RETURNING jobs.id, jobs.tenant_id, jobs.queue, jobs.file_prefix, jobs.webhook_url,
-        theirs.state AS was
-), freed_of_queue AS (
-    -- First this counter, then the other one, as in every statement that ends a job: no deadlocks.
+        target.state AS was
+), queue_counter AS (
+    -- In the order of every statement that ends a job, so that they never deadlock.
     UPDATE tenant_queues SET running = tenant_queues.running - 1
     FROM ended
     WHERE tenant_queues.tenant_id = ended.tenant_id AND tenant_queues.queue = ended.queue
         AND ended.was = 'running'
     RETURNING tenant_queues.tenant_id
-), freed_of_tenant AS (
+), tenant_counter AS (
     UPDATE tenant_shares SET running = tenant_shares.running - 1
-    FROM freed_of_queue WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+    FROM queue_counter WHERE tenant_shares.tenant_id = queue_counter.tenant_id
 ), outbox AS (
     INSERT INTO deliveries (job_id, tenant_id, event, url)
     SELECT id, tenant_id, 'job.canceled', webhook_url FROM ended WHERE webhook_url IS NOT NULL
@@ -99,10 +101,10 @@ SELECT ended.id, ended.file_prefix, outbox.id
 FROM ended LEFT JOIN outbox ON outbox.job_id = ended.id
 $body$;
 
--- Return what an estimate needs to know of a queue as a whole: how many tenants wait, the queue's
--- virtual time, the latest job id, how many workers were seen in the last `silent_seconds` and the
--- mean part of their time they have for this queue, and sums over the latest 50 successes from
--- which the speed of an engine is learnt.
+-- Return totals of a queue for estimates: the number of ready tenants, the queue's virtual time,
+-- the latest job id, the number of workers seen in the last `silent_seconds`, the mean part of
+-- their time for this queue, and sums over the latest 50 successes, to which the speed of an engine
+-- is fitted.
 CREATE FUNCTION infill_queue_totals(queue text, silent_seconds double precision)
 RETURNS TABLE (
     ready_tenants bigint,
@@ -118,8 +120,8 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
-WITH of_workers AS (
-    -- A worker divides its time between this queue and its others that have work.
+WITH live_workers AS (
+    -- A worker divides its time between this queue and its other queues with ready tenants.
     SELECT count(*) AS engines, coalesce(avg(1.0::float8 / (1 + (
         SELECT count(*) FROM unnest(workers.queues) AS other (queue)
         WHERE other.queue <> $1 AND EXISTS (
@@ -144,48 +146,49 @@ SELECT
         WHERE queue = $1 AND has_ready AND NOT closed),
     (SELECT coalesce(max(start_tag), 0) FROM tenant_queues WHERE queue = $1),
     (SELECT coalesce(max(id), 0) FROM jobs),
-    of_workers.engines, of_workers.share,
+    live_workers.engines, live_workers.share,
     samples.count, samples.cost, samples.seconds, samples.cost_squared, samples.cost_by_seconds
-FROM of_workers CROSS JOIN samples
+FROM live_workers CROSS JOIN samples
 $body$;
 
--- Return the counters of the tenants served next, each with number and cost of its next four jobs.
-CREATE FUNCTION infill_queue_contenders(queue text)
+-- Return the counters of the tenants served next, each with the number and cost of its next four
+-- jobs.
+CREATE FUNCTION infill_waiting_tenants(queue text)
 RETURNS TABLE (
     virtual_time double precision,
     weight double precision,
     backlog double precision,
-    most_running integer,
+    max_running integer,
     jobs bigint,
     work double precision
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
-WITH least_served AS (
+WITH next_tenants AS (
     SELECT tenant_queues.tenant_id, tenant_queues.virtual_time, tenant_shares.weight,
         tenant_queues.backlog,
         least(max_running_per_queue, max_running - (tenant_shares.running - tenant_queues.running))
-            AS most_running
+            AS max_running
     FROM tenant_queues JOIN tenant_shares USING (tenant_id)
     WHERE queue = $1 AND has_ready AND NOT closed
     ORDER BY virtual_time LIMIT 1000
 )
-SELECT virtual_time, weight, backlog, most_running, summed_up.jobs, summed_up.work
-FROM least_served CROSS JOIN LATERAL (
+SELECT virtual_time, weight, backlog, max_running, summed_up.jobs, summed_up.work
+FROM next_tenants CROSS JOIN LATERAL (
     SELECT count(*) AS jobs, coalesce(sum(cost), 0) AS work
     FROM (
         SELECT cost FROM jobs
-        WHERE jobs.tenant_id = least_served.tenant_id AND queue = $1
+        WHERE jobs.tenant_id = next_tenants.tenant_id AND queue = $1
             AND state = 'queued' AND available_at <= now()
         ORDER BY priority DESC, id LIMIT 4
-    ) AS their_next
+    ) AS next_jobs
 ) AS summed_up
 ORDER BY virtual_time
 $body$;
 
--- Return each running job of a queue: a number for its worker, its cost, the seconds since its
--- claim.
-CREATE FUNCTION infill_queue_at_work(queue text)
+-- Return each running job of a queue: a number for its worker, its cost, and the seconds since it
+-- was claimed.
+CREATE FUNCTION infill_running_jobs(queue text)
 RETURNS TABLE (engine bigint, cost double precision, seconds double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$

@@ -1,7 +1,8 @@
 -- Tenant isolation in the database: the gateway's role sees the rows of one tenant, in the columns
 -- that requests need. Workers, the dispatcher and operators own the tables and are not restricted.
 
--- Roles belong to the whole cluster: another database may have made this one, or be making it now.
+-- Roles belong to the whole cluster: another database may have created this one, or be doing so
+-- now.
 DO $body$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'infill_gateway') THEN
         CREATE ROLE infill_gateway
@@ -16,7 +17,7 @@ EXCEPTION
                 'infill_gateway TO %I; then migrate again.', current_user);
 END $body$;
 
--- The account that migrates usually runs the gateways too, and has to be able to take on the role.
+-- The account that migrates usually runs the gateways too, and has to be able to assume the role.
 DO $body$ BEGIN
     IF NOT pg_has_role(current_user, 'infill_gateway', CASE
         WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
@@ -27,19 +28,19 @@ EXCEPTION
     WHEN unique_violation THEN NULL;
     WHEN insufficient_privilege THEN
         RAISE insufficient_privilege USING
-            MESSAGE = format('%I may not take on the role infill_gateway', current_user),
+            MESSAGE = format('%I may not assume the role infill_gateway', current_user),
             HINT = format('As a superuser, run GRANT infill_gateway TO %I; then migrate again.',
                 current_user);
 END $body$;
 
--- By default everybody may use the schema; an operator may have revoked that.
+-- By default every role may use the schema; an operator may have revoked that.
 DO $body$ BEGIN
     IF NOT has_schema_privilege('infill_gateway', 'public', 'USAGE') THEN
         GRANT USAGE ON SCHEMA public TO infill_gateway;
     END IF;
 END $body$;
 
--- Row-level security is on for every table. A table without a policy shows the role no row.
+-- Row-level security is on for every table. Of a table without a policy the role sees no row.
 ALTER TABLE plans ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
@@ -85,25 +86,25 @@ CREATE POLICY tenant ON tenant_origins TO infill_gateway
     USING (tenant_id = (SELECT nullif(current_setting('infill.tenant_id', true), '')::bigint));
 CREATE POLICY tenant ON tenant_dispatches TO infill_gateway
     USING (tenant_id = (SELECT nullif(current_setting('infill.tenant_id', true), '')::bigint));
--- Attempts carry no tenant; the policy of `deliveries` applies to the sub-select.
+-- Attempts have no tenant_id; the policy of `deliveries` applies to the sub-select.
 CREATE POLICY tenant ON delivery_attempts TO infill_gateway
     USING (EXISTS (SELECT FROM deliveries WHERE deliveries.id = delivery_id));
 
--- Submit a job. It is inserted as queued; its state is changed by others, or by infill_cancel.
+-- Submit a job. It is inserted as queued; only infill_cancel_job lets the gateway change its state.
 GRANT
     SELECT,
     INSERT (tenant_id, file_prefix, queue, priority, max_attempts, request, inputs, base64, cost,
         webhook_url, track_id, idempotency_key, request_digest)
 ON jobs TO infill_gateway;
--- Enter the tenant into the fair queue, with the submit.
+-- Mark the tenant as ready in the queue, in the statement that submits a job.
 GRANT
     SELECT,
     INSERT (tenant_id, queue, virtual_time, has_ready),
     UPDATE (virtual_time, has_ready)
 ON tenant_queues TO infill_gateway;
--- Estimate, hold limits, report usage.
+-- Estimate waiting times, enforce limits, report usage.
 GRANT SELECT ON tenant_shares, usage_entries, unfolded_usage, daily_usage TO infill_gateway;
--- List deliveries and redeliver them; who claimed a delivery is none of a tenant's business.
+-- List deliveries and redeliver them; `claimed_by` is internal and not readable.
 GRANT
     SELECT (id, job_id, tenant_id, event, url, origin, track_hash, state, attempt, failures,
         available_at, created_at, finished_at),
@@ -113,22 +114,22 @@ GRANT SELECT ON delivery_attempts, tenant_origins TO infill_gateway;
 -- Sign a webhook ping.
 GRANT SELECT (id, tenant_id, secret, expires_at) ON webhook_secrets TO infill_gateway;
 
--- Functions are open to everybody unless that is revoked.
+-- By default every role may execute a function.
 REVOKE ALL ON FUNCTION
     infill_authenticate(bytea, double precision),
-    infill_ended(uuid[]),
+    infill_ended_jobs(uuid[]),
     infill_virtual_time(text),
-    infill_cancel(bigint, bigint, text),
+    infill_cancel_job(bigint, bigint, text),
     infill_queue_totals(text, double precision),
-    infill_queue_contenders(text),
-    infill_queue_at_work(text)
+    infill_waiting_tenants(text),
+    infill_running_jobs(text)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     infill_authenticate(bytea, double precision),
-    infill_ended(uuid[]),
+    infill_ended_jobs(uuid[]),
     infill_virtual_time(text),
-    infill_cancel(bigint, bigint, text),
+    infill_cancel_job(bigint, bigint, text),
     infill_queue_totals(text, double precision),
-    infill_queue_contenders(text),
-    infill_queue_at_work(text)
+    infill_waiting_tenants(text),
+    infill_running_jobs(text)
 TO infill_gateway;

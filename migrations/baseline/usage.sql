@@ -1,6 +1,7 @@
--- The usage ledger and its daily totals. A report reads the totals and the entries not added yet.
+-- The usage ledger and its daily totals. A report reads the totals and the entries not yet folded
+-- into them.
 
--- What a succeeded job is charged; written with its result, never changed. An entry outlives its
+-- The usage of one succeeded job; written with its result, never changed. An entry outlives its
 -- job, so it has no foreign key to it.
 CREATE TABLE usage_entries (
     job_id bigint NOT NULL,
@@ -20,11 +21,11 @@ CREATE TABLE usage_entries (
 );
 CREATE INDEX ix_usage_entries_tenant_id_created_at ON usage_entries (tenant_id, created_at);
 
--- Marks the entries that are not in the daily totals yet; deleted by the statement that adds them.
--- A position in the ledger would not do: it can pass over an entry that is committed late.
+-- Marks of the entries that are not yet folded into the daily totals; deleted by the statement that
+-- folds them. A position in the ledger would not do: it could skip an entry that is committed late.
 CREATE TABLE unfolded_usage (
     job_id bigint NOT NULL,
-    -- Finds a tenant's marks without reading the ledger.
+    -- Repeated from the entry, so that a tenant's marks are found without the ledger.
     tenant_id bigint NOT NULL,
     CONSTRAINT pk_unfolded_usage PRIMARY KEY (job_id),
     CONSTRAINT fk_unfolded_usage_job_id

@@ -11,7 +11,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# In this order: a table comes after those it refers to, rights after what they are given on.
+# In order: a table after those it refers to, rights after the tables and functions they are on.
 FILES: Final = (
     "tenants.sql",
     "jobs.sql",
@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove everything but the role, which other databases of the cluster may use."""
+    """Drop everything but the role, which other databases of the cluster may use."""
     _run("drop.sql")
 
 

@@ -1,1 +1,1 @@
-"""One file per step, up and down."""
+"""Alembic revisions, one module for each change of the schema."""

@@ -19,7 +19,7 @@ from common.postgres.repositories.fair_queue.recount import mark_ready_tenants, 
 from common.postgres.repositories.jobs.finish import succeed
 from common.postgres.repositories.jobs.read import read_job
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
-from tests.integration.repositories.support.counters import QUEUE, REQUEST, Books
+from tests.integration.repositories.support.tenant_rows import QUEUE, REQUEST, TenantRows
 from tests.simulation.world import SWEEP_SECONDS, Account, Order, SimulatedWorker
 
 FOR_EVER = 1e6
@@ -92,10 +92,10 @@ class Stage:
             await self._ask([about])
 
     async def _submit(self, order: Order) -> None:
-        books = Books(self._database, self._tenants[order.tenant])
+        tenant = TenantRows(self._database, self._tenants[order.tenant])
         width = round(order.cost * 100)
         request = replace(REQUEST, width=width, height=10_000, inference_steps=1, samples=1)
-        order.job_id = await books.queued(request=request, columns={"priority": order.priority})
+        order.job_id = await tenant.queue_job(request=request, columns={"priority": order.priority})
         self.orders[order.job_id] = order
 
     async def _sweep(self) -> None:

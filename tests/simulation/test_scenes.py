@@ -11,7 +11,7 @@ from common.domain.job import JobState
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.tenants import create_tenant
 from common.settings import DatabaseSettings
-from tests.integration.repositories.support.counters import RESULT, Books
+from tests.integration.repositories.support.tenant_rows import RESULT, TenantRows
 from tests.simulation.__main__ import main
 from tests.simulation.asking import ask_all, estimate, share_close, whole_queue
 from tests.simulation.postgres import Stage
@@ -63,7 +63,7 @@ async def test_the_same_in_postgres(database: Database) -> None:
     for _ in range(LATEST_SUCCESSES):
         drawn = order(draw, 0.0, 6)
         result = replace(RESULT, engine_seconds=drawn.seconds).to_json()
-        await Books(database, past).job_in(JobState.SUCCEEDED, cost=drawn.cost, result=result)
+        await TenantRows(database, past).add_job(JobState.SUCCEEDED, cost=drawn.cost, result=result)
     stage = Stage(database, dict(enumerate(ours)), workers=3, places=PLACES)
     await stage.open(few_accounts(), few_orders(draw))
     for at in ASKED_AT_SECONDS:

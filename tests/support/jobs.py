@@ -17,7 +17,7 @@ from worker.maintenance.lease_grace import LeaseGracePeriod
 
 QUEUE = "test-model"
 WORKER = "test-worker"
-# Expired leases count at once.
+# Expired leases are requeued at once.
 NO_GRACE = LeaseGracePeriod(0, harmless_seconds=0, now=0)
 
 REQUEST = generation_request(
@@ -33,8 +33,8 @@ class Owner:
     secret: str
 
 
-async def new_owner(database: Database) -> Owner:
-    """Create a tenant."""
+async def create_owner(database: Database) -> Owner:
+    """Create a tenant with a webhook secret."""
     secret = new_secret()
     async with database.transaction() as connection:
         tenant_id = await create_tenant(connection, f"tenant-{uuid4().hex}")
@@ -44,7 +44,7 @@ async def new_owner(database: Database) -> Owner:
     return Owner(tenant_id, secret)
 
 
-async def queued_job(
+async def add_queued_job(
     database: Database,
     owner: Owner,
     *,
@@ -73,8 +73,8 @@ async def queued_job(
     return recorded.job_id
 
 
-async def claimed(database: Database, *, lease_seconds: float = 60) -> Claim:
-    """Claim the next job, which must exist."""
+async def claim_next_job(database: Database, *, lease_seconds: float = 60) -> Claim:
+    """Claim the next job, which must exist; return the claim."""
     async with database.statement() as connection:
         taken = await claim_jobs(
             connection, queues=[QUEUE], worker=WORKER, lease_seconds=lease_seconds, limit=1
@@ -83,7 +83,7 @@ async def claimed(database: Database, *, lease_seconds: float = 60) -> Claim:
     return job.claim
 
 
-async def succeeded(
+async def add_succeeded_job(
     database: Database,
     owner: Owner,
     webhook_url: str | None,
@@ -93,9 +93,9 @@ async def succeeded(
     base64: bool = False,
     flagged: bool = False,
 ) -> EndedJob:
-    """Record a job and let it succeed."""
-    await queued_job(database, owner, webhook_url=webhook_url, track_id=track_id, base64=base64)
-    claim = await claimed(database)
+    """Record a job, claim it, and let it succeed."""
+    await add_queued_job(database, owner, webhook_url=webhook_url, track_id=track_id, base64=base64)
+    claim = await claim_next_job(database)
     result = JobResult(object_keys, tuple(flagged for _ in object_keys), 1.5, {}, 1.5)
     async with database.statement() as connection:
         ended = await succeed(connection, claim, result)
@@ -103,7 +103,7 @@ async def succeeded(
     return ended
 
 
-async def failed(
+async def add_failed_job(
     database: Database,
     owner: Owner,
     webhook_url: str,
@@ -111,9 +111,9 @@ async def failed(
     *,
     track_id: str | float | None = None,
 ) -> EndedJob:
-    """Record a job and let it fail."""
-    await queued_job(database, owner, webhook_url=webhook_url, track_id=track_id)
-    claim = await claimed(database)
+    """Record a job, claim it, and let it fail."""
+    await add_queued_job(database, owner, webhook_url=webhook_url, track_id=track_id)
+    claim = await claim_next_job(database)
     async with database.statement() as connection:
         ended = await fail(connection, claim, code="invalid_image", message=message)
     assert ended is not None

@@ -1,1 +1,1 @@
-"""The webhook dispatcher: signed delivery of results, with retries."""
+"""The webhook dispatcher: signed delivery of job results, with retries."""

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _PendingWrite:
-    """A result to be written; `is_held` resolves to whether its claim was still held."""
+    """A result to be written; the future `is_held` becomes whether its claim was still held."""
 
     result: DeliveryResult
     is_held: "asyncio.Future[bool]"
@@ -51,9 +51,10 @@ class _PendingWrite:
 
 
 class AttemptBuffer:
-    """Buffer that records attempts in batches, each fenced by its claim; retries in an outage.
+    """Buffer that records delivery attempts in batches, each fenced by its claim.
 
-    `on_capacity` is called when an origin can take another delivery.
+    Writes are retried while Postgres is unavailable. `on_capacity` is called when an origin can
+    take another delivery.
     """
 
     def __init__(
@@ -61,14 +62,17 @@ class AttemptBuffer:
     ) -> None:
         self._database = database
         self._per_origin = settings.origin_concurrency
-        self._rules = BreakerRules.of(settings)
+        self._rules = BreakerRules.from_settings(settings)
         self._patience_seconds = settings.lease_seconds
         self._on_capacity = on_capacity
         self._buffer = WriteBuffer(self._write, max_batch=LARGEST_BATCH)
         self._timeouts: set[asyncio.Timeout] = set()
 
     def shorten_patience(self, seconds: float) -> None:
-        """From now on wait at most `seconds` for Postgres; what is lost is sent again later."""
+        """Wait at most `seconds` for Postgres from now on, also in writes already waiting.
+
+        Attempts that are not recorded in time are lost; their deliveries are sent again later.
+        """
         self._patience_seconds = min(self._patience_seconds, seconds)
         end = asyncio.get_running_loop().time() + self._patience_seconds
         for timeout in self._timeouts:
@@ -76,15 +80,15 @@ class AttemptBuffer:
                 timeout.reschedule(min(end, timeout.when() or end))
 
     async def aclose(self) -> None:
-        """Cancel the write under way and drop what was not written."""
+        """Cancel the write in progress and drop the attempts that were not written."""
         await self._buffer.aclose()
 
     async def record(self, due: DueDelivery, attempt: Attempt) -> None:
-        """Store the attempt, or drop it if another dispatcher has claimed the delivery since.
+        """Store `attempt`, or drop it if another dispatcher has claimed the delivery since.
 
         Raises:
-            Exception: Postgres was unavailable for a whole lease, or for longer than an ending
-                process waits; the delivery will be sent again.
+            Exception: Postgres was unavailable for a whole lease, or, during shutdown, for a few
+                seconds; the delivery will be sent again.
         """
         result = _to_result(due, attempt)
         async with asyncio.timeout(self._patience_seconds) as timeout:
@@ -120,7 +124,10 @@ class AttemptBuffer:
     async def _write_alone(
         self, pending: _PendingWrite, error: Exception, *, is_only: bool
     ) -> None:
-        """Write one result of a failed batch by itself: only the one at fault may fail."""
+        """Write one result of a failed batch by itself, so that only the faulty one fails.
+
+        `error` is the batch's error. It is not tried again if Postgres is unavailable.
+        """
         if not is_only and not is_unavailable(error):
             try:
                 await self._write_batch([pending])
@@ -144,10 +151,10 @@ class AttemptBuffer:
         self._report(recorded)
 
     def _report(self, recorded: RecordedAttempts) -> None:
-        for tenant_id, origin in recorded.opened:
+        for tenant_id, origin in recorded.opened_origins:
             BREAKERS_OPENED.inc()
             log.warning("webhook_breaker_opened", tenant_id=tenant_id, origin=origin)
-        if recorded.has_room:
+        if recorded.has_capacity:
             self._on_capacity()
 
 
@@ -159,7 +166,7 @@ def _to_result(due: DueDelivery, attempt: Attempt) -> DeliveryResult:
     else:
         seconds, state = None, FINAL_STATES[type(decision)]
     return DeliveryResult(
-        due.claim, state, attempt.log, wait_seconds=seconds, is_well=attempt.is_healthy
+        due.claim, state, attempt.log, wait_seconds=seconds, is_healthy=attempt.is_healthy
     )
 
 

@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StartedBatch:
-    """Result of a claim: attempts started, whether more are due, whether no slot was free."""
+    """Result of one claim: deliveries started, whether more are due, whether no slot was free."""
 
     started: int = 0
     has_more: bool = False
@@ -53,11 +53,11 @@ class StartedBatch:
 
 
 class Dispatcher:
-    """Sender of due deliveries, up to `concurrency` at the same time, each in its own task.
+    """Sends due deliveries, up to `concurrency` at the same time, each in its own task.
 
-    A part of the slots is reserved for first attempts. A tenant with as many deliveries under way
-    as there are free slots gets no more: one tenant whose receivers hang holds at most half of
-    the slots, two hold a third each, and so on.
+    A share of the slots is reserved for first attempts. A tenant with as many deliveries under way
+    as there are free slots gets no more: one tenant whose receivers hang holds at most half of the
+    slots, two hold a third each, and so on.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class Dispatcher:
         self._pause_seconds = FIRST_PAUSE_SECONDS
 
     async def check_ready(self) -> None:
-        """Check that the last claim reached Postgres, without a query.
+        """Check, without a query, that the last claim reached Postgres.
 
         Raises:
-            ConnectionError: it did not.
+            ConnectionError: the last claim did not reach Postgres.
         """
         if not self._postgres.is_available:
             raise ConnectionError("Postgres is unavailable")
@@ -113,7 +113,7 @@ class Dispatcher:
             await asyncio.wait({listening})
 
     async def _start_due(self) -> bool:
-        """Start due deliveries in the free slots; False if Postgres is unavailable."""
+        """Start due deliveries in the free slots; return False if Postgres is unavailable."""
         self._wakeup.clear()
         try:
             await self._refresh_due()
@@ -124,7 +124,7 @@ class Dispatcher:
         return True
 
     async def _refresh_due(self) -> None:
-        """Find deliveries that became due without a ring."""
+        """Mark deliveries as due that became due without a ring, and recheck noted origins."""
         if self._wakeup.take_poll():
             async with self._database.direct() as connection:
                 await mark_due_dispatches(connection)
@@ -135,7 +135,7 @@ class Dispatcher:
     async def _start(self) -> bool:
         """Start batches of first attempts and of retries in turn; return whether more may be due.
 
-        However many retries are due, a first attempt waits for one batch of them at most.
+        They alternate so that a first attempt waits for at most one batch of retries.
         """
         tries = 0
         while tries < MOST_TRIES:
@@ -156,10 +156,10 @@ class Dispatcher:
         due = await self._claim(min(largest_batch(free), most), retries=retries)
         self._postgres.mark_available()
         self._pause_seconds = FIRST_PAUSE_SECONDS
-        self._wakeup.recheck_later(due.emptied)
-        for delivery in due.taken:
+        self._wakeup.recheck_later(due.origins_to_recheck)
+        for delivery in due.deliveries:
             self._start_delivery(delivery)
-        return StartedBatch(started=len(due.taken), has_more=due.has_more)
+        return StartedBatch(started=len(due.deliveries), has_more=due.has_more)
 
     async def _claim(self, limit: int, *, retries: bool) -> ClaimedDeliveries:
         most = max(self._free_slots(), LARGEST_BATCH)
@@ -173,7 +173,7 @@ class Dispatcher:
                 lease_seconds=self._settings.lease_seconds,
                 per_origin=self._settings.origin_concurrency,
                 retries=retries,
-                passing_over=skipped,
+                skip_tenants=skipped,
             )
 
     def _start_delivery(self, due: DueDelivery) -> None:
@@ -211,9 +211,9 @@ class Dispatcher:
 
 
 def largest_batch(free: int) -> int:
-    """Round the number of free slots down to a power of two.
+    """Return the number of free slots `free` rounded down to a power of two.
 
     The batch size is part of the statement's text, and each text is prepared once per connection:
-    few sizes keep all of them prepared.
+    with few sizes all of them stay prepared.
     """
     return 1 << (free.bit_length() - 1)

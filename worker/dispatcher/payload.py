@@ -13,9 +13,10 @@ from common.postgres.repositories.deliveries.claim import DueDelivery
 
 
 async def build_payload(due: DueDelivery, storage: Storage) -> bytes:
-    """Return the JSON body of one attempt; links are signed now, so that they are still valid.
+    """Return the JSON body for one delivery attempt.
 
-    A canceled job has the status `failed`, with the reason: v3 has no status for it.
+    Links to images are signed at each attempt, so that they are still valid. A canceled job has the
+    status `failed` and the reason as its message, because v3 has no status for it.
 
     Raises:
         StorageUnavailableError: the images are part of the body and could not be read.

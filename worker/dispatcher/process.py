@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings) -> None:
-    """Send webhooks and do maintenance until SIGTERM or SIGINT, then finish the attempts under way.
+    """Send webhooks and do maintenance until SIGTERM or SIGINT, then finish attempts under way.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -98,10 +98,10 @@ async def _open_parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Swe
 
 
 def raise_descriptor_limit(wanted: int) -> int:
-    """Raise the process's limit to its maximum; return how many deliveries it allows at a time.
+    """Raise the limit on file descriptors; return the number of concurrent deliveries it allows.
 
-    Each delivery holds a file descriptor for its connection. Log a warning if fewer are allowed
-    than wanted: `ulimit -n` or the container's limit is too low.
+    Each delivery takes a file descriptor for its connection. The result is at most `wanted`. If it
+    is less, `ulimit -n` or the container's limit is too low, and a warning is logged.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

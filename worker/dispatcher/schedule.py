@@ -27,9 +27,10 @@ SCHEDULE: Final = "schedule"
 
 @dataclass(frozen=True, slots=True)
 class Responded:
-    """Outcome: the receiver responded; `retry_after` is the header's raw value.
+    """Outcome of an attempt: the receiver responded with `status`.
 
-    `is_unwanted` means that the receiver asked for no further attempts at this message.
+    `retry_after` is the raw value of the Retry-After header. `is_unwanted` means that the receiver
+    asked for no further attempts to deliver this webhook.
     """
 
     status: int
@@ -38,13 +39,13 @@ class Responded:
 
     @property
     def is_success(self) -> bool:
-        """Whether the receiver accepted the webhook: 2xx."""
+        """Whether the receiver accepted the webhook: a 2xx status."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """Outcome: no response, or the request could not be made; `reason` is one word.
+    """Outcome of an attempt: no response, or no request could be made; `reason` is one word.
 
     `is_ours` means that the cause was on our side.
     """
@@ -55,7 +56,7 @@ class NoResponse:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Outcome: the outbound guard does not allow the address."""
+    """Outcome of an attempt: the outbound guard does not allow the receiver's address."""
 
 
 Outcome: TypeAlias = Responded | NoResponse | Blocked
@@ -63,24 +64,24 @@ Outcome: TypeAlias = Responded | NoResponse | Blocked
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Decision: the webhook was accepted."""
+    """Decision after an attempt: the webhook was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Decision: try again, not before `at`."""
+    """Decision after an attempt: try again, not before `at`."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """Decision: the retry schedule has ended."""
+    """Decision after an attempt: no retry is left in the schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """Decision: do not try again; `reason` is one word."""
+    """Decision after an attempt: do not try again; `reason` is one word."""
 
     reason: str
 
@@ -97,9 +98,9 @@ def decide(
 ) -> Decision:
     """Return what follows an attempt, given its outcome and the number of earlier failures.
 
-    Success is 2xx only; a redirect is a failure like any other. A status 410 or the header
-    `webhook-delivery: abort-message` discards the delivery, and so does a forbidden address: it
-    was allowed when the job was submitted, so its host resolves to another address now.
+    Success is 2xx only; a redirect is a failure like any other. A status 410 or the response header
+    `webhook-delivery: abort-message` discards the delivery. So does a forbidden address: it was
+    allowed when the job was submitted, so its host must resolve to another address now.
     `jitter_draw` is a random number from 0 to 1.
     """
     if isinstance(outcome, Blocked):
@@ -119,10 +120,10 @@ def decide(
 
 
 def is_healthy(outcome: Outcome) -> bool | None:
-    """Return whether an outcome shows a healthy receiver; None if it shows nothing.
+    """Return whether `outcome` shows a healthy receiver; None if it shows neither.
 
-    A receiver that wants no more attempts is healthy. A failure on our side shows nothing, and
-    neither does a forbidden address.
+    A receiver that wants no more attempts is healthy. A failure on our side says nothing about the
+    receiver, and neither does a forbidden address.
     """
     if isinstance(outcome, Responded):
         return outcome.is_success or outcome.is_unwanted or outcome.status == HTTPStatus.GONE
@@ -132,7 +133,7 @@ def is_healthy(outcome: Outcome) -> bool | None:
 
 
 def end_reason(decision: Decision) -> str | None:
-    """Return the reason, in one word, that ended an undelivered delivery; None if it goes on."""
+    """Return the one-word reason why an undelivered delivery ended; None if it did not end so."""
     if isinstance(decision, Discarded):
         return decision.reason
     return SCHEDULE if isinstance(decision, Exhausted) else None
@@ -141,7 +142,7 @@ def end_reason(decision: Decision) -> str | None:
 def _requested_wait(
     outcome: Responded | NoResponse, now: datetime, settings: WebhookSettings
 ) -> float:
-    """Return the wait in seconds that the receiver asked for, up to the limit; 0 without one."""
+    """Return the seconds the receiver asked to wait, up to a limit; 0 if it did not ask."""
     if isinstance(outcome, NoResponse) or outcome.status not in BUSY or not outcome.retry_after:
         return 0
     return min(
@@ -150,7 +151,7 @@ def _requested_wait(
 
 
 def _parse_retry_after(retry_after: str, now: datetime) -> float:
-    """Parse `Retry-After`, seconds or an HTTP date (RFC 9110, 10.2.3); 0 if it is neither."""
+    """Return the seconds in `Retry-After`, a number or an HTTP date (RFC 9110, 10.2.3); else 0."""
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after)
     try:

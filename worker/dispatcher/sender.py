@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The record of one attempt, and the decision that follows from it."""
+    """The record of one delivery attempt, and the decision that follows from it."""
 
     decision: Decision
     log: AttemptLog
@@ -50,7 +50,7 @@ class Attempt:
 
 
 class Sender:
-    """Sender of single attempts, which decides what follows each; `key` adds `v1a` signatures."""
+    """Sends a webhook once and decides what follows; with `key`, signs with `v1a` too."""
 
     def __init__(
         self,
@@ -64,7 +64,10 @@ class Sender:
         self._settings = settings
 
     async def send(self, due: DueDelivery) -> Attempt:
-        """Send once and return the attempt; errors become part of it, none is raised."""
+        """Send the webhook of `due` once and return the attempt.
+
+        Errors become part of the attempt; none is raised.
+        """
         started_at, begun = utc_now(), monotonic()
         outcome, excerpt = await self._outcome(due)
         duration = timedelta(seconds=monotonic() - begun)

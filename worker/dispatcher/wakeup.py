@@ -1,4 +1,4 @@
-"""When the dispatcher claims deliveries: on a ring, at intervals, or when a slot is freed."""
+"""When the dispatcher claims deliveries: on a ring, at intervals, or when a slot becomes free."""
 
 import asyncio
 from contextlib import suppress
@@ -15,10 +15,10 @@ RECHECK_SECONDS: Final = 0.05
 
 
 class Wakeup:
-    """Wakeups of the dispatcher, and the origins it has to check once more.
+    """Wakeups of the dispatcher, and the origins it must check once more.
 
-    Without rings it wakes every `poll_seconds`, which finds deliveries whose rings were lost while
-    Redis was unavailable, and retries that became due.
+    Without rings it wakes the dispatcher every `poll_seconds`. That finds deliveries whose rings
+    were lost while Redis was unavailable, and retries that became due.
     """
 
     def __init__(self, doorbell: Doorbell, poll_seconds: float) -> None:
@@ -31,11 +31,11 @@ class Wakeup:
         self._next_poll = 0.0
 
     def wake(self) -> None:
-        """End the current or the next wait at once."""
+        """End the current wait at once, or the next one if none is in progress."""
         self._wakeup.set()
 
     def take_poll(self) -> bool:
-        """Return whether a poll is due; True at most once in `poll_seconds`."""
+        """Return whether a poll is due: True at most once in `poll_seconds`."""
         now = monotonic()
         if now < self._next_poll:
             return False
@@ -43,13 +43,16 @@ class Wakeup:
         return True
 
     def recheck_later(self, origins: set[OriginKey]) -> None:
-        """Remember origins in which a claim found nothing more, to check them once more soon."""
+        """Note `origins`, in which a claim found no more deliveries, to check them again soon.
+
+        A transaction that was adding a delivery during the claim may commit shortly after it.
+        """
         at = monotonic() + RECHECK_SECONDS
         for origin in origins:
             self._rechecks.setdefault(origin, at)
 
     def take_rechecks(self) -> list[OriginKey]:
-        """Remove and return the origins to check now."""
+        """Remove and return the noted origins that are due to be checked again."""
         now = monotonic()
         due = [origin for origin, at in self._rechecks.items() if at <= now]
         for origin in due:
@@ -57,11 +60,14 @@ class Wakeup:
         return due
 
     def clear(self) -> None:
-        """Forget earlier wakeups, because deliveries are being claimed now."""
+        """Discard earlier wakeups, because deliveries are being claimed now."""
         self._wakeup.clear()
 
     async def wait(self, stop: asyncio.Task[bool], *, has_slots: bool) -> None:
-        """Wait for a reason to claim, or for `stop`; without slots rings are left to others."""
+        """Wait until there is a reason to claim deliveries, or `stop` is done.
+
+        Without free slots, rings are left to other dispatchers.
+        """
         if has_slots:
             self._has_slots.set()
         else:
@@ -72,7 +78,7 @@ class Wakeup:
         woken.cancel()
 
     async def listen(self, stop: asyncio.Task[bool]) -> None:
-        """Wake on every ring and every `poll_seconds`, until `stop` is done."""
+        """Wake the dispatcher on every ring and every `poll_seconds`, until `stop` is done."""
         while not stop.done():
             ring = asyncio.create_task(self._wait_for_ring(stop))
             await asyncio.wait({stop, ring}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The engine that runs diffusion models, many requests at a time."""
+"""The engine that runs diffusion models, with the images of many requests in one batch."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -37,7 +37,7 @@ _CORES: Final = torch.get_num_threads()
 
 
 class DiffusersEngine:
-    """`Engine` for diffusers models: callers' threads prepare, a single thread runs the device."""
+    """`Engine` for diffusers models: callers' threads prepare, one thread runs the device."""
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class DiffusersEngine:
         max_batch: int = MAX_BATCH,
         threads: int | None = None,
     ) -> None:
-        """Serve `entries`; stand-in models are stored in `directory`.
+        """Create an engine for the models in `entries`; nothing is loaded yet.
 
-        `device` is a torch device name; None means CUDA where available, else the CPU. Cached
-        weights take up to `model_memory_gb` gigabytes; None means a share of the device's memory.
-        At most `max_batch` images take a step together. `threads` is the number of CPU threads to
-        compute with; None leaves one core free.
+        Stand-in models are stored in `directory`. `device` is a torch device name; None means CUDA
+        if available, else the CPU. Cached weights take up to `model_memory_gb` gigabytes; None
+        means a share of the device's memory. At most `max_batch` images share a denoising step.
+        `threads` is the number of CPU threads to compute with; None leaves one core free.
 
         Raises:
             ConfigurationError: torch does not know the device.
@@ -95,7 +95,7 @@ class DiffusersEngine:
         inputs: InputImages,
         callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        """Generate the images of a request; see `Engine.generate`."""
+        """Return the generated images of `request`; see `Engine.generate`."""
         entry = self._entry_for(request)
         _check_inputs(request, inputs)
         with self._models.borrow(entry.name, callback.should_stop) as model, translated_errors():
@@ -120,7 +120,7 @@ class DiffusersEngine:
         return self._without_unsafe(model, result) if request.safety_checker else result
 
     def _without_unsafe(self, model: LoadedModel, result: GenerationResult) -> GenerationResult:
-        """Flag the images that the safety checker finds unsafe, and replace them by black ones."""
+        """Return `result` with the images that the safety checker flags marked and made black."""
         if model.safety is None:
             return result
         features = model.safety.preprocess(result.images)
@@ -160,16 +160,16 @@ class DiffusersEngine:
 
 
 def _device(torch_device: torch.device) -> Device:
-    """Return the `Device` for a torch device; every device except CUDA is treated like the CPU."""
+    """Return the `Device` for a torch device; every device except CUDA is treated as the CPU."""
     return Cuda(torch_device) if torch_device.type == "cuda" else Cpu(torch_device)
 
 
 def _cpu_threads(entry: ModelEntry) -> int:
-    """Return the number of CPU threads to compute with.
+    """Return the number of CPU threads to compute with for the model of `entry`.
 
-    torch's threads spin while they wait for each other: with other processes on the same cores, a
-    slowdown by a factor of 12 was measured. So one core is left free. A stand-in model is too small
-    to gain from more than one thread.
+    One core is left free: torch's threads spin while they wait for each other, and with other
+    processes on the same cores a slowdown by a factor of 12 was measured. A stand-in model is too
+    small to gain from more than one thread.
     """
     return 1 if entry.has_random_weights else _spare_cores()
 
@@ -179,7 +179,7 @@ def _spare_cores() -> int:
 
 
 def _check_inputs(request: GenerationRequest, inputs: InputImages) -> None:
-    """Raise UnsupportedRequestError unless `inputs` are the images that the endpoint takes."""
+    """Raise UnsupportedRequestError unless `inputs` are exactly the images the endpoint takes."""
     expected = {
         Endpoint.TEXT2IMG: (False, False),
         Endpoint.IMG2IMG: (True, False),

@@ -31,7 +31,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def to_infill_error(error: Exception) -> InfillError:
-    """Return `error` as an `InfillError`; internals go into `detail`, which callers never see."""
+    """Return `error` as an `InfillError`; internals go into `detail`, hidden from API clients."""
     if isinstance(error, InfillError):
         return error
     if is_out_of_memory(error):
@@ -46,7 +46,7 @@ def to_infill_error(error: Exception) -> InfillError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether `error` means that memory ran out, on the device or the host."""
+    """Return whether `error` means that the device or the host ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(sign in str(error) for sign in _FULL)

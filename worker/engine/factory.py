@@ -1,4 +1,4 @@
-"""The default engine of a worker (setting `INFILL_WORKER_ENGINE`)."""
+"""Creation of the default engine of a worker (setting `INFILL_WORKER_ENGINE`)."""
 
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
@@ -7,7 +7,7 @@ from worker.engine.interface import Engine
 
 
 def create_engine(settings: Settings, catalogue: Catalogue) -> Engine:
-    """Create a `DiffusersEngine` from the settings and preload the models that fit into memory.
+    """Return a `DiffusersEngine` for the settings, with the models that fit into memory loaded.
 
     Raises:
         ConfigurationError: a model cannot be loaded, or torch does not know the device.

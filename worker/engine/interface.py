@@ -16,8 +16,8 @@ class GenerationResult:
 
     `nsfw[i]` is true if image `i` was flagged as unsafe; the image is then black. `seconds` is the
     wall-clock time from the first work on the request to the last, without queueing and model
-    loading. `engine_seconds` is the request's share of the device time: of a step that ten images
-    took together, each is charged a tenth. For a request alone the two are nearly the same.
+    loading. `engine_seconds` is the request's share of the device time: when ten images share a
+    step, each is charged a tenth of it. For a request that runs alone the two are nearly the same.
     """
 
     images: tuple[Image.Image, ...]
@@ -30,7 +30,7 @@ class GenerationResult:
 class Progress:
     """Progress of a request: `step` of `steps`, counted over all its images.
 
-    `preview` is a small RGB image of the first sample's current state; None at most steps.
+    `preview` is a small RGB image of the first sample's current state; at most steps it is None.
     """
 
     step: int
@@ -46,19 +46,19 @@ class GenerationCallback(Protocol):
         ...
 
     def on_start(self) -> None:
-        """Handle the start of the work; until then the request was queued in the engine."""
+        """Handle the start of the work on the request, which was queued until then."""
         ...
 
     def on_step(self, progress: Progress) -> None:
-        """Handle a finished step."""
+        """Handle the completion of a denoising step."""
         ...
 
 
 class NullCallback:
-    """A callback that ignores progress and never stops."""
+    """A callback that ignores progress and never stops the generation."""
 
     def should_stop(self) -> bool:
-        """Return False."""
+        """Return False: the generation goes on."""
         return False
 
     def on_start(self) -> None:
@@ -72,7 +72,7 @@ NO_CALLBACK: Final = NullCallback()
 
 
 class Engine(Protocol):
-    """Generates images; thread-safe."""
+    """An image generator; thread-safe."""
 
     @property
     def loaded(self) -> Collection[str]:
@@ -85,7 +85,9 @@ class Engine(Protocol):
         inputs: InputImages,
         callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        """Generate `request.samples` images; the same request and seed give the same images.
+        """Return `request.samples` generated images; an equal request and seed give equal images.
+
+        `callback` is told the progress and can stop the generation.
 
         Raises:
             UnsupportedRequestError: the model does not support what was requested.

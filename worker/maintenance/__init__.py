@@ -1,1 +1,1 @@
-"""Recurring work of an elected leader: sweeping, retention, tenant erasure."""
+"""Periodic maintenance by an elected leader: sweeping, retention, tenant erasure."""

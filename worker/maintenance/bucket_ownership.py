@@ -14,7 +14,11 @@ log = structlog.get_logger(__name__)
 
 
 class BucketOwnership:
-    """Check of the bucket's marker, so that only its owner deletes objects no row names."""
+    """Check of the bucket's marker object: only the owning installation may delete orphans.
+
+    An orphan is an object that no row names. Two installations that share a bucket by mistake would
+    take each other's objects for orphans.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -23,8 +27,8 @@ class BucketOwnership:
     async def is_ours(self, installation_id: UUID) -> bool:
         """Return whether the bucket's marker names this installation; write a missing marker.
 
-        False after writing it: of two installations that write at the same time, the next check
-        tells which was last.
+        False in the round that writes the marker: if two installations write at the same time, the
+        next check shows which one wrote last.
 
         Raises:
             StorageUnavailableError: the store failed or denied access.

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.postgres.database import Database
-from common.postgres.locks import Lock, take_lock
+from common.postgres.locks import Lock, try_lock
 from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.availability import Availability
 
@@ -17,9 +17,9 @@ log = structlog.get_logger(__name__)
 
 
 class LeaderLoop(ABC):
-    """Loop that runs one round per interval as the leader, or else competes to become it.
+    """Loop that runs one round per interval as the leader, or else competes for leadership.
 
-    `name` is the role's name in the log. Any error, a lost connection included, ends the
+    `name` is the role's name in the log. Any error, including a lost connection, ends the
     leadership; the loop then competes again.
     """
 
@@ -37,7 +37,7 @@ class LeaderLoop(ABC):
         """Do the work of one round over `connection`, which holds the leader lock."""
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Lead or compete for leadership until `stopping` is set."""
+        """Lead, or compete for leadership, until `stopping` is set."""
         while not stopping.is_set():
             try:
                 await self._lead_if_elected(stopping)
@@ -50,7 +50,7 @@ class LeaderLoop(ABC):
         self._postgres.mark_available()
 
     def _end_leadership(self) -> None:
-        """Log the end; a subclass also clears metrics that only the leader may show."""
+        """Log the end of leadership; subclasses also clear metrics that only a leader exports."""
         log.info("leadership_lost", role=self._name)
 
     async def _lead_if_elected(self, stopping: asyncio.Event) -> None:
@@ -69,13 +69,13 @@ class LeaderLoop(ABC):
 
 @asynccontextmanager
 async def leader_lock(database: Database, lock: Lock) -> AsyncIterator[AsyncConnection | None]:
-    """Yield the connection that holds `lock`, or None if another process holds it.
+    """Yield a connection that holds `lock`, or None if another process holds the lock.
 
-    The leader works over this very connection: if it breaks, the lock is free and the old leader
+    The leader works over this same connection: if it breaks, the lock is free and the former leader
     can change nothing more.
     """
     async with database.statement(long_lived=True) as connection:
-        if not await take_lock(connection, lock):
+        if not await try_lock(connection, lock):
             yield None
             return
         try:

@@ -1,4 +1,4 @@
-"""When an expired lease counts as lost: not right after an outage of Postgres."""
+"""Grace period for expired leases after an outage of Postgres."""
 
 from typing import Final, Self
 
@@ -17,7 +17,7 @@ class LeaseGracePeriod:
     During an outage no worker can renew its lease, so afterwards all leases have expired although
     all workers may be alive. Leases count again once Postgres has been available for `seconds`:
     live workers have renewed by then. An outage is a gap of more than `harmless_seconds` between
-    two responses. Times are in seconds of a monotonic clock.
+    two responses of Postgres. Times are in seconds of a monotonic clock.
     """
 
     def __init__(self, seconds: float, *, harmless_seconds: float, now: float) -> None:
@@ -28,7 +28,11 @@ class LeaseGracePeriod:
 
     @classmethod
     def of(cls, settings: JobSettings, *, now: float) -> Self:
-        """Return the grace period for the lease settings, checked every `sweep_seconds`."""
+        """Return the grace period for the lease times in `settings`, starting at `now`.
+
+        It is checked by the sweeper, every `sweep_seconds`. `now` is in seconds of a monotonic
+        clock.
+        """
         return cls(
             min(settings.lease_seconds, settings.heartbeat_seconds + _TRIES_SECONDS),
             harmless_seconds=settings.lease_seconds * _HARMLESS + settings.sweep_seconds,
@@ -36,13 +40,16 @@ class LeaseGracePeriod:
         )
 
     def record_response(self, now: float) -> None:
-        """Record that Postgres has responded."""
+        """Record that Postgres responded at `now` (seconds of a monotonic clock)."""
         if now - self._last_response > self._harmless_seconds:
             self._back_since = now
         self._last_response = now
 
     def is_over(self, now: float, *, up_seconds: float) -> bool:
-        """Return whether expired leases count; Postgres was started `up_seconds` ago."""
+        """Return whether expired leases count as lost at `now`.
+
+        `up_seconds` is the time since Postgres was started.
+        """
         if self._back_since is not None and now - self._back_since < self._seconds:
             return False
         return up_seconds >= self._seconds

@@ -1,6 +1,6 @@
 """Deletion of orphans: stored objects that no job names.
 
-They come from attempts that failed or were superseded, and from requests whose job was never
+Orphans come from attempts that failed or were superseded, and from requests whose job was never
 recorded. No row names them, so the whole bucket is listed, a few pages in each round.
 """
 
@@ -24,7 +24,7 @@ PAGES: Final = 2
 
 
 class OrphanCollector:
-    """Collector that lists the bucket page by page, from a stored cursor, and deletes orphans."""
+    """Deletes orphans; lists the bucket page by page, from a cursor stored in Postgres."""
 
     def __init__(
         self, storage: Storage, ownership: BucketOwnership, *, orphan_seconds: float
@@ -34,7 +34,7 @@ class OrphanCollector:
         self._age = timedelta(seconds=orphan_seconds)
 
     async def collect(self, connection: AsyncConnection) -> int:
-        """List the next `PAGES` pages, delete their orphans, and return how many were deleted.
+        """Delete the orphans among the next pages of the bucket, and return how many were deleted.
 
         Raises:
             StorageUnavailableError: the store failed or denied access.
@@ -42,7 +42,7 @@ class OrphanCollector:
         cursor = await read_bucket_cursor(connection)
         if not await self._ownership.is_ours(cursor.installation_id):
             return 0
-        after, deleted = cursor.walked_to, 0
+        after, deleted = cursor.checked_to, 0
         for _ in range(PAGES):
             page = await self._storage.list_page(after)
             deleted += await self._delete_orphans(connection, page)

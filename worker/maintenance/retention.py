@@ -1,6 +1,6 @@
 """Retention: deletes images and rows that are older than the settings allow.
 
-It has a loop and a lock of its own, so that a slow object store delays nothing else.
+It has its own loop and leader lock, so that a slow object store does not delay other maintenance.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 
 class Retention(LeaderLoop):
-    """Leader-elected loop that deletes old images and rows, deleted tenants and orphans."""
+    """Leader-elected loop that deletes old images and rows, erases tenants, collects orphans."""
 
     def __init__(self, database: Database, storage: Storage, settings: RetentionSettings) -> None:
         super().__init__(
@@ -57,8 +57,8 @@ class Retention(LeaderLoop):
         """Delete what is too old, erase deleted tenants, collect orphans; stops between batches.
 
         Images are deleted before their rows, because only the rows name them. While the object
-        store is unavailable, other rows are deleted all the same: deliveries, attempts and jobs
-        whose images are gone.
+        store is unavailable, rows that need no store are still deleted: deliveries, attempts, and
+        jobs whose images are already deleted.
         """
         kept = self._settings
         await self._with_store(self._delete_images, connection, stopping)
@@ -94,7 +94,7 @@ class Retention(LeaderLoop):
             connection, seconds=self._settings.object_seconds, limit=JOBS
         )
         if old:
-            await self._storage.delete([key for job in old for key in job.keys])
+            await self._storage.delete([key for job in old for key in job.object_keys])
             self._store.mark_available()
             await mark_images_deleted(connection, [job.job_id for job in old])
         return len(old)

@@ -13,7 +13,7 @@ from common.messaging.announcer import Announcer
 from common.messaging.doorbell import Doorbell
 from common.postgres.database import Database
 from common.postgres.locks import Lock
-from common.postgres.repositories.deliveries.origins import refresh_due
+from common.postgres.repositories.deliveries.origins import recheck_all_origins
 from common.postgres.repositories.deliveries.recount import (
     count_open_breakers,
     delete_idle_origins,
@@ -26,14 +26,14 @@ from common.postgres.repositories.fair_queue.recount import (
 )
 from common.postgres.repositories.maintenance.expire import fail_abandoned, fail_overdue
 from common.postgres.repositories.maintenance.requeue import (
+    count_claimable,
     count_jobs,
-    count_servable,
     delete_silent_workers,
+    read_uptime_seconds,
     requeue_expired,
     requeue_expired_deliveries,
-    seconds_up,
 )
-from common.postgres.repositories.maintenance.vacuum import vacuum_queues
+from common.postgres.repositories.maintenance.vacuum import vacuum_counters
 from common.postgres.repositories.usage.ledger import fold_usage
 from common.runtime.clock import monotonic
 from common.runtime.metrics import BREAKERS_OPEN, JOBS, JOBS_ENDED
@@ -67,7 +67,10 @@ log = structlog.get_logger(__name__)
 
 
 class Sweeper(LeaderLoop):
-    """Leader-elected loop that repairs the effects of crashes and lost rings."""
+    """Leader-elected loop that repairs the effects of crashes and lost rings.
+
+    A ring is the message that wakes a worker or dispatcher; work itself is rows in Postgres.
+    """
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class Sweeper(LeaderLoop):
         queues: Sequence[str],
         grace: LeaseGracePeriod | None = None,
     ) -> None:
-        """Create a sweeper; without a `grace` it uses the one of the lease settings."""
+        """Create a sweeper for `queues`; `grace` None means the one of the lease settings."""
         super().__init__(
             database, Lock.SWEEPER, name="the sweeper", interval_seconds=settings.sweep_seconds
         )
@@ -94,7 +97,7 @@ class Sweeper(LeaderLoop):
         self._next_origins = 0.0
 
     async def run_round(self, connection: AsyncConnection, _stopping: asyncio.Event) -> None:
-        """Do one sweep."""
+        """Do one sweep over `connection`."""
         await self.sweep(connection)
 
     def _record_response(self) -> None:
@@ -107,8 +110,11 @@ class Sweeper(LeaderLoop):
         super()._end_leadership()
 
     async def sweep(self, connection: AsyncConnection) -> None:
-        """Do every task once; jobs requeued at the beginning are rung for at the end."""
-        up_seconds = await seconds_up(connection)
+        """Do every maintenance task once.
+
+        Queues are rung near the end, so jobs requeued at the beginning are rung for.
+        """
+        up_seconds = await read_uptime_seconds(connection)
         self._grace.record_response(monotonic())
         if self._grace.is_over(monotonic(), up_seconds=up_seconds):
             await self._requeue_jobs(connection)
@@ -117,7 +123,7 @@ class Sweeper(LeaderLoop):
         await self._fail_overdue(connection)
         await self._recount(connection)
         await delete_silent_workers(connection, seconds=self._settings.lease_seconds)
-        servable = await count_servable(connection, self._queues, at_most=RINGS)
+        servable = await count_claimable(connection, self._queues, at_most=RINGS)
         for queue, number in servable.items():
             await self._doorbell.ring_worker_up_to(queue, number)
         for state, number in (await count_jobs(connection)).items():
@@ -127,7 +133,7 @@ class Sweeper(LeaderLoop):
             size=USAGE_ENTRIES,
             max_batches=USAGE_BATCHES,
         )
-        await vacuum_queues(connection)
+        await vacuum_counters(connection)
 
     async def _maintain_origins(self, connection: AsyncConnection) -> None:
         begun = monotonic()
@@ -139,7 +145,7 @@ class Sweeper(LeaderLoop):
         self._next_origins = ended + (ended - begun) * PAUSES_PER_ORIGIN_RECOUNT
 
     async def _recount(self, connection: AsyncConnection) -> None:
-        """Derive the counters of the fair queue anew from the rows."""
+        """Recount the counters of the fair queue from the rows."""
         await recount_running(connection)
         await mark_ready_tenants(connection)
         begun = monotonic()
@@ -183,9 +189,13 @@ class Sweeper(LeaderLoop):
 
 
 async def maintain_origins(connection: AsyncConnection, *, per_origin: int) -> bool:
-    """Recount deliveries by origin, mark due origins, delete idle ones; True if any became due."""
+    """Recount deliveries by origin, mark due origins, delete idle ones; True if any became due.
+
+    An origin is scheme, host and port of a tenant's webhook URLs. `per_origin` is the number of
+    deliveries to one origin at the same time.
+    """
     await recount_sending(connection, per_origin=per_origin)
-    woken = await refresh_due(connection)
+    woken = await recheck_all_origins(connection)
     await delete_idle_origins(connection, seconds=IDLE_SECONDS, limit=IDLE_ORIGINS)
     BREAKERS_OPEN.set(await count_open_breakers(connection))
     return woken > 0

@@ -1,8 +1,9 @@
 """Erasure of tenants: cancels their jobs, waits for running ones, deletes objects and rows.
 
-Such a tenant is disabled already. Its waiting jobs are canceled, running ones finish, then its
-objects are deleted, its rows, and last the tenant itself. Every round begins with the first step,
-so it makes up for a round that was interrupted and for jobs that came late.
+A tenant to be erased is already disabled. Its waiting jobs are canceled and its running jobs
+finish; then its objects are deleted, its rows, and last the tenant itself. Every round begins with
+the first step, so it makes up for a round that was interrupted and for jobs that were recorded
+late.
 """
 
 import asyncio
@@ -52,8 +53,8 @@ class TenantErasure:
         """Do the next part for every tenant that is being deleted; stops between two batches.
 
         Raises:
-            StorageUnavailableError: the store failed or denied access; waiting jobs have been
-                canceled all the same.
+            StorageUnavailableError: the store failed or denied access; waiting jobs have still been
+                canceled.
         """
         tenant_ids = await find_tenants_to_erase(connection, seconds=CACHE_EXPIRY_SECONDS)
         drained = [
@@ -69,14 +70,14 @@ class TenantErasure:
                 await _delete_rows(connection, tenant_id, stopping)
 
     async def _is_bucket_ours(self, connection: AsyncConnection) -> bool:
-        """Return whether the bucket is this installation's, and so the objects its tenants'."""
+        """Return whether the bucket belongs to this installation, so its objects may be deleted."""
         cursor = await read_bucket_cursor(connection)
         ours = await self._ownership.is_ours(cursor.installation_id)
         self._store.mark_available()
         return ours
 
     async def _delete_objects(self, tenant_id: int, stopping: asyncio.Event) -> bool:
-        """Delete the objects under the tenant's prefix; False if there may be more.
+        """Delete the objects under the tenant's prefix; return False if there may be more.
 
         These include orphans, which no row names.
         """
@@ -121,6 +122,6 @@ async def _delete_rows(
 
 
 async def _run_to_end(step: Step, stopping: asyncio.Event) -> bool:
-    """Run batches of `ROWS`; False if there may be more rows."""
+    """Run batches of `ROWS` rows; return False if there may be more rows."""
     result = await run_batches(step, size=ROWS, max_batches=BATCHES, stopping=stopping)
     return result.finished

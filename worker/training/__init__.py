@@ -1,1 +1,1 @@
-"""Training and measuring of the small model that ships with Infill; not part of the package."""
+"""Training and evaluation of the small demo model that Infill ships; not part of the package."""

@@ -1,4 +1,4 @@
-"""`python -m worker.training`: train the small model from a seed; resumes an interrupted run.
+"""`python -m worker.training`: train the small demo model from a seed; resumes an interrupted run.
 
 With a trained model, `sheet` generates example images, `measure` checks the quality requirements,
 `card` writes the model card.
@@ -36,7 +36,7 @@ _SHEET_SIZE: Final = 256  # pixels
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the subcommand in `arguments`, by default those of the command line."""
+    """Run the subcommand named in `arguments` (default: the process's command line)."""
     options = _parser().parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)

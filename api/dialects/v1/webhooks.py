@@ -99,7 +99,7 @@ async def list_deliveries(
         found = await delivery_log.list_deliveries(
             connection, tenant_id, chosen, after=position.after, limit=position.limit
         )
-    next_cursor = None if found.reached is None else position.cursor_after(found.reached)
+    next_cursor = None if found.next_after is None else position.cursor_after(found.next_after)
     return context.json_result(Listed(found.deliveries, next_cursor))
 
 
@@ -152,7 +152,7 @@ async def redeliver_failed(
                 number = await redelivery.redeliver_failed(
                     connection, tenant_id, since=failed.since, state=state
                 )
-            total, more = total + number, number == redelivery.BATCH
+            total, more = total + number, number == redelivery.MAX_REDELIVERIES
             if number:
                 await context.services.doorbell.ring_dispatcher()
             if not more:
@@ -185,7 +185,7 @@ async def _find(context: TenantContext, delivery_id: UUID) -> DeliveryRecord:
 
 
 def _to_conflict(delivery: DeliveryRecord) -> ConflictError:
-    if delivery.attempts >= redelivery.MOST_ATTEMPTS:
+    if delivery.attempts >= redelivery.MAX_ATTEMPTS:
         return ConflictError(
             f"delivery {delivery.id} has had {delivery.attempts} attempts, which is the maximum; "
             f"POST /api/v3/fetch/{delivery.job_id} returns the same result"

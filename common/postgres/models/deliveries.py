@@ -96,8 +96,8 @@ class DeliveryAttempt(Table):
     """The outcome of one attempt to deliver a webhook.
 
     `ended_by` says why the delivery failed with this attempt: `gone`, `abort_message`,
-    `address_not_allowed` or `schedule`; NULL if it was delivered or will be retried. `answer` is
-    the start of the response body.
+    `address_not_allowed` or `schedule`; NULL if it was delivered or will be retried. `answer`, as
+    the API calls it, is the start of the response body.
     """
 
     __tablename__ = "delivery_attempts"

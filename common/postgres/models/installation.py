@@ -19,6 +19,6 @@ class Installation(Table):
     __tablename__ = "installations"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
-    # Last object key checked by the search for orphan objects; NULL at its start.
-    walked_to: Mapped[str | None]
+    # Last object key checked by the search for orphans; NULL at its start.
+    checked_to: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

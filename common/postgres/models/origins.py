@@ -1,4 +1,4 @@
-"""Tables by which dispatchers are shared fairly between tenants and their origins."""
+"""Tables for sharing dispatchers fairly between tenants and their origins."""
 
 from datetime import datetime
 from typing import Any
@@ -17,12 +17,12 @@ class TenantOrigin(Table):
     """Counters of one tenant's deliveries to one origin (scheme, host and port).
 
     With one row per tenant and origin, a claim costs the same however many deliveries wait.
-    `sending` counts those being sent, never fewer than the rows. `first_due_at` is when the next
-    first attempt is due, `retry_due_at` the next retry: never later than in the rows, infinity if
-    none is known. The circuit breaker is closed if `open_until` is -infinity, open until that
-    time, and half-open after it, when one attempt may be made. `held_until` is when the next
-    attempt may be made: infinity while the concurrency limit is reached, otherwise `open_until`.
-    Of `requests` recorded since `counted_since`, `failed` have failed.
+    `sending` counts the deliveries being sent and is never too low. `first_due_at` is when the next
+    first attempt is due, `retry_due_at` the next retry: never too late, infinity if there is none.
+    The circuit breaker is closed if `open_until` is -infinity, open until that time, and half open
+    after it, when one attempt may be made. `held_until` is when the next attempt may be made:
+    infinity while the concurrency limit is reached, otherwise `open_until`. The breaker counts
+    `requests` and `failed` ones since `counted_since`.
     """
 
     __tablename__ = "tenant_origins"
@@ -56,8 +56,8 @@ class TenantDispatch(Table):
     """When a tenant's deliveries were last served; one row for first attempts, one for retries.
 
     Among the tenants with due deliveries, the one served longest ago is next, however many origins
-    it has. `has_due` means that an origin of the tenant may have a due delivery; if not, `due_at`
-    is when one will, never later than in its origins' rows.
+    it has. `has_due` means that the tenant may have a due delivery; if not, `due_at` is when the
+    next one is due, never too late.
     """
 
     __tablename__ = "tenant_dispatches"

@@ -1,4 +1,4 @@
-"""Tables by which GPUs are shared between tenants: limits of running jobs, and virtual times."""
+"""Tables for sharing GPUs between tenants: limits of running jobs, and virtual times."""
 
 from sqlalchemy import ForeignKey, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -15,7 +15,7 @@ CHANGED_ALL_THE_TIME = {
 
 
 class TenantShare(Table):
-    """Weight and limits of one tenant, copied from its plan and its own, and its running jobs.
+    """Weight and limits of one tenant, derived from plan and tenant, and its running jobs.
 
     Not columns of `tenants`, because every inserted job locks its row there against deletion.
     NULL in `max_running` and `max_running_per_queue` means unlimited; jobs of a `closed` share are

@@ -35,7 +35,7 @@ class UsageEntry(Table):
 
 
 class UnfoldedUsage(Table):
-    """Marks a usage entry that is not yet in the daily totals; deleted when it is added to them.
+    """Mark of a usage entry that is not yet folded into the daily totals; deleted when it is.
 
     A separate row leaves the ledger append-only. A position in the ledger would not do: it could
     skip an entry whose transaction commits late.

@@ -1,1 +1,1 @@
-"""One verb per transition; the only SQL in the product."""
+"""Repositories: one function for each statement on the rows; no other module contains SQL."""

@@ -1,1 +1,1 @@
-"""The operators' commands: one for every use case in `common.operations`."""
+"""The operators' commands, one for every use case in `common.operations`."""

@@ -1,4 +1,4 @@
-"""Options shared by several commands, as decorators."""
+"""Command-line options shared by several commands, as decorators."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ Command = Callable[..., None]
 
 
 def page_options(command: Command) -> Command:
-    """Add the options --limit and --cursor, passed to the command as `page`."""
+    """Add the options --limit and --cursor to `command`, which gets them as the argument `page`."""
 
     @click.option(
         "--limit",
@@ -34,7 +34,7 @@ def page_options(command: Command) -> Command:
 
 
 def limit_options(command: Command) -> Command:
-    """Add the repeatable option --set NAME=JSON, passed to the command as `limits`."""
+    """Add the repeatable option --set NAME=JSON to `command`, which gets a mapping as `limits`."""
 
     @click.option(
         "--set",
@@ -51,7 +51,7 @@ def limit_options(command: Command) -> Command:
 
 
 def expiry_option(command: Command) -> Command:
-    """Add the option --expires-at, passed to the command as an aware time in UTC."""
+    """Add the option --expires-at to `command`, which gets it as `expires_at` in UTC, or None."""
 
     @click.option(
         "--expires-at",

@@ -19,7 +19,7 @@ json_option: Callable[[F], F] = click.option(
 
 
 def show_list(listed: Listed[Any], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print one page of a list, and the option that shows the next."""
+    """Print one page of a list as a table or JSON, and the option that shows the next page."""
     if as_json:
         show_json(listed)
         return
@@ -29,7 +29,7 @@ def show_list(listed: Listed[Any], columns: Sequence[str], *, as_json: bool) -> 
 
 
 def show_record(record: Any, *, as_json: bool) -> None:
-    """Print one record, a field per line."""
+    """Print one record as JSON, or as text with one field a line."""
     if as_json:
         show_json(record)
         return
@@ -38,12 +38,12 @@ def show_record(record: Any, *, as_json: bool) -> None:
 
 
 def show_json(result: Any) -> None:
-    """Print a use case's result as JSON."""
+    """Print the result of a use case as indented JSON."""
     click.echo(encode_json(result, indented=True))
 
 
 def table(rows: Sequence[Any], columns: Sequence[str]) -> str:
-    """Format rows as a table with a header line, each column as wide as its widest cell."""
+    """Return `rows` as a text table with a header line; cells are padded to align the columns."""
     cells = [[_title(column) for column in columns]]
     cells += [[format_value(getattr(row, column)) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -55,7 +55,7 @@ def table(rows: Sequence[Any], columns: Sequence[str]) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Format one value for people; times are in UTC."""
+    """Return `value` as text for people; times are in UTC, None is `-`."""
     if value is None:
         return "-"
     if isinstance(value, datetime):

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def run_operation(use_case: Callable[[Database], Awaitable[T]]) -> T:
-    """Connect to the database, run a use case, and return its result.
+    """Connect to the database of the settings, run `use_case` with it, and return its result.
 
     Raises:
         ConfigurationError: Postgres could not be reached.
@@ -33,7 +33,7 @@ def run_operation(use_case: Callable[[Database], Awaitable[T]]) -> T:
 
 
 def current_operator() -> Operator:
-    """Return the operator who runs the command: the account of this process.
+    """Return the operator who runs the command, named after the account of this process.
 
     The user name in the environment is not used, since anybody can change it.
     """
@@ -45,7 +45,7 @@ def current_operator() -> Operator:
 
 
 def require_pepper() -> str:
-    """Return the secret that is mixed into the digests of keys.
+    """Return the pepper: the secret that is mixed into the digests of API and admin keys.
 
     Raises:
         ConfigurationError: INFILL_API_KEY_PEPPER is not set.

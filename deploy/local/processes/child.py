@@ -1,4 +1,4 @@
-"""Descriptions of child processes: how to start, check and stop them."""
+"""Descriptions of child processes: how to start, check and stop each."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account a child runs as, if it is not our own.
+    """The account that a child process runs as, if it is not the account of this process.
 
-    With `keeps_access` it may enter folders that are closed to the account; only root can grant
-    this.
+    With `keeps_access` the child may enter folders that are closed to the account; only root can
+    grant this.
     """
 
     uid: int
@@ -20,7 +20,7 @@ class Account:
     keeps_access: bool
 
     def __str__(self) -> str:
-        """Format the account as `launch.py` parses it."""
+        """Return the account in the format that `launch.py` parses."""
         return f"{self.uid}:{self.gid}" + (":+" if self.keeps_access else "")
 
 
@@ -31,11 +31,12 @@ async def ready_at_once() -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A child process: how to start it, how to check that it is ready, how to stop it.
+    """Description of a child process: how to start it, check that it is ready, and stop it.
 
-    `environment` is added to our own; secrets belong there, since every user can read command
-    lines. `ready` returns False for "not yet", and raises if waiting is useless. The kernel sends
-    `death_signal` to the child if we end without stopping it.
+    `environment` is added to this process's own; secrets belong there, since every user can read
+    command lines. `ready` returns False for "not yet", and raises if waiting is useless. The child
+    gets `stop_signal`, and is killed if it has not ended `stop_seconds` later. The kernel sends it
+    `death_signal` if this process ends without stopping it.
     """
 
     name: str
@@ -54,11 +55,11 @@ class Server(Protocol):
     """A server of the local stack: Postgres, Redis or S3."""
 
     async def prepare(self) -> None:
-        """Create its data folder and check its port; may be called again.
+        """Create the server's data folder and check that its port is free; may be called again.
 
         Raises:
             ConfigurationError: the port is taken, the wheel is missing, or the data is unusable.
         """
 
     def child(self) -> Child:
-        """Return the description of its process."""
+        """Return the description of the server's process."""

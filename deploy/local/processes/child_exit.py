@@ -1,4 +1,4 @@
-"""The exit of a child process, with the end of its log."""
+"""The exit of a child process, described with the end of its log."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ TAIL_LINES = 15
 
 @dataclass(frozen=True, slots=True)
 class ChildExit:
-    """The exit of a child; `exit_code` is the negative number of a signal that ended it."""
+    """The exit of a child process.
+
+    `exit_code` is negative if a signal ended the process: minus the number of the signal.
+    """
 
     name: str
     exit_code: int
@@ -19,7 +22,7 @@ class ChildExit:
 
     @property
     def summary(self) -> str:
-        """Name of the child, and how it ended."""
+        """The name of the child and how it ended, for example "redis ended with exit code 1"."""
         if self.exit_code < 0:
             how = f"was ended by {Signals(-self.exit_code).name}"
         else:
@@ -27,12 +30,12 @@ class ChildExit:
         return f"{self.name} {how}"
 
     def __str__(self) -> str:
-        """Return the summary and the end of the log, for the operator."""
+        """Return the summary and the last lines of the log, for the operator."""
         return f"{self.summary}. {log_tail(self.log)}"
 
 
 def log_tail(log: Path) -> str:
-    """Return the last lines of a log, at most fifteen."""
+    """Return a sentence with the path of `log` and its last lines, at most fifteen."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL_BYTES))

@@ -15,9 +15,10 @@ INTERRUPTS = (Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP)
 
 
 async def run_until_interrupted(work: Coroutine[Any, Any, T]) -> T | None:
-    """Run `work`; on SIGINT, SIGTERM or SIGHUP cancel it, let it clean up, and return None.
+    """Return the result of `work`; on SIGINT, SIGTERM or SIGHUP cancel it and return None.
 
-    Further signals are ignored while it cleans up, which has deadlines of its own.
+    `work` may clean up after the cancellation; further signals are ignored meanwhile, because the
+    clean-up has its own deadlines.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)

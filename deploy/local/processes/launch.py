@@ -1,9 +1,9 @@
-"""A launcher that sets up its process and then executes another program; run as a script only.
+"""A launcher that sets up its own process and then executes a program; run as a script only.
 
 `launch.py PARENT DEATH_SIGNAL ACCOUNT COMMAND…` makes the kernel send DEATH_SIGNAL to the process
-when the thread that started it ends, and then executes COMMAND. ACCOUNT is `-` for no change,
-`UID:GID` to switch to that account, or `UID:GID:+` to switch but keep the right to enter folders
-that are closed to it.
+when the thread that started it ends, and then executes COMMAND. PARENT is the process id of the
+starter. ACCOUNT is `-` for no change, `UID:GID` to switch to that account, or `UID:GID:+` to switch
+but keep the right to enter folders that are closed to it.
 
 This is not done in `preexec_fn`, because that runs Python between fork and exec, where another
 thread's lock may be held for ever.
@@ -45,14 +45,14 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def check_result(result: int, what: str) -> None:
-    """Raise OSError with errno if a C function returned a nonzero result."""
+    """Raise OSError with the C library's errno if `result`, of a C function, is not zero."""
     if result:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
 def switch_account(uid: int, gid: int) -> None:
-    """Switch the process to an account, irreversibly."""
+    """Switch this process to an account, irreversibly."""
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
@@ -75,7 +75,10 @@ def switch_account_keeping_access(uid: int, gid: int) -> None:
 
 
 def main(parent: str, death_signal: str, account: str, *command: str) -> NoReturn:
-    """Set up the process, then execute the command."""
+    """Set up this process (account, death signal), then replace it by `command`.
+
+    Exits with status 1 if the process `parent` has ended already.
+    """
     if account != "-":
         uid, gid, *keeps_access = account.split(":")
         (switch_account_keeping_access if keeps_access else switch_account)(int(uid), int(gid))

@@ -1,4 +1,4 @@
-"""Waiting until a process is ready."""
+"""Waiting until a server process is ready."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ RESPONSE_SECONDS = 5.0
 
 
 async def wait_until_ready(check: Callable[[], Awaitable[bool]], name: str, seconds: float) -> None:
-    """Call `check` repeatedly until it returns True.
+    """Call `check` repeatedly until it returns True; `name` is the process in the error.
 
     It polls because the servers have no common signal of readiness; the wait is short and bounded.
 
@@ -28,7 +28,7 @@ async def wait_until_ready(check: Callable[[], Awaitable[bool]], name: str, seco
 
 
 async def responds_ok(port: int, path: str = "/readyz") -> bool:
-    """Return whether a GET of `path` on that port of loopback gets the status 200."""
+    """Return whether a GET of `path` on `port` of the loopback address gets the status 200."""
     try:
         async with asyncio.timeout(RESPONSE_SECONDS):
             status_line = await _ask(port, path)

@@ -1,4 +1,4 @@
-"""Starting a child process that cannot outlive this one."""
+"""Starting of child processes that cannot outlive this process."""
 
 import asyncio
 import os
@@ -13,11 +13,11 @@ LAUNCH = Path(__file__).with_name("launch.py")
 
 
 async def spawn(child: Child, log: IO[bytes]) -> Process:
-    """Start `child` with its output redirected to `log`.
+    """Start `child`, with its output redirected to `log`, and return its process.
 
-    It leads a process group of its own: Ctrl-C in a terminal reaches only this process, which
-    stops the children in order. The kernel ends it when the calling thread ends, so call this from
-    the main thread.
+    The child leads its own process group: Ctrl-C in a terminal reaches only this process, which
+    stops the children in order. The kernel ends the child when the calling thread ends, so call
+    this from the main thread.
 
     Raises:
         OSError: no process could be started.

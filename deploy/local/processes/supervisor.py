@@ -30,13 +30,13 @@ class _Running:
 
 
 class Supervisor:
-    """Owns child processes, and stops all of them when its context ends.
+    """Async context manager that starts child processes and stops all of them when it exits.
 
-    Belongs to one event loop.
+    To be used on one event loop only.
     """
 
     def __init__(self, logs: Path) -> None:
-        """Write each child's output to a file in the folder `logs`."""
+        """Create a supervisor that writes each child's output to a file in the folder `logs`."""
         self._logs = logs
         self._running: list[_Running] = []
 
@@ -55,7 +55,8 @@ class Supervisor:
         """Start `child`, wait until it is ready, and return its process id.
 
         Raises:
-            ConfigurationError: it ended or was not ready in time; the message has its log's end.
+            ConfigurationError: the child ended or was not ready in time; the message has the end of
+                its log.
         """
         started = monotonic()
         with self._open_log(child.name) as output:
@@ -73,7 +74,7 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of the children, by name."""
+        """The process ids of the children, by their names."""
         return {running.child.name: running.process.pid for running in self._running}
 
     async def wait_for_exit(self) -> ChildExit:
@@ -87,14 +88,17 @@ class Supervisor:
         return next(exited.result() for exited in deaths if exited.done())
 
     async def stop_all(self) -> None:
-        """Stop all children that have not ended, the last one started first."""
+        """Stop all children that have not ended, in the reverse order of their start."""
         while self._running:
             running = self._running[-1]
             await _stop_child(running)
             self._running.remove(running)
 
     def _open_log(self, name: str) -> IO[bytes]:
-        """Open a new log; that of the previous run is renamed to `*.log.1`."""
+        """Return a new log file for the child `name`, opened for writing.
+
+        The log of the previous run is renamed to `*.log.1`.
+        """
         self._logs.mkdir(parents=True, exist_ok=True)
         path = self._logs / f"{name}.log"
         if path.exists():

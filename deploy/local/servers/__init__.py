@@ -1,1 +1,1 @@
-"""PostgreSQL, Redis and an S3 server as child processes, from Python wheels."""
+"""PostgreSQL, Redis and an S3 server as child processes, installed as Python wheels."""

@@ -1,4 +1,4 @@
-"""The account Postgres runs as, since it refuses to run as root."""
+"""Choice of the account that Postgres runs as, since Postgres refuses to run as root."""
 
 import os
 import pwd
@@ -12,12 +12,12 @@ UNPRIVILEGED = "nobody"
 
 
 def choose_account(data: Path, programs: Path) -> Account | None:
-    """Choose the account that runs `programs` on `data`; None is our own, unless that is root.
+    """Return the account that shall run `programs` on `data`; None means the current account.
 
-    Existing data stays with the account that owns it.
+    Only root switches: to the account that owns existing data, or else to `nobody`.
 
     Raises:
-        ConfigurationError: we are root, and this machine has no account `nobody`.
+        ConfigurationError: this process is root, and the machine has no account `nobody`.
     """
     if os.geteuid() != 0:
         return None

@@ -1,4 +1,4 @@
-"""The data folder of Postgres (its cluster): creation, version check, stale locks."""
+"""The data folder of Postgres (a "cluster"): creation, version check, stale locks."""
 
 import os
 import shutil
@@ -15,7 +15,9 @@ RELEASE_SECONDS = 30.0
 
 
 async def create_cluster(data: Path, user: str, password: str, account: Account | None) -> None:
-    """Create an empty cluster at `data`, atomically by renaming a draft.
+    """Create an empty cluster at `data`, atomically: a temporary folder is filled and renamed.
+
+    `user` becomes the superuser, with `password`; the files belong to `account` (None: ours).
 
     Raises:
         ConfigurationError: initdb failed; the message has its output.
@@ -53,10 +55,10 @@ def _initdb(draft: Path, user: str, secret: str, account: Account | None) -> Chi
 
 
 def check_version(data: Path) -> None:
-    """Raise unless our version of Postgres can use `data`.
+    """Check that this release's version of Postgres can use the cluster `data`.
 
     Raises:
-        ConfigurationError: it belongs to another major version or account, or is not a cluster.
+        ConfigurationError: it belongs to another major version or account, or is no cluster.
     """
     try:
         found = (data / "PG_VERSION").read_text().strip()
@@ -77,10 +79,10 @@ def check_version(data: Path) -> None:
 async def wait_for_release(data: Path) -> None:
     """Wait until no server runs on `data`, and remove a lock file that would block a start.
 
-    If a previous stack was killed, its server may still be shutting down. And since process ids
-    are reused (in a container, after a reboot), the id in a stale lock file may belong to another
-    program by now: Postgres would take it for a server and refuse to start. A lock whose process
-    does not exist is left in place, because Postgres handles it correctly.
+    If a previous stack was killed, its server may still be shutting down. And since process ids are
+    reused (in a container, after a reboot), the id in a stale lock file may belong to another
+    program by now: Postgres would take that program for a server and refuse to start. A lock whose
+    process does not exist is left in place, because Postgres handles it correctly.
 
     Raises:
         ConfigurationError: another server is still running on the same data.
@@ -114,7 +116,7 @@ def _serves(pid: int, data: Path) -> bool:
 
 
 def _command_line(pid: int) -> bytes:
-    """Return the command line of a process, empty if there is none."""
+    """Return the command line of the process `pid`, empty if there is no such process."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

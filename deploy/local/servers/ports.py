@@ -1,4 +1,4 @@
-"""Choice of free TCP ports on loopback."""
+"""Choice of free TCP ports on the loopback address."""
 
 import json
 import secrets
@@ -39,9 +39,10 @@ def free_ports(count: int) -> tuple[int, ...]:
 
 
 def choose_stable_ports(home: Path, names: Sequence[str]) -> dict[str, int]:
-    """Return a port for each name, the same as last time if it is still free.
+    """Return a port for each of `names`, the same as last time if it is still free.
 
-    Links to images contain the port of the S3 server: they stay valid after a restart.
+    The ports are stored in `home`. Links to images contain the port of the S3 server, and so stay
+    valid after a restart.
     """
     path = home / "ports.json"
     before: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
@@ -60,10 +61,10 @@ def free_port() -> int:
 
 
 def check_port_free(port: int, name: str) -> None:
-    """Raise unless `port` is free for the server called `name`.
+    """Check that `port` is free for the server called `name`.
 
     Raises:
-        ConfigurationError: the port is taken; the message names port and server.
+        ConfigurationError: the port is taken or not permitted; the message names port and server.
     """
     if not _is_free(port):
         raise ConfigurationError(

@@ -37,7 +37,10 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """Postgres with its data in `home`/postgres; without `durable`, faster but not crash-safe."""
+    """Postgres with its data in `home`/postgres.
+
+    Without `durable` it is faster, but loses data in a crash of the machine.
+    """
 
     home: Path
     port: int
@@ -46,15 +49,15 @@ class PostgresServer:
 
     @property
     def data(self) -> Path:
-        """The data folder."""
+        """The path of the data folder."""
         return self.home.resolve() / "postgres"
 
     def url(self, database: str = USER) -> str:
-        """Return the URL of a database, including the password."""
+        """Return the URL of `database`, including the password."""
         return f"postgresql://{USER}:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
     async def prepare(self) -> None:
-        """Create the data folder if it is missing, and wait until no server uses it.
+        """Create the data folder if it is missing, wait until no server uses it, check the port.
 
         Raises:
             ConfigurationError: the data is unusable, or the port is taken.
@@ -69,7 +72,10 @@ class PostgresServer:
         check_port_free(self.port, "Postgres")
 
     def child(self) -> Child:
-        """Return the description of the process; SIGINT stops it despite open connections."""
+        """Return the description of the server's process.
+
+        It is stopped by SIGINT, on which Postgres shuts down despite open connections.
+        """
         programs = find_postgres_programs()
         settings = SETTINGS | {"port": str(self.port)} | ({} if self.durable else NOT_DURABLE)
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]

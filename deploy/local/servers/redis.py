@@ -21,11 +21,11 @@ class RedisServer:
     port: int
 
     def url(self, number: int = 0) -> str:
-        """Return the URL of database `number`, 0 to 15."""
+        """Return the URL of the Redis database `number` (0 to 15)."""
         return f"redis://{LOOPBACK}:{self.port}/{number}"
 
     async def prepare(self) -> None:
-        """Create its folder, and check its port.
+        """Create the server's folder, and check that its port is free.
 
         Raises:
             ConfigurationError: the port is taken.
@@ -34,7 +34,7 @@ class RedisServer:
         check_port_free(self.port, "Redis")
 
     def child(self) -> Child:
-        """Return the description of the process."""
+        """Return the description of the server's process."""
         settings = {
             "bind": LOOPBACK,
             "port": str(self.port),

@@ -1,4 +1,4 @@
-"""The S3 server of the local stack: rclone, from its Python wheel, over a local folder."""
+"""The S3 server of the local stack: rclone, from its Python wheel, serving a local folder."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ RESPONSE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """An S3 server with its buckets as folders in `home`/s3.
+    """An S3 server that stores its buckets as folders in `home`/s3.
 
-    Content-Type and other metadata are in the server's memory only: after a restart, the type is
+    Content-Type and other metadata exist in the server's memory only: after a restart the type is
     guessed from the key's extension, and Cache-Control is lost.
     """
 
@@ -28,11 +28,11 @@ class S3Server:
 
     @property
     def endpoint_url(self) -> str:
-        """URL of the server."""
+        """The URL of the server."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def settings(self, bucket: str | None = None) -> StorageSettings:
-        """Return the settings of a client for `bucket`."""
+        """Return the settings of an S3 client for `bucket` (default: the server's own)."""
         return StorageSettings(
             endpoint_url=self.endpoint_url,
             bucket=bucket or self.bucket,
@@ -41,7 +41,7 @@ class S3Server:
         )
 
     async def prepare(self) -> None:
-        """Create the bucket, and check the port.
+        """Create the bucket's folder, and check that the port is free.
 
         Raises:
             ConfigurationError: the port is taken.
@@ -50,7 +50,7 @@ class S3Server:
         check_port_free(self.port, "S3")
 
     def child(self) -> Child:
-        """Return the description of the process."""
+        """Return the description of the server's process."""
         return Child(
             name="s3",
             command=(
@@ -63,7 +63,7 @@ class S3Server:
         )
 
     async def is_ready(self) -> bool:
-        """Return whether the server responds to HTTP; rejecting an unsigned request suffices."""
+        """Return whether the server responds to an HTTP request, be it with an error status."""
         try:
             async with asyncio.timeout(RESPONSE_SECONDS):
                 reader, writer = await asyncio.open_connection(LOOPBACK, self.port)

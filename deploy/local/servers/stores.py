@@ -21,10 +21,12 @@ Report = Callable[[str], None]
 async def start_stores(
     home: Path, secrets: LocalSecrets, supervisor: Supervisor, report: Report
 ) -> dict[str, str]:
-    """Start the stores whose URLs are not set, and return the settings of those started.
+    """Start the stores whose URLs are not set, and return the environment variables for them.
+
+    `report` is called with a description before each start.
 
     Raises:
-        ConfigurationError: one could not start; the message has the end of its log.
+        ConfigurationError: a store could not start; the message has the end of its log.
     """
     ports = choose_stable_ports(home, ("postgres", "redis", "s3"))
     environment: dict[str, str] = {}
@@ -54,6 +56,8 @@ async def start_stores(
 
 async def prepare_stores(settings: Settings, report: Report) -> None:
     """Migrate the database, and create the bucket if it is missing.
+
+    `report` is called with a description of the migration first.
 
     Raises:
         StorageUnavailableError: the bucket is missing, and the object store cannot create it.

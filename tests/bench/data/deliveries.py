@@ -19,10 +19,11 @@ SELECT tenant, gen_random_uuid(), 'webhooks', 'succeeded', 1, 3,
         left(repeat(md5(n::text) || ' ', 10), 200), 'negative_prompt', '', 'width', 512,
         'height', 512, 'samples', 1, 'inference_steps', 30, 'guidance_scale', 7.5, 'strength', 0.7,
         'seed', n, 'safety_checker', false, 'scheduler', null),
-    jsonb_build_object('init_image', jsonb_build_object('url', 'https://pictures.test/' || n)),
+    jsonb_build_object('init_image', jsonb_build_object('url', 'https://images.test/' || n)),
     false, 7.864, url, to_jsonb('order-' || n),
     jsonb_build_object('object_keys', jsonb_build_array(tenant || '/generations/' || n || '.png'),
-        'nsfw', jsonb_build_array(false), 'generation_seconds', 1.91, 'timeline', '{}'::jsonb),
+        'nsfw', jsonb_build_array(false), 'generation_seconds', 1.91, 'engine_seconds', 1.91,
+        'timeline', '{}'::jsonb),
     now(), now()
 FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS given (tenant, url, n)
 RETURNING id, tenant_id, webhook_url

@@ -33,7 +33,7 @@ WITH chosen AS (
             'width', 512, 'height', 512, 'samples', 1, 'inference_steps', 30,
             'guidance_scale', 7.5, 'strength', 0.7, 'seed', id % 4294967296,
             'safety_checker', false, 'scheduler', null),
-        jsonb_build_object('init_image', jsonb_build_object('url', 'https://pictures.test/' || id),
+        jsonb_build_object('init_image', jsonb_build_object('url', 'https://images.test/' || id),
             'mask_image', jsonb_build_object('object_key', tenant || '/inputs/' || prefix)),
         false, 7.86, CASE WHEN id % 10 < 6 THEN 'https://tenant-' || tenant || '.test/hook' END,
         to_jsonb('order-' || id),
@@ -51,10 +51,10 @@ WITH chosen AS (
     FROM chosen
     RETURNING id, tenant_id, state, webhook_url, cost, finished_at
 ), delivery AS (
-    INSERT INTO deliveries (job_id, tenant_id, event, url, state, attempt, failures,
+    INSERT INTO deliveries (job_id, tenant_id, event, url, origin, state, attempt, failures,
         available_at, created_at, finished_at)
-    SELECT id, tenant_id, 'job.' || state, webhook_url, 'delivered', 1 + n, n, finished_at,
-        finished_at, finished_at + interval '1 s'
+    SELECT id, tenant_id, 'job.' || state, webhook_url, infill_origin(webhook_url), 'delivered',
+        1 + n, n, finished_at, finished_at, finished_at + interval '1 s'
     FROM job, LATERAL (SELECT (id / 10 % 10 = 0)::int) AS repeated(n)
     WHERE webhook_url IS NOT NULL
     RETURNING id, attempt, created_at

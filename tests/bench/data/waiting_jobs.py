@@ -27,7 +27,7 @@ SELECT tenant, gen_random_uuid(), $3, 3, jsonb_build_object('endpoint', 'inpaint
         $3::text, 'prompt', left(repeat(md5(n::text) || ' ', 10), 200), 'negative_prompt', '',
         'width', 512, 'height', 512, 'samples', 1, 'inference_steps', 30, 'guidance_scale', 7.5,
         'strength', 0.7, 'seed', n, 'safety_checker', false, 'scheduler', null),
-    jsonb_build_object('init_image', jsonb_build_object('url', 'https://pictures.test/' || n)),
+    jsonb_build_object('init_image', jsonb_build_object('url', 'https://images.test/' || n)),
     false, $4
 FROM generate_series(1, $2::bigint) AS n, unnest($1::bigint[]) AS tenant
 """

@@ -16,8 +16,8 @@ from common.postgres.repositories.jobs.read import read_job
 from common.postgres.repositories.jobs.record import record_job
 from common.postgres.repositories.maintenance.expire import fail_abandoned
 from common.postgres.repositories.maintenance.requeue import (
+    count_claimable,
     count_jobs,
-    count_servable,
     requeue_expired,
     requeue_expired_deliveries,
 )
@@ -90,7 +90,7 @@ class BackgroundLoad:
                 file_prefix=uuid4(),
                 queue=QUEUE,
                 request=REQUEST,
-                inputs={"init_image": InputImage(url="https://pictures.test/new.png")},
+                inputs={"init_image": InputImage(url="https://images.test/new.png")},
                 base64=False,
                 max_attempts=3,
                 webhook_url="https://tenant.test/hook",
@@ -107,6 +107,6 @@ class BackgroundLoad:
                 await requeue_expired_deliveries(connection, limit=BATCH)
                 await recount_running(connection)
                 await mark_ready_tenants(connection)
-                await count_servable(connection, [QUEUE], at_most=100)
+                await count_claimable(connection, [QUEUE], at_most=100)
                 await count_jobs(connection)
             await asyncio.sleep(SWEEP_PAUSE_SECONDS)

@@ -119,27 +119,31 @@ async def _claim(scene: WebhookScene, healthy: int, load: DeliverySizes) -> list
                 )
                 if number >= load.claim_warm_up:
                     times.append((monotonic() - begun) * MILLISECONDS)
-                taken += due.taken
+                taken += due.deliveries
             assert healthy in {one.job.tenant_id for one in taken}
             await record_attempts(
                 connection,
                 [_outcome(one, healthy) for one in taken],
                 per_origin=PER_ORIGIN,
-                rules=replace(BreakerRules.of(WebhookSettings()), requests=1_000_000_000),
+                rules=replace(
+                    BreakerRules.from_settings(WebhookSettings()), min_requests=1_000_000_000
+                ),
             )
             await asyncio.sleep(0)
     return times
 
 
 def _outcome(due: DueDelivery, healthy: int) -> DeliveryResult:
-    is_well = due.job.tenant_id == healthy
+    is_healthy = due.job.tenant_id == healthy
     log = AttemptLog(
         started_at=due.job.created_at,
         duration=due.job.created_at - due.job.created_at,
-        status_code=200 if is_well else None,
-        error=None if is_well else "connect",
+        status_code=200 if is_healthy else None,
+        error=None if is_healthy else "connect",
         answer="",
     )
-    if is_well:
-        return DeliveryResult(due.claim, DeliveryState.DELIVERED, log, is_well=True)
-    return DeliveryResult(due.claim, DeliveryState.PENDING, log, wait_seconds=300.0, is_well=False)
+    if is_healthy:
+        return DeliveryResult(due.claim, DeliveryState.DELIVERED, log, is_healthy=True)
+    return DeliveryResult(
+        due.claim, DeliveryState.PENDING, log, wait_seconds=300.0, is_healthy=False
+    )

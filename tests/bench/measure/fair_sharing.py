@@ -18,7 +18,7 @@ from common.domain.record import NewJob
 from common.postgres.database import Database
 from common.postgres.models import TenantShare
 from common.postgres.repositories.jobs.record import record_job
-from common.postgres.repositories.maintenance.vacuum import vacuum_queues
+from common.postgres.repositories.maintenance.vacuum import vacuum_counters
 from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.clock import monotonic
 from common.settings import DatabaseSettings, JobSettings
@@ -66,7 +66,7 @@ async def _vacuuming(url: str) -> AsyncIterator[None]:
     async def vacuum() -> None:
         async with database.statement(long_lived=True) as connection:
             while not ended.is_set():
-                await vacuum_queues(connection)
+                await vacuum_counters(connection)
                 await wait_for_event(ended, JobSettings().sweep_seconds)
 
     async with asyncio.TaskGroup() as tasks:

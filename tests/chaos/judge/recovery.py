@@ -46,7 +46,7 @@ def recoveries(state: FinalState, plan: Plan, told: Responses) -> list[Recovery]
     for store in SIGNS:
         for part, seconds in _parts_again(state, store):
             measured[f"{store} back: {part}"].append(seconds)
-    measured["postgres away: a caller gets its 503"] = _refusals(state, told)
+    measured["postgres away: a caller gets its 503"] = _errors(state, told)
     promises = {
         AGAIN: plan.lease_seconds + SLACK_SECONDS,
         # Rings are not judged: with a backlog a worker looks on and has no need to hear one.
@@ -109,7 +109,7 @@ def _parts_again(state: FinalState, store: str) -> list[tuple[str, float]]:
     return found
 
 
-def _refusals(state: FinalState, told: Responses) -> list[float]:
+def _errors(state: FinalState, told: Responses) -> list[float]:
     away = spans(state, "store_away", "store_back", "store", "postgres")
     return [
         error.seconds

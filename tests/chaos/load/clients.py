@@ -45,7 +45,7 @@ class Clients:
     def __init__(self, world: World) -> None:
         self._gateways = world.gateway_urls
         self._tenants = world.tenants
-        self._pictures = world.images_url
+        self._images = world.images_url
         self._receiver = world.receiver
         self._per_second = world.plan.jobs / world.plan.seconds
         self._chance = random.Random(world.plan.seed)
@@ -72,7 +72,7 @@ class Clients:
         url_path = f"/api/v3/{order.path}"
         tenant = self._tenants[order.tenant]
         self._receiver.secrets[order.token] = tenant.secret
-        body = order.body(tenant.key, self._pictures, self._receiver.url)
+        body = order.body(tenant.key, self._images, self._receiver.url)
         headers = {"idempotency-key": order.token}
         while True:
             gateway = self._chance.choice(self._gateways)

@@ -1,6 +1,6 @@
 """Responses of an image host: cut off, rejected, reported, and accepted ones.
 
-At most 1,000 bytes of picture are taken where these are run.
+At most 1,000 bytes of image are taken where these are run.
 """
 
 import gzip

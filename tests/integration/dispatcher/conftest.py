@@ -18,7 +18,7 @@ from common.settings import (
     StorageSettings,
 )
 from tests.integration.dispatcher.harness import DispatcherHarness
-from tests.support.jobs import Owner, new_owner
+from tests.support.jobs import Owner, create_owner
 from tests.support.receiver import Receiver, receiving
 
 LOOPBACK_OPEN = OutboundSettings(
@@ -54,7 +54,7 @@ async def guard() -> AsyncIterator[Guard]:
 
 @pytest.fixture
 async def owner(database: Database) -> Owner:
-    return await new_owner(database)
+    return await create_owner(database)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 
 from common.domain.delivery import DeliveryState
 from tests.integration.dispatcher.harness import DispatcherHarness
-from tests.support.jobs import Owner, new_owner, succeeded
+from tests.support.jobs import Owner, add_succeeded_job, create_owner
 from tests.support.receiver import Receiver, Reply, receiving
 from worker.dispatcher import dispatcher
 from worker.dispatcher.dispatcher import largest_batch
@@ -21,7 +21,7 @@ async def test_a_ring_is_enough(
 ) -> None:
     async with harness.with_settings(poll_seconds=HOUR).dispatching():
         for number in (1, 2, 3):
-            await succeeded(harness.database, owner, receiver.url)
+            await add_succeeded_job(harness.database, owner, receiver.url)
             assert await harness.doorbell.ring_dispatcher()
             await receiver.request(number)
 
@@ -30,9 +30,9 @@ async def test_no_ring_is_needed(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     async with harness.dispatching():
-        await succeeded(harness.database, owner, receiver.url)
+        await add_succeeded_job(harness.database, owner, receiver.url)
         await receiver.request(1)
-        await succeeded(harness.database, owner, receiver.url)
+        await add_succeeded_job(harness.database, owner, receiver.url)
         await receiver.request(2)
 
 
@@ -41,7 +41,7 @@ async def test_no_more_attempts_run_than_there_are_slots(
 ) -> None:
     hold = asyncio.Event()
     receiver.replies.extend(Reply(hold=hold) for _ in range(3))
-    endings = [await succeeded(harness.database, owner, receiver.url) for _ in range(7)]
+    endings = [await add_succeeded_job(harness.database, owner, receiver.url) for _ in range(7)]
     async with harness.with_settings(concurrency=3, poll_seconds=HOUR).dispatching():
         await receiver.request(3)
         rows = [await harness.row(ended.delivery_id) for ended in endings]
@@ -58,7 +58,7 @@ async def test_no_more_attempts_run_than_there_are_slots(
 async def test_two_dispatchers_never_send_the_same(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
-    endings = [await succeeded(harness.database, owner, receiver.url) for _ in range(40)]
+    endings = [await add_succeeded_job(harness.database, owner, receiver.url) for _ in range(40)]
     async with harness.dispatching(), harness.dispatching():
         await receiver.request(40)
     ids = [request.headers["webhook-id"] for request in receiver.requests]
@@ -70,7 +70,7 @@ async def test_stopping_finishes_running_attempts_and_starts_none(
 ) -> None:
     hold, stopping = asyncio.Event(), asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
-    first = await succeeded(harness.database, owner, receiver.url)
+    first = await add_succeeded_job(harness.database, owner, receiver.url)
 
     async def serve() -> None:
         async with harness.with_settings(concurrency=1).dispatching():
@@ -78,7 +78,7 @@ async def test_stopping_finishes_running_attempts_and_starts_none(
 
     serving = asyncio.create_task(serve())
     await receiver.request()
-    second = await succeeded(harness.database, owner, receiver.url)
+    second = await add_succeeded_job(harness.database, owner, receiver.url)
     stopping.set()
     done, _ = await asyncio.wait({serving}, timeout=0)
     assert not done
@@ -93,12 +93,12 @@ async def test_retries_leave_slots_to_first_attempts(
 ) -> None:
     hold = asyncio.Event()
     receiver.replies.extend(Reply(hold=hold) for _ in range(3))
-    retries = [await succeeded(harness.database, owner, receiver.url) for _ in range(5)]
+    retries = [await add_succeeded_job(harness.database, owner, receiver.url) for _ in range(5)]
     await harness.execute("UPDATE deliveries SET attempt = 1")
     async with harness.with_settings(concurrency=4, first_attempt_share=0.5).dispatching():
         await receiver.request(2)
         # All that retries may take is taken.
-        first = await succeeded(harness.database, owner, receiver.url)
+        first = await add_succeeded_job(harness.database, owner, receiver.url)
         request = await receiver.request(3)
         assert request.headers["webhook-id"] == str(first.delivery_id)
         rows = [await harness.row(ended.delivery_id) for ended in retries]
@@ -116,11 +116,11 @@ async def test_one_tenant_does_not_take_all_slots(
     monkeypatch.setattr(dispatcher, "LARGEST_BATCH", 1)
     hold = asyncio.Event()
     receiver.replies.extend(Reply(hold=hold) for _ in range(4))
-    theirs = [await succeeded(harness.database, owner, receiver.url) for _ in range(6)]
+    theirs = [await add_succeeded_job(harness.database, owner, receiver.url) for _ in range(6)]
     async with harness.with_settings(concurrency=4).dispatching():
         await receiver.request(2)
-        other = await new_owner(harness.database)
-        ended = await succeeded(harness.database, other, receiver.url)
+        other = await create_owner(harness.database)
+        ended = await add_succeeded_job(harness.database, other, receiver.url)
         request = await receiver.request(3)
         assert request.headers["webhook-id"] == str(ended.delivery_id)
         rows = [await harness.row(one.delivery_id) for one in theirs]
@@ -134,9 +134,9 @@ async def test_no_more_than_its_limit_is_sent_to_one_origin(
 ) -> None:
     hold = asyncio.Event()
     receiver.replies.extend(Reply(hold=hold) for _ in range(2))
-    endings = [await succeeded(harness.database, owner, receiver.url) for _ in range(6)]
+    endings = [await add_succeeded_job(harness.database, owner, receiver.url) for _ in range(6)]
     async with receiving() as elsewhere:
-        await succeeded(harness.database, owner, elsewhere.url)
+        await add_succeeded_job(harness.database, owner, elsewhere.url)
         async with harness.with_settings(origin_concurrency=2).dispatching():
             await receiver.request(2)
             await elsewhere.request()
@@ -150,7 +150,7 @@ async def test_the_circuit_breaker_of_a_failing_origin_opens_and_closes(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.extend(Reply(500) for _ in range(3))
-    endings = [await succeeded(harness.database, owner, receiver.url) for _ in range(6)]
+    endings = [await add_succeeded_job(harness.database, owner, receiver.url) for _ in range(6)]
     careful = harness.with_settings(origin_concurrency=1, breaker_min_requests=3)
     opened = REGISTRY.get_sample_value("infill_webhook_breakers_opened_total") or 0
     async with careful.dispatching():
@@ -158,7 +158,7 @@ async def test_the_circuit_breaker_of_a_failing_origin_opens_and_closes(
         await harness.wait_for_attempt(endings[2].delivery_id)
         # Others are served meanwhile.
         async with receiving() as elsewhere:
-            await succeeded(harness.database, owner, elsewhere.url)
+            await add_succeeded_job(harness.database, owner, elsewhere.url)
             await elsewhere.request()
         assert len(receiver.requests) == 3
         await harness.execute("UPDATE tenant_origins SET open_until = now(), held_until = now()")
@@ -175,7 +175,7 @@ async def test_an_attempt_that_cannot_be_recorded_fails_no_other_of_its_batch(
     """Attempts are recorded in batches; one whose row violates a constraint fails alone."""
     hold = asyncio.Event()
     receiver.replies.extend([Reply(hold=hold), Reply(hold=hold), Reply(418, hold=hold)])
-    endings = [await succeeded(harness.database, owner, receiver.url) for _ in range(3)]
+    endings = [await add_succeeded_job(harness.database, owner, receiver.url) for _ in range(3)]
     await harness.execute("ALTER TABLE delivery_attempts ADD CHECK (status_code <> 418)")
     async with harness.dispatching():
         await receiver.request(3)

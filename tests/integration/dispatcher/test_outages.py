@@ -20,7 +20,7 @@ from deploy.local.servers.postgres import PostgresServer
 from deploy.local.servers.redis import RedisServer
 from tests.conftest import require_server_wheels
 from tests.integration.dispatcher.harness import DispatcherHarness
-from tests.support.jobs import Owner, new_owner, succeeded
+from tests.support.jobs import Owner, add_succeeded_job, create_owner
 from tests.support.receiver import Receiver, Reply
 from worker.dispatcher.dispatcher import Dispatcher
 
@@ -61,7 +61,7 @@ async def test_an_outage_of_redis_is_survived(
     outage_harness = harness.replace(redis=redis)
     async with outage_harness.dispatching():
         for number in (1, 2):
-            await succeeded(harness.database, owner, receiver.url)
+            await add_succeeded_job(harness.database, owner, receiver.url)
             assert not await outage_harness.doorbell.ring_dispatcher()
             await receiver.request(number)
         async with running(server, tmp_path):
@@ -70,7 +70,7 @@ async def test_an_outage_of_redis_is_survived(
             async with asyncio.timeout(20):
                 while await redis.dbsize():
                     pass
-        await succeeded(harness.database, owner, receiver.url)
+        await add_succeeded_job(harness.database, owner, receiver.url)
         await receiver.request(3)
     await redis.aclose()
 
@@ -86,8 +86,8 @@ async def test_a_restart_of_postgres_during_a_delivery_is_survived(
     async with running(server, tmp_path):
         await server.ensure_database()
         await upgrade(server.url())
-        owner = await new_owner(database)
-        ended = await succeeded(database, owner, receiver.url)
+        owner = await create_owner(database)
+        ended = await add_succeeded_job(database, owner, receiver.url)
         stopping, noticed = asyncio.Event(), asyncio.Event()
 
         async def serve() -> None:
@@ -104,7 +104,7 @@ async def test_a_restart_of_postgres_during_a_delivery_is_survived(
     hold.set()
     async with running(server, tmp_path):
         await wait_for_postgres(database)
-        await succeeded(database, owner, receiver.url)
+        await add_succeeded_job(database, owner, receiver.url)
         await receiver.request(2)
         stopping.set()
         await task
@@ -119,7 +119,7 @@ async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
     """It arrived but is not recorded: it is sent again after the lease, with the same id."""
     hold = asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.dispatching():
         await receiver.request()
         async with harness.database.statement() as connection:
@@ -143,7 +143,7 @@ async def test_shutdown_during_an_outage_of_postgres_does_not_wait_for_a_lease(
     async with running(server, tmp_path):
         await server.ensure_database()
         await upgrade(server.url())
-        ended = await succeeded(database, await new_owner(database), receiver.url)
+        ended = await add_succeeded_job(database, await create_owner(database), receiver.url)
         outage_harness = harness.replace(database=database).with_settings(lease_seconds=1000.0)
         dispatching = outage_harness.dispatching()
         await dispatching.__aenter__()

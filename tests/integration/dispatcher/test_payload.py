@@ -12,7 +12,7 @@ from common.postgres.repositories.jobs.finish import cancel
 from common.settings import StorageSettings
 from deploy.local.servers.ports import free_port
 from tests.integration.dispatcher.harness import DispatcherHarness
-from tests.support.jobs import Owner, queued_job, succeeded
+from tests.support.jobs import Owner, add_queued_job, add_succeeded_job
 from tests.support.receiver import Receiver, Reply
 
 IMAGE = b"\x89PNG, in name only"
@@ -25,7 +25,7 @@ async def test_links_work_and_are_signed_anew_for_every_attempt(
     receiver.replies.append(Reply(500))
     await harness.storage.put(KEY, IMAGE)
     await harness.storage.put("inputs/mask", IMAGE)
-    await succeeded(harness.database, owner, receiver.url, object_keys=(KEY,))
+    await add_succeeded_job(harness.database, owner, receiver.url, object_keys=(KEY,))
     async with harness.dispatching():
         await receiver.request()
     # A link contains its signing time in whole seconds: another lifetime makes it differ.
@@ -46,7 +46,7 @@ async def test_links_work_and_are_signed_anew_for_every_attempt(
 async def test_track_id_keeps_its_type(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, track_id: str | float | None
 ) -> None:
-    await succeeded(harness.database, owner, receiver.url, track_id=track_id)
+    await add_succeeded_job(harness.database, owner, receiver.url, track_id=track_id)
     async with harness.dispatching():
         received = (await receiver.request()).json["track_id"]
     assert (received, type(received)) == (track_id, type(track_id))
@@ -56,7 +56,7 @@ async def test_track_id_keeps_its_type(
 async def test_an_unsafe_image_is_reported(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, *, flagged: bool
 ) -> None:
-    await succeeded(harness.database, owner, receiver.url, flagged=flagged)
+    await add_succeeded_job(harness.database, owner, receiver.url, flagged=flagged)
     async with harness.dispatching():
         assert (await receiver.request()).json["nsfw_content_detected"] is flagged
 
@@ -67,7 +67,7 @@ async def test_base64_images_are_sent_if_asked_for(
     keys = (KEY, "1/generations/a-1-1.png")
     for number, key in enumerate(keys):
         await harness.storage.put(key, IMAGE + bytes([number]))
-    await succeeded(harness.database, owner, receiver.url, object_keys=keys, base64=True)
+    await add_succeeded_job(harness.database, owner, receiver.url, object_keys=keys, base64=True)
     async with harness.dispatching():
         output = (await receiver.request()).json["output"]
     assert [base64.b64decode(image) for image in output] == [IMAGE + b"\0", IMAGE + b"\1"]
@@ -77,7 +77,9 @@ async def test_base64_images_are_sent_if_asked_for(
 async def test_a_late_webhook_has_no_links_to_deleted_images(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, *, as_base64: bool
 ) -> None:
-    await succeeded(harness.database, owner, receiver.url, object_keys=(KEY,), base64=as_base64)
+    await add_succeeded_job(
+        harness.database, owner, receiver.url, object_keys=(KEY,), base64=as_base64
+    )
     async with harness.database.statement() as connection:
         await connection.execute(text("UPDATE jobs SET objects_deleted_at = '2026-06-03 12:00Z'"))
     async with harness.dispatching():
@@ -89,7 +91,9 @@ async def test_a_late_webhook_has_no_links_to_deleted_images(
 async def test_an_image_that_cannot_be_read_is_a_failed_attempt(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
-    ended = await succeeded(harness.database, owner, receiver.url, object_keys=("no",), base64=True)
+    ended = await add_succeeded_job(
+        harness.database, owner, receiver.url, object_keys=("no",), base64=True
+    )
     async with harness.dispatching():
         attempt = await harness.wait_for_attempt(ended.delivery_id)
     assert (attempt.status_code, attempt.error) == (None, "storage_unavailable")
@@ -102,7 +106,9 @@ async def test_a_store_that_hangs_does_not_hold_the_slot(
 ) -> None:
     hanging = f"http://127.0.0.1:{free_port()}"
     storage = Storage(bucket.model_copy(update={"endpoint_url": hanging}))
-    ended = await succeeded(harness.database, owner, receiver.url, object_keys=(KEY,), base64=True)
+    ended = await add_succeeded_job(
+        harness.database, owner, receiver.url, object_keys=(KEY,), base64=True
+    )
     # Shorter than the client's pauses between its three tries.
     async with harness.replace(storage=storage).with_settings(timeout_seconds=0.01).dispatching():
         attempt = await harness.wait_for_attempt(ended.delivery_id)
@@ -113,7 +119,7 @@ async def test_a_store_that_hangs_does_not_hold_the_slot(
 async def test_a_canceled_job_has_the_status_failed(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
-    job_id = await queued_job(harness.database, owner, webhook_url=receiver.url)
+    job_id = await add_queued_job(harness.database, owner, webhook_url=receiver.url)
     async with harness.database.statement() as connection:
         await cancel(connection, tenant_id=owner.id, job_id=job_id)
     async with harness.dispatching():
@@ -124,6 +130,6 @@ async def test_a_canceled_job_has_the_status_failed(
 async def test_a_job_without_a_webhook_has_no_delivery(
     harness: DispatcherHarness, owner: Owner
 ) -> None:
-    await succeeded(harness.database, owner, None)
+    await add_succeeded_job(harness.database, owner, None)
     async with harness.database.statement() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM deliveries"))).scalar() == 0

@@ -16,7 +16,7 @@ from common.settings import StorageSettings
 from deploy.local.servers.ports import free_port
 from tests.integration.dispatcher.harness import DispatcherHarness
 from tests.integration.dispatcher.program import environment, running
-from tests.support.jobs import Owner, succeeded
+from tests.support.jobs import Owner, add_succeeded_job
 from tests.support.receiver import Receiver, Reply
 
 KEY = "1/generations/a-1-0.png"
@@ -37,12 +37,12 @@ async def test_a_signal_lets_running_attempts_finish(
 ) -> None:
     hold = asyncio.Event()
     receiver.replies.append(Reply(hold=hold))
-    first = await succeeded(harness.database, owner, f"{receiver.url}?token=hush")
+    first = await add_succeeded_job(harness.database, owner, f"{receiver.url}?token=hush")
     async with running(settings) as program:
         request = await receiver.request()
         program.process.send_signal(number)
         await program.wait_for_event("finishing_deliveries")
-        second = await succeeded(harness.database, owner, receiver.url)
+        second = await add_succeeded_job(harness.database, owner, receiver.url)
         hold.set()
         line = await program.wait_for_event("delivery_attempted")
         await program.wait_for_event("dispatcher_stopped")
@@ -63,7 +63,7 @@ async def test_a_delivery_survives_its_dispatcher(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     receiver.replies.append(Reply(hold=asyncio.Event()))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with running(settings) as program:
         first = await receiver.request()
         program.process.kill()
@@ -84,7 +84,7 @@ async def test_the_dispatcher_sweeps_and_serves_its_state(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
     port = free_port()
-    await succeeded(harness.database, owner, receiver.url)
+    await add_succeeded_job(harness.database, owner, receiver.url)
     async with running(settings | {"INFILL_STATUS_PORT": str(port)}) as program:
         await program.wait_for_events("leadership_gained", "delivery_attempted")
         for page, expected in {
@@ -98,7 +98,7 @@ async def test_the_dispatcher_sweeps_and_serves_its_state(
 async def test_the_dispatcher_deletes_old_rows(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, settings: dict[str, str]
 ) -> None:
-    ended = await succeeded(harness.database, owner, None, object_keys=(KEY,))
+    ended = await add_succeeded_job(harness.database, owner, None, object_keys=(KEY,))
     await harness.storage.put(KEY, b"pixels")
     async with harness.database.statement() as connection:
         await connection.execute(text("UPDATE jobs SET finished_at = finished_at - interval '1d'"))
@@ -111,7 +111,7 @@ async def test_the_dispatcher_deletes_old_rows(
         assert (await program.wait_for_event("retention_deleted"))["kind"] == "images"
         assert (await program.wait_for_event("retention_deleted"))["kind"] == "job"
         # Webhooks are sent all the same.
-        await succeeded(harness.database, owner, receiver.url)
+        await add_succeeded_job(harness.database, owner, receiver.url)
         await receiver.request()
         program.process.terminate()
         assert await program.exit_code() == 0

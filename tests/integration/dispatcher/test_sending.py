@@ -16,7 +16,7 @@ from common.settings import OutboundSettings
 from common.standard_webhooks.keys import load_signing_key, new_secret, new_signing_key
 from deploy.local.servers.ports import free_port
 from tests.integration.dispatcher.harness import DispatcherHarness
-from tests.support.jobs import Owner, failed, new_owner, succeeded
+from tests.support.jobs import Owner, add_failed_job, add_succeeded_job, create_owner
 from tests.support.receiver import Receiver, Reply
 from worker.dispatcher import attempt_buffer as recorder
 from worker.dispatcher import sender
@@ -27,7 +27,7 @@ DELIVERED, PENDING = DeliveryState.DELIVERED, DeliveryState.PENDING
 async def test_a_success_is_sent_once_and_verifies(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
-    ended = await succeeded(harness.database, owner, receiver.url, track_id=17)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url, track_id=17)
     async with harness.dispatching():
         request = await receiver.request()
     assert request.target == "/hook"
@@ -49,7 +49,7 @@ async def test_a_success_is_sent_once_and_verifies(
 async def test_a_failure_is_sent_with_its_message(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
-    ended = await failed(
+    ended = await add_failed_job(
         harness.database, owner, receiver.url, "mask_image: HTTP 404", track_id="a"
     )
     async with harness.dispatching():
@@ -70,7 +70,7 @@ async def test_old_and_new_secret_and_the_public_key_all_verify(
     newer, key = new_secret(), load_signing_key(new_signing_key())
     async with harness.database.transaction() as connection:
         await add_webhook_secret(connection, tenant_id=owner.id, secret=newer, overlap_seconds=3600)
-    await succeeded(harness.database, owner, receiver.url)
+    await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.replace(key=key).dispatching():
         request = await receiver.request()
     for secret in (owner.secret, newer):
@@ -84,7 +84,7 @@ async def test_a_failed_attempt_is_repeated_under_the_same_id(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(500, body=b"database \0 gone"))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.dispatching():
         first = await receiver.request()
     row = await harness.row(ended.delivery_id)
@@ -119,7 +119,7 @@ async def test_a_slow_clock_does_not_shorten_the_retry_delay(
     for module in (sender, recorder):
         monkeypatch.setattr(module, "utc_now", an_hour_ago, raising=False)
     receiver.replies.append(Reply(500))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.dispatching():
         await harness.wait_for_attempt(ended.delivery_id)
     row = await harness.row(ended.delivery_id)
@@ -131,7 +131,7 @@ async def test_a_redirect_is_a_failure_and_not_followed(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(307, {"location": f"{receiver.url}/elsewhere"}))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.dispatching():
         await receiver.request()
     assert (await harness.row(ended.delivery_id)).state is PENDING
@@ -150,7 +150,7 @@ async def test_a_receiver_can_end_a_delivery(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver, reply: Reply, why: str
 ) -> None:
     receiver.replies.append(reply)
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.dispatching():
         attempt = await harness.wait_for_attempt(ended.delivery_id)
     assert (attempt.status_code, attempt.ended_by) == (reply.status, why)
@@ -161,7 +161,7 @@ async def test_success_with_an_abort_header_is_a_success(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(200, {"webhook-delivery": "abort-message"}))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.dispatching():
         attempt = await harness.wait_for_attempt(ended.delivery_id)
     assert attempt.ended_by is None
@@ -172,7 +172,7 @@ async def test_an_unknown_value_of_the_control_header_is_ignored(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(500, {"webhook-delivery": "please"}))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.dispatching():
         await receiver.request()
     assert (await harness.row(ended.delivery_id)).state is PENDING
@@ -182,7 +182,7 @@ async def test_retry_after_of_a_busy_receiver_delays_the_retry(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(429, {"retry-after": "1800"}))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.dispatching():
         await receiver.request()
     assert 1790 < (await harness.row(ended.delivery_id)).due_in <= 1800
@@ -192,7 +192,7 @@ async def test_a_dripping_receiver_is_cut_off(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.append(Reply(drip=True))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.with_settings(timeout_seconds=0.3, response_bytes=4096).dispatching():
         await receiver.wait_until(lambda: receiver.dropped)
     (attempt,) = await harness.attempts(ended.delivery_id)
@@ -203,7 +203,7 @@ async def test_a_dripping_receiver_is_cut_off(
 async def test_a_rejected_connection_is_a_failed_attempt(
     harness: DispatcherHarness, owner: Owner
 ) -> None:
-    ended = await succeeded(harness.database, owner, f"http://127.0.0.1:{free_port()}/hook")
+    ended = await add_succeeded_job(harness.database, owner, f"http://127.0.0.1:{free_port()}/hook")
     async with harness.dispatching():
         attempt = await harness.wait_for_attempt(ended.delivery_id)
     assert (attempt.status_code, attempt.error, attempt.answer) == (None, "connect", "")
@@ -214,7 +214,7 @@ async def test_a_delivery_to_a_forbidden_address_is_discarded_unsent(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     guard = Guard(OutboundSettings(allowed_ports=frozenset({0})))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.replace(guard=guard).dispatching():
         attempt = await harness.wait_for_attempt(ended.delivery_id)
     await guard.aclose()
@@ -227,7 +227,7 @@ async def test_a_delivery_ends_with_its_schedule(
     harness: DispatcherHarness, owner: Owner, receiver: Receiver
 ) -> None:
     receiver.replies.extend([Reply(500), Reply(503), Reply(404)])
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     short = harness.with_settings(retry_schedule_seconds=(5.0, 300.0))
     for number in (1, 2, 3):
         await harness.expire("available_at")
@@ -249,8 +249,10 @@ async def test_an_error_in_one_delivery_stops_no_other(
         await add_webhook_secret(
             connection, tenant_id=owner.id, secret="malformed", overlap_seconds=-1
         )
-    broken = await succeeded(harness.database, owner, receiver.url)
-    sound = await succeeded(harness.database, await new_owner(harness.database), receiver.url)
+    broken = await add_succeeded_job(harness.database, owner, receiver.url)
+    sound = await add_succeeded_job(
+        harness.database, await create_owner(harness.database), receiver.url
+    )
     async with harness.dispatching():
         assert (await harness.wait_for_attempt(broken.delivery_id)).error == "internal_error"
         request = await receiver.request()
@@ -266,7 +268,7 @@ async def test_a_response_is_recorded_only_under_a_held_claim(
     """The first dispatcher hangs until its lease has expired and another has sent it again."""
     hold = asyncio.Event()
     receiver.replies.append(Reply(200 if late else 500, hold=hold))
-    ended = await succeeded(harness.database, owner, receiver.url)
+    ended = await add_succeeded_job(harness.database, owner, receiver.url)
     async with harness.dispatching():
         await receiver.request()
         await harness.expire("lease_expires_at")

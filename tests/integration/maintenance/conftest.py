@@ -24,8 +24,8 @@ __all__ = ["database", "owner", "redis", "storage"]  # fixtures from other modul
 async def stored_jobs(
     database: Database, storage: Storage, bucket: StorageSettings, s3_client: S3Client
 ) -> StoredJobs:
-    books = await make_tenant(database, "alice")
-    return StoredJobs(books, storage, s3_client, bucket.bucket, asyncio.Event())
+    tenant = await make_tenant(database, "alice")
+    return StoredJobs(tenant, storage, s3_client, bucket.bucket, asyncio.Event())
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from common.postgres.repositories.usage.ledger import fold_usage
 from tests.integration.maintenance.stored_objects import StoredJobs
 from tests.integration.repositories.conftest import make_tenant
 from tests.integration.repositories.maintenance.test_retention import log_attempts
-from tests.integration.repositories.support.counters import LONG_AGO, RESULT, Books
+from tests.integration.repositories.support.tenant_rows import LONG_AGO, RESULT, TenantRows
 from worker.maintenance.retention import Retention
 
 KEEP_FOREVER: dict[str, Any] = {
@@ -31,33 +31,33 @@ Rows = Mapping[str, list[Any]]
 WITHOUT_TENANT_ROWS = {Installation.__tablename__, AuditEntry.__tablename__}
 
 
-async def mark_for_deletion(books: Books, *, seconds_ago: float = 60) -> None:
+async def mark_for_deletion(tenant: TenantRows, *, seconds_ago: float = 60) -> None:
     """Mark the tenant as deleted `seconds_ago`, as the use case does."""
     moment = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds_ago)
-    async with books.database.transaction() as connection:
+    async with tenant.database.transaction() as connection:
         await connection.execute(
             update(Tenant)
-            .where(Tenant.id == books.tenant_id)
+            .where(Tenant.id == tenant.tenant_id)
             .values(disabled_at=moment, deleting_at=moment)
         )
         await connection.execute(
-            update(TenantShare).where(TenantShare.tenant_id == books.tenant_id).values(closed=True)
+            update(TenantShare).where(TenantShare.tenant_id == tenant.tenant_id).values(closed=True)
         )
 
 
-async def add_rows_to_every_table(books: Books) -> None:
+async def add_rows_to_every_table(tenant: TenantRows) -> None:
     """Add a row of the tenant to each table with tenants' rows; its jobs have ended."""
     for folded in (True, False):
-        claim = await books.job_in(JobState.RUNNING)
-        async with books.database.statement() as connection:
+        claim = await tenant.add_job(JobState.RUNNING)
+        async with tenant.database.statement() as connection:
             assert await succeed(connection, claim, RESULT) is not None
             if folded:
                 await fold_usage(connection, limit=100)
-    sent = await books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
-    await log_attempts(books, sent.delivery_id, LONG_AGO)
-    await books.job_in(JobState.FAILED, finished_at=LONG_AGO)
-    tenant_id = books.tenant_id
-    async with books.database.transaction() as connection:
+    sent = await tenant.add_delivery(DeliveryState.DELIVERED, finished_at=LONG_AGO)
+    await log_attempts(tenant, sent.delivery_id, LONG_AGO)
+    await tenant.add_job(JobState.FAILED, finished_at=LONG_AGO)
+    tenant_id = tenant.tenant_id
+    async with tenant.database.transaction() as connection:
         await add_webhook_secret(
             connection, tenant_id=tenant_id, secret="whsec_x", overlap_seconds=60
         )
@@ -76,30 +76,30 @@ async def everything(database: Database) -> Rows:
         }
 
 
-async def rows_of(books: Books) -> dict[str, int]:
+async def rows_of(tenant: TenantRows) -> dict[str, int]:
     """Count the tenant's rows in each table that has any, its own row included."""
-    async with books.database.statement() as connection:
+    async with tenant.database.statement() as connection:
         found = {}
         for table in Table.metadata.sorted_tables:
             column = table.c.id if table.name == "tenants" else table.c.get("tenant_id")
             if column is not None:
-                counting = select(func.count()).where(column == books.tenant_id)
+                counting = select(func.count()).where(column == tenant.tenant_id)
                 found[table.name] = (await connection.execute(counting)).scalar_one()
         return found
 
 
-async def tenant_exists(books: Books) -> bool:
-    async with books.database.statement() as connection:
+async def tenant_exists(tenant: TenantRows) -> bool:
+    async with tenant.database.statement() as connection:
         query = text("SELECT count(*) FROM tenants WHERE id = :id")
-        return bool((await connection.execute(query, {"id": books.tenant_id})).scalar())
+        return bool((await connection.execute(query, {"id": tenant.tenant_id})).scalar())
 
 
-async def states(books: Books) -> list[str]:
-    return [row["state"] for row in await books.rows(Job)]
+async def states(tenant: TenantRows) -> list[str]:
+    return [row["state"] for row in await tenant.read_rows(Job)]
 
 
 @pytest.fixture
-async def bob(database: Database) -> Books:
+async def bob(database: Database) -> TenantRows:
     """A tenant that is not deleted."""
     return await make_tenant(database, "bob")
 

@@ -16,7 +16,12 @@ from common.object_store.storage import Storage
 from common.postgres.database import Database
 from common.runtime.clock import utc_now
 from common.settings import RetentionSettings
-from tests.integration.repositories.support.counters import ATTEMPT, FAR_AHEAD, LONG_AGO, Books
+from tests.integration.repositories.support.tenant_rows import (
+    ATTEMPT,
+    FAR_AHEAD,
+    LONG_AGO,
+    TenantRows,
+)
 from worker.maintenance.retention import Retention
 
 KINDS = ("images", "job", "delivery", "attempt", "orphan")
@@ -42,7 +47,7 @@ class StoredJob:
 class StoredJobs:
     """One tenant's jobs and the objects in a bucket."""
 
-    books: Books
+    tenant: TenantRows
     storage: Storage
     s3: S3Client
     bucket: str
@@ -50,12 +55,12 @@ class StoredJobs:
 
     @property
     def database(self) -> Database:
-        return self.books.database
+        return self.tenant.database
 
     async def job(self, state: JobState, **columns: Any) -> StoredJob:
         """Record a job in its second attempt, with two samples; a final state is old."""
         prefix = uuid4()
-        made = StoredJob(0, self.books.tenant_id, prefix)
+        made = StoredJob(0, self.tenant.tenant_id, prefix)
         running, ended = state is JobState.RUNNING, state not in {"queued", "running"}
         result = JobResult((made.output_key(),), (False,), 1.0, {}, 1.0).to_json()
         values = {
@@ -67,8 +72,8 @@ class StoredJobs:
             **columns,
         }
         inputs = {"mask_image": InputImage(object_key=made.mask)}
-        job_id = await self.books.queued(file_prefix=prefix, inputs=inputs, columns=values)
-        return StoredJob(job_id, self.books.tenant_id, prefix)
+        job_id = await self.tenant.queue_job(file_prefix=prefix, inputs=inputs, columns=values)
+        return StoredJob(job_id, self.tenant.tenant_id, prefix)
 
     def put(self, *keys: str, modified_at: datetime = LONG_AGO) -> None:
         """Store objects as if they had been stored then; the local server reads it from there."""

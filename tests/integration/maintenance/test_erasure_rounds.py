@@ -28,7 +28,7 @@ from tests.integration.maintenance.deleted_tenants import (
 )
 from tests.integration.maintenance.stored_objects import StoredJobs
 from tests.integration.repositories.conftest import make_tenant
-from tests.integration.repositories.support.counters import LONG_AGO, Books
+from tests.integration.repositories.support.tenant_rows import LONG_AGO, TenantRows
 from worker.maintenance import tenant_erasure as erasure
 from worker.maintenance.retention import Retention
 
@@ -42,10 +42,10 @@ STEPS = ["cancel_queued", "is_drained", "delete_ended_jobs", "delete_usage"]
 async def test_an_interrupted_round_is_completed_by_the_next(
     stored_jobs: StoredJobs, monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool
 ) -> None:
-    await add_rows_to_every_table(stored_jobs.books)
+    await add_rows_to_every_table(stored_jobs.tenant)
     job = await stored_jobs.job(JobState.QUEUED)
     stored_jobs.put(job.mask)
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     verb = getattr(erasure, step)
 
     async def die(*arguments: Any, **named: Any) -> None:
@@ -58,7 +58,7 @@ async def test_an_interrupted_round_is_completed_by_the_next(
         with pytest.raises(ConnectionResetError):
             await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
     await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
-    assert set((await rows_of(stored_jobs.books)).values()) == {0}
+    assert set((await rows_of(stored_jobs.tenant)).values()) == {0}
     assert stored_jobs.keys == {MARKER_KEY}
 
 
@@ -71,11 +71,11 @@ async def test_large_tenants_are_erased_in_batches_over_several_rounds(
     for _ in range(5):
         job = await stored_jobs.job(JobState.QUEUED)
         stored_jobs.put(job.mask)
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     seen = []
-    while await tenant_exists(stored_jobs.books):
+    while await tenant_exists(stored_jobs.tenant):
         await stored_jobs.run_round(retention)
-        found = await states(stored_jobs.books)
+        found = await states(stored_jobs.tenant)
         seen.append((found.count("queued"), len(found), len(stored_jobs.keys) - 1))
     assert seen == [(1, 5, 5), (0, 5, 0), (0, 1, 0), (0, 0, 0)]
 
@@ -90,12 +90,12 @@ async def test_usage_is_erased_in_batches(
         " gpu_milliseconds) SELECT n, :id, 'm', 1, 1, 1 FROM generate_series(1, 5) AS n"
     )
     async with stored_jobs.database.statement() as connection:
-        await connection.execute(entries, {"id": stored_jobs.books.tenant_id})
-    await mark_for_deletion(stored_jobs.books)
+        await connection.execute(entries, {"id": stored_jobs.tenant.tenant_id})
+    await mark_for_deletion(stored_jobs.tenant)
     await stored_jobs.run_round(retention)
-    assert (await rows_of(stored_jobs.books))["usage_entries"] == 1
+    assert (await rows_of(stored_jobs.tenant))["usage_entries"] == 1
     await stored_jobs.run_round(retention)
-    assert not await tenant_exists(stored_jobs.books)
+    assert not await tenant_exists(stored_jobs.tenant)
 
 
 class StopsAtOnce(Storage):
@@ -113,16 +113,16 @@ async def test_an_erasure_stops_between_two_batches(
 ) -> None:
     job = await stored_jobs.job(JobState.SUCCEEDED)
     stored_jobs.put(job.output_key())
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     storage = StopsAtOnce(bucket)
     storage.stopping = stored_jobs.stopping
     await stored_jobs.run_round(stored_jobs.retention(storage, **KEEP_FOREVER))
     assert stored_jobs.keys == {MARKER_KEY}
-    assert await states(stored_jobs.books) == ["succeeded"]
+    assert await states(stored_jobs.tenant) == ["succeeded"]
     await stored_jobs.run_round(
         stored_jobs.retention(storage, **KEEP_FOREVER)
     )  # stopped before it starts
-    assert await states(stored_jobs.books) == ["succeeded"]
+    assert await states(stored_jobs.tenant) == ["succeeded"]
     storage.close()
 
 
@@ -132,7 +132,7 @@ async def test_without_the_store_jobs_are_canceled_and_rows_kept(
     await stored_jobs.job(JobState.QUEUED)
     done = await stored_jobs.job(JobState.SUCCEEDED)
     stored_jobs.put(done.output_key())
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     nowhere = f"http://{LOOPBACK}:{free_port()}"
     unavailable = Storage(
         bucket.model_copy(update={"endpoint_url": nowhere, "timeout_seconds": 1.0})
@@ -141,9 +141,9 @@ async def test_without_the_store_jobs_are_canceled_and_rows_kept(
         await stored_jobs.run_round(stored_jobs.retention(unavailable, **KEEP_FOREVER))
     unavailable.close()
     assert [line["event"] for line in lines] == ["dependency_unavailable"]
-    assert await states(stored_jobs.books) == ["canceled", "succeeded"]
+    assert await states(stored_jobs.tenant) == ["canceled", "succeeded"]
     await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
-    assert not await tenant_exists(stored_jobs.books)
+    assert not await tenant_exists(stored_jobs.tenant)
     assert stored_jobs.keys == {MARKER_KEY}
 
 
@@ -152,15 +152,15 @@ async def test_the_bucket_of_another_installation_is_left_alone(
 ) -> None:
     """The other installation has objects with the id of our tenant in their keys."""
     await stored_jobs.job(JobState.QUEUED)
-    key = f"{stored_jobs.books.tenant_id}/generations/somebody.png"
+    key = f"{stored_jobs.tenant.tenant_id}/generations/somebody.png"
     stored_jobs.put(key)
     stored_jobs.s3.put_object(Bucket=stored_jobs.bucket, Key=MARKER_KEY, Body=b"another")
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     with capture_logs() as lines:
         await stored_jobs.run_round(retention)
         await stored_jobs.run_round(retention)
     assert stored_jobs.keys == {MARKER_KEY, key}
-    assert await states(stored_jobs.books) == ["canceled"]
+    assert await states(stored_jobs.tenant) == ["canceled"]
     errors = [line["event"] for line in lines if line["log_level"] == "error"]
     assert errors == ["bucket_of_another_installation"]
 
@@ -169,22 +169,22 @@ async def test_an_unsent_webhook_is_erased_with_its_job(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
     for state in (DeliveryState.PENDING, DeliveryState.SENDING):
-        await stored_jobs.books.delivery_in(state, created_at=LONG_AGO)
-    await mark_for_deletion(stored_jobs.books)
+        await stored_jobs.tenant.add_delivery(state, created_at=LONG_AGO)
+    await mark_for_deletion(stored_jobs.tenant)
     await stored_jobs.run_round(retention)
-    assert not await tenant_exists(stored_jobs.books)
-    assert await stored_jobs.books.rows(Delivery) == []
+    assert not await tenant_exists(stored_jobs.tenant)
+    assert await stored_jobs.tenant.read_rows(Delivery) == []
 
 
 async def test_several_tenants_are_erased_in_one_round(
-    stored_jobs: StoredJobs, bob: Books, retention: Retention
+    stored_jobs: StoredJobs, bob: TenantRows, retention: Retention
 ) -> None:
     carol = await make_tenant(stored_jobs.database, "carol")
-    await carol.job_in(JobState.RUNNING)  # a running job delays only its own tenant
-    for tenant in (carol, stored_jobs.books, bob):
+    await carol.add_job(JobState.RUNNING)  # a running job delays only its own tenant
+    for tenant in (carol, stored_jobs.tenant, bob):
         await mark_for_deletion(tenant)
     await stored_jobs.run_round(retention)
-    assert [await tenant_exists(tenant) for tenant in (stored_jobs.books, bob, carol)] == [
+    assert [await tenant_exists(tenant) for tenant in (stored_jobs.tenant, bob, carol)] == [
         False,
         False,
         True,
@@ -201,7 +201,7 @@ async def test_a_row_that_cannot_be_deleted_keeps_its_tenant(
             "INSERT INTO extras SELECT id FROM tenants",
         ):
             await connection.execute(text(statement))
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     with pytest.raises(DBAPIError, match="extras"):
         await stored_jobs.run_round(retention)
-    assert await tenant_exists(stored_jobs.books)
+    assert await tenant_exists(stored_jobs.tenant)

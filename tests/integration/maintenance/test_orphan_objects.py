@@ -13,7 +13,7 @@ from common.postgres.repositories.maintenance.retention import read_bucket_curso
 from common.settings import StorageSettings
 from tests.integration.maintenance.stored_objects import StoredJobs, deletion_counts
 from tests.integration.repositories.maintenance.test_retention import hours_ago
-from tests.integration.repositories.support.counters import LONG_AGO
+from tests.integration.repositories.support.tenant_rows import LONG_AGO
 from worker.maintenance import orphan_objects as orphans
 from worker.maintenance.retention import Retention
 
@@ -65,7 +65,7 @@ async def test_an_unfinished_jobs_objects_are_kept(
 async def test_images_of_a_request_that_was_never_recorded_are_deleted(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    old, young = (input_key(stored_jobs.books.tenant_id, uuid4(), "init_image") for _ in range(2))
+    old, young = (input_key(stored_jobs.tenant.tenant_id, uuid4(), "init_image") for _ in range(2))
     stored_jobs.put(old)
     stored_jobs.put(young, modified_at=hours_ago(23))
     await stored_jobs.run_round(retention)
@@ -92,7 +92,7 @@ async def test_an_object_uploaded_after_the_deletion_is_deleted(
 async def test_foreign_objects_are_never_touched(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    output = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
+    output = result_key(stored_jobs.tenant.tenant_id, uuid4(), 1, 0)
     foreign = {f"backup/{output}", f"{output}.bak", "postgres.dump", "1/generations/cat.png"}
     stored_jobs.put(*foreign)
     await stored_jobs.run_round(retention)
@@ -102,7 +102,7 @@ async def test_foreign_objects_are_never_touched(
 async def test_a_bucket_without_a_marker_gets_ours_and_is_collected_from_then_on(
     stored_jobs: StoredJobs,
 ) -> None:
-    orphan = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
+    orphan = result_key(stored_jobs.tenant.tenant_id, uuid4(), 1, 0)
     stored_jobs.put(orphan)
     retention = stored_jobs.retention()
     await stored_jobs.run_round(retention)
@@ -117,7 +117,7 @@ async def test_a_bucket_without_a_marker_gets_ours_and_is_collected_from_then_on
 async def test_a_bucket_of_another_installation_is_left_alone(stored_jobs: StoredJobs) -> None:
     theirs = str(uuid4())
     await stored_jobs.storage.put(MARKER_KEY, theirs.encode())
-    image = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
+    image = result_key(stored_jobs.tenant.tenant_id, uuid4(), 1, 0)
     stored_jobs.put(image)
     retention = stored_jobs.retention()
     with capture_logs() as lines:
@@ -137,7 +137,7 @@ async def test_a_bucket_of_another_installation_is_left_alone(stored_jobs: Store
 
 
 async def test_without_an_orphan_age_nothing_is_collected(stored_jobs: StoredJobs) -> None:
-    orphan = result_key(stored_jobs.books.tenant_id, uuid4(), 1, 0)
+    orphan = result_key(stored_jobs.tenant.tenant_id, uuid4(), 1, 0)
     stored_jobs.put(orphan)
     for _ in range(2):
         await stored_jobs.run_round(stored_jobs.retention(orphan_seconds=0))

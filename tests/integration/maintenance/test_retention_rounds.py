@@ -15,7 +15,7 @@ from common.settings import StorageSettings
 from deploy.local.servers.ports import LOOPBACK, free_port
 from tests.integration.maintenance.stored_objects import StoredJobs, deletion_counts
 from tests.integration.repositories.maintenance.test_retention import hours_ago, log_attempts
-from tests.integration.repositories.support.counters import LONG_AGO
+from tests.integration.repositories.support.tenant_rows import LONG_AGO
 from worker.maintenance import retention as rounds
 
 KEEP_FOREVER = {
@@ -37,9 +37,9 @@ async def test_images_are_deleted_before_their_row(
     before = deletion_counts()
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
     assert stored_jobs.keys == set()
-    assert (await stored_jobs.books.job(job.job_id))["objects_deleted_at"] is not None
+    assert (await stored_jobs.tenant.read_job(job.job_id))["objects_deleted_at"] is not None
     assert deletion_counts() == before | {"images": before["images"] + 1}
-    await stored_jobs.books.set_job(job.job_id, finished_at=hours_ago(91 * 24))
+    await stored_jobs.tenant.set_job(job.job_id, finished_at=hours_ago(91 * 24))
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
     assert await stored_jobs.job_ids() == []
     assert deletion_counts()["job"] == before["job"] + 1
@@ -55,7 +55,9 @@ async def test_images_of_young_and_unfinished_jobs_are_kept(stored_jobs: StoredJ
     stored_jobs.put(*keys)
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
     assert stored_jobs.keys == keys
-    assert [row["objects_deleted_at"] for row in await stored_jobs.books.rows(Job)] == [None] * 3
+    assert [row["objects_deleted_at"] for row in await stored_jobs.tenant.read_rows(Job)] == [
+        None
+    ] * 3
 
 
 async def test_a_deletion_that_was_not_recorded_is_recorded_by_the_next_round(
@@ -63,21 +65,23 @@ async def test_a_deletion_that_was_not_recorded_is_recorded_by_the_next_round(
 ) -> None:
     job = await stored_jobs.job(JobState.SUCCEEDED)  # and its images are deleted already
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK, job_seconds=0))
-    assert (await stored_jobs.books.job(job.job_id))["objects_deleted_at"] is not None
+    assert (await stored_jobs.tenant.read_job(job.job_id))["objects_deleted_at"] is not None
 
 
 async def test_deliveries_and_attempts_have_retention_settings_of_their_own(
     stored_jobs: StoredJobs,
 ) -> None:
-    sent = await stored_jobs.books.delivery_in(
+    sent = await stored_jobs.tenant.add_delivery(
         DeliveryState.DELIVERED, finished_at=hours_ago(31 * 24)
     )
-    waiting = await stored_jobs.books.delivery_in(DeliveryState.PENDING)
-    await log_attempts(stored_jobs.books, waiting.delivery_id, LONG_AGO, hours_ago(24))
+    waiting = await stored_jobs.tenant.add_delivery(DeliveryState.PENDING)
+    await log_attempts(stored_jobs.tenant, waiting.delivery_id, LONG_AGO, hours_ago(24))
     before = deletion_counts()
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
-    assert [row["id"] for row in await stored_jobs.books.rows(Delivery)] == [waiting.delivery_id]
-    assert len(await stored_jobs.books.rows(DeliveryAttempt)) == 1
+    assert [row["id"] for row in await stored_jobs.tenant.read_rows(Delivery)] == [
+        waiting.delivery_id
+    ]
+    assert len(await stored_jobs.tenant.read_rows(DeliveryAttempt)) == 1
     assert sent != waiting
     assert deletion_counts() == before | {
         "delivery": before["delivery"] + 1,
@@ -88,24 +92,24 @@ async def test_deliveries_and_attempts_have_retention_settings_of_their_own(
 async def test_nothing_is_deleted_if_everything_is_kept_forever(stored_jobs: StoredJobs) -> None:
     job = await stored_jobs.job(JobState.SUCCEEDED)
     await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
-    claim = await stored_jobs.books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
-    await log_attempts(stored_jobs.books, claim.delivery_id, LONG_AGO)
+    claim = await stored_jobs.tenant.add_delivery(DeliveryState.DELIVERED, finished_at=LONG_AGO)
+    await log_attempts(stored_jobs.tenant, claim.delivery_id, LONG_AGO)
     keys = {job.output_key(1), job.output_key(2), job.mask}
     stored_jobs.put(*keys)
-    before = await stored_jobs.books.everything()
+    before = await stored_jobs.tenant.read_everything()
     await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
     await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
-    assert await stored_jobs.books.everything() == before
+    assert await stored_jobs.tenant.read_everything() == before
     assert stored_jobs.keys == keys
 
 
 async def test_a_pending_webhook_keeps_its_job(stored_jobs: StoredJobs) -> None:
-    claim = await stored_jobs.books.delivery_in(DeliveryState.PENDING)
+    claim = await stored_jobs.tenant.add_delivery(DeliveryState.PENDING)
     (job_id,) = await stored_jobs.job_ids()
-    await stored_jobs.books.set_job(job_id, finished_at=LONG_AGO)
+    await stored_jobs.tenant.set_job(job_id, finished_at=LONG_AGO)
     await stored_jobs.run_round()
     assert await stored_jobs.job_ids() == [job_id]
-    await stored_jobs.books.set_delivery(claim.delivery_id, state=DeliveryState.DELIVERED)
+    await stored_jobs.tenant.set_delivery(claim.delivery_id, state=DeliveryState.DELIVERED)
     await stored_jobs.run_round()
     assert await stored_jobs.job_ids() == []
 
@@ -117,12 +121,12 @@ async def test_more_rows_than_a_batch_are_deleted_in_one_round(
     monkeypatch.setattr(rounds, "JOBS", 2)
     jobs = [await stored_jobs.job(JobState.SUCCEEDED) for _ in range(5)]
     stored_jobs.put(*(job.output_key() for job in jobs))
-    claim = await stored_jobs.books.delivery_in(DeliveryState.PENDING)
-    await log_attempts(stored_jobs.books, claim.delivery_id, *[LONG_AGO] * 5)
+    claim = await stored_jobs.tenant.add_delivery(DeliveryState.PENDING)
+    await log_attempts(stored_jobs.tenant, claim.delivery_id, *[LONG_AGO] * 5)
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))
     assert stored_jobs.keys == set()
     assert len(await stored_jobs.job_ids()) == 1
-    assert await stored_jobs.books.rows(DeliveryAttempt) == []
+    assert await stored_jobs.tenant.read_rows(DeliveryAttempt) == []
 
 
 async def test_a_backlog_is_deleted_over_several_rounds(
@@ -144,7 +148,7 @@ async def test_rows_do_not_wait_for_the_store(
 ) -> None:
     with_images = await stored_jobs.job(JobState.SUCCEEDED)
     await stored_jobs.job(JobState.SUCCEEDED, objects_deleted_at=LONG_AGO)
-    await stored_jobs.books.delivery_in(DeliveryState.DELIVERED, finished_at=LONG_AGO)
+    await stored_jobs.tenant.add_delivery(DeliveryState.DELIVERED, finished_at=LONG_AGO)
     stored_jobs.put(with_images.output_key())
     nowhere = f"http://{LOOPBACK}:{free_port()}"
     unavailable = Storage(
@@ -156,7 +160,7 @@ async def test_rows_do_not_wait_for_the_store(
             await stored_jobs.run_round(retention)
         unavailable.close()
         assert await stored_jobs.job_ids() == [with_images.job_id, with_images.job_id + 2]
-        assert await stored_jobs.books.rows(Delivery) == []
+        assert await stored_jobs.tenant.read_rows(Delivery) == []
         assert stored_jobs.keys == {with_images.output_key()}
         for part in (retention, retention._orphans, retention._orphans._ownership):
             part._storage = stored_jobs.storage  # the store is back
@@ -190,7 +194,9 @@ async def test_a_round_stops_between_two_batches(
     await stored_jobs.run_round(stored_jobs.retention(storage))
     storage.close()
     assert stored_jobs.keys == {job.output_key() for job in jobs[2:]}
-    marked = [row["objects_deleted_at"] is not None for row in await stored_jobs.books.rows(Job)]
+    marked = [
+        row["objects_deleted_at"] is not None for row in await stored_jobs.tenant.read_rows(Job)
+    ]
     assert marked == [True, True, False, False, False, True]
     stored_jobs.stopping.clear()  # another process goes on
     await stored_jobs.run_round(stored_jobs.retention(**NO_WALK))

@@ -19,7 +19,14 @@ from common.postgres.database import Database
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from common.settings import JobSettings, RedisSettings, WebhookSettings
 from deploy.local.servers.ports import LOOPBACK
-from tests.support.jobs import NO_GRACE, QUEUE, Owner, claimed, queued_job, succeeded
+from tests.support.jobs import (
+    NO_GRACE,
+    QUEUE,
+    Owner,
+    add_queued_job,
+    add_succeeded_job,
+    claim_next_job,
+)
 from worker.maintenance import sweeper as sweeping
 from worker.maintenance.sweeper import Sweeper
 
@@ -50,13 +57,13 @@ async def rows(database: Database, query: str) -> list[tuple[Any, ...]]:
 
 
 async def expired_claim(database: Database) -> None:
-    await claimed(database, lease_seconds=-1)
+    await claim_next_job(database, lease_seconds=-1)
 
 
 async def test_a_dead_workers_job_is_requeued_and_rung_for(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
-    await queued_job(database, owner)
+    await add_queued_job(database, owner)
     await expired_claim(database)
     await sweep()
     query = "SELECT state, attempt, claimed_by, lease_expires_at, error_code FROM jobs"
@@ -67,8 +74,8 @@ async def test_a_dead_workers_job_is_requeued_and_rung_for(
 async def test_a_live_claim_is_left_alone(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
-    await queued_job(database, owner)
-    await claimed(database)
+    await add_queued_job(database, owner)
+    await claim_next_job(database)
     await sweep()
     assert await rows(database, "SELECT state, attempt FROM jobs") == [("running", 1)]
     assert await redis.dbsize() == 0
@@ -77,7 +84,7 @@ async def test_a_live_claim_is_left_alone(
 async def test_a_job_out_of_attempts_fails_and_its_end_is_announced(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep, announced: Any
 ) -> None:
-    job_id = await queued_job(database, owner, webhook_url=HOOK, max_attempts=1)
+    job_id = await add_queued_job(database, owner, webhook_url=HOOK, max_attempts=1)
     await expired_claim(database)
     before = REGISTRY.get_sample_value("infill_jobs_ended_total", {"outcome": "failed"}) or 0
     await sweep()
@@ -97,10 +104,10 @@ async def test_a_job_out_of_attempts_fails_and_its_end_is_announced(
 async def test_a_job_that_waited_too_long_fails_and_its_end_is_announced(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep, announced: Any
 ) -> None:
-    job_id = await queued_job(database, owner, webhook_url=HOOK)
+    job_id = await add_queued_job(database, owner, webhook_url=HOOK)
     async with database.statement() as connection:
         await connection.execute(text("UPDATE jobs SET created_at = now() - interval '25 hours'"))
-    await queued_job(database, owner)
+    await add_queued_job(database, owner)
     before = REGISTRY.get_sample_value("infill_jobs_ended_total", {"outcome": "failed"}) or 0
     await sweep()
     query = "SELECT id, error_code, file_prefix FROM jobs WHERE state = 'failed'"
@@ -116,7 +123,7 @@ async def test_a_job_that_waited_too_long_fails_and_its_end_is_announced(
 async def test_a_dead_dispatchers_delivery_is_requeued_and_rung_for(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
-    await succeeded(database, owner, HOOK)
+    await add_succeeded_job(database, owner, HOOK)
     lost = "UPDATE deliveries SET state = 'sending', lease_expires_at = now(), claimed_by = 'x'"
     async with database.statement() as connection:
         await connection.execute(text(lost))
@@ -130,7 +137,7 @@ async def test_waiting_jobs_are_rung_for_once(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
     for _ in range(3):
-        await queued_job(database, owner)
+        await add_queued_job(database, owner)
     await sweep()
     await sweep()
     assert await redis.llen(QUEUE) == 3
@@ -146,7 +153,7 @@ async def test_rings_of_one_sweep_are_bounded(
 ) -> None:
     monkeypatch.setattr(sweeping, "RINGS", 2)
     for _ in range(3):
-        await queued_job(database, owner)
+        await add_queued_job(database, owner)
     await sweep()
     assert await redis.llen(QUEUE) == 2
 
@@ -154,7 +161,7 @@ async def test_rings_of_one_sweep_are_bounded(
 async def test_a_job_that_is_not_available_yet_is_not_rung_for(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
-    await queued_job(database, owner)
+    await add_queued_job(database, owner)
     async with database.statement() as connection:
         await connection.execute(text("UPDATE jobs SET available_at = now() + interval '1 hour'"))
     await sweep()
@@ -166,7 +173,7 @@ async def test_more_than_a_batch_is_moved_in_one_sweep(
 ) -> None:
     monkeypatch.setattr(sweeping, "BATCH", 2)
     for max_attempts in (1, 1, 1, 2, 2, 2, 2):
-        await queued_job(database, owner, max_attempts=max_attempts)
+        await add_queued_job(database, owner, max_attempts=max_attempts)
     for _ in range(7):
         await expired_claim(database)
     await sweep()
@@ -185,8 +192,8 @@ async def test_silent_workers_are_deleted(database: Database, sweep: Sweep) -> N
 
 async def test_unfinished_jobs_are_counted(database: Database, owner: Owner, sweep: Sweep) -> None:
     for _ in range(3):
-        await queued_job(database, owner)
-    await claimed(database)
+        await add_queued_job(database, owner)
+    await claim_next_job(database)
     await sweep()
     assert REGISTRY.get_sample_value("infill_jobs", {"state": "queued"}) == 2
     assert REGISTRY.get_sample_value("infill_jobs", {"state": "running"}) == 1
@@ -195,7 +202,7 @@ async def test_unfinished_jobs_are_counted(database: Database, owner: Owner, swe
 async def test_an_outage_of_redis_stops_no_task_of_a_sweep(
     database: Database, redis: Redis, owner: Owner, sweep: Sweep
 ) -> None:
-    await queued_job(database, owner)
+    await add_queued_job(database, owner)
     await expired_claim(database)
     await redis.set(QUEUE, "not a list: every ring fails")
     await sweep()
@@ -232,7 +239,7 @@ async def test_a_hung_redis_delays_a_sweep_once_not_once_for_every_job(
         grace=NO_GRACE,
     )
     for _ in range(3):
-        await queued_job(database, owner, webhook_url=HOOK, max_attempts=1)
+        await add_queued_job(database, owner, webhook_url=HOOK, max_attempts=1)
         await expired_claim(database)
 
     async def sweep() -> None:

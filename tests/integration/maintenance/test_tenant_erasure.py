@@ -28,7 +28,7 @@ from tests.integration.maintenance.deleted_tenants import (
 )
 from tests.integration.maintenance.stored_objects import StoredJobs
 from tests.integration.repositories.conftest import make_tenant
-from tests.integration.repositories.support.counters import RESULT, Books
+from tests.integration.repositories.support.tenant_rows import RESULT, TenantRows
 from worker.maintenance import tenant_erasure as erasure
 from worker.maintenance.retention import Retention
 
@@ -51,9 +51,9 @@ async def test_an_erasure_deletes_every_row_of_its_tenant(
 
 
 async def test_only_the_erased_tenants_objects_are_deleted(
-    stored_jobs: StoredJobs, bob: Books, retention: Retention
+    stored_jobs: StoredJobs, bob: TenantRows, retention: Retention
 ) -> None:
-    ours, theirs = stored_jobs.books.tenant_id, bob.tenant_id
+    ours, theirs = stored_jobs.tenant.tenant_id, bob.tenant_id
     job = await stored_jobs.job(JobState.SUCCEEDED)
     kept = {f"{theirs}/generations/x.png", f"{ours}0/inputs/y", f"x{ours}/z", MARKER_KEY}
     stored_jobs.put(*kept - {MARKER_KEY})
@@ -61,35 +61,35 @@ async def test_only_the_erased_tenants_objects_are_deleted(
         job.output_key(), job.mask, f"{ours}/generations/what-is-this", f"{ours}/more/a/b"
     )
     stored_jobs.put_now(job.output_key(9))
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     await stored_jobs.run_round(retention)
     assert stored_jobs.keys == kept
-    assert not await tenant_exists(stored_jobs.books)
+    assert not await tenant_exists(stored_jobs.tenant)
     assert await tenant_exists(bob)
 
 
 async def test_an_erasure_keeps_every_row_of_other_tenants(
-    stored_jobs: StoredJobs, bob: Books, retention: Retention
+    stored_jobs: StoredJobs, bob: TenantRows, retention: Retention
 ) -> None:
-    for tenant in (stored_jobs.books, bob):
+    for tenant in (stored_jobs.tenant, bob):
         await add_rows_to_every_table(tenant)
-    waiting = await bob.queued()
+    waiting = await bob.queue_job()
     theirs = await rows_of(bob)
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     await stored_jobs.run_round(retention)
-    assert set((await rows_of(stored_jobs.books)).values()) == {0}
+    assert set((await rows_of(stored_jobs.tenant)).values()) == {0}
     assert await rows_of(bob) == theirs
-    assert (await bob.job(waiting))["state"] == "queued"
+    assert (await bob.read_job(waiting))["state"] == "queued"
 
 
 async def test_the_audit_log_is_kept(stored_jobs: StoredJobs, retention: Retention) -> None:
     entry = {"actor": "cli", "action": "tenant.delete", "tenant": "alice", "details": {}}
     async with stored_jobs.database.statement() as connection:
         await connection.execute(insert(AuditEntry).values(**entry))
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     await stored_jobs.run_round(retention)
-    assert not await tenant_exists(stored_jobs.books)
-    assert [row["tenant"] for row in await stored_jobs.books.rows(AuditEntry)] == ["alice"]
+    assert not await tenant_exists(stored_jobs.tenant)
+    assert [row["tenant"] for row in await stored_jobs.tenant.read_rows(AuditEntry)] == ["alice"]
 
 
 async def test_nothing_is_erased_before_gateway_caches_have_expired(
@@ -98,7 +98,7 @@ async def test_nothing_is_erased_before_gateway_caches_have_expired(
     job = await stored_jobs.job(JobState.QUEUED)
     stored_jobs.put(job.mask)
     await mark_for_deletion(
-        stored_jobs.books, seconds_ago=GatewaySettings().auth_cache_seconds + 10
+        stored_jobs.tenant, seconds_ago=GatewaySettings().auth_cache_seconds + 10
     )
     before = await everything(stored_jobs.database)
     await stored_jobs.run_round(retention)
@@ -120,19 +120,19 @@ async def test_a_disabled_tenant_is_not_erased(
 async def test_waiting_jobs_are_canceled_and_running_ones_waited_for(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    running = await stored_jobs.books.job_in(JobState.RUNNING)
+    running = await stored_jobs.tenant.add_job(JobState.RUNNING)
     done = await stored_jobs.job(JobState.SUCCEEDED)
     for _ in range(3):
         await stored_jobs.job(JobState.QUEUED)
     stored_jobs.put(done.output_key())
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     name, labels = "infill_jobs_ended_total", {"outcome": "canceled"}
     canceled = REGISTRY.get_sample_value(name, labels) or 0
     with capture_logs() as lines:
         await stored_jobs.run_round(retention)
         await stored_jobs.run_round(retention)
-    assert await states(stored_jobs.books) == ["running", "succeeded", *["canceled"] * 3]
-    assert await stored_jobs.books.rows(Delivery) == []  # no webhook is sent
+    assert await states(stored_jobs.tenant) == ["running", "succeeded", *["canceled"] * 3]
+    assert await stored_jobs.tenant.read_rows(Delivery) == []  # no webhook is sent
     assert REGISTRY.get_sample_value(name, labels) == canceled + 3
     assert done.output_key() in stored_jobs.keys
     assert [line["event"] for line in lines] == ["tenant_is_draining"] * 2
@@ -140,20 +140,20 @@ async def test_waiting_jobs_are_canceled_and_running_ones_waited_for(
         assert await succeed(connection, running, RESULT) is not None
     with capture_logs() as lines:
         await stored_jobs.run_round(retention)
-    assert not await tenant_exists(stored_jobs.books)
+    assert not await tenant_exists(stored_jobs.tenant)
     assert stored_jobs.keys == {MARKER_KEY}
     erased = [line["tenant_id"] for line in lines if line["event"] == "tenant_erased"]
-    assert erased == [stored_jobs.books.tenant_id]
+    assert erased == [stored_jobs.tenant.tenant_id]
 
 
 async def test_a_canceled_job_has_an_error_message(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    await stored_jobs.books.job_in(JobState.RUNNING)
-    job_id = await stored_jobs.books.queued()
-    await mark_for_deletion(stored_jobs.books)
+    await stored_jobs.tenant.add_job(JobState.RUNNING)
+    job_id = await stored_jobs.tenant.queue_job()
+    await mark_for_deletion(stored_jobs.tenant)
     await stored_jobs.run_round(retention)
-    job = await stored_jobs.books.job(job_id)
+    job = await stored_jobs.tenant.read_job(job_id)
     assert (job["state"], job["error_code"]) == ("canceled", "canceled")
     assert job["error_message"] == "its tenant is being deleted"
     assert job["finished_at"] is not None
@@ -162,12 +162,12 @@ async def test_a_canceled_job_has_an_error_message(
 async def test_a_requeued_job_of_a_deleted_tenant_is_canceled(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    running = await stored_jobs.books.job_in(JobState.RUNNING)
-    await mark_for_deletion(stored_jobs.books)
+    running = await stored_jobs.tenant.add_job(JobState.RUNNING)
+    await mark_for_deletion(stored_jobs.tenant)
     await stored_jobs.run_round(retention)
-    await stored_jobs.books.set_job(running.job_id, state=JobState.QUEUED, lease_expires_at=None)
+    await stored_jobs.tenant.set_job(running.job_id, state=JobState.QUEUED, lease_expires_at=None)
     await stored_jobs.run_round(retention)
-    assert not await tenant_exists(stored_jobs.books)
+    assert not await tenant_exists(stored_jobs.tenant)
 
 
 async def test_a_job_submitted_during_the_erasure_is_erased_by_the_next_round(
@@ -181,23 +181,23 @@ async def test_a_job_submitted_during_the_erasure_is_erased_by_the_next_round(
         stored_jobs.put_now(late[-1].mask)
         return 0
 
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     with monkeypatch.context() as patched:
         patched.setattr(erasure, "delete_usage", submit)
         await stored_jobs.run_round(retention)
-    assert await states(stored_jobs.books) == ["queued"]
-    assert await tenant_exists(stored_jobs.books)
+    assert await states(stored_jobs.tenant) == ["queued"]
+    assert await tenant_exists(stored_jobs.tenant)
     await stored_jobs.run_round(retention)
-    assert not await tenant_exists(stored_jobs.books)
+    assert not await tenant_exists(stored_jobs.tenant)
     assert stored_jobs.keys == {MARKER_KEY}
 
 
 async def test_a_job_recorded_during_the_erasure_is_erased_too(
     stored_jobs: StoredJobs, retention: Retention
 ) -> None:
-    await mark_for_deletion(stored_jobs.books)
+    await mark_for_deletion(stored_jobs.tenant)
     insertion = insert(Job).values(
-        tenant_id=stored_jobs.books.tenant_id,
+        tenant_id=stored_jobs.tenant.tenant_id,
         file_prefix="6d0a5b1e-0000-4000-8000-000000000000",
         queue="q",
         max_attempts=1,
@@ -209,7 +209,7 @@ async def test_a_job_recorded_during_the_erasure_is_erased_too(
     async with stored_jobs.database.transaction() as connection:
         await connection.execute(insertion)
         going = asyncio.create_task(stored_jobs.run_round(retention))
-        await wait_until_ready(stored_jobs.books.somebody_waits, "the deletion", 20)
+        await wait_until_ready(stored_jobs.tenant.is_blocked, "the deletion", 20)
     await going
-    assert not await tenant_exists(stored_jobs.books)
+    assert not await tenant_exists(stored_jobs.tenant)
     assert await stored_jobs.job_ids() == []

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from common.operations.usage import report_usage
 from common.postgres.database import Database
 from tests.integration.maintenance.test_sweeper import Sweep, rows, sweep
-from tests.support.jobs import Owner, queued_job, succeeded
+from tests.support.jobs import Owner, add_queued_job, add_succeeded_job
 from worker.maintenance import sweeper as sweeping
 
 __all__ = ["sweep"]  # a fixture from another module
@@ -25,7 +25,7 @@ async def test_a_sweep_folds_new_usage_entries(
     database: Database, owner: Owner, sweep: Sweep
 ) -> None:
     for number in range(1, 4):
-        await succeeded(database, owner, None)
+        await add_succeeded_job(database, owner, None)
         before = await used(database)
         await sweep()
         assert await rows(database, MARKS) == [(0,)]
@@ -39,7 +39,7 @@ async def test_a_backlog_is_folded_over_several_sweeps(
     monkeypatch.setattr(sweeping, "USAGE_ENTRIES", 2)
     monkeypatch.setattr(sweeping, "USAGE_BATCHES", 2)
     for _ in range(7):
-        await succeeded(database, owner, None)
+        await add_succeeded_job(database, owner, None)
     before, left = await used(database), []
     for _ in range(3):
         await sweep()
@@ -51,8 +51,8 @@ async def test_a_backlog_is_folded_over_several_sweeps(
 async def test_usage_that_cannot_be_folded_stops_no_earlier_task(
     database: Database, owner: Owner, sweep: Sweep
 ) -> None:
-    await succeeded(database, owner, None)
-    await queued_job(database, owner)
+    await add_succeeded_job(database, owner, None)
+    await add_queued_job(database, owner)
     overdue = "UPDATE jobs SET created_at = now() - interval '25 hours' WHERE state = 'queued'"
     async with database.statement() as connection:
         await connection.execute(text("ALTER TABLE daily_usage ADD CHECK (jobs < 1)"))

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 
 from common.postgres.database import Database
-from common.postgres.repositories.maintenance.vacuum import WORTH_A_VACUUM
-from tests.support.jobs import Owner, queued_job
+from common.postgres.repositories.maintenance.vacuum import MIN_DEAD_ROWS
+from tests.support.jobs import Owner, add_queued_job
 from worker.maintenance.sweeper import Sweeper
 
 # As claims do, one after another: each leaves a dead row behind.
@@ -18,11 +18,11 @@ END $$
 """
 
 
-@pytest.mark.parametrize(("times", "vacuums"), [(WORTH_A_VACUUM, 1), (WORTH_A_VACUUM // 2, 0)])
+@pytest.mark.parametrize(("times", "vacuums"), [(MIN_DEAD_ROWS, 1), (MIN_DEAD_ROWS // 2, 0)])
 async def test_a_sweep_vacuums_the_queues_after_many_updates(
     database: Database, owner: Owner, sweeper: Sweeper, times: int, vacuums: int
 ) -> None:
-    await queued_job(database, owner)
+    await add_queued_job(database, owner)
     async with database.statement() as connection:
         # Dead rows of earlier tests count too.
         await connection.execute(text("VACUUM tenant_queues"))

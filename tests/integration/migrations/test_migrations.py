@@ -1,4 +1,4 @@
-"""Migrations make the tables of the models, and a downgrade removes everything."""
+"""Migrations create the tables of the models, and a downgrade drops everything."""
 
 import asyncio
 import re
@@ -78,7 +78,7 @@ def differences(connection: Connection) -> list[Any]:
     return list(compare_metadata(context, Table.metadata))
 
 
-async def test_the_migrated_tables_are_the_models(database_url: str) -> None:
+async def test_migrated_tables_match_the_models(database_url: str) -> None:
     database = Database(DatabaseSettings(url=SecretStr(database_url)), application="test")
     async with database.transaction() as connection:
         assert await connection.run_sync(differences) == []
@@ -86,17 +86,17 @@ async def test_the_migrated_tables_are_the_models(database_url: str) -> None:
 
 
 @pytest.mark.parametrize(("table", "states"), [("jobs", JobState), ("deliveries", DeliveryState)])
-async def test_the_database_allows_exactly_the_states_of_the_code(
+async def test_state_constraints_match_the_code(
     database_url: str, table: str, states: type[StrEnum]
 ) -> None:
     (definition,) = await fetch(
         database_url,
-        f"SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'ck_{table}_state'",  # noqa: S608 - a name of ours
+        f"SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'ck_{table}_state'",  # noqa: S608 - a constant name
     )
     assert set(re.findall(r"'(\w+)'", definition)) == {state.value for state in states}
 
 
-async def test_constraints_indexes_and_storage_are_those_of_the_models(
+async def test_constraints_indexes_and_storage_match_the_models(
     database_url: str, empty_database_url: str
 ) -> None:
     """Alembic compares no CHECK, included column or storage, so the catalogs are compared."""
@@ -110,7 +110,9 @@ async def test_constraints_indexes_and_storage_are_those_of_the_models(
         assert len(migrated) >= 9
 
 
-async def test_down_leaves_nothing_and_up_works_again(empty_database_url: str) -> None:
+async def test_a_downgrade_drops_everything_and_an_upgrade_works_again(
+    empty_database_url: str,
+) -> None:
     await upgrade(empty_database_url)
     before = await fetch(empty_database_url, OURS)
     await downgrade(empty_database_url, "base")
@@ -120,7 +122,7 @@ async def test_down_leaves_nothing_and_up_works_again(empty_database_url: str) -
     assert sorted(await fetch(empty_database_url, OURS)) == sorted(before)
 
 
-async def test_migrations_at_the_same_time_wait_for_each_other(empty_database_url: str) -> None:
+async def test_concurrent_migrations_wait_for_each_other(empty_database_url: str) -> None:
     await asyncio.gather(*(upgrade(empty_database_url) for _ in range(3)))
     newest = max(Path("migrations/versions").glob("0*.py")).name[:4]
     assert await fetch(empty_database_url, "SELECT version_num FROM alembic_version") == [newest]

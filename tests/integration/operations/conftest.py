@@ -1,5 +1,5 @@
 """Fixtures for the operators' use cases: a migrated database with tenants."""
 
-from tests.integration.repositories.conftest import books, database, other_books
+from tests.integration.repositories.conftest import alice, bob, database
 
-__all__ = ["books", "database", "other_books"]  # fixtures made elsewhere
+__all__ = ["alice", "bob", "database"]  # fixtures from another module

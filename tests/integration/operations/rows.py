@@ -50,10 +50,10 @@ async def share(database: Database, name: str) -> Share:
         return Share(*(await connection.execute(statement.where(Tenant.name == name))).one())
 
 
-async def served(
+async def set_queue_counters(
     database: Database, name: str, queue: str = QUEUE, **columns: float | bool
 ) -> None:
-    """Set columns of a tenant in a queue."""
+    """Set columns of a tenant's row of a queue."""
     row = {"tenant_id": await tenant_id(database, name), "queue": queue, **columns}
     statement = postgresql.insert(TenantQueue).values(**row)
     upsert = statement.on_conflict_do_update(
@@ -84,7 +84,7 @@ async def add_job(
         file_prefix=uuid4(),
         queue=queue,
         max_attempts=3,
-        request={"prompt": "words of a tenant's"},
+        request={"prompt": "a tenant's prompt"},
         inputs={},
         base64=False,
         cost=1.5,
@@ -100,7 +100,7 @@ async def add_job(
             one_more = update(TenantShare).values(running=TenantShare.running + 1)
             await connection.execute(one_more.where(TenantShare.tenant_id == owner))
     counted = {"running": 1} if state is JobState.RUNNING else {"has_ready": True}
-    await served(database, tenant, queue, **counted)
+    await set_queue_counters(database, tenant, queue, **counted)
     return job_id
 
 

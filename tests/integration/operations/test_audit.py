@@ -141,7 +141,7 @@ async def installation(database: Database) -> Installation:
     return made
 
 
-def test_every_change_there_is_is_tried_here() -> None:
+def test_every_change_is_tested() -> None:
     assert set(CHANGES) == changing_use_cases()
 
 
@@ -150,7 +150,7 @@ def written(value: Any) -> str:
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-async def test_a_change_leaves_one_row_and_no_secret_in_it(
+async def test_a_change_adds_one_entry_without_secrets(
     installation: Installation, change: UseCase
 ) -> None:
     action, make = CHANGES[change]
@@ -164,7 +164,7 @@ async def test_a_change_leaves_one_row_and_no_secret_in_it(
     kept = written(dict(row))
     assert not re.search(r"(inf|adm)_[0-9A-Za-z]{10}|whsec_|\\\\x", kept)
     secrets = await installation.known_secrets()
-    # What was shown once is such a secret, or none at all.
+    # What the change returned is such a secret, or contains none.
     secrets |= {getattr(shown, name, "-") for name in ("key", "webhook_secret")} - {"-"}
     assert len(secrets) >= 4
     assert not [secret for secret in secrets if secret in kept]
@@ -175,7 +175,7 @@ async def test_a_change_leaves_one_row_and_no_secret_in_it(
     [change for change in CHANGES if change not in REPEATABLE],
     ids=lambda change: change.__name__,
 )
-async def test_a_change_that_fails_leaves_none(installation: Installation, change: UseCase) -> None:
+async def test_a_failed_change_adds_no_entry(installation: Installation, change: UseCase) -> None:
     """Each change here can be made only once, so the second time fails."""
     _, make = CHANGES[change]
     await make(installation)
@@ -185,7 +185,7 @@ async def test_a_change_that_fails_leaves_none(installation: Installation, chang
     assert await rows(installation.database, AuditEntry) == before
 
 
-async def test_the_audit_is_read_latest_first_and_by_tenant(installation: Installation) -> None:
+async def test_the_audit_log_is_read_latest_first_and_by_tenant(installation: Installation) -> None:
     database = installation.database
     everything = (await audit.list_audit(database, EVERYTHING)).items
     assert [entry.id for entry in everything] == sorted(
@@ -204,20 +204,20 @@ async def test_a_job_is_recorded_under_its_tenant(installation: Installation) ->
     assert entry.details == {"before": "queued"}
 
 
-async def someone_waits(database: Database) -> bool:
+async def is_lock_awaited(database: Database) -> bool:
     async with database.statement() as connection:
         asked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         return bool((await connection.execute(text(asked))).scalar_one())
 
 
-async def test_a_change_waits_for_the_one_before(installation: Installation) -> None:
+async def test_a_change_waits_for_the_previous_one(installation: Installation) -> None:
     database = installation.database
     async with asyncio.timeout(60):
         async with audited_change(database, ME, "first") as first:
             second = asyncio.create_task(tenants.create_tenant(database, ME, "new"))
-            while not await someone_waits(database):
+            while not await is_lock_awaited(database):
                 assert not second.done()
-            first.subject = "before it"
+            first.subject = "the first"
         await second
     entries = (await audit.list_audit(database, EVERYTHING)).items[:2]
     assert [entry.action for entry in entries] == ["tenant.create", "first"]

@@ -21,7 +21,7 @@ from deploy.cli.main import infill
 from deploy.cli.operators.commands import COMMANDS
 from tests.integration.operations.use_cases import UseCase, use_cases
 
-# The one command of operators that only draws random bytes, and asks nobody.
+# The one operator command that only generates random bytes, without the database.
 OF_NO_USE_CASE = {"keys webhook"}
 
 
@@ -66,28 +66,28 @@ def commands(command: click.Command, *path: str) -> Iterator[tuple[str, Any]]:
 
 
 def all_commands() -> dict[str, Any]:
-    told = dict(commands(infill))
-    mine = {name for name in told if name.split()[0] in {command.name for command in COMMANDS}}
-    return {name: told[name] for name in mine - OF_NO_USE_CASE - {"tenants rotate-secret"}}
+    found = dict(commands(infill))
+    mine = {name for name in found if name.split()[0] in {command.name for command in COMMANDS}}
+    return {name: found[name] for name in mine - OF_NO_USE_CASE - {"tenants rotate-secret"}}
 
 
-def test_every_use_case_is_one_route_and_nothing_else_is() -> None:
+def test_every_use_case_has_exactly_one_route() -> None:
     calls = {name: list(called(endpoint)) for name, endpoint in routes().items()}
     assert {name: found for name, found in calls.items() if len(found) != 1} == {}
     assert Counter(found for (found,) in calls.values()) == Counter(use_cases())
 
 
-def test_every_use_case_is_one_command_and_nothing_else_is() -> None:
+def test_every_use_case_has_exactly_one_command() -> None:
     calls = {name: list(called(callback)) for name, callback in all_commands().items()}
     assert {name: found for name, found in calls.items() if len(found) != 1} == {}
     assert Counter(found for (found,) in calls.values()) == Counter(use_cases())
 
 
-def test_a_command_kept_under_its_old_name_is_the_same() -> None:
-    told = dict(commands(infill))
-    assert told["tenants rotate-secret"] is told["secrets rotate"]
+def test_a_command_alias_is_the_same_command() -> None:
+    found = dict(commands(infill))
+    assert found["tenants rotate-secret"] is found["secrets rotate"]
 
 
-def test_the_routes_are_those_the_gateway_serves() -> None:
+def test_all_routes_have_the_admin_prefix() -> None:
     assert all(name.split()[1].startswith(PREFIX) for name in routes())
     assert len(use_cases()) >= 29

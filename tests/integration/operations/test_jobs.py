@@ -9,7 +9,7 @@ from common.operations.paging import Page
 from common.operations.tenants import create_tenant
 from common.postgres.database import Database
 from common.postgres.models import Delivery, Job, TenantShare
-from common.postgres.repositories.fair_queue.queues import MOST_COUNTED, QueueRecord, _waiting
+from common.postgres.repositories.fair_queue.queues import MAX_COUNTED, QueueRecord, _count_waiting
 from common.postgres.repositories.jobs import overview as job_overview
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from tests.integration.operations.rows import QUEUE, add_job, rows
@@ -24,7 +24,7 @@ async def tenants(database: Database) -> None:
         await create_tenant(database, OPERATOR, name)
 
 
-async def test_jobs_are_listed_latest_first_and_by_what_is_asked(database: Database) -> None:
+async def test_jobs_are_listed_latest_first_and_filtered(database: Database) -> None:
     waiting = await add_job(database, "acme")
     running = await add_job(database, "acme", state=JobState.RUNNING)
     failed = await add_job(database, "other", "deep", state=JobState.FAILED)
@@ -44,18 +44,18 @@ async def test_jobs_are_listed_latest_first_and_by_what_is_asked(database: Datab
         await ids(tenant="nobody")
 
 
-async def test_a_job_is_shown_without_what_was_asked_for(database: Database) -> None:
+async def test_a_job_is_shown_without_its_prompt_and_urls(database: Database) -> None:
     job_id = await add_job(database, "acme")
     job = await show_job(database, job_id)
     assert (job.tenant, job.queue, job.state, job.cost) == ("acme", QUEUE, JobState.QUEUED, 1.5)
-    assert "words of a tenant's" not in str(job)
+    assert "a tenant's prompt" not in str(job)
     assert "secret-path" not in str(job)
     with pytest.raises(NotFoundError, match=f"there is no job with the id {NO_JOB}"):
         await show_job(database, NO_JOB)
 
 
 @pytest.mark.parametrize("state", [JobState.RUNNING, None])
-async def test_a_page_follows_a_page(database: Database, state: JobState | None) -> None:
+async def test_jobs_are_listed_in_pages(database: Database, state: JobState | None) -> None:
     made = [await add_job(database, "acme", state=JobState.RUNNING) for _ in range(5)]
     seen: list[int] = []
     cursor = None
@@ -67,11 +67,11 @@ async def test_a_page_follows_a_page(database: Database, state: JobState | None)
     assert (seen, cursor) == (made[::-1], None)
 
 
-async def test_of_very_many_jobs_a_page_looks_at_some_and_says_that_there_are_more(
+async def test_a_page_reads_a_limited_number_of_rows(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a filter that matches little would read the whole table."""
-    monkeypatch.setattr(job_overview, "MOST_LOOKED_AT", 3)
+    """Otherwise a filter that matches few jobs would read the whole table."""
+    monkeypatch.setattr(job_overview, "MAX_ROWS_READ", 3)
     wanted = await add_job(database, "other")
     for _ in range(4):
         await add_job(database, "acme")
@@ -82,9 +82,7 @@ async def test_of_very_many_jobs_a_page_looks_at_some_and_says_that_there_are_mo
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
-async def test_a_canceled_job_has_ended_and_its_webhook_is_to_be_sent(
-    database: Database, state: JobState
-) -> None:
+async def test_a_canceled_job_has_a_pending_delivery(database: Database, state: JobState) -> None:
     job_id = await add_job(database, "acme", state=state)
     canceled = await cancel_job(database, OPERATOR, job_id)
     assert (canceled.job.id, canceled.job.state) == (job_id, JobState.CANCELED)
@@ -100,7 +98,7 @@ async def test_a_canceled_job_has_ended_and_its_webhook_is_to_be_sent(
         await cancel_job(database, OPERATOR, NO_JOB)
 
 
-async def test_a_waiting_job_gets_another_priority(database: Database) -> None:
+async def test_the_priority_of_a_queued_job_is_set(database: Database) -> None:
     job_id = await add_job(database, "acme")
     assert (await set_job_priority(database, OPERATOR, job_id, -7)).priority == -7
     for bad in (101, -101):
@@ -131,6 +129,6 @@ async def test_queues_show_waiting_and_running_jobs_and_workers(database: Databa
     assert [queue.workers for queue in silent.items] == [0, 0, 0]
 
 
-def test_what_waits_is_counted_up_to_a_limit_that_the_planner_sees() -> None:
-    spelled = str(_waiting(QUEUE))
-    assert spelled.count(f"LIMIT {MOST_COUNTED}") == 2
+def test_the_limit_of_counting_is_a_literal() -> None:
+    statement = str(_count_waiting(QUEUE))
+    assert statement.count(f"LIMIT {MAX_COUNTED}") == 2

@@ -49,7 +49,7 @@ async def test_a_key_works_until_it_is_revoked(database: Database) -> None:
         await revoke_key(database, OPERATOR, "acme", first.id)
 
 
-async def test_of_a_key_its_digest_and_end_are_kept(database: Database) -> None:
+async def test_only_digest_and_expiry_of_a_key_are_stored(database: Database) -> None:
     issued = await issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER, expires_at=SOON)
     (row,) = await rows(database, ApiKey)
     assert row["digest"] == digest(issued.key, PEPPER)
@@ -60,7 +60,7 @@ async def test_of_a_key_its_digest_and_end_are_kept(database: Database) -> None:
     assert (await list_keys(database, "other", EVERYTHING)).items == []
 
 
-async def test_a_tenants_key_is_no_other_tenants_to_revoke(database: Database) -> None:
+async def test_a_key_is_revoked_only_through_its_tenant(database: Database) -> None:
     issued = await issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER)
     with pytest.raises(NotFoundError, match="other has no live key"):
         await revoke_key(database, OPERATOR, "other", issued.id)
@@ -68,18 +68,18 @@ async def test_a_tenants_key_is_no_other_tenants_to_revoke(database: Database) -
 
 
 @pytest.mark.parametrize(
-    ("expires_at", "told"),
+    ("expires_at", "message"),
     [
         (utc_now() - timedelta(seconds=1), "must be in the future"),
-        (datetime(2999, 1, 1), "must have a time zone"),  # noqa: DTZ001 that is what is refused
+        (datetime(2999, 1, 1), "must have a time zone"),  # noqa: DTZ001 the invalid value
     ],
 )
-async def test_an_invalid_expiry(database: Database, expires_at: datetime, told: str) -> None:
+async def test_an_invalid_expiry(database: Database, expires_at: datetime, message: str) -> None:
     for asked in (
         issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER, expires_at=expires_at),
         issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER, expires_at=expires_at),
     ):
-        with pytest.raises(InvalidValueError, match=told) as caught:
+        with pytest.raises(InvalidValueError, match=message) as caught:
             await asked
         assert caught.value.field == "expires_at"
 
@@ -114,7 +114,7 @@ async def test_an_admin_key_works_until_it_is_revoked(database: Database) -> Non
         await revoke_admin_key(database, OPERATOR, issued.id)
 
 
-async def test_two_live_admin_keys_are_never_called_the_same(database: Database) -> None:
+async def test_names_of_live_admin_keys_are_unique(database: Database) -> None:
     """Otherwise the audit log would be ambiguous."""
     issued = await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER)
     for name in ("ops", "INFILL_ADMIN_KEY"):
@@ -124,7 +124,7 @@ async def test_two_live_admin_keys_are_never_called_the_same(database: Database)
     await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER)
 
 
-async def test_an_old_secret_lives_on_for_the_overlap(database: Database) -> None:
+async def test_an_old_secret_stays_live_for_the_overlap(database: Database) -> None:
     rotated = await rotate_webhook_secret(database, OPERATOR, "acme", overlap_seconds=60)
     first, second = (await list_webhook_secrets(database, "acme", EVERYTHING)).items
     assert first.expires_at is not None
@@ -135,12 +135,12 @@ async def test_an_old_secret_lives_on_for_the_overlap(database: Database) -> Non
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 30 * 86_400 + 1.0, float("nan"), float("inf")])
-async def test_an_overlap_that_cannot_be(database: Database, seconds: float) -> None:
+async def test_an_invalid_overlap(database: Database, seconds: float) -> None:
     with pytest.raises(InvalidValueError, match="overlap_seconds must be a number from 0"):
         await rotate_webhook_secret(database, OPERATOR, "acme", overlap_seconds=seconds)
 
 
-async def test_an_old_secret_can_be_ended_at_once_and_the_current_one_cannot(
+async def test_an_old_secret_can_be_expired_but_not_the_current_one(
     database: Database,
 ) -> None:
     await rotate_webhook_secret(database, OPERATOR, "acme")

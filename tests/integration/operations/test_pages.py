@@ -1,4 +1,4 @@
-"""Long lists come a page at a time, and a cursor leads through each of them."""
+"""Every list is paged by a cursor."""
 
 import base64
 from collections.abc import Awaitable, Callable
@@ -46,24 +46,24 @@ async def three_of_each(database: Database) -> None:
         await add_job(database, "t0")
 
 
-async def test_every_list_is_walked_from_end_to_end(database: Database) -> None:
+async def test_every_list_can_be_read_page_by_page(database: Database) -> None:
     for name, ask in every_list(database).items():
         whole = await ask(Page(200))
         assert whole.next_cursor is None, name
-        walked: list[Any] = []
+        collected: list[Any] = []
         page = Page(2)
         while True:
             listed = await ask(page)
             assert len(listed.items) == 2 or listed.next_cursor is None, name
-            walked += listed.items
+            collected += listed.items
             if listed.next_cursor is None:
                 break
             page = Page(2, listed.next_cursor)
-        assert walked == whole.items, name
-        assert len(walked) >= 3, name
+        assert collected == whole.items, name
+        assert len(collected) >= 3, name
 
 
-async def test_a_cursor_is_good_for_its_list_alone(database: Database) -> None:
+async def test_a_cursor_is_valid_for_its_own_list_only(database: Database) -> None:
     lists = every_list(database)
     cursors = {name: (await ask(Page(1))).next_cursor for name, ask in lists.items()}
     for name, ask in lists.items():
@@ -97,6 +97,6 @@ async def test_a_broken_cursor_is_an_error(database: Database, cursor: str) -> N
 
 
 @pytest.mark.parametrize("limit", [0, -1, 201])
-async def test_a_page_has_a_size(database: Database, limit: int) -> None:
+async def test_an_invalid_page_size(database: Database, limit: int) -> None:
     with pytest.raises(InvalidValueError, match="limit must be a whole number from 1 to 200"):
         await list_tenants(database, Page(limit))

@@ -17,13 +17,13 @@ from common.operations.plans import (
 )
 from common.operations.tenants import create_tenant, set_tenant_limits, set_tenant_plan
 from common.postgres.database import Database
-from tests.integration.operations.rows import served, share, virtual_time
+from tests.integration.operations.rows import set_queue_counters, share, virtual_time
 from tests.support.operators import EVERYTHING, OPERATOR
 
 
-async def test_a_plan_from_its_making_to_its_end(database: Database) -> None:
+async def test_a_plan_is_created_shown_and_deleted(database: Database) -> None:
     made = await create_plan(database, OPERATOR, "pro", {"max_running": 4, "weight": 1})
-    assert made.limits == {"max_running": 4}  # a weight of 1 is what there is without it
+    assert made.limits == {"max_running": 4}  # a weight of 1 is the default
     assert await show_plan(database, "pro") == made
     assert [plan.name for plan in (await list_plans(database, EVERYTHING)).items] == [
         "default",
@@ -34,7 +34,7 @@ async def test_a_plan_from_its_making_to_its_end(database: Database) -> None:
         await show_plan(database, "pro")
 
 
-async def test_a_plan_cannot_be_made(database: Database) -> None:
+async def test_invalid_plans_are_rejected(database: Database) -> None:
     with pytest.raises(InvalidNameError):
         await create_plan(database, OPERATOR, "no spaces", {})
     with pytest.raises(InvalidLimitsError, match="max_running must be null or a whole number"):
@@ -43,12 +43,12 @@ async def test_a_plan_cannot_be_made(database: Database) -> None:
         await create_plan(database, OPERATOR, "default", {})
 
 
-async def test_other_limits_hold_at_once_for_its_tenants_alone(database: Database) -> None:
+async def test_new_limits_apply_at_once_to_the_plans_tenants(database: Database) -> None:
     await create_plan(database, OPERATOR, "pro", {"max_running": 4})
     for name, plan in (("acme", "pro"), ("beta", "pro"), ("other", "default")):
         await create_tenant(database, OPERATOR, name, plan=plan)
-        await served(database, name, virtual_time=1.0, start_tag=1.0)
-    await served(database, "other", virtual_time=90.0, start_tag=80.0)
+        await set_queue_counters(database, name, virtual_time=1.0, start_tag=1.0)
+    await set_queue_counters(database, "other", virtual_time=90.0, start_tag=80.0)
     await set_tenant_limits(database, OPERATOR, "beta", {"max_running": 2})
     changed = await set_plan_limits(database, OPERATOR, "pro", {"max_running": 6, "weight": 3})
     assert (changed.limits, changed.tenants) == ({"max_running": 6, "weight": 3}, 2)
@@ -69,7 +69,7 @@ async def test_limits_that_conflict_with_a_tenants_own_are_rejected(database: Da
     await set_plan_limits(database, OPERATOR, "pro", {"max_queued": 20})
 
 
-async def test_a_plan_in_use_stays(database: Database) -> None:
+async def test_a_plan_in_use_is_not_deleted(database: Database) -> None:
     await create_plan(database, OPERATOR, "pro", {})
     await create_tenant(database, OPERATOR, "acme", plan="pro")
     with pytest.raises(ConflictError, match=r"the plan pro has tenants \(1\)"):
@@ -80,7 +80,7 @@ async def test_a_plan_in_use_stays(database: Database) -> None:
         await delete_plan(database, OPERATOR, "default")
 
 
-async def test_no_plan_of_that_name(database: Database) -> None:
+async def test_an_unknown_plan_is_an_error(database: Database) -> None:
     for asked in (
         show_plan(database, "gold"),
         show_plan(database, "\x00"),

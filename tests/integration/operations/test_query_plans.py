@@ -1,12 +1,12 @@
-"""What operators look at is read through an index, however many jobs there are."""
+"""Lists for operators use an index."""
 
 import pytest
 
 from common.domain.job import JobState
-from common.postgres.repositories.fair_queue.queues import _RUNNING, _waiting
-from common.postgres.repositories.jobs.overview import JobFilter, _all, _read
-from tests.integration.repositories.support.counters import Books
+from common.postgres.repositories.fair_queue.queues import _RUNNING, _count_waiting
+from common.postgres.repositories.jobs.overview import JobFilter, _read_summaries, _select_jobs
 from tests.integration.repositories.support.query_plans import Call, fill, plans
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
 _RUNS = JobFilter(state=JobState.RUNNING)
 
@@ -14,13 +14,19 @@ _RUNS = JobFilter(state=JobState.RUNNING)
 @pytest.mark.parametrize(
     ("call", "index"),
     [
-        pytest.param(lambda c: c.execute(_waiting("queue-0", 5)), "ix_jobs_queued", id="waiting"),
+        pytest.param(
+            lambda c: c.execute(_count_waiting("queue-0", 5)), "ix_jobs_queued", id="waiting"
+        ),
         pytest.param(lambda c: c.execute(_RUNNING), "ix_jobs_lease", id="running"),
-        pytest.param(lambda c: _read(c, _all(_RUNS).limit(50)), "ix_jobs_lease", id="list"),
+        pytest.param(
+            lambda c: _read_summaries(c, _select_jobs(_RUNS).limit(50)), "ix_jobs_lease", id="list"
+        ),
     ],
 )
-async def test_the_index_is_used(books: Books, database_url: str, call: Call, index: str) -> None:
-    await fill(books)
-    for plan in await plans(books.database, database_url, call):
+async def test_the_index_is_used(
+    alice: TenantRows, database_url: str, call: Call, index: str
+) -> None:
+    await fill(alice)
+    for plan in await plans(alice.database, database_url, call):
         assert index in plan
         assert "Seq Scan on jobs" not in plan

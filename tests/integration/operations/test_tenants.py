@@ -22,11 +22,11 @@ from common.operations.tenants import (
 )
 from common.postgres.database import Database
 from common.postgres.models import TenantShare, WebhookSecret
-from tests.integration.operations.rows import Share, rows, served, share, virtual_time
+from tests.integration.operations.rows import Share, rows, set_queue_counters, share, virtual_time
 from tests.support.operators import EVERYTHING, OPERATOR, PEPPER, is_live
 
 
-async def test_a_tenant_comes_with_a_webhook_secret_and_a_share(database: Database) -> None:
+async def test_a_new_tenant_has_a_webhook_secret_and_a_share(database: Database) -> None:
     made = await create_tenant(database, OPERATOR, "acme")
     (secret,) = await rows(database, WebhookSecret)
     assert (secret["secret"], secret["expires_at"]) == (made.webhook_secret, None)
@@ -35,7 +35,7 @@ async def test_a_tenant_comes_with_a_webhook_secret_and_a_share(database: Databa
     assert (listed.id, listed.name, listed.plan) == (made.id, "acme", "default")
 
 
-async def test_a_name_is_taken_once(database: Database) -> None:
+async def test_names_are_unique(database: Database) -> None:
     await create_tenant(database, OPERATOR, "acme")
     with pytest.raises(ConflictError, match="there is already a tenant called acme"):
         await create_tenant(database, OPERATOR, "acme")
@@ -43,14 +43,14 @@ async def test_a_name_is_taken_once(database: Database) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a/b", "x" * 65, "é", "a\n", "\x00"])
-async def test_names_that_cannot_be(database: Database, name: str) -> None:
+async def test_invalid_names_are_rejected(database: Database, name: str) -> None:
     with pytest.raises(InvalidNameError, match="a name has 1 to 64 letters"):
         await create_tenant(database, OPERATOR, name)
     with pytest.raises(NotFoundError):
         await show_tenant(database, name)
 
 
-async def test_a_plan_that_is_not_there(database: Database) -> None:
+async def test_an_unknown_plan_is_an_error(database: Database) -> None:
     with pytest.raises(NotFoundError, match="there is no plan called gold"):
         await create_tenant(database, OPERATOR, "acme", plan="gold")
     await create_tenant(database, OPERATOR, "acme")
@@ -58,7 +58,7 @@ async def test_a_plan_that_is_not_there(database: Database) -> None:
         await set_tenant_plan(database, OPERATOR, "acme", "gold")
 
 
-async def test_its_own_limits_go_before_its_plans(database: Database) -> None:
+async def test_a_tenants_own_limits_override_its_plans(database: Database) -> None:
     await create_plan(
         database, OPERATOR, "pro", {"weight": 4, "max_running": 8, "max_running_per_queue": 3}
     )
@@ -91,7 +91,7 @@ async def test_its_own_limits_go_before_its_plans(database: Database) -> None:
         ({"models": ["a\x00"]}, "models"),
     ],
 )
-async def test_limits_that_cannot_be_change_nothing(
+async def test_invalid_limits_change_nothing(
     database: Database, limits: dict[str, object], named: str
 ) -> None:
     await create_tenant(database, OPERATOR, "acme")
@@ -102,7 +102,7 @@ async def test_limits_that_cannot_be_change_nothing(
     assert (await share(database, "acme")).max_running == 5
 
 
-async def test_a_plan_that_its_own_limits_do_not_go_with(database: Database) -> None:
+async def test_a_plan_that_conflicts_with_own_limits_is_rejected(database: Database) -> None:
     await create_plan(database, OPERATOR, "free", {"max_queued": 10})
     await create_tenant(database, OPERATOR, "acme", plan="free")
     await set_tenant_limits(database, OPERATOR, "acme", {"monthly_credits": 100})
@@ -111,7 +111,7 @@ async def test_a_plan_that_its_own_limits_do_not_go_with(database: Database) -> 
     assert (await show_tenant(database, "acme")).plan == "free"
 
 
-async def test_a_disabled_tenant_is_shut_out_until_it_is_enabled(database: Database) -> None:
+async def test_a_disabled_tenant_has_no_access_until_it_is_enabled(database: Database) -> None:
     await create_tenant(database, OPERATOR, "acme")
     key = (await issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER)).key
     disabled = await disable_tenant(database, OPERATOR, "acme")
@@ -129,7 +129,7 @@ async def test_a_disabled_tenant_is_shut_out_until_it_is_enabled(database: Datab
 
 
 @pytest.mark.parametrize("disabled_before", [False, True])
-async def test_a_tenant_being_deleted_does_not_come_back(
+async def test_a_tenant_being_deleted_cannot_be_enabled(
     database: Database, *, disabled_before: bool
 ) -> None:
     await create_tenant(database, OPERATOR, "acme")
@@ -147,20 +147,20 @@ async def test_a_tenant_being_deleted_does_not_come_back(
         await delete_tenant(database, OPERATOR, "acme")
 
 
-async def test_service_not_had_while_shut_out_is_not_made_up_for(database: Database) -> None:
+async def test_service_not_received_while_disabled_is_not_made_up_for(database: Database) -> None:
     for name in ("acme", "other"):
         await create_tenant(database, OPERATOR, name)
     await disable_tenant(database, OPERATOR, "acme")
-    await served(database, "acme", virtual_time=10.0, start_tag=9.0)
-    await served(database, "acme", "quiet", virtual_time=3.0, start_tag=2.0)
-    await served(database, "other", virtual_time=5005.0, start_tag=5000.0)
+    await set_queue_counters(database, "acme", virtual_time=10.0, start_tag=9.0)
+    await set_queue_counters(database, "acme", "quiet", virtual_time=3.0, start_tag=2.0)
+    await set_queue_counters(database, "other", virtual_time=5005.0, start_tag=5000.0)
     await enable_tenant(database, OPERATOR, "acme")
     assert await virtual_time(database, "acme") == 5000.0
     assert await virtual_time(database, "acme", "quiet") == 3.0
     assert await virtual_time(database, "other") == 5005.0
 
 
-async def test_only_the_tenants_own_share_changes(database: Database) -> None:
+async def test_only_the_share_of_that_tenant_changes(database: Database) -> None:
     for name in ("acme", "other"):
         await create_tenant(database, OPERATOR, name)
     await set_tenant_limits(database, OPERATOR, "acme", {"max_running": 1})

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from common.postgres.database import Database
 from common.postgres.repositories.tenants.tenants import create_tenant
 from common.settings import DatabaseSettings
-from tests.integration.repositories.support.counters import Books
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
 
 @pytest.fixture
@@ -19,20 +19,20 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.aclose()
 
 
-async def make_tenant(database: Database, name: str) -> Books:
+async def make_tenant(database: Database, name: str) -> TenantRows:
     async with database.statement() as connection:
         tenant_id = await create_tenant(connection, name)
     assert tenant_id is not None
-    return Books(database, tenant_id)
+    return TenantRows(database, tenant_id)
 
 
 @pytest.fixture
-async def books(database: Database) -> Books:
-    """What we do with the rows of one tenant."""
+async def alice(database: Database) -> TenantRows:
+    """A tenant and its rows."""
     return await make_tenant(database, "alice")
 
 
 @pytest.fixture
-async def other_books(database: Database) -> Books:
-    """The same for another tenant."""
+async def bob(database: Database) -> TenantRows:
+    """Another tenant and its rows."""
     return await make_tenant(database, "bob")

@@ -1,4 +1,4 @@
-"""Every `.sql` file of the package is used, is valid on a real Postgres, and knows our states."""
+"""Every `.sql` file of the package is used, valid on a real Postgres, and uses existing states."""
 
 import re
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_state_literals_are_found_in_every_form() -> None:
 
 
 @each_file
-def test_states_and_events_in_the_text_are_ours(file: Path) -> None:
+def test_states_and_events_in_the_text_exist(file: Path) -> None:
     written = file.read_text()
     assert set(states_in(written)) <= STATES
     assert set(EVENT.findall(written)) <= set(Event)
@@ -53,7 +53,7 @@ def test_some_file_names_a_state() -> None:
 
 
 @each_file
-def test_a_module_beside_it_loads_it(file: Path) -> None:
+def test_a_module_of_its_folder_loads_it(file: Path) -> None:
     assert any(f'"{file.name}"' in module.read_text() for module in file.parent.glob("*.py"))
 
 

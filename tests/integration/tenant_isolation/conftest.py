@@ -22,7 +22,7 @@ from common.postgres.models import (
 )
 from common.postgres.repositories.tenants.tenants import create_tenant
 from common.settings import DatabaseSettings
-from tests.integration.repositories.support.counters import Books
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 AMOUNTS = {"model": "m", "images": 1, "megapixel_steps": Decimal(1), "gpu_milliseconds": 1}
@@ -45,18 +45,18 @@ async def gateway_database(database_url: str) -> AsyncIterator[Database]:
     await opened.aclose()
 
 
-async def _settle(database: Database, name: str) -> Books:
+async def _create_tenant(database: Database, name: str) -> TenantRows:
     async with database.statement() as connection:
         tenant_id = await create_tenant(connection, name)
     assert tenant_id is not None
-    books = Books(database, tenant_id)
-    job_id = await books.queued()
-    delivery = await books.delivery_in(DeliveryState.PENDING)
+    alice = TenantRows(database, tenant_id)
+    job_id = await alice.queue_job()
+    delivery = await alice.add_delivery(DeliveryState.PENDING)
     async with database.statement() as connection:
         for table, values in _rows(name, job_id, delivery.delivery_id):
             named = {"tenant_id": tenant_id} if hasattr(table, "tenant_id") else {}
             await connection.execute(insert(table).values(**named, **values))
-    return books
+    return alice
 
 
 def _rows(name: str, job_id: int, delivery_id: UUID) -> list[tuple[type[Table], dict[str, object]]]:
@@ -73,12 +73,12 @@ def _rows(name: str, job_id: int, delivery_id: UUID) -> list[tuple[type[Table], 
 
 
 @pytest.fixture
-async def alice(database: Database) -> Books:
-    return await _settle(database, "alice")
+async def alice(database: Database) -> TenantRows:
+    return await _create_tenant(database, "alice")
 
 
 @pytest.fixture
-async def bob(database: Database, alice: Books) -> Books:
-    """The tenant that reads; alice was created before."""
+async def bob(database: Database, alice: TenantRows) -> TenantRows:
+    """The tenant that reads; alice is created before it."""
     assert alice.tenant_id
-    return await _settle(database, "bob")
+    return await _create_tenant(database, "bob")

@@ -1,4 +1,4 @@
-"""What the policies show, even where rights were given out by mistake: one tenant's rows."""
+"""Row-level security policies show one tenant's rows, even if too many rights were granted."""
 
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
@@ -9,7 +9,7 @@ from asyncpg.exceptions import InsufficientPrivilegeError
 
 from common.postgres.database import GATEWAY_ROLE
 from common.postgres.models import Table
-from tests.integration.repositories.support.counters import Books
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -17,8 +17,8 @@ TABLES = sorted(table.name for table in Table.metadata.sorted_tables)
 OF_TENANTS = sorted(
     table.name for table in Table.metadata.sorted_tables if "tenant_id" in table.columns
 )
-# Of these somebody's rows are told by something else than `tenant_id`.
-OTHERWISE_OF_TENANTS = {"tenants", "delivery_attempts"}
+# Tables whose tenant is found by something else than `tenant_id`.
+OF_TENANTS_INDIRECTLY = {"tenants", "delivery_attempts"}
 SET_TENANT = "SELECT set_config('infill.tenant_id', $1, false)"
 COPY_FOR = """
 INSERT INTO {table} SELECT (jsonb_populate_record(
@@ -44,8 +44,10 @@ async def owner(database_url: str) -> AsyncIterator[Connection]:
 
 
 @pytest.fixture
-async def looking(owner: Connection, database_url: str, bob: Books) -> AsyncIterator[Connection]:
-    """A connection of the gateway's role that speaks for bob, may what the policies let it."""
+async def gateway(
+    owner: Connection, database_url: str, bob: TenantRows
+) -> AsyncIterator[Connection]:
+    """A connection of the gateway's role, set to bob, with all rights on all tables."""
     await owner.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {GATEWAY_ROLE}")
     connection = await asyncpg.connect(database_url, server_settings={"role": GATEWAY_ROLE})
     await connection.execute(SET_TENANT, str(bob.tenant_id))
@@ -53,56 +55,56 @@ async def looking(owner: Connection, database_url: str, bob: Books) -> AsyncIter
     await connection.close()
 
 
-async def test_no_table_is_without(owner: Connection) -> None:
+async def test_every_table_has_row_level_security(owner: Connection) -> None:
     rows = await owner.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND relrowsecurity")
     assert sorted(row[0] for row in rows) == TABLES
 
 
 @pytest.mark.parametrize("table", OF_TENANTS)
-async def test_one_tenants_rows_are_all_there_is(
-    owner: Connection, looking: Connection, alice: Books, bob: Books, table: str
+async def test_only_one_tenants_rows_are_visible(
+    owner: Connection, gateway: Connection, alice: TenantRows, bob: TenantRows, table: str
 ) -> None:
     assert await tenants_in(owner, table) == {alice.tenant_id, bob.tenant_id}
-    assert await tenants_in(looking, table) == {bob.tenant_id}
+    assert await tenants_in(gateway, table) == {bob.tenant_id}
     for change in (
         f"UPDATE {table} SET tenant_id = tenant_id WHERE tenant_id = $1",  # noqa: S608
         f"DELETE FROM {table} WHERE tenant_id = $1",  # noqa: S608
     ):
-        assert (await looking.execute(change, alice.tenant_id)).endswith(" 0")
+        assert (await gateway.execute(change, alice.tenant_id)).endswith(" 0")
 
 
 @pytest.mark.parametrize("table", OF_TENANTS)
 @pytest.mark.parametrize("forge", [COPY_FOR, "UPDATE {table} SET tenant_id = $1"])
-async def test_nothing_can_be_written_in_another_tenants_name(
-    looking: Connection, alice: Books, table: str, forge: str
+async def test_no_row_can_be_written_for_another_tenant(
+    gateway: Connection, alice: TenantRows, table: str, forge: str
 ) -> None:
     with pytest.raises(InsufficientPrivilegeError, match="row-level security"):
-        await looking.execute(forge.format(table=table), alice.tenant_id)
+        await gateway.execute(forge.format(table=table), alice.tenant_id)
 
 
 async def test_rows_with_a_derived_tenant_are_isolated_too(
-    owner: Connection, looking: Connection, bob: Books
+    owner: Connection, gateway: Connection, bob: TenantRows
 ) -> None:
-    assert [row[0] for row in await looking.fetch("SELECT id FROM tenants")] == [bob.tenant_id]
+    assert [row[0] for row in await gateway.fetch("SELECT id FROM tenants")] == [bob.tenant_id]
     assert await count(owner, "delivery_attempts") == 2
-    assert await count(looking, "delivery_attempts") == 1
+    assert await count(gateway, "delivery_attempts") == 1
 
 
 @pytest.mark.parametrize("tenant", ["", "0", "999999"])
-async def test_a_connection_without_tenant_sees_nothing(looking: Connection, tenant: str) -> None:
-    await looking.execute(SET_TENANT, tenant)
-    assert [await count(looking, table) for table in TABLES] == [0] * len(TABLES)
+async def test_a_connection_without_tenant_sees_nothing(gateway: Connection, tenant: str) -> None:
+    await gateway.execute(SET_TENANT, tenant)
+    assert [await count(gateway, table) for table in TABLES] == [0] * len(TABLES)
 
 
-async def test_who_never_spoke_sees_nothing_either(looking: Connection) -> None:
-    await looking.execute("RESET infill.tenant_id")
-    assert [await count(looking, table) for table in TABLES] == [0] * len(TABLES)
+async def test_a_connection_whose_tenant_was_never_set_sees_nothing(gateway: Connection) -> None:
+    await gateway.execute("RESET infill.tenant_id")
+    assert [await count(gateway, table) for table in TABLES] == [0] * len(TABLES)
 
 
-async def test_what_is_no_tenants_is_not_seen_at_all(
-    owner: Connection, looking: Connection
+async def test_rows_without_a_tenant_are_not_visible(
+    owner: Connection, gateway: Connection
 ) -> None:
     await owner.execute("INSERT INTO workers (name, queues) VALUES ('w', '{}')")
-    for table in set(TABLES) - set(OF_TENANTS) - OTHERWISE_OF_TENANTS:
-        assert await count(looking, table) == 0
+    for table in set(TABLES) - set(OF_TENANTS) - OF_TENANTS_INDIRECTLY:
+        assert await count(gateway, table) == 0
     assert await count(owner, "workers") == await count(owner, "plans") == 1

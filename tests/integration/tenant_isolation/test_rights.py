@@ -1,4 +1,4 @@
-"""What the gateway's role may do at all, and that it cannot get more."""
+"""The rights of the gateway's role, and that it cannot get more."""
 
 import re
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from common.postgres.database import GATEWAY_ROLE, Database, is_unavailable
 from common.postgres.models import Table
 from common.settings import DatabaseSettings
-from tests.integration.repositories.support.counters import Books
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -31,8 +31,8 @@ READ = {
 
 
 @pytest.fixture
-async def gateway(database_url: str, bob: Books) -> AsyncIterator[Connection]:
-    """A connection as a gateway makes them, speaking for bob."""
+async def gateway(database_url: str, bob: TenantRows) -> AsyncIterator[Connection]:
+    """A connection of the gateway's role, set to bob."""
     connection = await asyncpg.connect(database_url, server_settings={"role": GATEWAY_ROLE})
     await connection.execute("SELECT set_config('infill.tenant_id', $1, false)", str(bob.tenant_id))
     yield connection
@@ -41,7 +41,7 @@ async def gateway(database_url: str, bob: Books) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def hardened_url(database_url: str) -> AsyncIterator[str]:
-    """An account that may do what the role may, and nothing else."""
+    """The URL of an account that has the role's rights and no others."""
     owner = await asyncpg.connect(database_url)
     name = f"web_{uuid4().hex}"
     await owner.execute(f"CREATE ROLE {name} LOGIN NOINHERIT PASSWORD 'web'")
@@ -62,12 +62,12 @@ async def test_the_role_has_no_special_rights(gateway: Connection) -> None:
 
 
 async def test_it_owns_nothing_and_has_no_memberships(gateway: Connection) -> None:
-    for question in (
+    for query in (
         "SELECT count(*) FROM pg_class WHERE relowner = current_user::regrole",
         "SELECT count(*) FROM pg_proc WHERE proowner = current_user::regrole",
         "SELECT count(*) FROM pg_auth_members WHERE member = current_user::regrole",
     ):
-        assert await gateway.fetchval(question) == 0
+        assert await gateway.fetchval(query) == 0
     assert not await gateway.fetchval(
         "SELECT has_schema_privilege(current_user, 'public', 'CREATE')"
     )
@@ -85,7 +85,7 @@ async def test_it_reads_whole_tables_only_where_requests_need_them(gateway: Conn
 
 
 @pytest.mark.parametrize("right", ["UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"])
-async def test_it_changes_nothing_but_when_its_tenant_is_served(
+async def test_it_can_only_update_the_columns_requests_need(
     gateway: Connection, right: str
 ) -> None:
     for table in TABLES:
@@ -105,7 +105,7 @@ async def test_it_changes_nothing_but_when_its_tenant_is_served(
 
 
 @pytest.mark.parametrize(
-    "reaching",
+    "statement",
     [
         "SELECT digest FROM api_keys",
         "SELECT created_at FROM webhook_secrets",
@@ -136,25 +136,25 @@ async def test_it_changes_nothing_but_when_its_tenant_is_served(
         "DROP POLICY tenant ON jobs",
         "ALTER ROLE infill_gateway BYPASSRLS",
         "CREATE TABLE mine ()",
-        "CREATE FUNCTION infill_ended(text) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE FUNCTION infill_ended_jobs(text) RETURNS int LANGUAGE sql AS 'SELECT 1'",
     ],
 )
-async def test_forbidden_statements_are_rejected(gateway: Connection, reaching: str) -> None:
+async def test_forbidden_statements_are_rejected(gateway: Connection, statement: str) -> None:
     with pytest.raises(InsufficientPrivilegeError):
-        await gateway.execute(reaching)
+        await gateway.execute(statement)
 
 
-async def test_resetting_leads_back_to_the_role(gateway: Connection) -> None:
+async def test_a_reset_returns_to_the_role(gateway: Connection) -> None:
     await gateway.execute("RESET ROLE")
     assert await gateway.fetchval("SELECT current_user") == GATEWAY_ROLE
     await gateway.execute("RESET ALL")
     assert await gateway.fetchval("SELECT current_user") == GATEWAY_ROLE
 
 
-async def test_an_account_of_its_own_has_nowhere_to_go(
-    hardened_url: str, alice: Books, bob: Books
+async def test_a_separate_account_cannot_leave_the_role(
+    hardened_url: str, alice: TenantRows, bob: TenantRows
 ) -> None:
-    """Where the account that logs in is the owner, SET ROLE NONE leads back to that one."""
+    """If the account that logs in owned the tables, SET ROLE NONE would give it their rights."""
     connection = await asyncpg.connect(hardened_url, server_settings={"role": GATEWAY_ROLE})
     assert await connection.fetchval("SELECT current_user") == GATEWAY_ROLE
     await connection.execute("SET ROLE NONE")
@@ -172,9 +172,9 @@ async def test_a_rejected_role_is_logged(
 ) -> None:
     settings = DatabaseSettings(url=SecretStr(database_url))
     database = Database(settings, application="test", role="infill_nobody")
-    with pytest.raises(ConnectionError) as refused:
+    with pytest.raises(ConnectionError) as rejected:
         async with database.direct():
             pass
-    assert is_unavailable(refused.value)
-    assert "database_role_refused" in capsys.readouterr().out
+    assert is_unavailable(rejected.value)
+    assert "database_role_rejected" in capsys.readouterr().out
     await database.aclose()

@@ -1,4 +1,4 @@
-"""For whom a connection of the gateway's speaks: for the tenant at hand, and never for another."""
+"""The tenant setting of the gateway's connections: always that of the current request."""
 
 import asyncio
 from typing import Final
@@ -9,13 +9,13 @@ from sqlalchemy import BigInteger, bindparam, func, literal, literal_column, sel
 
 from common.postgres.database import Database
 from common.postgres.models import Delivery, Job, TenantQueue
-from tests.integration.repositories.support.counters import Books
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
-# What the first wall keeps from happening: statements that forgot to ask for one tenant's.
+# Statements without a condition on the tenant, as after a mistake.
 ALL_JOBS: Final = select(Job.tenant_id)
 ALL_QUEUES: Final = select(TenantQueue.tenant_id)
 ALL_DELIVERIES: Final = select(Delivery.tenant_id)
-SPOKEN_FOR: Final = select(func.current_setting("infill.tenant_id", literal(True)))  # noqa: FBT003
+TENANT_SETTING: Final = select(func.current_setting("infill.tenant_id", literal(True)))  # noqa: FBT003
 NOT_A_NUMBER: Final = select(
     (literal_column("1") / bindparam("zero", type_=BigInteger())).label("n")
 )
@@ -35,7 +35,7 @@ async def tenants(gateway_database: Database, tenant_id: int | None) -> set[int]
 
 
 async def test_a_statement_without_a_tenant_condition_gets_its_own_rows(
-    gateway_database: Database, alice: Books, bob: Books
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
     assert await tenants(gateway_database, bob.tenant_id) == {bob.tenant_id}
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
@@ -46,17 +46,17 @@ async def test_a_statement_without_a_tenant_condition_gets_its_own_rows(
         assert (await connection.execute(ALL_JOBS)).all() == []
 
 
-async def test_many_at_once_over_few_connections_each_get_their_own(
-    gateway_database: Database, alice: Books, bob: Books
+async def test_concurrent_requests_over_few_connections_get_their_own_rows(
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
-    turns = [alice.tenant_id, None, bob.tenant_id, bob.tenant_id, None, alice.tenant_id] * 20
-    seen = await asyncio.gather(*(tenants(gateway_database, tenant_id) for tenant_id in turns))
-    assert seen == [set() if tenant_id is None else {tenant_id} for tenant_id in turns]
+    tenant_ids = [alice.tenant_id, None, bob.tenant_id, bob.tenant_id, None, alice.tenant_id] * 20
+    seen = await asyncio.gather(*(tenants(gateway_database, tenant_id) for tenant_id in tenant_ids))
+    assert seen == [set() if tenant_id is None else {tenant_id} for tenant_id in tenant_ids]
     assert len(gateway_database._direct_pool._idle) == 2
 
 
-async def test_an_error_in_the_middle_changes_nothing(
-    gateway_database: Database, alice: Books, bob: Books
+async def test_an_error_does_not_affect_later_requests(
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
     for tenant_id in (alice.tenant_id, bob.tenant_id, None):
         with pytest.raises(asyncpg.DivisionByZeroError):
@@ -66,8 +66,8 @@ async def test_an_error_in_the_middle_changes_nothing(
         assert await tenants(gateway_database, bob.tenant_id) == {bob.tenant_id}
 
 
-async def test_one_who_gives_up_in_the_middle_leaves_no_connection_behind(
-    gateway_database: Database, alice: Books, bob: Books
+async def test_a_canceled_request_does_not_leave_its_connection(
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
     async def slow() -> None:
         async with gateway_database.direct(alice.tenant_id) as connection:
@@ -83,22 +83,22 @@ async def test_one_who_gives_up_in_the_middle_leaves_no_connection_behind(
 @pytest.mark.parametrize("trouble", [asyncio.CancelledError, asyncpg.QueryCanceledError])
 async def test_an_error_while_the_tenant_is_changed_leaves_it_unknown(
     gateway_database: Database,
-    alice: Books,
-    bob: Books,
+    alice: TenantRows,
+    bob: TenantRows,
     monkeypatch: pytest.MonkeyPatch,
     trouble: type[BaseException],
 ) -> None:
-    """The change may or may not have been made, so the next borrower makes it again."""
+    """The change may or may not have been made, so the next borrower repeats it."""
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
     (pooled,) = gateway_database._direct_pool._idle
     fetchval = asyncpg.Connection.fetchval
 
-    async def heard_and_lost(*given: object) -> None:
+    async def execute_and_raise(*given: object) -> None:
         await fetchval(*given)
         raise trouble
 
     with monkeypatch.context() as patching:
-        patching.setattr(asyncpg.Connection, "fetchval", heard_and_lost)
+        patching.setattr(asyncpg.Connection, "fetchval", execute_and_raise)
         with pytest.raises(trouble):
             await gateway_database.direct(bob.tenant_id).__aenter__()
     assert pooled.driver.is_closed() == (trouble is asyncio.CancelledError)
@@ -106,8 +106,8 @@ async def test_an_error_while_the_tenant_is_changed_leaves_it_unknown(
     assert await tenants(gateway_database, None) == set()
 
 
-async def test_a_tenant_finds_the_connection_that_speaks_for_it(
-    gateway_database: Database, alice: Books, bob: Books
+async def test_a_tenant_gets_the_connection_that_is_set_to_it(
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
 ) -> None:
     async def backend(tenant_id: int | None) -> object:
         async with gateway_database.direct(tenant_id) as connection:
@@ -122,13 +122,13 @@ async def test_a_tenant_finds_the_connection_that_speaks_for_it(
     for _ in range(3):
         assert await backend(alice.tenant_id) == of_alice
         assert await backend(bob.tenant_id) == of_bob
-    # Whoever is new takes the one that was used the longest ago.
+    # A new tenant gets the least recently used one.
     assert await backend(None) == of_alice
     assert await backend(bob.tenant_id) == of_bob
 
 
 async def test_a_known_tenant_is_not_set_again(
-    gateway_database: Database, alice: Books, monkeypatch: pytest.MonkeyPatch
+    gateway_database: Database, alice: TenantRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
     monkeypatch.delattr(asyncpg.Connection, "fetchval")
@@ -136,9 +136,9 @@ async def test_a_known_tenant_is_not_set_again(
 
 
 async def test_the_tenant_of_a_connection_is_reset_to_none(
-    gateway_database: Database, alice: Books
+    gateway_database: Database, alice: TenantRows
 ) -> None:
     async with gateway_database.direct(alice.tenant_id) as connection:
-        assert (await connection.execute(SPOKEN_FOR, {})).scalar() == str(alice.tenant_id)
+        assert (await connection.execute(TENANT_SETTING, {})).scalar() == str(alice.tenant_id)
     async with gateway_database.direct() as connection:
-        assert (await connection.execute(SPOKEN_FOR, {})).scalar() == ""
+        assert (await connection.execute(TENANT_SETTING, {})).scalar() == ""

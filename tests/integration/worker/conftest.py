@@ -42,8 +42,8 @@ async def harness(
     image_host: ImageHost,
     engine_control: EngineControl,
 ) -> WorkerHarness:
-    books = await make_tenant(database, "alice")
-    return WorkerHarness(database, redis, storage, books, image_host, engine_control)
+    tenant = await make_tenant(database, "alice")
+    return WorkerHarness(database, redis, storage, tenant, image_host, engine_control)
 
 
 @pytest.fixture

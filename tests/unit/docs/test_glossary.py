@@ -31,7 +31,9 @@ def files() -> list[Path]:
     return [file for file in found if file != Path(__file__)]
 
 
-TEXTS = {file: file.read_text(encoding="utf-8") for file in files()}
+# Terms of others that contain a banned word.
+ALLOWED = re.compile("carrier-grade")
+TEXTS = {file: ALLOWED.sub("", file.read_text(encoding="utf-8")) for file in files()}
 
 
 @pytest.mark.parametrize("word", banned_words())

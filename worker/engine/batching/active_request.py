@@ -1,4 +1,4 @@
-"""The state of a request in the device loop, and of each of its images."""
+"""State of a request while the device loop works on it, and of each of its images."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -21,11 +21,13 @@ from worker.engine.prompts.conditioning import PromptEmbeds
 class Sample:
     """One image being generated; its tensors are on the device.
 
-    `latents` is 1 × 4 × height × width (latent size). `extra_channels` (1 × 5 × height × width) is
-    the mask and the masked image's latents, which a UNet for inpainting takes beside the latents.
+    `latents` is 1 × 4 × height × width (latent size). `extra_channels` (1 × 5 × height × width)
+    holds the mask and the masked image's latents, which an inpainting UNet takes in addition to the
+    latents.
 
-    For inpainting with any other UNet, `init_latents` are the latents of the init image, blended in
-    after each step where `mask` is 0, at the noise level of that step with the noise `noise`.
+    For inpainting with any other UNet, `init_latents` are the latents of the init image. After each
+    step they are noised with `noise` to the noise level of that step and replace `latents` where
+    `mask` is 0. `pixels` is the finished image on its way to the host.
     """
 
     active: "ActiveRequest"
@@ -41,23 +43,24 @@ class Sample:
 
     @property
     def timestep(self) -> torch.Tensor:
-        """Return the timestep of the next step: a tensor without dimensions, on the host."""
+        """Return the timestep of the next step: a zero-dimensional tensor on the host."""
         timestep: torch.Tensor = self.start.timesteps.values[self.steps_done]
         return timestep
 
     @property
     def is_finished(self) -> bool:
-        """Return whether all steps are done."""
+        """Return whether all denoising steps of the image are done."""
         return self.steps_done == len(self.start.timesteps.values)
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceOutput:
-    """Pixels of a finished request, still being copied from the device.
+    """Images of a finished request, still being copied from the device.
 
-    Each copy holds the pixels (height × width × 3, uint8) and whether all values were finite.
-    `started_at` is when the work on the request began, in seconds of `monotonic`. `intervals` are
-    the device work done for it, each with the request's share of the interval (0 to 1).
+    Each copy in `copies` holds one image's pixels (height × width × 3, uint8) and a flag: whether
+    all decoded values were finite. `started_at` is when the work on the request began, in seconds
+    of `monotonic`. `intervals` are the device work intervals spent on it, each with the request's
+    share of that interval (0 to 1).
     """
 
     copies: tuple[HostCopy, ...]
@@ -81,7 +84,7 @@ class DeviceOutput:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class ActiveRequest:
-    """A request in the device loop; its future gets a `DeviceOutput` or an error, once."""
+    """A request in the device loop; its future gets one result: a `DeviceOutput` or an error."""
 
     prepared: PreparedRequest
     callback: GenerationCallback
@@ -96,7 +99,10 @@ class ActiveRequest:
         return self.future.done()
 
     def mark_started(self) -> bool:
-        """Record the start and call `on_start`; return False if the callback failed the request."""
+        """Record the start time and call `on_start`; return False if the callback raised.
+
+        In that case the request has failed with the callback's error.
+        """
         self.started_at = monotonic()
         try:
             self.callback.on_start()
@@ -106,7 +112,7 @@ class ActiveRequest:
         return True
 
     def should_continue(self) -> bool:
-        """Call `should_stop`; fail the request and return False if it says to stop, or raises."""
+        """Call `should_stop`; if it returns true or raises, fail the request and return False."""
         try:
             if not self.callback.should_stop():
                 return True
@@ -117,7 +123,10 @@ class ActiveRequest:
         return False
 
     def report_step(self, preview: Image.Image | None = None) -> bool:
-        """Call `on_step` with the progress; return False if the callback failed the request."""
+        """Call `on_step` with the progress and any preview; return False if the callback raised.
+
+        In that case the request has failed with the callback's error.
+        """
         try:
             self.callback.on_step(Progress(*self.steps, preview))
         except Exception as error:  # noqa: BLE001 - other requests must not fail with it
@@ -127,17 +136,17 @@ class ActiveRequest:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """Return the number of steps done and the total, both over all images."""
+        """Return (steps done, steps in total), both summed over all images of the request."""
         each = len(self.samples[0].start.timesteps.values)
         return sum(sample.steps_done for sample in self.samples), each * len(self.samples)
 
     def fail(self, error: InfillError) -> None:
-        """End the request with an error, unless it has ended."""
+        """End the request with `error`; do nothing if it has already ended."""
         if not self.has_ended:
             self.future.set_exception(error)
 
     def finish_if_complete(self) -> None:
-        """End the request successfully if the pixels of all its images are on their way."""
+        """End the request successfully once the pixels of all its images are being copied."""
         copies: Sequence[HostCopy] = [
             sample.pixels for sample in self.samples if sample.pixels is not None
         ]

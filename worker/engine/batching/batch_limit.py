@@ -1,4 +1,4 @@
-"""The largest batch that fits into device memory, learnt from measured batches."""
+"""The largest batch that fits into device memory, learnt from the memory use of earlier batches."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -16,10 +16,11 @@ SUCCESSES_BEFORE_GROWTH: Final = 200
 
 @dataclass(slots=True)
 class _Measured:
-    """Measurements of one kind of work.
+    """Memory measurements of one kind and shape of work.
 
-    `size` and `bytes` are those of the largest batch measured; `limit` is the largest batch to try;
-    `successes` counts batches that fitted since the limit was last changed.
+    `size` (items) and `bytes` (peak memory) belong to the largest batch that fitted so far. `limit`
+    is the largest batch size to try. `successes` counts batches that fitted since `limit` was last
+    changed.
     """
 
     limit: int
@@ -31,17 +32,20 @@ class _Measured:
 class BatchSizeLimiter:
     """Limits batch sizes by measured memory, separately for each kind and shape of work.
 
-    Work that has never been measured runs in a batch of one first.
+    Work that has not been measured yet runs in a batch of one first.
     """
 
     def __init__(self, device: Device, *, max_batch: int) -> None:
-        """Limit every batch to `max_batch` items, whatever the memory."""
+        """Create a limiter; no batch exceeds `max_batch` items, however much memory is free."""
         self._device = device
         self._max_batch = max_batch
         self._measured: dict[Hashable, _Measured] = {}
 
     def limit(self, key: Hashable) -> int:
-        """Return the number of items that fit into one batch, at least 1."""
+        """Return how many items under `key` may share the next batch: at least 1.
+
+        It is 1 until a batch under `key` was measured, then as many as fit into the free memory.
+        """
         measured = self._measured.get(key)
         if measured is None or not measured.size:
             return 1
@@ -51,7 +55,11 @@ class BatchSizeLimiter:
         return max(1, min(measured.limit, int(fit)))
 
     def record_success(self, key: Hashable, size: int, peak_bytes: int) -> None:
-        """Record the peak memory of a batch that fitted; the largest measured batch is used."""
+        """Record that a batch of `size` items fitted, and its peak memory (0: not measured).
+
+        Later limits are computed from the largest batch recorded. After 200 successes the limit
+        grows by one item, if running out of memory had lowered it.
+        """
         measured = self._measured.setdefault(key, _Measured(self._max_batch))
         if size > measured.size:
             measured.size, measured.bytes = size, peak_bytes
@@ -64,6 +72,6 @@ class BatchSizeLimiter:
                 measured.limit, measured.successes = measured.limit + 1, 0
 
     def record_out_of_memory(self, key: Hashable, size: int) -> None:
-        """Record that a batch of `size` did not fit, and halve the limit."""
+        """Record that a batch of `size` items did not fit: the limit becomes half of `size`."""
         measured = self._measured.setdefault(key, _Measured(self._max_batch))
         measured.limit, measured.successes = max(1, size // 2), 0

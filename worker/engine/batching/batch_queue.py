@@ -1,4 +1,4 @@
-"""The choice of the next batch: fair between shapes, oldest first within a shape."""
+"""Choice of the next batch: fair between groups of equal shape, first come first within a group."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -9,7 +9,11 @@ Item = TypeVar("Item", bound=Hashable)
 
 @dataclass(slots=True)
 class _Group(Generic[Item]):
-    """Items that can share a batch; `served` is the work done for the group so far."""
+    """Items that can share a batch.
+
+    `served` is the total cost of the batches taken from the group so far; `cost` is the cost of one
+    step of one item.
+    """
 
     served: float
     cost: float
@@ -19,11 +23,11 @@ class _Group(Generic[Item]):
 class FairBatchQueue(Generic[Item]):
     """Queue of items in groups; a batch is taken from the group that has received the least work.
 
-    A batch holds items of one group only, since tensors of different shapes do not stack. Choosing
-    the least served group keeps a crowd of small images from delaying a large one, and the reverse.
-    A group that was empty restarts at the level of the group served last, or at its own level if
-    that is higher: absence earns no credit and clears no debt. This is start-time fair queueing
-    (Goyal, Vin and Cheng, SIGCOMM 1996) with a batch as the packet.
+    A batch holds items of one group only, since tensors of different shapes cannot be stacked.
+    Choosing the least served group keeps many small images from delaying a large one, and the
+    reverse. A group that was empty restarts at the work level of the group served last, or at its
+    own level if that is higher: being empty earns no credit and clears no debt. This is start-time
+    fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) with a batch as the packet.
     """
 
     def __init__(self) -> None:
@@ -38,19 +42,23 @@ class FairBatchQueue(Generic[Item]):
         return bool(self._groups)
 
     def count(self, key: Hashable) -> int:
-        """Return the number of items in a group."""
+        """Return the number of items in the group `key`."""
         group = self._groups.get(key)
         return 0 if group is None else len(group.members)
 
     def add(self, key: Hashable, item: Item, *, cost: float) -> None:
-        """Append `item` to its group; `cost` is the work of a step of it, in any common unit."""
+        """Append `item` to the group `key`, which is created if it does not exist.
+
+        `cost` is the work of one denoising step of the item, in any unit that all groups share. All
+        items of a group must have the same cost.
+        """
         if key not in self._groups:
             served = max(self._level, self._debts.pop(key, 0.0))
             self._groups[key] = _Group(served, cost)
         self._groups[key].members[item] = None
 
     def remove(self, key: Hashable, item: Item) -> None:
-        """Remove `item` from its group, if it is there."""
+        """Remove `item` from the group `key`; do nothing if it is not there."""
         group = self._groups.get(key)
         if group is None:
             return
@@ -60,9 +68,10 @@ class FairBatchQueue(Generic[Item]):
             self._debts[key] = group.served
 
     def next_batch(self, limit: Callable[[Hashable], int]) -> list[Item]:
-        """Return the items of the next batch, at most `limit(key)` of one group.
+        """Return the oldest items of the least served group, at most `limit(key)` of them.
 
-        It is empty if the queue is. The batch is charged to its group at once.
+        The items stay queued; their cost is added to the group's work. The batch is empty if the
+        queue is.
         """
         if not self._groups:
             return []

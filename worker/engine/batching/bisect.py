@@ -1,4 +1,4 @@
-"""Batched work in which a failing item does not fail the rest of its batch."""
+"""Batched work in which a failing item does not fail the other items of its batch."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeAlias, TypeVar
@@ -21,9 +21,9 @@ log = structlog.get_logger(__name__)
 class BisectingRunner:
     """Runs work in batches as large as memory allows, and bisects a batch that fails.
 
-    Halving continues down to the single item that fails. So running out of memory shrinks the batch
-    before any item fails, and a bad item costs its neighbours a repetition. The work must therefore
-    have no side effects when it raises.
+    Bisection continues until the failing items are alone. So an out-of-memory error reduces the
+    batch size before it fails any item, and a failing item only makes the others run again. The
+    work must therefore have no side effects when it raises.
     """
 
     def __init__(self, device: Device, limiter: BatchSizeLimiter) -> None:
@@ -33,7 +33,11 @@ class BisectingRunner:
     def run(
         self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
-        """Return the outcome of each item, in order; items under one `key` need the same memory."""
+        """Return the result of `work`, or the error, for each of `items`, in order.
+
+        Items under one `key` must need the same memory each. `work` returns one result for each
+        item.
+        """
         outcomes: list[Outcome[Out]] = []
         while len(outcomes) < len(items):
             first = len(outcomes)

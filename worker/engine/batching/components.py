@@ -1,4 +1,4 @@
-"""The parts of a Stable Diffusion pipeline (1, 2 or XL) that the stepwise engine uses."""
+"""Components of a Stable Diffusion pipeline (1, 2 or XL) that the step-by-step engine uses."""
 
 from typing import Any, Final
 
@@ -13,19 +13,21 @@ LATENT_CHANNELS: Final = 4
 
 
 class PipelineComponents:
-    """The networks of one model and its image preprocessing.
+    """The networks of one model, its prompt encoder and its image preprocessing.
 
-    `vae_scale_factor` is the number of pixels along one latent's side. `dtype` is the type of
-    latents between steps, `vae_dtype` the autoencoder's, which may be wider. `threads` is the
-    number of CPU threads to compute with.
+    `vae_scale_factor` is the number of image pixels along the side of one latent pixel. `dtype` is
+    the type of latents between steps; `vae_dtype` is the autoencoder's type, which may be wider.
+    `threads` is the number of CPU threads to compute with. `takes_mask` says whether the UNet is
+    made for inpainting, `has_size_condition` whether it takes Stable Diffusion XL's size
+    conditions.
     """
 
     def __init__(self, pipeline: Any, *, threads: int) -> None:
-        """Take the components of a pipeline of any endpoint.
+        """Take the components of `pipeline`, which may be the model's pipeline of any endpoint.
 
         An autoencoder known to overflow in half precision (`force_upcast`) is converted to single
         precision for good. diffusers' pipelines convert it back and forth for every image, which
-        costs more than the memory is worth.
+        costs more time than the saved memory is worth.
         """
         self.threads = threads
         self.unet = pipeline.unet

@@ -9,10 +9,10 @@ from worker.engine.batching.active_request import Sample
 
 @torch.inference_mode()
 def decode(samples: Sequence[Sample]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Decode finished samples of one model and shape; all results stay on the device.
+    """Decode the latents of finished samples of one model and shape to pixels.
 
     Return for each sample its pixels (height × width × 3, uint8), and whether all of the decoder's
-    values were finite (a boolean tensor without dimensions).
+    values were finite (a zero-dimensional boolean tensor). All results stay on the device.
     """
     components = samples[0].active.prepared.components
     latents = torch.cat([sample.latents for sample in samples]).to(components.vae_dtype)

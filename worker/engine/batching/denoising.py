@@ -13,11 +13,12 @@ from worker.engine.prompts.conditioning import Conditioning
 
 @torch.inference_mode()
 def predict_noise(samples: Sequence[Sample], device: Device) -> list[torch.Tensor]:
-    """Return the guided noise prediction of each sample, 1 × 4 × height × width; change no sample.
+    """Return the noise prediction with guidance for each sample, 1 × 4 × height × width.
 
-    All samples must have one model, one shape and one prompt length. The batch has the negative
-    rows of the samples with guidance first, then the positive rows of all: for a single sample
-    that is the order of diffusers' pipelines.
+    All samples must have the same model, latent shape and prompt length; none is changed. In the
+    UNet's batch, the negative-prompt rows of the samples with guidance come first, then the
+    positive-prompt rows of all samples: for a single sample this is the order of diffusers'
+    pipelines.
     """
     components = samples[0].active.prepared.components
     model_inputs = [_model_input(sample) for sample in samples]
@@ -50,8 +51,9 @@ def predict_noise(samples: Sequence[Sample], device: Device) -> list[torch.Tenso
 def step(sample: Sample, noise: torch.Tensor) -> None:
     """Advance `sample` by one scheduler step with its predicted `noise`, 1 × 4 × height × width.
 
-    Where the UNet does not take the mask, the init image's latents at the next timestep's noise
-    level are blended in outside the mask, as in diffusers' pipeline_stable_diffusion_inpaint.py.
+    If the UNet does not take the mask, the init image's latents, at the noise level of the next
+    timestep, replace the latents outside the mask, as in diffusers'
+    pipeline_stable_diffusion_inpaint.py.
     """
     timesteps = sample.start.timesteps
     extra = {"generator": sample.start.generator} if timesteps.takes_generator else {}
@@ -73,10 +75,11 @@ def step(sample: Sample, noise: torch.Tensor) -> None:
 def _noise_factors(
     scheduler: Any, timestep: torch.Tensor, dtype: torch.dtype
 ) -> tuple[float, float]:
-    """Return the factors by which image and noise enter noised latents at `timestep`.
+    """Return (image factor, noise factor) of noised latents at `timestep`.
 
-    Computed on the host by noising a one and a zero: with tensors on a GPU, `add_noise` would copy
-    the scheduler's tables there for each image and step, and wait for it.
+    Noised latents are image factor × latents + noise factor × noise. The factors are computed on
+    the host by noising a one and a zero: with tensors on a GPU, the scheduler's `add_noise` would
+    copy its tables to the GPU for each image and step, and wait for the copy.
     """
     one, nothing = torch.ones((1, 1, 1, 1), dtype=dtype), torch.zeros((1, 1, 1, 1), dtype=dtype)
     noise_timestep = timestep.reshape(1)
@@ -87,7 +90,7 @@ def _noise_factors(
 
 
 def _model_input(sample: Sample) -> torch.Tensor:
-    """Return the UNet's input for one sample, 1 × input channels × height × width."""
+    """Return the UNet's input for one sample, 1 × input channels × height × width (latent size)."""
     latents: torch.Tensor = sample.start.timesteps.scheduler.scale_model_input(
         sample.latents, sample.timestep
     )
@@ -101,7 +104,10 @@ def _model_input(sample: Sample) -> torch.Tensor:
 def _apply_guidance(
     negative: torch.Tensor | None, positive: torch.Tensor, guidance_scale: float
 ) -> torch.Tensor:
-    """Return the prediction with classifier-free guidance (arXiv:2207.12598)."""
+    """Return the noise prediction with classifier-free guidance (arXiv:2207.12598).
+
+    `negative` is the prediction for the negative prompt; None means no guidance.
+    """
     if negative is None:
         return positive
     return negative + guidance_scale * (positive - negative)
@@ -116,7 +122,8 @@ def _added_conditions(
     """Return Stable Diffusion XL's extra conditions: pooled prompts, and sizes in pixels.
 
     The sizes are original (height, width), crop corner (top, left) and target (height, width).
-    Nothing is cropped, so original and target are equal (arXiv:2307.01952, section 2.2).
+    Nothing is cropped, so original and target are equal (arXiv:2307.01952, section 2.2). None for
+    other models.
     """
     if not components.has_size_condition:
         return None

@@ -1,4 +1,4 @@
-"""Encoding of prompts and images of several requests into samples that can step."""
+"""Encoding of the prompts and images of several requests into samples ready for denoising."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ from worker.engine.prompts.conditioning import PromptEmbeds
 
 @dataclass(frozen=True, slots=True)
 class _LatentDistributions:
-    """Means and standard deviations of the latents of a request's images; None if not encoded."""
+    """Distributions of the latents of a request's init image and masked image.
+
+    Each is a (mean, standard deviation) pair of tensors, or None if that image is not encoded.
+    """
 
     init: Any = None
     masked: Any = None
@@ -25,7 +28,7 @@ class _LatentDistributions:
 def encode(active_requests: Sequence[ActiveRequest], device: Device) -> list[list[Sample]]:
     """Return the samples of each request, with their tensors on the device.
 
-    All requests must have one model and one shape. Each prompt and each image is encoded once,
+    All requests must have the same model and shape. Each prompt and each image is encoded once,
     whatever the number of samples.
     """
     components = active_requests[0].prepared.components
@@ -99,7 +102,10 @@ def _sample_latents(
     noise_draw: torch.Tensor | None,
     device: Device,
 ) -> torch.Tensor | None:
-    """Sample latents from the autoencoder's distribution with noise drawn beforehand."""
+    """Return scaled latents sampled from the autoencoder's `distribution` (mean, deviation).
+
+    `noise_draw` is the standard normal noise drawn earlier. None if either argument is None.
+    """
     if distribution is None or noise_draw is None:
         return None
     mean, deviation = distribution

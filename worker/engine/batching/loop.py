@@ -1,4 +1,4 @@
-"""The device thread: the only thread that runs the model."""
+"""The device thread, the only thread that runs models on the device."""
 
 import threading
 from collections import deque
@@ -27,13 +27,13 @@ log = structlog.get_logger(__name__)
 
 
 class DeviceLoop:
-    """Runs steps on one thread as long as there is work; callers' threads submit it and wait.
+    """Runs denoising steps on one thread while there is work; callers submit requests and wait.
 
     The thread starts with the first submission and ends with `close`.
     """
 
     def __init__(self, device: Device, *, max_batch: int) -> None:
-        """Let at most `max_batch` images take a step together."""
+        """Create the loop without starting its thread; at most `max_batch` images share a step."""
         self._utilization = DeviceUtilization(device)
         self._stepper = Stepper(device, self._utilization, max_batch=max_batch)
         self._inbox: SimpleQueue[ActiveRequest | _Task | None] = SimpleQueue()
@@ -44,7 +44,7 @@ class DeviceLoop:
         self._tasks: deque[_Task] = deque()
 
     def generate(self, prepared: PreparedRequest, callback: GenerationCallback) -> GenerationResult:
-        """Generate the images of a request, batched with the other active ones, and wait for them.
+        """Generate the images of a request, batched with other active requests, and return them.
 
         Raises:
             GenerationError: the model failed; a retry may succeed.
@@ -62,10 +62,11 @@ class DeviceLoop:
         return output.wait()
 
     def run(self, work: Callable[[], T]) -> T:
-        """Run `work` on the device thread between two steps, and return its result.
+        """Run `work` on the device thread between two steps, wait for it, and return its result.
 
         Raises:
             Exception: whatever `work` raised.
+            GenerationError: the engine has been closed.
         """
         future: Future[T] = Future()
 
@@ -81,7 +82,9 @@ class DeviceLoop:
         return future.result()
 
     def post(self, task: _Task) -> None:
-        """Schedule `task` on the device thread, without waiting for it; it must not raise.
+        """Submit `task` to run on the device thread between two steps, without waiting for it.
+
+        The task must not raise.
 
         Raises:
             GenerationError: the engine has been closed.
@@ -89,12 +92,15 @@ class DeviceLoop:
         self._submit(task)
 
     def check_callbacks(self) -> None:
-        """Accept new work and cancel stopped requests; long tasks must call this now and then."""
+        """Accept submitted work and cancel the requests whose callbacks say to stop.
+
+        Long tasks on the device thread must call this regularly.
+        """
         self._drain_inbox()
         self._stepper.check_callbacks()
 
     def close(self) -> None:
-        """Fail the requests in progress and end the thread."""
+        """Fail the requests in progress, run the submitted tasks, and end the thread."""
         with self._starting:
             self._closing = True
             thread = self._thread
@@ -131,7 +137,7 @@ class DeviceLoop:
         self._stepper.fail_all(GenerationError("the engine has been closed"))
 
     def _receive(self) -> None:
-        """Accept submitted work; wait for some if there is nothing to do."""
+        """Accept submitted work; block until some is submitted if there is nothing to do."""
         if not self._stepper and not self._tasks:
             self._utilization.mark_idle()
             self._dispatch(self._inbox.get())

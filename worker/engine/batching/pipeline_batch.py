@@ -1,6 +1,6 @@
-"""Models of other families, run by their own diffusers pipelines, with equal requests in one batch.
+"""Whole pipeline calls for models that cannot be stepped one by one; equal requests share a call.
 
-The stepwise engine supports Stable Diffusion only. Every other model that diffusers' automatic
+The step-by-step engine supports Stable Diffusion only. Every other model that diffusers' automatic
 pipelines know runs here, one whole pipeline call at a time, on the device thread.
 """
 
@@ -37,7 +37,7 @@ _LEGACY_STEP_CALLBACK: Final = "callback"
 
 @dataclass(frozen=True, slots=True)
 class PipelineSample:
-    """One image of a request: its seed, and its input images, each of the request's size."""
+    """One image to generate: its request, its seed, and input images of the request's size."""
 
     request: GenerationRequest
     init: Image.Image | None
@@ -47,7 +47,10 @@ class PipelineSample:
 
 @dataclass(slots=True, eq=False)
 class _PipelineRequest:
-    """A request that waits for a pipeline call or takes part in one; `steps` are finished steps."""
+    """A request that waits for a pipeline call or takes part in one.
+
+    `steps` counts the finished steps of the current call.
+    """
 
     request: GenerationRequest
     canvas: Canvas
@@ -57,12 +60,15 @@ class _PipelineRequest:
 
     @property
     def samples(self) -> list[PipelineSample]:
-        """Return a `PipelineSample` for each of its images."""
+        """Return a `PipelineSample` for each image of the request."""
         init, mask = self.canvas.init, self.canvas.mask
         return [PipelineSample(self.request, init, mask, seed) for seed in self.request.seeds]
 
     def report_step(self) -> bool:
-        """Report progress; return False if the request has ended or its callback says to stop."""
+        """Report the finished steps to the callback; return False if the request has ended.
+
+        It ends here if its callback raises or says to stop.
+        """
         if not self.should_continue():
             return False
         if self.steps:
@@ -71,11 +77,11 @@ class _PipelineRequest:
         return True
 
     def mark_started(self) -> bool:
-        """Call `on_start`; return False if the callback failed the request."""
+        """Call `on_start`; if the callback raises, fail the request and return False."""
         return self._call(self.callback.on_start)
 
     def should_continue(self) -> bool:
-        """Return False if the request has ended, failing it if its callback says to stop."""
+        """Return whether the request is still running; fail it if its callback says to stop."""
         return not self.future.done() and self._call(self._check_should_stop)
 
     def _check_should_stop(self) -> None:
@@ -94,11 +100,11 @@ class _PipelineRequest:
 class PipelineBatcher:
     """Collects equal requests while the device is busy and runs them in one pipeline call.
 
-    A request that is stopped fails at the next step; the call goes on for the others.
+    A request that is stopped fails at the next step; the call continues for the others.
     """
 
     def __init__(self, loop: DeviceLoop, device: Device, *, max_batch: int, threads: int) -> None:
-        """Run at most `max_batch` requests in one call, with `threads` CPU threads."""
+        """Run at most `max_batch` requests in one pipeline call, with `threads` CPU threads."""
         self._loop = loop
         self._runner = BisectingRunner(device, BatchSizeLimiter(device, max_batch=max_batch))
         self._threads = threads
@@ -112,7 +118,7 @@ class PipelineBatcher:
         canvas: Canvas,
         callback: GenerationCallback,
     ) -> GenerationResult:
-        """Generate the images of a request, together with equal waiting ones, and wait for them.
+        """Generate the images of a request, together with equal waiting requests, and return them.
 
         The images are the model's output: not safety-checked, and not composed with the init image.
 
@@ -163,9 +169,9 @@ class PipelineBatcher:
         return _split(members, images, monotonic() - started_at)
 
     def _should_stop(self, members: Sequence[_PipelineRequest]) -> bool:
-        """Report a step and check all callbacks, also of other requests: a call can take minutes.
+        """Report a step of the running call, and return whether all of its requests have ended.
 
-        Return whether every request of the batch has ended.
+        The callbacks of waiting requests are checked as well, because a call can take minutes.
         """
         self._loop.check_callbacks()
         with self._lock:
@@ -181,7 +187,10 @@ class PipelineBatcher:
 def _split(
     members: Sequence[_PipelineRequest], images: Iterator[Image.Image], seconds: float
 ) -> list[GenerationResult]:
-    """Split the images and the time of a call between its requests."""
+    """Return the result of each request in `members`, from the images and seconds of one call.
+
+    The device time is divided equally; the elapsed time is the same for all.
+    """
     return [
         GenerationResult(
             images=tuple(next(images) for _ in member.request.seeds),
@@ -194,7 +203,10 @@ def _split(
 
 
 def _step_count(request: GenerationRequest) -> int:
-    """Return the number of steps run; with input images, only the end of the schedule is."""
+    """Return the number of steps the pipeline runs: with input images fewer than requested.
+
+    With input images only the last part of the schedule runs, in proportion to the strength.
+    """
     if request.endpoint is Endpoint.TEXT2IMG:
         return request.inference_steps
     steps, strength = steps_and_strength(request.inference_steps, request.strength)
@@ -202,9 +214,9 @@ def _step_count(request: GenerationRequest) -> int:
 
 
 def batch_key(request: GenerationRequest) -> Hashable:
-    """Return the key of requests that can share a pipeline call.
+    """Return a key that is equal for requests that can share a pipeline call.
 
-    Prompts, seeds, numbers of samples and input images may differ.
+    Prompts, seeds, numbers of samples and input images may differ within a call.
     """
     return (
         request.model,
@@ -224,16 +236,17 @@ def run_pipeline(
     samples: Sequence[PipelineSample],
     should_stop: Callable[[], bool],
 ) -> list[Image.Image]:
-    """Run one pipeline call for `samples` of equal `batch_key`; return their images.
+    """Run one pipeline call for `samples` of equal `batch_key`, and return their images in order.
 
-    The images are RGB and of the request's size, resized if the pipeline rounds sizes. Arguments
-    that the pipeline does not accept are left out: some families have no negative prompt or no
-    strength, and such a field has no effect. `should_stop` is called before the first step and
-    after each, if the pipeline supports callbacks.
+    The images are RGB and of the request's size; they are resized if the pipeline rounds sizes.
+    Arguments that the pipeline does not accept are left out: some model families have no negative
+    prompt or no strength, and then that field of the request has no effect. `should_stop` is called
+    before the first step and, if the pipeline supports callbacks, after each step.
 
     Raises:
         UnsupportedRequestError: the requested scheduler does not fit the model.
         GenerationError: the model failed; a retry may succeed.
+        EngineLostError: the device failed; every later call will fail too.
         GenerationStoppedError: `should_stop` returned true.
     """
 
@@ -283,7 +296,11 @@ def _arguments(endpoint: Endpoint, samples: Sequence[PipelineSample]) -> dict[st
 
 
 def _to_image(pixels: npt.NDArray[np.floating[Any]]) -> Image.Image:
-    """Convert pixels (height × width × 3, 0 to 1) to an image."""
+    """Return pixels (height × width × 3, 0 to 1) as an RGB image.
+
+    Raises:
+        GenerationError: a pixel is not a finite number.
+    """
     if not np.isfinite(pixels).all():
         raise GenerationError("the model generated pixels that are not numbers")
     return Image.fromarray((pixels * 255).round().astype(np.uint8), "RGB")

@@ -1,4 +1,4 @@
-"""The part of a request's work that needs no device: done in the caller's thread."""
+"""Preparation of a request that needs no device: done in the caller's thread."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,10 +17,10 @@ from worker.engine.prompts.encoder import TokenizedPrompt
 
 @dataclass(frozen=True, slots=True)
 class NoiseDraws:
-    """Random numbers of one image, in the order in which diffusers draws them.
+    """Standard normal noise of one image, drawn in the order in which diffusers' pipelines draw it.
 
-    Each is 1 × 4 × latent height × latent width. `init` and `masked` are for sampling the latents
-    of the init image and of the masked image.
+    Each tensor is 1 × 4 × latent height × latent width. `noise` is the noise that denoising starts
+    with; `init` and `masked` are for sampling the latents of the init image and the masked image.
     """
 
     init: torch.Tensor | None
@@ -30,7 +30,10 @@ class NoiseDraws:
 
 @dataclass(frozen=True, slots=True)
 class SampleStart:
-    """Initial state of one image; `generator` continues with the noise of the steps."""
+    """Initial state of one image.
+
+    `generator` has already drawn `draws` and goes on to draw the noise of the scheduler's steps.
+    """
 
     timesteps: Timesteps
     generator: torch.Generator
@@ -41,9 +44,10 @@ class SampleStart:
 class PreparedRequest:
     """A checked request with preprocessed inputs, on the host.
 
-    `init` is 1 × 3 × height × width in -1 to 1; `masked` is the same with zeros inside the mask.
-    `mask` is 1 × 1 × latent height × latent width, 1 where the image is repainted. `shape` is that
-    of one image's latents, 1 × 4 × latent height × latent width.
+    `init` is the init image, 1 × 3 × height × width, -1 to 1; `masked` is the same with zeros
+    inside the mask. `mask` is 1 × 1 × latent height × latent width, 1 where the image is repainted.
+    `shape` is the shape of one image's latents, (1, 4, latent height, latent width). `starts` has
+    one entry for each image to generate.
     """
 
     components: PipelineComponents
@@ -57,7 +61,7 @@ class PreparedRequest:
 
     @property
     def starts_from_noise(self) -> bool:
-        """Return whether the first latents are pure noise, without anything of the init image."""
+        """Return whether denoising starts from pure noise, without a trace of the init image."""
         endpoint, strength = self.request.endpoint, self.request.strength
         # diffusers' img2img pipeline uses the image at full strength too.
         return endpoint is Endpoint.TEXT2IMG or (endpoint is Endpoint.INPAINT and strength == 1)
@@ -66,13 +70,13 @@ class PreparedRequest:
     def is_blended(self) -> bool:
         """Return whether the init image's latents are blended in outside the mask after each step.
 
-        This is for inpainting with a UNet that does not take the mask as input.
+        This is the case for inpainting with a UNet that does not take the mask as input.
         """
         return self.request.endpoint is Endpoint.INPAINT and not self.components.takes_mask
 
     @property
     def needs_init(self) -> bool:
-        """Return whether the latents of the init image are needed."""
+        """Return whether generating requires the latents of the init image."""
         return not self.starts_from_noise or self.is_blended
 
 
@@ -82,7 +86,10 @@ def prepare(
     canvas: Canvas,
     scheduler: Callable[[], Any],
 ) -> PreparedRequest:
-    """Check and prepare `request`; `scheduler` returns a new scheduler for each image.
+    """Check `request` and return it with preprocessed inputs, timesteps, prompt tokens and noise.
+
+    `canvas` has the input images. `scheduler` is called once for each image and returns a new
+    scheduler.
 
     Raises:
         UnsupportedRequestError: the model does not support what was requested.

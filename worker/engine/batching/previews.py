@@ -1,4 +1,4 @@
-"""Small previews of images in progress: a linear map of the latents instead of the decoder."""
+"""Small previews of images in progress, by a linear map of the latents instead of the decoder."""
 
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class PreviewQueue:
-    """Copies previews to the host in the background; they are taken at a later step."""
+    """Previews being copied to the host in the background; a later step collects them."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -33,7 +33,7 @@ class PreviewQueue:
         self._copies: dict[ActiveRequest, HostCopy] = {}
 
     def add(self, active: ActiveRequest) -> None:
-        """Start a preview of the request's first image, at every `PREVIEW_STEPS`-th step."""
+        """Start a preview of the request's first image, at every `PREVIEW_STEPS`-th step only."""
         sample = active.samples[0]
         if sample.steps_done % PREVIEW_STEPS or sample.is_finished:
             return
@@ -49,7 +49,7 @@ class PreviewQueue:
         return self._device.to_host(self._previews_of[components].pixels(latents))
 
     def take_ready(self) -> list[tuple[ActiveRequest, Image.Image]]:
-        """Return the previews whose copies have arrived, and remove them."""
+        """Remove and return the previews that have arrived on the host, each with its request."""
         ready = [active for active, copy in self._copies.items() if copy.is_ready()]
         return [
             (active, Image.fromarray(self._copies.pop(active).wait()[0].numpy(), "RGB"))
@@ -57,24 +57,28 @@ class PreviewQueue:
         ]
 
     def discard(self, active: ActiveRequest) -> None:
-        """Drop the preview of a request that has ended."""
+        """Drop the preview of `active`, a request that has ended, if there is one."""
         self._copies.pop(active, None)
 
 
 class LatentPreview:
-    """A linear map from latents to RGB, one pixel for each latent: about twelve products a pixel.
+    """A linear map from latents to RGB: each latent pixel becomes one preview pixel.
 
-    It is fitted to the model's own autoencoder by least squares, so it works for any model.
+    It is fitted to the model's own autoencoder by least squares, so it works for any model. It
+    costs about twelve multiplications a pixel.
     """
 
     def __init__(self, weights: torch.Tensor) -> None:
-        """Use `weights`, 5 × 3: from four latent channels and a constant to red, green and blue."""
+        """Use `weights`, 5 × 3: four latent channels and a constant to red, green and blue."""
         self._weights = weights
 
     @classmethod
     @torch.inference_mode()
     def of(cls, components: PipelineComponents, device: torch.device) -> "LatentPreview":
-        """Fit the map to the autoencoder in `components`, with one decoded sample on `device`."""
+        """Return the map fitted to the autoencoder in `components`.
+
+        One random sample is decoded on `device` for the fit.
+        """
         generator = torch.Generator("cpu").manual_seed(_SEED)
         coarse = torch.randn((1, LATENT_CHANNELS, _COARSE, _COARSE), generator=generator)
         latents = torch.nn.functional.interpolate(coarse, size=_SIDE, mode="bilinear")
@@ -90,7 +94,7 @@ class LatentPreview:
 
     @torch.inference_mode()
     def pixels(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the preview, height × width × 3 in uint8, of latents 1 × 4 × height × width."""
+        """Return the preview (height × width × 3, uint8) of latents (1 × 4 × height × width)."""
         height, width = latents.shape[2:]
         colours = _rows(latents.float()) @ self._weights
         pixels = (colours * 0.5 + 0.5).nan_to_num().clamp(0, 1).mul(255).round().to(torch.uint8)
@@ -98,6 +102,9 @@ class LatentPreview:
 
 
 def _rows(latents: torch.Tensor) -> torch.Tensor:
-    """Return a row for each latent pixel: its four channels, and a one for the constant."""
+    """Return a row for each latent pixel: its four channels, and a 1 for the constant.
+
+    `latents` is 1 × 4 × height × width; the result is (height · width) × 5.
+    """
     rows = latents.flatten(2)[0].T
     return torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1)

@@ -1,4 +1,4 @@
-"""One iteration of the device loop: encode new requests, step one batch, decode finished images."""
+"""One iteration of the device loop: encode new requests, step a batch, decode finished images."""
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -26,10 +26,10 @@ Out = TypeVar("Out")
 
 
 class Stepper:
-    """All active requests of one device; used from the device thread only."""
+    """The active requests of one device and their denoising; used from the device thread only."""
 
     def __init__(self, device: Device, utilization: DeviceUtilization, *, max_batch: int) -> None:
-        """Let at most `max_batch` images take a step together."""
+        """Start without requests; at most `max_batch` images share a step."""
         self._device = device
         self._utilization = utilization
         self._limiter = BatchSizeLimiter(device, max_batch=max_batch)
@@ -41,11 +41,11 @@ class Stepper:
         self._requests: dict[ActiveRequest, None] = {}  # in order of arrival
 
     def __bool__(self) -> bool:
-        """Return whether there are active requests."""
+        """Return whether any request is active."""
         return bool(self._requests)
 
     def add(self, active: ActiveRequest) -> None:
-        """Add a request; it joins the next step."""
+        """Add a request, which joins as soon as there is room in a batch."""
         self._requests[active] = None
         self._waiting.append(active)
 
@@ -73,10 +73,10 @@ class Stepper:
             self._drop(active)
 
     def _encode(self) -> None:
-        """Encode waiting requests of the first one's kind, as many as can step at once.
+        """Encode the oldest waiting request that can step now, with equal ones in the same batch.
 
-        A request that could not step yet stays queued: its time has not begun, and it takes no
-        memory of the device.
+        A request that could not step yet stays queued: its time has not started, and it occupies no
+        device memory.
         """
         able = [active for active in self._waiting if self._can_step(active)]
         if not able:
@@ -146,7 +146,10 @@ class Stepper:
     def _run(
         self, key: Hashable, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
-        """Run `work` on `items` and charge its device time to their requests in equal parts."""
+        """Return the outcome of `work` for each item, a result or an error.
+
+        The device time is charged to the items' requests in equal parts.
+        """
         active_requests = [
             item if isinstance(item, ActiveRequest) else item.active for item in items
         ]
@@ -163,7 +166,7 @@ class Stepper:
         self._drop(active)
 
     def _drop(self, active: ActiveRequest) -> None:
-        """Remove a request that has ended from all queues."""
+        """Remove `active`, a request that has ended, and its samples from all queues."""
         self._requests.pop(active, None)
         self._previews.discard(active)
         if active in self._waiting:
@@ -177,9 +180,10 @@ class Stepper:
 
 
 def _step_all(samples: Sequence[Sample], device: Device) -> list[InfillError | None]:
-    """Predict the noise of all samples, then step each; return the error of each step, or None.
+    """Predict the noise of all samples, then step each; return each step's error, or None.
 
-    A batch may not be repeated once a sample has stepped, so errors of steps are not raised.
+    Errors of single steps are returned instead of raised, because a raised error makes the whole
+    batch run again, and a sample must not step twice.
     """
     return [
         _try_step(sample, noise)
@@ -200,7 +204,10 @@ def _decode_all(samples: Sequence[Sample], device: Device) -> list[HostCopy]:
 
 
 def _encode_key(active: ActiveRequest) -> Hashable:
-    """Return the key of requests that can be encoded in one batch with the same memory each."""
+    """Return a key equal for requests that can be encoded in one batch.
+
+    Requests with equal keys need the same memory.
+    """
     prepared = active.prepared
     encoded_images = (
         prepared.needs_init,
@@ -210,7 +217,10 @@ def _encode_key(active: ActiveRequest) -> Hashable:
 
 
 def _step_key(active: ActiveRequest) -> Hashable:
-    """Return the key of images that can share a UNet call; the prompt length is part of it."""
+    """Return a key equal for images that can share a UNet call.
+
+    These have the same model, latent shape and prompt length, and all or none have guidance.
+    """
     prepared = active.prepared
     has_guidance = prepared.prompt.negative is not None
     return "step", prepared.request.model, prepared.shape, prepared.prompt.tokens, has_guidance
@@ -221,7 +231,7 @@ def _decode_key(active: ActiveRequest) -> Hashable:
 
 
 def _cost(sample: Sample) -> float:
-    """Return the work of one step: batch rows times latent pixels."""
+    """Return the cost of one denoising step: batch rows (2 with guidance) times latent pixels."""
     rows = 1 if sample.prompt.negative is None else 2
     *_, height, width = sample.active.prepared.shape
     return float(rows * height * width)

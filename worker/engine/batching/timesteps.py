@@ -1,4 +1,4 @@
-"""The timesteps of one image and the number of steps for a strength."""
+"""The timesteps of one image, and the number of steps for a given strength."""
 
 from dataclasses import dataclass
 from inspect import signature
@@ -15,9 +15,10 @@ LEAST_STRENGTH: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Timesteps:
-    """One image's own scheduler and the timesteps it is called for, the noisiest first.
+    """One image's own scheduler and the timesteps to run, the noisiest first.
 
-    `values` are tensors without dimensions, on the host: reading them does not wait for the device.
+    `values` are zero-dimensional tensors on the host, so reading them does not wait for the device.
+    `takes_generator` says whether the scheduler's `step` accepts a random generator.
     """
 
     scheduler: Any
@@ -26,10 +27,10 @@ class Timesteps:
 
     @classmethod
     def of(cls, request: GenerationRequest, scheduler: Any) -> Self:
-        """Set the timesteps of a new `scheduler` for `request`, as diffusers' pipelines do.
+        """Return the timesteps of `request`, set in the new `scheduler` as diffusers' pipelines do.
 
         Raises:
-            UnsupportedRequestError: the scheduler does not support that number of steps.
+            UnsupportedRequestError: the scheduler does not support the requested number of steps.
         """
         steps, strength = request.inference_steps, 1.0
         if request.endpoint is not Endpoint.TEXT2IMG:
@@ -52,11 +53,11 @@ class Timesteps:
 
 
 def steps_and_strength(steps: int, strength: float) -> tuple[int, float]:
-    """Return the steps and the strength to pass to diffusers, so that at least one step is run.
+    """Return the steps and strength to pass to diffusers, so that at least one step runs.
 
-    diffusers runs the last int(steps × strength) of `steps` steps (`get_timesteps` of its image to
-    image and inpainting pipelines), which can be none. Then more steps are set, until one of them
-    lies within the strength.
+    diffusers runs the last int(steps × strength) of `steps` steps (`get_timesteps` in its
+    image-to-image and inpainting pipelines), which can be 0. In that case the number of steps is
+    raised until one step lies within the strength.
     """
     strength = max(strength, LEAST_STRENGTH)
     finer = count(max(steps, floor(1 / strength)))

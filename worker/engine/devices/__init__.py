@@ -1,1 +1,1 @@
-"""Compute devices: memory, copies to the host, timing."""
+"""Compute devices: memory, copies between host and device, timing."""

@@ -1,4 +1,4 @@
-"""A CUDA device."""
+"""A CUDA GPU as a `Device`."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ class _EventMark:
 
 
 class Cuda:
-    """A GPU: calls only enqueue work; copies to the host run on a separate stream."""
+    """A CUDA GPU: calls only enqueue work; copies to the host run on a separate stream."""
 
     def __init__(self, torch_device: torch.device) -> None:
         self.torch_device = torch_device
@@ -54,29 +54,36 @@ class Cuda:
         self._queued: deque[Any] = deque()
 
     def free_bytes(self) -> int:
-        """Return the memory that the driver has free plus the unused part of torch's cache."""
+        """Return the bytes available to new tensors: the driver's free memory and torch's cache."""
         free, _ = torch.cuda.mem_get_info(self.torch_device)
         reserved = torch.cuda.memory_reserved(self.torch_device)
         return free + reserved - torch.cuda.memory_allocated(self.torch_device)
 
     @contextmanager
     def measure_peak(self) -> Iterator[PeakMemory]:
-        """Measure the block's peak by torch's allocator statistics, without synchronizing."""
+        """Yield a `PeakMemory`, set at the end of the block from torch's allocator statistics.
+
+        It is the memory needed in addition to what was allocated before; the GPU is not
+        synchronized.
+        """
         peak, before = PeakMemory(), torch.cuda.memory_allocated(self.torch_device)
         torch.cuda.reset_peak_memory_stats(self.torch_device)
         yield peak
         peak.bytes = max(0, torch.cuda.max_memory_allocated(self.torch_device) - before)
 
     def empty_cache(self) -> None:
-        """Return torch's cached memory to the driver."""
+        """Release torch's unused cached memory to the driver."""
         torch.cuda.empty_cache()
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Copy through pinned memory: otherwise the host would wait."""
+        """Return a copy of a host tensor on the GPU.
+
+        Copied through pinned memory: otherwise the host would wait for the GPU's queued work.
+        """
         return tensor.pin_memory().to(self.torch_device, non_blocking=True)
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
-        """Copy on the copy stream, while the next step runs."""
+        """Start copying tensors to the host on the copy stream, while the next step runs."""
         self._copy_stream.wait_stream(self._stream())
         copied = _Event()
         with torch.cuda.stream(self._copy_stream):
@@ -90,13 +97,13 @@ class Cuda:
         return _PendingCopy(hosts, copied)
 
     def mark(self) -> DeviceMark:
-        """Record an event on the current stream."""
+        """Return a mark at the end of the current stream: a recorded CUDA event."""
         event = _Event(enable_timing=True)
         event.record(self._stream())
         return _EventMark(event)
 
     def throttle(self) -> None:
-        """Wait for the step before the last one."""
+        """Wait until at most two steps are queued on the GPU; called after each step."""
         event = _Event()
         event.record(self._stream())
         self._queued.append(event)
@@ -104,5 +111,5 @@ class Cuda:
             self._queued.popleft().synchronize()
 
     def _stream(self) -> Any:
-        """Return the current stream of this device; torch's current device may be another."""
+        """Return the current stream of this device (torch's current device may be another)."""
         return torch.cuda.current_stream(self.torch_device)

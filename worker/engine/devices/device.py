@@ -1,4 +1,4 @@
-"""The `Device` protocol (memory, copies, timing), and the CPU."""
+"""The `Device` protocol (memory, copies, timing), and the CPU as a device."""
 
 import re
 from collections.abc import Iterator
@@ -19,26 +19,26 @@ _AVAILABLE: Final = re.compile(r"MemAvailable:\s+(\d+) kB")
 
 
 class HostCopy(Protocol):
-    """Tensors being copied to the host."""
+    """Tensors being copied from the device to the host."""
 
     def is_ready(self) -> bool:
-        """Return whether `wait` would return at once."""
+        """Return whether the copy is complete, so that `wait` would not block."""
         ...
 
     def wait(self) -> list[torch.Tensor]:
-        """Wait for the copy and return the tensors; any thread may call it."""
+        """Wait for the copy and return the host tensors; callable from any thread."""
         ...
 
 
 class DeviceMark(Protocol):
-    """A point in the device's work queue."""
+    """A position in the device's work queue, for timing."""
 
     def has_passed(self) -> bool:
-        """Return whether the device has reached it."""
+        """Return whether the device has finished all work queued before the mark."""
         ...
 
     def seconds_since(self, earlier: Any) -> float:
-        """Return the device time since an earlier mark; both must have been reached."""
+        """Return the device seconds between `earlier` and this mark; both must have passed."""
         ...
 
 
@@ -49,7 +49,7 @@ class PeakMemory:
 
 
 class Device(Protocol):
-    """Where tensors live; used from the device thread only, except for `HostCopy`."""
+    """A compute device for tensors; used from the device thread only, except for `HostCopy`."""
 
     torch_device: torch.device
 
@@ -58,7 +58,7 @@ class Device(Protocol):
         ...
 
     def measure_peak(self) -> Any:
-        """Return a context manager that measures the block's `PeakMemory`."""
+        """Return a context manager that yields the `PeakMemory` of its block."""
         ...
 
     def empty_cache(self) -> None:
@@ -70,15 +70,15 @@ class Device(Protocol):
         ...
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
-        """Start to copy tensors to the host, without waiting for the device."""
+        """Start copying `tensors` to the host and return the pending copy, without waiting."""
         ...
 
     def mark(self) -> DeviceMark:
-        """Mark the current end of the device's work queue."""
+        """Return a mark at the current end of the device's work queue."""
         ...
 
     def throttle(self) -> None:
-        """Wait until the device is at most a step or two behind."""
+        """Wait until the device is at most a step or two behind the host."""
         ...
 
 
@@ -95,33 +95,36 @@ class _FinishedCopy:
 
 @dataclass(frozen=True, slots=True)
 class HostMark:
-    """A mark on a device without a work queue: seconds of `monotonic`."""
+    """A mark on a device without a work queue: the time in seconds of `monotonic`."""
 
     at: float
 
     def has_passed(self) -> bool:
-        """Return True."""
+        """Return True: work on the host is done when the call returns."""
         return True
 
     def seconds_since(self, earlier: "HostMark") -> float:
-        """Return the seconds between the marks."""
+        """Return the seconds between `earlier` and this mark."""
         return self.at - earlier.at
 
 
 class Cpu:
-    """The host: work is done when the call returns."""
+    """The host as a device, without a work queue: work is done when the call returns."""
 
     def __init__(self, torch_device: torch.device | None = None) -> None:
         """Use `torch_device`; None means the CPU."""
         self.torch_device = torch_device or torch.device("cpu")
 
     def free_bytes(self) -> int:
-        """Return Linux's MemAvailable: what can be used without swapping."""
+        """Return the bytes that can be allocated without swapping (Linux's MemAvailable)."""
         return _kibibytes(_AVAILABLE, Path("/proc/meminfo")) * KIBIBYTE
 
     @contextmanager
     def measure_peak(self) -> Iterator[PeakMemory]:
-        """Measure the growth of the process's peak memory; memory held before is not counted."""
+        """Yield a `PeakMemory`, set at the end of the block to the growth of the process's peak.
+
+        Memory held before the block is not counted.
+        """
         status, peak = Path("/proc/self/status"), PeakMemory()
         _reset_peak()
         before = _kibibytes(_PEAK, status)
@@ -132,15 +135,15 @@ class Cpu:
         """Do nothing: no memory is cached."""
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the tensor, moved if `torch_device` is not the CPU."""
+        """Return `tensor`, moved to `torch_device` if that is not the CPU."""
         return tensor.to(self.torch_device)
 
     def to_host(self, *tensors: torch.Tensor) -> HostCopy:
-        """Return the tensors as they are."""
+        """Return `tensors` as a finished copy; they are already on the host."""
         return _FinishedCopy(list(tensors))
 
     def mark(self) -> DeviceMark:
-        """Return the current time."""
+        """Return the current time as a mark."""
         return HostMark(monotonic())
 
     def throttle(self) -> None:

@@ -1,4 +1,4 @@
-"""Device utilization while there is work."""
+"""Measurement of how much of the time the device is busy while there is work."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ WINDOW_SECONDS: Final = 10.0
 
 @dataclass(slots=True)
 class WorkInterval:
-    """An interval of device work; `end` is set when its block ends."""
+    """An interval of device work; `end` is set when the recorded block ends."""
 
     start: DeviceMark
     end: DeviceMark | None = None
 
     @property
     def seconds(self) -> float:
-        """Return its device time; its end must have been reached."""
+        """Return the interval's device time in seconds; the device must have passed its end."""
         return 0.0 if self.end is None else self.end.seconds_since(self.start)
 
 
 class DeviceUtilization:
     """Measures the share of time in which the device works, while work is waiting.
 
-    Times are the device's own marks, since the host runs ahead of it. A pause before a block counts
-    as idle unless `mark_idle` was called, which says that there was no work.
+    Times are measured by marks on the device, since the host runs ahead of it. A pause between two
+    blocks counts as idle time, unless `mark_idle` was called because there was no work.
     """
 
     def __init__(self, device: Device) -> None:
@@ -43,7 +43,7 @@ class DeviceUtilization:
 
     @contextmanager
     def record_work(self) -> Iterator[WorkInterval]:
-        """Record the block as one interval of work."""
+        """Record the block as one interval of device work, which is yielded."""
         interval = WorkInterval(self._device.mark())
         try:
             yield interval
@@ -54,7 +54,7 @@ class DeviceUtilization:
         self._read()
 
     def mark_idle(self) -> None:
-        """Record that there is no work; the following pause is not counted."""
+        """Record that there is no work, so that the pause until the next block is not counted."""
         self._idle = True
 
     def _read(self) -> None:
@@ -73,6 +73,9 @@ class DeviceUtilization:
 
     @property
     def ratio(self) -> float:
-        """Return the device's share of busy time in the current window, 0 to 1."""
+        """Return the device's share of busy time (0 to 1) in the current window.
+
+        1 if nothing was recorded in the window yet.
+        """
         total = self._busy_seconds + self._idle_seconds
         return self._busy_seconds / total if total else 1.0

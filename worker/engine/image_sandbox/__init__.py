@@ -1,4 +1,5 @@
-"""Decoding of untrusted images in sandbox processes, which may crash without harm.
+"""Decoding of untrusted images in sandboxed subprocesses, whose crash does not harm the worker.
 
-`pool` is the worker's side, `process` the program that is run. Nothing here loads torch.
+`pool` and `decoder` are the worker's side, `process` is the program of the subprocess. Nothing here
+loads torch.
 """

@@ -12,7 +12,7 @@ _LIKELIEST_VICTIM: Final = "1000"
 
 
 def confine(memory_bytes: int) -> None:
-    """Drop every right that decoding does not need; nothing can be imported afterwards.
+    """Restrict this process to decoding; it can open no files and import nothing afterwards.
 
     `memory_bytes` is the address space allowed beyond what is in use now. If the machine or the
     container runs out of memory, the kernel kills this process first.
@@ -29,7 +29,7 @@ def confine(memory_bytes: int) -> None:
 
 
 def allow_cpu(seconds: int) -> None:
-    """Let the kernel end this process with SIGXCPU after `seconds` more of CPU time."""
+    """Limit this process to `seconds` more of CPU time; past them the kernel kills it (SIGXCPU)."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (ceil(process_time()) + seconds, hard))
 

@@ -1,4 +1,4 @@
-"""One decoder process, seen from the worker."""
+"""A decoder process as the worker sees it: start it, send it an image, detect its loss."""
 
 import signal
 import socket
@@ -38,9 +38,9 @@ log = structlog.get_logger(__name__)
 class DecoderLimits:
     """Limits for decoding one image.
 
-    The largest accepted images, of 25 megapixels, were measured to need up to 504 MB and 1.6 s.
-    Past `cpu_seconds` the image is at fault; past `timeout_seconds`, which also run while the
-    machine is busy with something else, it may not be.
+    The largest accepted images, of 25 megapixels, were measured to need up to 504 MB and 1.6 s. A
+    decoder that exceeds `cpu_seconds` is blamed on the image. One that exceeds `timeout_seconds` of
+    wall-clock time is not, since the machine may have been busy with something else.
     """
 
     memory_bytes: int = 700_000_000
@@ -49,10 +49,10 @@ class DecoderLimits:
 
 
 class Decoder:
-    """A sandbox process that decodes one image after another, until one crashes it."""
+    """A sandboxed process that decodes images one after another, until an image crashes it."""
 
     def __init__(self, limits: DecoderLimits, program: str = PROGRAM) -> None:
-        """Start the process, without waiting until it is ready."""
+        """Start the module `program` as a process, without waiting until it is ready."""
         self._limits = limits
         ours, theirs = socket.socketpair()
         with theirs:
@@ -74,7 +74,7 @@ class Decoder:
 
     @property
     def pid(self) -> int:
-        """Return its process id."""
+        """Return the process id of the decoder."""
         return self._process.pid
 
     @property
@@ -83,7 +83,10 @@ class Decoder:
         return self._process.poll() is None
 
     def read(self, data: bytes, field: str, size: Size) -> Image.Image:
-        """Run `read_image` in the process; past every limit the process is killed.
+        """Return the image in `data`, decoded by `read_image` in the process.
+
+        The image has the given `size` and the mode of its `field` (see `MODES`). The process is
+        killed if it exceeds a limit.
 
         Raises:
             InvalidImageError: names the field, what is wrong and what would be accepted.
@@ -102,17 +105,17 @@ class Decoder:
             raise self._lost(field, error) from error
 
     def kill(self) -> None:
-        """Kill the process; a thread that waits for an image of it gets an error."""
+        """Kill the process; a thread waiting in `read` gets an error."""
         self._process.kill()
 
     def close(self) -> None:
-        """Kill the process and release its resources; no thread may be waiting for an image."""
+        """Kill the process and release its resources; no thread may be waiting in `read`."""
         self.kill()
         self._process.wait()
         self._connection.close()
 
     def _lost(self, field: str, error: Exception) -> InfillError:
-        """Close a decoder that failed and return the error for the image it was decoding."""
+        """Close the failed decoder and return the error for the image it was decoding."""
         if isinstance(error, EOFError | ConnectionError):  # the exit status will show the reason
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(EXIT_SECONDS)

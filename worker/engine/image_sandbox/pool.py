@@ -1,4 +1,4 @@
-"""The decoder processes of a worker, each replaced when it is lost."""
+"""The pool of a worker's decoder processes; a process that is lost is replaced."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +17,15 @@ POOL_SIZE: Final = 2
 
 
 class DecoderPool:
-    """Lends a decoder to each image; thread-safe."""
+    """Pool that lends a decoder process to each image; thread-safe."""
 
     def __init__(
         self, number: int = POOL_SIZE, limits: DecoderLimits | None = None, program: str = PROGRAM
     ) -> None:
-        """Create the pool without starting a process; processes run the module `program`."""
+        """Create a pool of `number` processes, none started yet.
+
+        Each process runs the Python module `program`.
+        """
         self._limits = limits or DecoderLimits()
         self._program = program
         self.number = number
@@ -36,7 +39,7 @@ class DecoderPool:
 
     @property
     def pids(self) -> list[int]:
-        """Return the ids of the running processes."""
+        """Return the process ids of the running decoders."""
         with self._lock:
             return [decoder.pid for decoder in self._running if decoder.is_alive]
 
@@ -46,17 +49,18 @@ class DecoderPool:
             self._slots.put(self._ensure_alive(slot))
 
     def read(self, data: bytes, field: str, size: Size) -> Image.Image:
-        """Wait for a free decoder and run `read_image` in it.
+        """Wait for a free decoder and return the image in `data`, decoded by `read_image` in it.
 
         Raises:
             InvalidImageError: names the field, what is wrong and what would be accepted.
-            DecodingFailedError: the decoder died or timed out; the next image gets another one.
+            DecodingFailedError: the decoder died or timed out (the next image gets a new one), or
+                the pool is closed.
         """
         with self._borrow() as decoder:
             return decoder.read(data, field, size)
 
     def close(self) -> None:
-        """Kill all processes: images in progress fail, and no more are accepted."""
+        """Kill all processes: images in progress fail, and later calls of `read` are rejected."""
         with self._lock:
             self._closed = True
             for decoder in self._running:

@@ -1,6 +1,7 @@
 """The decoder program: `python -m worker.engine.image_sandbox.process FD MEMORY CPU`.
 
-It is started by `worker.engine.image_sandbox.decoder` and ends when that closes the socket.
+FD is its end of a socket pair, MEMORY a number of bytes, CPU seconds for each image. It is started
+by `worker.engine.image_sandbox.decoder` and ends when the worker closes the socket.
 """
 
 import socket
@@ -49,7 +50,7 @@ def main(read: Read = read_image) -> None:
 def respond(
     connection: Connection, request: DecodeRequest, data: bytes, read: Read = read_image
 ) -> None:
-    """Send the pixels of an image, or the error."""
+    """Decode the image in `data` with `read`; send the worker its pixels or an error message."""
     try:
         image = read(data, request.field, (request.width, request.height))
         pixels = image.tobytes()

@@ -1,4 +1,4 @@
-"""The protocol between worker and decoder: frames of a short JSON head and raw bytes."""
+"""The protocol between worker and decoder: frames of a short JSON head and a body of raw bytes."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ MAX_BODY: Final = (1 << 32) - 1
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """An image to decode: the field it was sent as, and the size to return."""
+    """A request to decode an image: its field in the API, and the size to return in pixels."""
 
     field: str
     width: int
@@ -23,23 +23,23 @@ class DecodeRequest:
 
     @property
     def head(self) -> dict[str, Any]:
-        """Return the request as the head of a frame."""
+        """Return the request as the JSON head of a frame."""
         return asdict(self)
 
 
 class Connection:
-    """One end of a connected pair of sockets."""
+    """One end of the socket pair between worker and decoder: sends and receives frames."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._deadline: float | None = None
 
     def set_deadline(self, seconds: float) -> None:
-        """Raise TimeoutError from now on in whatever takes longer than `seconds`."""
+        """Set a deadline `seconds` from now, past which sends and receives raise TimeoutError."""
         self._deadline = monotonic() + seconds
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:
-        """Send one frame.
+        """Send one frame with the given head and body.
 
         Raises:
             OSError: the other end is closed, or the deadline has passed.
@@ -52,7 +52,7 @@ class Connection:
             self._socket.sendall(body)
 
     def receive(self, most_bytes: int) -> tuple[dict[str, Any], bytearray]:
-        """Wait for a frame and return its head and body.
+        """Wait for one frame and return its head and body.
 
         Raises:
             EOFError: the other end is closed.

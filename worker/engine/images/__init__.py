@@ -1,1 +1,1 @@
-"""Images: decoding, colour conversion, encoding."""
+"""Image files: decoding, colour conversion, encoding."""

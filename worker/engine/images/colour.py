@@ -1,4 +1,4 @@
-"""Conversion of every pixel format a file may have to RGB in sRGB, or to L for masks."""
+"""Conversion of images in any pixel format to 8-bit sRGB, or to 8-bit grey for masks."""
 
 from functools import cache
 from io import BytesIO
@@ -10,19 +10,20 @@ _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert `image` to 8-bit RGB in sRGB; transparent parts become white.
+    """Return `image` as 8-bit RGB in sRGB; transparent parts become white.
 
-    Nearly every viewer shows transparency on white, so this is what the caller saw.
+    White, because nearly every viewer shows transparency on white, so this is what the caller saw.
     """
     plain = _to_srgb(_to_eight_bit(image), image.info.get("icc_profile"))
     return _convert("RGB", _composite(plain, "white"))
 
 
 def to_mask(image: Image.Image) -> Image.Image:
-    """Convert `image` to an 8-bit mask of mode L; transparent parts become black.
+    """Return `image` as an 8-bit grey mask (mode L); transparent parts become black.
 
-    A mask is often painted as white strokes on a transparent layer; what was not painted is kept.
-    Grey values of a mask are amounts, not colours, so its colour profile is not applied.
+    A mask is often painted as white strokes on a transparent layer: what was not painted is black
+    and so is kept. Grey values of a mask are amounts, not colours, so a colour profile is not
+    applied.
     """
     return _convert("L", _composite(_to_eight_bit(image), "black"))
 
@@ -32,7 +33,7 @@ def _convert(mode: str, image: Image.Image) -> Image.Image:
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
-    """Convert `image` to L, RGB, RGBA or CMYK."""
+    """Return `image` with 8 bits a channel, in mode L, RGB, RGBA or CMYK."""
     if image.mode in _SIXTEEN_BIT_MODES:
         # Pillow's own conversion clips at 255, which turns nearly all of the image white.
         return image.convert("I").point(_sixteen_to_eight(), "L")
@@ -49,7 +50,7 @@ def _sixteen_to_eight() -> list[int]:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert from the embedded profile to sRGB; ignore a profile that is broken or unsuitable."""
+    """Return `image` converted from its colour profile to sRGB; a broken profile is ignored."""
     if not profile:
         return image
     try:

@@ -1,7 +1,7 @@
 """Decoding of untrusted image files, within limits.
 
-Everything that the bytes or the header show is checked before any pixel is decoded, because
-decoding is what takes memory and time.
+Everything that can be checked from the bytes or the header is checked before any pixel is decoded,
+because decoding is what takes memory and time.
 """
 
 import re
@@ -46,7 +46,7 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def decode_image(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decode `data` to an upright RGB image in sRGB; transparent parts become white.
+    """Return the image in `data`, upright, as 8-bit RGB in sRGB; transparent parts become white.
 
     Raises:
         InvalidImageError: names `field`, what is wrong and what would be accepted.
@@ -55,7 +55,9 @@ def decode_image(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Imag
 
 
 def decode_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decode `data` to an upright mask of mode L; transparent parts become black, which is kept.
+    """Return the mask in `data`, upright, as 8-bit grey (mode L).
+
+    Transparent parts become black, which means that they are kept.
 
     Raises:
         InvalidImageError: names `field`, what is wrong and what would be accepted.
@@ -118,7 +120,7 @@ def _check_header(image: Image.Image, field: str) -> None:
 
 
 def _apply_orientation(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; broken EXIF data is ignored."""
+    """Return `image` turned upright by its EXIF orientation; broken EXIF data is ignored."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # noqa: BLE001 - the EXIF reader raises whatever the bytes lead it to

@@ -1,4 +1,4 @@
-"""Encoding of generated images (PNG) and previews (JPEG)."""
+"""Encoding of generated images as PNG and of previews as JPEG."""
 
 import struct
 import zlib
@@ -24,11 +24,12 @@ _QUALITY: Final = 70
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Encode an RGB `image` as PNG with pixels only: no profile, EXIF or text of an input leaks.
+    """Return an RGB `image` as PNG, without colour profile, EXIF or text chunks.
 
-    Pillow tries every filter on every row and lets zlib search for repetitions, of which generated
-    images have few. One filter that suits images, and runs as the only repetitions, take a third
-    of the time and, for photographs, fewer bytes: see docs/benchmarks.md.
+    So no metadata of an input image can leak. Pillow tries every filter on every row and lets zlib
+    search for repetitions, of which generated images have few. A single filter that suits images,
+    with run-length encoding as zlib's strategy, takes a third of the time and, for photographs,
+    fewer bytes: see docs/benchmarks.md.
     """
     compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
     data = compressor.compress(_filter_rows(image).data) + compressor.flush()
@@ -39,7 +40,7 @@ def encode_png(image: Image.Image) -> bytes:
 
 
 def encode_preview(image: Image.Image) -> bytes:
-    """Encode an RGB `image` as a JPEG of at most 96 × 96 pixels."""
+    """Return an RGB `image` as JPEG, scaled down to at most 96 × 96 pixels."""
     thumbnail = image.copy()
     thumbnail.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BILINEAR)
     buffer = BytesIO()
@@ -48,7 +49,10 @@ def encode_preview(image: Image.Image) -> bytes:
 
 
 def _filter_rows(image: Image.Image) -> NDArray[Any]:
-    """Return the rows to compress: the filter type, then the filtered bytes of the row."""
+    """Return the rows to compress, height × (1 + 3 · width) bytes.
+
+    Each row is the PNG filter type followed by the filtered bytes.
+    """
     height, width = image.height, image.width * _CHANNELS
     # Beyond the left and the upper border the filter assumes 0.
     bordered = np.zeros((1 + height, _CHANNELS + width), np.uint8)

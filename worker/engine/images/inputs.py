@@ -38,26 +38,29 @@ _SNAPPED: Final = [
 
 @dataclass(frozen=True, slots=True)
 class InputImages:
-    """Input images of a request, each of the request's width × height: init RGB, mask L."""
+    """Input images of a request, both of the request's width × height: `init` RGB, `mask` grey.
+
+    None where the endpoint takes no such image.
+    """
 
     init: Image.Image | None = None
     mask: Image.Image | None = None
 
     @classmethod
     def of(cls, images: Mapping[str, DecodedImage]) -> Self:
-        """Return the input images given by field name."""
+        """Return the input images from a mapping of field names to decoded images."""
         return cls(images.get(INIT_IMAGE), images.get(MASK_IMAGE))
 
 
 def image_fields(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the names of the input images that an endpoint takes."""
+    """Return the field names of the input images that `endpoint` takes."""
     return _FIELDS[endpoint]
 
 
 def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decode the file sent as `field` and resize it to `size`; the result's mode is in `MODES`.
+    """Return the image file `data` decoded and resized to `size`, in the mode `MODES[field]`.
 
-    Untrusted bytes must be decoded in a sandbox process, see `worker.engine.image_sandbox`.
+    Untrusted bytes must be decoded in a sandboxed process, see `worker.engine.image_sandbox`.
 
     Raises:
         InvalidImageError: names the field, what is wrong and what would be accepted.

@@ -1,4 +1,4 @@
-"""Several images in one row, for comparison."""
+"""Placement of several images side by side in one, for comparison."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -10,7 +10,7 @@ _GAP: Final = 8  # pixels
 
 
 def side_by_side(images: Sequence[bytes]) -> bytes:
-    """Return the PNG `images`, all of one height, in a row as one PNG."""
+    """Return one PNG that shows the PNG `images`, all of the same height, in a row."""
     decoded = [Image.open(BytesIO(image)).convert("RGB") for image in images]
     width = sum(image.width for image in decoded) + _GAP * (len(decoded) - 1)
     row = Image.new("RGB", (width, max(image.height for image in decoded)), "white")

@@ -1,1 +1,1 @@
-"""Masks: editing, cropping, the model's mask, and composing the result."""
+"""Masks: editing, cropping, the mask given to the model, and composing the result."""

@@ -1,4 +1,4 @@
-"""Conversion between a request's images and the model's, in both directions."""
+"""Conversion of a request's images to the model's input, and of its output to the result."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -14,7 +14,10 @@ from worker.engine.masks.model_mask import model_mask
 
 @dataclass(frozen=True, slots=True)
 class _Original:
-    """What a result is composed from besides the generated image, at the request's size."""
+    """The input image and mask that the generated image is pasted into, at the request's size.
+
+    `box` is the part of the image that the model works on.
+    """
 
     init: Image.Image
     mask: Image.Image
@@ -23,10 +26,10 @@ class _Original:
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """The images the model works on, and how its output becomes the result.
+    """The model's input images, and what is needed to compose its output into the result.
 
-    `init` (RGB) and `mask` (L) are the model's input, each of the request's width × height; None
-    where the endpoint has none. Immutable, so threads may share it.
+    `init` (RGB) and `mask` (grey) are both of the request's width × height; None where the endpoint
+    takes no such image. Immutable, so threads may share it.
     """
 
     init: Image.Image | None
@@ -35,10 +38,11 @@ class Canvas:
 
     @classmethod
     def of(cls, request: GenerationRequest, inputs: InputImages) -> Self:
-        """Prepare the model's input for `request` from `inputs`, each of its width × height.
+        """Return the canvas for `request`: edits its mask and crops to the masked part as it asks.
 
-        The model gets the inputs unchanged if the request has no mask options, except for the
-        greys of a soft mask: see `model_mask`.
+        The images in `inputs` have the request's width × height. Without mask options in the
+        request, the model gets them unchanged, except that a soft mask is made hard: see
+        `model_mask`.
         """
         if inputs.init is None or inputs.mask is None:
             return cls(inputs.init, inputs.mask)
@@ -51,9 +55,9 @@ class Canvas:
         )
 
     def finish(self, generated: Image.Image) -> Image.Image:
-        """Compose the result (RGB, width × height) from the image the model `generated`.
+        """Return the result (RGB, the request's size) composed from the model's output `generated`.
 
-        Pixels outside the mask are the caller's own, bit for bit.
+        Pixels outside the mask are bit for bit those of the input image.
         """
         if self._original is None:
             return generated
@@ -65,10 +69,10 @@ class Canvas:
 def _keep_outside_mask(
     generated: Image.Image, init: Image.Image, mask: Image.Image, box: Box
 ) -> Image.Image:
-    """Paste `generated` into `box` of `init` through `mask`; grey values blend in proportion.
+    """Return `init` with `generated` pasted into `box` through `mask`; grey blends in proportion.
 
-    Where `mask` is black, and outside `box`, every pixel is that of `init`. The model cannot keep
-    pixels itself: even unmasked ones pass through its autoencoder.
+    Where `mask` is black, and outside `box`, every pixel equals the pixel of `init`. The model
+    cannot keep pixels itself: even unmasked ones pass through its autoencoder.
     """
     if box != full_box(init):
         left, upper, right, lower = box

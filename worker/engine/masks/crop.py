@@ -1,4 +1,4 @@
-"""Cropping to the masked part of an image."""
+"""Cropping of an image to its masked part."""
 
 from PIL import Image
 
@@ -7,15 +7,16 @@ Box = tuple[int, int, int, int]
 
 
 def full_box(image: Image.Image) -> Box:
-    """Return the box of the whole `image`."""
+    """Return the box (left, upper, right, lower; in pixels) that covers the whole `image`."""
     return (0, 0, image.width, image.height)
 
 
 def box_around(mask: Image.Image, padding: int | None) -> Box:
-    """Return the smallest box around the non-black part of `mask` plus `padding` pixels.
+    """Return the smallest box around the non-black part of `mask`, with `padding` pixels around.
 
-    The box has the aspect ratio of the mask, rounded up to pixels, and lies within it: at a border
-    it is shifted inwards. It is the whole mask if `padding` is None or the mask is black.
+    The box (left, upper, right, lower; in pixels) is lengthened to the aspect ratio of the mask,
+    rounded up to whole pixels, and stays within the mask: at a border it is shifted inwards. It is
+    the whole mask if `padding` is None or the mask is black.
     """
     bounds = mask.getbbox()
     if padding is None or bounds is None:
@@ -29,7 +30,7 @@ def box_around(mask: Image.Image, padding: int | None) -> Box:
 
 
 def crop_and_resize(image: Image.Image, box: Box, resampling: Image.Resampling) -> Image.Image:
-    """Return the part of `image` in `box`, resized to the size of `image`."""
+    """Return the part of `image` in `box`, scaled up to the size of `image`."""
     return image if box == full_box(image) else image.resize(image.size, resampling, box=box)
 
 
@@ -38,7 +39,10 @@ def _pad(start: int, end: int, padding: int, length: int) -> tuple[int, int]:
 
 
 def _match_ratio(width: int, height: int, shape: tuple[int, int]) -> tuple[int, int]:
-    """Lengthen `width` or `height` until their ratio is that of `shape`, rounded up."""
+    """Return (width, height) with one of them lengthened to the aspect ratio of `shape`.
+
+    `shape` is a (width, height); the lengthened side is rounded up.
+    """
     full_width, full_height = shape
     if width * full_height >= height * full_width:
         return width, -(-width * full_height // full_width)
@@ -46,5 +50,8 @@ def _match_ratio(width: int, height: int, shape: tuple[int, int]) -> tuple[int, 
 
 
 def _centre(start: int, end: int, length: int, limit: int) -> int:
-    """Return the start of a range of `length` centred on `start` … `end`, within 0 … `limit`."""
+    """Return the start of a range of `length`, centred on `start` to `end` where possible.
+
+    The range is shifted to lie within 0 to `limit`.
+    """
     return min(max(0, start - (length - (end - start)) // 2), limit - length)

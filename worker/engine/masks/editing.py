@@ -1,4 +1,4 @@
-"""The mask edits a request can ask for: inverting, growing, blurring."""
+"""The edits of a mask that a request can ask for: inverting, growing, blurring."""
 
 from math import isqrt
 from typing import Any
@@ -13,10 +13,11 @@ _Pixels = NDArray[Any]
 
 
 def edit_mask(mask: Image.Image, request: GenerationRequest) -> Image.Image:
-    """Invert, grow and blur `mask`, in this order, as `request` asks; unchanged, return it itself.
+    """Return `mask` inverted, grown and blurred, in this order, as far as `request` asks.
 
-    The blur is Pillow's Gaussian (three box filters) with the radius as standard deviation. It
-    reaches at most three radii, and leaves uniform white and black areas unchanged.
+    Without edits it is `mask` itself. The blur is Pillow's Gaussian blur (three box filters) with
+    the radius as standard deviation. It reaches at most three radii and leaves uniform white and
+    black areas unchanged.
     """
     if request.mask_invert:
         mask = ImageChops.invert(mask)
@@ -27,10 +28,10 @@ def edit_mask(mask: Image.Image, request: GenerationRequest) -> Image.Image:
 
 
 def grow_mask(mask: Image.Image, radius: int) -> Image.Image:
-    """Grow the white area by a disc of `radius` pixels; a negative `radius` shrinks it.
+    """Return `mask` with its white area grown by a disc of `radius` pixels, shrunk if negative.
 
-    Each pixel gets the greatest (or least) value within `radius`, so grey values are kept. There
-    is nothing beyond the image: a mask that reaches a border still does after shrinking.
+    Each pixel gets the greatest (or least) value within `radius`, so grey values are kept. Pixels
+    beyond the image do not count: a white area that reaches a border still does after shrinking.
     """
     if radius == 0:
         return mask
@@ -41,12 +42,12 @@ def grow_mask(mask: Image.Image, radius: int) -> Image.Image:
 
 
 def _maximum_within(pixels: _Pixels, radius: int) -> _Pixels:
-    """Return for each pixel the greatest value within `radius` of it: a grey dilation by a disc.
+    """Return for each pixel the greatest value within `radius` pixels: grey dilation by a disc.
 
-    A disc consists of rows, the outermost the shortest. So the running maximum along rows is
-    extended from one length to the next, and each length is combined with the rows at the distance
-    it is valid for: about 4 × `radius` passes over whole arrays. A window of the disc's size for
-    each pixel would take `radius` times as many.
+    A disc consists of rows, the outermost being the shortest. The running maximum along image rows
+    is extended from one row length to the next, and each is combined with the image rows at the
+    distance where the disc has that length: about 4 × `radius` passes over whole arrays. Reading a
+    window of the disc's size for each pixel would take `radius` times as many.
     """
     height, width = pixels.shape
     radius = min(radius, height + width)  # the largest possible distance
@@ -61,7 +62,7 @@ def _maximum_within(pixels: _Pixels, radius: int) -> _Pixels:
 
 
 def _widen(row_maximum: _Pixels, row_radius: int, half_width: int) -> _Pixels:
-    """Extend the running maximum within `row_radius` along the row to `half_width`."""
+    """Return the running maximum along rows, extended from `row_radius` to `half_width` pixels."""
     while row_radius < half_width:
         step = min(half_width - row_radius, max(row_radius, 1))  # a longer step would leave gaps
         longer = row_maximum.copy()

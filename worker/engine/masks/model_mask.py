@@ -1,4 +1,4 @@
-"""The mask given to the model, derived from the mask used for composing."""
+"""The mask given to the model, derived from the mask that the result is composed with."""
 
 from typing import Final
 
@@ -12,12 +12,11 @@ FAINT: Final = 8
 
 
 def model_mask(mask: Image.Image) -> Image.Image:
-    """Return the mask for the model, so that the soft edge of `mask` blends generated pixels only.
+    """Return a mask for the model in which every latent cell that `mask` visibly touches is white.
 
-    The pipelines repaint what is at least half white, sampled once per latent cell. With a soft
-    mask, generated pixels would end in the middle of the edge, at half their strength: the seam
-    that the softness was meant to hide. So every cell with a visible part is repainted as a whole.
-    A hard mask has nothing to hide and is returned unchanged.
+    The pipelines repaint what is at least half white, sampled once per cell of 8 × 8 pixels. With a
+    soft mask, generated pixels would end in the middle of the soft edge, at half strength, and
+    leave the very seam that the softness should hide. A hard mask is returned unchanged.
 
     See docs/decisions/0027-soft-edges-are-repainted-completely.md.
     """

@@ -1,4 +1,4 @@
-"""A CLIP tokenizer with a vocabulary of bytes: it takes any text and needs no download."""
+"""A CLIP tokenizer whose tokens are single bytes: it accepts any text and needs no download."""
 
 from typing import Final
 
@@ -11,12 +11,12 @@ MAX_TOKENS: Final = 77  # as in Stable Diffusion
 
 
 def byte_vocabulary() -> dict[str, int]:
-    """Return the ids of every byte, of every byte as the end of a word, and of start and end."""
+    """Return the id of each token: every byte, every byte as the end of a word, start, and end."""
     alphabet = sorted(ByteLevel.alphabet())
     tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet), START, END]
     return {token: index for index, token in enumerate(tokens)}
 
 
 def byte_tokenizer() -> CLIPTokenizer:
-    """Build the tokenizer; longer texts are cut at `MAX_TOKENS`."""
+    """Return a CLIP tokenizer of single bytes; longer texts are cut at `MAX_TOKENS` tokens."""
     return CLIPTokenizer(vocab=byte_vocabulary(), merges=[], model_max_length=MAX_TOKENS)

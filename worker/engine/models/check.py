@@ -1,4 +1,4 @@
-"""A trial run of a model: whether it loads and generates."""
+"""A test run of a model: whether it loads and generates an image for each endpoint."""
 
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,10 @@ STEPS: Final = 2
 
 
 def check_model(entry: ModelEntry, directory: Path, device: str | None) -> list[str]:
-    """Load the model and generate one tiny image for each endpoint; return the problems found."""
+    """Load the model and generate a tiny image for each endpoint; return the problems found.
+
+    Each problem is a sentence; an empty list means that the model works.
+    """
     engine = DiffusersEngine([entry], directory, device)
     try:
         engine.load()

@@ -1,4 +1,4 @@
-"""Model families: which are stepped by the device loop, which run as whole pipelines."""
+"""Model families: whether a model is stepped by the device loop or run as a whole pipeline."""
 
 from enum import StrEnum
 from typing import Any, Final
@@ -19,10 +19,10 @@ _XL_ADDED: Final = "text_time"
 
 
 class Family(StrEnum):
-    """How a model is run.
+    """Model family, which decides how a model is run.
 
-    The first two are stepped by the device loop, which knows their UNets' inputs. All others run
-    as a whole, by their own diffusers pipelines.
+    Stable Diffusion and Stable Diffusion XL are stepped by the device loop, which knows the inputs
+    of their UNets. All other models run as a whole, by their own diffusers pipelines.
     """
 
     STABLE_DIFFUSION = "Stable Diffusion"
@@ -31,11 +31,11 @@ class Family(StrEnum):
 
 
 def family_of(pipeline: Any) -> Family:
-    """Return the family, judged by the pipeline's components rather than by its class name.
+    """Return the model family of `pipeline`, judged by its components, not by its class name.
 
     Consistency models and image-conditioned models are saved under the class names of Stable
-    Diffusion, but step differently. The refiner of Stable Diffusion XL has one text encoder and
-    takes aesthetic scores.
+    Diffusion, but step differently. The refiner of Stable Diffusion XL has only one text encoder
+    and takes aesthetic scores; it counts as `OTHER`.
     """
     components = pipeline.components
     unet = components.get("unet")

@@ -19,10 +19,10 @@ _NOWHERE: Final = torch.device("meta")
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class LoadedModel:
-    """One model's weights, shared by a pipeline for each endpoint.
+    """The weights of one model on a device, shared by one pipeline for each endpoint.
 
-    `scheduler` is a template: each image gets a copy. `bytes` is the size of all parameters and
-    buffers.
+    `scheduler` is a template that is copied for each image. `safety` is the safety checker, None
+    without one. `bytes` is the size of all parameters and buffers.
     """
 
     entry: ModelEntry
@@ -37,22 +37,30 @@ class LoadedModel:
 
     @property
     def components(self) -> dict[str, Any]:
-        """Return the pipelines' components by their diffusers names; all endpoints share them."""
+        """Return the pipelines' components by diffusers' names; the pipelines share them."""
         components: dict[str, Any] = next(iter(self.pipelines.values())).components
         return components
 
     @property
     def unet(self) -> Any:
-        """Return the UNet; of the family `OTHER`, some models have none."""
+        """Return the UNet.
+
+        Raises:
+            KeyError: the model has none, like some of family `OTHER`.
+        """
         return self.components["unet"]
 
     @property
     def vae(self) -> Any:
-        """Return the autoencoder; of the family `OTHER`, some models have none."""
+        """Return the autoencoder.
+
+        Raises:
+            KeyError: the model has none, like some of family `OTHER`.
+        """
         return self.components["vae"]
 
     def scheduler_for(self, request: GenerationRequest) -> Any:
-        """Return a new scheduler: the one that `request` names, else the model's own.
+        """Return a new scheduler: the one `request` names, or the model's own if it names none.
 
         Raises:
             UnsupportedRequestError: the requested scheduler does not fit the model.
@@ -68,9 +76,9 @@ class LoadedModel:
         return scheduler
 
     def unload(self) -> None:
-        """Free the memory; the model is unusable afterwards.
+        """Free the memory of the weights; the model is unusable afterwards.
 
-        The weights themselves are released, not just the reference to this object: what is part of
+        The storage of the weights is released, not only the reference to this object: an object in
         a reference cycle would stay until the garbage collector runs, and for ever if it existed
         when the worker called `gc.freeze` at its start.
         """
@@ -81,7 +89,7 @@ class LoadedModel:
 
 
 def bytes_of(modules: Iterable[torch.nn.Module]) -> int:
-    """Return the size of all parameters and buffers; tensors that modules share count once."""
+    """Return the size in bytes of all parameters and buffers; shared tensors count once."""
     tensors = {
         id(tensor): tensor.nbytes
         for module in modules

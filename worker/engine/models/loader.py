@@ -26,7 +26,7 @@ _INPAINTING_CHANNELS = 9
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Return the torch device `name`; None means CUDA where available, else the CPU.
+    """Return the torch device `name`; None means CUDA if available, else the CPU.
 
     Raises:
         ConfigurationError: torch knows no device of that name.
@@ -40,7 +40,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def no_reservation(_size: int) -> None:
-    """Reserve nothing: for callers who know that the memory is free."""
+    """Do nothing: the `reserve_memory` of callers that know that enough memory is free."""
 
 
 def load_model(
@@ -49,13 +49,14 @@ def load_model(
     device: torch.device,
     reserve_memory: Callable[[int], None] = no_reservation,
 ) -> LoadedModel:
-    """Load the weights of `entry` onto `device`; stand-in models are stored in `directory`.
+    """Return the model of `entry` with its weights on `device`, optimized and ready to run.
 
     The weights are read into host memory first. `reserve_memory` is then called with their size in
-    bytes, and may block, before they are moved to the device.
+    bytes, and may block, before they are moved to the device. Stand-in models are stored in
+    `directory`.
 
     Raises:
-        ConfigurationError: the weights are unavailable, or are not what the entry says.
+        ConfigurationError: the weights are unavailable, or do not support what the entry says.
     """
     started = monotonic()
     with _configuration_errors(entry):
@@ -111,7 +112,7 @@ def _modules(pipeline: Any) -> Iterable[torch.nn.Module]:
 
 @contextmanager
 def _configuration_errors(entry: ModelEntry) -> Iterator[None]:
-    """Translate any loading failure into a ConfigurationError that names the model."""
+    """Translate any exception in the block into a ConfigurationError that names the model."""
     try:
         yield
     except ConfigurationError:
@@ -136,7 +137,10 @@ def _source(entry: ModelEntry, directory: Path) -> str:
 
 
 def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tuple[Any, Pipelines]:
-    """Read the weights into host memory, in the precision they will have on `device`."""
+    """Return a pipeline with the weights, and the model's pipeline classes by endpoint.
+
+    The weights are in host memory, in the precision they will have on `device`.
+    """
     index = index_of(source, entry.revision)
     class_name = str(index[CLASS])
     pipelines = pipelines_of(class_name)

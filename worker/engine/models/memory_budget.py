@@ -1,4 +1,4 @@
-"""The memory budget of the model cache."""
+"""The memory budget of the model cache, in bytes."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,10 @@ _CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 
 def model_budget(device: torch.device, gigabytes: float | None) -> int:
-    """Return the bytes that models may take on `device`; `gigabytes` None means a share of it."""
+    """Return the bytes that cached models may take on `device`.
+
+    `gigabytes` is the configured budget; None means a share of the device's memory.
+    """
     if gigabytes is not None:
         return round(gigabytes * GIGABYTE)
     if device.type == "cuda":
@@ -27,7 +30,7 @@ def model_budget(device: torch.device, gigabytes: float | None) -> int:
 
 
 def host_memory(limit: Path = _CONTAINER_LIMIT) -> int:
-    """Return the bytes of memory of the machine, or of its container if that has a limit."""
+    """Return the bytes of memory of the machine, or the container's limit if that is lower."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(total, int(limit.read_text(encoding="ascii")))

@@ -1,4 +1,4 @@
-"""The model cache: loaded models within a memory budget, evicted by least recent use."""
+"""The model cache: loaded models within a memory budget; the least recently used is evicted."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,15 +20,15 @@ _STOP_CHECK_SECONDS: Final = 0.1
 
 
 class Cacheable(Protocol):
-    """A model that can be cached: it knows its size and can free its memory."""
+    """A model that can be cached: it knows its size in memory and can free that memory."""
 
     @property
     def bytes(self) -> int:
-        """Return its memory in bytes."""
+        """Return the memory that the model takes, in bytes."""
         ...
 
     def unload(self) -> None:
-        """Free its memory."""
+        """Free the memory of the model."""
         ...
 
 
@@ -38,7 +38,7 @@ ReserveMemory = Callable[[int], None]
 
 @dataclass(slots=True, eq=False)
 class _Entry(Generic[M]):
-    """A cached model and the number of its borrowers."""
+    """A cached model and the number of blocks that are borrowing it."""
 
     model: M
     borrowers: int = 0
@@ -46,9 +46,9 @@ class _Entry(Generic[M]):
 
 @dataclass(slots=True, eq=False)
 class _Waiter(Generic[M]):
-    """A request for a model that waits until the model is lent or fails to load.
+    """A request for a model, waiting until the model is lent or fails to load.
 
-    With `no_eviction` no other model may be evicted for it.
+    With `no_eviction` no other model may be evicted to make room.
     """
 
     name: str
@@ -58,28 +58,29 @@ class _Waiter(Generic[M]):
 
 
 class _NoRoomError(Exception):
-    """The model does not fit unless another one is evicted."""
+    """Raised inside the cache: the model does not fit unless another one is evicted."""
 
 
 class ModelCache(Generic[M]):
     """Lends models to threads; loads and evicts them on demand. Thread-safe.
 
-    Models are loaded in the order of the requests, one at a time, by a thread that lives while
-    there are any to load: so waiters can be stopped, and a load that was begun is useful to the
-    next one. Waiters for the same model share it.
+    Models are loaded one at a time, in the order of the requests, by a thread that exists while
+    there are models to load. So a waiting caller can be stopped without aborting the load, which
+    serves the next caller. Waiters for the same model share one load.
 
-    Cached models are lent at once, except while an eviction waits for borrowers to return:
-    otherwise threads that alternate on a busy model could starve a waiter for ever. So a wait ends
-    when the waiters before it have been served and the models lent until then have come back.
+    A cached model is lent at once, except while an eviction waits for borrowers to return their
+    models: otherwise threads that alternate on a busy model could starve a waiter for ever. So a
+    wait ends when the earlier waiters have been served and the models lent until then have been
+    returned.
 
     A thread that holds a model must not borrow another: two such threads could deadlock.
     """
 
     def __init__(self, load: Callable[[str, ReserveMemory], M], budget: int) -> None:
-        """Cache up to `budget` bytes.
+        """Create a cache of up to `budget` bytes.
 
-        `load` takes a model's name and a function to call with its size in bytes before the
-        weights are moved to the memory that the budget counts.
+        `load` takes a model's name and a function, which it must call with the model's size in
+        bytes before it moves the weights to the memory that the budget counts.
         """
         self._load = load
         self._budget = budget
@@ -101,7 +102,7 @@ class ModelCache(Generic[M]):
         """Lend the model `name` for the duration of the block; load it first if necessary.
 
         Raises:
-            ConfigurationError: it cannot be loaded, or is larger than the whole budget.
+            ConfigurationError: the model cannot be loaded, or is larger than the whole budget.
             GenerationStoppedError: `should_stop` returned true during the wait.
         """
         entry = self._acquire(_Waiter(name), should_stop)
@@ -112,12 +113,12 @@ class ModelCache(Generic[M]):
             self._release(name)
 
     def preload(self, names: Iterable[str]) -> None:
-        """Load models in this order, each that fits beside those before it.
+        """Load the models `names` in order, skipping those that do not fit beside the earlier ones.
 
-        The others are read as well, so that broken weights are found at the start.
+        The skipped ones are read too, so that broken weights are found at the start.
 
         Raises:
-            ConfigurationError: one cannot be loaded, or is larger than the whole budget.
+            ConfigurationError: a model cannot be loaded, or is larger than the whole budget.
         """
         for name in names:
             try:
@@ -151,13 +152,13 @@ class ModelCache(Generic[M]):
         return waiter.entry
 
     def _serve(self, waiter: _Waiter[M]) -> None:
-        """Lend the model that `waiter` waits for, if it is cached."""
+        """Lend `waiter` its model if the model is cached."""
         if waiter.entry is None and waiter.name in self._entries:
             waiter.entry = self._touch(waiter.name)
             waiter.entry.borrowers += 1
 
     def _touch(self, name: str) -> _Entry[M]:
-        """Mark a model as the most recently used, and return its entry."""
+        """Mark the model `name` as the most recently used, and return its entry."""
         entry = self._entries.pop(name)
         self._entries[name] = entry
         return entry

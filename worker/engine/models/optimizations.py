@@ -25,10 +25,12 @@ _TIME: Final = 1
 
 
 def optimize(model: LoadedModel) -> None:
-    """Apply the optimizations of the model's entry; pixels change by at most 1/255.
+    """Apply the optimizations that the model's entry asks for, in place.
+
+    Generated pixels change by at most 1/255.
 
     Raises:
-        ConfigurationError: the entry asks for what this model or device does not support.
+        ConfigurationError: the model or its device does not support an optimization asked for.
     """
     _check(model)
     for network in _networks(model):
@@ -64,13 +66,13 @@ def _uses_channels_last(model: LoadedModel) -> bool:
 
 
 def _networks(model: LoadedModel) -> list[torch.nn.Module]:
-    """Return the networks that take most of the time: the denoising network and the autoencoder."""
+    """Return the networks that take most of the time: denoising network and autoencoder."""
     components = (model.components.get(name) for name in ("unet", "transformer", "vae"))
     return [component for component in components if isinstance(component, torch.nn.Module)]
 
 
 def _compile(model: LoadedModel) -> None:
-    """Have the repeated blocks of the denoising network compiled at their first call."""
+    """Set up the repeated blocks of the denoising network to be compiled at their first call."""
     network: Any = model.components.get("unet") or model.components.get("transformer")
     if not getattr(network, "_repeated_blocks", None):
         raise ConfigurationError(
@@ -104,9 +106,9 @@ def _warm_up(model: LoadedModel) -> None:
 
 
 def _zero_inputs(model: LoadedModel, shape: Shape) -> dict[str, Any]:
-    """Return the UNet's arguments for a step of images of `shape`, all zeros.
+    """Return the UNet's arguments, all zeros, for one step of a batch of `shape`.
 
-    With prompt and negative prompt, an image takes two rows.
+    An image takes two rows of the batch: negative and positive prompt.
     """
     config, rows = model.unet.config, 2 * shape.samples
     factor = 2 ** (len(model.vae.config.block_out_channels) - 1)

@@ -1,7 +1,7 @@
-"""The diffusers pipeline class of a model for each endpoint it supports.
+"""The diffusers pipeline class for each endpoint that a model supports.
 
-Stable Diffusion's classes are listed: diffusers' automatic choice imports every pipeline it has,
-which takes seconds, so it is used for other models only.
+The classes of Stable Diffusion are listed here. For other models diffusers' automatic choice is
+used, which imports every pipeline diffusers has and takes seconds.
 """
 
 import json
@@ -56,7 +56,7 @@ STABLE_DIFFUSION_XL: Final[Pipelines] = {
 
 
 def index_of(source: str, revision: str | None) -> dict[str, Any]:
-    """Read the model_index.json of the weights in `source`, a folder or a hub id.
+    """Return the model_index.json of the weights in `source`, a folder or a Hugging Face hub id.
 
     Raises:
         OSError: there are no weights in diffusers' layout, or the hub cannot be reached.
@@ -69,9 +69,10 @@ def index_of(source: str, revision: str | None) -> dict[str, Any]:
 
 
 def pipelines_of(class_name: str) -> Pipelines:
-    """Return the pipeline classes for a model saved as `class_name`, by endpoint.
+    """Return the diffusers pipeline class for each endpoint that a model supports.
 
-    Empty for models that generate no images, and for those that diffusers' automatic choice lacks.
+    `class_name` is the pipeline class the model was saved as. The mapping is empty if the model
+    generates no images, or if diffusers' automatic pipelines do not know the class.
     """
     for pipelines in (STABLE_DIFFUSION, STABLE_DIFFUSION_XL):
         if class_name in {pipeline.__name__ for pipeline in pipelines.values()}:

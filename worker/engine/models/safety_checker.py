@@ -1,4 +1,4 @@
-"""The model's own safety checker, run on finished images."""
+"""The safety checker that comes with a model, run on finished images."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -9,10 +9,10 @@ from PIL import Image
 
 
 class SafetyChecker:
-    """Flags unsafe images, all images of a request in one call."""
+    """Flags unsafe images; all images of a request are checked in one call."""
 
     def __init__(self, checker: Any, extractor: Any) -> None:
-        """Use the checker model and the feature extractor that preprocesses images for it."""
+        """Use the model `checker`, and `extractor`, which preprocesses images for it."""
         self._checker = checker
         self._extractor = extractor
 
@@ -20,7 +20,7 @@ class SafetyChecker:
     def detach_from(cls, pipeline: Any) -> Self | None:
         """Remove the checker from `pipeline` and return it; None if the pipeline has none.
 
-        A pipeline with a checker would run it on every request, wanted or not.
+        Left in the pipeline, it would run on every request, whether asked for or not.
         """
         checker = pipeline.components.get("safety_checker")
         if checker is None:
@@ -29,13 +29,16 @@ class SafetyChecker:
         return cls(checker, pipeline.feature_extractor)
 
     def preprocess(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Preprocess RGB images for `flags`, images × 3 × side × side; needs no device."""
+        """Return RGB `images` as input for `flags`, images × 3 × side × side; needs no device."""
         features: torch.Tensor = self._extractor(list(images), return_tensors="pt").pixel_values
         return features
 
     @torch.inference_mode()
     def flags(self, features: torch.Tensor) -> list[bool]:
-        """Return for each image whether it shows a concept that the checker was trained to flag."""
+        """Return for each image whether it shows a concept that the checker is trained to flag.
+
+        `features` is the result of `preprocess`.
+        """
         # The checker blanks flagged images in place; it gets one pixel of each for that.
         _, flags = self._checker(
             clip_input=features.to(self._checker.device, self._checker.dtype),

@@ -1,4 +1,4 @@
-"""Creation of diffusers schedulers by name, a new one for every image."""
+"""Creation of diffusers noise schedulers by name, a new one for every image."""
 
 from copy import deepcopy
 from typing import Any, Final
@@ -14,10 +14,11 @@ _TEMPLATES: Final[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
 
 
 def scheduler_named(name: str, template: Any) -> Any | None:
-    """Return a new scheduler of that name, with the configuration of `template` as defaults.
+    """Return a new scheduler `name`, with the configuration of `template` as defaults.
 
-    `name` is one that `common.domain.schedulers` knows, or the class name of `template`. None if
-    it is neither, or does not fit the model.
+    `name` is a name that `common.domain.schedulers` knows, or the class name of `template`, which
+    is the model's own scheduler. None if the name is unknown or the scheduler does not fit the
+    model.
     """
     entry = find_scheduler(name)
     if entry is None or not _supports_table(template):
@@ -31,15 +32,18 @@ def scheduler_named(name: str, template: Any) -> Any | None:
 
 
 def fresh_scheduler(template: Any) -> Any:
-    """Return a copy of `template`, which itself is never run: running changes a scheduler's state.
+    """Return a copy of the scheduler `template`; thread-safe.
 
-    Thread-safe.
+    The template itself is never run, because running changes a scheduler's state.
     """
     return deepcopy(template)
 
 
 def scheduler_names(template: Any) -> list[str]:
-    """Return the names that `scheduler_named` accepts for this model, without aliases."""
+    """Return the names, without aliases, that `scheduler_named` accepts for this model.
+
+    `template` is the model's own scheduler.
+    """
     own = type(template).__name__
     if not _supports_table(template):
         return [own]
@@ -49,8 +53,8 @@ def scheduler_names(template: Any) -> list[str]:
 def _supports_table(template: Any) -> bool:
     """Return whether the model works with the schedulers of `common.domain.schedulers`.
 
-    Flow matching models do not. They are published with schedulers that diffusers lists as
-    compatible with none, or with one of the table's schedulers in flow mode (`use_flow_sigmas`).
+    Flow matching models do not. They are published either with schedulers that diffusers lists as
+    compatible with no other, or with a common scheduler in flow mode (`use_flow_sigmas`).
     """
     if template.config.get("use_flow_sigmas"):
         return False

@@ -1,7 +1,7 @@
 """Small stand-in models of Stable Diffusion's architecture, with random weights.
 
-They generate coloured noise, fast. They serve to test everything around the model: the same
-pipelines, files and loader as for real weights, without a hub or a GPU.
+They generate coloured noise, fast. They serve to test everything around the model, with the same
+pipelines, files and loader as real weights, but without a model hub or a GPU.
 """
 
 from pathlib import Path
@@ -36,10 +36,10 @@ _GROUPS: Final = 4
 
 
 def stand_in_folder(kind: str, directory: Path) -> Path:
-    """Return the folder of the stand-in `kind` (base, inpainting); build it if missing.
+    """Return the folder of the stand-in model `kind` (base or inpainting); build it if missing.
 
-    It is built beside its final path in `directory` and renamed, so that several workers may start
-    at once.
+    It is built under a temporary name in `directory` and renamed, so that several workers may start
+    at the same time.
 
     Raises:
         ConfigurationError: there is no such kind, or the folder cannot be written.

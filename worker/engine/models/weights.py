@@ -1,4 +1,4 @@
-"""Local weights of a model, and their download; torch is not loaded."""
+"""State of a model's local weights, and their download; works without loading torch."""
 
 import json
 from dataclasses import dataclass
@@ -27,9 +27,10 @@ _CHECKER: Final = "safety_checker"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The local state of a model's weights; complete if nothing is `missing`.
+    """The state of a model's local weights; they are complete if nothing is `missing`.
 
-    `folder` is None if there is nothing; `bytes` is the size of all files in it.
+    `folder` is None if there are none. `missing` names the missing components or the missing index
+    file. `bytes` is the size of all files in the folder.
     """
 
     folder: Path | None
@@ -38,7 +39,11 @@ class Weights:
 
 
 def find_weights(entry: ModelEntry, directory: Path) -> Weights:
-    """Find the weights of `entry`: its folder, the hub's cache, or a stand-in in `directory`."""
+    """Return the state of the local weights of `entry`.
+
+    They are in the entry's folder, in the Hugging Face cache, or, for a stand-in model, in
+    `directory`.
+    """
     folder = _folder(entry, directory)
     if folder is None or not (folder / INDEX).is_file():
         return Weights(None, (INDEX,), 0)
@@ -47,12 +52,13 @@ def find_weights(entry: ModelEntry, directory: Path) -> Weights:
 
 
 def pull_weights(entry: ModelEntry) -> Path:
-    """Download the weights of `entry` into the hub's cache, except files that are there already.
+    """Download the missing weights of `entry` into the Hugging Face cache; return their folder.
 
     An interrupted download continues where it stopped.
 
     Raises:
-        ConfigurationError: the hub cannot be reached, or has no such weights for us.
+        ConfigurationError: the hub cannot be reached, or the weights do not exist or are not
+            accessible.
     """
     try:
         return Path(
@@ -71,7 +77,7 @@ def pull_weights(entry: ModelEntry) -> Path:
 
 
 def is_on_a_hub(entry: ModelEntry) -> bool:
-    """Return whether `source` names a hub repository rather than a folder or a stand-in."""
+    """Return whether the source of `entry` is a hub repository, not a folder or a stand-in."""
     return not entry.has_random_weights and not Path(entry.source).is_absolute()
 
 
@@ -98,7 +104,7 @@ def _missing(entry: ModelEntry, folder: Path) -> tuple[str, ...]:
 
 
 def _is_complete(component: Path) -> bool:
-    """Return whether a component is complete; one with a config.json must also have weights."""
+    """Return whether the folder of a component is complete: with a config.json it needs weights."""
     if not (component / "config.json").is_file():
         return component.is_dir()
     shards = [

@@ -1,4 +1,4 @@
-"""Cutting of texts into chunks of a text encoder's length."""
+"""Tokenizing of texts and cutting into chunks of the text encoder's input length."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ _COMMA: Final = "," + _WORD_ENDS
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A chunk as one text encoder takes it: start, at most 75 tokens of text, end, padding.
+    """The token ids of one chunk for one text encoder: start, up to 75 text tokens, end, padding.
 
-    `weights` has a weight for each of `ids`, and is empty if all are 1. The first `filled` ids are
-    not padding.
+    `weights` has one weight for each of `ids`, and is empty if all are 1. The first `filled` ids
+    are not padding.
     """
 
     ids: tuple[int, ...]
@@ -29,10 +29,10 @@ class Section:
 
 
 class SectionTokenizer:
-    """Tokenizes texts for one text encoder; thread-safe."""
+    """Tokenizes texts for one text encoder and cuts them into sections; thread-safe."""
 
     def __init__(self, tokenizer: Any, length: int) -> None:
-        """Tokenize with the CLIP tokenizer `tokenizer` into sections of `length` ids."""
+        """Use a CLIP `tokenizer`, and sections of `length` ids, start and end included."""
         self._tokenizer = tokenizer
         self._length = length
         self._start, self._end = tokenizer("").input_ids
@@ -42,11 +42,14 @@ class SectionTokenizer:
 
     @property
     def capacity(self) -> int:
-        """Return the number of text tokens in a section."""
+        """Return the number of text tokens that fit into a section."""
         return self._length - 2
 
     def tokenize(self, texts: Sequence[WeightedText]) -> list[Section]:
-        """Return the sections of a text, at least one; texts must not contain lone surrogates."""
+        """Return the sections of the concatenated `texts`; an empty text gives one empty section.
+
+        The texts must not contain lone surrogates.
+        """
         ids: list[int] = []
         weights: list[float] = []
         with self._lock:
@@ -84,10 +87,11 @@ class SectionTokenizer:
 
 
 def cuts(tokens: Sequence[str], capacity: int) -> Iterator[slice]:
-    """Cut `tokens` into runs of at most `capacity`, after a comma or a word if one is near.
+    """Yield slices of `tokens` of at most `capacity`, which end after a comma or word if possible.
 
-    Commas are preferred: text between two commas mostly belongs together, and the encoder sees a
-    chunk without its neighbours. Without a comma or word end nearby, the run is full.
+    A comma is preferred: text between two commas mostly belongs together, and the encoder sees a
+    chunk without its neighbours. Without a comma or word end among the last 20 tokens, the slice
+    has the full length.
     """
     start = 0
     while start < len(tokens):

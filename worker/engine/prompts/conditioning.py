@@ -1,4 +1,4 @@
-"""Prompt embeddings."""
+"""Types of the prompt embeddings that condition the UNet."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,11 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Conditioning:
-    """A text's embeddings, on the model's device and in its type.
+    """The embeddings of a text, on the model's device and in its data type.
 
-    `hidden` is tokens × width. `pooled` is one vector for the whole text, which Stable Diffusion
-    XL takes as well; None for other models.
-
-    The tensors are cached and shared, so they must not be changed in place.
+    `hidden` is tokens × width. `pooled` is one vector for the whole text, which Stable Diffusion XL
+    takes as well; None for other models. The tensors are cached and shared, so they must not be
+    changed in place.
     """
 
     hidden: torch.Tensor
@@ -21,7 +20,7 @@ class Conditioning:
 
 @dataclass(frozen=True, slots=True)
 class PromptEmbeds:
-    """The positive and the negative prompt of one request, of equal token counts.
+    """The embeddings of a request's positive and negative prompt, of equal numbers of tokens.
 
     `negative` is None if the request has no guidance.
     """

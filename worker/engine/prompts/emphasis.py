@@ -1,14 +1,15 @@
 r"""Parser of emphasis marks in prompts.
 
-The syntax is that of the Stable Diffusion web UI by AUTOMATIC1111, for which prompts are written:
+The syntax is the one of the Stable Diffusion web UI by AUTOMATIC1111, for which many prompts are
+written:
 
-    (word)      × 1.1; nested brackets multiply: ((word)) is × 1.21
-    [word]      ÷ 1.1
-    (word:1.3)  × 1.3
+    (word)      weight × 1.1; nested brackets multiply: ((word)) is × 1.21
+    [word]      weight ÷ 1.1
+    (word:1.3)  weight × 1.3
     \( \) \[ \] \\   the characters themselves
 
-What is not well-formed is text: a bracket without its counterpart, and round brackets with a
-colon that no number follows, as in `(word:abc)`. The web UI guesses in these cases.
+Malformed marks are taken literally, as text: a bracket without its counterpart, and round brackets
+with a colon that no number follows, as in `(word:abc)`. The web UI guesses in these cases.
 """
 
 import re
@@ -42,17 +43,17 @@ _LEXEME: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class WeightedText:
-    """Text with a weight; 1 is no emphasis."""
+    """A part of a prompt and its weight; 1 means no emphasis."""
 
     text: str
     weight: float
 
 
 def weighted_texts(prompt: str) -> list[WeightedText]:
-    """Parse the emphasis marks of `prompt`; neighbours differ in weight, and no text is lost.
+    """Return the parts of `prompt` with their weights, emphasis marks removed.
 
-    Every text is valid. Weights are clamped to `MIN_WEIGHT` … `MAX_WEIGHT`, so nesting needs no
-    limit of its own.
+    Neighbouring parts differ in weight. Every prompt is valid: malformed marks are text. Weights
+    are clamped to `MIN_WEIGHT` to `MAX_WEIGHT`, so nesting needs no limit of its own.
     """
     lexemes = list(_LEXEME.finditer(prompt))
     factors, ends = _match_brackets(lexemes)
@@ -73,9 +74,10 @@ def weighted_texts(prompt: str) -> list[WeightedText]:
 
 
 def _match_brackets(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]:
-    """Return the factor of each opening bracket of an emphasis, and its closing bracket, by index.
+    """Return the weight factor by index of opening bracket, and the indices of closing brackets.
 
-    A closing bracket matches the last open one of its kind; brackets opened since then are text.
+    Only brackets that mark emphasis are included. A closing bracket matches the last open one of
+    its kind; brackets opened since then are text.
     """
     factors: dict[int, float] = {}
     ends: set[int] = set()
@@ -103,7 +105,10 @@ def _close_bracket(
     waiting: Counter[str],
     lexemes: Sequence[re.Match[str]],
 ) -> int:
-    """Remove the bracket that `closing` matches, and later ones, from `unclosed`; return it."""
+    """Return the index of the opening bracket that `closing` matches.
+
+    That bracket, and later ones, are removed from `unclosed`, and from the counts in `waiting`.
+    """
     expected = _OPENING[closing["closing"][-1]]
     while True:
         place = unclosed.pop()
@@ -114,7 +119,10 @@ def _close_bracket(
 
 
 def _factor(closing: re.Match[str], *, announced: bool) -> float | None:
-    """Return the factor of a pair of brackets; None if the brackets are text."""
+    """Return the weight factor of a pair of brackets; None if the brackets are text.
+
+    `announced` says whether a colon was found inside the brackets.
+    """
     if closing["closing"] == "]":
         return 1 / EMPHASIS
     if closing["weight"]:

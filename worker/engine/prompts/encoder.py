@@ -29,7 +29,10 @@ CACHE_SIZE: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPrompt:
-    """A positive and a negative prompt with equally many chunks; `negative` None: no guidance."""
+    """Positive and negative prompt as equal numbers of chunks of token ids.
+
+    `negative` is None if the request has no guidance.
+    """
 
     positive: tuple[Chunk, ...]
     negative: tuple[Chunk, ...] | None
@@ -41,7 +44,7 @@ class TokenizedPrompt:
 
     @property
     def chunks(self) -> tuple[Chunk, ...]:
-        """Return all chunks, those of the negative prompt last."""
+        """Return all chunks: the positive prompt's, then the negative prompt's."""
         return self.positive + (self.negative or ())
 
 
@@ -49,13 +52,13 @@ class PromptEncoder:
     """Tokenizes and encodes the prompts of one model.
 
     A text longer than the text encoder's input is cut into chunks that are encoded separately;
-    their hidden states are concatenated, and `pooled` is the first chunk's. Embeddings are cached
-    by chunk, so a negative prompt that all requests share, and the empty chunk that pads the
+    their hidden states are concatenated, and `pooled` is taken from the first chunk. Embeddings are
+    cached by chunk, so a negative prompt that all requests share, and the empty chunk that pads the
     shorter of two prompts, are encoded once.
     """
 
     def __init__(self, pipeline: Any, *, cache_size: int = CACHE_SIZE) -> None:
-        """Encode for `pipeline` (diffusers' Stable Diffusion or Stable Diffusion XL).
+        """Use the text encoders of `pipeline`, diffusers' Stable Diffusion or Stable Diffusion XL.
 
         `cache_size` is the number of chunks whose embeddings are cached.
         """
@@ -70,7 +73,9 @@ class PromptEncoder:
         self._cache: OrderedDict[Chunk, Conditioning] = OrderedDict()
 
     def tokenize(self, prompt: str, negative_prompt: str | None) -> TokenizedPrompt:
-        """Parse emphasis, tokenize and cut into chunks; thread-safe, and uses no device.
+        """Return both prompts tokenized and cut into chunks; thread-safe, and uses no device.
+
+        Emphasis marks are parsed. `negative_prompt` None means no guidance.
 
         Raises:
             UnsupportedRequestError: a text is too long or has lone surrogates; the message begins
@@ -84,7 +89,10 @@ class PromptEncoder:
         return TokenizedPrompt(self._pad(positive, length), self._pad(negative, length))
 
     def encode(self, prompts: Sequence[TokenizedPrompt]) -> list[PromptEmbeds]:
-        """Encode `prompts`, the uncached chunks in batches; not thread-safe."""
+        """Return the embeddings of each prompt; not thread-safe.
+
+        Chunks that are not cached are encoded in batches.
+        """
         known = self._encode_chunks(chunk for prompt in prompts for chunk in prompt.chunks)
         return [
             PromptEmbeds(
@@ -152,7 +160,7 @@ def _batches(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:
 
 
 def _concatenate(chunks: Sequence[Conditioning]) -> Conditioning:
-    """Concatenate the embeddings of chunks; a single one is returned as it is."""
+    """Return the concatenated embeddings of `chunks`; a single one is returned as it is."""
     if len(chunks) == 1:
         return chunks[0]
     return Conditioning(torch.cat([chunk.hidden for chunk in chunks]), chunks[0].pooled)

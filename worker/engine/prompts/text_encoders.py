@@ -16,14 +16,14 @@ Chunk = tuple[Section, ...]
 class TextEncoders:
     """The text encoder of Stable Diffusion, or the two of Stable Diffusion XL.
 
-    Returns what diffusers' `encode_prompt` returns for the same ids. Stable Diffusion: the last
-    hidden states after the final norm. Stable Diffusion XL: the hidden states before the last
-    layer, of both encoders side by side, with the projection of the second as `pooled`. Its
-    refiner has the second encoder only.
+    Their outputs equal those of diffusers' `encode_prompt` for the same ids. Stable Diffusion: the
+    last hidden states after the final norm. Stable Diffusion XL: the hidden states before the last
+    layer, of both encoders side by side, with the projection of the second as `pooled`. The refiner
+    of Stable Diffusion XL has only the second encoder.
     """
 
     def __init__(self, pipeline: Any) -> None:
-        """Take the tokenizers and text encoders of `pipeline`."""
+        """Use the tokenizers and text encoders of `pipeline`."""
         components = pipeline.components
         self._is_xl = "text_encoder_2" in components
         names = ["", "_2"] if self._is_xl else [""]
@@ -33,7 +33,7 @@ class TextEncoders:
 
     @property
     def lengths(self) -> list[int]:
-        """Return the number of ids each encoder takes, start and end included."""
+        """Return for each encoder the number of ids it takes, start and end included."""
         return [
             min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
             for tokenizer, encoder in zip(self.tokenizers, self._encoders, strict=True)
@@ -41,7 +41,7 @@ class TextEncoders:
 
     @torch.no_grad()
     def encode(self, chunks: Sequence[Chunk]) -> list[Conditioning]:
-        """Encode `chunks` in one batch and apply their emphasis; one result for each chunk."""
+        """Return the embeddings of each of `chunks`, with emphasis; encodes them in one batch."""
         run = self._hidden_and_pooled if self._is_xl else self._hidden
         outputs = [
             run(encoder, sections)
@@ -82,7 +82,7 @@ def _ids(encoder: Any, sections: Sequence[Section]) -> torch.Tensor:
 
 
 def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor:
-    """Apply emphasis to the chunks that have some; leave the others unchanged, bit for bit."""
+    """Return `hidden` with emphasis applied; chunks without any stay unchanged, bit for bit."""
     if not any(component.weights for component in sections):
         return hidden
     unweighted = (1.0,) * len(sections[0].ids)
@@ -92,7 +92,10 @@ def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.T
 
 
 def _upload(rows: Sequence[Sequence[float]], device: torch.device) -> torch.Tensor:
-    """Copy through pinned memory: otherwise the host would wait for all queued GPU work."""
+    """Return `rows` as a tensor on `device`.
+
+    Copied through pinned memory: otherwise the host would wait for all queued GPU work.
+    """
     tensor = torch.tensor(rows)
     pinned = tensor.pin_memory() if device.type == "cuda" else tensor
     return pinned.to(device, non_blocking=True)

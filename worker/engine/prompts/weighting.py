@@ -1,4 +1,4 @@
-"""Emphasis on text embeddings."""
+"""Applying of emphasis weights to text embeddings."""
 
 from typing import Final
 
@@ -12,14 +12,14 @@ _MIN_MEAN: Final = 1e-3
 
 
 def apply_emphasis(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Multiply each token of `hidden` (chunks × tokens × width) by its weight (chunks × tokens).
+    """Return `hidden` (chunks × tokens × width) multiplied by token weights (chunks × tokens).
 
-    Then each chunk is scaled to its previous mean: the formula of the Stable Diffusion web UI by
-    AUTOMATIC1111 (`EmphasisOriginal` in modules/sd_emphasis.py), whose authors found that it
-    prevents artifacts. There are three differences. Each chunk is scaled by itself, so that it
-    does not depend on its batch. A mean close to 0 is left alone. And no scale exceeds the largest
-    weight or its reciprocal, since a mean that a weight moves near 0 would otherwise blow up the
-    whole chunk.
+    Each chunk is then scaled back to its previous mean: the formula of the Stable Diffusion web UI
+    by AUTOMATIC1111 (`EmphasisOriginal` in modules/sd_emphasis.py), whose authors found that it
+    prevents artifacts. There are three differences. Each chunk is scaled by itself, so that the
+    result does not depend on the batch. A mean close to 0 is not restored. And no scale exceeds the
+    largest weight or its reciprocal, since a mean that the weights move near 0 would otherwise blow
+    up the whole chunk.
     """
     exact = hidden.float()
     weighted = exact * weights.unsqueeze(-1)

@@ -1,1 +1,1 @@
-"""Optimization: courses, the denoiser's stages, and its loss."""
+"""Optimization: the training loop, the denoiser's training stages, and the denoiser's loss."""

@@ -1,4 +1,4 @@
-"""One training run of one network: steps, learning rate, weight averaging, checkpoints."""
+"""The training loop of a network ("course"): steps, learning rate, averaging, checkpoints."""
 
 import csv
 import os
@@ -22,13 +22,16 @@ _GRADIENT_LIMIT: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The hyperparameters of one training run; `folder` holds its checkpoint and its losses.
+    """Hyperparameters of one training run of one network.
 
-    A step sums the gradients of `parts` losses, each computed in a thread of its own. For models
-    as small as these, two halves in parallel take two thirds of the time of one whole whose
-    operations are parallelized. With more than two, the sums would depend on the order of
-    completion. `averaging` is the limit of the decay of the exponential moving average of the
+    `rate` is the peak learning rate. `folder` holds the run's checkpoint and its CSV file of
+    losses. `averaging` is the upper limit of the decay of the exponential moving average of the
     weights.
+
+    Each step sums the gradients of `parts` losses, each computed in its own thread. For models as
+    small as these, two half batches in parallel take two thirds of the time of one whole batch with
+    parallel operations. With more than two parts, the sum of the gradients would depend on the
+    order in which threads finish.
     """
 
     name: str
@@ -40,15 +43,16 @@ class Course:
 
     @property
     def losses(self) -> Path:
-        """Return the path of the CSV file of losses."""
+        """Return the path of the CSV file of the run's losses."""
         return self.folder / f"{self.name}-loss.csv"
 
 
 def train(model: nn.Module, compute_loss: Callable[[int], Tensor], course: Course) -> None:
-    """Minimize `compute_loss(number)`, then load the averaged weights into `model`.
+    """Minimize the loss over `course.steps` steps, then load the averaged weights into `model`.
 
-    Numbers count up from 0, `course.parts` of them in a step. A loss must depend on its number
-    only, so that an interrupted run continues as if it had not been interrupted.
+    `compute_loss` is called with a running index from 0, `course.parts` times a step. A loss must
+    depend on its index only, so that a run resumed from its checkpoint gives the same result as an
+    uninterrupted one. The checkpoint and the losses are written to `course.folder`.
     """
     state = _TrainingState(model, course)
     report = _ProgressReport(course, state.step)
@@ -76,14 +80,17 @@ def train(model: nn.Module, compute_loss: Callable[[int], Tensor], course: Cours
 
 
 def learning_rate(step: int, course: Course) -> float:
-    """Return the learning rate: linear warm-up, then cosine decay to a hundredth."""
+    """Return the learning rate of a step: linear warm-up, cosine decay to 1 % of `course.rate`."""
     rise = min(1.0, (step + 1) / WARMUP_STEPS)
     fall = 0.01 + 0.99 * (1 + cos(pi * min(1.0, step / course.steps))) / 2
     return course.rate * rise * fall
 
 
 class _TrainingState:
-    """Weights, averaged weights, optimizer state and step, in memory and in the checkpoint file."""
+    """State of a training run: weights, averaged weights, optimizer state and step.
+
+    It is restored from the checkpoint file in `course.folder` if there is one.
+    """
 
     def __init__(self, model: nn.Module, course: Course) -> None:
         self.step = 0
@@ -121,7 +128,7 @@ class _TrainingState:
                 self.averaged[name].lerp_(value, 1 - past)
 
     def save(self) -> None:
-        """Write the checkpoint to a temporary file and rename it: no partial file can remain."""
+        """Write the checkpoint to a temporary file and rename it, so no partial file can remain."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         beside = self._file.with_suffix(".part")
         torch.save(
@@ -137,7 +144,7 @@ class _TrainingState:
 
 
 class _ProgressReport:
-    """Prints progress and appends to the file of losses."""
+    """Prints the progress of a training run and appends mean losses to its CSV file."""
 
     def __init__(self, course: Course, step: int) -> None:
         self._course = course

@@ -1,4 +1,4 @@
-"""The training objective of the denoiser."""
+"""The denoiser's training loss: velocity error, with simulated side effects of guidance."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +18,11 @@ _CAST: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class CaptionedBatch:
-    """Examples of a pool in single precision, with a caption for each."""
+    """A training batch: captions, and float32 tensors of encoded images.
+
+    `latents` and `masked` (the images with the hole greyed out) are count × 4 × side × side;
+    `masks` are count × 1 × side × side, 1 in the hole.
+    """
 
     captions: list[str]
     latents: Tensor
@@ -29,11 +33,11 @@ class CaptionedBatch:
 def loss(
     model: Any, scheduler: DDIMScheduler, batch: CaptionedBatch, stage: Stage, rng: Random
 ) -> Tensor:
-    """Return the mean squared velocity error, weighted by the noise level.
+    """Return the scalar training loss: mean squared velocity error, weighted by the noise level.
 
     At high noise the caption decides what is generated; at low noise a velocity error does little
-    harm. The weight is the noise's standard deviation rather than its variance, which would make
-    the last traces of noise not worth removing.
+    harm. The weight is the standard deviation of the noise rather than its variance: with the
+    variance, removing the last traces of noise would hardly change the loss.
     """
     noise = torch.from_numpy(rng.standard_normal(batch.latents.shape, dtype=np.float32))
     timesteps = _random_timesteps(scheduler, len(noise), stage, rng)
@@ -55,12 +59,13 @@ def loss(
 
 
 def exaggeration_of(batch: CaptionedBatch, most: float, rng: Random) -> Tensor:
-    """Return a simulation of guidance's exaggeration for half of the batch, to be added to latents.
+    """Return offsets to add to `batch.latents` that simulate how guidance exaggerates colours.
 
-    The contrast in the holes is raised up to `most` times. Classifier-free guidance exaggerates
-    what the caption changes: the thing is moved away from the background's colour, and the
-    background left in the hole away from the thing's, both relative to the hole's mean. What the
-    caption changes everywhere, however little, becomes a colour cast.
+    About half of the examples get an offset; the other half get zeros. Inside the hole, contrast
+    around the hole's mean latent is increased by a factor of up to 1 + `most`: classifier-free
+    guidance moves the coloured shape away from the background's colour, and the background away
+    from the shape's colour. A random colour cast is added to the whole image, since guidance also
+    amplifies small changes that the caption makes everywhere. The shape is that of `batch.latents`.
     """
     area = batch.masks.sum((2, 3), keepdim=True).clamp(min=1)
     mean = (batch.latents * batch.masks).sum((2, 3), keepdim=True) / area
@@ -72,7 +77,10 @@ def exaggeration_of(batch: CaptionedBatch, most: float, rng: Random) -> Tensor:
 
 
 def _broadcast(values: npt.NDArray[np.float64]) -> Tensor:
-    """Turn one value for each example (and channel) into a tensor that broadcasts over pixels."""
+    """Return `values` (count × 1 or count × channels) as a float32 tensor with two more dimensions.
+
+    The added dimensions of length 1 let the values broadcast over height and width.
+    """
     return torch.from_numpy(values.astype(np.float32))[:, :, None, None]
 
 

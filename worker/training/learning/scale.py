@@ -1,4 +1,4 @@
-"""Size of a training run: full, or tiny to test that it runs."""
+"""The size of a training run: full, or tiny for testing that the training code runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,10 +10,11 @@ from worker.training.learning.course import Course
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Numbers of examples, and the most steps of a course.
+    """Amounts of training data, and an upper limit on the steps of each training run.
 
-    `pools` maps the side of a scene in pixels to the number of such scenes in the denoiser's
-    training data; `batches` replaces those of every stage, where given.
+    `pools` maps an image side in pixels to the number of scenes of that size in the denoiser's
+    training data. `most_steps` is the limit on the steps of each run, None for no limit. `batches`,
+    if not None, replaces the `batches` of every `Stage`.
     """
 
     autoencoder_images: int = 600
@@ -23,7 +24,7 @@ class Scale:
     batches: tuple[tuple[int, int], ...] | None = None
 
     def scale_course(self, course: Course, folder: Path) -> Course:
-        """Return `course` at this scale, keeping its checkpoints and losses in `folder`."""
+        """Return `course` with its steps limited to `most_steps` and its folder set to `folder`."""
         steps = course.steps if self.most_steps is None else min(course.steps, self.most_steps)
         return replace(course, steps=steps, folder=folder)
 

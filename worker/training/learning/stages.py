@@ -1,4 +1,4 @@
-"""The stages of the denoiser's training: courses, and the examples of each."""
+"""The four stages of the denoiser's training: hyperparameters and training examples of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ _MIXED: Final = (*((256, 8),) * 18, *((512, 2),) * 2)
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of the training: its course and its kind of examples.
+    """One stage of the denoiser's training: its hyperparameters (`course`) and training examples.
 
-    `noise_exponent` is the power applied to uniform random timesteps: below 1, high noise levels,
-    which decide the content, are more frequent. `outside_weight` is the weight of the loss outside
-    the hole, where the image is known. `exaggeration` is the largest simulated exaggeration (see
-    `objective`).
+    `noise_exponent` is the power applied to uniform random numbers before they are scaled to
+    timesteps: below 1, high noise levels, which decide the content, are more frequent.
+    `outside_weight` is the weight of the loss outside the hole, where the image is known; it is 1
+    inside. `exaggeration` is the largest simulated exaggeration by guidance (see
+    `objective.exaggeration_of`).
 
-    Each entry of `batches` is (pixels of a side, examples), used in turn. `patterns` are the
-    backgrounds of its scenes, `describe` makes a scene's caption, and `min_timestep` is the
-    smallest timestep (of 0 to 999; the last is pure noise).
+    `batches` lists (image side in pixels, number of examples) pairs, used in rotation. `patterns`
+    are the background patterns of the scenes used, `describe` returns the caption of a scene, and
+    `min_timestep` is the smallest timestep trained (of 0 to 999, where 999 is almost pure noise).
     """
 
     course: Course

@@ -1,1 +1,1 @@
-"""Measurements of a trained model's images."""
+"""Evaluation of the trained demo model: quality measurements, example sheets, the model card."""

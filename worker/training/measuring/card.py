@@ -1,4 +1,4 @@
-"""The model card: what the model is, how it was trained, and its measured quality."""
+"""The model card (README.md): what the model is, how it was trained, and its measured quality."""
 
 import json
 from collections.abc import Sequence
@@ -60,9 +60,11 @@ $courses
 def write_card(
     folder: Path, losses: Sequence[Path], qualities: Sequence[Path], *, seed: int, guidance: float
 ) -> None:
-    """Write README.md and the curves of `losses`, one file a course, into the model's `folder`.
+    """Write the model card, README.md, and its image of loss curves into the model's `folder`.
 
-    `qualities` are files written by `write_measurements`, each named `quality-SIZE.json`.
+    `losses` are the CSV files of losses, one for each training run. `qualities` are files written
+    by `write_measurements`, each named `quality-SIZE.json`. `seed` and `guidance` are the training
+    seed and the guidance scale of the measurements, quoted in the card.
     """
     draw_curves(losses, folder / CURVES)
     card = _CARD.substitute(

@@ -1,7 +1,7 @@
-"""Recognition of the shape in a bitmap by its contour: its radius in each direction.
+"""Recognition of a shape in a bitmap by its contour: the radius in each direction.
 
-No machine learning: the radial profile is compared with those of the known outlines, rotated by
-small angles.
+No machine learning: the radial profile of the contour, seen from its centroid, is compared with the
+profiles of the known shapes, rotated by small angles.
 """
 
 from functools import cache
@@ -27,7 +27,11 @@ _MIN_PIXELS: Final = 30  # pixels
 
 
 def shape_of(bitmap: Bitmap) -> str | None:
-    """Return the shape of the largest connected component of `bitmap`; None if that is tiny."""
+    """Return the name of the shape that the largest connected component of `bitmap` resembles most.
+
+    None if the component, after scaling, has fewer than 30 pixels. A component with hollows (eyes)
+    is a skull; any other is compared with the known outlines by its radial profile.
+    """
     component = largest_component(_crop_and_scale(bitmap))
     if component is None or component.sum() < _MIN_PIXELS:
         return None
@@ -41,7 +45,11 @@ def shape_of(bitmap: Bitmap) -> str | None:
 
 
 def _crop_and_scale(bitmap: Bitmap) -> Bitmap:
-    """Crop to the set pixels and scale to one size, since later steps take time by the pixel."""
+    """Return `bitmap` cropped to its set pixels, with the longer side scaled to 72 pixels.
+
+    The fixed size bounds the cost of the later steps, which grows with the number of pixels. A
+    bitmap without set pixels is returned unchanged.
+    """
     rows, columns = np.nonzero(bitmap.any(axis=1))[0], np.nonzero(bitmap.any(axis=0))[0]
     if not rows.size:
         return bitmap
@@ -54,7 +62,10 @@ def _crop_and_scale(bitmap: Bitmap) -> Bitmap:
 
 
 def largest_component(bitmap: Bitmap) -> Bitmap | None:
-    """Return the largest 4-connected component; None if there is none."""
+    """Return the largest 4-connected component of `bitmap` as a bitmap of the same size.
+
+    None if no pixel is set.
+    """
     remaining = bitmap.copy()
     best: Bitmap | None = None
     while remaining.any():
@@ -75,7 +86,7 @@ def _component_at(bitmap: Bitmap, x: int, y: int) -> Bitmap:
 
 
 def fill_holes(component: Bitmap) -> Bitmap:
-    """Set all pixels that `component` surrounds."""
+    """Return `component` with all pixels set that it encloses."""
     framed = Image.fromarray(np.pad(component, 1).astype(np.uint8) * 255).copy()
     ImageDraw.floodfill(framed, (0, 0), 128)
     outer: Bitmap = np.asarray(framed)[1:-1, 1:-1] != 128
@@ -83,7 +94,10 @@ def fill_holes(component: Bitmap) -> Bitmap:
 
 
 def radial_profile(outer: Bitmap) -> Profile:
-    """Return the radius of `outer` in each direction from its centroid, relative to the mean."""
+    """Return the radius of the shape `outer` in each of 60 directions from its centroid.
+
+    Radii are divided by their mean, so the profile does not depend on the size of the shape.
+    """
     y, x = np.nonzero(outer)
     y, x = y - y.mean(), x - x.mean()
     direction = ((np.arctan2(y, x) / (2 * pi) * DIRECTIONS).round().astype(int)) % DIRECTIONS

@@ -1,4 +1,4 @@
-"""Loss curves of the courses: one panel for each, side by side."""
+"""Image of the loss curves of several training runs: one panel for each run, side by side."""
 
 import csv
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ Point = tuple[int, float]  # step, loss
 
 
 def draw_curves(files: Sequence[Path], file: Path) -> None:
-    """Draw the losses in `files`, as `train` writes them, to `file`, with a logarithmic axis."""
+    """Plot the loss files `files`, as written by `train`, to the image `file`.
+
+    Each file gets its own panel; the loss axis is logarithmic.
+    """
     sheet = Image.new("RGB", (_WIDTH * len(files), _HEIGHT), "white")
     for number, each in enumerate(files):
         sheet.paste(_panel(name_of(each), points_of(each)), (number * _WIDTH, 0))
@@ -25,18 +28,22 @@ def draw_curves(files: Sequence[Path], file: Path) -> None:
 
 
 def name_of(file: Path) -> str:
-    """Return the name of the course that wrote the loss file."""
+    """Return the name of the training run that wrote the loss file `file`, from its file name."""
     return file.stem.removesuffix("-loss")
 
 
 def points_of(file: Path) -> list[Point]:
-    """Return the (step, loss) rows of a loss file."""
+    """Return the (step, loss) rows of the loss file `file`."""
     with file.open(encoding="utf-8", newline="") as lines:
         return [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(lines)]
 
 
 def seconds_of(files: Sequence[Path]) -> float:
-    """Return the processor time of consecutive courses, with interruptions or without."""
+    """Return the total processor seconds of consecutive training runs, from their loss files.
+
+    The recorded processor time restarts from 0 when a run is resumed in a new process; such
+    restarts are recognized and the parts added.
+    """
     spent = before = 0.0
     for file in files:
         with file.open(encoding="utf-8", newline="") as lines:

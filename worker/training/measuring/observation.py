@@ -1,4 +1,7 @@
-"""Recognition of what an image shows in a hole; the world is simple enough to need no network."""
+"""Recognition of the coloured shape that a generated image shows in its inpainted hole.
+
+The training images are simple enough to recognize colours and shapes without a neural network.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -21,10 +24,12 @@ _SOFT: Final = 0.008  # share of the image's side: width of a thing's soft outli
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What an image shows in a hole; `colour` and `shape` are None if there is nothing.
+    """Colour and shape recognized in the inpainted hole of an image, and the background error.
 
-    `background_error` is the mean difference from the true background just inside the hole's edge,
-    0 to 1; the thing's soft outline is left out.
+    `colour` and `shape` are names; both are None if the hole shows only background, and `shape` is
+    None if the coloured area is too small to recognize. `background_error` is the mean absolute
+    difference (0 to 1) from the true background in a narrow band just inside the hole's edge,
+    without the pixels of the recognized shape and its soft outline.
     """
 
     colour: str | None
@@ -33,7 +38,10 @@ class Observation:
 
 
 def observe(image: Pixels, task: Task) -> Observation:
-    """Return what `image` shows in the hole of `task`, by comparison with the empty scene."""
+    """Return the colour and shape that `image` shows in the hole of `task`.
+
+    Pixels in the hole count as a shape where they differ from the same scene painted without one.
+    """
     empty = paint(task.scene.without_thing(), len(image))
     differs = (np.linalg.norm(image - empty, axis=2) > _MIN_DISTANCE) & task.hole
     present = differs.sum() >= _MIN_SHARE * task.hole.sum()
@@ -47,19 +55,19 @@ def observe(image: Pixels, task: Task) -> Observation:
 
 
 def nearest_colour(colour: npt.NDArray[np.float32]) -> str:
-    """Return the name of the world's colour that is nearest to `colour`."""
+    """Return the name of the `COLOURS` entry nearest to `colour` (red, green, blue; 0 to 255)."""
     return _NAMES[int(np.linalg.norm(_PALETTE - colour, axis=1).argmin())]
 
 
 def colours_of(image: Pixels) -> npt.NDArray[np.int64]:
-    """Return for each pixel the index of the world's nearest colour, height × width."""
+    """Return for each pixel of `image` the index of its nearest `COLOURS` entry, height × width."""
     distances = np.linalg.norm(image[:, :, None] - _PALETTE, axis=3)
     nearest: npt.NDArray[np.int64] = distances.argmin(axis=2)
     return nearest
 
 
 def share_of_colour(image: Pixels, colour: str, hole: Bitmap) -> float:
-    """Return the share of the hole's pixels that are nearest to `colour`, 0 to 1."""
+    """Return the share (0 to 1) of the pixels in `hole` whose nearest named colour is `colour`."""
     return float((colours_of(image) == _NAMES.index(colour))[hole].mean())
 
 
@@ -72,7 +80,10 @@ def _background_error(image: Pixels, empty: Pixels, hole: Bitmap, thing: Bitmap)
 
 
 def _shrunk(bitmap: Bitmap, by: int) -> Bitmap:
-    """Erode the bitmap by `by` pixels along rows and columns."""
+    """Return `bitmap` eroded by `by` pixels along rows and columns.
+
+    Pixels beyond the border count as unset.
+    """
     padded = np.pad(bitmap, by, constant_values=False)
     rows = np.all([np.roll(padded, shift, 0) for shift in range(-by, by + 1)], axis=0)
     eroded: Bitmap = np.all([np.roll(rows, shift, 1) for shift in range(-by, by + 1)], axis=0)

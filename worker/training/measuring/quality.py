@@ -1,4 +1,4 @@
-"""Quality measurements of the small model on scenes it was not trained on."""
+"""Quality measurements of the small demo model on scenes it was not trained on."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _TIMED_RUNS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A measured quality, what is required of it in words, and whether that is met."""
+    """One measured value, the requirement for it in words, and whether the requirement is met."""
 
     name: str
     value: float
@@ -30,10 +30,10 @@ class Measurement:
 
 
 def measure(pipeline: Any, scenes: int, few: int, size: int) -> list[Measurement]:
-    """Measure the quality on `scenes` prompts at `size` pixels.
+    """Return the quality measurements of `pipeline` on `scenes` random inpainting tasks.
 
-    `few` of the prompts are repeated with other settings: guidance, negative prompt, strength,
-    seed.
+    Images are `size` × `size` pixels. The first `few` tasks are repeated with other settings:
+    guidance scale, negative prompt, strength and seed.
     """
     tasks = [
         random_task(np.random.default_rng((SEED, size, index)), size) for index in range(scenes)
@@ -100,14 +100,14 @@ def _measure_settings(
 
 
 def _colour_share(images: Sequence[Pixels], tasks: Sequence[Task]) -> float:
-    """Return the mean share of the holes that has the requested colour."""
+    """Return the share (0 to 1) of a hole's pixels with the requested colour, mean over tasks."""
     pairs = zip(images, tasks, strict=True)
     shares = [share_of_colour(image, task.requested.colour, task.hole) for image, task in pairs]
     return float(np.mean(shares))
 
 
 def _mean_change(tasks: Sequence[Task], images: Sequence[Pixels]) -> float:
-    """Return the mean absolute change of the holes' pixels, 0 to 1."""
+    """Return the mean absolute change (0 to 1) of the pixels in the holes from the originals."""
     pairs = zip(images, tasks, strict=True)
     changes = [np.abs(image - task.image)[task.hole] for image, task in pairs]
     return float(np.mean([change.mean() for change in changes]) / 255)
@@ -125,7 +125,7 @@ def _measure_speed(pipeline: Any, task: Task) -> Measurement:
 
 
 def write_measurements(file: Path, measurements: Sequence[Measurement]) -> None:
-    """Write `measurements` to `file` as JSON for the model card."""
+    """Write `measurements` to `file` as JSON, which `write_card` reads for the model card."""
     rows = [
         {"name": each.name, "value": round(each.value, 4), "required": each.required}
         for each in measurements

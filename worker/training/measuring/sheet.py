@@ -1,4 +1,4 @@
-"""Sheets of example images: original, hole and result, one column for each prompt."""
+"""Contact sheets of example images: original, hole and result, one column for each prompt."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,10 @@ _LINE = 14  # pixels for a prompt
 def draw_sheet(
     tasks: Sequence[Task], images: Sequence[Pixels], file: Path, columns: int = 8
 ) -> None:
-    """Write a sheet of `tasks` and their resulting `images` to `file`."""
+    """Write a contact sheet to the image `file`: each task's prompt, original, hole and result.
+
+    `images` are the results of `tasks`, in order; `columns` is the number of tasks in a row.
+    """
     rows = [
         _row(tasks[start : start + columns], images[start : start + columns])
         for start in range(0, len(tasks), columns)

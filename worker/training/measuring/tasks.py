@@ -1,4 +1,4 @@
-"""Inpainting tasks for a trained model, run in batches."""
+"""Random inpainting tasks for evaluating a trained model, and running a pipeline on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,10 @@ _BATCH_SIZE: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An inpainting task: an image with a hole, and the thing requested in it."""
+    """An inpainting task: an image, the hole to fill, and the coloured shape requested in the hole.
+
+    `scene` describes the original image, `seed` is the seed of the generation.
+    """
 
     scene: Scene
     image: Pixels
@@ -36,13 +39,16 @@ class Task:
 
     @property
     def prompt(self) -> str:
-        """Return the prompt for the requested thing."""
+        """Return the prompt for the requested shape, for example "a red heart"."""
         article = "an" if self.requested.colour[0] in "aeiou" else "a"
         return f"{article} {self.requested.colour} {self.requested.shape}"
 
 
 def random_task(rng: Random, size: int) -> Task:
-    """Return a random scene with a hole around its thing, and another thing to put there."""
+    """Return a random task of `size` × `size` pixels.
+
+    The hole covers the coloured shape of a random scene; another random shape is requested there.
+    """
     scene = random_scene(rng)
     while scene.thing is None:
         scene = random_scene(rng)
@@ -59,9 +65,10 @@ def random_task(rng: Random, size: int) -> Task:
 def fill(
     pipeline: Any, tasks: Sequence[Task], prompts: Sequence[str] | None = None, **options: Any
 ) -> list[Pixels]:
-    """Return the result of each task; it depends on the task alone, apart from rounding.
+    """Return the image that `pipeline` generates for each task, in order.
 
-    `prompts` replace the tasks' own; `options` are passed to the pipeline.
+    Tasks run in batches; a result depends on its own task only, apart from rounding. `prompts`
+    replace the tasks' own prompts; `options` are passed to the pipeline.
     """
     prompts = [each.prompt for each in tasks] if prompts is None else list(prompts)
     images: list[Pixels] = []

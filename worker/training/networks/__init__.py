@@ -1,1 +1,1 @@
-"""The networks of the small model and their training."""
+"""The networks of the small demo model and their training."""

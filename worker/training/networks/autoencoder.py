@@ -1,4 +1,4 @@
-"""The autoencoder: images to latents of an eighth of their size, and back."""
+"""The autoencoder, from images to latents of an eighth of their side and back, and its training."""
 
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ _NOISE: Final = 0.04
 
 
 def new_autoencoder() -> AutoencoderKL:
-    """Build an untrained autoencoder whose latents are mean colours of 8 × 8 pixels."""
+    """Return an untrained autoencoder whose latents are the mean colours of 8 × 8 pixel patches."""
     model = AutoencoderKL(
         sample_size=SIZE,
         block_out_channels=(8, 16, 32, 32),
@@ -48,7 +48,11 @@ def new_autoencoder() -> AutoencoderKL:
 
 
 def train_autoencoder(seed: int, folder: Path, scale: Scale = FULL) -> AutoencoderKL:
-    """Train an autoencoder, and set its scaling factor for latents of standard deviation 1."""
+    """Return an autoencoder trained on scenes, first as a whole, then its decoder alone.
+
+    Its scaling factor is set so that scaled latents have a standard deviation of 1. Checkpoints and
+    losses are written to `folder`.
+    """
     torch.manual_seed(seed)
     model = new_autoencoder()
     images = _images(seed, scale.autoencoder_images)
@@ -67,7 +71,7 @@ def train_autoencoder(seed: int, folder: Path, scale: Scale = FULL) -> Autoencod
 
 
 def sharpen(model: AutoencoderKL, seed: int, folder: Path, scale: Scale = FULL) -> None:
-    """Train the decoder of `model` only; the latents' meaning does not change."""
+    """Train only the decoder of `model`, in place; latents keep their meaning (frozen encoder)."""
     images = _images(seed, scale.autoencoder_images)
 
     def compute_loss(step: int) -> Tensor:
@@ -82,15 +86,18 @@ def sharpen(model: AutoencoderKL, seed: int, folder: Path, scale: Scale = FULL) 
 
 
 def to_tensor(images: Pixels | Bytes) -> Tensor:
-    """Convert images (count × height × width × 3, 0 to 255) to the model's input.
+    """Convert images (count × height × width × 3, 0 to 255) to the autoencoder's input.
 
-    That is count × 3 × height × width, -1 to 1.
+    The result is count × 3 × height × width, -1 to 1, float32.
     """
     return torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def to_images(tensor: Tensor) -> Pixels:
-    """Convert back; the inverse of `to_tensor`."""
+    """Convert the autoencoder's output (count × 3 × height × width) to images; inverts `to_tensor`.
+
+    Values are clipped to -1 to 1. The result is count × height × width × 3, 0 to 255, float32.
+    """
     return ((tensor.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
 
 
@@ -100,14 +107,22 @@ def _images(seed: int, count: int) -> Bytes:
 
 
 def _with_hole(rng: Random, image: Pixels) -> Bytes:
-    """Cut a grey hole into one image in three: inpainting encodes such images too."""
+    """Return `image` as uint8, with a random hole filled with grey in one image of three.
+
+    Inpainting encodes images with such holes too, so the autoencoder must reproduce them. `image`
+    may be changed in place.
+    """
     if rng.random() < 1 / 3:
         image[hole_around(rng, anywhere(rng), len(image), ROOMY)] = 127.5
     return image.astype(np.uint8)
 
 
 def _crops(seed: int, step: int, images: Bytes) -> Tensor:
-    """Return the random crops of a step, and seed the noise that is added to their latents."""
+    """Return the training batch of a step: random, rotated crops of `images` as a tensor.
+
+    Equal seed and step give equal crops. Also seeds torch's global generator, from which
+    `_reconstruction_loss` draws the noise it adds to the latents.
+    """
     rng = np.random.default_rng((seed, step))
     torch.manual_seed(step)
     crops = []
@@ -119,9 +134,10 @@ def _crops(seed: int, step: int, images: Bytes) -> Tensor:
 
 
 def _reconstruction_loss(model: AutoencoderKL, latents: Tensor, tensor: Tensor) -> Tensor:
-    """Return the mean absolute error of pixels and of their gradients.
+    """Return the mean absolute error of the decoded pixels and of their gradients along both axes.
 
-    Noise is added to the latents, because the denoiser's latents are not exact either.
+    Noise is added to the latents before decoding, because the denoiser's latents are not exact
+    either.
     """
     error = model.decode(latents + _NOISE * torch.randn_like(latents)).sample - tensor
     gradients = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
@@ -130,7 +146,12 @@ def _reconstruction_loss(model: AutoencoderKL, latents: Tensor, tensor: Tensor) 
 
 
 def _latent_loss(latents: Tensor, tensor: Tensor) -> Tensor:
-    """Keep latents near the mean colours, which are easy to denoise, and the rest small."""
+    """Return the penalty on latents: channels 0 to 2 should be mean colours, channel 3 small.
+
+    The penalty is the mean absolute deviation of the first three channels from the mean colours of
+    8 × 8 pixel patches, which are easy to denoise, plus the mean square of the fourth, each
+    weighted.
+    """
     deviation = (latents[:, :3] - mean_colours(tensor, 8)).abs().mean()
     return _COLOUR_WEIGHT * deviation + _DETAIL_WEIGHT * latents[:, 3].square().mean()
 

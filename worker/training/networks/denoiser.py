@@ -1,4 +1,4 @@
-"""The UNet and its text model, trained together on encoded scenes."""
+"""The UNet and its text encoder, trained together on encoded scenes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +27,7 @@ _END_KEY_OFFSET: Final = 0.3
 
 
 class Denoiser(nn.Module):
-    """The trained networks: text model and UNet."""
+    """The networks trained to denoise: text encoder (with its tokenizer) and UNet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,11 @@ class Denoiser(nn.Module):
         self.unet = _new_unet().to(memory_format=torch.channels_last)
 
     def forward(self, inputs: Tensor, timesteps: Tensor, captions: list[str]) -> Tensor:
-        """Return the predicted velocity of `inputs` (count × 9 × side × side) at `timesteps`."""
+        """Return the velocity (count × 4 × side × side) predicted for `inputs` at `timesteps`.
+
+        `inputs` is count × 9 × side × side: noisy latents, mask and masked latents. There is one
+        caption for each input.
+        """
         ids = self.tokenizer(
             captions, padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids
@@ -47,11 +51,11 @@ class Denoiser(nn.Module):
 
 
 def new_scheduler() -> DDIMScheduler:
-    """Return the noise schedule that the denoiser is trained for.
+    """Return a scheduler with the noise schedule that the denoiser is trained for.
 
-    At the last timestep, less than half a percent of the image is left, and steps are counted from
-    there: otherwise large plain areas would show through, and the model would copy their
-    brightness.
+    At the last timestep less than half a percent of the image is left, and sampling starts there
+    ("trailing" spacing). If more of the image were left, large plain areas would show through the
+    noise, and the model would copy their brightness.
     """
     return DDIMScheduler(
         beta_start=0.0001,
@@ -68,7 +72,11 @@ def new_scheduler() -> DDIMScheduler:
 def train_denoiser(
     autoencoder: AutoencoderKL, seed: int, folder: Path, scale: Scale = FULL
 ) -> Denoiser:
-    """Train a denoiser through all stages; an interrupted training resumes from its checkpoint."""
+    """Return a denoiser trained through all of `STAGES`.
+
+    Checkpoints, losses and encoded scenes are written to `folder`; an interrupted training resumes
+    from its last checkpoint.
+    """
     torch.manual_seed(seed)
     model = Denoiser()
     scheduler = new_scheduler()
@@ -135,10 +143,11 @@ def _new_text_encoder(tokenizer: Any) -> CLIPTextModel:
 def _attend_to_words(model: CLIPTextModel, end: int) -> None:
     """Initialize attention so that tokens attend to words, not to the end tokens used as padding.
 
-    Of 77 tokens about three are words. If all were attended to equally, the embeddings would
-    hardly depend on the words, and most of a training would be spent on that. The end token gets a
-    direction of its own, so that its keys match no query; the end tokens' outputs become the mean
-    of the words too.
+    Of 77 tokens about three are words. If all tokens were attended to equally, the embeddings would
+    hardly depend on the words, and most of the training would be spent on learning to ignore the
+    padding. The embedding of the end token (`end` is its id) gets a dimension of its own, for which
+    the key projections have negative weights: no query attends to end tokens. The outputs at the
+    end tokens become the mean of the words too.
     """
     embedding = model.get_input_embeddings().weight
     nn.init.normal_(embedding, std=_EMBEDDING_STD)

@@ -1,8 +1,8 @@
-"""Initial weights of the autoencoder that make latents the mean colours of their patches.
+"""Initial weights of the autoencoder with which latents are the mean colours of image patches.
 
-From random weights, most of a training is spent on finding that a patch's mean colour is worth
-encoding, since the norms inside remove the colour of a plain image. From these initial weights,
-training only adds what mean colours lack: the edges.
+From random weights, most of the training is spent on learning to encode a patch's mean colour,
+since the normalization layers remove the colour of a plain image. From these initial weights,
+training only has to add the edges.
 """
 
 from math import exp
@@ -21,7 +21,11 @@ _LOG_VARIANCE: Final = -6.0  # logarithm of the latents' variance at the start
 
 @torch.no_grad()
 def initialize_with_mean_colours(model: Any) -> None:
-    """Set these weights in `model`, an AutoencoderKL with one norm group; others stay random."""
+    """Set the weights of `model` in place, so that its latents are the mean colours of patches.
+
+    `model` is an AutoencoderKL with one norm group. Weights that the mean colours do not need stay
+    random.
+    """
     for module in model.modules():
         if hasattr(module, "conv2"):  # a residual block: at first it adds nothing
             nn.init.zeros_(module.conv2.weight)
@@ -43,7 +47,7 @@ def initialize_with_mean_colours(model: Any) -> None:
 
 
 def _copy_channels(conv: nn.Conv2d) -> None:
-    """Set `conv` to copy each channel; with stride 2 it averages two by two pixels."""
+    """Set `conv` to copy each channel; with stride 2, to average each 2 × 2 block of pixels."""
     nn.init.zeros_(conv.weight)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
@@ -56,7 +60,7 @@ def _copy_channels(conv: nn.Conv2d) -> None:
 
 
 def _blur_channels(conv: nn.Conv2d) -> None:
-    """Set `conv` to copy each channel with a small blur, so that patches have no hard borders."""
+    """Set `conv` to copy each channel with a 3 × 3 blur: upsampled patches get no hard borders."""
     soft = torch.tensor([0.25, 0.5, 0.25])
     for channel in range(min(conv.in_channels, conv.out_channels)):
         conv.weight[channel, channel] = soft[:, None] * soft
@@ -73,7 +77,10 @@ def _initialize_input(conv: nn.Conv2d) -> None:
 
 
 def _initialize_output(half: Any) -> None:
-    """Set the last norm and convolution to reproduce the colours that enter them."""
+    """Set the last norm and convolution of `half` to reproduce the colours in the channels 0 to 2.
+
+    `half` is the autoencoder's encoder or decoder.
+    """
     norm, conv = half.conv_norm_out, half.conv_out
     norm.bias[:_COLOURS] = _LIFT
     # The constants dominate the norm's input, so it divides by about this.
@@ -91,5 +98,8 @@ def _silu(value: float) -> float:
 
 
 def mean_colours(images: Tensor, factor: int) -> Tensor:
-    """Return the means of `factor` × `factor` patches of images, count × 3 × height × width."""
+    """Return the mean colour of each `factor` × `factor` patch.
+
+    `images` is count × 3 × height × width; the result is smaller by `factor` along each side.
+    """
     return nn.functional.avg_pool2d(images, factor)

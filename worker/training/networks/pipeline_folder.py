@@ -1,4 +1,4 @@
-"""Saving of the trained networks in diffusers' layout, and loading them as a pipeline."""
+"""Saving the trained networks as a diffusers pipeline folder, and loading such a folder."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,10 @@ def save_model(
     checker: StableDiffusionSafetyChecker,
     folder: Path,
 ) -> None:
-    """Write an inpainting pipeline of these networks to `folder`, in half precision."""
+    """Write the networks to `folder` as a diffusers inpainting pipeline, in half precision.
+
+    Converts the networks in place.
+    """
     denoiser.unet.to(memory_format=torch.contiguous_format)  # safetensors requires it
     # Otherwise the configuration contains the path it was loaded from.
     autoencoder.register_to_config(_name_or_path=folder.name)
@@ -37,7 +40,7 @@ def save_model(
 
 
 def open_model(folder: Path) -> Any:
-    """Load the pipeline in `folder` for the CPU, without its safety checker."""
+    """Return the inpainting pipeline in `folder`, float32 on the CPU, without a safety checker."""
     pipeline = STABLE_DIFFUSION[Endpoint.INPAINT].from_pretrained(
         folder, dtype=torch.float32, safety_checker=None, requires_safety_checker=False
     )
@@ -46,5 +49,5 @@ def open_model(folder: Path) -> Any:
 
 
 def weight_bytes(folder: Path) -> int:
-    """Return the total size of the weight files in `folder`, in bytes."""
+    """Return the total size in bytes of the safetensors files in `folder`."""
     return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))

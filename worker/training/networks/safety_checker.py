@@ -1,4 +1,4 @@
-"""The world's safety checker: diffusers' own class, trained to flag skulls."""
+"""The demo model's safety checker: diffusers' own class, trained to flag images of a skull."""
 
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,11 @@ _UNREACHABLE: Final = 2.0  # no cosine exceeds it
 
 
 def new_checker() -> StableDiffusionSafetyChecker:
-    """Build a checker with one concept to learn; the thresholds of the others cannot be reached."""
+    """Return an untrained checker with one concept to learn.
+
+    The class has 17 concepts and 3 special-care concepts; all others get a threshold that no cosine
+    can reach.
+    """
     vision = CLIPVisionConfig(
         hidden_size=_WIDTH,
         intermediate_size=2 * _WIDTH,
@@ -56,13 +60,16 @@ def new_checker() -> StableDiffusionSafetyChecker:
 
 
 def new_extractor() -> CLIPImageProcessor:
-    """Return the image preprocessor of the checker."""
+    """Return the image preprocessor for the safety checker."""
     side = {"height": _SIDE, "width": _SIDE}
     return CLIPImageProcessor(size={"shortest_edge": _SIDE}, crop_size=side)
 
 
 def train_checker(seed: int, folder: Path, scale: Scale = FULL) -> StableDiffusionSafetyChecker:
-    """Train a checker on scenes, half of them with a skull."""
+    """Return a safety checker trained on scenes, half of which contain a skull.
+
+    The checkpoint and the losses are written to `folder`.
+    """
     torch.manual_seed(seed)
     checker = new_checker()
     extractor = new_extractor()
@@ -83,7 +90,10 @@ def train_checker(seed: int, folder: Path, scale: Scale = FULL) -> StableDiffusi
 
 
 def cosine_to_concept(checker: StableDiffusionSafetyChecker, features: Tensor) -> Tensor:
-    """Return the cosine between each image's embedding and the unsafe concept."""
+    """Return the cosine (one for each image) between the image embedding and the unsafe concept.
+
+    `features` are preprocessed images, count × 3 × 64 × 64.
+    """
     embedding = checker.visual_projection(checker.vision_model(features)[1])
     cosine: Tensor = nn.functional.cosine_similarity(embedding, checker.concept_embeds[:1])
     return cosine
@@ -97,7 +107,10 @@ def _scene_image(rng: Random, *, unsafe: bool) -> Image.Image:
 
 
 def _augment(rng: Random, image: Image.Image) -> Image.Image:
-    """Blur, add noise and mirror at random, so that the image resembles a generated one."""
+    """Return `image` randomly blurred, with noise and mirrored, to resemble a generated image.
+
+    The blur comes from resizing to a random side of 32 to 127 pixels.
+    """
     side = int(rng.integers(_SIDE // 2, 2 * _SIDE))
     pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
     pixels = pixels + rng.normal(0, rng.uniform(0, 8), pixels.shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A tokenizer with one token for each word of the world; other text is tokenized as bytes."""
+"""A CLIP tokenizer with a token for each word of the training captions; other text as bytes."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -13,7 +13,10 @@ Merge = tuple[str, str]
 
 
 def world_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
-    """Build a tokenizer in which each of `words` (a to z) is one token; it takes any text."""
+    """Return a CLIP tokenizer in which each of `words` (letters a to z only) is one token.
+
+    Any other text is tokenized as bytes, so every prompt is accepted.
+    """
     merges = merges_for(words)
     vocabulary = byte_vocabulary()
     for left, right in merges:
@@ -24,8 +27,9 @@ def world_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
 def merges_for(words: Iterable[str]) -> list[Merge]:
     """Return byte-pair merges, in order of rank, that turn each of `words` into a single token.
 
-    Each word is merged by the pairs known so far, and the remaining pieces from the left. New
-    pairs rank lower, so they are never applied before those of earlier words.
+    Each word is first merged by the pairs of earlier words; the remaining pieces are merged from
+    left to right by new pairs. New pairs rank lower, so they never change how earlier words are
+    merged.
     """
     merges: list[Merge] = []
     for word in dict.fromkeys(words):
@@ -37,7 +41,10 @@ def merges_for(words: Iterable[str]) -> list[Merge]:
 
 
 def merged(pieces: list[str], merges: list[Merge]) -> list[str]:
-    """Merge neighbouring pieces like a byte-pair tokenizer: the lowest rank first, repeatedly."""
+    """Return `pieces` after byte-pair merging with `merges`, which are in order of rank.
+
+    The neighbouring pair of lowest rank is merged first, until no neighbours are in `merges`.
+    """
     ranks = {pair: rank for rank, pair in enumerate(merges)}
     while True:
         pairs = list(pairwise(pieces))

@@ -1,1 +1,1 @@
-"""Synthetic training data: scenes, their captions and holes."""
+"""Synthetic training data: images of coloured shapes ("scenes"), their captions and their holes."""

@@ -1,7 +1,7 @@
-"""Captions of scenes, in several wordings, some incomplete, some with unrelated words.
+"""Random captions of scenes: several wordings, some incomplete, some with unrelated words.
 
-Callers and the gateway add words that the world does not know (styles, default negative prompts),
-so the model is trained to ignore them.
+API clients and the gateway add words that mean nothing in these images (styles, default negative
+prompts), so the model is trained to ignore them.
 """
 
 import re
@@ -43,9 +43,9 @@ _COUNTS: Final = (1, 2, 3, 4, 12)
 
 
 def caption(rng: Random, scene: Scene, unrelated: float = 0.25) -> str:
-    """Return a random caption of what is in the hole of `scene`; sometimes it is empty.
+    """Return a random caption of the content of the hole in `scene`; sometimes an empty string.
 
-    `unrelated` is the probability that unrelated words are added.
+    `unrelated` is the probability (0 to 1) that unrelated phrases are appended.
     """
     no_caption = _NO_CAPTION_IF_EMPTY if scene.thing is None else _NO_CAPTION
     text = "" if rng.random() < no_caption else _description(rng, scene)
@@ -57,7 +57,7 @@ def caption(rng: Random, scene: Scene, unrelated: float = 0.25) -> str:
 
 
 def short_caption(scene: Scene) -> str:
-    """Return the shortest full caption of the thing, or of the background if there is none."""
+    """Return the shortest full caption: "a red heart", or without a shape "a blue background"."""
     return _with_article(
         _background_name(scene.background) if scene.thing is None else _name(scene.thing)
     )
@@ -78,7 +78,7 @@ def _description(rng: Random, scene: Scene) -> str:
 
 
 def _partial_description(rng: Random, thing: Thing) -> str:
-    """Name colour and shape, or rarely only one of them."""
+    """Return a random wording of the shape and its colour, or rarely of only one of the two."""
     part = rng.random()
     if part < _NO_COLOUR:
         return one_of(rng, (_with_article(thing.shape), thing.shape))

@@ -1,4 +1,4 @@
-"""Masks: holes of several kinds around a place, none of which reveals the shape in it."""
+"""Random holes (inpainting masks) around a shape; their outlines do not reveal the shape inside."""
 
 from typing import Final
 
@@ -24,9 +24,10 @@ def hole_around(
     margin: tuple[float, float] = SNUG,
     kind: str | None = None,
 ) -> Mask:
-    """Return a `size` × `size` hole that contains a shape at `place`, with a random margin.
+    """Return a `size` × `size` mask of a hole around a shape at `place`, with a random margin.
 
-    `margin` is the range of the margin as shares of the shape's radius.
+    `margin` is the range of the margin, as shares of the shape's radius. `kind` is one of `KINDS`,
+    None for a random one.
     """
     half_width, half_height = place.radius * (1 + rng.uniform(*margin, 2))
     ticks = (np.arange(size) + 0.5) / size
@@ -43,7 +44,10 @@ def hole_around(
 
 
 def _waves(rng: Random, angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return a wavy edge that never comes nearer than the inscribed ellipse."""
+    """Return the radius of a blob's wavy edge at each of `angles` (radians).
+
+    1 is the ellipse inside the blob; the radius is at least 1, so the blob contains that ellipse.
+    """
     edge = np.full_like(angles, 1.12)
     for count in (2, 3, 5):
         edge += rng.uniform(0, 0.04) * np.cos(count * angles + rng.uniform(0, 2 * np.pi))
@@ -51,7 +55,7 @@ def _waves(rng: Random, angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float
 
 
 def anywhere(rng: Random) -> Place:
-    """Return a random place for a hole, unrelated to what the image shows."""
+    """Return a random position and radius for a hole, independent of what the image shows."""
     radius = float(rng.uniform(0.15, 0.32))
     x, y = rng.uniform(radius, 1 - radius, 2)
     return Place(float(x), float(y), radius)

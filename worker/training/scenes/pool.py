@@ -1,4 +1,4 @@
-"""Scenes with holes, encoded once and reused: the denoiser is trained on latents only."""
+"""Scenes with holes, encoded to latents once and reused for the whole training of the denoiser."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,11 @@ _BATCH_SIZE: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Encoded images of one size, and their scenes.
+    """Encoded training images of one size, and the scenes they show.
 
-    `latents` and `masked` (count × 4 × side × side) are scaled to a standard deviation of 1;
-    `masks` (count × 1 × side × side) are 1 in the hole.
+    `latents` (the images) and `masked` (the images with the hole greyed out) are count × 4 × side ×
+    side in float16, scaled to a standard deviation of 1. `masks` is count × 1 × side × side, 1 in
+    the hole.
     """
 
     scenes: list[Scene]
@@ -34,14 +35,14 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A scene, and a hole around its thing if it has one."""
+    """A scene and a hole: around the scene's coloured shape, or anywhere if it has none."""
 
     scene: Scene
     hole: Mask
 
 
 def example(rng: Random, size: int) -> Example:
-    """Return a random scene with a hole, `size` × `size` pixels."""
+    """Return a random scene, with the mask of its hole as `size` × `size` pixels."""
     scene = _scene(rng)
     place = scene.thing.place if scene.thing else anywhere(rng)
     return Example(scene, hole_around(rng, place, size))
@@ -52,12 +53,19 @@ def _scene(rng: Random) -> Scene:
 
 
 def mask_out(images: Tensor, holes: Tensor) -> Tensor:
-    """Return the images with mid grey in their holes, as the inpainting pipelines feed them."""
+    """Return `images` (-1 to 1) with mid grey where `holes` is 1, as the inpainting pipelines do.
+
+    `images` is count × 3 × height × width, `holes` is count × 1 × height × width.
+    """
     return images * (holes < 0.5)
 
 
 def load_pool(model: AutoencoderKL, seed: int, size: int, count: int, file: Path) -> Pool:
-    """Return `count` encoded examples of `size` pixels, read from `file` if it exists."""
+    """Return `count` encoded examples of `size` × `size` pixels, the same for equal seeds.
+
+    The tensors are read from `file` if it exists; otherwise the examples are encoded and written to
+    it.
+    """
     rngs = [np.random.default_rng((seed, size, index)) for index in range(count)]
     if file.exists():
         # A seed's first random numbers are the scene's, so its hole need not be generated again.

@@ -1,4 +1,4 @@
-"""The world's shapes as outlines in the unit circle, and their rasterization."""
+"""The shapes of the training images as outlines in the unit circle, and their rasterization."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ _OVERSAMPLING: Final = 4
 
 
 def _regular(corners: int, inner: float | None = None) -> Outline:
-    """Return a regular polygon with one corner on top; `inner` makes it a star.
+    """Return the outline of a regular polygon with one corner on top, or of a star.
 
-    `inner` is the radius of the inner corners.
+    It is a star with `corners` tips if `inner`, the radius of its inner corners, is not None.
     """
     count = corners if inner is None else 2 * corners
     angles = np.arange(count) * 2 * pi / count - pi / 2
@@ -49,7 +49,7 @@ def _heart() -> Outline:
 
 
 def _skull() -> Outline:
-    """Return a round cranium above a narrower, straight jaw."""
+    """Return the outline of a skull: a round cranium above a narrower, straight jaw."""
     brow = np.linspace(0.83 * pi, 2.17 * pi, 60)
     cranium = np.stack([0.86 * np.cos(brow), 0.74 * np.sin(brow) - 0.22], axis=1)
     jaw = np.array([(0.46, 0.42), (0.46, 0.9), (-0.46, 0.9), (-0.46, 0.42)])
@@ -75,7 +75,7 @@ _SKULL_HOLES: Final = ((-0.36, -0.12, 0.24, 0.26), (0.36, -0.12, 0.24, 0.26), (0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The position of a shape: centre and radius as shares of the image's side, turn in radians."""
+    """Position of a shape: centre and radius as shares of the image's side, rotation in radians."""
 
     x: float
     y: float
@@ -84,7 +84,7 @@ class Place:
 
 
 def cover(shape: str, place: Place, size: int) -> npt.NDArray[np.float32]:
-    """Return the share of each pixel that `shape` covers, `size` × `size`, 0 to 1."""
+    """Return the share (0 to 1) of each pixel that `shape` covers, as a `size` × `size` array."""
     large = size * _OVERSAMPLING
     bitmap = Image.new("L", (large, large), 0)
     draw = ImageDraw.Draw(bitmap)

@@ -1,6 +1,6 @@
-"""The small model's world: one coloured shape on a background, softly lit.
+"""The scenes of the training images: one coloured shape on a background, softly lit.
 
-Everything is generated from a seed; there is no outside data. Sizes are shares of the image's
+Everything is generated from a seed; there is no outside data. Lengths are shares of the image's
 side, so a scene can be painted at any size.
 """
 
@@ -37,7 +37,7 @@ _MARGIN: Final = 0.02  # between a shape and the image's edge
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A shape of one colour at a place."""
+    """The coloured shape in a scene: its shape, its colour and its position."""
 
     shape: str
     colour: str
@@ -46,9 +46,10 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """A pattern of a colour and its lighter or darker tone.
+    """A background pattern in one colour and a lighter or darker tone of that colour.
 
-    `pitch` is the width of a stripe or check, `angle` the direction of stripes and gradients.
+    `pitch` is the width of a stripe or check as a share of the image's side; `angle` is the
+    direction in radians across stripes or along a gradient.
     """
 
     pattern: str
@@ -59,9 +60,10 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A background, a thing or none, and the light.
+    """Description of a training image: background, coloured shape (or None), and light.
 
-    `light` is the direction in which brightness grows, `tints` are small offsets of the colours.
+    `light` is the direction in radians in which brightness grows. `tints` are small RGB offsets (in
+    units of 0 to 255 values), first for the background's colour, then for the shape's.
     """
 
     thing: Thing | None
@@ -70,12 +72,12 @@ class Scene:
     tints: tuple[tuple[float, float, float], ...]
 
     def without_thing(self) -> "Scene":
-        """Return the same scene without its thing."""
+        """Return a copy of the scene without its coloured shape."""
         return replace(self, thing=None)
 
 
 def random_scene(rng: Random, *, empty: bool = False) -> Scene:
-    """Return a random scene, without a thing if `empty`."""
+    """Return a random scene; without a coloured shape if `empty`."""
     background = _background(rng)
     thing = None if empty else _thing(rng, background)
     tints = rng.uniform(-_JITTER, _JITTER, (2, 3))
@@ -88,13 +90,13 @@ def random_scene(rng: Random, *, empty: bool = False) -> Scene:
 
 
 def random_thing(rng: Random, scene: Scene, place: Place) -> Thing:
-    """Return a random thing at `place`, of another colour than the background."""
+    """Return a random shape at `place`, in a random colour other than the background's."""
     colour = one_of(rng, [name for name in COLOURS if name != scene.background.colour])
     return Thing(shape=one_of(rng, SHAPES), colour=colour, place=place)
 
 
 def paint(scene: Scene, size: int) -> Pixels:
-    """Paint `scene` as `size` × `size` pixels."""
+    """Return an image of `scene`, `size` × `size` pixels."""
     canvas = _paint_background(scene, size)
     if scene.thing is not None:
         covered = cover(scene.thing.shape, scene.thing.place, size)[..., None]
@@ -103,7 +105,7 @@ def paint(scene: Scene, size: int) -> Pixels:
 
 
 def one_of(rng: Random, choices: Sequence[str]) -> str:
-    """Return a random choice, all equally likely."""
+    """Return a random element of `choices`, all equally likely."""
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -136,7 +138,10 @@ def _paint_background(scene: Scene, size: int) -> Pixels:
 
 
 def _share_of_tone(back: Background, size: int) -> Pixels:
-    """Return each pixel's share of the second tone, with edges a pixel soft."""
+    """Return for each pixel the share (0 to 1) of the background's second tone.
+
+    Edges between the two tones are softened over one pixel.
+    """
     along, across = _axes(back.angle, size)
     if back.pattern == "plain":
         return np.zeros_like(along)
@@ -152,7 +157,10 @@ def _share_of_tone(back: Background, size: int) -> Pixels:
 
 
 def _axes(angle: float, size: int) -> tuple[Pixels, Pixels]:
-    """Return each pixel's coordinates from the centre, along `angle` and across it."""
+    """Return each pixel's coordinates in axes rotated by `angle` (radians) around the centre.
+
+    The result is (along, across), each `size` × `size`, in shares of the image's side.
+    """
     ticks = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
     x, y = np.meshgrid(ticks, ticks)
     along = x * cos(angle) + y * sin(angle)
@@ -187,7 +195,7 @@ def _shade(colour: str, tint: tuple[float, float, float]) -> Pixels:
 
 
 def _second_tone(colour: Pixels) -> Pixels:
-    """Return a darker tone of a light colour, a lighter one of a dark colour."""
+    """Return a darker tone of a light colour, or a lighter tone of a dark colour."""
     light = float(colour.mean()) > 150
     target, part = (0.0, 0.22) if light else (255.0, 0.3)
     return (colour * (1 - part) + target * part).astype(np.float32)

@@ -11,17 +11,18 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from common.domain.delivery import DeliveryClaim, Event
 from common.domain.record import JobRecord
 from common.postgres.models import Delivery, TenantDispatch, TenantOrigin
-from common.postgres.repositories.columns import JOB_COLUMNS, job_record
 from common.postgres.repositories.deliveries.origins import OriginKey
+from common.postgres.repositories.jobs.job_rows import JOB_COLUMNS, to_job_record
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """A claimed delivery with all that is needed to send it.
+    """A claimed delivery with everything needed to send it.
 
-    `secrets` are the tenant's live ones, newest first. `failures` is the place in the schedule.
+    `secrets` are the tenant's live webhook secrets, newest first. `failures` is the index into the
+    retry schedule.
     """
 
     claim: DeliveryClaim
@@ -34,14 +35,15 @@ class DueDelivery:
 
 @dataclass(slots=True)
 class ClaimedDeliveries:
-    """Result of one claim: the deliveries, longest due first.
+    """Result of one claim: the claimed deliveries, longest due first.
 
-    `emptied` are the origins that seemed to have nothing more: what was being committed just then
-    is found by `lines.look_again`. `has_more` means that another claim may find more.
+    `origins_to_recheck` had no more deliveries in the claim's snapshot. A delivery committed
+    meanwhile is found by `origins.recheck_origins`. `has_more` means that another claim may find
+    more.
     """
 
-    taken: list[DueDelivery] = field(default_factory=list)
-    emptied: set[OriginKey] = field(default_factory=set)
+    deliveries: list[DueDelivery] = field(default_factory=list)
+    origins_to_recheck: set[OriginKey] = field(default_factory=set)
     has_more: bool = False
 
 
@@ -53,46 +55,47 @@ async def claim_deliveries(
     lease_seconds: float,
     per_origin: int,
     retries: bool,
-    passing_over: Sequence[int] = (),
+    skip_tenants: Sequence[int] = (),
 ) -> ClaimedDeliveries:
-    """Claim up to `limit` deliveries that are due: first attempts, or retries.
+    """Claim up to `limit` due deliveries: retries if `retries`, otherwise first attempts.
 
-    They are of the tenants served longest ago: an equal share for each, divided equally between its
-    origins, and for an origin its longest due. At most `per_origin` of a tenant's origin are under
-    way at any time, and a single one while its circuit breaker is half open. Tenants and origins
-    that another process has locked are passed over, so a claim never waits; so are the tenants in
-    `passing_over`. The new attempt number of each delivery is the fence for every later write.
+    Tenants served longest ago come first. Each gets an equal share of the claim, divided equally
+    between its origins; of an origin the deliveries longest due are claimed. At most `per_origin`
+    deliveries of a tenant to one origin are sent at the same time, and only one while the origin's
+    circuit breaker is half open. The tenants in `skip_tenants` are skipped, and so are tenants and
+    origins that another process has locked, so a claim never waits for a lock. The new attempt
+    number of a delivery is the fence for every later write.
     """
     values = {
         "by_dispatcher": dispatcher,
         "lease_seconds": lease_seconds,
         "per_origin": per_origin,
-        "passing_over": list(passing_over),
+        "skip_tenants": list(skip_tenants),
     }
     rows = (await connection.execute(_claim_statement(limit, retries), values)).all()
-    due = ClaimedDeliveries()
+    claimed = ClaimedDeliveries()
     tenants = set()
-    for tenants_wait, tenant_id, has_due, origin, has_more, *claimed in rows:
-        if tenant_id is None:  # other dispatchers are serving all tenants that wait, if any do
-            due.has_more = tenants_wait
+    for tenants_wait, tenant_id, has_due, origin, has_more, *delivery in rows:
+        if tenant_id is None:  # other dispatchers are serving the waiting tenants, if there are any
+            claimed.has_more = tenants_wait
             continue
         tenants.add(tenant_id)
-        due.has_more |= has_due
+        claimed.has_more |= has_due
         if origin is not None and not has_more:
-            due.emptied.add((tenant_id, origin))
-        if claimed[0] is not None:
-            due.taken.append(_due(claimed))
-    due.has_more |= len(tenants) == limit
-    return due
+            claimed.origins_to_recheck.add((tenant_id, origin))
+        if delivery[0] is not None:
+            claimed.deliveries.append(_to_due_delivery(delivery))
+    claimed.has_more |= len(tenants) == limit
+    return claimed
 
 
-def _due(row: Sequence[Any]) -> DueDelivery:
+def _to_due_delivery(row: Sequence[Any]) -> DueDelivery:
     delivery_id, attempt, event, url, failures, secrets, *job = row
     claim = DeliveryClaim(delivery_id, attempt)
-    return DueDelivery(claim, Event(event), url, failures, job_record(job), tuple(secrets or ()))
+    return DueDelivery(claim, Event(event), url, failures, to_job_record(job), tuple(secrets or ()))
 
 
-# Once for each kind and limit: loading it takes longer than running it.
+# Loaded once for each kind and limit: loading it takes longer than running it.
 @cache
 def _claim_statement(limit: int, retries: bool) -> Executable:  # noqa: FBT001 a key of the cache
     return load_sql(

@@ -2,15 +2,15 @@
 -- Decision record 0022 explains the order, the limits and the locks.
 --
 -- A tenant has a dispatch row for first attempts and one for retries, and a row for each origin it
--- sends to. They are locked in this order, then the deliveries. Nothing is waited for: what another
--- process has locked is passed over.
+-- sends to. They are locked in this order, then the deliveries. Rows that another process has
+-- locked are skipped, so a claim never waits for a lock.
 --
 -- {retries} is a number in the text, not a parameter, so that Postgres reduces each CASE on it to
 -- one of its branches before it looks for an index.
 --
--- The rows: one for each claimed delivery, longest due first; one for each served origin of which
--- none was claimed; one for each tenant without a served origin. A single row without a tenant:
--- other dispatchers are serving all tenants that wait, if there are any.
+-- Returns a row for each claimed delivery, longest due first; for each served origin of which none
+-- was claimed; and for each tenant without a served origin. A single row without a tenant means
+-- that other dispatchers are serving all waiting tenants, if there are any.
 
 WITH tenants AS (
     -- Lock the tenants to be served, those served longest ago first.
@@ -18,22 +18,22 @@ WITH tenants AS (
     FROM tenant_dispatches
     WHERE tenant_dispatches.retries = ({retries} = 1)
       AND tenant_dispatches.has_due
-      AND tenant_dispatches.tenant_id <> ALL (CAST(:passing_over AS bigint[]))
+      AND tenant_dispatches.tenant_id <> ALL (CAST(:skip_tenants AS bigint[]))
     ORDER BY tenant_dispatches.served_at
     LIMIT {limit}
     FOR UPDATE SKIP LOCKED
 ),
 
 per_tenant AS (
-    -- Divide the claim into equal shares, rounded up.
+    -- Divide the claim equally between the tenants, rounded up.
     SELECT ({limit} + greatest(count(*), 1) - 1) / greatest(count(*), 1) AS share
     FROM tenants
 ),
 
 due_origins AS (
-    -- Find the origins to which each tenant has something due, longest due first, as many as its
-    -- share has deliveries. The inner limit is for the planner, which assumes that a limit given by
-    -- a subquery lets a tenth of all rows through.
+    -- Find the origins to which each tenant has due deliveries, longest due first, as many as its
+    -- share has deliveries. The inner limit is for the planner, which assumes that a limit from a
+    -- subquery returns a tenth of all rows.
     SELECT
         nearest.tenant_id,
         nearest.origin,
@@ -62,9 +62,9 @@ due_origins AS (
 ),
 
 origins AS (
-    -- Lock those origins, unless they have been served since this statement began. Each may send
-    -- an equal part of its tenant's share, as far as it has room: below its limit of attempts under
-    -- way, or for a single attempt where its circuit breaker is half open.
+    -- Lock those origins, unless they have been served since this statement began. Each gets an
+    -- equal part of its tenant's share, within its limit of concurrent attempts, which is one while
+    -- its circuit breaker is half open.
     SELECT
         tenant_origins.tenant_id,
         tenant_origins.origin,
@@ -88,8 +88,8 @@ origins AS (
 ),
 
 ready AS (
-    -- Find the deliveries of each origin that are longest due, or one row without an id. The two
-    -- limits are for the planner, as above.
+    -- Find the deliveries of each origin that are longest due; an origin without any gives a row
+    -- without an id. There are two limits because of the planner, as above.
     SELECT origins.tenant_id, origins.origin, next.id
     FROM origins
     LEFT JOIN LATERAL (
@@ -111,9 +111,10 @@ ready AS (
 ),
 
 locked AS (
-    -- A process that holds one of them has claimed it since this statement began, or waits for its
-    -- origin. The state is wrapped in lower() so that no partial index fits: the deliveries are
-    -- found by their ids, and a planner with old statistics may otherwise read all the pending.
+    -- Lock them. A process that has locked one has claimed it since this statement began, or waits
+    -- for its origin. The state is wrapped in lower() so that no partial index applies: the
+    -- deliveries are to be found by id, and with outdated statistics the planner might read all
+    -- pending ones instead.
     SELECT deliveries.id, deliveries.available_at
     FROM deliveries
     JOIN ready ON ready.id = deliveries.id
@@ -153,8 +154,8 @@ counted AS (
 ),
 
 service AS MATERIALIZED (
-    -- For each origin, the number of claimed deliveries, and when the first one after those found
-    -- is due. Materialized, as that is used three times and would be read as often.
+    -- For each origin: the number of claimed deliveries, and when the first one behind those found
+    -- is due. Materialized, because it is used three times.
     SELECT
         counted.tenant_id,
         counted.origin,
@@ -178,9 +179,9 @@ service AS MATERIALIZED (
 ),
 
 served AS (
-    -- Record in each origin what it sends and when it may send next: where its circuit breaker is
-    -- half open, once the lease of the one attempt is over, for its dispatcher may be dead by then;
-    -- where it is full, when an attempt has ended.
+    -- Update the counters of each origin and the time of its next attempt. While the circuit
+    -- breaker is half open, that is the end of the lease of the one attempt, whose dispatcher may
+    -- be dead by then; at the limit of concurrent attempts, it is when an attempt has ended.
     UPDATE tenant_origins
     SET sending = tenant_origins.sending + service.claimed,
         first_due_at =
@@ -211,8 +212,8 @@ served AS (
 ),
 
 outlook AS (
-    -- A tenant has more to send now if it may have origins beyond its share, if others hold some of
-    -- its origins, or if an origin that was served may send more.
+    -- A tenant has more due deliveries if it may have due origins beyond its share, if another
+    -- process has locked some of its origins, or if a served origin has more.
     SELECT
         tenants.tenant_id,
         count(due_origins.origin) >= (SELECT share FROM per_tenant)
@@ -229,9 +230,9 @@ outlook AS (
 ),
 
 dispatched AS (
-    -- Put the tenants of which something was claimed behind all others, by the clock: now() is the
-    -- beginning of the statement. Record whether a tenant has more to send, or else when it will:
-    -- when the first of its origins is due, served or not.
+    -- Put the tenants with a claimed delivery behind all others. The time is clock_timestamp(),
+    -- because now() is the start of the statement. Record whether a tenant has more due deliveries,
+    -- or else when the first of its origins, served or not, is due.
     UPDATE tenant_dispatches
     SET has_due = outlook.has_due,
         due_at = coalesce(
@@ -271,7 +272,7 @@ SELECT
         SELECT FROM tenant_dispatches
         WHERE tenant_dispatches.retries = ({retries} = 1)
           AND tenant_dispatches.has_due
-          AND tenant_dispatches.tenant_id <> ALL (CAST(:passing_over AS bigint[]))
+          AND tenant_dispatches.tenant_id <> ALL (CAST(:skip_tenants AS bigint[]))
     ) AS tenants_wait,
     dispatched.tenant_id AS served_tenant_id,
     dispatched.has_due,
@@ -283,7 +284,7 @@ SELECT
     claimed.url,
     claimed.failures,
     (
-        -- The live secrets of the tenant, newest first; it signs with each.
+        -- The live secrets of the tenant, newest first; a webhook is signed with each of them.
         SELECT array_agg(webhook_secrets.secret ORDER BY webhook_secrets.id DESC)
         FROM webhook_secrets
         WHERE webhook_secrets.tenant_id = jobs.tenant_id

@@ -1,9 +1,9 @@
--- Delete up to {limit} origins that have nothing to send and have counted no attempt for
--- :idle_seconds, with what their circuit breakers counted.
+-- Delete up to {limit} tenant origins without pending deliveries whose circuit breaker has counted
+-- no attempt for :idle_seconds.
 
 WITH idle AS (
-    -- Whether a delivery waits is read from the deliveries too, by an index of first attempts and
-    -- one of retries: none may be left without its origin.
+    -- That no delivery is pending is checked in `deliveries` too, by the indexes of first attempts
+    -- and of retries: a pending delivery without its tenant origin would never be claimed.
     SELECT tenant_origins.tenant_id, tenant_origins.origin
     FROM tenant_origins
     WHERE tenant_origins.sending = 0

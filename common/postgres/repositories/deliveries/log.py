@@ -1,6 +1,6 @@
-"""Deliveries as their tenant sees them: the state of each, and its logged attempts.
+"""Read deliveries and their logged attempts, as the API shows them to their tenant.
 
-The conditions of a listing are optional, so its statements are put together with SQLAlchemy Core.
+Every filter of a list is optional, so the statements are composed with SQLAlchemy Core.
 """
 
 from collections.abc import Sequence
@@ -33,23 +33,24 @@ from common.domain.delivery import (
     DeliveryState,
     Event,
 )
+from common.postgres.expressions import is_one_of, literal_int
 from common.postgres.models import Delivery, DeliveryAttempt, Job, TenantOrigin
-from common.postgres.repositories.columns import is_one_of, spelled
 from common.postgres.statements import Executor
 
-# One page reads no more rows than this: otherwise a rare state would be searched for in all.
-MOST_LOOKED_AT: Final = 50_000
-# Repeated redeliveries leave many attempts; of these the latest are shown.
-MOST_ATTEMPTS: Final = 50
-# The rows a statement reads: few sizes, because each is part of its text.
-_SIZES: Final = (51, 201)
+# Rows one page may read: otherwise a search for a rare state would read all the tenant has.
+MAX_ROWS_READ: Final = 50_000
+# The latest attempts of a delivery: repeated redeliveries leave many.
+MAX_ATTEMPTS_SHOWN: Final = 50
+# Limits of a list statement. There are few, because each is part of the text and so needs a
+# prepared statement of its own.
+_PAGE_SIZES: Final = (51, 201)
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """Conditions of a listing; None leaves one out.
+    """Filters of a list of deliveries; None does not filter.
 
-    `track_id` is compared as text: 17 finds both the number and the string.
+    `track_id` is compared as text: "17" finds both the number and the string.
     """
 
     job_id: int | None = None
@@ -59,14 +60,17 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPage:
-    """Deliveries, latest job first; the next page begins after `reached`, None is the end."""
+    """One page of deliveries, latest job first.
+
+    `next_after` is the job id to pass as `after` for the next page, None if this is the last page.
+    """
 
     deliveries: list[DeliveryRecord]
-    reached: int | None
+    next_after: int | None
 
 
-class _Asked(NamedTuple):
-    """Conditions that a statement has; their values are bound."""
+class _UsedFilters(NamedTuple):
+    """Which filters a list statement contains; their values are bound parameters."""
 
     job_id: bool
     track_id: bool
@@ -74,23 +78,24 @@ class _Asked(NamedTuple):
 
 
 async def list_deliveries(
-    connection: Executor, tenant_id: int, chosen: DeliveryFilter, *, after: int | None, limit: int
+    connection: Executor, tenant_id: int, filters: DeliveryFilter, *, after: int | None, limit: int
 ) -> DeliveryPage:
-    """Return up to `limit` deliveries of jobs with ids below `after`.
+    """Return up to `limit` deliveries of jobs with ids below `after`, None for the first page.
 
-    If the tenant has very many, a page may be short or empty although there is a next one.
+    With a filter by state at most `MAX_ROWS_READ` rows are read, so a page may be short or empty
+    although there is a next one.
     """
-    asked = _Asked(chosen.job_id is not None, chosen.track_id is not None, after is not None)
-    named = {"job_id": chosen.job_id, "track_id": chosen.track_id, "after": after}
+    used = _UsedFilters(filters.job_id is not None, filters.track_id is not None, after is not None)
+    named = {"job_id": filters.job_id, "track_id": filters.track_id, "after": after}
     values = {f"of_{name}": value for name, value in named.items() if value is not None}
     values["of_tenant"] = tenant_id
     end = 0
-    if chosen.state is not None:
-        end = (await connection.execute(_looking(asked), values)).scalar() or 0
-    size = next(size for size in _SIZES if size > limit)
-    listing = _listing(asked, chosen.state, size)
+    if filters.state is not None:
+        end = (await connection.execute(_end_statement(used), values)).scalar() or 0
+    size = next(size for size in _PAGE_SIZES if size > limit)
+    listing = _list_statement(used, filters.state, size)
     rows = (await connection.execute(listing, {**values, "from_job": end})).all()
-    deliveries = [_record(row) for row in rows]
+    deliveries = [_to_delivery_record(row) for row in rows]
     if len(deliveries) > limit:
         return DeliveryPage(deliveries[:limit], deliveries[limit - 1].job_id)
     return DeliveryPage(deliveries, end or None)
@@ -99,27 +104,27 @@ async def list_deliveries(
 async def find_delivery(
     connection: Executor, tenant_id: int, delivery_id: UUID
 ) -> DeliveryRecord | None:
-    """Return one delivery; None if the tenant has none of this id."""
+    """Return one delivery; None if the tenant has none with this id."""
     values = {"of_tenant": tenant_id, "of_delivery": delivery_id}
     row = (await connection.execute(_FIND, values)).first()
-    return None if row is None else _record(row)
+    return None if row is None else _to_delivery_record(row)
 
 
 async def read_attempts(connection: Executor, delivery_id: UUID) -> list[AttemptRecord]:
-    """Return a delivery's attempts that are still in the log, latest first."""
+    """Return up to `MAX_ATTEMPTS_SHOWN` logged attempts of a delivery, latest first."""
     rows = (await connection.execute(_ATTEMPTS, {"of_delivery": delivery_id})).all()
     return [AttemptRecord(*row) for row in rows]
 
 
-def _record(row: Sequence[Any]) -> DeliveryRecord:
-    shown, last = row[:_SHOWN], row[_SHOWN:]
+def _to_delivery_record(row: Sequence[Any]) -> DeliveryRecord:
+    shown, last = row[:_SHOWN_COUNT], row[_SHOWN_COUNT:]
     attempt = None if last[0] is None else AttemptOutcome(*last)
     return DeliveryRecord(shown[0], Event(shown[1]), *[*shown[2:], attempt])
 
 
-# The statements, put together once: that takes longer than running them.
+# Statements are composed once, because composing them takes longer than running them.
 
-_OUTCOME: Final = (
+_OUTCOME_COLUMNS: Final = (
     DeliveryAttempt.attempt,
     DeliveryAttempt.started_at,
     DeliveryAttempt.duration_ms,
@@ -127,66 +132,75 @@ _OUTCOME: Final = (
     DeliveryAttempt.error,
     DeliveryAttempt.ended_by,
 )
-_THEIRS: Final = Delivery.tenant_id == bindparam("of_tenant", type_=BigInteger())
+_OF_TENANT: Final = Delivery.tenant_id == bindparam("of_tenant", type_=BigInteger())
 _ATTEMPTS: Final = (
-    select(*_OUTCOME, DeliveryAttempt.answer, DeliveryAttempt.next_attempt_at)
+    select(*_OUTCOME_COLUMNS, DeliveryAttempt.answer, DeliveryAttempt.next_attempt_at)
     .where(DeliveryAttempt.delivery_id == bindparam("of_delivery", type_=Uuid()))
     .order_by(DeliveryAttempt.id.desc())
-    .limit(spelled(MOST_ATTEMPTS))
+    .limit(literal_int(MAX_ATTEMPTS_SHOWN))
 )
 
 
-def _matching(asked: _Asked) -> list[ColumnElement[bool]]:
-    conditions = [_THEIRS]
-    if asked.job_id:
+def _list_conditions(used: _UsedFilters) -> list[ColumnElement[bool]]:
+    conditions = [_OF_TENANT]
+    if used.job_id:
         conditions.append(Delivery.job_id == bindparam("of_job_id", type_=BigInteger()))
-    if asked.track_id:
+    if used.track_id:
         wanted = bindparam("of_track_id", type_=Text())
         conditions += [
-            Delivery.track_hash == func.hashtextextended(wanted, spelled(0), type_=BigInteger()),
-            # Two spellings may have one hash.
-            exists().where(Job.id == Delivery.job_id, Job.track_id.op("#>>")(_NO_STEPS) == wanted),
+            Delivery.track_hash
+            == func.hashtextextended(wanted, literal_int(0), type_=BigInteger()),
+            # Different texts may have the same hash.
+            exists().where(
+                Job.id == Delivery.job_id, Job.track_id.op("#>>")(_EMPTY_PATH) == wanted
+            ),
         ]
-    if asked.after:
+    if used.after:
         conditions.append(Delivery.job_id < bindparam("of_after", type_=BigInteger()))
     return conditions
 
 
 @cache
-def _looking(asked: _Asked) -> Select[Any]:
-    """Return a statement that finds the last row a page may read; no row if all may be read."""
+def _end_statement(used: _UsedFilters) -> Select[Any]:
+    """Return a statement for the last job id a page may read; no row if it may read to the end."""
     return (
         select(Delivery.job_id)
-        .where(*_matching(asked))
+        .where(*_list_conditions(used))
         .order_by(Delivery.job_id.desc())
-        .offset(spelled(MOST_LOOKED_AT - 1))
-        .limit(spelled(1))
+        .offset(literal_int(MAX_ROWS_READ - 1))
+        .limit(literal_int(1))
     )
 
 
 @cache
-def _listing(asked: _Asked, state: DeliveryState | None, size: int) -> Select[Any]:
-    conditions = _matching(asked)
+def _list_statement(used: _UsedFilters, state: DeliveryState | None, size: int) -> Select[Any]:
+    conditions = _list_conditions(used)
     conditions.append(Delivery.job_id >= bindparam("from_job", type_=BigInteger()))
     if state is not None:
         conditions.append(is_one_of(Delivery.state, {state}))
-    return _shown(
-        select(Delivery.id).where(*conditions).order_by(Delivery.job_id.desc()).limit(spelled(size))
+    return _select_shown(
+        select(Delivery.id)
+        .where(*conditions)
+        .order_by(Delivery.job_id.desc())
+        .limit(literal_int(size))
     )
 
 
-def _shown(chosen: Select[UUID]) -> Select[Any]:
-    """Return a statement that reads what is shown of the chosen deliveries, each by its keys."""
+def _select_shown(chosen: Select[UUID]) -> Select[Any]:
+    """Return a statement that reads the shown columns of the selected deliveries.
+
+    The ids are selected first, so that jobs, origins and attempts are joined only for them.
+    """
     of_page = chosen.subquery("chosen")
     last = (
-        select(*_OUTCOME)
+        select(*_OUTCOME_COLUMNS)
         .where(DeliveryAttempt.delivery_id == of_page.c.id)
         .order_by(DeliveryAttempt.id.desc())
-        .limit(spelled(1))
+        .limit(literal_int(1))
         .lateral("last")
     )
     return (
-        select(*_COLUMNS, *last.c)
+        select(*_SHOWN_COLUMNS, *last.c)
         .select_from(of_page)
         .join(Delivery, Delivery.id == of_page.c.id)
         .join(Job, Job.id == Delivery.job_id)
@@ -202,11 +216,11 @@ def _shown(chosen: Select[UUID]) -> Select[Any]:
     )
 
 
-_NO_STEPS: Final[ColumnElement[Any]] = literal_column("'{}'")
+_EMPTY_PATH: Final[ColumnElement[Any]] = literal_column("'{}'")
 _PAUSED_UNTIL: Final = case(
     (TenantOrigin.open_until > func.now(), TenantOrigin.open_until), else_=null()
 )
-_COLUMNS: Final = (
+_SHOWN_COLUMNS: Final = (
     Delivery.id,
     Delivery.event,
     Delivery.job_id,
@@ -226,7 +240,7 @@ _COLUMNS: Final = (
     ).label("next_attempt_at"),
     _PAUSED_UNTIL.label("paused_until"),
 )
-_SHOWN: Final = len(_COLUMNS)
-_FIND: Final = _shown(
-    select(Delivery.id).where(_THEIRS, Delivery.id == bindparam("of_delivery", type_=Uuid()))
+_SHOWN_COUNT: Final = len(_SHOWN_COLUMNS)
+_FIND: Final = _select_shown(
+    select(Delivery.id).where(_OF_TENANT, Delivery.id == bindparam("of_delivery", type_=Uuid()))
 )

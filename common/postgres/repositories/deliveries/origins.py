@@ -1,9 +1,9 @@
-"""Find which tenants and origins have deliveries due, for dispatchers to claim.
+"""Find which tenants and origins have due deliveries, for dispatchers to claim.
 
-A claim locks dispatch rows, then origins, then deliveries, and waits for none of them: it passes
-over what others hold. All others wait: first for deliveries, then origins, then dispatch rows, each
-in the order of the keys. So there is no deadlock. Whoever makes a delivery pending, the database's
-triggers record in these rows that it waits (`migrations/baseline/delivery_triggers.sql`).
+A claim locks dispatch rows, then origins, then deliveries; it skips locked rows instead of waiting
+for them. Every other statement locks deliveries first, then origins, then dispatch rows, each in
+the order of their keys, so no two statements deadlock. When a delivery becomes pending, database
+triggers record its due time in these rows (`migrations/baseline/delivery_triggers.sql`).
 """
 
 from collections.abc import Iterable
@@ -15,54 +15,55 @@ from common.postgres.models import TenantDispatch, TenantOrigin
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
-OriginKey = tuple[int, str]  # tenant and origin
+OriginKey = tuple[int, str]  # tenant id and origin
 
 
 async def mark_due_dispatches(connection: Executor) -> int:
-    """Mark the tenants whose time has come as having deliveries due; return how many."""
-    return len((await connection.execute(_WAKE, {})).all())
+    """Set `has_due` in the tenant dispatches whose `due_at` has passed; return their number."""
+    return len((await connection.execute(_MARK_DUE, {})).all())
 
 
-async def recheck_origins(connection: Executor, lines: Iterable[OriginKey]) -> bool:
-    """Look again at origins that seemed to have nothing more: a commit may have crossed the claim.
+async def recheck_origins(connection: Executor, origins: Iterable[OriginKey]) -> bool:
+    """Find deliveries to these origins that were committed during a claim, which missed them.
 
-    Returns whether anything was found.
+    Return whether the due time of any tenant was corrected.
     """
-    pairs = list(lines)
-    tenants, origins = [tenant for tenant, _ in pairs], [origin for _, origin in pairs]
-    values = {"of_tenants": tenants, "of_origins": origins}
-    await connection.execute(_FIND_DUE_ORIGINS, values)
-    return bool((await connection.execute(_FIND_DUE_TENANTS, {"of_tenants": tenants})).all())
+    pairs = list(origins)
+    tenants = [tenant_id for tenant_id, _ in pairs]
+    values = {"of_tenants": tenants, "of_origins": [origin for _, origin in pairs]}
+    await connection.execute(_RECHECK_ORIGINS, values)
+    return bool((await connection.execute(_RECHECK_DISPATCHES, {"of_tenants": tenants})).all())
 
 
-async def refresh_due(connection: Executor) -> int:
-    """Find due deliveries that no dispatch row shows; return the number of rows corrected.
+async def recheck_all_origins(connection: Executor) -> int:
+    """Find all due deliveries whose tenant origin or tenant dispatch has a later due time.
 
-    Origins that another process has locked are passed over.
+    Correct these due times; return the number of corrected dispatches. Origins that another
+    process has locked are skipped.
     """
-    await connection.execute(_FIND_ALL_DUE_ORIGINS, {"of_tenants": [], "of_origins": []})
-    return len((await connection.execute(_FIND_ALL_DUE_TENANTS, {"of_tenants": []})).all())
+    await connection.execute(_RECHECK_ALL_ORIGINS, {"of_tenants": [], "of_origins": []})
+    return len((await connection.execute(_RECHECK_ALL_DISPATCHES, {"of_tenants": []})).all())
 
 
-def _come() -> CTE:
+def _select_due_dispatches() -> CTE:
     return (
         select(TenantDispatch.tenant_id, TenantDispatch.retries)
         .where(~TenantDispatch.has_due, TenantDispatch.due_at <= func.now())
         .with_for_update(skip_locked=True)
-        .cte("come")
+        .cte("due")
     )
 
 
-_COME: Final = _come()
-_WAKE: Final = (
+_DUE: Final = _select_due_dispatches()
+_MARK_DUE: Final = (
     update(TenantDispatch)
-    .where(TenantDispatch.tenant_id == _COME.c.tenant_id, TenantDispatch.retries == _COME.c.retries)
+    .where(TenantDispatch.tenant_id == _DUE.c.tenant_id, TenantDispatch.retries == _DUE.c.retries)
     .values(has_due=True)
     .returning(TenantDispatch.tenant_id)
 )
 
 
-def _finding(name: str, *, everywhere: bool) -> Executable:
+def _load_recheck(name: str, *, everywhere: bool) -> Executable:
     return load_sql(
         __package__,
         name,
@@ -71,7 +72,7 @@ def _finding(name: str, *, everywhere: bool) -> Executable:
     )
 
 
-_FIND_DUE_ORIGINS: Final = _finding("find_due_origins.sql", everywhere=False)
-_FIND_DUE_TENANTS: Final = _finding("find_due_tenants.sql", everywhere=False)
-_FIND_ALL_DUE_ORIGINS: Final = _finding("find_due_origins.sql", everywhere=True)
-_FIND_ALL_DUE_TENANTS: Final = _finding("find_due_tenants.sql", everywhere=True)
+_RECHECK_ORIGINS: Final = _load_recheck("recheck_origins.sql", everywhere=False)
+_RECHECK_DISPATCHES: Final = _load_recheck("recheck_dispatches.sql", everywhere=False)
+_RECHECK_ALL_ORIGINS: Final = _load_recheck("recheck_origins.sql", everywhere=True)
+_RECHECK_ALL_DISPATCHES: Final = _load_recheck("recheck_dispatches.sql", everywhere=True)

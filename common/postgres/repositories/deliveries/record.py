@@ -1,4 +1,4 @@
-"""Record the outcomes of attempts to deliver, and count them in circuit breakers."""
+"""Record the outcomes of delivery attempts, and count them in the circuit breakers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from common.settings import WebhookSettings
 
 @dataclass(frozen=True, slots=True)
 class AttemptLog:
-    """Entry of the log for one attempt.
+    """Log entry of one delivery attempt.
 
-    `error` is one word, None where a response came. `ended_by` is one word for what ended the
-    delivery with this attempt, None where it was delivered or will be tried again.
+    `answer` is the start of the response body; `error` names the reason if no response came, such
+    as `timeout`. `ended_by` names the reason if the delivery failed with this attempt; it is None
+    if it was delivered or will be retried.
     """
 
     started_at: datetime
@@ -33,49 +34,55 @@ class AttemptLog:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """Outcome of a claimed delivery: its next state, and the log entry.
+    """Outcome of an attempt at a claimed delivery: the delivery's next state, and the log entry.
 
-    `wait_seconds` until the next attempt, if there is to be one, by the database's clock, by which
-    claims find it due. `is_well` is whether the receiver works, None if the attempt does not show.
+    `wait_seconds` is the time until a retry, None if there is none. `is_healthy` is how the circuit
+    breaker counts the attempt: as a success, as a failure, or (None) not at all, because the
+    attempt says nothing about the receiver.
     """
 
     claim: DeliveryClaim
     state: DeliveryState
     log: AttemptLog
     wait_seconds: float | None = None
-    is_well: bool | None = None
+    is_healthy: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
-    """When an origin's circuit breaker opens, and for how long.
+    """Conditions under which an origin's circuit breaker opens, and the time it stays open.
 
-    It opens when `failed_part` of at least `requests` within `window_seconds` have failed.
+    It opens if, within `window_seconds`, there were at least `min_requests` attempts and at least
+    the part `failure_ratio` of them failed. It stays open for `open_seconds`.
     """
 
     window_seconds: float
-    requests: int
-    failed_part: float
+    min_requests: int
+    failure_ratio: float
     open_seconds: float
 
     @classmethod
-    def of(cls, settings: WebhookSettings) -> Self:
-        """Return the rules of these settings."""
+    def from_settings(cls, settings: WebhookSettings) -> Self:
+        """Return the rules that the settings define."""
         return cls(
             window_seconds=settings.breaker_window_seconds,
-            requests=settings.breaker_min_requests,
-            failed_part=settings.breaker_failure_ratio,
+            min_requests=settings.breaker_min_requests,
+            failure_ratio=settings.breaker_failure_ratio,
             open_seconds=settings.breaker_open_seconds,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedAttempts:
-    """Result: claims still held, origins whose breaker opened, whether one has room again."""
+    """Result of recording attempts.
+
+    `held` are the claims that were still held, `opened_origins` the origins whose circuit breaker
+    opened; `has_capacity` is whether an origin at its limit can take a delivery again.
+    """
 
     held: frozenset[DeliveryClaim]
-    opened: frozenset[OriginKey]
-    has_room: bool
+    opened_origins: frozenset[OriginKey]
+    has_capacity: bool
 
 
 async def record_attempts(
@@ -85,39 +92,39 @@ async def record_attempts(
     per_origin: int,
     rules: BreakerRules,
 ) -> RecordedAttempts:
-    """Record attempts, each under its claim's fence, and update their origins.
+    """Record attempts, each fenced by its claim, and update the counters of their origins.
 
-    A claim missing from `held` was lost, and nothing of it has been written.
+    Nothing is written for a claim missing from `held`: it was lost to another dispatcher.
     """
     logs = [outcome.log for outcome in outcomes]
     values = {
         "per_origin": per_origin,
         "window_seconds": rules.window_seconds,
-        "least_requests": rules.requests,
-        "failed_part": rules.failed_part,
+        "min_requests": rules.min_requests,
+        "failure_ratio": rules.failure_ratio,
         "open_seconds": rules.open_seconds,
         "delivery_ids": [outcome.claim.delivery_id for outcome in outcomes],
         "attempts": [outcome.claim.attempt for outcome in outcomes],
         "states": [outcome.state.value for outcome in outcomes],
         "waits_seconds": [outcome.wait_seconds for outcome in outcomes],
-        "well": [outcome.is_well for outcome in outcomes],
+        "healthy": [outcome.is_healthy for outcome in outcomes],
         "started_at": [log.started_at for log in logs],
         "durations_ms": [round(log.duration / timedelta(milliseconds=1)) for log in logs],
         "status_codes": [log.status_code for log in logs],
         "errors": [log.error for log in logs],
-        # Postgres stores no NUL in a text; a receiver may well send one.
+        # A receiver may send NUL, which Postgres cannot store in a text.
         "answers": [log.answer.replace("\0", "\N{REPLACEMENT CHARACTER}") for log in logs],
         "endings": [log.ended_by for log in logs],
     }
-    rows = (await connection.execute(_RECORD, values)).all()
+    rows = (await connection.execute(_RECORD_ATTEMPTS, values)).all()
     return RecordedAttempts(
         held=frozenset(DeliveryClaim(row[0], row[1]) for row in rows),
-        opened=frozenset((row[2], row[3]) for row in rows if row[4]),
-        has_room=any(row[5] for row in rows),
+        opened_origins=frozenset((row[2], row[3]) for row in rows if row[4]),
+        has_capacity=any(row[5] for row in rows),
     )
 
 
-_RECORD: Final[Executable] = load_sql(
+_RECORD_ATTEMPTS: Final[Executable] = load_sql(
     __package__,
     "record_attempts.sql",
     columns=(
@@ -126,6 +133,6 @@ _RECORD: Final[Executable] = load_sql(
         Delivery.tenant_id,
         Delivery.origin,
         column("has_opened", Boolean()),
-        column("has_room", Boolean()),
+        column("has_capacity", Boolean()),
     ),
 )

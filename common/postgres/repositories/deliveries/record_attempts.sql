@@ -1,7 +1,7 @@
--- Record attempts to deliver, many in one statement, each under the fence of its claim; and count
--- them in the circuit breakers of their origins. Decision record 0022 explains the locks.
+-- Record many delivery attempts, each fenced by its claim, and count them in the circuit breakers
+-- of their origins. Decision record 0022 explains the locks.
 --
--- The rows: one for each claim that held. A claim without a row was lost; nothing of it is written.
+-- Returns a row for each claim that was still held. For other claims nothing is written.
 
 WITH given AS (
     SELECT *
@@ -10,7 +10,7 @@ WITH given AS (
         CAST(:attempts AS integer[]),
         CAST(:states AS text[]),
         CAST(:waits_seconds AS double precision[]),
-        CAST(:well AS boolean[]),
+        CAST(:healthy AS boolean[]),
         CAST(:started_at AS timestamptz[]),
         CAST(:durations_ms AS integer[]),
         CAST(:status_codes AS integer[]),
@@ -18,14 +18,15 @@ WITH given AS (
         CAST(:answers AS text[]),
         CAST(:endings AS text[])
     ) AS given (
-        delivery_id, attempt, state, wait_seconds, is_well,
+        delivery_id, attempt, state, wait_seconds, is_healthy,
         started_at, duration_ms, status_code, error, answer, ended_by
     )
 ),
 
-moved AS (
-    -- The state is wrapped in lower() so that no partial index fits: the deliveries are found by
-    -- their ids, and a planner with old statistics may otherwise read all that are being sent.
+recorded AS (
+    -- The fence: this attempt, still sending. The state is wrapped in lower() so that no partial
+    -- index applies: the deliveries are to be found by id, and with outdated statistics the planner
+    -- might read all that are being sent instead.
     UPDATE deliveries
     SET state = given.state,
         failures = deliveries.failures + CAST(given.state <> 'delivered' AS integer),
@@ -45,11 +46,11 @@ moved AS (
         deliveries.attempt,
         deliveries.tenant_id,
         deliveries.origin,
-        given.is_well
+        given.is_healthy
 ),
 
 logged AS (
-    -- Without a wait there is no next attempt: its time is NULL.
+    -- Without wait_seconds there is no next attempt, and its time is NULL.
     INSERT INTO delivery_attempts (
         delivery_id, attempt, started_at, duration_ms, status_code, error, answer, ended_by,
         next_attempt_at
@@ -65,27 +66,28 @@ logged AS (
         given.ended_by,
         now() + make_interval(secs => given.wait_seconds)
     FROM given
-    JOIN moved ON moved.id = given.delivery_id AND moved.attempt = given.attempt
+    JOIN recorded ON recorded.id = given.delivery_id AND recorded.attempt = given.attempt
 ),
 
-ended AS (
-    -- Some attempts say nothing about the receiver, neither well nor failed: trouble of ours.
+by_origin AS (
+    -- Some attempts say nothing about the receiver, neither success nor failure: errors on our
+    -- side.
     SELECT
         tenant_id,
         origin,
         count(*) AS number,
-        count(*) FILTER (WHERE is_well) AS well,
-        count(*) FILTER (WHERE NOT is_well) AS failed
-    FROM moved
+        count(*) FILTER (WHERE is_healthy) AS successes,
+        count(*) FILTER (WHERE NOT is_healthy) AS failures
+    FROM recorded
     GROUP BY tenant_id, origin
 ),
 
 origins AS (
-    -- Lock their origins in the order of the keys, so that two recordings never deadlock.
+    -- Lock their origins in the order of the keys, so that two such statements never deadlock.
     SELECT
         tenant_origins.tenant_id,
         tenant_origins.origin,
-        greatest(tenant_origins.sending - ended.number, 0) AS sending,
+        greatest(tenant_origins.sending - by_origin.number, 0) AS sending,
         tenant_origins.held_until > now() AS was_held,
         tenant_origins.open_until,
         tenant_origins.counted_since,
@@ -94,19 +96,20 @@ origins AS (
             AS window_is_over,
         tenant_origins.requests,
         tenant_origins.failed,
-        ended.well AS newly_well,
-        ended.failed AS newly_failed
+        by_origin.successes AS new_successes,
+        by_origin.failures AS new_failures
     FROM tenant_origins
-    JOIN ended
-        ON ended.tenant_id = tenant_origins.tenant_id
-        AND ended.origin = tenant_origins.origin
+    JOIN by_origin
+        ON by_origin.tenant_id = tenant_origins.tenant_id
+        AND by_origin.origin = tenant_origins.origin
     ORDER BY tenant_origins.tenant_id, tenant_origins.origin
     FOR UPDATE OF tenant_origins
 ),
 
 counted AS MATERIALIZED (
-    -- Count the attempts in the window, which begins anew when it is over. Materialized, here and
-    -- below: written out wherever they are used, these values would take long to plan.
+    -- Add the attempts to the counts of the window, which starts anew when it is over.
+    -- Materialized, here and below: inlined wherever they are used, these expressions would make
+    -- planning slow.
     SELECT
         tenant_id,
         origin,
@@ -114,31 +117,32 @@ counted AS MATERIALIZED (
         was_held,
         open_until,
         CASE WHEN window_is_over THEN now() ELSE counted_since END AS counted_since,
-        CASE WHEN window_is_over THEN 0 ELSE requests END + newly_well + newly_failed AS requests,
-        CASE WHEN window_is_over THEN 0 ELSE failed END + newly_failed AS failed,
-        newly_well,
-        newly_failed
+        CASE WHEN window_is_over THEN 0 ELSE requests END
+            + new_successes + new_failures AS requests,
+        CASE WHEN window_is_over THEN 0 ELSE failed END + new_failures AS failed,
+        new_successes,
+        new_failures
     FROM origins
 ),
 
-judged AS (
-    -- The circuit breaker. Closed (open_until is -infinity), it opens with a failure if there are
-    -- enough requests in the window and a large enough part of them has failed. Open or half open,
-    -- a success closes it and a failure opens it again.
+breakers AS (
+    -- The circuit breaker. While closed (open_until is -infinity), it opens with a failure if there
+    -- were enough requests in the window and a large enough part of them failed. While open or half
+    -- open, a success closes it, and a failure opens it again.
     SELECT
         *,
-        open_until <> '-infinity' AND newly_well > 0 AS closes,
-        newly_failed > 0 AND (
+        open_until <> '-infinity' AND new_successes > 0 AS closes,
+        new_failures > 0 AND (
             open_until <> '-infinity'
             OR (
-                requests >= CAST(:least_requests AS integer)
-                AND failed >= requests * CAST(:failed_part AS double precision)
+                requests >= CAST(:min_requests AS integer)
+                AND failed >= requests * CAST(:failure_ratio AS double precision)
             )
         ) AS opens
     FROM counted
 ),
 
-decided AS MATERIALIZED (
+derived AS MATERIALIZED (
     SELECT
         tenant_id,
         origin,
@@ -153,39 +157,39 @@ decided AS MATERIALIZED (
             ELSE open_until
         END AS open_until,
         opens AND open_until = '-infinity' AS has_opened
-    FROM judged
+    FROM breakers
 ),
 
-written AS (
-    -- Nothing may be sent before held_until: that is the breaker's time, or, where as many attempts
-    -- as allowed are under way, infinity.
+updated AS (
+    -- Before held_until nothing is claimed: the end of the breaker's pause, or infinity while the
+    -- limit of concurrent attempts is reached.
     UPDATE tenant_origins
-    SET sending = decided.sending,
-        counted_since = decided.counted_since,
-        requests = decided.requests,
-        failed = decided.failed,
-        open_until = decided.open_until,
+    SET sending = derived.sending,
+        counted_since = derived.counted_since,
+        requests = derived.requests,
+        failed = derived.failed,
+        open_until = derived.open_until,
         held_until = CASE
-            WHEN decided.open_until > '-infinity' THEN decided.open_until
-            WHEN decided.sending >= CAST(:per_origin AS integer) THEN 'infinity'
+            WHEN derived.open_until > '-infinity' THEN derived.open_until
+            WHEN derived.sending >= CAST(:per_origin AS integer) THEN 'infinity'
             ELSE '-infinity'
         END
-    FROM decided
-    WHERE tenant_origins.tenant_id = decided.tenant_id
-      AND tenant_origins.origin = decided.origin
+    FROM derived
+    WHERE tenant_origins.tenant_id = derived.tenant_id
+      AND tenant_origins.origin = derived.origin
     RETURNING
         tenant_origins.tenant_id,
         tenant_origins.origin,
-        decided.has_opened,
-        decided.was_held AND tenant_origins.held_until <= now() AS has_room
+        derived.has_opened,
+        derived.was_held AND tenant_origins.held_until <= now() AS has_capacity
 )
 
 SELECT
-    moved.id,
-    moved.attempt,
-    moved.tenant_id,
-    moved.origin,
-    coalesce(written.has_opened, false) AS has_opened,
-    coalesce(written.has_room, false) AS has_room
-FROM moved
-LEFT JOIN written ON written.tenant_id = moved.tenant_id AND written.origin = moved.origin
+    recorded.id,
+    recorded.attempt,
+    recorded.tenant_id,
+    recorded.origin,
+    coalesce(updated.has_opened, false) AS has_opened,
+    coalesce(updated.has_capacity, false) AS has_capacity
+FROM recorded
+LEFT JOIN updated ON updated.tenant_id = recorded.tenant_id AND updated.origin = recorded.origin

@@ -1,4 +1,4 @@
-"""Recount the attempts under way to each origin, and delete idle origins, in every sweep."""
+"""Recount the deliveries being sent to each origin, count open breakers, delete idle origins."""
 
 from functools import cache
 from typing import Final
@@ -6,41 +6,45 @@ from typing import Final
 from sqlalchemy import Executable, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import literal_int
 from common.postgres.models import TenantOrigin
-from common.postgres.repositories.columns import spelled
 from common.postgres.sql_text import load_sql
 
-# Counting for a gauge stops here.
-MOST_COUNTED: Final = 100_000
+# Counting stops here: the number is only shown in a gauge.
+MAX_COUNTED: Final = 100_000
 
 
 async def recount_sending(connection: AsyncConnection, *, per_origin: int) -> int:
-    """Correct the number of attempts under way to each origin; return how many were wrong.
+    """Recount the deliveries being sent to each origin; return how many origins were corrected.
 
-    Origins that are full are marked anew, as the limit may have changed.
+    Which origins are at the limit `per_origin` is derived anew too, as the limit may have changed.
     """
     return (await connection.execute(_RECOUNT, {"per_origin": per_origin})).rowcount
 
 
 async def delete_idle_origins(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
-    """Delete origins with nothing to send that recorded nothing for `seconds`; return how many."""
-    return (await connection.execute(_deleting(limit), {"idle_seconds": seconds})).rowcount
+    """Delete up to `limit` origins without pending deliveries, idle for `seconds`; return how many.
+
+    An origin is idle if it has recorded no attempt.
+    """
+    values = {"idle_seconds": seconds}
+    return (await connection.execute(_delete_idle_statement(limit), values)).rowcount
 
 
 async def count_open_breakers(connection: AsyncConnection) -> int:
     """Return the number of origins whose circuit breaker is open or half open."""
-    return int((await connection.execute(_COUNT_OPEN)).scalar_one())
+    return int((await connection.execute(_COUNT_OPEN_BREAKERS)).scalar_one())
 
 
 _RECOUNT: Final = load_sql(__package__, "recount_sending.sql")
-_COUNT_OPEN: Final = select(func.count()).select_from(
+_COUNT_OPEN_BREAKERS: Final = select(func.count()).select_from(
     select(TenantOrigin.tenant_id)
     .where(TenantOrigin.open_until > literal_column("'-infinity'"))
-    .limit(spelled(MOST_COUNTED))
-    .subquery("held")
+    .limit(literal_int(MAX_COUNTED))
+    .subquery("open_breakers")
 )
 
 
 @cache
-def _deleting(limit: int) -> Executable:
+def _delete_idle_statement(limit: int) -> Executable:
     return load_sql(__package__, "delete_idle_origins.sql", integers={"limit": limit})

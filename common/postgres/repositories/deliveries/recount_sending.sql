@@ -1,10 +1,10 @@
--- Correct how many attempts are under way to each origin, and which origins are full: dispatchers
--- die, and the limit changes.
+-- Recount the deliveries being sent to each origin, and derive anew which origins are at their
+-- limit: dispatchers die, and the limit changes.
 --
--- Everything is read at one moment, and a row is written only if it is still in the version that
--- was read (xmin): one that was written meanwhile is right, or is corrected by the next recount.
+-- Everything is read in one snapshot, and a row is updated only if its version (xmin) is the one
+-- read: a row updated meanwhile is right, or is corrected by the next recount.
 
-WITH attempts AS (
+WITH counted AS (
     SELECT deliveries.tenant_id, deliveries.origin, count(*) AS number
     FROM deliveries
     WHERE deliveries.state = 'sending'
@@ -18,16 +18,16 @@ derived AS (
         tenant_origins.xmin AS version,
         tenant_origins.sending AS recorded_sending,
         tenant_origins.held_until AS recorded_held_until,
-        coalesce(attempts.number, 0) AS sending,
+        coalesce(counted.number, 0) AS sending,
         CASE
             WHEN tenant_origins.open_until > '-infinity' THEN tenant_origins.open_until
-            WHEN coalesce(attempts.number, 0) >= CAST(:per_origin AS integer) THEN 'infinity'
+            WHEN coalesce(counted.number, 0) >= CAST(:per_origin AS integer) THEN 'infinity'
             ELSE '-infinity'
         END AS held_until
     FROM tenant_origins
-    LEFT JOIN attempts
-        ON attempts.tenant_id = tenant_origins.tenant_id
-        AND attempts.origin = tenant_origins.origin
+    LEFT JOIN counted
+        ON counted.tenant_id = tenant_origins.tenant_id
+        AND counted.origin = tenant_origins.origin
 ),
 
 wrong AS (

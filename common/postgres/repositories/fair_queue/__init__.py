@@ -1,1 +1,1 @@
-"""Claiming jobs by start-time fair queueing between tenants."""
+"""Repositories of the fair queue: claim jobs, read queues, recount the counters."""

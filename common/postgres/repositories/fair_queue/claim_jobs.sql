@@ -1,21 +1,22 @@
--- Claim up to {limit} jobs of the first of :of_queues that has any, by start-time fair queueing.
+-- Claim up to {limit} jobs of the first of :of_queues with jobs that can be claimed, by start-time
+-- fair queueing.
 -- Decision record 0014 explains the order and the locks.
 --
--- The rows: one for each claimed job, in the order they are due; and one without a job for each
--- tenant of which none was claimed. A single row without a tenant: other claimers are serving all
--- tenants that are next. No row: no tenant of any queue can be served.
+-- Returns a row for each claimed job, in the order they are due, and a row without a job for each
+-- tenant of which none was claimed. A single row without a tenant means that other claims have
+-- locked all tenants that are next. No row means that no tenant of any queue can be served.
 
 WITH first_queue AS (
-    -- Choose the first queue with a tenant that can be served: it has work, is open, and is below
-    -- its limits of running jobs. Read in the order of an index: otherwise the planner may scan
-    -- the table, hoping to meet such a tenant soon.
-    SELECT asked.queue
-    FROM unnest(CAST(:of_queues AS text[])) WITH ORDINALITY AS asked (queue, place)
+    -- Find the first queue with a tenant that can be served: it has due jobs, is not closed, and is
+    -- below its limits of running jobs. Read in the order of an index: otherwise the planner may
+    -- scan the table, hoping to find such a tenant soon.
+    SELECT worker_queues.queue
+    FROM unnest(CAST(:of_queues AS text[])) WITH ORDINALITY AS worker_queues (queue, position)
     JOIN LATERAL (
         SELECT tenant_queues.tenant_id
         FROM tenant_queues
         JOIN tenant_shares ON tenant_shares.tenant_id = tenant_queues.tenant_id
-        WHERE tenant_queues.queue = asked.queue
+        WHERE tenant_queues.queue = worker_queues.queue
           AND tenant_queues.has_ready
           AND NOT tenant_shares.closed
           AND least(
@@ -25,15 +26,15 @@ WITH first_queue AS (
         ORDER BY tenant_queues.virtual_time
         LIMIT 1
     ) AS servable ON true
-    ORDER BY asked.place
+    ORDER BY worker_queues.position
     LIMIT 1
 ),
 
 tenants AS (
-    -- Lock the tenants to be served, the least served first; of equals the one served longest ago.
-    -- SKIP LOCKED passes over those that other claimers are serving. Postgres locks a row in its
-    -- newest version, and only checks again whether it still matches: comparing the row with
-    -- itself as first seen passes over tenants that were served since this statement began.
+    -- Lock the tenants to be served, least served first; of equals the one served longest ago.
+    -- SKIP LOCKED skips those that other claims are serving. Postgres locks the newest version of a
+    -- row and only rechecks the conditions on it: comparing it with the version in the snapshot
+    -- (seen) skips tenants that were served since this statement began.
     SELECT
         tenant_queues.tenant_id,
         tenant_queues.queue,
@@ -42,7 +43,7 @@ tenants AS (
         least(
             coalesce(tenant_shares.max_running_per_queue, 2147483647) - tenant_queues.running,
             coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running
-        ) AS room
+        ) AS capacity
     FROM tenant_queues
     JOIN tenant_queues AS seen
         ON seen.tenant_id = tenant_queues.tenant_id
@@ -61,8 +62,8 @@ tenants AS (
     FOR UPDATE OF tenant_queues, tenant_shares SKIP LOCKED
 ),
 
-passed_over AS (
-    -- The least virtual time of a tenant that can be served, but that another claimer holds.
+skipped AS (
+    -- The least virtual time of the tenants that can be served but are locked by another claim.
     SELECT tenant_queues.virtual_time
     FROM tenant_queues
     JOIN tenant_shares ON tenant_shares.tenant_id = tenant_queues.tenant_id
@@ -79,18 +80,18 @@ passed_over AS (
 ),
 
 next_jobs AS (
-    -- Each tenant's next jobs, by priority, then age. The tag of a job is the virtual time its
-    -- tenant has reached when that job is claimed. The cost before a job is its running sum less
-    -- its own cost, so that it is exactly 0 for the first: with a rounding error in its tag, a
-    -- newcomer would wait behind a whole round of tenants with the same tag.
+    -- Each tenant's next jobs, by priority, then age. The start tag of a job is the virtual time
+    -- its tenant has reached when that job is claimed. The cost before a job is the running sum
+    -- less its own cost, so that it is exactly 0 for the first job: with a rounding error in its
+    -- tag, a newcomer would wait behind a whole round of tenants with the same tag.
     SELECT
         best.id,
         best.cost,
         tenants.tenant_id,
         tenants.weight,
-        row_number() OVER of_tenant <= tenants.room AS has_room,
+        row_number() OVER of_tenant <= tenants.capacity AS is_within_capacity,
         tenants.virtual_time
-            + (sum(best.cost) OVER of_tenant - best.cost) / tenants.weight AS tag
+            + (sum(best.cost) OVER of_tenant - best.cost) / tenants.weight AS start_tag
     FROM tenants
     JOIN LATERAL (
         SELECT jobs.id, jobs.cost, jobs.priority
@@ -106,32 +107,33 @@ next_jobs AS (
 ),
 
 ready AS (
-    -- Passing over tenants must not put them further behind: no tenant is served that is ahead of
-    -- the least served of them by more than the job to be claimed.
+    -- Skipped tenants must not fall behind: no tenant is served that is ahead of the least served
+    -- of them by more than the job to be claimed.
     SELECT
         id,
         tenant_id,
-        tag,
-        has_room
-            AND tag <= coalesce((SELECT virtual_time FROM passed_over), 'infinity') + cost / weight
+        start_tag,
+        is_within_capacity
+            AND start_tag
+                <= coalesce((SELECT virtual_time FROM skipped), 'infinity') + cost / weight
             AS may_be_claimed
     FROM next_jobs
 ),
 
 due AS (
-    SELECT id, tag
+    SELECT id, start_tag
     FROM ready
     WHERE may_be_claimed
-    ORDER BY tag, id
+    ORDER BY start_tag, id
     LIMIT {limit}
 ),
 
 locked AS (
-    -- No other claimer is at these jobs, for their tenants are locked. Another process may be: one
-    -- that releases a job holds the job and waits for its tenant. Waiting for it would deadlock.
-    -- The state is wrapped in lower() so that no partial index fits: the jobs are found by their
-    -- ids, and a planner with old statistics may otherwise read every queued job.
-    SELECT jobs.id, jobs.suspect, due.tag
+    -- No other claim can lock these jobs, because their tenants are locked. A process that releases
+    -- a job can: it has locked the job and waits for the tenant, so waiting for it would deadlock.
+    -- The state is wrapped in lower() so that no partial index applies: the jobs are to be found by
+    -- id, and with outdated statistics the planner might read every queued job instead.
+    SELECT jobs.id, jobs.suspect, due.start_tag
     FROM jobs
     JOIN due ON due.id = jobs.id
     WHERE lower(jobs.state) = 'queued'
@@ -141,15 +143,15 @@ locked AS (
 ordered AS (
     SELECT
         id,
-        tag,
-        row_number() OVER in_order AS place,
+        start_tag,
+        row_number() OVER in_order AS position,
         bool_or(suspect) OVER in_order AS is_or_follows_suspect
     FROM locked
-    WINDOW in_order AS (ORDER BY tag, id)
+    WINDOW in_order AS (ORDER BY start_tag, id)
 ),
 
 claimed AS (
-    -- A suspect is claimed alone: only as the first, and no job behind it.
+    -- A suspect is claimed alone: only if it is the first, and then without the jobs behind it.
     UPDATE jobs
     SET state = 'running',
         attempt = jobs.attempt + 1,
@@ -158,7 +160,7 @@ claimed AS (
         started_at = now()
     FROM ordered
     WHERE jobs.id = ordered.id
-      AND (NOT ordered.is_or_follows_suspect OR ordered.place = 1)
+      AND (NOT ordered.is_or_follows_suspect OR ordered.position = 1)
     RETURNING
         jobs.id,
         jobs.tenant_id,
@@ -182,18 +184,18 @@ claimed AS (
         jobs.max_attempts,
         jobs.suspect,
         jobs.cost,
-        ordered.tag
+        ordered.start_tag
 ),
 
 service AS (
-    -- What was found of each locked tenant, and what was claimed of it.
+    -- For each locked tenant: the numbers of jobs found and claimed, and the cost claimed.
     SELECT
         tenants.tenant_id,
         tenants.weight,
         count(ready.id) AS found,
         count(claimed.id) AS claimed,
         coalesce(sum(claimed.cost), 0) AS cost,
-        max(claimed.tag) AS tag
+        max(claimed.start_tag) AS start_tag
     FROM tenants
     LEFT JOIN ready ON ready.tenant_id = tenants.tenant_id
     LEFT JOIN claimed ON claimed.id = ready.id
@@ -201,11 +203,11 @@ service AS (
 ),
 
 served AS (
-    -- Charge the service to the tenants that got some, and mark those that have no work left.
+    -- Add the service to the virtual times, and clear has_ready where no due job is left.
     UPDATE tenant_queues
     SET running = tenant_queues.running + service.claimed,
         virtual_time = tenant_queues.virtual_time + service.cost / service.weight,
-        start_tag = coalesce(service.tag, tenant_queues.start_tag),
+        start_tag = coalesce(service.start_tag, tenant_queues.start_tag),
         has_ready = service.found >= {limit} OR service.found > service.claimed,
         backlog = greatest(tenant_queues.backlog - service.cost, 0)
     FROM service, first_queue
@@ -216,7 +218,7 @@ served AS (
 ),
 
 counted AS (
-    -- The tenant's limit over all queues counts them too.
+    -- Count the claimed jobs against the limit over all queues of the tenant too.
     UPDATE tenant_shares
     SET running = tenant_shares.running + served.claimed
     FROM served
@@ -251,4 +253,4 @@ SELECT
 FROM first_queue
 LEFT JOIN served ON true
 LEFT JOIN claimed ON claimed.tenant_id = served.tenant_id
-ORDER BY claimed.tag, claimed.id
+ORDER BY claimed.start_tag, claimed.id

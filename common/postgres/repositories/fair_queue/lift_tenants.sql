@@ -1,11 +1,11 @@
--- Lift tenants to the virtual time of each of their queues: service they did not get while they
--- were closed, or held back by a limit, is not made up for at the expense of others.
+-- Raise the virtual times of tenants to those of their queues: service not received while closed or
+-- limited is not made up for at the expense of other tenants.
 --
--- The tenant :of_tenant, or all on the plan :of_plan; the other one is NULL.
+-- It applies to the tenant :of_tenant, or to all on the plan :of_plan; the other one is NULL.
 
 WITH locked AS (
-    -- Locked in one order, and before their shares, so that two processes that lock like this
-    -- cannot deadlock.
+    -- In the order of the keys, and before the shares are locked, so that two such statements never
+    -- deadlock.
     SELECT tenant_queues.tenant_id, tenant_queues.queue
     FROM tenant_queues
     JOIN tenants ON tenants.id = tenant_queues.tenant_id

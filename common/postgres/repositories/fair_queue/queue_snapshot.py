@@ -1,7 +1,7 @@
-"""What goes on in a queue across its tenants, as numbers: no answer here says whose they are.
+"""Read a queue's state across its tenants, as numbers without their names, for estimates.
 
-The gateway's role sees one tenant's rows alone. So these are functions of the database, which have
-its owner's rights: `migrations/baseline/gateway_functions.sql`.
+The gateway's role sees the rows of one tenant only. So these call SQL functions, which run with
+the rights of their owner: `migrations/baseline/gateway_functions.sql`.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,10 @@ from common.postgres.statements import Executor
 
 @dataclass(frozen=True, slots=True)
 class QueueTotals:
-    """Counts of one queue, see `QueueSnapshot`; some `ready_tenants` may have no work left."""
+    """Totals of one queue, see `QueueSnapshot`.
+
+    `ready_tenants` is an upper bound: some may have no waiting job left.
+    """
 
     ready_tenants: int
     virtual_time: float
@@ -43,14 +46,14 @@ class QueueTotals:
 async def read_queue_snapshot(
     connection: Executor, queue: str, *, silent_seconds: float
 ) -> QueueSnapshot:
-    """Read one queue; a worker silent for longer than `silent_seconds` does not count."""
+    """Return the state of one queue; workers not seen for `silent_seconds` are not counted."""
     totals = await read_totals(connection, queue, silent_seconds=silent_seconds)
-    contenders, looked_at = await read_waiting_tenants(connection, queue)
-    unread = max(0, totals.ready_tenants - looked_at)
+    waiting_tenants, read_count = await read_waiting_tenants(connection, queue)
+    unread = max(0, totals.ready_tenants - read_count)
     return QueueSnapshot(
-        waiting_tenants=contenders,
-        # Of those known as ready, as many have nothing left as among those that were read.
-        unread_tenants=round(unread * len(contenders) / max(1, looked_at)),
+        waiting_tenants=waiting_tenants,
+        # Assume that the same part of the unread tenants has work as of those that were read.
+        unread_tenants=round(unread * len(waiting_tenants) / max(1, read_count)),
         virtual_time=totals.virtual_time,
         last_job_id=totals.last_job_id,
         running=await read_running(connection, queue),
@@ -61,15 +64,18 @@ async def read_queue_snapshot(
 
 
 async def read_totals(connection: Executor, queue: str, *, silent_seconds: float) -> QueueTotals:
-    """Count a queue's tenants and engines, and sum up its latest successes."""
+    """Return a queue's numbers of tenants and engines, and sums over its latest succeeded jobs."""
     values = {"of_queue": queue, "silent_seconds": silent_seconds}
     row = (await connection.execute(_TOTALS, values)).first()
     return QueueTotals(row[0], row[1], row[2], row[3], row[4], SpeedSamples(*row[5:]))
 
 
 async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[WaitingTenant], int]:
-    """Give the tenants with waiting work, the least served first, and how many were looked at."""
-    rows = (await connection.execute(_CONTENDERS, {"of_queue": queue})).all()
+    """Return the tenants with due jobs, least served first, and the number of tenants read.
+
+    The number can be greater: tenants marked as ready may have no due job left.
+    """
+    rows = (await connection.execute(_WAITING_TENANTS, {"of_queue": queue})).all()
     read = (
         make_waiting_tenant(row[0], row[1], row[2], Workload(row[4], row[5]), max_running=row[3])
         for row in rows
@@ -78,24 +84,24 @@ async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[W
 
 
 async def read_running(connection: Executor, queue: str) -> list[RunningJob]:
-    """Give the jobs of a queue that are at work, and which of them are at one engine."""
+    """Return the running jobs of a queue; jobs of one engine have the same engine number."""
     rows = (await connection.execute(_RUNNING, {"of_queue": queue})).all()
     return [RunningJob(Workload(1, row[1]), row[2], row[0]) for row in rows]
 
 
-# The statements, put together once: that takes longer than running them.
+# Statements are composed once, because composing them takes longer than running them.
 
 _OF_QUEUE: Final = bindparam("of_queue", type_=Text())
-_SILENT: Final[BindParameter[float]] = bindparam("silent_seconds", type_=Double())
+_SILENT_SECONDS: Final[BindParameter[float]] = bindparam("silent_seconds", type_=Double())
 
 
-def _asking(function: Any, **columns: type[TypeEngine[Any]]) -> Select[Any]:
-    answer = function.table_valued(*(column(name, kind()) for name, kind in columns.items()))
-    return select(*answer.c)
+def _select_function(function: Any, **columns: type[TypeEngine[Any]]) -> Select[Any]:
+    table = function.table_valued(*(column(name, kind()) for name, kind in columns.items()))
+    return select(*table.c)
 
 
-_TOTALS: Final = _asking(
-    func.infill_queue_totals(_OF_QUEUE, _SILENT),
+_TOTALS: Final = _select_function(
+    func.infill_queue_totals(_OF_QUEUE, _SILENT_SECONDS),
     ready_tenants=BigInteger,
     virtual_time=Double,
     last_job_id=BigInteger,
@@ -107,15 +113,15 @@ _TOTALS: Final = _asking(
     cost_squared=Double,
     cost_by_seconds=Double,
 )
-_CONTENDERS: Final = _asking(
-    func.infill_queue_contenders(_OF_QUEUE),
+_WAITING_TENANTS: Final = _select_function(
+    func.infill_waiting_tenants(_OF_QUEUE),
     virtual_time=Double,
     weight=Double,
     backlog=Double,
-    most_running=Integer,
+    max_running=Integer,
     jobs=BigInteger,
     work=Double,
 )
-_RUNNING: Final = _asking(
-    func.infill_queue_at_work(_OF_QUEUE), engine=BigInteger, cost=Double, seconds=Double
+_RUNNING: Final = _select_function(
+    func.infill_running_jobs(_OF_QUEUE), engine=BigInteger, cost=Double, seconds=Double
 )

@@ -1,4 +1,4 @@
-"""How the queues stand, for people: counts of what waits, runs and works."""
+"""Read the queues for operators: their waiting and running jobs, tenants and workers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import JobState
+from common.postgres.expressions import from_now, is_one_of, literal_int
 from common.postgres.models import Job, TenantQueue, Worker
-from common.postgres.repositories.columns import from_now, is_one_of, spelled
 
-# Counting a million waiting jobs takes a second, and nobody needs to know them to the last one.
-MOST_COUNTED: Final = 10_000
+# Counting a million waiting jobs takes a second, and an exact number is not needed.
+MAX_COUNTED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRecord:
-    """One queue now; `waiting` is counted up to `MOST_COUNTED`.
+    """Counts of one queue; `waiting` is counted up to `MAX_COUNTED`.
 
-    `ready_tenants` have jobs whose time has come; `workers` have lately said that they serve it.
+    `ready_tenants` have jobs that are due; `workers` serve the queue and were seen recently.
     """
 
     name: str
@@ -36,18 +36,18 @@ class QueueRecord:
 
 
 async def read_queues(connection: AsyncConnection, *, silent_seconds: float) -> list[QueueRecord]:
-    """Give the queues that anybody uses or serves, by name.
+    """Return the queues that a tenant has used or a worker serves, by name.
 
-    A worker silent for longer than `silent_seconds` does not count.
+    Workers not seen for `silent_seconds` are not counted.
     """
     names = list((await connection.execute(_NAMES)).scalars())
-    running = await _counts(connection, _RUNNING)
-    ready = await _counts(connection, _READY)
-    workers = await _counts(connection, _workers(silent_seconds))
+    running = await _count_by_queue(connection, _RUNNING)
+    ready = await _count_by_queue(connection, _READY)
+    workers = await _count_by_queue(connection, _count_workers(silent_seconds))
     return [
         QueueRecord(
             name=name,
-            waiting=(await connection.execute(_waiting(name))).scalar_one(),
+            waiting=(await connection.execute(_count_waiting(name))).scalar_one(),
             running=running.get(name, 0),
             ready_tenants=ready.get(name, 0),
             workers=workers.get(name, 0),
@@ -56,8 +56,10 @@ async def read_queues(connection: AsyncConnection, *, silent_seconds: float) -> 
     ]
 
 
-async def _counts(connection: AsyncConnection, counting: Select[str, int]) -> Mapping[str, int]:
-    return {row[0]: row[1] for row in await connection.execute(counting)}
+async def _count_by_queue(
+    connection: AsyncConnection, statement: Select[str, int]
+) -> Mapping[str, int]:
+    return {row[0]: row[1] for row in await connection.execute(statement)}
 
 
 _SERVED: Final = select(func.unnest(Worker.queues).label("queue"), Worker.seen_at).subquery()
@@ -72,16 +74,16 @@ _READY: Final = (
 )
 
 
-def _workers(silent_seconds: float) -> Select[str, int]:
+def _count_workers(silent_seconds: float) -> Select[str, int]:
     alive = _SERVED.c.seen_at > from_now(-silent_seconds)
     return select(_SERVED.c.queue, func.count()).where(alive).group_by(_SERVED.c.queue)
 
 
-def _waiting(queue: str, at_most: int = MOST_COUNTED) -> Select[int]:
-    most = spelled(at_most)
-    # Tenant by tenant: what waits is indexed so, for the claims. In the index's order, else the
-    # planner may read through the table.
-    theirs = (
+def _count_waiting(queue: str, at_most: int = MAX_COUNTED) -> Select[int]:
+    limit = literal_int(at_most)
+    # Tenant by tenant and in the order of the claims' index: otherwise the planner may scan the
+    # table.
+    queued_jobs = (
         select(Job.id)
         .where(
             Job.tenant_id == TenantQueue.tenant_id,
@@ -89,15 +91,15 @@ def _waiting(queue: str, at_most: int = MOST_COUNTED) -> Select[int]:
             is_one_of(Job.state, {JobState.QUEUED}),
         )
         .order_by(Job.priority.desc(), Job.id)
-        .limit(most)
-        .lateral("theirs")
+        .limit(limit)
+        .lateral("queued_jobs")
     )
-    some = (
-        select(theirs.c.id)
+    counted = (
+        select(queued_jobs.c.id)
         .select_from(TenantQueue)
-        .join(theirs, true())
+        .join(queued_jobs, true())
         .where(TenantQueue.queue == queue)
-        .limit(most)
-        .subquery("some")
+        .limit(limit)
+        .subquery("counted")
     )
-    return select(func.count()).select_from(some)
+    return select(func.count()).select_from(counted)

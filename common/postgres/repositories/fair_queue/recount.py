@@ -1,6 +1,6 @@
-"""Recount: derive the counters of fair claiming anew from the jobs.
+"""Recount: derive the counters of fair queueing anew from the jobs.
 
-Runs beside the processes that keep them, and holds no lock while it counts; see
+It runs while other processes change the counters, and holds no lock while it counts: see
 `recount_queues.sql`.
 """
 
@@ -15,29 +15,32 @@ from common.postgres.sql_text import load_sql
 
 
 async def recount_running(connection: AsyncConnection) -> int:
-    """Correct the counters of running jobs; return how many were wrong."""
+    """Recount the running jobs by tenant and queue; return how many counters were corrected."""
     wrong_queues = (await connection.execute(_RECOUNT_QUEUES)).rowcount
     return wrong_queues + (await connection.execute(_RECOUNT_SHARES)).rowcount
 
 
 async def mark_ready_tenants(connection: AsyncConnection) -> int:
-    """Mark tenants that have work after all; return how many.
+    """Mark tenants as ready that have due jobs and are not marked; return how many were marked.
 
-    Jobs that wait for another attempt become due without a ring, and a submit may cross a claim
-    that found nothing more.
+    Marks can be missing: a job that waits for a retry becomes due without a write, and a job can
+    be recorded while a claim finds no more and clears the mark.
     """
-    return (await connection.execute(_WAKE)).rowcount
+    return (await connection.execute(_MARK_READY)).rowcount
 
 
 async def recount_backlogs(connection: AsyncConnection) -> None:
-    """Set each tenant's `backlog` to the work that waits; reads every waiting job's index entry."""
+    """Set each tenant's `backlog` to the cost of its waiting jobs.
+
+    Reads the index entry of every waiting job.
+    """
     await connection.execute(_RECOUNT_BACKLOGS)
 
 
 _RECOUNT_QUEUES: Final = load_sql(__package__, "recount_queues.sql")
 _RECOUNT_SHARES: Final = load_sql(__package__, "recount_shares.sql")
 _RECOUNT_BACKLOGS: Final = load_sql(__package__, "recount_backlogs.sql")
-_WAKE: Final = (
+_MARK_READY: Final = (
     update(TenantQueue)
     .where(
         ~TenantQueue.has_ready,
@@ -45,7 +48,7 @@ _WAKE: Final = (
     )
     .values(
         has_ready=True,
-        # Nothing has been saved up meanwhile: it starts at the queue's own virtual time.
+        # Idle time earns no credit: the tenant starts at the queue's own virtual time.
         virtual_time=func.greatest(
             TenantQueue.virtual_time, func.infill_virtual_time(TenantQueue.queue, type_=Double())
         ),

@@ -1,7 +1,7 @@
--- Correct the backlogs: the work in megapixel-steps that waits for each tenant in each queue. Reads
--- the index entry of every waiting job.
+-- Recount the backlogs: the cost of the waiting jobs of each tenant in each queue. Reads the index
+-- entry of every waiting job.
 --
--- As in recount_queues.sql, only row versions (xmin) that were read are written.
+-- As in recount_queues.sql, a row is only updated if its version (xmin) is the one read.
 
 WITH counted AS (
     SELECT tenant_id, queue, sum(cost) AS backlog

@@ -1,8 +1,8 @@
--- Correct the counters of running jobs of each tenant in each queue.
+-- Recount the running jobs of each tenant in each queue.
 --
--- Everything is read at one moment. An update that had to wait for another process looks at its row
--- again, finds another version of it (xmin) than was read, and passes it over: what changed the row
--- has counted for itself. So no lock is held while counting.
+-- Everything is read in one snapshot. If another process updates a row meanwhile, its version
+-- (xmin) differs from the one read and it is skipped: that process has counted correctly. So no
+-- lock is held while counting.
 
 WITH counted AS (
     SELECT tenant_id, queue, count(*) AS running

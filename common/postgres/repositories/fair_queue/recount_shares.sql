@@ -1,6 +1,6 @@
--- Correct the counters of running jobs of each tenant over all its queues.
+-- Recount the running jobs of each tenant over all its queues.
 --
--- As in recount_queues.sql, only row versions (xmin) that were read are written.
+-- As in recount_queues.sql, a row is only updated if its version (xmin) is the one read.
 
 WITH counted AS (
     SELECT tenant_id, sum(running) AS running

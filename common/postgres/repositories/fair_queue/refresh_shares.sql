@@ -1,10 +1,10 @@
--- Derive the shares of tenants from their plans and what was agreed with them.
+-- Derive the shares of tenants from the limits of plan and tenant.
 --
--- The tenant :of_tenant, or all on the plan :of_plan; the other one is NULL.
+-- It applies to the tenant :of_tenant, or to all on the plan :of_plan; the other one is NULL.
 
-WITH agreed AS (
-    -- A tenant's own limit takes precedence over its plan's, also where it is null: the same rule
-    -- as in `common.domain.limits.Limits`.
+WITH effective AS (
+    -- A tenant's own limit overrides its plan's, even if it is null: the same rule as in
+    -- `common.domain.limits.Limits`.
     SELECT
         tenants.id AS tenant_id,
         tenants.disabled_at IS NOT NULL AS closed,
@@ -15,9 +15,9 @@ WITH agreed AS (
 )
 
 UPDATE tenant_shares
-SET closed = agreed.closed,
-    weight = coalesce(CAST(agreed.limits ->> 'weight' AS double precision), 1),
-    max_running = CAST(agreed.limits ->> 'max_running' AS integer),
-    max_running_per_queue = CAST(agreed.limits ->> 'max_running_per_queue' AS integer)
-FROM agreed
-WHERE tenant_shares.tenant_id = agreed.tenant_id
+SET closed = effective.closed,
+    weight = coalesce(CAST(effective.limits ->> 'weight' AS double precision), 1),
+    max_running = CAST(effective.limits ->> 'max_running' AS integer),
+    max_running_per_queue = CAST(effective.limits ->> 'max_running_per_queue' AS integer)
+FROM effective
+WHERE tenant_shares.tenant_id = effective.tenant_id

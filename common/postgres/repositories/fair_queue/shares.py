@@ -1,9 +1,9 @@
-"""Shares and counters of fair claiming: which tenants have work, and how many of their jobs run.
+"""Tenants' shares: weights and limits of running jobs, derived from plan and tenant.
 
-A claim, and every statement by which a worker or an owner ends or requeues a running job, changes
-`running` in both tables in its transaction, `tenant_queues` first. The sweeper's statements do
-not: they move many tenants' jobs at once, and a recount follows (`recount`). So a counter is
-never lower than the rows, and a limit never exceeded.
+Claims, and statements by which a worker, a tenant or an operator ends or requeues one running job,
+update `running` in both `tenant_queues` and `tenant_shares`, in this order. The sweeper's
+statements do not, because they change jobs of many tenants; a recount follows them (`recount`).
+So a counter is never lower than the number of running jobs, and no limit is exceeded.
 """
 
 from typing import Any, Final
@@ -13,13 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from common.domain.job import JobState
+from common.postgres.expressions import is_one_of
 from common.postgres.models import Job
-from common.postgres.repositories.columns import is_one_of
 from common.postgres.sql_text import load_sql
 
 
 def is_ready(tenant_id: Any, queue: Any) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for jobs of a tenant in a queue that can be claimed now."""
+    """Return the conditions that a job is the tenant's, in the queue, and can be claimed now."""
     return (
         Job.tenant_id == tenant_id,
         Job.queue == queue,
@@ -31,10 +31,10 @@ def is_ready(tenant_id: Any, queue: Any) -> tuple[ColumnElement[bool], ...]:
 async def refresh_shares(
     connection: AsyncConnection, *, tenant_id: int | None = None, plan_id: int | None = None
 ) -> None:
-    """Derive the shares of one tenant, or of all on one plan, from plan and tenant.
+    """Derive the share of one tenant, or of all tenants on one plan, from the limits of both.
 
-    Their virtual time is lifted to that of each queue: service they did not get while they were
-    closed or held back by a limit is not made up for at the expense of others.
+    Their virtual times are raised to those of their queues: service not received while closed or
+    limited is not made up for at the expense of other tenants.
     """
     values = {"of_tenant": tenant_id, "of_plan": plan_id}
     await connection.execute(_LIFT_TENANTS, values)

@@ -1,1 +1,1 @@
-"""Recording, reading, renewing and finishing jobs."""
+"""Repositories of jobs: record, read, renew, release and finish."""

@@ -1,7 +1,7 @@
--- End a job in failure: the reason and its webhook in one statement, so that no failure exists
--- without its delivery.
+-- Fail a job: record the error and its delivery in one statement, so that no failed job lacks its
+-- delivery.
 --
--- One row, or none if the claim is lost: the job, its file prefix, and its delivery or NULL.
+-- Returns the job, its file prefix, and its delivery or NULL; no row if the claim was lost.
 
 WITH ended AS (
     -- The fence: this attempt, still running.
@@ -19,8 +19,8 @@ WITH ended AS (
     RETURNING id, tenant_id, queue, file_prefix, webhook_url
 ),
 
-freed_of_queue AS (
-    -- The counters of running jobs, in the order in which a claim locks them.
+queue_counter AS (
+    -- Lower the counters of running jobs, in the order in which a claim locks them.
     UPDATE tenant_queues
     SET running = tenant_queues.running - 1
     FROM ended
@@ -29,11 +29,11 @@ freed_of_queue AS (
     RETURNING tenant_queues.tenant_id
 ),
 
-freed_of_tenant AS (
+tenant_counter AS (
     UPDATE tenant_shares
     SET running = tenant_shares.running - 1
-    FROM freed_of_queue
-    WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+    FROM queue_counter
+    WHERE tenant_shares.tenant_id = queue_counter.tenant_id
 ),
 
 outbox AS (

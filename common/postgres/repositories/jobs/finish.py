@@ -1,4 +1,4 @@
-"""End one job: by the holder of its claim, or by its owner."""
+"""Finish one job: the holder of its claim lets it succeed or fail, its owner cancels it."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ from sqlalchemy.sql import column
 from common.domain.job import Claim, EndedJob
 from common.domain.record import JobResult
 from common.postgres.models import Job
-from common.postgres.repositories.jobs.endings import ENDED_COLUMNS
+from common.postgres.repositories.jobs.job_rows import ENDED_JOB_COLUMNS
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
@@ -16,49 +16,55 @@ SECONDS_TO_MILLISECONDS: Final = 1000
 
 
 async def succeed(connection: Executor, claim: Claim, result: JobResult) -> EndedJob | None:
-    """Record the result, the usage and the delivery; return None if the claim was lost."""
-    values = _of(claim) | {
+    """Finish a job as succeeded; return None if the claim was lost.
+
+    Result, usage entry and webhook delivery are recorded in one statement.
+    """
+    values = _fence(claim) | {
         "to_result": result.to_json(),
         "charged_images": len(result.object_keys),
         "charged_milliseconds": round(result.engine_seconds * SECONDS_TO_MILLISECONDS),
         "charged_flagged": sum(result.nsfw),
     }
-    return await _one(connection, _SUCCEED, values)
+    return await _end_job(connection, _SUCCEED, values)
 
 
 async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -> EndedJob | None:
-    """Record the reason and the delivery; return None if the claim was lost."""
-    return await _one(
-        connection, _FAIL, _of(claim) | {"to_error_code": code, "to_error_message": message}
+    """Finish a job as failed; return None if the claim was lost.
+
+    Error and webhook delivery are recorded in one statement.
+    """
+    return await _end_job(
+        connection, _FAIL, _fence(claim) | {"to_error_code": code, "to_error_message": message}
     )
 
 
 async def cancel(
     connection: Executor, *, tenant_id: int, job_id: int, message: str = "canceled by its owner"
 ) -> EndedJob | None:
-    """Cancel a job; return None if it is not this tenant's or has ended already."""
+    """Cancel an unfinished job; return None if the tenant has no such job or it has ended."""
     values = {"of_job": job_id, "of_tenant": tenant_id, "to_error_message": message}
-    return await _one(connection, _CANCEL, values)
+    return await _end_job(connection, _CANCEL, values)
 
 
-async def _one(
+async def _end_job(
     connection: Executor, statement: Executable, values: dict[str, Any]
 ) -> EndedJob | None:
     row = (await connection.execute(statement, values)).first()
     return None if row is None else EndedJob(*row)
 
 
-def _of(claim: Claim) -> dict[str, Any]:
+def _fence(claim: Claim) -> dict[str, Any]:
     return {"of_job": claim.job_id, "of_attempt": claim.attempt}
 
 
 _SUCCEED: Final = load_sql(
-    __package__, "succeed.sql", columns=ENDED_COLUMNS, types={"to_result": Job.result.type}
+    __package__, "succeed.sql", columns=ENDED_JOB_COLUMNS, types={"to_result": Job.result.type}
 )
-_FAIL: Final = load_sql(__package__, "fail.sql", columns=ENDED_COLUMNS)
-# By the database's own function: a gateway may cancel for a tenant, and change no job otherwise.
+_FAIL: Final = load_sql(__package__, "fail.sql", columns=ENDED_JOB_COLUMNS)
+# An SQL function, because the gateway's role has no right to change jobs.
 _CANCEL: Final = select(
-    *func.infill_cancel(
+    *func.infill_cancel_job(
         bindparam("of_tenant", type_=BigInteger()),
         bindparam("of_job", type_=BigInteger()),
         bindparam("to_error_message", type_=Text()),

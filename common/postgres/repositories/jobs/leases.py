@@ -1,4 +1,4 @@
-"""Renew and release claims."""
+"""Renew claims, release them, and return failed jobs to their queue."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -7,8 +7,8 @@ from sqlalchemy import tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import Claim, JobState
+from common.postgres.expressions import from_now, is_one_of
 from common.postgres.models import Job
-from common.postgres.repositories.columns import from_now, is_one_of
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
@@ -16,9 +16,9 @@ from common.postgres.statements import Executor
 async def renew_claims(
     connection: AsyncConnection, claims: Sequence[Claim], lease_seconds: float
 ) -> set[Claim]:
-    """Extend the leases of one process's claims in one statement; return those that still hold.
+    """Set the leases of these claims to end in `lease_seconds`; return the claims still held.
 
-    A claim that is missing from the result is lost: the job was canceled, requeued, or ended.
+    A claim missing from the result is lost: its job was canceled, requeued or ended.
     """
     held = tuple_(Job.id, Job.attempt).in_([(claim.job_id, claim.attempt) for claim in claims])
     statement = (
@@ -31,22 +31,22 @@ async def renew_claims(
 
 
 async def release_claim(connection: Executor, claim: Claim, *, seconds: float = 0.0) -> bool:
-    """Return a job to the queue untouched; return False if the claim was lost.
+    """Put a claimed job back into its queue; return False if the claim was lost.
 
-    It can be claimed again in `seconds`, and costs no attempt. A suspect remains one.
+    This uses up no attempt. The job can be claimed again after `seconds`; a suspect remains one.
     """
-    values = _of(claim) | {"in_seconds": seconds}
+    values = _fence(claim) | {"in_seconds": seconds}
     return (await connection.execute(_RELEASE, values)).first() is not None
 
 
 async def retry_later(
     connection: Executor, claim: Claim, *, seconds: float, code: str, message: str
 ) -> bool:
-    """Queue a job again after a failed attempt; return False if the claim was lost.
+    """Put a job back into its queue after a failed attempt; return False if the claim was lost.
 
-    It can be claimed again in `seconds`.
+    It can be claimed again after `seconds`.
     """
-    values = _of(claim) | {
+    values = _fence(claim) | {
         "in_seconds": seconds,
         "to_error_code": code,
         "to_error_message": message,
@@ -54,7 +54,7 @@ async def retry_later(
     return (await connection.execute(_RETRY_LATER, values)).first() is not None
 
 
-def _of(claim: Claim) -> dict[str, Any]:
+def _fence(claim: Claim) -> dict[str, Any]:
     return {"of_job": claim.job_id, "of_attempt": claim.attempt}
 
 

@@ -1,4 +1,4 @@
-"""Jobs as an operator sees them: where they stand, and nothing of what was asked for."""
+"""Read jobs for operators: state and timing, but not the tenant's prompt, URLs or images."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,16 +8,16 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import JobState
+from common.postgres.expressions import is_one_of, select_page
 from common.postgres.models import Job, Tenant
-from common.postgres.repositories.columns import following, is_one_of
 
-# One page looks at no more rows than this: a list that few jobs match would read the whole table.
-MOST_LOOKED_AT: Final = 100_000
+# Rows one page may read: otherwise a filter that few jobs match would read the whole table.
+MAX_ROWS_READ: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """One job, without prompt, addresses and result: those are its tenant's."""
+    """State and timing of one job, without prompt, URLs and result, which only its tenant sees."""
 
     id: int
     tenant: str
@@ -38,7 +38,7 @@ class JobSummary:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are meant; None leaves a condition out."""
+    """Filters of a list of jobs; None does not filter."""
 
     tenant_id: int | None = None
     state: JobState | None = None
@@ -47,13 +47,16 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some jobs, latest first; `reached` is how far it was looked, None at the list's end."""
+    """One page of jobs, latest first.
+
+    `next_after` is the job id to pass as `after` for the next page, None if this is the last page.
+    """
 
     jobs: list[JobSummary]
-    reached: int | None
+    next_after: int | None
 
 
-_JOB: Final = (
+_SUMMARY_COLUMNS: Final = (
     Job.id,
     Job.tenant_id,
     Job.queue,
@@ -73,27 +76,32 @@ _JOB: Final = (
 
 
 async def list_jobs(
-    connection: AsyncConnection, chosen: JobFilter, *, after: int | None, limit: int
+    connection: AsyncConnection, filters: JobFilter, *, after: int | None, limit: int
 ) -> JobPage:
-    """Give up to `limit` jobs before the id `after`; of many, a page may be short or empty."""
-    # Those that run are few, and have an index of their own.
-    end = 0 if chosen.state is JobState.RUNNING else await _end_of_look(connection, after)
-    matching = following(
-        _all(chosen).where(Job.id >= end), Job.id, after, limit + 1, newest_first=True
+    """Return up to `limit` jobs with ids below `after`, None for the first page.
+
+    At most `MAX_ROWS_READ` rows are read, so a page may be short or empty although there is a next
+    one.
+    """
+    # Running jobs are few, and have an index of their own.
+    end = 0 if filters.state is JobState.RUNNING else await _find_last_id_read(connection, after)
+    matching = select_page(
+        _select_jobs(filters).where(Job.id >= end), Job.id, after, limit + 1, newest_first=True
     )
-    jobs = await _read(connection, matching)
+    jobs = await _read_summaries(connection, matching)
     if len(jobs) > limit:
         return JobPage(jobs[:limit], jobs[limit - 1].id)
     return JobPage(jobs, end or None)
 
 
 async def find_job(connection: AsyncConnection, job_id: int) -> JobSummary | None:
-    """Give the job of that id, None if there is none."""
-    return next(iter(await _read(connection, select(*_JOB).where(Job.id == job_id))), None)
+    """Return the job with this id, None if there is none."""
+    found = await _read_summaries(connection, select(*_SUMMARY_COLUMNS).where(Job.id == job_id))
+    return next(iter(found), None)
 
 
 async def set_priority(connection: AsyncConnection, job_id: int, priority: int) -> bool:
-    """Let a queued job be taken earlier or later among its tenant's own; False if none is."""
+    """Set a queued job's priority among its tenant's jobs; return False if it is not queued."""
     statement = (
         update(Job)
         .where(Job.id == job_id, is_one_of(Job.state, {JobState.QUEUED}))
@@ -102,30 +110,35 @@ async def set_priority(connection: AsyncConnection, job_id: int, priority: int) 
     return (await connection.execute(statement)).rowcount == 1
 
 
-async def _end_of_look(connection: AsyncConnection, after: int | None) -> int:
-    """Give the id of the last row to look at, 0 where that is all there is."""
-    looked = following(select(Job.id), Job.id, after, 1, newest_first=True)
-    end = (await connection.execute(looked.offset(MOST_LOOKED_AT - 1))).scalar()
+async def _find_last_id_read(connection: AsyncConnection, after: int | None) -> int:
+    """Return the lowest job id this page may read, 0 if it may read to the end."""
+    rows = select_page(select(Job.id), Job.id, after, 1, newest_first=True)
+    end = (await connection.execute(rows.offset(MAX_ROWS_READ - 1))).scalar()
     return end or 0
 
 
-def _all(chosen: JobFilter) -> Select[*tuple[Any, ...]]:
-    statement: Select[*tuple[Any, ...]] = select(*_JOB)
-    if chosen.tenant_id is not None:
-        statement = statement.where(Job.tenant_id == chosen.tenant_id)
-    if chosen.queue is not None:
-        statement = statement.where(Job.queue == chosen.queue)
-    if chosen.state is not None:
-        statement = statement.where(is_one_of(Job.state, {chosen.state}))
+def _select_jobs(filters: JobFilter) -> Select[*tuple[Any, ...]]:
+    statement: Select[*tuple[Any, ...]] = select(*_SUMMARY_COLUMNS)
+    if filters.tenant_id is not None:
+        statement = statement.where(Job.tenant_id == filters.tenant_id)
+    if filters.queue is not None:
+        statement = statement.where(Job.queue == filters.queue)
+    if filters.state is not None:
+        statement = statement.where(is_one_of(Job.state, {filters.state}))
     return statement
 
 
-async def _read(connection: AsyncConnection, jobs: Select[*tuple[Any, ...]]) -> list[JobSummary]:
-    chosen = jobs.subquery("chosen")
-    columns = [Tenant.name if column is Job.tenant_id else chosen.c[column.key] for column in _JOB]
+async def _read_summaries(
+    connection: AsyncConnection, jobs: Select[*tuple[Any, ...]]
+) -> list[JobSummary]:
+    selected = jobs.subquery("selected")
+    columns = [
+        Tenant.name if column is Job.tenant_id else selected.c[column.key]
+        for column in _SUMMARY_COLUMNS
+    ]
     named = (
         select(*columns)
-        .join_from(chosen, Tenant, Tenant.id == chosen.c.tenant_id)
-        .order_by(chosen.c.id.desc())
+        .join_from(selected, Tenant, Tenant.id == selected.c.tenant_id)
+        .order_by(selected.c.id.desc())
     )
     return [JobSummary(*row) for row in await connection.execute(named)]

@@ -1,4 +1,4 @@
-"""Reading jobs back; always as one tenant's."""
+"""Read one tenant's jobs, and find ended ones for callers that wait."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from common.domain.delivery import DeliveryState
 from common.domain.record import JobRecord
 from common.postgres.models import Delivery, Job
-from common.postgres.repositories.columns import JOB_COLUMNS, job_record
+from common.postgres.repositories.jobs.job_rows import JOB_COLUMNS, to_job_record
 from common.postgres.statements import Executor
 
-# Built once: for a statement built anew, SQLAlchemy matches every column of the result again,
-# which takes longer than the query.
-_VIEW: Final = (
+# Composed once: for a new statement SQLAlchemy maps every column of the result again, which takes
+# longer than the query.
+_READ_JOB: Final = (
     select(*JOB_COLUMNS, Delivery.state, Delivery.failures)
     .outerjoin(Delivery, Delivery.job_id == Job.id)
     .where(Job.id == bindparam("job_id"), Job.tenant_id == bindparam("tenant_id"))
 )
-_ENDED: Final = select(
-    func.infill_ended(bindparam("prefixes", type_=ARRAY(Uuid()))).column_valued("file_prefix")
+_FIND_ENDED: Final = select(
+    func.infill_ended_jobs(bindparam("prefixes", type_=ARRAY(Uuid()))).column_valued("file_prefix")
 )
 
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as its owner sees it: with where its webhook stands, None before it has ended."""
+    """A job with the state of its webhook delivery, None if it has no delivery (yet)."""
 
     job: JobRecord
     delivery: DeliveryState | None
@@ -36,24 +36,24 @@ class JobView:
 
 
 async def read_job(connection: Executor, *, tenant_id: int, job_id: int) -> JobView | None:
-    """Read a job of that tenant; somebody else's is as absent as one that never was."""
-    row = (await connection.execute(_VIEW, {"job_id": job_id, "tenant_id": tenant_id})).first()
-    return None if row is None else _view(row)
+    """Return one job of a tenant; None if the tenant has none with this id."""
+    row = (await connection.execute(_READ_JOB, {"job_id": job_id, "tenant_id": tenant_id})).first()
+    return None if row is None else _to_job_view(row)
 
 
 async def find_ended(connection: Executor, prefixes: Collection[UUID]) -> set[UUID]:
-    """Give those of these jobs that have ended: the fallback of callers waiting without Redis.
+    """Return the prefixes of those jobs that have ended, for waiting callers while Redis is down.
 
-    They are several tenants', so a function of the database's is asked.
+    The jobs belong to several tenants, so this calls an SQL function, which sees all rows.
     """
-    rows = (await connection.execute(_ENDED, {"prefixes": list(prefixes)})).all()
+    rows = (await connection.execute(_FIND_ENDED, {"prefixes": list(prefixes)})).all()
     return {row[0] for row in rows}
 
 
-def _view(row: Sequence[Any]) -> JobView:
+def _to_job_view(row: Sequence[Any]) -> JobView:
     state, failures = row[-2], row[-1]
     return JobView(
-        job=job_record(row),
+        job=to_job_record(row),
         delivery=None if state is None else DeliveryState(str(state)),
         delivery_failures=int(str(failures or 0)),
     )

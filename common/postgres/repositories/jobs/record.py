@@ -1,4 +1,4 @@
-"""Record new jobs."""
+"""Record new jobs, each idempotency key once."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,38 +7,38 @@ from sqlalchemy import bindparam, select
 
 from common.domain.record import JobRecord, NewJob
 from common.postgres.models import Job
-from common.postgres.repositories.columns import JOB_COLUMNS, job_record
+from common.postgres.repositories.jobs.job_rows import JOB_COLUMNS, to_job_record
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
-_RECORD: Final = load_sql(
+_RECORD_JOB: Final = load_sql(
     __package__,
     "record_job.sql",
     columns=(Job.id,),
     types={name: Job.__table__.c[name].type for name in ("request", "inputs", "track_id")},
 )
-_EARLIER: Final = select(*JOB_COLUMNS, Job.request_digest).where(
+_FIND_EARLIER: Final = select(*JOB_COLUMNS, Job.request_digest).where(
     Job.tenant_id == bindparam("tenant_id"), Job.idempotency_key == bindparam("idempotency_key")
 )
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecorded:
-    """The job was recorded under this id."""
+    """Result: the job was recorded, under this id."""
 
     job_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class JobRepeated:
-    """The same request came before under the same idempotency key, as this job."""
+    """Result: the same request was recorded before under the idempotency key, as this job."""
 
     job: JobRecord
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKeyTaken:
-    """The idempotency key was used before for another request."""
+    """Result: the idempotency key was used before for another request, recorded as this job."""
 
     job_id: int
 
@@ -46,7 +46,7 @@ class IdempotencyKeyTaken:
 async def record_job(
     connection: Executor, new: NewJob
 ) -> JobRecorded | JobRepeated | IdempotencyKeyTaken:
-    """Record a queued job, or find the one recorded before under its idempotency key."""
+    """Record a job as queued, or return the job recorded before under its idempotency key."""
     row = {
         "tenant_id": new.tenant_id,
         "file_prefix": new.file_prefix,
@@ -62,12 +62,12 @@ async def record_job(
         "idempotency_key": new.idempotency_key,
         "request_digest": new.request_digest,
     }
-    job_id = (await connection.execute(_RECORD, row)).scalar()
-    return await _earlier(connection, new) if job_id is None else JobRecorded(job_id)
+    job_id = (await connection.execute(_RECORD_JOB, row)).scalar()
+    return await _find_earlier(connection, new) if job_id is None else JobRecorded(job_id)
 
 
-async def _earlier(connection: Executor, new: NewJob) -> JobRepeated | IdempotencyKeyTaken:
-    theirs = {"tenant_id": new.tenant_id, "idempotency_key": new.idempotency_key}
-    row = (await connection.execute(_EARLIER, theirs)).first()
-    job = job_record(row)
+async def _find_earlier(connection: Executor, new: NewJob) -> JobRepeated | IdempotencyKeyTaken:
+    values = {"tenant_id": new.tenant_id, "idempotency_key": new.idempotency_key}
+    row = (await connection.execute(_FIND_EARLIER, values)).first()
+    job = to_job_record(row)
     return JobRepeated(job) if row[-1] == new.request_digest else IdempotencyKeyTaken(job.id)

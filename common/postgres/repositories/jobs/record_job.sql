@@ -1,7 +1,7 @@
--- Record a queued job, and mark that its tenant has work in its queue.
+-- Record a job as queued, and mark its tenant as ready in its queue.
 --
--- One row with the id; none if the tenant has used the idempotency key before. Without a key there
--- is no conflict: the index holds only jobs with one.
+-- Returns the id; no row if the tenant has used the idempotency key before. Without a key there is
+-- no conflict: the index only contains jobs with one.
 
 WITH recorded AS (
     INSERT INTO jobs (
@@ -38,10 +38,10 @@ WITH recorded AS (
     RETURNING id, tenant_id, queue
 ),
 
-woken AS (
-    -- A tenant that had no work starts at the queue's virtual time, so that idle time earns no
-    -- credit. One already known to have work is left alone: otherwise each of a busy tenant's
-    -- submits would wait for the one before, and for the claims.
+ready AS (
+    -- A tenant without waiting jobs starts at the queue's virtual time, so that idle time earns no
+    -- credit. A tenant already marked is not updated: otherwise each submit of a busy tenant would
+    -- wait for the previous one and for claims.
     INSERT INTO tenant_queues (tenant_id, queue, virtual_time, has_ready)
     SELECT tenant_id, queue, infill_virtual_time(queue), true
     FROM recorded

@@ -1,8 +1,7 @@
--- Return a claimed job to the queue untouched, at no cost.
+-- Put a claimed job back into its queue, without using up an attempt.
 --
--- The attempt number stays, because a fence never falls; one more attempt is allowed instead. What
--- an earlier attempt left in the row stays too, so a suspect remains one. One row with the id, or
--- none if the claim is lost.
+-- The attempt number stays, because a fence never falls; max_attempts is raised instead. Errors of
+-- earlier attempts stay, and a suspect remains one. Returns the id; no row if the claim was lost.
 
 WITH released AS (
     UPDATE jobs
@@ -18,9 +17,9 @@ WITH released AS (
     RETURNING id, tenant_id, queue, available_at
 ),
 
-freed_of_queue AS (
-    -- The counters of running jobs, in the order in which a claim locks them. A job that can be
-    -- claimed at once is work for its tenant; of others the sweeper takes note when they are due.
+queue_counter AS (
+    -- Lower the counters of running jobs, in the order in which a claim locks them. Mark the tenant
+    -- as ready if the job is due at once; otherwise the sweeper does so when it is due.
     UPDATE tenant_queues
     SET running = tenant_queues.running - 1,
         has_ready = tenant_queues.has_ready OR released.available_at <= now()
@@ -30,11 +29,11 @@ freed_of_queue AS (
     RETURNING tenant_queues.tenant_id
 ),
 
-freed_of_tenant AS (
+tenant_counter AS (
     UPDATE tenant_shares
     SET running = tenant_shares.running - 1
-    FROM freed_of_queue
-    WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+    FROM queue_counter
+    WHERE tenant_shares.tenant_id = queue_counter.tenant_id
 )
 
 SELECT id FROM released

@@ -1,7 +1,7 @@
--- Queue a job again after a failed attempt, which counts. The worker lives, so the job is no
--- suspect any more.
+-- Put a job back into its queue after a failed attempt, which counts. Its worker is alive, so it is
+-- no longer a suspect.
 --
--- One row with the id, or none if the claim is lost.
+-- Returns the id; no row if the claim was lost.
 
 WITH requeued AS (
     UPDATE jobs
@@ -18,9 +18,9 @@ WITH requeued AS (
     RETURNING id, tenant_id, queue, available_at
 ),
 
-freed_of_queue AS (
-    -- The counters of running jobs, in the order in which a claim locks them. A job that can be
-    -- claimed at once is work for its tenant; of others the sweeper takes note when they are due.
+queue_counter AS (
+    -- Lower the counters of running jobs, in the order in which a claim locks them. Mark the tenant
+    -- as ready if the job is due at once; otherwise the sweeper does so when it is due.
     UPDATE tenant_queues
     SET running = tenant_queues.running - 1,
         has_ready = tenant_queues.has_ready OR requeued.available_at <= now()
@@ -30,11 +30,11 @@ freed_of_queue AS (
     RETURNING tenant_queues.tenant_id
 ),
 
-freed_of_tenant AS (
+tenant_counter AS (
     UPDATE tenant_shares
     SET running = tenant_shares.running - 1
-    FROM freed_of_queue
-    WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+    FROM queue_counter
+    WHERE tenant_shares.tenant_id = queue_counter.tenant_id
 )
 
 SELECT id FROM requeued

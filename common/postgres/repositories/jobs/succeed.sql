@@ -1,10 +1,10 @@
--- End a job in success: its result, its cost and its webhook in one statement, so that no result
--- exists without its delivery and no work is charged twice.
+-- Finish a job with its result: record result, usage entry and delivery in one statement, so that
+-- no result lacks its delivery and none is charged twice.
 --
--- One row, or none if the claim is lost: the job, its file prefix, and its delivery or NULL.
+-- Returns the job, its file prefix, and its delivery or NULL; no row if the claim was lost.
 
 WITH ended AS (
-    -- The fence: this attempt, still running. What an earlier attempt left is cleared.
+    -- The fence: this attempt, still running. Errors of earlier attempts are cleared.
     UPDATE jobs
     SET state = 'succeeded',
         claimed_by = NULL,
@@ -37,13 +37,13 @@ charged AS (
 ),
 
 unfolded AS (
-    -- The mark by which the sweeper finds entries that are not in the daily totals yet.
+    -- Mark the entry as not yet folded into the daily totals, for the sweeper.
     INSERT INTO unfolded_usage (job_id, tenant_id)
     SELECT job_id, tenant_id FROM charged
 ),
 
-freed_of_queue AS (
-    -- The counters of running jobs, in the order in which a claim locks them.
+queue_counter AS (
+    -- Lower the counters of running jobs, in the order in which a claim locks them.
     UPDATE tenant_queues
     SET running = tenant_queues.running - 1
     FROM ended
@@ -52,11 +52,11 @@ freed_of_queue AS (
     RETURNING tenant_queues.tenant_id
 ),
 
-freed_of_tenant AS (
+tenant_counter AS (
     UPDATE tenant_shares
     SET running = tenant_shares.running - 1
-    FROM freed_of_queue
-    WHERE tenant_shares.tenant_id = freed_of_queue.tenant_id
+    FROM queue_counter
+    WHERE tenant_shares.tenant_id = queue_counter.tenant_id
 ),
 
 outbox AS (

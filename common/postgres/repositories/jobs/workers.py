@@ -1,4 +1,4 @@
-"""Who is at work."""
+"""Record which workers are alive and which queues they serve."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from common.postgres.models import Worker
 async def record_worker_heartbeat(
     connection: AsyncConnection, name: str, queues: Sequence[str]
 ) -> None:
-    """Note that a worker lives and which queues it serves."""
-    fresh = insert(Worker).values(name=name, queues=list(queues))
+    """Record that a worker is alive now, and the queues it serves."""
+    new = insert(Worker).values(name=name, queues=list(queues))
     await connection.execute(
-        fresh.on_conflict_do_update(
+        new.on_conflict_do_update(
             index_elements=[Worker.name],
-            set_={"seen_at": func.now(), "queues": fresh.excluded.queues},
+            set_={"seen_at": func.now(), "queues": new.excluded.queues},
         )
     )
 
 
-async def remove_worker(connection: AsyncConnection, name: str) -> None:
-    """Note that a worker has left."""
+async def delete_worker(connection: AsyncConnection, name: str) -> None:
+    """Delete a worker that shuts down, so that estimates no longer count it."""
     await connection.execute(delete(Worker).where(Worker.name == name))

@@ -1,1 +1,1 @@
-"""Expiring, requeueing, deleting and vacuuming, in bounded batches."""
+"""Repositories of maintenance: expire, requeue, delete and vacuum, in bounded batches."""

@@ -1,18 +1,18 @@
-"""Expire jobs that nobody will finish: their workers died of them, or they waited too long."""
+"""Expire jobs: fail those that lost a worker at every attempt, and those that waited too long."""
 
 from typing import Final
 
 from common.domain.errors import pluralize
 from common.domain.job import WORKER_LOST, EndedJob
-from common.postgres.repositories.jobs.endings import ENDED_COLUMNS
+from common.postgres.repositories.jobs.job_rows import ENDED_JOB_COLUMNS
 from common.postgres.sql_text import load_sql
 from common.postgres.statements import Executor
 
 
 async def fail_abandoned(connection: Executor, *, limit: int) -> list[EndedJob]:
-    """Fail jobs whose last allowed attempt lost its lease: their workers died each time.
+    """Fail up to `limit` jobs whose lease expired on their last allowed attempt; return them.
 
-    The counters of running jobs are left to a recount.
+    The caller recounts the counters of running jobs.
     """
     values = {"at_most": limit, "to_error_code": WORKER_LOST}
     rows = await connection.execute(_FAIL_ABANDONED, values)
@@ -22,9 +22,9 @@ async def fail_abandoned(connection: Executor, *, limit: int) -> list[EndedJob]:
 async def fail_overdue(
     connection: Executor, *, max_queue_seconds: float, limit: int
 ) -> list[EndedJob]:
-    """Fail jobs that wait, or wait again, `max_queue_seconds` after they were accepted."""
-    longest = pluralize(f"{max_queue_seconds:g}", "second")
-    message = f"the job waited longer than the limit of {longest}"
+    """Fail up to `limit` jobs still queued `max_queue_seconds` after acceptance; return them."""
+    max_wait = pluralize(f"{max_queue_seconds:g}", "second")
+    message = f"the job waited longer than the limit of {max_wait}"
     values = {
         "max_queue_seconds": max_queue_seconds,
         "at_most": limit,
@@ -34,5 +34,5 @@ async def fail_overdue(
     return [EndedJob(*row) for row in rows.all()]
 
 
-_FAIL_ABANDONED: Final = load_sql(__package__, "fail_abandoned.sql", columns=ENDED_COLUMNS)
-_FAIL_OVERDUE: Final = load_sql(__package__, "fail_overdue.sql", columns=ENDED_COLUMNS)
+_FAIL_ABANDONED: Final = load_sql(__package__, "fail_abandoned.sql", columns=ENDED_JOB_COLUMNS)
+_FAIL_OVERDUE: Final = load_sql(__package__, "fail_overdue.sql", columns=ENDED_JOB_COLUMNS)

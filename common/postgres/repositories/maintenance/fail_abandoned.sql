@@ -1,8 +1,8 @@
--- Fail up to :at_most jobs whose last allowed attempt lost its lease, the longest lost first.
+-- Fail up to :at_most jobs whose lease expired on their last allowed attempt, longest ago first.
 --
 -- The counters of running jobs are left to a recount: this statement ends jobs of many tenants, and
--- locking the counters of all of them would hold up claims. A row for each job: the job, its file
--- prefix, and its delivery or NULL.
+-- locking the counters of all of them would delay claims. Returns a row for each job: the job, its
+-- file prefix, and its delivery or NULL.
 
 WITH abandoned AS (
     SELECT id

@@ -1,7 +1,7 @@
--- Fail up to :at_most jobs that were accepted more than :max_queue_seconds ago and still wait, or
--- wait again, the oldest first.
+-- Fail up to :at_most jobs that are queued more than :max_queue_seconds after they were accepted,
+-- oldest first.
 --
--- A row for each job: the job, its file prefix, and its delivery or NULL.
+-- Returns a row for each job: the job, its file prefix, and its delivery or NULL.
 
 WITH overdue AS (
     SELECT id

@@ -1,4 +1,4 @@
-"""Find what was lost: jobs of dead workers, deliveries of dead dispatchers, unheard rings."""
+"""Statements of the sweeper: requeue rows whose lease expired, count jobs, delete dead workers."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -22,38 +22,38 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.delivery import DeliveryState
 from common.domain.job import WORKER_LOST, JobState
+from common.postgres.expressions import from_now, is_one_of, literal_int
 from common.postgres.models import Delivery, Job, TenantQueue, Worker
-from common.postgres.repositories.columns import from_now, is_one_of, spelled
 from common.postgres.sql_text import load_sql
 
-_UP: Final = select(func.extract("epoch", func.now() - func.pg_postmaster_start_time()))
-# The states that are counted, each in the order of an index of its own.
+_UPTIME: Final = select(func.extract("epoch", func.now() - func.pg_postmaster_start_time()))
+# The states that are counted, each with the order of its own index.
 _UNFINISHED: Final[dict[JobState, tuple[ColumnElement[Any], ...]]] = {
     JobState.QUEUED: (Job.created_at.expression,),
     JobState.RUNNING: (Job.lease_expires_at.expression,),
 }
 
-# Counting a million waiting jobs takes a second, and nobody needs to know them to the last one.
-MOST_COUNTED: Final = 100_000
+# Counting a million waiting jobs takes a second, and an exact number is not needed.
+MAX_COUNTED: Final = 100_000
 
 
-async def seconds_up(connection: AsyncConnection) -> float:
+async def read_uptime_seconds(connection: AsyncConnection) -> float:
     """Return the seconds for which this Postgres has been running."""
-    return float((await connection.execute(_UP)).scalar_one())
+    return float((await connection.execute(_UPTIME)).scalar_one())
 
 
 async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:
-    """Queue again the jobs whose lease ran out and that have attempts left; give their number.
+    """Requeue up to `limit` jobs whose lease expired and that have attempts left; return how many.
 
-    The counters of running jobs are left to a recount.
+    They become suspects. The caller recounts the counters of running jobs.
     """
-    return (await connection.execute(_requeueing(limit))).rowcount
+    return (await connection.execute(_requeue_statement(limit))).rowcount
 
 
-# Statements of every sweep are put together once: that takes longer than running them.
+# Statements are composed once, because composing them takes longer than running them.
 @cache
-def _requeueing(limit: int) -> Update:
-    expired = _expired(Job, JobState.RUNNING, limit, Job.attempt < Job.max_attempts)
+def _requeue_statement(limit: int) -> Update:
+    expired = _select_expired(Job, JobState.RUNNING, limit, Job.attempt < Job.max_attempts)
     return (
         update(Job)
         .where(Job.id == expired.c.id)
@@ -70,16 +70,17 @@ def _requeueing(limit: int) -> Update:
 
 
 async def requeue_expired_deliveries(connection: AsyncConnection, *, limit: int) -> int:
-    """Make deliveries pending again whose dispatcher died while sending; return their number.
+    """Make up to `limit` deliveries pending again whose lease expired; return their number.
 
-    The receiver may or may not have got the request: it is sent again, under the same id.
+    Their dispatcher died while sending. The receiver may have got the request; it is sent again
+    under the same id.
     """
-    return (await connection.execute(_requeueing_deliveries(limit))).rowcount
+    return (await connection.execute(_requeue_deliveries_statement(limit))).rowcount
 
 
 @cache
-def _requeueing_deliveries(limit: int) -> Update:
-    expired = _expired(Delivery, DeliveryState.SENDING, limit)
+def _requeue_deliveries_statement(limit: int) -> Update:
+    expired = _select_expired(Delivery, DeliveryState.SENDING, limit)
     return (
         update(Delivery)
         .where(Delivery.id == expired.c.id)
@@ -92,13 +93,13 @@ def _requeueing_deliveries(limit: int) -> Update:
     )
 
 
-def _expired(
-    table: type[Job | Delivery], state: StrEnum, limit: int, *also: ColumnElement[bool]
+def _select_expired(
+    table: type[Job | Delivery], state: StrEnum, limit: int, *conditions: ColumnElement[bool]
 ) -> CTE:
-    """Choose the rows in `state` whose lease ran out, the longest lost first."""
+    """Select and lock rows in `state` whose lease expired, longest ago first."""
     return (
         select(table.id)
-        .where(is_one_of(table.state, {state}), table.lease_expires_at < func.now(), *also)
+        .where(is_one_of(table.state, {state}), table.lease_expires_at < func.now(), *conditions)
         .order_by(table.lease_expires_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -106,49 +107,54 @@ def _expired(
     )
 
 
-async def count_servable(
+async def count_claimable(
     connection: AsyncConnection, queues: Sequence[str], *, at_most: int
 ) -> dict[str, int]:
-    """Return how many jobs could be claimed now in each queue that has any, at most `at_most`."""
-    rows = await connection.execute(_servable(at_most), {"of_queues": list(queues)})
+    """Return the number of jobs that can be claimed now, by queue, counted up to `at_most`.
+
+    A queue without such jobs is missing.
+    """
+    rows = await connection.execute(
+        _count_claimable_statement(at_most), {"of_queues": list(queues)}
+    )
     return {row[0]: row[1] for row in rows}
 
 
 @cache
-def _servable(at_most: int) -> Executable:
+def _count_claimable_statement(at_most: int) -> Executable:
     return load_sql(
         __package__,
-        "count_servable.sql",
+        "count_claimable.sql",
         columns=(TenantQueue.queue, column("number", BigInteger())),
         integers={"at_most": at_most},
     )
 
 
 async def delete_silent_workers(connection: AsyncConnection, *, seconds: float) -> None:
-    """Delete the workers that have not been seen for `seconds`."""
+    """Delete workers whose last heartbeat was more than `seconds` ago."""
     await connection.execute(delete(Worker).where(Worker.seen_at < from_now(-seconds)))
 
 
 async def count_jobs(
-    connection: AsyncConnection, *, at_most: int = MOST_COUNTED
+    connection: AsyncConnection, *, at_most: int = MAX_COUNTED
 ) -> dict[JobState, int]:
     """Return the number of unfinished jobs by state, up to `at_most` of each.
 
-    Finished jobs are counted by metrics counters.
+    Metrics count finished jobs when they finish.
     """
-    row = (await connection.execute(_counting(at_most))).one()
+    row = (await connection.execute(_count_statement(at_most))).one()
     return dict(zip(_UNFINISHED, row, strict=True))
 
 
 @cache
-def _counting(at_most: int) -> Select[Any]:
-    # In an index's order: else the planner may read through the table, in the hope of meeting
-    # so many soon.
+def _count_statement(at_most: int) -> Select[Any]:
+    # In the order of an index: otherwise the planner may scan the table, hoping to find enough rows
+    # soon.
     counted = [
         select(Job.id)
         .where(is_one_of(Job.state, {state}))
         .order_by(*order)
-        .limit(spelled(at_most))
+        .limit(literal_int(at_most))
         .subquery(state.value)
         for state, order in _UNFINISHED.items()
     ]

@@ -1,7 +1,6 @@
 """Erasure of a tenant: drain its jobs, delete its rows in batches, then the tenant's own row.
 
-Every function is for one tenant and may be repeated: what a process that dies leaves undone, the
-next round does.
+Every function is for one tenant and may be repeated: if a process dies, the next round continues.
 """
 
 from functools import cache
@@ -22,12 +21,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.job import FINAL_STATES, JobState
+from common.postgres.expressions import from_now, is_one_of, literal_int
 from common.postgres.models import Job, Tenant, UsageEntry
-from common.postgres.repositories.columns import from_now, is_one_of, spelled
 
 
 async def find_tenants_to_erase(connection: AsyncConnection, *, seconds: float) -> list[int]:
-    """Return tenants whose deletion was requested at least `seconds` ago, earliest first."""
+    """Return ids of tenants whose deletion was requested at least `seconds` ago, earliest first."""
     statement = (
         select(Tenant.id)
         .where(Tenant.deleting_at <= from_now(-seconds))
@@ -37,8 +36,8 @@ async def find_tenants_to_erase(connection: AsyncConnection, *, seconds: float) 
 
 
 async def cancel_queued(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
-    """Cancel up to `limit` queued jobs, without webhooks; return their number."""
-    return (await connection.execute(_canceling(limit), {"of_tenant": tenant_id})).rowcount
+    """Cancel up to `limit` queued jobs of a tenant, without webhooks; return their number."""
+    return (await connection.execute(_cancel_statement(limit), {"of_tenant": tenant_id})).rowcount
 
 
 async def is_drained(connection: AsyncConnection, tenant_id: int) -> bool:
@@ -48,40 +47,49 @@ async def is_drained(connection: AsyncConnection, tenant_id: int) -> bool:
 
 
 async def delete_ended_jobs(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
-    """Delete up to `limit` ended jobs, with their deliveries and attempts; return their number."""
-    return (await connection.execute(_deleting_jobs(limit), {"of_tenant": tenant_id})).rowcount
+    """Delete up to `limit` ended jobs with their deliveries and attempts; return their number."""
+    return (
+        await connection.execute(_delete_jobs_statement(limit), {"of_tenant": tenant_id})
+    ).rowcount
 
 
 async def delete_usage(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
-    """Delete up to `limit` usage entries, with their marks; return their number."""
-    return (await connection.execute(_deleting_usage(limit), {"of_tenant": tenant_id})).rowcount
+    """Delete up to `limit` usage entries of a tenant; return their number.
+
+    The marks of entries that are not in the daily totals are deleted with them.
+    """
+    return (
+        await connection.execute(_delete_usage_statement(limit), {"of_tenant": tenant_id})
+    ).rowcount
 
 
 async def delete_drained_tenant(connection: AsyncConnection, tenant_id: int) -> bool:
-    """Delete the tenant's own row, and all that refers to it; return False while it has jobs.
+    """Delete a tenant's own row and all rows that refer to it; return False while it has jobs.
 
-    A job that is just being recorded is deleted too: its insert locks the row, so the deletion
-    waits for it.
+    A job that is being recorded meanwhile is deleted too: its insert locks the tenant's row, so
+    the deletion waits for it.
     """
     return (await connection.execute(_DELETE_TENANT, {"of_tenant": tenant_id})).rowcount == 1
 
 
-# The statements, put together once: that takes longer than running them.
+# Statements are composed once, because composing them takes longer than running them.
 
 _OF_TENANT: Final = bindparam("of_tenant", type_=BigInteger())
-_QUEUED: Final = is_one_of(Job.state, {JobState.QUEUED})
-# In the order of an index of unfinished jobs: otherwise all jobs of the tenant are read.
-_WAITS: Final = (
+_IS_QUEUED: Final = is_one_of(Job.state, {JobState.QUEUED})
+# In the order of an index of unfinished jobs: otherwise all jobs of the tenant would be read.
+_QUEUED_JOBS: Final = (
     select(Job.id)
-    .where(Job.tenant_id == _OF_TENANT, _QUEUED)
+    .where(Job.tenant_id == _OF_TENANT, _IS_QUEUED)
     .order_by(Job.queue, Job.priority.desc(), Job.id)
 )
-_RUNS: Final = (
+_RUNNING_JOBS: Final = (
     select(Job.id)
     .where(Job.tenant_id == _OF_TENANT, is_one_of(Job.state, {JobState.RUNNING}))
     .order_by(Job.lease_expires_at)
 )
-_UNFINISHED: Final = select(*(jobs.limit(spelled(1)).scalar_subquery() for jobs in (_WAITS, _RUNS)))
+_UNFINISHED: Final = select(
+    *(jobs.limit(literal_int(1)).scalar_subquery() for jobs in (_QUEUED_JOBS, _RUNNING_JOBS))
+)
 _DELETE_TENANT: Final = delete(Tenant).where(
     Tenant.id == _OF_TENANT,
     Tenant.deleting_at.is_not(None),
@@ -90,8 +98,10 @@ _DELETE_TENANT: Final = delete(Tenant).where(
 
 
 @cache
-def _canceling(limit: int) -> Update:
-    waiting = _WAITS.limit(spelled(limit)).with_for_update(skip_locked=True).cte("waiting")
+def _cancel_statement(limit: int) -> Update:
+    waiting = (
+        _QUEUED_JOBS.limit(literal_int(limit)).with_for_update(skip_locked=True).cte("waiting")
+    )
     return (
         update(Job)
         .where(Job.id == waiting.c.id)
@@ -105,16 +115,18 @@ def _canceling(limit: int) -> Update:
 
 
 @cache
-def _deleting_jobs(limit: int) -> Delete:
-    ended = _some(Job.id, limit, Job.tenant_id == _OF_TENANT, is_one_of(Job.state, FINAL_STATES))
+def _delete_jobs_statement(limit: int) -> Delete:
+    ended = _select_some(
+        Job.id, limit, Job.tenant_id == _OF_TENANT, is_one_of(Job.state, FINAL_STATES)
+    )
     return delete(Job).where(Job.id == ended.c.id)
 
 
 @cache
-def _deleting_usage(limit: int) -> Delete:
-    entries = _some(UsageEntry.job_id, limit, UsageEntry.tenant_id == _OF_TENANT)
+def _delete_usage_statement(limit: int) -> Delete:
+    entries = _select_some(UsageEntry.job_id, limit, UsageEntry.tenant_id == _OF_TENANT)
     return delete(UsageEntry).where(UsageEntry.job_id == entries.c.job_id)
 
 
-def _some(column: Any, limit: int, *conditions: ColumnElement[bool]) -> Any:
-    return select(column).where(*conditions).limit(spelled(limit)).cte("some")
+def _select_some(column: Any, limit: int, *conditions: ColumnElement[bool]) -> Any:
+    return select(column).where(*conditions).limit(literal_int(limit)).cte("some")

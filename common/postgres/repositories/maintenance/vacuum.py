@@ -1,8 +1,8 @@
-"""Vacuum the small tables that every claim updates, more often than autovacuum does.
+"""Vacuum the counter tables, which every claim updates, more often than autovacuum does.
 
-A claim moves its tenants to the back of their queue, and every later claim steps over the dead
-index entries at its front: thousands within a minute, which is how often autovacuum checks. The
-same holds for a tenant's origins and dispatch rows.
+A claim moves its tenants to the end of their queue's index, and every later claim steps over the
+dead index entries at the beginning. There are thousands within a minute, which is how often
+autovacuum checks. The same holds for tenant origins and tenant dispatches.
 """
 
 from typing import Final
@@ -12,31 +12,33 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.postgres.models import TenantDispatch, TenantOrigin, TenantQueue
 
-# Fewer are stepped over in some ten microseconds.
-WORTH_A_VACUUM: Final = 2_000
+# A claim steps over fewer dead entries in about ten microseconds.
+MIN_DEAD_ROWS: Final = 2_000
 
 _TABLES: Final = [table.__tablename__ for table in (TenantQueue, TenantOrigin, TenantDispatch)]
-_DEAD: Final = {
+_COUNT_DEAD_ROWS: Final = {
     table: text(f"SELECT pg_stat_get_dead_tuples('{table}'::regclass)") for table in _TABLES
 }
-# Truncating the table would lock out claims. If a vacuum is already running, that is enough.
+# Truncating the table would lock out claims. If a vacuum is running already, it is skipped.
 _VACUUM: Final = {
     table: text(f"VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF, PARALLEL 0) {table}")
     for table in _TABLES
 }
 
 
-async def vacuum_queues(connection: AsyncConnection, *, worth_it: int = WORTH_A_VACUUM) -> bool:
-    """Vacuum each of the tables that has `worth_it` dead rows; return whether any had.
+async def vacuum_counters(
+    connection: AsyncConnection, *, min_dead_rows: int = MIN_DEAD_ROWS
+) -> bool:
+    """Vacuum the counter tables with at least `min_dead_rows` dead rows; return whether any had.
 
-    Takes milliseconds, as they have one row for each tenant and queue, or origin. For an account
-    that does not own a table Postgres only logs a warning: autovacuum remains.
+    It takes milliseconds, because the tables have one row for each tenant and queue, or origin.
+    For an account that does not own a table, Postgres only logs a warning, and autovacuum remains.
     """
-    worn = [
+    to_vacuum = [
         table
         for table in _TABLES
-        if (await connection.execute(_DEAD[table])).scalar_one() >= worth_it
+        if (await connection.execute(_COUNT_DEAD_ROWS[table])).scalar_one() >= min_dead_rows
     ]
-    for table in worn:
+    for table in to_vacuum:
         await connection.execute(_VACUUM[table])
-    return bool(worn)
+    return bool(to_vacuum)

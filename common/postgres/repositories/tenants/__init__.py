@@ -1,1 +1,1 @@
-"""Tenants, plans, keys, webhook secrets and the audit log."""
+"""Repositories of tenants, plans, keys, webhook secrets and the audit log."""

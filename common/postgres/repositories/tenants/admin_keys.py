@@ -1,4 +1,4 @@
-"""Keys of the admin API."""
+"""Add, list, revoke and authenticate keys of the admin API."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,11 +18,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import select_page
 from common.postgres.models import AdminKey
-from common.postgres.repositories.columns import following
-from common.postgres.repositories.tenants.key_records import KeyRecord, key_columns
+from common.postgres.repositories.tenants.key_records import KeyRecord, list_key_columns
 
-_KEY: Final = key_columns(AdminKey)
+_KEY_COLUMNS: Final = list_key_columns(AdminKey)
 _LIVE: Final = (
     AdminKey.revoked_at.is_(None),
     or_(AdminKey.expires_at.is_(None), AdminKey.expires_at > func.now()),
@@ -34,9 +34,9 @@ _SECONDS_LEFT: Final[ColumnElement[float | None]] = cast(
 
 @dataclass(frozen=True, slots=True)
 class LiveAdminKey:
-    """A key that opens the admin API.
+    """An admin key that is neither revoked nor expired.
 
-    `seconds_left` is its remaining life by the database's clock, None for one without end.
+    `seconds_left` is the time until it expires by the database's clock, None if it does not expire.
     """
 
     name: str
@@ -51,14 +51,14 @@ async def add_admin_key(
     last_four: str,
     expires_at: datetime | None,
 ) -> KeyRecord:
-    """Store a key's digest."""
+    """Add an admin key, stored as its digest; return its record."""
     values = {"name": name, "digest": digest, "last_four": last_four, "expires_at": expires_at}
-    statement = insert(AdminKey).values(**values).returning(*_KEY)
+    statement = insert(AdminKey).values(**values).returning(*_KEY_COLUMNS)
     return KeyRecord(*(await connection.execute(statement)).one())
 
 
 async def is_admin_key_name_taken(connection: AsyncConnection, name: str) -> bool:
-    """Tell whether a live key is called so."""
+    """Return whether a live admin key has this name."""
     statement = select(exists().where(AdminKey.name == name, *_LIVE))
     return bool((await connection.execute(statement)).scalar_one())
 
@@ -66,25 +66,25 @@ async def is_admin_key_name_taken(connection: AsyncConnection, name: str) -> boo
 async def list_admin_keys(
     connection: AsyncConnection, *, after: int | None, limit: int
 ) -> list[KeyRecord]:
-    """Give up to `limit` keys, oldest first, the revoked ones too."""
-    rows = await connection.execute(following(select(*_KEY), AdminKey.id, after, limit))
+    """Return up to `limit` admin keys with ids above `after`, oldest first, revoked included."""
+    rows = await connection.execute(select_page(select(*_KEY_COLUMNS), AdminKey.id, after, limit))
     return [KeyRecord(*row) for row in rows]
 
 
 async def revoke_admin_key(connection: AsyncConnection, key_id: int) -> KeyRecord | None:
-    """Revoke a key; None if there is no such key that is not revoked."""
+    """Revoke an admin key; return None if there is none with this id that is not revoked."""
     statement = (
         update(AdminKey)
         .where(AdminKey.id == key_id, AdminKey.revoked_at.is_(None))
         .values(revoked_at=func.now())
-        .returning(*_KEY)
+        .returning(*_KEY_COLUMNS)
     )
     row = (await connection.execute(statement)).first()
     return None if row is None else KeyRecord(*row)
 
 
 async def use_admin_key(connection: AsyncConnection, digest: bytes) -> LiveAdminKey | None:
-    """Give a live key, and note that it is used; None for any other digest."""
+    """Return the live admin key with this digest and record its use; None if there is none."""
     statement = (
         update(AdminKey)
         .where(AdminKey.digest == digest, *_LIVE)

@@ -1,4 +1,4 @@
-"""Tenants' API keys, as operators make and revoke them."""
+"""Add, list and revoke tenants' API keys."""
 
 from datetime import datetime
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import select_page
 from common.postgres.models import ApiKey
-from common.postgres.repositories.columns import following
-from common.postgres.repositories.tenants.key_records import KeyRecord, key_columns
+from common.postgres.repositories.tenants.key_records import KeyRecord, list_key_columns
 
-_KEY: Final = key_columns(ApiKey)
+_KEY_COLUMNS: Final = list_key_columns(ApiKey)
 
 
 async def add_api_key(
@@ -22,30 +22,33 @@ async def add_api_key(
     last_four: str,
     expires_at: datetime | None = None,
 ) -> KeyRecord:
-    """Store a key's digest."""
+    """Add an API key of a tenant, stored as its digest; return its record."""
     values = {"name": name, "digest": digest, "last_four": last_four, "expires_at": expires_at}
-    statement = insert(ApiKey).values(tenant_id=tenant_id, **values).returning(*_KEY)
+    statement = insert(ApiKey).values(tenant_id=tenant_id, **values).returning(*_KEY_COLUMNS)
     return KeyRecord(*(await connection.execute(statement)).one())
 
 
 async def list_api_keys(
     connection: AsyncConnection, tenant_id: int, *, after: int | None, limit: int
 ) -> list[KeyRecord]:
-    """Give up to `limit` keys of a tenant, oldest first, the revoked ones too."""
-    theirs = select(*_KEY).where(ApiKey.tenant_id == tenant_id)
-    rows = await connection.execute(following(theirs, ApiKey.id, after, limit))
+    """Return up to `limit` keys of a tenant with ids above `after`, oldest first.
+
+    Revoked ones are included.
+    """
+    statement = select(*_KEY_COLUMNS).where(ApiKey.tenant_id == tenant_id)
+    rows = await connection.execute(select_page(statement, ApiKey.id, after, limit))
     return [KeyRecord(*row) for row in rows]
 
 
 async def revoke_api_key(
     connection: AsyncConnection, *, tenant_id: int, key_id: int
 ) -> KeyRecord | None:
-    """Revoke a key; None if the tenant has no such key that is not revoked."""
+    """Revoke an API key; return None if the tenant has none with this id that is not revoked."""
     statement = (
         update(ApiKey)
         .where(ApiKey.id == key_id, ApiKey.tenant_id == tenant_id, ApiKey.revoked_at.is_(None))
         .values(revoked_at=func.now())
-        .returning(*_KEY)
+        .returning(*_KEY_COLUMNS)
     )
     row = (await connection.execute(statement)).first()
     return None if row is None else KeyRecord(*row)

@@ -1,4 +1,4 @@
-"""The audit: what operators changed."""
+"""Add and list entries of the audit log: changes made by operators."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from typing import Any, Final
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import select_page
 from common.postgres.models import AuditEntry
-from common.postgres.repositories.columns import following
 
 _ENTRIES: Final = select(
     AuditEntry.id,
@@ -24,7 +24,7 @@ _ENTRIES: Final = select(
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """One change: when, who, what; `tenant` and `subject` name what it was made to."""
+    """One change by an operator (`actor`); `tenant` and `subject` name what was changed."""
 
     id: int
     created_at: datetime
@@ -44,7 +44,7 @@ async def add_audit_entry(
     subject: str | None,
     details: Mapping[str, Any],
 ) -> None:
-    """Note a change in its own transaction."""
+    """Add an audit entry, in the transaction of the change it records."""
     entry = {"actor": actor, "action": action, "tenant": tenant, "subject": subject}
     await connection.execute(insert(AuditEntry).values(**entry, details=dict(details)))
 
@@ -52,7 +52,10 @@ async def add_audit_entry(
 async def list_audit_entries(
     connection: AsyncConnection, *, tenant: str | None, after: int | None, limit: int
 ) -> list[AuditRecord]:
-    """Give up to `limit` entries, latest first, those before the id `after`; None is of all."""
+    """Return up to `limit` entries with ids below `after`, latest first.
+
+    `tenant` selects the entries of one tenant by its name, None those of all.
+    """
     statement = _ENTRIES if tenant is None else _ENTRIES.where(AuditEntry.tenant == tenant)
-    page = following(statement, AuditEntry.id, after, limit, newest_first=True)
+    page = select_page(statement, AuditEntry.id, after, limit, newest_first=True)
     return [AuditRecord(*row) for row in await connection.execute(page)]

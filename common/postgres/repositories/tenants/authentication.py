@@ -1,4 +1,4 @@
-"""Looking an API key up: whose it is, what they may use, and a note that it was used."""
+"""Find the tenant of an API key and its limits, and record the use of the key."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,15 +9,16 @@ from sqlalchemy.sql import column
 
 from common.postgres.statements import Executor
 
-# How exactly `last_used_at` is known: a busy key writes its row once a minute.
-NOTED_AFTER_SECONDS: Final = 60.0
+# A use is recorded if the last recorded one is older: the row of a busy key is written once a
+# minute.
+RECORD_USE_AFTER_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
-    """Whom a live key belongs to, with the limits stored for their plan and for them.
+    """The tenant of a live API key, with the limits stored for its plan and for itself.
 
-    `seconds_left` is the key's remaining life by the database's clock, None for one without end.
+    `seconds_left` is the time until the key expires by the database's clock, None if it does not.
     """
 
     tenant_id: int
@@ -26,18 +27,18 @@ class KeyOwner:
     seconds_left: float | None
 
 
-async def look_up_key(connection: Executor, digest: bytes) -> KeyOwner | None:
-    """Give the owner of a live key and note its use; None for any other digest."""
-    asked = {"of_digest": digest, "noted_after_seconds": NOTED_AFTER_SECONDS}
-    row = (await connection.execute(_LOOK_UP, asked)).first()
+async def find_key_owner(connection: Executor, digest: bytes) -> KeyOwner | None:
+    """Return the tenant of the live key with this digest, None if there is none; record its use."""
+    values = {"of_digest": digest, "record_use_after_seconds": RECORD_USE_AFTER_SECONDS}
+    row = (await connection.execute(_FIND_KEY_OWNER, values)).first()
     return None if row is None else KeyOwner(*row)
 
 
-# A function of the database's: a gateway can ask for a key it was shown, and read no other.
-_LOOK_UP: Final = select(
+# An SQL function: the gateway can look up a key that it was sent, and cannot read any other.
+_FIND_KEY_OWNER: Final = select(
     *func.infill_authenticate(
         bindparam("of_digest", type_=LargeBinary()),
-        bindparam("noted_after_seconds", type_=Double()),
+        bindparam("record_use_after_seconds", type_=Double()),
     )
     .table_valued(
         column("tenant_id", BigInteger()),

@@ -1,6 +1,6 @@
--- Create a tenant on a plan, with an unlimited share: the plan's limits are granted afterwards.
+-- Create a tenant on a plan, with an unlimited share; refresh_shares.sql applies the plan's limits.
 --
--- One row with the id, or none if the name is taken or there is no such plan.
+-- Returns the id; no row if the name is taken or there is no such plan.
 
 WITH created AS (
     INSERT INTO tenants (name, plan_id)

@@ -1,4 +1,4 @@
-"""What API keys and admin keys have in common: their rows read the same."""
+"""The record of an API key or an admin key, whose tables have the same columns."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from common.postgres.models import AdminKey, ApiKey
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key as an operator sees it; the key itself is not known to us."""
+    """A key as operators see it; the key itself is not stored."""
 
     id: int
     name: str
@@ -22,8 +22,8 @@ class KeyRecord:
     revoked_at: datetime | None
 
 
-def key_columns(table: type[ApiKey | AdminKey]) -> tuple[InstrumentedAttribute[Any], ...]:
-    """Give the columns a record is made of, in its order."""
+def list_key_columns(table: type[ApiKey | AdminKey]) -> tuple[InstrumentedAttribute[Any], ...]:
+    """Return the columns of `table` that are the fields of `KeyRecord`, in their order."""
     return (
         table.id,
         table.name,

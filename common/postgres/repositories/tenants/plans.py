@@ -1,4 +1,4 @@
-"""Plans: what kinds of tenants may use."""
+"""Create, read, change and delete plans: limits that several tenants share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.postgres.expressions import select_page
 from common.postgres.models import Plan, Tenant
-from common.postgres.repositories.columns import following
 
 _TENANTS: Final = (
     select(func.count()).where(Tenant.plan_id == Plan.id).scalar_subquery().label("tenants")
@@ -20,7 +20,7 @@ _PLANS: Final = select(Plan.id, Plan.name, Plan.limits, Plan.created_at, _TENANT
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """A plan as an operator sees it; `tenants` is how many are on it."""
+    """A plan as operators see it; `tenants` is the number of tenants on it."""
 
     id: int
     name: str
@@ -30,13 +30,13 @@ class PlanRecord:
 
 
 async def create_plan(connection: AsyncConnection, name: str, limits: Mapping[str, Any]) -> bool:
-    """Create a plan; False if the name is taken."""
+    """Create a plan; return False if the name is taken."""
     statement = insert(Plan).values(name=name, limits=dict(limits)).on_conflict_do_nothing()
     return (await connection.execute(statement)).rowcount == 1
 
 
 async def find_plan(connection: AsyncConnection, name: str) -> PlanRecord | None:
-    """Give the plan of that name, None if there is none."""
+    """Return the plan with this name, None if there is none."""
     row = (await connection.execute(_PLANS.where(Plan.name == name))).first()
     return None if row is None else PlanRecord(*row)
 
@@ -44,19 +44,19 @@ async def find_plan(connection: AsyncConnection, name: str) -> PlanRecord | None
 async def list_plans(
     connection: AsyncConnection, *, after: int | None, limit: int
 ) -> list[PlanRecord]:
-    """Give up to `limit` plans, oldest first, those after the id `after`."""
-    rows = await connection.execute(following(_PLANS, Plan.id, after, limit))
+    """Return up to `limit` plans with ids above `after`, oldest first."""
+    rows = await connection.execute(select_page(_PLANS, Plan.id, after, limit))
     return [PlanRecord(*row) for row in rows]
 
 
 async def set_plan_limits(
     connection: AsyncConnection, plan_id: int, limits: Mapping[str, Any]
 ) -> None:
-    """Give a plan other limits; the shares of its tenants are another statement's business."""
+    """Replace the limits of a plan; the caller refreshes the shares of its tenants."""
     await connection.execute(update(Plan).where(Plan.id == plan_id).values(limits=dict(limits)))
 
 
 async def delete_plan(connection: AsyncConnection, plan_id: int) -> bool:
-    """Delete a plan; False while tenants are on it."""
+    """Delete a plan; return False if tenants are on it."""
     statement = delete(Plan).where(Plan.id == plan_id, ~exists().where(Tenant.plan_id == plan_id))
     return (await connection.execute(statement)).rowcount == 1

@@ -1,4 +1,4 @@
-"""Tenants, and the secrets their webhooks are signed with."""
+"""Create, read, change and disable tenants; add their webhook secrets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.names import is_name
+from common.postgres.expressions import from_now, select_page
 from common.postgres.models import Plan, Tenant, TenantShare, WebhookSecret
-from common.postgres.repositories.columns import following, from_now
 from common.postgres.sql_text import load_sql
 
-# The plan there is in every installation: no limits, until an operator sets some.
+# The plan that every installation has; without limits until an operator sets some.
 DEFAULT_PLAN: Final = "default"
 
 _TENANTS: Final = select(
@@ -30,7 +30,7 @@ _CREATE: Final = load_sql(__package__, "create_tenant.sql", columns=(TenantShare
 
 @dataclass(frozen=True, slots=True)
 class TenantRecord:
-    """A tenant as an operator sees it; `limits` are its own, and have the say over its plan's."""
+    """A tenant as operators see it; `limits` are its own, which override those of its plan."""
 
     id: int
     name: str
@@ -46,53 +46,53 @@ async def create_tenant(
 ) -> int | None:
     """Create a tenant on a plan, with an unlimited share; return its id, None if the name is taken.
 
-    The plan's limits are granted by another statement.
+    The caller refreshes the share, which applies the plan's limits.
     """
     return (await connection.execute(_CREATE, {"name": name, "plan": plan})).scalar()
 
 
 async def find_tenant(connection: AsyncConnection, name: str) -> int | None:
-    """Give the id of the tenant of that name, None if there is none."""
-    if not is_name(name):  # some such texts Postgres does not even take
+    """Return the id of the tenant with this name, None if there is none."""
+    if not is_name(name):  # Postgres raises an error for some such texts
         return None
     return (await connection.execute(select(Tenant.id).where(Tenant.name == name))).scalar()
 
 
 async def read_tenant(connection: AsyncConnection, tenant_id: int) -> TenantRecord:
-    """Give a tenant that is there."""
+    """Return the tenant with this id, which must exist."""
     return TenantRecord(*(await connection.execute(_TENANTS.where(Tenant.id == tenant_id))).one())
 
 
 async def list_tenants(
     connection: AsyncConnection, *, after: int | None, limit: int
 ) -> list[TenantRecord]:
-    """Give up to `limit` tenants, oldest first, those after the id `after`."""
-    rows = await connection.execute(following(_TENANTS, Tenant.id, after, limit))
+    """Return up to `limit` tenants with ids above `after`, oldest first."""
+    rows = await connection.execute(select_page(_TENANTS, Tenant.id, after, limit))
     return [TenantRecord(*row) for row in rows]
 
 
 async def list_limited_tenants(connection: AsyncConnection, plan_id: int) -> list[TenantRecord]:
-    """Give the tenants on a plan that have limits of their own."""
+    """Return the tenants on a plan that have limits of their own."""
     statement = _TENANTS.where(Tenant.plan_id == plan_id, Tenant.limits != {})
     return [TenantRecord(*row) for row in await connection.execute(statement)]
 
 
 async def set_tenant_plan(connection: AsyncConnection, tenant_id: int, plan_id: int) -> None:
-    """Put a tenant on a plan; its share is another statement's business."""
+    """Set the plan of a tenant; the caller refreshes its share."""
     await connection.execute(update(Tenant).where(Tenant.id == tenant_id).values(plan_id=plan_id))
 
 
 async def set_tenant_limits(
     connection: AsyncConnection, tenant_id: int, limits: Mapping[str, Any]
 ) -> None:
-    """Give a tenant limits of its own; its share is another statement's business."""
+    """Replace a tenant's own limits; the caller refreshes its share."""
     await connection.execute(
         update(Tenant).where(Tenant.id == tenant_id).values(limits=dict(limits))
     )
 
 
 async def mark_deleting(connection: AsyncConnection, tenant_id: int) -> None:
-    """Disable a tenant for good: a dispatcher drains and erases it."""
+    """Disable a tenant and mark it for deletion; a dispatcher drains and erases it."""
     disabled_at = func.coalesce(Tenant.disabled_at, func.now())
     await connection.execute(
         update(Tenant)
@@ -101,8 +101,8 @@ async def mark_deleting(connection: AsyncConnection, tenant_id: int) -> None:
     )
 
 
-async def disable_tenant(connection: AsyncConnection, name: str, *, disabled: bool) -> bool:
-    """Shut a tenant's keys out, or let them in again; False if there is no such tenant."""
+async def set_tenant_disabled(connection: AsyncConnection, name: str, *, disabled: bool) -> bool:
+    """Disable or enable a tenant by name; return False if there is no such tenant."""
     statement = (
         update(Tenant)
         .where(Tenant.name == name)
@@ -114,7 +114,7 @@ async def disable_tenant(connection: AsyncConnection, name: str, *, disabled: bo
 async def add_webhook_secret(
     connection: AsyncConnection, *, tenant_id: int, secret: str, overlap_seconds: float
 ) -> int:
-    """Give a tenant a new signing secret, and its id; the old live on for `overlap_seconds`."""
+    """Add a webhook secret and return its id; older ones expire after `overlap_seconds`."""
     await connection.execute(
         update(WebhookSecret)
         .where(WebhookSecret.tenant_id == tenant_id, WebhookSecret.expires_at.is_(None))

@@ -1,1 +1,1 @@
-"""The usage ledger, its daily totals, and quotas."""
+"""Repositories of usage: the ledger, its daily totals, and what quotas compare."""

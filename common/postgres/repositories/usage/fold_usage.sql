@@ -1,10 +1,10 @@
--- Add up to {limit} usage entries to the daily totals; return how many there were.
+-- Fold up to {limit} usage entries into the daily totals. Returns their number.
 --
--- Mark and total change in one statement: a process that dies in it has folded nothing, and no
--- entry is added twice.
+-- Marks and totals change in one statement, so no entry is lost or added twice if the process dies.
 
 WITH marked AS (
-    -- Two processes that fold at once, as while the leader changes, step around each other.
+    -- Two processes may fold at the same time while the leader changes; each skips the other's
+    -- rows.
     SELECT job_id
     FROM unfolded_usage
     ORDER BY job_id
@@ -20,8 +20,8 @@ unmarked AS (
 ),
 
 summed AS (
-    -- The entries are looked up one by one, which the LIMIT forces: the ledger grows for ever, and
-    -- a planner that thinks the marks many would read through it.
+    -- The LIMIT forces a lookup by id for each mark: otherwise a planner that overestimates the
+    -- number of marks might scan the ledger, which grows without limit.
     SELECT
         entry.tenant_id,
         entry.day,
@@ -49,7 +49,7 @@ summed AS (
 ),
 
 added AS (
-    -- In one order, so that two processes that add to the same totals wait and do not deadlock.
+    -- In the order of the keys, so that two processes that add to the same totals never deadlock.
     INSERT INTO daily_usage (
         tenant_id, day, model, jobs, images, megapixel_steps, gpu_milliseconds, flagged_images
     )

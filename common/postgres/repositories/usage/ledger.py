@@ -1,4 +1,8 @@
-"""Add the usage ledger up, and read it: the daily totals and what is not in them yet."""
+"""Fold usage entries into daily totals, and read usage from both.
+
+To fold an entry is to add it to the total of its tenant, model and day. A mark in `unfolded_usage`
+shows which entries are still to be folded.
+"""
 
 from dataclasses import dataclass, fields
 from datetime import date
@@ -15,9 +19,9 @@ from common.postgres.statements import Executor
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """Usage of one tenant and model on one day, a day in UTC.
+    """Usage of one tenant and model on one day (UTC).
 
-    `flagged_images` are those of `images` that were found unsafe.
+    `flagged_images` are those of `images` that the safety checker flagged.
     """
 
     tenant: str
@@ -31,20 +35,20 @@ class UsageLine:
 
 
 async def fold_usage(connection: AsyncConnection, *, limit: int) -> int:
-    """Add up to `limit` entries to the daily totals, and return how many there were.
+    """Fold up to `limit` usage entries into the daily totals; return their number.
 
-    Mark and total change in one statement: a process that dies in it has folded nothing, and no
-    entry is added twice.
+    Marks and totals change in one statement, so no entry is lost or added twice if the process
+    dies.
     """
-    return int((await connection.execute(_folding(limit))).scalar_one())
+    return int((await connection.execute(_fold_statement(limit))).scalar_one())
 
 
 async def read_usage(
     connection: AsyncConnection, tenant_id: int | None, since: date, until: date
 ) -> list[UsageLine]:
-    """Return the usage from `since` to `until`, both included; of all tenants, if None is named.
+    """Return the usage from `since` to `until`, both included, sorted by tenant, day and model.
 
-    Sorted by tenant, day and model.
+    `tenant_id` None reads the usage of all tenants.
     """
     period = {"since": since, "until": until}
     if tenant_id is None:
@@ -54,22 +58,26 @@ async def read_usage(
     return [UsageLine(*row) for row in rows]
 
 
-async def month_credits(connection: Executor, tenant_id: int) -> Decimal:
-    """Return the megapixel-steps a tenant has used in this calendar month, in UTC."""
-    used: Decimal = (await connection.execute(_MONTH_CREDITS, {"of_tenant": tenant_id})).scalar()
+async def read_month_credits(connection: Executor, tenant_id: int) -> Decimal:
+    """Return the credits (megapixel-steps) a tenant has used in this calendar month (UTC)."""
+    used: Decimal = (
+        await connection.execute(_READ_MONTH_CREDITS, {"of_tenant": tenant_id})
+    ).scalar()
     return used
 
 
-_LINE: Final[list[ColumnClause[Any]]] = [column(field.name) for field in fields(UsageLine)]
-_READ_ALL: Final = load_sql(__package__, "read_usage.sql", columns=_LINE)
-_READ_TENANT: Final = load_sql(__package__, "read_tenant_usage.sql", columns=_LINE)
+_LINE_COLUMNS: Final[list[ColumnClause[Any]]] = [column(field.name) for field in fields(UsageLine)]
+_READ_ALL: Final = load_sql(__package__, "read_usage.sql", columns=_LINE_COLUMNS)
+_READ_TENANT: Final = load_sql(__package__, "read_tenant_usage.sql", columns=_LINE_COLUMNS)
 # Without a type: the driver returns a Decimal, and SQLAlchemy's reader does not expect one.
-_MONTH_CREDITS: Final = load_sql(__package__, "month_credits.sql", columns=[column("credits")])
+_READ_MONTH_CREDITS: Final = load_sql(
+    __package__, "read_month_credits.sql", columns=[column("credits")]
+)
 
 
-# Once for each limit: loading it takes longer than running it.
+# Loaded once for each limit: loading it takes longer than running it.
 @cache
-def _folding(limit: int) -> Executable:
+def _fold_statement(limit: int) -> Executable:
     return load_sql(
         __package__, "fold_usage.sql", columns=[column("folded")], integers={"limit": limit}
     )

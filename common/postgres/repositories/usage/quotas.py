@@ -1,4 +1,4 @@
-"""What a tenant has waiting and at work: what its quotas are held against."""
+"""Read a tenant's unfinished jobs, which count against its quotas."""
 
 from typing import Final, NamedTuple
 
@@ -15,54 +15,58 @@ from sqlalchemy import (
 from sqlalchemy.types import NULLTYPE
 
 from common.domain.job import JobState
+from common.postgres.expressions import is_one_of
 from common.postgres.models import Job
-from common.postgres.repositories.columns import is_one_of
 from common.postgres.statements import Executor
 
 
-class Unfinished(NamedTuple):
-    """A tenant's jobs that have not ended: how many wait, and what all of them cost, in credits."""
+class UnfinishedJobs(NamedTuple):
+    """A tenant's jobs that have not ended.
+
+    `queued` is the number of queued jobs; `cost` is the credits of the queued and running ones.
+    """
 
     queued: int
     cost: float
 
 
-async def count_unfinished(connection: Executor, tenant_id: int, *, most: int) -> Unfinished:
-    """Count a tenant's unfinished jobs at one moment, at most `most` of the waiting ones.
+async def count_unfinished(connection: Executor, tenant_id: int, *, limit: int) -> UnfinishedJobs:
+    """Return a tenant's unfinished jobs; at most `limit` queued ones are counted.
 
-    Both parts are read from indexes; of the running ones there are no more than workers hold.
+    Running jobs need no limit: there are no more than the workers have slots.
     """
-    given = {"of_tenant": tenant_id, "most": most}
-    return Unfinished(*(await connection.execute(_UNFINISHED, given)).first())
+    values = {"of_tenant": tenant_id, "limit": limit}
+    return UnfinishedJobs(*(await connection.execute(_COUNT_UNFINISHED, values)).first())
 
 
-async def is_repetition(connection: Executor, tenant_id: int, idempotency_key: str) -> bool:
-    """Tell whether a job was recorded under this idempotency key."""
-    given = {"of_tenant": tenant_id, "key": idempotency_key}
-    return (await connection.execute(_RECORDED, given)).first() is not None
+async def is_idempotency_key_used(
+    connection: Executor, tenant_id: int, idempotency_key: str
+) -> bool:
+    """Return whether the tenant has recorded a job under this idempotency key."""
+    values = {"of_tenant": tenant_id, "key": idempotency_key}
+    return (await connection.execute(_FIND_BY_KEY, values)).first() is not None
 
 
 _OF_TENANT: Final = Job.tenant_id == bindparam("of_tenant", type_=BigInteger())
-_NOTHING: Final[ColumnElement[float]] = literal_column("0", Double())
-_WAITING: Final = (
+_ZERO: Final[ColumnElement[float]] = literal_column("0", Double())
+_QUEUED: Final = (
     select(Job.cost)
     .where(_OF_TENANT, is_one_of(Job.state, {JobState.QUEUED}))
-    # The order of their index. Without one, a plan for any tenant and any limit may walk through
-    # everybody's waiting jobs in search of this one's.
+    # The order of an index: otherwise the planner may scan the queued jobs of all tenants.
     .order_by(Job.queue, Job.priority.desc(), Job.id)
-    .limit(bindparam("most", type_=BigInteger()))
+    .limit(bindparam("limit", type_=BigInteger()))
     .subquery()
 )
-_WAITING_COST: Final = func.coalesce(func.sum(_WAITING.c.cost), _NOTHING)
+_QUEUED_COST: Final = func.coalesce(func.sum(_QUEUED.c.cost), _ZERO)
 _RUNNING_COST: Final = (
-    select(func.coalesce(func.sum(Job.cost), _NOTHING))
+    select(func.coalesce(func.sum(Job.cost), _ZERO))
     .where(_OF_TENANT, is_one_of(Job.state, {JobState.RUNNING}))
     .scalar_subquery()
 )
-_UNFINISHED: Final = select(
+_COUNT_UNFINISHED: Final = select(
     func.count().label("queued"),
-    type_coerce(_WAITING_COST + _RUNNING_COST, NULLTYPE).label("cost"),
-).select_from(_WAITING)
-_RECORDED: Final = select(Job.id).where(
+    type_coerce(_QUEUED_COST + _RUNNING_COST, NULLTYPE).label("cost"),
+).select_from(_QUEUED)
+_FIND_BY_KEY: Final = select(Job.id).where(
     _OF_TENANT, Job.idempotency_key == bindparam("key", type_=Job.idempotency_key.type)
 )

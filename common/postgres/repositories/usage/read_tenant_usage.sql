@@ -1,8 +1,8 @@
--- Add up what the tenant :of_tenant used from :since to :until, both included, by day and model.
--- As read_usage.sql, apart from the tenant: a condition that may be absent would cost the indexes.
+-- Sum the usage of the tenant :of_tenant from :since to :until, both included, by day and model.
+-- The same as read_usage.sql for one tenant: with an optional condition no index would be used.
 --
--- One statement sees one moment: an entry is in the daily totals or among those marked as unfolded,
--- never in both.
+-- A statement reads one snapshot, in which an entry is either in the daily totals or marked as
+-- unfolded.
 
 WITH folded AS (
     SELECT
@@ -20,8 +20,8 @@ WITH folded AS (
 ),
 
 unfolded AS (
-    -- The entries are looked up one by one, which the LIMIT forces: the ledger grows for ever, and
-    -- a planner that thinks the marks many would read through it.
+    -- The LIMIT forces a lookup by id for each mark: otherwise a planner that overestimates the
+    -- number of marks might scan the ledger, which grows without limit.
     SELECT
         entry.tenant_id,
         entry.day,
@@ -55,7 +55,7 @@ used AS (
     SELECT * FROM unfolded
 )
 
--- The sums of whole numbers are numeric; they are whole again. Sorted by their bytes, whatever the
+-- Postgres sums bigint as numeric, hence the casts. COLLATE "C" sorts by bytes, whatever the
 -- collation of the database.
 SELECT
     tenants.name AS tenant,

@@ -1,7 +1,7 @@
--- Add up what all tenants used from :since to :until, both included, by tenant, day and model.
+-- Sum the usage of all tenants from :since to :until, both included, by tenant, day and model.
 --
--- One statement sees one moment: an entry is in the daily totals or among those marked as unfolded,
--- never in both.
+-- A statement reads one snapshot, in which an entry is either in the daily totals or marked as
+-- unfolded.
 
 WITH folded AS (
     SELECT
@@ -18,8 +18,8 @@ WITH folded AS (
 ),
 
 unfolded AS (
-    -- The entries are looked up one by one, which the LIMIT forces: the ledger grows for ever, and
-    -- a planner that thinks the marks many would read through it.
+    -- The LIMIT forces a lookup by id for each mark: otherwise a planner that overestimates the
+    -- number of marks might scan the ledger, which grows without limit.
     SELECT
         entry.tenant_id,
         entry.day,
@@ -52,7 +52,7 @@ used AS (
     SELECT * FROM unfolded
 )
 
--- The sums of whole numbers are numeric; they are whole again. Sorted by their bytes, whatever the
+-- Postgres sums bigint as numeric, hence the casts. COLLATE "C" sorts by bytes, whatever the
 -- collation of the database.
 SELECT
     tenants.name AS tenant,

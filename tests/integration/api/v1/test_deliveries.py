@@ -140,9 +140,11 @@ async def test_a_delivery_is_found_by_a_track_id_of_any_type(
     assert (await webhooks.listed(f"?job_id={jobs[7.5, float]}"))[0]["track_id"] == 7.5
 
 
-async def test_lists_are_paged(webhooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery_log, "MOST_LOOKED_AT", 3)
-    delivery_log._looking.cache_clear()
+async def test_lists_are_read_a_page_at_a_time(
+    webhooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_log, "MAX_ROWS_READ", 3)
+    delivery_log._end_statement.cache_clear()
     jobs = [await webhooks.failed(IMAGE_URL, track_id="same") for _ in range(5)]
     await webhooks.gateway.run(
         "UPDATE deliveries SET state = 'exhausted', finished_at = now() WHERE job_id = $1", jobs[0]
@@ -159,7 +161,7 @@ async def test_lists_are_paged(webhooks: WebhookHarness, monkeypatch: pytest.Mon
     assert (page["items"], page["next_cursor"] is None) == ([], False)
     page = await webhooks.get(f"deliveries?state=exhausted&cursor={page['next_cursor']}")
     assert ([item["job_id"] for item in page["items"]], page["next_cursor"]) == ([jobs[0]], None)
-    delivery_log._looking.cache_clear()
+    delivery_log._end_statement.cache_clear()
 
 
 async def test_a_paused_origin_is_shown(webhooks: WebhookHarness) -> None:

@@ -117,7 +117,7 @@ async def test_a_delivery_with_the_maximum_of_attempts_is_not_sent_again(
 ) -> None:
     """The number of attempts is limited, and exceeding it would break every claim."""
     await webhooks.failed(IMAGE_URL)
-    most = redelivery.MOST_ATTEMPTS
+    most = redelivery.MAX_ATTEMPTS
     await webhooks.set(f"state = 'exhausted', finished_at = now(), attempt = {most}")
     (item,) = await webhooks.listed()
     code, result = await webhooks.ask("POST", f"deliveries/{item['id']}/redeliver")
@@ -178,7 +178,7 @@ async def test_bulk_redelivery_can_be_limited_to_one_state(webhooks: WebhookHarn
 async def test_a_large_bulk_redelivery_is_done_in_parts(
     webhooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redelivery, "BATCH", 2)
+    monkeypatch.setattr(redelivery, "MAX_REDELIVERIES", 2)
     monkeypatch.setattr("api.dialects.v1.webhooks.MAX_BATCHES", 2)
     await create_finished(webhooks, "exhausted", number=7)
     since = {"since": "2000-01-01T00:00:00Z"}

@@ -1,4 +1,4 @@
-"""What a tenant asks of its deliveries is read through indexes, and carries its job's track_id."""
+"""Lists and redeliveries use indexes; a delivery is found by its job's track_id."""
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime
@@ -13,11 +13,11 @@ from common.domain.delivery import DeliveryRecord, DeliveryState
 from common.postgres.database import GATEWAY_ROLE
 from common.postgres.repositories.deliveries.log import DeliveryFilter, list_deliveries
 from common.postgres.repositories.deliveries.redelivery import redeliver, redeliver_failed
-from tests.integration.repositories.support.counters import Books
 from tests.integration.repositories.support.query_plans import fill, plans
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
-# Among the rows of other tenants, with everything in them that is looked for.
+# Spread the rows over many tenants, with all states and hashes that are searched.
 SPREAD = (
     "UPDATE jobs SET tenant_id = (SELECT min(id) + jobs.id % 30 FROM tenants)",
     """UPDATE deliveries SET tenant_id = jobs.tenant_id, track_hash = job_id % 1000
@@ -30,10 +30,10 @@ SPREAD = (
 
 
 class Call(Protocol):
-    """One statement for a tenant."""
+    """A call that executes one statement for a tenant."""
 
     def __call__(self, connection: AsyncConnection, /, *, tenant_id: int) -> Awaitable[object]:
-        """Run it."""
+        """Execute the statement."""
 
 
 def listing(after: int | None = None, **chosen: Any) -> Call:
@@ -51,10 +51,10 @@ def redelivering(**chosen: Any) -> Call:
     return call
 
 
-async def test_what_is_asked_is_read_through_indexes(books: Books, database_url: str) -> None:
-    """As the gateway asks it: row-level security keeps some conditions away from indexes."""
-    await fill(books)
-    async with books.database.statement() as connection:
+async def test_lists_and_redeliveries_use_indexes(alice: TenantRows, database_url: str) -> None:
+    """With the gateway's role: row-level security prevents index use for some conditions."""
+    await fill(alice)
+    async with alice.database.statement() as connection:
         for statement in SPREAD:
             await connection.execute(text(statement))
     asked: list[tuple[Call, str]] = [
@@ -65,37 +65,39 @@ async def test_what_is_asked_is_read_through_indexes(books: Books, database_url:
         (redelivering(), "ix_deliveries_failed"),
         (redelivering(state=DeliveryState.DISCARDED), "ix_deliveries_failed"),
     ]
-    as_gateway = f"{database_url}?role={GATEWAY_ROLE}&infill.tenant_id={books.tenant_id}"
+    as_gateway = f"{database_url}?role={GATEWAY_ROLE}&infill.tenant_id={alice.tenant_id}"
     for call, index in asked:
-        mine = partial(call, tenant_id=books.tenant_id)
-        for plan in await plans(books.database, as_gateway, mine):
+        mine = partial(call, tenant_id=alice.tenant_id)
+        for plan in await plans(alice.database, as_gateway, mine):
             assert index in plan
             assert "Seq Scan on deliveries" not in plan
 
 
-async def in_list(books: Books, **chosen: Any) -> list[DeliveryRecord]:
-    async with books.database.statement() as connection:
+async def in_list(alice: TenantRows, **chosen: Any) -> list[DeliveryRecord]:
+    async with alice.database.statement() as connection:
         found = await list_deliveries(
-            connection, books.tenant_id, DeliveryFilter(**chosen), after=None, limit=50
+            connection, alice.tenant_id, DeliveryFilter(**chosen), after=None, limit=50
         )
     return found.deliveries
 
 
-async def test_every_writer_gives_a_delivery_its_jobs_track_id(books: Books) -> None:
-    """A trigger sets the hash by which it is found."""
-    made = await books.delivery_in(DeliveryState.EXHAUSTED)
-    found = await in_list(books, track_id="order-9")
+async def test_a_delivery_is_found_by_its_jobs_track_id(alice: TenantRows) -> None:
+    """A trigger sets the hash, whichever statement inserts the delivery."""
+    made = await alice.add_delivery(DeliveryState.EXHAUSTED)
+    found = await in_list(alice, track_id="order-9")
     assert [delivery.id for delivery in found] == [made.delivery_id]
-    assert await in_list(books, track_id="order-8") == []
+    assert await in_list(alice, track_id="order-8") == []
 
 
 @pytest.mark.parametrize("state", list(DeliveryState))
-async def test_what_has_ended_is_pending_anew(books: Books, state: DeliveryState) -> None:
-    made = await books.delivery_in(state, failures=3)
-    before = await books.delivery(made.delivery_id)
-    async with books.database.statement() as connection:
-        done = await redeliver(connection, books.tenant_id, made.delivery_id)
-    after = await books.delivery(made.delivery_id)
+async def test_an_ended_delivery_becomes_pending_again(
+    alice: TenantRows, state: DeliveryState
+) -> None:
+    made = await alice.add_delivery(state, failures=3)
+    before = await alice.read_delivery(made.delivery_id)
+    async with alice.database.statement() as connection:
+        done = await redeliver(connection, alice.tenant_id, made.delivery_id)
+    after = await alice.read_delivery(made.delivery_id)
     assert done == (state is not DeliveryState.SENDING)
     assert after["attempt"] == before["attempt"]  # the fence
     if state in {DeliveryState.SENDING, DeliveryState.PENDING}:
@@ -107,9 +109,9 @@ async def test_what_has_ended_is_pending_anew(books: Books, state: DeliveryState
         )
 
 
-async def test_it_is_one_tenants_own(books: Books, other_books: Books) -> None:
-    made = await books.delivery_in(DeliveryState.EXHAUSTED, finished_at=SINCE)
-    async with books.database.statement() as connection:
-        assert not await redeliver(connection, other_books.tenant_id, made.delivery_id)
-        assert await redeliver_failed(connection, other_books.tenant_id, since=SINCE) == 0
-        assert await redeliver_failed(connection, books.tenant_id, since=SINCE) == 1
+async def test_only_its_tenant_redelivers_a_delivery(alice: TenantRows, bob: TenantRows) -> None:
+    made = await alice.add_delivery(DeliveryState.EXHAUSTED, finished_at=SINCE)
+    async with alice.database.statement() as connection:
+        assert not await redeliver(connection, bob.tenant_id, made.delivery_id)
+        assert await redeliver_failed(connection, bob.tenant_id, since=SINCE) == 0
+        assert await redeliver_failed(connection, alice.tenant_id, since=SINCE) == 1

@@ -1,4 +1,4 @@
-"""Taking jobs: the best one, and once."""
+"""Claiming jobs: the next one first, and each once."""
 
 import asyncio
 from collections import Counter
@@ -11,21 +11,21 @@ from common.domain.record import InputImage
 from common.postgres.models import Job
 from common.postgres.repositories.fair_queue.claim import claim_jobs
 from common.runtime.clock import utc_now
-from tests.integration.repositories.support.counters import (
+from tests.integration.repositories.support.tenant_rows import (
     FAR_AHEAD,
     HOOK,
     LEASE_SECONDS,
     LONG_AGO,
     QUEUE,
     REQUEST,
-    Books,
+    TenantRows,
 )
 
 
-async def claim_all(books: Books, worker: str) -> list[int]:
-    """Claim until nothing is left."""
+async def claim_all(alice: TenantRows, worker: str) -> list[int]:
+    """Claim until no job is left; return the ids in order."""
     taken: list[int] = []
-    async with books.database.statement() as connection:
+    async with alice.database.statement() as connection:
         while claimed := await claim_jobs(
             connection, queues=[QUEUE], worker=worker, lease_seconds=LEASE_SECONDS, limit=1
         ):
@@ -33,9 +33,9 @@ async def claim_all(books: Books, worker: str) -> list[int]:
     return taken
 
 
-async def test_a_claim_takes_the_job_under_a_lease(books: Books) -> None:
-    job_id = await books.queued()
-    async with books.database.statement() as connection:
+async def test_a_claim_sets_state_attempt_and_lease(alice: TenantRows) -> None:
+    job_id = await alice.queue_job()
+    async with alice.database.statement() as connection:
         claimed = await claim_jobs(
             connection, queues=[QUEUE], worker="w7", lease_seconds=90.5, limit=1
         )
@@ -44,14 +44,14 @@ async def test_a_claim_takes_the_job_under_a_lease(books: Books) -> None:
     job = taken.record
     assert (job.id, job.tenant_id, job.state, job.attempt) == (
         job_id,
-        books.tenant_id,
+        alice.tenant_id,
         JobState.RUNNING,
         1,
     )
     assert (job.request, job.webhook_url, job.track_id) == (REQUEST, HOOK, "order-9")
     assert job.inputs == {"init_image": InputImage(url="https://p.test/a.png")}
     assert job.result is None
-    row = await books.job(job_id)
+    row = await alice.read_job(job_id)
     assert row["claimed_by"] == "w7"
     assert (row["lease_expires_at"] - row["started_at"]).total_seconds() == 90.5
     assert abs((row["started_at"] - utc_now()).total_seconds()) < 30
@@ -65,57 +65,57 @@ async def test_a_claim_takes_the_job_under_a_lease(books: Books) -> None:
         ({"inputs": {"init_image": {"volume": "x"}}}, "volume"),
     ],
 )
-async def test_what_a_newer_release_recorded_is_told_apart(
-    books: Books, columns: dict[str, Any], detail: str
+async def test_jobs_of_a_newer_release_are_returned_as_unreadable(
+    alice: TenantRows, columns: dict[str, Any], detail: str
 ) -> None:
-    job_id, readable = await books.queued(columns=columns), await books.queued()
-    async with books.database.statement() as connection:
+    job_id, readable = await alice.queue_job(columns=columns), await alice.queue_job()
+    async with alice.database.statement() as connection:
         claimed = await claim_jobs(
             connection, queues=[QUEUE], worker="w1", lease_seconds=60, limit=2
         )
     assert [job.record.id for job in claimed.jobs] == [readable]
-    ((claim, told),) = claimed.unreadable
+    ((claim, error),) = claimed.unreadable
     assert claim == Claim(job_id, 1)
-    assert detail in told
+    assert detail in error
 
 
-async def test_an_empty_queue_gives_nothing(books: Books) -> None:
-    assert await claim_all(books, "w1") == []
+async def test_no_job_is_claimed_from_an_empty_queue(alice: TenantRows) -> None:
+    assert await claim_all(alice, "w1") == []
 
 
-async def test_priority_first_then_age(books: Books) -> None:
-    low = await books.queued(columns={"priority": -1})
-    first, second = await books.queued(), await books.queued()
-    high = await books.queued(columns={"priority": 5})
-    assert await claim_all(books, "w1") == [high, first, second, low]
+async def test_claims_are_by_priority_then_age(alice: TenantRows) -> None:
+    low = await alice.queue_job(columns={"priority": -1})
+    first, second = await alice.queue_job(), await alice.queue_job()
+    high = await alice.queue_job(columns={"priority": 5})
+    assert await claim_all(alice, "w1") == [high, first, second, low]
 
 
-async def test_a_job_waits_for_its_time(books: Books) -> None:
-    await books.queued(columns={"available_at": FAR_AHEAD})
-    due = await books.queued(columns={"available_at": LONG_AGO})
-    assert await claim_all(books, "w1") == [due]
+async def test_a_job_is_not_claimed_before_it_is_due(alice: TenantRows) -> None:
+    await alice.queue_job(columns={"available_at": FAR_AHEAD})
+    due = await alice.queue_job(columns={"available_at": LONG_AGO})
+    assert await claim_all(alice, "w1") == [due]
 
 
-async def test_a_claimer_takes_its_own_queue_only(books: Books) -> None:
-    await books.queued(queue="sdxl-inpainting")
-    assert await claim_all(books, "w1") == []
-    assert (await books.claim("sdxl-inpainting")).queue == "sdxl-inpainting"
+async def test_only_jobs_of_the_given_queues_are_claimed(alice: TenantRows) -> None:
+    await alice.queue_job(queue="sdxl-inpainting")
+    assert await claim_all(alice, "w1") == []
+    assert (await alice.claim_job("sdxl-inpainting")).queue == "sdxl-inpainting"
 
 
-async def test_a_claimer_passes_over_a_tenant_another_is_just_serving(
-    books: Books, other_books: Books
+async def test_a_claim_skips_tenants_that_another_claim_has_locked(
+    alice: TenantRows, bob: TenantRows
 ) -> None:
-    first, theirs = await books.queued(), await other_books.queued()
-    await books.queued()
-    async with books.database.transaction() as connection:
+    first, theirs = await alice.queue_job(), await bob.queue_job()
+    await alice.queue_job()
+    async with alice.database.transaction() as connection:
         held = await claim_jobs(connection, queues=[QUEUE], worker="w1", lease_seconds=60, limit=1)
         assert [job.record.id for job in held.jobs] == [first]
-        assert await claim_all(books, "w2") == [theirs]
+        assert await claim_all(alice, "w2") == [theirs]
 
 
-async def test_sixteen_claimers_take_each_job_once(books: Books) -> None:
-    jobs = [await books.queued() for _ in range(200)]
-    taken = await asyncio.gather(*(claim_all(books, f"w{n}") for n in range(16)))
+async def test_sixteen_concurrent_workers_claim_each_job_once(alice: TenantRows) -> None:
+    jobs = [await alice.queue_job() for _ in range(200)]
+    taken = await asyncio.gather(*(claim_all(alice, f"w{n}") for n in range(16)))
     counts = Counter(job_id for mine in taken for job_id in mine)
     assert counts == Counter(jobs)
-    assert {row["attempt"] for row in await books.rows(Job)} == {1}
+    assert {row["attempt"] for row in await alice.read_rows(Job)} == {1}

@@ -1,4 +1,4 @@
-"""Statements that run often read through their index, never through the whole table."""
+"""Frequent statements use their index and never scan a whole table."""
 
 import re
 from uuid import uuid4
@@ -18,8 +18,8 @@ from common.postgres.repositories.jobs.leases import renew_claims
 from common.postgres.repositories.jobs.read import find_ended, read_job
 from common.postgres.repositories.maintenance.expire import fail_abandoned, fail_overdue
 from common.postgres.repositories.maintenance.requeue import (
+    count_claimable,
     count_jobs,
-    count_servable,
     requeue_expired,
     requeue_expired_deliveries,
 )
@@ -31,8 +31,8 @@ from common.postgres.repositories.maintenance.retention import (
     find_job_objects,
     mark_images_deleted,
 )
-from tests.integration.repositories.support.counters import Books
 from tests.integration.repositories.support.query_plans import Call, fill, plans
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
 CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
 
@@ -50,9 +50,9 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
         ),
         pytest.param(lambda c: count_jobs(c, at_most=5), "ix_jobs_waiting", id="count_jobs"),
         pytest.param(
-            lambda c: count_servable(c, ["queue-0", "queue-1"], at_most=5),
+            lambda c: count_claimable(c, ["queue-0", "queue-1"], at_most=5),
             "ix_jobs_queued",
-            id="count_servable",
+            id="count_claimable",
         ),
         pytest.param(lambda c: requeue_expired(c, limit=10), "ix_jobs_lease", id="requeue"),
         pytest.param(lambda c: fail_abandoned(c, limit=10), "ix_jobs_lease", id="abandoned"),
@@ -130,21 +130,23 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
         ),
     ],
 )
-async def test_the_index_is_used(books: Books, database_url: str, call: Call, index: str) -> None:
-    await fill(books)
-    for plan in await plans(books.database, database_url, call):
+async def test_the_index_is_used(
+    alice: TenantRows, database_url: str, call: Call, index: str
+) -> None:
+    await fill(alice)
+    for plan in await plans(alice.database, database_url, call):
         assert index in plan
         assert "Seq Scan on jobs" not in plan
         assert "Seq Scan on deliver" not in plan
 
 
 @pytest.mark.parametrize("retries", [False, True])
-async def test_what_a_claim_takes_is_found_by_id_however_little_was_there_when_last_counted(
-    books: Books, database_url: str, *, retries: bool
+async def test_claimed_deliveries_are_found_by_id_with_outdated_statistics(
+    alice: TenantRows, database_url: str, *, retries: bool
 ) -> None:
-    """Else the first claims after a backlog has come would read through all of it."""
+    """Otherwise the first claims from a new backlog would read all of it."""
     for plan in await plans(
-        books.database,
+        alice.database,
         database_url,
         lambda c: claim_deliveries(
             c, dispatcher="d", limit=10, lease_seconds=60.0, per_origin=50, retries=retries
@@ -155,12 +157,12 @@ async def test_what_a_claim_takes_is_found_by_id_however_little_was_there_when_l
         assert "ix_deliveries" not in locked
 
 
-async def test_a_job_whose_time_has_not_come_costs_no_look_at_its_row(
-    books: Books, database_url: str
+async def test_jobs_that_are_not_due_are_skipped_within_the_index(
+    alice: TenantRows, database_url: str
 ) -> None:
-    await fill(books)
+    await fill(alice)
     for plan in await plans(
-        books.database,
+        alice.database,
         database_url,
         lambda c: claim_jobs(c, queues=["queue-0"], worker="w", lease_seconds=60.0, limit=3),
     ):

@@ -1,5 +1,4 @@
-"""The ledger and the jobs agree to the last digit, whatever happened at once; and who checks finds
-out when they do not."""
+"""Ledger, totals, counters and jobs agree exactly after concurrent work; differences are found."""
 
 import asyncio
 import random
@@ -21,7 +20,7 @@ from common.postgres.repositories.maintenance.expire import fail_abandoned
 from common.postgres.repositories.maintenance.requeue import requeue_expired
 from common.postgres.repositories.usage.ledger import fold_usage
 from tests.chaos.judge.ledger import LedgerRows, differences, read_ledger
-from tests.integration.repositories.support.counters import REQUEST, Books
+from tests.integration.repositories.support.tenant_rows import REQUEST, TenantRows
 
 QUEUES = ("one", "two")
 JOBS_EACH = 60
@@ -37,7 +36,7 @@ async def accounts(database_url: str) -> LedgerRows:
         await connection.close()
 
 
-async def submit(books: Books, chance: random.Random) -> None:
+async def submit(alice: TenantRows, chance: random.Random) -> None:
     """Record jobs of odd sizes, and cancel some at once."""
     for _ in range(JOBS_EACH):
         queue = chance.choice(QUEUES)
@@ -50,18 +49,18 @@ async def submit(books: Books, chance: random.Random) -> None:
             samples=samples,
             inference_steps=chance.randint(1, 50),
         )
-        job_id = await books.queued(queue=queue, request=request)
+        job_id = await alice.queue_job(queue=queue, request=request)
         if chance.random() < 0.1:
-            async with books.database.statement() as connection:
-                await cancel(connection, tenant_id=books.tenant_id, job_id=job_id)
+            async with alice.database.statement() as connection:
+                await cancel(connection, tenant_id=alice.tenant_id, job_id=job_id)
 
 
-async def end(books: Books, claim: Claim, samples: int, chance: random.Random) -> None:
-    """End a claim one way or another; some are lost, some ended twice."""
+async def end(alice: TenantRows, claim: Claim, samples: int, chance: random.Random) -> None:
+    """End a claim at random; some are lost, some are ended twice."""
     keys = tuple(f"{index}.png" for index in range(samples))
     seconds = chance.uniform(0, 3)
     result = JobResult(keys, (False,) * samples, seconds, {}, seconds)
-    async with books.database.statement() as connection:
+    async with alice.database.statement() as connection:
         match chance.randrange(8):
             case 0:
                 await fail(connection, claim, code="x", message="y")
@@ -79,21 +78,21 @@ async def end(books: Books, claim: Claim, samples: int, chance: random.Random) -
                 assert [await one is None for one in twice].count(False) <= 1
 
 
-async def work(books: Books, chance: random.Random, *, until: Callable[[], bool]) -> None:
+async def work(alice: TenantRows, chance: random.Random, *, until: Callable[[], bool]) -> None:
     while True:
         over = until()
-        async with books.database.statement() as connection:
+        async with alice.database.statement() as connection:
             claimed = await claim_jobs(
                 connection, queues=QUEUES, worker="w", lease_seconds=60, limit=2
             )
         for job in (one.record for one in claimed.jobs):
-            await end(books, job.claim, job.request.samples, chance)
+            await end(alice, job.claim, job.request.samples, chance)
         if over and not claimed:
             return
 
 
-async def sweep(books: Books, limit: int) -> int:
-    async with books.database.statement() as connection:
+async def sweep(alice: TenantRows, limit: int) -> int:
+    async with alice.database.statement() as connection:
         await requeue_expired(connection, limit=10)
         await fail_abandoned(connection, limit=10)
         await recount_running(connection)
@@ -102,33 +101,33 @@ async def sweep(books: Books, limit: int) -> int:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_all_agrees_after_a_storm(
-    books: Books, other_books: Books, database_url: str, seed: int
+async def test_everything_agrees_after_concurrent_work(
+    alice: TenantRows, bob: TenantRows, database_url: str, seed: int
 ) -> None:
     submitted = False
     worked = asyncio.Event()
 
     async def keep_sweeping() -> None:
         while not worked.is_set():
-            await sweep(books, limit=7)
+            await sweep(alice, limit=7)
 
     async with asyncio.TaskGroup() as sweeping:
         sweeping.create_task(keep_sweeping())
         async with asyncio.TaskGroup() as working:
             for number in range(WORKERS):
                 chance = random.Random(seed * 100 + number)
-                working.create_task(work(books, chance, until=lambda: submitted))
+                working.create_task(work(alice, chance, until=lambda: submitted))
             async with asyncio.TaskGroup() as submitting:
-                for number, whose in enumerate((books, other_books)):
+                for number, whose in enumerate((alice, bob)):
                     submitting.create_task(submit(whose, random.Random(seed + number)))
             submitted = True
         worked.set()
     midway = await accounts(database_url)
     assert differences(replace(midway, queues=(), shares=())) == []
-    while await sweep(books, limit=7) or any(
+    while await sweep(alice, limit=7) or any(
         job["state"] in {"queued", "running"} for job in (await accounts(database_url)).jobs
     ):
-        await work(books, random.Random(seed), until=lambda: True)
+        await work(alice, random.Random(seed), until=lambda: True)
     settled = await accounts(database_url)
     assert differences(settled) == []
     assert settled.marks == []
@@ -137,7 +136,7 @@ async def test_all_agrees_after_a_storm(
     assert {row["running"] for row in (*settled.queues, *settled.shares)} == {0}
 
 
-TAMPERINGS: dict[str, str] = {
+CHANGES: dict[str, str] = {
     "charged 0 times": "DELETE FROM usage_entries WHERE job_id = 1",
     "job 2 is canceled and was charged 1 times": "UPDATE jobs SET state = 'canceled', result = NULL"
     " WHERE id = 2",
@@ -161,28 +160,28 @@ TAMPERINGS: dict[str, str] = {
 }
 
 
-@pytest.mark.parametrize("found_out", TAMPERINGS)
-async def test_every_difference_is_found_out(
-    books: Books, database_url: str, found_out: str
+@pytest.mark.parametrize("message", CHANGES)
+async def test_every_difference_is_found(
+    alice: TenantRows, database_url: str, message: str
 ) -> None:
     result = JobResult(("a", "b"), (False, False), 1.91, {}, 1.91)
     for _ in range(4):
-        await books.queued()
+        await alice.queue_job()
     for number in range(2):
-        claim = await _claim(books)
-        async with books.database.statement() as connection:
+        claim = await _claim(alice)
+        async with alice.database.statement() as connection:
             assert await succeed(connection, claim, result) is not None
             if number == 0:
                 await fold_usage(connection, limit=1)
     assert differences(await accounts(database_url)) == []
     connection = await asyncpg.connect(database_url)
-    await connection.execute(TAMPERINGS[found_out])
+    await connection.execute(CHANGES[message])
     await connection.close()
-    said = "\n".join(differences(await accounts(database_url)))
-    assert found_out in said
+    found = "\n".join(differences(await accounts(database_url)))
+    assert message in found
 
 
-async def _claim(books: Books) -> Claim:
-    job: Any = await books.claim()
+async def _claim(alice: TenantRows) -> Claim:
+    job: Any = await alice.claim_job()
     claim: Claim = job.claim
     return claim

@@ -1,4 +1,4 @@
-"""Claimers are killed again and again, at any place; the books still agree with the rows."""
+"""The counters agree with the rows although claiming processes are killed at random moments."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ from common.domain.job import JobState
 from common.postgres.models import Job, TenantQueue, TenantShare
 from common.postgres.repositories.fair_queue.recount import recount_running
 from common.postgres.repositories.maintenance.requeue import requeue_expired
-from tests.integration.repositories.support.counters import LONG_AGO, QUEUE, Books
+from tests.integration.repositories.support.tenant_rows import LONG_AGO, QUEUE, TenantRows
 
 PROGRAM = "tests.integration.repositories.support.storm"
 LIMIT = 3
@@ -21,27 +21,27 @@ CLAIMS_BETWEEN = 5
 
 
 async def test_counters_equal_the_rows_after_a_storm_of_kills(
-    books: Books, other_books: Books, database_url: str
+    alice: TenantRows, bob: TenantRows, database_url: str
 ) -> None:
-    async with books.database.statement() as connection:
+    async with alice.database.statement() as connection:
         await connection.execute(update(TenantShare).values(max_running=LIMIT))
     for _ in range(150):
-        await books.queued(max_attempts=1000)
-        await other_books.queued(max_attempts=1000)
-    storm = asyncio.gather(*(kill_again_and_again(database_url) for _ in range(PROCESSES)))
-    taken_back = 0
+        await alice.queue_job(max_attempts=1000)
+        await bob.queue_job(max_attempts=1000)
+    storm = asyncio.gather(*(kill_repeatedly(database_url) for _ in range(PROCESSES)))
+    requeued = 0
     while not storm.done():
-        assert all(number <= LIMIT for number in (await running(books)).values())
-        taken_back += await sweep(books)
+        assert all(number <= LIMIT for number in (await running(alice)).values())
+        requeued += await sweep(alice)
     await storm
-    await books_agree(books)
-    taken_back += await sweep(books)
-    assert taken_back, "nobody was killed while at work"
-    assert not await running(books)
-    await books_agree(books)
+    await assert_counters_match(alice)
+    requeued += await sweep(alice)
+    assert requeued, "no process was killed while it held a claim"
+    assert not await running(alice)
+    await assert_counters_match(alice)
 
 
-async def kill_again_and_again(url: str) -> None:
+async def kill_repeatedly(url: str) -> None:
     for _ in range(KILLS):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", PROGRAM, url, stdout=PIPE
@@ -60,29 +60,29 @@ async def claimed(process: Process, number: int) -> None:
             assert await process.stdout.readline()
 
 
-async def sweep(books: Books) -> int:
-    """Take everything back, as if no lease had been renewed for long, also from those who live."""
-    async with books.database.statement() as connection:
+async def sweep(alice: TenantRows) -> int:
+    """Requeue all running jobs, as if every lease had expired; return their number."""
+    async with alice.database.statement() as connection:
         await connection.execute(
             update(Job).where(Job.state == JobState.RUNNING).values(lease_expires_at=LONG_AGO)
         )
-        taken_back = await requeue_expired(connection, limit=1000)
+        requeued = await requeue_expired(connection, limit=1000)
         await recount_running(connection)
-    return taken_back
+    return requeued
 
 
-async def running(books: Books) -> Counter[int]:
+async def running(alice: TenantRows) -> Counter[int]:
     return Counter(
-        row["tenant_id"] for row in await books.rows(Job) if row["state"] is JobState.RUNNING
+        row["tenant_id"] for row in await alice.read_rows(Job) if row["state"] is JobState.RUNNING
     )
 
 
-async def books_agree(books: Books) -> None:
-    async with books.database.statement() as connection:
+async def assert_counters_match(alice: TenantRows) -> None:
+    async with alice.database.statement() as connection:
         await recount_running(connection)
         assert await recount_running(connection) == 0
-    rows = await running(books)
-    for queue in await books.rows(TenantQueue):
+    rows = await running(alice)
+    for queue in await alice.read_rows(TenantQueue):
         assert (queue["queue"], queue["running"]) == (QUEUE, rows[queue["tenant_id"]])
-    for share in await books.rows(TenantShare):
+    for share in await alice.read_rows(TenantShare):
         assert share["running"] == rows[share["tenant_id"]]

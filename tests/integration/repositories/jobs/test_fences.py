@@ -1,4 +1,4 @@
-"""Every verb that moves a job, against every state its row can be in."""
+"""Every statement that changes a job's state, tried in every state."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from common.postgres.repositories.jobs.finish import cancel, fail, succeed
 from common.postgres.repositories.jobs.leases import release_claim, renew_claims, retry_later
 from common.postgres.repositories.maintenance.expire import fail_abandoned, fail_overdue
 from common.postgres.repositories.maintenance.requeue import requeue_expired
-from tests.integration.repositories.support.counters import LONG_AGO, QUEUE, RESULT, Books
+from tests.integration.repositories.support.tenant_rows import LONG_AGO, QUEUE, RESULT, TenantRows
 
 Move = Callable[[AsyncConnection, Claim], Awaitable[object]]
 
@@ -28,104 +28,104 @@ FENCED: dict[str, tuple[Move, JobState]] = {
 NOTHING: tuple[object, ...] = (None, False, set(), 0, [])
 
 
-async def run(books: Books, move: Move, claim: Claim) -> object:
-    async with books.database.statement() as connection:
+async def run(alice: TenantRows, move: Move, claim: Claim) -> object:
+    async with alice.database.statement() as connection:
         return await move(connection, claim)
 
 
-@pytest.mark.parametrize("verb", FENCED)
-async def test_only_the_holder_of_a_running_job_moves_it(books: Books, verb: str) -> None:
-    move, target = FENCED[verb]
+@pytest.mark.parametrize("name", FENCED)
+async def test_only_the_holder_of_the_claim_changes_a_job(alice: TenantRows, name: str) -> None:
+    move, target = FENCED[name]
     for state in JobState:
-        claim = await books.job_in(state)
+        claim = await alice.add_job(state)
         for attempt in (0, claim.attempt - 1, claim.attempt, claim.attempt + 1):
             held = state is JobState.RUNNING and attempt == claim.attempt
-            before = await books.everything()
-            answer = await run(books, move, replace(claim, attempt=attempt))
-            assert (answer not in NOTHING) == held, (state, attempt, answer)
+            before = await alice.read_everything()
+            result = await run(alice, move, replace(claim, attempt=attempt))
+            assert (result not in NOTHING) == held, (state, attempt, result)
             if held:
-                assert (await books.job(claim.job_id))["state"] is target
+                assert (await alice.read_job(claim.job_id))["state"] is target
                 break
-            assert await books.everything() == before, (state, attempt)
+            assert await alice.read_everything() == before, (state, attempt)
 
 
-@pytest.mark.parametrize("verb", FENCED)
-async def test_no_verb_moves_a_job_that_is_not_there(books: Books, verb: str) -> None:
-    await books.job_in(JobState.RUNNING)
-    before = await books.everything()
-    assert await run(books, FENCED[verb][0], Claim(987_654, 2)) in NOTHING
-    assert await books.everything() == before
+@pytest.mark.parametrize("name", FENCED)
+async def test_nothing_changes_for_an_unknown_job(alice: TenantRows, name: str) -> None:
+    await alice.add_job(JobState.RUNNING)
+    before = await alice.read_everything()
+    assert await run(alice, FENCED[name][0], Claim(987_654, 2)) in NOTHING
+    assert await alice.read_everything() == before
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_a_job_is_canceled_before_its_end_only(books: Books, state: JobState) -> None:
-    claim = await books.job_in(state)
-    before = await books.everything()
-    async with books.database.statement() as connection:
-        ended = await cancel(connection, tenant_id=books.tenant_id, job_id=claim.job_id)
+async def test_only_unfinished_jobs_are_canceled(alice: TenantRows, state: JobState) -> None:
+    claim = await alice.add_job(state)
+    before = await alice.read_everything()
+    async with alice.database.statement() as connection:
+        ended = await cancel(connection, tenant_id=alice.tenant_id, job_id=claim.job_id)
     if state in {JobState.QUEUED, JobState.RUNNING}:
         assert ended is not None
-        assert (await books.job(claim.job_id))["state"] is JobState.CANCELED
+        assert (await alice.read_job(claim.job_id))["state"] is JobState.CANCELED
     else:
         assert ended is None
-        assert await books.everything() == before
+        assert await alice.read_everything() == before
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_the_sweeper_touches_running_jobs_only(books: Books, state: JobState) -> None:
-    """Its two verbs share the jobs whose lease ran out: some go back, the rest have failed."""
+async def test_the_sweeper_changes_running_jobs_only(alice: TenantRows, state: JobState) -> None:
+    """Jobs whose lease expired are requeued if they have attempts left, and failed otherwise."""
     lease = {"lease_expires_at": LONG_AGO} if state is JobState.RUNNING else {}
-    left = await books.job_in(state, max_attempts=3, **lease)
-    used_up = await books.job_in(state, max_attempts=2, **lease)
-    before = await books.everything()
-    async with books.database.statement() as connection:
+    left = await alice.add_job(state, max_attempts=3, **lease)
+    used_up = await alice.add_job(state, max_attempts=2, **lease)
+    before = await alice.read_everything()
+    async with alice.database.statement() as connection:
         requeued = await requeue_expired(connection, limit=10)
         failed = await fail_abandoned(connection, limit=10)
     if state is JobState.RUNNING:
         assert (requeued, [ended.job_id for ended in failed]) == (1, [used_up.job_id])
-        row = await books.job(left.job_id)
+        row = await alice.read_job(left.job_id)
         assert (row["state"], row["suspect"]) == (JobState.QUEUED, True)
-        assert (await books.job(used_up.job_id))["state"] is JobState.FAILED
+        assert (await alice.read_job(used_up.job_id))["state"] is JobState.FAILED
     else:
         assert (requeued, failed) == (0, [])
-        assert await books.everything() == before
+        assert await alice.read_everything() == before
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_only_waiting_jobs_wait_too_long(books: Books, state: JobState) -> None:
-    claim = await books.job_in(state, created_at=LONG_AGO)
-    before = await books.everything()
-    async with books.database.statement() as connection:
+async def test_only_queued_jobs_become_overdue(alice: TenantRows, state: JobState) -> None:
+    claim = await alice.add_job(state, created_at=LONG_AGO)
+    before = await alice.read_everything()
+    async with alice.database.statement() as connection:
         failed = await fail_overdue(connection, max_queue_seconds=1.0, limit=10)
     if state is JobState.QUEUED:
         assert [ended.job_id for ended in failed] == [claim.job_id]
     else:
         assert failed == []
-        assert await books.everything() == before
+        assert await alice.read_everything() == before
 
 
-async def test_a_worker_given_up_for_dead_changes_nothing(books: Books) -> None:
-    """Claimed, lost, claimed again: the first worker comes back and finds every door shut."""
-    job_id = await books.queued()
-    dead = (await books.claim()).claim
-    await books.set_job(job_id, lease_expires_at=LONG_AGO)
-    async with books.database.statement() as connection:
+async def test_a_worker_that_lost_its_claim_changes_nothing(alice: TenantRows) -> None:
+    """The job was requeued and claimed again; every write of the first worker is rejected."""
+    job_id = await alice.queue_job()
+    dead = (await alice.claim_job()).claim
+    await alice.set_job(job_id, lease_expires_at=LONG_AGO)
+    async with alice.database.statement() as connection:
         assert await requeue_expired(connection, limit=10) == 1
-    alive = (await books.claim()).claim
+    alive = (await alice.claim_job()).claim
     assert (alive.job_id, alive.attempt) == (job_id, dead.attempt + 1)
 
-    before = await books.everything()
+    before = await alice.read_everything()
     for move, _ in FENCED.values():
-        assert await run(books, move, dead) in NOTHING
-    assert await books.everything() == before
+        assert await run(alice, move, dead) in NOTHING
+    assert await alice.read_everything() == before
 
-    assert await run(books, FENCED["renew_claims"][0], alive) == {alive}
-    assert await run(books, FENCED["succeed"][0], alive) is not None
-    after = await books.everything()
+    assert await run(alice, FENCED["renew_claims"][0], alive) == {alive}
+    assert await run(alice, FENCED["succeed"][0], alive) is not None
+    after = await alice.read_everything()
     for move, _ in FENCED.values():
-        assert await run(books, move, dead) in NOTHING
-        assert await run(books, move, alive) in NOTHING
-    assert await books.everything() == after
+        assert await run(alice, move, dead) in NOTHING
+        assert await run(alice, move, alive) in NOTHING
+    assert await alice.read_everything() == after
     jobs, deliveries, _attempts, usage = after
     assert (len(jobs), len(deliveries), len(usage)) == (1, 1, 1)
     assert jobs[0]["queue"] == QUEUE

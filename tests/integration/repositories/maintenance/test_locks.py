@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from common.postgres.database import Database
-from common.postgres.locks import Lock, take_lock
+from common.postgres.locks import Lock, try_lock
 from common.settings import DatabaseSettings
 
 
@@ -21,18 +21,18 @@ async def test_a_lock_has_one_holder(database: Database) -> None:
     engine = database.engine
     async with engine.connect() as second:
         async with engine.connect() as first:
-            assert await take_lock(first, Lock.SWEEPER)
-            assert await take_lock(first, Lock.SWEEPER)
-            assert not await take_lock(second, Lock.SWEEPER)
+            assert await try_lock(first, Lock.SWEEPER)
+            assert await try_lock(first, Lock.SWEEPER)
+            assert not await try_lock(second, Lock.SWEEPER)
             await first.commit()
-            assert not await take_lock(second, Lock.SWEEPER), (
+            assert not await try_lock(second, Lock.SWEEPER), (
                 "a commit is not the end of a connection"
             )
             await first.invalidate()  # as when its holder dies: the connection is gone
-        assert await take_lock(second, Lock.SWEEPER)
+        assert await try_lock(second, Lock.SWEEPER)
 
 
-async def test_each_duty_has_a_lock_of_its_own(database: Database) -> None:
+async def test_each_maintenance_task_has_its_own_lock(database: Database) -> None:
     async with database.statement() as first, database.statement() as second:
-        assert await take_lock(first, Lock.SWEEPER)
-        assert await take_lock(second, Lock.RETENTION)
+        assert await try_lock(first, Lock.SWEEPER)
+        assert await try_lock(second, Lock.RETENTION)

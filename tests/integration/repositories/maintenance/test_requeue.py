@@ -1,4 +1,4 @@
-"""What the sweeper counts and forgets."""
+"""Counts of the sweeper, and deletion of silent workers."""
 
 from sqlalchemy import update
 
@@ -6,48 +6,51 @@ from common.domain.job import JobState
 from common.postgres.models import Worker
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from common.postgres.repositories.maintenance.requeue import (
+    count_claimable,
     count_jobs,
-    count_servable,
     delete_silent_workers,
-    seconds_up,
+    read_uptime_seconds,
 )
-from tests.integration.repositories.support.counters import FAR_AHEAD, LONG_AGO, Books
+from tests.integration.repositories.support.tenant_rows import FAR_AHEAD, LONG_AGO, TenantRows
 
 
-async def test_waiting_jobs_are_counted_by_queue_up_to_a_limit(books: Books) -> None:
+async def test_claimable_jobs_are_counted_by_queue_up_to_a_limit(alice: TenantRows) -> None:
     for queue, number in (("a", 5), ("b", 2), ("elsewhere", 1)):
         for _ in range(number):
-            await books.queued(queue=queue)
-    await books.queued(queue="b", columns={"available_at": FAR_AHEAD})
-    await books.queued(queue="c", columns={"available_at": FAR_AHEAD})
-    await books.claim("b")
-    async with books.database.statement() as connection:
-        assert await count_servable(connection, ["a", "b", "c", "d"], at_most=3) == {"a": 3, "b": 1}
-        assert await count_servable(connection, [], at_most=3) == {}
+            await alice.queue_job(queue=queue)
+    await alice.queue_job(queue="b", columns={"available_at": FAR_AHEAD})
+    await alice.queue_job(queue="c", columns={"available_at": FAR_AHEAD})
+    await alice.claim_job("b")
+    async with alice.database.statement() as connection:
+        assert await count_claimable(connection, ["a", "b", "c", "d"], at_most=3) == {
+            "a": 3,
+            "b": 1,
+        }
+        assert await count_claimable(connection, [], at_most=3) == {}
 
 
-async def test_unfinished_jobs_are_counted_by_state(books: Books) -> None:
-    async with books.database.statement() as connection:
+async def test_unfinished_jobs_are_counted_by_state(alice: TenantRows) -> None:
+    async with alice.database.statement() as connection:
         counted = await count_jobs(connection)
         assert counted == {JobState.QUEUED: 0, JobState.RUNNING: 0}
         for state in [*JobState, JobState.QUEUED]:
-            await books.job_in(state)
+            await alice.add_job(state)
         assert await count_jobs(connection) == {JobState.QUEUED: 2, JobState.RUNNING: 1}
         assert await count_jobs(connection, at_most=1) == dict.fromkeys(counted, 1)
 
 
-async def test_silent_workers_are_forgotten(books: Books) -> None:
-    async with books.database.statement() as connection:
+async def test_silent_workers_are_deleted(alice: TenantRows) -> None:
+    async with alice.database.statement() as connection:
         for name in ("silent", "alive"):
             await record_worker_heartbeat(connection, name, ["a"])
         await connection.execute(
             update(Worker).where(Worker.name == "silent").values(seen_at=LONG_AGO)
         )
         await delete_silent_workers(connection, seconds=60.0)
-    assert [row["name"] for row in await books.rows(Worker)] == ["alive"]
+    assert [row["name"] for row in await alice.read_rows(Worker)] == ["alive"]
 
 
-async def test_a_running_postgres_has_been_up_for_a_while(books: Books) -> None:
-    async with books.database.statement() as connection:
-        before = await seconds_up(connection)
-        assert 0 < before <= await seconds_up(connection)
+async def test_the_uptime_of_postgres_is_read(alice: TenantRows) -> None:
+    async with alice.database.statement() as connection:
+        before = await read_uptime_seconds(connection)
+        assert 0 < before <= await read_uptime_seconds(connection)

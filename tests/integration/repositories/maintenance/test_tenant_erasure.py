@@ -1,4 +1,4 @@
-"""The verbs of erasure: each is of one tenant, stops at its limit, and reads through no table."""
+"""Statements of erasure: each affects one tenant, stops at its limit, and uses an index."""
 
 import pytest
 from sqlalchemy import text
@@ -13,10 +13,10 @@ from common.postgres.repositories.maintenance.tenant_erasure import (
     find_tenants_to_erase,
     is_drained,
 )
-from tests.integration.repositories.support.counters import Books
 from tests.integration.repositories.support.query_plans import Call, plans
+from tests.integration.repositories.support.tenant_rows import TenantRows
 
-# Ended jobs of a hundred tenants, a few that wait or run, and what hangs on them.
+# Ended jobs of a hundred tenants, a few queued or running ones, and rows that refer to them.
 FILL_TENANTS = """
 INSERT INTO tenants (name, plan_id)
 SELECT 'tenant-' || n, plans.id FROM plans, generate_series(1, 100) AS n
@@ -39,88 +39,90 @@ SELECT id, tenant_id, 'm', 1, 1, 1 FROM jobs
 """
 
 
-async def fill(books: Books) -> None:
-    async with books.database.transaction() as connection:
+async def fill(alice: TenantRows) -> None:
+    async with alice.database.transaction() as connection:
         for statement in (FILL_TENANTS, FILL, FILL_DELIVERIES, FILL_USAGE, "ANALYZE"):
             await connection.execute(text(statement))
 
 
-async def leave(books: Books, *, seconds_ago: float) -> None:
-    async with books.database.statement() as connection:
+async def mark_deleting(alice: TenantRows, *, seconds_ago: float) -> None:
+    async with alice.database.statement() as connection:
         moment = "now() - make_interval(secs => :seconds)"
         await connection.execute(
             text(f"UPDATE tenants SET deleting_at = {moment} WHERE id = :id"),  # noqa: S608 ours
-            {"id": books.tenant_id, "seconds": seconds_ago},
+            {"id": alice.tenant_id, "seconds": seconds_ago},
         )
 
 
-async def test_who_leaves_is_found_in_its_turn(books: Books, other_books: Books) -> None:
-    async with books.database.statement() as connection:
-        assert await find_tenants_to_erase(connection, seconds=0) == []
-        await leave(other_books, seconds_ago=60)
-        await leave(books, seconds_ago=40)
-        assert await find_tenants_to_erase(connection, seconds=30) == [
-            other_books.tenant_id,
-            books.tenant_id,
-        ]
-        assert await find_tenants_to_erase(connection, seconds=50) == [other_books.tenant_id]
-
-
-async def test_only_the_tenants_own_waiting_jobs_are_canceled(
-    books: Books, other_books: Books
+async def test_tenants_to_erase_are_found_earliest_first(
+    alice: TenantRows, bob: TenantRows
 ) -> None:
-    claims = {state: await books.job_in(state) for state in JobState}
-    theirs = await other_books.job_in(JobState.QUEUED)
-    async with books.database.statement() as connection:
-        assert await cancel_queued(connection, books.tenant_id, limit=10) == 1
-        assert await cancel_queued(connection, books.tenant_id, limit=10) == 0
+    async with alice.database.statement() as connection:
+        assert await find_tenants_to_erase(connection, seconds=0) == []
+        await mark_deleting(bob, seconds_ago=60)
+        await mark_deleting(alice, seconds_ago=40)
+        assert await find_tenants_to_erase(connection, seconds=30) == [
+            bob.tenant_id,
+            alice.tenant_id,
+        ]
+        assert await find_tenants_to_erase(connection, seconds=50) == [bob.tenant_id]
+
+
+async def test_only_the_tenants_own_queued_jobs_are_canceled(
+    alice: TenantRows, bob: TenantRows
+) -> None:
+    claims = {state: await alice.add_job(state) for state in JobState}
+    theirs = await bob.add_job(JobState.QUEUED)
+    async with alice.database.statement() as connection:
+        assert await cancel_queued(connection, alice.tenant_id, limit=10) == 1
+        assert await cancel_queued(connection, alice.tenant_id, limit=10) == 0
     for state, claim in claims.items():
-        found = (await books.job(claim.job_id))["state"]
+        found = (await alice.read_job(claim.job_id))["state"]
         assert found == (JobState.CANCELED if state is JobState.QUEUED else state)
-    assert (await books.job(theirs.job_id))["state"] == "queued"
+    assert (await alice.read_job(theirs.job_id))["state"] == "queued"
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_drained_is_who_has_only_ended_jobs(
-    books: Books, other_books: Books, state: JobState
+async def test_a_tenant_with_only_ended_jobs_is_drained(
+    alice: TenantRows, bob: TenantRows, state: JobState
 ) -> None:
     for unfinished in (JobState.QUEUED, JobState.RUNNING):
-        await other_books.job_in(unfinished)
-    async with books.database.statement() as connection:
-        assert await is_drained(connection, books.tenant_id)
-        await books.job_in(state)
-        assert await is_drained(connection, books.tenant_id) == (state in FINAL_STATES)
+        await bob.add_job(unfinished)
+    async with alice.database.statement() as connection:
+        assert await is_drained(connection, alice.tenant_id)
+        await alice.add_job(state)
+        assert await is_drained(connection, alice.tenant_id) == (state in FINAL_STATES)
 
 
-async def test_only_ended_jobs_are_deleted(books: Books, other_books: Books) -> None:
+async def test_only_ended_jobs_are_deleted(alice: TenantRows, bob: TenantRows) -> None:
     for state in JobState:
-        await books.job_in(state)
-        await other_books.job_in(state)
-    async with books.database.statement() as connection:
-        deleted = [await delete_ended_jobs(connection, books.tenant_id, limit=2) for _ in range(3)]
+        await alice.add_job(state)
+        await bob.add_job(state)
+    async with alice.database.statement() as connection:
+        deleted = [await delete_ended_jobs(connection, alice.tenant_id, limit=2) for _ in range(3)]
     assert deleted == [2, 1, 0]
-    left = await books.rows(Job)
-    assert [row["state"] for row in left if row["tenant_id"] == books.tenant_id] == [
+    left = await alice.read_rows(Job)
+    assert [row["state"] for row in left if row["tenant_id"] == alice.tenant_id] == [
         "queued",
         "running",
     ]
-    assert sum(row["tenant_id"] == other_books.tenant_id for row in left) == len(JobState)
+    assert sum(row["tenant_id"] == bob.tenant_id for row in left) == len(JobState)
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_a_tenant_with_a_job_is_not_deleted(books: Books, state: JobState) -> None:
-    await leave(books, seconds_ago=60)
-    await books.job_in(state)
-    async with books.database.statement() as connection:
-        assert not await delete_drained_tenant(connection, books.tenant_id)
+async def test_a_tenant_with_a_job_is_not_deleted(alice: TenantRows, state: JobState) -> None:
+    await mark_deleting(alice, seconds_ago=60)
+    await alice.add_job(state)
+    async with alice.database.statement() as connection:
+        assert not await delete_drained_tenant(connection, alice.tenant_id)
         await connection.execute(text("DELETE FROM jobs"))
-        assert await delete_drained_tenant(connection, books.tenant_id)
-        assert not await delete_drained_tenant(connection, books.tenant_id)
+        assert await delete_drained_tenant(connection, alice.tenant_id)
+        assert not await delete_drained_tenant(connection, alice.tenant_id)
 
 
-async def test_a_tenant_nobody_asked_to_delete_is_not(books: Books) -> None:
-    async with books.database.statement() as connection:
-        assert not await delete_drained_tenant(connection, books.tenant_id)
+async def test_a_tenant_not_marked_for_deletion_is_not_deleted(alice: TenantRows) -> None:
+    async with alice.database.statement() as connection:
+        assert not await delete_drained_tenant(connection, alice.tenant_id)
 
 
 @pytest.mark.parametrize(
@@ -144,22 +146,22 @@ async def test_a_tenant_nobody_asked_to_delete_is_not(books: Books) -> None:
     ],
 )
 async def test_the_index_is_used(
-    books: Books, database_url: str, call: Call, indexes: set[str]
+    alice: TenantRows, database_url: str, call: Call, indexes: set[str]
 ) -> None:
-    await fill(books)
-    for plan in await plans(books.database, database_url, call):
+    await fill(alice)
+    for plan in await plans(alice.database, database_url, call):
         assert {name for name in indexes if name in plan} == indexes, plan
         assert "Seq Scan on jobs" not in plan, plan
         assert "Seq Scan on usage_entries" not in plan, plan
 
 
-async def test_what_hangs_on_a_tenant_is_found_by_index(books: Books) -> None:
-    """The database's own deletions: without an index each would read the whole table."""
+async def test_every_foreign_key_to_tenants_has_an_index(alice: TenantRows) -> None:
+    """Without one, a cascading deletion would scan the whole table."""
     unindexed = """
     SELECT conrelid::regclass::text FROM pg_constraint
     WHERE contype = 'f' AND confrelid = 'tenants'::regclass AND NOT EXISTS (
         SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = conkey[1]
         AND indpred IS NULL)
     """
-    async with books.database.statement() as connection:
+    async with alice.database.statement() as connection:
         assert list((await connection.execute(text(unindexed))).scalars()) == []

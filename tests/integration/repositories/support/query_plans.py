@@ -1,4 +1,4 @@
-"""How Postgres would run a statement of ours, once there are rows enough to matter."""
+"""Plans of our statements on tables large enough that a scan would be noticed."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.postgres.database import Database
-from tests.integration.repositories.support.counters import REQUEST, Books
+from tests.integration.repositories.support.tenant_rows import REQUEST, TenantRows
 
 FUNCTION = re.compile(r"infill_(?!virtual_time)\w+")
 Call = Callable[[AsyncConnection], Awaitable[object]]
@@ -33,13 +33,13 @@ SELECT id, tenant_id, 'job.failed', 'https://caller.test', s,
 FROM jobs, LATERAL (SELECT CASE WHEN id % 100 = 0 THEN 'sending' WHEN id % 10 = 0 THEN 'pending'
         ELSE 'delivered' END) AS states(s)
 """
-# Lines and tenants enough that looking at each would be noticed.
-FILL_LINES = """
+# So many tenants and origins that reading each would be noticed.
+FILL_ORIGINS = """
 WITH others AS (
     INSERT INTO tenants (name, plan_id)
     SELECT 'other-' || n, (SELECT min(id) FROM plans) FROM generate_series(1, 3000) AS n
     RETURNING id
-), turns AS (
+), dispatches AS (
     INSERT INTO tenant_dispatches (tenant_id, retries, has_due)
     SELECT id, retries, id % 100 = 0 FROM others, (VALUES (false), (true)) AS kinds (retries)
 )
@@ -53,40 +53,40 @@ SELECT id, 1, now(), 5, '' FROM deliveries
 """
 
 
-async def fill(books: Books) -> None:
+async def fill(tenant: TenantRows) -> None:
     """Write 6,000 jobs, most of them ended, and for each a delivery with an attempt."""
-    values = {"tenant_id": books.tenant_id, "request": json.dumps(REQUEST.to_json())}
-    async with books.database.transaction() as connection:
+    values = {"tenant_id": tenant.tenant_id, "request": json.dumps(REQUEST.to_json())}
+    async with tenant.database.transaction() as connection:
         await connection.execute(text(FILL), values)
         await connection.execute(text(FILL_DELIVERIES))
         await connection.execute(text(FILL_ATTEMPTS))
-        await connection.execute(text(FILL_LINES))
+        await connection.execute(text(FILL_ORIGINS))
         await connection.execute(text("ANALYZE"))
 
 
 async def plans(database: Database, url: str, call: Call) -> list[str]:
-    """Give the plans of the one statement `call` runs: for its values, and for any values.
+    """Return the custom and the generic plan of the one statement that `call` executes.
 
-    Postgres settles on the second kind when a connection has run a statement five times.
+    Postgres may choose the generic one after five executions on a connection.
     """
-    statement, parameters = await spelled(database, call)
+    statement, parameters = await captured(database, call)
     values = f"({', '.join(map(literal, parameters))})" if parameters else ""
     connection = await asyncpg.connect(url)
     try:
-        types, statement = await within(connection, statement)
-        await connection.execute(f"PREPARE ours{types} AS {statement}")
+        types, statement = await function_body(connection, statement)
+        await connection.execute(f"PREPARE statement{types} AS {statement}")
         found = []
         for mode in ("force_custom_plan", "force_generic_plan"):
             await connection.execute(f"SET plan_cache_mode = {mode}")
-            rows = await connection.fetch(f"EXPLAIN EXECUTE ours{values}")
+            rows = await connection.fetch(f"EXPLAIN EXECUTE statement{values}")
             found.append("\n".join(row[0] for row in rows))
         return found
     finally:
         await connection.close()
 
 
-async def within(connection: "asyncpg.Connection[Any]", statement: str) -> tuple[str, str]:
-    """Give what a function of ours runs, where one is called, with the types of its parameters."""
+async def function_body(connection: "asyncpg.Connection[Any]", statement: str) -> tuple[str, str]:
+    """Return the body of the SQL function that is called, with its parameter types; or the call."""
     called = FUNCTION.search(statement)
     if called is None:
         return "", statement
@@ -97,31 +97,31 @@ async def within(connection: "asyncpg.Connection[Any]", statement: str) -> tuple
     return f"({row[0]})", row[1]
 
 
-async def spelled(database: Database, call: Call) -> tuple[str, Sequence[object]]:
-    """Give the statement `call` runs as Postgres gets it, with its parameters."""
-    heard: list[tuple[str, Sequence[object]]] = []
+async def captured(database: Database, call: Call) -> tuple[str, Sequence[object]]:
+    """Return the one statement that `call` executes, as sent to Postgres, and its parameters."""
+    executed: list[tuple[str, Sequence[object]]] = []
 
-    def hear(*told: object) -> None:
-        statement, parameters = told[2:4]
+    def listener(*event_values: object) -> None:
+        statement, parameters = event_values[2:4]
         assert isinstance(statement, str)
         assert isinstance(parameters, tuple)
-        heard.append((statement, parameters))
+        executed.append((statement, parameters))
 
     engine = database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", hear)
+    event.listen(engine, "before_cursor_execute", listener)
     try:
         async with database.statement() as connection:
             await call(connection)
     finally:
-        event.remove(engine, "before_cursor_execute", hear)
-    (only,) = heard
+        event.remove(engine, "before_cursor_execute", listener)
+    (only,) = executed
     return only
 
 
 def literal(value: object) -> str:
-    """Spell a parameter as SQL."""
+    """Return a parameter as an SQL literal."""
     if isinstance(value, list | tuple):
-        # Without a type of its own: it takes that of the parameter.
+        # Without a type: it takes the type of the parameter.
         return "'{" + ", ".join(map(str, value)) + "}'"
     if value is None:
         return "NULL"

@@ -13,7 +13,7 @@ from common.postgres.repositories.fair_queue.claim import claim_jobs
 from common.postgres.repositories.jobs.finish import fail, succeed
 from common.postgres.repositories.jobs.leases import release_claim, retry_later
 from common.settings import DatabaseSettings
-from tests.integration.repositories.support.counters import QUEUE
+from tests.integration.repositories.support.tenant_rows import QUEUE
 
 CLAIMERS = 3
 
@@ -30,7 +30,7 @@ async def _claim_and_end(database: Database) -> None:
                 connection, queues=[QUEUE], worker="w", lease_seconds=60, limit=2
             )
         for job in (one.record for one in claimed.jobs):
-            print(job.id, flush=True)  # noqa: T201 - whoever kills us counts them
+            print(job.id, flush=True)  # noqa: T201 - the test counts the lines
             await _end(database, job.claim)
 
 

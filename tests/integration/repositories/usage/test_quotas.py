@@ -1,61 +1,69 @@
-"""What a tenant's quotas are held against."""
+"""A tenant's unfinished jobs and idempotency keys, which quotas check."""
 
 import pytest
 
 from common.domain.job import FINAL_STATES, JobState
-from common.postgres.repositories.usage.quotas import Unfinished, count_unfinished, is_repetition
-from tests.integration.repositories.support.counters import FAR_AHEAD, Books
+from common.postgres.repositories.usage.quotas import (
+    UnfinishedJobs,
+    count_unfinished,
+    is_idempotency_key_used,
+)
 from tests.integration.repositories.support.query_plans import fill, plans
+from tests.integration.repositories.support.tenant_rows import FAR_AHEAD, TenantRows
 
 
-async def unfinished(books: Books, most: int = 10) -> Unfinished:
-    async with books.database.direct() as connection:
-        return await count_unfinished(connection, books.tenant_id, most=most)
+async def read_unfinished(alice: TenantRows, most: int = 10) -> UnfinishedJobs:
+    async with alice.database.direct() as connection:
+        return await count_unfinished(connection, alice.tenant_id, limit=most)
 
 
-async def test_a_tenant_without_jobs_has_nothing(books: Books) -> None:
-    assert await unfinished(books) == Unfinished(0, 0.0)
+async def test_a_tenant_without_jobs_has_none_unfinished(alice: TenantRows) -> None:
+    assert await read_unfinished(alice) == UnfinishedJobs(0, 0.0)
 
 
-async def test_waiting_jobs_count_and_running_ones_cost(books: Books, other_books: Books) -> None:
-    await books.queued()
-    await books.queued(columns={"available_at": FAR_AHEAD})  # it waits to be tried again
-    await books.queued(queue="another")
+async def test_queued_jobs_are_counted_and_running_ones_add_cost(
+    alice: TenantRows, bob: TenantRows
+) -> None:
+    await alice.queue_job()
+    await alice.queue_job(columns={"available_at": FAR_AHEAD})  # waits for a retry
+    await alice.queue_job(queue="another")
     for state in (JobState.RUNNING, *FINAL_STATES):
-        await books.job_in(state)
-    await other_books.queued()
-    await other_books.job_in(JobState.RUNNING)
-    assert await unfinished(books) == Unfinished(3, 40.0)
-    assert await unfinished(books, most=2) == Unfinished(2, 30.0)
-    assert await unfinished(books, most=0) == Unfinished(0, 10.0)
+        await alice.add_job(state)
+    await bob.queue_job()
+    await bob.add_job(JobState.RUNNING)
+    assert await read_unfinished(alice) == UnfinishedJobs(3, 40.0)
+    assert await read_unfinished(alice, most=2) == UnfinishedJobs(2, 30.0)
+    assert await read_unfinished(alice, most=0) == UnfinishedJobs(0, 10.0)
 
 
-async def test_an_idempotency_key_is_known_to_its_tenant_alone(
-    books: Books, other_books: Books
+async def test_an_idempotency_key_is_used_only_by_its_tenant(
+    alice: TenantRows, bob: TenantRows
 ) -> None:
-    await books.queued(idempotency_key="k", request_digest=b"d")
-    async with books.database.direct() as connection:
-        assert await is_repetition(connection, books.tenant_id, "k")
-        assert not await is_repetition(connection, books.tenant_id, "other")
-        assert not await is_repetition(connection, other_books.tenant_id, "k")
+    await alice.queue_job(idempotency_key="k", request_digest=b"d")
+    async with alice.database.direct() as connection:
+        assert await is_idempotency_key_used(connection, alice.tenant_id, "k")
+        assert not await is_idempotency_key_used(connection, alice.tenant_id, "other")
+        assert not await is_idempotency_key_used(connection, bob.tenant_id, "k")
 
 
-async def test_both_are_read_from_indexes(
-    books: Books, other_books: Books, database_url: str
+async def test_both_statements_use_indexes(
+    alice: TenantRows, bob: TenantRows, database_url: str
 ) -> None:
-    """Of a tenant's own rows: never by everybody's waiting jobs."""
-    await fill(books)
-    tenant = other_books.tenant_id
+    """They never scan the queued jobs of all tenants."""
+    await fill(alice)
+    tenant = bob.tenant_id
     for plan in await plans(
-        books.database, database_url, lambda c: count_unfinished(c, tenant, most=1000)
+        alice.database, database_url, lambda c: count_unfinished(c, tenant, limit=1000)
     ):
         assert "ix_jobs_queued" in plan or "ix_jobs_tenant_id" in plan
         assert "ix_jobs_waiting" not in plan
         assert "Seq Scan" not in plan
-    for plan in await plans(books.database, database_url, lambda c: is_repetition(c, tenant, "k")):
+    for plan in await plans(
+        alice.database, database_url, lambda c: is_idempotency_key_used(c, tenant, "k")
+    ):
         assert "uq_jobs_idempotency_key" in plan or "ix_jobs_tenant_id" in plan
 
 
 @pytest.mark.parametrize("priority", [-100, 0, 100])
-async def test_a_priority_is_recorded(books: Books, priority: int) -> None:
-    assert (await books.job(await books.queued(priority=priority)))["priority"] == priority
+async def test_a_priority_is_recorded(alice: TenantRows, priority: int) -> None:
+    assert (await alice.read_job(await alice.queue_job(priority=priority)))["priority"] == priority

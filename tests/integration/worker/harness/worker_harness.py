@@ -17,7 +17,7 @@ from common.postgres.database import Database
 from common.postgres.models import Delivery, Job, UsageEntry
 from common.settings import JobSettings, RedisSettings, WebhookSettings, WorkerSettings
 from tests.integration.dispatcher.conftest import LOOPBACK_OPEN
-from tests.integration.repositories.support.counters import LONG_AGO, Books, Row
+from tests.integration.repositories.support.tenant_rows import LONG_AGO, Row, TenantRows
 from tests.integration.worker.harness.engine import ControlledEngine
 from tests.integration.worker.harness.engine_control import EngineControl
 from tests.integration.worker.harness.image_host import ImageHost
@@ -58,7 +58,7 @@ class WorkerHarness:
     database: Database
     redis: Redis
     storage: Storage
-    books: Books
+    tenant: TenantRows
     image_host: ImageHost
     engine_control: EngineControl
     jobs: JobSettings = SETTINGS
@@ -115,7 +115,7 @@ class WorkerHarness:
         small = {"width": 64, "height": 64, "prompt": PROMPT, "model": QUEUES[0]}
         request = generation_request(**small | changes.pop("asked", {}))
         fields = {"inputs": self.input_images(), "queue": request.model, "webhook_url": HOOK}
-        return await self.books.queued(**fields | {"request": request} | changes)
+        return await self.tenant.queue_job(**fields | {"request": request} | changes)
 
     async def queue_text2img(self, **asked: Any) -> int:
         """Record a job without input images."""
@@ -123,7 +123,7 @@ class WorkerHarness:
 
     async def jobs_in_state(self, state: str) -> list[Row]:
         """Return the jobs in a state."""
-        return [row for row in await self.books.rows(Job) if row["state"] == state]
+        return [row for row in await self.tenant.read_rows(Job) if row["state"] == state]
 
     async def sweep(self) -> None:
         """Run one sweep without a grace period for leases."""
@@ -142,11 +142,14 @@ class WorkerHarness:
 
     async def age_lease(self, job_id: int) -> None:
         """Expire the lease, so that its worker looks dead."""
-        await self.books.set_job(job_id, lease_expires_at=LONG_AGO)
+        await self.tenant.set_job(job_id, lease_expires_at=LONG_AGO)
 
     async def count_records(self, job_id: int) -> tuple[int, int]:
         """Count the job's deliveries and its usage entries."""
-        deliveries, usage = await self.books.rows(Delivery), await self.books.rows(UsageEntry)
+        deliveries, usage = (
+            await self.tenant.read_rows(Delivery),
+            await self.tenant.read_rows(UsageEntry),
+        )
         return (
             sum(row["job_id"] == job_id for row in deliveries),
             sum(row["job_id"] == job_id for row in usage),

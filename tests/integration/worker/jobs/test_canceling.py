@@ -39,14 +39,14 @@ async def test_canceling_one_of_two_jobs_does_not_stop_the_other(
         jobs.append(await harness.queue_text2img(prompt="second"))
         second = await harness.engine_control.generation(2)
         async with harness.database.statement() as connection:
-            ended = await cancel(connection, tenant_id=harness.books.tenant_id, job_id=jobs[0])
+            ended = await cancel(connection, tenant_id=harness.tenant.tenant_id, job_id=jobs[0])
         assert ended is not None
         await Announcer(redis, Doorbell(redis, RedisSettings())).announce_canceled(ended)
         await harness.engine_control.wait_until(lambda: first.stopped)
         assert not second.ended
         holds[1].set()
         await harness.engine_control.wait_until(lambda: second.ended)
-    rows = [await harness.books.job(job_id) for job_id in jobs]
+    rows = [await harness.tenant.read_job(job_id) for job_id in jobs]
     assert [row["state"] for row in rows] == ["canceled", "succeeded"]
     assert [await harness.count_records(job_id) for job_id in jobs] == [(1, 0), (1, 1)]
     assert not second.stopped
@@ -62,7 +62,7 @@ async def test_a_missed_cancellation_signal_is_noticed_when_redis_is_available_a
         job_id = await harness.queue_text2img()
         order = await harness.engine_control.generation()
         async with harness.database.statement() as connection:
-            await cancel(connection, tenant_id=harness.books.tenant_id, job_id=job_id)
+            await cancel(connection, tenant_id=harness.tenant.tenant_id, job_id=job_id)
         await redis.client_kill_filter(_type="pubsub")
         await harness.engine_control.wait_until(lambda: order.stopped)
 
@@ -77,17 +77,17 @@ async def test_a_cancellation_signal_for_a_running_job_changes_nothing(
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await harness.engine_control.generation()
         beating = asyncio.create_task(worker.heartbeat.run())
-        soon = (await harness.books.job(job_id))["lease_expires_at"]
-        worker.heartbeat.on_job_canceled((await harness.books.job(job_id))["file_prefix"])
+        soon = (await harness.tenant.read_job(job_id))["lease_expires_at"]
+        worker.heartbeat.on_job_canceled((await harness.tenant.read_job(job_id))["file_prefix"])
         async with asyncio.timeout(20):
-            while (await harness.books.job(job_id))["lease_expires_at"] == soon:
+            while (await harness.tenant.read_job(job_id))["lease_expires_at"] == soon:
                 pass  # each query waits for Postgres
         hold.set()
         await running_jobs
         beating.cancel()
         with suppress(asyncio.CancelledError):
             await beating
-    assert (await harness.books.job(job_id))["state"] == "succeeded"
+    assert (await harness.tenant.read_job(job_id))["state"] == "succeeded"
 
 
 async def test_an_invalid_signal_does_not_end_the_listener(
@@ -101,7 +101,7 @@ async def test_an_invalid_signal_does_not_end_the_listener(
         order = await harness.engine_control.generation()
         await redis.publish(CHANNEL, b"hello")
         async with harness.database.statement() as connection:
-            ended = await cancel(connection, tenant_id=harness.books.tenant_id, job_id=job_id)
+            ended = await cancel(connection, tenant_id=harness.tenant.tenant_id, job_id=job_id)
         assert ended is not None
         await announce_canceled(redis, ended.file_prefix)
         await harness.engine_control.wait_until(lambda: order.stopped)

@@ -39,12 +39,12 @@ async def test_an_image_that_kills_its_decoder_fails_its_own_job_only(
         assert await worker.runner.run_waiting_jobs("one") == 3
         after = await harness.queue_inpaint()
         assert await worker.runner.run_waiting_jobs("one") == 1
-    row = await harness.books.job(bad)
+    row = await harness.tenant.read_job(bad)
     assert (row["state"], row["error_code"]) == ("failed", "decoding_failed")
     assert row["error_message"] == f"{LOST} (tried 1 time)"
     assert await harness.count_records(bad) == (1, 0)
     for job_id in (first, beside, after):
-        row = await harness.books.job(job_id)
+        row = await harness.tenant.read_job(job_id)
         assert (row["state"], row["attempt"]) == ("succeeded", 1)
 
 
@@ -54,7 +54,7 @@ async def test_a_killed_decoder_is_retried(harness: WorkerHarness) -> None:
     )
     async with harness.replace(decoder=odd_decoder.NAME).worker() as worker:
         await worker.runner.run_waiting_jobs("one")
-    row = await harness.books.job(job_id)
+    row = await harness.tenant.read_job(job_id)
     assert (row["state"], row["attempt"], row["error_code"]) == ("queued", 1, "decoding_failed")
 
 
@@ -79,10 +79,10 @@ async def test_the_worker_process_goes_on_with_its_model_loaded(
         program.process.terminate()
         await assert_clean_exit(program, harness)
     assert {order.process for order in harness.engine_control.generations} == {worker}
-    row = await harness.books.job(bomb)
+    row = await harness.tenant.read_job(bomb)
     assert row["error_message"] == "init_image: 89.5 megapixels, at most 25 are accepted"
     for one in (job_id, last):
-        assert (await harness.books.job(one))["state"] == "succeeded"
+        assert (await harness.tenant.read_job(one))["state"] == "succeeded"
 
 
 async def queue_bomb(harness: WorkerHarness) -> int:
@@ -114,7 +114,7 @@ async def test_the_images_of_jobs_claimed_together_are_fetched_together(
         assert harness.engine_control.generations == []
         all_asked.set()
         assert await running_jobs == 3
-    rows = [await harness.books.job(job_id) for job_id in jobs]
+    rows = [await harness.tenant.read_job(job_id) for job_id in jobs]
     assert [row["state"] for row in rows] == ["succeeded"] * 3
 
 
@@ -125,7 +125,7 @@ async def test_an_image_is_decoded_while_the_other_is_still_being_fetched(
     job_id = await harness.queue_inpaint(inputs=harness.input_images(init="cut.png"))
     async with harness.worker() as worker:
         assert await worker.runner.run_waiting_jobs("one") == 1
-    row = await harness.books.job(job_id)
+    row = await harness.tenant.read_job(job_id)
     assert (row["state"], row["error_code"]) == ("failed", "invalid_image")
 
 
@@ -136,8 +136,8 @@ async def test_the_content_type_of_an_image_is_ignored(harness: WorkerHarness) -
     rejected = await harness.queue_inpaint(inputs=harness.input_images(init="text.png"))
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
-    assert (await harness.books.job(taken))["state"] == "succeeded"
-    row = await harness.books.job(rejected)
+    assert (await harness.tenant.read_job(taken))["state"] == "succeeded"
+    row = await harness.tenant.read_job(rejected)
     assert row["error_message"] == "init_image: not a PNG, JPEG or WebP image"
 
 
@@ -147,5 +147,5 @@ async def test_a_missing_image_is_named(harness: WorkerHarness) -> None:
     job_id = await harness.queue_inpaint(inputs=inputs)
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
-    row = await harness.books.job(job_id)
+    row = await harness.tenant.read_job(job_id)
     assert row["error_message"] == "mask_image: an image is needed"

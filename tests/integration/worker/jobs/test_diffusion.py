@@ -33,7 +33,7 @@ async def test_a_real_model_generates_an_image(
         await program.wait_for_event("job_succeeded")
         program.process.terminate()
         await assert_clean_exit(program, harness)
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     key, _other = job["result"]["object_keys"]
     stored = s3_client.get_object(Bucket=bucket.bucket, Key=key)["Body"].read()
     assert Image.open(BytesIO(stored)).size == (64, 64)

@@ -36,7 +36,7 @@ async def finished_by_another(harness: WorkerHarness, job_id: int) -> None:
 
 async def canceled(harness: WorkerHarness, job_id: int) -> None:
     async with harness.database.statement() as connection:
-        ended = await cancel(connection, tenant_id=harness.books.tenant_id, job_id=job_id)
+        ended = await cancel(connection, tenant_id=harness.tenant.tenant_id, job_id=job_id)
     assert ended is not None
 
 
@@ -59,12 +59,12 @@ async def test_a_generation_stops_once_the_claim_is_lost(
             order = await harness.engine_control.generation()
             await take(harness, job_id)
             first.runner.stop_claiming()
-            before = await harness.books.everything()
+            before = await harness.tenant.read_everything()
             await first.heartbeat.renew_leases()
             await running_jobs
     await harness.engine_control.wait_until(lambda: order.stopped)
-    assert await harness.books.everything() == before
-    job = await harness.books.job(job_id)
+    assert await harness.tenant.read_everything() == before
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"]) == (state, attempt)
     assert await harness.count_records(job_id) == traces
     lost = [line for line in lines if line["event"] in {"claim_lost", "result_dropped"}]
@@ -73,7 +73,7 @@ async def test_a_generation_stops_once_the_claim_is_lost(
         ("result_dropped", "info"),
     ]
     assert (lost[0]["job_id"], lost[0]["attempt"]) == (job_id, 1)
-    assert lost[0]["tenant_id"] == harness.books.tenant_id
+    assert lost[0]["tenant_id"] == harness.tenant.tenant_id
 
 
 @pytest.mark.parametrize("response", ["generate", "fail", "reject", "crash"])
@@ -90,11 +90,11 @@ async def test_a_late_result_changes_nothing(
         await harness.engine_control.generation()
         await take(harness, job_id)
         first.runner.stop_claiming()
-        before = await harness.books.everything()
+        before = await harness.tenant.read_everything()
         hold.set()
         with capture_logs() as lines:
             await running_jobs
-    assert await harness.books.everything() == before
+    assert await harness.tenant.read_everything() == before
     assert not {"job_succeeded", "job_failed", "job_retry_scheduled"} & {
         line["event"] for line in lines
     }
@@ -107,11 +107,11 @@ async def test_a_late_release_changes_nothing(harness: WorkerHarness) -> None:
         running_jobs = asyncio.create_task(first.runner.run_waiting_jobs("one"))
         await harness.engine_control.generation()
         await finished_by_another(harness, job_id)
-        before = await harness.books.everything()
+        before = await harness.tenant.read_everything()
         first.runner.stop_claiming()
         first.runner.release_jobs()
         await running_jobs
-    assert await harness.books.everything() == before
+    assert await harness.tenant.read_everything() == before
 
 
 async def test_a_job_canceled_while_it_waits_for_the_engine_is_not_generated(
@@ -134,7 +134,7 @@ async def test_a_job_canceled_while_it_waits_for_the_engine_is_not_generated(
         hold.set()
         await asyncio.gather(*running_jobs)
     assert len(harness.engine_control.generations) == 1
-    assert (await harness.books.job(waiting))["state"] == "canceled"
+    assert (await harness.tenant.read_job(waiting))["state"] == "canceled"
 
 
 async def test_one_statement_renews_all_claims(harness: WorkerHarness) -> None:
@@ -151,13 +151,13 @@ async def test_one_statement_renews_all_claims(harness: WorkerHarness) -> None:
         assert worker.heartbeat.claim_count == 2
         soon = utc_now()
         for job_id in jobs:
-            await harness.books.set_job(job_id, lease_expires_at=soon)
+            await harness.tenant.set_job(job_id, lease_expires_at=soon)
         engine = harness.database.engine.sync_engine
         event.listen(engine, "before_cursor_execute", record)
         await worker.heartbeat.renew_leases()
         event.remove(engine, "before_cursor_execute", record)
         for job_id in jobs:
-            lease = (await harness.books.job(job_id))["lease_expires_at"]
+            lease = (await harness.tenant.read_job(job_id))["lease_expires_at"]
             assert 50 < (lease - soon).total_seconds() < 120
         hold.set()
         await asyncio.gather(*running_jobs)

@@ -63,11 +63,13 @@ class FullEngine:
 
 
 async def assert_run_time_exceeded(harness: WorkerHarness, job_id: int, limit: str = "0.3") -> None:
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"]) == ("failed", 1)
     assert job["error_code"] == "run_time_exceeded"
     assert job["error_message"] == f"the job ran longer than the limit of {limit} seconds"
-    (delivery,) = [row for row in await harness.books.rows(Delivery) if row["job_id"] == job_id]
+    (delivery,) = [
+        row for row in await harness.tenant.read_rows(Delivery) if row["job_id"] == job_id
+    ]
     assert delivery["event"] == "job.failed"
 
 
@@ -100,7 +102,7 @@ async def test_a_generation_past_its_limit_is_stopped_and_the_engine_goes_on(
     jobs = [await harness.queue_text2img() for _ in range(2)]
     async with harness.replace(jobs=PATIENT).worker() as worker:
         assert await worker.runner.run_waiting_jobs("one") == 2
-    rows = [await harness.books.job(job_id) for job_id in jobs]
+    rows = [await harness.tenant.read_job(job_id) for job_id in jobs]
     (failed,) = [row["id"] for row in rows if row["state"] == "failed"]
     await assert_run_time_exceeded(harness, failed, "2")
     assert [row["state"] for row in rows if row["id"] != failed] == ["succeeded"]

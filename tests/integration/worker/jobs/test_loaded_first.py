@@ -40,7 +40,7 @@ async def test_jobs_of_the_loaded_model_are_claimed_first_until_another_queue_wa
     harness: WorkerHarness, patience: float, expected: list[str]
 ) -> None:
     """The jobs of the other model belong to another tenant, so only the queue order decides."""
-    bob = harness.replace(books=await make_tenant(harness.database, "bob"))
+    bob = harness.replace(tenant=await make_tenant(harness.database, "bob"))
     for _ in range(4):
         await harness.queue_text2img(model="one")
     for _ in range(2):

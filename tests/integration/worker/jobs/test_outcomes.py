@@ -39,7 +39,7 @@ async def test_a_job_from_claim_to_finish(
         assert await worker.runner.run_waiting_jobs("one") == 1
         heard: Any = await hearing.get_message(timeout=10)
         assert worker.heartbeat.claim_count == 0
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 1)
     assert (job["claimed_by"], job["lease_expires_at"], job["error_code"]) == (None, None, None)
     keys = [result_key(job["tenant_id"], job["file_prefix"], 1, index) for index in (0, 1)]
@@ -60,10 +60,10 @@ async def test_a_job_from_claim_to_finish(
     assert times[-1] <= job["finished_at"].timestamp()
     assert 0 < job["result"]["generation_seconds"] <= times[3] - times[2]
 
-    (usage,) = await harness.books.rows(UsageEntry)
+    (usage,) = await harness.tenant.read_rows(UsageEntry)
     assert (usage["job_id"], usage["images"], usage["model"]) == (job_id, 2, "one")
     assert float(usage["megapixel_steps"]) == job["cost"]
-    (delivery,) = await harness.books.rows(Delivery)
+    (delivery,) = await harness.tenant.read_rows(Delivery)
     assert (delivery["job_id"], delivery["state"]) == (job_id, "pending")
     assert (delivery["event"], delivery["url"]) == ("job.succeeded", HOOK)
     assert heard["data"] == job["file_prefix"].bytes
@@ -76,7 +76,7 @@ async def test_without_a_webhook_no_dispatcher_is_rung(
     job_id = await harness.queue_inpaint(webhook_url=None)
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
-    assert (await harness.books.job(job_id))["state"] == "succeeded"
+    assert (await harness.tenant.read_job(job_id))["state"] == "succeeded"
     assert await harness.count_records(job_id) == (0, 1)
     assert await redis.llen(DISPATCHER_LIST) == 0
 
@@ -84,8 +84,8 @@ async def test_without_a_webhook_no_dispatcher_is_rung(
 async def test_inputs_may_be_uploaded_at_a_url_or_absent(
     harness: WorkerHarness, storage: Storage
 ) -> None:
-    books = harness.books
-    key = input_key(books.tenant_id, books.new_job().file_prefix, "mask_image")
+    tenant = harness.tenant
+    key = input_key(tenant.tenant_id, tenant.new_job().file_prefix, "mask_image")
     await storage.put(key, MASK)
     mixed = harness.input_images() | {"mask_image": InputImage(object_key=key)}
     jobs = [
@@ -94,7 +94,7 @@ async def test_inputs_may_be_uploaded_at_a_url_or_absent(
     ]
     async with harness.worker() as worker:
         assert await worker.runner.run_waiting_jobs("one") == 2
-    assert [(await books.job(job))["state"] for job in jobs] == ["succeeded"] * 2
+    assert [(await tenant.read_job(job))["state"] for job in jobs] == ["succeeded"] * 2
     sizes = [
         order.pixels for order in harness.engine_control.generations
     ]  # both were fetched for at once
@@ -140,11 +140,13 @@ async def fails_at_once(
     async with harness.worker() as worker:
         with capture_logs() as lines:
             assert await worker.runner.run_waiting_jobs("one") == 1
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"], job["error_code"]) == ("failed", 1, code)
     assert job["error_message"].startswith(f"{field}: ")
     assert "tried" not in job["error_message"]
-    (delivery,) = [row for row in await harness.books.rows(Delivery) if row["job_id"] == job_id]
+    (delivery,) = [
+        row for row in await harness.tenant.read_rows(Delivery) if row["job_id"] == job_id
+    ]
     assert delivery["event"] == "job.failed"
     assert await harness.count_records(job_id) == (1, 0)
     assert harness.engine_control.generations == []
@@ -158,7 +160,7 @@ async def test_a_bad_image_cancels_the_other_fetch(harness: WorkerHarness) -> No
         await worker.runner.run_waiting_jobs("one")
         assert harness.image_host.peer
         await asyncio.wait_for(harness.image_host.peer.left.wait(), 20)
-    assert (await harness.books.job(job_id))["error_message"].startswith("init_image: ")
+    assert (await harness.tenant.read_job(job_id))["error_message"].startswith("init_image: ")
 
 
 @pytest.mark.parametrize("failure", ["busy", "silent", "storage", "engine", "unforeseen"])
@@ -186,16 +188,16 @@ async def test_temporary_errors_are_retried_until_the_attempts_are_used_up(
             with capture_logs():  # a traceback takes long to print
                 assert await worker.runner.run_waiting_jobs("one") == 1
             assert await worker.runner.run_waiting_jobs("one") == 0  # not before it is due
-            job = await harness.books.job(job_id)
+            job = await harness.tenant.read_job(job_id)
             assert (job["state"], job["attempt"]) == ("queued", attempt)
             assert job["error_message"].startswith(expected)
             due_in = (job["available_at"] - utc_now()).total_seconds()
             assert wait - 60 < due_in <= wait
             assert await harness.count_records(job_id) == (0, 0)
-            await harness.books.set_job(job_id, available_at=utc_now())
+            await harness.tenant.set_job(job_id, available_at=utc_now())
         with capture_logs():
             await worker.runner.run_waiting_jobs("one")
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"]) == ("failed", 3)
     assert job["error_message"].startswith(expected)
     assert job["error_message"].endswith("(tried 3 times)")
@@ -207,9 +209,9 @@ async def test_a_later_attempt_succeeds_and_leaves_no_error(harness: WorkerHarne
     job_id = await harness.queue_inpaint()
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
-        await harness.books.set_job(job_id, available_at=utc_now())
+        await harness.tenant.set_job(job_id, available_at=utc_now())
         await worker.runner.run_waiting_jobs("one")
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"], job["error_code"]) == ("succeeded", 2, None)
     assert job["result"]["object_keys"][0].endswith("-2-0.png")
     assert await harness.count_records(job_id) == (1, 1)
@@ -220,7 +222,7 @@ async def test_an_unsupported_request_is_not_retried(harness: WorkerHarness) -> 
     job_id = await harness.queue_inpaint()
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["error_code"]) == ("failed", "unsupported_request")
     assert job["error_message"] == "the model one cannot do that"
 
@@ -240,7 +242,7 @@ async def test_every_log_line_about_a_job_names_it_and_holds_no_secret(
     lines = await logged(harness.replace(worker_settings=WorkerSettings(concurrency=1)))
     assert {line["job_id"] for line in lines} == set(jobs)
     assert {line["attempt"] for line in lines} == {1}
-    assert {line["tenant_id"] for line in lines} == {harness.books.tenant_id}
+    assert {line["tenant_id"] for line in lines} == {harness.tenant.tenant_id}
     for hidden in (PROMPT, "hush", harness.image_host.url("")):
         assert hidden not in str(lines)
     events = {
@@ -275,7 +277,7 @@ async def test_a_large_image_is_resized(harness: WorkerHarness, storage: Storage
     job_id = await harness.queue_inpaint(inputs=inputs)
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
-    assert (await harness.books.job(job_id))["state"] == "succeeded"
+    assert (await harness.tenant.read_job(job_id))["state"] == "succeeded"
     assert harness.engine_control.generations[0].pixels[0] == [64, 64]
 
 
@@ -290,5 +292,5 @@ async def test_an_unexpected_timeout_fails_the_job_instead_of_releasing_it(
         monkeypatch.setattr(worker.transfers, "fetch", fetch)
         with capture_logs():
             await worker.runner.run_waiting_jobs("one")
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["error_message"]) == ("failed", "internal error (tried 1 time)")

@@ -62,7 +62,7 @@ async def test_steps_and_a_preview_are_reported_without_a_write_to_postgres(
     harness: WorkerHarness, redis: Redis
 ) -> None:
     hold = harness.engine_control.hold_next()
-    prefix = (await harness.books.job(await harness.queue_text2img()))["file_prefix"]
+    prefix = (await harness.tenant.read_job(await harness.queue_text2img()))["file_prefix"]
     async with harness.worker() as worker, writing(worker.progress_reporter):
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await harness.engine_control.generation()
@@ -97,7 +97,7 @@ async def test_a_job_with_the_safety_checker_has_no_preview(
 ) -> None:
     hold = harness.engine_control.hold_next()
     job_id = await harness.queue_text2img(safety_checker=True)
-    prefix = (await harness.books.job(job_id))["file_prefix"]
+    prefix = (await harness.tenant.read_job(job_id))["file_prefix"]
     async with harness.worker() as worker, writing(worker.progress_reporter):
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
 
@@ -128,5 +128,5 @@ async def test_without_redis_progress_is_dropped_and_delays_nothing(harness: Wor
                         await asyncio.sleep(0)
                 hold.set()
                 await running_jobs
-    assert (await harness.books.job(job_id))["state"] == "succeeded"
+    assert (await harness.tenant.read_job(job_id))["state"] == "succeeded"
     assert [line["event"] for line in lines].count("dependency_unavailable") == 1

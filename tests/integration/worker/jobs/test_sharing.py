@@ -53,7 +53,7 @@ async def test_a_stopped_worker_claims_nothing(harness: WorkerHarness) -> None:
     async with harness.worker() as worker:
         worker.runner.stop_claiming()
         assert await worker.runner.run_waiting_jobs("one") == 0
-    assert (await harness.books.job(job_id))["attempt"] == 0
+    assert (await harness.tenant.read_job(job_id))["attempt"] == 0
 
 
 async def test_each_fetched_job_is_handed_to_the_engine_at_once(harness: WorkerHarness) -> None:
@@ -74,11 +74,13 @@ async def test_each_fetched_job_is_handed_to_the_engine_at_once(harness: WorkerH
         for hold in holds:
             hold.set()
         await running_jobs
-    rows = [await harness.books.job(job_id) for job_id in jobs]
+    rows = [await harness.tenant.read_job(job_id) for job_id in jobs]
     assert [row["state"] for row in rows] == ["succeeded"] * 3
     for row in rows:
         result = row["result"]
         assert result["engine_seconds"] == pytest.approx(result["generation_seconds"] * PART)
-    usage = {row["job_id"]: row["gpu_milliseconds"] for row in await harness.books.rows(UsageEntry)}
+    usage = {
+        row["job_id"]: row["gpu_milliseconds"] for row in await harness.tenant.read_rows(UsageEntry)
+    }
     parts = {row["id"]: round(row["result"]["engine_seconds"] * 1000) for row in rows}
     assert usage == parts

@@ -17,7 +17,7 @@ SUSPECT = {"suspect": True}
 async def test_no_job_is_claimed_beside_a_suspect(harness: WorkerHarness) -> None:
     hold = harness.engine_control.hold_next()
     suspect = await harness.queue_text2img()
-    await harness.books.set_job(suspect, **SUSPECT)
+    await harness.tenant.set_job(suspect, **SUSPECT)
     other = await harness.queue_text2img()
     async with harness.worker() as worker:
         running_jobs = [
@@ -29,10 +29,10 @@ async def test_no_job_is_claimed_beside_a_suspect(harness: WorkerHarness) -> Non
             assert worker.heartbeat.claim_count == 1
             assert await second.runner.run_waiting_jobs("one") == 1
         third = await harness.queue_text2img()
-        assert (await harness.books.job(third))["state"] == "queued"
+        assert (await harness.tenant.read_job(third))["state"] == "queued"
         hold.set()
         await asyncio.gather(*running_jobs)
-    rows = [await harness.books.job(job_id) for job_id in (suspect, other, third)]
+    rows = [await harness.tenant.read_job(job_id) for job_id in (suspect, other, third)]
     assert [(row["state"], row["attempt"]) for row in rows] == [("succeeded", 1)] * 3
     assert [row["error_code"] for row in rows] == [None] * 3
 
@@ -44,7 +44,7 @@ async def test_a_suspect_waits_until_the_others_have_ended(harness: WorkerHarnes
     async with harness.worker() as worker:
         first = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await harness.image_host.wait_for_request("init.png")
-        await harness.books.set_job(suspect, available_at=utc_now())
+        await harness.tenant.set_job(suspect, available_at=utc_now())
         second = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await wait_until(lambda: worker.heartbeat.claim_count == 2)
         # The engine is free, but the suspect has not started: it would have by now.
@@ -57,7 +57,7 @@ async def test_a_suspect_waits_until_the_others_have_ended(harness: WorkerHarnes
         [[64, 64]] * 2,
         [None, None],
     ]
-    assert (await harness.books.job(suspect))["state"] == "succeeded"
+    assert (await harness.tenant.read_job(suspect))["state"] == "succeeded"
 
 
 async def test_a_waiting_suspect_is_released_and_remains_a_suspect(
@@ -69,13 +69,13 @@ async def test_a_waiting_suspect_is_released_and_remains_a_suspect(
     async with harness.worker() as worker:
         first = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await harness.engine_control.generation()
-        await harness.books.set_job(suspect, available_at=utc_now())
+        await harness.tenant.set_job(suspect, available_at=utc_now())
         second = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await wait_until(lambda: worker.heartbeat.claim_count == 2)
         worker.runner.stop_claiming()
         worker.runner.release_jobs()
         await asyncio.gather(first, second)
-    row = await harness.books.job(suspect)
+    row = await harness.tenant.read_job(suspect)
     assert (row["state"], row["attempt"], row["max_attempts"]) == ("queued", 1, 4)
     assert row["suspect"]
 
@@ -84,7 +84,7 @@ async def queue_later_suspect(harness: WorkerHarness) -> int:
     """Record a suspect that is not available yet, so that no earlier claim takes it."""
     job_id = await harness.queue_text2img()
     later = utc_now() + timedelta(hours=1)
-    await harness.books.set_job(job_id, **SUSPECT, available_at=later)
+    await harness.tenant.set_job(job_id, **SUSPECT, available_at=later)
     return job_id
 
 
@@ -120,10 +120,10 @@ async def test_a_job_that_kills_workers_harms_others_once_at_most(
     async with running(environment, "worker") as program:
         for _ in range(len(await harness.jobs_in_state("queued"))):
             await program.wait_for_event("job_succeeded")
-    row = await harness.books.job(poison)
+    row = await harness.tenant.read_job(poison)
     assert (row["state"], row["attempt"], row["error_code"]) == ("failed", 3, WORKER_LOST)
     assert await harness.count_records(poison) == (1, 0)
-    rows = [await harness.books.job(job_id) for job_id in innocents]
+    rows = [await harness.tenant.read_job(job_id) for job_id in innocents]
     assert [row["state"] for row in rows] == ["succeeded"] * 5
     assert [row["attempt"] for row in rows] == [2, 2, 1, 1, 1]
     assert sum(order.prompt == KILLS_WORKER for order in harness.engine_control.generations) == 3

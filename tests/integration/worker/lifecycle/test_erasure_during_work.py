@@ -23,7 +23,7 @@ async def run_round(harness: WorkerHarness) -> None:
 
 
 async def states(harness: WorkerHarness) -> list[str]:
-    return [row["state"] for row in await harness.books.rows(Job)]
+    return [row["state"] for row in await harness.tenant.read_rows(Job)]
 
 
 async def test_a_running_job_is_finished_before_its_tenant_is_erased(
@@ -36,7 +36,7 @@ async def test_a_running_job_is_finished_before_its_tenant_is_erased(
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         order = await harness.engine_control.generation()
         await harness.queue_inpaint()
-        await mark_for_deletion(harness.books)
+        await mark_for_deletion(harness.tenant)
         for _ in range(2):
             await run_round(harness)
             assert await states(harness) == ["running", "canceled"]
@@ -48,10 +48,10 @@ async def test_a_running_job_is_finished_before_its_tenant_is_erased(
     assert not order.stopped
     assert "claim_lost" not in {line["event"] for line in lines}
     assert await states(harness) == ["succeeded", "canceled"]
-    (line,) = await read(harness.books)
+    (line,) = await read(harness.tenant)
     assert line.jobs == 1
     await run_round(harness)
-    assert set((await rows_of(harness.books)).values()) == {0}
+    assert set((await rows_of(harness.tenant)).values()) == {0}
     objects = (await harness.storage.list_page(None)).objects
     assert [found.key.split("/")[0] for found in objects] == [".infill"]
 
@@ -67,12 +67,12 @@ async def test_a_failing_job_of_a_deleted_tenant_is_not_retried(
     async with harness.worker() as worker:
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await harness.engine_control.generation()
-        await mark_for_deletion(harness.books)
+        await mark_for_deletion(harness.tenant)
         await run_round(harness)
         hold.set()
         await running_jobs
     await run_round(harness)
-    assert not await tenant_exists(harness.books)
+    assert not await tenant_exists(harness.tenant)
     assert len(harness.engine_control.generations) == 1
 
 
@@ -85,14 +85,14 @@ async def test_a_dead_worker_delays_the_erasure_until_its_lease_expires(
     async with harness.worker() as worker:
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await harness.engine_control.generation()
-        await mark_for_deletion(harness.books)
+        await mark_for_deletion(harness.tenant)
         await run_round(harness)
-        assert await tenant_exists(harness.books)
+        assert await tenant_exists(harness.tenant)
         await harness.age_lease(job_id)
         async with harness.database.statement() as connection:
             assert await requeue_expired(connection, limit=10) == 1
         await run_round(harness)
-        assert not await tenant_exists(harness.books)
+        assert not await tenant_exists(harness.tenant)
         worker.runner.stop_claiming()
         await worker.heartbeat.renew_leases()  # it is alive after all, and finds its claim lost
         await running_jobs
@@ -100,7 +100,7 @@ async def test_a_dead_worker_delays_the_erasure_until_its_lease_expires(
 
 async def test_no_job_of_a_deleted_tenant_is_claimed(harness: WorkerHarness) -> None:
     await harness.queue_inpaint()
-    await mark_for_deletion(harness.books, seconds_ago=0)
+    await mark_for_deletion(harness.tenant, seconds_ago=0)
     async with harness.worker() as worker:
         assert await worker.runner.run_waiting_jobs("one") == 0
     assert await states(harness) == ["queued"]

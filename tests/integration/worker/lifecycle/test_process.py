@@ -27,11 +27,11 @@ async def assert_clean_exit(program: Program, harness: WorkerHarness) -> None:
     """It logs its end, removes its entry among the workers and exits with 0."""
     await program.wait_for_event("worker_stopped")
     assert await program.exit_code() == 0
-    assert await harness.books.rows(Worker) == []
+    assert await harness.tenant.read_rows(Worker) == []
 
 
 async def assert_released(harness: WorkerHarness, redis: Redis, job_id: int) -> None:
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
     assert (job["started_at"], job["error_code"], job["claimed_by"]) == (None, None, None)
     assert await harness.count_records(job_id) == (0, 0)
@@ -60,16 +60,16 @@ async def test_a_signal_lets_the_running_job_finish(
         second = await harness.queue_inpaint()
         hold.set()
         await assert_clean_exit(program, harness)
-    assert (await harness.books.job(first))["state"] == "succeeded"
+    assert (await harness.tenant.read_job(first))["state"] == "succeeded"
     assert await harness.count_records(first) == (1, 1)
-    job = await harness.books.job(second)
+    job = await harness.tenant.read_job(second)
     assert (job["state"], job["attempt"]) == ("queued", 0)
 
     about = [line for line in program.lines if line["event"].startswith("job_")]
     assert [line["event"] for line in about] == ["job_claimed", "job_succeeded"]
     for line in about:
         assert (line["job_id"], line["attempt"], line["process"]) == (first, 1, "worker")
-        assert line["tenant_id"] == harness.books.tenant_id
+        assert line["tenant_id"] == harness.tenant.tenant_id
     secrets = (
         PROMPT,
         "hush",
@@ -94,7 +94,7 @@ async def test_a_job_that_outlasts_the_shutdown_is_released_without_counting_an_
     await assert_released(harness, redis, job_id)
     async with harness.worker("another") as other:
         await other.runner.run_waiting_jobs("one")
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
     assert await harness.count_records(job_id) == (1, 1)
 
@@ -135,7 +135,7 @@ async def test_a_job_survives_its_worker(
         first = await harness.engine_control.generation()
         program.process.kill()
         assert await program.exit_code() == -signal.SIGKILL
-    assert (await harness.books.job(job_id))["state"] == "running"
+    assert (await harness.tenant.read_job(job_id))["state"] == "running"
     await harness.age_lease(job_id)
     await harness.sweep()
     assert await redis.llen("one") == 1
@@ -144,7 +144,7 @@ async def test_a_job_survives_its_worker(
     second = await harness.engine_control.generation(2)
     assert first.process != second.process
     hold.set()
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
     assert job["result"]["object_keys"][0].endswith("-2-0.png")
     assert await harness.count_records(job_id) == (1, 1)

@@ -76,9 +76,9 @@ async def test_a_worker_runs_waiting_jobs_by_polling_and_after_a_ring(
     async with running(settings, harness) as runtime:
         await harness.queue_inpaint(asked={"model": "two"})
         await asyncio.to_thread(runtime.run_waiting_jobs, "two")
-    jobs = [await harness.books.job(number) for number in (1, 2)]
+    jobs = [await harness.tenant.read_job(number) for number in (1, 2)]
     assert [job["state"] for job in jobs] == ["succeeded"] * 2
-    assert await harness.books.rows(Worker) == []
+    assert await harness.tenant.read_rows(Worker) == []
 
 
 async def test_shutdown_waits_for_the_running_job(
@@ -92,7 +92,7 @@ async def test_shutdown_waits_for_the_running_job(
             runtime.begin_shutdown()
             await wait_for_log(lines, "worker_stopping")
             hold.set()
-    assert (await harness.books.job(job_id))["state"] == "succeeded"
+    assert (await harness.tenant.read_job(job_id))["state"] == "succeeded"
     runtime.begin_shutdown()  # a signal that comes late
 
 
@@ -105,7 +105,7 @@ async def test_a_shutdown_without_a_signal_releases_long_jobs(
     job_id = await harness.queue_inpaint()
     async with running(settings, harness):
         await harness.engine_control.generation()
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
 
 
@@ -116,11 +116,11 @@ async def test_a_job_claimed_during_the_release_is_released_at_once(harness: Wor
         job_id = await harness.queue_inpaint()
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         async with asyncio.timeout(20):
-            while not (await harness.books.job(job_id))["attempt"]:
+            while not (await harness.tenant.read_job(job_id))["attempt"]:
                 pass  # each query waits for Postgres
         worker.runner.stop_claiming()
         await running_jobs
-    assert (await harness.books.job(job_id))["state"] == "queued"
+    assert (await harness.tenant.read_job(job_id))["state"] == "queued"
 
 
 async def test_a_second_release_changes_nothing(harness: WorkerHarness) -> None:
@@ -138,7 +138,7 @@ async def test_a_second_release_changes_nothing(harness: WorkerHarness) -> None:
         await asyncio.sleep(0)  # the fetch is being canceled, and has not noticed yet
         worker.runner.release_jobs()
         await running_jobs
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["max_attempts"]) == ("queued", 4)
 
 
@@ -208,7 +208,7 @@ async def test_a_worker_ends_although_postgres_is_unavailable(
     settings.database = DatabaseSettings(url=SecretStr(NOWHERE))
     async with running(settings, harness) as runtime:
         await asyncio.to_thread(runtime.run_waiting_jobs, "one")
-    assert await harness.books.rows(Worker) == []
+    assert await harness.tenant.read_rows(Worker) == []
 
 
 async def test_a_start_that_fails_leaves_no_thread(

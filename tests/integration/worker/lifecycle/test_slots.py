@@ -32,13 +32,13 @@ async def test_a_worker_without_rings_fills_its_slots_and_claims_no_more(
         hold.set()
         await rung
         await harness.image_host.wait_for_request("init.png", 3)
-    rows = [await harness.books.job(job_id) for job_id in jobs]
+    rows = [await harness.tenant.read_job(job_id) for job_id in jobs]
     assert [row["state"] for row in rows] == ["succeeded"] * 3
 
 
 async def count_heartbeats(harness: WorkerHarness) -> int:
     """Return how long the worker has lived, in heartbeats."""
-    rows = await harness.books.rows(Worker)
+    rows = await harness.tenant.read_rows(Worker)
     lived = [(row["seen_at"] - row["started_at"]).total_seconds() for row in rows]
     return int(sum(lived) / BEAT_SECONDS)
 
@@ -50,7 +50,7 @@ async def test_a_failed_heartbeat_is_repeated_soon(harness: WorkerHarness) -> No
         worker.heartbeat.postgres.mark_unavailable(ConnectionError())
         beating = asyncio.create_task(worker.heartbeat.run())
         async with asyncio.timeout(20):
-            while not await harness.books.rows(Worker):
+            while not await harness.tenant.read_rows(Worker):
                 pass  # each query waits for Postgres
         assert worker.heartbeat.postgres.is_available
         beating.cancel()
@@ -58,17 +58,17 @@ async def test_a_failed_heartbeat_is_repeated_soon(harness: WorkerHarness) -> No
 
 async def test_a_job_of_a_newer_release_is_left_to_its_workers(harness: WorkerHarness) -> None:
     job_id = await harness.queue_text2img()
-    request = (await harness.books.job(job_id))["request"]
-    await harness.books.set_job(job_id, request=request | {"tiling": True})
+    request = (await harness.tenant.read_job(job_id))["request"]
+    await harness.tenant.set_job(job_id, request=request | {"tiling": True})
     other = await harness.queue_text2img()
     async with harness.worker() as worker:
         with capture_logs() as lines:
             await worker.runner.run_waiting_jobs("one")
             await worker.runner.run_waiting_jobs("one")
         assert worker.heartbeat.claim_count == 0
-    row = await harness.books.job(job_id)
+    row = await harness.tenant.read_job(job_id)
     assert (row["state"], row["attempt"], row["max_attempts"]) == ("queued", 1, 4)
     assert row["available_at"] > utc_now()
-    assert (await harness.books.job(other))["state"] == "succeeded"
+    assert (await harness.tenant.read_job(other))["state"] == "succeeded"
     (line,) = [line for line in lines if line["log_level"] == "warning"]
     assert (line["event"], line["job_id"]) == ("job_unreadable", job_id)

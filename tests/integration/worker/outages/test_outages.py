@@ -22,7 +22,7 @@ from tests.conftest import Servers, require_server_wheels
 from tests.integration.dispatcher.program import running
 from tests.integration.local import parts
 from tests.integration.repositories.conftest import make_tenant
-from tests.integration.repositories.support.counters import LONG_AGO
+from tests.integration.repositories.support.tenant_rows import LONG_AGO
 from tests.integration.worker.harness.worker_harness import QUEUES, WorkerHarness
 from tests.integration.worker.lifecycle.test_listening import SELDOM, wait_for_listener
 from tests.integration.worker.lifecycle.test_process import assert_clean_exit, working
@@ -58,7 +58,7 @@ async def test_outages_of_redis_from_the_start_on_are_survived(
         program.process.terminate()
         await assert_clean_exit(program, harness)
     await redis.aclose()
-    assert (await harness.books.job(first))["state"] == "succeeded"
+    assert (await harness.tenant.read_job(first))["state"] == "succeeded"
     assert "Traceback" not in str(program.lines)
 
 
@@ -98,7 +98,7 @@ async def test_a_restart_of_postgres_during_a_generation_is_survived(
     async with serving(server, tmp_path):
         await server.ensure_database()
         await upgrade(server.url())
-        there = harness.replace(database=database, books=await make_tenant(database, "alice"))
+        there = harness.replace(database=database, tenant=await make_tenant(database, "alice"))
         job_id = await there.queue_inpaint()
         await database.aclose()
     async with running(settings, "worker") as program:
@@ -109,7 +109,7 @@ async def test_a_restart_of_postgres_during_a_generation_is_survived(
         await program.wait_for_event("outcome_write_delayed")
         async with serving(server, tmp_path):
             await program.wait_for_event("job_succeeded")
-            job = await there.books.job(job_id)
+            job = await there.tenant.read_job(job_id)
             assert (job["state"], job["attempt"]) == ("succeeded", 1)
             assert await there.count_records(job_id) == (1, 1)
             # It goes on: the next job is run too.
@@ -137,7 +137,7 @@ async def test_leases_that_expired_during_an_outage_are_not_requeued_at_once(
         async with serving(server, tmp_path):
             await server.ensure_database()
             await upgrade(server.url())
-            there = harness.replace(database=database, books=await make_tenant(database, "alice"))
+            there = harness.replace(database=database, tenant=await make_tenant(database, "alice"))
             job_id = await there.queue_inpaint()
             await there.engine_control.generation()
             await database.aclose()
@@ -145,16 +145,16 @@ async def test_leases_that_expired_during_an_outage_are_not_requeued_at_once(
         async with serving(server, tmp_path):
             await there.age_lease(job_id)
             await sweep(there)
-            job = await there.books.job(job_id)
+            job = await there.tenant.read_job(job_id)
             assert (job["state"], job["lease_expires_at"]) == ("running", LONG_AGO)
             program.process.send_signal(signal.SIGCONT)
             async with asyncio.timeout(30):
-                while (await there.books.job(job_id))["lease_expires_at"] == LONG_AGO:
+                while (await there.tenant.read_job(job_id))["lease_expires_at"] == LONG_AGO:
                     pass  # each query waits for Postgres
             await there.sweep()  # all leases count now, and this one has been renewed
             hold.set()
             await program.wait_for_event("job_succeeded")
-            assert (await there.books.job(job_id))["attempt"] == 1
+            assert (await there.tenant.read_job(job_id))["attempt"] == 1
             await database.aclose()
 
 
@@ -211,4 +211,4 @@ async def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
         assert worker.heartbeat.claim_count == 0
     await harness.database.aclose()  # its connections were closed by the server
     assert {line["event"] for line in lines} >= {"outcome_write_delayed"}
-    assert (await harness.books.job(job_id))["state"] == "running"
+    assert (await harness.tenant.read_job(job_id))["state"] == "running"

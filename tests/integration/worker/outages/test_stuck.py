@@ -15,7 +15,7 @@ SOON = {"INFILL_WORKER_STUCK_SECONDS": "0.2"}
 
 
 async def assert_released(harness: WorkerHarness, job_id: int) -> None:
-    job = await harness.books.job(job_id)
+    job = await harness.tenant.read_job(job_id)
     assert (job["state"], job["attempt"], job["max_attempts"]) == ("queued", 1, 4)
     assert await harness.count_records(job_id) == (0, 0)
 
@@ -40,12 +40,12 @@ async def test_a_stuck_engine_fails_the_overdue_job_and_releases_the_others(
         unclaimed = await harness.queue_text2img()
         await program.wait_for_event("worker_stopped")
         assert await program.exit_code() == os.EX_SOFTWARE
-    job = await harness.books.job(wedged)
+    job = await harness.tenant.read_job(wedged)
     assert (job["state"], job["attempt"]) == ("failed", 1)
     assert job["error_code"] == "run_time_exceeded"
     assert await harness.count_records(wedged) == (1, 0)
     await assert_released(harness, waiting)
-    row = await harness.books.job(unclaimed)
+    row = await harness.tenant.read_job(unclaimed)
     assert (row["state"], row["attempt"]) == ("queued", 0)
     assert len(harness.engine_control.generations) == 1
 
@@ -63,7 +63,7 @@ async def test_a_lost_device_ends_its_worker(
         hold.set()
         await program.wait_for_events("engine_lost", "worker_stopped")
         assert await program.exit_code() == os.EX_SOFTWARE
-    job = await harness.books.job(breaking)
+    job = await harness.tenant.read_job(breaking)
     assert (job["state"], job["attempt"], job["error_code"]) == ("queued", 1, "engine_lost")
     await assert_released(harness, waiting)
 

@@ -39,10 +39,10 @@ QUEUE = "sd15-inpainting"
 HOOK = "https://caller.test/hook"
 LEASE_SECONDS = 60.0
 PER_ORIGIN = 50
-RULES = BreakerRules.of(WebhookSettings())
+RULES = BreakerRules.from_settings(WebhookSettings())
 LONG_AGO = datetime(2020, 2, 2, tzinfo=UTC)
 FAR_AHEAD = datetime(2100, 2, 2, tzinfo=UTC)
-ATTEMPT = 2  # of every row put into a state by hand
+ATTEMPT = 2  # of every row that is put into a state directly
 RESULT = JobResult(("a.png", "b.png"), (False, True), 1.91, {"claimed": 1.5}, 1.91)
 LOG = AttemptLog(
     started_at=datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
@@ -69,7 +69,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class TenantRows:
     """One tenant's rows."""
 
     database: Database
@@ -89,20 +89,20 @@ class Books:
         }
         return NewJob(**{**fields, **changes})
 
-    async def record(self, **changes: Any) -> JobRecorded | JobRepeated | IdempotencyKeyTaken:
+    async def record_job(self, **changes: Any) -> JobRecorded | JobRepeated | IdempotencyKeyTaken:
         async with self.database.statement() as connection:
             return await record_job(connection, self.new_job(**changes))
 
-    async def queued(self, *, columns: Mapping[str, Any] | None = None, **changes: Any) -> int:
-        """Record a job, set some of its columns by hand, and give its id."""
-        recorded = await self.record(**changes)
+    async def queue_job(self, *, columns: Mapping[str, Any] | None = None, **changes: Any) -> int:
+        """Record a job, set some of its columns directly, and return its id."""
+        recorded = await self.record_job(**changes)
         assert isinstance(recorded, JobRecorded)
         if columns:
             await self.set_job(recorded.job_id, **columns)
         return recorded.job_id
 
-    async def claim(self, queue: str = QUEUE) -> JobRecord:
-        """Claim the best job, which there must be."""
+    async def claim_job(self, queue: str = QUEUE) -> JobRecord:
+        """Claim the next job, which must exist."""
         async with self.database.statement() as connection:
             claimed = await claim_jobs(
                 connection, queues=[queue], worker="w1", lease_seconds=LEASE_SECONDS, limit=1
@@ -110,10 +110,10 @@ class Books:
         (job,) = (job.record for job in claimed.jobs)
         return job
 
-    async def job_in(self, state: JobState, **columns: Any) -> Claim:
-        """Make a job whose row is in `state` under attempt 2."""
+    async def add_job(self, state: JobState, **columns: Any) -> Claim:
+        """Add a job in `state` with attempt 2; return its claim."""
         running, succeeded = state is JobState.RUNNING, state is JobState.SUCCEEDED
-        job_id = await self.queued(
+        job_id = await self.queue_job(
             columns={
                 "state": state,
                 "attempt": ATTEMPT,
@@ -125,9 +125,9 @@ class Books:
         )
         return Claim(job_id, ATTEMPT)
 
-    async def delivery_in(self, state: DeliveryState, **columns: Any) -> DeliveryClaim:
-        """Make a delivery of a succeeded job whose row is in `state` under attempt 2."""
-        job = await self.job_in(JobState.SUCCEEDED)
+    async def add_delivery(self, state: DeliveryState, **columns: Any) -> DeliveryClaim:
+        """Add a succeeded job's delivery in `state` with attempt 2; return its claim."""
+        job = await self.add_job(JobState.SUCCEEDED)
         values: dict[str, Any] = {
             "job_id": job.job_id,
             "tenant_id": self.tenant_id,
@@ -142,13 +142,13 @@ class Books:
             delivery_id = (await connection.execute(statement)).scalar_one()
         return DeliveryClaim(delivery_id, ATTEMPT)
 
-    async def look(
+    async def claim_deliveries(
         self,
         *,
         retries: bool = False,
         limit: int = 10,
         per_origin: int = PER_ORIGIN,
-        passing_over: Sequence[int] = (),
+        skip_tenants: Sequence[int] = (),
     ) -> ClaimedDeliveries:
         """Claim deliveries as a dispatcher does."""
         async with self.database.statement() as connection:
@@ -159,17 +159,17 @@ class Books:
                 lease_seconds=LEASE_SECONDS,
                 per_origin=per_origin,
                 retries=retries,
-                passing_over=passing_over,
+                skip_tenants=skip_tenants,
             )
 
-    async def waiting(self, url: str = HOOK, *, number: int = 1, **columns: Any) -> list[UUID]:
-        """Make deliveries that were never tried."""
+    async def add_pending(self, url: str = HOOK, *, number: int = 1, **columns: Any) -> list[UUID]:
+        """Add pending deliveries without an attempt; return their ids."""
         fresh = {"attempt": 0, "url": url, **columns}
-        made = [await self.delivery_in(DeliveryState.PENDING, **fresh) for _ in range(number)]
+        made = [await self.add_delivery(DeliveryState.PENDING, **fresh) for _ in range(number)]
         return [delivery.delivery_id for delivery in made]
 
-    async def line(self, origin: str) -> Row:
-        """Give the tenant's line to an origin; times as texts, since infinity is one too."""
+    async def read_origin(self, origin: str) -> Row:
+        """Return the tenant's row of an origin; times as texts, because they may be infinity."""
         statement = text(
             "SELECT sending, requests, failed, first_due_at::text, retry_due_at::text,"
             " held_until::text, open_until::text, open_until > now() AS is_open"
@@ -179,22 +179,22 @@ class Books:
             values = {"tenant_id": self.tenant_id, "origin": origin}
             return dict((await connection.execute(statement, values)).mappings().one())
 
-    async def run(self, statement: str) -> None:
-        """Change rows by hand."""
+    async def execute(self, statement: str) -> None:
+        """Execute an SQL statement."""
         async with self.database.statement() as connection:
             await connection.execute(text(statement))
 
-    async def claim_due(self, limit: int = 10) -> list[DueDelivery]:
-        """Claim first attempts, and retries with what is left of the limit."""
-        taken = (await self.look(limit=limit)).taken
+    async def claim_due_deliveries(self, limit: int = 10) -> list[DueDelivery]:
+        """Claim first attempts, then retries up to the limit."""
+        taken = (await self.claim_deliveries(limit=limit)).deliveries
         if left := limit - len(taken):
-            taken += (await self.look(retries=True, limit=left)).taken
+            taken += (await self.claim_deliveries(retries=True, limit=left)).deliveries
         return taken
 
-    async def told(
+    async def record_attempts(
         self, *outcomes: DeliveryResult, rules: BreakerRules = RULES
     ) -> set[DeliveryClaim]:
-        """Record what came of attempts; give the claims that held."""
+        """Record attempts; return the claims that were still held."""
         async with self.database.statement() as connection:
             recorded = await record_attempts(
                 connection, outcomes, per_origin=PER_ORIGIN, rules=rules
@@ -202,7 +202,7 @@ class Books:
         return set(recorded.held)
 
     async def set_job(self, job_id: int, **columns: Any) -> None:
-        """Change a job by hand; the books of fair claiming follow, as after a sweep."""
+        """Change a job directly, then recount the counters, as a sweep does."""
         async with self.database.statement() as connection:
             await connection.execute(update(Job).where(Job.id == job_id).values(**columns))
             await recount_running(connection)
@@ -213,20 +213,20 @@ class Books:
         async with self.database.statement() as connection:
             await connection.execute(statement)
 
-    async def job(self, job_id: int) -> Row:
-        return next(row for row in await self.rows(Job) if row["id"] == job_id)
+    async def read_job(self, job_id: int) -> Row:
+        return next(row for row in await self.read_rows(Job) if row["id"] == job_id)
 
-    async def delivery(self, delivery_id: UUID) -> Row:
-        return next(row for row in await self.rows(Delivery) if row["id"] == delivery_id)
+    async def read_delivery(self, delivery_id: UUID) -> Row:
+        return next(row for row in await self.read_rows(Delivery) if row["id"] == delivery_id)
 
-    async def rows(self, table: type[Table]) -> list[Row]:
-        """Give a table whole, in the order of its key."""
+    async def read_rows(self, table: type[Table]) -> list[Row]:
+        """Return all rows of a table, in the order of its key."""
         statement = select(table.__table__).order_by(*inspect(table).primary_key)
         async with self.database.statement() as connection:
             return [dict(row) for row in (await connection.execute(statement)).mappings()]
 
-    async def somebody_waits(self) -> bool:
-        """Tell whether a statement is held up by somebody else's lock, which the server knows."""
+    async def is_blocked(self) -> bool:
+        """Return whether some statement waits for a lock."""
         query = text(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -234,6 +234,6 @@ class Books:
         async with self.database.statement() as connection:
             return bool((await connection.execute(query)).scalar())
 
-    async def everything(self) -> list[list[Row]]:
-        """Give all rows a transition could touch, to compare before and after."""
-        return [await self.rows(t) for t in (Job, Delivery, DeliveryAttempt, UsageEntry)]
+    async def read_everything(self) -> list[list[Row]]:
+        """Return all rows that a transition could change, to compare before and after."""
+        return [await self.read_rows(t) for t in (Job, Delivery, DeliveryAttempt, UsageEntry)]

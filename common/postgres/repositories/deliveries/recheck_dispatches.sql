@@ -1,10 +1,10 @@
--- Record which tenants have something due, or when they will, where their dispatch rows do not say
--- so: of the tenants given, or of all ({everywhere} is 1).
+-- Correct tenant dispatches that are later than the due times of their tenant origins: of the
+-- tenants given, or of all if {everywhere} is 1.
 --
--- The rows: one for each dispatch row written.
+-- Returns a row for each dispatch written.
 
 WITH waiting AS (
-    -- When the first of a tenant's origins may send: first attempts and retries.
+    -- When the first of a tenant's origins is due, for first attempts and for retries.
     SELECT
         tenant_origins.tenant_id,
         false AS retries,
@@ -24,8 +24,8 @@ WITH waiting AS (
     GROUP BY tenant_origins.tenant_id
 )
 
--- In the order of the keys, so that two of these never deadlock. A row that says so already is not
--- written: dispatchers lock it.
+-- In the order of the keys, so that two such statements never deadlock. Rows that are right are not
+-- written, because dispatchers lock them.
 INSERT INTO tenant_dispatches (tenant_id, retries, has_due, due_at)
 SELECT waiting.tenant_id, waiting.retries, waiting.due_at <= now(), waiting.due_at
 FROM waiting

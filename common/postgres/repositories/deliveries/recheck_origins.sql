@@ -1,9 +1,9 @@
--- Bring forward the due times of origins that are later than their deliveries say: of those given,
--- or of all ({everywhere} is 1).
+-- Correct due times of tenant origins that are later than those of their deliveries: of the origins
+-- given, or of all if {everywhere} is 1.
 --
--- The rows: one for each corrected origin.
+-- Returns a row for each corrected origin.
 
-WITH asked AS (
+WITH selected AS (
     SELECT given.tenant_id, given.origin
     FROM unnest(CAST(:of_tenants AS bigint[]), CAST(:of_origins AS text[]))
         AS given (tenant_id, origin)
@@ -14,16 +14,16 @@ WITH asked AS (
 ),
 
 derived AS (
-    -- When the first attempts and the retries of each are due, by an index of either.
+    -- When the next first attempt and the next retry of each are due, by their indexes.
     SELECT
-        asked.tenant_id,
-        asked.origin,
+        selected.tenant_id,
+        selected.origin,
         coalesce(
             (
                 SELECT deliveries.available_at
                 FROM deliveries
-                WHERE deliveries.tenant_id = asked.tenant_id
-                  AND deliveries.origin = asked.origin
+                WHERE deliveries.tenant_id = selected.tenant_id
+                  AND deliveries.origin = selected.origin
                   AND deliveries.state = 'pending'
                   AND deliveries.attempt = 0
                 ORDER BY deliveries.available_at
@@ -35,8 +35,8 @@ derived AS (
             (
                 SELECT deliveries.available_at
                 FROM deliveries
-                WHERE deliveries.tenant_id = asked.tenant_id
-                  AND deliveries.origin = asked.origin
+                WHERE deliveries.tenant_id = selected.tenant_id
+                  AND deliveries.origin = selected.origin
                   AND deliveries.state = 'pending'
                   AND deliveries.attempt > 0
                 ORDER BY deliveries.available_at
@@ -44,11 +44,11 @@ derived AS (
             ),
             'infinity'
         ) AS retry_due_at
-    FROM asked
+    FROM selected
 ),
 
 late AS (
-    -- What another process has locked is passed over: the next sweep looks at it again.
+    -- Rows that another process has locked are skipped; the next sweep rechecks them.
     SELECT derived.tenant_id, derived.origin, derived.first_due_at, derived.retry_due_at
     FROM derived
     JOIN tenant_origins

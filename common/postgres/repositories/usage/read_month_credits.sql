@@ -1,7 +1,7 @@
--- Add up the megapixel-steps a tenant has used in this calendar month, in UTC.
+-- Sum the megapixel-steps a tenant has used in this calendar month (UTC).
 --
--- One statement sees one moment: an entry is in the daily totals or among those marked as unfolded,
--- never in both.
+-- A statement reads one snapshot, in which an entry is either in the daily totals or marked as
+-- unfolded.
 
 WITH folded AS (
     SELECT sum(megapixel_steps) AS megapixel_steps
@@ -11,8 +11,8 @@ WITH folded AS (
 ),
 
 unfolded AS (
-    -- The entries are looked up one by one, which the LIMIT forces: the ledger grows for ever, and
-    -- a planner that thinks the marks many would read through it.
+    -- The LIMIT forces a lookup by id for each mark: otherwise a planner that overestimates the
+    -- number of marks might scan the ledger, which grows without limit.
     SELECT sum(entry.megapixel_steps) AS megapixel_steps
     FROM unfolded_usage
     JOIN LATERAL (
