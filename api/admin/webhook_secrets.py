@@ -43,7 +43,7 @@ async def rotate_webhook_secret(
     tenant: str,
     rotation: Annotated[Rotation, Depends(json_body(Rotation))],
 ) -> Response:
-    """Create a webhook secret, shown only in this response; the old one keeps signing for now."""
+    """Create a webhook secret, shown only here; the old one keeps signing during the overlap."""
     created = await webhook_secrets.rotate_webhook_secret(
         context.database,
         context.operator,

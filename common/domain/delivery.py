@@ -78,7 +78,7 @@ class AttemptOutcome:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord(AttemptOutcome):
-    """One delivery attempt: its outcome, the start of the response body, the next attempt's time."""
+    """One delivery attempt: outcome, start of the response body, and time of the next attempt."""
 
     answer: str
     next_attempt_at: datetime | None

@@ -8,7 +8,7 @@ class Slots:
     """Slots, of engines or of a tenant's limit of running jobs, that each take the next job."""
 
     def __init__(self, busy: Iterable[float], *, count: int) -> None:
-        """Create `count` slots (at least 1); `busy` holds the seconds until each busy one is free."""
+        """Create `count` slots (at least 1); `busy` has the remaining seconds of each busy slot."""
         self._free_in = sorted(max(0.0, seconds) for seconds in busy)
         self._idle = max(0, count - len(self._free_in))
         # `_to_level[i]`: seconds of work that keep all slots before slot i busy until it is free.
@@ -19,7 +19,7 @@ class Slots:
             self._before.append(self._before[-1] + seconds)
 
     def seconds_until_free(self, work: float, *, typical: float) -> float:
-        """Return the seconds until a slot is free once jobs of `work` seconds in total have started.
+        """Return the seconds until a slot is free after `work` seconds of jobs have been started.
 
         Work is not divisible: when the last job ahead starts, the other slots are in the middle of
         their jobs, with half of a `typical` job (in seconds) left on average. With this correction

@@ -1,4 +1,4 @@
-"""Name resolution by the system in its own threads, so that a hung DNS server blocks nothing else."""
+"""Name resolution by the system, in separate threads so that a hung DNS server blocks nothing."""
 
 import asyncio
 import socket

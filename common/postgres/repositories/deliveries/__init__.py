@@ -1,1 +1,1 @@
-"""Claiming, recording and reading webhook deliveries."""
+"""Repositories of webhook deliveries: claim, record, read, recount and redeliver."""

@@ -1,4 +1,4 @@
-"""Redelivery: send deliveries again at their tenant's request."""
+"""Redelivery: send deliveries again at the request of their tenant."""
 
 from datetime import datetime
 from functools import cache
@@ -21,10 +21,10 @@ MAX_REDELIVERIES: Final = 1000
 
 
 async def redeliver(connection: Executor, tenant_id: int, delivery_id: UUID) -> bool:
-    """Make a delivery due now, whether it has ended or waits for a retry.
+    """Make a delivery due now, whether it has ended or waits for a retry; return True if done.
 
-    Return False if the tenant has no such delivery, if it is being sent, or if it has had
-    `MAX_ATTEMPTS`.
+    Return False if the tenant has no such delivery, if the delivery is being sent, or if it has had
+    `MAX_ATTEMPTS` attempts.
     """
     values = {"of_tenant": tenant_id, "of_delivery": delivery_id}
     return (await connection.execute(_REDELIVER, values)).first() is not None
@@ -33,9 +33,9 @@ async def redeliver(connection: Executor, tenant_id: int, delivery_id: UUID) -> 
 async def redeliver_failed(
     connection: Executor, tenant_id: int, *, since: datetime, state: DeliveryState | None = None
 ) -> int:
-    """Make up to `MAX_REDELIVERIES` deliveries due that failed since a time; return their number.
+    """Make up to `MAX_REDELIVERIES` deliveries due that have failed since `since`; return how many.
 
-    Those that failed first come first. `state` is the final state to select, None for both.
+    The earliest failures come first. `state` restricts them to one of the two failed states.
     """
     states = sorted(FAILED_STATES if state is None else {state})
     values = {"of_tenant": tenant_id, "failed_since": since, "of_states": states}

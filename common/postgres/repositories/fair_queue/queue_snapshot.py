@@ -1,7 +1,7 @@
-"""Read a queue's state across its tenants, as numbers without their names, for estimates.
+"""Read the state of a queue across all tenants, without their identities, for estimates.
 
-The gateway's role sees the rows of one tenant only. So these call SQL functions, which run with
-the rights of their owner: `migrations/baseline/gateway_functions.sql`.
+The gateway's role sees only the rows of one tenant, so these statements call SQL functions that run
+with the rights of their owner: `migrations/baseline/gateway_functions.sql`.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from common.postgres.statements import Executor
 
 @dataclass(frozen=True, slots=True)
 class QueueTotals:
-    """Totals of one queue, see `QueueSnapshot`.
+    """Totals of one queue; the fields are explained at `QueueSnapshot`.
 
     `ready_tenants` is an upper bound: some may have no waiting job left.
     """
@@ -46,7 +46,7 @@ class QueueTotals:
 async def read_queue_snapshot(
     connection: Executor, queue: str, *, silent_seconds: float
 ) -> QueueSnapshot:
-    """Return the state of one queue; workers not seen for `silent_seconds` are not counted."""
+    """Return the state of one queue; workers silent for `silent_seconds` are not counted."""
     totals = await read_totals(connection, queue, silent_seconds=silent_seconds)
     waiting_tenants, read_count = await read_waiting_tenants(connection, queue)
     unread = max(0, totals.ready_tenants - read_count)
@@ -64,14 +64,14 @@ async def read_queue_snapshot(
 
 
 async def read_totals(connection: Executor, queue: str, *, silent_seconds: float) -> QueueTotals:
-    """Return a queue's numbers of tenants and engines, and the sums over its latest successes."""
+    """Return a queue's tenant and engine counts, and the sums over its latest succeeded jobs."""
     values = {"of_queue": queue, "silent_seconds": silent_seconds}
     row = (await connection.execute(_TOTALS, values)).first()
     return QueueTotals(row[0], row[1], row[2], row[3], row[4], SpeedSamples(*row[5:]))
 
 
 async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[WaitingTenant], int]:
-    """Return the tenants with waiting jobs, least served first, and the number of tenants read."""
+    """Return the tenants with waiting jobs, least served first, and the number of rows read."""
     rows = (await connection.execute(_WAITING_TENANTS, {"of_queue": queue})).all()
     read = (
         make_waiting_tenant(row[0], row[1], row[2], Workload(row[4], row[5]), max_running=row[3])
@@ -81,7 +81,7 @@ async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[W
 
 
 async def read_running(connection: Executor, queue: str) -> list[RunningJob]:
-    """Return the running jobs of a queue, each with a number for its engine."""
+    """Return the running jobs of a queue; jobs of the same worker have the same `engine`."""
     rows = (await connection.execute(_RUNNING, {"of_queue": queue})).all()
     return [RunningJob(Workload(1, row[1]), row[2], row[0]) for row in rows]
 

@@ -1,6 +1,6 @@
 """Recount: derive the counters of fair queueing anew from the jobs.
 
-It runs while other processes change the counters, and holds no lock while it counts: see
+It runs while other processes change the counters, and holds no lock while counting; see
 `recount_queues.sql`.
 """
 
@@ -15,22 +15,22 @@ from common.postgres.sql_text import load_sql
 
 
 async def recount_running(connection: AsyncConnection) -> int:
-    """Recount the running jobs by tenant and queue; return how many counters were corrected."""
+    """Recount the running jobs per tenant and queue; return how many counters were corrected."""
     wrong_queues = (await connection.execute(_RECOUNT_QUEUES)).rowcount
     return wrong_queues + (await connection.execute(_RECOUNT_SHARES)).rowcount
 
 
 async def mark_ready_tenants(connection: AsyncConnection) -> int:
-    """Mark tenants with due jobs as ready where they are not; return how many were marked.
+    """Mark tenants with due jobs as ready if they are not marked yet; return how many.
 
-    A job that waits for a retry becomes due without any write, and a job can be recorded while a
-    claim finds no more.
+    The mark can be missing because a job waiting for a retry becomes due without a write, or
+    because a job was recorded while a claim was running.
     """
     return (await connection.execute(_MARK_READY)).rowcount
 
 
 async def recount_backlogs(connection: AsyncConnection) -> None:
-    """Set each tenant's `backlog` to the cost of its waiting jobs.
+    """Set the `backlog` of each tenant and queue to the cost of its waiting jobs.
 
     Reads the index entry of every waiting job.
     """

@@ -1,4 +1,4 @@
-"""Finish one job: the holder of its claim lets it succeed or fail, its owner cancels it."""
+"""Finish one job: succeed or fail it under its claim, or cancel it."""
 
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ SECONDS_TO_MILLISECONDS: Final = 1000
 
 
 async def succeed(connection: Executor, claim: Claim, result: JobResult) -> EndedJob | None:
-    """Finish a job with its result, usage entry and delivery; return None if the claim was lost."""
+    """Finish a job with result, usage entry and delivery; return None if the claim was lost."""
     values = _fence(claim) | {
         "to_result": result.to_json(),
         "charged_images": len(result.object_keys),
@@ -27,7 +27,7 @@ async def succeed(connection: Executor, claim: Claim, result: JobResult) -> Ende
 
 
 async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -> EndedJob | None:
-    """Finish a job with an error and its delivery; return None if the claim was lost."""
+    """Fail a job with an error and record its delivery; return None if the claim was lost."""
     return await _end_job(
         connection, _FAIL, _fence(claim) | {"to_error_code": code, "to_error_message": message}
     )
@@ -36,7 +36,7 @@ async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -
 async def cancel(
     connection: Executor, *, tenant_id: int, job_id: int, message: str = "canceled by its owner"
 ) -> EndedJob | None:
-    """Cancel an unfinished job; return None if the tenant has no such job or it has ended."""
+    """Cancel an unfinished job; return None if it has ended or is not this tenant's."""
     values = {"of_job": job_id, "of_tenant": tenant_id, "to_error_message": message}
     return await _end_job(connection, _CANCEL, values)
 
