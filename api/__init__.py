@@ -1,1 +1,1 @@
-"""The gateway: HTTP requests in, recorded jobs and their results out; loads no torch."""
+"""The HTTP gateway: records requests as jobs and returns their results; never loads torch."""

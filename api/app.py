@@ -1,4 +1,4 @@
-"""Build the gateway's ASGI application; `api.server` serves it."""
+"""Build the ASGI application of the gateway; `api.server` serves it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,10 +34,10 @@ log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the gateway as an application.
+    """Return the ASGI application of the gateway.
 
-    Without `settings` this is the start of a process: settings are read from the environment,
-    logs are configured, and a bad setting ends the process with a message instead of a traceback.
+    Without `settings`, read them from the environment, configure logging, and end the process with
+    a message instead of a traceback if a setting is invalid.
     """
     if settings is not None:
         return _build(settings, _load_checked(settings))
@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _load_checked(settings: Settings) -> Catalogue:
-    """Return the catalogue, having read every setting the gateway needs so that errors show early.
+    """Return the model catalogue, after reading every setting once so that errors show at startup.
 
     Raises:
         ConfigurationError: a setting, the models file or the signing key is missing or invalid.

@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics of the gateway."""
+"""Liveness, readiness and metrics endpoints of the gateway."""
 
 import asyncio
 from typing import Final
@@ -20,13 +20,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def healthz() -> Response:
-    """Respond with 200 while the process is alive."""
+    """Respond with 200 as long as the process is alive."""
     return json_response({"status": "ok"})
 
 
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
-    """Respond with 200 while Postgres is available; without Redis the status is `degraded`."""
+    """Respond with 200 if Postgres is available, else 503; without Redis, report `degraded`."""
     services: Services = request.app.state.services
     database, redis = await asyncio.gather(_check_database(services), _check_redis(services))
     parts = {"database": database, "redis": redis}
@@ -37,7 +37,7 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/metrics")
 async def metrics() -> Response:
-    """Return the metrics of this process in the text format of Prometheus."""
+    """Return the metrics of this process in the Prometheus text format."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,4 +1,4 @@
-"""Metrics of the gateway."""
+"""Prometheus metrics of the gateway."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Access log and request metrics; the response to a request that failed unexpectedly."""
+"""Middleware for the access log, request metrics, and the response to unexpected errors."""
 
 from functools import cache
 from typing import Final
@@ -20,14 +20,14 @@ log = structlog.get_logger(__name__)
 
 
 class AccessLogMiddleware:
-    """ASGI middleware; Starlette's base class for middleware would cost a task per request."""
+    """Pure ASGI middleware: Starlette's base class for middleware would add a task per request."""
 
     def __init__(self, app: ASGIApp, render_error: ErrorRenderer) -> None:
         self._app = app
         self._render_error = render_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, log it and measure it; respond with 500 if it raises."""
+        """Process a request, log and measure it, and respond with 500 if it raises."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Serve the gateway on a port, and shut it down without dropping a request."""
+"""Serve the gateway on a port, and shut it down without dropping requests."""
 
 import asyncio
 import gc
@@ -20,10 +20,11 @@ LINGER_SECONDS: Final = 1.0
 
 
 class Server(uvicorn.Server):
-    """uvicorn with a gentler shutdown and shorter garbage collection pauses.
+    """A uvicorn server with a graceful shutdown and shorter garbage collection pauses.
 
-    uvicorn alone closes idle connections even when a request is arriving over them. Under load,
-    the collector would stop it for a tenth of a second to scan the modules loaded at the start.
+    Plain uvicorn closes idle connections even if a request is just arriving over them. Under load,
+    the garbage collector would pause it for a tenth of a second to scan the modules loaded at
+    startup.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
@@ -31,13 +32,13 @@ class Server(uvicorn.Server):
         self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and exclude all current objects from garbage collection: they live to the end."""
+        """Start, and exclude all existing objects from garbage collection: they are permanent."""
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, release waiting callers, finish running requests, close connections."""
+        """Stop listening, wake waiting requests, finish running requests, close connections."""
         for server in self.servers:
             server.close()
         # Every response from here on asks the client to send no more over its connection.
@@ -49,7 +50,7 @@ class Server(uvicorn.Server):
 
 
 def serve(app: FastAPI, *, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve the application until SIGTERM or SIGINT.
 
     Raises:
         SystemExit: the port is not available.

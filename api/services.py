@@ -1,4 +1,4 @@
-"""The objects a gateway process opens once and shares between all requests."""
+"""The objects that a gateway process creates once and shares between all requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -36,10 +36,10 @@ BULK_REDELIVERIES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Connections, authenticators, limiters and the rest; one instance per process.
+    """The connections, authenticators, limiters and other services of a gateway process.
 
-    `database` is restricted to one tenant at a time by row-level security, `operator_database`
-    is not.
+    Row-level security restricts `database` to one tenant at a time; `operator_database` is not
+    restricted.
     """
 
     settings: Settings
@@ -65,10 +65,10 @@ class Services:
 
 @asynccontextmanager
 async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Services]:
-    """Open everything, and close it in the reverse order.
+    """Create all services, yield them, and close them in reverse order.
 
-    Nothing connects here: a gateway starts, and reports that it is not ready, while Postgres,
-    Redis or the store are unavailable.
+    No connection is opened here, so a gateway starts even if Postgres, Redis or the store is down,
+    and reports that it is not ready.
     """
     async with AsyncExitStack() as stack:
         database = Database(settings.database, application="infill-gateway", role=GATEWAY_ROLE)
@@ -130,7 +130,7 @@ async def _running(listener: CompletionListener) -> AsyncIterator[None]:
 
 
 def _fallback_query(database: Database) -> Callable[[Collection[UUID]], Awaitable[set[UUID]]]:
-    """Return the query that finds ended jobs while Redis, which signals them, is unavailable."""
+    """Return a query for ended jobs, for the time when Redis cannot announce them."""
 
     async def query(prefixes: Collection[UUID]) -> set[UUID]:
         async with database.direct() as connection:

@@ -1,1 +1,1 @@
-"""What both sides of the system agree on; knows neither HTTP routes nor pixels."""
+"""Code shared by the gateway, the workers and the dispatcher; no HTTP routes, no torch."""

@@ -1,1 +1,1 @@
-"""Database migrations: one baseline, then a step for each change of the schema."""
+"""Database migrations: a baseline, then one step per change of the schema."""

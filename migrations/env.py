@@ -1,4 +1,4 @@
-"""Run migrations over the connection that deploy.cli.migrate passes to Alembic."""
+"""Alembic environment: run migrations on the connection that deploy.cli.migrate passes."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Read the SQL files that migrations run."""
+"""Read and split the SQL files that migrations run."""
 
 import re
 from importlib.resources import files
@@ -18,10 +18,10 @@ _STATEMENT: Final = re.compile(
 
 
 def read_statements(path: str) -> list[str]:
-    """Return the statements of an SQL file, given by its path in this package.
+    """Return the statements of an SQL file; `path` is relative to this package.
 
     Raises:
-        ValueError: see `split_statements`.
+        ValueError: the last statement does not end with a semicolon.
     """
     return split_statements(files("migrations").joinpath(path).read_text(encoding="utf-8"))
 
@@ -29,8 +29,8 @@ def read_statements(path: str) -> list[str]:
 def split_statements(text: str) -> list[str]:
     """Return the statements of an SQL text, each with the comments before it.
 
-    They are run one by one, because asyncpg prepares each, and only one can be prepared at a time.
-    Function bodies are quoted with `$body$`.
+    They are run one by one, because asyncpg cannot prepare several statements at once. Function
+    bodies are quoted with `$body$`.
 
     Raises:
         ValueError: the last statement does not end with a semicolon.

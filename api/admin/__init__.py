@@ -1,1 +1,1 @@
-"""The admin API: every use case of `common.operations` over HTTP, one file per resource."""
+"""The admin API: exposes the use cases in `common.operations` over HTTP, one file per resource."""

@@ -1,4 +1,4 @@
-"""The audit log over HTTP."""
+"""Admin route that lists the audit log."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix=f"{PREFIX}/audit", tags=["admin: audit"])
 
 
 class AuditParameters(PageParameters):
-    """A page of the audit log, of one tenant or of all."""
+    """Query parameters of the audit log: paging, and optionally the name of one tenant."""
 
     tenant: str | None = Field(
         None, pattern=r"^[^\x00]*$", description="only changes to the tenant of this name"
@@ -28,6 +28,6 @@ class AuditParameters(PageParameters):
 async def list_audit(
     context: CurrentOperator, query: Annotated[AuditParameters, Query()]
 ) -> Response:
-    """List the changes operators made, latest first; `tenant` may name a deleted tenant."""
+    """List changes made by operators, latest first; `tenant` may name a deleted tenant."""
     listed = await audit.list_audit(context.database, query.page, tenant=query.tenant)
     return json_result(listed)

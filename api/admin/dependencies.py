@@ -20,14 +20,14 @@ _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="admin key", descripti
 
 @dataclass(frozen=True, slots=True)
 class OperatorContext:
-    """An authenticated operator, and the services a route works with."""
+    """The authenticated operator of a request, and the gateway's shared services."""
 
     services: Services
     operator: Operator
 
     @property
     def database(self) -> Database:
-        """The database connections that row-level security does not restrict to one tenant."""
+        """Database access across all tenants, without the restriction by row-level security."""
         return self.services.operator_database
 
 
@@ -35,11 +35,11 @@ async def authenticate(
     request: Request,
     sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
 ) -> OperatorContext:
-    """Return the operator a request comes from.
+    """Return the context of the operator whose admin key the request carries as a bearer token.
 
     Raises:
-        HTTPException: 404 while the admin API is not enabled.
-        WrongKeyError: there is no admin key, or none that works.
+        HTTPException: 404 if the admin API is not enabled.
+        WrongKeyError: the admin key is missing, unknown, revoked or expired.
     """
     services: Services = request.app.state.services
     if not services.admin_keys.is_enabled:
@@ -56,5 +56,5 @@ D = TypeVar("D", bound=JsonDocument)
 
 
 def json_body(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
-    """Return the dependency that reads a body of `kind` after authentication."""
+    """Return a dependency that authenticates the operator, then parses the JSON body as `kind`."""
     return json_body_after(authenticate, kind)

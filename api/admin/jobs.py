@@ -1,4 +1,4 @@
-"""Jobs and queues over HTTP."""
+"""Admin routes for jobs and queues."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix=PREFIX, tags=["admin: jobs"])
 
 
 class Priority(JsonDocument):
-    """The new priority of a job among its tenant's own jobs; the highest is claimed first."""
+    """Request body: the new priority of a job among its tenant's jobs; higher is claimed first."""
 
     priority: int = Field(
         json_schema_extra={"minimum": LOWEST_PRIORITY, "maximum": HIGHEST_PRIORITY}
@@ -28,7 +28,7 @@ class Priority(JsonDocument):
 
 
 class JobParameters(PageParameters):
-    """A page of jobs, filtered by tenant, state and queue."""
+    """Query parameters of the job list: paging, and optional filters by tenant, state and queue."""
 
     tenant: str | None = None
     state: JobState | None = None
@@ -37,7 +37,7 @@ class JobParameters(PageParameters):
 
 @router.get("/queues", response_model=Listed[QueueRecord], **document_route())
 async def list_queues(context: CurrentOperator) -> Response:
-    """List every queue: jobs waiting (counted up to 10,000) and running, and its workers."""
+    """List the queues, each with its workers, running jobs and waiting jobs (up to 10,000)."""
     silent_seconds = context.services.settings.jobs.lease_seconds
     listed = await jobs.list_queues(context.database, silent_seconds=silent_seconds)
     return json_result(listed)
@@ -45,7 +45,7 @@ async def list_queues(context: CurrentOperator) -> Response:
 
 @router.get("/jobs", response_model=Listed[JobSummary], **document_route())
 async def list_jobs(context: CurrentOperator, query: Annotated[JobParameters, Query()]) -> Response:
-    """List jobs, latest first; with very many jobs, a short page may still have a next one."""
+    """List jobs, latest first; a page may be short although `next_cursor` leads to another one."""
     listed = await jobs.list_jobs(
         context.database, query.page, tenant=query.tenant, state=query.state, queue=query.queue
     )
@@ -54,13 +54,13 @@ async def list_jobs(context: CurrentOperator, query: Annotated[JobParameters, Qu
 
 @router.get("/jobs/{job_id}", response_model=JobSummary, **document_route())
 async def show_job(context: CurrentOperator, job_id: Id) -> Response:
-    """Show the state of a job, without the contents of its request."""
+    """Show the state of a job, without the tenant's prompt, URLs and images."""
     return json_result(await jobs.show_job(context.database, job_id))
 
 
 @router.post("/jobs/{job_id}/cancel", response_model=JobSummary, **document_route(409))
 async def cancel_job(context: CurrentOperator, job_id: Id) -> Response:
-    """Cancel a job that has not ended; its webhook is sent."""
+    """Cancel a queued or running job; its webhook is sent as for any other ended job."""
     canceled = await jobs.cancel_job(context.database, context.operator, job_id)
     await context.services.announcer.announce_canceled(canceled.ended)
     return json_result(canceled.job)
@@ -72,7 +72,7 @@ async def cancel_job(context: CurrentOperator, job_id: Id) -> Response:
 async def set_job_priority(
     context: CurrentOperator, job_id: Id, change: Annotated[Priority, Depends(json_body(Priority))]
 ) -> Response:
-    """Change the priority of a queued job among its tenant's own jobs."""
+    """Change the priority of a queued job relative to other jobs of the same tenant."""
     changed = await jobs.set_job_priority(
         context.database, context.operator, job_id, change.priority
     )

@@ -1,4 +1,4 @@
-"""Plans over HTTP."""
+"""Admin routes for plans."""
 
 from typing import Annotated, Any
 
@@ -18,14 +18,14 @@ router = APIRouter(prefix=f"{PREFIX}/plans", tags=["admin: plans"])
 
 
 class NewPlan(JsonDocument):
-    """A plan to create; limits left out do not apply."""
+    """Request body: the name and the limits of a new plan; a limit left out does not apply."""
 
     name: str
     limits: dict[str, Any] = Field({}, examples=[{"requests_per_minute": 600, "max_running": 4}])
 
 
 class LimitsOfPlan(JsonDocument):
-    """The new limits of a plan."""
+    """Request body: the limits that replace the limits of a plan."""
 
     limits: dict[str, Any] = Field(examples=[{"requests_per_minute": 600, "max_running": 4}])
 
@@ -57,13 +57,13 @@ async def set_plan_limits(
     plan: str,
     change: Annotated[LimitsOfPlan, Depends(json_body(LimitsOfPlan))],
 ) -> Response:
-    """Replace the limits of a plan; they apply to its tenants at once."""
+    """Replace the limits of a plan; they apply to all tenants on the plan at once."""
     changed = await plans.set_plan_limits(context.database, context.operator, plan, change.limits)
     return json_result(changed)
 
 
 @router.delete("/{plan}", status_code=204, **document_route(409))
 async def delete_plan(context: CurrentOperator, plan: str) -> Response:
-    """Delete a plan that no tenant uses."""
+    """Delete a plan; it must not have any tenants."""
     await plans.delete_plan(context.database, context.operator, plan)
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""The router of all admin routes."""
+"""The router that combines all routes of the admin API."""
 
 from typing import Final
 

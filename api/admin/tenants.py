@@ -1,4 +1,4 @@
-"""Tenants over HTTP."""
+"""Admin routes for tenants."""
 
 from typing import Annotated, Any
 
@@ -18,20 +18,20 @@ router = APIRouter(prefix=f"{PREFIX}/tenants", tags=["admin: tenants"])
 
 
 class NewTenant(JsonDocument):
-    """The name and the plan of a tenant to create."""
+    """Request body: the name and the plan of a new tenant."""
 
     name: str
     plan: str = DEFAULT_PLAN
 
 
 class PlanOfTenant(JsonDocument):
-    """The new plan of a tenant."""
+    """Request body: the plan to move a tenant to."""
 
     plan: str
 
 
 class LimitsOfTenant(JsonDocument):
-    """The new limits of a tenant; each overrides that of its plan."""
+    """Request body: a tenant's own limits; each overrides the same limit of the tenant's plan."""
 
     limits: dict[str, Any] = Field(examples=[{"max_running": 8, "weight": 2}])
 
@@ -48,7 +48,7 @@ async def list_tenants(context: CurrentOperator, query: Paged) -> Response:
 async def create_tenant(
     context: CurrentOperator, new: Annotated[NewTenant, Depends(json_body(NewTenant))]
 ) -> Response:
-    """Create a tenant; only this response shows its webhook secret."""
+    """Create a tenant; its webhook secret is shown in this response only."""
     created = await tenants.create_tenant(
         context.database, context.operator, new.name, plan=new.plan
     )
@@ -57,7 +57,7 @@ async def create_tenant(
 
 @router.get("/{tenant}", response_model=tenants.TenantView, **document_route())
 async def show_tenant(context: CurrentOperator, tenant: str) -> Response:
-    """Show a tenant, with its own limits and its plan's combined."""
+    """Show a tenant with its effective limits: the plan's, overridden by the tenant's own."""
     return json_result(await tenants.show_tenant(context.database, tenant))
 
 
@@ -69,7 +69,7 @@ async def set_tenant_plan(
     tenant: str,
     change: Annotated[PlanOfTenant, Depends(json_body(PlanOfTenant))],
 ) -> Response:
-    """Move a tenant to another plan; the plan's limits apply at once."""
+    """Move a tenant to another plan, whose limits apply at once."""
     changed = await tenants.set_tenant_plan(context.database, context.operator, tenant, change.plan)
     return json_result(changed)
 
@@ -82,7 +82,7 @@ async def set_tenant_limits(
     tenant: str,
     change: Annotated[LimitsOfTenant, Depends(json_body(LimitsOfTenant))],
 ) -> Response:
-    """Replace the tenant's own limits; an empty object removes them."""
+    """Replace the tenant's own limits; an empty object removes all of them."""
     changed = await tenants.set_tenant_limits(
         context.database, context.operator, tenant, change.limits
     )
@@ -98,13 +98,13 @@ async def disable_tenant(context: CurrentOperator, tenant: str) -> Response:
 
 @router.post("/{tenant}/enable", response_model=TenantRecord, **document_route(409))
 async def enable_tenant(context: CurrentOperator, tenant: str) -> Response:
-    """Enable a disabled tenant again; its waiting jobs are started again."""
+    """Enable a disabled tenant: its keys work again, and its waiting jobs are started again."""
     changed = await tenants.enable_tenant(context.database, context.operator, tenant)
     return json_result(changed)
 
 
 @router.delete("/{tenant}", status_code=202, response_model=TenantRecord, **document_route(409))
 async def delete_tenant(context: CurrentOperator, tenant: str) -> Response:
-    """Disable a tenant for good, and erase all of its data once none of its jobs runs."""
+    """Disable a tenant permanently; its data is erased as soon as none of its jobs is running."""
     changed = await tenants.delete_tenant(context.database, context.operator, tenant)
     return json_result(changed, status=202)

@@ -1,4 +1,4 @@
-"""Usage over HTTP, as JSON and CSV."""
+"""Admin route for the usage report, as JSON or CSV."""
 
 from datetime import date
 from enum import StrEnum
@@ -19,14 +19,14 @@ router = APIRouter(prefix=f"{PREFIX}/usage", tags=["admin: usage"])
 
 
 class Format(StrEnum):
-    """The format of the report."""
+    """The format of the usage report."""
 
     JSON = "json"
     CSV = "csv"
 
 
 class UsageParameters(Parameters):
-    """The days of a usage report in UTC, both included, its tenant and its format."""
+    """Query parameters of the usage report: first and last day (inclusive, UTC), tenant, format."""
 
     since: date
     until: date
@@ -38,7 +38,7 @@ class UsageParameters(Parameters):
 async def report_usage(
     request: Request, context: CurrentOperator, query: Annotated[UsageParameters, Query()]
 ) -> Response:
-    """Report usage per tenant, day and model, as JSON or (`format=csv`, `Accept`) as CSV."""
+    """Report usage per tenant, day and model as JSON or CSV (`format=csv` or Accept header)."""
     lines = await usage.report_usage(
         context.database, tenant=query.tenant, since=query.since, until=query.until
     )

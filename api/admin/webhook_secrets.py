@@ -1,4 +1,4 @@
-"""Webhook secrets over HTTP."""
+"""Admin routes for tenants' webhook secrets."""
 
 from typing import Annotated
 
@@ -20,14 +20,14 @@ router = APIRouter(
 
 
 class Rotation(JsonDocument):
-    """How long the previous secret keeps signing webhooks beside the new one."""
+    """Request body: how long webhooks are signed with both the old secret and the new one."""
 
     overlap_seconds: float = Field(webhook_secrets.SECRET_OVERLAP_SECONDS)
 
 
 @router.get("", response_model=Listed[WebhookSecretRecord], **document_route())
 async def list_webhook_secrets(context: CurrentOperator, tenant: str, query: Paged) -> Response:
-    """List a tenant's webhook secrets; the secrets themselves are not shown."""
+    """List a tenant's webhook secrets by id and dates, without the secret values."""
     listed = await webhook_secrets.list_webhook_secrets(context.database, tenant, query.page)
     return json_result(listed)
 
@@ -43,7 +43,7 @@ async def rotate_webhook_secret(
     tenant: str,
     rotation: Annotated[Rotation, Depends(json_body(Rotation))],
 ) -> Response:
-    """Create a webhook secret, shown only in this response; the previous one signs for a while."""
+    """Create a webhook secret, shown only here; the old one keeps signing during the overlap."""
     created = await webhook_secrets.rotate_webhook_secret(
         context.database,
         context.operator,
@@ -55,7 +55,7 @@ async def rotate_webhook_secret(
 
 @router.delete("/{secret_id}", response_model=WebhookSecretRecord, **document_route(409))
 async def expire_webhook_secret(context: CurrentOperator, tenant: str, secret_id: Id) -> Response:
-    """Stop signing with an older webhook secret before its overlap ends."""
+    """Expire a previous webhook secret now, before the end of its overlap with the current one."""
     expired = await webhook_secrets.expire_webhook_secret(
         context.database, context.operator, tenant, secret_id
     )

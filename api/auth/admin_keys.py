@@ -15,10 +15,10 @@ CACHED_KEYS: Final = 1000
 
 
 class AdminKeyAuthenticator:
-    """Finds the name of an admin key, cached for `auth_cache_seconds`.
+    """Authenticator of admin keys; caches valid keys for `auth_cache_seconds`.
 
-    A revoked key works until its cache entry expires; an expired key is rejected at once. Keys
-    that do not work are not cached: most fail their checksum, which needs no query.
+    A revoked key is accepted until its cache entry expires; an expired key is rejected at once.
+    Invalid keys are not cached: most of them fail the checksum, which needs no query.
     """
 
     def __init__(self, database: Database, settings: GatewaySettings) -> None:
@@ -31,11 +31,11 @@ class AdminKeyAuthenticator:
 
     @property
     def is_enabled(self) -> bool:
-        """Whether the admin API is enabled: it is if the setting `admin_key` is set."""
+        """Whether the admin API is enabled, which is the case if the setting `admin_key` is set."""
         return self._key_of_settings is not None
 
     async def authenticate(self, key: str) -> str | None:
-        """Return the name of a key that works, None for any other."""
+        """Return the name of the admin key if it is valid, otherwise None."""
         if self._key_of_settings is not None and hmac.compare_digest(
             key.encode(), self._key_of_settings
         ):

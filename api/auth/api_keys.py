@@ -21,18 +21,17 @@ BEARER: Final = "bearer "
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedTenant:
-    """The tenant a request comes from; `limits` are those of its plan and its own combined."""
+    """The tenant that sent a request; `limits` are its plan's, overridden by its own."""
 
     tenant_id: int
     limits: Limits
 
 
 class ApiKeyAuthenticator:
-    """Finds the tenant of an API key, cached for `auth_cache_seconds`.
+    """Authenticator of API keys; caches results, also of invalid keys, for `auth_cache_seconds`.
 
-    Revoked keys, disabled tenants and changed limits take effect when the cache entry expires; an
-    expired key is rejected at once. Keys that do not work are cached, too; a key with a wrong
-    checksum never reaches the database.
+    A revoked key, a disabled tenant or a changed limit takes effect when the cache entry expires;
+    an expired key is rejected at once. A key with a wrong checksum is rejected without a query.
     """
 
     def __init__(self, database: Database, settings: GatewaySettings) -> None:
@@ -44,10 +43,10 @@ class ApiKeyAuthenticator:
         )
 
     async def authenticate(self, key: str | None) -> AuthenticatedTenant:
-        """Return the tenant that owns `key`.
+        """Return the tenant that owns the API key `key`.
 
         Raises:
-            WrongKeyError: there is no key, or none that works.
+            WrongKeyError: the key is missing, malformed, unknown, revoked or expired.
         """
         if key is None or not is_well_formed(key):
             raise WrongKeyError
@@ -77,7 +76,7 @@ def _combined_limits(owner: KeyOwner) -> Limits:
 
 
 def find_api_key(request: Request, fields: dict[str, Any]) -> str | None:
-    """Return the API key sent in the body, in the header `key`, or as a bearer token."""
+    """Return the API key in the body field `key`, the header `key` or the bearer token, if any."""
     key = fields.get("key") or request.headers.get("key")
     if isinstance(key, str) and key.strip():
         return key.strip()

@@ -1,1 +1,1 @@
-"""Request bodies in, JSON responses out."""
+"""Parsing of request bodies, and JSON responses."""

@@ -1,4 +1,4 @@
-"""Small JSON bodies of the native API and the admin API, read after authentication."""
+"""JSON request bodies of the native API and the admin API, parsed after authentication."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, TypeVar
@@ -19,7 +19,7 @@ MAX_BYTES: Final = 100_000
 
 
 class JsonDocument(BaseModel):
-    """A JSON object sent as a body; an unknown field is an error, so that no typo is ignored."""
+    """Base class of JSON request bodies; an unknown field is an error, so that typos are found."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -30,10 +30,10 @@ D = TypeVar("D", bound=JsonDocument)
 def json_body_after(
     authenticate: Callable[..., Awaitable[object]], kind: type[D]
 ) -> Callable[[Request, object], Awaitable[D]]:
-    """Return the FastAPI dependency that reads a body of `kind` once `authenticate` succeeded.
+    """Return a FastAPI dependency that runs `authenticate`, then parses the JSON body as `kind`.
 
-    It raises `UnsupportedMediaTypeError`, `BodyTooLargeError`, `MalformedBodyError` or
-    `InvalidFieldsError`, which names every bad field.
+    The dependency raises `UnsupportedMediaTypeError`, `BodyTooLargeError`, `MalformedBodyError`, or
+    `InvalidFieldsError`, which names every invalid field.
     """
 
     async def read(request: Request, _context: Annotated[object, Depends(authenticate)]) -> D:

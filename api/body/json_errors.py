@@ -1,4 +1,4 @@
-"""JSON that orjson rejects: parse it with the standard library, or explain where it is broken."""
+"""Fallback for JSON that orjson rejects: parse it leniently, or explain where it is malformed."""
 
 import json
 import re
@@ -10,12 +10,12 @@ _TRAILING_COMMA: Final = re.compile(r",\s*[\]}]")
 
 
 def read_lenient_json(body: bytes) -> Any:
-    """Return the value of `body`, parsed by the standard library, which accepts more than orjson.
+    """Return the parsed JSON of `body`, using the standard library, which accepts more than orjson.
 
-    It accepts, for example, half a surrogate pair, which then fails the validation of its field.
+    For example it accepts an unpaired surrogate, which then fails the validation of its field.
 
     Raises:
-        MalformedBodyError: the JSON is broken; the message names the line and the column.
+        MalformedBodyError: the JSON is malformed; the message names the line and the column.
     """
     try:
         text = body.decode("utf-8-sig")
@@ -45,7 +45,7 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _find_trailing_comma(text: str, position: int) -> int | None:
-    """Return the index of a trailing comma; parsers stop at it or at the bracket after it."""
+    """Return the index of the trailing comma that stopped the parser at `position`, if any."""
     before = len(text[: position + 1].rstrip("]} \t\r\n")) - 1
     return next((at for at in (position, before) if _TRAILING_COMMA.match(text, max(at, 0))), None)
 

@@ -1,4 +1,4 @@
-"""JSON responses, and the outcome of a request for its log line and its metrics."""
+"""JSON responses, and the outcome of a request as logged and counted in metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _MEDIA_TYPE: Final = "application/json"
 
 @dataclass(slots=True)
 class RequestTrace:
-    """The outcome of a request in one word, for logs and metrics; empty means its HTTP status."""
+    """The outcome of a request as one word for logs and metrics; empty for the HTTP status."""
 
     outcome: str = ""
 
@@ -24,19 +24,19 @@ class RequestTrace:
 def json_response(
     body: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a response with `body`; orjson is ten times faster than FastAPI's own encoder."""
+    """Return a JSON response, encoded by orjson: ten times faster than FastAPI's encoder."""
     return Response(orjson.dumps(body), status, headers, _MEDIA_TYPE)
 
 
 def json_result(
     result: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a response with the result of an operation, decimals and UUIDs written as text."""
+    """Return a JSON response for the result of a use case; decimals and UUIDs become strings."""
     return Response(encode_json(result), status, headers, _MEDIA_TYPE)
 
 
 def note_outcome(request: Request, outcome: str) -> None:
-    """Set the outcome of a request for `AccessLogMiddleware`; without it, do nothing."""
+    """Store the request's outcome for `AccessLogMiddleware`; do nothing if that is not in use."""
     trace = request.scope.get(TRACE)
     if isinstance(trace, RequestTrace):
         trace.outcome = outcome

@@ -11,20 +11,20 @@ Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 
 class Parameters(BaseModel):
-    """Query parameters of a route; an unknown one is an error."""
+    """Base class of a route's query parameters; an unknown parameter is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PageParameters(Parameters):
-    """The page of a list: its size and where it starts."""
+    """Query parameters of a list: the page size, and the cursor at which the page starts."""
 
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=LARGEST_LIMIT, description="entries per page")
     cursor: str | None = Field(None, description="`next_cursor` of the previous page")
 
     @property
     def page(self) -> Page:
-        """The page as `common.operations` takes it."""
+        """The requested page, in the form that `common.operations` expects."""
         return Page(self.limit, self.cursor)
 
 

@@ -1,4 +1,4 @@
-"""Read a request body as JSON, form-urlencoded or multipart; each gives the same fields."""
+"""Parse a request body as JSON, form-urlencoded or multipart into the same fields."""
 
 from collections.abc import AsyncGenerator
 from typing import Any, Final
@@ -26,12 +26,12 @@ MAX_FIELDS: Final = 200
 
 
 async def read_fields(request: Request, max_bytes: int) -> Fields:
-    """Return the fields of the body.
+    """Return the fields of the request body, by name.
 
     Raises:
-        BodyTooLargeError: it is, or is declared, larger than `max_bytes`.
-        UnsupportedMediaTypeError: the content type is none of the three.
-        MalformedBodyError: it cannot be parsed as its content type.
+        BodyTooLargeError: the body, or its declared length, exceeds `max_bytes`.
+        UnsupportedMediaTypeError: the content type is not JSON, form-urlencoded or multipart.
+        MalformedBodyError: the body cannot be parsed as its content type.
     """
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
@@ -47,11 +47,11 @@ async def read_fields(request: Request, max_bytes: int) -> Fields:
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Return the whole body.
+    """Return all bytes of the request body.
 
     Raises:
-        BodyTooLargeError: it is, or is declared, larger than `max_bytes`.
-        MalformedBodyError: the caller disconnected before its end.
+        BodyTooLargeError: the body, or its declared length, exceeds `max_bytes`.
+        MalformedBodyError: the caller disconnected before the end of the body.
     """
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > max_bytes:

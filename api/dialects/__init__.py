@@ -1,1 +1,1 @@
-"""The dialects: one folder per HTTP protocol that tenants use."""
+"""Dialects: the HTTP protocols that tenants use, one folder per protocol."""

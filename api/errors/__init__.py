@@ -1,1 +1,1 @@
-"""Errors a caller can receive, and how each dialect renders them."""
+"""Errors that callers receive, and their rendering in each dialect."""

@@ -1,20 +1,20 @@
-"""The one tree of errors a caller can receive; each carries data and knows no dialect.
+"""The hierarchy of errors that callers receive; each carries data and is independent of dialects.
 
 ApiError                        any error: code, HTTP status, message, tip, fields, headers
-├── WrongKeyError                 401: no API key or admin key was sent, or none that works
-├── MalformedBodyError            400: broken JSON, broken multipart, a body that ended early
-├── BodyTooLargeError             413
-├── UnsupportedMediaTypeError     415
-├── InvalidFieldsError            422: names every bad field of the request
+├── WrongKeyError                 401: API key or admin key missing or not valid
+├── MalformedBodyError            400: malformed JSON or multipart, or an incomplete body
+├── BodyTooLargeError             413: the body exceeds the size limit
+├── UnsupportedMediaTypeError     415: the route does not read this content type
+├── InvalidFieldsError            422: names every invalid field of the request
 ├── TooManyAtOnceError            429: too many slow requests of this kind are running
 ├── OverLimitError                429: a limit of the tenant's plan is reached
 │   ├── RateExceededError           requests per minute
-│   ├── QueueFullError              jobs that wait
+│   ├── QueueFullError              waiting jobs
 │   └── CreditsSpentError           credits per month
 └── UnavailableError              503: Postgres or the image store cannot be reached
 
 `api.errors.handlers` turns every other exception into one of these. Each dialect has a renderer,
-which decides the JSON and may replace the HTTP status.
+which builds the JSON and may change the HTTP status.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,9 +34,9 @@ RETRY_AFTER: Final[Mapping[str, str]] = {"retry-after": str(RETRY_SECONDS)}
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One bad field: its path within the body, or its name as a parameter, and what is wrong.
+    """One invalid field: its path in the body, or its parameter name, and what is wrong with it.
 
-    Parameters are those of the path, the query string and the headers.
+    Parameters are parts of the path or the query string, and headers.
     """
 
     path: tuple[str | int, ...]
@@ -45,7 +45,7 @@ class FieldError:
 
 
 class ApiError(Exception):
-    """An error response: HTTP status, stable code, explanation for the caller, headers."""
+    """An error response: HTTP status, stable code, message for the caller, and headers."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ ErrorRenderer = Callable[[str, ApiError], Response]
 
 
 class WrongKeyError(ApiError):
-    """The request has no API key, or no admin key, that works."""
+    """The API key or admin key of the request is missing or not valid."""
 
     def __init__(self, kind: KeyKind = KeyKind.API) -> None:
         name = "admin" if kind is KeyKind.ADMIN else "API"
@@ -83,14 +83,14 @@ class WrongKeyError(ApiError):
 
 
 class MalformedBodyError(ApiError):
-    """The body cannot be parsed; the message says where and why."""
+    """The request body cannot be parsed; the message names the position and the reason."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="malformed_body", status=400)
 
 
 class BodyTooLargeError(ApiError):
-    """The body is larger than `limit` bytes."""
+    """The request body is larger than `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -99,7 +99,7 @@ class BodyTooLargeError(ApiError):
 
 
 class UnsupportedMediaTypeError(ApiError):
-    """The content type is none of those the route reads."""
+    """The content type of the request body is none that the route can read."""
 
     def __init__(self, *supported: str) -> None:
         *others, last = supported
@@ -113,7 +113,7 @@ class UnsupportedMediaTypeError(ApiError):
 
 
 class InvalidFieldsError(ApiError):
-    """Some fields of the request are invalid; every one of them is named."""
+    """One or more fields of the request are invalid; the error names all of them."""
 
     def __init__(self, field_errors: Sequence[FieldError]) -> None:
         super().__init__(
@@ -125,7 +125,7 @@ class InvalidFieldsError(ApiError):
 
 
 class TooManyAtOnceError(ApiError):
-    """Too many slow requests of one kind are running, of this tenant or of all tenants."""
+    """The limit of concurrent slow requests, the tenant's or the gateway's, has been reached."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -137,7 +137,7 @@ class TooManyAtOnceError(ApiError):
 
 
 class OverLimitError(ApiError):
-    """A limit of the tenant's plan is reached; `rate_limit` says which, and until when."""
+    """A limit of the tenant's plan has been reached; `rate_limit` holds state and reset time."""
 
     def __init__(self, message: str, *, code: str, rate_limit: RateLimitSnapshot) -> None:
         super().__init__(
@@ -150,7 +150,7 @@ class OverLimitError(ApiError):
 
 
 class RateExceededError(OverLimitError):
-    """The tenant sent more requests in a minute than its plan allows."""
+    """The tenant's limit of requests per minute has been reached."""
 
     def __init__(self, rate_limit: RateLimitSnapshot) -> None:
         super().__init__(
@@ -162,7 +162,7 @@ class RateExceededError(OverLimitError):
 
 
 class QueueFullError(OverLimitError):
-    """The tenant already has as many waiting jobs as its plan allows."""
+    """The tenant's limit of waiting jobs has been reached."""
 
     def __init__(self, rate_limit: RateLimitSnapshot) -> None:
         super().__init__(
@@ -174,9 +174,9 @@ class QueueFullError(OverLimitError):
 
 
 class CreditsSpentError(OverLimitError):
-    """The job would cost more than is left of the month's credits.
+    """The job would cost more credits than the tenant has left this month.
 
-    `cost`, `left` and `quota` are credits (megapixel-steps) written as decimal numbers.
+    `cost`, `left` and `quota` are credits (megapixel-steps), written as decimal numbers.
     """
 
     def __init__(self, rate_limit: RateLimitSnapshot, *, cost: str, left: str, quota: str) -> None:
@@ -192,7 +192,7 @@ class CreditsSpentError(OverLimitError):
 
 
 class UnavailableError(ApiError):
-    """Postgres or the image store cannot be reached."""
+    """Postgres or the image store cannot be reached; the caller should retry later."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(

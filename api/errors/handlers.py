@@ -1,4 +1,4 @@
-"""Map every exception to an `ApiError`, and render it in the dialect of the request's path."""
+"""Convert every exception to an `ApiError`, and render it in the dialect of the request's path."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -38,14 +38,14 @@ log = structlog.get_logger(__name__)
 
 
 class ErrorRenderers:
-    """The renderer of each path prefix, and one for all other paths."""
+    """Error renderers by path prefix, and a default renderer for all other paths."""
 
     def __init__(self, by_prefix: Mapping[str, ErrorRenderer], default: ErrorRenderer) -> None:
         self._by_prefix = by_prefix
         self._default = default
 
     def render(self, path: str, error: ApiError) -> Response:
-        """Render `error` in the dialect that serves `path`."""
+        """Return the error response, rendered in the dialect that serves `path`."""
         for prefix, render in self._by_prefix.items():
             if path == prefix or path.startswith(f"{prefix}/"):
                 return render(path, error)
@@ -53,13 +53,13 @@ class ErrorRenderers:
 
 
 def add_error_handlers(app: FastAPI, renderers: ErrorRenderers) -> None:
-    """Respond to every exception of `_CONVERTERS`; all others are internal errors."""
+    """Register a handler for each exception type in `_CONVERTERS`; others are internal errors."""
     for kind, convert in _CONVERTERS.items():
         app.add_exception_handler(kind, _handler(convert, renderers))
 
 
 def internal_error() -> ApiError:
-    """Return the error for a request that failed because of a defect in the gateway."""
+    """Return the error for a request that failed because of a bug in the gateway."""
     return ApiError("It has been logged; try again later.", code="internal_error", status=500)
 
 
@@ -140,7 +140,7 @@ def _from_http(request: Request, error: HTTPException) -> ApiError:
 
 
 def _allowed_methods(request: Request) -> set[str]:
-    """Return the HTTP methods of all routes at the request's path; a route has one method."""
+    """Return the HTTP methods that the routes at the request's path accept."""
     return {
         method
         for route in request.app.router.routes

@@ -1,4 +1,4 @@
-"""OpenAPI documentation of routes that respond with problem details."""
+"""OpenAPI documentation of routes whose errors are problem details."""
 
 from typing import Any, Final
 
@@ -40,10 +40,10 @@ _OF_A_BODY: Final = (400, 413, 415)
 def document_route(
     *statuses: int, body: type[JsonDocument] | None = None, media_type: str | None = None
 ) -> dict[str, Any]:
-    """Return the documentation of a route as keyword arguments for its decorator.
+    """Return the OpenAPI documentation of a route, as keyword arguments for its decorator.
 
-    `statuses` are errors beside those of every route, `body` is the JSON it reads, and
-    `media_type` one it can respond with besides JSON.
+    `statuses` are error statuses in addition to those common to all routes, `body` is the model of
+    the JSON request body, and `media_type` is a response type other than JSON.
     """
     of_body = () if body is None else _OF_A_BODY
     responses: dict[int, Any] = {

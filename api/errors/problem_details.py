@@ -1,4 +1,4 @@
-"""Errors rendered as problem details (RFC 9457), for the native API and the admin API."""
+"""Error responses as problem details (RFC 9457), for the native API and the admin API."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -27,10 +27,10 @@ TITLES: Final = {
 
 
 def render_problem(path: str, error: ApiError) -> Response:
-    """Return the response `application/problem+json` to a request for `path`.
+    """Return the `application/problem+json` response for `error`; `path` is the request's path.
 
-    `type` is `urn:infill:problem:` and the error's code, `detail` its message and tip, `errors`
-    one entry per bad field.
+    In the JSON body, `type` is `urn:infill:problem:` plus the error's code, `detail` its message
+    and tip, and `errors` has one entry per invalid field.
     """
     body: dict[str, Any] = {
         "type": f"urn:infill:problem:{error.code}",
@@ -57,6 +57,6 @@ def _field_problem(error: FieldError) -> dict[str, str]:
 
 
 def _json_pointer(path: tuple[str | int, ...]) -> str:
-    """Return the path of a body's field as a JSON pointer in a URI fragment, RFC 6901."""
+    """Return the path of a body field as a JSON pointer in URI fragment form (RFC 6901)."""
     escaped = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
     return "#" + "".join(f"/{quote(step, errors='replace')}" for step in escaped)

@@ -1,1 +1,1 @@
-"""What every dialect calls: submit a job, wait for it, estimate its end, read its progress."""
+"""Job functions that all dialects share: submit, wait, estimate the end, read the progress."""

@@ -1,4 +1,4 @@
-"""Estimated waits: from a tenant's position under fair claiming and the model's measured speed."""
+"""Estimated waiting times, from a tenant's position in the queue and the model's measured speed."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ TIP: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A wait in seconds, and the tip shown with it."""
+    """The estimated seconds until a job ends, and a tip for the caller."""
 
     seconds: int
     tip: str
@@ -37,7 +37,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Outlook:
-    """The forecast of a queue, its age, and one tenant's position in the queue."""
+    """Inputs of an estimate: a queue's forecast, its age, and a tenant's position in the queue."""
 
     forecast: Forecast
     age_seconds: float
@@ -45,12 +45,12 @@ class _Outlook:
 
 
 class EtaEstimator:
-    """Estimates waits from snapshots, of which each is read at most every two seconds."""
+    """Estimator of waiting times, from snapshots of queues and tenants cached for two seconds."""
 
     def __init__(self, database: Database, *, silent_seconds: float, slots: int = 1) -> None:
-        """Estimate for workers that run `slots` jobs at once each.
+        """Create an estimator for workers that each run up to `slots` jobs at the same time.
 
-        A worker without a heartbeat for `silent_seconds` does not count.
+        Workers without a heartbeat for `silent_seconds` are not counted.
         """
         self._database = database
         self._slots = slots
@@ -59,13 +59,13 @@ class EtaEstimator:
         self._positions = SingleFlightCache(self._read_position, capacity=CACHED_POSITIONS)
 
     def add_accepted(self, job: JobRecord) -> None:
-        """Add a job this process has just recorded to its tenant's cached backlog."""
+        """Add a job that this process has just recorded to the cached backlog of its tenant."""
         position = self._positions.latest((job.tenant_id, job.queue))
         if position is not None:
             position.queued.add_job(job.priority, job.id, _workload(job))
 
     async def estimate_end(self, job: JobRecord) -> Estimate:
-        """Estimate when a queued or running job ends; without Postgres, from older snapshots."""
+        """Estimate when a queued or running job ends; without Postgres, use the last snapshots."""
         try:
             outlook = await self._read_outlook(job.tenant_id, job.queue)
         except Exception as error:
@@ -77,7 +77,7 @@ class EtaEstimator:
         return Estimate(max(1, math.ceil(seconds)), _tip(outlook.forecast))
 
     async def estimate_backlog(self, tenant_id: int, queue: str) -> tuple[int, int]:
-        """Return how many of a tenant's jobs wait, and the seconds until a new one would start."""
+        """Return the tenant's number of waiting jobs and the seconds until a new job starts."""
         outlook = await self._read_outlook(tenant_id, queue)
         backlog = outlook.position.queued.total
         seconds = outlook.forecast.seconds_until_start(

@@ -1,4 +1,4 @@
-"""Ringing workers in the background, so that no caller waits for Redis."""
+"""Wake workers in the background, so that requests do not wait for Redis."""
 
 from collections import Counter
 
@@ -7,10 +7,10 @@ from common.runtime.write_buffer import WriteBuffer
 
 
 class WorkerNotifier:
-    """Rings in the background; jobs recorded while one ring is under way share the next.
+    """Background sender of rings, which wake workers; rings that arrive during a send are batched.
 
-    Under load that is one exchange with Redis for many jobs, and a Redis that hangs delays no
-    caller.
+    Under load this takes one round trip to Redis for many jobs, and a hanging Redis delays no
+    request.
     """
 
     def __init__(self, doorbell: Doorbell) -> None:
@@ -18,11 +18,11 @@ class WorkerNotifier:
         self._rings = WriteBuffer(self._ring_all)
 
     def ring(self, queue: str) -> None:
-        """Wake one thread of a worker that serves `queue`; call it after the commit."""
+        """Queue a ring that wakes one worker thread serving `queue`; call it after the commit."""
         self._rings.add(queue)
 
     async def aclose(self) -> None:
-        """Wait until every ring asked for has gone out or was lost."""
+        """Wait until all queued rings have been sent or have failed."""
         await self._rings.flush()
 
     async def _ring_all(self, queues: list[str]) -> None:

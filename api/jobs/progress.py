@@ -1,4 +1,4 @@
-"""Read the progress of a running job from Redis; without Redis there is no progress."""
+"""Read the progress of a running job from Redis; while Redis is down, there is none."""
 
 import asyncio
 from typing import Final
@@ -19,7 +19,7 @@ PROBE_SECONDS: Final = 1.0
 
 
 class ProgressReader:
-    """Reads the steps and previews that workers publish in Redis."""
+    """Reader of the steps and previews that workers publish in Redis."""
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
@@ -27,7 +27,7 @@ class ProgressReader:
         self._probe_at = 0.0
 
     async def read(self, job: JobRecord, *, preview: bool = False) -> JobProgress | None:
-        """Return the progress of a job; None unless it is running and its worker published it."""
+        """Return a job's progress, or None if it is not running or no progress is available."""
         if job.state is not JobState.RUNNING or monotonic() < self._probe_at:
             return None
         name = AttemptName(job.file_prefix, job.attempt)

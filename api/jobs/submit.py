@@ -1,4 +1,4 @@
-"""Submit a job: store its images, record it, ring a worker, wait for its end."""
+"""Submit a job: store its images, record it, wake a worker, and wait for the job to end."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -31,9 +31,9 @@ Uploads = dict[str, bytes]
 def input_images(
     images: Mapping[str, str | bytes], tenant_id: int, file_prefix: UUID
 ) -> tuple[dict[str, InputImage], Uploads]:
-    """Return the job's inputs by field name, and the images to store before it is recorded.
+    """Return the job's input images by field name, and the bytes to upload by object key.
 
-    `images` holds a URL or the bytes of an image by field name.
+    In `images`, each value is either the URL or the bytes of an image.
     """
     inputs: dict[str, InputImage] = {}
     uploads: Uploads = {}
@@ -54,15 +54,15 @@ async def submit(
     uploads: Uploads,
     hung_up: HungUp,
 ) -> JobView:
-    """Record a job and return it once it has ended, the wait is over or the caller has hung up.
+    """Record a job; return it when it ends, the wait times out or the caller disconnects.
 
-    A request repeated under its idempotency key waits for the job recorded the first time.
+    A repeated request with the same idempotency key waits for the job recorded the first time.
 
     Raises:
-        OverLimitError: a quota of the tenant's plan does not allow the job.
-        InvalidFieldsError: the idempotency key was used for another request.
+        OverLimitError: the job would exceed a quota of the tenant's plan.
+        InvalidFieldsError: the idempotency key was used before for a different request.
         PostgresUnavailableError: Postgres is known to be unavailable; nothing was stored.
-        StorageUnavailableError: an image could not be stored; nothing was recorded.
+        StorageUnavailableError: an image could not be stored; no job was recorded.
     """
     begun = monotonic()
     services.database.raise_if_unavailable()  # before 40 MB of images are stored for nothing

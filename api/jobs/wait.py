@@ -1,4 +1,4 @@
-"""Hold a response back until its job has ended, the wait is over or the caller has hung up."""
+"""Delay a response until its job ends, the wait times out or the caller disconnects."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,9 +19,9 @@ log = structlog.get_logger(__name__)
 
 
 def hanging_up(request: Request) -> HungUp:
-    """Return a function that returns when the caller of `request` disconnects.
+    """Return an async function that waits until the caller of `request` disconnects.
 
-    The request's body must have been read.
+    The body of the request must have been read before.
     """
 
     async def until_disconnected() -> None:
@@ -32,12 +32,12 @@ def hanging_up(request: Request) -> HungUp:
 
 
 def unfinished_view(job: JobRecord) -> JobView:
-    """Return the view of a job that has no webhook delivery yet."""
+    """Return the view of an unfinished job, which has no webhook delivery yet."""
     return JobView(job=job, delivery=None, delivery_failures=0)
 
 
 async def follow_job(services: Services, job: JobRecord, hung_up: HungUp) -> JobView:
-    """Wait for the end of a job that an earlier request recorded; see `wait_for_job`."""
+    """Wait for the end of a job recorded by an earlier request; return it like `wait_for_job`."""
     with services.completions.expect(job.file_prefix) as ended:
         # The job may have ended between reading its row and starting to listen.
         view = await _read(services, unfinished_view(job))
@@ -47,7 +47,11 @@ async def follow_job(services: Services, job: JobRecord, hung_up: HungUp) -> Job
 async def wait_for_job(
     services: Services, view: JobView, ended: asyncio.Event, hung_up: HungUp
 ) -> JobView:
-    """Return the job, read again once `ended` is set or `sync_wait_seconds` have passed."""
+    """Wait up to `sync_wait_seconds` for the event `ended`, and return the job read again.
+
+    Return `view` unchanged if the job has ended already, waiting is disabled (0 seconds), or the
+    caller disconnects first, which `hung_up` reports.
+    """
     seconds = services.settings.gateway.sync_wait_seconds
     if not seconds or view.job.state in FINAL_STATES:
         return view
@@ -68,7 +72,7 @@ async def _hangs_up_first(ended: asyncio.Event, hung_up: HungUp, seconds: float)
 
 
 async def _read(services: Services, view: JobView) -> JobView:
-    """Read the job again; without Postgres return `view`: the caller must learn the job's id."""
+    """Return the job read again, or `view` if Postgres is down: the caller needs the job's id."""
     try:
         async with services.database.direct(view.job.tenant_id) as connection:
             found = await read_job(connection, tenant_id=view.job.tenant_id, job_id=view.job.id)

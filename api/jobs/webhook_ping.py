@@ -1,4 +1,4 @@
-"""Webhook ping: send a sample webhook at once, signed and guarded like any other."""
+"""Webhook ping: send a sample webhook at once, signed and checked like a real one."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SentWebhook:
-    """Headers and body as sent, byte for byte, to compare with those the receiver got."""
+    """Headers and body of a ping exactly as sent, to compare with what the receiver got."""
 
     headers: dict[str, str]
     body: str
@@ -34,7 +34,7 @@ class SentWebhook:
 
 @dataclass(frozen=True, slots=True)
 class PingResult:
-    """The receiver's response; `error` is one word where there was none, else null."""
+    """Result of a webhook ping; `error` is the one-word reason if no response came, else null."""
 
     webhook_id: UUID
     delivered: bool
@@ -46,9 +46,9 @@ class PingResult:
 
 
 class WebhookPing:
-    """Sends webhook pings and returns their results; records and retries nothing.
+    """Sender of webhook pings, which are neither recorded nor retried.
 
-    A delivery row would need a job, and its caller would have to wait for a dispatcher.
+    A ping does not use a delivery row: that would require a job, and waiting for a dispatcher.
     """
 
     def __init__(self, database: Database, guard: Guard, settings: WebhookSettings) -> None:
@@ -58,10 +58,11 @@ class WebhookPing:
         self._limiter = ConcurrencyLimiter(per_tenant=PINGS_PER_TENANT, in_all=PINGS_IN_ALL)
 
     async def send(self, tenant_id: int, url: str, body: bytes) -> PingResult:
-        """Send `body` to `url`, signed with every live secret of the tenant.
+        """Send `body` to `url`, signed with all live secrets of the tenant; return the result.
 
         Raises:
-            TooManyAtOnceError: too many pings are running, of the tenant or of all tenants.
+            TooManyAtOnceError: the tenant's limit or the global limit of concurrent pings is
+                reached.
             InvalidValueError: the URL is not allowed.
         """
         with self._limiter.slot(tenant_id):

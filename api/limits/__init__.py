@@ -1,1 +1,1 @@
-"""Limits of a tenant's plan: requests per minute, waiting jobs, credits, concurrency."""
+"""Enforcement of a plan's limits: requests per minute, waiting jobs, credits, concurrency."""

@@ -1,4 +1,4 @@
-"""Limit of concurrent slow requests, per tenant and in all."""
+"""Limit on concurrent slow requests, per tenant and in total."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from api.errors.api_error import TooManyAtOnceError
 
 
 class ConcurrencyLimiter:
-    """Limits requests that are slow by nature, in this gateway process alone."""
+    """Limiter of concurrent slow requests within this gateway process, per tenant and in total."""
 
     def __init__(self, *, per_tenant: int, in_all: int) -> None:
         self._per_tenant = per_tenant
@@ -17,10 +17,10 @@ class ConcurrencyLimiter:
 
     @contextmanager
     def slot(self, tenant_id: int) -> Iterator[None]:
-        """Hold a slot while the block runs.
+        """Occupy one of the tenant's slots for slow requests while the `with` block runs.
 
         Raises:
-            TooManyAtOnceError: no slot is free, of the tenant's or of all.
+            TooManyAtOnceError: the tenant's limit or the process-wide limit has been reached.
         """
         if self._running[tenant_id] >= self._per_tenant or self._running.total() >= self._in_all:
             raise TooManyAtOnceError

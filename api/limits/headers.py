@@ -1,7 +1,7 @@
-"""The state of one limit of a tenant, and its rate limit headers.
+"""The state of a tenant's limit, and the rate limit headers that report it.
 
-The headers are those of draft-ietf-httpapi-ratelimit-headers, revision 10: lists of structured
-fields (RFC 9651), one item per policy.
+The headers follow draft-ietf-httpapi-ratelimit-headers, revision 10: lists of structured fields
+(RFC 9651), one item per policy.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RateLimitSnapshot:
-    """The state of a limit: `remaining` of `quota` units are left, and more follow in `seconds`.
+    """The state of a limit: `remaining` of `quota` units; more become available in `seconds`.
 
     `unit` None means requests, the draft's default. `window` is the time in seconds in which the
-    whole quota refills, None where that is no fixed time.
+    whole quota refills, or None if it does not refill in a fixed time.
     """
 
     policy: str
@@ -25,7 +25,7 @@ class RateLimitSnapshot:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Return `RateLimit-Policy`, what is allowed, and `RateLimit`, what is left of it."""
+        """The headers `RateLimit-Policy` (the limit) and `RateLimit` (what remains of it)."""
         unit = "" if self.unit is None else f';qu="{self.unit}"'
         window = "" if self.window is None else f";w={self.window}"
         return {

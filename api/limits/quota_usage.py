@@ -1,4 +1,4 @@
-"""One tenant's waiting jobs and spent credits: as last measured, and as changed since then."""
+"""A tenant's usage of its quotas (waiting jobs, credits): last measurement plus later changes."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ FRESH_PER_DURATION: Final = 20
 
 
 class QuotaAmount(NamedTuple):
-    """Waiting jobs, and credits in millionths: whole numbers, so that sums are exact."""
+    """A number of waiting jobs, and credits in integer millionths, so that sums are exact."""
 
     jobs: int = 0
     credits: int = 0
 
     def plus(self, other: "QuotaAmount") -> "QuotaAmount":
-        """Return the sum."""
+        """Return the sum of both amounts."""
         return QuotaAmount(self.jobs + other.jobs, self.credits + other.credits)
 
     def minus(self, other: "QuotaAmount") -> "QuotaAmount":
-        """Return the difference."""
+        """Return the difference of both amounts."""
         return QuotaAmount(self.jobs - other.jobs, self.credits - other.credits)
 
 
@@ -32,9 +32,9 @@ NOTHING: Final = QuotaAmount()
 
 
 class QuotaScope(NamedTuple):
-    """A tenant and its quotas; changed quotas start a new usage.
+    """Cache key of a tenant's usage: the tenant and its quotas, so that new quotas start afresh.
 
-    `max_queued` bounds how far jobs are counted, so an old count is no use under a new quota.
+    Jobs are counted up to `max_queued` only, so a count made under another quota cannot be reused.
     """
 
     tenant_id: int
@@ -44,18 +44,18 @@ class QuotaScope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """An amount read from Postgres; `included` is the part this gateway had recorded by then."""
+    """Usage read from Postgres; `included` is the part that this gateway had recorded before."""
 
     amount: QuotaAmount
     included: QuotaAmount
 
 
 class QuotaUsage:
-    """The amounts this gateway has reserved and recorded for one tenant.
+    """The amounts that this gateway has reserved and recorded for one tenant.
 
-    Concurrent requests reserve before they record, so that they cannot all take the same rest of
-    a quota. A job recorded during a measurement counts twice until the next one: the usage may be
-    slightly too high, never too low.
+    Each request reserves an amount before its job is recorded, so that concurrent requests cannot
+    use the same remainder of a quota. A job recorded during a measurement is counted twice until
+    the next one: the usage may be slightly too high, but never too low.
     """
 
     def __init__(self, scope: QuotaScope) -> None:
@@ -64,7 +64,7 @@ class QuotaUsage:
         self._recorded = NOTHING  # the part of it that is in Postgres
 
     async def measure(self, read: Callable[[], Awaitable[QuotaAmount]]) -> Reading[Measurement]:
-        """Read the amount from Postgres; after a slow read it stays fresh longer."""
+        """Read the tenant's usage from Postgres; the slower the read, the longer it is cached."""
         begun, included = monotonic(), self._recorded
         amount = await read()
         duration = monotonic() - begun
@@ -72,25 +72,25 @@ class QuotaUsage:
         return Reading(Measurement(amount, included), fresh_seconds)
 
     def total(self, measurement: Measurement) -> QuotaAmount:
-        """Return the measured amount plus all reserved since."""
+        """Return the measured usage plus all amounts reserved since the measurement."""
         return measurement.amount.plus(self._reserved.minus(measurement.included))
 
     def reserve(self, amount: QuotaAmount) -> "Reservation":
-        """Reserve an amount for a job about to be recorded."""
+        """Reserve an amount for a job that is about to be recorded."""
         self._reserved = self._reserved.plus(amount)
         return Reservation(self, amount)
 
     def record(self, amount: QuotaAmount) -> None:
-        """Count a reserved amount as recorded in Postgres."""
+        """Mark a reserved amount as recorded in Postgres."""
         self._recorded = self._recorded.plus(amount)
 
     def release(self, amount: QuotaAmount) -> None:
-        """Make a reserved amount available again."""
+        """Cancel a reservation, so that its amount is available again."""
         self._reserved = self._reserved.minus(amount)
 
 
 class Reservation:
-    """An amount reserved for one job; released at the end of the block unless kept."""
+    """An amount reserved for one job; released at the end of the `with` block unless kept."""
 
     __slots__ = ("_amount", "_usage")
 
@@ -106,7 +106,7 @@ class Reservation:
             self._usage.release(self._amount)
 
     def keep(self) -> None:
-        """Keep the amount: the job has been recorded."""
+        """Keep the amount reserved beyond the block, because the job has been recorded."""
         if self._usage is not None:
             self._usage.record(self._amount)
             self._usage = None

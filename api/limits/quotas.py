@@ -1,4 +1,4 @@
-"""Quotas of waiting jobs and of monthly credits, checked before a job is recorded."""
+"""Quotas for waiting jobs and monthly credits, checked before a job is recorded."""
 
 import math
 from datetime import UTC, datetime
@@ -37,10 +37,10 @@ LARGEST_INTEGER: Final = 10**15 - 1
 
 
 class QuotaLimiter:
-    """Checks each tenant's quotas against a usage measured about once a second.
+    """Limiter that checks each tenant's quotas against its usage, measured about once a second.
 
-    A request therefore needs no query of its own. Jobs accepted by other gateways are seen with
-    the next measurement; a job is rejected only by a recent one.
+    So most requests need no query. Jobs accepted by other gateways are included from the next
+    measurement on; a job is rejected only on the basis of a recent measurement.
     """
 
     def __init__(self, database: Database, eta_estimator: EtaEstimator) -> None:
@@ -50,11 +50,11 @@ class QuotaLimiter:
         self._measurements = SingleFlightCache(self._measure, capacity=KEPT_USAGES)
 
     async def reserve(self, tenant: AuthenticatedTenant, new_job: NewJob) -> Reservation:
-        """Reserve a waiting job and its credits, to be kept once the job has been recorded.
+        """Reserve quota for a job and its credits; the caller keeps it once the job is recorded.
 
         Raises:
-            QueueFullError: as many jobs wait as the plan allows.
-            CreditsSpentError: the job would cost more than is left of the month's credits.
+            QueueFullError: the tenant's limit of waiting jobs has been reached.
+            CreditsSpentError: the job would cost more credits than the tenant has left this month.
         """
         limits = tenant.limits
         if limits.max_queued is None:
@@ -125,13 +125,13 @@ class QuotaLimiter:
         )
 
     async def _seconds_to_next_start(self, tenant_id: int, queue: str) -> int:
-        """Estimate the seconds until one more waiting job starts, as if all started evenly."""
+        """Estimate the seconds until the tenant's next job starts, if starts are evenly spaced."""
         waiting, seconds = await self._eta_estimator.estimate_backlog(tenant_id, queue)
         return max(1, math.ceil(seconds / max(1, waiting)))
 
 
 def _is_within(limits: Limits, amount: QuotaAmount) -> bool:
-    """Return whether an amount, the new job included, is within the quotas."""
+    """Return whether a usage that includes the new job is within the limits."""
     if limits.max_queued is not None and amount.jobs > limits.max_queued:
         return False
     allowed = limits.monthly_credits
@@ -139,7 +139,7 @@ def _is_within(limits: Limits, amount: QuotaAmount) -> bool:
 
 
 def seconds_to_next_month(now: datetime) -> int:
-    """Return the seconds until the next month begins in UTC, rounded up."""
+    """Return the seconds from `now` until the next month begins in UTC, rounded up."""
     year, month = divmod(now.year * 12 + now.month, 12)
     return math.ceil((datetime(year, month + 1, 1, tzinfo=UTC) - now).total_seconds())
 

@@ -1,4 +1,4 @@
-"""Rate limit: every request that makes a job takes a token of its tenant's bucket."""
+"""Rate limit: each rate-limited request takes a token from its tenant's bucket."""
 
 import asyncio
 import math
@@ -19,9 +19,10 @@ PendingToken = asyncio.Future[tuple[bool, RateLimitSnapshot]]
 
 
 class RateLimiter:
-    """Takes tokens from Redis; concurrent requests of a tenant share one round trip.
+    """Rate limiter with token buckets in Redis; a tenant's concurrent requests share a round trip.
 
-    The round trip is the main cost of all limits, so a busy tenant's requests are batched.
+    The round trip is the largest cost of all limit checks, so the requests of a busy tenant are
+    batched.
     """
 
     def __init__(self, redis: "Redis") -> None:
@@ -30,10 +31,10 @@ class RateLimiter:
         self._round_trips: dict[TokenBucket, asyncio.Task[None]] = {}
 
     async def take_token(self, tenant: AuthenticatedTenant) -> RateLimitSnapshot | None:
-        """Take a token and return the state of the limit; None for a tenant without one.
+        """Take a token; return the state of the rate limit, or None if the tenant has none.
 
         Raises:
-            RateExceededError: the bucket is empty.
+            RateExceededError: the tenant's bucket is empty.
         """
         per_minute = tenant.limits.requests_per_minute
         if per_minute is None:
@@ -61,7 +62,7 @@ class RateLimiter:
 
 
 def _hand_out(bucket: TokenBucket, batch: list[PendingToken], grant: TokenGrant) -> None:
-    """Resolve every request of a batch; the tokens go to those that came first."""
+    """Give the granted tokens to the requests of the batch in order of arrival; reject the rest."""
     seconds = max(1, math.ceil(grant.seconds))
     for index, pending in enumerate(batch):
         left = grant.left + max(0, grant.tokens - index - 1)
@@ -73,5 +74,5 @@ def _hand_out(bucket: TokenBucket, batch: list[PendingToken], grant: TokenGrant)
 
 
 def _not_done(batch: list[PendingToken]) -> Iterator[PendingToken]:
-    """Skip requests that were cancelled meanwhile."""
+    """Yield the requests that have not been cancelled or resolved."""
     return (pending for pending in batch if not pending.done())

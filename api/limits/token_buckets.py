@@ -1,7 +1,7 @@
-"""Token buckets: in Redis for all gateways, in this process while Redis is unavailable.
+"""Token buckets shared by all gateways in Redis, or local to this process if Redis is down.
 
-`throttled` stores one time per bucket (GCRA, which is equivalent to a token bucket) and uses the
-clock of Redis.
+The library `throttled` stores one timestamp per bucket (GCRA, equivalent to a token bucket) and
+uses the clock of Redis.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ KEY_PREFIX: Final = "infill"
 
 
 class TokenBucket(NamedTuple):
-    """The bucket of a tenant: it holds `per_minute` tokens and refills at that rate."""
+    """A tenant's bucket: it holds up to `per_minute` tokens and refills at that rate."""
 
     tenant_id: int
     per_minute: int
@@ -43,7 +43,7 @@ class TokenBucket(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
-    """Result of taking tokens: `tokens` taken, `left` in the bucket, `seconds` to the next one."""
+    """Result of a request for tokens: `tokens` taken, `left` over, `seconds` until the next one."""
 
     tokens: int
     left: int
@@ -51,7 +51,7 @@ class TokenGrant:
 
 
 class TokenBuckets:
-    """Takes tokens; falls back to local buckets when Redis is unavailable or slow."""
+    """Token buckets in Redis, with local buckets as the fallback if Redis is down or slow."""
 
     def __init__(self, redis: "Redis") -> None:
         self._shared = _StoredBuckets(_SharedStore(redis))
@@ -60,7 +60,7 @@ class TokenBuckets:
         self._probe_at = 0.0
 
     async def take(self, bucket: TokenBucket, requested: int) -> TokenGrant:
-        """Take `requested` tokens, or as many as there are."""
+        """Take `requested` tokens from the bucket, or fewer if it does not hold enough."""
         if self._redis.is_available or self._is_probe():
             try:
                 async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
@@ -74,7 +74,7 @@ class TokenBuckets:
         return await self._local.take(bucket, requested)
 
     def _is_probe(self) -> bool:
-        """Return whether this request checks Redis; the others use the local buckets."""
+        """Return whether this request should test Redis; others use the local buckets meanwhile."""
         now = monotonic()
         if now < self._probe_at:
             return False
@@ -83,7 +83,7 @@ class TokenBuckets:
 
 
 class _StoredBuckets:
-    """Token buckets in one store, Redis or memory, with one limiter per rate."""
+    """Token buckets in one store (Redis or memory), with one limiter object per rate."""
 
     def __init__(self, store: BaseStore) -> None:
         self._store = store
@@ -113,7 +113,7 @@ def _to_grant(bucket: TokenBucket, result: RateLimitResult, tokens: int) -> Toke
 
 
 class _SharedBackend(RedisStoreBackend):
-    """The library's backend over our own Redis client, which has our timeouts."""
+    """Backend of the library `throttled` that uses our Redis client and its timeouts."""
 
     def __init__(self, redis: "Redis") -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Response bodies that both the gateway and the dispatcher build, one file per dialect."""
+"""Response bodies that both the gateway and the webhook dispatcher build, one file per dialect."""

@@ -1,6 +1,7 @@
-"""Bodies of ended jobs in the format of the hosted Stable Diffusion API v3.
+"""JSON bodies of ended jobs in the format of the hosted Stable Diffusion API v3.
 
-The gateway responds with them and webhooks carry them, so they are shared here.
+They are shared because the gateway returns them in responses and the dispatcher sends them in
+webhooks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,11 @@ def success_body(
     inputs: Mapping[str, str],
     webhook_status: str,
 ) -> dict[str, Any]:
-    """Return the body of a job that succeeded.
+    """Return the JSON body for a job that succeeded.
 
-    `output` holds one URL per image, or the PNG as base64 if the request asked for that. It is
-    empty, with a message that says why, once the images have been deleted.
-    `inputs` holds the URLs of the input images by field name.
+    `output` holds one URL per image, or base64 PNGs if the request asked for base64. Once the
+    images have been deleted it is empty, and a message in the body says so. `inputs` holds the URLs
+    of the input images by field name.
     """
     body = {
         "status": "success",
@@ -43,7 +44,7 @@ def success_body(
 
 
 def failed_body(job_id: int, message: str) -> dict[str, Any]:
-    """Return the body of a job that failed; clients read `messege`, the hosted spelling."""
+    """Return the JSON body for a failed job; `messege` is the hosted API's spelling."""
     return {
         "status": "failed",
         "id": job_id,
@@ -54,7 +55,10 @@ def failed_body(job_id: int, message: str) -> dict[str, Any]:
 
 
 def meta(job: JobRecord, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return the parameters of a job's generation, each in its real type."""
+    """Return the `meta` object of a response: the parameters of the job's generation.
+
+    `inputs` holds the URLs of the input images by field name.
+    """
     request = job.request
     yes_or_no = "yes" if request.safety_checker else "no"
     parameters: dict[str, Any] = {
@@ -78,9 +82,9 @@ def meta(job: JobRecord, inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _extensions(request: GenerationRequest) -> dict[str, Any]:
-    """Return the parameters that the hosted v3 lacks, as far as the request set them.
+    """Return the parameters that the hosted v3 API does not have, if the request set them.
 
-    Clients that know only the hosted fields, and may be strict, see only those.
+    They are left out otherwise, because strict clients may accept only the hosted API's fields.
     """
     extensions: dict[str, Any] = {
         "scheduler": request.scheduler,

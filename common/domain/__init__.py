@@ -1,1 +1,1 @@
-"""The rules of jobs, deliveries, limits and keys: pure functions, standard library only."""
+"""Domain rules for jobs, deliveries, limits and keys: pure functions, standard library only."""

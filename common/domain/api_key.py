@@ -1,7 +1,7 @@
-"""API keys and admin keys: their format, and the digest that is stored instead of the key.
+"""Format of API keys and admin keys, and the digest stored in place of a key.
 
-A key is the prefix of its kind, 37 random base62 characters (220 bits), and a checksum of these in
-6 more characters, so that junk and typing errors are rejected without a look-up.
+A key is a prefix for its kind, 37 random base62 characters (220 bits), and a checksum of 6
+characters, so that invalid keys are usually rejected without a database query.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class KeyKind(StrEnum):
-    """What a key gives access to; the value is the key's prefix."""
+    """The kind of a key, for tenants or for the admin API; the value is the key's prefix."""
 
     API = "inf_"
     ADMIN = "adm_"
@@ -42,15 +42,15 @@ def is_well_formed(key: str, kind: KeyKind = KeyKind.API) -> bool:
 
 
 def digest(key: str, pepper: str) -> bytes:
-    """Return what is stored instead of `key`: its HMAC-SHA256 under a secret pepper.
+    """Return the HMAC-SHA256 of `key` under the secret `pepper`, stored in place of the key.
 
-    A stolen table of digests gives no access, and without the pepper cannot be searched for keys.
+    A stolen table of digests gives no access, and cannot be searched for keys without the pepper.
     """
     return hmac.digest(pepper.encode(), key.encode(), hashlib.sha256)
 
 
 def last_four(key: str) -> str:
-    """Return the last four characters of a key, by which its owner recognizes it."""
+    """Return the last four characters of a key, which help its owner to recognize it."""
     return key[-LAST_CHARACTERS:]
 
 

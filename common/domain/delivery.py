@@ -1,4 +1,4 @@
-"""The state machine of a webhook delivery, and the records of its attempts."""
+"""States of a webhook delivery, and the records of deliveries and attempts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 class DeliveryState(StrEnum):
-    """A delivery's state; each comment says who moves it on, and who recovers it."""
+    """State of a delivery; the comments say what changes it, and what recovers it after a crash."""
 
     # Due at available_at. A dispatcher's claim makes it sending.
     PENDING = "pending"
@@ -44,7 +44,7 @@ FAILED_STATES: Final = ENDED_STATES - {DeliveryState.DELIVERED}
 
 
 class Event(StrEnum):
-    """The event a webhook reports."""
+    """The kind of event that a webhook reports."""
 
     SUCCEEDED = "job.succeeded"
     FAILED = "job.failed"
@@ -53,7 +53,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryClaim:
-    """A dispatcher's claim of a delivery: valid while the row is sending and has this attempt."""
+    """A dispatcher's claim of a delivery; valid while the row is `sending` with this attempt."""
 
     delivery_id: UUID
     attempt: int
@@ -61,10 +61,11 @@ class DeliveryClaim:
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
-    """The outcome of one attempt.
+    """Outcome of one delivery attempt.
 
-    `error` is one word such as `timeout`, None if there was a response. `ended_by` is one word for
-    why the delivery failed with this attempt, None if it was delivered or will be retried.
+    `error` is a one-word reason such as `timeout`, or None if a response came. `ended_by` is a
+    one-word reason why the delivery failed for good with this attempt, or None if it was delivered
+    or will be retried.
     """
 
     attempt: int
@@ -77,7 +78,7 @@ class AttemptOutcome:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord(AttemptOutcome):
-    """One attempt: its outcome, the start of the response body, and when the next is planned."""
+    """One delivery attempt: outcome, start of the response body, and time of the next attempt."""
 
     answer: str
     next_attempt_at: datetime | None
@@ -85,12 +86,12 @@ class AttemptRecord(AttemptOutcome):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """One delivery; `id` is the `webhook-id` its receiver sees.
+    """One delivery; its `id` is sent to the receiver as `webhook-id`.
 
-    `attempts` counts all attempts, even those whose dispatcher died before recording anything;
-    `failures` counts those that failed since the event or the latest redelivery.
-    `next_attempt_at` is None unless the delivery is pending. `paused_until` is set while the
-    circuit breaker of its origin is open.
+    `attempts` counts all attempts, including unrecorded ones whose dispatcher died; `failures`
+    counts the failed attempts since the event or the last redelivery. `next_attempt_at` is None
+    unless the delivery is pending. `paused_until` is set while the circuit breaker of its origin is
+    open.
     """
 
     id: UUID

@@ -1,30 +1,30 @@
-"""The tree of errors the product raises on purpose.
+"""The hierarchy of errors that the product raises on purpose.
 
 InfillError
-├── PermanentError              the same request would fail the same way again
-│   ├── AddressNotAllowedError    the guard rejected an outgoing address
+├── PermanentError              repeating the same request would fail in the same way
+│   ├── AddressNotAllowedError    the outbound guard rejected an address
 │   ├── FetchRejectedError        the image's server sent a response that cannot be used
-│   ├── InvalidImageError         the bytes are not an image we accept
+│   ├── InvalidImageError         the bytes are not an acceptable image
 │   ├── UnsupportedRequestError   the chosen model does not support the request
-│   ├── RunTimeExceededError      the attempt took longer than a job may
+│   ├── RunTimeExceededError      the attempt exceeded the maximum run time of a job
 │   ├── InvalidNameError          not a valid name of a tenant, plan or key
 │   ├── InvalidLimitsError        not valid limits of a plan or tenant
 │   ├── InvalidPeriodError        a report's last day is before its first
-│   ├── InvalidValueError         another value of an operator's request is invalid
-│   ├── NotFoundError             there is nothing with that name or id
-│   └── ConflictError             the change does not fit the present state
+│   ├── InvalidValueError         another value in an operator's request is invalid
+│   ├── NotFoundError             nothing has that name or id
+│   └── ConflictError             the change conflicts with the current state
 ├── TransientError              a retry may succeed
 │   ├── FetchFailedError          DNS, connection, time-out or a 5xx response
 │   ├── StorageUnavailableError   the object store failed
 │   ├── DecodingFailedError       the process that decodes an image died or hung
 │   ├── GenerationError           the engine failed on this job
 │   └── EngineLostError           the engine's device fails for every job in this process
-├── ClaimLostError              another attempt owns the job: drop the work without an error
-├── GenerationStoppedError      the generation was stopped by a cancel or a shutdown
+├── ClaimLostError              another attempt owns the job: stop working on it silently
+├── GenerationStoppedError      the generation was stopped by a cancellation or a shutdown
 └── ConfigurationError          the operator has to change a setting or a file
 
-`message` is written for the tenant and says what would be right; `detail` is for the
-operator's log only and may hold what a tenant must not see (addresses, inner errors).
+`message` is written for the tenant and states what is valid; `detail` is for the operator's log
+only and may contain what a tenant must not see (addresses, inner errors).
 """
 
 from collections.abc import Mapping
@@ -32,12 +32,12 @@ from typing import ClassVar
 
 
 def pluralize(number: int | str, noun: str) -> str:
-    """Return a number with its noun in singular or plural: `1 job`, `0.5 jobs`."""
+    """Return a number followed by its noun in singular or plural: `1 job`, `0.5 jobs`."""
     return f"{number} {noun}" if str(number) == "1" else f"{number} {noun}s"
 
 
 class InfillError(Exception):
-    """Root of all errors raised on purpose; `code` is stable and machine-readable."""
+    """Base class of all errors raised on purpose; `code` is stable and machine-readable."""
 
     code: ClassVar[str] = "internal_error"
 
@@ -48,25 +48,25 @@ class InfillError(Exception):
 
 
 class PermanentError(InfillError):
-    """An error that would happen again in the same way; the job is not retried."""
+    """An error that would recur on every retry; the job fails at once."""
 
     code = "permanent_error"
 
 
 class AddressNotAllowedError(PermanentError):
-    """The guard rejected an outgoing address; the message gives no reason, `detail` does."""
+    """The outbound guard rejected an address; only `detail`, for the log, contains the reason."""
 
     code = "address_not_allowed"
 
 
 class FetchRejectedError(PermanentError):
-    """An image's server sent a response that cannot be used: 4xx, too large, too many redirects."""
+    """An image's server sent an unusable response: 4xx, too large, or too many redirects."""
 
     code = "fetch_rejected"
 
 
 class InvalidImageError(PermanentError):
-    """Bytes are not an image we accept; the message names the field and the reason."""
+    """Bytes are not an acceptable image; the message names the field and the reason."""
 
     code = "invalid_image"
 
@@ -78,7 +78,7 @@ class UnsupportedRequestError(PermanentError):
 
 
 class RunTimeExceededError(PermanentError):
-    """The attempt took longer than a job may run; it is not retried, as it would take as long."""
+    """The attempt exceeded the maximum run time of a job; no retry, as it would take as long."""
 
     code = "run_time_exceeded"
 
@@ -89,13 +89,13 @@ class RunTimeExceededError(PermanentError):
 
 
 class InvalidNameError(PermanentError):
-    """Not a valid name of a tenant, a plan or a key."""
+    """The name of a tenant, a plan or a key is not valid."""
 
     code = "invalid_name"
 
 
 class InvalidLimitsError(PermanentError):
-    """Invalid limits of a plan or a tenant; `problems` maps each to what would be valid."""
+    """Limits of a plan or tenant are invalid; `problems` maps each limit to its valid values."""
 
     code = "invalid_limits"
 
@@ -105,13 +105,13 @@ class InvalidLimitsError(PermanentError):
 
 
 class InvalidPeriodError(PermanentError):
-    """A report's last day is before its first."""
+    """The last day of a usage report is before its first day."""
 
     code = "invalid_period"
 
 
 class InvalidValueError(PermanentError):
-    """An invalid value of `field` in an operator's request; `problem` says what would be valid."""
+    """The value of `field` in an operator's request is invalid; `problem` states what is valid."""
 
     code = "invalid_value"
 
@@ -122,25 +122,25 @@ class InvalidValueError(PermanentError):
 
 
 class NotFoundError(PermanentError):
-    """There is nothing with that name or id."""
+    """There is no object with the requested name or id."""
 
     code = "not_found"
 
 
 class ConflictError(PermanentError):
-    """The change does not fit the present state, such as a name that is taken."""
+    """The change conflicts with the current state, for example because a name is taken."""
 
     code = "conflict"
 
 
 class TransientError(InfillError):
-    """An error that a retry may get past; the job is retried until its attempts are used up."""
+    """An error that a retry may resolve; the job is retried until its attempts are used up."""
 
     code = "transient_error"
 
 
 class FetchFailedError(TransientError):
-    """A request to a tenant's address got no usable response: DNS, connection, time-out or 5xx.
+    """An outbound request got no usable response: DNS, connection, time-out or HTTP 5xx.
 
     `reason` is one word for metrics and the delivery log, such as `timeout` or `dns`.
     """
@@ -153,7 +153,7 @@ class FetchFailedError(TransientError):
 
 
 class StorageUnavailableError(TransientError):
-    """The object store could not be reached, or failed to read or write an object."""
+    """The object store could not be reached, or failed to read, write or delete an object."""
 
     code = "storage_unavailable"
 
@@ -161,37 +161,38 @@ class StorageUnavailableError(TransientError):
 class DecodingFailedError(TransientError):
     """The process that decodes an image died or did not respond; the message names the field.
 
-    Retried, because the image need not be the cause: a machine without memory kills processes too.
+    It is transient, because the image need not be the cause: the process may have run out of
+    memory.
     """
 
     code = "decoding_failed"
 
 
 class GenerationError(TransientError):
-    """The engine failed on this job: out of memory, not-a-number pixels, an internal error."""
+    """The engine failed on this job: out of memory, not-a-number pixels, or an internal error."""
 
     code = "generation_failed"
 
 
 class EngineLostError(TransientError):
-    """The engine's device fails for every job of this process, which has to exit."""
+    """The engine's device fails for every job of this process, so the process has to exit."""
 
     code = "engine_lost"
 
 
 class ClaimLostError(InfillError):
-    """The fence rejected a write: another attempt owns the job, or the job has ended."""
+    """A write was rejected by the fence: another attempt owns the job, or the job has ended."""
 
     code = "claim_lost"
 
 
 class GenerationStoppedError(InfillError):
-    """The generation was stopped between two steps, by a cancel or a shutdown."""
+    """The generation was stopped between two steps by a cancellation or a shutdown."""
 
     code = "generation_stopped"
 
 
 class ConfigurationError(InfillError):
-    """A setting or a file of the operator's is wrong; the message says which and how to fix it."""
+    """A setting or a file is invalid; the message names it and says how to fix it."""
 
     code = "configuration_error"

@@ -1,4 +1,4 @@
-"""The generation request: what the gateway validates, the job stores and the engine generates."""
+"""The generation request: validated by the gateway, stored with the job, executed by the engine."""
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -11,7 +11,7 @@ PIXELS_PER_MEGAPIXEL = 1_000_000
 
 
 class Endpoint(StrEnum):
-    """The three kinds of generation, named like the HTTP endpoints."""
+    """The three kinds of generation, named after the HTTP endpoints."""
 
     INPAINT = "inpaint"
     IMG2IMG = "img2img"
@@ -20,17 +20,17 @@ class Endpoint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """A request with every default resolved and the seed chosen.
+    """A validated generation request, with every default resolved and the seed chosen.
 
-    `width` and `height` are in pixels. `seed` is the first image's seed: image `i` uses
-    `seed + i`, wrapping at 2³². `scheduler` is a name from `common.domain.schedulers`; None is
-    the model's own.
+    `width` and `height` are in pixels. `seed` is the seed of the first image; image `i` uses `seed
+    + i`, wrapping at 2³². `scheduler` is a name from `common.domain.schedulers`, or None for the
+    model's own scheduler.
 
-    The mask is changed in this order: `mask_invert` repaints the black area instead of the white
-    one; `mask_grow` widens the repainted area by that many pixels, or narrows it if negative;
-    `mask_blur` softens its edge by a Gaussian of that radius in pixels. With `mask_padding`, only
-    the mask's bounding box plus that many pixels is enlarged to the full size, generated, and put
-    back; None works on the whole image.
+    The mask options are applied in this order: `mask_invert` repaints the black area instead of the
+    white one; `mask_grow` widens the repainted area by that number of pixels, or narrows it if
+    negative; `mask_blur` softens its edge by a Gaussian of that radius in pixels. With
+    `mask_padding`, only the mask's bounding box plus that number of pixels is enlarged to the full
+    size, generated, and pasted back; None means that the whole image is generated.
     """
 
     endpoint: Endpoint
@@ -53,14 +53,14 @@ class GenerationRequest:
 
     @property
     def seeds(self) -> list[int]:
-        """The seed of each image."""
+        """The seed of each image, in order."""
         return [(self.seed + index) % SEED_LIMIT for index in range(self.samples)]
 
     @property
     def cost(self) -> float:
-        """Work in megapixel-steps: width × height / 10⁶ × steps × samples.
+        """Cost in megapixel-steps: width × height / 10⁶ × steps × samples × evaluations.
 
-        Multiplied by the number of model evaluations per step, which is 2 for some schedulers.
+        Evaluations are the model evaluations per step: 1, or 2 for some schedulers.
         """
         # The division comes last: the product of integers is exact, so sums in the ledger agree.
         pixel_steps = self.width * self.height * self.inference_steps * self.samples
@@ -72,13 +72,13 @@ class GenerationRequest:
         return 1 if entry is None else entry.evaluations
 
     def to_json(self) -> dict[str, Any]:
-        """Serialize for storage."""
+        """Return the request as a JSON object for storage."""
         # Every submit does this, and `asdict` is ten times slower: it copies each value deeply.
         return {name: getattr(self, name) for name in _NAMES}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """Deserialize what `to_json` returned."""
+        """Return the request from the JSON object that `to_json` returned."""
         return cls(**{**stored, "endpoint": Endpoint(stored["endpoint"])})
 
 

@@ -1,4 +1,4 @@
-"""The state machine of a job."""
+"""States of a job, and the claim of a worker."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,7 @@ HIGHEST_PRIORITY: Final = 100
 
 
 class JobState(StrEnum):
-    """A job's state; each comment says who moves it on, and who recovers it."""
+    """State of a job; the comments say what changes it, and what recovers it after a crash."""
 
     # Waiting. A worker's claim makes it running; the sweeper fails it once it has waited too long.
     QUEUED = "queued"
@@ -43,9 +43,9 @@ FINAL_STATES: Final = frozenset(state for state, following in TRANSITIONS.items(
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's claim of a job: valid while the row is running and has the same attempt.
+    """A worker's claim of a job; valid while the row is `running` with the same attempt.
 
-    `attempt` is the fencing token: every claim increments it, and nothing decrements it.
+    `attempt` is the fencing token: every claim increments it, and it never decreases.
     """
 
     job_id: int
@@ -54,7 +54,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class EndedJob:
-    """A job that has just ended; `delivery_id` is None if it has no webhook."""
+    """A job that has just ended; `delivery_id` is None if it has no webhook to deliver."""
 
     job_id: int
     file_prefix: UUID

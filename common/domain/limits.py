@@ -1,4 +1,4 @@
-"""Limits of a tenant: those of its plan, overridden by the tenant's own."""
+"""Limits of a tenant: the limits of its plan, overridden by the tenant's own."""
 
 import math
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ MAX_MONTHLY_CREDITS: Final = 1e12
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one tenant; None means unlimited.
+    """The effective limits of one tenant; None means unlimited.
 
-    `weight` is its share of the GPUs relative to other tenants with waiting jobs: weight 2 gets
-    twice as much as weight 1. `max_running` limits its running jobs in all queues together,
-    `max_running_per_queue` those in each queue. `max_pixels` is width × height of one image.
-    `models` are the names it may use. A credit is a megapixel-step (`GenerationRequest.cost`); a
-    month is a calendar month in UTC. With `require_safety_checker`, its images are checked even if
-    a request switches that off.
+    `weight` is the tenant's share of the GPUs relative to other tenants with waiting jobs: weight 2
+    gets twice as much as weight 1. `max_running` limits the tenant's running jobs over all queues,
+    `max_running_per_queue` in each queue. `max_pixels` is the maximum width × height of one image.
+    `models` are the names of the models that the tenant may use. A credit is a megapixel-step
+    (`GenerationRequest.cost`); a month is a calendar month in UTC. With `require_safety_checker`,
+    images are checked even if a request disables the safety checker.
     """
 
     weight: float = 1.0
@@ -43,7 +43,7 @@ class Limits:
 
     @classmethod
     def from_json(cls, *stored: Mapping[str, Any]) -> Self:
-        """Merge and validate stored limits; a later mapping overrides an earlier one.
+        """Return the limits merged from stored mappings; a later mapping overrides an earlier one.
 
         Raises:
             InvalidLimitsError: names every unknown or invalid limit, and what would be valid.
@@ -57,7 +57,7 @@ class Limits:
         return limits
 
     def to_json(self) -> dict[str, Any]:
-        """Serialize for storage; omit limits that have their default."""
+        """Return the limits as a JSON object for storage, omitting limits with default values."""
         unlimited = Limits()
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -80,7 +80,7 @@ NAMES: Final = frozenset(field.name for field in fields(Limits))
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Raise unless every limit is known and its value is valid."""
+    """Raise `InvalidLimitsError` unless every limit is known and its value is valid."""
     wrong = {}
     for name, value in given.items():
         if name not in NAMES:
@@ -92,7 +92,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 
 def _problem(name: str, value: Any) -> str | None:
-    """Return what would be a valid value of a limit, None if `value` is one."""
+    """Return a description of the valid values if `value` is invalid for the limit, else None."""
     match name:
         case "weight":
             good = _is_number(value) and MIN_WEIGHT <= value <= MAX_WEIGHT

@@ -1,4 +1,4 @@
-"""Valid names of tenants, plans and keys."""
+"""Validation of the names of tenants, plans and keys."""
 
 import re
 from typing import Final
@@ -9,15 +9,15 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def is_name(text: str) -> bool:
-    """Return whether `text` is a valid name."""
+    """Return whether `text` is a valid name of a tenant, plan or key."""
     return _NAME.fullmatch(text) is not None
 
 
 def check_name(text: str) -> None:
-    """Raise unless `text` is a valid name.
+    """Raise unless `text` is a valid name of a tenant, plan or key.
 
     Raises:
-        InvalidNameError: the message says what a valid name looks like.
+        InvalidNameError: the name is invalid; the message describes valid names.
     """
     if not is_name(text):
         raise InvalidNameError(

@@ -1,4 +1,4 @@
-"""Keys of objects in the store: how they are built, parsed, and recognized as orphans."""
+"""Keys of objects in the object store: build them, parse them, and recognize orphans."""
 
 import re
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ _OURS: Final = (re.compile(_RESULT), re.compile(_INPUT))
 
 
 def tenant_prefix(tenant_id: int) -> str:
-    """Return the prefix shared by the keys of all objects of a tenant, and of no other tenant."""
+    """Return the key prefix of all objects of a tenant, which no other tenant's objects have."""
     return f"{tenant_id}/"
 
 
 def result_key(tenant_id: int, file_prefix: UUID, attempt: int, index: int) -> str:
-    """Return the key of image `index` of one attempt.
+    """Return the object key of image `index` (from 0) of one attempt.
 
-    The attempt is part of the key: two attempts of a job never write the same object, so a worker
-    whose lease expired cannot overwrite the images of its successor.
+    Because the attempt is part of the key, two attempts of a job never write the same object: a
+    worker whose lease expired cannot overwrite the images of the next attempt.
     """
     return f"{tenant_prefix(tenant_id)}generations/{file_prefix}-{attempt}-{index}.png"
 
 
 def input_key(tenant_id: int, file_prefix: UUID, field: str) -> str:
-    """Return the key of an image sent in the request itself; `field` is e.g. `init_image`."""
+    """Return the object key of an image sent in the request; `field` is e.g. `init_image`."""
     return f"{tenant_prefix(tenant_id)}inputs/{file_prefix}-{field}"
 
 
 def parse_file_prefix(key: str) -> UUID | None:
-    """Return the job's file prefix from an object key; None unless we could have built the key."""
+    """Return the job's file prefix from an object key, or None if the key is not in our format."""
     for form in _OURS:
         if match := form.fullmatch(key):
             return UUID(match["file_prefix"])
@@ -45,9 +45,9 @@ def parse_file_prefix(key: str) -> UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class JobObjects:
-    """What a job's row says about the objects of its file prefix.
+    """Which objects a job's row refers to.
 
-    `named` are the keys in its result and its inputs, empty once these were deleted.
+    `named` are the keys in its result and its inputs; it is empty once these objects were deleted.
     """
 
     ended: bool
@@ -55,10 +55,10 @@ class JobObjects:
 
 
 def is_orphan(key: str, job: JobObjects | None) -> bool:
-    """Return whether an object can be deleted because no job refers to it.
+    """Return whether the object can be deleted because no job refers to it.
 
-    `job` is None if no row has the object's file prefix. Objects of an unfinished job are not
-    orphans: its attempt may be about to record them.
+    `job` describes the job with the object's file prefix, or is None if there is no such job.
+    Objects of an unfinished job are not orphans: the running attempt may be about to record them.
     """
     return job is None or (job.ended and key not in job.named)
 
@@ -66,7 +66,7 @@ def is_orphan(key: str, job: JobObjects | None) -> bool:
 def list_possible_result_keys(
     tenant_id: int, file_prefix: UUID, *, attempts: int, samples: int
 ) -> frozenset[str]:
-    """Return the keys of all images that any attempt of a job may have uploaded."""
+    """Return the object keys of all images that any attempt of a job may have uploaded."""
     return frozenset(
         result_key(tenant_id, file_prefix, attempt, index)
         for attempt in range(1, attempts + 1)

@@ -1,7 +1,7 @@
-"""Prompt enhancement: a style that suits the prompt's subject, and the default negative prompt.
+"""Prompt enhancement: style words that suit the prompt's subject; the default negative prompt.
 
-The words are our own. Which are chosen depends on the prompt and the seed only, so the same
-request gives the same prompt on every gateway.
+The choice of words depends on the prompt and the seed only, so every gateway returns the same
+prompt for the same request.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ DEFAULT_NEGATIVE_PROMPT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A subject of prompts: the words it is recognized by, and options for each part of a style."""
+    """A subject of prompts: words that identify it, and alternatives for each part of a style."""
 
     words: frozenset[str]
     looks: tuple[str, ...]
@@ -105,7 +105,7 @@ GENERIC_SUBJECT: Final = Subject(
 
 
 def enhance_prompt(prompt: str, seed: int) -> str:
-    """Return the prompt with a style appended that suits its subject; `seed` selects the words."""
+    """Return the prompt followed by a style that suits its subject; `seed` selects the words."""
     subject = find_subject(prompt)
     draw = hashlib.sha256(f"{seed}".encode()).digest()
     parts = (subject.looks, subject.lights, subject.finishes)
@@ -114,7 +114,7 @@ def enhance_prompt(prompt: str, seed: int) -> str:
 
 
 def find_subject(prompt: str) -> Subject:
-    """Return the subject whose words occur most in the prompt, the generic one if none does.
+    """Return the subject most of whose words occur in the prompt, or the generic subject.
 
     A plural counts as its singular.
     """

@@ -1,4 +1,4 @@
-"""A job's data: as it is submitted, as its row holds it, and its result."""
+"""The data of a job: as submitted, as stored in its row, and its result."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -16,25 +16,25 @@ TRACK_ID_LIMIT: Final = 2**63
 
 @dataclass(frozen=True, slots=True)
 class InputImage:
-    """The location of an input image: a URL given by the caller, or an object we uploaded."""
+    """Location of an input image: a URL given by the caller, or the key of an uploaded object."""
 
     url: str | None = None
     object_key: str | None = None
 
     def to_json(self) -> dict[str, str]:
-        """Serialize for storage; omit what is not set."""
+        """Return the location as a JSON object for storage, without unset fields."""
         stored = {"url": self.url, "object_key": self.object_key}
         return {name: value for name, value in stored.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """The result of a succeeded job: an object key and a safety flag per image.
+    """The result of a succeeded job, with an object key and a safety flag per image.
 
-    `generation_seconds` is the time from start to end of the generation, which other jobs may have
-    shared; `engine_seconds` is this job's share of it, which is charged. `timeline`
-    holds Unix times in seconds: `claimed`, `fetched`, `generation_started`, `generated`,
-    `uploaded`.
+    `generation_seconds` is the duration of the generation, during which the engine may also have
+    worked on other jobs; `engine_seconds` is this job's share of the engine's time, which is
+    charged. `timeline` holds Unix times in seconds: `claimed`, `fetched`, `generation_started`,
+    `generated`, `uploaded`.
     """
 
     object_keys: tuple[str, ...]
@@ -44,12 +44,12 @@ class JobResult:
     engine_seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Serialize for storage."""
+        """Return the result as a JSON object for storage."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """Deserialize what `to_json` returned."""
+        """Return the result from the JSON object that `to_json` returned."""
         return cls(
             object_keys=tuple(stored["object_keys"]),
             nsfw=tuple(stored["nsfw"]),
@@ -61,10 +61,10 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job about to be recorded.
+    """A job that is about to be recorded.
 
-    `priority` orders a tenant's own jobs, highest first. `request_digest` is the SHA-256 of the
-    request body as received: it distinguishes a repeated request from another one that reuses its
+    `priority` orders the jobs of one tenant, highest first. `request_digest` is the SHA-256 of the
+    request's fields: it distinguishes a repeated request from a different request with the same
     `idempotency_key`.
     """
 
@@ -82,7 +82,7 @@ class NewJob:
     request_digest: bytes | None = None
 
     def recorded(self, job_id: int, at: datetime) -> "JobRecord":
-        """Return the record of this job, just inserted as `job_id`, without reading it back."""
+        """Return the record of this job after its insertion as `job_id`, without a query."""
         return JobRecord(
             id=job_id,
             tenant_id=self.tenant_id,
@@ -107,7 +107,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as read from its row."""
+    """A job as stored in its row."""
 
     id: int
     tenant_id: int
@@ -131,16 +131,16 @@ class JobRecord:
 
     @property
     def claim(self) -> Claim:
-        """The claim of the worker that runs the job: its id and attempt."""
+        """The claim of the worker that runs the job: job id and attempt."""
         return Claim(self.id, self.attempt)
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """A job a worker has claimed, with what the claim decided on.
+    """A job claimed by a worker, with the attempts it may have.
 
-    `max_attempts` is how many attempts it may have. The last attempt of a `suspect` lost its worker
-    and may have been the cause, so this one is run alone.
+    `suspect` means that the worker of the previous attempt was lost, possibly because of this job,
+    so the job is now run alone.
     """
 
     record: JobRecord

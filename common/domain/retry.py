@@ -1,4 +1,4 @@
-"""The decision whether a failed attempt of a job is retried, and when."""
+"""Decide whether and when a failed attempt of a job is retried."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ MAX_DOUBLINGS = 20  # keeps 2**n small; after that many, any wait has reached MA
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Decision to retry the job, not before `at`; until then its row shows this error."""
+    """Decision to retry the job at the time `at` or later; its row shows the error until then."""
 
     at: datetime
     code: str
@@ -20,7 +20,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Decision to fail the job; `code` is for programs, `message` for the tenant."""
+    """Decision to fail the job; `code` is machine-readable, `message` is shown to the tenant."""
 
     code: str
     message: str
@@ -29,11 +29,11 @@ class GiveUp:
 def decide_retry(
     error: Exception, *, attempt: int, max_attempts: int, now: datetime, wait: timedelta
 ) -> Retry | GiveUp:
-    """Decide what follows a failed attempt.
+    """Decide whether to retry a job after the failed attempt, and when.
 
     A permanent error fails the job at once. Any other error is retried after `wait`, doubled for
-    each further attempt up to `MAX_WAIT`, until the attempts are used up. The tenant sees the
-    message of a permanent or transient error only: others may hold internal details.
+    each further attempt up to `MAX_WAIT`, until `max_attempts` is reached. Only messages of
+    permanent and transient errors are shown to the tenant; others may contain internal details.
     """
     code, message = InfillError.code, "internal error"
     if isinstance(error, PermanentError | TransientError):

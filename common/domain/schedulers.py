@@ -1,9 +1,9 @@
-"""The diffusion schedulers a request may name, with all their aliases.
+"""The diffusion schedulers that a request may name, with all their aliases.
 
-Diffusers names them by class. The hosted service accepts these class names, and the sampler names
-of the most used web interface for Stable Diffusion (A1111). Sources of the correspondence:
-diffusers' overview of schedulers (huggingface.co/docs/diffusers/api/schedulers/overview) and the
-service's page of A1111 schedulers (docs.modelslab.com).
+Diffusers identifies schedulers by class. The hosted API accepts these class names, and the sampler
+names of the widely used web interface A1111. Sources of the mapping: diffusers' overview of
+schedulers (huggingface.co/docs/diffusers/api/schedulers/overview) and the hosted API's page of
+A1111 schedulers (docs.modelslab.com).
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class SchedulerEntry:
-    """A scheduler: a class of diffusers, and the settings that distinguish it from others.
+    """A scheduler: a diffusers class, and the settings that distinguish it from its other variants.
 
-    `settings` override the model's own, which keep what the model was trained with (betas,
-    prediction type, spacing). `aliases` are further names; of several entries of one class, only
-    one has the class name as an alias. `most_steps` is its maximum number of steps, None if there
-    is none; `evaluations` is how often it calls the model per step.
+    `settings` override those of the model; all others keep the values that the model was trained
+    with (betas, prediction type, spacing). `aliases` are further names; of several entries with the
+    same class, only one has the class name as an alias. `most_steps` is the maximum number of
+    steps, None if unlimited; `evaluations` is the number of model evaluations per step.
     """
 
     name: str
@@ -30,12 +30,12 @@ class SchedulerEntry:
 
 
 def find_scheduler(name: str) -> SchedulerEntry | None:
-    """Return the scheduler with that name or alias, ignoring case; None if there is none."""
+    """Return the scheduler with this name or alias (case-insensitive), or None if there is none."""
     return _BY_NAME.get(_plain(name))
 
 
 def find_unsupported_reason(name: str) -> str | None:
-    """Return why a scheduler of other services is not supported; None for an unknown name."""
+    """Return why a known scheduler of other services is not supported; None for an unknown name."""
     return _REASONS.get(_plain(name))
 
 
@@ -44,7 +44,7 @@ def _plain(name: str) -> str:
 
 
 def _spaced(*, karras: bool = False) -> dict[str, Any]:
-    """Return all settings of noise level spacing, since a model's own may differ in each."""
+    """Return all settings for the spacing of noise levels, so that none of the model's remains."""
     return {
         "use_karras_sigmas": karras,
         "use_exponential_sigmas": False,

@@ -1,1 +1,1 @@
-"""Estimates of when a job starts and ends: pure functions of what was read of its queue."""
+"""Estimates of when jobs start and end: pure functions of a queue's state."""

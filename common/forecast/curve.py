@@ -8,7 +8,10 @@ Breakpoint = tuple[float, float, float]
 
 
 class PiecewiseLinearSum:
-    """Sum of breakpoints, 0 before the first one: O(n log n) to build, O(log n) to evaluate."""
+    """A piecewise linear function, the sum of the effects of all breakpoints.
+
+    It is 0 before the first breakpoint. Takes O(n log n) to build and O(log n) to evaluate.
+    """
 
     def __init__(self, breakpoints: Iterable[Breakpoint]) -> None:
         self._positions: list[float] = []
@@ -25,16 +28,16 @@ class PiecewiseLinearSum:
             self._slopes.append(slope)
 
     def __bool__(self) -> bool:
-        """Return whether there is any breakpoint."""
+        """Return whether the function has any breakpoint."""
         return bool(self._positions)
 
     @property
     def total(self) -> float:
-        """The value after the last breakpoint, for a function that is constant from there on."""
+        """The value after the last breakpoint, for functions that are constant from there."""
         return self._values[-1] if self._values else 0.0
 
     def value_at(self, position: float) -> float:
-        """Return the value at `position`, without a jump exactly there."""
+        """Return the value at `position`, not including a jump exactly at that position."""
         index = bisect_left(self._positions, position) - 1
         if index < 0:
             return 0.0

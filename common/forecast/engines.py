@@ -1,7 +1,7 @@
-"""The engines of a queue, each of which generates all its worker's jobs at the same rate.
+"""Model of a queue's engines, each of which serves all jobs of one worker at equal rates.
 
-A job that shares its engine with others, n in total, takes n times as long as alone: a worker's
-slot behaves like an engine of its own at 1/n of the speed.
+A job that shares its engine with others, n jobs in total, takes n times as long as it would alone:
+each slot of a worker behaves like a separate engine with 1/n of the speed.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from common.forecast.slots import Slots
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """A running job: its load, the seconds since its claim, and the number of its engine."""
+    """A running job: its workload, the seconds since its claim, and the index of its engine."""
 
     load: Workload
     seconds: float
@@ -23,9 +23,10 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class _Remainder:
-    """The estimated rest of a running job.
+    """The estimated work that remains of a running job.
 
-    `sharing` jobs use its engine, itself included; `left` is in seconds of an engine of its own.
+    `sharing` is the number of jobs on its engine, including itself; `left` is the remaining time in
+    seconds if it had the engine for itself.
     """
 
     job: RunningJob
@@ -34,7 +35,7 @@ class _Remainder:
 
 
 class Engines:
-    """Estimates how long jobs wait for a slot at an engine, and how long they run there."""
+    """Estimator of the time that jobs wait for a free slot, and of the time that they run."""
 
     def __init__(
         self,
@@ -45,11 +46,11 @@ class Engines:
         slots_each: int | None,
         typical: float,
     ) -> None:
-        """Estimate what is left of the running jobs on `count` engines.
+        """Estimate the remaining work of the running jobs on `count` engines.
 
-        `slots_each` is how many jobs an engine runs at once; None if jobs wait, since then all
-        slots are taken. `typical` is the work of a typical job. Work is in seconds of an engine
-        used by one job.
+        `slots_each` is how many jobs an engine can run at once; None if jobs are waiting, which
+        implies that all slots are taken. `typical` is the work of a typical job. Work is measured
+        in seconds of an engine that runs one job only.
         """
         self._count = count
         self._typical = typical
@@ -65,13 +66,13 @@ class Engines:
 
     @property
     def work_left(self) -> float:
-        """Remaining work of the running jobs."""
+        """Total remaining work of the running jobs, in seconds of an engine with one job."""
         return sum(each.left for each in self._running)
 
     def seconds_until_slot(self, work: float) -> float:
-        """Return the seconds until a slot is free once `work` has been taken.
+        """Return the seconds until a slot is free for a job with `work` seconds ahead of it.
 
-        With a free slot and no work ahead, a job starts at once.
+        If a slot is free and no work is ahead, the job starts at once.
         """
         if self._has_free_slot and not work:
             return 0.0
@@ -80,9 +81,10 @@ class Engines:
         )
 
     def speed_up_after_others(self, seconds: float, *, others: float, at_once: int) -> float:
-        """Shorten a time computed for shared engines by what is gained when the others finish.
+        """Return `seconds` reduced by the speed-up once other tenants' jobs have finished.
 
-        `seconds` are those of jobs that run `at_once` at a time; `others` is the others' work.
+        `seconds` is the time that one tenant's jobs, of which `at_once` run at a time, take on
+        shared engines; `others` is the work of the other tenants, in seconds.
         """
         for_others = self._count - at_once / self.jobs_each
         if self.jobs_each <= 1 or for_others <= 0:
@@ -91,9 +93,10 @@ class Engines:
         return min(seconds, until_alone + max(0.0, seconds - until_alone) / self.jobs_each)
 
     def generation_seconds_after(self, work: float, *, waiting: float, start: float) -> float:
-        """Return the seconds a job takes that gets its slot in `start` seconds.
+        """Return the run time in seconds of a job with `work` that starts in `start` seconds.
 
-        The jobs beside it are in the middle of their work then; `waiting` work follows them.
+        Other jobs on its engine are then halfway through, on average; `waiting` is the work that
+        follows them, in seconds.
         """
         others = self.jobs_each - 1
         left = max(0.0, (self.work_left + waiting) / self._count - start)
@@ -104,7 +107,7 @@ class Engines:
         return work + min(others * work, max(0.0, left - others * saved))
 
     def generation_seconds_now(self, work: float) -> float:
-        """Return the seconds a job takes that is claimed now, by the worker with the fewest."""
+        """Return the run time in seconds of a job claimed now, by the least loaded worker."""
         if self._idle or not self._running:
             return work
         fewest = min(each.sharing for each in self._running)
@@ -114,9 +117,10 @@ class Engines:
     def running_seconds_left(
         self, job: Workload, seconds: float, *, waiting: float
     ) -> float | None:
-        """Return the seconds left to a running job that was claimed `seconds` ago.
+        """Return the seconds that a running job, claimed `seconds` ago, still needs.
 
-        None if no such job was running.
+        `waiting` is the work of all waiting jobs, in seconds. Return None if the snapshot has no
+        such job.
         """
         own = self._find(job, seconds)
         if own is None:
@@ -128,7 +132,7 @@ class Engines:
         return own.left + min(len(others) * own.left, beside + waiting / self._count)
 
     def _find(self, job: Workload, seconds: float) -> _Remainder | None:
-        """Find the running job most similar to this one: running jobs are anonymous here."""
+        """Return the running job most similar to this one; the snapshot has no job ids."""
         alike = [each for each in self._running if isclose(each.job.load.work, job.work)]
         return min(alike, key=lambda each: abs(each.job.seconds - seconds), default=None)
 
@@ -149,5 +153,5 @@ def _estimate_remainders(running: Sequence[RunningJob], pace: Pace) -> list[_Rem
 
 
 def _mean_overlap(others: Sequence[_Remainder], work: float) -> float:
-    """Return the mean work done for each of `others` while `work` of a job beside them is done."""
+    """Return the mean work done on each of `others` while `work` is done on a job beside them."""
     return sum(min(work, each.left) for each in others) / len(others) if others else 0.0

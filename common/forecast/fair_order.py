@@ -1,10 +1,10 @@
-"""The work that engines do for other tenants before a given job: start-time fair queueing.
+"""Work that is done for other tenants before a given job, under start-time fair queueing.
 
-After Goyal, Vin and Cheng, "Start-time Fair Queueing", 1996. A tenant's next job starts when no
-other tenant has a smaller virtual time, which then grows by the job's cost divided by the
-tenant's weight. So a job behind `work` of its own tenant has the start tag virtual_time + work /
-weight, and each other tenant is served until it has passed that tag, has no more jobs, or has
-reached its limit.
+Source: Goyal, Vin and Cheng, "Start-time Fair Queueing", 1996. A tenant's next job starts when no
+other tenant has a smaller virtual time; the tenant's virtual time then grows by the job's cost
+divided by the tenant's weight. So a job behind `work` of its own tenant has the start tag
+virtual_time + work / weight, and each other tenant is served until it has passed that tag, has no
+more jobs, or has reached its limit of running jobs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +22,10 @@ MEAN_OVERSHOOT: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class WaitingTenant:
-    """An anonymous tenant with waiting jobs in a queue, at least one.
+    """An anonymous tenant with at least one waiting job in a queue.
 
-    `max_running` is its limit of running jobs, None without one. `count` similar tenants are
-    represented by one object.
+    `max_running` is its limit of running jobs, or None. One object can represent `count` similar
+    tenants.
     """
 
     virtual_time: float
@@ -36,14 +36,14 @@ class WaitingTenant:
 
     @property
     def virtual_time_per_job(self) -> float:
-        """How much a job of typical size adds to the virtual time."""
+        """The increase of the tenant's virtual time per job of typical size."""
         return self.waiting.work / self.waiting.jobs / self.weight
 
     def breakpoints(self, pace: Pace) -> Iterator[Breakpoint]:
-        """Yield the breakpoints of the seconds of work it gets before a tag, a function of the tag.
+        """Yield the breakpoints of the function from a start tag to the work served before it.
 
-        One job as soon as the tag is beyond its virtual time; from the second job on, as many as
-        fit, plus half a job.
+        The function's value is in seconds of work. It is one job as soon as the tag exceeds the
+        tenant's virtual time, and from the second job on as many jobs as fit, plus half a job.
         """
         jobs, step = self.waiting.jobs, self.virtual_time_per_job
         each = self.count * pace.seconds_for(self.waiting) / jobs
@@ -55,7 +55,7 @@ class WaitingTenant:
             yield self.virtual_time + (jobs - MEAN_OVERSHOOT) * step, 0.0, -each / step
 
     def seconds_before(self, tag: float, pace: Pace) -> float:
-        """Return the seconds of work it gets before `tag`: the value of its breakpoints there."""
+        """Return the work in seconds done for this tenant before `tag`, as in `breakpoints`."""
         if tag <= self.virtual_time:
             return 0.0
         steps = (tag - self.virtual_time) / self.virtual_time_per_job
@@ -63,9 +63,9 @@ class WaitingTenant:
         return self.count * jobs * pace.seconds_for(self.waiting) / self.waiting.jobs
 
     def seconds_within_limit(self, seconds: float, pace: Pace, engine_share: float) -> float:
-        """Return the seconds of work that its limit of running jobs allows within `seconds`.
+        """Return the work in seconds that the tenant's limit of running jobs allows in `seconds`.
 
-        A running job gets `engine_share` of an engine.
+        `engine_share` is the part of an engine's capacity that one running job gets.
         """
         rate = max(0, self.max_running or 0) * engine_share
         return self.count * min(pace.seconds_for(self.waiting), rate * seconds)
@@ -79,10 +79,10 @@ def make_waiting_tenant(
     *,
     max_running: int | None = None,
 ) -> WaitingTenant | None:
-    """Estimate a tenant's waiting work from its counters and next jobs; None without jobs.
+    """Return a tenant with its waiting work estimated from `backlog`; None if it has no jobs.
 
-    If fewer jobs were found than were looked for, they are all it has, whatever `backlog` says:
-    that was counted earlier.
+    `next_jobs` are the tenant's first `SAMPLED_JOBS` jobs. If there are fewer, they are all of its
+    jobs, and `backlog`, which was counted earlier, is ignored.
     """
     if next_jobs.jobs < 1 or next_jobs.work <= 0:
         return None
@@ -93,7 +93,10 @@ def make_waiting_tenant(
 
 
 def extrapolate_tenants(known: Sequence[WaitingTenant], unread: int) -> list[WaitingTenant]:
-    """Represent `unread` tenants by the mean of the known ones, at the last one's virtual time."""
+    """Return an object for `unread` more tenants, each like the mean of the known ones.
+
+    Their virtual time is that of the last known tenant.
+    """
     if not known or unread <= 0:
         return []
     total = sum((each.waiting for each in known), Workload())
@@ -108,10 +111,10 @@ def extrapolate_tenants(known: Sequence[WaitingTenant], unread: int) -> list[Wai
 
 
 class QueueContention:
-    """Work of all waiting tenants of a queue, summed for one pace.
+    """The work of all waiting tenants of a queue, summed up for one pace.
 
-    A tenant whose virtual time is behind the queue's own was skipped because of its job limit: it
-    gets what the limit allows, not what its virtual time would give it.
+    A tenant whose virtual time is less than the queue's has been skipped because of its limit of
+    running jobs: its work is bounded by that limit, not by its virtual time alone.
     """
 
     def __init__(
@@ -122,7 +125,7 @@ class QueueContention:
         pace: Pace,
         engine_share: float = 1.0,
     ) -> None:
-        """Sum up the work of all tenants; a running job uses `engine_share` of an engine."""
+        """Sum up the work of all tenants; a running job gets `engine_share` of an engine."""
         self._virtual_time = virtual_time
         self._pace = pace
         self._engine_share = engine_share
@@ -140,20 +143,21 @@ class QueueContention:
 
     @property
     def has_limited(self) -> bool:
-        """Whether any tenant is held back by its own limit."""
+        """Whether any tenant is held back by its limit of running jobs."""
         return bool(self._limited)
 
     @property
     def total_seconds(self) -> float:
-        """Seconds of all waiting work."""
+        """The total waiting work, in seconds."""
         return self._free.total + self._limited.total
 
     def seconds_before(
         self, tag: float, *, within: float | None = None, without: WaitingTenant | None = None
     ) -> float:
-        """Return the seconds of work that tenants get before `tag`, leaving out `without`.
+        """Return the work in seconds that all tenants except `without` get before the start `tag`.
 
-        Tenants held back by their limits get no more than these allow `within` that many seconds.
+        Tenants held back by their limits of running jobs get no more than these limits allow in
+        `within` seconds (None: unlimited).
         """
         free, limited = self._free.value_at(tag), self._limited.value_at(tag)
         in_time = None if within is None else self._limited_in_time.value_at(within)
@@ -169,7 +173,7 @@ class QueueContention:
         return each.max_running is not None and each.virtual_time < self._virtual_time
 
     def _breakpoints_in_time(self, each: WaitingTenant) -> Iterator[Breakpoint]:
-        """Yield the breakpoints of the seconds of work its limit allows, a function of time."""
+        """Yield the breakpoints of the function from a time to the work allowed by then."""
         rate = (each.max_running or 0) * self._engine_share
         if rate > 0:
             yield 0.0, 0.0, each.count * rate

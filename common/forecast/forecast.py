@@ -1,4 +1,4 @@
-"""When a tenant's jobs start and end under fair queueing, from what was read of its queue."""
+"""Forecast of when a tenant's jobs start and end under fair queueing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,12 +21,12 @@ BISECTION_STEPS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """What was read of a queue across all tenants: numbers only, no identities.
+    """The state of a queue across all tenants, without their identities.
 
-    `waiting_tenants` are ordered by virtual time, smallest first; `unread_tenants` more follow
-    them. `virtual_time` is the queue's own, `last_job_id` the latest id recorded anywhere.
-    `engine_share` is the part of their time that the engines have for this queue, less than 1
-    where their workers serve other queues too.
+    `waiting_tenants` are ordered by virtual time, smallest first; `unread_tenants` is the number of
+    further tenants behind them. `virtual_time` is the queue's own, `last_job_id` the latest job id
+    of any queue. `engine_share` is the part of the engines' time that is available to this queue,
+    less than 1 if their workers serve other queues too.
     """
 
     waiting_tenants: Sequence[WaitingTenant] = ()
@@ -41,10 +41,11 @@ class QueueSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class TenantPosition:
-    """What was read of one tenant in a queue: its waiting jobs, its virtual time and its limit.
+    """The state of one tenant in a queue: its waiting jobs, its virtual time and its limit.
 
-    `max_running` is its limit of running jobs in this queue, None without one; `running` lists
-    those jobs, only if there is a limit. `backlog` is its waiting work as last counted.
+    `max_running` is the tenant's limit of running jobs in this queue, or None; `running` lists its
+    running jobs, and is filled only if there is a limit. `backlog` is its waiting work in
+    megapixel-steps, as last counted.
     """
 
     queued: TenantBacklog
@@ -56,7 +57,7 @@ class TenantPosition:
     running: Sequence[RunningJob] = ()
 
     def as_waiting_tenant(self) -> WaitingTenant | None:
-        """Return this tenant as a snapshot of the queue shows it, None if that leaves it out."""
+        """Return this tenant in the form of a queue snapshot; None if a snapshot would omit it."""
         if not self.has_ready:
             return None
         return make_waiting_tenant(
@@ -69,10 +70,10 @@ class TenantPosition:
 
 
 class Forecast:
-    """Estimates for one queue: built once per snapshot, then asked about any tenant and job."""
+    """Start and end times for the jobs of one queue, computed from one snapshot of it."""
 
     def __init__(self, snapshot: QueueSnapshot, *, worker_slots: int = 1) -> None:
-        """Prepare the estimates; `worker_slots` is how many jobs one worker runs at once."""
+        """Prepare the forecast; `worker_slots` is how many jobs one worker runs at once."""
         measured = Pace.fit(snapshot.samples)
         self.is_measured = measured is not None
         self.has_workers = snapshot.engines > 0
@@ -97,9 +98,9 @@ class Forecast:
     def seconds_until_start(
         self, own: TenantPosition, ahead: Workload, *, elapsed: float = 0.0
     ) -> float:
-        """Return the seconds until a job starts that has `ahead` of its own tenant's before it.
+        """Return the seconds until a job starts that has `ahead` of its tenant's jobs before it.
 
-        `elapsed` seconds have passed since the snapshot.
+        `own` is that tenant's position; `elapsed` is the age of the snapshot in seconds.
         """
         wait = max(self._seconds_until_served(own, ahead), self._seconds_of_own_limit(own, ahead))
         return max(0.0, wait - elapsed)
@@ -107,7 +108,11 @@ class Forecast:
     def seconds_until_end(
         self, own: TenantPosition, ahead: Workload, job: Workload, *, elapsed: float = 0.0
     ) -> float:
-        """Return the seconds until a waiting job has ended; see `seconds_until_start`."""
+        """Return the seconds until a waiting job has ended.
+
+        `own`, `ahead` and `elapsed` are as in `seconds_until_start`; `job` is the job's own
+        workload.
+        """
         work = self._pace.seconds_for(job)
         served, limited = (
             self._seconds_until_served(own, ahead),
@@ -124,9 +129,9 @@ class Forecast:
         return max(0.0, start - elapsed) + generation / share
 
     def running_seconds_left(self, job: Workload, seconds: float, *, elapsed: float = 0.0) -> float:
-        """Return the seconds until a job has ended that was claimed `seconds` ago.
+        """Return the seconds until a running job, claimed `seconds` ago, has ended.
 
-        `elapsed` seconds have passed since the snapshot.
+        `elapsed` is the age of the snapshot in seconds.
         """
         then = max(0.0, seconds - elapsed)
         left = self._engines.running_seconds_left(job, then, waiting=self._contention.total_seconds)
@@ -136,7 +141,7 @@ class Forecast:
         return max(0.0, left / self._snapshot.engine_share - elapsed)
 
     def _seconds_until_served(self, own: TenantPosition, ahead: Workload) -> float:
-        """Return the seconds until the job's start tag is the smallest and an engine is free."""
+        """Return the seconds until the job has the smallest start tag and a slot is free for it."""
 
         def wait(within: float | None) -> float:
             until_slot = self._engines.seconds_until_slot(self._work_ahead(own, ahead, within))
@@ -147,14 +152,17 @@ class Forecast:
         return _find_fixed_point(wait, at_most=wait(None))
 
     def _work_ahead(self, own: TenantPosition, ahead: Workload, within: float | None) -> float:
-        """Return the seconds of work ahead of a job; others obey their limits `within` a time."""
+        """Return the work ahead of a job in seconds: its tenant's `ahead` plus other tenants'.
+
+        Other tenants get no more than their limits of running jobs allow in `within` seconds.
+        """
         others = self._contention.seconds_before(
             self._start_tag(own, ahead.work), within=within, without=self._own_waiting_tenant(own)
         )
         return self._pace.seconds_for(ahead) + others
 
     def _seconds_of_own_limit(self, own: TenantPosition, ahead: Workload) -> float:
-        """Return the seconds until the tenant's own limit of running jobs allows the job."""
+        """Return the seconds until the tenant's own limit of running jobs admits the job."""
         running = sum(each.load.jobs for each in own.running)
         if own.max_running is None or ahead.jobs + running < own.max_running:
             return 0.0
@@ -172,7 +180,7 @@ class Forecast:
         return self._engines.speed_up_after_others(wait, others=max(0.0, others), at_once=at_once)
 
     def _own_work(self, own: TenantPosition) -> float:
-        """Return this tenant's part of all work, waiting and running, in seconds."""
+        """Return this tenant's waiting and running work, in seconds."""
         waiting = self._own_waiting_tenant(own)
         running = (
             max(0.0, self._pace.seconds_for(each.load) - each.seconds / self._engines.jobs_each)
@@ -187,7 +195,7 @@ class Forecast:
         return start + work_ahead / own.weight
 
     def _own_waiting_tenant(self, own: TenantPosition) -> WaitingTenant | None:
-        """Return this tenant as the snapshot counted it among the waiting, None if it did not."""
+        """Return this tenant's entry among the snapshot's waiting tenants, None if missing."""
         first, snapshot = own.queued.first_id, self._snapshot
         if first is None or first > snapshot.last_job_id or not snapshot.waiting_tenants:
             return None  # all its jobs were recorded after the snapshot
@@ -198,9 +206,9 @@ class Forecast:
 
 
 def _find_fixed_point(wait: Callable[[float], float], *, at_most: float) -> float:
-    """Find the time t for which wait(t) = t, by doubling and bisection.
+    """Return the time t for which wait(t) = t, found by doubling and bisection.
 
-    `wait` rises ever more slowly, so there is one.
+    It exists because `wait` is concave: it rises ever more slowly.
     """
     low = high = wait(0.0)
     while high < at_most and wait(high) > high:

@@ -1,4 +1,4 @@
-"""How fast a model generates, learned from its latest jobs."""
+"""Speed of a model, fitted to its latest jobs."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class SpeedSamples:
-    """Sums over the latest succeeded jobs of a queue; costs are in megapixel-steps."""
+    """Sums over a queue's latest succeeded jobs; costs in megapixel-steps, times in seconds."""
 
     count: int = 0
     cost: float = 0.0
@@ -39,27 +39,27 @@ class SpeedSamples:
 
     @property
     def mean_seconds(self) -> float:
-        """Mean engine time of one job in seconds, 0 without samples."""
+        """Mean engine time per job in seconds; 0 if there are no samples."""
         return self.seconds / self.count if self.count else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Engine time of a job: seconds per megapixel-step, and fixed seconds per job."""
+    """Engine time of jobs, in seconds per megapixel-step plus fixed seconds per job."""
 
     seconds_per_unit: float
     seconds_per_job: float = 0.0
 
     def seconds_for(self, load: Workload) -> float:
-        """Return the seconds one engine needs for `load`."""
+        """Return the engine time for `load`, in seconds of one engine."""
         return load.jobs * self.seconds_per_job + load.work * self.seconds_per_unit
 
     @classmethod
     def fit(cls, samples: SpeedSamples) -> Self | None:
-        """Fit a pace to the samples; None without any.
+        """Return the pace fitted to the samples, or None if there are none.
 
-        Least squares if the costs vary enough to separate the two parts and neither comes out
-        negative; otherwise all time is attributed to the cost.
+        Uses least squares if the costs vary enough to separate the two parts and neither part comes
+        out negative; otherwise all time is attributed to the cost.
         """
         if samples.count == 0 or samples.cost <= 0:
             return None

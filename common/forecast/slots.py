@@ -1,14 +1,14 @@
-"""Estimate of the time until one of several slots is free, if jobs are taken in order."""
+"""Estimate of the time until one of several slots is free, if jobs are started in order."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
 
 
 class Slots:
-    """Slots that each take the next job when free: of engines, or of a tenant's job limit."""
+    """Slots, of engines or of a tenant's limit of running jobs, that each take the next job."""
 
     def __init__(self, busy: Iterable[float], *, count: int) -> None:
-        """Describe `count` slots, at least 1, of which some are free after `busy` seconds each."""
+        """Create `count` slots (at least 1); `busy` has the remaining seconds of each busy slot."""
         self._free_in = sorted(max(0.0, seconds) for seconds in busy)
         self._idle = max(0, count - len(self._free_in))
         # `_to_level[i]`: seconds of work that keep all slots before slot i busy until it is free.
@@ -19,11 +19,11 @@ class Slots:
             self._before.append(self._before[-1] + seconds)
 
     def seconds_until_free(self, work: float, *, typical: float) -> float:
-        """Return the seconds until a slot is free once `work` seconds of jobs have been taken.
+        """Return the seconds until a slot is free after `work` seconds of jobs have been started.
 
-        Work does not spread evenly like a liquid: when the last slot is taken, the others are in
-        the middle of their jobs, on average half of a `typical` one. This makes equal jobs with
-        evenly spread ends come out exactly.
+        Work is not divisible: when the last job ahead starts, the other slots are in the middle of
+        their jobs, with half of a `typical` job (in seconds) left on average. With this correction
+        the result is exact for equal jobs whose ends are evenly spread.
         """
         if work < self._idle * typical:
             return 0.0  # fewer jobs than idle slots

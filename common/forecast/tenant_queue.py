@@ -1,4 +1,4 @@
-"""The waiting jobs of one tenant in one queue, and how much work is ahead of each."""
+"""The waiting jobs of one tenant in one queue, and the amount of work ahead of each."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from common.forecast.pace import Workload
 
 @dataclass(frozen=True, slots=True)
 class JobRange:
-    """Consecutive jobs of one priority, with ids from `first_id` to `last_id`."""
+    """Consecutive waiting jobs of the same priority, with ids from `first_id` to `last_id`."""
 
     priority: int
     first_id: int
@@ -18,24 +18,24 @@ class JobRange:
     load: Workload
 
     def load_before(self, job_id: int) -> Workload:
-        """Return the share of the range with smaller ids, interpolated between first and last."""
+        """Return the load of the jobs with ids below `job_id`, interpolated within the range."""
         share = (job_id - self.first_id) / (self.last_id - self.first_id + 1)
         return self.load.scale(min(1.0, max(0.0, share)))
 
     def with_job(self, job_id: int, load: Workload) -> "JobRange":
-        """Return the range extended by one job."""
+        """Return a range extended by one job."""
         return JobRange(
             self.priority, min(self.first_id, job_id), max(self.last_id, job_id), self.load + load
         )
 
 
 class TenantBacklog:
-    """A tenant's waiting jobs in one queue, in the order they are taken: priority, then id.
+    """A tenant's waiting jobs in one queue, in the order of claims: by priority, then id.
 
-    The first jobs are known one by one, the following as `ranges` that grow with the distance. Of
-    a backlog too long to be read, the rest up to `total` is known by its amount only.
-    `greatest_id` is the greatest id of any waiting job; `first_id` the least id read, None
-    without jobs. Jobs accepted after the backlog was read are added one by one.
+    The first jobs are known individually, later ones as `ranges` that get longer with the position.
+    If the backlog was too long to be read completely, only the total work of the rest is known,
+    from `total`. `greatest_id` is the greatest id of all waiting jobs; `first_id` the smallest id
+    read, None if there are no jobs. Jobs accepted after the backlog was read are added one by one.
     """
 
     def __init__(
@@ -56,17 +56,17 @@ class TenantBacklog:
 
     @property
     def total(self) -> Workload:
-        """All waiting work."""
+        """The total load of all waiting jobs."""
         return sum((each.load for each in self._added.values()), self._counted)
 
     @property
     def next_jobs(self) -> Workload:
-        """The first jobs, from which the size of a typical one is taken."""
+        """The load of the first few jobs, from which the size of a typical job is derived."""
         count = min(SAMPLED_JOBS, len(self._ranges))
         return self._before[count]
 
     def load_before(self, priority: int, job_id: int) -> Workload:
-        """Return the work that is taken before a job of that priority and id."""
+        """Return the load of the jobs that are claimed before a job with this priority and id."""
         added = (each for each in self._added.values() if each.priority >= priority)
         return sum(
             (each.load if each.priority > priority else each.load_before(job_id) for each in added),
@@ -74,7 +74,7 @@ class TenantBacklog:
         )
 
     def add_job(self, priority: int, job_id: int, load: Workload) -> None:
-        """Add a job accepted after the backlog was read; one that was read is ignored."""
+        """Add a job accepted after the backlog was read; ignore one that the backlog contains."""
         if job_id > self._greatest_id:
             known = self._added.get(priority, JobRange(priority, job_id, job_id, Workload()))
             self._added[priority] = known.with_job(job_id, load)
@@ -88,7 +88,7 @@ class TenantBacklog:
         return known + within.load_before(job_id) if within.priority == priority else known
 
     def _unread_load_before(self, priority: int, job_id: int) -> Workload:
-        """Return the part of the unread rest ahead of a job, interpolated by its id."""
+        """Return the load of the unread jobs that are ahead of a job, interpolated by its id."""
         read = self._before[-1]
         unread = Workload(
             max(0.0, self._counted.jobs - read.jobs), max(0.0, self._counted.work - read.work)

@@ -1,4 +1,4 @@
-"""Redis messages: rings to workers and dispatchers, signals to waiting callers, job progress.
+"""Redis messages: rings for workers and dispatchers, signals for waiting callers, job progress.
 
-No message is the source of a fact: what is lost is found again in Postgres.
+Postgres remains the source of truth: whatever a lost message announced is found there later.
 """

@@ -1,4 +1,4 @@
-"""Messages sent after a commit; each of them may be lost without harm."""
+"""Redis messages that announce committed changes; losing one only causes a delay."""
 
 from redis.asyncio import Redis
 
@@ -8,23 +8,23 @@ from common.messaging.doorbell import Doorbell
 
 
 class Announcer:
-    """Sender of wakeups for changes just committed to Postgres."""
+    """Sender of Redis messages about changes just committed to Postgres."""
 
     def __init__(self, redis: Redis, doorbell: Doorbell) -> None:
         self._redis = redis
         self._doorbell = doorbell
 
     async def announce_ended(self, job: EndedJob) -> None:
-        """Wake the callers waiting for the job, and a dispatcher if there is a webhook to send."""
+        """Wake callers waiting for the job, and a dispatcher if there is a webhook to send."""
         if job.delivery_id is not None:
             await self._doorbell.ring_dispatcher()
         await completion.announce_ended(self._redis, job.file_prefix)
 
     async def announce_canceled(self, job: EndedJob) -> None:
-        """Tell the worker that may run the job to stop it, and announce its end."""
+        """Tell the worker that may be running the job to stop, and announce the job's end."""
         await cancellation.announce_canceled(self._redis, job.file_prefix)
         await self.announce_ended(job)
 
     async def announce_queued(self, queue: str) -> None:
-        """Wake a worker for a job in `queue`."""
+        """Wake one worker for a new job in `queue`."""
         await self._doorbell.ring_worker(queue)

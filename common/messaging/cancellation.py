@@ -1,6 +1,6 @@
-"""The cancellation signal: makes the worker that runs a canceled job check its claim at once.
+"""The cancellation signal, which makes a worker check its claim of a canceled job at once.
 
-A worker that misses the signal finds the lost claim with its next heartbeat.
+A worker that misses the signal notices the lost claim at its next heartbeat.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,16 @@ CHANNEL: Final = "infill:canceled"
 
 
 async def announce_canceled(redis: "Redis", file_prefix: UUID) -> None:
-    """Tell all workers that a job was canceled; one of them may be running it."""
+    """Publish to all workers that a job was canceled, as one of them may be running it."""
     await announce(redis, CHANNEL, file_prefix)
 
 
 class CancellationListener(ChannelListener):
-    """Listener that calls `on_canceled` for each canceled job, and with None after an outage."""
+    """Worker-side listener to cancellation signals.
+
+    Calls `on_canceled` with the file prefix of each canceled job, and with None after each
+    (re)subscription, when signals may have been missed.
+    """
 
     def __init__(self, redis: "Redis", on_canceled: Callable[[UUID | None], None]) -> None:
         super().__init__(redis, CHANNEL)
@@ -35,4 +39,4 @@ class CancellationListener(ChannelListener):
         self._on_canceled(None)
 
     async def _on_unavailable(self) -> None:
-        """Do nothing: the heartbeat finds canceled jobs."""
+        """Do nothing: while Redis is down, the heartbeat finds canceled jobs."""

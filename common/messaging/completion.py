@@ -1,4 +1,4 @@
-"""The completion signal: makes gateways respond to the callers that wait for a job."""
+"""The completion signal, which makes gateways respond to callers waiting for a job."""
 
 import asyncio
 from collections import defaultdict
@@ -18,15 +18,15 @@ log = structlog.get_logger(__name__)
 
 
 async def announce_ended(redis: "Redis", file_prefix: UUID) -> None:
-    """Tell all gateways that a job has ended."""
+    """Publish to all gateways that a job has ended."""
     await announce(redis, CHANNEL, file_prefix)
 
 
 class CompletionListener(ChannelListener):
-    """Listener that wakes waiting callers when their jobs end; one subscription per process.
+    """Gateway-side listener that wakes callers when their jobs end; one subscription per process.
 
-    While Redis is unavailable, and once when it is back, `find_ended` asks Postgres about the
-    jobs of all waiting callers in one query.
+    While Redis is down, and once after each (re)subscription, `find_ended` queries Postgres for all
+    awaited jobs at once.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class CompletionListener(ChannelListener):
 
     @contextmanager
     def expect(self, file_prefix: UUID) -> Iterator[asyncio.Event]:
-        """Yield the event that is set when the job ends; enter before the job is recorded."""
+        """Yield an event that is set when the job ends; enter it before the job is recorded."""
         event = asyncio.Event()
         if self._closing:
             event.set()
@@ -52,7 +52,7 @@ class CompletionListener(ChannelListener):
                 del self._waiting[file_prefix]
 
     def wake_all(self) -> None:
-        """Wake all callers, and from now on each new one at once: the process is ending."""
+        """Wake all callers, and every later one at once, because the process is shutting down."""
         self._closing = True
         self._wake(set(self._waiting))
 

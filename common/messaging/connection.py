@@ -1,4 +1,4 @@
-"""The connection pool to Redis."""
+"""The pooled client of Redis."""
 
 from typing import Final
 
@@ -14,11 +14,11 @@ CONNECTIONS: Final = 20
 
 
 def connect(settings: RedisSettings) -> "Redis":
-    """Return a client that connects when first used, and again after Redis was unavailable.
+    """Return a Redis client that connects at first use, and reconnects after an outage.
 
-    A failed command is retried once, at once: after a restart of Redis every pooled connection is
-    dead, and the first command over each would fail although Redis is back. When all connections
-    are in use a command waits for one: to fail at once would lose rings under load.
+    A command that fails is retried once, immediately: after a restart of Redis every pooled
+    connection is dead, and the first command on each would fail. If all connections are in use, a
+    command waits for one, because failing at once would lose rings under load.
     """
     pool = BlockingConnectionPool.from_url(
         settings.url.get_secret_value(),

@@ -1,9 +1,10 @@
 """The doorbell: a ring wakes a worker or a dispatcher, which then looks for work in Postgres.
 
-A ring carries nothing but the name of a queue. Workers receive rings through Celery: a ring is one
-message in the list that Celery's Redis transport reads, written here without Celery's producer,
-which costs the gateway a tenth and lets a script bound the list. All rings of a queue mean the
-same, so more than `ring_limit` of them would only fill Redis. Dispatchers read a list of their own.
+A ring contains only the name of a queue. Workers receive rings through Celery: a ring is one
+message in the list that Celery's Redis transport reads. It is written here without Celery's
+producer, which would take a tenth of the gateway's time and cannot bound the list. All rings of a
+queue are equivalent, so at most `ring_limit` of them are kept. Dispatchers read a list of their
+own.
 """
 
 import base64
@@ -34,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 class Doorbell:
-    """Ringer of workers and dispatchers; rings raise nothing: a lost one only delays work."""
+    """Sender of rings to workers and dispatchers; a failed ring only delays work and is logged."""
 
     def __init__(self, redis: "Redis", settings: RedisSettings) -> None:
         self._script = redis.register_script(_RING)
@@ -43,12 +44,12 @@ class Doorbell:
         self._longest_wait = settings.timeout_seconds * _PATIENCE
 
     async def ring_worker(self, queue: str, times: int = 1) -> bool:
-        """Wake `times` threads of workers that serve `queue`; False if Redis is unavailable."""
+        """Wake `times` worker threads that serve `queue`; return False if Redis is down."""
         messages = [celery_message(queue, uuid4().hex) for _ in range(min(times, self._limit))]
         return await self._ring(queue, *messages)
 
     async def ring_worker_up_to(self, queue: str, number: int) -> None:
-        """Add rings until `number` of them wait in the list; for jobs whose rings were lost."""
+        """Top up the queue's list to `number` rings, to replace rings that were lost."""
         try:
             missing = min(number, self._limit) - await self._redis.llen(queue)
             if missing > 0:
@@ -58,13 +59,13 @@ class Doorbell:
             log.warning("ring_lost", queue=queue, error=type(error).__name__)
 
     async def ring_dispatcher(self) -> bool:
-        """Wake one dispatcher; False if Redis is unavailable."""
+        """Wake one dispatcher; return False if Redis is down."""
         return await self._ring(DISPATCHER_LIST, b"ring")
 
     async def wait_for_dispatcher_ring(self, seconds: float) -> bool:
         """Wait up to `seconds` for a ring and remove all rings; return whether there was one.
 
-        The wait is shortened to stay below the client's timeout.
+        The wait may be shorter, because it must end before the client's timeout.
 
         Raises:
             redis.exceptions.RedisError: Redis is unavailable.
@@ -85,7 +86,7 @@ class Doorbell:
 
 
 def celery_message(queue: str, identity: str) -> bytes:
-    """Return one ring as a Celery message: task protocol 2 in kombu's Redis envelope.
+    """Return a ring for `queue` as a Celery message (task protocol 2, kombu's Redis envelope).
 
     `identity` must be unique among the messages in Redis.
     """

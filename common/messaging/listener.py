@@ -1,4 +1,4 @@
-"""A subscription to a Redis channel that survives outages of Redis."""
+"""A subscription to a Redis channel that survives Redis outages."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 async def announce(redis: "Redis", channel: str, file_prefix: UUID) -> None:
-    """Publish a job's prefix on `channel`; a lost signal only delays its listeners."""
+    """Publish a job's file prefix on `channel`; a lost signal only delays the listeners."""
     try:
         await redis.publish(channel, file_prefix.bytes)
     except (RedisError, OSError) as error:
@@ -29,7 +29,7 @@ async def announce(redis: "Redis", channel: str, file_prefix: UUID) -> None:
 
 
 class ChannelListener(ABC):
-    """Base class of listeners to one channel; subclasses handle its three events."""
+    """Base class of listeners to one Redis channel; subclasses implement three callbacks."""
 
     def __init__(self, redis: "Redis", channel: str) -> None:
         self._redis = redis
@@ -38,18 +38,18 @@ class ChannelListener(ABC):
 
     @abstractmethod
     def _on_message(self, data: bytes) -> None:
-        """Handle a message, which may not be a valid signal; raises nothing."""
+        """Handle a message, which may be malformed; must not raise."""
 
     @abstractmethod
     async def _on_subscribed(self) -> None:
-        """Find what was announced before the subscription began; raises nothing."""
+        """Look up what was announced before the subscription began; must not raise."""
 
     @abstractmethod
     async def _on_unavailable(self) -> None:
-        """Do without Redis; called repeatedly while it is unavailable; raises nothing."""
+        """Work without Redis; called repeatedly while Redis is down; must not raise."""
 
     async def run(self) -> None:
-        """Listen until canceled."""
+        """Listen and resubscribe after outages, until cancelled."""
         while True:
             try:
                 await self._listen()
@@ -73,7 +73,7 @@ class ChannelListener(ABC):
 
 
 def parse_prefix(data: bytes) -> UUID | None:
-    """Parse a signal: the prefix of a job, or None if it is invalid."""
+    """Return the job's file prefix from a signal, or None if the signal is malformed."""
     try:
         return UUID(bytes=data)
     except ValueError:
@@ -82,7 +82,7 @@ def parse_prefix(data: bytes) -> UUID | None:
 
 
 async def _next_message(subscription: PubSub) -> dict[str, Any]:
-    """Wait for the next message; ping after a silence, which detects a dead connection.
+    """Return the next message; after a silence, ping Redis to detect a dead connection.
 
     Raises:
         TimeoutError: Redis did not respond to the ping.
@@ -98,6 +98,6 @@ async def _next_message(subscription: PubSub) -> dict[str, Any]:
 
 
 def _is_canceled() -> bool:
-    """Return whether this task was canceled: the client's own timeout may hide the cancellation."""
+    """Return whether this task was cancelled, which a timeout of the Redis client may hide."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,7 +1,7 @@
-"""Progress of running jobs in Redis: written by workers a few times a second, kept for a minute.
+"""Progress of running jobs in Redis: updated several times a second, kept for a minute.
 
-Progress is not durable: without it the job's row still tells its state. Each attempt has a key of
-its own, so a worker that lost its claim cannot overwrite the progress of the next attempt.
+Progress is not durable; the job's row still has its state. Each attempt has its own key, so a
+worker that lost its claim cannot overwrite the progress of the next attempt.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,14 +17,14 @@ PREVIEW_TYPE: Final = "image/jpeg"
 
 
 class AttemptName(NamedTuple):
-    """The name of one attempt at one job."""
+    """Identifier of one attempt of one job."""
 
     file_prefix: UUID
     attempt: int
 
     @property
     def key(self) -> str:
-        """The Redis key of its progress."""
+        """The Redis key of the attempt's progress."""
         return f"infill:progress:{self.file_prefix}:{self.attempt}"
 
 
@@ -42,9 +42,9 @@ async def write_progress(
     progress_by_attempt: Mapping[AttemptName, JobProgress],
     ended: Collection[AttemptName],
 ) -> None:
-    """Store the progress of many attempts and delete that of ended ones, in one round trip.
+    """Store the progress of many attempts, and delete that of `ended` ones, in one round trip.
 
-    A preview stays until a later one comes.
+    A stored preview is kept until a new one is written.
 
     Raises:
         redis.exceptions.RedisError: Redis is unavailable.
@@ -63,7 +63,9 @@ async def write_progress(
 async def read_progress(
     redis: "Redis", name: AttemptName, *, preview: bool = False
 ) -> JobProgress | None:
-    """Read the progress of an attempt, with the preview if asked for; None if there is none.
+    """Return the progress of an attempt, or None if none is stored.
+
+    The preview is included only if `preview` is true.
 
     Raises:
         redis.exceptions.RedisError: Redis is unavailable.

@@ -1,1 +1,1 @@
-"""The S3-compatible object store: transfers, presigned links, the images of a job."""
+"""The S3-compatible object store: transfers, presigned links, and the images of a job."""

@@ -1,4 +1,4 @@
-"""The images of a job as they stand in a response or webhook: links, or base64."""
+"""The images of a job as included in a response or webhook: links or base64."""
 
 import asyncio
 import base64
@@ -8,10 +8,10 @@ from common.object_store.storage import Storage
 
 
 async def output_images(job: JobRecord, result: JobResult, storage: Storage) -> list[str]:
-    """Return a link or base64 PNG per image; an empty list once the images have been deleted.
+    """Return a link or a base64 PNG per image; an empty list once the images are deleted.
 
     Raises:
-        StorageUnavailableError: base64 was asked for and the images could not be read.
+        StorageUnavailableError: the job asked for base64, and an image could not be read.
     """
     if job.objects_deleted_at is not None:
         return []
@@ -22,7 +22,7 @@ async def output_images(job: JobRecord, result: JobResult, storage: Storage) -> 
 
 
 def input_image_urls(job: JobRecord, storage: Storage) -> dict[str, str]:
-    """Return the URLs of the input images by field; an empty string for a deleted one."""
+    """Return the URLs of the input images by field name; an empty string for a deleted image."""
     gone = job.objects_deleted_at is not None
     return {
         field: image.url or ""

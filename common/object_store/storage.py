@@ -1,7 +1,7 @@
-"""The object store: boto3 against any S3-compatible endpoint.
+"""Client of the object store: boto3 with any S3-compatible endpoint.
 
-boto3 blocks, so every transfer runs in a thread pool of its own; making a link needs no network
-and runs where it is called.
+boto3 blocks, so every transfer runs in a thread pool. Making a link needs no network and runs in
+the caller's thread.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ PNG: Final = "image/png"
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object in a listing; `modified_at` is by the store's clock."""
+    """An object in a listing; `modified_at` is the store's own timestamp."""
 
     key: str
     modified_at: datetime
@@ -47,7 +47,7 @@ class StoredObject:
 class Page:
     """One page of a listing, ordered by key.
 
-    The next page begins after the key `next_after`; None on the last page.
+    `next_after` is the key after which the next page begins, or None on the last page.
     """
 
     objects: tuple[StoredObject, ...]
@@ -92,7 +92,7 @@ class Storage:
         )
 
     async def put(self, key: str, data: bytes, *, content_type: str = PNG) -> None:
-        """Store an object; a key is never written twice.
+        """Store an object; each key is written only once.
 
         Raises:
             StorageUnavailableError: three tries failed.
@@ -109,15 +109,15 @@ class Storage:
         )
 
     async def get(self, key: str) -> bytes:
-        """Return the content of an object.
+        """Return the content of an object that must exist.
 
         Raises:
-            StorageUnavailableError: three tries failed, or there is no such object.
+            StorageUnavailableError: three tries failed, or the object does not exist.
         """
         return await self._run(lambda: self._read(key))
 
     async def find(self, key: str) -> bytes | None:
-        """Return the content of an object, or None if there is none.
+        """Return the content of an object, or None if it does not exist.
 
         Raises:
             StorageUnavailableError: three tries failed.
@@ -125,20 +125,23 @@ class Storage:
         return await self._run(lambda: self._read_or_none(key))
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Delete objects; missing ones are no error.
+        """Delete objects; a missing object is not an error.
 
-        One request each: the request that deletes many needs a checksum header, and stores
-        disagree with boto3 about which (it sends CRC32 since 1.36, several take Content-MD5 only).
+        Objects are deleted one by one, because the bulk request needs a checksum header about which
+        stores and boto3 disagree (boto3 sends CRC32 since 1.36; several stores accept Content-MD5
+        only).
 
         Raises:
-            StorageUnavailableError: one could not be deleted; others may have been.
+            StorageUnavailableError: an object could not be deleted; others may have been.
         """
         waiting = iter(keys)
         while batch := list(islice(waiting, DELETIONS_AT_ONCE)):
             await asyncio.gather(*(self._run(partial(self._remove, key)) for key in batch))
 
     async def list_page(self, after: str | None, *, prefix: str = "") -> Page:
-        """Return up to 1,000 objects with keys after `after` (None: from the first) and a prefix.
+        """Return up to 1,000 objects whose keys start with `prefix` and follow `after`.
+
+        `after` None starts at the first key.
 
         Raises:
             StorageUnavailableError: three tries failed.
@@ -146,15 +149,15 @@ class Storage:
         return await self._run(lambda: self._list(after, prefix))
 
     async def check(self) -> None:
-        """Check that the bucket exists and can be accessed.
+        """Raise unless the bucket exists and can be accessed.
 
         Raises:
-            StorageUnavailableError: it does not, or access was denied.
+            StorageUnavailableError: the bucket does not exist, or access was denied.
         """
         await self._run(partial(self._client.head_bucket, Bucket=self._bucket))
 
     async def create_bucket(self) -> None:
-        """Create the bucket, unless it exists already.
+        """Create the bucket if it does not exist.
 
         Raises:
             StorageUnavailableError: the bucket could not be created.
@@ -165,13 +168,13 @@ class Storage:
             await self._run(partial(self._client.create_bucket, Bucket=self._bucket))
 
     def link(self, key: str) -> str:
-        """Return a URL to read the object from: public, or presigned for a limited time."""
+        """Return a URL for reading the object, either public or presigned for a limited time."""
         if self._settings.public_base_url is not None:
             return f"{self._settings.public_base_url.rstrip('/')}/{quote(key)}"
         return self._presigner.link(key, seconds=self._settings.presigned_seconds, now=utc_now())
 
     def close(self) -> None:
-        """Wait for the transfers under way, and end the threads."""
+        """Wait for running transfers, then stop the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._client.close()
 

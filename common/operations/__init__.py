@@ -1,1 +1,1 @@
-"""Use cases of an operator, called by both the command line and the admin routes."""
+"""The operator's use cases, called by both the command line and the admin API."""

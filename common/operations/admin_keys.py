@@ -1,4 +1,4 @@
-"""Use cases for admin keys: each gives one operator access to the admin API."""
+"""Use cases for admin keys, each of which gives one operator access to the admin API."""
 
 from datetime import datetime
 from typing import Final
@@ -25,12 +25,12 @@ async def issue_admin_key(
     pepper: str,
     expires_at: datetime | None = None,
 ) -> IssuedKey:
-    """Create an admin key; the audit log records its name with each change made with it.
+    """Create an admin key; its name appears in the audit entry of each change made with it.
 
     Raises:
         InvalidNameError: the name is not valid.
-        InvalidValueError: the expiry has no time zone or is past.
-        ConflictError: another live key has that name.
+        InvalidValueError: the expiry has no time zone or is in the past.
+        ConflictError: another live key has this name.
     """
     check_name(name)
     check_expiry(expires_at)
@@ -53,7 +53,7 @@ async def issue_admin_key(
 
 
 async def list_admin_keys(database: Database, page: Page) -> Listed[KeyRecord]:
-    """Return a page of all admin keys, oldest first, including revoked ones.
+    """Return a page of admin keys, oldest first, including revoked ones.
 
     Raises:
         InvalidValueError: the page's limit or cursor is invalid.
@@ -70,7 +70,7 @@ async def revoke_admin_key(database: Database, operator: Operator, key_id: int) 
     """Revoke an admin key; gateways that have it cached accept it for a few more seconds.
 
     Raises:
-        NotFoundError: there is no such key, or it is revoked already.
+        NotFoundError: the key does not exist or has been revoked already.
     """
     async with audited_change(database, operator, "admin_key.revoke") as change:
         revoked = await admin_keys.revoke_admin_key(change.connection, key_id)

@@ -17,7 +17,7 @@ from common.runtime.clock import utc_now
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key just created; `key` cannot be shown again, since only its digest is stored."""
+    """A newly created key; `key` cannot be shown again, because only its digest is stored."""
 
     id: int
     name: str
@@ -35,12 +35,12 @@ async def issue_key(
     pepper: str,
     expires_at: datetime | None = None,
 ) -> IssuedKey:
-    """Create an API key called `name` for a tenant; `pepper` is mixed into its stored digest.
+    """Create an API key called `name` for a tenant; only its digest, with `pepper`, is stored.
 
     Raises:
         InvalidNameError: the name is not valid.
-        InvalidValueError: the expiry has no time zone or is past.
-        NotFoundError: there is no such tenant.
+        InvalidValueError: the expiry has no time zone or is in the past.
+        NotFoundError: the tenant does not exist.
     """
     check_name(name)
     check_expiry(expires_at)
@@ -60,10 +60,10 @@ async def issue_key(
 
 
 async def list_keys(database: Database, tenant: str, page: Page) -> Listed[KeyRecord]:
-    """Return a page of a tenant's keys, oldest first, including revoked ones.
+    """Return a page of a tenant's API keys, oldest first, including revoked ones.
 
     Raises:
-        NotFoundError: there is no such tenant.
+        NotFoundError: the tenant does not exist.
         InvalidValueError: the page's limit or cursor is invalid.
     """
     position = parse_page(page, "keys")
@@ -81,7 +81,8 @@ async def revoke_key(database: Database, operator: Operator, tenant: str, key_id
     """Revoke an API key; gateways that have it cached accept it for a few more seconds.
 
     Raises:
-        NotFoundError: there is no such tenant, or it has no such key, or that is revoked already.
+        NotFoundError: the tenant does not exist, has no such key, or the key has been revoked
+            already.
     """
     async with audited_change(database, operator, "key.revoke", tenant=tenant) as change:
         tenant_id = await require_tenant_id(change.connection, tenant)
@@ -95,10 +96,10 @@ async def revoke_key(database: Database, operator: Operator, tenant: str, key_id
 
 
 def check_expiry(expires_at: datetime | None) -> None:
-    """Raise unless a new key may expire at this time; None means never.
+    """Raise unless `expires_at` is a valid expiry of a new key; None means no expiry.
 
     Raises:
-        InvalidValueError: it has no time zone, or is past.
+        InvalidValueError: the time has no time zone or is in the past.
     """
     if expires_at is None:
         return

@@ -1,4 +1,4 @@
-"""The audit log: every change by an operator is recorded in it, in the same transaction."""
+"""The audit log, which records every change by an operator in the transaction of the change."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -19,26 +19,26 @@ from common.postgres.repositories.tenants.audit import (
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A person who runs the installation, by their name in the audit log."""
+    """A person who runs the installation; `name` identifies them in the audit log."""
 
     name: str
 
     @classmethod
     def with_admin_key(cls, key_name: str) -> Self:
-        """Return the operator who uses the admin API with the key of that name."""
+        """Return the operator who uses the admin API with the admin key `key_name`."""
         return cls(f"admin-key:{key_name}")
 
     @classmethod
     def at_command_line(cls, user: str) -> Self:
-        """Return the operator who runs the `infill` command under that account."""
+        """Return the operator who runs the `infill` command as the system user `user`."""
         return cls(f"cli:{user}")
 
 
 @dataclass(slots=True)
 class Change:
-    """A change in progress: the connection of its transaction, and its future audit entry.
+    """A change in progress: the connection of its transaction, and the contents of its audit entry.
 
-    `details` never contain a key or a secret.
+    `details` must never contain a key or a secret.
     """
 
     connection: AsyncConnection
@@ -51,10 +51,10 @@ class Change:
 async def audited_change(
     database: Database, operator: Operator, action: str, *, tenant: str | None = None
 ) -> AsyncGenerator[Change]:
-    """Open a transaction for one change; its audit entry is written at the end of the block.
+    """Open a transaction for one change, and write its audit entry at the end of the block.
 
-    An advisory lock serializes all changes: they cannot deadlock or overwrite each other, and the
-    ids of audit entries are in the order of their commits.
+    An advisory lock serializes all changes, so that they cannot deadlock or overwrite each other,
+    and that the order of audit ids is the order of commits.
     """
     async with database.transaction() as connection:
         await wait_for_lock(connection, Lock.OPERATORS)
@@ -73,7 +73,7 @@ async def audited_change(
 async def list_audit(
     database: Database, page: Page, *, tenant: str | None = None
 ) -> Listed[AuditRecord]:
-    """Return a page of audit entries, latest first; `tenant` may be one that is deleted.
+    """Return a page of audit entries, latest first; `tenant` may name a deleted tenant.
 
     Raises:
         InvalidValueError: the page's limit or cursor is invalid.

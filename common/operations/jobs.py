@@ -20,7 +20,7 @@ CANCELED_MESSAGE: Final = "canceled by the operator of the service"
 
 @dataclass(frozen=True, slots=True)
 class CanceledJob:
-    """A job just canceled; `ended` is what has to be announced."""
+    """A job that was just canceled; the caller has to announce `ended` to waiting processes."""
 
     job: JobSummary
     ended: EndedJob
@@ -36,10 +36,10 @@ async def list_jobs(
 ) -> Listed[JobSummary]:
     """Return a page of jobs, latest first, filtered by tenant, state and queue.
 
-    A page may be short although there is a next one: it examines a limited number of jobs.
+    A page reads a limited number of jobs, so it may be short although there is a next page.
 
     Raises:
-        NotFoundError: there is no such tenant.
+        NotFoundError: the tenant does not exist.
         InvalidValueError: the page's limit or cursor is invalid.
     """
     position = parse_page(page, "jobs")
@@ -56,10 +56,10 @@ async def list_jobs(
 
 
 async def show_job(database: Database, job_id: int) -> JobSummary:
-    """Return one job.
+    """Return the summary of one job.
 
     Raises:
-        NotFoundError: there is no such job.
+        NotFoundError: the job does not exist.
     """
     async with database.statement() as connection:
         job = await job_overview.find_job(connection, job_id)
@@ -72,8 +72,8 @@ async def cancel_job(database: Database, operator: Operator, job_id: int) -> Can
     """Cancel a queued or running job; the caller announces it (`common.messaging.announcer`).
 
     Raises:
-        NotFoundError: there is no such job.
-        ConflictError: it has ended already.
+        NotFoundError: the job does not exist.
+        ConflictError: the job has ended already.
     """
     async with audited_change(database, operator, "job.cancel") as change:
         job = await _find_job(change, job_id)
@@ -90,11 +90,11 @@ async def cancel_job(database: Database, operator: Operator, job_id: int) -> Can
 async def set_job_priority(
     database: Database, operator: Operator, job_id: int, priority: int
 ) -> JobSummary:
-    """Change the priority of a queued job among its tenant's own; the highest is taken first.
+    """Set a queued job's priority and return the job; among a tenant's jobs, higher runs first.
 
     Raises:
         InvalidValueError: the priority is out of range.
-        NotFoundError: there is no such job.
+        NotFoundError: the job does not exist.
         ConflictError: the job is not queued.
     """
     if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
@@ -110,7 +110,7 @@ async def set_job_priority(
 
 
 async def list_queues(database: Database, *, silent_seconds: float) -> Listed[QueueRecord]:
-    """Return every queue that has tenants or workers.
+    """Return all queues that have tenants or workers, with their counts.
 
     Workers without a heartbeat for `silent_seconds` are not counted.
     """
@@ -119,7 +119,7 @@ async def list_queues(database: Database, *, silent_seconds: float) -> Listed[Qu
 
 
 async def _find_job(change: Change, job_id: int) -> JobSummary:
-    """Find the job to change, and add it and its tenant to the audit entry."""
+    """Return the job to change, and add the job and its tenant to the audit entry."""
     job = await job_overview.find_job(change.connection, job_id)
     if job is None:
         raise _job_not_found(job_id)

@@ -1,4 +1,4 @@
-"""JSON encoding of use cases' results, the same for the admin API and the command line."""
+"""JSON encoding of use case results, shared by the admin API and the command line."""
 
 from decimal import Decimal
 from typing import Any
@@ -8,7 +8,7 @@ import orjson
 
 
 def encode_json(result: Any, *, indented: bool = False) -> bytes:
-    """Encode a result as JSON; decimals become strings, because a float would be inexact."""
+    """Return a result as JSON; decimals become strings, because floats would be inexact."""
     return orjson.dumps(
         result, default=_encode_value, option=orjson.OPT_INDENT_2 if indented else None
     )

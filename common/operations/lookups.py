@@ -1,4 +1,4 @@
-"""Look-ups of tenants and plans by name that raise NotFoundError."""
+"""Look up tenants and plans by name; raise NotFoundError if they do not exist."""
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -9,10 +9,10 @@ from common.postgres.repositories.tenants.tenants import find_tenant
 
 
 async def require_tenant_id(connection: AsyncConnection, name: str) -> int:
-    """Return the id of the tenant with that name.
+    """Return the id of the tenant with this name.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no tenant with this name.
     """
     tenant_id = await find_tenant(connection, name)
     if tenant_id is None:
@@ -21,10 +21,10 @@ async def require_tenant_id(connection: AsyncConnection, name: str) -> int:
 
 
 async def require_plan(connection: AsyncConnection, name: str) -> PlanRecord:
-    """Return the plan with that name.
+    """Return the plan with this name.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no plan with this name.
     """
     plan = await find_plan(connection, name) if is_name(name) else None
     if plan is None:

@@ -1,4 +1,4 @@
-"""Paging of long lists by opaque cursors."""
+"""Paging of lists by opaque cursors."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ LARGEST_ID: Final = 2**63 - 1  # of Postgres' bigint
 
 
 class HasId(Protocol):
-    """A record with an id, by which its list is ordered."""
+    """Protocol of records that have an id, by which their list is ordered."""
 
     @property
     def id(self) -> int:
@@ -27,7 +27,7 @@ N = TypeVar("N", bound=HasId)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A request for a page: up to `limit` items after the position in `cursor`."""
+    """A request for up to `limit` items; `cursor` is from the previous page, None for the first."""
 
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
@@ -35,7 +35,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[T]):
-    """A page of a list; `next_cursor` requests the next page, and is None at the end."""
+    """A page of a list; `next_cursor` requests the next page, and is None on the last page."""
 
     items: list[T]
     next_cursor: str | None = None
@@ -43,7 +43,7 @@ class Listed(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """A validated request for a page: `limit` items after the id `after`."""
+    """A validated page request: up to `limit` items that follow the id `after`."""
 
     listing: str
     limit: int
@@ -51,25 +51,25 @@ class PagePosition:
 
     @property
     def rows_to_read(self) -> int:
-        """One more than the limit, which shows whether there is a next page."""
+        """One more than the limit; the extra row shows whether there is a next page."""
         return self.limit + 1
 
     def to_page(self, rows: Sequence[N]) -> Listed[N]:
-        """Return the page of these rows; the extra one only shows that there is a next page."""
+        """Return the page made of `rows`, without the extra row that shows there is a next page."""
         items = list(rows[: self.limit])
         more = len(rows) > self.limit
         return Listed(items, self.cursor_after(items[-1].id) if more else None)
 
     def cursor_after(self, last: int) -> str:
-        """Return an opaque cursor to the items after the id `last`."""
+        """Return an opaque cursor for the items that follow the id `last`."""
         return base64.urlsafe_b64encode(f"{self.listing}:{last}".encode()).decode().rstrip("=")
 
 
 def parse_page(page: Page, listing: str) -> PagePosition:
-    """Validate a request for a page of the list called `listing`.
+    """Return the validated page request for the list called `listing`.
 
     Raises:
-        InvalidValueError: the limit is out of range, or the cursor is not one of this list.
+        InvalidValueError: the limit is out of range, or the cursor does not belong to this list.
     """
     if not 1 <= page.limit <= LARGEST_LIMIT:
         raise InvalidValueError("limit", f"must be a whole number from 1 to {LARGEST_LIMIT}")

@@ -1,4 +1,4 @@
-"""Use cases for plans: named sets of limits that tenants are put on."""
+"""Use cases for plans: named sets of limits that tenants are assigned to."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ from common.postgres.repositories.tenants.tenants import DEFAULT_PLAN, list_limi
 async def create_plan(
     database: Database, operator: Operator, name: str, limits: Mapping[str, Any]
 ) -> PlanRecord:
-    """Create a plan.
+    """Create a plan and return it.
 
     Raises:
         InvalidNameError: the name is not valid.
@@ -50,10 +50,10 @@ async def list_plans(database: Database, page: Page) -> Listed[PlanRecord]:
 
 
 async def show_plan(database: Database, name: str) -> PlanRecord:
-    """Return one plan.
+    """Return the plan with this name.
 
     Raises:
-        NotFoundError: there is no such plan.
+        NotFoundError: the plan does not exist.
     """
     async with database.statement() as connection:
         return await require_plan(connection, name)
@@ -62,12 +62,12 @@ async def show_plan(database: Database, name: str) -> PlanRecord:
 async def set_plan_limits(
     database: Database, operator: Operator, name: str, limits: Mapping[str, Any]
 ) -> PlanRecord:
-    """Replace the limits of a plan; they apply to its tenants at once.
+    """Replace the limits of a plan; they apply to all tenants on the plan at once.
 
     Raises:
-        NotFoundError: there is no such plan.
+        NotFoundError: the plan does not exist.
         InvalidLimitsError: names every invalid limit.
-        ConflictError: a tenant's own limits are invalid together with them.
+        ConflictError: combined with a tenant's own limits, they would be invalid.
     """
     checked = Limits.from_json(limits).to_json()
     async with audited_change(database, operator, "plan.set_limits") as change:
@@ -81,11 +81,11 @@ async def set_plan_limits(
 
 
 async def delete_plan(database: Database, operator: Operator, name: str) -> None:
-    """Delete a plan that no tenant is on.
+    """Delete a plan that has no tenants.
 
     Raises:
-        NotFoundError: there is no such plan.
-        ConflictError: it has tenants, or is the default plan.
+        NotFoundError: the plan does not exist.
+        ConflictError: the plan has tenants, or is the default plan.
     """
     async with audited_change(database, operator, "plan.delete") as change:
         plan = await require_plan(change.connection, name)

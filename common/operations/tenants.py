@@ -1,4 +1,4 @@
-"""Use cases for tenants: create, list, limit, disable and delete them."""
+"""Use cases for tenants: create, list, limit, disable and delete tenants."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ from common.standard_webhooks.keys import new_secret
 
 @dataclass(frozen=True, slots=True)
 class NewTenant:
-    """A tenant just created, with its first webhook secret, which is shown only here."""
+    """A newly created tenant with its first webhook secret, which is not shown again."""
 
     id: int
     name: str
@@ -32,7 +32,7 @@ class NewTenant:
 
 @dataclass(frozen=True, slots=True)
 class TenantView(TenantRecord):
-    """A tenant with `effective_limits`: its plan's limits, overridden by its own."""
+    """A tenant with its `effective_limits`: the plan's limits, overridden by the tenant's own."""
 
     effective_limits: Limits
 
@@ -40,11 +40,11 @@ class TenantView(TenantRecord):
 async def create_tenant(
     database: Database, operator: Operator, name: str, *, plan: str = DEFAULT_PLAN
 ) -> NewTenant:
-    """Create a tenant on a plan, with its first webhook secret.
+    """Create a tenant on a plan, and its first webhook secret.
 
     Raises:
         InvalidNameError: the name is not valid.
-        NotFoundError: there is no such plan.
+        NotFoundError: the plan does not exist.
         ConflictError: the name is taken.
     """
     check_name(name)
@@ -80,10 +80,10 @@ async def list_tenants(database: Database, page: Page) -> Listed[TenantRecord]:
 
 
 async def show_tenant(database: Database, name: str) -> TenantView:
-    """Return one tenant, with its effective limits.
+    """Return one tenant with its effective limits.
 
     Raises:
-        NotFoundError: there is no such tenant.
+        NotFoundError: the tenant does not exist.
     """
     async with database.statement() as connection:
         return await _view_tenant(connection, await require_tenant_id(connection, name))
@@ -92,11 +92,12 @@ async def show_tenant(database: Database, name: str) -> TenantView:
 async def set_tenant_plan(
     database: Database, operator: Operator, name: str, plan: str
 ) -> TenantView:
-    """Put a tenant on another plan.
+    """Move a tenant to another plan.
 
     Raises:
-        NotFoundError: there is no such tenant, or no such plan.
-        InvalidLimitsError: the tenant's own limits are invalid together with the plan's.
+        NotFoundError: the tenant or the plan does not exist.
+        InvalidLimitsError: combined with the plan's limits, the tenant's own limits would be
+            invalid.
     """
     async with audited_change(database, operator, "tenant.set_plan", tenant=name) as change:
         tenant_id = await require_tenant_id(change.connection, name)
@@ -112,10 +113,10 @@ async def set_tenant_plan(
 async def set_tenant_limits(
     database: Database, operator: Operator, name: str, limits: Mapping[str, Any]
 ) -> TenantView:
-    """Replace a tenant's own limits, which override those of its plan.
+    """Replace a tenant's own limits, which override its plan's limits.
 
     Raises:
-        NotFoundError: there is no such tenant.
+        NotFoundError: the tenant does not exist.
         InvalidLimitsError: names every invalid limit.
     """
     async with audited_change(database, operator, "tenant.set_limits", tenant=name) as change:
@@ -132,11 +133,11 @@ async def set_tenant_limits(
 async def disable_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
     """Disable a tenant: its keys are rejected, and its waiting jobs are not started.
 
-    Its running jobs are finished, and their webhooks delivered.
+    Its running jobs are completed, and its webhooks are still delivered.
 
     Raises:
-        NotFoundError: there is no such tenant.
-        ConflictError: it is disabled already.
+        NotFoundError: the tenant does not exist.
+        ConflictError: the tenant is disabled already.
     """
     async with audited_change(database, operator, "tenant.disable", tenant=name) as change:
         before = await _read_tenant(change, name)
@@ -147,11 +148,11 @@ async def disable_tenant(database: Database, operator: Operator, name: str) -> T
 
 
 async def enable_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
-    """Enable a disabled tenant; its waiting jobs can start again.
+    """Enable a disabled tenant, so that its waiting jobs can start again.
 
     Raises:
-        NotFoundError: there is no such tenant.
-        ConflictError: it is not disabled, or is being deleted.
+        NotFoundError: the tenant does not exist.
+        ConflictError: the tenant is not disabled, or is being deleted.
     """
     async with audited_change(database, operator, "tenant.enable", tenant=name) as change:
         before = await _read_tenant(change, name)
@@ -166,11 +167,11 @@ async def enable_tenant(database: Database, operator: Operator, name: str) -> Te
 async def delete_tenant(database: Database, operator: Operator, name: str) -> TenantRecord:
     """Disable a tenant and mark it for deletion.
 
-    A dispatcher erases all its data once none of its jobs is running.
+    The dispatcher erases all of its data as soon as none of its jobs is running.
 
     Raises:
-        NotFoundError: there is no such tenant.
-        ConflictError: it is being deleted already.
+        NotFoundError: the tenant does not exist.
+        ConflictError: the tenant is being deleted already.
     """
     async with audited_change(database, operator, "tenant.delete", tenant=name) as change:
         before = await _read_tenant(change, name)

@@ -1,4 +1,4 @@
-"""The usage report, by which an operator charges tenants, and its CSV form."""
+"""The usage report, on which an operator bases charges to tenants, and its CSV format."""
 
 import csv
 from collections.abc import Iterable
@@ -22,14 +22,14 @@ FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff2
 async def report_usage(
     database: Database, *, tenant: str | None, since: date, until: date
 ) -> list[UsageLine]:
-    """Return the usage from `since` to `until`, both included, per tenant, day and model.
+    """Return the usage per tenant, day (UTC) and model, from `since` to `until` inclusive.
 
-    Days are in UTC; None for `tenant` means all tenants. A job counts as soon as it has
-    succeeded, whether or not it has been added to the daily totals.
+    `tenant` None means all tenants. A job counts from the moment it succeeds, even if it has not
+    been added to the daily totals yet.
 
     Raises:
         InvalidPeriodError: `until` is before `since`.
-        NotFoundError: there is no such tenant.
+        NotFoundError: the tenant does not exist.
     """
     if since > until:
         raise InvalidPeriodError(
@@ -46,9 +46,9 @@ async def report_usage(
 
 
 def to_csv(lines: Iterable[UsageLine]) -> str:
-    """Format the lines as CSV (RFC 4180) with a header line.
+    """Return the usage lines as CSV (RFC 4180) with a header line.
 
-    Text that a spreadsheet would treat as a formula is prefixed with an apostrophe.
+    Text that a spreadsheet would interpret as a formula is prefixed with an apostrophe.
     """
     table = StringIO()
     writer = csv.writer(table)

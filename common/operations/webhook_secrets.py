@@ -1,4 +1,4 @@
-"""Use cases for webhook secrets: rotate them with an overlap, list them, expire one."""
+"""Use cases for webhook secrets: rotate with an overlap, list, and expire them."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +20,7 @@ LONGEST_OVERLAP_SECONDS: Final = 30 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class NewSecret:
-    """A webhook secret just created, which is shown only here."""
+    """A newly created webhook secret, which is not shown again."""
 
     id: int
     webhook_secret: str
@@ -33,11 +33,11 @@ async def rotate_webhook_secret(
     *,
     overlap_seconds: float = SECRET_OVERLAP_SECONDS,
 ) -> NewSecret:
-    """Create a new webhook secret; webhooks are signed with the previous one too for the overlap.
+    """Create a webhook secret; the previous one keeps signing for `overlap_seconds`.
 
     Raises:
         InvalidValueError: the overlap is out of range.
-        NotFoundError: there is no such tenant.
+        NotFoundError: the tenant does not exist.
     """
     if not 0 <= overlap_seconds <= LONGEST_OVERLAP_SECONDS:
         raise InvalidValueError(
@@ -59,10 +59,10 @@ async def rotate_webhook_secret(
 async def list_webhook_secrets(
     database: Database, tenant: str, page: Page
 ) -> Listed[WebhookSecretRecord]:
-    """Return a page of a tenant's webhook secrets, oldest first: their ids and dates only.
+    """Return a page of a tenant's webhook secrets, oldest first, with ids and dates only.
 
     Raises:
-        NotFoundError: there is no such tenant.
+        NotFoundError: the tenant does not exist.
         InvalidValueError: the page's limit or cursor is invalid.
     """
     position = parse_page(page, "webhook-secrets")
@@ -79,11 +79,11 @@ async def list_webhook_secrets(
 async def expire_webhook_secret(
     database: Database, operator: Operator, tenant: str, secret_id: int
 ) -> WebhookSecretRecord:
-    """Stop signing with a previous webhook secret before its overlap is over.
+    """Expire a previous webhook secret now, before the end of its overlap.
 
     Raises:
-        NotFoundError: there is no such tenant, or it has no such secret, or that has expired.
-        ConflictError: it is the current secret.
+        NotFoundError: the tenant does not exist, has no such secret, or the secret has expired.
+        ConflictError: it is the tenant's current secret.
     """
     async with audited_change(database, operator, "webhook_secret.expire", tenant=tenant) as change:
         found = await webhook_secrets.find_live_webhook_secret(

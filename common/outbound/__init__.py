@@ -1,4 +1,4 @@
-"""The guard: every request to an address given by a tenant goes through it."""
+"""The outbound guard, through which every request to a tenant-supplied address is sent."""
 
 from common.outbound.guard import Guard, WebhookResponse
 from common.outbound.resolver import Resolver

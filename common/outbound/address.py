@@ -1,4 +1,4 @@
-"""The rules that decide which IP addresses may be connected to; pure."""
+"""Rules for the IP addresses to which connections are allowed; pure functions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,13 +38,13 @@ ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 @dataclass(frozen=True, slots=True)
 class AddressRules:
-    """Public addresses, plus networks the operator opened, minus networks the operator denied."""
+    """Allowed addresses: public ones and networks the operator allowed, except denied networks."""
 
     opened: tuple[Network, ...] = ()
     denied: tuple[Network, ...] = ()
 
     def allows(self, address: Address) -> bool:
-        """Return whether a connection to `address` is allowed; a denied network always wins."""
+        """Return whether a connection to `address` is allowed; denied networks take precedence."""
         if _is_alternative_notation(address) or _in_any(address, self.denied):
             return False
         if isinstance(address, IPv6Address) and address in NAT64:
@@ -53,7 +53,7 @@ class AddressRules:
         return self.is_opened(address) or is_public(address)
 
     def is_opened(self, address: Address) -> bool:
-        """Return whether `address` is in a network the operator opened."""
+        """Return whether `address` is in a network that the operator explicitly allowed."""
         return _in_any(address, self.opened)
 
 
@@ -67,9 +67,9 @@ def is_public(address: Address) -> bool:
 
 
 def _is_alternative_notation(address: Address) -> bool:
-    """Return whether `address` is a notation that lists of networks do not match.
+    """Return whether `address` is in a form that comparisons with networks would miss.
 
-    These are IPv4-mapped IPv6 addresses and IPv6 addresses with a scope id.
+    These forms are IPv4-mapped IPv6 addresses and IPv6 addresses with a scope id.
     """
     if isinstance(address, IPv4Address):
         return False

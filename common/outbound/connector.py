@@ -1,4 +1,4 @@
-"""Connections to checked addresses: the only place that opens an outgoing connection."""
+"""Connections to checked addresses; no other module opens outgoing connections for tenants."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ ATTEMPT_SECONDS: Final = 3.0  # for each but the last, so that a dead address le
 
 
 def is_this_machine(address: Address) -> bool:
-    """Return whether `address` belongs to this machine, by the kernel's routes; sends nothing."""
+    """Return whether `address` is one of this machine's own; reads kernel routes, sends nothing."""
     family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -33,10 +33,10 @@ def is_this_machine(address: Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """Resolves a name once, checks all its addresses, and connects to one of them.
+    """Connector that resolves a name once, checks all its addresses, and connects to one of them.
 
-    After that the name is used in SNI and the Host header only. No second look-up happens, so a
-    changed DNS record cannot redirect the connection (DNS rebinding).
+    The name itself is used afterwards only for SNI and the Host header. As it is not resolved
+    again, a changed DNS record cannot redirect the connection (DNS rebinding).
     """
 
     addresses: AddressRules
@@ -45,10 +45,10 @@ class Connector:
     tls: Callable[[], ssl.SSLContext]
 
     async def connect(self, target: Target) -> CappedStream:
-        """Open a connection to the target, with TLS for https.
+        """Return a connection to the target, with TLS for https.
 
         Raises:
-            AddressNotAllowedError: one of the name's addresses is not allowed.
+            AddressNotAllowedError: an address of the name is not allowed.
             ExchangeError: the name does not resolve, or no address accepts a connection.
         """
         addresses = await self._resolve(target)

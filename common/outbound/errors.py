@@ -1,10 +1,10 @@
-"""Internal errors of an exchange, before they are turned into errors a tenant may see."""
+"""Internal errors of an HTTP exchange, converted before a tenant can see them."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why an exchange failed, as one word for metrics and the delivery log."""
+    """Reason why an exchange failed, as one word for metrics and the delivery log."""
 
     DNS = "dns"  # the name did not resolve in time
     CONNECT = "connect"  # no address accepted the connection
@@ -15,7 +15,7 @@ class Reason(StrEnum):
 
 
 class ExchangeError(Exception):
-    """No usable response; the guard turns it into a `FetchFailedError`."""
+    """No usable response was received; the guard converts this to a `FetchFailedError`."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""One HTTP request and its response, on a connection of its own, within limits."""
+"""One HTTP request and its response on a dedicated connection, with size limits."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -29,7 +29,7 @@ CONNECTION_ERRORS: Final = (RemoteProtocolError, ExchangeError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A response whose head has arrived; header names are lower-case, repeated headers joined."""
+    """A response whose head has been read; header names are lower-case, repeated headers joined."""
 
     status: int
     headers: Mapping[str, str]
@@ -43,13 +43,14 @@ class HttpResponse:
 
     @property
     def declared_bytes(self) -> int:
-        """Length of the body as declared, 0 if not declared."""
+        """Length of the body by its Content-Length header, 0 if there is none."""
         return int(self.headers.get("content-length", 0))
 
     async def read(self, limit: int, *, may_be_cut: bool = False) -> bytes:
-        """Read at most `limit` bytes of the body.
+        """Return at most `limit` bytes of the body.
 
-        With `may_be_cut`, return what has arrived if the connection breaks before the body's end.
+        With `may_be_cut`, return the part received if the connection breaks before the end of the
+        body.
         """
         self.stream.allowance += FRAMING * limit
         body = bytearray()
@@ -74,11 +75,11 @@ class HttpResponse:
 async def send_request(
     connector: Connector, target: Target, method: str, headers: Mapping[str, str], body: bytes = b""
 ) -> AsyncIterator[HttpResponse]:
-    """Send a request and yield the response once its head has arrived; then drop the connection.
+    """Send a request and yield the response once its head is read; then close the connection.
 
     Raises:
         AddressNotAllowedError: the name resolves to an address that is not allowed.
-        ExchangeError: there was no response, or a malformed one.
+        ExchangeError: no response, or a malformed one, was received.
     """
     stream = await connector.connect(target)
     url = URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)

@@ -1,4 +1,4 @@
-"""The guard: fetches images from, and posts webhooks to, addresses given by tenants."""
+"""The outbound guard: fetches images from, and posts webhooks to, tenant-supplied addresses."""
 
 import asyncio
 import ssl
@@ -32,9 +32,9 @@ POST: Final = "could not deliver the webhook"
 
 @dataclass(frozen=True, slots=True)
 class WebhookResponse:
-    """The response of a webhook's receiver; header names are lower-case.
+    """The receiver's response to a webhook; header names are lower-case.
 
-    `excerpt` is the start of the body, empty if the body is compressed.
+    `excerpt` is the start of the body, or empty if the body is compressed.
     """
 
     status: int
@@ -44,10 +44,10 @@ class WebhookResponse:
 
 
 class Guard:
-    """Makes requests to addresses given by tenants, only if these are allowed.
+    """HTTP client for tenant-supplied addresses, restricted to allowed ones.
 
-    Each request has its own connection: none is shared between tenants, no proxy or credential is
-    taken from the environment, nothing is retried. Belongs to one event loop.
+    Each request has its own connection, so none is shared between tenants. No proxy or credential
+    is taken from the environment, and nothing is retried. An instance belongs to one event loop.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Guard:
         )
 
     def check(self, url: str, *, webhook: bool = False) -> Target:
-        """Parse a URL and check all that can be checked without DNS; does no input or output.
+        """Return the parsed URL after all checks that need no DNS; does no I/O.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
@@ -79,12 +79,13 @@ class Guard:
         return target
 
     async def fetch(self, url: str) -> bytes:
-        """Download an image file, following up to 3 redirects, each checked like the first URL.
+        """Return an image file, following up to 3 redirects, each checked like the first URL.
 
         Raises:
-            AddressNotAllowedError: the address, or one it redirects to, is not allowed.
-            FetchRejectedError: the response cannot be used: 4xx, too large, compressed.
-            FetchFailedError: no response, or a 5xx one; `reason` is one word.
+            AddressNotAllowedError: the address, or the target of a redirect, is not allowed.
+            FetchRejectedError: the response is unusable: 4xx, too large, compressed, too many
+                redirects.
+            FetchFailedError: no response, or a 5xx response, was received; `reason` is one word.
         """
         target = self.check(url)
         async with _deadline(self._settings.image_timeout_seconds, FETCH):
@@ -108,12 +109,12 @@ class Guard:
     ) -> WebhookResponse:
         """Send a webhook and return the receiver's response, whatever its status.
 
-        `timeout_seconds` covers everything from DNS to the end of the response, of whose body at
-        most `response_bytes` are read. Redirects are not followed.
+        `timeout_seconds` covers everything from DNS to the end of the response; at most
+        `response_bytes` of its body are read. Redirects are not followed.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
-            FetchFailedError: no response in time; `reason` is one word.
+            FetchFailedError: no response was received in time; `reason` is one word.
         """
         target = self.check(url, webhook=True)
         begun = monotonic()
@@ -134,7 +135,7 @@ class Guard:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """TLS context of all connections, made once: loading certificates takes milliseconds."""
+        """TLS context of all connections, created once, as loading certificates takes time."""
         context = self._given_tls or default_ssl_context()
         context.set_alpn_protocols(["http/1.1"])
         context.hostname_checks_common_name = False  # subject alternative names only, as browsers
@@ -163,9 +164,9 @@ def _make_resolver(settings: OutboundSettings) -> ThreadedResolver | NameserverR
 
 @asynccontextmanager
 async def _deadline(seconds: float, failure: str) -> AsyncIterator[None]:
-    """Apply one deadline to the block, and turn its errors into those a tenant may see.
+    """Apply a deadline to the block, and convert its errors to errors that a tenant may see.
 
-    Except for a time-out, all failures have the same message: none reveals whether a port is open.
+    Except for time-outs, all failures have the same message, which does not reveal open ports.
     """
     try:
         async with asyncio.timeout(seconds):

@@ -1,4 +1,4 @@
-"""Parsing of a URL's host into a domain name or a literal IP address; pure."""
+"""Parse the host of a URL as a domain name or a literal IP address; pure functions."""
 
 import re
 import unicodedata
@@ -17,10 +17,10 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def parse_host(text: str) -> tuple[str, Address | None]:
-    """Return the normalized host of a URL, and its address if it is a literal one.
+    """Return the normalized host of a URL, and the IP address if the host is a literal one.
 
     Raises:
-        ValueError: not a valid host; the message says why.
+        ValueError: the host is not valid; the message says why.
     """
     if text.startswith("["):
         literal = IPv6Address(text[1:-1])
@@ -42,7 +42,7 @@ def parse_host(text: str) -> tuple[str, Address | None]:
 
 
 def to_ascii_name(text: str) -> str:
-    """Return a host name in lower-case ASCII (IDNA 2008), without a final dot.
+    """Return a host name in lower-case ASCII (IDNA 2008), without a trailing dot.
 
     Raises:
         ValueError: the name has characters that no registered name can have.

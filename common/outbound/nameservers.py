@@ -1,4 +1,4 @@
-"""Name resolution by DNS servers the operator chose, without the system's resolver."""
+"""Name resolution by the operator's DNS servers, bypassing the system's resolver."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ MAX_RESPONSE_BYTES: Final = 1232  # fits into one packet on every network: some 
 class _UdpOnlyNameserver(Do53Nameserver):
     """A DNS server that is queried over UDP only.
 
-    A truncated response would be repeated over TCP, where a hostile zone can send 64 kB: parsing
-    these would block the event loop for half a second.
+    After a truncated response a query would be repeated over TCP, where a hostile zone can send 64
+    kB, which would block the event loop for half a second while being parsed.
     """
 
     async def async_query(
@@ -43,9 +43,9 @@ class _UdpOnlyNameserver(Do53Nameserver):
 
 
 class NameserverResolver:
-    """Resolves names at given DNS servers: no hosts file, no search list, no cache.
+    """Resolver that queries given DNS servers: no hosts file, no search list, no cache.
 
-    A look-up needs no thread, and is canceled with its caller.
+    A look-up needs no thread, and ends when its caller is cancelled.
     """
 
     def __init__(self, servers: Sequence[NameServer], *, timeout_seconds: float) -> None:
@@ -58,7 +58,7 @@ class NameserverResolver:
         """Return all IPv4 and IPv6 addresses of `host`.
 
         Raises:
-            OSError: one of the two queries failed.
+            OSError: the IPv4 or the IPv6 query failed.
         """
         del port
         try:
@@ -69,7 +69,7 @@ class NameserverResolver:
         return [address for query in queries for address in query.result()]
 
     async def aclose(self) -> None:
-        """Do nothing: look-ups are canceled with their callers."""
+        """Do nothing, because look-ups end with their callers."""
 
     async def _query(self, host: str, family: str) -> list[Address]:
         try:

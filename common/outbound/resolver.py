@@ -1,4 +1,4 @@
-"""Name resolution by the system, in threads, so that a hung name server blocks nothing else."""
+"""Name resolution by the system, in separate threads so that a hung DNS server blocks nothing."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ THREADS_PER_SITE: Final = 8
 
 
 def resolve_host(host: str, port: int) -> list[Address]:
-    """Return all addresses of `host` from the system's resolver; blocks.
+    """Return all addresses of `host` from the system's resolver; blocks the thread.
 
     Raises:
         OSError: the name does not resolve.
@@ -32,10 +32,10 @@ def resolve_host(host: str, port: int) -> list[Address]:
 
 
 class ThreadedResolver:
-    """The system's resolver in its own threads, with one look-up per name at a time.
+    """The system's resolver in a separate thread pool, with one look-up per name at a time.
 
-    Requests for the same name share a look-up, so that a name that hangs occupies one thread. The
-    event loop's default threads never wait for DNS.
+    Requests for the same name share a look-up, so that a hanging name occupies only one thread. The
+    event loop's default thread pool is never blocked by DNS.
     """
 
     def __init__(self, resolve_host: ResolveHost = resolve_host) -> None:
@@ -45,7 +45,7 @@ class ThreadedResolver:
         self._sites: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, host: str, port: int) -> list[Address]:
-        """Return all addresses of `host`; the caller sets the deadline.
+        """Return all addresses of `host`; the caller has to apply a deadline.
 
         Raises:
             OSError: the name does not resolve.
@@ -59,7 +59,7 @@ class ThreadedResolver:
         return await asyncio.shield(lookup)
 
     async def aclose(self) -> None:
-        """Cancel all look-ups; a thread that is blocked in one ends when the system returns."""
+        """Cancel all look-ups; a thread blocked in one ends when the system call returns."""
         for lookup in list(self._lookups.values()):
             lookup.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Rules on scheme, port, host name and literal address of a URL, checked without DNS; pure."""
+"""Rules for a URL's scheme, port, host name and literal address; checked without DNS."""
 
 from dataclasses import dataclass
 from typing import Final, Self
@@ -21,7 +21,7 @@ INTERNAL_NAMES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The operator's outbound settings, compiled for checking targets."""
+    """The operator's outbound rules, prepared from the settings for checking targets."""
 
     addresses: AddressRules
     ports: frozenset[int]
@@ -30,7 +30,7 @@ class Rules:
 
     @classmethod
     def from_settings(cls, settings: OutboundSettings) -> Self:
-        """Compile the rules in `settings`.
+        """Return the rules that `settings` define.
 
         Raises:
             ConfigurationError: a denied host is not a host name.
@@ -47,10 +47,10 @@ class Rules:
         )
 
     def check(self, target: Target, *, webhook: bool) -> None:
-        """Raise unless `target` is allowed; addresses of a name are checked after resolving it.
+        """Raise unless `target` is allowed; does not resolve its name.
 
         Raises:
-            AddressNotAllowedError: scheme, port, name or literal address is not allowed.
+            AddressNotAllowedError: its scheme, port, name or literal address is not allowed.
         """
         if webhook and self.webhooks_https_only and target.scheme != "https":
             raise not_allowed_error("webhooks are https only")

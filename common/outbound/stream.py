@@ -1,4 +1,4 @@
-"""A network stream with a limit on the bytes that are read."""
+"""A network stream that limits the number of bytes read."""
 
 import asyncio
 from contextlib import suppress
@@ -9,10 +9,10 @@ from common.outbound.errors import ExchangeError, Reason
 
 
 class CappedStream(AsyncNetworkStream):
-    """A connection to a peer; `allowance` is how many more bytes may be read.
+    """A connection to a peer; `allowance` is the number of bytes that may still be read.
 
-    Counting bytes on the wire also limits what limits on headers and body do not: floods of
-    interim responses, chunks with kilobytes of extensions, endless trailers.
+    Counting all bytes on the wire also bounds what limits on headers and body miss: floods of
+    interim responses, chunk extensions of kilobytes, endless trailers.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class CappedStream(AsyncNetworkStream):
         self._unsent = bytearray()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 the base class's signature
-        """Send what was written, then read at most `max_bytes`; empty at the end of the stream.
+        """Send buffered data, then return up to `max_bytes`; empty at the end of the stream.
 
         Raises:
             ExchangeError: the allowance is used up.
@@ -45,9 +45,9 @@ class CappedStream(AsyncNetworkStream):
         self._unsent += buffer
 
     async def aclose(self) -> None:
-        """Abort the connection, discarding unsent data.
+        """Abort the connection and discard unsent data.
 
-        An orderly close would wait for a peer that never reads, or never ends its TLS session.
+        An orderly close could hang on a peer that never reads or never ends its TLS session.
         """
         self._writer.transport.abort()
 

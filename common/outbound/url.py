@@ -1,4 +1,4 @@
-"""Strict parsing of URLs and redirects; pure."""
+"""Strict parsing of URLs and redirects; pure functions."""
 
 import re
 import string
@@ -28,10 +28,10 @@ _PRINTABLE: Final = string.ascii_letters + string.digits + string.punctuation
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The parsed URL a request is sent to.
+    """The parsed URL of a request.
 
-    `host` is a name in ASCII or an address in its shortest notation, which `literal` holds too;
-    `path` is path and query in the encoding sent to the server.
+    `host` is an ASCII name or an IP address in its shortest notation; in the latter case, `literal`
+    is the same address. `path` is path and query, encoded as sent to the server.
     """
 
     scheme: str
@@ -42,23 +42,23 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """The value of the Host header."""
+        """The value of the Host header: host, and port unless it is the default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: the key of limits and circuit breakers."""
+        """Scheme, host and port, by which delivery limits and circuit breakers are keyed."""
         return f"{self.scheme}://{self.authority}"
 
 
 def not_allowed_error(reason: str) -> AddressNotAllowedError:
-    """Return the one error a tenant sees; `reason` is for the operator's log."""
+    """Return the error that tenants see for every disallowed address; only logs show `reason`."""
     return AddressNotAllowedError("the address is not allowed", detail=reason)
 
 
 def parse_url(url: str) -> Target:
-    """Parse a URL; reject whatever two parsers could understand differently.
+    """Return the parsed URL; reject every form that parsers could interpret differently.
 
     Raises:
         AddressNotAllowedError: not an http or https URL with a valid host and port.

@@ -1,1 +1,1 @@
-"""Postgres: connections, tables and repositories."""
+"""Access to Postgres: connections, table models and repositories."""

@@ -1,4 +1,4 @@
-"""Access to Postgres: the connection pools of a process, statements and transactions."""
+"""The Postgres connection pools of a process, and how statements and transactions use them."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
@@ -42,18 +42,19 @@ def _to_json(value: Any) -> str:
 
 
 class Database:
-    """The connection pools of a process.
+    """The Postgres connection pools of a process.
 
-    A connection is borrowed for a statement or a transaction, never during other work.
+    Borrow a connection only for the duration of a statement or a transaction, not during other
+    work.
     """
 
     def __init__(
         self, settings: DatabaseSettings, *, application: str, role: str | None = None
     ) -> None:
-        """Configure the pools; the first connection is opened when it is needed.
+        """Configure the pools; no connection is opened before it is needed.
 
-        `application` is shown by Postgres as the name of the connections. `role` is the role they
-        assume, None for that of the account that logs in.
+        Postgres lists the connections under the name `application`. They assume the role `role`, or
+        keep the role of the login account if it is None.
         """
         url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
         timeout_ms = int(settings.statement_timeout_seconds * SECONDS_TO_MILLISECONDS)
@@ -99,7 +100,7 @@ class Database:
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def raise_if_unavailable(self) -> None:
-        """Raise if Postgres is known to be unavailable; call it before costly work. Does no I/O.
+        """Raise if Postgres is known to be down; call it before costly work. Does no I/O.
 
         Raises:
             PostgresUnavailableError: Postgres is known to be unavailable.
@@ -108,17 +109,17 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
-        """Open a transaction that commits at the end of the block, or rolls back if it raises."""
+        """Open a transaction that commits at the end of the block, or rolls back on an error."""
         with self._watchdog:
             async with self._check_out(self.engine.begin()) as connection:
                 yield connection
 
     @asynccontextmanager
     async def statement(self, *, long_lived: bool = False) -> AsyncGenerator[AsyncConnection]:
-        """Borrow a connection on which each statement is its own transaction.
+        """Borrow a connection in autocommit mode: each statement is its own transaction.
 
-        Most changes are one statement: BEGIN and COMMIT would triple its round trips. The watchdog
-        ignores a `long_lived` connection, which is mostly idle: its silence means nothing.
+        Most changes are a single statement, for which BEGIN and COMMIT would triple the round
+        trips. The watchdog ignores a `long_lived` connection, because it is idle most of the time.
         """
         with nullcontext() if long_lived else self._watchdog:
             async with self._check_out(self._autocommit.connect()) as connection:
@@ -128,7 +129,8 @@ class Database:
     async def direct(self, tenant_id: int | None = None) -> AsyncGenerator[DirectConnection]:
         """Borrow a connection for precompiled statements, each its own transaction.
 
-        With the gateway's role it shows only this tenant's rows, or none without a tenant.
+        Under the gateway's role, row-level security shows only the rows of `tenant_id`, and no rows
+        if it is None.
         """
         with self._watchdog:
             async with self._direct_pool.connection(tenant_id) as driver:
@@ -163,7 +165,7 @@ class Database:
         return driver
 
     async def aclose(self) -> None:
-        """Close all connections, whether or not Postgres responds."""
+        """Close all connections, even if Postgres does not respond."""
         await self._watchdog.aclose()
         await self._direct_pool.aclose()
         await self.engine.dispose()
@@ -176,9 +178,9 @@ def _discard_closed(connection: Any, _record: object, _lent: object) -> None:
 
 
 def _discard_read_only(context: ExceptionContext) -> None:
-    """Make the pool discard connections to a server that has become a standby.
+    """Make the pool discard a connection whose server has become a read-only standby.
 
-    After a failover, the same address leads to the new primary.
+    After a failover, a new connection to the same address reaches the new primary.
     """
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True

@@ -22,10 +22,10 @@ Ts = TypeVarTuple("Ts")
 def is_one_of(
     column: KeyedColumnElement[Any] | Any, states: Iterable[StrEnum]
 ) -> ColumnElement[bool]:
-    """Return the condition that `column` has one of `states`, written as literals.
+    """Return the condition that `column` equals one of `states`, written as SQL literals.
 
-    A bound parameter would hide the state from the planner, which uses a partial index
-    (`WHERE state = …`) only if it sees the state.
+    With a bound parameter the planner would not see the state, and could not use a partial index
+    (`WHERE state = …`).
     """
     literals = [literal_column(f"'{state.value}'", String()) for state in sorted(states)]
     if len(literals) == 1:
@@ -34,9 +34,9 @@ def is_one_of(
 
 
 def from_now(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:
-    """Return the time `seconds` from now by the database's clock, the only clock used for leases.
+    """Return the SQL expression for the database's current time plus `seconds`.
 
-    Clocks of different machines may disagree.
+    Leases use the database's clock only, because clocks of different machines may disagree.
     """
     return func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds, type_=Interval())
 
@@ -49,9 +49,9 @@ def select_page(
     *,
     newest_first: bool = False,
 ) -> Select[*Ts]:
-    """Return `statement` limited to one page: up to `limit` rows behind `after`, ordered by `key`.
+    """Return `statement` restricted to one page: up to `limit` rows after `after`, by `key`.
 
-    `after` is the key of the previous page's last row, None for the first page.
+    `after` is the key of the last row of the previous page, or None for the first page.
     """
     if after is not None:
         statement = statement.where(key < after if newest_first else key > after)
@@ -59,5 +59,5 @@ def select_page(
 
 
 def literal_int(value: int) -> ColumnElement[int]:
-    """Return an integer as a literal: a bound limit would make Postgres choose a generic plan."""
+    """Return an integer as an SQL literal; a bound LIMIT makes Postgres choose a generic plan."""
     return literal_column(str(int(value)), BigInteger())

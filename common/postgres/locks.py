@@ -1,4 +1,4 @@
-"""Advisory locks of Postgres, for leader election and for serializing changes."""
+"""Postgres advisory locks, used for leader election and to serialize changes."""
 
 from enum import IntEnum
 
@@ -15,14 +15,14 @@ class Lock(IntEnum):
 
 
 async def try_lock(connection: AsyncConnection, lock: Lock) -> bool:
-    """Try to take a lock for the life of this connection; return whether it is now held.
+    """Try to take a lock for the lifetime of this connection; return whether it is now held.
 
-    If the holder dies, Postgres ends its connection and so releases the lock.
+    If the holder dies, Postgres closes its connection, which releases the lock.
     """
     taken = await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": lock.value})
     return bool(taken.scalar_one())
 
 
 async def wait_for_lock(connection: AsyncConnection, lock: Lock) -> None:
-    """Wait for a lock, and hold it until the end of this transaction."""
+    """Wait for a lock, which is then held until the end of the current transaction."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock.value})

@@ -21,13 +21,13 @@ class _UnknownTenant(Enum):
 
 @dataclass(slots=True)
 class _PooledConnection:
-    """A connection and the tenant it is set to, None for no tenant."""
+    """A connection, and the tenant whose rows it shows; None for no tenant."""
 
     driver: "Connection[Any]"
     tenant_id: int | _UnknownTenant | None = None
 
     async def set_tenant(self, tenant_id: int | None) -> None:
-        """Make Postgres show only this tenant's rows on the connection, unless it does already."""
+        """Make the connection show only the rows of this tenant; no query if it already does."""
         if self.tenant_id == tenant_id:
             return
         self.tenant_id = _UnknownTenant.UNKNOWN  # until Postgres has confirmed the change
@@ -38,12 +38,12 @@ class _PooledConnection:
 class DirectPool:
     """A pool of at most `size` connections; belongs to one event loop.
 
-    A borrower gets the most recently used connection that is set to its tenant, because changing
-    the tenant costs a round trip. If there is none, the least recently used one is changed.
+    A borrower gets the most recently used connection already set to its tenant, because changing
+    the tenant costs a round trip; otherwise the least recently used connection is changed.
 
-    Connections that Postgres has closed meanwhile, as after a restart, are dropped, and so are
-    those whose borrower raised anything but an ordinary error of Postgres. The context manager
-    `abort_if_unavailable` wraps every wait for a connection, and may end it early.
+    A connection is dropped if Postgres has closed it, for example by a restart, or if its borrower
+    raised anything but an ordinary Postgres error. The context manager `abort_if_unavailable` wraps
+    every wait for a connection, and may end the wait early.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class DirectPool:
 
     @asynccontextmanager
     async def connection(self, tenant_id: int | None = None) -> AsyncGenerator["Connection[Any]"]:
-        """Lend a connection set to a tenant, or to no tenant.
+        """Lend a connection that shows only the rows of `tenant_id`, or no rows if it is None.
 
         Raises:
-            TimeoutError: none became free or could be opened in time.
+            TimeoutError: no connection became free or could be opened in time.
         """
         await self._acquire()
         try:
@@ -83,7 +83,7 @@ class DirectPool:
             self._free.release()
 
     async def aclose(self) -> None:
-        """Close the idle connections, whether or not Postgres responds."""
+        """Close the idle connections, even if Postgres does not respond."""
         idle = iter(self._take_idle, None)
         closing = (pooled.driver.close(timeout=self._timeout_seconds) for pooled in idle if pooled)
         await asyncio.gather(*closing, return_exceptions=True)
@@ -114,10 +114,10 @@ class DirectPool:
 
 
 def _is_reusable_after(error: BaseException) -> bool:
-    """Return whether a connection can be used again after `error`.
+    """Return whether a connection can be used again after its borrower raised `error`.
 
-    Only after an ordinary error of Postgres: otherwise its statement may still be running, its
-    server be silent, or the driver's state be inconsistent. Not after a write to a read-only
-    server either: after a failover, the same address leads to the new primary.
+    It can after an ordinary error of Postgres. After any other error the statement may still be
+    running, the server may be silent, or the driver's state inconsistent. After a write was
+    rejected by a read-only server, a new connection may reach the new primary.
     """
     return isinstance(error, PostgresError) and not isinstance(error, ReadOnlySQLTransactionError)

@@ -1,8 +1,8 @@
-"""Load the SQL statements kept as `.sql` files beside the repository modules that run them.
+"""Load SQL statements from `.sql` files beside the repository modules that run them.
 
-A statement of several steps (common table expressions) is written as SQL text: it reads from top
-to bottom, and a comment says why each step is there. A statement on one table stays SQLAlchemy
-Core. See decision record 0031.
+Statements with several steps (common table expressions) are written as SQL text, which reads from
+top to bottom, with a comment for each step. Statements on one table are written in SQLAlchemy Core.
+See decision record 0031.
 """
 
 import re

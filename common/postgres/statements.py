@@ -1,8 +1,8 @@
-"""Execution of precompiled SQLAlchemy statements directly on asyncpg.
+"""Run precompiled SQLAlchemy statements directly on asyncpg, for speed.
 
 SQLAlchemy's execution layer costs the gateway more time than Postgres does. Here a statement is
-compiled once, and then takes one round trip; SQLAlchemy's own converters convert the values. This
-is for the few statements that every request runs, which are constants of their modules.
+compiled once and then takes one round trip; SQLAlchemy's own converters convert the values. This is
+used for the few statements that every request runs, which are module constants.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ Row = Sequence[Any]
 
 
 class Executor(Protocol):
-    """A connection that executes statements: SQLAlchemy's, or a `DirectConnection`."""
+    """A connection that executes statements: SQLAlchemy's or a `DirectConnection`."""
 
     async def execute(self, statement: Any, parameters: Any, /) -> Any:
         """Execute the statement with these parameters and return its result."""
@@ -27,12 +27,12 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The result of a direct statement, with the part of SQLAlchemy's interface that we use."""
+    """The result of a direct statement, with the subset of SQLAlchemy's interface that we use."""
 
     rows: Sequence[Row]
 
     def first(self) -> Row | None:
-        """Return the first row, None if there is none."""
+        """Return the first row, or None if there is none."""
         return self.rows[0] if self.rows else None
 
     def all(self) -> Sequence[Row]:
@@ -40,13 +40,13 @@ class Rows:
         return self.rows
 
     def scalar(self) -> Any:
-        """Return the first column of the first row, None if there is none."""
+        """Return the first column of the first row, or None if there is no row."""
         return self.rows[0][0] if self.rows else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A compiled statement: its text, its parameters in order, and converters for both ways."""
+    """A compiled statement: SQL text, parameter order, and converters of parameters and columns."""
 
     text: str
     names: Sequence[str]
@@ -56,16 +56,16 @@ class _Prepared:
 
 
 class DirectStatements:
-    """Cache of compiled statements, by the identity of the statement object."""
+    """Cache of compiled statements, keyed by the identity of the statement object."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._prepared: dict[Executable, _Prepared] = {}
 
     def prepare(self, statement: Executable, names: Sequence[str]) -> _Prepared:
-        """Return the compiled statement; compile it at its first use.
+        """Return the compiled statement, compiling it at first use.
 
-        `names` are those of all parameters.
+        `names` are the names of all its parameters.
         """
         known = self._prepared.get(statement)
         if known is None:
@@ -96,14 +96,14 @@ class DirectStatements:
 
 
 class DirectConnection:
-    """A connection on which each statement is its own transaction."""
+    """A connection for precompiled statements, each of which is its own transaction."""
 
     def __init__(self, driver: "Connection[Any]", statements: DirectStatements) -> None:
         self._driver = driver
         self._statements = statements
 
     async def execute(self, statement: Any, parameters: Mapping[str, Any], /) -> Rows:
-        """Execute a statement that is a module's constant, with values for all its parameters."""
+        """Execute a statement that is a module constant, with a value for each parameter."""
         prepared = self._statements.prepare(statement, list(parameters))
         values_by_name = {**prepared.constants, **parameters}
         values = [

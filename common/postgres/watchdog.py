@@ -1,7 +1,7 @@
-"""Detection of an unavailable Postgres, so that callers fail at once instead of timing out.
+"""Detect that Postgres is unavailable, so that callers fail at once instead of timing out.
 
-The only proof is a probe: a fresh connection that gets no response while no other statement gets
-one either. A slow statement or an exhausted pool never counts as unavailable.
+Postgres counts as unavailable only if a probe, which is a new connection, gets no response while no
+other statement gets one either. A slow statement or an exhausted pool does not count.
 """
 
 import asyncio
@@ -58,14 +58,14 @@ log = structlog.get_logger(__name__)
 
 
 class PostgresUnavailableError(ConnectionError):
-    """Postgres is known to be unavailable; no statement was sent."""
+    """Postgres is known to be unavailable, so the statement was not sent."""
 
     def __init__(self) -> None:
         super().__init__("Postgres is unavailable")
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Return whether `error` means that Postgres is unavailable or overloaded, not our mistake."""
+    """Return whether `error` means that Postgres is down or overloaded, rather than a bug."""
     if isinstance(error, DBAPIError):
         return not isinstance(
             error, IntegrityError | ProgrammingError | DataError | NotSupportedError
@@ -84,8 +84,8 @@ class PostgresWatchdog:
     """Circuit breaker for Postgres: rejects callers while it is unavailable; for one event loop.
 
     After a caller's error, or if no statement finishes for a while, it probes Postgres over a
-    connection of its own. If that gets no response within `probe_seconds`, all connections are
-    terminated, all waiting callers fail, and new ones are rejected until a probe succeeds.
+    separate connection. If the probe gets no response within `probe_seconds`, all connections are
+    terminated, all waiting callers fail, and new callers are rejected until a probe succeeds.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class PostgresWatchdog:
             raise PostgresUnavailableError
 
     def __enter__(self) -> None:
-        """Register a running statement or transaction.
+        """Register a statement or transaction as running.
 
         Raises:
             PostgresUnavailableError: Postgres is known to be unavailable.
@@ -135,18 +135,18 @@ class PostgresWatchdog:
             self._start_probing()
 
     async def connect(self) -> "Connection[Any]":
-        """Open a connection that is terminated when Postgres becomes unavailable."""
+        """Return a new connection that is terminated if Postgres becomes unavailable."""
         connection = await self._connect()
         self._connections.add(connection)
         return connection
 
     @asynccontextmanager
     async def abort_if_unavailable(self, seconds: float | None = None) -> AsyncGenerator[None]:
-        """Limit the waiting in this block to `seconds`, and end it if Postgres is unavailable.
+        """Limit the block to `seconds`, and abort it if Postgres becomes unavailable.
 
         Raises:
-            PostgresUnavailableError: Postgres became unavailable meanwhile.
-            TimeoutError: the time is up.
+            PostgresUnavailableError: Postgres became unavailable during the block.
+            TimeoutError: the time limit was reached.
         """
         try:
             async with asyncio.timeout(seconds) as wait:
@@ -160,7 +160,7 @@ class PostgresWatchdog:
             raise
 
     async def aclose(self) -> None:
-        """Stop watching; terminate the connections if Postgres would not respond to a close."""
+        """Stop watching; terminate all connections if Postgres does not respond."""
         if self._next_check is not None:
             self._next_check.cancel()
             self._next_check = None

@@ -1,4 +1,4 @@
-"""Retries of writes that must not be lost while Postgres is unavailable for a moment."""
+"""Retry writes that must not be lost during a short outage of Postgres."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,13 +20,13 @@ log = structlog.get_logger(__name__)
 async def write_with_retry(
     database: Database, write: Callable[[Executor], Awaitable[T]], *, seconds: float
 ) -> T:
-    """Run one fenced statement; while Postgres is unavailable, repeat it for up to `seconds`.
+    """Run one fenced statement and return its result, retrying for up to `seconds` in an outage.
 
-    Repeating is safe: if a try was committed although its response was lost, the fence rejects the
-    next one.
+    Retrying is safe: if an earlier try was committed although its response was lost, the fence
+    rejects the next one.
 
     Raises:
-        Exception: the error of the last try, or at once any that does not mean unavailability.
+        Exception: the error of the last try, or at once any error that does not mean an outage.
     """
     deadline = monotonic() + seconds
     while True:

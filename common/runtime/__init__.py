@@ -1,1 +1,1 @@
-"""Shared by all processes: clock, logs, metrics, health endpoints, threads."""
+"""Utilities shared by all processes: clock, logs, metrics, health endpoints, threads, caches."""

@@ -1,4 +1,4 @@
-"""Small additions to asyncio: an interruptible pause, and blocking calls in a thread pool."""
+"""Helpers for asyncio: an interruptible pause, and blocking calls in a thread pool."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,5 +18,5 @@ async def wait_for_event(event: asyncio.Event, seconds: float) -> None:
 
 
 def run_in_thread(threads: Executor, work: Callable[[], T]) -> asyncio.Future[T]:
-    """Run `work` in a thread pool, with the caller's context variables for its log lines."""
+    """Run `work` in a thread pool with the caller's context variables, which logs need."""
     return asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)

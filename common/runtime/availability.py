@@ -1,4 +1,4 @@
-"""Whether a dependency, such as Postgres, is available; only changes are logged."""
+"""Track whether a dependency, such as Redis, is available; log only changes."""
 
 import structlog
 
@@ -8,20 +8,20 @@ log = structlog.get_logger(__name__)
 
 
 class Availability:
-    """Whether one dependency responded to the last request."""
+    """Whether a dependency responded to the last request sent to it."""
 
     def __init__(self, dependency: str) -> None:
         self._dependency = dependency
         self.is_available = True
 
     def mark_available(self) -> None:
-        """Record that the dependency responded; log it after an outage."""
+        """Record that the dependency responded; log it if it was unavailable before."""
         if not self.is_available:
             self.is_available = True
             log.info("dependency_available", dependency=self._dependency)
 
     def mark_unavailable(self, error: Exception) -> None:
-        """Record that it did not respond; only the error's type is logged, not its text."""
+        """Record that the dependency did not respond; log only the type of the error."""
         if self.is_available:
             self.is_available = False
             cause = getattr(error, "orig", None) or error

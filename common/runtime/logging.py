@@ -1,4 +1,4 @@
-"""Log configuration: one JSON object per line on standard output, for libraries too."""
+"""Logging configuration: all logs, including libraries', as JSON lines on standard output."""
 
 import logging
 import sys
@@ -25,9 +25,9 @@ WITHHELD: Final = "(withheld: it quotes a row)"
 
 
 def configure_logging(settings: TelemetrySettings, *, process: str) -> None:
-    """Send all logs of this process to standard output, with `process` on every line.
+    """Send all logs of this process to standard output, with the field `process` on every line.
 
-    `structlog.contextvars` add what is bound at the time: `job_id`, `attempt`, `tenant_id`.
+    Values bound by `structlog.contextvars`, such as `job_id`, `attempt` and `tenant_id`, are added.
 
     Raises:
         ConfigurationError: the log level does not exist.
@@ -73,7 +73,7 @@ def _before_rendering(process: str) -> list[Processor]:
 
 
 def _traceback(exc_info: ExcInfo) -> str:
-    """Format an exception without the rows that Postgres quotes: they hold tenants' data."""
+    """Format an exception without rows quoted by Postgres, as they contain tenants' data."""
     text = "".join(traceback.format_exception(*exc_info)).removesuffix("\n")
     for error in _chain(exc_info[1]):
         if isinstance(error, PostgresError) and error.detail:
@@ -82,7 +82,7 @@ def _traceback(exc_info: ExcInfo) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and its causes and contexts."""
+    """Yield an exception, then its causes and contexts."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,6 +1,6 @@
-"""The Prometheus metrics of all processes, served under /metrics.
+"""Prometheus metrics common to all processes, served under /metrics.
 
-Labels have a handful of values each, none of them from tenants' data.
+Each label has only a few values, none of which comes from tenants' data.
 """
 
 from typing import Final

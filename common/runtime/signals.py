@@ -1,4 +1,4 @@
-"""Acting on signals at once, whatever the main thread is doing."""
+"""Handle signals immediately, whatever the main thread is doing."""
 
 import signal
 import socket
@@ -14,14 +14,15 @@ _AT_ONCE: Final = 64  # bytes; each is the number of a signal that arrived
 def acting_on_signals(
     numbers: Sequence[signal.Signals], act: Callable[[], object]
 ) -> Iterator[None]:
-    """Call `act` in a thread of its own for each of these signals, while the block lasts.
+    """Call `act` in a separate thread for each signal received while the block runs.
 
-    Python runs handlers in the main thread alone, between two bytecodes. A signal that arrives
-    just before that thread blocks on a lock, or that the kernel delivers to another thread, waits
-    until the lock is free: in a worker that waits for its jobs, until they are done. The
-    interpreter writes the signal's number to a socket at once, and the thread reads it there.
+    Python runs signal handlers only in the main thread, between two bytecodes. If the main thread
+    is blocked on a lock, a handler may wait until the lock is free: in a worker that waits for its
+    jobs, until they are done. But the interpreter writes the signal's number to a socket at once,
+    and the thread reads it there.
 
-    To be entered in the main thread. Afterwards the signals are ignored: the process is ending.
+    Must be entered in the main thread. After the block the signals are ignored, because the process
+    is ending.
     """
     receiver, sender = socket.socketpair()
     sender.setblocking(False)  # noqa: FBT003 - its only parameter, positional
@@ -47,4 +48,4 @@ def acting_on_signals(
 
 
 def _ignore(*_signal: object) -> None:
-    """Do nothing: without a handler of Python's the interpreter would not write to the socket."""
+    """Do nothing; without a Python handler, the interpreter would not write to the socket."""

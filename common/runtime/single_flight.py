@@ -1,4 +1,4 @@
-"""Single-flight cache: concurrent requests for a key share one read, and its value for a while."""
+"""Single-flight cache: concurrent requests for a key share one read, and its value is cached."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[Value]):
-    """A value just read, and for how many seconds from the start of the read it may be served."""
+    """A value just read, and for how many seconds from the start of the read it stays fresh."""
 
     value: Value
     fresh_seconds: float
@@ -21,7 +21,7 @@ class Reading(Generic[Value]):
 
 @dataclass(frozen=True, slots=True)
 class CachedValue(Generic[Value]):
-    """A value in the cache; `read_at` is the monotonic time at which its read started."""
+    """A cached value; `read_at` is the monotonic time in seconds when its read started."""
 
     value: Value
     read_at: float
@@ -29,12 +29,12 @@ class CachedValue(Generic[Value]):
 
     @property
     def age_seconds(self) -> float:
-        """Return the seconds since its read started."""
+        """Seconds since the read of the value started."""
         return monotonic() - self.read_at
 
 
 def put_bounded(entries: dict[Key, Value], key: Key, value: Value, *, capacity: int) -> None:
-    """Store a value as the newest entry, and evict the oldest one beyond `capacity`."""
+    """Store a value as the newest entry, and evict the oldest entry if there are too many."""
     entries.pop(key, None)
     entries[key] = value
     if len(entries) > capacity:
@@ -42,12 +42,12 @@ def put_bounded(entries: dict[Key, Value], key: Key, value: Value, *, capacity: 
 
 
 class SingleFlightCache(Generic[Key, Value]):
-    """The newest values of `read`, at most `capacity` of them.
+    """Cache of the values that `read` returns, with at most `capacity` entries.
 
-    Values that are None are negative results: they are bounded apart by `negative_capacity`, so
-    that a flood of unknown keys cannot evict known ones. A caller that is cancelled does not
-    cancel the read that others share. A read that fails raises for all who share it, and leaves
-    the cache as it was.
+    None is cached as a negative result, with a separate limit, `negative_capacity`, so that a flood
+    of unknown keys cannot evict known ones. Cancelling one caller does not cancel the read for the
+    others. A failed read raises its error in all callers that share it, and leaves the cache
+    unchanged.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class SingleFlightCache(Generic[Key, Value]):
         self._reads: dict[Key, asyncio.Task[CachedValue[Value]]] = {}
 
     async def get(self, key: Key, *, max_age: float = 1.0) -> CachedValue[Value]:
-        """Return a fresh value, reading it if there is none.
+        """Return a fresh value for the key, reading it if none is cached.
 
-        `max_age` is the part of a value's `fresh_seconds` that may have passed.
+        `max_age` is the fraction of `fresh_seconds` up to which a cached value is accepted.
         """
         cached = self._values.get(key) or self._negatives.get(key)
         if cached is not None and cached.age_seconds < cached.fresh_seconds * max_age:
@@ -79,7 +79,7 @@ class SingleFlightCache(Generic[Key, Value]):
         return await asyncio.shield(read)
 
     def latest(self, key: Key) -> Value | None:
-        """Return the newest value of a key, fresh or not; None if there is none."""
+        """Return the last value read for a key, even if it is not fresh; None if there is none."""
         cached = self._values.get(key)
         return None if cached is None else cached.value
 

@@ -1,4 +1,4 @@
-"""A small HTTP server with /healthz, /readyz and /metrics, for processes without one.
+"""A small HTTP server for /healthz, /readyz and /metrics, in processes that serve no other HTTP.
 
 It needs no thread and no timer, only a listening socket.
 """
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class StatusServer:
-    """Server of health probes and metrics; `ready` raises while the process is not ready."""
+    """HTTP server of health probes and metrics; `ready` raises if the process is not ready."""
 
     def __init__(
         self, settings: TelemetrySettings, *, ready: Callable[[], Awaitable[None]]
@@ -33,10 +33,10 @@ class StatusServer:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Start listening, unless the port is 0.
+        """Start listening; do nothing if the configured port is 0.
 
         Raises:
-            ConfigurationError: the port is taken or not allowed.
+            ConfigurationError: the port is in use or not permitted.
         """
         host, port = self._settings.status_host, self._settings.status_port
         if not port:

@@ -9,10 +9,10 @@ Item = TypeVar("Item")
 
 
 class WriteBuffer(Generic[Item]):
-    """Buffer whose background task writes items in batches, one batch after the other.
+    """A buffer that passes items in batches to `write`, one batch at a time, in the background.
 
-    A single item is written at once; items that arrive during a write share the next one. `write`
-    takes up to `max_batch` items, handles its own errors and raises nothing.
+    A single item is written at once; items added during a write form the next batch. `write` gets
+    up to `max_batch` items and must handle its own errors.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class WriteBuffer(Generic[Item]):
         self._writing: asyncio.Task[None] | None = None
 
     def add(self, item: Item) -> None:
-        """Add an item to the next write, without waiting."""
+        """Add an item, to be written in the background; does not wait."""
         self._items.append(item)
         if self._writing is None or self._writing.done():
             # With an empty context: its log lines are not about whatever happened to come first.
@@ -32,12 +32,12 @@ class WriteBuffer(Generic[Item]):
             self._writing = loop.create_task(self._write_all(), context=Context())
 
     async def flush(self) -> None:
-        """Wait until everything added so far has been written."""
+        """Wait until all items added so far have been written."""
         if self._writing is not None:
             await self._writing
 
     async def aclose(self) -> None:
-        """Cancel the write under way, and drop what was not written."""
+        """Cancel the write in progress, and drop unwritten items."""
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.wait({self._writing})

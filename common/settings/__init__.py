@@ -33,16 +33,16 @@ __all__ = [
 
 
 class Settings:
-    """All sections of settings; each is read from the environment on first access, then cached."""
+    """All settings, by section; a section is read from the environment at first access."""
 
     @cached_property
     def database(self) -> DatabaseSettings:
-        """Settings of the connection to Postgres."""
+        """Settings of the connections to Postgres."""
         return DatabaseSettings()
 
     @cached_property
     def redis(self) -> RedisSettings:
-        """Settings of the connection to Redis."""
+        """Settings of the connections to Redis."""
         return RedisSettings()
 
     @cached_property
@@ -52,17 +52,17 @@ class Settings:
 
     @cached_property
     def outbound(self) -> OutboundSettings:
-        """Rules for requests to addresses given by tenants."""
+        """Settings of the outbound guard: rules for tenant-supplied addresses."""
         return OutboundSettings()
 
     @cached_property
     def jobs(self) -> JobSettings:
-        """Settings of leases, attempts and sweeping of jobs."""
+        """Settings of jobs: leases, attempts and sweeping."""
         return JobSettings()
 
     @cached_property
     def retention(self) -> RetentionSettings:
-        """How long data is kept before it is deleted."""
+        """Settings of retention: how long data is kept before it is deleted."""
         return RetentionSettings()
 
     @cached_property
@@ -82,10 +82,10 @@ class Settings:
 
     @cached_property
     def models(self) -> ModelSettings:
-        """Which models are served, and where they are."""
+        """Settings of the models: which are served, and where their files are."""
         return ModelSettings()
 
     @cached_property
     def telemetry(self) -> TelemetrySettings:
-        """Settings of logs, and of the status server with health and metrics."""
+        """Settings of logging, and of the status server for health and metrics."""
         return TelemetrySettings()

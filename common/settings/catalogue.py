@@ -1,4 +1,4 @@
-"""The models file, and the catalogue of models that are served, with their endpoints."""
+"""The models file, and the catalogue of served models and their endpoints."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ _LATENT_PIXELS: Final = 8  # image pixels per latent pixel, in each direction
 
 
 class Shape(NamedTuple):
-    """A batch shape a model is warmed up for: image size in pixels, and number of images."""
+    """A batch shape for which a model is warmed up: image size in pixels, and number of images."""
 
     width: int
     height: int
@@ -28,10 +28,10 @@ class Shape(NamedTuple):
 
 
 def _parse_shape(written: Any) -> Any:
-    """Parse `512x768` or, for four images at once, `512x768*4`.
+    """Return the shape written as `512x768` or, for four images at once, `512x768*4`.
 
     Raises:
-        ValueError: another format, or a side is not a multiple of 8.
+        ValueError: the format is different, or a side is not a multiple of 8.
     """
     found = _SHAPE_PATTERN.fullmatch(written) if isinstance(written, str) else None
     if found is None:
@@ -48,7 +48,7 @@ def _parse_shape(written: Any) -> Any:
 
 
 class ModelEntry(BaseModel):
-    """One model of the models file; its keys are explained at the top of deploy/models.toml."""
+    """One model of the models file; its keys are documented at the top of deploy/models.toml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,17 +66,17 @@ class ModelEntry(BaseModel):
 
     @property
     def has_random_weights(self) -> bool:
-        """Whether this is a stand-in with random weights, which generates noise."""
+        """Whether this is a stand-in model with random weights, which generates noise."""
         return self.source.startswith(RANDOM_PREFIX)
 
     @property
     def queue(self) -> str:
-        """The name of the queue of its jobs."""
+        """The name of the queue for jobs of this model."""
         return self.name
 
 
 class Catalogue:
-    """The models that are served, in the order of the models file."""
+    """The served models, in the order of the models file."""
 
     def __init__(self, entries: tuple[ModelEntry, ...]) -> None:
         """Index `entries` by name; their names must be unique."""
@@ -84,13 +84,16 @@ class Catalogue:
         self._by_name = {entry.name: entry for entry in entries}
 
     def get(self, name: str) -> ModelEntry | None:
-        """Return the model of that name, None if it is not served."""
+        """Return the model with this name, or None if it is not served."""
         return self._by_name.get(name)
 
     def find_models(
         self, endpoint: Endpoint, names: Container[str] | None = None
     ) -> tuple[ModelEntry, ...]:
-        """Return the models for `endpoint`, only those in `names` if given; the default first."""
+        """Return the models that serve `endpoint`, the default first.
+
+        If `names` is given, only models with these names are returned.
+        """
         return tuple(
             entry
             for entry in self.entries
@@ -99,7 +102,7 @@ class Catalogue:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """All queues, in the order of the models."""
+        """The queues of all models, in the order of the models."""
         return tuple(entry.queue for entry in self.entries)
 
 
@@ -110,9 +113,9 @@ class _ModelsFile(BaseModel):
 
 
 def load_catalogue(settings: ModelSettings) -> Catalogue:
-    """Read the models file and return the models named in `settings.serve`, all if that is empty.
+    """Read the models file and return the models named in `settings.serve`, or all if it is empty.
 
-    A relative folder in `source` is resolved relative to the file.
+    A relative folder in `source` is resolved relative to the models file.
 
     Raises:
         ConfigurationError: the file is missing or malformed, or `serve` names an unknown model.

@@ -1,4 +1,4 @@
-"""Settings of leases, attempts and sweeping of jobs."""
+"""Settings of jobs: leases, attempts and sweeping."""
 
 from typing import Self
 
@@ -8,7 +8,7 @@ from common.settings.section import Section, section_config
 
 
 class JobSettings(Section):
-    """Leases, attempts and sweeping of jobs."""
+    """Settings of jobs: leases, attempts and sweeping."""
 
     model_config = section_config("INFILL_JOB_")
 

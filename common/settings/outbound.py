@@ -1,4 +1,4 @@
-"""Settings of the guard on requests to addresses match by tenants."""
+"""Settings of the outbound guard, which controls requests to tenant-supplied addresses."""
 
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -23,10 +23,12 @@ class NameServer(NamedTuple):
 
 
 def parse_nameserver(text: object) -> NameServer:
-    """Parse `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:5353`.
+    """Return the DNS server written as `192.0.2.1`, `192.0.2.1:5353` or `[2001:db8::1]:5353`.
+
+    An IPv6 address without a port needs no brackets; the default port is 53.
 
     Raises:
-        ValueError: none of these formats.
+        ValueError: the text has none of these formats.
     """
     written = str(text)
     match = _ADDRESS_AND_PORT.fullmatch(written)
@@ -42,7 +44,7 @@ def parse_nameserver(text: object) -> NameServer:
 
 
 class OutboundSettings(Section):
-    """Rules for addresses match by tenants: images to fetch and webhooks to call."""
+    """Rules for tenant-supplied addresses, which images are fetched from and webhooks sent to."""
 
     model_config = section_config("INFILL_OUTBOUND_")
 

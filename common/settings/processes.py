@@ -9,7 +9,7 @@ from common.settings.section import Section, section_config
 
 
 class GatewaySettings(Section):
-    """The gateway, which serves the HTTP APIs."""
+    """Settings of the gateway, which serves the HTTP APIs."""
 
     public_url: str = Field(
         default="http://127.0.0.1:8000",
@@ -41,10 +41,10 @@ class GatewaySettings(Section):
     )
 
     def require_pepper(self) -> str:
-        """Return the pepper; it has no default, since a public one would protect nothing.
+        """Return the pepper, which has no default because a public pepper would protect nothing.
 
         Raises:
-            ConfigurationError: it is not set.
+            ConfigurationError: the pepper is not set.
         """
         if self.api_key_pepper is None:
             raise ConfigurationError(
@@ -55,7 +55,7 @@ class GatewaySettings(Section):
 
 
 class WorkerSettings(Section):
-    """A GPU worker."""
+    """Settings of a GPU worker."""
 
     model_config = section_config("INFILL_WORKER_")
 
@@ -103,7 +103,7 @@ class WorkerSettings(Section):
 
 
 class ModelSettings(Section):
-    """The models that are served, and where they are."""
+    """Settings of the models: which are served, and where their files are."""
 
     model_config = section_config("INFILL_MODELS_")
 
@@ -120,7 +120,7 @@ class ModelSettings(Section):
 
 
 class TelemetrySettings(Section):
-    """Logs, and the status server of workers and dispatchers."""
+    """Settings of logging, and of the status server of workers and dispatchers."""
 
     log_level: str = Field(default="INFO", description="Lowest level that is logged.")
     status_host: str = Field(

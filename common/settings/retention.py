@@ -11,7 +11,7 @@ DAY = 24 * HOUR
 
 
 class RetentionSettings(Section):
-    """Retention times; 0 keeps the data for ever."""
+    """Retention times in seconds; 0 keeps the data for ever."""
 
     model_config = section_config("INFILL_RETENTION_")
 
@@ -47,11 +47,11 @@ class RetentionSettings(Section):
     @field_validator("orphan_seconds")
     @classmethod
     def _longer_than_a_request(cls, seconds: float) -> float:
-        """Reject ages at which an object's job may not be recorded yet.
+        """Reject ages below an hour: the job of such an object may not be recorded yet.
 
-        A request's images are stored at most minutes before its job is recorded. Their age is
-        measured by the store's clock, which differs from ours by at most a quarter of an hour:
-        otherwise it would reject our signatures.
+        Images are stored at most minutes before their job is recorded. Their age is measured by the
+        store's clock, which differs from ours by at most a quarter of an hour, as it would
+        otherwise reject our signatures.
         """
         if 0 < seconds < HOUR:
             raise ValueError("must be at least an hour (3600), or 0: younger objects may be in use")
@@ -59,7 +59,7 @@ class RetentionSettings(Section):
 
     @model_validator(mode="after")
     def _images_go_before_their_job(self) -> Self:
-        """Reject deleting a job's row before its images: the row is what refers to them."""
+        """Reject settings that delete a job's row before its images, which only the row names."""
         if self.job_seconds and not 0 < self.object_seconds <= self.job_seconds:
             raise ValueError(
                 "INFILL_RETENTION_OBJECT_SECONDS must not be longer than "

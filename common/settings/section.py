@@ -1,4 +1,4 @@
-"""The base class of settings: sections read from environment variables, with readable errors."""
+"""Base class of settings sections, which are read from environment variables."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from common.domain.errors import ConfigurationError
 
 
 class Section(BaseSettings):
-    """A group of settings: field `x` of a section with prefix `P` is read from variable `PX`."""
+    """A group of settings; field `x` of a section with prefix `P` is read from variable `PX`."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="INFILL_", frozen=True, extra="ignore", env_ignore_empty=True
@@ -54,7 +54,7 @@ class Section(BaseSettings):
 
 
 def section_config(prefix: str) -> SettingsConfigDict:
-    """Return the pydantic configuration of a section whose variables start with `prefix`."""
+    """Return the pydantic configuration of a section whose variables begin with `prefix`."""
     return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="ignore", env_ignore_empty=True)
 
 
@@ -64,5 +64,5 @@ def is_set(variable: str) -> bool:
 
 
 def export_environment(environment: Mapping[str, str]) -> None:
-    """Set environment variables of this process, which the processes it starts inherit."""
+    """Set environment variables of this process, which its child processes inherit."""
     os.environ.update(environment)  # noqa: TID251 this package owns the environment

@@ -6,7 +6,7 @@ from common.settings.section import Section, section_config
 
 
 class DatabaseSettings(Section):
-    """Connections to Postgres, version 15 or newer."""
+    """Settings of the connections to Postgres, version 15 or newer."""
 
     model_config = section_config("INFILL_DATABASE_")
 
@@ -29,7 +29,7 @@ class DatabaseSettings(Section):
 
 
 class RedisSettings(Section):
-    """Connections to Redis, version 6.2 or newer, which wakes processes; losing it loses no job."""
+    """Settings of Redis, version 6.2 or newer, which wakes processes; losing it loses no job."""
 
     model_config = section_config("INFILL_REDIS_")
 
@@ -50,7 +50,7 @@ class RedisSettings(Section):
 
 
 class StorageSettings(Section):
-    """An S3-compatible object store: S3, R2, MinIO and others."""
+    """Settings of the S3-compatible object store: S3, R2, MinIO and others."""
 
     model_config = section_config("INFILL_S3_")
 

@@ -11,7 +11,7 @@ HOUR = 3600.0
 
 
 class WebhookSettings(Section):
-    """Delivery of webhooks: retry schedule, limits, circuit breaker and signing."""
+    """Settings of webhook deliveries: retry schedule, limits, circuit breaker and signing."""
 
     model_config = section_config("INFILL_WEBHOOK_")
 
@@ -106,7 +106,7 @@ class WebhookSettings(Section):
 
     @model_validator(mode="after")
     def _lease_outlives_an_attempt(self) -> Self:
-        """Reject a lease that may expire during an attempt: building the body takes time too."""
+        """Reject a lease that could expire during an attempt, which includes building the body."""
         if self.lease_seconds < 2 * self.timeout_seconds:
             raise ValueError(
                 "INFILL_WEBHOOK_LEASE_SECONDS must be at least twice "

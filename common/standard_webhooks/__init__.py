@@ -1,1 +1,1 @@
-"""Standard Webhooks 1.0.0: keys, signatures and the HTTP client."""
+"""Standard Webhooks 1.0.0: keys, signatures and an HTTP client."""

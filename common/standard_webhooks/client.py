@@ -1,4 +1,4 @@
-"""Signing and sending of webhooks, for deliveries and webhook pings alike."""
+"""Sign and send webhooks, both deliveries and webhook pings."""
 
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -20,7 +20,7 @@ FIXED_HEADERS: Final = {
 
 
 def load_installation_key(settings: WebhookSettings) -> Ed25519PrivateKey | None:
-    """Return the installation's `v1a` key; None if webhooks are signed with `v1` only.
+    """Return the installation's `v1a` signing key, or None if only `v1` is used.
 
     Raises:
         ConfigurationError: the key is malformed.
@@ -30,7 +30,7 @@ def load_installation_key(settings: WebhookSettings) -> Ed25519PrivateKey | None
 
 
 class WebhookClient:
-    """Client that posts webhooks through the outbound guard; `key` adds `v1a` signatures."""
+    """Client that posts webhooks through the outbound guard; a `key` adds `v1a` signatures."""
 
     def __init__(
         self, guard: Guard, settings: WebhookSettings, key: Ed25519PrivateKey | None
@@ -42,16 +42,16 @@ class WebhookClient:
     def build_headers(
         self, webhook_id: UUID, body: bytes, secrets: Iterable[str]
     ) -> dict[str, str]:
-        """Return the headers, signatures included, of a webhook sent now."""
+        """Return the headers of a webhook sent now, including its signatures."""
         signed = signed_headers(webhook_id, utc_now(), body, secrets=secrets, key=self._key)
         return FIXED_HEADERS | signed
 
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> WebhookResponse:
-        """Send a webhook and give the receiver's answer, whatever its status.
+        """Send a webhook and return the receiver's response, whatever its status.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
-            FetchFailedError: no response came in time; `reason` is one word.
+            FetchFailedError: no response was received in time; `reason` is one word.
         """
         return await self._guard.post(
             url,

@@ -21,20 +21,22 @@ KEY_ID_LENGTH: Final = 16
 
 
 def new_secret() -> str:
-    """Generate a shared secret for a tenant's `v1` signatures."""
+    """Return a new shared secret for a tenant's `v1` signatures."""
     return SECRET_PREFIX + _to_base64(secrets.token_bytes(SECRET_BYTES))
 
 
 def new_signing_key() -> str:
-    """Generate a private key for an installation's `v1a` signatures."""
+    """Return a new private key for an installation's `v1a` signatures."""
     return SIGNING_PREFIX + _to_base64(Ed25519PrivateKey.generate().private_bytes_raw())
 
 
 def load_signing_key(text: str) -> Ed25519PrivateKey:
-    """Parse a private key: `whsk_` and the base64 of its 32 bytes, with or without the public 32.
+    """Return the private key from `whsk_` and the base64 of its 32 bytes.
+
+    The 32 bytes of the public key may follow.
 
     Raises:
-        ConfigurationError: it is malformed; the message never contains the key.
+        ConfigurationError: the key is malformed; the message never contains the key.
     """
     try:
         raw = base64.b64decode(text.removeprefix(SIGNING_PREFIX), validate=True)
@@ -54,7 +56,7 @@ def public_key(signing_key: Ed25519PrivateKey) -> str:
 
 
 def key_id(signing_key: Ed25519PrivateKey) -> str:
-    """Return a short hash of the public key, which changes exactly when the key does."""
+    """Return a short hash of the public key, which identifies the key to receivers."""
     raw = signing_key.public_key().public_bytes_raw()
     return hashlib.sha256(raw).hexdigest()[:KEY_ID_LENGTH]
 

@@ -26,10 +26,11 @@ def signed_headers(
     secrets: Iterable[str],
     key: Ed25519PrivateKey | None = None,
 ) -> dict[str, str]:
-    """Return the three headers of one attempt made `at`; the id is the same for every attempt.
+    """Return the three Standard Webhooks headers of one attempt made at the time `at`.
 
-    There is one `v1` signature for each of `secrets` (`whsec_` and base64), and a `v1a` signature
-    if there is a key. Without secrets and key the signature header is missing.
+    `delivery_id` is the same for every attempt. There is one `v1` signature for each of `secrets`
+    (`whsec_` and base64), and a `v1a` signature if `key` is given. Without secrets and key, the
+    signature header is missing.
 
     Raises:
         ValueError: a secret is not `whsec_` and base64.

@@ -44,17 +44,17 @@ CREATE INDEX ix_deliveries_first ON deliveries (tenant_id, origin, available_at)
     WHERE state = 'pending' AND attempt = 0;
 CREATE INDEX ix_deliveries_retry ON deliveries (tenant_id, origin, available_at)
     WHERE state = 'pending' AND attempt > 0;
--- Expired leases, and the recount of deliveries being sent.
+-- For finding expired leases, and for the recount of deliveries being sent.
 CREATE INDEX ix_deliveries_lease ON deliveries (lease_expires_at)
     INCLUDE (tenant_id, origin) WHERE state = 'sending';
--- A tenant's deliveries, latest job first; and the deletion of a tenant.
+-- For listing a tenant's deliveries, latest job first, and for the deletion of a tenant.
 CREATE INDEX ix_deliveries_tenant_id_job_id ON deliveries (tenant_id, job_id);
 CREATE INDEX ix_deliveries_track_hash ON deliveries (tenant_id, track_hash, job_id)
     WHERE track_hash IS NOT NULL;
--- Failed deliveries that a tenant asks to redeliver.
+-- For finding the failed deliveries that a tenant asks to redeliver.
 CREATE INDEX ix_deliveries_failed ON deliveries (tenant_id, finished_at)
     WHERE state IN ('exhausted', 'discarded');
--- Retention.
+-- For retention, which deletes ended deliveries by age.
 CREATE INDEX ix_deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
 -- A job has one delivery for each event.
 CREATE UNIQUE INDEX uq_deliveries_job_id_event ON deliveries (job_id, event);
@@ -83,10 +83,10 @@ CREATE INDEX ix_delivery_attempts_delivery_id ON delivery_attempts (delivery_id)
 CREATE TABLE tenant_origins (
     tenant_id bigint NOT NULL,
     origin text NOT NULL,
-    -- Deliveries being sent; never too low.
+    -- The number of deliveries being sent; may be too high, but never too low.
     sending integer DEFAULT 0 NOT NULL,
-    -- When the next first attempt, and the next retry, is due. Never too late; infinity if there is
-    -- none.
+    -- When the next first attempt and the next retry are due; may be too early, but never too late.
+    -- Infinity if there is none.
     first_due_at timestamptz DEFAULT 'infinity' NOT NULL,
     retry_due_at timestamptz DEFAULT 'infinity' NOT NULL,
     -- Nothing is claimed before this: infinity at the limit of concurrent attempts, else

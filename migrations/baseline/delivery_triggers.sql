@@ -3,9 +3,9 @@
 -- Deliveries have several writers: the statements that end jobs, the sweeper, and the gateway's
 -- role, which redelivers but has no right to write counters.
 
--- Return scheme, host and port of a URL in the form of common.outbound.url.Target.origin, but
--- without what needs a parser: IDNA, and normal forms of IPv6 addresses. Two spellings are two
--- origins.
+-- Return scheme, host and port of a URL in the form of common.outbound.url.Target.origin, except
+-- that IDNA names and IPv6 addresses are not normalized, which would need a parser. Two spellings
+-- of such a host are two origins.
 CREATE FUNCTION infill_origin(url text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $body$

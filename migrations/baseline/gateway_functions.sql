@@ -1,4 +1,4 @@
--- Functions through which the gateway reads and changes rows beyond one tenant's.
+-- Functions through which the gateway reads and changes rows of more than one tenant.
 --
 -- The gateway's role sees the rows of one tenant at a time (row_level_security.sql). These
 -- functions run with the rights of their owner. Each serves one purpose, and no result names a
@@ -6,7 +6,7 @@
 -- read other tables.
 --
 -- Bodies refer to parameters by number, so that the tests can EXPLAIN the bodies as statements. A
--- LIMIT is a literal, because for a bound one the planner guesses.
+-- LIMIT is a literal, because the planner cannot estimate a bound limit.
 
 -- Return the owner of a live API key, the limits of plan and tenant, and the seconds until the key
 -- expires; no row for an unknown, revoked or expired key or a disabled tenant. Records the use of
@@ -44,8 +44,8 @@ WITH found AS (
 SELECT tenant_id, plan_limits, tenant_limits, seconds_left FROM found
 $body$;
 
--- Return the prefixes of those jobs with these prefixes that have ended. Prefixes are random, so a
--- caller only knows those of its own jobs.
+-- Return those of the given prefixes whose jobs have ended. Prefixes are random, so a caller knows
+-- only the prefixes of its own jobs.
 CREATE FUNCTION infill_ended_jobs(prefixes uuid[])
 RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
@@ -186,8 +186,8 @@ FROM next_tenants CROSS JOIN LATERAL (
 ORDER BY virtual_time
 $body$;
 
--- Return each running job of a queue: a number for its worker, its cost, and the seconds since it
--- was claimed.
+-- Return the running jobs of a queue, each with a number that identifies its worker, its cost, and
+-- the seconds since it was claimed.
 CREATE FUNCTION infill_running_jobs(queue text)
 RETURNS TABLE (engine bigint, cost double precision, seconds double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp

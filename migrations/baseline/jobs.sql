@@ -14,7 +14,7 @@ CREATE TABLE jobs (
     -- nothing.
     attempt smallint DEFAULT 0 NOT NULL,
     max_attempts smallint NOT NULL,
-    -- The last attempt lost its worker, and may have been the cause: the next one is run alone.
+    -- The last attempt lost its worker and may have been the cause, so the job is next run alone.
     suspect boolean DEFAULT false NOT NULL,
     available_at timestamptz DEFAULT now() NOT NULL,
     claimed_by text,
@@ -60,10 +60,10 @@ CREATE TABLE jobs (
 -- `available_at` is a key, so that jobs that are not due are skipped without reading their rows.
 CREATE INDEX ix_jobs_queued ON jobs (tenant_id, queue, priority DESC, id, available_at)
     INCLUDE (cost) WHERE state = 'queued';
--- Expired leases, and the recount of running jobs.
+-- For finding expired leases, and for the recount of running jobs.
 CREATE INDEX ix_jobs_lease ON jobs (lease_expires_at)
     INCLUDE (tenant_id, queue, cost) WHERE state = 'running';
--- Jobs that have waited too long.
+-- For finding jobs that have waited too long.
 CREATE INDEX ix_jobs_waiting ON jobs (created_at) WHERE state = 'queued';
 -- Retention deletes the images first, then the row. An ended job is in one of these two.
 CREATE INDEX ix_jobs_with_objects ON jobs (finished_at)
@@ -71,15 +71,15 @@ CREATE INDEX ix_jobs_with_objects ON jobs (finished_at)
 CREATE INDEX ix_jobs_without_objects ON jobs (finished_at) WHERE objects_deleted_at IS NOT NULL;
 -- The speed of a queue is measured from its latest successes.
 CREATE INDEX ix_jobs_succeeded ON jobs (queue, finished_at DESC) WHERE state = 'succeeded';
--- Deletion of a tenant: ours in batches, and the cascade when the tenant's row is deleted.
+-- For the deletion of a tenant: first in batches, then by the cascade from the tenant's row.
 CREATE INDEX ix_jobs_tenant_id ON jobs (tenant_id);
--- Requests that wait while Redis is down poll by the prefix.
+-- While Redis is down, waiting requests poll for their jobs by file prefix.
 CREATE UNIQUE INDEX uq_jobs_file_prefix ON jobs (file_prefix);
 CREATE UNIQUE INDEX uq_jobs_idempotency_key ON jobs (tenant_id, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 
--- One row for each worker process, with the time of its latest heartbeat. Estimates count live
--- ones.
+-- One row for each worker process, with the time of its latest heartbeat. Estimates count
+-- live workers.
 CREATE TABLE workers (
     name text NOT NULL,
     queues text[] NOT NULL,
@@ -134,5 +134,5 @@ CREATE TABLE tenant_queues (
 -- A claim reads the tenants of a queue in this order; of equals the one served longest ago first.
 CREATE INDEX ix_tenant_queues_ready ON tenant_queues (queue, virtual_time, start_tag)
     WHERE has_ready;
--- The queue's virtual time.
+-- For the queue's virtual time, which is its greatest start tag.
 CREATE INDEX ix_tenant_queues_start_tag ON tenant_queues (queue, start_tag);

@@ -13,7 +13,7 @@ CREATE TABLE usage_entries (
     megapixel_steps numeric(20, 6) NOT NULL,
     gpu_milliseconds bigint NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
-    -- Of `images`, those the safety checker found unsafe.
+    -- How many of `images` the safety checker found unsafe.
     flagged_images smallint DEFAULT 0 NOT NULL,
     CONSTRAINT pk_usage_entries PRIMARY KEY (job_id),
     CONSTRAINT fk_usage_entries_tenant_id
@@ -38,7 +38,7 @@ CREATE TABLE unfolded_usage (
 );
 CREATE INDEX ix_unfolded_usage_tenant_id ON unfolded_usage (tenant_id);
 
--- Sums of the entries by tenant, day in UTC, and model.
+-- Sums of the usage entries by tenant, day (UTC) and model.
 CREATE TABLE daily_usage (
     tenant_id bigint NOT NULL,
     day date NOT NULL,

@@ -1,4 +1,4 @@
-"""The schema of release 0.1.0; later migrations change it step by step."""
+"""Create the schema of release 0.1.0, which later migrations change step by step."""
 
 from typing import Final
 
@@ -24,13 +24,13 @@ FILES: Final = (
 
 
 def upgrade() -> None:
-    """Create tables, functions and rights in an empty database."""
+    """Create all tables, functions and rights in an empty database."""
     for name in FILES:
         _run(name)
 
 
 def downgrade() -> None:
-    """Drop everything but the role, which other databases of the cluster may use."""
+    """Drop everything except the role, which other databases of the cluster may use."""
     _run("drop.sql")
 
 

@@ -1,1 +1,1 @@
-"""The native API v1: what a tenant can do with its API key beyond v3."""
+"""The native API v1: job progress, cancellation and webhooks, which the v3 dialect lacks."""

@@ -1,4 +1,4 @@
-"""Authentication of tenants, as FastAPI dependencies; every request takes a rate limit token."""
+"""FastAPI dependencies that authenticate a tenant and apply its rate limit."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="API key", description
 
 @dataclass(frozen=True, slots=True)
 class TenantContext:
-    """An authenticated tenant, and the state of its rate limit, None where it has none."""
+    """The authenticated tenant of a request, and the state of its rate limit, None without one."""
 
     services: Services
     tenant: AuthenticatedTenant
@@ -29,11 +29,11 @@ class TenantContext:
 
     @property
     def tenant_id(self) -> int:
-        """The id of the tenant."""
+        """The id of the authenticated tenant."""
         return self.tenant.tenant_id
 
     def json_result(self, result: Any, *, status: int = 200) -> Response:
-        """Return a response with `result` and the rate limit headers."""
+        """Return a JSON response with `result` and the rate limit headers."""
         headers = None if self.rate_limit is None else self.rate_limit.headers
         return json_result(result, status=status, headers=headers)
 
@@ -43,11 +43,11 @@ async def authenticate(
     # For the OpenAPI document; the header `key` is accepted, too, as on v3.
     _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
 ) -> TenantContext:
-    """Return the tenant a request comes from.
+    """Return the tenant whose API key the request carries, and take one token of its rate limit.
 
     Raises:
-        WrongKeyError: there is no API key, or none that works.
-        RateExceededError: the tenant's rate limit is reached.
+        WrongKeyError: the API key is missing, malformed, unknown, revoked or expired.
+        RateExceededError: the tenant's rate limit has been reached.
     """
     services: Services = request.app.state.services
     tenant = await services.api_keys.authenticate(find_api_key(request, {}))
@@ -61,5 +61,5 @@ D = TypeVar("D", bound=JsonDocument)
 
 
 def json_body(kind: type[D]) -> Callable[[Request, object], Awaitable[D]]:
-    """Return the dependency that reads a body of `kind` after authentication."""
+    """Return a dependency that authenticates the tenant, then parses the JSON body as `kind`."""
     return json_body_after(authenticate, kind)

@@ -1,4 +1,4 @@
-"""Progress and cancellation of a tenant's jobs."""
+"""Routes for the progress and the cancellation of a tenant's jobs."""
 
 import base64
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ router = APIRouter(prefix=f"{PREFIX}/jobs", tags=["jobs"])
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a job: `step` of `steps` over all its images, null while unknown.
+    """Response body: `step` of `steps`, counted over all images of a job; null while unknown.
 
     `preview` is a small preview of the first image as a `data:` URI.
     """
@@ -37,7 +37,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class CanceledJob:
-    """A job that has just been canceled."""
+    """Response body: the job that was canceled."""
 
     id: int
     state: JobState
@@ -45,7 +45,7 @@ class CanceledJob:
 
 @router.get("/{job_id}/progress", response_model=Progress, **document_route(TOO_MANY_REQUESTS))
 async def show_progress(context: CurrentTenant, job_id: Id) -> Response:
-    """Show the progress of a job, updated a few times a second while it runs."""
+    """Show the progress of a job, which is updated a few times a second while the job runs."""
     job = await _find(context, job_id)
     progress = await context.services.progress_reader.read(job, preview=True)
     if progress is None:
@@ -58,9 +58,9 @@ async def show_progress(context: CurrentTenant, job_id: Id) -> Response:
     "/{job_id}/cancel", response_model=CanceledJob, **document_route(409, TOO_MANY_REQUESTS)
 )
 async def cancel_job(context: CurrentTenant, job_id: Id) -> Response:
-    """Cancel a job: a waiting one at once, a running one at its next step.
+    """Cancel a job: a queued one at once, a running one at its next diffusion step.
 
-    Its webhook is sent, and nothing is charged.
+    The job's webhook is sent, and the job is not charged.
     """
     tenant_id = context.tenant_id
     async with context.services.database.direct(tenant_id) as connection:

@@ -1,4 +1,4 @@
-"""The public keys with which receivers verify webhook signatures."""
+"""Route that publishes the public keys with which receivers verify webhook signatures."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -12,10 +12,10 @@ router = APIRouter(tags=["webhooks"])
 
 
 def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
-    """Return the installation's public keys; none while webhooks are signed with `v1` only.
+    """Return the installation's public keys; empty if webhooks are signed with `v1` only.
 
     Raises:
-        ConfigurationError: the signing key cannot be read.
+        ConfigurationError: the signing key is malformed.
     """
     key = load_installation_key(settings)
     if key is None:
@@ -25,6 +25,6 @@ def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
 
 @router.get("/.well-known/infill-webhook-keys")
 async def webhook_keys(request: Request) -> Response:
-    """Return the public keys that verify `v1a` signatures."""
+    """Return the public keys with which receivers verify `v1a` signatures."""
     services: Services = request.app.state.services
     return json_response({"keys": published_keys(services.settings.webhooks)})

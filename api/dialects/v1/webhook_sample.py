@@ -1,4 +1,4 @@
-"""The body of a webhook ping: like a real webhook, but of no job."""
+"""The body of a webhook ping: shaped like a real webhook, but without a job."""
 
 from datetime import datetime
 from typing import Final
@@ -41,7 +41,7 @@ _RESULT: Final = JobResult(("sample-0.png",), (False,), 1.5, {}, 1.5)
 
 
 def sample_body(event: Event, track_id: str | float | None, now: datetime) -> bytes:
-    """Return the JSON body of a sample webhook for `event`."""
+    """Return the JSON body of a sample webhook that reports `event`."""
     if event is Event.SUCCEEDED:
         body = success_body(
             _job(now),

@@ -1,4 +1,4 @@
-"""A tenant's webhooks: the delivery log, redelivery, and pings to test a receiver."""
+"""Routes for a tenant's webhooks: delivery log, redelivery, and pings that test a receiver."""
 
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
@@ -30,7 +30,7 @@ router = APIRouter(prefix=f"{PREFIX}/webhooks", tags=["webhooks"])
 
 
 class DeliveryParameters(PageParameters):
-    """A page of deliveries, filtered by job, `track_id` and state."""
+    """Query parameters of the delivery log: paging, and filters by job, `track_id` and state."""
 
     job_id: int | None = Field(None, ge=1, le=LARGEST_ID)
     track_id: str | None = Field(
@@ -42,7 +42,7 @@ class DeliveryParameters(PageParameters):
 
 
 class FailedDeliveries(JsonDocument):
-    """The failed deliveries to send again."""
+    """Request body: which failed deliveries to send again."""
 
     since: AwareDatetime = Field(
         description="only deliveries that failed at or after this time",
@@ -54,7 +54,7 @@ class FailedDeliveries(JsonDocument):
 
 
 class PingRequest(JsonDocument):
-    """The URL to send a webhook ping to, and the event it reports."""
+    """Request body: the URL to send a webhook ping to, and the event it reports."""
 
     url: str = Field(examples=["https://example.com/hook"])
     event: Event = Event.SUCCEEDED
@@ -68,7 +68,7 @@ class PingRequest(JsonDocument):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryLog:
-    """A delivery and its latest attempts, the last one first."""
+    """Response body: a delivery and its latest attempts, last attempt first."""
 
     delivery: DeliveryRecord
     attempts: list[AttemptRecord]
@@ -76,7 +76,7 @@ class DeliveryLog:
 
 @dataclass(frozen=True, slots=True)
 class Redelivered:
-    """How many deliveries are sent again; repeat the request while there are `more`."""
+    """Response body: how many deliveries are sent again; `more` means to repeat the request."""
 
     redelivered: int
     more: bool
@@ -88,9 +88,9 @@ class Redelivered:
 async def list_deliveries(
     context: CurrentTenant, query: Annotated[DeliveryParameters, Query()]
 ) -> Response:
-    """List deliveries, those of the latest job first, each with its last attempt.
+    """List deliveries, latest job first, each with its last attempt.
 
-    Filtered by `state`, a short page may still have a next one.
+    With a filter by `state`, a page may be short although there is a next one.
     """
     position = parse_page(query.page, "deliveries")
     tenant_id = context.tenant_id
@@ -121,7 +121,7 @@ async def show_delivery(context: CurrentTenant, delivery_id: UUID) -> Response:
     **document_route(409, TOO_MANY_REQUESTS),
 )
 async def redeliver(context: CurrentTenant, delivery_id: UUID) -> Response:
-    """Send a delivery again, or now if it waits for a retry; the `webhook-id` stays the same."""
+    """Send a delivery again under the same `webhook-id`; if it waits for a retry, send it now."""
     tenant_id = context.tenant_id
     async with context.services.database.direct(tenant_id) as connection:
         done = await redelivery.redeliver(connection, tenant_id, delivery_id)
@@ -142,7 +142,7 @@ async def redeliver_failed(
     context: CurrentTenant,
     failed: Annotated[FailedDeliveries, Depends(json_body(FailedDeliveries))],
 ) -> Response:
-    """Send all deliveries again that failed since a time, the oldest first."""
+    """Send again all deliveries that have failed since a given time, oldest failure first."""
     tenant_id = context.tenant_id
     state = None if failed.state is None else DeliveryState(failed.state)
     total, more = 0, True
@@ -166,9 +166,9 @@ async def redeliver_failed(
 async def ping_receiver(
     context: CurrentTenant, ping: Annotated[PingRequest, Depends(json_body(PingRequest))]
 ) -> Response:
-    """Send a sample webhook to a receiver, signed like any other, and show its response.
+    """Send a sample webhook to a URL, signed like a real one, and show the receiver's response.
 
-    Nothing is recorded or retried. The sample's job has the id 0, which no real job has.
+    The ping is neither recorded nor retried. The sample's job id is 0, which no real job has.
     """
     body = sample_body(ping.event, ping.track_id, utc_now())
     result = await context.services.webhook_ping.send(context.tenant_id, ping.url, body)

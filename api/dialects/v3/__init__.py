@@ -1,1 +1,1 @@
-"""The dialect of the hosted Stable Diffusion API v3."""
+"""The dialect compatible with the hosted Stable Diffusion API v3."""

@@ -1,4 +1,4 @@
-"""Errors rendered as the hosted Stable Diffusion API v3 does."""
+"""Error responses in the format of the hosted Stable Diffusion API v3."""
 
 from http import HTTPStatus
 from typing import Any, Final
@@ -27,12 +27,12 @@ _TIPS: Final = {
 
 
 def error_body(message: Any, **extra: Any) -> dict[str, Any]:
-    """Return the body of an error; clients read `messege`, the hosted service's spelling."""
+    """Return the JSON body of an error; `messege` is the hosted API's spelling of `message`."""
     return {"status": "error", "message": message, "messege": message, **extra}
 
 
 def render_error(_path: str, error: ApiError) -> Response:
-    """Return the v3 response to a request that failed with `error`."""
+    """Return the v3 response for `error`."""
     keeps_status = error.status in _KEPT_STATUSES or error.status >= _FIRST_SERVER_ERROR
     status = error.status if keeps_status else 200
     return json_response(_body(error), status=status, headers=error.headers)
@@ -56,7 +56,7 @@ def _body(error: ApiError) -> dict[str, Any]:
 
 
 def _limit_message(error: OverLimitError) -> str:
-    """Return the hosted service's sentence for a reached limit; it names a quota, but no rate."""
+    """Return the hosted API's message for a reached limit, without the number for a rate limit."""
     match error:
         case QueueFullError():
             allowed = f"{pluralize(error.rate_limit.quota, 'queued request')} allowed"

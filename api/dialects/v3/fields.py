@@ -1,6 +1,7 @@
-"""Field types of v3 bodies; each description completes the error "The … field must be".
+"""Field types of v3 request bodies.
 
-Callers see the description in errors and in the interactive documentation.
+Each type's description completes the error sentence "The … field must be"; callers see it in errors
+and in the interactive documentation.
 """
 
 import base64
@@ -66,7 +67,7 @@ def _image(value: Any, info: ValidationInfo) -> str | bytes:
 
 
 def _decode_base64(value: Any) -> bytes:
-    """Decode bare base64 or a data: URI strictly; only line ends within it are allowed."""
+    """Return the bytes of strict base64, bare or in a data: URI; only line breaks are ignored."""
     if not isinstance(value, str):
         raise ValueError("not an image")  # noqa: TRY004 - pydantic reports ValueErrors only
     if value[:5].lower() == "data:":

@@ -1,7 +1,7 @@
 """Field types of v3 that control generation: model, scheduler, steps, safety, mask edge.
 
 Most are validated against the model that will serve the request. As in `api.dialects.v3.fields`,
-each description completes the error "The … field must be".
+each description completes the error sentence "The … field must be".
 """
 
 from math import ceil
@@ -64,7 +64,7 @@ def _steps(value: int, info: ValidationInfo) -> int:
 
 
 def _strength(value: float, info: ValidationInfo) -> float:
-    """Reject a strength so low that a scheduler with few steps would run none of them."""
+    """Reject a strength at which a scheduler with few steps would run no step at all."""
     scheduler = _scheduler_used(info)
     if scheduler and scheduler.most_steps and int(scheduler.most_steps * value) < 1:
         least = ceil(1000 / scheduler.most_steps) / 1000
@@ -76,7 +76,7 @@ def _strength(value: float, info: ValidationInfo) -> float:
 
 
 def _scheduler_used(info: ValidationInfo) -> SchedulerEntry | None:
-    """Return the requested scheduler or the model's default; None for that of the model's files."""
+    """Return the requested scheduler, or the model's configured default; None if neither is set."""
     name: Any = info.data.get("scheduler") or validation_context(info).model.scheduler
     return find_scheduler(name) if name else None
 

@@ -20,7 +20,7 @@ MAX_IDEMPOTENCY_KEY: Final = 255
 
 
 def to_generation_request(body: GenerationBody, model: ModelEntry) -> GenerationRequest:
-    """Return what to generate, with every default resolved and a random seed if none was sent."""
+    """Return the generation request with all defaults resolved, including a random seed."""
     seed = secrets.randbelow(SEED_LIMIT) if body.seed is None else body.seed
     return GenerationRequest(
         endpoint=body.endpoint,
@@ -49,7 +49,7 @@ def to_new_job(
     idempotency_key: str | None,
     request_digest: bytes | None,
 ) -> tuple[NewJob, Uploads]:
-    """Return the job to record, and the images to store before that."""
+    """Return the job to record, and the image bytes to upload beforehand, by object key."""
     file_prefix = uuid4()
     inputs, uploads = input_images(body.images, tenant_id, file_prefix)
     new_job = NewJob(
@@ -70,10 +70,10 @@ def to_new_job(
 
 
 def read_idempotency_key(request: Request) -> str | None:
-    """Return the header `Idempotency-Key`, under which a repeated request makes no second job.
+    """Return the `Idempotency-Key` header, with which a repeated request creates no second job.
 
     Raises:
-        InvalidFieldsError: it is empty, too long, or has other than visible ASCII characters.
+        InvalidFieldsError: the key is empty, too long, or has characters other than visible ASCII.
     """
     key = request.headers.get("idempotency-key")
     if key is None or (0 < len(key) <= MAX_IDEMPOTENCY_KEY and _is_visible(key)):
@@ -83,7 +83,7 @@ def read_idempotency_key(request: Request) -> str | None:
 
 
 def request_digest_of(endpoint: str, fields: dict[str, Any]) -> bytes:
-    """Return the SHA-256 of endpoint and fields, independent of their order and of the API key.
+    """Return the SHA-256 of endpoint and fields, independent of field order and API key.
 
     Raises:
         MalformedBodyError: a field is nested too deeply to be serialized.

@@ -1,4 +1,4 @@
-"""OpenAPI documentation of v3: request bodies in three formats, and examples of responses."""
+"""OpenAPI documentation of v3: request bodies in three formats, and example responses."""
 
 from typing import Any, Final
 
@@ -152,7 +152,7 @@ def _schema(name: str) -> dict[str, Any]:
 
 
 def _headers(name: str) -> dict[str, Any]:
-    """Return the rate limit headers, which only requests that make a job have."""
+    """Return the OpenAPI entry for rate limit headers; empty for routes that do not create jobs."""
     if name not in BODIES:
         return {}
     return {
@@ -162,7 +162,7 @@ def _headers(name: str) -> dict[str, Any]:
 
 
 def document_route(name: str) -> dict[str, Any]:
-    """Return the documentation of a v3 route as keyword arguments for its decorator."""
+    """Return the OpenAPI documentation of a v3 route, as keyword arguments for its decorator."""
     body = {"schema": _schema(name), "example": REQUESTS[name]}
     examples = {title: {"value": value} for title, value in RESPONSES[name].items()}
     return {

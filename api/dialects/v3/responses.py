@@ -1,4 +1,4 @@
-"""Response bodies of v3."""
+"""JSON bodies of v3 responses."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ NOT_FOUND = "Request not found"
 
 
 async def job_body(services: Services, view: JobView) -> dict[str, Any]:
-    """Return the body of a job: succeeded, failed or processing.
+    """Return the JSON body for a job that has succeeded, failed, or is still being processed.
 
     Raises:
-        StorageUnavailableError: base64 was requested, and the store did not return an image.
+        StorageUnavailableError: the request asked for base64, and an image could not be read.
     """
     job = view.job
     if job.result is not None:
@@ -37,12 +37,15 @@ async def job_body(services: Services, view: JobView) -> dict[str, Any]:
 
 
 def not_found_body() -> dict[str, Any]:
-    """Return the body for an id that is unknown, no number or another tenant's: always the same."""
+    """Return the JSON body for a malformed or unknown job id, or the id of another tenant's job.
+
+    It is always the same, so that it does not reveal which ids exist.
+    """
     return failed_body(0, NOT_FOUND)
 
 
 def webhook_status(view: JobView) -> str:
-    """Return the state of the webhook; empty if none was requested or its row is deleted."""
+    """Return the status of a job's webhook; empty if none was requested or its row was deleted."""
     if view.job.webhook_url is None:
         return ""
     match view.delivery:
@@ -80,7 +83,7 @@ async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
 
 
 def _future_keys(job: JobRecord) -> list[str]:
-    """Return the keys under which the current attempt, or else the next, stores its images."""
+    """Return the keys of the images that the current attempt stores, or the next if none runs."""
     attempt = job.attempt if job.state is JobState.RUNNING else job.attempt + 1
     return [
         result_key(job.tenant_id, job.file_prefix, attempt, index)

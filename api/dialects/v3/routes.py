@@ -30,14 +30,14 @@ LARGEST_ID: Final = 2**63 - 1
 
 
 class BareRoute(APIRoute):
-    """A route whose endpoint gets the request and its path parameters, and reads all else itself.
+    """A route that passes only the request and its path parameters to the endpoint.
 
-    FastAPI's own handler parses bodies, validates parameters and resolves dependencies. v3 uses
-    none of that, and skipping it saves a tenth of the time of a fetch.
+    It bypasses FastAPI's parsing, validation and dependency injection, none of which v3 uses; this
+    makes a fetch a tenth faster.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that only awaits the endpoint."""
+        """Return a handler that calls the endpoint with the request and its path parameters."""
         endpoint: Callable[..., Coroutine[Any, Any, Response]] = self.endpoint
 
         async def handle(request: Request) -> Response:
@@ -58,7 +58,7 @@ async def inpaint(request: Request) -> Response:
 
 @router.post("/img2img", **document_route("img2img"))
 async def img2img(request: Request) -> Response:
-    """Generate an image from another one."""
+    """Generate an image from an initial image and a prompt."""
     return await _generate(request, ImageToImageBody)
 
 
@@ -70,7 +70,7 @@ async def text2img(request: Request) -> Response:
 
 @router.post("/fetch/{job_id}", **document_route("fetch"))
 async def fetch(request: Request, job_id: str) -> Response:
-    """Show the state of a job; extra fields, such as those of the first request, are ignored."""
+    """Show the state of a job; the body may repeat the fields of the original request."""
     services: Services = request.app.state.services
     tenant, _ = await _authenticate(request, services)
     number = _parse_job_id(job_id)
@@ -85,7 +85,7 @@ async def fetch(request: Request, job_id: str) -> Response:
 
 @router.post("/system_load", **document_route("system_load"))
 async def system_load(request: Request) -> Response:
-    """Show how many of the tenant's jobs wait, and the seconds until a new one would start."""
+    """Show the number of the tenant's waiting jobs, and the seconds until a new job would start."""
     services: Services = request.app.state.services
     tenant, _ = await _authenticate(request, services)
     queues = services.catalogue.queues
@@ -133,7 +133,7 @@ async def _authenticate(request: Request, services: Services) -> tuple[Authentic
 
 
 def _parse_job_id(text: str) -> int | None:
-    """Return the job id; None for anything that cannot be one."""
+    """Return the job id in `text`, or None if it cannot be a valid id."""
     if not (text.isascii() and text.isdecimal()) or len(text) > len(str(LARGEST_ID)):
         return None
     number = int(text)

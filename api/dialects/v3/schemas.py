@@ -1,4 +1,4 @@
-"""Request bodies of the three endpoints that generate images."""
+"""Schemas of the request bodies of the three endpoints that generate images."""
 
 from typing import Any, ClassVar
 
@@ -39,7 +39,7 @@ NULLS = (None, "", "null", b"")
 
 
 class GenerationBody(BaseModel):
-    """Fields that all three share; unknown ones are ignored, because clients send extras."""
+    """Fields common to all three endpoints; unknown fields are ignored, as clients send extras."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
 
@@ -68,17 +68,17 @@ class GenerationBody(BaseModel):
 
     @property
     def strength_used(self) -> float:
-        """The denoising strength, 0 to 1; 1 where there is no initial image."""
+        """The denoising strength from 0 to 1; always 1 without an initial image."""
         return 1.0
 
     @property
     def images(self) -> dict[str, str | bytes]:
-        """The images of the request by field name: a URL, or the bytes themselves."""
+        """The images of the request by field name, each as a URL or as bytes."""
         return {name: getattr(self, name) for name in self.image_fields}
 
     @property
     def mask_changes(self) -> dict[str, Any]:
-        """Mask options by the field names of `GenerationRequest`."""
+        """The mask options, by the corresponding field names of `GenerationRequest`."""
         return {name: getattr(self, name) for name in self.mask_fields}
 
 
@@ -93,7 +93,7 @@ class _WithInitImage(GenerationBody):
 
 
 class InpaintBody(_WithInitImage):
-    """Repaint the white part of a mask."""
+    """Body of an inpainting request, which repaints the white part of a mask."""
 
     endpoint = Endpoint.INPAINT
     image_fields = ("init_image", "mask_image")
@@ -107,14 +107,14 @@ class InpaintBody(_WithInitImage):
 
 
 class ImageToImageBody(_WithInitImage):
-    """Generate an image from another one."""
+    """Body of an image-to-image request, which starts from an initial image."""
 
     endpoint = Endpoint.IMG2IMG
     image_fields = ("init_image",)
 
 
 class TextToImageBody(GenerationBody):
-    """Generate an image from a prompt alone."""
+    """Body of a text-to-image request, which has a prompt only."""
 
     endpoint = Endpoint.TEXT2IMG
 
@@ -128,10 +128,10 @@ class TextToImageBody(GenerationBody):
 def read_body(
     kind: type[GenerationBody], fields: dict[str, Any], context: ValidationContext
 ) -> GenerationBody:
-    """Return the validated body of a request.
+    """Validate `fields` and return them as a body of type `kind`.
 
     Raises:
-        InvalidFieldsError: names every bad field at once, and what would be right.
+        InvalidFieldsError: names every invalid field and its valid values.
     """
     present = {name: value for name, value in fields.items() if value not in NULLS}
     try:
@@ -141,7 +141,7 @@ def read_body(
 
 
 def _to_field_errors(kind: type[GenerationBody], error: ValidationError) -> list[FieldError]:
-    """Return one error per field: the first that pydantic found in it."""
+    """Return one `FieldError` per invalid field: the first error that pydantic found in it."""
     rules = {field.alias or name: field.description for name, field in kind.model_fields.items()}
     found: dict[str, FieldError] = {}
     for problem in error.errors(include_url=False):

@@ -1,4 +1,4 @@
-"""The context that fields are validated in: the outbound guard, the models, the limits."""
+"""The context for validating v3 fields: outbound guard, models and the tenant's limits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,8 +20,9 @@ WHOLE_SENTENCE: Final = "whole_sentence"  # the type of errors that carry their 
 class ModelChoice:
     """The models a tenant may use for an endpoint.
 
-    `usable` is never empty; its first is the default. `unchecked` lack only the safety checker
-    that the tenant's plan requires. `on_plan` is true if the plan names the models.
+    `usable` is never empty; its first model is the default. `unchecked` are models excluded only
+    because the plan requires a safety checker, which they lack. `on_plan` is true if the plan
+    restricts the models.
     """
 
     endpoint: Endpoint
@@ -30,20 +31,20 @@ class ModelChoice:
     on_plan: bool = False
 
     def pick(self, requested: Any) -> ModelEntry:
-        """Return the model named `requested`; the default for anything else."""
+        """Return the usable model named `requested`, or the default model if there is none."""
         name = requested.strip() if isinstance(requested, str) else None
         return next((entry for entry in self.usable if entry.name == name), self.usable[0])
 
     @property
     def rule(self) -> str:
-        """The rule for `model_id`, as the end of "The … field must be"."""
+        """The valid values of `model_id`, worded to complete the sentence "The … field must be"."""
         where = " on your plan" if self.on_plan else ""
         return f"null or a model that serves {self.endpoint}{where} ({_names(self.usable)})"
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationContext:
-    """The context of one request; `model` is the one of `choice` that will serve it."""
+    """The context of one request; `model` is the model from `choice` that will serve it."""
 
     guard: Guard
     image_max_bytes: int
@@ -53,21 +54,21 @@ class ValidationContext:
 
 
 def validation_context(info: ValidationInfo) -> ValidationContext:
-    """Return the context of the body under validation."""
+    """Return the context passed to pydantic for the body being validated."""
     return cast("ValidationContext", info.context)
 
 
 def field_error(sentence: str) -> PydanticCustomError:
-    """Return a validation error that shows `sentence` to the caller."""
+    """Return a pydantic error whose complete message is `sentence`."""
     # Passed as a value, because pydantic would format braces in a message template.
     return PydanticCustomError(WHOLE_SENTENCE, "{sentence}", {"sentence": sentence})
 
 
 def model_choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -> ModelChoice:
-    """Return the models that serve `endpoint` and that `limits` allow.
+    """Return the models that serve `endpoint` and that the tenant's `limits` allow.
 
     Raises:
-        UnsupportedRequestError: there is none; the message names the models there are.
+        UnsupportedRequestError: no such model exists; the message lists the models of the tenant.
     """
     serving = catalogue.find_models(endpoint, limits.models)
     usable: tuple[ModelEntry, ...] = serving

@@ -1,4 +1,4 @@
-"""The tables: columns, constraints and indexes."""
+"""SQLAlchemy models of the tables: columns, constraints and indexes."""
 
 from common.postgres.models.deliveries import Delivery, DeliveryAttempt
 from common.postgres.models.installation import Installation

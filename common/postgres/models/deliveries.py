@@ -1,4 +1,4 @@
-"""Tables of webhook deliveries and their attempts."""
+"""Tables of webhook deliveries and of their attempts."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,11 +11,11 @@ from common.postgres.models.schema import VACUUMED_OFTEN, Table, state_type
 
 
 class Delivery(Table):
-    """One event for one receiver; `id` is the `webhook-id`, by which receivers detect repeats.
+    """One event sent to one receiver; `id` is the `webhook-id`, by which receivers detect repeats.
 
-    The database derives `origin` from the URL, and `track_hash` from the job's `track_id`. The
-    hash is here so that a search by `track_id` needs no index on `jobs`, which would slow down
-    claims; and a hash fits into an index, however long the `track_id`.
+    The database derives `origin` from the URL, and `track_hash` from the job's `track_id`. The hash
+    is stored here because a search by `track_id` would otherwise need an index on `jobs`, which
+    would slow down claims. It is a hash because a `track_id` may be too long for an index entry.
     """
 
     __tablename__ = "deliveries"
@@ -93,11 +93,11 @@ class Delivery(Table):
 
 
 class DeliveryAttempt(Table):
-    """The outcome of one attempt to deliver a webhook.
+    """The outcome of one delivery attempt.
 
-    `ended_by` says why the delivery failed with this attempt: `gone`, `abort_message`,
-    `address_not_allowed` or `schedule`; NULL if it was delivered or will be retried. `answer`, as
-    the API calls it, is the start of the response body.
+    `ended_by` is the reason why the delivery failed for good with this attempt: `gone`,
+    `abort_message`, `address_not_allowed` or `schedule`; NULL if it was delivered or will be
+    retried. `answer` (its name in the API) is the start of the response body.
     """
 
     __tablename__ = "delivery_attempts"

@@ -1,4 +1,4 @@
-"""The table that identifies this installation."""
+"""The table with the identity of this installation."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,10 +10,10 @@ from common.postgres.models.schema import Table
 
 
 class Installation(Table):
-    """The single row with the id of this installation, which its bucket holds too.
+    """The single row with the id of this installation, which is also stored in its bucket.
 
-    Objects that no row refers to are deleted from the bucket. The id prevents two installations
-    that were given the same bucket by mistake from deleting each other's images.
+    Objects without a row are deleted from the bucket. The id prevents that two installations which
+    share a bucket by mistake delete each other's images.
     """
 
     __tablename__ = "installations"

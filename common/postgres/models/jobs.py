@@ -1,4 +1,4 @@
-"""Tables of jobs and of the workers that run them."""
+"""Tables of jobs and of workers."""
 
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from common.postgres.models.schema import VACUUMED_OFTEN, Table, state_type
 
 
 class Job(Table):
-    """One generation request, its state and its result; the row is the only source of truth."""
+    """One generation request with its state and result; this row is the only source of truth."""
 
     __tablename__ = "jobs"
 
@@ -120,7 +120,7 @@ class Job(Table):
 
 
 class Worker(Table):
-    """A worker process with its latest heartbeat; estimates of waiting times count these."""
+    """A worker process and its last heartbeat; estimates of waiting times count live workers."""
 
     __tablename__ = "workers"
 

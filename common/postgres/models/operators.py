@@ -10,7 +10,7 @@ from common.postgres.models.schema import Table
 
 
 class AdminKey(Table):
-    """A key of the admin API; only its keyed digest is stored."""
+    """A key for the admin API; only its HMAC digest is stored."""
 
     __tablename__ = "admin_keys"
 
@@ -25,10 +25,11 @@ class AdminKey(Table):
 
 
 class AuditEntry(Table):
-    """One change by an operator; written in its transaction, and kept if its tenant is deleted.
+    """One change by an operator, written in the transaction of the change.
 
-    `actor` is the operator, `action` e.g. `tenant.create`; `tenant` and `subject` are the names
-    and ids at that time; `details` are the changed values, without secrets.
+    `actor` is the operator, `action` is e.g. `tenant.create`; `tenant` and `subject` are names and
+    ids at the time of the change; `details` are the changed values, without secrets. The entry is
+    kept when its tenant is deleted.
     """
 
     __tablename__ = "audit_entries"

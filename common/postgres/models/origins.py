@@ -1,4 +1,4 @@
-"""Tables for sharing dispatchers fairly between tenants and their origins."""
+"""Tables for sharing the dispatchers fairly between tenants and between a tenant's origins."""
 
 from datetime import datetime
 from typing import Any
@@ -16,13 +16,14 @@ _LONG_AGO: Any = text("'-infinity'")
 class TenantOrigin(Table):
     """Counters of one tenant's deliveries to one origin (scheme, host and port).
 
-    With one row per tenant and origin, a claim costs the same however many deliveries wait.
-    `sending` counts the deliveries being sent and is never too low. `first_due_at` is when the next
-    first attempt is due, `retry_due_at` the next retry: never too late, infinity if there is none.
-    The circuit breaker is closed if `open_until` is -infinity, open until that time, and half open
-    after it, when one attempt may be made. `held_until` is when the next attempt may be made:
-    infinity while the concurrency limit is reached, otherwise `open_until`. The breaker counts
-    `requests` and `failed` ones since `counted_since`.
+    Because of this row, the cost of a claim does not depend on the number of waiting deliveries.
+    `sending` is the number of deliveries being sent, or more, never less. `first_due_at` is when
+    the next first attempt is due, `retry_due_at` the next retry; both may be too early but not too
+    late, and are infinity if there is none. The circuit breaker is closed if `open_until` is
+    -infinity, open until that time, and half open afterwards, when a single attempt may be made.
+    `held_until` is when the next attempt may be made: infinity while the concurrency limit is
+    reached, otherwise `open_until`. The breaker has counted `requests` attempts, `failed` of them
+    failures, since `counted_since`.
     """
 
     __tablename__ = "tenant_origins"
@@ -53,7 +54,7 @@ class TenantOrigin(Table):
 
 
 class TenantDispatch(Table):
-    """When a tenant's deliveries were last served; one row for first attempts, one for retries.
+    """When a tenant's deliveries were last served: one row for first attempts, one for retries.
 
     Among the tenants with due deliveries, the one served longest ago is next, however many origins
     it has. `has_due` means that the tenant may have a due delivery; if not, `due_at` is when the

@@ -1,4 +1,4 @@
-"""The base class of all tables: names of constraints, column types, storage parameters."""
+"""The base class of all table models: constraint names, column types, storage parameters."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class Table(DeclarativeBase):
-    """Base class of all tables; constraints get predictable names, which migrations refer to."""
+    """Base class of all tables; it gives constraints predictable names, used by migrations."""
 
     metadata = MetaData(
         naming_convention={
@@ -42,7 +42,7 @@ VACUUMED_OFTEN = {
 
 
 def state_type(states: type[StrEnum]) -> Enum:
-    """Return the type of a text column whose CHECK allows exactly the members of `states`."""
+    """Return the column type for a state: text with a CHECK that allows exactly `states`."""
     return Enum(
         states,
         native_enum=False,

@@ -1,4 +1,4 @@
-"""Tables for sharing GPUs between tenants: limits of running jobs, and virtual times."""
+"""Tables for sharing the GPUs between tenants: limits of running jobs, and virtual times."""
 
 from sqlalchemy import ForeignKey, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -17,9 +17,9 @@ CHANGED_ALL_THE_TIME = {
 class TenantShare(Table):
     """Weight and limits of one tenant, derived from plan and tenant, and its running jobs.
 
-    Not columns of `tenants`, because every inserted job locks its row there against deletion.
-    NULL in `max_running` and `max_running_per_queue` means unlimited; jobs of a `closed` share are
-    not claimed.
+    They are not columns of `tenants`, because every inserted job locks its row there against
+    deletion. NULL in `max_running` and `max_running_per_queue` means unlimited. While a share is
+    `closed`, no jobs of the tenant are claimed.
     """
 
     __tablename__ = "tenant_shares"
@@ -37,13 +37,14 @@ class TenantShare(Table):
 
 
 class TenantQueue(Table):
-    """State of one tenant in one queue: start-time fair queueing (Goyal, Vin and Cheng, 1996).
+    """State of one tenant in one queue for start-time fair queueing (Goyal, Vin and Cheng, 1996).
 
-    `virtual_time` is the service received, in megapixel-steps divided by the weight: the tenant
-    with the least is served next, among equals the one served longest ago. `start_tag` is the
-    virtual time before the latest claim; the greatest of a queue is the queue's own virtual time,
-    to which a tenant is raised when it has jobs again. `has_ready` means that the tenant may have
-    jobs that are due. `backlog` is its waiting work in megapixel-steps, as last counted.
+    `virtual_time` is the service received so far, in megapixel-steps divided by the weight: the
+    tenant with the smallest is served next, among equals the one served longest ago. `start_tag` is
+    the virtual time before the latest claim. The greatest start tag of a queue is the queue's own
+    virtual time, to which a tenant is raised when it has jobs again. `has_ready` means that the
+    tenant may have jobs that are due. `backlog` is the cost of its waiting jobs in megapixel-steps,
+    as last counted.
     """
 
     __tablename__ = "tenant_queues"

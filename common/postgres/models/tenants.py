@@ -10,7 +10,7 @@ from common.postgres.models.schema import Table
 
 
 class Plan(Table):
-    """A named set of limits for tenants: see `common.domain.limits.Limits`."""
+    """A named set of limits for tenants; see `common.domain.limits.Limits`."""
 
     __tablename__ = "plans"
 
@@ -21,10 +21,10 @@ class Plan(Table):
 
 
 class Tenant(Table):
-    """A customer, who owns jobs, keys, secrets, deliveries and usage.
+    """A customer, which owns jobs, keys, secrets, deliveries and usage.
 
-    `limits` are its own, which override those of its plan. A tenant being deleted (`deleting_at`)
-    is disabled until all its data has been erased, lastly this row.
+    `limits` are the tenant's own, which override its plan's. A tenant being deleted (`deleting_at`)
+    is disabled until all its data has been erased; this row is deleted last.
     """
 
     __tablename__ = "tenants"
@@ -39,7 +39,7 @@ class Tenant(Table):
 
 
 class ApiKey(Table):
-    """An API key of a tenant; only its keyed digest is stored."""
+    """An API key of a tenant; only its HMAC digest is stored."""
 
     __tablename__ = "api_keys"
 
@@ -55,7 +55,7 @@ class ApiKey(Table):
 
 
 class WebhookSecret(Table):
-    """A secret that signs a tenant's webhooks; during a rotation there are several live ones."""
+    """A secret that signs a tenant's webhooks; during a rotation several secrets are live."""
 
     __tablename__ = "webhook_secrets"
 

@@ -1,4 +1,4 @@
-"""Tables of usage: an append-only ledger, and its daily totals."""
+"""Tables of usage: an append-only ledger and daily totals."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,10 +14,10 @@ MEGAPIXEL_STEPS = Numeric(20, 6)
 
 
 class UsageEntry(Table):
-    """The usage of one succeeded job; written with its result, never changed.
+    """The usage of one succeeded job; written together with its result, never changed.
 
-    It has no foreign key to the job, because it outlives the job. `flagged_images` is how many of
-    its `images` the safety checker flagged.
+    It outlives the job, so it has no foreign key to it. `flagged_images` is how many of its
+    `images` the safety checker flagged.
     """
 
     __tablename__ = "usage_entries"
@@ -35,10 +35,10 @@ class UsageEntry(Table):
 
 
 class UnfoldedUsage(Table):
-    """Mark of a usage entry that is not yet folded into the daily totals; deleted when it is.
+    """Marks a usage entry that is not yet included in the daily totals; deleted once it is.
 
-    A separate row leaves the ledger append-only. A position in the ledger would not do: it could
-    skip an entry whose transaction commits late.
+    The separate row keeps the ledger append-only. Remembering a position in the ledger instead
+    could skip an entry whose transaction commits late.
     """
 
     __tablename__ = "unfolded_usage"
@@ -55,7 +55,7 @@ class UnfoldedUsage(Table):
 
 
 class DailyUsage(Table):
-    """Total usage of one tenant, model and UTC day, summed up by the sweeper."""
+    """Total usage per tenant, model and UTC day, summed up by the sweeper."""
 
     __tablename__ = "daily_usage"
 

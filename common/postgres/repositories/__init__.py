@@ -1,1 +1,1 @@
-"""Repositories: one function for each statement on the rows; no other module contains SQL."""
+"""Repositories: one function per statement; no other package contains SQL."""

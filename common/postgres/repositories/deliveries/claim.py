@@ -19,7 +19,7 @@ from common.postgres.statements import Executor
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """A claimed delivery with everything needed to send it.
+    """A claimed delivery, with everything needed to send it.
 
     `secrets` are the tenant's live webhook secrets, newest first. `failures` is the index into the
     retry schedule.
@@ -37,9 +37,9 @@ class DueDelivery:
 class ClaimedDeliveries:
     """Result of one claim: the claimed deliveries, longest due first.
 
-    `origins_to_recheck` had no more deliveries in the claim's snapshot. A delivery committed
-    meanwhile is found by `origins.recheck_origins`. `has_more` means that another claim may find
-    more.
+    `origins_to_recheck` are origins without further due deliveries at the start of the claim; pass
+    them to `origins.recheck_origins`, which finds deliveries committed since then. `has_more` means
+    that another claim may find more deliveries.
     """
 
     deliveries: list[DueDelivery] = field(default_factory=list)
@@ -57,14 +57,14 @@ async def claim_deliveries(
     retries: bool,
     skip_tenants: Sequence[int] = (),
 ) -> ClaimedDeliveries:
-    """Claim up to `limit` due deliveries: retries if `retries`, otherwise first attempts.
+    """Claim up to `limit` due deliveries: retries if `retries` is true, else first attempts.
 
     Tenants served longest ago come first. Each gets an equal share of the claim, divided equally
-    between its origins; of an origin the deliveries longest due are claimed. At most `per_origin`
-    deliveries of a tenant to one origin are sent at the same time, and only one while the origin's
-    circuit breaker is half open. The tenants in `skip_tenants` are skipped, and so are tenants and
-    origins that another process has locked, so a claim never waits for a lock. The new attempt
-    number of a delivery is the fence for every later write.
+    between its origins; of each origin, the deliveries longest due are claimed. At most
+    `per_origin` deliveries of a tenant to one origin are sent at the same time, and only one while
+    the origin's circuit breaker is half open. Skipped are the tenants in `skip_tenants`, and
+    tenants and origins that another process has locked, so a claim never waits for a lock. Each
+    claim increments the delivery's attempt number, which fences all later writes.
     """
     values = {
         "by_dispatcher": dispatcher,

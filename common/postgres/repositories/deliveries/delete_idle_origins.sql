@@ -2,8 +2,8 @@
 -- no attempt for :idle_seconds.
 
 WITH idle AS (
-    -- That no delivery is pending is checked in `deliveries` too, by the indexes of first attempts
-    -- and of retries: a pending delivery without its tenant origin would never be claimed.
+    -- `deliveries` is searched too, by the indexes of first attempts and of retries: a pending
+    -- delivery without its tenant origin would never be claimed.
     SELECT tenant_origins.tenant_id, tenant_origins.origin
     FROM tenant_origins
     WHERE tenant_origins.sending = 0

@@ -1,6 +1,6 @@
-"""Read deliveries and their logged attempts, as the API shows them to their tenant.
+"""Read deliveries and their logged attempts, as shown to their tenant by the API.
 
-Every filter of a list is optional, so the statements are composed with SQLAlchemy Core.
+Every filter is optional, so the statements are composed with SQLAlchemy Core.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ _PAGE_SIZES: Final = (51, 201)
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """Filters of a list of deliveries; None does not filter.
+    """Filters for a list of deliveries; a filter that is None is not applied.
 
     `track_id` is compared as text: "17" finds both the number and the string.
     """
@@ -62,7 +62,7 @@ class DeliveryFilter:
 class DeliveryPage:
     """One page of deliveries, latest job first.
 
-    `next_after` is the job id to pass as `after` for the next page, None if this is the last page.
+    `next_after` is the job id to pass as `after` for the next page, or None on the last page.
     """
 
     deliveries: list[DeliveryRecord]
@@ -80,9 +80,9 @@ class _UsedFilters(NamedTuple):
 async def list_deliveries(
     connection: Executor, tenant_id: int, filters: DeliveryFilter, *, after: int | None, limit: int
 ) -> DeliveryPage:
-    """Return up to `limit` deliveries of jobs with ids below `after`, None for the first page.
+    """Return up to `limit` deliveries of jobs with ids below `after` (None for the first page).
 
-    With a filter by state at most `MAX_ROWS_READ` rows are read, so a page may be short or empty
+    With a filter by state, at most `MAX_ROWS_READ` rows are read, so a page may be short or empty
     although there is a next one.
     """
     used = _UsedFilters(filters.job_id is not None, filters.track_id is not None, after is not None)
@@ -162,7 +162,7 @@ def _list_conditions(used: _UsedFilters) -> list[ColumnElement[bool]]:
 
 @cache
 def _end_statement(used: _UsedFilters) -> Select[Any]:
-    """Return a statement for the last job id a page may read; no row if it may read to the end."""
+    """Return a statement for the lowest job id that a page may read; no row if unbounded."""
     return (
         select(Delivery.job_id)
         .where(*_list_conditions(used))
@@ -187,9 +187,9 @@ def _list_statement(used: _UsedFilters, state: DeliveryState | None, size: int) 
 
 
 def _select_shown(chosen: Select[UUID]) -> Select[Any]:
-    """Return a statement that reads the shown columns of the selected deliveries.
+    """Return a statement that reads the displayed columns of the deliveries that `chosen` selects.
 
-    The ids are selected first, so that jobs, origins and attempts are joined only for them.
+    The ids are selected first, so that jobs, origins and attempts are joined for those rows only.
     """
     of_page = chosen.subquery("chosen")
     last = (

@@ -1,4 +1,4 @@
-"""Find which tenants and origins have due deliveries, for dispatchers to claim.
+"""Find the tenants and origins with due deliveries, which dispatchers then claim.
 
 A claim locks dispatch rows, then origins, then deliveries; it skips locked rows instead of waiting
 for them. Every other statement locks deliveries first, then origins, then dispatch rows, each in
@@ -19,14 +19,14 @@ OriginKey = tuple[int, str]  # tenant id and origin
 
 
 async def mark_due_dispatches(connection: Executor) -> int:
-    """Set `has_due` in the tenant dispatches whose `due_at` has passed; return their number."""
+    """Set `has_due` on the tenant dispatches whose `due_at` has passed; return how many."""
     return len((await connection.execute(_MARK_DUE, {})).all())
 
 
 async def recheck_origins(connection: Executor, origins: Iterable[OriginKey]) -> bool:
-    """Find deliveries to these origins that were committed during a claim, which missed them.
+    """Correct the due times of these origins for deliveries committed while a claim was running.
 
-    Return whether the due time of any tenant was corrected.
+    A claim does not see such deliveries. Return whether the due time of any tenant was corrected.
     """
     pairs = list(origins)
     tenants = [tenant_id for tenant_id, _ in pairs]

@@ -1,5 +1,5 @@
--- Correct tenant dispatches that are later than the due times of their tenant origins: of the
--- tenants given, or of all if {everywhere} is 1.
+-- Correct due times of tenant dispatches that are later than the due times of their tenant origins,
+-- for the given tenants, or for all tenants if {everywhere} is 1.
 --
 -- Returns a row for each dispatch written.
 

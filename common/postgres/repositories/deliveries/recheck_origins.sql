@@ -1,5 +1,5 @@
--- Correct due times of tenant origins that are later than those of their deliveries: of the origins
--- given, or of all if {everywhere} is 1.
+-- Correct due times of tenant origins that are later than the due times of their deliveries, for
+-- the given origins, or for all origins if {everywhere} is 1.
 --
 -- Returns a row for each corrected origin.
 

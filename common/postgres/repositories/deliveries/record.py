@@ -1,4 +1,4 @@
-"""Record the outcomes of delivery attempts, and count them in the circuit breakers."""
+"""Record the outcomes of delivery attempts, and update the circuit breakers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from common.settings import WebhookSettings
 class AttemptLog:
     """Log entry of one delivery attempt.
 
-    `answer` is the start of the response body; `error` names the reason if no response came, such
-    as `timeout`. `ended_by` names the reason if the delivery failed with this attempt; it is None
-    if it was delivered or will be retried.
+    `answer` is the start of the response body; `error` is the reason why no response came, such as
+    `timeout`, else None. `ended_by` is the reason why the delivery failed for good with this
+    attempt, or None if it was delivered or will be retried.
     """
 
     started_at: datetime
@@ -36,9 +36,9 @@ class AttemptLog:
 class DeliveryResult:
     """Outcome of an attempt at a claimed delivery: the delivery's next state, and the log entry.
 
-    `wait_seconds` is the time until a retry, None if there is none. `is_healthy` is how the circuit
-    breaker counts the attempt: as a success, as a failure, or (None) not at all, because the
-    attempt says nothing about the receiver.
+    `wait_seconds` is the time until a retry, None if there is none. `is_healthy` tells the circuit
+    breaker whether the receiver is healthy; None means that the attempt says nothing about the
+    receiver and is not counted.
     """
 
     claim: DeliveryClaim
@@ -50,10 +50,10 @@ class DeliveryResult:
 
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
-    """Conditions under which an origin's circuit breaker opens, and the time it stays open.
+    """Conditions under which an origin's circuit breaker opens, and how long it stays open.
 
-    It opens if, within `window_seconds`, there were at least `min_requests` attempts and at least
-    the part `failure_ratio` of them failed. It stays open for `open_seconds`.
+    It opens if, within `window_seconds`, there were at least `min_requests` attempts, of which at
+    least the fraction `failure_ratio` failed. It stays open for `open_seconds`.
     """
 
     window_seconds: float
@@ -63,7 +63,7 @@ class BreakerRules:
 
     @classmethod
     def from_settings(cls, settings: WebhookSettings) -> Self:
-        """Return the rules that the settings define."""
+        """Return the rules defined by the settings."""
         return cls(
             window_seconds=settings.breaker_window_seconds,
             min_requests=settings.breaker_min_requests,
@@ -76,8 +76,8 @@ class BreakerRules:
 class RecordedAttempts:
     """Result of recording attempts.
 
-    `held` are the claims that were still held, `opened_origins` the origins whose circuit breaker
-    opened; `has_capacity` is whether an origin at its limit can take a delivery again.
+    `held` are the claims that were still valid, `opened_origins` the origins whose circuit breaker
+    opened. `has_capacity` is whether some origin that was at its limit can take deliveries again.
     """
 
     held: frozenset[DeliveryClaim]
@@ -92,9 +92,10 @@ async def record_attempts(
     per_origin: int,
     rules: BreakerRules,
 ) -> RecordedAttempts:
-    """Record attempts, each fenced by its claim, and update the counters of their origins.
+    """Record delivery attempts, each fenced by its claim, and update their origins' counters.
 
-    Nothing is written for a claim missing from `held`: it was lost to another dispatcher.
+    Nothing is written for a claim that another dispatcher has taken over; it is missing from
+    `held`.
     """
     logs = [outcome.log for outcome in outcomes]
     values = {

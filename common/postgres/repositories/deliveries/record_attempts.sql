@@ -70,8 +70,8 @@ logged AS (
 ),
 
 by_origin AS (
-    -- Some attempts say nothing about the receiver, neither success nor failure: errors on our
-    -- side.
+    -- Attempts that failed because of an error on our side say nothing about the receiver, and
+    -- count neither as success nor as failure.
     SELECT
         tenant_id,
         origin,
@@ -161,8 +161,8 @@ derived AS MATERIALIZED (
 ),
 
 updated AS (
-    -- Before held_until nothing is claimed: the end of the breaker's pause, or infinity while the
-    -- limit of concurrent attempts is reached.
+    -- Nothing is claimed before held_until, which is the end of the breaker's pause, or infinity
+    -- while the limit of concurrent attempts is reached.
     UPDATE tenant_origins
     SET sending = derived.sending,
         counted_since = derived.counted_since,

@@ -1,4 +1,4 @@
-"""Recount the deliveries being sent to each origin, count open breakers, delete idle origins."""
+"""Maintain tenant origins: recount deliveries being sent, count open breakers, delete idle rows."""
 
 from functools import cache
 from typing import Final
@@ -17,15 +17,15 @@ MAX_COUNTED: Final = 100_000
 async def recount_sending(connection: AsyncConnection, *, per_origin: int) -> int:
     """Recount the deliveries being sent to each origin; return how many origins were corrected.
 
-    Which origins are at the limit `per_origin` is derived anew too, as the limit may have changed.
+    Also derive anew which origins have reached the limit `per_origin`, which may have changed.
     """
     return (await connection.execute(_RECOUNT, {"per_origin": per_origin})).rowcount
 
 
 async def delete_idle_origins(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
-    """Delete up to `limit` origins without pending deliveries, idle for `seconds`; return how many.
+    """Delete up to `limit` idle origins without pending deliveries; return how many were deleted.
 
-    An origin is idle if it has recorded no attempt.
+    An origin is idle if no attempt has been recorded for `seconds`.
     """
     values = {"idle_seconds": seconds}
     return (await connection.execute(_delete_idle_statement(limit), values)).rowcount

@@ -1,4 +1,4 @@
-"""Redelivery: send deliveries again at their tenant's request."""
+"""Redelivery: send deliveries again at the request of their tenant."""
 
 from datetime import datetime
 from functools import cache
@@ -21,10 +21,10 @@ MAX_REDELIVERIES: Final = 1000
 
 
 async def redeliver(connection: Executor, tenant_id: int, delivery_id: UUID) -> bool:
-    """Make a delivery due now, whether it has ended or waits for a retry.
+    """Make a delivery due now, whether it has ended or waits for a retry; return True if done.
 
-    Return False if the tenant has no such delivery, if it is being sent, or if it has had
-    `MAX_ATTEMPTS`.
+    Return False if the tenant has no such delivery, if the delivery is being sent, or if it has had
+    `MAX_ATTEMPTS` attempts.
     """
     values = {"of_tenant": tenant_id, "of_delivery": delivery_id}
     return (await connection.execute(_REDELIVER, values)).first() is not None

@@ -25,10 +25,10 @@ MAX_PAUSE_SECONDS: Final = 0.008
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """Result of one claim: jobs in the order they are due.
+    """Result of one claim: the claimed jobs, in the order in which they should run.
 
-    `unreadable` are claims of jobs that this release cannot read, because a newer one recorded
-    them, each with the error. The caller releases them.
+    `unreadable` are claims of jobs that this release cannot read, each with the error, because a
+    newer release recorded them. The caller has to release these claims.
     """
 
     jobs: list[ClaimedJob] = field(default_factory=list)
@@ -42,13 +42,13 @@ class ClaimResult:
 async def claim_jobs(
     connection: Executor, *, queues: Sequence[str], worker: str, lease_seconds: float, limit: int
 ) -> ClaimResult:
-    """Claim up to `limit` jobs of the first of `queues` with jobs that can be claimed.
+    """Claim up to `limit` jobs of the first queue in `queues` that has claimable jobs.
 
-    Start-time fair queueing: the tenant with the least service received for its weight comes
-    first, and of its jobs the highest priority, then the oldest. A tenant at its limit of running
-    jobs is skipped, and so is one that another worker is claiming from, so claims seldom wait for
-    each other. A suspect is claimed alone. The new attempt number of a job is the fence for every
-    later write.
+    Start-time fair queueing: the tenant that has received the least service for its weight comes
+    first, and among its jobs the highest priority, then the oldest. Skipped are tenants that have
+    reached their limit of running jobs, and tenants that another worker is claiming from, so claims
+    rarely wait for each other. A suspect is claimed alone. Each claim increments the job's attempt
+    number, which fences all later writes.
     """
     values = {"of_queues": list(queues), "by_worker": worker, "lease_seconds": lease_seconds}
     for number in range(MAX_TRIES):
@@ -67,7 +67,7 @@ async def claim_jobs(
 
 
 async def _recheck_tenants(connection: Executor, rows: Sequence[Sequence[Any]]) -> None:
-    """Mark tenants as ready again if a job was recorded while the claim found no more."""
+    """Mark tenants as ready again if a job was recorded while the claim saw no more of theirs."""
     without_more = {(row[0], row[1]) for row in rows if not row[2]}
     for tenant_id, queue in without_more:
         await connection.execute(_RECHECK_TENANT, {"of_tenant": tenant_id, "of_queue": queue})

@@ -1,7 +1,8 @@
--- Raise the virtual times of tenants to those of their queues: service not received while closed or
--- limited is not made up for at the expense of other tenants.
+-- Raise the virtual times of tenants to the virtual times of their queues, so that service missed
+-- while closed or limited is not made up for at the expense of other tenants.
 --
--- It applies to the tenant :of_tenant, or to all on the plan :of_plan; the other one is NULL.
+-- It applies to the tenant :of_tenant, or to all tenants on the plan :of_plan; the other parameter
+-- is NULL.
 
 WITH locked AS (
     -- In the order of the keys, and before the shares are locked, so that two such statements never

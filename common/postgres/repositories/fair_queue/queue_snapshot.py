@@ -1,7 +1,7 @@
-"""Read a queue's state across its tenants, as numbers without their names, for estimates.
+"""Read the state of a queue across all tenants, without their identities, for estimates.
 
-The gateway's role sees the rows of one tenant only. So these call SQL functions, which run with
-the rights of their owner: `migrations/baseline/gateway_functions.sql`.
+The gateway's role sees only the rows of one tenant, so these statements call SQL functions that run
+with the rights of their owner: `migrations/baseline/gateway_functions.sql`.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from common.postgres.statements import Executor
 
 @dataclass(frozen=True, slots=True)
 class QueueTotals:
-    """Totals of one queue, see `QueueSnapshot`.
+    """Totals of one queue; the fields are explained at `QueueSnapshot`.
 
     `ready_tenants` is an upper bound: some may have no waiting job left.
     """
@@ -46,7 +46,7 @@ class QueueTotals:
 async def read_queue_snapshot(
     connection: Executor, queue: str, *, silent_seconds: float
 ) -> QueueSnapshot:
-    """Return the state of one queue; workers not seen for `silent_seconds` are not counted."""
+    """Return the state of one queue; workers silent for `silent_seconds` are not counted."""
     totals = await read_totals(connection, queue, silent_seconds=silent_seconds)
     waiting_tenants, read_count = await read_waiting_tenants(connection, queue)
     unread = max(0, totals.ready_tenants - read_count)

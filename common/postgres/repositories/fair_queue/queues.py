@@ -1,4 +1,4 @@
-"""Read the queues for operators: their waiting and running jobs, tenants and workers."""
+"""Read the queues for operators: numbers of waiting and running jobs, tenants and workers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ MAX_COUNTED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class QueueRecord:
-    """Counts of one queue; `waiting` is counted up to `MAX_COUNTED`.
+    """Counts of one queue; `waiting` is capped at `MAX_COUNTED`.
 
-    `ready_tenants` have jobs that are due; `workers` serve the queue and were seen recently.
+    `ready_tenants` is the number of tenants with due jobs, `workers` the number of live workers
+    that serve the queue.
     """
 
     name: str
@@ -36,9 +37,9 @@ class QueueRecord:
 
 
 async def read_queues(connection: AsyncConnection, *, silent_seconds: float) -> list[QueueRecord]:
-    """Return the queues that a tenant has used or a worker serves, by name.
+    """Return all queues that a tenant has used or a worker serves, sorted by name.
 
-    Workers not seen for `silent_seconds` are not counted.
+    Workers without a heartbeat for `silent_seconds` are not counted.
     """
     names = list((await connection.execute(_NAMES)).scalars())
     running = await _count_by_queue(connection, _RUNNING)

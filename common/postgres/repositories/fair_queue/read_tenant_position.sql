@@ -2,15 +2,15 @@
 -- claimed, and its running jobs.
 --
 -- Returns one row, with default values if the tenant has no share or is not in the queue yet.
--- Arrays are NULL if there are no jobs. The limits are literals: for a bound limit the planner
--- guesses.
+-- Arrays are NULL if there are no jobs. The limits are literals, because the planner cannot
+-- estimate a bound limit.
 
 WITH given AS (
     SELECT CAST(:of_tenant AS bigint) AS tenant_id, CAST(:of_queue AS text) AS queue
 ),
 
 first_jobs AS (
-    -- Limited before they are numbered: otherwise Postgres would number all waiting jobs.
+    -- Jobs are limited before they are numbered: otherwise Postgres would number all waiting jobs.
     SELECT id, priority, cost
     FROM jobs
     WHERE tenant_id = :of_tenant

@@ -1,6 +1,6 @@
 """Recount: derive the counters of fair queueing anew from the jobs.
 
-It runs while other processes change the counters, and holds no lock while it counts: see
+It runs while other processes change the counters, and holds no lock while counting; see
 `recount_queues.sql`.
 """
 
@@ -15,7 +15,7 @@ from common.postgres.sql_text import load_sql
 
 
 async def recount_running(connection: AsyncConnection) -> int:
-    """Recount the running jobs by tenant and queue; return how many counters were corrected."""
+    """Recount the running jobs per tenant and queue; return how many counters were corrected."""
     wrong_queues = (await connection.execute(_RECOUNT_QUEUES)).rowcount
     return wrong_queues + (await connection.execute(_RECOUNT_SHARES)).rowcount
 
@@ -30,7 +30,7 @@ async def mark_ready_tenants(connection: AsyncConnection) -> int:
 
 
 async def recount_backlogs(connection: AsyncConnection) -> None:
-    """Set each tenant's `backlog` to the cost of its waiting jobs.
+    """Set the `backlog` of each tenant and queue to the cost of its waiting jobs.
 
     Reads the index entry of every waiting job.
     """

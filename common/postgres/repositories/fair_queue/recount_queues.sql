@@ -1,8 +1,8 @@
 -- Recount the running jobs of each tenant in each queue.
 --
--- Everything is read in one snapshot. If another process updates a row meanwhile, its version
--- (xmin) differs from the one read and it is skipped: that process has counted correctly. So no
--- lock is held while counting.
+-- Everything is read in one snapshot. If another process updates a row meanwhile, the row's version
+-- (xmin) differs from the version read, and the row is skipped: that process has counted correctly.
+-- So no lock is held while counting.
 
 WITH counted AS (
     SELECT tenant_id, queue, count(*) AS running

@@ -1,6 +1,7 @@
 -- Derive the shares of tenants from the limits of plan and tenant.
 --
--- It applies to the tenant :of_tenant, or to all on the plan :of_plan; the other one is NULL.
+-- It applies to the tenant :of_tenant, or to all tenants on the plan :of_plan; the other parameter
+-- is NULL.
 
 WITH effective AS (
     -- A tenant's own limit overrides its plan's, even if it is null: the same rule as in

@@ -1,9 +1,9 @@
 """Tenants' shares: weights and limits of running jobs, derived from plan and tenant.
 
-Claims, and statements by which a worker, a tenant or an operator ends or requeues one running job,
-update `running` in both `tenant_queues` and `tenant_shares`, in this order. The sweeper's
-statements do not, because they change jobs of many tenants; a recount follows them (`recount`).
-So a counter is never lower than the number of running jobs, and no limit is exceeded.
+Statements that claim jobs, and those by which a worker, a tenant or an operator ends or requeues
+one running job, update `running` first in `tenant_queues`, then in `tenant_shares`. The sweeper's
+statements do not, because they change jobs of many tenants; a recount follows them (`recount`). So
+a counter is never lower than the number of running jobs, and no limit is exceeded.
 """
 
 from typing import Any, Final
@@ -19,7 +19,7 @@ from common.postgres.sql_text import load_sql
 
 
 def is_ready(tenant_id: Any, queue: Any) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions that a job is the tenant's, in the queue, and can be claimed now."""
+    """Return SQL conditions that a job belongs to tenant and queue and can be claimed now."""
     return (
         Job.tenant_id == tenant_id,
         Job.queue == queue,
@@ -31,10 +31,10 @@ def is_ready(tenant_id: Any, queue: Any) -> tuple[ColumnElement[bool], ...]:
 async def refresh_shares(
     connection: AsyncConnection, *, tenant_id: int | None = None, plan_id: int | None = None
 ) -> None:
-    """Derive the share of one tenant, or of all tenants on one plan, from the limits of both.
+    """Update the share of one tenant, or of all tenants on one plan, from their limits.
 
-    Their virtual times are raised to those of their queues: service not received while closed or
-    limited is not made up for at the expense of other tenants.
+    Their virtual times are first raised to the virtual times of their queues, so that service
+    missed while disabled or limited is not made up for at the expense of other tenants.
     """
     values = {"of_tenant": tenant_id, "of_plan": plan_id}
     await connection.execute(_LIFT_TENANTS, values)

@@ -1,4 +1,4 @@
-"""Read a tenant's position in a queue: its share, its waiting jobs in order, its running jobs."""
+"""Read a tenant's position in a queue: its share, and its waiting and running jobs."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -27,7 +27,7 @@ MAX_RUNNING_READ: Final = 200
 async def read_tenant_position(
     connection: Executor, *, tenant_id: int, queue: str
 ) -> TenantPosition:
-    """Return one tenant's position in one queue, read in one statement."""
+    """Return one tenant's position in one queue, read by a single statement."""
     values = {"of_tenant": tenant_id, "of_queue": queue}
     row = (await connection.execute(_READ_TENANT_POSITION, values)).first()
     weight, virtual_time, backlog, has_ready, max_running = row[:5]

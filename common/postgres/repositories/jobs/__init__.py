@@ -1,1 +1,1 @@
-"""Repositories of jobs: record, read, renew, release and finish."""
+"""Repositories of jobs: record, read, renew, release and finish jobs."""

@@ -1,4 +1,4 @@
-"""Finish one job: the holder of its claim lets it succeed or fail, its owner cancels it."""
+"""Finish one job: succeed or fail it under its claim, or cancel it."""
 
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -
 async def cancel(
     connection: Executor, *, tenant_id: int, job_id: int, message: str = "canceled by its owner"
 ) -> EndedJob | None:
-    """Cancel an unfinished job; return None if the tenant has no such job or it has ended."""
+    """Cancel an unfinished job; return None if it has ended or is not this tenant's."""
     values = {"of_job": job_id, "of_tenant": tenant_id, "to_error_message": message}
     return await _end_job(connection, _CANCEL, values)
 

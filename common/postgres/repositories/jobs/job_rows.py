@@ -1,4 +1,4 @@
-"""Columns that statements on jobs return, and their conversion to records."""
+"""The job columns that statements return, and their conversion to records."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -33,11 +33,11 @@ ENDED_JOB_COLUMNS: Final[tuple[Any, ...]] = (Job.id, Job.file_prefix, Delivery.i
 
 
 def to_job_record(row: Sequence[Any]) -> JobRecord:
-    """Convert a row whose first columns are `JOB_COLUMNS` to a `JobRecord`.
+    """Return the job record for a row whose first columns are `JOB_COLUMNS`.
 
     Raises:
-        TypeError, ValueError, KeyError: the row was written by a newer release, with fields or
-            values unknown to this one.
+        TypeError, ValueError, KeyError: a newer release wrote the row, with fields or values
+            unknown to this one.
     """
     fields = {column.key: row[index] for index, column in enumerate(JOB_COLUMNS)}
     fields["request"] = GenerationRequest.from_json(fields["request"])

@@ -1,4 +1,4 @@
-"""Renew claims, release them, and return failed jobs to their queue."""
+"""Renew claims, release them, and requeue jobs after failed attempts."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,7 +16,7 @@ from common.postgres.statements import Executor
 async def renew_claims(
     connection: AsyncConnection, claims: Sequence[Claim], lease_seconds: float
 ) -> set[Claim]:
-    """Set the leases of these claims to end in `lease_seconds`; return the claims still held.
+    """Extend the leases of claims to `lease_seconds` from now; return the claims still held.
 
     A claim missing from the result is lost: its job was canceled, requeued or ended.
     """
@@ -42,9 +42,9 @@ async def release_claim(connection: Executor, claim: Claim, *, seconds: float = 
 async def retry_later(
     connection: Executor, claim: Claim, *, seconds: float, code: str, message: str
 ) -> bool:
-    """Put a job back into its queue after a failed attempt; return False if the claim was lost.
+    """Requeue a job after a failed attempt; return False if the claim was lost.
 
-    It can be claimed again after `seconds`.
+    The job can be claimed again after `seconds`; until then its row shows `code` and `message`.
     """
     values = _fence(claim) | {
         "in_seconds": seconds,

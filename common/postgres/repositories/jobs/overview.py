@@ -1,4 +1,4 @@
-"""Read jobs for operators: state and timing, but not the tenant's prompt, URLs or images."""
+"""Read jobs for operators: state and timing, without the tenant's prompt, URLs and images."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,7 +38,7 @@ class JobSummary:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Filters of a list of jobs; None does not filter."""
+    """Filters for a list of jobs; a filter that is None is not applied."""
 
     tenant_id: int | None = None
     state: JobState | None = None
@@ -49,7 +49,7 @@ class JobFilter:
 class JobPage:
     """One page of jobs, latest first.
 
-    `next_after` is the job id to pass as `after` for the next page, None if this is the last page.
+    `next_after` is the job id to pass as `after` for the next page, or None on the last page.
     """
 
     jobs: list[JobSummary]
@@ -78,7 +78,7 @@ _SUMMARY_COLUMNS: Final = (
 async def list_jobs(
     connection: AsyncConnection, filters: JobFilter, *, after: int | None, limit: int
 ) -> JobPage:
-    """Return up to `limit` jobs with ids below `after`, None for the first page.
+    """Return up to `limit` jobs with ids below `after` (None for the first page), latest first.
 
     At most `MAX_ROWS_READ` rows are read, so a page may be short or empty although there is a next
     one.
@@ -95,13 +95,13 @@ async def list_jobs(
 
 
 async def find_job(connection: AsyncConnection, job_id: int) -> JobSummary | None:
-    """Return the job with this id, None if there is none."""
+    """Return the job with this id, or None if there is none."""
     found = await _read_summaries(connection, select(*_SUMMARY_COLUMNS).where(Job.id == job_id))
     return next(iter(found), None)
 
 
 async def set_priority(connection: AsyncConnection, job_id: int, priority: int) -> bool:
-    """Set a queued job's priority among its tenant's jobs; return False if it is not queued."""
+    """Set the priority of a queued job; return False if the job is not queued."""
     statement = (
         update(Job)
         .where(Job.id == job_id, is_one_of(Job.state, {JobState.QUEUED}))
@@ -111,7 +111,7 @@ async def set_priority(connection: AsyncConnection, job_id: int, priority: int) 
 
 
 async def _find_last_id_read(connection: AsyncConnection, after: int | None) -> int:
-    """Return the lowest job id this page may read, 0 if it may read to the end."""
+    """Return the lowest job id that this page may read; 0 if it may read all remaining jobs."""
     rows = select_page(select(Job.id), Job.id, after, 1, newest_first=True)
     end = (await connection.execute(rows.offset(MAX_ROWS_READ - 1))).scalar()
     return end or 0

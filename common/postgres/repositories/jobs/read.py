@@ -1,4 +1,4 @@
-"""Read one tenant's jobs, and find ended ones for callers that wait."""
+"""Read one tenant's jobs, and find jobs that have ended while callers wait for them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _FIND_ENDED: Final = select(
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job with the state of its webhook delivery, None if it has no delivery (yet)."""
+    """A job with the state of its webhook delivery, which is None if there is no delivery yet."""
 
     job: JobRecord
     delivery: DeliveryState | None
@@ -36,15 +36,16 @@ class JobView:
 
 
 async def read_job(connection: Executor, *, tenant_id: int, job_id: int) -> JobView | None:
-    """Return one job of a tenant; None if the tenant has none with this id."""
+    """Return one job of a tenant, or None if the tenant has none with this id."""
     row = (await connection.execute(_READ_JOB, {"job_id": job_id, "tenant_id": tenant_id})).first()
     return None if row is None else _to_job_view(row)
 
 
 async def find_ended(connection: Executor, prefixes: Collection[UUID]) -> set[UUID]:
-    """Return the prefixes of those jobs that have ended, for waiting callers while Redis is down.
+    """Return those of the file prefixes whose jobs have ended; used while Redis is down.
 
-    The jobs belong to several tenants, so this calls an SQL function, which sees all rows.
+    The jobs belong to several tenants, so this calls an SQL function that sees the rows of all
+    tenants.
     """
     rows = (await connection.execute(_FIND_ENDED, {"prefixes": list(prefixes)})).all()
     return {row[0] for row in rows}

@@ -1,4 +1,4 @@
-"""Record new jobs, each idempotency key once."""
+"""Record new jobs, at most one per idempotency key."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -24,21 +24,21 @@ _FIND_EARLIER: Final = select(*JOB_COLUMNS, Job.request_digest).where(
 
 @dataclass(frozen=True, slots=True)
 class JobRecorded:
-    """Result: the job was recorded, under this id."""
+    """Result of `record_job`: the job was recorded with the id `job_id`."""
 
     job_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class JobRepeated:
-    """Result: the same request was recorded before under the idempotency key, as this job."""
+    """Result of `record_job`: the same request was recorded earlier under its key, as `job`."""
 
     job: JobRecord
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKeyTaken:
-    """Result: the idempotency key was used before for another request, recorded as this job."""
+    """Result of `record_job`: the key was used earlier for a different request, job `job_id`."""
 
     job_id: int
 
@@ -46,7 +46,7 @@ class IdempotencyKeyTaken:
 async def record_job(
     connection: Executor, new: NewJob
 ) -> JobRecorded | JobRepeated | IdempotencyKeyTaken:
-    """Record a job as queued, or return the job recorded before under its idempotency key."""
+    """Record a job as queued, unless an earlier job has its idempotency key; return which."""
     row = {
         "tenant_id": new.tenant_id,
         "file_prefix": new.file_prefix,

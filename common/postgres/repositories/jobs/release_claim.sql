@@ -1,6 +1,6 @@
 -- Put a claimed job back into its queue, without using up an attempt.
 --
--- The attempt number stays, because a fence never falls; max_attempts is raised instead. Errors of
+-- The attempt number is the fence and never decreases, so max_attempts is raised instead. Errors of
 -- earlier attempts stay, and a suspect remains one. Returns the id; no row if the claim was lost.
 
 WITH released AS (

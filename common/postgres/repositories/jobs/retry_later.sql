@@ -1,5 +1,5 @@
--- Put a job back into its queue after a failed attempt, which counts. Its worker is alive, so it is
--- no longer a suspect.
+-- Requeue a job after a failed attempt, which uses up one of its attempts. Its worker is alive, so
+-- the job is no longer a suspect.
 --
 -- Returns the id; no row if the claim was lost.
 

@@ -1,4 +1,4 @@
-"""Record which workers are alive and which queues they serve."""
+"""Record which workers are alive, and which queues they serve."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from common.postgres.models import Worker
 async def record_worker_heartbeat(
     connection: AsyncConnection, name: str, queues: Sequence[str]
 ) -> None:
-    """Record that a worker is alive now, and the queues it serves."""
+    """Record that a worker is alive now, and which queues it serves."""
     new = insert(Worker).values(name=name, queues=list(queues))
     await connection.execute(
         new.on_conflict_do_update(
@@ -23,5 +23,5 @@ async def record_worker_heartbeat(
 
 
 async def delete_worker(connection: AsyncConnection, name: str) -> None:
-    """Delete a worker that shuts down, so that estimates no longer count it."""
+    """Delete the row of a worker that shuts down, so that estimates no longer count it."""
     await connection.execute(delete(Worker).where(Worker.name == name))

@@ -1,4 +1,4 @@
-"""Expire jobs: fail those that lost a worker at every attempt, and those that waited too long."""
+"""Expire jobs: fail those whose attempts are used up or that have waited too long."""
 
 from typing import Final
 
@@ -10,9 +10,9 @@ from common.postgres.statements import Executor
 
 
 async def fail_abandoned(connection: Executor, *, limit: int) -> list[EndedJob]:
-    """Fail up to `limit` jobs whose lease expired on their last allowed attempt; return them.
+    """Fail up to `limit` jobs whose lease expired on their last attempt; return these jobs.
 
-    The caller recounts the counters of running jobs.
+    The caller has to recount the counters of running jobs afterwards.
     """
     values = {"at_most": limit, "to_error_code": WORKER_LOST}
     rows = await connection.execute(_FAIL_ABANDONED, values)
@@ -22,7 +22,7 @@ async def fail_abandoned(connection: Executor, *, limit: int) -> list[EndedJob]:
 async def fail_overdue(
     connection: Executor, *, max_queue_seconds: float, limit: int
 ) -> list[EndedJob]:
-    """Fail up to `limit` jobs still queued `max_queue_seconds` after acceptance; return them."""
+    """Fail up to `limit` jobs queued for more than `max_queue_seconds`; return these jobs."""
     max_wait = pluralize(f"{max_queue_seconds:g}", "second")
     message = f"the job waited longer than the limit of {max_wait}"
     values = {

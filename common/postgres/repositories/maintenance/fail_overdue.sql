@@ -1,5 +1,5 @@
--- Fail up to :at_most jobs that are queued more than :max_queue_seconds after they were accepted,
--- oldest first.
+-- Fail up to :at_most jobs that are still queued more than :max_queue_seconds after they were
+-- accepted, oldest first.
 --
 -- Returns a row for each job: the job, its file prefix, and its delivery or NULL.
 

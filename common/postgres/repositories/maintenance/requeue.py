@@ -1,4 +1,4 @@
-"""Statements of the sweeper: requeue rows whose lease expired, count jobs, delete dead workers."""
+"""Statements of the sweeper: requeue rows with expired leases, count jobs, delete dead workers."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -38,14 +38,14 @@ MAX_COUNTED: Final = 100_000
 
 
 async def read_uptime_seconds(connection: AsyncConnection) -> float:
-    """Return the seconds for which this Postgres has been running."""
+    """Return the uptime of the Postgres server in seconds."""
     return float((await connection.execute(_UPTIME)).scalar_one())
 
 
 async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:
-    """Requeue up to `limit` jobs whose lease expired and that have attempts left; return how many.
+    """Requeue up to `limit` jobs whose lease expired before their last attempt; return how many.
 
-    They become suspects. The caller recounts the counters of running jobs.
+    The jobs become suspects. The caller has to recount the counters of running jobs afterwards.
     """
     return (await connection.execute(_requeue_statement(limit))).rowcount
 
@@ -70,10 +70,10 @@ def _requeue_statement(limit: int) -> Update:
 
 
 async def requeue_expired_deliveries(connection: AsyncConnection, *, limit: int) -> int:
-    """Make up to `limit` deliveries pending again whose lease expired; return their number.
+    """Make up to `limit` deliveries with expired leases pending again; return how many.
 
-    Their dispatcher died while sending. The receiver may have got the request; it is sent again
-    under the same id.
+    Their dispatcher died while sending. The receiver may have got the webhook already; it is sent
+    again under the same `webhook-id`.
     """
     return (await connection.execute(_requeue_deliveries_statement(limit))).rowcount
 
@@ -96,7 +96,7 @@ def _requeue_deliveries_statement(limit: int) -> Update:
 def _select_expired(
     table: type[Job | Delivery], state: StrEnum, limit: int, *conditions: ColumnElement[bool]
 ) -> CTE:
-    """Select and lock rows in `state` whose lease expired, longest ago first."""
+    """Select and lock rows in `state` whose lease has expired, earliest expiry first."""
     return (
         select(table.id)
         .where(is_one_of(table.state, {state}), table.lease_expires_at < func.now(), *conditions)
@@ -110,9 +110,9 @@ def _select_expired(
 async def count_claimable(
     connection: AsyncConnection, queues: Sequence[str], *, at_most: int
 ) -> dict[str, int]:
-    """Return the number of jobs that can be claimed now, by queue, counted up to `at_most`.
+    """Return the number of jobs that can be claimed now, by queue, capped at `at_most` each.
 
-    A queue without such jobs is missing.
+    Queues without such jobs are missing from the result.
     """
     rows = await connection.execute(
         _count_claimable_statement(at_most), {"of_queues": list(queues)}
@@ -131,16 +131,16 @@ def _count_claimable_statement(at_most: int) -> Executable:
 
 
 async def delete_silent_workers(connection: AsyncConnection, *, seconds: float) -> None:
-    """Delete workers whose last heartbeat was more than `seconds` ago."""
+    """Delete workers without a heartbeat for more than `seconds`."""
     await connection.execute(delete(Worker).where(Worker.seen_at < from_now(-seconds)))
 
 
 async def count_jobs(
     connection: AsyncConnection, *, at_most: int = MAX_COUNTED
 ) -> dict[JobState, int]:
-    """Return the number of unfinished jobs by state, up to `at_most` of each.
+    """Return the number of queued and of running jobs, each capped at `at_most`.
 
-    Metrics count finished jobs when they finish.
+    Finished jobs are counted by metrics when they finish.
     """
     row = (await connection.execute(_count_statement(at_most))).one()
     return dict(zip(_UNFINISHED, row, strict=True))

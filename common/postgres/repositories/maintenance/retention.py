@@ -44,7 +44,7 @@ class ExpiredImages:
 class BucketCursor:
     """Progress of the search for orphan objects in the bucket of this installation.
 
-    `checked_to` is the last object key checked, None at the beginning.
+    `checked_to` is the last object key checked, or None at the beginning.
     """
 
     installation_id: UUID
@@ -62,30 +62,30 @@ async def find_expired_images(
 
 
 async def mark_images_deleted(connection: AsyncConnection, job_ids: Collection[int]) -> None:
-    """Record that the objects of these jobs have been deleted."""
+    """Record that the images of these jobs have been deleted."""
     await connection.execute(_MARK_IMAGES_DELETED, {"job_ids": list(job_ids)})
 
 
 async def delete_old_jobs(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
-    """Delete jobs that ended at least `seconds` ago, with their deliveries; return their number.
+    """Delete up to `limit` jobs that ended at least `seconds` ago; return how many.
 
-    A job is kept while its images exist, because only its row names them, and while its webhook
-    has not been sent.
+    Their deliveries are deleted with them. A job is kept while its images exist, because only its
+    row names them, and while its webhook has not been sent.
     """
     return (await connection.execute(_delete_jobs_statement(limit), {"ago": -seconds})).rowcount
 
 
 async def delete_old_deliveries(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
-    """Delete deliveries that ended at least `seconds` ago; return their number."""
+    """Delete up to `limit` deliveries that ended at least `seconds` ago; return how many."""
     return (
         await connection.execute(_delete_deliveries_statement(limit), {"ago": -seconds})
     ).rowcount
 
 
 async def delete_old_attempts(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
-    """Delete logged attempts that are at least `seconds` old; return their number.
+    """Delete logged delivery attempts that are at least `seconds` old; return how many.
 
-    Ids rise with time, so only the rows with the `limit` lowest ids are read.
+    As ids grow with time, only the rows with the `limit` lowest ids are examined.
     """
     return (await connection.execute(_delete_attempts_statement(limit), {"ago": -seconds})).rowcount
 
@@ -93,7 +93,7 @@ async def delete_old_attempts(connection: AsyncConnection, *, seconds: float, li
 async def find_job_objects(
     connection: AsyncConnection, prefixes: Collection[UUID]
 ) -> dict[UUID, JobObjects]:
-    """Return the objects of the jobs with these prefixes; prefixes without a job are missing."""
+    """Return the objects of the jobs with these file prefixes; unknown prefixes are omitted."""
     rows = (await connection.execute(_FIND_JOB_OBJECTS, {"prefixes": list(prefixes)})).all()
     return {row[0]: _to_job_objects(*row[1:]) for row in rows}
 
@@ -105,7 +105,7 @@ async def read_bucket_cursor(connection: AsyncConnection) -> BucketCursor:
 
 
 async def save_bucket_cursor(connection: AsyncConnection, checked_to: str | None) -> None:
-    """Record the last object key checked by the search for orphans; None starts over."""
+    """Save the last object key checked by the search for orphans; None starts it over."""
     await connection.execute(_SAVE_CURSOR, {"checked_to_key": checked_to})
 
 

@@ -1,6 +1,6 @@
-"""Erasure of a tenant: drain its jobs, delete its rows in batches, then the tenant's own row.
+"""Erasure of a tenant: drain its jobs, delete its rows in batches, then delete the tenant.
 
-Every function is for one tenant and may be repeated: if a process dies, the next round continues.
+Every function can be repeated: if a process dies, the next round continues.
 """
 
 from functools import cache
@@ -36,7 +36,7 @@ async def find_tenants_to_erase(connection: AsyncConnection, *, seconds: float) 
 
 
 async def cancel_queued(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
-    """Cancel up to `limit` queued jobs of a tenant, without webhooks; return their number."""
+    """Cancel up to `limit` queued jobs of a tenant, without webhooks; return how many."""
     return (await connection.execute(_cancel_statement(limit), {"of_tenant": tenant_id})).rowcount
 
 
@@ -47,16 +47,19 @@ async def is_drained(connection: AsyncConnection, tenant_id: int) -> bool:
 
 
 async def delete_ended_jobs(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
-    """Delete up to `limit` ended jobs with their deliveries and attempts; return their number."""
+    """Delete up to `limit` ended jobs of a tenant; return how many.
+
+    Their deliveries and attempts are deleted with them.
+    """
     return (
         await connection.execute(_delete_jobs_statement(limit), {"of_tenant": tenant_id})
     ).rowcount
 
 
 async def delete_usage(connection: AsyncConnection, tenant_id: int, *, limit: int) -> int:
-    """Delete up to `limit` usage entries of a tenant; return their number.
+    """Delete up to `limit` usage entries of a tenant; return how many.
 
-    The marks of entries that are not in the daily totals are deleted with them.
+    Entries not yet included in the daily totals have a mark, which is deleted with them.
     """
     return (
         await connection.execute(_delete_usage_statement(limit), {"of_tenant": tenant_id})
@@ -64,10 +67,10 @@ async def delete_usage(connection: AsyncConnection, tenant_id: int, *, limit: in
 
 
 async def delete_drained_tenant(connection: AsyncConnection, tenant_id: int) -> bool:
-    """Delete a tenant's own row and all rows that refer to it; return False while it has jobs.
+    """Delete a tenant and all rows that refer to it; return False while it has jobs.
 
-    A job that is being recorded meanwhile is deleted too: its insert locks the tenant's row, so
-    the deletion waits for it.
+    A job that is being recorded at the same time is deleted too: its insert locks the tenant's row,
+    so the deletion waits for it.
     """
     return (await connection.execute(_DELETE_TENANT, {"of_tenant": tenant_id})).rowcount == 1
 

@@ -1,8 +1,8 @@
 """Vacuum the counter tables, which every claim updates, more often than autovacuum does.
 
-A claim moves its tenants to the end of their queue's index, and every later claim steps over the
-dead index entries at the beginning. There are thousands within a minute, which is how often
-autovacuum checks. The same holds for tenant origins and tenant dispatches.
+A claim moves its tenants to the end of their queue's index, and every later claim has to step over
+the dead index entries at the beginning. They number thousands within a minute, which is the
+interval of autovacuum. The same holds for tenant origins and tenant dispatches.
 """
 
 from typing import Final
@@ -29,10 +29,10 @@ _VACUUM: Final = {
 async def vacuum_counters(
     connection: AsyncConnection, *, min_dead_rows: int = MIN_DEAD_ROWS
 ) -> bool:
-    """Vacuum the counter tables with at least `min_dead_rows` dead rows; return whether any had.
+    """Vacuum each counter table with at least `min_dead_rows` dead rows; return whether any had.
 
-    It takes milliseconds, because the tables have one row for each tenant and queue, or origin.
-    For an account that does not own a table, Postgres only logs a warning, and autovacuum remains.
+    It takes milliseconds, because these tables are small. If the account does not own a table,
+    Postgres only logs a warning, and the table is left to autovacuum.
     """
     to_vacuum = [
         table

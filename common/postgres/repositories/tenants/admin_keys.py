@@ -36,7 +36,7 @@ _SECONDS_LEFT: Final[ColumnElement[float | None]] = cast(
 class LiveAdminKey:
     """An admin key that is neither revoked nor expired.
 
-    `seconds_left` is the time until it expires by the database's clock, None if it does not expire.
+    `seconds_left` is the time until its expiry by the database's clock, or None without an expiry.
     """
 
     name: str
@@ -51,7 +51,7 @@ async def add_admin_key(
     last_four: str,
     expires_at: datetime | None,
 ) -> KeyRecord:
-    """Add an admin key, stored as its digest; return its record."""
+    """Add an admin key, of which only the digest is stored; return its record."""
     values = {"name": name, "digest": digest, "last_four": last_four, "expires_at": expires_at}
     statement = insert(AdminKey).values(**values).returning(*_KEY_COLUMNS)
     return KeyRecord(*(await connection.execute(statement)).one())
@@ -66,13 +66,16 @@ async def is_admin_key_name_taken(connection: AsyncConnection, name: str) -> boo
 async def list_admin_keys(
     connection: AsyncConnection, *, after: int | None, limit: int
 ) -> list[KeyRecord]:
-    """Return up to `limit` admin keys with ids above `after`, oldest first, revoked included."""
+    """Return up to `limit` admin keys with ids above `after`, oldest first.
+
+    Revoked keys are included.
+    """
     rows = await connection.execute(select_page(select(*_KEY_COLUMNS), AdminKey.id, after, limit))
     return [KeyRecord(*row) for row in rows]
 
 
 async def revoke_admin_key(connection: AsyncConnection, key_id: int) -> KeyRecord | None:
-    """Revoke an admin key; return None if there is none with this id that is not revoked."""
+    """Revoke an admin key and return it; None if no unrevoked key has this id."""
     statement = (
         update(AdminKey)
         .where(AdminKey.id == key_id, AdminKey.revoked_at.is_(None))

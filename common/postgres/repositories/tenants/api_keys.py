@@ -1,4 +1,4 @@
-"""Add, list and revoke tenants' API keys."""
+"""Add, list and revoke the API keys of tenants."""
 
 from datetime import datetime
 from typing import Final
@@ -22,7 +22,7 @@ async def add_api_key(
     last_four: str,
     expires_at: datetime | None = None,
 ) -> KeyRecord:
-    """Add an API key of a tenant, stored as its digest; return its record."""
+    """Add an API key of a tenant, of which only the digest is stored; return its record."""
     values = {"name": name, "digest": digest, "last_four": last_four, "expires_at": expires_at}
     statement = insert(ApiKey).values(tenant_id=tenant_id, **values).returning(*_KEY_COLUMNS)
     return KeyRecord(*(await connection.execute(statement)).one())
@@ -31,9 +31,9 @@ async def add_api_key(
 async def list_api_keys(
     connection: AsyncConnection, tenant_id: int, *, after: int | None, limit: int
 ) -> list[KeyRecord]:
-    """Return up to `limit` keys of a tenant with ids above `after`, oldest first.
+    """Return up to `limit` API keys of a tenant with ids above `after`, oldest first.
 
-    Revoked ones are included.
+    Revoked keys are included.
     """
     statement = select(*_KEY_COLUMNS).where(ApiKey.tenant_id == tenant_id)
     rows = await connection.execute(select_page(statement, ApiKey.id, after, limit))
@@ -43,7 +43,7 @@ async def list_api_keys(
 async def revoke_api_key(
     connection: AsyncConnection, *, tenant_id: int, key_id: int
 ) -> KeyRecord | None:
-    """Revoke an API key; return None if the tenant has none with this id that is not revoked."""
+    """Revoke an API key and return it; None if the tenant has no unrevoked key with this id."""
     statement = (
         update(ApiKey)
         .where(ApiKey.id == key_id, ApiKey.tenant_id == tenant_id, ApiKey.revoked_at.is_(None))

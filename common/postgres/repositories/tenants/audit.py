@@ -1,4 +1,4 @@
-"""Add and list entries of the audit log: changes made by operators."""
+"""Add and list audit entries, which record the changes made by operators."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _ENTRIES: Final = select(
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """One change by an operator (`actor`); `tenant` and `subject` name what was changed."""
+    """One change by the operator `actor`; `tenant` and `subject` name what was changed."""
 
     id: int
     created_at: datetime
@@ -44,7 +44,7 @@ async def add_audit_entry(
     subject: str | None,
     details: Mapping[str, Any],
 ) -> None:
-    """Add an audit entry, in the transaction of the change it records."""
+    """Add an audit entry in the transaction of the change that it records."""
     entry = {"actor": actor, "action": action, "tenant": tenant, "subject": subject}
     await connection.execute(insert(AuditEntry).values(**entry, details=dict(details)))
 
@@ -52,9 +52,9 @@ async def add_audit_entry(
 async def list_audit_entries(
     connection: AsyncConnection, *, tenant: str | None, after: int | None, limit: int
 ) -> list[AuditRecord]:
-    """Return up to `limit` entries with ids below `after`, latest first.
+    """Return up to `limit` audit entries with ids below `after`, latest first.
 
-    `tenant` selects the entries of one tenant by its name, None those of all.
+    `tenant` selects the entries of the tenant with this name; None selects all entries.
     """
     statement = _ENTRIES if tenant is None else _ENTRIES.where(AuditEntry.tenant == tenant)
     page = select_page(statement, AuditEntry.id, after, limit, newest_first=True)

@@ -1,4 +1,4 @@
-"""Find the tenant of an API key and its limits, and record the use of the key."""
+"""Find the tenant of an API key and the tenant's limits, and record the use of the key."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,9 +16,10 @@ RECORD_USE_AFTER_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
-    """The tenant of a live API key, with the limits stored for its plan and for itself.
+    """The tenant that owns a live API key, with the stored limits of its plan and its own.
 
-    `seconds_left` is the time until the key expires by the database's clock, None if it does not.
+    `seconds_left` is the time until the key's expiry by the database's clock, or None without an
+    expiry.
     """
 
     tenant_id: int
@@ -28,7 +29,7 @@ class KeyOwner:
 
 
 async def find_key_owner(connection: Executor, digest: bytes) -> KeyOwner | None:
-    """Return the tenant of the live key with this digest, None if there is none; record its use."""
+    """Return the tenant of the live API key with this digest, or None; record the key's use."""
     values = {"of_digest": digest, "record_use_after_seconds": RECORD_USE_AFTER_SECONDS}
     row = (await connection.execute(_FIND_KEY_OWNER, values)).first()
     return None if row is None else KeyOwner(*row)

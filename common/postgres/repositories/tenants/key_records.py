@@ -11,7 +11,7 @@ from common.postgres.models import AdminKey, ApiKey
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key as operators see it; the key itself is not stored."""
+    """An API key or admin key as operators see it; the key itself is not stored."""
 
     id: int
     name: str
@@ -23,7 +23,7 @@ class KeyRecord:
 
 
 def list_key_columns(table: type[ApiKey | AdminKey]) -> tuple[InstrumentedAttribute[Any], ...]:
-    """Return the columns of `table` that are the fields of `KeyRecord`, in their order."""
+    """Return the columns of `table` that match the fields of `KeyRecord`, in their order."""
     return (
         table.id,
         table.name,

@@ -1,4 +1,4 @@
-"""Create, read, change and delete plans: limits that several tenants share."""
+"""Create, read, change and delete plans, which are sets of limits shared by tenants."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ async def create_plan(connection: AsyncConnection, name: str, limits: Mapping[st
 
 
 async def find_plan(connection: AsyncConnection, name: str) -> PlanRecord | None:
-    """Return the plan with this name, None if there is none."""
+    """Return the plan with this name, or None if there is none."""
     row = (await connection.execute(_PLANS.where(Plan.name == name))).first()
     return None if row is None else PlanRecord(*row)
 
@@ -57,6 +57,6 @@ async def set_plan_limits(
 
 
 async def delete_plan(connection: AsyncConnection, plan_id: int) -> bool:
-    """Delete a plan; return False if tenants are on it."""
+    """Delete a plan; return False if it has tenants."""
     statement = delete(Plan).where(Plan.id == plan_id, ~exists().where(Tenant.plan_id == plan_id))
     return (await connection.execute(statement)).rowcount == 1

@@ -30,7 +30,7 @@ _CREATE: Final = load_sql(__package__, "create_tenant.sql", columns=(TenantShare
 
 @dataclass(frozen=True, slots=True)
 class TenantRecord:
-    """A tenant as operators see it; `limits` are its own, which override those of its plan."""
+    """A tenant as operators see it; `limits` are its own, which override its plan's."""
 
     id: int
     name: str
@@ -44,15 +44,16 @@ class TenantRecord:
 async def create_tenant(
     connection: AsyncConnection, name: str, *, plan: str = DEFAULT_PLAN
 ) -> int | None:
-    """Create a tenant on a plan, with an unlimited share; return its id, None if the name is taken.
+    """Create a tenant with an unlimited share and return its id.
 
-    The caller refreshes the share, which applies the plan's limits.
+    Return None if the name is taken or the plan does not exist. The caller refreshes the share,
+    which applies the plan's limits.
     """
     return (await connection.execute(_CREATE, {"name": name, "plan": plan})).scalar()
 
 
 async def find_tenant(connection: AsyncConnection, name: str) -> int | None:
-    """Return the id of the tenant with this name, None if there is none."""
+    """Return the id of the tenant with this name, or None if there is none."""
     if not is_name(name):  # Postgres raises an error for some such texts
         return None
     return (await connection.execute(select(Tenant.id).where(Tenant.name == name))).scalar()
@@ -78,14 +79,14 @@ async def list_limited_tenants(connection: AsyncConnection, plan_id: int) -> lis
 
 
 async def set_tenant_plan(connection: AsyncConnection, tenant_id: int, plan_id: int) -> None:
-    """Set the plan of a tenant; the caller refreshes its share."""
+    """Assign a tenant to a plan; the caller refreshes the tenant's share."""
     await connection.execute(update(Tenant).where(Tenant.id == tenant_id).values(plan_id=plan_id))
 
 
 async def set_tenant_limits(
     connection: AsyncConnection, tenant_id: int, limits: Mapping[str, Any]
 ) -> None:
-    """Replace a tenant's own limits; the caller refreshes its share."""
+    """Replace a tenant's own limits; the caller refreshes the tenant's share."""
     await connection.execute(
         update(Tenant).where(Tenant.id == tenant_id).values(limits=dict(limits))
     )
@@ -114,7 +115,7 @@ async def set_tenant_disabled(connection: AsyncConnection, name: str, *, disable
 async def add_webhook_secret(
     connection: AsyncConnection, *, tenant_id: int, secret: str, overlap_seconds: float
 ) -> int:
-    """Add a webhook secret and return its id; older ones expire after `overlap_seconds`."""
+    """Add a webhook secret and return its id; older ones expire in `overlap_seconds`."""
     await connection.execute(
         update(WebhookSecret)
         .where(WebhookSecret.tenant_id == tenant_id, WebhookSecret.expires_at.is_(None))

@@ -1,4 +1,4 @@
-"""List and expire tenants' webhook secrets, and read those that sign a webhook ping."""
+"""List and expire tenants' webhook secrets, and read the live ones for signing."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ _READ_LIVE_SECRETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class WebhookSecretRecord:
-    """A webhook secret as operators see it; the current one has no `expires_at`."""
+    """A webhook secret as operators see it; the current secret has no `expires_at`."""
 
     id: int
     created_at: datetime
@@ -33,9 +33,9 @@ class WebhookSecretRecord:
 async def list_webhook_secrets(
     connection: AsyncConnection, tenant_id: int, *, after: int | None, limit: int
 ) -> list[WebhookSecretRecord]:
-    """Return up to `limit` secrets of a tenant with ids above `after`, oldest first.
+    """Return up to `limit` webhook secrets of a tenant with ids above `after`, oldest first.
 
-    Expired ones are included.
+    Expired secrets are included.
     """
     statement = select(*_SECRET_COLUMNS).where(WebhookSecret.tenant_id == tenant_id)
     rows = await connection.execute(select_page(statement, WebhookSecret.id, after, limit))
@@ -45,7 +45,7 @@ async def list_webhook_secrets(
 async def find_live_webhook_secret(
     connection: AsyncConnection, *, tenant_id: int, secret_id: int
 ) -> WebhookSecretRecord | None:
-    """Return a live secret; None if the tenant has none with this id."""
+    """Return a live webhook secret, or None if the tenant has none with this id."""
     statement = select(*_SECRET_COLUMNS).where(
         WebhookSecret.id == secret_id,
         WebhookSecret.tenant_id == tenant_id,
@@ -56,13 +56,13 @@ async def find_live_webhook_secret(
 
 
 async def read_live_secrets(connection: Executor, tenant_id: int) -> tuple[str, ...]:
-    """Return the secrets that sign a tenant's webhooks now, newest first."""
+    """Return the secrets with which a tenant's webhooks are signed now, newest first."""
     rows = (await connection.execute(_READ_LIVE_SECRETS, {"of_tenant": tenant_id})).all()
     return tuple(row[0] for row in rows)
 
 
 async def expire_webhook_secret(connection: AsyncConnection, secret_id: int) -> WebhookSecretRecord:
-    """Expire a webhook secret now; return its record."""
+    """Expire a webhook secret now, and return its record."""
     statement = (
         update(WebhookSecret)
         .where(WebhookSecret.id == secret_id)

@@ -1,1 +1,1 @@
-"""Repositories of usage: the ledger, its daily totals, and what quotas compare."""
+"""Repositories of usage: the ledger, its daily totals, and the usage that counts against quotas."""

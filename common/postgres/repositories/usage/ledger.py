@@ -1,7 +1,7 @@
 """Fold usage entries into daily totals, and read usage from both.
 
-To fold an entry is to add it to the total of its tenant, model and day. A mark in `unfolded_usage`
-shows which entries are still to be folded.
+Folding an entry adds it to the total of its tenant, model and day. A row in `unfolded_usage` marks
+each entry that is still to be folded.
 """
 
 from dataclasses import dataclass, fields
@@ -21,7 +21,7 @@ from common.postgres.statements import Executor
 class UsageLine:
     """Usage of one tenant and model on one day (UTC).
 
-    `flagged_images` are those of `images` that the safety checker flagged.
+    `flagged_images` is how many of `images` the safety checker flagged.
     """
 
     tenant: str
@@ -35,9 +35,9 @@ class UsageLine:
 
 
 async def fold_usage(connection: AsyncConnection, *, limit: int) -> int:
-    """Fold up to `limit` usage entries into the daily totals; return their number.
+    """Fold up to `limit` usage entries into the daily totals; return how many.
 
-    Marks and totals change in one statement, so no entry is lost or added twice if the process
+    Marks and totals are changed by one statement, so no entry is lost or added twice if the process
     dies.
     """
     return int((await connection.execute(_fold_statement(limit))).scalar_one())
@@ -46,9 +46,9 @@ async def fold_usage(connection: AsyncConnection, *, limit: int) -> int:
 async def read_usage(
     connection: AsyncConnection, tenant_id: int | None, since: date, until: date
 ) -> list[UsageLine]:
-    """Return the usage from `since` to `until`, both included, sorted by tenant, day and model.
+    """Return the usage from `since` to `until` inclusive, sorted by tenant, day and model.
 
-    `tenant_id` None reads the usage of all tenants.
+    `tenant_id` None means all tenants.
     """
     period = {"since": since, "until": until}
     if tenant_id is None:
@@ -59,7 +59,7 @@ async def read_usage(
 
 
 async def read_month_credits(connection: Executor, tenant_id: int) -> Decimal:
-    """Return the credits (megapixel-steps) a tenant has used in this calendar month (UTC)."""
+    """Return the credits (megapixel-steps) that a tenant has used in this calendar month (UTC)."""
     used: Decimal = (
         await connection.execute(_READ_MONTH_CREDITS, {"of_tenant": tenant_id})
     ).scalar()

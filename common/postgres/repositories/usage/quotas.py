@@ -21,9 +21,9 @@ from common.postgres.statements import Executor
 
 
 class UnfinishedJobs(NamedTuple):
-    """A tenant's jobs that have not ended.
+    """A tenant's queued and running jobs, summed up.
 
-    `queued` is the number of queued jobs; `cost` is the credits of the queued and running ones.
+    `queued` is the number of queued jobs; `cost` is the cost in credits of queued and running jobs.
     """
 
     queued: int
@@ -31,9 +31,9 @@ class UnfinishedJobs(NamedTuple):
 
 
 async def count_unfinished(connection: Executor, tenant_id: int, *, limit: int) -> UnfinishedJobs:
-    """Return a tenant's unfinished jobs; at most `limit` queued ones are counted.
+    """Return the sums of a tenant's unfinished jobs, reading at most `limit` queued ones.
 
-    Running jobs need no limit: there are no more than the workers have slots.
+    Running jobs need no limit, as there are never more than the workers have slots.
     """
     values = {"of_tenant": tenant_id, "limit": limit}
     return UnfinishedJobs(*(await connection.execute(_COUNT_UNFINISHED, values)).first())

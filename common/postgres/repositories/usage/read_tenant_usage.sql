@@ -1,5 +1,6 @@
 -- Sum the usage of the tenant :of_tenant from :since to :until, both included, by day and model.
--- The same as read_usage.sql for one tenant: with an optional condition no index would be used.
+-- It does for one tenant what read_usage.sql does for all; a single statement with an optional
+-- condition would use no index.
 --
 -- A statement reads one snapshot, in which an entry is either in the daily totals or marked as
 -- unfolded.
