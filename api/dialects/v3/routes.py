@@ -1,4 +1,4 @@
-"""The five routes of v3."""
+"""The five HTTP routes of the v3 dialect: inpaint, img2img, text2img, fetch and system_load."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final

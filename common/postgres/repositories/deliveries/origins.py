@@ -36,10 +36,9 @@ async def recheck_origins(connection: Executor, origins: Iterable[OriginKey]) ->
 
 
 async def recheck_all_origins(connection: Executor) -> int:
-    """Correct all due times that are later than their deliveries; return the changed dispatches.
+    """Correct due times of all origins and tenant dispatches that are later than a delivery's.
 
-    The result is the number of tenant dispatches. Origins that another process has locked are
-    skipped.
+    Return the number of corrected dispatches. Origins that another process has locked are skipped.
     """
     await connection.execute(_RECHECK_ALL_ORIGINS, {"of_tenants": [], "of_origins": []})
     return len((await connection.execute(_RECHECK_ALL_DISPATCHES, {"of_tenants": []})).all())
