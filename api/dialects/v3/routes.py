@@ -52,7 +52,7 @@ router = APIRouter(prefix="/api/v3", tags=["Stable Diffusion API v3"], route_cla
 
 @router.post("/inpaint", **document_route("inpaint"))
 async def inpaint(request: Request) -> Response:
-    """Repaint the white part of a mask."""
+    """Repaint the part of an image that is white in the mask."""
     return await _generate(request, InpaintBody)
 
 
