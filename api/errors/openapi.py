@@ -32,7 +32,7 @@ _PROBLEM: Final = {
         "errors": {"type": "array", "items": _FIELD_ERROR},
     },
 }
-# Statuses that any route can respond with; `document_route` takes those of one route.
+# Statuses that any route can respond with; `document_route` adds the others of one route.
 _OF_EVERY_ROUTE: Final = (401, 404, 422, 503)
 _OF_A_BODY: Final = (400, 413, 415)
 

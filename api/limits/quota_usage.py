@@ -44,7 +44,7 @@ class QuotaScope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Usage read from Postgres; `included` is the part that this gateway had recorded before."""
+    """Usage read from Postgres; `included` is what this gateway had recorded before the read."""
 
     amount: QuotaAmount
     included: QuotaAmount

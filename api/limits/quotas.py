@@ -26,7 +26,7 @@ from common.postgres.repositories.usage.quotas import count_unfinished, is_idemp
 from common.runtime.clock import utc_now
 from common.runtime.single_flight import Reading, SingleFlightCache, put_bounded
 
-# Tenants whose usage is kept; the usage of others is measured anew.
+# Number of tenants whose usage is kept in memory; the usage of others is measured again.
 KEPT_USAGES: Final = 10_000
 # Parts of a measurement's time to live: an older one may accept a job, but not reject it.
 TO_ACCEPT: Final = 1.0
@@ -50,7 +50,7 @@ class QuotaLimiter:
         self._measurements = SingleFlightCache(self._measure, capacity=KEPT_USAGES)
 
     async def reserve(self, tenant: AuthenticatedTenant, new_job: NewJob) -> Reservation:
-        """Reserve quota for a job and its credits; the caller keeps it once the job is recorded.
+        """Reserve a waiting job and its credits; the caller keeps them once the job is recorded.
 
         Raises:
             QueueFullError: the tenant's limit of waiting jobs has been reached.

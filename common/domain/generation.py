@@ -22,9 +22,9 @@ class Endpoint(StrEnum):
 class GenerationRequest:
     """A validated generation request, with every default resolved and the seed chosen.
 
-    `width` and `height` are in pixels. `seed` is the seed of the first image; image `i` uses `seed
-    + i`, wrapping at 2³². `scheduler` is a name from `common.domain.schedulers`, or None for the
-    model's own scheduler.
+    `width` and `height` are in pixels. `seed` is the seed of the first image; image `i` uses
+    `seed + i`, wrapping at 2³². `scheduler` is a name from `common.domain.schedulers`, or None for
+    the model's own scheduler.
 
     The mask options are applied in this order: `mask_invert` repaints the black area instead of the
     white one; `mask_grow` widens the repainted area by that number of pixels, or narrows it if

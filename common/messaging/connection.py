@@ -1,4 +1,4 @@
-"""The pooled client of Redis."""
+"""Create the pooled Redis client of a process."""
 
 from typing import Final
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Lock(IntEnum):
-    """Keys of our advisory locks; unique among all releases that may run at the same time."""
+    """Keys of our Postgres advisory locks, unique across all releases that may run together."""
 
     SWEEPER = 0x737765657065  # "sweepe"
     RETENTION = 0x726574656E74  # "retent"

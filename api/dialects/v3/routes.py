@@ -1,4 +1,4 @@
-"""The five routes of v3."""
+"""The five HTTP routes of the v3 dialect: inpaint, img2img, text2img, fetch and system_load."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
@@ -52,7 +52,7 @@ router = APIRouter(prefix="/api/v3", tags=["Stable Diffusion API v3"], route_cla
 
 @router.post("/inpaint", **document_route("inpaint"))
 async def inpaint(request: Request) -> Response:
-    """Repaint the white part of a mask."""
+    """Repaint the part of an image that is white in the mask."""
     return await _generate(request, InpaintBody)
 
 

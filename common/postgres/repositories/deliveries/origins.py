@@ -36,10 +36,10 @@ async def recheck_origins(connection: Executor, origins: Iterable[OriginKey]) ->
 
 
 async def recheck_all_origins(connection: Executor) -> int:
-    """Find all due deliveries whose tenant origin or tenant dispatch has a later due time.
+    """Correct due times of origins and tenants that are later than the due time of a delivery.
 
-    Correct these due times; return the number of corrected dispatches. Origins that another
-    process has locked are skipped.
+    Return how many tenant dispatches were corrected. Origins that another process has locked are
+    skipped.
     """
     await connection.execute(_RECHECK_ALL_ORIGINS, {"of_tenants": [], "of_origins": []})
     return len((await connection.execute(_RECHECK_ALL_DISPATCHES, {"of_tenants": []})).all())

@@ -47,8 +47,8 @@ async def claim_jobs(
     Start-time fair queueing: the tenant that has received the least service for its weight comes
     first, and among its jobs the highest priority, then the oldest. Skipped are tenants that have
     reached their limit of running jobs, and tenants that another worker is claiming from, so claims
-    rarely wait for each other. A suspect is claimed alone. Each claim increments the job's attempt
-    number, which fences all later writes.
+    rarely wait for each other. A suspect, which is a job whose last worker was lost, is claimed
+    alone. Each claim increments the job's attempt number, which fences all later writes.
     """
     values = {"of_queues": list(queues), "by_worker": worker, "lease_seconds": lease_seconds}
     for number in range(MAX_TRIES):
@@ -67,7 +67,7 @@ async def claim_jobs(
 
 
 async def _recheck_tenants(connection: Executor, rows: Sequence[Sequence[Any]]) -> None:
-    """Mark tenants as ready again if a job was recorded while the claim saw no more of theirs."""
+    """Mark tenants as ready again if a job of theirs was recorded while the claim was running."""
     without_more = {(row[0], row[1]) for row in rows if not row[2]}
     for tenant_id, queue in without_more:
         await connection.execute(_RECHECK_TENANT, {"of_tenant": tenant_id, "of_queue": queue})

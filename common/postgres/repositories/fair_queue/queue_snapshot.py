@@ -52,7 +52,7 @@ async def read_queue_snapshot(
     unread = max(0, totals.ready_tenants - read_count)
     return QueueSnapshot(
         waiting_tenants=waiting_tenants,
-        # Assume that the same part of the unread tenants has work as of those that were read.
+        # Assume that the unread tenants have work in the same proportion as the tenants read.
         unread_tenants=round(unread * len(waiting_tenants) / max(1, read_count)),
         virtual_time=totals.virtual_time,
         last_job_id=totals.last_job_id,

@@ -31,7 +31,7 @@ def is_ready(tenant_id: Any, queue: Any) -> tuple[ColumnElement[bool], ...]:
 async def refresh_shares(
     connection: AsyncConnection, *, tenant_id: int | None = None, plan_id: int | None = None
 ) -> None:
-    """Update the share of one tenant, or of all tenants on one plan, from their limits.
+    """Update the share of one tenant, or of all tenants on one plan, from the current limits.
 
     Their virtual times are first raised to the virtual times of their queues, so that service
     missed while disabled or limited is not made up for at the expense of other tenants.

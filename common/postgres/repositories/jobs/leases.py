@@ -33,7 +33,8 @@ async def renew_claims(
 async def release_claim(connection: Executor, claim: Claim, *, seconds: float = 0.0) -> bool:
     """Put a claimed job back into its queue; return False if the claim was lost.
 
-    This uses up no attempt. The job can be claimed again after `seconds`; a suspect remains one.
+    This uses up no attempt. The job can be claimed again after `seconds`. If it is a suspect (its
+    last worker was lost), it remains one.
     """
     values = _fence(claim) | {"in_seconds": seconds}
     return (await connection.execute(_RELEASE, values)).first() is not None

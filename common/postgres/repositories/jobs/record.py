@@ -46,7 +46,7 @@ class IdempotencyKeyTaken:
 async def record_job(
     connection: Executor, new: NewJob
 ) -> JobRecorded | JobRepeated | IdempotencyKeyTaken:
-    """Record a job as queued, unless an earlier job has its idempotency key; return which."""
+    """Record a job as queued, or return the earlier job with the same idempotency key."""
     row = {
         "tenant_id": new.tenant_id,
         "file_prefix": new.file_prefix,

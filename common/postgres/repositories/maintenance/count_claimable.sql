@@ -9,7 +9,7 @@ JOIN LATERAL (
     FROM tenant_queues
     JOIN tenant_shares ON tenant_shares.tenant_id = tenant_queues.tenant_id
     CROSS JOIN LATERAL (
-        -- How many more jobs of the tenant may run: each limit minus its counter; NULL is unlimited.
+        -- How many more jobs of a tenant may run: each limit minus its counter; NULL is unlimited.
         SELECT least(
             coalesce(tenant_shares.max_running_per_queue, 2147483647) - tenant_queues.running,
             coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running

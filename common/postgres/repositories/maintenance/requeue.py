@@ -45,7 +45,8 @@ async def read_uptime_seconds(connection: AsyncConnection) -> float:
 async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:
     """Requeue up to `limit` jobs whose lease expired before their last attempt; return how many.
 
-    The jobs become suspects. The caller has to recount the counters of running jobs afterwards.
+    They become suspects, which are later run alone because they may have killed their worker. The
+    caller has to recount the counters of running jobs afterwards.
     """
     return (await connection.execute(_requeue_statement(limit))).rowcount
 

@@ -52,7 +52,7 @@ async def list_plans(
 async def set_plan_limits(
     connection: AsyncConnection, plan_id: int, limits: Mapping[str, Any]
 ) -> None:
-    """Replace the limits of a plan; the caller refreshes the shares of its tenants."""
+    """Replace the limits of a plan; the caller calls `refresh_shares` to apply them."""
     await connection.execute(update(Plan).where(Plan.id == plan_id).values(limits=dict(limits)))
 
 

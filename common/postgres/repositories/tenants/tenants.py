@@ -44,10 +44,10 @@ class TenantRecord:
 async def create_tenant(
     connection: AsyncConnection, name: str, *, plan: str = DEFAULT_PLAN
 ) -> int | None:
-    """Create a tenant with an unlimited share and return its id.
+    """Create a tenant, whose running jobs are not limited yet, and return its id.
 
-    Return None if the name is taken or the plan does not exist. The caller refreshes the share,
-    which applies the plan's limits.
+    Return None if the name is taken or the plan does not exist. The caller calls `refresh_shares`
+    to apply the plan's limits.
     """
     return (await connection.execute(_CREATE, {"name": name, "plan": plan})).scalar()
 
@@ -79,14 +79,14 @@ async def list_limited_tenants(connection: AsyncConnection, plan_id: int) -> lis
 
 
 async def set_tenant_plan(connection: AsyncConnection, tenant_id: int, plan_id: int) -> None:
-    """Assign a tenant to a plan; the caller refreshes the tenant's share."""
+    """Assign a tenant to a plan; the caller calls `refresh_shares` to apply its limits."""
     await connection.execute(update(Tenant).where(Tenant.id == tenant_id).values(plan_id=plan_id))
 
 
 async def set_tenant_limits(
     connection: AsyncConnection, tenant_id: int, limits: Mapping[str, Any]
 ) -> None:
-    """Replace a tenant's own limits; the caller refreshes the tenant's share."""
+    """Replace a tenant's own limits; the caller calls `refresh_shares` to apply them."""
     await connection.execute(
         update(Tenant).where(Tenant.id == tenant_id).values(limits=dict(limits))
     )
