@@ -259,10 +259,11 @@ async def test_the_number_of_kept_usages_is_bounded(
 async def test_all_values_over_the_limits_are_reported_at_once(gateway: Gateway) -> None:
     await gateway.set_limits(max_pixels=512 * 512, max_inference_steps=20)
     result = await outcome(gateway, width=1024, height=512, num_inference_steps=30, samples=9)
-    pixels = "at most 262144 pixels on your plan: 1024 × 512 are 524288"
     assert result == {
         "samples": ["The samples field must be a whole number from 1 to 4."],
-        "height": [f"The width and height fields must give {pixels}."],
+        "height": [
+            "Your plan allows at most 262144 pixels (width × height); 1024 × 512 is 524288."
+        ],
         "num_inference_steps": [
             "The num_inference_steps field must be a whole number from 1 to 20 on your plan."
         ],
@@ -274,12 +275,10 @@ async def test_models_that_the_plan_excludes_are_not_used(gateway: Gateway) -> N
     await gateway.set_limits(models=["standin", "gone"])
     assert (await send(gateway, "text2img")).json()["status"] == "processing"
     rejected = (await send(gateway)).json()
-    assert (
-        rejected["message"] == "No model on your plan serves inpaint. Models on your plan: standin."
-    )
+    assert rejected["message"] == "No model on your plan serves inpaint; your plan has: standin."
     await gateway.set_limits(models=[])
     assert (await send(gateway, "text2img")).json()["message"] == (
-        "No model on your plan serves text2img. Models on your plan: none."
+        "No model on your plan serves text2img; your plan has: none."
     )
 
 
