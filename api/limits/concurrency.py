@@ -23,7 +23,7 @@ class ConcurrencyLimiter:
             TooManyAtOnceError: no slot is free, of the tenant's or of all.
         """
         if self._running[tenant_id] >= self._per_tenant or self._running.total() >= self._in_all:
-            raise TooManyAtOnceError
+            raise TooManyAtOnceError(per_tenant=self._per_tenant, in_all=self._in_all)
         self._running[tenant_id] += 1
         try:
             yield

@@ -114,7 +114,8 @@ async def test_more_waiting_jobs_than_allowed_are_rejected(gateway: Gateway) -> 
     # Half a second per unit and no worker: each job takes as long as its work.
     seconds = math.ceil(COST / 2)
     assert body["tips"] == (
-        f"Wait until one of your jobs has been started: that takes about {seconds} s."
+        "Your plan allows at most 3 queued jobs, and this would be one more. "
+        f"Wait until one of your jobs has started, which takes about {seconds} s."
     )
     assert rejected.headers["retry-after"] == str(seconds)
     assert rejected.headers["ratelimit-policy"] == '"queued";q=3;qu="jobs"'
@@ -211,7 +212,8 @@ async def test_credits_can_be_spent_completely(gateway: Gateway) -> None:
     body = rejected.json()
     assert body["message"] == body["messege"]
     assert body["message"] == "Rate limit exceeded. Maximum 16.515072 credits a month allowed."
-    assert body["tips"].startswith("This job costs 5.505024 credits, and 0 are left, ")
+    assert body["tips"].startswith("This job costs 5.505024 credits, but of the ")
+    assert " that your plan allows a month, 0 are left; " in body["tips"]
     assert after <= int(rejected.headers["retry-after"]) <= before
     assert rejected.headers["ratelimit-policy"] == '"credits";q=16;qu="credits"'
     assert rejected.headers["ratelimit"].startswith('"credits";r=0;t=')

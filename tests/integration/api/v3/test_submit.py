@@ -181,6 +181,7 @@ async def test_transport_errors_keep_their_status(gateway: Gateway) -> None:
     assert (unknown.status_code, unknown.json()["message"]) == (404, "Not Found")
     wrong = await gateway.client.get("/api/v3/inpaint")
     assert (wrong.status_code, wrong.json()["status"]) == (405, "error")
+    assert wrong.json()["tip"] == "This path accepts POST only."
 
 
 async def test_broken_json_is_reported(gateway: Gateway) -> None:
