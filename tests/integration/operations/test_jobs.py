@@ -107,7 +107,7 @@ async def test_a_waiting_job_gets_another_priority(database: Database) -> None:
         with pytest.raises(InvalidValueError, match="must be a whole number from -100 to 100"):
             await set_job_priority(database, OPERATOR, job_id, bad)
     running = await add_job(database, "acme", state=JobState.RUNNING)
-    with pytest.raises(ConflictError, match=f"job {running} is not queued"):
+    with pytest.raises(ConflictError, match=f"job {running} is running: the priority"):
         await set_job_priority(database, OPERATOR, running, 1)
     with pytest.raises(NotFoundError, match="there is no job"):
         await set_job_priority(database, OPERATOR, NO_JOB, 1)

@@ -224,7 +224,7 @@ async def test_a_smaller_job_may_still_fit(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=100, monthly_credits=6)
     assert await outcome(gateway) == "processing"
     rejected = (await send(gateway)).json()
-    assert "and 0.494976 are left" in rejected["tips"]
+    assert "a month, 0.494976 are left" in rejected["tips"]
     assert await outcome(gateway, width=64, height=64) == "processing"
 
 

@@ -153,7 +153,9 @@ async def test_jobs_abandoned_on_their_last_attempt_have_failed(books: Books) ->
     assert len(await books.rows(Delivery)) == 2
     job = await books.job(first.job_id)
     assert (job["state"], job["error_code"]) == (JobState.FAILED, "worker_lost")
-    assert job["error_message"] == "the worker stopped answering (attempt 2)"
+    assert job["error_message"] == (
+        "the process that ran the job stopped unexpectedly (tried 2 times)"
+    )
 
 
 async def test_jobs_that_waited_too_long_have_failed_the_oldest_first(books: Books) -> None:
