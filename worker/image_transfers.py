@@ -51,7 +51,10 @@ class ImageTransfers:
         with STAGE_SECONDS.labels(stage="fetch").time():
             fields = image_fields(job.request.endpoint)
             size = (job.request.width, job.request.height)
-            reads = [self._read(field, job.inputs.get(field), size) for field in fields]
+            for field in fields:
+                if field not in job.inputs:
+                    raise missing_image(field, job.request.endpoint)
+            reads = [self._read(field, job.inputs[field], size) for field in fields]
             return InputImages.of(dict(zip(fields, await _gather(reads), strict=True)))
 
     async def upload(self, job: JobRecord, generated: GenerationResult) -> tuple[str, ...]:
@@ -77,9 +80,7 @@ class ImageTransfers:
         self._decode_threads.shutdown()
         self._encode_threads.shutdown()
 
-    async def _read(self, field: str, image: InputImage | None, size: Size) -> DecodedImage:
-        if image is None:
-            raise missing_image(field)
+    async def _read(self, field: str, image: InputImage, size: Size) -> DecodedImage:
         data = await self._fetch_bytes(field, image)
         return await run_in_thread(
             self._decode_threads, partial(self._decoders.read, data, field, size)

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.body.request_body import JSON, read_body
+from api.body.validation_errors import explain_problem
 from api.errors.api_error import (
     ApiError,
     FieldError,
@@ -60,8 +61,6 @@ def _to_field_error(kind: type[JsonDocument], problem: Mapping[str, Any]) -> Fie
     match problem["type"]:
         case "extra_forbidden":
             detail = f"is not a field here; the fields are: {', '.join(kind.model_fields)}"
-        case "missing":
-            detail = "is required"
         case _:
-            detail = problem["msg"]
+            detail = explain_problem(problem)
     return FieldError(problem["loc"], detail)

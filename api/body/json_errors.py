@@ -2,11 +2,19 @@
 
 import json
 import re
+import sys
 from typing import Any, Final, NoReturn
 
 from api.errors.api_error import MalformedBodyError
 
 _TRAILING_COMMA: Final = re.compile(r",\s*[\]}]")
+# By the message of the standard library.
+_SENTENCES: Final = {
+    "Unterminated string starting at": "The string that starts at {} has no closing quotation "
+    "mark.",
+    "Invalid control character at": "The string contains a control character at {}: write it as "
+    "an escape sequence, such as \\n for a line end.",
+}
 
 
 def read_lenient_json(body: bytes) -> Any:
@@ -30,8 +38,11 @@ def read_lenient_json(body: bytes) -> Any:
     except RecursionError as error:
         raise MalformedBodyError("The JSON is nested too deeply.") from error
     except ValueError as error:
-        # The standard library rejects integers of more than 4,300 digits.
-        raise MalformedBodyError("The JSON contains a number that is too long.") from error
+        # The standard library rejects longer integers, because parsing them takes long.
+        digits = sys.get_int_max_str_digits()
+        raise MalformedBodyError(
+            f"The JSON contains a whole number of more than {digits} digits."
+        ) from error
 
 
 def _explain(text: str, error: json.JSONDecodeError) -> str:
@@ -39,9 +50,11 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
     if comma is not None:
         return (
             f"There is a trailing comma at {_line_and_column(text, comma)}: "
-            "the last entry of a JSON object or array has no comma after it."
+            "JSON allows no comma after the last entry of an object or array."
         )
-    return f"The JSON is broken at {_line_and_column(text, error.pos)}: {error.msg}."
+    place = _line_and_column(text, error.pos)
+    sentence = _SENTENCES.get(error.msg)
+    return sentence.format(place) if sentence else f"The JSON is broken at {place}: {error.msg}."
 
 
 def _find_trailing_comma(text: str, position: int) -> int | None:

@@ -127,9 +127,11 @@ class InvalidFieldsError(ApiError):
 class TooManyAtOnceError(ApiError):
     """The limit of concurrent slow requests, the tenant's or the gateway's, has been reached."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, per_tenant: int, in_all: int) -> None:
         super().__init__(
-            "Too many requests of this kind are running. Wait for their responses, then retry.",
+            f"Too many requests of this kind are running: at most {per_tenant} may run at once "
+            f"for one tenant, and {in_all} for all tenants together. Wait for the response to one "
+            "of them, then retry.",
             code="too_many_at_once",
             status=429,
             headers=RETRY_AFTER,
@@ -166,8 +168,9 @@ class QueueFullError(OverLimitError):
 
     def __init__(self, rate_limit: RateLimitSnapshot) -> None:
         super().__init__(
-            "Wait until one of your jobs has been started: "
-            f"that takes about {rate_limit.seconds} s.",
+            f"Your plan allows at most {pluralize(rate_limit.quota, 'queued job')}, and this would "
+            "be one more. Wait until one of your jobs has started, which takes about "
+            f"{rate_limit.seconds} s.",
             code="queue_full",
             rate_limit=rate_limit,
         )
@@ -182,9 +185,10 @@ class CreditsSpentError(OverLimitError):
     def __init__(self, rate_limit: RateLimitSnapshot, *, cost: str, left: str, quota: str) -> None:
         is_or_are = "is" if left == "1" else "are"
         super().__init__(
-            f"This job costs {pluralize(cost, 'credit')}, and {left} {is_or_are} left, counting "
-            "your waiting and running jobs. Request fewer pixels, steps or samples, or wait for "
-            "the next month (UTC).",
+            f"This job costs {pluralize(cost, 'credit')}, but of the {pluralize(quota, 'credit')} "
+            f"that your plan allows a month, {left} {is_or_are} left; your queued and running jobs "
+            "count as spent. Request fewer pixels, steps or samples, or wait for the next month "
+            "(UTC).",
             code="credits_spent",
             rate_limit=rate_limit,
         )
@@ -199,6 +203,6 @@ class UnavailableError(ApiError):
             message,
             code=code,
             status=503,
-            tip="Your request was not saved; retry in a few seconds.",
+            tip="Retry in a few seconds.",
             headers=RETRY_AFTER,
         )

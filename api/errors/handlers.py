@@ -7,12 +7,14 @@ from typing import Any, Final
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from api.body.json_response import note_outcome
+from api.body.validation_errors import explain_problem
 from api.errors.api_error import (
     ApiError,
     ErrorRenderer,
@@ -59,8 +61,13 @@ def add_error_handlers(app: FastAPI, renderers: ErrorRenderers) -> None:
 
 
 def internal_error() -> ApiError:
-    """Return the error for a request that failed because of a bug in the gateway."""
-    return ApiError("It has been logged; try again later.", code="internal_error", status=500)
+    """Return the error for a request that failed because of a defect in the gateway."""
+    return ApiError(
+        "The request failed because of an error in this service.",
+        code="internal_error",
+        status=500,
+        tip="The error has been logged; try again later.",
+    )
 
 
 def _handler(convert: Converter, renderers: ErrorRenderers) -> Any:
@@ -112,30 +119,38 @@ def _invalid(error: Any, *field_errors: FieldError) -> ApiError:
     return ApiError(error.message, code=error.code, status=422, field_errors=field_errors)
 
 
-def _from_parameters(_request: Request, error: RequestValidationError) -> ApiError:
+def _from_parameters(request: Request, error: RequestValidationError) -> ApiError:
     return InvalidFieldsError(
         [
-            FieldError((problem["loc"][-1],), _parameter_detail(problem), "parameter")
+            FieldError((problem["loc"][-1],), _parameter_detail(request, problem), "parameter")
             for problem in error.errors()
         ]
     )
 
 
-def _parameter_detail(problem: Mapping[str, Any]) -> str:
+def _parameter_detail(request: Request, problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
-        return "is not a parameter of this address"
-    return str(problem["msg"])
+        return f"is not a parameter of this path; the parameters are: {_parameters(request)}"
+    return explain_problem(problem)
+
+
+def _parameters(request: Request) -> str:
+    """Return the names of the query parameters of the request's route."""
+    route: APIRoute = request.scope["route"]
+    models = [field.field_info.annotation for field in route.dependant.query_params]
+    return ", ".join(name for model in models for name in getattr(model, "model_fields", ()))
 
 
 def _from_http(request: Request, error: HTTPException) -> ApiError:
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_")
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = ", ".join(sorted(_allowed_methods(request)))
-        message, headers = f"This address takes {allowed}.", {"allow": allowed}
+        methods = sorted(_allowed_methods(request))
+        message = f"This path accepts {' and '.join(methods)} only."
+        headers = {"allow": ", ".join(methods)}
         return ApiError(message, code=code, status=status.value, headers=headers)
     found = status is not HTTPStatus.NOT_FOUND
-    message = error.detail if found else "There is nothing at this address."
+    message = error.detail if found else "There is nothing at this path."
     return ApiError(message, code=code, status=status.value, headers=error.headers)
 
 

@@ -129,5 +129,5 @@ def _tip(forecast: Forecast) -> str:
     if not forecast.has_workers:
         return "No worker is running for this model; the job waits until one starts."
     if not forecast.is_measured:
-        return "Nothing has been measured for this model yet, so the estimate is rough."
+        return "This model has not finished a job yet, so its speed is unknown and `eta` is rough."
     return TIP

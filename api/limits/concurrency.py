@@ -23,7 +23,7 @@ class ConcurrencyLimiter:
             TooManyAtOnceError: the tenant's limit or the process-wide limit has been reached.
         """
         if self._running[tenant_id] >= self._per_tenant or self._running.total() >= self._in_all:
-            raise TooManyAtOnceError
+            raise TooManyAtOnceError(per_tenant=self._per_tenant, in_all=self._in_all)
         self._running[tenant_id] += 1
         try:
             yield

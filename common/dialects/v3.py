@@ -11,6 +11,7 @@ from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.record import JobRecord, JobResult
 
 OUTPUT_DIRECTORY = "out"  # a constant of the hosted service without a meaning here
+UNKNOWN_REASON = "the job failed for a reason that was not recorded"
 
 
 def success_body(
@@ -43,8 +44,9 @@ def success_body(
     return body
 
 
-def failed_body(job_id: int, message: str) -> dict[str, Any]:
-    """Return the JSON body for a failed job; `messege` is the hosted API's spelling."""
+def failed_body(job_id: int, message: str | None) -> dict[str, Any]:
+    """Return the body of a job that failed; clients read `messege`, the hosted spelling."""
+    message = message or UNKNOWN_REASON
     return {
         "status": "failed",
         "id": job_id,

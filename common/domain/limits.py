@@ -9,7 +9,7 @@ from common.domain.errors import InvalidLimitsError
 
 # Greatest Postgres integer: the counters compared with these limits cannot exceed it.
 MAX_COUNT: Final = 2**31 - 1
-# Each request of a tenant with a quota sums up its waiting jobs: a bound on what that may cost.
+# Each request of a tenant with a quota sums up its queued jobs: a bound on what that may cost.
 MAX_QUEUED_UNDER_QUOTA: Final = 100_000
 # Beside a tenant with a weight a million times as great, another would get practically nothing.
 MIN_WEIGHT: Final = 0.001
@@ -70,8 +70,8 @@ class Limits:
         if self.monthly_credits is not None and (queued is None or queued > MAX_QUEUED_UNDER_QUOTA):
             raise InvalidLimitsError(
                 {
-                    "monthly_credits": "needs a max_queued of at most "
-                    f"{MAX_QUEUED_UNDER_QUOTA}, because each request sums up the waiting jobs"
+                    "monthly_credits": "needs max_queued to be set as well, to at most "
+                    f"{MAX_QUEUED_UNDER_QUOTA}"
                 }
             )
 

@@ -21,6 +21,6 @@ def check_name(text: str) -> None:
     """
     if not is_name(text):
         raise InvalidNameError(
-            "a name has 1 to 64 letters, digits, dots, hyphens or underscores, "
-            "and starts with a letter or a digit"
+            "the name must be 1 to 64 letters, digits, dots, hyphens or underscores, "
+            "beginning with a letter or a digit"
         )

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from common.domain.errors import InfillError, PermanentError, TransientError
 
 MAX_WAIT = timedelta(minutes=10)
+_OUR_ERROR = "the job failed because of an error in this service, which has been logged"
 MAX_DOUBLINGS = 20  # keeps 2**n small; after that many, any wait has reached MAX_WAIT
 
 
@@ -35,7 +36,7 @@ def decide_retry(
     each further attempt up to `MAX_WAIT`, until `max_attempts` is reached. Only messages of
     permanent and transient errors are shown to the tenant; others may contain internal details.
     """
-    code, message = InfillError.code, "internal error"
+    code, message = InfillError.code, _OUR_ERROR
     if isinstance(error, PermanentError | TransientError):
         code, message = error.code, error.message
     if isinstance(error, PermanentError):

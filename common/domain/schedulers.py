@@ -153,17 +153,17 @@ SCHEDULERS: Final[tuple[SchedulerEntry, ...]] = (
 )
 SCHEDULER_NAMES: Final = tuple(entry.name for entry in SCHEDULERS)
 
-_SCIPY: Final = "needs the package scipy, which is not installed"
+_SCIPY: Final = "needs the Python package scipy, which this server does not have"
 _ABSENT: Final = "is not in diffusers"
-_OTHER_KIND: Final = "is for models of another kind"
+_OTHER_KIND: Final = "is for a kind of model that this service does not run"
 # Further names that the hosted service or its users know.
 UNSUPPORTED: Final[Mapping[str, str]] = {
     "LMS": _SCIPY,
     "LMS Karras": _SCIPY,
     "LMSDiscreteScheduler": _SCIPY,
-    "DPMSolverSDEScheduler": "needs the package torchsde, which is not installed",
-    "DPM++ 2S a": f"{_ABSENT}; DPM++ 2S is nearest",
-    "DPM++ 2S a Karras": f"{_ABSENT}; DPM++ 2S Karras is nearest",
+    "DPMSolverSDEScheduler": "needs the Python package torchsde, which this server does not have",
+    "DPM++ 2S a": f"{_ABSENT}; the closest is DPM++ 2S",
+    "DPM++ 2S a Karras": f"{_ABSENT}; the closest is DPM++ 2S Karras",
     "DPM fast": _ABSENT,
     "DPM adaptive": _ABSENT,
     "DDIMInverseScheduler": "turns images into noise",

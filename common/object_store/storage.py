@@ -205,5 +205,5 @@ class Storage:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailableError(
-                "the image store is not available", detail=str(error)
+                "this service's own image storage could not be reached", detail=str(error)
             ) from error

@@ -104,7 +104,12 @@ async def set_job_priority(
     async with audited_change(database, operator, "job.set_priority") as change:
         job = await _find_job(change, job_id)
         if not await job_overview.set_priority(change.connection, job_id, priority):
-            raise ConflictError(f"job {job_id} is not queued: only waiting jobs have an order")
+            job = await _find_job(change, job_id)  # it may have started since
+            state = "is running" if job.state is JobState.RUNNING else "has ended"
+            raise ConflictError(
+                f"job {job_id} {state}: the priority of a job can be changed only while it is "
+                "queued"
+            )
         change.details = {"priority": priority, "before": job.priority}
     return await show_job(database, job_id)
 

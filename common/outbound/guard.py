@@ -23,6 +23,7 @@ from common.runtime.clock import monotonic
 from common.settings import OutboundSettings
 
 MAX_REDIRECTS: Final = 3
+MAX_ENCODING: Final = 40  # characters of a header that an error quotes
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 IMAGE_HEADERS: Final = {"user-agent": f"Infill/{version('infill')}", "accept": "image/*"}
 
@@ -96,7 +97,9 @@ class Guard:
                         return await self._read_image(response)
                     target = resolve_redirect(target, location)
                     self._rules.check(target, webhook=False)
-        raise FetchRejectedError(f"{FETCH}: too many redirects")
+        raise FetchRejectedError(
+            f"{FETCH}: more than {MAX_REDIRECTS} redirects; send the URL they lead to"
+        )
 
     async def post(
         self,
@@ -147,7 +150,11 @@ class Guard:
         if response.status not in range(200, 300):
             raise FetchRejectedError(f"{FETCH}: HTTP {response.status}")
         if response.is_encoded:
-            raise FetchRejectedError(f"{FETCH}: the response is compressed")
+            encoding = response.headers["content-encoding"][:MAX_ENCODING]
+            raise FetchRejectedError(
+                f"{FETCH}: the response is compressed (content-encoding: {encoding}); "
+                "the image file itself is required"
+            )
         limit = self._settings.image_max_bytes
         if response.declared_bytes <= limit:
             image = await response.read(limit + 1)
@@ -175,7 +182,7 @@ async def _deadline(seconds: float, failure: str) -> AsyncIterator[None]:
         raise FetchFailedError(f"{failure}: timed out", reason=Reason.TIMEOUT) from error
     except ExchangeError as error:
         raise FetchFailedError(
-            f"{failure}: the host sent no usable response",
+            f"{failure}: the host could not be reached or sent no valid response",
             reason=error.reason,
             detail=error.detail,
         ) from error

@@ -69,7 +69,9 @@ class StatusServer:
         method, _, rest = head.partition(b"\r\n")[0].partition(b" ")
         path = rest.partition(b" ")[0].partition(b"?")[0]
         if method not in METHODS:
-            return _response(HTTPStatus.METHOD_NOT_ALLOWED, JSON, b'{"status":"only GET"}')
+            return _response(
+                HTTPStatus.METHOD_NOT_ALLOWED, JSON, b'{"status":"method not allowed"}'
+            )
         response = await self._page(path)
         return response if method == b"GET" else response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
 

@@ -31,7 +31,10 @@ NOT_ALLOWED = "the address is not allowed"
 ROUNDS = 10
 # Webhooks that ended before their receiver was reached, or before it was judged.
 TOO_LATE = {"dns", "timeout"}
-UNUSABLE = "could not fetch the image: the host sent no usable response (tried 1 time)"
+UNUSABLE = (
+    "could not fetch the image: the host could not be reached or sent no valid response "
+    "(tried 1 time)"
+)
 
 
 @pytest.fixture(scope="module")

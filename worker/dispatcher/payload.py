@@ -25,7 +25,7 @@ async def build_payload(due: DueDelivery, storage: Storage) -> bytes:
     if due.event is Event.SUCCEEDED and job.result is not None:
         body = await _success_body(job, job.result, storage, repeated=due.failures > 0)
     else:
-        body = failed_body(job.id, job.error_message or "")
+        body = failed_body(job.id, job.error_message)
     # Copied: the bytes orjson returns hold at least 4 kB of memory, and thousands may wait.
     return bytes(memoryview(orjson.dumps({**body, "track_id": job.track_id})))
 

@@ -146,15 +146,15 @@ class DiffusersEngine:
     def _entry_for(self, request: GenerationRequest) -> ModelEntry:
         entry = self._entries.get(request.model)
         if entry is None:
-            raise UnsupportedRequestError(f"the model {request.model} is not served here")
+            raise UnsupportedRequestError(f"this service does not serve the model {request.model}")
         if request.endpoint not in entry.endpoints:
             raise UnsupportedRequestError(
-                f"the model {request.model} cannot do {request.endpoint}, only "
+                f"the model {request.model} does not support {request.endpoint}; it supports: "
                 + ", ".join(entry.endpoints)
             )
         if request.safety_checker and not entry.safety_checker:
             raise UnsupportedRequestError(
-                f"safety_checker: the model {request.model} has no safety checker, send no"
+                f'safety_checker: the model {request.model} has no safety checker; send "no"'
             )
         return entry
 

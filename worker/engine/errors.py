@@ -12,6 +12,9 @@ from common.domain.errors import EngineLostError, GenerationError, InfillError
 # cuBLAS: none of them raises torch.OutOfMemoryError.
 _FULL: Final = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
 
+# Message of a result with values that are not numbers (NaN) or not finite.
+NOT_A_NUMBER: Final = "the model generated invalid pixels (NaN); another seed may give valid ones"
+
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
@@ -36,13 +39,15 @@ def to_infill_error(error: Exception) -> InfillError:
         return error
     if is_out_of_memory(error):
         return GenerationError(
-            "the model ran out of memory, a smaller image may fit", detail=str(error)
+            "the model ran out of memory; a smaller width and height may fit", detail=str(error)
         )
     if isinstance(error, torch.AcceleratorError):
         # An illegal memory access or a lost device corrupts the CUDA context: every later call
         # fails.
-        return EngineLostError("the device has failed", detail=repr(error))
-    return GenerationError("the model failed", detail=repr(error))
+        return EngineLostError("the GPU that generated the image failed", detail=repr(error))
+    return GenerationError(
+        "the model failed with an unexpected error, which has been logged", detail=repr(error)
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

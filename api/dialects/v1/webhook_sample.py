@@ -22,7 +22,7 @@ _INPUTS: Final = {
 }
 _MESSAGES: Final = {
     Event.FAILED: "init_image: could not fetch the image: HTTP 404",
-    Event.CANCELED: "canceled by its owner",
+    Event.CANCELED: "the job was canceled by its owner through the API",
 }
 _REQUEST: Final = GenerationRequest(
     endpoint=Endpoint.INPAINT,

@@ -1,11 +1,18 @@
 """Routes for a tenant's webhooks: delivery log, redelivery, and pings that test a receiver."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime, Field
+from pydantic import (
+    AwareDatetime,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from api.body.json_documents import JsonDocument
 from api.body.query_parameters import PageParameters
@@ -53,17 +60,31 @@ class FailedDeliveries(JsonDocument):
     )
 
 
+def _explain_track_id(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Report one error for the field: pydantic reports one for each type of the union."""
+    try:
+        return validate(value)
+    except ValidationError as error:
+        raise PydanticCustomError(
+            "track_id",
+            "must be null, text of at most {characters} characters, "
+            "or a number between -2^63 and 2^63",
+            {"characters": MAX_TRACK_ID},
+        ) from error
+
+
 class PingRequest(JsonDocument):
     """Request body: the URL to send a webhook ping to, and the event it reports."""
 
     url: str = Field(examples=["https://example.com/hook"])
     event: Event = Event.SUCCEEDED
-    track_id: (
+    track_id: Annotated[
         Annotated[str, Field(max_length=MAX_TRACK_ID)]
         | Annotated[int, Field(gt=-TRACK_ID_LIMIT, lt=TRACK_ID_LIMIT)]
         | Annotated[float, Field(allow_inf_nan=False)]
-        | None
-    ) = "test"
+        | None,
+        WrapValidator(_explain_track_id),
+    ] = "test"
 
 
 @dataclass(frozen=True, slots=True)

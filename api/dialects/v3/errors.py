@@ -6,8 +6,15 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from api.body.json_response import json_response
-from api.errors.api_error import ApiError, CreditsSpentError, OverLimitError, QueueFullError
+from api.errors.api_error import (
+    ApiError,
+    CreditsSpentError,
+    OverLimitError,
+    QueueFullError,
+    UnavailableError,
+)
 from common.domain.errors import pluralize
+from common.domain.generation import Endpoint
 
 # v3 clients expect 200 with `status: error`; only these errors of the transport keep their status.
 _NO_ROUTE: Final = frozenset({404, 405})
@@ -17,13 +24,18 @@ _FIRST_SERVER_ERROR: Final = 500
 _MESSAGES: Final = {
     "wrong_api_key": "Invalid Api Key",
     "malformed_body": "Invalid API Request",
-    "internal_error": "internal error",
 }
 _TIPS: Final = {
     "wrong_api_key": "Send your API key as the field `key`, as the header `key`, "
     "or as `Authorization: Bearer …`. Keys start with `inf_`.",
     "body_too_large": "Send large images as URLs in place of base64.",
 }
+# Paths whose requests make a job.
+_SUBMITTING: Final = frozenset(f"/api/v3/{endpoint}" for endpoint in Endpoint)
+_SUBMIT_AGAIN: Final = (
+    "Retry in a few seconds, with an `Idempotency-Key` so that the same request makes no second "
+    "job."
+)
 
 
 def error_body(message: Any, **extra: Any) -> dict[str, Any]:
@@ -31,14 +43,14 @@ def error_body(message: Any, **extra: Any) -> dict[str, Any]:
     return {"status": "error", "message": message, "messege": message, **extra}
 
 
-def render_error(_path: str, error: ApiError) -> Response:
-    """Return the v3 response for `error`."""
+def render_error(path: str, error: ApiError) -> Response:
+    """Return the v3 response to a request that failed with `error`."""
     keeps_status = error.status in _KEPT_STATUSES or error.status >= _FIRST_SERVER_ERROR
     status = error.status if keeps_status else 200
-    return json_response(_body(error), status=status, headers=error.headers)
+    return json_response(_body(path, error), status=status, headers=error.headers)
 
 
-def _body(error: ApiError) -> dict[str, Any]:
+def _body(path: str, error: ApiError) -> dict[str, Any]:
     if error.field_errors:
         fields: dict[str, list[str]] = {}
         for field_error in error.field_errors:
@@ -48,10 +60,12 @@ def _body(error: ApiError) -> dict[str, Any]:
     if isinstance(error, OverLimitError):
         return error_body(_limit_message(error), tips=error.message)  # `tips` here, as theirs
     if error.status in _NO_ROUTE:
-        return error_body(HTTPStatus(error.status).phrase)
+        return error_body(HTTPStatus(error.status).phrase, tip=error.message)
     if error.code in _MESSAGES:
         return error_body(_MESSAGES[error.code], tip=_TIPS.get(error.code, error.message))
     tip = _TIPS.get(error.code, error.tip)
+    if isinstance(error, UnavailableError) and path in _SUBMITTING:
+        tip = _SUBMIT_AGAIN
     return error_body(error.message, **({} if tip is None else {"tip": tip}))
 
 

@@ -24,6 +24,7 @@ from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from common.domain.record import MAX_TRACK_ID, TRACK_ID_LIMIT
 
 MAX_TEXT: Final = 2000
+_UNSUPPORTED: Final = "this service does not support it"
 
 
 def _no_bool(value: Any) -> Any:
@@ -32,17 +33,17 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-def _no_nul(value: str) -> str:
+def _no_nul(value: str, info: ValidationInfo) -> str:
     # Postgres can store this character neither in text nor in JSON.
     if "\x00" in value:
-        raise ValueError("NUL")
+        raise field_error(f"The {info.field_name} field must not contain the character NUL.")
     return value
 
 
-def _track_id(value: Any) -> str | float:
+def _track_id(value: Any, info: ValidationInfo) -> str | float:
     if isinstance(value, str) and len(value) <= MAX_TRACK_ID:
         value.encode()  # half a surrogate pair raises a ValueError
-        return _no_nul(value)
+        return _no_nul(value, info)
     if isinstance(_no_bool(value), int | float) and abs(value) < TRACK_ID_LIMIT:
         return value  # type: ignore[no-any-return] # checked above
     raise ValueError("not a track id")
@@ -97,8 +98,8 @@ def _height(value: int, info: ValidationInfo) -> int:
     most = validation_context(info).limits.max_pixels
     if most is not None and width is not None and width * value > most:
         raise field_error(
-            f"The width and height fields must give at most {most} pixels on your plan: "
-            f"{width} × {value} are {width * value}."
+            f"Your plan allows at most {most} pixels (width × height); "
+            f"{width} × {value} is {width * value}."
         )
     return value
 
@@ -106,10 +107,7 @@ def _height(value: int, info: ValidationInfo) -> int:
 def _unsupported(value: bool | str, info: ValidationInfo) -> bool | str:  # noqa: FBT001 - a validator's signature
     if value:
         off = "no" if value is True else "left out"
-        raise field_error(
-            f"The {info.field_name} field must be {off}: "
-            f"the model {validation_context(info).model.name} does not support it."
-        )
+        raise field_error(f"The {info.field_name} field must be {off}: {_UNSUPPORTED}.")
     return value
 
 
@@ -120,7 +118,7 @@ Text = Annotated[
     Field(
         min_length=1,
         max_length=MAX_TEXT,
-        description=f"text of 1 to {MAX_TEXT} characters, none of them NUL",
+        description=f"text of 1 to {MAX_TEXT} characters",
     ),
     AfterValidator(_no_nul),
 ]
@@ -150,13 +148,13 @@ UnsupportedSwitch = Annotated[YesNo, AfterValidator(_unsupported)]
 Image = Annotated[
     str | bytes,
     PlainValidator(_image, json_schema_input_type=str),
-    Field(description="an http or https URL, base64 or a data: URI with base64"),
+    Field(description="an http or https URL, an image file as base64 text, or a base64 data: URI"),
 ]
 
 # Null is removed before validation, so these validators never see it.
 OptionalText = Annotated[
     Text | None,
-    Field(description=f"null or text of 1 to {MAX_TEXT} characters, none of them NUL"),
+    Field(description=f"null or text of 1 to {MAX_TEXT} characters"),
 ]
 OptionalSeed = Annotated[
     Annotated[int, Field(ge=0, lt=SEED_LIMIT), NoBool] | None,
@@ -170,10 +168,11 @@ OptionalWebhook = Annotated[
 OptionalTrackId = Annotated[
     Annotated[str | float, PlainValidator(_track_id, json_schema_input_type=str | float)] | None,
     Field(
-        description=f"null, text of at most {MAX_TRACK_ID} characters without NUL, "
-        "or a number of at most 63 bits"
+        description=f"null, text of at most {MAX_TRACK_ID} characters, "
+        "or a number between -2^63 and 2^63"
     ),
 ]
 UnsupportedName = Annotated[
-    Annotated[str, AfterValidator(_unsupported)] | None, Field(description="null or left out")
+    Annotated[str, AfterValidator(_unsupported)] | None,
+    Field(description=f"null or left out: {_UNSUPPORTED}"),
 ]

@@ -24,7 +24,7 @@ MAX_BLUR: Final = 64
 MAX_PADDING: Final = 256
 _STEPS: Final = "a whole number from 1 to {most}"
 _A_SCHEDULER: Final = (
-    f"null or one of {', '.join(SCHEDULER_NAMES)}, or the name of one of their classes in diffusers"
+    f"null, one of {', '.join(SCHEDULER_NAMES)}, or the diffusers class name of one of these"
 )
 
 

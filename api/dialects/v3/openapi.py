@@ -117,13 +117,13 @@ _OVER_LIMITS: Final = {
     "too many requests": error_body(
         "Rate limit exceeded", tips="Your plan allows 60 requests per minute. Try again in 1 s."
     ),
-    "too many waiting jobs": error_body(
+    "too many queued jobs": error_body(
         "Rate limit exceeded. Maximum 50 queued requests allowed.",
-        tips="Wait until one of your jobs has been started: that takes about 4 s.",
+        tips="Your plan allows at most 50 queued jobs, and this would be one more. Wait until …",
     ),
     "credits spent": error_body(
         "Rate limit exceeded. Maximum 5000 credits a month allowed.",
-        tips="This job costs 5.505024 credits, and 3.2 are left, counting your waiting …",
+        tips="This job costs 5.505024 credits, but of the 5000 credits that your plan allows …",
     ),
 }
 RESPONSES: Final[dict[str, dict[str, Any]]] = {

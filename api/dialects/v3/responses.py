@@ -32,7 +32,7 @@ async def job_body(services: Services, view: JobView) -> dict[str, Any]:
             webhook_status=webhook_status(view),
         )
     if job.state in {JobState.FAILED, JobState.CANCELED}:
-        return failed_body(job.id, job.error_message or "the job failed")
+        return failed_body(job.id, job.error_message)
     return await _processing_body(services, view)
 
 

@@ -80,15 +80,18 @@ def model_choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -
         return ModelChoice(endpoint, usable, unchecked, on_plan=limits.models is not None)
     if unchecked:
         raise UnsupportedRequestError(
-            "Your plan requires the safety checker, and no model that serves "
-            f"{endpoint} has one: {_names(unchecked)}."
+            f"Your plan requires the safety checker, but no model that serves {endpoint} has one "
+            f"({_names(unchecked)}). Ask the operator of this service to add such a model or to "
+            "change your plan."
         )
-    where = "here" if limits.models is None else "on your plan"
+    where, there = "of this service", "it has"
+    if limits.models is not None:
+        where, there = "on your plan", "your plan has"
     allowed = [
         entry for entry in catalogue.entries if limits.models is None or entry.name in limits.models
     ]
     raise UnsupportedRequestError(
-        f"No model {where} serves {endpoint}. Models {where}: {_names(allowed) or 'none'}."
+        f"No model {where} serves {endpoint}; {there}: {_names(allowed) or 'none'}."
     )
 
 

@@ -94,7 +94,7 @@ async def test_an_internal_error_shows_no_details(gateway: Gateway, sql: str) ->
     result: dict[str, Any] = response.json()
     assert result == {
         "status": "error",
-        "message": "internal error",
-        "messege": "internal error",
-        "tip": "It has been logged; try again later.",
+        "message": "The request failed because of an error in this service.",
+        "messege": "The request failed because of an error in this service.",
+        "tip": "The error has been logged; try again later.",
     }

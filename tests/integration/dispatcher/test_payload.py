@@ -124,7 +124,10 @@ async def test_a_canceled_job_has_the_status_failed(
         await cancel(connection, tenant_id=owner.id, job_id=job_id)
     async with harness.dispatching():
         body = (await receiver.request()).json
-    assert (body["status"], body["message"]) == ("failed", "canceled by its owner")
+    assert (body["status"], body["message"]) == (
+        "failed",
+        "the job was canceled by its owner through the API",
+    )
 
 
 async def test_a_job_without_a_webhook_has_no_delivery(

@@ -91,7 +91,7 @@ async def test_a_job_out_of_attempts_fails_and_its_end_is_announced(
     query = "SELECT id, state, error_code, error_message, file_prefix FROM jobs"
     ((found, state, code, message, prefix),) = await rows(database, query)
     assert (found, state, code) == (job_id, "failed", "worker_lost")
-    assert "stopped answering" in message
+    assert "stopped unexpectedly" in message
     assert (await announced.get_message(timeout=10))["data"] == UUID(str(prefix)).bytes
     assert await redis.llen(DISPATCHER_LIST) == 1
     assert await rows(database, "SELECT event, state FROM deliveries") == [

@@ -155,7 +155,7 @@ async def test_a_canceled_job_has_an_error_message(
     await stored_jobs.run_round(retention)
     job = await stored_jobs.tenant.read_job(job_id)
     assert (job["state"], job["error_code"]) == ("canceled", "canceled")
-    assert job["error_message"] == "its tenant is being deleted"
+    assert job["error_message"] == "the job was canceled because its tenant is being deleted"
     assert job["finished_at"] is not None
 
 

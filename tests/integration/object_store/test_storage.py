@@ -71,7 +71,7 @@ def test_a_public_link_starts_with_the_base_url(bucket: StorageSettings, base: s
 async def test_a_missing_object_is_an_error(storage: Storage) -> None:
     with pytest.raises(StorageUnavailableError) as caught:
         await storage.get("nothing/here.png")
-    assert caught.value.message == "the image store is not available"
+    assert caught.value.message == "this service's own image storage could not be reached"
     assert "NoSuchKey" in caught.value.detail
 
 

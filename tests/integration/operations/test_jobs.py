@@ -105,7 +105,7 @@ async def test_the_priority_of_a_queued_job_is_set(database: Database) -> None:
         with pytest.raises(InvalidValueError, match="must be a whole number from -100 to 100"):
             await set_job_priority(database, OPERATOR, job_id, bad)
     running = await add_job(database, "acme", state=JobState.RUNNING)
-    with pytest.raises(ConflictError, match=f"job {running} is not queued"):
+    with pytest.raises(ConflictError, match=f"job {running} is running: the priority"):
         await set_job_priority(database, OPERATOR, running, 1)
     with pytest.raises(NotFoundError, match="there is no job"):
         await set_job_priority(database, OPERATOR, NO_JOB, 1)

@@ -44,7 +44,7 @@ async def test_names_are_unique(database: Database) -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a/b", "x" * 65, "é", "a\n", "\x00"])
 async def test_invalid_names_are_rejected(database: Database, name: str) -> None:
-    with pytest.raises(InvalidNameError, match="a name has 1 to 64 letters"):
+    with pytest.raises(InvalidNameError, match="the name must be 1 to 64 letters"):
         await create_tenant(database, OPERATOR, name)
     with pytest.raises(NotFoundError):
         await show_tenant(database, name)
@@ -106,7 +106,7 @@ async def test_a_plan_that_conflicts_with_own_limits_is_rejected(database: Datab
     await create_plan(database, OPERATOR, "free", {"max_queued": 10})
     await create_tenant(database, OPERATOR, "acme", plan="free")
     await set_tenant_limits(database, OPERATOR, "acme", {"monthly_credits": 100})
-    with pytest.raises(InvalidLimitsError, match="needs a max_queued"):
+    with pytest.raises(InvalidLimitsError, match="needs max_queued to be set"):
         await set_tenant_plan(database, OPERATOR, "acme", "default")
     assert (await show_tenant(database, "acme")).plan == "free"
 

@@ -90,7 +90,10 @@ async def test_a_rejected_connection_is_a_failed_fetch(guard: Guard, names: Name
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch(gone.url(host=NAME))
     assert caught.value.reason == "connect"
-    assert caught.value.message == "could not fetch the image: the host sent no usable response"
+    assert (
+        caught.value.message
+        == "could not fetch the image: the host could not be reached or sent no valid response"
+    )
     assert str(gone.port) in caught.value.detail
 
 
@@ -123,7 +126,10 @@ async def test_a_failed_look_up_is_a_failed_fetch(
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch("http://images.example/")
     assert caught.value.reason == "dns"
-    assert caught.value.message == "could not fetch the image: the host sent no usable response"
+    assert (
+        caught.value.message
+        == "could not fetch the image: the host could not be reached or sent no valid response"
+    )
     assert caught.value.detail
 
 

@@ -46,7 +46,10 @@ async def test_a_malformed_response(guard: Guard, what: str, script: Script) -> 
         with pytest.raises(FetchFailedError) as caught:
             await guard.fetch(peer.url())
         assert caught.value.reason == "protocol", what
-        assert caught.value.message == "could not fetch the image: the host sent no usable response"
+        assert (
+            caught.value.message
+            == "could not fetch the image: the host could not be reached or sent no valid response"
+        )
         assert caught.value.detail
         await asyncio.wait_for(peer.left.wait(), 5)
 

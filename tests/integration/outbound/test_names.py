@@ -68,7 +68,10 @@ async def test_a_look_up_without_a_usable_response_opens_no_connection(
             await impatient.fetch(allowed.url(host=NAME))
         assert allowed.connections == 0, why
     assert caught.value.reason == "dns"
-    assert caught.value.message == "could not fetch the image: the host sent no usable response"
+    assert (
+        caught.value.message
+        == "could not fetch the image: the host could not be reached or sent no valid response"
+    )
     assert server.asked
 
 

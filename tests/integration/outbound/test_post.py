@@ -151,7 +151,10 @@ async def test_a_malformed_response(guard: Guard, raw: bytes) -> None:
             await post(guard, peer.url())
         await asyncio.wait_for(peer.left.wait(), 5)
     assert caught.value.reason == "protocol"
-    assert caught.value.message == "could not deliver the webhook: the host sent no usable response"
+    assert (
+        caught.value.message
+        == "could not deliver the webhook: the host could not be reached or sent no valid response"
+    )
 
 
 async def test_a_response_before_the_body_was_read_is_no_timeout(guard: Guard) -> None:

@@ -33,7 +33,10 @@ async def assert_tls_error(guard: Guard, url: str) -> None:
     with pytest.raises(FetchFailedError) as caught:
         await guard.fetch(url)
     assert caught.value.reason == "tls"
-    assert caught.value.message == "could not fetch the image: the host sent no usable response"
+    assert (
+        caught.value.message
+        == "could not fetch the image: the host could not be reached or sent no valid response"
+    )
     assert caught.value.detail
 
 
@@ -58,7 +61,10 @@ async def test_a_server_with_an_untrusted_certificate_gets_no_request(
         assert not peer.received, why
     # A peer without a common TLS version may close the connection without an alert.
     assert caught.value.reason in {"tls", "connect"}
-    assert caught.value.message == "could not fetch the image: the host sent no usable response"
+    assert (
+        caught.value.message
+        == "could not fetch the image: the host could not be reached or sent no valid response"
+    )
 
 
 @pytest.mark.parametrize(("why", "context"), handshakes.TRUSTED)

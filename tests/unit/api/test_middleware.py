@@ -40,7 +40,7 @@ async def test_a_crash_before_the_response_becomes_a_500() -> None:
     sent = Sent()
     await AccessLogMiddleware(app, render_error)(scope(), receive_disconnect, sent)
     assert sent.messages[0]["status"] == 500
-    assert b"internal error" in sent.messages[1]["body"]
+    assert b"an error in this service" in sent.messages[1]["body"]
     assert b"inner words" not in sent.messages[1]["body"]
 
 

@@ -12,7 +12,7 @@ from common.runtime.clock import monotonic
 from worker.engine.batching.prepared_request import PreparedRequest, SampleStart
 from worker.engine.devices.device import HostCopy
 from worker.engine.devices.utilization import WorkInterval
-from worker.engine.errors import to_infill_error
+from worker.engine.errors import NOT_A_NUMBER, to_infill_error
 from worker.engine.interface import GenerationCallback, GenerationResult, Progress
 from worker.engine.prompts.conditioning import PromptEmbeds
 
@@ -159,5 +159,5 @@ class ActiveRequest:
 def _to_image(copy: HostCopy) -> Image.Image:
     pixels, finite = copy.wait()
     if not finite:
-        raise GenerationError("the model generated pixels that are not numbers")
+        raise GenerationError(NOT_A_NUMBER)
     return Image.fromarray(pixels.numpy(), "RGB")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
@@ -22,6 +22,8 @@ from worker.engine.interface import GenerationCallback, GenerationResult
 T = TypeVar("T")
 # Work that runs between two steps.
 _Task: TypeAlias = Callable[[], None]
+
+_CLOSED: Final = "the images were not generated: the worker is shutting down"
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +113,7 @@ class DeviceLoop:
     def _submit(self, work: ActiveRequest | _Task) -> None:
         with self._starting:
             if self._closing:
-                raise GenerationError("the engine has been closed")
+                raise GenerationError(_CLOSED)
             if self._thread is None:
                 # A daemon: a hung driver must not keep the process from exiting.
                 self._thread = threading.Thread(target=self._run, name="device", daemon=True)
@@ -134,7 +136,7 @@ class DeviceLoop:
                 self._stepper.fail_all(to_infill_error(error))
         for task in self._tasks:  # tasks submitted before the closing are still run
             task()
-        self._stepper.fail_all(GenerationError("the engine has been closed"))
+        self._stepper.fail_all(GenerationError(_CLOSED))
 
     def _receive(self) -> None:
         """Accept submitted work; block until some is submitted if there is nothing to do."""

@@ -25,7 +25,7 @@ from worker.engine.batching.bisect import BisectingRunner
 from worker.engine.batching.loop import DeviceLoop
 from worker.engine.batching.timesteps import steps_and_strength
 from worker.engine.devices.device import Device
-from worker.engine.errors import to_infill_error, translated_errors
+from worker.engine.errors import NOT_A_NUMBER, to_infill_error, translated_errors
 from worker.engine.interface import GenerationCallback, GenerationResult, Progress
 from worker.engine.masks.canvas import Canvas
 from worker.engine.models.loaded_model import LoadedModel
@@ -302,5 +302,5 @@ def _to_image(pixels: npt.NDArray[np.floating[Any]]) -> Image.Image:
         GenerationError: a pixel is not a finite number.
     """
     if not np.isfinite(pixels).all():
-        raise GenerationError("the model generated pixels that are not numbers")
+        raise GenerationError(NOT_A_NUMBER)
     return Image.fromarray((pixels * 255).round().astype(np.uint8), "RGB")

@@ -6,7 +6,7 @@ from itertools import count
 from math import floor
 from typing import Any, Final, Self
 
-from common.domain.errors import UnsupportedRequestError
+from common.domain.errors import UnsupportedRequestError, pluralize
 from common.domain.generation import Endpoint, GenerationRequest
 
 # A smaller strength has no visible effect, and would need more steps than models are trained on.
@@ -39,8 +39,8 @@ class Timesteps:
             scheduler.set_timesteps(steps, device="cpu")
         except (ValueError, IndexError, ZeroDivisionError) as error:
             raise UnsupportedRequestError(
-                f"num_inference_steps: {type(scheduler).__name__} cannot lay out {steps} steps; "
-                "another number or another scheduler can",
+                f"num_inference_steps: {type(scheduler).__name__} does not support "
+                f"{pluralize(steps, 'step')}; send another number or another scheduler",
                 detail=repr(error),
             ) from error
         skipped = 0

@@ -131,7 +131,8 @@ class Decoder:
         else:
             reason = "crashed"
             lost = DecodingFailedError(
-                f"{field}: decoding the image crashed the decoder process",
+                f"{field}: the process that decodes images crashed on this image; "
+                "the file may be damaged",
                 detail=f"exit status {status}: {error!r}",
             )
         DECODERS_LOST.labels(reason=reason).inc()

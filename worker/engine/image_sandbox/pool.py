@@ -82,7 +82,7 @@ class DecoderPool:
     def _ensure_alive(self, decoder: Decoder | None) -> Decoder:
         with self._lock:
             if self._closed:
-                raise DecodingFailedError("the worker is shutting down")
+                raise DecodingFailedError("the image was not decoded: the worker is shutting down")
             if decoder is not None and decoder.is_alive:
                 return decoder
             if decoder is not None:

@@ -24,6 +24,7 @@ from PIL import (
 from common.domain.errors import InvalidImageError
 from worker.engine.image_sandbox.confinement import allow_cpu, confine
 from worker.engine.image_sandbox.wire import MAX_BODY, Connection, DecodeRequest
+from worker.engine.images.decode import TOO_MUCH_MEMORY
 from worker.engine.images.inputs import Size, read_image
 
 Read = Callable[[bytes, str, Size], Image.Image]
@@ -57,7 +58,7 @@ def respond(
     except InvalidImageError as error:
         connection.send({"error": error.message, "detail": error.detail[:MAX_DETAIL]})
     except MemoryError:
-        connection.send({"error": f"{request.field}: the image takes too much memory to decode"})
+        connection.send({"error": f"{request.field}: {TOO_MUCH_MEMORY}"})
     else:
         connection.send({}, pixels)
 

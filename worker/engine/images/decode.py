@@ -20,6 +20,8 @@ MAX_MEGAPIXELS: Final = 25
 MAX_SIDE: Final = 8192
 MAX_ASPECT: Final = 20
 
+TOO_MUCH_MEMORY: Final = "decoding the image needs too much memory; send a smaller image"
+
 # A progressive JPEG repaints the whole image with every scan, and a scan can be a dozen bytes:
 # without a limit, a small file keeps a core busy for hours. Encoders write about ten.
 MAX_SCANS: Final = 100
@@ -77,9 +79,11 @@ def _decode(
     except InvalidImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidImageError(f"{field}: more than {MAX_MEGAPIXELS} megapixels") from error
+        raise InvalidImageError(
+            f"{field}: the image has more than {MAX_MEGAPIXELS} megapixels"
+        ) from error
     except MemoryError as error:
-        raise InvalidImageError(f"{field}: the image takes too much memory to decode") from error
+        raise InvalidImageError(f"{field}: {TOO_MUCH_MEMORY}") from error
     except Exception as error:  # codecs raise anything on malformed bytes
         raise InvalidImageError(
             f"{field}: the image is damaged or cut off", detail=repr(error)
@@ -90,11 +94,16 @@ def _check_bytes(data: bytes, field: str, max_bytes: int) -> None:
     if not data:
         raise InvalidImageError(f"{field}: the file is empty")
     if len(data) > max_bytes:
-        raise InvalidImageError(f"{field}: {len(data):,} bytes, at most {max_bytes:,} are accepted")
+        raise InvalidImageError(
+            f"{field}: the file has {len(data):,} bytes; at most {max_bytes:,} are accepted"
+        )
     if not _SIGNATURE.match(data):
-        raise InvalidImageError(f"{field}: not a PNG, JPEG or WebP image")
+        raise InvalidImageError(f"{field}: the file is not a PNG, JPEG or WebP image")
     if data.startswith(b"\xff\xd8") and len(_SCAN.findall(data)) > MAX_SCANS:
-        raise InvalidImageError(f"{field}: a JPEG of more than {MAX_SCANS} scans")
+        raise InvalidImageError(
+            f"{field}: the progressive JPEG has more than {MAX_SCANS} scans; "
+            "save it as a baseline JPEG or PNG"
+        )
 
 
 def _check_header(image: Image.Image, field: str) -> None:
@@ -102,21 +111,23 @@ def _check_header(image: Image.Image, field: str) -> None:
     if width * height > MAX_MEGAPIXELS * 1_000_000:
         megapixels = width * height / 1_000_000
         raise InvalidImageError(
-            f"{field}: {megapixels:.1f} megapixels, at most {MAX_MEGAPIXELS} are accepted"
+            f"{field}: the image has {megapixels:.1f} megapixels; "
+            f"at most {MAX_MEGAPIXELS} are accepted"
         )
     if max(width, height) > MAX_SIDE:
         raise InvalidImageError(
-            f"{field}: {width}×{height} pixels, at most {MAX_SIDE} a side are accepted"
+            f"{field}: the image has {width}×{height} pixels; "
+            f"each side may have at most {MAX_SIDE} pixels"
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise InvalidImageError(
-            f"{field}: {width}×{height} pixels, the long side may be at most "
-            f"{MAX_ASPECT} times the short one"
+            f"{field}: the image has {width}×{height} pixels; the long side may be at most "
+            f"{MAX_ASPECT} times the short side"
         )
     # Cameras store previews beside a photograph and call the file MPO: the first image is the
     # photo.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise InvalidImageError(f"{field}: the image is animated, send a single frame")
+        raise InvalidImageError(f"{field}: the image is animated; send a single frame")
 
 
 def _apply_orientation(image: Image.Image) -> Image.Image:

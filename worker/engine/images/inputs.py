@@ -72,9 +72,9 @@ def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTE
     return _resize(init, size, Image.Resampling.LANCZOS)
 
 
-def missing_image(field: str) -> InvalidImageError:
-    """Return the error for a required input image that was not sent."""
-    return InvalidImageError(f"{field}: an image is needed")
+def missing_image(field: str, endpoint: Endpoint) -> InvalidImageError:
+    """Return the error for an input image that the endpoint requires and that was not sent."""
+    return InvalidImageError(f"{field}: no image was sent, and {endpoint} requires one")
 
 
 def _resize(image: Image.Image, size: Size, resampling: Image.Resampling) -> Image.Image:

@@ -70,8 +70,8 @@ class LoadedModel:
         scheduler = scheduler_named(request.scheduler, self.scheduler)
         if scheduler is None:
             raise UnsupportedRequestError(
-                f"scheduler: {request.scheduler} does not fit the model {request.model}; there "
-                "are " + ", ".join(scheduler_names(self.scheduler))
+                f"scheduler: the model {request.model} does not support {request.scheduler}; "
+                "it supports: " + ", ".join(scheduler_names(self.scheduler))
             )
         return scheduler
 

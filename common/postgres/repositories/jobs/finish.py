@@ -40,7 +40,11 @@ async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -
 
 
 async def cancel(
-    connection: Executor, *, tenant_id: int, job_id: int, message: str = "canceled by its owner"
+    connection: Executor,
+    *,
+    tenant_id: int,
+    job_id: int,
+    message: str = "the job was canceled by its owner through the API",
 ) -> EndedJob | None:
     """Cancel an unfinished job; return None if it has ended or is not this tenant's."""
     values = {"of_job": job_id, "of_tenant": tenant_id, "to_error_message": message}

@@ -22,7 +22,8 @@ ended AS (
         lease_expires_at = NULL,
         finished_at = now(),
         error_code = :to_error_code,
-        error_message = 'the worker stopped answering (attempt ' || jobs.attempt || ')'
+        error_message = 'the process that ran the job stopped unexpectedly (tried '
+            || jobs.attempt || CASE jobs.attempt WHEN 1 THEN ' time)' ELSE ' times)' END
     FROM abandoned
     WHERE jobs.id = abandoned.id
     RETURNING jobs.id, jobs.tenant_id, jobs.file_prefix, jobs.webhook_url

@@ -112,7 +112,7 @@ def _cancel_statement(limit: int) -> Update:
             state=JobState.CANCELED,
             finished_at=func.now(),
             error_code="canceled",
-            error_message="its tenant is being deleted",
+            error_message="the job was canceled because its tenant is being deleted",
         )
     )
 

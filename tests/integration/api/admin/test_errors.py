@@ -14,6 +14,8 @@ from tests.integration.api.admin.harness import KEY, OPEN, PROBLEM, AdminHarness
 from tests.integration.operations.rows import add_job
 
 HUGE = "9" * 30
+A_TIME = "must be a date and time with a time zone, like 2027-01-31T00:00:00Z"
+NO_NUL = "must not contain the character NUL"
 
 
 @pytest.mark.parametrize(
@@ -34,11 +36,11 @@ HUGE = "9" * 30
             "the plan default cannot be deleted: new tenants are put on it",
         ),
         ("GET", "jobs/77", None, 404, "there is no job with the id 77"),
-        ("GET", "nothing", None, 404, "There is nothing at this address."),
-        ("GET", "", None, 404, "There is nothing at this address."),
-        ("GET", "../v1", None, 404, "There is nothing at this address."),
-        ("DELETE", "tenants", None, 405, "This address takes GET, POST."),
-        ("POST", "tenants/alice", {}, 405, "This address takes DELETE, GET."),
+        ("GET", "nothing", None, 404, "There is nothing at this path."),
+        ("GET", "", None, 404, "There is nothing at this path."),
+        ("GET", "../v1", None, 404, "There is nothing at this path."),
+        ("DELETE", "tenants", None, 405, "This path accepts GET and POST only."),
+        ("POST", "tenants/alice", {}, 405, "This path accepts DELETE and GET only."),
     ],
 )
 async def test_an_impossible_change_is_rejected_with_the_reason(
@@ -84,7 +86,14 @@ def parameter(name: str, detail: str) -> dict[str, str]:
             *("POST", "tenants/alice/keys", {"name": "x", "expires_at": "2001-01-01T00:00:00Z"}),
             [field("expires_at", "must be in the future")],
         ),
-        ("POST", "tenants/alice/keys", {"name": "x", "expires_at": "2999-01-01T00:00:00"}, None),
+        (
+            *("POST", "tenants/alice/keys", {"name": "x", "expires_at": "2999-01-01T00:00:00"}),
+            [field("expires_at", A_TIME)],
+        ),
+        (
+            *("POST", "tenants/alice/keys", {"name": "x", "expires_at": "soon"}),
+            [field("expires_at", A_TIME)],
+        ),
         ("POST", "tenants/alice/keys", {"name": "x", "expires_at": 4102444800}, None),
         ("PUT", "jobs/1/priority", {"priority": 1.5}, None),
         ("PUT", "jobs/1/priority", {"priority": "5"}, None),
@@ -95,7 +104,11 @@ def parameter(name: str, detail: str) -> dict[str, str]:
         ),
         (
             *("GET", "tenants?limt=5", None),
-            [parameter("limt", "is not a parameter of this address")],
+            [
+                parameter(
+                    "limt", "is not a parameter of this path; the parameters are: limit, cursor"
+                )
+            ],
         ),
         (
             *("GET", "tenants?cursor=x", None),
@@ -106,15 +119,18 @@ def parameter(name: str, detail: str) -> dict[str, str]:
             ],
         ),
         ("GET", "jobs?state=done", None, None),
-        ("GET", "jobs?queue=%00", None, None),
+        ("GET", "jobs?queue=%00", None, [parameter("queue", NO_NUL)]),
         ("GET", "audit?tenant=%00", None, None),
         ("GET", f"jobs/{HUGE}", None, None),
         ("GET", "jobs/x", None, None),
         ("DELETE", "tenants/alice/keys/x", None, None),
         ("DELETE", f"tenants/alice/keys/{2**63}", None, None),
-        ("GET", "usage?since=2026-01-01", None, [parameter("until", "Field required")]),
+        ("GET", "usage?since=2026-01-01", None, [parameter("until", "is required")]),
         ("GET", "usage?since=2026-02-01&until=2026-01-01", None, None),
-        ("GET", "usage?since=yesterday&until=2026-01-01", None, None),
+        (
+            *("GET", "usage?since=yesterday&until=2026-01-01", None),
+            [parameter("since", "must be a date, like 2027-01-31")],
+        ),
         ("GET", "usage?since=2026-01-01&until=2026-01-01&format=xml", None, None),
     ],
 )

@@ -89,8 +89,8 @@ async def test_every_event_has_its_name_and_is_sent(
     assert canceled == {
         "status": "failed",
         "id": canceled["id"],
-        "message": "canceled by its owner",
-        "messege": "canceled by its owner",
+        "message": "the job was canceled by its owner through the API",
+        "messege": "the job was canceled by its owner through the API",
         "output": [],
         "track_id": 3,
     }
@@ -248,4 +248,4 @@ async def test_bad_parameters_are_named_in_the_error(webhooks: WebhookHarness) -
 async def test_unknown_paths_and_methods_are_rejected(webhooks: WebhookHarness) -> None:
     assert (await webhooks.ask("GET", "nothing"))[0] == 404
     code, result = await webhooks.ask("GET", "test")
-    assert (code, result["detail"]) == (405, "This address takes POST.")
+    assert (code, result["detail"]) == (405, "This path accepts POST only.")

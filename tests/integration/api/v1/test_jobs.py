@@ -124,7 +124,10 @@ async def test_a_job_is_canceled_once(gateway: Gateway, *, claimed: bool) -> Non
     code, body = await ask(gateway, "POST", f"{job_id}/cancel")
     assert (code, body["detail"]) == (409, "the job has already ended: its state is canceled")
     fetched = await gateway.post(f"fetch/{job_id}")
-    assert (fetched["status"], fetched["message"]) == ("failed", "canceled by its owner")
+    assert (fetched["status"], fetched["message"]) == (
+        "failed",
+        "the job was canceled by its owner through the API",
+    )
     async with gateway.services.operator_database.statement() as connection:
         counted = await connection.exec_driver_sql(
             "SELECT (SELECT max(running) FROM tenant_queues), max(running) FROM tenant_shares"
@@ -147,4 +150,4 @@ async def test_a_waiting_caller_gets_a_response_when_the_job_is_canceled(
         while not await patient_gateway.count_jobs():
             pass  # each look waits for Postgres
     assert (await ask(patient_gateway, "POST", "1/cancel"))[0] == 200
-    assert (await waiting)["message"] == "canceled by its owner"
+    assert (await waiting)["message"] == "the job was canceled by its owner through the API"

@@ -119,9 +119,9 @@ async def test_models_without_a_required_safety_checker_are_rejected(gateway: Ga
         "inpaint (safe); your plan requires the safety checker, and plain has none."
     )
     rejected = (await send(gateway, "text2img"))["message"]
-    assert rejected.startswith("Your plan requires the safety checker, and no model that serves ")
+    assert rejected.startswith("Your plan requires the safety checker, but no model that serves ")
     await gateway.set_limits(require_safety_checker=True, models=["plain"])
-    assert "no model that serves inpaint has one: plain." in (await send(gateway))["message"]
+    assert "no model that serves inpaint has one (plain)." in (await send(gateway))["message"]
     assert await gateway.count_jobs() == 0
 
 

@@ -79,7 +79,10 @@ async def test_a_canceled_job_is_shown_as_failed(gateway: Gateway) -> None:
     async with gateway.services.operator_database.statement() as connection:
         await connection.exec_driver_sql("UPDATE jobs SET state = 'canceled'")
     response = await gateway.post(f"fetch/{submitted['id']}")
-    assert (response["status"], response["message"]) == ("failed", "the job failed")
+    assert (response["status"], response["message"]) == (
+        "failed",
+        "the job failed for a reason that was not recorded",
+    )
 
 
 @pytest.mark.parametrize("as_base64", ["no", "yes"])
@@ -148,7 +151,7 @@ async def test_estimates_use_measured_speed_and_queue_position(gateway: Gateway)
     async with gateway.services.operator_database.statement() as connection:
         await record_worker_heartbeat(connection, "worker-1", [QUEUE])
     first = await gateway.post("inpaint", {**INPAINT_BODY, "width": 1000, "height": 1000})
-    assert first["tip"].startswith("Nothing has been measured for this model")
+    assert first["tip"].startswith("This model has not finished a job yet, ")
     await gateway.finish(await gateway.claim(), seconds=21.0)  # a second for each unit
     age_caches(gateway)
     jobs = [await gateway.post("inpaint", {**INPAINT_BODY, "width": 1000, "height": 1000})] * 1

@@ -114,7 +114,8 @@ async def test_more_waiting_jobs_than_allowed_are_rejected(gateway: Gateway) -> 
     # Half a second per unit and no worker: each job takes as long as its work.
     seconds = math.ceil(COST / 2)
     assert body["tips"] == (
-        f"Wait until one of your jobs has been started: that takes about {seconds} s."
+        "Your plan allows at most 3 queued jobs, and this would be one more. "
+        f"Wait until one of your jobs has started, which takes about {seconds} s."
     )
     assert rejected.headers["retry-after"] == str(seconds)
     assert rejected.headers["ratelimit-policy"] == '"queued";q=3;qu="jobs"'
@@ -211,7 +212,8 @@ async def test_credits_can_be_spent_completely(gateway: Gateway) -> None:
     body = rejected.json()
     assert body["message"] == body["messege"]
     assert body["message"] == "Rate limit exceeded. Maximum 16.515072 credits a month allowed."
-    assert body["tips"].startswith("This job costs 5.505024 credits, and 0 are left, ")
+    assert body["tips"].startswith("This job costs 5.505024 credits, but of the ")
+    assert " that your plan allows a month, 0 are left; " in body["tips"]
     assert after <= int(rejected.headers["retry-after"]) <= before
     assert rejected.headers["ratelimit-policy"] == '"credits";q=16;qu="credits"'
     assert rejected.headers["ratelimit"].startswith('"credits";r=0;t=')
@@ -222,7 +224,7 @@ async def test_a_smaller_job_may_still_fit(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=100, monthly_credits=6)
     assert await outcome(gateway) == "processing"
     rejected = (await send(gateway)).json()
-    assert "and 0.494976 are left" in rejected["tips"]
+    assert "a month, 0.494976 are left" in rejected["tips"]
     assert await outcome(gateway, width=64, height=64) == "processing"
 
 
@@ -259,10 +261,11 @@ async def test_the_number_of_kept_usages_is_bounded(
 async def test_all_values_over_the_limits_are_reported_at_once(gateway: Gateway) -> None:
     await gateway.set_limits(max_pixels=512 * 512, max_inference_steps=20)
     result = await outcome(gateway, width=1024, height=512, num_inference_steps=30, samples=9)
-    pixels = "at most 262144 pixels on your plan: 1024 × 512 are 524288"
     assert result == {
         "samples": ["The samples field must be a whole number from 1 to 4."],
-        "height": [f"The width and height fields must give {pixels}."],
+        "height": [
+            "Your plan allows at most 262144 pixels (width × height); 1024 × 512 is 524288."
+        ],
         "num_inference_steps": [
             "The num_inference_steps field must be a whole number from 1 to 20 on your plan."
         ],
@@ -274,12 +277,10 @@ async def test_models_that_the_plan_excludes_are_not_used(gateway: Gateway) -> N
     await gateway.set_limits(models=["standin", "gone"])
     assert (await send(gateway, "text2img")).json()["status"] == "processing"
     rejected = (await send(gateway)).json()
-    assert (
-        rejected["message"] == "No model on your plan serves inpaint. Models on your plan: standin."
-    )
+    assert rejected["message"] == "No model on your plan serves inpaint; your plan has: standin."
     await gateway.set_limits(models=[])
     assert (await send(gateway, "text2img")).json()["message"] == (
-        "No model on your plan serves text2img. Models on your plan: none."
+        "No model on your plan serves text2img; your plan has: none."
     )
 
 

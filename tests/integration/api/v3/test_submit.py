@@ -168,7 +168,7 @@ async def test_an_endpoint_without_a_model_is_rejected(settings: Settings) -> No
     settings.models = ModelSettings(serve=("standin",))
     async with open_gateway(settings) as gateway:
         response = await gateway.post("inpaint", INPAINT_BODY)
-    assert response["message"] == "No model here serves inpaint. Models here: standin."
+    assert response["message"] == "No model of this service serves inpaint; it has: standin."
 
 
 async def test_transport_errors_keep_their_status(gateway: Gateway) -> None:
@@ -181,6 +181,7 @@ async def test_transport_errors_keep_their_status(gateway: Gateway) -> None:
     assert (unknown.status_code, unknown.json()["message"]) == (404, "Not Found")
     wrong = await gateway.client.get("/api/v3/inpaint")
     assert (wrong.status_code, wrong.json()["status"]) == (405, "error")
+    assert wrong.json()["tip"] == "This path accepts POST only."
 
 
 async def test_broken_json_is_reported(gateway: Gateway) -> None:

@@ -161,7 +161,9 @@ async def test_jobs_abandoned_on_their_last_attempt_fail(alice: TenantRows) -> N
     assert len(await alice.read_rows(Delivery)) == 2
     job = await alice.read_job(first.job_id)
     assert (job["state"], job["error_code"]) == (JobState.FAILED, "worker_lost")
-    assert job["error_message"] == "the worker stopped answering (attempt 2)"
+    assert job["error_message"] == (
+        "the process that ran the job stopped unexpectedly (tried 2 times)"
+    )
 
 
 async def test_overdue_jobs_fail_oldest_first(alice: TenantRows) -> None:

@@ -17,7 +17,7 @@ from tests.integration.worker.lifecycle.test_process import assert_clean_exit
 from tests.unit.worker.engine.image_sandbox import odd_decoder
 from tests.unit.worker.engine.images.test_decode import png_header
 
-LOST = "init_image: decoding the image crashed the decoder process"
+LOST = "init_image: the process that decodes images crashed on this image; the file may be damaged"
 
 
 def hang(harness: WorkerHarness, deed: bytes) -> dict[str, InputImage]:
@@ -80,7 +80,9 @@ async def test_the_worker_process_goes_on_with_its_model_loaded(
         await assert_clean_exit(program, harness)
     assert {order.process for order in harness.engine_control.generations} == {worker}
     row = await harness.tenant.read_job(bomb)
-    assert row["error_message"] == "init_image: 89.5 megapixels, at most 25 are accepted"
+    assert (
+        row["error_message"] == "init_image: the image has 89.5 megapixels; at most 25 are accepted"
+    )
     for one in (job_id, last):
         assert (await harness.tenant.read_job(one))["state"] == "succeeded"
 
@@ -138,7 +140,7 @@ async def test_the_content_type_of_an_image_is_ignored(harness: WorkerHarness) -
         await worker.runner.run_waiting_jobs("one")
     assert (await harness.tenant.read_job(taken))["state"] == "succeeded"
     row = await harness.tenant.read_job(rejected)
-    assert row["error_message"] == "init_image: not a PNG, JPEG or WebP image"
+    assert row["error_message"] == "init_image: the file is not a PNG, JPEG or WebP image"
 
 
 async def test_a_missing_image_is_named(harness: WorkerHarness) -> None:
@@ -148,4 +150,4 @@ async def test_a_missing_image_is_named(harness: WorkerHarness) -> None:
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
     row = await harness.tenant.read_job(job_id)
-    assert row["error_message"] == "mask_image: an image is needed"
+    assert row["error_message"] == "mask_image: no image was sent, and inpaint requires one"

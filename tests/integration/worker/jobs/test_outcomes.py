@@ -27,6 +27,8 @@ from tests.integration.worker.harness.image_host import INIT, MASK
 from tests.integration.worker.harness.worker_harness import HOOK, PROMPT, WorkerHarness
 from tests.unit.worker.engine.sample_images import encoded, noise
 
+OUR_ERROR = "the job failed because of an error in this service, which has been logged"
+
 
 async def test_a_job_from_claim_to_finish(
     harness: WorkerHarness, redis: Redis, s3_client: S3Client, bucket: StorageSettings
@@ -177,11 +179,11 @@ async def test_temporary_errors_are_retried_until_the_attempts_are_used_up(
     elif failure == "storage":
         nowhere = {"endpoint_url": f"http://127.0.0.1:{free_port()}"}
         harness = harness.replace(storage=Storage(bucket.model_copy(update=nowhere)))
-        expected = "the image store is not available"
+        expected = "this service's own image storage could not be reached"
     else:
         text = {"engine": "fail", "unforeseen": "crash"}[failure]
         harness.engine_control.responses.extend([EngineResponse(text)] * 3)
-        expected = {"engine": "the model failed", "unforeseen": "internal error"}[failure]
+        expected = {"engine": "the model failed", "unforeseen": OUR_ERROR}[failure]
     job_id = await harness.queue_inpaint(inputs=inputs, max_attempts=3)
     async with harness.worker() as worker:
         for attempt, wait in ((1, 100), (2, 200)):
@@ -293,4 +295,4 @@ async def test_an_unexpected_timeout_fails_the_job_instead_of_releasing_it(
         with capture_logs():
             await worker.runner.run_waiting_jobs("one")
     job = await harness.tenant.read_job(job_id)
-    assert (job["state"], job["error_message"]) == ("failed", "internal error (tried 1 time)")
+    assert (job["state"], job["error_message"]) == ("failed", f"{OUR_ERROR} (tried 1 time)")

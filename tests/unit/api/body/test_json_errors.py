@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from api.body.json_errors import read_lenient_json
 from api.errors.api_error import MalformedBodyError
 
-COMMA = "the last entry of a JSON object or array has no comma after it."
+COMMA = "JSON allows no comma after the last entry of an object or array."
+CONTROL = "write it as an escape sequence, such as \\n for a line end."
 
 
 def tip(body: bytes) -> str:
@@ -36,13 +37,20 @@ def test_a_trailing_comma_is_reported_with_line_and_column(body: bytes, position
         (b'{"a" 1}', "The JSON is broken at line 1, column 6: Expecting ':' delimiter."),
         (b'{"a": 1}}', "The JSON is broken at line 1, column 9: Extra data."),
         (b'{"a":\n', "The JSON is broken at line 2, column 1: Expecting value."),
-        (b'{"a": "\n"}', "The JSON is broken at line 1, column 8: Invalid control character at."),
+        (
+            b'{"a": "\n"}',
+            f"The string contains a control character at line 1, column 8: {CONTROL}",
+        ),
+        (
+            b'{"a": "b}',
+            "The string that starts at line 1, column 7 has no closing quotation mark.",
+        ),
         (b"\xff{}", "The body is not UTF-8 text: byte 1 is invalid."),
         (b'{"a": NaN}', "NaN is not JSON: send a number, a string or null."),
         (b'{"a": -Infinity}', "-Infinity is not JSON: send a number, a string or null."),
         (b'{"a": 1e999}', "The number 1e999 is too large."),
         (b"[" * 100_000, "The JSON is nested too deeply."),
-        (b"9" * 5000, "The JSON contains a number that is too long."),
+        (b"9" * 5000, "The JSON contains a whole number of more than 4300 digits."),
     ],
 )
 def test_other_json_errors_are_reported_with_line_and_column(body: bytes, result: str) -> None:

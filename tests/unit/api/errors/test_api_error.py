@@ -14,7 +14,10 @@ def test_a_quota_of_one_uses_the_singular() -> None:
     rate, queue = RateExceededError(one), QueueFullError(one)
     credits_spent = CreditsSpentError(one, cost="1", left="1", quota="1")
     assert rate.message == "Your plan allows 1 request per minute. Try again in 7 s."
-    assert credits_spent.message.startswith("This job costs 1 credit, and 1 is left, ")
+    assert queue.message.startswith("Your plan allows at most 1 queued job, and ")
+    assert credits_spent.message.startswith(
+        "This job costs 1 credit, but of the 1 credit that your plan allows a month, 1 is left; "
+    )
     assert b"Maximum 1 queued request allowed." in bytes(render_error("/", queue).body)
     assert b"Maximum 1 credit a month allowed." in bytes(render_error("/", credits_spent).body)
     assert RunTimeExceededError(1.0).message == "the job ran longer than the limit of 1 second"

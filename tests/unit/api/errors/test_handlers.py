@@ -28,7 +28,10 @@ from api.errors.problem_details import render_problem
 from api.limits.headers import RateLimitSnapshot
 from common.domain.api_key import KeyKind
 
-RETRY = "Your request was not saved; retry in a few seconds."
+SUBMIT_AGAIN = (
+    "Retry in a few seconds, with an `Idempotency-Key` so that the same request makes no second "
+    "job."
+)
 SNAPSHOT = RateLimitSnapshot("requests", 60, 0, 3)
 
 
@@ -63,7 +66,9 @@ async def test_an_unavailable_postgres_is_a_503(error: Exception) -> None:
     assert response.status_code == 503
     assert response.headers["retry-after"] == "2"
     assert response.json()["status"] == "error"
-    assert response.json()["tip"] == RETRY
+    assert response.json()["tip"] == SUBMIT_AGAIN
+    fetched = await fetch("/api/v3/fetch/1", error)
+    assert fetched.json()["tip"] == "Retry in a few seconds."
 
 
 @pytest.mark.parametrize(
@@ -99,14 +104,19 @@ async def test_the_path_decides_the_dialect(path: str, *, is_problem: bool) -> N
             *(200, {"a": ["x", "y"]}, {}),
         ),
         (ApiError("no model", code="unsupported_request", status=422), 200, "no model", {}),
-        (ApiError("gone", code="not_found", status=404), 404, "Not Found", {}),
+        (ApiError("gone", code="not_found", status=404), 404, "Not Found", {"tip": "gone"}),
         (
             UnavailableError("unavailable", code="database_unavailable"),
             503,
             "unavailable",
-            {"tip": RETRY},
+            {"tip": SUBMIT_AGAIN},
         ),
-        (internal_error(), 500, "internal error", {"tip": ...}),
+        (
+            internal_error(),
+            500,
+            "The request failed because of an error in this service.",
+            {"tip": "The error has been logged; try again later."},
+        ),
     ],
     ids=lambda value: value.code if isinstance(value, ApiError) else "",
 )

@@ -19,8 +19,10 @@ TWO_SECONDS = timedelta(seconds=2)
 
 BAD_MASK = InvalidImageError("mask_image is not an image: send PNG, JPEG or WebP")
 STORE_UNAVAILABLE = StorageUnavailableError(
-    "the image store is not available", detail="10.0.0.7 rejected the connection"
+    "this service's own image storage could not be reached",
+    detail="10.0.0.7 rejected the connection",
 )
+OUR_ERROR = "the job failed because of an error in this service, which has been logged"
 ENGINE = GenerationError("the model ran out of memory: ask for a smaller image")
 STRANGE = ValueError("/home/infill/secret/path")
 
@@ -55,8 +57,8 @@ def retry_after(seconds: float, code: str, message: str) -> Retry:
             2,
             retry_after(2, "fetch_failed", "init_image timed out"),
         ),
-        (STRANGE, 1, 2, retry_after(2, "internal_error", "internal error")),
-        (STRANGE, 2, 2, GiveUp("internal_error", "internal error (tried 2 times)")),
+        (STRANGE, 1, 2, retry_after(2, "internal_error", OUR_ERROR)),
+        (STRANGE, 2, 2, GiveUp("internal_error", f"{OUR_ERROR} (tried 2 times)")),
         (ENGINE, 9, 99, retry_after(512, "generation_failed", ENGINE.message)),
         (ENGINE, 10, 99, retry_after(600, "generation_failed", ENGINE.message)),
     ],

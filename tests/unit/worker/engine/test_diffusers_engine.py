@@ -149,21 +149,21 @@ def test_generating_prints_nothing(
 @pytest.mark.parametrize(
     ("endpoint", "change", "message"),
     [
-        (Endpoint.INPAINT, {"model": "unknown"}, "the model unknown is not served here"),
+        (Endpoint.INPAINT, {"model": "unknown"}, "this service does not serve the model unknown"),
         (
             Endpoint.IMG2IMG,
             {"model": "standin-inpainting"},
-            "the model standin-inpainting cannot do img2img, only inpaint",
+            "the model standin-inpainting does not support img2img; it supports: inpaint",
         ),
         (
             Endpoint.TEXT2IMG,
             {"safety_checker": True},
-            "safety_checker: the model standin has no safety checker, send no",
+            'safety_checker: the model standin has no safety checker; send "no"',
         ),
         (
             Endpoint.TEXT2IMG,
             {"scheduler": "AutoencoderKL"},
-            "scheduler: AutoencoderKL does not fit the model standin; there are DDIM, ",
+            "scheduler: the model standin does not support AutoencoderKL; it supports: DDIM, ",
         ),
     ],
 )
@@ -216,7 +216,7 @@ def test_pixels_that_are_not_numbers_fail_the_request(models_directory: Path) ->
     broken.load()
     with broken._models.borrow("standin") as model:
         torch.nn.init.constant_(model.vae.decoder.conv_out.bias, float("nan"))
-    with pytest.raises(GenerationError, match="not numbers"):
+    with pytest.raises(GenerationError, match="invalid pixels"):
         generate_image(broken, a_request(Endpoint.TEXT2IMG))
 
 

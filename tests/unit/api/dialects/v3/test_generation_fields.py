@@ -43,10 +43,10 @@ def test_a_scheduler_is_found_by_each_of_its_names(
 @pytest.mark.parametrize(
     ("sent", "why"),
     [
-        ("LMS Karras", "needs the package scipy, which is not installed"),
-        ("lmsDiscreteScheduler", "needs the package scipy, which is not installed"),
-        ("DPM++ 2S a", "is not in diffusers; DPM++ 2S is nearest"),
-        ("KarrasVeScheduler", "is for models of another kind"),
+        ("LMS Karras", "needs the Python package scipy, which this server does not have"),
+        ("lmsDiscreteScheduler", "needs the Python package scipy, which this server does not have"),
+        ("DPM++ 2S a", "is not in diffusers; the closest is DPM++ 2S"),
+        ("KarrasVeScheduler", "is for a kind of model that this service does not run"),
     ],
 )
 def test_an_unsupported_scheduler_is_rejected_with_the_reason(sent: str, why: str) -> None:
@@ -130,8 +130,9 @@ def test_a_plan_that_requires_the_safety_checker_rejects_models_without_one() ->
     with pytest.raises(UnsupportedRequestError) as caught:
         read(INPAINT_BODY, TextToImageBody, PLAIN, WRITER, limits=CHECKED)
     assert caught.value.message == (
-        "Your plan requires the safety checker, and no model that serves text2img has one: "
-        "plain, writer."
+        "Your plan requires the safety checker, but no model that serves text2img has one "
+        "(plain, writer). Ask the operator of this service to add such a model or to change "
+        "your plan."
     )
 
 

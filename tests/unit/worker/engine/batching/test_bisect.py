@@ -104,7 +104,7 @@ def test_out_of_memory_for_a_single_item_is_its_error() -> None:
 
     (error,) = batches(Plenty()).run("work", [1], work)
     assert isinstance(error, GenerationError)
-    assert error.message == "the model ran out of memory, a smaller image may fit"
+    assert error.message == "the model ran out of memory; a smaller width and height may fit"
     assert "secrets" in error.detail
 
 
@@ -122,5 +122,8 @@ def test_internals_are_detail_and_our_own_errors_are_kept() -> None:
 
     inner, own = batches(Plenty(), max_batch=1).run("work", [0, 1], work)
     assert isinstance(inner, GenerationError)
-    assert (inner.message, "inner" in inner.detail) == ("the model failed", True)
+    assert (inner.message, "inner" in inner.detail) == (
+        "the model failed with an unexpected error, which has been logged",
+        True,
+    )
     assert isinstance(own, UnsupportedRequestError)

@@ -69,7 +69,7 @@ def test_a_failing_request_does_not_fail_two_others(
     for active in (active_requests[0], active_requests[2]):
         assert decibels(images_of(active)[0], expected) > 45
     if detail is None:  # detected when pixels are decoded
-        with pytest.raises(GenerationError, match="not numbers"):
+        with pytest.raises(GenerationError, match="invalid pixels"):
             images_of(active_requests[1])
     else:
         error = failure_of(active_requests[1])
@@ -147,4 +147,7 @@ def test_out_of_memory_for_one_request_fails_it(stepping: StepperHarness) -> Non
     active = stepping.add(REQUEST)
     with small_memory(stepping, rows=1):
         stepping.run_to_end()
-    assert failure_of(active).message == "the model ran out of memory, a smaller image may fit"
+    assert (
+        failure_of(active).message
+        == "the model ran out of memory; a smaller width and height may fit"
+    )

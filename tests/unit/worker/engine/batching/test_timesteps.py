@@ -55,5 +55,5 @@ def test_an_unsupported_number_of_steps_is_rejected() -> None:
     with pytest.raises(UnsupportedRequestError) as rejected:
         timesteps_of(request)
     assert rejected.value.message.startswith(
-        "num_inference_steps: LCMScheduler cannot lay out 51 steps"
+        "num_inference_steps: LCMScheduler does not support 51 steps"
     )

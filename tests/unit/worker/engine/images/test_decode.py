@@ -42,34 +42,58 @@ def animated(kind: str) -> bytes:
 
 REJECTED: list[tuple[str, Callable[[], bytes], str]] = [
     ("empty", lambda: b"", "the file is empty"),
-    ("text", lambda: b"hello", "not a PNG, JPEG or WebP image"),
-    ("svg", lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not a PNG, JPEG or WebP image"),
-    ("gif", lambda: encoded(noise(), "GIF"), "not a PNG, JPEG or WebP image"),
-    ("tiff", lambda: encoded(noise(), "TIFF"), "not a PNG, JPEG or WebP image"),
-    ("bmp", lambda: encoded(noise(), "BMP"), "not a PNG, JPEG or WebP image"),
-    ("wav", lambda: b"RIFF\0\0\0\0WAVEfmt ", "not a PNG, JPEG or WebP image"),
+    ("text", lambda: b"hello", "the file is not a PNG, JPEG or WebP image"),
+    (
+        "svg",
+        lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+        "the file is not a PNG, JPEG or WebP image",
+    ),
+    ("gif", lambda: encoded(noise(), "GIF"), "the file is not a PNG, JPEG or WebP image"),
+    ("tiff", lambda: encoded(noise(), "TIFF"), "the file is not a PNG, JPEG or WebP image"),
+    ("bmp", lambda: encoded(noise(), "BMP"), "the file is not a PNG, JPEG or WebP image"),
+    ("wav", lambda: b"RIFF\0\0\0\0WAVEfmt ", "the file is not a PNG, JPEG or WebP image"),
     ("signature alone", lambda: b"\x89PNG\r\n\x1a\n", "the image is damaged or cut off"),
     ("cut png", lambda: encoded(noise())[:-2000], "the image is damaged or cut off"),
     ("cut jpeg", lambda: encoded(noise(), "JPEG")[:-500], "the image is damaged or cut off"),
     ("cut webp", lambda: encoded(noise(), "WEBP")[:-500], "the image is damaged or cut off"),
     ("no width", lambda: png_header(0, 5), "the image is damaged or cut off"),
-    ("30 megapixels", lambda: png_header(6000, 5000), "30.0 megapixels, at most 25 are accepted"),
+    (
+        "30 megapixels",
+        lambda: png_header(6000, 5000),
+        "the image has 30.0 megapixels; at most 25 are accepted",
+    ),
     (
         "bomb Pillow lets by",
         lambda: png_header(9460, 9458),
-        "89.5 megapixels, at most 25 are accepted",
+        "the image has 89.5 megapixels; at most 25 are accepted",
     ),
-    ("bomb Pillow warns of", lambda: png_header(10_000, 10_000), "more than 25 megapixels"),
-    ("bomb Pillow refuses", lambda: png_header(65_000, 65_000), "more than 25 megapixels"),
-    ("wide", lambda: png_header(8193, 500), "8193×500 pixels, at most 8192 a side are accepted"),
+    (
+        "bomb Pillow warns of",
+        lambda: png_header(10_000, 10_000),
+        "the image has more than 25 megapixels",
+    ),
+    (
+        "bomb Pillow refuses",
+        lambda: png_header(65_000, 65_000),
+        "the image has more than 25 megapixels",
+    ),
+    (
+        "wide",
+        lambda: png_header(8193, 500),
+        "the image has 8193×500 pixels; each side may have at most 8192 pixels",
+    ),
     (
         "narrow",
         lambda: png_header(10, 201),
-        "10×201 pixels, the long side may be at most 20 times the short one",
+        "the image has 10×201 pixels; the long side may be at most 20 times the short side",
     ),
-    ("apng", lambda: animated("PNG"), "the image is animated, send a single frame"),
-    ("moving webp", lambda: animated("WEBP"), "the image is animated, send a single frame"),
-    ("scans", many_scans, f"a JPEG of more than {MAX_SCANS} scans"),
+    ("apng", lambda: animated("PNG"), "the image is animated; send a single frame"),
+    ("moving webp", lambda: animated("WEBP"), "the image is animated; send a single frame"),
+    (
+        "scans",
+        many_scans,
+        f"the progressive JPEG has more than {MAX_SCANS} scans; save it as a baseline JPEG or PNG",
+    ),
 ]
 
 
@@ -89,7 +113,7 @@ def test_more_bytes_than_allowed_are_rejected() -> None:
     data = encoded(noise())
     assert decode_image(data, "init_image", max_bytes=len(data))
     with pytest.raises(
-        InvalidImageError, match=r"init_image: 12,\d{3} bytes, at most 99 are accepted"
+        InvalidImageError, match=r"init_image: the file has 12,\d{3} bytes; at most 99 are accepted"
     ):
         decode_image(data, "init_image", max_bytes=99)
 
