@@ -88,7 +88,8 @@ def _check_address(url: str, info: ValidationInfo, *, webhook: bool) -> None:
         validation_context(info).guard.check(url, webhook=webhook)
     except AddressNotAllowedError as error:
         raise field_error(
-            f"The {info.field_name} field must be an http or https URL with a public host: {error.message}."
+            f"The {info.field_name} field must be an http or https URL with a public host: "
+            f"{error.message}."
         ) from error
 
 
