@@ -74,7 +74,7 @@ class WebhookPing:
             except AddressNotAllowedError as error:
                 log.info("webhook_ping_rejected", detail=error.detail)
                 raise InvalidValueError(
-                    "url", f"must be a public http or https URL: {error.message}"
+                    "url", f"must be an http or https URL with a public host: {error.message}"
                 ) from error
         log.info("webhook_ping_sent", status_code=result.status_code, error=result.error)
         return result

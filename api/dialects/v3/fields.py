@@ -89,7 +89,8 @@ def _check_address(url: str, info: ValidationInfo, *, webhook: bool) -> None:
         validation_context(info).guard.check(url, webhook=webhook)
     except AddressNotAllowedError as error:
         raise field_error(
-            f"The {info.field_name} field must be a public http or https URL: {error.message}."
+            f"The {info.field_name} field must be an http or https URL with a public host: "
+            f"{error.message}."
         ) from error
 
 
@@ -163,7 +164,7 @@ OptionalSeed = Annotated[
 OptionalWebhook = Annotated[
     # A line end around a URL is rejected like one within it.
     Annotated[str, StringConstraints(strip_whitespace=False), AfterValidator(_webhook)] | None,
-    Field(description="null or a public http or https URL"),
+    Field(description="null or an http or https URL with a public host"),
 ]
 OptionalTrackId = Annotated[
     Annotated[str | float, PlainValidator(_track_id, json_schema_input_type=str | float)] | None,

@@ -110,7 +110,7 @@ async def test_a_webhook_ping_is_signed_with_the_tenants_own_secrets_only(
 async def test_all_internal_addresses_are_rejected_with_the_same_message(
     webhooks: WebhookHarness,
 ) -> None:
-    detail = "must be a public http or https URL: the address is not allowed"
+    detail = "must be an http or https URL with a public host: the address is not allowed"
     for url in (
         "http://10.0.0.1/hook",
         "http://127.0.0.2/hook",

@@ -26,7 +26,7 @@ UNLIMITED = Limits()
 
 SIDE = "a multiple of 8 from 64 to 1024"
 TEXT = "text of 1 to 2000 characters"
-ADDRESS = "a public http or https URL: the address is not allowed"
+ADDRESS = "an http or https URL with a public host: the address is not allowed"
 IMAGE_FORMS = "an http or https URL, an image file as base64 text, or a base64 data: URI"
 SCHEDULER = (
     f"null, one of {', '.join(SCHEDULER_NAMES)}, or the diffusers class name of one of these"
@@ -95,7 +95,7 @@ BAD: list[tuple[str, str, list[object]]] = [
             f"{IMAGE_URL}\n",
         ],
     ),
-    ("webhook", "null or a public http or https URL", [5]),
+    ("webhook", "null or an http or https URL with a public host", [5]),
     ("init_image", ADDRESS, ["http://localhost/", "file:///etc/passwd", "https://u@example.com/a"]),
     ("mask_image", IMAGE_FORMS, ["@@@@", SENT[:-3], SENT + " x", "data:image/png,abc", 7, "é"]),
     ("mask_image", IMAGE_FORMS, ["data:image/png;base64", "data:;base64,", "\r\n"]),
