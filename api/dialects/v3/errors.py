@@ -33,8 +33,8 @@ _TIPS: Final = {
 # Paths whose requests make a job.
 _SUBMITTING: Final = frozenset(f"/api/v3/{endpoint}" for endpoint in Endpoint)
 _SUBMIT_AGAIN: Final = (
-    "Retry in a few seconds, with an `Idempotency-Key` so that the same request makes no second "
-    "job."
+    "Retry in a few seconds. If the first request had an `Idempotency-Key`, repeat it with the "
+    "same key: a job that already exists is returned instead of a second one."
 )
 
 

@@ -29,8 +29,8 @@ from api.limits.headers import RateLimitSnapshot
 from common.domain.api_key import KeyKind
 
 SUBMIT_AGAIN = (
-    "Retry in a few seconds, with an `Idempotency-Key` so that the same request makes no second "
-    "job."
+    "Retry in a few seconds. If the first request had an `Idempotency-Key`, repeat it with the "
+    "same key: a job that already exists is returned instead of a second one."
 )
 SNAPSHOT = RateLimitSnapshot("requests", 60, 0, 3)
 
