@@ -58,7 +58,7 @@ def _body(path: str, error: ApiError) -> dict[str, Any]:
             fields.setdefault(name, []).append(field_error.detail)
         return error_body(fields)
     if isinstance(error, OverLimitError):
-        return error_body(_limit_message(error), tips=error.message)  # `tips` here, as theirs
+        return error_body(_limit_message(error), tips=error.message)  # hosted spelling
     if error.status in _NO_ROUTE:
         return error_body(HTTPStatus(error.status).phrase, tip=error.message)
     if error.code in _MESSAGES:
