@@ -1,7 +1,7 @@
 """Presigned links: URLs that give read access to an object for a limited time (AWS SigV4).
 
 The signing key depends on the day, so it is derived once a day and cached. boto3 makes the same
-links but is a hundred times slower, and a gateway makes several per response.
+links but is a hundred times slower, which matters because a gateway makes several per response.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ class Presigner:
         return f"{self._origin}{path}?{query}&X-Amz-Signature={signature}"
 
     def _begin(self, day: str) -> None:
-        """Derive and cache the signing key and the credential scope of a day."""
+        """Derive and cache the signing key and the credential scope for `day` (`YYYYMMDD`)."""
         key = f"AWS4{self._secret}".encode()
         for part in (day, self._region, SERVICE, TERMINATOR):
             key = hmac.digest(key, part.encode(), "sha256")
