@@ -42,7 +42,7 @@ class ChannelListener(ABC):
 
     @abstractmethod
     async def _on_subscribed(self) -> None:
-        """Handle signals missed before the subscription began; must not raise."""
+        """Find changes whose signals were missed before the subscription; must not raise."""
 
     @abstractmethod
     async def _on_unavailable(self) -> None:

@@ -16,7 +16,7 @@ TERMINATOR: Final = "aws4_request"
 
 
 class Presigner:
-    """Signer of links to the objects of one bucket; does no I/O."""
+    """Creates presigned links to the objects of one bucket without any I/O."""
 
     def __init__(
         self, *, endpoint_url: str, bucket: str, region: str, access_key_id: str, secret: str

@@ -1,7 +1,7 @@
 """Client of the object store: boto3 with any S3-compatible endpoint.
 
-boto3 blocks, so every transfer runs in a thread pool. Making a link needs no network and runs in
-the caller's thread.
+boto3 blocks, so every transfer runs in a thread pool. Links are made in the caller's thread,
+because this does not access the network.
 """
 
 import asyncio

@@ -59,7 +59,7 @@ async def rotate_webhook_secret(
 async def list_webhook_secrets(
     database: Database, tenant: str, page: Page
 ) -> Listed[WebhookSecretRecord]:
-    """Return a page of a tenant's webhook secrets, oldest first: only their ids and dates.
+    """Return a page with the ids and dates of a tenant's webhook secrets, oldest first.
 
     Raises:
         NotFoundError: the tenant does not exist.

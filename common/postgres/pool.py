@@ -27,7 +27,7 @@ class _PooledConnection:
     tenant_id: int | _UnknownTenant | None = None
 
     async def set_tenant(self, tenant_id: int | None) -> None:
-        """Make only the rows of this tenant visible; skip the query if it is already set."""
+        """Make only this tenant's rows visible; skip the query if the tenant is already set."""
         if self.tenant_id == tenant_id:
             return
         self.tenant_id = _UnknownTenant.UNKNOWN  # until Postgres has confirmed the change

@@ -59,7 +59,10 @@ class RetentionSettings(Section):
 
     @model_validator(mode="after")
     def _images_go_before_their_job(self) -> Self:
-        """Reject settings that delete a job's row before its images: only the row has the keys."""
+        """Reject settings that delete a job's row before its images.
+
+        Without the row, the keys of the images would be unknown.
+        """
         if self.job_seconds and not 0 < self.object_seconds <= self.job_seconds:
             raise ValueError(
                 "INFILL_RETENTION_OBJECT_SECONDS must not be longer than "

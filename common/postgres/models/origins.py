@@ -23,7 +23,7 @@ class TenantOrigin(Table):
     `open_until` is -infinity, open until that time, and half open afterwards, when a single attempt
     may be made. `held_until` is when the next attempt may be made: infinity while the concurrency
     limit is reached, otherwise `open_until`. Since `counted_since`, the breaker has counted
-    `requests` attempts, of which `failed` failed.
+    `requests` attempts, of which `failed` were failures.
     """
 
     __tablename__ = "tenant_origins"

@@ -40,11 +40,11 @@ class TenantQueue(Table):
     """State of one tenant in one queue for start-time fair queueing (Goyal, Vin and Cheng, 1996).
 
     `virtual_time` is the service received so far, in megapixel-steps divided by the weight: the
-    tenant with the smallest value is served next; of several, the one served longest ago.
-    `start_tag` is the virtual time before the latest claim. The greatest start tag of a queue is
-    the queue's own virtual time, to which a tenant is raised when it has jobs again. `has_ready`
-    means that the tenant may have jobs that are due. `backlog` is the cost of its waiting jobs in
-    megapixel-steps, as last counted.
+    tenant with the smallest value is served next; if several tenants have this value, the one
+    served longest ago comes first. `start_tag` is the virtual time before the latest claim. The
+    greatest start tag of a queue is the queue's own virtual time, to which a tenant is raised when
+    it has jobs again. `has_ready` means that the tenant may have jobs that are due. `backlog` is
+    the cost of its waiting jobs in megapixel-steps, as last counted.
     """
 
     __tablename__ = "tenant_queues"

@@ -57,7 +57,7 @@ async def claim_deliveries(
     retries: bool,
     skip_tenants: Sequence[int] = (),
 ) -> ClaimedDeliveries:
-    """Claim up to `limit` due deliveries: retries if `retries` is true, else first attempts.
+    """Claim up to `limit` due deliveries: retries if `retries` is true, otherwise first attempts.
 
     Tenants served longest ago come first. Each gets an equal share of the claim, divided equally
     between its origins; for each origin, the deliveries due for longest are claimed. At most

@@ -164,7 +164,7 @@ def _list_conditions(used: _UsedFilters) -> list[ColumnElement[bool]]:
 def _end_statement(used: _UsedFilters) -> Select[Any]:
     """Return a statement that selects the lowest job id that a page may read.
 
-    It selects no row if the page may read all remaining rows.
+    Its result is empty if the page may read all remaining rows.
     """
     return (
         select(Delivery.job_id)

@@ -21,7 +21,7 @@ MAX_REDELIVERIES: Final = 1000
 
 
 async def redeliver(connection: Executor, tenant_id: int, delivery_id: UUID) -> bool:
-    """Make a delivery that has ended or is pending due now; return True if it was made due.
+    """Make a delivery due now if it has ended or is pending; return True if it was made due.
 
     Return False if the tenant has no such delivery, or if the delivery is being sent or has had
     `MAX_ATTEMPTS` attempts.
