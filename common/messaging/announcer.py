@@ -8,7 +8,7 @@ from common.messaging.doorbell import Doorbell
 
 
 class Announcer:
-    """Sender of Redis messages about changes just committed to Postgres."""
+    """Sends Redis messages about changes that were just committed to Postgres."""
 
     def __init__(self, redis: Redis, doorbell: Doorbell) -> None:
         self._redis = redis

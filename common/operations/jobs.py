@@ -20,7 +20,7 @@ CANCELED_MESSAGE: Final = "canceled by the operator of the service"
 
 @dataclass(frozen=True, slots=True)
 class CanceledJob:
-    """A job that was just canceled; the caller must announce `ended` to workers and gateways."""
+    """A job that was just canceled; pass `ended` to `Announcer.announce_canceled`."""
 
     job: JobSummary
     ended: EndedJob
@@ -69,7 +69,7 @@ async def show_job(database: Database, job_id: int) -> JobSummary:
 
 
 async def cancel_job(database: Database, operator: Operator, job_id: int) -> CanceledJob:
-    """Cancel a queued or running job; the caller must announce it (`common.messaging.announcer`).
+    """Cancel a queued or running job; the caller must announce it with `Announcer`.
 
     Raises:
         NotFoundError: the job does not exist.
