@@ -1,4 +1,4 @@
-"""Redis messages that announce committed changes; losing one only causes a delay."""
+"""Redis messages that announce committed changes; a lost message only causes a delay."""
 
 from redis.asyncio import Redis
 
@@ -8,14 +8,14 @@ from common.messaging.doorbell import Doorbell
 
 
 class Announcer:
-    """Sender of Redis messages about changes just committed to Postgres."""
+    """Sends Redis messages about changes that were just committed to Postgres."""
 
     def __init__(self, redis: Redis, doorbell: Doorbell) -> None:
         self._redis = redis
         self._doorbell = doorbell
 
     async def announce_ended(self, job: EndedJob) -> None:
-        """Wake callers waiting for the job, and a dispatcher if there is a webhook to send."""
+        """Wake callers waiting for the job, and wake a dispatcher if there is a webhook to send."""
         if job.delivery_id is not None:
             await self._doorbell.ring_dispatcher()
         await completion.announce_ended(self._redis, job.file_prefix)

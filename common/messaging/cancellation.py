@@ -15,12 +15,12 @@ CHANNEL: Final = "infill:canceled"
 
 
 async def announce_canceled(redis: "Redis", file_prefix: UUID) -> None:
-    """Publish to all workers that a job was canceled, as one of them may be running it."""
+    """Publish a cancellation signal to all workers, because one of them may be running the job."""
     await announce(redis, CHANNEL, file_prefix)
 
 
 class CancellationListener(ChannelListener):
-    """Worker-side listener to cancellation signals.
+    """Worker-side listener for cancellation signals.
 
     Calls `on_canceled` with the file prefix of each canceled job, and with None after each
     (re)subscription, when signals may have been missed.

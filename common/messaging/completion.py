@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 async def announce_ended(redis: "Redis", file_prefix: UUID) -> None:
-    """Publish to all gateways that a job has ended."""
+    """Publish a completion signal, which tells all gateways that a job has ended."""
     await announce(redis, CHANNEL, file_prefix)
 
 
@@ -39,7 +39,10 @@ class CompletionListener(ChannelListener):
 
     @contextmanager
     def expect(self, file_prefix: UUID) -> Iterator[asyncio.Event]:
-        """Yield an event that is set when the job ends; enter it before the job is recorded."""
+        """Yield an event that is set when the job ends.
+
+        Enter the context before the job is recorded, so that the signal cannot be missed.
+        """
         event = asyncio.Event()
         if self._closing:
             event.set()
@@ -52,7 +55,7 @@ class CompletionListener(ChannelListener):
                 del self._waiting[file_prefix]
 
     def wake_all(self) -> None:
-        """Wake all callers, and every later one at once, because the process is shutting down."""
+        """Wake all callers because the process is shutting down; later callers do not wait."""
         self._closing = True
         self._wake(set(self._waiting))
 

@@ -16,9 +16,9 @@ CONNECTIONS: Final = 20
 def connect(settings: RedisSettings) -> "Redis":
     """Return a Redis client that connects at first use, and reconnects after an outage.
 
-    A command that fails is retried once, immediately: after a restart of Redis every pooled
-    connection is dead, and the first command on each would fail. If all connections are in use, a
-    command waits for one, because failing at once would lose rings under load.
+    A command that fails is retried once, immediately, because after a restart of Redis every pooled
+    connection is dead and the first command on each of them fails. If all connections are in use, a
+    command waits for a free one, because rings would be lost under load if it failed at once.
     """
     pool = BlockingConnectionPool.from_url(
         settings.url.get_secret_value(),

@@ -2,9 +2,9 @@
 
 A ring contains only the name of a queue. Workers receive rings through Celery: a ring is one
 message in the list that Celery's Redis transport reads. It is written here without Celery's
-producer, which would take a tenth of the gateway's time and cannot bound the list. All rings of a
-queue are equivalent, so at most `ring_limit` of them are kept. Dispatchers read a list of their
-own.
+producer, which would take a tenth of the gateway's time and cannot limit the length of the list.
+All rings of a queue are equivalent, so at most `ring_limit` of them are kept. Dispatchers read a
+separate list.
 """
 
 import base64
@@ -65,7 +65,7 @@ class Doorbell:
     async def wait_for_dispatcher_ring(self, seconds: float) -> bool:
         """Wait up to `seconds` for a ring and remove all rings; return whether there was one.
 
-        The wait may be shorter, because it must end before the client's timeout.
+        The wait may be shorter, because it must end before the Redis client times out.
 
         Raises:
             redis.exceptions.RedisError: Redis is unavailable.

@@ -29,7 +29,7 @@ async def announce(redis: "Redis", channel: str, file_prefix: UUID) -> None:
 
 
 class ChannelListener(ABC):
-    """Base class of listeners to one Redis channel; subclasses implement three callbacks."""
+    """Base class of listeners on one Redis channel; subclasses implement three callbacks."""
 
     def __init__(self, redis: "Redis", channel: str) -> None:
         self._redis = redis
@@ -42,7 +42,7 @@ class ChannelListener(ABC):
 
     @abstractmethod
     async def _on_subscribed(self) -> None:
-        """Look up what was announced before the subscription began; must not raise."""
+        """Find changes whose signals were missed before the subscription; must not raise."""
 
     @abstractmethod
     async def _on_unavailable(self) -> None:
@@ -82,7 +82,7 @@ def parse_prefix(data: bytes) -> UUID | None:
 
 
 async def _next_message(subscription: PubSub) -> dict[str, Any]:
-    """Return the next message; after a silence, ping Redis to detect a dead connection.
+    """Return the next message; if none arrives for a while, ping Redis to detect a dead connection.
 
     Raises:
         TimeoutError: Redis did not respond to the ping.

@@ -1,7 +1,7 @@
 """Progress of running jobs in Redis: updated several times a second, kept for a minute.
 
-Progress is not durable; the job's row still has its state. Each attempt has its own key, so a
-worker that lost its claim cannot overwrite the progress of the next attempt.
+Progress is not durable, unlike the job's state, which is stored in its row. Each attempt has its
+own key, so a worker that lost its claim cannot overwrite the progress of the next attempt.
 """
 
 from collections.abc import Collection, Mapping
@@ -42,7 +42,7 @@ async def write_progress(
     progress_by_attempt: Mapping[AttemptName, JobProgress],
     ended: Collection[AttemptName],
 ) -> None:
-    """Store the progress of many attempts, and delete that of `ended` ones, in one round trip.
+    """Store the progress of running attempts and delete that of `ended` attempts in one round trip.
 
     A stored preview is kept until a new one is written.
 

@@ -8,7 +8,7 @@ from common.object_store.storage import Storage
 
 
 async def output_images(job: JobRecord, result: JobResult, storage: Storage) -> list[str]:
-    """Return a link or a base64 PNG per image; an empty list once the images are deleted.
+    """Return a link or a base64 PNG per image, or an empty list if the images have been deleted.
 
     Raises:
         StorageUnavailableError: the job asked for base64, and an image could not be read.
@@ -22,7 +22,10 @@ async def output_images(job: JobRecord, result: JobResult, storage: Storage) -> 
 
 
 def input_image_urls(job: JobRecord, storage: Storage) -> dict[str, str]:
-    """Return the URLs of the input images by field name; an empty string for a deleted image."""
+    """Return the URL of each input image by field name.
+
+    The URL is an empty string if the image was uploaded and has been deleted.
+    """
     gone = job.objects_deleted_at is not None
     return {
         field: image.url or ""

@@ -1,7 +1,7 @@
 """Presigned links: URLs that give read access to an object for a limited time (AWS SigV4).
 
 The signing key depends on the day, so it is derived once a day and cached. boto3 makes the same
-links but is a hundred times slower, and a gateway makes several per response.
+links but is a hundred times slower, which matters because a gateway makes several per response.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ TERMINATOR: Final = "aws4_request"
 
 
 class Presigner:
-    """Signer of links to the objects of one bucket; does no I/O."""
+    """Creates presigned links to the objects of one bucket without any I/O."""
 
     def __init__(
         self, *, endpoint_url: str, bucket: str, region: str, access_key_id: str, secret: str
@@ -54,7 +54,7 @@ class Presigner:
         return f"{self._origin}{path}?{query}&X-Amz-Signature={signature}"
 
     def _begin(self, day: str) -> None:
-        """Derive and cache the signing key and the credential scope of a day."""
+        """Derive and cache the signing key and the credential scope for `day` (`YYYYMMDD`)."""
         key = f"AWS4{self._secret}".encode()
         for part in (day, self._region, SERVICE, TERMINATOR):
             key = hmac.digest(key, part.encode(), "sha256")

@@ -1,7 +1,7 @@
 """Client of the object store: boto3 with any S3-compatible endpoint.
 
-boto3 blocks, so every transfer runs in a thread pool. Making a link needs no network and runs in
-the caller's thread.
+boto3 blocks, so every transfer runs in a thread pool. Links are made in the caller's thread,
+because this does not access the network.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ class Storage:
         )
 
     async def put(self, key: str, data: bytes, *, content_type: str = PNG) -> None:
-        """Store an object; each key is written only once.
+        """Store an object under a key that has not been used before.
 
         Raises:
             StorageUnavailableError: three tries failed.
@@ -109,7 +109,7 @@ class Storage:
         )
 
     async def get(self, key: str) -> bytes:
-        """Return the content of an object that must exist.
+        """Download an object, which must exist.
 
         Raises:
             StorageUnavailableError: three tries failed, or the object does not exist.
@@ -117,7 +117,7 @@ class Storage:
         return await self._run(lambda: self._read(key))
 
     async def find(self, key: str) -> bytes | None:
-        """Return the content of an object, or None if it does not exist.
+        """Download an object, or return None if it does not exist.
 
         Raises:
             StorageUnavailableError: three tries failed.
@@ -127,12 +127,12 @@ class Storage:
     async def delete(self, keys: Collection[str]) -> None:
         """Delete objects; a missing object is not an error.
 
-        Objects are deleted one by one, because the bulk request needs a checksum header about which
-        stores and boto3 disagree (boto3 sends CRC32 since 1.36; several stores accept Content-MD5
-        only).
+        Objects are deleted one by one, because the bulk request needs a checksum header on which
+        stores and boto3 disagree (boto3 sends CRC32 since 1.36; several stores accept only
+        Content-MD5).
 
         Raises:
-            StorageUnavailableError: an object could not be deleted; others may have been.
+            StorageUnavailableError: an object could not be deleted; others may have been deleted.
         """
         waiting = iter(keys)
         while batch := list(islice(waiting, DELETIONS_AT_ONCE)):
@@ -141,7 +141,7 @@ class Storage:
     async def list_page(self, after: str | None, *, prefix: str = "") -> Page:
         """Return up to 1,000 objects whose keys start with `prefix` and follow `after`.
 
-        `after` None starts at the first key.
+        If `after` is None, the page starts at the first key.
 
         Raises:
             StorageUnavailableError: three tries failed.
@@ -149,7 +149,7 @@ class Storage:
         return await self._run(lambda: self._list(after, prefix))
 
     async def check(self) -> None:
-        """Raise unless the bucket exists and can be accessed.
+        """Check that the bucket exists and can be accessed.
 
         Raises:
             StorageUnavailableError: the bucket does not exist, or access was denied.

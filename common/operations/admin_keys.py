@@ -1,4 +1,4 @@
-"""Use cases for admin keys, each of which gives one operator access to the admin API."""
+"""Use cases for admin keys, which give operators access to the admin API."""
 
 from datetime import datetime
 from typing import Final
@@ -30,7 +30,7 @@ async def issue_admin_key(
     Raises:
         InvalidNameError: the name is not valid.
         InvalidValueError: the expiry has no time zone or is in the past.
-        ConflictError: another live key has this name.
+        ConflictError: another admin key that is not revoked or expired has this name.
     """
     check_name(name)
     check_expiry(expires_at)
@@ -67,7 +67,7 @@ async def list_admin_keys(database: Database, page: Page) -> Listed[KeyRecord]:
 
 
 async def revoke_admin_key(database: Database, operator: Operator, key_id: int) -> KeyRecord:
-    """Revoke an admin key; gateways that have it cached accept it for a few more seconds.
+    """Revoke an admin key; gateways that have cached it accept it for a few more seconds.
 
     Raises:
         NotFoundError: the key does not exist or has been revoked already.

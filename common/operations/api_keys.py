@@ -35,7 +35,7 @@ async def issue_key(
     pepper: str,
     expires_at: datetime | None = None,
 ) -> IssuedKey:
-    """Create an API key called `name` for a tenant; only its digest, with `pepper`, is stored.
+    """Create an API key called `name` for a tenant; only its digest, keyed by `pepper`, is stored.
 
     Raises:
         InvalidNameError: the name is not valid.
@@ -78,11 +78,11 @@ async def list_keys(database: Database, tenant: str, page: Page) -> Listed[KeyRe
 
 
 async def revoke_key(database: Database, operator: Operator, tenant: str, key_id: int) -> KeyRecord:
-    """Revoke an API key; gateways that have it cached accept it for a few more seconds.
+    """Revoke an API key; gateways that have cached it accept it for a few more seconds.
 
     Raises:
-        NotFoundError: the tenant does not exist, has no such key, or the key has been revoked
-            already.
+        NotFoundError: the tenant does not exist or has no such key, or the key has already been
+            revoked.
     """
     async with audited_change(database, operator, "key.revoke", tenant=tenant) as change:
         tenant_id = await require_tenant_id(change.connection, tenant)
@@ -96,7 +96,7 @@ async def revoke_key(database: Database, operator: Operator, tenant: str, key_id
 
 
 def check_expiry(expires_at: datetime | None) -> None:
-    """Raise unless `expires_at` is a valid expiry of a new key; None means no expiry.
+    """Check that `expires_at` is a valid expiry for a new key; None means no expiry.
 
     Raises:
         InvalidValueError: the time has no time zone or is in the past.

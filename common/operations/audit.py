@@ -53,8 +53,8 @@ async def audited_change(
 ) -> AsyncGenerator[Change]:
     """Open a transaction for one change, and write its audit entry at the end of the block.
 
-    An advisory lock serializes all changes, so that they cannot deadlock or overwrite each other,
-    and that the order of audit ids is the order of commits.
+    An advisory lock serializes all changes, so that they cannot deadlock or overwrite each other
+    and audit ids are in commit order.
     """
     async with database.transaction() as connection:
         await wait_for_lock(connection, Lock.OPERATORS)

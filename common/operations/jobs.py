@@ -20,7 +20,7 @@ CANCELED_MESSAGE: Final = "canceled by the operator of the service"
 
 @dataclass(frozen=True, slots=True)
 class CanceledJob:
-    """A job that was just canceled; the caller has to announce `ended` to waiting processes."""
+    """A job that was just canceled; pass `ended` to `Announcer.announce_canceled`."""
 
     job: JobSummary
     ended: EndedJob
@@ -36,7 +36,7 @@ async def list_jobs(
 ) -> Listed[JobSummary]:
     """Return a page of jobs, latest first, filtered by tenant, state and queue.
 
-    A page reads a limited number of jobs, so it may be short although there is a next page.
+    A page reads a limited number of jobs, so it may be short even if there is a next page.
 
     Raises:
         NotFoundError: the tenant does not exist.
@@ -69,7 +69,7 @@ async def show_job(database: Database, job_id: int) -> JobSummary:
 
 
 async def cancel_job(database: Database, operator: Operator, job_id: int) -> CanceledJob:
-    """Cancel a queued or running job; the caller announces it (`common.messaging.announcer`).
+    """Cancel a queued or running job; the caller must announce it with `Announcer`.
 
     Raises:
         NotFoundError: the job does not exist.
@@ -90,7 +90,9 @@ async def cancel_job(database: Database, operator: Operator, job_id: int) -> Can
 async def set_job_priority(
     database: Database, operator: Operator, job_id: int, priority: int
 ) -> JobSummary:
-    """Set a queued job's priority and return the job; among a tenant's jobs, higher runs first.
+    """Set a queued job's priority and return the job.
+
+    Among a tenant's queued jobs, the job with the highest priority is claimed first.
 
     Raises:
         InvalidValueError: the priority is out of range.

@@ -8,7 +8,7 @@ import orjson
 
 
 def encode_json(result: Any, *, indented: bool = False) -> bytes:
-    """Return a result as JSON; decimals become strings, because floats would be inexact."""
+    """Return a result as JSON; decimals become strings, because floats are inexact."""
     return orjson.dumps(
         result, default=_encode_value, option=orjson.OPT_INDENT_2 if indented else None
     )

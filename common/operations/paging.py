@@ -14,7 +14,7 @@ LARGEST_ID: Final = 2**63 - 1  # of Postgres' bigint
 
 
 class HasId(Protocol):
-    """Protocol of records that have an id, by which their list is ordered."""
+    """Protocol for records that have an id, by which they are ordered in a list."""
 
     @property
     def id(self) -> int:
@@ -27,7 +27,10 @@ N = TypeVar("N", bound=HasId)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A request for up to `limit` items; `cursor` is from the previous page, None for the first."""
+    """A request for up to `limit` items.
+
+    `cursor` is the `next_cursor` of the previous page, or None for the first page.
+    """
 
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
@@ -35,7 +38,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[T]):
-    """A page of a list; `next_cursor` requests the next page, and is None on the last page."""
+    """A page of a list; `next_cursor` is the cursor of the next page, or None on the last page."""
 
     items: list[T]
     next_cursor: str | None = None
@@ -51,11 +54,11 @@ class PagePosition:
 
     @property
     def rows_to_read(self) -> int:
-        """One more than the limit; the extra row shows whether there is a next page."""
+        """The limit plus one; the extra row shows whether there is a next page."""
         return self.limit + 1
 
     def to_page(self, rows: Sequence[N]) -> Listed[N]:
-        """Return the page made of `rows`, without the extra row that shows there is a next page."""
+        """Return the page made of `rows`, leaving out the extra row."""
         items = list(rows[: self.limit])
         more = len(rows) > self.limit
         return Listed(items, self.cursor_after(items[-1].id) if more else None)
@@ -66,7 +69,7 @@ class PagePosition:
 
 
 def parse_page(page: Page, listing: str) -> PagePosition:
-    """Return the validated page request for the list called `listing`.
+    """Validate a page request for the list called `listing`, and decode its cursor.
 
     Raises:
         InvalidValueError: the limit is out of range, or the cursor does not belong to this list.

@@ -25,7 +25,7 @@ async def create_plan(
 
     Raises:
         InvalidNameError: the name is not valid.
-        InvalidLimitsError: names every invalid limit.
+        InvalidLimitsError: some limits are invalid; the error names each of them.
         ConflictError: the name is taken.
     """
     check_name(name)
@@ -66,8 +66,8 @@ async def set_plan_limits(
 
     Raises:
         NotFoundError: the plan does not exist.
-        InvalidLimitsError: names every invalid limit.
-        ConflictError: combined with a tenant's own limits, they would be invalid.
+        InvalidLimitsError: some limits are invalid; the error names each of them.
+        ConflictError: the limits are invalid in combination with a tenant's own limits.
     """
     checked = Limits.from_json(limits).to_json()
     async with audited_change(database, operator, "plan.set_limits") as change:

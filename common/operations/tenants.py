@@ -96,8 +96,8 @@ async def set_tenant_plan(
 
     Raises:
         NotFoundError: the tenant or the plan does not exist.
-        InvalidLimitsError: combined with the plan's limits, the tenant's own limits would be
-            invalid.
+        InvalidLimitsError: the tenant's own limits are invalid in combination with the plan's
+            limits.
     """
     async with audited_change(database, operator, "tenant.set_plan", tenant=name) as change:
         tenant_id = await require_tenant_id(change.connection, name)
@@ -117,7 +117,7 @@ async def set_tenant_limits(
 
     Raises:
         NotFoundError: the tenant does not exist.
-        InvalidLimitsError: names every invalid limit.
+        InvalidLimitsError: some limits are invalid; the error names each of them.
     """
     async with audited_change(database, operator, "tenant.set_limits", tenant=name) as change:
         tenant_id = await require_tenant_id(change.connection, name)

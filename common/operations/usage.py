@@ -1,4 +1,4 @@
-"""The usage report, on which an operator bases charges to tenants, and its CSV format."""
+"""The usage report, from which an operator can bill tenants, and its CSV format."""
 
 import csv
 from collections.abc import Iterable
@@ -24,8 +24,8 @@ async def report_usage(
 ) -> list[UsageLine]:
     """Return the usage per tenant, day (UTC) and model, from `since` to `until` inclusive.
 
-    `tenant` None means all tenants. A job counts from the moment it succeeds, even if it has not
-    been added to the daily totals yet.
+    If `tenant` is None, the usage of all tenants is returned. A job counts from the moment it
+    succeeds, even if it has not been added to the daily totals yet.
 
     Raises:
         InvalidPeriodError: `until` is before `since`.

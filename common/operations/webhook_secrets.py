@@ -33,7 +33,7 @@ async def rotate_webhook_secret(
     *,
     overlap_seconds: float = SECRET_OVERLAP_SECONDS,
 ) -> NewSecret:
-    """Create a webhook secret; the previous one keeps signing for `overlap_seconds`.
+    """Create a webhook secret; the previous secret also signs webhooks for `overlap_seconds` more.
 
     Raises:
         InvalidValueError: the overlap is out of range.
@@ -59,7 +59,7 @@ async def rotate_webhook_secret(
 async def list_webhook_secrets(
     database: Database, tenant: str, page: Page
 ) -> Listed[WebhookSecretRecord]:
-    """Return a page of a tenant's webhook secrets, oldest first, with ids and dates only.
+    """Return a page with the ids and dates of a tenant's webhook secrets, oldest first.
 
     Raises:
         NotFoundError: the tenant does not exist.
@@ -82,8 +82,8 @@ async def expire_webhook_secret(
     """Expire a previous webhook secret now, before the end of its overlap.
 
     Raises:
-        NotFoundError: the tenant does not exist, has no such secret, or the secret has expired.
-        ConflictError: it is the tenant's current secret.
+        NotFoundError: the tenant does not exist or has no such secret, or the secret has expired.
+        ConflictError: the secret is the tenant's current one.
     """
     async with audited_change(database, operator, "webhook_secret.expire", tenant=tenant) as change:
         found = await webhook_secrets.find_live_webhook_secret(

@@ -51,10 +51,10 @@ class Database:
     def __init__(
         self, settings: DatabaseSettings, *, application: str, role: str | None = None
     ) -> None:
-        """Configure the pools; no connection is opened before it is needed.
+        """Configure the pools; connections are opened only when they are needed.
 
-        Postgres lists the connections under the name `application`. They assume the role `role`, or
-        keep the role of the login account if it is None.
+        Postgres lists the connections under the name `application`. Each connection switches to
+        `role`, or keeps the role of the login account if `role` is None.
         """
         url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
         timeout_ms = int(settings.statement_timeout_seconds * SECONDS_TO_MILLISECONDS)
@@ -100,7 +100,7 @@ class Database:
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def raise_if_unavailable(self) -> None:
-        """Raise if Postgres is known to be down; call it before costly work. Does no I/O.
+        """Raise if Postgres is known to be down, without any I/O; call this before costly work.
 
         Raises:
             PostgresUnavailableError: Postgres is known to be unavailable.
@@ -118,8 +118,9 @@ class Database:
     async def statement(self, *, long_lived: bool = False) -> AsyncGenerator[AsyncConnection]:
         """Borrow a connection in autocommit mode: each statement is its own transaction.
 
-        Most changes are a single statement, for which BEGIN and COMMIT would triple the round
-        trips. The watchdog ignores a `long_lived` connection, because it is idle most of the time.
+        Most changes are a single statement, for which BEGIN and COMMIT would triple the number of
+        round trips. The watchdog ignores a `long_lived` connection, because it is idle most of the
+        time.
         """
         with nullcontext() if long_lived else self._watchdog:
             async with self._check_out(self._autocommit.connect()) as connection:
@@ -129,8 +130,8 @@ class Database:
     async def direct(self, tenant_id: int | None = None) -> AsyncGenerator[DirectConnection]:
         """Borrow a connection for precompiled statements, each its own transaction.
 
-        Under the gateway's role, row-level security shows only the rows of `tenant_id`, and no rows
-        if it is None.
+        Under the gateway's role, row-level security shows only the rows of `tenant_id`, or no rows
+        if `tenant_id` is None.
         """
         with self._watchdog:
             async with self._direct_pool.connection(tenant_id) as driver:

@@ -24,7 +24,7 @@ def is_one_of(
 ) -> ColumnElement[bool]:
     """Return the condition that `column` equals one of `states`, written as SQL literals.
 
-    With a bound parameter the planner would not see the state, and could not use a partial index
+    With bind parameters, the planner would not know the states and could not use a partial index
     (`WHERE state = …`).
     """
     literals = [literal_column(f"'{state.value}'", String()) for state in sorted(states)]
@@ -36,7 +36,7 @@ def is_one_of(
 def from_now(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:
     """Return the SQL expression for the database's current time plus `seconds`.
 
-    Leases use the database's clock only, because clocks of different machines may disagree.
+    Leases use only the database's clock, because the clocks of different machines may differ.
     """
     return func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds, type_=Interval())
 
@@ -49,7 +49,7 @@ def select_page(
     *,
     newest_first: bool = False,
 ) -> Select[*Ts]:
-    """Return `statement` restricted to one page: up to `limit` rows after `after`, by `key`.
+    """Return `statement`, ordered by `key` and restricted to up to `limit` rows after `after`.
 
     `after` is the key of the last row of the previous page, or None for the first page.
     """
@@ -59,5 +59,8 @@ def select_page(
 
 
 def literal_int(value: int) -> ColumnElement[int]:
-    """Return an integer as an SQL literal; a bound LIMIT makes Postgres choose a generic plan."""
+    """Return an integer as an SQL literal.
+
+    Use it for LIMIT: with a bind parameter, Postgres would choose a generic plan.
+    """
     return literal_column(str(int(value)), BigInteger())

@@ -21,13 +21,13 @@ class _UnknownTenant(Enum):
 
 @dataclass(slots=True)
 class _PooledConnection:
-    """A connection, and the tenant whose rows it shows; None for no tenant."""
+    """A connection and the tenant whose rows are visible on it; None if no rows are visible."""
 
     driver: "Connection[Any]"
     tenant_id: int | _UnknownTenant | None = None
 
     async def set_tenant(self, tenant_id: int | None) -> None:
-        """Make the connection show only the rows of this tenant; no query if it already does."""
+        """Make only this tenant's rows visible; skip the query if the tenant is already set."""
         if self.tenant_id == tenant_id:
             return
         self.tenant_id = _UnknownTenant.UNKNOWN  # until Postgres has confirmed the change
@@ -36,14 +36,15 @@ class _PooledConnection:
 
 
 class DirectPool:
-    """A pool of at most `size` connections; belongs to one event loop.
+    """A pool of at most `size` connections; it must be used in a single event loop.
 
-    A borrower gets the most recently used connection already set to its tenant, because changing
-    the tenant costs a round trip; otherwise the least recently used connection is changed.
+    A borrower gets the most recently used idle connection that is already set to its tenant,
+    because changing the tenant costs a round trip. If there is none, the least recently used idle
+    connection is set to the tenant.
 
     A connection is dropped if Postgres has closed it, for example by a restart, or if its borrower
-    raised anything but an ordinary Postgres error. The context manager `abort_if_unavailable` wraps
-    every wait for a connection, and may end the wait early.
+    raised anything other than an ordinary Postgres error. The context manager
+    `abort_if_unavailable` wraps every wait for a connection, and may end the wait early.
     """
 
     def __init__(
@@ -116,8 +117,8 @@ class DirectPool:
 def _is_reusable_after(error: BaseException) -> bool:
     """Return whether a connection can be used again after its borrower raised `error`.
 
-    It can after an ordinary error of Postgres. After any other error the statement may still be
-    running, the server may be silent, or the driver's state inconsistent. After a write was
-    rejected by a read-only server, a new connection may reach the new primary.
+    It can be used again after an ordinary Postgres error. After any other error, the statement may
+    still be running, the server may not respond, or the driver's state may be inconsistent. If a
+    read-only server rejected a write, a new connection may reach the new primary.
     """
     return isinstance(error, PostgresError) and not isinstance(error, ReadOnlySQLTransactionError)

@@ -27,10 +27,10 @@ def load_sql(
     types: Mapping[str, type[TypeEngine[Any]] | TypeEngine[Any]] | None = None,
     integers: Mapping[str, int] | None = None,
 ) -> Executable:
-    """Return the statement in file `name` of `package`, for SQLAlchemy's and direct connections.
+    """Load the statement in file `name` of `package`, for SQLAlchemy's and direct connections.
 
-    Load each statement once, as a constant: `DirectConnection` compiles a statement object at its
-    first use.
+    Load each statement once, into a constant, because `DirectConnection` compiles each statement
+    object at its first use.
 
     Args:
         package: the package of the calling module: `__package__`.
@@ -39,12 +39,12 @@ def load_sql(
             types convert the values, as for a Core statement.
         types: the types of parameters that SQLAlchemy has to convert, such as JSON. Postgres infers
             the types of all others; where it cannot, the text has a CAST.
-        integers: values written into the text in place of `{key}`, such as a LIMIT: for a bound
-            limit Postgres chooses a generic plan, which can be a hundred times slower.
+        integers: values written into the text in place of `{key}`. Use them for LIMIT: with a bind
+            parameter, Postgres would choose a generic plan, which can be a hundred times slower.
 
     Raises:
         TypeError: a value of `integers` is not an int.
-        ValueError: the placeholders in the text are not the keys of `integers`.
+        ValueError: the placeholders in the text differ from the keys of `integers`.
     """
     literals = {} if integers is None else integers
     sql = _COMMENT_LINE.sub("", files(package).joinpath(name).read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """Run precompiled SQLAlchemy statements directly on asyncpg, for speed.
 
-SQLAlchemy's execution layer costs the gateway more time than Postgres does. Here a statement is
+In the gateway, SQLAlchemy's execution layer takes more time than Postgres does. Here a statement is
 compiled once and then takes one round trip; SQLAlchemy's own converters convert the values. This is
 used for the few statements that every request runs, which are module constants.
 """

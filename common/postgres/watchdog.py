@@ -1,7 +1,7 @@
 """Detect that Postgres is unavailable, so that callers fail at once instead of timing out.
 
-Postgres counts as unavailable only if a probe, which is a new connection, gets no response while no
-other statement gets one either. A slow statement or an exhausted pool does not count.
+Postgres counts as unavailable only if a probe over a new connection fails and no other statement
+finishes meanwhile. A slow statement or an exhausted pool does not count.
 """
 
 import asyncio
@@ -81,11 +81,11 @@ def is_unavailable(error: Exception) -> bool:
 
 
 class PostgresWatchdog:
-    """Circuit breaker for Postgres: rejects callers while it is unavailable; for one event loop.
+    """Circuit breaker that rejects callers while Postgres is unavailable; for one event loop.
 
     After a caller's error, or if no statement finishes for a while, it probes Postgres over a
-    separate connection. If the probe gets no response within `probe_seconds`, all connections are
-    terminated, all waiting callers fail, and new callers are rejected until a probe succeeds.
+    separate connection. If the probe fails or takes longer than `probe_seconds`, all connections
+    are terminated, all waiting callers fail, and new callers are rejected until a probe succeeds.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class PostgresWatchdog:
         self._probing: asyncio.Task[None] | None = None
 
     def raise_if_unavailable(self) -> None:
-        """Raise if Postgres is known to be unavailable; does no I/O.
+        """Raise if Postgres is known to be unavailable, without any I/O.
 
         Raises:
             PostgresUnavailableError: Postgres is known to be unavailable.
@@ -160,7 +160,7 @@ class PostgresWatchdog:
             raise
 
     async def aclose(self) -> None:
-        """Stop watching; terminate all connections if Postgres does not respond."""
+        """Stop watching, and terminate all connections if Postgres does not respond."""
         if self._next_check is not None:
             self._next_check.cancel()
             self._next_check = None

@@ -22,11 +22,11 @@ async def write_with_retry(
 ) -> T:
     """Run one fenced statement and return its result, retrying for up to `seconds` in an outage.
 
-    Retrying is safe: if an earlier try was committed although its response was lost, the fence
-    rejects the next one.
+    Retrying is safe because the fence rejects the next try if an earlier try was committed and only
+    its response was lost.
 
     Raises:
-        Exception: the error of the last try, or at once any error that does not mean an outage.
+        Exception: the error of the last try; errors other than an outage are raised immediately.
     """
     deadline = monotonic() + seconds
     while True:

@@ -28,10 +28,10 @@ class Shape(NamedTuple):
 
 
 def _parse_shape(written: Any) -> Any:
-    """Return the shape written as `512x768` or, for four images at once, `512x768*4`.
+    """Parse a shape such as `512x768` or, for four images at once, `512x768*4`.
 
     Raises:
-        ValueError: the format is different, or a side is not a multiple of 8.
+        ValueError: the format is invalid, or a side is not a multiple of 8.
     """
     found = _SHAPE_PATTERN.fullmatch(written) if isinstance(written, str) else None
     if found is None:
@@ -90,7 +90,7 @@ class Catalogue:
     def find_models(
         self, endpoint: Endpoint, names: Container[str] | None = None
     ) -> tuple[ModelEntry, ...]:
-        """Return the models that serve `endpoint`, the default first.
+        """Return the models that serve `endpoint`; the first is the default.
 
         If `names` is given, only models with these names are returned.
         """
@@ -115,7 +115,7 @@ class _ModelsFile(BaseModel):
 def load_catalogue(settings: ModelSettings) -> Catalogue:
     """Read the models file and return the models named in `settings.serve`, or all if it is empty.
 
-    A relative folder in `source` is resolved relative to the models file.
+    A relative folder in an entry's `source` is resolved against the models file's folder.
 
     Raises:
         ConfigurationError: the file is missing or malformed, or `serve` names an unknown model.

@@ -23,9 +23,9 @@ class NameServer(NamedTuple):
 
 
 def parse_nameserver(text: object) -> NameServer:
-    """Return the DNS server written as `192.0.2.1`, `192.0.2.1:5353` or `[2001:db8::1]:5353`.
+    """Parse a DNS server such as `192.0.2.1`, `192.0.2.1:5353` or `[2001:db8::1]:5353`.
 
-    An IPv6 address without a port needs no brackets; the default port is 53.
+    Brackets are optional for an IPv6 address without a port; the default port is 53.
 
     Raises:
         ValueError: the text has none of these formats.
@@ -44,7 +44,7 @@ def parse_nameserver(text: object) -> NameServer:
 
 
 class OutboundSettings(Section):
-    """Rules for tenant-supplied addresses, which images are fetched from and webhooks sent to."""
+    """Rules for addresses supplied by tenants: URLs of input images and of webhook receivers."""
 
     model_config = section_config("INFILL_OUTBOUND_")
 

@@ -41,7 +41,7 @@ class GatewaySettings(Section):
     )
 
     def require_pepper(self) -> str:
-        """Return the pepper, which has no default because a public pepper would protect nothing.
+        """Return the pepper, which has no default because a publicly known pepper would be useless.
 
         Raises:
             ConfigurationError: the pepper is not set.

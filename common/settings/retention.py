@@ -47,11 +47,11 @@ class RetentionSettings(Section):
     @field_validator("orphan_seconds")
     @classmethod
     def _longer_than_a_request(cls, seconds: float) -> float:
-        """Reject ages below an hour: the job of such an object may not be recorded yet.
+        """Reject an age below an hour, because a younger object's job may not be recorded yet.
 
-        Images are stored at most minutes before their job is recorded. Their age is measured by the
-        store's clock, which differs from ours by at most a quarter of an hour, as it would
-        otherwise reject our signatures.
+        Images are stored a few minutes, at most, before their job is recorded. Their age is
+        measured by the store's clock, which differs from ours by at most a quarter of an hour;
+        otherwise the store would reject our signatures.
         """
         if 0 < seconds < HOUR:
             raise ValueError("must be at least an hour (3600), or 0: younger objects may be in use")
@@ -59,7 +59,10 @@ class RetentionSettings(Section):
 
     @model_validator(mode="after")
     def _images_go_before_their_job(self) -> Self:
-        """Reject settings that delete a job's row before its images, which only the row names."""
+        """Reject settings that delete a job's row before its images.
+
+        Without the row, the keys of the images would be unknown.
+        """
         if self.job_seconds and not 0 < self.object_seconds <= self.job_seconds:
             raise ValueError(
                 "INFILL_RETENTION_OBJECT_SECONDS must not be longer than "

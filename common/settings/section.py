@@ -24,7 +24,8 @@ class Section(BaseSettings):
         """Read the section from the environment.
 
         Raises:
-            ConfigurationError: names each invalid variable, its value, and what is wrong with it.
+            ConfigurationError: a variable is invalid; the error names every invalid variable and
+                describes the problem.
         """
         try:
             super().__init__(**given)

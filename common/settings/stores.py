@@ -29,7 +29,7 @@ class DatabaseSettings(Section):
 
 
 class RedisSettings(Section):
-    """Settings of Redis, version 6.2 or newer, which wakes processes; losing it loses no job."""
+    """Settings of Redis, version 6.2 or newer, which wakes processes but does not store jobs."""
 
     model_config = section_config("INFILL_REDIS_")
 

@@ -106,7 +106,7 @@ class WebhookSettings(Section):
 
     @model_validator(mode="after")
     def _lease_outlives_an_attempt(self) -> Self:
-        """Reject a lease that could expire during an attempt, which includes building the body."""
+        """Reject a lease that could expire while a webhook's body is built and sent."""
         if self.lease_seconds < 2 * self.timeout_seconds:
             raise ValueError(
                 "INFILL_WEBHOOK_LEASE_SECONDS must be at least twice "

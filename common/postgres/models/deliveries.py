@@ -11,7 +11,7 @@ from common.postgres.models.schema import VACUUMED_OFTEN, Table, state_type
 
 
 class Delivery(Table):
-    """One event sent to one receiver; `id` is the `webhook-id`, by which receivers detect repeats.
+    """One event for one receiver; `id` is the `webhook-id`, by which receivers detect duplicates.
 
     The database derives `origin` from the URL, and `track_hash` from the job's `track_id`. The hash
     is stored here because a search by `track_id` would otherwise need an index on `jobs`, which

@@ -12,8 +12,8 @@ from common.postgres.models.schema import Table
 class Installation(Table):
     """The single row with the id of this installation, which is also stored in its bucket.
 
-    Objects without a row are deleted from the bucket. The id prevents that two installations which
-    share a bucket by mistake delete each other's images.
+    Objects that no job refers to are deleted from the bucket. The id prevents two installations
+    that share a bucket by mistake from deleting each other's images.
     """
 
     __tablename__ = "installations"

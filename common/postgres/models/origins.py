@@ -17,13 +17,13 @@ class TenantOrigin(Table):
     """Counters of one tenant's deliveries to one origin (scheme, host and port).
 
     Because of this row, the cost of a claim does not depend on the number of waiting deliveries.
-    `sending` is the number of deliveries being sent, or more, never less. `first_due_at` is when
-    the next first attempt is due, `retry_due_at` the next retry; both may be too early but not too
-    late, and are infinity if there is none. The circuit breaker is closed if `open_until` is
-    -infinity, open until that time, and half open afterwards, when a single attempt may be made.
-    `held_until` is when the next attempt may be made: infinity while the concurrency limit is
-    reached, otherwise `open_until`. The breaker has counted `requests` attempts, `failed` of them
-    failures, since `counted_since`.
+    `sending` is an upper bound on the number of deliveries being sent. `first_due_at` is when the
+    next first attempt is due, and `retry_due_at` is when the next retry is due, or infinity if
+    there is none; both may be too early but never too late. The circuit breaker is closed if
+    `open_until` is -infinity, open until that time, and half open afterwards, when a single attempt
+    may be made. `held_until` is when the next attempt may be made: infinity while the concurrency
+    limit is reached, otherwise `open_until`. Since `counted_since`, the breaker has counted
+    `requests` attempts, of which `failed` were failures.
     """
 
     __tablename__ = "tenant_origins"
@@ -56,9 +56,9 @@ class TenantOrigin(Table):
 class TenantDispatch(Table):
     """When a tenant's deliveries were last served: one row for first attempts, one for retries.
 
-    Among the tenants with due deliveries, the one served longest ago is next, however many origins
-    it has. `has_due` means that the tenant may have a due delivery; if not, `due_at` is when the
-    next one is due, never too late.
+    Among the tenants with due deliveries, the tenant served longest ago is served next, however
+    many origins it has. `has_due` means that the tenant may have a due delivery. If it is false,
+    `due_at` is when the next delivery is due; it may be too early but never too late.
     """
 
     __tablename__ = "tenant_dispatches"

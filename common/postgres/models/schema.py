@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class Table(DeclarativeBase):
-    """Base class of all tables; it gives constraints predictable names, used by migrations."""
+    """Base class of all tables; gives constraints predictable names, which migrations refer to."""
 
     metadata = MetaData(
         naming_convention={

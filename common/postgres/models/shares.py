@@ -1,4 +1,4 @@
-"""Tables for sharing the GPUs between tenants: limits of running jobs, and virtual times."""
+"""Tables for sharing the GPUs between tenants: limits on running jobs, and virtual times."""
 
 from sqlalchemy import ForeignKey, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -15,11 +15,11 @@ CHANGED_ALL_THE_TIME = {
 
 
 class TenantShare(Table):
-    """Weight and limits of one tenant, derived from plan and tenant, and its running jobs.
+    """One tenant's weight and limits, derived from its plan and own limits, and its running jobs.
 
-    They are not columns of `tenants`, because every inserted job locks its row there against
-    deletion. NULL in `max_running` and `max_running_per_queue` means unlimited. While a share is
-    `closed`, no jobs of the tenant are claimed.
+    These columns are not in `tenants`, because every insert of a job locks the tenant's row there
+    to prevent its deletion. NULL in `max_running` and `max_running_per_queue` means unlimited.
+    While a share is `closed`, no jobs of the tenant are claimed.
     """
 
     __tablename__ = "tenant_shares"
@@ -40,11 +40,11 @@ class TenantQueue(Table):
     """State of one tenant in one queue for start-time fair queueing (Goyal, Vin and Cheng, 1996).
 
     `virtual_time` is the service received so far, in megapixel-steps divided by the weight: the
-    tenant with the smallest is served next, among equals the one served longest ago. `start_tag` is
-    the virtual time before the latest claim. The greatest start tag of a queue is the queue's own
-    virtual time, to which a tenant is raised when it has jobs again. `has_ready` means that the
-    tenant may have jobs that are due. `backlog` is the cost of its waiting jobs in megapixel-steps,
-    as last counted.
+    tenant with the smallest value is served next; if several tenants have this value, the one
+    served longest ago comes first. `start_tag` is the virtual time before the latest claim. The
+    greatest start tag of a queue is the queue's own virtual time, to which a tenant is raised when
+    it has jobs again. `has_ready` means that the tenant may have jobs that are due. `backlog` is
+    the cost of its waiting jobs in megapixel-steps, as last counted.
     """
 
     __tablename__ = "tenant_queues"

@@ -23,8 +23,8 @@ class Plan(Table):
 class Tenant(Table):
     """A customer, which owns jobs, keys, secrets, deliveries and usage.
 
-    `limits` are the tenant's own, which override its plan's. A tenant being deleted (`deleting_at`)
-    is disabled until all its data has been erased; this row is deleted last.
+    `limits` are the tenant's own limits, which override the plan's limits. A tenant being deleted
+    (`deleting_at`) is disabled until all its data has been erased; this row is deleted last.
     """
 
     __tablename__ = "tenants"

@@ -16,8 +16,8 @@ MEGAPIXEL_STEPS = Numeric(20, 6)
 class UsageEntry(Table):
     """The usage of one succeeded job; written together with its result, never changed.
 
-    It outlives the job, so it has no foreign key to it. `flagged_images` is how many of its
-    `images` the safety checker flagged.
+    The entry outlives the job, so it has no foreign key to the job. `flagged_images` is the number
+    of the `images` that the safety checker flagged.
     """
 
     __tablename__ = "usage_entries"
@@ -35,10 +35,10 @@ class UsageEntry(Table):
 
 
 class UnfoldedUsage(Table):
-    """Marks a usage entry that is not yet included in the daily totals; deleted once it is.
+    """A mark on a usage entry not yet folded into the daily totals; folding deletes the mark.
 
-    The separate row keeps the ledger append-only. Remembering a position in the ledger instead
-    could skip an entry whose transaction commits late.
+    The mark is a separate row so that the ledger remains append-only. If the position in the ledger
+    were stored instead, an entry whose transaction commits late could be skipped.
     """
 
     __tablename__ = "unfolded_usage"

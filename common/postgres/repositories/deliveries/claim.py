@@ -21,8 +21,8 @@ from common.postgres.statements import Executor
 class DueDelivery:
     """A claimed delivery, with everything needed to send it.
 
-    `secrets` are the tenant's live webhook secrets, newest first. `failures` is the index into the
-    retry schedule.
+    `secrets` are the tenant's live webhook secrets, newest first. `failures` is the number of
+    failed attempts since the retry schedule started, which is the index into the schedule.
     """
 
     claim: DeliveryClaim
@@ -35,11 +35,11 @@ class DueDelivery:
 
 @dataclass(slots=True)
 class ClaimedDeliveries:
-    """Result of one claim: the claimed deliveries, longest due first.
+    """Result of one claim: the claimed deliveries, the longest overdue first.
 
-    `origins_to_recheck` are origins without further due deliveries at the start of the claim; pass
-    them to `origins.recheck_origins`, which finds deliveries committed since then. `has_more` means
-    that another claim may find more deliveries.
+    `origins_to_recheck` are the origins that had no other due deliveries when the claim started;
+    pass them to `origins.recheck_origins`, which finds deliveries committed since then. `has_more`
+    means that another claim may find more deliveries.
     """
 
     deliveries: list[DueDelivery] = field(default_factory=list)
@@ -57,12 +57,12 @@ async def claim_deliveries(
     retries: bool,
     skip_tenants: Sequence[int] = (),
 ) -> ClaimedDeliveries:
-    """Claim up to `limit` due deliveries: retries if `retries` is true, else first attempts.
+    """Claim up to `limit` due deliveries: retries if `retries` is true, otherwise first attempts.
 
     Tenants served longest ago come first. Each gets an equal share of the claim, divided equally
-    between its origins; of each origin, the deliveries longest due are claimed. At most
+    between its origins; for each origin, the longest overdue deliveries are claimed. At most
     `per_origin` deliveries of a tenant to one origin are sent at the same time, and only one while
-    the origin's circuit breaker is half open. Skipped are the tenants in `skip_tenants`, and
+    the origin's circuit breaker is half open. The tenants in `skip_tenants` are skipped, and so are
     tenants and origins that another process has locked, so a claim never waits for a lock. Each
     claim increments the delivery's attempt number, which fences all later writes.
     """

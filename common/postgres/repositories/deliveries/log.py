@@ -83,7 +83,7 @@ async def list_deliveries(
     """Return up to `limit` deliveries of jobs with ids below `after` (None for the first page).
 
     With a filter by state, at most `MAX_ROWS_READ` rows are read, so a page may be short or empty
-    although there is a next one.
+    even if there is a next page.
     """
     used = _UsedFilters(filters.job_id is not None, filters.track_id is not None, after is not None)
     named = {"job_id": filters.job_id, "track_id": filters.track_id, "after": after}
@@ -104,7 +104,7 @@ async def list_deliveries(
 async def find_delivery(
     connection: Executor, tenant_id: int, delivery_id: UUID
 ) -> DeliveryRecord | None:
-    """Return one delivery; None if the tenant has none with this id."""
+    """Return one delivery, or None if the tenant has no delivery with this id."""
     values = {"of_tenant": tenant_id, "of_delivery": delivery_id}
     row = (await connection.execute(_FIND, values)).first()
     return None if row is None else _to_delivery_record(row)
@@ -162,7 +162,10 @@ def _list_conditions(used: _UsedFilters) -> list[ColumnElement[bool]]:
 
 @cache
 def _end_statement(used: _UsedFilters) -> Select[Any]:
-    """Return a statement for the lowest job id that a page may read; no row if unbounded."""
+    """Return a statement that selects the lowest job id that a page may read.
+
+    Its result is empty if the page may read all remaining rows.
+    """
     return (
         select(Delivery.job_id)
         .where(*_list_conditions(used))

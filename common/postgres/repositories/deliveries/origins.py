@@ -2,8 +2,8 @@
 
 A claim locks dispatch rows, then origins, then deliveries; it skips locked rows instead of waiting
 for them. Every other statement locks deliveries first, then origins, then dispatch rows, each in
-the order of their keys, so no two statements deadlock. When a delivery becomes pending, database
-triggers record its due time in these rows (`migrations/baseline/delivery_triggers.sql`).
+the order of their keys, so these statements cannot deadlock. When a delivery becomes pending,
+database triggers record its due time in these rows (`migrations/baseline/delivery_triggers.sql`).
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ async def mark_due_dispatches(connection: Executor) -> int:
 async def recheck_origins(connection: Executor, origins: Iterable[OriginKey]) -> bool:
     """Correct the due times of these origins for deliveries committed while a claim was running.
 
-    A claim does not see such deliveries. Return whether the due time of any tenant was corrected.
+    A claim does not see such deliveries. Return True if the due time of any tenant was corrected.
     """
     pairs = list(origins)
     tenants = [tenant_id for tenant_id, _ in pairs]
@@ -36,7 +36,7 @@ async def recheck_origins(connection: Executor, origins: Iterable[OriginKey]) ->
 
 
 async def recheck_all_origins(connection: Executor) -> int:
-    """Correct due times of origins and tenants that are later than the due time of a delivery.
+    """Correct origins' and tenants' due times that are later than the due time of a delivery.
 
     Return how many tenant dispatches were corrected. Origins that another process has locked are
     skipped.

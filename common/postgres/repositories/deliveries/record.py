@@ -19,9 +19,9 @@ from common.settings import WebhookSettings
 class AttemptLog:
     """Log entry of one delivery attempt.
 
-    `answer` is the start of the response body; `error` is the reason why no response came, such as
-    `timeout`, else None. `ended_by` is the reason why the delivery failed for good with this
-    attempt, or None if it was delivered or will be retried.
+    `answer` is the start of the response body; `error` is the reason why there was no response,
+    such as `timeout`, or None if there was a response. `ended_by` is the reason why the delivery
+    failed for good with this attempt, or None if it was delivered or will be retried.
     """
 
     started_at: datetime
@@ -36,9 +36,9 @@ class AttemptLog:
 class DeliveryResult:
     """Outcome of an attempt at a claimed delivery: the delivery's next state, and the log entry.
 
-    `wait_seconds` is the time until a retry, None if there is none. `is_healthy` tells the circuit
-    breaker whether the receiver is healthy; None means that the attempt says nothing about the
-    receiver and is not counted.
+    `wait_seconds` is the time until the retry, or None if there is no retry. `is_healthy` tells the
+    circuit breaker whether the receiver is healthy; None means that the attempt says nothing about
+    the receiver and is not counted.
     """
 
     claim: DeliveryClaim
@@ -77,7 +77,7 @@ class RecordedAttempts:
     """Result of recording attempts.
 
     `held` are the claims that were still valid, `opened_origins` the origins whose circuit breaker
-    opened. `has_capacity` is whether some origin that was at its limit can take deliveries again.
+    opened. `has_capacity` is true if an origin that was at its limit can take deliveries again.
     """
 
     held: frozenset[DeliveryClaim]

@@ -17,7 +17,7 @@ MAX_COUNTED: Final = 100_000
 async def recount_sending(connection: AsyncConnection, *, per_origin: int) -> int:
     """Recount the deliveries being sent to each origin; return how many origins were corrected.
 
-    Also derive anew which origins have reached the limit `per_origin`, which may have changed.
+    Also redetermine which origins have reached the limit `per_origin`, which may have changed.
     """
     return (await connection.execute(_RECOUNT, {"per_origin": per_origin})).rowcount
 

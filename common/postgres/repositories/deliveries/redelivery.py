@@ -21,9 +21,9 @@ MAX_REDELIVERIES: Final = 1000
 
 
 async def redeliver(connection: Executor, tenant_id: int, delivery_id: UUID) -> bool:
-    """Make a delivery due now, whether it has ended or waits for a retry; return True if done.
+    """Make a delivery due now if it has ended or is pending; return True if it was made due.
 
-    Return False if the tenant has no such delivery, if the delivery is being sent, or if it has had
+    Return False if the tenant has no such delivery, or if the delivery is being sent or has had
     `MAX_ATTEMPTS` attempts.
     """
     values = {"of_tenant": tenant_id, "of_delivery": delivery_id}
@@ -33,10 +33,10 @@ async def redeliver(connection: Executor, tenant_id: int, delivery_id: UUID) -> 
 async def redeliver_failed(
     connection: Executor, tenant_id: int, *, since: datetime, state: DeliveryState | None = None
 ) -> int:
-    """Make failed deliveries due again, up to `MAX_REDELIVERIES`; return their number.
+    """Make up to `MAX_REDELIVERIES` failed deliveries due again; return their number.
 
-    They are those that failed since `since`, earliest first. `state` selects one of the two final
-    states of failed deliveries, None both.
+    Deliveries that failed at or after `since` are selected, earliest first. `state` selects only
+    exhausted or only discarded deliveries; None selects both.
     """
     states = sorted(FAILED_STATES if state is None else {state})
     values = {"of_tenant": tenant_id, "failed_since": since, "of_states": states}

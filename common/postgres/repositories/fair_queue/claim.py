@@ -27,8 +27,8 @@ MAX_PAUSE_SECONDS: Final = 0.008
 class ClaimResult:
     """Result of one claim: the claimed jobs, in the order in which they should run.
 
-    `unreadable` are claims of jobs that this release cannot read, each with the error, because a
-    newer release recorded them. The caller has to release these claims.
+    `unreadable` are the claims, each with an error message, of jobs that this release cannot read
+    because a newer release recorded them. The caller must release these claims.
     """
 
     jobs: list[ClaimedJob] = field(default_factory=list)
@@ -44,11 +44,12 @@ async def claim_jobs(
 ) -> ClaimResult:
     """Claim up to `limit` jobs of the first queue in `queues` that has claimable jobs.
 
-    Start-time fair queueing: the tenant that has received the least service for its weight comes
-    first, and among its jobs the highest priority, then the oldest. Skipped are tenants that have
-    reached their limit of running jobs, and tenants that another worker is claiming from, so claims
-    rarely wait for each other. A suspect, which is a job whose last worker was lost, is claimed
-    alone. Each claim increments the job's attempt number, which fences all later writes.
+    Tenants are served by start-time fair queueing: the tenant that has received the least service
+    for its weight comes first. Of its jobs, those with the highest priority come first, then the
+    oldest. Tenants that have reached their limit of running jobs are skipped, and so are tenants
+    from which another worker is claiming, so claims rarely wait for each other. A suspect (a job
+    whose last attempt lost its worker) is claimed alone. Each claim increments the job's attempt
+    number, which fences all later writes.
     """
     values = {"of_queues": list(queues), "by_worker": worker, "lease_seconds": lease_seconds}
     for number in range(MAX_TRIES):
@@ -67,7 +68,7 @@ async def claim_jobs(
 
 
 async def _recheck_tenants(connection: Executor, rows: Sequence[Sequence[Any]]) -> None:
-    """Mark tenants as ready again if a job of theirs was recorded while the claim was running."""
+    """Mark tenants as ready again if they have jobs that were recorded during the claim."""
     without_more = {(row[0], row[1]) for row in rows if not row[2]}
     for tenant_id, queue in without_more:
         await connection.execute(_RECHECK_TENANT, {"of_tenant": tenant_id, "of_queue": queue})

@@ -1,4 +1,4 @@
-"""Read the state of a queue across all tenants, without their identities, for estimates.
+"""Read the state of a queue across all tenants, without their identities, to estimate times.
 
 The gateway's role sees only the rows of one tenant, so these statements call SQL functions that run
 with the rights of their owner: `migrations/baseline/gateway_functions.sql`.
@@ -30,7 +30,7 @@ from common.postgres.statements import Executor
 
 @dataclass(frozen=True, slots=True)
 class QueueTotals:
-    """Totals of one queue; the fields are explained at `QueueSnapshot`.
+    """Totals of one queue; for the fields, see `QueueSnapshot` and `SpeedSamples`.
 
     `ready_tenants` is an upper bound: some may have no waiting job left.
     """
@@ -46,7 +46,10 @@ class QueueTotals:
 async def read_queue_snapshot(
     connection: Executor, queue: str, *, silent_seconds: float
 ) -> QueueSnapshot:
-    """Return the state of one queue; workers silent for `silent_seconds` are not counted."""
+    """Return the state of one queue.
+
+    Workers without a heartbeat for `silent_seconds` are not counted.
+    """
     totals = await read_totals(connection, queue, silent_seconds=silent_seconds)
     waiting_tenants, read_count = await read_waiting_tenants(connection, queue)
     unread = max(0, totals.ready_tenants - read_count)
@@ -64,7 +67,10 @@ async def read_queue_snapshot(
 
 
 async def read_totals(connection: Executor, queue: str, *, silent_seconds: float) -> QueueTotals:
-    """Return a queue's numbers of tenants and engines, and sums over its latest succeeded jobs."""
+    """Return the numbers of a queue's tenants and engines, and sums over its latest succeeded jobs.
+
+    Workers without a heartbeat for `silent_seconds` are not counted.
+    """
     values = {"of_queue": queue, "silent_seconds": silent_seconds}
     row = (await connection.execute(_TOTALS, values)).first()
     return QueueTotals(row[0], row[1], row[2], row[3], row[4], SpeedSamples(*row[5:]))
@@ -73,7 +79,8 @@ async def read_totals(connection: Executor, queue: str, *, silent_seconds: float
 async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[WaitingTenant], int]:
     """Return the tenants with due jobs, least served first, and the number of tenants read.
 
-    The number can be greater: tenants marked as ready may have no due job left.
+    The number may exceed the length of the list, because all tenants marked as ready are read, and
+    some of them may have no due jobs left.
     """
     rows = (await connection.execute(_WAITING_TENANTS, {"of_queue": queue})).all()
     read = (
@@ -84,7 +91,7 @@ async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[W
 
 
 async def read_running(connection: Executor, queue: str) -> list[RunningJob]:
-    """Return the running jobs of a queue; jobs of one engine have the same engine number."""
+    """Return the running jobs of a queue; jobs in the same engine have the same engine number."""
     rows = (await connection.execute(_RUNNING, {"of_queue": queue})).all()
     return [RunningJob(Workload(1, row[1]), row[2], row[0]) for row in rows]
 

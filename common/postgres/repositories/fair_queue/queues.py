@@ -1,4 +1,4 @@
-"""Read the queues for operators: numbers of waiting and running jobs, tenants and workers."""
+"""Read the queues for operators: the numbers of waiting and running jobs, tenants and workers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Recount: derive the counters of fair queueing anew from the jobs.
+"""Recount: recompute the counters of fair queueing from the jobs.
 
-It runs while other processes change the counters, and holds no lock while counting; see
+Other processes may change the counters meanwhile, because no lock is held while counting; see
 `recount_queues.sql`.
 """
 
@@ -21,10 +21,10 @@ async def recount_running(connection: AsyncConnection) -> int:
 
 
 async def mark_ready_tenants(connection: AsyncConnection) -> int:
-    """Mark tenants as ready that have due jobs and are not marked; return how many were marked.
+    """Mark tenants that have due jobs as ready; return how many were not marked before.
 
-    Marks can be missing: a job that waits for a retry becomes due without a write, and a job can
-    be recorded while a claim finds no more and clears the mark.
+    A mark can be missing because a job that waits for a retry becomes due without a write, or
+    because a job was recorded while a claim found no more jobs and cleared the mark.
     """
     return (await connection.execute(_MARK_READY)).rowcount
 
@@ -32,7 +32,7 @@ async def mark_ready_tenants(connection: AsyncConnection) -> int:
 async def recount_backlogs(connection: AsyncConnection) -> None:
     """Set the `backlog` of each tenant and queue to the cost of its waiting jobs.
 
-    Reads the index entry of every waiting job.
+    This is costly with many waiting jobs, because it reads an index entry for each of them.
     """
     await connection.execute(_RECOUNT_BACKLOGS)
 

@@ -1,9 +1,10 @@
-"""Tenants' shares: weights and limits of running jobs, derived from plan and tenant.
+"""Tenants' shares: weights and limits on running jobs, as claims read them.
 
-Statements that claim jobs, and those by which a worker, a tenant or an operator ends or requeues
-one running job, update `running` first in `tenant_queues`, then in `tenant_shares`. The sweeper's
-statements do not, because they change jobs of many tenants; a recount follows them (`recount`). So
-a counter is never lower than the number of running jobs, and no limit is exceeded.
+Statements that claim jobs, and statements by which a worker, a tenant or an operator ends or
+requeues one running job, update `running` first in `tenant_queues`, then in `tenant_shares`. The
+sweeper's statements do not, because they change jobs of many tenants; they are followed by a
+recount (`recount`). So a counter is never lower than the number of running jobs, and limits are
+never exceeded.
 """
 
 from typing import Any, Final
@@ -19,7 +20,7 @@ from common.postgres.sql_text import load_sql
 
 
 def is_ready(tenant_id: Any, queue: Any) -> tuple[ColumnElement[bool], ...]:
-    """Return SQL conditions that a job belongs to tenant and queue and can be claimed now."""
+    """Return SQL conditions that select this tenant's jobs in `queue` that can be claimed now."""
     return (
         Job.tenant_id == tenant_id,
         Job.queue == queue,
@@ -33,8 +34,9 @@ async def refresh_shares(
 ) -> None:
     """Update the share of one tenant, or of all tenants on one plan, from the current limits.
 
-    Their virtual times are first raised to the virtual times of their queues, so that service
-    missed while disabled or limited is not made up for at the expense of other tenants.
+    The tenants' virtual times are first raised to the virtual times of their queues, so that
+    tenants do not catch up, at other tenants' expense, on service missed while they were disabled
+    or limited.
     """
     values = {"of_tenant": tenant_id, "of_plan": plan_id}
     await connection.execute(_LIFT_TENANTS, values)

@@ -18,7 +18,7 @@ SECONDS_TO_MILLISECONDS: Final = 1000
 async def succeed(connection: Executor, claim: Claim, result: JobResult) -> EndedJob | None:
     """Finish a job as succeeded; return None if the claim was lost.
 
-    Result, usage entry and webhook delivery are recorded in one statement.
+    The result, the usage entry and the webhook delivery are recorded in one statement.
     """
     values = _fence(claim) | {
         "to_result": result.to_json(),
@@ -32,7 +32,7 @@ async def succeed(connection: Executor, claim: Claim, result: JobResult) -> Ende
 async def fail(connection: Executor, claim: Claim, *, code: str, message: str) -> EndedJob | None:
     """Finish a job as failed; return None if the claim was lost.
 
-    Error and webhook delivery are recorded in one statement.
+    The error and the webhook delivery are recorded in one statement.
     """
     return await _end_job(
         connection, _FAIL, _fence(claim) | {"to_error_code": code, "to_error_message": message}
@@ -46,7 +46,7 @@ async def cancel(
     job_id: int,
     message: str = "the job was canceled by its owner through the API",
 ) -> EndedJob | None:
-    """Cancel an unfinished job; return None if it has ended or is not this tenant's."""
+    """Cancel an unfinished job; return None if it has ended or belongs to another tenant."""
     values = {"of_job": job_id, "of_tenant": tenant_id, "to_error_message": message}
     return await _end_job(connection, _CANCEL, values)
 

@@ -33,11 +33,11 @@ ENDED_JOB_COLUMNS: Final[tuple[Any, ...]] = (Job.id, Job.file_prefix, Delivery.i
 
 
 def to_job_record(row: Sequence[Any]) -> JobRecord:
-    """Return the job record for a row whose first columns are `JOB_COLUMNS`.
+    """Convert a row that starts with `JOB_COLUMNS` to a job record.
 
     Raises:
         TypeError, ValueError, KeyError: a newer release wrote the row, with fields or values
-            unknown to this one.
+            unknown to this release.
     """
     fields = {column.key: row[index] for index, column in enumerate(JOB_COLUMNS)}
     fields["request"] = GenerationRequest.from_json(fields["request"])

@@ -33,8 +33,8 @@ async def renew_claims(
 async def release_claim(connection: Executor, claim: Claim, *, seconds: float = 0.0) -> bool:
     """Put a claimed job back into its queue; return False if the claim was lost.
 
-    This uses up no attempt. The job can be claimed again after `seconds`. If it is a suspect (its
-    last worker was lost), it remains one.
+    This does not use up an attempt. The job can be claimed again after `seconds`. If the job is a
+    suspect (its last attempt lost its worker), it remains a suspect.
     """
     values = _fence(claim) | {"in_seconds": seconds}
     return (await connection.execute(_RELEASE, values)).first() is not None

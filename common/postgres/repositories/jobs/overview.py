@@ -17,7 +17,7 @@ MAX_ROWS_READ: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """State and timing of one job, without prompt, URLs and result, which only its tenant sees."""
+    """State and timing of a job, without the prompt, URLs and result that only its tenant sees."""
 
     id: int
     tenant: str
@@ -80,8 +80,8 @@ async def list_jobs(
 ) -> JobPage:
     """Return up to `limit` jobs with ids below `after` (None for the first page), latest first.
 
-    At most `MAX_ROWS_READ` rows are read, so a page may be short or empty although there is a next
-    one.
+    At most `MAX_ROWS_READ` rows are read, so a page may be short or empty even if there is a next
+    page.
     """
     # Running jobs are few, and have an index of their own.
     end = 0 if filters.state is JobState.RUNNING else await _find_last_id_read(connection, after)

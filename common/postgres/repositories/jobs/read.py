@@ -36,13 +36,13 @@ class JobView:
 
 
 async def read_job(connection: Executor, *, tenant_id: int, job_id: int) -> JobView | None:
-    """Return one job of a tenant, or None if the tenant has none with this id."""
+    """Return one job of a tenant, or None if the tenant has no job with this id."""
     row = (await connection.execute(_READ_JOB, {"job_id": job_id, "tenant_id": tenant_id})).first()
     return None if row is None else _to_job_view(row)
 
 
 async def find_ended(connection: Executor, prefixes: Collection[UUID]) -> set[UUID]:
-    """Return those of the file prefixes whose jobs have ended; used while Redis is down.
+    """Return the subset of `prefixes` whose jobs have ended; used while Redis is down.
 
     The jobs belong to several tenants, so this calls an SQL function that sees the rows of all
     tenants.

@@ -31,14 +31,14 @@ class JobRecorded:
 
 @dataclass(frozen=True, slots=True)
 class JobRepeated:
-    """Result of `record_job`: the same request was recorded earlier under its key, as `job`."""
+    """Result of `record_job`: `job` was recorded earlier with the same key and the same request."""
 
     job: JobRecord
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKeyTaken:
-    """Result of `record_job`: the key was used earlier for a different request, job `job_id`."""
+    """Result of `record_job`: the key was used earlier for a different request, as job `job_id`."""
 
     job_id: int
 
@@ -46,7 +46,7 @@ class IdempotencyKeyTaken:
 async def record_job(
     connection: Executor, new: NewJob
 ) -> JobRecorded | JobRepeated | IdempotencyKeyTaken:
-    """Record a job as queued, or return the earlier job with the same idempotency key."""
+    """Record a job as queued, unless its tenant has already used its idempotency key."""
     row = {
         "tenant_id": new.tenant_id,
         "file_prefix": new.file_prefix,

@@ -23,5 +23,5 @@ async def record_worker_heartbeat(
 
 
 async def delete_worker(connection: AsyncConnection, name: str) -> None:
-    """Delete the row of a worker that shuts down, so that estimates no longer count it."""
+    """Delete the row of a worker that shuts down, so that it is no longer counted in estimates."""
     await connection.execute(delete(Worker).where(Worker.name == name))

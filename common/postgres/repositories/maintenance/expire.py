@@ -1,4 +1,4 @@
-"""Expire jobs: fail those whose attempts are used up or that have waited too long."""
+"""Expire jobs: fail those that have no attempts left or were queued for too long."""
 
 from typing import Final
 
@@ -10,9 +10,9 @@ from common.postgres.statements import Executor
 
 
 async def fail_abandoned(connection: Executor, *, limit: int) -> list[EndedJob]:
-    """Fail up to `limit` jobs whose lease expired on their last attempt; return these jobs.
+    """Fail up to `limit` jobs whose lease has expired and that have no attempts left; return them.
 
-    The caller has to recount the counters of running jobs afterwards.
+    The caller must recount the counters of running jobs afterwards.
     """
     values = {"at_most": limit, "to_error_code": WORKER_LOST}
     rows = await connection.execute(_FAIL_ABANDONED, values)

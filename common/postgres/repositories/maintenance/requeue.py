@@ -43,10 +43,11 @@ async def read_uptime_seconds(connection: AsyncConnection) -> float:
 
 
 async def requeue_expired(connection: AsyncConnection, *, limit: int) -> int:
-    """Requeue up to `limit` jobs whose lease expired before their last attempt; return how many.
+    """Requeue up to `limit` jobs whose lease has expired and that have attempts left.
 
-    They become suspects, which are later run alone because they may have killed their worker. The
-    caller has to recount the counters of running jobs afterwards.
+    Return the number of requeued jobs. They become suspects, which run alone in their next attempt
+    because they may have killed their worker. The caller must recount the counters of running jobs
+    afterwards.
     """
     return (await connection.execute(_requeue_statement(limit))).rowcount
 
@@ -71,10 +72,10 @@ def _requeue_statement(limit: int) -> Update:
 
 
 async def requeue_expired_deliveries(connection: AsyncConnection, *, limit: int) -> int:
-    """Make up to `limit` deliveries with expired leases pending again; return how many.
+    """Requeue up to `limit` deliveries whose lease has expired; return how many.
 
-    Their dispatcher died while sending. The receiver may have got the webhook already; it is sent
-    again under the same `webhook-id`.
+    Such a lease expires if the dispatcher dies while sending. The receiver may already have
+    received the webhook, so it is sent again with the same `webhook-id`.
     """
     return (await connection.execute(_requeue_deliveries_statement(limit))).rowcount
 
@@ -97,7 +98,7 @@ def _requeue_deliveries_statement(limit: int) -> Update:
 def _select_expired(
     table: type[Job | Delivery], state: StrEnum, limit: int, *conditions: ColumnElement[bool]
 ) -> CTE:
-    """Select and lock rows in `state` whose lease has expired, earliest expiry first."""
+    """Select and lock up to `limit` rows in `state` with expired leases, earliest expiry first."""
     return (
         select(table.id)
         .where(is_one_of(table.state, {state}), table.lease_expires_at < func.now(), *conditions)
@@ -113,7 +114,7 @@ async def count_claimable(
 ) -> dict[str, int]:
     """Return the number of jobs that can be claimed now, by queue, capped at `at_most` each.
 
-    Queues without such jobs are missing from the result.
+    Queues without claimable jobs are missing from the result.
     """
     rows = await connection.execute(
         _count_claimable_statement(at_most), {"of_queues": list(queues)}
@@ -139,9 +140,9 @@ async def delete_silent_workers(connection: AsyncConnection, *, seconds: float) 
 async def count_jobs(
     connection: AsyncConnection, *, at_most: int = MAX_COUNTED
 ) -> dict[JobState, int]:
-    """Return the number of queued and of running jobs, each capped at `at_most`.
+    """Return the numbers of queued and running jobs, each capped at `at_most`.
 
-    Finished jobs are counted by metrics when they finish.
+    Jobs in final states are not included, because metrics count them as they end.
     """
     row = (await connection.execute(_count_statement(at_most))).one()
     return dict(zip(_UNFINISHED, row, strict=True))

@@ -1,4 +1,4 @@
-"""Retention: delete images and rows past their retention time, in batches of milliseconds."""
+"""Retention: delete images and rows past their retention time, in batches of a few milliseconds."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -69,8 +69,8 @@ async def mark_images_deleted(connection: AsyncConnection, job_ids: Collection[i
 async def delete_old_jobs(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
     """Delete up to `limit` jobs that ended at least `seconds` ago; return how many.
 
-    Their deliveries are deleted with them. A job is kept while its images exist, because only its
-    row names them, and while its webhook has not been sent.
+    Their deliveries are deleted with them. A job is kept until its images have been deleted,
+    because only its row has their keys, and while its webhook is pending or being sent.
     """
     return (await connection.execute(_delete_jobs_statement(limit), {"ago": -seconds})).rowcount
 
@@ -85,7 +85,7 @@ async def delete_old_deliveries(connection: AsyncConnection, *, seconds: float, 
 async def delete_old_attempts(connection: AsyncConnection, *, seconds: float, limit: int) -> int:
     """Delete logged delivery attempts that are at least `seconds` old; return how many.
 
-    As ids grow with time, only the rows with the `limit` lowest ids are examined.
+    Only the rows with the `limit` lowest ids are examined, because these are the oldest rows.
     """
     return (await connection.execute(_delete_attempts_statement(limit), {"ago": -seconds})).rowcount
 
@@ -105,7 +105,7 @@ async def read_bucket_cursor(connection: AsyncConnection) -> BucketCursor:
 
 
 async def save_bucket_cursor(connection: AsyncConnection, checked_to: str | None) -> None:
-    """Save the last object key checked by the search for orphans; None starts it over."""
+    """Save the last object key checked in the search for orphans; None restarts the search."""
     await connection.execute(_SAVE_CURSOR, {"checked_to_key": checked_to})
 
 

@@ -1,6 +1,6 @@
 """Erasure of a tenant: drain its jobs, delete its rows in batches, then delete the tenant.
 
-Every function can be repeated: if a process dies, the next round continues.
+Every function can be repeated, so that the next round continues if a process dies.
 """
 
 from functools import cache
@@ -26,7 +26,7 @@ from common.postgres.models import Job, Tenant, UsageEntry
 
 
 async def find_tenants_to_erase(connection: AsyncConnection, *, seconds: float) -> list[int]:
-    """Return ids of tenants whose deletion was requested at least `seconds` ago, earliest first."""
+    """Return the ids of tenants marked for deletion at least `seconds` ago, earliest first."""
     statement = (
         select(Tenant.id)
         .where(Tenant.deleting_at <= from_now(-seconds))
@@ -69,8 +69,8 @@ async def delete_usage(connection: AsyncConnection, tenant_id: int, *, limit: in
 async def delete_drained_tenant(connection: AsyncConnection, tenant_id: int) -> bool:
     """Delete a tenant and all rows that refer to it; return False while it has jobs.
 
-    A job that is being recorded at the same time is deleted too: its insert locks the tenant's row,
-    so the deletion waits for it.
+    A job that is being recorded at the same time is deleted too, because its insert locks the
+    tenant's row and the deletion waits for that lock.
     """
     return (await connection.execute(_DELETE_TENANT, {"of_tenant": tenant_id})).rowcount == 1
 

@@ -1,8 +1,8 @@
 """Vacuum the counter tables, which every claim updates, more often than autovacuum does.
 
-A claim moves its tenants to the end of their queue's index, and every later claim has to step over
-the dead index entries at the beginning. They number thousands within a minute, which is the
-interval of autovacuum. The same holds for tenant origins and tenant dispatches.
+A claim moves its tenants to the end of their queue's index, so every later claim must step over the
+dead index entries at the beginning. Thousands of dead entries accumulate within a minute, which is
+autovacuum's interval. The same holds for tenant origins and tenant dispatches.
 """
 
 from typing import Final
@@ -31,7 +31,7 @@ async def vacuum_counters(
 ) -> bool:
     """Vacuum each counter table with at least `min_dead_rows` dead rows; return whether any had.
 
-    It takes milliseconds, because these tables are small. If the account does not own a table,
+    This takes milliseconds, because these tables are small. If the account does not own a table,
     Postgres only logs a warning, and the table is left to autovacuum.
     """
     to_vacuum = [

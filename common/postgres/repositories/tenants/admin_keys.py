@@ -36,7 +36,8 @@ _SECONDS_LEFT: Final[ColumnElement[float | None]] = cast(
 class LiveAdminKey:
     """An admin key that is neither revoked nor expired.
 
-    `seconds_left` is the time until its expiry by the database's clock, or None without an expiry.
+    `seconds_left` is the time until its expiry by the database's clock, or None if it does not
+    expire.
     """
 
     name: str
@@ -75,7 +76,7 @@ async def list_admin_keys(
 
 
 async def revoke_admin_key(connection: AsyncConnection, key_id: int) -> KeyRecord | None:
-    """Revoke an admin key and return it; None if no unrevoked key has this id."""
+    """Revoke an admin key and return it, or return None if no unrevoked key has this id."""
     statement = (
         update(AdminKey)
         .where(AdminKey.id == key_id, AdminKey.revoked_at.is_(None))
@@ -87,7 +88,7 @@ async def revoke_admin_key(connection: AsyncConnection, key_id: int) -> KeyRecor
 
 
 async def use_admin_key(connection: AsyncConnection, digest: bytes) -> LiveAdminKey | None:
-    """Return the live admin key with this digest and record its use; None if there is none."""
+    """Return the live admin key with this digest, or None if there is none; record its use."""
     statement = (
         update(AdminKey)
         .where(AdminKey.digest == digest, *_LIVE)

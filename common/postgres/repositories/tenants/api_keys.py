@@ -43,7 +43,10 @@ async def list_api_keys(
 async def revoke_api_key(
     connection: AsyncConnection, *, tenant_id: int, key_id: int
 ) -> KeyRecord | None:
-    """Revoke an API key and return it; None if the tenant has no unrevoked key with this id."""
+    """Revoke an API key and return it.
+
+    Return None if the tenant has no unrevoked key with this id.
+    """
     statement = (
         update(ApiKey)
         .where(ApiKey.id == key_id, ApiKey.tenant_id == tenant_id, ApiKey.revoked_at.is_(None))

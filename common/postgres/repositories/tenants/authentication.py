@@ -18,8 +18,8 @@ RECORD_USE_AFTER_SECONDS: Final = 60.0
 class KeyOwner:
     """The tenant that owns a live API key, with the stored limits of its plan and its own.
 
-    `seconds_left` is the time until the key's expiry by the database's clock, or None without an
-    expiry.
+    `seconds_left` is the time until the key's expiry by the database's clock, or None if the key
+    does not expire.
     """
 
     tenant_id: int
@@ -29,7 +29,10 @@ class KeyOwner:
 
 
 async def find_key_owner(connection: Executor, digest: bytes) -> KeyOwner | None:
-    """Return the tenant of the live API key with this digest, or None; record the key's use."""
+    """Return the owner of the live API key with this digest, or None if there is none.
+
+    The key's use is recorded.
+    """
     values = {"of_digest": digest, "record_use_after_seconds": RECORD_USE_AFTER_SECONDS}
     row = (await connection.execute(_FIND_KEY_OWNER, values)).first()
     return None if row is None else KeyOwner(*row)

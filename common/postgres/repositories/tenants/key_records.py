@@ -1,4 +1,4 @@
-"""The record of an API key or an admin key, whose tables have the same columns."""
+"""Records of API keys and admin keys, whose tables have the same columns."""
 
 from dataclasses import dataclass
 from datetime import datetime

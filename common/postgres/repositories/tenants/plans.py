@@ -20,7 +20,7 @@ _PLANS: Final = select(Plan.id, Plan.name, Plan.limits, Plan.created_at, _TENANT
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """A plan as operators see it; `tenants` is the number of tenants on it."""
+    """A plan as operators see it; `tenants` is the number of tenants on the plan."""
 
     id: int
     name: str
@@ -52,7 +52,7 @@ async def list_plans(
 async def set_plan_limits(
     connection: AsyncConnection, plan_id: int, limits: Mapping[str, Any]
 ) -> None:
-    """Replace the limits of a plan; the caller calls `refresh_shares` to apply them."""
+    """Replace the limits of a plan; the caller must call `refresh_shares` to apply them."""
     await connection.execute(update(Plan).where(Plan.id == plan_id).values(limits=dict(limits)))
 
 

@@ -30,7 +30,7 @@ _CREATE: Final = load_sql(__package__, "create_tenant.sql", columns=(TenantShare
 
 @dataclass(frozen=True, slots=True)
 class TenantRecord:
-    """A tenant as operators see it; `limits` are its own, which override its plan's."""
+    """A tenant as operators see it; its own `limits` override its plan's limits."""
 
     id: int
     name: str
@@ -44,10 +44,10 @@ class TenantRecord:
 async def create_tenant(
     connection: AsyncConnection, name: str, *, plan: str = DEFAULT_PLAN
 ) -> int | None:
-    """Create a tenant, whose running jobs are not limited yet, and return its id.
+    """Create a tenant, at first without a limit on running jobs, and return its id.
 
-    Return None if the name is taken or the plan does not exist. The caller calls `refresh_shares`
-    to apply the plan's limits.
+    Return None if the name is taken or the plan does not exist. The caller must call
+    `refresh_shares` to apply the plan's limits.
     """
     return (await connection.execute(_CREATE, {"name": name, "plan": plan})).scalar()
 
@@ -79,14 +79,14 @@ async def list_limited_tenants(connection: AsyncConnection, plan_id: int) -> lis
 
 
 async def set_tenant_plan(connection: AsyncConnection, tenant_id: int, plan_id: int) -> None:
-    """Assign a tenant to a plan; the caller calls `refresh_shares` to apply its limits."""
+    """Assign a tenant to a plan; the caller must call `refresh_shares` to apply its limits."""
     await connection.execute(update(Tenant).where(Tenant.id == tenant_id).values(plan_id=plan_id))
 
 
 async def set_tenant_limits(
     connection: AsyncConnection, tenant_id: int, limits: Mapping[str, Any]
 ) -> None:
-    """Replace a tenant's own limits; the caller calls `refresh_shares` to apply them."""
+    """Replace a tenant's own limits; the caller must call `refresh_shares` to apply them."""
     await connection.execute(
         update(Tenant).where(Tenant.id == tenant_id).values(limits=dict(limits))
     )
@@ -115,7 +115,7 @@ async def set_tenant_disabled(connection: AsyncConnection, name: str, *, disable
 async def add_webhook_secret(
     connection: AsyncConnection, *, tenant_id: int, secret: str, overlap_seconds: float
 ) -> int:
-    """Add a webhook secret and return its id; older ones expire in `overlap_seconds`."""
+    """Add a webhook secret and return its id; the previous one expires in `overlap_seconds`."""
     await connection.execute(
         update(WebhookSecret)
         .where(WebhookSecret.tenant_id == tenant_id, WebhookSecret.expires_at.is_(None))

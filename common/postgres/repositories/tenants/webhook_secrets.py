@@ -45,7 +45,7 @@ async def list_webhook_secrets(
 async def find_live_webhook_secret(
     connection: AsyncConnection, *, tenant_id: int, secret_id: int
 ) -> WebhookSecretRecord | None:
-    """Return a live webhook secret, or None if the tenant has none with this id."""
+    """Return a live webhook secret, or None if the tenant has no live secret with this id."""
     statement = select(*_SECRET_COLUMNS).where(
         WebhookSecret.id == secret_id,
         WebhookSecret.tenant_id == tenant_id,

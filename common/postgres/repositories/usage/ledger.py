@@ -21,7 +21,7 @@ from common.postgres.statements import Executor
 class UsageLine:
     """Usage of one tenant and model on one day (UTC).
 
-    `flagged_images` is how many of `images` the safety checker flagged.
+    `flagged_images` is the number of the `images` that the safety checker flagged.
     """
 
     tenant: str
@@ -37,8 +37,8 @@ class UsageLine:
 async def fold_usage(connection: AsyncConnection, *, limit: int) -> int:
     """Fold up to `limit` usage entries into the daily totals; return how many.
 
-    Marks and totals are changed by one statement, so no entry is lost or added twice if the process
-    dies.
+    Marks and totals are changed in one statement, so that each entry is added exactly once even if
+    the process dies.
     """
     return int((await connection.execute(_fold_statement(limit))).scalar_one())
 
@@ -48,7 +48,7 @@ async def read_usage(
 ) -> list[UsageLine]:
     """Return the usage from `since` to `until` inclusive, sorted by tenant, day and model.
 
-    `tenant_id` None means all tenants.
+    If `tenant_id` is None, the usage of all tenants is returned.
     """
     period = {"since": since, "until": until}
     if tenant_id is None:

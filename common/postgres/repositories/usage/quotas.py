@@ -23,7 +23,8 @@ from common.postgres.statements import Executor
 class UnfinishedJobs(NamedTuple):
     """A tenant's queued and running jobs, summed up.
 
-    `queued` is the number of queued jobs; `cost` is the cost in credits of queued and running jobs.
+    `queued` is the number of queued jobs; `cost` is the total cost of queued and running jobs in
+    credits.
     """
 
     queued: int
@@ -31,9 +32,9 @@ class UnfinishedJobs(NamedTuple):
 
 
 async def count_unfinished(connection: Executor, tenant_id: int, *, limit: int) -> UnfinishedJobs:
-    """Return the sums of a tenant's unfinished jobs, reading at most `limit` queued ones.
+    """Return the sums over a tenant's unfinished jobs, reading at most `limit` queued jobs.
 
-    Running jobs need no limit, as there are never more than the workers have slots.
+    All running jobs are read, because their number is limited by the number of worker slots.
     """
     values = {"of_tenant": tenant_id, "limit": limit}
     return UnfinishedJobs(*(await connection.execute(_COUNT_UNFINISHED, values)).first())
