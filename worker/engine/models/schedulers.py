@@ -17,8 +17,8 @@ def scheduler_named(name: str, template: Any) -> Any | None:
     """Return a new scheduler `name`, with the configuration of `template` as defaults.
 
     `name` is a name that `common.domain.schedulers` knows, or the class name of `template`, which
-    is the model's own scheduler. None if the name is unknown or the scheduler does not fit the
-    model.
+    is the model's own scheduler. Return None if the name is unknown or the scheduler does not fit
+    the model.
     """
     entry = find_scheduler(name)
     if entry is None or not _supports_table(template):

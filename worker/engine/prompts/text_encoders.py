@@ -41,7 +41,7 @@ class TextEncoders:
 
     @torch.no_grad()
     def encode(self, chunks: Sequence[Chunk]) -> list[Conditioning]:
-        """Return the embeddings of each of `chunks`, with emphasis; encodes them in one batch."""
+        """Encode `chunks` in one batch; return the embeddings of each chunk, with emphasis applied."""
         run = self._hidden_and_pooled if self._is_xl else self._hidden
         outputs = [
             run(encoder, sections)
@@ -82,7 +82,7 @@ def _ids(encoder: Any, sections: Sequence[Section]) -> torch.Tensor:
 
 
 def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor:
-    """Return `hidden` with emphasis applied; chunks without any stay unchanged, bit for bit."""
+    """Return `hidden` with emphasis applied; chunks without emphasis stay bit-for-bit unchanged."""
     if not any(component.weights for component in sections):
         return hidden
     unweighted = (1.0,) * len(sections[0].ids)
@@ -94,7 +94,8 @@ def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.T
 def _upload(rows: Sequence[Sequence[float]], device: torch.device) -> torch.Tensor:
     """Return `rows` as a tensor on `device`.
 
-    Copied through pinned memory: otherwise the host would wait for all queued GPU work.
+    The copy goes through pinned memory, because otherwise the host would wait for all queued GPU
+    work.
     """
     tensor = torch.tensor(rows)
     pinned = tensor.pin_memory() if device.type == "cuda" else tensor
