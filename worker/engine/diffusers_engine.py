@@ -37,7 +37,7 @@ _CORES: Final = torch.get_num_threads()
 
 
 class DiffusersEngine:
-    """`Engine` for diffusers models: callers' threads prepare requests, one thread runs the models."""
+    """`Engine` for diffusers models: callers' threads prepare requests, one thread runs models."""
 
     def __init__(
         self,
@@ -120,7 +120,10 @@ class DiffusersEngine:
         return self._without_unsafe(model, result) if request.safety_checker else result
 
     def _without_unsafe(self, model: LoadedModel, result: GenerationResult) -> GenerationResult:
-        """Return `result` with unsafe images, as judged by the safety checker, flagged and made black."""
+        """Run the safety checker on `result`; return it with unsafe images flagged and made black.
+
+        Return `result` unchanged if the model has no safety checker.
+        """
         if model.safety is None:
             return result
         features = model.safety.preprocess(result.images)

@@ -86,7 +86,7 @@ class Engine(Protocol):
         inputs: InputImages,
         callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        """Generate `request.samples` images and return them; equal requests and seeds give equal images.
+        """Generate `request.samples` images; equal requests with equal seeds give equal images.
 
         The progress is reported to `callback`, which can also stop the generation.
 

@@ -100,7 +100,7 @@ class HostMark:
     at: float
 
     def has_passed(self) -> bool:
-        """Return True: work on the host is done when the call returns."""
+        """Return True, because work on the host is done when the call returns."""
         return True
 
     def seconds_since(self, earlier: "HostMark") -> float:

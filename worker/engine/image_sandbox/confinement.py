@@ -29,7 +29,7 @@ def confine(memory_bytes: int) -> None:
 
 
 def allow_cpu(seconds: int) -> None:
-    """Limit this process to `seconds` more of CPU time; the kernel kills it (SIGXCPU) after that."""
+    """Allow this process `seconds` more of CPU time; the kernel kills it (SIGXCPU) after that."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (ceil(process_time()) + seconds, hard))
 

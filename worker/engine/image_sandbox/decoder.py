@@ -90,7 +90,7 @@ class Decoder:
         killed if it exceeds a limit.
 
         Raises:
-            InvalidImageError: the image is not accepted; the message names the field and the reason.
+            InvalidImageError: the image is rejected; the message names the field and the reason.
             DecodingFailedError: the process died, or did not respond in time.
         """
         mode = MODES[field]

@@ -44,7 +44,7 @@ class DecoderPool:
             return [decoder.pid for decoder in self._running if decoder.is_alive]
 
     def start(self) -> None:
-        """Start the processes that are not running, so that the first images do not wait for them."""
+        """Start all processes that are not running, to save the first images from waiting."""
         for slot in [self._slots.get() for _ in range(self.number)]:
             self._slots.put(self._ensure_alive(slot))
 
@@ -52,7 +52,7 @@ class DecoderPool:
         """Wait for a free decoder and return the image in `data`, decoded by `read_image` in it.
 
         Raises:
-            InvalidImageError: the image is not accepted; the message names the field and the reason.
+            InvalidImageError: the image is rejected; the message names the field and the reason.
             DecodingFailedError: the decoder died or timed out (the next image gets a new one), or
                 the pool is closed.
         """

@@ -63,7 +63,7 @@ def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTE
     Call this on untrusted bytes only in a sandboxed process; see `worker.engine.image_sandbox`.
 
     Raises:
-        InvalidImageError: the image is not accepted; the message names the field and the reason.
+        InvalidImageError: the image is rejected; the message names the field and the reason.
     """
     if field == MASK_IMAGE:
         mask = decode_mask(data, field, max_bytes=max_bytes)

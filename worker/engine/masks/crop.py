@@ -50,7 +50,7 @@ def _match_ratio(width: int, height: int, shape: tuple[int, int]) -> tuple[int, 
 
 
 def _centre(start: int, end: int, length: int, limit: int) -> int:
-    """Return the start of a range of `length` that has the same centre as the range `start` to `end`.
+    """Return the start of a range of `length` that is centred on the range `start` to `end`.
 
     If necessary, the range is shifted to lie within 0 to `limit`.
     """

@@ -241,7 +241,10 @@ class ModelCache(Generic[M]):
         return any(waiting.name == name for waiting in self._waiters)
 
     def _evict_one(self) -> None:
-        """Evict the least recently used model that is not in use; if all are in use, wait for a change."""
+        """Evict the least recently used model that is not in use.
+
+        If all models are in use, wait until the state of the cache changes.
+        """
         idle = next((name for name, entry in self._entries.items() if not entry.borrowers), None)
         if idle is None:
             self._changed.wait()

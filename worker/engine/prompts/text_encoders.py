@@ -41,7 +41,7 @@ class TextEncoders:
 
     @torch.no_grad()
     def encode(self, chunks: Sequence[Chunk]) -> list[Conditioning]:
-        """Encode `chunks` in one batch; return the embeddings of each chunk, with emphasis applied."""
+        """Encode `chunks` in one batch; return their embeddings, with emphasis applied."""
         run = self._hidden_and_pooled if self._is_xl else self._hidden
         outputs = [
             run(encoder, sections)

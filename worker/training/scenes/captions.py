@@ -57,7 +57,7 @@ def caption(rng: Random, scene: Scene, unrelated: float = 0.25) -> str:
 
 
 def short_caption(scene: Scene) -> str:
-    """Return the shortest full caption: "a red heart", or without a shape "a blue background"."""
+    """Return the shortest full caption, such as "a red heart", or "a blue background" if empty."""
     return _with_article(
         _background_name(scene.background) if scene.thing is None else _name(scene.thing)
     )
@@ -78,7 +78,7 @@ def _description(rng: Random, scene: Scene) -> str:
 
 
 def _partial_description(rng: Random, thing: Thing) -> str:
-    """Return a random wording of the shape and its colour, or rarely of only one of the two."""
+    """Return a random description of the shape and its colour, or rarely of only one of these."""
     part = rng.random()
     if part < _NO_COLOUR:
         return one_of(rng, (_with_article(thing.shape), thing.shape))
