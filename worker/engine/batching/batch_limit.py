@@ -18,9 +18,9 @@ SUCCESSES_BEFORE_GROWTH: Final = 200
 class _Measured:
     """Memory measurements of one kind and shape of work.
 
-    `size` (items) and `bytes` (peak memory) belong to the largest batch that fitted so far. `limit`
-    is the largest batch size to try. `successes` counts batches that fitted since `limit` was last
-    changed.
+    `size` (items) and `bytes` (peak memory) describe the largest batch that has fitted so far.
+    `limit` is the largest batch size to try. `successes` counts batches that fitted since `limit`
+    was last changed.
     """
 
     limit: int

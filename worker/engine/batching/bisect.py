@@ -33,10 +33,10 @@ class BisectingRunner:
     def run(
         self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
-        """Return the result of `work`, or the error, for each of `items`, in order.
+        """Run `work` on `items`; return a result or an error for each item, in order.
 
-        Items under one `key` must need the same memory each. `work` returns one result for each
-        item.
+        All items under one `key` must need the same amount of memory. `work` returns one result for
+        each item.
         """
         outcomes: list[Outcome[Out]] = []
         while len(outcomes) < len(items):

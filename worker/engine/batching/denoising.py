@@ -51,8 +51,8 @@ def predict_noise(samples: Sequence[Sample], device: Device) -> list[torch.Tenso
 def step(sample: Sample, noise: torch.Tensor) -> None:
     """Advance `sample` by one scheduler step with its predicted `noise`, 1 × 4 × height × width.
 
-    If the UNet does not take the mask, the init image's latents, at the noise level of the next
-    timestep, replace the latents outside the mask, as in diffusers'
+    If the UNet does not take the mask as input, the init image's latents, at the noise level of the
+    next timestep, replace the latents outside the mask, as in diffusers'
     pipeline_stable_diffusion_inpaint.py.
     """
     timesteps = sample.start.timesteps

@@ -26,7 +26,7 @@ class _LatentDistributions:
 
 @torch.inference_mode()
 def encode(active_requests: Sequence[ActiveRequest], device: Device) -> list[list[Sample]]:
-    """Return the samples of each request, with their tensors on the device.
+    """Encode prompts and images; return the samples of each request, with tensors on the device.
 
     All requests must have the same model and shape. Each prompt and each image is encoded once,
     regardless of the number of samples.

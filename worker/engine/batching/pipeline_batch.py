@@ -241,8 +241,8 @@ def run_pipeline(
 
     The images are RGB and of the request's size; they are resized if the pipeline rounds sizes.
     Arguments that the pipeline does not accept are left out: some model families have no negative
-    prompt or no strength, and then that field of the request has no effect. `should_stop` is called
-    before the first step and, if the pipeline supports callbacks, after each step.
+    prompt or no strength, and then the corresponding field of the request is ignored. `should_stop`
+    is called before the first step and, if the pipeline supports callbacks, after each step.
 
     Raises:
         UnsupportedRequestError: the requested scheduler does not fit the model.

@@ -32,7 +32,7 @@ class NoiseDraws:
 class SampleStart:
     """Initial state of one image.
 
-    `generator` has already drawn `draws` and goes on to draw the noise of the scheduler's steps.
+    `generator` has already drawn `draws`; after that, it draws the noise for the scheduler's steps.
     """
 
     timesteps: Timesteps

@@ -78,7 +78,7 @@ class LatentPreview:
     @classmethod
     @torch.inference_mode()
     def of(cls, components: PipelineComponents, device: torch.device) -> "LatentPreview":
-        """Return the map fitted to the autoencoder in `components`.
+        """Fit the map to the autoencoder in `components` and return it.
 
         One random sample is decoded on `device` for the fit.
         """

@@ -146,7 +146,7 @@ class Stepper:
     def _run(
         self, key: Hashable, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
-        """Return the outcome of `work` for each item, a result or an error.
+        """Run `work` on `items` and return the outcome for each item, a result or an error.
 
         The device time is charged to the items' requests in equal parts.
         """

@@ -27,7 +27,7 @@ class Timesteps:
 
     @classmethod
     def of(cls, request: GenerationRequest, scheduler: Any) -> Self:
-        """Return the timesteps of `request`, set in the new `scheduler` as diffusers' pipelines do.
+        """Set the timesteps of `request` in a new `scheduler` as diffusers does, and return them.
 
         Raises:
             UnsupportedRequestError: the scheduler does not support the requested number of steps.

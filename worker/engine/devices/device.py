@@ -121,7 +121,7 @@ class Cpu:
 
     @contextmanager
     def measure_peak(self) -> Iterator[PeakMemory]:
-        """Yield a `PeakMemory`, set at the end of the block to the growth of the process's peak.
+        """Yield a `PeakMemory`; the end of the block sets it to the growth of the process's peak.
 
         Memory held before the block is not counted.
         """

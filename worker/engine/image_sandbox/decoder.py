@@ -1,4 +1,4 @@
-"""The worker's handle of a decoder process: starts it, sends it images, detects its failure."""
+"""The worker's handle for a decoder process: starts it, sends it images, detects its failure."""
 
 import signal
 import socket

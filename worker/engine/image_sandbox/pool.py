@@ -44,7 +44,7 @@ class DecoderPool:
             return [decoder.pid for decoder in self._running if decoder.is_alive]
 
     def start(self) -> None:
-        """Start all processes that are not running, to save the first images from waiting."""
+        """Start all processes that are not running, so that the first images can use them."""
         for slot in [self._slots.get() for _ in range(self.number)]:
             self._slots.put(self._ensure_alive(slot))
 

@@ -28,7 +28,7 @@ class _Original:
 class Canvas:
     """The model's input images, and the originals for composing its output into the result.
 
-    `init` (RGB) and `mask` (grey) are both of the request's width × height; A field is None if the
+    `init` (RGB) and `mask` (grey) are both of the request's width × height. A field is None if the
     endpoint does not take that image. A canvas is immutable, so threads may share it.
     """
 

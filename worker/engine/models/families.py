@@ -21,8 +21,8 @@ _XL_ADDED: Final = "text_time"
 class Family(StrEnum):
     """Model family, which decides how a model is run.
 
-    Stable Diffusion and Stable Diffusion XL are stepped by the device loop, which knows the inputs
-    of their UNets. All other models run as a whole, by their own diffusers pipelines.
+    Stable Diffusion and Stable Diffusion XL are run step by step by the device loop, which knows
+    the inputs of their UNets. All other models are run by calls of their own diffusers pipelines.
     """
 
     STABLE_DIFFUSION = "Stable Diffusion"

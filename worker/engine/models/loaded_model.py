@@ -46,7 +46,7 @@ class LoadedModel:
         """Return the UNet.
 
         Raises:
-            KeyError: the model has none, like some of family `OTHER`.
+            KeyError: the model has no UNet, like some models of family `OTHER`.
         """
         return self.components["unet"]
 
@@ -55,7 +55,7 @@ class LoadedModel:
         """Return the autoencoder.
 
         Raises:
-            KeyError: the model has none, like some of family `OTHER`.
+            KeyError: the model has no autoencoder, like some models of family `OTHER`.
         """
         return self.components["vae"]
 

@@ -56,7 +56,7 @@ def load_model(
     `directory`.
 
     Raises:
-        ConfigurationError: the weights are unavailable, or do not support what the entry says.
+        ConfigurationError: the weights are unavailable, or do not support what the entry asks for.
     """
     started = monotonic()
     with _configuration_errors(entry):

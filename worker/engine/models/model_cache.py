@@ -113,7 +113,7 @@ class ModelCache(Generic[M]):
             self._release(name)
 
     def preload(self, names: Iterable[str]) -> None:
-        """Load the models `names` in order, skipping those that do not fit beside the earlier ones.
+        """Load the models `names` in order, skipping models that do not fit beside earlier ones.
 
         The skipped models are read as well, so that broken weights are found at the start.
 

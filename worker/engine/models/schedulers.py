@@ -54,7 +54,7 @@ def _supports_table(template: Any) -> bool:
     """Return whether the model works with the schedulers of `common.domain.schedulers`.
 
     Flow matching models do not. They are published either with schedulers that diffusers lists as
-    compatible with no other, or with a common scheduler in flow mode (`use_flow_sigmas`).
+    incompatible with all others, or with a common scheduler in flow mode (`use_flow_sigmas`).
     """
     if template.config.get("use_flow_sigmas"):
         return False

@@ -104,7 +104,7 @@ def _missing(entry: ModelEntry, folder: Path) -> tuple[str, ...]:
 
 
 def _is_complete(component: Path) -> bool:
-    """Return whether the folder `component` exists, with weights if it has a config.json."""
+    """Return whether the folder `component` exists, with all weights if it has a config.json."""
     if not (component / "config.json").is_file():
         return component.is_dir()
     shards = [

@@ -16,10 +16,10 @@ Chunk = tuple[Section, ...]
 class TextEncoders:
     """The text encoder of Stable Diffusion, or the two of Stable Diffusion XL.
 
-    Their outputs equal those of diffusers' `encode_prompt` for the same ids. Stable Diffusion: the
-    last hidden states after the final norm. Stable Diffusion XL: the hidden states before the last
-    layer, of both encoders side by side, with the projection of the second as `pooled`. The refiner
-    of Stable Diffusion XL has only the second encoder.
+    The outputs equal those of diffusers' `encode_prompt` for the same ids. For Stable Diffusion,
+    these are the last hidden states after the final norm. For Stable Diffusion XL, these are the
+    hidden states before the last layer of both encoders, side by side, and the projection of the
+    second encoder as `pooled`. The refiner of Stable Diffusion XL has only the second encoder.
     """
 
     def __init__(self, pipeline: Any) -> None:
@@ -33,7 +33,7 @@ class TextEncoders:
 
     @property
     def lengths(self) -> list[int]:
-        """Return for each encoder the number of ids it takes, start and end included."""
+        """Return the number of ids that each encoder takes, including start and end."""
         return [
             min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
             for tokenizer, encoder in zip(self.tokenizers, self._encoders, strict=True)

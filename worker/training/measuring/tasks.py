@@ -1,4 +1,4 @@
-"""Random inpainting tasks for evaluating a trained model; runs a pipeline on them."""
+"""Random inpainting tasks for evaluating a trained model, and a function that runs them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

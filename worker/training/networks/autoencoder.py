@@ -1,4 +1,4 @@
-"""The autoencoder, which maps images to latents of an eighth of their side, and its training."""
+"""The autoencoder (images to latents of an eighth of their side, and back) and its training."""
 
 from pathlib import Path
 from typing import Final
@@ -107,7 +107,7 @@ def _images(seed: int, count: int) -> Bytes:
 
 
 def _with_hole(rng: Random, image: Pixels) -> Bytes:
-    """Return `image` as uint8, with a random hole filled with grey in one image of three.
+    """Return `image` as uint8; with probability 1/3, a random hole in it is filled with grey.
 
     Inpainting encodes images with such holes too, so the autoencoder must reproduce them. `image`
     may be changed in place.

@@ -53,8 +53,8 @@ class Denoiser(nn.Module):
 def new_scheduler() -> DDIMScheduler:
     """Return a scheduler with the noise schedule that the denoiser is trained for.
 
-    At the last timestep, where sampling starts, less than half a percent of the image is left
-    ("trailing" spacing). If more of the image were left, large plain areas would show through the
+    At the last timestep, where sampling starts ("trailing" spacing), less than half a percent of
+    the image is left. If more of the image were left, large plain areas would show through the
     noise, and the model would copy their brightness.
     """
     return DDIMScheduler(

@@ -60,7 +60,7 @@ def _copy_channels(conv: nn.Conv2d) -> None:
 
 
 def _blur_channels(conv: nn.Conv2d) -> None:
-    """Set `conv` to blur each channel by 3 × 3 pixels, to soften edges of upsampled patches."""
+    """Set `conv` to copy each channel with a 3 × 3 blur, to soften edges of upsampled patches."""
     soft = torch.tensor([0.25, 0.5, 0.25])
     for channel in range(min(conv.in_channels, conv.out_channels)):
         conv.weight[channel, channel] = soft[:, None] * soft

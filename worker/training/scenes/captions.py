@@ -1,7 +1,7 @@
 """Random captions of scenes: several wordings, some incomplete, some with unrelated words.
 
-API clients and the gateway add words that mean nothing in these images (styles, default negative
-prompts), so the model is trained to ignore them.
+API clients and the gateway add words that have no meaning for these images (styles, default
+negative prompts), so the model is trained to ignore them.
 """
 
 import re
@@ -57,7 +57,10 @@ def caption(rng: Random, scene: Scene, unrelated: float = 0.25) -> str:
 
 
 def short_caption(scene: Scene) -> str:
-    """Return the shortest full caption, such as "a red heart", or "a blue background" if empty."""
+    """Return the shortest full caption of `scene`, such as "a red heart".
+
+    For a scene without a shape, the caption names the background, as in "a blue background".
+    """
     return _with_article(
         _background_name(scene.background) if scene.thing is None else _name(scene.thing)
     )

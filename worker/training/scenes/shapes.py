@@ -1,4 +1,4 @@
-"""Outlines, within the unit circle, of the shapes in the training images; rasterizes them."""
+"""Outlines of the shapes in the training images, in the unit circle, and their rasterization."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
