@@ -1,1 +1,1 @@
-"""The engine: generates images from requests and input images; no database, network or queue."""
+"""The engine: generates images from requests and input images, without database or job queue."""

@@ -37,7 +37,7 @@ _CORES: Final = torch.get_num_threads()
 
 
 class DiffusersEngine:
-    """`Engine` for diffusers models: callers' threads prepare, one thread runs the device."""
+    """`Engine` for diffusers models: callers' threads prepare requests, one thread runs models."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class DiffusersEngine:
         self._models.preload(self._entries)
 
     def close(self) -> None:
-        """Fail the requests in progress and end the device thread."""
+        """Fail the active requests and end the device thread."""
         self._loop.close()
 
     def generate(
@@ -95,7 +95,7 @@ class DiffusersEngine:
         inputs: InputImages,
         callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        """Return the generated images of `request`; see `Engine.generate`."""
+        """Generate the images of `request` and return them; see `Engine.generate`."""
         entry = self._entry_for(request)
         _check_inputs(request, inputs)
         with self._models.borrow(entry.name, callback.should_stop) as model, translated_errors():
@@ -120,7 +120,10 @@ class DiffusersEngine:
         return self._without_unsafe(model, result) if request.safety_checker else result
 
     def _without_unsafe(self, model: LoadedModel, result: GenerationResult) -> GenerationResult:
-        """Return `result` with the images that the safety checker flags marked and made black."""
+        """Run the safety checker on `result`; return it with unsafe images flagged and made black.
+
+        Return `result` unchanged if the model has no safety checker.
+        """
         if model.safety is None:
             return result
         features = model.safety.preprocess(result.images)

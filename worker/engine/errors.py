@@ -34,7 +34,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def to_infill_error(error: Exception) -> InfillError:
-    """Return `error` as an `InfillError`; internals go into `detail`, hidden from API clients."""
+    """Convert `error` to an `InfillError`; internals go into `detail`, which callers do not see."""
     if isinstance(error, InfillError):
         return error
     if is_out_of_memory(error):

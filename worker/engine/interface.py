@@ -15,7 +15,7 @@ class GenerationResult:
     """The generated images: RGB, width × height, one for each sample, in the order of the seeds.
 
     `nsfw[i]` is true if image `i` was flagged as unsafe; the image is then black. `seconds` is the
-    wall-clock time from the first work on the request to the last, without queueing and model
+    wall-clock time from the start to the end of the work on the request, without queueing and model
     loading. `engine_seconds` is the request's share of the device time: when ten images share a
     step, each is charged a tenth of it. For a request that runs alone the two are nearly the same.
     """
@@ -30,7 +30,8 @@ class GenerationResult:
 class Progress:
     """Progress of a request: `step` of `steps`, counted over all its images.
 
-    `preview` is a small RGB image of the first sample's current state; at most steps it is None.
+    `preview` is a small RGB image of the first sample's current state. It is None at steps for
+    which no preview is made.
     """
 
     step: int
@@ -76,7 +77,7 @@ class Engine(Protocol):
 
     @property
     def loaded(self) -> Collection[str]:
-        """Return the names of the models in memory, whose jobs can start without loading."""
+        """Return the names of the models in memory; jobs for these models start without loading."""
         ...
 
     def generate(
@@ -85,9 +86,9 @@ class Engine(Protocol):
         inputs: InputImages,
         callback: GenerationCallback = NO_CALLBACK,
     ) -> GenerationResult:
-        """Return `request.samples` generated images; an equal request and seed give equal images.
+        """Generate `request.samples` images; equal requests with equal seeds give equal images.
 
-        `callback` is told the progress and can stop the generation.
+        The progress is reported to `callback`, which can also stop the generation.
 
         Raises:
             UnsupportedRequestError: the model does not support what was requested.

@@ -1,4 +1,4 @@
-"""State of a request while the device loop works on it, and of each of its images."""
+"""State of an active request and of its samples, while the device loop works on them."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -22,8 +22,8 @@ class Sample:
     """One image being generated; its tensors are on the device.
 
     `latents` is 1 × 4 × height × width (latent size). `extra_channels` (1 × 5 × height × width)
-    holds the mask and the masked image's latents, which an inpainting UNet takes in addition to the
-    latents.
+    holds the mask and the masked image's latents, which an inpainting UNet takes as additional
+    input channels.
 
     For inpainting with any other UNet, `init_latents` are the latents of the init image. After each
     step they are noised with `noise` to the noise level of that step and replace `latents` where
@@ -59,8 +59,8 @@ class DeviceOutput:
 
     Each copy in `copies` holds one image's pixels (height × width × 3, uint8) and a flag: whether
     all decoded values were finite. `started_at` is when the work on the request began, in seconds
-    of `monotonic`. `intervals` are the device work intervals spent on it, each with the request's
-    share of that interval (0 to 1).
+    of `monotonic`. `intervals` are the intervals of device work spent on the request, each with the
+    fraction (0 to 1) that is charged to it.
     """
 
     copies: tuple[HostCopy, ...]
@@ -68,7 +68,7 @@ class DeviceOutput:
     intervals: tuple[tuple[WorkInterval, float], ...]
 
     def wait(self) -> GenerationResult:
-        """Wait for the copies and return the images; none is flagged as unsafe yet.
+        """Wait for the copies and return the images, not yet checked by the safety checker.
 
         Raises:
             GenerationError: an image has pixels that are not finite numbers.
@@ -141,7 +141,7 @@ class ActiveRequest:
         return sum(sample.steps_done for sample in self.samples), each * len(self.samples)
 
     def fail(self, error: InfillError) -> None:
-        """End the request with `error`; do nothing if it has already ended."""
+        """Fail the request with `error`; do nothing if it has already ended."""
         if not self.has_ended:
             self.future.set_exception(error)
 

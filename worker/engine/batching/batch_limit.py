@@ -18,9 +18,9 @@ SUCCESSES_BEFORE_GROWTH: Final = 200
 class _Measured:
     """Memory measurements of one kind and shape of work.
 
-    `size` (items) and `bytes` (peak memory) belong to the largest batch that fitted so far. `limit`
-    is the largest batch size to try. `successes` counts batches that fitted since `limit` was last
-    changed.
+    `size` (items) and `bytes` (peak memory) describe the largest batch that has fitted so far.
+    `limit` is the largest batch size to try. `successes` counts batches that fitted since `limit`
+    was last changed.
     """
 
     limit: int
@@ -44,7 +44,8 @@ class BatchSizeLimiter:
     def limit(self, key: Hashable) -> int:
         """Return how many items under `key` may share the next batch: at least 1.
 
-        It is 1 until a batch under `key` was measured, then as many as fit into the free memory.
+        The limit is 1 until the first batch under `key` has succeeded. After that it is estimated
+        from the measured memory use and the free memory.
         """
         measured = self._measured.get(key)
         if measured is None or not measured.size:
@@ -55,10 +56,12 @@ class BatchSizeLimiter:
         return max(1, min(measured.limit, int(fit)))
 
     def record_success(self, key: Hashable, size: int, peak_bytes: int) -> None:
-        """Record that a batch of `size` items fitted, and its peak memory (0: not measured).
+        """Record that a batch of `size` items fitted into memory, and its peak memory use.
 
-        Later limits are computed from the largest batch recorded. After 200 successes the limit
-        grows by one item, if running out of memory had lowered it.
+        `peak_bytes` is 0 if the memory use was not measured.
+
+        Later limits are computed from the largest batch recorded. A limit that was lowered because
+        memory ran out is raised by one item after every 200 successes.
         """
         measured = self._measured.setdefault(key, _Measured(self._max_batch))
         if size > measured.size:
@@ -72,6 +75,6 @@ class BatchSizeLimiter:
                 measured.limit, measured.successes = measured.limit + 1, 0
 
     def record_out_of_memory(self, key: Hashable, size: int) -> None:
-        """Record that a batch of `size` items did not fit: the limit becomes half of `size`."""
+        """Record that a batch of `size` items did not fit, and set the limit to half of `size`."""
         measured = self._measured.setdefault(key, _Measured(self._max_batch))
         measured.limit, measured.successes = max(1, size // 2), 0

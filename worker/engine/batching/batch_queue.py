@@ -1,4 +1,4 @@
-"""Choice of the next batch: fair between groups of equal shape, first come first within a group."""
+"""Choice of the next batch: fair between groups, and in order of arrival within a group."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -24,10 +24,11 @@ class FairBatchQueue(Generic[Item]):
     """Queue of items in groups; a batch is taken from the group that has received the least work.
 
     A batch holds items of one group only, since tensors of different shapes cannot be stacked.
-    Choosing the least served group keeps many small images from delaying a large one, and the
-    reverse. A group that was empty restarts at the work level of the group served last, or at its
-    own level if that is higher: being empty earns no credit and clears no debt. This is start-time
-    fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) with a batch as the packet.
+    Choosing the least served group prevents many small images from delaying a large one, and vice
+    versa. A group that was empty restarts at the work level of the group served last, or at its own
+    level if that is higher, so that being empty neither earns a group credit nor erases the work it
+    has received. This is start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) with a batch
+    as the packet.
     """
 
     def __init__(self) -> None:
@@ -70,8 +71,8 @@ class FairBatchQueue(Generic[Item]):
     def next_batch(self, limit: Callable[[Hashable], int]) -> list[Item]:
         """Return the oldest items of the least served group, at most `limit(key)` of them.
 
-        The items stay queued; their cost is added to the group's work. The batch is empty if the
-        queue is.
+        The items stay queued; their cost is added to the group's work. Return an empty list if the
+        queue is empty.
         """
         if not self._groups:
             return []

@@ -21,9 +21,9 @@ log = structlog.get_logger(__name__)
 class BisectingRunner:
     """Runs work in batches as large as memory allows, and bisects a batch that fails.
 
-    Bisection continues until the failing items are alone. So an out-of-memory error reduces the
-    batch size before it fails any item, and a failing item only makes the others run again. The
-    work must therefore have no side effects when it raises.
+    Bisection continues until the failing items are alone. So after an out-of-memory error, smaller
+    batches are tried before any item fails, and a failing item only causes the others to run again.
+    The work must therefore have no side effects when it raises.
     """
 
     def __init__(self, device: Device, limiter: BatchSizeLimiter) -> None:
@@ -33,10 +33,10 @@ class BisectingRunner:
     def run(
         self, key: Hashable, items: Sequence[In], work: Callable[[Sequence[In]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
-        """Return the result of `work`, or the error, for each of `items`, in order.
+        """Run `work` on `items`; return a result or an error for each item, in order.
 
-        Items under one `key` must need the same memory each. `work` returns one result for each
-        item.
+        All items under one `key` must need the same amount of memory. `work` returns one result for
+        each item.
         """
         outcomes: list[Outcome[Out]] = []
         while len(outcomes) < len(items):

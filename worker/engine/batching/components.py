@@ -17,17 +17,17 @@ class PipelineComponents:
 
     `vae_scale_factor` is the number of image pixels along the side of one latent pixel. `dtype` is
     the type of latents between steps; `vae_dtype` is the autoencoder's type, which may be wider.
-    `threads` is the number of CPU threads to compute with. `takes_mask` says whether the UNet is
-    made for inpainting, `has_size_condition` whether it takes Stable Diffusion XL's size
-    conditions.
+    `threads` is the number of CPU threads to compute with. `takes_mask` is true if the UNet is made
+    for inpainting and takes the mask as input; `has_size_condition` is true if it takes Stable
+    Diffusion XL's size conditions.
     """
 
     def __init__(self, pipeline: Any, *, threads: int) -> None:
-        """Take the components of `pipeline`, which may be the model's pipeline of any endpoint.
+        """Extract the components of `pipeline`, the model's pipeline for any endpoint.
 
         An autoencoder known to overflow in half precision (`force_upcast`) is converted to single
-        precision for good. diffusers' pipelines convert it back and forth for every image, which
-        costs more time than the saved memory is worth.
+        precision permanently. diffusers' pipelines save memory by converting it back and forth for
+        every image, but that takes too much time.
         """
         self.threads = threads
         self.unet = pipeline.unet

@@ -15,8 +15,8 @@ from worker.engine.prompts.conditioning import Conditioning
 def predict_noise(samples: Sequence[Sample], device: Device) -> list[torch.Tensor]:
     """Return the noise prediction with guidance for each sample, 1 × 4 × height × width.
 
-    All samples must have the same model, latent shape and prompt length; none is changed. In the
-    UNet's batch, the negative-prompt rows of the samples with guidance come first, then the
+    All samples must have the same model, latent shape and prompt length; they are not changed. In
+    the UNet's batch, the negative-prompt rows of the samples with guidance come first, then the
     positive-prompt rows of all samples: for a single sample this is the order of diffusers'
     pipelines.
     """
@@ -51,8 +51,8 @@ def predict_noise(samples: Sequence[Sample], device: Device) -> list[torch.Tenso
 def step(sample: Sample, noise: torch.Tensor) -> None:
     """Advance `sample` by one scheduler step with its predicted `noise`, 1 × 4 × height × width.
 
-    If the UNet does not take the mask, the init image's latents, at the noise level of the next
-    timestep, replace the latents outside the mask, as in diffusers'
+    If the UNet does not take the mask as input, the init image's latents, at the noise level of the
+    next timestep, replace the latents outside the mask, as in diffusers'
     pipeline_stable_diffusion_inpaint.py.
     """
     timesteps = sample.start.timesteps
@@ -122,8 +122,8 @@ def _added_conditions(
     """Return Stable Diffusion XL's extra conditions: pooled prompts, and sizes in pixels.
 
     The sizes are original (height, width), crop corner (top, left) and target (height, width).
-    Nothing is cropped, so original and target are equal (arXiv:2307.01952, section 2.2). None for
-    other models.
+    Nothing is cropped, so original and target are equal (arXiv:2307.01952, section 2.2). Return
+    None for other models.
     """
     if not components.has_size_condition:
         return None

@@ -26,10 +26,10 @@ class _LatentDistributions:
 
 @torch.inference_mode()
 def encode(active_requests: Sequence[ActiveRequest], device: Device) -> list[list[Sample]]:
-    """Return the samples of each request, with their tensors on the device.
+    """Encode prompts and images; return the samples of each request, with tensors on the device.
 
     All requests must have the same model and shape. Each prompt and each image is encoded once,
-    whatever the number of samples.
+    regardless of the number of samples.
     """
     components = active_requests[0].prepared.components
     guided = components.prompt_encoder.encode(
@@ -104,7 +104,8 @@ def _sample_latents(
 ) -> torch.Tensor | None:
     """Return scaled latents sampled from the autoencoder's `distribution` (mean, deviation).
 
-    `noise_draw` is the standard normal noise drawn earlier. None if either argument is None.
+    `noise_draw` is the standard normal noise drawn earlier. Return None if `distribution` or
+    `noise_draw` is None.
     """
     if distribution is None or noise_draw is None:
         return None

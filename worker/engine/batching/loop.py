@@ -102,7 +102,7 @@ class DeviceLoop:
         self._stepper.check_callbacks()
 
     def close(self) -> None:
-        """Fail the requests in progress, run the submitted tasks, and end the thread."""
+        """Fail the active requests, run the tasks submitted so far, and end the thread."""
         with self._starting:
             self._closing = True
             thread = self._thread
@@ -139,7 +139,7 @@ class DeviceLoop:
         self._stepper.fail_all(GenerationError(_CLOSED))
 
     def _receive(self) -> None:
-        """Accept submitted work; block until some is submitted if there is nothing to do."""
+        """Accept submitted work; if there is nothing to do, block until work is submitted."""
         if not self._stepper and not self._tasks:
             self._utilization.mark_idle()
             self._dispatch(self._inbox.get())

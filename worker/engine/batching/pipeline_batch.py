@@ -1,7 +1,7 @@
-"""Whole pipeline calls for models that cannot be stepped one by one; equal requests share a call.
+"""Whole pipeline calls for models that cannot be run step by step; similar requests share a call.
 
 The step-by-step engine supports Stable Diffusion only. Every other model that diffusers' automatic
-pipelines know runs here, one whole pipeline call at a time, on the device thread.
+pipelines support runs here, one whole pipeline call at a time, on the device thread.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -67,7 +67,7 @@ class _PipelineRequest:
     def report_step(self) -> bool:
         """Report the finished steps to the callback; return False if the request has ended.
 
-        It ends here if its callback raises or says to stop.
+        The request fails here if its callback raises or says to stop.
         """
         if not self.should_continue():
             return False
@@ -98,13 +98,13 @@ class _PipelineRequest:
 
 
 class PipelineBatcher:
-    """Collects equal requests while the device is busy and runs them in one pipeline call.
+    """Collects requests of equal `batch_key` while the device is busy, and runs them in one call.
 
     A request that is stopped fails at the next step; the call continues for the others.
     """
 
     def __init__(self, loop: DeviceLoop, device: Device, *, max_batch: int, threads: int) -> None:
-        """Run at most `max_batch` requests in one pipeline call, with `threads` CPU threads."""
+        """Create a batcher for calls of at most `max_batch` requests on `threads` CPU threads."""
         self._loop = loop
         self._runner = BisectingRunner(device, BatchSizeLimiter(device, max_batch=max_batch))
         self._threads = threads
@@ -118,7 +118,7 @@ class PipelineBatcher:
         canvas: Canvas,
         callback: GenerationCallback,
     ) -> GenerationResult:
-        """Generate the images of a request, together with equal waiting requests, and return them.
+        """Generate the images of a request, batched with waiting requests of equal `batch_key`.
 
         The images are the model's output: not safety-checked, and not composed with the init image.
 
@@ -203,9 +203,10 @@ def _split(
 
 
 def _step_count(request: GenerationRequest) -> int:
-    """Return the number of steps the pipeline runs: with input images fewer than requested.
+    """Return the number of steps that the pipeline runs for `request`.
 
-    With input images only the last part of the schedule runs, in proportion to the strength.
+    With an init image, the pipeline runs only the last part of the schedule, in proportion to the
+    strength.
     """
     if request.endpoint is Endpoint.TEXT2IMG:
         return request.inference_steps
@@ -240,8 +241,8 @@ def run_pipeline(
 
     The images are RGB and of the request's size; they are resized if the pipeline rounds sizes.
     Arguments that the pipeline does not accept are left out: some model families have no negative
-    prompt or no strength, and then that field of the request has no effect. `should_stop` is called
-    before the first step and, if the pipeline supports callbacks, after each step.
+    prompt or no strength, and then the corresponding field of the request is ignored. `should_stop`
+    is called before the first step and, if the pipeline supports callbacks, after each step.
 
     Raises:
         UnsupportedRequestError: the requested scheduler does not fit the model.

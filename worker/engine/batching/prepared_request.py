@@ -1,4 +1,4 @@
-"""Preparation of a request that needs no device: done in the caller's thread."""
+"""The part of a request's preparation that runs on the host, in the caller's thread."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ class NoiseDraws:
 class SampleStart:
     """Initial state of one image.
 
-    `generator` has already drawn `draws` and goes on to draw the noise of the scheduler's steps.
+    `generator` has already drawn `draws`; after that, it draws the noise for the scheduler's steps.
     """
 
     timesteps: Timesteps
@@ -44,7 +44,7 @@ class SampleStart:
 class PreparedRequest:
     """A checked request with preprocessed inputs, on the host.
 
-    `init` is the init image, 1 × 3 × height × width, -1 to 1; `masked` is the same with zeros
+    `init` is the init image, 1 × 3 × height × width, -1 to 1; `masked` is the init image with zeros
     inside the mask. `mask` is 1 × 1 × latent height × latent width, 1 where the image is repainted.
     `shape` is the shape of one image's latents, (1, 4, latent height, latent width). `starts` has
     one entry for each image to generate.

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class PreviewQueue:
-    """Previews being copied to the host in the background; a later step collects them."""
+    """Previews being copied to the host in the background, to be collected by a later step."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -65,17 +65,20 @@ class LatentPreview:
     """A linear map from latents to RGB: each latent pixel becomes one preview pixel.
 
     It is fitted to the model's own autoencoder by least squares, so it works for any model. It
-    costs about twelve multiplications a pixel.
+    takes about twelve multiplications per pixel.
     """
 
     def __init__(self, weights: torch.Tensor) -> None:
-        """Use `weights`, 5 × 3: four latent channels and a constant to red, green and blue."""
+        """Create the map with the matrix `weights`, 5 × 3.
+
+        Its rows are the four latent channels and a constant; its columns are red, green and blue.
+        """
         self._weights = weights
 
     @classmethod
     @torch.inference_mode()
     def of(cls, components: PipelineComponents, device: torch.device) -> "LatentPreview":
-        """Return the map fitted to the autoencoder in `components`.
+        """Fit the map to the autoencoder in `components` and return it.
 
         One random sample is decoded on `device` for the fit.
         """

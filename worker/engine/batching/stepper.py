@@ -29,7 +29,7 @@ class Stepper:
     """The active requests of one device and their denoising; used from the device thread only."""
 
     def __init__(self, device: Device, utilization: DeviceUtilization, *, max_batch: int) -> None:
-        """Start without requests; at most `max_batch` images share a step."""
+        """Create a stepper without requests; at most `max_batch` images share a step."""
         self._device = device
         self._utilization = utilization
         self._limiter = BatchSizeLimiter(device, max_batch=max_batch)
@@ -45,7 +45,7 @@ class Stepper:
         return bool(self._requests)
 
     def add(self, active: ActiveRequest) -> None:
-        """Add a request, which joins as soon as there is room in a batch."""
+        """Add a request, which starts as soon as there is room in a batch."""
         self._requests[active] = None
         self._waiting.append(active)
 
@@ -73,10 +73,10 @@ class Stepper:
             self._drop(active)
 
     def _encode(self) -> None:
-        """Encode the oldest waiting request that can step now, with equal ones in the same batch.
+        """Encode the oldest request that can step now, batched with others of equal `_encode_key`.
 
-        A request that could not step yet stays queued: its time has not started, and it occupies no
-        device memory.
+        Requests that cannot step yet stay queued, so that they neither occupy device memory nor
+        count as started.
         """
         able = [active for active in self._waiting if self._can_step(active)]
         if not able:
@@ -146,7 +146,7 @@ class Stepper:
     def _run(
         self, key: Hashable, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Out]]
     ) -> list[Outcome[Out]]:
-        """Return the outcome of `work` for each item, a result or an error.
+        """Run `work` on `items` and return the outcome for each item, a result or an error.
 
         The device time is charged to the items' requests in equal parts.
         """
@@ -204,7 +204,7 @@ def _decode_all(samples: Sequence[Sample], device: Device) -> list[HostCopy]:
 
 
 def _encode_key(active: ActiveRequest) -> Hashable:
-    """Return a key equal for requests that can be encoded in one batch.
+    """Return a key that is equal for requests that can be encoded in one batch.
 
     Requests with equal keys need the same memory.
     """
@@ -217,9 +217,10 @@ def _encode_key(active: ActiveRequest) -> Hashable:
 
 
 def _step_key(active: ActiveRequest) -> Hashable:
-    """Return a key equal for images that can share a UNet call.
+    """Return a key that is equal for requests whose samples can share a UNet call.
 
-    These have the same model, latent shape and prompt length, and all or none have guidance.
+    Such requests have the same model, latent shape and prompt length, and either all or none of
+    them use guidance.
     """
     prepared = active.prepared
     has_guidance = prepared.prompt.negative is not None

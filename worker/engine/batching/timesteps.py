@@ -18,7 +18,7 @@ class Timesteps:
     """One image's own scheduler and the timesteps to run, the noisiest first.
 
     `values` are zero-dimensional tensors on the host, so reading them does not wait for the device.
-    `takes_generator` says whether the scheduler's `step` accepts a random generator.
+    `takes_generator` is true if the scheduler's `step` accepts a random generator.
     """
 
     scheduler: Any
@@ -27,7 +27,7 @@ class Timesteps:
 
     @classmethod
     def of(cls, request: GenerationRequest, scheduler: Any) -> Self:
-        """Return the timesteps of `request`, set in the new `scheduler` as diffusers' pipelines do.
+        """Set the timesteps of `request` in a new `scheduler` as diffusers does, and return them.
 
         Raises:
             UnsupportedRequestError: the scheduler does not support the requested number of steps.
@@ -57,7 +57,7 @@ def steps_and_strength(steps: int, strength: float) -> tuple[int, float]:
 
     diffusers runs the last int(steps × strength) of `steps` steps (`get_timesteps` in its
     image-to-image and inpainting pipelines), which can be 0. In that case the number of steps is
-    raised until one step lies within the strength.
+    increased until diffusers runs one step.
     """
     strength = max(strength, LEAST_STRENGTH)
     finer = count(max(steps, floor(1 / strength)))

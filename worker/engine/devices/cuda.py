@@ -54,7 +54,7 @@ class Cuda:
         self._queued: deque[Any] = deque()
 
     def free_bytes(self) -> int:
-        """Return the bytes available to new tensors: the driver's free memory and torch's cache."""
+        """Return the bytes available to new tensors: free GPU memory plus torch's unused cache."""
         free, _ = torch.cuda.mem_get_info(self.torch_device)
         reserved = torch.cuda.memory_reserved(self.torch_device)
         return free + reserved - torch.cuda.memory_allocated(self.torch_device)
@@ -63,8 +63,8 @@ class Cuda:
     def measure_peak(self) -> Iterator[PeakMemory]:
         """Yield a `PeakMemory`, set at the end of the block from torch's allocator statistics.
 
-        It is the memory needed in addition to what was allocated before; the GPU is not
-        synchronized.
+        The peak excludes memory that was allocated before the block. The host does not wait for the
+        GPU.
         """
         peak, before = PeakMemory(), torch.cuda.memory_allocated(self.torch_device)
         torch.cuda.reset_peak_memory_stats(self.torch_device)
@@ -78,7 +78,8 @@ class Cuda:
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a copy of a host tensor on the GPU.
 
-        Copied through pinned memory: otherwise the host would wait for the GPU's queued work.
+        The copy goes through pinned memory, because otherwise the host would wait for the GPU's
+        queued work.
         """
         return tensor.pin_memory().to(self.torch_device, non_blocking=True)
 
@@ -97,7 +98,7 @@ class Cuda:
         return _PendingCopy(hosts, copied)
 
     def mark(self) -> DeviceMark:
-        """Return a mark at the end of the current stream: a recorded CUDA event."""
+        """Record a CUDA event at the end of the current stream and return it as a mark."""
         event = _Event(enable_timing=True)
         event.record(self._stream())
         return _EventMark(event)

@@ -100,7 +100,7 @@ class HostMark:
     at: float
 
     def has_passed(self) -> bool:
-        """Return True: work on the host is done when the call returns."""
+        """Return True, because work on the host is done when the call returns."""
         return True
 
     def seconds_since(self, earlier: "HostMark") -> float:
@@ -121,7 +121,7 @@ class Cpu:
 
     @contextmanager
     def measure_peak(self) -> Iterator[PeakMemory]:
-        """Yield a `PeakMemory`, set at the end of the block to the growth of the process's peak.
+        """Yield a `PeakMemory`; the end of the block sets it to the growth of the process's peak.
 
         Memory held before the block is not counted.
         """

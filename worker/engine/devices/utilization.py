@@ -1,4 +1,4 @@
-"""Measurement of how much of the time the device is busy while there is work."""
+"""Measurement of the fraction of time in which the device is busy while there is work."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ class WorkInterval:
 
 
 class DeviceUtilization:
-    """Measures the share of time in which the device works, while work is waiting.
+    """Measures the fraction of time in which the device is busy while there is work.
 
-    Times are measured by marks on the device, since the host runs ahead of it. A pause between two
-    blocks counts as idle time, unless `mark_idle` was called because there was no work.
+    Times are measured by marks on the device, because the host runs ahead of the device. A pause
+    between two blocks counts as idle time, unless `mark_idle` was called because there was no work.
     """
 
     def __init__(self, device: Device) -> None:
@@ -43,7 +43,7 @@ class DeviceUtilization:
 
     @contextmanager
     def record_work(self) -> Iterator[WorkInterval]:
-        """Record the block as one interval of device work, which is yielded."""
+        """Yield a `WorkInterval` and record the block as one interval of device work."""
         interval = WorkInterval(self._device.mark())
         try:
             yield interval
@@ -73,9 +73,9 @@ class DeviceUtilization:
 
     @property
     def ratio(self) -> float:
-        """Return the device's share of busy time (0 to 1) in the current window.
+        """Return the fraction of time (0 to 1) in which the device was busy in the current window.
 
-        1 if nothing was recorded in the window yet.
+        The ratio is 1 if nothing has been recorded in the window yet.
         """
         total = self._busy_seconds + self._idle_seconds
         return self._busy_seconds / total if total else 1.0

@@ -1,5 +1,5 @@
-"""Decoding of untrusted images in sandboxed subprocesses, whose crash does not harm the worker.
+"""Decoding of untrusted images in sandboxed subprocesses, so that a crash does not harm the worker.
 
-`pool` and `decoder` are the worker's side, `process` is the program of the subprocess. Nothing here
-loads torch.
+`pool` and `decoder` run in the worker, `process` is the program of the subprocess. No module of
+this package imports torch.
 """

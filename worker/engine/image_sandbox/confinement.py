@@ -1,4 +1,4 @@
-"""Restrictions a decoder process puts on itself before it reads untrusted bytes."""
+"""Restrictions that a decoder process imposes on itself before it reads untrusted bytes."""
 
 import resource
 import signal
@@ -12,7 +12,7 @@ _LIKELIEST_VICTIM: Final = "1000"
 
 
 def confine(memory_bytes: int) -> None:
-    """Restrict this process to decoding; it can open no files and import nothing afterwards.
+    """Restrict this process to decoding; afterwards it cannot open files or import modules.
 
     `memory_bytes` is the address space allowed beyond what is in use now. If the machine or the
     container runs out of memory, the kernel kills this process first.
@@ -29,7 +29,7 @@ def confine(memory_bytes: int) -> None:
 
 
 def allow_cpu(seconds: int) -> None:
-    """Limit this process to `seconds` more of CPU time; past them the kernel kills it (SIGXCPU)."""
+    """Allow this process `seconds` more of CPU time; the kernel kills it (SIGXCPU) after that."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (ceil(process_time()) + seconds, hard))
 

@@ -1,4 +1,4 @@
-"""A decoder process as the worker sees it: start it, send it an image, detect its loss."""
+"""The worker's handle for a decoder process: starts it, sends it images, detects its failure."""
 
 import signal
 import socket
@@ -38,9 +38,10 @@ log = structlog.get_logger(__name__)
 class DecoderLimits:
     """Limits for decoding one image.
 
-    The largest accepted images, of 25 megapixels, were measured to need up to 504 MB and 1.6 s. A
-    decoder that exceeds `cpu_seconds` is blamed on the image. One that exceeds `timeout_seconds` of
-    wall-clock time is not, since the machine may have been busy with something else.
+    The largest accepted images, of 25 megapixels, were measured to need up to 504 MB and 1.6 s. If
+    a decoder exceeds `cpu_seconds`, the image is rejected as invalid. If it exceeds
+    `timeout_seconds` of wall-clock time, the image is not blamed, because the machine may have been
+    busy with something else.
     """
 
     memory_bytes: int = 700_000_000
@@ -89,7 +90,7 @@ class Decoder:
         killed if it exceeds a limit.
 
         Raises:
-            InvalidImageError: names the field, what is wrong and what would be accepted.
+            InvalidImageError: the image is rejected; the message names the field and the reason.
             DecodingFailedError: the process died, or did not respond in time.
         """
         mode = MODES[field]
@@ -105,11 +106,11 @@ class Decoder:
             raise self._lost(field, error) from error
 
     def kill(self) -> None:
-        """Kill the process; a thread waiting in `read` gets an error."""
+        """Kill the process; a `read` in progress in another thread raises an error."""
         self._process.kill()
 
     def close(self) -> None:
-        """Kill the process and release its resources; no thread may be waiting in `read`."""
+        """Kill the process and release its resources; must not be called during a `read`."""
         self.kill()
         self._process.wait()
         self._connection.close()

@@ -1,4 +1,4 @@
-"""The pool of a worker's decoder processes; a process that is lost is replaced."""
+"""The pool of a worker's decoder processes; processes that died are replaced."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ class DecoderPool:
     def __init__(
         self, number: int = POOL_SIZE, limits: DecoderLimits | None = None, program: str = PROGRAM
     ) -> None:
-        """Create a pool of `number` processes, none started yet.
+        """Create a pool of `number` processes without starting them.
 
         Each process runs the Python module `program`.
         """
@@ -44,7 +44,7 @@ class DecoderPool:
             return [decoder.pid for decoder in self._running if decoder.is_alive]
 
     def start(self) -> None:
-        """Start the processes that are not running, so that the first images need not wait."""
+        """Start all processes that are not running, so that the first images can use them."""
         for slot in [self._slots.get() for _ in range(self.number)]:
             self._slots.put(self._ensure_alive(slot))
 
@@ -52,7 +52,7 @@ class DecoderPool:
         """Wait for a free decoder and return the image in `data`, decoded by `read_image` in it.
 
         Raises:
-            InvalidImageError: names the field, what is wrong and what would be accepted.
+            InvalidImageError: the image is rejected; the message names the field and the reason.
             DecodingFailedError: the decoder died or timed out (the next image gets a new one), or
                 the pool is closed.
         """

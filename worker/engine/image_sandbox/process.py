@@ -1,7 +1,8 @@
 """The decoder program: `python -m worker.engine.image_sandbox.process FD MEMORY CPU`.
 
-FD is its end of a socket pair, MEMORY a number of bytes, CPU seconds for each image. It is started
-by `worker.engine.image_sandbox.decoder` and ends when the worker closes the socket.
+FD is the file descriptor of its end of a socket pair, MEMORY its memory limit in bytes, and CPU its
+limit of CPU seconds per image. The program is started by `worker.engine.image_sandbox.decoder` and
+ends when the worker closes the socket.
 """
 
 import socket

@@ -15,7 +15,7 @@ MAX_BODY: Final = (1 << 32) - 1
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """A request to decode an image: its field in the API, and the size to return in pixels."""
+    """A request to decode an image: its field in the API, and the size of the result in pixels."""
 
     field: str
     width: int
@@ -35,7 +35,7 @@ class Connection:
         self._deadline: float | None = None
 
     def set_deadline(self, seconds: float) -> None:
-        """Set a deadline `seconds` from now, past which sends and receives raise TimeoutError."""
+        """Set a deadline `seconds` from now; after it, `send` and `receive` raise TimeoutError."""
         self._deadline = monotonic() + seconds
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:

@@ -12,7 +12,7 @@ _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return `image` as 8-bit RGB in sRGB; transparent parts become white.
 
-    White, because nearly every viewer shows transparency on white, so this is what the caller saw.
+    Nearly every viewer shows transparent images on white, so the result is what the caller saw.
     """
     plain = _to_srgb(_to_eight_bit(image), image.info.get("icc_profile"))
     return _convert("RGB", _composite(plain, "white"))
@@ -21,9 +21,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def to_mask(image: Image.Image) -> Image.Image:
     """Return `image` as an 8-bit grey mask (mode L); transparent parts become black.
 
-    A mask is often painted as white strokes on a transparent layer: what was not painted is black
-    and so is kept. Grey values of a mask are amounts, not colours, so a colour profile is not
-    applied.
+    A mask is often painted as white strokes on a transparent layer; the unpainted area then becomes
+    black, which means that it is kept. A colour profile is not applied, because the grey values of
+    a mask are amounts, not colours.
     """
     return _convert("L", _composite(_to_eight_bit(image), "black"))
 
@@ -33,7 +33,7 @@ def _convert(mode: str, image: Image.Image) -> Image.Image:
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
-    """Return `image` with 8 bits a channel, in mode L, RGB, RGBA or CMYK."""
+    """Return `image` with 8 bits per channel, in mode L, RGB, RGBA or CMYK."""
     if image.mode in _SIXTEEN_BIT_MODES:
         # Pillow's own conversion clips at 255, which turns nearly all of the image white.
         return image.convert("I").point(_sixteen_to_eight(), "L")

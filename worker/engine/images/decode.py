@@ -51,7 +51,7 @@ def decode_image(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Imag
     """Return the image in `data`, upright, as 8-bit RGB in sRGB; transparent parts become white.
 
     Raises:
-        InvalidImageError: names `field`, what is wrong and what would be accepted.
+        InvalidImageError: the image is rejected; the message names `field` and the reason.
     """
     return _decode(data, field, max_bytes, to_rgb)
 
@@ -62,7 +62,7 @@ def decode_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image
     Transparent parts become black, which means that they are kept.
 
     Raises:
-        InvalidImageError: names `field`, what is wrong and what would be accepted.
+        InvalidImageError: the image is rejected; the message names `field` and the reason.
     """
     return _decode(data, field, max_bytes, to_mask)
 

@@ -26,10 +26,10 @@ _QUALITY: Final = 70
 def encode_png(image: Image.Image) -> bytes:
     """Return an RGB `image` as PNG, without colour profile, EXIF or text chunks.
 
-    So no metadata of an input image can leak. Pillow tries every filter on every row and lets zlib
-    search for repetitions, of which generated images have few. A single filter that suits images,
-    with run-length encoding as zlib's strategy, takes a third of the time and, for photographs,
-    fewer bytes: see docs/benchmarks.md.
+    Without these, metadata of an input image cannot leak. Pillow tries every filter on every row
+    and lets zlib search for repetitions, of which generated images have few. A single filter that
+    suits images, with run-length encoding as zlib's strategy, takes a third of the time and
+    produces smaller files for photographs; see docs/benchmarks.md.
     """
     compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
     data = compressor.compress(_filter_rows(image).data) + compressor.flush()

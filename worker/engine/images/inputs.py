@@ -40,7 +40,7 @@ _SNAPPED: Final = [
 class InputImages:
     """Input images of a request, both of the request's width × height: `init` RGB, `mask` grey.
 
-    None where the endpoint takes no such image.
+    A field is None if the endpoint does not take that image.
     """
 
     init: Image.Image | None = None
@@ -58,12 +58,12 @@ def image_fields(endpoint: Endpoint) -> tuple[str, ...]:
 
 
 def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Return the image file `data` decoded and resized to `size`, in the mode `MODES[field]`.
+    """Decode the image file `data`; return the image resized to `size`, in the mode `MODES[field]`.
 
-    Untrusted bytes must be decoded in a sandboxed process, see `worker.engine.image_sandbox`.
+    Call this on untrusted bytes only in a sandboxed process; see `worker.engine.image_sandbox`.
 
     Raises:
-        InvalidImageError: names the field, what is wrong and what would be accepted.
+        InvalidImageError: the image is rejected; the message names the field and the reason.
     """
     if field == MASK_IMAGE:
         mask = decode_mask(data, field, max_bytes=max_bytes)
@@ -73,7 +73,7 @@ def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTE
 
 
 def missing_image(field: str, endpoint: Endpoint) -> InvalidImageError:
-    """Return the error for an input image that the endpoint requires and that was not sent."""
+    """Return the error for a missing input image that the endpoint requires."""
     return InvalidImageError(f"{field}: no image was sent, and {endpoint} requires one")
 
 

@@ -26,10 +26,10 @@ class _Original:
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """The model's input images, and what is needed to compose its output into the result.
+    """The model's input images, and the originals for composing its output into the result.
 
-    `init` (RGB) and `mask` (grey) are both of the request's width × height; None where the endpoint
-    takes no such image. Immutable, so threads may share it.
+    `init` (RGB) and `mask` (grey) are both of the request's width × height. A field is None if the
+    endpoint does not take that image. A canvas is immutable, so threads may share it.
     """
 
     init: Image.Image | None
@@ -38,11 +38,11 @@ class Canvas:
 
     @classmethod
     def of(cls, request: GenerationRequest, inputs: InputImages) -> Self:
-        """Return the canvas for `request`: edits its mask and crops to the masked part as it asks.
+        """Return the canvas for `request`, with the mask edits and the crop that it asks for.
 
-        The images in `inputs` have the request's width × height. Without mask options in the
-        request, the model gets them unchanged, except that a soft mask is made hard: see
-        `model_mask`.
+        The images in `inputs` must have the request's width × height. If the request has no mask
+        options, the model gets the images unchanged, except that a soft mask is made hard (see
+        `model_mask`).
         """
         if inputs.init is None or inputs.mask is None:
             return cls(inputs.init, inputs.mask)
@@ -69,10 +69,10 @@ class Canvas:
 def _keep_outside_mask(
     generated: Image.Image, init: Image.Image, mask: Image.Image, box: Box
 ) -> Image.Image:
-    """Return `init` with `generated` pasted into `box` through `mask`; grey blends in proportion.
+    """Return `init` with `generated` pasted into `box` through `mask`; grey values blend the two.
 
     Where `mask` is black, and outside `box`, every pixel equals the pixel of `init`. The model
-    cannot keep pixels itself: even unmasked ones pass through its autoencoder.
+    itself cannot keep pixels exactly, because even unmasked pixels pass through its autoencoder.
     """
     if box != full_box(init):
         left, upper, right, lower = box

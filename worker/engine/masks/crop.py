@@ -12,9 +12,9 @@ def full_box(image: Image.Image) -> Box:
 
 
 def box_around(mask: Image.Image, padding: int | None) -> Box:
-    """Return the smallest box around the non-black part of `mask`, with `padding` pixels around.
+    """Return the smallest box around the non-black part of `mask`, padded by `padding` pixels.
 
-    The box (left, upper, right, lower; in pixels) is lengthened to the aspect ratio of the mask,
+    The box (left, upper, right, lower; in pixels) is extended to the aspect ratio of the mask,
     rounded up to whole pixels, and stays within the mask: at a border it is shifted inwards. It is
     the whole mask if `padding` is None or the mask is black.
     """
@@ -39,9 +39,9 @@ def _pad(start: int, end: int, padding: int, length: int) -> tuple[int, int]:
 
 
 def _match_ratio(width: int, height: int, shape: tuple[int, int]) -> tuple[int, int]:
-    """Return (width, height) with one of them lengthened to the aspect ratio of `shape`.
+    """Return (width, height) with one of them increased to match the aspect ratio of `shape`.
 
-    `shape` is a (width, height); the lengthened side is rounded up.
+    `shape` is a (width, height); the increased side is rounded up.
     """
     full_width, full_height = shape
     if width * full_height >= height * full_width:
@@ -50,8 +50,8 @@ def _match_ratio(width: int, height: int, shape: tuple[int, int]) -> tuple[int, 
 
 
 def _centre(start: int, end: int, length: int, limit: int) -> int:
-    """Return the start of a range of `length`, centred on `start` to `end` where possible.
+    """Return the start of a range of `length` that is centred on the range `start` to `end`.
 
-    The range is shifted to lie within 0 to `limit`.
+    If necessary, the range is shifted to lie within 0 to `limit`.
     """
     return min(max(0, start - (length - (end - start)) // 2), limit - length)

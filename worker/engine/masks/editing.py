@@ -13,11 +13,11 @@ _Pixels = NDArray[Any]
 
 
 def edit_mask(mask: Image.Image, request: GenerationRequest) -> Image.Image:
-    """Return `mask` inverted, grown and blurred, in this order, as far as `request` asks.
+    """Return `mask` inverted, grown and blurred, in this order, as specified in `request`.
 
-    Without edits it is `mask` itself. The blur is Pillow's Gaussian blur (three box filters) with
-    the radius as standard deviation. It reaches at most three radii and leaves uniform white and
-    black areas unchanged.
+    Without edits, `mask` itself is returned. The blur is Pillow's Gaussian blur (three box filters)
+    with the radius as standard deviation. It reaches at most three radii and leaves uniform white
+    and black areas unchanged.
     """
     if request.mask_invert:
         mask = ImageChops.invert(mask)
@@ -31,7 +31,8 @@ def grow_mask(mask: Image.Image, radius: int) -> Image.Image:
     """Return `mask` with its white area grown by a disc of `radius` pixels, shrunk if negative.
 
     Each pixel gets the greatest (or least) value within `radius`, so grey values are kept. Pixels
-    beyond the image do not count: a white area that reaches a border still does after shrinking.
+    beyond the image do not count: a white area that touches a border still touches it after
+    shrinking.
     """
     if radius == 0:
         return mask
@@ -46,8 +47,8 @@ def _maximum_within(pixels: _Pixels, radius: int) -> _Pixels:
 
     A disc consists of rows, the outermost being the shortest. The running maximum along image rows
     is extended from one row length to the next, and each is combined with the image rows at the
-    distance where the disc has that length: about 4 × `radius` passes over whole arrays. Reading a
-    window of the disc's size for each pixel would take `radius` times as many.
+    distance where the disc has that length: about 4 × `radius` passes over whole arrays. Reading
+    the whole disc for each pixel would take about `radius` times as many passes.
     """
     height, width = pixels.shape
     radius = min(radius, height + width)  # the largest possible distance

@@ -16,7 +16,7 @@ def model_mask(mask: Image.Image) -> Image.Image:
 
     The pipelines repaint what is at least half white, sampled once per cell of 8 × 8 pixels. With a
     soft mask, generated pixels would end in the middle of the soft edge, at half strength, and
-    leave the very seam that the softness should hide. A hard mask is returned unchanged.
+    leave the seam that the soft edge is meant to hide. A hard mask is returned unchanged.
 
     See docs/decisions/0027-soft-edges-are-repainted-completely.md.
     """

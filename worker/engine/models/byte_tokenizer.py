@@ -1,4 +1,4 @@
-"""A CLIP tokenizer whose tokens are single bytes: it accepts any text and needs no download."""
+"""A CLIP tokenizer whose tokens are single bytes; accepts any text, works without a download."""
 
 from typing import Final
 

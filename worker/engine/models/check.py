@@ -1,4 +1,4 @@
-"""A test run of a model: whether it loads and generates an image for each endpoint."""
+"""A test run of a model: checks that it loads and generates an image for each endpoint."""
 
 from pathlib import Path
 from typing import Final

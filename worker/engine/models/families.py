@@ -1,4 +1,4 @@
-"""Model families: whether a model is stepped by the device loop or run as a whole pipeline."""
+"""Model families: which models the device loop runs step by step, and which run as pipelines."""
 
 from enum import StrEnum
 from typing import Any, Final
@@ -21,8 +21,8 @@ _XL_ADDED: Final = "text_time"
 class Family(StrEnum):
     """Model family, which decides how a model is run.
 
-    Stable Diffusion and Stable Diffusion XL are stepped by the device loop, which knows the inputs
-    of their UNets. All other models run as a whole, by their own diffusers pipelines.
+    Stable Diffusion and Stable Diffusion XL are run step by step by the device loop, which knows
+    the inputs of their UNets. All other models are run by calls of their own diffusers pipelines.
     """
 
     STABLE_DIFFUSION = "Stable Diffusion"
@@ -31,7 +31,7 @@ class Family(StrEnum):
 
 
 def family_of(pipeline: Any) -> Family:
-    """Return the model family of `pipeline`, judged by its components, not by its class name.
+    """Return the model family of `pipeline`, determined by its components, not by its class name.
 
     Consistency models and image-conditioned models are saved under the class names of Stable
     Diffusion, but step differently. The refiner of Stable Diffusion XL has only one text encoder

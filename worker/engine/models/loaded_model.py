@@ -21,8 +21,8 @@ _NOWHERE: Final = torch.device("meta")
 class LoadedModel:
     """The weights of one model on a device, shared by one pipeline for each endpoint.
 
-    `scheduler` is a template that is copied for each image. `safety` is the safety checker, None
-    without one. `bytes` is the size of all parameters and buffers.
+    `scheduler` is a template that is copied for each image. `safety` is the safety checker, or None
+    if the model has none. `bytes` is the size of all parameters and buffers.
     """
 
     entry: ModelEntry
@@ -46,7 +46,7 @@ class LoadedModel:
         """Return the UNet.
 
         Raises:
-            KeyError: the model has none, like some of family `OTHER`.
+            KeyError: the model has no UNet, like some models of family `OTHER`.
         """
         return self.components["unet"]
 
@@ -55,7 +55,7 @@ class LoadedModel:
         """Return the autoencoder.
 
         Raises:
-            KeyError: the model has none, like some of family `OTHER`.
+            KeyError: the model has no autoencoder, like some models of family `OTHER`.
         """
         return self.components["vae"]
 
@@ -79,8 +79,8 @@ class LoadedModel:
         """Free the memory of the weights; the model is unusable afterwards.
 
         The storage of the weights is released, not only the reference to this object: an object in
-        a reference cycle would stay until the garbage collector runs, and for ever if it existed
-        when the worker called `gc.freeze` at its start.
+        a reference cycle would stay in memory until the garbage collector runs, or for ever if it
+        was created before the worker called `gc.freeze` at its start.
         """
         for module in self.modules:
             module.to(_NOWHERE)

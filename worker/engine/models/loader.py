@@ -29,7 +29,7 @@ def choose_device(name: str | None) -> torch.device:
     """Return the torch device `name`; None means CUDA if available, else the CPU.
 
     Raises:
-        ConfigurationError: torch knows no device of that name.
+        ConfigurationError: torch does not know the device.
     """
     try:
         return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -40,7 +40,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def no_reservation(_size: int) -> None:
-    """Do nothing: the `reserve_memory` of callers that know that enough memory is free."""
+    """Do nothing: a `reserve_memory` for callers that know that enough memory is free."""
 
 
 def load_model(
@@ -49,14 +49,14 @@ def load_model(
     device: torch.device,
     reserve_memory: Callable[[int], None] = no_reservation,
 ) -> LoadedModel:
-    """Return the model of `entry` with its weights on `device`, optimized and ready to run.
+    """Load the model of `entry` onto `device` and return it optimized and ready to run.
 
     The weights are read into host memory first. `reserve_memory` is then called with their size in
     bytes, and may block, before they are moved to the device. Stand-in models are stored in
     `directory`.
 
     Raises:
-        ConfigurationError: the weights are unavailable, or do not support what the entry says.
+        ConfigurationError: the weights are unavailable, or do not support what the entry asks for.
     """
     started = monotonic()
     with _configuration_errors(entry):
@@ -137,7 +137,7 @@ def _source(entry: ModelEntry, directory: Path) -> str:
 
 
 def _first_pipeline(entry: ModelEntry, source: str, device: torch.device) -> tuple[Any, Pipelines]:
-    """Return a pipeline with the weights, and the model's pipeline classes by endpoint.
+    """Load the weights; return a pipeline with them, and the model's pipeline classes by endpoint.
 
     The weights are in host memory, in the precision they will have on `device`.
     """

@@ -18,7 +18,7 @@ _CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 
 def model_budget(device: torch.device, gigabytes: float | None) -> int:
-    """Return the bytes that cached models may take on `device`.
+    """Return the number of bytes that cached models may take up on `device`.
 
     `gigabytes` is the configured budget; None means a share of the device's memory.
     """
@@ -30,7 +30,7 @@ def model_budget(device: torch.device, gigabytes: float | None) -> int:
 
 
 def host_memory(limit: Path = _CONTAINER_LIMIT) -> int:
-    """Return the bytes of memory of the machine, or the container's limit if that is lower."""
+    """Return the machine's memory in bytes, or the container's memory limit if that is lower."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(total, int(limit.read_text(encoding="ascii")))

@@ -24,7 +24,7 @@ class Cacheable(Protocol):
 
     @property
     def bytes(self) -> int:
-        """Return the memory that the model takes, in bytes."""
+        """Return the memory that the model takes up, in bytes."""
         ...
 
     def unload(self) -> None:
@@ -48,7 +48,7 @@ class _Entry(Generic[M]):
 class _Waiter(Generic[M]):
     """A request for a model, waiting until the model is lent or fails to load.
 
-    With `no_eviction` no other model may be evicted to make room.
+    If `no_eviction` is true, no other model may be evicted to make room.
     """
 
     name: str
@@ -65,13 +65,13 @@ class ModelCache(Generic[M]):
     """Lends models to threads; loads and evicts them on demand. Thread-safe.
 
     Models are loaded one at a time, in the order of the requests, by a thread that exists while
-    there are models to load. So a waiting caller can be stopped without aborting the load, which
-    serves the next caller. Waiters for the same model share one load.
+    there are models to load. So a waiting caller can stop without aborting the load, from which the
+    next caller benefits. Callers that wait for the same model share one load.
 
     A cached model is lent at once, except while an eviction waits for borrowers to return their
-    models: otherwise threads that alternate on a busy model could starve a waiter for ever. So a
-    wait ends when the earlier waiters have been served and the models lent until then have been
-    returned.
+    models: otherwise, threads that borrow a busy model in turn could keep a waiter waiting for
+    ever. So a wait ends when the earlier waiters have been served and the models lent until then
+    have been returned.
 
     A thread that holds a model must not borrow another: two such threads could deadlock.
     """
@@ -113,9 +113,9 @@ class ModelCache(Generic[M]):
             self._release(name)
 
     def preload(self, names: Iterable[str]) -> None:
-        """Load the models `names` in order, skipping those that do not fit beside the earlier ones.
+        """Load the models `names` in order, skipping models that do not fit beside earlier ones.
 
-        The skipped ones are read too, so that broken weights are found at the start.
+        The skipped models are read as well, so that broken weights are found at the start.
 
         Raises:
             ConfigurationError: a model cannot be loaded, or is larger than the whole budget.
@@ -241,7 +241,10 @@ class ModelCache(Generic[M]):
         return any(waiting.name == name for waiting in self._waiters)
 
     def _evict_one(self) -> None:
-        """Evict the least recently used model that is not lent; if all are lent, wait."""
+        """Evict the least recently used model that is not in use.
+
+        If all models are in use, wait until the state of the cache changes.
+        """
         idle = next((name for name, entry in self._entries.items() if not entry.borrowers), None)
         if idle is None:
             self._changed.wait()

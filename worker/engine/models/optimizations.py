@@ -66,7 +66,7 @@ def _uses_channels_last(model: LoadedModel) -> bool:
 
 
 def _networks(model: LoadedModel) -> list[torch.nn.Module]:
-    """Return the networks that take most of the time: denoising network and autoencoder."""
+    """Return the networks that account for most of the time: denoising network and autoencoder."""
     components = (model.components.get(name) for name in ("unet", "transformer", "vae"))
     return [component for component in components if isinstance(component, torch.nn.Module)]
 

@@ -1,7 +1,7 @@
 """The diffusers pipeline class for each endpoint that a model supports.
 
 The classes of Stable Diffusion are listed here. For other models diffusers' automatic choice is
-used, which imports every pipeline diffusers has and takes seconds.
+used, which takes seconds because it imports every pipeline of diffusers.
 """
 
 import json
@@ -56,7 +56,7 @@ STABLE_DIFFUSION_XL: Final[Pipelines] = {
 
 
 def index_of(source: str, revision: str | None) -> dict[str, Any]:
-    """Return the model_index.json of the weights in `source`, a folder or a Hugging Face hub id.
+    """Read the model_index.json of the weights in `source`, a folder or a Hugging Face hub id.
 
     Raises:
         OSError: there are no weights in diffusers' layout, or the hub cannot be reached.

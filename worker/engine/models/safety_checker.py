@@ -18,9 +18,10 @@ class SafetyChecker:
 
     @classmethod
     def detach_from(cls, pipeline: Any) -> Self | None:
-        """Remove the checker from `pipeline` and return it; None if the pipeline has none.
+        """Remove the checker from `pipeline` and return it; return None if the pipeline has none.
 
-        Left in the pipeline, it would run on every request, whether asked for or not.
+        If the checker were left in the pipeline, it would run on every request, even if not
+        requested.
         """
         checker = pipeline.components.get("safety_checker")
         if checker is None:
@@ -29,7 +30,7 @@ class SafetyChecker:
         return cls(checker, pipeline.feature_extractor)
 
     def preprocess(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Return RGB `images` as input for `flags`, images × 3 × side × side; needs no device."""
+        """Return RGB `images` as input for `flags`, images × 3 × side × side; runs on the host."""
         features: torch.Tensor = self._extractor(list(images), return_tensors="pt").pixel_values
         return features
 

@@ -17,8 +17,8 @@ def scheduler_named(name: str, template: Any) -> Any | None:
     """Return a new scheduler `name`, with the configuration of `template` as defaults.
 
     `name` is a name that `common.domain.schedulers` knows, or the class name of `template`, which
-    is the model's own scheduler. None if the name is unknown or the scheduler does not fit the
-    model.
+    is the model's own scheduler. Return None if the name is unknown or the scheduler does not fit
+    the model.
     """
     entry = find_scheduler(name)
     if entry is None or not _supports_table(template):
@@ -54,7 +54,7 @@ def _supports_table(template: Any) -> bool:
     """Return whether the model works with the schedulers of `common.domain.schedulers`.
 
     Flow matching models do not. They are published either with schedulers that diffusers lists as
-    compatible with no other, or with a common scheduler in flow mode (`use_flow_sigmas`).
+    incompatible with all others, or with a common scheduler in flow mode (`use_flow_sigmas`).
     """
     if template.config.get("use_flow_sigmas"):
         return False

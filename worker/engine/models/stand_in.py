@@ -1,7 +1,7 @@
 """Small stand-in models of Stable Diffusion's architecture, with random weights.
 
-They generate coloured noise, fast. They serve to test everything around the model, with the same
-pipelines, files and loader as real weights, but without a model hub or a GPU.
+They generate coloured noise within a short time. Tests use them to check everything around the
+model, with the same pipelines, files and loader as real weights, but without a model hub or a GPU.
 """
 
 from pathlib import Path
@@ -38,11 +38,11 @@ _GROUPS: Final = 4
 def stand_in_folder(kind: str, directory: Path) -> Path:
     """Return the folder of the stand-in model `kind` (base or inpainting); build it if missing.
 
-    It is built under a temporary name in `directory` and renamed, so that several workers may start
-    at the same time.
+    The folder is built under a temporary name in `directory` and then renamed, so that several
+    workers can start at the same time.
 
     Raises:
-        ConfigurationError: there is no such kind, or the folder cannot be written.
+        ConfigurationError: `kind` is unknown, or the folder cannot be written.
     """
     if kind not in KINDS:
         raise ConfigurationError(

@@ -29,8 +29,8 @@ _CHECKER: Final = "safety_checker"
 class Weights:
     """The state of a model's local weights; they are complete if nothing is `missing`.
 
-    `folder` is None if there are none. `missing` names the missing components or the missing index
-    file. `bytes` is the size of all files in the folder.
+    `folder` is None if there are no local weights. `missing` names the missing components or the
+    missing index file. `bytes` is the size of all files in the folder.
     """
 
     folder: Path | None
@@ -41,8 +41,8 @@ class Weights:
 def find_weights(entry: ModelEntry, directory: Path) -> Weights:
     """Return the state of the local weights of `entry`.
 
-    They are in the entry's folder, in the Hugging Face cache, or, for a stand-in model, in
-    `directory`.
+    The weights are expected in the entry's folder, in the Hugging Face cache, or, for a stand-in
+    model, in `directory`.
     """
     folder = _folder(entry, directory)
     if folder is None or not (folder / INDEX).is_file():
@@ -104,7 +104,7 @@ def _missing(entry: ModelEntry, folder: Path) -> tuple[str, ...]:
 
 
 def _is_complete(component: Path) -> bool:
-    """Return whether the folder of a component is complete: with a config.json it needs weights."""
+    """Return whether the folder `component` exists, with all weights if it has a config.json."""
     if not (component / "config.json").is_file():
         return component.is_dir()
     shards = [

@@ -1,4 +1,4 @@
-"""Tokenizing of texts and cutting into chunks of the text encoder's input length."""
+"""Tokenization of texts, and splitting into chunks of the text encoder's input length."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class SectionTokenizer:
     """Tokenizes texts for one text encoder and cuts them into sections; thread-safe."""
 
     def __init__(self, tokenizer: Any, length: int) -> None:
-        """Use a CLIP `tokenizer`, and sections of `length` ids, start and end included."""
+        """Use a CLIP `tokenizer`; sections have `length` ids, including start and end."""
         self._tokenizer = tokenizer
         self._length = length
         self._start, self._end = tokenizer("").input_ids
@@ -87,7 +87,7 @@ class SectionTokenizer:
 
 
 def cuts(tokens: Sequence[str], capacity: int) -> Iterator[slice]:
-    """Yield slices of `tokens` of at most `capacity`, which end after a comma or word if possible.
+    """Yield slices of at most `capacity` tokens, which end after a comma or word if possible.
 
     A comma is preferred: text between two commas mostly belongs together, and the encoder sees a
     chunk without its neighbours. Without a comma or word end among the last 20 tokens, the slice

@@ -9,9 +9,9 @@ import torch
 class Conditioning:
     """The embeddings of a text, on the model's device and in its data type.
 
-    `hidden` is tokens × width. `pooled` is one vector for the whole text, which Stable Diffusion XL
-    takes as well; None for other models. The tensors are cached and shared, so they must not be
-    changed in place.
+    `hidden` is tokens × width. `pooled` is one vector for the whole text, which only Stable
+    Diffusion XL uses; it is None for other models. The tensors are cached and shared, so they must
+    not be changed in place.
     """
 
     hidden: torch.Tensor

@@ -1,7 +1,6 @@
 r"""Parser of emphasis marks in prompts.
 
-The syntax is the one of the Stable Diffusion web UI by AUTOMATIC1111, for which many prompts are
-written:
+The syntax is that of AUTOMATIC1111's Stable Diffusion web UI, for which many prompts are written:
 
     (word)      weight × 1.1; nested brackets multiply: ((word)) is × 1.21
     [word]      weight ÷ 1.1
@@ -9,7 +8,8 @@ written:
     \( \) \[ \] \\   the characters themselves
 
 Malformed marks are taken literally, as text: a bracket without its counterpart, and round brackets
-with a colon that no number follows, as in `(word:abc)`. The web UI guesses in these cases.
+with a colon that is not followed by a number, as in `(word:abc)`. The web UI guesses the meaning in
+these cases.
 """
 
 import re
@@ -52,8 +52,9 @@ class WeightedText:
 def weighted_texts(prompt: str) -> list[WeightedText]:
     """Return the parts of `prompt` with their weights, emphasis marks removed.
 
-    Neighbouring parts differ in weight. Every prompt is valid: malformed marks are text. Weights
-    are clamped to `MIN_WEIGHT` to `MAX_WEIGHT`, so nesting needs no limit of its own.
+    Neighbouring parts have different weights. Every prompt is valid: malformed marks are text.
+    Weights are clamped to `MIN_WEIGHT` to `MAX_WEIGHT`, so the depth of nesting does not have to be
+    limited.
     """
     lexemes = list(_LEXEME.finditer(prompt))
     factors, ends = _match_brackets(lexemes)
@@ -76,8 +77,8 @@ def weighted_texts(prompt: str) -> list[WeightedText]:
 def _match_brackets(lexemes: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]:
     """Return the weight factor by index of opening bracket, and the indices of closing brackets.
 
-    Only brackets that mark emphasis are included. A closing bracket matches the last open one of
-    its kind; brackets opened since then are text.
+    Only brackets that mark emphasis are included. A closing bracket matches the last unclosed
+    bracket of its kind; brackets opened after that one are text.
     """
     factors: dict[int, float] = {}
     ends: set[int] = set()
@@ -107,7 +108,8 @@ def _close_bracket(
 ) -> int:
     """Return the index of the opening bracket that `closing` matches.
 
-    That bracket, and later ones, are removed from `unclosed`, and from the counts in `waiting`.
+    That bracket and all later brackets are removed from `unclosed` and from the counts in
+    `waiting`.
     """
     expected = _OPENING[closing["closing"][-1]]
     while True:
@@ -121,7 +123,7 @@ def _close_bracket(
 def _factor(closing: re.Match[str], *, announced: bool) -> float | None:
     """Return the weight factor of a pair of brackets; None if the brackets are text.
 
-    `announced` says whether a colon was found inside the brackets.
+    `announced` is true if a colon was found inside the brackets, which announces a weight.
     """
     if closing["closing"] == "]":
         return 1 / EMPHASIS

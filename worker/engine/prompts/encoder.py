@@ -73,9 +73,9 @@ class PromptEncoder:
         self._cache: OrderedDict[Chunk, Conditioning] = OrderedDict()
 
     def tokenize(self, prompt: str, negative_prompt: str | None) -> TokenizedPrompt:
-        """Return both prompts tokenized and cut into chunks; thread-safe, and uses no device.
+        """Return both prompts tokenized and cut into chunks; thread-safe, and runs on the host.
 
-        Emphasis marks are parsed. `negative_prompt` None means no guidance.
+        Emphasis marks are parsed. If `negative_prompt` is None, the request has no guidance.
 
         Raises:
             UnsupportedRequestError: a text is too long or has lone surrogates; the message begins

@@ -16,10 +16,10 @@ Chunk = tuple[Section, ...]
 class TextEncoders:
     """The text encoder of Stable Diffusion, or the two of Stable Diffusion XL.
 
-    Their outputs equal those of diffusers' `encode_prompt` for the same ids. Stable Diffusion: the
-    last hidden states after the final norm. Stable Diffusion XL: the hidden states before the last
-    layer, of both encoders side by side, with the projection of the second as `pooled`. The refiner
-    of Stable Diffusion XL has only the second encoder.
+    The outputs equal those of diffusers' `encode_prompt` for the same ids. For Stable Diffusion,
+    these are the last hidden states after the final norm. For Stable Diffusion XL, these are the
+    hidden states before the last layer of both encoders, side by side, and the projection of the
+    second encoder as `pooled`. The refiner of Stable Diffusion XL has only the second encoder.
     """
 
     def __init__(self, pipeline: Any) -> None:
@@ -33,7 +33,7 @@ class TextEncoders:
 
     @property
     def lengths(self) -> list[int]:
-        """Return for each encoder the number of ids it takes, start and end included."""
+        """Return the number of ids that each encoder takes, including start and end."""
         return [
             min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
             for tokenizer, encoder in zip(self.tokenizers, self._encoders, strict=True)
@@ -41,7 +41,7 @@ class TextEncoders:
 
     @torch.no_grad()
     def encode(self, chunks: Sequence[Chunk]) -> list[Conditioning]:
-        """Return the embeddings of each of `chunks`, with emphasis; encodes them in one batch."""
+        """Encode `chunks` in one batch; return their embeddings, with emphasis applied."""
         run = self._hidden_and_pooled if self._is_xl else self._hidden
         outputs = [
             run(encoder, sections)
@@ -82,7 +82,7 @@ def _ids(encoder: Any, sections: Sequence[Section]) -> torch.Tensor:
 
 
 def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.Tensor:
-    """Return `hidden` with emphasis applied; chunks without any stay unchanged, bit for bit."""
+    """Return `hidden` with emphasis applied; chunks without emphasis stay bit-for-bit unchanged."""
     if not any(component.weights for component in sections):
         return hidden
     unweighted = (1.0,) * len(sections[0].ids)
@@ -94,7 +94,8 @@ def _apply_weights(hidden: torch.Tensor, sections: Sequence[Section]) -> torch.T
 def _upload(rows: Sequence[Sequence[float]], device: torch.device) -> torch.Tensor:
     """Return `rows` as a tensor on `device`.
 
-    Copied through pinned memory: otherwise the host would wait for all queued GPU work.
+    The copy goes through pinned memory, because otherwise the host would wait for all queued GPU
+    work.
     """
     tensor = torch.tensor(rows)
     pinned = tensor.pin_memory() if device.type == "cuda" else tensor

@@ -1,4 +1,4 @@
-"""Applying of emphasis weights to text embeddings."""
+"""Application of emphasis weights to text embeddings."""
 
 from typing import Final
 
@@ -18,8 +18,8 @@ def apply_emphasis(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     by AUTOMATIC1111 (`EmphasisOriginal` in modules/sd_emphasis.py), whose authors found that it
     prevents artifacts. There are three differences. Each chunk is scaled by itself, so that the
     result does not depend on the batch. A mean close to 0 is not restored. And no scale exceeds the
-    largest weight or its reciprocal, since a mean that the weights move near 0 would otherwise blow
-    up the whole chunk.
+    largest weight or its reciprocal, because otherwise the whole chunk would be scaled up extremely
+    if the weights moved its mean close to 0.
     """
     exact = hidden.float()
     weighted = exact * weights.unsqueeze(-1)

@@ -25,13 +25,13 @@ class Course:
     """Hyperparameters of one training run of one network.
 
     `rate` is the peak learning rate. `folder` holds the run's checkpoint and its CSV file of
-    losses. `averaging` is the upper limit of the decay of the exponential moving average of the
-    weights.
+    losses. The weights are averaged by an exponential moving average; `averaging` is the upper
+    limit of its decay.
 
     Each step sums the gradients of `parts` losses, each computed in its own thread. For models as
-    small as these, two half batches in parallel take two thirds of the time of one whole batch with
-    parallel operations. With more than two parts, the sum of the gradients would depend on the
-    order in which threads finish.
+    small as these, two half batches in parallel take two thirds of the time that one whole batch
+    with parallel operations takes. With more than two parts, the sum of the gradients would depend
+    on the order in which threads finish.
     """
 
     name: str
@@ -50,9 +50,10 @@ class Course:
 def train(model: nn.Module, compute_loss: Callable[[int], Tensor], course: Course) -> None:
     """Minimize the loss over `course.steps` steps, then load the averaged weights into `model`.
 
-    `compute_loss` is called with a running index from 0, `course.parts` times a step. A loss must
-    depend on its index only, so that a run resumed from its checkpoint gives the same result as an
-    uninterrupted one. The checkpoint and the losses are written to `course.folder`.
+    `compute_loss` is called `course.parts` times per step, with an index that counts up from 0 over
+    all steps. A loss must depend only on the index and the weights, so that a run resumed from its
+    checkpoint gives the same result as an uninterrupted one. The checkpoint and the losses are
+    written to `course.folder`.
     """
     state = _TrainingState(model, course)
     report = _ProgressReport(course, state.step)
@@ -128,7 +129,7 @@ class _TrainingState:
                 self.averaged[name].lerp_(value, 1 - past)
 
     def save(self) -> None:
-        """Write the checkpoint to a temporary file and rename it, so no partial file can remain."""
+        """Save the checkpoint to a temporary file, then rename it so that it is always complete."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         beside = self._file.with_suffix(".part")
         torch.save(

@@ -20,8 +20,8 @@ _CAST: Final = 0.5
 class CaptionedBatch:
     """A training batch: captions, and float32 tensors of encoded images.
 
-    `latents` and `masked` (the images with the hole greyed out) are count × 4 × side × side;
-    `masks` are count × 1 × side × side, 1 in the hole.
+    `latents` and `masked` (the latents of the images with the hole filled with grey) are count × 4
+    × side × side; `masks` are count × 1 × side × side, 1 in the hole.
     """
 
     captions: list[str]
@@ -59,7 +59,7 @@ def loss(
 
 
 def exaggeration_of(batch: CaptionedBatch, most: float, rng: Random) -> Tensor:
-    """Return offsets to add to `batch.latents` that simulate how guidance exaggerates colours.
+    """Return offsets for `batch.latents` that simulate how guidance exaggerates colours.
 
     About half of the examples get an offset; the other half get zeros. Inside the hole, contrast
     around the hole's mean latent is increased by a factor of up to 1 + `most`: classifier-free

@@ -1,4 +1,4 @@
-"""The size of a training run: full, or tiny for testing that the training code runs."""
+"""The size of a training run: full, or tiny for tests of the training code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,8 +13,8 @@ class Scale:
     """Amounts of training data, and an upper limit on the steps of each training run.
 
     `pools` maps an image side in pixels to the number of scenes of that size in the denoiser's
-    training data. `most_steps` is the limit on the steps of each run, None for no limit. `batches`,
-    if not None, replaces the `batches` of every `Stage`.
+    training data. `most_steps` is the maximum number of steps of each run; None means no limit.
+    `batches`, if not None, replaces the `batches` of every `Stage`.
     """
 
     autoencoder_images: int = 600

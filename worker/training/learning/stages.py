@@ -17,7 +17,7 @@ class Stage:
     """One stage of the denoiser's training: its hyperparameters (`course`) and training examples.
 
     `noise_exponent` is the power applied to uniform random numbers before they are scaled to
-    timesteps: below 1, high noise levels, which decide the content, are more frequent.
+    timesteps: if it is below 1, high noise levels, which decide the content, are more frequent.
     `outside_weight` is the weight of the loss outside the hole, where the image is known; it is 1
     inside. `exaggeration` is the largest simulated exaggeration by guidance (see
     `objective.exaggeration_of`).

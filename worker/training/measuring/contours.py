@@ -1,7 +1,7 @@
-"""Recognition of a shape in a bitmap by its contour: the radius in each direction.
+"""Recognition of a shape in a bitmap by the radius of its contour in each direction.
 
-No machine learning: the radial profile of the contour, seen from its centroid, is compared with the
-profiles of the known shapes, rotated by small angles.
+Machine learning is not used: the radial profile of the contour, seen from its centroid, is compared
+with the profiles of the known shapes, rotated by small angles.
 """
 
 from functools import cache
@@ -29,8 +29,8 @@ _MIN_PIXELS: Final = 30  # pixels
 def shape_of(bitmap: Bitmap) -> str | None:
     """Return the name of the shape that the largest connected component of `bitmap` resembles most.
 
-    None if the component, after scaling, has fewer than 30 pixels. A component with hollows (eyes)
-    is a skull; any other is compared with the known outlines by its radial profile.
+    Return None if the component has fewer than 30 pixels after scaling. A component with hollows
+    (eyes) is a skull; any other is compared with the known outlines by its radial profile.
     """
     component = largest_component(_crop_and_scale(bitmap))
     if component is None or component.sum() < _MIN_PIXELS:
@@ -64,7 +64,7 @@ def _crop_and_scale(bitmap: Bitmap) -> Bitmap:
 def largest_component(bitmap: Bitmap) -> Bitmap | None:
     """Return the largest 4-connected component of `bitmap` as a bitmap of the same size.
 
-    None if no pixel is set.
+    Return None if no pixel is set.
     """
     remaining = bitmap.copy()
     best: Bitmap | None = None
@@ -86,7 +86,7 @@ def _component_at(bitmap: Bitmap, x: int, y: int) -> Bitmap:
 
 
 def fill_holes(component: Bitmap) -> Bitmap:
-    """Return `component` with all pixels set that it encloses."""
+    """Return `component` with all pixels that it encloses set as well."""
     framed = Image.fromarray(np.pad(component, 1).astype(np.uint8) * 255).copy()
     ImageDraw.floodfill(framed, (0, 0), 128)
     outer: Bitmap = np.asarray(framed)[1:-1, 1:-1] != 128

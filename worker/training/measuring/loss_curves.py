@@ -42,7 +42,7 @@ def seconds_of(files: Sequence[Path]) -> float:
     """Return the total processor seconds of consecutive training runs, from their loss files.
 
     The recorded processor time restarts from 0 when a run is resumed in a new process; such
-    restarts are recognized and the parts added.
+    restarts are detected, and the times before and after them are added up.
     """
     spent = before = 0.0
     for file in files:

@@ -28,8 +28,8 @@ class Observation:
 
     `colour` and `shape` are names; both are None if the hole shows only background, and `shape` is
     None if the coloured area is too small to recognize. `background_error` is the mean absolute
-    difference (0 to 1) from the true background in a narrow band just inside the hole's edge,
-    without the pixels of the recognized shape and its soft outline.
+    difference (0 to 1) between the image and the true background in a narrow band just inside the
+    hole's edge, excluding the recognized shape and its soft outline.
     """
 
     colour: str | None
@@ -40,7 +40,8 @@ class Observation:
 def observe(image: Pixels, task: Task) -> Observation:
     """Return the colour and shape that `image` shows in the hole of `task`.
 
-    Pixels in the hole count as a shape where they differ from the same scene painted without one.
+    Pixels in the hole count as part of a shape if they differ from the scene painted without its
+    shape.
     """
     empty = paint(task.scene.without_thing(), len(image))
     differs = (np.linalg.norm(image - empty, axis=2) > _MIN_DISTANCE) & task.hole
@@ -67,7 +68,7 @@ def colours_of(image: Pixels) -> npt.NDArray[np.int64]:
 
 
 def share_of_colour(image: Pixels, colour: str, hole: Bitmap) -> float:
-    """Return the share (0 to 1) of the pixels in `hole` whose nearest named colour is `colour`."""
+    """Return the fraction (0 to 1) of pixels in `hole` whose nearest named colour is `colour`."""
     return float((colours_of(image) == _NAMES.index(colour))[hole].mean())
 
 

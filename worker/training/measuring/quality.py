@@ -32,7 +32,7 @@ class Measurement:
 def measure(pipeline: Any, scenes: int, few: int, size: int) -> list[Measurement]:
     """Return the quality measurements of `pipeline` on `scenes` random inpainting tasks.
 
-    Images are `size` × `size` pixels. The first `few` tasks are repeated with other settings:
+    Images are `size` × `size` pixels. The first `few` tasks are repeated with different settings:
     guidance scale, negative prompt, strength and seed.
     """
     tasks = [
@@ -100,14 +100,17 @@ def _measure_settings(
 
 
 def _colour_share(images: Sequence[Pixels], tasks: Sequence[Task]) -> float:
-    """Return the share (0 to 1) of a hole's pixels with the requested colour, mean over tasks."""
+    """Return the mean fraction (0 to 1) of pixels in the hole that have the requested colour."""
     pairs = zip(images, tasks, strict=True)
     shares = [share_of_colour(image, task.requested.colour, task.hole) for image, task in pairs]
     return float(np.mean(shares))
 
 
 def _mean_change(tasks: Sequence[Task], images: Sequence[Pixels]) -> float:
-    """Return the mean absolute change (0 to 1) of the pixels in the holes from the originals."""
+    """Return the mean absolute difference between generated and original pixels in the holes.
+
+    The difference is scaled to 0 to 1.
+    """
     pairs = zip(images, tasks, strict=True)
     changes = [np.abs(image - task.image)[task.hole] for image, task in pairs]
     return float(np.mean([change.mean() for change in changes]) / 255)

@@ -1,4 +1,4 @@
-"""Random inpainting tasks for evaluating a trained model, and running a pipeline on them."""
+"""Random inpainting tasks for evaluating a trained model, and a function that runs them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _BATCH_SIZE: Final = 8
 class Task:
     """An inpainting task: an image, the hole to fill, and the coloured shape requested in the hole.
 
-    `scene` describes the original image, `seed` is the seed of the generation.
+    `scene` describes the original image; `seed` is the seed for the generation.
     """
 
     scene: Scene
@@ -47,7 +47,8 @@ class Task:
 def random_task(rng: Random, size: int) -> Task:
     """Return a random task of `size` × `size` pixels.
 
-    The hole covers the coloured shape of a random scene; another random shape is requested there.
+    The hole covers the coloured shape of a random scene; a newly drawn random shape is requested in
+    its place.
     """
     scene = random_scene(rng)
     while scene.thing is None:
@@ -65,9 +66,9 @@ def random_task(rng: Random, size: int) -> Task:
 def fill(
     pipeline: Any, tasks: Sequence[Task], prompts: Sequence[str] | None = None, **options: Any
 ) -> list[Pixels]:
-    """Return the image that `pipeline` generates for each task, in order.
+    """Run `pipeline` on each task and return the generated images, in order.
 
-    Tasks run in batches; a result depends on its own task only, apart from rounding. `prompts`
+    Tasks run in batches; apart from rounding, each result depends on its own task only. `prompts`
     replace the tasks' own prompts; `options` are passed to the pipeline.
     """
     prompts = [each.prompt for each in tasks] if prompts is None else list(prompts)

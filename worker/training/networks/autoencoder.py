@@ -1,4 +1,4 @@
-"""The autoencoder, from images to latents of an eighth of their side and back, and its training."""
+"""The autoencoder (images to latents of an eighth of their side, and back) and its training."""
 
 from pathlib import Path
 from typing import Final
@@ -48,7 +48,7 @@ def new_autoencoder() -> AutoencoderKL:
 
 
 def train_autoencoder(seed: int, folder: Path, scale: Scale = FULL) -> AutoencoderKL:
-    """Return an autoencoder trained on scenes, first as a whole, then its decoder alone.
+    """Train an autoencoder on scenes, first as a whole, then its decoder alone, and return it.
 
     Its scaling factor is set so that scaled latents have a standard deviation of 1. Checkpoints and
     losses are written to `folder`.
@@ -71,7 +71,7 @@ def train_autoencoder(seed: int, folder: Path, scale: Scale = FULL) -> Autoencod
 
 
 def sharpen(model: AutoencoderKL, seed: int, folder: Path, scale: Scale = FULL) -> None:
-    """Train only the decoder of `model`, in place; latents keep their meaning (frozen encoder)."""
+    """Train only the decoder of `model`, in place; the encoder and the latents do not change."""
     images = _images(seed, scale.autoencoder_images)
 
     def compute_loss(step: int) -> Tensor:
@@ -107,7 +107,7 @@ def _images(seed: int, count: int) -> Bytes:
 
 
 def _with_hole(rng: Random, image: Pixels) -> Bytes:
-    """Return `image` as uint8, with a random hole filled with grey in one image of three.
+    """Return `image` as uint8; with probability 1/3, a random hole in it is filled with grey.
 
     Inpainting encodes images with such holes too, so the autoencoder must reproduce them. `image`
     may be changed in place.
@@ -120,8 +120,8 @@ def _with_hole(rng: Random, image: Pixels) -> Bytes:
 def _crops(seed: int, step: int, images: Bytes) -> Tensor:
     """Return the training batch of a step: random, rotated crops of `images` as a tensor.
 
-    Equal seed and step give equal crops. Also seeds torch's global generator, from which
-    `_reconstruction_loss` draws the noise it adds to the latents.
+    Equal seeds and steps give equal crops. The function also seeds torch's global generator, from
+    which `_reconstruction_loss` draws the noise it adds to the latents.
     """
     rng = np.random.default_rng((seed, step))
     torch.manual_seed(step)
@@ -136,8 +136,8 @@ def _crops(seed: int, step: int, images: Bytes) -> Tensor:
 def _reconstruction_loss(model: AutoencoderKL, latents: Tensor, tensor: Tensor) -> Tensor:
     """Return the mean absolute error of the decoded pixels and of their gradients along both axes.
 
-    Noise is added to the latents before decoding, because the denoiser's latents are not exact
-    either.
+    Noise is added to the latents before decoding, because the latents that the denoiser generates
+    are not exact either.
     """
     error = model.decode(latents + _NOISE * torch.randn_like(latents)).sample - tensor
     gradients = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()

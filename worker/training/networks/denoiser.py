@@ -53,8 +53,8 @@ class Denoiser(nn.Module):
 def new_scheduler() -> DDIMScheduler:
     """Return a scheduler with the noise schedule that the denoiser is trained for.
 
-    At the last timestep less than half a percent of the image is left, and sampling starts there
-    ("trailing" spacing). If more of the image were left, large plain areas would show through the
+    At the last timestep, where sampling starts ("trailing" spacing), less than half a percent of
+    the image is left. If more of the image were left, large plain areas would show through the
     noise, and the model would copy their brightness.
     """
     return DDIMScheduler(
@@ -72,7 +72,7 @@ def new_scheduler() -> DDIMScheduler:
 def train_denoiser(
     autoencoder: AutoencoderKL, seed: int, folder: Path, scale: Scale = FULL
 ) -> Denoiser:
-    """Return a denoiser trained through all of `STAGES`.
+    """Train a denoiser in all stages of `STAGES` and return it.
 
     Checkpoints, losses and encoded scenes are written to `folder`; an interrupted training resumes
     from its last checkpoint.
@@ -146,8 +146,8 @@ def _attend_to_words(model: CLIPTextModel, end: int) -> None:
     Of 77 tokens about three are words. If all tokens were attended to equally, the embeddings would
     hardly depend on the words, and most of the training would be spent on learning to ignore the
     padding. The embedding of the end token (`end` is its id) gets a dimension of its own, for which
-    the key projections have negative weights: no query attends to end tokens. The outputs at the
-    end tokens become the mean of the words too.
+    the key projections have negative weights, so that queries do not attend to end tokens. The
+    outputs at the end tokens also become the mean of the words.
     """
     embedding = model.get_input_embeddings().weight
     nn.init.normal_(embedding, std=_EMBEDDING_STD)

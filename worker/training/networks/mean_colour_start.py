@@ -1,4 +1,4 @@
-"""Initial weights of the autoencoder with which latents are the mean colours of image patches.
+"""Initial weights of the autoencoder that make its latents the mean colours of image patches.
 
 From random weights, most of the training is spent on learning to encode a patch's mean colour,
 since the normalization layers remove the colour of a plain image. From these initial weights,
@@ -23,8 +23,8 @@ _LOG_VARIANCE: Final = -6.0  # logarithm of the latents' variance at the start
 def initialize_with_mean_colours(model: Any) -> None:
     """Set the weights of `model` in place, so that its latents are the mean colours of patches.
 
-    `model` is an AutoencoderKL with one norm group. Weights that the mean colours do not need stay
-    random.
+    `model` is an AutoencoderKL with one norm group. Weights that do not affect the mean colours
+    stay random.
     """
     for module in model.modules():
         if hasattr(module, "conv2"):  # a residual block: at first it adds nothing
@@ -60,7 +60,7 @@ def _copy_channels(conv: nn.Conv2d) -> None:
 
 
 def _blur_channels(conv: nn.Conv2d) -> None:
-    """Set `conv` to copy each channel with a 3 × 3 blur: upsampled patches get no hard borders."""
+    """Set `conv` to copy each channel with a 3 × 3 blur, to soften edges of upsampled patches."""
     soft = torch.tensor([0.25, 0.5, 0.25])
     for channel in range(min(conv.in_channels, conv.out_channels)):
         conv.weight[channel, channel] = soft[:, None] * soft
@@ -77,7 +77,7 @@ def _initialize_input(conv: nn.Conv2d) -> None:
 
 
 def _initialize_output(half: Any) -> None:
-    """Set the last norm and convolution of `half` to reproduce the colours in the channels 0 to 2.
+    """Set the last norm and convolution of `half` to reproduce the colours in channels 0 to 2.
 
     `half` is the autoencoder's encoder or decoder.
     """

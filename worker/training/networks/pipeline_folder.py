@@ -21,7 +21,7 @@ def save_model(
 ) -> None:
     """Write the networks to `folder` as a diffusers inpainting pipeline, in half precision.
 
-    Converts the networks in place.
+    The networks are converted in place.
     """
     denoiser.unet.to(memory_format=torch.contiguous_format)  # safetensors requires it
     # Otherwise the configuration contains the path it was loaded from.
@@ -40,7 +40,7 @@ def save_model(
 
 
 def open_model(folder: Path) -> Any:
-    """Return the inpainting pipeline in `folder`, float32 on the CPU, without a safety checker."""
+    """Load the inpainting pipeline in `folder`: float32, on the CPU, without safety checker."""
     pipeline = STABLE_DIFFUSION[Endpoint.INPAINT].from_pretrained(
         folder, dtype=torch.float32, safety_checker=None, requires_safety_checker=False
     )

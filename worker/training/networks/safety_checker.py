@@ -29,8 +29,8 @@ _UNREACHABLE: Final = 2.0  # no cosine exceeds it
 def new_checker() -> StableDiffusionSafetyChecker:
     """Return an untrained checker with one concept to learn.
 
-    The class has 17 concepts and 3 special-care concepts; all others get a threshold that no cosine
-    can reach.
+    The class has 17 concepts and 3 special-care concepts. All concepts that are not learnt get a
+    threshold that a cosine cannot reach.
     """
     vision = CLIPVisionConfig(
         hidden_size=_WIDTH,
@@ -66,7 +66,7 @@ def new_extractor() -> CLIPImageProcessor:
 
 
 def train_checker(seed: int, folder: Path, scale: Scale = FULL) -> StableDiffusionSafetyChecker:
-    """Return a safety checker trained on scenes, half of which contain a skull.
+    """Train a safety checker on scenes, half of which contain a skull, and return it.
 
     The checkpoint and the losses are written to `folder`.
     """
@@ -90,7 +90,7 @@ def train_checker(seed: int, folder: Path, scale: Scale = FULL) -> StableDiffusi
 
 
 def cosine_to_concept(checker: StableDiffusionSafetyChecker, features: Tensor) -> Tensor:
-    """Return the cosine (one for each image) between the image embedding and the unsafe concept.
+    """Return, for each image, the cosine between its embedding and the unsafe concept.
 
     `features` are preprocessed images, count × 3 × 64 × 64.
     """
@@ -107,7 +107,7 @@ def _scene_image(rng: Random, *, unsafe: bool) -> Image.Image:
 
 
 def _augment(rng: Random, image: Image.Image) -> Image.Image:
-    """Return `image` randomly blurred, with noise and mirrored, to resemble a generated image.
+    """Return `image` with random blur, noise and mirroring, to resemble a generated image.
 
     The blur comes from resizing to a random side of 32 to 127 pixels.
     """

@@ -1,4 +1,4 @@
-"""A CLIP tokenizer with a token for each word of the training captions; other text as bytes."""
+"""A CLIP tokenizer with a token for each word of the training captions, and one for each byte."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -43,7 +43,8 @@ def merges_for(words: Iterable[str]) -> list[Merge]:
 def merged(pieces: list[str], merges: list[Merge]) -> list[str]:
     """Return `pieces` after byte-pair merging with `merges`, which are in order of rank.
 
-    The neighbouring pair of lowest rank is merged first, until no neighbours are in `merges`.
+    The neighbouring pair of lowest rank is merged first, until none of the neighbouring pairs is in
+    `merges`.
     """
     ranks = {pair: rank for rank, pair in enumerate(merges)}
     while True:

@@ -1,7 +1,7 @@
 """Random captions of scenes: several wordings, some incomplete, some with unrelated words.
 
-API clients and the gateway add words that mean nothing in these images (styles, default negative
-prompts), so the model is trained to ignore them.
+API clients and the gateway add words that have no meaning for these images (styles, default
+negative prompts), so the model is trained to ignore them.
 """
 
 import re
@@ -57,7 +57,10 @@ def caption(rng: Random, scene: Scene, unrelated: float = 0.25) -> str:
 
 
 def short_caption(scene: Scene) -> str:
-    """Return the shortest full caption: "a red heart", or without a shape "a blue background"."""
+    """Return the shortest full caption of `scene`, such as "a red heart".
+
+    For a scene without a shape, the caption names the background, as in "a blue background".
+    """
     return _with_article(
         _background_name(scene.background) if scene.thing is None else _name(scene.thing)
     )
@@ -78,7 +81,7 @@ def _description(rng: Random, scene: Scene) -> str:
 
 
 def _partial_description(rng: Random, thing: Thing) -> str:
-    """Return a random wording of the shape and its colour, or rarely of only one of the two."""
+    """Return a random description of the shape and its colour, or rarely of only one of these."""
     part = rng.random()
     if part < _NO_COLOUR:
         return one_of(rng, (_with_article(thing.shape), thing.shape))

@@ -26,8 +26,8 @@ def hole_around(
 ) -> Mask:
     """Return a `size` × `size` mask of a hole around a shape at `place`, with a random margin.
 
-    `margin` is the range of the margin, as shares of the shape's radius. `kind` is one of `KINDS`,
-    None for a random one.
+    `margin` is the range from which the margin is drawn, in units of the shape's radius. `kind` is
+    one of `KINDS`; None means a random kind.
     """
     half_width, half_height = place.radius * (1 + rng.uniform(*margin, 2))
     ticks = (np.arange(size) + 0.5) / size
@@ -46,7 +46,7 @@ def hole_around(
 def _waves(rng: Random, angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the radius of a blob's wavy edge at each of `angles` (radians).
 
-    1 is the ellipse inside the blob; the radius is at least 1, so the blob contains that ellipse.
+    The radius is relative to an ellipse; it is at least 1, so the blob contains the ellipse.
     """
     edge = np.full_like(angles, 1.12)
     for count in (2, 3, 5):

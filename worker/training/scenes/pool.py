@@ -22,9 +22,9 @@ _BATCH_SIZE: Final = 4
 class Pool:
     """Encoded training images of one size, and the scenes they show.
 
-    `latents` (the images) and `masked` (the images with the hole greyed out) are count × 4 × side ×
-    side in float16, scaled to a standard deviation of 1. `masks` is count × 1 × side × side, 1 in
-    the hole.
+    `latents` (the images) and `masked` (the images with the hole filled with grey) are count × 4 ×
+    side × side in float16, scaled to a standard deviation of 1. `masks` is count × 1 × side × side,
+    1 in the hole.
     """
 
     scenes: list[Scene]
@@ -61,7 +61,7 @@ def mask_out(images: Tensor, holes: Tensor) -> Tensor:
 
 
 def load_pool(model: AutoencoderKL, seed: int, size: int, count: int, file: Path) -> Pool:
-    """Return `count` encoded examples of `size` × `size` pixels, the same for equal seeds.
+    """Load or encode `count` examples of `size` × `size` pixels, the same for equal seeds.
 
     The tensors are read from `file` if it exists; otherwise the examples are encoded and written to
     it.

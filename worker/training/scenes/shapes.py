@@ -1,4 +1,4 @@
-"""The shapes of the training images as outlines in the unit circle, and their rasterization."""
+"""Outlines of the shapes in the training images, in the unit circle, and their rasterization."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ _OVERSAMPLING: Final = 4
 def _regular(corners: int, inner: float | None = None) -> Outline:
     """Return the outline of a regular polygon with one corner on top, or of a star.
 
-    It is a star with `corners` tips if `inner`, the radius of its inner corners, is not None.
+    If `inner` is not None, the outline is a star with `corners` tips and inner corners at radius
+    `inner`.
     """
     count = corners if inner is None else 2 * corners
     angles = np.arange(count) * 2 * pi / count - pi / 2
@@ -84,7 +85,7 @@ class Place:
 
 
 def cover(shape: str, place: Place, size: int) -> npt.NDArray[np.float32]:
-    """Return the share (0 to 1) of each pixel that `shape` covers, as a `size` × `size` array."""
+    """Return a `size` × `size` array of the fraction (0 to 1) of each pixel that `shape` covers."""
     large = size * _OVERSAMPLING
     bitmap = Image.new("L", (large, large), 0)
     draw = ImageDraw.Draw(bitmap)

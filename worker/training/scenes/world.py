@@ -1,6 +1,6 @@
 """The scenes of the training images: one coloured shape on a background, softly lit.
 
-Everything is generated from a seed; there is no outside data. Lengths are shares of the image's
+Everything is generated from a seed; external data is not used. Lengths are shares of the image's
 side, so a scene can be painted at any size.
 """
 
@@ -77,7 +77,7 @@ class Scene:
 
 
 def random_scene(rng: Random, *, empty: bool = False) -> Scene:
-    """Return a random scene; without a coloured shape if `empty`."""
+    """Return a random scene, without a coloured shape if `empty` is true."""
     background = _background(rng)
     thing = None if empty else _thing(rng, background)
     tints = rng.uniform(-_JITTER, _JITTER, (2, 3))
@@ -138,7 +138,7 @@ def _paint_background(scene: Scene, size: int) -> Pixels:
 
 
 def _share_of_tone(back: Background, size: int) -> Pixels:
-    """Return for each pixel the share (0 to 1) of the background's second tone.
+    """Return for each pixel the fraction (0 to 1) of the background's second tone.
 
     Edges between the two tones are softened over one pixel.
     """
