@@ -35,7 +35,7 @@ class DueDelivery:
 
 @dataclass(slots=True)
 class ClaimedDeliveries:
-    """Result of one claim: the claimed deliveries, the longest overdue first.
+    """Result of one claim: the claimed deliveries, those due for the longest time first.
 
     `origins_to_recheck` are the origins that had no other due deliveries when the claim started;
     pass them to `origins.recheck_origins`, which finds deliveries committed since then. `has_more`
@@ -60,7 +60,7 @@ async def claim_deliveries(
     """Claim up to `limit` due deliveries: retries if `retries` is true, otherwise first attempts.
 
     Tenants served longest ago come first. Each gets an equal share of the claim, divided equally
-    between its origins; for each origin, the longest overdue deliveries are claimed. At most
+    between its origins; for each origin, the deliveries due longest are claimed first. At most
     `per_origin` deliveries of a tenant to one origin are sent at the same time, and only one while
     the origin's circuit breaker is half open. The tenants in `skip_tenants` are skipped, and so are
     tenants and origins that another process has locked, so a claim never waits for a lock. Each
