@@ -1,4 +1,4 @@
-"""Sentences for pydantic's validation errors, in place of its own where these are unclear."""
+"""Messages for validation errors, which replace pydantic's messages where these are unclear."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -21,5 +21,5 @@ _SENTENCES: Final = {
 
 
 def explain_problem(problem: Mapping[str, Any]) -> str:
-    """Return what is wrong with a value, or what would be right, as pydantic found it."""
+    """Return the message for an error found by pydantic: ours if there is one, else pydantic's."""
     return _SENTENCES.get(problem["type"]) or str(problem["msg"])
