@@ -21,7 +21,7 @@ BEARER: Final = "bearer "
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedTenant:
-    """The tenant that sent a request; its own limits override those of its plan in `limits`."""
+    """The tenant that sent a request; `limits` are its plan's limits, overridden by its own."""
 
     tenant_id: int
     limits: Limits

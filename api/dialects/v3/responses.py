@@ -45,7 +45,7 @@ def not_found_body() -> dict[str, Any]:
 
 
 def webhook_status(view: JobView) -> str:
-    """Return the status of a job's webhook; empty if not requested or if its row was deleted."""
+    """Return the status of a job's webhook; empty if it has none or its row was deleted."""
     if view.job.webhook_url is None:
         return ""
     match view.delivery:
