@@ -1,4 +1,4 @@
-"""Messages for validation errors, which replace pydantic's messages where these are unclear."""
+"""Messages that replace pydantic's messages for validation errors where these are unclear."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -21,5 +21,5 @@ _SENTENCES: Final = {
 
 
 def explain_problem(problem: Mapping[str, Any]) -> str:
-    """Return the message for an error found by pydantic: ours if there is one, else pydantic's."""
+    """Return our message for an error found by pydantic, or else pydantic's message."""
     return _SENTENCES.get(problem["type"]) or str(problem["msg"])

@@ -59,7 +59,7 @@ async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
 def publish_credentials(credentials: Credentials, home: Path) -> Iterator[Path]:
     """Write HOME/credentials.json for the duration of the block and yield its path.
 
-    The caller does this while the gateway is ready, so the file shows that it is.
+    The block runs while the gateway is ready, so other programs can wait for this file.
     """
     path = home / "credentials.json"
     write_private(path, asdict(credentials))

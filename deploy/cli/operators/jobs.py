@@ -75,7 +75,7 @@ def cancel(job_id: int, *, as_json: bool) -> None:
 @click.argument("priority", type=int)
 @json_option
 def set_priority(job_id: int, priority: int, *, as_json: bool) -> None:
-    """Set the PRIORITY of queued job JOB_ID; its tenant's jobs are claimed highest first."""
+    """Set the PRIORITY of queued job JOB_ID; a tenant's job with the highest is claimed first."""
     changed = run_operation(
         lambda database: jobs.set_job_priority(database, current_operator(), job_id, priority)
     )

@@ -56,7 +56,7 @@ class Server(Protocol):
     """A server of the local stack: Postgres, Redis or S3."""
 
     async def prepare(self) -> None:
-        """Create the server's data folder and check that its port is free; can be repeated.
+        """Create the server's data folder and check that its port is free; idempotent.
 
         Raises:
             ConfigurationError: the port is taken, the wheel is missing, or the data is unusable.

@@ -12,7 +12,7 @@ UNPRIVILEGED = "nobody"
 
 
 def choose_account(data: Path, programs: Path) -> Account | None:
-    """Return the account to run `programs` on `data` with; None means the current account.
+    """Return the account under which `programs` access `data`, or None for the current account.
 
     The account changes only if this process runs as root: to the owner of existing data, or else to
     `nobody`.
